@@ -1,1 +1,1 @@
-"""From an issue in words to ranked causes: start at `debug_issue`."""
+"""Explain an issue described in words by ranked causes; start at `debug_issue`."""

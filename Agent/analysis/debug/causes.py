@@ -1,4 +1,4 @@
-"""What may lie behind an issue: one explanation with its events, its path, and how sure it is."""
+"""A possible cause of an issue: an explanation with its events, causal edges and confidence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One explanation: what it is, why one may think so, and where to look."""
+    """One explanation of an issue, with its reasons and the events and agents to look at."""
 
     title: str
     explanation: str
@@ -20,12 +20,12 @@ class Cause:
     agent_ids: tuple[str, ...]
     edges: tuple[Edge, ...]
     confidence: float
-    """0 to 0.95; docs/EXPLAIN.md says how many first causes are true at each value."""
+    """0 to 0.95; docs/EXPLAIN.md gives the share of true first causes at each value."""
     sort: str = "act"
     """The broken rule (`follow-up missing`, `rate changes` ...), `act`, `event`, `record` or `open`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The cause as plain values."""
+        """Return the cause as plain values, ready for JSON."""
         return {
             "title": self.title,
             "explanation": self.explanation,

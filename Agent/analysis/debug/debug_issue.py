@@ -1,11 +1,11 @@
-"""`debug_issue`: from an issue in words to ranked causes, without a model.
+"""`debug_issue`: explain an issue described in words by ranked causes, without a language model.
 
-`question` finds what the text names. `root_causes` reads every event, learns the relations that hold in the
-session, finds where they break, and ranks the breaks by what they may have led to. `recorded` has what the
-record says by itself.
+`question` finds what the text names. `root_causes` reads the events, learns the relations that hold in the
+session, finds where they break, and ranks the breaks by what they may have caused. `recorded` reports causes
+that need no ranking: errors, open spans and lost events.
 """
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 
 from __future__ import annotations
 
@@ -35,16 +35,18 @@ from Agent.render.words import plural
 from Agent.tree.read.reader import TreeReader
 
 MAX_EVENTS: Final = 60_000
-"""Payloads are large: of more events the files are read each time."""
+"""Payloads are large: above this number of events, every query reads the files again."""
 
 
 @contextmanager
 def held_lines(engine: Engine, events: int) -> Iterator[str]:
-    """What stands behind FROM for the columns of `EVENT_COLUMNS`, for as long as this is open.
+    """Yield a table expression (the text after FROM) with the columns of `EVENT_COLUMNS`.
+
+    Up to `MAX_EVENTS` events are kept in memory while the context is open.
 
     Args:
-        engine: over the session.
-        events: about how many it has.
+        engine: an engine over the session.
+        events: approximate number of events in it.
     """
     if events > MAX_EVENTS:
         yield whole_lines()
@@ -55,7 +57,7 @@ def held_lines(engine: Engine, events: int) -> Iterator[str]:
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Do not look for cycles meanwhile: a million tuples have none, and it takes a fifth of the time."""
+    """Disable garbage collection: a million tuples hold no cycles, and the search takes 20% of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

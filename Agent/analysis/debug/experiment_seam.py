@@ -1,6 +1,6 @@
-"""The seam through which `debug` has causes tested by forks; `config` says what can do it.
+"""The seam through which `debug` tests causes by forks; `config` installs the implementation.
 
-Analysis and replay do not know one another: what is asked for and what comes back is told here by its shape.
+Analysis and replay do not import each other, so this module defines the request and the result as protocols.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from Agent.errors import UsageError
 
-# Only named here: importing the package loads this module.
+# Imported for annotations only: importing the package loads this module.
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -18,35 +18,35 @@ __all__ = ["CauseTester", "HowToTest", "Measurable", "TriedEvent", "cause_tester
 
 
 class HowToTest(NamedTuple):
-    """How causes are tested; everything has a default."""
+    """How to test causes; every field has a default."""
 
     target: Any = None
-    """`module:factory`, or such a function; without it the one that the session remembers."""
+    """`module:factory`, or such a function; default: the target that the session remembers."""
     outcome: str = ""
-    """What the complaint is about, a field at the end or a condition on one; without it the text tells."""
+    """The outcome to measure: a field at the end, or a condition on one; default: taken from the text."""
     live: bool | Collection[str] = False
-    """What may be called live where the recording has no answer."""
+    """Calls that forks may execute where the recording has no response."""
     seeds: int | None = None
-    """With how many other seeds of chance each cause is tried."""
+    """Number of other random seeds to try for each cause."""
     timeout_seconds: float | None = None
-    """After this the test of one event is given up."""
+    """Time limit for the test of one event."""
 
 
 class Measurable(NamedTuple):
-    """What of a complaint can be measured in a fork."""
+    """The part of a complaint that can be measured in a fork."""
 
     sort: str
-    """count, reward or state."""
+    """`count`, `reward` or `state`."""
     series: tuple[str, ...]
-    """What is counted."""
+    """The series to count."""
     agents: tuple[str, ...]
-    """Whose; everybody's where empty."""
+    """The agents to measure; empty for all."""
     worse: int
-    """1 where more of it is worse, -1 where less is, 0 where the text does not say."""
+    """1 if more is worse, -1 if less is worse, 0 if the text does not say."""
 
     @property
     def told(self) -> str:
-        """In words."""
+        """The measure in words."""
         whose = f" of {', '.join(self.agents[:3])}" if self.agents else ""
         if self.sort == "reward":
             return f"the mean reward{whose}"
@@ -56,11 +56,11 @@ class Measurable(NamedTuple):
 
 
 class TriedEvent(Protocol):
-    """What came of leaving out one event."""
+    """The result of one way to leave out an event."""
 
     @property
     def event_id(self) -> str | None:
-        """The event; None where only chance was another."""
+        """The event; None if only the random seed differed."""
 
     @property
     def told(self) -> str:
@@ -68,32 +68,33 @@ class TriedEvent(Protocol):
 
     @property
     def with_it(self) -> Sequence[Any]:
-        """The measure of forks in which it happened; first that with the recorded chance."""
+        """The measures of forks with the event; the one with the recorded seed is first."""
 
     @property
     def without_it(self) -> Sequence[Any]:
-        """That of forks in which it did not."""
+        """The measures of forks without the event."""
 
     @property
     def lacks(self) -> str | None:
-        """Why nothing was compared."""
+        """Why nothing was compared; None if it was."""
 
 
 class CauseTester(Protocol):
-    """Runs a session's program again, with and without events, and measures what the complaint is about."""
+    """Reruns a session's program with and without events, and measures what the complaint is about."""
 
     def try_events(
         self, suspicions: Sequence[tuple[str, str, Collection[str]]]
     ) -> Sequence[Sequence[TriedEvent]]:
-        """Other chance alone, then every way to be without each event.
+        """Return the results with other seeds alone, followed by those of every way to leave out each event.
 
         Args:
-            suspicions: of each event its id, the rule that suspects it, and all that are suspected with it.
+            suspicions: for each event its id, the rule that suspects it, and the ids of all events
+                suspected with it.
         """
 
 
 def nobody(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:  # noqa: ARG001
-    """What stands here until something that can is installed: UsageError."""
+    """Raise UsageError: the default until a tester is installed."""
     raise UsageError(
         "testing causes needs forks, but no tester is installed",
         remedy="import Agent, or ask without test",
@@ -105,10 +106,10 @@ find: Callable[[Path, Measurable, HowToTest], CauseTester] = nobody
 
 
 def cause_tester(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
-    """What tests the causes of a complaint in a session.
+    """Return the tester for the causes of a complaint in a session.
 
     Raises:
-        UsageError: nothing can, or the outcome is none.
-        ReplayError: there is nothing to replay; the text says how to give it.
+        UsageError: no tester is installed, or the outcome is not valid.
+        ReplayError: the session cannot be replayed; the message says what is missing.
     """
     return find(session, complaint, how)

@@ -1,7 +1,6 @@
-"""The leading causes of a report tested by forks: what is measured, what is tried, what the answers change.
+"""Test the leading causes of a report by forks: choose the measure, leave events out, judge the results.
 
-An edge becomes `tested` only where forks showed the effect. Where they did not, it keeps its basis, with the
-reason beside it.
+An edge becomes `tested` only if forks showed the effect. Otherwise it keeps its basis and gets the reason.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ __all__ = ["complaint_of", "tested"]
 
 MAX_CAUSES = 5
 MAX_EVENTS = 2
-"""So many of the events of a cause are tried."""
+"""Number of events of a cause that are tested."""
 CHANCE = "chance"
 _BY_CHANCE = 0.8
 REFUTED = 0.49
-"""The most that a cause without which the same comes is worth: a hint."""
+"""Highest confidence of a refuted cause (the effect is the same without it): below `CLEAR`, so a hint."""
 _EVENT_ID = re.compile(r"[a-z2-7]{8}-[0-9]+")
 _EFFECT = re.compile(
     r"(?P<agent>.+?):(?P<series>(?:action|decision|interaction|message|tool):[^:]+|[a-z_.]+):"
@@ -35,7 +34,7 @@ _EFFECT = re.compile(
 
 
 def complaint_of(question: Question, causes: Sequence[Cause], how: HowToTest) -> Measurable | None:
-    """What a complaint measures, by its text, else by its leading cause; None where neither tells."""
+    """Return the measure of a complaint, from its text or its leading causes; None if neither names one."""
     agents, topics = question.agents, question.topics
     less = -1 if {"absence", "drop"} & topics else 0
     if how.outcome:
@@ -45,7 +44,7 @@ def complaint_of(question: Question, causes: Sequence[Cause], how: HowToTest) ->
     if "reward" in topics or "reward" in question.series:
         return Measurable("reward", ("reward",), agents, -1)
     if "slow" in topics:
-        return None  # how long a fork takes says nothing of how long the original took
+        return None  # the duration of a fork says nothing about the duration of the original
     if question.series:
         return Measurable("count", question.series, agents, less or ("loop" in topics))
     for cause in causes[:MAX_CAUSES]:
@@ -64,10 +63,10 @@ def complaint_of(question: Question, causes: Sequence[Cause], how: HowToTest) ->
 def tested(
     causes: Sequence[Cause], question: Question, session: Path, how: HowToTest
 ) -> tuple[list[Cause], list[str]]:
-    """The causes with their leading ones tested, those that forks showed first, and lines on what was done.
+    """Return the causes, those confirmed by forks first, and lines that describe the tests.
 
     Raises:
-        UsageError: nothing that can test is installed, or the outcome is none.
+        UsageError: no tester is installed, or the outcome is not valid.
     """
     complaint = complaint_of(question, causes, how)
     if complaint is None:
@@ -105,7 +104,7 @@ def tested(
 
 
 def _best(tried: Sequence[TriedEvent], complaint: Measurable) -> CauseTest:
-    """Of all ways to be without an event the one that says most."""
+    """Return the most conclusive test among all ways to leave out an event."""
     tests = [
         CauseTest("INCONCLUSIVE", each.told, reason=each.lacks)
         if each.lacks is not None
@@ -116,7 +115,7 @@ def _best(tried: Sequence[TriedEvent], complaint: Measurable) -> CauseTest:
 
 
 def _with_tests(cause: Cause, tests: Sequence[tuple[str, str, CauseTest]], complaint: Measurable) -> Cause:
-    """The cause with what its tests showed, and the confidence that they give it."""
+    """Return the cause with its test results and the confidence that follows from them."""
     edges = list(cause.edges)
     for event_id, rule, test in tests:
         edges = _labelled(edges, event_id, rule, complaint, test)
@@ -129,7 +128,7 @@ def _with_tests(cause: Cause, tests: Sequence[tuple[str, str, CauseTest]], compl
 
 
 def _chance_cause(tried: TriedEvent, complaint: Measurable) -> tuple[Cause | None, str]:
-    """Chance as a cause, where the run does worse than other seeds all do; else what was seen, in words."""
+    """Return chance as a cause if the run does worse than all other seeds; else None and the result."""
     if tried.lacks is not None:
         return None, f"another chance from the beginning on: {tried.lacks}"
     test = judged_chance(tried.told, tried.with_it[0], tried.without_it, complaint.worse)
@@ -149,7 +148,7 @@ def _chance_cause(tried: TriedEvent, complaint: Measurable) -> tuple[Cause | Non
 
 
 def _events(cause: Cause) -> list[tuple[str, str]]:
-    """The events of a cause that may be left out, each with the rule that suspects it."""
+    """Return the events of a cause that can be left out, each with the rule that suspects it."""
     rules = {edge.cause_id: edge.rule for edge in reversed(cause.edges)}
     ordered = [edge.cause_id for edge in cause.edges] + list(cause.event_ids)
     return [(each, rules.get(each, "")) for each in dict.fromkeys(ordered) if _EVENT_ID.fullmatch(each)]
@@ -158,7 +157,7 @@ def _events(cause: Cause) -> list[tuple[str, str]]:
 def _labelled(
     edges: list[Edge], event_id: str, rule: str, complaint: Measurable, test: CauseTest
 ) -> list[Edge]:
-    """The edges with the one from an event to the complaint labelled; a new one where there was none."""
+    """Set the test on the edge from an event to the complaint, or add an edge if none exists."""
     basis = {"basis": TESTED} if test.verdict == "SHOWN" else {}
     for place, edge in enumerate(edges):
         if edge.cause_id == event_id:
@@ -180,14 +179,14 @@ def _rank(test: CauseTest) -> tuple[int, int]:
 
 
 def _is_refuted(test: CauseTest) -> bool:
-    """Whether forks say that it is no cause: the same comes without it, or it is better with it."""
+    """Whether forks refute the cause: the outcome is the same without it, or better with it."""
     return test.verdict == "CONTRARY" or (test.effect == 0.0 and test.low == test.high)
 
 
 def _shown_effect(cause: Cause) -> float:
-    """The largest effect that forks showed a cause to have; 0 without such a test.
+    """Return the largest effect of a cause that forks showed; 0 without such a test.
 
-    Causes are sorted by it: undoing a symptom removes only a part of what is complained of.
+    Causes are sorted by it, because undoing a symptom removes only part of the effect.
     """
     shown = [edge.test for edge in cause.edges if edge.test is not None and edge.test.verdict == "SHOWN"]
     return max((abs(test.effect or 0.0) for test in shown), default=0.0)

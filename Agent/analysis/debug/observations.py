@@ -1,4 +1,4 @@
-"""What the recording says of the agents that an issue names, whether or not they are at fault."""
+"""Facts from the recording about the agents that an issue names, at fault or not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_SERIES: Final = 4
 
 
 def observations(log: Log, question: Question) -> list[str]:
-    """How often the named agents did what the text names, beside their peers, and which errors they had."""
+    """Compare how often named agents and their peers did what the text names, and list the agents' errors."""
     told = [
         f"No agent is called {word!r} here; {agent_id} is assumed."
         for agent_id, word in question.guessed.items()

@@ -1,6 +1,7 @@
-"""What the record says by itself of an issue, without any ranking.
+"""Causes that the recording shows directly, without ranking.
 
-The chain behind an event that the text names by its id, spans that never ended, and events that are missing.
+They are the causal chain of an event that the text names by id, spans that never ended, common errors, and
+missing events.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _RECORD_WORDS: Final = frozenset(
 
 
 def event_causes(reader: TreeReader, engine: Engine, question: Question) -> list[Cause]:
-    """What led to the events that the text names by id."""
+    """Return the causal chains of the events that the text names by id."""
     causes = []
     for event_id in question.event_ids[:3]:
         row = find_event(reader, engine, event_id)
@@ -61,9 +62,9 @@ def event_causes(reader: TreeReader, engine: Engine, question: Question) -> list
 
 
 def open_span_causes(reader: TreeReader, question: Question) -> list[Cause]:
-    """The oldest spans that had begun and not ended; of the named agents, where the text names any.
+    """Return the oldest open spans, only of the named agents if the text names any.
 
-    One whose process died is a finding where the text speaks of something that hangs, else a hint.
+    A span whose process died is a finding if the text describes something that hangs, otherwise a hint.
     """
     causes = []
     wanted = [
@@ -90,12 +91,14 @@ def open_span_causes(reader: TreeReader, question: Question) -> list[Cause]:
 
 
 def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[Cause]:
-    """The commonest error of each named agent if the text asks for errors; a hint unless it names the action.
+    """Return the most common error of each named agent if the text asks for errors.
+
+    Such an error is a hint unless the text names the failing action.
 
     Args:
         log: the acts of the session.
         question: what the text names.
-        known: events that the ranked causes name already.
+        known: ids of events that the ranked causes already name.
     """
     if "error" not in question.topics:
         return []
@@ -123,12 +126,12 @@ def error_causes(log: Log, question: Question, known: AbstractSet[str]) -> list[
 
 
 def missing_events(account: dict[str, Any]) -> int:
-    """How many events are missing, by the account that `losses` gives."""
+    """Return the number of missing events from the result of `losses`."""
     return int(account["lost"] + account["unknown"] + sum(account["dropped"].values()))
 
 
 def loss_causes(account: dict[str, Any], question: Question) -> list[Cause]:
-    """That events are missing, where the text says so."""
+    """Return missing events as a cause if the text mentions them."""
     missing = missing_events(account)
     damaged = account["damaged_lines"]
     if not (missing or damaged) or not {"absence", "drop"} & question.topics:

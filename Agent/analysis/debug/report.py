@@ -1,4 +1,4 @@
-"""The answer of `debug_issue` as text, Markdown or plain values, with commands for the next steps."""
+"""The report of `debug_issue` as text, Markdown or plain values, with commands for the next steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from Agent.render.layout import WIDTH, section, table
 from Agent.tree.files.session import open_session
 
 CLEAR = 0.5
-"""From this confidence on a cause is a finding; below it is a hint."""
+"""A cause with at least this confidence is a finding; below it is a hint."""
 NOTHING_FOUND = "Nothing found that explains this."
 ONLY_HINTS = f"{NOTHING_FOUND} What is unusual:"
 CAUSE, HINT, NOTHING = "cause", "hint", "nothing"
@@ -28,20 +28,20 @@ _FAILING = frozenset({"fails", "error comes up", "new error"})
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DebugReport:
-    """The ranked explanations of an issue; `print` it, or read its parts."""
+    """The ranked explanations of an issue; `print` it or read its fields."""
 
     issue: str
     session_id: str
     causes: tuple[Cause, ...]
     observations: tuple[str, ...]
-    """What the recording says of the things that the text names."""
+    """Facts from the recording about what the text names."""
     evidence: tuple[dict[str, Any], ...]
-    """Messages that speak of it, best match first."""
+    """Messages that match the text, best first."""
     looked_at: tuple[str, ...]
     commands: tuple[str, ...]
-    """Command lines to look further, the replay of the first cause's agent among them."""
+    """Commands for further investigation, including the replay of the first cause's agent."""
     tests: tuple[str, ...] = ()
-    """What was done to test the causes, or why it was not."""
+    """How the causes were tested, or why they were not."""
 
     @property
     def status(self) -> str:
@@ -83,12 +83,12 @@ class DebugReport:
         return f"{issue}\nSession {self.session_id}"
 
     def to_screen(self, causes: int = 3, lines: int = 40, width: int = WIDTH) -> str:
-        """Return the report for one screen: as many of the first causes as fit, and the next steps."""
+        """Return the report for one screen: as many causes as fit, and the next steps."""
         parts = [self._head(width)]
         if self.status == HINT:
             parts.append(textwrap.fill(ONLY_HINTS, width))
         ending = section("Next steps", self.commands)
-        # besides the causes: a blank line behind each part, and what tells of the causes left out
+        # Besides the causes: a blank line after each part, and the line that counts the omitted causes.
         room = lines - len("\n\n".join(parts).splitlines()) - len(ending.splitlines()) - 4
         room -= len(section("Tests", _wrapped(self.tests, width)).splitlines())
         shown: list[str] = []
@@ -156,7 +156,7 @@ class DebugReport:
                 lines += [f"## {title}", "", *(f"- {item}" for item in items), ""]
         if self.commands:
             lines += ["## To look further", "", "```sh", *self.commands, "```", ""]
-        whole = (" ".join(line.splitlines()) for line in lines)  # what was recorded begins no line of its own
+        whole = (" ".join(line.splitlines()) for line in lines)  # recorded text cannot start a new line
         return "\n".join(printable(line, len(line)) for line in whole)
 
     def to_dict(self) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class DebugReport:
 
 
 def _test_line(edge: Edge, width: int) -> str:
-    """What testing one event of a cause showed."""
+    """Return the result of testing one event of a cause."""
     text = f"{edge.test} (event {edge.cause_id})" if edge.cause_id != "chance" else str(edge.test)
     return textwrap.fill(text, width, initial_indent="   tested ", subsequent_indent="   ")
 
@@ -212,14 +212,14 @@ def commands_for(
 
 
 def _root_option(path: Path) -> str:
-    """What a command needs to find the session, where it does not lie in the default root."""
+    """Return the option that locates the session, empty for the default root."""
     root = path.resolve().parent
     return "" if root == trace_root().resolve() else f" --root {shlex.quote(str(root))}"
 
 
 def _has_target(path: Path, agent_id: str) -> bool:
-    """Whether the session remembers which code replays the agent."""
+    """Whether the session remembers the target that replays the agent."""
     try:
         return open_session(path).target_for(agent_id) is not None
     except InputError:
-        return False  # its events can be read without; the command then names where the target goes
+        return False  # its events are readable without it; the command then has a placeholder for the target

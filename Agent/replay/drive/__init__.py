@@ -1,1 +1,1 @@
-"""What a replay hands to user code: agents, recorded results, states, arguments."""
+"""What a replay passes to user code: agents, recorded results, states and arguments."""

@@ -1,7 +1,7 @@
-"""What a factory is told (`Spec`), and the stand-ins that answer for agents which are not replayed.
+"""The input of a factory (`Spec`), and the stubs that stand for agents which are not replayed.
 
-A stand-in answers the calls that the recording has, under the names that they have there; anything else that
-is asked of it ends the replay as unverified, by name. How an agent was constructed is part of the spec.
+A stub answers the calls that the recording has, under their recorded names. Any other access ends the replay
+as UNVERIFIED and names it. The spec includes the agent's constructor arguments.
 """
 
 from __future__ import annotations
@@ -36,47 +36,47 @@ MADE_OTHERWISE = "cannot be restored, and the factory made a different one"
 
 @dataclass(frozen=True, slots=True)
 class ConstructorArguments:
-    """The arguments with which an object was made, where they were recorded."""
+    """The recorded arguments of a constructor."""
 
     args: tuple[Any, ...] = ()
-    """Those given by position; an `Unrestored` stands for one that cannot be restored."""
+    """Positional arguments; an `Unrestored` replaces each that cannot be restored."""
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """Those given by name, without what cannot be restored: that is for the factory to add."""
+    """Keyword arguments that can be restored; the factory has to add the others."""
     lacking: tuple[str, ...] = ()
     """Positions and names of arguments that cannot be restored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a target needs to know to build what is replayed."""
+    """What a target needs to know to build the replayed agents."""
 
     agent_id: str | None
-    """The agent that is replayed; None where a whole run is and it has more than one."""
+    """The replayed agent; None for a whole run with several agents."""
     agent_role: str | None
     agent_ids: tuple[str, ...]
-    """The agents that can be replayed, in the order in which they first acted."""
+    """The agents that can be replayed, in the order of their first actions."""
     init: ConstructorArguments | None
-    """Constructor arguments of the agent; None where they were not recorded."""
+    """Constructor arguments of the agent; None if they were not recorded."""
     state: Mapping[str, Any]
-    """Its first recorded state; it is put onto the object before the first action in any case."""
+    """Its first recorded state; a replay restores it before the first action in any case."""
     nested: Mapping[str, None]
-    """{agent_id: None} for agents that only ever acted inside others: add it to what the factory returns to
-    have their code run, where they are built by those others."""
+    """{agent_id: None} for agents that acted only inside others, which build them. Add it to the factory's
+    result to run their code."""
     peer: Callable[[str], Any]
-    """`peer(agent_id)` gives a stand-in that answers traced calls from the recording."""
+    """`peer(agent_id)` returns a stub that answers traced calls from the recording."""
     of: Callable[[str], Spec]
-    """`of(agent_id)` gives the same for another agent of the run: its role, `init` and `state`."""
+    """`of(agent_id)` returns the spec of another agent of the run: its role, `init` and `state`."""
     sources: Mapping[str, Any] = field(default_factory=dict)
-    """Recorded sources of chance, time and environment, each with the number of its reads."""
+    """Recorded sources of randomness, time and environment, each with the number of its reads."""
 
 
 class Peers:
-    """Makes the stand-ins of one run, one an agent.
+    """Creates the stubs of one run, one per agent.
 
     Args:
         recording: the run.
-        player: who answers.
-        refuse: is told what was asked for and is not in the recording.
+        player: returns the player that answers.
+        refuse: called with a reason when something is accessed that the recording lacks.
     """
 
     def __init__(
@@ -89,16 +89,16 @@ class Peers:
         self._asked_for: set[str] = set()
 
     def __call__(self, agent_id: str) -> Any:
-        """The stand-in of an agent, asked for by a factory; see `stand_in`."""
+        """Return the stub of an agent for a factory; see `stand_in`."""
         made = self.stand_in(agent_id)
         self._asked_for.add(agent_id)
         return made
 
     def stand_in(self, agent_id: str) -> Any:
-        """The stand-in of an agent.
+        """Return the stub of an agent.
 
         Raises:
-            RecordingMiss: the run holds nothing of that agent.
+            RecordingMiss: the run has no events of that agent.
         """
         if agent_id not in self._made:
             facts = self._recording.agents.get(agent_id)
@@ -115,14 +115,14 @@ class Peers:
 
     @property
     def asked_for(self) -> frozenset[str]:
-        """The agents for which the factory took a stand-in."""
+        """The agents for which the factory requested a stub."""
         return frozenset(self._asked_for)
 
     def _refuse_now(self, reason: str) -> None:
-        self._refuse(reason)  # of whoever answers by then
+        self._refuse(reason)  # looked up at call time, since `answer_by` may replace it
 
     def answer_by(self, player: Callable[[], Player], refuse: Callable[[str], None]) -> None:
-        """Let another player answer from here on, also through the stand-ins that were made."""
+        """Let another player answer from here on, also for existing stubs."""
         self._player, self._refuse = player, refuse
 
     def _method(self, agent_id: str, role: str | None, name: str, *, is_async: bool) -> Callable[..., Any]:
@@ -154,17 +154,17 @@ def _given(answer: Answer) -> Any:
 def _make_stand_in(
     agent_id: str, role: str | None, methods: Mapping[str, Callable[..., Any]], refuse: Callable[[str], None]
 ) -> Any:
-    """An object of a class of its own, so that a look at `type(peer)` shows what it is."""
+    """Return an object of a new class, so that `type(peer)` shows what it is."""
 
     class StandIn:
-        """Answers for an agent from the recording."""
+        """Answers calls for an agent from the recording."""
 
         __slots__ = ("__weakref__",)
 
         def __getattr__(self, name: str) -> Any:
             if name in methods:
                 return methods[name]
-            # Protocols of Python ask for these on any object, and an object may lack them.
+            # Python protocols look up such names on any object, which may lack them.
             if not (name.startswith("__") and name.endswith("__")):
                 refuse(f"{name!r} of {agent_id} was accessed, but is not among its recorded calls")
             raise AttributeError(f"the stand-in for {agent_id} has no {name!r} in the recording")
@@ -176,7 +176,7 @@ def _make_stand_in(
         def __repr__(self) -> str:
             return f"<stand-in for {agent_id}>"
 
-    # Of the class, so that recording sees an agent without asking `__getattr__`.
+    # Set on the class, so that recording recognises an agent without calling `__getattr__`.
     own: Any = StandIn
     own.agent_id, own.agent_role, own.logger = agent_id, role, None
     return StandIn()
@@ -185,14 +185,14 @@ def _make_stand_in(
 def constructor_arguments(
     recorded: Mapping[str, Any], types: Mapping[str, str], decoder: Decoder
 ) -> ConstructorArguments:
-    """What was recorded of a constructor's arguments, as Python values."""
+    """Return the recorded constructor arguments as Python values."""
     lacking: list[str] = []
 
     def restored(value: Any, place: str, name: str) -> Any:
         pointer = f"{_INIT}/{place}/{escape(name)}"
         try:
             found = decoder.restore(Recorded(value, types, pointer))
-        except RecordingMiss:  # it is an agent of which the run holds nothing
+        except RecordingMiss:  # an agent without events in the run
             lacking.append(name)
             return Unrestored("agent", value)
         if not found.unrestored:
@@ -207,7 +207,7 @@ def constructor_arguments(
 
 
 def what_the_spec_lacks(spec: Spec) -> str:
-    """What a factory that failed may have missed in its spec, and where it is; "" for nothing."""
+    """Return a hint about what a failed factory may have missed in its spec; "" for nothing."""
     if spec.agent_id is None:
         named = ", ".join(spec.agent_ids[:4]) + (" and more" if len(spec.agent_ids) > 4 else "")
         return (
@@ -228,7 +228,7 @@ def what_the_spec_lacks(spec: Spec) -> str:
 
 
 def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) -> None:
-    """Let a difference prove nothing where chance went into what was built and is not put back."""
+    """Turn a difference into a doubt if unrecorded randomness went into the built objects."""
     if not reads:
         return
     is_other = any(MADE_OTHERWISE in reason for reason in outcome.reasons)
@@ -250,7 +250,7 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
         remedy = seeded
     text = f"the target drew chance that is in no record while it built what is replayed: {named}; {remedy}"
     if is_other:
-        # that the factory made another object follows from it
+        # That the factory built a different object follows from this.
         outcome.reasons[:] = [text, *(each for each in outcome.reasons if MADE_OTHERWISE not in each)]
     else:
         outcome.doubts.append(text)
@@ -258,31 +258,31 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
 
 _UNSEEDED = ("uuid", "os.urandom", "secrets")
 _SYSTEM_RANDOM = "random.SystemRandom"
-"""What libraries take a seed from that they were not given."""
+"""The seed source of libraries that were given no seed."""
 
 
 def _argument(name: str) -> str:
     return f"argument {int(name) + 1}" if name.isdecimal() else name
 
 
-# Objects that replayed code reads and that are not as they were when it was recorded.
+# Reads of objects whose state in the replay differs from that in the recording.
 #
-# Calls of agents whose code does not run are answered with recorded responses, but a field read past their
-# traced methods is as the target made it. So is an object that the program changed between the actions of its
-# agent. A replay that found a difference is made once more with this, to see whether such a read can be its
-# cause.
+# Calls of agents whose code does not run get recorded responses, but a field read without a traced method has
+# the value that the target gave it. The same holds for an object that the program changed between the actions
+# of its agent. A replay that found a difference is repeated with this watch, to see whether such a read may
+# be the cause.
 
 _MOST_NAMED = 3
 
 
 class FieldReads:
-    """Notes where replayed code reads fields that change in the recording of agents whose code does not run.
+    """Notes reads by replayed code of changing fields of agents whose code does not run.
 
     Args:
         recording: the whole run.
         live: the agents whose code runs.
-        is_on: whether replayed code runs now.
-        objects: the agents whose code runs.
+        is_on: whether replayed code is running.
+        objects: the agents whose code runs, by id.
     """
 
     def __init__(
@@ -301,20 +301,20 @@ class FieldReads:
         self._told = _held(objects, lambda agent_id: _told(recording, agent_id, live))
         inside = _held_inside(objects, lambda agent_id: _told(recording, agent_id, live))
         self._told_inside = {(id(obj), name) for obj, name, _ in inside}
-        for obj, name, path in inside:  # what a followed object reads of itself may not be followed
+        for obj, name, path in inside:  # its reads of its own attributes may be unrecorded
             value = (live_attributes(obj) or {}).get(name)
             if id(obj) in self._outside and value is not None:
                 self._outside[id(value)] = self._told[id(value)] = value, path
         self._with_values = any(facts.has_values for facts in recording.agents.values())
         self._with_records = any(facts.has_records for facts in recording.agents.values())
         self._found_outside: dict[str, bool] = {}
-        """What is read, and whether a library does it."""
+        """The reads, each with whether a library made it."""
         self._shared = _held(objects, lambda agent_id: _shared(recording, agent_id, live))
         self._found_shared: dict[str, None] = {}
         self._found_variables: dict[str, None] = {}
 
     def watch(self, classes: Iterable[type]) -> None:
-        """Look at every read of an attribute of objects of these classes, from here on."""
+        """Watch every attribute read on objects of these classes from here on."""
         names, classes = frozenset().union(*self._changing.values()), set(classes)
         for cls in classes if names else ():
             self._watch(cls, names, self._look)
@@ -323,14 +323,14 @@ class FieldReads:
             self._watch(cls, None, self._look_outside)
 
     def doubts(self, *, is_same_code: bool) -> list[str]:
-        """Why a difference proves nothing; empty where no such field was read.
+        """Return why a difference proves nothing; empty if no such field was read.
 
         Args:
-            is_same_code: no code changed, so that what something else changes may be the cause.
+            is_same_code: no code changed, so that an outside change may be the cause.
         """
         found = []
         if self._found_outside and is_same_code:
-            # the program's own code first
+            # The program's own code first.
             reads = sorted(self._found_outside, key=lambda read: self._found_outside[read])
             found.append(
                 f"the replayed code reads {', '.join(reads[:_MOST_NAMED])}: what the program changes there "
@@ -359,7 +359,7 @@ class FieldReads:
         ]
 
     def _watch_variables(self, modules: Iterable[str]) -> None:
-        """Look at reads of context variables of these modules: no recording holds what they are set to."""
+        """Watch reads of context variables of these modules: no recording has their values."""
         for module in map(sys.modules.get, modules):
             if module is None or is_of_library(str(getattr(module, "__file__", ""))):
                 continue
@@ -368,14 +368,14 @@ class FieldReads:
                     setattr(module, name, _WatchedVariable(value, self._look_at_variable))
 
     def _look_at_variable(self, name: str) -> None:
-        frame = sys._getframe(2)  # noqa: SLF001 - the one way to a caller
+        frame = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
         if self._is_on() and not is_own(frame):
             self._found_variables[f"{name} in {place_of(frame)}"] = None
 
     def _watch(self, cls: Any, names: frozenset[str] | None, look: Callable[[object, str], None]) -> None:
         original = cls.__getattribute__
 
-        def __getattribute__(obj: Any, name: str) -> Any:  # noqa: N807 - it stands in its place
+        def __getattribute__(obj: Any, name: str) -> Any:  # noqa: N807 - replaces the method of that name
             if names is None or name in names:
                 look(obj, name)
             return original(obj, name)
@@ -383,12 +383,12 @@ class FieldReads:
         try:
             cls.__getattribute__ = __getattribute__
         except TypeError:
-            return  # of C: its fields are not seen
+            return  # a C class: reads of its fields are not visible
 
     def _look_outside(self, obj: object, name: str) -> None:
         if self._is_looking or not self._is_on() or name.startswith("__"):
             return
-        frame = sys._getframe(2)  # noqa: SLF001 - the one way to a caller
+        frame = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
         if is_own(frame):
             return
         known = self._outside.get(id(obj))
@@ -402,7 +402,7 @@ class FieldReads:
                 self._found_shared[f"{known[1]} in {place_of(user)}"] = None
 
     def _is_told(self, obj: object, name: str) -> bool:
-        """Whether recording told what others changed there."""
+        """Whether the recording has the changes that others made to this attribute."""
         if (id(obj), name) in self._told_inside:
             return True
         return id(obj) in self._told and self._is_looked_at(obj, name)
@@ -411,7 +411,7 @@ class FieldReads:
         """Whether the recording has the changes of an attribute, or the class defines it."""
         attributes = live_attributes(obj) or {}
         if name not in attributes:
-            return hasattr(type(obj), name)  # its code reads others in turn
+            return hasattr(type(obj), name)  # its code reads other attributes
         value = attributes[name]
         if sort_of(type(value)) is Sort.GENERATOR:
             return is_own_stream(value) or adoption_of(value) is not None
@@ -422,7 +422,7 @@ class FieldReads:
     def _look(self, obj: object, name: str) -> None:
         if self._is_looking or not self._is_on():
             return
-        frame = sys._getframe(2)  # noqa: SLF001 - the one way to a caller
+        frame = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
         if is_own(frame):
             return
         self._is_looking = True
@@ -435,7 +435,7 @@ class FieldReads:
 
 
 class _WatchedVariable:
-    """Stands for a context variable, and tells of reads of what replayed code has not set."""
+    """Replaces a context variable and reports reads of values that replayed code did not set."""
 
     def __init__(self, variable: ContextVar[Any], look: Callable[[str], None]) -> None:
         self._variable, self._look = variable, look
@@ -459,7 +459,7 @@ class _WatchedVariable:
 
 
 def _user_of(frame: FrameType) -> FrameType:
-    """The frame of the program or of a library behind a frame of the standard library."""
+    """Return the frame of the program or of a library that called the standard library."""
     found: FrameType | None = frame
     while found is not None and not is_foreign_name(str(found.f_globals.get("__name__", ""))):
         found = found.f_back
@@ -469,7 +469,7 @@ def _user_of(frame: FrameType) -> FrameType:
 def _held(
     objects: Mapping[str, object], names_of: Callable[[str], Collection[str]]
 ) -> dict[int, tuple[object, str]]:
-    """By their ids, the objects in certain fields of agents, each with the name of the field."""
+    """Return {id: (object, field)} for the objects in certain fields of agents."""
     found: dict[int, tuple[object, str]] = {}
     for agent_id, obj in objects.items():
         names = names_of(agent_id)
@@ -482,7 +482,7 @@ def _held(
 def _held_inside(
     objects: Mapping[str, object], names_of: Callable[[str], Collection[str]]
 ) -> list[tuple[object, str, str]]:
-    """Objects in fields of agents, each with an attribute whose object is followed, too, and its path."""
+    """Return (object, attribute, path) for attributes, inside fields, whose object recording follows too."""
     found = []
     for agent_id, obj in objects.items():
         for path in names_of(agent_id):
@@ -493,11 +493,11 @@ def _held_inside(
 
 
 def _written_outside(recording: Recording, agent_id: str, moved: Collection[int]) -> Collection[str]:
-    """The fields with an object that something else than the actions of its agent changed.
+    """Return the fields with an object that changed outside the agent's actions.
 
     Args:
-        moved: the numbers of what code outside of actions changed: it may have changed more of an object than
-            recording looks at.
+        moved: the numbers of objects that code outside actions changed; it may have changed more of them than
+            recording follows.
     """
     facts = recording.agents.get(agent_id)
     if facts is None:
@@ -506,7 +506,7 @@ def _written_outside(recording: Recording, agent_id: str, moved: Collection[int]
 
 
 def _told(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:
-    """The fields with an object of which recording told what others changed of its scalars."""
+    """Return the fields with an object for which the recording has the outside changes of its scalars."""
     facts = recording.agents.get(agent_id)
     held = {} if facts is None else facts.held
     outside = {
@@ -516,7 +516,7 @@ def _told(recording: Recording, agent_id: str, live: frozenset[str]) -> Collecti
 
 
 def _shared(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:
-    """The fields with an object that agents hold, too, whose code does not run."""
+    """Return the fields with an object that is shared with agents whose code does not run."""
     facts = recording.agents.get(agent_id)
     shared = {} if facts is None else facts.shared_objects
     return [name for name, others in shared.items() if others - live]
@@ -532,7 +532,7 @@ def _changing_fields(recording: Recording, live: frozenset[str]) -> Mapping[str,
 
 
 def classes_of_agents(recording: Recording, find_class: Callable[[str], type | None]) -> Iterator[type]:
-    """The loaded classes of the agents that a run holds."""
+    """Yield the loaded classes of the agents in a run."""
     for facts in recording.agents.values():
         first = facts.first_state
         cls = None if first is None else find_class(str(first.extra.get("class")))

@@ -1,6 +1,6 @@
-"""A recorded call made again: the method on the object, and the recorded arguments as it takes them.
+"""Repeat a recorded call: find the method on the object, and bind the recorded arguments to it.
 
-For `replay --pdb` the debugger opens at the first line of the method, arguments in place.
+For `replay --pdb` the debugger opens at the first line of the method, with its arguments set.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ class _Binding(NamedTuple):
     """How a method takes arguments of certain names."""
 
     positions: tuple[str, ...]
-    """Those that it takes by position."""
+    """Arguments passed by position."""
     rest: str | None
-    """The list that it takes behind them; the others go by keyword."""
+    """The list passed as `*args` after them; all others are passed by keyword."""
 
 
 _BY_KEYWORD = _Binding((), None)
 
 
 class MisfitArguments(Exception):
-    """A method does not take the recorded arguments; the text says why."""
+    """The method does not take the recorded arguments; the message says why."""
 
 
 def bound_method(obj: object, call: str) -> Any:
-    """The method that a recorded `call` names, as the object's users would get it; None if there is none.
+    """Return the method that a recorded `call` names, as users of the object get it; None if it is missing.
 
     Args:
-        obj: the object that the factory gave.
-        call: the qualified name in the recording; what precedes its last part may be another class by now.
+        obj: the object that the factory returned.
+        call: the qualified name in the recording; the class in it may have been renamed since.
     """
     method = getattr(obj, _attribute_of(call), None)
     return method if callable(method) else None
@@ -65,7 +65,7 @@ def bound_method(obj: object, call: str) -> Any:
 
 @lru_cache(maxsize=1024)
 def _attribute_of(call: str) -> str:
-    """The name under which a class holds the method that a recorded `call` names."""
+    """Return the attribute name of the method that a recorded `call` names."""
     owner, _, name = call.rpartition(".")
     if name.startswith("__") and not name.endswith("__"):
         return f"_{owner.rpartition('.')[2].lstrip('_')}{name}"
@@ -73,10 +73,10 @@ def _attribute_of(call: str) -> str:
 
 
 def bind_arguments(method: Any, recorded: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """Recorded arguments as positions and keywords.
+    """Return the recorded arguments as positional and keyword arguments.
 
     Raises:
-        MisfitArguments: the method takes others.
+        MisfitArguments: the method's signature does not take them.
     """
     if type(method) is MethodType and type(method.__func__) is FunctionType:
         binding = _binding_of(method.__func__, tuple(recorded))
@@ -93,7 +93,7 @@ def bind_arguments(method: Any, recorded: dict[str, Any]) -> tuple[list[Any], di
 
 @lru_cache(maxsize=1024)
 def _binding_of(function: Any, names: tuple[str, ...]) -> _Binding:
-    """How methods of that function take arguments; whether these fit is a matter of their names alone."""
+    """Return how methods of a function take arguments; whether they fit depends only on their names."""
     return _bind(MethodType(function, object()), names)
 
 
@@ -101,7 +101,7 @@ _NOT_BY_POSITION = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Paramete
 
 
 def _takes_positions_alone(method: Any) -> bool:
-    """Whether a decorator stands around the method whose function has `*args` and no keywords."""
+    """Whether a decorator with `*args` and no keywords wraps the method."""
     function = getattr(method, "__func__", method)
     while (inner := getattr(function, "__wrapped__", None)) is not None:
         own = {each.kind for each in inspect.signature(function, follow_wrapped=False).parameters.values()}
@@ -112,11 +112,11 @@ def _takes_positions_alone(method: Any) -> bool:
 
 
 def _bind(method: Any, names: tuple[str, ...]) -> _Binding:
-    """See `bind_arguments`."""
+    """Implement `bind_arguments`."""
     try:
         signature = inspect.signature(method)
     except (TypeError, ValueError):
-        return _BY_KEYWORD  # what it takes is not known
+        return _BY_KEYWORD  # the signature is not known
     parameters = list(signature.parameters.values())
     rest = next((f"*{p.name}" for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), None)
     has_rest = rest in names
@@ -138,12 +138,12 @@ def _bind(method: Any, names: tuple[str, ...]) -> _Binding:
 
 @cache
 def _own_keys(kind: str) -> frozenset[str]:
-    """What an event of that kind holds of itself."""
+    """Return the fields that events of a kind have by definition."""
     return _OWN_KEYS.union(field.name for field in KINDS[kind].fields) if kind in KINDS else _OWN_KEYS
 
 
 def scope_fields(event: Event, decoder: Decoder) -> dict[str, Any]:
-    """Fields that contexts around an action put into its event, and into all that happened inside it."""
+    """Return the fields that contexts around an action added to its event and to the events inside it."""
     own = _own_keys(event.kind)
     if own.issuperset(event.extra):
         return {}
@@ -155,13 +155,13 @@ def scope_fields(event: Event, decoder: Decoder) -> dict[str, Any]:
 
 
 def in_debugger(method: Callable[..., Any], call: Callable[[], None]) -> None:
-    """Make a call, and open pdb at the first line of the function that the traced method stands for.
+    """Make a call with pdb open at the first line of the traced method's function.
 
     Args:
         method: the traced method.
-        call: calls it, and awaits what it gives where that is a coroutine.
+        call: calls it, and awaits the result if it is a coroutine.
     """
-    import pdb  # noqa: T100 - somebody asked for the debugger
+    import pdb  # noqa: T100 - the user requested the debugger
 
     function = inspect.unwrap(getattr(method, "__func__", method))
     code = getattr(function, "__code__", None)
@@ -182,7 +182,7 @@ def in_debugger(method: Callable[..., Any], call: Callable[[], None]) -> None:
 
 
 def told_of_argument(call: PlannedCall, unrestored: Sequence[str]) -> str:
-    """Why an argument cannot be given again, and what to do about it."""
+    """Return why an argument cannot be passed again, and what to do about it."""
     if not unrestored:
         return f"the arguments of {call.told} cannot be restored: they are not a mapping of names"
     event, at = call.event, unrestored[0].partition(" at ")[2]

@@ -1,7 +1,7 @@
-"""Changes of what agents hold, which code outside of actions made in the recording: made again.
+"""Replay changes that code outside actions made to objects held by agents.
 
-`Agent/record/state/held_objects.py` finds them, each before an action. There, what is to be changed has to be
-as it was in the recording: else replayed code left it otherwise.
+`Agent/record/state/held_objects.py` records them, each before an action. The value to be changed must be the
+same as in the recording at that point; otherwise replayed code left it differently.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ABSENT = object()
 
 
 class _First(NamedTuple):
-    """What was there when recording saw it first, of an attribute that was changed later."""
+    """The first recorded value of an attribute that changed later."""
 
     event: Event
     number: str
@@ -45,7 +45,7 @@ class _First(NamedTuple):
 
 
 class HeldMoves:
-    """Puts what was changed between actions into what the replayed agents hold.
+    """Applies changes between actions to the objects that replayed agents hold.
 
     Args:
         objects: the agents whose code runs.
@@ -55,17 +55,17 @@ class HeldMoves:
         self._kit = kit
         self._objects = objects
         self._holders: dict[int, list[tuple[str, str]]] = defaultdict(list)
-        """Number to the agents that hold it, and where."""
+        """{number of an object: the agents that hold it, with the path}."""
         for agent_id, facts in kit.recording.agents.items():
             for number, path in facts.held.items():
                 self._holders[number].append((agent_id, path))
         self._unshared = {
             agent_id for agent_id, facts in kit.recording.agents.items() if not self._may_share(facts)
         }
-        """Agents without a generator that agents draw from whose code does not run."""
+        """Agents without a generator shared with agents whose code does not run."""
         self._firsts: dict[int, list[_First]] = defaultdict(list)
         self._generators: dict[str, tuple[Any, str]] = {}
-        """Of the action that runs: generators that others may draw from, too, and where they stood."""
+        """For the current action: generators that others may draw from, with their states."""
         for event in kit.recording.moves:
             for key, moves in event.extra["moved"].items():
                 for name, move in moves.items():
@@ -73,7 +73,7 @@ class HeldMoves:
                         self._firsts[int(key)].append(_First(event, key, name))
 
     def begin(self, agent_id: str) -> None:
-        """Put in what an agent's objects were at first, where that changes without an action."""
+        """Restore the first values of an agent's held objects that change outside actions."""
         facts = self._kit.recording.agents.get(agent_id)
         for number in () if facts is None else facts.held:
             for event, key, name in self._firsts.pop(number, ()):
@@ -94,13 +94,13 @@ class HeldMoves:
                 _put(held, name, move)
 
     def put(self, action: DrivenAction, events: Sequence[Event], *, is_compared: bool = True) -> None:
-        """Make the changes of these events.
+        """Apply the changes of these events.
 
         Args:
-            is_compared: what replayed code left there has to be what it left in the recording.
+            is_compared: compare what replayed code left there with the recording first.
 
         Raises:
-            ReplayStopped: replayed code left something there that it did not leave in the recording.
+            ReplayStopped: replayed code left another value than in the recording.
         """
         for event in events:
             for key, moves in self._restored(event).items():
@@ -154,11 +154,11 @@ class HeldMoves:
         return all(self._kit.fields.is_ignored(each, _field_of(path)) for each, path in self._holders[number])
 
     def begin_action(self) -> None:
-        """Another action is replayed."""
+        """Reset for the next action."""
         self._generators.clear()
 
     def watch_draws(self, agent_id: str, obj: object, *, is_suspect: bool) -> None:
-        """Note where generators stand that agents draw from, too, whose code does not run.
+        """Note the states of generators that agents draw from whose code does not run.
 
         Args:
             is_suspect: such agents were seen with a generator of this one.
@@ -167,7 +167,7 @@ class HeldMoves:
             return
         found = list(generators_in(obj)) if is_suspect else []
         facts = self._kit.recording.agents.get(agent_id)
-        if facts is not None and facts.written_outside:  # of recordings that do not tell where they stood
+        if facts is not None and facts.written_outside:  # recordings without their states
             fields = read_state(obj).fields
             found += [(name, fields[name]) for name in facts.written_outside & fields.keys()]
         found = [(name, each) for name, each in found if sort_of(type(each)) is Sort.GENERATOR]
@@ -185,7 +185,7 @@ class HeldMoves:
                 self._generators[name] = (generator, generator_mark(generator))
 
     def doubt_draws(self, agent_id: str) -> None:
-        """Say that an action proves nothing that drew from one of these."""
+        """Make an action that drew from one of these generators inconclusive."""
         for name, (generator, before) in self._generators.items():
             if generator_mark(generator) != before:
                 self._kit.outcome.needs_others = True
@@ -207,7 +207,7 @@ class HeldMoves:
         return None
 
     def _restored(self, event: Event) -> dict[str, Any]:
-        """The changes of an event, by number and name; what cannot be restored is left out, and told."""
+        """Return {number: {name: change}}; what cannot be restored is left out with a remark."""
         restored = self._kit.decoder.restore(in_payload(event, "moved"))
         lacking = set()
         for told in restored.unrestored:
@@ -221,7 +221,7 @@ class HeldMoves:
 
 
 def held_at(obj: object, path: str) -> Any:
-    """What an agent has in a field, in the `#`-th place for a generator in it, or the module of its class."""
+    """Return what an agent holds at a path: a field, a generator in it (`#`), or the module of its class."""
     if path == GLOBALS:
         return sys.modules.get(type(obj).__module__)
     fields = read_state(obj).fields
@@ -241,7 +241,7 @@ def _present(held: object, name: str) -> Any:
 
 
 def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
-    """Whether that is there now; of a generator its state, which may be told by its mark."""
+    """Whether the attribute has that value; for a generator, whether its state or its mark is the same."""
     present = _present(held, name)
     if sort_of(type(present)) is Sort.GENERATOR:
         if not is_mark and type(value) is not type(present):
@@ -256,20 +256,20 @@ def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
 
 
 def _was(held: object, name: str, move: Mapping[str, Any]) -> bool:
-    """Whether that is there now that was there before it was changed, as far as that was recorded."""
+    """Whether the attribute has its recorded value from before the change, if that was recorded."""
     if "was_content" in move:
         return bool(content_of(_present(held, name)).text == move["was_content"])
     return "was" not in move or _is(held, name, move["was"], is_mark=True)
 
 
 def _put(held: object, name: str, move: Mapping[str, Any]) -> None:
-    """Change an attribute; a container or an array in place where that was done in the recording."""
+    """Change an attribute; containers and arrays in place if that was recorded so."""
     present, value = _present(held, name), move["now"]
     if is_put_in_place(present, value) or name == ITSELF or live_attributes(held) is None:
         return
     if not (move.get("in_place") and pour(present, value)):
         taken = copied(value)
-        set_attribute(held, name, value if taken is None else taken.value)  # it may be put in more than once
+        set_attribute(held, name, value if taken is None else taken.value)  # a copy: it may be set again
 
 
 def _shown(value: Any) -> Any:

@@ -1,8 +1,7 @@
-"""Actions that ran at the same time in one event loop, driven at the same time again.
+"""Replay actions that ran concurrently in one event loop, concurrently again.
 
-They begin in the recorded order, each when all those have ended that had ended before it. Which of the open
-ones goes on at an `await` is the loop's affair, as it was then. Time in which the program had nothing to do
-passes at once.
+They begin in the recorded order, each after all actions that had ended before it. The event loop decides
+which open action continues at an `await`, as in the recording. Idle time passes at once.
 """
 
 from __future__ import annotations
@@ -30,32 +29,32 @@ _LONGEST_PAUSE_S = 0.1
 _TURNS = 100_000
 _MOST_TURNS = 5_000_000
 _TURN_US = 2
-"""No turn of an event loop takes less."""
+"""Minimum duration of one iteration of an event loop."""
 _LONGER = 10
-"""How many times as long as the recording a replay may wait for timers without an event."""
+"""Factor on the recorded time that a replay may wait for timers without an event."""
 _MORE_EVENTS = 4
-"""How many times as many events as recorded a replay may leave before they no longer count."""
+"""Factor on the recorded number of events; further events no longer count as progress."""
 _OWN = str(Path(__file__).parents[2]) + os.sep
 _ASYNCIO = str(Path(asyncio.__file__).parent) + os.sep
 
 
 class LaneEnded(Exception):
-    """An action did something else than recorded, so that what its agent did next cannot be replayed."""
+    """An action differed from the recording, so that the next actions of its agent cannot be replayed."""
 
 
 class Turns:
-    """Drives actions that ran at the same time, each when its turn has come.
+    """Replays concurrent actions, each when its turn has come.
 
     Args:
-        group: the actions, in the order in which they began.
-        drive: drives one of them; it raises LaneEnded where its agent cannot go on.
-        is_loose: whether what began shortly behind an end may have begun before it.
-        is_prompt: whether what can begin does so at once. Without it, an action that began late in the
-            recording begins late, but what made it late may have been the recording of the others.
+        group: the actions, in the order of their beginnings.
+        drive: replays one action; it raises LaneEnded if its agent cannot continue.
+        is_loose: an action that began shortly after an end may also begin before it.
+        is_prompt: start each action as soon as it can. Otherwise an action that began late in the recording
+            begins late, although the delay may have been caused by recording the others.
     """
 
     are_known = False
-    """Whether the recording tells which of them came when."""
+    """Whether the recording has the order of their turns."""
 
     def __init__(
         self,
@@ -66,27 +65,27 @@ class Turns:
         is_prompt: bool = False,
     ) -> None:
         self.has_paused = False
-        """Whether an action began late because it did so in the recording."""
+        """Whether an action began late as in the recording."""
         self.has_held = False
-        """Whether an action went on late because it did so in the recording."""
+        """Whether an action continued late as in the recording."""
         self._is_prompt = is_prompt
         self._left = deque(group)
         self._is_loose = is_loose
         self._drive = drive
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: dict[int, DrivenAction] = {}
-        """What was begun and has not ended."""
+        """Actions that have begun and not ended."""
         self._task_of: dict[int, asyncio.Task[None]] = {}
-        """The task of what is open."""
+        """The task of each open action."""
         self._stopped: set[str] = set()
-        """Agents that cannot go on."""
+        """Agents that cannot continue."""
         self._ended_us: dict[str, float] = {}
-        """When the last action of an agent had ended in the recording."""
+        """Recorded end time of each agent's last action, in microseconds."""
         self._began_us = group[0].call.began_us
         self._began_s = 0.0
 
     async def run(self) -> None:
-        """Drive them all."""
+        """Replay all actions."""
         self._began_s = asyncio.get_running_loop().time()
         self._begin(self._take_ready())
         await self._until_all_ended()
@@ -105,15 +104,15 @@ class Turns:
                 task.cancel()
 
     def tell(self, outcome: ReplayOutcome) -> None:
-        """Note what they did that may matter."""
+        """Report pauses and the order of turns to the outcome."""
         outcome.has_paused = outcome.has_paused or self.has_paused
         outcome.has_held = outcome.has_held or self.has_held
         outcome.has_unknown_turns = outcome.has_unknown_turns or not self.are_known
 
     def go_on(self) -> bool:
-        """Begin the next action, though what had ended before it in the recording has not; False without one.
+        """Begin the next action although an action that precedes it in the recording has not ended.
 
-        When an action began is told a little late.
+        The recorded beginnings are slightly late. Returns False if no action is left.
         """
         if not self._left:
             return False
@@ -121,12 +120,12 @@ class Turns:
         return True
 
     def waiting(self) -> tuple[DrivenAction, asyncio.Task[None]] | None:
-        """The first action that was begun and has not ended, and its task."""
+        """Return the first open action and its task."""
         first = self._open.get(min(self._open, default=0))
         return None if first is None else (first, self._task_of[first.number])
 
     def _take_ready(self) -> list[DrivenAction]:
-        """The next actions whose turn has come."""
+        """Remove and return the next actions whose turn has come."""
         ready: list[DrivenAction] = []
         while self._left:
             action = self._left[0]
@@ -160,7 +159,7 @@ class Turns:
             following = self._end(action)
 
     def _end(self, action: DrivenAction) -> DrivenAction | None:
-        """An action ended; the next one where its own agent goes on at once and nobody else."""
+        """Close an action; return the next one if only its own agent continues."""
         del self._open[action.number]
         task = self._task_of.pop(action.number)
         self._ended_us[action.agent_id] = action.event.timestamp_us
@@ -172,7 +171,7 @@ class Turns:
         return None
 
     async def _pause_before(self, action: DrivenAction) -> None:
-        """Take the time that the program took before an action, so that others get as far as then."""
+        """Wait as long as the program did before an action, so that others progress as in the recording."""
         since_us = self._ended_us.get(action.agent_id, self._began_us)
         is_late = action.call.began_us - since_us > _PAUSE_US
         if is_late and not self._is_prompt:
@@ -184,15 +183,15 @@ class Turns:
 
 
 class RecordedTasks(Turns):
-    """The same for actions of which the recording has the tasks that they ran in.
+    """Replays concurrent actions whose asyncio tasks are known from the recording.
 
-    Each of those tasks is one again, so that the loop gives turns as it did. An action begins, and goes on
-    behind an `await`, once all that came before has happened. Tasks that began one behind the other are made
-    together, as `gather` does. Actions that are not async ran in one piece: each does so again behind what
-    came before it.
+    Each recorded task becomes one task again, so that the loop schedules them alike. An action begins, and
+    continues after an `await`, once everything before it has happened. Tasks that began one after the other
+    are created together, as by `gather`. Actions that are not async ran without a break; each runs again
+    after what preceded it.
 
     Args:
-        holds: whether to impose when actions go on behind an `await`, too.
+        holds: also impose when actions continue after an `await`.
     """
 
     are_known = True
@@ -208,10 +207,10 @@ class RecordedTasks(Turns):
         self._holds = holds
 
     async def run(self) -> None:
-        """Drive them all."""
+        """Replay all actions."""
         self._began_s = asyncio.get_running_loop().time()
         self._actions: dict[float, deque[DrivenAction]] = defaultdict(deque)
-        """The actions of each task that are left; those that are not async have a key of their own."""
+        """The remaining actions of each task; each action that is not async has its own key."""
         self._task_at: dict[float, float] = {}
         self._turns, self._behind = _in_one_order(self._left)
         self._inline = {self._turns[each.number][0] for own in self._behind.values() for each in own}
@@ -225,19 +224,19 @@ class RecordedTasks(Turns):
                 self._task_at.update(dict.fromkeys(turns, task))
         self._order = sorted(self._task_at)
         self._fresh = deque(self._actions)
-        """Tasks that were not made yet, by what they begin with."""
+        """Tasks to be created, in the order of their first actions."""
         self._resumed = {each.number: deque(each.resumed if self._holds else ()) for each in actions}
-        """When those go on behind an `await` that did so in the recording."""
+        """The recorded turns in which actions continue after an `await`."""
         all_turns = chain(chain(*self._turns.values()), *self._resumed.values())
         self._to_come = sorted(all_turns, reverse=True)
         self._passed: set[float] = set()
         self._waiting: dict[float, asyncio.Future[None]] = {}
-        """Tasks that wait for a turn, by that turn."""
+        """Waiting tasks by the turn that they wait for."""
         self._start()
         await self._until_all_ended()
 
     def go_on(self) -> bool:
-        """Begin what waits for its turn, though what had ended before it has not; False without any."""
+        """Begin the next waiting task although its turn has not come; False if none is left."""
         if self._waiting:
             self._waiting.pop(min(self._waiting)).set_result(None)
         elif self._fresh:
@@ -247,13 +246,13 @@ class RecordedTasks(Turns):
         return True
 
     def _is_due(self, turn: float) -> bool:
-        """Whether all has happened that came before it."""
+        """Whether everything before that turn has happened."""
         while self._to_come and self._to_come[-1] in self._passed:
             self._to_come.pop()
         return not self._to_come or self._to_come[-1] >= turn
 
     def _start(self) -> None:
-        """Make the tasks that can begin, and those that began right behind them."""
+        """Create the tasks that can begin, and those that began directly after them."""
         made: set[float] = set()
         last = 0.0
         while self._fresh:
@@ -290,14 +289,14 @@ class RecordedTasks(Turns):
             await future
 
     async def _go_on(self, turn: float) -> None:
-        """Go on with an action in the turn in which that was recorded."""
+        """Continue an action in its recorded turn."""
         self.has_held = self.has_held or not self._is_due(turn)
         await self._until_due(turn)
         self._passed.add(turn)
         self._wake()
 
     def _wake(self) -> None:
-        """Let those go on whose turn has come."""
+        """Continue the tasks whose turn has come."""
         while self._waiting and self._is_due(first := min(self._waiting)):
             self._waiting.pop(first).set_result(None)
         self._start()
@@ -326,7 +325,7 @@ class RecordedTasks(Turns):
 def turns_of(
     group: Sequence[DrivenAction], drive: Callable[[DrivenAction], Coroutine[Any, Any, None]], order: str
 ) -> Turns:
-    """What drives actions that ran at the same time, in one of the orders that `Driver` knows."""
+    """Return the scheduler for concurrent actions, for one of the orders that `Driver` knows."""
     has_tasks = all(action.call.task or not action.call.is_async for action in group)
     is_recorded = has_tasks and len({action.event.writer for action in group}) == 1
     if is_recorded and order in {"", "free"}:
@@ -337,9 +336,9 @@ def turns_of(
 def _in_one_order(
     actions: Collection[DrivenAction],
 ) -> tuple[dict[int, tuple[float, float]], dict[float, list[DrivenAction]]]:
-    """When each action began and ended, and behind which ends those came that are not async, if behind any.
+    """Return the turns of each action's beginning and end, and the sync actions that follow each end.
 
-    Calls are in order of their beginnings, and their events in order of their ends.
+    Calls are ordered by their beginnings, events by their ends.
     """
     tasks = [action for action in actions if action.call.task]
     turns: dict[int, tuple[float, float]] = {action.number: action.call.turns for action in tasks}
@@ -361,15 +360,14 @@ def _in_one_order(
 
 
 class Patience:
-    """How many turns a loop may take without an event, and how long it may wait for timers in them.
+    """Limits on loop iterations without an event, and on waiting for timers.
 
-    Both come from the recording, so that no machine is too slow: between two events of these actions the
-    program can have taken so many turns at most.
+    Both limits derive from the recording, so they also hold on a slow machine: between two events of these
+    actions the program can have made at most that many iterations.
 
     Args:
         group: the actions.
-        is_compared: whether they are to do what they did when recorded; what they do otherwise may leave any
-            number of events.
+        is_compared: whether the actions must agree with the recording; others may emit any number of events.
     """
 
     def __init__(self, group: Sequence[DrivenAction], *, is_compared: bool) -> None:
@@ -389,14 +387,14 @@ class Patience:
         self._waited_s = 0.0
         self._seen: object = None
         self._left = _MORE_EVENTS * len(times) + _TURNS if is_compared else None
-        """How many events may come until further ones are those of an action that turns in circles."""
+        """Number of events after which further ones count as those of an endless loop."""
 
     def is_over(self, seen: object, waited_s: float) -> bool:
-        """Whether the turn that begins now is one too many.
+        """Whether the limit is exceeded with this iteration.
 
         Args:
-            seen: something else whenever there was an event.
-            waited_s: how long the loop let pass at once since the last turn.
+            seen: a value that changes with every event.
+            waited_s: idle time that the loop skipped since the last iteration.
         """
         if seen != self._seen and self._left != 0:
             self._seen, self._turns, self._waited_s = seen, 0, 0.0
@@ -412,28 +410,28 @@ class Patience:
 
 
 class ReplayLoop(asyncio.SelectorEventLoop):
-    """An event loop in which time passes at once while there is nothing to do.
+    """An event loop in which idle time passes at once.
 
-    It tells when its tasks wait for what no task, timer, file or thread can bring, and when they turn in
-    circles.
+    It reports when its tasks wait for something that no task, timer, file or thread can deliver, and when
+    they loop endlessly.
 
     Args:
         stuck: raises, or begins something.
-        progress: gives something else whenever there was an event since.
+        progress: returns a value that changes with every event.
     """
 
     def __init__(self, stuck: Callable[[], None], progress: Callable[[], object]) -> None:
         loop = self
         self.patience: Patience | None = None
-        """When its tasks turn in circles."""
+        """The limits that detect endless loops."""
         self._skipped_s = 0.0
 
         class Selector(selectors.DefaultSelector):
             def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, Any]]:
                 skipped_s = 0.0
-                # The loop registers one file itself, by which other threads wake it.
+                # The loop itself registers one file, through which other threads wake it.
                 if timeout != 0 and len(self.get_map()) <= 1 and threading.active_count() == 1:
-                    woken = super().select(0)  # by a thread that has ended since
+                    woken = super().select(0)  # by a thread that has ended meanwhile
                     if woken:
                         return woken
                     if timeout is None:
@@ -450,16 +448,16 @@ class ReplayLoop(asyncio.SelectorEventLoop):
         super().__init__(Selector())
 
     def time(self) -> float:
-        """The time of its timers, in seconds."""
+        """Return the time of the loop's timers, in seconds."""
         return super().time() + self._skipped_s
 
 
 def told_of_wait(loop: ReplayLoop, turns: Turns | None, current: DrivenAction | None) -> str:
-    """Which action waits, where, and what to do about it.
+    """Return which action waits, where, and what to do about it.
 
     Args:
-        turns: of actions that are driven at the same time.
-        current: the one that is driven alone.
+        turns: the scheduler of concurrent actions.
+        current: the action that is replayed alone.
     """
     waiting = None if turns is None else turns.waiting()
     action = current if waiting is None else waiting[0]
@@ -473,7 +471,7 @@ def told_of_wait(loop: ReplayLoop, turns: Turns | None, current: DrivenAction | 
 
 
 def _place_of_wait(task: asyncio.Task[Any]) -> str:
-    """Where the code of the program waits in a task, as ` at file:line (code)`; "" where none does."""
+    """Return where program code waits in a task, as ` at file:line (code)`; "" if none does."""
     place = ""
     step: Any = task.get_coro()
     while step is not None:
@@ -491,7 +489,7 @@ def _place_of_wait(task: asyncio.Task[Any]) -> str:
 
 @contextmanager
 def cancelled_as_recorded(action: DrivenAction | None) -> Iterator[None]:
-    """Cancel this task after as long as the recorded action took, if it was cancelled from outside."""
+    """Cancel this task after the recorded duration, if the recorded action was cancelled from outside."""
     task = asyncio.current_task()
     if action is None or task is None or action.event.extra.get("outcome") != "cancelled":
         yield

@@ -1,7 +1,7 @@
-"""Comparison of one replayed action with its recording.
+"""Compare one replayed action with its recording.
 
 Outcome, result, changed state, calls and effects are compared in that order. The first difference ends the
-replay; what agreed is counted, and whether it was informative.
+replay. Agreements are counted, with whether they were informative.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
 
 
 class ActionJudge:
-    """Compares replayed actions one by one; the outcome gets counts and the first difference."""
+    """Compares replayed actions one by one; the outcome gets the counts and the first difference."""
 
     def __init__(self, kit: ReplayKit) -> None:
         self._comparison = kit.comparison
@@ -54,28 +54,28 @@ class ActionJudge:
         self._live = kit.live
         self._errors = kit.errors
         self._is_whole = kit.recording.is_complete
-        """Nothing is missing from the recording, so that even measurements must be there."""
+        """The recording is complete, so that measurements are compared too."""
         self._driven: Counter[str] = Counter()
         self._covered: Counter[str] = Counter()
         self._agreed: list[DrivenAction] = []
-        """What agreed at once and was not counted yet."""
+        """Actions that agreed byte for byte and are not counted yet."""
 
     def begin(self, action: DrivenAction) -> None:
         """Note that an action is about to be replayed."""
         self._identifiers.begin(action.effects)
 
     def agreed(self, action: DrivenAction, ids: Sequence[str]) -> None:
-        """An action left exactly what the recording has of it, and nothing else; `settle` counts it.
+        """Note an action that left exactly the recorded events; `settle` counts it.
 
         Args:
-            ids: those of its effects here.
+            ids: the ids of its effects in the replay.
         """
         for effect, identity in zip(action.effects, ids, strict=True):
             self._identifiers.pair(effect.id, identity)
         self._agreed.append(action)
 
     def settle(self) -> None:
-        """Count what agreed to the byte since the last time."""
+        """Count the actions that agreed byte for byte since the last call."""
         counts = self._outcome.counts
         for action in self._agreed:
             counts.results += 1
@@ -93,12 +93,12 @@ class ActionJudge:
         missing: PlannedCall | None,
         answered_at: Sequence[int] | None = (),
     ) -> Event:
-        """Compare what an action left in the recording with what it left now, and give its own event.
+        """Compare the recorded events of an action with those of the replay; return its own replayed event.
 
         Args:
             missing: a recorded call that was not made.
-            answered_at: how many of the events stood there when each call was answered; None where others
-                were replayed meanwhile.
+            answered_at: number of events at the time of each call's response; None if other actions were
+                replayed concurrently.
 
         Raises:
             ReplayStopped: they differ; the outcome says where.
@@ -115,7 +115,7 @@ class ActionJudge:
         self.note_code(action, str(replayed.code))
         self.note_code_inside(action, effects)
         informative = self._ending(action, replayed, events)
-        # What others did inside comes first in time, and the action's own result and state are made of it.
+        # Effects happen first, and the action's own result and state depend on them.
         is_answered = missing is not None and missing.agent_id not in self._live
         if is_answered or (missing is not None and len(effects) == len(action.effects)):
             self._is_missing(action, missing)
@@ -140,7 +140,7 @@ class ActionJudge:
         return replayed
 
     def ended(self, agent_id: str, *, is_changed: bool) -> None:
-        """The whole state of an agent agreed at the end; all its actions are covered if it had changed."""
+        """Note that an agent's final full state agreed; if it had changed, that covers all its actions."""
         self.settle()
         if is_changed:
             self._count(agent_id, 1)
@@ -226,7 +226,7 @@ class ActionJudge:
         return self._count_fields(recorded)
 
     def _doubt_what_is_around(self, action: DrivenAction, name: str) -> None:
-        """Doubt that the action was to write a field: the recorded one around it may have done so."""
+        """Doubt who wrote a field: in the recording, an enclosing action may have done so."""
         if action.event.extra.get("root") is not True and not self._outcome.changed_code:
             self._outcome.doubts.append(
                 f"{name} of {action.agent_id} may have been written by the action of another agent around "
@@ -255,7 +255,7 @@ class ActionJudge:
         return found
 
     def _are_same_in_any_order(self, recorded: Sequence[Event], replayed: Sequence[Event]) -> bool:
-        """Whether each effect has its counterpart among the others', wherever that stands."""
+        """Whether each effect has a counterpart on the other side, in any position."""
         free = list(replayed)
         for one in recorded:
             for place, other in enumerate(free):
@@ -275,7 +275,7 @@ class ActionJudge:
         events: Sequence[Event],
         answered_at: Sequence[int] | None,
     ) -> None:
-        """Compare on which side of the answered calls each effect stands; tasks may take turns otherwise."""
+        """Compare which responses precede each effect; async tasks may interleave differently."""
         is_free = self._comparison.overlooked.normaliser.order or len(effects) != len(action.behind)
         if answered_at is None or is_free or any(child.is_async for child in action.call.children):
             return
@@ -292,7 +292,7 @@ class ActionJudge:
 
     def _measurements(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
         if not self._is_whole:
-            return  # measurements are buffered, and a killed process loses its last ones
+            return  # measurements are buffered, and a killed process loses the last ones
         inside = effects_of(replayed, events, metrics=True)
         names = Counter(
             str(event.extra.get("metric_name"))
@@ -310,13 +310,13 @@ class ActionJudge:
             self._outcome.normalisers.append(name)
 
     def note_code(self, action: DrivenAction, code: str) -> None:
-        """Keep the digest of the code that ran beside the recorded one."""
+        """Store the digests of the recorded code and of the code that ran."""
         told = self._outcome.code.setdefault(f"{action.agent_id}.{action.call.name}", {})
         told.setdefault("recorded", str(action.event.code))
         told.setdefault("replayed", code)
 
     def note_code_inside(self, action: DrivenAction, effects: Sequence[Event]) -> None:
-        """The same of other agents' methods whose code ran inside the action."""
+        """Store the digests for methods of other agents that ran inside the action."""
         recorded = {name: code for name, code in map(_code_of, action.effects) if code is not None}
         for event in effects:
             name, code = _code_of(event)
@@ -326,7 +326,7 @@ class ActionJudge:
                 told.setdefault("replayed", code)
 
     def look_back(self, action: DrivenAction, effects: Sequence[Event]) -> None:
-        """Where a call was another than the recorded one: an effect before it that was too comes first.
+        """If a call differed, look for an earlier effect that differed too and report that instead.
 
         Args:
             effects: what the action had left by then.
@@ -339,7 +339,7 @@ class ActionJudge:
             return
         self._identifiers.see(effects)
         found = effect_difference(action.effects[: len(effects)], effects, self._comparison)
-        # Another effect in its place is what came of the call; what an action inside did was there before.
+        # A different effect is a consequence of the call; a difference within an effect precedes it.
         if found is not None and found.field:
             self._outcome.divergence = None
             with suppress(ReplayStopped):
@@ -372,14 +372,14 @@ class ActionJudge:
 
 
 def _code_of(event: Event) -> tuple[str, str | None]:
-    """The name of an agent's method, and the digest of its code; None where the event tells none."""
+    """Return the name of an agent's method and the digest of its code; None if the event has none."""
     if event.code is None or not is_traced_action(event):
         return "", None
     return f"{event.agent_id}.{method_name(event)}", event.code
 
 
 def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None:
-    """The event of the replayed call itself: the outermost action of that name and agent."""
+    """Return the event of the replayed call: the outermost action of that name and agent."""
     for event in reversed(events):
         if (
             is_traced_action(event)
@@ -392,7 +392,7 @@ def _driven_event(action: DrivenAction, events: Sequence[Event]) -> Event | None
 
 
 def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False) -> list[Event]:
-    """The events inside the replayed call, in order; its measurements instead if asked for."""
+    """Return the events inside the replayed call, in order; its measurements instead if requested."""
     parents = parents_of(events)
     return [
         event
@@ -415,11 +415,11 @@ def _ending_of(event: Event, errors: dict[str, Event]) -> str:
     return f"{outcome}: {error.extra.get('error_type')}: {error.extra.get('error_message')}"
 
 
-# The short way to compare: what an action is about to write and what the recording has of it, to the byte.
+# Fast comparison: the bytes that an action is about to write against its recorded line.
 #
-# Where both are equal, the line need not be made, decoded and compared value by value, which takes longer
-# than most actions do. Whatever differs, or may not say the same, is written and goes the long way:
-# the judge also says in what two differ.
+# If both are equal, the line need not be built, decoded and compared by value, which takes longer than most
+# actions. Anything that differs, or may be ambiguous, is written and compared in full: `ActionJudge` also
+# says where two events differ.
 
 _TOKEN = b"[redacted:"
 _NUMBER = b"0123456789.e+-"
@@ -429,11 +429,11 @@ _LABELS = ("action_type", "learning_stage")
 
 
 class ExpectedLine:
-    """Stands before the sink of a replay, and holds back a replayed action's line that says what it should.
+    """Intercepts lines before the sink of a replay and holds back a line that equals the recorded one.
 
     Args:
-        pipeline: what records the replay.
-        sink: where it records to.
+        pipeline: the pipeline that records the replay.
+        sink: the sink that it writes to.
     """
 
     def __init__(self, pipeline: Pipeline, sink: LineSink) -> None:
@@ -444,13 +444,13 @@ class ExpectedLine:
         self._before = self._behind = b""
         self._held: tuple[Slot, bytes, bytes, bytes, bytes] | None = None
         self._place = 0
-        """How many lines stood before it."""
+        """Number of lines before the held one."""
         pipeline.put = self._put
         if pipeline.lane is not None:
             pipeline.lane.hold(self._put)
 
     def learn(self, action: DrivenAction, code: str | None) -> None:
-        """Such an action agreed: from now on the next ones of that agent and method may go the short way.
+        """Note an action that agreed: later ones of the same agent and method may use the fast comparison.
 
         Args:
             code: the digest of the code that ran here.
@@ -464,10 +464,9 @@ class ExpectedLine:
         self._heads[action.agent_id, call] = head, b'},"code":"%s"' % str(code).encode()
 
     def expect(self, action: DrivenAction) -> None:
-        """This one is replayed next.
+        """Set the action that is replayed next.
 
-        Only what is plain is expected: where values have tags, or secrets are hidden, equal bytes are not the
-        whole story.
+        Only plain actions are expected: with type tags or redacted values, equal bytes may hide a difference.
         """
         self._held = self._agent_id = None
         if not action.is_plain:
@@ -480,16 +479,16 @@ class ExpectedLine:
             parts = known[0], orjson.dumps(extra["args"]), orjson.dumps(extra["result"])
             self._before = before = b'%s,"args":%s,"result":%s,"duration_ms":' % parts
             self._behind = behind = b'%s,"state":%s}\n' % (known[1], orjson.dumps(event.state))
-        except orjson.JSONEncodeError:  # a text that is no Unicode
+        except orjson.JSONEncodeError:  # text that is not valid Unicode
             return
         if _TOKEN not in before and _TOKEN not in behind:
             self._agent_id = action.agent_id
 
     def came(self, action: DrivenAction) -> list[str] | None:
-        """The ids of its effects if it left just what was expected; else all of it is in the sink now."""
+        """Return the ids of the effects if only the expected lines were left; else write all to the sink."""
         held, self._held, self._agent_id = self._held, None, None
         if held is None:
-            return None  # the long way compares it
+            return None  # compared in full
         lines = self._sink.lines
         if not action.effects:
             if not lines:
@@ -507,7 +506,7 @@ class ExpectedLine:
         return None
 
     def _put(self, slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
-        """What `Pipeline.put` does, unless it is the expected line."""
+        """Do what `Pipeline.put` does, unless it is the expected line."""
         if (
             self._agent_id is not None
             and rest.startswith(self._before)
@@ -523,7 +522,7 @@ class ExpectedLine:
 
 
 def _id_if_same(recorded: Event, line: bytes, links: bytes) -> str | None:
-    """The id of an effect whose line says what the recording says, in the span that `links` names."""
+    """Return the id of an effect if its line equals the recorded one, in the span that `links` names."""
     if not links.startswith(_SPAN):
         return None
     parent = links[len(_SPAN) : links.index(b'"', len(_SPAN))]

@@ -1,8 +1,8 @@
-"""Entropy that seeds numpy's generators: a read of it counts unless a known seed replaces it before any draw.
+"""Entropy that seeds numpy generators: a read counts unless a known seed replaces it before any draw.
 
-`RandomState(7)` reads entropy first and seeds itself with 7 then, and so does whoever makes a `RandomState()`
-to seed it later. Both calls of numpy that tell of it are replaced in a replay's own process: the one by which
-a `SeedSequence` asks for entropy, and the one by which a Mersenne twister is seeded with a number.
+`RandomState(7)` first reads entropy and then seeds itself with 7; so does code that creates a `RandomState()`
+and seeds it later. A replay replaces, in its own process, the two numpy functions that reveal this: the one
+through which a `SeedSequence` reads entropy, and the one that seeds a Mersenne twister with a number.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from Agent.replay.compare.outcome import SourceRead
 
 
 class _Made(NamedTuple):
-    """A generator that `default_rng` made, and its state then."""
+    """A generator made by `default_rng`, with its initial state."""
 
     generator: Any
     state: str
 
 
 class NumpySeeds:
-    """The reads of entropy by numpy, while nothing has taken their place."""
+    """Tracks numpy's reads of entropy that no known seed has replaced."""
 
     def __init__(self) -> None:
         self.is_global_known = False
-        """Whether a known seed was given to the generator behind the functions of `numpy.random`."""
+        """Whether the global generator of `numpy.random` got a known seed."""
         self._is_in = False
         self._is_seeding_seen = False
         self._given: list[Any] = []
-        """Mersenne twisters that were given a known seed."""
+        """Mersenne twisters that got a known seed."""
         self._is_reading = False
         self._read: SourceRead | None = None
         self._open: dict[int, SourceRead] = {}
-        """By the entropy that was read, the read."""
+        """{entropy: the read that returned it}."""
         self._built: dict[int, SourceRead] = {}
 
     def holds(self, read: SourceRead) -> bool:
-        """Whether it is numpy that reads now, so that the read waits for what becomes of the generator."""
+        """Whether numpy is reading now, so that the read counts only depending on the generator's use."""
         if self._is_reading:
             self._read = read
         return self._is_reading
 
     def put_in(self) -> None:
-        """Take the places of the two calls, once numpy is loaded; a second time changes nothing."""
+        """Replace the two functions once numpy is loaded; repeated calls have no effect."""
         entropy: Any = sys.modules.get("numpy.random.bit_generator")
         twister: Any = getattr(sys.modules.get("numpy.random"), "MT19937", None)
         if self._is_in or twister is None or not hasattr(entropy, "randbits"):
@@ -71,12 +71,12 @@ class NumpySeeds:
         entropy.randbits = randbits
 
     def look_at_seeding(self) -> None:
-        """See which Mersenne twisters are given a known seed, once numpy is loaded."""
+        """Watch which Mersenne twisters get a known seed, once numpy is loaded."""
         twister: Any = getattr(sys.modules.get("numpy.random"), "MT19937", None)
         if self._is_seeding_seen or twister is None:
             return
         self._is_seeding_seen = True
-        seed = twister._legacy_seeding  # noqa: SLF001 - what all its seeding goes through
+        seed = twister._legacy_seeding  # noqa: SLF001 - all seeding goes through it
 
         def legacy_seeding(generator: Any, value: Any) -> None:
             known = None if value is None else _entropy_of(generator)
@@ -89,16 +89,16 @@ class NumpySeeds:
             if is_fresh:
                 self._open.pop(known, None)  # type: ignore[arg-type]
 
-        # The class takes no attributes; its own dict does, and is told of the change.
+        # The class does not accept attributes, so change its dict directly and invalidate the type cache.
         gc.get_referents(twister.__dict__)[0]["_legacy_seeding"] = legacy_seeding
         ctypes.pythonapi.PyType_Modified(ctypes.py_object(twister))
 
     def not_given(self) -> list[Any]:
-        """Numpy's bit generators that were given no known seed."""
+        """Return numpy's bit generators that got no known seed."""
         return [each for each in _bit_generators() if not any(given is each for given in self._given)]
 
     def take(self) -> list[SourceRead]:
-        """The reads that nothing took the place of; they are told once."""
+        """Return the reads that no seed replaced, and forget them."""
         if not self._open:
             return []
         found, self._open = list(self._open.values()), {}
@@ -106,10 +106,10 @@ class NumpySeeds:
 
     @contextmanager
     def looking_at_made(self, module: Any) -> Iterator[None]:
-        """Pass over the entropy of what `default_rng` makes meanwhile, and nobody draws from or keeps.
+        """Ignore the entropy of `default_rng` generators made meanwhile and neither used nor kept.
 
         Args:
-            module: `numpy.random`, None where it is not loaded.
+            module: `numpy.random`; None if it is not loaded.
         """
         make = None if module is None else vars(module).get("default_rng")
         if make is None:
@@ -131,17 +131,17 @@ class NumpySeeds:
             if vars(module).get("default_rng") is default_rng:
                 vars(module)["default_rng"] = make
             alone = _holders(_Made(make(0), ""))
-            for each in kept:  # no name is given to what it draws from, which would be one more holder
+            for each in kept:  # naming its bit generator would add a reference
                 if _holders(each) == alone and repr(each.generator.bit_generator.state) == each.state:
                     self._open.pop(_entropy_of(each.generator.bit_generator), None)  # type: ignore[arg-type]
 
     def set_built(self) -> None:
-        """What was read up to now was read while the target was built."""
+        """Mark the reads so far as made while the target was built."""
         self._built |= self._open
         self._open = {}
 
     def built(self, restored: Iterable[Any]) -> list[SourceRead]:
-        """The reads from that time, except those by generators whose state was restored."""
+        """Return the reads of that time, except by generators whose state was restored."""
         known = {_entropy_of(getattr(each, "_bit_generator", None)) for each in restored}
         return [read for entropy, read in self._built.items() if entropy not in known]
 
@@ -158,23 +158,23 @@ def _entropy_of(bits: Any) -> int | None:
 
 
 def _is_fresh(generator: Any) -> bool:
-    """Whether nothing was drawn from a Mersenne twister since it was seeded from its entropy."""
+    """Whether a Mersenne twister has made no draw since it was seeded from its entropy."""
     now, begun = generator.state["state"], type(generator)(_entropy_of(generator)).state["state"]
     return bool(now["pos"] == begun["pos"] and (now["key"] == begun["key"]).all())
 
 
 def _holders(made: _Made) -> tuple[int, ...]:
-    """How many hold a generator, what it draws from, and its seed, from which others may be spawned."""
+    """Return the reference counts of a generator, its bit generator, and its seed sequence."""
     bits = made.generator.bit_generator
     return sys.getrefcount(made.generator), sys.getrefcount(bits), sys.getrefcount(bits.seed_seq)
 
 
 def _bit_generators() -> list[Any]:
-    """All bit generators of numpy that live in this process, but for the one behind the module functions."""
+    """Return all bit generators of numpy in this process, except the global one."""
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is None:
         return []
-    hidden = numpy_random.mtrand._rand._bit_generator  # noqa: SLF001 - the one that has no public name
+    hidden = numpy_random.mtrand._rand._bit_generator  # noqa: SLF001 - it has no public name
     holders = [
         each
         for each in gc.get_objects()

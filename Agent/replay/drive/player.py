@@ -1,7 +1,7 @@
-"""The player of recorded responses: decides for each traced call whether its body runs.
+"""The player of recorded responses: decide for each traced call whether its body runs.
 
-The rule: the code of an agent runs if the factory returned it; everything else gets its recorded response, in
-recorded order. `driver.py` says which action is being replayed.
+The rule: the code of an agent runs if the factory returned the agent; every other call gets its recorded
+response, in recorded order. `driver.py` sets the action that is being replayed.
 """
 
 from __future__ import annotations
@@ -58,30 +58,30 @@ _open_call: ContextVar[PlannedCall | None] = ContextVar("agent_trace_replayed_ca
 
 
 class Lane:
-    """An action that is replayed, and what was seen of it so far."""
+    """An action that is being replayed, and its progress."""
 
     __slots__ = ("action", "has_begun", "tokens", "tools")
 
     def __init__(self) -> None:
         self.action: DrivenAction | None = None
         self.has_begun = False
-        """The replayed call itself was entered."""
+        """Whether the replayed call itself was entered."""
         self.tokens: list[tuple[TracedCall, Token[PlannedCall | None]]] = []
-        """Live calls that are open, the innermost last; not by `id()`, of which the audit hook is told."""
+        """Open live calls, innermost last; not keyed by `id()`, since each `id()` calls the audit hook."""
         self.tools: ActionTools | None = None
 
     def begin(self, action: DrivenAction) -> None:
-        """From now on it is this action."""
+        """Start an action."""
         self.action, self.has_begun, self.tools = action, False, None
         self.tokens.clear()
 
 
 current_lane: ContextVar[Lane | None] = ContextVar("agent_trace_lane", default=None)
-"""The action that a task drives while others drive theirs; None where actions are replayed one by one."""
+"""The action that a task replays concurrently with others; None if actions are replayed one by one."""
 
 
 def divergence_of(action: DrivenAction, field: str, found: Difference, **more: Any) -> Divergence:
-    """A difference of an action; `more` are other fields of `Divergence`."""
+    """Return a difference of an action; `more` are other fields of `Divergence`."""
     told = {"event_id": action.event.id, "agent_id": action.agent_id, "path": found.path, **more}
     return Divergence(
         step=action.number,
@@ -94,30 +94,30 @@ def divergence_of(action: DrivenAction, field: str, found: Difference, **more: A
 
 
 def driven_here() -> DrivenAction | None:
-    """The action that this task drives while others drive theirs."""
+    """Return the action that this task replays concurrently with others."""
     lane = current_lane.get()
     return None if lane is None else lane.action
 
 
 class Positional(dict[str, Any]):
-    """Arguments given by position to a stand-in, which does not know their names: `0`, `1` and so on."""
+    """Positional arguments of a stub, which does not know their names: `0`, `1` and so on."""
 
 
 class Stage(Protocol):
-    """Who drives: is told when a live agent's action begins, and calls back into it."""
+    """The driver's side: notified when a live agent's action begins, and calls back into live agents."""
 
     def entered(self, call: TracedCall, recorded: PlannedCall | None) -> None:
-        """A live agent's traced call is about to run."""
+        """Called when a live agent's traced call is about to run."""
 
     def call_back(self, recorded: PlannedCall) -> None:
-        """Make a call that an answered call made in the recording."""
+        """Repeat a call that a call with a recorded response made in the recording."""
 
     def answered(self, call: TracedCall) -> None:
-        """A call of replayed code was answered."""
+        """Called when a call of replayed code got its response."""
 
 
 class RecordedPlayer:
-    """Gives traced calls their recorded responses while an action is replayed.
+    """Returns recorded responses to traced calls while an action is replayed.
 
     Args:
         live: agents whose code runs.
@@ -138,7 +138,7 @@ class RecordedPlayer:
         self.live = live
         self.known = known
         self._only = Lane()
-        """What is replayed while nothing else is."""
+        """The current action when actions are replayed one by one."""
         self.stage: Stage | None = None
         self.is_stopped = False
         self._answers = answers
@@ -146,10 +146,10 @@ class RecordedPlayer:
         self._pipeline = pipeline
         self._comparison = comparison
         self.threads: ThreadWatch | None = None
-        """What is known of the threads of the action."""
+        """The watch on threads that the action starts."""
         self._thread_id = get_ident()
         self._built: dict[str, dict[str, None]] = {}
-        """Methods that the factory called, and the agents whose they are."""
+        """{method that the factory called: the agents}."""
 
     @property
     def _lane(self) -> Lane:
@@ -157,7 +157,7 @@ class RecordedPlayer:
 
     @property
     def action(self) -> DrivenAction | None:
-        """The action that is replayed here; None between actions."""
+        """The action being replayed here; None between actions."""
         return self._lane.action
 
     @action.setter
@@ -205,7 +205,7 @@ class RecordedPlayer:
         return self._enter_answered(call, action)
 
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
-        """A live call ended."""
+        """Close a live call."""
         tokens = (current_lane.get() or self._only).tokens
         place = len(tokens) - 1
         while place >= 0 and tokens[place][0] is not call:
@@ -218,33 +218,33 @@ class RecordedPlayer:
             _open_call.set(None)
 
     def begin(self, action: DrivenAction) -> None:
-        """From now on this action is replayed."""
+        """Start replaying this action."""
         self._thread_id = get_ident()
         (current_lane.get() or self._only).begin(action)
         _open_call.set(None)
 
     def end(self) -> PlannedCall | None:
-        """The action is over; a recorded call of it that was not made, None if all were."""
+        """End the action; return a recorded call that was not made, None if all were made."""
         lane = current_lane.get() or self._only
         action, lane.action = lane.action, None
         _open_call.set(None)
         return None if action is None or not action.call.children else self._missing(action.call)
 
     def stop(self, reason: str) -> NoReturn:
-        """End the replay here: nothing more can be proved."""
+        """End the replay: nothing more can be verified."""
         self.is_stopped = True
         self._outcome.reason(reason)
         raise ReplayStopped
 
     def diverge(self, divergence: Divergence) -> NoReturn:
-        """End the replay here: it did something else."""
+        """End the replay with a difference."""
         self.is_stopped = True
         if self._outcome.divergence is None:
             self._outcome.divergence = divergence
         raise ReplayStopped
 
     def differs(self, action: DrivenAction, field: str, found: Difference, **more: Any) -> NoReturn:
-        """End the replay here: something about an action differs.
+        """End the replay with a difference of an action.
 
         Args:
             more: other fields of `Divergence`.
@@ -256,14 +256,14 @@ class RecordedPlayer:
             self.stop(f"{_asked(call)} was called in concurrent threads: {_ONE_BY_ONE}")
 
     def _stop_in_thread(self, call: TracedCall) -> None:
-        """A call that the record does not hold may have been nobody's there, in a thread."""
+        """Stop at a call in a thread that the recording lacks; it may not have been a call of the action."""
         if get_ident() != self._thread_id:
             self.stop(
                 f"{_asked(call)} was called in a thread, but not as a call of the action: {_ONE_BY_ONE}"
             )
 
     def _enter_outside(self, call: TracedCall) -> None:
-        """The factory builds; what it calls runs, and is told."""
+        """Let a call of the factory run, and add a remark."""
         if call.agent_id not in self.known or call.kind not in _ACTION_KINDS:
             return
         callers = self._built.setdefault(_name(call), {})
@@ -273,7 +273,7 @@ class RecordedPlayer:
         self._outcome.remark(_told_of_factory(_name(call), callers))
 
     def _measured(self, call: TracedCall) -> None:
-        """A measured call leaves no answer in the recording; around a traced one it may run."""
+        """Stop at a measured call of a recorded agent: it has no response, unless it wraps a traced one."""
         if call.agent_id in self.live or call.agent_id not in self.known or _wraps_traced(call):
             return
         self.stop(f"{_named(call)} is only measured (trace_performance), so the recording has no response")
@@ -291,12 +291,12 @@ class RecordedPlayer:
         lane.tokens.append((call, _open_call.set(recorded)))
 
     def _take_live(self, call: TracedCall, above: PlannedCall) -> PlannedCall | None:
-        """The recorded counterpart of a nested call that happens by itself."""
+        """Return the recorded counterpart of a nested live call and mark it as taken."""
         for child in above.children:
             if not child.is_taken and child.agent_id == call.agent_id and child.name == _name(call):
                 child.is_taken = True
                 return child
-        return None  # the effects will tell
+        return None  # the comparison of effects reports it
 
     def _enter_answered(self, call: TracedCall, action: DrivenAction) -> Answer:
         above = _open_call.get()
@@ -322,7 +322,7 @@ class RecordedPlayer:
         return answer
 
     def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Answer:
-        """The answer of a tool or model that the replayed action calls, as it called it then."""
+        """Return the response of a tool or model to a call with the same name and arguments."""
         lane = self._lane
         if lane.tools is None:
             lane.tools = ActionTools(self._answers.calls_among(action.effects), self._comparison)
@@ -346,7 +346,7 @@ class RecordedPlayer:
     def _match(
         self, call: TracedCall, action: DrivenAction, waiting: list[PlannedCall], same: list[PlannedCall]
     ) -> PlannedCall:
-        """The recorded call that this is; one that is not there is a divergence."""
+        """Return the recorded counterpart of a call; a call without one is a divergence."""
         first_difference = None
         for child in same:
             found = self._args_difference(call, child.event)
@@ -381,7 +381,7 @@ class RecordedPlayer:
         return found
 
     def _call_back(self, answered: PlannedCall) -> None:
-        """Calls that the answered one made back into live agents happen now."""
+        """Repeat the calls that the answered call made back into live agents."""
         pending = list(answered.children)
         while pending:
             call = pending.pop(0)
@@ -424,7 +424,7 @@ class RecordedPlayer:
 
 
 def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
-    """The answer; where what it changes cannot be changed here, that ends the replay."""
+    """Return the answer; if its changes to arguments cannot be made here, that ends the replay."""
     change = answer.change
     if change is None:
         return answer
@@ -439,7 +439,7 @@ def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
 
 
 def open_call() -> PlannedCall | None:
-    """The recorded counterpart of the innermost live call that is open; None if there is none."""
+    """Return the recorded counterpart of the innermost open live call; None if it has none."""
     return _open_call.get()
 
 
@@ -461,7 +461,7 @@ def _told_of_factory(name: str, agents: Mapping[str, None]) -> str:
 
 
 def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
-    """The arguments of a call by name; those of a stand-in under their recorded names."""
+    """Return the arguments of a call by name; those of a stub under their recorded names."""
     args, recorded = call.args, event.extra.get("args")
     if not isinstance(args, Positional) or not isinstance(recorded, dict):
         return args
@@ -478,13 +478,13 @@ def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
 
 
 def both_arguments(call: TracedCall, event: Event, pipeline: Pipeline) -> tuple[Recorded, Recorded]:
-    """The recorded arguments of a call, and those that it is given now, as they would be recorded."""
+    """Return the recorded arguments of a call, and the current ones as they would be recorded."""
     made = pipeline.capture.body({"args": dict(named_arguments(call, event))})
     return in_payload(event, "args"), as_captured(made, "/extra").part("args")
 
 
 def _wraps_traced(call: TracedCall) -> bool:
-    """Whether a traced function stands inside the measured one, which will be asked for in its turn."""
+    """Whether the measured function wraps a traced one, which gets its own response."""
     found: Callable[..., Any] | None = getattr(type(call.target), _name(call), None)
     depth = 0
     while found is not None and hasattr(found, "__wrapped__"):
@@ -493,23 +493,23 @@ def _wraps_traced(call: TracedCall) -> bool:
     return depth > 1
 
 
-# What a call returned in the recording, as something that can be given again: a result, or an exception.
+# Recorded results of calls, as something that can be returned again: a result or an exception.
 #
-# The player asks for it when a call of an agent that is not replayed comes, or of a tool or model; a miss
-# is its to judge.
+# The player looks them up for calls of agents that are not replayed and of tools and models; it also judges
+# misses.
 
 NO_CALL = "<no further call>"
-"""Stands for what is recorded where nothing more is."""
+"""Shown in place of a recorded call if none is left."""
 
 
 class AnswerBook:
-    """Gives recorded responses.
+    """Returns recorded responses.
 
     Args:
-        decoder: makes values again.
+        decoder: restores values.
         errors: the `error` events of the run by id.
         session: the recorded session, which holds artifacts.
-        session_id: what marks an exception as recorded already, so that it is not recorded twice.
+        session_id: marks an exception as recorded already, so that it is not recorded twice.
     """
 
     def __init__(self, decoder: Decoder, errors: dict[str, Event], session: Path, session_id: str) -> None:
@@ -519,20 +519,20 @@ class AnswerBook:
         self._session_id = session_id
 
     def calls_among(self, events: Iterable[Event]) -> CallBook:
-        """The calls of tools and models among events, which can be answered again."""
+        """Return the calls of tools and models among events that can be answered again."""
         decoder = self._decoder
         decoding = Decoding(decoder.codecs, decoder.find_class, self._errors, decoder.scripts)
         return calls_among(events, RunRef(self._session, None), decoding)
 
     def answer(self, event: Event, given: Mapping[str, Any] | None = None) -> tuple[Answer, str | None]:
-        """The answer, and in what it is less than what was given then; None where it is the same.
+        """Return the answer, and how it is less than the original result; None if it is the same.
 
         Args:
-            event: of the recorded call.
-            given: the arguments of the call that is answered, by name; they are changed as they were then.
+            event: the event of the recorded call.
+            given: the current arguments by name; they are changed as in the recording.
 
         Raises:
-            Unanswerable: it was not captured, or it cannot be made again.
+            Unanswerable: the result was not captured, or cannot be restored.
         """
         answer, lack = self._given_then(event)
         if given is not None:
@@ -575,7 +575,7 @@ class AnswerBook:
         return Answer(error=error), lack
 
     def _part(self, told: Event, path: tuple[str, ...]) -> Any:
-        """A value of an event; `LACKING` where it is not there or cannot be restored."""
+        """Return a value of an event; `LACKING` if it is missing or cannot be restored."""
         found = value_in(told.extra, path)
         if found is LACKING:
             return LACKING
@@ -585,14 +585,14 @@ class AnswerBook:
 
 
 class Given(NamedTuple):
-    """An answer, and why it may be less than what was given then."""
+    """An answer, and why it may be less than the original result."""
 
     answer: Answer
     doubt: str | None
 
 
 class ToolMiss(NamedTuple):
-    """A call that the record does not hold, and what it holds instead."""
+    """A call that the recording lacks, and what it has instead."""
 
     field: str
     recorded: Any
@@ -604,21 +604,21 @@ class ActionTools:
     """Answers the calls of one action, each once, by name and arguments in recorded order.
 
     Args:
-        calls: those of the action.
-        comparison: knows in what arguments may differ.
+        calls: the recorded calls of the action.
+        comparison: defines in what arguments may differ.
     """
 
     def __init__(self, calls: CallBook, comparison: Comparison) -> None:
-        # Where in the code a call stands may change: what it asks for and in which order may not.
+        # A call may move within the code, but its arguments and its order must not change.
         self._book = calls
         self._replayer = ToolReplayer(book=self._book, tolerance=0.0)
         self._comparison = comparison
 
     def answer(self, call: TracedCall) -> Given | ToolMiss:
-        """The recorded response, or what is recorded in its place.
+        """Return the recorded response, or what is recorded instead.
 
         Raises:
-            Unanswerable: the call is in the recording, and its answer cannot be given again.
+            Unanswerable: the call is in the recording, but its result cannot be returned again.
         """
         asked = self._replayer.ask(call.kind, call.action_type, dict(call.args))
         unseen = asked.arguments.unseen
@@ -640,9 +640,9 @@ class ActionTools:
         return Given(answer, None if doubt is None else f"the answer of {call.action_type}: {doubt}")
 
     def _as_declared(self, asked: RequestedCall) -> Match | None:
-        """The first free call whose arguments differ only in what was declared, or in the script's name."""
+        """Return the first free call whose arguments differ only as declared, or in the script's name."""
         if not self._comparison.overlooked.normaliser and "opaque" in asked.arguments.types.values():
-            return None  # what tells such objects apart was compared already
+            return None  # the parts that distinguish such objects were compared before
         given = Recorded(*asked.arguments, "")
         for call in self._replayer.unused:
             if (call.kind, call.name) == (asked.kind, asked.name):
@@ -663,12 +663,12 @@ class ActionTools:
         return ToolMiss("args", one.call.arguments.value, asked.arguments.value, path)
 
 
-# What the parts of one replay share; the workbench makes it when the target's objects are there.
+# The shared parts of one replay, created by the workbench when the target's objects exist.
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayKit:
-    """What records, restores, answers and compares, and what takes the findings."""
+    """The parts that record, restore, answer and compare, and the outcome."""
 
     recording: Recording
     live: frozenset[str]
@@ -682,5 +682,5 @@ class ReplayKit:
     comparison: Comparison
     identifiers: Identifiers
     fields: FieldRules
-    """Which fields take part."""
+    """Which fields are compared."""
     player: RecordedPlayer

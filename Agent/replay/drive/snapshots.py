@@ -1,8 +1,8 @@
-"""Agents' states around their actions: recorded full states compared, writes from outside put in.
+"""States of agents around their actions: compare recorded full states, and apply writes from outside.
 
-`driver.py` calls this; `states.py` finds the first field that differs. The replayed objects are never gone,
-so of one that was, its last state is looked for behind its last action and, as long as it is not found,
-behind each one that follows: what it shares with others may change later.
+`driver.py` calls this; `states.py` finds the first differing field. Replayed objects are never collected. The
+last state of an agent that was collected in the recording is compared after its last action and, until it
+agrees, after each following one: an object that it shares with others may change later.
 """
 
 from __future__ import annotations
@@ -53,28 +53,28 @@ class WholeStates:
     """Compares full states.
 
     Args:
-        put_back: puts fields onto an agent's object.
+        put_back: restores fields of an agent's object.
     """
 
     def __init__(self, kit: ReplayKit, put_back: PutBack) -> None:
         self._kit = kit
         self._class_fields: dict[str, set[str]] = {}
-        """By agent, the data of its class that was as in the recording before its first action."""
+        """{agent: class attributes that equalled the recording before its first action}."""
         self._put_back = put_back
         self._seen: dict[str, int] = {}
-        """The step behind which an agent's whole state was compared last."""
+        """{agent: the step after which its full state was last compared}."""
         self._acted: dict[str, tuple[DrivenAction, int]] = {}
-        """By agent its action that ended last, and how many have ended since a full state was compared."""
+        """{agent: (its last ended action, number of actions ended since a full state was compared)}."""
         self._passed: set[str] = set()
         """Agents with an action that no full state follows."""
         self._contents: dict[str, dict[str, str]] = {}
-        """By agent, the digests of its large fields when a full state was compared last."""
+        """{agent: digests of its large fields at the last comparison of a full state}."""
 
     def compare(self, action: DrivenAction, event: Event, obj: object) -> None:
-        """Compare an object with a full state that stands beside an action.
+        """Compare an object with a full state recorded next to an action.
 
         Raises:
-            ReplayStopped: they differ; the outcome says in which field.
+            ReplayStopped: they differ; the outcome names the field.
         """
         if event.extra.get("adopted"):
             self._put_shared(event, obj)
@@ -94,7 +94,7 @@ class WholeStates:
         name, difference = found
         since = None
         if last is not None and name in self._large(obj):
-            action = last  # one of those since the last full state changed it
+            action = last  # an action since the last full state changed it
             since = self._seen.get(agent_id, 0) if count > 1 else None
         divergence = divergence_of(
             action,
@@ -116,14 +116,14 @@ class WholeStates:
         return found or self._class_difference(action.agent_id, event, obj)
 
     def ended(self, action: DrivenAction) -> None:
-        """An action ended and agreed."""
+        """Note that an action ended and agreed."""
         known = self._acted.get(action.agent_id)
         if known is not None and known[1]:
             self._passed.add(action.agent_id)
         self._acted[action.agent_id] = action, 1 if known is None else known[1] + 1
 
     def told_of_large(self, found: Divergence, obj: object) -> str:
-        """Which fields may have differed before a difference, since few states show them; "" for none."""
+        """Return which large fields may have differed earlier, as only full states have them; "" for none."""
         fields = read_state(obj).fields
         names = sorted(
             name
@@ -142,12 +142,12 @@ class WholeStates:
         )
 
     def _large(self, obj: object) -> Collection[str]:
-        """The fields that are compared at full states only."""
+        """Return the fields that are compared only at full states."""
         known = self._kit.pipeline.agents.find(obj)
         return () if known is None or known.tracker is None else known.tracker.heavy
 
     def _is_untouched(self, agent_id: str, name: str, obj: object) -> bool:
-        """Whether a large field is as it was when it was compared last, and no code differs so far."""
+        """Whether a large field is unchanged since its last comparison and no code has changed so far."""
         before = self._contents.get(agent_id, {}).get(name)
         is_same = before is not None and before == _contents_of_large(obj).get(name)
         return is_same and not self._kit.outcome.changed_code
@@ -161,7 +161,7 @@ class WholeStates:
         )
 
     def begin(self, agent_id: str, event: Event, obj: object) -> None:
-        """Take in what the agent's class held before its first action; what differs then is not compared."""
+        """Note the class attributes before the agent's first action; those that differ are not compared."""
         self._contents[agent_id] = _contents_of_large(obj)
         if not event.extra.get("class_fields") or not self._is_class_live(obj):
             return
@@ -182,7 +182,7 @@ class WholeStates:
         )  # fmt: skip
 
     def _is_class_live(self, obj: object) -> bool:
-        """Whether no agent of that class runs elsewhere, whose code could write to it as well."""
+        """Whether no agent of that class runs elsewhere, whose code could also write to the class."""
         cls = type(obj)
         name = f"{cls.__module__}.{cls.__qualname__}"
         return not any(
@@ -193,27 +193,27 @@ class WholeStates:
         )
 
     def note_passed(self, agent_id: str, obj: object) -> None:
-        """Name the fields that only full states hold, where some of the agent's actions have none."""
+        """Report the fields that only full states hold, if some of the agent's actions have no full state."""
         if agent_id in self._passed:
             names = (f"{agent_id}.{name}" for name in sorted(self._large(obj)))
             self._kit.outcome.at_full_states.extend(names)
 
     def note_unseen(self, agent_id: str, obj: object, last: DrivenAction) -> None:
-        """Name the fields that only full states hold, of an agent that has none behind its last action."""
+        """Report the fields that only full states hold, for an agent without one after its last action."""
         if self._seen.get(agent_id) == last.number:
             return
         if large := self._large(obj):
             self._kit.outcome.unseen_at_end[agent_id] = sorted(large)
 
     def _put_shared(self, event: Event, obj: object) -> None:
-        """Put adopted generators that others draw from where they stood then: their draws are compared."""
+        """Restore adopted generators that others draw from to their recorded states: draws are compared."""
         fields = restorable(event, self._kit.decoder).fields
         names = {name for name, generator in generators_in(obj) if adoption_of(generator) is not None}
         self._put_back(str(event.agent_id), obj, {name: fields[name] for name in fields.keys() & names})
 
 
 def _contents_of_large(obj: object) -> dict[str, str]:
-    """The digests of an agent's fields that may be so large that only full states hold them."""
+    """Return digests of an agent's fields that may be so large that only full states hold them."""
     found = {}
     for name, value in read_state(obj).fields.items():
         if type(value) not in SCALARS and sort_of(type(value)) is not Sort.GENERATOR:
@@ -227,9 +227,9 @@ class LastStates:
     """Compares last states.
 
     Args:
-        objects: what the factory gave, by agent.
-        nearby: the agents that were seen acting, those inside others included.
-        whole: compares what stands at a clean end.
+        objects: the factory's objects by agent.
+        nearby: the agents that acted, including those inside others.
+        whole: compares full states at a clean exit.
     """
 
     def __init__(
@@ -253,12 +253,12 @@ class LastStates:
             if agent_id in plan.acted and agent_id in facts and facts[agent_id].lives == 1:
                 self._from[plan.acted[agent_id]].append(agent_id)
         self.begin = min(self._from, default=len(plan.actions) + 1)
-        """The number of the first replayed action behind which there is something to look for."""
+        """Number of the first replayed action after which a last state is due."""
         self._sought: dict[str, set[str]] = {}
-        """Agents that are gone in the recording, with the fields that differ from how they ended there."""
+        """{agent collected in the recording: fields that still differ from its last state}."""
 
     def look(self, number: int) -> None:
-        """Look for last states behind a replayed action."""
+        """Compare last states that are due after a replayed action."""
         for agent_id in self._from.pop(number, ()):
             self._sought[agent_id] = self._late_fields(agent_id)
         for agent_id, names in self._sought.items():
@@ -266,14 +266,14 @@ class LastStates:
                 names -= {name for name in names if self._difference(agent_id, name) is None}
 
     def compare(self) -> None:
-        """Compare the states at a clean end with those now, and name what nobody saw since.
+        """Compare the states at a clean exit, and report fields that could not be compared.
 
         Raises:
-            ReplayStopped: one differs; the outcome says in which field.
+            ReplayStopped: a state differs; the outcome names the field.
         """
         last = {action.agent_id: action for action in self._plan.actions}
         for agent_id in (*self._objects, *self._kit.outcome.inside):
-            # Those inside others have their last step where the run has its.
+            # For agents inside others the last step is that of the run.
             action = last.get(agent_id) or (self._plan.actions[-1] if agent_id not in self._objects else None)
             obj = self._object(agent_id)
             if obj is None or action is None:
@@ -292,9 +292,9 @@ class LastStates:
                 self._judge.ended(agent_id, is_changed=self._is_changed(agent_id, event))
 
     def compare_references(self) -> None:
-        """Ask about what is compared by name, unless it ended with the content that it has in the recording.
+        """Ask about objects compared by name, unless their content at the end equals the recorded one.
 
-        Only where code changed: what code outside of actions changes there is not always repeated.
+        Used only if code changed: changes by code outside actions are not always repeated.
         """
         kit, reached = self._kit, ReachedObjects()
         asked, same = dict.fromkeys(kit.fields.by_name), set[int]()
@@ -312,9 +312,9 @@ class LastStates:
                 elif here is not None:
                     told[agent_id, name] = "did not end as in the recording"
             for name in event.extra["fields"].keys() - ends.keys():
-                asked.pop((agent_id, name), None)  # it is compared as a value
+                asked.pop((agent_id, name), None)  # compared as a value
             for name in kit.outcome.unseen_ends.get(agent_id, ()):
-                asked.pop((agent_id, name), None)  # which is said already
+                asked.pop((agent_id, name), None)  # reported already
         for agent_id, name in asked:
             if id(self._fields(agent_id).get(name)) in same or kit.fields.is_ignored(agent_id, name):
                 continue
@@ -337,7 +337,7 @@ class LastStates:
         return set() if known is None or known.tracker is None else known.tracker.heavy
 
     def _late_fields(self, agent_id: str) -> set[str]:
-        """The fields of a last state that no action shows; the others were compared there."""
+        """Return the fields of a last state that no action records; the others were compared at actions."""
         event = self._plan.gone[agent_id]
         fold = StateFold()
         fold.add(event)
@@ -349,7 +349,7 @@ class LastStates:
         mark, kit = self._kit.comparison.mark(), self._kit
         event = self._plan.gone[agent_id]
         obj = self._object(agent_id)
-        for is_alone in (True, False):  # what was held was read alone; what was looked at, among the others
+        for is_alone in (True, False):  # held objects were read alone, followed ones together
             found = state_difference(
                 event, obj, kit.pipeline, kit.comparison, kit.fields, [name], is_alone=is_alone
             )
@@ -359,10 +359,10 @@ class LastStates:
         return None if found is None else found[1]
 
     def _conclude(self, agent_id: str, event: Event) -> None:
-        """Say what came of an agent that is gone in the recording."""
+        """Judge an agent that was collected in the recording."""
         self._kit.outcome.counts.full_states += 1
         late = self._heavy(agent_id) | {*(event.extra.get("unseen") or ())}
-        # What the program changes between actions is compared by name, however it ended.
+        # Objects that the program changes between actions are compared only by name.
         by_name = self._kit.recording.agents[agent_id].written_outside
         for name in sorted(late - event.extra["fields"].keys() - by_name):
             is_passed = self._kit.fields.leaves_out(agent_id, name)
@@ -372,14 +372,14 @@ class LastStates:
         passed = []
         for name in sorted(self._sought[agent_id]):
             if name in shared:
-                passed.append(name)  # others held it, and may have changed it in the midst of an action
+                passed.append(name)  # others held it and may have changed it during an action
             elif (difference := self._difference(agent_id, name)) is not None:
                 self._differs(agent_id, event, name, difference)
         if passed:
             self._kit.outcome.unseen_at_end[agent_id] = passed
 
     def _is_held_to_the_end(self, agent_id: str, name: str) -> bool:
-        """Whether a replayed agent still held the object at the end of the run, where it is compared."""
+        """Whether a replayed agent held the object until the end of the run, where it is compared."""
         agents = self._kit.recording.agents
         numbers = {number for number, path in agents[agent_id].held.items() if path == name}
         return any(
@@ -406,7 +406,7 @@ class LastStates:
         return self._plan.actions[self._plan.acted[agent_id] - 1]
 
     def _is_changed(self, agent_id: str, event: Event) -> bool:
-        """Whether the agent ended otherwise than it began, in what its last state shows."""
+        """Whether the agent's last state differs from its first."""
         first = self._kit.recording.agents[agent_id].first_state
         if first is None:
             return False
@@ -416,7 +416,7 @@ class LastStates:
         return any(began.get(name) != ended[name] for name in self._late_fields(agent_id))
 
     def _differ(self, first: Event, last: Event) -> bool:
-        """Whether two full states differ by more than by what has nothing to compare, such as a lock."""
+        """Whether two full states differ in more than values that cannot be compared, such as locks."""
         mark = self._kit.comparison.mark()
         one, other = (in_payload(each, "fields") for each in (first, last))
         found = self._kit.comparison.difference(one, other, NAMES)
@@ -425,27 +425,27 @@ class LastStates:
 
 
 def _is_comparable(fold: StateFold, name: str) -> bool:
-    """Whether what stands for values without a codec in a field has a digest of their content."""
+    """Whether values without a codec in a field have a digest of their content."""
     tags, value = fold.tags.get(name, {}), fold.fields[name]
     forms = [value_at(value, pointer) for pointer, tag in tags.items() if tag in {"opaque", "truncated"}]
     return all(type(form) is dict and OpaqueKind.COMPARABLE in form for form in forms)
 
 
-# Writes to an agent between its actions, where recording looked for them: put in where they were made.
+# Writes to an agent between its actions, where the recording has them, applied where they were made.
 #
-# Some of them are the replayed code's own, where one replayed agent writes to another. Those happen again
-# by themselves, so what is there already is looked at first; `driver.py` calls this when an action begins.
+# Some are made by replayed code, when one replayed agent writes to another. Those recur without help, so
+# existing values are compared first; `driver.py` calls this when an action begins.
 
 _CHANGED = "/extra/changed"
 PutBack = Callable[[str, object, Mapping[str, Any]], None]
 
 
 class OutsideWrites:
-    """Puts recorded writes in, and compares those that the replayed code makes itself.
+    """Applies recorded writes, and compares those that replayed code makes.
 
     Args:
-        put_back: puts fields onto an agent's object.
-        driven: the agents whose outermost actions are replayed.
+        put_back: restores fields of an agent's object.
+        driven: the agents whose entry actions are replayed.
     """
 
     def __init__(self, kit: ReplayKit, put_back: PutBack, driven: Collection[str]) -> None:
@@ -454,7 +454,7 @@ class OutsideWrites:
         self._put_back = put_back
 
     def put_last(self, action: DrivenAction, obj: object, events: Sequence[Event]) -> None:
-        """Compare and write what was written to an agent behind its last action.
+        """Compare and apply the writes to an agent after its last action.
 
         Raises:
             ReplayStopped: replayed code wrote something else.
@@ -472,11 +472,11 @@ class OutsideWrites:
         *,
         is_compared: bool = True,
     ) -> None:
-        """Write what code outside of actions wrote to other agents before this one's action.
+        """Apply writes by code outside actions to other agents before this action.
 
         Args:
-            keeps: fields of an agent that stay as they are.
-            is_compared: what replayed code wrote there since has to be what it wrote in the recording.
+            keeps: returns the fields of an agent that stay unchanged.
+            is_compared: compare what replayed code wrote there with the recording first.
         """
         for event in action.ahead:
             agent_id = str(event.agent_id)
@@ -486,7 +486,7 @@ class OutsideWrites:
             self.impose(agent_id, event, objects[agent_id], keeps(agent_id), is_ahead=True)
 
     def compare(self, action: DrivenAction, obj: object, events: Sequence[Event] | None = None) -> None:
-        """Compare what replayed code wrote to an agent since its last action with the record.
+        """Compare what replayed code wrote to an agent since its last action with the recording.
 
         Args:
             events: the recorded writes; None for those before the action.
@@ -499,10 +499,10 @@ class OutsideWrites:
             self._note_due(action, obj)
         if events or self._kit.pipeline.options.strict_state:
             self._compare(action, action.agent_id, obj, events)
-        # Else nobody looked; what replayed code wrote is compared when the action ends.
+        # Otherwise such writes were not recorded; those of replayed code are compared when the action ends.
 
     def _note_due(self, action: DrivenAction, obj: object) -> None:
-        """Have a full state read before this action if one was then: what it shows is no change later."""
+        """Have a full state read before this action if the recording has one: it shows no later changes."""
         if not any(event.kind == "state" for event in action.before):
             return
         known = self._kit.pipeline.agents.find(obj)
@@ -527,7 +527,7 @@ class OutsideWrites:
         facts = self._kit.recording.agents[agent_id]
         for name, value in list(written.items()):
             if is_object(value, agent_id_of) and (is_shared(value) or name in facts.shared_objects):
-                # As recording has it: the end of the action tells what others changed in it.
+                # As in recording: the end of the action shows what others changed in it.
                 del written[name], tracker.last[name]
                 if name in before:
                     tracker.last[name] = before[name]
@@ -535,7 +535,7 @@ class OutsideWrites:
         removed = {str(name): event for event in events for name in event.extra.get("unset") or ()}
         for name in dict.fromkeys((*written, *gone, *recorded, *removed)):
             if name in facts.written_outside and is_object(written.get(name), agent_id_of):
-                continue  # what such an object holds is not in the recording
+                continue  # the content of such an object is not in the recording
             if self._kit.fields.leaves_out(agent_id, name):
                 continue
             written_by = (recorded.get(name) or removed.get(name), agent_id)
@@ -549,10 +549,10 @@ class OutsideWrites:
     def impose(
         self, agent_id: str, event: Event, obj: object, keeps: Collection[str] = (), *, is_ahead: bool = False
     ) -> None:
-        """Write what was written there from outside, but for the fields that the caller keeps.
+        """Apply writes from outside, except to the fields that the caller keeps.
 
         Args:
-            is_ahead: an action of another agent comes next.
+            is_ahead: the next action is one of another agent.
         """
         changed = {
             name: value
@@ -577,9 +577,9 @@ class OutsideWrites:
         by_others = [name for name in names if not self._are_replayed(_writers(event, name))]
         self._kit.outcome.imposed.update(f"{agent_id}.{name}" for name in by_others)
         known = self._kit.pipeline.agents.find(obj)
-        is_next = self._kit.pipeline.options.strict_state and not is_ahead  # its action tells it
+        is_next = self._kit.pipeline.options.strict_state and not is_ahead  # its action reports it
         if known is not None and known.tracker is not None and not is_next:
-            known.tracker.changes(obj, names)  # so that they do not count as what the action does
+            known.tracker.changes(obj, names)  # so that they are not taken for changes by the action
 
     def _compare_unwritten(self, action: DrivenAction, name: str, event: Event | None, agent_id: str) -> None:
         """Stop if replayed code did not write a field that it wrote in the recording."""
@@ -597,7 +597,7 @@ class OutsideWrites:
             )
 
     def _are_replayed(self, writers: Sequence[str | None] | None) -> bool:
-        """Whether all who wrote a field are known, and their code runs here."""
+        """Whether all writers of a field are known and their code runs here."""
         return bool(writers) and self._driven.issuperset(writers or ())
 
     def _compare_field(
@@ -609,7 +609,7 @@ class OutsideWrites:
         event: Event | None,
         agent_id: str,
     ) -> None:
-        """Stop if replayed code wrote a field that has another value after this action in the recording."""
+        """Stop if replayed code wrote a field with another value than the recorded one."""
         if recorded is not None and value is not ABSENT:
             made = self._kit.pipeline.capture.user_body({name: value}, _CHANGED)
             one, other = in_payload(recorded, "changed").part(name), as_captured(made, _CHANGED).part(name)
@@ -619,12 +619,12 @@ class OutsideWrites:
             return
         writers = _writers(event, name)
         if writers and len(writers) > 1 and writers[-1] is None:
-            return  # code outside of actions wrote it once more, and does so here
+            return  # code outside actions wrote it again, and its value is applied here
         if self._kit.outcome.changed_code or self._are_replayed(writers):
             told = None if recorded is None else shown(recorded.extra["changed"].get(name, ABSENT))
             here = {} if value is ABSENT else {name: value}
             self._differs(action, name, told, _shown_field(here, name, self._kit.pipeline))
-        # Somebody who is not replayed may have written it once more: which of the two it is, nobody knows.
+        # A writer that is not replayed may have written it again; the recording does not say which one did.
         self._kit.player.stop(
             f"{name} of {agent_id} was written from outside before step {action.number}, and driven "
             "code writes it too, with another value"
@@ -643,7 +643,7 @@ class OutsideWrites:
 
 
 def _writers(event: Event | None, name: str) -> Sequence[str | None] | None:
-    """Who wrote a field, None for code outside of actions; None where the recording does not tell."""
+    """Return the writers of a field, None for code outside actions; None if the recording does not say."""
     told = None if event is None else event.extra.get("writers")
     found = told.get(name) if isinstance(told, dict) else None
     return found if isinstance(found, list) and found else None

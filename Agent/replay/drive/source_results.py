@@ -1,7 +1,7 @@
-"""Answers of chance, clock and environment: what each replayed action read in the recording, in its order.
+"""Answers of random, time and environment sources: what each replayed action read in the recording, in order.
 
-The seams of `record/sources/` ask here. What an action reads beyond what the recording has of that source is
-a difference; a source of which the recording has nothing there is noted by the watch, with its place.
+The seams of `record/sources/` ask here. A read beyond the recorded ones of a source is a difference. If the
+recording has no read of the source in that call, the watch notes it, with its place.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _READS = "/extra/reads"
 
 
 class CallReads:
-    """What one recorded call read itself, and how much of it was read again."""
+    """The reads of one recorded call, and how many of them were repeated."""
 
     def __init__(self, event: Event, places: GeneratorPlaces) -> None:
         reads = event.extra.get("reads")
@@ -39,7 +39,7 @@ class CallReads:
         self.draws: list[RecordedDraws] = []
         self.taken: Counter[str] = Counter()
         self.of: dict[int, RecordedDraws] = {}
-        """The draws by the number of the adopted generator that makes them here."""
+        """{number of an adopted generator here: its draws}."""
         for source, kept in reads.items() if isinstance(reads, dict) else ():
             if source == ENVIRONMENT and isinstance(kept, dict):
                 self.variables = {name: runs_of(name, value) for name, value in kept.items()}
@@ -51,7 +51,7 @@ class CallReads:
                     self.values[source] = list(kept)
 
     def draws_for(self, adopted: Adopted, place: str) -> RecordedDraws | None:
-        """What that generator drew, which is told from others by its place."""
+        """Return the recorded draws of a generator, identified by its place."""
         found = self.of.get(adopted.number)
         if found is None:
             for each in self.draws:
@@ -62,7 +62,7 @@ class CallReads:
         return found
 
     def next_of(self, name: str, runs: list[list[Any]]) -> Any:
-        """What a variable held at the next read of it."""
+        """Return the value of a variable at its next read."""
         self.taken[f"{ENVIRONMENT}/{name}"] += 1
         number, passed = self.taken[f"{ENVIRONMENT}/{name}"], 0
         for value, count in runs:
@@ -72,7 +72,7 @@ class CallReads:
         return runs[-1][0]
 
     def left(self) -> tuple[str, str] | None:
-        """A source that was read less than in the recording: (recorded, replayed)."""
+        """Return (recorded, replayed) for a source that was read less than in the recording."""
         for source, values in self.values.items():
             if self.taken[source] < len(values):
                 return f"{len(values)} reads of {source}", f"{self.taken[source]}"
@@ -84,7 +84,7 @@ class CallReads:
 
 
 def runs_of(name: str, value: Any) -> list[list[Any]]:
-    """What a variable held, as [value, number of reads] in order."""
+    """Return the values of a variable as [value, number of reads], in order."""
     is_runs = isinstance(value, list) and all(isinstance(run, list) and len(run) == 2 for run in value)
     if is_runs and not (name == ALL_NAMES and all(isinstance(item, str) for item in value)):
         return [list(run) for run in value]
@@ -95,8 +95,8 @@ class SourceAnswers:
     """Answers sources from the recording while an action is replayed.
 
     Args:
-        watch: takes what the record does not hold.
-        clock_shift_s: how far ahead the clocks are that libraries read and the record does not hold.
+        watch: notes reads that the recording lacks.
+        clock_shift_s: shift in seconds of the clocks for unrecorded reads by libraries.
     """
 
     def __init__(self, kit: ReplayKit, watch: SourceWatch, clock_shift_s: int = 0) -> None:
@@ -107,26 +107,26 @@ class SourceAnswers:
         self._decoder = kit.decoder
         self._outcome = kit.outcome
         self.is_putting = False
-        """Recorded state is being put back: that seeds nothing."""
+        """Recorded state is being restored, which does not count as seeding."""
         self._calls: dict[str, CallReads] = {}
         self._bases: dict[str, Any] = {}
         self._seeded: dict[int, Any] = {}
-        """Adopted generators that replayed code seeded with known values, and their states then."""
+        """Adopted generators that replayed code seeded with known values, and their states at that time."""
         self._variables = _variables(kit.recording)
         self._places = GeneratorPlaces(kit.recording)
 
     def begin(self) -> None:
-        """The next action is replayed."""
+        """Reset for the next action."""
         self._calls.clear()
 
     def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:
-        """See `SourcePlayer`."""
+        """Implement `SourcePlayer`."""
         if not self._watch.is_on or making_answer.get():
             return now()
         reads = self._reads()
         values = None if reads is None else reads.values.get(source)
         if reads is None or values is None:
-            # Without `recorded_sources()` nobody sees what compiled code makes, in no program.
+            # Without `recorded_sources()` ids made by compiled code are not recorded in any program.
             if not source.startswith(IDS_OF_LIBRARY):
                 self._watch.unrecorded(source, frame)
             return self._watch.noted(now(), frame, self._clock_shift_s)
@@ -136,11 +136,11 @@ class SourceAnswers:
         reads.taken[source] += 1
         try:
             return decode(values[number])
-        except Exception as error:  # noqa: BLE001 - it was hidden, or somebody changed it
+        except Exception as error:  # noqa: BLE001 - it was redacted, or changed on disk
             self._player.stop(f"what {source} gave is not in the recording: {type(error).__name__}: {error}")
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
-        """See `SourcePlayer`; a variable that was recorded anywhere with one value has that everywhere."""
+        """Implement `SourcePlayer`; a variable recorded with only one value has that value everywhere."""
         if not self._watch.is_on or making_answer.get():
             return now()
         reads = self._reads()
@@ -154,7 +154,7 @@ class SourceAnswers:
         return self._shown(name, reads.next_of(name, runs))
 
     def draw(self, adopted: Adopted, count: int, now: Callable[[], T]) -> T:
-        """See `SourcePlayer`."""
+        """Implement `SourcePlayer`."""
         if not self._watch.is_on or self.is_putting or making_answer.get():
             return now()
         draws = self._draws(adopted)
@@ -178,7 +178,7 @@ class SourceAnswers:
         return value
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
-        """See `SourcePlayer`."""
+        """Implement `SourcePlayer`."""
         if not self._watch.is_on or self.is_putting or making_answer.get():
             return
         reads = self._reads()
@@ -191,14 +191,14 @@ class SourceAnswers:
                 self._undrawn(adopted)
             return
         if reads is not None:
-            reads.of.pop(adopted.number, None)  # what it draws now stands under another state
+            reads.of.pop(adopted.number, None)  # its next draws begin with a new state
         if is_known:
             self._seeded[adopted.number] = adopted.snapshot()
         else:
             self._seeded.pop(adopted.number, None)
 
     def compare_left(self, action: DrivenAction) -> None:
-        """Tell what the action and the calls in it read less often than in the recording."""
+        """Stop with a difference if the action or a call in it read less than in the recording."""
         if action.is_plain and "reads" not in action.event.extra:
             return
         pending = [action.call]
@@ -231,11 +231,11 @@ class SourceAnswers:
         return known
 
     def identify(self, adopted: Adopted, place: str) -> None:
-        """Say which recorded generator that is."""
+        """Set which recorded generator that is."""
         self._places.identify(adopted, place)
 
     def _draws(self, adopted: Adopted) -> RecordedDraws | None:
-        """What that generator drew in the call that is open, None where it drew nothing."""
+        """Return the recorded draws of that generator in the open call; None if it made none."""
         reads = self._reads()
         place = self._places.of(adopted)
         if place is None:
@@ -246,7 +246,7 @@ class SourceAnswers:
         return None if reads is None or place is None else reads.draws_for(adopted, place)
 
     def _drew_in_action(self, adopted: Adopted) -> bool:
-        """Whether the recorded action drew from that generator elsewhere: then all draws were recorded."""
+        """Whether the recorded action drew from that generator elsewhere: then all draws are recorded."""
         action, place = driven_here() or self._watch.action, self._places.of(adopted)
         pending = [] if action is None or place is None or self._watch.allows(adopted) else [action.call]
         while pending:
@@ -257,7 +257,7 @@ class SourceAnswers:
         return False
 
     def _undrawn(self, adopted: Adopted) -> None:
-        """A draw of which the recording has nothing: from an agent's own state it comes by itself."""
+        """Report a draw that the recording lacks, unless it follows from the agent's state."""
         if self._watch.allows(adopted) or self._watch.is_seeded(_module_of(adopted)):
             return
         asker = _drawer()
@@ -280,7 +280,7 @@ class SourceAnswers:
             self._more(draws.recorded, f"a generator that was seeded differently, by {_asker()}")
         try:
             adopted.put(segment, base)
-        except Exception as error:  # noqa: BLE001 - a state of another version, or that somebody changed
+        except Exception as error:  # noqa: BLE001 - a state of another version, or one changed on disk
             self._player.stop(f"a recorded state of {adopted.name} cannot be put back: {error}")
 
     def _base(self, event_id: str) -> Any:
@@ -311,20 +311,20 @@ class SourceAnswers:
 
     def _diverge(self, recorded: str, replayed: str, place: str, action: DrivenAction | None = None) -> None:
         action = action or driven_here() or self._watch.action
-        assert action is not None  # noqa: S101 - sources are answered while one is replayed
+        assert action is not None  # noqa: S101 - sources are answered only during an action
         self._player.differs(action, "reads", Difference("", recorded, replayed), place=place)
 
 
 def _module_of(adopted: Adopted) -> str:
-    """The module whose hidden generator it is; "" for others."""
+    """Return the module whose global generator it is; "" for others."""
     if adopted is adopted_of(hidden_random):
         return "random"
     return "numpy.random" if adopted.name == "numpy.RandomState" else ""
 
 
 def _drawer() -> Asker | None:
-    """Who draws: the first frame outside this package, or whoever that one does it for."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
+    """Return who draws: the first frame outside this package, or the one that it acts for."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
     while frame is not None and is_own(frame):
         frame = frame.f_back
     return asker_of(frame)
@@ -336,7 +336,7 @@ def _asker() -> str:
 
 
 def recorded_counts(recording: Recording, agent_id: str | None) -> dict[str, int]:
-    """How often each source was read in the actions of an agent, None for all; draws count by generator."""
+    """Count reads of each source in the actions of an agent (None for all); draws count by generator."""
     found: Counter[str] = Counter()
     for event in recording.events:
         reads = event.extra.get("reads")
@@ -348,7 +348,7 @@ def recorded_counts(recording: Recording, agent_id: str | None) -> dict[str, int
 
 
 def _variables(recording: Recording) -> dict[str, dict[str, Any]]:
-    """Every value that each variable was recorded with, by its text."""
+    """Return all recorded values of each variable, keyed by their text."""
     found: dict[str, dict[str, Any]] = {}
     for event in recording.events:
         reads = event.extra.get("reads")
@@ -360,7 +360,7 @@ def _variables(recording: Recording) -> dict[str, dict[str, Any]]:
 
 
 def _hidden_variables(recording: Recording) -> frozenset[str]:
-    """Names of variables whose values stand as tokens in the recording."""
+    """Return the names of variables whose values are redacted in the recording."""
     found = set()
     for event in recording.events:
         reads = event.extra.get("reads")
@@ -372,26 +372,26 @@ def _hidden_variables(recording: Recording) -> frozenset[str]:
     return frozenset(found)
 
 
-# Recorded draws of generators: taken again one by one, and which generator of a replay made them.
+# Recorded draws of generators: repeated one by one, and matched to the generators of a replay.
 #
-# Generators are told apart by the field of the agent that holds one, by the name or the function that
-# adopted it, or because there is only one.
+# Generators are distinguished by the agent's field that holds one, by the name or the function that adopted
+# it, or because only one exists.
 
 _WHAT = {"random": "words", "numpy": "calls"}
 
 
 _HIDDEN = frozenset({"random", "numpy.random"})
-"""The generators behind modules, which are the same everywhere."""
+"""The global generators of modules, which are the same everywhere."""
 
 
 class RecordedDraws:
-    """Segments of draws: where each began, and how many there were.
+    """Segments of draws: where each began, and how many draws it has.
 
     Args:
-        kind: `random`, `numpy` or `draws`, see `Agent/record/sources/`.
-        key: under which they stand in the event.
-        place: what their generator is told from others by.
-        segments: as they stand there.
+        kind: `random`, `numpy` or `draws`; see `Agent/record/sources/`.
+        key: their key in the event.
+        place: identifies their generator.
+        segments: as stored in the event.
     """
 
     def __init__(self, kind: str, key: str, place: str, segments: list[Any]) -> None:
@@ -399,9 +399,9 @@ class RecordedDraws:
         self.place = place
         self.key = key
         self.is_free = True
-        """No generator of the replay has drawn them yet."""
+        """Whether no generator of the replay has drawn them yet."""
         self.value: Any = None
-        """What was drawn last, of kind `draws`."""
+        """The last drawn value, for kind `draws`."""
         self._segments = segments
         self._index = 0
         self._used = 0
@@ -409,7 +409,7 @@ class RecordedDraws:
 
     @property
     def recorded(self) -> str:
-        """How much was drawn, for people."""
+        """The amount that was drawn, in words."""
         return f"{sum(map(self._length, self._segments))} {_WHAT.get(self.kind, 'draws')} from {self._name}"
 
     @property
@@ -420,11 +420,11 @@ class RecordedDraws:
         return len(segment) if self.kind == "draws" else int(segment[1])
 
     def take(self, count: int, put: Callable[[list[Any]], None]) -> list[Any] | None:
-        """The segment in which so many more draws stand, None where they are more than was recorded.
+        """Return the segment that holds the next `count` draws; None if fewer were recorded.
 
         Args:
-            count: draws.
-            put: puts the generator where a segment begins.
+            count: number of draws.
+            put: sets the generator to the beginning of a segment.
         """
         while self._index < len(self._segments):
             segment: list[Any] = self._segments[self._index]
@@ -447,7 +447,7 @@ class RecordedDraws:
         return self._used == self._length(segment)
 
     def left(self) -> tuple[str, str] | None:
-        """(recorded, replayed) where less was drawn than in the recording."""
+        """Return (recorded, replayed) if less was drawn than in the recording."""
         taken = sum(map(self._length, self._segments[: self._index])) + self._used
         if taken == sum(map(self._length, self._segments)):
             return None
@@ -455,12 +455,12 @@ class RecordedDraws:
 
 
 def _value(kept: Any) -> Any:
-    """A drawn value: integers stand as text, being of any size; other text marks a seed."""
+    """Return a drawn value: integers of any size are stored as text; other text marks a seed."""
     return int(kept, 16) if isinstance(kept, str) and kept.startswith(("0x", "-0x")) else kept
 
 
 class GeneratorPlaces:
-    """Tells generators apart by their places, see `Adopted.place`."""
+    """Distinguishes generators by their places; see `Adopted.place`."""
 
     def __init__(self, recording: Recording) -> None:
         self._states = recording.generator_states
@@ -472,7 +472,7 @@ class GeneratorPlaces:
                 self._recorded.setdefault(kind, {})[self.of_key(key)] = None
 
     def of_key(self, key: str) -> str:
-        """The place of the generator whose draws stand under a key of `reads`."""
+        """Return the place of the generator whose draws are stored under a key of `reads`."""
         kind, _, rest = key.partition("@")
         if kind != "random":
             return rest
@@ -480,11 +480,11 @@ class GeneratorPlaces:
         return "" if state is None else str(state.extra.get("name", ""))
 
     def identify(self, adopted: Adopted, place: str) -> None:
-        """Say which one it is."""
+        """Set the place of a generator."""
         self._known[adopted.number] = self._of_fields[adopted.number] = place
 
     def of(self, adopted: Adopted) -> str | None:
-        """Its place in the recording, where one that is not known drew nothing; None where it is unclear."""
+        """Return its place, None if ambiguous; a generator whose place the recording lacks drew nothing."""
         if adopted.number not in self._known:
             self._known[adopted.number] = self._find(adopted)
         return self._known[adopted.number]
@@ -501,7 +501,7 @@ class GeneratorPlaces:
             mine = [each for each in here if _function(each) == _function(place)]
             if set(same) <= set(mine):
                 return place
-            # Others belong to what is not replayed; these stand in the order in which they were adopted.
+            # The others belong to code that is not replayed; match these in the order of adoption.
             return _in_order(same)[_in_order(mine).index(place)] if len(same) == len(mine) else None
         functions = set(map(_function, here))
         free = [each for each in recorded if _function(each) not in functions]
@@ -512,7 +512,7 @@ class GeneratorPlaces:
         return free[0] if len(free) == len(mine) == 1 else None
 
     def _unidentified(self, kind: str) -> list[str]:
-        """Places of the generators that were adopted here and that no field or name distinguishes."""
+        """Return places of generators adopted here that no field or name distinguishes."""
         return [
             each.place
             for each in list(living)

@@ -1,7 +1,7 @@
-"""An agent's state in a replay: which fields take part, restored, read as recording does, and compared.
+"""An agent's state in a replay: select fields, restore them, read them as recording does, and compare.
 
-`driver.py` calls this where the recording has a full state: before the first action, every so often, on
-errors and at the end.
+`driver.py` calls this where the recording has a full state: before the first action, at intervals, on errors
+and at the end.
 """
 
 from __future__ import annotations
@@ -54,22 +54,22 @@ _MAX_DEPTH = 6
 
 _MAX_HELD_DEPTH = 8
 _PLACED = (dict, list, deque)
-"""Containers in which a value can be put in the place of another."""
+"""Containers in which a value can be replaced by another."""
 
 
 class RestorableState(NamedTuple):
     """A recorded full state as Python values."""
 
     fields: dict[str, Any]
-    """Without those that hold another agent: they are the factory's business."""
+    """The fields, except those that hold another agent, which the factory has to set."""
     lacking: list[str]
     """Names of fields that cannot be restored."""
     is_redacted: bool
-    """Tokens stand in it where secrets were."""
+    """Whether secrets in it were replaced by tokens."""
 
 
 def restorable(event: Event, decoder: Decoder) -> RestorableState:
-    """What can be restored of a full state."""
+    """Return what can be restored of a full state."""
     recorded = event.extra.get("fields")
     types = event.types or {}
     fields: dict[str, Any] = {}
@@ -89,15 +89,15 @@ def restorable(event: Event, decoder: Decoder) -> RestorableState:
 
 
 def put_back(obj: object, fields: Mapping[str, Any], shared: SharedValues | None = None) -> None:
-    """Restore fields; those that are not given stay as they are, also where a class restores itself whole.
+    """Restore fields; others stay unchanged, even if the class restores its state as a whole.
 
     Args:
-        shared: knows what was put in the places of values that others hold as well.
+        shared: tracks the replacements of values that others hold as well.
     """
     present = read_state(obj).fields
     if shared is not None:
         fields = shared.fitted(present, fields)
-    # A text that is there already stays the object that it is: by that of its id recording knows an agent.
+    # Keep an existing string object: recording recognises an agent by the `id()` of its id string.
     kept = {
         name: value
         for name, value in present.items()
@@ -107,12 +107,12 @@ def put_back(obj: object, fields: Mapping[str, Any], shared: SharedValues | None
 
 
 def remove_fields(obj: Any, names: list[str]) -> None:
-    """Take away attributes that a write from outside took away."""
+    """Delete the attributes that a write from outside deleted."""
     for name in names:
         try:
             delattr(obj, name)
         except AttributeError:
-            continue  # it is away already; whatever stays is a difference of the states that are compared
+            continue  # already deleted; a remaining one shows as a difference of states
 
 
 def state_difference(
@@ -125,7 +125,7 @@ def state_difference(
     *,
     is_alone: bool = False,
 ) -> tuple[str, Difference] | None:
-    """The first field in which an object's state differs from a recorded full state; None if none does."""
+    """Return the first field in which an object's state differs from a recorded full state, or None."""
     found = state_differences(event, obj, pipeline, comparison, rules, names, is_alone=is_alone)
     return next(found, None)
 
@@ -138,9 +138,9 @@ def beyond_functions(
     rules: FieldRules,
     outcome: ReplayOutcome,
 ) -> tuple[str, Difference] | None:
-    """The first field in which an object's state differs from the recorded first one.
+    """Return the first field in which an object's state differs from its first recorded state, or None.
 
-    Functions that the program gave the object and the factory did not get a stand-in, and take no part.
+    Functions that the program set on the object, and the factory did not, get stubs and are not compared.
     """
     while True:
         found = state_difference(event, obj, pipeline, comparison, rules)
@@ -172,7 +172,7 @@ def _put_stand_in(event: Event, obj: object, name: str, outcome: ReplayOutcome) 
 
 
 def is_function(form: object) -> bool:
-    """Whether it describes a function that no codec restores."""
+    """Whether the JSON form describes a function that no codec restores."""
     return isinstance(form, dict) and form.get("class") == "builtins.function"
 
 
@@ -186,12 +186,12 @@ def state_differences(
     *,
     is_alone: bool = False,
 ) -> Iterator[tuple[str, Difference]]:
-    """The fields in which an object's state differs from a recorded full state.
+    """Yield the fields in which an object's state differs from a recorded full state.
 
     Args:
-        rules: which fields take part; what could not be compared goes there.
-        names: of the fields that are compared; None for all of them.
-        is_alone: each field was recorded with all that it leads to, as of an agent that is gone.
+        rules: which fields are compared; receives what could not be compared.
+        names: the fields to compare; None for all.
+        is_alone: each field was recorded with everything that it holds, as for an agent that was collected.
     """
     fields = read_state(obj).fields
     places = None if is_alone else Places(fields)
@@ -213,12 +213,12 @@ def differences_of(
     names: Collection[str] | None = None,
     places: Places | None = None,
 ) -> Iterator[tuple[str, Difference]]:
-    """The fields in which recorded ones and those of an object differ.
+    """Yield the fields in which recorded values and those of an object differ.
 
     Args:
-        fields: those of the object.
-        rules, names: as above.
-        places: where objects stand in all fields of the object, where these are fields of one.
+        fields: the object's fields.
+        rules, names: as for `state_differences`.
+        places: positions of objects in all fields of the object, if these are its fields.
     """
     pointer = recorded.pointer
     present = as_captured(pipeline.capture.user_body(fields, pointer, agent_id, places), pointer)
@@ -250,9 +250,9 @@ def differences_of(
 
 
 def is_of_names(difference: Difference) -> bool:
-    """Whether both sides are what modules have under names: functions, classes or modules.
+    """Whether both sides are module-level names: functions, classes or modules.
 
-    A lambda, a local function or a method in their place may be what a factory uses for want of the real one.
+    A lambda, a local function or a method may be a factory's substitute for the real one.
     """
     return all(
         str(side).startswith(_OF_NAMES) and "<lambda>" not in str(side) and "<locals>" not in str(side)
@@ -264,13 +264,13 @@ _OF_NAMES = ("<function ", "<class ", "<module ", "class ", "module ")
 
 
 def is_generator(event: Event, name: str) -> bool:
-    """Whether a field of a full state holds a generator of random numbers."""
+    """Whether a field of a full state holds a random generator."""
     tag = (event.types or {}).get(f"{_FIELDS}/{escape(name)}", "")
     return is_tag_of_generator(tag)
 
 
 def field_of(path: str) -> tuple[str, str]:
-    """A path inside `{"set": {...}, "unset": [...]}` as the name of the field and the path inside it."""
+    """Split a path inside `{"set": {...}, "unset": [...]}` into the field name and the path inside it."""
     parts = path.split("/", 3)
     if len(parts) < 3 or parts[1] != "set":
         return "", path
@@ -278,7 +278,7 @@ def field_of(path: str) -> tuple[str, str]:
 
 
 def agents_in(obj: object) -> dict[str, object]:
-    """The agents that an object holds in its fields, also inside containers, by id."""
+    """Return {id: agent} for the agents in an object's fields, including those inside containers."""
     found: dict[str, object] = {}
     seen: dict[int, int] = {}
     for value in exposed_values(obj):
@@ -287,7 +287,7 @@ def agents_in(obj: object) -> dict[str, object]:
 
 
 def exposed_values(obj: object) -> list[Any]:
-    """The values of an object's exposed fields."""
+    """Return the values of an object's exposed fields."""
     return list(read_state(obj).fields.values())
 
 
@@ -312,10 +312,10 @@ def _find_agents(value: Any, depth: int, found: dict[str, object], seen: dict[in
 def generators_in(
     obj: object, rules: FieldRules | None = None, agent_id: str = ""
 ) -> Iterator[tuple[str, Any]]:
-    """The generators in an object's exposed state, each with the name of its field.
+    """Yield (field, generator) for the generators in an object's exposed state.
 
     Args:
-        rules: name those behind its fields, too, whose state is part of what is compared of those.
+        rules: also yield generators inside objects in its fields whose state is compared.
     """
     fields = read_state(obj).fields
     for place, generator in generators_in_fields(fields):
@@ -328,16 +328,16 @@ def generators_in(
 
 
 class SharedValues:
-    """Puts recorded values in the places of the target's, for all agents of one replay."""
+    """Replaces values of the target's objects by recorded ones, for all agents of one replay."""
 
     def __init__(self) -> None:
         self._instead: dict[int, tuple[Any, Any]] = {}
-        """By its id, an object of the target's and what was put in its place."""
+        """{id: (an object of the target, its replacement)}."""
         self._taken: dict[int, tuple[Any, Any]] = {}
-        """By its id, a recorded object and the target's that took its attributes: others may lead to it."""
+        """{id: (a recorded object, the target's object that took its attributes)}; others may refer to it."""
 
     def fitted(self, present: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The recorded fields; what the target holds there stays as far as it is the same already."""
+        """Return the recorded fields, with the target's objects kept where they are equal already."""
         return {
             name: self._fitted(present[name], value, _MAX_HELD_DEPTH) if name in present else value
             for name, value in fields.items()
@@ -365,7 +365,7 @@ class SharedValues:
         return value
 
     def _filled(self, present: Any, value: Any, depth: int) -> Any:
-        """The target's own object with the recorded attributes: whoever else holds it has them, too."""
+        """Give the target's object the recorded attributes, so that all its other holders see them."""
         self._instead[id(present)] = present, present
         self._taken[id(value)] = value, present
         before, after = attributes_of(present), attributes_of(value)
@@ -387,9 +387,9 @@ class SharedValues:
 
 
 def held_together(objects: Mapping[str, object]) -> list[dict[str, str]]:
-    """The values that several agents hold as one object: {agent: its field that holds it, or leads to it}."""
+    """Return {agent: field that holds or contains it} for each object that several agents share."""
     holders: dict[int, dict[str, str]] = {}
-    kept: list[Any] = []  # what is looked at here lives until the last `id()`
+    kept: list[Any] = []  # keeps the objects alive, so that no `id()` is reused
     for agent_id, obj in objects.items():
         fields = read_state(obj).fields
         kept.append(fields)
@@ -412,12 +412,12 @@ def _find_holders(
 
 
 def _can_be_shared(kind: type) -> bool:
-    """Whether it matters which object a value is; generators are put back in place."""
+    """Whether the identity of a value matters; generators are restored in place."""
     return issubclass(kind, (*_PLACED, set, bytearray)) or sort_of(kind) in {Sort.ARRAY, Sort.UNKNOWN}
 
 
 def _look_alike(one: Any, other: Any) -> bool:
-    """Whether a record would hold the same of both."""
+    """Whether both would be recorded alike."""
     left, right = (to_json(value, "", agent_of=agent_id_of) for value in (one, other))
     if left.json != right.json or left.types != right.types:
         return False
@@ -425,17 +425,17 @@ def _look_alike(one: Any, other: Any) -> bool:
     return all(OpaqueKind.COMPARABLE in (value_at(forms[0], pointer) or ()) for pointer in left.opaque)
 
 
-# Which fields of agents a replay compares, and what it found of those that cannot be compared.
+# Which fields of agents a replay compares, and findings about fields that cannot be compared.
 #
-# A field is left out if somebody asked for that by name, or if it holds an object that something else
-# changes: an agent whose code does not run, or what the program does between the actions. That does not
-# happen in the replay. A plain value in its place is compared.
+# A field is left out if the user named it, or if it holds an object that something outside the replay
+# changes: an agent whose code does not run, or the program between the actions. A plain value in such a field
+# is compared.
 
 SHARED = "shared with agents that do not run"
 
 
 class FieldRules:
-    """The rules for the fields of one replay; what comes of them goes into the outcome.
+    """The rules for the fields of one replay; findings go into the outcome.
 
     Args:
         ignore: patterns of names, `field` or `agent.field`.
@@ -449,12 +449,12 @@ class FieldRules:
         self._noted: set[str] = set()
         self._streams: set[int] = set()
         self.by_name: dict[tuple[str, str], None] = {}
-        """Agents and their fields of which an object was compared by name alone."""
+        """(agent, field) pairs with an object that was compared only by name."""
         self.is_older = False
-        """The recording was made before content had digests, and holds no field that only they show."""
+        """The recording predates digests of content and lacks fields that only such digests show."""
 
     def begin(self, facts: Mapping[str, AgentFacts], live: frozenset[str]) -> None:
-        """Take in who shares objects with whom.
+        """Note which agents share objects.
 
         Args:
             live: the agents whose code runs.
@@ -465,15 +465,15 @@ class FieldRules:
         self._known.clear()
 
     def leaves_out(self, agent_id: str, name: str, *tags: str | None) -> bool:
-        """Whether a field takes no part.
+        """Whether a field is not compared.
 
         Args:
-            tags: those of its values, where they are at hand: only objects can be changed by other agents.
+            tags: the type tags of its values, if known: other agents can change only objects.
         """
         return self.is_ignored(agent_id, name) or self._is_elsewhere(agent_id, name, tags)
 
     def is_ignored(self, agent_id: str, name: str) -> bool:
-        """Whether the program or the caller asked to ignore a field, or it is compared no more."""
+        """Whether the program or the caller ignores a field, or `leave_out` excluded it."""
         key = (agent_id, name)
         known = self._known.get(key)
         if known is None:
@@ -481,7 +481,7 @@ class FieldRules:
         return known
 
     def leave_out(self, agent_id: str, name: str) -> None:
-        """Compare a field no more; whoever calls this says so."""
+        """Stop comparing a field; the caller reports that."""
         self._known[agent_id, name] = True
 
     def _is_ignored(self, agent_id: str, name: str) -> bool:
@@ -502,13 +502,13 @@ class FieldRules:
         )
 
     def streams_made_otherwise(self, agent_id: str, first: Event, obj: object) -> list[str]:
-        """Say which adopted generators in objects of fields do not stand where the first state has them."""
+        """Return the adopted generators inside fields whose state differs from the first recorded one."""
         found, fields = [], plain_attributes(obj)
         for name, place in (first.extra.get("adopted_at") or {}).items():
             field, _, attribute = name.partition(".")
             generator = generators_of(fields.get(field)).get(attribute)
             if generator is None or id(generator) in self._streams:
-                continue  # one that agents share moves on while it is replayed
+                continue  # a shared generator advances during the replay
             self._streams.add(id(generator))
             if place_in_stream(generator) != place:
                 told = f"the random generator {name} in another state; the recorded draws are used"
@@ -516,11 +516,11 @@ class FieldRules:
         return found
 
     def is_shared(self, agent_id: str, name: str) -> bool:
-        """Whether a field that takes no part is one that agents share which do not run."""
+        """Whether a field is left out because agents whose code does not run share its object."""
         return not self._known.get((agent_id, name)) and self._elsewhere.get(agent_id, {}).get(name) == SHARED
 
     def doubt_shared(self, agent_id: str, name: str) -> None:
-        """Say that such a field differs: others may have changed it, or the code that ran."""
+        """Add a doubt about such a field: others may have changed it, or the code that ran."""
         self._outcome.needs_others = True
         self._outcome.reason(
             f"{agent_id}.{name} differs from the recording, and agents that do not run share it: replay the "
@@ -530,7 +530,7 @@ class FieldRules:
     def kept(
         self, agent_id: str, fields: Mapping[str, Any], types: Mapping[str, str], pointer: str
     ) -> dict[str, Any]:
-        """Those of the fields that are compared; their tags stand in `types` below the pointer."""
+        """Return the fields that are compared; their tags are in `types` below the pointer."""
         return {
             name: value
             for name, value in fields.items()
@@ -538,7 +538,7 @@ class FieldRules:
         }
 
     def note(self, agent_id: str, name: str, found: Agreement) -> None:
-        """Keep what a comparison of one field could not see, or saw by name alone."""
+        """Report what a comparison of one field could not see, or compared only by name."""
         full = f"{agent_id}.{name}"
         for why in found.unseen.values():
             self._once(full, lambda: self._outcome.unseen_fields.setdefault(full, why))  # noqa: B023
@@ -555,7 +555,7 @@ class FieldRules:
         self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
 
     def pass_older(self, agent_id: str, recorded: Mapping[str, Any], made: Recorded) -> Recorded:
-        """What an action changed, without fields of which an older recording could not hold anything."""
+        """Return an action's changes, without fields of which an older recording could not hold anything."""
         changed = made.value["set"]
         newer = [
             name for name in changed if name not in recorded and self.is_newer(made, f"/set/{escape(name)}")
@@ -566,18 +566,18 @@ class FieldRules:
         return made._replace(value={**made.value, "set": kept}) if newer else made
 
     def is_newer(self, made: Recorded, below: str) -> bool:
-        """Whether an older recording could not hold what stands there: it has no codec."""
+        """Whether an older recording could not hold the value, since it has no codec."""
         return self.is_older and made.types.get(made.pointer + below) == "opaque"
 
     def note_state(self, agent_id: str, found: Agreement) -> None:
-        """The same for a comparison of changed fields: pointers begin with `/set/<field>`."""
+        """Report the same for a comparison of changed fields; pointers begin with `/set/<field>`."""
         for key in ("unseen", "older", "references", "handles"):
             for path in getattr(found, key):
                 name = unescape(path.removeprefix("/set/").partition("/")[0])
                 self.note(agent_id, name, _only(found, path))
 
     def note_value(self, what: str, found: Agreement) -> None:
-        """The same for a value that is no field, such as a result: one that cannot be seen proves nothing."""
+        """Report the same for another value, such as a result; an unseen one is inconclusive."""
         for path, why in found.unseen.items():
             at = f" at {path}" if path else ""
             self._outcome.reason(f"{what}{at} cannot be seen: {why}")
@@ -606,7 +606,7 @@ def _only(found: Agreement, path: str) -> Agreement:
 
 
 def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dict[str, dict[str, str]]:
-    """By agent, the fields with an object that something else may change, and what that is."""
+    """Return {agent: {field: reason}} for the fields with an object that something else may change."""
     running = frozenset(live)
     found: dict[str, dict[str, str]] = {}
     for agent_id, fact in facts.items():

@@ -1,11 +1,11 @@
-"""Sources of chance, time and surroundings, watched while an action is replayed: what was not recorded shows.
+"""Watch sources of randomness, time and environment during an action, to reveal unrecorded reads.
 
-The seams of `record/sources/` stand in their places here, too: `source_results.py` answers from the
-recording, and what that does not hold comes here. Reads that go round the seams are seen where they end, in
-the C functions themselves or by a profile hook (`record/sources/sources.py`), by whatever name they are
-called; states compared before and after see draws that those cannot. Who asks is the first frame outside the
-standard library (`record/sources/adopted.py`). Also watched: draws from any `random.Random` that is neither
-exposed nor seeded during the action, threads; sockets and new processes, which are refused.
+The seams of `record/sources/` are installed here too: `source_results.py` answers from the recording, and
+reads that it lacks are noted here. Reads that bypass the seams are seen in the C functions themselves or by a
+profile hook (`record/sources/sources.py`), under any name. Draws that neither sees show in generator states
+compared before and after. A read is attributed to the first frame outside the standard library
+(`record/sources/adopted.py`). Also watched: draws from any `random.Random` that is neither exposed nor seeded
+during the action, and threads. Sockets and new processes are refused.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 _NUMPY_SEEDERS = frozenset(
     {"default_rng", "SeedSequence", "RandomState", "PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"}
 )
-"""Names by which code asks numpy for a generator, which seeds itself from entropy where no seed is given."""
+"""Names by which code creates a numpy generator, which seeds itself from entropy without a given seed."""
 REFUSED = {
     "socket.connect": "network",
     "socket.getaddrinfo": "network",
@@ -81,11 +81,11 @@ REFUSED = {
 }
 T = TypeVar("T")
 VARIED_SOURCES = ("time.", "datetime.", "os.urandom", "uuid", "secrets", "random")
-"""Sources that give something else in another replay with `clock_shift_s`."""
+"""Sources that return other values in a replay with `clock_shift_s`."""
 _WRITING = frozenset({"open", "os.remove", "os.rename", "os.truncate", "sqlite3.connect"})
-"""Names of the audit events by which files are written."""
+"""Names of the audit events for writes to files."""
 _TRIED = (("127.0.0.1", 0), ("localhost", 0), ("::1", 0))
-"""Addresses that libraries bind to see whether they can: nobody is reached by that."""
+"""Addresses that libraries bind as a test; no other machine is reached by that."""
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
 _HOW = {"os.remove": "removed", "os.rename": "moved", "os.truncate": "cut"}
 
@@ -93,34 +93,34 @@ _HOW = {"os.remove": "removed", "os.rename": "moved", "os.truncate": "cut"}
 class SourceWatch:
     """Notes reads of unrecorded sources by replayed code.
 
-    Use `begin` and `end` around each replayed call, and `close` after the last; `allow` names generators that
+    Use `begin` and `end` around each replayed call, and `close` after the last; `allow` marks generators that
     belong to the exposed state.
     """
 
     def __init__(self) -> None:
         self.reads: list[SourceRead] = []
         self.action: DrivenAction | None = None
-        """What is replayed now."""
+        """The current action."""
         self.is_on = False
-        """Whether an action is replayed now."""
+        """Whether an action is being replayed."""
         self.allows_network = False
-        """Whether somebody asked for live calls, as behind the point of a fork."""
+        """Whether live calls are allowed, as after a fork point."""
         self.reachable: frozenset[str] = frozenset()
-        """What is not refused, since somebody declared it."""
+        """What is not refused because the user declared it."""
         self.reached: set[str] = set()
-        """What of it was used."""
+        """What was used of `reachable`."""
         self.built_with: list[SourceRead] = []
-        """Chance that the target drew while it built what is replayed."""
+        """Draws by the target while it built the replayed objects."""
         self._of_chance: dict[int, ref[Any]] = {}
         """Generators of `random` that an imported module left without a known seed."""
         self._unseeded: list[tuple[ref[Any], SourceRead]] = []
-        """Generators that were seeded from entropy meanwhile, and where: to make one is no draw yet."""
+        """Generators seeded from entropy while building, with the place; creating one is not yet a draw."""
         self.files = FileWrites()
-        """What is written into files that were there before."""
+        """Writes to files that existed before the replay."""
         self.imported_with: list[SourceRead] = []
-        """Entropy that the user's modules read while they were imported, which agents may use at any time."""
+        """Entropy that the user's modules read at import, which agents may use at any time."""
         self.clocks_at_import: list[str] = []
-        """Clocks that they read then."""
+        """Clocks that they read at import."""
         self.made = LibraryValues()
         self._is_building = False
         self._is_importing = False
@@ -128,38 +128,38 @@ class SourceWatch:
         self._numpy_place: SourceRead | None = None
         """Where an imported module seeded a numpy generator from entropy."""
         self._numpy_seeded: list[tuple[Any, Any]] = []
-        """The generators of numpy that were there after the import, and their states."""
+        """Numpy's generators after the import, with their states."""
         self.seeded: set[str] = set()
-        """Modules whose generators the target seeded with known values."""
+        """Modules whose global generators the target seeded with known values."""
         self._step = 0
         self._hook = self._look
         self._places: set[tuple[str, int]] = set()
         self._read_now: set[str] = set()
         self._allowed: dict[int, Any] = {}
-        """Generators whose draws are no unrecorded ones: of an exposed state, or seeded with known values."""
+        """Generators whose draws count as recorded: of an exposed state, or seeded with known values."""
         self._granted: dict[int, Any] = {}
-        """Those of an exposed state."""
+        """Generators of an exposed state."""
         self._before: dict[str, Any] = {}
-        """States of generators that module functions draw from, as the action found them."""
+        """States of the global generators at the beginning of the action."""
         self._before_touch = touch_notice()
         self._touch = self._touched
         self._is_random_known = False
-        """Whether the action itself gave a known seed to the generator behind the functions of `random`."""
+        """Whether the action gave a known seed to the global generator of `random`."""
         self._is_hooked = False
         self.threads = ThreadWatch(lambda: self.is_on, self._add_at)
         self.hook_in()
 
     def hook_in(self) -> None:
-        """Be told what this process is about to do, and of its threads."""
+        """Install the audit hook of this process and the watch on its threads."""
         sys.addaudithook(_hook_of(self))
         self.threads.put_in()
 
     @contextmanager
     def building(self, clock_shift_s: int = 0) -> Iterator[None]:
-        """While the target is imported and builds: what it draws of chance is in no record.
+        """Watch while the target is imported and builds objects: its draws are not recorded.
 
         Args:
-            clock_shift_s: how far ahead the clocks are that libraries read.
+            clock_shift_s: shift in seconds of the clocks that libraries read.
         """
         numpy_random = numpy_random_module()
         if not self._is_importing:
@@ -195,7 +195,7 @@ class SourceWatch:
 
     @contextmanager
     def importing(self) -> Iterator[None]:
-        """While the target's module is imported; what it draws of chance then, no agent's state may hold."""
+        """Watch while the target's module is imported: no agent's state may hold what it draws then."""
         self._is_importing = True
         try:
             with self.building():
@@ -206,18 +206,18 @@ class SourceWatch:
             self._numpy_seeded = [(bits, repr(bits.state)) for bits in self._seeds.not_given()]
 
     def put_in_seams(self) -> None:
-        """Let sources be asked for through their seams; call it once the target is imported."""
+        """Install the seams of the sources; call it once the target is imported."""
         self._seeds.put_in()
         recorded_sources(notice="none").__enter__()
 
     def allow(self, generator: Any) -> None:
-        """Draws from this generator are part of the exposed state."""
+        """Count draws from this generator as part of the exposed state."""
         self._granted[id(generator)] = generator
-        if generator is not hidden_random:  # whose draws are everybody's
+        if generator is not hidden_random:  # all code draws from it
             self._allowed[id(generator)] = generator
 
     def allows(self, adopted: Adopted) -> bool:
-        """Whether the generator is one that was allowed."""
+        """Whether the generator was allowed."""
         return any(
             getattr(generator, "agent_trace_adopted", None) is adopted
             or (isinstance(generator, random.Random) and adopted_of(generator) is adopted)
@@ -225,39 +225,39 @@ class SourceWatch:
         )
 
     def is_of_chance(self, generator: Any) -> bool:
-        """Whether an imported module left it without a known seed."""
+        """Whether an imported module left the generator without a known seed."""
         known = self._of_chance.get(id(generator))
         return known is not None and known() is generator
 
     def answered(self, source: str) -> None:
-        """Draws from this source are answered: that its state changes says nothing."""
+        """Note that draws from this source get recorded values, so that a changed state means nothing."""
         self._read_now.add(source)
 
     def is_seeded(self, module: str) -> bool:
-        """Whether the action itself gave a known seed to the generator behind that module's functions."""
+        """Whether the action gave a known seed to the global generator of that module."""
         if module == "numpy.random":
             return self._seeds.is_global_known
         return module == "random" and self._is_random_known
 
     def unrecorded(self, source: str, asker: FrameType) -> None:
-        """Driven code reads a source of which the recording has nothing there."""
+        """Note that replayed code reads a source that the recording lacks at that point."""
         if self.is_on:
             self._add(source, asker)
 
     def noted(self, value: T, asker: FrameType, clock_shift_s: int) -> T:
-        """What an unrecorded read gives; what a library gets is kept, from clocks that are so far ahead."""
+        """Return the value of an unrecorded read; those of libraries are kept, with the clock shift."""
         return self.made.kept(value, clock_shift_s) if is_of_library(asker.f_code.co_filename) else value
 
     @property
     def runs_target(self) -> bool:
-        """Whether code of the target runs: it is imported, it builds, or an action is replayed."""
+        """Whether code of the target runs: at import, while building, or in a replayed action."""
         return self.is_on or self._is_building
 
     def tell(self, outcome: ReplayOutcome, excuses: Callable[[str], str | None]) -> None:
-        """Put into the outcome what was read and not recorded; what was declared makes it less than equal.
+        """Report unrecorded reads in the outcome; declared ones become normalisers.
 
         Args:
-            excuses: says what was declared that lets reads of a source differ.
+            excuses: returns the declaration that lets reads of a source differ, or None.
         """
         outcome.normalisers += [f"{what} was allowed, as declared" for what in sorted(self.reached)]
         outcome.unsteady += [f"a clock that is read at import, {each}" for each in self.clocks_at_import]
@@ -272,7 +272,7 @@ class SourceWatch:
                 )
         outcome.sources = self.reads
         if outcome.divergence is not None:
-            return  # it may come from any of them
+            return  # any of the reads may be the cause
         outcome.sources = [read for read in self.reads if excuses(read.source) is None]
         outcome.normalisers += [
             f"{read}: {excuses(read.source)} may differ, as declared"
@@ -281,7 +281,7 @@ class SourceWatch:
         ]
 
     def begin(self, action: DrivenAction) -> None:
-        """Watch from here on; `end` is to be called, whatever happens."""
+        """Start watching; the caller must call `end` in any case."""
         self.action, self._step = action, action.number
         self._read_now.clear()
         self._before.clear()
@@ -300,14 +300,14 @@ class SourceWatch:
             begin_hook(self._hook, self._allowed)
 
     def end(self) -> None:
-        """The action is over."""
+        """End the watch of an action."""
         self.threads.end()
         self.is_on = False
         for read in self._seeds.take():
             if not any((read.file, read.line) == (known.file, known.line) for known in self.reads):
                 self.reads.append(read)
         if self._before_touch is None:
-            self.close()  # a profile hook costs what happens between the actions, too
+            self.close()  # a profile hook also slows the code between actions
         if self._seeds.is_global_known:
             self._before.pop("numpy.random", None)
         if self._is_random_known:
@@ -318,7 +318,7 @@ class SourceWatch:
             self._compare_imported()
 
     def close(self) -> None:
-        """Nothing more is replayed."""
+        """Remove the hook after the last action."""
         if not self._is_hooked:
             return
         self._is_hooked = False
@@ -331,11 +331,11 @@ class SourceWatch:
             self._before_touch(None)
 
     def _touched(self) -> None:
-        """Somebody is about to draw from the generator behind the functions of `random`."""
+        """Store the state of the global generator of `random` before it is used."""
         self._before["random"] = random.getstate()
 
     def _compare_states(self) -> None:
-        """A draw by C code leaves no call, but it leaves another state."""
+        """Detect draws by C code, which makes no visible call but changes the state."""
         now = numpy_state()
         if "random" in self._before:
             now["random"] = random.getstate()
@@ -350,17 +350,17 @@ class SourceWatch:
                 self.reads.append(SourceRead(source, "code that was not seen", "?", 0, self._step))
 
     def _compare_imported(self) -> None:
-        """Draws from a numpy generator that an import seeded from entropy, and that is no agent's."""
+        """Detect draws from a numpy generator that an import seeded from entropy and no agent holds."""
         granted = {id(getattr(each, "bit_generator", None)) for each in self._granted.values()}
         for bits, state in self._numpy_seeded:
             if id(bits) not in granted and not _is_adopted(bits) and repr(bits.state) != state:
-                assert self._numpy_place is not None  # noqa: S101 - there are none without it
+                assert self._numpy_place is not None  # noqa: S101 - set whenever such generators exist
                 self.imported_with.append(self._numpy_place)
                 self._numpy_seeded = []
                 return
 
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
-        """The hook, which may stay in its place between actions."""
+        """The profile hook, which may stay installed between actions."""
         if self.is_on or self._is_building:
             self._profile(frame, event, argument)
 
@@ -378,7 +378,7 @@ class SourceWatch:
         return id(generator) in self._allowed
 
     def _seeded(self, frame: FrameType) -> None:
-        """A generator that is seeded from known values during the action draws known numbers."""
+        """Note a seeding: a generator with a known seed makes known draws."""
         generator = frame.f_locals.get("self")
         if generator is hidden_random:
             self._is_random_known = self.is_on and seeds_with_known_values(frame)
@@ -409,7 +409,7 @@ class SourceWatch:
         self._add(source, asker.frame)
 
     def _is_entropy_of_import(self, source: str, asker: Asker) -> bool:
-        """Whether the user's own module reads entropy while it is imported, which is noted then."""
+        """Note entropy that the user's own module reads at import; return whether it did."""
         code = asker.frame.f_code
         is_draw = source == "random" and "random" in self.seeded
         if is_draw or is_of_library(code.co_filename) or is_import_of_library(asker.frame):
@@ -464,7 +464,7 @@ class SourceWatch:
         (self.built_with if self._is_building else self.reads).append(read)
 
     def built_by_chance(self) -> list[SourceRead]:
-        """Chance that went into what was built: draws, and generators without a seed, unless put back."""
+        """Return randomness in built objects: draws, and unseeded generators whose state was not restored."""
         kept = [
             place
             for generator, place in self._unseeded
@@ -474,10 +474,10 @@ class SourceWatch:
         return [*self.built_with, *dict.fromkeys([*seeds, *kept])]
 
     def keep_out(self, refused: str) -> None:
-        """Refuse what a replay keeps out of reach, and tell who asked for it.
+        """Refuse what a replay must not reach, and note who requested it.
 
         Raises:
-            PermissionError: it is refused here and now.
+            PermissionError: it is refused here.
         """
         if self.allows_network:
             return
@@ -487,7 +487,7 @@ class SourceWatch:
         if refused != "network" and not self.is_on:
             return
         if self.is_on:
-            asker = asker_of(sys._getframe(2))  # noqa: SLF001 - the one way to a caller
+            asker = asker_of(sys._getframe(2))  # noqa: SLF001 - the only way to a caller
             if asker is not None:
                 self._add(refused, asker.frame)
             elif not any(read.source == refused for read in self.reads):
@@ -496,28 +496,28 @@ class SourceWatch:
 
 
 class _BuildingPlayer:
-    """Tells of what is read through seams while the target builds, where no C function tells of it.
+    """Notes reads through seams while the target builds, where no C function shows them.
 
-    Draws of numpy's functions show in the state that they leave.
+    Draws by numpy's functions show in the state that they leave.
     """
 
     def __init__(self, watch: SourceWatch, clock_shift_s: int) -> None:
         self._watch = watch
-        self._note = watch._note  # noqa: SLF001 - it is part of the watch
+        self._note = watch._note  # noqa: SLF001 - this class is part of the watch
         self._clock_shift_s = clock_shift_s
 
     def read(self, source: str, frame: FrameType, now: Callable[[], T], _decode: Callable[[Any], T]) -> T:
-        """See `SourcePlayer`."""
+        """Implement `SourcePlayer`."""
         self._note(source, frame)
         return self._watch.noted(now(), frame, self._clock_shift_s)
 
     def variable(self, _name: str, _frame: FrameType, now: Callable[[], Any]) -> Any:
-        """See `SourcePlayer`."""
+        """Implement `SourcePlayer`."""
         return now()
 
     def draw(self, adopted: Adopted, _count: int, now: Callable[[], T]) -> T:
-        """See `SourcePlayer`."""
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
+        """Implement `SourcePlayer`."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
         while frame is not None and is_own(frame):
             frame = frame.f_back
         if frame is not None and adopted is adopted_of(hidden_random):
@@ -525,11 +525,11 @@ class _BuildingPlayer:
         return now()
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
-        """See `SourcePlayer`: the hook is told of seeding."""
+        """Implement `SourcePlayer`; the profile hook sees the seeding."""
 
 
 def numpy_state() -> dict[str, Any]:
-    """The state of the generator that functions of `numpy.random` draw from; nothing without numpy."""
+    """Return the state of numpy's global generator; empty without numpy."""
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is None:
         return {}
@@ -538,34 +538,34 @@ def numpy_state() -> dict[str, Any]:
 
 
 def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
-    """The hook for what the interpreter is about to do.
+    """Return the audit hook.
 
-    It is a plain function and not a method, which takes half the time: each `id()` in replayed code calls it.
+    A plain function takes half the time of a method, and each `id()` in replayed code calls it.
     """
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
         if event in REFUSED and not is_trial(event, arguments):
             watch.keep_out(REFUSED[event])
         elif event in _WRITING and watch.runs_target:
-            watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the one way to a caller
+            watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the only way to a caller
 
     return audit
 
 
 def is_trial(event: str, arguments: tuple[Any, ...]) -> bool:
-    """Whether an audit event is about a library that tries whether an address can be bound."""
+    """Whether an audit event comes from a library that tests whether an address can be bound."""
     return event == "socket.bind" and isinstance(arguments[1], tuple) and arguments[1][:2] in _TRIED
 
 
 def _is_adopted(bits: Any) -> bool:
-    """Whether the draws from a bit generator of numpy are recorded."""
+    """Whether draws from a numpy bit generator are recorded."""
     return any(getattr(each, "bits", None) is bits for each in list(living))
 
 
 def _is_configuration(source: str, asker: FrameType) -> bool:
-    """Whether an installed library reads how it is set up, or is just imported: no chance of the agent's.
+    """Whether an installed library reads its configuration or is being imported: not the agent's read.
 
-    What it draws from the generators of the process counts all the same, since that moves them on.
+    Its draws from the global generators count in any case, since they advance them.
     """
     if source == ENVIRONMENT and is_of_library(asker.f_code.co_filename):
         return True
@@ -574,27 +574,27 @@ def _is_configuration(source: str, asker: FrameType) -> bool:
 
 
 class FileWrites:
-    """Notes writes into files that were there before the replay; what that makes itself it may write.
+    """Notes writes to files that existed before the replay; files that the replay created may be written.
 
-    The interpreter tells of each of these calls before it happens (PEP 578). C code that opens files by
-    itself is not seen, but for sqlite3.
+    Audit events (PEP 578) report each such call in advance. Files opened by C code are not seen, except those
+    of sqlite3.
 
-    Use `look` for each audit event of `_WRITING` while code of the target runs.
+    Call `look` for each audit event of `_WRITING` while code of the target runs.
     """
 
     def __init__(self) -> None:
         self.opened: list[str] = []
-        """`path by function (file:line)`, once a file."""
+        """`path by function (file:line)`, once per file."""
         self.refused: list[str] = []
-        """Those of them that were refused."""
+        """Those that were refused."""
         self.is_refusing = False
-        """Whether a write is refused, not only noted."""
+        """Whether writes are refused as well as noted."""
         self._made: set[str] = set()
-        """What the replay made itself."""
+        """Files that the replay created."""
         self._seen: set[str] = set()
 
     def look(self, event: str, arguments: tuple[Any, ...], frame: FrameType | None) -> None:
-        """Note what an event of `_WRITING` would do.
+        """Note the write that an event of `_WRITING` announces.
 
         Raises:
             PermissionError: it is refused.
@@ -602,7 +602,7 @@ class FileWrites:
         if event == "open" and not writes(arguments[2]):
             return
         if frame is None or is_own(frame) or module_of(frame) == "importlib":
-            return  # bytecode, and what this package keeps for itself
+            return  # bytecode, and files of this package
         for place in arguments[: 2 if event == "os.rename" else 1]:
             path = path_of(place)
             if path is not None and not path.endswith(":memory:"):
@@ -610,7 +610,7 @@ class FileWrites:
 
     def _touch(self, event: str, path: str, frame: FrameType) -> None:
         try:
-            is_there = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - no object a call
+            is_there = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - avoids an object per call
         except OSError:
             self._made.add(path)
             return
@@ -627,20 +627,20 @@ class FileWrites:
 
 
 def writes(flags: Any) -> bool:
-    """Whether a file is opened for writing with these flags."""
+    """Whether these flags open a file for writing."""
     return isinstance(flags, int) and bool(flags & _TO_WRITE)
 
 
 def path_of(given: Any) -> str | None:
-    """The whole path; None for a descriptor."""
+    """Return the absolute path; None for a descriptor."""
     try:
-        return os.path.abspath(os.fsdecode(given))  # noqa: PTH100 - links stay what they are
+        return os.path.abspath(os.fsdecode(given))  # noqa: PTH100 - symbolic links are not resolved
     except (TypeError, ValueError, OSError):
         return None
 
 
 def user_place(frame: FrameType | None) -> str:
-    """The first frame outside the standard library."""
+    """Return the place of the first frame outside the standard library."""
     while frame is not None and module_of(frame) in sys.stdlib_module_names - {"__main__"} and frame.f_back:
         frame = frame.f_back
     if frame is None:
@@ -648,30 +648,30 @@ def user_place(frame: FrameType | None) -> str:
     return place_of(frame)
 
 
-# Threads that a replayed action starts and tasks it hands to them: whether they end with it, and overlap.
+# Threads and pool tasks that a replayed action starts: whether they end with it, and whether they overlap.
 #
-# What threads do in the order in which the action takes their results is the same each time. What outlives
-# its action is not, nor are calls of agents and tools from threads that work at the same time.
+# Work of threads whose results the action takes in a fixed order is deterministic. Work that outlives the
+# action is not, nor are calls of agents and tools from threads that run at the same time.
 
 _OUTLIVES = "a thread that still runs when its action ends"
 _NOBODYS = "a thread that the action does not join"
 
 
 class ThreadWatch:
-    """Follows the threads of one replayed action after the other.
+    """Follows the threads of each replayed action.
 
     Args:
-        is_on: whether an action is replayed now.
-        add: takes what outlives its action, with the code and the line that began it.
+        is_on: whether an action is being replayed.
+        add: called for work that outlives its action, with the code and line that started it.
     """
 
     def __init__(self, is_on: Callable[[], bool], add: Callable[[str, CodeType, int], None]) -> None:
         self.overlaps = False
-        """Whether two of them were at work at the same time in this action."""
+        """Whether two of them ran at the same time in this action."""
         self.begun = 0
-        """How many were begun in this action."""
+        """Number of threads and tasks started in this action."""
         self.places: dict[str, None] = {}
-        """Where threads were begun, in all actions."""
+        """Where threads were started, in all actions."""
         self._is_on = is_on
         self._add = add
         self._threads: list[tuple[threading.Thread, CodeType, int]] = []
@@ -679,9 +679,9 @@ class ThreadWatch:
         self._joined: set[threading.Thread] = set()
 
     def put_in(self) -> None:
-        """Follow every thread and every task of a pool from here on.
+        """Follow every thread and pool task from here on.
 
-        A new thread sees the player of the one that starts it, so that no tool is called live there.
+        A new thread gets the context of the one that starts it, so that no tool is called live in it.
         """
         start, join, submit = threading.Thread.start, threading.Thread.join, ThreadPoolExecutor.submit
 
@@ -690,7 +690,7 @@ class ThreadWatch:
             self._joined.add(thread)
 
         def started(thread: threading.Thread) -> None:
-            self._begun(sys._getframe(1), thread)  # noqa: SLF001 - the one way to a caller
+            self._begun(sys._getframe(1), thread)  # noqa: SLF001 - the only way to a caller
             context, run = contextvars.copy_context(), thread.run
             thread.run = lambda: context.run(run)  # type: ignore[method-assign]
             start(thread)
@@ -708,7 +708,7 @@ class ThreadWatch:
             setattr(owner, name, function)
 
     def begin(self) -> None:
-        """An action begins."""
+        """Reset for the next action."""
         self.overlaps = False
         self.begun = 0
         self._threads.clear()
@@ -716,7 +716,7 @@ class ThreadWatch:
         self._joined.clear()
 
     def end(self) -> None:
-        """It ended: tell of what it leaves at work."""
+        """Report work that outlives the action."""
         for thread, code, line in self._threads:
             if _waits_for_work(thread, code, patience_seconds=_PATIENCE_SECONDS):
                 continue
@@ -736,7 +736,7 @@ class ThreadWatch:
             return
         if isinstance(made, threading.Thread):
             if getattr(made, "_target", None) is _worker:
-                return  # of a pool, whose tasks count
+                return  # a pool's thread: the pool's tasks count instead
             self._threads.append((made, asker.f_code, asker.f_lineno))
         else:
             self._tasks.append((made, asker.f_code, asker.f_lineno))
@@ -753,10 +753,10 @@ _worker: Any = vars(sys.modules[ThreadPoolExecutor.__module__])["_worker"]
 
 
 def _waits_for_work(thread: threading.Thread, begun_by: CodeType, patience_seconds: float = 0.0) -> bool:
-    """Whether it is a library's worker that ended, or has done what it was given and waits, as in a pool.
+    """Whether it is a library's worker thread that has ended or waits for new work, as in a pool.
 
     Args:
-        patience_seconds: how long it may take on its way back to its queue.
+        patience_seconds: time that it may take to return to its queue.
     """
     if not is_of_library(begun_by.co_filename):
         return False
@@ -769,11 +769,11 @@ def _waits_for_work(thread: threading.Thread, begun_by: CodeType, patience_secon
 
 
 def _stack_of(thread: threading.Thread) -> FrameType | None:
-    return sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the one way to a stack
+    return sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the only way to a stack
 
 
 def _is_at_queue(frame: FrameType | None) -> bool:
-    """Whether a stack stands in a wait of the standard library, and no code of the program is on it."""
+    """Whether a stack waits inside the standard library without program code on it."""
     if frame is None or module_of(frame) not in _WAITING:
         return False
     while frame is not None:
@@ -790,7 +790,7 @@ _LOOK_SECONDS = 0.002
 
 
 def _first_outside(frame: FrameType | None) -> FrameType | None:
-    """The code of the program's or of a library on whose behalf a thread is begun; None for this package."""
+    """Return the frame of the program or library that starts a thread; None if only this package does."""
     while frame is not None:
         if module_of(frame) not in sys.stdlib_module_names and not is_own(frame):
             return frame

@@ -1,1 +1,1 @@
-"""The process that replays: start, requests, progress, and the driver that calls user code."""
+"""The worker process of a replay: its start, requests, progress, and the driver that calls user code."""

@@ -1,4 +1,4 @@
-"""Calls each planned action on the factory's object and compares it; behind a fork it only calls."""
+"""Call each planned action on the factory's object and compare it; after a fork point, only call it."""
 
 from __future__ import annotations
 
@@ -69,19 +69,19 @@ if TYPE_CHECKING:
     from Agent.replay.drive.interleaved import ReplayLoop, Turns
 
 _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
-"""Results that are neither awaited nor iterated for what they are."""
+"""Types of results that can be neither awaited nor iterated as generators."""
 PreparedCall = tuple[Any, list[Any], dict[str, Any]]
-"""A bound method, and its arguments."""
+"""A bound method with its positional and keyword arguments."""
 
 
 class Driver:
-    """Carries out a plan; its findings go into `outcome`.
+    """Carries out a replay plan; the findings go into `outcome`.
 
     Args:
-        objects: the factory's objects, by agent.
-        request: `keep_going` is how many differences to look for behind the first; `pdb`, the number of the
-            action before which the debugger is to open; `turns`, how concurrent actions are replayed:
-            `sequential`, `loose`, `prompt`, `free`, or as they seem to have run.
+        objects: the factory's objects by agent.
+        request: `keep_going` is the number of further differences to look for; `pdb` the number of the action
+            before which the debugger opens; `turns` how concurrent actions are replayed: `sequential`,
+            `loose`, `prompt`, `free`, or in the order that the recording suggests.
     """
 
     def __init__(
@@ -116,32 +116,32 @@ class Driver:
         self._outside = OutsideWrites(kit, self._put_back, objects)
         self._entered: set[int] = set()
         self._latest: dict[str, object] = {}
-        """The object of each agent that acted last."""
+        """The last acting object of each agent."""
         self._restored: set[str] = set()
         self._shared = SharedValues()
         self._answered_at: list[int] = []
-        """How many lines the action had left when each of its calls was answered."""
+        """Number of lines that the action had recorded when each of its calls got its response."""
         self._current: DrivenAction | None = None
         self._loop: ReplayLoop | None = None
         self._is_ending = False
-        """What is still open is to end, whatever it did."""
+        """Open actions are being ended; what they raise is not compared."""
         self._turns: Turns | None = None
         self._found: list[Divergence] = []
-        """Differences of actions that are replayed while others are."""
+        """Differences of actions that are replayed concurrently."""
         self._patched: Collection[str] = ()
         self._goes_its_own_way = False
-        """Nothing is compared any more."""
+        """True after `hand_over`: nothing is compared any more."""
         self._seen: list[Event] = []
-        """The first lines that the actions left, decoded."""
+        """Decoded lines of concurrent actions that were read."""
         self._suspects = sharing_agents(objects, self._facts, kit.live)
         self._whole = WholeStates(kit, self._put_back)
         self._held = HeldMoves(kit, objects)
         self.nearby: dict[str, object] = {}
-        """Agents that driven ones hold: they stay what the factory made them."""
+        """Agents reachable from driven ones; they keep the state that the factory gave them."""
         self._last_states = LastStates(kit, plan, objects, self.nearby, self._judge, self._whole)
 
     def run(self) -> None:
-        """Replay every action until something differs or nothing more can be proved."""
+        """Replay every action until one differs or nothing more can be verified."""
         try:
             with self._comparing():
                 for group in self._groups():
@@ -161,21 +161,21 @@ class Driver:
                     self._held.put(action, self._plan.moved_last)
                 self._last_states.compare()
         except ReplayStopped:
-            pass  # whoever stopped it has told the outcome why
+            pass  # the reason is in the outcome already
         finally:
             self._put_first_in_front()
             self._tell_of_large_fields()
             self.close()
 
     def compare_references(self) -> None:
-        """Compare what fields lead to that are compared by name, where changed code ran."""
+        """Compare objects in fields that are otherwise compared by name; used only if code changed."""
         self._last_states.compare_references()
 
     def bring_to(self, actions: Sequence[DrivenAction], done: Callable[[], None]) -> bool:
-        """Replay recorded actions and compare each with the recording; whether all went as recorded.
+        """Replay recorded actions and compare each with the recording; return whether all agreed.
 
         Args:
-            done: called after each.
+            done: called after each action.
         """
         try:
             with self._comparing():
@@ -185,15 +185,15 @@ class Driver:
                 for agent_id, obj in self._objects.items():
                     self._restore(agent_id, obj)
         except ReplayStopped:
-            return False  # the outcome knows why
+            return False  # the reason is in the outcome
         return True
 
     @contextmanager
     def _comparing(self) -> Iterator[None]:
-        """What is replayed in the block is compared."""
+        """Compare what is replayed in the block with the recording."""
         self._player.stage = self
         self._outcome.sources = self._watch.reads
-        # Reads get their recorded values, and nobody looks at the `reads` of these events.
+        # Reads get their recorded values, and the `reads` of these events are not used.
         keeps_reads, installed.open_reads = installed.open_reads, None
         try:
             yield
@@ -204,11 +204,11 @@ class Driver:
             self._watch.close()
 
     def hand_over(self, player: Any, pipeline: Pipeline, patched: Collection[str]) -> None:
-        """From here on nothing is compared: that player answers calls, and that pipeline records them.
+        """Stop comparing: from here on `player` answers calls and `pipeline` records events.
 
         Args:
-            player: its `stop` ends the replay; nothing else is asked of it here.
-            patched: fields that differ on purpose, `agent.field` where there are several agents.
+            player: its `stop` ends the replay; nothing else of it is used here.
+            patched: fields that differ on purpose, as `agent.field` if there are several agents.
         """
         self._patched = patched
         self._goes_its_own_way = True
@@ -216,27 +216,27 @@ class Driver:
         self._pipeline = pipeline
 
     def read_by(self, sources: SourceAnswers) -> None:
-        """Let these answer what is read, and tell them which generators the agents hold."""
+        """Let `sources` answer reads, and register the generators that the agents hold."""
         self._sources = sources
         for agent_id, obj in {**self.nearby, **self._objects}.items():
             self._allow_generators(agent_id, obj)
 
     def prepared(self, action: DrivenAction) -> PreparedCall:
-        """The method of a recorded action, and the arguments that it was called with."""
+        """Return the method of a recorded action and its recorded arguments."""
         return self._prepared(action.call, self._objects[action.agent_id])
 
     def go_on(
         self, action: DrivenAction, around: SpanScope | None, prepared: PreparedCall | None = None
     ) -> Exception | None:
-        """Call a recorded action as it was called; what it raised, None where it returned.
+        """Call a recorded action again; return the exception that it raised, or None.
 
         Args:
-            prepared: other arguments.
+            prepared: the method and arguments to use instead of the recorded ones.
         """
         self._current = action
         obj = self._objects[action.agent_id]
         method, args, kwargs = prepared or self.prepared(action)
-        # What a function around the traced one writes, as Mesa counts its steps, it writes here again.
+        # A wrapper around the traced method (Mesa's step counter, for example) repeats its own writes.
         for event in action.before if hasattr(method, TRACED) else ():
             if is_outside_write(event):
                 self._impose(action, event, obj)
@@ -252,19 +252,19 @@ class Driver:
             current_scope.reset(token)
 
     def raised_by(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> Exception | None:
-        """Call a method; what it raised, None where it returned."""
+        """Call a method; return the exception that it raised, or None."""
         try:
             self._call(method, args, kwargs)
-        except Exception as error:  # noqa: BLE001 - what the agent raises is part of what a fork is to show
+        except Exception as error:  # noqa: BLE001 - the agent's exceptions are part of a fork's result
             return error
         return None
 
     def leave_loop(self) -> None:
-        """Begin with a loop of its own: this process was forked off, and the other is its parent's."""
+        """Create a new event loop: after a fork of the process, the current one belongs to the parent."""
         self._loop = None
 
     def _groups(self) -> Iterator[Sequence[DrivenAction]]:
-        """The actions in the order in which they are replayed, concurrent ones as a group."""
+        """Yield the actions in replay order, concurrent ones as a group."""
         if self._is_sequential or not (self._is_loose or any(each.overlaps for each in self._plan.actions)):
             yield from ([action] for action in self._plan.actions)
             return
@@ -275,7 +275,7 @@ class Driver:
                 yield from ([action] for action in group)
 
     def _drive_together(self, group: Sequence[DrivenAction]) -> None:
-        """Drive actions that ran at the same time; of several differences the first action's is kept."""
+        """Replay concurrent actions; of several differences, keep that of the first action."""
         from Agent.replay.drive.interleaved import LaneEnded, turns_of
 
         found = self._found
@@ -308,7 +308,7 @@ class Driver:
             self._watch.end()
             if found:
                 self._outcome.divergence = min(found, key=lambda divergence: divergence.step)
-                self._outcome.reasons[:] = reasons  # what came behind it may have come of it
+                self._outcome.reasons[:] = reasons  # later reasons may be consequences of the difference
                 self._player.is_stopped = True
                 found.clear()
         if self._player.is_stopped:
@@ -316,7 +316,7 @@ class Driver:
         self._held.doubt_draws(group[0].agent_id)
 
     async def _drive_beside(self, action: DrivenAction) -> None:
-        """Drive an action in a task, while others drive theirs."""
+        """Replay an action in a task, concurrently with others."""
         from Agent.replay.drive.interleaved import cancelled_as_recorded
 
         obj = self._objects[action.agent_id]
@@ -331,7 +331,7 @@ class Driver:
                 with cancelled_as_recorded(action):
                     await awaitable
         except ReplayStopped:
-            pass  # it is looked for below
+            pass  # `is_stopped` is checked below
         except BaseException as raised:
             if self._is_ending:
                 raise
@@ -346,7 +346,7 @@ class Driver:
         self._finish(action, obj, error)
 
     def _look_back(self, action: DrivenAction, method: Any) -> None:
-        """An action was stopped in its midst."""
+        """Compare the part of a stopped action that was replayed."""
         spec = getattr(method, TRACED, None)
         if spec is not None:
             self._judge.note_code(action, spec.identify().digest)
@@ -358,12 +358,12 @@ class Driver:
             self._outcome.doubts.append(f"step {action.number} was {outcome} from outside")
 
     def _scope_of(self, action: DrivenAction) -> SpanScope | None:
-        """The contexts that were open around an action."""
+        """Return the scope (tick and context fields) that was open around an action."""
         tick, fields = action.event.tick, scope_fields(action.event, self._decoder)
         return SpanScope(None, tick=tick, fields=fields) if fields or tick is not None else None
 
     def _goes_on(self, action: DrivenAction) -> bool:
-        """Whether to look for further differences behind the action, this one being kept."""
+        """Whether to look for further differences after this action; if so, store the one found."""
         found = self._outcome.divergence
         if found is None or len(self._outcome.further) >= self._keep_going:
             return False
@@ -388,19 +388,19 @@ class Driver:
             found[:] = rest
 
     def entered(self, call: TracedCall, recorded: PlannedCall | None) -> None:
-        """A live agent's action begins: put back its first state, impose what came from outside."""
+        """Prepare a live agent whose action begins: restore its first state and apply writes from outside."""
         agent_id, target = str(call.agent_id), call.target
         if agent_id not in self._objects:
             self._outcome.inside[agent_id] += 1
         if target is None:
             return
         self.nearby[agent_id] = target
-        if self._latest.get(agent_id) is not target:  # which costs less than to ask for its `id()`
+        if self._latest.get(agent_id) is not target:  # cheaper than a lookup by `id()`
             self._latest[agent_id] = target
             if id(target) not in self._entered:
                 self._entered.add(id(target))
                 if self._objects.get(agent_id) is target:
-                    self._identify_held(agent_id, target)  # as they were when the first state was recorded
+                    self._identify_held(agent_id, target)  # as when the first state was recorded
                     self._held.begin(agent_id)
                     self._restore(agent_id, target)
                 self._allow_generators(agent_id, target)
@@ -409,7 +409,7 @@ class Driver:
             return
         if action.before or self._pipeline.options.strict_state:
             self._outside.compare(action, target)
-        # Full states last: they show what was written and moved.
+        # Full states last: they include what was written and moved.
         for event in filter(is_outside_write, action.before):
             self._impose(action, event, target)
         self._outside.put_ahead(action, self._objects, self._keeps)
@@ -420,11 +420,11 @@ class Driver:
         self._held.watch_draws(agent_id, target, is_suspect=agent_id in self._suspects)
 
     def _allow_generators(self, agent_id: str, target: object) -> None:
-        """Let draws from an agent's generators come by its state, unless they were recorded one by one."""
+        """Let an agent's generators draw from their state, unless the draws were recorded one by one."""
         self._identify_held(agent_id, target)
         facts = self._facts.get(agent_id)
         known = {} if facts is None else facts.adopted
-        is_compared = self._objects.get(agent_id) is target  # at its first state
+        is_compared = self._objects.get(agent_id) is target  # compared in its first state
         for name, generator in generators_in(target, self._fields if is_compared else None, agent_id):
             if name in known and self._identify(generator, known[name]):
                 continue
@@ -432,7 +432,7 @@ class Driver:
                 self._watch.allow(generator)
 
     def _identify_held(self, agent_id: str, target: object) -> None:
-        """Adopt the generators of what an agent holds that were adopted, each named FIELD.ATTRIBUTE."""
+        """Adopt generators inside an agent's fields, named FIELD.ATTRIBUTE, that the recording adopted."""
         facts = self._facts.get(agent_id)
         for name, place in ({} if facts is None else facts.adopted).items():
             field, _, attribute = name.partition(".")
@@ -444,7 +444,7 @@ class Driver:
                 self._identify(generator, place)
 
     def _identify(self, generator: Any, place: str) -> bool:
-        """Answer the draws from a generator that was recorded under that place; whether it can be adopted."""
+        """Answer draws of a generator from those recorded under a place; return whether it can be adopted."""
         if isinstance(generator, random.Random):
             adopt_random(generator, "?")
         adopted = adoption_of(generator)
@@ -453,7 +453,7 @@ class Driver:
         return adopted is not None
 
     def call_back(self, recorded: PlannedCall) -> None:
-        """Make a call into a replayed agent that an answered call made in the recording."""
+        """Repeat a call into a replayed agent that a call with a recorded response made in the recording."""
         obj = self._objects.get(str(recorded.agent_id))
         if obj is None:
             self._player.stop(
@@ -467,21 +467,21 @@ class Driver:
             )
         try:
             method(*args, **kwargs)
-        except Exception:  # noqa: BLE001 - its error event is compared with the record; the caller is answered
+        except Exception:  # noqa: BLE001 - its error event is compared; the caller gets its recorded response
             return
 
     def answered(self, call: TracedCall) -> None:
-        """A call of the replayed action was answered: what it records from here on comes after that."""
+        """Note that a call of the replayed action got its response: events from here on follow that call."""
         if current_lane.get() is None:
             self._answered_at.append(len(self._sink.lines))
         if call.target is not None and id(call.target) not in self._entered:
             self._entered.add(id(call.target))
-            self._identify_held(str(call.agent_id), call.target)  # its first state adopted what it held
+            self._identify_held(str(call.agent_id), call.target)  # its first state adopted its generators
 
     def _drive(self, action: DrivenAction) -> None:
         obj = self._objects[action.agent_id]
         method, args, kwargs = self._prepared(action.call, obj)
-        # The user's code may have set up recording since the last action.
+        # The user's code may have set up logging since the last action.
         if installed.active is not self._pipeline:
             install_pipeline(self._pipeline)
         self._note_ending(action)
@@ -506,8 +506,8 @@ class Driver:
             finally:
                 self._watch.end()
         except ReplayStopped:
-            pass  # the player is stopped, which is looked at below
-        except BaseException as raised:  # noqa: BLE001 - whatever it raises is compared with the record
+            pass  # `is_stopped` is checked below
+        except BaseException as raised:  # noqa: BLE001 - any exception is compared with the recording
             error = raised
         finally:
             current_scope.reset(token)
@@ -586,7 +586,7 @@ class Driver:
         return {**restored.value, **held}
 
     def _held_arguments(self, event: Event, obj: object) -> dict[str, Any]:
-        """The arguments that are objects which the agent holds, where they are what was recorded."""
+        """Return the arguments that are objects held by the agent, if they equal the recorded ones."""
         places = event.extra.get("args_held")
         if type(places) is not dict:
             return {}
@@ -619,7 +619,7 @@ class Driver:
             loop.run_until_complete(awaited())
 
     def _awaitable(self, method: Any, result: Any) -> Awaitable[Any] | None:
-        """What is to be awaited of what a method gave."""
+        """Return the awaitable in a method's result, or None; a generator stops the replay."""
         if result is None or type(result) in _PLAIN:
             return None
         if inspect.isgenerator(result) or inspect.isasyncgen(result):
@@ -628,7 +628,7 @@ class Driver:
         return result if inspect.isawaitable(result) else None
 
     def _event_loop(self, group: Sequence[DrivenAction]) -> AbstractEventLoop:
-        """The loop that all actions share, for these."""
+        """Return the event loop that all actions share, with a timeout that suits the given ones."""
         from Agent.replay.drive.interleaved import Patience, ReplayLoop
 
         if self._loop is None:
@@ -641,7 +641,7 @@ class Driver:
         return counts.driven, counts.answers, self._pipeline.stamps.threads.own.last_us
 
     def _is_stuck(self) -> None:
-        """Nothing comes of what the loop does: begin the next action, or end the replay."""
+        """Handle an event loop without progress: begin the next action, or end the replay."""
         from Agent.replay.drive.interleaved import told_of_wait
 
         if self._turns is not None and self._turns.go_on():
@@ -659,7 +659,7 @@ class Driver:
         return list(self._seen)
 
     def effects_so_far(self) -> list[Event]:
-        """What happened inside the action that is being replayed, up to now."""
+        """Return the events so far inside the action that is being replayed."""
         return [
             event
             for event in self._events()
@@ -667,14 +667,14 @@ class Driver:
         ]
 
     def _restore(self, agent_id: str, obj: object) -> None:
-        """Put the first recorded state onto an object and see that it is there."""
+        """Restore an object's first recorded state and verify that it took effect."""
         first = self._facts[agent_id].first_state
         if agent_id in self._restored or first is None:
             return
         self._restored.add(agent_id)
         known = self._pipeline.agents.find(obj)
         if known is not None:
-            known.tracker = None  # what the factory did is no part of its story
+            known.tracker = None  # changes by the factory do not belong to the replay
         self.nearby.update(agents_in(obj))
         first_state = restorable(first, self._decoder)
         self._compare_factory(agent_id, obj, first, first_state.fields)
@@ -692,7 +692,7 @@ class Driver:
                 f"{name}{difference.path}, recorded {difference.recorded!r}, here {difference.replayed!r}"
             )
         if is_of_names(difference):
-            # What a name stands for cannot have come from the surroundings: it is the code that differs.
+            # Surroundings cannot change what a name refers to, so the code must differ.
             self._differs_at_first(agent_id, first, name, difference)
         place = "" if not difference.path else f" at {python_path(difference.path, start=name)}"
         reason = (
@@ -709,7 +709,7 @@ class Driver:
         self._outcome.changed_inside.update({f"{agent_id}.{each}": reason for each in names})
 
     def _of_code_alone(self, first: Event, obj: object) -> list[str]:
-        """The fields that differ, if that is by code alone that they hold; a replay shows what it does."""
+        """Return the differing fields if only code that they hold differs; the replay shows its effect."""
         found = state_differences(first, obj, self._pipeline, self._comparison, self._fields)
         with_code = [name for name, _ in found]
         is_code = self._comparison.passes_code_from_here(
@@ -718,7 +718,7 @@ class Driver:
         return with_code if is_code else []
 
     def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
-        """Say how the factory's object differs from the first recorded state, which replaces its state."""
+        """Report how the factory's object differs from the first recorded state, which replaces it."""
         self._outcome.factory_differences += self._fields.streams_made_otherwise(agent_id, first, obj)
         for name, difference in state_differences(
             first, obj, self._pipeline, self._comparison, self._fields, restored
@@ -752,7 +752,7 @@ class Driver:
         self._sources.is_putting = True
         try:
             put_back(obj, fields, self._shared)
-        except Exception as error:  # noqa: BLE001 - the user's own code may restore
+        except Exception as error:  # noqa: BLE001 - user code may run on restoring
             self._player.stop(
                 f"recorded fields could not be restored onto {agent_id}: {type(error).__name__}: {error}"
             )
@@ -773,12 +773,12 @@ class Driver:
             self._outside.impose(action.agent_id, event, obj, self._keeps(action.agent_id))
 
     def _keeps(self, agent_id: str) -> Collection[str]:
-        """Fields that a fork has patched: they stay, whatever was written there from outside."""
+        """Return the fields that a fork has patched; writes from outside do not change them."""
         parts = (name.rpartition(".") for name in self._patched)
         return {name for owner, _, name in parts if owner in {"", agent_id}}
 
     def close(self) -> None:
-        """End what asyncio still holds."""
+        """Cancel the remaining asyncio tasks and close the loop."""
         if self._loop is None:
             return
         import asyncio
@@ -789,7 +789,7 @@ class Driver:
             task.cancel()
         if tasks:
             self._outcome.remarks.append(f"{len(tasks)} background tasks were still open at the end")
-            # Tasks that go on although they are cancelled are left as they are.
+            # Tasks that ignore cancellation are left alone.
             with suppress(ReplayStopped):
                 self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         self._loop.close()

@@ -1,9 +1,9 @@
-"""A process that has this package loaded and forks for each request: a tenth of an interpreter's cost.
+"""A process with this package loaded that forks for each request, at 10% of an interpreter's cost.
 
-`ForkServer` takes the place of `spawn` in `jobs.py`. What it forks has the caller's environment and
-working directory, its own process group and output files, and ends as an interpreter ends. Three things
-differ: all children of one server have one hash seed (which is not the caller's), resource limits and umask
-are those of the moment the server started, and the modules of replay and forks are loaded.
+`ForkServer` replaces `spawn` in `jobs.py`. A forked child has the caller's environment and working directory,
+its own process group and output files, and exits as an interpreter does. There are three differences: all
+children of a server share one hash seed (not the caller's), resource limits and umask are those at the start
+of the server, and the modules of replay and forks are loaded already.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ _MODULES = (
     "Agent.replay.forks.sweep_job",
     "Agent.replay.experiments.experiment",
 )
-"""Loaded before the first request: what carries one out, and what every recorded program imports."""
+"""Loaded before the first request: the code that handles one, and what every recorded program imports."""
 _INTERPRETER_SETTINGS = frozenset(
     {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONHASHSEED", "PYTHONPATH"}
 )
-"""What a forked child takes over from its environment, and what its request brings."""
+"""Settings that do not require a new interpreter: the child applies them, or the request carries them."""
 
 _COMMAND = f"import sys; from {__name__} import main; main(int(sys.argv[1]), *sys.argv[2:])"
 _WAIT_S = 5.0
@@ -83,14 +83,14 @@ _LOOK_S = 0.2
 
 
 class ForkServer(AbstractContextManager["ForkServer"]):
-    """Forks a child process for each request from one that is warm; started by the first request.
+    """Forks a child process for each request from a warm process, which the first request starts.
 
-    A context manager: at the end the server ends, children that still run do not.
+    Leaving the context ends the server, but not children that still run.
 
     Args:
-        target: a request for a replay; its session is read and its target imported before the first fork;
-            `Worker` asks so, and takes the answer from the control socket.
-        output: the files that take what the import prints.
+        target: a replay request; its session is read and its target imported before the first fork.
+            `Worker` uses this and reads the answer from the control socket.
+        output: the files for what the import prints.
     """
 
     def __init__(self, target: Path | None = None, output: tuple[IO[bytes], IO[bytes]] | None = None) -> None:
@@ -105,21 +105,21 @@ class ForkServer(AbstractContextManager["ForkServer"]):
         self.close()
 
     def close(self) -> None:
-        """End the server."""
+        """End the server process."""
         if self._control is not None and self._process is not None:
             self._control.close()
             try:
                 self._process.wait(_WAIT_S)
-            except subprocess.TimeoutExpired:  # it still imports the target
+            except subprocess.TimeoutExpired:  # the target's import is still running
                 self._process.kill()
                 self._process.wait()
         self._control = self._process = None
 
     def __call__(self, module: str, request: Path, environment: Mapping[str, str]) -> Child:
-        """Have the module carry out the request in a fork.
+        """Run the module on the request in a fork.
 
-        It is a new interpreter where the environment sets Python up otherwise than the server, and
-        where the server was killed.
+        A new interpreter is used if the environment has other Python settings than the server, or if the
+        server was killed.
         """
         control = self.start()
         if _settings(environment) != _settings(self._environment):
@@ -146,11 +146,11 @@ class ForkServer(AbstractContextManager["ForkServer"]):
             theirs.close()
             ours.sendall(orjson.dumps(task) + b"\n")
             child = ForkedChild(ours, stdout, stderr)
-            stack.pop_all()  # they are the child's from here on
+            stack.pop_all()  # the child owns them from here on
         return child
 
     def start(self) -> socket.socket:
-        """The control socket of the server, which is started if it does not run."""
+        """Return the control socket of the server; start the server if it does not run."""
         with self._lock:
             if self._process is not None and self._process.poll() is not None:
                 self.close()
@@ -172,7 +172,7 @@ class ForkServer(AbstractContextManager["ForkServer"]):
 
 @contextlib.contextmanager
 def forked_children() -> Iterator[None]:
-    """Fork child processes until the block ends, where the system can and no block around it says how."""
+    """Fork child processes until the block ends, if the system can and no outer block set a launcher."""
     if not launches_anew() or not all(hasattr(os, name) for name in ("fork", "waitid", "setpgid")):
         yield
         return
@@ -181,7 +181,7 @@ def forked_children() -> Iterator[None]:
 
 
 class ForkedChild:
-    """A forked child process, with what `child_process.run_module` uses of a `subprocess.Popen`."""
+    """A forked child process, with the part of `subprocess.Popen` that `jobs.run_module` uses."""
 
     def __init__(self, link: socket.socket, stdout: IO[bytes], stderr: IO[bytes]) -> None:
         self._link = link
@@ -193,7 +193,7 @@ class ForkedChild:
         self.pid = pid
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """What it printed, once it has ended; subprocess.TimeoutExpired before that."""
+        """Wait for the end and return stdout and stderr; subprocess.TimeoutExpired if it takes longer."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._link, selectors.EVENT_READ)
             if not selector.select(timeout):
@@ -205,12 +205,12 @@ class ForkedChild:
         return stdout, stderr
 
     def _hear(self) -> int | None:
-        """The next number from the process that watches over the child; None if that was killed."""
+        """Return the next number from the supervisor of the child; None if the supervisor was killed."""
         said = self._link.recv(_NUMBER.size)
         return _NUMBER.unpack(said)[0] if said else None
 
     def kill(self) -> None:
-        """End it; its process id is its own until `communicate` has returned."""
+        """Kill the child; its process id is not reused before `communicate` returns."""
         os.kill(self.pid, signal.SIGKILL)
 
 
@@ -229,12 +229,12 @@ def _settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _serve(control: socket.socket) -> dict[str, Any] | None:
-    """Fork for each request; in a child its task is returned, in the server None at the end."""
+    """Fork for each request; return the task in a child, and None in the server at the end."""
     while True:
         try:
             got, descriptors, *_ = socket.recv_fds(control, 1, 3)
         except ConnectionError:
-            return None  # the process that asked has ended
+            return None  # the requesting process has ended
         _reap()
         if not got:
             return None
@@ -247,14 +247,14 @@ def _serve(control: socket.socket) -> dict[str, Any] | None:
 
 
 def _reap() -> None:
-    """Take leave of the processes that watched over children and have ended."""
+    """Reap the supervisors that have ended."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def _watch_over(link: socket.socket, stdout: int, stderr: int) -> dict[str, Any]:
-    """Fork the child of one request, say which process it is and how it ended; returns in the child alone."""
+    """Fork the child of one request and report its process id and exit code; return only in the child."""
     task: dict[str, Any] = orjson.loads(link.makefile("rb").readline())
     parent_id = os.getpid()
     child = os.fork()
@@ -270,14 +270,14 @@ def _watch_over(link: socket.socket, stdout: int, stderr: int) -> dict[str, Any]
 
 
 def _report(link: socket.socket, child: int) -> None:
-    with contextlib.suppress(OSError):  # it did so itself, and has ended already
+    with contextlib.suppress(OSError):  # the child did this itself and may have ended
         os.setpgid(child, child)
     link.sendall(_NUMBER.pack(child))
     caller = Thread(target=_end_without_caller, args=(link, child), daemon=True)
     caller.start()
-    # Reaped when the caller knows that it ended, so that nothing else gets the id that it may kill.
+    # Reap the child only after the caller knows its end, so that the id that it may kill is not reused.
     ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    assert ended is not None  # noqa: S101 - without WNOHANG there is one
+    assert ended is not None  # noqa: S101 - None is possible only with WNOHANG
     code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
     link.sendall(_NUMBER.pack(code))
     caller.join()
@@ -285,7 +285,7 @@ def _report(link: socket.socket, child: int) -> None:
 
 
 def _end_without_caller(link: socket.socket, child: int) -> None:
-    """End a child and its forks when nobody waits for it any more; one that has ended keeps its number."""
+    """Kill a child and its forks when the caller is gone; the child is not reaped yet, so its id is safe."""
     with contextlib.suppress(OSError):
         while link.recv(1):
             pass
@@ -294,7 +294,7 @@ def _end_without_caller(link: socket.socket, child: int) -> None:
 
 
 def _begin(task: dict[str, Any], stdout: int, stderr: int) -> None:
-    """Become what a new interpreter would be: group, output, directory, environment."""
+    """Set up the child like a new interpreter: process group, output, directory, environment."""
     os.setpgid(0, 0)
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
@@ -308,7 +308,7 @@ def _begin(task: dict[str, Any], stdout: int, stderr: int) -> None:
 
 
 def main(descriptor: int, target: str | None = None) -> None:
-    """Serve until the other end is closed; in a forked child, carry out its task."""
+    """Serve until the other end closes the socket; in a forked child, run its task."""
     for module in _MODULES:
         importlib.import_module(module)
     with socket.socket(fileno=descriptor) as control:
@@ -326,15 +326,15 @@ def main(descriptor: int, target: str | None = None) -> None:
         answer(orjson.loads(Path(task["request"]).read_bytes()), partial(replay, prepared=prepared))
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)  # to take apart all that was imported would copy every page of it
+        os._exit(0)  # a regular exit would free all imports and copy every shared page
     sys.argv = [task["module"], task["request"]]
-    # `__main__` has a copy of its own, as under `python -m`.
+    # Run a fresh copy of the module as `__main__`, as `python -m` does.
     sys.modules.pop(task["module"], None)
     runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
 
 
 def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
-    """Read the session and import the target, and tell the other end whether its forks can share that."""
+    """Read the session, import the target, and report whether forks can share the result."""
     from Agent.replay.plan.target import TargetNotImported, target_not_found
     from Agent.replay.worker.workbench import Workbench
 
@@ -351,13 +351,13 @@ def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
         said = {"error": as_object(target_not_found(str(error)))}
     sys.stdout.flush()
     sys.stderr.flush()
-    warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")  # libraries have threads
+    warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")  # libraries run threads
     control.sendall(orjson.dumps(said) + b"\n")
     return prepared
 
 
 def _has_threads() -> bool:
-    """Whether the import began a thread, which a fork would lose; those of recording know of forks."""
+    """Whether the import started a thread, which a fork would lose; threads of this package handle forks."""
     return any(
         thread is not threading.main_thread() and not thread.name.startswith(_OWN_THREADS)
         for thread in threading.enumerate()
@@ -365,15 +365,15 @@ def _has_threads() -> bool:
 
 
 def can_fork() -> bool:
-    """Whether this system has what a worker needs."""
+    """Whether the system has what a worker needs."""
     return hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 
 class Worker(AbstractContextManager["Worker"]):
-    """A process that has imported a target and forks for each replay; several threads may ask at once.
+    """A process that has imported a target and forks for each replay; safe to use from several threads.
 
     Args:
-        session: the session that it reads once.
+        session: the session, read once.
         target: `module:factory`.
     """
 
@@ -393,7 +393,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._server = ForkServer(path, self._files)
         self._lock = threading.Lock()
         self._said: dict[str, Any] | None = None
-        """What it said when the target was imported; None before that."""
+        """The answer after the import of the target; None before it."""
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -406,7 +406,7 @@ class Worker(AbstractContextManager["Worker"]):
         timeout_seconds: float | None = None,
         stop: Event | None = None,
     ) -> Ended:
-        """Carry out one request for a replay in a fork, or as `run_module` does where the target forbids it.
+        """Run one replay request in a fork, or by `run_module` if the target cannot be shared.
 
         Raises:
             TargetNotFound: the target cannot be imported.
@@ -429,22 +429,22 @@ class Worker(AbstractContextManager["Worker"]):
         return replace(ended, stdout=stdout + ended.stdout, stderr=stderr + ended.stderr)
 
     def close(self) -> None:
-        """End the process; what still runs in its forks is ended by whoever asked for it."""
+        """End the process; the callers end what still runs in its forks."""
         self._server.close()
         for file in self._files:
             file.close()
         self._directory.cleanup()
 
     def _printed(self) -> tuple[str, str]:
-        """What the target printed when it was imported."""
+        """Return what the target printed during its import."""
         return self._stdout.read_text("utf-8", "replace"), self._stderr.read_text("utf-8", "replace")
 
 
 class Workers(AbstractContextManager["Workers"]):
-    """Workers by session and target, each from its first replay to its last; none for what is replayed once.
+    """Workers by session and target, kept from the first replay to the last; none for a single replay.
 
     Args:
-        wanted: session and target of every replay that is to come.
+        wanted: session and target of every planned replay.
     """
 
     def __init__(self, wanted: Iterable[tuple[Path, str]]) -> None:
@@ -459,7 +459,7 @@ class Workers(AbstractContextManager["Workers"]):
 
     @contextmanager
     def of(self, session: Path, target: str) -> Iterator[Worker | None]:
-        """The worker for one of the replays; None where it needs a process of its own."""
+        """Yield the worker for one of the replays; None if it needs a separate process."""
         key = session, target
         with self._lock:
             if key in self._shared and key not in self._begun:
@@ -477,7 +477,7 @@ class Workers(AbstractContextManager["Workers"]):
 
 
 def _received(connection: socket.socket, ends_at: float | None, stop: Event | None) -> bytes | None:
-    """One line, b"" where the other side is gone; None where it took too long.
+    """Return one line, b"" if the other side is gone, or None after the time limit.
 
     Raises:
         CancelledError: `stop` was set.
@@ -502,29 +502,29 @@ def _received(connection: socket.socket, ends_at: float | None, stop: Event | No
     return line
 
 
-# Work at the same time: replays in worker processes, and tasks in forks of a worker process.
+# Parallel work: replays in worker processes, and tasks in forks of a worker process.
 #
 # `history.py` and the check of many golden traces use `in_parallel`; sweeps and experiments use `Forks`.
 
 T = TypeVar("T")
 Progress = Callable[[float], None]
-"""Is told the share that is done."""
+"""Called with the share that is done, 0.0 to 1.0."""
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_parallel(
     jobs: Sequence[Callable[[Event], T]], workers: int | None = None, progress: Progress | None = None
 ) -> list[T]:
-    """What each job gives, in their order; an interrupt, or a job that fails, ends the others.
+    """Return the results of jobs in their order; an interrupt or a failing job ends the others.
 
     Args:
-        jobs: each takes an event that is set when it has to end.
-        workers: how many at the same time; as many as there are cores without it.
-        progress: is told the share that is done.
+        jobs: each takes an event that is set when it must end.
+        workers: number of parallel jobs; default: the number of cores.
+        progress: called with the share that is done.
     """
     stop = Event()
     pool = ThreadPoolExecutor(max_workers=max(1, workers or cores()), thread_name_prefix="agent-trace-replay")
@@ -550,12 +550,12 @@ def in_parallel(
 
 
 class Forks:
-    """Tasks in forks of this process, which share all that it has loaded.
+    """Runs tasks in forks of this process, which share everything that it has loaded.
 
     Args:
-        directory: takes their answers; it goes when this process has ended.
-        workers: how many run at the same time.
-        is_telling: whether who waits for this process is told how many have ended.
+        directory: for the answers; it is deleted after this process has ended.
+        workers: number of parallel forks.
+        is_telling: whether to report progress to the parent process.
     """
 
     def __init__(self, directory: Path, workers: int, *, is_telling: bool) -> None:
@@ -565,9 +565,9 @@ class Forks:
         self._asked = self._ended = 0
 
     def run(self, tasks: Sequence[Callable[[], dict[str, Any]]]) -> list[dict[str, Any] | None]:
-        """What each task returns, or `{"error": ...}`, in their order; None where the process died."""
+        """Return each task's result or `{"error": ...}`, in order; None where the process died."""
         gc.collect()
-        gc.freeze()  # what is there already stays shared with the forks
+        gc.freeze()  # keeps existing objects in pages shared with the forks
         self._asked += len(tasks)
         running: set[int] = set()
         answers = []
@@ -596,13 +596,13 @@ class Forks:
 
 
 def _answer(task: Callable[[], dict[str, Any]], path: Path) -> NoReturn:
-    """Everything that a fork does; its process ends here."""
+    """Run a task in the fork, write its answer, and end the process."""
     try:
         try:
             told = task()
         except AgentTraceError as error:
             told = {"error": as_object(error)}
-        except BaseException as error:  # noqa: BLE001 - told to the process that waits; here nobody would hear it
+        except BaseException as error:  # noqa: BLE001 - reported to the parent; nobody else would see it
             told = {"error": as_object(ReplayError(repr(error)))}
         written = path.with_suffix(".new")
         written.write_bytes(orjson.dumps(told, default=repr))

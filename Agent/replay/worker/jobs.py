@@ -1,7 +1,7 @@
-"""Jobs: what a worker process is asked, how it starts, how far it is, and how its answer comes back.
+"""Jobs for a worker process: the request, the start of the process, its progress and its answer.
 
-`run_job` asks; `main` is the worker process. A request is a JSON file that names the function which carries
-it out and the file that takes the answer: `{"answer": ...}` or `{"error": ...}`.
+`run_job` is the caller's side, `main` the worker's. A request is a JSON file that names the function to run
+and the file for the answer: `{"answer": ...}` or `{"error": ...}`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from Agent import errors
 from Agent.errors import AgentTraceError, ReplayError, TargetNotFound
 from Agent.replay.plan.target import TargetNotImported, import_target, target_name, target_not_found
 
-# The other process in which code is replayed: under another hash seed, and without this one's recording.
+# The worker process runs replayed code under another hash seed and without the caller's recording.
 #
-# One is started for each job.
+# Each job starts a new one.
 
 _LOOK_S = 0.2
 _PR_SET_PDEATHSIG = 1
@@ -51,40 +51,40 @@ class Ended:
     stdout: str
     stderr: str
     returncode: int | None
-    """None: it took longer than it may, and was stopped."""
+    """The exit code; None if the process exceeded its time limit and was stopped."""
 
     @property
     def last_words(self) -> str:
-        """How it ended, for one that left no outcome."""
+        """Describe the end of a process that left no outcome."""
         last = self.stderr.strip().splitlines()[-1:] or ["it said nothing"]
         return f"the child process ended with {self.returncode} before it could report: {last[0]}"
 
 
 class Child(Protocol):
-    """A process that carries out a request; a `subprocess.Popen` is one."""
+    """A process that runs a request; `subprocess.Popen` satisfies this protocol."""
 
     @property
     def pid(self) -> int:
-        """Its id, and that of its process group."""
+        """The id of the process and of its process group."""
 
     returncode: int | Any
 
     def communicate(self, *, timeout: float | None = None) -> tuple[str, str]:
-        """What it printed, once it has ended; subprocess.TimeoutExpired before that."""
+        """Wait for the end and return stdout and stderr; subprocess.TimeoutExpired if it takes longer."""
 
     def kill(self) -> None:
-        """End it."""
+        """Kill the process."""
 
 
 class Launcher(Protocol):
-    """Starts a process in which a module carries out the request in a file, under an environment."""
+    """Starts a process in which a module runs the request in a file, under an environment."""
 
     def __call__(self, module: str, request: Path, environment: Mapping[str, str]) -> Child:
-        """The process, leader of a group of its own."""
+        """Return the process, which leads its own process group."""
 
 
 def spawn(module: str, request: Path, environment: Mapping[str, str]) -> Child:
-    """A new interpreter."""
+    """Start a new interpreter."""
     return subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
         [sys.executable, "-m", module, str(request), str(os.getpid())],
         env=environment,
@@ -103,7 +103,7 @@ _launcher: ContextVar[Launcher] = ContextVar("launcher", default=spawn)
 
 @contextlib.contextmanager
 def launched_by(launcher: Launcher) -> Iterator[None]:
-    """Start child processes so until the block ends, also in threads that run in a copy of this context."""
+    """Use this launcher until the block ends, also in threads that run in a copy of this context."""
     token = _launcher.set(launcher)
     try:
         yield
@@ -123,12 +123,12 @@ def run_module(
     timeout_seconds: float | None,
     stop: Event | None = None,
 ) -> Ended:
-    """Let a module of this package carry out a request, which it gets as a file in that directory.
+    """Run a module of this package on a request, which is passed as a file in that directory.
 
-    Whatever ends this call early, an interrupt too, ends that process and those that it forked.
+    If this call ends early, also by an interrupt, the process and its forks are killed.
 
     Args:
-        stop: set by another thread, it ends them as well, with CancelledError.
+        stop: when another thread sets it, they are killed and CancelledError is raised.
     """
     process = _launcher.get()(module, write_request(request, directory), child_environment())
     try:
@@ -150,20 +150,20 @@ def write_request(request: Mapping[str, Any], directory: Path) -> Path:
 
 
 def end_with_parent(parent_id: int) -> None:
-    """Let the system kill this process when the one that started it has ended, however that came about.
+    """Have the system kill this process when its parent ends, in whatever way.
 
-    A killed parent cannot end its child itself, and what the child carries out may never end. Forks of this
-    process have to ask for themselves.
+    A killed parent cannot end its child, and the child's task may never end. Forks of this process have to
+    call this function themselves.
 
     Args:
-        parent_id: the process that started it.
+        parent_id: the process that started this one.
     """
     if os.name == "nt":
-        return  # Windows keeps the number of a parent that has ended
+        return  # Windows keeps the parent's id after its end
     prctl = _prctl()
-    # Linux sends the signal when the thread that started this process ends; that one waits for it.
+    # Linux sends the signal when the parent's thread ends; that thread waits for this process.
     if prctl is not None and prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) == 0:
-        if os.getppid() != parent_id:  # it had ended before the system was asked
+        if os.getppid() != parent_id:  # the parent ended before the call
             os._exit(1)
         return
 
@@ -172,13 +172,13 @@ def end_with_parent(parent_id: int) -> None:
             time.sleep(_LOOK_S)
         os._exit(1)
 
-    # No `threading.Thread`: replayed code and the event loop of a replay count the threads.
+    # Not `threading.Thread`: replayed code and the event loop of a replay count the threads.
     _thread.start_new_thread(watch, ())
 
 
 @cache
 def _prctl() -> Callable[..., int] | None:
-    """The function by which Linux is asked; None elsewhere."""
+    """Return the `prctl` function of Linux; None on other systems."""
     if sys.platform != "linux":
         return None
     import ctypes
@@ -190,7 +190,7 @@ def _prctl() -> Callable[..., int] | None:
 
 
 def _output(process: Child, timeout_seconds: float | None, stop: Event | None) -> tuple[str, str]:
-    """What a process printed, once it has ended."""
+    """Wait for a process and return stdout and stderr."""
     if stop is None:
         return process.communicate(timeout=timeout_seconds)
     ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
@@ -205,9 +205,9 @@ def _output(process: Child, timeout_seconds: float | None, stop: Event | None) -
 
 
 def _end(process: Child) -> tuple[str, str]:
-    """End a child process and those that it forked; what they had printed."""
+    """Kill a child process and its forks; return what they had printed."""
     if hasattr(os, "killpg"):
-        # an interrupt can come when it has just ended
+        # An interrupt can arrive when the process has just ended.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     else:
@@ -216,7 +216,7 @@ def _end(process: Child) -> tuple[str, str]:
 
 
 def child_environment() -> dict[str, str]:
-    """The caller's environment without its recording, under another hash seed."""
+    """Return the caller's environment without its recording settings, with another hash seed."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AGENT_TRACE_")}
     seed = 1 + secrets.randbelow(2**32 - 1)
     while str(seed) == os.environ.get("PYTHONHASHSEED"):
@@ -238,19 +238,19 @@ class Job(NamedTuple):
     what: str
     """Its name in messages."""
     function: str
-    """`module:function`, which takes the request and returns the answer as a JSON object."""
+    """`module:function`; it takes the request and returns the answer as a JSON object."""
 
 
 Runner = Callable[..., Ended]
-"""Runs a module in another process, as `run_module` does."""
+"""Runs a module in another process, like `run_module`."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What came of a job."""
+    """The result of a job."""
 
     answer: dict[str, Any] | None
-    """None if the process died or took too long."""
+    """None if the process died or exceeded its time limit."""
     failure: str
     """Why there is no answer; "" if there is one."""
     stdout: str
@@ -260,7 +260,7 @@ class JobResult:
         """Return the answer.
 
         Raises:
-            ReplayError: there is none.
+            ReplayError: the job has no answer.
         """
         if self.answer is None:
             raise ReplayError(self.failure)
@@ -274,14 +274,14 @@ def run_job(
     stop: Event | None = None,
     run: Runner | None = None,
 ) -> JobResult:
-    """Carry out a job in another process, which has the caller's import path.
+    """Run a job in another process with the caller's import path.
 
     Args:
-        stop: set by another thread, it ends the process, with CancelledError.
+        stop: when another thread sets it, the process is killed and CancelledError is raised.
         run: runs the process; default: `run_module`.
 
     Raises:
-        AgentTraceError: what the job raised.
+        AgentTraceError: the job raised it.
     """
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         directory = Path(place)
@@ -302,7 +302,7 @@ def run_job(
 
 
 def run_job_in_terminal(job: Job, request: Mapping[str, Any]) -> None:
-    """Carry out a job in a process that has this one's terminal, for a debugger."""
+    """Run a job in a process that shares this terminal, for a debugger."""
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         path = write_request(_whole(job, request, Path(place)), Path(place))
         subprocess.run(  # noqa: S603 - this interpreter, this package, a file of ours
@@ -320,7 +320,7 @@ def _whole(job: Job, request: Mapping[str, Any], directory: Path) -> dict[str, A
 
 
 def main(request_path: str, parent_id: str = "") -> None:
-    """Carry out the job in a file: the worker process, which ends when the parent named here has ended."""
+    """Run the job in a file: the worker process, which ends when the given parent has ended."""
     if parent_id:
         end_with_parent(int(parent_id))
     request = orjson.loads(Path(request_path).read_bytes())
@@ -329,7 +329,7 @@ def main(request_path: str, parent_id: str = "") -> None:
 
 
 def answer(request: dict[str, Any], carry_out: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Write what the function returns for a request, or the error that it raises."""
+    """Write the function's result for a request, or the error that it raises."""
     sys.path[:] = request["sys_path"]
     try:
         told = {"answer": carry_out(request)}
@@ -339,7 +339,7 @@ def answer(request: dict[str, Any], carry_out: Callable[[dict[str, Any]], dict[s
 
 
 def as_object(error: AgentTraceError) -> dict[str, Any]:
-    """An error as a JSON object, for the process that raises it."""
+    """Return an error as a JSON object, to be raised in another process."""
     return {
         "type": type(error).__name__,
         "message": error.message,
@@ -349,7 +349,7 @@ def as_object(error: AgentTraceError) -> dict[str, Any]:
 
 
 def from_object(stored: Mapping[str, Any]) -> AgentTraceError:
-    """The error that another process raised."""
+    """Return the error that another process stored."""
     kind = getattr(errors, stored["type"], ReplayError)
     made: AgentTraceError = kind(stored["message"], path=stored["path"], remedy=stored["remedy"])
     return made
@@ -359,13 +359,12 @@ if __name__ == "__main__":
     main(*sys.argv[1:])
 
 
-# How far a child process is, told through a file to whoever waits for it.
+# Progress of a child process, passed through a file to the process that waits for it.
 #
-# `tell` is called in the child as often as it likes; `followed` reads what it told, in the process that
-# waits.
+# The child may call `tell` often; the waiting process uses `followed`.
 
 listener: ContextVar[Callable[[float], None] | None] = ContextVar("fork_listener", default=None)
-"""Told the share that is done, 0.0 to 1.0, of forks that take longer than a second."""
+"""Called with the share that is done, 0.0 to 1.0, for forks that take more than a second."""
 
 _PATIENCE_S: Final = 1.0
 _INTERVAL_S: Final = 0.2
@@ -375,8 +374,8 @@ _told_at = 0.0
 
 
 def tell(directory: Path, done: int, total: int) -> None:
-    """Say how much is done; a few times a second it reaches who waits."""
-    global _told_at  # noqa: PLW0603 - when this process told it last
+    """Report progress; at most five reports per second are written."""
+    global _told_at  # noqa: PLW0603 - the time of the last report
     now = time.monotonic()
     if now - _told_at < _INTERVAL_S or total <= 0:
         return
@@ -388,7 +387,7 @@ def tell(directory: Path, done: int, total: int) -> None:
 
 @contextmanager
 def followed(directory: Path) -> Iterator[None]:
-    """Tell the listener what a child process tells in that directory while this is open."""
+    """Pass progress that a child process reports in that directory to the listener, while this is open."""
     told = listener.get()
     if told is None:
         yield
@@ -406,7 +405,7 @@ def followed(directory: Path) -> Iterator[None]:
 
 
 def _follow(path: Path, told: Callable[[float], None], ended: threading.Event) -> None:
-    """Tell what stands in the file until it has ended; nothing of what is soon over."""
+    """Pass progress from the file to the listener until `ended`; nothing if it ends within a second."""
     began = not ended.wait(_PATIENCE_S)
     while began and not ended.is_set():
         told(_share(path))
@@ -417,24 +416,24 @@ def _follow(path: Path, told: Callable[[float], None], ended: threading.Event) -
 
 def _share(path: Path) -> float:
     try:
-        return min(float(path.read_text()), 0.99)  # the end is told when the process has ended
+        return min(float(path.read_text()), 0.99)  # 1.0 is reported when the process has ended
     except (OSError, ValueError):
-        return 0.0  # nothing was told yet
+        return 0.0  # no report yet
 
 
-# Whether a target can be imported, asked before a recording is read.
+# Check whether a target can be imported, before a recording is read.
 #
-# Source is read first, and nothing runs. Where that leaves a doubt, a child process imports the module.
+# The source is parsed first, without running it. If that is inconclusive, a child process imports the module.
 
 _IMPORT = Job("import", "Agent.replay.worker.jobs:import_alone")
 
 
 def check_target(target: str) -> None:
-    """Raise unless `module:factory` can be imported in a process with the `sys.path` of this one.
+    """Raise unless `module:factory` can be imported in a process with the same `sys.path`.
 
     Raises:
-        UsageError: it is no such name.
-        TargetNotFound: there is no such module or factory, or importing the module fails.
+        UsageError: the name is not valid.
+        TargetNotFound: the module or factory does not exist, or importing the module fails.
     """
     module_name, _, qualname = target_name(target, None, None).partition(":")
     names = _names_in(module_name)
@@ -452,7 +451,7 @@ def check_target(target: str) -> None:
 
 
 def _names_in(module_name: str) -> list[str]:
-    """The functions and classes at the top of a module's source; empty where it is not found or not read."""
+    """Return the top-level functions and classes in a module's source; empty if it cannot be read."""
     try:
         source = _source(module_name)
         tree = None if source is None else ast.parse(source.read_bytes())
@@ -462,7 +461,7 @@ def _names_in(module_name: str) -> list[str]:
 
 
 def _source(module_name: str) -> Path | None:
-    """The file of a module that is in no package, or in a regular one on disk; nothing is imported."""
+    """Return the file of a module outside packages or in a regular package on disk, without an import."""
     head, *parts = module_name.split(".")
     spec = importlib.util.find_spec(head)
     if spec is None or spec.origin is None:
@@ -481,10 +480,10 @@ def _defined(tree: ast.Module) -> Iterator[str]:
 
 
 def import_alone(request: dict[str, Any]) -> dict[str, Any]:
-    """Import the target that a request names, in the worker process.
+    """Import the target of a request, in the worker process.
 
     Raises:
-        TargetNotFound: that is not possible.
+        TargetNotFound: the import fails.
     """
     from Agent.replay.worker.workbench import turn_recording_away
 

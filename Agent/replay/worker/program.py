@@ -1,6 +1,6 @@
-"""Runs a recorded program again, whole, in a worker process where it changes and reaches nothing outside.
+"""Rerun a whole recorded program in a worker process, isolated from everything outside.
 
-`rerun.py` asks for it where calling the recorded actions one by one proves nothing.
+`rerun.py` uses this when replaying single actions cannot verify anything.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from Agent.replay.worker.workbench import turn_recording_away
 _CHANGING: Final = dict.fromkeys(
     ("open", "sqlite3.connect", "os.truncate", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.chown"), 1
 ) | dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2)
-"""Audit events by which files are changed, and how many of their arguments are paths."""
+"""Audit events that change files, with the number of arguments that are paths."""
 
 _LISTING: Final = {"os.listdir", "os.scandir", "os.walk", "glob.glob"}
-"""Audit events by which a program finds out which files there are."""
+"""Audit events that list files."""
 
 _SIGNALS: Final = {"os.kill", "os.killpg"}
 
 
 def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run the program that a request names as `__main__`; what it was refused, and how it failed.
+    """Run the program of a request as `__main__`; return what the guard refused, and how the program failed.
 
-    The recording ends when this process does.
+    The recording ends when this process ends.
 
     Args:
-        request: `program`, its file; `argv`; `directory`, the only place that it may write to; `moved`, the
-            working directory and what stands for it; `environment`; `left_out`, files that the copy lacks.
+        request: `program`, its file; `argv`; `directory`, the only writable place; `moved`, the working
+            directory and its copy; `environment`; `left_out`, files missing from the copy.
     """
     directory = Path(request["directory"])
     here, there = request["moved"]
@@ -62,7 +62,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         SourceFileLoader("__main__", path).exec_module(module)
     except SystemExit as left:
         failure = left.code if isinstance(left.code, str) else ""
-    except Exception as error:  # noqa: BLE001 - the user's program; the caller tells
+    except Exception as error:  # noqa: BLE001 - the user's program; the caller reports it
         traceback.print_exc()
         failure = f"{type(error).__name__}: {error}"
     return {
@@ -75,18 +75,18 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _note_unseeded(found: list[str]) -> None:
-    """Note where the program makes generators without a seed."""
+    """Note where the program creates generators without a seed."""
     seed = random.Random.seed
 
     def noted(self: random.Random, a: Any = None, version: int = 2) -> None:
         seed(self, a, version)
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the one way to a caller
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
         while frame is not None and module_of(frame) == "random":
             frame = frame.f_back
         if a is None and frame is not None and _is_of_program(frame):
             found.append(place_of(frame))
 
-    random.Random.seed = noted  # type: ignore[method-assign]  # in this process alone
+    random.Random.seed = noted  # type: ignore[method-assign]  # only in this process
 
 
 def _is_of_program(frame: FrameType) -> bool:
@@ -95,37 +95,37 @@ def _is_of_program(frame: FrameType) -> bool:
 
 
 def _chance() -> str:
-    """A digest of the generators that functions of `random` and `numpy.random` draw from, as they ended."""
+    """Return a digest of the final states of the global generators of `random` and `numpy.random`."""
     return digest_bytes(repr([random.getstate(), numpy_state()]).encode())
 
 
 def _moved(path: str, here: str, there: str) -> str:
-    """The copy of a path below the working directory, if it was copied."""
+    """Return the copy of a path below the working directory if it exists, else the path."""
     place = Path(here) / path
     copy = Path(there) / place.relative_to(here) if place.is_relative_to(here) else place
     return str(copy if copy.exists() else place)
 
 
 class Guard:
-    """Refuses writes outside some directories, network, new processes, signals to others: audit events tell.
+    """Refuses writes outside given directories, network access, new processes and signals, by audit events.
 
-    What C code does by itself is not seen.
+    Actions of C code that raise no audit event are not noticed.
 
     Args:
         directories: where writing is allowed.
-        left_out: files that the working directory lacks.
+        left_out: files missing from the working directory.
     """
 
     def __init__(self, *directories: Path, left_out: Sequence[str] = ()) -> None:
         self.refused: list[str] = []
-        """What was refused, and the place that asked for it."""
+        """What was refused, with the location of the caller."""
         self.asked_for_left_out = False
-        """Whether one of these was opened, changed or listed."""
+        """Whether one of the files left out was opened, changed or listed."""
         self._left_out = frozenset(map(os.path.realpath, left_out))
         self._directories = tuple(f"{os.path.realpath(each)}{os.sep}" for each in directories)
 
     def begin(self) -> None:
-        """Refuse from here on, to the end of the process."""
+        """Refuse from here to the end of the process."""
 
         def audit(event: str, arguments: tuple[Any, ...]) -> None:
             if self._left_out and (event in _CHANGING or event in _LISTING):
@@ -134,14 +134,14 @@ class Guard:
                 if arguments[0] != os.getpid():
                     self._refuse("a signal to another process", sys._getframe(1))  # noqa: SLF001
             elif event in REFUSED and not is_trial(event, arguments):
-                self._refuse(REFUSED[event], sys._getframe(1))  # noqa: SLF001 - the one way to a caller
+                self._refuse(REFUSED[event], sys._getframe(1))  # noqa: SLF001 - the only way to a caller
             elif event in _CHANGING and (event != "open" or writes(arguments[2])):
                 self._look(arguments[: _CHANGING[event]], sys._getframe(1))  # noqa: SLF001
 
         sys.addaudithook(audit)
 
     def _note_left_out(self, event: str, arguments: tuple[Any, ...]) -> None:
-        frame = sys._getframe(2)  # noqa: SLF001 - the one way to a caller
+        frame = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
         if is_own(frame) or module_of(frame) == "importlib":
             return
         places = [
@@ -155,7 +155,7 @@ class Guard:
 
     def _look(self, places: tuple[Any, ...], frame: FrameType) -> None:
         if is_own(frame) or module_of(frame) == "importlib":
-            return  # the recording, and bytecode
+            return  # files of the recording, and bytecode
         for place in places:
             path = path_of(place)
             if path in {None, os.devnull} or str(path).endswith(":memory:"):

@@ -1,6 +1,6 @@
-"""The workbench of the worker process: the recording, what the target builds, and its replay.
+"""The workbench of the worker process: the recording, the objects from the target, and their replay.
 
-A replay and a fork (`forks/fork.py`) are carried out on one.
+Both a replay and a fork (`forks/fork.py`) run on one.
 """
 
 from __future__ import annotations
@@ -71,29 +71,29 @@ from Agent.replay.worker.driver import Driver
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The work done once for many replays of a session: reading it, and importing the target."""
+    """Work done once for many replays of a session: reading it and importing the target."""
 
     recordings: RecordingParts
     factory: Callable[..., Any]
     watch: SourceWatch
     script: str | None
-    """The module that is the recorded script, see `script_module`."""
+    """The module that is the recorded script; see `script_module`."""
     modules: set[str]
-    """Those that were imported."""
+    """The imported modules."""
 
 
 _TRIED = 50
-"""So many events tell which patterns of secrets a recording's texts are tried on."""
+"""Number of events used to compile the patterns for secrets before forks."""
 _MOST_QUESTIONS = 5
-"""Of one sort of reason, which may come once for each step, so many are told."""
+"""Maximum number of reasons from `questions`, which may have one per step."""
 
 
 class Workbench:
-    """Everything that a request is carried out with.
+    """Everything needed to carry out a request.
 
     Args:
-        request: names session, agent and target, and how to replay.
-        prepared: the work that this process did before it forked; without it everything is done here.
+        request: the session, agent and target, and how to replay.
+        prepared: work done before this process was forked; without it everything is done here.
     """
 
     def __init__(self, request: dict[str, Any], prepared: Prepared | None = None) -> None:
@@ -111,7 +111,7 @@ class Workbench:
             options=options_of_replay(recording.configuration("state", default="exit")),
         )
         if prepared is not None:
-            self.pipeline.modules_told = prepared.modules  # whose digests nobody reads of a replay
+            self.pipeline.modules_told = prepared.modules  # their digests are not used in a replay
         self.redactor = self.pipeline.redactor
         self._identifiers = Identifiers()
         self.fields = FieldRules(self.outcome, request.get("ignore") or ())
@@ -124,7 +124,7 @@ class Workbench:
             made=self.watch.made,
         )
         self.objects: dict[str, Any] = {}
-        """What the target gave, by agent; None for those that are inside others."""
+        """Objects from the target by agent; None for agents inside other objects."""
         self.watch.reachable = frozenset({"network"} if request.get("network") else ())
         self.watch.files.is_refusing = bool(request.get("no_writes"))
         self.outcome.opened_for_writing = self.watch.files.opened
@@ -135,25 +135,27 @@ class Workbench:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The agents that the target gave an object for."""
+        """The agents for which the target returned an object."""
         return {name: obj for name, obj in self.objects.items() if obj is not None}
 
     @property
     def directory(self) -> Path:
-        """A directory that goes when the worker process has ended."""
+        """A directory that is deleted after the worker process has ended."""
         return Path(self.request["outcome_path"]).parent
 
     def read(self, agent_id: str | None) -> Recording:
-        """The recording of one agent, or of the run."""
+        """Return the recording of one agent, or of the run for None."""
         if self._prepared is not None:
             return self._prepared.recordings.of(agent_id)
         return read_recording(Path(self.request["session"]), agent_id)
 
     def prepare(self) -> Prepared | None:
-        """Import the target for forks of this process; None where the import did what each has to see itself.
+        """Import the target for forks of this process; None if the import recorded or found something.
+
+        In that case each replay has to repeat the import.
 
         Raises:
-            TargetNotImported: it cannot be imported.
+            TargetNotImported: the import failed.
         """
         turn_recording_away(self.directory)
         self.install()
@@ -161,14 +163,14 @@ class Workbench:
         if self.sink.lines or self.outcome != ReplayOutcome():
             return None
         self.watch.put_in_seams()
-        for event in self.recording.events[:_TRIED]:  # compiles the patterns that these texts need
+        for event in self.recording.events[:_TRIED]:  # compile the patterns that these texts need
             self.redactor.value(event.extra, "", {})
         return Prepared(
             RecordingParts(self.recording), factory, self.watch, self._script_module(), set(sys.modules)
         )
 
     def install(self) -> None:
-        """Send what is recorded from here on into memory, at the levels of the recording."""
+        """Install the in-memory pipeline, with the levels of the recording."""
         install_pipeline(self.pipeline)
         overall = _level(self.recording.configuration("level", "DEBUG"))
         levels = self.recording.configuration("levels", {})
@@ -177,16 +179,16 @@ class Workbench:
             limit.value = max(overall, _level(own))
 
     def build(self) -> Any:
-        """What the target's factory gives."""
+        """Call the target's factory and return its result."""
         recording = self.recording
         name: str = self.request["target"]
         factory = self._imported()
         if self._prepared is None:
-            self.watch.put_in_seams()  # what the factory builds may hold functions that read sources
+            self.watch.put_in_seams()  # the factory's objects may hold functions that read sources
         module = self._script_module() if self._prepared is None else self._prepared.script
         if module is not None:
             count_as_script(module)
-            for name_of_script in (module, "__main__"):  # a text may say `__main__` here, too
+            for name_of_script in (module, "__main__"):  # a text may also say `__main__`
                 name_script(name_of_script, script_name(recording.session, recording.info))
             self.decoder = Decoder(self._find_agent, module)
             self.comparison.main_module = module
@@ -194,7 +196,7 @@ class Workbench:
         modules = {*recording.modules, name.partition(":")[0]}
         before = _code_and_constants(modules)
         if self.request.get("clock_shift_s"):
-            random.seed()  # as the clocks differ, so do draws that no seed determines
+            random.seed()  # clocks differ, so unseeded draws must differ too
         try:
             with self.watch.building(self.request.get("clock_shift_s", 0)):
                 made = build(factory, spec, name)
@@ -220,7 +222,7 @@ class Workbench:
         if self.agent_id is not None or self.request.get("agents") is not None:
             return self._spec_of(self.agent_id or self.request["asked_for"])
         acting = [facts for facts in self.recording.agents.values() if facts.entries]
-        # Where all others acted inside one agent's actions, that one is what the run is replayed through.
+        # If all other agents acted only inside the actions of one agent, replay the run through that agent.
         roots = [facts for facts in acting if facts.roots]
         return self._spec_of(roots[0].agent_id if len(roots) == 1 else None)
 
@@ -249,7 +251,7 @@ class Workbench:
         return constructor_arguments(first.extra["init"], first.types or {}, self.decoder)
 
     def driver_for(self, plan: Plan) -> Driver:
-        """What carries out a plan, with everything that it works with."""
+        """Return the driver of a plan, with its player and sources."""
         live = frozenset(self.objects)
         self.fields.begin(self.recording.agents, live)
         self.kit = ReplayKit(
@@ -284,12 +286,12 @@ class Workbench:
         return self._player
 
     def answers(self, pipeline: Pipeline) -> AnswerBook:
-        """The recorded responses for what that pipeline records."""
+        """Return the recorded responses for calls that the pipeline records."""
         return AnswerBook(self.decoder, self.errors, self.recording.session, pipeline.session_id)
 
     def player_now(self) -> RecordedPlayer:
-        """The player that answers calls before a fork's point."""
-        assert self._player is not None  # noqa: S101 - made before any target is built
+        """Return the player that answers calls before a fork point."""
+        assert self._player is not None  # noqa: S101 - created before any target is built
         return self._player
 
     def _refuse(self, reason: str) -> None:
@@ -300,7 +302,7 @@ class Workbench:
             raise ReplayStopped
 
     def _find_agent(self, agent_id: str) -> object:
-        """What stands for an agent in restored values: the real one if it is known, else a stand-in."""
+        """Return the agent for a reference in restored values: the object if known, else a stub."""
         obj = self.objects.get(agent_id)
         if obj is None and self.driver is not None:
             obj = self.driver.nearby.get(agent_id)
@@ -317,9 +319,9 @@ class Workbench:
 
 
 def _code_and_constants(modules: set[str]) -> dict[str, object]:
-    """What classes of these modules hold, and their functions, classes and constants, by name.
+    """Return functions, classes, constants and public class attributes of some modules, by qualified name.
 
-    What was instrumented is left out: it is the same code.
+    Instrumented functions are left out: their code is the same.
     """
     found: dict[str, object] = {}
     for name in modules & sys.modules.keys():
@@ -342,9 +344,9 @@ def _level(name: Any) -> int:
 
 
 def turn_recording_away(directory: Path) -> Callable[[], None]:
-    """Whatever the target sets up records under a directory that goes with the replay, never into a tree.
+    """Make everything that the target sets up record below `directory`, which is deleted after the replay.
 
-    What it gives ends that.
+    Return a function that undoes this.
     """
     from Agent.tree.files import session
     from Agent.tree.layout import create_session_dir
@@ -361,11 +363,11 @@ def turn_recording_away(directory: Path) -> Callable[[], None]:
     return back
 
 
-# A replay in the worker process: isolates itself, builds the target's objects, replays, and reports.
+# A replay in the worker process: isolate, build the target's objects, replay, and report.
 
 
 def replay(request: dict[str, Any], prepared: Prepared | None = None) -> dict[str, Any]:
-    """Replay what a request of `rerun.py` names; the outcome as JSON, without secrets of exceptions' texts.
+    """Replay what a request of `rerun.py` names; return the outcome as JSON, without secrets in errors.
 
     Raises:
         TargetNotFound: the target cannot be imported.
@@ -380,10 +382,10 @@ def replay(request: dict[str, Any], prepared: Prepared | None = None) -> dict[st
 
 
 def replay_on(bench: Workbench) -> None:
-    """Do everything; failures of the target become reasons of the outcome.
+    """Run the whole replay; failures of the target become reasons of the outcome.
 
     Raises:
-        TargetNotImported: it cannot be imported.
+        TargetNotImported: the import failed.
     """
     turn_recording_away(bench.directory)
     bench.install()
@@ -427,12 +429,12 @@ def _note_record(bench: Workbench) -> None:
 
 
 def _build(bench: Workbench) -> FieldReads | None:
-    """Take what the target gives; what notices reads of fields, where the request asks for that."""
+    """Build the target's objects; return the watcher of field reads if the request asks for one."""
     bench.objects = objects_in(bench.build(), bench.agent_id, frozenset(bench.recording.agents))
     only = bench.request.get("agents")
     if only is not None:
         bench.objects = {name: obj for name, obj in bench.objects.items() if name in only}
-    bench.install()  # whatever the target set up
+    bench.install()  # replaces whatever the target installed
     if not bench.request.get("look_at_fields"):
         return None
     whole = bench.read(None)
@@ -469,7 +471,7 @@ def _drive(bench: Workbench) -> None:
 
 
 def _share(bench: Workbench, groups: Sequence[Sequence[DrivenAction]]) -> bool:
-    """Whether agents whose actions ran concurrently hold each other, or an object that others hold."""
+    """Whether agents with concurrent actions hold each other, or share an object with other agents."""
     for agent_id in {action.agent_id for group in groups for action in group}:
         facts = bench.recording.agents[agent_id]
         first = facts.first_state
@@ -506,7 +508,7 @@ def _count(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
 
 
 def _judge_what_was_built(bench: Workbench, lines: Sequence[bytes]) -> None:
-    """Where changed code of an agent ran in the factory, what it did there is the first difference."""
+    """If an agent's changed code ran in the factory, make its effect there the first difference."""
     outcome = bench.outcome
     if not lines or not any(MADE_OTHERWISE in reason for reason in outcome.reasons):
         return
@@ -523,7 +525,7 @@ def _judge_what_was_built(bench: Workbench, lines: Sequence[bytes]) -> None:
 
 
 def _first_difference_built(bench: Workbench, replayed: Iterable[Event]) -> Divergence | None:
-    """The first difference while the factory ran, if changed code made it of what began as recorded."""
+    """Return the first difference in the factory if changed code caused it from an equal beginning."""
     recorded: dict[str, Iterator[Event]] = {}
     for other in replayed:
         if other.kind != "state" and other.kind not in ACTION_KINDS:
@@ -618,7 +620,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
 
 
 def _judge_unseen_ends(outcome: ReplayOutcome) -> None:
-    """Only changed code can have ended otherwise where all that is seen is equal."""
+    """Note fields whose end was not seen; with changed code they make the result uncertain."""
     is_changed = outcome.changed_code or outcome.changed_modules or not outcome.are_modules_known
     for agent_id, names in outcome.unseen_ends.items():
         if not is_changed:
@@ -633,7 +635,7 @@ def _judge_unseen_ends(outcome: ReplayOutcome) -> None:
 
 
 def _with_command(bench: Workbench, reason: str) -> str:
-    """A reason, with the command that records again what is too old to be compared."""
+    """Return a reason; if the recording is too old to compare, add the command that records it again."""
     info = bench.recording.info
     if OLDER not in reason or info is None or not info.argv:
         return reason
@@ -641,13 +643,13 @@ def _with_command(bench: Workbench, reason: str) -> str:
 
 
 def _listed(bench: Workbench, key: str) -> list[str]:
-    """Fields that full states list as `unseen`, `ignored` or `handles`."""
+    """Return the fields that full states list as `unseen`, `ignored` or `handles`."""
     names: dict[str, None] = {}
     driven, inside = bench.outcome.agents, bench.outcome.inside
     for event in bench.recording.events:
         if event.kind != "state" or (event.agent_id not in driven and event.agent_id not in inside):
             continue
-        # Of many agents of one role inside others each field is named once.
+        # Name each field once for all agents of a role that are inside others.
         owner = event.agent_id if event.agent_id in driven else f"each {event.agent_role}"
         for field in event.extra.get(key) or ():
             if not bench.fields.leaves_out(str(event.agent_id), str(field)):

@@ -1,1 +1,1 @@
-"""What a sentence about an issue names: agents, things, events and messages."""
+"""Parse an issue text: the agents, things, events and messages that it names."""

@@ -1,10 +1,10 @@
-"""Things that a text names though they are no agents: an order, a document, a batch, by name and number.
+"""Named things in a text that are not agents: an order, a document, a batch, by name and number.
 
-Who complains knows the thing that went wrong: "book 30 was never finished". What happened to it stands in the
-events that name it, in whichever form: book_030, "book": 30, book-id 30.
+A complaint often names the thing that went wrong: "book 30 was never finished". The events that name it say
+what happened to it, in any notation: book_030, "book": 30, book-id 30.
 """
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import re
@@ -17,20 +17,20 @@ from Agent.analysis.query.engine import Engine
 __all__ = ["Naming", "Things", "events_naming", "things_in"]
 
 Things = tuple[tuple[str, ...], ...]
-"""Names with a number, each as its words and numbers."""
+"""Numbered names, each split into words and numbers."""
 
 MAX_NAME: Final = 100
 MAX_NAMED: Final = 5_000
-"""Of what more events name, naming it says little."""
+"""If more events than this name the things, the match says little and is dropped."""
 _TOKEN: Final = re.compile(r"[A-Za-z0-9][\w.:#/-]*[A-Za-z0-9]|[A-Za-z0-9]", re.ASCII)
 _PART: Final = re.compile(r"[a-z]+|[0-9]+")
 _MAX_THINGS: Final = 3
-# between the parts of a name, and between a key and its value: "order_id": 37
+# Allowed between the parts of a name, and between a key and its value: "order_id": 37
 _BETWEEN: Final = r"[^a-z0-9]{0,4}(?:(?:id|no|nr|num|number)[^a-z0-9]{1,4})?"
 
 
 class Naming(NamedTuple):
-    """An event that names a thing: its place in the recording, and when it was."""
+    """An event that names a thing: its position in the recording and its time."""
 
     writer: str
     seq: int
@@ -44,9 +44,9 @@ class Naming(NamedTuple):
 
 
 def things_in(text: str) -> Things:
-    """The names with a number in a text, each as its words and numbers, at most three: ("book", "30").
+    """Return the numbered names in a text, at most three, split into words and numbers: ("book", "30").
 
-    A bare number counts with the word before it. What the session does not know does no harm.
+    A bare number is joined with the word before it. Names that the session does not contain are harmless.
     """
     tokens = _TOKEN.findall(text)
     names = [token for token in tokens if not token.isdigit()]
@@ -63,13 +63,13 @@ def things_in(text: str) -> Things:
 
 
 def pattern_of(thing: tuple[str, ...]) -> str:
-    """A regular expression for all forms of a name in lower case, in the syntax that RE2 and Python share."""
+    """Return a lower-case regular expression for all notations of a name, valid in RE2 and Python."""
     parts = [f"0*{part}" if part.isdigit() else part for part in thing]
     return f"(^|[^a-z0-9]){_BETWEEN.join(parts)}([^a-z0-9]|$)"
 
 
 def events_naming(engine: Engine, lines: str, things: Things) -> tuple[Naming, ...]:
-    """The events that name any of some things, in no order; none where they are too many to say much."""
+    """Return the events that name any of some things, unordered; none if there are too many to be useful."""
     if not things:
         return ()
     rows = engine.rows(

@@ -1,6 +1,6 @@
-"""Messages that speak of what a question asks: full text with SQLite's FTS5 over distinct messages."""
+"""Full-text search over the distinct messages of a session for the words of a question (SQLite FTS5)."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ TOP = 8
 
 
 def matching_messages(engine: Engine, lines: str, question: Question) -> list[dict[str, Any]]:
-    """The messages that share most with the words of a question, errors and rare messages first among equals.
+    """Return the messages that best match a question; among equals, errors and rare messages first.
 
-    `lines` is what `cached_events` gives.
+    `lines` is the table expression that `held_lines` yields.
 
     Returns:
         Dicts with message, agent_id, event_type, is_error, count, first_seen, last_seen, example_id (the
@@ -53,7 +53,7 @@ def _search(documents: Sequence[dict[str, Any]], words: Sequence[str]) -> list[d
             )
         except sqlite3.OperationalError:  # an SQLite that was built without FTS5
             return _search_plainly(documents, begins)
-        # Prefixes, each quoted, so that nothing in the text is read as a search operator.
+        # Quote each prefix, so that SQLite reads nothing in the text as a search operator.
         terms = " OR ".join(f'"{begin}"*' for begin in begins)
         database.executemany(
             "INSERT INTO told(rowid, message) VALUES (?, ?)",
@@ -67,7 +67,7 @@ def _search(documents: Sequence[dict[str, Any]], words: Sequence[str]) -> list[d
 
 
 def _search_plainly(documents: Sequence[dict[str, Any]], begins: Sequence[str]) -> list[dict[str, Any]]:
-    """The same by how many of the words a message has; `rank` is that number, negative."""
+    """Search without FTS5; `rank` is the negative number of matching words."""
     ranked = []
     for document in documents:
         words = _searchable(document["message"]).lower().replace("_", " ").split()
@@ -78,7 +78,7 @@ def _search_plainly(documents: Sequence[dict[str, Any]], begins: Sequence[str]) 
 
 
 def _searchable(message: str) -> str:
-    """A message that SQLite can store; words in CamelCase apart, as in TrendToolError."""
+    """Return a message that SQLite can store, with CamelCase words split (TrendToolError)."""
     parts = []
     for before, char in zip(f" {message}", message, strict=False):
         parts.append(f" {char}" if char.isupper() and before.islower() else char)

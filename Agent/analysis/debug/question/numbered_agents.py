@@ -1,7 +1,7 @@
-"""Agents that have a bare number for a name, as Mesa gives it, and the numbers of a text that mean them.
+"""Agents named by a bare number, as in Mesa, and the numbers in a text that refer to them.
 
-A number in a complaint is a tick, an amount or a time more often than an agent: "household 7 freezes" names
-one, "since step 7" and "after 7 hours" do not.
+Most numbers in a complaint are ticks, amounts or times: "household 7 freezes" names an agent, "since step 7"
+and "after 7 hours" do not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BEFORE_AMOUNTS: Final = frozenset(
     "every for than to until till since least most only over under before within nearly almost last first "
     "between above below of and or on the is was are were all with version seed".split()
 )
-"""Words, without the s of a plural, behind which a number is a time or an amount."""
+"""Words, without plural s, after which a number is a time or an amount."""
 _UNIT: Final = frozenset(
     "agent tick step round turn hour day minute second week month year time percent s ms min h x k of or and "
     "more less fewer other degree error event message point kb mb gb".split()
@@ -30,10 +30,10 @@ _UNIT: Final = frozenset(
 
 
 def numbers_meant(text: str, agents: Mapping[str, str | None]) -> list[str]:
-    """The agents with a bare number for a name that a text means, in its order.
+    """Return the agents with a bare number as name that a text refers to, in text order.
 
     Args:
-        text: what is left of it without the names of other agents.
+        text: the text without the names of other agents.
         agents: {agent id: role} of the session.
     """
     if not any(map(str.isdecimal, agents)):
@@ -55,7 +55,7 @@ def numbers_meant(text: str, agents: Mapping[str, str | None]) -> list[str]:
 
 
 def _is_called(before: str, names: Collection[str]) -> bool:
-    """Whether the word right before a number, or a sign of a number, says that an agent is meant."""
+    """Whether the word or number sign directly before a number marks it as an agent."""
     found = _BEFORE.search(before)
     if found is None:
         return before.endswith("#")
@@ -63,7 +63,7 @@ def _is_called(before: str, names: Collection[str]) -> bool:
 
 
 def _is_amount(text: str, found: re.Match[str], roles: Collection[str]) -> bool:
-    """Whether a number is one of a time, an amount, or a part of another name."""
+    """Whether a number belongs to a time, an amount or another name."""
     before, after = _BEFORE.search(text[: found.start()]), _AFTER.match(text, found.end())
     is_part = text[: found.start()][-1:] in {"_", "-", "#"} or text[found.end() : found.end() + 1] == "_"
     if is_part or (before is not None and bare(before[1]) in BEFORE_AMOUNTS):
@@ -72,6 +72,6 @@ def _is_amount(text: str, found: re.Match[str], roles: Collection[str]) -> bool:
 
 
 def bare(word: str) -> str:
-    """A word in lower case without the s of a plural."""
+    """Return a word in lower case without plural s."""
     word = word.lower()
     return word.removesuffix("s") if len(word) > 3 else word

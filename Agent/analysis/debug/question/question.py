@@ -1,7 +1,7 @@
-"""What a sentence about an issue names: agents, roles, things agents do, topics, ticks, event ids.
+"""Parse an issue text: agents, roles, series of acts, topics, times and event ids.
 
-No model reads it: names are matched exactly, then nearly; other words by their stems and a short list of
-synonyms.
+No language model is used. Names are matched exactly, then approximately; other words by their stems and a
+short list of synonyms.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOMENT = re.compile(
 _CLOCK = re.compile(r"(?<![0-9:])([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(?![0-9:])")
 _EVENT_ID = re.compile(r"\b[a-z2-7]{8}-[0-9]+\b")
 
-# Words of one group mean the same in a question; the first stands for all.
+# The words of a group are synonyms in a question; the first one represents the group.
 _SYNONYMS = (
     ("create", "generate", "produce", "make", "write", "publish", "post", "upload"),
     ("message", "send", "reply", "respond", "answer"),
@@ -155,33 +155,33 @@ _EMPTY_WORDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the text names in one session."""
+    """What a text names in one session."""
 
     text: str
     agents: tuple[str, ...]
-    """Ids of agents that it names, exactly or nearly."""
+    """Ids of the agents that it names, exactly or approximately."""
     guessed: Mapping[str, str]
-    """Of those, the ones that are only near a word of the text, with that word."""
+    """{agent id: word} for the agents that match a word of the text only approximately."""
     roles: tuple[str, ...]
     series: tuple[str, ...]
-    """Things that agents do, as `activity_series` names them, which the words name."""
+    """What agents do, as named by `activity_series`, where the text names it."""
     topics: frozenset[str]
     words: tuple[str, ...]
-    """The words left to search messages for."""
+    """Words left for the message search."""
     ticks: tuple[int, ...]
     moments: tuple[tuple[str, int], ...]
-    """Numbered times that it names, ticks among them: ("day", 40)."""
+    """Numbered times in the text, including ticks: ("day", 40)."""
     clock: tuple[tuple[int, int], ...]
-    """Times of day that it names, UTC, as seconds since midnight and how many seconds they may be off."""
+    """Times of day in the text: (seconds since midnight UTC, tolerance in seconds)."""
     event_ids: tuple[str, ...]
     things: Things = ()
-    """Names with a number that are no agent's: an order, a document."""
+    """Numbered names that are not agents: an order, a document."""
     naming: tuple[Naming, ...] = ()
-    """The events that name these, once they are looked for."""
+    """The events that name `things`; empty until they are looked up."""
 
 
 def stem(word: str) -> str:
-    """A word without its ending: generating, generation and generate are one."""
+    """Return a word without its ending: generating, generation and generate have the same stem."""
     word = word.lower().removesuffix("n't")
     for ending in (
         "ations",
@@ -215,18 +215,18 @@ _TOPIC_OF = {stem(word): topic for topic, words in _TOPICS.items() for word in w
 
 
 def stems(text: str) -> list[str]:
-    """The stems of the words of a text or of a name, synonyms made one."""
+    """Return the stems of the words in a text or name, with synonyms unified."""
     lowered = _CAMEL.sub(" ", text).lower()
     return [_CANON.get(stem(word), stem(word)) for word in _WORD.findall(lowered)]
 
 
 def read_question(text: str, agents: Mapping[str, str | None], series: Iterable[str]) -> Question:
-    """What a text names.
+    """Return what a text names.
 
     Args:
         text: the issue in a person's words.
         agents: {agent id: role} of the session.
-        series: the things that agents of the session do.
+        series: what the agents of the session do.
     """
     named, guessed, rest = _agents_in(text, agents)
     roles = () if named else _roles_in(rest, {role for role in agents.values() if role})
@@ -256,11 +256,11 @@ def _clock(hour: str, minute: str, second: str) -> tuple[int, int]:
 
 
 def _agents_in(text: str, agents: Mapping[str, str | None]) -> tuple[list[str], dict[str, str], str]:
-    """The agents that a text names, the guessed ones among them, and the text without their names."""
+    """Return the agents that a text names, the guessed ones, and the text without their names."""
     named: list[str] = []
     rest = text
     lowered = text.lower()
-    # The longest first, so that creator_1 is not found in creator_10.
+    # Longest first, so that creator_1 is not found in creator_10.
     told = (a for a in agents if a and not a.isdecimal() and a.lower() in lowered)
     for agent_id in sorted(told, key=len, reverse=True):
         pattern = re.compile(rf"(?<![\w-]){re.escape(agent_id)}(?![\w]|-\w)", re.IGNORECASE)
@@ -278,7 +278,7 @@ def _agents_in(text: str, agents: Mapping[str, str | None]) -> tuple[list[str], 
 
 
 def _near(text: str, agents: Mapping[str, str | None]) -> dict[str, str]:
-    """Agents whose names are nearly in the text: creator 7 for creator_007, craetor_007."""
+    """Return the agents whose names match approximately: creator 7 for creator_007, craetor_007."""
     import difflib
 
     by_parts: dict[tuple[str, ...], list[str]] = {}
@@ -302,7 +302,7 @@ def _near(text: str, agents: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    """A name as words and numbers, whatever stands between them: ("creator", "7")."""
+    """Split a name into words and numbers at any separator: ("creator", "7")."""
     return tuple(
         (part.lstrip("0") or "0") if part.isdigit() else part for part in _WORD.findall(name.lower())
     )
@@ -314,7 +314,7 @@ def _roles_in(text: str, roles: set[str]) -> tuple[str, ...]:
 
 
 def _series_in(words: list[str], roles: tuple[str, ...], series: Iterable[str]) -> tuple[str, ...]:
-    """The series that share most of their words with the text, if that is at least half of them."""
+    """Return the series that share most of their words with the text, if at least half of them match."""
     asked = {_CANON.get(stem(word), stem(word)) for word in words} - {stem(role) for role in roles}
     scores = {}
     for name in series:

@@ -1,7 +1,7 @@
-"""From an issue to the acts that may have begun it, however far before it they lie.
+"""Find the acts that may have caused an issue, at any distance before it.
 
-Relations that hold in a session are mined from it, one scan finds where they break (`detectors`, `scan`), and
-one score orders what may have begun the issue (`ranking`). `acts` is what all of them read.
+The package mines relations that hold in a session, finds where they break in one scan (`detectors`, `scan`),
+and ranks the candidate causes by one score (`ranking`). All of them read `acts`.
 """
 
 from Agent.analysis.debug.root_causes.acts import Log

@@ -1,4 +1,4 @@
-"""Every event as `root_causes` reads it: who, what, when, and each value it holds under its path."""
+"""Events as `root_causes` reads them: who, what, when, and every value under its path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, TypeGuard
 __all__ = ["Act", "Column", "Group", "Log", "Sort", "columns_of", "is_number", "read_acts"]
 
 Sort = tuple[str, str, str]
-"""What an event is one of many of: role (or agent without one), kind, name."""
+"""The class of an event: (role, or agent without a role; kind; name)."""
 
 MAX_DEPTH: Final = 4
 MAX_KEYS: Final = 40
@@ -29,7 +29,7 @@ SILENT_KINDS: Final = frozenset(
     {"code", "log.opened", "log.closed", "log.dropped", "log.retired", "source.read", "simulation_start",
      "simulation_end", "run.started", "run.finished"}
 )  # fmt: skip
-# How an event was recorded, not what happened in it.
+# Fields that say how an event was recorded, not what happened in it.
 ENVELOPE: Final = frozenset(
     {
         *NAMES, "agent_id", "agent_role", "event_type", "error_id", "call", "call_id", "root", "active_ms",
@@ -46,18 +46,18 @@ _NUMBER: Final = re.compile(r"[0-9]+")
 
 
 class Group:
-    """What some acts have in common: the agent, the value of a field, or both; one object for each."""
+    """A set of acts with the same agent, the same value of a field, or both; one object per group."""
 
     __slots__ = ("key",)
 
     def __init__(self, key: tuple[tuple[str, str], ...]) -> None:
         self.key = key
-        """(field, value) of each."""
+        """The (field, value) pairs that define the group."""
 
 
 @dataclass(slots=True)
 class Act:
-    """One event; `place` is its position among all, `step` its tick or its slice of the clock."""
+    """One event; `place` is its index among all events, `step` its tick or its slice of the sequence."""
 
     place: int
     id: str
@@ -71,37 +71,37 @@ class Act:
     message: str
     failed: bool
     values: dict[str, Any]
-    """{path: scalar} of what it says: texts, numbers, truth values; `#` behind a path is a size."""
+    """{path: scalar} of the event: strings, numbers and booleans; `#` at the end of a path marks a size."""
     before: dict[str, Any]
-    """{path: scalar} of the values that it replaced, under the paths of the new ones."""
+    """{path: scalar} of the values that it replaced, under the paths of the new values."""
     span: str | None
     parent: str | None
     causes: tuple[str, ...]
     duration_ms: float | None
     things: tuple[Any, ...] = ()
-    """Identifiers of what it is about: an order, a document."""
+    """Identifiers of what the event is about: an order, a document."""
     named: tuple[str, ...] = ()
-    """The field that names each of `things`."""
+    """The field that holds each of `things`."""
     tokens: tuple[Any, ...] = ()
-    """What links it to other events: agents, things, values, spans; only what another event holds, too."""
+    """Links to other events: agents, things, values, spans; only those that another event has too."""
     mentions: tuple[str, ...] = ()
-    """Other agents that it names."""
+    """Other agents that the event names."""
     sort: Sort = ("", "", "")
-    """What it is one of many of."""
+    """The class of the event."""
     groups: tuple[Group, ...] = ()
-    """The groups by which the acts of its sort are compared."""
+    """The groups by which acts of this sort are compared."""
     near: float = 0.0
-    """From 0 to 1, how near it is to a thing that the issue names."""
+    """Nearness to a thing that the issue names, 0 to 1."""
 
 
 class Column(NamedTuple):
-    """What the acts of one sort say under one path: the places of those that say it, and the values."""
+    """The values of the acts of one sort at one path, with the places of the acts that have one."""
 
     at: list[int]
     values: list[Any]
 
     def numbers(self) -> Column:
-        """Those of its values that are numbers; itself where all are."""
+        """Return the column with its numeric values only; the column itself if all are numeric."""
         if {int, float}.issuperset(map(type, self.values)) and all(each == each for each in self.values):
             return self
         kept = [(at, value) for at, value in zip(self.at, self.values, strict=True) if is_number(value)]
@@ -109,7 +109,7 @@ class Column(NamedTuple):
 
 
 def columns_of(acts: Sequence[Act], *, before: bool = False) -> dict[str, Column]:
-    """{path: column} of acts of one sort, or of the values that they replaced."""
+    """Return {path: column} for acts of one sort, or for the values that they replaced."""
     found: dict[str, Column] = {}
     for at, act in enumerate(acts):
         for path, value in (act.before if before else act.values).items():
@@ -122,13 +122,13 @@ def columns_of(acts: Sequence[Act], *, before: bool = False) -> dict[str, Column
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether it is a number, truth values not."""
+    """Whether the value is a number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
 
 
 @dataclass(slots=True)
 class Log:
-    """All acts of a session, in order, with what is known of them as a whole."""
+    """All acts of a session in order, with facts about the whole session."""
 
     acts: list[Act]
     roles: dict[str, str]
@@ -142,11 +142,11 @@ class Log:
 
 
 def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
-    """The acts of event rows in order.
+    """Return the acts of event rows, in order.
 
     Args:
-        rows: as `engine_row` makes them, with `ts_us`.
-        step_of: gives the step of a row, or None where it has none.
+        rows: rows as returned by `engine_row`, with `ts_us`.
+        step_of: a function that returns the step of a row, or None.
     """
     acts: list[Act] = []
     roles: dict[str, str] = {}
@@ -182,7 +182,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
     _one_path(log)
     for act in acts:
         if act.kind == "agent_message":
-            # who sends orders to three kinds of agents does three things
+            # An agent that sends orders to three roles does three different things.
             other = act.values.get("recipient" if act.name == "sent" else "sender")
             role = roles.get(other, "") if isinstance(other, str) else ""
             act.name += f" {'to' if act.name == 'sent' else 'from'} {role}" if role else ""
@@ -199,7 +199,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
 
 
 def _one_name(acts: Sequence[Act], agents: Mapping[str, str]) -> None:
-    """Give events whose names differ in an agent or a number one name: limit/till_3 becomes limit/*."""
+    """Unify event names that differ only in an agent or a number: limit/till_3 becomes limit/*."""
     known: dict[str, tuple[str, str]] = {}
     for act in acts:
         if act.name not in known:
@@ -215,7 +215,7 @@ _NAME_PARTS: Final = re.compile(r"[^\w-]+")
 
 
 def _add_roles(acts: Sequence[Act], roles: dict[str, str]) -> None:
-    """Give agents without a role that do the same things one role: the name of the first of them."""
+    """Assign a common role to agents without one that do the same things: the name of the first of them."""
     done: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for act in acts:
         if act.agent and act.role == act.agent and act.kind != "error":
@@ -223,7 +223,7 @@ def _add_roles(acts: Sequence[Act], roles: dict[str, str]) -> None:
     alike: dict[frozenset[tuple[str, str]], str] = {}
     made: dict[str, str] = {}
     for agent, counts in done.items():
-        # what it does once in a while is no part of what it is for
+        # Rare acts do not define a role.
         usual = frozenset(sort for sort, number in counts.items() if number >= USUAL * counts.total())
         made[agent] = alike.setdefault(usual, agent)
     shared = Counter(made.values())
@@ -235,18 +235,18 @@ def _add_roles(acts: Sequence[Act], roles: dict[str, str]) -> None:
 
 USUAL: Final = 0.1
 MAX_LEVELS: Final = 14
-"""A field of more values is no group."""
+"""A field with more distinct values does not define groups."""
 MAX_FIELDS: Final = 6
 
 
 def _add_groups(log: Log) -> None:
-    """Fill `groups`: the agent, the fields of a few values, and each of these with the agent."""
+    """Fill `groups`: by agent, by each field with few distinct values, and by both together."""
     known: dict[tuple[tuple[str, str], ...], Group] = {}
     for acts in log.by_sort.values():
         fields = _fields(acts)
         same: dict[tuple[Any, ...], tuple[Group, ...]] = {}
         for act in acts:
-            # true and 1 are one key, but two texts
+            # As dict keys True and 1 are equal, so compare their strings.
             values = tuple(str(act.values[path]) if path in act.values else None for path in fields)
             if (act.agent, *values) not in same:
                 said = [
@@ -259,7 +259,7 @@ def _add_groups(log: Log) -> None:
 
 
 def _fields(acts: Sequence[Act]) -> list[str]:
-    """The fields of some acts by which they fall into a few groups."""
+    """Return the fields that split some acts into a few groups."""
     levels: dict[str, set[Any]] = defaultdict(set)
     number: Counter[str] = Counter()
     for act in acts:
@@ -275,7 +275,7 @@ def _fields(acts: Sequence[Act]) -> list[str]:
 
 
 def _name(kind: str, extra: Mapping[str, Any], message: str, values: Mapping[str, Any]) -> str:
-    """The name under which an event is one of many; a change of state is named by the fields it changes."""
+    """Return the name of an event's class; a state change is named after the fields that it changes."""
     if kind == "agent_message":
         return "received" if str(extra.get("direction", "")).startswith("rec") else "sent"
     if kind == "state_change":
@@ -298,7 +298,7 @@ def _values(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     found: dict[str, Any] = {}
     for key, value in extra.items():
-        # the path of an artifact says where the recorder put it
+        # The path of an artifact says where the recorder stored it.
         if key not in ENVELOPE and key != "duration_ms" and not (key == "path" and "ref" in extra):
             found.update(scalars(value, key))
     changed = (state or {}).get("set")
@@ -313,7 +313,7 @@ def _values(
 
 
 def scalars(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The scalars inside a JSON value, each with its path."""
+    """Yield the scalars inside a JSON value, each with its path."""
     if isinstance(value, dict):
         if len(value) > MAX_KEYS or depth >= MAX_DEPTH:
             yield f"{path}#", len(value)
@@ -333,13 +333,13 @@ def scalars(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
 
 @lru_cache(maxsize=4096)
 def leaf(path: str) -> str:
-    """The last name of a path, without the words for an identifier: args.order_id is order."""
+    """Return the last name of a path without identifier suffixes: args.order_id becomes order."""
     name = path.rsplit(".", 1)[-1].partition("[")[0]
     return _ID_ENDING.sub("", name.lower()) or name
 
 
 def _one_path(log: Log) -> None:
-    """Give values under keys that name things one path: limit.acc-31 becomes limit.*, beside it limit.*@."""
+    """Unify paths whose keys name things: limit.acc-31 becomes limit.*, and the key is kept as limit.*@."""
     said: set[str] = set(log.roles)
     for act in log.acts:
         said.update(value for value in act.values.values() if isinstance(value, str) and len(value) > 1)
@@ -388,7 +388,7 @@ _PARTS: Final = re.compile(r"[^A-Za-z0-9]+")
 
 
 def _add_parts(log: Log) -> None:
-    """Add the parts of composed names that take a few values: bed 4-7 gets bed~0 = 4."""
+    """Add the parts of composite names that take few values: bed 4-7 gets bed~0 = 4."""
     split: dict[tuple[Sort, str], dict[str, list[str]]] = defaultdict(dict)
     for act in log.acts:
         for path, value in act.values.items():
@@ -406,7 +406,7 @@ def _add_parts(log: Log) -> None:
 
 
 def _places(texts: Mapping[str, list[str]]) -> list[int]:
-    """The places of parts that take a few values, in names that take many."""
+    """Return the positions of parts with few distinct values, in names with many."""
     if len(texts) <= MAX_LEVELS:
         return []
     found = []
@@ -462,7 +462,7 @@ def _add_tokens(log: Log) -> None:
 
 
 def _own_tokens(log: Log) -> dict[str, list[Any]]:
-    """{agent: tokens of its name}: itself, its number, and the part of its name that is a value elsewhere."""
+    """Return {agent: tokens of its name}: the name, its number, and the part that is a value elsewhere."""
     known = {
         value
         for act in log.acts
@@ -501,11 +501,14 @@ _SAYS_ID: Final = re.compile(r"(?:^|[_-])(?:id|no|nr|number|uuid|key)$|(?:^|[a-z
 MIN_THINGS: Final = 6
 MAX_EACH: Final = 8
 SHARE: Final = 0.1
-"""A path names things where its values are many: most of at most so many events, and so many an event."""
+"""Minimum share of distinct values per event for a path that identifies things.
+
+Most of its values must also occur at most `MAX_EACH` times.
+"""
 
 
 def _name_things(log: Log) -> None:
-    """Fill `things` and `mentions` of every act."""
+    """Fill `things`, `named` and `mentions` of every act."""
     texts: dict[tuple[Sort, str], Counter[Any]] = defaultdict(Counter)
     for act in log.acts:
         for path, value in act.values.items():
@@ -517,7 +520,7 @@ def _name_things(log: Log) -> None:
         number = counts.total()
         says = bool(_SAYS_ID.search(path.rsplit(".", 1)[-1]))
         whole = sum(1 for value in counts if isinstance(value, int)) > len(counts) / 2
-        # one may come again and again, most do not
+        # One thing may recur often, but most must not.
         many = len(counts) >= MIN_THINGS and median(counts.values()) <= MAX_EACH
         spread = len(counts) >= SHARE * number
         if not many or path.endswith("#"):
@@ -539,7 +542,7 @@ def _name_things(log: Log) -> None:
 
 
 def _joined(texts: Mapping[tuple[Sort, str], Counter[Any]]) -> set[tuple[Sort, str]]:
-    """Paths of whole numbers, seldom the same twice, that acts of several sorts say under one name."""
+    """Return the paths of integers, mostly distinct, that acts of several sorts have under one name."""
     by_name: dict[str, list[tuple[tuple[Sort, str], set[Any]]]] = defaultdict(list)
     for key, counts in texts.items():
         values = {value for value in counts if isinstance(value, int)}

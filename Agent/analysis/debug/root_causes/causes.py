@@ -1,4 +1,4 @@
-"""The face: acts in, causes in words out, each with its path from the first act to what changed."""
+"""The entry point: turn acts into causes in words, each with its path from the first act to the effect."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ EVEN: Final = 0.86
 OF_ODDS: Final = 0.53
 OF_SCORE: Final = 0.2
 LEAST: Final = 0.05
-"""Something that the session does not show has at least this share."""
+"""Lowest confidence, and the share reserved for causes that the session does not show."""
 OTHER_MOMENT: Final = 0.5
-"""What begins after the moment that the text names is half as sure."""
+"""Factor on the confidence of a cause that begins after the moment that the text names."""
 MAX_CONFIDENCE: Final = 1 - LEAST
 MAX_ALSO: Final = 2
 MAX_SAID: Final = 4
@@ -45,7 +45,7 @@ _MAX_TEXT: Final = 60
 
 
 def root_causes(log: Log, question: Question) -> list[Cause]:
-    """What may have begun an issue, likeliest first; empty where nothing in the session changes."""
+    """Return the possible causes of an issue, most likely first; empty if nothing in the session changes."""
     issue = Issue(question, log)
     ranked = causes_in(log, question, issue)
     found: list[Cause] = []
@@ -54,30 +54,30 @@ def root_causes(log: Log, question: Question) -> list[Cause]:
         cause = cause_of(each)
         if not fits:
             cause = replace(cause, confidence=round(max(LEAST, OTHER_MOMENT * cause.confidence), 2))
-        # what is ranked lower is not surer
+        # A lower-ranked cause must not get a higher confidence.
         most = found[-1].confidence if found else MAX_CONFIDENCE
         found.append(replace(cause, confidence=min(cause.confidence, most)))
     return found
 
 
 def causes_in(log: Log, question: Question, issue: Issue | None = None) -> list[Hypothesis]:
-    """The same as hypotheses, with their findings and scores."""
+    """Return the causes as hypotheses, with their findings and scores."""
     issue = issue or Issue(question, log)
     return rank(log, findings_in(log, question, issue), issue)
 
 
 def findings_in(log: Log, question: Question, issue: Issue) -> list[Finding]:
-    """Where the relations of a session break, and what is unusual near what a text names."""
+    """Return where the relations of a session break, and what is unusual near what a text names."""
     nearby.walk(log, issue.seeds(log), issue.heard(log))
     found = [finding for find in DETECTORS for finding in find(log)]
     if "slow" not in question.topics:
-        # how long things take is the machine's affair as often as the program's
+        # Durations depend on the machine as often as on the program.
         found = [finding for finding in found if finding.rule != "duration shifts"]
     return found
 
 
 def cause_of(hypothesis: Hypothesis) -> Cause:
-    """A hypothesis in words."""
+    """Return a hypothesis in words."""
     acts, findings = hypothesis.acts, hypothesis.findings
     owner = dict(findings[0].group).get("agent", "") if findings else ""
     agents = dict.fromkeys([owner, *(act.agent for act in acts)])
@@ -93,7 +93,7 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
 
 
 def confidence(hypothesis: Hypothesis) -> float:
-    """How likely a hypothesis is true: a logistic regression on its share among all and on its score.
+    """Return the probability that a hypothesis is true, by logistic regression on its share and its score.
 
     Fitted to the first causes of 82 sessions with a planted fault and of 52 without.
     """
@@ -103,7 +103,7 @@ def confidence(hypothesis: Hypothesis) -> float:
 
 
 def _told(act: Act, finding: Finding | None) -> str:
-    """An event in words: what is odd about it, or else what it did."""
+    """Describe an event: what is unusual about it, otherwise what it did."""
     if finding is None or finding.rule == "about it":
         who = f"{_name(act.agent, act)}: " if act.agent else ""
         return f"{who}{_act(act)} at {_moment(act)}"
@@ -116,7 +116,7 @@ def _who(finding: Finding) -> str:
 
 
 def _name(agent: str, act: Act) -> str:
-    """An agent; whom a bare number names, with its role."""
+    """Return an agent's name, with its role if the name is a bare number."""
     return f"{act.role} {agent}" if agent.isdigit() and act.role != agent else agent
 
 
@@ -138,12 +138,12 @@ def _finding(finding: Finding) -> str:
 
 
 def _about(finding: Finding) -> str:
-    """What it is about, a word once where an event is named as its only field is."""
+    """Return what a finding is about, without repeating a word if the event is named after its only field."""
     return " ".join(word for word, _ in groupby(_IN_EVENT.sub("", finding.about).split()))
 
 
 _IN_EVENT: Final = re.compile(r"\b(?:new_state|state|args)\.(?=\w)")
-"""Where in an event a field stands, which says nothing to a reader."""
+"""Prefixes that locate a field inside an event; they mean nothing to a reader."""
 
 
 def _rate(finding: Finding, where: str, since: str) -> str:
@@ -171,11 +171,11 @@ _SAID: Final = {
     "empty": "{about}{where} is empty {times}",
     "happens again": "{about}{where} was repeated for the same thing {times}",
 }
-"""How a finding of each rule is told."""
+"""Sentence templates for the findings of each rule."""
 
 
 def _sentence(hypothesis: Hypothesis) -> str:
-    """Who, what, when, therefore."""
+    """Return one sentence: who, what, when, and the consequence."""
     told = _told(hypothesis.first, next(iter(hypothesis.findings), None))
     if not hypothesis.chain or hypothesis.chain[-1].shared is None:
         return told
@@ -184,7 +184,7 @@ def _sentence(hypothesis: Hypothesis) -> str:
 
 
 def _explained(hypothesis: Hypothesis) -> str:
-    """From what came before it to what the issue speaks of, a line each."""
+    """Return the path from the events before the first act to the issue, one line each."""
     first, findings = hypothesis.first, hypothesis.findings
     beside = hypothesis.acts[1 : 1 + MAX_ALSO]
     lines = [f"before: {_beside(act)}" for act in beside if act.place < first.place]

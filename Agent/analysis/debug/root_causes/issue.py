@@ -1,4 +1,4 @@
-"""What the text of an issue speaks of: the agents, things, values and moments that its words name."""
+"""The subject of an issue: the agents, things, values and moments that its words name."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Issue"]
 
 MIN_VALUE: Final = 3
 MIN_NUMBER: Final = 100
-"""A smaller number may count anything."""
+"""Smaller numbers are ignored: they may count anything."""
 SLACK: Final = 2
 LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
-"""Tokens of these sorts are no words of a text."""
+"""Kinds of tokens that do not correspond to words of a text."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
 MAX_HEARD: Final = 60
-"""What more events say is no symptom to begin from."""
+"""If more events than this match the text, none is used as a starting symptom."""
 
 
 class Issue:
@@ -40,10 +40,10 @@ class Issue:
         self.spaced = f" {' '.join(_WORD.findall(self.text))} "
         self.tokens = self._named_tokens(log)
         self.told = self._told(log, question)
-        """{place of an act: from 0 to 1, how much of what the text says it says, too}."""
+        """{place of an act: how much of the text it matches, 0 to 1}."""
 
     def _named_tokens(self, log: Log) -> frozenset[Hashable]:
-        """The things and values that the text names."""
+        """Return the things and values that the text names."""
         found: set[Hashable] = set()
         for token in log.by_token:
             if isinstance(token, tuple):
@@ -58,16 +58,16 @@ class Issue:
         return frozenset(found)
 
     def seeds(self, log: Log) -> dict[Hashable, float]:
-        """The agents, things and values that the text names, each with how much it says, from 0 to 1."""
+        """Return the agents, things and values that the text names, each with its weight, 0 to 1."""
         size = math.log(max(2, len(log.acts)))
         agents = {("agent", agent) for agent in self.agents}
         named = [token for token in self.tokens | agents if token in log.by_token]
         return {token: 1 - math.log(len(log.by_token[token])) / size for token in named}
 
     def _told(self, log: Log, question: Question) -> dict[int, float]:
-        """How much of the words of the text the name and the values of each act hold."""
+        """Return how much of the text the name and values of each act match."""
         words = frozenset(word for each in question.words for word in stems(each))
-        # the name of a thing says whom it is about, not what happened
+        # The name of a thing says whom the text is about, not what happened.
         words -= {word for token in self.tokens if isinstance(token, str) for word in stems(token)}
         holders: dict[str, list[int]] = {word: [] for word in words}
         for act in log.acts:
@@ -77,7 +77,7 @@ class Issue:
             for word in words.intersection(chain.from_iterable(map(_stems, texts))):
                 holders[word].append(act.place)
         size = math.log(max(2, len(log.acts)))
-        # a word that all acts hold tells none from another
+        # A word that all acts contain does not distinguish them.
         some = {word: held for word, held in holders.items() if 0 < len(held) < len(log.acts)}
         worth = {word: 1 - math.log(len(held)) / size for word, held in some.items()}
         found: dict[int, float] = defaultdict(float)
@@ -87,7 +87,7 @@ class Issue:
         return found
 
     def heard(self, log: Log) -> dict[int, float]:
-        """{place: nearness} of the acts that say most of what the text says, unless they are many."""
+        """Return {place: nearness} of the acts that match the text best; empty if they are too many."""
         size = math.log(max(2, len(log.acts)))
         ordered = sorted(self.told.items(), key=lambda pair: (-pair[1], pair[0]))
         found: dict[int, float] = {}
@@ -102,11 +102,11 @@ class Issue:
         return found
 
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
-        """{place: how likely it is that the text speaks of this event}."""
+        """Return {place: probability that the text refers to this event}."""
         return symptoms(log, self.told, self.seeds(log), self._then(log), findings)
 
     def _then(self, log: Log) -> Collection[int]:
-        """The places at the first moment that the text names and the session has: a tick, or its own day."""
+        """Return the places at the first moment in the text that the session has: a tick, or another unit."""
         for unit, number in self.moments:
             at = [act.place for act in log.acts if act.tick == number]
             at = at or [act.place for act in log.by_token.get((unit, number), ())]
@@ -115,9 +115,9 @@ class Issue:
         return ()
 
     def fits_moment(self, act: Act, log: Log) -> bool:
-        """Whether an act may have begun what is so at the tick or time of day that the text names.
+        """Whether an act may have caused what the text reports at a tick or time of day.
 
-        It may where it is not later than that and the session has such a moment.
+        The session must contain that moment, and the act must not be later.
         """
         if self.ticks:
             known = [each.tick for each in (log.acts[0], log.acts[-1]) if each.tick is not None]
@@ -136,5 +136,5 @@ def _stems(text: str) -> tuple[str, ...]:
 
 
 def _second(act: Act) -> float:
-    """The second of its day, UTC."""
+    """Return the second of the day (UTC)."""
     return act.us / 1e6 % 86_400

@@ -1,8 +1,8 @@
-"""What lies near the things that an issue names: a walk from them over what events share.
+"""Find acts near the things that an issue names, by a walk over what events share.
 
-Of a thing that somebody complains about, one deviation is enough to be looked at. Of all others it takes as
-many as chance does not explain. So the walk marks the acts that lead to the named things, over any number of
-agents and steps, and every detector tells of their deviations one by one.
+For a thing that the issue names, a single deviation is worth reporting. Elsewhere, deviations must be more
+than chance explains. So the walk marks the acts that lead to the named things, over any number of agents and
+steps, and every detector reports the deviations of marked acts one by one.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from Agent.analysis.debug.root_causes.scan import Finding
 __all__ = ["HOP", "find", "walk"]
 
 HOP: Final = 0.8
-"""What is left of nearness by a hop from one event to another."""
+"""Factor on nearness for each hop from one event to another."""
 LEAST: Final = 0.08
 MAX_SHARED: Final = 300
-"""What more events share links none of them."""
+"""A token that more events share does not link them."""
 MAX_NEAR: Final = 1_500
 UNTOLD: Final = frozenset({"log", "state"})
-"""Log lines and states only report a deviation that happened elsewhere."""
+"""Log lines and states are excluded: they only report a deviation that happened elsewhere."""
 
 
 def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) -> None:
-    """Fill `near` of every act: 1 at what holds a named thing that few others hold, less by each hop.
+    """Fill `near` of every act: 1 where it holds a named thing that few others hold, less with each hop.
 
     Args:
         log: the session.
-        named: {thing or value that the text names: how much it says, from 0 to 1}.
+        named: {thing or value that the text names: its weight, 0 to 1}.
+        heard: {place: nearness} of the acts that match the text.
     """
     order = count()
     best: dict[Hashable, float] = dict(named)
@@ -72,12 +73,12 @@ def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) 
 
 
 def find(log: Log) -> Iterator[Finding]:
-    """Acts near what the issue names, of a sort that is seldom beside the others that are near."""
+    """Yield acts near what the issue names whose sort is rarer than that of the typical near act."""
     near = [act for act in log.acts if act.near and not act.failed and act.kind not in UNTOLD]
     counts = Counter(act.sort for act in near)
     if not counts:
         return
-    # what belongs to the life of such a thing comes as often as there are such things
+    # Events that belong to the life cycle of such things occur about as often as there are things.
     typical = median(len(log.by_sort[sort]) for sort in counts.elements())
     for act in near:
         number = len(log.by_sort[act.sort])

@@ -1,9 +1,9 @@
-"""One score for what may have begun an issue: how likely each event is it, beside all others of the session.
+"""Rank all events of a session by one score: how likely each is the cause of the issue.
 
-The score is the logarithm of a likelihood ratio, up to a constant: how often an event like this is the true
-one, beside how often it is another. Six measures say how an event lies to what the issue speaks of, and four
-how unlike its siblings it is. The likeliest event and the likeliest of those that share something with it are
-a cause.
+The score is the logarithm of a likelihood ratio, up to a constant: how often an event with these features is
+the true cause, relative to how often it is another event. Six features describe how an event relates to what
+the issue speaks of, four how unusual it is among its siblings. A cause consists of the likeliest event and
+the likeliest of those that share something with it.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ WEIGHTS: Final = {
     "alike": -0.77,
 }
 """Fitted by maximum likelihood (a conditional logit over all events of a session, with a penalty of 0.003 on
-the squares) to 321 sessions with a planted fault, of six authors' worlds. docs/EXPLAIN.md says how far each
-moves without one of the authors, and what it pays.
+the squares) to 321 sessions with a planted fault, from worlds by six authors. docs/EXPLAIN.md says how much
+each weight changes without one of the authors, and what each one gains.
 
-leads       log of how much of the blame for what the issue speaks of reaches it, beside the mean of its sort:
-            siblings had the same act without that effect
-breaks      log of how much of the blame for all findings of the session reaches it from later ones
-near        how near it is to a thing that the issue names, from 0 to 1
-before      the share of what the issue speaks of that comes after it
-then        the share that comes at its own step: a symptom is no cause
+leads       log of the blame for what the issue speaks of that reaches the event, relative to the mean of its
+            sort: siblings had the same act without that effect
+breaks      log of the blame for all findings of the session that reaches the event from later ones
+near        nearness to a thing that the issue names, 0 to 1
+before      the share of what the issue speaks of that happens after the event
+then        the share that happens in the same step: a symptom is not a cause
 late        log of its place within the first quarter, else 0: at the beginning much is new
-odd         the nats of the surest finding that tells of it
-odd near    those of what is seldom near what the issue names, less with each hop
-single      whether that finding is of one event rather than of a course
-alike       log of how many events of its sort there are: each sort is suspected before each event of it
+odd         nats of the strongest finding about the event
+odd near    nats of rarity near what the issue names, less with each hop
+single      whether the strongest finding is about one event rather than a series
+alike       log of the number of events of its sort: each sort is a suspect before each of its events
 """
 MAX_NATS: Final = 10.0
-"""Surer is sure: ten nats are one chance in 20,000, and a session tries about as many."""
+"""Cap: ten nats are one chance in 20,000, and a session makes about as many tests."""
 HALF: Final = 7.0
-"""So many nats are half of certainty: the best of a thousand chances has about as many."""
+"""Nats that count half: the best of a thousand random tests has about as many."""
 MAX_KEPT: Final = 6
 MAX_ACTS: Final = 6
-"""A cause names so many events; whoever reads on looks at few."""
+"""Maximum number of events in a cause: readers look at few."""
 MAX_LOOKED_AT: Final = 60
 MAX_CHAIN: Final = 3
 MIN_NATS: Final = 1.0
@@ -65,16 +65,16 @@ class Asked(Protocol):
     """What an issue speaks of."""
 
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
-        """{place: how likely it is that the text speaks of this event}."""
+        """Return {place: probability that the text refers to this event}."""
 
 
 class Step(NamedTuple):
-    """One step from a cause to the issue: the event it leads to, and what is odd about that."""
+    """One step from a cause to the issue: the next event, and what is unusual about it."""
 
     act: Act
     finding: Finding | None
     shared: Hashable
-    """What it shares with the event before; None where only time ties it to that."""
+    """What the event shares with the previous one; None if only time connects them."""
 
 
 class Told(NamedTuple):
@@ -86,26 +86,26 @@ class Told(NamedTuple):
 
 @dataclass(slots=True)
 class Hypothesis:
-    """The likeliest event of what is left, and others that share something with it."""
+    """The likeliest remaining event, with others that share something with it."""
 
     acts: list[Act]
-    """The likeliest first."""
+    """The events, likeliest first."""
     findings: list[Finding]
-    """What is odd about the first, surest first."""
+    """What is unusual about the first event, strongest finding first."""
     score: float
     chance: float
-    """The share of its events among all of the session, by the score."""
+    """The events' share of the probability over all events of the session, by score."""
     chain: list[Step] = field(default_factory=list)
-    """From the first event to what the issue speaks of."""
+    """The path from the first event to what the issue speaks of."""
 
     @property
     def first(self) -> Act:
-        """The act that it is about."""
+        """The likeliest act."""
         return self.acts[0]
 
 
 def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis]:
-    """What may have begun an issue, likeliest first; nothing where nothing in the session is odd."""
+    """Return possible causes of an issue, likeliest first; empty if nothing in the session is unusual."""
     if not any(_worth(each) >= MIN_NATS for each in findings):
         return []
     told = _told(findings)
@@ -121,7 +121,7 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     for place in ordered:
         odd = [each.finding for each in told.get(place, ())]
         change = (odd[0].rule, odd[0].about, odd[0].group) if odd and not odd[0].local else (place,)
-        # of what begins with several events, or breaks again, the likeliest event says it
+        # If a change begins with several events or recurs, report it once, by its likeliest event.
         if place in shown or change in said or len(found) == MAX_KEPT:
             continue
         said.add(change)
@@ -140,7 +140,7 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
 
 
 def _is_linked(one: Act, other: Act) -> bool:
-    """Whether two events share something, or are of one agent, or one is of the session as a whole."""
+    """Whether two events share something, have the same agent, or one of them belongs to no agent."""
     return other.agent in {one.agent, ""} or not set(one.tokens).isdisjoint(other.tokens)
 
 
@@ -151,7 +151,7 @@ def _scores(
     shares: Mapping[int, float],
     blamed: Blame,
 ) -> list[float]:
-    """The score of every event, by place."""
+    """Return the score of every event, by place."""
     by_sort: dict[Sort, float] = {
         sort: sum(blamed.reaches[act.place] for act in acts) / len(acts) for sort, acts in log.by_sort.items()
     }
@@ -182,7 +182,7 @@ def _scores(
 
 
 def _blame_of_findings(log: Log, findings: Sequence[Finding]) -> list[float]:
-    """How much of the blame for what is odd in the session reaches each event from later ones."""
+    """Return how much of the blame for all findings reaches each event from later ones."""
     sure: dict[int, float] = defaultdict(float)
     for each in findings:
         if not each.local:
@@ -195,7 +195,7 @@ def _blame_of_findings(log: Log, findings: Sequence[Finding]) -> list[float]:
 
 
 def _oddness(told: Sequence[Told]) -> tuple[float, float, float]:
-    """The nats of the surest finding and of what is seldom near what the issue names; whether one event."""
+    """Return the nats of the strongest finding, the nats of rarity near the issue, and 1.0 for one event."""
     surest = next((each for each in told if not each.finding.local), None)
     odd_near = next((each.nats for each in told if each.finding.local), 0.0)
     if surest is None:
@@ -204,7 +204,7 @@ def _oddness(told: Sequence[Told]) -> tuple[float, float, float]:
 
 
 def _told(findings: Sequence[Finding]) -> dict[int, list[Told]]:
-    """{place: findings that tell of the event there, the surest first}; of a course its first events most."""
+    """Return {place: findings about the event, strongest first}; later events of a series count less."""
     told: dict[int, dict[int, Told]] = defaultdict(dict)
     for number, finding in enumerate(findings):
         for after, act in enumerate(_telling(finding)):
@@ -216,7 +216,7 @@ def _told(findings: Sequence[Finding]) -> dict[int, list[Told]]:
 
 
 def _telling(finding: Finding) -> list[Act]:
-    """The acts that show it; those of a change of rate only stand for the steps that are counted."""
+    """Return the acts that show a finding; the acts of a rate change only represent the counted steps."""
     extras = list(finding.extras[:3])
     if finding.rule == "follow-up missing":
         return [*extras, *finding.acts[:3]]
@@ -226,14 +226,14 @@ def _telling(finding: Finding) -> list[Act]:
 
 
 def _worth(finding: Finding) -> float:
-    """Its nats; of what is told only because it is near what the issue names, less with each hop."""
+    """Return the nats of a finding; those of a local finding decrease with each hop from the issue."""
     return finding.nats * finding.first.near if finding.local else finding.nats
 
 
 def _chain(
     log: Log, place: int, shares: Mapping[int, float], blamed: Blame, told: Mapping[int, list[Told]]
 ) -> list[Step]:
-    """The way from an event to what the issue speaks of, over the links that most blame came back on."""
+    """Return the path from an event to what the issue speaks of, along the links that carried most blame."""
     steps: list[Step] = []
     end = max(shares.values(), default=0.0) / 2
     while place in blamed.onward and shares.get(place, 0.0) < end and len(steps) < MAX_CHAIN:

@@ -1,6 +1,6 @@
-"""The events of a session as acts: all of a small one, an even sample and what is seldom of a large one."""
+"""Read the events of a session as acts: all of a small one; of a large one a sample plus all rare events."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -34,7 +34,7 @@ _PLAIN_SERIES: Final = (
     "content_generation", "strategy_update", "learning_update", "training_step", "reward", "exploration",
     "policy_update", "connection", "cascade", "collaboration", "model.call",
 )  # fmt: skip
-# Kinds that say something of what an agent does; states, code, metrics and the log's own lines do not.
+# Kinds that describe what an agent does; states, code, metrics and internal log lines do not.
 _SERIES: Final = f"""CASE
     WHEN {IS_ERROR} THEN 'error'
     WHEN event_type = 'agent_action' THEN 'action:' || coalesce(action_type, '')
@@ -48,7 +48,7 @@ _SERIES: Final = f"""CASE
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """How time is told: by ticks from the first to the last, or by the clock in microseconds."""
+    """The time axis of a session: ticks from first to last, or the clock in microseconds."""
 
     by_tick: bool
     first: int
@@ -57,25 +57,25 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Who is in a session and what they do."""
+    """The agents of a session and what they do."""
 
     roles: dict[str, str | None]
     """{agent: role}."""
     names: list[str]
-    """What agents do, as `action:publish` or `reward`."""
+    """What agents do, such as `action:publish` or `reward`."""
     events: int
-    """How many events agents have."""
+    """Number of events that belong to an agent."""
     axis: Axis | None
-    """None where agents do nothing."""
+    """None if agents do nothing."""
 
     @property
     def has_errors(self) -> bool:
-        """Whether an agent has an error."""
+        """Whether any agent has an error."""
         return "error" in self.names
 
 
 def survey(engine: Engine) -> Survey:
-    """The agents of a session and what they do, in one scan of a few columns."""
+    """Return the agents of a session and what they do, in one scan of a few columns."""
     rows = engine.rows(
         f"SELECT agent_id, series, max(agent_role) AS role, count(*) AS n, count(tick) AS ticked, "
         "min(tick) AS first_tick, max(tick) AS last_tick, min(ts_us) AS first_us, max(ts_us) AS last_us "
@@ -103,20 +103,20 @@ def _axis(rows: list[dict[str, Any]]) -> Axis | None:
 
 
 def read_log(engine: Engine, lines: str, axis: Axis, named: Collection[str] = ()) -> tuple[Log, bool]:
-    """The acts of a session, and whether they are a sample.
+    """Return the acts of a session, and whether they are a sample.
 
     Args:
-        engine: over the session.
-        lines: what stands behind FROM for the columns of `EVENT_COLUMNS`.
-        axis: how time is told; steps here are finer.
-        named: ids of events that stay in a sample, such as those that name what a text names.
+        engine: an engine over the session.
+        lines: a table expression with the columns of `EVENT_COLUMNS`.
+        axis: the time axis; the steps used here are finer.
+        named: ids of events to keep in a sample, such as those that name what a text names.
     """
     silent = ", ".join(f"'{kind}'" for kind in sorted(SILENT_KINDS))
     where = f"event_type NOT IN ({silent})"
     number = engine.row(f"SELECT count(*) AS n FROM {lines} WHERE {where}")["n"]
     share = -(-number // MAX_ACTS)
     if share > 1:
-        # what is seldom, or named, stays whole; of what is common every so many-th
+        # Keep all rare and named events; of common kinds keep one in `share`.
         seldom = ", ".join(f"'{kind}'" for kind in _SELDOM_KINDS)
         where += f" AND (event_type IN ({seldom}) OR {_SPREAD} % {share} = 0 OR id IN (SELECT unnest($1)))"
     query = f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
@@ -128,9 +128,9 @@ def read_log(engine: Engine, lines: str, axis: Axis, named: Collection[str] = ()
 
 
 def steps(axis: Axis, number: int) -> Callable[[Mapping[str, Any]], int | None]:
-    """What gives the step of a row: its tick, or without ticks its place among all `number` rows.
+    """Return a function from a row to its step: its tick, or without ticks its slice of the `number` rows.
 
-    A clock says how busy the machine was, not how far the session is.
+    Wall-clock time is not used: it reflects the load of the machine, not the progress of the session.
     """
     if not axis.by_tick:
         width = max(1, -(-number // STEPS_OF_PLACE))
@@ -146,7 +146,7 @@ def steps(axis: Axis, number: int) -> Callable[[Mapping[str, Any]], int | None]:
 
 
 def _plain(engine: Engine, table: str, number: int) -> Iterator[dict[str, Any]]:
-    """The rows in order, some thousands at a time: payloads are large, acts are small."""
+    """Yield the rows in order, read in chunks because payloads are large and acts are small."""
     for begin in range(0, number, _CHUNK):
         for raw in engine.rows(
             f"SELECT * FROM {table} WHERE rowid >= {begin} AND rowid < {begin + _CHUNK} ORDER BY rowid"

@@ -1,8 +1,8 @@
-"""Where a group's observations leave what the rest of the session does: one scan for every detector.
+"""Change-point scans shared by all detectors: where a group departs from the rest of the session.
 
-A scan looks at every agent, every level of a field, and both together, for the step from which on the group
-is unlike its own past and unlike the others at the same time. What it gives is in nats: the logarithm of how
-much better a change explains the observations than none, less that of how many changes were tried.
+A scan examines every agent, every value of a field, and every combination of both. It looks for the step from
+which the group differs from its own past and from the others at the same time. Its result is in nats: the
+log likelihood ratio of a change against none, minus the log of the number of changes tried.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ __all__ = [
 
 CAP: Final = 40.0
 MIN_SEEN: Final = 12
-"""Of fewer observations no relation is learnt."""
+"""Minimum number of observations to learn a relation from."""
 MAY_BREAK: Final = 0.65
-"""A relation may be broken from a third of the session on, for good."""
+"""Maximum share of violations: a relation may be broken for good after a third of the session."""
 STRICT: Final = 0.03
-"""A relation of two values that was broken more often before is none."""
+"""Maximum share of earlier violations for a relation of two values."""
 Shift = tuple[float, int, float, float]
-"""A change: nats, place, level before and after."""
+"""A change: nats, place, level before, level after."""
 
 
 class Observation(NamedTuple):
-    """One act beside others of its sort, with what was measured of it."""
+    """One act among others of its sort, with the measured value."""
 
     act: Act
     value: Any
@@ -52,23 +52,23 @@ class Finding:
     """A change or a violation: the acts that show it, first to last."""
 
     rule: str
-    """Which relation or measure."""
+    """The relation or measure."""
     about: str
     """The field, or the pair of events."""
     acts: list[Act]
     nats: float
     group: tuple[tuple[str, str], ...] = ()
-    """(field, value) of the group that it is confined to; () for all."""
+    """(field, value) pairs of the group that shows it; () for all acts."""
     usual: Any = None
     found: Any = None
     since: int = 0
-    """Place of the last act of the group that was as usual."""
+    """Place of the group's last normal act."""
     of: int = 0
-    """How many observations it is beside."""
+    """Number of observations that it was compared with."""
     extras: tuple[Act, ...] = ()
     """Other acts that belong to it."""
     local: bool = False
-    """Whether it is one deviation near what the issue names, in nats by how seldom it is in the session."""
+    """Whether it is a single deviation near what the issue names; its nats then measure its rarity."""
 
     @property
     def first(self) -> Act:
@@ -77,27 +77,27 @@ class Finding:
 
     @property
     def step(self) -> int:
-        """When it begins."""
+        """The step in which it begins."""
         return self.acts[0].step
 
 
 def scan_rare(
     rule: str, about: str, seen: Sequence[Observation], *, most: float = 0.25, base: float = 0.1
 ) -> list[Finding]:
-    """Groups in which what is rare elsewhere (a true value) happens from a step on.
+    """Return groups in which an event that is rare elsewhere (a true value) happens from some step on.
 
     Args:
-        rule, about: what was looked at.
-        seen: in order; the value is whether the act is a violation.
-        most: of more violations than this share of all there is no rule to violate.
-        base: of more violations than this share before there was no rule in the group.
+        rule, about: what was examined.
+        seen: observations in order; the value is whether the act is a violation.
+        most: with a larger share of violations overall, no rule is assumed.
+        base: with a larger share of earlier violations in the group, no rule is assumed for it.
     """
     bad = [at for at, each in enumerate(seen) if each.value]
     number = len(seen)
     if not bad or number < 8 or len(bad) > most * number:
         return []
     found = _near(rule, about, [seen[at].act for at in bad], len(bad), number)
-    # a group without a violation has nothing to say
+    # A group without a violation cannot yield a finding.
     groups: dict[Group, list[int]] = {group: [] for at in bad for group in seen[at].act.groups}
     tried: set[Group] = set()
     for at, (act, _) in enumerate(seen):
@@ -134,14 +134,14 @@ def scan_rare(
 
 
 SELDOM_NEAR: Final = 0.2
-"""What happens more often than that is no deviation, wherever it happens."""
+"""An event with a larger share is not a deviation, wherever it happens."""
 MAX_EACH: Final = 20
 
 
 def _near(
     rule: str, about: str, acts: Sequence[Act], times: float, number: int, *, expected: float = 0.0
 ) -> list[Finding]:
-    """What is seldom in the session and happens near what the issue names, each time by itself."""
+    """Return events that are rare in the session and near what the issue names, one finding each."""
     share = (times + 0.5) / (number + 1)
     nats = -math.log(share) - expected
     if share > SELDOM_NEAR or nats < 1.0:
@@ -153,7 +153,7 @@ def _near(
 def _best_interval(
     members: Sequence[int], is_bad: Sequence[bool], number: int, bad_all: int, base: float
 ) -> tuple[float, list[int], int]:
-    """The likeliest interval of a group that has violations: score, violations, last usual one before."""
+    """Return the likeliest violating interval of a group: score, violations, last normal place before it."""
     at_bad = [k for k, at in enumerate(members) if is_bad[at]]
     if not at_bad:
         return 0.0, [], -1
@@ -165,11 +165,11 @@ def _best_interval(
         size = last - begin + 1
         if i > base * begin:
             continue
-        # both the group's own past and everybody else have to make it unlikely
+        # It must be unlikely both by the group's own past and by all others.
         score = _apart(hits, size, i, begin)
         if not is_all and score > best:
             score = min(score, _apart(hits, size, bad_all - hits, number - size))
-        # an interval that begins later is chosen among many
+        # A later start was chosen among more candidates.
         score -= math.log(1 + i)
         if score > best + 1e-9:
             best, chosen, since = score, at_bad[i:], begin - 1
@@ -177,7 +177,7 @@ def _best_interval(
 
 
 def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int = 5) -> list[Finding]:
-    """Values that come up only after many others: by how often the newest observations bring a new value."""
+    """Return values that first appear after many others, judged by the recent rate of new values."""
     count = Counter(each.value for each in seen)
     if len(count) == 1 or len(count) > max(12, 0.3 * len(seen)):
         return []
@@ -190,9 +190,9 @@ def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int
     for rank, (value, at) in enumerate(order):
         if at < least or rank == 0:
             continue
-        # how often a value was new in the later half of what came before
+        # Number of new values in the later half of the preceding observations.
         recent = sum(1 for _, place in order[:rank] if place >= at // 2)
-        # those who do the same in one step say little more than one of them
+        # Observations within one step are correlated, so they count as little more than one.
         steps = len({each.act.step for each in seen[at // 2 : at]})
         chance = min(1.0, (recent + 1.0) / (math.sqrt(steps * (at - at // 2)) + 1.0))
         nats = -math.log(chance)
@@ -210,7 +210,7 @@ def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int
 
 
 def _seldom_values(rule: str, about: str, seen: Sequence[Observation], count: Counter[Any]) -> list[Finding]:
-    """Values near what the issue names that are seldom in the session, beside how seldom values are there."""
+    """Return rare values near what the issue names, relative to how rare values usually are in this field."""
     if not any(each.act.near for each in seen):
         return []
     number = len(seen)
@@ -227,7 +227,7 @@ def _seldom_values(rule: str, about: str, seen: Sequence[Observation], count: Co
 
 
 def _seldom_numbers(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
-    """Numbers near what the issue names that few others exceed, or fall short of."""
+    """Return numbers near what the issue names that lie in the tail of all numbers."""
     near = [each for each in seen if each.act.near]
     if not near or len(seen) < 8:
         return []
@@ -243,7 +243,7 @@ def _seldom_numbers(rule: str, about: str, seen: Sequence[Observation]) -> list[
 
 
 def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
-    """Numbers far beyond the range of all that came before, in units of that range."""
+    """Return numbers far outside the range of all earlier ones, in units of that range."""
     low = high = math.nan
     found = []
     for n, (act, value) in enumerate(seen):
@@ -256,9 +256,9 @@ def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
                 if low > 0 and value > 0:
                     wide = max(math.log(high / low), 0.05)
                     ratio = min(ratio, max(math.log(value / high), math.log(low / value)) / wide)
-                # of a number that never moved only its own size says what is far
+                # If the number never changed before, only its ratio to the old value says what is far.
                 alone = abs(math.log(value / high)) if high * value > 0 else 0.0
-                # as for heavy tails: far beyond counts by its logarithm, and few others say little
+                # Heavy tails: count the logarithm of a large distance, and trust few earlier values less.
                 far = ratio if ratio <= 1 else 1 + math.log(ratio)
                 nats = (
                     min(far * math.log(n), (n - 1) * math.log1p(ratio)) if spread > 0 else math.log(n) + alone
@@ -284,11 +284,11 @@ def scan_numbers(
     least: int = 5,
     field: str = "agent",
 ) -> list[Finding]:
-    """Series whose level leaves their own past from a step on, unlike what the others do at that step.
+    """Return series whose level departs from their own past at some step, unlike the others at that step.
 
     Args:
         series: {owner: observations in order, each with a number}.
-        least: so many observations are needed on either side.
+        least: minimum number of observations on either side.
         field: what the owners are.
     """
     common = _common(series) if len(series) >= 4 else {}
@@ -309,7 +309,7 @@ def scan_numbers(
 
 
 def _standing_out(scores: Mapping[str, Shift], number: int) -> Iterator[tuple[str, float, Shift]]:
-    """The changes of `number` series that are sure beside what the others' series do without any fault."""
+    """Yield the changes among `number` series that exceed what the other series show without a fault."""
     ranked = sorted((score for score, *_ in scores.values()), reverse=True)
     for owner, change in scores.items():
         others = ranked[1:] if change[0] == ranked[0] else ranked
@@ -321,14 +321,14 @@ def _standing_out(scores: Mapping[str, Shift], number: int) -> Iterator[tuple[st
 
 LEAST_CHANGE: Final = 2.0
 NOISE: Final = 3.0
-"""As many nats the best change of a series without any has."""
+"""Nats of the best change in a series that has no real change."""
 
 
 def _changed(
     rule: str, about: str, seen: Sequence[Observation], at: int, nats: float,
     group: tuple[tuple[str, str], ...], *, usual: float, found: float, before: int = 1,
 ) -> Finding:  # fmt: skip
-    """A series that changes at a place, and so many observations before was as usual."""
+    """Return the finding for a series that changes at a place, with the last `before` observations normal."""
     acts = [each.act for each in seen[at : at + MAX_TOLD]]
     since = seen[max(0, at - before)].act.place
     return Finding(
@@ -337,7 +337,7 @@ def _changed(
 
 
 def _surest(found: list[Finding]) -> list[Finding]:
-    """A few of the findings of one scan, the surest first."""
+    """Return the strongest findings of one scan, at most `MAX_FOUND`."""
     return sorted(found, key=lambda each: (-each.nats, each.first.place))[:MAX_FOUND]
 
 
@@ -346,9 +346,9 @@ MAX_FOUND: Final = 4
 
 
 def _seldom_move(series: Mapping[str, Sequence[Observation]], owner: str, change: float) -> float:
-    """What a change of level is worth at most where the level only moves now and then: how seldom it does.
+    """Return the cap on the nats of a level change; in a series that rarely moves, the rarity of such a move.
 
-    What stands still between two moves is no independent reading each time.
+    Repeated readings between two moves are not independent observations.
     """
     own = [float(each.value) for each in series[owner]]
     if sum(a != b for a, b in pairwise(own)) > STANDING * len(own):
@@ -358,14 +358,14 @@ def _seldom_move(series: Mapping[str, Sequence[Observation]], owner: str, change
 
 
 STANDING: Final = 0.25
-"""A series that moves at most so often stands still in between."""
+"""A series that moves in at most this share of its readings counts as constant between moves."""
 
 
 def scan_drift(rule: str, about: str, series: dict[str, list[Observation]]) -> list[Finding]:
-    """Series that begin to move away, slowly, from what they were and from what the others do.
+    """Return series that begin to drift slowly away from their past and from the others.
 
-    The means of blocks of equal length are taken, and the differences from block to block: of a series that
-    only wanders they have one mean, from the start of a drift on they have another.
+    The scan takes the means of blocks of equal length and their differences from block to block. In a random
+    walk these have one mean; from the start of a drift they have another.
     """
     if len(series) < MIN_PEERS:
         return []
@@ -379,7 +379,7 @@ def scan_drift(rule: str, about: str, series: dict[str, list[Observation]]) -> l
         means = [fmean(values[n * size : (n + 1) * size]) for n in range(len(values) // size)]
         moves = [after - before for before, after in pairwise(means)]
         score, at, low, high = _shift(moves, 4)
-        # away from where it was, not back to it
+        # Away from the old level, not back to it.
         if abs(high) > 2 * abs(low):
             scores[owner] = score, (at + 1) * size, low / size, high / size
     found = []
@@ -395,14 +395,14 @@ MIN_PEERS: Final = 3
 
 
 def _suddenness(values: Sequence[float], at: int, change: float) -> float:
-    """From 0 to 1, how much of a change of level happens at its place: what creeps has no moment."""
+    """Return how much of a level change happens at its place, 0 to 1: gradual change has no change point."""
     width = max(3, min(at, len(values) - at) // 4)
     step = fmean(values[at : at + width]) - fmean(values[max(0, at - width) : at])
     return min(1.0, max(0.0, step / change) / 0.6) if change else 0.0
 
 
 def _common(series: dict[str, list[Observation]]) -> dict[int, float]:
-    """{step: median of all owners' values there, less their own level}."""
+    """Return {step: median over all owners of their value minus their own level}."""
     by_step: dict[int, list[float]] = defaultdict(list)
     for seen in series.values():
         level = median(float(each.value) for each in seen)
@@ -412,7 +412,7 @@ def _common(series: dict[str, list[Observation]]) -> dict[int, float]:
 
 
 def _shift(values: list[float], least: int) -> Shift:
-    """The best change of level: (nats, place, level before and after); alike neighbours count less."""
+    """Return the best level change (nats, place, level before and after), less with autocorrelation."""
     number = len(values)
     total = sum(values)
     squares = sum(value * value for value in values)
@@ -433,7 +433,7 @@ def _shift(values: list[float], least: int) -> Shift:
         return 0.0, 0, 0.0, 0.0
     middle = (number - 1) / 2
     slope = sum((at - middle) * value for at, value in enumerate(values))
-    # a straight line explains what has always been going up or down
+    # A straight line explains a constant trend.
     plain = all_within - 12 * slope * slope / (number * (number * number - 1))
     low, high = fmean(values[:place]), fmean(values[place:])
     rest = [value - (low if at < place else high) for at, value in enumerate(values)]
@@ -446,7 +446,7 @@ def _shift(values: list[float], least: int) -> Shift:
 
 
 def scan_counts(rule: str, about: str, series: dict[str, list[Observation]]) -> list[Finding]:
-    """Owners who do something more or less often from a step on, unlike the others, in counts by step."""
+    """Return owners who do something more or less often from a step on, unlike the others (by counts)."""
     number = max(map(len, series.values()), default=0)
     totals = [0.0] * number
     for seen in series.values():
@@ -470,7 +470,7 @@ def scan_counts(rule: str, about: str, series: dict[str, list[Observation]]) -> 
 
 
 def _rate(own: list[float], rest: list[float], only: int = 0) -> Shift:
-    """The best change of a rate beside the others: a Poisson likelihood, less where counts scatter."""
+    """Return the best rate change relative to the others: a Poisson likelihood, reduced by overdispersion."""
     number, mine, others = len(own), sum(own), sum(rest)
     if mine < 4 or others <= 0:
         return 0.0, 0, 0.0, 0.0
@@ -501,7 +501,7 @@ def _poisson(count: float, exposure: float) -> float:
 
 
 def _apart(hits: int, size: int, others_hits: int, others: int) -> float:
-    """Nats by which two shares explain two counts better than one; 0 unless the first is larger."""
+    """Return the nats by which two shares explain two counts better; 0 unless the first is larger."""
     if others <= 0 or hits * others <= others_hits * size:
         return 0.0
     return _share(hits, size) + _share(others_hits, others) - _share(hits + others_hits, size + others)

@@ -1,7 +1,7 @@
-"""Which events an issue may speak of, and where the blame for them comes from.
+"""Find the events that an issue speaks of, and trace blame for them back.
 
-The blame for what an issue speaks of flows back over whatever events share: agents, things, values, spans.
-An event passes it on to those before it with which it shares something, and less over what many share.
+Blame flows back along whatever events share: agents, things, values, spans. An event passes it to earlier
+events with which it shares something, and passes less along a link that many share.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ QUIET: Final = frozenset({"context_entry", "context_exit", "state", "metric", "r
 WEIGHTS: Final = {"words": 2.91, "names": 5.32, "oddness": 0.63, "rarity": 6.41, "moment": 3.75}
 """Fitted by maximum likelihood to the events that show the symptom of planted faults.
 
-words       how much of the words of the text it says, beside the event that says most
-names       how much of what the text names it holds, in the same way
-oddness     how surely something becomes unlike what was, in nats
-rarity      how rare events of its sort are, from 0 to 1
-moment      whether it is at the moment that the text names
+words       how many words of the text the event contains, relative to the event that contains most
+names       how many of the names in the text it contains, relative in the same way
+oddness     nats of the change that it shows
+rarity      rarity of events of its sort, 0 to 1
+moment      whether it happens at the moment that the text names
 """
 MAX_ODD: Final = 8.0
 MAX_SYMPTOMS: Final = 60
@@ -39,14 +39,14 @@ def symptoms(
     then: Collection[int],
     findings: Sequence[Finding],
 ) -> dict[int, float]:
-    """{place: how likely it is that the text speaks of this event}; of the likeliest.
+    """Return {place: probability that the text refers to this event} for the likeliest events.
 
     Args:
         log: the session.
-        said: {place: how much of the words of the text the act says}.
-        named: {thing, value or agent that the text names: how much it says}.
+        said: {place: how much of the text the act matches}.
+        named: {thing, value or agent that the text names: its weight}.
         then: the places at the moment that the text names.
-        findings: what is unlike the rest of the session.
+        findings: what is unusual in the session.
     """
     holds: dict[int, float] = defaultdict(float)
     for token, worth in named.items():
@@ -77,24 +77,24 @@ def symptoms(
 
 
 PASSED_ON: Final = 0.9
-"""What an event passes on of the blame that reaches it; at 0.98 the same true events are found."""
+"""Factor on the blame that an event passes on; 0.98 finds the same true events."""
 MAX_BEFORE: Final = 12
-"""To so many events before it that share something; with 1 or 40 the same true events are found."""
+"""Number of earlier linked events that receive blame; 1 or 40 finds the same true events."""
 LEAST_BLAME: Final = 1e-4
-"""Less blame is not followed further."""
+"""Smaller blame is not followed further."""
 
 
 class Blame(NamedTuple):
-    """How much of the blame for some events reaches each event before them, and over which link."""
+    """How much of the blame for some events reaches each earlier event, and along which link."""
 
     reaches: list[float]
-    """By place; the events themselves begin with their shares."""
+    """Blame by place; the symptoms themselves begin with their shares."""
     onward: dict[int, tuple[float, int, Hashable]]
-    """{place: the most that came to it over one link, the place of the later event, what both share}."""
+    """{place: (most blame received along one link, place of the later event, what both share)}."""
 
 
 def blame(log: Log, shares: Mapping[int, float]) -> Blame:
-    """Let the blame for some events flow back, a tenth less with each link.
+    """Propagate the blame for some events backwards, reduced by 10% at each link.
 
     Args:
         log: the session.

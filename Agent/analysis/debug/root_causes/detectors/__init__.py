@@ -1,1 +1,1 @@
-"""Detectors: each takes a log and gives findings; none knows of another."""
+"""Detectors: each reads a log and yields findings, independently of the others."""

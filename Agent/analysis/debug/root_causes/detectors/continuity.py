@@ -1,4 +1,4 @@
-"""Values that are new each time, or kept: a stale read, what is handed to another."""
+"""Detect values that should change but repeat (a stale read), and values that should stay but change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_KEPT: Final = 3
 
 
 def find(log: Log) -> Iterator[Finding]:
-    """Numbers that do not move on, and things that change hands."""
+    """Yield numbers that stop changing, and things that change hands."""
     for sort, acts in log.by_sort.items():
         if len(acts) < MIN_SEEN:
             continue
@@ -32,7 +32,7 @@ def find(log: Log) -> Iterator[Finding]:
 
 
 def _owners(columns: dict[str, Column]) -> list[str]:
-    """Fields of a few texts, which may be kept."""
+    """Return text fields with few distinct values, which a thing may keep."""
     found = []
     for path, column in columns.items():
         levels = {value for value in column.values if isinstance(value, str)}
@@ -42,7 +42,7 @@ def _owners(columns: dict[str, Column]) -> list[str]:
 
 
 def _stuck(label: str, acts: list[Act], columns: dict[str, Column]) -> Iterator[Finding]:
-    """Numbers of an agent that are new each time, and then not."""
+    """Yield numbers of an agent that used to differ each time and then repeat."""
     for path, column in sorted(columns.items()):
         places, values = column.numbers()
         if len(set(values)) <= 1:
@@ -55,13 +55,13 @@ def _stuck(label: str, acts: list[Act], columns: dict[str, Column]) -> Iterator[
                 seen.append(Observation(act, value == last[act.agent]))
             last[act.agent] = value
         if len(seen) >= MIN_SEEN and 0 < sum(each.value for each in seen) <= MAY_BREAK * len(seen):
-            # two readings are the same by chance now and then
+            # Two readings can be equal by chance.
             found = scan_rare("stuck", f"{label}: {path}", seen, most=MAY_BREAK, base=STRICT)
             yield from (each for each in found if len(each.acts) >= MIN_STUCK)
 
 
 def _keeps(label: str, acts: list[Act], paths: list[str]) -> Iterator[Finding]:
-    """What a thing keeps from one act to the next of that sort: to whom it goes, where it lies."""
+    """Yield changes in what a thing keeps between acts of one sort: its recipient, its location."""
     for path in sorted(paths):
         last: dict[Hashable, Any] = {}
         seen: list[Observation] = []

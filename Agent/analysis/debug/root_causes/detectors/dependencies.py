@@ -1,4 +1,4 @@
-"""Fields that are equal, or a fixed amount apart, and the events in which they part."""
+"""Detect events that violate a relation of two fields: equality, or a constant difference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_FIELDS: Final = 14
 
 
 def find(log: Log) -> Iterator[Finding]:
-    """Violations of what one field says of another in the same event."""
+    """Yield violations of the relations between fields of the same event."""
     for sort, acts in log.by_sort.items():
         if len(acts) < MIN_SEEN:
             continue
@@ -35,7 +35,7 @@ def _is_common(column: Column, acts: list[Act]) -> bool:
 
 
 def _aligned(column: Column, number: int) -> list[Hashable]:
-    """The value of each act, None where it says none."""
+    """Return the value of each act, None if it has none."""
     if len(column.at) == number:
         return [_key(value) for value in column.values]
     found: list[Hashable] = [None] * number
@@ -49,7 +49,7 @@ def _key(value: Any) -> Hashable:
 
 
 def _equal(label: str, acts: list[Act], columns: dict[str, Column]) -> Iterator[Finding]:
-    """Numbers or names that are equal, or a fixed amount apart, in nearly every event."""
+    """Yield violations for pairs that are equal, or a constant apart, in nearly every event."""
     replaced = {f"<{path}": column for path, column in columns_of(acts, before=True).items()}
     both = {
         path: _aligned(column, len(acts))
@@ -58,7 +58,7 @@ def _equal(label: str, acts: list[Act], columns: dict[str, Column]) -> Iterator[
     }
     for one, other in combinations([*both][:MAX_FIELDS], 2):
         pairs = list(zip(acts, both[one], both[other], strict=True))
-        # what does not hold in many of the first does not hold
+        # A relation that fails in many of the first events does not hold.
         first = Counter(gap for _, gap in _gaps(pairs[:MANY]))
         if first and first.most_common(1)[0][1] < MAY_HOLD * first.total():
             continue
@@ -78,7 +78,7 @@ def _equal(label: str, acts: list[Act], columns: dict[str, Column]) -> Iterator[
 
 
 def _gaps(pairs: Iterable[tuple[Act, Any, Any]]) -> Iterator[tuple[Act, Any]]:
-    """How far two numbers of an event are apart, or whether two texts are the same."""
+    """Yield the difference of two numbers in an event, or whether two texts are equal."""
     for act, a, b in pairs:
         if is_number(a) and is_number(b):
             yield act, round(b - a, 6)

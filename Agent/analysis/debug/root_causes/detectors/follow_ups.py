@@ -1,6 +1,6 @@
-"""What always follows about a thing and does not, what comes once a thing and comes again, and new steps.
+"""Detect missing follow-ups about a thing, unexpected repetitions, and new transitions.
 
-A thing is what an identifier names: an order, a document. An entity is one of a few that many acts are about.
+A thing is what an identifier names: an order, a document. An entity is one of a few that many acts concern.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Turn = tuple[str, str, str, str]
 
 
 def find(log: Log) -> Iterator[Finding]:
-    """Violations in the lives of things."""
+    """Yield violations in the life cycles of things."""
     yield from _out_of_order(log)
     outcomes = _outcomes(log)
     lives = {thing: acts for thing, acts in log.by_thing.items() if 1 <= len(acts) <= MAX_LIFE}
@@ -46,7 +46,7 @@ def find(log: Log) -> Iterator[Finding]:
 
 
 def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
-    """{(name of a field, value): acts} of fields of a few values that acts of several sorts share."""
+    """Return {(field, value): acts} for fields with few values that acts of several sorts share."""
     found: dict[tuple[str, str], list[Act]] = defaultdict(list)
     sorts: dict[str, set[Hashable]] = defaultdict(set)
     for act in log.acts:
@@ -71,7 +71,7 @@ def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
 
 
 def _out_of_order(log: Log) -> Iterator[Finding]:
-    """One event about an entity right after another, by the same agent or not, as was never seen."""
+    """Yield new transitions between consecutive events about an entity, by the same agent or not."""
     steps: dict[str, list[Observation]] = defaultdict(list)
     for (name, _), acts in _entities(log).items():
         for before, act in pairwise(acts):
@@ -82,7 +82,7 @@ def _out_of_order(log: Log) -> Iterator[Finding]:
 
 
 def _outcomes(log: Log) -> dict[Any, str]:
-    """{sort: the field of its result that has a few values}."""
+    """Return {sort: the field of its result that has few values}."""
     found: dict[Any, str] = {}
     for sort, acts in log.by_sort.items():
         for path in ("result", "outcome", "status"):
@@ -100,7 +100,7 @@ def _turn(act: Act, outcomes: dict[Any, str]) -> Turn:
 
 
 def _undone(log: Log, outcomes: dict[Any, str]) -> Iterator[Finding]:
-    """What is done to one of a few entities and undone again: opened and closed, lent and brought back."""
+    """Yield breaks in what is done to an entity and undone again: opened and closed, lent and returned."""
     seldom: dict[tuple[str, str], list[Act]] = {}
     for entity, acts in _entities(log).items():
         counts = Counter(act.sort for act in acts)
@@ -115,16 +115,16 @@ MAX_SELDOM: Final = 30
 
 
 def _named(act: Act, thing: Any) -> str:
-    """The field under which an act names a thing."""
+    """Return the field under which an act names a thing."""
     return act.named[act.things.index(thing)]
 
 
 def _missing(
     log: Log, lives: Mapping[Any, list[Act]], turns: dict[int, Turn], named: Callable[[Act, Any], str]
 ) -> Iterator[Finding]:
-    """Acts that are followed, or preceded, by another about the same thing nearly always.
+    """Yield acts without the act about the same thing that nearly always follows, or precedes, them.
 
-    What follows counts until the same act comes again: a bed is cleaned after each guest.
+    A follow-up counts until the same act recurs: a bed is cleaned after each guest.
     """
     for forward in (True, False):
         lags: dict[tuple[Turn, Turn], list[int]] = defaultdict(list)
@@ -134,7 +134,7 @@ def _missing(
             last: dict[Turn, int] = {}
             again: dict[Turn, dict[Turn, None]] = defaultdict(dict)
             for act in reversed(life if forward else life[::-1]):
-                # an act may be about several things, and only one of them comes back
+                # An act may concern several things, of which only one recurs.
                 turn = (*turns[act.place][:3], f"{turns[act.place][3]} {named(act, thing)}")
                 since = again[turn] if turn in last else last
                 after = {other: abs(last[other] - act.step) for other in since if other != turn}
@@ -151,7 +151,7 @@ def _missing(
             begun = sorted(starts[turn], key=lambda pair: pair[0].place)
             if len(begun) < MIN_TIMES or len(found) < FOLLOWS * len(begun) or len(found) == len(begun):
                 continue
-            # it may still come as long as it ever took
+            # The follow-up may still happen within the longest time it ever took.
             horizon = max(found) + 1
             inside = [
                 Observation(act, other not in after) for act, after in begun
@@ -167,18 +167,18 @@ def _missing(
 
 
 def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:
-    """Where the trail of a thing ends, after an act that something did not follow."""
+    """Return the last act about a thing after an act whose follow-up is missing."""
     after = [each for each in life if act.place < each.place and each.step <= until]
     return tuple(after[-1:])
 
 
 def _carried(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
-    """Values that two acts about one thing share nearly always: what is reserved is what is picked."""
+    """Yield breaks in values that two acts about a thing nearly always share: what is reserved is picked."""
     handed: dict[tuple[Sort, Sort], list[tuple[Act, Act]]] = defaultdict(list)
     short = [life for life in lives.values() if len(life) <= MAX_CARRIED]
     every = max(1, len(short) // MAX_WHOLE)
     for number, life in enumerate(short):
-        # what was said long before is compared in some lives, and near what the issue names
+        # Pairs of distant acts are compared only in a sample of lives, and near what the issue names.
         is_whole = number % every == 0 or any(act.near for act in life)
         for before, act in combinations(life, 2) if is_whole else pairwise(life):
             if before.sort != act.sort:
@@ -187,7 +187,7 @@ def _carried(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
         if len(pairs) < MIN_TIMES:
             continue
         pairs.sort(key=lambda pair: pair[1].place)
-        # what is not the same in most of some pairs is not carried on
+        # Values that mostly differ in a sample of pairs are not carried on.
         some = pairs[:: max(1, len(pairs) // SOME)]
         alike = Counter(both for before, act in some for both, same in _both(before, act) if same)
         for (one, other), number in sorted(alike.items()):
@@ -207,7 +207,7 @@ def _carried(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
 
 
 def _both(before: Act, act: Act) -> Iterator[tuple[tuple[str, str], bool]]:
-    """Pairs of paths of two acts with values of one type, and whether these are the same."""
+    """Yield pairs of paths of two acts with values of one type, and whether the values are equal."""
     for one, value in before.values.items():
         if _may_be_carried(before, value):
             for other, found in act.values.items():
@@ -226,7 +226,7 @@ MIN_VALUES: Final = 4
 
 
 def _handled(log: Log, lives: dict[Any, list[Act]]) -> Iterator[Finding]:
-    """Things that one agent of a role deals with, as a rule, and another one of that role does once."""
+    """Yield things that one agent of a role usually handles when another agent of that role does."""
     seen: dict[tuple[str, str], list[Observation]] = defaultdict(list)
     parts: dict[tuple[str, str, int], tuple[str, str]] = {}
     for thing, life in lives.items():
@@ -261,7 +261,7 @@ def _told(turn: Turn) -> str:
 
 
 def _again(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
-    """Events that come once a thing, and come again."""
+    """Yield events that occur once per thing, where they recur."""
     seen: dict[tuple[Sort, bool], list[Observation]] = defaultdict(list)
     for life in lives.values():
         by_all: Counter[Sort] = Counter()
@@ -274,7 +274,7 @@ def _again(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
     for observations in seen.values():
         observations.sort(key=lambda each: each.act.place)
         last = observations[3 * len(observations) // 4 :]
-        # of a few things that come round, most come again in the end
+        # If few things circulate, most of them recur eventually.
         if sum(each.value for each in last) <= COMES_ROUND * len(last):
             act = observations[0].act
             yield from scan_rare("happens again", f"{act.name or act.kind}", observations)

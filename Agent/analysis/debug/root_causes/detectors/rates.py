@@ -1,4 +1,4 @@
-"""How often each agent does each thing, how often that fails, how long it takes, and when that changes."""
+"""Detect changes in how often each agent does each thing, how often it fails, and how long it takes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ MIN_ACTS: Final = 8
 MAX_SLICES: Final = 120
 MIN_PEERS: Final = 5
 SHORT_MS: Final = 0.5
-"""What takes less is the machine's own noise."""
+"""Shorter durations are noise of the machine."""
 
 
 def find(log: Log) -> Iterator[Finding]:
-    """Changes of rates, of failures and of durations."""
+    """Yield changes of rates, failures and durations."""
     yield from _counts(log)
     yield from _never(log)
     yield from _failures(log)
@@ -92,12 +92,12 @@ def _failures(log: Log) -> Iterator[Finding]:
             beside = [act for act in log.acts if act.role == role]
             rows = [Observation(act, _is_error(act) and act.name == name) for act in beside]
             onsets = scan_rare("error comes up", name, rows, most=0.9, base=0.5)
-            # one that never comes again was dealt with
+            # A failure that never recurs was dealt with.
             yield from (each for each in onsets if len(each.acts) > 1)
 
 
 def _is_error(act: Act) -> bool:
-    """Whether it is an error, or a line of text of that level."""
+    """Whether an act is an error, or a log line of that level."""
     return act.kind == "error" or (act.kind == "log" and act.failed)
 
 
@@ -118,7 +118,7 @@ def _durations(log: Log) -> Iterator[Finding]:
 
 
 def _never(log: Log) -> Iterator[Finding]:
-    """What all peers of an agent do again and again, and it does not."""
+    """Yield what all peers of an agent do repeatedly and the agent never does."""
     done: dict[str, dict[tuple[str, str], Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     firsts: dict[str, Act] = {}
     for act in log.acts:

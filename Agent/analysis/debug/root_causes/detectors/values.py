@@ -1,4 +1,4 @@
-"""What an event says unlike others of its sort: new values and forms, numbers out of range, new levels."""
+"""Detect unusual content of events: new values and formats, numbers out of range, changed levels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["find"]
 
 
 def find(log: Log) -> Iterator[Finding]:
-    """Values and levels that leave what was usual."""
+    """Yield values and levels that depart from the baseline."""
     for sort, acts in log.by_sort.items():
         if len(acts) < 3 or sort[1] == "state":
             continue
@@ -63,9 +63,9 @@ def find(log: Log) -> Iterator[Finding]:
 
 
 def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
-    """{path: observations}; what a value replaced was said before, and agents as keys are one path.
+    """Return {path: observations}; a replaced value counts as observed before, agents as keys share one path.
 
-    So are the items of a list: which of them stands where says less than what they are.
+    The items of a list share one path too: their values say more than their positions.
     """
     found: dict[str, list[Observation]] = defaultdict(list)
     plain: dict[str, str] = {}
@@ -89,7 +89,7 @@ _ITEM: Final = re.compile(r"\[[0-9]+\]")
 
 
 def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
-    """Numbers that are rounded from some moment on: their last figure stands before that of the others."""
+    """Yield numbers rounded from some moment on: their last digit has a higher place than in the others."""
     places = [_last_place(each.value) for each in numbers]
     counts = Counter(place for place in places if place is not None)
     usual = min(counts, key=lambda place: (-counts[place], place), default=0)
@@ -100,17 +100,17 @@ def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
     found = scan_rare("rounded", label, rounder, most=MAY_BREAK, base=BY_CHANCE)
     values = {each.act.place: each.value for each in numbers}
     for each in found:
-        # one round number that many say is none that was rounded
+        # One round number that recurs often does not show rounding.
         if len({values[act.place] for act in each.acts}) >= MIN_SEEN // 2:
             yield each
 
 
 BY_CHANCE: Final = 0.25
-"""One number in ten ends with a zero by chance, and of a few some more."""
+"""Share of numbers that may end in zero: one in ten does by chance, and more in a small sample."""
 
 
 def _last_place(value: float) -> int | None:
-    """The power of ten of the last figure that is not zero: -2 of 5.25, 1 of 120; None of zero."""
+    """Return the power of ten of the last nonzero digit: -2 for 5.25, 1 for 120; None for zero."""
     if not value or math.isinf(value):
         return None
     digits = Decimal(repr(value)).normalize()
@@ -123,7 +123,7 @@ _LETTERS: Final = re.compile(r"[^\W\d_]+")
 
 
 def form(value: object) -> str:
-    """How a value is written: its type, and of a short text where letters, digits and signs stand."""
+    """Return how a value is written: its type and, for a short text, its pattern of letters and digits."""
     if not isinstance(value, str):
         return "number" if is_number(value) else type(value).__name__
     return _LETTERS.sub("a", _DIGITS.sub("0", value)) if len(value) < LONG else "text"
@@ -152,7 +152,7 @@ def _levels(
 
 
 OUTPUTS: Final = ("result", "state.", "outcome")
-"""What comes out of an act is no group to look at it by."""
+"""Outputs of an act do not define groups to compare it by."""
 
 
 def _levelled(acts: list[Act]) -> dict[str, set[str]]:
@@ -175,7 +175,7 @@ def _all_numbers(seen: list[Observation]) -> bool:
 
 
 def _shapes(label: str, acts: list[Act]) -> Iterator[Finding]:
-    """Fields that are missing or new."""
+    """Yield fields that are missing or new."""
     seen = [Observation(act, tuple(sorted(path for path in act.values if "[" not in path))) for act in acts]
     if len({each.value for each in seen}) > 1:
         yield from scan_novel("fields differ", label, seen)
