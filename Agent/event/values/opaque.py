@@ -221,7 +221,7 @@ def _function_name(function: object) -> str:
 
 
 def _is_short(value: object) -> bool:
-    """Whether an exact scalar is small enough to be shown; a huge one costs nothing."""
+    """Whether an exact scalar is small enough to be shown; checked without converting it."""
     kind = type(value)
     if kind is str:
         return len(value) <= TEXT_CHARS  # type: ignore[arg-type]

@@ -174,7 +174,7 @@ class Walk:
         self._cuts: list[tuple[str, dict[str, Any], Any]] | None = None
         self._contents: dict[tuple[int, ...], tuple[Any, Content]] | None = None
         self._reached: dict[str, ReachedObjects] = {}
-        """By name, for values that are compared per name."""
+        """{name: objects reached by its walks}, for values that are compared per name."""
         self.first: dict[tuple[int, str], _First] = {}
         """First occurrences of containers and objects, by (id, name that they are under)."""
         self._sets_around = 0
