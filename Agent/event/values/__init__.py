@@ -1,1 +1,1 @@
-"""Any Python value to plain JSON with tags, back again, and its digest."""
+"""Encode any Python value as plain JSON with tags, decode it again, and compute its digest."""

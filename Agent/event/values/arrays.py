@@ -1,6 +1,6 @@
-"""Values of numpy and pandas, and `random.Random`, without an import of either library.
+"""Codecs for values of numpy and pandas and for `random.Random`, without importing either library.
 
-numpy is looked up among the loaded modules; a process without it gets the recorded form back, unbound.
+numpy is looked up among the loaded modules; a process without it gets the recorded form back, unrestored.
 """
 
 # ruff: noqa: SLF001 - see above
@@ -23,7 +23,7 @@ _SCALAR_KINDS = "biufcmM"
 _TEXT_OF = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _FLOAT_OF = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _HEAD_ITEMS = 64
-_MOST_BYTES = 1 << 26  # of an array that is made from what stands on disk
+_MOST_BYTES = 1 << 26  # of an array that is built from recorded data
 
 
 def _numpy() -> Any:
@@ -34,9 +34,9 @@ def _numpy() -> Any:
 
 
 def numpy_reducer(cls: type) -> Reducer | None:
-    """The codec of a type of numpy's own; None for others and for subclasses of them.
+    """Return the codec of a numpy type; None for other types and for subclasses of numpy's.
 
-    A class with `agent_trace_adopts` counts as the one that this names: a generator whose draws are recorded.
+    A class with `agent_trace_adopts` counts as the class named there: a generator whose draws are recorded.
     """
     numpy = sys.modules.get("numpy")
     if numpy is None or not class_name(cls).startswith("numpy"):
@@ -59,14 +59,14 @@ _number_tags: dict[type, str | None] = {}
 
 
 def number_tag(cls: type) -> str | None:
-    """The tag of numpy's booleans, integers and floats of up to 8 bytes; None of every other type.
+    """Return the tag of a numpy boolean, integer or float type of up to 8 bytes; None for other types.
 
-    What their `item()` gives is in JSON as it is, unless it is a NaN or infinite.
+    The result of `item()` is valid JSON, unless it is NaN or infinite.
     """
     try:
         return _number_tags[cls]
     except KeyError:
-        pass  # the first of its type: looked at below
+        pass  # the first value of its type: looked up below
     except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
         return None
     tag = None
@@ -77,7 +77,7 @@ def number_tag(cls: type) -> str | None:
 
 
 def _number(value: Any) -> Any:
-    """A Python number for JSON; NaN and infinities as their names: the tag of the whole speaks for them."""
+    """Return a Python number for JSON; NaN and infinities by name, as the tag says that it is a number."""
     if type(value) is float and not math.isfinite(value):
         return _TEXT_OF[repr(value)]
     return value
@@ -111,7 +111,7 @@ def _build_scalar(reduced: Any, argument: str, _binding: Binding) -> Any:
         return numpy.array(reduced, "i8").view(dtype)[()]
     cls: Any = getattr(numpy, argument, None)
     if not issubclass(type(cls), type) or not issubclass(cls, numpy.generic):
-        raise LookupError(argument)  # noqa: TRY004 - the name is not found, whatever else stands there
+        raise LookupError(argument)  # noqa: TRY004 - the name is not found, whatever its type
     kind = numpy.dtype(cls).kind
     if kind == "c":
         real, imaginary = reduced
@@ -141,7 +141,7 @@ def _reduce_array(value: Any, limits: Limits) -> tuple[str, Any]:
 
 
 def _numbers(flat: Any) -> list[Any]:
-    """Python numbers of a flat array: complex as pairs in a row, moments as integers."""
+    """Return the Python numbers of a flat array: complex as consecutive pairs, moments as integers."""
     kind = flat.dtype.kind
     if kind == "c":
         flat = flat.view(flat.real.dtype)
@@ -178,7 +178,7 @@ def _reduce_generator(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: A
         raise ValueError(f"a bit generator of class {class_name(type(bits))}")
     form: dict[str, Any] = {"bit_generator": name, "state": bits.state}
     seed = getattr(bits, "seed_seq", None)
-    # The seed sequence decides what `spawn` gives next.
+    # The seed sequence determines the next result of `spawn`.
     if seed is not None and type(seed) is numpy.random.SeedSequence:
         form["seed"] = dict(seed.state)
     return "numpy.Generator", form
@@ -204,7 +204,7 @@ def _reduce_random_state(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa
 
 
 def _check_position(name: str, state: Any) -> None:
-    # numpy takes these on trust and would read outside its buffers.
+    # numpy does not check these and would read outside its buffers.
     inner, last = (state["state"], 624) if name == "MT19937" else (state, 4)
     position = inner.get("pos" if name == "MT19937" else "buffer_pos", 0)
     if type(position) is not int or not 0 <= position <= last:
@@ -225,7 +225,7 @@ def _build_random_state(reduced: Any, _argument: str, _binding: Binding) -> Any:
 
 
 def reduce_random(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
-    """The state of a `random.Random`: version, 625 integers, the spare gauss value."""
+    """Return the state of a `random.Random`: version, 625 integers, the spare gauss value."""
     version, words, gauss = type(value).getstate(value)
     return "random.Random", [version, list(words), gauss]
 
@@ -250,24 +250,24 @@ ARRAY_BUILDERS: Mapping[str, Builder] = {
 }
 
 
-# Values of numpy and pandas that are more than an array of numbers, as parts, and back by constructors.
+# Values of numpy and pandas beyond arrays of numbers: taken apart into parts, and rebuilt by constructors.
 #
-# Parts are read past what pandas keeps for the next time it is asked, so that looking changes nothing.
-# Neither library is loaded here. What a constructor gives counts only if its content has the recorded
-# digest, so that a version of pandas that builds something else is found out.
+# Reading the parts bypasses the caches of pandas, so that it changes nothing. Neither library is loaded here.
+# A rebuilt value counts only if its content has the recorded digest, which reveals a version of pandas that
+# builds something else.
 
 
 class Form(NamedTuple):
-    """How objects over a class written in C are taken apart and made again."""
+    """How objects of a C class are taken apart and rebuilt."""
 
     split: Callable[[Any], list[Any] | None]
-    """Their parts; None where they cannot be made again."""
+    """Returns the parts; None if the object cannot be rebuilt."""
     make: Callable[..., Any]
-    """From their class and the parts to an object; attributes are put back afterwards."""
+    """Builds an object from its class and the parts; attributes are restored afterwards."""
 
 
 def table_form(cls: type) -> Form | None:
-    """How objects of exactly that class of numpy or pandas are made again; None for others."""
+    """Return how objects of exactly that numpy or pandas class are rebuilt; None for other classes."""
     library = class_name(cls).partition(".")[0]
     module = sys.modules.get(library)
     if library not in _FORMS or module is None:

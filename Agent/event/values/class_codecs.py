@@ -1,7 +1,7 @@
 """Codecs of user classes: enums, dataclasses, pydantic models, named tuples, subclasses of builtins.
 
-They are bound by name on return. No constructor of the user runs: an instance is made by the builtin below
-it, and its attributes are put back.
+Decoding finds the class by name. No user constructor runs: the builtin base class creates the instance, and
+its attributes are restored.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from Agent.event.classes import (
 from Agent.event.values.reading import Limits
 
 Reducer: TypeAlias = Callable[[Any, Limits], tuple[str, Any]]
-"""From a value to (tag, reduced form)."""
+"""Takes a value; returns (tag, reduced form)."""
 
 
 class Binding:
-    """Which class a name in a tag means: the caller's choice, else the loaded class of exactly that name."""
+    """Resolves class names in tags: the caller's choice, else the loaded class of exactly that name."""
 
     def __init__(self, codecs: Mapping[str, Any] | None) -> None:
         self.codecs: Mapping[str, Any] = codecs or {}
 
     def find(self, name: str, fits: Callable[[type], bool]) -> type:
-        """The class, if it is of the sort that the tag says; LookupError otherwise."""
+        """Return the class if it is of the kind that the tag says; raise LookupError otherwise."""
         chosen = self.codecs.get(name)
         found = chosen if chosen is not None else find_class(name)
         if found is None or not issubclass(type(found), type) or not fits(found):
@@ -47,7 +47,7 @@ class Binding:
         return found
 
     def module(self, name: str) -> Any:
-        """The loaded module of a name, `__main__` being the recorded script; LookupError where none is."""
+        """Return the loaded module of a name (`__main__`: the recorded script); LookupError if missing."""
         chosen = self.codecs.get(name) if name == "__main__" else None
         found = sys.modules.get(name) if chosen is None else chosen
         if found is None:
@@ -55,35 +55,35 @@ class Binding:
         return found
 
     def factory(self, name: str) -> Callable[[], Any]:
-        """What a defaultdict calls: any callable of the caller's, else a loaded class."""
+        """Return a defaultdict's factory: any callable from the caller, else a loaded class."""
         chosen = self.codecs.get(name)
         return chosen if callable(chosen) else self.find(name, lambda _: True)
 
 
 Builder: TypeAlias = Callable[[Any, str, Binding], Any]
-"""From (reduced form, argument of the tag, binding) back to the value."""
+"""Takes (reduced form, argument of the tag, binding); returns the value."""
 
 
 def class_reducer(cls: type) -> Reducer | None:
-    """How instances of a user's class are recorded; None where they cannot be restored."""
+    """Return the codec for instances of a user class; None if they cannot be restored."""
     try:
         return _REMEMBERED[cls]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
         return remember(_REMEMBERED, cls, _find_reducer(cls))
 
 
 def is_record(cls: type) -> bool:
-    """Whether instances are made again from their attributes alone: of dataclasses and classes of attrs."""
+    """Whether instances are restored from attributes alone: dataclasses and attrs classes."""
     return class_reducer(cls) is _reduce_dataclass
 
 
-# Looking through a class costs more than recording an instance.
+# Inspecting a class costs more than recording an instance.
 _REMEMBERED: dict[type, Reducer | None] = {}
 
 
 def _find_reducer(cls: type) -> Reducer | None:
     if find_in_classes(cls, "__agent_trace_recorded__") is not None:
-        return None  # a model whose calls are recorded: made again by its class's name it would be another
+        return None  # a model whose calls are recorded: by its class name another one would be built
     if _is_enum(cls):
         return _reduce_enum
     if _is_dataclass(cls):
@@ -110,7 +110,7 @@ def _is_dataclass(cls: type) -> bool:
 
 
 def is_model(cls: type) -> bool:
-    """Whether it is a class of pydantic's models, which is loaded then."""
+    """Whether it is a pydantic model class, in which case pydantic is loaded."""
     base = getattr(sys.modules.get("pydantic.main"), "BaseModel", None)
     return base is not None and any(each is base for each in mro_of(cls)) and cls is not base
 
@@ -123,12 +123,12 @@ def _is_namedtuple(cls: type) -> bool:
 
 
 def _is_builtin_subclass(cls: type) -> bool:
-    # what says of a named tuple how it is copied are its fields
+    # A named tuple's reduction contains only its fields.
     says_itself = has_own_reduction(cls) and not _is_namedtuple(cls)
     return solid_base(cls) in _EXACT and not says_itself and not _is_enum(cls)
 
 
-# Values of subclasses are read by the builtin's own methods: an override of the user would be no record.
+# Read subclasses by the builtin's own methods: a user's override may return something else.
 _EXACT: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,
     int: int.__int__,
@@ -213,7 +213,7 @@ _PARTS = ("__pydantic_extra__", "__pydantic_private__")
 
 
 def _reduce_model(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
-    """The fields, and of what a model keeps beside them what is not as in most models."""
+    """Return the fields, and the model's other state where it differs from that of most models."""
     cls = type(value)
     attributes = attributes_of(value)
     given = attributes.pop(_FIELDS_SET, None)
@@ -231,7 +231,7 @@ def _fields_of(cls: type) -> set[str]:
 
 
 def bare_instance(name: str, argument: str, binding: Binding) -> tuple[Any, dict[str, Any]]:
-    """An empty instance of a dataclass or a model, and the attributes that it has where none are recorded."""
+    """Return an empty instance of a dataclass or model, and the attributes it has if none are recorded."""
     is_of_pydantic = name == "pydantic"
     cls = binding.find(argument, is_model if is_of_pydantic else _is_dataclass)
     usual = {_FIELDS_SET: _fields_of(cls), **dict.fromkeys(_PARTS)} if is_of_pydantic else {}
@@ -239,7 +239,7 @@ def bare_instance(name: str, argument: str, binding: Binding) -> tuple[Any, dict
 
 
 def _attributes(reduced: Any) -> dict[Any, Any]:
-    # A name that is no plain text turns an object into a list of pairs.
+    # A name that is not plain text turns an object into a list of pairs.
     if type(reduced) is dict:
         return reduced
     if type(reduced) is not list:
@@ -248,7 +248,7 @@ def _attributes(reduced: Any) -> dict[Any, Any]:
 
 
 def _reduce_namedtuple(value: Any, limits: Limits) -> tuple[str, Any]:
-    if attributes_of(value):  # of a class without `__slots__`
+    if attributes_of(value):  # a class without `__slots__`
         return _reduce_subclass(value, limits)
     cls = type(value)
     fields = find_in_classes(cls, "_fields")
@@ -278,7 +278,7 @@ def _reduce_subclass(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: AR
 
 
 def _stands_alone(exact: Any, base: type) -> bool:
-    """Whether the builtin value is plain JSON itself, so that the tag of the subclass is all it needs."""
+    """Whether the builtin value is plain JSON itself, so that it needs only the subclass tag."""
     if base is str:
         return text_or_none(exact) is not None
     if base is int:
@@ -286,7 +286,7 @@ def _stands_alone(exact: Any, base: type) -> bool:
     if base is float:
         return math.isfinite(exact)
     if base is dict:
-        # The keys of the longer form would be mistaken for it.
+        # A dict with the keys of the longer form would be mistaken for it.
         return all(type(key) is str for key in list(exact)) and bool(exact.keys() != _LONG_FORM)
     return base in (list, tuple)
 

@@ -1,7 +1,7 @@
-"""What a value holds beside its attributes, by its class: the table that digests and the docs share.
+"""The content of a value beyond its attributes, by class: the table that digests and the docs share.
 
-Readers take a value apart by functions written in C, or by attributes read past every hook of its class. None
-of them calls a method that a user wrote, and none consumes anything.
+Readers use functions written in C, or read attributes without any hook of the class. None of them calls a
+user-written method or consumes anything.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from Agent.event.script_names import without_script
 
 
 class Unreadable(Exception):
-    """The value cannot be taken apart; the text says why."""
+    """The value cannot be taken apart; the message says why."""
 
 
 class KindOfValue(NamedTuple):
@@ -85,10 +85,10 @@ KINDS: tuple[KindOfValue, ...] = (
         "makes the verdict UNVERIFIED, unless it is ignored by name",
     ),
 )
-"""Which kinds of values replay knows, and what it does with them."""
+"""The kinds of values that replay distinguishes, and what it does with each."""
 
 TRACING = "tracing object"
-"""What loggers, recorders and tools of this package are as handles."""
+"""The handle kind of loggers, recorders and tools of this package."""
 
 _HANDLES: dict[str, str] = {
     "_thread.lock": "lock",
@@ -135,16 +135,16 @@ _OWN_PACKAGES = tuple(
 )
 _VALUES_OF_OURS = ("Agent.record.messages.", "Agent.event.")
 
-# By the class itself, so that a look at an object of a known class costs one look-up.
+# Cached by class, so that an object of a known class costs one lookup.
 _handles_by_class: dict[type, str | None] = {}
 _DESCRIPTORS = (MemberDescriptorType, GetSetDescriptorType)
 
 
 def handle_of(cls: type) -> str | None:
-    """The kind of handle that objects of a class are, None where they are none."""
+    """Return the handle kind of a class's objects; None if they are not handles."""
     try:
         return _handles_by_class[cls]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ raises
+    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ raises
         return remember(_handles_by_class, cls, _find_handle(cls))
 
 
@@ -160,7 +160,7 @@ def _find_handle(cls: type) -> str | None:
             if name.startswith(module):
                 return kind
     if find_in_classes(cls, "__agent_trace_recorded__") is not None:
-        return TRACING  # a recorded model, which a replay answers
+        return TRACING  # a recorded model, whose calls get recorded responses
     if names[0].startswith(_OWN_PACKAGES) and not names[0].startswith(_VALUES_OF_OURS):
         return TRACING
     return None
@@ -172,7 +172,7 @@ _WRAPPING_FILES = frozenset(
 
 
 def is_over_memory(value: Any) -> bool:
-    """Whether a file object reads and writes bytes in memory, so that it is a value and no handle."""
+    """Whether a file object works on bytes in memory, which makes it a value and not a handle."""
     io = sys.modules.get("_io")
     if io is None or handle_of(type(value)) != "file":
         return False
@@ -189,7 +189,7 @@ def is_over_memory(value: Any) -> bool:
 
 
 def reference_of(value: object) -> str | None:
-    """The text that names a class, a module, or a function that reads chance or time; None for others."""
+    """Return the name of a class, a module, or a function that reads a source; None for other values."""
     cls = type(value)
     if cls in CALLABLE:
         name = _source_function(value)
@@ -208,7 +208,7 @@ def reference_of(value: object) -> str | None:
     return None
 
 
-# Recordings name the classes of loggers by the modules in which they were first.
+# Recordings name classes of loggers by the modules in which they first were.
 _FORMER_MODULES = (
     ("Agent.record.loggers.loggers.", "Agent.record.loggers."),
     ("Agent.record.loggers.program_loggers.", "Agent.record.program_loggers."),
@@ -220,10 +220,10 @@ _SOURCE_MODULES = frozenset({"time", "posix", "nt"})
 
 
 def _source_function(value: Any) -> str | None:
-    """The name of a function of `random`, `numpy.random`, `time` or `os`, whatever stands in its place.
+    """Return the name of a function of `random`, `numpy.random`, `time` or `os`, or of its replacement.
 
-    The state of the generator behind the functions of a module is no part of who holds one of them: it is a
-    source of the whole process. While sources are recorded a function of this package stands in their places.
+    The state of a module's global generator does not belong to those who hold such a function: it is a source
+    of the whole process. While sources are recorded, functions of this package replace them.
     """
     if type(value) is FunctionType:
         if not value.__code__.co_filename.startswith(_SEAM_FILES):
@@ -260,7 +260,7 @@ def _is_of_python(cls: Any) -> bool:
 
 
 def _class(value: Any) -> Pieces:
-    """A class that no module has under its name, such as a local one: what stands in it, and its bases."""
+    """Return the content and bases of a class that no module has under its name, such as a local one."""
     own = {
         name: item
         for name, item in sorted(namespace_of(value).items())
@@ -279,42 +279,42 @@ _MADE_OF_FIELDS = frozenset(
         *("__pydantic_setattr_handlers__", "__pydantic_extra_info__"),
     ]
 )
-"""What pydantic makes of a model's annotations, fields and decorators, with addresses, some of it late."""
+"""What pydantic derives from a model's fields and decorators: it has addresses, and parts appear late."""
 
 
 class Name(NamedTuple):
-    """A module's name and a name in it; the module may be the script that runs."""
+    """A module name and a name in it; the module may be the running script."""
 
     module: Any
     name: str
 
 
 class Pieces(NamedTuple):
-    """What is inside a value, in an order that does not change from run to run."""
+    """The parts inside a value, in an order that is the same in every run."""
 
     label: str
-    """Which form the pieces have."""
+    """The form of the parts."""
     ordered: tuple[Any, ...] = ()
     members: Iterable[Any] | None = None
-    """Members whose order means nothing."""
+    """Members whose order has no meaning."""
     mapping: tuple[tuple[Any, Any], ...] | None = None
     raw: bytes | None = None
-    """Bytes that are content themselves."""
+    """Bytes that are the content."""
     has_code: bool = False
-    """Code is among them, which is another in each version of Python."""
+    """Whether it includes code, which differs between Python versions."""
 
 
 _Reader = Callable[[Any], Pieces]
 
 
 def pieces_of(value: Any, base: type) -> Pieces | None:
-    """What the C part of a value holds; None where there is nothing beside attributes.
+    """Return what the C part of a value holds; None if it has only attributes.
 
     Args:
-        base: the class written in C that decides its layout.
+        base: the C class that determines its layout.
 
     Raises:
-        Unreadable: it holds something that cannot be looked at.
+        Unreadable: it holds something that cannot be read.
     """
     if base is object:
         return None
@@ -374,20 +374,20 @@ def _function(value: Any) -> Pieces:
 
 
 def _is_at_its_name(function: Any) -> bool:
-    """Whether a function is what its module has under its name, so that the name stands for it."""
+    """Whether a module has the function under the function's name, so that the name identifies it."""
     return any(
         each is function for each in at_name(sys.modules.get(function.__module__), function.__qualname__)
     )
 
 
 def at_name(module: Any, qualname: str) -> Iterator[Any]:
-    """What a module has under a qualified name, and what that wraps."""
+    """Yield what a module has under a qualified name, and everything that it wraps."""
     found = module
     for part in qualname.split("."):
         try:
             namespace = namespace_of(found) if issubclass(type(found), type) else vars(found)
         except TypeError:
-            return  # it has no attributes to go into
+            return  # it has no attributes to descend into
         found = namespace.get(part)
     for _ in range(_MOST_WRAPPERS):
         yield found
@@ -450,14 +450,14 @@ def _code(value: CodeType) -> Pieces:
 
 
 def _generator(value: Any, prefix: str = "gi") -> Pieces:
-    """What a generator, a coroutine or an asynchronous generator holds; of one that runs now its name."""
+    """Return the content of a generator, coroutine or asynchronous generator; of a running one its name."""
     code, frame = getattr(value, f"{prefix}_code"), getattr(value, f"{prefix}_frame")
     if getattr(value, f"{prefix}_running"):
         return Pieces("running generator", (code.co_qualname,))
     if frame is None:
         return Pieces("finished generator", (code.co_name,))
-    # After the function come the local variables and the stack, with the iterators of loops. Debuggers and
-    # tracers add the frame and a copy of its variables before it, so what stands there is left out.
+    # The function precedes the local variables and the stack with the iterators of loops. Debuggers and
+    # tracers add the frame and a copy of its variables before the function, so skip what precedes it.
     held = gc.get_referents(value)
     at = next((at for at, each in enumerate(held) if type(each) is FunctionType and held[at + 1] is code), 0)
     while held[-1] is None:  # the slot for a handled exception is None or empty, depending on who ran before
@@ -486,7 +486,7 @@ def _context_variable(value: Any) -> Pieces:
 
 
 def _local(value: Any) -> Pieces:
-    """What thread-local storage holds for this thread."""
+    """Return what thread-local storage holds for this thread."""
     local = vars(sys.modules["_thread"])["_local"]
     return Pieces("local", mapping=tuple(sorted(local.__getattribute__(value, "__dict__").items())))
 
@@ -538,7 +538,7 @@ def _c_data(value: Any) -> Pieces:
 
 
 def _pointed_bytes(value: Any) -> bytes | None:
-    """The bytes object that a `c_char_p` points at; None for other data and other memory."""
+    """Return the bytes object that a `c_char_p` points to; None for other data and other memory."""
     if find_in_classes(type(value), "_type_") != "z":
         return None
     base = next(each for each in mro_of(type(value)) if class_name(each) == "_ctypes._CData")
@@ -570,7 +570,7 @@ _LEFT_OUT_OF_ERRORS = frozenset({"__traceback__", "__context__", "__dict__", "__
 
 
 def _exception(value: Any, base: type) -> Pieces:
-    """Arguments, cause, and what the built-in classes of errors keep beside them."""
+    """Return arguments, cause, and the extra fields of built-in exception classes."""
     arguments: Any = BaseException.__dict__["args"]
     held: dict[str, Any] = {}
     for each in mro_of(base):
@@ -580,7 +580,7 @@ def _exception(value: Any, base: type) -> Pieces:
             try:
                 found = member.__get__(value)
             except AttributeError:
-                continue  # a slot that nothing was put into
+                continue  # an empty slot
             if found is not None:
                 held[name] = found
     return Pieces("error", (arguments.__get__(value), sorted(held.items())))
@@ -624,11 +624,11 @@ _C_CALLABLES = frozenset({"method_descriptor", "cython_function_or_method", "wra
 
 
 _CLASS_ID = re.compile(r"([A-Za-z_][\w.<>]*):([1-9]\d{8,19})\b")
-"""A class by its dotted name and its `id()`, as schemas of pydantic refer to it."""
+"""A class by its dotted name and its `id()`, as in schemas of pydantic."""
 
 
 def _without_class_ids(value: Any) -> Any:
-    """What a schema holds, in copies whose texts are without the ids of classes: no two runs share one."""
+    """Copy a schema without the ids of classes, which differ in every run."""
     kind = type(value)
     if kind is str:
         return _CLASS_ID.sub(_leave_out_id, value) if ":" in value else value
@@ -645,7 +645,7 @@ def _leave_out_id(found: re.Match[str]) -> str:
 
 
 def _reduced(value: Any, base: type, name: str) -> Pieces:
-    """What a class written in C tells `copy` and `pickle` about its objects, by its own function in C."""
+    """Return what a C class passes to `copy` and `pickle`, by its own C function."""
     for each in mro_of(base):
         if each is object:
             break
@@ -669,7 +669,7 @@ def _reduced(value: Any, base: type, name: str) -> Pieces:
 
 
 def _array_of_pandas(value: Any) -> Pieces:
-    """Its type and items; its attributes, which the reduction repeats, are caches."""
+    """Return its type and items; its attributes are caches that the reduction repeats."""
     pieces = _reduced(value, type(value), "pandas.arrays")
     made_by, state = pieces.ordered
     return pieces._replace(ordered=(made_by, state[:2]))
@@ -713,7 +713,7 @@ _READERS: dict[type, _Reader] = {
     staticmethod: lambda value: Pieces("staticmethod", (value.__func__,)),
     classmethod: lambda value: Pieces("classmethod", (value.__func__,)),
 }
-"""By the class written in C, for classes that are always loaded."""
+"""Readers by C class, for classes that are always loaded."""
 
 _BY_NAME: dict[str, _Reader] = {
     "collections.OrderedDict": lambda value: Pieces("OrderedDict", mapping=tuple(dict.items(value))),
@@ -744,7 +744,7 @@ _BY_NAME: dict[str, _Reader] = {
     "_thread._local": _local,
     **dict.fromkeys(["_hashlib.HASH", "_hashlib.HMAC", "_blake2.blake2b", "_blake2.blake2s"], _hash),
 }
-"""By name, for classes of modules that this package does not load."""
+"""Readers by name, for classes of modules that this package does not load."""
 
 
 def _no(what: str) -> Pieces:

@@ -1,7 +1,7 @@
-"""The codec of each type: builtin, registered by users, or known from the class.
+"""The codec of each type: builtin, registered by users, or derived from the class.
 
-`values.py` walks a value and asks this table at each node. A codec reduces one level only: what it puts into
-the reduced form is walked in turn, so a codec never sees depth, cycles or budgets.
+`values.py` walks a value and looks up this table at each node. A codec reduces one level: the walk continues
+into the reduced form, so a codec does not deal with depth, cycles or budgets.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _FACTORIES: dict[str, Any] = {
 
 
 def pairs_of(reduced: Any) -> list[tuple[Any, Any]]:
-    """The items of a mapping from either form, an object or a list of pairs; ValueError for others."""
+    """Return the items of a mapping in either form, object or list of pairs; ValueError for other forms."""
     if type(reduced) is dict:
         return list(reduced.items())
     if type(reduced) is list and all(type(pair) is list and len(pair) == 2 for pair in reduced):
@@ -66,7 +66,7 @@ def _exact(value: Any, kind: type) -> Any:
     return value
 
 
-# From values to reduced forms. Each gives (tag, a value of plain containers whose leaves are walked in turn).
+# From values to reduced forms. Each returns (tag, a value of plain containers, which is walked in turn).
 
 
 def _reduce_bytes(value: Any, limits: Limits) -> tuple[str, Any]:
@@ -79,7 +79,7 @@ _ZONE_OF_PYDANTIC = "pydantic_core._pydantic_core.TzInfo"
 
 
 def _zone_parts(zone: tzinfo | None) -> dict[str, Any] | None:
-    """What a zone needs beside the text; None where the text alone says it."""
+    """Return what a zone needs besides the text; None if the text suffices."""
     if zone is None or zone is UTC:
         return None
     if type(zone) is timezone:
@@ -90,10 +90,10 @@ def _zone_parts(zone: tzinfo | None) -> dict[str, Any] | None:
         key = text_or_none(getattr(zone, "key", None))
         if key is not None:
             return {"zone": key}
-    if class_name(type(zone)) == _ZONE_OF_PYDANTIC:  # the same moment in a zone of Python's own
+    if class_name(type(zone)) == _ZONE_OF_PYDANTIC:  # the same moment in a standard zone
         offset = type(zone).utcoffset(zone, None)
         return None if not offset else {"offset": _delta_parts(offset), "name": type(zone).tzname(zone, None)}
-    # Any other zone would have to run its own code, now and again when it is restored.
+    # Any other zone would need to run its own code, now and when it is restored.
     raise ValueError(f"a zone of class {class_name(type(zone))}")
 
 
@@ -121,7 +121,7 @@ def _reduce_path(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
     try:
         text.encode()
     except UnicodeEncodeError:
-        # File names that are no UTF-8 reach Python as lone surrogates.
+        # File names that are not UTF-8 reach Python as lone surrogates.
         return tag, {"escaped": text.encode("unicode_escape").decode("ascii")}
     return tag, text
 
@@ -134,7 +134,7 @@ def _reduce_defaultdict(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa:
         known = _FACTORIES.get(factory.__name__) is factory
         name = factory.__name__ if known else class_name(factory)
     else:
-        # A lambda is named for people; only the one who decodes can bind it.
+        # The name of a lambda is for readers only; whoever decodes it has to provide the function.
         module = getattr(factory, "__module__", None) if type(factory) is type(_reduce_path) else None
         name = f"{module}.{factory.__qualname__}" if module else class_name(type(factory))
     return f"defaultdict:{name}", dict(dict.items(value))
@@ -150,18 +150,18 @@ _MOST_UNFINISHED = 1_000_000
 
 
 def is_queue(cls: type) -> bool:
-    """Whether it is a queue of asyncio or of threads, and no subclass."""
+    """Whether the class is exactly a queue of asyncio or of threads."""
     try:
         return _queues[cls]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
         module, name = _QUEUES.get(class_name(cls), ("", ""))
         return remember(_queues, cls, bool(name) and vars(sys.modules[module]).get(name) is cls)
 
 
 def parts_of_queue(queue: Any) -> dict[str, Any]:
-    """What a queue is: its size, and the very container that it has its items in.
+    """Return a queue's maximum size, its actual item container, and whether it is shut down.
 
-    Who waits for it belongs to the process, and so does how much of what was taken out is done.
+    Waiters and the count of unfinished tasks belong to the process.
     """
     found = attributes_of(queue)
     names = ("maxsize", "queue", "is_shutdown")
@@ -169,9 +169,9 @@ def parts_of_queue(queue: Any) -> dict[str, Any]:
 
 
 def fill_queue(queue: Any, other: Any) -> None:
-    """Give a queue what is in another one of its class; who waits for it goes on waiting.
+    """Copy the items of another queue of the same class into a queue, whose waiters keep waiting.
 
-    Nobody knows which of its items are being worked on, so that any may be done.
+    It is unknown which items are being processed, so any number of `task_done` calls is allowed.
     """
     given = parts_of_queue(other)
     _put_items(queue, tuple(given["queue"]), given["maxsize"], _MOST_UNFINISHED)
@@ -225,7 +225,7 @@ _ADDRESSES = tuple(
     f"IPv{version}{sort}" for version in (4, 6) for sort in ("Address", "Network", "Interface")
 )
 
-# Types of modules that nobody loads for this table: known by name, believed only if the module agrees.
+# Types of modules that this table does not import: matched by name and verified against the module.
 _BY_NAME: dict[tuple[str, str], Reducer] = {
     ("uuid", "UUID"): _simple("uuid", str),
     ("decimal", "Decimal"): _simple("decimal", str),
@@ -241,10 +241,10 @@ _BY_NAME: dict[tuple[str, str], Reducer] = {
 
 
 def builtin_reducer(cls: type) -> Reducer | None:
-    """The codec of a type of the standard library or of numpy; None for the classes of others."""
+    """Return the codec of a type of the standard library or of numpy; None for other classes."""
     try:
         found = _REDUCERS.get(cls)
-    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises is none of ours
+    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises is foreign
         return None
     if found is not None:
         return found
@@ -260,11 +260,11 @@ def builtin_reducer(cls: type) -> Reducer | None:
 
 
 def is_builtin_type(cls: type) -> bool:
-    """Whether the type has its place in the recording already, so that nobody may register another codec."""
+    """Whether the type has a fixed form in the recording, so that no other codec may be registered."""
     return cls in (str, int, float, bool, type(None), list, dict) or builtin_reducer(cls) is not None
 
 
-# From reduced forms back to values. Each raises anything at all for a form that it did not write.
+# From reduced forms to values. For a form that it did not write, each may raise any exception.
 
 
 def _build_int(reduced: Any, _argument: str, _binding: Binding) -> int:
@@ -392,7 +392,7 @@ def _build_defaultdict(reduced: Any, argument: str, binding: Binding) -> Any:
     pairs = pairs_of(reduced)
     if argument == "None":
         return defaultdict(None, pairs)
-    name = argument.partition("@")[0]  # behind it stands the digest of a function
+    name = argument.partition("@")[0]  # the digest of a function follows it
     factory = _FACTORIES.get(name) or binding.factory(name)
     return defaultdict(factory, pairs)
 
@@ -438,11 +438,11 @@ BUILDERS: Mapping[str, Builder] = {
 }
 
 
-# Codecs that users register for their own classes; the one table of this package that can grow.
+# Codecs that users register for their own classes; the only table of this package that can grow.
 
 
 class RegisteredCodec(NamedTuple):
-    """The way there and back for one class."""
+    """The functions to encode and decode one class."""
 
     encode: Callable[[Any], Any]
     decode: Callable[[Any], Any]
@@ -453,7 +453,7 @@ REGISTERED_NAMES: dict[str, RegisteredCodec] = {}
 
 
 def registered_codec(cls: type) -> RegisteredCodec | None:
-    """The codec registered for exactly this class."""
+    """Return the codec registered for exactly this class."""
     try:
         return REGISTERED.get(cls) if REGISTERED else None
     except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
@@ -461,50 +461,50 @@ def registered_codec(cls: type) -> RegisteredCodec | None:
 
 
 def register_codec(cls: type, encode: Callable[[Any], Any], decode: Callable[[Any], Any]) -> None:
-    """Record instances of exactly this class by `encode`, and bring them back by `decode`.
+    """Record instances of exactly this class by `encode`, and restore them by `decode`.
 
     Args:
-        cls: the class; UsageError for types that have their place in the recording already.
-        encode: gives a dict with string keys, a list or a tuple, a string, a finite number, a bool or None;
-            what stands inside may be anything that can be recorded.
-        decode: makes the object again from that; of a tuple it gets a list.
+        cls: the class; UsageError for types that have a fixed form in the recording.
+        encode: returns a dict with string keys, a list or a tuple, a string, a finite number, a bool or None;
+            its items may be anything that can be recorded.
+        decode: restores the object from that; a tuple arrives as a list.
     """
     if is_builtin_type(cls):
         raise UsageError(f"{class_name(cls)} has a codec of its own", remedy="register a class of yours")
     REGISTERED[cls] = REGISTERED_NAMES[class_name(cls)] = RegisteredCodec(encode, decode)
 
 
-# What is known of the objects of a class before one is looked at.
+# Facts about a class, computed once.
 
 _LAZY: dict[str, frozenset[str]] = {
     "pandas": frozenset({"_cache", "_item_cache", "_id", "_references", "_is_copy", "_engine"}),
     "numpy.ma": frozenset({"_basedict", "_sharedmask"}),
 }
-"""Attributes that libraries fill when something is asked of the object, and that say nothing of it."""
+"""Attributes that libraries fill on access and that are not part of the content."""
 
 
 class ClassPlan(NamedTuple):
-    """What is known of the objects of a class before one is looked at."""
+    """Facts about a class, computed once for all its objects."""
 
     head: bytes
     base: type
     is_value: bool
-    """They count by what they hold."""
+    """Objects are compared by content."""
     is_simple: bool
-    """Attributes are all that they have."""
+    """Objects have only attributes."""
     is_named: bool
-    """They may be classes, modules, functions that read a source, or handles."""
+    """Objects may be classes, modules, functions that read a source, or handles."""
     lazy: frozenset[str]
     has_waiters: bool
-    """They know who waits for them, which is none of their content."""
+    """Objects keep a list of waiters, which is not part of their content."""
     form: dict[str, str] | None
-    """What the form of each object begins with; None where more than attributes is told of one."""
+    """The beginning of each object's form; None if the form has more than attributes."""
 
 
 def is_plain_class(cls: type) -> bool:
-    """Whether attributes are all that an object of the class is, so that it can be made again from them.
+    """Whether an object of the class consists of its attributes, so that it can be restored from them.
 
-    Classes that say themselves how they are copied, or what happens when an object goes, are left alone.
+    False for classes that define how they are copied, or what happens on deletion.
     """
     plan = plan_of(cls)
     return (
@@ -521,10 +521,10 @@ NAMED_CACHES.append(_plans)
 
 
 def plan_of(cls: type) -> ClassPlan:
-    """What is known of the objects of a class."""
+    """Return the facts about a class."""
     try:
         return _plans[cls]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
         return remember(_plans, cls, _make_plan(cls))
 
 
@@ -551,9 +551,9 @@ def _make_plan(cls: type) -> ClassPlan:
 
 
 def _cached(cls: type) -> frozenset[str]:
-    """The attributes in which a class of an installed library caches what follows from the others.
+    """Return the attributes in which a class of an installed library caches derived values.
 
-    Not those of the program's own classes: what they compute is what a replay compares.
+    Caches of the program's own classes are kept: a replay compares what they compute.
     """
     namespace = namespace_of(cls)
     names = [name for name, found in namespace.items() if type(found) is cached_property]
@@ -564,9 +564,9 @@ def _cached(cls: type) -> frozenset[str]:
 
 
 def plan_attributes(value: Any, plan: ClassPlan) -> dict[str, Any]:
-    """Attributes by name; of an enum's member its name and value."""
+    """Return attributes by name; for an enum member its name and value."""
     if plan.base is FunctionType or issubclass(plan.base, type):
-        return {}  # their readers have them
+        return {}  # the readers of these classes include them
     try:
         found = attributes_without_waiters(value) if plan.has_waiters else attributes_of(value)
     except ValueError as error:

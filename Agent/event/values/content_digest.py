@@ -1,12 +1,12 @@
-"""The digest of everything that a value holds, for values that no codec restores.
+"""The digest of the whole content of a value, for values that no codec restores.
 
-Two values have the same digest if their classes, attributes, items and bytes are equal; functions, if their
+Two values have equal digests if their classes, attributes, items and bytes are equal; functions, if their
 names and what they hold are. The walk calls no method of the value and consumes nothing. `class_contents.py`
-has the table of what is inside a value.
+has the table of the content by class.
 
 Lists, mappings and values of restorable classes count by content, even if they occur more than once. Other
-objects count by position: at its second occurrence an object is written as the place of its first. What an
-object leads to beyond `NEAR_NODES` counts in the field of which it is a member, where it is one.
+objects count by identity: a second occurrence is written as the position of the first. Objects more than
+`NEAR_NODES` away count as a member of another field, if they are one.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ _HIDDEN = b"<hidden>"
 
 
 class ReachedObjects:
-    """The objects that earlier walks over parts of the same value reached.
+    """Objects reached by earlier walks over parts of the same value.
 
-    Where many objects lead to one large graph, a walk from each would take as many steps as there are
-    objects, squared. Once the walks have come to `MANY_NODES`, an object that an earlier walk came to counts
-    by that walk and its place there, unless it holds little.
+    If many objects lead to one large graph, walks from each of them would take quadratic time. Once the walks
+    have visited `MANY_NODES`, an object that an earlier walk reached counts by its position in that walk,
+    unless it holds little.
     """
 
     __slots__ = ("nodes", "places")
@@ -78,18 +78,18 @@ class ReachedObjects:
         """{id: (content of the value where that walk began, position in it, the object)}."""
 
     def by_place(self, value: object) -> Content | None:
-        """What stands for an object by its place in an earlier walk."""
+        """Return the content of an object by its position in an earlier walk; None if no walk reached it."""
         known = self.places.get(id(value)) if self.nodes > MANY_NODES else None
         return None if known is None else known[0]._replace(text=f"{known[0].text}@{known[1]}")
 
 
 MANY_NODES = 2_000
 FEW_NODES = 64
-"""What holds less is always walked over, so that its digest is that of its own content."""
+"""Objects with at most this many nodes are always walked, so that their digest is that of their content."""
 
 
 NEAR_NODES = 200
-"""What is nearer counts by content wherever it is: about what is written with an action's line."""
+"""Objects within this distance always count by content: about what is written with an action's line."""
 
 
 class _HoldsMuch(Exception):
@@ -101,11 +101,11 @@ class _HoldsMuch(Exception):
 
 
 def generators_counted(value: object, agent_of: AgentOf | None = None) -> list[Any]:
-    """The generators of random numbers whose state is part of the digest of a value; none without one."""
+    """Return the random generators whose state is part of a value's digest; empty if it has no digest."""
     walk = _Walk(agent_of, USUAL)
     try:
         walk.run(value)
-    except Exception:  # noqa: BLE001 - `content_of` says what is wrong with it
+    except Exception:  # noqa: BLE001 - `content_of` reports it
         return []
     return walk.generators()
 
@@ -116,13 +116,13 @@ def content_of(
     reading: Reading = USUAL,
     reached: ReachedObjects | None = None,
 ) -> Content:
-    """What stands for the content of a value that is no agent; never raises.
+    """Return the content of a value that is not an agent; never raises.
 
     Args:
         value: anything.
-        agent_of: the id of an object that is an agent, None for others; agents count by their ids.
-        reading: how it is read.
-        reached: the objects that walks over other parts of the same value reached; this walk adds its own.
+        agent_of: returns the id of an agent, None for other objects; agents count by their ids.
+        reading: how the value is read.
+        reached: objects that walks over other parts of the same value reached; this walk adds its own.
     """
     by_place = None if reached is None else reached.by_place(value)
     try:
@@ -160,17 +160,17 @@ def content_of(
     except _LeadsToAgents:
         found = Content(OpaqueKind.REFERENCE, f"environment {class_text(type(value))}")
         return _with_own(value, plan, _counted(value, plan, found), reading)
-    except Exception as error:  # noqa: BLE001 - whatever a class of a stranger raises
+    except Exception as error:  # noqa: BLE001 - a foreign class may raise anything
         return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
 
 
 def whole_digest(
     value: object, agent_of: AgentOf, hides: Hides | None, reached: ReachedObjects
 ) -> str | None:
-    """The digest of all that a value holds, however large, agents by their ids; None where it cannot be read.
+    """Return the digest of all that a value holds, of any size, agents by id; None if it cannot be read.
 
-    Code, and the ids and moments that a library may have made, take no part. What an earlier walk reached
-    counts by its place there. Walks that share `reached` are bounded together.
+    Code, and ids and moments that a library may have made, are left out. An object that an earlier walk
+    reached counts by its position there. The limit applies to all walks that share `reached` together.
     """
     by_place = reached.by_place(value)
     if by_place is None and reached.nodes > MAX_NODES:
@@ -183,7 +183,7 @@ def whole_digest(
         content = walk.content()
     except _HoldsMuch as error:
         return error.content.text
-    except Exception:  # noqa: BLE001 - too large, or whatever a class of a stranger raises
+    except Exception:  # noqa: BLE001 - too large, or an exception of a foreign class
         walk.note_failure(reached)
         return None
     walk.note_reached(reached, content)
@@ -226,19 +226,19 @@ class _Outcome(NamedTuple):
 
 _outcomes: dict[type, _Outcome] = {}
 _OFTEN = 8
-"""After so many objects of a class that were too large to be compared the next ones are not walked."""
+"""After this many objects of a class that were too large, its objects are not walked any more."""
 _TOO_LARGE = "more than "
 _TOO_MANY_BYTES = f"{_TOO_LARGE}{MAX_BYTES // 1_000_000} MB"
 
 
 def often_reference(cls: type) -> Content | None:
-    """What stands for objects of a class that were too large so often that they are not walked any more."""
+    """Return the content for objects of a class that was too large too often to be walked; else None."""
     known = _outcomes.get(cls) if _outcomes else None
     return None if known is None or known.times < _OFTEN else known.content
 
 
 def _counted(value: object, plan: ClassPlan, content: Content) -> Content:
-    """Count that an object of a class of the program or of a library was too large to be compared."""
+    """Count that an object of a class outside the standard library was too large to be compared."""
     cls = type(value)
     module = class_name(cls).partition(".")[0]
     if plan.is_simple and not plan.is_value and module not in sys.stdlib_module_names:
@@ -251,7 +251,7 @@ def _counted(value: object, plan: ClassPlan, content: Content) -> Content:
 
 
 def _of_scalars(value: object, plan: ClassPlan, hides: Hides | None) -> Content | None:
-    """The short way for an object whose attributes are plain scalars: what the walk would give; else None."""
+    """Return what the walk would for an object whose attributes are plain scalars; None for others."""
     attributes = plan_attributes(value, plan)
     values = attributes.values()
     if not attributes or len(attributes) > _FEW or not all_scalars(values) or not all_strings(attributes):
@@ -260,7 +260,7 @@ def _of_scalars(value: object, plan: ClassPlan, hides: Hides | None) -> Content 
         return None
     try:
         data = write_json(attributes, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
-    except (TypeError, ValueError):  # a large integer, a lone surrogate: the walk knows them
+    except (TypeError, ValueError):  # a large integer or a lone surrogate: left to the walk
         return None
     if data.find(b"null") >= 0 and any_nonfinite(values):
         return None
@@ -281,7 +281,7 @@ def _named(value: object) -> Content | None:
         raise Unreadable("something of the process that was recorded")
     reference = reference_of(value)
     if reference is None and issubclass(type(value), type):
-        return None  # a class without a name that leads to it
+        return None  # a class that cannot be found by name
     if reference is not None:
         kind, _, name = reference.partition(" ")
         return Content(OpaqueKind.REFERENCE, f"{kind} {without_script(name)}")
@@ -292,14 +292,14 @@ def _named(value: object) -> Content | None:
 
 
 class _LeadsToAgents(Exception):
-    """A large value leads to other agents: it is where they live."""
+    """A large value leads to other agents: it is their environment."""
 
 
 _Step = tuple[Callable[[Any], None], Any]
 
 
 class _Walk:
-    """One pass over one value, without recursion but for the members of sets."""
+    """One pass over one value, without recursion except for the members of sets."""
 
     __slots__ = (
         "_agent_of", "_agents", "_begun", "_closed", "_generators", "_hides", "_instead", "_is_far",
@@ -321,7 +321,7 @@ class _Walk:
     ) -> None:
         self._leaves_out_code = leaves_out_code
         self._made = made
-        """Takes ids and moments, which are then left out of what is written."""
+        """Collects ids and moments, which are then left out of the digest."""
         self.may_hold_made = False
         self._reached = reached if reached is not None and reached.nodes > MANY_NODES else None
         self._instead = instead
@@ -334,26 +334,26 @@ class _Walk:
         self._open: dict[int, int] = {}
         self._closed: dict[int, tuple[Any, bytes]] = {}
         self._sets: dict[int, tuple[Any, bytes]] = {}
-        """What was written of sets in which nothing counts by its position."""
+        """The bytes written for sets in which nothing counts by position."""
         self._places: dict[int, int] = {}
         self._order: list[int] = []
         self._generators: dict[int, bytes] = {}
-        """What is written for a generator that occurred already: many objects may draw from one."""
+        """The bytes written for a generator that occurred before: many objects may draw from one."""
         self._kept: list[Any] = []
-        """Holds what was met, so that no other object gets its id meanwhile."""
+        """Keeps visited objects alive, so that no `id()` is reused."""
         self._marks = 0
         self._nodes = 0
         self._begun: int | None = None
-        """The nodes before the set that is walked over: its members come in any order."""
+        """Number of nodes before the current set, whose members have no fixed order."""
         self._is_of_object = False
-        """The walk began at an object; of a list, members would count as members of that very list."""
+        """The walk began at an object; in a walk over a list, members would count as members of that list."""
         self._is_far = False
         self._size_bytes = 0
         self.has_code = False
         self._is_hiding = False
 
     def content(self) -> Content:
-        """The outcome of the pass."""
+        """Return the result of the pass."""
         digest = short_digest(bytes(self._out)).hex()
         algorithm = ALGORITHM
         if self.has_code:
@@ -379,15 +379,15 @@ class _Walk:
             self._steps = outer
 
     def generators(self) -> list[Any]:
-        """Those that were met."""
+        """Return the generators that were visited."""
         return [each for each in self._kept if id(each) in self._generators]
 
     def note_failure(self, reached: ReachedObjects) -> None:
-        """Count the nodes of a walk that came to no end."""
+        """Count the nodes of a walk that did not finish."""
         reached.nodes += self._nodes
 
     def note_reached(self, reached: ReachedObjects, content: Content) -> None:
-        """Keep which objects were met, and where."""
+        """Note the visited objects and their positions."""
         reached.nodes += self._nodes
         if self._nodes > FEW_NODES:
             kept = {id(each): each for each in self._kept}
@@ -455,7 +455,7 @@ class _Walk:
         self._out += b"s%d:" % len(data) + data
 
     def _takes(self, value: str | float) -> bool:
-        """Whether an id or a moment is written elsewhere; not of sets, whose members have no order."""
+        """Whether to collect an id or a moment; not inside sets, whose members have no order."""
         self.may_hold_made = self.may_hold_made or self._begun is None
         if self._made is None or self._begun is not None:
             return False
@@ -478,7 +478,7 @@ class _Walk:
             self._pairs(items, b"{")
 
     def _flat_mapping(self, value: dict[Any, Any], items: list[tuple[Any, Any]]) -> bool:
-        """Write a mapping of texts or integers to plain scalars at the speed of C, where it is one."""
+        """Write a mapping of strings or integers to plain scalars in one C call; False for other mappings."""
         if all_strings(value):
             return self._flat(dict(items), [item for _, item in items], b"{")
         if not _INTEGERS.issuperset(map(type, value)):
@@ -487,14 +487,14 @@ class _Walk:
         return self._flat(parts, parts, b"k")
 
     def _flat(self, container: Any, values: list[Any], head: bytes) -> bool:
-        """Write plain scalars at the speed of C; False where there is anything else, or a secret."""
+        """Write plain scalars in one C call; False if there is anything else, or a secret."""
         try:
             kinds = set(map(type, values))
             if not SCALARS.issuperset(kinds):
                 return False
         except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
             return False
-        # Integers without names hold no secret, and are no longer than they are many.
+        # Integers without names hold no secret, and each is short.
         is_counting = _COUNTING.issuperset(kinds) and type(container) is not dict
         keys = container if type(container) is dict else ()
         if not is_counting and len(values) <= _FEW and (any_may_be_made(values) or any_may_be_made(keys)):
@@ -530,9 +530,9 @@ class _Walk:
         self._steps.append((self._next_pairs, iter(items)))
 
     def _next_pairs(self, pairs: Iterator[tuple[Any, Any]]) -> None:
-        """Write pairs up to one that takes a step of its own, and go on behind it.
+        """Write pairs until one needs its own step, and continue after it later.
 
-        A step for each pair would be a million tuples at a time, which the garbage collector looks through.
+        One step per pair would create a million tuples at a time, which the garbage collector would scan.
         """
         is_denied = None if self._hides is None else self._hides.is_denied
         for key, item in pairs:
@@ -575,7 +575,7 @@ class _Walk:
                 return
 
     def _enter(self, value: Any) -> bool:
-        """Begin a value that counts by what it holds; False where it is written already."""
+        """Begin a value that counts by content; False if it is written already."""
         identity = id(value)
         known = self._closed.get(identity)
         if known is not None:
@@ -633,7 +633,7 @@ class _Walk:
             self._object(value, plan)
 
     def _begin_object(self, value: Any) -> bool:
-        """Give an object its place; False where it has one, which is written."""
+        """Assign a position to an object; False if it has one, or counts by reference, and is written."""
         self._marks += 1
         place = self._places.get(id(value))
         if place is not None:
@@ -682,7 +682,7 @@ class _Walk:
         return True
 
     def _set(self, head: bytes, members: list[Any]) -> None:
-        """Write members in an order that does not depend on hashes; what members share is not compared."""
+        """Write members in an order independent of hashes; what members share is not compared."""
         parts = []
         outer, self._begun = self._begun, self._nodes if self._begun is None else self._begun
         for member in members:
@@ -747,7 +747,7 @@ class _Walk:
     def _flat_attributes(self, attributes: Mapping[str, Any]) -> bool:
         if not all_strings(attributes) or not all_scalars(attributes.values()):
             return False
-        # In the order of UTF-8, in which `_of_scalars` has them sorted, too.
+        # UTF-8 order, as in `_of_scalars`.
         ordered = {name: attributes[name] for name in sorted(attributes, key=_utf8)}
         return self._flat(ordered, list(ordered.values()), b".")
 
@@ -774,7 +774,7 @@ _NO_SECRETS = ("", None, True, False)
 
 
 def _is_adopted(generator: Any) -> bool:
-    """Whether draws from a `random.Random` are recorded: they are compared, and where it stands follows."""
+    """Whether draws from a `random.Random` are recorded: then draws are compared instead of its state."""
     return hasattr(vars(generator).get("random"), "agent_trace_adopted")
 
 
@@ -788,8 +788,8 @@ def _name_key(item: tuple[Any, Any]) -> str:
 
 
 def short_digest(data: bytes) -> bytes:
-    """Eight bytes that stand for any number of them."""
-    # Not at the top: it loads OpenSSL, which importing the package should not cost.
+    """Return an 8-byte digest."""
+    # Imported late: it loads OpenSSL, which importing the package should not cost.
     from _blake2 import blake2b
 
     return blake2b(data, digest_size=8).digest()

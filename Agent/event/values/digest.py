@@ -1,4 +1,4 @@
-"""Digests by which two runs are compared: of a value with its tags, and of the code that ran."""
+"""Digests for comparing two runs: of a value with its tags, and of the code that ran."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from Agent.event.pointers import escape, fold_tags, unescape
 from Agent.event.values.plain import write_json
 
 ALGORITHM = "c1"
-"""What digests of content begin with, `c1:`; those without it were made before content was looked at."""
+"""Prefix of content digests (`c1:`); digests without it predate the reading of content."""
 
 _UNORDERED_PAIRS = ("map", "Counter", "defaultdict")
 _SETS = ("set", "frozenset")
@@ -24,20 +24,20 @@ _SHAPE = re.compile(r"\[[^\[\]:]+:[0-9a-f]{16}\]")
 
 
 def digest_bytes(data: bytes) -> str:
-    """16 hex digits of BLAKE2b over the bytes."""
-    # Not at the top: it loads OpenSSL, which importing the package should not cost.
+    """Return 16 hex digits of BLAKE2b over the bytes."""
+    # Imported late: it loads OpenSSL, which importing the package should not cost.
     from hashlib import blake2b
 
     return blake2b(data, digest_size=8).hexdigest()
 
 
 def digest_json(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> str:
-    """16 hex digits that are equal for equal tagged values, whatever the order of their keys.
+    """Return 16 hex digits that are equal for equal tagged values, in any order of keys.
 
     Args:
         value: a JSON value.
         types: {JSON Pointer: tag} of its event, or of the value alone.
-        pointer: where the value stands in `types`.
+        pointer: the value's place in `types`.
     """
     return digest_bytes(canonical_bytes(value, types, pointer))
 
@@ -45,13 +45,13 @@ def digest_json(value: Any, types: Mapping[str, str] | None = None, pointer: str
 def digest_named(
     value: Any, types: Mapping[str, str] | None = None, pointer: str = "", raw: bytes | None = None
 ) -> str:
-    """The digest, with its algorithm, of a mapping by names such as fields or arguments.
+    """Return the digest, with its algorithm, of a mapping by names such as fields or arguments.
 
     The order of the names does not count; in the values under them the order of keys does.
 
     Args:
-        value, types, pointer: as `digest_json` has them.
-        raw: the JSON of the value, where it is at hand.
+        value, types, pointer: as for `digest_json`.
+        raw: the JSON of the value, if available.
     """
     return f"{ALGORITHM}:{digest_bytes(named_bytes(value, types, pointer, raw))}"
 
@@ -59,35 +59,35 @@ def digest_named(
 def named_bytes(
     value: Any, types: Mapping[str, str] | None = None, pointer: str = "", raw: bytes | None = None
 ) -> bytes:
-    """The bytes of which `digest_named` is the digest."""
+    """Return the bytes that `digest_named` hashes."""
     if type(value) is dict:
         value = {name: value[name] for name in sorted(value)}
     return canonical_bytes(value, types, pointer, has_order=True, raw=raw)
 
 
 def code_digest(module: str, qualname: str, source: str) -> str:
-    """16 hex digits of a function's identity and text; line endings and trailing blanks do not count."""
+    """Return 16 hex digits of a function's identity and text, ignoring line endings and trailing blanks."""
     lines = [line.rstrip() for line in source.splitlines()]
     return digest_bytes(_dump([module, qualname, "\n".join(lines).strip("\n")]))
 
 
 def differ_in_tokens_alone(one: str, other: str) -> bool:
-    """Whether two redacted texts are the same but for which secrets were hidden in them.
+    """Whether two redacted texts differ only in which secrets were hidden.
 
-    A token says which secret it was only to the holder of the key, who may be another today.
+    Only the holder of the key can tell the secrets behind two tokens apart, and the key may have changed.
     """
     return "[redacted:" in one and _TOKEN.sub("<hidden>", one) == _TOKEN.sub("<hidden>", other)
 
 
 def without_tokens(content: bytes) -> bytes | None:
-    """The content with one mark in the place of every token; None where nothing in it was hidden."""
+    """Return the content with every token replaced by one mark; None if nothing was hidden."""
     if b"[redacted:" not in content and b"/redacted:" not in content:
         return None
     return _TOKEN_BYTES.sub(b"<hidden>", content)
 
 
 def is_shape(text: str) -> bool:
-    """Whether a text is a shape, type and size and keyed digest, that stands in the place of a value."""
+    """Whether a text is a shape (type, size and keyed digest) that replaces a value."""
     return _SHAPE.fullmatch(text) is not None
 
 
@@ -99,17 +99,17 @@ def canonical_bytes(
     has_order: bool = False,
     raw: bytes | None = None,
 ) -> bytes:
-    """The one form in which a tagged value is hashed and ordered, tags inside.
+    """Return the canonical form in which a tagged value is hashed and ordered, with tags inside.
 
     Args:
-        value, types, pointer: as `digest_json` has them.
-        has_order: keep the order of keys; without it they are sorted.
-        raw: the JSON of the value, where it is at hand.
+        value, types, pointer: as for `digest_json`.
+        has_order: keep the order of keys; otherwise they are sorted.
+        raw: the JSON of the value, if available.
     """
     prefix = pointer + "/"
     if not types or not any(p == pointer or p.startswith(prefix) for p in types):
         return _dump(value, has_order=has_order)
-    # A tagged node becomes {marker: [tag, node]}; the marker is a key that the value itself does not use.
+    # A tagged node becomes {marker: [tag, node]}; the marker is a key that the value does not use.
     plain = raw if raw is not None and b"\\u0000" not in raw else _dump(value)
     depth = 1
     while b'"' + b"\\u0000" * depth + b'"' in plain:
@@ -117,7 +117,7 @@ def canonical_bytes(
     marker = "\0" * depth
     normal = _with_order if has_order else _normal
     if type(value) is dict and all(p.startswith(prefix) and "/" not in p[len(prefix) :] for p in types):
-        # No tag is inside another's node, so the values need not be copied.
+        # No tag is inside another tag's node, so a shallow copy suffices.
         folded = value.copy()
         for at, tag in types.items():
             name = unescape(at[len(prefix) :])
@@ -125,12 +125,12 @@ def canonical_bytes(
                 folded[name] = {marker: [tag, normal(tag, folded[name])]}
     else:
         folded = fold_tags(value, types, pointer, lambda tag, node, _: {marker: [tag, normal(tag, node)]})
-    # No JSON text begins with a number and a colon, so tagged and untagged forms never meet.
+    # No JSON text begins with a number and a colon, so tagged and untagged forms never collide.
     return b"%d:%s" % (depth, _dump(folded, has_order=has_order))
 
 
 def _normal(tag: str, node: Any) -> Any:
-    """The node without an order that equality does not see, and with the order that it does see."""
+    """Return the node without order that equality ignores, and with order that it observes."""
     name = tag.partition(":")[0]
     if name == "OrderedDict" and type(node) is dict:
         return [[key, value] for key, value in node.items()]
@@ -140,7 +140,7 @@ def _normal(tag: str, node: Any) -> Any:
 
 
 def _with_order(tag: str, node: Any) -> Any:
-    """The node as it is, but for sets, and for attributes, which have no order."""
+    """Return the node unchanged, except for sets and attributes, which have no order."""
     name = tag.partition(":")[0]
     if name in _ATTRIBUTES and type(node) is dict:
         return {key: node[key] for key in sorted(node)}
@@ -151,11 +151,11 @@ def _dump(value: Any, *, has_order: bool = False) -> bytes:
     try:
         return write_json(value, 0 if has_order else orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError, RecursionError):
-        return _dump_flat(value, has_order=has_order)  # too deep, or of what orjson refuses
+        return _dump_flat(value, has_order=has_order)  # too deep, or a value that orjson rejects
 
 
 def _dump_flat(value: Any, *, has_order: bool) -> bytes:
-    """The same for what orjson refuses: lone surrogates, integers over 64 bit, great depth."""
+    """Dump what orjson rejects: lone surrogates, integers over 64 bits, great depth."""
     leaves: list[tuple[str, str]] = []
     pending: list[tuple[str, Any]] = [("", value)]
     while pending:

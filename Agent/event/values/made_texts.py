@@ -1,4 +1,4 @@
-"""Texts and numbers that a library may have made of a clock or of chance: by their form."""
+"""Recognise texts and numbers that a library may have made from a clock or randomness, by their form."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 EPOCH_S: Final = (946_684_800, 4_102_444_800)
-"""2000 to 2100: numbers there, or that many milli-, micro- or nanoseconds, are taken for moments."""
+"""2000 to 2100: numbers in this range, also in milli-, micro- or nanoseconds, count as moments."""
 UNITS: Final = (1, 1_000, 1_000_000, 1_000_000_000)
 MOST: Final = 64
-"""So many of them are kept of one value."""
+"""Maximum number of them kept for one value."""
 SHORTEST: Final = 16
 _LONGEST: Final = 200
 _HEX: Final = "[0-9a-fA-F]"
-_find: Final = re.compile(  # one beginning for all, which the search skips to at the speed of C
+_find: Final = re.compile(  # one common prefix, which the search skips to at the speed of C
     rf"{_HEX}{{4}}(?:{_HEX}{{4}}(?:-{_HEX}{{4}}-|{_HEX}{{8}})|-\d\d-\d\d[T ]\d\d:\d\d:\d\d)"
 ).search
 
@@ -25,14 +25,14 @@ def may_be_made(value: Any) -> bool:
 
 
 def unit_of(value: Any) -> int | None:
-    """In which parts of a second a number tells a moment; None where it tells none."""
+    """Return the units per second of a number that may be a moment; None for others."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return next((unit for unit in UNITS if EPOCH_S[0] * unit <= value < EPOCH_S[1] * unit), None)
 
 
 def any_may_be_made(values: Iterable[Any]) -> bool:
-    """Whether one of them does."""
+    """Whether any of the values may be made."""
     for value in values:
         kind = type(value)
         if kind is str:

@@ -1,7 +1,7 @@
-"""What decides the JSON of a value, taken in less time than the JSON: equal marks, equal JSON.
+"""Marks: whatever determines the JSON of a value, computed faster than the JSON. Equal marks, equal JSON.
 
-Containers, plain data, agents, references, and parts of C classes that hold plain data have a mark. Objects
-that count by all they hold have none: looking at that takes as long as encoding it.
+Containers, plain data, agents, references, and C objects that hold plain data have a mark. Objects that count
+by their content have none: reading it takes as long as encoding it.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ _MOST = 500
 
 
 class _NoMark(Exception):
-    """Only the JSON tells."""
+    """The value has no mark; only its JSON can be compared."""
 
 
 def mark_of(value: object, agent_of: AgentOf) -> list[object] | None:
-    """What is equal as long as the JSON of the value is what it was; None where there is no such mark.
+    """Return a list that stays equal while the JSON of the value stays equal; None if the value has no mark.
 
-    It holds texts, bytes, numbers and classes alone.
+    It contains only strings, bytes, numbers and classes.
     """
     marking = _Marking(agent_of)
     try:
         marking.add(value)
-    except Exception:  # noqa: BLE001 - a large value, a dict that another thread changes, a class that raises
+    except Exception:  # noqa: BLE001 - a large value, a dict changed by another thread, a class that raises
         return None
     return marking.found
 
 
 class _Marking:
-    """One mark that is being made."""
+    """One mark under construction."""
 
     __slots__ = ("_agent_of", "_met", "found")
 
     def __init__(self, agent_of: AgentOf) -> None:
         self._agent_of = agent_of
         self._met: dict[int, int] = {}
-        """Where objects stood first that are written as the same one where they occur again."""
+        """First positions of objects whose later occurrences are written as the same object."""
         self.found: list[object] = []
 
     def add(self, value: Any) -> None:
-        """Add what decides the JSON of a value."""
+        """Add what determines the JSON of a value."""
         kind = type(value)
         if kind is str or kind is bytes:
             self.found += (kind, value)
@@ -93,11 +93,11 @@ class _Marking:
         self.found.append(value)
 
     def add_shown(self, value: Any, kind: type) -> None:
-        """Add an object that is a reference: its class, and the attributes that are shown."""
+        """Add an object that is recorded as a reference: its class and its shown attributes."""
         reference = often_reference(kind)
         attributes = attributes_of(value)
         if reference is None or (attributes and all_scalars(attributes.values())):
-            raise _NoMark  # it counts by what it holds
+            raise _NoMark  # it counts by content
         self.found += (kind, reference)
         for name, held in attributes.items():
             if (
@@ -108,7 +108,7 @@ class _Marking:
                 self.found += (name, type(held), repr(held))
 
     def add_parts(self, value: Any, kind: type) -> None:
-        """Add an object of a class written in C that has no attributes, such as an iterator."""
+        """Add an object of a C class without attributes, such as an iterator."""
         pieces = pieces_of(value, kind)
         if pieces is None or pieces.has_code or pieces.members is not None or pieces.mapping is not None:
             raise _NoMark
@@ -123,11 +123,11 @@ class _Marking:
 _Way = tuple[bool, Callable[[_Marking, Any, type], None] | None]
 _ways: dict[type, _Way] = {}
 _have_name: dict[type, bool] = {}
-"""Classes that are recorded by a name that leads to them."""
+"""Whether each class is recorded by name."""
 
 
 def _way_of(kind: type) -> _Way:
-    """Whether no object of a class is an agent, and how such objects are marked; None for not at all."""
+    """Return whether objects of a class can never be agents, and how to mark them; None for no mark."""
     plan = plan_of(kind)
     if builtin_reducer(kind) is not None:
         return True, None
@@ -141,7 +141,7 @@ def _way_of(kind: type) -> _Way:
 
 
 def _is_flat(part: Any) -> bool:
-    """Whether it is a scalar, a class or a container of scalars: none is written as what was met before."""
+    """Whether it is a scalar, a class or a container of scalars, none of which is written as a reference."""
     kind = type(part)
     if kind is tuple or kind is dict:
         return all_scalars(part) and (kind is tuple or all_scalars(part.values()))

@@ -1,7 +1,7 @@
-"""What is kept of a value that cannot be restored: a short text, its class, its attributes; and locks.
+"""The form of a value that cannot be restored: a short text, its class, its attributes; and locks.
 
-No `__repr__` written in Python is ever called: one may loop, lock, query a database or draw a random number,
-and a recording that does so changes what it records. Plain attributes say more and can be redacted by name.
+No `__repr__` written in Python is called: it may loop, lock, query a database or draw a random number, and
+recording would then change the program. Plain attributes say more and can be redacted by name.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from Agent.event.classes import (
 from Agent.event.values.digest import ALGORITHM, digest_bytes
 
 CONTENT = "content"
-"""The key of a form under which everything stands that the object holds, where it can be made again."""
+"""Key in a form for all that the object holds, if it can be restored."""
 OBJECT = "object"
-"""The tag of an object inside such content, whose attributes are all that it is."""
+"""Tag of an object inside such content that consists of its attributes."""
 CYCLE = "up"
-"""The key of a form for a container that leads back to itself: the pointer to where it stands."""
+"""Key in a form for a container that contains itself: the pointer to the outer occurrence."""
 NAMED = "named"
-"""The key of a form under which stands the name that an object's module has for it, `module:NAME`."""
+"""Key in a form for the name that the object's module has for it, `module:NAME`."""
 SAME = "same"
-"""The tag inside such content of what occurs elsewhere in the value, too: its node is the pointer to it."""
+"""Tag inside such content for an object that occurs elsewhere in the value; the node is its pointer."""
 SHARED = "shared"
-"""The key of a form under which stands which containers around it the object holds: {where: where in it}."""
+"""Key in a form for surrounding containers that the object also holds: {pointer: pointer inside it}."""
 STAND_IN = "stand_in"
-"""The tag of a task or a function that holds one inside such content, and the key of a form with some."""
+"""Tag of a task, or a function that holds one, inside such content; also the key of a form with some."""
 TEXT_CHARS = 200
 SHOWN_ATTRIBUTES = 16
 _SAFE_REPRS = (type(...), type(NotImplemented), re.Pattern, memoryview)
@@ -49,15 +49,15 @@ _ARGS: Any = BaseException.__dict__["args"]
 
 
 WRITTEN_OUTSIDE = "changed between its actions"
-"""The reference recorded for an object that code other than its agent's actions changes."""
+"""Reference recorded for an object that is changed by code other than its agent's actions."""
 
 
 ELSEWHERE = ("shared with ", "environment ", WRITTEN_OUTSIDE)
-"""What begins a reference to an object of which its agent's state does not tell all."""
+"""Prefixes of references to objects that the agent's state does not fully record."""
 
 
 def refers_elsewhere(shown: object) -> bool:
-    """Whether a recorded value, as JSON, holds such a reference."""
+    """Whether a recorded JSON value contains such a reference."""
     if type(shown) is list:
         return any(map(refers_elsewhere, shown))
     if type(shown) is not dict:
@@ -66,11 +66,11 @@ def refers_elsewhere(shown: object) -> bool:
 
 
 class StandIn:
-    """Stands where a task of the recorded process stood, or a function that held one.
+    """Replaces a task of the recorded process, or a function that held one.
 
     Args:
-        name: the class of what stood there.
-        used: is told what is called or read, and raises.
+        name: the class of the replaced object.
+        used: called with what is called or read; it raises.
     """
 
     __slots__ = ("_name", "_used")
@@ -79,7 +79,7 @@ class StandIn:
         self._name, self._used = name, used
 
     def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
-        """Say that it is called."""
+        """Report the call to `used`."""
         return self._used(self._name)
 
     def __getattr__(self, attribute: str) -> Any:
@@ -87,7 +87,7 @@ class StandIn:
 
 
 class OpaqueKind(StrEnum):
-    """What can be said of a value that no codec restores; each is a key of its form on disk."""
+    """What is known of a value that no codec restores; each kind is a key of its form on disk."""
 
     COMPARABLE = "digest"
     REFERENCE = "reference"
@@ -96,31 +96,30 @@ class OpaqueKind(StrEnum):
 
 
 class Content(NamedTuple):
-    """What stands for the content of a value."""
+    """The content of a value."""
 
     kind: OpaqueKind
     text: str
-    """The digest with its algorithm, what names it, which handle it is, or why it cannot be seen."""
+    """The digest with its algorithm, the reference, the kind of handle, or why the value is unseen."""
     size_bytes: int = 0
     agents: frozenset[str | int] = frozenset()
     """The agents that it leads to."""
     without_code: str = ""
-    """The digest of the rest, where the content holds code: the same while somebody edits the code."""
+    """The digest without code, if the content has code: it stays the same when code is edited."""
     made: tuple[str | float, ...] = ()
     """Ids and moments in the content, in order: a library may have made them."""
     without_made: str = ""
-    """The digest of the rest, where there are any."""
+    """The digest of the rest, if the content has any."""
 
 
 def describe(value: object, content: Content, failure: BaseException | None = None) -> dict[str, Any]:
-    """The JSON object that stands for a value that cannot be restored.
+    """Return the JSON object for a value that cannot be restored by a codec.
 
-    Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones,
-    where there are any), `failure` (why capture gave up, where it did), `size_bytes` (of large content),
-    `agents` (how many it leads to, where there are any), `without_code` (the digest of what is no code, where
-    there is code), `made` (ids and moments in the content, in order) and `without_made` (the digest of
-    the rest, where there are any), what makes it again (`content`, `named`, `shared`, `up`), and one of
-    `digest`, `reference`, `handle` and `unseen`.
+    Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones, if
+    it has any), `failure` (why capture gave up), `size_bytes` (of large content), `agents` (the number that
+    it leads to, if any), `without_code` (the digest without code, if it has code), `made` (ids and moments in
+    the content, in order) and `without_made` (the digest of the rest, if it has any), what restores it
+    (`content`, `named`, `shared`, `up`), and one of `digest`, `reference`, `handle` and `unseen`.
     """
     cls = type(value)
     seen: dict[str, Any] = (
@@ -147,20 +146,20 @@ def describe(value: object, content: Content, failure: BaseException | None = No
 
 
 def form_head(cls: type) -> dict[str, Any]:
-    """What the form of an object begins with whose class has no short text of its own."""
+    """Return the beginning of the form of an object whose class has no short text."""
     name = class_name(cls)
     return {"repr": f"<{name} object>", "class": name}
 
 
 LARGE_BYTES = 4096
-"""Content above that has its size in its form."""
+"""Content above this size has `size_bytes` in its form."""
 
 
 def _is_ordinary(cls: type) -> bool:
-    """Whether its objects have no short text of their own."""
+    """Whether its objects have no short text."""
     try:
         return _ordinary[cls]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
         found = not issubclass(cls, (type, ModuleType, BaseException, *_SAFE_REPRS, *_FUNCTIONS))
         return remember(_ordinary, cls, found)
 
@@ -170,21 +169,21 @@ _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType)
 
 
 def shorten(text: str) -> str:
-    """The text, cut to 200 characters, as UTF-8 can hold it."""
+    """Return the text cut to 200 characters, as valid UTF-8."""
     if len(text) > TEXT_CHARS:
         text = text[: TEXT_CHARS - 3] + "..."
     return text.encode("utf-8", "replace").decode()
 
 
 def head_of_text(text: str, chars: int) -> dict[str, Any]:
-    """What stands for a string that was cut: its head, its length, the digest of the whole."""
+    """Return the form of a string that was cut: its head, its length, the digest of the whole."""
     head = text[: max(chars, 0)].encode("utf-8", "replace").decode()
     digest = f"{ALGORITHM}:{digest_bytes(text.encode('utf-8', 'surrogatepass'))}"
     return {"head": head, "chars": len(text), "digest": digest}
 
 
 def head_of_bytes(data: bytes | bytearray, chars: int) -> dict[str, Any]:
-    """The same for bytes; the head is base64."""
+    """Return the same for bytes; the head is base64."""
     from binascii import b2a_base64
 
     head = bytes(data[: max(chars, 0) // 4 * 3])
@@ -196,7 +195,7 @@ def head_of_bytes(data: bytes | bytearray, chars: int) -> dict[str, Any]:
 
 
 def _text(value: Any, cls: type) -> str:
-    # Classes are compared by `is`: a metaclass may have an `__eq__` and a `__hash__` of its own.
+    # Compare classes by `is`: a metaclass may define `__eq__` and `__hash__`.
     if cls is FunctionType or cls is BuiltinFunctionType:
         return f"<function {_function_name(value)}>"
     if cls is MethodType:
@@ -222,7 +221,7 @@ def _function_name(function: object) -> str:
 
 
 def _is_short(value: object) -> bool:
-    """Whether an exact scalar is small enough to be shown, so that a huge one costs nothing."""
+    """Whether an exact scalar is small enough to be shown; checked without converting it."""
     kind = type(value)
     if kind is str:
         return len(value) <= TEXT_CHARS  # type: ignore[arg-type]
@@ -237,7 +236,7 @@ def _plain_attributes(value: object) -> dict[str, Any]:
     try:
         attributes = attributes_without_waiters(value) if has_waiters(type(value)) else attributes_of(value)
     except (ValueError, RuntimeError, AttributeError, TypeError):
-        return {}  # it hides them, or another thread changes them: the value is named all the same
+        return {}  # it hides them, or another thread changes them; the form works without
     shown: dict[str, Any] = {}
     for name, attribute in attributes.items():
         if type(attribute) not in _SHOWN:
@@ -255,14 +254,14 @@ _SHOWN = frozenset({str, int, float, bool, type(None)})
 def _is_shown(attribute: object) -> bool:
     if type(attribute) is str:
         return _is_short(attribute) and text_or_none(attribute) is not None
-    # A NaN has no JSON, and a tag would promise that it comes back.
+    # NaN has no JSON, and a tag would promise that it can be restored.
     return _is_short(attribute) and (type(attribute) is not float or math.isfinite(attribute))
 
 
-# Locks, and what is built on them: conditions, semaphores, events and queues of the standard library.
+# Locks and what is built on them: conditions, semaphores, events and queues of the standard library.
 #
-# Who holds or waits for one belongs to the process. One that nobody holds or waits for is its state alone,
-# so that a new one can take its place when a recorded value is made again.
+# Holders and waiters belong to the process. An idle lock consists of its state alone, so a new one can
+# replace it when a recorded value is restored.
 
 _ASYNC = ("Lock", "Event", "Semaphore", "BoundedSemaphore", "Barrier")
 _QUEUES = ("Queue", "LifoQueue", "PriorityQueue")
@@ -272,7 +271,7 @@ _STATE: dict[str, tuple[str, ...]] = {
     "asyncio.locks.Condition": ("_lock",),
     **{f"queue.{name}": ("maxsize", "queue", "unfinished_tasks", "is_shutdown") for name in _QUEUES},
 }
-"""What is passed on of those whose constructor makes the rest; of the others all attributes are."""
+"""The attributes kept for classes whose constructor makes the rest; other classes keep all attributes."""
 _KNOWN = frozenset(
     [
         *_OF_C,
@@ -286,24 +285,24 @@ _KNOWN = frozenset(
 WAITING = ("_waiters", "_getters", "_putters")
 _WITH_WAITERS = ("asyncio.locks.", "asyncio.queues.", "threading.Condition")
 _WITHOUT_A_LIST = frozenset({"asyncio.locks.Lock", "asyncio.locks.Semaphore"})
-"""Classes whose objects have no list of waiters before somebody waits."""
+"""Classes whose objects have no list of waiters until the first one waits."""
 
 
 def is_name_of_lock(name: str) -> bool:
-    """Whether the class of that name is one of those that this module can make."""
+    """Whether this module can build objects of the class with that name."""
     return name in _KNOWN
 
 
 def is_lock(cls: type) -> bool:
-    """Whether it is one of those classes, and no subclass."""
+    """Whether the class is exactly one of those."""
     return class_name(cls) in _KNOWN
 
 
 def has_waiters(cls: type) -> bool:
-    """Whether objects of the class keep a list of who waits for them."""
+    """Whether objects of the class keep a list of waiters."""
     try:
         return _waited_for[cls]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
         return remember(
             _waited_for, cls, any(class_name(base).startswith(_WITH_WAITERS) for base in mro_of(cls))
         )
@@ -313,12 +312,12 @@ _waited_for: dict[type, bool] = {}
 
 
 def attributes_without_waiters(value: object) -> dict[str, Any]:
-    """The attributes of an object whose class has waiters, as they are while nobody waits for it or holds it.
+    """Return an object's attributes as they are while nobody holds it or waits for it.
 
-    Raises ValueError where the class hides its `__dict__`.
+    Raises ValueError if the class hides its `__dict__`.
     """
     found = attributes_of(value)
-    found.pop("_loop", None)  # the loop in which somebody waited first
+    found.pop("_loop", None)  # the loop of the first waiter
     if "_locked" in found:
         found["_locked"] = False
     for name in WAITING:
@@ -329,7 +328,7 @@ def attributes_without_waiters(value: object) -> dict[str, Any]:
 
 
 def parts_of_idle(value: object) -> dict[str, Any] | None:
-    """What makes an object of one of these classes again; None while somebody holds it or waits for it."""
+    """Return what restores an object of these classes; None while it is held or waited for."""
     if not _is_idle(value):
         return None
     name = class_name(type(value))
@@ -341,7 +340,7 @@ def parts_of_idle(value: object) -> dict[str, Any] | None:
 
 
 def make_lock(name: str, parts: Mapping[str, Any]) -> Any:
-    """An object of one of these classes with those parts; LookupError where its module is not loaded."""
+    """Build an object of these classes from its parts; LookupError if its module is not loaded."""
     if name in _OF_C:
         return _OF_C[name]()
     cls: Any = find_class(name)
@@ -363,7 +362,7 @@ def _is_idle(value: Any) -> bool:
     if name == "_thread.lock":
         return not value.locked()
     if name == "_thread.RLock":
-        return repr(value).startswith("<unlocked ")  # no method says it to other threads
+        return repr(value).startswith("<unlocked ")  # no method shows it to other threads
     attributes = attributes_of(value)
     if attributes.get("_locked") or attributes.get("_owner") is not None:
         return False

@@ -1,10 +1,10 @@
-"""Values that no codec restores and that are more than attributes, as the parts they are made of, and back.
+"""Values without a codec that have more than attributes: taken apart into parts, and rebuilt from them.
 
 Functions and classes are found by name in the loaded modules, the code of a local function in the compiled
-source of its module: what a function holds comes from disk, code never. No constructor, reduction or
-`__setstate__` of a user's class runs; the class written in C below it makes the object. Only the program's
-functions and harmless ones of the standard library are found, so that a recording cannot hand `os.system` to
-code that calls what it is given.
+source of its module: recorded data supplies what a function holds, never its code. No constructor, reduction
+or `__setstate__` of a user class runs; the C base class creates the object. Only functions of the program and
+harmless ones of the standard library are found, so that a recording cannot pass `os.system` to code that
+calls its argument.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from Agent.event.values.codecs import pairs_of
 from Agent.event.values.content_digest import content_of
 
 LOCAL = "local"
-"""The tag of a local function or a lambda: its code is looked for by its name, what it holds is recorded."""
+"""Tag of a local function or lambda: its code is looked up by name, what it holds is recorded."""
 CELL = "cell"
-"""The tag of what a closure shares with its function."""
+"""Tag of a variable that a closure shares with its function."""
 
 _HARMLESS_MODULES = frozenset(
     "array collections datetime decimal fractions ipaddress itertools math operator _operator random "
@@ -62,7 +62,7 @@ _METHODS_OF = frozenset({str, bytes, bytearray, int, float, list, tuple, dict, s
 
 
 def is_harmless(module: Any, name: str) -> bool:
-    """Whether a function or class may be taken from a module: the program's own code, or plain tools."""
+    """Whether a function or class of a module may be used: the program's own code, or plain tools."""
     if type(module) is not ModuleType:
         return False
     title = str(vars(module).get("__name__"))
@@ -81,11 +81,11 @@ def is_harmless(module: Any, name: str) -> bool:
 
 
 def parts_of(value: Any, kind: type, *, takes_code: bool = True) -> tuple[str, Any] | None:
-    """The tag and the parts of a value that has no codec; None where it cannot be made again of parts.
+    """Return the tag and parts of a value without a codec; None if it cannot be rebuilt.
 
     Args:
-        takes_code: whether functions and classes count; in a field they are the business of the program that
-            is replayed, whose change is to be seen.
+        takes_code: whether functions and classes count. In fields they do not: they belong to the replayed
+            program, whose changes must show.
     """
     if not takes_code and (kind in _OF_CODE or issubclass(kind, type)):
         return None
@@ -100,7 +100,7 @@ def parts_of(value: Any, kind: type, *, takes_code: bool = True) -> tuple[str, A
     form = _form_of(kind)
     try:
         parts = None if form is None else form.split(value)
-    except Exception:  # noqa: BLE001 - a library's class that changed: then its objects stay comparable
+    except Exception:  # noqa: BLE001 - a library's class that changed: its objects stay comparable
         return None
     if parts is None:
         return None
@@ -128,7 +128,7 @@ def _build_parts(reduced: Any, argument: str, binding: Binding) -> Any:
 def _form_of(cls: type) -> Form | None:
     try:
         return _forms[cls]
-    except Exception:  # noqa: BLE001 - not there, or a metaclass whose __hash__ or __eq__ raises
+    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
         return remember(_forms, cls, _find_form(cls))
 
 
@@ -145,7 +145,7 @@ def _find_form(cls: type) -> Form | None:
     return _ERROR if form is None and issubclass(base, BaseException) else form
 
 
-# Functions, and what they hold.
+# Functions and what they hold.
 
 
 def _function(function: Any) -> tuple[str, Any] | None:
@@ -188,10 +188,10 @@ def _build_function(reduced: Any, argument: str, binding: Binding) -> Any:
 
 
 def local_code(held: Mapping[str, Any], argument: str, binding: Binding) -> tuple[CodeType, dict[str, Any]]:
-    """The code of a local function and the names of its module; LookupError if there is no such function.
+    """Return the code of a local function and the names of its module; LookupError if it is missing.
 
-    Where several are called the same, the recorded digest of the code says which; a single one is taken
-    whatever its code, as the code may have been changed since.
+    If several have the same name, the recorded digest of the code selects one; a single one is taken whatever
+    its code, since it may have been edited.
     """
     module_name, _, qualname = argument.partition(":")
     module = binding.module(module_name)
@@ -206,7 +206,7 @@ def local_code(held: Mapping[str, Any], argument: str, binding: Binding) -> tupl
 
 
 def _codes_at(module: ModuleType, qualname: str) -> list[CodeType]:
-    """The code of all functions of a qualified name in a module, which is compiled and not run."""
+    """Return the code of all functions with a qualified name in a module, compiled but not run."""
     code = _code_of(module)
     found = [] if code is None else [code]
     for part in qualname.replace(".<locals>", "").split("."):
@@ -225,7 +225,7 @@ def _inner_codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _code_of(module: ModuleType) -> CodeType | None:
-    """The code of a module; None where no file has its source."""
+    """Return the code of a module; None if its source is not in a file."""
     known = _codes.get(module.__name__)
     if known is not None and known[0] is module:
         return known[1]
@@ -238,7 +238,7 @@ def _code_of(module: ModuleType) -> CodeType | None:
             with tokenize.open(file) as source:
                 code = compile(source.read(), file, "exec", dont_inherit=True)
         except (OSError, SyntaxError, ValueError):
-            code = None  # the source went away, or is being edited
+            code = None  # the source is missing, or is being edited
     _codes[module.__name__] = (module, code)
     return code
 
@@ -296,13 +296,13 @@ def _build_class(_reduced: Any, argument: str, binding: Binding) -> Any:
     return binding.find(argument, _is_harmless_class)
 
 
-# What a module holds under a name.
+# Objects that a module holds under a name.
 
 
 def name_of(value: object) -> str | None:
-    """`module:NAME` of an object that the module of its class, or a class there, holds; None for others.
+    """Return `module:NAME` of an object that its class's module, or a class there, holds; None for others.
 
-    Programs tell such objects from others by `is`, so that another one with the same content would not do.
+    Programs identify such objects by `is`, so a copy with the same content would not do.
     """
     module = sys.modules.get(str(namespace_of(type(value)).get("__module__")))
     if type(module) is not ModuleType:
@@ -342,7 +342,7 @@ def _object_at(module: Any, name: str) -> Any:
 
 
 def named_object(name: str, binding: Binding) -> Any:
-    """The object of that `module:NAME`; None where there is none."""
+    """Return the object with that `module:NAME`; None if it is missing."""
     module_name, _, name = name.partition(":")
     return _object_at(binding.module(module_name), name)
 
@@ -355,7 +355,7 @@ def _build_named(_reduced: Any, argument: str, binding: Binding) -> Any:
 
 
 def _build_filled_by_function(reduced: Any, argument: str, binding: Binding) -> Any:
-    """A `defaultdict` that a function fills which holds nothing: it is known by name and digest."""
+    """Build a `defaultdict` whose factory is a function that holds nothing, found by name and digest."""
     name, _, digest = argument.partition("@")
     chosen = binding.codecs.get(name)
     if callable(chosen) and content_of(chosen).text == digest:
@@ -382,7 +382,7 @@ def _without_cells(code: CodeType, module: Any) -> FunctionType:
     return function
 
 
-# Objects over classes written in C.
+# Objects of classes written in C.
 
 
 def _method_parts(value: Any) -> list[Any] | None:
@@ -451,7 +451,7 @@ def _default_parts(value: Any) -> list[Any]:
 
 
 def _referent(value: Any) -> list[Any] | None:
-    """The dictionary behind a view or a proxy."""
+    """Return the dictionary behind a view or a proxy."""
     held = gc.get_referents(value)
     return [held[0]] if held and type(held[0]) is dict else None
 
@@ -517,7 +517,7 @@ def _zone_info_parts(value: Any) -> list[Any] | None:
 
 
 def _call_parts(value: Any) -> list[Any] | None:
-    """What the class is called with, as its own function in C tells; None where it takes more than that."""
+    """Return the constructor arguments that the class's own C reduction gives; None if it needs more."""
     reduction: Any = type(value).__reduce__
     reduced = reduction(value)
     is_call = type(reduced) is tuple and len(reduced) == 2 and reduced[0] is type(value)
@@ -544,10 +544,10 @@ _FORMS: dict[type, Form] = {
         lambda _, origin, held: GenericAlias(origin, tuple(held)),
     ),
 }
-"""By the class written in C, for classes that are always loaded."""
+"""Forms by C class, for classes that are always loaded."""
 
 _NAMED_HERE = {class_name(cls): cls for cls in _FORMS}
-"""Some of them are in no module under their names."""
+"""Needed because some of them are in no module under their names."""
 
 _CALLED = Form(_call_parts, _call)
 _BY_NAME: dict[str, Form] = {
@@ -563,7 +563,7 @@ _BY_NAME: dict[str, Form] = {
     "decimal.Context": _CALLED,
     **{f"itertools.{name}": _CALLED for name in ("count", "repeat")},
 }
-"""By name, for classes of modules that this package does not load."""
+"""Forms by name, for classes of modules that this package does not load."""
 
 PART_BUILDERS: Mapping[str, Builder] = {
     "parts": _build_parts,

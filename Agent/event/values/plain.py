@@ -1,6 +1,6 @@
-"""The sweep that says whether orjson alone may write a value; `to_json` tries it before anything else.
+"""The check whether orjson alone may write a value; `to_json` tries it first.
 
-Plain means: exact dict, list, str, int, float, bool and None, nothing that needs a tag and nothing to cut.
+Plain means: exact dict, list, str, int, float, bool and None, with nothing to tag and nothing to cut.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ _CONTAINERS = frozenset({dict, list})
 _NESTING = _CONTAINERS | {tuple}
 _PLAIN = SCALARS | _CONTAINERS
 _FEW_CONTAINERS = 256
-_MOST_LEVELS = 256  # orjson refuses to write more
+_MOST_LEVELS = 256  # orjson's limit
 _MOST_AGAIN = 100_000
-_SWEPT_FROM = 6  # below, a loop is no dearer than a sweep in C
+_SWEPT_FROM = 6  # for fewer items a loop is as fast as a sweep in C
 
-# Without these orjson would write subclasses, dataclasses and datetimes its own way, and without a tag.
+# Without these, orjson writes subclasses, dataclasses and datetimes in its own format, and without a tag.
 DUMP_OPTIONS = (
     orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 )
 
 
 def has_own_hash(kind: type) -> bool:
-    """Whether to look a class up in a set would run code of its metaclass."""
+    """Whether a lookup of a class in a set would run code of its metaclass."""
     return type(kind) is not type and type(kind).__hash__ is not type.__hash__
 
 
 def least_bytes(value: Any, most_bytes: int) -> int:
-    """How many bytes the JSON of a value has at least; beyond `most_bytes` the counting stops.
+    """Return a lower bound for the JSON size of a value in bytes; counting stops beyond `most_bytes`.
 
-    It looks into dicts, lists and tuples alone, 256 levels deep. Where few containers are met again and
-    again, so that the JSON would be much larger than the value, there are more than `most_bytes`.
+    Only dicts, lists and tuples are searched, 256 levels deep. If few containers occur very often, so that
+    the JSON would be much larger than the value, the result exceeds `most_bytes`.
     """
     least = 0
     pending = [value]
@@ -46,7 +46,7 @@ def least_bytes(value: Any, most_bytes: int) -> int:
         if kind is str:
             least += len(node)
         elif kind is dict or kind is list or kind is tuple:
-            # n values take at least 2 n - 1 bytes, a string of n characters at least n
+            # n values take at least 2 n - 1 bytes, a string of n characters at least n.
             least += 2 * len(node)
             children = list(node.values()) if kind is dict else node
             if kind is not dict and len(children) <= _SWEPT_FROM:
@@ -72,7 +72,7 @@ def least_bytes(value: Any, most_bytes: int) -> int:
 
 
 def _least_bytes_by_levels(value: Any, most_bytes: int) -> int:
-    """What `least_bytes` gives, where there are so many containers that some may be met again and again."""
+    """Return the same as `least_bytes`, for so many containers that some may occur repeatedly."""
     least = 0
     level = [value]
     for _ in range(_MOST_LEVELS):
@@ -98,28 +98,28 @@ def _least_bytes_by_levels(value: Any, most_bytes: int) -> int:
 
 
 def exceeds(value: Any, most_bytes: int) -> bool:
-    """Whether the JSON of a value is surely longer, so that orjson need not be asked."""
+    """Whether the JSON of a value certainly exceeds the limit, so that orjson need not be called."""
     return least_bytes(value, most_bytes) > most_bytes
 
 
-# What orjson takes at most beside the value, in bytes of memory. It reserves eight bytes of its buffer for
-# each byte of UTF-8, and 144 for each child of a container as it begins, 288 in a dict. The buffer doubles.
+# Upper bounds in bytes for the memory of orjson besides the value. It reserves 8 bytes of its buffer for each
+# byte of UTF-8, and 144 for each child of a container at its beginning, 288 in a dict. The buffer doubles.
 _AT_LEAST = 4_096
 _OF_A_WALK = 262_144
 _OF_A_BYTE = 24
-_OF_AN_ITEM = 48  # its JSON, where it is no text
-_OF_THE_WIDEST = 288  # for each key and each value of the container that has most
+_OF_AN_ITEM = 48  # its JSON, unless it is a text
+_OF_THE_WIDEST = 288  # for each key and value of the largest container
 _OF_A_BYTE_READ = 32
 _READ_LIST, _READ_DICT = 80, 240
 
 
 def most_utf8(text: str) -> int:
-    """How many bytes of UTF-8 a text has at most, but for characters beyond U+FFFF."""
+    """Return an upper bound for a text's size in UTF-8, except for characters beyond U+FFFF."""
     return len(text) if text.isascii() else 3 * len(text)
 
 
 def ask_memory(utf8_bytes: int) -> None:
-    """MemoryError where orjson might not get what it needs for texts of that length.
+    """Raise MemoryError if orjson might lack memory for texts of that length.
 
     An allocation that fails inside orjson ends the process with SIGSEGV; one that fails here raises.
     """
@@ -127,12 +127,12 @@ def ask_memory(utf8_bytes: int) -> None:
 
 
 def ask_memory_for_more() -> None:
-    """MemoryError while enough is left to take note of it: with nothing left, Python may hang."""
+    """Raise MemoryError while enough memory is left to handle it: with none left, Python may hang."""
     bytes(_OF_A_WALK)
 
 
 _FEW_ITEMS, _SHORT_CHARS = 12, 64
-# So small a value takes at most 256 KiB, which are not asked for: asking takes ten times as long as writing.
+# Small values need at most 256 KiB; no check is made for them, as it takes 10 times as long as writing.
 
 
 def _is_small(value: Any, levels: int) -> bool:
@@ -150,7 +150,7 @@ def _is_small(value: Any, levels: int) -> bool:
 
 
 def ask_memory_for(value: Any) -> None:
-    """The same for any value without cycles, but for small ones."""
+    """Do the same for any value without cycles, except small ones."""
     if type(value) in _NESTING and _is_small(value, 1):
         return
     text_bytes = items = widest = 0
@@ -185,23 +185,23 @@ def ask_memory_for(value: Any) -> None:
 
 
 def write_json(value: Any, options: int = 0) -> bytes:
-    """`orjson.dumps`; MemoryError where there may be too little for it."""
+    """Call `orjson.dumps`; raise MemoryError if it may lack memory."""
     ask_memory_for(value)
-    # 0, not None: orjson 3.13.0 leaks a reference to None that it is given as `option`
+    # 0, not None: orjson 3.13.0 leaks a reference to None passed as `option`.
     return orjson.dumps(value, None, options)
 
 
 def read_json(data: bytes) -> Any:
-    """`orjson.loads`; MemoryError where there may be too little for it."""
+    """Call `orjson.loads`; raise MemoryError if it may lack memory."""
     containers = _READ_LIST * data.count(b"[") + _READ_DICT * data.count(b"{")
     bytes(_AT_LEAST + _OF_A_BYTE_READ * len(data) + containers)
     return orjson.loads(data)
 
 
 def plain_bytes(value: dict[str, Any] | list[Any], limits: Limits) -> bytes | None:
-    """The JSON of a container that is plain all the way down and within the limits, else None.
+    """Return the JSON of a container that is plain at all levels and within the limits, else None.
 
-    Raises what orjson raises for lone surrogates, keys that are no strings and integers over 64 bit.
+    Raises what orjson raises for lone surrogates, keys that are not strings and integers over 64 bits.
     """
     if not _is_plain(value, limits):
         return None
@@ -255,14 +255,14 @@ def _is_plain(value: dict[str, Any] | list[Any], limits: Limits) -> bool:
                 pending.append(child)
             elif kind not in SCALARS:
                 return False
-        # As long as there are no more containers than levels allowed, none can lie too deep.
+        # With at most as many containers as levels allowed, none can be too deep.
         if len(pending) > limits.max_depth:
             return _is_plain_by_levels(value, limits)
     return True
 
 
 def _is_plain_by_levels(value: dict[str, Any] | list[Any], limits: Limits) -> bool:
-    # Level by level instead of by recursion: two references to itself would double the calls at each level.
+    # By levels, not recursion: a list with two references to itself would double the calls at each level.
     level: list[Any] = [value]
     seen = 1
     for _ in range(limits.max_depth):
@@ -284,8 +284,8 @@ def _is_plain_by_levels(value: dict[str, Any] | list[Any], limits: Limits) -> bo
 
 
 def any_nonfinite(values: Iterable[Any]) -> bool:
-    """Whether a NaN or an infinity is among the values, which orjson would write as null."""
-    for value in values:  # noqa: SIM110 - a loop in place is half the price of a call for each
+    """Whether the values include a NaN or an infinity, which orjson would write as null."""
+    for value in values:  # noqa: SIM110 - an inline loop costs half as much as a call per value
         if type(value) is float and value - value != 0.0:
             return True
     return False
@@ -303,7 +303,7 @@ def _any_leaf_nonfinite(value: Any) -> bool:
 
 
 def _fits(value: Any, limits: Limits) -> bool:
-    """Whether the value keeps the bounds on items and strings; its JSON is known to be short enough."""
+    """Whether the value is within the limits on items and strings; its JSON is known to be short enough."""
     longest = limits.max_string_chars
     items = 1
     pending = [value]

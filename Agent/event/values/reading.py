@@ -1,4 +1,4 @@
-"""How a value is read: how much of it is kept, what is a secret, and whose field it is."""
+"""How a value is read: limits on its size, which parts are secret, and whose field it is."""
 
 from __future__ import annotations
 
@@ -6,36 +6,35 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-# How much of one value is kept: the bounds that the walk cuts at and `to_json` lets pass unread.
+# Limits on one value, used by the walk to cut and by `to_json` to skip the check.
 #
-# A bound protects the program that is being recorded, so each is a cost that one call may have, not a
-# taste.
+# A limit protects the program that is being recorded, so each is a maximum cost of one call.
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one captured value; what lies beyond is cut, tagged `truncated` and listed as opaque.
+    """Limits of one captured value; what exceeds them is cut, tagged `truncated` and listed as opaque.
 
-    The defaults keep what replay can use and stay far from what readers choke on: 131,072 characters hold a
-    prompt of about 32,000 tokens; 1 MiB a value keeps a line with arguments, result and state well below the
-    16 MiB at which DuckDB refuses a JSON object; 50,000 items cost some tens of milliseconds in the slowest
-    case; 64 levels leave room below orjson's limit of 254 after tags have been written out.
+    The defaults keep what replay can use and stay far below the limits of readers: 131,072 characters hold a
+    prompt of about 32,000 tokens; 1 MiB per value keeps a line with arguments, result and state well below
+    the 16 MiB at which DuckDB rejects a JSON object; 50,000 items cost some tens of milliseconds in the
+    slowest case; 64 levels leave room below orjson's limit of 254 after tags have been written out.
     """
 
     max_string_chars: int = 131_072
-    """Longest string, or base64 text of bytes, that is kept whole."""
+    """Maximum length of a string, or of bytes in base64, that is kept whole."""
     max_bytes: int = 1_048_576
-    """Longest JSON text of one value, its tags included."""
+    """Maximum length of one value's JSON, including its tags."""
     max_items: int = 50_000
-    """Most values of all depths together."""
+    """Maximum number of values at all depths."""
     max_depth: int = 64
-    """Most containers around a value."""
+    """Maximum number of nested containers."""
     max_repeats: int = 50_000
-    """Most containers that were met before; a value with more is cut by the usual bounds."""
+    """Maximum number of repeated containers; a value with more is cut by the usual limits."""
     head_chars: int = 4_096
-    """How much of a cut string is kept for people; it cannot be restored, so a long head buys little."""
+    """Length kept of a cut string for readers; it cannot be restored, so a long head is of little use."""
     unread_bytes: int = field(init=False)
-    """JSON of plain values up to this length cannot break any bound, so nobody has to look."""
+    """Plain values with JSON up to this length are within all limits and need no check."""
 
     def __post_init__(self) -> None:
         if self.max_bytes < 1024 or self.max_items < 16 or not 1 <= self.max_depth <= 120:
@@ -47,7 +46,7 @@ class Limits:
         object.__setattr__(self, "unread_bytes", unread)
 
     def usual(self) -> Limits:
-        """The same, with no more bytes and items than are usual."""
+        """Return these limits with at most the default numbers of bytes and items."""
         return replace(
             self,
             max_bytes=min(self.max_bytes, DEFAULT_LIMITS.max_bytes),
@@ -59,30 +58,30 @@ DEFAULT_LIMITS = Limits()
 
 
 class Hides(Protocol):
-    """Says what of a value is a secret; `Redactor` is one."""
+    """Decides which parts of a value are secret; `Redactor` implements it."""
 
     def is_denied(self, key: str) -> bool:
-        """Whether what stands under this name is a secret."""
+        """Whether values under this name are secret."""
 
     def text(self, text: str) -> str:
-        """The text with every secret in it replaced."""
+        """Return the text with every secret replaced."""
 
     def is_harmless(self, names: Iterable[str], raw: bytes) -> bool:
-        """Whether neither the names, all known, nor the JSON can hold a secret; False means: look closely."""
+        """Whether the names (all known) and the JSON hold no secret; False means: check in detail."""
 
 
 AgentOf: TypeAlias = Callable[[object], "str | int | None"]
-"""The id of the agent that an object is, None for other objects."""
+"""Returns the id of an object that is an agent, None for other objects."""
 
 
 class Places:
-    """The fields of an agent by the objects that stand in them.
+    """The positions of objects in the fields of an agent.
 
-    What an object holds counts in the field where it stands; in other fields it counts as the name of that
-    one. So a function that uses `self.env` does not change whenever the environment does.
+    The content of an object counts in the field that holds it; in other fields the object counts as the name
+    of that field. So a function that uses `self.env` does not change with each change of the environment.
 
-    A member of a list, tuple or mapping that is a field counts there, too. Other fields name it only where
-    they lead to much, so that a graph to which many fields lead is not walked over from each.
+    A member of a list, tuple or mapping in a field counts there too. Other fields refer to it only if they
+    lead to much, so that a graph reached from many fields is not walked from each.
     """
 
     __slots__ = ("_fields", "_members", "_names")
@@ -93,22 +92,22 @@ class Places:
         self._members: dict[int, tuple[str, int]] | None = None
 
     def begin(self, fields: Mapping[str, Any]) -> None:
-        """Take in the fields as they are now; they are held until the next time."""
+        """Store the current fields; they are held until the next call."""
         self._fields = fields
         self._names = self._members = None
 
     def end(self) -> None:
-        """Hold nothing any more."""
+        """Release the fields."""
         self.begin({})
 
     def field_of(self, value: object) -> str | None:
-        """The name of the first field in which that very object stands, None where it stands in none."""
+        """Return the name of the first field that holds that very object, or None."""
         if self._names is None:
             self._names = {id(held): name for name, held in reversed(list(self._fields.items()))}
         return self._names.get(id(value))
 
     def member_of(self, value: object) -> tuple[str, int] | None:
-        """The first field of which that very object is a member, and its position; None where none has it."""
+        """Return the first field with that very object as a member, and its position, or None."""
         if self._members is None:
             self._members = {}
             for name, held in self._fields.items():
@@ -127,24 +126,24 @@ class Reading(NamedTuple):
     """How content is read."""
 
     hides: Hides | None = None
-    """What is a secret takes no part."""
+    """Finds secrets, which are left out."""
     owner: str | None = None
     """The agent whose field the value is."""
     most_with_agents: int | None = None
-    """A value of more nodes that leads to an agent other than `owner` is where agents live: a reference."""
+    """A value of more nodes that leads to an agent other than `owner` is an environment: a reference."""
     is_of_names: bool = False
-    """The value is a mapping of names, such as fields: what stands under each is a value of its own."""
+    """The value is a mapping of names, such as fields: each name has a separate value."""
     places: Places | None = None
-    """Where the objects in the agent's other fields stand."""
+    """Positions of the objects in the agent's other fields."""
     keeps_content: bool = False
-    """Objects of plain classes are written with all that they hold, so that a replay can make them again."""
+    """Record all that objects of plain classes hold, so that a replay can restore them."""
 
 
 USUAL = Reading()
 
 
 class Named(NamedTuple):
-    """Stands in the place of a value that is recorded as a reference, whatever it holds."""
+    """Replaces a value that is recorded as a reference, whatever it holds."""
 
     value: object
     reference: str

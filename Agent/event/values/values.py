@@ -1,8 +1,7 @@
-"""Any Python value in, plain JSON and sparse tags out; and back, exactly, where that is possible.
+"""Encode any Python value as plain JSON with sparse tags, and decode it exactly where possible.
 
-`encode_value` starts the walk of `walk.py`; `decode_value` folds the tags back by the table in
-`codecs.py`, or makes a graph of objects again. `to_json` turns the outcome into bytes, by a shorter way if it
-can.
+`encode_value` starts the walk of `walk.py`; `decode_value` applies the tags by the table in `codecs.py`, or
+rebuilds a graph of objects. `to_json` turns a value into bytes, by a faster way if possible.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class Encoded(NamedTuple):
     types: dict[str, str]
     """{JSON Pointer: tag}, empty for plain values."""
     opaque: tuple[str, ...]
-    """Pointers of what cannot be restored."""
+    """Pointers of parts that cannot be restored."""
 
 
 def encode_value(
@@ -83,13 +82,13 @@ def encode_value(
     agent_of: AgentOf | None = None,
     reading: Reading = USUAL,
 ) -> Encoded:
-    """The value as plain JSON with tags; never raises, whatever the value does.
+    """Return the value as plain JSON with tags; never raises.
 
     Args:
         value: anything.
-        pointer: where it will stand in its event, as a JSON Pointer; the pointers in the outcome begin so.
-        limits: what lies beyond is cut.
-        agent_of: tells agents from other objects; an agent is recorded as its id.
+        pointer: the value's place in its event, as a JSON Pointer; prefix of all pointers in the result.
+        limits: parts that exceed them are cut.
+        agent_of: distinguishes agents from other objects; an agent is recorded as its id.
         reading: how the content of values without a codec is read.
     """
     try:
@@ -98,8 +97,8 @@ def encode_value(
     except RepeatsSpent:
         limits = limits.usual()
     except BudgetSpent:
-        pass  # too large as a whole: below it is walked once more, and cut
-    except Exception as error:  # noqa: BLE001 - recording may not raise into the program that it records
+        pass  # too large as a whole: it is walked again below, and cut
+    except Exception as error:  # noqa: BLE001 - recording must not raise into the recorded program
         return _given_up(value, pointer, error)
     try:
         # Within a budget that leaves room for what cuts add.
@@ -122,16 +121,16 @@ def decode_value(
     codecs: Mapping[str, Any] | None = None,
     unrestored: list[str] | None = None,
 ) -> Any:
-    """The recorded value as the Python value that it was; what cannot be bound is an `Unrestored`.
+    """Return the Python value of a recorded one; parts that cannot be resolved become `Unrestored`.
 
     Args:
-        value: the recorded JSON; it is not changed and shares nothing with the outcome.
+        value: the recorded JSON; it is not changed and shares nothing with the result.
         types: the tags of its event.
-        pointer: where the value stands in its event.
-        codecs: {`module.QualName` in a tag: the class that it means here}; a factory of a defaultdict may be
-            any callable, and under `agent` may stand a callable from an agent's id to the object, under
-            `stand_in` one from the name of a class to what stands for a task of the recorded process.
-        unrestored: collects the pointers of what could not be restored, where given.
+        pointer: the value's place in the event.
+        codecs: {`module.QualName` in a tag: the class to use}; the factory of a defaultdict may be any
+            callable. `agent` may map to a callable from an agent's id to the object, `stand_in` to one from
+            a class name to the replacement of a task of the recorded process.
+        unrestored: if given, collects the pointers of parts that could not be restored.
     """
     if not types:
         return fold_tags(value, {}, pointer, _never)
@@ -156,17 +155,17 @@ def _never(tag: str, node: Any, at: str) -> Any:
     raise AssertionError(f"a tag {tag} at {at} on {node} where there are none")
 
 
-# Recorded values that hold objects, made again from the top: what occurred once is made once.
+# Recorded values with objects, rebuilt from the top: an object that occurred several times is built once.
 #
-# Objects may hold each other, so each is made before what it holds, and filled in afterwards. Decoding takes
-# this way where there is an object in a value; for others it folds the tags, which is shorter.
+# Objects may refer to each other, so each is created before its content and filled afterwards. Decoding uses
+# this for values with objects; for others it applies the tags, which is faster.
 
 
 class Unrestored:
-    """Stands where a recorded value could not be brought back: its tag, and what was recorded.
+    """Replaces a recorded value that could not be restored: its tag and its recorded form.
 
-    For a container the recorded form holds restored children; that of a `defaultdict` whose factory is not
-    known is the dict.
+    For a container the form holds restored children; that of a `defaultdict` with an unknown factory is a
+    dict.
     """
 
     __slots__ = ("tag", "value")
@@ -186,7 +185,7 @@ class Unrestored:
 
 
 def restore_tag(tag: str, node: Any, binding: Binding) -> Any:
-    """The value that a tag and a node say, whose tagged children are values already; else `Unrestored`."""
+    """Return the value for a tag and a node with restored children; `Unrestored` if that fails."""
     if type(tag) is not str:
         return Unrestored(str(type(tag)), node)
     name, _, argument = tag.partition(":")
@@ -201,18 +200,18 @@ def restore_tag(tag: str, node: Any, binding: Binding) -> Any:
         builder = PART_BUILDERS.get(name) if by_function else BUILDERS.get(name) or PART_BUILDERS.get(name)
         if builder is not None:
             return builder(node, argument, binding)
-    except Exception:  # noqa: BLE001 - whatever stands on disk, and whatever a class does with it
+    except Exception:  # noqa: BLE001 - recorded data, or a class that uses it, may be wrong in any way
         return Unrestored(tag, _content(name, node))
     return Unrestored(tag, node)
 
 
 def _codec_of(name: str, binding: Binding) -> RegisteredCodec:
-    """The codec registered for the class of a name, which may be that of a script that is imported here."""
+    """Return the codec registered for the class of a name; the class may be in a script imported here."""
     return REGISTERED_NAMES.get(name) or REGISTERED[binding.find(name, lambda _: True)]
 
 
 def _content(name: str, node: Any) -> Any:
-    """What an unbound value holds, in the form that helps most: pairs of a defaultdict as a dict."""
+    """Return the content of an unrestored value in the most useful form: a defaultdict's pairs as a dict."""
     if name == "defaultdict" and type(node) is list:
         try:
             return {key: value for key, value in node}  # noqa: C416 - a pair of another shape must raise
@@ -223,14 +222,14 @@ def _content(name: str, node: Any) -> Any:
 
 _NAMES = frozenset({"__module__", "__qualname__", "__name__"})
 _FILLED_LATER = frozenset({OBJECT, LOCAL, CELL, SAME, "map", "dataclass", "pydantic", "opaque"})
-"""Tags of values that are made before what they hold, and of those that stand for others."""
+"""Tags of values that are created before their content, and of references."""
 
 
 class Graph:
-    """One recorded value that is made again.
+    """One recorded value that is being rebuilt.
 
     Args:
-        value, types, start: the recorded JSON, the tags of its event, and where it stands there.
+        value, types, start: the recorded JSON, the tags of its event, and its place there.
     """
 
     def __init__(self, value: Any, types: Mapping[str, str], start: str, binding: Binding) -> None:
@@ -243,7 +242,7 @@ class Graph:
         self._objects: list[tuple[str, dict[str, Any], Any]] = []
         self._shared = self._find_shared()
         self._marked = {start}
-        """Where tags stand, what others refer to, and what leads there; all else is plain JSON."""
+        """Pointers of tags, of referenced values, and of their parents; everything else is plain JSON."""
         referred = [start + str(self._at(at)) for at, tag in self._types.items() if tag == SAME]
         for pointer in (*self._types, *referred, *self._shared, *self._shared.values()):
             above = pointer
@@ -251,14 +250,14 @@ class Graph:
                 self._marked.add(above)
                 above = above.rpartition("/")[0]
         self.unrestored: list[str] = []
-        """Pointers of what could not be made."""
+        """Pointers of parts that could not be rebuilt."""
 
     def made(self) -> Any:
-        """The value, with an `Unrestored` for each part that could not be made."""
+        """Return the value, with an `Unrestored` for each part that could not be rebuilt."""
         while True:
             self._made, self._begun, self._objects, self.unrestored = {}, set(), [], []
             whole = self._node(self._value, self._start)
-            # What an object holds is complete only now.
+            # The contents of objects are complete only now.
             wrong = {at for at, form, made in self._objects if not _has_content(made, form)}
             if not wrong:
                 nowhere = (at for at in self._types if not leads_to(self._value, at[len(self._start) :]))
@@ -267,7 +266,7 @@ class Graph:
             self._refused |= wrong
 
     def _find_shared(self) -> dict[str, str]:
-        """{where a container stands: where an object holds the same one}, as the forms of objects tell."""
+        """Return {pointer of a container: pointer of the same one in an object}, from the objects' forms."""
         found: dict[str, str] = {}
         for pointer, tag in self._types.items():
             form = self._at(pointer) if tag == "opaque" else None
@@ -280,14 +279,14 @@ class Graph:
         return value_at(self._value, pointer[len(self._start) :])
 
     def _elsewhere(self, pointer: str) -> Any:
-        """What stands at another place of the value, made now unless it was."""
+        """Return the value at another pointer; build it if necessary."""
         if pointer in self._made:
             return self._made[pointer]
         node = self._at(pointer)
         if node is None:
             above = pointer.removesuffix(f"/{CONTENT}")
             if above != pointer and type(self._at(above)) is dict:
-                return self._elsewhere(above)  # its attributes are its content, and stand there only once
+                return self._elsewhere(above)  # its attributes are its content and are stored only there
             raise LookupError(pointer)
         return self._node(node, pointer)
 
@@ -306,13 +305,13 @@ class Graph:
         return made
 
     def _shared_one(self, pointer: str) -> Any:
-        """The container that an object holds and that stands here as well; None where none is."""
+        """Return the container at a pointer that an object holds as well; None if no object does."""
         held = self._shared.get(pointer)
         if held is None:
             return None
         try:
             made = self._elsewhere(held)
-        except LookupError:  # it was cut, or hidden: what stands here is a value of its own then
+        except LookupError:  # it was cut or redacted: the container here is separate then
             return None
         return None if type(made) is Unrestored else made
 
@@ -331,7 +330,7 @@ class Graph:
             return made
         try:
             return self._filled_later(name, argument, node, pointer)
-        except Exception:  # noqa: BLE001 - whatever stands on disk, and whatever a class does with it
+        except Exception:  # noqa: BLE001 - recorded data, or a class that uses it, may be wrong in any way
             self.unrestored.append(pointer)
             self._made.pop(pointer, None)
             return Unrestored(tag, copy_tree(node) if type(node) in (dict, list) else node)
@@ -368,7 +367,7 @@ class Graph:
         return self._instance(name, argument, node, pointer)
 
     def _object(self, form: dict[str, Any], pointer: str) -> Any:
-        """What was recorded with the digest of its content; LookupError unless all of it is made again."""
+        """Build an object recorded with a digest of its content; LookupError unless all of it is restored."""
         if pointer in self._refused:
             raise LookupError("another content")
         if CYCLE in form:
@@ -386,7 +385,7 @@ class Graph:
             at = f"{pointer}/{CONTENT}"
             if CONTENT in form and at in self._types:
                 made = self._node(form[CONTENT], at)
-            elif CONTENT in form or not is_name_of_lock(form["class"]):  # a lock's attributes say too little
+            elif CONTENT in form or not is_name_of_lock(form["class"]):  # a lock's attributes are not enough
                 key = CONTENT if CONTENT in form else "attributes"
                 at = f"{pointer}/{key}"
                 made = self._made[at] = self._instance(OBJECT, form["class"], form[key], at)
@@ -399,7 +398,7 @@ class Graph:
         return made
 
     def _named(self, form: dict[str, Any]) -> Any:
-        """The object that the module of its class has under a name, if its content is the recorded one."""
+        """Return the object that its class's module has under a name, if its content is the recorded one."""
         found = named_object(form[NAMED], self._binding)
         fits = found is not None and class_text(type(found)) == without_script(form["class"])
         return found if fits and _has_content(found, form) else None
@@ -414,13 +413,13 @@ class Graph:
             made, usual = bare_instance(name, argument, self._binding)
         self._made[pointer] = made
         found = self._children(node, pointer)
-        # A name that is no plain text turns an object into a list of pairs.
+        # A name that is not plain text turns an object into a list of pairs.
         attributes = found if type(found) is dict else {key: held for key, held in found}  # noqa: C416
         restore_attributes(made, usual | attributes)
         return made
 
     def _local(self, held: dict[str, Any], argument: str, pointer: str) -> FunctionType:
-        """A local function; it exists before what it closes over, which may be itself."""
+        """Build a local function; it exists before its closure, which may contain it."""
         code, namespace = local_code(held, argument, self._binding)
         cells: list[CellType] = []
         own: list[tuple[CellType, Any, str]] = []
@@ -451,7 +450,7 @@ class Graph:
 
 
 def _has_content(made: Any, form: dict[str, Any]) -> bool:
-    """Whether the content of an object is the recorded one, or differs from it in code alone."""
+    """Whether an object's content is the recorded one, or differs from it only in code."""
     content = content_of(made)
     if content.text == form.get(content.kind):
         return True
@@ -460,7 +459,7 @@ def _has_content(made: Any, form: dict[str, Any]) -> bool:
 
 # Any value to JSON bytes: by orjson alone, by the short walk, or by the full walk.
 #
-# This is the step of the hot path between payload and line; redaction comes next. It never raises: the last
+# This step of the hot path is between payload and line; redaction follows. It never raises: the last
 # fallback is an object that says what failed.
 
 
@@ -523,7 +522,7 @@ def to_json(
                     return Dumped((data, {pointer: "opaque"}, (pointer,), None))
                 form = form_of_scalars(agent_of, reading.hides, value)
                 if form is not None:
-                    # it is small: no more than what `form_of_scalars` has just written, and its class
+                    # small: its JSON is what `form_of_scalars` wrote, plus its class
                     return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,), form["attributes"]))
         if plain is not None:
             return Dumped((plain, None, (), None))
@@ -531,8 +530,8 @@ def to_json(
             common = common_bytes(value, pointer, limits)
             if common is not None:
                 return Dumped((common[0], common[1] or None, (), None))
-    except Exception:  # noqa: BLE001, S110 - a surrogate, a big integer, a dict that another thread changes
-        pass  # nothing is lost: the walk encodes the value again, and records what it cannot read
+    except Exception:  # noqa: BLE001, S110 - a surrogate, a big integer, a dict changed by another thread
+        pass  # nothing is lost: the walk encodes the value again
     return _walked(value, pointer, limits, agent_of, reading)
 
 
@@ -552,28 +551,28 @@ def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None, 
         if len(data) <= limits.max_bytes:
             return Dumped((data, encoded.types or None, encoded.opaque, None))
         failure = "TooLarge"
-    except Exception as error:  # noqa: BLE001 - the last rung: whatever failed, the line is written
+    except Exception as error:  # noqa: BLE001 - last fallback: the line is written whatever failed
         failure = type(error).__name__
     name = class_name(type(value))
     form = {"repr": "<not recorded>", "class": name, "failure": failure, "unseen": "it could not be read"}
     return Dumped((_dumps(form), {pointer: "opaque"}, (pointer,), None))
 
 
-# The short walk: payloads of plain values with UUIDs, times, tuples and numpy's numbers among them.
+# The short walk: plain values with UUIDs, times, tuples and numpy numbers among them.
 #
-# `to_json` tries it between plain and the whole walk, and it gives what `encode_value` gives, or
-# nothing.
+# `to_json` tries it after the plain check and before the full walk. It returns what `encode_value` returns,
+# or nothing.
 
 _MAX_DEPTH = 12
 _NEVER_SPECIAL = SCALARS - {float}
 
 
 class _Special(Exception):
-    """Something for the whole walk."""
+    """A value that needs the full walk."""
 
 
 def common_bytes(value: Any, pointer: str, limits: Limits) -> tuple[bytes, dict[str, str]] | None:
-    """The JSON of the value and its tags; None where anything in it is not common.
+    """Return the JSON of the value and its tags; None if anything in it needs the full walk.
 
     Raises what orjson raises for surrogates and large integers.
     """
@@ -583,9 +582,9 @@ def common_bytes(value: Any, pointer: str, limits: Limits) -> tuple[bytes, dict[
     try:
         copy = _copy(value, pointer, types, 0)
     except _Special:
-        return None  # the whole walk takes it
+        return None  # left to the full walk
     data = write_json(copy, DUMP_OPTIONS)
-    # So short that no bound can be broken; the tags of many small values count, too.
+    # Too short to exceed any limit; the tags of many small values count too.
     if len(data) > limits.unread_bytes or len(types) > limits.max_items // 64:
         return None
     return data, types
@@ -644,9 +643,9 @@ def _copy_dict(value: dict[Any, Any], pointer: str, types: dict[str, str], depth
 
 
 def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object) -> dict[str, Any] | None:
-    """`describe(value, content_of(value))` in one step for an object of few short plain scalars.
+    """Return `describe(value, content_of(value))` in one step for an object of few short plain scalars.
 
-    None for every other value, for agents, and where a name is not known or a text may hold a secret. Raises
+    None for every other value, for agents, and if a name is not known or a text may hold a secret. Raises
     what orjson raises for surrogates and large integers, and what a hidden `__dict__` raises.
     """
     plan = plan_of(type(value))
@@ -659,7 +658,7 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     found = attributes_of(value)
     if not found or len(found) > SHOWN_ATTRIBUTES or not all_strings(found):
         return None
-    if "__module__" in found or "_name_" in found:  # `_attributes` gives these in another way
+    if "__module__" in found or "_name_" in found:  # `_attributes` treats these differently
         return None
     if not _are_short_scalars(found.values()):
         return None
@@ -677,7 +676,7 @@ _MOST_OF_FORM = 16_384
 
 
 def _form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) -> dict[str, Any] | None:
-    """What the walk gives for a value that is a reference, without one; None where the walk has to tell."""
+    """Return the walk's form of a value that is a reference, without a walk; None if it needs one."""
     kind = type(value)
     if kind is Named:
         return describe(value.value, Content(OpaqueKind.REFERENCE, value.reference))
@@ -688,13 +687,13 @@ def _form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) -
         return None
     if all_scalars(attributes_of(value).values()):
         return None
-    if reading.owner is None:  # in an argument more is told of it
+    if reading.owner is None:  # an argument's form has more
         content = content_of(value, agent_of, reading)
     return describe(value, content)
 
 
 def _are_short_scalars(values: Iterable[Any]) -> bool:
-    """Whether each value is one that `describe` shows as it is."""
+    """Whether `describe` shows each value unchanged."""
     for value in values:
         kind = type(value)
         if kind is str:

@@ -1,6 +1,6 @@
-"""The walk over one value: budgets, the path from the root, tags; it cuts what is too large and never loops.
+"""The walk over one value: budgets, path, tags. It cuts what is too large and always terminates.
 
-`values.py` starts it; at each node it asks `codecs.py` for the reduced form of what plain JSON lacks.
+`values.py` starts it; at each node it looks up the reduced form of what plain JSON lacks in `codecs.py`.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ from Agent.event.values.reading import USUAL, AgentOf, Limits, Named, Reading
 
 _NO_TAG = ("opaque", "truncated")
 _ORDERED_KINDS = ({str}, {int})
-_DECIMAL_BITS = 13_000  # about 3,900 digits; some way beyond, Python refuses to convert
+_DECIMAL_BITS = 13_000  # about 3,900 digits; Python refuses to convert slightly more
 _SPENT: Any = object()
 _MADE_BY_FUNCTION = "defaultdict:"
-_OF_CYCLES = 2  # keys of the form that stands for a way back up
+_OF_CYCLES = 2  # keys of the form for a cycle
 
 
 def _items(mapping: dict[Any, Any]) -> list[tuple[Any, Any]]:
-    """The items at one moment, even while another thread writes."""
+    """Return a snapshot of the items, even while another thread writes."""
     try:
         return list(mapping.items())
     except RuntimeError:
@@ -78,7 +78,7 @@ def _retried(read: Callable[[], Any]) -> Any:
 
 
 _MOST_KEPT_BYTES = 65_536
-"""Of an object whose content is larger only the digest is written."""
+"""Above this size of its content, only the digest of an object is written."""
 _KEPT_LIMITS = Limits(max_bytes=_MOST_KEPT_BYTES)
 _NO_MEMORY = class_name(MemoryError)
 _MOST_REFUSED = 8
@@ -89,40 +89,40 @@ _CHANGING = frozenset(
     "set bytearray deque OrderedDict Counter defaultdict ndarray Random Generator RandomState".split()
 )
 _SHOWN: Any = object()
-"""What makes an object again is in its form."""
+"""The form already has everything that restores the object."""
 _UNKEPT: Any = object()
-"""Nothing makes it again."""
+"""Nothing restores the object."""
 
 
 class BudgetSpent(Exception):
-    """The value is larger than its limits allow."""
+    """The value exceeds its limits."""
 
 
 class RepeatsSpent(BudgetSpent):
-    """What is in the value is met so often that its JSON would be much larger than itself."""
+    """Parts of the value recur so often that its JSON would be much larger than the value."""
 
 
 class _NotPlain(BudgetSpent):
-    """The content of an object is more than a tree of values that can be made again."""
+    """The content of an object is more than a tree of restorable values."""
 
 
 class _First(NamedTuple):
-    """Where something stood first."""
+    """The first occurrence of an object."""
 
     at: str
-    """The pointer from where the value begins."""
+    """The pointer relative to the beginning of the value."""
     value: object
-    """So that nothing else gets its id meanwhile."""
+    """Keeps the object alive, so that its id is not reused."""
     form: dict[str, Any] | None = None
-    """Of the object that holds it, where it stood inside of one."""
+    """The form of the object that holds it, if it occurred inside one."""
 
 
 class Walk:
     """One pass over one value.
 
-    With `cutting` off it is all or nothing: BudgetSpent says that the value is too large. With it on, each
-    container keeps what fits, and none takes more than half of what is left, so that one large field does
-    not hide the others.
+    With `cutting` off, BudgetSpent is raised if the value is too large. With it on, each container keeps what
+    fits, and none takes more than half of the remaining budget, so that one large field does not hide the
+    others.
     """
 
     __slots__ = (
@@ -163,35 +163,35 @@ class Walk:
         self.cutting = cutting
         self.bytes_left = limits.max_bytes * 3 // 4 if cutting else limits.max_bytes
         self.items_left = limits.max_items
-        # What stands under a name may be as deep as a value that stands alone.
+        # A value under a name may be as deep as a separate value.
         self.max_depth = limits.max_depth + reading.is_of_names
         self.path: dict[int, int] = {}
         self.met: dict[tuple[int, str], str] = {}
-        """Where values without a codec stood first, by id and by the name that they stand under."""
+        """First pointers of values without a codec, by (id, name that they are under)."""
         self.start = start
         self.types: dict[str, str] = {}
         self.opaque: list[str] = []
         self._cuts: list[tuple[str, dict[str, Any], Any]] | None = None
         self._contents: dict[tuple[int, ...], tuple[Any, Content]] | None = None
         self._reached: dict[str, ReachedObjects] = {}
-        """By name, for values that are compared name by name."""
+        """{name: objects reached by its walks}, for values that are compared per name."""
         self.first: dict[tuple[int, str], _First] = {}
-        """Where containers and objects stood first, by id and by the name that they stand under."""
+        """First occurrences of containers and objects, by (id, name that they are under)."""
         self._sets_around = 0
         self._refused = 0
         self.repeats_left = limits.max_repeats
         self._seen: dict[int, Any] | None = {} if limits.max_items > limits.max_repeats else None
-        """What was met, so that nothing else gets its id; None where few values can be met at all."""
+        """Visited values, so that no id is reused; None if the limits allow only few values."""
 
     def whole(self, value: Any, pointer: str) -> Any:
-        """The JSON of the value that the pass is over."""
+        """Return the JSON of the whole value."""
         encoded = self.node(value, pointer)
         if self._cuts:
             self._finish_cuts(0)
         return encoded
 
     def node(self, value: Any, pointer: str) -> Any:
-        """The JSON of one value of any type within that."""
+        """Return the JSON of one value of any type inside the whole."""
         self.items_left -= 1
         if self.items_left < 0:
             raise BudgetSpent
@@ -213,14 +213,14 @@ class Walk:
         return self._composite(value, kind, pointer)
 
     def _spend(self, size_bytes: int, value: Any) -> Any:
-        """The value, once its bytes are paid for."""
+        """Charge the bytes to the budget and return the value."""
         if size_bytes > self.bytes_left:
             raise BudgetSpent
         self.bytes_left -= size_bytes
         return value
 
     def _tagged(self, encoded: Any, tag: str, pointer: str) -> Any:
-        """The JSON, with its tag noted and paid for."""
+        """Note the tag, charge it to the budget, and return the JSON."""
         self.bytes_left -= len(pointer) + len(tag) + 6
         if self.bytes_left < 0 and not self.cutting:
             raise BudgetSpent
@@ -262,7 +262,7 @@ class Walk:
         return self._tagged(self._spend(len(write_json(head)), head), "truncated", pointer)
 
     def _composite(self, value: Any, kind: type, pointer: str) -> Any:
-        """The JSON of anything that is not a scalar; what fails on the way is described instead."""
+        """Return the JSON of anything but a scalar; a value that fails is described instead."""
         mark = len(self.types), len(self.opaque)
         identity = id(value)
         if identity in self.path:
@@ -306,17 +306,17 @@ class Walk:
             del self.path[identity]
 
     def _root(self, pointer: str) -> str:
-        """The name under which something stands, where names are values of their own."""
+        """Return the name that a pointer is under, if each name has a separate value."""
         below = pointer[len(self.start) :] if self.reading.is_of_names else ""
         return below.split("/")[1] if below else ""
 
     def _below(self, pointer: str) -> str:
-        """The pointer from where the value begins, or the value under the name."""
+        """Return the pointer relative to the whole value, or to the value under the name."""
         root = self._root(pointer)
         return pointer[len(self.start) + (len(root) + 1 if root else 0) :]
 
     def _note_first(self, value: Any, pointer: str) -> None:
-        """Note where a container or an object stands; where an object holds it, the object's form says so."""
+        """Note the first occurrence of a container or object; if an object holds it, add it to that form."""
         key = id(value), self._root(pointer)
         known = self.first.get(key)
         if known is None:
@@ -332,13 +332,13 @@ class Walk:
         return content
 
     def _lack_memory(self) -> None:
-        """Note that memory was refused; after a few times the rest is cut, as each refusal takes long."""
+        """Note refused memory; after a few refusals cut the rest, as each one takes long."""
         self._refused += 1
         if self._refused > _MOST_REFUSED:
             raise BudgetSpent
 
     def _reduce(self, value: Any, kind: type, pointer: str) -> tuple[str, Any]:
-        """The tag and the reduced form of a value, by the codec of its type."""
+        """Return the tag and reduced form of a value, by the codec of its type."""
         reducer = builtin_reducer(kind)
         if kind is Named:
             return "opaque", describe(value.value, self._content(value))
@@ -362,7 +362,7 @@ class Walk:
         return tag, reduced
 
     def _with_factory(self, value: Any, tag: str, reduced: Any) -> tuple[str, Any]:
-        """A `defaultdict`; one that a function fills says in its tag what that function is."""
+        """Return the tag of a `defaultdict`; if its factory is a function, with the function's digest."""
         factory = value.default_factory
         if factory is None or issubclass(type(factory), type):
             return tag, reduced
@@ -372,7 +372,7 @@ class Walk:
         return f"{tag}@{content.text}", reduced
 
     def _described(self, value: Any, pointer: str) -> dict[str, Any]:
-        """What stands for a value without a codec; of one that came before in the same value, also where."""
+        """Return the form of a value without a codec; of a repeated one with its first pointer."""
         root, below = self._root(pointer), self._below(pointer)
         if below and self.reading.places is not None:
             name = self.reading.places.field_of(value)
@@ -394,13 +394,13 @@ class Walk:
         return form
 
     def _keep_content(self, value: Any, content: Content, form: dict[str, Any], pointer: str) -> None:
-        """Put what an object holds into its form, if all of it can be made again."""
+        """Add the content of an object to its form, if all of it can be restored."""
         if content.agents or content.size_bytes > _MOST_KEPT_BYTES:
             return
         key = id(value), self._root(pointer)
         before = self.first.get(key)
         if before is not None and before.form is not None:
-            return  # an object before it holds it, and says so
+            return  # an earlier object holds it, and its form says so
         at = f"{pointer}/{CONTENT}"
         walk = _ContentWalk(self, value, form, at)
         try:
@@ -420,19 +420,19 @@ class Walk:
             form[STAND_IN] = True
 
     def _keep_lock(self, value: Any, form: dict[str, Any], *, first: bool) -> None:
-        """Say of a lock that nobody holds that another one can take its place, where it occurs once."""
+        """Mark an idle lock that occurs once as replaceable by a new one."""
         if first and self.reading.keeps_content and parts_of_idle(value) is not None:
             form[CONTENT] = {}
 
     def _tuple(self, value: tuple[Any, ...], pointer: str) -> Any:
-        # The short way for what keys and positions are made of.
+        # Fast path for tuples of scalars, as in keys and positions.
         items = list(value)
         if self._flat(items, items):
             return self._tagged(items, "tuple", pointer)
         return self._reduced("tuple", items, pointer)
 
     def _reduced(self, tag: str, reduced: Any, pointer: str) -> Any:
-        """The JSON of a reduced form, under the tag of the whole."""
+        """Return the JSON of a reduced form, under the tag of the whole."""
         kind = type(reduced)
         if tag in _NO_TAG:
             return self._describe(pointer, reduced, tag)
@@ -469,7 +469,7 @@ class Walk:
         del self.opaque[mark[1] :]
 
     def _flat(self, container: list[Any] | dict[str, Any], values: list[Any]) -> bool:
-        """Whether the container holds plain scalars only and fits; if so it is paid for."""
+        """Whether the container holds only plain scalars and fits; if so, charge it to the budget."""
         if len(values) > self.items_left or not all_scalars(values):
             return False
         if exceeds(container, self.bytes_left):
@@ -488,7 +488,7 @@ class Walk:
         return True
 
     def _array(self, items: list[Any], pointer: str, tag: str) -> Any:
-        """The JSON of a list that nobody else holds."""
+        """Return the JSON of a list that nothing else holds."""
         if self._flat(items, items):
             return items
         if self.cutting:
@@ -511,7 +511,7 @@ class Walk:
         return head
 
     def _mapping(self, items: list[tuple[Any, Any]], pointer: str, tag: str) -> Any:
-        """The JSON object of a mapping, or a list of pairs where a key is no plain text."""
+        """Return the JSON object of a mapping, or a list of pairs if a key is not plain text."""
         if len(items) > self.items_left and not self.cutting:
             raise BudgetSpent
         if not all_strings([key for key, _ in items]):
@@ -528,7 +528,7 @@ class Walk:
         return {key: self.node(value, f"{pointer}/{escape(key)}") for key, value in items}
 
     def _pairs(self, items: list[tuple[Any, Any]], pointer: str, tag: str) -> Any:
-        """The JSON of a mapping as a list of pairs."""
+        """Return the JSON of a mapping as a list of pairs."""
         if not self.cutting:
             if 2 * len(items) > self.items_left:
                 raise BudgetSpent
@@ -544,14 +544,14 @@ class Walk:
         return self._tagged(pairs, "map", pointer)
 
     def _key_sizes(self, keys: dict[str, Any]) -> list[int] | None:
-        """Bytes of each key with its colon, None where one cannot be the key of a JSON object."""
+        """Return the bytes of each key with its colon; None if one cannot be the key of a JSON object."""
         if any(len(key) > self.limits.max_string_chars for key in keys):
             return None
         try:
             ask_memory(3 * max(map(len, keys), default=0))
             return [len(orjson.dumps(key)) + 1 for key in keys]
         except TypeError:
-            return None  # the caller takes them one by one
+            return None  # the caller handles the keys one by one
 
     def _cut_mapping(self, items: dict[str, Any], sizes: list[int], pointer: str, tag: str) -> Any:
         mark = len(self.types), len(self.opaque)
@@ -568,7 +568,7 @@ class Walk:
         return head
 
     def _members(self, values: frozenset[Any], pointer: str, tag: str) -> Any:
-        """The JSON of a set, in an order that does not depend on hashes."""
+        """Return the JSON of a set, in an order that does not depend on hashes."""
         items = list(values)
         kinds = set(map(type, items))
         if kinds in _ORDERED_KINDS or not items:
@@ -604,7 +604,7 @@ class Walk:
         return self._spend(0, encoded_items)
 
     def _share(self, value: Any, pointer: str) -> Any:
-        """The JSON of a value within half of what is left, `_SPENT` if it has none there."""
+        """Return the JSON of a value within half of the remaining budget; `_SPENT` if it does not fit."""
         mark = len(self.types), len(self.opaque)
         kept_bytes, kept_items = (
             self.bytes_left - self.bytes_left // 2,
@@ -622,7 +622,7 @@ class Walk:
             self.items_left += kept_items
 
     def _cut(self, head: Any, whole: Any, pointer: str, tag: str, mark: tuple[int, int]) -> Any:
-        """What stands for a container that was cut; tags below it would restore nothing, so they go."""
+        """Return the form of a container that was cut, and drop the tags below it, which are useless then."""
         self._forget(mark)
         form = {"head": head, "items": len(whole), "tag": tag}
         if self._cuts is None:
@@ -632,7 +632,7 @@ class Walk:
         return self._tagged(form, "truncated", pointer)
 
     def _finish_cuts(self, begun: int) -> None:
-        """Put the content into the forms of what was cut since then, but for those within others."""
+        """Add the content to the forms of outermost containers that were cut since then."""
         cuts = self._cuts or []
         for pointer, form, whole in cuts[begun:]:
             if self.types.get(pointer) == "truncated":
@@ -642,7 +642,7 @@ class Walk:
         del cuts[begun:]
 
     def _content_once(self, value: Any, key: tuple[int, ...]) -> Content:
-        """The content of a value that may be met again; `key` has the ids of the value or of its parts."""
+        """Return the cached content of a value; `key` has the ids of the value or of its parts."""
         if self._contents is None:
             self._contents = {}
         known = self._contents.get(key)
@@ -652,7 +652,7 @@ class Walk:
 
 
 class _ContentWalk(Walk):
-    """The same over what an object holds, if all of it can be made again, else `_NotPlain`."""
+    """A walk over the content of an object that can be restored completely; raises `_NotPlain` otherwise."""
 
     __slots__ = ("_form", "_may_refer", "has_stand_ins", "noted")
 
@@ -662,16 +662,16 @@ class _ContentWalk(Walk):
         )
         self._form = form
         self._may_refer = not outer._sets_around  # noqa: SLF001 - of the same class
-        """Members of sets are encoded before their places are known."""
+        """False inside sets, whose members are encoded before their positions are known."""
         if self._may_refer:
             self.first = outer.first
         self.noted: list[tuple[int, str]] = []
-        """What is noted for the first time."""
+        """Keys that this walk added to `first`."""
         self.has_stand_ins = False
         self._note(holder, pointer, None)
 
     def held(self, value: Any, pointer: str) -> Any:
-        """The JSON of what makes an object again, or that its form says it already."""
+        """Return the JSON that restores an object; `_SHOWN` if its form does, `_UNKEPT` if nothing does."""
         kind = type(value)
         if is_lock(kind):
             parts = parts_of_idle(value)
@@ -686,7 +686,7 @@ class _ContentWalk(Walk):
         if len(attributes) == len(self._form.get("attributes", ())) and attributes:
             return _SHOWN
         if not attributes and kind is object:
-            return _UNKEPT  # a sentinel: what it is nobody but itself can be
+            return _UNKEPT  # a sentinel: only its identity counts
         return self._mapping(_items(attributes), pointer, "dict")
 
     def _note(self, value: Any, pointer: str, form: dict[str, Any] | None) -> None:
@@ -696,7 +696,7 @@ class _ContentWalk(Walk):
         self.first[key] = _First(self._below(pointer), value, form)
 
     def _note_first(self, value: Any, pointer: str) -> None:
-        """Nothing: `_composite` notes what it meets."""
+        """Do nothing: `_composite` notes what it visits."""
 
     def _composite(self, value: Any, kind: type, pointer: str) -> Any:
         if _is_unchanging(kind):
@@ -754,12 +754,12 @@ class _ContentWalk(Walk):
             if named is not None:
                 return f"named:{named}", None
             if kind is object:
-                raise _NotPlain  # a sentinel: what it is nobody but itself can be
+                raise _NotPlain  # a sentinel: only its identity counts
         return f"{OBJECT}:{class_name(kind)}", attributes
 
 
 def _is_unchanging(kind: type) -> bool:
-    """Whether objects of a type cannot change, so that two occurrences are as good as two values."""
+    """Whether objects of a type are immutable, so that their identity does not matter."""
     try:
         return kind in _UNCHANGING or (
             builtin_reducer(kind) is not None and kind.__name__ not in _CHANGING and not is_queue(kind)
@@ -769,7 +769,7 @@ def _is_unchanging(kind: type) -> bool:
 
 
 def _is_of_process(value: Any) -> bool:
-    """Whether it is a task or a loop, or a local function that holds one: what a callback that cancels is."""
+    """Whether it is a task, a loop, or a local function that holds one, such as a cancelling callback."""
     if type(value) is not FunctionType:
         return handle_of(type(value)) in _TASKS
     cells = value.__closure__ or ()
@@ -785,4 +785,4 @@ def _held(cell: Any) -> Any:
     try:
         return cell.cell_contents
     except ValueError:
-        return None  # it is empty
+        return None  # an empty cell

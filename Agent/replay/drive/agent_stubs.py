@@ -1,4 +1,4 @@
-"""The input of a factory (`Spec`), and the stubs that stand for agents which are not replayed.
+"""The input of a factory (`Spec`), and stubs for agents that are not replayed.
 
 A stub answers the calls that the recording has, under their recorded names. Any other access ends the replay
 as UNVERIFIED and names it. The spec includes the agent's constructor arguments.
@@ -301,7 +301,7 @@ class FieldReads:
         self._told = _held(objects, lambda agent_id: _told(recording, agent_id, live))
         inside = _held_inside(objects, lambda agent_id: _told(recording, agent_id, live))
         self._told_inside = {(id(obj), name) for obj, name, _ in inside}
-        for obj, name, path in inside:  # its reads of its own attributes may be unrecorded
+        for obj, name, path in inside:  # the inner object may read fields that are not recorded
             value = (live_attributes(obj) or {}).get(name)
             if id(obj) in self._outside and value is not None:
                 self._outside[id(value)] = self._told[id(value)] = value, path

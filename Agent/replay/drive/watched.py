@@ -108,7 +108,7 @@ class SourceWatch:
         self.reachable: frozenset[str] = frozenset()
         """What is not refused because the user declared it."""
         self.reached: set[str] = set()
-        """What was used of `reachable`."""
+        """The parts of `reachable` that were used."""
         self.built_with: list[SourceRead] = []
         """Draws by the target while it built the replayed objects."""
         self._of_chance: dict[int, ref[Any]] = {}
