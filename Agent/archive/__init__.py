@@ -1,7 +1,7 @@
-"""Keeping a session: sealed into Parquet, verified, recovered, pruned, erased, exported.
+"""Long-term keeping of sessions: sealing into Parquet, verifying, recovering, pruning, erasing, exporting.
 
-Start at `sealed.sealing`; `sealed.parts` says what lies in `archive/`, `sealed.reader` gives events of
-either form.
+Start at `sealed.sealing`; `sealed.parts` describes the files in `archive/`, and `sealed.reader` reads events
+from log files and from the archive.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Compares a session's lines with the chains of its writers: names edited blocks, proves single events.
 
-What a policy retired is explained by the account of retired numbers, what an erasure took by what it left
-in the chain, and lines that were sealed are read out of the archive.
+Lines removed by policy are explained by the account of retired numbers, erased lines by the records of the
+erasure in the chain, and sealed lines are read from the archive.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ from Agent.tree.write.crash_board import read_board
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Something that is not what was written: of each file the first block that differs."""
+    """A difference from what was written: the first differing block of a file."""
 
     file: str
     problem: str
     first_line: int | None = None
     last_line: int | None = None
     time: str | None = None
-    """When the block was made."""
+    """When the block was written."""
     block: str | None = None
     """`writer:number`."""
     further: int = 0
@@ -79,28 +79,28 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class ChainGap:
-    """Blocks that cannot be compared any more, and why: `erased` or `retired`."""
+    """Blocks that can no longer be compared, and why: `erased` or `retired`."""
 
     file: str
     why: str
     blocks: int
     lines: int
-    """How many lines are gone."""
+    """How many lines were removed."""
     unchecked: int = 0
-    """How many lines are left that cannot be compared with the head any more."""
+    """How many remaining lines can no longer be compared with the head."""
 
 
 @dataclass(slots=True)
 class ChainReport:
-    """What the chains of a session say about its lines."""
+    """The result of comparing a session's lines with its chains."""
 
     heads: tuple[str, ...] = ()
     """`writer:blocks:root` of each writer."""
     blocks: int = 0
     lines: int = 0
-    """Lines that are what was written, those of files with an edit left out."""
+    """Number of unchanged lines, without those of files with an edit."""
     uncovered: int = 0
-    """Lines that no block covers: the end of a killed or running writer, writers without a chain."""
+    """Number of lines in no block: the last lines of a killed or running writer, writers without a chain."""
     edits: list[Edit] = field(default_factory=list)
     gaps: list[ChainGap] = field(default_factory=list)
 
@@ -115,7 +115,7 @@ class ChainReport:
 
 
 class ChainedFiles(ExitStack):
-    """The files that the chains of a session tell of: each is found as it stands, or in the archive.
+    """The files that the chains of a session cover, found as log files or in the archive.
 
     Raises:
         DamagedInput: the account of retired numbers, or a description in the archive, cannot be read.
@@ -134,7 +134,7 @@ class ChainedFiles(ExitStack):
         files = [file for chain in chains.values() for file in chain.files.values()]
         found = self._found(files)
         self.files = [(file, found.get(id(file))) for file in files]
-        """With the name under which each is found, None where it is nowhere."""
+        """(chain, name) of each file; the name is None if the file is missing."""
 
     def _look_at_files(self) -> None:
         for path in tree_files(self._session):
@@ -143,7 +143,7 @@ class ChainedFiles(ExitStack):
                 self.first_ids[name] = first_id(path)
 
     def _look_into_archive(self) -> None:
-        """Take what is there alone, under the names that the files would get again."""
+        """Find files that are only in the archive, under the names that they would be restored to."""
         for part in read_parts(self._session):
             for segment in part.segments if part.json_removed else ():
                 if not segment.stands_in(self._session):
@@ -154,7 +154,7 @@ class ChainedFiles(ExitStack):
                     self.first_ids[name] = segment.first_id
 
     def _opened(self, name: str) -> int | None:
-        """A descriptor of a file; None of one that was sealed and removed meanwhile."""
+        """Open a file; None if it was sealed and removed in between."""
         try:
             return open_file(self._session / name)[0]
         except FileNotFoundError:
@@ -164,7 +164,7 @@ class ChainedFiles(ExitStack):
             return None
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """The lines of a file with their newlines; OSError if it cannot be read."""
+        """Yield the lines of a file with their newlines; OSError if it cannot be read."""
         fd = None if name in self._sealed else self._opened(name)
         if fd is not None:
             with os.fdopen(fd, "rb") as file:
@@ -182,7 +182,7 @@ class ChainedFiles(ExitStack):
             yield line + b"\n"
 
     def why_gone(self, file: FileChain) -> str | None:
-        """Why a file may be away: `erased` or `retired`."""
+        """Return why a file is missing: `erased` or `retired`; None if nothing explains it."""
         if all(block.now is not None and block.now.lines == 0 for block in file.blocks):
             return "erased"
         if file.first_id is None:
@@ -190,7 +190,7 @@ class ChainedFiles(ExitStack):
         return "retired" if self.is_retired(file.first_id) else None
 
     def is_retired(self, event_id: str) -> bool:
-        """Whether an event was removed, or is about to be."""
+        """Return whether an event was removed by retention, or is about to be."""
         try:
             writer, seq = split_event_id(event_id)
         except ValueError:
@@ -234,7 +234,7 @@ def _order(name: str) -> tuple[str, str, float]:
 
 
 def _states_of(file: FileChain) -> list[list[BlockState]]:
-    """What the blocks of a file may be now, the likeliest first: an erasure may have been interrupted."""
+    """Return the possible states of a file's blocks, likeliest first; an erasure may be unfinished."""
     written = [block.written for block in file.blocks]
     if all(block.now is None for block in file.blocks):
         return [written]
@@ -246,7 +246,7 @@ def _states_of(file: FileChain) -> list[list[BlockState]]:
 
 
 def leaf_of(kind: str, lines: Sequence[bytes], state: BlockState | None = None) -> bytes:
-    """The leaf of a block of lines with their newlines, with the salts and the erased lines of its state."""
+    """Return the leaf of a block's lines (with newlines), using the salts and erased lines of its state."""
     if kind != LINES:
         return leaf_of_bytes(b"".join(lines), b"" if state is None else state.seed)
     salts, gone = (b"", ()) if state is None else (state.salts(), state.gone)
@@ -254,20 +254,20 @@ def leaf_of(kind: str, lines: Sequence[bytes], state: BlockState | None = None) 
 
 
 class Found(NamedTuple):
-    """What stands in the place of a block."""
+    """The lines found in the place of a block."""
 
     block: ChainBlock
     state: BlockState
-    """What should stand there."""
+    """The expected state."""
     line: int
     """The number of its first line."""
     lines: list[bytes]
     problem: str | None
-    """What is wrong with it."""
+    """What differs; None if nothing does."""
 
 
 def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) -> Iterator[Found]:
-    """Take the lines of a file block by block."""
+    """Read the lines of a file block by block and compare them."""
     number = 1
     for block, state in zip(file.blocks, states, strict=True):
         own = list(islice(lines, state.lines))
@@ -283,7 +283,7 @@ def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) 
 
 
 def standing(chained: ChainedFiles, name: str, file: FileChain) -> tuple[list[BlockState], list[Found]]:
-    """What the blocks of a file should be now, and those that are not, without their lines.
+    """Return the expected states of a file's blocks, and the blocks that differ, without their lines.
 
     Raises:
         OSError: the file cannot be read.
@@ -300,18 +300,18 @@ def standing(chained: ChainedFiles, name: str, file: FileChain) -> tuple[list[Bl
 
 
 def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = ()) -> ChainReport | None:
-    """Compare all files with the chains; None where the session was recorded without.
+    """Compare all files with the chains; None if the session was recorded without chains.
 
     Args:
         session: the session's directory.
         told: the heads in `log.closed` events, by writer.
-        kept: heads that were kept elsewhere, of the session or of writers.
+        kept: heads of the session or of writers that were stored elsewhere.
 
     Raises:
         DamagedInput: the account of retired numbers, or a part of the archive, cannot be read.
-        UsageError: a head that was kept is none.
+        UsageError: an element of `kept` is not a head.
     """
-    # before the chains: a writer that runs tells its board behind its file
+    # before the chains: a running writer updates its board after its chain file
     boards = _heads_of_boards(session)
     chains = read_chains(session)
     kept = [_plain(head) for head in kept]
@@ -327,7 +327,7 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
             else:
                 covered[name] = _compare(chained, name, file, report)
         ended = {writer for writer, chain in chains.items() if chain.ended}
-        # A head says nothing of writers without a chain: those that began here have a claim at least.
+        # A head does not cover writers without a chain, but a genuine writer at least has a claim.
         known = {*chains, *read_claims(session)} if kept else None
 
         def is_added(writer: str) -> bool:
@@ -386,7 +386,7 @@ def _edit(file: FileChain, name: str, found: Found, further: int) -> Edit:
 
 
 def _compare(chained: ChainedFiles, name: str, file: FileChain, report: ChainReport) -> int:
-    """Report the first block of a file that differs, and what was erased; how many lines its blocks cover."""
+    """Report a file's first differing block and its erased lines; returns how many lines its blocks cover."""
     try:
         states, wrong = standing(chained, name, file)
     except OSError as error:
@@ -419,7 +419,7 @@ def _heads_of_boards(session: Path) -> dict[str, list[str]]:
 def _lines_behind(
     chained: ChainedFiles, name: str, covered: int, is_added: Callable[[str], bool]
 ) -> tuple[int, int]:
-    """How many lines stand behind the last block of a file; how many are events that nobody wrote there."""
+    """Count the lines after the last block of a file, and those among them that were added by an edit."""
     count = added = 0
     try:
         for line in islice(chained.lines(name), covered, None):
@@ -431,7 +431,7 @@ def _lines_behind(
 
 
 def _is_of(line: bytes, is_wanted: Callable[[str], bool]) -> bool:
-    """Whether a line is an event of one of the writers, torn ones left out."""
+    """Return whether a line is an event of a writer that matches; False for a torn line."""
     event_id = id_of(line)
     if event_id is None or not is_wanted(split_event_id(event_id)[0]):
         return False
@@ -462,13 +462,13 @@ def _wrong_heads(
             elif rest and not _leads_to(chains.get(writer), wanted):
                 yield Edit(_chain_name(session, writer), f"it does not lead to {told_by}, {wanted}")
     for writer, heads in boards.items():
-        # a kill may have come while the newer one was written
+        # the process may have been killed while it wrote the newer one
         if not any(_leads_to(chains.get(writer), each) for each in heads):
             yield Edit(_chain_name(session, writer), f"it does not lead to the board, {heads[0]}")
 
 
 def _leads_to(chain: WriterChain | None, head: str) -> bool:
-    """Whether a chain, or a beginning of it, has that head."""
+    """Return whether a chain, or its first blocks, has this head."""
     writer, _, rest = head.partition(":")
     count = rest.partition(":")[0]
     if chain is None:
@@ -477,17 +477,17 @@ def _leads_to(chain: WriterChain | None, head: str) -> bool:
 
 
 def _chain_name(session: Path, writer: str) -> str:
-    # a writer out of a kept head is no name that is looked at
+    # the writer id in a kept head is not used as a file name
     return chain_file(session, writer).relative_to(session).as_posix()
 
 
 def prove_event(session: Path, event_id: str) -> dict[str, Any]:
-    """What proves to somebody who has the head of a session that an event is part of it.
+    """Build a proof that an event is part of a session, for someone who has the session's head.
 
     Raises:
-        UsageError: it is no id of an event.
-        InputError: no block covers it, or an erasure changed the block.
-        DamagedInput: the block is not what was written.
+        UsageError: the id is not an event id.
+        InputError: no block covers the event, or an erasure changed the block.
+        DamagedInput: the block differs from what was written.
     """
     try:
         writer, _ = split_event_id(event_id)
@@ -560,18 +560,18 @@ def _proof(
 
 
 ERASED_NAME: Final = "[erased]"
-"""Stands in the place of the name of a file of which nothing is left."""
+"""Replaces the name of a file that was erased completely."""
 
 
 def account_in_chains(session: Path, going: Mapping[str, Callable[[bytes], bytes | None]]) -> None:
-    """Enter what the blocks of some files will be.
+    """Record in the chains the future states of blocks, before their files are rewritten.
 
     Args:
         session: the session's directory.
-        going: by name the files that are about to be rewritten, with what stays of a line.
+        going: file name to a function that returns what remains of a line, for files to be rewritten.
 
     Raises:
-        OSError: a file cannot be read, or a chain not be replaced.
+        OSError: a file cannot be read, or a chain cannot be replaced.
     """
     if not going:
         return
@@ -589,7 +589,7 @@ def account_in_chains(session: Path, going: Mapping[str, Callable[[bytes], bytes
 
 
 def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[bytes], bytes | None]) -> bool:
-    """Enter what the blocks of a file will be; whether any loses lines. An edited one stays as it is."""
+    """Record the future states of a file's blocks; returns whether any loses lines. Skips edited blocks."""
     states, wrong = standing(chained, name, file)
     if wrong:
         return False
@@ -612,7 +612,7 @@ def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[by
 
 
 def _after(found: Found, kept: Sequence[bytes | None]) -> BlockState:
-    """What a block comes to: by line without its newline what stays of it."""
+    """Return the state of a block after each line (without newline) is replaced by what remains of it."""
     state, own = found.state, [line[:-1] for line in found.lines]
     if kept == own:
         return state
@@ -638,7 +638,7 @@ def _after(found: Found, kept: Sequence[bytes | None]) -> BlockState:
 
 
 def forget_erased(session: Path) -> None:
-    """Take out of the chains what is needed only until the files are rewritten: salts of erased lines.
+    """Remove the salts of erased lines from the chains, once the files are rewritten.
 
     Raises:
         OSError: a chain cannot be replaced.
@@ -656,7 +656,7 @@ def forget_erased(session: Path) -> None:
 
 
 def names_in_chain(path: Path) -> Iterator[bytes] | None:
-    """The names in a chain's file; None where it is none. Its digests hold any short text by chance."""
+    """Return the file names in a chain's file; None if it is not one. Digests match short texts by chance."""
     if path.parent.name != chains_dir(Path()).name or path.parent.parent.name != ".state":
         return None
     return _names(path)

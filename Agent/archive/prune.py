@@ -1,6 +1,6 @@
-"""Removes whole sessions by policy: by number, by age, by the size of all; those in use are left alone.
+"""Removes whole sessions by policy: by number, age or total size; sessions in use are skipped.
 
-`prune_checkpoints` removes checkpoints alone, which leaves runs their events and artifacts.
+`prune_checkpoints` removes only checkpoints; events and artifacts of the runs stay.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from Agent.tree.retention import drop_dead_links, finish_removals, left_overs, r
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Which sessions go: each that one of these asks for; None asks for none."""
+    """Which sessions to remove: those that match any rule; a rule of None matches none."""
 
     keep_sessions: int | None = None
-    """The newest so many stay."""
+    """Keep this many of the newest sessions."""
     older_than_s: float | None = None
-    """Those that ended longer ago go."""
+    """Remove sessions that ended longer ago, in seconds."""
     max_bytes: int | None = None
-    """The oldest go until all that stay come to no more."""
+    """Remove the oldest sessions until the total size is at most this."""
 
 
 @dataclass(frozen=True, slots=True)
 class PrunedSession:
-    """One session that a policy asks to remove."""
+    """One session that matches the policy."""
 
     session_id: str
     path: str
     size_bytes: int
     reason: str
     in_use: str | None
-    """Why it stays all the same; None for one that goes."""
+    """Why it is kept nevertheless; None if it is removed."""
     removed: bool
 
 
@@ -52,14 +52,14 @@ class Pruning:
     sessions: tuple[PrunedSession, ...]
     dry_run: bool
     kept: int
-    """How many sessions stay."""
+    """How many sessions are kept."""
     kept_bytes: int
     finished: int
-    """Removals that had been interrupted, and were finished."""
+    """How many interrupted removals were finished."""
 
     @property
     def freed_bytes(self) -> int:
-        """The size of what goes."""
+        """The total size of the removed sessions."""
         return sum(session.size_bytes for session in self.sessions if session.in_use is None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,18 +84,18 @@ def prune(
     now_s: float | None = None,
     on_removed: Callable[[PrunedSession], None] = lambda _: None,
 ) -> Pruning:
-    """Remove what the policy asks for, oldest first; killed in the middle, the next one goes on.
+    """Remove the sessions that match the policy, oldest first; after a kill, the next call continues.
 
     Args:
         root: the trace root.
-        policy: at least one of its rules is set.
-        dry_run: find out only.
-        now_s: seconds since 1970; default: now.
-        on_removed: told of each session that is gone.
+        policy: the policy; at least one rule must be set.
+        dry_run: remove nothing, only report.
+        now_s: current time in seconds since 1970; default: now.
+        on_removed: called for each removed session.
 
     Raises:
-        UsageError: the policy asks for nothing.
-        OSError: something cannot be removed; what was removed before is gone.
+        UsageError: the policy has no rule.
+        OSError: a session cannot be removed; earlier ones are already removed.
     """
     if policy == Policy():
         raise UsageError(
@@ -132,23 +132,23 @@ def prune_checkpoints(
     dry_run: bool = False,
     on_session: Callable[[str, Removed], None] = lambda _session_id, _removed: None,
 ) -> Removed:
-    """Remove what a policy does not keep of the checkpoints below a root; killed, the next one goes on.
+    """Remove the checkpoints that a policy does not keep; after a kill, the next call continues.
 
     Args:
         root: the trace root.
-        policy: by which failed runs are kept longer.
-        dry_run: count only.
-        on_session: told of each session that loses some.
+        policy: the policy, which keeps failed runs longer.
+        dry_run: remove nothing, only count.
+        on_session: called for each session that loses checkpoints.
 
     Raises:
-        OSError, DamagedInput: some cannot be read or removed; what was removed before is gone.
+        OSError, DamagedInput: some cannot be read or removed; earlier ones are already removed.
     """
     from Agent.flight.checkpoints.store import LocalCheckpointStore
     from Agent.record.encode.redaction import Redactor
 
     total = Removed()
     for ref in list_sessions(root):
-        # It only removes, so no value meets this redactor.
+        # Nothing is written here, so the redactor is never used.
         with LocalCheckpointStore(ref.path, redactor=Redactor(b"")) as store:
             removed = store.prune(policy, dry_run=dry_run)
         if removed != Removed():
@@ -158,7 +158,7 @@ def prune_checkpoints(
 
 
 def _choose(found: list[_Candidate], policy: Policy, now_s: float) -> None:
-    """Give each session that has to go its reason; `found` is oldest first."""
+    """Set the reason of each session that matches the policy; `found` is oldest first."""
     if policy.keep_sessions is not None:
         for candidate in found[: max(len(found) - policy.keep_sessions, 0)]:
             candidate.reason = f"beyond the newest {policy.keep_sessions}"
@@ -187,7 +187,7 @@ def _candidate(session_id: str, path: Path) -> _Candidate:
 
 
 def _size_and_change(path: Path) -> tuple[int, float]:
-    """What a directory takes on the disk, links not followed, and when a file in it was last changed."""
+    """Return the disk usage of a directory, without following links, and its newest modification time."""
     size_bytes, newest_s = 0, 0.0
     for directory, _, names in os.walk(path):
         for name in names:

@@ -1,6 +1,6 @@
-"""Finishes a session whose processes were killed: torn tails, exact losses, open spans, description, summary.
+"""Recovers a session whose processes were killed: torn tails, exact losses, open spans, description, summary.
 
-`verify` proves the result; `rebuild_mirrors` makes the copies for people again.
+`verify` checks the result; `rebuild_mirrors` rewrites the mirrors.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ from Agent.tree.write.mirror import Mirrors
 
 @dataclass(slots=True)
 class Recovered:
-    """What recovering a session came to; `changed` is false where everything was in order before."""
+    """The result of a recovery; `changed` is false if the session needed none."""
 
     session: Path
     changed: bool = False
     writers: tuple[WriterLosses, ...] = ()
-    """The writers that were killed, with their accounts."""
+    """The accounts of the killed writers."""
     open_spans: tuple[OpenSpan, ...] = ()
-    """What had begun and not ended when they died."""
+    """The spans that were open when they died."""
     torn_tails: tuple[TornTail, ...] = ()
     losses: Losses = field(default_factory=lambda: Losses(()))
     notes: list[str] = field(default_factory=list)
-    """What could not be done, and why; the rest was."""
+    """Steps that failed, and why; all others succeeded."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -88,15 +88,15 @@ class Recovered:
 
 
 def recover_session(session: Path) -> Recovered:
-    """Finish a crashed session; on one that ended well, or was recovered before, it changes nothing.
+    """Recover a crashed session; a session that ended well or was recovered before is not changed.
 
-    No readable byte is altered or dropped: a torn tail stays where it is, with a newline behind it. It can be
-    killed anywhere and run again.
+    No byte is altered or dropped: a torn tail stays, with a newline after it. Recovery can be killed at any
+    point and run again.
 
     Raises:
-        SessionNotFound: there is no such session, or nothing in its directory.
-        InputError: something else stands in the place of one of its directories.
-        SessionInUse: a process writes to it, or recovers it right now.
+        SessionNotFound: the session is missing, or its directory is empty.
+        InputError: one of its directories is replaced by something else.
+        SessionInUse: a process writes to it or recovers it.
         DamagedInput: an account of the session cannot be read.
         OSError: something cannot be written.
     """
@@ -134,7 +134,7 @@ def recover_session(session: Path) -> Recovered:
 
 
 def _make_state_directory(session: Path, reader: TreeReader) -> None:
-    """Make it where it is lacking, as in a copy without hidden files; not where nothing is left."""
+    """Create `.state` if it is missing, as in a copy without hidden files, unless the session is empty."""
     state = session / ".state"
     if not os.path.lexists(state) and not reader.has_files():
         raise SessionNotFound("nothing was recorded in it", path=session, remedy="remove the directory")
@@ -167,12 +167,12 @@ def _recovered(account: WriterLosses, writers: Writers) -> RecoveredWriter:
 
 
 def _plain_files(session: Path) -> list[Path]:
-    """The log files, without links and whatever else may have been put in the place of one."""
+    """Return the log files that are regular files, without links and others."""
     return [path for path in tree_files(session) if stat.S_ISREG(path.lstat().st_mode)]
 
 
 def _find_torn_tails(session: Path, recovery: Recovery) -> bool:
-    """Enter the ends of files that are no event; whether there was one that was not known."""
+    """Record incomplete last lines that are not events; returns whether a new one was found."""
     known = {(tail.file, tail.offset) for tail in recovery.torn_tails}
     before = len(recovery.torn_tails)
     for path in _plain_files(session):
@@ -206,7 +206,7 @@ def _torn_tail(session: Path, path: Path) -> TornTail | None:
 
 
 def _end_tails(session: Path) -> bool:
-    """Put a newline behind each file that ends without one, so that nothing is glued to its last line."""
+    """Append a newline to each file that ends without one, so that a later line starts on its own line."""
     changed = False
     for path in _plain_files(session):
         flags = os.O_RDWR | os.O_APPEND | NO_FOLLOW
@@ -223,7 +223,7 @@ def _end_tails(session: Path) -> bool:
 
 
 def _remove_boards(session: Path) -> bool:
-    """Remove the boards of ended writers, which nobody needs any more."""
+    """Remove the boards, whose content is now in the recovery's account; returns whether there were any."""
     boards = entries_in(boards_dir(session), ".board")
     for board in boards:
         remove_board(board)
@@ -231,7 +231,7 @@ def _remove_boards(session: Path) -> bool:
 
 
 def _remove_half_saved(session: Path) -> bool:
-    """Remove what of artifacts was half saved: it has no name yet, so nobody knows of it."""
+    """Remove partly saved artifacts, to which nothing refers; returns whether there were any."""
     left = entries_in(blobs_dir(session), ".new", ".")
     for path in left:
         path.unlink(missing_ok=True)
@@ -239,7 +239,7 @@ def _remove_half_saved(session: Path) -> bool:
 
 
 def _describe(session: Path, recovery: Recovery, done: Recovered, changed: bool) -> bool:
-    """Bring description and summary up to date; whether anything was changed at all."""
+    """Update description and summary; returns whether the recovery changed anything."""
     try:
         info = open_session(session)
     except InputError as error:
@@ -256,7 +256,7 @@ def _describe(session: Path, recovery: Recovery, done: Recovered, changed: bool)
 
 
 def _last_timestamp(session: Path, recovery: Recovery) -> str:
-    """When the last event happened, for a session whose end nobody wrote down."""
+    """Return the time of the last event, for a session without a recorded end."""
     tally = KeptCounts()
     for _ in open_reader(session).scan((), tally):
         pass  # none is asked for
@@ -273,17 +273,17 @@ def rebuild_mirrors(
     *,
     as_text: Callable[[bytes], str] | None = None,
 ) -> dict[str, int]:
-    """Make every mirror under a root again, session after session, each in its order.
+    """Rebuild every mirror under a root, session by session, events in order.
 
-    They are made beside the old ones and take their places at the end; killed before that, nothing has
-    changed, and the next one begins again.
+    The new mirrors are written next to the old ones and replace them at the end; a kill before that changes
+    nothing.
 
     Args:
         root: the trace root.
-        as_text: a line as the text twins show it; without it they are left out.
+        as_text: formats a line for the text mirrors; if None they are skipped.
 
     Returns:
-        How many lines each category got.
+        The number of lines per category.
 
     Raises:
         SessionInUse: a process records under that root, and writes to the mirrors itself, or another one
@@ -331,7 +331,7 @@ def _fill(
     as_text: Callable[[bytes], str] | None,
 ) -> Counter[str]:
     mirrors = Mirrors(place)
-    # closed from the start: what is added is written at once, by this thread
+    # closed from the start, so that this thread writes each line at once
     mirrors.close()
     waiting: defaultdict[str, list[bytes]] = defaultdict(list)
     counts: Counter[str] = Counter()
@@ -364,14 +364,14 @@ def _fill(
 
 
 def _reason(counter: str) -> str:
-    """What a counter of failures such as `mirror:ENOSPC` stands for, as the system says it."""
+    """Return the system's message for a failure counter such as `mirror:ENOSPC`."""
     name = counter.partition(":")[2]
     number = getattr(errno, name, None)
     return name.replace("_", " ") if number is None else os.strerror(number)
 
 
 def _categories(event: Event) -> set[str]:
-    """The mirrors that show an event: that of its category, and that of errors where it is one."""
+    """Return the mirrors of an event: that of its category, and `errors` if it is an error."""
     kind = KINDS.get(event.kind)
     if kind is None or event.kind == "log":
         # a free message belongs to whose logger wrote it
@@ -387,7 +387,7 @@ def _categories(event: Event) -> set[str]:
 
 
 def _take_place(old: Path, new: Path) -> None:
-    """Put a mirror and its backups where the old ones stand."""
+    """Replace a mirror and its backups by the new ones."""
     for path in entries_in(old.parent, beginning=old.name):
         if path.name == old.name or path.name.removeprefix(f"{old.name}.").isdigit():
             path.unlink()

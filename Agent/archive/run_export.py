@@ -1,7 +1,7 @@
-"""One run as one file that opens on another machine: events, artifacts, checkpoints, the runs begun in it.
+"""Exports a run to one file for another machine: events, artifacts, checkpoints, and runs started within it.
 
-The file is a zip of a small session, whose manifest names each member and its digest; the same run gives the
-same bytes. `run_import` is the way back, and trusts nothing in the file.
+The file is a zip of a small session with a manifest of members and digests; the same run always gives the
+same bytes. `run_import` imports it and trusts nothing in the file.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _UNREADABLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PackageLimits:
-    """What a package may come to before it is refused."""
+    """Size limits of a package; a larger one is refused."""
 
     max_members: int = 200_000
     max_bytes: int = 8 << 30
@@ -87,20 +87,20 @@ class PackageLimits:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a package says of itself."""
+    """The manifest of a package."""
 
     schema_version: int
     session_id: str
     session_uid: str
     run_id: str | None
-    """None for a session's root run, with all runs in it."""
+    """None for a session's root run, which includes all runs."""
     runs: tuple[str, ...]
-    """The explicit runs in it."""
+    """The runs in it, without the root run."""
     members: Mapping[str, tuple[int, str]]
     """By path: size in bytes, and BLAKE2b (32 bytes) in hexadecimal."""
 
     def to_bytes(self) -> bytes:
-        """As the member that it is."""
+        """Return the manifest as bytes."""
         stored = {
             "format": FORMAT,
             "version": PACKAGE_VERSION,
@@ -115,7 +115,7 @@ class Manifest:
 
     @classmethod
     def from_bytes(cls, data: bytes, path: Path) -> Manifest:
-        """What the member says; DamagedInput where it cannot be true."""
+        """Parse a manifest; DamagedInput if it is invalid."""
         try:
             return _manifest_of(orjson.loads(data))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -154,20 +154,20 @@ def _manifest_of(stored: Any) -> Manifest:
 
 
 def _most_bytes(path: str) -> float:
-    """What a member may come to: the description, packs and chunks are read in one piece."""
+    """Return the size limit of a member: description, packs and chunks are read into memory as a whole."""
     if path == "session.json":
         return 1 << 20
     return 256 << 20 if path.endswith(".zst") and "/checkpoints/" in path else float("inf")
 
 
 def artifact_member(event: Event) -> str:
-    """The member that an `artifact.saved` event tells of."""
+    """Return the member name of an `artifact.saved` event's file."""
     ref = str(event.extra.get("ref"))
     return f"runs/{event.run_id or ROOT_RUN}/artifacts/{ref.removeprefix(ARTIFACT_SCHEME)}"
 
 
 def wrong_artifact(event: Event, members: Mapping[str, tuple[int, str]]) -> str | None:
-    """The member that an `artifact.saved` event tells of, where it is there and not what was saved."""
+    """Return the member of an `artifact.saved` event if it exists and differs from what was saved."""
     if event.kind != "artifact.saved":
         return None
     name = artifact_member(event)
@@ -176,7 +176,7 @@ def wrong_artifact(event: Event, members: Mapping[str, tuple[int, str]]) -> str 
 
 
 def is_member_path(path: str, run_dirs: set[str]) -> bool:
-    """Whether a path is one that a package of these runs can have; no other is ever written."""
+    """Return whether a package of these runs may contain a path; other paths are never written."""
     parts = path.split("/")
     if len(parts) > _MAX_DEPTH or not all(map(_PART.fullmatch, parts)):
         return False
@@ -200,15 +200,15 @@ def is_member_path(path: str, run_dirs: set[str]) -> bool:
 
 
 def refused(why: str, path: Path) -> DamagedInput:
-    """The error about a package that is not what `run_export` writes."""
+    """Create the error for a package that `run_export` would not write."""
     return DamagedInput(f"the run cannot be imported: {why}", path=path, remedy="nothing was written")
 
 
 def open_package(file: IO[bytes], path: Path, limits: PackageLimits) -> zipfile.ZipFile:
-    """A package opened, once its table of contents is known to be of a bearable size.
+    """Open a package after checking the size of its table of contents.
 
     Raises:
-        DamagedInput: it is no zip file, or has more members than it may.
+        DamagedInput: it is not a zip file, or has too many members.
     """
     _check_contents(file, path, limits)
     try:
@@ -218,7 +218,7 @@ def open_package(file: IO[bytes], path: Path, limits: PackageLimits) -> zipfile.
 
 
 def _check_contents(file: IO[bytes], path: Path, limits: PackageLimits) -> None:
-    """Read how large the table of contents is, before anything is made of it."""
+    """Check the size of the table of contents before parsing it."""
     size_bytes = file.seek(0, 2)
     tail_bytes = min(size_bytes, _END_BYTES + _MAX_COMMENT + _LOCATOR_64_BYTES + 56)
     file.seek(size_bytes - tail_bytes)
@@ -235,10 +235,10 @@ def _check_contents(file: IO[bytes], path: Path, limits: PackageLimits) -> None:
 
 
 def check_members(package: zipfile.ZipFile, path: Path, limits: PackageLimits) -> Manifest:
-    """The manifest, once every member is known to be a plain file that it names.
+    """Read the manifest, and check that every member is a regular file listed in it.
 
     Raises:
-        DamagedInput: the first thing that is not as it has to be.
+        DamagedInput: the first violation.
     """
     infos = package.infolist()
     if len(infos) > limits.max_members + 1:
@@ -261,7 +261,7 @@ def check_members(package: zipfile.ZipFile, path: Path, limits: PackageLimits) -
 
 
 def _wrong_with(info: zipfile.ZipInfo, seen: set[str]) -> str | None:
-    """What is wrong with an entry, a clause; None if it is a plain file."""
+    """Return what is wrong with an entry, as a clause; None if it is a regular file."""
     kind = info.external_attr >> 16 & 0o170000
     if info.filename != info.orig_filename or not all(map(_PART.fullmatch, info.filename.split("/"))):
         return "has a name that leads out of the run"
@@ -295,7 +295,7 @@ _SHARED_FIELDS: Final = ("session_id", "session_uid", "python", "versions", "sta
 
 @dataclass(frozen=True, slots=True)
 class ExportedRun:
-    """What was written."""
+    """The result of an export."""
 
     path: Path
     run_id: str | None
@@ -312,22 +312,22 @@ class ExportedRun:
 def export_run(
     ref: RunRef, path: str | os.PathLike[str], *, only: Callable[[Event], bool] | None = None
 ) -> ExportedRun:
-    """Write one run, with the runs begun in it, into a new file.
+    """Export one run, with the runs started within it, to a new file.
 
-    Of the session go along: what it recorded in these runs, the code that ran in them, its ids and times.
-    Neither host, command line and settings nor replays do.
+    The file contains the events of these runs, the code that ran in them, and the session's ids and times,
+    but not the host, command line, settings or replays.
 
     Args:
-        ref: the run, as `find_run` gives it; of a session's root run the whole session goes along.
-        path: of the file, which must not exist.
-        only: which events go along; with it, of artifacts those that they tell of, and no checkpoints.
+        ref: the run, as returned by `find_run`; the root run exports the whole session.
+        path: path of the file, which must not exist.
+        only: which events to export; if given, only their artifacts and no checkpoints are included.
 
     Raises:
-        UsageError: the file is there, or the run is narrowed to one agent.
-        RunNotFound: nothing was recorded of the run.
+        UsageError: the file exists, or the run is narrowed to one agent.
+        RunNotFound: the run has no events.
         SessionInUse: a process still records the run, or writes checkpoints of it.
-        DamagedInput: an artifact is not what was saved.
-        OSError: it cannot be written; nothing stands under its name then.
+        DamagedInput: an artifact differs from what was saved.
+        OSError: it cannot be written; no file is left under its name.
     """
     target = Path(path)
     if target.exists():
@@ -368,7 +368,7 @@ def _is_there(target: Path) -> UsageError:
 
 
 def _runs_of(ref: RunRef) -> tuple[str, ...]:
-    """The explicit runs that go along: the run, and those begun in it, at any depth."""
+    """Return the runs to export: the run and those started within it, at any depth."""
     known = run_ids(ref.session)
     if ref.run_id is None:
         return tuple(known)
@@ -397,7 +397,7 @@ def _refuse_if_open(ref: RunRef, runs: tuple[str, ...]) -> None:
 
 
 class _Lines:
-    """The files of the package's own session while they are written, few of them open at the same time."""
+    """The log files of the package while they are written; only a few are open at a time."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -405,7 +405,7 @@ class _Lines:
         self._names: dict[str, Path] = {}
 
     def add(self, name: str, line: bytes) -> None:
-        """Write a line at the end of a file."""
+        """Append a line to a file."""
         file = self._open.get(name)
         if file is None:
             path = self._names.setdefault(name, self._place / str(len(self._names)))
@@ -415,7 +415,7 @@ class _Lines:
         file.write(line)
 
     def close(self) -> dict[str, Path]:
-        """The files by their names in the package."""
+        """Close all files; returns them by their names in the package."""
         for file in self._open.values():
             file.close()
         self._open.clear()
@@ -423,7 +423,7 @@ class _Lines:
 
 
 def _refuse_damaged(session: Path, saved: list[Event], manifest: Manifest) -> None:
-    """Nothing where every artifact that goes along is what was saved; who imports it would refuse it."""
+    """Raise DamagedInput if an exported artifact differs from what was saved: the import would refuse it."""
     for event in saved:
         wrong = wrong_artifact(event, manifest.members)
         if wrong is not None:
@@ -441,9 +441,9 @@ def _gather(
     saved: list[Event],
     only: Callable[[Event], bool] | None,
 ) -> int:
-    """Write the events of the runs into the files that they stand in; how many there are.
+    """Write the events of the runs to the files of the package; returns their number.
 
-    `saved` takes those that tell of artifacts.
+    `saved` receives the `artifact.saved` events.
     """
     reader = open_reader(ref.session)
     wanted = set(runs)
@@ -472,7 +472,7 @@ def _gather(
 
 
 def file_of(event: Event) -> str:
-    """The file of a session that an event stands in."""
+    """Return the session file of an event."""
     kind = KINDS.get(event.kind)
     if kind is not None and kind.home is Home.RUN and event.run_id is not None:
         return f"runs/{safe_name(event.run_id)}/events.jsonl"
@@ -487,7 +487,7 @@ def file_of(event: Event) -> str:
 
 
 def _files_of(session: Path, run: str) -> Iterator[tuple[str, Path]]:
-    """The artifacts and checkpoints of a run by their names in the package; the index is rebuilt there."""
+    """Return a run's artifacts and checkpoints by member name; the import rebuilds the index."""
     base = artifacts_dir(session, run)
     for path in files_below(base):
         yield f"runs/{run}/artifacts/{path.relative_to(base).as_posix()}", path
@@ -520,7 +520,7 @@ def _write(aside: Path, members: dict[str, Path], ref: RunRef, runs: tuple[str, 
 
 
 def _add(package: zipfile.ZipFile, name: str, chunks: Iterator[bytes], size_bytes: int) -> tuple[int, str]:
-    """Write one member; its size and digest."""
+    """Write one member; returns its size and digest."""
     info = zipfile.ZipInfo(name, _EARLIEST)
     info.compress_type = zipfile.ZIP_STORED if name.endswith(".zst") else zipfile.ZIP_DEFLATED
     info.create_system = 3

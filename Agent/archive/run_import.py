@@ -1,9 +1,8 @@
-"""Sessions made from elsewhere: a run out of a file, or the rows that a database holds of its events.
+"""Creates sessions from an exported run file, or from event rows in a database.
 
-Nothing in a file is believed before it was looked at: names are those of a run, sizes and digests those of
-the manifest, lines are events. All of it happens in a new directory; one rename makes it a session. In the
-rows of a database, what was sent without content is missing; an artifact without its text is reported as
-damaged.
+Everything in a file is checked first: names belong to a run, sizes and digests match the manifest, lines are
+events. The work happens in a new directory, which one rename turns into a session. Database rows lack content
+that was not sent; an artifact without its text is reported as damaged.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ from Agent.tree.write.artifacts import (
 )
 
 NOT_EXPORTED: Final = "not exported"
-"""The reason under which the numbers count that a writer took outside of the run."""
+"""The reason for numbers that a writer used outside the exported run."""
 _STAGING: Final = ".importing-"
 _CHUNK_BYTES: Final = 1024 * 1024
 _MAX_SEQ: Final = 1 << 32
@@ -88,7 +87,7 @@ _MAX_SCATTERED: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class ImportedRun:
-    """What was imported, and where it is."""
+    """The result of an import."""
 
     session: Path
     run_id: str | None
@@ -104,15 +103,15 @@ class ImportedRun:
 def import_run(
     path: str | os.PathLike[str], root: Path, *, limits: PackageLimits | None = None
 ) -> ImportedRun:
-    """Make a session of the run in a file that `export_run` wrote.
+    """Import a run from a file that `export_run` wrote.
 
     Args:
-        path: of the file.
-        root: the trace root that it comes under; made if need be.
-        limits: what it may come to.
+        path: path of the file.
+        root: the trace root to import to; created if missing.
+        limits: size limits.
 
     Raises:
-        DamagedInput: it is not what `export_run` writes; nothing was written.
+        DamagedInput: the file violates the format of `export_run`; nothing was written.
         InputError: the run already exists here, or the file cannot be read.
         OSError: it cannot be written.
     """
@@ -168,7 +167,7 @@ def _refuse_if_here(root: Path, manifest: Manifest, source: Path) -> None:
 
 
 def _remove_leftovers(root: Path) -> None:
-    """Remove what imports that were killed left behind; one that runs holds a lock on its directory."""
+    """Remove the directories of killed imports; a running import holds a lock on its directory."""
     for path in entries_in(root, beginning=_STAGING):
         with contextlib.suppress(OSError), locked(path) as is_alone:  # gone, or another user's: it stays
             if is_alone and not path.is_symlink():
@@ -177,7 +176,7 @@ def _remove_leftovers(root: Path) -> None:
 
 @contextlib.contextmanager
 def _staging(root: Path) -> Iterator[Path]:
-    """A new directory, locked as long as it is worked in; removed unless it was put in place."""
+    """Yield a new directory, locked during the block, and removed unless it was renamed to a session."""
     staging = root / f"{_STAGING}{os.urandom(8).hex()}"
     staging.mkdir(mode=DIRECTORY_MODE)
     try:
@@ -191,7 +190,7 @@ def _staging(root: Path) -> Iterator[Path]:
 def _extract(
     package: zipfile.ZipFile, manifest: Manifest, staging: Path, source: Path, limits: PackageLimits
 ) -> None:
-    """Write every member, as long as it is what the manifest says; then look at the lines."""
+    """Write every member and compare it with the manifest; then check the lines."""
     for directory in (agents_dir(staging), staging / ".state", claims_dir(staging), boards_dir(staging)):
         directory.mkdir(mode=DIRECTORY_MODE)
     left_bytes = limits.max_bytes
@@ -212,7 +211,7 @@ def _extract(
 
 
 def _copy(package: zipfile.ZipFile, name: str, target: Path, most_bytes: int) -> tuple[int, str]:
-    """Write a member, at most a byte more than it may have; its size and digest."""
+    """Write a member, at most one byte more than allowed; returns its size and digest."""
     hasher, size_bytes = new_hash(), 0
     fd = os.open(target, NEW_FILE, FILE_MODE)
     with package.open(name) as member, naming(target), os.fdopen(fd, "wb") as file:
@@ -226,10 +225,10 @@ def _copy(package: zipfile.ZipFile, name: str, target: Path, most_bytes: int) ->
 
 
 def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict[str, SeqSet], int]:
-    """The numbers of the events by writer, and the time of the last one.
+    """Return the numbers of the events by writer, and the time of the last event.
 
     Raises:
-        DamagedInput: a line is no event, or not one of the runs.
+        DamagedInput: a line is not an event, or not one of the runs.
     """
     last_us = 0
     numbers: dict[str, SeqSet] = {}
@@ -267,7 +266,7 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict
 
 
 def _check_reference(staging: Path, event: Event, path: Path, source: Path) -> None:
-    """DamagedInput where an event of an artifact names no file of its run."""
+    """Raise DamagedInput if an `artifact.saved` event does not refer to a file of its run."""
     try:
         artifact_path(staging, event.run_id or ROOT_RUN, str(event.extra.get("ref")))
     except DamagedInput as error:
@@ -275,7 +274,7 @@ def _check_reference(staging: Path, event: Event, path: Path, source: Path) -> N
 
 
 def _describe(staging: Path, manifest: Manifest, source: Path, last_us: int) -> None:
-    """Make the description again of what is known to be harmless: no host, no process, no code to load."""
+    """Write a new description with safe fields only: no host, no process, no code to load."""
     stored: Any = None
     with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError):  # then it is made of the manifest
         stored = orjson.loads(session_file(staging).read_bytes())
@@ -302,7 +301,7 @@ def _describe(staging: Path, manifest: Manifest, source: Path, last_us: int) -> 
 
 
 def _check_compressed(staging: Path, source: Path, limits: PackageLimits) -> None:
-    """Refuse checkpoints that decompress to more than they may."""
+    """Refuse checkpoints that decompress to more than the limit."""
     left_bytes = limits.max_bytes
     for path in sorted(staging.glob("runs/*/checkpoints/**/*.zst")):
         try:
@@ -317,7 +316,7 @@ def _check_compressed(staging: Path, source: Path, limits: PackageLimits) -> Non
 
 
 def _account(staging: Path, numbers: dict[str, SeqSet]) -> None:
-    """Let the numbers that stayed where the run was recorded count as retired, so that nothing seems lost."""
+    """Count numbers that were not exported as retired, so that they do not appear as lost."""
     account = RetiredAccount(reasons=Counter())
     for writer, seen in numbers.items():
         account.closed[writer] = seen.highest
@@ -330,7 +329,7 @@ def _account(staging: Path, numbers: dict[str, SeqSet]) -> None:
 
 
 def _rebuild_indices(staging: Path, manifest: Manifest, source: Path) -> None:
-    """Make the indices of checkpoints, and see that each of them loads."""
+    """Rebuild the checkpoint indices, and check that each checkpoint loads."""
     for run in (*manifest.runs, ROOT_RUN):
         if not (staging / "runs" / run / "checkpoints").is_dir():
             continue
@@ -349,7 +348,7 @@ def _rebuild_indices(staging: Path, manifest: Manifest, source: Path) -> None:
 
 
 def _put_in_place(staging: Path, root: Path, manifest: Manifest) -> Path:
-    """Make a session of it under the first name that is free."""
+    """Rename the directory to the first free session name."""
     for path in [*log_files(staging), staging]:
         fd = os.open(path, os.O_RDONLY)
         try:
@@ -376,12 +375,12 @@ _BESIDE: Final = ("message", "state", "types", "artifact_text", "logger", "code"
 
 
 class StoredSession:
-    """A session's directory under a trace root, made of the events that a database holds of it.
+    """A session's directory under a trace root, created from event rows in a database.
 
     Args:
-        root: the trace root, made if need be.
-        session_uid: of the session; any where no event of it was sent.
-        began_us: when it began.
+        root: the trace root, created if missing.
+        session_uid: UUID of the session; any value if none of its events were sent.
+        began_us: start time in microseconds since 1970.
     """
 
     def __init__(self, root: Path, session_uid: str, began_us: int) -> None:
@@ -394,10 +393,10 @@ class StoredSession:
             directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         make_run_dir(self.path, ROOT_RUN)  # by which the session is found under its UUID
         self.lacking: list[str] = []
-        """Artifacts that were not sent."""
+        """Artifacts whose content was not sent."""
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes the lines of events, and of artifacts their contents; to be called once."""
+        """Write the lines of events and the contents of artifacts; call this once."""
         # one buffer for all lines of a file: lines that were kept one by one would pin the far larger buffers
         # between which they were made, sixteen times their size
         lines: dict[str, bytearray] = {}
@@ -426,7 +425,7 @@ class StoredSession:
     def _save_artifact(self, event: Event, text: Any) -> None:
         ref = event.extra.get("ref")
         if not isinstance(ref, str) or ref != artifact_ref(safe_path(ref.removeprefix(ARTIFACT_SCHEME))):
-            return  # no recorder wrote that, and no path is made of it
+            return  # an invalid reference, which is never used as a path
         if not isinstance(text, str):
             self.lacking.append(ref.removeprefix(ARTIFACT_SCHEME))
             return
@@ -441,11 +440,11 @@ class StoredSession:
 
 
 def restored_event(row: Mapping[str, Any], session_id: str) -> Event:
-    """The event that a stored row tells of, as it stood in the recording.
+    """Convert a stored row back to the recorded event.
 
     Args:
         row: `event_id`, `ts_us`, `kind`, `severity`, `body` and the other columns of a stored event.
-        session_id: the session that it is to stand in.
+        session_id: the id of the new session.
     """
     kind, body = row["kind"], row["body"]
     extra = {key: value for key, value in body.items() if key not in _BESIDE}
@@ -481,7 +480,7 @@ def restored_event(row: Mapping[str, Any], session_id: str) -> Event:
 
 
 def restored_checkpoint(run_id: str, row: Mapping[str, Any]) -> Checkpoint:
-    """A checkpoint as a session keeps it; `state` and `state_types` of the row are JSON texts."""
+    """Convert a stored row to a checkpoint; its `state` and `state_types` are JSON texts."""
     tags = orjson.loads(row["state_types"])
     kept = {pointer: tag for pointer, tag in tags.items() if tag != "redacted"}
     return Checkpoint(

@@ -1,4 +1,4 @@
-"""Proves, writer by writer, that a session's record is whole, or says what it lacks."""
+"""Verifies, writer by writer, that a session is complete and unchanged, or reports what is missing."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _COUNTS: Final = ("read", "lost", "unacknowledged", "unknown", "retired", "in_fl
 
 @dataclass(frozen=True, slots=True)
 class VerifiedWriter:
-    """One writer's account: `taken` is the sum of the six numbers of events that follow it."""
+    """One writer's account: `taken` is the sum of the six event counts after it."""
 
     writer: str
     pid: int | None
     kind: str
     state: str
-    """`closed`, `running`, `killed`, or `recovered` where somebody finished what it could not."""
+    """`closed`, `running`, `killed`, or `recovered` (killed, and the session was recovered)."""
     taken: int
     read: int
     lost: int
@@ -49,7 +49,7 @@ class VerifiedWriter:
 
 @dataclass(frozen=True, slots=True)
 class DamagedArtifact:
-    """An artifact that is not there, or not what was saved."""
+    """An artifact that is missing, or differs from what was saved."""
 
     path: str
     """Below the session's directory, as far as the record names a place at all."""
@@ -58,7 +58,7 @@ class DamagedArtifact:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """Something in the place of a session that is none of the tree's, so that nothing reads it."""
+    """An entry of a session's directory that readers skip."""
 
     path: str
     """Below the place that was looked into; bytes that are no text as escapes."""
@@ -70,46 +70,46 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The accounts of all writers of a session, and whether it is sound."""
+    """The result of verifying a session: the accounts of all writers, damage, and edits."""
 
     session: Path
     writers: tuple[VerifiedWriter, ...]
     damaged_lines: int
-    """Lines that are no event, torn tails left out."""
+    """Number of damaged lines, without torn tails."""
     torn_tails: int
     erased: int = 0
-    """How many of the retired events somebody had erased."""
+    """How many of the retired events were removed by an erasure."""
     artifacts: int = 0
     """How many artifacts were read and compared with their digests."""
     damaged_artifacts: tuple[DamagedArtifact, ...] = ()
     parts: int = 0
     """How many parts of the archive were read and compared with their digests."""
     damaged_parts: tuple[str, ...] = ()
-    """Those that are not what was sealed, below the session's directory."""
+    """Parts that differ from what was sealed, as paths in the session."""
     changed_files: tuple[str, ...] = ()
-    """Files that stand beside the archive and are no longer what was sealed of them."""
+    """Log files that were sealed, still exist, and differ from their sealed form."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """How many events recording itself tells of that it could not write, by reason; they spoil nothing."""
+    """Number of events that recording reported as dropped, by reason; they do not affect `sound`."""
     passed_over: tuple[PassedOver, ...] = ()
-    """What was not read; it spoils nothing, and events that are missing for it count as such."""
+    """Entries that were skipped; only events missing because of them affect `sound`."""
     chain: ChainReport | None = None
-    """What the digests say that were made while recording; None of a session that was recorded without."""
+    """The comparison with the digests made during recording; None if the session has none."""
 
     @property
     def lost(self) -> int:
-        """Events that are missing though their call had returned."""
+        """Number of missing events whose call had returned."""
         return sum(writer.lost for writer in self.writers)
 
     @property
     def unknown(self) -> int:
-        """Events that are missing without an explanation."""
+        """Number of missing events without an explanation."""
         return sum(writer.unknown for writer in self.writers)
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is lost, unexplained, damaged or edited, artifacts and archive included.
+        """Whether nothing is lost, unexplained, damaged or edited, including artifacts and archive.
 
-        What a kill left unacknowledged or torn, and what a policy retired, is told and spoils nothing.
+        Unacknowledged events, torn tails and events retired by policy are reported, but do not count.
         """
         damaged = self.damaged_lines or self.damaged_artifacts or self.damaged_parts or self.changed_files
         edited = self.chain is not None and self.chain.edits
@@ -136,12 +136,12 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
 
     Args:
         session: the session's directory.
-        heads: heads of the session, or of its writers, that were kept elsewhere.
+        heads: heads of the session or of its writers that were stored elsewhere.
 
     Raises:
-        SessionNotFound: there is no such session.
-        DamagedInput: what recovering left, or a part of the archive, cannot be read.
-        UsageError: a head is none.
+        SessionNotFound: the session is missing.
+        DamagedInput: the recovery's account, or a part of the archive, cannot be read.
+        UsageError: an element of `heads` is not a head.
     """
     reader = open_reader(session)
     recovery = read_recovery(session)
@@ -168,7 +168,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
     torn: Counter[str] = Counter()
     for entry in reader.damage():
         (torn if _is_torn_tail(session, entry, recovery) else damaged)[_writer_of(entry)] += 1
-    # beyond the first thousand only the number is known
+    # only the first 1,000 damages are kept; the others are only counted
     damaged[_UNKNOWN] += losses.damaged_lines - damaged.total() - torn.total()
     rows = [
         _row(account, recovery, damaged.pop(account.writer, 0), torn.pop(account.writer, 0))
@@ -194,7 +194,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
 
 
 def find_passed_over(base: Path, *places: Path, below: bool = True) -> list[PassedOver]:
-    """What is passed over in a base or in these places of it; with `below` at any depth."""
+    """Return the entries that readers skip in a base or in these places in it; with `below`, at any depth."""
     return [
         PassedOver(shown_name(path.relative_to(base).as_posix()), reason)
         for place in places or (base,)
@@ -209,13 +209,13 @@ def _chains(
     for _ in range(_LOOKS if is_running else 1):
         if report is None or not report.edits:
             break
-        # a file that was rolled, or sealed and removed, between two looks is elsewhere now
+        # check again: a file that was rolled or sealed during the check is in another place now
         report = check_chains(session, told, heads)
     return report
 
 
 def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
-    """The files beside the archive whose bytes are not those that were sealed; what follows them may be."""
+    """Yield sealed files that still exist with other bytes; lines appended after sealing are allowed."""
     for part in parts:
         for segment in part.segments:
             path = segment.place_in(session)
@@ -232,7 +232,7 @@ def _of_part(part: Part) -> DamagedInput:
 
 
 class _Artifacts:
-    """Compares artifacts with what their events say; contents that have several names are read once."""
+    """Compares artifacts with the digests in their events; shared contents are read once."""
 
     def __init__(self, session: Path) -> None:
         self._session = session
@@ -241,7 +241,7 @@ class _Artifacts:
         self.damaged: list[DamagedArtifact] = []
 
     def check(self, event: Event) -> None:
-        """Look at the file that an `artifact.saved` event tells of."""
+        """Check the file of an `artifact.saved` event."""
         ref, wanted = event.extra.get("ref"), event.extra.get("digest")
         name, problem = str(ref)[:200], None
         try:
@@ -274,12 +274,12 @@ def _is_torn_tail(session: Path, entry: Damage, recovery: Recovery) -> bool:
     try:
         name = entry.path.relative_to(session).as_posix()
     except ValueError:
-        return False  # it is no file of the session
+        return False  # not a file of the session
     return recovery.tells_of(name, entry.line_number)
 
 
 def _writer_of(entry: Damage) -> str:
-    """Who wrote a damaged line: its own id if that much is there, else whose file it stands in."""
+    """Return the writer of a damaged line: from its id if present, else from its file's name."""
     found = _ID.search(entry.text)
     if found is not None:
         return found[1]
@@ -298,5 +298,5 @@ def _row(account: WriterLosses, recovery: Recovery, damaged: int, torn: int) -> 
 
 
 def _nobodys(damaged: int, torn: int) -> VerifiedWriter:
-    """The row of lines that do not say whose they are."""
+    """Return the row for damaged lines of unknown writers."""
     return VerifiedWriter(_UNKNOWN, None, "unknown", _UNKNOWN, 0, 0, 0, 0, 0, 0, 0, damaged, torn)

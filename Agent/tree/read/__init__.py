@@ -1,1 +1,1 @@
-"""From files back to events: order across writers, losses, and following a live session."""
+"""Reads events back from files: in order across writers, with losses, also while a session is written."""

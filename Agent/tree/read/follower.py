@@ -1,7 +1,7 @@
 """Follows a session while it is written: every new line exactly once.
 
-A scan of the files decides what is new; notifications of the operating system only say when and where to look
-first.
+A scan of the files determines what is new; notifications of the operating system only tell when to scan, and
+which files first.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ CURSOR_VERSION: Final = 1
 _POLL_BYTES: Final = 1024 * 1024
 _POLL_INTERVAL_S: Final = 0.05
 _BUSY_INTERVAL_S: Final = 0.01
-# notices can be lost, so all files are looked at that often
+# notifications can be lost, so all files are checked at this interval
 _ALL_INTERVAL_S: Final = 0.25
 _ALL_SHARE: Final = 0.04
-# looking at the files, where names change or nothing gives notice, may take this part of the time
+# checking all files after a rename, or without notifications, takes at most 25% of the time
 _LOOKING_SHARE: Final = 0.25
-# after this time of never being at the end, notices rest
+# after being behind for this long, notifications are stopped
 _BEHIND_S: Final = 1.0
 
 
@@ -53,13 +53,13 @@ class Follower:
 
     Args:
         session: the session's directory.
-        from_start: begin with what is there already, else with what comes from now on.
-        cursor: go on where another follower was, as its `cursor()` said; `from_start` then means new files
-            only.
+        from_start: start with the existing events; else with events written from now on.
+        cursor: continue from the `cursor()` of another follower; `from_start` is then ignored, and files
+            unknown to the cursor are read from their start.
 
     Raises:
-        SessionNotFound: there is no such directory.
-        DamagedInput: the cursor is none.
+        SessionNotFound: the directory is missing.
+        DamagedInput: the cursor is invalid.
     """
 
     def __init__(
@@ -86,15 +86,14 @@ class Follower:
             self._skip()
 
     def poll(self) -> list[Event]:
-        """What is new since the last poll, in order of (timestamp, writer, seq) within the poll.
+        """Return the new events since the last poll, ordered by (timestamp, writer, seq) within the poll.
 
-        At most about 1 MiB of lines a poll, so that a long session is taken in pieces; `behind` tells that
-        more is there.
+        A poll reads at most about 1 MiB of lines; `behind` says whether more is waiting.
         """
         return [event for _, event in self._take()]
 
     def _take(self, only: Collection[Path] | None = None) -> list[tuple[RawLine, Event]]:
-        """What is new, and what a `follow` that was left half way had still to yield."""
+        """Return the new events, after those that an interrupted `follow` has not yielded yet."""
         found, self._ahead = self._ahead[self._given :], []
         for raw in self._tail.new_lines(_POLL_BYTES, only):
             event = self._decoder.decode(raw)
@@ -105,47 +104,45 @@ class Follower:
 
     @property
     def behind(self) -> bool:
-        """Whether the last poll left lines that it could have read."""
+        """Whether the last poll left lines unread."""
         return self._tail.behind
 
     @property
     def vanished_files(self) -> int:
-        """How many files went away before they were read to their end; `losses()` tells what was retired."""
+        """Number of files removed before they were read to their end; `losses()` counts retired events."""
         return self._tail.vanished
 
     @property
     def damaged_lines(self) -> int:
-        """How many lines that are no event were met so far."""
+        """How many damaged lines were read so far."""
         return self._damage.count
 
     def damage(self) -> list[Damage]:
-        """What was met so far that is no event; lines are counted from where following began."""
+        """Return the damaged lines so far; line numbers count from where following began."""
         return self._damage.kept()
 
     def follow(self, stop: Callable[[], bool]) -> Iterator[Event]:
-        """Yield events as they come until `stop()` is true and nothing new is there.
+        """Yield events as they are written, until `stop()` is true and nothing is new.
 
-        Where the operating system gives notice an event is out within a few milliseconds; without (inotify is
-        exhausted, a network file system) the files are looked at every 50 ms, and every 10 ms while lines
-        come.
+        With notifications an event is yielded within a few milliseconds. Without them (inotify is exhausted,
+        a network file system) the files are checked every 50 ms, and every 10 ms while lines arrive.
         """
         for batch in self._batches(stop, 0.0):
             for _, event in batch:
-                # counted one by one, so that a cursor taken in between skips nothing that is still to be
-                # yielded
+                # counted one by one, so that a cursor taken in between skips no event that was not yielded
                 self._given += 1
                 yield event
 
     def follow_lines(
         self, stop: Callable[[], bool], settle_s: float = 0.0
     ) -> Iterator[list[tuple[bytes, Event]]]:
-        """The same in batches, each event behind its line as it stands in the recording, without the newline.
+        """Yield batches of (line, event); the line is as recorded, without its newline.
 
-        A cursor that is taken while a batch is worked on stands behind it.
+        A cursor that is taken while a batch is processed points after the batch.
 
         Args:
-            stop: as of `follow`.
-            settle_s: how old an event must be to be yielded, so that those of several writers come in order.
+            stop: as in `follow`.
+            settle_s: minimum age of an event, so that events of several writers are yielded in order.
         """
         for batch in self._batches(stop, settle_s):
             self._given = len(batch)
@@ -155,8 +152,7 @@ class Follower:
         self._start_notices()
         last_event, caught_up_s = 0.0, time.monotonic()
         while True:
-            # asked before the files are looked at, so that what was written before it turned true is still
-            # yielded
+            # call it before reading the files, so that lines written before it became true are yielded
             stopping = stop()
             self._wake.clear()
             began = time.monotonic()
@@ -167,14 +163,14 @@ class Follower:
             if settled:
                 batch = events[:settled]
                 yield batch
-                # it would stand beside the next one, in whoever took it
+                # release the events: the consumer may keep the list while the next batch is read
                 batch.clear()
             self._ahead, self._given = events[settled:], 0
             any_came = bool(events)
             del events
             if self.behind:
                 if time.monotonic() - caught_up_s > _BEHIND_S:
-                    # all files are looked at anyway, and notices that nobody needs would gather
+                    # all files are checked anyway, and unused notifications would pile up
                     self.close()
                 continue
             caught_up_s = time.monotonic()
@@ -182,7 +178,7 @@ class Follower:
                 return
             if self._observer is None:
                 self._start_notices()
-                # of what was written before them nobody gives notice
+                # nothing notifies of lines written before notifications started
                 self._look_at_all_s = 0.0
                 continue
             now = time.monotonic()
@@ -193,16 +189,16 @@ class Follower:
                 continue
             interval = _BUSY_INTERVAL_S if now - last_event < 1.0 else _POLL_INTERVAL_S
             if not any_came and not self._observer:
-                # every look is one at all files
+                # without notifications, every check lists all files
                 time.sleep(min((now - began) * (1 / _LOOKING_SHARE - 1), _POLL_INTERVAL_S))
             self._wake.wait(interval)
 
     def _noticed(self) -> list[Path] | None:
-        """The files that there was notice of since the last look; None if it is time to look at all."""
+        """Return the files with notifications since the last check; None if all files are due."""
         written = {self._written.popleft() for _ in range(len(self._written))}
         now = time.monotonic()
         if self.behind or not self._observer or now >= self._look_at_all_s:
-            # set before the look, so that a notice that comes meanwhile is not forgotten
+            # set before the check, so that a notification during it is not lost
             self._looked_s = now
             self._look_at_all_s = now + max(_ALL_INTERVAL_S, self._tail.listing_s / _ALL_SHARE)
             return None
@@ -218,21 +214,21 @@ class Follower:
 
     @property
     def read_bytes(self) -> int:
-        """How much of all files was read."""
+        """Total number of bytes read."""
         return sum(place.offset for place in self._tail.places.values())
 
     def cursor(self) -> dict[str, Any]:
-        """Where this follower is, as JSON; what it has yielded or returned is behind that point.
+        """Return the position as JSON; a follower that starts from it continues after the yielded events.
 
-        What `follow` has yet to yield is before it. Only where threads of one program wrote into one file out
-        of the order of their times can an event behind the point come again.
+        Events that `follow` has not yielded yet are yielded again. An event already yielded is repeated only
+        if threads wrote into one file out of order of their timestamps.
         """
         ahead: dict[Inode, tuple[int, int]] = {}
         for raw, _ in self._ahead[self._given :]:
             place_before = (raw.offset, raw.number - 1)
             ahead[raw.inode] = min(ahead.get(raw.inode, place_before), place_before)
         files = []
-        # `relative_to` takes four times as long, and a session may have a file for each of 10,000 agents
+        # `relative_to` takes 4 times as long, and a session can have 10,000 agent files
         begin = f"{self.session.as_posix()}/"
         for inode, place in self._tail.places.items():
             offset, number = ahead.get(inode, (place.offset, place.number))
@@ -249,7 +245,7 @@ class Follower:
         return {"version": CURSOR_VERSION, "files": files}
 
     def _resume(self, cursor: Mapping[str, Any]) -> None:
-        """Find the cursor's files again by their first event, which no other file has."""
+        """Find the cursor's files by the id on their first line, which is unique."""
         try:
             version, entries = cursor["version"], cursor["files"]
             for entry in entries:
@@ -264,14 +260,13 @@ class Follower:
             begins_with = first_id(path)
             entry = empty.get(inode) if begins_with is None else by_id.get(begins_with)
             if entry is not None:
-                # of the cursor, which goes away as a whole, not even the id is kept
+                # keep no object of the cursor, so that its memory can be freed
                 self._tail.places[inode] = FilePosition(path, *_place_of(entry), begins_with)
 
     def _files_twice(self) -> Iterator[tuple[Path, Inode]]:
-        """Every file that has no place yet, looked for twice.
+        """Yield every file without a position, from two listings.
 
-        One that is rolled between its listing and its opening is missed; it is rolled once, so the next time
-        it is met under the name that it keeps.
+        A file that is rolled between listing and opening is missed; the second listing has its final name.
         """
         for _ in range(2):
             for entry in tree_entries(self.session):
@@ -283,12 +278,12 @@ class Follower:
                     yield Path(entry.path), (status.st_dev, status.st_ino)
 
     def _skip(self) -> None:
-        """Put every place behind the last whole line that is there now."""
+        """Set every position after the last complete line of its file."""
         for path, _ in self._files_twice():
             try:
                 fd, status = open_file(path)
             except OSError:
-                continue  # gone, or unreadable, which the next poll notes
+                continue  # removed, or unreadable, which the next poll records
             try:
                 offset = after_last_newline(fd, status.st_size)
                 begins_with = first_id(path)
@@ -302,7 +297,7 @@ class Follower:
         self._observer = _start_notices((self.session, agents_dir(self.session)), self._wake_for) or False
 
     def close(self) -> None:
-        """End the notices."""
+        """Stop the notifications."""
         if self._observer:
             self._observer.stop()
             self._observer.join(timeout=5.0)
@@ -318,10 +313,10 @@ class Follower:
 
 
 class _KnownWriters:
-    """The writers that have a claim in a session, read again where one is asked for that is not known.
+    """The writers with a claim in a session; the claims are read again for an unknown writer.
 
-    No method of the follower, which would then hold itself: whoever goes on from a cursor would have the
-    places of two followers in memory.
+    Not a method of the follower, because the reference cycle would keep a discarded follower, with all its
+    positions, in memory.
     """
 
     def __init__(self, session: Path) -> None:
@@ -329,14 +324,14 @@ class _KnownWriters:
         self._writers: set[str] = set()
 
     def knows(self, writer: str) -> bool:
-        """Whether that writer has a claim."""
+        """Return whether a writer has a claim."""
         if writer not in self._writers:
             self._writers = set(read_claims(self._session))
         return writer in self._writers
 
 
 def _settled(events: list[tuple[RawLine, Event]], settle_s: float) -> int:
-    """How many at the beginning of a sorted list are old enough; all, where a clock was set back."""
+    """Return how many leading events of a sorted list are old enough; all if a clock was set back."""
     if not events or not settle_s:
         return len(events)
     now_us = time.time() * 1e6
@@ -351,16 +346,16 @@ def _place_of(entry: Mapping[str, Any]) -> tuple[int, int]:
 
 
 class _Waker:
-    """Tells which file was written to, and None where names change."""
+    """Reports each file that was written to, and None if names change."""
 
     def __init__(self, wake: Callable[[Path | None], None]) -> None:
         self._wake = wake
 
     def dispatch(self, event: Any) -> None:
-        """What watchdog calls with each notice."""
-        # reading gives notice too, which would wake the reader for ever
+        """Handle a notification from watchdog."""
+        # reading also causes notifications, which would wake the reader forever
         if event.event_type == "modified":
-            # a directory is said to be modified whenever a file in it is closed
+            # a directory is reported as modified whenever a file in it is closed
             if not event.is_directory:
                 self._wake(Path(os.fsdecode(event.src_path)))
         elif event.event_type in {"created", "moved"}:
@@ -368,19 +363,19 @@ class _Waker:
 
 
 def _start_notices(directories: Iterable[Path], wake: Callable[[Path | None], None]) -> Any:
-    """An observer that calls `wake` with each file that is written to, and with None where names change.
+    """Start an observer that calls `wake` with each file that is written to, and with None if names change.
 
-    None where the system gives no notice: watchdog is not installed, or inotify's watches or instances are
-    used up. Whoever waits has to look by himself then.
+    None if notifications are unavailable: watchdog is not installed, or inotify watches or instances are
+    exhausted. The caller then has to poll.
     """
     try:
         from watchdog.events import FileCreatedEvent, FileModifiedEvent, FileMovedEvent
         from watchdog.observers import Observer
     except ImportError:
         return None
-    # a queue that overflowed costs nothing here, since a look at the files decides: it is not worth a warning
+    # a queue overflow is harmless, because scans find all lines: suppress watchdog's warning
     logging.getLogger("watchdog").addHandler(logging.NullHandler())
-    # openings and closings, the reader's own among them, would be most of what is told in a busy session
+    # leave out open and close events, including the reader's own: most events of a busy session are these
     wanted = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent]
     observer: Any = Observer()
     try:

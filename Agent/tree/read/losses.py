@@ -1,6 +1,7 @@
-"""What became of every number that a writer took: read, lost, unacknowledged, unknown, retired, in flight.
+"""Classifies every number that a writer took: read, lost, unacknowledged, unknown, retired, in flight.
 
-Pure functions: `reader` passes in what it read, the claims, the boards and the account of `retired`.
+`Accounting` is pure: its inputs are the events read, the claims, the boards and the account of retention.
+`Writers` and `Scan` read these from a session.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from Agent.tree.write.kept_counts import KeptCounts
 
 _KEPT_RETIRED_RANGES: Final = 1000
 HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
-"""The durabilities under which a number is taken before its line goes to a file, and others with it."""
+"""Durabilities under which several lines can be in memory between getting a number and being written."""
 TELLING: Final = frozenset({"log.closed", "log.retired"})
-"""The kinds of events that say something about numbers (`Accounting.see`)."""
+"""The kinds of events that `Accounting.see` evaluates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Adjoining numbers of one writer that stand in no file, and why.
+    """A range of numbers of one writer that are in no file, and why.
 
-    `verdict`: `lost` (a clean end says that they were taken), `unacknowledged` (the call that wrote it never
-    returned), `unknown`, `retired` (removed by policy), `in_flight` (was being written, or came behind the
-    reading, of a writer that went on meanwhile).
+    `verdict`: `lost` (a clean end proves that they were taken), `unacknowledged` (the call that wrote it
+    never returned), `unknown`, `retired` (removed by policy), `in_flight` (being written, or written after
+    the files were read, by a writer that still runs).
     """
 
     first_seq: int
@@ -44,15 +45,16 @@ class Gap:
 
     @property
     def count(self) -> int:
-        """How many numbers."""
+        """The number of events in the range."""
         return self.last_seq - self.first_seq + 1
 
 
 @dataclass(frozen=True, slots=True)
 class WriterLosses:
-    """The account of one writer: `read`, `retired` and the counts of the other gaps are `last_seq`.
+    """The account of one writer: `read`, `retired` and the counts of the other gaps add up to `last_seq`.
 
-    Of ranges that were retired `gaps` holds the first thousand, since they may be as many as the events.
+    `gaps` contains at most 1,000 of the ranges that retention removed, since there can be as many ranges as
+    events.
     """
 
     writer: str
@@ -72,17 +74,17 @@ class WriterLosses:
 
     @property
     def lost(self) -> int:
-        """Events that were taken by a writer that ended cleanly, and are not there."""
+        """Missing events of a writer that ended cleanly."""
         return self._count("lost")
 
     @property
     def unacknowledged(self) -> int:
-        """Events whose call had not returned when the process died, or that a queue or buffer held."""
+        """Events whose call had not returned when the process died, or that were in a queue or buffer."""
         return self._count("unacknowledged")
 
     @property
     def unknown(self) -> int:
-        """Events that are missing without an explanation."""
+        """Missing events without an explanation."""
         return self._count("unknown")
 
     @property
@@ -110,12 +112,12 @@ class Losses:
 
     @property
     def total_unacknowledged(self) -> int:
-        """Events whose call had not returned, or that a queue or buffer held."""
+        """Events whose call had not returned, or that were in a queue or buffer."""
         return sum(writer.unacknowledged for writer in self.writers)
 
     @property
     def total_unknown(self) -> int:
-        """Events missing without an explanation."""
+        """Total of missing events without an explanation."""
         return sum(writer.unknown for writer in self.writers)
 
     @property
@@ -125,14 +127,14 @@ class Losses:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing whose call had returned is, or may be, missing.
+        """Whether no event whose call had returned is missing: none is lost or unknown.
 
-        What a crash left unacknowledged, and what a policy retired, is distinguished and spoils nothing.
+        Unacknowledged events of a crash and events retired by policy do not count.
         """
         return self.total_lost == 0 and self.total_unknown == 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON: totals, and the account of each writer with its first hundred gaps."""
+        """Return JSON: totals, and the account of each writer with its first 100 gaps."""
         return {
             "clean": self.clean,
             "read": self.total_read,
@@ -158,10 +160,10 @@ def _writer_dict(writer: WriterLosses) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Accounting:
-    """Collects from the events what the accounts need; `seen` is the decoder's own record of ids.
+    """Collects the data of the accounts; `seen` is the decoder's set of ids.
 
-    `retired` are the ranges that events tell of, `removed` the numbers in the account of retention: what is
-    read all the same, since its file was not removed yet, counts as read.
+    `retired` are ranges from `log.retired` events, `removed` the numbers in the account of retention. A
+    number in `removed` whose file still exists counts as read.
     """
 
     seen: Mapping[str, SeqSet]
@@ -171,20 +173,20 @@ class Accounting:
     recovered: Mapping[str, RecoveredWriter] = field(default_factory=dict)
 
     def see(self, event: Event) -> None:
-        """Take note of an event that says something about numbers."""
+        """Evaluate an event of a kind in `TELLING`; others are ignored."""
         if event.kind == "log.closed":
             self.closed[event.writer] = last_seq_in(event)
         elif event.kind == "log.retired" and (retired := retired_by(event)) is not None:
             self.retired.setdefault(retired[0], []).append(retired[1:])
 
     def add_account(self, removed: Mapping[str, SeqSet], closed: Mapping[str, int]) -> None:
-        """Take what the account of retention says; to be read after the files."""
+        """Add the account of retention, which must be read after the files."""
         self.removed = removed
         for writer, last in closed.items():
             self.closed[writer] = max(last, self.closed.get(writer, 0))
 
     def add_recovery(self, recovered: Mapping[str, RecoveredWriter]) -> None:
-        """Take what was found out about killed writers when their session was recovered."""
+        """Add the findings about killed writers from the recovery of their session."""
         self.recovered = recovered
 
     def losses(
@@ -195,13 +197,13 @@ class Accounting:
         damaged_lines: int,
         judged: Mapping[str, int] | None = None,
     ) -> Losses:
-        """The accounts of all writers that have a claim or an event.
+        """Compute the accounts of all writers with a claim or an event.
 
         Args:
-            claims, boards, alive: as they were before the files were read.
-            damaged_lines: how many were met.
-            judged: of writers that went on meanwhile, the number up to which what is missing can be judged:
-                what came later may stand in a part of the files that had been read by then.
+            claims, boards, alive: their state before the files were read.
+            damaged_lines: number of damaged lines.
+            judged: for running writers, the number up to which missing events can be classified; later ones
+                may be in parts of files that were read before they were written.
         """
         until = judged or {}
         writers = sorted(set(claims) | set(self.seen) | set(self.removed))
@@ -216,7 +218,7 @@ class Accounting:
     ) -> WriterLosses:
         seen = self.seen.get(writer) or SeqSet()
         removed = (self.removed.get(writer) or SeqSet()).without(seen)
-        # what was read or removed needs no explanation
+        # numbers that were read or removed need no explanation
         known = _union(seen, removed) if removed else seen
         durability = "unknown" if claim is None else claim.durability
         closed = writer in self.closed
@@ -225,7 +227,7 @@ class Accounting:
         last_seq = last_seq if found is None else max(known.highest, found.last_seq)
         retired, missing = _split(known.missing(last_seq), self.retired.get(writer, []))
         if judged is not None:
-            # also where it closed meanwhile: the files that were read first had not all of it by then
+            # even if it has closed in between: the files read first did not yet contain all of its lines
             behind, missing = _split(missing, [(judged + 1, last_seq)])
             gaps = _explain(missing, known, board, durability, True)
             gaps += [Gap(first, last, "in_flight") for first, last in behind]
@@ -253,7 +255,7 @@ class Accounting:
 
 
 def _as_found(missing: list[tuple[int, int]], found: RecoveredWriter) -> list[Gap]:
-    """The verdicts of then; what was there then, or came since, and is not there now is lost."""
+    """Apply the verdicts of the recovery; other missing numbers existed then and are lost."""
     gaps: list[Gap] = []
     rest = missing
     for verdict in sorted({verdict for _, _, verdict in found.gaps}):
@@ -272,7 +274,7 @@ def _union(one: SeqSet, other: SeqSet) -> SeqSet:
 def _split(
     missing: Iterable[tuple[int, int]], retired: list[tuple[int, int]]
 ) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The parts of the missing ranges inside and outside the retired ones."""
+    """Split the missing ranges into the parts inside and outside the retired ranges."""
     inside: list[tuple[int, int]] = []
     outside: list[tuple[int, int]] = []
     for first, last in missing:
@@ -293,11 +295,10 @@ def _split(
 def _explain(
     missing: list[tuple[int, int]], seen: SeqSet, board: BoardView | None, durability: str, alive: bool
 ) -> list[Gap]:
-    """Why numbers of a writer that was never closed are missing.
+    """Explain the missing numbers of a writer that was never closed.
 
-    A number is in a thread's hands if the board says so, or if it can have been taken by a thread, after the
-    one it last stored, in the instant before it stores the next: such a thread explains one number above its
-    last.
+    A thread held a number if the board lists it, or if the thread can have taken it but not yet stored it:
+    each thread explains at most one number above its last stored one.
     """
     held = "in_flight" if alive else "unacknowledged"
     gaps: list[Gap] = []
@@ -305,7 +306,7 @@ def _explain(
     slots = frozenset() if board is None else frozenset(board.last_seq_by_thread)
     for first, last in missing:
         if durability in HELD_IN_MEMORY and first > seen.highest:
-            # what a buffer held; it is handed over in order, so only the end can be missing
+            # a buffer is written in order, so only the highest numbers can be missing
             gaps.append(Gap(first, last, held))
             continue
         at = first
@@ -318,7 +319,7 @@ def _explain(
             unexplained.append((at, last))
     in_queue = 0 if board is None or durability != "queued" else board.threads
     if sum(last - first + 1 for first, last in unexplained) <= in_queue:
-        # each thread may have put one line into the queue behind others that took their numbers later
+        # each thread can have queued one line after others that took later numbers
         return gaps + [Gap(first, last, held) for first, last in unexplained]
     return gaps + _explain_unstored(unexplained, seen, board, held)
 
@@ -328,12 +329,12 @@ def _explain_unstored(
 ) -> list[Gap]:
     if board is None:
         return [Gap(first, last, "unknown") for first, last in unexplained]
-    # threads that stored nothing yet, or that shared a slot: of those only the number is known
+    # of threads that stored nothing yet or shared a slot, only the count is known
     free = [0] * max(board.threads - len(board.last_seq_by_thread), 0)
     free += [slot for slot in board.last_seq_by_thread if slot in seen]
     free.sort()
     gaps: list[Gap] = []
-    # from below, so that each number is given to a thread that leaves the later ones to the others
+    # in ascending order: assign each number to the thread with the lowest last number
     for first, last in sorted(unexplained):
         at = first
         while at <= last and free and free[0] < at:
@@ -346,26 +347,25 @@ def _explain_unstored(
 
 
 LOOKS: Final = 5
-"""How often a session that goes on is looked at, at most, until all that can be judged is explained."""
+"""Maximum number of passes over a running session until all numbers that can be judged are explained."""
 LOOK_AGAIN_S: Final = 0.02
 
 
 class Writers:
-    """The writers of a session as they were at one moment: claims, boards, and which of them run.
+    """A snapshot of the writers of a session: claims, boards, and which of them run.
 
-    To be taken before the files are read. A number that was taken by then stands in a file, or is in a
-    thread's hands; one that a running writer takes later may stand in a part of the files that was read
-    before it came. `losses` judges the former alone.
+    Create it before reading the files. A number taken before the snapshot is in a file or held by a thread;
+    one taken later may be in a part of a file that was read too early. `losses` judges only the former.
 
     Args:
         session: the session's directory.
-        account: what was read before, if anything.
+        account: the account of earlier passes, if any.
     """
 
     def __init__(self, session: Path, account: Accounting | None = None) -> None:
         self._session = session
         self.claims = read_claims(session)
-        # before the boards: a writer that ends in between has left its last word on its board
+        # before the boards: a writer that ends in between has already stored its last number
         self.alive = frozenset(writer for writer, claim in self.claims.items() if claim.is_alive())
         self.boards: dict[str, BoardView] = {}
         for writer in self.claims:
@@ -378,7 +378,7 @@ class Writers:
         }
 
     def _last_settled(self, writer: str, account: Accounting | None) -> int:
-        """The last number of which it is known that it, and those below, were not only in memory."""
+        """Return the highest number up to which no number was only in a buffer or queue."""
         seen = None if account is None else account.seen.get(writer)
         settled = 0 if seen is None else seen.highest
         return max(settled, self.boards[writer].last_seq) if self._has_live_board(writer) else settled
@@ -387,13 +387,13 @@ class Writers:
         return writer in self.boards and self.claims[writer].durability not in HELD_IN_MEMORY
 
     def losses(self, account: Accounting, damaged_lines: int) -> Losses:
-        """The account, of what was read since this was taken and before; to be asked after the files."""
+        """Compute the losses; call this after reading the files."""
         began_since = read_claims(self._session).keys() - self.claims.keys()
         self._judged |= dict.fromkeys(began_since, 0)
         return account.losses(self.claims, self.boards, self.alive, damaged_lines, self._judged)
 
     def are_explained(self, losses: Losses) -> bool:
-        """Whether another look could not tell more of what running writers seem to lack."""
+        """Return whether another pass could explain no more missing numbers of running writers."""
         return not any(
             writer.unknown + writer.lost > 0 or self._next_tells(writer)
             for writer in losses.writers
@@ -401,37 +401,38 @@ class Writers:
         )
 
     def _next_tells(self, writer: WriterLosses) -> bool:
-        """Whether a look at the files as they are now judges what this one could not."""
+        """Return whether another pass could judge numbers that this one could not."""
         behind = [gap.last_seq for gap in writer.gaps if gap.verdict == "in_flight"]
         if writer.closed:
             return bool(behind)
-        # of what was in memory the files alone tell, so there was nothing yet to judge it by
+        # without a usable board only the files show numbers, so the first pass could judge none
         is_first = self._judged.get(writer.writer, 0) == 0 and not self._has_live_board(writer.writer)
         return is_first and any(last < writer.last_seq for last in behind)
 
     def knows(self, writer: str) -> bool:
-        """Whether that writer has a claim."""
+        """Return whether a writer has a claim."""
         return writer in self.claims
 
     def may_finish(self, raw: RawLine) -> bool:
-        """Whether a line without its newline may still get it."""
+        """Return whether a line without a newline may still be completed."""
         writer = tail_writer(raw)
-        # where too little is there to say whose it is, any running writer may be at it
+        # if its writer is unknown, it may be any running writer
         return bool(self.alive) if writer is None else writer in self.alive
 
 
 class Scan:
-    """The events of a session, once each; `losses` is the account when all were taken.
+    """Yields each event of a session once; `losses` is set when iteration ends.
 
     Args:
         session: the session's directory.
-        damage: where damaged lines are kept.
-        cold: what holds the lines of segments that are no longer there as files.
-        kinds: which events are given, where not all; the others are accounted for all the same, those in
-            the archive without being read.
-        tally: counts every event, those of other kinds included.
-        counted: writers whose files are not read, since each of their numbers up to the one given stands
-        there. files: those to read, where not all.
+        damage: records damaged lines.
+        cold: the source of lines whose files were removed.
+        kinds: the kinds of events to yield; None yields all. Others are accounted for, too; those in the
+            archive without being read.
+        tally: counts every event, including other kinds.
+        counted: writer to last number, for writers whose files need not be read because all numbers up to
+            it are known to be there.
+        files: lists the files to read; None reads all.
     """
 
     def __init__(
@@ -483,7 +484,7 @@ class Scan:
             if not look and cold is not None:
                 kinds = None if self._kinds is None else self._kinds | TELLING
                 yield from cold.lines_to_read(kinds, seen, self._tally)
-            # twice, for a file that was rolled between its listing and its opening: it keeps its number
+            # twice, because a file can be rolled between listing and opening; its numbered name is final
             yield from tail.new_lines()
             yield from tail.new_lines()
             if self._cold is not None and not self._counted:
@@ -495,7 +496,7 @@ class Scan:
         self._close(account, writers)
 
     def _sealed_meanwhile(self, cold: ColdLines, tail: Tail, read: set[Path]) -> Iterator[RawLine]:
-        """The lines of files that were sealed and removed before they were read."""
+        """Yield the lines of files that were sealed and removed before they were read."""
         gone = [path for path in cold.files() if path not in read]
         if gone:
             read.update(gone)
@@ -505,7 +506,7 @@ class Scan:
                     yield from cold.lines(path)
 
     def _close(self, account: Accounting, writers: Writers) -> None:
-        # after the files: what retention removed meanwhile it had entered before
+        # after the files: retention enters events into its account before it removes them
         try:
             add_said(account, self._session)
         except DamagedInput as error:
@@ -514,7 +515,7 @@ class Scan:
 
 
 def add_said(account: Accounting, session: Path) -> None:
-    """Take what retention and recovering left of a session; DamagedInput where that cannot be read."""
+    """Add the accounts of recovery and retention of a session; DamagedInput if one cannot be read."""
     account.add_recovery(read_recovery(session).writers)
     retired = read_account(session)
     account.add_account(retired.numbers, retired.closed)

@@ -52,18 +52,16 @@ from Agent.tree.read.removal_logs import ColdLines, read_recovery
 from Agent.tree.write.crash_board import BoardSpan
 from Agent.tree.write.kept_counts import KeptCounts, files_of_others
 
-# `reader` asks, so that one agent's journey reads no run that it had nothing to do with.
-
 _CHUNK_BYTES: Final = 1024 * 1024
 
 
 def is_run_file(path: Path) -> bool:
-    """Whether that is a file of a run's events, by its name."""
+    """Return whether a path is a run's event file, by its suffix."""
     return path.suffix == ".jsonl"
 
 
 def files_naming(session: Path, agent_id: str) -> list[Path]:
-    """The files of a session's runs that hold events of that agent."""
+    """Return the run files that contain an agent's id, so that other runs need not be read for it."""
     try:
         wanted = b'"agent_id":' + orjson.dumps(agent_id)
     except orjson.JSONEncodeError:  # a lone surrogate: no event can name it
@@ -77,7 +75,7 @@ def _holds(path: Path, wanted: bytes) -> bool:
     try:
         fd, _ = open_file(path)
     except OSError:
-        return True  # whoever reads it says what is wrong with it
+        return True  # reading it later reports the error
     try:
         held = b""
         while chunk := os.read(fd, _CHUNK_BYTES):
@@ -99,7 +97,7 @@ class AgentFiles:
 
 @dataclass(frozen=True, slots=True)
 class OpenSpan:
-    """A span that had begun and not ended when the board was read, or when its process died."""
+    """A span that was open when the board was read, or when its process died."""
 
     agent_id: str | None
     name: str
@@ -110,7 +108,7 @@ class OpenSpan:
     alive: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """The span as a JSON object, without whether its process is alive: that changes."""
+        """Return the span as a JSON object, without `alive`, which can change."""
         return {
             "agent_id": self.agent_id,
             "name": self.name,
@@ -122,14 +120,14 @@ class OpenSpan:
 
 
 class TreeReader:
-    """Reads one session; works while it is written, after its end and after a crash, and writes nothing.
+    """Reads one session: running, ended or crashed. It writes nothing.
 
     Args:
         session: the session's directory.
-        cold: what holds the lines of segments that are no longer there as files.
+        cold: the source of lines whose files were removed.
 
     Raises:
-        SessionNotFound: there is no such directory.
+        SessionNotFound: the directory is missing.
     """
 
     def __init__(self, session: Path, cold: ColdLines | None = None) -> None:
@@ -142,23 +140,23 @@ class TreeReader:
         self._damage = DamageLog()
 
     def files(self) -> list[Path]:
-        """Every log file of the session, segments in order."""
+        """Return every log file of the session, segments in order."""
         return tree_files(self.session)
 
     def has_files(self) -> bool:
-        """Whether the session holds anything, as files or elsewhere."""
+        """Return whether the session has any log files, on disk or in the archive."""
         return bool(self._in_either_form(self.files, lambda: list(self._cold_files())))
 
     def holds_agent(self, agent_id: str) -> bool:
-        """Whether there is a file of that agent, or was one whose lines are kept elsewhere."""
+        """Return whether the session has files of an agent, on disk or in the archive, or runs of it."""
         return bool(self._files_of_agent(agent_id)) or agent_id in self._files_of_runs()
 
     def run_ids(self) -> list[str]:
-        """The explicit runs of the session, oldest first."""
+        """Return the ids of the session's runs, without the root run, oldest first."""
         return run_ids(self.session)
 
     def run_events(self, run_id: str) -> Iterator[Event]:
-        """The events in a run's own files, in order; RunNotFound if it has none."""
+        """Yield the events in a run's files, in order; RunNotFound if it has none."""
         paths = run_files(self.session, run_id)
         if not paths:
             raise RunNotFound(
@@ -167,11 +165,11 @@ class TreeReader:
         return self._merged(paths)
 
     def run_beginning(self, run_id: str) -> Event | None:
-        """The first event in a run's own files; None where it has none."""
+        """Return the first event in a run's files; None if it has none."""
         return next(self._merged(run_files(self.session, run_id)), None)
 
     def begun_in(self, runs: Collection[str]) -> set[str]:
-        """Some runs, and the explicit ones that were begun in them, at any depth."""
+        """Return the given runs and all runs started within them, at any depth."""
         parents = {
             run: began.extra.get("parent_run_id")
             for run in self.run_ids()
@@ -183,7 +181,7 @@ class TreeReader:
         return found
 
     def _files_of_runs(self) -> dict[str, list[Path]]:
-        """The files of runs by the agent whose runs they are, as each run's first event says."""
+        """Return the run files by agent; a run belongs to the agent of its first event."""
         decoder = LineDecoder(DamageLog(), Writers(self.session).knows)
         found: dict[str, list[Path]] = {}
         for run_id in self.run_ids():
@@ -200,14 +198,14 @@ class TreeReader:
         return {} if self._cold is None else self._cold.files()
 
     def _cold_stem(self, stem: str, *, in_agents: bool = True) -> list[Path]:
-        """The files of one stem that are no longer there."""
+        """Return the removed files of one stem."""
         directory = agents_dir(self.session) if in_agents else self.session
         there = [path for path in self._cold_files() if path.parent == directory]
         named = [(path, parse_file_name(path.name)) for path in there]
         return [path for path, name in named if name is not None and name.stem == stem]
 
     def agents(self) -> list[AgentFiles]:
-        """The agents by id, each with its files; the id is taken from the events, not from the names."""
+        """Return the agents by id, each with its files; ids come from the events, not from file names."""
         decoder = LineDecoder(self._damage, Writers(self.session).knows)
         in_agents = agents_dir(self.session)
         found: dict[str, list[Path]] = {}
@@ -233,16 +231,16 @@ class TreeReader:
         since_us: int | None = None,
         until_us: int | None = None,
     ) -> Iterator[Event]:
-        """The events in order of (timestamp, writer, seq), memory flat in the size of the session.
+        """Yield the events in order of (timestamp, writer, seq), with memory independent of session size.
 
         Args:
-            agent_id: only what stands in this agent's files and those of its runs, reading no other.
+            agent_id: only events in this agent's files and in run files that name it; no others are read.
             kinds: only these kinds.
-            since_us: only from these microseconds since 1970 on.
-            until_us: only before these.
+            since_us: start time, inclusive, in microseconds since 1970.
+            until_us: end time, exclusive, in microseconds since 1970.
 
         Raises:
-            AgentNotFound: the session has no file of that agent.
+            AgentNotFound: the session has no file of this agent.
         """
         if agent_id is not None:
             return self._merged(self._agent_files(agent_id), kinds, since_us, until_us, agent_id=agent_id)
@@ -251,18 +249,18 @@ class TreeReader:
     def event_lines(
         self, agent_id: str | None = None, since_us: int | None = None, until_us: int | None = None
     ) -> Iterator[tuple[bytes, Event]]:
-        """The same events, each behind its line as it stands in the recording, without the newline."""
+        """Yield (line, event) of the same events; the line is as recorded, without its newline."""
         paths = self.files() if agent_id is None else self._agent_files(agent_id)
         return self._merged_lines(
             paths, None, since_us, until_us, with_cold=agent_id is None, agent_id=agent_id
         )
 
     def agent_events(self, agent_id: str) -> Iterator[Event]:
-        """One agent's events in order, reading only its files and its runs'; AgentNotFound if it has none."""
+        """Yield one agent's events in order, reading only its files; AgentNotFound if it has none."""
         return self._merged(self._agent_files(agent_id), agent_id=agent_id)
 
     def category_events(self, category: str) -> Iterator[Event]:
-        """The events of a category's own file, those of no single agent, in order."""
+        """Yield the events of a category's session files, in order."""
         return self._merged(
             self._in_either_form(
                 lambda: category_files(self.session, category),
@@ -273,10 +271,10 @@ class TreeReader:
     def _in_either_form(
         self, standing: Callable[[], list[Path]], sealed: Callable[[], list[Path]]
     ) -> list[Path]:
-        """Files by name, as they stand or in the archive alone, also while they are moved there or back.
+        """Return the paths of files on disk or in the archive, even while files are sealed or restored.
 
-        What is sealed and removed between two looks is found at the second, what is restored at the third.
-        A name can be both, where a later process took one that was free again.
+        The second listing finds files that were sealed since the first; the third, files that were restored.
+        A name can be in both forms if a later process reused it.
         """
         before, gone = standing(), sealed()
         return list(dict.fromkeys([*gone, *before, *standing()]))
@@ -342,11 +340,11 @@ class TreeReader:
         tally: KeptCounts | None = None,
         counts: KeptCounts | None = None,
     ) -> Scan:
-        """Every event once, or those of some kinds, in no order across files; `.losses` when all were taken.
+        """Scan every event once, unordered across files; `.losses` is set when iteration ends.
 
-        All are accounted for, and counted in `tally`; of segments that are no longer there as files those of
-        other kinds are only counted. Events that are in `counts` already are not read again; their numbers
-        are accounted for.
+        `kinds` limits the events that are yielded. All events are accounted for and counted in `tally`;
+        events of other kinds in the archive are counted without being read. Events in `counts` are not read
+        again, but their numbers are accounted for.
         """
         if (
             counts is not None
@@ -359,23 +357,23 @@ class TreeReader:
         return Scan(self.session, self._damage, self._cold, kinds, tally)
 
     def losses(self) -> Losses:
-        """What became of every number that a writer took: files are read, what was removed is counted."""
+        """Compute the losses of the session by reading all of its events."""
         scan = self.scan(())
         for _ in scan:
             pass
         return scan.losses
 
     def damage(self) -> list[Damage]:
-        """What was met so far that is no event; the first thousand."""
+        """Return the first 1,000 damaged lines met so far."""
         return self._damage.kept()
 
     @property
     def damaged_lines(self) -> int:
-        """How many damaged lines were met so far."""
+        """The number of damaged lines met so far."""
         return self._damage.count
 
     def in_flight(self) -> list[OpenSpan]:
-        """What stands open on the boards: now, or since the process died; oldest first."""
+        """Return the open spans, oldest first: of running processes, and of dead ones when they died."""
         writers = Writers(self.session)
         found = self._found_open(writers)
         spans = [
@@ -388,7 +386,7 @@ class TreeReader:
         return sorted(spans, key=lambda span: (span.started_us, span.writer, span.span_id))
 
     def _found_open(self, writers: Writers) -> dict[str, list[OpenSpan]]:
-        """What recovering found on the boards of killed writers, which it removed afterwards."""
+        """Return the open spans that recovery found on the boards of killed writers, which it removed."""
         try:
             found = read_recovery(self.session).writers
         except DamagedInput as error:
@@ -420,7 +418,7 @@ Ordered = tuple[OrderKey, int, RawLine, Event | None]
 
 @dataclass(frozen=True, slots=True)
 class FileSequence:
-    """The files of one stem by one writer: rolled segments in ascending order, and the live name."""
+    """The files of one stem by one writer: the live name, and the segments in ascending order."""
 
     live: Path
     numbers: tuple[int, ...]
@@ -429,7 +427,7 @@ class FileSequence:
 
 @dataclass(frozen=True, slots=True)
 class _Room:
-    """How much of each chain may be in memory."""
+    """Memory limits per chain."""
 
     chunk_bytes: int
     held_bytes: int
@@ -446,7 +444,7 @@ class _Room:
 
 
 def chains_of(paths: Iterable[Path]) -> list[FileSequence]:
-    """The chains that files belong to."""
+    """Group files by chain: the segments and the live file of one stem and writer."""
     found: defaultdict[Path, list[tuple[float, Path]]] = defaultdict(list)
     for path in paths:
         name = parse_file_name(path.name)
@@ -465,13 +463,13 @@ def chains_of(paths: Iterable[Path]) -> list[FileSequence]:
 
 
 class Sealed:
-    """What of a session is not there as files while it is read, and what goes away meanwhile.
+    """The archived lines of a session while it is read, including files that are sealed during reading.
 
     Args:
-        cold: what holds it.
-        as_sequence: give it as one ordered sequence, since there may be thousands of segments; else under the
-            name of each.
-        since_us, until_us: of the sequence, as `TreeReader.events` has them.
+        cold: the source of these lines.
+        as_sequence: provide them as one ordered sequence, since there can be thousands of segments; else
+            separately for each file name.
+        since_us, until_us: time range of the sequence, as in `TreeReader.events`.
     """
 
     def __init__(
@@ -487,7 +485,7 @@ class Sealed:
         self.sequence = self._began.ordered_lines(since_us, until_us) if as_sequence else None
 
     def lines(self, path: Path, standing: Iterator[RawLine]) -> Iterator[RawLine]:
-        """The lines under one name: of what stands there, and of what did when it was sealed."""
+        """Yield the lines of one path: archived ones first, then those of the file on disk."""
         if path in self._gone and not self._as_sequence:
             yield from self._began.lines(path)
         is_there = path in self._gone
@@ -502,7 +500,7 @@ class Sealed:
 def first_event(
     session: Path, chain: FileSequence, decoder: LineDecoder, sealed: Sealed | None = None
 ) -> Event | None:
-    """The first event of a chain, reading no further."""
+    """Return the first event of a chain without reading further; None if it has none."""
     for raw in _chain_lines(session, chain, 8 * 1024, decoder, sealed):
         event = decoder.decode(raw) if raw.complete else None
         if event is not None:
@@ -517,17 +515,18 @@ def merged_lines(
     is_unfinished: Callable[[RawLine], bool],
     sealed: Sealed | None = None,
 ) -> Iterator[Ordered]:
-    """The lines of all chains in order; an event that stood behind a torn line comes decoded.
+    """Merge the lines of all chains in order; an event after a torn line is already decoded.
 
-    Within a chain, lines of different threads may stand a little out of order: they are sorted within a
-    window of up to 2,048 lines. One that is later still comes late, never twice and never not at all.
+    Within a chain, lines of different threads can be slightly out of order: they are sorted within a window
+    of 16 to 2,048 lines, depending on the number of chains. A line outside the window is yielded late, but
+    exactly once.
 
     Args:
-        session: whose.
-        chains: what to read.
-        decoder: the one that decodes the lines afterwards.
-        is_unfinished: whether a line without its newline may still get it, and so is left out.
-        sealed: where the lines of a file are that is not there.
+        session: the session's directory.
+        chains: the chains to read.
+        decoder: the decoder that decodes the lines afterwards.
+        is_unfinished: returns whether an incomplete line may still be completed; it is then skipped.
+        sealed: the archived lines.
     """
     sequence = None if sealed is None else sealed.sequence
     room = _Room.of(len(chains) + (sequence is not None))
@@ -555,8 +554,7 @@ def _merged_in_order(
             continue
         key = line_key(raw.line) or decoder.key_of(raw.line)
         if key is None:
-            # What stands behind a torn line is believed only if it was not read before, so that has to come
-            # first.
+            # An event after a torn line is accepted only if its id is new, so yield earlier lines first.
             held.sort()
             yield from held
             held, held_bytes = [], 0
@@ -583,7 +581,7 @@ def _chain_lines(
     decoder: LineDecoder,
     sealed: Sealed | None = None,
 ) -> Iterator[RawLine]:
-    """The lines of a chain, those of segments that are rolled meanwhile included."""
+    """Yield the lines of a chain, including segments that are rolled during reading."""
     tail = Tail(session, decoder.damage.note_unreadable, chunk_bytes=chunk_bytes)
     last = 0
     began = inode_at(chain.live)
@@ -591,26 +589,26 @@ def _chain_lines(
         yield from _lines_at(numbered(chain.live, number), tail, sealed)
         last = number
     while (following := _next_number(chain, last, began)) is not None:
-        # rolled since the files were listed; retention may have removed some of those since
+        # rolled since the files were listed; retention may have removed some of them again
         last = following
         yield from _lines_at(numbered(chain.live, last), tail, None)
     yield from _lines_at(chain.live, tail, sealed)
 
 
 def _lines_at(path: Path, tail: Tail, sealed: Sealed | None) -> Iterator[RawLine]:
-    """The lines of the file of that name, what stands behind its last newline included."""
+    """Yield the lines of one path, including an incomplete last line."""
     standing = itertools.chain(tail.new_lines(only=(path,)), tail.rests())
     return standing if sealed is None else sealed.lines(path, standing)
 
 
 def _next_number(chain: FileSequence, last: int, began: Inode | None) -> int | None:
-    """The number of the segment that was rolled after the last one read, None if there is none."""
+    """Return the number of the next segment rolled after `last`; None if there is none."""
     live, following = inode_at(chain.live), inode_at(numbered(chain.live, last + 1))
     if following is not None:
         return last + 1 if following != live else None
     if live == began:
         return None
-    # the one in between may have been removed by retention
+    # retention may have removed the segments in between
     stem = chain.live.stem.partition("@")[0]
     later = [
         number

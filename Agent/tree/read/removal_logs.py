@@ -1,6 +1,6 @@
-"""What a session says of lines that its files no longer hold: removed by retention, recovered, or archived.
+"""The accounts of lines that a session's files no longer contain: removed, recovered, or archived.
 
-Retention writes its account before it removes a file; `losses` and all that count read it afterwards.
+Retention writes its account before it removes a file; readers such as `losses` read it after the files.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from Agent.tree.write.kept_counts import KeptCounts
 
 ACCOUNT_VERSION: Final = 1
 ERASED: Final = "erased"
-"""The reason under which events count that somebody had erased; those of a policy have none."""
+"""The reason for events removed by an erasure; events removed by policy have no reason."""
 _TELLING: Final = frozenset({"log.closed", "log.dropped", "log.retired"})
 _RUNS_AS_TEXT = 64
 _PIECE_BYTES = 8192
@@ -42,7 +42,7 @@ _HIGHEST_SEQ = 10**11
 
 @dataclass(slots=True)
 class Removal:
-    """One file that goes: which it is, and what only it says."""
+    """One file to remove: its identity, and facts that are lost with it."""
 
     file: str
     inode: int
@@ -50,10 +50,10 @@ class Removal:
     events: int = 0
     damaged_lines: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    """What its `log.dropped` events tell: {reason: count}."""
+    """Counts from its `log.dropped` events: {reason: count}."""
 
     def still_there(self, session: Path) -> bool:
-        """Whether that very file stands in the session."""
+        """Return whether this file still exists, by inode and size."""
         try:
             status = (session / self.file).lstat()
         except OSError:
@@ -63,26 +63,26 @@ class Removal:
 
 @dataclass(slots=True)
 class ScannedFile:
-    """What was read in a file that is to go."""
+    """The content of a file that is to be removed."""
 
     removal: Removal
     numbers: dict[str, SeqSet]
     """The numbers of its events, by writer."""
     told: dict[str, SeqSet] = field(default_factory=dict)
-    """Numbers that its own `log.retired` events, where they have no count, say were retired."""
+    """Numbers retired according to its `log.retired` events without a count."""
     closed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class RetiredAccount:
-    """What was removed from a session by policy, exactly.
+    """The exact account of what was removed from a session.
 
-    `removing` are the files of the last step: their numbers are in the account already, and whoever finds one
-    of them still there goes on to remove it. Until then its events are read, and do not count as retired.
+    `removing` are the files of the last step. Their numbers are already in the account; a later pass removes
+    those that still exist. Until then their events are read and do not count as retired.
     """
 
     numbers: dict[str, SeqSet] = field(default_factory=dict)
-    """The numbers retired, by writer."""
+    """The retired numbers, by writer."""
     closed: dict[str, int] = field(default_factory=dict)
     """The last numbers of writers whose `log.closed` was retired."""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -92,10 +92,10 @@ class RetiredAccount:
     damaged_lines: int = 0
     removing: list[Removal] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
-    """How many of the events went for another reason than a policy's."""
+    """Number of events removed for a reason other than policy, by reason."""
 
     def add(self, found: ScannedFile) -> None:
-        """Enter a file that is about to be removed."""
+        """Add a file that is about to be removed."""
         for numbers in (found.numbers, found.told):
             for writer, seqs in numbers.items():
                 self.numbers.setdefault(writer, SeqSet()).update(seqs)
@@ -104,12 +104,12 @@ class RetiredAccount:
         self.removing.append(found.removal)
 
     def dropped_before(self, session: Path) -> Counter[str]:
-        """What the `log.dropped` events told that are no longer there."""
+        """Return the counts of the `log.dropped` events that were removed."""
         gone = [removal.dropped for removal in self.removing if not removal.still_there(session)]
         return sum(gone, Counter(self.dropped))
 
     def settle(self, session: Path) -> list[Removal]:
-        """Book the files of the last step that are gone; those that are still there stay in `removing`."""
+        """Count the removed files of the last step; files that still exist stay in `removing`."""
         gone: list[Removal] = []
         staying: list[Removal] = []
         for removal in self.removing:
@@ -130,13 +130,13 @@ def read_removal(
     is_known_writer: Callable[[str], bool],
     breathe: Callable[[], object] = lambda: None,
 ) -> ScannedFile:
-    """What a file holds, as the account keeps it.
+    """Read a file's content for the account.
 
     Args:
         session: the session's directory.
         path: the file.
-        is_known_writer: as for `LineDecoder`.
-        breathe: called every fifty lines, for a pause in which other threads get their turn.
+        is_known_writer: as in `LineDecoder`.
+        breathe: called every 50 lines, to pause for other threads.
 
     Raises:
         OSError: the file cannot be read.
@@ -164,7 +164,7 @@ def read_removal(
 
 
 class _QuickLook:
-    """Knows most events by their envelope alone, three times as fast as the decoder does."""
+    """Recognises most events by their envelope, 3 times as fast as the decoder."""
 
     def __init__(self, seen: dict[str, SeqSet]) -> None:
         self._seen = seen
@@ -173,7 +173,7 @@ class _QuickLook:
         self._add: Callable[[int], bool] = lambda _: False
 
     def took(self, line: bytes) -> bool:
-        """Whether a line is a plain event, entered now; False where only the decoder can tell."""
+        """Add the number of a plain event; False if the line needs the decoder."""
         try:
             stored = orjson.loads(line)
             timestamp, identity, extra = stored["timestamp"], stored["id"], stored["extra"]
@@ -199,22 +199,22 @@ class _QuickLook:
 
 
 def _note(found: ScannedFile, event: Event) -> None:
-    """Keep what an event says beyond its own number."""
+    """Add the facts of `log.closed`, `log.dropped` and `log.retired` events."""
     if event.kind == "log.closed":
         found.closed[event.writer] = last_seq_in(event)
     elif event.kind == "log.dropped":
         reason, count = dropped_by(event)
         found.removal.dropped[reason] += count
     elif event.kind == "log.retired" and (retired := retired_by(event)) is not None:
-        with contextlib.suppress(ValueError):  # a range that cannot be is no account of anything
+        with contextlib.suppress(ValueError):  # ignore an impossible range
             found.told.setdefault(retired[0], SeqSet()).update(_of_ranges([retired[1:]]))
 
 
 def read_account(session: Path) -> RetiredAccount:
-    """The account of a session; an empty one where nothing was retired.
+    """Read the account of a session; empty if nothing was retired.
 
     Raises:
-        DamagedInput: it is there and cannot be read.
+        DamagedInput: the account cannot be read.
     """
     remedy = "without it they count as unknown; nothing more is retired until it is removed"
     found = read_stored(retired_file(session), _from_object, "the account of retired events", remedy)
@@ -222,7 +222,7 @@ def read_account(session: Path) -> RetiredAccount:
 
 
 def write_account(session: Path, account: RetiredAccount) -> None:
-    """Put the account in place, on the disk itself; OSError if that is refused."""
+    """Write the account and sync it to the disk; OSError if that fails."""
     data = orjson.dumps(_to_object(account), option=orjson.OPT_APPEND_NEWLINE)
     replace_durably(retired_file(session), data)
 
@@ -265,7 +265,7 @@ def _from_object(stored: Any) -> RetiredAccount:
 
 
 def _numbers_object(found: SeqSet) -> dict[str, Any]:
-    """Ranges where there are few, bits where numbers are scattered: never more than a bit a number or so."""
+    """Encode numbers as ranges, or as compressed bits in chunks with more than 64 ranges."""
     ranges: list[list[int]] = []
     bits: dict[str, str] = {}
     for index, chunk in found.bits():
@@ -298,7 +298,7 @@ def _numbers_from(stored: Any) -> SeqSet:
 def _of_ranges(ranges: Any) -> SeqSet:
     found = SeqSet()
     for first, last in ranges:
-        # a wild number would take the memory that its range covers
+        # a huge number in a damaged file would allocate memory for its whole range
         if not 0 < first <= last <= _HIGHEST_SEQ:
             raise ValueError(f"a range from {first} to {last}")
         found.add_range(first, last)
@@ -310,7 +310,7 @@ RECOVERY_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class TornTail:
-    """The unfinished end of a file: it stays where it is, and a newline was put behind it."""
+    """The incomplete last line of a file; recovery keeps it and appends a newline."""
 
     file: str
     line_number: int
@@ -321,9 +321,9 @@ class TornTail:
 
 @dataclass(frozen=True, slots=True)
 class RecoveredWriter:
-    """The account of a writer that was killed: `gaps` are (first, last, verdict) of what was not there then.
+    """The account of a killed writer: `gaps` are (first, last, verdict) of numbers missing at the recovery.
 
-    Whatever else up to `last_seq` is missing later was there, and was lost since.
+    Other numbers up to `last_seq` existed then; if one is missing later, it was lost afterwards.
     """
 
     last_seq: int
@@ -333,22 +333,22 @@ class RecoveredWriter:
 
 @dataclass(slots=True)
 class Recovery:
-    """What recovering a session came to so far."""
+    """The findings of the recovery of a session."""
 
     recovered_at: str | None = None
     writers: dict[str, RecoveredWriter] = field(default_factory=dict)
     torn_tails: list[TornTail] = field(default_factory=list)
 
     def tells_of(self, file: str, line_number: int) -> bool:
-        """Whether a damaged line is a torn tail that was found then."""
+        """Return whether a damaged line is a torn tail that the recovery found."""
         return any(tail.file == file and tail.line_number == line_number for tail in self.torn_tails)
 
 
 def read_recovery(session: Path) -> Recovery:
-    """What was found out; an empty one where the session was never recovered.
+    """Read the findings of the recovery; empty if the session was never recovered.
 
     Raises:
-        DamagedInput: it is there and cannot be read.
+        DamagedInput: the findings cannot be read.
     """
     remedy = "without it the losses of its writers are unknown"
     found = read_stored(recovered_file(session), _recovered_from, "the account of a recovery", remedy)
@@ -356,7 +356,7 @@ def read_recovery(session: Path) -> Recovery:
 
 
 def write_recovery(session: Path, recovery: Recovery) -> None:
-    """Put it in place, on the disk itself; OSError if that is refused."""
+    """Write the findings and sync them to the disk; OSError if that fails."""
     stored = {
         "version": RECOVERY_VERSION,
         "recovered_at": recovery.recovered_at,
@@ -386,28 +386,28 @@ def _recovered_from(stored: Any) -> Recovery:
 
 
 class ColdLines(Protocol):
-    """Lines of segments that are not there as files, under the names that they had."""
+    """The lines of segments whose files were removed, by their former paths."""
 
     def files(self) -> dict[Path, str | None]:
-        """The names of the segments, in order, and the agent of the first event of each."""
+        """Return the paths of the segments, in order, each with the agent of its first event."""
 
     def lines(self, path: Path) -> Iterator[RawLine]:
-        """The lines of one segment in the order in which they stood, without blank ones."""
+        """Yield the lines of one segment in their original order, without blank lines."""
 
     def fixed(self) -> ColdLines:
-        """The same for the segments that are not there now, whatever is removed or put back later."""
+        """Return a snapshot: the segments that are removed now, regardless of later changes."""
 
     def lines_to_read(
         self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: KeptCounts | None = None
     ) -> Iterator[RawLine]:
-        """The lines of events of some kinds, and those of which only reading tells what they are; None: all.
+        """Yield the lines of events of some kinds (None: all), and lines that have to be decoded to know.
 
-        Before the first of them, the numbers of all other events are put into `seen`, by writer, and those
+        Before the first line, the numbers of all other events are added to `seen`, by writer, and these
         events are counted in `tally`.
         """
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
-        """The lines of all segments in order of (timestamp, writer, seq).
+        """Yield the lines of all segments in order of (timestamp, writer, seq).
 
-        A line that is no event stands behind those before it in its segment.
+        A damaged line follows the line before it in its segment.
         """

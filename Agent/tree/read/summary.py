@@ -1,4 +1,4 @@
-"""`trace_summary.json`: what a session holds at a glance; a cache that can be made again at any time."""
+"""`trace_summary.json`, the summary of a session: a cache that can be rebuilt at any time."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SHOWN_SPANS = 1000
 def summarise(
     session: Path, reader: TreeReader | None = None, counts: KeptCounts | None = None
 ) -> dict[str, Any]:
-    """Counts by kind, level and agent, errors, files with sizes, exact losses; every line is looked at once.
+    """Compute counts by kind, level and agent, errors, files with sizes, and losses; reads every line once.
 
     Args:
         session: the session's directory.
-        reader: what reads it, where some of its lines are no longer there as files.
-        counts: what its processes counted: their lines are not looked at.
+        reader: the reader to use, needed if some of its lines are in the archive.
+        counts: counts kept by its processes, whose lines are then not read.
 
     Raises:
-        SessionNotFound: there is no such session.
+        SessionNotFound: the session is missing.
     """
     reader = reader or TreeReader(session)
     found = KeptCounts()
@@ -62,7 +62,7 @@ def summarise(
 
 
 def _left_open(reader: TreeReader) -> list[dict[str, Any]]:
-    """What processes that ended had begun and not finished."""
+    """Return the spans that ended processes left open."""
     return [
         {"agent_id": span.agent_id, "name": span.name, "span_id": span.span_id, "writer": span.writer}
         for span in reader.in_flight()[:_SHOWN_SPANS]
@@ -84,10 +84,10 @@ def _damage(reader: TreeReader, session: Path) -> list[dict[str, Any]]:
 def write_summary(
     session: Path, reader: TreeReader | None = None, *, counts: KeptCounts | None = None
 ) -> Path:
-    """Make or replace a session's `trace_summary.json`; `reader` and `counts` as for `summarise`.
+    """Write a session's `trace_summary.json`; `reader` and `counts` as in `summarise`.
 
     Raises:
-        SessionNotFound: there is no such session.
+        SessionNotFound: the session is missing.
         OSError: it cannot be written.
     """
     path = summary_file(session)
@@ -111,7 +111,7 @@ def _files(reader: TreeReader, session: Path) -> list[dict[str, Any]]:
         try:
             size_bytes = path.lstat().st_size
         except FileNotFoundError:
-            # rolled since it was listed; the next summary has it under its new name
+            # rolled since it was listed
             continue
         files.append({"file": path.relative_to(session).as_posix(), "size_bytes": size_bytes})
     return files
