@@ -189,10 +189,10 @@ def _is_named(part: Part, target: Target) -> bool:
 
 
 def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
-    """Drop the parts that hold lines that go; of those that are the record the files stand again before.
+    """Drop the parts with lines to erase; if a part replaces its log files, they are restored first.
 
     Returns:
-        Whether there were any, and the files that stand again.
+        Whether there were any, and the restored files.
 
     Raises:
         DamagedInput: a part cannot be read; it is as it was.
@@ -308,7 +308,7 @@ def drop_cursor_entries(session: Path, files: Iterable[Path]) -> None:
 
 
 def settle_torn_tails(session: Path) -> None:
-    """Let what recovering wrote down name the torn lines where they stand now; those that are gone, never.
+    """Update the positions of torn lines in the recovery's account, and drop those of erased lines.
 
     Raises:
         DamagedInput, OSError: it cannot be read or written.

@@ -34,7 +34,7 @@ def _json_forms(text: str) -> Iterator[bytes]:
     yield json.dumps(text)[1:-1].encode()
     try:
         yield orjson.dumps(text)[1:-1]
-    except orjson.JSONEncodeError:  # a lone surrogate, which stands as an escape alone
+    except orjson.JSONEncodeError:  # a lone surrogate, which occurs only as an escape
         return
 
 
@@ -213,7 +213,7 @@ class Target:
 
     @cached_property
     def names(self) -> frozenset[bytes]:
-        """The agent or the run, and the runs that go whole, as they stand in JSON."""
+        """The agent or the run, and the runs to erase completely, in their JSON form."""
         return frozenset(_quoted(name).encode() for name in (self.value, *self.runs))
 
     def judge(self, line: bytes, session_id: str, *, whole: bool = False) -> Judged:
@@ -275,7 +275,7 @@ class Target:
         return ErasedArtifact(session_id, event.run_id or ROOT_RUN, path) in self.artifacts
 
     def _judge_damaged(self, line: bytes, session_id: str, *, whole: bool) -> Judged:
-        """A line that is no event; behind a torn one may stand a whole one, which is judged by itself."""
+        """Judge a damaged line; a complete event after a torn one is judged separately."""
         behind = event_behind(line)
         if behind is None:
             goes = whole or self._names_in(line)

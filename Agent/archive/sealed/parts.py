@@ -506,7 +506,7 @@ def _look_at(path: Path) -> _Seen:
 
 
 def _as_text(path: Path, stack: contextlib.ExitStack) -> Path:
-    """A copy in which lines that are no plain text stand in hexadecimal, behind a mark."""
+    """Write a copy in which lines that are not plain text are replaced by a mark and hexadecimal."""
     copy = tempfile.NamedTemporaryFile(prefix="lines-", suffix=".log")  # noqa: SIM115 - the stack closes it
     stack.enter_context(copy)
     fd, _ = open_file(path)
@@ -623,7 +623,7 @@ def _read_back(connection: Any, group: list[Finished], seen: list[_Seen], target
         f"POSITIONAL JOIN read_parquet({literal(escaped(str(target)))}) GROUP BY number"
     ).fetchall()
     by_number = {row[0]: _ReadBack(*row[1:]) for row in rows}
-    # rows that stand behind the last loaded line have no number
+    # rows after the last loaded line have no number
     excess = by_number.pop(None, None)
     nothing = _ReadBack(0, 0, 0, 0, 0, 0, None, None, None)
     found = [by_number.get(number, nothing) for number in range(len(group))]
