@@ -487,7 +487,7 @@ def file_of(event: Event) -> str:
 
 
 def _files_of(session: Path, run: str) -> Iterator[tuple[str, Path]]:
-    """Return a run's artifacts and checkpoints by member name; the import rebuilds the index."""
+    """Yield a run's artifacts and checkpoints by member name; the import rebuilds the index."""
     base = artifacts_dir(session, run)
     for path in files_below(base):
         yield f"runs/{run}/artifacts/{path.relative_to(base).as_posix()}", path

@@ -52,7 +52,7 @@ class DamagedArtifact:
     """An artifact that is missing, or differs from what was saved."""
 
     path: str
-    """Below the session's directory, as far as the record names a place at all."""
+    """The path in the session's directory, if its event has a valid reference."""
     problem: str
 
 
@@ -61,7 +61,7 @@ class PassedOver:
     """An entry of a session's directory that readers skip."""
 
     path: str
-    """Below the place that was looked into; bytes that are no text as escapes."""
+    """The path below the directory searched, with bytes that are not UTF-8 as escapes."""
     reason: str
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""An agent, a run or a value taken out of everything below a trace root, with proof."""
+"""Erases an agent, a run or a value from everything below a trace root, and proves it."""
 
 from Agent.archive.erase.erasing import Erasure, erase, target_of
 from Agent.archive.erase.target import Target

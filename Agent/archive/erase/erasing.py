@@ -1,4 +1,4 @@
-"""`erase`: an agent, a run or a value taken out of everything below a trace root, and the proof of it.
+"""`erase` removes an agent, a run or a value from everything below a trace root, and proves it.
 
 A plan stands on the disk before anything goes, each step can be done again, and the proof comes last: killed
 anywhere, the next erasure goes on. `target` says what goes, `files` where it is. The proof searches every
@@ -90,12 +90,12 @@ _OPAQUE: Final = {
 }
 _CHUNK_BYTES: Final = 1024 * 1024
 _DAMAGE: Final = (DamagedInput, gzip.BadGzipFile, EOFError, zlib.error, sqlite3.Error)
-"""What reading raises where something compressed, or a database, is damaged."""
+"""Errors raised when reading damaged compressed data or a damaged database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Something that is still there: the file below the root, and the form in which it was found."""
+    """A trace of the target that remains: the file, and the form in which it was found."""
 
     file: str
     form: str
@@ -103,16 +103,16 @@ class Left:
 
 @dataclass(slots=True)
 class Proof:
-    """What was searched, and what was found."""
+    """The result of the search for remaining traces."""
 
     files: int = 0
     size_bytes: int = 0
     forms: tuple[str, ...] = ()
     unpacked_files: int = 0
-    """Files whose compressed or sealed content was searched as well."""
+    """Number of files whose compressed or sealed content was searched, too."""
     left: list[Left] = field(default_factory=list)
     not_looked_into: dict[str, int] = field(default_factory=dict)
-    """Kinds of files that were searched as they stand and not as what they hold, and how many."""
+    """Number of files, by kind, of which only the raw bytes were searched."""
 
     @property
     def clean(self) -> bool:
@@ -163,7 +163,7 @@ def prove(
 
 
 def holds(path: Path, target: Target) -> bool:
-    """Whether a file holds the target in any form, also inside what is compressed in it."""
+    """Return whether a file contains the target in any form, including inside compressed content."""
     return _search(path, target, Proof()) is not None
 
 
@@ -174,7 +174,7 @@ def _everything_below(root: Path) -> Iterator[Path]:
 
 
 def _name_tells(path: Path, name: str, target: Target) -> str | None:
-    """The form in which a name holds the target; for an agent or a run, `name`."""
+    """Return the form in which a file name contains the target; for an agent or a run, `name`."""
     if target.kind == AGENT:
         parsed = parse_file_name(path.name)
         own = path.parent.name == "agents" and parsed is not None and parsed.stem == safe_name(target.value)
@@ -186,7 +186,7 @@ def _name_tells(path: Path, name: str, target: Target) -> str | None:
 
 
 def _search(path: Path, target: Target, proof: Proof) -> str | None:
-    """The form in which the target stands in a file."""
+    """Return the form in which a file contains the target."""
     proof.files += 1
     proof.size_bytes += path.stat().st_size
     found = target.forms.find_in_stream(names_in_chain(path) or chunks_of(path))
@@ -224,7 +224,7 @@ def _gzip_chunks(path: Path) -> Iterator[bytes]:
 
 
 def _sqlite_rows(path: Path) -> Iterator[bytes]:
-    """Every row of every table as JSON, so that a value that lies across pages is found."""
+    """Yield every row of every table as JSON, so that a value that spans pages is found."""
     # One that nobody has open is read as it stands, so that no companion files are made beside it.
     mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as database:
@@ -242,7 +242,7 @@ def _shown(value: object) -> str:
 
 
 def _search_sealed(root: Path, session: Path, target: Target, proof: Proof) -> None:
-    """Search the lines that a session's archive gives back."""
+    """Search the lines in a session's archive."""
     searched: set[str] = set()
     found: set[str] = set()
     for part, _, line in sealed_lines(read_parts(session)):
@@ -256,20 +256,20 @@ def _search_sealed(root: Path, session: Path, target: Target, proof: Proof) -> N
 
 
 SHORTEST_VALUE: Final = 3
-"""A shorter value stands in the bytes of nearly every file."""
+"""A shorter value would match bytes in almost every file."""
 
 
 @dataclass(slots=True)
 class ErasedSession:
-    """What of one session goes."""
+    """The parts of one session to erase."""
 
     session_id: str
     events: int = 0
     damaged_lines: int = 0
     files: int = 0
-    """Log files that lose lines."""
+    """Number of log files that lose lines."""
     parts: int = 0
-    """Parts of the archive that are written again."""
+    """Number of archive parts that are rewritten."""
     artifacts: int = 0
     checkpoints: int = 0
     replays: int = 0
@@ -283,13 +283,13 @@ class ErasedSession:
 
 @dataclass(slots=True)
 class Erasure:
-    """What was erased, or would be, and the proof."""
+    """The result of an erasure, with its proof."""
 
     kind: str
     value: str
     dry_run: bool = False
     resumed: bool = False
-    """Whether it went on with an erasure that had been interrupted."""
+    """Whether it finished an interrupted erasure."""
     sessions: list[ErasedSession] = field(default_factory=list)
     mirror_lines: int = 0
     proof: Proof | None = None
@@ -307,7 +307,7 @@ class Erasure:
 
 @dataclass(slots=True)
 class _Found:
-    """What of one session goes, as the steps need it."""
+    """The parts of one session to erase, in the form that the steps need."""
 
     session: Path
     lines: FoundLines
@@ -317,7 +317,7 @@ class _Found:
 
 
 def target_of(*, agent: str | None = None, run: str | None = None, match: str | None = None) -> Target:
-    """What is to be erased; UsageError unless one thing is named, and a value that can be distinguished."""
+    """Create the target; UsageError unless exactly one is named, or if a value is too short."""
     given = [
         (kind, value) for kind, value in ((AGENT, agent), (RUN, run), (MATCH, match)) if value is not None
     ]
@@ -343,14 +343,14 @@ def erase(
     dry_run: bool = False,
     progress: Callable[[str, float], None] = lambda _step, _part: None,
 ) -> Erasure:
-    """Take the target out of everything below a trace root, then search every byte for it.
+    """Erase the target from everything below a trace root, then search every byte for it.
 
-    One that was interrupted before is finished first, and alone if it is the same or `target` is None.
+    An interrupted erasure is finished first; nothing else is done if it is the same or `target` is None.
 
     Args:
         root: the trace root.
-        target: what goes, as `target_of` makes it; None: what had been interrupted.
-        dry_run: find out only; nothing is searched for in files that are no record.
+        target: what to erase, from `target_of`; None finishes an interrupted erasure.
+        dry_run: change nothing, only report; files other than recordings are not searched.
         progress: told the step and how far it is, 0 to 1.
 
     Raises:
@@ -438,7 +438,7 @@ def _erase(
 
 @contextmanager
 def _telling(root: Path) -> Iterator[None]:
-    """What the system refuses is told as what it means here."""
+    """Convert errors of the operating system to errors that explain the consequence."""
     try:
         yield
     except OSError as error:
@@ -450,7 +450,7 @@ def _telling(root: Path) -> Iterator[None]:
 
 
 def _find(root: Path, target: Target, progress: Callable[[str, float], None]) -> tuple[list[_Found], Target]:
-    """What goes, session by session, and the target with the runs and artifacts that were found."""
+    """Find what to erase in each session; also returns the target with the runs and artifacts found."""
     sessions = [ref.path for ref in list_sessions(root)]
     target = target.with_found(runs=_runs_in(sessions, target, progress))
     stored: dict[str, set[ErasedArtifact]] = {}
@@ -500,7 +500,7 @@ def _find_lines(session: Path, target: Target) -> FoundLines:
 
 
 def _runs_in(sessions: list[Path], target: Target, progress: Callable[[str, float], None]) -> frozenset[str]:
-    """The explicit runs that go whole: those begun in one that goes, or for the agent."""
+    """Return the runs to erase completely: those started within an erased run, or for the agent."""
     if target.kind == MATCH:
         return frozenset()
     found = set(target.runs)
@@ -561,15 +561,15 @@ PLAN_VERSION: Final = 1
 
 
 def plan_file(root: Path) -> Path:
-    """Where the plan stands."""
+    """Path of the erasure plan."""
     return root / PLAN_NAME
 
 
 def pending(root: Path) -> Target | None:
-    """What an erasure that was interrupted had begun to erase; None where none was.
+    """Return the target of an interrupted erasure; None if there is none.
 
     Raises:
-        DamagedInput: there is a plan that cannot be read.
+        DamagedInput: the plan cannot be read.
     """
     what = "the plan of an erasure that was interrupted"
     return read_stored(plan_file(root), _target_in, what, "remove it, and erase the same again")
@@ -582,6 +582,6 @@ def _target_in(stored: Any) -> Target:
 
 
 def write_plan(root: Path, target: Target) -> None:
-    """Put the plan in place, on the disk itself; OSError if that is refused."""
+    """Write the plan and sync it to the disk; OSError if that fails."""
     stored = {"version": PLAN_VERSION, "target": target.to_object()}
     replace_durably(plan_file(root), orjson.dumps(stored, option=orjson.OPT_APPEND_NEWLINE))

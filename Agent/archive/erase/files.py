@@ -1,8 +1,8 @@
-"""What is to be erased, found in the files of a session and in the mirrors, and taken out of them.
+"""Finds the data to erase in the files of a session and in the mirrors, and removes it.
 
-Lines that go are entered into the account of retired numbers first: until a file is rewritten its events are
-read as ever, from then on they count as retired. So a kill leaves either, and doing it again changes nothing.
-Parts of an archive that hold some become plain files before; the session is sealed again when all is done.
+Lines to erase are first entered into the account of retired numbers: until a file is rewritten its events are
+read as before, afterwards they count as retired. So a step can be killed and repeated at any point. Archive
+parts with such lines are first restored to log files; the session is sealed again at the end.
 """
 
 from __future__ import annotations
@@ -73,16 +73,16 @@ _CHUNK_BYTES: Final = 1024 * 1024
 
 @dataclass(slots=True)
 class FoundLines:
-    """What of a session's lines goes."""
+    """The lines of a session to erase."""
 
     files: list[Path] = field(default_factory=list)
     """The files that lose lines."""
     parts: list[str] = field(default_factory=list)
-    """The parts of the archive that are the record, and lose lines."""
+    """The archive parts that lose lines and whose log files were removed."""
     numbers: dict[str, SeqSet] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
     dropped: list[tuple[str, int, str, int]] = field(default_factory=list)
-    """Writer and number of each `log.dropped` event that goes, with its reason and count."""
+    """(writer, seq, reason, count) of each `log.dropped` event to erase."""
     damaged: int = 0
     artifacts: set[tuple[str, str]] = field(default_factory=set)
     """(directory of the run, path) of what their `artifact.saved` events tell of."""
@@ -93,7 +93,7 @@ class FoundLines:
         return sum(map(len, self.numbers.values()))
 
     def note(self, event: Event | None) -> None:
-        """Take note of a line that goes, and of its event."""
+        """Add a line to erase, and its event."""
         if event is None:
             self.damaged += 1
             return
@@ -113,7 +113,7 @@ def lines_of(path: Path) -> Iterator[RawLine]:
 
 
 def _whole_line(raw: RawLine) -> Iterator[bytes]:
-    """A line in chunks, without its newline."""
+    """Yield a line in chunks, without its newline."""
     fd, _ = open_file(raw.path)
     with os.fdopen(fd, "rb") as file:
         file.seek(raw.offset)
@@ -124,7 +124,7 @@ def _whole_line(raw: RawLine) -> Iterator[bytes]:
 
 
 def _long_line_holds(raw: RawLine, forms: ByteForms) -> bool:
-    """Whether a line longer than any event holds what goes; it is never in memory as a whole."""
+    """Return whether an overlong line contains the target, without loading all of it."""
     return raw.left_out_bytes > 0 and forms.find_in_stream(_whole_line(raw)) is not None
 
 
@@ -137,7 +137,7 @@ def _judged(raw: RawLine, target: Target, session_id: str, *, whole: bool = Fals
 
 
 def find_lines(session: Path, files: Iterable[Path], target: Target, found: FoundLines) -> None:
-    """Find what goes in the files of a session.
+    """Find the lines to erase in the files of a session.
 
     Raises:
         OSError: one of them cannot be read.
@@ -156,7 +156,7 @@ def find_lines(session: Path, files: Iterable[Path], target: Target, found: Foun
 
 
 def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
-    """Find what goes in the parts that are the record.
+    """Find the lines to erase in archive parts whose log files were removed.
 
     Raises:
         DamagedInput: a part cannot be read.
@@ -172,7 +172,7 @@ def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
 
 
 def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, str, bytes]]:
-    """Every line of some parts, with its part and its file; DamagedInput where one cannot be read."""
+    """Yield every line of some parts, with its part and file; DamagedInput if a part cannot be read."""
     for part in parts:
         with open_connection(part.directory.parent) as connection:
             for file, _, line in file_lines(connection, part):
@@ -180,7 +180,7 @@ def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, str, bytes]]:
 
 
 def _is_named(part: Part, target: Target) -> bool:
-    """Whether the description names what goes."""
+    """Return whether the session's description contains the target."""
     return any(
         (target.kind == AGENT and segment.agent_id == target.value)
         or target.is_named_by(f"{segment.agent_id or ''}\n{segment.file}")
@@ -189,10 +189,10 @@ def _is_named(part: Part, target: Target) -> bool:
 
 
 def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
-    """Drop the parts that hold lines that go; of those that are the record the files stand again before.
+    """Drop the parts with lines to erase; if a part replaces its log files, they are restored first.
 
     Returns:
-        Whether there were any, and the files that stand again.
+        Whether there were any, and the restored files.
 
     Raises:
         DamagedInput: a part cannot be read; it is as it was.
@@ -211,7 +211,7 @@ def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
 
 
 def is_whole(session: Path, path: Path, target: Target) -> bool:
-    """Whether all lines of a file go, damaged ones too: of a run that goes, or an agent's own file."""
+    """Return whether a whole file is erased, including damaged lines: an erased run's or the agent's own."""
     if target.kind == AGENT and path.parent == agents_dir(session):
         name = parse_file_name(path.name)
         return name is not None and name.stem == safe_name(target.value)
@@ -219,7 +219,7 @@ def is_whole(session: Path, path: Path, target: Target) -> bool:
 
 
 def enter(session: Path, found: FoundLines) -> None:
-    """Enter what goes into the account of the session.
+    """Enter the lines to erase into the account of the session.
 
     Raises:
         DamagedInput: the account cannot be read, so nothing may be removed.
@@ -245,7 +245,7 @@ def enter(session: Path, found: FoundLines) -> None:
 
 
 def rewrite(path: Path, judge: Callable[[bytes], bytes | None], forms: ByteForms) -> None:
-    """Take lines out of a file, which is replaced as a whole, or removed if nothing is left of it.
+    """Remove lines from a file, which is replaced atomically, or deleted if nothing remains.
 
     Args:
         path: of the file, which keeps the time of its last change.
@@ -274,7 +274,7 @@ def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None], forms: Byt
         kept = judge(raw.line)
         if kept is None or _long_line_holds(raw, forms):
             continue
-        # The last line of a program that was killed: with a newline behind it, it would be a damaged one.
+        # Do not complete the torn last line of a killed program: a newline would turn it into a damaged line.
         end = b"\n" if raw.complete else b""
         if raw.left_out_bytes:
             yield b"".join(batch)
@@ -291,9 +291,9 @@ def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None], forms: Byt
 
 
 def drop_cursor_entries(session: Path, files: Iterable[Path]) -> None:
-    """Let those who follow the session read the rewritten files from their beginning.
+    """Make followers of the session read the rewritten files from the beginning.
 
-    Their places in a file that loses lines mean nothing any more. Called before it does.
+    Called before files are rewritten, which invalidates the positions in them.
     """
     gone = {first for path in files if (first := first_id(path)) is not None}
     for path in entries_in(cursors_dir(session), ".json"):
@@ -308,7 +308,7 @@ def drop_cursor_entries(session: Path, files: Iterable[Path]) -> None:
 
 
 def settle_torn_tails(session: Path) -> None:
-    """Let what recovering wrote down name the torn lines where they stand now; those that are gone, never.
+    """Update the positions of torn lines in the recovery's account, and drop those of erased lines.
 
     Raises:
         DamagedInput, OSError: it cannot be read or written.
@@ -353,7 +353,7 @@ def _is_damaged(raw: RawLine) -> bool:
 
 
 def refuse_damaged_account(session: Path) -> None:
-    """Nothing where the accounts of a session can be read; DamagedInput otherwise, before anything goes."""
+    """Raise DamagedInput, before anything is erased, if an account of the session cannot be read."""
     try:
         read_account(session)
         read_recovery(session)
@@ -362,7 +362,7 @@ def refuse_damaged_account(session: Path) -> None:
 
 
 ERASED_TEXT: Final = "[erased]"
-"""Stands in the place of a value in a description."""
+"""Replaces an erased value in a description."""
 
 
 def find_artifacts(
@@ -405,14 +405,14 @@ def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> None
 
 
 def _remove_empty(directory: Path, base: Path) -> None:
-    """Remove the directories of an artifact's name that hold nothing any more."""
+    """Remove the empty directories of an artifact's path."""
     while directory != base and directory.is_dir() and not any(directory.iterdir()):
         directory.rmdir()
         directory = directory.parent
 
 
 def sweep_blobs(session: Path) -> None:
-    """Remove the contents that have no name any more, and what savers that were killed left half written."""
+    """Remove blobs without other names, and partly written files of killed processes."""
     for path in files_below(blobs_dir(session)):
         if path.name.endswith(".new") or path.lstat().st_nlink == 1:
             path.unlink()
@@ -422,7 +422,7 @@ _TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
 def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -> list[Path]:
-    """The directories of replays in which something of the target stands; they can be made again."""
+    """Return the replay directories that contain the target; replays can be repeated."""
     found = []
     for run in _directories(runs_dir(session)):
         for replay in _directories(run / "replays"):
@@ -437,7 +437,7 @@ def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -
 
 
 def remove_runs(session: Path, target: Target) -> None:
-    """Remove the directories of the runs that go; of a value, those whose names hold it."""
+    """Remove the directories of erased runs; for a value, those whose names contain it."""
     for run in _directories(runs_dir(session)):
         named = target.kind == MATCH and target.is_named_by(run.name)
         if run.name in target.run_dirs or named:
@@ -445,7 +445,7 @@ def remove_runs(session: Path, target: Target) -> None:
 
 
 def remove_leftovers(session: Path) -> None:
-    """Remove what was half written, or kept beside what replaced it, by processes that are no more."""
+    """Remove temporary files and replaced originals left by ended processes."""
     for path in files_below(session):
         name = path.name
         if (name.startswith(".") and name.endswith(".new")) or name.startswith("index.sqlite.damaged"):
@@ -458,10 +458,10 @@ def remove_leftovers(session: Path) -> None:
 
 
 def scrub(session: Path, target: Target) -> bool:
-    """Take the target out of the descriptions of a session; whether any file was changed.
+    """Remove the target from the descriptions of a session; returns whether any file changed.
 
     Raises:
-        DamagedInput: one of them is no JSON.
+        DamagedInput: one of them is not JSON.
         OSError: one of them cannot be replaced.
     """
     paths = [session_file(session), recovered_file(session)]
@@ -575,7 +575,7 @@ def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:
 
 @contextlib.contextmanager
 def _opened(session: Path, directory: Path) -> Iterator[RunCheckpoints]:
-    """One run's checkpoints, closed behind the block."""
+    """Open one run's checkpoints for the block."""
     files = RunFiles(directory, shared_chunks_dir(session), make=False)
     run = RunCheckpoints(files.index.fact("run_id") or directory.parent.name, files)
     try:
@@ -627,9 +627,9 @@ _ID_AT_END: Final = re.compile(rb"\(([a-z2-7]{8}-[0-9]+)\)\Z")
 
 
 def erase_from_mirrors(root: Path, target: Target, *, dry_run: bool = False) -> int:
-    """Take what goes out of every mirror; how many lines go, their text twins left out.
+    """Erase lines from every mirror; returns their number, without those of the text mirrors.
 
-    The twins come first: which of their entries go is known by the ids in the mirrors.
+    Text mirrors are rewritten first, because the ids in the JSON mirrors identify the entries to erase.
 
     Raises:
         OSError: one of them cannot be read or replaced.
@@ -647,7 +647,7 @@ def erase_from_mirrors(root: Path, target: Target, *, dry_run: bool = False) -> 
 
 
 def _mirrors(root: Path, *, twins: bool) -> Iterator[Path]:
-    """Every mirror, or every text twin of one, with its backups."""
+    """Return every JSON mirror, or every text mirror, with its backups."""
     for category, name in MIRROR_FILES.items():
         live = root / name
         for path in entries_in(live.parent, beginning=live.name) if category.endswith(_TEXT) == twins else ():

@@ -1,6 +1,6 @@
-"""What is to be erased: an agent, a run with the runs begun in it, or whatever holds a value.
+"""The target of an erasure: an agent, a run with the runs started within it, or everything with a value.
 
-`files` asks it about every line and file; `proof` searches for its traces.
+`files` applies it to every line and file; `erasing` searches for remaining traces.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from Agent.tree.layout import safe_name
 from Agent.tree.write.artifacts import ROOT_RUN
 
 SHORTEST_BASE64: Final = 6
-"""A shorter run of base64 stands in other data by chance; it is not looked for."""
+"""Shorter base64 strings match other data by chance and are not searched."""
 _ESCAPED_TWICE: Final = ("JSON", "JSON in JSON")
 
 
@@ -34,7 +34,7 @@ def _json_forms(text: str) -> Iterator[bytes]:
     yield json.dumps(text)[1:-1].encode()
     try:
         yield orjson.dumps(text)[1:-1]
-    except orjson.JSONEncodeError:  # a lone surrogate, which stands as an escape alone
+    except orjson.JSONEncodeError:  # a lone surrogate, which occurs only as an escape
         return
 
 
@@ -54,7 +54,7 @@ def _quotes(raw: bytes) -> Iterator[bytes]:
 
 
 def base64_forms(raw: bytes) -> Iterator[bytes]:
-    """What of the base64 of any bytes that hold these does not depend on what stands beside them."""
+    """Return the base64 strings of some bytes that do not depend on the bytes around them."""
     for offset in range(3):
         bits = 8 * (offset + len(raw))
         encoded = base64.b64encode(b"\0" * offset + raw + b"\0\0")
@@ -65,10 +65,10 @@ def base64_forms(raw: bytes) -> Iterator[bytes]:
 
 
 class ByteForms:
-    """The forms of one or more texts, and where they stand in bytes.
+    """The byte forms of one or more texts, and the search for them.
 
     Args:
-        texts: what is looked for; not empty.
+        texts: the texts to search for; not empty.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -87,28 +87,28 @@ class ByteForms:
         self._has_base64 = all(
             any(True for _ in base64_forms(text.encode("utf-8", "surrogatepass"))) for text in self.texts
         )
-        # The longest first, so that what is found is named by the form that it has.
+        # The longest first, so that a match is named after the right form.
         ordered = sorted(names, key=len, reverse=True)
         self._search = re.compile(b"|".join(map(re.escape, ordered))).search
         self.longest = max(map(len, ordered))
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The names of the forms that are looked for; base64 is not where it is too short."""
+        """Return the names of the forms searched; base64 is left out if it is too short."""
         always = ("literal", "JSON", "JSON in JSON", "Python", "URL")
         return (*always, "base64") if self._has_base64 else always
 
     def find(self, data: bytes) -> str | None:
-        """The name of a form that stands in these bytes; None where none does."""
+        """Return the name of a form found in some bytes; None if there is none."""
         found = self._search(data)
         return None if found is None else self._names[found[0]]
 
     def find_in_text(self, text: str) -> str | None:
-        """The same for a text, such as the name of a file."""
+        """Search a text, such as a file name."""
         return self.find(text.encode("utf-8", "surrogatepass"))
 
     def find_in_stream(self, chunks: Iterable[bytes]) -> str | None:
-        """The same for bytes that come in chunks, which are never in memory together."""
+        """Search bytes in chunks, without loading all of them."""
         held = b""
         for chunk in chunks:
             held += chunk
@@ -128,7 +128,7 @@ _RUN_IDS: Final = re.compile(rb'"run_id"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 class ErasedArtifact(NamedTuple):
-    """An artifact that goes: its session, the directory of its run, and its path below `artifacts/`."""
+    """An artifact to erase: its session, the directory of its run, and its path below `artifacts/`."""
 
     session_id: str
     run_dir: str
@@ -136,24 +136,24 @@ class ErasedArtifact(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """What becomes of a line."""
+    """The result for a line."""
 
     kept: bytes | None
-    """What of it stays, without its newline; None for nothing."""
+    """The part to keep, without its newline; None for nothing."""
     event: Event | None
-    """The event that goes with it."""
+    """The erased event, if any."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be erased.
+    """The target of an erasure.
 
     Args:
         kind: `agent`, `run` or `match`.
         value: the agent's id, the run's id or the value.
-        runs: the explicit runs that go whole: the run and those begun in it; those begun for the agent.
-        artifacts: the artifacts that go, whose `artifact.saved` events go with them.
-        sealed: the sessions whose archive loses lines and is their record, so that it is made again.
+        runs: the runs to erase completely: the run and those started within it, or those of the agent.
+        artifacts: the artifacts to erase, together with their `artifact.saved` events.
+        sealed: the sessions to seal again, because their archive loses lines and replaces the log files.
     """
 
     kind: Kind
@@ -208,12 +208,12 @@ class Target:
 
     @cached_property
     def run_dirs(self) -> frozenset[str]:
-        """The names of the directories of the runs that go whole."""
+        """The directory names of the runs to erase completely."""
         return frozenset(map(safe_name, self.runs))
 
     @cached_property
     def names(self) -> frozenset[bytes]:
-        """The agent or the run, and the runs that go whole, as they stand in JSON."""
+        """The agent or the run, and the runs to erase completely, in their JSON form."""
         return frozenset(_quoted(name).encode() for name in (self.value, *self.runs))
 
     def judge(self, line: bytes, session_id: str, *, whole: bool = False) -> Judged:
@@ -264,7 +264,7 @@ class Target:
             return True
         if event.run_id not in self.runs:
             return False
-        # Of an agent's own run the session keeps what other agents did meanwhile.
+        # Keep the events of other agents in a run of the erased agent.
         kind = KINDS.get(event.kind)
         return self.kind == RUN or (kind is not None and kind.home is Home.RUN)
 
@@ -275,7 +275,7 @@ class Target:
         return ErasedArtifact(session_id, event.run_id or ROOT_RUN, path) in self.artifacts
 
     def _judge_damaged(self, line: bytes, session_id: str, *, whole: bool) -> Judged:
-        """A line that is no event; behind a torn one may stand a whole one, which is judged by itself."""
+        """Judge a damaged line; a complete event after a torn one is judged separately."""
         behind = event_behind(line)
         if behind is None:
             goes = whole or self._names_in(line)
@@ -289,7 +289,7 @@ class Target:
         return self.forms.find(damaged) is not None
 
     def is_named_by(self, text: str) -> bool:
-        """Whether a text, such as the name of a file or of an open span, holds what goes."""
+        """Return whether a text, such as a file name or the name of an open span, contains the target."""
         if self.kind == MATCH:
             return self.forms.find_in_text(text) is not None
         return any(run_id in text for run_id in self.runs) if self.kind == RUN else False

@@ -1,1 +1,1 @@
-"""Finished segments as Parquet, and a reader over both forms."""
+"""Finished segments as Parquet, and a reader of both log files and Parquet."""

@@ -1,4 +1,4 @@
-"""An event as a row of Parquet: the columns, and the row made from and back to the bytes of its line."""
+"""The Parquet form of an event: its columns, and the conversion from and to the bytes of its line."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENVELOPE: Final = {
     "state": "JSON",
     "types": "JSON",
 }
-"""The keys around the payload, and the type in which they are read."""
+"""The keys of the envelope, and their SQL types."""
 
 NO_KIND: Final = "log"
 
@@ -48,7 +48,7 @@ PROMOTED: Final = (
     "interaction_type",
     "message_id",
 )
-"""Payload keys that most questions ask for: in the sealed form they are columns beside the payload's text."""
+"""Payload keys that most queries use; the sealed form has columns for them besides the payload text."""
 
 
 def order_columns(of: str = "") -> dict[str, str]:
@@ -71,7 +71,7 @@ def is_event(of: str = "") -> str:
 
 
 def says_something(of: str = "") -> str:
-    """The last of them: a kind of its own, or a payload."""
+    """Return the last of these conditions: the event has a kind or a payload."""
     return f"({of}type IS NOT NULL OR {of}extra IS NOT NULL)"
 
 
@@ -95,11 +95,11 @@ _SQL_TYPES: Final = {
     "any": "VARCHAR",
 }
 _WIDER: Final = ("BOOLEAN", "BIGINT", "DOUBLE", "JSON", "VARCHAR")
-"""Where kinds differ about a key, the later of these two holds both."""
+"""If kinds use different types for a key, the later one in this list holds both."""
 
 
 def payload_columns() -> dict[str, str]:
-    """Every key of every payload with its SQL type; where kinds differ, the type that holds both."""
+    """Return every payload key with its SQL type; if kinds differ, the wider type."""
     columns = {"agent_id": "VARCHAR", "agent_role": "VARCHAR", "event_type": "VARCHAR"}
     for kind in KINDS.values():
         for field in kind.fields:
@@ -116,7 +116,7 @@ def _wider(known: str | None, other: str) -> str:
 
 
 def flat_keys() -> set[str]:
-    """The payload keys that stand beside the envelope in a run's flat line."""
+    """Return the payload keys that are next to the envelope keys in a run's flat line."""
     keys = {field.name for kind in KINDS.values() if kind.home is Home.RUN for field in kind.fields}
     return (keys | {"agent_id", "agent_role"}) - ENVELOPE.keys()
 
@@ -139,13 +139,13 @@ def _member(sql_type: str) -> str:
 
 
 ROW_GROUP_ROWS: Final = 32_768
-"""Small enough that one agent's rows are found without reading its neighbours, large enough to compress."""
+"""Small enough to find one agent's rows without reading many others, large enough to compress well."""
 
 _DICTIONARY_VALUES: Final = 2_000
-"""What has more different values in a row group is smaller without a dictionary, and sooner written."""
+"""A column with more distinct values per row group is smaller, and written faster, without a dictionary."""
 
 HEX_MARK: Final = "\x02"
-"""Begins the stand-in of a line that is no text: its bytes in hexadecimal follow."""
+"""Marks the substitute of a line that is not plain text; the line's bytes in hexadecimal follow."""
 
 TIME_TEXT: Final = "strftime(make_timestamp(ts_us), '%Y-%m-%dT%H:%M:%S.%fZ')"
 
@@ -174,7 +174,7 @@ _HEAD: Final = ", ".join(
         """',"extra":')""",
     ]
 )
-"""A canonical line from its beginning to where the payload begins."""
+"""SQL for the beginning of a canonical line, up to the payload."""
 
 _TAIL: Final = ", ".join(
     [
@@ -218,24 +218,24 @@ _TAIL_BYTES: Final = " + ".join(
 )
 
 LINE_BYTES: Final = f"coalesce(raw, encode(concat({_HEAD}, extra, {_TAIL})))"
-"""The bytes of a row's line, without its newline."""
+"""SQL for the bytes of a row's line, without its newline."""
 
 TEXT_BYTES: Final = (
     f"CASE WHEN starts_with(text, chr({ord(HEX_MARK)})) THEN from_hex(substr(text, 2)) ELSE encode(text) END"
 )
-"""The bytes of a line that is to become a row."""
+"""SQL for the bytes of a line that is converted to a row."""
 
 _STORED: Final = tuple(key for key in ENVELOPE_KEYS if key not in {"timestamp", "id", "extra"})
 
 
 def promoted_columns() -> dict[str, str]:
-    """The payload keys that are columns of the sealed form, with their types."""
+    """Return the payload keys that are columns of the sealed form, with their types."""
     known = payload_columns()
     return {name: known[name] for name in PROMOTED if name in known}
 
 
 def literal(text: str) -> str:
-    """Text as an SQL literal."""
+    """Return text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 

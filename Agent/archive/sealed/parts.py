@@ -1,8 +1,8 @@
-"""The parts of an archive: a Parquet file each, and beside it a JSON file that says which segments it holds.
+"""The parts of an archive: a Parquet file each, with a JSON file that lists the segments in it.
 
-A part exists when its JSON file does, so one rename makes it and one unlink removes it. On its way to the
-disk it is read back line by line; what a row is stands in `parquet_rows`. `sealing` decides which segments
-and makes parts known; `reader`, the views of `Agent.analysis` and what verifies and prunes ask `read_parts`.
+A part exists if its JSON file does, so one rename creates it and one unlink removes it. After writing, it is
+read back line by line; `parquet_rows` defines the rows. `sealing` chooses the segments and creates parts;
+`reader`, the views of `Agent.analysis`, verifying and pruning use `read_parts`.
 """
 
 # ruff: noqa: S608 - statements are put together from names of this package and quoted paths
@@ -60,7 +60,7 @@ _SUFFIX: Final = ".parquet"
 
 @dataclass(frozen=True, slots=True)
 class SealedSegment:
-    """One file of the recording as it was sealed."""
+    """One log file as it was sealed."""
 
     file: str
     """Its path in the session, with `/`."""
@@ -80,7 +80,7 @@ class SealedSegment:
     last_us: int | None = None
 
     def is_file(self, path: Path) -> bool:
-        """Whether the file that was sealed stands at `path`, as far as its size and first line say."""
+        """Return whether the file at `path` has the size and first line of the sealed file."""
         try:
             status = path.lstat()
         except OSError:
@@ -90,10 +90,10 @@ class SealedSegment:
         return status.st_mtime_ns == self.mtime_ns or first_id(path) == self.first_id
 
     def stands_at(self, path: Path) -> bool:
-        """Whether what stands at `path` is that file, also where it has grown or was edited since.
+        """Return whether the file at `path` is the sealed file, even if it has grown or was edited since.
 
-        It is what is read then: beside it the rows of the segment would be the same events once more. After
-        its file was removed, another writer may have taken the name; its first event is another one.
+        Readers then use the file and skip the segment's rows, which would repeat its events. Another writer
+        may have reused the name of a removed file; the id on the first line then differs.
         """
         if not os.path.lexists(path):
             return False
@@ -104,10 +104,10 @@ class SealedSegment:
         return beginning_digest(path, self.size_bytes) == self.digest
 
     def place_in(self, directory: Path) -> Path:
-        """Where the file belongs below a directory: under its own name, or beside one that took it since.
+        """Return the path to restore the file to: its own, or one with the writer's id if that is taken.
 
         Raises:
-            DamagedInput: its name was taken, and its first line does not say whose it was.
+            DamagedInput: its name is taken, and its writer is unknown.
         """
         path = directory / self.file
         if self.stands_in(directory) and not self.stands_at(path):
@@ -121,14 +121,14 @@ class SealedSegment:
         return directory / self.beside
 
     def stands_in(self, directory: Path) -> bool:
-        """Whether the file stands below a directory, under either name."""
+        """Return whether the file exists below a directory, under either name."""
         if self.stands_at(directory / self.file):
             return True
         return self.beside is not None and os.path.lexists(directory / self.beside)
 
     @property
     def beside(self) -> str | None:
-        """The name with its writer's; None where the own one has it, or the writer is not known."""
+        """The name with the writer's id; None if it already has one, or the writer is unknown."""
         place, _, base = self.file.rpartition("/")
         name = parse_file_name(base)
         if name is None or name.writer is not None or self.first_id is None:
@@ -140,14 +140,14 @@ class SealedSegment:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Parquet file and what it holds."""
+    """One Parquet file and its segments."""
 
     name: str
     rows: int
     events: int
     damaged: int
     verbatim: int
-    """Events whose line is kept as it stands, since it is not put together of columns."""
+    """Number of events whose line is stored as bytes, because the columns cannot reproduce it."""
     size_bytes: int
     digest: str
     """BLAKE2b (32 bytes) of the Parquet file."""
@@ -156,7 +156,7 @@ class Part:
     promoted: Mapping[str, str] = field(default_factory=dict)
     """Payload keys that are columns, with their types."""
     json_removed: bool = False
-    """Whether this part is the record: its JSON lines were removed, or are about to be."""
+    """Whether this part replaces its log files, which were removed or are about to be."""
     archive_version: int = ARCHIVE_VERSION
     directory: Path = Path()
 
@@ -172,7 +172,7 @@ class Part:
 
     @classmethod
     def from_object(cls, stored: Mapping[str, Any], directory: Path) -> Self:
-        """The part that a JSON object describes; TypeError or KeyError if it does not."""
+        """Read a part from a JSON object; TypeError or KeyError if it is invalid."""
         known = {each.name for each in fields(cls)} - {"directory", "segments"}
         names = {each.name for each in fields(SealedSegment)}
         segments = tuple(
@@ -183,22 +183,22 @@ class Part:
         return cls(segments=segments, directory=directory, **own)
 
     def to_object(self) -> dict[str, Any]:
-        """As JSON, without the directory it lies in."""
+        """Return the part as JSON, without its directory."""
         stored = asdict(self)
         del stored["directory"]
         return stored
 
 
 def archive_dir(session: Path) -> Path:
-    """Where the parts of a session lie."""
+    """Directory of a session's parts."""
     return session / "archive"
 
 
 def read_parts(session: Path) -> list[Part]:
-    """The parts of a session by name; empty where nothing was sealed.
+    """Read the parts of a session, sorted by name; empty if nothing was sealed.
 
     Raises:
-        DamagedInput: a part's description cannot be read, or its Parquet file is away.
+        DamagedInput: a part's description cannot be read, or its Parquet file is missing.
     """
     descriptions = entries_in(archive_dir(session), ".json")
     return [_read_part(path) for path in descriptions if path.name.startswith("part-")]
@@ -229,30 +229,30 @@ _REMEDY = "restore it from a copy; if the JSON lines are still there, delete the
 
 
 def write_part(part: Part) -> None:
-    """Make a part known, or replace its description, as a whole and on the disk."""
+    """Write or replace a part's description atomically, synced to the disk."""
     path = part.directory / f"{part.name}.json"
     replace_durably(path, orjson.dumps(part.to_object(), option=orjson.OPT_APPEND_NEWLINE))
 
 
 def drop_part(part: Part) -> None:
-    """Take a part away: first what makes it known, then its rows."""
+    """Remove a part: first its description, then its Parquet file."""
     (part.directory / f"{part.name}.json").unlink(missing_ok=True)
     sync_directory(part.directory)
     part.parquet.unlink(missing_ok=True)
 
 
 def mark_removed(part: Part) -> Part:
-    """Say on the disk that from now on this part is the record of its segments."""
+    """Record on the disk that from now on this part replaces its log files."""
     marked = replace(part, json_removed=True)
     write_part(marked)
     return marked
 
 
 def usable_segments(session: Path, part: Part) -> tuple[SealedSegment, ...]:
-    """What may be read from a part instead of JSON lines.
+    """Return the segments that may be read from a part instead of from log files.
 
-    Of a part that is the record: every segment. Of any other: those whose file still stands there as it was
-    sealed; one that has changed, or that was taken away by somebody else, is not what the recording says.
+    All segments if the part replaces its log files; else those whose file still exists as it was sealed. A
+    changed or missing file means that its rows are outdated.
     """
     if part.json_removed:
         return part.segments
@@ -270,7 +270,7 @@ _WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What one look at the bytes of a file says."""
+    """The result of reading the bytes of a file once."""
 
     marks: LineMarks
     digest: str
@@ -278,17 +278,17 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _ReadBack:
-    """What the rows of one file say, read from the part that was written."""
+    """The comparison of one file's rows in the new part with its lines."""
 
     lines: int
     same: int
-    """Those that come back as they were loaded, in their place."""
+    """Number of lines that are read back unchanged and in place."""
     size_bytes: int
-    """Of the lines that were loaded, each with a newline."""
+    """Size of the loaded lines, each with a newline."""
     events: int
     damaged: int
     verbatim: int
-    """Events among the lines that are kept as they stand."""
+    """Number of events whose line is stored as bytes."""
     agent_id: str | None
     first_us: int | None
     last_us: int | None
@@ -348,7 +348,7 @@ class Spill:
         self._remove = weakref.finalize(self, _remove_spill, self.path, os.getpid())
 
     def close(self) -> None:
-        """Give the room back."""
+        """Remove the directory."""
         self._remove()
 
 
@@ -368,7 +368,7 @@ def _remove_spill(path: str, pid: int) -> None:
 
 
 def remove_left_spills(session: Path) -> None:
-    """Take away what engines of killed processes left in `.state`, an hour after it was last written to."""
+    """Remove spill directories of killed processes in `.state`, 1 hour after their last change."""
     for spill in entries_in(session / ".state", beginning="spill-"):
         pid = spill.name.split("-")[1]
         if pid.isdecimal() and not is_running(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
@@ -376,7 +376,7 @@ def remove_left_spills(session: Path) -> None:
 
 
 def load_duckdb(what: str) -> Any:
-    """The module; MissingExtra if there is none, or one that is too old for `what`."""
+    """Import duckdb; MissingExtra if it is missing, or too old for `what`."""
     try:
         import duckdb
     except ImportError as error:
@@ -420,7 +420,7 @@ def _version_of(duckdb: Any) -> tuple[int, ...]:
 
 
 def cores() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -497,7 +497,7 @@ def write_rows(connection: Any, group: list[Finished], target: Path, name: str) 
 
 
 def _look_at(path: Path) -> _Seen:
-    """Read a file once."""
+    """Read a file once for its digest, lines and marks."""
     digest, marks = new_hash(), LineMarks()
     for chunk in chunks_of(path):
         digest.update(chunk)
@@ -506,7 +506,7 @@ def _look_at(path: Path) -> _Seen:
 
 
 def _as_text(path: Path, stack: contextlib.ExitStack) -> Path:
-    """A copy in which lines that are no plain text stand in hexadecimal, behind a mark."""
+    """Write a copy in which lines that are not plain text are replaced by a mark and hexadecimal."""
     copy = tempfile.NamedTemporaryFile(prefix="lines-", suffix=".log")  # noqa: SIM115 - the stack closes it
     stack.enter_context(copy)
     fd, _ = open_file(path)
@@ -623,7 +623,7 @@ def _read_back(connection: Any, group: list[Finished], seen: list[_Seen], target
         f"POSITIONAL JOIN read_parquet({literal(escaped(str(target)))}) GROUP BY number"
     ).fetchall()
     by_number = {row[0]: _ReadBack(*row[1:]) for row in rows}
-    # rows that stand behind the last loaded line have no number
+    # rows after the last loaded line have no number
     excess = by_number.pop(None, None)
     nothing = _ReadBack(0, 0, 0, 0, 0, 0, None, None, None)
     found = [by_number.get(number, nothing) for number in range(len(group))]
@@ -631,7 +631,7 @@ def _read_back(connection: Any, group: list[Finished], seen: list[_Seen], target
 
 
 def file_digest(path: Path, *, sync: bool = False) -> str:
-    """BLAKE2b of a file's bytes, which are brought to the disk if asked for."""
+    """Return the BLAKE2b digest of a file's bytes, optionally syncing the file to the disk."""
     with os.fdopen(open_file(path)[0], "rb") as file:
         digest = hashlib.file_digest(file, new_hash).hexdigest()
         if sync:
@@ -660,7 +660,7 @@ _TAIL_BYTES: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A file that nobody writes any more."""
+    """A file that no process writes to any more."""
 
     file: str
     path: Path
@@ -701,7 +701,7 @@ def finished_segments(session: Path) -> tuple[list[Finished], dict[str, str]]:
 
 
 def _running_writers(session: Path) -> dict[str, Claim]:
-    """The writers whose process runs and that have not said in the recording that they ended."""
+    """Return the writers whose process runs and that have no `log.closed` event."""
     alive = {writer: claim for writer, claim in read_claims(session).items() if claim.is_alive()}
     if alive:
         for writer in _closed_writers(category_files(session, "system")):
@@ -710,7 +710,7 @@ def _running_writers(session: Path) -> dict[str, Claim]:
 
 
 def _closed_writers(files: Iterable[Path]) -> set[str]:
-    """The writers whose last words stand at the end of one of these files."""
+    """Return the writers whose `log.closed` event is at the end of one of these files."""
     closed = set()
     for path in files:
         try:
@@ -735,7 +735,7 @@ def _closed_writers(files: Iterable[Path]) -> set[str]:
 
 
 def writer_of(path: Path) -> str | None:
-    """Who wrote a file: its first event says so, else its name; None where neither does."""
+    """Return the writer of a file: from its first event, else from its name; None if unknown."""
     event_id = first_id(path)
     if event_id is not None:
         return split_event_id(event_id)[0]

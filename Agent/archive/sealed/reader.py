@@ -1,7 +1,7 @@
-"""The tree's reader over a session of any form: files as they stand, and what was removed out of the archive.
+"""Reads sessions in any form: existing log files as files, and removed ones from the archive.
 
-Everything above this package opens sessions with `open_reader`. Files that are still there are read as files,
-also where they are sealed: for one agent's questions that is the shorter way.
+Packages above this one open sessions with `open_reader`. Log files that still exist are read as files even if
+they are sealed, which is faster for queries about one agent.
 """
 
 # ruff: noqa: S608 - statements are put together from names of this package; values are quoted
@@ -39,12 +39,12 @@ _SETTLED_NS: Final = 2_000_000_000
 
 
 def open_reader(session: Path) -> TreeReader:
-    """A reader of a session's events, wherever they lie.
+    """Open a reader of a session's events, from log files and the archive.
 
     Raises:
-        SessionNotFound: there is no such directory.
+        SessionNotFound: the directory is missing.
 
-    What it reads raises DamagedInput where a part of the archive cannot be read.
+    The reader's methods raise DamagedInput if a part of the archive cannot be read.
     """
     path = Path(session)
     return TreeReader(path, ArchiveLines(path))
@@ -91,7 +91,7 @@ class ArchiveLines:
         return sorted(found, key=lambda pair: _place(pair[1].file))
 
     def fixed(self) -> ArchiveLines:
-        """The same for the segments that are gone now."""
+        """Return a snapshot: the segments that are removed now."""
         found = ArchiveLines(self._session)
         found._fixed = self._gone()
         return found
@@ -118,7 +118,7 @@ class ArchiveLines:
         return {self._session / segment.file: segment.agent_id for _, segment in self._gone()}
 
     def lines(self, path: Path) -> Iterator[RawLine]:
-        """The lines of one segment, as they stood."""
+        """Yield the lines of one segment in their original order."""
         file = path.relative_to(self._session).as_posix()
         own = [(part, segment) for part, segment in self._gone() if segment.file == file]
         if own:
@@ -173,7 +173,7 @@ class ArchiveLines:
                     )
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
-        """The lines of all segments in order of (timestamp, writer, seq); the sort spills to the disk."""
+        """Yield the lines of all segments in order of (timestamp, writer, seq); large sorts spill to disk."""
         gone = self._gone()
         if not gone:
             return
@@ -239,7 +239,7 @@ Doubtful = list[tuple[str, int]]
 
 
 def bits_of(answer: Any) -> int:
-    """What `NUMBER_BITS` gave, the lowest number in the lowest bit."""
+    """Convert a result of `NUMBER_BITS` to an integer with the lowest number in the lowest bit."""
     return int.from_bytes(bytes(answer).translate(_LOWEST_FIRST), "little")
 
 
@@ -282,7 +282,7 @@ def count_others(
 
 
 def rows_to_read(kinds: Collection[str], doubtful: Doubtful) -> str:
-    """The condition on the rows that `add_numbers` left out."""
+    """Return the SQL condition for the rows that `add_numbers` left out."""
     condition = f"coalesce({_to_read(kinds)}, true)"
     if doubtful:
         listed = ", ".join(f"({literal(writer)}, {piece})" for writer, piece in doubtful)
@@ -299,7 +299,7 @@ def _to_read(kinds: Collection[str]) -> str:
 
 
 def part_source(parts: Iterable[Part]) -> str:
-    """The rows of some parts as a relation, with the file of each row."""
+    """Return SQL for the rows of some parts, with the file of each row."""
     paths = ", ".join(literal(escaped(str(part.parquet))) for part in parts)
     return f"read_parquet([{paths}], filename=true)"
 
@@ -324,7 +324,7 @@ def file_lines(
 
 
 def digests_of(connection: Any, part: Part) -> dict[str, str]:
-    """The digest of each file of a part as it would be if it were written again."""
+    """Return the digest that each file of a part would have if it were restored."""
     by_name = {segment.file: segment for segment in part.segments}
     found: dict[str, str] = {}
     for file, lines in _by_file(file_lines(connection, part)):
@@ -343,7 +343,7 @@ def _by_file(rows: Iterator[tuple[str, int, bytes]]) -> Iterator[tuple[str, Iter
 
 
 def _chunks(lines: Iterator[bytes], segment: SealedSegment) -> Iterator[bytes]:
-    """The bytes of a file from its lines, with the newlines that it had."""
+    """Yield the original bytes of a file from its lines, with the original newlines."""
     batch: list[bytes] = []
     for line in lines:
         if len(batch) == _BATCH_ROWS:
@@ -360,7 +360,7 @@ def unseal(
     *,
     only: Sequence[Part] | None = None,
 ) -> list[Path]:
-    """Write the sealed files of a session again as they were, each checked against its digest.
+    """Restore the sealed files of a session, each checked against its digest.
 
     Args:
         session: the session's directory.

@@ -1,7 +1,7 @@
-"""`seal`: the finished segments of a session become Parquet, checked by reading them back.
+"""`seal` converts the finished segments of a session to Parquet and checks the result by reading it back.
 
-A part is written aside, read back, brought to the disk and then made known by one rename: killed anywhere, a
-session is sealed up to some part, and `seal` continues from there. Next: `reader` reads the parts.
+A part is written to a temporary file, read back, synced, and created by one rename. After a kill, the parts
+created so far are complete and `seal` continues from there. `reader` reads the parts.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ from Agent.tree.layout import DIRECTORY_MODE, entries_in
 from Agent.tree.retention import nothing_retired
 
 PART_BYTES: Final = 96 * 1024 * 1024
-"""About how much of JSON lines one part holds; it is in memory while it is written."""
+"""Approximate size of the JSON lines in one part, which is in memory while it is written."""
 
 LARGE_BYTES: Final = 2 * PART_BYTES
-"""Where a single file makes a part of more than this, parts are written one after another."""
+"""If a single file makes a part larger than this, parts are written one at a time."""
 
 
 MOST_WORKERS: Final = 4
-"""Each holds a part in memory."""
+"""Maximum number of workers; each has one part in memory."""
 
 _Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
 class Sealed:
-    """What `seal` did."""
+    """The result of `seal`."""
 
     session: Path
     parts: list[str] = field(default_factory=list)
-    """The parts that were made."""
+    """The new parts."""
     segments: int = 0
     lines: int = 0
     events: int = 0
@@ -69,11 +69,11 @@ class Sealed:
     parquet_bytes: int = 0
     duration_s: float = 0.0
     already: int = 0
-    """Segments that were sealed before."""
+    """Number of segments that were already sealed."""
     waiting: dict[str, str] = field(default_factory=dict)
-    """Segments that cannot be sealed yet, and why."""
+    """Segments that cannot be sealed yet, with the reason."""
     removed: int = 0
-    """JSON files that were removed."""
+    """Number of log files that were removed."""
     removed_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -89,10 +89,10 @@ def seal(
     part_bytes: int = PART_BYTES,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> Sealed:
-    """Turn the finished segments of a session into Parquet under its `archive/`.
+    """Convert the finished segments of a session to Parquet in its `archive/`.
 
-    Segments of a writer that still runs are left alone, and named in `waiting`. What was sealed before is not
-    sealed again unless its file has changed since.
+    Segments of running writers are skipped and listed in `waiting`. A sealed segment is sealed again only if
+    its file has changed since.
 
     Args:
         session: the session's directory.
@@ -137,12 +137,12 @@ def seal(
 
 
 def tidy(session: Path) -> list[Part]:
-    """Take away what a killed seal left, and parts whose segments are no longer what was sealed."""
+    """Remove the leftovers of a killed seal, and parts whose log files have changed."""
     remove_left_spills(session)
     parts = []
     for part in read_parts(session):
         if part.json_removed and any(_is_changed(session, each) for each in part.segments):
-            # what stands there is the record: sealed beside the part it would be there twice
+            # the changed file counts: sealing it again next to the old part would duplicate its events
             unseal(session, only=[part])
             drop_part(part)
         elif len(usable_segments(session, part)) == len(part.segments):
@@ -158,7 +158,7 @@ def tidy(session: Path) -> list[Part]:
 
 
 def _is_changed(session: Path, segment: SealedSegment) -> bool:
-    """Whether the file stands there and is no longer what was sealed, such as one whose end was recovered."""
+    """Return whether the log file exists and differs from what was sealed, for example after a recovery."""
     return segment.stands_in(session) and not segment.is_file(session / segment.file)
 
 
@@ -185,7 +185,7 @@ def _groups(segments: list[Finished], part_bytes: int) -> list[list[Finished]]:
 
 
 def _make_parts(session: Path, directory: Path, groups: list[list[Finished]]) -> Generator[Part]:
-    """A part of each group, in the order in which they are done."""
+    """Write a part for each group; yields them in order of completion."""
     numbers = [int(part.name.removeprefix("part-")) for part in read_parts(session)]
     tasks = [
         partial(_make_part, directory=directory, name=f"part-{number:06d}", group=group)
@@ -263,7 +263,7 @@ def _count(done: Sealed, part: Part) -> None:
 
 
 def _remove(session: Path, done: Sealed) -> None:
-    """Remove the JSON lines of what is sealed, part by part, each read back to the last byte before."""
+    """Remove the log files of sealed segments, part by part, after reading each part back completely."""
     known = read_parts(session)
     standing = {
         part.name: [each for each in part.segments if each.is_file(session / each.file)] for part in known
@@ -279,7 +279,7 @@ def _remove(session: Path, done: Sealed) -> None:
 
 
 def _proven(connection: Any, part: Part) -> Part:
-    """The part, read back to the last byte unless it is the record already; DamagedInput otherwise."""
+    """Check a part by reading it back, unless it replaces its log files; DamagedInput if it differs."""
     if not part.json_removed:
         found = digests_of(connection, part)
         wrong = [each for each in part.segments if found.get(each.file) != each.digest]
