@@ -124,11 +124,9 @@ class StateTracker:
         """Values of heavy fields at the last check, if they are plain data without a path to the agent."""
         self._refused: dict[str, type] = {}
         self._held: dict[str, tuple[Any, tuple[Any, ...] | weakref.ref[Any] | int, str | None]] = {}
-        """By field, the bytes recorded last and what shows that the value is unchanged.
-
-        That is a tuple of all objects in the value. For an agent it is a weak reference, with its `agent_id`
-        if that is its recorded id; for a value with mutable objects it is the number of members.
-        """
+        # By field, the bytes recorded last and what shows that the value is unchanged: a tuple of all objects
+        # in it; of an agent a weak reference, with its `agent_id` if that is its recorded id; of a value with
+        # mutable objects the number of members.
         self._opaque: set[str] = set()
         self._is_listed = False
         self._actions_before = 0
