@@ -160,7 +160,9 @@ def judged_by_program(
         ):
             if may_differ:
                 return _diverged(outcome, recording, program, first.divergence, found)
-            if has_changed and not (first.refused or first.found_changed_files):
+            # A difference that the actions show by themselves stays one.
+            is_green = outcome.divergence is None
+            if is_green and has_changed and not (first.refused or first.found_changed_files):
                 outcome.reasons.append(
                     f"code changed, and {program.name}, run again as a whole, {len(found)} times, records "
                     f"the same each time and something else than before: {first.divergence}; actions ran at "

@@ -273,6 +273,14 @@ def test_a_changed_scheduler_of_actions_at_the_same_time_is_not_green(farm):
     assert "records the same each time and something else than before" in report.reasons[0]
 
 
+def test_a_difference_of_the_actions_stays_one_though_their_scheduler_changed_too(farm):
+    farm.record(HERD)
+    farm.change("10 + day", "10 + 2 * day")
+    farm.change("self.fat += grass", "self.fat += grass + (self.fat > 30)")
+    report = farm.replay()
+    assert report.verdict == "DIVERGED", str(report)
+
+
 def test_a_scheduler_that_is_written_otherwise_is_identical(farm):
     farm.record(SCHEDULED)
     farm.change("return 3 if day % 7 < 5 else 2", "return 2 + (day % 7 < 5)")
