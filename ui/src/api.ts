@@ -1,0 +1,262 @@
+// The server's answers, and how they are fetched. Times (t) are microseconds since the first event.
+
+export interface Lane {
+  agent: string;
+  role: string;
+  events: number;
+  errors: number;
+  first: number;
+  last: number;
+  why: string;
+}
+
+export interface Overview {
+  state: "building" | "ready";
+  progress: number;
+  session_id: string;
+  program: string | null;
+  first_us: number;
+  length_us: number;
+  status: "running" | "ended" | "killed" | "unknown";
+  events: number;
+  agents: number;
+  errors: number;
+  lost: number;
+  replay: { can: boolean; text: string };
+  kinds: string[];
+  ticks: [number, number][];
+  lanes: Lane[];
+}
+
+export interface Row {
+  id: string;
+  row: number;
+  t: number;
+  tick: number | null;
+  lane: number;
+  agent: string;
+  kind: string;
+  level: string;
+  text: string;
+  duration_ms: number | null;
+}
+
+export interface Node {
+  id: string;
+  t: number | null;
+  lane: number | null;
+  agent: string | null;
+  tick: number | null;
+  text: string;
+}
+
+export interface Edge {
+  from: string;
+  to: string;
+  basis: "recorded" | "inferred" | "tested";
+  rule: string;
+  reason: string;
+}
+
+export interface Detail {
+  event: Record<string, unknown>;
+  t: number;
+  lane: number;
+  text: string;
+  causes: Node[];
+  effects: Node[];
+  edges: Edge[];
+}
+
+export interface Field {
+  name: string;
+  value: string;
+  is_cut: boolean;
+  changed: number | null;
+  changed_id: string | null;
+  before: string | null;
+}
+
+export interface State {
+  agent: string;
+  t: number;
+  tick: number | null;
+  fields: Field[];
+  handles: string[];
+}
+
+export interface Change {
+  id: string;
+  t: number;
+  tick: number | null;
+  action: string | null;
+  before: string | null;
+  after: string | null;
+}
+
+export interface Cause {
+  title: string;
+  sentence: string;
+  confidence: number;
+  lines: string[];
+  events: Node[];
+  edges: Edge[];
+}
+
+export interface Findings {
+  state: "pending" | "ready";
+  status: string;
+  causes: Cause[];
+}
+
+export interface Counters {
+  events: number;
+  errors: number;
+  messages: number;
+  tick: number | null;
+}
+
+export interface Place {
+  t: number | null;
+  row?: number;
+  id?: string;
+  lane?: number;
+  tick?: number | null;
+}
+
+export interface Arrow {
+  from: number;
+  to: number;
+  t0: number;
+  t1: number;
+  id0: string;
+  id1: string;
+}
+
+export interface Tile {
+  mode: "bins" | "events";
+  from: number;
+  to: number;
+  px: number;
+  activity: Uint8Array;
+  errors: Uint8Array;
+  t: Float64Array;
+  durationUs: Float32Array;
+  row: Uint32Array;
+  lane: Uint32Array;
+  kind: Uint8Array;
+  flags: Uint8Array;
+}
+
+/** An answer that says what is wrong. */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+const session = document.body.dataset["session"] ?? "newest";
+const base = `${document.body.dataset["base"] ?? ""}/api/${encodeURIComponent(session)}/`;
+
+type Query = Record<string, string | number | undefined>;
+
+function address(path: string, query: Query): string {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
+  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  return base + path + (text ? `?${text}` : "");
+}
+
+async function get(path: string, query: Query, signal?: AbortSignal): Promise<Response> {
+  const answer = await fetch(address(path, query), { credentials: "same-origin", ...(signal && { signal }) });
+  if (answer.ok) return answer;
+  let text = answer.statusText;
+  try {
+    const problem = (await answer.json()) as { error?: string; remedy?: string; detail?: string };
+    text = [problem.error ?? problem.detail, problem.remedy].filter(Boolean).join(": ") || text;
+  } catch {
+    // The answer has no JSON body; its status line is all there is.
+  }
+  throw new Refused(answer.status, text);
+}
+
+export async function ask<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  return (await (await get(path, query, signal)).json()) as T;
+}
+
+export async function tile(query: Query, signal: AbortSignal): Promise<Tile> {
+  return decode(await (await get("window", query, signal)).arrayBuffer());
+}
+
+/** A window's answer: the length of a JSON head, the head, padding to 8 bytes, and the columns. */
+export function decode(bytes: ArrayBuffer): Tile {
+  const size = new DataView(bytes).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, size))) as {
+    mode: "bins" | "events";
+    from: number;
+    to: number;
+    px: number;
+    count?: number;
+  };
+  let at = Math.ceil((4 + size) / 8) * 8;
+  const none = new ArrayBuffer(0);
+  const found: Tile = {
+    mode: head.mode,
+    from: head.from,
+    to: head.to,
+    px: head.px ?? 0,
+    activity: new Uint8Array(none),
+    errors: new Uint8Array(none),
+    t: new Float64Array(none),
+    durationUs: new Float32Array(none),
+    row: new Uint32Array(none),
+    lane: new Uint32Array(none),
+    kind: new Uint8Array(none),
+    flags: new Uint8Array(none),
+  };
+  if (head.mode === "bins") {
+    const cells = (head.to - head.from) * head.px;
+    found.activity = new Uint8Array(bytes, at, cells);
+    found.errors = new Uint8Array(bytes, at + cells, cells);
+    return found;
+  }
+  const n = head.count ?? 0;
+  const take = (width: number): number => {
+    const place = at;
+    at += width * n;
+    return place;
+  };
+  found.t = new Float64Array(bytes, take(8), n);
+  found.durationUs = new Float32Array(bytes, take(4), n);
+  found.row = new Uint32Array(bytes, take(4), n);
+  found.lane = new Uint32Array(bytes, take(4), n);
+  found.kind = new Uint8Array(bytes, take(1), n);
+  found.flags = new Uint8Array(bytes, take(1), n);
+  return found;
+}
+
+export const ERROR = 1;
+export const WARNING = 2;
+export const STATE = 4;
+export const FULL_STATE = 8;
+export const SENT = 16;
+export const RECEIVED = 32;
+
+/** Runs requests of one kind: a newer one cancels the older. */
+export class Latest {
+  private running: AbortController | undefined;
+
+  async run<T>(start: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
+    this.running?.abort();
+    const own = (this.running = new AbortController());
+    try {
+      const found = await start(own.signal);
+      return own.signal.aborted ? undefined : found;
+    } catch (error) {
+      if (own.signal.aborted) return undefined;
+      throw error;
+    }
+  }
+}

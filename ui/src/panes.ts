@@ -1,0 +1,303 @@
+// The panes beside the lanes: the moment, the state of the chosen agents, the events around it, and the open event.
+
+import { effect } from "@preact/signals-core";
+import {
+  ask, type Change, type Counters, type Detail, type Edge, Latest, type Node, type Row, type State,
+} from "./api.ts";
+import { count, duration, plural } from "./axis.ts";
+import { type Child, h, refill, shown } from "./dom.ts";
+import * as store from "./store.ts";
+
+const EVENTS_EACH_SIDE = 40;
+
+export function makePanes(): HTMLElement {
+  const moment = h("div", { class: "moment", "aria-live": "off" });
+  const detail = h("section", { class: "pane detail", "aria-label": "Open event", hidden: true });
+  const states = h("section", { class: "pane states", "aria-label": "State" });
+  const events = h("section", { class: "pane events", "aria-label": "Events around the cursor" });
+  showMoment(moment);
+  showDetail(detail);
+  showStates(states);
+  showEvents(events);
+  return h("aside", { class: "panes", "aria-label": "At the cursor" }, moment, detail, states, events);
+}
+
+function when(t: number | null, tick: number | null): string {
+  if (t === null) return "";
+  return tick === null ? duration(t) : `tick ${tick}`;
+}
+
+function showMoment(parent: HTMLElement): void {
+  const latest = new Latest();
+  effect(() => {
+    const t = store.cursor.value;
+    const found = store.overview.value;
+    if (found === null) return;
+    const tick = store.tickOf(t);
+    const place = h("div", { class: "place" }, h("b", {}, tick === null ? duration(t) : `Tick ${tick}`));
+    if (tick !== null) place.append(h("span", {}, `${duration(t)} after the start`));
+    const sofar = h("div", { class: "sofar" });
+    parent.replaceChildren(place, sofar);
+    void latest
+      .run((signal) => ask<Counters>("counters", { t }, signal))
+      .then((counters) => {
+        if (counters === undefined) return;
+        sofar.replaceChildren(
+          h("span", {}, `${count(counters.events)} of ${plural(found.events, "event")}`),
+          h("span", { class: counters.errors ? "bad" : "" }, plural(counters.errors, "error")),
+          h("span", {}, plural(counters.messages, "message")),
+        );
+      })
+      .catch(() => undefined);
+  });
+}
+
+function showStates(parent: HTMLElement): void {
+  const latest = new Latest();
+  const open = new Set<string>();
+  let timer = 0;
+
+  async function load(): Promise<void> {
+    const agents = store.agents.value;
+    const t = store.cursor.value;
+    if (agents.length === 0) {
+      parent.replaceChildren(
+        h("h2", {}, "State"),
+        h("p", { class: "hint" }, "Choose an agent on the left to see its state at the cursor."),
+      );
+      return;
+    }
+    const found = await latest.run((signal) =>
+      Promise.all(
+        agents.map((agent) =>
+          ask<State>("state", { agent, t }, signal).catch((error: Error) => {
+            if (signal.aborted) throw error;
+            return error;
+          }),
+        ),
+      ),
+    );
+    if (found === undefined) return;
+    refill(parent, found.map((state, n) => (state instanceof Error ? failed(agents[n]!, state) : oneState(state))));
+  }
+
+  function failed(agent: string, error: Error): HTMLElement {
+    return h("div", {}, title(agent), h("p", { class: "hint" }, shown(error.message, 300)));
+  }
+
+  function title(agent: string): HTMLElement {
+    const number = store.laneOf.value.get(agent);
+    const lane = number === undefined ? undefined : store.overview.value?.lanes[number];
+    return h(
+      "h2", {}, shown(agent, 80),
+      lane?.role && h("span", { class: "role" }, shown(lane.role, 40)),
+      store.agents.value.length > 1 &&
+        h("button", { class: "quiet", type: "button", title: "Leave out", "aria-label": `Leave out ${agent}`, onclick: () => store.choose(agent, true) }, "×"),
+    );
+  }
+
+  function oneState(state: State): HTMLElement {
+    const rows = state.fields.map((field) => {
+      const changed = field.changed !== null && field.before !== null;
+      const isNew = changed && store.tickOf(field.changed!) === store.tickOf(store.cursor.value) && store.tickOf(store.cursor.value) !== null;
+      const key = `${state.agent}\u0001${field.name}`;
+      const value = h(
+        "button",
+        {
+          class: "value", type: "button", "data-key": key, disabled: field.changed_id === null,
+          title: field.changed_id === null ? "" : `Go to where it was set, ${when(field.changed, store.tickOf(field.changed!))}`,
+          onclick: () => field.changed_id !== null && void store.open(field.changed_id),
+        },
+        shown(field.value, 300) + (field.is_cut ? " …" : ""),
+      );
+      const more = h("div", { class: "history" });
+      if (open.has(key)) void history(more, state.agent, field.name);
+      const name = h(
+        "button",
+        {
+          class: "field", type: "button", "data-key": `${key}\u0001`, "aria-expanded": open.has(key) ? "true" : "false",
+          title: "Earlier values",
+          onclick: () => {
+            if (open.delete(key)) more.replaceChildren();
+            else {
+              open.add(key);
+              void history(more, state.agent, field.name);
+            }
+            name.setAttribute("aria-expanded", String(open.has(key)));
+          },
+        },
+        shown(field.name, 80),
+      );
+      return h("div", { class: isNew ? "row changed" : "row" }, name, h("div", {}, value, changed && isNew && h("span", { class: "before" }, `was ${shown(field.before!, 80)}`), more));
+    });
+    const when_ = state.tick === null ? "" : `as of tick ${state.tick}`;
+    return h(
+      "div", { class: "state" }, title(state.agent), h("p", { class: "hint" }, when_),
+      rows.length > 0 ? h("div", { class: "fields" }, ...rows) : h("p", { class: "hint" }, "No field was recorded up to here."),
+    );
+  }
+
+  async function history(into: HTMLElement, agent: string, field: string): Promise<void> {
+    try {
+      const [{ changes }, { points }] = await Promise.all([
+        ask<{ changes: Change[] }>("why", { agent, field, t: store.cursor.value }),
+        ask<{ points: [number, number][] }>("series", { agent, field }),
+      ]);
+      const list = changes.slice(0, 8).map((change) =>
+        h("li", {}, h("button", { class: "link", type: "button", onclick: () => void store.open(change.id) }, when(change.t, change.tick)),
+          ` ${shown(change.action ?? "", 60)} `, h("code", {}, [change.before, change.after].filter((each) => each !== null).map((each) => shown(each!, 60)).join(" → "))),
+      );
+      into.replaceChildren(
+        ...(points.length > 1 ? [plot(points)] : []),
+        list.length > 0 ? h("ul", {}, ...list) : h("p", { class: "hint" }, "No change was recorded up to here."),
+      );
+    } catch (error) {
+      into.replaceChildren(h("p", { class: "hint" }, shown((error as Error).message, 200)));
+    }
+  }
+
+  effect(() => {
+    void [store.agents.value, store.cursor.value, store.overview.value];
+    clearTimeout(timer);
+    if (store.overview.value !== null) {
+      timer = setTimeout(() => void load().catch((error: Error) => (store.notice.value = error.message)), 25);
+    }
+  });
+}
+
+/** A small step curve of a numeric field over the whole session, with the cursor. */
+function plot(points: readonly [number, number][]): HTMLElement {
+  const canvas = h("canvas", { class: "curve", role: "img", "aria-label": `${points.length} values` });
+  requestAnimationFrame(() => {
+    const [w, hpx, ratio] = [canvas.clientWidth, canvas.clientHeight, devicePixelRatio || 1];
+    canvas.width = w * ratio;
+    canvas.height = hpx * ratio;
+    const context = canvas.getContext("2d")!;
+    context.scale(ratio, ratio);
+    const { axis } = store;
+    const values = points.map(([, value]) => value);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    const x = (t: number): number => ((axis.value.toU(t) - axis.value.first) / (axis.value.last - axis.value.first)) * w;
+    const y = (value: number): number => hpx - 3 - ((value - low) / (high - low || 1)) * (hpx - 6);
+    const style = getComputedStyle(canvas);
+    context.strokeStyle = style.getPropertyValue("--activity");
+    context.lineWidth = 1.5;
+    context.beginPath();
+    points.forEach(([t, value], n) => {
+      if (n === 0) context.moveTo(x(t), y(value));
+      else {
+        context.lineTo(x(t), y(points[n - 1]![1]));
+        context.lineTo(x(t), y(value));
+      }
+    });
+    context.lineTo(w, y(values[values.length - 1]!));
+    context.stroke();
+    context.fillStyle = style.getPropertyValue("--accent");
+    context.fillRect(x(store.cursor.value) - 0.5, 0, 1, hpx);
+  });
+  return canvas;
+}
+
+function showEvents(parent: HTMLElement): void {
+  const latest = new Latest();
+  const heading = h("h2", {}, "Events");
+  const list = h("ol", { class: "rows" });
+  const words = h("input", { type: "search", placeholder: "contains …", "aria-label": "Only events that contain" });
+  const only = h("input", { type: "checkbox" });
+  parent.append(h("div", { class: "head" }, heading, words, h("label", {}, only, "errors")), list);
+  let timer = 0;
+
+  async function load(): Promise<void> {
+    const t = store.cursor.value;
+    const query = {
+      lanes: store.selectedLanes.value.join(",") || undefined,
+      q: words.value.trim() || undefined,
+      errors: only.checked ? 1 : undefined,
+      limit: EVENTS_EACH_SIDE,
+    };
+    const found = await latest.run((signal) =>
+      Promise.all([
+        ask<{ events: Row[] }>("events", { ...query, t1: t, order: "desc" }, signal),
+        ask<{ events: Row[] }>("events", { ...query, t0: t, order: "asc" }, signal),
+      ]),
+    );
+    if (found === undefined) return;
+    const [before, after] = [found[0].events.toReversed(), found[1].events];
+    const seen = new Set(before.map((each) => each.row));
+    const rows = [...before, ...after.filter((each) => !seen.has(each.row))];
+    heading.textContent = store.agents.value.length === 1 ? `Events of ${shown(store.agents.value[0]!, 40)}` : "Events";
+    if (rows.length === 0) {
+      list.replaceChildren(h("li", { class: "hint" }, "No event matches."));
+      return;
+    }
+    let at = before.length - 1;
+    const items = rows.map((row, n) => {
+      const isOpen = row.id === store.eventId.value;
+      if (isOpen) at = n;
+      return h(
+        "li", { class: ["ERROR", "CRITICAL"].includes(row.level) ? "error" : row.level === "WARNING" ? "warning" : "" },
+        h(
+          "button",
+          { type: "button", "data-key": row.id, "aria-current": isOpen ? "true" : undefined, class: row.t > t ? "later" : "", onclick: () => void store.open(row.id) },
+          h("span", { class: "at" }, row.tick === null ? duration(row.t) : String(row.tick)),
+          store.agents.value.length !== 1 && h("span", { class: "who" }, shown(row.agent, 30)),
+          h("span", { class: "text" }, shown(row.text, 220)),
+        ),
+      );
+    });
+    refill(list, items);
+    const current = items[Math.max(0, at)];
+    if (current) list.scrollTop = current.offsetTop - list.offsetTop - list.clientHeight / 2 + current.clientHeight / 2;
+  }
+
+  function soon(): void {
+    clearTimeout(timer);
+    timer = setTimeout(() => void load().catch((error: Error) => (store.notice.value = error.message)), 60);
+  }
+  words.addEventListener("input", soon);
+  only.addEventListener("change", soon);
+  effect(() => {
+    void [store.cursor.value, store.selectedLanes.value, store.eventId.value];
+    if (store.overview.value !== null) soon();
+  });
+}
+
+function showDetail(parent: HTMLElement): void {
+  effect(() => {
+    const found = store.detail.value;
+    parent.hidden = found === null;
+    if (found !== null) parent.replaceChildren(...describe(found));
+  });
+}
+
+const BASIS: Record<Edge["basis"], string> = { recorded: "recorded", inferred: "inferred", tested: "tested" };
+
+function describe(found: Detail): Element[] {
+  const nodes = (heading: string, list: readonly Node[], ends: "from" | "to"): Child => {
+    if (list.length === 0) return null;
+    const items = list.slice(0, 12).map((node) => {
+      const edge = found.edges.find((each) => each[ends] === node.id);
+      return h(
+        "li", { class: edge?.basis ?? "" },
+        h("button", { class: "link", type: "button", onclick: () => void store.open(node.id) }, when(node.t, node.tick) || "open"),
+        node.agent !== null && h("span", { class: "who" }, shown(node.agent, 40)),
+        h("span", { class: "text" }, shown(node.text, 200)),
+        edge && h("span", { class: "basis", title: shown(edge.reason, 300) }, `${BASIS[edge.basis]}: ${edge.rule.replaceAll("_", " ")}`),
+      );
+    });
+    return h("div", {}, h("h3", {}, heading), h("ol", { class: "causes" }, ...items));
+  };
+  const id = String(found.event["id"] ?? "");
+  const tick = typeof found.event["tick"] === "number" ? found.event["tick"] : null;
+  return [
+    h(
+      "div", { class: "head" }, h("h2", {}, when(found.t, tick)),
+      h("span", { class: "id" }, id),
+      h("button", { class: "quiet", type: "button", title: "Close (Esc)", "aria-label": "Close the event", onclick: () => store.close() }, "×"),
+    ),
+    h("p", { class: "said" }, shown(found.text, 600)),
+    nodes("What led to it", found.causes, "from"),
+    nodes("What it led to", found.effects, "to"),
+    h("details", {}, h("summary", {}, "The whole event"), h("pre", {}, shown(JSON.stringify(found.event, null, 1), 20_000))),
+  ].filter((each): each is HTMLElement => each !== null && each !== false && typeof each === "object");
+}

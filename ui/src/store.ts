@@ -1,0 +1,212 @@
+// What the page shows: signals, mirrored in the URL, so that every view is a link.
+
+import { batch, computed, effect, signal } from "@preact/signals-core";
+import { type AxisKind, tickAxis, timeAxis } from "./axis.ts";
+import { ask, type Detail, type Edge, type Node, type Overview } from "./api.ts";
+
+export interface Range {
+  u0: number;
+  u1: number;
+}
+
+const given = new URLSearchParams(location.search);
+
+export const overview = signal<Overview | null>(null);
+export const axisKind = signal<AxisKind>("tick");
+export const view = signal<Range>({ u0: 0, u1: 1 });
+/** The moment that every pane shows. */
+export const cursor = signal(0);
+export const agents = signal<readonly string[]>([]);
+/** The id of the open event. */
+export const eventId = signal<string | null>(null);
+export const detail = signal<Detail | null>(null);
+/** Edges and events of the open event or finding, drawn over the lanes. */
+export const links = signal<{ edges: Edge[]; nodes: Node[] }>({ edges: [], nodes: [] });
+export const filter = signal("");
+export const order = signal<"trouble" | "role">("trouble");
+export const onlyErrors = signal(false);
+export const showMessages = signal(false);
+export const playing = signal(false);
+export const speed = signal(1);
+export const notice = signal("");
+
+export const axis = computed(() => {
+  const found = overview.value;
+  if (found === null) return timeAxis(1);
+  return axisKind.value === "tick" && found.ticks.length > 0
+    ? tickAxis(found.ticks, found.length_us)
+    : timeAxis(found.length_us);
+});
+
+/** The lanes that are shown, by number, from top to bottom. */
+export const lanes = computed(() => {
+  const found = overview.value?.lanes ?? [];
+  const words = filter.value.trim().toLowerCase();
+  const wanted = found
+    .map((lane, number) => ({ lane, number }))
+    .filter(({ lane }) => !onlyErrors.value || lane.errors > 0)
+    .filter(({ lane }) => !words || `${lane.agent} ${lane.role}`.toLowerCase().includes(words));
+  if (order.value === "role") {
+    wanted.sort((a, b) => a.lane.role.localeCompare(b.lane.role) || a.number - b.number);
+  }
+  return wanted.map(({ number }) => number);
+});
+
+export const laneOf = computed(() => {
+  const numbers = new Map<string, number>();
+  overview.value?.lanes.forEach((lane, number) => numbers.set(lane.agent, number));
+  return numbers;
+});
+
+export const selectedLanes = computed(() =>
+  agents.value.map((agent) => laneOf.value.get(agent)).filter((lane): lane is number => lane !== undefined),
+);
+
+export function tickOf(t: number): number | null {
+  const ticks = overview.value?.ticks ?? [];
+  let found: number | null = null;
+  for (const [tick, first] of ticks) {
+    if (first > t) break;
+    found = tick;
+  }
+  return found;
+}
+
+/** The first overview: set the axis, and take over what the URL says. */
+export function begin(found: Overview): void {
+  batch(() => {
+    axisKind.value = found.ticks.length > 0 && given.get("axis") !== "time" ? "tick" : "time";
+    overview.value = found;
+    restore(given);
+  });
+}
+
+function restore(from: URLSearchParams): void {
+  const { first, last } = axis.value;
+  const [u0, u1] = [Number(from.get("from") ?? first), Number(from.get("to") ?? last)];
+  view.value = u1 > u0 ? clamped({ u0, u1 }) : { u0: first, u1: last };
+  cursor.value = Number(from.get("t") ?? 0) || 0;
+  agents.value = from.getAll("agent");
+  filter.value = from.get("find") ?? "";
+  order.value = from.get("order") === "role" ? "role" : "trouble";
+  onlyErrors.value = from.has("errors");
+  showMessages.value = from.has("messages");
+  const id = from.get("event");
+  eventId.value = id;
+  if (id !== null) void open(id, { moves: false });
+  else {
+    detail.value = null;
+    links.value = { edges: [], nodes: [] };
+  }
+}
+
+function described(): string {
+  const { first, last, kind } = axis.value;
+  const { u0, u1 } = view.value;
+  const found = new URLSearchParams();
+  if (kind === "time" && (overview.value?.ticks.length ?? 0) > 0) found.set("axis", "time");
+  if (u0 > first || u1 < last) {
+    found.set("from", String(+u0.toPrecision(9)));
+    found.set("to", String(+u1.toPrecision(9)));
+  }
+  if (cursor.value > 0) found.set("t", String(Math.round(cursor.value)));
+  for (const agent of agents.value) found.append("agent", agent);
+  if (eventId.value !== null) found.set("event", eventId.value);
+  if (filter.value) found.set("find", filter.value);
+  if (order.value === "role") found.set("order", "role");
+  if (onlyErrors.value) found.set("errors", "1");
+  if (showMessages.value) found.set("messages", "1");
+  const text = found.toString();
+  return location.pathname + (text ? `?${text}` : "");
+}
+
+let timer = 0;
+
+/** Keep the URL up to date: small moves replace the entry of the history, jumps add one. */
+export function mirror(): void {
+  effect(() => {
+    if (overview.value === null) return;
+    const url = described();
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (url !== location.pathname + location.search) history.replaceState(null, "", url);
+    }, 200);
+  });
+  addEventListener("popstate", () => {
+    clearTimeout(timer);
+    batch(() => restore(new URLSearchParams(location.search)));
+  });
+}
+
+function remember(): void {
+  clearTimeout(timer);
+  history.replaceState(null, "", described());
+  history.pushState(null, "", described());
+}
+
+export function clamped({ u0, u1 }: Range): Range {
+  const { first, last, least } = axis.value;
+  const span = Math.min(Math.max(u1 - u0, least), last - first);
+  const middle = (u0 + u1) / 2;
+  const start = Math.min(Math.max(middle - span / 2, first), last - span);
+  return { u0: start, u1: start + span };
+}
+
+export function zoom(factor: number, around?: number): void {
+  const { u0, u1 } = view.value;
+  const u = around ?? Math.min(Math.max(axis.value.toU(cursor.value), u0), u1);
+  view.value = clamped({ u0: u - (u - u0) * factor, u1: u + (u1 - u) * factor });
+}
+
+export function fit(): void {
+  view.value = { u0: axis.value.first, u1: axis.value.last };
+}
+
+/** Move the cursor, and the view with it where the cursor would leave it. */
+export function moveTo(t: number): void {
+  batch(() => {
+    cursor.value = Math.min(Math.max(t, 0), overview.value?.length_us ?? 0);
+    const u = axis.value.toU(cursor.value);
+    const { u0, u1 } = view.value;
+    const span = u1 - u0;
+    if (u < u0 + span * 0.02 || u > u1 - span * 0.02) {
+      view.value = clamped({ u0: u - span / 2, u1: u + span / 2 });
+    }
+  });
+}
+
+export function choose(agent: string, more = false): void {
+  const known = agents.value;
+  if (!more) agents.value = [agent];
+  else agents.value = known.includes(agent) ? known.filter((each) => each !== agent) : [...known, agent].slice(-8);
+}
+
+/** Open an event: cursor, agent, detail, and its causes over the lanes. */
+export async function open(id: string, { moves = true }: { moves?: boolean } = {}): Promise<void> {
+  if (moves) remember();
+  eventId.value = id;
+  try {
+    const found = await ask<Detail>(`event/${encodeURIComponent(id)}`);
+    if (eventId.value !== id) return;
+    batch(() => {
+      detail.value = found;
+      const self: Node = { id, t: found.t, lane: found.lane, agent: null, tick: null, text: found.text };
+      links.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
+      if (moves) {
+        const lane = overview.value?.lanes[found.lane];
+        if (lane && !agents.value.includes(lane.agent)) choose(lane.agent);
+        moveTo(found.t);
+      }
+    });
+  } catch (error) {
+    notice.value = `This event cannot be shown: ${(error as Error).message}`;
+  }
+}
+
+export function close(): void {
+  batch(() => {
+    eventId.value = null;
+    detail.value = null;
+    links.value = { edges: [], nodes: [] };
+  });
+}
