@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from threading import Timer
 from typing import Any, Final
 
 import click
@@ -378,13 +379,29 @@ def _heard(listener: ContextVar[Callable[[float], None] | None], what: str) -> I
             listener.reset(token)
 
 
+PATIENCE_S = 1.0
+"""How long work is silent before it shows a spinner."""
+
+
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show a spinner while this is open, for work without a measurable progress."""
+    """Show a spinner for work without a measurable progress, if it takes longer than 1 s."""
     if not sys.stderr.isatty():
         yield
         return
     from rich.console import Console
 
-    with Console(stderr=True).status(what):
+    from Agent.analysis.query.progress import listener
+
+    status = Console(stderr=True).status(what)
+    timer = Timer(PATIENCE_S, status.start)
+    timer.daemon = True
+    token = listener.set(None)  # a bar of a query would be drawn over the spinner
+    timer.start()
+    try:
         yield
+    finally:
+        listener.reset(token)
+        timer.cancel()
+        timer.join()
+        status.stop()

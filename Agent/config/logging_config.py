@@ -37,6 +37,7 @@ from Agent.config.recording import (
     current_session,
     health,
     options_to_go_on_with,
+    placed,
     set_levels,
     shutdown_logging,
 )
@@ -106,7 +107,7 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
             base = replace(base, outputs=told.outputs)
         if "preset" in given:
             given = {**preset_values(given.pop("preset")), **given}
-        wanted = with_changes(base, given)
+        wanted = placed(with_changes(base, given))
         if wanted == replace(session.options, level=wanted.level, levels=wanted.levels):
             return set_levels(wanted)
         from Agent.config.handlers import open_outlets

@@ -272,6 +272,7 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     from Agent.config.handlers import open_copies
     from Agent.config.session_join import enter_session, open_to_children
 
+    options = placed(options)
     lacks: list[str] = []
     redactor = _open_redactor(options, lacks)
     entry = enter_session(options, redactor)
@@ -297,6 +298,20 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     _keeper = keeper_for(path, options, _pipeline, lambda: _rolled_segments(writer), began=entry.began)
     _end_as_child_of_multiprocessing()
     return _session
+
+
+def placed(options: Options) -> Options:
+    """The options with an absolute trace root, so that `os.chdir` does not move a session.
+
+    Raises:
+        ConfigurationError: the root is relative, and the working directory was removed.
+    """
+    try:
+        return replace(options, trace_root=options.trace_root.absolute())
+    except OSError as error:
+        from Agent.config.session_join import unwritable
+
+        raise unwritable(options.trace_root, error) from error
 
 
 def options_to_go_on_with() -> Options | None:

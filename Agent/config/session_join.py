@@ -62,7 +62,7 @@ def enter_session(options: Options, redactor: Redactor) -> Entry:
         root = options.trace_root
         with meet(root, descent, create=True) as meeting:
             if meeting is not None:
-                _met.add(root.absolute())
+                _met.add(root)
                 session = meeting.session()
                 if session is not None:
                     _reopen(session)
@@ -198,5 +198,5 @@ def _joinable(options: Options) -> Path | None:
     if str(process_start_ticks(int(pid))) != start:
         return None
     path = Path(path_text)
-    same_root = path.parent == options.trace_root.absolute()
-    return path if path.is_dir() and (same_root or options.trace_root == Options().trace_root) else None
+    roots = path.parent, Options().trace_root.absolute()
+    return path if path.is_dir() and options.trace_root in roots else None

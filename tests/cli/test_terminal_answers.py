@@ -15,6 +15,7 @@ from Agent import (
     shutdown_logging,
     trace_agent_action,
 )
+from Agent.cli import render
 from Agent.cli.main import EXIT_BUG, cli
 from Agent.flight import recorder
 
@@ -162,3 +163,19 @@ def test_no_answer_drives_a_terminal(name, evil, run, monkeypatch):
                     else [done.stdout]
                 ):
                     json.loads(document)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["debug", "creator_017 stopped publishing"], "looking for causes"),
+        (["replay", "last/creator_017"], "replaying"),
+        (["analyze", "--html", "page.html"], "drawing the report"),
+    ],
+)
+def test_long_work_says_in_a_terminal_what_is_done(asked, said, run, recorded, monkeypatch):
+    monkeypatch.setattr(render, "PATIENCE_S", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    done = run(*asked, AGENT_TRACE_ROOT=str(recorded.root), TERM="xterm-256color")
+    assert done.returncode in (0, 1) and said in done.stderr, done.stderr
+    assert run(*asked, "--json", AGENT_TRACE_ROOT=str(recorded.root), TERM="dumb").stdout.startswith("{")

@@ -121,6 +121,40 @@ def test_any_other_change_begins_another_session(trace_root, tmp_path):
     assert all(open_session(session.path).ended_at for session in (first, second, third))
 
 
+@pytest.mark.parametrize("named", ["by default", "by the environment", "by an argument"])
+def test_a_session_stays_where_it_began_when_the_program_changes_its_directory(named, tmp_path, monkeypatch):
+    begun, elsewhere = tmp_path / "begun", tmp_path / "elsewhere"
+    begun.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(begun)
+    if named == "by the environment":
+        monkeypatch.setenv("AGENT_TRACE_ROOT", "trace")
+    else:
+        monkeypatch.delenv("AGENT_TRACE_ROOT")
+    options = {"trace_root": "trace"} if named == "by an argument" else {}
+    first = setup_logging(**options)
+    assert setup_logging(**options) == first
+    AgentLogger("a").info("before")
+    os.chdir(elsewhere)
+    AgentLogger("b").error("a file of its own")
+    time.sleep(0.01)  # longer than between two looks at the directory
+    AgentLogger("a").info("after")
+    assert setup_logging().path == first.path
+    shutdown_logging()
+    assert messages(begun / "trace") == ["before", "a file of its own", "after"]
+    assert TreeReader(first.path).losses().clean and open_session(first.path).ended_at
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_relative_root_in_a_removed_directory_is_named(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        setup_logging(trace_root="trace")
+
+
 @pytest.mark.parametrize(
     ("source", "hidden", "shown"),
     [

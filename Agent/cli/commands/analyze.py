@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import FROM_ZERO, Limit, Number, OneRun, OneSession, Root, command, misuse
-from Agent.cli.render import shown, shown_forks
+from Agent.cli.render import shown, shown_forks, working
 from Agent.render import layout, words
 from Agent.render.blocks import Column
 from Agent.tree.files.session import as_tree
@@ -35,7 +35,7 @@ def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: 
     from Agent.analysis import analyze_session
 
     if page is not None:
-        with shown():
+        with working("drawing the report"):
             written = parameters.analyzer_of(run, root).write_html(page)
         size_bytes = written.stat().st_size
         render.document(lambda: {"path": str(written), "size_bytes": size_bytes})
@@ -96,7 +96,7 @@ def debug(
         raise misuse("--target, --outcome, --live and --seeds require --test")
     if test:
         parameters.find_code_here()
-    with shown(), shown_forks("testing the causes"):
+    with shown_forks("testing the causes") if test else working("looking for causes"):
         report = parameters.analyzer_of(run, root).debug_issue(issue, test=test, **how)
     render.document(report.to_dict)
     if markdown:

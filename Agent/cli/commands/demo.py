@@ -164,7 +164,7 @@ def _debug(recording: DemoRecording, root: Path) -> dict[str, Any]:
     render.heading("A bug to find")
     _command(f'agent-trace debug "{_issue(recording)}"{_place(root)}')
     render.emit()
-    with shown("looking for causes"):
+    with working("looking for causes"):
         report = LogAnalyzer(recording.session_id, root).debug_issue(_issue(recording))
     for cause in report.causes[:1]:
         render.paragraph(cause.title, bold=True)
@@ -193,7 +193,7 @@ def _show_replays(
     render.heading("The same agent, replayed from its log")
     _command(f"agent-trace replay {_run(recording)}{_place(root)}")
     render.emit()
-    with working("Replaying"):
+    with working("replaying"):
         report = same()
     show_replay(report, indent="  ", width=width)
     render.heading("The same agent with one line changed")
@@ -204,7 +204,7 @@ def _show_replays(
     render.emit()
     _command(f"agent-trace replay {_run(recording)} --target {REPAIRED}{_place(root)}")
     render.emit()
-    with working("Replaying"):
+    with working("replaying"):
         report = repaired()
     show_replay(report, indent="  ", width=width)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from Agent.cli.parameters import (
     command,
     misuse,
 )
-from Agent.cli.render import bar, emit_judged, shown, shown_forks
+from Agent.cli.render import bar, emit_judged, shown, shown_forks, working
 from Agent.event.clock import moment_of
 from Agent.render import layout
 
@@ -156,7 +157,8 @@ def replay(
     parameters.find_code_here()
     if every:
         return replay_all(agent=agent, since=since, workers=workers, **how)
-    report = replay_run(run, agent_id=agent, keep_going=keep_going or 0, pdb=pdb, **how)
+    with nullcontext() if pdb else working("replaying"):
+        report = replay_run(run, agent_id=agent, keep_going=keep_going or 0, pdb=pdb, **how)
     render.document(report.to_dict)
     show_replay(report, width=render.width_of_terminal())
     return report.exit_code
