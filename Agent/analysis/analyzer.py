@@ -94,12 +94,12 @@ class LogAnalyzer:
         """Count what one agent did (`journeys.agent_activity`)."""
         return journeys.agent_activity(self.reader, agent_id)
 
-    def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> list[dict[str, Any]]:
+    def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> journeys.Journey:
         """Return one agent's events with their nesting depth (`journeys.agent_journey`); [] if unknown."""
         try:
             return journeys.agent_journey(self.reader, agent_id, nested=nested)
         except AgentNotFound:
-            return []
+            return journeys.Journey()
 
     def journey_overview(self, agent_id: str, *, gaps: bool = False) -> dict[str, Any]:
         """Summarise one agent's journey: totals, idle times, gaps (`journeys.journey_overview`)."""

@@ -18,11 +18,15 @@ from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import Forest, Node, build_forest
+from Agent.render.blocks import Column, Section, first_of
+from Agent.render.html import notebook_html
+from Agent.render.words import plural
 from Agent.tree.layout import list_sessions, session_id_of
 from Agent.tree.read.losses import Gap
 from Agent.tree.read.reader import OpenSpan, TreeReader
 
 RECENT_ERRORS = 10
+SHOWN_EVENTS = 50
 
 
 class ActivityCount:
@@ -96,6 +100,16 @@ class ActivityCount:
             "outcomes": {action: ranked(counts) for action, counts in sorted(self.outcomes.items())},
             "durations_ms": {action: describe(values) for action, values in sorted(self.durations.items())},
         }
+
+
+class Journey(list[dict[str, Any]]):
+    """The events of one agent, in order; a notebook shows the first 50 as a table."""
+
+    def _repr_html_(self) -> str:
+        columns = ("timestamp", "tick", "level", "event_type", "message", "id")
+        rows = first_of(self, SHOWN_EVENTS, *(Column(name, name) for name in columns))
+        title = f"{self[0]['agent_id']}: {plural(len(self), 'event')}" if self else "No events"
+        return notebook_html([Section(title, rows)])
 
 
 def agent_activity(reader: TreeReader, agent_id: str) -> dict[str, Any]:
@@ -479,7 +493,7 @@ MAX_TREE_EVENTS: Final = 100_000
 _LONGEST_MS: Final = 1e12
 
 
-def agent_journey(reader: TreeReader, agent_id: str, *, nested: bool = False) -> list[dict[str, Any]]:
+def agent_journey(reader: TreeReader, agent_id: str, *, nested: bool = False) -> Journey:
     """List every event of one agent, each with its depth among the agent's own spans.
 
     A span is written when it ends, so in order of time (the default) it follows the events inside it.
@@ -497,7 +511,7 @@ def agent_journey(reader: TreeReader, agent_id: str, *, nested: bool = False) ->
     """
     events = list(agent_events(reader, agent_id))
     depths = span_depths(events)
-    steps = [_step(event, depths) for event in events]
+    steps = Journey(_step(event, depths) for event in events)
     if nested:
         places = {id(step): place for place, step in enumerate(steps)}
         # An inner event can start in the same microsecond as its span; depth sorts the span first.

@@ -17,6 +17,7 @@ from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp, parse_timestamp, unix_us
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
+from Agent.event.pointers import escape, value_at
 from Agent.event.values.values import decode_value
 from Agent.flight.checkpoints.state_fold import StateFold, change_of, fold_events, settle_from_store
 from Agent.tree.read.reader import TreeReader
@@ -104,7 +105,7 @@ def check_within(reader: TreeReader, engine: Engine, agent_id: str, when: Moment
 def field_changes(
     reader: TreeReader, engine: Engine, agent_id: str, name: str, when: Moment | None = None
 ) -> dict[str, Any]:
-    """List how one field of an agent's state got its value.
+    """List how one field of an agent's state, or a value in one (a.b, or /a/b), got its value.
 
     Returns:
         `count` of the changes up to that moment, and the last 20 of them as `changes`, oldest first: id,
@@ -119,11 +120,16 @@ def field_changes(
     count = 0
     fold = StateFold()
     for event in _until(reader, engine, agent_id, None if when is None else _Limit.of(when, reader)):
-        before = fold.fields.get(name, _ABSENT)
-        if name not in fold.add(event) and (before is _ABSENT or name in fold.fields):
+        before, is_whole = _value_of(fold.fields, name), name in fold.fields
+        changed = fold.add(event)
+        after = _value_of(fold.fields, name)
+        if is_whole or name in changed:
+            if name not in changed and (before is _ABSENT or name in fold.fields):
+                continue
+        elif before == after:
             continue
         count += 1
-        told.append(_change(event, before, fold.fields.get(name, _ABSENT)))
+        told.append(_change(event, before, after))
     if not count:
         raise EventNotFound(
             f"{agent_id} had no field {name!r} at that time",
@@ -133,6 +139,14 @@ def field_changes(
 
 
 _ABSENT: Any = object()
+
+
+def _value_of(fields: dict[str, Any], name: str) -> Any:
+    """The value of a field, or below one: at a.b, or at the JSON pointer /a/b."""
+    if name in fields:
+        return fields[name]
+    pointer = name if name.startswith("/") else "".join(f"/{escape(part)}" for part in name.split("."))
+    return value_at(fields, pointer, _ABSENT)
 
 
 def _change(event: Event, before: Any, after: Any) -> dict[str, Any]:

@@ -223,8 +223,27 @@ def _remember_session(ctx: click.Context, _param: click.Parameter, value: str) -
 
 
 def _run_or_session(ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
-    """The session from the argument or from --session."""
+    """The session from SESSION/AGENT, from the argument or from --session."""
+    named = ctx.meta.get(_OF_AGENT)
+    if named is not None:
+        if value is not None or ctx.meta[_SESSION] != "last":
+            raise misuse("AGENT already names a session")
+        return str(named)
     return ctx.meta[_SESSION] if value is None else value
+
+
+_OF_AGENT = "Agent.cli.session_of_agent"
+_A_SESSION = re.compile(r"last|last-fork|[0-9]{4,8}(?:_[0-9]{1,6}(?:-[0-9]+)?)?_?")
+"""What names a session before a slash; other slashes belong to the id of an agent."""
+
+
+def _agent_alone(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """The agent of AGENT or SESSION/AGENT; the session is kept for RUN."""
+    session, _, agent = (value or "").partition("/")
+    if not agent or _A_SESSION.fullmatch(session) is None:
+        return value
+    ctx.meta[_OF_AGENT] = session
+    return agent
 
 
 def split_run(run: str) -> tuple[str, str]:
@@ -417,7 +436,10 @@ Run = Annotated[str, "RUN", _RUNS]
 SomeRun = Annotated[str | None, "[RUN]", _RUNS]
 NewestSession = Annotated[str, "[RUN]", {"default": "last"}, _SESSIONS]
 SomeSession = Annotated[str | None, "[SESSION]", _SESSIONS]
-Agent = Annotated[str, "AGENT", {"shell_complete": complete_agents}]
+_AGENTS = {"shell_complete": complete_agents, "callback": _agent_alone}
+Agent = Annotated[str, "AGENT", _AGENTS]
+SomeAgent = Annotated[str | None, "[AGENT]", _AGENTS]
+"""An agent, or SESSION/AGENT; must come before RUN, whose session it may give."""
 OneAgent = Annotated[str | None, "--agent -a ID", "One agent of the session, if RUN does not name one."]
 Limit = Annotated[int, "--limit -n N", COUNT]
 SomeLimit = Annotated[int | None, "--limit -n N", COUNT]

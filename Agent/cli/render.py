@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import chain, islice
 from pathlib import Path
 from threading import Timer
 from typing import Any, Final
@@ -66,6 +67,19 @@ def emit(text: str = "", *, whole: bool = False) -> None:
     for line in _obeying_nothing(text).split("\n"):
         for shown in wrapped(line, width):
             click.echo(shown, color=uses_colour())
+
+
+def emit_pages(lines: Iterable[str], *, paged: bool) -> None:
+    """Print printable lines; those of a terminal that are more than its screen go to $PAGER, if `paged`."""
+    left = iter(lines)
+    if paged and not wants_json() and sys.stdout.isatty() and sys.stdin.isatty():
+        first = list(islice(left, shutil.get_terminal_size((MAX_WIDTH, 24)).lines))
+        if len(first) == shutil.get_terminal_size((MAX_WIDTH, 24)).lines:
+            click.echo_via_pager(f"{line}\n" for line in chain(first, left))
+            return
+        left = chain(first, left)
+    for line in left:
+        emit(line)
 
 
 def note(text: str, *, always: bool = False) -> None:

@@ -240,6 +240,13 @@ class RecordingSession:
     root: Path
     options: Options
 
+    def _repr_html_(self) -> str:
+        from Agent.render.blocks import Section, Words
+        from Agent.render.html import notebook_html
+
+        about = Words(f"Recording in {self.path}, level {self.options.level}.")
+        return notebook_html([Section(f"Session {self.session_id}", [about])])
+
 
 _session: RecordingSession | None = None
 _gone: tuple[Options, Health] | None = None

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from Agent.record.encode.safe_text import cut, shown_safely
-from Agent.render.blocks import Bars, Block, Curve, Head, Ranges, Section, Share, Title
+from Agent.render.blocks import Bars, Block, Curve, Head, Ranges, Section, Share, Title, Words
 from Agent.render.words import count, milliseconds, number
 from Agent.version import __version__
 
@@ -26,6 +27,8 @@ RIGHT: Final = 12
 TOP: Final = 10
 _TICKS: Final = 4
 _CODE_CHARS: Final = 6000
+_CODE_LINES: Final = 100
+_LOOK_OF: Final = {"IDENTICAL": "good", "EQUIVALENT": "good", "DIVERGED": "bad", "UNVERIFIED": "warn"}
 MOST_CHARS: Final = 400
 """The most characters of a value in a page."""
 
@@ -50,6 +53,23 @@ def block_html(block: Block) -> str:
 def notebook_html(sections: Iterable[Section]) -> str:
     """Render a report as HTML for a notebook."""
     return "".join(block_html(Title(each.title)) + "".join(map(block_html, each.blocks)) for each in sections)
+
+
+class TextInNotebook:
+    """A report whose `str()` begins with a headline; a notebook shows the headline above the other lines."""
+
+    __slots__ = ()
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the report."""
+        yield from str(self).splitlines()
+
+    def _repr_html_(self) -> str:
+        lines = self.lines()
+        headline = next(lines, "")
+        rest = [*islice(lines, _CODE_LINES), *(["..."] if next(lines, None) is not None else [])]
+        look = _LOOK_OF.get(headline.partition(" ")[0])
+        return block_html(Words(headline, look)) + block_html(Words("\n".join(rest), "code"))
 
 
 def template(name: str, **filters: Callable[..., Any]) -> Template:

@@ -28,6 +28,7 @@ from Agent.errors import (
     UsageError,
 )
 from Agent.record.emit.installed import flush_active
+from Agent.render.html import TextInNotebook
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import EXIT_CODES, Divergence, ReplayReport, Verdict
 from Agent.replay.plan.recording import (
@@ -93,7 +94,7 @@ class ReplayedRun:
 
 
 @dataclass(frozen=True)
-class HistoryReport:
+class HistoryReport(TextInNotebook):
     """The result of many runs; `str()` of it is for people, `to_dict()` for programs."""
 
     runs: tuple[ReplayedRun, ...]

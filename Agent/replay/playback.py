@@ -14,6 +14,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.record.emit.installed import flush_active
+from Agent.render.html import TextInNotebook
 from Agent.replay.plan.recording import (
     ACTION_KINDS,
     RunRef,
@@ -69,7 +70,7 @@ class PlayedStep:
 
 
 @dataclass(frozen=True)
-class Playback:
+class Playback(TextInNotebook):
     """The recorded steps of a run in the order in which they began.
 
     Completeness is checked when it is first requested: that accounts for everything in the session and takes

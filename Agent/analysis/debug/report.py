@@ -14,6 +14,8 @@ from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.session import trace_root
 from Agent.errors import InputError
+from Agent.render.blocks import Entries, Entry, Grid, Section, Words
+from Agent.render.html import notebook_html
 from Agent.render.html import shown as printable
 from Agent.render.layout import WIDTH, section, table
 from Agent.tree.files.session import open_session
@@ -158,6 +160,20 @@ class DebugReport:
             lines += ["## To look further", "", "```sh", *self.commands, "```", ""]
         whole = (" ".join(line.splitlines()) for line in lines)  # recorded text cannot start a new line
         return "\n".join(printable(line, len(line)) for line in whole)
+
+    def _repr_html_(self) -> str:
+        causes = [
+            Entry(f"{each.confidence:.2f}", each.title, each.explanation.splitlines()) for each in self.causes
+        ]
+        verdict = {HINT: ONLY_HINTS, NOTHING: NOTHING_FOUND}.get(
+            self.status, "Causes, with their confidence:"
+        )
+        told = (Words("\n".join(lines), "code") for lines in (self.tests, self.observations) if lines)
+        evidence = [(item["count"], item["message"], item["agent_id"]) for item in self.evidence]
+        messages = [Grid(("count", "message", "agent"), evidence, frozenset({0}))] if evidence else []
+        head = [Words(f"Session {self.session_id}", "soft"), Words(verdict)]
+        commands = Words("\n".join(self.commands), "code")
+        return notebook_html([Section(self.issue, [*head, Entries(causes), *told, *messages, commands])])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values, ready for JSON."""

@@ -264,7 +264,7 @@ def _print(sections: Iterable[Section]) -> None:
 
 @command()
 def learning(
-    agent: Annotated[str | None, "[AGENT]", {"shell_complete": parameters.complete_agents}],
+    agent: parameters.SomeAgent,
     run: OneSession,
     by: Literal["tick", "time", "episode"] | None,
     root: Root,

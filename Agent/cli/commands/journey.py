@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.event_lines import Selection, Where, event_line
-from Agent.cli.parameters import OneSession, Root, command
+from Agent.cli.parameters import COUNT, OneSession, Root, command, misuse
 from Agent.render import layout, words
 from Agent.render.blocks import Column
 
@@ -46,6 +47,7 @@ def journey(
     agent: parameters.Agent,
     run: OneSession,
     limit: parameters.SomeLimit,
+    first: Annotated[int | None, "--first N", COUNT],
     since: parameters.From,
     until: parameters.Until,
     kinds: parameters.Kinds,
@@ -61,16 +63,22 @@ def journey(
 
     Args:
         limit: Only the last N events.
+        first: Only the first N events.
 
     Examples:
         agent-trace journey creator_001
         agent-trace journey creator_001 --since tick:40 --until tick:50 --type agent_action
+        agent-trace journey last/creator_001 --first 10
         agent-trace journey creator_001 --tree
         agent-trace journey creator_001 --all-sessions
     """
     from Agent.analysis.session import find
     from Agent.archive.sealed.reader import open_reader
 
+    if first is not None and (
+        limit or any(how[form] for form in ("tree", "summary", "gaps", "all_sessions"))
+    ):
+        raise misuse("--first lists events, and cannot be combined with -n or a summary")
     if how["all_sessions"]:
         _show_all_sessions(root, agent)
         return
@@ -79,9 +87,9 @@ def journey(
         _show_tree(reader, agent, limit, everything=how["everything"])
     elif how["summary"] or how["gaps"]:
         _show_summary(reader, agent, gaps=how["gaps"])
-    elif render.wants_json() or how["everything"] or any((limit, since, until, kinds, where)):
+    elif render.wants_json() or how["everything"] or any((limit, first, since, until, kinds, where)):
         selection = Selection(kinds=kinds, fields=where, since=since, until=until)
-        _show_events(reader, agent, selection, limit)
+        _show_events(reader, agent, selection, limit, first)
     else:
         _show_screen(reader, agent)
     render.note_damage(reader.damaged_lines)
@@ -92,10 +100,13 @@ def _show_events(
     agent: str,
     selection: Selection,
     limit: int | None,
+    first: int | None,
 ) -> None:
     from Agent.analysis.session import agent_events
 
-    chosen: Iterable[Event] = (event for event in agent_events(reader, agent) if selection(event))
+    chosen: Iterable[Event] = islice(
+        (event for event in agent_events(reader, agent) if selection(event)), first
+    )
     if not _print_events(chosen if limit is None else deque(chosen, maxlen=limit)):
         render.note(f"no event of {agent} matches that kind and time")
 
@@ -304,7 +315,7 @@ def state(
 
     Args:
         at: A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.
-        why: How this field got its value.
+        why: How this field got its value; below a field: values.video, or the JSON pointer /values/video.
         checkpoints: The moments whose full state was recorded.
 
     Examples:

@@ -58,12 +58,17 @@ def _moment(since: parameters.Since | None) -> datetime | None:
 
 
 @command()
-def play(run: Run, agent: OneAgent, root: Root) -> int:
+def play(
+    run: Run, agent: OneAgent, pager: Annotated[bool, "--pager/--no-pager", {"default": True}], root: Root
+) -> int:
     """Step through a run as recorded, without your code.
 
     Shows each step with its arguments, the recorded response and what it changed; at the end, whether the log
     is complete. There is no verdict: exit code 0 means complete, 1 damaged. RUN is last, a session or
     SESSION/agent_id.
+
+    Args:
+        pager: Show what is longer than the screen in $PAGER, on a terminal.
 
     Examples:
         agent-trace play last/creator_017
@@ -74,9 +79,8 @@ def play(run: Run, agent: OneAgent, root: Root) -> int:
     played = play_run(run, root, agent)
     render.document(lambda: _played(played))
     width = render.width_of_terminal()
-    for line in played.lines():
-        shown = render.clean(line)
-        render.emit(shown if width is None else layout.clip(shown, width))
+    lines = map(render.clean, played.lines())
+    render.emit_pages(lines if width is None else (layout.clip(line, width) for line in lines), paged=pager)
     return played.exit_code
 
 
@@ -320,8 +324,8 @@ def fork(
 
     --modify changes the state there, --seed the generators. The fork then runs like `resume`, in a new run
     that names its origin, and is compared with it. --sweep runs many forks and prints the distribution of an
-    outcome and the smallest change that flips it. Exit code 0: the fork ended as recorded; 1: it differs;
-    4: it had to stop. With --sweep, 0, or 4 if all had to stop.
+    outcome and the smallest change that flips it. Exit code 0: the fork ended as recorded; 1: it differs,
+    or --modify changed nothing; 4: it had to stop. With --sweep, 0, or 4 if all had to stop.
 
     Args:
         modify: A JSON merge patch of the state there, or a JSON patch (a list); @FILE reads it from a file.
@@ -361,7 +365,11 @@ def fork(
 
     with shown_forks("forking"):
         _, result = fork_run(name, patch=patch, seed=seed, **how)
-    return _show(result)
+    exit_code = _show(result)
+    if patch is not None and seed is None and not result.outcome.changed:
+        render.note("--modify changed nothing: the state has these values already", always=True)
+        return exit_code or 1
+    return exit_code
 
 
 def _of_agent(run: str, agent: str | None) -> str:

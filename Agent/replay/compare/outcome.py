@@ -19,6 +19,7 @@ import orjson
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.model import Event
 from Agent.event.pointers import escape
+from Agent.render.html import TextInNotebook
 from Agent.replay.compare.emitted_events import describe
 from Agent.replay.compare.python_text import differing_texts, python_path, python_text
 from Agent.tree.read.reader import TreeReader
@@ -384,7 +385,7 @@ _RECORDABLE = frozenset({"random", "a random", "numpy", "time", "datetime", "os"
 
 
 @dataclass(frozen=True)
-class ReplayReport:
+class ReplayReport(TextInNotebook):
     """The result of a replay; `str()` of it is for people, `to_dict()` for programs."""
 
     run: str

@@ -18,6 +18,7 @@ from Agent.errors import ReplayError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 from Agent.record.emit.installed import flush_active
+from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import Comparison, in_payload
 from Agent.replay.compare.emitted_events import describe, event_difference
 from Agent.replay.compare.outcome import ReplayOutcome
@@ -513,7 +514,7 @@ RunName = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)
-class RunComparison:
+class RunComparison(TextInNotebook):
     """The result of comparing two runs; true if they differ."""
 
     a: str

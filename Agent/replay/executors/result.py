@@ -25,6 +25,7 @@ from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
 from Agent.record.sources.adopted import asker_of, module_of
 from Agent.record.state.agents import agent_id_of
+from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import EVERY_MAPPING, Agreement, Comparison, Difference, Recorded
 from Agent.replay.compare.outcome import EXIT_CODES, SourceRead, Verdict, short
 from Agent.replay.drive.watched import SourceWatch
@@ -60,7 +61,7 @@ class ReplayConfig:
 
 
 @dataclass(slots=True)
-class ReplayResult:
+class ReplayResult(TextInNotebook):
     """The outcome of continuing from a checkpoint, with the recorded output; `str()` is for people."""
 
     checkpoint_id: str

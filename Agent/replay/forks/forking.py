@@ -21,6 +21,7 @@ from Agent.errors import UsageError
 from Agent.flight.open_runs import new_run_id
 from Agent.flight.run_reading import RunRef
 from Agent.record.emit.installed import flush_active
+from Agent.render.html import TextInNotebook
 from Agent.replay.diff.run_comparison import RunComparison, RunName, compare_runs
 from Agent.replay.diff.run_side import open_side
 from Agent.replay.forks.outcome import ERROR, STOPPED, ForkOutcome, OutcomeOf, Patch, RaisedError, check_patch
@@ -40,7 +41,7 @@ _BAR_CHARS = 30
 
 
 @dataclass(frozen=True)
-class ForkResult:
+class ForkResult(TextInNotebook):
     """The result of a forked or resumed run; `str()` of it is for people, `to_dict()` for programs."""
 
     run: str
@@ -251,7 +252,7 @@ class SweptFork:
 
 
 @dataclass(frozen=True)
-class SweepReport:
+class SweepReport(TextInNotebook):
     """How an outcome is distributed over forks of one point."""
 
     run: str

@@ -21,6 +21,7 @@ from Agent.archive.run_import import import_run
 from Agent.errors import DamagedInput, RunNotFound, UsageError
 from Agent.event.model import Event as RecordedEvent
 from Agent.record.emit.context import states_of
+from Agent.render.html import TextInNotebook
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import ReplayReport, Verdict, short
 from Agent.replay.plan.actions import DrivenAction, make_plan
@@ -265,7 +266,7 @@ _INHERENT = {
 
 
 @dataclass(frozen=True)
-class GoldenReport:
+class GoldenReport(TextInNotebook):
     """The result of checking a golden trace; `str()` is for people, `to_dict()` for programs."""
 
     golden: GoldenTrace
