@@ -47,11 +47,11 @@ def test_an_object_that_was_named_is_forgotten_when_it_is_gone():
         def act(self):
             return 1
 
-    before = len(identity._object_identities)
+    before = len(identity.object_identities)
     for number in range(100):
         instrument(Plain(), ["act"], agent_id=lambda _, number=number: f"plain_{number}")
     gc.collect()
-    assert len(identity._object_identities) <= before + 1
+    assert len(identity.object_identities) <= before + 1
 
 
 def test_agents_share_what_does_not_differ_between_them(tmp_path):

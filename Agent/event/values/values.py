@@ -517,7 +517,7 @@ def to_json(
         else:
             plain = _scalar_bytes(value, limits)
             if plain is None and kind is not tuple and number_tag(kind) is None:
-                form = _form_of_reference(value, agent_of, reading)
+                form = form_of_reference(value, agent_of, reading)
                 if form is not None and len(data := _dumps(form)) <= _MOST_OF_FORM < limits.max_bytes:
                     return Dumped((data, {pointer: "opaque"}, (pointer,), None))
                 form = form_of_scalars(agent_of, reading.hides, value)
@@ -675,11 +675,16 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
 _MOST_OF_FORM = 16_384
 
 
-def _form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) -> dict[str, Any] | None:
+def form_of_named(named: Named) -> dict[str, Any]:
+    """Return the form of a value that is recorded as a reference, whatever it holds."""
+    return describe(named.value, Content(OpaqueKind.REFERENCE, named.reference))
+
+
+def form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) -> dict[str, Any] | None:
     """Return the walk's form of a value that is a reference, without a walk; None if it needs one."""
     kind = type(value)
     if kind is Named:
-        return describe(value.value, Content(OpaqueKind.REFERENCE, value.reference))
+        return form_of_named(value)
     content = often_reference(kind)
     if content is None or registered_codec(kind) is not None:
         return None

@@ -302,6 +302,7 @@ typedef struct {
     Py_ssize_t left;   /* of the bytes that its JSON may have; below 0 the codec is not asked to allocate them */
     int named;         /* whether a text ends like the name of a secret; the text behind it may be one */
     PyObject *objects; /* NULL until the first object without a codec; those met, each of them once */
+    PyObject *given;   /* NULL, or {id: form} of values of the payload; other objects are then taken at its top alone */
     Py_ssize_t beyond; /* bytes that its JSON may have above those counted in `left` */
     Py_ssize_t widest; /* keys and values of the container that has most */
 } Walk;
@@ -471,6 +472,8 @@ static int tag_object(Walk *walk, const Place *place, PyObject *value) {
     if ((PyObject *)Py_TYPE(value) == judge->uuid_type) return tag(walk, place, TAG_UUID);
     PyObject *name = PyDict_GetItemWithError(NUMBER_TAGS, (PyObject *)Py_TYPE(value));
     if (name == NULL && (judge->form_of == NULL || PyErr_Occurred())) return PyErr_Occurred() ? -1 : 0;
+    /* inside a container the order of the tags would be another than that of Python's walk */
+    if (name == NULL && walk->given != NULL && place->above != NULL) return 0;
     /* Nobody is asked here what stands for it, since that may run any code, which may change what is walked over. */
     for (Py_ssize_t i = 0; walk->objects != NULL && i < PyList_GET_SIZE(walk->objects); i++)
         if (PyList_GET_ITEM(walk->objects, i) == value) /* the second one tells the place of the first, unless it is a number */
@@ -513,11 +516,12 @@ static PyObject *tag_numbers(PyObject *Py_UNUSED(module), PyObject *const *argum
 }
 
 /* {id: form} of these objects; NULL where one of them needs another look, perhaps with an exception. */
-static PyObject *forms_of(Judge *judge, PyObject *objects) {
-    PyObject *forms = PyDict_New();
+static PyObject *forms_of(const Walk *walk) {
+    PyObject *forms = PyDict_New(), *objects = walk->objects;
     for (Py_ssize_t i = 0; forms != NULL && i < PyList_GET_SIZE(objects); i++) {
-        PyObject *value = PyList_GET_ITEM(objects, i), *identity = PyLong_FromVoidPtr(value);
-        PyObject *form = identity == NULL ? NULL : form_of_one(judge, value);
+        PyObject *value = PyList_GET_ITEM(objects, i), *identity = PyLong_FromVoidPtr(value), *form = NULL;
+        if (identity != NULL && walk->given != NULL) form = Py_XNewRef(PyDict_GetItemWithError(walk->given, identity));
+        if (identity != NULL && form == NULL && !PyErr_Occurred()) form = form_of_one(walk->judge, value);
         if (form == NULL || form == Py_None || PyDict_SetItem(forms, identity, form) < 0) Py_CLEAR(forms);
         Py_XDECREF(form);
         Py_XDECREF(identity);
@@ -616,9 +620,9 @@ static int same_objects(PyObject *some, PyObject *others) {
 
 /* Ask what stands for the objects that were met, then walk once more: meanwhile other code may have run. */
 static int with_forms(Walk *walk, PyObject *payload, PyObject **forms) {
-    *forms = forms_of(walk->judge, walk->objects);
+    *forms = forms_of(walk);
     if (*forms == NULL) return PyErr_Occurred() ? -1 : 0;
-    Walk again = {walk->judge, walk->pointer, NULL, walk->judge->unread_bytes, 1, NULL};
+    Walk again = {walk->judge, walk->pointer, NULL, walk->judge->unread_bytes, 1, NULL, walk->given};
     int answer = walk_payload(&again, payload);
     if (answer == 1 && !same_objects(walk->objects, again.objects)) answer = 0;
     Py_XSETREF(walk->types, again.types);
@@ -628,12 +632,12 @@ static int with_forms(Walk *walk, PyObject *payload, PyObject **forms) {
 }
 
 static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize_t count) {
-    if (count != 2 || !PyUnicode_CheckExact(arguments[1])) {
-        PyErr_SetString(PyExc_TypeError, "tagged(payload, pointer)");
+    if (count < 2 || count > 3 || !PyUnicode_CheckExact(arguments[1]) || (count == 3 && !PyDict_CheckExact(arguments[2]))) {
+        PyErr_SetString(PyExc_TypeError, "tagged(payload, pointer, forms)");
         return NULL;
     }
     if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
-    Walk walk = {judge, arguments[1], NULL, judge->unread_bytes, 0, NULL};
+    Walk walk = {judge, arguments[1], NULL, judge->unread_bytes, 0, NULL, count == 3 ? arguments[2] : NULL};
     PyObject *raw = NULL, *result = NULL, *forms = NULL;
     int answer = walk_payload(&walk, arguments[0]);
     if (answer == 1 && walk.objects != NULL) answer = with_forms(&walk, arguments[0], &forms);
@@ -1145,6 +1149,39 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 #include "_between.h"
 #include "_draws.h"
 
+/* ---- agents ---- */
+
+/* What `agent_of` was given: two dicts by class, two of identities, and who says it of all others. */
+enum { BY_ATTRIBUTES, INHERITED, IDENTITIES, OF_OBJECTS, ASKED };
+
+/* None of an object of a class of which attributes alone tell whether its objects are agents, if it has no such attribute and
+   nobody gave it an identity. */
+static PyObject *agent_of_one(PyObject *facts, PyObject *value) {
+    PyObject *kind = (PyObject *)Py_TYPE(value);
+    /* of a class of a plain metaclass the lookup runs no code of others */
+    int is_plain = Py_IS_TYPE(kind, &PyType_Type) && PyDict_GET_SIZE(PyTuple_GET_ITEM(facts, OF_OBJECTS)) == 0
+                   && PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, BY_ATTRIBUTES), kind) == Py_True
+                   && (PyDict_GET_SIZE(PyTuple_GET_ITEM(facts, IDENTITIES)) == 0
+                       || PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, INHERITED), kind) == Py_None);
+    PyObject *own = is_plain ? PyObject_GenericGetDict(value, NULL) : NULL;
+    is_plain = own != NULL && PyDict_CheckExact(own) && PyDict_GetItemWithError(own, W_agent_id) == NULL
+               && PyDict_GetItemWithError(own, W_logger) == NULL;
+    Py_XDECREF(own);
+    PyErr_Clear();
+    return is_plain ? Py_NewRef(Py_None) : PyObject_CallOneArg(PyTuple_GET_ITEM(facts, ASKED), value);
+}
+
+static PyMethodDef agent_of_definition = {"agent_of", agent_of_one, METH_O, "The id of an agent, None for any other object."};
+
+/* agent_of(by_attributes, inherited, identities, of_objects, asked): a function that asks `asked` where these do not tell. */
+static PyObject *agent_of(PyObject *Py_UNUSED(module), PyObject *facts) {
+    int is_right = PyTuple_GET_SIZE(facts) == ASKED + 1;
+    for (int i = 0; is_right && i < ASKED; i++) is_right = PyDict_CheckExact(PyTuple_GET_ITEM(facts, i));
+    if (is_right) return PyCFunction_New(&agent_of_definition, facts);
+    PyErr_SetString(PyExc_TypeError, "agent_of(by_attributes, inherited, identities, of_objects, asked)");
+    return NULL;
+}
+
 /* ---- watched functions ---- */
 
 /* Every call of a C function reads from the function's definition what is to be run. There a stand-in takes the place
@@ -1380,6 +1417,7 @@ static PyMethodDef functions[] = {
     {"tag_numbers", (PyCFunction)(void (*)(void))tag_numbers, METH_FASTCALL, "Have numbers of a type stand as Python's."},
     {"random_mark", random_mark, METH_O, "The first word of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
+    {"agent_of", agent_of, METH_VARARGS, "A function that says which objects are agents."},
     {"class_version", class_version, METH_O, "A number that no other set of attributes of a class has; 0 for none."},
     {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},
     {"snapshot", snapshot, METH_O, "All objects in a value; None where something in it may change unseen."},

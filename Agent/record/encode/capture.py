@@ -18,8 +18,8 @@ from Agent.event.pointers import escape
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.content_digest import often_reference
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
-from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Places, Reading
-from Agent.event.values.values import form_of_scalars, to_json
+from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Named, Places, Reading
+from Agent.event.values.values import form_of_named, form_of_scalars, to_json
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Redactor, hides_text
 from Agent.record.secrets.issuers import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
@@ -128,7 +128,7 @@ class Capture:
         pointer: str,
         found: list[str] | None = None,
         reading: Reading | None = None,
-        environments: Mapping[str, bytes] | None = None,
+        environments: Mapping[str, dict[str, Any]] | None = None,
     ) -> tuple[bytes, Types | None]:
         """Return the same as `body` by the slow path, which encodes each value separately."""
         self.careful_count += 1
@@ -146,7 +146,7 @@ class Capture:
                 continue
             place = f"{pointer}/{escape(key)}"
             if environments and key in environments:
-                parts.append(orjson.dumps(key) + b":" + environments[key])
+                parts.append(orjson.dumps({key: environments[key]})[1:-1])
                 types[place] = "opaque"
                 continue
             encoded = to_json(value, place, self.limits, self.agent_of, reading)
@@ -163,19 +163,25 @@ class Capture:
         pointer: str,
         owner: str | None = None,
         places: Places | None = None,
-        environments: Mapping[str, bytes] | None = None,
+        environments: Mapping[str, dict[str, Any]] | None = None,
     ) -> tuple[bytes, Types | None]:
         """Return the same as `body`, for a mapping whose keys are the user's.
 
         Args:
             owner: the agent whose fields these are; a large value with other agents becomes a reference.
             places: the places of the objects in all fields of the agent.
-            environments: by key, the JSON of values that are references to objects that contain agents.
+            environments: by key, the forms of values that are references to objects that contain agents.
         """
         are_known = False
         try:
             are_known = type(payload) is dict and self.redactor.keys_pass(payload)
-            judged = self.judge.tagged(payload, pointer) if are_known else None
+            judged = None
+            if are_known:
+                forms = _forms_of_references(payload, environments or {})
+                if not forms:
+                    judged = self.judge.tagged(payload, pointer)
+                elif all(map(self._keys_known, forms.values())):
+                    judged = self.judge.tagged(payload, pointer, forms)
             if judged is not None:
                 return judged[0][1:-1], judged[1]
         except Exception:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
@@ -247,6 +253,17 @@ class Capture:
         return True
 
 
+def _forms_of_references(
+    payload: Mapping[Any, Any], environments: Mapping[str, dict[str, Any]]
+) -> dict[int, dict[str, Any]]:
+    """Return the forms of values that are recorded as references, by their ids."""
+    forms = {id(payload[name]): form for name, form in environments.items() if name in payload}
+    for value in payload.values():
+        if type(value) is Named:
+            forms[id(value)] = form_of_named(value)
+    return forms
+
+
 def _stands_alone(value: Any) -> bool:
     """Whether a value's JSON is independent of other values: a scalar, or an object recorded by name."""
     kind = type(value)
@@ -291,8 +308,14 @@ class Judge(Protocol):
         The result is the payload's JSON after its first brace, and the end of the event.
         """
 
-    def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:
-        """Like `line_end`, with tags, for payloads with times, UUIDs, tuples and simple objects."""
+    def tagged(
+        self, payload: Any, pointer: str, forms: dict[int, dict[str, Any]] = ..., /
+    ) -> tuple[bytes, Types | None] | None:
+        """Like `line_end`, with tags, for payloads with times, UUIDs, tuples and simple objects.
+
+        Args:
+            forms: the forms of values of the payload, by their ids.
+        """
 
     def value(self, value: Any, /) -> bytes | None:
         """Return the JSON of one plain value with known keys; its texts are not searched for secrets."""
@@ -346,7 +369,13 @@ class SweepingJudge:
         raw = self._plain(payload, known=False) if type(payload) is dict else None
         return None if raw is None or not self.clean(raw) else raw[1:] + b"}\n"
 
-    def tagged(self, payload: Any, pointer: str, /) -> tuple[bytes, Types | None] | None:  # noqa: ARG002
+    def tagged(
+        self,
+        payload: Any,
+        pointer: str,  # noqa: ARG002
+        forms: dict[int, dict[str, Any]] | None = None,  # noqa: ARG002
+        /,
+    ) -> tuple[bytes, Types | None] | None:
         """See `Judge`; here no value has a tag."""
         raw = self._plain(payload, known=False) if type(payload) is dict else None
         return None if raw is None or not self.clean(raw) else (raw, None)

@@ -19,11 +19,12 @@ from Agent.event.values.content_digest import ReachedObjects, content_of
 from Agent.event.values.opaque import OpaqueKind
 from Agent.event.values.reading import Places, Reading
 from Agent.record.encode.event_template import AgentBinding
+from Agent.record.encode.native import native
 from Agent.record.encode.safe_text import as_message
 from Agent.record.health import note
 from Agent.record.state.agent_writes import BetweenActions
 from Agent.record.state.followed_values import is_value
-from Agent.record.state.identity import identity_of
+from Agent.record.state.identity import identities, identity_of, inherited, object_identities
 from Agent.record.state.tracker import Holders, Known, StateTracker, ValueBytes
 
 _by_attributes: dict[type, bool] = {}
@@ -76,8 +77,8 @@ def _role(role: object) -> str | None:
     return None if role is None else as_message(role)
 
 
-def agent_id_of(obj: object) -> str | None:
-    """Return the id of an agent, which state and arguments contain instead of the object; None for others.
+def _agent_id_of(obj: object) -> str | None:
+    """Return the id of an agent, or None.
 
     A value with a field `agent_id`, such as a dataclass, is not an agent, unless its class has traced methods
     or it holds a logger with an agent id.
@@ -99,6 +100,12 @@ def agent_id_of(obj: object) -> str | None:
     except Exception:  # noqa: BLE001 - any property of a user's object may raise; then it is not an agent
         return None
     return described[0] if described is not None else None
+
+
+agent_id_of: Callable[[object], str | None] = _agent_id_of
+"""Returns the id of an agent, which state and arguments contain instead of the object; None for others."""
+if native is not None:  # it answers for most objects without a call of Python
+    agent_id_of = native.agent_of(_by_attributes, inherited, identities, object_identities, _agent_id_of)
 
 
 def _tells_by_attributes(cls: type) -> bool:

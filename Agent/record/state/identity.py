@@ -24,43 +24,43 @@ class Identity:
         self.agent_role = agent_role
 
 
-_identities: dict[type, Identity] = {}
-_inherited: dict[type, Identity | None] = {}
+identities: dict[type, Identity] = {}
+inherited: dict[type, Identity | None] = {}
 """Cache of the identity that a class has itself or inherits; cleared at each change."""
-_object_identities: dict[int, tuple[Callable[[], object], Identity]] = {}
+object_identities: dict[int, tuple[Callable[[], object], Identity]] = {}
 
 
 def set_identity(owner: type | object, identity: Identity) -> None:
     """Set the identity of the objects of a class, or of one object."""
     if isinstance(owner, type):
-        _identities[owner] = identity
-        _inherited.clear()
+        identities[owner] = identity
+        inherited.clear()
     else:
-        _object_identities[id(owner)] = (_weakly(owner, id(owner)), identity)
+        object_identities[id(owner)] = (_weakly(owner, id(owner)), identity)
 
 
 def own_identity(owner: type | object) -> Identity | None:
     """Return the identity set for exactly this class or object, without inheritance."""
     if isinstance(owner, type):
-        return _identities.get(owner)
-    known = _object_identities.get(id(owner))
+        return identities.get(owner)
+    known = object_identities.get(id(owner))
     return known[1] if known is not None and known[0]() is owner else None
 
 
 def clear_identity(owner: type | object) -> None:
     """Remove the identity of a class or an object."""
     if isinstance(owner, type):
-        _identities.pop(owner, None)
-        _inherited.clear()
+        identities.pop(owner, None)
+        inherited.clear()
     else:
-        _object_identities.pop(id(owner), None)
+        object_identities.pop(id(owner), None)
 
 
 def _weakly(obj: object, key: int) -> Callable[[], object]:
     def forget(gone: object) -> None:
-        known = _object_identities.get(key)
+        known = object_identities.get(key)
         if known is not None and known[0] is gone:  # a new object may already have the same id
-            _object_identities.pop(key, None)
+            object_identities.pop(key, None)
 
     try:
         return weakref.ref(obj, forget)
@@ -70,15 +70,15 @@ def _weakly(obj: object, key: int) -> Callable[[], object]:
 
 def identity_of(obj: object) -> Identity | None:
     """Return the identity that `instrument` set for this object or its class, or None."""
-    if _object_identities:
-        known = _object_identities.get(id(obj))
+    if object_identities:
+        known = object_identities.get(id(obj))
         if known is not None and known[0]() is obj:
             return known[1]
-    if not _identities:
+    if not identities:
         return None
     cls = type(obj)
     try:
-        return _inherited[cls]
+        return inherited[cls]
     except KeyError:
-        found = next((_identities[base] for base in cls.__mro__ if base in _identities), None)
-        return remember(_inherited, cls, found)
+        found = next((identities[base] for base in cls.__mro__ if base in identities), None)
+        return remember(inherited, cls, found)

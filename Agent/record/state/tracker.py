@@ -34,7 +34,7 @@ from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Hides, Places, Reading
-from Agent.event.values.values import Dumped, to_json
+from Agent.event.values.values import Dumped, form_of_reference, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
@@ -146,8 +146,8 @@ class StateTracker:
         self.probed: dict[str, dict[str, Any]] = {}
         """Descriptions with digests of large objects in its fields, from the end of its last action."""
         self._probing = self._reading
-        self.environments: dict[str, bytes] = {}
-        """By field, the JSON reference to an object that contains agents; only its name is compared."""
+        self.environments: dict[str, dict[str, Any]] = {}
+        """By field, the reference to an object that contains agents; only its name is compared."""
         self.actions, self.large_bytes_left = 0, _MOST_LARGE_BYTES
         """The budget left for recording large fields that code outside of actions changed."""
         self.is_due = False
@@ -428,7 +428,8 @@ class StateTracker:
     def last_seen(self) -> LastSeen:
         """Return the known state of a garbage-collected agent, and drop the kept values."""
         kept, self.kept = self.kept, {}
-        known = {name: orjson.dumps(form) for name, form in self.probed.items()} | self.environments
+        forms = (self.probed | self.environments).items()
+        known = {name: orjson.dumps(form) for name, form in forms}
         known = {name: form for name, form in known.items() if name in self.heavy and name not in kept}
         dumped: dict[str, tuple[bytes, Types]] = {
             name: (form, {"": "opaque"}) for name, form in known.items()
@@ -476,6 +477,8 @@ class StateTracker:
             ):
                 self.heavy.add(name)
                 return None
+            if sort is Sort.UNKNOWN and self._is_environment(name, value):
+                return None
             raw = self._plain(value) or self._tagged(name, value, present)
             if raw is None:
                 return None
@@ -484,6 +487,22 @@ class StateTracker:
             self.last.pop(name, None)
             return None
         return raw
+
+    def _is_environment(self, name: str, value: Any) -> bool:
+        """Whether the class of a value shows that it contains agents; then note its reference."""
+        try:
+            form = form_of_reference(value, self._agent_of, self._reading)
+            if form is None or not form["reference"].startswith("environment "):
+                return False
+            if len(orjson.dumps(form)) > HEAVY_BYTES // 2:
+                return False
+        except Exception:  # noqa: BLE001 - attributes that the class hides, a surrogate: use the codec
+            return False
+        self.environments[name] = form
+        self._opaque.add(name)
+        self.heavy.add(name)
+        self.last.pop(name, None)
+        return True
 
     def _plain(self, value: Any) -> bytes | None:
         """Return the bytes of a value that is plain JSON; None for other values."""
@@ -513,7 +532,7 @@ class StateTracker:
                 self._opaque.add(name)
             elif _is_large_inside(dumped):
                 if dumped.opaque == ("",) and b'"environment ' in dumped.json:
-                    self.environments[name] = dumped.json
+                    self.environments[name] = read_json(dumped.json)
                 self._opaque.add(name)
                 self.heavy.add(name)
                 self.last.pop(name, None)
