@@ -25,7 +25,7 @@ from Agent.record.health import note
 from Agent.record.state.agent_writes import BetweenActions
 from Agent.record.state.followed_values import is_value
 from Agent.record.state.identity import identities, identity_of, inherited, object_identities
-from Agent.record.state.tracker import Holders, Known, StateTracker, ValueBytes
+from Agent.record.state.tracker import Known, StateTracker, ValueBytes
 
 _by_attributes: dict[type, bool] = {}
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
@@ -131,6 +131,48 @@ def _stored_id(obj: object) -> object:
     except Exception:  # noqa: BLE001 - any property of a user's object may raise
         return None
     return held
+
+
+class Holders:
+    """Records which agents hold which object, such as a generator that two agents draw from."""
+
+    def __init__(self) -> None:
+        self._holders: dict[int, tuple[Callable[[], object | None], dict[str, None]]] = {}
+
+    def is_shared(self, value: object) -> bool:
+        """Whether several agents hold it."""
+        known = self._holders.get(id(value))
+        return known is not None and known[0]() is value and len(known[1]) > 1
+
+    def is_of_one(self, value: object) -> bool:
+        """Whether only one agent holds it, so that its content is in that agent's state."""
+        known = self._holders.get(id(value))
+        return known is not None and known[0]() is value and len(known[1]) == 1
+
+    def note(self, value: object, agent_id: str) -> tuple[str, ...]:
+        """Add an agent to the holders of an object; return all holders in the order in which they were added.
+
+        Returns only this agent if the object has no weak references, since storing it would keep it alive.
+        """
+        known = self._holders.get(id(value))
+        if known is None or known[0]() is not value:
+            try:
+                known = (weakref.ref(value, self._forgetting(id(value))), {})
+            except TypeError:
+                return (agent_id,)
+            self._holders[id(value)] = known
+        known[1][agent_id] = None
+        return tuple(known[1])
+
+    def _forgetting(self, key: int) -> Callable[[object], None]:
+        holders = self._holders
+
+        def forget(gone: object) -> None:
+            known = holders.get(key)
+            if known is not None and known[0] is gone:
+                holders.pop(key, None)
+
+        return forget
 
 
 class Agents:

@@ -747,48 +747,6 @@ _MODULES_OF_CONSTANTS = frozenset("typing types re zoneinfo ipaddress fractions 
 _NEVER_CHANGING = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
 
 
-class Holders:
-    """Records which agents hold which object, such as a generator that two agents draw from."""
-
-    def __init__(self) -> None:
-        self._holders: dict[int, tuple[Callable[[], object | None], dict[str, None]]] = {}
-
-    def is_shared(self, value: object) -> bool:
-        """Whether several agents hold it."""
-        known = self._holders.get(id(value))
-        return known is not None and known[0]() is value and len(known[1]) > 1
-
-    def is_of_one(self, value: object) -> bool:
-        """Whether only one agent holds it, so that its content is in that agent's state."""
-        known = self._holders.get(id(value))
-        return known is not None and known[0]() is value and len(known[1]) == 1
-
-    def note(self, value: object, agent_id: str) -> tuple[str, ...]:
-        """Add an agent to the holders of an object; return all holders in the order in which they were added.
-
-        Returns only this agent if the object has no weak references, since storing it would keep it alive.
-        """
-        known = self._holders.get(id(value))
-        if known is None or known[0]() is not value:
-            try:
-                known = (weakref.ref(value, self._forgetting(id(value))), {})
-            except TypeError:
-                return (agent_id,)
-            self._holders[id(value)] = known
-        known[1][agent_id] = None
-        return tuple(known[1])
-
-    def _forgetting(self, key: int) -> Callable[[object], None]:
-        holders = self._holders
-
-        def forget(gone: object) -> None:
-            known = holders.get(key)
-            if known is not None and known[0] is gone:
-                holders.pop(key, None)
-
-        return forget
-
-
 HEAVY_BYTES = 4096
 """A field with more bytes is read only at full states."""
 
