@@ -399,3 +399,34 @@ def main():
     assert "ids of events" in str(report)
     report = toy.change("return before", "return self.last").replay()
     assert report.verdict == "DIVERGED"
+
+
+OVERRIDDEN = """
+class Vehicle:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.speed = "a", "truck", 0
+
+    @trace_agent_action
+    def choose_speed(self, limit):
+        self.speed = min(limit, self.speed + 30)
+        return self.speed
+
+class Truck(Vehicle):
+    def choose_speed(self, limit):
+        return super().choose_speed(limit - 20)
+
+def build(spec):
+    return Truck()
+
+def main():
+    truck = Truck()
+    for limit in (50, 70, 90):
+        truck.choose_speed(limit)
+"""
+
+
+def test_an_untraced_override_that_calls_the_traced_method_of_its_base_is_not_called_again(toy):
+    """The recorded arguments are those that the override passed on."""
+    recorded = toy.record(OVERRIDDEN)
+    assert recorded.replay().verdict == "IDENTICAL"
+    assert recorded.change("self.speed + 30", "self.speed + 15").replay().verdict == "DIVERGED"

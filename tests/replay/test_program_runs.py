@@ -194,7 +194,11 @@ if __name__ == "__main__":
         ("else 2", "else 1", "step 33, graze of berta: args, 15 and 16"),
         ("3 if day % 7 < 5", "4 if day % 7 < 5", "step 7, graze of berta: args, 11 and 10"),
         ("10 + day", "10 + day * (day < 6)", "step 35, graze of berta: args, 16 and 10"),
-        ("for cow in cows:", "for cow in cows[1:]:", "step 1, graze of berta: calls, agent_action graze of berta and <absent>"),
+        (
+            "for cow in cows:",
+            "for cow in cows[1:]:",
+            "step 1, graze of berta: calls, agent_action graze of berta and <absent>",
+        ),
     ],
     ids=["fewer calls", "more calls", "other arguments", "an agent that is never called"],
 )
@@ -206,6 +210,25 @@ def test_a_changed_scheduler_is_diverged_though_each_recorded_call_does_the_same
     found = report.outcome.divergence
     place = f"step {found.step}, {found.action} of {found.agent_id}"
     assert f"{place}: {found.field}, {found.recorded} and {found.replayed}" == differs, str(report)
+
+
+def test_a_changed_override_that_is_not_traced_is_diverged(farm):
+    """The recorded method is that of its base, so the calls of the actions do without the override."""
+    override = """
+class Calf(Cow):
+    def graze(self):
+        self.place += 5
+        return super().graze()
+
+
+def build(spec):"""
+    farm.record(
+        PROGRAM.replace("def build(spec):", override).replace("Cow(name, meadow)", "Calf(name, meadow)")
+    )
+    assert farm.replay().verdict == "IDENTICAL"
+    farm.change("self.place += 5", "self.place += 6")
+    report = farm.replay()
+    assert report.verdict == "DIVERGED", str(report)
 
 
 def test_one_agent_does_what_it_did_and_the_note_says_that_its_program_does_not(farm):

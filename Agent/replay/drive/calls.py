@@ -12,10 +12,12 @@ from functools import cache, lru_cache
 from types import FrameType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
+from Agent.event.classes import mro_of, namespace_of
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.opaque import OpaqueKind
+from Agent.record.state.identity import TRACED
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.python_text import python_path
 from Agent.replay.plan.actions import PlannedCall
@@ -55,12 +57,22 @@ class MisfitArguments(Exception):
 def bound_method(obj: object, call: str) -> Any:
     """Return the method that a recorded `call` names, as users of the object get it; None if it is missing.
 
+    If an untraced override called the recorded method of a base with `super()`, that is the one of the base.
+
     Args:
         obj: the object that the factory returned.
         call: the qualified name in the recording; the class in it may have been renamed since.
     """
-    method = getattr(obj, _attribute_of(call), None)
-    return method if callable(method) else None
+    name = _attribute_of(call)
+    method = getattr(obj, name, None)
+    if not callable(method) or hasattr(method, TRACED):
+        return method if callable(method) else None
+    inherited = [namespace_of(base).get(name) for base in mro_of(type(obj))]
+    traced = [each for each in inherited if type(each) is FunctionType and hasattr(each, TRACED)]
+    if not traced:
+        return method
+    of_call = next((each for each in traced if getattr(each, TRACED).qualname == call), traced[0])
+    return MethodType(of_call, obj)
 
 
 @lru_cache(maxsize=1024)
