@@ -9,7 +9,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from Agent.analysis import comparison, errors, interactions, journeys, learning, performance, states
+from Agent.analysis import (
+    comparison,
+    conditions,
+    errors,
+    interactions,
+    journeys,
+    learning,
+    performance,
+    states,
+)
 from Agent.analysis import session as analysis_session
 from Agent.analysis.causality import chains
 from Agent.analysis.causality import graph as causal_graph
@@ -119,6 +128,10 @@ class LogAnalyzer:
     ) -> dict[str, Any]:
         """List how a field of an agent's state got its value (`states.field_changes`)."""
         return states.field_changes(self.reader, self.engine, agent_id, name, when)
+
+    def watch(self, condition: str, agent_id: str | None = None) -> dict[str, Any]:
+        """Find when a condition on agents' exposed fields held (`conditions.intervals`)."""
+        return conditions.intervals(self.reader, condition, agent_id)
 
     # all agents
 

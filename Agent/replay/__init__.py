@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from Agent.replay.executors.replay_executor import ReplayExecutor
     from Agent.replay.executors.result import ReplayConfig, ReplayResult
     from Agent.replay.executors.saved_points import CheckpointManager, SavedCheckpoint
+    from Agent.replay.forks.asking import Answer, ask_agent
     from Agent.replay.forks.forking import (
         ForkResult,
         SweepReport,
@@ -47,6 +48,8 @@ __all__ = [
     "accept_golden",
     "add_golden",
     "AddedGolden",
+    "Answer",
+    "ask_agent",
     "check_golden",
     "CheckpointManager",
     "CommonCause",
@@ -101,6 +104,7 @@ _HOMES = {
     "executors.replay_executor": "ReplayExecutor",
     "executors.result": "ReplayConfig ReplayResult",
     "executors.saved_points": "CheckpointManager SavedCheckpoint",
+    "forks.asking": "Answer ask_agent",
     "forks.forking": "fork_run ForkResult resume_from_checkpoint sweep_forks SweepReport",
     "golden.adding": "accept_golden add_golden AddedGolden shrink_golden ShrunkGolden update_golden",
     "golden.trace": "check_golden find_golden GoldenReport GoldenTrace list_goldens remove_golden",

@@ -1,4 +1,4 @@
-"""`journey`: show what one agent did; `state`: show its state at a moment, and how a field got its value."""
+"""`journey`: what one agent did; `state`: its state at a moment; `watch`: when a condition on states held."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.event_lines import Selection, Where, event_line
-from Agent.cli.parameters import COUNT, OneSession, Root, command, misuse
+from Agent.cli.parameters import COUNT, Limit, OneRun, OneSession, Root, command, misuse
 from Agent.render import layout, words
 from Agent.render.blocks import Column
 
@@ -437,3 +437,52 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
     )
     if len(found) == MAX_CHECKPOINTS:
         render.note(f"the newest {len(found)}; --json has all")
+
+
+@command()
+def watch(
+    condition: Annotated[str, "CONDITION"], run: OneRun, limit: Limit = SCREEN_EVENTS, *, root: Root
+) -> int:
+    """Find when a condition on agents' state held.
+
+    CONDITION is an expression in Python's syntax over names of exposed fields, and over tick and agent_id. It
+    is evaluated after each event that changed a field, for all agents or for the one that RUN names as
+    SESSION/agent_id. Exit code 0: it held at some time; 1: it never did.
+
+    Args:
+        limit: How many of the first times to show.
+
+    Examples:
+        agent-trace watch 'cooldown_until > 1000'
+        agent-trace watch 'len(inbox) > 3 and tick > 20' last/creator_017
+    """
+    session, agent = parameters.split_run(run)
+    found = parameters.analyzer_of(session, root).watch(condition, agent or None)
+    render.document(lambda: found)
+    held = found["intervals"]
+    agents = len({each["agent_id"] for each in held})
+    often = f"{words.plural(len(held), 'time')}, for {agents} of {words.plural(found['agents'], 'agent')}"
+    render.emit(f"{render.paint(render.clean(condition), bold=True)} held {often if held else 'at no time'}")
+    if held:
+        render.table(
+            held[:limit],
+            Column("AGENT", "agent_id"),
+            Column("SINCE", lambda row: _when(row["since"])),
+            Column("BY", lambda row: row["since"]["action"]),
+            Column("UNTIL", lambda row: _when(row["until"]) if row["until"] else "the end"),
+            Column("VALUES", lambda row: layout.clip(_values(row["values"]), 40)),
+            Column("EVENT", lambda row: row["since"]["id"]),
+        )
+    if len(held) > limit:
+        render.note(f"the first {limit} of {len(held):,} times; --limit or --json has more")
+    for error, count in found["failures"].items():
+        render.note(f"for {words.plural(count, 'state')} it could not be evaluated: {error}")
+    return 0 if held else 1
+
+
+def _when(point: dict[str, Any]) -> str:
+    return str(point["timestamp"][11:23]) if point["tick"] is None else f"tick {point['tick']}"
+
+
+def _values(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={_value(value)}" for name, value in values.items())

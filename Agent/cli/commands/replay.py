@@ -372,6 +372,41 @@ def fork(
     return exit_code
 
 
+@command()
+def ask(
+    run: Run,
+    function: Annotated[str, "MODULE:FUNCTION"],
+    at: Annotated[str | None, "--at WHEN"],
+    target: Target,
+    timeout_seconds: Seconds,
+    root: Root,
+) -> int:
+    """Call a function of yours on an agent as it was at a moment.
+
+    RUN names the agent, as SESSION/agent_id. The agent is restored from the nearest recorded state and, where
+    that is needed, by replaying the recorded actions from there; its methods are those of your current code.
+    The function takes the agent and should only read it. Its result is printed as JSON, what it prints goes
+    to stderr, and nothing is recorded.
+
+    Args:
+        at: tick:17 (the end of that tick), a time (UTC, ISO), or the id of an event; default: the end.
+
+    Examples:
+        agent-trace ask last/creator_017 checks:days_of_budget --at tick:34
+        agent-trace ask last/creator_017 builtins:vars
+    """
+    from Agent.replay import ask_agent
+
+    parameters.find_code_here()
+    with shown_forks("asking"):
+        answer = ask_agent(run, function, at, target, root, timeout_seconds=timeout_seconds)
+    for printed in filter(str.strip, (answer.stdout, answer.stderr)):
+        render.note(printed.rstrip("\n"))
+    render.document(answer.to_dict)
+    render.emit_text(str(answer))
+    return 0
+
+
 def _of_agent(run: str, agent: str | None) -> str:
     """The run with the agent after a slash, if it was given as a separate argument."""
     if agent is None:

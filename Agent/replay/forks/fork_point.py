@@ -167,7 +167,7 @@ def _of_checkpoint(info: CheckpointInfo, state: Recorded, plan: Plan, recording:
     if event is not None:
         place = _place_of(event, what, plan.actions)
     else:
-        place = _place_at(parse_timestamp(info.timestamp), what, plan.actions)
+        place = place_at(parse_timestamp(info.timestamp), what, plan.actions)
     saved_us = event.timestamp_us if event is not None else parse_timestamp(info.timestamp)
     return ForkPoint(what, place.index, place.effect, state, saved_us)
 
@@ -178,10 +178,10 @@ def _place_of(event: Event, what: str, actions: Sequence[DrivenAction]) -> ForkP
             return ForkPoint(what, index + 1)
         if any(effect.id == event.id for effect in action.effects):
             return ForkPoint(what, index, event)
-    return _place_at(event.timestamp_us, what, actions)
+    return place_at(event.timestamp_us, what, actions)
 
 
-def _place_at(time_us: int, what: str, actions: Sequence[DrivenAction]) -> ForkPoint:
+def place_at(time_us: int, what: str, actions: Sequence[DrivenAction]) -> ForkPoint:
     """Return the place of a time: between two actions, or after the last effect of an action by then."""
     for index, action in enumerate(actions):
         if action.event.timestamp_us <= time_us:

@@ -125,7 +125,7 @@ def import_target(name: str) -> Callable[..., Any]:
         found: Any = importlib.import_module(module_name)
     except BaseException as error:
         raise TargetNotImported(
-            f"the target {module_name} cannot be imported: {type(error).__name__}: {error}{_place_of(error)}"
+            f"the target {module_name} cannot be imported: {type(error).__name__}: {error}{place_of(error)}"
         ) from error
     for part in qualname.split("."):
         try:
@@ -137,7 +137,7 @@ def import_target(name: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]
 
 
-def _place_of(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Return the innermost place of user code in an exception's traceback, as ` (file.py:12)`, or ""."""
     place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
@@ -217,7 +217,7 @@ def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
         raise TargetFailed(f"the {kind} {name} needs what the recording does not hold: {error}") from error
     except BaseException as error:
         raise FactoryRaised(
-            f"the {kind} {name} raised {type(error).__name__}: {error}{_place_of(error)}"
+            f"the {kind} {name} raised {type(error).__name__}: {error}{place_of(error)}"
         ) from error
 
 

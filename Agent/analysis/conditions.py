@@ -1,0 +1,145 @@
+"""Find when a condition on agents' states held, over the whole history of one agent or of all."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from simpleeval import EvalWithCompoundTypes, InvalidExpression
+
+from Agent.analysis.session import agent_events
+from Agent.errors import UsageError
+from Agent.event.model import Event
+from Agent.flight.checkpoints.state_fold import StateFold, change_of
+from Agent.tree.read.reader import TreeReader
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    each.__name__: each for each in (abs, all, any, bool, float, int, len, max, min, round, sorted, str, sum)
+}
+_OF_THE_EVENT = ("tick", "agent_id")
+"""Names that a condition may use although no agent has a field of that name."""
+
+_CHANGING = frozenset({"state", "state_change"})
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One agent while its events are read."""
+
+    agent_id: str
+    fold: StateFold = field(default_factory=StateFold)
+    open: dict[str, Any] | None = None
+    """The interval in which the condition holds now."""
+
+
+def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -> dict[str, Any]:
+    """Find the intervals in which a condition on an agent's exposed fields held.
+
+    The condition is evaluated after each event that changed a field, with the fields as JSON values.
+
+    Args:
+        condition: an expression in Python's syntax over names of fields, such as `cooldown_until > 1000` or
+            `len(inbox) > 3 and not values['video']`, and over `tick` and `agent_id`. It cannot call anything
+            but abs, all, any, bool, float, int, len, max, min, round, sorted, str and sum.
+        agent_id: whose history; None for all agents of the session.
+
+    Returns:
+        `condition`; `names` of the fields in it; `agents`, how many have all of these fields; `intervals`,
+        in order of time: `agent_id`, `since` and `until` (id, timestamp, tick and action of the event;
+        `until` is None if the condition held at the end), and `values`, the fields at `since`; `failures`,
+        {error: states for which the condition could not be evaluated}.
+
+    Raises:
+        AgentNotFound: the session does not contain this agent.
+        UsageError: the condition cannot be evaluated, or no agent has one of its fields.
+    """
+    holds = _Condition(condition)
+    if agent_id is None:
+        ids = sorted({each.agent_id for each in reader.agents() if each.agent_id})
+        watched = {each: reader.agent_events(each) for each in ids}
+    else:
+        watched = {agent_id: agent_events(reader, agent_id)}
+    found: list[dict[str, Any]] = []
+    known: set[str] = set()
+    with_all = 0
+    for name, events in watched.items():
+        agent = _Watched(name)
+        found += _of_agent(agent, events, holds)
+        known |= agent.fold.fields.keys()
+        with_all += holds.fields <= agent.fold.fields.keys()
+    missing = sorted(holds.fields - known - holds.met)
+    if missing:
+        some = ", ".join(sorted(known)[:12]) or "none: no state was recorded"
+        raise UsageError(f"no agent has a field {missing[0]!r}", remedy=f"recorded fields: {some}")
+    found.sort(key=lambda each: (each["since"]["timestamp"], each["since"]["id"]))
+    return {
+        "condition": condition,
+        "names": sorted(holds.fields),
+        "agents": with_all,
+        "intervals": found,
+        "failures": dict(holds.failures.most_common()),
+    }
+
+
+class _Condition:
+    """A parsed condition."""
+
+    def __init__(self, text: str) -> None:
+        try:
+            self._tree = EvalWithCompoundTypes.parse(text)
+            names = [node for node in ast.walk(self._tree) if isinstance(node, ast.Name)]
+        except (InvalidExpression, SyntaxError, ValueError, RecursionError) as error:
+            raise UsageError(
+                f"the condition {text!r} is not an expression: {getattr(error, 'msg', error)}",
+                remedy="write it as in Python, such as 'cooldown_until > 1000 and not active'",
+            ) from error
+        self._text = text
+        of_loops = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        self._names = {node.id for node in names} - _FUNCTIONS.keys() - of_loops
+        self.fields = self._names - {*_OF_THE_EVENT}
+        self.is_of_each_event = "tick" in self._names
+        self.met: set[str] = set()
+        """The names that some agent had at some time."""
+        self.failures: Counter[str] = Counter()
+
+    def holds(self, fields: dict[str, Any], event: Event) -> bool:
+        """Return whether it holds; a field that the agent lacks, or an error, means that it does not."""
+        of_event = {"tick": event.tick, "agent_id": event.agent_id}
+        values = {name: fields.get(name, of_event.get(name)) for name in self._names}
+        self.met |= self.fields & fields.keys()
+        if not self.fields <= fields.keys():
+            return False
+        try:
+            return bool(
+                EvalWithCompoundTypes(functions=_FUNCTIONS, names=values).eval(self._text, self._tree)
+            )
+        except InvalidExpression as error:
+            # What the condition may not do is the same for each state.
+            raise UsageError(f"the condition {self._text!r} cannot be evaluated: {error}") from error
+        except Exception as error:  # noqa: BLE001 - a state that the condition does not fit is counted, not hidden
+            self.failures[f"{type(error).__name__}: {error}"] += 1
+            return False
+
+
+def _of_agent(agent: _Watched, events: Iterable[Event], condition: _Condition) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for event in events:
+        agent.fold.add(event)
+        if event.state is None and event.kind not in _CHANGING and not condition.is_of_each_event:
+            continue
+        holds = condition.holds(agent.fold.fields, event)
+        if holds and agent.open is None:
+            values = {name: agent.fold.fields[name] for name in sorted(condition.fields)}
+            agent.open = {"agent_id": agent.agent_id, "since": _point(event), "until": None, "values": values}
+            found.append(agent.open)
+        elif not holds and agent.open is not None:
+            agent.open["until"] = _point(event)
+            agent.open = None
+    return found
+
+
+def _point(event: Event) -> dict[str, Any]:
+    return {"id": event.id, "timestamp": event.timestamp, "tick": event.tick, "action": change_of(event)}

@@ -1,0 +1,98 @@
+"""When a condition on agents' states held, against what the recorded values say one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from analysis_kit import SessionBuilder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Agent.analysis import LogAnalyzer
+from Agent.errors import AgentNotFound, UsageError
+
+_CONDITIONS = {
+    "a > 1": lambda fields, _tick: fields["a"] > 1,
+    "len(b) == 1 and not a": lambda fields, _tick: (
+        "b" in fields and len(fields["b"]) == 1 and not fields["a"]
+    ),
+    "any(x > a for x in b)": lambda fields, _tick: any(x > fields["a"] for x in fields.get("b", ())),
+    "a < tick": lambda fields, tick: fields["a"] < tick,
+}
+_steps = st.lists(
+    st.tuples(
+        st.sampled_from(["p", "q"]),
+        st.fixed_dictionaries(
+            {}, optional={"a": st.integers(-1, 3), "b": st.lists(st.integers(0, 3), max_size=2)}
+        ),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+@given(_steps, st.sampled_from(list(_CONDITIONS)))
+def test_a_condition_holds_from_the_event_that_made_it_true_until_the_one_that_ended_it(steps, condition):
+    with TemporaryDirectory() as directory:
+        build, holds_at = SessionBuilder(Path(directory)), _CONDITIONS[condition]
+        states, truth, open_since = {"p": {}, "q": {}}, [], {}
+        first = [(name, {"a": -1, "b": []}, False) for name in "pq"]
+        for tick, (name, new, unsets) in enumerate(first + steps):
+            build.tick = tick
+            gone = ["b"] if unsets and "b" not in new else []
+            if tick < 2:
+                event = build.emit("state", name, fields=new, reason="first", digest="0")
+            else:
+                event = build.emit("agent_action", name, action_type="act", state={"set": new, "unset": gone})
+            states[name] = {k: v for k, v in {**states[name], **new}.items() if k not in gone}
+            holds = holds_at(states[name], tick)
+            if holds and name not in open_since:
+                open_since[name] = len(truth)
+                truth.append([name, event, None])
+            elif not holds and name in open_since:
+                truth[open_since.pop(name)][2] = event
+        found = LogAnalyzer(root=directory).watch(condition)
+    told = [
+        [each["agent_id"], each["since"]["id"], each["until"] and each["until"]["id"]]
+        for each in found["intervals"]
+    ]
+    assert told == truth
+
+
+@pytest.fixture
+def session(builder):
+    builder.emit("state", "ann", fields={"coins": 3, "name": "ann"}, reason="first", digest="0")
+    builder.emit("agent_action", "ann", action_type="pay", state={"set": {"coins": 0}})
+    return builder
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("coins >", "is not an expression"),
+        ("", "is not an expression"),
+        ("purse > 3", "recorded fields: coins, name"),
+        ("coins.__class__", "cannot be evaluated"),
+        ("open('x')", "no agent has a field 'open'"),
+        ("10 ** 10 ** 10 > coins", "cannot be evaluated"),
+        ("(lambda: coins)()", "cannot be evaluated"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_error(session, condition, words):
+    with pytest.raises(UsageError) as raised:
+        LogAnalyzer(root=session.root).watch(condition)
+    assert words in f"{raised.value} {raised.value.remedy}"
+
+
+def test_states_that_a_condition_does_not_fit_are_counted(session):
+    found = LogAnalyzer(root=session.root).watch("name > coins")
+    assert found["intervals"] == []
+    assert found["failures"] == {"TypeError: '>' not supported between instances of 'str' and 'int'": 2}
+
+
+def test_an_agent_that_is_not_there_is_named(session):
+    with pytest.raises(AgentNotFound):
+        LogAnalyzer(root=session.root).watch("coins > 1", "bob")
