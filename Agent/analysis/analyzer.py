@@ -19,6 +19,7 @@ from Agent.analysis import (
     performance,
     states,
 )
+from Agent.analysis import provenance as value_origins
 from Agent.analysis import session as analysis_session
 from Agent.analysis.causality import chains
 from Agent.analysis.causality import graph as causal_graph
@@ -128,6 +129,12 @@ class LogAnalyzer:
     ) -> dict[str, Any]:
         """List how a field of an agent's state got its value (`states.field_changes`)."""
         return states.field_changes(self.reader, self.engine, agent_id, name, when)
+
+    def provenance(
+        self, agent_id: str, name: str, when: str | int | datetime | None = None
+    ) -> dict[str, Any]:
+        """Follow a field's value back to the first input from outside (`provenance.provenance`)."""
+        return value_origins.provenance(self.reader, self.engine, agent_id, name, when)
 
     def watch(self, condition: str, agent_id: str | None = None) -> dict[str, Any]:
         """Find when a condition on agents' exposed fields held (`conditions.intervals`)."""

@@ -54,6 +54,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("interactions", "analyze", "Show who interacted with whom, and what spread."),
         ("performance", "analyze", "Show where the time goes."),
         ("state", "journey", "Show an agent's state at a moment."),
+        ("provenance", "journey", "Follow a value back to where it came from."),
         ("watch", "journey", "Find when a condition on agents' state held."),
         ("runs", "runs", "List the recorded runs, newest first, or show one."),
         ("resume", "replay", "Continue a recorded run from a point, as a new run."),

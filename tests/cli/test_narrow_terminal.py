@@ -42,6 +42,11 @@ ASKED = {
     "interactions": [[], ["--content", "creator_001-post-001"]],
     "performance": [[], ["LONG"]],
     "state": [[AGENT], [AGENT, "--why", "cooldown_until"], [AGENT, "--checkpoints"], [LONG, "LONG"]],
+    "provenance": [
+        [AGENT, "cooldown_until"],
+        [AGENT, "pending", "--at", "tick:20"],
+        [LONG, "agent_role", "LONG"],
+    ],
     "watch": [["followers > 100"], ["cooldown_until > 1000 and tick > 2", f"last/{AGENT}"]],
     "ask": [[f"last/{AGENT}", "builtins:vars", "--at", "tick:7"]],
     "resume": [["last/creator_001", "--step", "tick:40"]],

@@ -187,10 +187,18 @@ class Links(FilledWindow):
         engine: over the whole session.
         since_us: the start of the range.
         until_us: the last microsecond of the range.
+        max_questions: the most queries for links.
     """
 
-    def __init__(self, reader: TreeReader, engine: Engine, since_us: int, until_us: int) -> None:
-        super().__init__(MAX_QUERIES)
+    def __init__(
+        self,
+        reader: TreeReader,
+        engine: Engine,
+        since_us: int,
+        until_us: int,
+        max_questions: int = MAX_QUERIES,
+    ) -> None:
+        super().__init__(max_questions)
         self._reader, self._engine = reader, engine
         self.since_us, self.until_us = since_us, until_us
 

@@ -440,6 +440,49 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
 
 
 @command()
+def provenance(
+    agent: parameters.Agent,
+    field: Annotated[str, "FIELD"],
+    run: OneSession,
+    at: Annotated[str | None, "--at WHEN"],
+    root: Root,
+) -> None:
+    """Follow a value of an agent's state back to where it came from.
+
+    From the event that set the field to the input that holds the same value (a recorded response, a message,
+    the result of a nested call, an argument, another field), and so on across agents, to the first input from
+    outside. Where no input holds the value, it was computed there. FIELD may name a value below a field.
+
+    Args:
+        at: A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.
+
+    Examples:
+        agent-trace provenance creator_017 cooldown_until
+        agent-trace provenance last/creator_017 pending --at tick:20 --json
+    """
+    found = parameters.analyzer_of(run, root, agent).provenance(agent, field, at)
+    render.document(lambda: found)
+    value = layout.clip(_value(found["value"]), max(render.width_of_page() - 30, 20))
+    render.emit(f"{render.paint(render.clean(f'{agent}.{field}'), bold=True)} = {value}")
+    render.table(
+        found["hops"],
+        Column("WHEN", _when),
+        Column("AGENT", "agent_id"),
+        Column("IN", "action"),
+        Column("WHERE", lambda row: row.get("from") or row["path"]),
+        Column("VALUE", lambda row: layout.clip(_value(row["value"]), 32)),
+        Column("KNOWN BY", "rule"),
+        Column("EVENT", "id"),
+    )
+    render.emit(f"  {render.clean(found['end'])}")
+    if found["inputs"]:
+        shown = ", ".join(
+            f"{each['path']}={layout.clip(_value(each['value']), 24)}" for each in found["inputs"]
+        )
+        render.note(f"it had at hand: {shown}")
+
+
+@command()
 def watch(
     condition: Annotated[str, "CONDITION"], run: OneRun, limit: Limit = SCREEN_EVENTS, *, root: Root
 ) -> int:

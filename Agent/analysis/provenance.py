@@ -1,0 +1,305 @@
+"""Follow a value of an agent's state back through what set it, across agents, to an input from outside.
+
+Each hop is a recorded event. From the action that set a value, the walk goes on to the input that holds the
+same value: a recorded response, a message, the result of a nested call, an argument, another field. Where no
+input holds it, the value was computed there, and the walk ends with the inputs that the action had at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from Agent.analysis.causality.event_links import Links, Row, is_sent, started_us, time_us
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.views import event_row
+from Agent.analysis.session import agent_events
+from Agent.analysis.states import Moment, field_changes
+from Agent.event.clock import parse_timestamp
+from Agent.event.pointers import escape
+from Agent.flight.checkpoints.state_fold import StateFold
+from Agent.tree.read.reader import TreeReader
+
+MAX_HOPS: Final = 40
+_MAX_QUERIES: Final = 60
+_MAX_INPUTS: Final = 8
+_MAX_LEAVES: Final = 2_000
+_OUTSIDE: Final = {
+    "tool.call": "a recorded response of the tool {}",
+    "model.call": "a recorded response of the model {}",
+    "source.read": "read from {}",
+}
+"""Kinds of events whose value comes from outside of the recorded agents."""
+
+
+class _Input(NamedTuple):
+    """A value that an action had at hand."""
+
+    path: str
+    """Where the value is, such as `args.order.total` or `message.body.size`."""
+    value: Any
+    row: Row
+    """The event that has it: the action itself for its arguments and the agent's fields."""
+    kind: str
+    """`args`, `field`, `message`, `result`, or `outside`."""
+
+
+@dataclass(slots=True)
+class _Walk:
+    reader: TreeReader
+    engine: Engine
+    links: Links
+    hops: list[dict[str, Any]]
+    seen: set[tuple[str, str]]
+    end: str = ""
+    """Why the walk ended."""
+    inputs: tuple[_Input, ...] = ()
+    """The inputs of the last action if the value was computed there."""
+
+
+def provenance(
+    reader: TreeReader, engine: Engine, agent_id: str, name: str, when: Moment | None = None
+) -> dict[str, Any]:
+    """Follow the value of a field back to where it came from.
+
+    Args:
+        reader: of the session.
+        engine: over the session.
+        agent_id: whose state.
+        name: the field, or a value in one (a.b, or /a/b), as in `states.field_changes`.
+        when: the moment of the value, as in `states.state_at`; default: the last known.
+
+    Returns:
+        `agent_id`, `field`, `value`; `hops`, from the value back: `id`, `agent_id`, `tick`, `timestamp`,
+        `action` of an event, `path` and `value` in it, `from` (the argument that held it, if one did), and
+        `rule`: `recorded` for the event that set a field, a caller and a message, `same value` where values
+        were compared; `end`, why the walk ended there; `inputs`, the `path`, `value` and event `id` of what
+        the last action had at hand.
+
+    Raises:
+        AgentNotFound, EventNotFound, UsageError: as `states.field_changes`.
+    """
+    found = field_changes(reader, engine, agent_id, name, when)
+    at_us = parse_timestamp(found["changes"][-1]["timestamp"])
+    links = Links(reader, engine, 0, at_us, max_questions=_MAX_QUERIES)
+    walk = _Walk(reader, engine, links, [], set())
+    _of_field(walk, agent_id, name, found)
+    last = found["changes"][-1]
+    return {
+        "agent_id": agent_id,
+        "field": name,
+        "value": last.get("after"),
+        "hops": walk.hops,
+        "end": walk.end,
+        "inputs": [{"path": each.path, "value": each.value, "id": each.row["id"]} for each in walk.inputs],
+    }
+
+
+def _of_field(walk: _Walk, agent_id: str, name: str, found: dict[str, Any], rule: str = "recorded") -> None:
+    """Go to the event that set a field, and on from there."""
+    last = found["changes"][-1]
+    row = _row(walk, agent_id, last["id"])
+    value = last.get("after")
+    if not _add(walk, row, name, value, rule):
+        return
+    if last["event_type"] == "state":
+        walk.end = "the first recorded state: the constructor or the program set it before the first action"
+    elif last["event_type"] == "state_change":
+        walk.end = "written from outside of the agent's actions"
+    elif "after" not in last:
+        walk.end = "the field was removed"
+    else:
+        _of_value(walk, row, name, _looked_for(last.get("before"), value))
+
+
+def _of_value(walk: _Walk, row: Row, path: str, values: list[Any], until_us: int | None = None) -> None:
+    """Go from an action to the input that holds one of some values, and on from there.
+
+    Args:
+        until_us: only what happened inside the action by then counts; None for all of it.
+    """
+    walk.links.prepare([row], fails=lambda _row: True)
+    inputs = list(_inputs(walk, row, time_us(row) if until_us is None else until_us))
+    for value in values:
+        same = [
+            each for each in inputs if _equal(each.value, value) and (each.kind, each.path) != ("field", path)
+        ]
+        if same and _tells(value):
+            _of_input(walk, same[0])
+            return
+    walk.end = "computed in this action"
+    shown = (each for each in inputs if not isinstance(each.value, (dict, list)) and each.path[0] != "/")
+    walk.inputs = tuple(islice(shown, _MAX_INPUTS))
+
+
+def _of_input(walk: _Walk, found: _Input) -> None:
+    row = found.row
+    if found.kind == "outside":
+        if _add(walk, row, found.path, found.value, "same value"):
+            walk.end = _OUTSIDE[row["event_type"]].format(_named(row))
+    elif found.kind == "field":
+        name = found.path
+        before = field_changes(walk.reader, walk.engine, row["agent_id"], name, _event_before(walk, row))
+        _of_field(walk, row["agent_id"], name, before, "same value")
+    elif found.kind == "message":
+        if _add(walk, row, found.path, found.value, "same value"):
+            _of_sender(walk, row, found)
+    elif found.kind == "result":
+        if _add(walk, row, found.path, found.value, "same value"):
+            _of_value(walk, row, "", [found.value])
+    elif _add(walk, row, found.path, found.value, "same value", again=True):
+        walk.links.prepare([row], fails=lambda _row: False)
+        caller = walk.links.by_span.get(row["parent_span_id"] or "")
+        while caller is not None and caller["event_type"] != "agent_action":
+            walk.links.prepare([caller], fails=lambda _row: False)
+            caller = walk.links.by_span.get(caller["parent_span_id"] or "")
+        if caller is None:
+            walk.end = "an argument from code that is not traced"
+        elif _add(walk, caller, "", found.value, "recorded"):
+            _of_value(walk, caller, "", [found.value], started_us(row))
+
+
+def _of_sender(walk: _Walk, row: Row, found: _Input) -> None:
+    """Go from a received message to the action that sent it."""
+    walk.links.prepare([row], fails=lambda _row: False)
+    sent = walk.links.sent.get(str(row["extra"].get("message_id")))
+    if sent is None:
+        walk.end = "a message whose sender is not recorded"
+        return
+    if not _add(walk, sent, found.path, found.value, "recorded"):
+        return
+    walk.links.prepare([sent], fails=lambda _row: False)
+    action = walk.links.by_span.get(sent["parent_span_id"] or "")
+    if action is None:
+        walk.end = "a message from code that is not traced"
+    elif _add(walk, action, "", found.value, "recorded"):
+        _of_value(walk, action, "", [found.value], time_us(sent))
+
+
+def _inputs(walk: _Walk, row: Row, until_us: int) -> Iterator[_Input]:
+    """What an action had at hand, nearest first: what happened inside it, arguments, the agent's fields."""
+    began = started_us(row)
+    inside = [each for each in walk.links.inside.get(row["span_id"] or "", ()) if time_us(each) <= until_us]
+    for each in reversed(inside):
+        kind, extra = each["event_type"], each["extra"]
+        if kind in _OUTSIDE:
+            for key in ("result", "response", "output", "value", "values"):
+                yield from _leaves(key, extra.get(key), each, "outside")
+        elif kind == "agent_message" and not is_sent(each):
+            yield from _leaves("message.body", extra.get("body"), each, "message")
+        elif kind == "agent_action":
+            yield from _leaves("result", extra.get("result"), each, "result")
+    yield from _leaves("args", row["extra"].get("args"), row, "args")
+    if row["agent_id"] is None:
+        return
+    fold = StateFold()
+    for event in agent_events(walk.reader, row["agent_id"]):
+        if event.id == row["id"]:
+            break
+        if event.kind == "agent_message" and event.timestamp_us < began:
+            message = event_row(event)
+            if not is_sent(message):
+                walk.links.add([message])
+        fold.add(event)
+    for name, value in fold.fields.items():
+        yield from _leaves(name, value, row, "field")
+    # Messages that arrived earlier come last: an inbox holds them, and any of them may be meant.
+    for message in reversed(walk.links.before(row)):
+        if message["event_type"] == "agent_message" and not is_sent(message):
+            yield from _leaves("message.body", message["extra"].get("body"), message, "message")
+
+
+def _leaves(path: str, value: Any, row: Row, kind: str) -> Iterator[_Input]:
+    """The value and the values in it, with their paths; at most 2,000."""
+    open_: list[tuple[str, Any]] = [(path, value)]
+    for _ in range(_MAX_LEAVES):
+        if not open_:
+            return
+        where, found = open_.pop(0)
+        if found is not None:
+            yield _Input(where, found, row, kind)
+        if isinstance(found, dict):
+            open_ += [(_below(where, str(key), kind), each) for key, each in found.items()]
+        elif isinstance(found, list):
+            open_ += [(_below(where, str(index), kind), each) for index, each in enumerate(found)]
+
+
+def _below(path: str, key: str, kind: str) -> str:
+    if kind != "field":
+        return f"{path}.{key}"
+    return f"{path if path.startswith('/') else '/' + escape(path)}/{escape(key)}"
+
+
+def _looked_for(before: Any, after: Any) -> list[Any]:
+    """What to look for among the inputs of the action that set a field: its value, and what is new in it."""
+    looked = [after]
+    if isinstance(after, list):
+        old = before if isinstance(before, list) else []
+        looked += [each for each in reversed(after) if each not in old]
+    elif isinstance(after, dict):
+        known = before if isinstance(before, dict) else {}
+        looked += [each for key, each in after.items() if key not in known or known[key] != each]
+        looked += [key for key in after if key not in known]
+    elif _is_number(after) and _is_number(before):
+        looked += [after - before, before - after]
+    return looked
+
+
+def _tells(value: Any) -> bool:
+    """Whether equal values are a sign that one came from the other: not flags, 0, 1, or empty ones."""
+    return not isinstance(value, bool) and value not in (None, 0, 1, -1, "", [], {})
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _add(walk: _Walk, row: Row, path: str, value: Any, rule: str, *, again: bool = False) -> bool:
+    """Add a hop; False if the walk ends, because it is too long or was here before."""
+    if (row["id"], path) in walk.seen:
+        walk.end = walk.end or "the walk came back to an earlier event"
+        return False
+    if len(walk.hops) >= MAX_HOPS:
+        walk.end = f"stopped after {MAX_HOPS} hops"
+        return False
+    walk.seen.add((row["id"], path))
+    hop = {name: row[name] for name in ("id", "agent_id", "tick", "timestamp")}
+    hop |= {"action": _named(row), "path": path, "value": value, "rule": rule}
+    if again and walk.hops and walk.hops[-1]["id"] == row["id"]:
+        walk.hops[-1]["from"] = path
+    else:
+        walk.hops.append(hop)
+    return True
+
+
+def _named(row: Row) -> str:
+    extra = row["extra"]
+    for key in ("action_type", "tool", "tool_name", "model", "source", "name"):
+        if isinstance(extra.get(key), str):
+            return str(extra[key])
+    if row["event_type"] == "agent_message":
+        return "send" if is_sent(row) else "receive"
+    return str(row["event_type"])
+
+
+def _row(walk: _Walk, agent_id: str, event_id: str) -> Row:
+    for event in agent_events(walk.reader, agent_id):
+        if event.id == event_id:
+            return event_row(event)
+    raise AssertionError(f"{event_id} is an event of {agent_id}")
+
+
+def _event_before(walk: _Walk, row: Row) -> str | None:
+    """The agent's last event before one of its events."""
+    last = None
+    for event in agent_events(walk.reader, row["agent_id"]):
+        if event.id == row["id"]:
+            break
+        last = event.id
+    return last

@@ -1,0 +1,136 @@
+"""Where a value comes from: through tools, messages, nested calls and arguments, to an input from outside."""
+
+import random
+
+import pytest
+
+from Agent import setup_logging, shutdown_logging, tick
+from Agent.analysis import LogAnalyzer
+from Agent.errors import EventNotFound
+from Agent.flight import record_tool
+from Agent.utils import AgentLogger, trace_agent_action
+
+
+@record_tool
+def quote(stock):
+    return {"price": 4711 + len(stock), "stock": stock}
+
+
+class Broker:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.logger = "broker", "broker", AgentLogger("broker", "broker")
+        self.last, self.noise = None, 0
+
+    @trace_agent_action
+    def ask(self, stock):
+        self.noise = random.Random(stock).random()
+        self.last = quote(stock)["price"]
+        return self.last
+
+    @trace_agent_action
+    def offer(self, to):
+        return self.logger.send(to, {"bid": {"price": self.last}, "noise": 3})
+
+
+class Trader:
+    def __init__(self, name):
+        self.agent_id, self.agent_role, self.logger = name, "trader", AgentLogger(name, "trader")
+        self.bids, self.paid, self.double, self.name = [], 0, 0, name
+
+    @trace_agent_action
+    def hear(self, message):
+        self.logger.receive(message)
+        self.bids.append(message.body["bid"]["price"])
+
+    @trace_agent_action
+    def pay(self):
+        self.paid = self.bids[-1]
+        self.double = self.paid * 2
+        return self.settle(self.paid)
+
+    @trace_agent_action
+    def settle(self, amount):
+        return {"settled": amount}
+
+
+class Bank:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.ledger = "bank", "bank", {}
+
+    @trace_agent_action
+    def book(self, trader):
+        self.ledger[trader.name] = trader.pay()["settled"]
+
+    @trace_agent_action
+    def deposit(self, amount):
+        self.ledger["cash"] = amount
+
+
+@pytest.fixture
+def market(trace_root):
+    setup_logging(trace_root=trace_root)
+    broker, trader, bank = Broker(), Trader("tina"), Bank()
+    for day in range(3):
+        with tick(day):
+            broker.ask("abc" * (day + 1))
+            trader.hear(broker.offer("tina"))
+            bank.book(trader)
+            bank.deposit(90_000 + day)
+    shutdown_logging()
+    return LogAnalyzer(root=trace_root)
+
+
+def hops(found):
+    return [(hop["agent_id"], hop["action"]) for hop in found["hops"]]
+
+
+def test_a_value_is_followed_across_agents_to_the_response_of_a_tool(market):
+    found = market.provenance("bank", "ledger.tina", 1)
+    assert found["value"] == 4717
+    assert hops(found) == [
+        ("bank", "book"),  # the entry is the result of
+        ("tina", "pay"),  # a nested call, which returned what
+        ("tina", "settle"),  # another one made of its argument,
+        ("tina", "pay"),  # which its caller took from a field
+        ("tina", "hear"),
+        ("tina", "receive"),  # that a message set,
+        ("broker", "send"),
+        ("broker", "offer"),  # sent with a field
+        ("broker", "ask"),
+        ("broker", "quote"),
+    ]
+    assert found["end"] == "a recorded response of the tool quote"
+    assert {hop["tick"] for hop in found["hops"]} == {1}
+
+
+def test_the_newest_value_is_the_default(market):
+    assert market.provenance("bank", "ledger.tina")["value"] == 4720
+
+
+def test_an_argument_from_code_that_is_not_traced_is_an_input_from_outside(market):
+    found = market.provenance("bank", "ledger.cash")
+    assert (hops(found), found["end"]) == ([("bank", "deposit")], "an argument from code that is not traced")
+    assert found["hops"][0]["from"] == "args.amount"
+
+
+def test_a_computed_value_ends_the_walk_with_what_was_at_hand(market):
+    found = market.provenance("tina", "double", 2)
+    assert (hops(found), found["end"]) == ([("tina", "pay")], "computed in this action")
+    assert {"path": "paid", "value": 4717} in [
+        {k: each[k] for k in ("path", "value")} for each in found["inputs"]
+    ]
+
+
+def test_what_no_input_holds_is_never_said_to_come_from_one(market):
+    found = market.provenance("broker", "noise")
+    assert found["end"] == "computed in this action"
+
+
+def test_the_first_state_is_where_the_constructor_left_it(market):
+    found = market.provenance("tina", "name")
+    assert found["end"].startswith("the first recorded state")
+
+
+def test_a_field_that_is_not_there_is_an_error(market):
+    with pytest.raises(EventNotFound):
+        market.provenance("tina", "nothing")
