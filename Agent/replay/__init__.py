@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         resume_from_checkpoint,
         sweep_forks,
     )
+    from Agent.replay.forks.turning_point import TurningPoint, turning_point
     from Agent.replay.golden.adding import (
         AddedGolden,
         ShrunkGolden,
@@ -89,6 +90,8 @@ __all__ = [
     "sweep_forks",
     "SweepReport",
     "ToolReplayer",
+    "turning_point",
+    "TurningPoint",
     "update_golden",
     "Verdict",
 ]
@@ -106,6 +109,7 @@ _HOMES = {
     "executors.saved_points": "CheckpointManager SavedCheckpoint",
     "forks.asking": "Answer ask_agent",
     "forks.forking": "fork_run ForkResult resume_from_checkpoint sweep_forks SweepReport",
+    "forks.turning_point": "turning_point TurningPoint",
     "golden.adding": "accept_golden add_golden AddedGolden shrink_golden ShrunkGolden update_golden",
     "golden.trace": "check_golden find_golden GoldenReport GoldenTrace list_goldens remove_golden",
     "history": "HistoryReport replay_agents replay_runs ReplayedRun",

@@ -29,7 +29,7 @@ from Agent.event.clock import moment_of
 from Agent.render import layout
 
 if TYPE_CHECKING:
-    from Agent.replay import ForkResult, ReplayReport, SweepReport
+    from Agent.replay import ForkResult, ReplayReport, SweepReport, TurningPoint
     from Agent.replay.playback import Playback
 
 
@@ -314,6 +314,7 @@ def fork(
     modify: Annotated[str | None, "--modify PATCH"],
     seed: Annotated[int | None, "--seed N"],
     sweep: bool,
+    latest: bool,
     seeds: Annotated[int | None, "--seeds N", COUNT],
     vary: Annotated[tuple[str, ...], "--vary FIELD=V1,V2"],
     outcome: Annotated[str | None, "--outcome FIELD"],
@@ -324,16 +325,19 @@ def fork(
 
     --modify changes the state there, --seed the generators. The fork then runs like `resume`, in a new run
     that names its origin, and is compared with it. --sweep runs many forks and prints the distribution of an
-    outcome and the smallest change that flips it. Exit code 0: the fork ended as recorded; 1: it differs,
-    or --modify changed nothing; 4: it had to stop. With --sweep, 0, or 4 if all had to stop.
+    outcome and the smallest change that flips it. --latest bisects forks for the latest point at which the
+    change still alters the outcome. Exit code 0: the fork ended as recorded; 1: it differs, or --modify
+    changed nothing; 4: it had to stop. With --sweep, 0, or 4 if all had to stop; with --latest, 0, or 1 if
+    the change alters nothing even at --step.
 
     Args:
         modify: A JSON merge patch of the state there, or a JSON patch (a list); @FILE reads it from a file.
         seed: Seed every generator that the agents expose.
         sweep: Run many forks, from --vary, --seeds and a list in --modify.
+        latest: From --step on, find the point of no return: where --modify no longer alters --outcome.
         seeds: Sweep: the seeds 1 to N.
         vary: Sweep: values of a field as JSON; if repeated, all combinations.
-        outcome: Sweep: the outcome to measure, a field at the end, FIELD>VALUE, or error (the default).
+        outcome: Sweep, latest: what to measure, a field at the end, FIELD>VALUE, or error (the default).
         workers: Sweep: number of parallel forks; default: all cores.
 
     Examples:
@@ -341,6 +345,7 @@ def fork(
         agent-trace fork last/creator_017 --step tick:20 --modify '{"followers": 5000}'
         agent-trace fork last/creator_017 --step tick:20 --seed 3
         agent-trace fork last/creator_017 --step tick:20 --sweep --seeds 50 --outcome followers
+        agent-trace fork last/a_7 --step 9 --modify '{"wait": 0}' --latest --outcome 'served>50'
         agent-trace fork last/a_7 --step 9 --sweep --vary wait=1,2,4 --outcome 'done=true'
     """
     patch = None if modify is None else _json(modify)
@@ -357,6 +362,8 @@ def fork(
                 name, patches=changes, seeds=every_seed, outcome=outcome or "error", workers=workers, **how
             )
         return _show(report)
+    if latest:
+        return _point_of_no_return(name, patch, outcome, **how)
     if seeds or vary or outcome or workers:
         raise misuse("--seeds, --vary, --outcome and --workers require --sweep")
     if patch is None and seed is None:
@@ -370,6 +377,16 @@ def fork(
         render.note("--modify changed nothing: the state has these values already", always=True)
         return exit_code or 1
     return exit_code
+
+
+def _point_of_no_return(run: str, patch: Any, outcome: str | None, **how: Any) -> int:
+    if patch is None or outcome is None:
+        raise misuse("--latest requires --modify and --outcome")
+    from Agent.replay import turning_point
+
+    with shown_forks("bisecting"):
+        found = turning_point(run, patch=patch, outcome=outcome, **how)
+    return _show(found)
 
 
 @command()
@@ -425,7 +442,7 @@ def _json(text: str) -> Any:
         raise misuse(f"--modify is not JSON: {error}") from None
 
 
-def _show(result: ForkResult | SweepReport) -> int:
+def _show(result: ForkResult | SweepReport | TurningPoint) -> int:
     render.document(result.to_dict)
     render.emit_text(str(result))
     return result.exit_code

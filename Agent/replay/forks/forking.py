@@ -33,7 +33,19 @@ from Agent.replay.worker.jobs import Job, run_job
 _FORK = Job("fork", "Agent.replay.forks.fork:record_fork")
 _SWEEP = Job("fork", "Agent.replay.forks.sweep_job:sweep")
 _ASKED = ("run", "step", "target", "outcome", "workers")
-_TOLD = ("point", "start", "redriven", "baseline", "smallest", "reached_seconds", "forks_seconds")
+_TOLD = (
+    "point",
+    "actions",
+    "actions_before",
+    "tick",
+    "event_id",
+    "start",
+    "redriven",
+    "baseline",
+    "smallest",
+    "reached_seconds",
+    "forks_seconds",
+)
 _OF_EACH = ("value", "stopped", "errors", "steps", "seconds", "process_seconds")
 """The fields of a report that come from the request, from the answer, and from the answer for each fork."""
 _SHOWN_VALUES = 8
@@ -260,6 +272,14 @@ class SweepReport(TextInNotebook):
     target: str
     outcome: str
     point: str
+    actions: int
+    """The actions of the run that can be replayed."""
+    actions_before: int
+    """How many of them are before the point."""
+    tick: int | None
+    """The tick of the last action before the point."""
+    event_id: str | None
+    """The event of that action."""
     start: str
     redriven: int
     baseline: Any

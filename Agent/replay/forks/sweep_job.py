@@ -109,8 +109,13 @@ def sweep(request: dict[str, Any]) -> dict[str, Any]:
     with silenced():
         baseline, *tried = raise_first(try_all([{"patch": None, "seed": None}, *variants]))
         smallest = _smallest(try_all, variants, tried, baseline["value"], _state_of(fork))
+    before = fork.plan.actions[fork.point.index - 1].event if fork.point.index else None
     return {
         "point": fork.outcome.point,
+        "actions": len(fork.plan.actions),
+        "actions_before": fork.point.index,
+        "tick": None if before is None else before.tick,
+        "event_id": None if before is None else before.id,
         "start": fork.outcome.start,
         "redriven": fork.outcome.redriven,
         "baseline": baseline["value"],
