@@ -75,6 +75,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("serve", "serve", "Run the service, a shared database of runs."),
         ("keys", "serve", "Create, list and revoke API keys of the service."),
         ("ship", "serve", "Send live or finished sessions to a service."),
+        ("export", "export", "Give recorded sessions to other tools: OpenTelemetry."),
     ),
     _section(
         "Self",
