@@ -30,8 +30,21 @@ def json_text(value: Any) -> str:
 
 def content_of(event: Event, sort: SpanSort, session: Path) -> dict[str, Any]:
     """Return the attributes with the content of an event."""
+    found = _both_sides(event, sort, session)
+    if event.state and any(event.state.values()):
+        found[OWN + "state"] = _cut(json_text(event.state), found)
+    if event.message and event.kind == "log":
+        found[OWN + "message"] = _cut(event.message, found)
+    for key in _SHOWN_KEYS:
+        if key in event.extra:
+            value = event.extra[key]
+            found[OWN + key] = _cut(value if isinstance(value, str) else json_text(value), found)
+    return found
+
+
+def _both_sides(event: Event, sort: SpanSort, session: Path) -> dict[str, Any]:
+    """Return what went into a call and what came out."""
     found: dict[str, Any] = {}
-    extra = event.extra
     asked = _value(event, session, "args", "prompt_ref", "args_ref")
     answered = _value(event, session, "result", "output_ref", "result_ref")
     if asked is None and isinstance(answered, dict) and {"input", "output"} <= answered.keys():
@@ -39,32 +52,21 @@ def content_of(event: Event, sort: SpanSort, session: Path) -> dict[str, Any]:
     for side, value in (("input", asked), ("output", answered)):
         if value is None:
             continue
-        text = value if isinstance(value, str) else json_text(value)
-        found[f"{side}.value"] = _cut(text, found)
-        if not isinstance(value, str):
+        is_text = isinstance(value, str)
+        text = found[f"{side}.value"] = _cut(value if is_text else json_text(value), found)
+        if not is_text:
             found[f"{side}.mime_type"] = _JSON
-    if sort is TOOL:
-        if asked is not None:
-            found["gen_ai.tool.call.arguments"] = found["tool.parameters"] = found["input.value"]
-        if answered is not None:
-            found["gen_ai.tool.call.result"] = found["output.value"]
-    elif sort is MODEL:
-        for side, value in (("input", asked), ("output", answered)):
-            if value is not None:
-                found |= _messages(side, messages_in(value, by_model=side == "output"))
-    if event.state:
-        found[OWN + "state"] = _cut(json_text(event.state), found)
-    if event.message and event.kind == "log":
-        found[OWN + "message"] = _cut(event.message, found)
-    known = {"args", "result", *_REFERENCES}
-    for key in _SHOWN_KEYS:
-        if key in extra and key not in known:
-            value = extra[key]
-            found[OWN + key] = _cut(value if isinstance(value, str) else json_text(value), found)
+        if sort is TOOL:
+            found |= dict.fromkeys(_TOOL_NAMES[side], text)
+        elif sort is MODEL:
+            found |= _messages(side, messages_in(value, by_model=side == "output"))
     return found
 
 
-_REFERENCES: Final = frozenset({"prompt_ref", "output_ref", "args_ref", "result_ref"})
+_TOOL_NAMES: Final = {
+    "input": ("gen_ai.tool.call.arguments", "tool.parameters"),
+    "output": ("gen_ai.tool.call.result",),
+}
 _SHOWN_KEYS: Final = (
     "action_data", "decision_context", "decision_data", "reasoning", "body", "data", "metadata", "old_state",
     "new_state", "changed", "old_strategy", "new_strategy", "reason", "update_data", "attributes",

@@ -122,6 +122,8 @@ class _Trace:
     name: str = ""
     pending: dict[bytes, _Pending] = field(default_factory=dict)
     """By span, what belongs to spans that have not ended."""
+    first_parent: bytes | None = None
+    """The parent of its first step, which is the run's own span, unless an action began that step."""
     awaited: dict[bytes, None] = field(default_factory=dict)
     """The parents of exported spans that have not ended, in order."""
 
@@ -164,10 +166,13 @@ class SpanMaker:
         self._session = session
         self._info = info
         self._allowed = allowed
+        self._payloads = allowed.uncounted() if content else allowed
+        """Content is what the allow-list drops, so it is not counted where it is exported."""
         self._content = content
         self._runs = runs
         self._traces: dict[str | None, _Trace] = {}
-        self._steps: dict[str, str] = {}
+        self._steps: dict[str, Event] = {}
+        """By span, the beginnings of the steps that have not ended."""
         self._known: dict[str, tuple[bytes, bytes]] = {}
         """By event id, the span that it is, or in which it happened."""
         self._errors: dict[str, str] = {}
@@ -182,8 +187,11 @@ class SpanMaker:
         if kind == "run.started":
             self._begin(trace, event)
         elif kind == "step.started":
+            trace.is_used = True
             if isinstance(span_id := event.extra.get("step_span"), str):
-                self._steps[span_id] = str(event.extra.get("step_type") or "")
+                self._steps[span_id] = event
+            if trace.first_parent is None and event.parent_span_id is not None:
+                trace.first_parent = span_bytes(event.parent_span_id)
         elif kind == "run.finished":
             return self._root(trace, event)
         elif event.span_id is not None or kind == "model.call":
@@ -199,14 +207,17 @@ class SpanMaker:
             open_spans: the spans that were open when the session's processes ended or were killed.
         """
         is_open = {span_bytes(each.span_id): each for each in open_spans}
+        begun = {span_bytes(span_id): event for span_id, event in self._steps.items()}
         for trace in list(self._traces.values()):
             if not trace.has_root and trace.run_id is not None:
-                unknown = [each for each in trace.awaited if each not in is_open]
-                if unknown:
-                    trace.root_id = unknown[0]
+                named = (span for span, each in is_open.items() if each.name == f"run {trace.run_id}")
+                trace.root_id = next(named, trace.first_parent or trace.root_id)
+            for span_id, event in begun.items():
+                if event.run_id == trace.run_id:
+                    trace.awaited |= {self._parent(trace, event): None, span_id: None}
             for span_id in [each for each in trace.awaited if each != trace.root_id]:
                 trace.is_used = True
-                yield self._unended(trace, span_id, is_open.get(span_id))
+                yield self._unended(trace, span_id, is_open.get(span_id), begun.get(span_id))
             if not trace.has_root and (trace.is_used or trace.pending):
                 yield self._root(trace, None)
 
@@ -229,7 +240,7 @@ class SpanMaker:
         if shown is not None:
             trace.name = shown
             trace.attributes |= dict.fromkeys(AGENT.written, shown)
-        payload = self._allowed.payload(event.kind, self._payload(event))
+        payload = self._payloads.payload(event.kind, self._payload(event))
         payload.pop("agent", None)
         trace.attributes |= _attributes(payload)
         labels = payload.get("labels")
@@ -264,7 +275,7 @@ class SpanMaker:
         ended_us, started_us = trace.last_us, trace.started_us
         status, message, error_type = 0, "", pending.error_type
         if event is not None:
-            payload = self._allowed.payload(event.kind, self._payload(event))
+            payload = self._payloads.payload(event.kind, self._payload(event))
             attributes |= _attributes(payload)
             ended_us = event.timestamp_us
             if started_us is None:
@@ -358,7 +369,7 @@ class SpanMaker:
         parent = self._parent(trace, event)
         if parent != trace.root_id or trace.run_id is not None:
             trace.awaited[parent] = None
-        payload = self._allowed.payload(event.kind, self._payload(event))
+        payload = self._payloads.payload(event.kind, self._payload(event))
         sort, name = self._sort(event, payload)
         attributes: dict[str, Any] = {}
         if sort.operation:
@@ -407,7 +418,8 @@ class SpanMaker:
             sort = sort_of(told.get(names.OPERATION), told.get(names.SPAN_KIND))
         elif event.kind == "step.finished":
             name = name or payload.get("step_id")
-            step_type = self._steps.pop(event.span_id or "", "")
+            began = self._steps.pop(event.span_id or "", None)
+            step_type = "" if began is None else str(began.extra.get("step_type") or "")
             sort = names.SORT_OF_STEP.get(step_type, BLOCK)
             if step_type:
                 payload["step_type"] = step_type
@@ -416,12 +428,17 @@ class SpanMaker:
     def _parent(self, trace: _Trace, event: Event) -> bytes:
         return trace.root_id if event.parent_span_id is None else span_bytes(event.parent_span_id)
 
-    def _unended(self, trace: _Trace, span_id: bytes, known: OpenSpan | None) -> Span:
-        """Make a span for a parent that was never written: its process died, or its level is not recorded."""
+    def _unended(self, trace: _Trace, span_id: bytes, known: OpenSpan | None, step: Event | None) -> Span:
+        """Make a span for a step or parent without an end: its process died, or its level is not recorded."""
         pending = trace.pending.pop(span_id, None) or _Pending()
         attributes = {names.SPAN_KIND: BLOCK.kind, **self._common(trace), OWN + "unfinished": True}
-        name, started_us = "unrecorded span", trace.last_us
-        if known is not None:
+        name, started_us, parent = "unrecorded span", trace.last_us, trace.root_id
+        if step is not None:
+            payload = self._payloads.payload(step.kind, self._payload(step))
+            attributes |= self._of_agent(step) | _attributes(payload)
+            name = f"step {payload.get('name') or payload.get('step_id') or ''}".rstrip()
+            started_us, parent = step.timestamp_us, self._parent(trace, step)
+        elif known is not None:
             started_us = known.started_us
             name = self._allowed.label(known.name, "/open_spans/*/name") or name
             agent = None if known.agent_id is None else self._allowed.name(known.agent_id, "/agent_id")
@@ -430,7 +447,7 @@ class SpanMaker:
         return Span(
             trace.trace_id,
             span_id,
-            trace.root_id,
+            parent,
             name,
             started_us * _US,
             max(trace.last_us, started_us) * _US,
@@ -452,7 +469,7 @@ class SpanMaker:
         self._remember(event, trace.trace_id, span_id)
         for link in self._links(event, (trace.trace_id, span_id)):
             pending.link(link)
-        payload = self._allowed.payload(event.kind, self._payload(event))
+        payload = self._payloads.payload(event.kind, self._payload(event))
         if event.kind == "error":
             error_type = self._full_type(event)
             pending.error_type = pending.error_type or error_type
