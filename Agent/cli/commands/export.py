@@ -29,6 +29,7 @@ def export() -> None:
 
     Examples:
         agent-trace export otlp --endpoint http://localhost:6006
+        agent-trace export otlp --file spans.jsonl --json
     """
 
 
