@@ -9,7 +9,7 @@ contains.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -25,12 +25,16 @@ _MAX_PATHS: Final = 100
 
 
 class WireError(ValueError):
-    """Raised for a body that is not in the wire format; `path` is a JSON Pointer to the problem."""
+    """Raised for a body that is not in the wire format; `path` is a JSON Pointer to the problem.
 
-    def __init__(self, path: str, problem: str) -> None:
+    `mistakes` has (path, problem) of every mistake of a document, at most 100, if there are several.
+    """
+
+    def __init__(self, path: str, problem: str, mistakes: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(f"{path or '/'}: {problem}")
         self.path = path
         self.problem = problem
+        self.mistakes = mistakes
 
 
 class Dropped(Counter[str]):

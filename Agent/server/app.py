@@ -10,10 +10,12 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
+from starlette.middleware.gzip import GZipMiddleware
 
 from Agent.server.access import Access, Granted
+from Agent.server.conditional import Conditional
 from Agent.server.counters import Counters, CountRequests
-from Agent.server.errors import Problem, install_problems
+from Agent.server.errors import PROBLEM_JSON, Problem, install_problems
 from Agent.server.limits import large_bodies
 from Agent.server.replays import Replays
 from Agent.server.routes.ingest import ingest_router
@@ -34,14 +36,17 @@ _PARAMETERS: Final = {
     "agent_id": "An agent by its id, as sent.",
     "agent_version": "A version of agents.",
     "status": "How runs ended; `running` if no end is known.",
+    "session_id": "Sessions of this name, as commands print it; those of several machines may have the same.",
+    "label": "Runs with this label, KEY=VALUE.",
     "failure_type": "Which part failed: tool, model, retrieval or orchestration.",
     "failure_code": "How it failed, such as timeout.",
     "kind": "A kind of events, such as tool.call.",
     "min_level": "Events of this level and above.",
 }
 _HEALTH_THREADS: Final = 2
+_LEAST_PACKED_BYTES: Final = 1_000
 _OPEN: Final = frozenset({"/health"})
-_REFUSAL: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+_REFUSAL: Final = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
 _SCHEME: Final = {
     "type": "http",
     "scheme": "bearer",
@@ -124,6 +129,9 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
     elif role == "query":
         app.include_router(query_router(store))
     complete_openapi(app, role, settings)
+    app.add_middleware(Conditional)
+    # Level 1 takes a fifth of the time of level 9 for a tenth more bytes.
+    app.add_middleware(GZipMiddleware, minimum_size=_LEAST_PACKED_BYTES, compresslevel=1)
     app.add_middleware(CountRequests, counters=counters)
     return app
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    Table,
     Text,
     case,
     cast,
@@ -59,7 +60,22 @@ def list_runs(
 def narrowed_runs(statement: Select[Any], wanted: RunFilter) -> Select[Any]:
     """Add a filter to a statement over runs."""
     names = ("agent_id", "agent_version", "status", "failure_type", "failure_code", "session_uid")
+    if wanted.session_id is not None:
+        statement = statement.where(_of_session(RUNS, wanted.session_id))
+    if wanted.label is not None:
+        key, equals, value = wanted.label.partition("=")
+        if not equals or not key:
+            raise UsageError("a label is written KEY=VALUE", remedy="give label=environment=production")
+        statement = statement.where(cast(RUNS.c.labels[key].as_string(), Text) == value)
     return _narrowed(statement, RUNS.c.listed_us, wanted, names)
+
+
+def _of_session(table: Table, session_id: str) -> ColumnElement[bool]:
+    """Return the condition that a row belongs to a session of that name."""
+    named = select(SESSIONS.c.session_uid).where(
+        SESSIONS.c.project_id == table.c.project_id, SESSIONS.c.session_id == session_id
+    )
+    return table.c.session_uid.in_(named)
 
 
 def _narrowed(
@@ -109,8 +125,9 @@ def list_events(
     Raises:
         UsageError: neither a session nor a run is given.
     """
-    if wanted.session_uid is None and wanted.run_id is None:
-        raise UsageError("events are read by session or by run", remedy="give session_uid or run_id")
+    if wanted.session_uid is None and wanted.session_id is None and wanted.run_id is None:
+        remedy = "give session_uid, session_id or run_id"
+        raise UsageError("events are read by session or by run", remedy=remedy)
     statement = narrowed_events(connection, rows_of(EVENTS, project), project, wanted)
     return read_page(connection, statement, EVENTS.c.ts_us, EVENTS.c.event_id, limit=limit, cursor=cursor)
 
@@ -126,19 +143,26 @@ def narrowed_events(
         session_uid = run["session_uid"] if run is not None else None
     if session_uid is not None:
         statement = statement.where(EVENTS.c.session_uid == session_uid)
+    if wanted.session_id is not None:
+        statement = statement.where(_of_session(EVENTS, wanted.session_id))
     if wanted.min_severity is not None:
         statement = statement.where(EVENTS.c.severity >= wanted.min_severity)
     return _narrowed(statement, EVENTS.c.ts_us, wanted, ("run_id", "agent_id", "kind"))
 
 
 def list_sessions(
-    connection: Connection, project: Project, *, limit: int = 50, cursor: str | None = None
+    connection: Connection,
+    project: Project,
+    *,
+    session_id: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page:
-    """Return a page of sessions, newest first."""
+    """Return a page of sessions, newest first; only those of a name if it is given."""
     order = SESSIONS.c.first_us, SESSIONS.c.session_uid
-    return read_page(
-        connection, rows_of(SESSIONS, project), *order, limit=limit, cursor=cursor, newest_first=True
-    )
+    named = {} if session_id is None else {"session_id": session_id}
+    statement = rows_of(SESSIONS, project, **named)
+    return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
 
 
 def events_by_id(

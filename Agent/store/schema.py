@@ -269,6 +269,10 @@ class RunFilter:
     failure_type: str | None = None
     failure_code: str | None = None
     session_uid: str | None = None
+    session_id: str | None = None
+    """The session's name on the sender's machine; sessions of several machines may have the same."""
+    label: str | None = None
+    """KEY=VALUE of one label."""
     since_us: int | None = None
     """Runs that started at this time or later."""
     until_us: int | None = None
@@ -280,6 +284,8 @@ class EventFilter:
     """A filter of events of a session or run; None matches all."""
 
     session_uid: str | None = None
+    session_id: str | None = None
+    """See `RunFilter`."""
     run_id: str | None = None
     agent_id: str | None = None
     kind: str | None = None

@@ -43,7 +43,9 @@ def test_every_answer_has_a_schema_and_every_refusal_is_the_one_shape(document):
             content = answer.get("content", {})
             assert content or status == "204", (name, status)
             if status >= "400":
-                assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/ErrorAnswer"}
+                assert content["application/problem+json"]["schema"] == {
+                    "$ref": "#/components/schemas/ErrorAnswer"
+                }
             for kind, told in content.items():
                 assert told["schema"] or kind == "text/plain", (name, status)
 

@@ -238,7 +238,7 @@ def test_nothing_to_tell_is_an_empty_answer(service):
 )
 def test_a_body_that_is_none_is_refused_and_stores_nothing(service, headers, body, status):
     answer = send(service, None, headers=headers, body=body)
-    assert (answer.status_code, set(answer.json())) == (status, {"error"}), answer.text
+    assert (answer.status_code, answer.json()["status"]) == (status, status), answer.text
     assert service.get("/v1/runs").json()["items"] == []
 
 

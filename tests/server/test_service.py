@@ -67,7 +67,8 @@ def test_a_run_that_was_posted_is_listed_shown_and_counted(service):
     assert answer.status_code == 201, answer.text
     assert answer.json() == {"run_id": RUN, "stored": True, "dropped": {"/failures/*/message": 1}}
     (listed,) = service.get("/v1/runs").json()["items"]
-    assert service.get(f"/v1/runs/{RUN}").json() == listed
+    shown = service.get(f"/v1/runs/{RUN}").json()
+    assert {name: shown[name] for name in listed} == listed
     assert (listed["agent_id"], listed["agent_version"], listed["status"]) == ("my_agent", "1.0.0", "failure")
     assert (listed["started_at"], listed["duration_ms"]) == (stamp(0), 2000.0)
     steps = service.get(f"/v1/runs/{RUN}/steps").json()["items"]
@@ -78,6 +79,7 @@ def test_a_run_that_was_posted_is_listed_shown_and_counted(service):
     stats = service.get("/v1/stats").json()
     assert (stats["runs"], stats["by_status"]) == (1, {"failure": 1})
     assert stats["failures"] == [{"failure_type": "tool", "failure_code": "timeout", "runs": 1}]
+    assert (shown["steps"], shown["failures"], shown["next_steps_cursor"]) == (steps, [failure], None)
 
 
 def test_the_same_run_again_is_one_run(service):
@@ -209,7 +211,12 @@ def test_a_wrong_question_has_one_answer_of_one_shape(service, path, status):
     )
     assert answer.status_code == status
     if status != 200:
-        assert set(answer.json()) == {"error"}
+        assert set(answer.json()) == {"type", "title", "status", "detail", "error"}
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.json()["status"], answer.json()["detail"]) == (
+            status,
+            answer.json()["error"]["message"],
+        )
         assert set(answer.json()["error"]) == {"code", "message", "path", "remedy"}
         assert "Traceback" not in answer.text
 
@@ -340,3 +347,75 @@ def test_a_question_at_the_wrong_port_is_told_where_it_belongs(service):
 def test_a_parameter_that_is_wrong_is_named_in_plain_words(service, path, asked, words):
     answer = service.get(path, **asked)
     assert (answer.status_code, answer.json()["error"]["message"]) == (422, words)
+
+
+def test_a_run_without_status_and_end_is_running_and_its_labels_are_kept_and_found(service):
+    labels = {"team": "shop", "retries": 3, "note": "tell Jane Doe that she is ill"}
+    answer = service.post("/v1/runs", {"run_id": "r-1", "agent_id": "a", "labels": labels})
+    assert answer.json()["dropped"] == {"/labels/note": 1}
+    service.post("/v1/runs", {"run_id": "r-2", "agent_id": "a", "labels": {"team": "ware"}})
+    shown = service.get("/v1/runs/r-1").json()
+    assert (shown["status"], shown["labels"]) == ("running", {"team": "shop", "retries": 3})
+    for label, found in (("team=shop", ["r-1"]), ("retries=3", ["r-1"]), ("team=none", [])):
+        items = service.get("/v1/runs", label=label).json()["items"]
+        assert [run["run_id"] for run in items] == found, label
+    assert service.get("/v1/stats", label="team=ware").json()["runs"] == 1
+    assert service.get("/v1/runs", label="team").status_code == 422
+
+
+def test_all_mistakes_of_a_body_are_in_one_answer(service):
+    wrong = {
+        "run_id": "r-1", "status": "odd", "steps": [{"latency_ms": -1}, 7, {"step_type": "x"}],
+        "failures": [{"failure_code": "timeout"}],
+    }  # fmt: skip
+    answer = service.post("/v1/runs", wrong)
+    told = answer.json()
+    assert answer.status_code == 422
+    paths = ["/agent_id", "/status", "/failures/0/failure_type", "/steps/0/latency_ms", "/steps/1"]
+    assert [each["path"] for each in told["errors"]] == [*paths, "/steps/2/step_type"]
+    assert told["error"]["path"] == "/agent_id"
+    single = service.post("/v1/runs", {"run_id": "r-1", "agent_id": "a", "status": "odd"}).json()
+    assert "errors" not in single and single["error"]["path"] == "/status"
+    asked = service.get("/v1/runs", limit=0, since="x" * 50).json()
+    assert len(asked["errors"]) == 2
+
+
+def test_a_session_is_found_by_the_name_that_commands_print(service):
+    assert service.post("/v1/events", batch(event(1, agent_id="clerk"))).json()["accepted"] == 1
+    name = service.get("/v1/sessions").json()["items"][0]["session_id"]
+    assert name is not None
+    assert len(service.get("/v1/sessions", session_id=name).json()["items"]) == 1
+    assert len(service.get("/v1/events", session_id=name).json()["items"]) == 1
+    assert len(service.get("/v1/journeys", session_id=name, agent_id="clerk").json()["items"]) == 1
+    for path in ("events", "sessions", "runs", "errors"):
+        assert service.get(f"/v1/{path}", session_id="19990101_000000").json()["items"] == [], path
+
+
+def test_an_answer_that_a_client_has_is_not_sent_again(service):
+    service.post("/v1/runs", document())
+    headers = {"Authorization": f"Bearer {service.query_key}"}
+    url = f"{service.server.query_url}/v1/runs/{RUN}"
+    first = httpx.get(url, headers=headers)
+    tag = first.headers["etag"]
+    assert first.headers["cache-control"] == "private, no-cache"
+    again = httpx.get(url, headers=headers | {"If-None-Match": f'"x", {tag}'})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    service.post("/v1/runs", {"run_id": RUN, "agent_id": "my_agent", "labels": {"seen": True}})
+    changed = httpx.get(url, headers=headers | {"If-None-Match": tag})
+    assert (changed.status_code, changed.headers["etag"] != tag) == (200, True)
+
+
+def test_head_is_get_without_the_body(service):
+    headers = {"Authorization": f"Bearer {service.query_key}"}
+    url = f"{service.server.query_url}/v1/runs"
+    whole, head = httpx.get(url, headers=headers), httpx.head(url, headers=headers)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert httpx.head(url, headers={"Authorization": "Bearer atk_none"}).status_code == 401
+
+
+def test_large_answers_are_compressed_for_clients_that_take_it(service):
+    url = f"{service.server.query_url}/openapi.json"
+    packed, plain = (httpx.get(url, headers={"Accept-Encoding": name}) for name in ("gzip", "identity"))
+    assert (packed.headers.get("content-encoding"), plain.headers.get("content-encoding")) == ("gzip", None)
+    assert packed.json() == plain.json() and packed.headers["etag"] == plain.headers["etag"]

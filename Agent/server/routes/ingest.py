@@ -120,6 +120,8 @@ def _told(read: Callable[..., tuple[T, Dropped]], project: Project) -> Callable[
         try:
             return read(value, content=project.content_allowed)
         except WireError as error:
-            raise Problem(422, error.problem, code="malformed", path=error.path) from None
+            raise Problem(
+                422, error.problem, code="malformed", path=error.path, errors=error.mistakes
+            ) from None
 
     return told

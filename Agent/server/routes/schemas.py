@@ -36,10 +36,22 @@ class ErrorDetail(BaseModel):
     remedy: str | None = None
 
 
-class ErrorAnswer(BaseModel):
-    """Every answer of 400 and above."""
+class MistakeAnswer(BaseModel):
+    """One of several mistakes of a request."""
 
+    path: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer of 400 and above, in the form of RFC 9457; `error` adds what programs and people need."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
     error: ErrorDetail
+    errors: list[MistakeAnswer] | None = None
 
 
 def refusals(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
@@ -142,6 +154,14 @@ class FailureAnswer(BaseModel):
     error_id: str | None
     occurred_at: str | None
     message: str | None
+
+
+class WholeRunAnswer(RunAnswer):
+    """One run with its steps and failures; `next_steps_cursor` is that of /steps if there are more steps."""
+
+    steps: list[StepAnswer]
+    failures: list[FailureAnswer]
+    next_steps_cursor: str | None
 
 
 class EventAnswer(BaseModel):
