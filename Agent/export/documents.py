@@ -92,6 +92,7 @@ _TIME: Final = _checked({"type": "string", "format": "date-time"}, read_time, NO
 
 _STEP: Final = {
     "step_id": _STEP_ID,
+    "parent_step_id": _STEP_ID,
     "seq": _checked({"type": "integer"}, read_whole, "it is not a whole number"),
     "step_type": _one_of(kind.value for kind in StepType),
     "name": _NAME,
@@ -240,6 +241,7 @@ def _steps(listed: Iterable[Any], allowed: AllowList, wrong: _Mistakes) -> tuple
             latency_ms=lasted_ms if step["latency_ms"] is None else step["latency_ms"],
             status=step["status"] or "ok",
             metadata=step["metadata"] or {},
+            parent_step_id=step["parent_step_id"],
         )
     return tuple(found.values())
 

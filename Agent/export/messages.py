@@ -73,6 +73,8 @@ class StepMessage:
     status: str | None = None
     """`running`, `ok`, `error`, `cancelled` or `interrupted`."""
     metadata: dict[str, Any] = field(default_factory=dict)
+    parent_step_id: str | None = None
+    """The `step_key` of the step around it, or the id of the span around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,7 @@ class _Known(RunParts):
             name=_text(event.name),
             started_us=event.ts_us,
             status="running",
+            parent_step_id=_text(event.parent_span_id),
         )
         ended = self.steps.get(key)
         if ended is not None:
@@ -263,6 +266,7 @@ class _Known(RunParts):
             latency_ms=event.duration_ms,
             status=_text(event.outcome) or "ok",
             metadata=_object(event.body.get("metadata")),
+            parent_step_id=_text(event.parent_span_id),
         )
 
     def fail(self, event: EventMessage) -> None:

@@ -134,6 +134,7 @@ class StepAnswer(BaseModel):
 
     step_id: str
     step_key: str
+    parent_step_id: str | None
     step_type: str | None
     name: str | None
     status: str | None
