@@ -14,11 +14,11 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from Agent.server.access import Access, Granted
 from Agent.server.conditional import Conditional
-from Agent.server.counters import Counters, CountRequests
+from Agent.server.counters import Counters, CountRequests, gauges_text
 from Agent.server.errors import PROBLEM_JSON, Problem, install_problems
 from Agent.server.limits import large_bodies
 from Agent.server.replays import Replays
-from Agent.server.routes.ingest import ingest_router
+from Agent.server.routes.ingest import ingest_router, removal_router
 from Agent.server.routes.otlp import otlp_router
 from Agent.server.routes.query import query_router
 from Agent.server.routes.replays import checkpoint_router, replay_router
@@ -33,6 +33,7 @@ _PARAMETERS: Final = {
     "checkpoint_id": "A checkpoint by its id, as listed.",
     "replay_id": "A replay by its id.",
     "run_id": "A run by its full id.",
+    "session_uid": "A session by its UUID.",
     "agent_id": "An agent by its id, as sent.",
     "agent_version": "A version of agents.",
     "status": "How runs ended; `running` if no end is known.",
@@ -64,7 +65,7 @@ def complete_openapi(app: FastAPI, role: ServerRole, settings: ServerSettings) -
         told = made()
         told.setdefault("components", {})["securitySchemes"] = {"key": _SCHEME}
         for path, operations in told["paths"].items():
-            for operation in operations.values():
+            for method, operation in operations.items():
                 for parameter in operation.get("parameters", ()):
                     known = _PARAMETERS.get(parameter["name"])
                     if known is not None:
@@ -73,7 +74,10 @@ def complete_openapi(app: FastAPI, role: ServerRole, settings: ServerSettings) -
                     if status >= "400":  # all errors have one form, whatever the media type of the route
                         answer["content"] = _REFUSAL
                 if path not in _OPEN and settings.needs_keys:
-                    operation["security"] = [{"key": ["replay" if path.startswith("/api/") else role]}]
+                    scope: str = "replay" if path.startswith("/api/") else role
+                    if method == "delete" and path.startswith("/v1/"):
+                        scope = "delete"
+                    operation["security"] = [{"key": [scope]}]
         return told
 
     app.openapi = document  # type: ignore[method-assign]  # the way to extend it that FastAPI documents
@@ -124,7 +128,9 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
         app.include_router(checkpoint_router(replays))
         app.include_router(replay_router(replays))
     if role == "ingest":
+        app.state.delete_access = Access(store, Scope.DELETE, settings)
         app.include_router(ingest_router(store, settings, counters))
+        app.include_router(removal_router(store))
         app.include_router(otlp_router(store, settings, counters))
     elif role == "query":
         app.include_router(query_router(store))
@@ -190,7 +196,12 @@ def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: Server
     def metrics(request: Request, project: Granted) -> PlainTextResponse:
         """Since it was started: with a key of the key's project alone, without one of the whole server."""
         whose = None if request.headers.get("authorization") is None else project.project_id
-        return PlainTextResponse(counters.text(whose), media_type="text/plain; version=0.0.4; charset=utf-8")
+        replays: Replays | None = app.state.replays
+        gauges = (
+            "" if replays is None else gauges_text(replays.gauges(project if whose is not None else None))
+        )
+        told = counters.text(whose) + gauges
+        return PlainTextResponse(told, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _only(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -130,6 +130,7 @@ EVENTS: Final = _table(
     _partial("events_by_run", "project_id run_id ts_us event_id", "run_id IS NOT NULL"),
     _partial("events_of_errors", "project_id ts_us event_id", "severity >= 40"),
     _partial("events_by_span", "project_id session_uid span_id", "span_id IS NOT NULL"),
+    _partial("events_of_models", "project_id run_id", "kind = 'model.call'"),
     _partial("events_within_span", "project_id session_uid parent_span_id", "parent_span_id IS NOT NULL"),
     postgresql_partition_by="RANGE (session_uid)",
 )

@@ -201,6 +201,8 @@ UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num 
 
 ALTER TABLE steps ADD COLUMN parent_step_id TEXT COLLATE "C";
 
+CREATE INDEX events_of_models ON events (project_id, run_id) WHERE kind = 'model.call';
+
 UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';
 
 COMMIT;

@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from Agent.event.ids import uuid7
-from Agent.store import open_store
+from Agent.store import Scope, open_store
 
 T0 = datetime(2026, 11, 20, 10, 30)
 SESSION = uuid7(1_795_170_645_000, b"0123456789")
@@ -259,6 +259,8 @@ def test_free_text_is_stored_only_where_the_project_takes_content(service):
 
 
 INGEST_PATHS = {
+    "/v1/runs/{run_id}",
+    "/v1/sessions/{session_uid}",
     "/v1/runs",
     "/v1/events",
     "/v1/traces",
@@ -419,3 +421,81 @@ def test_large_answers_are_compressed_for_clients_that_take_it(service):
     packed, plain = (httpx.get(url, headers={"Accept-Encoding": name}) for name in ("gzip", "identity"))
     assert (packed.headers.get("content-encoding"), plain.headers.get("content-encoding")) == ("gzip", None)
     assert packed.json() == plain.json() and packed.headers["etag"] == plain.headers["etag"]
+
+
+def test_stats_are_by_version_and_by_time_with_tokens_and_cost(service):
+    calls = [
+        ("r-1", "1.0", 0, {"prompt_tokens": 10, "completion_tokens": 5, "cost": 0.5, "currency": "USD"}),
+        ("r-2", "1.1", 3600, {"prompt_tokens": 7, "completion_tokens": 1}),
+        ("r-3", "1.1", 7200, None),
+    ]
+    for number, (run_id, version, at_s, used) in enumerate(calls, start=1):
+        began = stamp(at_s)
+        run = {"run_id": run_id, "agent_id": "a", "agent_version": version, "started_at": began}
+        service.post("/v1/runs", run | {"status": "failure" if run_id == "r-2" else "success"})
+        if used is not None:
+            extra = {"model_name": "gpt-4o", "call_id": "c1", **used}
+            service.post("/v1/events", batch(event(number, kind="model.call", run_id=run_id, extra=extra)))
+    stats = service.get("/v1/stats", interval="hour").json()
+    assert stats["usage"] == {
+        "model_calls": 2, "prompt_tokens": 17, "completion_tokens": 6, "cost": {"USD": 0.5},
+    }  # fmt: skip
+    versions = {each["agent_version"]: each for each in stats["versions"]}
+    assert [versions["1.1"][name] for name in ("runs", "failed", "prompt_tokens")] == [2, 1, 7]
+    assert versions["1.0"]["cost"] == {"USD": 0.5}
+    hours = [(each["runs"], each["failed"], each["prompt_tokens"]) for each in stats["intervals"]]
+    assert hours == [(1, 0, 10), (1, 1, 7), (1, 0, 0)]
+    assert stats["intervals"][0]["begins_at"].endswith(":00:00.000000Z")
+    assert service.get("/v1/stats").json()["intervals"] is None
+    assert service.get("/v1/stats", agent_version="1.0").json()["usage"]["prompt_tokens"] == 10
+
+
+def delete(service, path, key):
+    url = service.server.ingest_url + path
+    return httpx.delete(url, headers={"Authorization": f"Bearer {key}"}).status_code
+
+
+def test_a_run_and_a_session_are_deleted_with_all_that_belongs_to_them(service):
+    with open_store(service.server.settings.database_url, role="admin") as store:
+        key = store.issue_key(service.project, [Scope.DELETE]).token
+    assert service.post("/v1/runs", document()).status_code == 201
+    service.post("/v1/events", batch(event(1, run_id="r-1"), event(2)))
+    assert delete(service, f"/v1/runs/{RUN}", service.ingest_key) == 403
+    assert [delete(service, f"/v1/runs/{RUN}", key) for _ in range(2)] == [204, 404]
+    assert service.get("/v1/runs").json()["items"] == []
+    assert service.get(f"/v1/runs/{RUN}/steps").status_code == 404
+    assert service.post("/v1/runs", document()).status_code == 201, "it may be sent again"
+    assert len(service.get("/v1/events", session_uid=SESSION).json()["items"]) == 2
+    assert [delete(service, f"/v1/sessions/{SESSION}", key) for _ in range(2)] == [204, 404]
+    assert service.get("/v1/sessions").json()["items"] == []
+    assert service.get("/v1/events", session_uid=SESSION).json()["items"] == []
+    assert delete(service, "/v1/sessions/x", key) == 422
+    assert len(service.get("/v1/runs").json()["items"]) == 1
+
+
+def test_another_projects_data_cannot_be_deleted(service):
+    with open_store(service.server.settings.database_url, role="admin") as store:
+        key = store.issue_key(f"{service.project}-other", [Scope.DELETE]).token
+    service.post("/v1/runs", document())
+    service.post("/v1/events", batch(event(1)))
+    assert delete(service, f"/v1/runs/{RUN}", key) == delete(service, f"/v1/sessions/{SESSION}", key) == 404
+    assert len(service.get("/v1/runs").json()["items"]) == 1
+
+
+def test_what_is_older_than_an_age_is_deleted_and_a_dry_run_says_how_much(service):
+    service.post("/v1/runs", document())  # of 2026
+    service.post("/v1/runs", {"run_id": "r-new", "agent_id": "a"})
+    service.post(
+        "/v1/events", batch(event(1), event(2, run_id="r-old", kind="run.started", extra={"agent": "a"}))
+    )
+    with open_store(service.server.settings.database_url, role="admin") as store:
+        project = store.find_project(service.project)
+        recent = [
+            each["run_id"] for each in service.get("/v1/runs", since="2026-11-24T00:00:00Z").json()["items"]
+        ]
+        before_us = 1_795_305_600_000_000  # 2026-11-22
+        told = store.count_older(project, before_us)
+        done = store.delete_older(project, before_us)
+    assert told == done == (2, 1, 2)
+    assert [run["run_id"] for run in service.get("/v1/runs").json()["items"]] == ["r-new"] == recent
+    assert service.get("/v1/sessions").json()["items"] == []

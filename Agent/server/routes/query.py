@@ -41,6 +41,7 @@ from Agent.server.routes.schemas import (
     WholeRunAnswer,
     add_list,
     cause_answer,
+    counts_answer,
     error_group_answer,
     event_answer,
     failure_answer,
@@ -63,6 +64,7 @@ Status = Literal["running", "success", "failure", "partial"]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 AgentId = Annotated[str, AGENT]
 Session = Annotated[str, UID]
+Interval = Annotated[Literal["hour", "day"] | None, Query(description="Also count by hour or by day (UTC).")]
 EventId = Annotated[str, Query(pattern=r"^[a-z2-7]{8}-[1-9][0-9]{0,18}$", description="writer-number.")]
 Lookback = Annotated[float, Query(ge=0, le=86_400, description="How far to look back for causes.")]
 
@@ -200,9 +202,11 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
         return page_answer(page, session_answer)
 
     @router.get("/stats", summary="Count runs, failures and latencies")
-    def get_stats(project: Granted, wanted: Annotated[RunFilter, Depends(_runs_asked)]) -> CountsAnswer:
-        """Over the runs that the filters leave."""
-        return CountsAnswer.model_validate(store.count_runs(project, wanted))
+    def get_stats(
+        project: Granted, wanted: Annotated[RunFilter, Depends(_runs_asked)], interval: Interval = None
+    ) -> CountsAnswer:
+        """Over the runs that the filters leave, by version, and by interval if one is given."""
+        return counts_answer(store.count_runs(project, wanted, interval=interval))
 
 
 def _add_explaining_routes(router: APIRouter, store: Store) -> None:
