@@ -190,7 +190,7 @@ def test_the_same_spans_again_in_any_order_and_any_batches_are_the_same_steps(se
             span.trace_id = bytes([number + 1]) * 16
             assert send(service, request).status_code == 200
         run_id = (bytes([number + 1]) * 16).hex()
-        run = service.get(f"/v1/runs/{run_id}").json() | {"run_id": ""}
+        run = service.get(f"/v1/runs/{run_id}").json() | {"run_id": "", "session_uid": ""}
         seen.append((run, service.get(f"/v1/runs/{run_id}/steps").json()["items"]))
     assert seen[0] == seen[1] == seen[2]
     assert len(seen[0][1]) == 3
