@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -52,6 +52,7 @@ from Agent.tree.layout import (
     read_file,
     shown_name,
 )
+from Agent.tree.read.removal_logs import RetiredAccount, read_account
 from Agent.tree.write.artifacts import new_hash
 
 ARCHIVE_VERSION: Final = 1
@@ -248,6 +249,63 @@ def mark_removed(part: Part) -> Part:
     return marked
 
 
+SegmentOfPart = tuple[Part, SealedSegment]
+
+
+def segments_gone(session: Path, parts: Sequence[Part]) -> list[SegmentOfPart]:
+    """Return the segments that only the archive has, because their log files were removed.
+
+    Raises:
+        DamagedInput: the account of retired events is needed, and cannot be read.
+    """
+    found = [
+        (part, segment)
+        for part in parts
+        if part.json_removed
+        for segment in part.segments
+        if not segment.stands_in(session)
+    ]
+    return found + removed_otherwise(session, parts)
+
+
+def removed_otherwise(
+    session: Path, parts: Sequence[Part], is_present: Callable[[str], bool] = lambda _: False
+) -> list[SegmentOfPart]:
+    """Return the segments whose log files were removed, but neither by `seal --remove` nor by retention.
+
+    If several parts have a segment, the last one counts, and none if one of them replaces its log files.
+
+    Args:
+        session: the session's directory.
+        parts: its parts.
+        is_present: whether a log file of that name is known to exist, to save asking the system.
+
+    Raises:
+        DamagedInput: the account of retired events is needed, and cannot be read.
+    """
+    missing: dict[tuple[str, str | None], SegmentOfPart] = {}
+    for part in parts:
+        for segment in () if part.json_removed else part.segments:
+            names = [name for name in (segment.file, segment.beside) if name is not None]
+            if not any(is_present(name) or os.path.lexists(session / name) for name in names):
+                missing[segment.file, segment.first_id] = part, segment
+    if not missing:
+        return []
+    for part in parts:
+        for segment in part.segments if part.json_removed else ():
+            missing.pop((segment.file, segment.first_id), None)
+    account = read_account(session)
+    return [pair for pair in missing.values() if not _is_retired(pair[1], account)]
+
+
+def _is_retired(segment: SealedSegment, account: RetiredAccount) -> bool:
+    """Whether retention removed a segment, or is about to; one without an event counts if any was."""
+    if segment.first_id is None:
+        return bool(account.files or account.removing)
+    writer, seq = split_event_id(segment.first_id)
+    return seq in account.numbers.get(writer, ())
+
+
 def usable_segments(session: Path, part: Part) -> tuple[SealedSegment, ...]:
     """Return the segments that may be read from a part instead of from log files.
 
@@ -260,7 +318,8 @@ def usable_segments(session: Path, part: Part) -> tuple[SealedSegment, ...]:
 
 
 MEMORY_LIMIT_MB: Final = 1000
-_OLDEST_DUCKDB: Final = (1, 4)
+OLDEST_DUCKDB: Final = (1, 4)
+"""Older versions do not know all functions and options that queries and sealing use."""
 _LEFT_S: Final = 3600.0
 """Another machine may have a process of that number that is at work on a shared disk."""
 _LEAST_LINE_BYTES: Final = 2 * 1024 * 1024
@@ -381,8 +440,8 @@ def load_duckdb(what: str) -> Any:
         import duckdb
     except ImportError as error:
         raise MissingExtra(f"{what} needs duckdb", remedy="pip install duckdb") from error
-    if _version_of(duckdb) < _OLDEST_DUCKDB:
-        oldest = ".".join(map(str, _OLDEST_DUCKDB))
+    if numbers_of(duckdb.__version__) < OLDEST_DUCKDB:
+        oldest = ".".join(map(str, OLDEST_DUCKDB))
         raise MissingExtra(
             f"{what} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
             remedy=f"pip install 'duckdb>={oldest}'",
@@ -408,14 +467,15 @@ def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any
         "temp_directory": spill.path,
         "threads": threads,
     }
-    if _version_of(duckdb) >= (2, 0):
+    if numbers_of(duckdb.__version__) >= (2, 0):
         # For reading ahead from afar there would be eight threads: with a local disk they only hold memory.
         config["async_threads"] = 1
     return duckdb.connect(config=config)
 
 
-def _version_of(duckdb: Any) -> tuple[int, ...]:
-    found = re.match(r"(\d+)\.(\d+)", str(duckdb.__version__))
+def numbers_of(version: object) -> tuple[int, ...]:
+    """Return the first two numbers of a version; (0, 0) if it has none."""
+    found = re.match(r"(\d+)\.(\d+)", str(version))
     return (0, 0) if found is None else (int(found[1]), int(found[2]))
 
 

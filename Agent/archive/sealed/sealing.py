@@ -30,6 +30,7 @@ from Agent.archive.sealed.parts import (
     open_connection,
     read_parts,
     remove_left_spills,
+    removed_otherwise,
     usable_segments,
     write_part,
     write_rows,
@@ -140,7 +141,9 @@ def tidy(session: Path) -> list[Part]:
     """Remove the leftovers of a killed seal, and parts whose log files have changed."""
     remove_left_spills(session)
     parts = []
-    for part in read_parts(session):
+    known_parts = read_parts(session)
+    removed = removed_otherwise(session, known_parts)
+    for part in known_parts:
         if part.json_removed and any(_is_changed(session, each) for each in part.segments):
             # the changed file counts: sealing it again next to the old part would duplicate its events
             unseal(session, only=[part])
@@ -148,6 +151,9 @@ def tidy(session: Path) -> list[Part]:
         elif len(usable_segments(session, part)) == len(part.segments):
             parts.append(part)
         else:
+            gone = {segment.file for whose, segment in removed if whose is part}
+            if gone:
+                unseal(session, only=[part], files=gone)  # their lines are nowhere else
             drop_part(part)
     known = {part.parquet.name for part in parts}
     for entry in entries_in(archive_dir(session)):

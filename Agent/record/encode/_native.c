@@ -757,24 +757,31 @@ static int take_literals(Literals *literals, PyObject *given, int by_last) {
     return 0;
 }
 
-/* Note how these words end, for `may_end_name`; what stands before a word of one or two letters may be any. */
+/* Note that a text may end like this; what stands before one or two letters may be any. */
+static void note_ending(Judge *judge, const unsigned char *begin, const unsigned char *past) {
+    Py_ssize_t size = past - begin;
+    judge->may_be_last[past[-1]] = 1;
+    if (past[-1] >= 'a' && past[-1] <= 'z') judge->may_be_last[past[-1] - 32] = 1;
+    if (size >= 5) {
+        unsigned at = long_ending(past);
+        judge->long_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
+        return;
+    }
+    for (unsigned before = 0; before < (size > 2 ? 1 : size > 1 ? 32 : 1024); before++) {
+        unsigned char letters[] = {size > 2 ? past[-3] : (unsigned char)(before & 31),
+                                   size > 1 ? past[-2] : (unsigned char)(before >> 5), past[-1]};
+        unsigned at = short_ending(letters + 3);
+        judge->short_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
+    }
+}
+
+/* Note how these words end, for `may_end_name`. */
 static void note_endings(Judge *judge, const Literals *words) {
     for (Py_ssize_t i = 0; i < words->count; i++) {
-        const Literal *word = &words->items[i];
-        const unsigned char *past = (const unsigned char *)word->bytes + word->size;
-        judge->may_be_last[past[-1]] = 1;
-        if (past[-1] >= 'a' && past[-1] <= 'z') judge->may_be_last[past[-1] - 32] = 1;
-        if (word->size >= 5) {
-            unsigned at = long_ending(past);
-            judge->long_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
-            continue;
-        }
-        for (unsigned before = 0; before < (word->size > 2 ? 1 : word->size > 1 ? 32 : 1024); before++) {
-            unsigned char letters[] = {word->size > 2 ? past[-3] : (unsigned char)(before & 31),
-                                       word->size > 1 ? past[-2] : (unsigned char)(before >> 5), past[-1]};
-            unsigned at = short_ending(letters + 3);
-            judge->short_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
-        }
+        const unsigned char *begin = (const unsigned char *)words->items[i].bytes, *past = begin + words->items[i].size;
+        note_ending(judge, begin, past);
+        /* `may_name` is asked about a text without the quote before it */
+        if (*begin == '"' && past - begin > 1) note_ending(judge, begin + 1, past);
     }
 }
 

@@ -216,7 +216,10 @@ _NAME_ENDS: Final = {
     *OTHER_SCRIPTS,
 }
 NAME_ENDS: Final = tuple(
-    sorted(_NAME_ENDS | {name.replace(b"_", b"-") for name in _NAME_ENDS}, key=lambda name: name[::-1])
+    sorted(
+        {name.replace(b"_", joint) for name in _NAME_ENDS for joint in (b"_", b"-", b".", b" ")},
+        key=lambda name: name[::-1],
+    )
 )
 """Endings of names of secrets, in lower case, sorted by their reversed letters."""
 _SPECIAL_HEADS: Final = (
