@@ -304,10 +304,10 @@ static int found_in(const char *raw, Py_ssize_t size) {
         named |= (unsigned char)((d == 'w') & (((c == 'p') & (e == 'd')) | ((c == 'j') & (e == 't'))));
         named |= (unsigned char)((e == 'w') & (((c == 'n') & (d == 'n')) | ((c == 'h') & (d == 't'))));
         named |= (unsigned char)((a == 'r') & (b == 'i') & ((c == 'z') | (c == 's')) & (d == 'a') & (e == 't'));
-        beyond |= (unsigned char)raw[i];
     }
     for (Py_ssize_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)raw[i];
+        beyond |= c;
         marks |= (unsigned char)((c == '=') | (c == '>') | (c == '%') | (c == '(') | (c == '\'') | (c == '`') | (c == '#')
                                  | (c == '\\') | (c == '$') | (c == '|') | (c == '@') | (c == '~'));
     }
