@@ -1,5 +1,6 @@
 """Sealing: every byte comes back, nothing is removed too early, and a kill in the middle costs nothing."""
 
+import json
 import os
 import random
 import shutil
@@ -20,9 +21,11 @@ from Agent import AgentLogger, LogAnalyzer, health, setup_logging, shutdown_logg
 from Agent.archive import open_reader, seal, unseal
 from Agent.archive.erase.erasing import erase
 from Agent.archive.erase.target import AGENT, Target
+from Agent.archive.recover import recover_session
 from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts, write_part
 from Agent.archive.verify import verify
-from Agent.errors import DamagedInput, SessionNotFound, UsageError
+from Agent.cli.main import main
+from Agent.errors import DamagedInput, InputError, SessionNotFound, UsageError
 from Agent.event.codec import encode_event
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
@@ -669,3 +672,61 @@ def test_a_part_without_its_description_is_named(two_agents):
     found = verify(two_agents)
     assert found.undescribed_parts == (f"archive/{description.stem}.parquet",)
     assert found.sound
+
+
+WRONG = [None, True, -1, 2**70, 0.5, "", "x", "../../x", "/etc/passwd", [], ["x"], {}, {"a": 1}]
+
+
+def places_in(value, place=()):
+    """The path of every value in a JSON document."""
+    yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places_in(item, (*place, key))
+
+
+def test_a_description_with_any_value_of_another_type_is_refused_or_read_and_no_bug(two_agents, capsys):
+    (path,) = archive_dir(two_agents).glob("part-*.json")
+    stored = path.read_bytes()
+    draw = random.Random(11)
+    for place in places_in(orjson.loads(stored)):
+        document = orjson.loads(stored)
+        value = draw.choice(WRONG)
+        holder = document
+        for key in place[:-1]:
+            holder = holder[key]
+        if place:
+            holder[place[-1]] = value
+        path.write_text(json.dumps(document if place else value))
+        for command in (
+            ["tail"],
+            ["sql", "SELECT count(*) AS n FROM actions"],
+            ["verify"],
+            ["seal", "--restore"],
+        ):
+            code = main([*command, "--root", str(two_agents.parent)])
+            assert code in (0, 1, 3), (place, value, command, capsys.readouterr().err)
+    assert {each.name for each in two_agents.parent.parent.iterdir()} <= {"trace", "home"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil.log", "/evil.log", "runs/r/events.jsonl", "agents/../x.log", "agents/x"]
+)
+def test_a_part_that_names_a_file_elsewhere_is_refused(two_agents, name):
+    (path,) = archive_dir(two_agents).glob("part-*.json")
+    path.write_bytes(path.read_bytes().replace(b'"agents/ann.log"', orjson.dumps(name)))
+    with pytest.raises(DamagedInput, match="is not the name of a log file"):
+        read_parts(two_agents)
+
+
+@pytest.mark.parametrize("place", ["agents", "archive", ".state"])
+def test_nothing_is_written_or_removed_behind_a_link_in_the_place_of_a_directory(two_agents, tmp_path, place):
+    seal(two_agents, remove=True)
+    elsewhere = tmp_path / "elsewhere"
+    (two_agents / place).rename(elsewhere)
+    (two_agents / place).symlink_to(elsewhere)
+    before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+    for change in (unseal, seal, recover_session, lambda _: erase(two_agents.parent, Target(AGENT, "ann"))):
+        with pytest.raises(InputError, match="a link stands"):
+            change(two_agents)
+    assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before

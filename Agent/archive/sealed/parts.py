@@ -181,13 +181,46 @@ class Part:
             for each in stored["segments"]
         )
         own = {name: value for name, value in stored.items() if name in known}
-        return cls(segments=segments, directory=directory, **own)
+        part = cls(segments=segments, directory=directory, **own)
+        for each in (part, *segments):
+            _check_types(each)
+        for segment in segments:
+            _check_name(segment.file)
+            if segment.first_id is not None:
+                split_event_id(segment.first_id)
+        if not all(isinstance(kind, str) for kind in part.promoted.values()):
+            raise TypeError("promoted is not a table of types")
+        return part
 
     def to_object(self) -> dict[str, Any]:
         """Return the part as JSON, without its directory."""
         stored = asdict(self)
         del stored["directory"]
         return stored
+
+
+_TYPES: Final = {"int": (int,), "str": (str,), "bool": (bool,), "str | None": (str, type(None))}
+_TYPES["int | None"] = (int, type(None))
+_TYPES["Mapping[str, str]"] = (dict,)
+
+
+def _check_types(stored: Part | SealedSegment) -> None:
+    """TypeError for a value of another type than its field's, ValueError for a number below 0."""
+    for each in fields(stored):
+        value, kinds = getattr(stored, each.name), _TYPES.get(str(each.type))
+        if kinds is not None and (
+            not isinstance(value, kinds) or (type(value) is bool) != (kinds == (bool,))
+        ):
+            raise TypeError(f"{each.name} is {value!r}")
+        if type(value) is int and value < 0 and not each.name.endswith("_us"):
+            raise ValueError(f"{each.name} is {value}")
+
+
+def _check_name(file: str) -> None:
+    """ValueError for a name that no log file of a session has, such as one outside of its directory."""
+    base = file.rpartition("/")[2]
+    if file not in {base, f"agents/{base}"} or parse_file_name(base) is None or "\0" in base:
+        raise ValueError(f"{file!r} is not the name of a log file")
 
 
 def archive_dir(session: Path) -> Path:

@@ -30,7 +30,7 @@ from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.lines import RawLine
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.session import replacing, sync_directory
+from Agent.tree.files.session import refuse_links, replacing, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, parse_file_name, segment_order
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import new_hash
@@ -370,6 +370,8 @@ def unseal(
         DamagedInput: a file differs from what was sealed; it is not put in place.
     """
     path = Path(session)
+    if into is None:
+        refuse_links(path)
     target = path if into is None else Path(into)
     written: list[Path] = []
     with open_connection(path) as connection:

@@ -38,7 +38,7 @@ from Agent.archive.sealed.parts import (
 from Agent.archive.sealed.reader import digests_of, unseal
 from Agent.errors import DamagedInput, UsageError
 from Agent.tree.files.descriptors import locked
-from Agent.tree.files.session import sync_directory
+from Agent.tree.files.session import refuse_links, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, entries_in
 from Agent.tree.retention import nothing_retired
 
@@ -139,6 +139,7 @@ def seal(
 
 def tidy(session: Path) -> list[Part]:
     """Remove the leftovers of a killed seal, and parts whose log files have changed."""
+    refuse_links(session)
     remove_left_spills(session)
     parts = []
     known_parts = read_parts(session)
