@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from Agent.archive.sealed.parts import Part, open_connection, read_parts, segments_gone
+from Agent.archive.sealed.connection import open_connection
+from Agent.archive.sealed.parts import Part, read_parts, segments_gone
 from Agent.archive.sealed.reader import file_lines
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line

@@ -41,15 +41,8 @@ from Agent.analysis.query.progress import (
     told_deadline,
 )
 from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
-from Agent.archive.sealed.parts import (
-    Spill,
-    archive_dir,
-    connected,
-    cores,
-    escaped,
-    load_duckdb,
-    refuse_what_no_query_names,
-)
+from Agent.archive.sealed.connection import Spill, connected, cores, load_duckdb, refuse_what_no_query_names
+from Agent.archive.sealed.parts import archive_dir, escaped
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import Cell, Grid, Words

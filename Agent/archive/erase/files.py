@@ -19,14 +19,8 @@ from typing import Any, Final
 import orjson
 
 from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, Judged, Target
-from Agent.archive.sealed.parts import (
-    Part,
-    archive_dir,
-    drop_part,
-    open_connection,
-    read_parts,
-    segments_gone,
-)
+from Agent.archive.sealed.connection import open_connection
+from Agent.archive.sealed.parts import Part, archive_dir, drop_part, read_parts, segments_gone
 from Agent.archive.sealed.reader import file_lines, unseal
 from Agent.errors import DamagedInput, NotErased, RunNotFound
 from Agent.event.codec import DamagedLine, decode_line

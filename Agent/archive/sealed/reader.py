@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from Agent.archive.sealed.connection import open_connection
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.parts import (
     Part,
@@ -22,7 +23,6 @@ from Agent.archive.sealed.parts import (
     SegmentOfPart,
     archive_dir,
     escaped,
-    open_connection,
     read_parts,
     segments_gone,
 )

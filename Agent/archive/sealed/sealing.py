@@ -18,18 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from Agent.archive.sealed.connection import cores, open_connection, remove_left_spills
 from Agent.archive.sealed.parts import (
     Finished,
     Part,
     SealedSegment,
     archive_dir,
-    cores,
     drop_part,
     finished_segments,
     mark_removed,
-    open_connection,
     read_parts,
-    remove_left_spills,
     removed_otherwise,
     usable_segments,
     write_part,

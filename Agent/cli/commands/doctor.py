@@ -132,7 +132,7 @@ def _native_parts() -> Finding:
 
 
 def _libraries() -> Finding:
-    from Agent.archive.sealed.parts import OLDEST_DUCKDB, numbers_of
+    from Agent.archive.sealed.connection import OLDEST_DUCKDB, numbers_of
 
     found = {name: _version(name) for name in LIBRARIES}
     missing = [name for name, number in found.items() if number is None]
