@@ -471,7 +471,7 @@ def _strongest(engine: Engine) -> list[dict[str, Any]]:
     return engine.rows(
         "SELECT source, target, p.weight, list(DISTINCT e.type ORDER BY e.type) AS types FROM (SELECT * FROM "
         f"graph_pairs ORDER BY weight DESC, source, target LIMIT {TOP}) p JOIN graph_edges e "
-        "USING (source, target) WHERE NOT e.is_mutual GROUP BY ALL ORDER BY weight DESC, source, target"
+        "USING (source, target) WHERE NOT e.is_mutual GROUP BY ALL ORDER BY p.weight DESC, source, target"
     )
 
 

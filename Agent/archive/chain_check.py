@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from Agent.archive.sealed.parts import Part, open_connection, read_parts
+from Agent.archive.sealed.connection import open_connection
+from Agent.archive.sealed.parts import Part, read_parts, segments_gone
 from Agent.archive.sealed.reader import file_lines
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line
@@ -144,14 +145,12 @@ class ChainedFiles(ExitStack):
 
     def _look_into_archive(self) -> None:
         """Find files that are only in the archive, under the names that they would be restored to."""
-        for part in read_parts(self._session):
-            for segment in part.segments if part.json_removed else ():
-                if not segment.stands_in(self._session):
-                    name = segment.file
-                    if self.first_ids.get(name) not in {None, segment.first_id}:
-                        name = segment.beside or name  # another one that had the name
-                    self._sealed[name] = part, segment.file
-                    self.first_ids[name] = segment.first_id
+        for part, segment in segments_gone(self._session, read_parts(self._session)):
+            name = segment.file
+            if self.first_ids.get(name) not in {None, segment.first_id}:
+                name = segment.beside or name  # another one that had the name
+            self._sealed[name] = part, segment.file
+            self.first_ids[name] = segment.first_id
 
     def _opened(self, name: str) -> int | None:
         """Open a file; None if it was sealed and removed in between."""

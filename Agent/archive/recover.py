@@ -24,7 +24,7 @@ from Agent.event.model import Event, RedactedBytes
 from Agent.event.payloads import KINDS
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, after_last_newline, tail_writer
-from Agent.tree.files.session import open_session, update_session
+from Agent.tree.files.session import open_session, refuse_links, update_session
 from Agent.tree.layout import (
     DIRECTORY_MODE,
     MIRROR_FILES,
@@ -101,6 +101,7 @@ def recover_session(session: Path) -> Recovered:
         OSError: something cannot be written.
     """
     reader = open_reader(session)
+    refuse_links(session)
     _refuse_if_in_use(session)
     _make_state_directory(session, reader)
     with locked(session / ".state" / "recover.lock", create=True) as is_alone:

@@ -10,13 +10,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.chain_check import ChainReport, check_chains
-from Agent.archive.sealed.parts import Part, beginning_digest, file_digest, read_parts, writer_of
+from Agent.archive.sealed.parts import (
+    Part,
+    archive_dir,
+    beginning_digest,
+    file_digest,
+    read_parts,
+    writer_of,
+)
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
 from Agent.tree.files.lines import Damage
 from Agent.tree.files.sequence_set import dropped_by
-from Agent.tree.layout import passed_over, session_id_of, shown_name
+from Agent.tree.layout import entries_in, passed_over, session_id_of, shown_name
 from Agent.tree.read.losses import WriterLosses
 from Agent.tree.read.removal_logs import ERASED, Recovery, read_account, read_recovery
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, new_hash, read_artifact
@@ -86,6 +93,8 @@ class Verification:
     """How many parts of the archive were read and compared with their digests."""
     damaged_parts: tuple[str, ...] = ()
     """Parts that differ from what was sealed, as paths in the session."""
+    undescribed_parts: tuple[str, ...] = ()
+    """Parquet files without the JSON file that lists their segments, as a killed `seal` leaves them, too."""
     changed_files: tuple[str, ...] = ()
     """Log files that were sealed, still exist, and differ from their sealed form."""
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -186,6 +195,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         tuple(artifacts.damaged),
         len(parts),
         tuple(part.parquet.relative_to(session).as_posix() for part in damaged_parts),
+        tuple(find_undescribed(session, parts)),
         tuple(_changed_files(session, parts)),
         dict(sorted((+dropped).items())),
         tuple(find_passed_over(session)),
@@ -214,6 +224,14 @@ def _chains(
     return report
 
 
+def find_undescribed(session: Path, parts: Iterable[Part]) -> Iterator[str]:
+    """Yield the Parquet files of an archive that no description names; nothing is read from them."""
+    known = {part.parquet.name for part in parts}
+    for path in entries_in(archive_dir(session), ".parquet"):
+        if path.name not in known and not path.name.startswith("."):
+            yield path.relative_to(session).as_posix()
+
+
 def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
     """Yield sealed files that still exist with other bytes; lines appended after sealing are allowed."""
     for part in parts:
@@ -226,7 +244,7 @@ def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
 
 def _of_part(part: Part) -> DamagedInput:
     remedy = "restore it from a copy"
-    if not part.json_removed:
+    if all(segment.stands_in(part.directory.parent) for segment in part.segments):
         remedy = "its JSON lines still exist: delete the archive and seal again"
     return DamagedInput("it differs from what was sealed", path=part.parquet, remedy=remedy)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from support.known_truth import FAULTS, Truth, make_session
 from support.processes import child_environment, wait_until_it_computes
@@ -27,7 +29,10 @@ from Agent.analysis.query.progress import listener
 from Agent.analysis.query.views import names, scan
 from Agent.archive import seal
 from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts
+from Agent.event.ids import split_event_id
+from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import agent_files, agents_dir, tree_files
+from Agent.tree.read.removal_logs import RetiredAccount, write_account
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +175,15 @@ def test_a_segment_that_is_sealed_is_not_read_twice_nor_when_it_was_retired(
     count = f"SELECT count(*) AS n FROM {scan()}"
     whole = engine.row(count)["n"]
     (path,) = agent_files(session, "agent_00003")
+    retired = RetiredAccount(files=1)
+    for line in path.read_bytes().splitlines():
+        with contextlib.suppress(ValueError, KeyError):  # one of them is damaged
+            writer, seq = split_event_id(orjson.loads(line)["id"])
+            retired.numbers.setdefault(writer, SeqSet()).add(seq)
+    path.rename(tmp_path / "aside")
+    assert engine.row(count)["n"] == whole
+    (tmp_path / "aside").rename(path)
+    write_account(session, retired)  # as retention does it, before the file goes
     path.unlink()
     assert engine.row(count)["n"] == whole - truth.by_agent["agent_00003"]
     with agent_files(session, "agent_00004")[0].open("ab") as file:

@@ -1,5 +1,6 @@
 """Sealing: every byte comes back, nothing is removed too early, and a kill in the middle costs nothing."""
 
+import json
 import os
 import random
 import shutil
@@ -16,15 +17,22 @@ from hypothesis import strategies as st
 from support.known_truth import FAULTS, make_session
 from support.processes import child_environment
 
-from Agent import AgentLogger, setup_logging, shutdown_logging
+from Agent import AgentLogger, LogAnalyzer, health, setup_logging, shutdown_logging
 from Agent.archive import open_reader, seal, unseal
+from Agent.archive.erase.erasing import erase
+from Agent.archive.erase.target import AGENT, Target
+from Agent.archive.recover import recover_session
 from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts, write_part
 from Agent.archive.verify import verify
-from Agent.errors import DamagedInput, SessionNotFound, UsageError
+from Agent.cli.main import main
+from Agent.errors import DamagedInput, InputError, SessionNotFound, UsageError
 from Agent.event.codec import encode_event
+from Agent.event.ids import split_event_id
 from Agent.event.model import Event
+from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import agents_dir, tree_files
 from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.removal_logs import RetiredAccount, write_account
 from Agent.tree.read.summary import summarise
 
 
@@ -590,3 +598,135 @@ def test_the_account_of_sealed_lines_is_that_of_the_same_lines_in_files(first, s
     unseal(session)
     (agents_dir(session) / "b.log").unlink()
     assert open_reader(session).losses() == live
+
+
+@pytest.fixture
+def two_agents(tmp_path, monkeypatch):
+    """A sealed session of two agents, `seal` without `--remove`."""
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(tmp_path / "trace"))
+    setup_logging(trace_root=tmp_path / "trace")
+    for agent_id in ("ann", "bob"):
+        logger = AgentLogger(agent_id, "role")
+        for number in range(20):
+            logger.log_action("step", {"number": number})
+    session = Path(health()["path"])
+    shutdown_logging()
+    seal(session)
+    return session
+
+
+def answers(session):
+    """What a session says in every way of reading it."""
+    with LogAnalyzer(session) as analyzer:
+        counted = analyzer.sql("SELECT agent_id, count(*) AS n FROM actions GROUP BY ALL ORDER BY 1")
+        counts = {row["agent_id"]: row["n"] for row in counted}
+    reader = open_reader(session)
+    return {
+        "counts": counts,
+        "journey": [event.id for event in reader.agent_events("ann")] if "ann" in reader.agents() else [],
+        "agents": reader.agents(),
+        "events": [event.id for event in reader.events()],
+        "losses": reader.losses().to_dict(),
+        "sound": verify(session).sound,
+    }
+
+
+def test_lines_that_were_removed_by_hand_beside_their_sealed_part_are_read_from_it(two_agents):
+    before = answers(two_agents)
+    for path in agents_dir(two_agents).iterdir():
+        path.unlink()
+    assert before["counts"] == {"ann": 20, "bob": 20}
+    assert before["sound"]
+    assert answers(two_agents) == before
+
+
+def test_lines_that_were_removed_by_hand_survive_sealing_again_and_are_erased_like_others(two_agents):
+    before = answers(two_agents)
+    (agents_dir(two_agents) / "ann.log").unlink()
+    bob = agents_dir(two_agents) / "bob.log"
+    bob.write_bytes(bob.read_bytes().replace(b'"number":7', b'"number":8', 1))
+    seal(two_agents)
+    assert answers(two_agents)["journey"] == before["journey"]
+    (agents_dir(two_agents) / "ann.log").unlink()
+    erase(two_agents.parent, Target(AGENT, "ann"))
+    assert answers(two_agents)["journey"] == []
+    left = b"".join(path.read_bytes() for path in two_agents.rglob("*") if path.is_file())
+    assert b'"agent_id":"ann"' not in left
+
+
+def test_a_part_whose_lines_retention_removed_does_not_bring_them_back(two_agents):
+    segment = next(
+        each for part in read_parts(two_agents) for each in part.segments if each.agent_id == "ann"
+    )
+    writer, first = split_event_id(segment.first_id)
+    retired = RetiredAccount(files=1, events=segment.events)
+    retired.numbers[writer] = SeqSet.of_ranges([(first, first + segment.events - 1)])
+    write_account(two_agents, retired)
+    (agents_dir(two_agents) / "ann.log").unlink()
+    assert answers(two_agents)["counts"] == {"bob": 20}
+
+
+def test_a_part_without_its_description_is_named(two_agents):
+    (description,) = archive_dir(two_agents).glob("part-*.json")
+    description.unlink()
+    found = verify(two_agents)
+    assert found.undescribed_parts == (f"archive/{description.stem}.parquet",)
+    assert found.sound
+
+
+WRONG = [None, True, -1, 2**70, 0.5, "", "x", "../../x", "/etc/passwd", [], ["x"], {}, {"a": 1}]
+
+
+def places_in(value, place=()):
+    """The path of every value in a JSON document."""
+    yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places_in(item, (*place, key))
+
+
+def test_a_description_with_any_value_of_another_type_is_refused_or_read_and_no_bug(two_agents, capsys):
+    (path,) = archive_dir(two_agents).glob("part-*.json")
+    stored = path.read_bytes()
+    draw = random.Random(11)
+    for place in places_in(orjson.loads(stored)):
+        document = orjson.loads(stored)
+        value = draw.choice(WRONG)
+        holder = document
+        for key in place[:-1]:
+            holder = holder[key]
+        if place:
+            holder[place[-1]] = value
+        path.write_text(json.dumps(document if place else value))
+        for command in (
+            ["tail"],
+            ["sql", "SELECT count(*) AS n FROM actions"],
+            ["verify"],
+            ["seal", "--restore"],
+        ):
+            code = main([*command, "--root", str(two_agents.parent)])
+            assert code in (0, 1, 3), (place, value, command, capsys.readouterr().err)
+    assert {each.name for each in two_agents.parent.parent.iterdir()} <= {"trace", "home"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil.log", "/evil.log", "runs/r/events.jsonl", "agents/../x.log", "agents/x"]
+)
+def test_a_part_that_names_a_file_elsewhere_is_refused(two_agents, name):
+    (path,) = archive_dir(two_agents).glob("part-*.json")
+    path.write_bytes(path.read_bytes().replace(b'"agents/ann.log"', orjson.dumps(name)))
+    with pytest.raises(DamagedInput, match="is not the name of a log file"):
+        read_parts(two_agents)
+
+
+@pytest.mark.parametrize("place", ["agents", "archive", ".state"])
+def test_nothing_is_written_or_removed_behind_a_link_in_the_place_of_a_directory(two_agents, tmp_path, place):
+    seal(two_agents, remove=True)
+    elsewhere = tmp_path / "elsewhere"
+    (two_agents / place).rename(elsewhere)
+    (two_agents / place).symlink_to(elsewhere)
+    before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+    for change in (unseal, seal, recover_session, lambda _: erase(two_agents.parent, Target(AGENT, "ann"))):
+        with pytest.raises(InputError, match="a link stands"):
+            change(two_agents)
+    assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before

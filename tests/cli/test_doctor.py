@@ -94,3 +94,10 @@ def test_a_library_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(doctor, "LIBRARIES", ("orjson", "no-such-library"))
     state, _, remedy = doctor._libraries()
     assert (state, remedy) == ("fail", "pip install no-such-library")
+
+
+def test_an_engine_that_is_too_old_fails_with_the_version_that_works(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: "1.3.2" if name == "duckdb" else "9.9")
+    state, found, remedy = doctor._libraries()
+    assert (state, remedy) == ("fail", "pip install 'duckdb>=1.4'")
+    assert "duckdb 1.3.2 is older than 1.4" in found

@@ -135,6 +135,10 @@ def test_runs_that_are_not_there_and_pools_that_are_not_open_say_so(filled):
                 await CheckpointManager(pool).auto_checkpoint_trace("unknown")
             assert f"in {pool.name}, nor under {pool.local_root}" in str(unknown.value)
             assert "agent-trace-pool" not in str(unknown.value)
+            for name in ("\ud800", "a\0b", "last:\udfff", "trace-123:\ud800:agent"):
+                for question in ("auto_checkpoint_trace", "list_checkpoints", "get_checkpoint"):
+                    with pytest.raises(UsageError):
+                        await getattr(CheckpointManager(pool), question)(name)
             with pytest.raises(EventNotFound, match="if it was sent without content"):
                 await CheckpointManager(pool).auto_checkpoint_trace("plain")
             with open_store(filled) as store:

@@ -20,7 +20,14 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from Agent.analysis.query.views import LIVE, OLDER, REGULAR, SEALED, VERBATIM
 from Agent.archive.sealed.parquet_rows import literal, promoted_columns
-from Agent.archive.sealed.parts import Part, SealedSegment, archive_dir, escaped, read_parts
+from Agent.archive.sealed.parts import (
+    Part,
+    SealedSegment,
+    archive_dir,
+    escaped,
+    read_parts,
+    removed_otherwise,
+)
 from Agent.tree.files.descriptors import write_all
 from Agent.tree.layout import agents_dir, open_file, parse_file_name, runs_dir, safe_name, tree_files
 
@@ -218,17 +225,21 @@ def find_sources(
     wanted = _wanted(session, agent_id)
     # as text, not as Path: there may be tens of thousands of files, for every query
     names = dict(zip(_below(session, listed), listed.items(), strict=True))
+    removed = removed_otherwise(session, parts, names.__contains__)
+    gone = {(part.name, segment.file) for part, segment in removed}
     instead: set[str] = set()
     read: list[tuple[Part, list[SealedSegment]]] = []
     for part in parts:
         chosen = [each for each in part.segments if wanted(each)]
         standing = {each.file for each in chosen if _is_sealed(each, names.get(each.file))}
         instead |= standing
-        # from the sealed cache only unchanged files; segments whose JSON was removed always
+        # from the sealed cache only unchanged files; segments whose file was removed always
         segments = [
             each
             for each in chosen
-            if each.file in standing or (part.json_removed and not _is_read_instead(each, names))
+            if each.file in standing
+            or (part.name, each.file) in gone
+            or (part.json_removed and not _is_read_instead(each, names))
         ]
         if segments:
             read.append((part, segments))

@@ -41,15 +41,8 @@ from Agent.analysis.query.progress import (
     told_deadline,
 )
 from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
-from Agent.archive.sealed.parts import (
-    Spill,
-    archive_dir,
-    connected,
-    cores,
-    escaped,
-    load_duckdb,
-    refuse_what_no_query_names,
-)
+from Agent.archive.sealed.connection import Spill, connected, cores, load_duckdb, refuse_what_no_query_names
+from Agent.archive.sealed.parts import archive_dir, escaped
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import Cell, Grid, Words
@@ -299,7 +292,12 @@ class Engine:
         found = self.damaged_in_archive
         if self._sources.live:
             rows = self.rows(views.damaged_lines())
-            found |= {row["filename"]: row["lines"] + found.get(row["filename"], 0) for row in rows}
+            # for a file of one byte some versions of the engine return a row, and others do not
+            standing = self._sources.standing.items()
+            ones = {str(path.resolve()) for path, listed in standing if listed.size_bytes == 1}
+            for row in rows:
+                counted = 0 if row["filename"] in ones else found.get(row["filename"], 0)
+                found[row["filename"]] = row["lines"] + counted
         return dict(sorted(found.items()))
 
     @property

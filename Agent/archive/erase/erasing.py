@@ -53,7 +53,7 @@ from Agent.errors import DamagedInput, NotErased, SessionInUse, SessionNotFound,
 from Agent.flight.checkpoints.packs import is_written_to, unpacked_chunks
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import chunks_of
-from Agent.tree.files.session import read_stored, replace_durably
+from Agent.tree.files.session import read_stored, refuse_links, replace_durably
 from Agent.tree.layout import (
     boards_dir,
     entries_in,
@@ -387,6 +387,7 @@ def _refuse_if_in_use(root: Path, progress: Callable[[str, float], None]) -> Non
     sessions = list_sessions(root)
     for number, ref in enumerate(sessions):
         progress("asking who records", number / len(sessions))
+        refuse_links(ref.path)
         reason = who_writes(ref.path)
         claims = [claim for run in run_dirs(ref.path) for claim in entries_in(run / "checkpoints", ".writer")]
         for claim in claims:

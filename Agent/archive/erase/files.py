@@ -19,7 +19,8 @@ from typing import Any, Final
 import orjson
 
 from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, Judged, Target
-from Agent.archive.sealed.parts import Part, archive_dir, drop_part, open_connection, read_parts
+from Agent.archive.sealed.connection import open_connection
+from Agent.archive.sealed.parts import Part, archive_dir, drop_part, read_parts, segments_gone
 from Agent.archive.sealed.reader import file_lines, unseal
 from Agent.errors import DamagedInput, NotErased, RunNotFound
 from Agent.event.codec import DamagedLine, decode_line
@@ -163,12 +164,23 @@ def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
         MissingExtra: duckdb is not installed.
     """
     session_id = session_id_of(session)
-    for part, file, line in sealed_lines(part for part in read_parts(session) if part.json_removed):
+    gone = _names_by_part(session)
+    for part, file, line in sealed_lines(part for part in read_parts(session) if part.name in gone):
+        if file not in gone[part.name]:
+            continue  # read as a file
         kept, event = target.judge(line, session_id, whole=is_whole(session, session / file, target))
         if kept is not line:
             found.note(event)
         if part.name not in found.parts and (kept is not line or _is_named(part, target)):
             found.parts.append(part.name)
+
+
+def _names_by_part(session: Path) -> dict[str, set[str]]:
+    """{part: names of its files that were removed}."""
+    found: dict[str, set[str]] = {}
+    for part, segment in segments_gone(session, read_parts(session)):
+        found.setdefault(part.name, set()).add(segment.file)
+    return found
 
 
 def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, str, bytes]]:
@@ -200,11 +212,13 @@ def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
     """
     going = {path.relative_to(session).as_posix() for path in found.files}
     is_any, standing = False, []
+    gone = _names_by_part(session)
     for part in read_parts(session):
         if part.name in found.parts or any(segment.file in going for segment in part.segments):
-            if part.json_removed:
-                unseal(session, only=[part])
-                standing += [each.place_in(session) for each in part.segments]
+            files = {each.file for each in part.segments} if part.json_removed else gone.get(part.name, set())
+            if files:
+                unseal(session, only=[part], files=files)
+                standing += [each.place_in(session) for each in part.segments if each.file in files]
             drop_part(part)
             is_any = True
     return is_any, standing
@@ -318,7 +332,7 @@ def settle_torn_tails(session: Path) -> None:
     by_file: dict[str, list[TornTail]] = {}
     for tail in recovery.torn_tails:
         by_file.setdefault(tail.file, []).append(tail)
-    sealed = {each.file for part in read_parts(session) if part.json_removed for each in part.segments}
+    sealed = {each.file for _, each in segments_gone(session, read_parts(session))}
     for file, tails in by_file.items():
         # Files that exist only in the archive were not rewritten.
         is_archived = file in sealed and not (session / file).exists()

@@ -12,13 +12,9 @@ import contextlib
 import hashlib
 import itertools
 import os
-import re
-import secrets
-import shutil
 import tempfile
 import time
-import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -34,24 +30,23 @@ from Agent.archive.sealed.parquet_rows import (
     promoted_columns,
     rows_of,
 )
-from Agent.errors import DamagedInput, InputError, MissingExtra, SessionNotFound
+from Agent.errors import DamagedInput, InputError, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.tree.files.lines import MAX_LINE_BYTES, ODD_BYTES, LineMarks, chunks_of, first_id
 from Agent.tree.files.session import open_session, replace_durably, sync_directory
-from Agent.tree.files.writer_claim import Claim, is_running, read_claims
+from Agent.tree.files.writer_claim import Claim, read_claims
 from Agent.tree.layout import (
     FILE_MODE,
     category_files,
     entries_in,
-    is_text,
     log_files,
     open_file,
     parse_file_name,
     read_file,
-    shown_name,
 )
+from Agent.tree.read.removal_logs import RetiredAccount, read_account
 from Agent.tree.write.artifacts import new_hash
 
 ARCHIVE_VERSION: Final = 1
@@ -180,13 +175,46 @@ class Part:
             for each in stored["segments"]
         )
         own = {name: value for name, value in stored.items() if name in known}
-        return cls(segments=segments, directory=directory, **own)
+        part = cls(segments=segments, directory=directory, **own)
+        for each in (part, *segments):
+            _check_types(each)
+        for segment in segments:
+            _check_name(segment.file)
+            if segment.first_id is not None:
+                split_event_id(segment.first_id)
+        if not all(isinstance(kind, str) for kind in part.promoted.values()):
+            raise TypeError("promoted is not a table of types")
+        return part
 
     def to_object(self) -> dict[str, Any]:
         """Return the part as JSON, without its directory."""
         stored = asdict(self)
         del stored["directory"]
         return stored
+
+
+_TYPES: Final = {"int": (int,), "str": (str,), "bool": (bool,), "str | None": (str, type(None))}
+_TYPES["int | None"] = (int, type(None))
+_TYPES["Mapping[str, str]"] = (dict,)
+
+
+def _check_types(stored: Part | SealedSegment) -> None:
+    """TypeError for a value of another type than its field's, ValueError for a number below 0."""
+    for each in fields(stored):
+        value, kinds = getattr(stored, each.name), _TYPES.get(str(each.type))
+        if kinds is not None and (
+            not isinstance(value, kinds) or (type(value) is bool) != (kinds == (bool,))
+        ):
+            raise TypeError(f"{each.name} is {value!r}")
+        if type(value) is int and value < 0 and not each.name.endswith("_us"):
+            raise ValueError(f"{each.name} is {value}")
+
+
+def _check_name(file: str) -> None:
+    """ValueError for a name that no log file of a session has, such as one outside of its directory."""
+    base = file.rpartition("/")[2]
+    if file not in {base, f"agents/{base}"} or parse_file_name(base) is None or "\0" in base:
+        raise ValueError(f"{file!r} is not the name of a log file")
 
 
 def archive_dir(session: Path) -> Path:
@@ -248,6 +276,63 @@ def mark_removed(part: Part) -> Part:
     return marked
 
 
+SegmentOfPart = tuple[Part, SealedSegment]
+
+
+def segments_gone(session: Path, parts: Sequence[Part]) -> list[SegmentOfPart]:
+    """Return the segments that only the archive has, because their log files were removed.
+
+    Raises:
+        DamagedInput: the account of retired events is needed, and cannot be read.
+    """
+    found = [
+        (part, segment)
+        for part in parts
+        if part.json_removed
+        for segment in part.segments
+        if not segment.stands_in(session)
+    ]
+    return found + removed_otherwise(session, parts)
+
+
+def removed_otherwise(
+    session: Path, parts: Sequence[Part], is_present: Callable[[str], bool] = lambda _: False
+) -> list[SegmentOfPart]:
+    """Return the segments whose log files were removed, but neither by `seal --remove` nor by retention.
+
+    If several parts have a segment, the last one counts, and none if one of them replaces its log files.
+
+    Args:
+        session: the session's directory.
+        parts: its parts.
+        is_present: whether a log file of that name is known to exist, to save asking the system.
+
+    Raises:
+        DamagedInput: the account of retired events is needed, and cannot be read.
+    """
+    missing: dict[tuple[str, str | None], SegmentOfPart] = {}
+    for part in parts:
+        for segment in () if part.json_removed else part.segments:
+            names = [name for name in (segment.file, segment.beside) if name is not None]
+            if not any(is_present(name) or os.path.lexists(session / name) for name in names):
+                missing[segment.file, segment.first_id] = part, segment
+    if not missing:
+        return []
+    for part in parts:
+        for segment in part.segments if part.json_removed else ():
+            missing.pop((segment.file, segment.first_id), None)
+    account = read_account(session)
+    return [pair for pair in missing.values() if not _is_retired(pair[1], account)]
+
+
+def _is_retired(segment: SealedSegment, account: RetiredAccount) -> bool:
+    """Whether retention removed a segment, or is about to; one without an event counts if any was."""
+    if segment.first_id is None:
+        return bool(account.files or account.removing)
+    writer, seq = split_event_id(segment.first_id)
+    return seq in account.numbers.get(writer, ())
+
+
 def usable_segments(session: Path, part: Part) -> tuple[SealedSegment, ...]:
     """Return the segments that may be read from a part instead of from log files.
 
@@ -259,10 +344,6 @@ def usable_segments(session: Path, part: Part) -> tuple[SealedSegment, ...]:
     return tuple(each for each in part.segments if each.is_file(session / each.file))
 
 
-MEMORY_LIMIT_MB: Final = 1000
-_OLDEST_DUCKDB: Final = (1, 4)
-_LEFT_S: Final = 3600.0
-"""Another machine may have a process of that number that is at work on a shared disk."""
 _LEAST_LINE_BYTES: Final = 2 * 1024 * 1024
 _LEAST_BUFFER_BYTES: Final = 32 * 1024 * 1024
 _WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
@@ -292,138 +373,6 @@ class _ReadBack:
     agent_id: str | None
     first_us: int | None
     last_us: int | None
-
-
-@contextlib.contextmanager
-def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
-    """A DuckDB connection of bounded memory, whose overflow goes into the session's `.state` if it can.
-
-    Args:
-        session: its directory.
-        share: of how many that work side by side it is one; each has its share of the memory, and one core.
-
-    Raises:
-        MissingExtra: duckdb is not installed.
-        InputError: what is done with it needs more memory or meets a file that cannot be read or written, or
-            the session's path is not UTF-8.
-    """
-    duckdb = load_duckdb("the archive")
-    refuse_what_no_query_names(session)
-    with contextlib.closing(Spill(session)) as spill:
-        threads = cores() if share == 1 else 1
-        connection = connected(duckdb, spill, f"{MEMORY_LIMIT_MB // share}MB", threads)
-        with contextlib.closing(connection):
-            try:
-                yield connection
-            except duckdb.OutOfMemoryException as error:
-                raise InputError(
-                    f"its lines need more memory than the archive's limit of {MEMORY_LIMIT_MB // share} MB",
-                    path=session,
-                    remedy="leave the session unsealed, or erase what holds values of many megabytes",
-                ) from error
-            except duckdb.IOException as error:
-                told = str(error).partition("\n")[0].removeprefix("IO Error: ")
-                raise InputError(
-                    f"a file cannot be read or written: {told}",
-                    path=session,
-                    remedy="free disk space, or make its files accessible, and try again",
-                ) from error
-
-
-class Spill:
-    """A directory for large sorts and joins, for its owner alone and gone after `close`.
-
-    It lies in the session's `.state`, and is made when the engine needs it; what a killed process left there
-    `seal` removes. Where nothing can be written there, as in the session of somebody else, it is a private
-    temporary directory.
-
-    Args:
-        session: the session's directory.
-    """
-
-    def __init__(self, session: Path) -> None:
-        self.path = _spill_path(session / ".state")
-        """What the engine is told; empty where there is no room: what is too large is refused then."""
-        # also where an engine is not closed but forgotten
-        self._remove = weakref.finalize(self, _remove_spill, self.path, os.getpid())
-
-    def close(self) -> None:
-        """Remove the directory."""
-        self._remove()
-
-
-def _spill_path(state: Path) -> str:
-    if os.access(state, os.W_OK):
-        return str(state / f"spill-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        return tempfile.mkdtemp(prefix="agent-trace-spill-")
-    except OSError:
-        return ""
-
-
-def _remove_spill(path: str, pid: int) -> None:
-    # a child that was forked meanwhile has it from its parent, who may be using it
-    if path and pid == os.getpid():
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def remove_left_spills(session: Path) -> None:
-    """Remove spill directories of killed processes in `.state`, 1 hour after their last change."""
-    for spill in entries_in(session / ".state", beginning="spill-"):
-        pid = spill.name.split("-")[1]
-        if pid.isdecimal() and not is_running(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
-            shutil.rmtree(spill, ignore_errors=True)
-
-
-def load_duckdb(what: str) -> Any:
-    """Import duckdb; MissingExtra if it is missing, or too old for `what`."""
-    try:
-        import duckdb
-    except ImportError as error:
-        raise MissingExtra(f"{what} needs duckdb", remedy="pip install duckdb") from error
-    if _version_of(duckdb) < _OLDEST_DUCKDB:
-        oldest = ".".join(map(str, _OLDEST_DUCKDB))
-        raise MissingExtra(
-            f"{what} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
-            remedy=f"pip install 'duckdb>={oldest}'",
-        )
-    return duckdb
-
-
-def refuse_what_no_query_names(session: Path) -> None:
-    """InputError for a session whose path is not UTF-8, as the engine's names of files are."""
-    if not is_text(str(session)):
-        raise InputError(
-            "the path of the session is not UTF-8, which queries and sealing need",
-            path=shown_name(str(session)),
-            remedy="rename the directory, or move the trace root elsewhere",
-        )
-
-
-def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any:
-    """A DuckDB connection of bounded memory that loads nothing from afar."""
-    config = {
-        "memory_limit": memory_limit,
-        "autoinstall_known_extensions": False,
-        "temp_directory": spill.path,
-        "threads": threads,
-    }
-    if _version_of(duckdb) >= (2, 0):
-        # For reading ahead from afar there would be eight threads: with a local disk they only hold memory.
-        config["async_threads"] = 1
-    return duckdb.connect(config=config)
-
-
-def _version_of(duckdb: Any) -> tuple[int, ...]:
-    found = re.match(r"(\d+)\.(\d+)", str(duckdb.__version__))
-    return (0, 0) if found is None else (int(found[1]), int(found[2]))
-
-
-def cores() -> int:
-    """Return the number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def write_rows(connection: Any, group: list[Finished], target: Path, name: str) -> Part:

@@ -15,20 +15,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from Agent.archive.sealed.connection import open_connection
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
+    SegmentOfPart,
     archive_dir,
     escaped,
-    open_connection,
     read_parts,
+    segments_gone,
 )
 from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
 from Agent.tree.files.lines import RawLine
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.session import replacing, sync_directory
+from Agent.tree.files.session import refuse_links, replacing, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, parse_file_name, segment_order
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import new_hash
@@ -63,37 +65,31 @@ class ArchiveLines:
         self._session = session
         self._known: list[Part] = []
         self._seen_ns = -1
-        self._fixed: list[_Sealed] | None = None
+        self._fixed: list[SegmentOfPart] | None = None
 
     @property
     def _parts(self) -> list[Part]:
-        """Those parts that are the record, as they are now; every change of one changes the directory."""
+        """The parts as they are now; every change of one changes the directory."""
         try:
             changed_ns = archive_dir(self._session).stat().st_mtime_ns
         except (FileNotFoundError, NotADirectoryError):
             return []  # nothing was sealed
         # what comes in the same instant as the last change does not change the time again
         if changed_ns != self._seen_ns or time.time_ns() - changed_ns < _SETTLED_NS:
-            self._known = [part for part in read_parts(self._session) if part.json_removed]
+            self._known = read_parts(self._session)
             self._seen_ns = changed_ns
         return self._known
 
-    def _gone(self) -> list[_Sealed]:
+    def segments(self) -> list[SegmentOfPart]:
         """The segments that are to be read here: a file that a killed `seal --remove` left is read itself."""
         if self._fixed is not None:
             return self._fixed
-        found = [
-            (part, segment)
-            for part in self._parts
-            for segment in part.segments
-            if not segment.stands_in(self._session)
-        ]
-        return sorted(found, key=lambda pair: _place(pair[1].file))
+        return sorted(segments_gone(self._session, self._parts), key=lambda pair: _place(pair[1].file))
 
     def fixed(self) -> ArchiveLines:
         """Return a snapshot: the segments that are removed now."""
         found = ArchiveLines(self._session)
-        found._fixed = self._gone()
+        found._fixed = self.segments()
         return found
 
     @contextmanager
@@ -115,12 +111,12 @@ class ArchiveLines:
 
     def files(self) -> dict[Path, str | None]:
         """The names that the segments had, in order, and the agent of the first event of each."""
-        return {self._session / segment.file: segment.agent_id for _, segment in self._gone()}
+        return {self._session / segment.file: segment.agent_id for _, segment in self.segments()}
 
     def lines(self, path: Path) -> Iterator[RawLine]:
         """Yield the lines of one segment in their original order."""
         file = path.relative_to(self._session).as_posix()
-        own = [(part, segment) for part, segment in self._gone() if segment.file == file]
+        own = [(part, segment) for part, segment in self.segments() if segment.file == file]
         if own:
             with self._connection() as connection:
                 yield from self._read(connection, own, f"{_rows_of(own)} ORDER BY line")
@@ -129,7 +125,7 @@ class ArchiveLines:
         self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: KeptCounts | None = None
     ) -> Iterator[RawLine]:
         """The lines of some kinds, and what may be no event; the numbers of all others go into `seen`."""
-        gone = self._gone()
+        gone = self.segments()
         if not gone:
             return
         with self._connection() as connection:
@@ -146,11 +142,11 @@ class ArchiveLines:
             wanted = rows_to_read(kinds, doubtful)
             yield from self._read(connection, gone, f"{rows} AND {wanted} ORDER BY filename, file, line")
 
-    def _read(self, connection: Any, gone: list[_Sealed], rows: str) -> Iterator[RawLine]:
+    def _read(self, connection: Any, gone: list[SegmentOfPart], rows: str) -> Iterator[RawLine]:
         query = f"SELECT parse_filename(filename, true), file, line, {LINE_BYTES} FROM {rows}"
         return self._fetch(connection, gone, query)
 
-    def _fetch(self, connection: Any, gone: list[_Sealed], query: str) -> Iterator[RawLine]:
+    def _fetch(self, connection: Any, gone: list[SegmentOfPart], query: str) -> Iterator[RawLine]:
         """The lines that a query for (part, file, line, bytes) of these segments finds."""
         places = {
             (part.name, segment.file): (int(part.name.removeprefix("part-")), place, segment)
@@ -174,22 +170,19 @@ class ArchiveLines:
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
         """Yield the lines of all segments in order of (timestamp, writer, seq); large sorts spill to disk."""
-        gone = self._gone()
+        gone = self.segments()
         if not gone:
             return
         with self._connection() as connection:
             yield from self._fetch(connection, gone, _ordered_query(gone, since_us, until_us))
 
 
-_Sealed = tuple[Part, SealedSegment]
-
-
-def _parts_in(gone: list[_Sealed]) -> list[Part]:
+def _parts_in(gone: list[SegmentOfPart]) -> list[Part]:
     """The parts that hold some segments, each once, in their order."""
     return sorted({part.name: part for part, _ in gone}.values(), key=lambda part: part.name)
 
 
-def _rows_of(gone: list[_Sealed]) -> str:
+def _rows_of(gone: list[SegmentOfPart]) -> str:
     """The rows of some segments as a relation, with their condition at its end."""
     parts = _parts_in(gone)
     source = f"{part_source(parts)} WHERE true"
@@ -201,7 +194,7 @@ def _rows_of(gone: list[_Sealed]) -> str:
     return source
 
 
-def _ordered_query(gone: list[_Sealed], since_us: int | None, until_us: int | None) -> str:
+def _ordered_query(gone: list[SegmentOfPart], since_us: int | None, until_us: int | None) -> str:
     parts = _parts_in(gone)
     listed = ", ".join(f"({literal(part.name)}, {literal(segment.file)})" for part, segment in gone)
     bounds = [
@@ -359,6 +352,7 @@ def unseal(
     into: str | os.PathLike[str] | None = None,
     *,
     only: Sequence[Part] | None = None,
+    files: Collection[str] | None = None,
 ) -> list[Path]:
     """Restore the sealed files of a session, each checked against its digest.
 
@@ -367,6 +361,7 @@ def unseal(
         into: the directory to write to; default: the session itself, where the files that still stand there
             are left alone. A file whose name another writer took since gets its writer's name.
         only: the parts whose files are wanted; default: all.
+        files: the names of those files; default: all.
 
     Returns:
         The files written.
@@ -375,11 +370,15 @@ def unseal(
         DamagedInput: a file differs from what was sealed; it is not put in place.
     """
     path = Path(session)
+    if into is None:
+        refuse_links(path)
     target = path if into is None else Path(into)
     written: list[Path] = []
     with open_connection(path) as connection:
         for part in read_parts(path) if only is None else only:
-            by_name = {segment.file: segment for segment in part.segments}
+            by_name = {
+                segment.file: segment for segment in part.segments if files is None or segment.file in files
+            }
             places = {name: segment.place_in(target) for name, segment in by_name.items()}
             missing = [name for name, place in places.items() if not place.exists()]
             if not missing:

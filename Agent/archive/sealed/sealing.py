@@ -18,18 +18,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from Agent.archive.sealed.connection import cores, open_connection, remove_left_spills
 from Agent.archive.sealed.parts import (
     Finished,
     Part,
     SealedSegment,
     archive_dir,
-    cores,
     drop_part,
     finished_segments,
     mark_removed,
-    open_connection,
     read_parts,
-    remove_left_spills,
+    removed_otherwise,
     usable_segments,
     write_part,
     write_rows,
@@ -37,7 +36,7 @@ from Agent.archive.sealed.parts import (
 from Agent.archive.sealed.reader import digests_of, unseal
 from Agent.errors import DamagedInput, UsageError
 from Agent.tree.files.descriptors import locked
-from Agent.tree.files.session import sync_directory
+from Agent.tree.files.session import refuse_links, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, entries_in
 from Agent.tree.retention import nothing_retired
 
@@ -138,9 +137,12 @@ def seal(
 
 def tidy(session: Path) -> list[Part]:
     """Remove the leftovers of a killed seal, and parts whose log files have changed."""
+    refuse_links(session)
     remove_left_spills(session)
     parts = []
-    for part in read_parts(session):
+    known_parts = read_parts(session)
+    removed = removed_otherwise(session, known_parts)
+    for part in known_parts:
         if part.json_removed and any(_is_changed(session, each) for each in part.segments):
             # the changed file counts: sealing it again next to the old part would duplicate its events
             unseal(session, only=[part])
@@ -148,6 +150,9 @@ def tidy(session: Path) -> list[Part]:
         elif len(usable_segments(session, part)) == len(part.segments):
             parts.append(part)
         else:
+            gone = {segment.file for whose, segment in removed if whose is part}
+            if gone:
+                unseal(session, only=[part], files=gone)  # their lines are nowhere else
             drop_part(part)
     known = {part.parquet.name for part in parts}
     for entry in entries_in(archive_dir(session)):

@@ -132,10 +132,16 @@ def _native_parts() -> Finding:
 
 
 def _libraries() -> Finding:
+    from Agent.archive.sealed.connection import OLDEST_DUCKDB, numbers_of
+
     found = {name: _version(name) for name in LIBRARIES}
     missing = [name for name, number in found.items() if number is None]
     if missing:
         return FAIL, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
+    if numbers_of(found["duckdb"]) < OLDEST_DUCKDB:
+        oldest = ".".join(map(str, OLDEST_DUCKDB))
+        wanted = f"duckdb {found['duckdb']} is older than {oldest}: no command that queries works"
+        return FAIL, wanted, f"pip install 'duckdb>={oldest}'"
     return OK, ", ".join(f"{name} {number}" for name, number in found.items())
 
 

@@ -188,6 +188,10 @@ def _show_verification(found: Verification) -> None:
         Column("TORN", "torn_tails", words.count),
     )
     render.emit()
+    for path in found.undescribed_parts:
+        render.note(
+            f"not read: {render.clean(path)}: the .json that describes it is missing; seal removes it"
+        )
     for odd in found.passed_over[:_SHOWN_ARTIFACTS]:
         render.note(f"passed over: {render.clean(odd)}")
     if len(found.passed_over) > _SHOWN_ARTIFACTS:

@@ -410,20 +410,17 @@ class _Kept:
 
 def _sealed(session: Path, newest: _Kept) -> Iterator[bytes]:
     """The lines of removed segments from the archive, newest time range first."""
-    from Agent.archive.sealed.parts import read_parts
     from Agent.archive.sealed.reader import ArchiveLines
 
+    archive = ArchiveLines(session)
     times_us = [
         time_us
-        for part in read_parts(session)
-        if part.json_removed
-        for segment in part.segments
+        for _, segment in archive.segments()
         for time_us in (segment.first_us, segment.last_us)
         if time_us is not None
     ]
     if not times_us:
         return
-    archive = ArchiveLines(session)
     until_us, stretch_us = max(times_us) + 1, _FIRST_STRETCH_US
     while until_us > min(times_us) and not newest.has_none_before(until_us):
         for raw in archive.ordered_lines(until_us - stretch_us, until_us):

@@ -16,7 +16,7 @@
 #error "reads dicts and lists without a lock, which only the interpreter's own lock makes safe"
 #endif
 
-enum { MAX_DEPTH = 8, MAX_TAGS = 64, LONG_RUN = 20, NAME_REACH = 20, NEAR_REACH = 24, HEAD_REACH = 48, FIELD_REACH = 10 };
+enum { MAX_DEPTH = 8, MAX_TAGS = 64, LONG_RUN = 20, NAME_REACH = 160, NEAR_REACH = 24, HEAD_REACH = 48, FIELD_REACH = 10, VALUE_REACH = 200 };
 
 typedef struct {
     const char *bytes;
@@ -35,13 +35,13 @@ typedef struct {
     PyObject *known_keys, *number_keys, *dumps, *looks_clean, *options, *tag_options;
     PyObject *form_of; /* NULL, or who says what stands for an object without a codec */
     PyObject *uuid_type;
-    Literals prefixes, heads, near_names, name_ends;
+    Literals prefixes, heads, near_names, name_ends, suffixes, inner_names, other_scripts, saying;
     unsigned char may_be_last[256]; /* of a name, or of what may stand behind it */
     unsigned char short_ends[1 << 12], long_ends[1 << 12]; /* a bit for each ending of a name, below five letters and from five on */
     Py_ssize_t unread_bytes;
 } Judge;
 
-static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], IS_WORD[256], LOWER[256];
+static unsigned char IN_TOKEN[256], IS_HEX[256], IS_BETWEEN[256], IS_WORD[256], IN_NAME[256], LOWER[256];
 static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE;
 static PyObject *NUMBER_TAGS; /* {type: tag} of numpy's numbers */
 static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
@@ -51,8 +51,9 @@ static void fill_tables(void) {
         int digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
         LOWER[c] = (unsigned char)(upper ? c + 32 : c);
         IS_HEX[c] = digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '-';
-        IS_BETWEEN[c] = digit || (c != 0 && strchr(" \\\"'`_].?+|", c) != NULL);
+        IS_BETWEEN[c] = digit || (c != 0 && strchr(" \\\"'`_-].?+|", c) != NULL);
         IS_WORD[c] = digit || upper || lower;
+        IN_NAME[c] = IS_WORD[c] || c == '_' || c == '-' || c >= 128;
         IN_TOKEN[c] = IS_WORD[c] || c == '-' || c == '_' || c == '+' || c == '/';
     }
 }
@@ -144,24 +145,32 @@ static inline int may_end_name(const Judge *judge, const unsigned char *begin, c
     return has_bit(judge->short_ends, short_ending(letters + 3));
 }
 
-/* Whether what stands before a sign is not the name of a secret. */
-static int name_is_harmless(const Judge *judge, const char *begin, const char *sign) {
-    const char *first = sign - begin > NAME_REACH ? sign - NAME_REACH : begin, *end = sign;
-    while (end > first && IS_BETWEEN[(unsigned char)end[-1]]) end--;
-    if (!may_end_name(judge, (const unsigned char *)begin, (const unsigned char *)end)) return 1;
-    const Literals *names = &judge->name_ends;
+/* How many bytes at the end of a text are one of these words, in which letters may be capitals. */
+static Py_ssize_t ending(const Literals *words, const char *begin, const char *end) {
     unsigned char last = LOWER[(unsigned char)end[-1]];
-    for (Py_ssize_t i = names->begin[last]; i < names->end[last]; i++)
-        if (end - first >= names->items[i].size && same_folded(end - names->items[i].size, &names->items[i])) return 0;
-    return 1;
+    for (Py_ssize_t i = words->begin[last]; i < words->end[last]; i++)
+        if (end - begin >= words->items[i].size && same_folded(end - words->items[i].size, &words->items[i]))
+            return words->items[i].size;
+    return 0;
 }
 
-/* Whether each sign in the text, `tail` bytes of which follow it, has no name of a secret before it. */
-static int signs_are_harmless(const Judge *judge, const char *raw, const char *end, char sign, const char *tail) {
-    size_t length = strlen(tail);
+/* Whether what stands before a sign is not the name of a secret, perhaps with suffixes. */
+static int name_is_harmless(const Judge *judge, const char *begin, const char *sign) {
+    for (const char *end = sign;;) {
+        const char *first = end - begin > NAME_REACH ? end - NAME_REACH : begin;
+        while (end > first && IS_BETWEEN[(unsigned char)end[-1]]) end--;
+        if (!may_end_name(judge, (const unsigned char *)begin, (const unsigned char *)end)) return 1;
+        if (ending(&judge->name_ends, begin, end) > 0) return 0;
+        Py_ssize_t size = ending(&judge->suffixes, begin, end);
+        if (size == 0) return 1;
+        end -= size;
+    }
+}
+
+/* Whether each such sign in the text has no name of a secret before it. */
+static int signs_are_harmless(const Judge *judge, const char *raw, const char *end, char sign) {
     for (const char *at = raw; (at = memchr(at, sign, (size_t)(end - at))) != NULL; at++)
-        if ((size_t)(end - at) > length && memcmp(at + 1, tail, length) == 0 && !name_is_harmless(judge, raw, at))
-            return 0;
+        if (!name_is_harmless(judge, raw, at)) return 0;
     return 1;
 }
 
@@ -201,22 +210,36 @@ static int begins_option(const char *blank, const char *end) {
 }
 
 /* Whether what follows a blank may be the secret of the name before it. */
-static int may_follow_name(const char *blank, const char *end) {
-    if (end - blank < 2) return 0;
-    if (blank[1] == '-' || blank[1] == '\'' || blank[1] == '\\') return 1;
-    /* a word with a digit */
-    for (const char *at = blank + 1; at < end && at < blank + 17 && *at != ' ' && *at != '"'; at++)
-        if (*at >= '0' && *at <= '9') return 1;
-    static const Literal FOR = {"for ", 4};
-    if (end - blank > 4 && same_folded(blank + 1, &FOR)) return 1;
-    if (end - blank > 8 && memcmp(blank + 1, "provided", 8) == 0) return 1;
-    return (end - blank > 3 && memcmp(blank + 1, "is ", 3) == 0) || (end - blank > 4 && memcmp(blank + 1, "was ", 4) == 0);
+static int may_follow_name(const Judge *judge, const char *blank, const char *end) {
+    const char *at = blank;
+    while (at < end && (*at == ' ' || *at == '|')) at++;
+    if (at == end) return 0;
+    if (strchr("-'`\\", *at) != NULL) return 1;
+    const Literals *words = &judge->saying;
+    unsigned char first = LOWER[(unsigned char)*at];
+    for (Py_ssize_t i = words->begin[first]; i < words->end[first]; i++)
+        if (end - at >= words->items[i].size && same_folded(at, &words->items[i])) return 1;
+    /* a word with a digit, perhaps of another script */
+    const char *limit = end - at > VALUE_REACH ? at + VALUE_REACH + 1 : end;
+    for (; at < limit && *at != ' ' && *at != '"'; at++)
+        if ((*at >= '0' && *at <= '9') || (unsigned char)*at >= 128) return 1;
+    return 0;
+}
+
+/* Whether the word before a blank is an option, as `--password`. */
+static int ends_option(const char *raw, const char *blank) {
+    const char *word = blank;
+    while (word > raw && blank - word < NAME_REACH && IN_NAME[(unsigned char)word[-1]]) word--;
+    /* behind a backslash, a letter is that of an escape */
+    if (word > raw && word[-1] == '\\') word++;
+    return word < blank && *word == '-';
 }
 
 static int blanks_are_harmless(const Judge *judge, const char *raw, const char *end) {
     for (const char *at = raw; (at = memchr(at, ' ', (size_t)(end - at))) != NULL; at++) {
         if (ends_scheme(raw, at) || begins_option(at, end)) return 0;
-        if (!name_is_harmless(judge, raw, at) && (may_follow_name(at, end) || holds(raw, end, '-', "--"))) return 0;
+        if (at > raw && at[-1] == ' ') continue;
+        if (!name_is_harmless(judge, raw, at) && (may_follow_name(judge, at, end) || ends_option(raw, at))) return 0;
     }
     return 1;
 }
@@ -251,15 +274,64 @@ static int has_own_colon(const char *raw, Py_ssize_t size) {
 
 /* Whether none of the rare marks belongs to a secret. */
 static int marks_are_harmless(const Judge *judge, const char *raw, const char *end) {
-    if (!signs_are_harmless(judge, raw, end, '=', "") || !signs_are_harmless(judge, raw, end, '>', "")) return 0;
-    if (!signs_are_harmless(judge, raw, end, '%', "") || !signs_are_harmless(judge, raw, end, '(', "")) return 0;
-    if (memchr(raw, '\'', (size_t)(end - raw)) != NULL
-        && (!signs_are_harmless(judge, raw, end, '\'', ":") || !signs_are_harmless(judge, raw, end, '\'', ",")))
+    for (const char *sign = "=>%('`#\\"; *sign != 0; sign++)
+        if (!signs_are_harmless(judge, raw, end, *sign)) return 0;
+    if (memchr(raw, '$', (size_t)(end - raw)) != NULL
+        && (has_fields(raw, end) || holds(raw, end, 's', "scrypt:") || holds(raw, end, 'p', "pbkdf2")))
         return 0;
-    if (has_fields(raw, end) || holds(raw, end, 'Q', "Q~")) return 0;
+    if (memchr(raw, '|', (size_t)(end - raw)) != NULL && holds(raw, end, '-', "-stdin")) return 0;
     if (memchr(raw, '@', (size_t)(end - raw)) != NULL && holds(raw, end, ':', "://")) return 0;
-    if (memchr(raw, '\\', (size_t)(end - raw)) == NULL) return 1;
-    return signs_are_harmless(judge, raw, end, '\\', "\"") && !holds(raw, end, 'P', "PRIVATE KEY");
+    if (holds(raw, end, 'Q', "Q~")) return 0;
+    return memchr(raw, '\\', (size_t)(end - raw)) == NULL || !holds(raw, end, 'P', "PRIVATE KEY");
+}
+
+enum { MAY_BE_NAMED = 1, IS_NOT_ASCII = 2, HAS_MARKS = 4 };
+
+/* Whether one of the names that anything may follow may be there, whether there is a letter beyond ASCII, and one of the
+   rare marks; without a way out, so that it is done many bytes at a time. Names are known by `ecr`, `cred`, `assc`, `assp`, `ssw`, `srf`, `pwd`, `jwt`, `nnw`, `htw`,
+   `rizat` and `risat`. */
+#if defined(__GNUC__) && !defined(__clang__)
+__attribute__((optimize("O3")))
+#endif
+static int found_in(const char *raw, Py_ssize_t size) {
+    unsigned char named = 0, beyond = 0, marks = 0;
+    for (Py_ssize_t i = 4; i < size; i++) {
+        unsigned char a = raw[i - 4] | 32, b = raw[i - 3] | 32, c = raw[i - 2] | 32, d = raw[i - 1] | 32, e = raw[i] | 32;
+        named |= (unsigned char)((c == 'e') & (d == 'c') & (e == 'r'));
+        named |= (unsigned char)((b == 'c') & (c == 'r') & (d == 'e') & (e == 'd'));
+        named |= (unsigned char)((c == 's') & (d == 's') & ((e == 'w') | ((b == 'a') & ((e == 'c') | (e == 'p')))));
+        named |= (unsigned char)((c == 's') & (d == 'r') & (e == 'f'));
+        named |= (unsigned char)((d == 'w') & (((c == 'p') & (e == 'd')) | ((c == 'j') & (e == 't'))));
+        named |= (unsigned char)((e == 'w') & (((c == 'n') & (d == 'n')) | ((c == 'h') & (d == 't'))));
+        named |= (unsigned char)((a == 'r') & (b == 'i') & ((c == 'z') | (c == 's')) & (d == 'a') & (e == 't'));
+    }
+    for (Py_ssize_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)raw[i];
+        beyond |= c;
+        marks |= (unsigned char)((c == '=') | (c == '>') | (c == '%') | (c == '(') | (c == '\'') | (c == '`') | (c == '#')
+                                 | (c == '\\') | (c == '$') | (c == '|') | (c == '@') | (c == '~'));
+    }
+    return (named ? MAY_BE_NAMED : 0) | (beyond >= 128 ? IS_NOT_ASCII : 0) | (marks ? HAS_MARKS : 0);
+}
+
+/* Whether a name that anything may follow stands at a place, other than as one of JSON's own keys. */
+static int is_inner_name(const Literals *names, const char *at, const char *end) {
+    unsigned char first = LOWER[(unsigned char)*at];
+    for (Py_ssize_t i = names->begin[first]; i < names->end[first]; i++) {
+        if (end - at < names->items[i].size || !same_folded(at, &names->items[i])) continue;
+        const char *past = at + names->items[i].size;
+        while (past < end && IN_NAME[(unsigned char)*past]) past++;
+        if (end - past < 2 || past[0] != '"' || past[1] != ':') return 1;
+    }
+    return 0;
+}
+
+static int names_are_harmless(const Judge *judge, const char *raw, const char *end, int found) {
+    for (const char *at = raw; (found & MAY_BE_NAMED) && at < end; at++)
+        if (is_inner_name(&judge->inner_names, at, end)) return 0;
+    for (const char *at = raw; (found & IS_NOT_ASCII) && at < end; at++)
+        if (is_inner_name(&judge->other_scripts, at, end)) return 0;
+    return 1;
 }
 
 /* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. `named` is 0 where it is known
@@ -268,13 +340,12 @@ static int sweep(const Judge *judge, const char *raw, Py_ssize_t size, int named
     const char *end = raw + size;
     if (!runs_are_harmless(judge, raw, end)) return 0;
     if (!blanks_are_harmless(judge, raw, end) || (named && !values_are_harmless(judge, raw, end))) return 0;
-    /* of JSON's own colons each stands behind a quote; `w` is rare */
+    /* of JSON's own colons each stands behind a quote */
     if (has_own_colon(raw, size))
         for (const char *at = raw; (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++)
             if (at > raw && at[-1] != '"' && !name_is_harmless(judge, raw, at)) return 0;
-    for (const char *at = raw; (at = memchr(at, 'w', (size_t)(end - at))) != NULL; at++)
-        if (at - raw >= 3 && memcmp(at - 3, "ass", 3) == 0) return 0;
-    return marks_are_harmless(judge, raw, end);
+    int found = found_in(raw, size);
+    return names_are_harmless(judge, raw, end, found) && (!(found & HAS_MARKS) || marks_are_harmless(judge, raw, end));
 }
 
 /* 1 clean, 0 not, -1 with an exception. */
@@ -686,19 +757,49 @@ static int take_literals(Literals *literals, PyObject *given, int by_last) {
     return 0;
 }
 
+/* Note that a text may end like this; what stands before one or two letters may be any. */
+static void note_ending(Judge *judge, const unsigned char *begin, const unsigned char *past) {
+    Py_ssize_t size = past - begin;
+    judge->may_be_last[past[-1]] = 1;
+    if (past[-1] >= 'a' && past[-1] <= 'z') judge->may_be_last[past[-1] - 32] = 1;
+    if (size >= 5) {
+        unsigned at = long_ending(past);
+        judge->long_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
+        return;
+    }
+    for (unsigned before = 0; before < (size > 2 ? 1 : size > 1 ? 32 : 1024); before++) {
+        unsigned char letters[] = {size > 2 ? past[-3] : (unsigned char)(before & 31),
+                                   size > 1 ? past[-2] : (unsigned char)(before >> 5), past[-1]};
+        unsigned at = short_ending(letters + 3);
+        judge->short_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
+    }
+}
+
+/* Note how these words end, for `may_end_name`. */
+static void note_endings(Judge *judge, const Literals *words) {
+    for (Py_ssize_t i = 0; i < words->count; i++) {
+        const unsigned char *begin = (const unsigned char *)words->items[i].bytes, *past = begin + words->items[i].size;
+        note_ending(judge, begin, past);
+        /* `may_name` is asked about a text without the quote before it */
+        if (*begin == '"' && past - begin > 1) note_ending(judge, begin + 1, past);
+    }
+}
+
 static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"known_keys", "number_keys", "dumps", "looks_clean", "options", "tag_options", "unread_bytes",
-                            "prefixes", "heads", "near_names", "name_ends", "form_of", NULL};
+                            "prefixes", "heads", "near_names", "name_ends", "suffixes", "inner_names", "other_scripts",
+                            "saying", "form_of", NULL};
     PyObject *keys, *number_keys, *dumps, *looks_clean, *options, *tag_options, *prefixes, *heads, *near_names, *name_ends;
+    PyObject *suffixes, *inner_names, *other_scripts, *saying;
     PyObject *form_of = Py_None;
     Py_ssize_t unread_bytes;
     if (judge->dumps != NULL) {
         PyErr_SetString(PyExc_TypeError, "a judge is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!OOOOnOOOO|O", names, &PySet_Type, &keys, &PyDict_Type, &number_keys, &dumps, &looks_clean,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!OOOOnOOOOOOOO|O", names, &PySet_Type, &keys, &PyDict_Type, &number_keys, &dumps, &looks_clean,
                                      &options, &tag_options, &unread_bytes, &prefixes, &heads, &near_names, &name_ends,
-                                     &form_of))
+                                     &suffixes, &inner_names, &other_scripts, &saying, &form_of))
         return -1;
     judge->known_keys = Py_NewRef(keys);
     judge->number_keys = Py_NewRef(number_keys);
@@ -710,29 +811,11 @@ static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
     judge->unread_bytes = unread_bytes;
     if (take_literals(&judge->prefixes, prefixes, 0) < 0 || take_literals(&judge->heads, heads, 1) < 0) return -1;
     if (take_literals(&judge->near_names, near_names, 0) < 0 || take_literals(&judge->name_ends, name_ends, 1) < 0) return -1;
+    if (take_literals(&judge->suffixes, suffixes, 1) < 0 || take_literals(&judge->inner_names, inner_names, 0) < 0) return -1;
+    if (take_literals(&judge->other_scripts, other_scripts, 0) < 0 || take_literals(&judge->saying, saying, 0) < 0) return -1;
     memcpy(judge->may_be_last, IS_BETWEEN, sizeof IS_BETWEEN);
-    for (Py_ssize_t i = 0; i < judge->name_ends.count; i++) {
-        const Literal *name = &judge->name_ends.items[i];
-        unsigned char last = (unsigned char)name->bytes[name->size - 1];
-        judge->may_be_last[last] = 1;
-        if (last >= 'a' && last <= 'z') judge->may_be_last[last - 32] = 1;
-        const unsigned char *past = (const unsigned char *)name->bytes + name->size;
-        if (name->size >= 5) {
-            unsigned at = long_ending(past);
-            judge->long_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
-            continue;
-        }
-        if (name->size < 2) {
-            PyErr_SetString(PyExc_ValueError, "the name of a secret has two letters");
-            return -1;
-        }
-        /* of a name of two letters the third may be any */
-        for (unsigned third = 0; third < 32; third++) {
-            unsigned char letters[] = {name->size > 2 ? past[-3] : (unsigned char)third, past[-2], past[-1]};
-            unsigned at = short_ending(letters + 3);
-            judge->short_ends[at >> 3] |= (unsigned char)(1 << (at & 7));
-        }
-    }
+    note_endings(judge, &judge->name_ends);
+    note_endings(judge, &judge->suffixes);
     return 0;
 }
 
@@ -757,8 +840,9 @@ static void judge_dealloc(Judge *judge) {
     Py_CLEAR(judge->options);
     Py_CLEAR(judge->tag_options);
     Py_CLEAR(judge->uuid_type);
-    Literals *all[] = {&judge->prefixes, &judge->heads, &judge->near_names, &judge->name_ends};
-    for (int i = 0; i < 4; i++) {
+    Literals *all[] = {&judge->prefixes, &judge->heads, &judge->near_names, &judge->name_ends,
+                       &judge->suffixes, &judge->inner_names, &judge->other_scripts, &judge->saying};
+    for (int i = 0; i < 8; i++) {
         PyMem_Free(all[i]->items);
         Py_CLEAR(all[i]->owner);
     }

@@ -16,6 +16,10 @@ class Judge:
         prefixes: Iterable[bytes],
         near_names: Iterable[bytes],
         name_ends: Iterable[bytes],
+        suffixes: Iterable[bytes],
+        inner_names: Iterable[bytes],
+        other_scripts: Iterable[bytes],
+        saying: Iterable[bytes],
         form_of: Callable[[Any], dict[str, Any] | None] | None = None,
     ) -> None: ...
     def line_end(self, payload: dict[str, Any], /) -> bytes | None: ...

@@ -22,7 +22,16 @@ from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Named, Places, Re
 from Agent.event.values.values import form_of_named, form_of_scalars, to_json
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Redactor, hides_text
-from Agent.record.secrets.issuers import NAME_ENDS, NAMES_NEARBY, literals, looks_clean
+from Agent.record.secrets.issuers import (
+    INNER_NAMES,
+    NAME_ENDS,
+    NAMES_NEARBY,
+    OTHER_SCRIPTS,
+    SAYING,
+    SUFFIXES,
+    literals,
+    looks_clean,
+)
 
 AgentOf = Callable[[object], str | None]
 MOST_WITH_AGENTS = 500
@@ -349,6 +358,10 @@ def make_judge(redactor: Redactor, limits: Limits, form_of: FormOf | None = None
         heads=literals().heads,
         near_names=NAMES_NEARBY,
         name_ends=NAME_ENDS,
+        suffixes=SUFFIXES,
+        inner_names=INNER_NAMES,
+        other_scripts=OTHER_SCRIPTS,
+        saying=SAYING,
         form_of=form_of,
     )
     if redactor.enabled and redactor.reads_texts:

@@ -152,7 +152,11 @@ NAMES_NEARBY: Final = tuple(
     sorted((*b"secret key token pass pwd cookie auth sig= dp.st.".split(), b"asic ", b"earer "))
 )
 """Literals that make a following long run suspicious, in lower case, sorted."""
-_OTHER_SCRIPTS: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호 암호".split()
+_NOT_ASCII: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호 암호".split()
+OTHER_SCRIPTS: Final = tuple(
+    sorted({form.encode().lower() for word in _NOT_ASCII for form in (word, word.upper(), word.capitalize())})
+)
+"""Names of secrets with letters beyond ASCII, whose ASCII letters are in lower case."""
 PASSWORD_OPTIONS: Final = {
     "-p": "mongo mongosh mongodump mongorestore mongoimport mongoexport sshpass rdesktop login".split(),
     "-P": "sqlcmd bcp zip unzip".split(),
@@ -177,35 +181,57 @@ _STEMS: Final = "key token secret".split()
 _GOES_ON: Final = (
     "id pem b64 base64 value val string str raw plain text header prod dev staging test live v base".split()
 )
+SUFFIXES: Final = tuple(
+    sorted((b"b", *(word.encode() for word in _GOES_ON)), key=lambda word: (word[-1:], -len(word)))
+)
+"""Words after which a name still denotes the secret itself: by their last letters, the longest first; `b` of `b64`."""
+INNER_NAMES: Final = tuple(
+    sorted(
+        b"passw passphrase passcode pwd jwt csrf xsrf secret credential kennwort wachtwoord authorization authorisation".split()
+    )
+)
+"""Names of secrets, in lower case, that anything may follow: `DB_PWD_PROD`, `credentials_of_ann`."""
 _CODES: Final = "otp pin mfa totp 2fa recovery backup security verification confirmation activation".split()
+_NAME_ENDS: Final = {
+    *b"password passwords passwd pass phrase passcode pwd pw secret secrets token tokens key keys auth".split(),
+    *b"authorization authorisation authentication cred creds credential credentials cookie cookies sig signature pin".split(),
+    *b"otp totp ssn psk cvv cvc jwt csrf xsrf sid sessionid session_id sessid sess_id mnemonic passkey bearer".split(),
+    *b"oauth hmac dsn iban salt webhook webhook_url webhookurl webhook_uri kennwort passwort contrasena".split(),
+    *b"passe senha wachtwoord haslo parola sifre card_number cardnumber card_num cardnum creditcard".split(),
+    *b"contrasenas passes senhas haslos parolas card_numbers cardnumbers card_nums cardnums creditcards".split(),
+    *b"credit_cards connection_strings connectionstrings webhookuri word_list wordlist wordslist".split(),
+    *b"credit_card connection_string connectionstring private-lines thin words_list seed kty nonce ?code &code".split(),
+    *(b"card number", b"credit card", b"connection string", b"secret_code", b"kind"),
+    *(b"token string", b"key string", b"secret string"),
+    *(
+        f"{kind}{joint}{end}".encode()
+        for kind in _CODES
+        for joint in ("_", " ", "-", "")
+        for end in ("code", "codes")
+    ),
+    *(f"{stem}{joint}{end}".encode() for stem in _STEMS for joint in ("_", "") for end in _GOES_ON),
+    b"parametervalue",
+    # as a word of a list, with or without its path
+    *(f"{before}{program}".encode() for program in _COMMANDS for before in ('"', "'", "/")),
+    *OTHER_SCRIPTS,
+}
 NAME_ENDS: Final = tuple(
     sorted(
-        {
-            *b"password passwords passwd pass phrase passcode pwd pw secret secrets token tokens key keys auth".split(),
-            *b"authorization authorisation authentication cred creds credential credentials cookie cookies sig signature pin".split(),
-            *b"otp totp ssn psk cvv cvc jwt csrf xsrf sid sessionid session_id sessid sess_id mnemonic passkey bearer".split(),
-            *b"oauth hmac dsn iban salt webhook webhook_url webhookurl webhook_uri kennwort passwort contrasena".split(),
-            *b"passe senha wachtwoord haslo parola sifre card_number cardnumber card_num cardnum creditcard".split(),
-            *b"credit_card connection_string connectionstring private-lines thin words_list seed kty nonce ?code &code".split(),
-            *(b"card number", b"credit card", b"connection string", b"secret_code", b"kind"),
-            *(b"token string", b"key string", b"secret string"),
-            *(
-                f"{kind}{joint}{end}".encode()
-                for kind in _CODES
-                for joint in ("_", " ", "-", "")
-                for end in ("code", "codes")
-            ),
-            *(f"{stem}{joint}{end}".encode() for stem in _STEMS for joint in ("_", "") for end in _GOES_ON),
-            b"parametervalue",
-            # as a word of a list, with or without its path
-            *(f"{before}{program}".encode() for program in _COMMANDS for before in ('"', "'", "/")),
-            *(form.encode() for word in _OTHER_SCRIPTS for form in (word, word.upper(), word.capitalize())),
-        },
+        {name.replace(b"_", joint) for name in _NAME_ENDS for joint in (b"_", b"-", b".", b" ")},
         key=lambda name: name[::-1],
     )
 )
 """Endings of names of secrets, in lower case, sorted by their reversed letters."""
-_SPECIAL_HEADS: Final = (b"{SSHA}", b"{SHA}", b"{SSHA256}", b"{SSHA512}", b".atlasv1.", b".??????.")
+_SPECIAL_HEADS: Final = (
+    b"{SSHA}",
+    b"{SHA}",
+    b"{SHA256}",
+    b"{SHA512}",
+    b"{SSHA256}",
+    b"{SSHA512}",
+    b".atlasv1.",
+    b".??????.",
+)
 _SPECIAL_BEGINNINGS: Final = (b"mmk", *(b"us%d" % digit for digit in range(1, 10)))
 
 
@@ -236,7 +262,7 @@ def _class_of(byte: int) -> int:
     """Return the class of a byte for `looks_clean`: `a` in a run, `!` for a sign to check, else a blank."""
     if byte < 128 and (chr(byte).isalnum() or byte in b"-_+/"):
         return 97
-    return 33 if byte in b"=@'\\>$~%(" else 32
+    return 33 if byte in b"=@'\\>$~%(`#|" else 32
 
 
 # One pass maps all bytes to three classes, which makes the following searches fast.
@@ -246,12 +272,28 @@ _LONG_RUN: Final = b"a" * 20
 _REACH, _HEAD_REACH = 24, 48
 _NAME_NEARBY: Final = re.compile(b"|".join(map(re.escape, NAMES_NEARBY)) + rb"|\d{5}[:|]").search
 # Characters allowed between a name and its sign: quotes, blanks, digits.
-_BETWEEN: Final = b" \\\"'`0123456789_].?+|"
-_LAST_LETTERS: Final = frozenset(name[-1:] for name in NAME_ENDS)
+_BETWEEN: Final = b" \\\"'`0123456789_-].?+|"
+_NAME_REACH: Final = 160
+_LAST_LETTERS: Final = frozenset(name[-1:] for name in (*NAME_ENDS, *SUFFIXES))
+# A name that is one of JSON's own keys is judged elsewhere.
+_INNER: Final = re.compile(
+    rb"(?:" + b"|".join((*INNER_NAMES, *OTHER_SCRIPTS)) + rb')(?![\w\-\x80-\xff]*":)'
+).search
 _VALUE_END: Final = re.compile(rb'"[,\]}]').finditer
 _FIELDS: Final = re.compile(rb"\$[^$]{1,8}\$").search
 # A blank before a word that may introduce a secret, an option, or a value with a digit.
-_AFTER_NAME: Final = re.compile(rb" (?=is |was |(?i:for )|provided|[-'\\]|[^ \"]{0,15}[0-9])").finditer
+SAYING: Final = tuple(
+    sorted(
+        b"is was be been now has had will should must set reset changed updated to as for provided".split()
+    )
+)
+"""Words between a name and its secret, sorted."""
+_AFTER_NAME: Final = re.compile(
+    rb"(?<! ) (?=[ |]*(?:(?i:" + b"|".join(SAYING) + rb")|[-'`\\]|[^ \"]{0,200}[0-9\x80-\xff]))"
+).finditer
+_AFTER_OPTION: Final = re.compile(
+    rb"(?:(?<![\w\-\x80-\xff])|(?<=\\[nrtbf]))-[\w\-\x80-\xff]{1,159} "
+).finditer
 _OPTION: Final = re.compile(rb" -(?:[aAwPpSuUkK]|-user)").search
 
 
@@ -285,8 +327,7 @@ def looks_clean(raw: bytes) -> bool:
         return False
     if 33 in classes and not _marks_are_harmless(raw):
         return False
-    # `w` is rare.
-    if 119 in raw and raw.find(b"assw") >= 0:
+    if _INNER(raw.lower()) is not None:
         return False
     return _texts_are_harmless(raw)
 
@@ -308,24 +349,24 @@ def _blanks_are_harmless(raw: bytes) -> bool:
         return False
     if lower.find(b"net use ") >= 0:
         return False
-    if raw.find(b"--") >= 0 and not _names_are_harmless(raw, b" "):
-        return False
     if _OPTION(raw) is not None:
+        return False
+    if 45 in raw and not all(_is_harmless(raw, match.end() - 1) for match in _AFTER_OPTION(raw)):
         return False
     return all(_is_harmless(raw, match.start()) for match in _AFTER_NAME(raw))
 
 
 def _marks_are_harmless(raw: bytes) -> bool:
-    """Whether no `=`, `>`, `%`, `(`, `@`, `$`, backslash or apostrophe belongs to a secret."""
-    if not all(_names_are_harmless(raw, sign) for sign in (b"=", b">", b"%", b"(")):
+    """Whether no sign belongs to a secret."""
+    if not all(_names_are_harmless(raw, sign) for sign in (b"=", b">", b"%", b"(", b"'", b"`", b"#", b"\\")):
         return False
     if 64 in raw and b"://" in raw:
         return False
-    if (36 in raw and _FIELDS(raw) is not None) or (126 in raw and raw.find(b"Q~") >= 0):
+    if 36 in raw and (_FIELDS(raw) is not None or b"scrypt:" in raw or b"pbkdf2" in raw):
         return False
-    if 92 in raw and (raw.find(b"PRIVATE KEY") >= 0 or not _names_are_harmless(raw, b'\\"')):
+    if (124 in raw and b"-stdin" in raw) or (126 in raw and raw.find(b"Q~") >= 0):
         return False
-    return 39 not in raw or (_names_are_harmless(raw, b"':") and _names_are_harmless(raw, b"',"))
+    return 92 not in raw or raw.find(b"PRIVATE KEY") < 0
 
 
 def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:
@@ -359,6 +400,13 @@ def _names_are_harmless(raw: bytes, sign: bytes) -> bool:
 
 
 def _is_harmless(raw: bytes, position: int) -> bool:
-    """Whether the text before a position does not end with the name of a secret."""
-    before = raw[position - 20 if position > 20 else 0 : position].rstrip(_BETWEEN)
-    return before[-1:].lower() not in _LAST_LETTERS or not before.lower().endswith(NAME_ENDS)
+    """Whether the text before a position does not end with the name of a secret, perhaps with suffixes."""
+    before = raw[max(0, position - _NAME_REACH) : position].rstrip(_BETWEEN).lower()
+    while before[-1:] in _LAST_LETTERS:
+        if before.endswith(NAME_ENDS):
+            return False
+        shorter = next((before[: -len(word)] for word in SUFFIXES if before.endswith(word)), None)
+        if shorter is None:
+            return True
+        before = shorter.rstrip(_BETWEEN)
+    return True

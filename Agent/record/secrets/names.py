@@ -31,12 +31,12 @@ _KEY_OWNERS: Final = (
     f"session|storage|cipher|crypto|fernet|vapid|service|wifi|wpa2?|{_VENDORS}"
 )
 _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
-# Suffixes after which a name still denotes the secret itself.
-_SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text|header|prod|dev|staging|test|live|base|v?\d+))*$"
+# Suffixes after which a name still denotes the secret itself. Possessive, since digits can be split in 2^n ways.
+_SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text|header|prod|dev|staging|test|live|base|v?\d++))*+$"
 _SURE_NAME: Final = rf"""(?x)
-      passw(?:or)?d | passphrase | passcode | credential
-    | passwort | kennwort | contrase(?:ñ|n)a | mot_?de_?passe | wachtwoord | senha(?:_|$) | has[lł]o(?:_|$)
-    | (?:^|_)parola(?:_|$) | şifre | пароль | 密码 | 密碼 | パスワード | 비밀번호 | 암호(?![화문학])
+      passw(?:or)?d | passphrase | passcode | credential | passwort | kennwort | wachtwoord
+    | (?:contrase(?:ñ|n)a | mot_?de_?passe | (?:^|_)senha | (?:^|_)has[lł]o | (?:^|_)parola)s?{_SUFFIX}
+    | şifre | пароль | 密码 | 密碼 | パスワード | 비밀번호 | 암호(?![화문학])
     | (?:^|_)(?:secrets?|pwd|pw|auth|authori[sz]ation|cookies?|jwt|[cx]srf|ssn|cvv|cvc|creds?|pin|otp|totp|pass|mnemonic
       |passkey|bearer|psk)_?\d*$
     | (?:^|_)(?:pwd|jwt|[cx]srf)_ | (?<!^)secret{_SUFFIX}
@@ -48,7 +48,7 @@ _SURE_NAME: Final = rf"""(?x)
     | (?:^|_)(?:{_TOKEN_OWNERS})_?tokens$ | (?:^|_|(?<=[a-z]))(?:{_TOKEN_OWNERS})_?token{_SUFFIX}
     | pre_?shared_?keys?$ | ^x_(?:[a-z]+_)+key$ | ^masterauth$
     | secret_(?:access|token|value|string|base|code)
-    | connection_?string | credit_?card | card_?num(?:ber)?
+    | (?:connection_?string | credit_?card | card_?num(?:ber)?)s?{_SUFFIX}
     """
 _LIKELY_NAME: Final = rf"""(?x)
       (?:^|_)(?:sid|(?:php|j|asp)?sess(?:ion)?_?id|connect_sid|oauth2?|hmac|dsn|iban|salt|signature|sig|authentication|x?api_?token)$

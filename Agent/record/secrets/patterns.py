@@ -138,14 +138,14 @@ _FORMS: Final = {
     "cookie": _COOKIES,
     ":a": r"(?<=\d{5}):(?P<secret>A[\w\-]{34})",
     "q~": r"(?<![\w~.\-][\w.~]{3}\d)(?<=[\w.~]{3}\d)Q~[\w~.\-]{31,34}(?![\w~.\-])",
-    "-us": r"(?<=[0-9a-f]{32})-us\d{1,2}\b",
-    ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w=\-]{60,70}",
+    "-us": r"(?<=[0-9a-f]{32})-us[1-9]\d?\b",
+    ".atlasv1.": r"(?<=[A-Za-z0-9]{14})\.atlasv1\.[\w\-]{20}[\w=\-]{40,50}",
     "_mmk": r"(?<=_[A-Za-z0-9]{29})_mmk\b",
     "$": _HASH,
     "pbkdf2:": r"""pbkdf2:sha\d+:\d{1,8}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
     "pbkdf2_": r"""pbkdf2_sha\d+\$\d{1,8}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
     "scrypt:": r"""scrypt:\d{1,8}:\d{1,3}:\d{1,3}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
-    "sha": r"(?<=\{S)SHA(?:256|512)?\}[\w+/=]{20,200}|(?<=\{)SHA(?:256|512)?\}[\w+/=]{20,200}",
+    "sha": r"(?:(?<=\{S)|(?<=\{))SHA(?:256|512)?\}[\w+/]{20,200}={0,2}",
     "|": r"(?<=\d{15})\|[\w\-]{27,40}",
     "-u": _CURL_USER,
     "--user": _CURL_USER,
@@ -190,7 +190,7 @@ _TOOLS: Final = {
     " -w": ("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldappasswd", "ldapwhoami"),
 }
 """Options that carry a password only with these programs."""
-_BESIDE: Final = {**_TOOLS, "response=": ("nonce",)}
+_BESIDE: Final = {**_TOOLS, "response=": ("nonce=",)}
 """Literals that count only if the text also contains one of these words."""
 # A Discord bot's token, which has no prefix, and the private members of a key in JSON.
 _DISCORD_BOT: Final = r"(?<![\w.\-])[MNO][A-Za-z0-9]{23,27}\.[\w\-]{6}\.[\w\-]{27,40}"

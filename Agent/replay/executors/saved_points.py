@@ -66,12 +66,20 @@ def parse_checkpoint_id(checkpoint_id: str) -> CheckpointName:
         UsageError: the text is not a checkpoint id.
     """
     parts = [unquote(part) for part in str(checkpoint_id).split(":")]
+    refuse_unstorable(*parts)
     if len(parts) not in {2, 3} or not parts[0]:
         raise UsageError(
             f"{checkpoint_id!r} is not an id of a checkpoint",
             remedy="auto_checkpoint_trace and list_checkpoints give them: RUN:STEP or RUN:STEP:AGENT",
         )
     return CheckpointName(*parts)
+
+
+def refuse_unstorable(*names: str) -> None:
+    """UsageError for a name that no database holds: one with a NUL or a lone surrogate."""
+    for name in names:
+        if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise UsageError(f"no run and no step is named {name!r}", remedy="agent-trace runs lists them")
 
 
 _MOST_STEPS: Final = 1000
@@ -204,6 +212,7 @@ class CheckpointManager:
         """Find a run, even one that has only checkpoints; RunNotFound."""
         flush_active()
         trace_id = trace_id if trace_id is None else str(trace_id)
+        refuse_unstorable(trace_id or "")
         if self.source is not None:
             return self._find_by(self.source, trace_id)
         return self._find_here(trace_id)

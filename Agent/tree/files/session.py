@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Self, TypeVar
 
 import orjson
 
-from Agent.errors import AgentTraceError, DamagedInput, SessionNotFound
+from Agent.errors import AgentTraceError, DamagedInput, InputError, SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import session_id_for, uuid7
 from Agent.tree.files.descriptors import close_lock, locked, open_lock
@@ -33,12 +33,14 @@ from Agent.tree.layout import (
     FORKED,
     NO_FOLLOW,
     RESUMED,
+    agents_dir,
     create_session_dir,
     is_session_name,
     make_root,
     programs_dir,
     read_file,
     remove_empty_session,
+    runs_dir,
     scan,
     session_file,
 )
@@ -227,6 +229,22 @@ def replace_durably(path: Path, data: bytes) -> None:
     """Replace a file atomically, and return only when the new name is on the disk."""
     replace_file(path, data)
     sync_directory(path.parent)
+
+
+def refuse_links(session: Path) -> None:
+    """Refuse a session in which a link replaces a directory: the files there may belong to somebody else.
+
+    Raises:
+        InputError: one of its directories is a link.
+    """
+    state = session / ".state"
+    for directory in (agents_dir(session), session / "archive", runs_dir(session), state, state / "chain"):
+        if directory.is_symlink():
+            raise InputError(
+                "a link stands in the place of a directory of the session",
+                path=directory,
+                remedy="replace it by the directory itself, if that belongs to the session",
+            )
 
 
 def sync_directory(directory: Path) -> None:

@@ -361,11 +361,7 @@ def _connection() -> Any:
         import duckdb
     except ImportError as error:
         raise MissingExtra("generated sessions need duckdb", remedy="pip install duckdb") from error
-    return duckdb.connect(
-        config={
-            "threads": 1,
-            "async_threads": 1,
-            "memory_limit": "1GB",
-            "autoinstall_known_extensions": False,
-        }
-    )
+    config = {"threads": 1, "memory_limit": "1GB", "autoinstall_known_extensions": False}
+    if not duckdb.__version__.startswith("1."):
+        config["async_threads"] = 1
+    return duckdb.connect(config=config)

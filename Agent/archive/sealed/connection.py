@@ -1,0 +1,158 @@
+"""Opens DuckDB for queries and for the archive, with bounded memory and private temporary files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.errors import InputError, MissingExtra
+from Agent.tree.files.writer_claim import is_running
+from Agent.tree.layout import entries_in, is_text, shown_name
+
+MEMORY_LIMIT_MB: Final = 1000
+OLDEST_DUCKDB: Final = (1, 4)
+"""Older versions do not know all functions and options that queries and sealing use."""
+_LEFT_S: Final = 3600.0
+"""Another machine may have a process of that number that is at work on a shared disk."""
+
+
+@contextlib.contextmanager
+def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
+    """A DuckDB connection of bounded memory, whose overflow goes into the session's `.state` if it can.
+
+    Args:
+        session: its directory.
+        share: of how many that work side by side it is one; each has its share of the memory, and one core.
+
+    Raises:
+        MissingExtra: duckdb is not installed.
+        InputError: what is done with it needs more memory or meets a file that cannot be read or written, or
+            the session's path is not UTF-8.
+    """
+    duckdb = load_duckdb("the archive")
+    refuse_what_no_query_names(session)
+    with contextlib.closing(Spill(session)) as spill:
+        threads = cores() if share == 1 else 1
+        connection = connected(duckdb, spill, f"{MEMORY_LIMIT_MB // share}MB", threads)
+        with contextlib.closing(connection):
+            try:
+                yield connection
+            except duckdb.OutOfMemoryException as error:
+                raise InputError(
+                    f"its lines need more memory than the archive's limit of {MEMORY_LIMIT_MB // share} MB",
+                    path=session,
+                    remedy="leave the session unsealed, or erase what holds values of many megabytes",
+                ) from error
+            except duckdb.IOException as error:
+                told = str(error).partition("\n")[0].removeprefix("IO Error: ")
+                raise InputError(
+                    f"a file cannot be read or written: {told}",
+                    path=session,
+                    remedy="free disk space, or make its files accessible, and try again",
+                ) from error
+
+
+class Spill:
+    """A directory for large sorts and joins, for its owner alone and gone after `close`.
+
+    It lies in the session's `.state`, and is made when the engine needs it; what a killed process left there
+    `seal` removes. Where nothing can be written there, as in the session of somebody else, it is a private
+    temporary directory.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self.path = _spill_path(session / ".state")
+        """What the engine is told; empty where there is no room: what is too large is refused then."""
+        # also where an engine is not closed but forgotten
+        self._remove = weakref.finalize(self, _remove_spill, self.path, os.getpid())
+
+    def close(self) -> None:
+        """Remove the directory."""
+        self._remove()
+
+
+def _spill_path(state: Path) -> str:
+    if os.access(state, os.W_OK):
+        return str(state / f"spill-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        return tempfile.mkdtemp(prefix="agent-trace-spill-")
+    except OSError:
+        return ""
+
+
+def _remove_spill(path: str, pid: int) -> None:
+    # a child that was forked meanwhile has it from its parent, who may be using it
+    if path and pid == os.getpid():
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_left_spills(session: Path) -> None:
+    """Remove spill directories of killed processes in `.state`, 1 hour after their last change."""
+    for spill in entries_in(session / ".state", beginning="spill-"):
+        pid = spill.name.split("-")[1]
+        if pid.isdecimal() and not is_running(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
+            shutil.rmtree(spill, ignore_errors=True)
+
+
+def load_duckdb(what: str) -> Any:
+    """Import duckdb; MissingExtra if it is missing, or too old for `what`."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise MissingExtra(f"{what} needs duckdb", remedy="pip install duckdb") from error
+    if numbers_of(duckdb.__version__) < OLDEST_DUCKDB:
+        oldest = ".".join(map(str, OLDEST_DUCKDB))
+        raise MissingExtra(
+            f"{what} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
+            remedy=f"pip install 'duckdb>={oldest}'",
+        )
+    return duckdb
+
+
+def refuse_what_no_query_names(session: Path) -> None:
+    """InputError for a session whose path is not UTF-8, as the engine's names of files are."""
+    if not is_text(str(session)):
+        raise InputError(
+            "the path of the session is not UTF-8, which queries and sealing need",
+            path=shown_name(str(session)),
+            remedy="rename the directory, or move the trace root elsewhere",
+        )
+
+
+def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any:
+    """A DuckDB connection of bounded memory that loads nothing from afar."""
+    config = {
+        "memory_limit": memory_limit,
+        "autoinstall_known_extensions": False,
+        "temp_directory": spill.path,
+        "threads": threads,
+    }
+    if numbers_of(duckdb.__version__) >= (2, 0):
+        # For reading ahead from afar there would be eight threads: with a local disk they only hold memory.
+        config["async_threads"] = 1
+    return duckdb.connect(config=config)
+
+
+def numbers_of(version: object) -> tuple[int, ...]:
+    """Return the first two numbers of a version; (0, 0) if it has none."""
+    found = re.match(r"(\d+)\.(\d+)", str(version))
+    return (0, 0) if found is None else (int(found[1]), int(found[2]))
+
+
+def cores() -> int:
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,163 @@
+"""What the close look for secrets hides, the quick look never passes, in texts drawn from the close look's expressions."""
+
+import json
+import random
+import re
+import time
+
+import orjson
+import pytest
+from support.drawn_texts import Drawer, name_cases
+
+from Agent.event.values.reading import DEFAULT_LIMITS
+from Agent.record.encode.capture import make_judge
+from Agent.record.encode.redaction import Redactor
+from Agent.record.secrets import names, patterns
+from Agent.record.secrets.issuers import looks_clean
+
+REDACTOR = Redactor(b"key")
+VALUES = [
+    "hunter2-Zq81Kx",
+    "swordfish",
+    "hunter2x",
+    "S3cr3t!pass",
+    "qqq" + "Zt9" * 7,
+    "4829 1123 99",
+    "correcthorsebattery1",
+    "Bearer Zq81Kxy7Tw20Lm",
+    "ApiKey abcdefgh12345678zz",
+    "zq" + "ab1" * 10,
+]
+ARRANGEMENTS = [expression for expression, _ in patterns._ARRANGEMENTS] + [
+    patterns._OPTION,
+    patterns._SPOKEN,
+    patterns._NEXT,
+    patterns._DIGITS,
+    patterns._PHRASE,
+]
+HEADERS = ["Authorization", "proxy-authorization", "X-Authorization", "authorisation"]
+TOOLS = ["", "curl ", "mysql ", "openssl ", "docker login ", "nonce=1 ", "redis-cli ", "ldapsearch ", "x "]
+PLACES = [
+    lambda text: text,
+    lambda text: f"pre {text} post",
+    lambda text: json.dumps({"a": text}),
+    lambda text: json.dumps(json.dumps([text, 1])),
+    lambda text: f"line\n{text}\nend",
+    lambda text: repr({"a": text}),
+    lambda text: f"({text})",
+    lambda text: f"\t{text}",
+]
+
+
+def drawn_name(source):
+    expression = source.choice([names._SURE_NAME, names._SURE_NAME, names._LIKELY_NAME])
+    name = Drawer(source).text(expression, re.VERBOSE)
+    begin = source.choice(["", "", "", "my_", "DB_", "x", "--"])
+    end = source.choice(["", "", "", "", "_prod", "_2", "_foo", "Foo", "s"])
+    return source.choice(name_cases(begin + name + end))[:60]
+
+
+def drawn_text(source):
+    """A text that probably holds a secret, in one of the arrangements or forms of `patterns.py`."""
+    value = source.choice(VALUES)
+    sort = source.random()
+    if sort < 0.6:
+        arranged = Drawer(source, {"quoted": value, "bare": value}).text(source.choice(ARRANGEMENTS))
+        text = drawn_name(source) + arranged
+    elif sort < 0.7:
+        text = source.choice(HEADERS) + Drawer(source).text(patterns._HEADER) + value
+    else:
+        text = source.choice(TOOLS) + Drawer(source).text(source.choice(list(patterns._FORMS.values())))
+    return source.choice(PLACES)(text)
+
+
+def check_texts(seed, count):
+    source = random.Random(seed)
+    judge = make_judge(Redactor(b"key"), DEFAULT_LIMITS)
+    hidden = 0
+    for _ in range(count):
+        text = drawn_text(source)
+        raw = orjson.dumps({"m": text})
+        is_clean = looks_clean(raw)
+        assert judge.clean(raw) == is_clean, text
+        if REDACTOR.text(text) != text:
+            hidden += 1
+            assert not is_clean, text
+    assert hidden > count / 3
+
+
+def test_no_text_that_the_close_look_hides_passes_the_quick_look():
+    check_texts(1, 2_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_no_text_of_many_that_the_close_look_hides_passes_the_quick_look(seed):
+    check_texts(seed, 20_000)
+
+
+@pytest.mark.parametrize("stem", ["token", "api_key", "secret_value", "key", "client_keys", "my_secret"])
+@pytest.mark.parametrize("piece", ["1", "v1", "_1", "_", "id", "_id_", "b64", "base"])
+def test_a_name_with_a_long_number_behind_it_is_judged_at_once(stem, piece):
+    name = (stem + piece * 100)[:98] + "x!"[: len(piece) % 2 + 1]
+    begun = time.process_time()
+    names.name_says.__wrapped__(name)
+    patterns.secrets_in(f"{name}=hunter2-Zq81Kx {name}")
+    assert time.process_time() - begun < 0.5
+
+
+def drawn_payload(source):
+    """A payload that may hold a secret in a text, under a name, beside a name, or behind a name."""
+    name, value = drawn_name(source).strip() or "pwd", source.choice(VALUES)
+    text = source.choice(PLACES)(name + source.choice(["=", ": ", '": "', "': '", " => "]) + value)
+    return source.choice(
+        [
+            {name: value},
+            {"v": [[name, value], ["x", "y"]]},
+            {"v": {"name": name, "value": value}},
+            {"v": {"Key": name, "Value": value}},
+            {"v": ["--" + name, value]},
+            {"v": {"columns": ["a", name], "rows": [["u", value]]}},
+            {"v": {"headers": [[name, f"Bearer {value}"]]}},
+            {"v": [source.choice(["curl", "zip", "mysql", "7z"]), source.choice(["-u", "-P", "-p"]), value]},
+            {"v": ["curl", f"-u{name}:{value}"]},
+            {"v": json.dumps({"env": [{"name": name, "value": value}]})},
+            {"v": json.dumps(json.dumps({name: value}))},
+            {"v": f"mysql -p{value} db"},
+            {"v": [text, {"w": text}]},
+            {text[:90]: 1},
+        ]
+    )
+
+
+def keys_of(value):
+    if isinstance(value, dict):
+        yield from value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from keys_of(item)
+
+
+def check_payloads(seed, count):
+    source = random.Random(seed)
+    redactor = Redactor(b"key")
+    judge = make_judge(redactor, DEFAULT_LIMITS)
+    passed = 0
+    for _ in range(count):
+        payload = drawn_payload(source)
+        for key in keys_of(payload):
+            redactor.says(key)  # what is harmless is known from here on
+        # whoever asks the judge has asked about the keys at the top
+        if redactor.keys_pass(payload) and (judge.line_end(payload) or judge.tagged(payload, "/extra")):
+            passed += 1
+            assert REDACTOR.value(payload, "", {}) == payload
+    assert passed > count / 20
+
+
+def test_no_payload_that_the_close_look_changes_takes_the_quick_way():
+    check_payloads(1, 2_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_no_payload_of_many_that_the_close_look_changes_takes_the_quick_way(seed):
+    check_payloads(seed, 20_000)
