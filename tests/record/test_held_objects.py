@@ -21,6 +21,7 @@ from Agent.record.encode.native import native
 from Agent.record.state import held_objects
 from Agent.record.state.agent_writes import BetweenActions
 from Agent.record.state.held_objects import generator_mark, generators_in_fields
+from Agent.record.state.tracker import may_be_held
 
 SCALARS = st.one_of(
     st.none(),
@@ -46,11 +47,15 @@ CALL = SimpleNamespace(
 )
 
 
+def _is_box(value: object) -> bool:
+    return isinstance(value, Box)
+
+
 def _held(box: object, more: dict | None = None):
     objects = BetweenActions({}, is_on=True)
     return objects, tuple(
         objects.objects.of(
-            Holder(box), {"box": box, **(more or {})}, lambda each: isinstance(each, Box), is_first=True
+            Holder(box), {"box": box, **(more or {})}, _is_box, may_be_held, is_first=True
         ).values()
     )
 
@@ -160,9 +165,7 @@ def test_threads_that_look_at_the_same_time_harm_nothing():
     def act(box: Box) -> None:
         try:
             for number in range(200):
-                held = objects.objects.of(
-                    box, {"box": box}, lambda each: isinstance(each, Box), is_first=True
-                )
+                held = objects.objects.of(box, {"box": box}, _is_box, may_be_held, is_first=True)
                 objects.begins(tuple(held.values()), CALL)
                 box.n = number
                 objects.ended(tuple(held.values()), CALL)

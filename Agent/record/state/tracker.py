@@ -728,15 +728,35 @@ def _makes_objects(cls: type) -> bool:
 
 def can_be_held(value: object, agent_of: Callable[[object], str | None]) -> bool:
     """Whether code outside of actions may change a value in place: an object, or an unfrozen record."""
-    cls = type(value)
     if is_object(value, agent_of):
         return True
-    is_record = sort_of(cls) is Sort.UNKNOWN and any(hasattr(cls, mark) for mark in _RECORD_MARKS)
-    return is_record and not _is_frozen(cls) and agent_of(value) is None
+    cls = type(value)
+    try:
+        is_record = _are_records[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        is_record = remember(_are_records, cls, _makes_records(cls))
+    return is_record and agent_of(value) is None
 
 
-def _is_frozen(cls: type) -> bool:
-    return bool(getattr(getattr(cls, "__dataclass_params__", None), "frozen", False))
+_are_records: dict[type, bool] = {}
+
+
+def may_be_held(cls: type) -> bool:
+    """Whether `can_be_held` may be true of a value of a class that has attributes."""
+    try:
+        return _may_be_held[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        is_perhaps = sort_of(cls) is Sort.ARRAY or _makes_objects(cls) or _makes_records(cls)
+        return remember(_may_be_held, cls, is_perhaps)
+
+
+_may_be_held: dict[type, bool] = {}
+
+
+def _makes_records(cls: type) -> bool:
+    if sort_of(cls) is not Sort.UNKNOWN or not any(hasattr(cls, mark) for mark in _RECORD_MARKS):
+        return False
+    return not getattr(getattr(cls, "__dataclass_params__", None), "frozen", False)
 
 
 _RECORD_MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")

@@ -205,8 +205,10 @@ class OpenFiles:
             time.sleep(_REMOVAL_S / 100)
 
     def _any_removed(self) -> bool:
-        few = (*islice(self._ring, _PROBED), *islice(reversed(self._ring), _PROBED))
-        return any(is_removed(file.segment.fd, file.segment.inode) for file in few)
+        for file in (*islice(self._ring, _PROBED), *islice(reversed(self._ring), _PROBED)):
+            if is_removed(file.segment.fd, file.segment.inode):
+                return True
+        return False
 
     def files(self) -> list[Evictable]:
         """The files that are open now."""
