@@ -59,6 +59,21 @@ def class_name(cls: type) -> str:
     return name[:_NAME_CHARS]
 
 
+def known_name(cls: type) -> str:
+    """Return the same as `class_name`, from a cache while the class has the same module and name."""
+    parts = _MODULE.__get__(cls), _QUALNAME.__get__(cls)
+    try:
+        module, qualname, name = _known_names[cls]
+        if module is parts[0] and qualname is parts[1]:
+            return name
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        pass
+    return remember(_known_names, cls, (*parts, class_name(cls)))[2]
+
+
+_known_names: dict[type, tuple[object, object, str]] = {}
+
+
 def mro_of(cls: type) -> tuple[type, ...]:
     """Return the method resolution order, even if a metaclass overrides `__mro__`."""
     order: tuple[type, ...] = _MRO.__get__(cls)

@@ -552,9 +552,12 @@ class StateTracker:
         self.environments.clear()
         self._held.clear()
         self.last = {}
+        borrowed = self.borrowed
         for name, value in exposed.fields.items():
             if type(value) in SCALARS and not (type(value) is str and len(value) > HEAVY_BYTES):
                 self.last[name] = value
+            elif name in borrowed and borrowed[name]() is value:
+                self.heavy.add(name)  # an object, and not an agent
             else:
                 objects = snapshot(value)
                 raw = self._bytes_of(name, value, exposed.fields)

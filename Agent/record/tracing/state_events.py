@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Collection, Iterable, Mapping
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -46,8 +47,9 @@ _MADE_FROM = (CONTENT, "attributes", "same_as")
 _UNCHANGING = frozenset({str, bytes})
 Forms = Mapping[str, tuple[Collection[str], bytes]]
 """By field, the attribute names of a small object and its JSON."""
-Generators = dict[int, dict[str, Any]]
-"""By the id of an object, its attributes that are a `random.Random`."""
+Objects = dict[str, dict[str, Any]]
+"""By the name of a field with an object, the attributes of the object that are a `random.Random`."""
+_MISSING = object()
 
 
 def emit_state(
@@ -58,17 +60,18 @@ def emit_state(
     reason: str,
 ) -> None:
     """Write a full `state` event of an agent; if the agent's own code fails, the failure is reported."""
-    generators: Generators = {}
     of_module: dict[str, Any] | None = None
     try:
+        objects: Objects = {}
         if reason == "first" and installed.source_player is None:
-            of_module = global_generators(type(obj))
-            _adopt_generators(plain_attributes(obj), of_module, generators)
+            attributes, of_module = plain_attributes(obj), global_generators(type(obj))
+            objects = _objects_in(attributes)
+            _adopt_generators(attributes, objects, of_module)
         exposed = read_state(obj)
-        if tracker.is_explicit:
-            generators.clear()  # the class's own function may have replaced them
+        if of_module is None or not _are_same(exposed.fields, attributes):
+            objects = _objects_in(exposed.fields)
         # An object that another agent held first is encoded in that agent's state, not here.
-        adopted = _note_shared(pipeline, binding, tracker, exposed.fields, generators)
+        adopted = _note_shared(pipeline, binding, tracker, exposed.fields, objects)
         tracker.full(obj, exposed)
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
         pipeline.health.trouble("reading the state of an agent", error)
@@ -97,7 +100,7 @@ def emit_state(
         "outside_content": _outside_content(pipeline, tracker, obj) if reason == "exit" else {},
         "end_content": _end_content(pipeline, exposed.fields, inner) if reason == "exit" else {},
         "adopted": adopted,
-        "adopted_at": _places_in_streams(exposed.fields, adopted, generators) if reason == "first" else {},
+        "adopted_at": _places_in_streams(objects, adopted) if reason == "first" else {},
         "held": {name: each.number for name, each in held.items()},
         "held_values": "records" if held else None,
     }
@@ -276,7 +279,7 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
         return
     seen = tracker.last_seen()
     held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
-    adopted = _note_shared(pipeline, binding, tracker, seen.values, {})
+    adopted = _note_shared(pipeline, binding, tracker, seen.values, _objects_in(seen.values))
     capture = pipeline.capture
     inner, types = capture.joined(
         capture.user_body(seen.values, _FIELDS, binding.agent_id), capture.dumped_body(seen.dumped, _FIELDS)
@@ -306,12 +309,20 @@ def _is_held(values: dict[str, Any], name: str) -> bool:
     return _holders(values, name) > _OURS + references_within(values[name])
 
 
-def _generators_in(value: object, known: Generators) -> dict[str, Any]:
-    """Return the generators of an object, which are looked up once for each event."""
-    found = known.get(id(value))
-    if found is None:
-        found = known[id(value)] = generators_of(value)
-    return found
+def _objects_in(fields: Mapping[str, Any]) -> Objects:
+    """Return the names of fields with objects that are not agents, with the generators of each object."""
+    return {
+        name: generators_of(value)
+        for name, value in fields.items()
+        if (may_be_held(type(value)) or type(value) is MethodType) and is_object(value, agent_id_of)
+    }
+
+
+def _are_same(fields: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether both have the same objects under the same names."""
+    if len(fields) != len(others):
+        return False
+    return all(others.get(name, _MISSING) is value for name, value in fields.items())
 
 
 def _note_shared(
@@ -319,31 +330,32 @@ def _note_shared(
     binding: AgentBinding,
     tracker: StateTracker,
     fields: dict[str, Any],
-    generators: Generators,
+    objects: Objects,
 ) -> dict[str, str]:
     """Update the tracker's shared objects and generators; return {field: place} of adopted generators."""
     adopted: dict[str, str] = {}
     agent_id = str(binding.agent_id)
+    note = pipeline.agents.holders.note
     tracker.borrowed.clear()
     for name, value in fields.items():
         kind = type(value)
         if (type(kind) is not type and has_own_hash(kind)) or kind in SCALARS:
             continue
-        sort = sort_of(kind)
-        if sort is Sort.GENERATOR:
+        is_generator = name not in objects and sort_of(kind) is Sort.GENERATOR
+        if is_generator:
             if installed.open_reads is not None and (place := _adopted_at(value)) is not None:
                 adopted[name] = place
-        elif is_object(value, agent_id_of):
-            for attribute, generator in _generators_in(value, generators).items():
+        elif name in objects:
+            for attribute, generator in objects[name].items():
                 if (place := _adopted_at(generator)) is not None:
                     adopted[f"{name}.{attribute}"] = place
         else:
             continue
-        holders = pipeline.agents.holders.note(value, agent_id)
+        holders = note(value, agent_id)
         other = next((each for each in holders if each != agent_id), None)
         if other is None:
             continue
-        if sort is Sort.GENERATOR:
+        if is_generator:
             tracker.shared[name] = other
             continue
         tracker.held_together[name] = other
@@ -353,25 +365,22 @@ def _note_shared(
 
 
 def _adopt_generators(
-    fields: dict[str, Any], of_module: Mapping[str, Any], generators: Generators
+    attributes: Mapping[str, Any], objects: Objects, of_module: Mapping[str, Any]
 ) -> None:
-    """Record draws from generators of objects in an agent's fields, and of the module of its class.
+    """Record draws from generators of objects in an agent's attributes, and of the module of its class.
 
     Other holders of the same object, such as a model, and untraced code may draw from them, too, so that no
     agent's state determines their position.
     """
-    places = [
-        (generator, f"{type(value).__qualname__}.{attribute}")
-        for value in fields.values()
-        if type(value) not in SCALARS and not has_own_hash(type(value)) and is_object(value, agent_id_of)
-        for attribute, generator in _generators_in(value, generators).items()
-    ]
-    places += [(generator, f"{GLOBALS}{name}") for name, generator in of_module.items()]
-    if places:
-        from Agent.record.sources.sources import adopt_held
+    if not of_module and not any(objects.values()):
+        return
+    from Agent.record.sources.sources import adopt_held
 
-        for generator, place in places:
-            adopt_held(generator, place)
+    for name, generators in objects.items():
+        for attribute, generator in generators.items():
+            adopt_held(generator, f"{type(attributes[name]).__qualname__}.{attribute}")
+    for name, generator in of_module.items():
+        adopt_held(generator, f"{GLOBALS}{name}")
 
 
 def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:
@@ -429,20 +438,18 @@ def _class_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _places_in_streams(
-    fields: Mapping[str, Any], adopted: Collection[str], known: Generators
-) -> dict[str, str]:
+def _places_in_streams(objects: Objects, adopted: Collection[str]) -> dict[str, str]:
     """Return the stream positions of adopted generators in objects; digests of the objects exclude them."""
-    if not any("." in name for name in adopted):
+    generators = {
+        place: generator
+        for name, held in objects.items()
+        for attribute, generator in held.items()
+        if (place := f"{name}.{attribute}") in adopted
+    }
+    if not generators:
         return {}
     from Agent.record.sources.generators import place_in_stream
 
-    generators = {}
-    for name in adopted:
-        field, _, attribute = name.partition(".")
-        generator = _generators_in(fields.get(field), known).get(attribute) if attribute else None
-        if generator is not None:
-            generators[name] = generator
     distinct = {id(each): each for each in generators.values()}  # objects often share one
     places = {identity: place_in_stream(each) for identity, each in distinct.items()}
     return {name: places[id(each)] for name, each in generators.items() if places[id(each)]}
