@@ -6,6 +6,7 @@ up in the modules that are already loaded; no module is imported for it.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -135,6 +136,13 @@ def is_installed(file: str) -> bool:
     paths = sysconfig.get_paths()
     return file.startswith(tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 
+
+def is_of_library(path: str) -> bool:
+    """Return whether a file belongs to an installed library."""
+    return "-packages" in path and _INSTALLED.search(path) is not None
+
+
+_INSTALLED = re.compile(r"(?:^|[\\/])(?:site|dist)-packages(?:[\\/]|$)")
 
 _remembered: dict[int, dict[type, Any]] = {}
 """All caches by class, each under its `id()`."""

@@ -364,9 +364,7 @@ def _note_shared(
     return adopted
 
 
-def _adopt_generators(
-    attributes: Mapping[str, Any], objects: Objects, of_module: Mapping[str, Any]
-) -> None:
+def _adopt_generators(attributes: Mapping[str, Any], objects: Objects, of_module: Mapping[str, Any]) -> None:
     """Record draws from generators of objects in an agent's attributes, and of the module of its class.
 
     Other holders of the same object, such as a model, and untraced code may draw from them, too, so that no
