@@ -34,7 +34,7 @@ from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Hides, Places, Reading
-from Agent.event.values.values import Dumped, form_of_reference, to_json
+from Agent.event.values.values import Dumped, form_of_reference, form_of_scalars, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
@@ -518,6 +518,8 @@ class StateTracker:
         return raw
 
     def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
+        if may_be_held(type(value)) and (small := self._small_object(name, value)) is not None:
+            return small
         self.places.begin(present)
         dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading)
         self.places.end()
@@ -538,6 +540,18 @@ class StateTracker:
                 self.last.pop(name, None)
                 return None
         return raw
+
+    def _small_object(self, name: str, value: Any) -> bytes | None:
+        """Return what `to_json` would make of an object of few short scalars; None for other values."""
+        try:
+            form = form_of_scalars(self._agent_of, self._reading.hides, value)
+            raw = None if form is None else orjson.dumps(form)
+        except Exception:  # noqa: BLE001 - attributes that the class hides, a surrogate: use the codec
+            return None
+        if form is None or raw is None or len(raw) > HEAVY_BYTES // 2:
+            return None
+        self.forms[name] = form["attributes"], raw
+        return raw + b'{"":"opaque"}'
 
     def full(self, obj: object, exposed: Exposed | None = None) -> Exposed:
         """Return the full state, with large fields and generators; it counts as recorded from now on.
@@ -687,12 +701,11 @@ if native is not None:
     forgetting[-1]()
     snapshot, still_is, count_members = native.snapshot, native.still_is, native.count_members
 
-_LARGE_MARKS = (b'"size_bytes":', b'"agents":', b'"environment ')
-
 
 def _is_large_inside(dumped: Dumped) -> bool:
     """Whether a value without a codec has large content or refers to other agents."""
-    if not any(mark in dumped.json for mark in _LARGE_MARKS):
+    data = dumped.json
+    if b'"size_bytes":' not in data and b'"agents":' not in data and b'"environment ' not in data:
         return False
     value = read_json(dumped.json)
     for pointer in dumped.opaque:
