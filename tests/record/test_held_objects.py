@@ -281,7 +281,7 @@ def test_a_value_without_weak_references_is_not_kept_alive(gone):
     agent.kit.air, agent.kit.box = 1, box
     objects = BetweenActions({}, is_on=True)
     (held,) = objects.objects.of(
-        agent, vars(agent), lambda each: type(each) is Slotted, is_first=True
+        agent, vars(agent), lambda each: type(each) is Slotted, may_be_held, is_first=True
     ).values()
     assert held.value() is agent.kit
     agent.kit.air = 2
