@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from Agent.event.classes import (
     attributes_of,
     class_name,
-    known_name,
     find_class,
+    known_name,
     mro_of,
     remember,
     restore_attributes,

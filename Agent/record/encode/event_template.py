@@ -118,7 +118,7 @@ def _prefix(kind: str) -> str:
 
 
 @cache
-def _own_keys(kind: str, has_id: bool, has_role: bool) -> frozenset[str]:  # noqa: FBT001 - for the cache
+def _own_keys(kind: str, has_id: bool, has_role: bool) -> frozenset[str]:
     """Return the payload keys that this package defines; one shared set, since there may be many agents."""
     own = {"agent_id": has_id, "agent_role": has_role, "event_type": True}
     return frozenset(key for key, is_own in own.items() if is_own) | {
