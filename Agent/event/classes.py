@@ -67,7 +67,7 @@ def known_name(cls: type) -> str:
         module, qualname, name = _known_names[cls]
         if module is parts[0] and qualname is parts[1]:
             return name
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+    except Exception:  # noqa: BLE001, S110 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
         pass
     return remember(_known_names, cls, (*parts, class_name(cls)))[2]
 
