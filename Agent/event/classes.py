@@ -6,6 +6,7 @@ up in the modules that are already loaded; no module is imported for it.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -57,6 +58,21 @@ def class_name(cls: type) -> str:
         module = None
     name = f"{module or '?'}.{text_or_none(_QUALNAME.__get__(cls)) or '?'}"
     return name[:_NAME_CHARS]
+
+
+def known_name(cls: type) -> str:
+    """Return the same as `class_name`, from a cache while the class has the same module and name."""
+    parts = _MODULE.__get__(cls), _QUALNAME.__get__(cls)
+    try:
+        module, qualname, name = _known_names[cls]
+        if module is parts[0] and qualname is parts[1]:
+            return name
+    except Exception:  # noqa: BLE001, S110 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        pass
+    return remember(_known_names, cls, (*parts, class_name(cls)))[2]
+
+
+_known_names: dict[type, tuple[object, object, str]] = {}
 
 
 def mro_of(cls: type) -> tuple[type, ...]:
@@ -120,6 +136,13 @@ def is_installed(file: str) -> bool:
     paths = sysconfig.get_paths()
     return file.startswith(tuple(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 
+
+def is_of_library(path: str) -> bool:
+    """Return whether a file belongs to an installed library."""
+    return "-packages" in path and _INSTALLED.search(path) is not None
+
+
+_INSTALLED = re.compile(r"(?:^|[\\/])(?:site|dist)-packages(?:[\\/]|$)")
 
 _remembered: dict[int, dict[type, Any]] = {}
 """All caches by class, each under its `id()`."""

@@ -51,6 +51,11 @@ class _Waiting:
             self._handler(self._number, frame)
 
 
+def has_timers() -> bool:
+    """Whether the program handles the signal of a timer, so that `undisturbed` does anything."""
+    return any(callable(_signals.getsignal(number)) for number in _TIMERS)
+
+
 class undisturbed(ContextDecorator):  # noqa: N801 - it is used like a function
     """Defer the signals of timers to the end of the block; a handler that raises does so there.
 

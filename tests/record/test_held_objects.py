@@ -20,7 +20,8 @@ from Agent import trace_agent_action
 from Agent.record.encode.native import native
 from Agent.record.state import held_objects
 from Agent.record.state.agent_writes import BetweenActions
-from Agent.record.state.held_objects import generator_mark, generators_in_fields
+from Agent.record.state.held_objects import HeldObjects, generator_mark, generators_in_fields
+from Agent.record.state.tracker import may_be_held
 
 SCALARS = st.one_of(
     st.none(),
@@ -46,11 +47,15 @@ CALL = SimpleNamespace(
 )
 
 
+def _is_box(value: object) -> bool:
+    return isinstance(value, Box)
+
+
 def _held(box: object, more: dict | None = None):
     objects = BetweenActions({}, is_on=True)
     return objects, tuple(
         objects.objects.of(
-            Holder(box), {"box": box, **(more or {})}, lambda each: isinstance(each, Box), is_first=True
+            Holder(box), {"box": box, **(more or {})}, _is_box, may_be_held, is_first=True
         ).values()
     )
 
@@ -160,9 +165,7 @@ def test_threads_that_look_at_the_same_time_harm_nothing():
     def act(box: Box) -> None:
         try:
             for number in range(200):
-                held = objects.objects.of(
-                    box, {"box": box}, lambda each: isinstance(each, Box), is_first=True
-                )
+                held = objects.objects.of(box, {"box": box}, _is_box, may_be_held, is_first=True)
                 objects.begins(tuple(held.values()), CALL)
                 box.n = number
                 objects.ended(tuple(held.values()), CALL)
@@ -278,7 +281,7 @@ def test_a_value_without_weak_references_is_not_kept_alive(gone):
     agent.kit.air, agent.kit.box = 1, box
     objects = BetweenActions({}, is_on=True)
     (held,) = objects.objects.of(
-        agent, vars(agent), lambda each: type(each) is Slotted, is_first=True
+        agent, vars(agent), lambda each: type(each) is Slotted, may_be_held, is_first=True
     ).values()
     assert held.value() is agent.kit
     agent.kit.air = 2
@@ -291,6 +294,36 @@ def test_a_value_without_weak_references_is_not_kept_alive(gone):
         del agent
     gc.collect()
     assert (held.value(), seen()) == (None, None)
+
+
+def _held_by_one(objects: HeldObjects, value: object) -> list[int]:
+    held = objects.of(Holder(value), {"box": value}, lambda _: True, may_be_held, is_first=True)
+    return [each.number for each in held.values()]
+
+
+def test_where_all_places_are_taken_one_that_is_gone_makes_room_at_once():
+    objects = HeldObjects(is_on=True)
+    boxes = [Box() for _ in range(256)]
+    taken = [_held_by_one(objects, box) for box in boxes]
+    assert taken == [[number] for number in range(1, 257)]
+    late = Box()
+    assert [_held_by_one(objects, late) for _ in range(100)] == [[]] * 100
+    assert _held_by_one(objects, boxes[7]) == [8], "a known one is still found"
+    del boxes[0]
+    gc.collect()
+    assert _held_by_one(objects, late) == [257]
+    assert _held_by_one(objects, Box()) == []
+
+
+def test_where_all_places_are_taken_one_without_weak_references_makes_room_after_some_refusals():
+    objects = HeldObjects(is_on=True)
+    agents = [Holder(Slotted()) for _ in range(256)]
+    for agent in agents:
+        agent.inner.air = 1
+        assert objects.of(agent, vars(agent), lambda _: True, may_be_held, is_first=True)
+    agents[3].inner = None
+    late = Box()
+    assert [257] in [_held_by_one(objects, late) for _ in range(64)]
 
 
 CONTENTS = st.one_of(

@@ -1,10 +1,25 @@
 """Which built part is used, and that its answers are those of Python."""
 
+import functools
+import itertools
 import os
+import re
+import sys
+from pathlib import Path
+from random import Random
 
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Agent import trace_agent_action
+from Agent.event.pointers import escape
+from Agent.event.values.digest import named_bytes
 from Agent.event.values.reading import Named
-from Agent.record.encode.native import is_older_than_sources
+from Agent.record.encode.native import is_older_than_sources, native
 from Agent.record.state import agents, identity
+from Agent.record.tracing import state_events
+from Agent.record.tracing.traced_call import Call
 
 
 def test_a_part_that_is_older_than_a_source_is_not_used(tmp_path):
@@ -75,3 +90,133 @@ def test_references_among_fields_are_encoded_the_same_with_and_without_the_c_par
     nested = {**fields, "pair": [_Plain(n=2)]}  # an object in a container needs the slow path
     capture.user_body(nested, "/extra/fields", "a", None, environments)
     assert capture.careful_count == slow_count + 1
+
+
+_PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "unseen", "digest", "é"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_TAGS = ["opaque", "tuple", "numpy:float64", "set", "dataclass:x.Y", "truncated", "map", 'a"b']
+_FIELDS = "/extra/fields"
+
+
+@given(
+    st.dictionaries(st.text('ab/~é_\\"', min_size=1, max_size=3), _PLAIN, max_size=6),
+    st.lists(st.sampled_from(_TAGS)),
+    st.booleans(),
+)
+def test_the_c_part_takes_the_digest_of_fields_over_the_same_bytes_as_python(fields, tags, has_others):
+    inner = orjson.dumps(fields)[1:-1]
+    types = {f"{_FIELDS}/{escape(name)}": tag for name, tag in zip(fields, tags, strict=False)}
+    if has_others:
+        types |= {"/extra/class_fields/x": "opaque", "/extra/fieldsets/a": "tuple"}
+    found = native.named_form(inner, types or None, _FIELDS)
+    if found is None:
+        return
+    value = orjson.loads(b"{" + inner + b"}")
+    opaque, unseen = state_events._fields_without_codec(value, types)
+    assert found == (
+        named_bytes(value, state_events._below(_FIELDS, types), raw=inner),
+        sorted(opaque),
+    )
+    assert not unseen
+
+
+def test_the_c_part_takes_the_digest_of_usual_fields_and_leaves_the_rest_to_python():
+    def form_of(fields, **tags):
+        types = {f"{_FIELDS}/{name}": tag for name, tag in tags.items()}
+        return native.named_form(orjson.dumps(fields)[1:-1], types or None, _FIELDS)
+
+    world = {"repr": "<World object>", "reference": "environment World"}
+    assert form_of({"wealth": 2, "name": "é", "best": {"b": 0.5, "a": [1, -2]}}) == (
+        '{"best":{"b":0.5,"a":[1,-2]},"name":"é","wealth":2}'.encode(),
+        [],
+    )
+    assert form_of({"world": world, "at": [1, 2]}, world="opaque", at="tuple") == (
+        b'1:{"at":{"\\u0000":["tuple",[1,2]]},"world":{"\\u0000":["opaque",%s]}}' % orjson.dumps(world),
+        ["world"],
+    )
+    assert form_of({}) == (b"{}", [])
+    for fields, tags in [
+        ({"text": "a\\b"}, {}),  # an escape
+        ({"big": 1e300}, {}),  # a number that has several forms
+        ({"id": 2**60}, {}),
+        ({"tags": ["b", "a"]}, {"tags": "set"}),  # members without an order
+        ({"world": {"repr": "x", "unseen": "a handle"}}, {"world": "opaque"}),
+        ({"world": "[redacted:0123456789abcdef]"}, {"world": "opaque"}),
+        ({"text": "cut"}, {"text": "truncated"}),
+        ({"pair": [1, (2)]}, {"pair/1": "tuple"}),
+        ({"a": 1}, {"b": "tuple"}),
+    ]:
+        assert form_of(fields, **tags) is None, fields
+    assert native.named_form(b'"a":1,"a":2', None, _FIELDS) is None
+    assert native.named_form(b'"a":[1', None, _FIELDS) is None
+    assert native.named_form(b'"a":1,', None, _FIELDS) is None
+
+
+class _Inventing:
+    """Answers for attributes that it does not have, as a proxy does."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+    def __getattr__(self, name):
+        return "invented"
+
+
+class _SlottedInventing:
+    __slots__ = ("size",)
+
+    def __getattr__(self, name):
+        return "invented"
+
+
+def test_objects_of_c_classes_and_objects_that_invent_attributes_are_agents_only_if_they_hold_an_id():
+    values = [
+        *(itertools.count(1), functools.partial(int), iter([]), len, "".join, Random(1), sys, Path(), 1 + 2j),
+        *(
+            _Inventing(),
+            _Inventing(agent_id="a"),
+            _Inventing(logger=_Plain(agent_id="b")),
+            _SlottedInventing(),
+        ),
+    ]
+    for _ in range(2):
+        found = [agents.agent_id_of(each) for each in values]
+        assert found == [agents._agent_id_of(each) for each in values]
+        assert found == [None] * 10 + ["a", "invented", None]
+
+
+def test_the_c_part_writes_an_agents_first_action_too(recorded, monkeypatch):
+    class Walker:
+        def __init__(self, name):
+            self.agent_id, self.steps = name, 0
+
+        @trace_agent_action
+        def walk(self, far):
+            self.steps += far
+            return far
+
+    for _ in range(40):  # Python looks at what the first actions of a program change
+        Walker("warm").walk(2)
+    in_python = []
+    emit = Call._emit
+    monkeypatch.setattr(Call, "_emit", lambda *given: in_python.append(given) or emit(*given))
+    walker = Walker("x")
+    walker.walk(2)
+    walker.walk(2)
+    assert not in_python
+    lines = [line for line in recorded.sink.lines if b'"event_type":"agent_action"' in line]
+    of_python, first, second = (
+        re.sub(rb'"(timestamp|id|span_id|duration_ms|agent_id|steps)":[^,}]*', rb'"\1":0', line)
+        for line in (lines[0], *lines[-2:])
+    )
+    assert first == second == of_python

@@ -15,6 +15,7 @@ from typing import ClassVar
 from uuid import UUID
 
 import numpy as np
+import orjson
 import pydantic
 import pytest
 from hypothesis import given
@@ -24,11 +25,12 @@ from sameness import same
 from strategies import hostile_values
 
 from Agent.event.values.digest import digest_named
-from Agent.event.values.reading import DEFAULT_LIMITS
-from Agent.event.values.values import decode_value
+from Agent.event.values.reading import DEFAULT_LIMITS, Named
+from Agent.event.values.values import decode_value, to_json
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.record.encode.capture import make_judge
 from Agent.record.encode.redaction import Redactor
+from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state, restore_state
 from Agent.record.state.tracker import StateTracker
 from Agent.record.tracing.state_events import emit_last_states
@@ -735,6 +737,67 @@ def test_a_base_of_another_library_does_not_say_what_the_state_is():
     own.cells = [1]
     assert read_state(Board()).fields == {"cells": [0]}
     assert read_state(own).fields == {"all": [1]}
+
+
+def test_an_object_whose_class_is_renamed_replaced_or_loaded_again_is_shown_with_its_present_class(recorded):
+    def made(name):
+        return type(name, (), {"__module__": "world", "__init__": lambda self: setattr(self, "n", [1])})
+
+    class Visitor(Acting):
+        def __init__(self, agent_id, place):
+            self.agent_id, self.place = agent_id, place
+
+    old, other = made("Place"), made("Other")
+    place = old()
+    Visitor("a", place).act()
+    old.__qualname__ = "Renamed"
+    Visitor("b", old()).act()
+    place.__class__ = other
+    Visitor("c", place).act()
+    Visitor("d", made("Place")()).act()
+    first = [event["extra"] for event in recorded.of("state") if event["extra"]["reason"] == "first"]
+    shown = [extra["fields"]["place"]["class"] for extra in first]
+    assert shown == ["world.Place", "world.Renamed", "world.Other", "world.Place"]
+
+
+def test_a_small_object_in_a_field_is_compared_by_what_the_codec_writes(recorded):
+    class Plan:
+        def __init__(self, **attributes):
+            self.__dict__.update(attributes)
+
+    class Slotted:
+        __slots__ = ("n",)
+
+    slotted = Slotted()
+    slotted.n = 1
+    values = [
+        *(Plan(n=1), Plan(n=1, text="a", none=None, share=0.5), Plan(text="x" * 3_000), Plan(), slotted),
+        *(
+            Plan(big=2**70),
+            Plan(text="\ud800"),
+            Plan(share=float("nan")),
+            Plan(inner=[1]),
+            Plan(agent_id="a"),
+        ),
+        *(
+            Plan(**{f"a{n}": n for n in range(40)}),
+            Plan(password="hunter2222"),
+            Named(Plan(n=1), "x"),
+            3,
+            None,
+        ),
+    ]
+    agent = Acting()
+    tracker = StateTracker(agent, agent_id_of, "a", recorded.pipeline.capture.judge.value, None)
+    described = 0
+    for value in values:
+        small = tracker._small_object("plan", value)
+        if small is not None:
+            described += 1
+            whole = to_json(value, "", agent_of=agent_id_of)
+            assert small == whole.json + orjson.dumps(whole.types)
+            assert tracker.forms["plan"] == (whole.attributes, whole.json)
+    assert described >= 4
 
 
 def test_what_a_class_holds_is_encoded_again_where_it_changed(recorded):

@@ -11,6 +11,7 @@ import re
 import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -318,13 +319,25 @@ def pieces_of(value: Any, base: type) -> Pieces | None:
     """
     if base is object:
         return None
+    try:
+        reader = _readers[base]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        reader = remember(_readers, base, _reader_of(base))
+    return reader(value)
+
+
+_readers: dict[type, _Reader] = {}
+"""The reader of each class that was met."""
+
+
+def _reader_of(base: type) -> _Reader:
     for each in mro_of(base):
         reader = _READERS.get(each) or _BY_NAME.get(class_name(each))
         if reader is not None:
-            return reader(value)
+            return reader
     if issubclass(base, BaseException):
-        return _exception(value, base)
-    return _reduced(value, base, class_name(base))
+        return partial(_exception, base=base)
+    return _reduction_of(base, class_name(base))
 
 
 def _mapping(base: type) -> _Reader:
@@ -644,24 +657,29 @@ def _leave_out_id(found: re.Match[str]) -> str:
     return f"{without_script(name)}:" if is_id else found[0]
 
 
-def _reduced(value: Any, base: type, name: str) -> Pieces:
-    """Return what a C class passes to `copy` and `pickle`, by its own C function."""
+def _reduction_of(base: type, name: str) -> _Reader:
+    """Return a function that reads what a C class passes to `copy` and `pickle`, by its own C function."""
     for each in mro_of(base):
         if each is object:
             break
         for reduction in ("__reduce__", "__getnewargs__", "__getstate__", "__reduce_cython__"):
             member = namespace_of(each).get(reduction)
-            if member is None or type(member).__name__ not in _C_CALLABLES:
-                continue
-            try:
-                found = member(value)
-                if name.startswith("pydantic_core."):
-                    found = _without_class_ids(found)
-            except Exception as error:
-                raise Unreadable(f"{name} cannot be taken apart ({type(error).__name__})") from error
-            if type(found) is tuple and reduction == "__reduce__":
-                return Pieces("reduced", found[1:])
-            return Pieces("reduced", (found,))
+            if member is not None and type(member).__name__ in _C_CALLABLES:
+                return partial(_reduced, member=member, name=name, is_whole=reduction != "__reduce__")
+    return partial(_in_memory, name=name)
+
+
+def _reduced(value: Any, member: Callable[[Any], Any], name: str, *, is_whole: bool) -> Pieces:
+    try:
+        found = member(value)
+        if name.startswith("pydantic_core."):
+            found = _without_class_ids(found)
+    except Exception as error:
+        raise Unreadable(f"{name} cannot be taken apart ({type(error).__name__})") from error
+    return Pieces("reduced", found[1:] if type(found) is tuple and not is_whole else (found,))
+
+
+def _in_memory(value: Any, name: str) -> Pieces:
     try:
         return Pieces("buffer", raw=memoryview(value).tobytes())
     except (TypeError, BufferError, ValueError) as error:
@@ -670,7 +688,7 @@ def _reduced(value: Any, base: type, name: str) -> Pieces:
 
 def _array_of_pandas(value: Any) -> Pieces:
     """Return its type and items; its attributes are caches that the reduction repeats."""
-    pieces = _reduced(value, type(value), "pandas.arrays")
+    pieces = _reduction_of(type(value), "pandas.arrays")(value)
     made_by, state = pieces.ordered
     return pieces._replace(ordered=(made_by, state[:2]))
 

@@ -237,6 +237,16 @@ def often_reference(cls: type) -> Content | None:
     return None if known is None or known.times < _OFTEN else known.content
 
 
+def content_of_often(value: object, known: Content, agent_of: AgentOf | None, reading: Reading) -> Content:
+    """Return the same as `content_of` for an object with other than scalar attributes.
+
+    Args:
+        known: the content that `often_reference` returned for its class.
+    """
+    plan = plan_of(type(value))
+    return content_of(value, agent_of, reading) if plan.is_named else _with_own(value, plan, known, reading)
+
+
 def _counted(value: object, plan: ClassPlan, content: Content) -> Content:
     """Count that an object of a class outside the standard library was too large to be compared."""
     cls = type(value)

@@ -53,7 +53,12 @@ def digest_named(
         value, types, pointer: as for `digest_json`.
         raw: the JSON of the value, if available.
     """
-    return f"{ALGORITHM}:{digest_bytes(named_bytes(value, types, pointer, raw))}"
+    return named_digest(named_bytes(value, types, pointer, raw))
+
+
+def named_digest(named: bytes) -> str:
+    """Return the digest, with its algorithm, of what `named_bytes` returns."""
+    return f"{ALGORITHM}:{digest_bytes(named)}"
 
 
 def named_bytes(

@@ -52,7 +52,7 @@ class _Marking:
     def add(self, value: Any) -> None:
         """Add what determines the JSON of a value."""
         kind = type(value)
-        if kind is str or kind is bytes:
+        if kind is str or kind is bytes or kind is int:
             self.found += (kind, value)
         elif kind in SCALARS:
             self.found += (kind, repr(value))
@@ -98,25 +98,29 @@ class _Marking:
         attributes = attributes_of(value)
         if reference is None or (attributes and all_scalars(attributes.values())):
             raise _NoMark  # it counts by content
-        self.found += (kind, reference)
+        found = self.found
+        found += (kind, reference)
         for name, held in attributes.items():
-            if (
-                type(held) in SCALARS
-                and type(name) is str
-                and not (type(held) is str and len(held) > TEXT_CHARS)
-            ):
-                self.found += (name, type(held), repr(held))
+            of = type(held)
+            if of not in SCALARS or type(name) is not str:
+                continue
+            if of is str:
+                if len(held) <= TEXT_CHARS:
+                    found += (name, held)
+            else:
+                found += (name, of, held if of is int else repr(held))
 
     def add_parts(self, value: Any, kind: type) -> None:
         """Add an object of a C class without attributes, such as an iterator."""
         pieces = pieces_of(value, kind)
         if pieces is None or pieces.has_code or pieces.members is not None or pieces.mapping is not None:
             raise _NoMark
-        if attributes_of(value) or not all(map(_is_flat, pieces.ordered)):
+        label, ordered, _, _, raw, _ = pieces
+        if attributes_of(value) or not all(map(_is_flat, ordered)):
             raise _NoMark
         place = self._met.setdefault(id(value), len(self.found))
-        self.found += (kind, place, pieces.label, pieces.raw)
-        for part in pieces.ordered:
+        self.found += (kind, place, label, raw)
+        for part in ordered:
             self.add(part)
 
 

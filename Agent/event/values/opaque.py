@@ -20,6 +20,7 @@ from Agent.event.classes import (
     attributes_of,
     class_name,
     find_class,
+    known_name,
     mro_of,
     remember,
     restore_attributes,
@@ -147,7 +148,7 @@ def describe(value: object, content: Content, failure: BaseException | None = No
 
 def form_head(cls: type) -> dict[str, Any]:
     """Return the beginning of the form of an object whose class has no short text."""
-    name = class_name(cls)
+    name = known_name(cls)
     return {"repr": f"<{name} object>", "class": name}
 
 
@@ -239,11 +240,14 @@ def _plain_attributes(value: object) -> dict[str, Any]:
         return {}  # it hides them, or another thread changes them; the form works without
     shown: dict[str, Any] = {}
     for name, attribute in attributes.items():
-        if type(attribute) not in _SHOWN:
+        kind = type(attribute)
+        if kind not in _SHOWN:
             continue
         if len(shown) == SHOWN_ATTRIBUTES:
             break
-        if text_or_none(name) is not None and len(name) <= TEXT_CHARS and _is_shown(attribute):
+        if not (type(name) is str and name.isascii()) and text_or_none(name) is None:
+            continue
+        if len(name) <= TEXT_CHARS and (attribute is None or kind is bool or _is_shown(attribute)):
             shown[name] = attribute
     return shown
 

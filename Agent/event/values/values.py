@@ -29,7 +29,7 @@ from Agent.event.values.codecs import (
     plan_of,
     registered_codec,
 )
-from Agent.event.values.content_digest import content_of, often_reference, short_digest
+from Agent.event.values.content_digest import content_of, content_of_often, often_reference, short_digest
 from Agent.event.values.digest import ALGORITHM
 from Agent.event.values.opaque import (
     CONTENT,
@@ -518,7 +518,7 @@ def to_json(
             plain = _scalar_bytes(value, limits)
             if plain is None and kind is not tuple and number_tag(kind) is None:
                 form = form_of_reference(value, agent_of, reading)
-                if form is not None and len(data := _dumps(form)) <= _MOST_OF_FORM < limits.max_bytes:
+                if form is not None and len(data := _dumps(form)) <= MOST_OF_FORM < limits.max_bytes:
                     return Dumped((data, {pointer: "opaque"}, (pointer,), None))
                 form = form_of_scalars(agent_of, reading.hides, value)
                 if form is not None:
@@ -672,7 +672,8 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
 
 
-_MOST_OF_FORM = 16_384
+MOST_OF_FORM = 16_384
+"""The size up to which the form of a reference is written without a walk."""
 
 
 def form_of_named(named: Named) -> dict[str, Any]:
@@ -693,7 +694,7 @@ def form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) ->
     if all_scalars(attributes_of(value).values()):
         return None
     if reading.owner is None:  # an argument's form has more
-        content = content_of(value, agent_of, reading)
+        content = content_of_often(value, content, agent_of, reading)
     return describe(value, content)
 
 

@@ -54,7 +54,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(_look_at_state) W(_look_between) W(ended) W(is_watching) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
-    W(kind) W(head) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
+    W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written) W(admitted) W(redactor)  \
     W(bit_generator) W(capsule) W(gauss_next) W(source_player) W(turns) W(is_used) W(outside) W(item) W(logger)
 #define WORD(name) static PyObject *W_##name;
@@ -1172,6 +1172,17 @@ static PyObject *held_line(Lane *lane, PyObject *slot, const Part *parts, int co
     return answer;
 }
 
+/* The slot of a binding by its key, which is made at the first event of its kind; borrowed from `slots`, NULL if there is none. */
+static PyObject *slot_of(PyObject *binding, PyObject *slots, PyObject *key) {
+    PyObject *slot = PyDict_GetItemWithError(slots, key);
+    if (slot == NULL && !PyErr_Occurred() && PyTuple_CheckExact(key) && PyTuple_GET_SIZE(key) == 2) {
+        PyObject *made = PyObject_CallMethodObjArgs(binding, W_slot, PyTuple_GET_ITEM(key, 0), PyTuple_GET_ITEM(key, 1), NULL);
+        Py_XDECREF(made);
+        if (made != NULL) slot = PyDict_GetItemWithError(slots, key);
+    }
+    return slot != NULL && IS_A(slot, SLOT) ? slot : NULL;
+}
+
 /* Write the event of a call that went well, where its body is plain; its id, or None for Python to do it, or NULL. */
 static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObject *result, long long duration_ns) {
     PyObject *spec = GET(call, CALL_spec), *scope = NULL, *links = NULL, *slots = GET(GET(call, CALL_binding), BINDING_slots);
@@ -1185,9 +1196,11 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     if ((types != Py_None && !PyDict_CheckExact(types)) || PyObject_Size(GET(call, CALL_secrets)) != 0) goto done;
     if (GET(call, CALL_reads) != Py_None && ((read = body_of_reads(lane, GET(call, CALL_reads))) == NULL || !PyBytes_CheckExact(read))) goto done;
     if ((slot_key = PyObject_GetAttr(spec, W_slot_key)) == NULL || (label = PyObject_GetAttr(spec, W_label)) == NULL) goto done;
-    if ((slot = PyDict_GetItemWithError(slots, slot_key)) == NULL || !IS_A(slot, SLOT)) goto done;
-    if ((line_head = PyDict_GetItemWithError(GET(slot, SLOT_heads), label)) == NULL) goto done;
-    Py_INCREF(line_head);
+    if ((slot = slot_of(GET(call, CALL_binding), slots, slot_key)) == NULL) goto done;
+    if ((line_head = Py_XNewRef(PyDict_GetItemWithError(GET(slot, SLOT_heads), label))) == NULL) {
+        if (PyErr_Occurred() || (line_head = PyObject_CallMethodOneArg(slot, W_head, label)) == NULL) goto done;
+        if (!PyBytes_CheckExact(line_head)) goto done;
+    }
     if ((scope = current(lane->scope)) == NULL) goto done;
     if (scope == Py_None) {
         links = Py_NewRef(NO_BYTES);

@@ -1232,6 +1232,7 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 #include "_outside.h"
 #include "_between.h"
 #include "_draws.h"
+#include "_named.h"
 
 /* ---- agents ---- */
 
@@ -1248,14 +1249,22 @@ static PyObject *agent_of_one(PyObject *facts, PyObject *value) {
                    && (PyDict_GET_SIZE(PyTuple_GET_ITEM(facts, IDENTITIES)) == 0
                        || PyDict_GetItemWithError(PyTuple_GET_ITEM(facts, INHERITED), kind) == Py_None);
     PyObject *own = is_plain ? PyObject_GenericGetDict(value, NULL) : NULL;
-    is_plain = own != NULL && PyDict_CheckExact(own) && PyDict_GetItemWithError(own, W_agent_id) == NULL
-               && PyDict_GetItemWithError(own, W_logger) == NULL;
+    if (own != NULL)
+        is_plain = PyDict_CheckExact(own) && PyDict_GetItemWithError(own, W_agent_id) == NULL
+                   && PyDict_GetItemWithError(own, W_logger) == NULL;
+    else
+        is_plain = is_plain && PyErr_ExceptionMatches(PyExc_AttributeError); /* its objects have no attributes of their own */
     Py_XDECREF(own);
     PyErr_Clear();
     return is_plain ? Py_NewRef(Py_None) : PyObject_CallOneArg(PyTuple_GET_ITEM(facts, ASKED), value);
 }
 
 static PyMethodDef agent_of_definition = {"agent_of", agent_of_one, METH_O, "The id of an agent, None for any other object."};
+
+/* Whether attributes of a class's objects are looked up as of most objects, which runs no code of the class. */
+static PyObject *looks_up_plainly(PyObject *Py_UNUSED(module), PyObject *cls) {
+    return PyBool_FromLong(PyType_Check(cls) && ((PyTypeObject *)cls)->tp_getattro == PyObject_GenericGetAttr);
+}
 
 /* agent_of(by_attributes, inherited, identities, of_objects, asked): a function that asks `asked` where these do not tell. */
 static PyObject *agent_of(PyObject *Py_UNUSED(module), PyObject *facts) {
@@ -1502,7 +1511,10 @@ static PyMethodDef functions[] = {
     {"random_mark", random_mark, METH_O, "The first word of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"agent_of", agent_of, METH_VARARGS, "A function that says which objects are agents."},
+    {"looks_up_plainly", looks_up_plainly, METH_O, "Whether attributes of a class's objects are looked up as of most objects."},
     {"class_version", class_version, METH_O, "A number that no other set of attributes of a class has; 0 for none."},
+    {"named_form", (PyCFunction)(void (*)(void))named_form, METH_FASTCALL,
+     "What the digest of an agent's fields is taken over, and the names of the opaque ones; None where Python has to look."},
     {"count_members", count_members, METH_O, "How many members a container and those in it have; 0 for any other value."},
     {"snapshot", snapshot, METH_O, "All objects in a value; None where something in it may change unseen."},
     {"still_is", (PyCFunction)(void (*)(void))still_is, METH_FASTCALL, "Whether a value holds those very objects."},

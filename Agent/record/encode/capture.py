@@ -19,7 +19,7 @@ from Agent.event.values.arrays import number_tag
 from Agent.event.values.content_digest import often_reference
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Named, Places, Reading
-from Agent.event.values.values import form_of_named, form_of_scalars, to_json
+from Agent.event.values.values import MOST_OF_FORM, form_of_named, form_of_reference, form_of_scalars, to_json
 from Agent.record.encode.native import native
 from Agent.record.encode.redaction import Redactor, hides_text
 from Agent.record.secrets.issuers import (
@@ -110,20 +110,50 @@ class Capture:
         if not is_short or not all(map(_stands_alone, (*args, *kwargs.values()))):
             return self.careful_body(payload, pointer, reading=reading)
         self.careful_count += 1
-        encoded = [
-            to_json(value, at, self.limits, self.agent_of, reading)
-            for value, at in (
-                *((value, f"{pointer}/args/{number}") for number, value in enumerate(args)),
-                *((value, f"{pointer}/kwargs/{escape(name)}") for name, value in kwargs.items()),
-            )
+        types: Types = {}
+        forms: list[dict[str, Any]] = []
+        listed = [
+            self._standing_alone(value, f"{pointer}/args/{number}", reading, types, forms)
+            for number, value in enumerate(args)
         ]
-        named = zip(map(orjson.dumps, kwargs), encoded[len(args) :], strict=True)
-        body = b'"args":[%s],"kwargs":{%s}' % (
-            b",".join([each.json for each in encoded[: len(args)]]),
-            b",".join([name + b":" + each.json for name, each in named]),
-        )
-        types = {at: tag for each in encoded for at, tag in (each.types or {}).items()}
+        named = [
+            b"%s:%s"
+            % (
+                orjson.dumps(name),
+                self._standing_alone(value, f"{pointer}/kwargs/{escape(name)}", reading, types, forms),
+            )
+            for name, value in kwargs.items()
+        ]
+        body = b'"args":[%s],"kwargs":{%s}' % (b",".join(listed), b",".join(named))
+        if (
+            self._check
+            and self.redactor.keys_pass(kwargs)
+            and all(map(self._keys_known, forms))
+            and self.judge.clean(body)
+            and not hides_text(types)
+        ):
+            return body, types or None
         return self._redact(body, types or None, pointer, own_keys=frozenset(payload))
+
+    def _standing_alone(
+        self, value: Any, place: str, reading: Reading, types: Types, forms: list[dict[str, Any]]
+    ) -> bytes:
+        """Return the JSON of a value that `_stands_alone`, and add its tag and, of an object, its form."""
+        if type(value) not in SCALARS:
+            try:
+                form = form_of_reference(value, self.agent_of, reading)
+                raw = b"" if form is None else orjson.dumps(form)
+            except Exception:  # noqa: BLE001 - attributes that the class hides, a surrogate: use the codec
+                form, raw = None, b""
+            if form is not None and len(raw) <= MOST_OF_FORM:
+                types[place] = "opaque"
+                forms.append(form)
+                return raw
+        encoded = to_json(value, place, self.limits, self.agent_of, reading)
+        if encoded.types:
+            types.update(encoded.types)
+            forms.append(read_json(encoded.json))
+        return encoded.json
 
     @staticmethod
     def joined(*bodies: tuple[bytes, Types | None]) -> tuple[bytes, Types | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import orjson
@@ -76,14 +76,10 @@ class Slot:
         # The label of a message names two agents and rarely recurs, so its heads are not cached.
         self.most_heads = 0 if kind == "agent_message" else _MAX_HEADS
         self.emit_plain = binding.emit_plain
-        own = {"agent_id": binding.agent_id, "agent_role": binding.agent_role, "event_type": kind}
-        present = {key: value for key, value in own.items() if value is not None}
-        self.extra_alone = b',"extra":' + orjson.dumps(present)[:-1]
+        self.extra_alone = b'%s"event_type":"%s"' % (binding.extra, kind.encode())
         self.extra = self.extra_alone + b","
-        # "Agent action: {action_type}" is used as a prefix; the caller fills in templates with more fields.
-        before, brace, after = row.message.partition("{")
-        self.prefix = before if brace and after.find("}") == len(after) - 1 else ""
-        self.own_keys = _own_keys(kind, *present)
+        self.prefix = _prefix(kind)
+        self.own_keys = _own_keys(kind, binding.agent_id is not None, binding.agent_role is not None)
 
     def head(self, label: str) -> bytes:
         """Return the bytes from `schema_version` to `message`; cached by label."""
@@ -111,10 +107,23 @@ class Slot:
         return head
 
 
-@lru_cache(maxsize=512)
-def _own_keys(kind: str, *present: str) -> frozenset[str]:
+@cache
+def _prefix(kind: str) -> str:
+    """Return the beginning of a kind's messages, such as "Agent action: ".
+
+    It is empty for templates with more fields, which the caller fills in.
+    """
+    before, brace, after = KINDS[kind].message.partition("{")
+    return before if brace and after.find("}") == len(after) - 1 else ""
+
+
+@cache
+def _own_keys(kind: str, has_id: bool, has_role: bool) -> frozenset[str]:
     """Return the payload keys that this package defines; one shared set, since there may be many agents."""
-    return frozenset(present) | {field.name for field in KINDS[kind].fields}
+    own = {"agent_id": has_id, "agent_role": has_role, "event_type": True}
+    return frozenset(key for key, is_own in own.items() if is_own) | {
+        field.name for field in KINDS[kind].fields
+    }
 
 
 class AgentBinding:
@@ -134,6 +143,7 @@ class AgentBinding:
         "category",
         "emit_plain",
         "envelope",
+        "extra",
         "logger",
         "mirror_of",
         "redactor",
@@ -167,6 +177,10 @@ class AgentBinding:
         self.room = room or HeadRoom()
         self.emit_plain = emit_plain
         self.slots: dict[tuple[str, int], Slot] = {}
+        own = {"agent_id": agent_id, "agent_role": agent_role}
+        present = orjson.dumps({key: value for key, value in own.items() if value is not None})[:-1]
+        self.extra = b',"extra":' + present + (b"," if len(present) > 1 else b"")
+        """The beginning of `extra`, up to the kind of event."""
 
     def slot(self, kind: str, level: int) -> Slot:
         """Return the prepared bytes for a kind of event at a level."""

@@ -394,7 +394,7 @@ _MAX_KNOWN_KEYS = 8192
 _MOST_KEPT, _MOST_KEPT_BYTES = 64, 4096
 
 # Clean texts up to this length are cached, because names of classes and fields recur.
-_SHORT = 64
+_SHORT = 200
 
 # Shorter texts can contain neither a name with its secret nor a vendor's key.
 _SHORTEST = 7

@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-import re
 import sys
 import threading
 import weakref
@@ -20,6 +19,7 @@ from pathlib import PurePath
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from Agent.event.classes import is_of_library
 from Agent.event.kinds import Category
 from Agent.event.values.digest import digest_bytes
 from Agent.record.emit.context import current_scope
@@ -153,14 +153,6 @@ def _sort_of(name: str) -> int:
             known = _STANDARD if top in _LIBRARY else _FOREIGN
         _sorts[name] = known
     return known
-
-
-def is_of_library(path: str) -> bool:
-    """Return whether a file belongs to an installed library."""
-    return _INSTALLED.search(path) is not None
-
-
-_INSTALLED = re.compile(r"(?:^|[\\/])(?:site|dist)-packages(?:[\\/]|$)")
 
 
 def is_remade(frame: FrameType) -> bool:

@@ -110,16 +110,24 @@ if native is not None:  # it answers for most objects without a call of Python
 
 def _tells_by_attributes(cls: type) -> bool:
     """Whether only instance attributes or `instrument` can make an object of the class an agent."""
-    named = ("__getattr__", *_NAMING)
+    # An object without a `__dict__` may be asked for one, which its `__getattr__` would answer.
+    of_dict = (GetSetDescriptorType,) if _answers_anything(cls) else (GetSetDescriptorType, type(None))
     return (
         not issubclass(cls, type)
-        and type(find_in_classes(cls, "__dict__")) in {GetSetDescriptorType, type(None)}
-        and find_in_classes(cls, "__getattribute__") is object.__getattribute__
-        and all(find_in_classes(cls, name) is None for name in named)
+        and type(find_in_classes(cls, "__dict__")) in of_dict
+        and _looks_up_plainly(cls)
+        and all(find_in_classes(cls, name) is None for name in _NAMING)
     )
 
 
 _NAMING = frozenset({"agent_id", "logger"})
+
+
+def _looks_up_plainly(cls: type) -> bool:
+    """Whether looking up attributes of the class's objects certainly runs no code of the class."""
+    if find_in_classes(cls, "__getattribute__") is object.__getattribute__:
+        return True
+    return native is not None and bool(native.looks_up_plainly(cls))
 
 
 def _stored_id(obj: object) -> object:

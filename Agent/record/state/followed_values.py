@@ -62,7 +62,26 @@ def copied(value: object) -> Copied | None:
 
 def is_followed(value: object) -> bool:
     """Whether it is a container or an array whose changes are recorded."""
-    return copied(value) is not None
+    # Most attributes are of classes that are never followed.
+    return _is_perhaps_followed(type(value)) and copied(value) is not None
+
+
+def _is_perhaps_followed(cls: type) -> bool:
+    try:
+        return _perhaps_followed[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        numpy = sys.modules.get("numpy")
+        classes = (getattr(numpy, "ndarray", None), getattr(numpy, "generic", None))
+        found = (
+            cls in _CONTAINERS
+            or isinstance(cls, EnumType)
+            or issubclass(cls, tuple(each for each in classes if isinstance(each, type)))
+        )
+        return remember(_perhaps_followed, cls, found)
+
+
+_CONTAINERS = _MAPPINGS | _SEQUENCES | _SETS | {tuple, bytearray}
+_perhaps_followed: dict[type, bool] = {}
 
 
 class _Copying:

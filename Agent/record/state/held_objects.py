@@ -42,6 +42,8 @@ _MOST_TEXT = 4096
 _MOST_VALUES = 24
 _SMALL_ITEMS = 100
 _LOOKS_AT_LARGE = 512
+_REFUSED_BEFORE_SWEEP = 64
+"""An object without weak references is found to be gone only by a sweep, made after this many refusals."""
 _ACTIONS = 24
 """Number of outermost actions during which all objects are checked, not only those of the acting agent."""
 _MAX_DEPTH = 6
@@ -103,6 +105,7 @@ class HeldObject:
         value: the object; not kept alive if its class or the holder's class allows weak references.
         names: the attributes to check; None for all.
         holder: the agent, and the place where it holds the value.
+        when_gone: called once the value was garbage-collected, if it has weak references.
     """
 
     __slots__ = (
@@ -111,11 +114,16 @@ class HeldObject:
     )  # fmt: skip
 
     def __init__(
-        self, number: int, value: object, names: Collection[str] | None = None, holder: Holder | None = None
+        self,
+        number: int,
+        value: object,
+        names: Collection[str] | None = None,
+        holder: Holder | None = None,
+        when_gone: Callable[[object], None] | None = None,
     ) -> None:
         self.number = number
         self._names = None if names is None else tuple(sorted(names))
-        self._refer = _reference(value, holder)
+        self._refer = _reference(value, holder, when_gone)
         self._is_generator = sort_of(type(value)) is Sort.GENERATOR
         self.last: dict[str, Any] = {}
         self._skipped: dict[str, type] = {}
@@ -297,13 +305,17 @@ class HeldObjects:
     """
 
     __slots__ = (
-        "_ended", "_globals", "_is_on", "_known", "_moving", "_numbers", "_with_moving", "has_written",
-        "is_settled", "is_watching",
+        "_ended", "_globals", "_gone", "_is_on", "_known", "_moving", "_numbers", "_refused", "_with_moving",
+        "has_written", "is_settled", "is_watching",
     )  # fmt: skip
 
     def __init__(self, *, is_on: bool) -> None:
         self._is_on = is_on
         self._known: dict[int, HeldObject] = {}
+        self._gone: deque[object] = deque(maxlen=1)
+        """Not empty if a known object was garbage-collected since the last sweep of `_known`."""
+        self._refused = 0
+        """Number of objects for which there was no room."""
         self._moving: list[HeldObject] = []
         self._with_moving: dict[tuple[HeldObject, ...], tuple[HeldObject, ...]] = {}
         """Cache of an agent's objects combined with all moving ones; cleared when another one moves."""
@@ -319,7 +331,13 @@ class HeldObjects:
         """Whether code other than an action changed an object."""
 
     def of(
-        self, obj: object, fields: Mapping[str, Any], is_object: Callable[[object], bool], *, is_first: bool
+        self,
+        obj: object,
+        fields: Mapping[str, Any],
+        is_object: Callable[[object], bool],
+        may_be_held: Callable[[type], bool],
+        *,
+        is_first: bool,
     ) -> dict[str, HeldObject]:
         """Return the checked objects and generators of an agent, by field, and the module of its class.
 
@@ -327,12 +345,13 @@ class HeldObjects:
             obj: the agent.
             fields: its state.
             is_object: whether a value is mutable and not an agent.
+            may_be_held: whether `is_object` may be true of values of a class.
             is_first: whether the agent's first action begins.
         """
         found: dict[str, HeldObject] = {}
         try:
             if self._is_on:
-                self._fill(found, obj, fields, is_object, _LOOKS if is_first else 0)
+                self._fill(found, obj, fields, is_object, may_be_held, _LOOKS if is_first else 0)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             trouble("looking for what an agent holds", error)
         return found
@@ -343,17 +362,21 @@ class HeldObjects:
         obj: object,
         fields: Mapping[str, Any],
         is_object: Callable[[object], bool],
+        may_be_held: Callable[[type], bool],
         more_looks: int,
     ) -> None:
         for name, value in fields.items():
-            attributes = None if type(value) in SCALARS else live_attributes(value)
+            attributes = live_attributes(value) if may_be_held(type(value)) else None
             if attributes is None or not is_object(value):
                 continue
+            if len(found) >= _MOST_OF_AGENT:
+                return
             self._add(found, name, value, more_looks, holder=obj)
             for inner, part in tuple(attributes.items()) if len(attributes) <= _MOST_ATTRIBUTES else ():
-                if type(part) in SCALARS or not is_object(part):
+                if not may_be_held(type(part)) or not is_object(part):
                     continue
-                if self._is_known(part) or _holds_values(part):
+                # Whether it holds values takes longest to find out, so it is asked last.
+                if self._is_known(part) or (self._has_room() and _holds_values(part)):
                     self._add(found, f"{name}.{inner}", part, more_looks, holder=obj)
         for place, generator in generators_in_fields(fields):
             if is_own_stream(generator):
@@ -395,14 +418,23 @@ class HeldObjects:
         known = self._known.get(id(value))
         if known is not None and known.value() is value:
             return known
-        if len(self._known) >= _MOST_OBJECTS:
-            self._known = {key: each for key, each in self._known.items() if each.value() is not None}
-            if len(self._known) >= _MOST_OBJECTS:
-                return None
-        held = self._known[id(value)] = HeldObject(next(self._numbers), value, names, holder)
+        if not self._has_room():
+            return None
+        held = HeldObject(next(self._numbers), value, names, holder, self._gone.append)
+        self._known[id(value)] = held
         held.seen_at = self._ended
         held.looks_left = 0
         return held
+
+    def _has_room(self) -> bool:
+        """Whether another object can be checked, after those that are gone were removed."""
+        if len(self._known) < _MOST_OBJECTS:
+            return True
+        self._refused += 1
+        if self._gone or self._refused % _REFUSED_BEFORE_SWEEP == 0:
+            self._gone.clear()
+            self._known = {key: each for key, each in self._known.items() if each.value() is not None}
+        return len(self._known) < _MOST_OBJECTS
 
     def begins(self, held: tuple[HeldObject, ...], *, is_over: bool = False) -> dict[int, Moves]:
         """Return the changes since the last action ended, by number of the object.
@@ -460,7 +492,7 @@ class HeldObjects:
 
 
 def _holds_values(value: object) -> bool:
-    return any(map(is_followed, (live_attributes(value) or {}).values()))
+    return any(map(is_followed, tuple((live_attributes(value) or {}).values())))
 
 
 def _is_long(value: object) -> bool:
@@ -541,10 +573,22 @@ def generators_in_fields(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]
     `<field>#<number>`, counted from 0.
     """
     for name, value in fields.items():
-        if type(value) in SCALARS:
+        if not _may_hold_generators(type(value)):
             continue
         for number, generator in enumerate(_generators(value, _MAX_DEPTH, {})):
             yield name if generator is value else f"{name}#{number}", generator
+
+
+def _may_hold_generators(cls: type) -> bool:
+    """Whether objects of a class are generators, or are searched for them."""
+    try:
+        return _hold_generators[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        is_searched = issubclass(cls, tuple(_CONTAINERS)) or hasattr(cls, "__dataclass_fields__")
+        return remember(_hold_generators, cls, is_searched or sort_of(cls) is Sort.GENERATOR)
+
+
+_hold_generators: dict[type, bool] = {}
 
 
 def is_seen(value: object, depth: int, seen: dict[int, int]) -> bool:
@@ -658,9 +702,11 @@ def _part(value: object, name: str) -> Any:
     return value if name == ITSELF else (live_attributes(value) or {}).get(name)
 
 
-def _reference(value: object, holder: Holder | None) -> Callable[[], object | None]:
+def _reference(
+    value: object, holder: Holder | None, when_gone: Callable[[object], None] | None
+) -> Callable[[], object | None]:
     try:
-        return weakref.ref(value)
+        return weakref.ref(value, when_gone)
     except TypeError:
         pass
     agent, place = holder or (None, "")

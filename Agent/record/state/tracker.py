@@ -34,7 +34,7 @@ from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Hides, Places, Reading
-from Agent.event.values.values import Dumped, form_of_reference, to_json
+from Agent.event.values.values import Dumped, form_of_reference, form_of_scalars, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
@@ -518,6 +518,8 @@ class StateTracker:
         return raw
 
     def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
+        if may_be_held(type(value)) and (small := self._small_object(name, value)) is not None:
+            return small
         self.places.begin(present)
         dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading)
         self.places.end()
@@ -539,6 +541,18 @@ class StateTracker:
                 return None
         return raw
 
+    def _small_object(self, name: str, value: Any) -> bytes | None:
+        """Return what `to_json` would make of an object of few short scalars; None for other values."""
+        try:
+            form = form_of_scalars(self._agent_of, self._reading.hides, value)
+            raw = None if form is None else orjson.dumps(form)
+        except Exception:  # noqa: BLE001 - attributes that the class hides, a surrogate: use the codec
+            return None
+        if form is None or raw is None or len(raw) > HEAVY_BYTES // 2:
+            return None
+        self.forms[name] = form["attributes"], raw
+        return raw + b'{"":"opaque"}'
+
     def full(self, obj: object, exposed: Exposed | None = None) -> Exposed:
         """Return the full state, with large fields and generators; it counts as recorded from now on.
 
@@ -552,9 +566,12 @@ class StateTracker:
         self.environments.clear()
         self._held.clear()
         self.last = {}
+        borrowed = self.borrowed
         for name, value in exposed.fields.items():
             if type(value) in SCALARS and not (type(value) is str and len(value) > HEAVY_BYTES):
                 self.last[name] = value
+            elif name in borrowed and borrowed[name]() is value:
+                self.heavy.add(name)  # an object, and not an agent
             else:
                 objects = snapshot(value)
                 raw = self._bytes_of(name, value, exposed.fields)
@@ -684,12 +701,11 @@ if native is not None:
     forgetting[-1]()
     snapshot, still_is, count_members = native.snapshot, native.still_is, native.count_members
 
-_LARGE_MARKS = (b'"size_bytes":', b'"agents":', b'"environment ')
-
 
 def _is_large_inside(dumped: Dumped) -> bool:
     """Whether a value without a codec has large content or refers to other agents."""
-    if not any(mark in dumped.json for mark in _LARGE_MARKS):
+    data = dumped.json
+    if b'"size_bytes":' not in data and b'"agents":' not in data and b'"environment ' not in data:
         return False
     value = read_json(dumped.json)
     for pointer in dumped.opaque:
@@ -728,15 +744,35 @@ def _makes_objects(cls: type) -> bool:
 
 def can_be_held(value: object, agent_of: Callable[[object], str | None]) -> bool:
     """Whether code outside of actions may change a value in place: an object, or an unfrozen record."""
-    cls = type(value)
     if is_object(value, agent_of):
         return True
-    is_record = sort_of(cls) is Sort.UNKNOWN and any(hasattr(cls, mark) for mark in _RECORD_MARKS)
-    return is_record and not _is_frozen(cls) and agent_of(value) is None
+    cls = type(value)
+    try:
+        is_record = _are_records[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        is_record = remember(_are_records, cls, _makes_records(cls))
+    return is_record and agent_of(value) is None
 
 
-def _is_frozen(cls: type) -> bool:
-    return bool(getattr(getattr(cls, "__dataclass_params__", None), "frozen", False))
+_are_records: dict[type, bool] = {}
+
+
+def may_be_held(cls: type) -> bool:
+    """Whether `can_be_held` may be true of a value of a class that has attributes."""
+    try:
+        return _may_be_held[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        is_perhaps = sort_of(cls) is Sort.ARRAY or _makes_objects(cls) or _makes_records(cls)
+        return remember(_may_be_held, cls, is_perhaps)
+
+
+_may_be_held: dict[type, bool] = {}
+
+
+def _makes_records(cls: type) -> bool:
+    if sort_of(cls) is not Sort.UNKNOWN or not any(hasattr(cls, mark) for mark in _RECORD_MARKS):
+        return False
+    return not getattr(getattr(cls, "__dataclass_params__", None), "frozen", False)
 
 
 _RECORD_MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")

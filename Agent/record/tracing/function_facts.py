@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from Agent.event.classes import is_of_library
 from Agent.event.kinds import Category
 from Agent.record.emit.installed import LIMITS
 from Agent.record.state.identity import traced_files
@@ -184,11 +185,10 @@ def module_digest(name: str) -> str | None:
     path = vars(module).get("__file__") if isinstance(module, ModuleType) else None
     if type(path) is not str or not path.endswith(".py") or path.startswith(_NOT_THE_PROGRAM):
         return None
-    from Agent.event.values.digest import digest_bytes
-    from Agent.record.sources.adopted import is_of_library
-
     if is_of_library(path):
         return None
+    from Agent.event.values.digest import digest_bytes
+
     try:
         with open(path, "rb") as file:
             content = file.read(_MOST_MODULE_BYTES + 1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Collection, Iterable, Mapping
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.content_digest import whole_digest
-from Agent.event.values.digest import digest_named
+from Agent.event.values.digest import digest_named, named_digest
 from Agent.event.values.opaque import CONTENT, WRITTEN_OUTSIDE, OpaqueKind, refers_elsewhere
 from Agent.event.values.plain import SCALARS, has_own_hash, read_json
 from Agent.event.values.reading import Named, Places
@@ -20,6 +21,7 @@ from Agent.record.emit.context import current_scope
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.encode.capture import Types
 from Agent.record.encode.event_template import AgentBinding
+from Agent.record.encode.native import native
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agent_writes import Found
 from Agent.record.state.agents import agent_id_of
@@ -32,7 +34,7 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.record.state.plain_data import references_within
-from Agent.record.state.tracker import StateTracker, can_be_held, is_object
+from Agent.record.state.tracker import StateTracker, can_be_held, is_object, may_be_held
 from Agent.record.tracing.function_facts import CodeIdentity
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ _MADE_FROM = (CONTENT, "attributes", "same_as")
 _UNCHANGING = frozenset({str, bytes})
 Forms = Mapping[str, tuple[Collection[str], bytes]]
 """By field, the attribute names of a small object and its JSON."""
+Objects = dict[str, dict[str, Any]]
+"""By the name of a field with an object, the attributes of the object that are a `random.Random`."""
+_MISSING = object()
 
 
 def emit_state(
@@ -55,23 +60,30 @@ def emit_state(
     reason: str,
 ) -> None:
     """Write a full `state` event of an agent; if the agent's own code fails, the failure is reported."""
+    of_module: dict[str, Any] | None = None
     try:
+        objects: Objects = {}
         if reason == "first" and installed.source_player is None:
-            _adopt_held_generators(plain_attributes(obj))
-            _adopt_global_generators(type(obj))
+            attributes, of_module = plain_attributes(obj), global_generators(type(obj))
+            objects = _objects_in(attributes)
+            _adopt_generators(attributes, objects, of_module)
         exposed = read_state(obj)
+        if of_module is None or not _are_same(exposed.fields, attributes):
+            objects = _objects_in(exposed.fields)
         # An object that another agent held first is encoded in that agent's state, not here.
-        adopted = _note_shared(pipeline, binding, tracker, exposed.fields)
+        adopted = _note_shared(pipeline, binding, tracker, exposed.fields, objects)
         tracker.full(obj, exposed)
     except Exception as error:  # noqa: BLE001 - it is the user's `trace_state`, or a property
         pipeline.health.trouble("reading the state of an agent", error)
         return
     if installed.open_reads is not None:
-        for name, generator in global_generators(type(obj)).items():
+        for name, generator in (global_generators(type(obj)) if of_module is None else of_module).items():
             place = _adopted_at(generator)
             if place is not None and place.startswith(GLOBALS):  # not a generator that the program adopted
                 adopted[f"{GLOBALS}{name}"] = place
-    held = pipeline.agents.between.objects.of(obj, exposed.fields, _can_be_held, is_first=reason == "first")
+    held = pipeline.agents.between.objects.of(
+        obj, exposed.fields, _can_be_held, may_be_held, is_first=reason == "first"
+    )
     tracker.held = tuple(dict.fromkeys(held.values())) or None
     fields = _with_references(exposed.fields, tracker)
     inner, types = pipeline.capture.user_body(
@@ -88,7 +100,7 @@ def emit_state(
         "outside_content": _outside_content(pipeline, tracker, obj) if reason == "exit" else {},
         "end_content": _end_content(pipeline, exposed.fields, inner) if reason == "exit" else {},
         "adopted": adopted,
-        "adopted_at": _places_in_streams(exposed.fields, adopted) if reason == "first" else {},
+        "adopted_at": _places_in_streams(objects, adopted) if reason == "first" else {},
         "held": {name: each.number for name, each in held.items()},
         "held_values": "records" if held else None,
     }
@@ -267,7 +279,7 @@ def _emit_gone_state(pipeline: Pipeline, known: Known) -> None:
         return
     seen = tracker.last_seen()
     held = [name for name in tracker.heavy & seen.values.keys() if _is_held(seen.values, name)]
-    adopted = _note_shared(pipeline, binding, tracker, seen.values)
+    adopted = _note_shared(pipeline, binding, tracker, seen.values, _objects_in(seen.values))
     capture = pipeline.capture
     inner, types = capture.joined(
         capture.user_body(seen.values, _FIELDS, binding.agent_id), capture.dumped_body(seen.dumped, _FIELDS)
@@ -297,31 +309,53 @@ def _is_held(values: dict[str, Any], name: str) -> bool:
     return _holders(values, name) > _OURS + references_within(values[name])
 
 
+def _objects_in(fields: Mapping[str, Any]) -> Objects:
+    """Return the names of fields with objects that are not agents, with the generators of each object."""
+    return {
+        name: generators_of(value)
+        for name, value in fields.items()
+        if (may_be_held(type(value)) or type(value) is MethodType) and is_object(value, agent_id_of)
+    }
+
+
+def _are_same(fields: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether both have the same objects under the same names."""
+    if len(fields) != len(others):
+        return False
+    return all(others.get(name, _MISSING) is value for name, value in fields.items())
+
+
 def _note_shared(
-    pipeline: Pipeline, binding: AgentBinding, tracker: StateTracker, fields: dict[str, Any]
+    pipeline: Pipeline,
+    binding: AgentBinding,
+    tracker: StateTracker,
+    fields: dict[str, Any],
+    objects: Objects,
 ) -> dict[str, str]:
     """Update the tracker's shared objects and generators; return {field: place} of adopted generators."""
     adopted: dict[str, str] = {}
     agent_id = str(binding.agent_id)
+    note = pipeline.agents.holders.note
     tracker.borrowed.clear()
     for name, value in fields.items():
-        if has_own_hash(type(value)) or type(value) in SCALARS:
+        kind = type(value)
+        if (type(kind) is not type and has_own_hash(kind)) or kind in SCALARS:
             continue
-        sort = sort_of(type(value))
-        if sort is Sort.GENERATOR:
+        is_generator = name not in objects and sort_of(kind) is Sort.GENERATOR
+        if is_generator:
             if installed.open_reads is not None and (place := _adopted_at(value)) is not None:
                 adopted[name] = place
-        elif is_object(value, agent_id_of):
-            for attribute, generator in generators_of(value).items():
+        elif name in objects:
+            for attribute, generator in objects[name].items():
                 if (place := _adopted_at(generator)) is not None:
                     adopted[f"{name}.{attribute}"] = place
         else:
             continue
-        holders = pipeline.agents.holders.note(value, agent_id)
+        holders = note(value, agent_id)
         other = next((each for each in holders if each != agent_id), None)
         if other is None:
             continue
-        if sort is Sort.GENERATOR:
+        if is_generator:
             tracker.shared[name] = other
             continue
         tracker.held_together[name] = other
@@ -330,25 +364,20 @@ def _note_shared(
     return adopted
 
 
-def _adopt_held_generators(fields: dict[str, Any]) -> None:
-    """Record draws from generators that belong to objects in an agent's fields, such as its model.
+def _adopt_generators(attributes: Mapping[str, Any], objects: Objects, of_module: Mapping[str, Any]) -> None:
+    """Record draws from generators of objects in an agent's attributes, and of the module of its class.
 
-    Other holders of the same object and untraced code may draw from them, too, so that no agent's state
-    determines their position.
+    Other holders of the same object, such as a model, and untraced code may draw from them, too, so that no
+    agent's state determines their position.
     """
-    for value in fields.values():
-        if not has_own_hash(type(value)) and type(value) not in SCALARS and is_object(value, agent_id_of):
-            for attribute, generator in generators_of(value).items():
-                from Agent.record.sources.sources import adopt_held
+    if not of_module and not any(objects.values()):
+        return
+    from Agent.record.sources.sources import adopt_held
 
-                adopt_held(generator, f"{type(value).__qualname__}.{attribute}")
-
-
-def _adopt_global_generators(cls: type) -> None:
-    """Record draws from generators that are global in the module of an agent's class."""
-    for name, generator in global_generators(cls).items():
-        from Agent.record.sources.sources import adopt_held
-
+    for name, generators in objects.items():
+        for attribute, generator in generators.items():
+            adopt_held(generator, f"{type(attributes[name]).__qualname__}.{attribute}")
+    for name, generator in of_module.items():
         adopt_held(generator, f"{GLOBALS}{name}")
 
 
@@ -383,10 +412,14 @@ def _write_state(
         hidden: names of fields whose values could not be kept.
         more: further mappings, each with its key, its JSON without braces, and its tags.
     """
-    fields = read_json(b"{" + inner + b"}")
-    digest = digest_named(fields, _below(_FIELDS, types), raw=inner)
-    opaque, unseen = _fields_without_codec(fields, types)
-    about = {**about, "opaque": sorted(opaque), "unseen": sorted({*hidden, *unseen})}
+    found = None if native is None else native.named_form(inner, types, _FIELDS)
+    if found is not None:
+        digest, about["opaque"], about["unseen"] = named_digest(found[0]), found[1], sorted(hidden)
+    else:
+        fields = read_json(b"{" + inner + b"}")
+        digest = digest_named(fields, _below(_FIELDS, types), raw=inner)
+        opaque, unseen = _fields_without_codec(fields, types)
+        about["opaque"], about["unseen"] = sorted(opaque), sorted({*hidden, *unseen})
     if pipeline.turns.is_used:
         about["loop_turn"] = pipeline.turns.next()
     rest = {name: value for name, value in about.items() if value}
@@ -403,18 +436,18 @@ def _class_name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _places_in_streams(fields: Mapping[str, Any], adopted: Collection[str]) -> dict[str, str]:
+def _places_in_streams(objects: Objects, adopted: Collection[str]) -> dict[str, str]:
     """Return the stream positions of adopted generators in objects; digests of the objects exclude them."""
-    if not any("." in name for name in adopted):
+    generators = {
+        place: generator
+        for name, held in objects.items()
+        for attribute, generator in held.items()
+        if (place := f"{name}.{attribute}") in adopted
+    }
+    if not generators:
         return {}
     from Agent.record.sources.generators import place_in_stream
 
-    generators = {}
-    for name in adopted:
-        field, _, attribute = name.partition(".")
-        generator = generators_of(fields.get(field)).get(attribute) if attribute else None
-        if generator is not None:
-            generators[name] = generator
     distinct = {id(each): each for each in generators.values()}  # objects often share one
     places = {identity: place_in_stream(each) for identity, each in distinct.items()}
     return {name: places[id(each)] for name, each in generators.items() if places[id(each)]}

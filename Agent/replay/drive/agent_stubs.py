@@ -14,11 +14,12 @@ from types import FrameType
 from typing import Any
 
 from Agent.errors import RecordingMiss
+from Agent.event.classes import is_of_library
 from Agent.event.pointers import escape
 from Agent.event.values.plain import SCALARS
 from Agent.event.values.values import Unrestored
 from Agent.record.emit.context import Answer, Player, TracedCall
-from Agent.record.sources.adopted import is_foreign_name, is_of_library, is_own, place_of
+from Agent.record.sources.adopted import is_foreign_name, is_own, place_of
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.followed_values import copied

@@ -26,6 +26,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
+from Agent.event.classes import is_of_library
 from Agent.record.emit import installed
 from Agent.record.emit.context import ENVIRONMENT, making_answer
 from Agent.record.sources.adopted import (
@@ -34,7 +35,6 @@ from Agent.record.sources.adopted import (
     Asker,
     asker_of,
     is_import_of_library,
-    is_of_library,
     is_own,
     is_remade,
     living,

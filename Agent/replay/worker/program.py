@@ -16,8 +16,9 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final
 
+from Agent.event.classes import is_of_library
 from Agent.event.values.digest import digest_bytes
-from Agent.record.sources.adopted import is_foreign_name, is_of_library, is_own, module_of, place_of
+from Agent.record.sources.adopted import is_foreign_name, is_own, module_of, place_of
 from Agent.replay.drive.watched import REFUSED, is_trial, numpy_state, path_of, user_place, writes
 from Agent.replay.worker.workbench import turn_recording_away
 

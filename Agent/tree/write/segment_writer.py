@@ -31,7 +31,7 @@ from Agent.tree.files.segment import (
     roll_segment,
 )
 from Agent.tree.layout import DIRECTORY_MODE, inode_at
-from Agent.tree.undisturbed import undisturbed
+from Agent.tree.undisturbed import has_timers, undisturbed
 from Agent.tree.write.chain import LineChain
 
 _sync_data = getattr(os, "fdatasync", os.fsync)
@@ -205,8 +205,10 @@ class OpenFiles:
             time.sleep(_REMOVAL_S / 100)
 
     def _any_removed(self) -> bool:
-        few = (*islice(self._ring, _PROBED), *islice(reversed(self._ring), _PROBED))
-        return any(is_removed(file.segment.fd, file.segment.inode) for file in few)
+        for file in (*islice(self._ring, _PROBED), *islice(reversed(self._ring), _PROBED)):
+            if is_removed(file.segment.fd, file.segment.inode):
+                return True
+        return False
 
     def files(self) -> list[Evictable]:
         """The files that are open now."""
@@ -322,12 +324,17 @@ class OwnFile:
         """Keep what is needed to reopen the file after an eviction."""
         self._torn = segment.torn
 
-    @undisturbed()
     def make_room(self, size_bytes: int) -> bool | None:
         """Open or roll the file before a line gets its number, so that a raising handler leaves no gap.
 
         False if that failed, which is counted; None if this thread already holds the files.
         """
+        if not has_timers():
+            return self._make_room(size_bytes)
+        with undisturbed():
+            return self._make_room(size_bytes)
+
+    def _make_room(self, size_bytes: int) -> bool | None:
         files = self._shared.files
         with files.lock:
             if files.busy:
