@@ -43,6 +43,7 @@ _OF_EXTRA: Final = {
     "alembic": "alembic",
     "fastapi": "fastapi",
     "google": "protobuf",
+    "numpy": "numpy",
     "opentelemetry": "opentelemetry-proto",
     "psycopg": "psycopg[binary]",
     "pydantic": "fastapi",
@@ -53,11 +54,11 @@ _OF_EXTRA: Final = {
 
 
 @contextmanager
-def extra_needed() -> Iterator[None]:
-    """Turns the failed import of a library of the extra into one clear error.
+def extra_needed(extra: str = "server", what: str = "the service") -> Iterator[None]:
+    """Turns the failed import of a library of an extra into one clear error about what needs it.
 
     Raises:
-        MissingExtra: a library of the extra `server` is not installed.
+        MissingExtra: a library of the extra is not installed.
     """
     try:
         yield
@@ -66,6 +67,6 @@ def extra_needed() -> Iterator[None]:
         if library is None:
             raise
         raise MissingExtra(
-            f"the service needs {library}, which is not installed",
-            remedy='install it with: pip install "agent-trace[server]"',
+            f"{what} needs {library}, which is not installed",
+            remedy=f'install it with: pip install "agent-trace[{extra}]"',
         ) from None
