@@ -88,7 +88,7 @@ class Gatherer:
         return min(done / self._total_bytes, 1.0) if self._total_bytes else 0.0
 
     def is_outdated(self) -> bool:
-        """Return whether a file that was read is gone or was rewritten, so that everything is to be read again."""
+        """Return whether a file that was read is gone or rewritten, so that all is to be read again."""
         if not self.sources:
             return False
         known = {source.inode for source in self.sources if source.inode is not None}
@@ -114,8 +114,8 @@ class Gatherer:
         order = np.lexsort((seq, writer))
         writer, seq = writer[order], seq[order]
         seen: dict[str, SeqSet] = {}
-        for number, name in enumerate(self.tables.writers.texts):
-            own = seq[slice(*np.searchsorted(writer, [number, number + 1]))]
+        for place, name in enumerate(self.tables.writers.texts):
+            own = seq[slice(*np.searchsorted(writer, [place, place + 1]))]
             seen[name] = _set_of(own)
         return Accounting(seen, dict(self.account.closed), dict(self.account.retired))
 

@@ -1,4 +1,4 @@
-"""The lanes of a session: its agents, those in trouble first, and what is known about the session as a whole."""
+"""The lanes of a session: its agents, those in trouble first; and facts about the session as a whole."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def program_of(info: SessionInfo | None) -> str | None:
 
 
 def replay_of(index: Index, info: SessionInfo | None) -> dict[str, Any]:
-    """Say whether the session can be replayed: states were recorded, and it remembers what builds its agents."""
+    """Say whether the session can be replayed: it has states, and remembers what builds its agents."""
     kinds = index.tables.kinds
     state, action = kinds.find("state"), kinds.find("agent_action")
     if action is None or state is None or not np.any(index.flags & FULL_STATE):

@@ -55,8 +55,8 @@ _KEPT_HISTORIES: Final = 16
 class SessionView:
     """The index of one session, and the answers of its pages.
 
-    Safe to use from several threads. Unless said otherwise, times are microseconds since the first event, and a
-    method raises UsageError for a wrong argument and InputError if the session cannot be read.
+    Safe to use from several threads. Times are microseconds since the first event. Every method raises UsageError
+    for a wrong argument, and InputError if the session cannot be read.
 
     Args:
         session: the session's directory.
@@ -128,7 +128,7 @@ class SessionView:
             self._publish(index, self._shown.lines if is_own else Lines(gatherer), keep=is_own)
 
     def _gathered(self, gatherer: Gatherer, known: Index | None) -> Index | None:
-        """Return the index with the new events, None if nothing is new; at first, show what is there so far."""
+        """Return the index with the new events, None if nothing is new; at first, show it as it grows."""
         batches: list[Batch] = []
         began = shown_s = time.monotonic()
         index, is_new = known, known is None
@@ -368,7 +368,7 @@ class SessionView:
     def step(
         self, *, t: float, lanes: Sequence[int] | None = None, by: str = "event", direction: int = 1
     ) -> dict[str, Any]:
-        """Return the next event, error, or first event of a tick after a time; before it, if direction is -1."""
+        """Return the next event, error or beginning of a tick after a time; the last before it with -1."""
         _check_time(t)
         if by not in ("event", "tick", "error"):
             raise UsageError(f"{by!r} is nothing to step by", remedy="give event, tick or error")

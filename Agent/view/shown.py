@@ -159,7 +159,7 @@ class Shown:
             block = min(block * 2, _MOST_BLOCK)
 
     def next_to(self, rows: NDArray[Any], t: float, direction: int) -> int | None:
-        """Return the first of some ascending rows after a time, or the last before it; None if there is none."""
+        """Return the first of some ascending rows after a time, or the last before it; None for none."""
         times = self.index.t_us[rows] - self.index.first_us
         if direction > 0:
             place = int(np.searchsorted(times, int(np.floor(t)), "right"))

@@ -51,7 +51,8 @@ class TickAxis:
 
     def times(self, places: NDArray[Any]) -> NDArray[Any]:
         """Return the times of places on the axis."""
-        return np.interp(places, self._places, self._times)
+        found: NDArray[Any] = np.interp(places, self._places, self._times)
+        return found
 
 
 def edges_us(index: Index, t0: float, t1: float, px: int, axis: TickAxis | None) -> NDArray[Any]:
