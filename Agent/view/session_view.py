@@ -55,8 +55,8 @@ _KEPT_HISTORIES: Final = 16
 class SessionView:
     """The index of one session, and the answers of its pages.
 
-    Safe to use from several threads. Times are microseconds since the first event. Every method raises UsageError
-    for a wrong argument, and InputError if the session cannot be read.
+    Safe to use from several threads. Times are microseconds since the first event. Every method raises
+    UsageError for a wrong argument, and InputError if the session cannot be read.
 
     Args:
         session: the session's directory.
