@@ -7,42 +7,23 @@ same lines count as events here and in `TreeReader`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from Agent.analysis.query.views import is_error
-from Agent.analysis.stats import number
 from Agent.archive.sealed.reader import ArchiveLines
-from Agent.event.model import Event
-from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine, Tail, event_behind
+from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine, Tail, own_line
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
 from Agent.tree.read.losses import Accounting, Writers
-from Agent.view.columns import (
-    BELIEVED,
-    ERROR,
-    FULL_STATE,
-    NO_TICK,
-    NOBODY,
-    RECEIVED,
-    SENT,
-    STATE,
-    WARNING,
-    Batch,
-    Index,
-    Tables,
-    merged,
-)
+from Agent.view.columns import BELIEVED, Batch, Index, Tables, merged
+from Agent.view.line_columns import PlainLines, add_event
 
 _PASS_BYTES: Final = 8 * 1024 * 1024
-_LONGEST_MS: Final = 1e12
-_MOST_TICK: Final = 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -69,12 +50,12 @@ class Gatherer:
         self.account = Accounting({})
         self.repeated = 0
         """How many events were left out, because another one has their id."""
+        self._plain = PlainLines(self.tables)
         self._tail = Tail(session, self.damage.note_unreadable)
         self._decoder = LineDecoder(self.damage, self._knows)
         self._source_of: dict[Inode, int] = {}
         self._archive: ArchiveLines | None = ArchiveLines(session)
         self._total_bytes = 0
-        self._kind_flags: dict[str, int] = {}
 
     def _knows(self, writer: str) -> bool:
         if not self.writers.knows(writer):
@@ -171,65 +152,16 @@ class Gatherer:
                 yield path
 
     def _take(self, batch: Batch, raw: RawLine, source: int) -> None:
+        if raw.complete and self._plain.take(batch, raw.line, source, raw.offset):
+            return
         event = self._decoder.decode(raw)
         if event is None:
             return
-        offset, flags = raw.offset, 0
-        behind = None
-        if not raw.line.startswith(
-            b'{"timestamp":"%s","id":"%s"' % (event.timestamp.encode(), event.id.encode())
-        ):
-            behind = event_behind(raw.line)
-        if behind is not None and behind[1].id == event.id:
-            offset, flags = offset + behind[0], BELIEVED
-        self._add(batch, event, source, offset, flags)
-
-    def _add(self, batch: Batch, event: Event, source: int, offset: int, flags: int) -> None:
-        tables, extra = self.tables, event.extra
-        flags |= ERROR if is_error(event) else WARNING if event.level == "WARNING" else 0
-        if event.state is not None or event.kind == "state_change":
-            flags |= STATE
-        if event.kind in {"state", "checkpoint"}:
-            flags |= FULL_STATE
-        agent_id = event.agent_id
-        agent = NOBODY if agent_id is None else tables.agents.number(agent_id)
-        if event.agent_role is not None:
-            tables.roles[agent] = event.agent_role
-        if event.kind == "agent_message":
-            flags |= self._message(batch, extra)
+        # an event after a torn line is on the line's end, and any other with its id comes before it
+        skipped = raw.line.rfind(own_line(raw.line, event))
         self.account.see(event)
-        columns = batch.columns
-        columns["t_us"].append(event.timestamp_us)
-        columns["writer"].append(tables.writers.number(event.writer))
-        columns["seq"].append(event.seq)
-        columns["agent"].append(agent)
-        columns["kind"].append(min(tables.kinds.number(event.kind), 65_535))
-        columns["flags"].append(flags)
-        columns["duration_us"].append(duration_us(event.span_id, extra))
-        tick = event.tick
-        columns["tick"].append(NO_TICK if tick is None or abs(tick) > _MOST_TICK else tick)
-        columns["file"].append(source)
-        columns["offset"].append(offset)
-
-    def _message(self, batch: Batch, extra: Mapping[str, Any]) -> int:
-        """Note a half of a message, and return its flag."""
-        is_sent = str(extra.get("direction", "")).startswith("sen")
-        message_id = extra.get("message_id")
-        if message_id is not None:
-            other = extra.get("recipient" if is_sent else "sender")
-            digest = blake2b(str(message_id).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            batch.messages["place"].append(len(batch))
-            batch.messages["key"].append(int.from_bytes(digest, "little"))
-            batch.messages["party"].append(
-                self.tables.parties.number(other) if isinstance(other, str) else -1
-            )
-        return SENT if is_sent else RECEIVED
-
-
-def duration_us(span_id: str | None, extra: Mapping[str, Any]) -> float:
-    """Return the duration of a span in microseconds; 0 for other events, and for what is no duration."""
-    taken_ms = None if span_id is None else number(extra.get("duration_ms"))
-    return taken_ms * 1000 if taken_ms is not None and 0 <= taken_ms < _LONGEST_MS else 0.0
+        flags = BELIEVED if skipped > 0 else 0
+        add_event(batch, self.tables, event, source, raw.offset + max(skipped, 0), flags)
 
 
 def _set_of(seq: NDArray[Any]) -> SeqSet:

@@ -29,14 +29,14 @@ from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.tree.layout import session_id_of
 from Agent.tree.read.losses import add_said
-from Agent.view.columns import FULL_STATE, NO_TICK, NOBODY, STATE, Batch, Index, Tables, merged
+from Agent.view.columns import FULL_STATE, NOBODY, STATE, Batch, Index, Tables, merged
 from Agent.view.findings import Findings
 from Agent.view.gathering import Gatherer
 from Agent.view.history import History, Moment, as_text, value_in
 from Agent.view.lanes import by_trouble, description, lane_rows, program_of, replay_of, status_of
 from Agent.view.lines import FilesMovedError, Lines
 from Agent.view.shown import MOST_LISTED, Shown
-from Agent.view.windows import MOST_PX, edges_us, window
+from Agent.view.windows import MOST_PX, edge_rows, window
 
 MOST_CHANGES: Final = 50
 MOST_POINTS: Final = 2_000
@@ -245,7 +245,7 @@ class SessionView:
         if axis == "tick" and not shown.axis:
             raise UsageError("the session has no ticks", remedy="give axis=time")
         agents = shown.agents_of(lanes, first, last)
-        edges = edges_us(shown.index, t0, t1, px, shown.axis if axis == "tick" else None)
+        edges = edge_rows(shown.index, t0, t1, px, shown.axis if axis == "tick" else None)
         begin = 0 if lanes is not None else first
         head = {"px": px, "from": begin, "to": begin + len(agents), "t0": t0, "t1": t1}
         return window(shown.index, agents, edges, head, sum_lanes=sum_lanes)
@@ -601,7 +601,7 @@ def _field(shown: Shown, moment: Moment, rows: Sequence[int], name: str, value: 
 def _last_tick(index: Index, rows: NDArray[Any], last: int) -> int | None:
     """Return the tick of an agent's last event with one, up to a place among its rows."""
     ticks = index.tick[rows[: last + 1]]
-    known = np.flatnonzero(ticks != NO_TICK)
+    known = np.flatnonzero(ticks != index.no_tick)
     return int(ticks[known[-1]]) if len(known) else None
 
 
