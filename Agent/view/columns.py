@@ -35,34 +35,30 @@ SESSION: Final = "(session)"
 Columns = dict[str, NDArray[Any]]
 
 
-class Names:
-    """Texts by number, in the order in which they were first met."""
+class Names(dict[str, int]):
+    """Texts with their numbers: `names[text]` gives a new text the next number.
+
+    Args:
+        texts: the first texts, in order.
+        unnamed: texts before these that are only shown; a text that is equal gets a number of its own.
+    """
 
     def __init__(self, texts: Iterable[str] = (), *, unnamed: Iterable[str] = ()) -> None:
-        self.texts: list[str] = list(unnamed)  # only shown: a text that is equal gets a number of its own
-        self._numbers: dict[str, int] = {}
+        super().__init__()
+        self.texts: list[str] = list(unnamed)
         for text in texts:
-            self.number(text)
+            self[text]
 
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def number(self, text: str) -> int:
-        """Return the number of a text; a new one gets the next number."""
-        found = self._numbers.get(text)
-        if found is None:
-            found = self._numbers[text] = len(self.texts)
-            self.texts.append(text)
-        return found
-
-    def find(self, text: str) -> int | None:
-        """Return the number of a text; None if it is unknown."""
-        return self._numbers.get(text)
+    def __missing__(self, text: str) -> int:
+        number = self[text] = len(self.texts)
+        self.texts.append(text)
+        return number
 
     def copy(self) -> Names:
         """Return names that may grow on their own."""
         made = Names()
-        made.texts, made._numbers = list(self.texts), dict(self._numbers)
+        made.texts = list(self.texts)
+        made.update(self)
         return made
 
 
@@ -142,7 +138,7 @@ class Index:
         self.count = len(self.t_us)
         self.first_us = int(self.t_us[0]) if self.count else 0
         self.length_us = int(self.t_us[-1]) - self.first_us if self.count else 0
-        self.agents = len(tables.agents)
+        self.agents = len(tables.agents.texts)
         order = np.argsort(self.agent, kind="stable").astype(np.uint32)
         self.by_agent = order
         """Rows by agent, then by time."""
@@ -164,7 +160,7 @@ class Index:
 
     def row_of(self, writer: str, seq: int) -> int | None:
         """Return the row of an event by its id; None if it is not in the index."""
-        number = self.tables.writers.find(writer)
+        number = self.tables.writers.get(writer)
         if number is None:
             return None
         found = np.flatnonzero((self.columns["seq"] == seq) & (self.columns["writer"] == number))
@@ -234,7 +230,7 @@ class Index:
             return int(self.agent[sent]), int(self.agent[received])
         place = int(np.searchsorted(self.messages["row"], sent))
         party = self.tables.parties.texts[int(self.messages["party"][place])]
-        other = self.tables.agents.find(party)
+        other = self.tables.agents.get(party)
         own = int(self.agent[sent])
         other = own if other is None else other
         return (own, other) if self.flags[sent] & SENT else (other, own)
@@ -254,7 +250,7 @@ def _arrows(index: Index) -> NDArray[Any]:
     is_pair = is_sent[leads] & ~is_sent
     pairs = np.stack([rows[leads[is_pair]], rows[is_pair]], axis=1)
     lone = (size[group] == 1) | (~is_sent[leads])
-    is_agent = np.array([index.tables.agents.find(text) is not None for text in index.tables.parties.texts])
+    is_agent = np.array([index.tables.agents.get(text) is not None for text in index.tables.parties.texts])
     known = np.zeros(len(rows), bool)
     has_party = party >= 0
     known[has_party] = is_agent[party[has_party]]
@@ -269,7 +265,7 @@ def merged(known: Index | None, batches: Sequence[Batch], tables: Tables) -> tup
         name: _joined(code, {} if known is None else known.columns, name, [each.columns for each in batches])
         for name, code in TYPES.items()
     }
-    rank = np.empty(len(tables.writers), np.int64)
+    rank = np.empty(len(tables.writers.texts), np.int64)
     rank[sorted(range(len(rank)), key=tables.writers.texts.__getitem__)] = np.arange(len(rank))
     writer, seq = rank[columns["writer"]], columns["seq"]
     order = np.lexsort((seq, writer, columns["t_us"]))

@@ -108,8 +108,12 @@ class Gatherer:
             self._archive = None
         while True:
             batch = Batch()
+            take, inode, source = self._plain.take, None, 0
             for raw in self._tail.new_lines(_PASS_BYTES):
-                self._take(batch, raw, self._source(raw))
+                if raw.inode != inode:
+                    inode, source = raw.inode, self._source(raw)
+                if not take(batch, raw.line, source, raw.offset):
+                    self._take(batch, raw, source)
             if len(batch):
                 yield batch
             if not self._tail.behind:
@@ -123,7 +127,8 @@ class Gatherer:
             if source is None:
                 source = numbers[raw.path] = len(self.sources)
                 self.sources.append(Source(raw.path, None))
-            self._take(batch, raw, source)
+            if not self._plain.take(batch, raw.line, source, raw.offset):
+                self._take(batch, raw, source)
             if len(batch) >= 20_000:
                 yield batch
                 batch = Batch()
@@ -152,8 +157,6 @@ class Gatherer:
                 yield path
 
     def _take(self, batch: Batch, raw: RawLine, source: int) -> None:
-        if raw.complete and self._plain.take(batch, raw.line, source, raw.offset):
-            return
         event = self._decoder.decode(raw)
         if event is None:
             return

@@ -56,7 +56,7 @@ def add_event(batch: Batch, tables: Tables, event: Event, source: int, offset: i
     if event.kind in _FULL:
         flags |= FULL_STATE
     agent_id = event.agent_id
-    agent = NOBODY if agent_id is None else tables.agents.number(agent_id)
+    agent = NOBODY if agent_id is None else tables.agents[agent_id]
     if event.agent_role is not None:
         tables.roles[agent] = event.agent_role
     if event.kind == "agent_message":
@@ -68,10 +68,10 @@ def add_event(batch: Batch, tables: Tables, event: Event, source: int, offset: i
         _link(batch, error_id)
     add = batch.columns
     add["t_us"].append(event.timestamp_us)
-    add["writer"].append(tables.writers.number(event.writer))
+    add["writer"].append(tables.writers[event.writer])
     add["seq"].append(event.seq)
     add["agent"].append(agent)
-    add["kind"].append(min(tables.kinds.number(event.kind), 65_535))
+    add["kind"].append(min(tables.kinds[event.kind], 65_535))
     add["flags"].append(flags)
     add["duration_us"].append(_duration_us(event.span_id, extra))
     add["tick"].append(NO_TICK if event.tick is None or abs(event.tick) >= MOST_TICK else event.tick)
@@ -90,7 +90,7 @@ def _message(batch: Batch, tables: Tables, extra: Mapping[str, Any]) -> int:
         digest = blake2b(str(message_id).encode("utf-8", "surrogatepass"), digest_size=8).digest()
         batch.messages["place"].append(len(batch))
         batch.messages["key"].append(int.from_bytes(digest, "little"))
-        batch.messages["party"].append(tables.parties.number(other) if isinstance(other, str) else -1)
+        batch.messages["party"].append(tables.parties[other] if isinstance(other, str) else -1)
     return SENT if is_sent else RECEIVED
 
 
@@ -115,7 +115,8 @@ class PlainLines:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._seconds: dict[str, int] = {}
-        self._roles: dict[str, str] = {}
+        self._parent: str | None = None
+        self._parent_mark = 0
 
     def _second_us(self, text: str) -> int | None:
         """Return the time of a timestamp up to its second; None if it is malformed."""
@@ -155,7 +156,6 @@ class PlainLines:
             or (code is not None and type(code) is not str)
             or (tick is not None and (type(tick) is not int or abs(tick) >= MOST_TICK))
             or (state is not None and not is_state_change(state))
-            or get("types") is not None  # rare, and checked in full
             or type(timestamp) is not str
             or len(timestamp) != 27
             or timestamp[19] != "."
@@ -180,6 +180,11 @@ class PlainLines:
             value = extra.get(name)
             if value is not None and type(value) in (int, float) and not -largest <= value <= largest:
                 return False
+        types = get("types")
+        if types is not None and not (
+            type(types) is dict and all(type(tag) is str for tag in types.values())
+        ):
+            return False
         causes = obj.get("causes", ())
         if causes != () and (type(causes) is not list or not all(type(each) is str for each in causes)):
             return False
@@ -188,13 +193,15 @@ class PlainLines:
             _link(batch, cause)
         tables, columns = self._tables, batch.adders
         columns[0](second_us + int(micros))
-        columns[1](tables.writers.number(event_id[:WRITER_CHARS]))
+        columns[1](tables.writers[event_id[:WRITER_CHARS]])
         columns[2](int(seq))
         columns[3](tick if tick is not None else NO_TICK)
         columns[4](source)
         columns[5](offset)
-        columns[6](mark(span) if span else 0)
-        columns[7](mark(parent) if parent else 0)
+        columns[6](crc32(span.encode()) if span else 0)
+        if parent != self._parent:  # events that follow each other mostly have the same
+            self._parent, self._parent_mark = parent, mark(parent) if parent else 0
+        columns[7](self._parent_mark)
         return True
 
     def _add(
@@ -216,12 +223,12 @@ class PlainLines:
         tables, agent_id = self._tables, extra.get("agent_id")
         if kind == "agent_message":
             flags |= _message(batch, tables, extra)
-        agent = NOBODY if type(agent_id) is not str else tables.agents.number(agent_id)
+        agent = NOBODY if type(agent_id) is not str else tables.agents[agent_id]
         role = extra.get("agent_role")
         if type(role) is str:
             tables.roles[agent] = role
         columns = batch.adders
         columns[8](agent)
-        columns[9](min(tables.kinds.number(kind), 65_535))
+        columns[9](min(tables.kinds[kind], 65_535))
         columns[10](flags)
         columns[11](0.0 if span is None or "duration_ms" not in extra else _duration_us(span, extra))

@@ -326,7 +326,7 @@ class SessionView:
         def answer(shown: Shown) -> dict[str, Any]:
             rows = shown.rows(None if lanes is None else shown.agents_of(lanes), t0, t1)
             if kind is not None:
-                number = shown.index.tables.kinds.find(kind)
+                number = shown.index.tables.kinds.get(kind)
                 rows = rows[:0] if number is None else rows[shown.index.kind[rows] == number]
             if errors:
                 rows = shown.error_rows(rows)
