@@ -15,13 +15,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from Agent.archive.sealed.parts import archive_dir, read_parts
 from Agent.archive.sealed.reader import ArchiveLines
-from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine, Tail, own_line
+from Agent.tree.files.lines import (
+    DamageLog,
+    FilePosition,
+    Inode,
+    LineDecoder,
+    RawLine,
+    Tail,
+    first_id,
+    own_line,
+)
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
 from Agent.tree.read.losses import Accounting, Writers
 from Agent.view.columns import BELIEVED, Batch, Index, Tables, merged
 from Agent.view.line_columns import PlainLines, add_event
+from Agent.view.stored import Stored
 
 _PASS_BYTES: Final = 8 * 1024 * 1024
 
@@ -48,6 +59,9 @@ class Gatherer:
         self.damage = DamageLog()
         self.writers = Writers(session)
         self.account = Accounting({})
+        self._damaged_before = 0
+        self._archived_ns = _changed_ns(archive_dir(session))
+        self._rests: set[tuple[Inode, int]] = set()
         self.repeated = 0
         """How many events were left out, because another one has their id."""
         self._plain = PlainLines(self.tables)
@@ -63,6 +77,11 @@ class Gatherer:
         return self.writers.knows(writer)
 
     @property
+    def damaged(self) -> int:
+        """Return how many lines were damaged."""
+        return self._damaged_before + self.damage.count
+
+    @property
     def progress(self) -> float:
         """Return which share of the files was read, 0 to 1."""
         done = sum(place.offset for place in self._tail.places.values())
@@ -70,8 +89,8 @@ class Gatherer:
 
     def is_outdated(self) -> bool:
         """Return whether a file that was read is gone or rewritten, so that all is to be read again."""
-        if not self.sources:
-            return False
+        if self._archived_ns != _changed_ns(archive_dir(self.session)):
+            return True
         known = {source.inode for source in self.sources if source.inode is not None}
         sizes: dict[Inode, int] = {}
         for path in tree_files(self.session):
@@ -102,6 +121,7 @@ class Gatherer:
 
     def new_events(self) -> Iterator[Batch]:
         """Yield what is new in batches of about 8 MiB of lines."""
+        self.writers = Writers(self.session, self.account)
         self._total_bytes = sum(_size_bytes(path) for path in tree_files(self.session))
         if self._archive is not None:
             yield from self._archived(self._archive.fixed())
@@ -117,7 +137,78 @@ class Gatherer:
             if len(batch):
                 yield batch
             if not self._tail.behind:
-                return
+                break
+        batch = Batch()
+        for raw in self._tail.rests():
+            # a last line without a newline: nobody completes it if its writer has ended
+            if (raw.inode, raw.offset) not in self._rests and not self.writers.may_finish(raw):
+                self._rests.add((raw.inode, raw.offset))
+                self._take(batch, raw, self._source(raw))
+        if len(batch):
+            yield batch
+
+    def state(self) -> dict[str, Any]:
+        """Return what another gatherer needs to continue from here, as JSON."""
+        begin = f"{self.session.as_posix()}/"
+        files = [
+            {
+                "file": place.path.as_posix().removeprefix(begin),
+                "offset": place.offset,
+                "number": place.number,
+                "first_id": place.first_id,
+                "source": self._source_of.get(inode, -1),
+                "rests": [offset for of, offset in self._rests if of == inode],
+            }
+            for inode, place in self._tail.places.items()
+        ]
+        return {
+            "files": files,
+            "sources": [
+                [source.path.as_posix().removeprefix(begin), source.inode is None] for source in self.sources
+            ],
+            "archive": _parts_of(self.session),
+            "closed": self.account.closed,
+            "retired": self.account.retired,
+            "damaged": self.damaged,
+            "repeated": self.repeated,
+        }
+
+    def resume(self, stored: Stored) -> bool:
+        """Continue from a stored index; False, with nothing changed, if its files are not those on disk."""
+        state = stored.state
+        if state["archive"] != _parts_of(self.session):
+            return False
+        standing = _standing(self.session)
+        sources = [Source(self.session / name, None) for name, _ in state["sources"]]
+        places: dict[Inode, FilePosition] = {}
+        missing = {number for number, (_, is_archived) in enumerate(state["sources"]) if not is_archived}
+        rests: set[tuple[Inode, int]] = set()
+        for entry in state["files"]:
+            first = entry["first_id"]
+            found = standing.get(entry["file"] if first is None else first)
+            if found is None or found[2] < entry["offset"]:
+                if entry["source"] >= 0 or entry["offset"]:
+                    return False
+                continue
+            path, inode, _ = found
+            places[inode] = FilePosition(path, int(entry["offset"]), int(entry["number"]), first)
+            rests.update((inode, int(offset)) for offset in entry["rests"])
+            if entry["source"] >= 0:
+                sources[entry["source"]] = Source(path, inode)
+                missing.discard(entry["source"])
+        if missing:
+            return False
+        self.tables, self.sources = stored.index.tables.copy(), sources
+        self._plain = PlainLines(self.tables)
+        self._source_of = {each.inode: n for n, each in enumerate(sources) if each.inode is not None}
+        self._tail.places.update(places)
+        self._rests, self._archive = rests, None
+        self.account.closed.update(state["closed"])
+        self.account.retired.update(
+            {name: [(a, b) for a, b in each] for name, each in state["retired"].items()}
+        )
+        self._damaged_before, self.repeated = int(state["damaged"]), int(state["repeated"])
+        return True
 
     def _archived(self, archive: ArchiveLines) -> Iterator[Batch]:
         numbers: dict[Path, int] = {}
@@ -185,3 +276,26 @@ def _size_bytes(path: Path) -> int:
         return path.lstat().st_size
     except OSError:
         return 0  # rolled or removed since it was listed
+
+
+def _changed_ns(directory: Path) -> int:
+    try:
+        return directory.stat().st_mtime_ns
+    except OSError:
+        return 0  # nothing was sealed
+
+
+def _parts_of(session: Path) -> list[list[str]]:
+    """Return what tells whether the archive is the one that was read."""
+    return [[part.name, part.digest] for part in read_parts(session) if part.json_removed]
+
+
+def _standing(session: Path) -> dict[str, tuple[Path, Inode, int]]:
+    """Return the files of a session with their sizes, by the id on their first line or else their name."""
+    found = {}
+    for path in tree_files(session):
+        with contextlib.suppress(OSError):  # rolled or removed since it was listed
+            status = path.lstat()
+            key = first_id(path) or path.relative_to(session).as_posix()
+            found[key] = (path, (status.st_dev, status.st_ino), status.st_size)
+    return found

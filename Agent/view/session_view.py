@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from math import isfinite
 from pathlib import Path
@@ -36,6 +37,7 @@ from Agent.view.history import History, Moment, as_text, value_in
 from Agent.view.lanes import by_trouble, description, lane_rows, program_of, replay_of, status_of
 from Agent.view.lines import FilesMovedError, Lines
 from Agent.view.shown import MOST_LISTED, Shown
+from Agent.view.stored import load, remove, store
 from Agent.view.windows import MOST_PX, edge_rows, window
 
 MOST_CHANGES: Final = 50
@@ -49,6 +51,8 @@ _LOOK_S: Final = 1.0
 _COST: Final = 5
 """At least this many times what the last look at the files took passes before the next."""
 _FIRST_SHOWN_S: Final = 0.3
+_STORED_AGAIN: Final = 10
+"""The index is stored again after it has grown by 1 event in so many."""
 _KEPT_HISTORIES: Final = 16
 
 
@@ -75,9 +79,10 @@ class SessionView:
         self._failure: AgentTraceError | None = None
         self._looked_s = 0.0
         self._must_rebuild = False
-        self._gatherer = Gatherer(session)
+        self._stored = 0
+        """How many events the stored index has."""
         nothing = merged(None, [], Tables())[0]
-        self._shown = Shown(nothing, by_trouble(nothing, {}), Lines(self._gatherer), [], progress=0.0)
+        self._shown = Shown(nothing, by_trouble(nothing, {}), Lines(Gatherer(session)), [], progress=0.0)
         self._findings = Findings(session)
         self._thread = threading.Thread(target=self._run, name=f"view {self.session_id}", daemon=True)
         self._thread.start()
@@ -116,16 +121,47 @@ class SessionView:
             self._wake.wait()
             if not self._closed:
                 time.sleep(max(0.0, began + _COST * (self._looked_s - began) - time.monotonic()))
+        if self._failure is None and self._ready.is_set() and self._stored != self._shown.index.count:
+            self._store()
 
     def _look(self) -> None:
         """Read what is new, and show it; everything, if files that were read are gone."""
-        if self._must_rebuild or self._gatherer.is_outdated():
-            self._gatherer, self._must_rebuild = Gatherer(self._session), False
-        gatherer = self._gatherer
-        is_own = gatherer is self._shown.lines.gatherer and self._ready.is_set()
-        index = self._gathered(gatherer, self._shown.index if is_own else None)
-        if index is not None:
-            self._publish(index, self._shown.lines if is_own else Lines(gatherer), keep=is_own)
+        must_rebuild, self._must_rebuild = self._must_rebuild, False
+        is_first = not self._ready.is_set()
+        known, lines = self._shown.index, self._shown.lines
+        is_new = is_first or must_rebuild or lines.gatherer.is_outdated()
+        if is_new:
+            gatherer = Gatherer(self._session)
+            # lines that are not where an index has them are not where its stored form has them either
+            stored = None if must_rebuild else load(self._session)
+            is_resumed = stored is not None and gatherer.resume(stored)
+            found, lines = stored.index if stored is not None and is_resumed else None, Lines(gatherer)
+            self._stored = 0 if found is None else found.count
+        else:
+            found = known
+        index = self._gathered(lines.gatherer, found)
+        if index is None and is_new:
+            index = found
+        if index is None or self._closed:
+            return
+        self._publish(index, lines, keep=not is_new)
+        is_grown = index.count - self._stored > index.count // _STORED_AGAIN
+        if is_grown and self._store() and is_first and (stored := load(self._session)) is not None:
+            # the same index, mapped into memory instead of held in it
+            with self._lock:
+                self._shown = replace(self._shown, index=stored.index)
+
+    def _store(self) -> bool:
+        """Store the index; return whether that was possible, and it is still that of the files."""
+        index, gatherer = self._shown.index, self._shown.lines.gatherer
+        if not store(self._session, index, gatherer.state()):
+            return False
+        self._stored = index.count
+        if gatherer.is_outdated():
+            # erased meanwhile: nothing of it may stay in the index
+            remove(self._session)
+            return False
+        return True
 
     def _gathered(self, gatherer: Gatherer, known: Index | None) -> Index | None:
         """Return the index with the new events, None if nothing is new; at first, show it as it grows."""
@@ -610,7 +646,7 @@ def _lost(session: Path, gatherer: Gatherer, index: Index) -> int:
     account = gatherer.account_of(index)
     with contextlib.suppress(DamagedInput):  # what it removed then counts as lost, as in `losses`
         add_said(account, session)
-    return gatherer.writers.losses(account, gatherer.damage.count).total_lost
+    return gatherer.writers.losses(account, gatherer.damaged).total_lost
 
 
 def _check_time(t: float) -> None:
