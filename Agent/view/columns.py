@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -108,10 +108,10 @@ class Batch:
         self.columns: dict[str, array[Any]] = {name: array(code) for name, code in TYPES.items()}
         self.messages: dict[str, array[Any]] = {name: array(code) for name, code in MESSAGE_TYPES.items()}
         self.links: dict[str, array[Any]] = {name: array(code) for name, code in LINK_TYPES.items()}
-        self.adders = tuple(column.append for column in self.columns.values())
+        self.adders: tuple[Callable[[Any], None], ...] = tuple(c.append for c in self.columns.values())
 
     def __len__(self) -> int:
-        return len(self.columns["t_us"])
+        return len(self.columns.get("t_us", ()))
 
 
 class Index:
@@ -260,43 +260,51 @@ def _arrows(index: Index) -> NDArray[Any]:
 
 
 def merged(known: Index | None, batches: Sequence[Batch], tables: Tables) -> tuple[Index, int]:
-    """Return an index of known and new events, and the number of events that were left out as repeated."""
-    columns = {
-        name: _joined(code, {} if known is None else known.columns, name, [each.columns for each in batches])
-        for name, code in TYPES.items()
-    }
+    """Return an index of known and new events, and the number of events that were left out as repeated.
+
+    The batches are emptied, one column after the other, so that no event is held twice.
+    """
+    starts = np.cumsum([0 if known is None else known.count, *map(len, batches)])
+    old: Columns = {} if known is None else known.columns
+    new = [batch.columns for batch in batches]
+    for batch in batches:
+        batch.adders = ()
+    first = {name: _joined(TYPES[name], old, name, new) for name in ("t_us", "writer", "seq", "flags")}
     rank = np.empty(len(tables.writers.texts), np.int64)
     rank[sorted(range(len(rank)), key=tables.writers.texts.__getitem__)] = np.arange(len(rank))
-    writer, seq = rank[columns["writer"]], columns["seq"]
-    order = np.lexsort((seq, writer, columns["t_us"]))
-    repeated = _repeated(writer[order], seq[order], columns["flags"][order])
+    writer = _narrowed(rank)[first["writer"]]
+    order = np.lexsort((first["seq"], writer, first["t_us"])).astype(np.uint32)
+    repeated = _repeated(writer[order], first["seq"][order], first["flags"][order])
     if len(repeated):
         order = np.delete(order, repeated)
-    row_of = np.full(len(writer), -1, np.int64)
+    narrow = {name: _narrowed(values[order]) for name, values in first.items()}
+    del first, writer
+    for name, code in TYPES.items():
+        if name not in narrow:
+            narrow[name] = _narrowed(_joined(code, old, name, new)[order])
+    row_of = np.full(int(starts[-1]), -1, np.int64)
     row_of[order] = np.arange(len(order))
-    starts = np.cumsum([0 if known is None else known.count, *map(len, batches)])
     attached = []
     for kind, types in (("messages", MESSAGE_TYPES), ("links", LINK_TYPES)):
-        old: Columns = {} if known is None else getattr(known, kind)
-        new = [getattr(batch, kind) for batch in batches]
+        held: Columns = {} if known is None else getattr(known, kind)
+        more = [getattr(batch, kind) for batch in batches]
         moved = [
-            {"row": np.array(each["place"], np.int64) + at} for each, at in zip(new, starts, strict=False)
+            {"row": np.array(each["place"], np.int64) + at} for each, at in zip(more, starts, strict=False)
         ]
-        rows = row_of[_joined("q", old, "row", moved)]
+        rows = row_of[_joined("q", held, "row", moved)]
         kept = np.flatnonzero(rows >= 0)
         kept = kept[np.argsort(rows[kept], kind="stable")]
         made = {"row": rows[kept].astype(np.uint32)}
         for name, code in types.items():
             if name != "place":
-                made[name] = _joined(code, old, name, new)[kept]
+                made[name] = _joined(code, held, name, more)[kept]
         attached.append(made)
-    narrow = {name: _narrowed(values[order]) for name, values in columns.items()}
     return Index(narrow, attached[0], attached[1], tables.copy()), len(repeated)
 
 
-def _joined(code: str, known: Mapping[str, Any], name: str, new: Sequence[Mapping[str, Any]]) -> NDArray[Any]:
-    """Join a known column, which may be narrow, and new parts of it."""
-    parts = [np.array(each[name], code) for each in new]
+def _joined(code: str, known: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]]) -> NDArray[Any]:
+    """Join a known column, which may be narrow, and new parts of it, which are taken away."""
+    parts = [np.array(each.pop(name), code) for each in new]
     if name in known:
         old = known[name]
         wide = old.astype(code)
