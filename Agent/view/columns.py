@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -163,8 +164,17 @@ class Index:
         number = self.tables.writers.get(writer)
         if number is None:
             return None
-        found = np.flatnonzero((self.columns["seq"] == seq) & (self.columns["writer"] == number))
-        return int(found[0]) if len(found) else None
+        order, starts = self.by_id
+        seqs, stop = self.columns["seq"], int(starts[number + 1])
+        place = bisect_left(range(stop), seq, int(starts[number]), key=lambda at: int(seqs[order[at]]))
+        return int(order[place]) if place < stop and int(seqs[order[place]]) == seq else None
+
+    @cached_property
+    def by_id(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the rows by writer, then by number; and where each writer's begin."""
+        writer = self.columns["writer"]
+        order = np.lexsort((self.columns["seq"], writer)).astype(np.uint32)
+        return order, np.searchsorted(writer[order], np.arange(len(self.tables.writers.texts) + 1))
 
     @cached_property
     def errors(self) -> NDArray[Any]:

@@ -110,13 +110,11 @@ class Gatherer:
 
     def account_of(self, index: Index) -> Accounting:
         """Return the numbers that were read, by writer, with what the log says about itself."""
-        writer, seq = index.columns["writer"], index.columns["seq"]
-        order = np.lexsort((seq, writer))
-        writer, seq = writer[order], seq[order]
-        seen: dict[str, SeqSet] = {}
-        for place, name in enumerate(self.tables.writers.texts):
-            own = seq[slice(*np.searchsorted(writer, [place, place + 1]))]
-            seen[name] = _set_of(own)
+        order, starts = index.by_id
+        seen = {
+            name: _set_of(index.columns["seq"][order[starts[place] : starts[place + 1]]].astype(np.int64))
+            for place, name in enumerate(index.tables.writers.texts)
+        }
         return Accounting(seen, dict(self.account.closed), dict(self.account.retired))
 
     def new_events(self) -> Iterator[Batch]:

@@ -47,6 +47,12 @@ def mark(text: str) -> int:
     return crc32(text.encode("utf-8", "surrogatepass"))
 
 
+def message_key(message_id: str) -> int:
+    """Return 64 bits of a message's id, by which its halves are found."""
+    digest = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
 def add_event(batch: Batch, tables: Tables, event: Event, source: int, offset: int, flags: int) -> None:
     """Add a decoded event as a row."""
     extra = event.extra
@@ -87,9 +93,8 @@ def _message(batch: Batch, tables: Tables, extra: Mapping[str, Any]) -> int:
     message_id = extra.get("message_id")
     if message_id is not None:
         other = extra.get("recipient" if is_sent else "sender")
-        digest = blake2b(str(message_id).encode("utf-8", "surrogatepass"), digest_size=8).digest()
         batch.messages["place"].append(len(batch))
-        batch.messages["key"].append(int.from_bytes(digest, "little"))
+        batch.messages["key"].append(message_key(str(message_id)))
         batch.messages["party"].append(tables.parties[other] if isinstance(other, str) else -1)
     return SENT if is_sent else RECEIVED
 

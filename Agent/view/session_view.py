@@ -21,7 +21,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from Agent.analysis.analyzer import LogAnalyzer
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentTraceError, DamagedInput, EventNotFound, InputError, UsageError
 from Agent.event.codec import event_to_object
@@ -30,6 +29,7 @@ from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.tree.layout import session_id_of
 from Agent.tree.read.losses import add_said
+from Agent.view.causality import causes_and_effects
 from Agent.view.columns import FULL_STATE, NOBODY, STATE, Batch, Index, Tables, merged
 from Agent.view.findings import Findings
 from Agent.view.gathering import Gatherer
@@ -69,8 +69,6 @@ class SessionView:
     def __init__(self, session: Path) -> None:
         self.session_id = session_id_of(session)
         self._session = session
-        self._analyzer: LogAnalyzer | None = None
-        self._analyzing = threading.Lock()
         self._histories: OrderedDict[int, History] = OrderedDict()
         self._lock = threading.Lock()
         self._ready = threading.Event()
@@ -93,9 +91,6 @@ class SessionView:
         self._wake.set()
         self._findings.close()
         self._thread.join(timeout=5.0)
-        with self._analyzing:
-            if self._analyzer is not None:
-                self._analyzer.close()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the index is complete; return whether it is."""
@@ -385,18 +380,15 @@ class SessionView:
             row = shown.row_of(event_id)
             (event,) = shown.lines.events(shown.index, [row])
             node = shown.node(row, event)
-            with self._analyzing:
-                if self._analyzer is None:
-                    self._analyzer = LogAnalyzer(self._session)
-                graph = self._analyzer.causal_graph(event_id, with_effects=True)
+            causes, effects = causes_and_effects(shown.index, shown.lines, row, event)
             return {
                 "event": event_to_object(event),
                 "t": node["t"],
                 "lane": node["lane"],
                 "text": node["text"],
-                "causes": _nodes(shown, [each["id"] for each in graph.causes]),
-                "effects": _nodes(shown, [each["id"] for each in graph.effects]),
-                "edges": [_edge(each) for each in graph.edges()],
+                "causes": _nodes(shown, [each["id"] for each in causes]),
+                "effects": _nodes(shown, [each["id"] for each in effects]),
+                "edges": [_edge(each["edge"]) for each in (*causes, *effects)],
             }
 
         return self._reading(answer)
