@@ -80,7 +80,7 @@ class _Linked(FilledWindow):
         self.add(self._read([*rows.tolist(), *later[is_around][:MOST_EACH].tolist()]))
 
     def forward(self, causes: list[Row]) -> list[Row]:
-        """Return events that name some events as causes or share their messages, and spans around failures."""
+        """Return events that name some events as causes or share their messages; spans around failures."""
         index = self._index
         ids = {cause["id"] for cause in causes}
         messages = {str(m) for cause in causes if (m := cause["extra"].get("message_id")) is not None}
