@@ -569,8 +569,8 @@ class SessionView:
         def answer(shown: Shown) -> dict[str, Any]:
             return {
                 "state": "ready",
-                "status": report.status,
-                "causes": [_cause(shown, cause.to_dict()) for cause in report.causes[:MOST_CAUSES]],
+                "status": report["status"],
+                "causes": [_cause(shown, cause) for cause in report["causes"][:MOST_CAUSES]],
             }
 
         return self._reading(answer)
