@@ -277,8 +277,8 @@ class SessionView:
             raise UsageError("the session has no ticks", remedy="give axis=time")
         agents = shown.agents_of(lanes, first, last)
         edges = edge_rows(shown.index, t0, t1, px, shown.axis if axis == "tick" else None)
-        begin = 0 if lanes is not None else first
-        head = {"px": px, "from": begin, "to": begin + len(agents), "t0": t0, "t1": t1}
+        begin = 0 if lanes is not None or sum_lanes else first
+        head = {"px": px, "from": begin, "to": begin + (1 if sum_lanes else len(agents)), "t0": t0, "t1": t1}
         return window(shown.index, agents, edges, head, sum_lanes=sum_lanes)
 
     def arrows(self, *, t0: float, t1: float, limit: int = 400) -> dict[str, Any]:

@@ -10,7 +10,7 @@ pytest.importorskip("numpy")
 # `view_kit` stands beside the tests and is found under either import mode of pytest.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from view_kit import record  # noqa: E402
+from view_kit import record
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def record(root: Path, names: tuple[str, ...] = ("ada", "bob", "cy_10", "cy_9"),
                 try:
                     creator.publish(f"topic {step}")
                 except TimeoutError:
-                    creator.log.warning("gave up", {"step": step})
+                    creator.log.warning("gave up")
                 if step % 3 == 0:
                     other = creators[(number + 1) % len(creators)]
                     other.log.receive(creator.log.send(other.agent_id, {"at": step}))
@@ -76,6 +76,8 @@ class Slow:
     def __init__(self, session: Path) -> None:
         self.events = session_events(session)
         self.first_us = parse_timestamp(self.events[0]["timestamp"])
+        self.rows = [(self.t(e), self.agent(e), self.is_error(e), self.duration_us(e)) for e in self.events]
+        """(time, agent, whether it is an error, duration in microseconds) of each event."""
 
     def t(self, event: dict[str, Any]) -> int:
         return parse_timestamp(event["timestamp"]) - self.first_us
@@ -114,7 +116,7 @@ def decoded(answer: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     head = json.loads(answer[4 : 4 + size])
     at = -(-(4 + size) // 8) * 8
     if head["mode"] == "bins":
-        lanes = head["lanes"] if "lanes" in head else head["to"] - head["from"]
+        lanes = head["to"] - head["from"]
         cells = lanes * head["px"]
         whole = np.frombuffer(answer, np.uint8, 2 * cells, at)
         assert at + 2 * cells == len(answer)
