@@ -133,7 +133,8 @@ def measure_view(session: Path) -> dict[str, Any]:
     found["window_p95_ms"], found["window_p95_kb"] = percentile(took, 0.95), percentile(sizes, 0.95) / 1_000
     found["window_gzip_p95_kb"] = percentile(packed, 0.95) / 1_000
     found["whole_ms"], _ = timed(lambda: view.window(t0=0, t1=length, px=2_000, sum_lanes=True))
-    scrubs = []
+    scrubs: list[float] = []
+    used_ms: list[float] = []
     agents = [lane["agent"] for lane in told["lanes"] if lane["agent"] != "(session)"]
     chosen_agents = chance.sample(agents, 3)
     for _ in range(SCRUBS):
@@ -145,7 +146,10 @@ def measure_view(session: Path) -> dict[str, Any]:
             view.events(t1=t, order="desc", limit=40)
             view.events(t0=t, limit=40)
 
+        used = time.process_time()
         scrubs.append(timed(scrub)[0])
+        used_ms.append(1_000 * (time.process_time() - used))
+    found["scrub_cpu_p95_ms"] = percentile(used_ms, 0.95)
     found["scrub_p50_ms"], found["scrub_p95_ms"] = statistics.median(scrubs), percentile(scrubs, 0.95)
     causes = [timed(lambda n=n: view.event(view.step(t=n * length / 20)["id"]))[0] for n in range(20)]
     found["causes_p50_ms"] = statistics.median(causes)
