@@ -43,6 +43,7 @@ _OF_EXTRA: Final = {
     "alembic": "alembic",
     "fastapi": "fastapi",
     "google": "protobuf",
+    "numpy": "numpy",
     "opentelemetry": "opentelemetry-proto",
     "psycopg": "psycopg[binary]",
     "pydantic": "fastapi",

@@ -149,7 +149,12 @@ class ArchiveLines:
     def _fetch(self, connection: Any, gone: list[SegmentOfPart], query: str) -> Iterator[RawLine]:
         """The lines that a query for (part, file, line, bytes) of these segments finds."""
         places = {
-            (part.name, segment.file): (int(part.name.removeprefix("part-")), place, segment)
+            (part.name, segment.file): (
+                int(part.name.removeprefix("part-")),
+                place,
+                segment,
+                self._session / segment.file,
+            )
             for part in _parts_in(gone)
             for place, segment in enumerate(part.segments)
         }
@@ -157,10 +162,10 @@ class ArchiveLines:
         while found := cursor.fetchmany(_BATCH_ROWS):
             for part, file, line, data in found:
                 if data:
-                    number, place, segment = places[part, file]
+                    number, place, segment, path = places[part, file]
                     yield RawLine(
                         line=bytes(data),
-                        path=self._session / file,
+                        path=path,
                         # an inode of its own, so that damage at one place is counted once
                         inode=(-number, place),
                         number=line,

@@ -1,0 +1,342 @@
+"""Read the lines of a session into columns: all of them at first, then those that were appended.
+
+Most lines are read without making an `Event`; whatever is unusual goes through `LineDecoder`, so that the
+same lines count as events here and in `TreeReader`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from Agent.archive.sealed.parts import archive_dir, read_parts
+from Agent.archive.sealed.reader import ArchiveLines
+from Agent.errors import DamagedInput
+from Agent.tree.files.lines import (
+    DamageLog,
+    FilePosition,
+    Inode,
+    LineDecoder,
+    RawLine,
+    Tail,
+    first_id,
+    own_line,
+)
+from Agent.tree.files.sequence_set import SeqSet
+from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
+from Agent.tree.read.losses import Accounting, Writers, add_said
+from Agent.view.columns import BELIEVED, Batch, Index, Tables, merged
+from Agent.view.line_columns import PlainLines, add_event
+from Agent.view.line_store import LineStore
+from Agent.view.stored import Stored
+
+_LOOKS: Final = 3
+_BATCH_EVENTS: Final = 20_000
+_PASS_BYTES: Final = 8 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Source:
+    """A file with events: on disk (`inode` is set), or in the archive, where offsets are line numbers."""
+
+    path: Path
+    inode: Inode | None
+
+
+class Gatherer:
+    """Reads a session's events into batches; each call of `new_events` continues after the last.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self.session = session
+        self.tables = Tables()
+        self.sources: list[Source] = []
+        self.damage = DamageLog()
+        self.writers = Writers(session)
+        self.account = Accounting({})
+        self.store: LineStore | None = None
+        """The lines of the archive, if it has any."""
+        self.is_explained = True
+        self._accounted: Accounting | None = None
+        self._looks = 0
+        self._damaged_before = 0
+        self._archived_ns = _changed_ns(archive_dir(session))
+        self._rests: set[tuple[Inode, int]] = set()
+        self.repeated = 0
+        """How many events were left out, because another one has their id."""
+        self._plain = PlainLines(self.tables)
+        self._tail = Tail(session, self.damage.note_unreadable)
+        self._decoder = LineDecoder(self.damage, self._knows)
+        self._source_of: dict[Inode, int] = {}
+        self._archive: ArchiveLines | None = ArchiveLines(session)
+        self._total_bytes = 0
+
+    def _knows(self, writer: str) -> bool:
+        if not self.writers.knows(writer):
+            self.writers = Writers(self.session)
+        return self.writers.knows(writer)
+
+    @property
+    def damaged(self) -> int:
+        """Return how many lines were damaged."""
+        return self._damaged_before + self.damage.count
+
+    @property
+    def progress(self) -> float:
+        """Return which share of the files was read, 0 to 1."""
+        done = sum(place.offset for place in self._tail.places.values())
+        return min(done / self._total_bytes, 1.0) if self._total_bytes else 0.0
+
+    def is_outdated(self) -> bool:
+        """Return whether a file that was read is gone or rewritten, so that all is to be read again."""
+        if self._archived_ns != _changed_ns(archive_dir(self.session)):
+            return True
+        known = {source.inode for source in self.sources if source.inode is not None}
+        sizes: dict[Inode, int] = {}
+        for path in tree_files(self.session):
+            with contextlib.suppress(OSError):  # rolled or removed since it was listed
+                status = path.lstat()
+                sizes[status.st_dev, status.st_ino] = status.st_size
+        places = self._tail.places
+        return any(
+            inode not in sizes or (inode in places and sizes[inode] < places[inode].offset) for inode in known
+        )
+
+    def merged(self, known: Index | None, batches: Sequence[Batch]) -> Index:
+        """Return an index of known and new events."""
+        index, repeated = merged(known, batches, self.tables)
+        self.repeated += repeated
+        return index
+
+    def lost(self, index: Index) -> int:
+        """Count the events that the numbers of their writers miss; `is_explained` says whether for good.
+
+        Of a running process only the numbers are judged that it had taken before the files were read, so that
+        the rest is known after another look at the files.
+        """
+        order, starts = index.by_id
+        seen = {
+            name: _set_of(index.columns["seq"][order[starts[place] : starts[place + 1]]].astype(np.int64))
+            for place, name in enumerate(index.tables.writers.texts)
+        }
+        account = Accounting(seen, dict(self.account.closed), dict(self.account.retired))
+        with contextlib.suppress(DamagedInput):  # what it removed then counts as lost, as in `losses`
+            add_said(account, self.session)
+        losses = self.writers.losses(account, self.damaged)
+        self.is_explained = self.writers.are_explained(losses) or self._looks >= _LOOKS
+        self._looks = 0 if self.is_explained else self._looks + 1
+        self._accounted = account
+        return losses.total_lost
+
+    def new_events(self) -> Iterator[Batch]:
+        """Yield what is new in batches of about 8 MiB of lines."""
+        self.writers = Writers(self.session, self._accounted)
+        self._total_bytes = sum(_size_bytes(path) for path in tree_files(self.session))
+        if self._archive is not None:
+            yield from self._archived(self._archive.fixed())
+            self._archive = None
+        while True:
+            batch = Batch()
+            take, inode, source = self._plain.take, None, 0
+            for raw in self._tail.new_lines(_PASS_BYTES):
+                if raw.inode != inode:
+                    inode, source = raw.inode, self._source(raw)
+                if not take(batch, raw.line, source, raw.offset):
+                    self._take(batch, raw, source)
+            if len(batch):
+                yield batch
+            if not self._tail.behind:
+                break
+        batch = Batch()
+        for raw in self._tail.rests():
+            # a last line without a newline: nobody completes it if its writer has ended
+            if (raw.inode, raw.offset) not in self._rests and not self.writers.may_finish(raw):
+                self._rests.add((raw.inode, raw.offset))
+                self._take(batch, raw, self._source(raw))
+        if len(batch):
+            yield batch
+
+    def state(self) -> dict[str, Any]:
+        """Return what another gatherer needs to continue from here, as JSON."""
+        begin = f"{self.session.as_posix()}/"
+        files = [
+            {
+                "file": place.path.as_posix().removeprefix(begin),
+                "offset": place.offset,
+                "number": place.number,
+                "first_id": place.first_id,
+                "source": self._source_of.get(inode, -1),
+                "rests": [offset for of, offset in self._rests if of == inode],
+            }
+            for inode, place in self._tail.places.items()
+        ]
+        return {
+            "files": files,
+            "sources": [
+                [source.path.as_posix().removeprefix(begin), source.inode is None] for source in self.sources
+            ],
+            "archive": _parts_of(self.session),
+            "lines": None if self.store is None else self.store.state(),
+            "closed": self.account.closed,
+            "retired": self.account.retired,
+            "damaged": self.damaged,
+            "repeated": self.repeated,
+        }
+
+    def resume(self, stored: Stored) -> bool:
+        """Continue from a stored index; False, with nothing changed, if its files are not those on disk."""
+        state = stored.state
+        if state["archive"] != _parts_of(self.session):
+            return False
+        store = LineStore.open(self.session, state["lines"])
+        if store is None and any(is_archived for _, is_archived in state["sources"]):
+            return False
+        standing = _standing(self.session)
+        sources = [Source(self.session / name, None) for name, _ in state["sources"]]
+        places: dict[Inode, FilePosition] = {}
+        missing = {number for number, (_, is_archived) in enumerate(state["sources"]) if not is_archived}
+        rests: set[tuple[Inode, int]] = set()
+        for entry in state["files"]:
+            first = entry["first_id"]
+            found = standing.get(entry["file"] if first is None else first)
+            if found is None or found[2] < entry["offset"]:
+                if entry["source"] >= 0 or entry["offset"]:
+                    return False
+                continue
+            path, inode, _ = found
+            places[inode] = FilePosition(path, int(entry["offset"]), int(entry["number"]), first)
+            rests.update((inode, int(offset)) for offset in entry["rests"])
+            if entry["source"] >= 0:
+                sources[entry["source"]] = Source(path, inode)
+                missing.discard(entry["source"])
+        if missing:
+            return False
+        self.tables, self.sources = stored.index.tables.copy(), sources
+        self._plain = PlainLines(self.tables)
+        self._source_of = {each.inode: n for n, each in enumerate(sources) if each.inode is not None}
+        self._tail.places.update(places)
+        self._rests, self._archive, self.store = rests, None, store
+        self.account.closed.update(state["closed"])
+        self.account.retired.update(
+            {name: [(a, b) for a, b in each] for name, each in state["retired"].items()}
+        )
+        self._damaged_before, self.repeated = int(state["damaged"]), int(state["repeated"])
+        return True
+
+    def _archived(self, archive: ArchiveLines) -> Iterator[Batch]:
+        """Read the lines of the archive into a store; their numbers there are their offsets."""
+        batch, source = Batch(), len(self.sources)
+        try:
+            for raw in archive.lines_to_read(None, {}):
+                if self.store is None:
+                    self.store = LineStore.create(self.session)
+                    self.sources.append(Source(archive_dir(self.session), None))
+                line: bytes | None = raw.line
+                if not self._plain.take(batch, raw.line, source, self.store.count):
+                    line = self._take(batch, raw, source, self.store.count)
+                if line is not None:
+                    self.store.add(line)
+                if len(batch) >= _BATCH_EVENTS:
+                    self.store.flush()
+                    yield batch
+                    batch = Batch()
+            if self.store is not None:
+                self.store.keep(self.session)
+        finally:
+            if self.store is not None:
+                self.store.discard()
+        if len(batch):
+            yield batch
+
+    def _source(self, raw: RawLine) -> int:
+        source = self._source_of.get(raw.inode)
+        if source is None:
+            source = self._source_of[raw.inode] = len(self.sources)
+            self.sources.append(Source(raw.path, raw.inode))
+        elif self.sources[source].path != raw.path:
+            self.sources[source].path = raw.path
+        return source
+
+    def paths_of(self, source: int) -> Iterator[Path]:
+        """Yield where a file may be: where it was read, then the names that it can have been rolled to."""
+        known = self.sources[source]
+        yield known.path
+        name = parse_file_name(known.path.name)
+        if name is None:
+            return
+        for path in stem_files(known.path.parent, name.stem, known.path.suffix):
+            if inode_at(path) == known.inode:
+                known.path = path
+                yield path
+
+    def _take(self, batch: Batch, raw: RawLine, source: int, number: int | None = None) -> bytes | None:
+        """Decode a line in full and add its event; return the event's own part of it, None if it has none.
+
+        Args:
+            batch: to which it is added.
+            raw: the line.
+            source: of which source.
+            number: the place of its own part there; None if it is where the line is in a file.
+        """
+        event = self._decoder.decode(raw)
+        if event is None:
+            return None
+        # an event after a torn line is on the line's end, and any other with its id comes before it
+        own = own_line(raw.line, event)
+        skipped = len(raw.line) - len(own)
+        self.account.see(event)
+        offset = raw.offset + skipped if number is None else number
+        add_event(batch, self.tables, event, source, offset, BELIEVED if skipped else 0)
+        return own
+
+
+def _set_of(seq: NDArray[Any]) -> SeqSet:
+    """Return ascending numbers as a set."""
+    found = SeqSet()
+    breaks = np.flatnonzero(np.diff(seq) != 1)
+    firsts, lasts = (
+        seq[np.r_[0, breaks + 1]] if len(seq) else seq,
+        seq[np.r_[breaks, -1]] if len(seq) else seq,
+    )
+    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+        found.add_range(first, last)
+    return found
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0  # rolled or removed since it was listed
+
+
+def _changed_ns(directory: Path) -> int:
+    try:
+        return directory.stat().st_mtime_ns
+    except OSError:
+        return 0  # nothing was sealed
+
+
+def _parts_of(session: Path) -> list[list[str]]:
+    """Return what tells whether the archive is the one that was read."""
+    return [[part.name, part.digest] for part in read_parts(session) if part.json_removed]
+
+
+def _standing(session: Path) -> dict[str, tuple[Path, Inode, int]]:
+    """Return the files of a session with their sizes, by the id on their first line or else their name."""
+    found = {}
+    for path in tree_files(session):
+        with contextlib.suppress(OSError):  # rolled or removed since it was listed
+            status = path.lstat()
+            key = first_id(path) or path.relative_to(session).as_posix()
+            found[key] = (path, (status.st_dev, status.st_ino), status.st_size)
+    return found
