@@ -53,11 +53,15 @@ _OF_EXTRA: Final = {
 
 
 @contextmanager
-def extra_needed() -> Iterator[None]:
-    """Turns the failed import of a library of the extra into one clear error.
+def extra_needed(extra: str = "server", what: str = "the service") -> Iterator[None]:
+    """Turns the failed import of a library of an extra into one clear error.
+
+    Args:
+        extra: the extra that has the library.
+        what: what needs it.
 
     Raises:
-        MissingExtra: a library of the extra `server` is not installed.
+        MissingExtra: a library of the extra is not installed.
     """
     try:
         yield
@@ -65,7 +69,13 @@ def extra_needed() -> Iterator[None]:
         library = _OF_EXTRA.get((error.name or "").partition(".")[0])
         if library is None:
             raise
+        verb = "need" if what.endswith("s") else "needs"
         raise MissingExtra(
-            f"the service needs {library}, which is not installed",
-            remedy='install it with: pip install "agent-trace[server]"',
+            f"{what} {verb} {library}, which is not installed",
+            remedy=f'install it with: pip install "agent-trace[{extra}]"',
         ) from None
+
+
+def view_extra_needed() -> AbstractContextManager[None]:
+    """`extra_needed` of the pages."""
+    return extra_needed("view", "the pages")

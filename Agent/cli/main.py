@@ -38,6 +38,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         "Everyday",
         ("demo", "demo", "Record a simulation, explain it, and replay it."),
         ("sessions", "analyze", "List the recorded sessions, newest last."),
+        ("view", "view", "Show a session in the browser: what went wrong, when, and why."),
         ("analyze", "analyze", "Report what happened in a session."),
         ("journey", "journey", "Show what one agent did, in order."),
         ("errors", "analyze", "Group the errors of a session by pattern."),
