@@ -159,7 +159,10 @@ export class Refused extends Error {
 }
 
 const session = document.body.dataset["session"] ?? "newest";
-const base = `${document.body.dataset["base"] ?? ""}/api/${encodeURIComponent(session)}/`;
+/** What comes before every path of this server, such as /view in the service. */
+export const home = document.body.dataset["base"] ?? "";
+export const page = `${home}/s/${encodeURIComponent(session)}`;
+const base = `${home}/api/${encodeURIComponent(session)}/`;
 
 type Query = Record<string, string | number | undefined>;
 

@@ -1,7 +1,7 @@
 // The head of the page, the transport below the lanes, and the keys.
 
 import { effect } from "@preact/signals-core";
-import { ask, Latest, type Place, type Row } from "./api.ts";
+import { ask, home, Latest, page, type Place, type Row } from "./api.ts";
 import { plural } from "./axis.ts";
 import { h, shown } from "./dom.ts";
 import * as store from "./store.ts";
@@ -11,9 +11,8 @@ export function makeHead(): HTMLElement {
   const search = h("input", { type: "search", class: "search", placeholder: "Search agents and events   /", "aria-label": "Search agents and events" });
   const hits = h("div", { class: "hits", hidden: true });
   const reports = h("nav", { "aria-label": "Reports" });
-  const id = encodeURIComponent(document.body.dataset["session"] ?? "");
   for (const section of ["runs", "learning", "interactions", "performance", "errors"]) {
-    reports.append(h("a", { href: `/s/${id}/report/${section}` }, section[0]!.toUpperCase() + section.slice(1)));
+    reports.append(h("a", { href: `${page}/report/${section}` }, section[0]!.toUpperCase() + section.slice(1)));
   }
   effect(() => {
     const found = store.overview.value;
@@ -74,7 +73,7 @@ export function makeHead(): HTMLElement {
     if (!hits.contains(event.target as globalThis.Node) && event.target !== search) hits.hidden = true;
   });
   return h(
-    "header", {}, h("a", { class: "brand", href: "/sessions" }, "Agent Trace"), name,
+    "header", {}, h("a", { class: "brand", href: `${home}/sessions` }, "Agent Trace"), name,
     h("div", { class: "finder" }, search, hits), reports,
     h("button", { class: "quiet", type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: () => help.showModal() }, "?"),
   );
@@ -91,7 +90,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["Esc", "close the event"],
   ["/", "search"],
   ["m", "messages on, off"],
-  ["Alt ←", "back"],
+  ["Backspace", "back to the event before"],
 ];
 
 const help = h(
@@ -193,6 +192,7 @@ export function listenToKeys(reveal: (lane: number) => void): void {
       "?": () => help.showModal(),
       m: () => (store.showMessages.value = !store.showMessages.value),
       Escape: () => store.close(),
+      Backspace: () => history.back(),
     };
     if (!onButton) {
       act[" "] = () => (store.playing.value = !store.playing.value);
@@ -206,7 +206,7 @@ export function listenToKeys(reveal: (lane: number) => void): void {
 }
 
 function nextLane(direction: 1 | -1, reveal: (lane: number) => void): void {
-  const order = store.lanes.value;
+  const order = store.lanes.value.filter((lane) => lane >= 0);
   const last = store.selectedLanes.value.at(-1);
   const at = last === undefined ? (direction > 0 ? -1 : order.length) : order.indexOf(last);
   const lane = order[Math.min(Math.max(at + direction, 0), order.length - 1)];

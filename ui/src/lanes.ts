@@ -34,6 +34,9 @@ export function makeLanes(): Lanes {
 
   let c: Colours = colours();
   let painted: Painted | null = null;
+  /** The painted tile still shows where things are, but something was added. */
+  let stale = false;
+  let painting: string | null = null;
   let whole: Tile | null = null;
   let arrows: Arrow[] = [];
   let hover: { x: number; y: number } | null = null;
@@ -88,7 +91,7 @@ export function makeLanes(): Lanes {
   }
 
   function covers(): boolean {
-    if (painted === null) return false;
+    if (painted === null || stale) return false;
     const { u0, u1 } = view.value;
     const ratio = (painted.u1 - painted.u0) / (u1 - u0);
     if (ratio > 4.5 || ratio < 1.2) {
@@ -98,7 +101,9 @@ export function makeLanes(): Lanes {
     if (painted.u0 > Math.max(u0, axis.value.first) || painted.u1 < Math.min(u1, axis.value.last)) return false;
     const first = Math.floor(scroller.scrollTop / ROW_PX);
     const last = Math.min(lanes.value.length, first + Math.ceil(height() / ROW_PX));
-    for (let row = first; row < last; row++) if (!painted.rows.includes(lanes.value[row]!)) return false;
+    for (let row = first; row < last; row++) {
+      if (lanes.value[row]! >= 0 && !painted.rows.includes(lanes.value[row]!)) return false;
+    }
     return true;
   }
 
@@ -109,8 +114,9 @@ export function makeLanes(): Lanes {
     const [a0, a1] = [Math.max(axis.value.first, u0 - span), Math.min(axis.value.last, u1 + span)];
     const px = Math.min(4000, Math.max(1, Math.round((width() * (a1 - a0)) / span)));
     const { from, to } = wantedRows();
-    const rows = lanes.value.slice(from, to);
+    const rows = lanes.value.slice(from, to).filter((lane) => lane >= 0);
     const used = axis.value;
+    stale = false;
     const query = { t0: a0, t1: a1, px, lanes: rows.join(","), ...(used.kind === "tick" && { axis: "tick" }) };
     try {
       const data = await tiles.run((signal) => tile(query, signal));
@@ -323,6 +329,15 @@ export function makeLanes(): Lanes {
     const focused = (document.activeElement as HTMLElement | null)?.dataset["lane"];
     labels.replaceChildren(
       ...wanted.map((number, place) => {
+        if (number < 0) {
+          const { role, lanes: amount, errors } = store.headings.value[-1 - number]!;
+          const heading = h(
+            "div", { class: "group" }, h("span", { class: "name" }, shown(role || "no role", 60)), h("span", { class: "soft" }, count(amount)),
+            errors > 0 && h("span", { class: "errors" }, count(errors)),
+          );
+          heading.style.top = `${(first + place) * ROW_PX}px`;
+          return heading;
+        }
         const lane = found.lanes[number]!;
         const isChosen = store.agents.value.includes(lane.agent);
         const button = h(
@@ -495,8 +510,9 @@ export function makeLanes(): Lanes {
     refresh();
   });
   effect(() => {
-    void axis.value;
-    painted = null;
+    if (painting !== axis.value.kind) painted = null;
+    painting = axis.value.kind;
+    stale = true;
     if (overview.value !== null) void loadWhole();
     refresh();
   });

@@ -10,6 +10,7 @@ import { makePanes } from "./panes.ts";
 import * as store from "./store.ts";
 
 const BUILDING_MS = 250;
+const FOLLOW_MS = 1500;
 
 const app = document.getElementById("app")!;
 const lanes = makeLanes();
@@ -45,11 +46,27 @@ async function start(): Promise<void> {
     if (found.state === "ready") {
       building.hidden = true;
       store.begin(found);
+      if (found.status === "running") void follow();
       return;
     }
     building.textContent = `Reading the session … ${Math.round(found.progress * 100)} %`;
     await new Promise((done) => setTimeout(done, BUILDING_MS));
   }
+}
+
+/** Ask again while somebody writes to the session; a look that fails is followed by the next. */
+async function follow(): Promise<void> {
+  while (store.overview.value?.status === "running") {
+    await new Promise((done) => setTimeout(done, FOLLOW_MS));
+    if (!document.hidden) await ask<Overview>("overview").then(store.grow, () => undefined);
+  }
+}
+
+// The token of the address has become a cookie; it belongs neither into the history nor into a shared link.
+const address = new URL(location.href);
+if (address.searchParams.has("token")) {
+  address.searchParams.delete("token");
+  history.replaceState(null, "", address);
 }
 
 start().catch((error: Error) => {

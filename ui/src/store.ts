@@ -38,8 +38,41 @@ export const axis = computed(() => {
     : timeAxis(found.length_us);
 });
 
-/** The lanes that are shown, by number, from top to bottom. */
-export const lanes = computed(() => {
+/** A heading between the lanes when they are grouped by role. */
+export interface Heading {
+  role: string;
+  lanes: number;
+  errors: number;
+}
+
+/** The headings; heading n stands in `lanes` as -1 - n. */
+export const headings = computed<readonly Heading[]>(() => {
+  if (order.value !== "role") return [];
+  const found = new Map<string, Heading>();
+  for (const number of matching.value) {
+    const lane = overview.value!.lanes[number]!;
+    const heading = found.get(lane.role) ?? { role: lane.role, lanes: 0, errors: 0 };
+    found.set(lane.role, { ...heading, lanes: heading.lanes + 1, errors: heading.errors + lane.errors });
+  }
+  return [...found.values()];
+});
+
+/** The rows that are shown, from top to bottom: numbers of lanes, and headings below 0. */
+export const lanes = computed<readonly number[]>(() => {
+  const rows: number[] = [];
+  if (order.value !== "role") return matching.value;
+  let role: string | null = null;
+  let heading = 0;
+  for (const number of matching.value) {
+    const lane = overview.value!.lanes[number]!;
+    if (lane.role !== role) rows.push(-1 - heading++);
+    role = lane.role;
+    rows.push(number);
+  }
+  return rows;
+});
+
+const matching = computed<readonly number[]>(() => {
   const found = overview.value?.lanes ?? [];
   const words = filter.value.trim().toLowerCase();
   const wanted = found
@@ -78,6 +111,23 @@ export function begin(found: Overview): void {
     axisKind.value = found.ticks.length > 0 && given.get("axis") !== "time" ? "tick" : "time";
     overview.value = found;
     restore(given);
+  });
+}
+
+/** A later overview of a session that is still written: the view grows with it where it showed its end. */
+export function grow(found: Overview): void {
+  const before = overview.value;
+  if (before !== null && before.events === found.events && before.status === found.status) return;
+  const { u0, u1 } = view.value;
+  const atEnd = u1 >= axis.value.last;
+  const whole = atEnd && u0 <= axis.value.first;
+  const follows = cursor.value > 0 && cursor.value >= (before?.length_us ?? 0);
+  batch(() => {
+    overview.value = found;
+    const { first, last } = axis.value;
+    if (whole) view.value = { u0: first, u1: last };
+    else if (atEnd) view.value = clamped({ u0: last - (u1 - u0), u1: last });
+    if (follows) cursor.value = found.length_us;
   });
 }
 
