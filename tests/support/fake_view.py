@@ -40,7 +40,7 @@ class FakeView:
     def events(self, **given: Any) -> dict[str, Any]:
         return {"events": [], "more": False, "asked": given}
 
-    def event(self, event_id: str) -> dict[str, Any]:
+    def event(self, event_id: str, *, links: bool = True) -> dict[str, Any]:
         if event_id == "missing-1":
             raise EventNotFound(f"no event has the id {event_id}", remedy="search for it")
         return {"event": {"id": event_id, "lone": "\ud800", "large": 1 << 80, "odd": float("nan")}}

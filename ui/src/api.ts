@@ -220,7 +220,7 @@ export function decode(bytes: ArrayBuffer): Tile {
     flags: new Uint8Array(none),
   };
   if (head.mode === "bins") {
-    const cells = (head.to - head.from) * head.px;
+    const cells = (bytes.byteLength - at) >> 1; // one row for each lane, or a single one for their sum
     found.activity = new Uint8Array(bytes, at, cells);
     found.errors = new Uint8Array(bytes, at + cells, cells);
     return found;

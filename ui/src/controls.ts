@@ -11,7 +11,7 @@ export function makeHead(): HTMLElement {
   const search = h("input", { type: "search", class: "search", placeholder: "Search agents and events   /", "aria-label": "Search agents and events" });
   const hits = h("div", { class: "hits", hidden: true });
   const reports = h("nav", { "aria-label": "Reports" });
-  for (const section of ["runs", "learning", "interactions", "performance", "errors"]) {
+  for (const section of ["overview", "runs", "learning", "interactions", "performance", "errors"]) {
     reports.append(h("a", { href: `${page}/report/${section}` }, section[0]!.toUpperCase() + section.slice(1)));
   }
   effect(() => {
@@ -90,6 +90,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["Esc", "close the event"],
   ["/", "search"],
   ["m", "messages on, off"],
+  ["i", "only the lanes of the open event or finding, all"],
   ["Backspace", "back to the event before"],
 ];
 
@@ -132,6 +133,7 @@ export function makeTransport(): HTMLElement {
     "div", { class: "transport", role: "toolbar", "aria-label": "Move through the session" },
     lanesFilter,
     toggle("Errors", "Only lanes with errors", () => store.onlyErrors.value, () => (store.onlyErrors.value = !store.onlyErrors.value)),
+    toggle("Involved", "Only lanes of the open event or finding (i)", () => store.onlyInvolved.value, () => (store.onlyInvolved.value = !store.onlyInvolved.value)),
     toggle("By role", "Group lanes by role", () => store.order.value === "role", () => (store.order.value = store.order.value === "role" ? "trouble" : "role")),
     toggle("Messages", "Show messages (m)", () => store.showMessages.value, () => (store.showMessages.value = !store.showMessages.value)),
     axis,
@@ -191,6 +193,7 @@ export function listenToKeys(reveal: (lane: number) => void): void {
       "/": () => document.querySelector<HTMLElement>(".search")?.focus(),
       "?": () => help.showModal(),
       m: () => (store.showMessages.value = !store.showMessages.value),
+      i: () => (store.onlyInvolved.value = !store.onlyInvolved.value),
       Escape: () => store.close(),
       Backspace: () => history.back(),
     };

@@ -2,8 +2,9 @@
 
 import { effect } from "@preact/signals-core";
 import {
-  ask, type Change, type Counters, type Detail, type Edge, Latest, type Node, type Row, type State,
+  ask, type Cause, type Change, type Counters, type Detail, type Edge, type Field, Latest, type Node, type Row, type State,
 } from "./api.ts";
+import { headline, place, sureness } from "./findings.ts";
 import { count, duration, plural } from "./axis.ts";
 import { type Child, h, refill, shown } from "./dom.ts";
 import * as store from "./store.ts";
@@ -111,7 +112,7 @@ function showStates(parent: HTMLElement): void {
         shown(field.value, 300) + (field.is_cut ? " …" : ""),
       );
       const more = h("div", { class: "history" });
-      if (open.has(key)) void history(more, state.agent, field.name);
+      if (open.has(key)) void history(more, state.agent, field);
       const name = h(
         "button",
         {
@@ -121,14 +122,14 @@ function showStates(parent: HTMLElement): void {
             if (open.delete(key)) more.replaceChildren();
             else {
               open.add(key);
-              void history(more, state.agent, field.name);
+              void history(more, state.agent, field);
             }
             name.setAttribute("aria-expanded", String(open.has(key)));
           },
         },
         shown(field.name, 80),
       );
-      return h("div", { class: isNew ? "row changed" : "row" }, name, h("div", {}, value, changed && isNew && h("span", { class: "before" }, `was ${shown(field.before!, 80)}`), more));
+      return h("div", { class: isNew ? "row changed" : "row" }, name, h("div", {}, value, changed && isNew && h("span", { class: "before" }, `was ${shown(field.before!, 80)}`)), more);
     });
     const when_ = state.tick === null ? "" : `as of tick ${state.tick}`;
     return h(
@@ -137,7 +138,8 @@ function showStates(parent: HTMLElement): void {
     );
   }
 
-  async function history(into: HTMLElement, agent: string, field: string): Promise<void> {
+  async function history(into: HTMLElement, agent: string, of: Field): Promise<void> {
+    const field = of.name;
     try {
       const [{ changes }, { points }] = await Promise.all([
         ask<{ changes: Change[] }>("why", { agent, field, t: store.cursor.value }),
@@ -148,6 +150,7 @@ function showStates(parent: HTMLElement): void {
           ` ${shown(change.action ?? "", 60)} `, h("code", {}, [change.before, change.after].filter((each) => each !== null).map((each) => shown(each!, 60)).join(" → "))),
       );
       into.replaceChildren(
+        ...(of.value.length > 40 ? [h("pre", { tabindex: 0, "aria-label": `Value of ${shown(field, 80)}` }, shown(of.value, 2000) + (of.is_cut ? " …" : ""))] : []),
         ...(points.length > 1 ? [plot(points)] : []),
         list.length > 0 ? h("ul", {}, ...list) : h("p", { class: "hint" }, "No change was recorded up to here."),
       );
@@ -264,27 +267,50 @@ function showEvents(parent: HTMLElement): void {
 
 function showDetail(parent: HTMLElement): void {
   effect(() => {
-    const found = store.detail.value;
-    parent.hidden = found === null;
-    if (found !== null) parent.replaceChildren(...describe(found));
+    const [event, cause] = [store.detail.value, store.finding.value];
+    parent.hidden = event === null && cause === null;
+    if (event !== null) parent.replaceChildren(...describe(event));
+    else if (cause !== null) parent.replaceChildren(...explain(cause));
   });
 }
 
-const BASIS: Record<Edge["basis"], string> = { recorded: "recorded", inferred: "inferred", tested: "tested" };
+/** A finding: what it says, what speaks for it, and its events in the order of time. */
+function explain(cause: Cause): Element[] {
+  const lines = [cause.sentence, ...cause.lines].filter((line) => line && line !== cause.title);
+  const steps = cause.events.filter((node) => node.t !== null).toSorted((a, b) => a.t! - b.t!);
+  return [
+    h("div", { class: "head" }, h("span", { class: "where" }, place(cause)), sureness(cause), closer("Close the finding")),
+    h("h2", { class: "headline" }, shown(headline(cause), 400)),
+    ...(lines.length > 0 ? [h("ul", { class: "evidence" }, ...lines.map(evidence))] : []),
+    h("h3", {}, "Events, in order"),
+    h("ol", { class: "causes" }, ...steps.map((node) => step(node, cause.edges.find((edge) => edge.from === node.id || edge.to === node.id)))),
+  ];
+}
 
-function describe(found: Detail): Element[] {
+/** A line such as `also: …`, with its first word as a label. */
+function evidence(line: string): HTMLElement {
+  const [, label, rest] = /^([a-z]{2,9}): (.*)$/s.exec(line) ?? [null, "", line];
+  return h("li", {}, h("span", { class: "label-word" }, label), h("span", {}, shown(rest!, 300)));
+}
+
+function step(node: Node, edge: Edge | undefined): HTMLElement {
+  return h(
+    "li", { class: edge?.basis ?? "" },
+    h("button", { class: "link", type: "button", "data-key": node.id, onclick: () => void store.open(node.id) }, when(node.t, node.tick) || "open"),
+    node.agent !== null && h("span", { class: "who" }, shown(node.agent, 40)),
+    h("span", { class: "text" }, shown(node.text, 200)),
+    edge && h("span", { class: "basis", title: shown(edge.reason, 300) }, `${edge.basis}: ${edge.rule.replaceAll("_", " ")}`),
+  );
+}
+
+function closer(label: string): HTMLElement {
+  return h("button", { class: "quiet close", type: "button", title: `${label} (Esc)`, "aria-label": label, onclick: () => store.close() }, "×");
+}
+
+function describe(found: Detail & { isPending: boolean }): Element[] {
   const nodes = (heading: string, list: readonly Node[], ends: "from" | "to"): Child => {
     if (list.length === 0) return null;
-    const items = list.slice(0, 12).map((node) => {
-      const edge = found.edges.find((each) => each[ends] === node.id);
-      return h(
-        "li", { class: edge?.basis ?? "" },
-        h("button", { class: "link", type: "button", onclick: () => void store.open(node.id) }, when(node.t, node.tick) || "open"),
-        node.agent !== null && h("span", { class: "who" }, shown(node.agent, 40)),
-        h("span", { class: "text" }, shown(node.text, 200)),
-        edge && h("span", { class: "basis", title: shown(edge.reason, 300) }, `${BASIS[edge.basis]}: ${edge.rule.replaceAll("_", " ")}`),
-      );
-    });
+    const items = list.slice(0, 12).map((node) => step(node, found.edges.find((each) => each[ends] === node.id)));
     return h("div", {}, h("h3", {}, heading), h("ol", { class: "causes" }, ...items));
   };
   const id = String(found.event["id"] ?? "");
@@ -293,11 +319,13 @@ function describe(found: Detail): Element[] {
     h(
       "div", { class: "head" }, h("h2", {}, when(found.t, tick)),
       h("span", { class: "id" }, id),
-      h("button", { class: "quiet", type: "button", title: "Close (Esc)", "aria-label": "Close the event", onclick: () => store.close() }, "×"),
+      closer("Close the event"),
     ),
     h("p", { class: "said" }, shown(found.text, 600)),
+    found.isPending ? h("p", { class: "hint", role: "status" }, "Looking for causes …") : null,
+    !found.isPending && found.causes.length + found.effects.length === 0 ? h("p", { class: "hint" }, "Nothing is known of what led to it.") : null,
     nodes("What led to it", found.causes, "from"),
     nodes("What it led to", found.effects, "to"),
     h("details", {}, h("summary", {}, "The whole event"), h("pre", {}, shown(JSON.stringify(found.event, null, 1), 20_000))),
-  ].filter((each): each is HTMLElement => each !== null && each !== false && typeof each === "object");
+  ].filter((each): each is HTMLElement => each instanceof HTMLElement);
 }

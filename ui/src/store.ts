@@ -2,7 +2,7 @@
 
 import { batch, computed, effect, signal } from "@preact/signals-core";
 import { type AxisKind, tickAxis, timeAxis } from "./axis.ts";
-import { ask, type Detail, type Edge, type Node, type Overview } from "./api.ts";
+import { ask, type Cause, type Detail, type Edge, type Node, type Overview } from "./api.ts";
 
 export interface Range {
   u0: number;
@@ -19,12 +19,22 @@ export const cursor = signal(0);
 export const agents = signal<readonly string[]>([]);
 /** The id of the open event. */
 export const eventId = signal<string | null>(null);
-export const detail = signal<Detail | null>(null);
+/** What is known of it: its links come later, since finding them takes longer. */
+export const detail = signal<(Detail & { isPending: boolean }) | null>(null);
+/** The findings, and the number of the open one. */
+export const causes = signal<readonly Cause[]>([]);
+export const findingNumber = signal<number | null>(null);
+export const finding = computed(() => {
+  const number = findingNumber.value;
+  return number === null || eventId.value !== null ? null : (causes.value[number] ?? null);
+});
 /** Edges and events of the open event or finding, drawn over the lanes. */
 export const links = signal<{ edges: Edge[]; nodes: Node[] }>({ edges: [], nodes: [] });
 export const filter = signal("");
 export const order = signal<"trouble" | "role">("trouble");
 export const onlyErrors = signal(false);
+/** Only the lanes of the open event or finding, and the chosen ones. */
+export const onlyInvolved = signal(false);
 export const showMessages = signal(false);
 export const playing = signal(false);
 export const speed = signal(1);
@@ -75,14 +85,21 @@ export const lanes = computed<readonly number[]>(() => {
 const matching = computed<readonly number[]>(() => {
   const found = overview.value?.lanes ?? [];
   const words = filter.value.trim().toLowerCase();
+  const involved = onlyInvolved.value && links.value.nodes.length > 0 ? involvedLanes.value : null;
   const wanted = found
     .map((lane, number) => ({ lane, number }))
-    .filter(({ lane }) => !onlyErrors.value || lane.errors > 0)
+    .filter(({ lane, number }) => involved?.has(number) ?? (!onlyErrors.value || lane.errors > 0))
     .filter(({ lane }) => !words || `${lane.agent} ${lane.role}`.toLowerCase().includes(words));
   if (order.value === "role") {
     wanted.sort((a, b) => a.lane.role.localeCompare(b.lane.role) || a.number - b.number);
   }
   return wanted.map(({ number }) => number);
+});
+
+const involvedLanes = computed(() => {
+  const found = new Set<number>(selectedLanes.value);
+  for (const node of links.value.nodes) if (node.lane !== null) found.add(node.lane);
+  return found;
 });
 
 export const laneOf = computed(() => {
@@ -140,13 +157,16 @@ function restore(from: URLSearchParams): void {
   filter.value = from.get("find") ?? "";
   order.value = from.get("order") === "role" ? "role" : "trouble";
   onlyErrors.value = from.has("errors");
+  onlyInvolved.value = from.has("involved");
   showMessages.value = from.has("messages");
   const id = from.get("event");
+  const number = from.get("finding");
+  findingNumber.value = number === null ? null : Number(number);
   eventId.value = id;
   if (id !== null) void open(id, { moves: false });
   else {
     detail.value = null;
-    links.value = { edges: [], nodes: [] };
+    draw(finding.value);
   }
 }
 
@@ -162,9 +182,11 @@ function described(): string {
   if (cursor.value > 0) found.set("t", String(Math.round(cursor.value)));
   for (const agent of agents.value) found.append("agent", agent);
   if (eventId.value !== null) found.set("event", eventId.value);
+  if (findingNumber.value !== null) found.set("finding", String(findingNumber.value));
   if (filter.value) found.set("find", filter.value);
   if (order.value === "role") found.set("order", "role");
   if (onlyErrors.value) found.set("errors", "1");
+  if (onlyInvolved.value) found.set("involved", "1");
   if (showMessages.value) found.set("messages", "1");
   const text = found.toString();
   return location.pathname + (text ? `?${text}` : "");
@@ -231,32 +253,65 @@ export function choose(agent: string, more = false): void {
   else agents.value = known.includes(agent) ? known.filter((each) => each !== agent) : [...known, agent].slice(-8);
 }
 
-/** Open an event: cursor, agent, detail, and its causes over the lanes. */
-export async function open(id: string, { moves = true }: { moves?: boolean } = {}): Promise<void> {
-  if (moves) remember();
-  eventId.value = id;
-  try {
-    const found = await ask<Detail>(`event/${encodeURIComponent(id)}`);
-    if (eventId.value !== id) return;
-    batch(() => {
-      detail.value = found;
-      const self: Node = { id, t: found.t, lane: found.lane, agent: null, tick: null, text: found.text };
-      links.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
-      if (moves) {
-        const lane = overview.value?.lanes[found.lane];
-        if (lane && !agents.value.includes(lane.agent)) choose(lane.agent);
-        moveTo(found.t);
-      }
-    });
-  } catch (error) {
-    notice.value = `This event cannot be shown: ${(error as Error).message}`;
-  }
+/** Draw the path of a finding over the lanes. */
+export function draw(cause: Cause | null): void {
+  links.value = { edges: cause?.edges ?? [], nodes: cause?.events ?? [] };
 }
 
-export function close(): void {
+/** Show a finding: its path, and the cursor where it begins. */
+export function openFinding(number: number, { moves = true }: { moves?: boolean } = {}): void {
+  const cause = causes.value[number];
+  if (cause === undefined) return;
+  if (moves) remember();
   batch(() => {
     eventId.value = null;
     detail.value = null;
-    links.value = { edges: [], nodes: [] };
+    if (moves) {
+      findingNumber.value = number;
+      const [start] = cause.events;
+      if (start?.agent != null && laneOf.value.has(start.agent)) choose(start.agent);
+      if (start?.t != null) moveTo(start.t);
+    }
+    draw(cause);
+  });
+}
+
+/** Open an event: cursor, agent, detail, and then its causes over the lanes. */
+export async function open(id: string, { moves = true }: { moves?: boolean } = {}): Promise<void> {
+  if (moves) remember();
+  eventId.value = id;
+  const path = `event/${encodeURIComponent(id)}`;
+  const isCurrent = (): boolean => eventId.value === id;
+  try {
+    const first = await ask<Detail>(path, { links: 0 });
+    if (!isCurrent()) return;
+    const self: Node = { id, t: first.t, lane: first.lane, agent: null, tick: null, text: first.text };
+    batch(() => {
+      detail.value = { ...first, isPending: true };
+      links.value = { edges: [], nodes: [self] };
+      if (moves) {
+        const lane = overview.value?.lanes[first.lane];
+        if (lane && !agents.value.includes(lane.agent)) choose(lane.agent);
+        moveTo(first.t);
+      }
+    });
+    const found = await ask<Detail>(path);
+    if (!isCurrent()) return;
+    batch(() => {
+      detail.value = { ...found, isPending: false };
+      links.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
+    });
+  } catch (error) {
+    if (isCurrent()) notice.value = `This event cannot be shown: ${(error as Error).message}`;
+  }
+}
+
+/** Close the event; a finding that it was opened from is shown again, and closed by the next call. */
+export function close(): void {
+  batch(() => {
+    if (eventId.value === null) findingNumber.value = null;
+    eventId.value = null;
+    detail.value = null;
+    draw(finding.value);
   });
 }

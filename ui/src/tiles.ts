@@ -75,8 +75,8 @@ function paintBins(context: CanvasRenderingContext2D, data: Tile, rows: number, 
     for (let x = 0; x < width; x++) {
       const level = data.activity[base + x]!;
       if (level === 0) continue;
-      const height = 2 + Math.round((level / 255) * (INNER_PX - 2));
-      const alpha = 120 + Math.round((level / 255) * 135);
+      const height = 4 + Math.round((level / 255) * (INNER_PX - 4));
+      const alpha = 150 + Math.round((level / 255) * 105);
       const colour = ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
       const bottom = row * ROW_PX + TOP_PX + INNER_PX;
       for (let y = bottom - height; y < bottom; y++) pixels[y * width + x] = colour;

@@ -285,9 +285,9 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
             return answer(opened.counters(t=t))
 
     @api.get("/{session}/event/{event_id:path}")
-    def event(session: str, event_id: str) -> Response:
+    def event(session: str, event_id: str, links: bool = True) -> Response:
         with views.use(session) as opened:
-            return answer(opened.event(event_id))
+            return answer(opened.event(event_id, links=links))
 
     @api.get("/{session}/state")
     def state(session: str, agent: str, t: float) -> Response:
