@@ -43,6 +43,7 @@ _OF_EXTRA: Final = {
     "alembic": "alembic",
     "fastapi": "fastapi",
     "google": "protobuf",
+    "numpy": "numpy",
     "opentelemetry": "opentelemetry-proto",
     "psycopg": "psycopg[binary]",
     "pydantic": "fastapi",
@@ -54,11 +55,7 @@ _OF_EXTRA: Final = {
 
 @contextmanager
 def extra_needed(extra: str = "server", what: str = "the service") -> Iterator[None]:
-    """Turns the failed import of a library of an extra into one clear error.
-
-    Args:
-        extra: the extra that has the library.
-        what: what needs it.
+    """Turns the failed import of a library of an extra into one clear error about what needs it.
 
     Raises:
         MissingExtra: a library of the extra is not installed.
@@ -69,13 +66,7 @@ def extra_needed(extra: str = "server", what: str = "the service") -> Iterator[N
         library = _OF_EXTRA.get((error.name or "").partition(".")[0])
         if library is None:
             raise
-        verb = "need" if what.endswith("s") else "needs"
         raise MissingExtra(
-            f"{what} {verb} {library}, which is not installed",
+            f"{what} needs {library}, which is not installed",
             remedy=f'install it with: pip install "agent-trace[{extra}]"',
         ) from None
-
-
-def view_extra_needed() -> AbstractContextManager[None]:
-    """`extra_needed` of the pages."""
-    return extra_needed("view", "the pages")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import operator
 import re
-import string
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,24 +25,14 @@ from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
 from Agent.event.kinds import LEVELS
 from Agent.event.model import ENVELOPE_KEYS, Event
-from Agent.event.payloads import KINDS
+from Agent.render.event_words import describe
 from Agent.render.layout import clip, display_width
 from Agent.tree.files.session import Lineage, lineage_within, open_session
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import SessionRef, list_sessions, read_file, summary_file, tree_files
 from Agent.tree.read.summary import SUMMARY_VERSION, summarise
 
-LEFT_TO_JSON = frozenset(
-    "agent_id agent_role event_type type call root class fields digest traceback fingerprint error_module "
-    "args_after args_held result_is error_args error_cause error_id error_members context_span learning_type "
-    "source duration_ms".split()
-)
-"""Keys of `extra` that a line shows elsewhere, or that only `--json` shows."""
-
 AGENT_COLOURS = (32, 37, 64, 67, 71, 98, 103, 106, 131, 133, 136, 139, 166, 169, 172, 31, 65, 97, 130, 161)
-
-OPENED = ("_data", "_state", "metadata", "args", "data")
-"""Suffixes of keys whose value is a dict that the user logged: its own keys are shown instead."""
 
 
 def event_line(event: Event, *, width: int | None, with_agent: bool = True) -> str:
@@ -70,53 +59,6 @@ def event_line(event: Event, *, width: int | None, with_agent: bool = True) -> s
 def _colour_of(agent_id: str) -> int:
     """The agent's colour, always the same, out of those of 256 that are readable on dark and light."""
     return AGENT_COLOURS[zlib.crc32(agent_id.encode("utf-8", "surrogatepass")) % len(AGENT_COLOURS)]
-
-
-def describe(event: Event) -> str:
-    """The payload beyond the message: `key=value` pairs, changed fields and the duration."""
-    hidden = _told_by_message(event.kind) | LEFT_TO_JSON
-    parts = [f"{key}={_short(value)}" for key, value in _pairs(event.extra, hidden)]
-    if event.state:
-        changed = sorted({*event.state.get("set", {}), *event.state.get("unset", [])})
-        parts += [f"changed={','.join(changed)}"] if changed else []
-    duration_ms = event.extra.get("duration_ms")
-    if isinstance(duration_ms, int | float):
-        parts.append(f"({duration_ms:.3g} ms)")
-    return clean(" ".join(parts))
-
-
-def _pairs(extra: Mapping[str, Any], hidden: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    """The non-empty keys and values, outcome and result first."""
-    for key in sorted(extra, key=lambda name: name not in ("outcome", "result")):
-        value = extra[key]
-        if key in hidden or value is None or value in ({}, [], ""):
-            continue
-        if isinstance(value, dict) and key.endswith(OPENED):
-            prefix = "old." if key == "old_state" else ""
-            yield from ((prefix + inner, each) for inner, each in value.items())
-        else:
-            yield key, value
-
-
-def _short(value: Any) -> str:
-    """A value shortened to at most 48 characters."""
-    if isinstance(value, str):
-        return clip(value, 40)
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return clip("{" + ", ".join(f"{key}: {_short(each)}" for key, each in value.items()) + "}", 48)
-    if isinstance(value, list):
-        return clip("[" + ", ".join(_short(each) for each in value) + "]", 48)
-    return str(value)
-
-
-@lru_cache(maxsize=256)
-def _told_by_message(kind: str) -> frozenset[str]:
-    """The fields that the message of a kind already shows."""
-    row = KINDS.get(kind)
-    template = row.message if row else ""
-    return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name)
 
 
 _LARGE_BYTES: Final = 8 * 1024 * 1024

@@ -107,7 +107,7 @@ def test_a_missing_extra_is_one_line_with_exit_code_3(root):
         done = run_python("-c", program, "view", "--no-open", "--root", str(root), cwd=root)
         assert done.returncode == 3 and done.stdout == ""
         assert done.stderr == (
-            f"agent-trace: the pages need {library}, which is not installed; "
+            f"agent-trace: agent-trace view needs {library}, which is not installed; "
             'install it with: pip install "agent-trace[view]"\n'
         )
 

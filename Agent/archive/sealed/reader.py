@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -145,6 +145,21 @@ class ArchiveLines:
                 count_others(connection, rows, kinds, doubtful, tally)
             wanted = rows_to_read(kinds, doubtful)
             yield from self._read(connection, gone, f"{rows} AND {wanted} ORDER BY filename, file, line")
+
+    def lines_at(self, wanted: Mapping[Path, Collection[int]]) -> dict[tuple[Path, int], bytes]:
+        """Return chosen lines by (path, number); those that are not there are left out."""
+        files = {path.relative_to(self._session).as_posix(): numbers for path, numbers in wanted.items()}
+        own = [(part, segment) for part, segment in self._gone() if segment.file in files]
+        if not own:
+            return {}
+        places = " OR ".join(
+            f"(file = {literal(file)} AND line IN ({', '.join(str(int(n)) for n in numbers)}))"
+            for file, numbers in files.items()
+            if numbers
+        )
+        with self._connection() as connection:
+            found = self._read(connection, own, f"{_rows_of(own)} AND ({places or 'false'})")
+            return {(raw.path, raw.number): raw.line for raw in found}
 
     def _read(self, connection: Any, gone: list[_Sealed], rows: str) -> Iterator[RawLine]:
         query = f"SELECT parse_filename(filename, true), file, line, {LINE_BYTES} FROM {rows}"

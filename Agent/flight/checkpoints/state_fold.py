@@ -6,7 +6,7 @@ Analysis uses it to read the state at a moment and to follow a field over time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound
@@ -59,6 +59,17 @@ class StateFold:
         fold = cls(dict(fields), {name: found for name, found in tags.items() if found})
         fold.sampled = sorted(name for name in fields if _is_sampled(fields[name], tags[name]))
         return fold
+
+    def copy(self) -> StateFold:
+        """Return a fold that may be continued on its own; values are shared, since no fold changes them."""
+        return replace(
+            self,
+            fields=dict(self.fields),
+            tags=dict(self.tags),
+            reported=dict(self.reported),
+            made_by=dict(self.made_by),
+            _since=set(self._since),
+        )
 
     def add(self, event: Event) -> dict[str, Any]:
         """Fold one event in and return the fields that it changed, `{field: new value}`."""

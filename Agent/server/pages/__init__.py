@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from Agent.lazy_names import extra_needed as _extra_needed
 from Agent.lazy_names import lazy_names as _lazy_names
-from Agent.lazy_names import view_extra_needed as _view_extra_needed
 
 if TYPE_CHECKING:
     from Agent.server.pages.app import Pages
@@ -16,4 +16,4 @@ _HOMES = {
     "serving": "PagesServer",
 }
 
-__getattr__ = _lazy_names(__name__, _HOMES, _view_extra_needed)
+__getattr__ = _lazy_names(__name__, _HOMES, lambda: _extra_needed("view", "agent-trace view"))

@@ -1,0 +1,159 @@
+"""What an agent's state was at any moment, and where its fields got their values.
+
+The events that changed it are known from the index; they are folded once, in order, and copies of the fold
+are kept at intervals, so that a moment before the last one asked for costs a few events, not all of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from Agent.event.model import Event
+from Agent.flight.checkpoints.state_fold import StateFold, is_outside_write
+
+MOST_COPIES: Final = 64
+_BATCH_EVENTS: Final = 256
+MOST_CHARS: Final = 2_000
+_ABSENT: Any = object()
+
+
+@dataclass(slots=True)
+class Moment:
+    """An agent's state after some of its events."""
+
+    fold: StateFold = field(default_factory=StateFold)
+    applied: int = 0
+    """How many of the agent's changing events were folded in."""
+    changed: dict[str, int] = field(default_factory=dict)
+    """{field: the place of the event that set its value}."""
+    before: dict[str, Any] = field(default_factory=dict)
+    """{field: its value before that}; a field without one is new."""
+    handles: list[str] = field(default_factory=list)
+
+    def copy(self) -> Moment:
+        """Return a moment that may be continued on its own; values are shared, since no fold changes them."""
+        return Moment(self.fold.copy(), self.applied, dict(self.changed), dict(self.before), self.handles)
+
+    def add(self, event: Event) -> list[str]:
+        """Fold one more event in, and return the fields that it changed or removed."""
+        old, old_reported = dict(self.fold.fields), dict(self.fold.reported)
+        changed = list(self.fold.add(event))
+        changed += [name for name in old if name not in self.fold.fields and name not in changed]
+        changed += [
+            name
+            for name, value in self.fold.reported.items()
+            if name not in self.fold.fields and old_reported.get(name, _ABSENT) != value
+        ]
+        for name in changed:
+            self.changed[name] = self.applied
+            earlier = old.get(name, old_reported.get(name, _ABSENT))
+            if earlier is _ABSENT:
+                self.before.pop(name, None)
+            else:
+                self.before[name] = earlier
+        if event.kind == "state":
+            handles = event.extra.get("handles")
+            self.handles = [str(each) for each in handles] if isinstance(handles, list) else []
+        self.applied += 1
+        return changed
+
+    def settled(self, fields: dict[str, Any], place: int) -> None:
+        """Note what a checkpoint's stored state changed in `fields`; `place` is that of the checkpoint."""
+        for name in self.fold.fields:
+            if fields.get(name, _ABSENT) != self.fold.fields[name]:
+                self.changed[name] = place
+                self.before.pop(name, None)
+                if name in fields:
+                    self.before[name] = fields[name]
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields in their order, then those that only the program reported."""
+        return self.fold.fields | {
+            name: value for name, value in self.fold.reported.items() if name not in self.fold.fields
+        }
+
+
+class History:
+    """The changes of one agent's state.
+
+    Args:
+        rows: the rows of the events that change its state, ascending.
+        read: returns the events of rows.
+    """
+
+    def __init__(self, rows: Sequence[int], read: Callable[[Sequence[int]], list[Event]]) -> None:
+        self.rows = list(rows)
+        self._read = read
+        self._lock = threading.Lock()
+        self._last = Moment()
+        self._copies: list[Moment] = [Moment()]
+        self._every = 64
+        self.places: dict[str, array[int]] = {}
+        """{field: the places in `rows` of the events that changed it}, as far as they were folded."""
+
+    def at(self, place: int) -> Moment:
+        """Return the state after the first `place` events of `rows`; the caller may change it."""
+        with self._lock:
+            self._fold_to(place)
+            if self._last.applied == place:
+                return self._last.copy()
+            found = self._copies[bisect_right(self._copies, place, key=lambda each: each.applied) - 1].copy()
+            for event in self._read(self.rows[found.applied : place]):
+                found.add(event)
+            return found
+
+    def changes(self, name: str, place: int) -> list[int]:
+        """Return the places below `place` of the events that changed a field."""
+        with self._lock:
+            self._fold_to(place)
+            known = self.places.get(name, array("I"))
+            return known[: bisect_right(known, place - 1)].tolist()
+
+    def _fold_to(self, place: int) -> None:
+        while self._last.applied < place:
+            stop = min(place, self._last.applied + _BATCH_EVENTS)
+            for event in self._read(self.rows[self._last.applied : stop]):
+                at = self._last.applied
+                for name in self._last.add(event):
+                    self.places.setdefault(name, array("I")).append(at)
+                if self._last.applied % self._every == 0:
+                    self._keep()
+
+    def _keep(self) -> None:
+        self._copies.append(self._last.copy())
+        if len(self._copies) > MOST_COPIES:
+            self._copies = self._copies[::2]
+            self._every *= 2
+
+
+def value_in(event: Event, name: str) -> tuple[bool, Any]:
+    """Return whether an event gave a field a value, and that value."""
+    if event.kind == "state":
+        full = event.extra.get("fields")
+        if isinstance(full, dict) and name in full:
+            return True, full[name]
+    new = (event.state or {}).get("set")
+    if isinstance(new, dict) and name in new:
+        return True, new[name]
+    if event.kind == "state_change":
+        for key in ("changed",) if is_outside_write(event) else ():
+            values = event.extra.get(key)
+            if isinstance(values, dict) and name in values:
+                return True, values[name]
+        reported = event.extra.get("new_state")
+        if isinstance(reported, dict) and name in reported:
+            return True, reported[name]
+    return False, None
+
+
+def as_text(value: Any) -> tuple[str, bool]:
+    """Return a value as JSON of at most 2,000 characters, and whether it was cut."""
+    text = orjson.dumps(value).decode()
+    return (text, False) if len(text) <= MOST_CHARS else (text[:MOST_CHARS], True)

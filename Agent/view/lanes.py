@@ -1,0 +1,179 @@
+"""The lanes of a session: its agents, those in trouble first; and facts about the session as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from Agent.errors import DamagedInput, SessionNotFound
+from Agent.record.encode.safe_text import cut, shown_safely
+from Agent.render.words import plural
+from Agent.tree.files.session import SessionInfo, open_session
+from Agent.tree.files.writer_claim import read_claims
+from Agent.view.columns import FULL_STATE, NOBODY, WARNING, Index
+from Agent.view.lines import FilesMovedError, Lines
+
+MOST_TICKS: Final = 4_000
+_WHY_CHARS: Final = 160
+_DIGITS: Final = re.compile(r"([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Which agent is on which lane."""
+
+    agents: NDArray[Any]
+    """The agent of each lane."""
+    lane_of: NDArray[Any]
+    """The lane of each agent; -1 if it has no events."""
+
+    @classmethod
+    def of(cls, agents: Sequence[int], count: int) -> Lanes:
+        """Make lanes of agents in this order; `count` is how many agents there are."""
+        lane_of = np.full(max(count, 1), -1, np.int64)
+        lane_of[list(agents)] = np.arange(len(agents))
+        return cls(np.array(agents, np.int64), lane_of)
+
+
+def by_trouble(index: Index, open_spans: Mapping[str, Sequence[str]], known: Iterable[int] = ()) -> Lanes:
+    """Order the agents by errors, spans that a killed process left open, warnings, role and name.
+
+    Args:
+        index: of the session.
+        open_spans: {agent: names of the spans that a killed process left open}.
+        known: agents whose lanes are known already and stay; new ones follow them.
+    """
+    events = np.diff(index.starts)
+    errors = counts(index, index.errors)
+    warnings = counts(index, np.flatnonzero(index.flags & WARNING))
+    names, roles = index.tables.agents.texts, index.tables.roles
+
+    def key(agent: int) -> tuple[Any, ...]:
+        left = len(open_spans.get(names[agent], ())) if agent != NOBODY else 0
+        return (
+            -int(errors[agent]), -left, -int(warnings[agent]),
+            agent == NOBODY, roles.get(agent, ""), _natural(names[agent]), agent,
+        )  # fmt: skip
+
+    listed = [agent for agent in known if events[agent]]
+    rest = set(np.flatnonzero(events).tolist()).difference(listed)
+    return Lanes.of([*listed, *sorted(rest, key=key)], index.agents)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """A sort key that puts agent_2 before agent_10."""
+    # not as numbers: Python refuses to make them of thousands of digits
+    parts = ((part.lstrip("0"), part.isdigit()) for part in _DIGITS.split(name))
+    return [(len(text), text) if is_number else (-1, text) for text, is_number in parts]
+
+
+def counts(index: Index, rows: NDArray[Any]) -> NDArray[Any]:
+    """Count some rows by agent."""
+    return np.bincount(index.agent[rows], minlength=index.agents)
+
+
+def lane_rows(
+    index: Index, lanes: Lanes, lines: Lines | None, open_spans: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Describe each lane; with `lines`, the last error of each is quoted."""
+    errors = counts(index, index.errors)
+    warnings = counts(index, np.flatnonzero(index.flags & WARNING))
+    last_error: dict[int, int] = dict(
+        zip(index.agent[index.errors].tolist(), index.errors.tolist(), strict=True)
+    )
+    quoted = {} if lines is None else _messages(index, lines, list(last_error.values()))
+    made = []
+    for agent in lanes.agents.tolist():
+        rows = index.rows_of(agent)
+        name = index.tables.agents.texts[agent]
+        left = open_spans.get(name, ()) if agent != NOBODY else ()
+        made.append(
+            {
+                "agent": name,
+                "role": index.tables.roles.get(agent, ""),
+                "events": len(rows),
+                "errors": int(errors[agent]),
+                "first": index.time(int(rows[0])),
+                "last": index.time(int(rows[-1])),
+                "why": _why(
+                    int(errors[agent]), quoted.get(last_error.get(agent, -1)), left, int(warnings[agent])
+                ),
+            }
+        )
+    return made
+
+
+def _messages(index: Index, lines: Lines, rows: list[int]) -> dict[int, str]:
+    try:
+        found = zip(rows, lines.events(index, rows), strict=True)
+        return {row: event.message or event.kind for row, event in found}
+    except FilesMovedError:
+        return {}  # the counts still say what is wrong; the next index has the texts
+
+
+def _why(errors: int, message: str | None, left: Sequence[str], warnings: int) -> str:
+    parts = []
+    if errors:
+        said = "" if message is None else f", the last: {shown_safely(cut(message, _WHY_CHARS))}"
+        parts.append(f"{plural(errors, 'error')}{said}")
+    if left:
+        parts.append(f"its process was killed inside {shown_safely(cut(left[-1], _WHY_CHARS))}")
+    if warnings and not errors:
+        parts.append(plural(warnings, "warning"))
+    return "; ".join(parts)
+
+
+def shown_ticks(index: Index) -> list[list[int]]:
+    """Return [tick, time] of at most 4,000 recorded ticks, evenly sampled, with the first and the last."""
+    ticks, rows = index.ticks
+    if len(ticks) > MOST_TICKS:
+        some = np.unique(np.linspace(0, len(ticks) - 1, MOST_TICKS).round().astype(np.int64))
+        ticks, rows = ticks[some], rows[some]
+    times = index.t_us[rows] - index.first_us
+    return [[tick, t] for tick, t in zip(ticks.tolist(), times.tolist(), strict=True)]
+
+
+def description(session: Path) -> SessionInfo | None:
+    """Return the description of a session; None if it is missing or damaged."""
+    try:
+        return open_session(session)
+    except (SessionNotFound, DamagedInput):
+        return None  # its events can still be shown
+
+
+def status_of(session: Path, info: SessionInfo | None) -> str:
+    """Return whether a session is running, ended, or was killed; `unknown` without a description."""
+    if any(claim.is_alive() for claim in read_claims(session).values()):
+        return "running"
+    if info is None:
+        return "unknown"
+    return "killed" if info.ended_at is None or info.recovered_at is not None else "ended"
+
+
+def program_of(info: SessionInfo | None) -> str | None:
+    """Return the command line of a session's program, with the name of the script alone."""
+    if info is None or not info.argv:
+        return None
+    script = Path(str(info.argv[0]))
+    name = script.parent.name if script.name == "__main__.py" else script.name
+    return shown_safely(cut(" ".join([name, *map(str, info.argv[1:])]), _WHY_CHARS))
+
+
+def replay_of(index: Index, info: SessionInfo | None) -> dict[str, Any]:
+    """Say whether the session can be replayed: it has states, and remembers what builds its agents."""
+    kinds = index.tables.kinds
+    state, action = kinds.find("state"), kinds.find("agent_action")
+    if action is None or state is None or not np.any(index.flags & FULL_STATE):
+        return {"can": False, "text": "no action was recorded with its agent's state"}
+    targets = {} if info is None else info.targets
+    if not targets:
+        return {"can": False, "text": "replay needs --target MODULE:FACTORY"}
+    first = next(iter(targets.values()))
+    some = f" and {len(targets) - 1} more" if len(targets) > 1 else ""
+    return {"can": True, "text": f"replay with {shown_safely(cut(str(first), 80))}{some}"}

@@ -1,0 +1,630 @@
+"""`SessionView`: what the pages of one session ask, answered from its index.
+
+The index is built in a thread of its own and published as it grows; each question is answered from the index
+of that moment and never waits for the rest. `gathering` reads the files, `columns` holds the index, `shown`
+has the answers that need nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Sequence
+from itertools import islice
+from math import isfinite
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from Agent.analysis.analyzer import LogAnalyzer
+from Agent.archive.sealed.reader import open_reader
+from Agent.errors import AgentTraceError, DamagedInput, EventNotFound, InputError, UsageError
+from Agent.event.codec import event_to_object
+from Agent.event.model import Event
+from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
+from Agent.flight.checkpoints.store import LocalCheckpointStore
+from Agent.tree.layout import session_id_of
+from Agent.tree.read.losses import add_said
+from Agent.view.columns import FULL_STATE, NO_TICK, NOBODY, STATE, Batch, Index, Tables, merged
+from Agent.view.findings import Findings
+from Agent.view.gathering import Gatherer
+from Agent.view.history import History, Moment, as_text, value_in
+from Agent.view.lanes import by_trouble, description, lane_rows, program_of, replay_of, status_of
+from Agent.view.lines import FilesMovedError, Lines
+from Agent.view.shown import MOST_LISTED, Shown
+from Agent.view.windows import MOST_PX, edges_us, window
+
+MOST_CHANGES: Final = 50
+MOST_POINTS: Final = 2_000
+MOST_ARROWS: Final = 10_000
+MOST_FOUND: Final = 50
+MOST_CAUSES: Final = 3
+MOST_US: Final = 2**60
+_LOOK_S: Final = 1.0
+"""How long an index is taken for current, without a look at the files."""
+_COST: Final = 5
+"""At least this many times what the last look at the files took passes before the next."""
+_FIRST_SHOWN_S: Final = 0.3
+_KEPT_HISTORIES: Final = 16
+
+
+class SessionView:
+    """The index of one session, and the answers of its pages.
+
+    Safe to use from several threads. Times are microseconds since the first event. Every method raises
+    UsageError for a wrong argument, and InputError if the session cannot be read.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self.session_id = session_id_of(session)
+        self._session = session
+        self._analyzer: LogAnalyzer | None = None
+        self._analyzing = threading.Lock()
+        self._histories: OrderedDict[int, History] = OrderedDict()
+        self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._wake = threading.Event()
+        self._closed = False
+        self._failure: AgentTraceError | None = None
+        self._looked_s = 0.0
+        self._must_rebuild = False
+        self._gatherer = Gatherer(session)
+        nothing = merged(None, [], Tables())[0]
+        self._shown = Shown(nothing, by_trouble(nothing, {}), Lines(self._gatherer), [], progress=0.0)
+        self._findings = Findings(session)
+        self._thread = threading.Thread(target=self._run, name=f"view {self.session_id}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop the threads; questions are still answered from the last index."""
+        self._closed = True
+        self._wake.set()
+        self._findings.close()
+        self._thread.join(timeout=5.0)
+        with self._analyzing:
+            if self._analyzer is not None:
+                self._analyzer.close()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the index is complete; return whether it is."""
+        return self._ready.wait(timeout_s)
+
+    # the index
+
+    def _run(self) -> None:
+        while not self._closed:
+            began = time.monotonic()
+            try:
+                self._look()
+                self._failure = None
+            except AgentTraceError as error:
+                self._failure = error
+            except OSError as error:
+                self._failure = InputError(
+                    f"the session cannot be read: {error.strerror}", path=error.filename
+                )
+            self._ready.set()
+            self._looked_s = time.monotonic()
+            self._wake.clear()
+            self._wake.wait()
+            if not self._closed:
+                time.sleep(max(0.0, began + _COST * (self._looked_s - began) - time.monotonic()))
+
+    def _look(self) -> None:
+        """Read what is new, and show it; everything, if files that were read are gone."""
+        if self._must_rebuild or self._gatherer.is_outdated():
+            self._gatherer, self._must_rebuild = Gatherer(self._session), False
+        gatherer = self._gatherer
+        is_own = gatherer is self._shown.lines.gatherer and self._ready.is_set()
+        index = self._gathered(gatherer, self._shown.index if is_own else None)
+        if index is not None:
+            self._publish(index, self._shown.lines if is_own else Lines(gatherer), keep=is_own)
+
+    def _gathered(self, gatherer: Gatherer, known: Index | None) -> Index | None:
+        """Return the index with the new events, None if nothing is new; at first, show it as it grows."""
+        batches: list[Batch] = []
+        began = shown_s = time.monotonic()
+        index, is_new = known, known is None
+        for batch in gatherer.new_events():
+            if self._closed:
+                return None
+            batches.append(batch)
+            is_new = True
+            now = time.monotonic()
+            # after twice as long each time, so that all of the sorting takes about as long as the last
+            if not self._ready.is_set() and now - shown_s > max(_FIRST_SHOWN_S, (shown_s - began)):
+                index, batches, shown_s = gatherer.merged(index, batches), [], now
+                lanes = by_trouble(index, {})
+                rows = lane_rows(index, lanes, None, {})
+                self._shown = Shown(index, lanes, Lines(gatherer), rows, progress=gatherer.progress)
+        return gatherer.merged(index, batches) if is_new else None
+
+    def _publish(self, index: Index, lines: Lines, *, keep: bool) -> None:
+        """Show a complete index; with `keep`, lanes that are known stay where they are."""
+        left: defaultdict[str, list[str]] = defaultdict(list)
+        for span in open_reader(self._session).in_flight():
+            if not span.alive and span.agent_id is not None:
+                left[span.agent_id].append(span.name)
+        was = self._shown
+        lanes = by_trouble(index, left, was.lanes.agents.tolist() if keep else ())
+        rows = lane_rows(index, lanes, lines, left)
+        shown = Shown(index, lanes, lines, rows, _lost(self._session, lines.gatherer, index))
+        with self._lock:
+            self._keep_histories(was, shown)
+            self._shown = shown
+
+    def _keep_histories(self, was: Shown, shown: Shown) -> None:
+        """Extend the histories to which events were only added, and forget the others."""
+        for agent, history in list(self._histories.items()):
+            rows = _changing(shown.index, agent)
+            if was.lines is shown.lines and rows[: len(history.rows)] == history.rows:
+                history.rows = rows
+            else:
+                del self._histories[agent]
+
+    def _seen(self) -> Shown:
+        """Return the index to answer from, and let it be brought up to date."""
+        if time.monotonic() - self._looked_s > _LOOK_S and self._ready.is_set():
+            self._wake.set()
+        if self._failure is not None:
+            raise self._failure
+        return self._shown
+
+    def _reading(self, answer: Callable[[Shown], dict[str, Any]]) -> dict[str, Any]:
+        """Return an answer that reads lines; if files were moved meanwhile, the index is made again."""
+        try:
+            return answer(self._seen())
+        except FilesMovedError:
+            self._must_rebuild = True
+            self._wake.set()
+            raise
+
+    # the whole session
+
+    def overview(self) -> dict[str, Any]:
+        """Return what is known about the session, its ticks and its lanes, those in trouble first."""
+        is_ready = self._ready.is_set()  # before the index is taken, which may be complete a moment later
+        shown = self._seen()
+        index, info = shown.index, description(self._session)
+        lanes = shown.lane_rows
+        return {
+            "state": "ready" if is_ready else "building",
+            "progress": shown.progress,
+            "session_id": self.session_id,
+            "program": program_of(info),
+            "first_us": index.first_us,
+            "length_us": index.length_us,
+            "status": status_of(self._session, info),
+            "events": index.count,
+            "agents": len(lanes) - int(NOBODY in shown.lanes.agents),
+            "errors": len(index.errors),
+            "lost": shown.lost,
+            "replay": replay_of(index, info),
+            "kinds": list(index.tables.kinds.texts),
+            "ticks": shown.ticks,
+            "lanes": lanes,
+        }
+
+    def window(
+        self,
+        *,
+        t0: float,
+        t1: float,
+        px: int,
+        lanes: Sequence[int] | None = None,
+        first: int = 0,
+        last: int | None = None,
+        axis: str = "time",
+        sum_lanes: bool = False,
+    ) -> bytes:
+        """Return what a range of time looks like (`windows.window`; the format is in ui/README.md).
+
+        Args:
+            t0: where it begins; with `axis="tick"`, a tick.
+            t1: where it ends, inclusive.
+            px: into how many bins it is divided, 1 to 4,000.
+            lanes: which lanes, in this order; None for those from `first` to before `last`.
+            first: the first lane.
+            last: the lane after the last; None for all.
+            axis: `time` or `tick`, in which bins are equally wide.
+            sum_lanes: whether all of these lanes become one.
+        """
+        _check_range(t0, t1)
+        if not 1 <= px <= MOST_PX:
+            raise UsageError(f"{px} is no width of a window", remedy=f"give 1 to {MOST_PX} pixels")
+        if axis not in ("time", "tick"):
+            raise UsageError(f"{axis!r} is not an axis", remedy="give time or tick")
+        shown = self._seen()
+        if axis == "tick" and not shown.axis:
+            raise UsageError("the session has no ticks", remedy="give axis=time")
+        agents = shown.agents_of(lanes, first, last)
+        edges = edges_us(shown.index, t0, t1, px, shown.axis if axis == "tick" else None)
+        begin = 0 if lanes is not None else first
+        head = {"px": px, "from": begin, "to": begin + len(agents), "t0": t0, "t1": t1}
+        return window(shown.index, agents, edges, head, sum_lanes=sum_lanes)
+
+    def arrows(self, *, t0: float, t1: float, limit: int = 400) -> dict[str, Any]:
+        """Return messages that were on their way between t0 and t1: at most `limit`, evenly sampled."""
+        _check_range(t0, t1)
+        _check_limit(limit, MOST_ARROWS)
+        shown = self._seen()
+        index = shown.index
+        pairs = index.arrows
+        times = index.t_us[pairs] - index.first_us
+        inside = np.flatnonzero((times.min(axis=1) <= t1) & (times.max(axis=1) >= t0))
+        total = len(inside)
+        if total > limit:
+            inside = inside[np.linspace(0, total - 1, limit).round().astype(np.int64)]
+        made = []
+        for pair in pairs[inside]:
+            start, end = index.lane_ends(pair)
+            made.append(
+                {
+                    "from": int(shown.lanes.lane_of[start]),
+                    "to": int(shown.lanes.lane_of[end]),
+                    "t0": index.time(pair[0]),
+                    "t1": index.time(pair[1]),
+                    "id0": index.id_of(pair[0]),
+                    "id1": index.id_of(pair[1]),
+                }
+            )
+        return {"arrows": made, "total": total}
+
+    def counters(self, *, t: float) -> dict[str, Any]:
+        """Count events, errors and messages up to a time, and return the tick of that time."""
+        _check_time(t)
+        shown = self._seen()
+        index = shown.index
+        place = shown.place_after(t)
+        at_us = int(np.floor(t)) + index.first_us
+        return {
+            "events": place,
+            "errors": int(np.searchsorted(index.errors, place)),
+            "messages": int(np.searchsorted(index.message_times, at_us, "right")),
+            "tick": index.tick_at(place - 1),
+        }
+
+    # events
+
+    def events(
+        self,
+        *,
+        lanes: Sequence[int] | None = None,
+        t0: float | None = None,
+        t1: float | None = None,
+        limit: int = 200,
+        order: str = "asc",
+        kind: str | None = None,
+        errors: bool = False,
+        q: str | None = None,
+    ) -> dict[str, Any]:
+        """List the events of some lanes from t0 to t1, both inclusive, in order of time.
+
+        Args:
+            lanes: which lanes; None for all.
+            t0: the earliest time; None for the first event.
+            t1: the latest time; None for the last event.
+            limit: at most so many, 1 to 1,000; `more` says whether there are others.
+            order: `asc`, or `desc` for the latest first.
+            kind: only this kind.
+            errors: only errors.
+            q: only those whose line contains this text, in any case.
+        """
+        for t in (t0, t1):
+            _check_time(0.0 if t is None else t)
+        _check_limit(limit, MOST_LISTED)
+        if order not in ("asc", "desc"):
+            raise UsageError(f"{order!r} is no order", remedy="give asc or desc")
+
+        def answer(shown: Shown) -> dict[str, Any]:
+            rows = shown.rows(None if lanes is None else shown.agents_of(lanes), t0, t1)
+            if kind is not None:
+                number = shown.index.tables.kinds.find(kind)
+                rows = rows[:0] if number is None else rows[shown.index.kind[rows] == number]
+            if errors:
+                rows = shown.error_rows(rows)
+            if order == "desc":
+                rows = rows[::-1]
+            found = rows.tolist() if q is None or not q else shown.matching(rows, q)
+            some = list(islice(found, limit + 1))
+            return {"events": shown.listed(some[:limit]), "more": len(some) > limit}
+
+        return self._reading(answer)
+
+    def event(self, event_id: str, *, links: bool = True) -> dict[str, Any]:
+        """Return one event with its causes and effects; without `links` at once, and without them.
+
+        Raises:
+            EventNotFound: the session does not have this event.
+        """
+
+        def answer(shown: Shown) -> dict[str, Any]:
+            row = shown.row_of(event_id)
+            (event,) = shown.lines.events(shown.index, [row])
+            node = shown.node(row, event)
+            told = {"event": event_to_object(event), **{key: node[key] for key in ("t", "lane", "text")}}
+            if not links:
+                return {**told, "causes": [], "effects": [], "edges": []}
+            with self._analyzing:
+                if self._analyzer is None:
+                    self._analyzer = LogAnalyzer(self._session)
+                graph = self._analyzer.causal_graph(event_id, with_effects=True)
+            return {
+                **told,
+                "causes": _nodes(shown, [each["id"] for each in graph.causes]),
+                "effects": _nodes(shown, [each["id"] for each in graph.effects]),
+                "edges": [_edge(each) for each in graph.edges()],
+            }
+
+        return self._reading(answer)
+
+    def step(
+        self, *, t: float, lanes: Sequence[int] | None = None, by: str = "event", direction: int = 1
+    ) -> dict[str, Any]:
+        """Return the next event, error or beginning of a tick after a time; the last before it with -1."""
+        _check_time(t)
+        if by not in ("event", "tick", "error"):
+            raise UsageError(f"{by!r} is nothing to step by", remedy="give event, tick or error")
+        if direction not in (1, -1):
+            raise UsageError(f"{direction} is no direction", remedy="give 1 or -1")
+        shown = self._seen()
+        index = shown.index
+        if by == "tick":
+            rows = np.unique(index.ticks[1])
+        else:
+            rows = shown.rows(None if lanes is None else shown.agents_of(lanes))
+            rows = shown.error_rows(rows) if by == "error" else rows
+        row = shown.next_to(rows, t, direction)
+        if row is None:
+            return {"t": None}
+        return {
+            "t": index.time(row),
+            "row": row,
+            "id": index.id_of(row),
+            "lane": int(shown.lanes.lane_of[int(index.agent[row])]),
+            "tick": index.own_tick(row),
+        }
+
+    def search(self, *, q: str) -> dict[str, Any]:
+        """Find agents by name or role, and at most 50 events whose line contains a text, in any case."""
+        if not q.strip():
+            return {"agents": [], "events": []}
+
+        def answer(shown: Shown) -> dict[str, Any]:
+            small = q.strip().lower()
+            agents = [
+                lane
+                for lane, each in enumerate(shown.lane_rows)
+                if small in each["agent"].lower() or small in each["role"].lower()
+            ]
+            found = list(islice(shown.matching(np.arange(shown.index.count), q.strip()), MOST_FOUND))
+            return {"agents": agents, "events": shown.listed(found)}
+
+        return self._reading(answer)
+
+    # state
+
+    def state(self, *, agent: str, t: float) -> dict[str, Any]:
+        """Return an agent's recorded state at a time, and when each field last changed.
+
+        Raises:
+            AgentNotFound: the session has no such agent.
+        """
+        _check_time(t)
+
+        def answer(shown: Shown) -> dict[str, Any]:
+            index, number = shown.index, shown.agent_number(agent)
+            if number is None:
+                return {"agent": agent, "t": t, "tick": None, "fields": [], "handles": []}
+            history = self._history(shown, number)
+            place = int(np.searchsorted(history.rows, shown.place_after(t)))
+            moment = history.at(place)
+            if moment.fold.checkpoint is not None:
+                before = dict(moment.fold.fields)
+                with LocalCheckpointStore(self._session) as store:
+                    settle_from_store(moment.fold, store)
+                row = shown.row_of(moment.fold.checkpoint.id)
+                moment.settled(before, int(np.searchsorted(history.rows, row)))
+            own = index.rows_of(number)
+            last = int(np.searchsorted(own, shown.place_after(t))) - 1
+            return {
+                "agent": agent,
+                "t": t,
+                "tick": None if last < 0 else _last_tick(index, own, last),
+                "fields": [
+                    _field(shown, moment, history.rows, name, value)
+                    for name, value in moment.values().items()
+                ],
+                "handles": moment.handles,
+            }
+
+        return self._reading(answer)
+
+    def why(self, *, agent: str, field: str, t: float) -> dict[str, Any]:
+        """List the last 50 changes of a field of an agent's state up to a time, the newest first.
+
+        Raises:
+            AgentNotFound: the session has no such agent.
+        """
+        _check_time(t)
+
+        def answer(shown: Shown) -> dict[str, Any]:
+            changes = self._changes(shown, agent, field, shown.place_after(t), MOST_CHANGES + 1)
+            made = []
+            for place, (row, event, after) in enumerate(changes):
+                if place or len(changes) <= MOST_CHANGES:
+                    before = changes[place - 1][2] if place else None
+                    told = {"id": event.id, "t": shown.index.time(row), "tick": event.tick}
+                    made.append(told | {"action": change_of(event), "before": before, "after": after})
+            return {"changes": made[::-1]}
+
+        return self._reading(answer)
+
+    def series(self, *, agent: str, field: str) -> dict[str, Any]:
+        """Return the numbers that a field had over the whole session, at most 2,000, evenly sampled.
+
+        Raises:
+            AgentNotFound: the session has no such agent.
+        """
+
+        def answer(shown: Shown) -> dict[str, Any]:
+            number = shown.agent_number(agent)
+            if number is None:
+                return {"points": []}
+            history = self._history(shown, number)
+            rows = [history.rows[place] for place in history.changes(field, len(history.rows))]
+            if len(rows) > MOST_POINTS:
+                some = np.linspace(0, len(rows) - 1, MOST_POINTS).round().astype(np.int64)
+                rows = [rows[place] for place in some.tolist()]
+            values = [value_in(event, field)[1] for event in shown.lines.events(shown.index, rows)]
+            return {
+                "points": [
+                    [shown.index.time(row), value]
+                    for row, value in zip(rows, values, strict=True)
+                    if isinstance(value, int | float) and not isinstance(value, bool)
+                ]
+            }
+
+        return self._reading(answer)
+
+    def _changes(
+        self, shown: Shown, agent: str, field: str, end: int, most: int
+    ) -> list[tuple[int, Event, str | None]]:
+        """Return the last changes of a field before a row: row, event, and the new value as text."""
+        number = shown.agent_number(agent)
+        if number is None:
+            return []
+        history = self._history(shown, number)
+        places = history.changes(field, int(np.searchsorted(history.rows, end)))[-most:]
+        rows = [history.rows[place] for place in places]
+        found = []
+        for row, event in zip(rows, shown.lines.events(shown.index, rows), strict=True):
+            is_set, value = value_in(event, field)
+            found.append((row, event, as_text(value)[0] if is_set else None))
+        return found
+
+    def _history(self, shown: Shown, agent: int) -> History:
+        with self._lock:
+            known = self._histories.get(agent)
+            if known is not None and shown is self._shown:
+                self._histories.move_to_end(agent)
+                return known
+        made = History(_changing(shown.index, agent), lambda rows: shown.lines.events(shown.index, rows))
+        with self._lock:
+            if shown is self._shown:
+                self._histories[agent] = made
+                while len(self._histories) > _KEPT_HISTORIES:
+                    self._histories.popitem(last=False)
+        return made
+
+    # findings
+
+    def findings(self, *, q: str | None = None) -> dict[str, Any]:
+        """Return what `debug` finds without a text, or for a complaint: `pending` until it is there.
+
+        It is found once for a text and a content of the session, in a thread of its own.
+        """
+        shown = self._seen()
+        if not self._ready.is_set():
+            return {"state": "pending", "status": "", "causes": []}
+        report = self._findings.report((q or "").strip(), shown.index.count)
+        if report is None:
+            return {"state": "pending", "status": "", "causes": []}
+
+        def answer(shown: Shown) -> dict[str, Any]:
+            return {
+                "state": "ready",
+                "status": report.status,
+                "causes": [_cause(shown, cause.to_dict()) for cause in report.causes[:MOST_CAUSES]],
+            }
+
+        return self._reading(answer)
+
+
+def _cause(shown: Shown, cause: dict[str, Any]) -> dict[str, Any]:
+    lines = cause["explanation"].splitlines()
+    named = [*cause["event_ids"], *(e[end] for e in cause["edges"] for end in ("cause_id", "effect_id"))]
+    return {
+        "title": cause["title"],
+        "sentence": lines[0] if lines else cause["title"],
+        "confidence": cause["confidence"],
+        "lines": lines[1:],
+        "events": _nodes(shown, list(dict.fromkeys(named))),
+        "edges": [_edge(each) for each in cause["edges"]],
+    }
+
+
+def _edge(edge: dict[str, Any]) -> dict[str, Any]:
+    ends = {"from": edge["cause_id"], "to": edge["effect_id"]}
+    return ends | {name: edge[name] for name in ("basis", "rule", "reason")}
+
+
+def _nodes(shown: Shown, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Describe events by id; those that are not in the index are left out."""
+    rows = []
+    for event_id in ids:
+        with contextlib.suppress(EventNotFound, UsageError):
+            rows.append(shown.row_of(event_id))
+    return [
+        shown.node(row, event) for row, event in zip(rows, shown.lines.events(shown.index, rows), strict=True)
+    ]
+
+
+def _changing(index: Index, agent: int) -> list[int]:
+    """Return the rows of the events that may change an agent's state."""
+    rows = index.rows_of(agent)
+    found: list[int] = rows[(index.flags[rows] & (STATE | FULL_STATE)) != 0].tolist()
+    return found
+
+
+def _field(shown: Shown, moment: Moment, rows: Sequence[int], name: str, value: Any) -> dict[str, Any]:
+    text, is_cut = as_text(value)
+    place = moment.changed.get(name)
+    row = None if place is None else rows[place]
+    return {
+        "name": name,
+        "value": text,
+        "is_cut": is_cut,
+        "changed": None if row is None else shown.index.time(row),
+        "changed_id": None if row is None else shown.index.id_of(row),
+        "before": as_text(moment.before[name])[0] if name in moment.before else None,
+    }
+
+
+def _last_tick(index: Index, rows: NDArray[Any], last: int) -> int | None:
+    """Return the tick of an agent's last event with one, up to a place among its rows."""
+    ticks = index.tick[rows[: last + 1]]
+    known = np.flatnonzero(ticks != NO_TICK)
+    return int(ticks[known[-1]]) if len(known) else None
+
+
+def _lost(session: Path, gatherer: Gatherer, index: Index) -> int:
+    """Count the events that the numbering of their writers misses."""
+    account = gatherer.account_of(index)
+    with contextlib.suppress(DamagedInput):  # what it removed then counts as lost, as in `losses`
+        add_said(account, session)
+    return gatherer.writers.losses(account, gatherer.damage.count).total_lost
+
+
+def _check_time(t: float) -> None:
+    if not isfinite(t) or abs(t) >= MOST_US:
+        raise UsageError(f"{t} is not a time", remedy="give microseconds since the first event")
+
+
+def _check_range(t0: float, t1: float) -> None:
+    _check_time(t0)
+    _check_time(t1)
+    if t1 < t0:
+        raise UsageError(f"the range ends at {t1}, before it begins", remedy="give t0 up to t1")
+
+
+def _check_limit(limit: int, most: int) -> None:
+    if not 1 <= limit <= most:
+        raise UsageError(f"{limit} is no limit", remedy=f"give 1 to {most}")

@@ -1,0 +1,59 @@
+"""The sessions under a trace root, and the view of one of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.analysis.session import find, trace_root
+from Agent.errors import SessionNotFound
+from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.layout import files_below, list_sessions
+from Agent.view.lanes import description
+from Agent.view.session_view import SessionView
+
+MOST_SESSIONS: Final = 500
+NEWEST: Final = "newest"
+
+
+def session_list(root: Path | None = None) -> dict[str, Any]:
+    """List the newest 500 sessions under a trace root, the newest first.
+
+    Returns:
+        `sessions`: dicts with `id`, `started` (RFC 3339, None if unknown), `size_bytes`, `is_running`.
+    """
+    found = list_sessions(trace_root(root))[-MOST_SESSIONS:]
+    return {"sessions": [_row(each.session_id, each.path) for each in reversed(found)]}
+
+
+def _row(session_id: str, path: Path) -> dict[str, Any]:
+    info = description(path)
+    return {
+        "id": session_id,
+        "started": None if info is None else info.started_at or None,
+        "size_bytes": sum(_size_bytes(file) for file in files_below(path)),
+        "is_running": any(claim.is_alive() for claim in read_claims(path).values()),
+    }
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0  # rolled or removed since it was listed
+
+
+def open_view(session: str, *, root: Path | None = None) -> SessionView:
+    """Open the view of a session; close it when nobody looks at it any more.
+
+    Args:
+        session: its id, a prefix of exactly one id, or `newest`.
+        root: the trace root; default: the configured one, else ./trace.
+
+    Raises:
+        SessionNotFound: no session matches, or it has no events yet.
+    """
+    if os.sep in session:
+        raise SessionNotFound(f"no session {session[:80]!r}", remedy="give an id, not a path")
+    return SessionView(find(None if session == NEWEST else session, trace_root(root)))

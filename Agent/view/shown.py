@@ -1,0 +1,194 @@
+"""One state of a session's index with its lanes, and the answers that need nothing else.
+
+`SessionView` replaces its `Shown` as the index grows; a question is answered from one of them throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from Agent.analysis.stats import number
+from Agent.errors import AgentNotFound, EventNotFound, UsageError
+from Agent.event.ids import split_event_id
+from Agent.event.model import Event
+from Agent.render.event_words import event_words
+from Agent.view.columns import ERROR, SESSION, Index
+from Agent.view.lanes import Lanes, shown_ticks
+from Agent.view.lines import Lines
+from Agent.view.windows import TickAxis
+
+MOST_LISTED: Final = 1_000
+_FIRST_BLOCK: Final = 512
+_MOST_BLOCK: Final = 16_384
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An index, its lanes and its lines."""
+
+    index: Index
+    lanes: Lanes
+    lines: Lines
+    lane_rows: list[dict[str, Any]]
+    """The lanes as `overview` describes them."""
+    lost: int = 0
+    progress: float = 1.0
+    """How much of the files the index has, 0 to 1."""
+
+    @cached_property
+    def ticks(self) -> list[list[int]]:
+        """Return the recorded ticks with their times, as `overview` has them."""
+        return shown_ticks(self.index)
+
+    @cached_property
+    def axis(self) -> TickAxis:
+        """Return the ticks as an axis."""
+        return TickAxis(self.ticks, self.index.length_us)
+
+    def agents_of(self, lanes: Sequence[int] | None, first: int = 0, last: int | None = None) -> NDArray[Any]:
+        """Return the agents on some lanes, or on those from `first` to before `last`.
+
+        Raises:
+            UsageError: there is no such lane.
+        """
+        count = len(self.lanes.agents)
+        if lanes is None:
+            end = count if last is None else last
+            if not 0 <= first <= end <= count:
+                raise UsageError(f"no lanes {first} to {end}", remedy=f"there are lanes 0 to {count - 1}")
+            return self.lanes.agents[first:end]
+        strange = [lane for lane in lanes if not 0 <= lane < count]
+        if strange:
+            raise UsageError(f"no lane {strange[0]}", remedy=f"there are lanes 0 to {count - 1}")
+        return self.lanes.agents[list(dict.fromkeys(lanes))]
+
+    def agent_number(self, agent: str) -> int | None:
+        """Return the number of an agent; None for the lane of events without one.
+
+        Raises:
+            AgentNotFound: the session has no such agent.
+        """
+        found = self.index.tables.agents.find(agent)
+        if found is None and agent != SESSION:
+            raise AgentNotFound(f"no agent {agent!r} in this session", remedy="the overview lists its agents")
+        return found
+
+    def row_of(self, event_id: str) -> int:
+        """Return the row of an event.
+
+        Raises:
+            UsageError: the text is not an event id.
+            EventNotFound: the session does not have this event.
+        """
+        try:
+            writer, seq = split_event_id(event_id)
+        except ValueError:
+            raise UsageError(
+                f"{event_id[:80]!r} is not an event id", remedy="ids stand in every line, as writer-number"
+            ) from None
+        row = self.index.row_of(writer, seq) if seq < 2**63 else None
+        if row is None:
+            raise EventNotFound(
+                f"no event {event_id!r} in this session", remedy="ids stand in every line, as writer-number"
+            )
+        return row
+
+    def place_after(self, t: float) -> int:
+        """Return how many events happened up to a time, inclusive."""
+        return int(np.searchsorted(self.index.t_us, int(np.floor(t)) + self.index.first_us, "right"))
+
+    def rows(
+        self, agents: NDArray[Any] | None, t0: float | None = None, t1: float | None = None
+    ) -> NDArray[Any]:
+        """Return the rows of some agents, or of all, from t0 to t1, both inclusive."""
+        index = self.index
+        begin = 0 if t0 is None else int(np.searchsorted(index.t_us, int(np.ceil(t0)) + index.first_us))
+        end = index.count if t1 is None else self.place_after(t1)
+        if agents is None or len(agents) == len(self.lanes.agents):
+            return np.arange(begin, max(begin, end))
+        parts = []
+        for agent in agents.tolist():
+            own = index.rows_of(agent)
+            parts.append(own[slice(*np.searchsorted(own, [begin, end]))])
+        return np.sort(np.concatenate(parts)).astype(np.int64) if parts else np.empty(0, np.int64)
+
+    def listed(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Describe some events as the list of events shows them."""
+        return [
+            self._listed(row, event)
+            for row, event in zip(rows, self.lines.events(self.index, rows), strict=True)
+        ]
+
+    def _listed(self, row: int, event: Event) -> dict[str, Any]:
+        return self.node(row, event) | {
+            "row": row,
+            "kind": event.kind,
+            "level": event.level,
+            "duration_ms": number(event.extra.get("duration_ms")),
+        }
+
+    def node(self, row: int, event: Event) -> dict[str, Any]:
+        """Describe an event as a node of a graph."""
+        agent = int(self.index.agent[row])
+        return {
+            "id": event.id,
+            "t": self.index.time(row),
+            "lane": int(self.lanes.lane_of[agent]),
+            "agent": self.index.tables.agents.texts[agent],
+            "tick": event.tick,
+            "text": event_words(event),
+        }
+
+    def matching(self, rows: NDArray[Any], q: str) -> Iterator[int]:
+        """Yield those of some rows whose line contains a text, in any case, in the order of the rows."""
+        contains = _Contains(q)
+        block, at = _FIRST_BLOCK, 0
+        while at < len(rows):
+            some = rows[at : at + block].tolist()
+            for row, line in zip(some, self.lines.read(self.index, some), strict=True):
+                if contains(line):
+                    yield row
+            at += block
+            block = min(block * 2, _MOST_BLOCK)
+
+    def next_to(self, rows: NDArray[Any], t: float, direction: int) -> int | None:
+        """Return the first of some ascending rows after a time, or the last before it; None for none."""
+        times = self.index.t_us[rows] - self.index.first_us
+        if direction > 0:
+            place = int(np.searchsorted(times, int(np.floor(t)), "right"))
+            return int(rows[place]) if place < len(rows) else None
+        place = int(np.searchsorted(times, int(np.ceil(t)), "left"))
+        return int(rows[place - 1]) if place > 0 else None
+
+    def error_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return those of some rows that are errors."""
+        found: NDArray[Any] = rows[(self.index.flags[rows] & ERROR) != 0]
+        return found
+
+
+class _Contains:
+    """Whether a line contains a text, in any case: as it is, or escaped as JSON."""
+
+    def __init__(self, q: str) -> None:
+        lower = q.lower()
+        try:
+            escaped = orjson.dumps(lower)[1:-1].decode()
+        except orjson.JSONEncodeError:  # a lone surrogate, which no line has
+            escaped = lower
+        self._forms = {lower, escaped}
+        self._is_ascii = q.isascii()
+        self._bytes = [form.encode("utf-8", "replace") for form in self._forms]
+
+    def __call__(self, line: bytes) -> bool:
+        if self._is_ascii:
+            small = line.lower()
+            return any(form in small for form in self._bytes)
+        text = line.decode("utf-8", "replace").lower()
+        return any(form in text for form in self._forms)

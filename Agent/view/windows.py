@@ -1,0 +1,176 @@
+"""Windows: what a range of time and some lanes look like, as counts in bins or as single events.
+
+An answer is a JSON head and columns of numbers, little endian (`ui/README.md`). Bins are exact at any zoom:
+each agent's times are sorted, so that a count between two edges is the difference of two places, found by
+bisection; where an agent has fewer events than the window has edges, its events are counted instead.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from Agent.view.columns import ERROR, FULL_STATE, RECEIVED, SENT, STATE, WARNING, Index
+
+MOST_EVENTS: Final = 5_000
+"""Up to this many events are answered one by one."""
+MOST_PX: Final = 4_000
+_SHOWN_FLAGS: Final = ERROR | WARNING | STATE | FULL_STATE | SENT | RECEIVED
+
+
+class TickAxis:
+    """Ticks as places on an axis: straight between the first times of two recorded ticks.
+
+    Args:
+        ticks: [tick, microseconds since the first event], ascending.
+        length_us: where the last tick ends.
+    """
+
+    def __init__(self, ticks: Sequence[Sequence[int]], length_us: int) -> None:
+        places: list[float] = []
+        times: list[float] = []
+        for tick, t in ticks:
+            if not places or (tick > places[-1] and t >= times[-1]):
+                places.append(tick)
+                times.append(t)
+        if times and times[0] > 0:
+            places.insert(0, places[0] - 1)
+            times.insert(0, 0)
+        if places:
+            places.append(places[-1] + 1)
+            times.append(max(length_us, times[-1] + 1))
+        self._places, self._times = np.array(places, float), np.array(times, float)
+
+    def __bool__(self) -> bool:
+        return len(self._places) > 0
+
+    def times(self, places: NDArray[Any]) -> NDArray[Any]:
+        """Return the times of places on the axis."""
+        found: NDArray[Any] = np.interp(places, self._places, self._times)
+        return found
+
+
+def edges_us(index: Index, t0: float, t1: float, px: int, axis: TickAxis | None) -> NDArray[Any]:
+    """Return the px + 1 edges of bins as whole absolute microseconds.
+
+    A bin holds the events from its edge, inclusive, to the next, exclusive; the last one includes t1. Whole
+    numbers are compared with whole numbers, because a bisection converts all times to the type of the edges.
+    """
+    edges = np.linspace(t0, t1, px + 1)
+    if axis is not None:
+        edges = axis.times(edges)
+    end = int(np.floor(edges[-1])) + 1
+    whole = np.minimum(np.ceil(edges).astype(np.int64), end)
+    whole[-1] = end
+    found: NDArray[Any] = whole + index.first_us
+    return found
+
+
+def window(
+    index: Index, agents: NDArray[Any], edges: NDArray[Any], head: dict[str, Any], *, sum_lanes: bool
+) -> bytes:
+    """Return the answer for some agents, in this order, and the bins between `edges`.
+
+    Summed lanes are always bins. Single events include spans that are open at the end of the window.
+    """
+    if not sum_lanes:
+        found = _events(index, agents, int(edges[0]), int(edges[-1]))
+        if found is not None:
+            rows, lanes = found
+            return _answer(head | {"mode": "events", "count": len(rows)}, _columns(index, rows, lanes))
+    activity, errors = _bins(index, agents, edges, sum_lanes=sum_lanes)
+    return _answer(head | {"mode": "bins"}, [_levels(activity), np.minimum(errors, 255).astype(np.uint8)])
+
+
+def _events(
+    index: Index, agents: NDArray[Any], low_us: int, end_us: int
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return the rows in a range and the position of each one's agent; None if there are too many."""
+    first, last = np.searchsorted(index.t_us, [low_us, end_us])
+    if last - first > MOST_EVENTS and len(agents) == index.agents:
+        return None
+    own: list[NDArray[Any]] = []
+    count = 0
+    for agent in agents.tolist():
+        start = int(index.starts[agent])
+        times = index.t_by_agent[start : index.starts[agent + 1]]
+        begin, end = np.searchsorted(times, [low_us, end_us]) + start
+        count += end - begin
+        if count > MOST_EVENTS:
+            return None
+        own.append(index.by_agent[begin:end])
+    position = np.full(index.agents, -1, np.int64)
+    position[agents] = np.arange(len(agents))
+    rows = np.concatenate([*own, _open_at(index, int(last), end_us)])
+    rows = np.unique(rows[position[index.agent[rows]] >= 0])
+    return None if len(rows) > MOST_EVENTS else (rows, position[index.agent[rows]])
+
+
+def _open_at(index: Index, row: int, at_us: int) -> NDArray[Any]:
+    """Return the rows from `row` on of spans that began before a time; an event has the time of their end."""
+    duration = index.columns["duration_us"][row:]
+    if not len(duration) or not (longest := float(duration.max())):
+        return np.empty(0, np.uint32)
+    stop = int(np.searchsorted(index.t_us, at_us + round(longest), "right"))
+    began = index.t_us[row:stop] - index.columns["duration_us"][row:stop].astype(np.float64)
+    return (np.flatnonzero(began < at_us) + row).astype(np.uint32)
+
+
+def _columns(index: Index, rows: NDArray[Any], lanes: NDArray[Any]) -> list[NDArray[Any]]:
+    return [
+        (index.t_us[rows] - index.first_us).astype("<f8"),
+        index.columns["duration_us"][rows].astype("<f4"),
+        rows.astype("<u4"),
+        lanes.astype("<u4"),
+        np.minimum(index.kind[rows], 255).astype(np.uint8),
+        (index.flags[rows] & _SHOWN_FLAGS).astype(np.uint8),
+    ]
+
+
+def _bins(
+    index: Index, agents: NDArray[Any], edges: NDArray[Any], *, sum_lanes: bool
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the counts of events and of errors, one row for each lane."""
+    if sum_lanes and len(agents) == index.agents:
+        errors = index.t_us[index.errors]
+        return _counts(index.t_us, edges)[None, :], _counts(errors, edges)[None, :]
+    error_times, error_starts = index.errors_by_agent
+    lanes = 1 if sum_lanes else len(agents)
+    activity = np.zeros((lanes, len(edges) - 1), np.int64)
+    errors = np.zeros_like(activity)
+    for position, agent in enumerate(agents.tolist()):
+        lane = 0 if sum_lanes else position
+        activity[lane] += _counts(index.t_by_agent[index.starts[agent] : index.starts[agent + 1]], edges)
+        begin, end = int(error_starts[agent]), int(error_starts[agent + 1])
+        if end > begin:
+            errors[lane] += _counts(error_times[begin:end], edges)
+    return activity, errors
+
+
+def _counts(times: NDArray[Any], edges: NDArray[Any]) -> NDArray[Any]:
+    """Count ascending times between edges."""
+    begin, end = np.searchsorted(times, [edges[0], edges[-1]])
+    inside, bins = times[begin:end], len(edges) - 1
+    if len(inside) < bins:
+        return np.bincount(np.searchsorted(edges, inside, "right") - 1, minlength=bins)
+    return np.diff(np.searchsorted(inside, edges))
+
+
+def _levels(counts: NDArray[Any]) -> NDArray[Any]:
+    """Scale counts to 1 to 255, logarithmically in the largest of the window; 0 stays 0."""
+    most = int(counts.max(initial=0))
+    if most <= 1:
+        return (counts * 255).astype(np.uint8)
+    levels = 1 + np.round(254 * np.log(np.maximum(counts, 1)) / np.log(most))
+    return np.where(counts > 0, levels, 0).astype(np.uint8)
+
+
+def _answer(head: dict[str, Any], columns: Sequence[NDArray[Any]]) -> bytes:
+    text = orjson.dumps(head)
+    padding = b"\0" * (-(4 + len(text)) % 8)
+    return b"".join([struct.pack("<I", len(text)), text, padding, *(each.tobytes() for each in columns)])
