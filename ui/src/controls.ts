@@ -116,11 +116,6 @@ export function makeTransport(): HTMLElement {
   speed.addEventListener("change", () => (store.speed.value = Number(speed.value)));
   const by = (text: string, title: string, what: By, direction: 1 | -1): HTMLElement =>
     h("button", { type: "button", title, "aria-label": title, onclick: () => void step(what, direction) }, text);
-  const lanesFilter = h("input", { type: "search", placeholder: "Filter lanes", "aria-label": "Filter lanes" });
-  lanesFilter.addEventListener("input", () => (store.filter.value = lanesFilter.value));
-  effect(() => {
-    if (lanesFilter.value !== store.filter.value) lanesFilter.value = store.filter.value;
-  });
   const axis = toggle("Ticks", "Show ticks instead of time", () => store.axisKind.value === "tick", () => {
     const [t0, t1] = [store.axis.value.toT(store.view.value.u0), store.axis.value.toT(store.view.value.u1)];
     store.axisKind.value = store.axisKind.value === "tick" ? "time" : "tick";
@@ -131,7 +126,6 @@ export function makeTransport(): HTMLElement {
   });
   return h(
     "div", { class: "transport", role: "toolbar", "aria-label": "Move through the session" },
-    lanesFilter,
     toggle("Errors", "Only lanes with errors", () => store.onlyErrors.value, () => (store.onlyErrors.value = !store.onlyErrors.value)),
     toggle("Involved", "Only lanes of the open event or finding (i)", () => store.onlyInvolved.value, () => (store.onlyInvolved.value = !store.onlyInvolved.value)),
     toggle("By role", "Group lanes by role", () => store.order.value === "role", () => (store.order.value = store.order.value === "role" ? "trouble" : "role")),
@@ -141,10 +135,21 @@ export function makeTransport(): HTMLElement {
     by("⇤!", "Previous error ([)", "error", -1), by("‹‹", "Previous tick (Shift ←)", "tick", -1), by("‹", "Previous event (←)", "event", -1),
     play, by("›", "Next event (→)", "event", 1), by("››", "Next tick (Shift →)", "tick", 1), by("!⇥", "Next error (])", "error", 1),
     speed,
-    h("span", { class: "gap" }),
-    h("button", { type: "button", "aria-label": "Zoom out", title: "Zoom out (−)", onclick: () => store.zoom(2) }, "−"),
-    h("button", { type: "button", "aria-label": "Zoom in", title: "Zoom in (+)", onclick: () => store.zoom(0.5) }, "+"),
-    h("button", { type: "button", title: "Whole session (0)", onclick: () => store.fit() }, "Fit"),
+  );
+}
+
+/** The corner above the labels: which lanes are shown, and how much of the time. */
+export function makeCorner(): HTMLElement {
+  const lanesFilter = h("input", { type: "search", placeholder: "Filter lanes", "aria-label": "Filter lanes" });
+  lanesFilter.addEventListener("input", () => (store.filter.value = lanesFilter.value));
+  effect(() => {
+    if (lanesFilter.value !== store.filter.value) lanesFilter.value = store.filter.value;
+  });
+  const zoom = (text: string, label: string, act: () => void): HTMLElement =>
+    h("button", { class: "quiet", type: "button", "aria-label": label, title: label, onclick: act }, text);
+  return h(
+    "div", { class: "corner" }, lanesFilter,
+    h("div", { class: "zooms" }, zoom("−", "Zoom out (−)", () => store.zoom(2)), zoom("+", "Zoom in (+)", () => store.zoom(0.5)), zoom("Fit", "Whole session (0)", () => store.fit())),
   );
 }
 

@@ -12,6 +12,7 @@ const NARROW_LABEL_PX = 112;
 const NARROW = matchMedia("(max-width: 900px)");
 const MARKS_PX = 22;
 const MINIMAP_PX = 34;
+const HEAD_PX = 7;
 const MOST_ROWS = 140;
 const QUIET_MS = 70;
 
@@ -36,7 +37,7 @@ export function makeLanes(): Lanes {
   let painted: Painted | null = null;
   /** The painted tile still shows where things are, but something was added. */
   let stale = false;
-  let painting: string | null = null;
+  let paintedKind: string | null = null;
   let whole: Tile | null = null;
   let arrows: Arrow[] = [];
   let hover: { x: number; y: number } | null = null;
@@ -211,8 +212,8 @@ export function makeLanes(): Lanes {
   function drawArrows(context: CanvasRenderingContext2D, w: number, hpx: number): void {
     if (store.showMessages.value) {
       context.strokeStyle = c.message;
-      context.globalAlpha = 0.45;
-      context.lineWidth = 1;
+      context.globalAlpha = 0.8;
+      context.lineWidth = 1.25;
       for (const each of arrows) arrow(context, each.t0, each.from, each.t1, each.to, w, hpx);
       context.globalAlpha = 1;
     }
@@ -249,19 +250,30 @@ export function makeLanes(): Lanes {
     if (y0 === null || y1 === null) return;
     const [x0, x1] = [xOf(axis.value.toU(t0)), xOf(axis.value.toU(t1))];
     if ((x0 < -50 && x1 < -50) || (x0 > w + 50 && x1 > w + 50) || (y0 < 0 && y1 < 0) || (y0 > hpx && y1 > hpx)) return;
+    if (y0 !== y1 && Math.abs(x1 - x0) < 2 * HEAD_PX) {
+      context.beginPath();
+      context.moveTo(x0, y0);
+      context.lineTo(x1, y1);
+      context.stroke();
+      head(context, x1, y1, Math.atan2(y1 - y0, x1 - x0));
+      return;
+    }
     const bend = y0 === y1 ? -Math.min(26, 8 + Math.abs(x1 - x0) / 8) : 0;
     const middle = (x0 + x1) / 2;
     context.beginPath();
     context.moveTo(x0, y0);
     context.bezierCurveTo(middle, y0 + bend, middle, y1 + bend, x1, y1);
     context.stroke();
-    const slope = Math.atan2(y1 - (y1 + bend), x1 - middle || 1e-6);
+    head(context, x1, y1, Math.atan2(-bend, x1 - middle || 1e-6));
+  }
+
+  function head(context: CanvasRenderingContext2D, x: number, y: number, slope: number): void {
     const dashes = context.getLineDash();
     context.setLineDash([]);
     context.beginPath();
-    context.moveTo(x1 - 7 * Math.cos(slope - 0.45), y1 - 7 * Math.sin(slope - 0.45));
-    context.lineTo(x1, y1);
-    context.lineTo(x1 - 7 * Math.cos(slope + 0.45), y1 - 7 * Math.sin(slope + 0.45));
+    context.moveTo(x - HEAD_PX * Math.cos(slope - 0.45), y - HEAD_PX * Math.sin(slope - 0.45));
+    context.lineTo(x, y);
+    context.lineTo(x - HEAD_PX * Math.cos(slope + 0.45), y - HEAD_PX * Math.sin(slope + 0.45));
     context.stroke();
     context.setLineDash(dashes);
   }
@@ -510,8 +522,8 @@ export function makeLanes(): Lanes {
     refresh();
   });
   effect(() => {
-    if (painting !== axis.value.kind) painted = null;
-    painting = axis.value.kind;
+    if (paintedKind !== axis.value.kind) painted = null;
+    paintedKind = axis.value.kind;
     stale = true;
     if (overview.value !== null) void loadWhole();
     refresh();

@@ -2,7 +2,7 @@
 
 import { effect } from "@preact/signals-core";
 import { ask, type Overview } from "./api.ts";
-import { listenToKeys, makeHead, makeTransport, play } from "./controls.ts";
+import { listenToKeys, makeCorner, makeHead, makeTransport, play } from "./controls.ts";
 import { h, shown } from "./dom.ts";
 import { makeFindings, makeVerdict } from "./findings.ts";
 import { makeLanes } from "./lanes.ts";
@@ -14,6 +14,7 @@ const FOLLOW_MS = 1500;
 
 const app = document.getElementById("app")!;
 const lanes = makeLanes();
+lanes.element.prepend(makeCorner());
 const notice = h("p", { class: "notice", role: "alert", hidden: true });
 const building = h("p", { class: "building", role: "status" }, "Reading the session …");
 app.replaceChildren(

@@ -250,7 +250,7 @@ function showEvents(parent: HTMLElement): void {
     });
     refill(list, items);
     const current = items[Math.max(0, at)];
-    if (current) list.scrollTop = current.offsetTop - list.offsetTop - list.clientHeight / 2 + current.clientHeight / 2;
+    if (current) list.scrollTop = current.offsetTop - list.clientHeight / 2 + current.clientHeight / 2;
   }
 
   function soon(): void {
@@ -266,17 +266,21 @@ function showEvents(parent: HTMLElement): void {
 }
 
 function showDetail(parent: HTMLElement): void {
+  let last: string | Cause | null = null;
   effect(() => {
     const [event, cause] = [store.detail.value, store.finding.value];
     parent.hidden = event === null && cause === null;
-    if (event !== null) parent.replaceChildren(...describe(event));
-    else if (cause !== null) parent.replaceChildren(...explain(cause));
+    if (event !== null) refill(parent, describe(event));
+    else if (cause !== null) refill(parent, explain(cause));
+    const opened = store.eventId.value ?? cause;
+    if (opened !== last && opened !== null) parent.parentElement?.scrollTo(0, 0);
+    last = opened;
   });
 }
 
 /** A finding: what it says, what speaks for it, and its events in the order of time. */
 function explain(cause: Cause): Element[] {
-  const lines = [cause.sentence, ...cause.lines].filter((line) => line && line !== cause.title);
+  const lines = [cause.sentence, ...cause.lines].filter((line) => line && !line.endsWith(cause.title));
   const steps = cause.events.filter((node) => node.t !== null).toSorted((a, b) => a.t! - b.t!);
   return [
     h("div", { class: "head" }, h("span", { class: "where" }, place(cause)), sureness(cause), closer("Close the finding")),

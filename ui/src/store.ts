@@ -91,14 +91,20 @@ const matching = computed<readonly number[]>(() => {
     .filter(({ lane, number }) => involved?.has(number) ?? (!onlyErrors.value || lane.errors > 0))
     .filter(({ lane }) => !words || `${lane.agent} ${lane.role}`.toLowerCase().includes(words));
   if (order.value === "role") {
-    wanted.sort((a, b) => a.lane.role.localeCompare(b.lane.role) || a.number - b.number);
+    // The roles by their errors, those without a name last; within one, the order of the session.
+    const errors = new Map<string, number>();
+    for (const { lane } of wanted) errors.set(lane.role, (errors.get(lane.role) ?? 0) + lane.errors);
+    const rank = (role: string): number => (role ? -errors.get(role)! : 1);
+    wanted.sort((a, b) => rank(a.lane.role) - rank(b.lane.role) || a.lane.role.localeCompare(b.lane.role) || a.number - b.number);
   }
   return wanted.map(({ number }) => number);
 });
 
 const involvedLanes = computed(() => {
   const found = new Set<number>(selectedLanes.value);
-  for (const node of links.value.nodes) if (node.lane !== null) found.add(node.lane);
+  const number = findingNumber.value;
+  const path = number === null ? [] : (causes.value[number]?.events ?? []);
+  for (const node of [...links.value.nodes, ...path]) if (node.lane !== null) found.add(node.lane);
   return found;
 });
 
