@@ -149,7 +149,7 @@ export function makeCorner(): HTMLElement {
     h("button", { class: "quiet", type: "button", "aria-label": label, title: label, onclick: act }, text);
   return h(
     "div", { class: "corner" }, lanesFilter,
-    h("div", { class: "zooms" }, zoom("−", "Zoom out (−)", () => store.zoom(2)), zoom("+", "Zoom in (+)", () => store.zoom(0.5)), zoom("Fit", "Whole session (0)", () => store.fit())),
+    h("div", { class: "zooms" }, zoom("−", "Zoom out (−)", () => store.zoom(2)), zoom("+", "Zoom in (+)", () => store.zoom(0.5)), zoom("Fit", "Fit the whole session (0)", () => store.fit())),
   );
 }
 

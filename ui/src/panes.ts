@@ -10,6 +10,8 @@ import { type Child, h, refill, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
 const EVENTS_EACH_SIDE = 40;
+/** The panes stand below the lanes. */
+const NARROW = matchMedia("(max-width: 900px)");
 
 export function makePanes(): HTMLElement {
   const moment = h("div", { class: "moment", "aria-live": "off" });
@@ -273,7 +275,10 @@ function showDetail(parent: HTMLElement): void {
     if (event !== null) refill(parent, describe(event));
     else if (cause !== null) refill(parent, explain(cause));
     const opened = store.eventId.value ?? cause;
-    if (opened !== last && opened !== null) parent.parentElement?.scrollTo(0, 0);
+    if (opened !== last && opened !== null) {
+      if (NARROW.matches) parent.parentElement?.scrollIntoView({ block: "start" });
+      else parent.parentElement?.scrollTo(0, 0);
+    }
     last = opened;
   });
 }
