@@ -1,7 +1,7 @@
 // The first screen: one line of verdict, and what `debug` found, before what happened.
 
 import { batch, effect, signal } from "@preact/signals-core";
-import { ask, type Cause, type Findings, Latest } from "./api.ts";
+import { ask, type Cause, type Findings, Latest, type Overview, type Place } from "./api.ts";
 import { duration, plural } from "./axis.ts";
 import { h, refill, shown } from "./dom.ts";
 import * as store from "./store.ts";
@@ -60,6 +60,8 @@ export function makeFindings(): HTMLElement {
   const element = h("section", { class: "findings", "aria-label": "Findings" }, h("div", { class: "head" }, heading, form), list);
   const latest = new Latest();
 
+  let isLoading = false;
+
   async function load(): Promise<void> {
     found.value = null;
     const text = asked.value;
@@ -75,11 +77,27 @@ export function makeFindings(): HTMLElement {
     batch(() => {
       found.value = answer;
       store.causes.value = answer.causes;
-      const isFresh = store.cursor.value === 0 && store.eventId.value === null && store.agents.value.length === 0;
+      const isFresh = store.cursor.value === (at ?? 0) && store.eventId.value === null && store.agents.value.join() === chosen;
       if (text) store.openFinding(0);
       else if (store.findingNumber.value !== null) store.openFinding(store.findingNumber.value, { moves: false });
       else if (isFresh && answer.causes[0]) start(answer.causes[0]);
     });
+  }
+
+  /** Where the cursor was put before anybody moved it, and what was chosen there. */
+  let at: number | null = null;
+  let chosen = "";
+
+  /** Until the findings are there, the cursor stands at the first error, or at the end. */
+  async function begin(found: Overview): Promise<void> {
+    if (store.cursor.value !== 0 || store.eventId.value !== null || store.agents.value.length > 0 || store.findingNumber.value !== null) return;
+    const first = found.errors > 0 ? await ask<Place>("step", { t: 0, by: "error", direction: 1 }) : null;
+    if (store.cursor.value !== 0 || store.agents.value.length > 0) return;
+    const lane = first?.lane === undefined ? undefined : found.lanes[first.lane];
+    if (lane !== undefined) store.choose(lane.agent);
+    store.moveTo(first?.t ?? found.length_us);
+    at = store.cursor.value;
+    chosen = store.agents.value.join();
   }
 
   /** The cursor begins at the first finding, with its path drawn, and nothing open. */
@@ -112,7 +130,8 @@ export function makeFindings(): HTMLElement {
       return;
     }
     if (answer.causes.length === 0) {
-      const words = answer.status === "failed" ? "The findings cannot be computed." : asked.value ? "Nothing found that explains this." : "Nothing stands out in this session.";
+      const errors = store.overview.value?.errors ?? 0;
+      const words = answer.status === "failed" ? "The findings cannot be computed." : asked.value ? "Nothing found that explains this." : errors > 0 ? `No cause stands out. Press ] to step through ${plural(errors, "error")}.` : "Nothing stands out in this session.";
       list.replaceChildren(h("li", { class: "card none" }, words));
       return;
     }
@@ -126,7 +145,10 @@ export function makeFindings(): HTMLElement {
   });
 
   effect(() => {
-    if (store.overview.value?.state === "ready" && found.peek() === null) void load().catch(fail);
+    const overview = store.overview.value;
+    if (overview?.state !== "ready" || isLoading) return;
+    isLoading = true;
+    void begin(overview).catch(() => undefined).then(load).catch(fail);
   });
   return element;
 }

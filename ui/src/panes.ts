@@ -137,6 +137,7 @@ function showStates(parent: HTMLElement): void {
     return h(
       "div", { class: "state" }, title(state.agent), h("p", { class: "hint" }, when_),
       rows.length > 0 ? h("div", { class: "fields" }, ...rows) : h("p", { class: "hint" }, "No field was recorded up to here."),
+      state.handles.length > 0 && h("p", { class: "hint handles" }, `Without a value: ${shown(state.handles.join(", "), 200)}`),
     );
   }
 
@@ -272,9 +273,11 @@ function showDetail(parent: HTMLElement): void {
   effect(() => {
     const [event, cause] = [store.detail.value, store.finding.value];
     parent.hidden = event === null && cause === null;
+    const opened = store.eventId.value ?? cause;
+    const unfolded = opened === last && parent.querySelector("details")?.open === true;
     if (event !== null) refill(parent, describe(event));
     else if (cause !== null) refill(parent, explain(cause));
-    const opened = store.eventId.value ?? cause;
+    if (unfolded) parent.querySelector("details")!.open = true;
     if (opened !== last && opened !== null) {
       if (NARROW.matches) parent.parentElement?.scrollIntoView({ block: "start" });
       else parent.parentElement?.scrollTo(0, 0);

@@ -158,7 +158,7 @@ function restore(from: URLSearchParams): void {
   const { first, last } = axis.value;
   const [u0, u1] = [Number(from.get("from") ?? first), Number(from.get("to") ?? last)];
   view.value = u1 > u0 ? clamped({ u0, u1 }) : { u0: first, u1: last };
-  cursor.value = Number(from.get("t") ?? 0) || 0;
+  cursor.value = Math.min(Math.max(Number(from.get("t") ?? 0) || 0, 0), overview.value?.length_us ?? 0);
   agents.value = from.getAll("agent");
   filter.value = from.get("find") ?? "";
   order.value = from.get("order") === "role" ? "role" : "trouble";
