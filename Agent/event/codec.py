@@ -39,7 +39,7 @@ def _largest(kind: str, field: str) -> float:
     return 2**63 - 1 if kind.startswith("log.") else sys.float_info.max
 
 
-_NUMBERS = {
+LARGEST_NUMBERS = {
     kind: tuple(
         (field.name, _largest(kind, field.name))
         for field in row.fields
@@ -236,7 +236,7 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
 
 def _check_numbers(kind: str, extra: Mapping[str, Any]) -> None:
     """Raise DamagedLine if a number of the payload is too large to be added to others or to be a time."""
-    for name, largest in _NUMBERS.get(kind, ()):
+    for name, largest in LARGEST_NUMBERS.get(kind, ()):
         value = extra.get(name)
         if (type(value) is float or type(value) is int) and not -largest <= value <= largest:
             raise DamagedLine(f"{name} is out of range")

@@ -200,6 +200,11 @@ def cursors_dir(session: Path) -> Path:
     return session / ".state" / "cursors"
 
 
+def view_dir(session: Path) -> Path:
+    """Directory of the index that pages of a session are drawn from; it may be removed at any time."""
+    return session / ".state" / "view"
+
+
 def recovered_file(session: Path) -> Path:
     """File with the findings of the recovery of a crashed session."""
     return session / ".state" / "recovered.json"

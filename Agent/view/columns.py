@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -35,34 +36,30 @@ SESSION: Final = "(session)"
 Columns = dict[str, NDArray[Any]]
 
 
-class Names:
-    """Texts by number, in the order in which they were first met."""
+class Names(dict[str, int]):
+    """Texts with their numbers: `names[text]` gives a new text the next number.
+
+    Args:
+        texts: the first texts, in order.
+        unnamed: texts before these that are only shown; a text that is equal gets a number of its own.
+    """
 
     def __init__(self, texts: Iterable[str] = (), *, unnamed: Iterable[str] = ()) -> None:
-        self.texts: list[str] = list(unnamed)  # only shown: a text that is equal gets a number of its own
-        self._numbers: dict[str, int] = {}
+        super().__init__()
+        self.texts: list[str] = list(unnamed)
         for text in texts:
-            self.number(text)
+            self[text]
 
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def number(self, text: str) -> int:
-        """Return the number of a text; a new one gets the next number."""
-        found = self._numbers.get(text)
-        if found is None:
-            found = self._numbers[text] = len(self.texts)
-            self.texts.append(text)
-        return found
-
-    def find(self, text: str) -> int | None:
-        """Return the number of a text; None if it is unknown."""
-        return self._numbers.get(text)
+    def __missing__(self, text: str) -> int:
+        number = self[text] = len(self.texts)
+        self.texts.append(text)
+        return number
 
     def copy(self) -> Names:
         """Return names that may grow on their own."""
         made = Names()
-        made.texts, made._numbers = list(self.texts), dict(self._numbers)
+        made.texts = list(self.texts)
+        made.update(self)
         return made
 
 
@@ -84,41 +81,38 @@ class Tables:
         return Tables(self.agents.copy(), dict(self.roles), *names)
 
 
-_TYPES: Final = {
+TYPES: Final = {
     "t_us": "q",
     "writer": "I",
     "seq": "q",
+    "tick": "q",
+    "file": "I",
+    "offset": "q",
+    "span": "I",
+    "parent": "I",
     "agent": "I",
     "kind": "H",
     "flags": "B",
     "duration_us": "f",
-    "tick": "q",
-    "file": "I",
-    "offset": "q",
 }
-"""The columns of events, and the types in which they are gathered."""
-_LINK_TYPES: Final = {"place": "q", "key": "Q", "party": "i"}
-"""The columns of messages: the event's place in the batch, a digest of the message's id, the other agent."""
+"""The columns of events and the types in which they are gathered; `span` and `parent` are marks of ids."""
+MESSAGE_TYPES: Final = {"place": "q", "key": "Q", "party": "i"}
+"""The columns of halves of messages: the event's place, a digest of the message's id, the other agent."""
+LINK_TYPES: Final = {"place": "q", "key": "I"}
+"""The columns of links: the event's place, and the mark of the id of an event that it names as its cause."""
 
 
 class Batch:
     """Events in the order in which they were read."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, array[Any]] = {name: array(code) for name, code in _TYPES.items()}
-        self.messages: dict[str, array[Any]] = {name: array(code) for name, code in _LINK_TYPES.items()}
+        self.columns: dict[str, array[Any]] = {name: array(code) for name, code in TYPES.items()}
+        self.messages: dict[str, array[Any]] = {name: array(code) for name, code in MESSAGE_TYPES.items()}
+        self.links: dict[str, array[Any]] = {name: array(code) for name, code in LINK_TYPES.items()}
+        self.adders: tuple[Callable[[Any], None], ...] = tuple(c.append for c in self.columns.values())
 
     def __len__(self) -> int:
-        return len(self.columns["t_us"])
-
-
-@dataclass(frozen=True, slots=True)
-class Messages:
-    """The halves of messages, by row: `key` is equal for the halves of one message."""
-
-    row: NDArray[Any]
-    key: NDArray[Any]
-    party: NDArray[Any]
+        return len(self.columns.get("t_us", ()))
 
 
 class Index:
@@ -126,29 +120,31 @@ class Index:
 
     Args:
         columns: as gathered, sorted.
-        messages: the halves of messages, in order of rows.
+        messages: the halves of messages, with `row` for `place`, in order of rows.
+        links: the links, likewise.
         tables: the texts.
     """
 
-    def __init__(self, columns: Columns, messages: Messages, tables: Tables) -> None:
+    def __init__(self, columns: Columns, messages: Columns, links: Columns, tables: Tables) -> None:
         self.columns = columns
         self.messages = messages
+        self.links = links
         self.tables = tables
         self.t_us = columns["t_us"]
         self.agent = columns["agent"]
         self.kind = columns["kind"]
         self.flags = columns["flags"]
         self.tick = columns["tick"]
+        self.no_tick = no_tick(self.tick)
         self.count = len(self.t_us)
         self.first_us = int(self.t_us[0]) if self.count else 0
         self.length_us = int(self.t_us[-1]) - self.first_us if self.count else 0
-        self.agents = len(tables.agents)
+        self.agents = len(tables.agents.texts)
         order = np.argsort(self.agent, kind="stable").astype(np.uint32)
         self.by_agent = order
         """Rows by agent, then by time."""
         self.starts = np.searchsorted(self.agent[order], np.arange(self.agents + 1))
         """Where each agent's rows begin in `by_agent`."""
-        self.t_by_agent = self.t_us[order]
 
     def time(self, row: int) -> int:
         """Return an event's time in microseconds since the first event."""
@@ -165,11 +161,20 @@ class Index:
 
     def row_of(self, writer: str, seq: int) -> int | None:
         """Return the row of an event by its id; None if it is not in the index."""
-        number = self.tables.writers.find(writer)
+        number = self.tables.writers.get(writer)
         if number is None:
             return None
-        found = np.flatnonzero((self.columns["seq"] == seq) & (self.columns["writer"] == number))
-        return int(found[0]) if len(found) else None
+        order, starts = self.by_id
+        seqs, stop = self.columns["seq"], int(starts[number + 1])
+        place = bisect_left(range(stop), seq, int(starts[number]), key=lambda at: int(seqs[order[at]]))
+        return int(order[place]) if place < stop and int(seqs[order[place]]) == seq else None
+
+    @cached_property
+    def by_id(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the rows by writer, then by number; and where each writer's begin."""
+        writer = self.columns["writer"]
+        order = np.lexsort((self.columns["seq"], writer)).astype(np.uint32)
+        return order, np.searchsorted(writer[order], np.arange(len(self.tables.writers.texts) + 1))
 
     @cached_property
     def errors(self) -> NDArray[Any]:
@@ -177,11 +182,14 @@ class Index:
         return np.flatnonzero(self.flags & ERROR).astype(np.uint32)
 
     @cached_property
-    def errors_by_agent(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the times of errors by agent, then by time; and where each agent's begin."""
+    def _errors_by_agent(self) -> tuple[NDArray[Any], NDArray[Any]]:
         places = np.flatnonzero(self.flags[self.by_agent] & ERROR)
-        starts = np.searchsorted(places, self.starts)
-        return self.t_by_agent[places], starts
+        return self.by_agent[places], np.searchsorted(places, self.starts)
+
+    def errors_of(self, agent: int) -> NDArray[Any]:
+        """Return the rows of an agent's errors, in order of time."""
+        rows, starts = self._errors_by_agent
+        return rows[starts[agent] : starts[agent + 1]]
 
     @cached_property
     def ticks(self) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -189,7 +197,7 @@ class Index:
 
         A tick cannot begin after a later one: where it does, because runs overlap, it takes the time of that.
         """
-        rows = np.flatnonzero(self.tick != NO_TICK)
+        rows = np.flatnonzero(self.tick != self.no_tick)
         ticks, firsts = np.unique(self.tick[rows], return_index=True)
         began = np.minimum.accumulate(rows[firsts][::-1])[::-1]
         return ticks, began
@@ -200,7 +208,7 @@ class Index:
         step = 256
         while end > 0:
             begin = max(end - step, 0)
-            known = np.flatnonzero(self.tick[begin:end] != NO_TICK)
+            known = np.flatnonzero(self.tick[begin:end] != self.no_tick)
             if len(known):
                 return int(self.tick[begin + known[-1]])
             end, step = begin, step * 4
@@ -209,13 +217,13 @@ class Index:
     def own_tick(self, row: int) -> int | None:
         """Return the tick that an event was recorded with."""
         tick = int(self.tick[row])
-        return None if tick == NO_TICK else tick
+        return None if tick == self.no_tick else tick
 
     @cached_property
     def message_times(self) -> NDArray[Any]:
         """Return the times at which each message was first recorded, ascending."""
-        _, firsts = np.unique(self.messages.key, return_index=True)
-        return np.sort(self.t_us[self.messages.row[firsts]])
+        _, firsts = np.unique(self.messages["key"], return_index=True)
+        return np.sort(self.t_us[self.messages["row"][firsts]])
 
     @cached_property
     def arrows(self) -> NDArray[Any]:
@@ -230,16 +238,16 @@ class Index:
         sent, received = int(rows[0]), int(rows[1])
         if sent != received:
             return int(self.agent[sent]), int(self.agent[received])
-        place = int(np.searchsorted(self.messages.row, sent))
-        party = self.tables.parties.texts[int(self.messages.party[place])]
-        other = self.tables.agents.find(party)
+        place = int(np.searchsorted(self.messages["row"], sent))
+        party = self.tables.parties.texts[int(self.messages["party"][place])]
+        other = self.tables.agents.get(party)
         own = int(self.agent[sent])
         other = own if other is None else other
         return (own, other) if self.flags[sent] & SENT else (other, own)
 
 
 def _arrows(index: Index) -> NDArray[Any]:
-    rows, keys, party = index.messages.row, index.messages.key, index.messages.party
+    rows, keys, party = (index.messages[name] for name in ("row", "key", "party"))
     is_sent = (index.flags[rows] & SENT) != 0
     order = np.lexsort((rows, ~is_sent, keys))
     rows, keys, is_sent, party = rows[order], keys[order], is_sent[order], party[order]
@@ -252,7 +260,7 @@ def _arrows(index: Index) -> NDArray[Any]:
     is_pair = is_sent[leads] & ~is_sent
     pairs = np.stack([rows[leads[is_pair]], rows[is_pair]], axis=1)
     lone = (size[group] == 1) | (~is_sent[leads])
-    is_agent = np.array([index.tables.agents.find(text) is not None for text in index.tables.parties.texts])
+    is_agent = np.array([index.tables.agents.get(text) is not None for text in index.tables.parties.texts])
     known = np.zeros(len(rows), bool)
     has_party = party >= 0
     known[has_party] = is_agent[party[has_party]]
@@ -261,50 +269,82 @@ def _arrows(index: Index) -> NDArray[Any]:
     return found[np.lexsort((found[:, 1], found[:, 0]))]
 
 
-def gathered(batches: Sequence[Batch]) -> tuple[Columns, dict[str, NDArray[Any]]]:
-    """Join batches to arrays in the order of reading."""
-    columns = {
-        name: np.concatenate([np.frombuffer(batch.columns[name], code) for batch in batches])
-        if batches
-        else np.empty(0, code)
-        for name, code in _TYPES.items()
-    }
-    links: dict[str, list[NDArray[Any]]] = {name: [] for name in _LINK_TYPES}
-    before = 0
-    for batch in batches:
-        for name, code in _LINK_TYPES.items():
-            values = np.frombuffer(batch.messages[name], code)
-            links[name].append(values + before if name == "place" else values)
-        before += len(batch)
-    messages = {
-        name: np.concatenate(links[name]) if links[name] else np.empty(0, code)
-        for name, code in _LINK_TYPES.items()
-    }
-    return columns, messages
-
-
 def merged(known: Index | None, batches: Sequence[Batch], tables: Tables) -> tuple[Index, int]:
-    """Return an index of known and new events, and the number of events that were left out as repeated."""
-    columns, messages = gathered(batches)
-    if known is not None:
-        columns = {name: np.concatenate([known.columns[name], columns[name]]) for name in columns}
-        new = {"place": messages["place"] + known.count, "key": messages["key"], "party": messages["party"]}
-        old = {"place": known.messages.row, "key": known.messages.key, "party": known.messages.party}
-        messages = {name: np.concatenate([old[name], new[name]]) for name in messages}
-    rank = np.empty(len(tables.writers), np.int64)
+    """Return an index of known and new events, and the number of events that were left out as repeated.
+
+    The batches are emptied, one column after the other, so that no event is held twice.
+    """
+    starts = np.cumsum([0 if known is None else known.count, *map(len, batches)])
+    old: Columns = {} if known is None else known.columns
+    new = [batch.columns for batch in batches]
+    for batch in batches:
+        batch.adders = ()
+    first = {name: _joined(TYPES[name], old, name, new) for name in ("t_us", "writer", "seq", "flags")}
+    rank = np.empty(len(tables.writers.texts), np.int64)
     rank[sorted(range(len(rank)), key=tables.writers.texts.__getitem__)] = np.arange(len(rank))
-    writer, seq = rank[columns["writer"]], columns["seq"]
-    order = np.lexsort((seq, writer, columns["t_us"]))
-    repeated = _repeated(writer[order], seq[order], columns["flags"][order])
+    writer = _narrowed(rank)[first["writer"]]
+    order = np.lexsort((first["seq"], writer, first["t_us"])).astype(np.uint32)
+    repeated = _repeated(writer[order], first["seq"][order], first["flags"][order])
     if len(repeated):
         order = np.delete(order, repeated)
-    place_of = np.full(len(writer), -1, np.int64)
-    place_of[order] = np.arange(len(order))
-    rows = place_of[messages["place"].astype(np.int64)]
-    kept = rows >= 0
-    by_row = np.argsort(rows[kept], kind="stable")
-    halves = Messages(*(each[kept][by_row] for each in (rows, messages["key"], messages["party"])))
-    return Index({name: each[order] for name, each in columns.items()}, halves, tables.copy()), len(repeated)
+    narrow = {name: _narrowed(values[order]) for name, values in first.items()}
+    del first, writer
+    for name, code in TYPES.items():
+        if name not in narrow:
+            narrow[name] = _narrowed(_joined(code, old, name, new)[order])
+    row_of = np.full(int(starts[-1]), -1, np.int64)
+    row_of[order] = np.arange(len(order))
+    attached = []
+    for kind, types in (("messages", MESSAGE_TYPES), ("links", LINK_TYPES)):
+        held: Columns = {} if known is None else getattr(known, kind)
+        more = [getattr(batch, kind) for batch in batches]
+        moved = [
+            {"row": np.array(each["place"], np.int64) + at} for each, at in zip(more, starts, strict=False)
+        ]
+        rows = row_of[_joined("q", held, "row", moved)]
+        kept = np.flatnonzero(rows >= 0)
+        kept = kept[np.argsort(rows[kept], kind="stable")]
+        made = {"row": rows[kept].astype(np.uint32)}
+        for name, code in types.items():
+            if name != "place":
+                made[name] = _joined(code, held, name, more)[kept]
+        attached.append(made)
+    return Index(narrow, attached[0], attached[1], tables.copy()), len(repeated)
+
+
+def _joined(code: str, known: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]]) -> NDArray[Any]:
+    """Join a known column, which may be narrow, and new parts of it, which are taken away."""
+    parts = [np.array(each.pop(name), code) for each in new]
+    if name in known:
+        old = known[name]
+        wide = old.astype(code)
+        if name == "tick":
+            wide[old == no_tick(old)] = NO_TICK
+        parts.insert(0, wide)
+    return np.concatenate([np.empty(0, code), *parts])
+
+
+def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a column in as few bytes as its numbers need; an absent tick stays the least number."""
+    if values.dtype.kind == "f" or not len(values):
+        return values
+    is_absent = values == NO_TICK if values.dtype.kind == "i" else None
+    if is_absent is not None and is_absent.any():
+        known = values[~is_absent]
+        least, most = (int(known.min()), int(known.max())) if len(known) else (0, 0)
+        small = np.iinfo(np.int32)
+        if small.min < least and most <= small.max:
+            return np.where(is_absent, small.min, values).astype(np.int32)
+        return values
+    least, most = int(values.min()), int(values.max())
+    if least < 0 or most >= 2**32:
+        return values
+    return values.astype(np.min_scalar_type(most))
+
+
+def no_tick(ticks: NDArray[Any]) -> int:
+    """Return the number that stands for an absent tick in a column."""
+    return int(np.iinfo(ticks.dtype).min) if ticks.dtype.kind == "i" else NO_TICK
 
 
 def _repeated(writer: NDArray[Any], seq: NDArray[Any], flags: NDArray[Any]) -> NDArray[Any]:

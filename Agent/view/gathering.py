@@ -7,42 +7,34 @@ same lines count as events here and in `TreeReader`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from Agent.analysis.query.views import is_error
-from Agent.analysis.stats import number
+from Agent.archive.sealed.parts import archive_dir, read_parts
 from Agent.archive.sealed.reader import ArchiveLines
-from Agent.event.model import Event
-from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine, Tail, event_behind
+from Agent.tree.files.lines import (
+    DamageLog,
+    FilePosition,
+    Inode,
+    LineDecoder,
+    RawLine,
+    Tail,
+    first_id,
+    own_line,
+)
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
 from Agent.tree.read.losses import Accounting, Writers
-from Agent.view.columns import (
-    BELIEVED,
-    ERROR,
-    FULL_STATE,
-    NO_TICK,
-    NOBODY,
-    RECEIVED,
-    SENT,
-    STATE,
-    WARNING,
-    Batch,
-    Index,
-    Tables,
-    merged,
-)
+from Agent.view.columns import BELIEVED, Batch, Index, Tables, merged
+from Agent.view.line_columns import PlainLines, add_event
+from Agent.view.stored import Stored
 
 _PASS_BYTES: Final = 8 * 1024 * 1024
-_LONGEST_MS: Final = 1e12
-_MOST_TICK: Final = 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -67,19 +59,27 @@ class Gatherer:
         self.damage = DamageLog()
         self.writers = Writers(session)
         self.account = Accounting({})
+        self._damaged_before = 0
+        self._archived_ns = _changed_ns(archive_dir(session))
+        self._rests: set[tuple[Inode, int]] = set()
         self.repeated = 0
         """How many events were left out, because another one has their id."""
+        self._plain = PlainLines(self.tables)
         self._tail = Tail(session, self.damage.note_unreadable)
         self._decoder = LineDecoder(self.damage, self._knows)
         self._source_of: dict[Inode, int] = {}
         self._archive: ArchiveLines | None = ArchiveLines(session)
         self._total_bytes = 0
-        self._kind_flags: dict[str, int] = {}
 
     def _knows(self, writer: str) -> bool:
         if not self.writers.knows(writer):
             self.writers = Writers(self.session)
         return self.writers.knows(writer)
+
+    @property
+    def damaged(self) -> int:
+        """Return how many lines were damaged."""
+        return self._damaged_before + self.damage.count
 
     @property
     def progress(self) -> float:
@@ -89,8 +89,8 @@ class Gatherer:
 
     def is_outdated(self) -> bool:
         """Return whether a file that was read is gone or rewritten, so that all is to be read again."""
-        if not self.sources:
-            return False
+        if self._archived_ns != _changed_ns(archive_dir(self.session)):
+            return True
         known = {source.inode for source in self.sources if source.inode is not None}
         sizes: dict[Inode, int] = {}
         for path in tree_files(self.session):
@@ -110,29 +110,103 @@ class Gatherer:
 
     def account_of(self, index: Index) -> Accounting:
         """Return the numbers that were read, by writer, with what the log says about itself."""
-        writer, seq = index.columns["writer"], index.columns["seq"]
-        order = np.lexsort((seq, writer))
-        writer, seq = writer[order], seq[order]
-        seen: dict[str, SeqSet] = {}
-        for place, name in enumerate(self.tables.writers.texts):
-            own = seq[slice(*np.searchsorted(writer, [place, place + 1]))]
-            seen[name] = _set_of(own)
+        order, starts = index.by_id
+        seen = {
+            name: _set_of(index.columns["seq"][order[starts[place] : starts[place + 1]]].astype(np.int64))
+            for place, name in enumerate(index.tables.writers.texts)
+        }
         return Accounting(seen, dict(self.account.closed), dict(self.account.retired))
 
     def new_events(self) -> Iterator[Batch]:
         """Yield what is new in batches of about 8 MiB of lines."""
+        self.writers = Writers(self.session, self.account)
         self._total_bytes = sum(_size_bytes(path) for path in tree_files(self.session))
         if self._archive is not None:
             yield from self._archived(self._archive.fixed())
             self._archive = None
         while True:
             batch = Batch()
+            take, inode, source = self._plain.take, None, 0
             for raw in self._tail.new_lines(_PASS_BYTES):
-                self._take(batch, raw, self._source(raw))
+                if raw.inode != inode:
+                    inode, source = raw.inode, self._source(raw)
+                if not take(batch, raw.line, source, raw.offset):
+                    self._take(batch, raw, source)
             if len(batch):
                 yield batch
             if not self._tail.behind:
-                return
+                break
+        batch = Batch()
+        for raw in self._tail.rests():
+            # a last line without a newline: nobody completes it if its writer has ended
+            if (raw.inode, raw.offset) not in self._rests and not self.writers.may_finish(raw):
+                self._rests.add((raw.inode, raw.offset))
+                self._take(batch, raw, self._source(raw))
+        if len(batch):
+            yield batch
+
+    def state(self) -> dict[str, Any]:
+        """Return what another gatherer needs to continue from here, as JSON."""
+        begin = f"{self.session.as_posix()}/"
+        files = [
+            {
+                "file": place.path.as_posix().removeprefix(begin),
+                "offset": place.offset,
+                "number": place.number,
+                "first_id": place.first_id,
+                "source": self._source_of.get(inode, -1),
+                "rests": [offset for of, offset in self._rests if of == inode],
+            }
+            for inode, place in self._tail.places.items()
+        ]
+        return {
+            "files": files,
+            "sources": [
+                [source.path.as_posix().removeprefix(begin), source.inode is None] for source in self.sources
+            ],
+            "archive": _parts_of(self.session),
+            "closed": self.account.closed,
+            "retired": self.account.retired,
+            "damaged": self.damaged,
+            "repeated": self.repeated,
+        }
+
+    def resume(self, stored: Stored) -> bool:
+        """Continue from a stored index; False, with nothing changed, if its files are not those on disk."""
+        state = stored.state
+        if state["archive"] != _parts_of(self.session):
+            return False
+        standing = _standing(self.session)
+        sources = [Source(self.session / name, None) for name, _ in state["sources"]]
+        places: dict[Inode, FilePosition] = {}
+        missing = {number for number, (_, is_archived) in enumerate(state["sources"]) if not is_archived}
+        rests: set[tuple[Inode, int]] = set()
+        for entry in state["files"]:
+            first = entry["first_id"]
+            found = standing.get(entry["file"] if first is None else first)
+            if found is None or found[2] < entry["offset"]:
+                if entry["source"] >= 0 or entry["offset"]:
+                    return False
+                continue
+            path, inode, _ = found
+            places[inode] = FilePosition(path, int(entry["offset"]), int(entry["number"]), first)
+            rests.update((inode, int(offset)) for offset in entry["rests"])
+            if entry["source"] >= 0:
+                sources[entry["source"]] = Source(path, inode)
+                missing.discard(entry["source"])
+        if missing:
+            return False
+        self.tables, self.sources = stored.index.tables.copy(), sources
+        self._plain = PlainLines(self.tables)
+        self._source_of = {each.inode: n for n, each in enumerate(sources) if each.inode is not None}
+        self._tail.places.update(places)
+        self._rests, self._archive = rests, None
+        self.account.closed.update(state["closed"])
+        self.account.retired.update(
+            {name: [(a, b) for a, b in each] for name, each in state["retired"].items()}
+        )
+        self._damaged_before, self.repeated = int(state["damaged"]), int(state["repeated"])
+        return True
 
     def _archived(self, archive: ArchiveLines) -> Iterator[Batch]:
         numbers: dict[Path, int] = {}
@@ -142,7 +216,8 @@ class Gatherer:
             if source is None:
                 source = numbers[raw.path] = len(self.sources)
                 self.sources.append(Source(raw.path, None))
-            self._take(batch, raw, source)
+            if not self._plain.take(batch, raw.line, source, raw.offset):
+                self._take(batch, raw, source)
             if len(batch) >= 20_000:
                 yield batch
                 batch = Batch()
@@ -174,62 +249,11 @@ class Gatherer:
         event = self._decoder.decode(raw)
         if event is None:
             return
-        offset, flags = raw.offset, 0
-        behind = None
-        if not raw.line.startswith(
-            b'{"timestamp":"%s","id":"%s"' % (event.timestamp.encode(), event.id.encode())
-        ):
-            behind = event_behind(raw.line)
-        if behind is not None and behind[1].id == event.id:
-            offset, flags = offset + behind[0], BELIEVED
-        self._add(batch, event, source, offset, flags)
-
-    def _add(self, batch: Batch, event: Event, source: int, offset: int, flags: int) -> None:
-        tables, extra = self.tables, event.extra
-        flags |= ERROR if is_error(event) else WARNING if event.level == "WARNING" else 0
-        if event.state is not None or event.kind == "state_change":
-            flags |= STATE
-        if event.kind in {"state", "checkpoint"}:
-            flags |= FULL_STATE
-        agent_id = event.agent_id
-        agent = NOBODY if agent_id is None else tables.agents.number(agent_id)
-        if event.agent_role is not None:
-            tables.roles[agent] = event.agent_role
-        if event.kind == "agent_message":
-            flags |= self._message(batch, extra)
+        # an event after a torn line is on the line's end, and any other with its id comes before it
+        skipped = raw.line.rfind(own_line(raw.line, event))
         self.account.see(event)
-        columns = batch.columns
-        columns["t_us"].append(event.timestamp_us)
-        columns["writer"].append(tables.writers.number(event.writer))
-        columns["seq"].append(event.seq)
-        columns["agent"].append(agent)
-        columns["kind"].append(min(tables.kinds.number(event.kind), 65_535))
-        columns["flags"].append(flags)
-        columns["duration_us"].append(duration_us(event.span_id, extra))
-        tick = event.tick
-        columns["tick"].append(NO_TICK if tick is None or abs(tick) > _MOST_TICK else tick)
-        columns["file"].append(source)
-        columns["offset"].append(offset)
-
-    def _message(self, batch: Batch, extra: Mapping[str, Any]) -> int:
-        """Note a half of a message, and return its flag."""
-        is_sent = str(extra.get("direction", "")).startswith("sen")
-        message_id = extra.get("message_id")
-        if message_id is not None:
-            other = extra.get("recipient" if is_sent else "sender")
-            digest = blake2b(str(message_id).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            batch.messages["place"].append(len(batch))
-            batch.messages["key"].append(int.from_bytes(digest, "little"))
-            batch.messages["party"].append(
-                self.tables.parties.number(other) if isinstance(other, str) else -1
-            )
-        return SENT if is_sent else RECEIVED
-
-
-def duration_us(span_id: str | None, extra: Mapping[str, Any]) -> float:
-    """Return the duration of a span in microseconds; 0 for other events, and for what is no duration."""
-    taken_ms = None if span_id is None else number(extra.get("duration_ms"))
-    return taken_ms * 1000 if taken_ms is not None and 0 <= taken_ms < _LONGEST_MS else 0.0
+        flags = BELIEVED if skipped > 0 else 0
+        add_event(batch, self.tables, event, source, raw.offset + max(skipped, 0), flags)
 
 
 def _set_of(seq: NDArray[Any]) -> SeqSet:
@@ -250,3 +274,26 @@ def _size_bytes(path: Path) -> int:
         return path.lstat().st_size
     except OSError:
         return 0  # rolled or removed since it was listed
+
+
+def _changed_ns(directory: Path) -> int:
+    try:
+        return directory.stat().st_mtime_ns
+    except OSError:
+        return 0  # nothing was sealed
+
+
+def _parts_of(session: Path) -> list[list[str]]:
+    """Return what tells whether the archive is the one that was read."""
+    return [[part.name, part.digest] for part in read_parts(session) if part.json_removed]
+
+
+def _standing(session: Path) -> dict[str, tuple[Path, Inode, int]]:
+    """Return the files of a session with their sizes, by the id on their first line or else their name."""
+    found = {}
+    for path in tree_files(session):
+        with contextlib.suppress(OSError):  # rolled or removed since it was listed
+            status = path.lstat()
+            key = first_id(path) or path.relative_to(session).as_posix()
+            found[key] = (path, (status.st_dev, status.st_ino), status.st_size)
+    return found

@@ -168,7 +168,7 @@ def program_of(info: SessionInfo | None) -> str | None:
 def replay_of(index: Index, info: SessionInfo | None) -> dict[str, Any]:
     """Say whether the session can be replayed: it has states, and remembers what builds its agents."""
     kinds = index.tables.kinds
-    state, action = kinds.find("state"), kinds.find("agent_action")
+    state, action = kinds.get("state"), kinds.get("agent_action")
     if action is None or state is None or not np.any(index.flags & FULL_STATE):
         return {"can": False, "text": "no action was recorded with its agent's state"}
     targets = {} if info is None else info.targets

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 from math import isfinite
 from pathlib import Path
@@ -20,7 +21,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from Agent.analysis.analyzer import LogAnalyzer
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentTraceError, DamagedInput, EventNotFound, InputError, UsageError
 from Agent.event.codec import event_to_object
@@ -29,14 +29,16 @@ from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.tree.layout import session_id_of
 from Agent.tree.read.losses import add_said
-from Agent.view.columns import FULL_STATE, NO_TICK, NOBODY, STATE, Batch, Index, Tables, merged
+from Agent.view.causality import causes_and_effects
+from Agent.view.columns import FULL_STATE, NOBODY, STATE, Batch, Index, Tables, merged
 from Agent.view.findings import Findings
 from Agent.view.gathering import Gatherer
 from Agent.view.history import History, Moment, as_text, value_in
 from Agent.view.lanes import by_trouble, description, lane_rows, program_of, replay_of, status_of
 from Agent.view.lines import FilesMovedError, Lines
 from Agent.view.shown import MOST_LISTED, Shown
-from Agent.view.windows import MOST_PX, edges_us, window
+from Agent.view.stored import load, remove, store
+from Agent.view.windows import MOST_PX, edge_rows, window
 
 MOST_CHANGES: Final = 50
 MOST_POINTS: Final = 2_000
@@ -49,6 +51,8 @@ _LOOK_S: Final = 1.0
 _COST: Final = 5
 """At least this many times what the last look at the files took passes before the next."""
 _FIRST_SHOWN_S: Final = 0.3
+_STORED_AGAIN: Final = 10
+"""The index is stored again after it has grown by 1 event in so many."""
 _KEPT_HISTORIES: Final = 16
 
 
@@ -65,8 +69,6 @@ class SessionView:
     def __init__(self, session: Path) -> None:
         self.session_id = session_id_of(session)
         self._session = session
-        self._analyzer: LogAnalyzer | None = None
-        self._analyzing = threading.Lock()
         self._histories: OrderedDict[int, History] = OrderedDict()
         self._lock = threading.Lock()
         self._ready = threading.Event()
@@ -75,9 +77,10 @@ class SessionView:
         self._failure: AgentTraceError | None = None
         self._looked_s = 0.0
         self._must_rebuild = False
-        self._gatherer = Gatherer(session)
+        self._stored = 0
+        """How many events the stored index has."""
         nothing = merged(None, [], Tables())[0]
-        self._shown = Shown(nothing, by_trouble(nothing, {}), Lines(self._gatherer), [], progress=0.0)
+        self._shown = Shown(nothing, by_trouble(nothing, {}), Lines(Gatherer(session)), [], progress=0.0)
         self._findings = Findings(session)
         self._thread = threading.Thread(target=self._run, name=f"view {self.session_id}", daemon=True)
         self._thread.start()
@@ -88,9 +91,6 @@ class SessionView:
         self._wake.set()
         self._findings.close()
         self._thread.join(timeout=5.0)
-        with self._analyzing:
-            if self._analyzer is not None:
-                self._analyzer.close()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the index is complete; return whether it is."""
@@ -116,16 +116,47 @@ class SessionView:
             self._wake.wait()
             if not self._closed:
                 time.sleep(max(0.0, began + _COST * (self._looked_s - began) - time.monotonic()))
+        if self._failure is None and self._ready.is_set() and self._stored != self._shown.index.count:
+            self._store()
 
     def _look(self) -> None:
         """Read what is new, and show it; everything, if files that were read are gone."""
-        if self._must_rebuild or self._gatherer.is_outdated():
-            self._gatherer, self._must_rebuild = Gatherer(self._session), False
-        gatherer = self._gatherer
-        is_own = gatherer is self._shown.lines.gatherer and self._ready.is_set()
-        index = self._gathered(gatherer, self._shown.index if is_own else None)
-        if index is not None:
-            self._publish(index, self._shown.lines if is_own else Lines(gatherer), keep=is_own)
+        must_rebuild, self._must_rebuild = self._must_rebuild, False
+        is_first = not self._ready.is_set()
+        known, lines = self._shown.index, self._shown.lines
+        is_new = is_first or must_rebuild or lines.gatherer.is_outdated()
+        if is_new:
+            gatherer = Gatherer(self._session)
+            # lines that are not where an index has them are not where its stored form has them either
+            stored = None if must_rebuild else load(self._session)
+            is_resumed = stored is not None and gatherer.resume(stored)
+            found, lines = stored.index if stored is not None and is_resumed else None, Lines(gatherer)
+            self._stored = 0 if found is None else found.count
+        else:
+            found = known
+        index = self._gathered(lines.gatherer, found)
+        if index is None and is_new:
+            index = found
+        if index is None or self._closed:
+            return
+        self._publish(index, lines, keep=not is_new)
+        is_grown = index.count - self._stored > index.count // _STORED_AGAIN
+        if is_grown and self._store() and is_first and (stored := load(self._session)) is not None:
+            # the same index, mapped into memory instead of held in it
+            with self._lock:
+                self._shown = replace(self._shown, index=stored.index)
+
+    def _store(self) -> bool:
+        """Store the index; return whether that was possible, and it is still that of the files."""
+        index, gatherer = self._shown.index, self._shown.lines.gatherer
+        if not store(self._session, index, gatherer.state()):
+            return False
+        self._stored = index.count
+        if gatherer.is_outdated():
+            # erased meanwhile: nothing of it may stay in the index
+            remove(self._session)
+            return False
+        return True
 
     def _gathered(self, gatherer: Gatherer, known: Index | None) -> Index | None:
         """Return the index with the new events, None if nothing is new; at first, show it as it grows."""
@@ -245,7 +276,7 @@ class SessionView:
         if axis == "tick" and not shown.axis:
             raise UsageError("the session has no ticks", remedy="give axis=time")
         agents = shown.agents_of(lanes, first, last)
-        edges = edges_us(shown.index, t0, t1, px, shown.axis if axis == "tick" else None)
+        edges = edge_rows(shown.index, t0, t1, px, shown.axis if axis == "tick" else None)
         begin = 0 if lanes is not None else first
         head = {"px": px, "from": begin, "to": begin + len(agents), "t0": t0, "t1": t1}
         return window(shown.index, agents, edges, head, sum_lanes=sum_lanes)
@@ -326,7 +357,7 @@ class SessionView:
         def answer(shown: Shown) -> dict[str, Any]:
             rows = shown.rows(None if lanes is None else shown.agents_of(lanes), t0, t1)
             if kind is not None:
-                number = shown.index.tables.kinds.find(kind)
+                number = shown.index.tables.kinds.get(kind)
                 rows = rows[:0] if number is None else rows[shown.index.kind[rows] == number]
             if errors:
                 rows = shown.error_rows(rows)
@@ -352,15 +383,12 @@ class SessionView:
             told = {"event": event_to_object(event), **{key: node[key] for key in ("t", "lane", "text")}}
             if not links:
                 return {**told, "causes": [], "effects": [], "edges": []}
-            with self._analyzing:
-                if self._analyzer is None:
-                    self._analyzer = LogAnalyzer(self._session)
-                graph = self._analyzer.causal_graph(event_id, with_effects=True)
+            causes, effects = causes_and_effects(shown.index, shown.lines, row, event)
             return {
                 **told,
-                "causes": _nodes(shown, [each["id"] for each in graph.causes]),
-                "effects": _nodes(shown, [each["id"] for each in graph.effects]),
-                "edges": [_edge(each) for each in graph.edges()],
+                "causes": _nodes(shown, [each["id"] for each in causes]),
+                "effects": _nodes(shown, [each["id"] for each in effects]),
+                "edges": [_edge(each["edge"]) for each in (*causes, *effects)],
             }
 
         return self._reading(answer)
@@ -601,7 +629,7 @@ def _field(shown: Shown, moment: Moment, rows: Sequence[int], name: str, value: 
 def _last_tick(index: Index, rows: NDArray[Any], last: int) -> int | None:
     """Return the tick of an agent's last event with one, up to a place among its rows."""
     ticks = index.tick[rows[: last + 1]]
-    known = np.flatnonzero(ticks != NO_TICK)
+    known = np.flatnonzero(ticks != index.no_tick)
     return int(ticks[known[-1]]) if len(known) else None
 
 
@@ -610,7 +638,7 @@ def _lost(session: Path, gatherer: Gatherer, index: Index) -> int:
     account = gatherer.account_of(index)
     with contextlib.suppress(DamagedInput):  # what it removed then counts as lost, as in `losses`
         add_said(account, session)
-    return gatherer.writers.losses(account, gatherer.damage.count).total_lost
+    return gatherer.writers.losses(account, gatherer.damaged).total_lost
 
 
 def _check_time(t: float) -> None:

@@ -75,7 +75,7 @@ class Shown:
         Raises:
             AgentNotFound: the session has no such agent.
         """
-        found = self.index.tables.agents.find(agent)
+        found = self.index.tables.agents.get(agent)
         if found is None and agent != SESSION:
             raise AgentNotFound(f"no agent {agent!r} in this session", remedy="the overview lists its agents")
         return found

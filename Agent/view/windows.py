@@ -1,8 +1,9 @@
 """Windows: what a range of time and some lanes look like, as counts in bins or as single events.
 
 An answer is a JSON head and columns of numbers, little endian (`ui/README.md`). Bins are exact at any zoom:
-each agent's times are sorted, so that a count between two edges is the difference of two places, found by
-bisection; where an agent has fewer events than the window has edges, its events are counted instead.
+the edges become rows once, and each agent's rows are sorted, so that a count between two edges is the
+difference of two places, found by bisection; where an agent has fewer events than the window has edges, they
+are counted instead.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ class TickAxis:
         return found
 
 
-def edges_us(index: Index, t0: float, t1: float, px: int, axis: TickAxis | None) -> NDArray[Any]:
-    """Return the px + 1 edges of bins as whole absolute microseconds.
+def edge_rows(index: Index, t0: float, t1: float, px: int, axis: TickAxis | None) -> NDArray[Any]:
+    """Return the px + 1 edges of bins as rows: a bin has the rows from its edge to before the next.
 
-    A bin holds the events from its edge, inclusive, to the next, exclusive; the last one includes t1. Whole
+    A bin holds the events from its time, inclusive, to the next, exclusive; the last one includes t1. Whole
     numbers are compared with whole numbers, because a bisection converts all times to the type of the edges.
     """
     edges = np.linspace(t0, t1, px + 1)
@@ -67,8 +68,7 @@ def edges_us(index: Index, t0: float, t1: float, px: int, axis: TickAxis | None)
     end = int(np.floor(edges[-1])) + 1
     whole = np.minimum(np.ceil(edges).astype(np.int64), end)
     whole[-1] = end
-    found: NDArray[Any] = whole + index.first_us
-    return found
+    return np.searchsorted(index.t_us, whole + index.first_us)
 
 
 def window(
@@ -88,37 +88,36 @@ def window(
 
 
 def _events(
-    index: Index, agents: NDArray[Any], low_us: int, end_us: int
+    index: Index, agents: NDArray[Any], first: int, last: int
 ) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Return the rows in a range and the position of each one's agent; None if there are too many."""
-    first, last = np.searchsorted(index.t_us, [low_us, end_us])
+    """Return the rows from `first` to before `last`, and the position of each agent; None for too many."""
     if last - first > MOST_EVENTS and len(agents) == index.agents:
         return None
     own: list[NDArray[Any]] = []
     count = 0
     for agent in agents.tolist():
-        start = int(index.starts[agent])
-        times = index.t_by_agent[start : index.starts[agent + 1]]
-        begin, end = np.searchsorted(times, [low_us, end_us]) + start
-        count += end - begin
+        rows = index.rows_of(agent)
+        begin, end = np.searchsorted(rows, np.array([first, last], rows.dtype))
+        count += int(end - begin)
         if count > MOST_EVENTS:
             return None
-        own.append(index.by_agent[begin:end])
+        own.append(rows[begin:end])
     position = np.full(index.agents, -1, np.int64)
     position[agents] = np.arange(len(agents))
-    rows = np.concatenate([*own, _open_at(index, int(last), end_us)])
+    rows = np.concatenate([*own, _open_at(index, last)])
     rows = np.unique(rows[position[index.agent[rows]] >= 0])
     return None if len(rows) > MOST_EVENTS else (rows, position[index.agent[rows]])
 
 
-def _open_at(index: Index, row: int, at_us: int) -> NDArray[Any]:
-    """Return the rows from `row` on of spans that began before a time; an event has the time of their end."""
+def _open_at(index: Index, row: int) -> NDArray[Any]:
+    """Return the rows from `row` on of spans that began before that row; an event has the time of its end."""
     duration = index.columns["duration_us"][row:]
-    if not len(duration) or not (longest := float(duration.max())):
+    if row == 0 or not len(duration) or not (longest := float(duration.max())):
         return np.empty(0, np.uint32)
+    at_us = int(index.t_us[row - 1])
     stop = int(np.searchsorted(index.t_us, at_us + round(longest), "right"))
     began = index.t_us[row:stop] - index.columns["duration_us"][row:stop].astype(np.float64)
-    return (np.flatnonzero(began < at_us) + row).astype(np.uint32)
+    return (np.flatnonzero(began <= at_us) + row).astype(np.uint32)
 
 
 def _columns(index: Index, rows: NDArray[Any], lanes: NDArray[Any]) -> list[NDArray[Any]]:
@@ -136,26 +135,25 @@ def _bins(
     index: Index, agents: NDArray[Any], edges: NDArray[Any], *, sum_lanes: bool
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the counts of events and of errors, one row for each lane."""
+    edges = edges.astype(np.uint32)
     if sum_lanes and len(agents) == index.agents:
-        errors = index.t_us[index.errors]
-        return _counts(index.t_us, edges)[None, :], _counts(errors, edges)[None, :]
-    error_times, error_starts = index.errors_by_agent
+        return np.diff(edges.astype(np.int64))[None, :], _counts(index.errors, edges)[None, :]
     lanes = 1 if sum_lanes else len(agents)
     activity = np.zeros((lanes, len(edges) - 1), np.int64)
     errors = np.zeros_like(activity)
     for position, agent in enumerate(agents.tolist()):
         lane = 0 if sum_lanes else position
-        activity[lane] += _counts(index.t_by_agent[index.starts[agent] : index.starts[agent + 1]], edges)
-        begin, end = int(error_starts[agent]), int(error_starts[agent + 1])
-        if end > begin:
-            errors[lane] += _counts(error_times[begin:end], edges)
+        activity[lane] += _counts(index.rows_of(agent), edges)
+        errors[lane] += _counts(index.errors_of(agent), edges)
     return activity, errors
 
 
-def _counts(times: NDArray[Any], edges: NDArray[Any]) -> NDArray[Any]:
-    """Count ascending times between edges."""
-    begin, end = np.searchsorted(times, [edges[0], edges[-1]])
-    inside, bins = times[begin:end], len(edges) - 1
+def _counts(rows: NDArray[Any], edges: NDArray[Any]) -> NDArray[Any]:
+    """Count ascending rows between edges."""
+    begin, end = np.searchsorted(rows, edges[[0, -1]])
+    inside, bins = rows[begin:end], len(edges) - 1
+    if not len(inside):
+        return np.zeros(bins, np.int64)
     if len(inside) < bins:
         return np.bincount(np.searchsorted(edges, inside, "right") - 1, minlength=bins)
     return np.diff(np.searchsorted(inside, edges))

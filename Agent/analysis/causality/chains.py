@@ -300,7 +300,7 @@ def _recorded(row: Row, window: EventWindow) -> Iterator[_Link]:
 def _inferred(row: Row, window: EventWindow) -> Iterator[_Link]:
     """Rules for what is not recorded; each takes the same agent's nearest earlier event of some kind."""
     began = started_us(row)
-    earlier = [known for known in islice(window.before(row), _LOOK_BEHIND) if time_us(known) <= began]
+    earlier = window.before(row, began, _LOOK_BEHIND)
     kind = row["event_type"]
     fails, acts = is_failure(row), kind in _ACTS
     if acts or fails:

@@ -80,11 +80,12 @@ class EventWindow:
     def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
         """Load the events that are linked to some events; nothing to do here, since all are in memory."""
 
-    def before(self, row: Row) -> list[Row]:
-        """The same agent's events before an event, nearest first."""
+    def before(self, row: Row, until_us: int, most: int) -> list[Row]:
+        """The same agent's events before an event, nearest first: of the last `most`, those up to a time."""
         known = self._by_agent.get(row["agent_id"], [])
         place = bisect.bisect_left(known, order(row), key=lambda pair: pair[0])
-        return [row for _, row in reversed(known[:place])]
+        near = known[max(place - most, 0) : place]
+        return [row for key, row in reversed(near) if key[0] <= until_us]
 
     def after(self, row: Row) -> list[Row]:
         """The same agent's events after an event, nearest first."""

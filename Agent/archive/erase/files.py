@@ -54,6 +54,7 @@ from Agent.tree.layout import (
     safe_name,
     session_file,
     session_id_of,
+    view_dir,
 )
 from Agent.tree.read.removal_logs import (
     ERASED,
@@ -445,12 +446,13 @@ def remove_runs(session: Path, target: Target) -> None:
 
 
 def remove_leftovers(session: Path) -> None:
-    """Remove temporary files and replaced originals left by ended processes."""
+    """Remove temporary files, replaced originals left by ended processes, and the index of the pages."""
     for path in files_below(session):
         name = path.name
         if (name.startswith(".") and name.endswith(".new")) or name.startswith("index.sqlite.damaged"):
             path.unlink(missing_ok=True)
     left = entries_in(archive_dir(session), ".erasing", ".")
+    left.append(view_dir(session))
     left += entries_in(session / ".state", beginning="spill-")
     left += [path for run in run_dirs(session) for path in entries_in(run, ".removed", "checkpoints.")]
     for path in left:

@@ -1,0 +1,170 @@
+"""The index on disk, `.state/view/index`: a head in JSON, then the columns, mapped into memory when read.
+
+It is a cache: where it is missing, damaged, of another version or of other files, everything is read again;
+where it cannot be written, the index stays in memory. `erase` removes it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from zlib import crc32
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from Agent.tree.files.session import replacing
+from Agent.tree.layout import DIRECTORY_MODE, is_directory, open_file, view_dir
+from Agent.view.columns import LINK_TYPES, MESSAGE_TYPES, SESSION, TYPES, Columns, Index, Names, Tables
+
+VERSION: Final = 1
+_MAGIC: Final = b"agent-trace view index\n\0"
+_HEAD: Final = struct.Struct("<24sII")
+_MOST_HEAD_BYTES: Final = 256 * 1024 * 1024
+_ATTACHED: Final = {"messages": MESSAGE_TYPES, "links": LINK_TYPES}
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An index as it was stored, with what its `Gatherer` knew about the files."""
+
+    index: Index
+    state: Mapping[str, Any]
+
+
+def index_file(session: Path) -> Path:
+    """Return the file of a session's index."""
+    return view_dir(session) / "index"
+
+
+def store(session: Path, index: Index, state: Mapping[str, Any]) -> bool:
+    """Write the index of a session; False where that is impossible, as on a tree that cannot be written."""
+    directory = view_dir(session)
+    if not is_directory(directory.parent) or directory.is_symlink():
+        return False
+    groups = {"events": index.columns, "messages": index.messages, "links": index.links}
+    columns = [
+        (group, name, values.dtype.str, np.ascontiguousarray(values))
+        for group, named in groups.items()
+        for name, values in named.items()
+    ]
+    tables = index.tables
+    head = orjson.dumps(
+        {
+            "version": VERSION,
+            "columns": [[group, name, code, len(values)] for group, name, code, values in columns],
+            "agents": tables.agents.texts[1:],
+            "roles": list(tables.roles.items()),
+            "kinds": tables.kinds.texts,
+            "writers": tables.writers.texts,
+            "parties": tables.parties.texts,
+            "state": state,
+        }
+    )
+    try:
+        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        with replacing(index_file(session), sync=False) as file:
+            file.write(_HEAD.pack(_MAGIC, len(head), 0))
+            checked = crc32(head)
+            file.write(head)
+            for _, _, _, values in columns:
+                padding = b"\0" * (-file.tell() % 8)
+                file.write(padding)
+                checked = crc32(padding, checked)
+                file.write(values.data)
+                checked = crc32(values.data, checked)
+            file.seek(0)
+            file.write(_HEAD.pack(_MAGIC, len(head), checked))
+    except OSError:
+        return False  # read-only, or full: the index is in memory
+    return True
+
+
+def load(session: Path) -> Stored | None:
+    """Return the stored index of a session; None if there is none that can be used."""
+    try:
+        fd, status = open_file(index_file(session))
+    except OSError:
+        return None  # never stored
+    try:
+        if status.st_size < _HEAD.size:
+            return None
+        data = mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):
+        return None  # it cannot be mapped
+    finally:
+        os.close(fd)
+    try:
+        return _parsed(data)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return None  # damaged, or of another version
+
+
+def remove(session: Path) -> None:
+    """Remove the stored index of a session; OSError if that is impossible."""
+    index_file(session).unlink(missing_ok=True)
+
+
+def _parsed(data: mmap.mmap) -> Stored | None:
+    magic, head_bytes, checked = _HEAD.unpack_from(data)
+    if magic != _MAGIC or head_bytes > min(len(data), _MOST_HEAD_BYTES):
+        return None
+    view = memoryview(data)
+    if crc32(view[_HEAD.size :]) != checked:
+        return None
+    head = orjson.loads(view[_HEAD.size : _HEAD.size + head_bytes])
+    if head["version"] != VERSION:
+        return None
+    groups: dict[str, Columns] = {"events": {}, "messages": {}, "links": {}}
+    at = _HEAD.size + head_bytes
+    for group, name, code, count in head["columns"]:
+        kind = np.dtype(code)
+        if kind.kind not in "uif":
+            return None
+        at += -at % 8
+        groups[group][name] = np.frombuffer(data, kind, count, at)
+        at += count * kind.itemsize
+    tables = Tables(
+        Names(head["agents"], unnamed=[SESSION]),
+        {int(agent): str(role) for agent, role in head["roles"]},
+        *(Names(head[name]) for name in ("kinds", "writers", "parties")),
+    )
+    if not _is_sound(groups, tables, len(head["state"]["sources"])):
+        return None
+    index = Index(groups["events"], groups["messages"], groups["links"], tables)
+    return Stored(index, head["state"])
+
+
+def _is_sound(groups: Mapping[str, Columns], tables: Tables, sources: int) -> bool:
+    """Return whether all columns are there, equally long, and name only what exists."""
+    events = groups["events"]
+    if set(events) != set(TYPES) or len({len(values) for values in events.values()}) != 1:
+        return False
+    count = len(events["t_us"])
+    limits = {
+        "agent": len(tables.agents.texts),
+        "kind": len(tables.kinds.texts),
+        "writer": len(tables.writers.texts),
+        "file": sources,
+    }
+    if any(not _is_below(events[name], limit) for name, limit in limits.items()):
+        return False
+    for group, types in _ATTACHED.items():
+        columns = groups[group]
+        wanted = {"row", *types} - {"place"}
+        if set(columns) != wanted or len({len(values) for values in columns.values()}) != 1:
+            return False
+        if not _is_below(columns["row"], count):
+            return False
+    parties = groups["messages"]["party"]
+    return not len(parties) or (int(parties.min()) >= -1 and int(parties.max()) < len(tables.parties.texts))
+
+
+def _is_below(values: NDArray[Any], limit: int) -> bool:
+    return not len(values) or (int(values.min()) >= 0 and int(values.max()) < limit)
