@@ -92,11 +92,12 @@ def found(tab: Tab) -> Any:
 
 def test_the_first_screen_says_what_is_wrong_and_one_click_shows_the_cause(demo, open_tab):
     page = open_tab(demo).page
+    page.locator(".verdict span").first.wait_for()
     verdict = page.locator(".verdict").inner_text()
     for part in ("78 errors", "nothing lost", "65 agents", "96 ticks", "ended", "can be replayed"):
         assert part in verdict
+    page.locator(".label").first.wait_for()
     assert page.locator(".label").first.inner_text().split() == ["trend_service", "78"]
-
     page.locator("button.card").first.wait_for()
     assert page.locator("button.card").count() <= 3
     card = page.locator("button.card").first.inner_text()
@@ -129,7 +130,7 @@ def test_one_click_on_a_value_goes_to_where_it_was_set_and_backspace_goes_back(d
     page = found(open_tab(demo))
     page.goto(re.sub(r"\?.*", f"?agent={CREATOR}&t=9e12", page.url))
     row = page.locator(".row").filter(has=page.get_by_text("cooldown_until", exact=True))
-    row.locator(".value").get_by_text("3634").wait_for()
+    row.locator(".value", has_text="3634").wait_for()
     page.wait_for_timeout(500)  # the address is written behind the last move
     before = page.url
     row.locator(".value").click()
@@ -179,7 +180,7 @@ def test_everything_can_be_done_with_the_keyboard(demo, open_tab):
     page.get_by_text("Tick 34", exact=True).wait_for()
     page.keyboard.press("]")
     page.locator(".detail").wait_for()
-    assert "trend_service" in page.locator(".label[aria-pressed=true]").inner_text()
+    page.locator(".label[aria-pressed=true]", has_text="trend_service").wait_for()
     page.keyboard.press("Escape")
     page.locator(".detail").wait_for(state="hidden")
     page.keyboard.press("ArrowDown")
@@ -197,7 +198,7 @@ def test_everything_can_be_done_with_the_keyboard(demo, open_tab):
     page.locator(".hits button").first.wait_for()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    assert page.locator(".label[aria-pressed=true] .name").inner_text() == CREATOR
+    page.locator(".label[aria-pressed=true] .name", has_text=CREATOR).wait_for()
     page.evaluate("() => document.activeElement.blur()")
     was = tick()
     page.keyboard.press("Space")

@@ -263,3 +263,27 @@ export class Latest {
     }
   }
 }
+
+/** Runs one request at a time, and after it the newest that was asked for meanwhile: panes follow a moving cursor. */
+export class Newest {
+  private isRunning = false;
+  private next: (() => Promise<void>) | undefined;
+
+  constructor(private readonly failed: (error: Error) => void) {}
+
+  run(start: () => Promise<void>): void {
+    if (this.isRunning) {
+      this.next = start;
+      return;
+    }
+    this.isRunning = true;
+    void start()
+      .catch(this.failed)
+      .finally(() => {
+        this.isRunning = false;
+        const { next } = this;
+        this.next = undefined;
+        if (next !== undefined) this.run(next);
+      });
+  }
+}

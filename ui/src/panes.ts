@@ -2,7 +2,7 @@
 
 import { effect } from "@preact/signals-core";
 import {
-  ask, type Cause, type Change, type Counters, type Detail, type Edge, type Field, Latest, type Node, type Row, type State,
+  ask, type Cause, type Change, type Counters, type Detail, type Edge, type Field, Newest, type Node, type Row, type State,
 } from "./api.ts";
 import { headline, place, sureness } from "./findings.ts";
 import { count, duration, plural } from "./axis.ts";
@@ -30,8 +30,11 @@ function when(t: number | null, tick: number | null): string {
   return tick === null ? duration(t) : `tick ${tick}`;
 }
 
+const tell = (error: Error): void => void (store.notice.value = error.message);
+
 function showMoment(parent: HTMLElement): void {
-  const latest = new Latest();
+  const newest = new Newest(tell);
+  const sofar = h("div", { class: "sofar" });
   effect(() => {
     const t = store.cursor.value;
     const found = store.overview.value;
@@ -39,26 +42,21 @@ function showMoment(parent: HTMLElement): void {
     const tick = store.tickOf(t);
     const place = h("div", { class: "place" }, h("b", {}, tick === null ? duration(t) : `Tick ${tick}`));
     if (tick !== null) place.append(h("span", {}, `${duration(t)} after the start`));
-    const sofar = h("div", { class: "sofar" });
     parent.replaceChildren(place, sofar);
-    void latest
-      .run((signal) => ask<Counters>("counters", { t }, signal))
-      .then((counters) => {
-        if (counters === undefined) return;
-        sofar.replaceChildren(
-          h("span", {}, `${count(counters.events)} of ${plural(found.events, "event")}`),
-          h("span", { class: counters.errors ? "bad" : "" }, plural(counters.errors, "error")),
-          h("span", {}, plural(counters.messages, "message")),
-        );
-      })
-      .catch(() => undefined);
+    newest.run(async () => {
+      const counters = await ask<Counters>("counters", { t });
+      sofar.replaceChildren(
+        h("span", {}, `${count(counters.events)} of ${plural(found.events, "event")}`),
+        h("span", { class: counters.errors ? "bad" : "" }, plural(counters.errors, "error")),
+        h("span", {}, plural(counters.messages, "message")),
+      );
+    });
   });
 }
 
 function showStates(parent: HTMLElement): void {
-  const latest = new Latest();
+  const newest = new Newest(tell);
   const open = new Set<string>();
-  let timer = 0;
 
   async function load(): Promise<void> {
     const agents = store.agents.value;
@@ -70,17 +68,8 @@ function showStates(parent: HTMLElement): void {
       );
       return;
     }
-    const found = await latest.run((signal) =>
-      Promise.all(
-        agents.map((agent) =>
-          ask<State>("state", { agent, t }, signal).catch((error: Error) => {
-            if (signal.aborted) throw error;
-            return error;
-          }),
-        ),
-      ),
-    );
-    if (found === undefined) return;
+    const found = await Promise.all(agents.map((agent) => ask<State>("state", { agent, t }).catch((error: Error) => error)));
+    if (store.agents.value !== agents) return; // others were chosen meanwhile, and are asked for next
     refill(parent, found.map((state, n) => (state instanceof Error ? failed(agents[n]!, state) : oneState(state))));
   }
 
@@ -164,10 +153,7 @@ function showStates(parent: HTMLElement): void {
 
   effect(() => {
     void [store.agents.value, store.cursor.value, store.overview.value];
-    clearTimeout(timer);
-    if (store.overview.value !== null) {
-      timer = setTimeout(() => void load().catch((error: Error) => (store.notice.value = error.message)), 25);
-    }
+    if (store.overview.value !== null) newest.run(load);
   });
 }
 
@@ -205,13 +191,12 @@ function plot(points: readonly [number, number][]): HTMLElement {
 }
 
 function showEvents(parent: HTMLElement): void {
-  const latest = new Latest();
+  const newest = new Newest(tell);
   const heading = h("h2", {}, "Events");
   const list = h("ol", { class: "rows" });
   const words = h("input", { type: "search", placeholder: "contains …", "aria-label": "Only events that contain" });
   const only = h("input", { type: "checkbox" });
   parent.append(h("div", { class: "head" }, heading, words, h("label", {}, only, "errors")), list);
-  let timer = 0;
 
   async function load(): Promise<void> {
     const t = store.cursor.value;
@@ -221,13 +206,10 @@ function showEvents(parent: HTMLElement): void {
       errors: only.checked ? 1 : undefined,
       limit: EVENTS_EACH_SIDE,
     };
-    const found = await latest.run((signal) =>
-      Promise.all([
-        ask<{ events: Row[] }>("events", { ...query, t1: t, order: "desc" }, signal),
-        ask<{ events: Row[] }>("events", { ...query, t0: t, order: "asc" }, signal),
-      ]),
-    );
-    if (found === undefined) return;
+    const found = await Promise.all([
+      ask<{ events: Row[] }>("events", { ...query, t1: t, order: "desc" }),
+      ask<{ events: Row[] }>("events", { ...query, t0: t, order: "asc" }),
+    ]);
     const [before, after] = [found[0].events.toReversed(), found[1].events];
     const seen = new Set(before.map((each) => each.row));
     const rows = [...before, ...after.filter((each) => !seen.has(each.row))];
@@ -256,10 +238,7 @@ function showEvents(parent: HTMLElement): void {
     if (current) list.scrollTop = current.offsetTop - list.clientHeight / 2 + current.clientHeight / 2;
   }
 
-  function soon(): void {
-    clearTimeout(timer);
-    timer = setTimeout(() => void load().catch((error: Error) => (store.notice.value = error.message)), 60);
-  }
+  const soon = (): void => newest.run(load);
   words.addEventListener("input", soon);
   only.addEventListener("change", soon);
   effect(() => {
