@@ -140,7 +140,9 @@ def test_one_click_on_a_value_goes_to_where_it_was_set_and_backspace_goes_back(d
     page.get_by_text("What led to it").wait_for()
     assert detail.locator(".causes li.recorded").count() > 0
     inferred = detail.locator(".causes li.inferred .basis")
-    assert inferred.count() > 0 and all(re.fullmatch(r"inferred: [a-z ]+", each) for each in inferred.all_inner_texts())
+    assert inferred.count() > 0 and all(
+        re.fullmatch(r"inferred: [a-z ]+", each) for each in inferred.all_inner_texts()
+    )
     page.keyboard.press("Backspace")
     detail.wait_for(state="hidden")
     assert page.url == before
@@ -248,7 +250,10 @@ def test_people_who_cannot_see_or_point_well_can_use_every_page(demo, open_tab, 
     wide = "() => document.documentElement.scrollWidth - innerWidth"
     assert page.evaluate(wide) <= 0
     home = page.url.partition("/s/")[0]
-    for path in ("sessions", *(f"s/newest/report/{each}" for each in ("overview", "learning", "performance", "errors"))):
+    for path in (
+        "sessions",
+        *(f"s/newest/report/{each}" for each in ("overview", "learning", "performance", "errors")),
+    ):
         page.goto(f"{home}/{path}")
         assert tab.serious() == [], path
         assert page.evaluate(wide) <= 0, path
@@ -269,7 +274,9 @@ def test_hostile_content_is_shown_as_text_on_every_page(hostile, open_tab):
     page.get_by_label("Search agents and events").fill("script")
     page.locator(".hits button").first.wait_for()
     page.locator(".card:not(.pending)").first.wait_for()
-    assert page.locator("button.card").count() == 0 or "script" not in page.locator(".cards").inner_html().replace("&lt;script", "")
+    assert page.locator("button.card").count() == 0 or "script" not in page.locator(
+        ".cards"
+    ).inner_html().replace("&lt;script", "")
     assert page.evaluate("() => window.pwned") is None
     assert len(page.content()) < 2_000_000, "of a text of 10 MB, a page holds a part"
     home, session = page.url.partition("/s/")[0], re.search(r"/s/([^?]+)", page.url)[1]

@@ -136,7 +136,9 @@ def test_a_missing_session_and_a_used_port_are_one_line_with_exit_code_3(root, t
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = run_python("-m", "Agent", "view", "--no-open", "--port", port, "--root", str(root), cwd=tmp_path)
+        done = run_python(
+            "-m", "Agent", "view", "--no-open", "--port", port, "--root", str(root), cwd=tmp_path
+        )
         assert done.returncode == 3 and f"cannot listen on 127.0.0.1 port {port}" in done.stderr
 
 

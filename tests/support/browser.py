@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.processes import REPOSITORY
 
 AXE = REPOSITORY / "ui" / "node_modules" / "axe-core" / "axe.min.js"
@@ -44,7 +45,12 @@ class Tab:
     """
 
     def __init__(
-        self, browser: Any, server: str, size: str = "wide", scheme: str = "light", motion: str = "no-preference"
+        self,
+        browser: Any,
+        server: str,
+        size: str = "wide",
+        scheme: str = "light",
+        motion: str = "no-preference",
     ) -> None:
         width, height = SIZES[size]
         self.context = browser.new_context(
