@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from Agent.archive.sealed.parts import archive_dir, read_parts
 from Agent.archive.sealed.reader import ArchiveLines
+from Agent.errors import DamagedInput
 from Agent.tree.files.lines import (
     DamageLog,
     FilePosition,
@@ -29,11 +30,12 @@ from Agent.tree.files.lines import (
 )
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
-from Agent.tree.read.losses import Accounting, Writers
+from Agent.tree.read.losses import Accounting, Writers, add_said
 from Agent.view.columns import BELIEVED, Batch, Index, Tables, merged
 from Agent.view.line_columns import PlainLines, add_event
 from Agent.view.stored import Stored
 
+_LOOKS: Final = 3
 _PASS_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -59,6 +61,9 @@ class Gatherer:
         self.damage = DamageLog()
         self.writers = Writers(session)
         self.account = Accounting({})
+        self.is_explained = True
+        self._accounted: Accounting | None = None
+        self._looks = 0
         self._damaged_before = 0
         self._archived_ns = _changed_ns(archive_dir(session))
         self._rests: set[tuple[Inode, int]] = set()
@@ -108,18 +113,29 @@ class Gatherer:
         self.repeated += repeated
         return index
 
-    def account_of(self, index: Index) -> Accounting:
-        """Return the numbers that were read, by writer, with what the log says about itself."""
+    def lost(self, index: Index) -> int:
+        """Count the events that the numbers of their writers miss; `is_explained` says whether for good.
+
+        Of a running process only the numbers are judged that it had taken before the files were read, so that
+        the rest is known after another look at the files.
+        """
         order, starts = index.by_id
         seen = {
             name: _set_of(index.columns["seq"][order[starts[place] : starts[place + 1]]].astype(np.int64))
             for place, name in enumerate(index.tables.writers.texts)
         }
-        return Accounting(seen, dict(self.account.closed), dict(self.account.retired))
+        account = Accounting(seen, dict(self.account.closed), dict(self.account.retired))
+        with contextlib.suppress(DamagedInput):  # what it removed then counts as lost, as in `losses`
+            add_said(account, self.session)
+        losses = self.writers.losses(account, self.damaged)
+        self.is_explained = self.writers.are_explained(losses) or self._looks >= _LOOKS
+        self._looks = 0 if self.is_explained else self._looks + 1
+        self._accounted = account
+        return losses.total_lost
 
     def new_events(self) -> Iterator[Batch]:
         """Yield what is new in batches of about 8 MiB of lines."""
-        self.writers = Writers(self.session, self.account)
+        self.writers = Writers(self.session, self._accounted)
         self._total_bytes = sum(_size_bytes(path) for path in tree_files(self.session))
         if self._archive is not None:
             yield from self._archived(self._archive.fixed())

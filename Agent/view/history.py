@@ -98,6 +98,11 @@ class History:
         self.places: dict[str, array[int]] = {}
         """{field: the places in `rows` of the events that changed it}, as far as they were folded."""
 
+    def extend(self, rows: Sequence[int], read: Callable[[Sequence[int]], list[Event]]) -> None:
+        """Continue with further rows; those known so far are the same events."""
+        with self._lock:
+            self.rows, self._read = list(rows), read
+
     def at(self, place: int) -> Moment:
         """Return the state after the first `place` events of `rows`; the caller may change it."""
         with self._lock:

@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from math import isfinite
 from pathlib import Path
@@ -22,13 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import AgentTraceError, DamagedInput, EventNotFound, InputError, UsageError
+from Agent.errors import AgentTraceError, EventNotFound, InputError, UsageError
 from Agent.event.codec import event_to_object
 from Agent.event.model import Event
 from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.tree.layout import session_id_of
-from Agent.tree.read.losses import add_said
 from Agent.view.causality import causes_and_effects
 from Agent.view.columns import FULL_STATE, NOBODY, STATE, Batch, Index, Tables, merged
 from Agent.view.findings import Findings
@@ -51,6 +51,7 @@ _LOOK_S: Final = 1.0
 _COST: Final = 5
 """At least this many times what the last look at the files took passes before the next."""
 _FIRST_SHOWN_S: Final = 0.3
+_EXPLAIN_S: Final = 0.2
 _STORED_AGAIN: Final = 10
 """The index is stored again after it has grown by 1 event in so many."""
 _KEPT_HISTORIES: Final = 16
@@ -113,7 +114,9 @@ class SessionView:
             self._ready.set()
             self._looked_s = time.monotonic()
             self._wake.clear()
-            self._wake.wait()
+            # numbers that seem to be missing may be in files that were read too early: look again
+            again_s = None if self._shown.lines.gatherer.is_explained else _EXPLAIN_S
+            self._wake.wait(again_s)
             if not self._closed:
                 time.sleep(max(0.0, began + _COST * (self._looked_s - began) - time.monotonic()))
         if self._failure is None and self._ready.is_set() and self._stored != self._shown.index.count:
@@ -137,7 +140,11 @@ class SessionView:
         index = self._gathered(lines.gatherer, found)
         if index is None and is_new:
             index = found
-        if index is None or self._closed:
+        if self._closed:
+            return
+        if index is None:
+            if not lines.gatherer.is_explained:
+                self._shown = replace(self._shown, lost=lines.gatherer.lost(known))
             return
         self._publish(index, lines, keep=not is_new)
         is_grown = index.count - self._stored > index.count // _STORED_AGAIN
@@ -186,7 +193,7 @@ class SessionView:
         was = self._shown
         lanes = by_trouble(index, left, was.lanes.agents.tolist() if keep else ())
         rows = lane_rows(index, lanes, lines, left)
-        shown = Shown(index, lanes, lines, rows, _lost(self._session, lines.gatherer, index))
+        shown = Shown(index, lanes, lines, rows, lines.gatherer.lost(index))
         with self._lock:
             self._keep_histories(was, shown)
             self._shown = shown
@@ -195,8 +202,10 @@ class SessionView:
         """Extend the histories to which events were only added, and forget the others."""
         for agent, history in list(self._histories.items()):
             rows = _changing(shown.index, agent)
-            if was.lines is shown.lines and rows[: len(history.rows)] == history.rows:
-                history.rows = rows
+            if was.lines is shown.lines and _places(was.index, history.rows) == _places(
+                shown.index, rows[: len(history.rows)]
+            ):
+                history.extend(rows, partial(shown.lines.events, shown.index))
             else:
                 del self._histories[agent]
 
@@ -277,8 +286,8 @@ class SessionView:
             raise UsageError("the session has no ticks", remedy="give axis=time")
         agents = shown.agents_of(lanes, first, last)
         edges = edge_rows(shown.index, t0, t1, px, shown.axis if axis == "tick" else None)
-        begin = 0 if lanes is not None else first
-        head = {"px": px, "from": begin, "to": begin + len(agents), "t0": t0, "t1": t1}
+        begin = 0 if lanes is not None or sum_lanes else first
+        head = {"px": px, "from": begin, "to": begin + (1 if sum_lanes else len(agents)), "t0": t0, "t1": t1}
         return window(shown.index, agents, edges, head, sum_lanes=sum_lanes)
 
     def arrows(self, *, t0: float, t1: float, limit: int = 400) -> dict[str, Any]:
@@ -544,7 +553,7 @@ class SessionView:
             if known is not None and shown is self._shown:
                 self._histories.move_to_end(agent)
                 return known
-        made = History(_changing(shown.index, agent), lambda rows: shown.lines.events(shown.index, rows))
+        made = History(_changing(shown.index, agent), partial(shown.lines.events, shown.index))
         with self._lock:
             if shown is self._shown:
                 self._histories[agent] = made
@@ -569,8 +578,8 @@ class SessionView:
         def answer(shown: Shown) -> dict[str, Any]:
             return {
                 "state": "ready",
-                "status": report.status,
-                "causes": [_cause(shown, cause.to_dict()) for cause in report.causes[:MOST_CAUSES]],
+                "status": report["status"],
+                "causes": [_cause(shown, cause) for cause in report["causes"][:MOST_CAUSES]],
             }
 
         return self._reading(answer)
@@ -605,6 +614,12 @@ def _nodes(shown: Shown, ids: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
+def _places(index: Index, rows: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return where the lines of some rows are, by which events are the same in two indexes."""
+    file, offset = (index.columns[name][np.array(rows, np.int64)].tolist() for name in ("file", "offset"))
+    return file, offset
+
+
 def _changing(index: Index, agent: int) -> list[int]:
     """Return the rows of the events that may change an agent's state."""
     rows = index.rows_of(agent)
@@ -631,14 +646,6 @@ def _last_tick(index: Index, rows: NDArray[Any], last: int) -> int | None:
     ticks = index.tick[rows[: last + 1]]
     known = np.flatnonzero(ticks != index.no_tick)
     return int(ticks[known[-1]]) if len(known) else None
-
-
-def _lost(session: Path, gatherer: Gatherer, index: Index) -> int:
-    """Count the events that the numbering of their writers misses."""
-    account = gatherer.account_of(index)
-    with contextlib.suppress(DamagedInput):  # what it removed then counts as lost, as in `losses`
-        add_said(account, session)
-    return gatherer.writers.losses(account, gatherer.damaged).total_lost
 
 
 def _check_time(t: float) -> None:

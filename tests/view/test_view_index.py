@@ -1,0 +1,461 @@
+"""The index: the events that a reader finds, kept on disk, continued, and made again where files changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import stat
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.known_truth import make_session
+from support.session_files import session_events
+from view_kit import SESSION, Slow, record, viewed
+
+from Agent.archive import open_reader, seal
+from Agent.archive.erase import erase, target_of
+from Agent.errors import EventNotFound
+from Agent.event.codec import DamagedLine, decode_line
+from Agent.tree.layout import view_dir
+from Agent.view import SessionView, stored
+from Agent.view.columns import Batch, Tables, merged
+from Agent.view.line_columns import PlainLines, add_event
+
+
+def ids(view: SessionView) -> list[str]:
+    """The ids of all events, in the order of the index."""
+    found: list[str] = []
+    while True:
+        last = len(found)
+        index = view._shown.index
+        found = [index.id_of(row) for row in range(index.count)]
+        if len(found) >= last:
+            return found
+
+
+def same_as_reader(view: SessionView, session: Path) -> None:
+    wanted = [event.id for event in open_reader(session).events()]
+    assert ids(view) == wanted
+    some = random.Random(1).sample(range(len(wanted)), min(len(wanted), 40))
+    assert [event.id for event in view._shown.lines.events(view._shown.index, some)] == [
+        wanted[n] for n in some
+    ]
+    losses = open_reader(session).losses()
+    looked(view, lambda view: view.overview()["lost"] == losses.total_lost)
+    assert view._shown.lines.gatherer.damaged + view._shown.lines.gatherer.repeated == losses.damaged_lines
+
+
+def looked(view: SessionView, until, timeout_s: float = 10.0) -> None:
+    """Ask until the view has looked at the files again."""
+    end = time.monotonic() + timeout_s
+    while not until(view):
+        assert time.monotonic() < end, "it was not seen in time"
+        view._looked_s = 0.0
+        view.counters(t=0)
+        time.sleep(0.02)
+
+
+def rewritten(session: Path, name: str, change) -> Path:
+    """Change the bytes of an agent's file."""
+    path = session / "agents" / f"{name}.log"
+    path.write_bytes(change(path.read_bytes()))
+    return path
+
+
+# both ways of reading a line
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+_KEYS = (
+    "timestamp", "id", "schema_version", "session_id", "level", "logger", "message", "run_id", "span_id",
+    "parent_span_id", "causes", "tick", "extra", "code", "state", "types", "type",
+)  # fmt: skip
+_EXTRA = (
+    "event_type",
+    "agent_id",
+    "agent_role",
+    "duration_ms",
+    "error_id",
+    "direction",
+    "message_id",
+    "sender",
+)
+
+
+def _event() -> dict:
+    return {
+        "timestamp": "2026-11-25T00:44:21.197379Z", "id": "zbhjqsd3-21408", "schema_version": 1, "session_id": "s",
+        "level": "INFO", "logger": "agent", "message": "m", "span_id": "97fa", "parent_span_id": "98", "causes": ["zbhjqsd3-7"],
+        "tick": 76, "extra": {"agent_id": "a", "agent_role": "r", "event_type": "agent_message", "direction": "sent",
+        "message_id": "m1", "sender": "a", "recipient": "b", "duration_ms": 1.5}, "state": {"set": {"x": 1}},
+    }  # fmt: skip
+
+
+@given(
+    keys=st.dictionaries(st.sampled_from(_KEYS), _values, max_size=3),
+    extra=st.dictionaries(st.sampled_from(_EXTRA), _values, max_size=3),
+    dropped=st.sets(st.sampled_from(_KEYS), max_size=2),
+    kind=st.sampled_from(["error", "state", "state_change", "checkpoint", "metric", "log", "agent_action", "new"]),
+    stamp=st.sampled_from(["2026-11-25T00:44:21.197379Z", "2026-02-30T00:44:21.197379Z", "2026-11-25T00:44:21.19737٣Z",
+                           "2026-11-25 00:44:21.197379Z", "2026-11-25T00:44:21.197379", "2026-11-25T24:44:21.197379Z"]),
+    event_id=st.sampled_from(["zbhjqsd3-0", "zbhjqsd3-01", "zbhjqsd3-", "zbhjqsd-12", "zbhj-sd3-12", "zbhjqsd3-1234567890123456789"]),
+    level=st.sampled_from(["INFO", "ERROR", "CRITICAL", "WARNING", "odd"]),
+)  # fmt: skip
+def test_both_ways_of_reading_a_line_come_to_the_same_columns(
+    keys, extra, dropped, kind, stamp, event_id, level
+):
+    base = _event()
+    base["extra"] = base["extra"] | {"event_type": kind}
+    for more in ({}, {"timestamp": stamp}, {"id": event_id}, {"level": level}, keys):
+        obj = {key: value for key, value in (base | more).items() if key not in dropped or more is not keys}
+        if more is keys and isinstance(obj.get("extra"), dict):
+            obj["extra"] = obj["extra"] | extra
+        line = json.dumps(obj, ensure_ascii=False).encode()
+        batch, tables = Batch(), Tables()
+        taken = PlainLines(tables).take(batch, line, 3, 99)
+        try:
+            event = decode_line(line)
+        except DamagedLine:
+            assert not taken, line
+            continue
+        if taken:
+            other, other_tables = Batch(), Tables()
+            add_event(other, other_tables, event, 3, 99, 0)
+            assert batch.columns == other.columns, line
+            assert batch.messages == other.messages and batch.links == other.links
+            assert (tables.agents.texts, tables.roles) == (other_tables.agents.texts, other_tables.roles)
+        else:
+            assert not any(map(len, (batch, batch.messages["key"], batch.links["key"])))
+
+
+def test_most_lines_are_read_the_short_way(session: Path):
+    lines = [line for path in session.rglob("*.log") for line in path.read_bytes().splitlines()]
+    taken = sum(PlainLines(Tables()).take(Batch(), line, 0, 0) for line in lines)
+    assert taken > 0.9 * len(lines)
+
+
+@given(cuts=st.lists(st.integers(0, 60), max_size=4), seed=st.integers(0, 99))
+def test_an_index_in_parts_is_the_index_of_all(cuts, seed):
+    chance = random.Random(seed)
+    events = []
+    for number in range(60):
+        event = _event() | {
+            "id": f"zbhjqsd{chance.choice('abc')}-{chance.randrange(40)}",
+            "tick": chance.choice([None, 5, 2**40]),
+        }
+        event["timestamp"] = f"2026-11-25T00:44:21.{chance.randrange(30):06}Z"
+        if event["tick"] is None:
+            del event["tick"]
+        events.append(json.dumps(event).encode())
+    tables = Tables()
+    reader = PlainLines(tables)
+
+    def batch(lines):
+        made = Batch()
+        for line in lines:
+            assert reader.take(made, line, 0, 0)
+        return made
+
+    whole, repeated = merged(None, [batch(events)], tables)
+    index, again, last = None, 0, 0
+    for cut in [*sorted(cuts), 60]:
+        index, left = merged(index, [batch(events[last:cut])], tables)
+        again, last = again + left, cut
+    assert again == repeated
+    for name, values in whole.columns.items():
+        assert values.tolist() == index.columns[name].tolist(), name
+    assert [whole.messages["row"].tolist(), whole.links["row"].tolist()] == [
+        index.messages["row"].tolist(), index.links["row"].tolist(),
+    ]  # fmt: skip
+    keys = {whole.id_of(row) for row in range(whole.count)}
+    assert len(keys) == whole.count and all(whole.row_of(*_parts(each)) is not None for each in keys)
+
+
+def _parts(event_id):
+    writer, _, seq = event_id.rpartition("-")
+    return writer, int(seq)
+
+
+# the files
+
+
+def test_the_index_has_the_events_that_a_reader_finds(session: Path):
+    with viewed(session) as view:
+        same_as_reader(view, session)
+
+
+def test_damaged_lines_are_left_out_and_an_event_after_a_torn_line_is_kept(session: Path):
+    def torn(data: bytes) -> bytes:
+        lines = data.splitlines(keepends=True)
+        lines[3] = b"no JSON at all\n"
+        lines[6] = lines[6][:40] + lines[7]  # a torn line, and the next event behind it
+        del lines[7]
+        lines[9] = lines[9].replace(b'"tick":', b'"tick":"x",')
+        return b"".join([*lines, lines[12], b"\xff\xfe\n", b'{"timestamp":"2026'])
+
+    rewritten(session, "ada", torn)
+    with viewed(session) as view:
+        same_as_reader(view, session)
+        assert view._shown.lines.gatherer.damaged >= 4
+        assert view.overview()["lost"] > 0
+
+
+def test_a_last_line_without_a_newline_counts_once_its_writer_has_ended(trace_root: Path):
+    make_session(trace_root, events=600, agents=5)
+    (session,) = trace_root.glob("session_*/")
+    path = max((session / "agents").glob("*.log"))
+    path.write_bytes(path.read_bytes()[:-1])
+    with viewed(session) as view:
+        same_as_reader(view, session)
+        looked(view, lambda view: True)
+    with viewed(session) as view:
+        same_as_reader(view, session)
+
+
+def test_a_killed_session_says_so_and_names_the_span_that_was_open(trace_root: Path):
+    make_session(trace_root, events=600, agents=5)
+    (session,) = trace_root.glob("session_*/")
+    with viewed(session) as view:
+        assert view.overview()["status"] == "ended"
+        description = session / "session.json"
+        stored_ = json.loads(description.read_bytes())
+        description.write_text(json.dumps(stored_ | {"ended_at": None}))
+        assert view.overview()["status"] == "killed"
+        description.unlink()
+        assert view.overview()["status"] == "unknown" and view.overview()["program"] is None
+
+
+def test_appended_lines_are_seen_and_lanes_stay_where_they_are(session: Path):
+    path = session / "agents" / "ada.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:20]))
+    with viewed(session) as view:
+        before, lanes = ids(view), [lane["agent"] for lane in view.overview()["lanes"]]
+        state = view.state(agent="ada", t=view.overview()["length_us"])
+        with path.open("ab") as file:
+            file.write(b"".join(lines[20:-1]) + lines[-1][:30])
+        looked(view, lambda view: len(ids(view)) == len(before) + len(lines) - 21)
+        with path.open("ab") as file:
+            file.write(lines[-1][30:])
+        looked(view, lambda view: len(ids(view)) == len(before) + len(lines) - 20)
+        same_as_reader(view, session)
+        assert [lane["agent"] for lane in view.overview()["lanes"]] == lanes
+        with viewed(session) as other:
+            end = other.overview()["length_us"]
+            assert view.state(agent="ada", t=end) == other.state(agent="ada", t=end) != state
+
+
+def test_a_rolled_file_is_found_under_its_new_name(session: Path):
+    with viewed(session) as view:
+        path = session / "agents" / "bob.log"
+        path.rename(path.with_name("bob.1.log"))
+        (event,) = view.events(q='"agent_id":"bob"', limit=1, kind="decision")["events"]
+        assert view.event(event["id"])["event"]["extra"]["agent_id"] == "bob"
+    with viewed(session) as view:
+        same_as_reader(view, session)
+
+
+def test_a_file_that_was_rewritten_makes_the_index_again(session: Path):
+    with viewed(session) as view:
+        count = len(ids(view))
+        path = rewritten(session, "ada", lambda data: b"".join(data.splitlines(keepends=True)[::2]))
+        with pytest.raises(EventNotFound, match="not where it was"):
+            view.events(lanes=[0], limit=200)
+        looked(view, lambda view: len(ids(view)) < count)
+        same_as_reader(view, session)
+        assert view.events(q='"agent_id":"ada"')["events"]
+        path.unlink()
+        looked(view, lambda view: "ada" not in [lane["agent"] for lane in view.overview()["lanes"]])
+        same_as_reader(view, session)
+
+
+@pytest.mark.parametrize(
+    "agent",
+    ["../../etc/passwd", "<script>alert(1)</script>", SESSION, "a\x00b\x1b[31m", "1" * 5_000, " ", "ä" * 300],
+)
+def test_hostile_names_of_agents_are_names(trace_root: Path, agent):
+    session = record(trace_root, names=(agent, "bob"), steps=3)
+    with viewed(session) as view:
+        same_as_reader(view, session)
+        slow, names = Slow(session), [lane["agent"] for lane in view.overview()["lanes"]]
+        recorded = {event["extra"].get("agent_id") for event in slow.events}
+        assert set(names) == {name if name is not None else SESSION for name in recorded}
+        (name,) = recorded - {None, "bob"}
+        told = view.state(agent=name, t=slow.length_us)["fields"][0]
+        assert told["is_cut"] if len(name) > 2_000 else json.loads(told["value"]) == name
+        assert view.why(agent=name, field="posts", t=slow.length_us)["changes"]
+        assert all(each["text"].isprintable() for each in view.events()["events"])
+    with viewed(session) as view:
+        assert [lane["agent"] for lane in view.overview()["lanes"]] == names
+
+
+# sealed sessions
+
+
+def test_a_sealed_session_has_the_same_answers(session: Path):
+    with viewed(session) as view:
+        before = ids(view)
+        end = view.overview()["length_us"]
+        answers = [_answers(view, end), view.window(t0=0, t1=end, px=50, sum_lanes=True)]
+        seal(session, remove=True)
+        assert not list(session.glob("agents/*.log"))
+        looked(view, lambda view: view._shown.lines.gatherer.sources[0].inode is None)
+        assert ids(view) == before
+        assert [_answers(view, end), view.window(t0=0, t1=end, px=50, sum_lanes=True)] == answers
+    with viewed(session) as view:
+        same_as_reader(view, session)
+        assert [_answers(view, end), view.window(t0=0, t1=end, px=50, sum_lanes=True)] == answers
+
+
+def _answers(view, end):
+    events = view.events(q="ümläut")
+    return [
+        events, view.state(agent="ada", t=end / 2), view.why(agent="ada", field="posts", t=end),
+        view.series(agent="bob", field="posts"), view.event(events["events"][0]["id"]),
+    ]  # fmt: skip
+
+
+# on disk
+
+
+def test_the_index_is_stored_for_its_owner_alone_and_read_again(session: Path, monkeypatch):
+    with viewed(session) as view:
+        before = ids(view)
+        end = view.overview()["length_us"]
+        state = view.state(agent="ada", t=end)
+    directory = view_dir(session)
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()] == [0o600]
+    reads = []
+    monkeypatch.setattr(PlainLines, "take", lambda *_: reads.append(1))
+    with viewed(session) as view:
+        assert ids(view) == before and not reads
+        assert view.state(agent="ada", t=end) == state
+        assert isinstance(view._shown.index.t_us.base, object) and not view._shown.index.t_us.flags.owndata
+
+
+def test_only_appended_lines_are_read_after_the_index_was_stored(session: Path, monkeypatch):
+    path = session / "agents" / "ada.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:20]))
+    with viewed(session):
+        pass
+    path.write_bytes(b"".join(lines))
+    seen: list[bytes] = []
+    take = PlainLines.take
+    monkeypatch.setattr(
+        PlainLines, "take", lambda self, batch, line, *at: seen.append(line) or take(self, batch, line, *at)
+    )
+    with viewed(session) as view:
+        same_as_reader(view, session)
+    assert [line + b"\n" for line in seen] == lines[20:]
+
+
+def test_the_index_moves_with_a_copy_of_the_session(session: Path, tmp_path: Path, monkeypatch):
+    import shutil
+
+    with viewed(session) as view:
+        before = ids(view)
+    copy = tmp_path / "elsewhere" / session.name
+    shutil.copytree(session, copy)
+    monkeypatch.setattr(PlainLines, "take", lambda *_: pytest.fail("lines were read again"))
+    with viewed(copy) as view:
+        assert ids(view) == before
+        assert view.events(limit=3)["events"]
+
+
+@pytest.mark.parametrize("place", [0, 10, 24, 28, 40, 200, -100, -1])
+def test_a_damaged_index_is_made_again(session: Path, place):
+    with viewed(session) as view:
+        before = ids(view)
+    path = stored.index_file(session)
+    data = bytearray(path.read_bytes())
+    data[place] ^= 0x41
+    path.write_bytes(bytes(data))
+    assert stored.load(session) is None
+    with viewed(session) as view:
+        assert ids(view) == before
+    assert stored.load(session) is not None
+    for part in (b"", bytes(data[:20]), bytes(data[:500])):
+        path.write_bytes(part)
+        assert stored.load(session) is None
+
+
+def test_an_index_that_names_what_is_not_there_is_refused(session: Path):
+    with viewed(session) as view:
+        index, state = view._shown.index, view._shown.lines.gatherer.state()
+        before = ids(view)
+    for name, wrong in (("agent", 200), ("kind", 250), ("writer", 99), ("file", 240)):
+        columns = dict(index.columns)
+        columns[name] = np.full(index.count, wrong, np.uint8)
+        forged = type(index)(dict(index.columns), index.messages, index.links, index.tables)
+        forged.columns = columns
+        assert stored.store(session, forged, state)
+        assert stored.load(session) is None, name
+    with viewed(session) as view:
+        assert ids(view) == before
+
+
+def test_a_tree_that_cannot_be_written_is_shown_from_memory(session: Path):
+    view_dir(session).write_text("a file where the directory would be")
+    with viewed(session) as view:
+        same_as_reader(view, session)
+    assert view_dir(session).read_text() == "a file where the directory would be"
+    if os.geteuid() != 0:
+        view_dir(session).unlink()
+        (session / ".state").chmod(0o500)
+        try:
+            with viewed(session) as view:
+                same_as_reader(view, session)
+        finally:
+            (session / ".state").chmod(0o700)
+
+
+def test_erase_removes_the_index_and_an_open_view_forgets(session: Path, trace_root: Path):
+    with viewed(session) as view:
+        assert stored.index_file(session).exists()
+        assert erase(trace_root, target_of(agent="cy_10")).proof.clean
+        assert not view_dir(session).exists()
+        looked(view, lambda view: "cy_10" not in json.dumps(view.overview()))
+        same_as_reader(view, session)
+    assert stored.index_file(session).exists()
+
+
+def test_a_view_may_be_asked_from_many_threads_while_it_is_built(trace_root: Path):
+    make_session(trace_root, events=12_000, agents=20)
+    (session,) = trace_root.glob("session_*/")
+    view = SessionView(session)
+    wrong: list[BaseException] = []
+    events: list[int] = []
+
+    def ask() -> None:
+        try:
+            while not view.wait(0):
+                told = view.overview()
+                events.append(told["events"])
+                assert told["state"] in ("building", "ready") and 0 <= told["progress"] <= 1
+                assert sum(lane["events"] for lane in told["lanes"]) == told["events"]
+                view.window(t0=0, t1=told["length_us"], px=20)
+                view.events(limit=5)
+                view.counters(t=told["length_us"])
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert view.wait(30) and not wrong
+    assert view.overview()["events"] == len(session_events(session))
+    view.close()
+    assert view.overview()["state"] == "ready"
