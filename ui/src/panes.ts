@@ -278,10 +278,14 @@ function explain(cause: Cause): Element[] {
   ];
 }
 
-/** A line such as `also: …`, with its first word as a label. */
+const EVENT_ID = /\b([a-z2-7]{8}-[0-9]+)\b/;
+
+/** A line such as `also: …`, with its first word as a label, and the ids of events as links. */
 function evidence(line: string): HTMLElement {
   const [, label, rest] = /^([a-z]{2,9}): (.*)$/s.exec(line) ?? [null, "", line];
-  return h("li", {}, h("span", { class: "label-word" }, label), h("span", {}, shown(rest!, 300)));
+  const parts = shown(rest!, 300).split(EVENT_ID);
+  const linked = parts.map((part, n) => (n % 2 === 0 ? part : h("button", { class: "link", type: "button", onclick: () => void store.open(part) }, part)));
+  return h("li", {}, h("span", { class: "label-word" }, label), h("span", {}, ...linked));
 }
 
 function step(node: Node, edge: Edge | undefined): HTMLElement {
