@@ -17,15 +17,17 @@ export function makeVerdict(): HTMLElement {
     const status = {
       running: ["running", ""], ended: ["ended", ""], killed: ["killed before its end", "bad"], unknown: ["end unknown", "warn"],
     }[found.status]!;
+    const isRead = found.state === "ready";
     const parts = [
+      !isRead && h("span", { class: "warn" }, `reading the session, ${Math.round(found.progress * 100)} %`),
       h("span", { class: found.errors ? "bad" : "good" }, found.errors ? plural(found.errors, "error") : "No errors"),
-      h("span", { class: found.lost ? "bad" : "" }, found.lost ? `${plural(found.lost, "event")} lost` : "nothing lost"),
+      isRead && h("span", { class: found.lost ? "bad" : "" }, found.lost ? `${plural(found.lost, "event")} lost` : "nothing lost"),
       h("span", {}, plural(found.events, "event")),
       h("span", {}, plural(found.agents, "agent")),
       found.ticks.length > 0 && h("span", {}, plural(found.ticks.length, "tick")),
       h("span", {}, duration(found.length_us)),
       h("span", { class: status[1]! }, status[0]!),
-      h("span", { class: found.replay.can ? "good" : "", title: shown(found.replay.text, 300) }, found.replay.can ? "can be replayed" : "cannot be replayed"),
+      isRead && h("span", { class: found.replay.can ? "good" : "", title: shown(found.replay.text, 300) }, found.replay.can ? "can be replayed" : "cannot be replayed"),
     ];
     parent.replaceChildren(...parts.filter((part) => part !== false));
   });
@@ -88,10 +90,10 @@ export function makeFindings(): HTMLElement {
   let at: number | null = null;
   let chosen = "";
 
-  /** Until the findings are there, the cursor stands at the first error, or at the end. */
+  /** Until the findings are there, the cursor stands at the first error of the lane most in trouble, or at the end. */
   async function begin(found: Overview): Promise<void> {
     if (store.cursor.value !== 0 || store.eventId.value !== null || store.agents.value.length > 0 || store.findingNumber.value !== null) return;
-    const first = found.errors > 0 ? await ask<Place>("step", { t: 0, by: "error", direction: 1 }) : null;
+    const first = found.errors > 0 ? await ask<Place>("step", { t: 0, by: "error", direction: 1, lanes: 0 }) : null;
     if (store.cursor.value !== 0 || store.agents.value.length > 0) return;
     const lane = first?.lane === undefined ? undefined : found.lanes[first.lane];
     if (lane !== undefined) store.choose(lane.agent);

@@ -522,6 +522,11 @@ export function makeLanes(): Lanes {
     refresh();
   });
   effect(() => {
+    void store.renumbered.value;
+    painted = null;
+    refresh();
+  });
+  effect(() => {
     if (paintedKind !== axis.value.kind) painted = null;
     paintedKind = axis.value.kind;
     stale = true;

@@ -46,9 +46,15 @@ async function start(): Promise<void> {
     const found = await ask<Overview>("overview");
     if (found.state === "ready") {
       building.hidden = true;
-      store.begin(found);
+      if (store.isAddressed) store.begin(found);
+      else store.grow(found);
       if (found.status === "running") void follow();
       return;
+    }
+    // What an address asks for may not be read yet.
+    if (found.lanes.length > 0 && !store.isAddressed) {
+      store.grow(found);
+      building.hidden = true;
     }
     building.textContent = `Reading the session … ${Math.round(found.progress * 100)} %`;
     await new Promise((done) => setTimeout(done, BUILDING_MS));

@@ -137,15 +137,24 @@ export function begin(found: Overview): void {
   });
 }
 
-/** A later overview of a session that is still written: the view grows with it where it showed its end. */
+/** Counts how often the numbers of lanes came to mean other agents. */
+export const renumbered = signal(0);
+
+/** Whether the address asks for more than the session as a whole. */
+export const isAddressed = [...given.keys()].some((name) => name !== "token");
+
+/** A later overview of a session that is still read or written: the view grows with it where it showed its end. */
 export function grow(found: Overview): void {
   const before = overview.value;
-  if (before !== null && before.events === found.events && before.status === found.status) return;
+  if (before === null) return begin(found);
+  if (before.events === found.events && before.status === found.status && before.state === found.state) return;
   const { u0, u1 } = view.value;
   const atEnd = u1 >= axis.value.last;
   const whole = atEnd && u0 <= axis.value.first;
-  const follows = cursor.value > 0 && cursor.value >= (before?.length_us ?? 0);
+  const follows = cursor.value > 0 && cursor.value >= before.length_us;
   batch(() => {
+    if (before.lanes.some((lane, number) => found.lanes[number]?.agent !== lane.agent)) renumbered.value++;
+    if (before.ticks.length === 0 && found.ticks.length > 0 && whole) axisKind.value = "tick";
     overview.value = found;
     const { first, last } = axis.value;
     if (whole) view.value = { u0: first, u1: last };
