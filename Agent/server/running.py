@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
-from Agent.errors import InputError
+from Agent.errors import InputError, MissingExtra
 from Agent.server.app import make_app
 from Agent.server.limits import HEAD_S, BoundedConnection, BoundedListener
 from Agent.server.settings import ServerRole, ServerSettings
@@ -133,6 +134,15 @@ class RunningServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _made_pages(self, root: Path) -> Pages | None:
+        """Make the pages of a trace root; None without their extra, which the service does not need."""
+        from Agent.server.pages import Pages
+
+        try:
+            return Pages(root, token=self._token, host=self.settings.host)
+        except MissingExtra:
+            return None
+
     def _start(self, role: ServerRole) -> None:
         settings = self.settings
         port = settings.query_port if role == "query" else settings.ingest_port
@@ -141,10 +151,9 @@ class RunningServer:
         try:
             app = make_app(settings, role=role, and_replay=role == "ingest" and "replay" in self.roles)
             if role == "query" and settings.pages_root is not None and settings.loopback:
-                from Agent.server.pages.app import Pages
-
-                self._pages = Pages(settings.pages_root, token=self._token, host=settings.host)
-                app.mount(PAGES_PATH, self._pages)
+                self._pages = self._made_pages(settings.pages_root)
+                if self._pages is not None:
+                    app.mount(PAGES_PATH, self._pages)
         except BaseException:
             listening.close()
             raise

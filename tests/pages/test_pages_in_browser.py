@@ -213,6 +213,25 @@ def test_everything_can_be_done_with_the_keyboard(demo, open_tab):
     assert not page.get_by_role("dialog").is_visible()
 
 
+def test_a_session_that_is_written_grows_while_one_looks(open_tab, tmp_path):
+    setup_logging(trace_root=tmp_path / "trace")
+    logger = AgentLogger("writer", "author")
+    logger.info("a line")
+    with PagesServer(tmp_path / "trace") as server:
+        page = open_tab(server).page
+        page.locator(".verdict", has_text="running").wait_for()
+        page.locator(".label", has_text="writer").wait_for()
+        assert page.locator(".label").count() == 2
+        AgentLogger("late", "author").error("it failed")
+        for number in range(20):
+            logger.info("a line", {"number": number})
+        page.locator(".verdict", has_text="1 error").wait_for()
+        page.locator(".label", has_text="late").wait_for()
+        assert page.locator(".label").all_inner_texts()[0].startswith("writer"), "lanes that are there stay"
+        page.close()  # it would ask again
+    shutdown_logging()
+
+
 def test_search_filters_and_axes_change_what_is_shown(demo, open_tab):
     page = found(open_tab(demo))
     page.get_by_label("Search agents and events").fill("quota")

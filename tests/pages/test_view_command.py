@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -114,12 +115,16 @@ def test_the_pages_need_no_database_driver(root):
 
 @pytest.mark.process
 def test_a_missing_extra_is_one_line_with_exit_code_3(root):
-    for library in ("fastapi", "uvicorn"):
+    for library, what in (
+        ("fastapi", "agent-trace view"),
+        ("uvicorn", "agent-trace view"),
+        ("numpy", "the view of a session"),
+    ):
         program = HIDDEN.format(hidden=(library,))
         done = run_python("-c", program, "view", "--no-open", "--root", str(root), cwd=root)
         assert done.returncode == 3 and done.stdout == ""
         assert done.stderr == (
-            f"agent-trace: agent-trace view needs {library}, which is not installed; "
+            f"agent-trace: {what} needs {library}, which is not installed; "
             'install it with: pip install "agent-trace[view]"\n'
         )
 
@@ -132,6 +137,10 @@ def test_a_missing_session_and_a_used_port_are_one_line_with_exit_code_3(root, t
     ):
         done = run_python("-m", "Agent", "view", *more, "--no-open", "--root", root_option, cwd=tmp_path)
         assert done.returncode == 3 and says in done.stderr and done.stderr.count("\n") == 1
+    (renamed,) = root.glob("session_*")
+    copied = shutil.copytree(renamed, tmp_path / "a_copy")
+    done = run_python("-m", "Agent", "view", f"./{copied.name}", "--no-open", cwd=tmp_path)
+    assert done.returncode == 3 and "rename it to session_a_copy" in done.stderr
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -9,7 +9,8 @@ import click
 
 from Agent.cli import render
 from Agent.cli.parameters import Root, SomeSession, command
-from Agent.tree.layout import find_session, session_id_of
+from Agent.errors import SessionNotFound
+from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 _PORT = click.IntRange(0, 65535)
 
@@ -40,6 +41,12 @@ def view(
         agent-trace view 20261120_103045 --port 8765
     """
     path = find_session(root, session or "last")
+    if path.name not in {each.path.name for each in list_sessions(path.parent)}:
+        raise SessionNotFound(
+            "the pages need a directory with the name of a session",
+            path=path,
+            remedy=f"rename it to session_{path.name}",
+        )
     from Agent.server.pages import PagesServer
 
     server = PagesServer(path.parent, host=host, port=port)

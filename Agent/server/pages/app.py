@@ -127,9 +127,13 @@ class Pages:
         root: the trace root.
         token: the secret that the address of the first page holds; None admits every program of the machine.
         host: the address that the server listens on, which decides the names under which it answers.
+
+    Raises:
+        MissingExtra: a library of the extra `view` is not installed.
     """
 
     def __init__(self, root: Path, *, token: str | None, host: str = "127.0.0.1") -> None:
+        _ = view.open_view  # now, so that a missing library is told at the start
         self._views = OpenViews(root)
         app = FastAPI(
             title="Agent Trace pages",
