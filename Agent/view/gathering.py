@@ -33,9 +33,11 @@ from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
 from Agent.tree.read.losses import Accounting, Writers, add_said
 from Agent.view.columns import BELIEVED, Batch, Index, Tables, merged
 from Agent.view.line_columns import PlainLines, add_event
+from Agent.view.line_store import LineStore
 from Agent.view.stored import Stored
 
 _LOOKS: Final = 3
+_BATCH_EVENTS: Final = 20_000
 _PASS_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -61,6 +63,8 @@ class Gatherer:
         self.damage = DamageLog()
         self.writers = Writers(session)
         self.account = Accounting({})
+        self.store: LineStore | None = None
+        """The lines of the archive, if it has any."""
         self.is_explained = True
         self._accounted: Accounting | None = None
         self._looks = 0
@@ -181,6 +185,7 @@ class Gatherer:
                 [source.path.as_posix().removeprefix(begin), source.inode is None] for source in self.sources
             ],
             "archive": _parts_of(self.session),
+            "lines": None if self.store is None else self.store.state(),
             "closed": self.account.closed,
             "retired": self.account.retired,
             "damaged": self.damaged,
@@ -191,6 +196,9 @@ class Gatherer:
         """Continue from a stored index; False, with nothing changed, if its files are not those on disk."""
         state = stored.state
         if state["archive"] != _parts_of(self.session):
+            return False
+        store = LineStore.open(self.session, state["lines"])
+        if store is None and any(is_archived for _, is_archived in state["sources"]):
             return False
         standing = _standing(self.session)
         sources = [Source(self.session / name, None) for name, _ in state["sources"]]
@@ -216,7 +224,7 @@ class Gatherer:
         self._plain = PlainLines(self.tables)
         self._source_of = {each.inode: n for n, each in enumerate(sources) if each.inode is not None}
         self._tail.places.update(places)
-        self._rests, self._archive = rests, None
+        self._rests, self._archive, self.store = rests, None, store
         self.account.closed.update(state["closed"])
         self.account.retired.update(
             {name: [(a, b) for a, b in each] for name, each in state["retired"].items()}
@@ -225,18 +233,27 @@ class Gatherer:
         return True
 
     def _archived(self, archive: ArchiveLines) -> Iterator[Batch]:
-        numbers: dict[Path, int] = {}
-        batch = Batch()
-        for raw in archive.lines_to_read(None, {}):
-            source = numbers.get(raw.path)
-            if source is None:
-                source = numbers[raw.path] = len(self.sources)
-                self.sources.append(Source(raw.path, None))
-            if not self._plain.take(batch, raw.line, source, raw.offset):
-                self._take(batch, raw, source)
-            if len(batch) >= 20_000:
-                yield batch
-                batch = Batch()
+        """Read the lines of the archive into a store; their numbers there are their offsets."""
+        batch, source = Batch(), len(self.sources)
+        try:
+            for raw in archive.lines_to_read(None, {}):
+                if self.store is None:
+                    self.store = LineStore.create(self.session)
+                    self.sources.append(Source(archive_dir(self.session), None))
+                line: bytes | None = raw.line
+                if not self._plain.take(batch, raw.line, source, self.store.count):
+                    line = self._take(batch, raw, source, self.store.count)
+                if line is not None:
+                    self.store.add(line)
+                if len(batch) >= _BATCH_EVENTS:
+                    self.store.flush()
+                    yield batch
+                    batch = Batch()
+            if self.store is not None:
+                self.store.keep(self.session)
+        finally:
+            if self.store is not None:
+                self.store.discard()
         if len(batch):
             yield batch
 
@@ -261,15 +278,25 @@ class Gatherer:
                 known.path = path
                 yield path
 
-    def _take(self, batch: Batch, raw: RawLine, source: int) -> None:
+    def _take(self, batch: Batch, raw: RawLine, source: int, number: int | None = None) -> bytes | None:
+        """Decode a line in full and add its event; return the event's own part of it, None if it has none.
+
+        Args:
+            batch: to which it is added.
+            raw: the line.
+            source: of which source.
+            number: the place of its own part there; None if it is where the line is in a file.
+        """
         event = self._decoder.decode(raw)
         if event is None:
-            return
+            return None
         # an event after a torn line is on the line's end, and any other with its id comes before it
-        skipped = raw.line.rfind(own_line(raw.line, event))
+        own = own_line(raw.line, event)
+        skipped = len(raw.line) - len(own)
         self.account.see(event)
-        flags = BELIEVED if skipped > 0 else 0
-        add_event(batch, self.tables, event, source, raw.offset + max(skipped, 0), flags)
+        offset = raw.offset + skipped if number is None else number
+        add_event(batch, self.tables, event, source, offset, BELIEVED if skipped else 0)
+        return own
 
 
 def _set_of(seq: NDArray[Any]) -> SeqSet:

@@ -1,4 +1,4 @@
-"""Read the lines of chosen events again: by offset from files, by number from the archive."""
+"""Read the lines of chosen events again: by offset from files, by number from the store of an archive."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from Agent.archive.sealed.reader import ArchiveLines
 from Agent.errors import EventNotFound
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
-from Agent.tree.files.lines import event_behind
 from Agent.tree.layout import open_file
 from Agent.view.columns import Index
 from Agent.view.gathering import Gatherer
@@ -42,7 +40,6 @@ class Lines:
 
     def __init__(self, gatherer: Gatherer) -> None:
         self.gatherer = gatherer
-        self._archive = ArchiveLines(gatherer.session)
 
     def read(self, index: Index, rows: Sequence[int]) -> list[bytes]:
         """Return the line of each row, as recorded and without its newline.
@@ -54,36 +51,33 @@ class Lines:
         for row, source in zip(rows, index.columns["file"][np.asarray(rows, np.int64)].tolist(), strict=True):
             by_source[source].append(row)
         found: dict[int, bytes] = {}
-        archived: dict[int, dict[int, int]] = {}
         for source, own in by_source.items():
             offsets = {row: int(index.columns["offset"][row]) for row in own}
             if self.gatherer.sources[source].inode is None:
-                archived[source] = offsets
+                found.update(self._from_store(offsets))
             else:
                 found.update(self._from_file(source, offsets))
-        if archived:
-            found.update(self._from_archive(archived))
         return [found[row] for row in rows]
 
     def events(self, index: Index, rows: Sequence[int]) -> list[Event]:
         """Return the event of each row; FilesMovedError if one is not there any more."""
         made = []
         for row, line in zip(rows, self.read(index, rows), strict=True):
-            event = _event_on(line)
+            try:
+                event: Event | None = decode_line(line)
+            except DamagedLine:
+                event = None
             if event is None or event.id != index.id_of(row):
                 raise moved(f"event {index.id_of(row)}")
             made.append(event)
         return made
 
-    def _from_archive(self, wanted: Mapping[int, Mapping[int, int]]) -> Iterator[tuple[int, bytes]]:
-        paths = {source: self.gatherer.sources[source].path for source in wanted}
-        lines = self._archive.lines_at({paths[source]: set(wanted[source].values()) for source in wanted})
-        for source, offsets in wanted.items():
-            for row, number in offsets.items():
-                line = lines.get((paths[source], number))
-                if line is None:
-                    raise moved(f"line {number} of {paths[source].name}")
-                yield row, line
+    def _from_store(self, numbers: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+        store = self.gatherer.store
+        if store is None:
+            raise moved("the archive")
+        for row, number in sorted(numbers.items(), key=lambda pair: pair[1]):
+            yield row, store.read(number)
 
     def _from_file(self, source: int, offsets: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
         fd = self._open(source)
@@ -105,14 +99,6 @@ class Lines:
                 return fd
             os.close(fd)
         raise moved(self.gatherer.sources[source].path.name)
-
-
-def _event_on(line: bytes) -> Event | None:
-    try:
-        return decode_line(line)
-    except DamagedLine:
-        behind = event_behind(line)  # a torn line in the archive, with the event that follows it
-        return None if behind is None else behind[1]
 
 
 def _line_at(fd: int, offset: int) -> bytes:

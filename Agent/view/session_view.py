@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from bisect import bisect_left
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -372,8 +373,7 @@ class SessionView:
                 rows = shown.error_rows(rows)
             if order == "desc":
                 rows = rows[::-1]
-            found = rows.tolist() if q is None or not q else shown.matching(rows, q)
-            some = list(islice(found, limit + 1))
+            some = list(islice(shown.matching(rows, q), limit + 1)) if q else rows[: limit + 1].tolist()
             return {"events": shown.listed(some[:limit]), "more": len(some) > limit}
 
         return self._reading(answer)
@@ -461,14 +461,14 @@ class SessionView:
             if number is None:
                 return {"agent": agent, "t": t, "tick": None, "fields": [], "handles": []}
             history = self._history(shown, number)
-            place = int(np.searchsorted(history.rows, shown.place_after(t)))
+            place = bisect_left(history.rows, shown.place_after(t))
             moment = history.at(place)
             if moment.fold.checkpoint is not None:
                 before = dict(moment.fold.fields)
                 with LocalCheckpointStore(self._session) as store:
                     settle_from_store(moment.fold, store)
                 row = shown.row_of(moment.fold.checkpoint.id)
-                moment.settled(before, int(np.searchsorted(history.rows, row)))
+                moment.settled(before, bisect_left(history.rows, row))
             own = index.rows_of(number)
             last = int(np.searchsorted(own, shown.place_after(t))) - 1
             return {
@@ -539,7 +539,7 @@ class SessionView:
         if number is None:
             return []
         history = self._history(shown, number)
-        places = history.changes(field, int(np.searchsorted(history.rows, end)))[-most:]
+        places = history.changes(field, bisect_left(history.rows, end))[-most:]
         rows = [history.rows[place] for place in places]
         found = []
         for row, event in zip(rows, shown.lines.events(shown.index, rows), strict=True):

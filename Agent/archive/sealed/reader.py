@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -146,21 +146,6 @@ class ArchiveLines:
             wanted = rows_to_read(kinds, doubtful)
             yield from self._read(connection, gone, f"{rows} AND {wanted} ORDER BY filename, file, line")
 
-    def lines_at(self, wanted: Mapping[Path, Collection[int]]) -> dict[tuple[Path, int], bytes]:
-        """Return chosen lines by (path, number); those that are not there are left out."""
-        files = {path.relative_to(self._session).as_posix(): numbers for path, numbers in wanted.items()}
-        own = [(part, segment) for part, segment in self._gone() if segment.file in files]
-        if not own:
-            return {}
-        places = " OR ".join(
-            f"(file = {literal(file)} AND line IN ({', '.join(str(int(n)) for n in numbers)}))"
-            for file, numbers in files.items()
-            if numbers
-        )
-        with self._connection() as connection:
-            found = self._read(connection, own, f"{_rows_of(own)} AND ({places or 'false'})")
-            return {(raw.path, raw.number): raw.line for raw in found}
-
     def _read(self, connection: Any, gone: list[_Sealed], rows: str) -> Iterator[RawLine]:
         query = f"SELECT parse_filename(filename, true), file, line, {LINE_BYTES} FROM {rows}"
         return self._fetch(connection, gone, query)
@@ -168,7 +153,12 @@ class ArchiveLines:
     def _fetch(self, connection: Any, gone: list[_Sealed], query: str) -> Iterator[RawLine]:
         """The lines that a query for (part, file, line, bytes) of these segments finds."""
         places = {
-            (part.name, segment.file): (int(part.name.removeprefix("part-")), place, segment)
+            (part.name, segment.file): (
+                int(part.name.removeprefix("part-")),
+                place,
+                segment,
+                self._session / segment.file,
+            )
             for part in _parts_in(gone)
             for place, segment in enumerate(part.segments)
         }
@@ -176,10 +166,10 @@ class ArchiveLines:
         while found := cursor.fetchmany(_BATCH_ROWS):
             for part, file, line, data in found:
                 if data:
-                    number, place, segment = places[part, file]
+                    number, place, segment, path = places[part, file]
                     yield RawLine(
                         line=bytes(data),
-                        path=self._session / file,
+                        path=path,
                         # an inode of its own, so that damage at one place is counted once
                         inode=(-number, place),
                         number=line,

@@ -1,0 +1,163 @@
+"""Lines of a sealed session in small compressed blocks, so that any of them is read by its number.
+
+Parquet keeps an agent's lines together by tens of thousands, and reading one decompresses them all. The lines
+are read once for the index anyway, and kept beside it: `.state/view/lines`, a cache like the index, or a file
+without a name where the session cannot be written.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import weakref
+from array import array
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import zstandard
+
+from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW, is_directory, open_file, view_dir
+
+BLOCK_LINES: Final = 32
+_BLOCK_BYTES: Final = 256 * 1024
+_KEPT_BYTES: Final = 16 * 1024 * 1024
+_LEVEL: Final = 1
+_TAG_BYTES: Final = 16
+
+
+def lines_file(session: Path) -> Path:
+    """Return the file with the lines of a sealed session."""
+    return view_dir(session) / "lines"
+
+
+class LineStore:
+    """Lines by number, in the order in which they were added; reading is safe from several threads.
+
+    Args:
+        fd: of the file.
+        path: where it is, None without a name.
+    """
+
+    def __init__(self, fd: int, path: Path | None) -> None:
+        self._fd, self._path = fd, path
+        self._close = weakref.finalize(self, os.close, fd)
+        self._tag = b""
+        self._firsts = array("Q")
+        """The number of the first line of each block."""
+        self._places = array("Q")
+        """Where each block begins; one more for where the last one ends."""
+        self._open: list[bytes] = []
+        self._open_bytes = 0
+        self.count = 0
+        """How many lines it has."""
+        self._lock = threading.Lock()
+        self._blocks: OrderedDict[int, list[bytes]] = OrderedDict()
+        self._kept_bytes = 0
+
+    @classmethod
+    def create(cls, session: Path) -> LineStore:
+        """Make an empty store; OSError if not even a file without a name can be made."""
+        directory, path = view_dir(session), lines_file(session)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+        try:
+            if not is_directory(directory.parent) or directory.is_symlink():
+                raise NotADirectoryError(directory)
+            directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            temporary.unlink(missing_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW
+            made = cls(os.open(temporary, flags, FILE_MODE), temporary)
+        except OSError:
+            with tempfile.TemporaryFile() as file:
+                made = cls(os.dup(file.fileno()), None)
+        made._tag = os.urandom(_TAG_BYTES)
+        os.write(made._fd, made._tag)
+        made._places.append(_TAG_BYTES)
+        return made
+
+    @classmethod
+    def open(cls, session: Path, state: Mapping[str, Any] | None) -> LineStore | None:
+        """Open the store that `state` describes; None if the file is not that one."""
+        if state is None:
+            return None
+        try:
+            fd, status = open_file(lines_file(session))
+        except OSError:
+            return None  # removed, as it may be at any time
+        store = cls(fd, lines_file(session))
+        store._tag = bytes.fromhex(state["tag"])
+        store._firsts, store._places = array("Q", state["firsts"]), array("Q", state["places"])
+        store.count = int(state["count"])
+        if os.pread(fd, _TAG_BYTES, 0) != store._tag or status.st_size != store._places[-1]:
+            return None
+        return store
+
+    def add(self, line: bytes) -> int:
+        """Add a line; return its number."""
+        self._open.append(line)
+        self._open_bytes += len(line)
+        self.count += 1
+        if len(self._open) >= BLOCK_LINES or self._open_bytes >= _BLOCK_BYTES:
+            self.flush()
+        return self.count - 1
+
+    def flush(self) -> None:
+        """Write the last block, so that its lines can be read."""
+        if not self._open:
+            return
+        data = zstandard.ZstdCompressor(level=_LEVEL).compress(b"\n".join(self._open))
+        done = 0
+        while done < len(data):
+            done += os.write(self._fd, data[done:])
+        with self._lock:
+            self._firsts.append(self.count - len(self._open))
+            self._places.append(self._places[-1] + len(data))
+        self._open, self._open_bytes = [], 0
+
+    def keep(self, session: Path) -> None:
+        """Give the finished file its name, if it can have one."""
+        self.flush()
+        if self._path is not None and self._path != lines_file(session):
+            self._path.replace(lines_file(session))
+            self._path = lines_file(session)
+
+    def discard(self) -> None:
+        """Remove a file that was not finished."""
+        if self._path is not None and self._path.name.startswith("."):
+            self._path.unlink(missing_ok=True)
+
+    def state(self) -> dict[str, Any] | None:
+        """Return what `open` needs, as JSON; None if the file has no name."""
+        if self._path is None:
+            return None
+        return {
+            "tag": self._tag.hex(),
+            "firsts": self._firsts.tolist(),
+            "places": self._places.tolist(),
+            "count": self.count,
+        }
+
+    def read(self, number: int) -> bytes:
+        """Return a line by its number."""
+        with self._lock:
+            low, high = 0, len(self._firsts)
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if self._firsts[middle] <= number else (low, middle)
+            block = self._blocks.get(low)
+            if block is None:
+                block = self._block(low)
+            self._blocks.move_to_end(low)
+            return block[number - self._firsts[low]]
+
+    def _block(self, place: int) -> list[bytes]:
+        begin, end = self._places[place], self._places[place + 1]
+        data = zstandard.ZstdDecompressor().decompress(os.pread(self._fd, end - begin, begin))
+        block = self._blocks[place] = data.split(b"\n")
+        self._kept_bytes += len(data)
+        while self._kept_bytes > _KEPT_BYTES and len(self._blocks) > 1:
+            _, old = self._blocks.popitem(last=False)
+            self._kept_bytes -= sum(map(len, old)) + len(old) - 1
+        return block
