@@ -224,7 +224,7 @@ def test_a_session_that_is_written_grows_while_one_looks(open_tab, tmp_path):
         assert page.locator(".label").count() == 2
         AgentLogger("late", "author").error("it failed")
         for number in range(20):
-            logger.info("a line", {"number": number})
+            logger.info("a line", extra={"number": number})
         page.locator(".verdict", has_text="1 error").wait_for()
         page.locator(".label", has_text="late").wait_for()
         assert page.locator(".label").all_inner_texts()[0].startswith("writer"), "lanes that are there stay"
