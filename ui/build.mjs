@@ -12,7 +12,8 @@ await build({
   loader: { ".css": "css" },
 });
 await build({
-  entryPoints: { view: "src/view.css" },
+  entryPoints: { view: "src/view.css", document: "src/document.css" },
   outdir: "../Agent/server/pages/static",
+  bundle: true,
   minify: true,
 });

@@ -18,6 +18,13 @@ class Cell(NamedTuple):
     look: str
 
 
+class Link(NamedTuple):
+    """A cell that leads to another page of the same server; text shows its text alone."""
+
+    text: str
+    address: str
+
+
 class Share(NamedTuple):
     """A cell that shows a share, 0 to 1, with a description."""
 

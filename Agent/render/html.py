@@ -29,6 +29,8 @@ _TICKS: Final = 4
 _CODE_CHARS: Final = 6000
 _CODE_LINES: Final = 100
 _LOOK_OF: Final = {"IDENTICAL": "good", "EQUIVALENT": "good", "DIVERGED": "bad", "UNVERIFIED": "warn"}
+STYLE_SHEET: Final = Path(__file__).with_name("templates") / "page.css"
+"""The look of the blocks, for servers that send it as a file."""
 MOST_CHARS: Final = 400
 """The most characters of a value in a page."""
 

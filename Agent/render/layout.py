@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
-from Agent.render.blocks import Cell
+from Agent.render.blocks import Cell, Link
 from Agent.render.words import cell
 
 WIDTH: Final = 100
@@ -139,7 +139,7 @@ def table(
 
 
 def _text(value: object, *, cut_long: bool) -> str:
-    if isinstance(value, Cell):
+    if isinstance(value, Cell | Link):
         return value.text
     return cell(value) if cut_long or value is None else str(value)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import resource
+import secrets
 import signal
 import socket
 import ssl
@@ -14,17 +15,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
-from Agent.errors import InputError
+from Agent.errors import InputError, MissingExtra
 from Agent.server.app import make_app
 from Agent.server.limits import HEAD_S, BoundedConnection, BoundedListener
 from Agent.server.settings import ServerRole, ServerSettings
 from Agent.store import open_store
 from Agent.store.engines import parse_url, shown_url
 
+if TYPE_CHECKING:
+    from Agent.server.pages.app import Pages
+
+PAGES_PATH = "/view"
 _START_S = 30.0
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 30
@@ -68,6 +74,8 @@ class RunningServer:
         self.roles = tuple(roles)
         self._ports: dict[ServerRole, int] = {}
         self._servers: list[tuple[_Quiet, threading.Thread]] = []
+        self._token = secrets.token_urlsafe(24)
+        self._pages: Pages | None = None
 
     @property
     def ingest_url(self) -> str:
@@ -83,6 +91,11 @@ class RunningServer:
     def replay_url(self) -> str:
         """Return the URL of the routes for checkpoints and replays."""
         return self._url("ingest" if "ingest" in self.roles else "replay")
+
+    @property
+    def pages_url(self) -> str | None:
+        """Return the URL of the pages, with their token; None if they are not served."""
+        return None if self._pages is None else f"{self.query_url}{PAGES_PATH}/?token={self._token}"
 
     def _url(self, role: ServerRole) -> str:
         scheme = "http" if self.settings.tls_certificate is None else "https"
@@ -107,6 +120,8 @@ class RunningServer:
             server.should_exit = True
             thread.join()
         self._servers.clear()
+        if self._pages is not None:
+            self._pages.close()
 
     def alive(self) -> bool:
         """Return whether every server is still running."""
@@ -119,6 +134,15 @@ class RunningServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _made_pages(self, root: Path) -> Pages | None:
+        """Make the pages of a trace root; None without their extra, which the service does not need."""
+        from Agent.server.pages import Pages
+
+        try:
+            return Pages(root, token=self._token, host=self.settings.host)
+        except MissingExtra:
+            return None
+
     def _start(self, role: ServerRole) -> None:
         settings = self.settings
         port = settings.query_port if role == "query" else settings.ingest_port
@@ -126,6 +150,10 @@ class RunningServer:
         self._ports[role] = listening.getsockname()[1]
         try:
             app = make_app(settings, role=role, and_replay=role == "ingest" and "replay" in self.roles)
+            if role == "query" and settings.pages_root is not None and settings.loopback:
+                self._pages = self._made_pages(settings.pages_root)
+                if self._pages is not None:
+                    app.mount(PAGES_PATH, self._pages)
         except BaseException:
             listening.close()
             raise
@@ -248,7 +276,8 @@ def _allow_files() -> None:
 def started_lines(server: RunningServer) -> list[str]:
     """Return the lines that are shown when the service has started."""
     lines = [f"{role}: {getattr(server, f'{role}_url')}" for role in server.roles]
-    return [*lines, f"database: {shown_url(parse_url(server.settings.database_url))}"]
+    pages = [f"pages: {server.pages_url}"] if server.pages_url is not None else []
+    return [*lines, *pages, f"database: {shown_url(parse_url(server.settings.database_url))}"]
 
 
 def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[str]:

@@ -46,6 +46,8 @@ class ServerSettings:
     """The most events of a session whose runs can be replayed."""
     executors: tuple[str, ...] = ()
     """Modules that call `register_executor`, imported only for replays; no other user code is loaded."""
+    pages_root: Path | None = None
+    """The trace root whose pages the query role also serves, on loopback alone; None for no pages."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
 

@@ -384,8 +384,8 @@ class SessionView:
 
         return self._reading(answer)
 
-    def event(self, event_id: str) -> dict[str, Any]:
-        """Return one event with its causes and effects.
+    def event(self, event_id: str, *, links: bool = True) -> dict[str, Any]:
+        """Return one event with its causes and effects; without `links` at once, and without them.
 
         Raises:
             EventNotFound: the session does not have this event.
@@ -395,12 +395,12 @@ class SessionView:
             row = shown.row_of(event_id)
             (event,) = shown.lines.events(shown.index, [row])
             node = shown.node(row, event)
+            told = {"event": event_to_object(event), **{key: node[key] for key in ("t", "lane", "text")}}
+            if not links:
+                return {**told, "causes": [], "effects": [], "edges": []}
             causes, effects = causes_and_effects(shown.index, shown.lines, row, event)
             return {
-                "event": event_to_object(event),
-                "t": node["t"],
-                "lane": node["lane"],
-                "text": node["text"],
+                **told,
                 "causes": _nodes(shown, [each["id"] for each in causes]),
                 "effects": _nodes(shown, [each["id"] for each in effects]),
                 "edges": [_edge(each["edge"]) for each in (*causes, *effects)],

@@ -130,7 +130,7 @@ ASKED = {
 }
 """The commands that read a session's lines; `seal` comes last, since it writes beside them."""
 NOT_ASKED = frozenset(
-    "demo replay resume fork golden lnav prune serve keys ship doctor config version".split()
+    "demo view replay resume fork golden lnav prune serve keys ship doctor config version".split()
 )
 TEXT_BYTES = 1024 * 1024
 CPU_LIMIT_S = 10

@@ -99,7 +99,7 @@ ASKED = {
 """What each command is asked, in this order: those that change the recording come after those that read it."""
 READING = frozenset(list(ASKED)[: list(ASKED).index("golden add")])
 """The commands that are asked for JSON too."""
-NOT_ASKED = {"serve": "it does not end", "lnav show": "it prints a file for lnav"}
+NOT_ASKED = {"serve": "it does not end", "view": "it does not end", "lnav show": "it prints a file for lnav"}
 
 
 class Writer:

@@ -63,6 +63,7 @@ ASKED = {
     "runs": [[], [EVIL], ["RUN"], ["RUN", "--artifacts"], ["RUN", "--artifact", "out/evil.json"]],
     "seal": [[]],
     "serve": None,
+    "view": None,
     "sessions": [[]],
     "ship": [["--to", EVIL]],
     "sql": [

@@ -49,7 +49,7 @@ _SHOWN = re.compile(r"#\s*->\s*(.+)$", re.MULTILINE)
 _INSTALL = re.compile(r"(?:python3? -m venv \S+|(?:\S*/)?pip install .*)")
 _EXTRAS = re.compile(r"\[([\w,]+)\]")
 _OWN_CHECK = re.compile(r"\.venv/bin/(?:pytest|ruff|mypy|lint-imports|python -m benchmarks)\b.*")
-_ENDLESS = re.compile(r"agent-trace (?:tail\b.* (?:-f|--follow)(?: |$)|ship\b.* --follow)")
+_ENDLESS = re.compile(r"agent-trace (?:view\b|tail\b.* (?:-f|--follow)(?: |$)|ship\b.* --follow)")
 _SERVE = re.compile(r"agent-trace serve\b")
 
 _INTERPRETER = """

@@ -159,7 +159,10 @@ export class Refused extends Error {
 }
 
 const session = document.body.dataset["session"] ?? "newest";
-const base = `${document.body.dataset["base"] ?? ""}/api/${encodeURIComponent(session)}/`;
+/** What comes before every path of this server, such as /view in the service. */
+export const home = document.body.dataset["base"] ?? "";
+export const page = `${home}/s/${encodeURIComponent(session)}`;
+const base = `${home}/api/${encodeURIComponent(session)}/`;
 
 type Query = Record<string, string | number | undefined>;
 
@@ -217,7 +220,7 @@ export function decode(bytes: ArrayBuffer): Tile {
     flags: new Uint8Array(none),
   };
   if (head.mode === "bins") {
-    const cells = (head.to - head.from) * head.px;
+    const cells = (bytes.byteLength - at) >> 1; // one row for each lane, or a single one for their sum
     found.activity = new Uint8Array(bytes, at, cells);
     found.errors = new Uint8Array(bytes, at + cells, cells);
     return found;
@@ -258,5 +261,29 @@ export class Latest {
       if (own.signal.aborted) return undefined;
       throw error;
     }
+  }
+}
+
+/** Runs one request at a time, and after it the newest that was asked for meanwhile: panes follow a moving cursor. */
+export class Newest {
+  private isRunning = false;
+  private next: (() => Promise<void>) | undefined;
+
+  constructor(private readonly failed: (error: Error) => void) {}
+
+  run(start: () => Promise<void>): void {
+    if (this.isRunning) {
+      this.next = start;
+      return;
+    }
+    this.isRunning = true;
+    void start()
+      .catch(this.failed)
+      .finally(() => {
+        this.isRunning = false;
+        const { next } = this;
+        this.next = undefined;
+        if (next !== undefined) this.run(next);
+      });
   }
 }

@@ -28,10 +28,15 @@ export function timeAxis(lengthUs: number): Axis {
     last,
     toU: (t) => t,
     toT: (u) => u,
-    marks: (u0, u1, px) => marksEvery(niceTimeStep((u1 - u0) / Math.max(1, px / 110)), u0, u1, duration),
+    marks: (u0, u1, px) => {
+      const step = niceTimeStep((u1 - u0) / Math.max(1, px / MARK_PX));
+      return marksEvery(step, u0, u1, (t) => clock(t, step));
+    },
     least: 10,
   };
 }
+
+const MARK_PX = 110;
 
 /** An axis over [tick, t] pairs: straight between two recorded ticks; a tick lasts until the next one begins. */
 export function tickAxis(ticks: readonly [number, number][], lengthUs: number): Axis {
@@ -49,14 +54,26 @@ export function tickAxis(ticks: readonly [number, number][], lengthUs: number): 
   }
   us.push(us[us.length - 1]! + 1);
   ts.push(Math.max(lengthUs, ts[ts.length - 1]! + 1));
+  const toU = (t: number): number => between(ts, us, t);
+  const toT = (u: number): number => between(us, ts, u);
   return {
     kind: "tick",
     first: us[0]!,
     last: us[us.length - 1]!,
-    toU: (t) => between(ts, us, t),
-    toT: (u) => between(us, ts, u),
-    marks: (u0, u1, px) =>
-      marksEvery(niceTickStep((u1 - u0) / Math.max(1, px / 110)), u0, u1, (u) => `tick ${u}`),
+    toU,
+    toT,
+    marks: (u0, u1, px) => {
+      const wanted = (u1 - u0) / Math.max(1, px / MARK_PX);
+      const ticks = marksEvery(niceTickStep(wanted), u0, u1, (u) => `tick ${u}`);
+      if (wanted > 0.5) return ticks;
+      // Within a tick, time says where one is.
+      const step = niceTimeStep((toT(u1) - toT(u0)) / Math.max(1, px / MARK_PX));
+      const near = wanted * 0.8;
+      const times = marksEvery(step, toT(u0), toT(u1), (t) => clock(t, step))
+        .map(({ u, label }) => ({ u: toU(u), label }))
+        .filter(({ u }) => ticks.every((tick) => Math.abs(tick.u - u) > near));
+      return [...ticks, ...times];
+    },
     least: 0.01,
   };
 }
@@ -114,6 +131,17 @@ export function duration(us: number): string {
   const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
   const parts = [hours && `${hours} h`, minutes && `${minutes} min`, rest && `${rest} s`].filter(Boolean);
   return parts.slice(0, 2).join(" ") || "0";
+}
+
+/** A moment after the start, as precisely as the distance to the next mark needs. */
+export function clock(us: number, stepUs: number): string {
+  if (us === 0) return "0";
+  if (us >= 60e6 && stepUs >= 1e6) return duration(us);
+  const [unit, size] = us < 1e3 ? ["µs", 1] : us < 1e6 ? ["ms", 1e3] : ["s", 1e6];
+  const decimals = Math.max(0, Math.ceil(Math.log10((size as number) / stepUs) - 1e-9));
+  if (us < 60e6) return `${(us / (size as number)).toFixed(decimals)} ${unit}`;
+  const minutes = Math.floor(us / 60e6);
+  return `${minutes}:${((us - minutes * 60e6) / 1e6).toFixed(decimals).padStart(decimals + 3, "0")}`;
 }
 
 function round(value: number): string {

@@ -1,7 +1,7 @@
 // The head of the page, the transport below the lanes, and the keys.
 
 import { effect } from "@preact/signals-core";
-import { ask, Latest, type Place, type Row } from "./api.ts";
+import { ask, home, Latest, page, type Place, type Row } from "./api.ts";
 import { plural } from "./axis.ts";
 import { h, shown } from "./dom.ts";
 import * as store from "./store.ts";
@@ -11,9 +11,8 @@ export function makeHead(): HTMLElement {
   const search = h("input", { type: "search", class: "search", placeholder: "Search agents and events   /", "aria-label": "Search agents and events" });
   const hits = h("div", { class: "hits", hidden: true });
   const reports = h("nav", { "aria-label": "Reports" });
-  const id = encodeURIComponent(document.body.dataset["session"] ?? "");
-  for (const section of ["runs", "learning", "interactions", "performance", "errors"]) {
-    reports.append(h("a", { href: `/s/${id}/report/${section}` }, section[0]!.toUpperCase() + section.slice(1)));
+  for (const section of ["overview", "runs", "learning", "interactions", "performance", "errors"]) {
+    reports.append(h("a", { href: `${page}/report/${section}` }, section[0]!.toUpperCase() + section.slice(1)));
   }
   effect(() => {
     const found = store.overview.value;
@@ -74,7 +73,7 @@ export function makeHead(): HTMLElement {
     if (!hits.contains(event.target as globalThis.Node) && event.target !== search) hits.hidden = true;
   });
   return h(
-    "header", {}, h("a", { class: "brand", href: "/sessions" }, "Agent Trace"), name,
+    "header", {}, h("a", { class: "brand", href: `${home}/sessions` }, "Agent Trace"), name,
     h("div", { class: "finder" }, search, hits), reports,
     h("button", { class: "quiet", type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: () => help.showModal() }, "?"),
   );
@@ -91,7 +90,8 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["Esc", "close the event"],
   ["/", "search"],
   ["m", "messages on, off"],
-  ["Alt ←", "back"],
+  ["i", "only the lanes of the open event or finding, all"],
+  ["Backspace", "back to the event before"],
 ];
 
 const help = h(
@@ -116,11 +116,6 @@ export function makeTransport(): HTMLElement {
   speed.addEventListener("change", () => (store.speed.value = Number(speed.value)));
   const by = (text: string, title: string, what: By, direction: 1 | -1): HTMLElement =>
     h("button", { type: "button", title, "aria-label": title, onclick: () => void step(what, direction) }, text);
-  const lanesFilter = h("input", { type: "search", placeholder: "Filter lanes", "aria-label": "Filter lanes" });
-  lanesFilter.addEventListener("input", () => (store.filter.value = lanesFilter.value));
-  effect(() => {
-    if (lanesFilter.value !== store.filter.value) lanesFilter.value = store.filter.value;
-  });
   const axis = toggle("Ticks", "Show ticks instead of time", () => store.axisKind.value === "tick", () => {
     const [t0, t1] = [store.axis.value.toT(store.view.value.u0), store.axis.value.toT(store.view.value.u1)];
     store.axisKind.value = store.axisKind.value === "tick" ? "time" : "tick";
@@ -131,8 +126,8 @@ export function makeTransport(): HTMLElement {
   });
   return h(
     "div", { class: "transport", role: "toolbar", "aria-label": "Move through the session" },
-    lanesFilter,
     toggle("Errors", "Only lanes with errors", () => store.onlyErrors.value, () => (store.onlyErrors.value = !store.onlyErrors.value)),
+    toggle("Involved", "Only lanes of the open event or finding (i)", () => store.onlyInvolved.value, () => (store.onlyInvolved.value = !store.onlyInvolved.value)),
     toggle("By role", "Group lanes by role", () => store.order.value === "role", () => (store.order.value = store.order.value === "role" ? "trouble" : "role")),
     toggle("Messages", "Show messages (m)", () => store.showMessages.value, () => (store.showMessages.value = !store.showMessages.value)),
     axis,
@@ -140,10 +135,21 @@ export function makeTransport(): HTMLElement {
     by("⇤!", "Previous error ([)", "error", -1), by("‹‹", "Previous tick (Shift ←)", "tick", -1), by("‹", "Previous event (←)", "event", -1),
     play, by("›", "Next event (→)", "event", 1), by("››", "Next tick (Shift →)", "tick", 1), by("!⇥", "Next error (])", "error", 1),
     speed,
-    h("span", { class: "gap" }),
-    h("button", { type: "button", "aria-label": "Zoom out", title: "Zoom out (−)", onclick: () => store.zoom(2) }, "−"),
-    h("button", { type: "button", "aria-label": "Zoom in", title: "Zoom in (+)", onclick: () => store.zoom(0.5) }, "+"),
-    h("button", { type: "button", title: "Whole session (0)", onclick: () => store.fit() }, "Fit"),
+  );
+}
+
+/** The corner above the labels: which lanes are shown, and how much of the time. */
+export function makeCorner(): HTMLElement {
+  const lanesFilter = h("input", { type: "search", placeholder: "Filter lanes", "aria-label": "Filter lanes" });
+  lanesFilter.addEventListener("input", () => (store.filter.value = lanesFilter.value));
+  effect(() => {
+    if (lanesFilter.value !== store.filter.value) lanesFilter.value = store.filter.value;
+  });
+  const zoom = (text: string, label: string, act: () => void): HTMLElement =>
+    h("button", { class: "quiet", type: "button", "aria-label": label, title: label, onclick: act }, text);
+  return h(
+    "div", { class: "corner" }, lanesFilter,
+    h("div", { class: "zooms" }, zoom("−", "Zoom out (−)", () => store.zoom(2)), zoom("+", "Zoom in (+)", () => store.zoom(0.5)), zoom("Fit", "Fit the whole session (0)", () => store.fit())),
   );
 }
 
@@ -192,7 +198,9 @@ export function listenToKeys(reveal: (lane: number) => void): void {
       "/": () => document.querySelector<HTMLElement>(".search")?.focus(),
       "?": () => help.showModal(),
       m: () => (store.showMessages.value = !store.showMessages.value),
+      i: () => (store.onlyInvolved.value = !store.onlyInvolved.value),
       Escape: () => store.close(),
+      Backspace: () => history.back(),
     };
     if (!onButton) {
       act[" "] = () => (store.playing.value = !store.playing.value);
@@ -206,7 +214,7 @@ export function listenToKeys(reveal: (lane: number) => void): void {
 }
 
 function nextLane(direction: 1 | -1, reveal: (lane: number) => void): void {
-  const order = store.lanes.value;
+  const order = store.lanes.value.filter((lane) => lane >= 0);
   const last = store.selectedLanes.value.at(-1);
   const at = last === undefined ? (direction > 0 ? -1 : order.length) : order.indexOf(last);
   const lane = order[Math.min(Math.max(at + direction, 0), order.length - 1)];

@@ -1,9 +1,9 @@
 // The first screen: one line of verdict, and what `debug` found, before what happened.
 
-import { effect, signal } from "@preact/signals-core";
-import { ask, type Cause, type Findings, Latest } from "./api.ts";
+import { batch, effect, signal } from "@preact/signals-core";
+import { ask, type Cause, type Findings, Latest, type Overview, type Place } from "./api.ts";
 import { duration, plural } from "./axis.ts";
-import { h, shown } from "./dom.ts";
+import { h, refill, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
 const POLL_MS = 700;
@@ -17,19 +17,39 @@ export function makeVerdict(): HTMLElement {
     const status = {
       running: ["running", ""], ended: ["ended", ""], killed: ["killed before its end", "bad"], unknown: ["end unknown", "warn"],
     }[found.status]!;
+    const isRead = found.state === "ready";
     const parts = [
+      !isRead && h("span", { class: "warn" }, `reading the session, ${Math.round(found.progress * 100)} %`),
       h("span", { class: found.errors ? "bad" : "good" }, found.errors ? plural(found.errors, "error") : "No errors"),
-      h("span", { class: found.lost ? "bad" : "" }, found.lost ? `${plural(found.lost, "event")} lost` : "nothing lost"),
+      isRead && h("span", { class: found.lost ? "bad" : "" }, found.lost ? `${plural(found.lost, "event")} lost` : "nothing lost"),
       h("span", {}, plural(found.events, "event")),
       h("span", {}, plural(found.agents, "agent")),
       found.ticks.length > 0 && h("span", {}, plural(found.ticks.length, "tick")),
       h("span", {}, duration(found.length_us)),
       h("span", { class: status[1]! }, status[0]!),
-      h("span", { class: found.replay.can ? "good" : "" }, shown(found.replay.text, 80)),
+      isRead && h("span", { class: found.replay.can ? "good" : "", title: shown(found.replay.text, 300) }, found.replay.can ? "can be replayed" : "cannot be replayed"),
     ];
     parent.replaceChildren(...parts.filter((part) => part !== false));
   });
   return parent;
+}
+
+/** What a card and its pane call a finding: without the agent, which stands above. */
+export function headline(cause: Cause): string {
+  const text = cause.title || cause.sentence;
+  const agent = cause.events[0]?.agent;
+  return agent != null && text.startsWith(`${agent}: `) ? text.slice(agent.length + 2) : text;
+}
+
+export function sureness(cause: Cause): HTMLElement {
+  const isLikely = cause.confidence >= CERTAIN;
+  return h("span", { class: isLikely ? "sure" : "unsure" }, `${isLikely ? "likely" : "a hint"}, ${Math.round(cause.confidence * 100)} %`);
+}
+
+export function place(cause: Cause): string {
+  const start = cause.events[0];
+  const when = start?.tick != null ? `tick ${start.tick}` : start?.t != null ? duration(start.t) : "";
+  return [start?.agent, when].filter(Boolean).map((each) => shown(String(each), 60)).join(" · ");
 }
 
 export function makeFindings(): HTMLElement {
@@ -37,10 +57,12 @@ export function makeFindings(): HTMLElement {
   const asked = signal("");
   const list = h("ol", { class: "cards" });
   const heading = h("h2", {}, "What is wrong");
-  const words = h("input", { type: "text", placeholder: "What bothers you? e.g. creator_017 stopped publishing", "aria-label": "Describe what is wrong" });
+  const words = h("input", { type: "text", placeholder: "What bothers you? e.g. creator_017 stopped publishing", "aria-label": "Describe what is wrong", maxlength: 2000 });
   const form = h("form", { class: "ask" }, words, h("button", { type: "submit" }, "Explain"));
   const element = h("section", { class: "findings", "aria-label": "Findings" }, h("div", { class: "head" }, heading, form), list);
   const latest = new Latest();
+
+  let isLoading = false;
 
   async function load(): Promise<void> {
     found.value = null;
@@ -54,68 +76,81 @@ export function makeFindings(): HTMLElement {
       }
     });
     if (answer === undefined) return;
-    found.value = answer;
-    const first = answer.causes[0];
-    const isFresh = store.cursor.value === 0 && store.eventId.value === null && store.agents.value.length === 0;
-    if (first && isFresh) show(first, false); // the cursor begins at the first finding
+    batch(() => {
+      found.value = answer;
+      store.causes.value = answer.causes;
+      const isFresh = store.cursor.value === (at ?? 0) && store.eventId.value === null && store.agents.value.join() === chosen;
+      if (text) store.openFinding(0);
+      else if (store.findingNumber.value !== null) store.openFinding(store.findingNumber.value, { moves: false });
+      else if (isFresh && answer.causes[0]) start(answer.causes[0]);
+    });
+  }
+
+  /** Where the cursor was put before anybody moved it, and what was chosen there. */
+  let at: number | null = null;
+  let chosen = "";
+
+  /** Until the findings are there, the cursor stands at the first error of the lane most in trouble, or at the end. */
+  async function begin(found: Overview): Promise<void> {
+    if (store.cursor.value !== 0 || store.eventId.value !== null || store.agents.value.length > 0 || store.findingNumber.value !== null) return;
+    const first = found.errors > 0 ? await ask<Place>("step", { t: 0, by: "error", direction: 1, lanes: 0 }) : null;
+    if (store.cursor.value !== 0 || store.agents.value.length > 0) return;
+    const lane = first?.lane === undefined ? undefined : found.lanes[first.lane];
+    if (lane !== undefined) store.choose(lane.agent);
+    store.moveTo(first?.t ?? found.length_us);
+    at = store.cursor.value;
+    chosen = store.agents.value.join();
+  }
+
+  /** The cursor begins at the first finding, with its path drawn, and nothing open. */
+  function start(cause: Cause): void {
+    const [first] = cause.events;
+    if (first?.agent != null && store.laneOf.value.has(first.agent)) store.choose(first.agent);
+    if (first?.t != null) store.moveTo(first.t);
+    store.draw(cause);
   }
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     asked.value = words.value.trim();
-    void load().catch((error: Error) => (store.notice.value = error.message));
+    store.findingNumber.value = null;
+    void load().catch(fail);
   });
 
-  function show(cause: Cause, opens: boolean): void {
-    const start = cause.events[0];
-    if (start === undefined) return;
-    if (opens) {
-      void store.open(start.id).then(() => draw(cause));
-      return;
-    }
-    if (start.agent !== null) store.choose(start.agent);
-    if (start.t !== null) store.moveTo(start.t);
-    draw(cause);
-  }
-
-  /** The finding's own path instead of the causes of its first event. */
-  function draw(cause: Cause): void {
-    if (cause.edges.length > 0) store.links.value = { edges: cause.edges, nodes: cause.events };
+  function fail(error: Error): void {
+    found.value = { state: "ready", status: "failed", causes: [] };
+    store.causes.value = [];
+    store.notice.value = `The findings cannot be computed: ${error.message}`;
   }
 
   effect(() => {
     const answer = found.value;
-    heading.textContent = asked.value ? "Explained" : "What is wrong";
+    const open = store.finding.value;
+    heading.textContent = asked.value ? "What explains it" : "What is wrong";
     if (answer === null) {
-      list.replaceChildren(...[0, 1, 2].map(() => h("li", { class: "card pending", "aria-label": "Looking for causes" })));
+      list.replaceChildren(...[0, 1, 2].map((n) => h("li", { class: "card pending" }, n === 0 && h("span", { class: "where", role: "status" }, "Looking for what is wrong …"))));
       return;
     }
     if (answer.causes.length === 0) {
-      list.replaceChildren(h("li", { class: "card none" }, asked.value ? "Nothing found that explains this." : "Nothing stands out in this session."));
+      const errors = store.overview.value?.errors ?? 0;
+      const words = answer.status === "failed" ? "The findings cannot be computed." : asked.value ? "Nothing found that explains this." : errors > 0 ? `No cause stands out. Press ] to step through ${plural(errors, "error")}.` : "Nothing stands out in this session.";
+      list.replaceChildren(h("li", { class: "card none" }, words));
       return;
     }
-    list.replaceChildren(
-      ...answer.causes.map((cause, n) => {
-        const start = cause.events[0];
-        const where = [start?.agent, start?.tick != null ? `tick ${start.tick}` : start?.t != null ? duration(start.t) : ""].filter(Boolean);
-        const card = h(
-          "button", { class: "card", type: "button", "data-key": `finding${n}`, onclick: () => show(cause, true) },
-          h("span", { class: "where" }, where.map((each) => shown(String(each), 60)).join(" · ")),
-          h("span", { class: "title" }, shown(cause.sentence || cause.title, 220)),
-          h("span", { class: cause.confidence >= CERTAIN ? "sure" : "unsure" }, cause.confidence >= CERTAIN ? `likely, ${Math.round(cause.confidence * 100)} %` : `a hint, ${Math.round(cause.confidence * 100)} %`),
-        );
-        return h("li", {}, card);
-      }),
-    );
+    refill(list, answer.causes.map((cause, n) =>
+      h("li", {}, h(
+        "button", { class: "card", type: "button", "data-key": `finding${n}`, "aria-pressed": cause === open ? "true" : "false", onclick: () => store.openFinding(n) },
+        h("span", { class: "where" }, place(cause), sureness(cause)),
+        h("span", { class: "title" }, shown(headline(cause), 220)),
+      )),
+    ));
   });
 
   effect(() => {
-    if (store.overview.value?.state === "ready" && found.peek() === null) {
-      void load().catch((error: Error) => {
-        found.value = { state: "ready", status: "failed", causes: [] };
-        store.notice.value = `The findings cannot be computed: ${error.message}`;
-      });
-    }
+    const overview = store.overview.value;
+    if (overview?.state !== "ready" || isLoading) return;
+    isLoading = true;
+    void begin(overview).catch(() => undefined).then(load).catch(fail);
   });
   return element;
 }

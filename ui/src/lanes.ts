@@ -12,6 +12,7 @@ const NARROW_LABEL_PX = 112;
 const NARROW = matchMedia("(max-width: 900px)");
 const MARKS_PX = 22;
 const MINIMAP_PX = 34;
+const HEAD_PX = 7;
 const MOST_ROWS = 140;
 const QUIET_MS = 70;
 
@@ -34,6 +35,9 @@ export function makeLanes(): Lanes {
 
   let c: Colours = colours();
   let painted: Painted | null = null;
+  /** The painted tile still shows where things are, but something was added. */
+  let stale = false;
+  let paintedKind: string | null = null;
   let whole: Tile | null = null;
   let arrows: Arrow[] = [];
   let hover: { x: number; y: number } | null = null;
@@ -88,7 +92,7 @@ export function makeLanes(): Lanes {
   }
 
   function covers(): boolean {
-    if (painted === null) return false;
+    if (painted === null || stale) return false;
     const { u0, u1 } = view.value;
     const ratio = (painted.u1 - painted.u0) / (u1 - u0);
     if (ratio > 4.5 || ratio < 1.2) {
@@ -98,7 +102,9 @@ export function makeLanes(): Lanes {
     if (painted.u0 > Math.max(u0, axis.value.first) || painted.u1 < Math.min(u1, axis.value.last)) return false;
     const first = Math.floor(scroller.scrollTop / ROW_PX);
     const last = Math.min(lanes.value.length, first + Math.ceil(height() / ROW_PX));
-    for (let row = first; row < last; row++) if (!painted.rows.includes(lanes.value[row]!)) return false;
+    for (let row = first; row < last; row++) {
+      if (lanes.value[row]! >= 0 && !painted.rows.includes(lanes.value[row]!)) return false;
+    }
     return true;
   }
 
@@ -109,8 +115,9 @@ export function makeLanes(): Lanes {
     const [a0, a1] = [Math.max(axis.value.first, u0 - span), Math.min(axis.value.last, u1 + span)];
     const px = Math.min(4000, Math.max(1, Math.round((width() * (a1 - a0)) / span)));
     const { from, to } = wantedRows();
-    const rows = lanes.value.slice(from, to);
+    const rows = lanes.value.slice(from, to).filter((lane) => lane >= 0);
     const used = axis.value;
+    stale = false;
     const query = { t0: a0, t1: a1, px, lanes: rows.join(","), ...(used.kind === "tick" && { axis: "tick" }) };
     try {
       const data = await tiles.run((signal) => tile(query, signal));
@@ -205,8 +212,8 @@ export function makeLanes(): Lanes {
   function drawArrows(context: CanvasRenderingContext2D, w: number, hpx: number): void {
     if (store.showMessages.value) {
       context.strokeStyle = c.message;
-      context.globalAlpha = 0.45;
-      context.lineWidth = 1;
+      context.globalAlpha = 0.8;
+      context.lineWidth = 1.25;
       for (const each of arrows) arrow(context, each.t0, each.from, each.t1, each.to, w, hpx);
       context.globalAlpha = 1;
     }
@@ -243,19 +250,30 @@ export function makeLanes(): Lanes {
     if (y0 === null || y1 === null) return;
     const [x0, x1] = [xOf(axis.value.toU(t0)), xOf(axis.value.toU(t1))];
     if ((x0 < -50 && x1 < -50) || (x0 > w + 50 && x1 > w + 50) || (y0 < 0 && y1 < 0) || (y0 > hpx && y1 > hpx)) return;
+    if (y0 !== y1 && Math.abs(x1 - x0) < 2 * HEAD_PX) {
+      context.beginPath();
+      context.moveTo(x0, y0);
+      context.lineTo(x1, y1);
+      context.stroke();
+      head(context, x1, y1, Math.atan2(y1 - y0, x1 - x0));
+      return;
+    }
     const bend = y0 === y1 ? -Math.min(26, 8 + Math.abs(x1 - x0) / 8) : 0;
     const middle = (x0 + x1) / 2;
     context.beginPath();
     context.moveTo(x0, y0);
     context.bezierCurveTo(middle, y0 + bend, middle, y1 + bend, x1, y1);
     context.stroke();
-    const slope = Math.atan2(y1 - (y1 + bend), x1 - middle || 1e-6);
+    head(context, x1, y1, Math.atan2(-bend, x1 - middle || 1e-6));
+  }
+
+  function head(context: CanvasRenderingContext2D, x: number, y: number, slope: number): void {
     const dashes = context.getLineDash();
     context.setLineDash([]);
     context.beginPath();
-    context.moveTo(x1 - 7 * Math.cos(slope - 0.45), y1 - 7 * Math.sin(slope - 0.45));
-    context.lineTo(x1, y1);
-    context.lineTo(x1 - 7 * Math.cos(slope + 0.45), y1 - 7 * Math.sin(slope + 0.45));
+    context.moveTo(x - HEAD_PX * Math.cos(slope - 0.45), y - HEAD_PX * Math.sin(slope - 0.45));
+    context.lineTo(x, y);
+    context.lineTo(x - HEAD_PX * Math.cos(slope + 0.45), y - HEAD_PX * Math.sin(slope + 0.45));
     context.stroke();
     context.setLineDash(dashes);
   }
@@ -323,6 +341,15 @@ export function makeLanes(): Lanes {
     const focused = (document.activeElement as HTMLElement | null)?.dataset["lane"];
     labels.replaceChildren(
       ...wanted.map((number, place) => {
+        if (number < 0) {
+          const { role, lanes: amount, errors } = store.headings.value[-1 - number]!;
+          const heading = h(
+            "div", { class: "group" }, h("span", { class: "name" }, shown(role || "no role", 60)), h("span", { class: "soft" }, count(amount)),
+            errors > 0 && h("span", { class: "errors" }, count(errors)),
+          );
+          heading.style.top = `${(first + place) * ROW_PX}px`;
+          return heading;
+        }
         const lane = found.lanes[number]!;
         const isChosen = store.agents.value.includes(lane.agent);
         const button = h(
@@ -495,8 +522,14 @@ export function makeLanes(): Lanes {
     refresh();
   });
   effect(() => {
-    void axis.value;
+    void store.renumbered.value;
     painted = null;
+    refresh();
+  });
+  effect(() => {
+    if (paintedKind !== axis.value.kind) painted = null;
+    paintedKind = axis.value.kind;
+    stale = true;
     if (overview.value !== null) void loadWhole();
     refresh();
   });

@@ -2,7 +2,7 @@
 
 import { effect } from "@preact/signals-core";
 import { ask, type Overview } from "./api.ts";
-import { listenToKeys, makeHead, makeTransport, play } from "./controls.ts";
+import { listenToKeys, makeCorner, makeHead, makeTransport, play } from "./controls.ts";
 import { h, shown } from "./dom.ts";
 import { makeFindings, makeVerdict } from "./findings.ts";
 import { makeLanes } from "./lanes.ts";
@@ -10,9 +10,11 @@ import { makePanes } from "./panes.ts";
 import * as store from "./store.ts";
 
 const BUILDING_MS = 250;
+const FOLLOW_MS = 1500;
 
 const app = document.getElementById("app")!;
 const lanes = makeLanes();
+lanes.element.prepend(makeCorner());
 const notice = h("p", { class: "notice", role: "alert", hidden: true });
 const building = h("p", { class: "building", role: "status" }, "Reading the session …");
 app.replaceChildren(
@@ -44,12 +46,34 @@ async function start(): Promise<void> {
     const found = await ask<Overview>("overview");
     if (found.state === "ready") {
       building.hidden = true;
-      store.begin(found);
+      if (store.isAddressed) store.begin(found);
+      else store.grow(found);
+      if (found.status === "running") void follow();
       return;
+    }
+    // What an address asks for may not be read yet.
+    if (found.lanes.length > 0 && !store.isAddressed) {
+      store.grow(found);
+      building.hidden = true;
     }
     building.textContent = `Reading the session … ${Math.round(found.progress * 100)} %`;
     await new Promise((done) => setTimeout(done, BUILDING_MS));
   }
+}
+
+/** Ask again while somebody writes to the session; a look that fails is followed by the next. */
+async function follow(): Promise<void> {
+  while (store.overview.value?.status === "running") {
+    await new Promise((done) => setTimeout(done, FOLLOW_MS));
+    if (!document.hidden) await ask<Overview>("overview").then(store.grow, () => undefined);
+  }
+}
+
+// The token of the address has become a cookie; it belongs neither into the history nor into a shared link.
+const address = new URL(location.href);
+if (address.searchParams.has("token")) {
+  address.searchParams.delete("token");
+  history.replaceState(null, "", address);
 }
 
 start().catch((error: Error) => {

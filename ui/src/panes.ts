@@ -2,13 +2,16 @@
 
 import { effect } from "@preact/signals-core";
 import {
-  ask, type Change, type Counters, type Detail, type Edge, Latest, type Node, type Row, type State,
+  ask, type Cause, type Change, type Counters, type Detail, type Edge, type Field, Newest, type Node, type Row, type State,
 } from "./api.ts";
+import { headline, place, sureness } from "./findings.ts";
 import { count, duration, plural } from "./axis.ts";
 import { type Child, h, refill, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
 const EVENTS_EACH_SIDE = 40;
+/** The panes stand below the lanes. */
+const NARROW = matchMedia("(max-width: 900px)");
 
 export function makePanes(): HTMLElement {
   const moment = h("div", { class: "moment", "aria-live": "off" });
@@ -27,8 +30,11 @@ function when(t: number | null, tick: number | null): string {
   return tick === null ? duration(t) : `tick ${tick}`;
 }
 
+const tell = (error: Error): void => void (store.notice.value = error.message);
+
 function showMoment(parent: HTMLElement): void {
-  const latest = new Latest();
+  const newest = new Newest(tell);
+  const sofar = h("div", { class: "sofar" });
   effect(() => {
     const t = store.cursor.value;
     const found = store.overview.value;
@@ -36,26 +42,21 @@ function showMoment(parent: HTMLElement): void {
     const tick = store.tickOf(t);
     const place = h("div", { class: "place" }, h("b", {}, tick === null ? duration(t) : `Tick ${tick}`));
     if (tick !== null) place.append(h("span", {}, `${duration(t)} after the start`));
-    const sofar = h("div", { class: "sofar" });
     parent.replaceChildren(place, sofar);
-    void latest
-      .run((signal) => ask<Counters>("counters", { t }, signal))
-      .then((counters) => {
-        if (counters === undefined) return;
-        sofar.replaceChildren(
-          h("span", {}, `${count(counters.events)} of ${plural(found.events, "event")}`),
-          h("span", { class: counters.errors ? "bad" : "" }, plural(counters.errors, "error")),
-          h("span", {}, plural(counters.messages, "message")),
-        );
-      })
-      .catch(() => undefined);
+    newest.run(async () => {
+      const counters = await ask<Counters>("counters", { t });
+      sofar.replaceChildren(
+        h("span", {}, `${count(counters.events)} of ${plural(found.events, "event")}`),
+        h("span", { class: counters.errors ? "bad" : "" }, plural(counters.errors, "error")),
+        h("span", {}, plural(counters.messages, "message")),
+      );
+    });
   });
 }
 
 function showStates(parent: HTMLElement): void {
-  const latest = new Latest();
+  const newest = new Newest(tell);
   const open = new Set<string>();
-  let timer = 0;
 
   async function load(): Promise<void> {
     const agents = store.agents.value;
@@ -67,17 +68,8 @@ function showStates(parent: HTMLElement): void {
       );
       return;
     }
-    const found = await latest.run((signal) =>
-      Promise.all(
-        agents.map((agent) =>
-          ask<State>("state", { agent, t }, signal).catch((error: Error) => {
-            if (signal.aborted) throw error;
-            return error;
-          }),
-        ),
-      ),
-    );
-    if (found === undefined) return;
+    const found = await Promise.all(agents.map((agent) => ask<State>("state", { agent, t }).catch((error: Error) => error)));
+    if (store.agents.value !== agents) return; // others were chosen meanwhile, and are asked for next
     refill(parent, found.map((state, n) => (state instanceof Error ? failed(agents[n]!, state) : oneState(state))));
   }
 
@@ -111,7 +103,7 @@ function showStates(parent: HTMLElement): void {
         shown(field.value, 300) + (field.is_cut ? " …" : ""),
       );
       const more = h("div", { class: "history" });
-      if (open.has(key)) void history(more, state.agent, field.name);
+      if (open.has(key)) void history(more, state.agent, field);
       const name = h(
         "button",
         {
@@ -121,23 +113,25 @@ function showStates(parent: HTMLElement): void {
             if (open.delete(key)) more.replaceChildren();
             else {
               open.add(key);
-              void history(more, state.agent, field.name);
+              void history(more, state.agent, field);
             }
             name.setAttribute("aria-expanded", String(open.has(key)));
           },
         },
         shown(field.name, 80),
       );
-      return h("div", { class: isNew ? "row changed" : "row" }, name, h("div", {}, value, changed && isNew && h("span", { class: "before" }, `was ${shown(field.before!, 80)}`), more));
+      return h("div", { class: isNew ? "row changed" : "row" }, name, h("div", {}, value, changed && isNew && h("span", { class: "before" }, `was ${shown(field.before!, 80)}`)), more);
     });
     const when_ = state.tick === null ? "" : `as of tick ${state.tick}`;
     return h(
       "div", { class: "state" }, title(state.agent), h("p", { class: "hint" }, when_),
       rows.length > 0 ? h("div", { class: "fields" }, ...rows) : h("p", { class: "hint" }, "No field was recorded up to here."),
+      state.handles.length > 0 && h("p", { class: "hint handles" }, `Without a value: ${shown(state.handles.join(", "), 200)}`),
     );
   }
 
-  async function history(into: HTMLElement, agent: string, field: string): Promise<void> {
+  async function history(into: HTMLElement, agent: string, of: Field): Promise<void> {
+    const field = of.name;
     try {
       const [{ changes }, { points }] = await Promise.all([
         ask<{ changes: Change[] }>("why", { agent, field, t: store.cursor.value }),
@@ -148,6 +142,7 @@ function showStates(parent: HTMLElement): void {
           ` ${shown(change.action ?? "", 60)} `, h("code", {}, [change.before, change.after].filter((each) => each !== null).map((each) => shown(each!, 60)).join(" → "))),
       );
       into.replaceChildren(
+        ...(of.value.length > 40 ? [h("pre", { tabindex: 0, "aria-label": `Value of ${shown(field, 80)}` }, shown(of.value, 2000) + (of.is_cut ? " …" : ""))] : []),
         ...(points.length > 1 ? [plot(points)] : []),
         list.length > 0 ? h("ul", {}, ...list) : h("p", { class: "hint" }, "No change was recorded up to here."),
       );
@@ -158,10 +153,7 @@ function showStates(parent: HTMLElement): void {
 
   effect(() => {
     void [store.agents.value, store.cursor.value, store.overview.value];
-    clearTimeout(timer);
-    if (store.overview.value !== null) {
-      timer = setTimeout(() => void load().catch((error: Error) => (store.notice.value = error.message)), 25);
-    }
+    if (store.overview.value !== null) newest.run(load);
   });
 }
 
@@ -199,13 +191,12 @@ function plot(points: readonly [number, number][]): HTMLElement {
 }
 
 function showEvents(parent: HTMLElement): void {
-  const latest = new Latest();
+  const newest = new Newest(tell);
   const heading = h("h2", {}, "Events");
   const list = h("ol", { class: "rows" });
   const words = h("input", { type: "search", placeholder: "contains …", "aria-label": "Only events that contain" });
   const only = h("input", { type: "checkbox" });
   parent.append(h("div", { class: "head" }, heading, words, h("label", {}, only, "errors")), list);
-  let timer = 0;
 
   async function load(): Promise<void> {
     const t = store.cursor.value;
@@ -215,13 +206,10 @@ function showEvents(parent: HTMLElement): void {
       errors: only.checked ? 1 : undefined,
       limit: EVENTS_EACH_SIDE,
     };
-    const found = await latest.run((signal) =>
-      Promise.all([
-        ask<{ events: Row[] }>("events", { ...query, t1: t, order: "desc" }, signal),
-        ask<{ events: Row[] }>("events", { ...query, t0: t, order: "asc" }, signal),
-      ]),
-    );
-    if (found === undefined) return;
+    const found = await Promise.all([
+      ask<{ events: Row[] }>("events", { ...query, t1: t, order: "desc" }),
+      ask<{ events: Row[] }>("events", { ...query, t0: t, order: "asc" }),
+    ]);
     const [before, after] = [found[0].events.toReversed(), found[1].events];
     const seen = new Set(before.map((each) => each.row));
     const rows = [...before, ...after.filter((each) => !seen.has(each.row))];
@@ -247,13 +235,10 @@ function showEvents(parent: HTMLElement): void {
     });
     refill(list, items);
     const current = items[Math.max(0, at)];
-    if (current) list.scrollTop = current.offsetTop - list.offsetTop - list.clientHeight / 2 + current.clientHeight / 2;
+    if (current) list.scrollTop = current.offsetTop - list.clientHeight / 2 + current.clientHeight / 2;
   }
 
-  function soon(): void {
-    clearTimeout(timer);
-    timer = setTimeout(() => void load().catch((error: Error) => (store.notice.value = error.message)), 60);
-  }
+  const soon = (): void => newest.run(load);
   words.addEventListener("input", soon);
   only.addEventListener("change", soon);
   effect(() => {
@@ -263,28 +248,64 @@ function showEvents(parent: HTMLElement): void {
 }
 
 function showDetail(parent: HTMLElement): void {
+  let last: string | Cause | null = null;
   effect(() => {
-    const found = store.detail.value;
-    parent.hidden = found === null;
-    if (found !== null) parent.replaceChildren(...describe(found));
+    const [event, cause] = [store.detail.value, store.finding.value];
+    parent.hidden = event === null && cause === null;
+    const opened = store.eventId.value ?? cause;
+    const unfolded = opened === last && parent.querySelector("details")?.open === true;
+    if (event !== null) refill(parent, describe(event));
+    else if (cause !== null) refill(parent, explain(cause));
+    if (unfolded) parent.querySelector("details")!.open = true;
+    if (opened !== last && opened !== null) {
+      if (NARROW.matches) parent.parentElement?.scrollIntoView({ block: "start" });
+      else parent.parentElement?.scrollTo(0, 0);
+    }
+    last = opened;
   });
 }
 
-const BASIS: Record<Edge["basis"], string> = { recorded: "recorded", inferred: "inferred", tested: "tested" };
+/** A finding: what it says, what speaks for it, and its events in the order of time. */
+function explain(cause: Cause): Element[] {
+  const lines = [cause.sentence, ...cause.lines].filter((line) => line && !line.endsWith(cause.title));
+  const steps = cause.events.filter((node) => node.t !== null).toSorted((a, b) => a.t! - b.t!);
+  return [
+    h("div", { class: "head" }, h("span", { class: "where" }, place(cause)), sureness(cause), closer("Close the finding")),
+    h("h2", { class: "headline" }, shown(headline(cause), 400)),
+    ...(lines.length > 0 ? [h("ul", { class: "evidence" }, ...lines.map(evidence))] : []),
+    h("h3", {}, "Events, in order"),
+    h("ol", { class: "causes" }, ...steps.map((node) => step(node, cause.edges.find((edge) => edge.from === node.id || edge.to === node.id)))),
+  ];
+}
 
-function describe(found: Detail): Element[] {
+const EVENT_ID = /\b([a-z2-7]{8}-[0-9]+)\b/;
+
+/** A line such as `also: …`, with its first word as a label, and the ids of events as links. */
+function evidence(line: string): HTMLElement {
+  const [, label, rest] = /^([a-z]{2,9}): (.*)$/s.exec(line) ?? [null, "", line];
+  const parts = shown(rest!, 300).split(EVENT_ID);
+  const linked = parts.map((part, n) => (n % 2 === 0 ? part : h("button", { class: "link", type: "button", onclick: () => void store.open(part) }, part)));
+  return h("li", {}, h("span", { class: "label-word" }, label), h("span", {}, ...linked));
+}
+
+function step(node: Node, edge: Edge | undefined): HTMLElement {
+  return h(
+    "li", { class: edge?.basis ?? "" },
+    h("button", { class: "link", type: "button", "data-key": node.id, onclick: () => void store.open(node.id) }, when(node.t, node.tick) || "open"),
+    node.agent !== null && h("span", { class: "who" }, shown(node.agent, 40)),
+    h("span", { class: "text" }, shown(node.text, 200)),
+    edge && h("span", { class: "basis", title: shown(edge.reason, 300) }, `${edge.basis}: ${edge.rule.replaceAll("_", " ")}`),
+  );
+}
+
+function closer(label: string): HTMLElement {
+  return h("button", { class: "quiet close", type: "button", title: `${label} (Esc)`, "aria-label": label, onclick: () => store.close() }, "×");
+}
+
+function describe(found: Detail & { isPending: boolean }): Element[] {
   const nodes = (heading: string, list: readonly Node[], ends: "from" | "to"): Child => {
     if (list.length === 0) return null;
-    const items = list.slice(0, 12).map((node) => {
-      const edge = found.edges.find((each) => each[ends] === node.id);
-      return h(
-        "li", { class: edge?.basis ?? "" },
-        h("button", { class: "link", type: "button", onclick: () => void store.open(node.id) }, when(node.t, node.tick) || "open"),
-        node.agent !== null && h("span", { class: "who" }, shown(node.agent, 40)),
-        h("span", { class: "text" }, shown(node.text, 200)),
-        edge && h("span", { class: "basis", title: shown(edge.reason, 300) }, `${BASIS[edge.basis]}: ${edge.rule.replaceAll("_", " ")}`),
-      );
-    });
+    const items = list.slice(0, 12).map((node) => step(node, found.edges.find((each) => each[ends] === node.id)));
     return h("div", {}, h("h3", {}, heading), h("ol", { class: "causes" }, ...items));
   };
   const id = String(found.event["id"] ?? "");
@@ -293,11 +314,13 @@ function describe(found: Detail): Element[] {
     h(
       "div", { class: "head" }, h("h2", {}, when(found.t, tick)),
       h("span", { class: "id" }, id),
-      h("button", { class: "quiet", type: "button", title: "Close (Esc)", "aria-label": "Close the event", onclick: () => store.close() }, "×"),
+      closer("Close the event"),
     ),
     h("p", { class: "said" }, shown(found.text, 600)),
+    found.isPending ? h("p", { class: "hint", role: "status" }, "Looking for causes …") : null,
+    !found.isPending && found.causes.length + found.effects.length === 0 ? h("p", { class: "hint" }, "Nothing is known of what led to it.") : null,
     nodes("What led to it", found.causes, "from"),
     nodes("What it led to", found.effects, "to"),
     h("details", {}, h("summary", {}, "The whole event"), h("pre", {}, shown(JSON.stringify(found.event, null, 1), 20_000))),
-  ].filter((each): each is HTMLElement => each !== null && each !== false && typeof each === "object");
+  ].filter((each): each is HTMLElement => each instanceof HTMLElement);
 }

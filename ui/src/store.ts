@@ -2,7 +2,7 @@
 
 import { batch, computed, effect, signal } from "@preact/signals-core";
 import { type AxisKind, tickAxis, timeAxis } from "./axis.ts";
-import { ask, type Detail, type Edge, type Node, type Overview } from "./api.ts";
+import { ask, type Cause, type Detail, type Edge, type Node, type Overview } from "./api.ts";
 
 export interface Range {
   u0: number;
@@ -19,12 +19,22 @@ export const cursor = signal(0);
 export const agents = signal<readonly string[]>([]);
 /** The id of the open event. */
 export const eventId = signal<string | null>(null);
-export const detail = signal<Detail | null>(null);
+/** What is known of it: its links come later, since finding them takes longer. */
+export const detail = signal<(Detail & { isPending: boolean }) | null>(null);
+/** The findings, and the number of the open one. */
+export const causes = signal<readonly Cause[]>([]);
+export const findingNumber = signal<number | null>(null);
+export const finding = computed(() => {
+  const number = findingNumber.value;
+  return number === null || eventId.value !== null ? null : (causes.value[number] ?? null);
+});
 /** Edges and events of the open event or finding, drawn over the lanes. */
 export const links = signal<{ edges: Edge[]; nodes: Node[] }>({ edges: [], nodes: [] });
 export const filter = signal("");
 export const order = signal<"trouble" | "role">("trouble");
 export const onlyErrors = signal(false);
+/** Only the lanes of the open event or finding, and the chosen ones. */
+export const onlyInvolved = signal(false);
 export const showMessages = signal(false);
 export const playing = signal(false);
 export const speed = signal(1);
@@ -38,18 +48,64 @@ export const axis = computed(() => {
     : timeAxis(found.length_us);
 });
 
-/** The lanes that are shown, by number, from top to bottom. */
-export const lanes = computed(() => {
+/** A heading between the lanes when they are grouped by role. */
+export interface Heading {
+  role: string;
+  lanes: number;
+  errors: number;
+}
+
+/** The headings; heading n stands in `lanes` as -1 - n. */
+export const headings = computed<readonly Heading[]>(() => {
+  if (order.value !== "role") return [];
+  const found = new Map<string, Heading>();
+  for (const number of matching.value) {
+    const lane = overview.value!.lanes[number]!;
+    const heading = found.get(lane.role) ?? { role: lane.role, lanes: 0, errors: 0 };
+    found.set(lane.role, { ...heading, lanes: heading.lanes + 1, errors: heading.errors + lane.errors });
+  }
+  return [...found.values()];
+});
+
+/** The rows that are shown, from top to bottom: numbers of lanes, and headings below 0. */
+export const lanes = computed<readonly number[]>(() => {
+  const rows: number[] = [];
+  if (order.value !== "role") return matching.value;
+  let role: string | null = null;
+  let heading = 0;
+  for (const number of matching.value) {
+    const lane = overview.value!.lanes[number]!;
+    if (lane.role !== role) rows.push(-1 - heading++);
+    role = lane.role;
+    rows.push(number);
+  }
+  return rows;
+});
+
+const matching = computed<readonly number[]>(() => {
   const found = overview.value?.lanes ?? [];
   const words = filter.value.trim().toLowerCase();
+  const involved = onlyInvolved.value && links.value.nodes.length > 0 ? involvedLanes.value : null;
   const wanted = found
     .map((lane, number) => ({ lane, number }))
-    .filter(({ lane }) => !onlyErrors.value || lane.errors > 0)
+    .filter(({ lane, number }) => involved?.has(number) ?? (!onlyErrors.value || lane.errors > 0))
     .filter(({ lane }) => !words || `${lane.agent} ${lane.role}`.toLowerCase().includes(words));
   if (order.value === "role") {
-    wanted.sort((a, b) => a.lane.role.localeCompare(b.lane.role) || a.number - b.number);
+    // The roles by their errors, those without a name last; within one, the order of the session.
+    const errors = new Map<string, number>();
+    for (const { lane } of wanted) errors.set(lane.role, (errors.get(lane.role) ?? 0) + lane.errors);
+    const rank = (role: string): number => (role ? -errors.get(role)! : 1);
+    wanted.sort((a, b) => rank(a.lane.role) - rank(b.lane.role) || a.lane.role.localeCompare(b.lane.role) || a.number - b.number);
   }
   return wanted.map(({ number }) => number);
+});
+
+const involvedLanes = computed(() => {
+  const found = new Set<number>(selectedLanes.value);
+  const number = findingNumber.value;
+  const path = number === null ? [] : (causes.value[number]?.events ?? []);
+  for (const node of [...links.value.nodes, ...path]) if (node.lane !== null) found.add(node.lane);
+  return found;
 });
 
 export const laneOf = computed(() => {
@@ -81,22 +137,51 @@ export function begin(found: Overview): void {
   });
 }
 
+/** Counts how often the numbers of lanes came to mean other agents. */
+export const renumbered = signal(0);
+
+/** Whether the address asks for more than the session as a whole. */
+export const isAddressed = [...given.keys()].some((name) => name !== "token");
+
+/** A later overview of a session that is still read or written: the view grows with it where it showed its end. */
+export function grow(found: Overview): void {
+  const before = overview.value;
+  if (before === null) return begin(found);
+  if (before.events === found.events && before.status === found.status && before.state === found.state) return;
+  const { u0, u1 } = view.value;
+  const atEnd = u1 >= axis.value.last;
+  const whole = atEnd && u0 <= axis.value.first;
+  const follows = cursor.value > 0 && cursor.value >= before.length_us;
+  batch(() => {
+    if (before.lanes.some((lane, number) => found.lanes[number]?.agent !== lane.agent)) renumbered.value++;
+    if (before.ticks.length === 0 && found.ticks.length > 0 && whole) axisKind.value = "tick";
+    overview.value = found;
+    const { first, last } = axis.value;
+    if (whole) view.value = { u0: first, u1: last };
+    else if (atEnd) view.value = clamped({ u0: last - (u1 - u0), u1: last });
+    if (follows) cursor.value = found.length_us;
+  });
+}
+
 function restore(from: URLSearchParams): void {
   const { first, last } = axis.value;
   const [u0, u1] = [Number(from.get("from") ?? first), Number(from.get("to") ?? last)];
   view.value = u1 > u0 ? clamped({ u0, u1 }) : { u0: first, u1: last };
-  cursor.value = Number(from.get("t") ?? 0) || 0;
+  cursor.value = Math.min(Math.max(Number(from.get("t") ?? 0) || 0, 0), overview.value?.length_us ?? 0);
   agents.value = from.getAll("agent");
   filter.value = from.get("find") ?? "";
   order.value = from.get("order") === "role" ? "role" : "trouble";
   onlyErrors.value = from.has("errors");
+  onlyInvolved.value = from.has("involved");
   showMessages.value = from.has("messages");
   const id = from.get("event");
+  const number = from.get("finding");
+  findingNumber.value = number === null ? null : Number(number);
   eventId.value = id;
   if (id !== null) void open(id, { moves: false });
   else {
     detail.value = null;
-    links.value = { edges: [], nodes: [] };
+    draw(finding.value);
   }
 }
 
@@ -112,9 +197,11 @@ function described(): string {
   if (cursor.value > 0) found.set("t", String(Math.round(cursor.value)));
   for (const agent of agents.value) found.append("agent", agent);
   if (eventId.value !== null) found.set("event", eventId.value);
+  if (findingNumber.value !== null) found.set("finding", String(findingNumber.value));
   if (filter.value) found.set("find", filter.value);
   if (order.value === "role") found.set("order", "role");
   if (onlyErrors.value) found.set("errors", "1");
+  if (onlyInvolved.value) found.set("involved", "1");
   if (showMessages.value) found.set("messages", "1");
   const text = found.toString();
   return location.pathname + (text ? `?${text}` : "");
@@ -181,32 +268,65 @@ export function choose(agent: string, more = false): void {
   else agents.value = known.includes(agent) ? known.filter((each) => each !== agent) : [...known, agent].slice(-8);
 }
 
-/** Open an event: cursor, agent, detail, and its causes over the lanes. */
-export async function open(id: string, { moves = true }: { moves?: boolean } = {}): Promise<void> {
-  if (moves) remember();
-  eventId.value = id;
-  try {
-    const found = await ask<Detail>(`event/${encodeURIComponent(id)}`);
-    if (eventId.value !== id) return;
-    batch(() => {
-      detail.value = found;
-      const self: Node = { id, t: found.t, lane: found.lane, agent: null, tick: null, text: found.text };
-      links.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
-      if (moves) {
-        const lane = overview.value?.lanes[found.lane];
-        if (lane && !agents.value.includes(lane.agent)) choose(lane.agent);
-        moveTo(found.t);
-      }
-    });
-  } catch (error) {
-    notice.value = `This event cannot be shown: ${(error as Error).message}`;
-  }
+/** Draw the path of a finding over the lanes. */
+export function draw(cause: Cause | null): void {
+  links.value = { edges: cause?.edges ?? [], nodes: cause?.events ?? [] };
 }
 
-export function close(): void {
+/** Show a finding: its path, and the cursor where it begins. */
+export function openFinding(number: number, { moves = true }: { moves?: boolean } = {}): void {
+  const cause = causes.value[number];
+  if (cause === undefined) return;
+  if (moves) remember();
   batch(() => {
     eventId.value = null;
     detail.value = null;
-    links.value = { edges: [], nodes: [] };
+    if (moves) {
+      findingNumber.value = number;
+      const [start] = cause.events;
+      if (start?.agent != null && laneOf.value.has(start.agent)) choose(start.agent);
+      if (start?.t != null) moveTo(start.t);
+    }
+    draw(cause);
+  });
+}
+
+/** Open an event: cursor, agent, detail, and then its causes over the lanes. */
+export async function open(id: string, { moves = true }: { moves?: boolean } = {}): Promise<void> {
+  if (moves) remember();
+  eventId.value = id;
+  const path = `event/${encodeURIComponent(id)}`;
+  const isCurrent = (): boolean => eventId.value === id;
+  try {
+    const first = await ask<Detail>(path, { links: 0 });
+    if (!isCurrent()) return;
+    const self: Node = { id, t: first.t, lane: first.lane, agent: null, tick: null, text: first.text };
+    batch(() => {
+      detail.value = { ...first, isPending: true };
+      links.value = { edges: [], nodes: [self] };
+      if (moves) {
+        const lane = overview.value?.lanes[first.lane];
+        if (lane && !agents.value.includes(lane.agent)) choose(lane.agent);
+        moveTo(first.t);
+      }
+    });
+    const found = await ask<Detail>(path);
+    if (!isCurrent()) return;
+    batch(() => {
+      detail.value = { ...found, isPending: false };
+      links.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
+    });
+  } catch (error) {
+    if (isCurrent()) notice.value = `This event cannot be shown: ${(error as Error).message}`;
+  }
+}
+
+/** Close the event; a finding that it was opened from is shown again, and closed by the next call. */
+export function close(): void {
+  batch(() => {
+    if (eventId.value === null) findingNumber.value = null;
+    eventId.value = null;
+    detail.value = null;
+    draw(finding.value);
   });
 }

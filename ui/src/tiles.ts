@@ -5,6 +5,8 @@ import { ERROR, FULL_STATE, RECEIVED, SENT, STATE, type Tile, WARNING } from "./
 
 export const ROW_PX = 22;
 const INNER_PX = 16;
+const MARK_PX = 6;
+const MARKED = STATE | FULL_STATE | SENT | RECEIVED;
 const TOP_PX = (ROW_PX - INNER_PX) / 2;
 
 export interface Colours {
@@ -75,8 +77,8 @@ function paintBins(context: CanvasRenderingContext2D, data: Tile, rows: number, 
     for (let x = 0; x < width; x++) {
       const level = data.activity[base + x]!;
       if (level === 0) continue;
-      const height = 2 + Math.round((level / 255) * (INNER_PX - 2));
-      const alpha = 120 + Math.round((level / 255) * 135);
+      const height = 4 + Math.round((level / 255) * (INNER_PX - 4));
+      const alpha = 150 + Math.round((level / 255) * 105);
       const colour = ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
       const bottom = row * ROW_PX + TOP_PX + INNER_PX;
       for (let y = bottom - height; y < bottom; y++) pixels[y * width + x] = colour;
@@ -99,13 +101,14 @@ function paintBins(context: CanvasRenderingContext2D, data: Tile, rows: number, 
 function paintEvents(context: CanvasRenderingContext2D, data: Tile, axis: Axis, u0: number, u1: number, px: number, c: Colours): void {
   const scale = px / (u1 - u0);
   const x = (t: number): number => (axis.toU(t) - u0) * scale;
+  const marked: number[] = [];
   const draw = (n: number): void => {
     const flags = data.flags[n]!;
     const end = x(data.t[n]!);
     const begin = data.durationUs[n]! > 0 ? x(data.t[n]! - data.durationUs[n]!) : end;
     const top = data.lane[n]! * ROW_PX;
-    context.fillStyle =
-      flags & ERROR ? c.error : flags & WARNING ? c.warning : flags & (SENT | RECEIVED) ? c.message : flags & STATE ? c.state : c.activity;
+    const colour = flags & ERROR ? c.error : flags & WARNING ? c.warning : flags & (SENT | RECEIVED) ? c.message : c.activity;
+    context.fillStyle = colour;
     if (end - begin >= 2.5) {
       context.globalAlpha = flags & ERROR ? 0.9 : 0.5;
       context.beginPath();
@@ -113,8 +116,12 @@ function paintEvents(context: CanvasRenderingContext2D, data: Tile, axis: Axis, 
       context.fill();
       context.globalAlpha = 1;
     }
+    // Marks that would cover each other are left out; lines and errors never are.
+    const isFree = end - (marked[data.lane[n]!] ?? -Infinity) >= MARK_PX;
     if (flags & ERROR) triangle(context, end, top + 1, 5, 8);
     context.fillRect(end - 0.75, top + TOP_PX + (flags & ERROR ? 2 : 3), flags & ERROR ? 2 : 1.5, INNER_PX - 5);
+    if (!isFree || flags & ERROR) return;
+    if (flags & MARKED) marked[data.lane[n]!] = end;
     if (flags & FULL_STATE) {
       context.strokeStyle = c.state;
       context.strokeRect(end - 3, top + TOP_PX + INNER_PX - 6, 6, 6);

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 import click
 from click.shell_completion import CompletionItem
 
+from Agent.analysis.report.run_details import COLUMNS, STATE_LOOKS, cost
 from Agent.cli import parameters, render
 from Agent.cli.commands.analyze import indented
 from Agent.cli.event_lines import origin_of
@@ -56,7 +57,6 @@ def import_file(source: str, root: Path) -> None:
     render.note(f"agent-trace runs {done.run_id or session} shows it")
 
 
-STATE_LOOKS = {"running": "good", "crashed": "bad", "failure": "bad", "error": "bad", "open": "warn"}
 _LISTED = 20
 _SHOWN_ROWS = 8
 _SHOWN_LABEL_CHARS = 40
@@ -158,7 +158,7 @@ def _show_run(run: str, root: Path, what: str | None, artifact: str | None, targ
     rows: Any = record.checkpoints() if what == "checkpoints" else getattr(record, what)
     render.document(lambda: [asdict(row) for row in rows])
     if rows:
-        render.table(rows, *_COLUMNS[what])
+        render.table(rows, *COLUMNS[what])
         _note_sums(record, what, rows)
     else:
         render.note(_NONE[what])
@@ -247,10 +247,10 @@ def _show(record: RunRecord) -> None:
         render.emit(f"  {hint}")
     if record.steps:
         render.heading("Steps", _of(record.steps, "--steps"))
-        render.table(record.steps[:_SHOWN_ROWS], *_COLUMNS["steps"])
+        render.table(record.steps[:_SHOWN_ROWS], *COLUMNS["steps"])
     if record.artifacts:
         render.heading("Artifacts", _of(record.artifacts, "--artifacts"))
-        render.table(record.artifacts[:_SHOWN_ROWS], *_COLUMNS["artifacts"])
+        render.table(record.artifacts[:_SHOWN_ROWS], *COLUMNS["artifacts"])
         _note_place(record)
 
 
@@ -281,10 +281,6 @@ def _print_artifact(record: RunRecord, wanted: str) -> None:
         return
     for chunk in record.read(found.ref):
         render.emit_bytes(chunk)
-
-
-def _short(ref: str | None) -> str:
-    return "-" if ref is None else ref.removeprefix("artifact://artifacts/")
 
 
 def _state(run: RunSummary) -> str:
@@ -336,71 +332,6 @@ def _note_sums(record: RunRecord, what: str, rows: Sequence[Any]) -> None:
         render.note(f"{number}: {words.size(whole)} of state in {words.size(stored)}")
 
 
-def cost(paid: float | None, currency: str | None) -> str:
-    """An amount of money with enough digits for a single call."""
-    if paid is None:
-        return "-"
-    digits = 2 if paid >= 1 else 6
-    return f"{paid:,.{digits}f} {currency or ''}".rstrip()
-
-
-def _call_state(outcome: str | None, answered_by: str | None) -> str:
-    return outcome or ("ok" if answered_by is None else "recorded")
-
-
-_CALL_LOOKS = {"error": "bad", "cancelled": "warn", "closed": "warn", "recorded": "soft"}
-"""`closed`: a stream that was not read to its end; `recorded`: a response from a replay."""
-_TIME = Column("TIME (UTC)", "timestamp", words.clock)
-_OUTCOME = Column("STATE", lambda call: _call_state(call.outcome, call.answered_by), looks=_CALL_LOOKS)
-_COLUMNS = {
-    "steps": (
-        Column("STEP", "step_id"),
-        Column("NAME", "name"),
-        Column("STATE", "state", looks=STATE_LOOKS),
-        Column("DURATION", "duration_ms", words.milliseconds),
-        Column("OUTPUT", lambda step: _short(step.output_ref) if step.error is None else step.error),
-    ),
-    "artifacts": (
-        Column("ARTIFACT", "path"),
-        Column("SIZE", "size_bytes", words.size),
-        Column("TYPE", "media_type"),
-        Column("STEP", "step_id"),
-    ),
-    "tool_calls": (
-        _TIME,
-        Column("TOOL", "name"),
-        Column("KIND", "kind"),
-        _OUTCOME,
-        Column("DURATION", "duration_ms", words.milliseconds),
-        Column("CALLED IN", "site"),
-        Column("WITHIN", lambda each: " > ".join(each.path) if each.error is None else each.error),
-    ),
-    "model_calls": (
-        _TIME,
-        Column("MODEL", "model_name"),
-        _OUTCOME,
-        Column("IN", "prompt_tokens", words.count),
-        Column("OUT", "completion_tokens", words.count),
-        Column("COST", lambda each: cost(each.cost, each.currency), right=True),
-        Column("FIRST", "first_chunk_ms", words.milliseconds),
-        Column("DURATION", "latency_ms", words.milliseconds),
-        Column("WITHIN", lambda each: " > ".join(each.path) or each.step_id),
-    ),
-    "checkpoints": (
-        Column("STEP", "step_id"),
-        Column("AGENT", "agent_id"),
-        _TIME,
-        Column("WHY", "reason", looks=STATE_LOOKS),
-        Column("TICK", "tick", right=True),
-        Column("PHASE", "phase"),
-        Column("STATE", "state_bytes", words.size),
-        Column("STORED", "size_bytes", words.size),
-        Column("AS", "kind"),
-        Column("VERSION", "agent_version"),
-        Column("CODE", lambda each: each.code and each.code[:8]),
-    ),
-}
-"""How to list each part of a run."""
 _NONE = {
     "steps": "no steps in this run; recorder.step records them",
     "artifacts": "no artifacts in this run; recorder.save_artifact keeps them",

@@ -81,13 +81,15 @@ def serve(
     database: Database,
     max_body_mib: Annotated[int, "--max-body-mib N", click.IntRange(1, 256)] = 8,
     replay_memory_mib: Annotated[int, "--replay-memory-mib N", click.IntRange(256, 1 << 20)] = 1024,
+    root: Root,
     **settings_by_name: Unpack[Settings],
 ) -> None:
     """Run the service, a shared database of runs.
 
     Accepts runs and events on port 8000 and answers queries on 8001; checkpoints and replays of runs that
     were sent with content are also on 8000. By default it listens on this machine only, needs no key, and
-    keeps an SQLite file. Prompts, answers and other content are not stored. Stop it with Ctrl-C or SIGTERM.
+    keeps an SQLite file. Prompts, answers and other content are not stored. On this machine the query role
+    also serves the pages of the trace root, as agent-trace view does. Stop it with Ctrl-C or SIGTERM.
 
     Args:
         role: ingest only writes, query only reads, replay continues runs from checkpoints.
@@ -108,6 +110,7 @@ def serve(
         max_sent_bytes=max_body_mib * _MIB,
         max_unpacked_bytes=4 * max_body_mib * _MIB,
         replay_memory_bytes=replay_memory_mib * _MIB,
+        pages_root=root,
         **settings_by_name,
     )
     every: list[ServerRole] = ["ingest", "query", "replay"]
@@ -116,7 +119,9 @@ def serve(
         render.note(line)
 
     def started(server: RunningServer) -> None:
-        render.document(lambda: {name: getattr(server, f"{name}_url") for name in server.roles})
+        urls = {name: getattr(server, f"{name}_url") for name in server.roles}
+        pages = {} if server.pages_url is None else {"pages": server.pages_url}
+        render.document(lambda: urls | pages)
         for line in started_lines(server):
             render.emit(line)
         if "query" in server.roles:

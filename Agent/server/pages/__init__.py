@@ -1,0 +1,19 @@
+"""Public names of the pages of a trace root, `agent-trace view`. Needs the extra `view`."""
+
+from typing import TYPE_CHECKING
+
+from Agent.lazy_names import extra_needed as _extra_needed
+from Agent.lazy_names import lazy_names as _lazy_names
+
+if TYPE_CHECKING:
+    from Agent.server.pages.app import Pages
+    from Agent.server.pages.serving import PagesServer
+
+__all__ = ["Pages", "PagesServer"]
+
+_HOMES = {
+    "app": "Pages",
+    "serving": "PagesServer",
+}
+
+__getattr__ = _lazy_names(__name__, _HOMES, lambda: _extra_needed("view", "agent-trace view"))

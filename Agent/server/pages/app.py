@@ -1,0 +1,451 @@
+"""`Pages`: the app of the pages and of their API, which `ui/README.md` describes and `Agent.view` answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Receive, Scope, Send
+
+from Agent import view
+from Agent.errors import (
+    AgentNotFound,
+    AgentTraceError,
+    EventNotFound,
+    InputError,
+    RunNotFound,
+    SessionNotFound,
+    UsageError,
+)
+from Agent.render import html
+from Agent.server.pages import documents
+from Agent.server.pages.guard import Guard, path_of, refused
+from Agent.tree.layout import find_session, session_id_of
+from Agent.version import __version__
+
+_HERE: Final = Path(__file__).parent
+_STATIC: Final = _HERE / "static"
+_TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_A_YEAR: Final = "public, max-age=31536000, immutable"
+_SESSION: Final = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
+_NEWEST: Final = "newest"
+_MISSING: Final = (SessionNotFound, RunNotFound, AgentNotFound, EventNotFound)
+_GZIP_BYTES: Final = 1024
+_MOST_OPEN: Final = 4
+"""The most sessions that stay open at once."""
+
+
+@dataclass(slots=True)
+class _Opened:
+    view: view.SessionView
+    users: int = 0
+    last_use: int = 0
+
+
+@dataclass(slots=True)
+class OpenViews:
+    """The open sessions of one trace root: the `_MOST_OPEN` last used stay open, and those in use."""
+
+    root: Path
+    _open: dict[str, _Opened] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _uses: int = 0
+
+    @contextmanager
+    def use(self, session: str) -> Iterator[view.SessionView]:
+        """Give the view of a session, by its full id or `newest`.
+
+        Raises:
+            SessionNotFound: the root has no session of this id.
+        """
+        with self._lock:
+            name = self.id_of(session)
+            opened = self._open.get(name)
+            if opened is None:
+                opened = self._open[name] = _Opened(view.open_view(name, root=self.root))
+            self._uses += 1
+            opened.users, opened.last_use = opened.users + 1, self._uses
+        try:
+            yield opened.view
+        finally:
+            with self._lock:
+                opened.users -= 1
+                self._close_oldest()
+
+    def id_of(self, session: str) -> str:
+        """Return the full id of a session of this root.
+
+        Raises:
+            SessionNotFound: the root has no session of this id.
+        """
+        if session in self._open:
+            return session
+        if _SESSION.fullmatch(session) is None:
+            raise SessionNotFound("this is no id of a session", remedy="/sessions lists them")
+        # Prefixes of ids, and paths, are for the command line alone.
+        found = session_id_of(find_session(self.root, None if session == _NEWEST else session))
+        if session not in (_NEWEST, found):
+            raise SessionNotFound(f"no session has the id {session}", remedy="/sessions lists them")
+        return found
+
+    def _close_oldest(self) -> None:
+        idle = sorted((one.last_use, name) for name, one in self._open.items() if not one.users)
+        for _, name in idle[: max(0, len(self._open) - _MOST_OPEN)]:
+            self._open.pop(name).view.close()
+
+    def close(self) -> None:
+        """Close all sessions."""
+        with self._lock:
+            for one in self._open.values():
+                one.view.close()
+            self._open.clear()
+
+
+class Pages:
+    """The app of the pages of a trace root. It only reads, and loads no code of the sessions.
+
+    Args:
+        root: the trace root.
+        token: the secret that the address of the first page holds; None admits every program of the machine.
+        host: the address that the server listens on, which decides the names under which it answers.
+
+    Raises:
+        MissingExtra: a library of the extra `view` is not installed.
+    """
+
+    def __init__(self, root: Path, *, token: str | None, host: str = "127.0.0.1") -> None:
+        _ = view.open_view  # now, so that a missing library is told at the start
+        self._views = OpenViews(root)
+        app = FastAPI(
+            title="Agent Trace pages",
+            version=__version__,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+            redirect_slashes=False,
+        )
+        app.include_router(_api(self._views))
+        app.include_router(_pages(self._views))
+        _install_problems(app)
+        compressed = GZipMiddleware(app, minimum_size=_GZIP_BYTES, compresslevel=1)
+        # Outermost, so that answers to defects have its headers, too.
+        self._app = Guard(compressed, token=token, host=host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        await self._app(scope, receive, send)
+
+    def close(self) -> None:
+        """Close all sessions; no request may follow."""
+        self._views.close()
+
+
+# the API
+
+
+def answer(value: Any) -> Response:
+    """Return a value as JSON; what JSON lacks becomes null, lone surrogates become escapes."""
+    try:
+        body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # A lone surrogate or an integer beyond 64 bits: the escapes of the standard library hold both.
+        body = json.dumps(_finite(value)).encode()
+    return Response(body, media_type="application/json")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and value - value != 0 else value
+
+
+Lanes = Annotated[str | None, Query(max_length=100_000)]
+Direction = Literal[1, -1]
+
+
+def _numbers(lanes: str | None) -> list[int] | None:
+    """Parse `4,9,2`; None if nothing is given."""
+    if not lanes:
+        return None
+    try:
+        return [int(each) for each in lanes.split(",")]
+    except ValueError:
+        raise UsageError("lanes are not numbers", remedy="write lanes=4,9,2") from None
+
+
+def _api(views: OpenViews) -> APIRouter:
+    api = APIRouter(prefix="/api")
+    _add_whole_session(api, views)
+    _add_ranges(api, views)
+    _add_moments(api, views)
+    return api
+
+
+def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
+    @api.get("/sessions")
+    def sessions() -> Response:
+        return answer(view.session_list(views.root))
+
+    @api.get("/{session}/overview")
+    def overview(session: str) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.overview())
+
+    @api.get("/{session}/findings")
+    def findings(session: str, q: str | None = None) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.findings(q=q or None))
+
+    @api.get("/{session}/search")
+    def search(session: str, q: str) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.search(q=q))
+
+
+def _add_ranges(api: APIRouter, views: OpenViews) -> None:
+    @api.get("/{session}/window")
+    def window(
+        session: str,
+        t0: float,
+        t1: float,
+        px: int,
+        lanes: Lanes = None,
+        first: Annotated[int, Query(alias="from")] = 0,
+        last: Annotated[int | None, Query(alias="to")] = None,
+        axis: Literal["time", "tick"] = "time",
+        sum_lanes: Annotated[bool, Query(alias="sum")] = False,
+    ) -> Response:
+        with views.use(session) as opened:
+            body = opened.window(
+                t0=t0,
+                t1=t1,
+                px=px,
+                lanes=_numbers(lanes),
+                first=first,
+                last=last,
+                axis=axis,
+                sum_lanes=sum_lanes,
+            )
+        return Response(body, media_type="application/octet-stream")
+
+    @api.get("/{session}/arrows")
+    def arrows(
+        session: str, t0: float, t1: float, limit: Annotated[int, Query(ge=1, le=5000)] = 400
+    ) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.arrows(t0=t0, t1=t1, limit=limit))
+
+    @api.get("/{session}/events")
+    def events(
+        session: str,
+        lanes: Lanes = None,
+        t0: float | None = None,
+        t1: float | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+        order: Literal["asc", "desc"] = "asc",
+        kind: str | None = None,
+        errors: bool = False,
+        q: str | None = None,
+    ) -> Response:
+        with views.use(session) as opened:
+            found = opened.events(
+                lanes=_numbers(lanes),
+                t0=t0,
+                t1=t1,
+                limit=limit,
+                order=order,
+                kind=kind,
+                errors=errors,
+                q=q or None,
+            )
+        return answer(found)
+
+
+def _add_moments(api: APIRouter, views: OpenViews) -> None:
+    @api.get("/{session}/counters")
+    def counters(session: str, t: float) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.counters(t=t))
+
+    @api.get("/{session}/event/{event_id:path}")
+    def event(session: str, event_id: str, links: bool = True) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.event(event_id, links=links))
+
+    @api.get("/{session}/state")
+    def state(session: str, agent: str, t: float) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.state(agent=agent, t=t))
+
+    @api.get("/{session}/why")
+    def why(session: str, agent: str, field: str, t: float) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.why(agent=agent, field=field, t=t))
+
+    @api.get("/{session}/series")
+    def series(session: str, agent: str, field: str) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.series(agent=agent, field=field))
+
+    @api.get("/{session}/step")
+    def step(
+        session: str,
+        t: float,
+        lanes: Lanes = None,
+        by: Literal["event", "tick", "error"] = "event",
+        direction: int = 1,
+    ) -> Response:
+        if direction not in (1, -1):
+            raise UsageError("direction is neither 1 nor -1")
+        with views.use(session) as opened:
+            return answer(opened.step(t=t, lanes=_numbers(lanes), by=by, direction=direction))
+
+
+# the pages
+
+
+def _pages(views: OpenViews) -> APIRouter:
+    pages = APIRouter()
+
+    @pages.get("/")
+    def newest(request: Request) -> Response:
+        base, query = request.scope.get("root_path", ""), request.url.query
+        try:
+            session = views.id_of(_NEWEST)
+        except SessionNotFound:
+            target = f"{base}/sessions"
+        else:
+            target = f"{base}/s/{session}"
+        # With the token, if one is given: the first page sets the cookie, also after a redirect.
+        return RedirectResponse(f"{target}?{query}" if query else target, status_code=303)
+
+    @pages.get("/sessions")
+    def sessions(request: Request) -> Response:
+        base = request.scope.get("root_path", "")
+        return _document(request, None, "", documents.sessions_page(view.session_list(views.root), base))
+
+    @pages.get("/s/{session}")
+    def session_page(request: Request, session: str) -> Response:
+        return _page(request, "session.html", session=views.id_of(session))
+
+    @pages.get("/s/{session}/report/{section}")
+    def report(request: Request, session: str, section: str) -> Response:
+        name = views.id_of(session)
+        return _document(request, name, section, documents.report_page(views.root, name, section))
+
+    @pages.get("/static/{name}")
+    def static(request: Request, name: str) -> Response:
+        found = static_files().get(name)
+        if found is None:
+            raise HTTPException(404)
+        known = request.query_params.get("v") == found.digest
+        headers = {"Cache-Control": _A_YEAR if known else "no-cache"}
+        return Response(found.content, media_type=found.media_type, headers=headers)
+
+    return pages
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """A file of the package that pages load."""
+
+    content: bytes
+    media_type: str
+    digest: str
+    """Part of its address, so that a browser never uses the file of another version."""
+
+
+@lru_cache(maxsize=1)
+def static_files() -> dict[str, StaticFile]:
+    """Return the static files by name: those of the pages, and the style sheet of reports."""
+    paths = [*sorted(_STATIC.iterdir()), html.STYLE_SHEET]
+    found = {}
+    for path in paths:
+        media_type = _TYPES.get(path.suffix)
+        if media_type is not None:
+            content = path.read_bytes()
+            found[path.name] = StaticFile(content, media_type, hashlib.sha256(content).hexdigest()[:16])
+    return found
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
+    )
+
+
+def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
+    base = request.scope.get("root_path", "")
+
+    def static(name: str) -> str:
+        return f"{base}/static/{name}?v={static_files()[name].digest}"
+
+    made = _environment().get_template(template)
+    return HTMLResponse(made.render(base=base, static=static, version=__version__, **values))
+
+
+def _document(request: Request, session: str | None, section: str, page: documents.Document) -> HTMLResponse:
+    return _page(
+        request,
+        "document.html",
+        session=session,
+        section=section,
+        sections=documents.SECTIONS,
+        page=page,
+        shown=html.shown,
+    )
+
+
+# refusals
+
+
+def _install_problems(app: FastAPI) -> None:
+    def handle(kind: type[Exception], make: Callable[[Any], tuple[int, str, str | None]]) -> None:
+        async def handler(request: Request, error: Exception) -> Response:
+            status, message, remedy = make(error)
+            is_page = not path_of(request.scope).startswith(("/api/", "/static/"))
+            return refused(status, html.shown(message), remedy and html.shown(remedy), as_page=is_page)
+
+        app.add_exception_handler(kind, handler)
+
+    handle(AgentTraceError, _of_own_error)
+    handle(RequestValidationError, _of_parameters)
+    handle(HTTPException, lambda error: (error.status_code, "there is nothing at this address", None))
+    handle(
+        Exception, lambda _error: (500, "this is a bug in Agent Trace; the terminal has the details", None)
+    )
+
+
+def _of_own_error(error: AgentTraceError) -> tuple[int, str, str | None]:
+    status = 400 if isinstance(error, UsageError) else 422 if isinstance(error, InputError) else 500
+    if isinstance(error, _MISSING):
+        status = 404
+    return status, error.message, error.remedy
+
+
+def _of_parameters(error: RequestValidationError) -> tuple[int, str, str | None]:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"][1:2])
+    return 400, f"parameter {name}: {first['msg'][:1].lower()}{first['msg'][1:]}", "ui/README.md lists them"

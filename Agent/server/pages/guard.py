@@ -1,0 +1,171 @@
+"""Who may see the pages: the holder of a token, under a name of this machine, with GET alone.
+
+A page in the same browser could otherwise read traces: by a request to loopback, or by a name of its own that
+it lets point to 127.0.0.1. Next: `app.py`.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import socket
+from typing import Final
+from urllib.parse import parse_qs
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from Agent.server.settings import is_loopback
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""What a page may load: files and answers of this server, and no script or style within the page."""
+_HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+_REMEDY: Final = "open the address that the command printed, with its token"
+_OPEN_PATHS: Final = "/static/"
+"""The only paths that need no token: the files of the package, which hold no data."""
+
+
+def names_of_this_machine(host: str) -> frozenset[str]:
+    """Return the names and addresses under which a server that listens on `host` may be asked.
+
+    Beyond loopback these are the names of the machine too; any address is allowed there, since a name that
+    points elsewhere is not an address.
+    """
+    names = {"localhost", "127.0.0.1", "::1", host.strip("[]").casefold()}
+    if not is_loopback(host):
+        names |= {socket.gethostname().casefold(), socket.getfqdn().casefold()}
+    return frozenset(names)
+
+
+class Guard:
+    """ASGI middleware that refuses everything but GET by the holder of the token.
+
+    Args:
+        app: what is guarded.
+        token: the secret; None admits everybody who asks under a name of this machine.
+        host: the address that the server listens on.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str | None, host: str) -> None:
+        self._app = app
+        self._token = token
+        self._names = names_of_this_machine(host)
+        self._any_address = not is_loopback(host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or refuse one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        grants = self._is_given(scope)
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    told[name] = value
+                told.setdefault("Cache-Control", "no-store")
+                if grants:
+                    told.append("Set-Cookie", self._cookie(scope))
+            await send(message)
+
+        refusal = self._refusal(scope, headers, grants=grants)
+        await (self._app if refusal is None else refusal)(scope, receive, sent)
+
+    def _refusal(self, scope: Scope, headers: dict[bytes, str], *, grants: bool) -> Response | None:
+        """Return why a request is refused; None if it is not."""
+        wants_page = "text/html" in headers.get(b"accept", "")
+        if not self._is_own_name(headers.get(b"host", "")):
+            remedy = "use localhost or 127.0.0.1"
+            return refused(421, "this server has another name", remedy, as_page=wants_page)
+        if scope["method"] != "GET":
+            response = refused(405, "the pages only read", "use GET", as_page=False)
+            response.headers["Allow"] = "GET"
+            return response
+        if grants or self._token is None or path_of(scope).startswith(_OPEN_PATHS):
+            return None
+        if not _is_known(scope, headers, self._token):
+            return refused(403, "the token is missing or wrong", _REMEDY, as_page=wants_page)
+        return None
+
+    def _is_own_name(self, host: str) -> bool:
+        name = host.rpartition(":")[0] if _has_port(host) else host
+        name = name.strip("[]").casefold()
+        return name in self._names or (self._any_address and _is_address(name))
+
+    def _is_given(self, scope: Scope) -> bool:
+        """Return whether the address holds the token."""
+        if self._token is None or b"token=" not in scope["query_string"]:
+            return False
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+        return any(_same(each, self._token) for each in given)
+
+    def _cookie(self, scope: Scope) -> str:
+        secure = "; Secure" if scope["scheme"] == "https" else ""
+        path = scope.get("root_path") or "/"
+        return f"{cookie_name(scope)}={self._token}; Path={path}; HttpOnly; SameSite=Strict{secure}"
+
+
+def cookie_name(scope: Scope) -> str:
+    """Return the name of the cookie: with the port, since cookies are shared by all ports of a host."""
+    server = scope.get("server")
+    return f"agent_trace_{server[1] if server else 0}"
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path of a request below the place where the pages are mounted."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+
+
+def refused(status: int, message: str, remedy: str | None, *, as_page: bool) -> Response:
+    """Return the answer to a refused request: problem JSON, or the same in words for a person."""
+    if not as_page:
+        return JSONResponse({"error": message, "remedy": remedy}, status_code=status)
+    from markupsafe import escape
+
+    words = f"<p>{escape(remedy)}</p>" if remedy else ""
+    page = (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Agent Trace</title></head>'
+        f"<body><main><h1>{escape(message[:1].upper() + message[1:])}</h1>{words}</main></body></html>"
+    )
+    return HTMLResponse(page, status_code=status)
+
+
+def _is_known(scope: Scope, headers: dict[bytes, str], token: str) -> bool:
+    """Return whether the cookie or the header holds the token."""
+    scheme, _, key = headers.get(b"authorization", "").partition(" ")
+    if scheme.casefold() == "bearer" and _same(key.strip(), token):
+        return True
+    # Lenient: a broken cookie of another program on this host must not hide ours.
+    found = cookie_parser(headers.get(b"cookie", "")).get(cookie_name(scope))
+    return found is not None and _same(found, token)
+
+
+def _same(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode(), token.encode())
+
+
+def _has_port(host: str) -> bool:
+    name, colon, port = host.rpartition(":")
+    return bool(colon) and port.isdecimal() and (":" not in name or name.endswith("]"))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
