@@ -43,6 +43,8 @@ _OF_EXTRA: Final = {
     "alembic": "alembic",
     "fastapi": "fastapi",
     "google": "protobuf",
+    "mcp": "mcp",
+    "mcp_types": "mcp",
     "opentelemetry": "opentelemetry-proto",
     "psycopg": "psycopg[binary]",
     "pydantic": "fastapi",
@@ -53,11 +55,15 @@ _OF_EXTRA: Final = {
 
 
 @contextmanager
-def extra_needed() -> Iterator[None]:
-    """Turns the failed import of a library of the extra into one clear error.
+def extra_needed(part: str = "the service", extra: str = "server") -> Iterator[None]:
+    """Turns the failed import of a library of an extra into one clear error.
+
+    Args:
+        part: what needs the library, in words.
+        extra: the extra that brings it.
 
     Raises:
-        MissingExtra: a library of the extra `server` is not installed.
+        MissingExtra: a library of the extra is not installed.
     """
     try:
         yield
@@ -66,6 +72,6 @@ def extra_needed() -> Iterator[None]:
         if library is None:
             raise
         raise MissingExtra(
-            f"the service needs {library}, which is not installed",
-            remedy='install it with: pip install "agent-trace[server]"',
+            f"{part} needs {library}, which is not installed",
+            remedy=f'install it with: pip install "agent-trace[{extra}]"',
         ) from None
