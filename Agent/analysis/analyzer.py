@@ -9,7 +9,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from Agent.analysis import comparison, errors, interactions, journeys, learning, performance, states
+from Agent.analysis import (
+    agent_variables,
+    comparison,
+    errors,
+    interactions,
+    journeys,
+    learning,
+    performance,
+    states,
+)
 from Agent.analysis import session as analysis_session
 from Agent.analysis.causality import chains
 from Agent.analysis.causality import graph as causal_graph
@@ -121,6 +130,10 @@ class LogAnalyzer:
         return states.field_changes(self.reader, self.engine, agent_id, name, when)
 
     # all agents
+
+    def agent_vars(self, agents: str = "*", fields: Sequence[str] | None = None) -> Any:
+        """Return the exposed fields by tick and agent as a data frame (`agent_variables.agent_vars`)."""
+        return agent_variables.agent_vars(self.reader, self.engine, agents, fields)
 
     def analyze_learning_progress(self, agent_id: str | None = None) -> dict[str, Any]:
         """Summarise how one agent, or all, learned (`learning.learning_progress`)."""

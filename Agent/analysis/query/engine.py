@@ -262,13 +262,13 @@ class Engine:
 
     def user_frame(self, query: str) -> Any:
         """Return the rows as a pandas DataFrame; MissingExtra without pandas."""
-        _need("pandas", "a data frame", "dataframe")
+        needed("pandas", "a data frame", "dataframe")
         self._check(query)
         return self._settled(lambda: self._fetched(query, lambda cursor: cursor.df()))
 
     def user_arrow(self, query: str) -> Any:
         """Return the rows as a `pyarrow.Table`; MissingExtra without pyarrow."""
-        _need("pyarrow", "an Arrow table", "dataframe")
+        needed("pyarrow", "an Arrow table", "dataframe")
         self._check(query)
         return self._settled(lambda: self._arrow_table(query))
 
@@ -501,7 +501,8 @@ def _too_long(path: Path) -> DamagedInput:
     )
 
 
-def _need(module: str, what: str, extra: str) -> None:
+def needed(module: str, what: str, extra: str) -> None:
+    """Check that an optional library is installed, without importing it; MissingExtra if it is not."""
     import importlib.util
 
     if importlib.util.find_spec(module) is None:
