@@ -55,12 +55,12 @@ _OF_EXTRA: Final = {
 
 
 @contextmanager
-def extra_needed(part: str = "the service", extra: str = "server") -> Iterator[None]:
+def extra_needed(extra: str = "server", what: str = "the service") -> Iterator[None]:
     """Turns the failed import of a library of an extra into one clear error.
 
     Args:
-        part: what needs the library, in words.
-        extra: the extra that brings it.
+        extra: the extra that installs the library.
+        what: what needs it.
 
     Raises:
         MissingExtra: a library of the extra is not installed.
@@ -72,6 +72,6 @@ def extra_needed(part: str = "the service", extra: str = "server") -> Iterator[N
         if library is None:
             raise
         raise MissingExtra(
-            f"{part} needs {library}, which is not installed",
+            f"{what} needs {library}, which is not installed",
             remedy=f'install it with: pip install "agent-trace[{extra}]"',
         ) from None

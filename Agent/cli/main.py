@@ -37,6 +37,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
     _section(
         "Everyday",
         ("demo", "demo", "Record a simulation, explain it, and replay it."),
+        ("run", "run", "Run a program and record it, without an edit of it."),
         ("sessions", "analyze", "List the recorded sessions, newest last."),
         ("analyze", "analyze", "Report what happened in a session."),
         ("journey", "journey", "Show what one agent did, in order."),
@@ -75,6 +76,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("serve", "serve", "Run the service, a shared database of runs."),
         ("keys", "serve", "Create, list and revoke API keys of the service."),
         ("ship", "serve", "Send live or finished sessions to a service."),
+        ("export", "export", "Give recorded sessions to other tools."),
         ("mcp", "mcp", "Answer questions of an MCP client about sessions."),
     ),
     _section(

@@ -28,6 +28,7 @@ from Agent.export.wire import encode_body
 from Agent.version import __version__
 
 EVENTS_PATH: Final = "/v1/events"
+_JSON: Final = "application/json"
 _TIMEOUT_S: Final = 30.0
 _LEAST_TIMEOUT_S: Final = 1.0
 _LEAST_TRIES: Final = 2
@@ -77,6 +78,20 @@ class Destination:
                 "the API key is empty, or has invalid characters", remedy="use the key as it was created"
             )
 
+    def to_order(self) -> dict[str, Any]:
+        """Return what the sender process needs to know."""
+        return {"url": self.url, "api_key": self.api_key}
+
+    @property
+    def command(self) -> str:
+        """Return the command that sends a session there later, without the session."""
+        return f"ship --to {self.place}"
+
+    @property
+    def more_headers(self) -> Mapping[str, str]:
+        """Return further headers of each request."""
+        return {}
+
     @property
     def place(self) -> str:
         """Return the address without a slash at its end."""
@@ -103,6 +118,8 @@ class ServiceResponse:
     body: dict[str, Any]
     retry_after_s: float | None = None
     location: str | None = None
+
+    content: bytes = field(default=b"", repr=False)
 
     def accounts_for(self, count: int) -> bool:
         """Return whether the response accounts for each of `count` events, or refuses the body.
@@ -176,11 +193,18 @@ class Connection:
         self._open: http.client.HTTPConnection | None = None
         self._timeout_s = _TIMEOUT_S
 
-    def post(self, body: bytes, path: str = EVENTS_PATH, *, timeout_s: float = _TIMEOUT_S) -> ServiceResponse:
-        """Send a compressed body of JSON and return the response.
+    def post(
+        self,
+        body: bytes,
+        path: str = EVENTS_PATH,
+        *,
+        media_type: str = _JSON,
+        timeout_s: float = _TIMEOUT_S,
+    ) -> ServiceResponse:
+        """Send a body, compressed, and return the response.
 
         Args:
-            body: JSON.
+            body: the body, of the given media type; the response is expected in the same.
             path: the path below the address.
             timeout_s: the timeout of each of connecting, sending and receiving the whole response.
 
@@ -190,10 +214,11 @@ class Connection:
         self._timeout_s = timeout_s
         prefix = urlsplit(self.destination.place).path
         headers = {
-            "Content-Type": "application/json",
+            "Content-Type": media_type,
             "Content-Encoding": "gzip",
-            "Accept": "application/json",
+            "Accept": media_type,
             "User-Agent": f"agent-trace/{__version__}",
+            **self.destination.more_headers,
         }
         if self.destination.api_key is not None:
             headers["Authorization"] = f"Bearer {self.destination.api_key}"
@@ -231,6 +256,7 @@ class Connection:
             _object_in(content),
             _seconds(response.headers.get("Retry-After")),
             response.headers.get("Location"),
+            content,
         )
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -320,6 +346,8 @@ class Delivery:
         patience_s: the seconds without a response after which `NotDelivered` is raised; None: never.
     """
 
+    what = "events"
+
     def __init__(
         self,
         connection: Connection,
@@ -387,11 +415,11 @@ class Delivery:
             asked_s: float | None = None
             began_s = time.monotonic()
             try:
-                answer = self._connection.post(body, timeout_s=self._longest_s(waited_s))
+                answer = self._post(body, self._longest_s(waited_s))
             except OSError as error:
                 problem = _told(error)
             else:
-                if answer.accounts_for(count):
+                if self._is_final(answer, count):
                     self.outcome.problem = None
                     return answer
                 problem, asked_s = answer.problem, answer.retry_after_s
@@ -399,7 +427,7 @@ class Delivery:
                     problem = _NOT_THE_SERVICE
                 elif answer.status not in _TRY_AGAIN and answer.status < 500:
                     self.outcome.problem = problem
-                    raise self._not_delivered(problem, _remedy_of(answer))
+                    raise self._not_delivered(problem, self._remedy_of(answer))
             waited_s += time.monotonic() - began_s
             self.outcome.problem = problem
             # A single stuck connection may use up all the time, so at least 2 connections are tried.
@@ -418,6 +446,17 @@ class Delivery:
             waited_s += wait_s
             next_s = min(next_s * 2, _LONGEST_WAIT_S)
 
+    def _post(self, body: bytes, timeout_s: float) -> ServiceResponse:
+        return self._connection.post(body, timeout_s=timeout_s)
+
+    @staticmethod
+    def _is_final(answer: ServiceResponse, count: int) -> bool:
+        return answer.accounts_for(count)
+
+    @staticmethod
+    def _remedy_of(answer: ServiceResponse) -> str:
+        return _remedy_of(answer)
+
     def _longest_s(self, waited_s: float) -> float:
         """Return the timeout of the next request, after `waited_s` without a response."""
         if self._patience_s is None:
@@ -426,7 +465,7 @@ class Delivery:
 
     def _not_delivered(self, problem: str, remedy: str | None) -> NotDelivered:
         place = self._connection.destination.place
-        return NotDelivered(f"{place} accepts no events: {problem}", remedy=remedy)
+        return NotDelivered(f"{place} accepts no {self.what}: {problem}", remedy=remedy)
 
 
 def bodies_of(events: Sequence[bytes]) -> list[Sequence[bytes]]:

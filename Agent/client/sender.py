@@ -58,9 +58,8 @@ class Sender:
             other.close()
         order = {
             "session": os.fspath(session.resolve()),
-            "url": destination.url,
-            "api_key": destination.api_key,
             "content": content,
+            **destination.to_order(),
         }
         with contextlib.suppress(OSError):  # the process did not start, which was already reported
             # The key is sent through the pipe, since other users can read arguments and environment.
@@ -101,9 +100,10 @@ class Sender:
         if answer.get("delivered") or answer.get("elsewhere"):
             return
         why = f" ({answer['problem']})" if answer.get("problem") else ""
+        name = self.session.name.removeprefix("session_")
         say(
             f"not all events have reached {self.destination.place} yet{why}; nothing is lost: "
-            f"`agent-trace ship --to {self.destination.place} {self.session.name.removeprefix('session_')}`"
+            f"`agent-trace {self.destination.command} {name}`"
         )
 
     def _leave(self, *, reap: bool) -> None:

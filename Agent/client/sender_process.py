@@ -20,6 +20,7 @@ from typing import Any, Final
 import orjson
 
 from Agent.client.destination import Destination, Stopped
+from Agent.client.otlp import OtlpDestination, OtlpShipment
 from Agent.client.shipment import Shipment
 from Agent.errors import AgentTraceError, NotDelivered, SessionInUse
 from Agent.record.health import say
@@ -99,9 +100,9 @@ class _Sending:
     def __init__(self, orders: _Orders, order: dict[str, Any]) -> None:
         self._orders = orders
         self._session = Path(order["session"])
-        self._destination = Destination(order["url"], order.get("api_key"))
+        self._destination = _destination_of(order)
         self._content = bool(order.get("content"))
-        self._shipment: Shipment | None = None
+        self._shipment: Shipment | OtlpShipment | None = None
         self._told: set[str] = set()
         self._deadline_s: float | None = None
 
@@ -109,15 +110,25 @@ class _Sending:
         """Send until the agent's process has ended and all is sent or the time for retries is over."""
         while True:
             found = self._look()
+            if self._orders.is_alone and found is _Found.SENT and self._ends():
+                continue  # the end of the session leaves something more to send
             if self._orders.is_alone and (found in {_Found.SENT, _Found.ELSEWHERE} or self._orders.is_over):
                 return
             if self._orders.wait(found.value):
                 self._obey()
 
+    def _begun(self) -> Shipment | OtlpShipment:
+        if isinstance(self._destination, OtlpDestination):
+            return OtlpShipment(self._session, self._destination, self._wait, content=self._content)
+        return Shipment(self._session, self._destination, self._wait, content=self._content)
+
+    def _ends(self) -> bool:
+        return isinstance(self._shipment, OtlpShipment) and self._shipment.end()
+
     def _look(self) -> _Found:
         try:
             if self._shipment is None:
-                self._shipment = Shipment(self._session, self._destination, self._wait, content=self._content)
+                self._shipment = self._begun()
             while self._shipment.ship() or self._shipment.behind:
                 pass
         except SessionInUse:
@@ -178,6 +189,12 @@ class _Sending:
                 "dropped": dict(self._shipment.dropped),
             }
         self._orders.answer(answer)
+
+
+def _destination_of(order: dict[str, Any]) -> Destination:
+    if order.get("protocol") == "otlp":
+        return OtlpDestination.from_order(order)
+    return Destination(order["url"], order.get("api_key"))
 
 
 def main() -> int:

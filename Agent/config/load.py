@@ -34,6 +34,8 @@ from Agent.record.health import note, say
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from Agent.config.instrument_config import InstrumentEntry
+
 
 PREFIX = "AGENT_TRACE_"
 ENVIRONMENT = {"ROOT" if name == "trace_root" else name.upper(): name for name in SETTABLE}
@@ -237,7 +239,7 @@ def _read_key(path: Path) -> bytes:
 
 _PART = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
 _NAME = rf"{_PART}(?:\s*\.\s*{_PART})*"
-_HEADER = re.compile(rf"\s*\[\s*({_NAME})\s*\]\s*(?:#.*)?$")
+_HEADER = re.compile(rf"\s*\[{{1,2}}\s*({_NAME})\s*\]{{1,2}}\s*(?:#.*)?$")
 _KEY = re.compile(rf"\s*({_NAME})\s*=")
 _PARTS = re.compile(_PART)
 
@@ -266,6 +268,7 @@ def _split(name: str) -> tuple[str, ...]:
 OWN_NAME = "agent-trace.toml"
 PROJECT_NAME = "pyproject.toml"
 TABLE = ("tool", "agent-trace")
+INSTRUMENT = "instrument"
 _FOREIGN = "ignored: it belongs to another user, in a world-writable directory"
 
 
@@ -277,6 +280,8 @@ class ConfigurationFile:
     settings: Settings = field(default_factory=dict)
     preset: Setting | None = None
     """The preset that the file chooses."""
+    instrument: tuple[InstrumentEntry, ...] = ()
+    """The classes that `agent-trace run` traces."""
 
 
 def project_file(directory: str | None = None) -> ConfigurationFile | None:
@@ -303,6 +308,12 @@ def user_file(environment: Mapping[str, str]) -> ConfigurationFile | None:
     """Read the user's own file; None if it does not exist."""
     path = user_path(environment)
     return None if path is None or _state(path) != "" else read_file(path)
+
+
+def classes_to_instrument(environment: Mapping[str, str] | None = None) -> tuple[InstrumentEntry, ...]:
+    """The classes that the project's file and the user's name; ConfigurationError if one is invalid."""
+    files = (project_file(), user_file(os.environ if environment is None else environment))
+    return tuple(entry for file in files if file is not None for entry in file.instrument)
 
 
 def project_paths(directory: str | None = None) -> Iterator[str]:
@@ -408,13 +419,19 @@ def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
 
 def _told(path: str, text: str, table: tuple[str, ...], document: Mapping[str, Any]) -> ConfigurationFile:
     for name in document:
-        if name not in SETTABLE and name != "preset":
+        if name not in SETTABLE and name not in {"preset", INSTRUMENT}:
             raise ConfigurationError(
                 f"unknown option {name!r}{near_miss(name, SETTABLE)}",
                 path=path,
                 line=line_of(text, (*table, name)),
                 remedy=f"options are {', '.join(SETTABLE)}",
             )
+    entries: tuple[InstrumentEntry, ...] = ()
+    if INSTRUMENT in document:
+        from Agent.config.instrument_config import read_entries
+
+        entries = read_entries(document[INSTRUMENT], path, line_of(text, (*table, INSTRUMENT)))
+        document = {name: value for name, value in document.items() if name != INSTRUMENT}
     found = {
         name: setting._replace(line=line_of(text, (*table, *name.split("."))))
         for name, setting in taken_apart(document, path).items()
@@ -425,7 +442,7 @@ def _told(path: str, text: str, table: tuple[str, ...], document: Mapping[str, A
         place = os.path.join(os.path.dirname(path), os.path.expanduser(root.value))  # noqa: PTH111, PTH118, PTH120
         found["trace_root"] = root._replace(value=os.path.normpath(place))
     check_each(found)
-    return ConfigurationFile(path, found, preset)
+    return ConfigurationFile(path, found, preset, entries)
 
 
 def _directory() -> Path:

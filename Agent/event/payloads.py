@@ -289,6 +289,15 @@ _ROWS = (
         is_span=True,
         about="context",
     ),
+    _kind(
+        "span",
+        _SYSTEM,
+        "Span {name}",
+        "name:string/name library?:string/label span_kind?:string/label duration_ms?:number outcome?:string/outcome "
+        "error_type?:string/label error_message?:string attributes?:object/metadata events?:array trace?:string/id",
+        is_span=True,
+        about="name",
+    ),
     # the framework
     _kind("system.init", _SYSTEM, "Initialised {component}", "component:any/label data?:any"),
     _kind(

@@ -59,6 +59,10 @@ class AllowList:
             "failure_type": _one_of(FAILURE_TYPES),
         }
 
+    def uncounted(self) -> AllowList:
+        """Return a list with the same key and counts of its own, for payloads that leave as a whole."""
+        return AllowList(self._key)
+
     def payload(self, kind: str, extra: Mapping[str, Any], path: str = "/extra") -> dict[str, Any]:
         """Return the part of a payload that may leave; for an unknown kind it is empty."""
         row = _ROWS.get(kind, {})

@@ -16,4 +16,4 @@ __all__ = ["make_server", "serve_stdio"]
 
 _HOMES = {"server": "make_server serve_stdio"}
 
-__getattr__ = _lazy_names(__name__, _HOMES, _partial(_extra_needed, "the MCP server", "mcp"))
+__getattr__ = _lazy_names(__name__, _HOMES, _partial(_extra_needed, "mcp", "the MCP server"))

@@ -39,7 +39,7 @@ AGENT_NAMES = UTILS_NAMES | {
     "tick",
 }
 FLIGHT_NAMES = {"Recorder", "find_run", "list_runs", "read_run", "recorder"}
-BRIDGE_NAMES = {"TraceHandler", "structlog_processor", "structlog_renderer"}
+BRIDGE_NAMES = {"AgentTraceSpanProcessor", "TraceHandler", "structlog_processor", "structlog_renderer"}
 FACADES = [
     (Agent, AGENT_NAMES),
     (Agent.utils, UTILS_NAMES),

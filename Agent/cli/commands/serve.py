@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict, Unpack
 
@@ -438,8 +438,8 @@ def _show_shipment(answer: dict[str, Any], place: str) -> None:
         render.emit(f"{name}: everything is already at {place}")
     if answer.get("is_other_database"):
         render.note("  a different database answered than before, so everything was sent")
-    _show_paths("not sent", answer["dropped"])
-    _show_paths("left out by the service", answer["left_out"])
+    show_paths("not sent", answer["dropped"])
+    show_paths("left out by the service", answer["left_out"])
     if "/state" in answer["left_out"] or "/message" in answer["left_out"]:
         render.note(
             "  its project takes no content: agent-trace keys content PROJECT --on there, then ship again"
@@ -455,7 +455,8 @@ def _show_shipment(answer: dict[str, Any], place: str) -> None:
         render.note("  a program is still writing to it: --follow continues until it has ended")
 
 
-def _show_paths(what: str, paths: dict[str, int]) -> None:
+def show_paths(what: str, paths: Mapping[str, int]) -> None:
+    """Print the values that stayed on this machine, by path."""
     if not paths:
         return
     shown = [f"{path} {words.count(times)}" for path, times in list(paths.items())[:_SHOWN_PATHS]]

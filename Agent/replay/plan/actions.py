@@ -36,9 +36,11 @@ FRAMEWORK_KINDS = frozenset(
         "source.read",
         "source.state",
         "resource",
+        "span",
     }
 )
-"""Kinds that recording itself or its sampler thread writes; they are not effects of the replayed code."""
+"""Kinds that recording itself, its sampler thread or other libraries write; they are no effects of the
+replayed code."""
 OVERLAP_US = 50
 """The tolerance between the end of one span and the start of the next, which are two clock reads."""
 ASYNC_SLACK_US = 2_000

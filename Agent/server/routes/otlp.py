@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from Agent.event.kinds import FailureCode, RunStatus, StepType
 from Agent.export.allowed import AllowList
+from Agent.export.conventions import AGENT, LABELS, OPERATION, SPAN_KIND, STEP_TYPE, SpanSort, sort_of
 from Agent.export.failure_classes import classify
 from Agent.export.messages import (
     MAX_ITEMS,
@@ -260,37 +261,7 @@ _LAST_US: Final = 253_402_300_800_000_000
 _ERROR: Final = 2
 _MAX_LISTED: Final = 16
 
-_STEP_TYPES: Final = {
-    "execute_tool": StepType.TOOL,
-    "chat": StepType.RESPOND,
-    "text_completion": StepType.RESPOND,
-    "generate_content": StepType.RESPOND,
-    "embeddings": StepType.RETRIEVE,
-    "retrieval": StepType.RETRIEVE,
-    "plan": StepType.PLAN,
-    # The names of OpenInference.
-    "TOOL": StepType.TOOL,
-    "LLM": StepType.RESPOND,
-    "EMBEDDING": StepType.RETRIEVE,
-    "RETRIEVER": StepType.RETRIEVE,
-    "RERANKER": StepType.RETRIEVE,
-}
-"""{`gen_ai.operation.name`: type of the step}; other operations, such as `invoke_agent`, have no type."""
-
-_NAMES: Final = {
-    StepType.TOOL: ("gen_ai.tool.name", "tool.name"),
-    StepType.RESPOND: ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name"),
-    StepType.RETRIEVE: ("gen_ai.data_source.id", "gen_ai.request.model", "embedding.model_name"),
-}
-_OTHER_NAMES: Final = ("gen_ai.agent.name", "gen_ai.workflow.name", "agent.name")
-_AGENT_NAMES: Final = ("gen_ai.agent.name", "gen_ai.agent.id", "agent.name")
-_LABELS: Final = frozenset(
-    "gen_ai.operation.name gen_ai.provider.name gen_ai.system gen_ai.request.model gen_ai.response.model "
-    "gen_ai.agent.name gen_ai.agent.id gen_ai.agent.version gen_ai.tool.name gen_ai.tool.type "
-    "gen_ai.output.type gen_ai.workflow.name gen_ai.data_source.id gen_ai.conversation.id error.type "
-    "gen_ai.response.finish_reasons openinference.span.kind tool.name llm.model_name llm.provider llm.system "
-    "embedding.model_name agent.name".split()
-)
+_KNOWN_STEPS: Final = frozenset(kind.value for kind in StepType)
 
 
 @dataclass(slots=True)
@@ -336,8 +307,8 @@ def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], all
     trace_id, span_id = _id(span.trace_id, 16, "trace_id"), _id(span.span_id, 8, "span_id")
     started_us, ended_us = _us(span.start_time_unix_nano, "start"), _us(span.end_time_unix_nano, "end")
     attributes = {each.key: _plain(each.value) for each in span.attributes}
-    operation = attributes.get("gen_ai.operation.name", attributes.get("openinference.span.kind"))
-    step_type = _STEP_TYPES.get(operation, StepType.OTHER) if isinstance(operation, str) else StepType.OTHER
+    sort = sort_of(attributes.get(OPERATION), attributes.get(SPAN_KIND))
+    step_type = _step_type(sort, attributes)
     metadata = _metadata(attributes, allowed)
     failed = span.status.code == _ERROR
     trace = traces.setdefault(trace_id, RunParts(RunMessage(trace_id)))
@@ -346,7 +317,7 @@ def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], all
         step_key=span_id,
         position=started_us,
         step_type=step_type.value,
-        name=_name(step_type, metadata, span.name, allowed),
+        name=_name(sort, metadata, span.name, allowed),
         started_us=started_us,
         latency_ms=elapsed_ms(started_us, ended_us),
         status="error" if failed else "ok",
@@ -365,7 +336,7 @@ def _whole_run(
     trace_id: str, span: Any, metadata: Mapping[str, Any], service: Mapping[str, str], times: tuple[int, int]
 ) -> RunMessage:
     """Read the run's values from its root span only, so that the order of spans does not matter."""
-    agent = next((metadata[key] for key in _AGENT_NAMES if key in metadata), None)
+    agent = next((metadata[key] for key in AGENT.named_by if key in metadata), None)
     told = {"service": service.get("service.name"), "conversation": metadata.get("gen_ai.conversation.id")}
     status = RunStatus.FAILURE if span.status.code == _ERROR else RunStatus.SUCCESS
     return RunMessage(
@@ -397,7 +368,7 @@ def _metadata(attributes: Mapping[str, Any], allowed: AllowList) -> dict[str, An
     for key, value in attributes.items():
         if key in numbers:
             continue
-        if key not in _LABELS:
+        if key not in LABELS:
             allowed.drop(_SPAN, key)
             continue
         listed = value[:_MAX_LISTED] if isinstance(value, list) else [value]
@@ -407,9 +378,15 @@ def _metadata(attributes: Mapping[str, Any], allowed: AllowList) -> dict[str, An
     return kept
 
 
-def _name(step_type: StepType, metadata: Mapping[str, Any], span_name: str, allowed: AllowList) -> str | None:
+def _step_type(sort: SpanSort, attributes: Mapping[str, Any]) -> StepType:
+    """Return the type of a step as our exporter wrote it, else that of its sort."""
+    told = attributes.get(STEP_TYPE)
+    return StepType(told) if isinstance(told, str) and told in _KNOWN_STEPS else sort.step_type
+
+
+def _name(sort: SpanSort, metadata: Mapping[str, Any], span_name: str, allowed: AllowList) -> str | None:
     """Return the name of a step: its tool, model or agent, else the span's name if that is a label."""
-    known = next((metadata[key] for key in _NAMES.get(step_type, _OTHER_NAMES) if key in metadata), None)
+    known = next((metadata[key] for key in sort.named_by if key in metadata), None)
     if known is not None:
         return str(known)
     return allowed.label(span_name, "/spans/*/name")

@@ -1,0 +1,228 @@
+"""`export`: give a recorded session to other tools; `otlp` as spans of OpenTelemetry."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from Agent.cli import parameters, render
+from Agent.cli.commands.serve import show_paths
+from Agent.cli.parameters import Root, command, misuse
+from Agent.render import words
+
+if TYPE_CHECKING:
+    from Agent.client.otlp import OtlpDestination
+    from Agent.export.allowed import AllowList
+    from Agent.export.spans import Span
+    from Agent.flight.run_reading import RunRef
+
+_LOOK_S: Final = 0.5
+
+
+@parameters.group(no_args_is_help=True)
+def export() -> None:
+    """Give recorded sessions to other tools.
+
+    Examples:
+        agent-trace export otlp --endpoint http://localhost:6006
+        agent-trace export otlp --file spans.jsonl --json
+    """
+
+
+@command(of=export)
+def otlp(
+    *,
+    run: Annotated[str, "[RUN]", {"default": "last"}],
+    endpoint: Annotated[
+        str | None, "--endpoint URL", {"envvar": "OTEL_EXPORTER_OTLP_ENDPOINT", "show_envvar": True}
+    ],
+    file: Annotated[Path | None, "--file FILE"],
+    headers: Annotated[tuple[str, ...], "--header NAME=VALUE"],
+    service: Annotated[str | None, "--service NAME", {"envvar": "OTEL_SERVICE_NAME", "show_envvar": True}],
+    content: bool,
+    follow: Annotated[bool, "-f --follow"],
+    patience_s: Annotated[float, "--patience SECONDS"] = 30.0,
+    root: Root,
+) -> int:
+    """Export a run or a session as spans of OpenTelemetry.
+
+    A trace for each run, a span for each action, step, tool and model call, with the GenAI conventions' names
+    and OpenInference's kinds. Names, ids, numbers and short labels are exported; what was left out is listed
+    by path. A second export gives the same ids. RUN is a run, a session with all its runs, or last (the
+    default). Without --endpoint and --file, lines of OTLP JSON are printed.
+
+    Args:
+        endpoint: A receiver of OTLP over HTTP with protobuf.
+        file: Write lines of OTLP JSON to this new file.
+        headers: A header for the receiver, such as a key; repeatable.
+        service: The name of the program; in Phoenix the project. Default: agent-trace.
+        content: Also export arguments, results, prompts, messages and states.
+        follow: Continue until the session's programs have ended.
+        patience_s: How long to wait for an answer.
+
+    Examples:
+        agent-trace export otlp --endpoint http://localhost:6006
+        agent-trace export otlp 01a1f918 --file spans.jsonl
+        agent-trace export otlp last --follow --endpoint http://localhost:4318
+    """
+    from Agent.flight.run_reading import find_run
+
+    if file is not None:
+        if endpoint is not None and not _is_from_environment("endpoint"):
+            raise misuse("give --file or --endpoint")
+        endpoint = None
+    if endpoint is None and (headers or follow):
+        raise misuse("--header and --follow need --endpoint")
+    ref = find_run(run, root)
+    if ref.agent_id is not None:
+        raise misuse("a trace is a whole run; give the session without the agent")
+    if endpoint is not None:
+        given = dict(_header(each) for each in headers) if headers else None
+        return _to_receiver(ref, endpoint, given, service, content, follow, patience_s)
+    return _to_lines(ref, file, service, content)
+
+
+def _is_from_environment(name: str) -> bool:
+    import click
+
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.ENVIRONMENT
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise misuse("a header is written NAME=VALUE")
+    return name, value
+
+
+def _runs(ref: RunRef) -> frozenset[str | None] | None:
+    """The runs to export: one with the runs started in it, or all of a session."""
+    if ref.run_id is None:
+        return None
+    from Agent.archive.sealed.reader import open_reader
+
+    return frozenset(open_reader(ref.session).begun_in([ref.run_id]))
+
+
+def _spans(ref: RunRef, allowed: AllowList, content: bool) -> Iterator[Span]:
+    from Agent.client.otlp import spans_of
+    from Agent.client.shipment import is_written
+    from Agent.tree.files.session import open_session
+
+    if is_written(ref.session):
+        render.note("a program is still writing to it: what has not ended is exported as unfinished")
+    yield from spans_of(ref.session, open_session(ref.session), allowed, runs=_runs(ref), content=content)
+
+
+def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool) -> int:
+    from Agent.client.otlp import DEFAULT_SERVICE
+    from Agent.config.load import redaction_key
+    from Agent.errors import UsageError
+    from Agent.export.allowed import AllowList
+    from Agent.export.otlp import as_json, in_batches
+
+    allowed = AllowList(redaction_key())
+    count = size_bytes = 0
+    if file is None:
+        out = sys.stdout.buffer
+    else:
+        try:
+            out = os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        except FileExistsError:
+            raise UsageError("the file exists", path=file, remedy="give a new one") from None
+    try:
+        for portion in in_batches(_spans(ref, allowed, content)):
+            line = as_json(portion, service or DEFAULT_SERVICE) + b"\n"
+            out.write(line)
+            count, size_bytes = count + len(portion), size_bytes + len(line)
+    finally:
+        if file is not None:
+            out.close()
+    if file is not None:
+        render.document(
+            lambda: {"file": str(file), "spans": count, "left_out": dict(allowed.dropped.most_common())}
+        )
+        render.emit(f"{file}: {words.plural(count, 'span')}, {words.size(size_bytes)}")
+    show_paths("left out", allowed.dropped)
+    return 0
+
+
+def _to_receiver(
+    ref: RunRef,
+    endpoint: str,
+    headers: dict[str, str] | None,
+    service: str | None,
+    content: bool,
+    follow: bool,
+    patience_s: float,
+) -> int:
+    from Agent.client.otlp import otlp_destination
+
+    destination = otlp_destination(endpoint, headers, service)
+    told = False
+
+    def wait(seconds: float) -> bool:
+        nonlocal told
+        if not told:
+            told = True
+            render.note(f"{destination.place}: no answer yet, trying for {patience_s:g} seconds")
+        time.sleep(seconds)
+        return False
+
+    if follow:
+        outcome, dropped = _follow(ref, destination, wait, content, patience_s)
+    else:
+        outcome, dropped = _send(ref, destination, wait, content, patience_s)
+    answer = {
+        "endpoint": destination.place, "session": str(ref.session), "run": ref.run_id, "spans": outcome.sent,
+        "refused": outcome.refused, "reasons": dict(outcome.reasons), "requests": outcome.bodies,
+        "bytes": outcome.bytes, "retries": outcome.retries, "left_out": dict(dropped.most_common()),
+    }  # fmt: skip
+    render.document(lambda: answer)
+    amount = f"{words.size(outcome.bytes)} in {words.plural(outcome.bodies, 'request')}"
+    render.emit(f"{words.plural(outcome.sent, 'span')} sent to {destination.place}, {amount}")
+    show_paths("left out", dropped)
+    for reason, times in outcome.reasons.items():
+        render.note(f"  {words.plural(times, 'span')} refused: {render.clean(reason)}")
+    return 1 if outcome.refused else 0
+
+
+def _send(ref: RunRef, destination: OtlpDestination, wait: Any, content: bool, patience_s: float) -> Any:
+    from Agent.client.destination import Connection
+    from Agent.client.otlp import OtlpDelivery
+    from Agent.config.load import redaction_key
+    from Agent.export.allowed import AllowList
+    from Agent.export.otlp import in_batches
+
+    allowed = AllowList(redaction_key())
+    connection = Connection(destination)
+    delivery = OtlpDelivery(connection, destination, wait, patience_s=patience_s)
+    try:
+        for portion in in_batches(_spans(ref, allowed, content)):
+            delivery.send(list(portion))
+    finally:
+        connection.close()
+    return delivery.outcome, allowed.dropped
+
+
+def _follow(ref: RunRef, destination: OtlpDestination, wait: Any, content: bool, patience_s: float) -> Any:
+    from Agent.client.otlp import OtlpShipment
+    from Agent.client.shipment import is_written
+
+    if ref.run_id is not None:
+        raise misuse("--follow exports whole sessions")
+    with OtlpShipment(ref.session, destination, wait, content=content, patience_s=patience_s) as shipment:
+        while True:
+            may_grow = is_written(ref.session)
+            while shipment.ship() or shipment.behind:
+                pass
+            if not may_grow and not shipment.end():
+                break
+            if may_grow:
+                time.sleep(_LOOK_S)
+        return shipment.outcome, shipment.dropped

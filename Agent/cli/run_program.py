@@ -1,0 +1,188 @@
+"""Run a program with recording switched on.
+
+`agent-trace run` replaces its process by this one. It traces the classes that the configuration names, loads
+the OpenTelemetry instrumentations that are installed, with the span processor of this package, and then runs
+the program as Python would.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import runpy
+import sys
+import time
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from Agent.config.load import classes_to_instrument, configured_root
+from Agent.errors import AgentTraceError, ConfigurationError, UsageError
+from Agent.event.clock import format_timestamp
+from Agent.record.emit import installed
+from Agent.record.health import say
+from Agent.record.tracing.instrument import instrument
+from Agent.tree.files.session import open_session
+from Agent.tree.layout import list_sessions
+
+if TYPE_CHECKING:
+    from Agent.config.instrument_config import InstrumentEntry
+
+_DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+_STARTED_AT: Final = format_timestamp(time.time_ns() // 1000)
+_AROUND: Final = frozenset({__file__, runpy.__file__, "<frozen runpy>"})
+"""The files of the calls around the program, which its tracebacks do not show."""
+_NEWEST: Final = 8
+"""How many of the newest sessions may be the program's."""
+
+
+class ProgramSettings(NamedTuple):
+    """What `agent-trace run` was asked to do."""
+
+    is_module: bool = False
+    """Whether the program is a module, as in `python -m`."""
+    spans: bool = True
+    """Whether to record spans of instrumented libraries."""
+    endpoint: str | None = None
+    """A receiver of OTLP to export the session to while it is recorded."""
+    content: bool = False
+    """Whether to export content too."""
+
+
+def main() -> int:
+    """Run the program that the arguments name, after the settings; return the exit code."""
+    told, program, *arguments = sys.argv[1:]
+    settings = ProgramSettings(**json.loads(told))
+    try:
+        if not settings.is_module:
+            _check_readable(program)
+        sys.argv = [program, *arguments]
+        if sys.path[0] not in sys.path[1:]:
+            sys.path.append(sys.path[0])  # this package, for child processes
+        # A script finds the modules beside it, a module those in the working directory.
+        beside = os.getcwd() if settings.is_module else os.path.dirname(os.path.realpath(program))  # noqa: PTH109, PTH120
+        sys.path[0] = beside
+        for entry in classes_to_instrument():
+            _instrument(entry)
+        if settings.spans:
+            record_spans()
+        if settings.endpoint is not None:
+            from Agent.client.otlp import export_otlp
+
+            export_otlp(settings.endpoint, content=settings.content)
+    except AgentTraceError as error:
+        say(str(error))
+        return error.exit_code
+    atexit.register(_tell_if_nothing)
+    try:
+        if settings.is_module:
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(program, run_name="__main__")
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - shown as Python shows it
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename in _AROUND:
+            trace = trace.tb_next
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1
+    return 0
+
+
+def _check_readable(program: str) -> None:
+    try:
+        with open(program, "rb"):
+            pass
+    except OSError as error:
+        raise UsageError(f"the program cannot be read: {error.strerror}", path=program) from None
+
+
+def _instrument(entry: InstrumentEntry) -> None:
+    """Trace a class that the configuration names.
+
+    Raises:
+        ConfigurationError: the class or a method does not exist; names the file and line.
+    """
+    found: Any
+    try:
+        found = import_module(entry.module)
+        for name in entry.name.split("."):
+            found = getattr(found, name)
+        instrument(
+            found,
+            methods=entry.methods,
+            agent_id=entry.agent_id,
+            agent_role=entry.agent_role,
+            ignore=entry.ignore,
+            level=entry.level,
+        )
+    except (ImportError, AttributeError, ConfigurationError) as error:
+        what = error.message if isinstance(error, ConfigurationError) else str(error)
+        raise ConfigurationError(
+            f"{entry.module}:{entry.name} cannot be traced: {what}",
+            path=entry.path,
+            line=entry.line,
+            remedy="a class of the script itself takes @trace_agent_action instead",
+        ) from None
+
+
+def record_spans() -> list[str]:
+    """Record the spans of every instrumented library, and return the names of the instrumentations loaded.
+
+    As `opentelemetry-instrument` does, this sets the global tracer provider; a program that sets its own adds
+    `AgentTraceSpanProcessor` to it instead. OTEL_SDK_DISABLED and OTEL_PYTHON_DISABLED_INSTRUMENTATIONS are
+    obeyed. An instrumentation that fails to load is reported and left out.
+    """
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return []
+    try:
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+    except ImportError:
+        say('no spans of libraries are recorded: pip install "agent-trace[otel]" brings opentelemetry-sdk')
+        return []
+    from Agent.bridges import AgentTraceSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(AgentTraceSpanProcessor())
+    trace.set_tracer_provider(provider)
+    disabled = {name.strip() for name in os.environ.get(_DISABLED, "").split(",")}
+    loaded = []
+    for entry in () if "*" in disabled else entry_points(group="opentelemetry_instrumentor"):
+        if entry.name in disabled:
+            continue
+        try:
+            # Raises if the library is missing or has a version that the instrumentation does not know.
+            entry.load()().instrument(tracer_provider=provider, raise_exception_on_conflict=True)
+        except Exception as error:  # noqa: BLE001 - one of them must not keep the program from running
+            if not _is_about_missing_library(error):
+                say(f"the instrumentation {entry.name} is left out ({type(error).__name__}: {error})")
+        else:
+            loaded.append(entry.name)
+    return loaded
+
+
+def _is_about_missing_library(error: Exception) -> bool:
+    """Return whether the library of an instrumentation is not installed, which is no failure."""
+    if isinstance(error, ModuleNotFoundError):
+        return True
+    conflict = getattr(error, "conflict", None)
+    return conflict is not None and getattr(conflict, "found", None) is None
+
+
+def _tell_if_nothing() -> None:
+    """Say so if the program has ended and nothing was recorded, by it or its children."""
+    sessions = list_sessions(configured_root())
+    if installed.active_pipeline() is not None:
+        return
+    try:
+        started = [open_session(each.path).started_at for each in sessions[-_NEWEST:]]
+    except AgentTraceError:
+        return  # something was recorded, though not whole
+    if not any(each >= _STARTED_AT for each in started):
+        say(
+            "nothing was recorded: no library of the program has an installed OpenTelemetry instrumentation, "
+            "and no [[instrument]] in agent-trace.toml names one of its classes"
+        )

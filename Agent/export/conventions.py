@@ -1,0 +1,137 @@
+"""The names of other tools for what is recorded, one table for both directions.
+
+`spans.py` writes these names and the service reads them. GenAI names are those of the OpenTelemetry semantic
+conventions 1.44.0 (package opentelemetry-semantic-conventions 0.66b2, status Development), kinds of spans
+those of OpenInference (package openinference-semantic-conventions 0.1.42). What neither has is named
+`agent_trace.*`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from Agent.event.kinds import StepType
+
+SEMCONV_VERSION: Final = "1.44.0"
+SCHEMA_URL: Final = f"https://opentelemetry.io/schemas/{SEMCONV_VERSION}"
+OWN: Final = "agent_trace."
+"""The prefix of attributes that no convention has."""
+
+OPERATION: Final = "gen_ai.operation.name"
+SPAN_KIND: Final = "openinference.span.kind"
+STEP_TYPE: Final = OWN + "step_type"
+
+
+class SpanSort(NamedTuple):
+    """One row of the table: a sort of span, and how both conventions name it."""
+
+    operation: str
+    """`gen_ai.operation.name`; "" if the conventions have no name for it."""
+    kind: str
+    """`openinference.span.kind`."""
+    step_type: StepType = StepType.OTHER
+    """The type of the step that the service makes of such a span."""
+    named_by: tuple[str, ...] = ()
+    """The attributes with the name of the agent, tool or model; the first one found counts."""
+    written: tuple[str, ...] = ()
+    """Those of them that are written."""
+    also: tuple[str, ...] = ()
+    """Further operations and kinds that are read as this sort."""
+
+
+_AGENT: Final = ("gen_ai.agent.name", "gen_ai.agent.id", "agent.name")
+
+RUN: Final = SpanSort(
+    "invoke_workflow", "CHAIN", StepType.OTHER, ("gen_ai.workflow.name", *_AGENT), ("gen_ai.workflow.name",)
+)
+AGENT: Final = SpanSort("invoke_agent", "AGENT", StepType.OTHER, _AGENT, _AGENT)
+TOOL: Final = SpanSort(
+    "execute_tool",
+    "TOOL",
+    StepType.TOOL,
+    ("gen_ai.tool.name", "tool.name"),
+    ("gen_ai.tool.name", "tool.name"),
+)
+MODEL: Final = SpanSort(
+    "chat",
+    "LLM",
+    StepType.RESPOND,
+    ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name"),
+    ("gen_ai.request.model", "llm.model_name"),
+    ("text_completion", "generate_content"),
+)
+RETRIEVAL: Final = SpanSort(
+    "retrieval",
+    "RETRIEVER",
+    StepType.RETRIEVE,
+    ("gen_ai.data_source.id",),
+    ("gen_ai.data_source.id",),
+    ("RERANKER",),
+)
+EMBEDDING: Final = SpanSort(
+    "embeddings",
+    "EMBEDDING",
+    StepType.RETRIEVE,
+    ("gen_ai.request.model", "embedding.model_name"),
+    ("gen_ai.request.model", "embedding.model_name"),
+)
+PLAN: Final = SpanSort("", "CHAIN", StepType.PLAN, also=("plan",))
+BLOCK: Final = SpanSort("", "CHAIN", StepType.OTHER, _AGENT)
+"""Everything else: steps, contexts, learning, measured blocks."""
+
+SORTS: Final = (RUN, AGENT, TOOL, MODEL, RETRIEVAL, EMBEDDING, PLAN, BLOCK)
+
+SORT_OF_KIND: Final = {"agent_action": AGENT, "tool.call": TOOL, "model.call": MODEL, "run.finished": RUN}
+"""{kind of event: its sort}; the other spans are blocks, except steps with one of these types:"""
+SORT_OF_STEP: Final = {StepType.TOOL.value: TOOL, StepType.RETRIEVE.value: RETRIEVAL}
+
+_BY_NAME: Final = {
+    **{sort.kind: sort for sort in (AGENT, TOOL, MODEL, RETRIEVAL, EMBEDDING)},
+    **{name: sort for sort in SORTS for name in (sort.operation, *sort.also) if name},
+}
+
+
+def sort_of(operation: object, kind: object) -> SpanSort:
+    """Return the sort of a received span; `BLOCK` for unknown names.
+
+    Args:
+        operation: its `gen_ai.operation.name`, or None.
+        kind: its `openinference.span.kind`, or None.
+    """
+    for name in (operation, kind):
+        if isinstance(name, str) and name in _BY_NAME:
+            return _BY_NAME[name]
+    return BLOCK
+
+
+INPUT_TOKENS: Final = ("gen_ai.usage.input_tokens", "llm.token_count.prompt")
+OUTPUT_TOKENS: Final = ("gen_ai.usage.output_tokens", "llm.token_count.completion")
+TOTAL_TOKENS: Final = "llm.token_count.total"
+COST: Final = "llm.cost.total"
+"""In US dollars; other currencies are written under `agent_trace.cost` alone."""
+
+PAYLOAD_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    "prompt_tokens": INPUT_TOKENS,
+    "completion_tokens": OUTPUT_TOKENS,
+    "model_provider": ("gen_ai.provider.name", "gen_ai.system", "llm.provider"),
+    "model_version": ("gen_ai.response.model",),
+    "agent_version": ("gen_ai.agent.version",),
+}
+"""{key of a payload: the attributes under which its value is written}; other keys are `agent_trace.<key>`."""
+
+PARAMETER_NAMES: Final = {
+    name: f"gen_ai.request.{name}"
+    for name in "temperature top_p top_k max_tokens frequency_penalty presence_penalty seed".split()
+}
+"""{parameter of a model call: its attribute}."""
+
+LABELS: Final = frozenset(
+    {
+        *"gen_ai.operation.name gen_ai.provider.name gen_ai.system gen_ai.response.model "
+        "gen_ai.agent.version gen_ai.tool.type gen_ai.output.type gen_ai.conversation.id error.type "
+        "gen_ai.response.finish_reasons openinference.span.kind llm.provider llm.system session.id".split(),
+        *(name for sort in SORTS for name in sort.named_by),
+        *(OWN + name for name in "step_type kind outcome role run_id step_id".split()),
+    }
+)
+"""The attributes whose texts the service keeps if they are labels."""

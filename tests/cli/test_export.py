@@ -1,0 +1,56 @@
+"""`agent-trace export otlp`: to a file, to the terminal, to a receiver, and what it says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+def spans_in(text):
+    requests = [json.loads(line) for line in text.splitlines()]
+    return [span for each in requests for span in each["resourceSpans"][0]["scopeSpans"][0]["spans"]]
+
+
+def test_lines_of_otlp_json_are_the_same_in_a_file_and_on_the_terminal(recorded, run, tmp_path):
+    target = tmp_path / "spans.jsonl"
+    done = run("export", "otlp", "--root", str(recorded.root), "--file", str(target))
+    assert done.returncode == 0, done.stderr
+    spans = spans_in(target.read_text())
+    assert f"{target}: {len(spans):,} spans" in done.stdout
+    assert "left out: /extra" in done.stderr
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert sum("parentSpanId" not in span for span in spans) == 1, "one trace, for one session"
+    ids = {span["spanId"] for span in spans}
+    assert len(ids) == len(spans) and all(span.get("parentSpanId", span["spanId"]) in ids for span in spans)
+    printed = run("export", "otlp", recorded.session_id, "--root", str(recorded.root))
+    assert printed.stdout == target.read_text()
+    again = run("export", "otlp", "--root", str(recorded.root), "--file", str(target))
+    assert again.returncode == 2 and "the file exists" in again.stderr
+
+
+def test_a_receiver_gets_the_spans_and_json_says_how_many(recorded, run):
+    pytest.importorskip("opentelemetry.proto", reason="OTLP needs opentelemetry-proto, of the extra [otel]")
+    from support.otlp_double import OtlpReceiver
+
+    with OtlpReceiver() as receiver:
+        done = run("export", "otlp", "--root", str(recorded.root), "--endpoint", receiver.url, "--json")
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        assert answer["spans"] == len(receiver.spans) > 1000
+        assert answer["refused"] == 0 and answer["left_out"]["/extra/args"] > 0
+
+
+def test_wrong_arguments_are_one_line_each(recorded, run):
+    root = ("--root", str(recorded.root))
+    for words, told in (
+        (("--endpoint", "http://h:1", "--file", "x"), "give --file or --endpoint"),
+        (("--header", "a=b"), "need --endpoint"),
+        (("--endpoint", "http://h:1", "--header", "a"), "a header is written NAME=VALUE"),
+        (("--endpoint", "nowhere"), "is not an address"),
+        ((f"{recorded.session_id}/creator_001",), "a trace is a whole run"),
+    ):
+        done = run("export", "otlp", *root, *words)
+        assert done.returncode == 2, (words, done)
+        assert told in done.stderr and done.stderr.count("\n") == 1, (words, done.stderr)
+    assert run("export", "otlp", "nothing", *root).returncode == 3

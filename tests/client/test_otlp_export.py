@@ -1,0 +1,173 @@
+"""A session on its way to a receiver of OpenTelemetry: whole, with the same ids each time, whatever answers."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("opentelemetry.proto", reason="OTLP needs opentelemetry-proto, of the extra [otel]")
+
+from support.otlp_double import OtlpReceiver, attributes_of
+from support.processes import run_python
+
+from Agent import AgentLogger, setup_logging, shutdown_logging
+from Agent.client.destination import Connection
+from Agent.client.otlp import OtlpDelivery, OtlpDestination, OtlpShipment, otlp_destination, spans_of
+from Agent.errors import ConfigurationError, NotDelivered, SessionInUse
+from Agent.export.allowed import AllowList
+from Agent.flight import recorder
+from Agent.tree.files.session import open_session
+from Agent.tree.layout import list_sessions
+
+
+def never(_seconds):
+    return False
+
+
+def record(root, steps=3):
+    setup_logging(trace_root=root)
+    with recorder.run("clerk"):
+        for number in range(steps):
+            with recorder.step(f"s{number}", "look"):
+                AgentLogger("clerk", "writer").log_decision("format")
+    shutdown_logging()
+    return list_sessions(root)[-1].path
+
+
+def ids(spans):
+    return sorted((span.trace_id, span.span_id, span.parent_span_id) for span in spans)
+
+
+def delivered(session, receiver, wait=never, **how):
+    destination = OtlpDestination(receiver.url, headers=(("x-key", "k1"),), service="shop")
+    connection = Connection(destination)
+    delivery = OtlpDelivery(connection, destination, wait, **how)
+    try:
+        delivery.send(list(spans_of(session, open_session(session), AllowList())))
+    finally:
+        connection.close()
+    return delivery.outcome
+
+
+def test_every_span_arrives_with_the_name_of_the_program_and_the_headers(trace_root):
+    session = record(trace_root)
+    with OtlpReceiver() as receiver:
+        outcome = delivered(session, receiver)
+        assert [span.name for span in receiver.spans] == ["step look"] * 3 + ["invoke_agent clerk"]
+        assert (outcome.sent, outcome.refused, outcome.bodies) == (4, 0, 1)
+        assert receiver.resources[0]["service.name"] == "shop"
+        assert receiver.resources[0]["openinference.project.name"] == "shop"
+        assert receiver.headers[0]["x-key"] == "k1"
+
+
+def test_a_receiver_that_is_away_for_a_while_gets_everything(trace_root):
+    session = record(trace_root)
+    answers = {1: (503, {"Retry-After": "0"}), 2: (429, {"Retry-After": "0"})}
+    with OtlpReceiver(answers.get) as receiver:
+        outcome = delivered(session, receiver, patience_s=30)
+        assert (len(receiver.spans), outcome.sent, outcome.retries) == (4, 4, 2)
+
+
+def test_what_a_receiver_rejects_is_counted_with_its_reason(trace_root):
+    session = record(trace_root)
+    with OtlpReceiver(rejects=1) as receiver:
+        outcome = delivered(session, receiver)
+        assert (outcome.sent, outcome.refused, dict(outcome.reasons)) == (3, 1, {"no room": 1})
+
+
+def test_a_request_that_is_too_large_is_sent_in_parts(trace_root):
+    session = record(trace_root)
+    with OtlpReceiver({1: (413, {})}.get) as receiver:
+        outcome = delivered(session, receiver)
+        assert (len(receiver.spans), outcome.sent, receiver.requests) == (4, 4, 3)
+
+
+def test_an_address_without_a_receiver_is_one_clear_error(trace_root):
+    session = record(trace_root)
+    with OtlpReceiver(lambda _: (404, {})) as receiver, pytest.raises(NotDelivered) as error:
+        delivered(session, receiver)
+    assert "accepts no spans: it answers 404" in str(error.value)
+    assert "receiver of OTLP over HTTP" in str(error.value)
+
+
+def test_a_growing_session_is_sent_as_its_spans_end_and_its_root_at_the_end(trace_root):
+    setup_logging(trace_root=trace_root)
+    with OtlpReceiver() as receiver, recorder.run("clerk"):
+        with recorder.step("s1", "look"):
+            pass
+        session = list_sessions(trace_root)[-1].path
+        with OtlpShipment(session, OtlpDestination(receiver.url), never) as shipment:
+            shipment.ship()
+            assert [span.name for span in receiver.spans] == ["step look"]
+            with pytest.raises(SessionInUse):
+                OtlpShipment(session, OtlpDestination(receiver.url), never)
+            recorder.finish_run(ok=True)
+            AgentLogger("clerk", "writer").log_decision("after the run")
+            shutdown_logging()
+            shipment.ship()
+            assert shipment.end() and not shipment.end()
+            shipment.ship()
+        assert [span.name for span in receiver.spans][-2:] == ["invoke_agent clerk", "invoke_workflow"]
+        live = ids(receiver.spans)
+    assert live == ids(spans_of(session, open_session(session), AllowList()))
+
+
+def test_spans_that_could_not_be_sent_are_sent_by_the_next_call(trace_root):
+    session = record(trace_root)
+    with OtlpReceiver({1: (400, {})}.get) as receiver:
+        with OtlpShipment(session, OtlpDestination(receiver.url), never) as shipment:
+            with pytest.raises(NotDelivered):
+                shipment.ship()
+            shipment.ship()
+        assert len(receiver.spans) == 4
+
+
+PROGRAM = """
+import sys
+from Agent import AgentLogger, trace_agent_action
+from Agent.client import export_otlp
+
+class Clerk:
+    agent_id = "clerk"
+
+    @trace_agent_action
+    def answer(self):
+        return 42
+
+sender = export_otlp(sys.argv[1], service="shop")
+Clerk().answer()
+print(sender.flush(20.0)["sent"])
+Clerk().answer()
+"""
+
+
+@pytest.mark.integration
+def test_a_program_exports_itself_while_it_runs_and_whole_after_its_end(tmp_path, trace_root):
+    import time
+
+    with OtlpReceiver() as receiver:
+        done = run_python("-c", PROGRAM, receiver.url, cwd=tmp_path, AGENT_TRACE_ROOT=str(trace_root))
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1", "")
+        deadline = time.monotonic() + 30
+        while len(receiver.spans) < 3 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        session = list_sessions(trace_root)[-1].path
+        assert ids(receiver.spans) == ids(spans_of(session, open_session(session), AllowList()))
+        assert attributes_of(receiver.by_name()["invoke_agent clerk answer"])["agent.name"] == "clerk"
+
+
+def test_a_destination_is_read_from_the_variables_of_opentelemetry(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318/")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b, x=1")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    found = otlp_destination(None)
+    assert (found.place, dict(found.headers), found.service) == (
+        "http://localhost:4318",
+        {"api-key": "a b", "x": "1"},
+        "shop",
+    )
+    assert otlp_destination("http://h:1/v1/traces").place == "http://h:1"
+    assert "a b" not in repr(found)
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
+    for endpoint, headers in ((None, {}), ("ftp://x", {}), ("http://h:1", {"a\r\nb": "c"})):
+        with pytest.raises(ConfigurationError):
+            otlp_destination(endpoint, headers)

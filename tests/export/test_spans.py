@@ -1,0 +1,365 @@
+"""Recorded events as spans: one trace a run, one span an action, step or call, and no content unasked."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from Agent import (
+    AgentLogger,
+    caused_by,
+    receive,
+    send,
+    setup_logging,
+    shutdown_logging,
+    tick,
+    trace_agent_action,
+    trace_context,
+)
+from Agent.client.otlp import spans_of
+from Agent.export.allowed import AllowList
+from Agent.export.otlp import as_json, as_protobuf
+from Agent.export.span_content import messages_in
+from Agent.export.spans import MAX_SPAN_EVENTS, SpanMaker
+from Agent.flight import record_tool, recorder
+from Agent.tree.files.session import open_session
+from Agent.tree.layout import list_sessions
+from Agent.tree.read.reader import TreeReader
+
+PROSE = "please tell Jane Doe that her test was positive"
+
+
+@record_tool
+def search_kb(query):
+    return [f"about {query}"]
+
+
+class Clerk:
+    def __init__(self):
+        self.agent_id = "clerk"
+        self.logger = AgentLogger("clerk", "writer")
+
+    @trace_agent_action
+    def answer(self, question):
+        self.logger.log_decision("format", {"why": PROSE})
+        return self.look_up(question)
+
+    @trace_agent_action
+    def look_up(self, question):
+        if "?" in question:
+            return search_kb(question)
+        raise LookupError(PROSE)
+
+
+def record(root):
+    """A run with a step, two actions, a tool, a model call and an error; and one action outside of it."""
+    setup_logging(trace_root=root)
+    clerk = Clerk()
+    with recorder.run("clerk", {"agent_version": "1.2.0"}), tick(7):
+        with recorder.step("plan", "think", step_type="plan"):
+            clerk.answer(PROSE + "?")
+            recorder.record_model_call(
+                model_name="gpt-4o",
+                model_provider="openai",
+                prompt=PROSE,
+                output=PROSE,
+                prompt_tokens=11,
+                completion_tokens=4,
+                params={"temperature": 0.5},
+                latency_ms=12.5,
+            )
+        with pytest.raises(LookupError):
+            clerk.answer("nothing")
+    clerk.answer("outside?")
+    shutdown_logging()
+    return list_sessions(root)[-1].path
+
+
+def exported(session, **how):
+    allowed = AllowList(b"k" * 32)
+    return list(spans_of(session, open_session(session), allowed, **how)), allowed
+
+
+def by_name(spans):
+    return {span.name: span for span in spans}
+
+
+@pytest.fixture
+def session(trace_root):
+    return record(trace_root)
+
+
+def test_a_run_is_a_trace_whose_spans_have_the_nesting_of_the_record(session):
+    spans, _ = exported(session)
+    (run_id,) = [path.name for path in (session / "runs").iterdir() if path.name != "root"]
+    of_run = [span for span in spans if span.trace_id == bytes.fromhex(run_id.replace("-", ""))]
+    assert {span.trace_id.hex() for span in spans} == {
+        run_id.replace("-", ""),
+        open_session(session).session_uid.replace("-", ""),
+    }
+    found = {span.span_id: span for span in of_run}
+    assert [span.name for span in of_run if not span.parent_span_id] == ["invoke_agent clerk"]
+    tool = by_name(of_run)["execute_tool search_kb"]
+    path = []
+    while tool.parent_span_id:
+        tool = found[tool.parent_span_id]
+        path.append(tool.name)
+    assert path == [
+        "invoke_agent clerk look_up",
+        "invoke_agent clerk answer",
+        "step think",
+        "invoke_agent clerk",
+    ]
+
+
+def test_kinds_tokens_and_ticks_have_the_names_of_both_conventions(session):
+    spans = by_name(exported(session)[0])
+    model = spans["chat gpt-4o"]
+    expected = {
+        "gen_ai.operation.name": "chat",
+        "openinference.span.kind": "LLM",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.request.temperature": 0.5,
+        "gen_ai.usage.input_tokens": 11,
+        "llm.token_count.completion": 4,
+        "llm.token_count.total": 15,
+        "agent_trace.tick": 7,
+    }
+    assert {name: model.attributes.get(name) for name in expected} == expected
+    assert model.end_ns - model.start_ns == 12_500_000
+    kinds = {name: span.attributes["openinference.span.kind"] for name, span in spans.items()}
+    assert kinds["invoke_agent clerk answer"] == kinds["invoke_agent clerk"] == "AGENT"
+    assert (kinds["execute_tool search_kb"], kinds["step think"]) == ("TOOL", "CHAIN")
+    assert spans["execute_tool search_kb"].attributes["gen_ai.tool.name"] == "search_kb"
+    assert spans["invoke_agent clerk"].attributes["agent_trace.labels.agent_version"] == "1.2.0"
+
+
+def test_the_written_names_are_those_of_the_installed_conventions(session):
+    gen_ai = pytest.importorskip("opentelemetry.semconv._incubating.attributes.gen_ai_attributes")
+    inference = pytest.importorskip("openinference.semconv.trace")
+    known = {value for name, value in vars(gen_ai).items() if name.startswith("GEN_AI")}
+    known |= {value for name, value in vars(inference.SpanAttributes).items() if name.isupper()}
+    operations = {each.value for each in gen_ai.GenAiOperationNameValues}
+    kinds = {each.value for each in inference.OpenInferenceSpanKindValues}
+    own = ("agent_trace.", "llm.input_messages.", "llm.output_messages.")
+    spans, _ = exported(session, content=True)
+    for span in spans:
+        names = {name for name in span.attributes if not name.startswith(own)}
+        assert names - known <= {"error.type"}, span.name
+        assert span.attributes["openinference.span.kind"] in kinds
+        assert span.attributes.get("gen_ai.operation.name", "chat") in operations
+
+
+def test_an_error_is_an_exception_where_it_happened_and_the_status_of_every_span_it_left(session):
+    spans, _ = exported(session)
+    failed = [span for span in spans if span.status == 2]
+    assert [span.name for span in failed] == ["invoke_agent clerk look_up", "invoke_agent clerk answer"]
+    assert [span.attributes["error.type"] for span in failed] == ["LookupError", "LookupError"]
+    (inner, outer) = [[event.name for event in span.events] for span in failed]
+    assert "exception" in inner and "exception" not in outer
+    told = next(event for event in failed[0].events if event.name == "exception").attributes
+    assert told["exception.type"] == "LookupError"
+    assert told["agent_trace.failure_type"] == "orchestration"
+
+
+def test_no_content_leaves_unless_it_is_asked_for(session):
+    spans, allowed = exported(session)
+    assert PROSE.encode() not in as_json(spans, "shop")
+    assert allowed.dropped["/extra/decision_data"] == 3
+    spans, allowed = exported(session, content=True)
+    shown = by_name(spans)
+    assert PROSE in shown["invoke_agent clerk answer"].events[0].attributes["agent_trace.decision_data"]
+    assert shown["execute_tool search_kb"].attributes["gen_ai.tool.call.arguments"] == '{"query":"outside?"}'
+    assert PROSE in shown["chat gpt-4o"].attributes["gen_ai.input.messages"]
+    failed = next(span for span in spans if span.status == 2)
+    assert next(e for e in failed.events if e.name == "exception").attributes["exception.message"] == PROSE
+    assert not any(path.startswith("/extra") for path in allowed.dropped)
+
+
+def test_a_second_export_gives_the_same_bytes(session):
+    first, second = (as_json(exported(session, content=True)[0], "shop") for _ in range(2))
+    assert first == second
+
+
+def test_both_encodings_say_the_same(session):
+    pytest.importorskip("opentelemetry.proto", reason="the extra [otel] is not installed")
+    from google.protobuf.json_format import MessageToDict
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    spans, _ = exported(session, content=True)
+    line = json.loads(as_json(spans, "shop"))
+    told = MessageToDict(
+        ExportTraceServiceRequest.FromString(as_protobuf(spans, "shop")), use_integers_for_enums=True
+    )
+    assert in_hex(told) == without_empty(line)
+
+
+def in_hex(value):
+    import base64
+
+    if isinstance(value, list):
+        return [in_hex(each) for each in value]
+    if isinstance(value, dict):
+        ids = ("traceId", "spanId", "parentSpanId")
+        return {
+            key: base64.b64decode(each).hex() if key in ids else in_hex(each) for key, each in value.items()
+        }
+    return value
+
+
+def without_empty(value):
+    """Protobuf leaves out what has its default."""
+    if isinstance(value, list):
+        return [without_empty(each) for each in value]
+    if isinstance(value, dict):
+        kept = {key: without_empty(each) for key, each in value.items()}
+        return {key: each for key, each in kept.items() if each != [] and (key, each) != ("message", "")}
+    return value
+
+
+def test_only_the_spans_of_an_asked_run_are_exported(session):
+    (run_id,) = [path.name for path in (session / "runs").iterdir() if path.name != "root"]
+    spans, _ = exported(session, runs=frozenset([run_id]))
+    assert {span.trace_id.hex() for span in spans} == {run_id.replace("-", "")}
+    assert sum(not span.parent_span_id for span in spans) == 1
+
+
+def test_a_recorded_cause_is_a_link_to_the_span_of_another_agent(trace_root):
+    setup_logging(trace_root=trace_root)
+
+    class Asker:
+        agent_id = "asker"
+
+        @trace_agent_action
+        def ask(self):
+            return send("answerer", {"q": 1})
+
+    class Answerer:
+        agent_id = "answerer"
+
+        @trace_agent_action
+        def serve(self, message):
+            receive(message)
+
+    Answerer().serve(Asker().ask())
+    shutdown_logging()
+    spans = by_name(exported(list_sessions(trace_root)[-1].path)[0])
+    asked = spans["invoke_agent asker ask"]
+    (link,) = spans["invoke_agent answerer serve"].links
+    assert (link.trace_id, link.span_id) == (asked.trace_id, asked.span_id)
+
+
+def test_a_run_started_in_an_action_is_a_trace_of_its_own_linked_to_it(trace_root):
+    setup_logging(trace_root=trace_root)
+
+    class Boss:
+        agent_id = "boss"
+
+        @trace_agent_action
+        def delegate(self):
+            with recorder.run("worker"):
+                pass
+
+    Boss().delegate()
+    shutdown_logging()
+    spans = by_name(exported(list_sessions(trace_root)[-1].path)[0])
+    outer, inner = spans["invoke_agent boss delegate"], spans["invoke_agent worker"]
+    assert inner.trace_id != outer.trace_id
+    assert [(link.trace_id, link.span_id) for link in inner.links] == [(outer.trace_id, outer.span_id)]
+
+
+def test_what_was_open_when_a_program_died_is_an_unfinished_span(trace_root):
+    session = record(trace_root)
+    events = list(TreeReader(session).events())
+    maker = SpanMaker(session, open_session(session), AllowList())
+    cut = next(n for n, event in enumerate(events) if event.kind == "tool.call") + 1
+    spans = [span for event in events[:cut] if (span := maker.add(event)) is not None]
+    spans += maker.finish()
+    found = {span.span_id: span for span in spans}
+    assert all(span.parent_span_id in found for span in spans if span.parent_span_id)
+    assert sum(not span.parent_span_id for span in spans) == 1
+    unfinished = [span for span in spans if span.attributes.get("agent_trace.unfinished")]
+    names = {span.name for span in unfinished}
+    assert names == {"unrecorded span", "step think", "invoke_agent clerk"}, "an action, its step, the run"
+
+
+def test_more_than_128_events_of_a_span_are_counted(trace_root):
+    setup_logging(trace_root=trace_root)
+    logger = AgentLogger("busy", "writer")
+    with trace_context(logger, "much"):
+        for _ in range(MAX_SPAN_EVENTS + 5):
+            logger.log_decision("again")
+    shutdown_logging()
+    span = by_name(exported(list_sessions(trace_root)[-1].path)[0])["context much"]
+    assert (len(span.events), span.dropped_events) == (MAX_SPAN_EVENTS, 5)
+
+
+def test_replays_and_their_first_difference_stand_at_the_root(session):
+    place = session / "runs" / "root" / "replays" / "20261120_103045-aaaaaaaa"
+    place.mkdir(parents=True)
+    divergence = {"step": 3, "tick": 7, "agent_id": "clerk", "field": "state.n", "recorded": PROSE}
+    report = {"verdict": "DIVERGED", "counts": {"actions": 5, "covered": 3}, "divergence": divergence}
+    (place / "report.json").write_text(json.dumps(report))
+    root = next(span for span in exported(session)[0] if span.name == "invoke_workflow")
+    told = {event.name: event.attributes for event in root.events}
+    assert told["agent_trace.replay"]["agent_trace.replay.verdict"] == "DIVERGED"
+    assert told["agent_trace.divergence"]["agent_trace.divergence.step"] == 3
+    assert told["agent_trace.divergence"]["agent_trace.divergence.field"] == "state.n"
+    assert PROSE not in str(told)
+
+
+def test_a_fork_names_its_origin(session):
+    described = json.loads((session / "session.json").read_text())
+    origin = "01a2102a-dad1-7a8b-b766-718d596bca2c"
+    described["forked_from"] = {
+        "run": "20261125_004613", "session_id": "20261125_004613", "session_uid": origin,
+        "step": "step_3", "patch": {"secret": PROSE}, "seed": 5,
+    }  # fmt: skip
+    (session / "session.json").write_text(json.dumps(described))
+    root = next(span for span in exported(session)[0] if span.name == "invoke_workflow")
+    assert root.attributes["agent_trace.fork.relation"] == "forked_from"
+    assert root.attributes["agent_trace.fork.step"] == "step_3"
+    assert root.links[-1].trace_id.hex() == origin.replace("-", "")
+    assert PROSE not in str(root)
+
+
+CHAT = [
+    {"role": "system", "content": "be brief"},
+    {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+]
+CALL = {"id": "c1", "type": "function", "function": {"name": "search", "arguments": '{"q": 1}'}}
+ANSWERS = [
+    ("a text", "hi", [("assistant", "hi")]),
+    ("the chat of OpenAI", {"messages": CHAT, "model": "m"}, [("system", "be brief"), ("user", "hi")]),
+    ("its answer", {"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "length"}]},
+     [("assistant", "hi")]),
+    ("the answer of Anthropic", {"role": "assistant", "content": [{"type": "text", "text": "hi"}]}, [("assistant", "hi")]),
+    ("its question", {"system": "be brief", "messages": CHAT[1:]}, [("system", "be brief"), ("user", "hi")]),
+    ("LangChain's", {"messages": [{"type": "human", "data": {"content": "hi"}}]}, [("user", "hi")]),
+    ("LangChain's answer", {"generations": [{"message": {"type": "ai", "data": {"content": "hi"}}}]}, [("assistant", "hi")]),
+    ("anything else", {"weights": [1, 2]}, [("assistant", '{"weights":[1,2]}')]),
+]  # fmt: skip
+
+
+def test_the_usual_forms_of_prompts_and_answers_are_messages_with_roles_and_texts():
+    for name, value, expected in ANSWERS:
+        found = messages_in(value, by_model=True)
+        assert [(one["role"], one["parts"][0]["content"]) for one in found] == expected, name
+        assert all(one["finish_reason"] for one in found), name
+    (found,) = messages_in([{"role": "assistant", "content": None, "tool_calls": [CALL]}], by_model=True)
+    assert found["parts"] == [{"type": "tool_call", "id": "c1", "name": "search", "arguments": '{"q": 1}'}]
+    (found,) = messages_in([{"role": "tool", "content": "42", "tool_call_id": "c1"}], by_model=False)
+    assert found["parts"] == [{"type": "tool_call_response", "id": "c1", "result": "42"}]
+    assert "finish_reason" not in found
+
+
+def test_a_cause_from_before_the_export_is_no_link(trace_root):
+    setup_logging(trace_root=trace_root)
+    logger = AgentLogger("clerk", "writer")
+    with caused_by("aaaaaaaa-1"), trace_context(logger, "much"):
+        send("other", {})
+    shutdown_logging()
+    spans, _ = exported(list_sessions(trace_root)[-1].path)
+    assert all(not span.links for span in spans)
