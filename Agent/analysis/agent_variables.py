@@ -11,7 +11,6 @@ from Agent.analysis.query.engine import Engine, needed
 from Agent.analysis.query.views import scan
 from Agent.errors import EventNotFound
 from Agent.flight.checkpoints.state_fold import StateFold
-from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.tree.read.reader import TreeReader
 
 Fields = dict[str, Any]
@@ -79,6 +78,8 @@ def _history(reader: TreeReader, agent_id: str) -> dict[int, Fields]:
 
 def _saved(reader: TreeReader, agents: str) -> dict[int, dict[str, Fields]]:
     """The fields of all agents at the ticks of which a run has a checkpoint of the whole run."""
+    from Agent.flight.checkpoints.store import LocalCheckpointStore
+
     found: dict[int, dict[str, Fields]] = {}
     with LocalCheckpointStore(reader.session) as store:
         for run_id in store.runs():

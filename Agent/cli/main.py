@@ -76,7 +76,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("serve", "serve", "Run the service, a shared database of runs."),
         ("keys", "serve", "Create, list and revoke API keys of the service."),
         ("ship", "serve", "Send live or finished sessions to a service."),
-        ("export", "export", "Give recorded sessions to other tools."),
+        ("export", "export_files", "Give recorded sessions to other tools."),
         ("mcp", "mcp", "Answer questions of an MCP client about sessions."),
     ),
     _section(
