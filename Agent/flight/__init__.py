@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from Agent.flight.checkpoints.store import LocalCheckpointStore
     from Agent.flight.integrations import recorded_model
     from Agent.flight.integrations.environments import TraceWrapper
+    from Agent.flight.integrations.langgraph_saver import TraceSaver
     from Agent.flight.integrations.mesa_model import trace_mesa
     from Agent.flight.model_calls import Price, record_model_stream, set_prices
     from Agent.flight.run_fold import RunSummary
@@ -51,6 +52,7 @@ __all__ = [
     "StepEvent",
     "ToolReplayer",
     "trace_mesa",
+    "TraceSaver",
     "TraceWrapper",
 ]
 
@@ -64,6 +66,7 @@ _HOMES = {
     "checkpoints.store": "LocalCheckpointStore",
     "integrations": "recorded_model",
     "integrations.environments": "TraceWrapper",
+    "integrations.langgraph_saver": "TraceSaver",
     "integrations.mesa_model": "trace_mesa",
     "tool_replayer": "replaying_tools ToolReplayer",
     "run_fold": "RunSummary",
