@@ -149,7 +149,7 @@ def test_pruning_keeps_the_ancestors_that_a_delta_channel_is_read_from(saver):
         return [*(held or []), *(each for one in more for each in one)]
 
     held = Annotated[list, channels.DeltaChannel(extended, snapshot_frequency=4)]
-    Delta = TypedDict("Delta", {"messages": held, "count": int, "text": str})
+    Delta = TypedDict("Delta", {"messages": held, "count": int, "text": str})  # noqa: UP013 - no text annotations
 
     for turns in (3, 6, 9):
         name = f"t{turns}"

@@ -194,7 +194,11 @@ if __name__ == "__main__":
         ("else 2", "else 1", "step 33, graze of berta: args, 15 and 16"),
         ("3 if day % 7 < 5", "4 if day % 7 < 5", "step 7, graze of berta: args, 11 and 10"),
         ("10 + day", "10 + day * (day < 6)", "step 35, graze of berta: args, 16 and 10"),
-        ("for cow in cows:", "for cow in cows[1:]:", "step 1, graze of berta: calls, agent_action graze of berta and <absent>"),
+        (
+            "for cow in cows:",
+            "for cow in cows[1:]:",
+            "step 1, graze of berta: calls, agent_action graze of berta and <absent>",
+        ),
     ],
     ids=["fewer calls", "more calls", "other arguments", "an agent that is never called"],
 )
