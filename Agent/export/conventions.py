@@ -20,6 +20,10 @@ OWN: Final = "agent_trace."
 OPERATION: Final = "gen_ai.operation.name"
 SPAN_KIND: Final = "openinference.span.kind"
 STEP_TYPE: Final = OWN + "step_type"
+NAME: Final = OWN + "name"
+"""The name of a block, and of a step of any type."""
+OWN_NAMES: Final = (NAME, OWN + "action_type")
+"""What our own exporter calls a span; it goes before the names of its sort."""
 
 
 class SpanSort(NamedTuple):
@@ -132,6 +136,7 @@ LABELS: Final = frozenset(
         "gen_ai.response.finish_reasons openinference.span.kind llm.provider llm.system session.id".split(),
         *(name for sort in SORTS for name in sort.named_by),
         *(OWN + name for name in "step_type kind outcome role run_id step_id".split()),
+        *OWN_NAMES,
     }
 )
 """The attributes whose texts the service keeps if they are labels."""

@@ -92,6 +92,7 @@ _TIME: Final = _checked({"type": "string", "format": "date-time"}, read_time, NO
 
 _STEP: Final = {
     "step_id": _STEP_ID,
+    "parent_step_id": _STEP_ID,
     "seq": _checked({"type": "integer"}, read_whole, "it is not a whole number"),
     "step_type": _one_of(kind.value for kind in StepType),
     "name": _NAME,
@@ -124,6 +125,7 @@ _RUN: Final = {
     "status": _one_of([*(status.value for status in RunStatus), "running"]),
     "started_at": _TIME,
     "ended_at": _TIME,
+    "labels": _METADATA,
     "metadata": _METADATA,
     "steps": _list_of(_STEP),
     "failures": _list_of(_FAILURE, "failure_type", "failure_code"),
@@ -135,10 +137,28 @@ RUN_SCHEMA: Final = _schema(_RUN, *_NEEDED)
 """The OpenAPI schema of the document."""
 
 
+_MOST_MISTAKES: Final = 100
+
+
+class _Mistakes(list[tuple[str, str]]):
+    """The mistakes of a document so far, as (path, problem)."""
+
+    def note(self, path: str, problem: str) -> None:
+        """Add one; more than 100 are not told."""
+        if len(self) < _MOST_MISTAKES:
+            self.append((path, problem))
+
+    def refuse(self) -> None:
+        """Raise WireError if there are any."""
+        if self:
+            raise WireError(*self[0], self if len(self) > 1 else ())
+
+
 def _read(
     value: Any,
     fields: Fields,
     allowed: AllowList,
+    wrong: _Mistakes,
     place: str = "",
     path: str = "",
     needed: Iterable[str] = (),
@@ -146,15 +166,14 @@ def _read(
     """Read the fields of an object; a missing or dropped value is None.
 
     Args:
+        wrong: receives the mistakes.
         place: the path of the object in the document.
         path: the same with `*` for each index, under which dropped values are counted.
         needed: the required fields.
-
-    Raises:
-        WireError: the value is not an object with these fields.
     """
     if not isinstance(value, dict):
-        raise WireError(place, "it is not an object")
+        wrong.note(place, "it is not an object")
+        return dict.fromkeys(fields)
     for key in value.keys() - fields.keys():
         allowed.drop(path, key)
     found: dict[str, Any] = {}
@@ -165,7 +184,7 @@ def _read(
             continue
         if name in needed or (given is not None and not field.is_dropped):
             known = "" if field.is_dropped else f"; {field.problem}"
-            raise WireError(f"{place}/{name}", f"it is missing{known}" if given is None else field.problem)
+            wrong.note(f"{place}/{name}", f"it is missing{known}" if given is None else field.problem)
     return found
 
 
@@ -178,14 +197,19 @@ def run_of_document(value: object, allowed: AllowList, *, content: bool = False)
         content: whether the project accepts content: the messages of failures.
 
     Raises:
-        WireError: the document is not a run; with path and reason.
+        WireError: the document is not a run; with path and reason of each mistake.
     """
-    run = _read(value, _RUN, allowed, needed=_NEEDED)
+    wrong = _Mistakes()
+    run = _read(value, _RUN, allowed, wrong, needed=_NEEDED)
     listed = [*(run["failures"] or ()), *([] if run["failure"] is None else [run["failure"]])]
-    failures = tuple(_failure(each, index, allowed, content=content) for index, each in enumerate(listed))
+    failures = tuple(
+        _failure(each, index, allowed, wrong, content=content) for index, each in enumerate(listed)
+    )
+    steps = _steps(run["steps"] or (), allowed, wrong)
+    wrong.refuse()
     plain = RunStatus.FAILURE.value if failures else RunStatus.SUCCESS.value if run["ended_at"] else "running"
     given = {key: run[key] for key in ("agent_version", "environment") if run[key] is not None}
-    labels = {**(run["metadata"] or {}), **given}
+    labels = {**(run["metadata"] or {}), **(run["labels"] or {}), **given}
     return RunMessage(
         run_id=run["run_id"],
         agent_id=run["agent_id"],
@@ -194,15 +218,15 @@ def run_of_document(value: object, allowed: AllowList, *, content: bool = False)
         started_us=run["started_at"],
         ended_us=run["ended_at"],
         labels=labels,
-        steps=_steps(run["steps"] or (), allowed),
+        steps=steps,
         failures=failures,
     )
 
 
-def _steps(listed: Iterable[Any], allowed: AllowList) -> tuple[StepMessage, ...]:
+def _steps(listed: Iterable[Any], allowed: AllowList, wrong: _Mistakes) -> tuple[StepMessage, ...]:
     found: dict[str, StepMessage] = {}
     for index, value in enumerate(listed):
-        step = _read(value, _STEP, allowed, f"/steps/{index}", "/steps/*")
+        step = _read(value, _STEP, allowed, wrong, f"/steps/{index}", "/steps/*")
         key = shown = step["step_id"] or f"step_{index + 1}"
         while key in found:  # repeated ids, as in retries; the new key may be taken too
             key = f"{key}.{index}"
@@ -217,12 +241,15 @@ def _steps(listed: Iterable[Any], allowed: AllowList) -> tuple[StepMessage, ...]
             latency_ms=lasted_ms if step["latency_ms"] is None else step["latency_ms"],
             status=step["status"] or "ok",
             metadata=step["metadata"] or {},
+            parent_step_id=step["parent_step_id"],
         )
     return tuple(found.values())
 
 
-def _failure(value: object, index: int, allowed: AllowList, *, content: bool) -> FailureMessage:
-    failure = _read(value, _FAILURE, allowed, f"/failures/{index}", "/failures/*", ["failure_type"])
+def _failure(
+    value: object, index: int, allowed: AllowList, wrong: _Mistakes, *, content: bool
+) -> FailureMessage:
+    failure = _read(value, _FAILURE, allowed, wrong, f"/failures/{index}", "/failures/*", ["failure_type"])
     message = failure["message"]
     if message is not None and not (content and isinstance(message, str)):
         allowed.dropped.note("/failures/*/message")

@@ -9,7 +9,7 @@ contains.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -25,12 +25,16 @@ _MAX_PATHS: Final = 100
 
 
 class WireError(ValueError):
-    """Raised for a body that is not in the wire format; `path` is a JSON Pointer to the problem."""
+    """Raised for a body that is not in the wire format; `path` is a JSON Pointer to the problem.
 
-    def __init__(self, path: str, problem: str) -> None:
+    `mistakes` has (path, problem) of every mistake of a document, at most 100, if there are several.
+    """
+
+    def __init__(self, path: str, problem: str, mistakes: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(f"{path or '/'}: {problem}")
         self.path = path
         self.problem = problem
+        self.mistakes = mistakes
 
 
 class Dropped(Counter[str]):
@@ -69,6 +73,8 @@ class StepMessage:
     status: str | None = None
     """`running`, `ok`, `error`, `cancelled` or `interrupted`."""
     metadata: dict[str, Any] = field(default_factory=dict)
+    parent_step_id: str | None = None
+    """The `step_key` of the step around it, or the id of the span around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +240,7 @@ class _Known(RunParts):
             name=_text(event.name),
             started_us=event.ts_us,
             status="running",
+            parent_step_id=_text(event.parent_span_id),
         )
         ended = self.steps.get(key)
         if ended is not None:
@@ -259,6 +266,7 @@ class _Known(RunParts):
             latency_ms=event.duration_ms,
             status=_text(event.outcome) or "ok",
             metadata=_object(event.body.get("metadata")),
+            parent_step_id=_text(event.parent_span_id),
         )
 
     def fail(self, event: EventMessage) -> None:

@@ -377,7 +377,7 @@ class SpanMaker:
         attributes |= {names.SPAN_KIND: sort.kind, **self._common(trace, event)}
         agent = attributes.get("gen_ai.agent.name")
         if sort is not AGENT and name is not None:
-            attributes |= dict.fromkeys(sort.written, name)
+            attributes |= dict.fromkeys(sort.written or (names.NAME,), name)
         if event.kind == "model.call":
             _add_model(attributes, payload)
         attributes |= _attributes(payload, about=KINDS[event.kind].about if event.kind in KINDS else "")

@@ -120,6 +120,15 @@ def _granted_replay(request: Request) -> Project:
 GrantedReplay = Annotated[Project, Depends(_granted_replay)]
 """The project of a request to a replay route; its key needs the scope `replay`, in the ingest app too."""
 
+
+def _granted_delete(request: Request) -> Project:
+    access: Access = request.app.state.delete_access
+    return access.project(request)
+
+
+GrantedDelete = Annotated[Project, Depends(_granted_delete)]
+"""The project of a request that deletes; its key needs the scope `delete`."""
+
 Granted = Annotated[Project, Depends(_granted)]
 """The project of an authorised request; a parameter of all routes that are not public."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +24,26 @@ _HELP: Final = {
     "requests_total": "Requests by route and status.",
     "request_seconds": "Duration of requests.",
 }
+
+
+_GAUGES: Final = {
+    "checkpoint_success_ratio": "Share of the stored runs that have checkpoints.",
+    "checkpoint_storage_bytes": "Size of all stored states.",
+    "replays": "Replays that have ended.",
+    "replay_success_ratio": "Share of the ended replays that were completed.",
+    "replay_latency_seconds": "Mean time of the ended replays.",
+    "replay_divergence_ratio": "Share of the completed replays that differ from what was recorded.",
+}
+
+
+def gauges_text(values: Mapping[str, float | None]) -> str:
+    """Return gauges of `_GAUGES` in Prometheus' text format; one whose value is None is left out."""
+    lines: list[str] = []
+    for name, value in values.items():
+        if value is not None:
+            lines += [f"# HELP {_PREFIX}{name} {_GAUGES[name]}", f"# TYPE {_PREFIX}{name} gauge"]
+            lines.append(f"{_PREFIX}{name} {value:.10g}")
+    return "\n".join(lines) + "\n"
 
 
 class Counters:
@@ -118,11 +138,10 @@ class CountRequests:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", []),
-                    (b"cache-control", b"no-store"),
-                    (b"x-content-type-options", b"nosniff"),
-                ]
+                headers = [*message.get("headers", []), (b"x-content-type-options", b"nosniff")]
+                if not any(name == b"cache-control" for name, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))
+                message["headers"] = headers
             await send(message)
 
         try:

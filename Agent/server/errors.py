@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -17,6 +17,9 @@ from starlette.exceptions import HTTPException
 from Agent.errors import AgentTraceError
 
 _log = logging.getLogger(__name__)
+
+PROBLEM_JSON: Final = "application/problem+json"
+"""The media type of every answer from 400 up."""
 
 _RETRY_AFTER_S: Final = 2
 _QUERY_CANCELED: Final = "57014"
@@ -55,6 +58,7 @@ class Problem(Exception):
         path: a JSON Pointer to the error in the body.
         remedy: what the sender can do.
         headers: headers of the response.
+        errors: (path, message) of each mistake, if there are several.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Problem(Exception):
         path: str | None = None,
         remedy: str | None = None,
         headers: dict[str, str] | None = None,
+        errors: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -74,11 +79,26 @@ class Problem(Exception):
         self.path = path
         self.remedy = remedy
         self.headers = headers
+        self.errors = errors
 
     def answer(self) -> JSONResponse:
-        """Return the response with this problem."""
-        error = {"code": self.code, "message": self.message, "path": self.path, "remedy": self.remedy}
-        return JSONResponse({"error": error}, status_code=self.status, headers=self.headers)
+        """Return the response with this problem, in the form of RFC 9457."""
+        error: dict[str, Any] = {
+            "code": self.code,
+            "message": self.message,
+            "path": self.path,
+            "remedy": self.remedy,
+        }
+        told: dict[str, Any] = {
+            "type": "about:blank",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.message,
+            "error": error,
+        }
+        if self.errors:
+            told["errors"] = [{"path": path, "message": message} for path, message in self.errors]
+        return JSONResponse(told, self.status, self.headers, media_type=PROBLEM_JSON)
 
 
 def install_problems(app: FastAPI, role: str) -> None:
@@ -110,7 +130,14 @@ def _handler(maker: Callable[[Any], Problem]) -> Callable[[Request, Exception], 
 
 
 def _of_parameters(error: RequestValidationError) -> Problem:
-    first = error.errors()[0]
+    found = [_of_parameter(each) for each in error.errors()]
+    first = found[0]
+    if len(found) > 1:
+        first.errors = [("", each.message) for each in found]
+    return first
+
+
+def _of_parameter(first: dict[str, Any]) -> Problem:
     name = ".".join(str(part) for part in first["loc"][1:2])
     if first["type"] == "missing":
         return Problem(422, f"parameter {name} is missing", remedy=_LISTED.get(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import signal
@@ -39,6 +40,13 @@ _WAITS: Final = 5
 _NO_UID: Final = "00000000-0000-0000-0000-000000000000"
 
 
+_GAUGES_S: Final = 10.0
+
+
+def _part(count: float, of: int) -> float | None:
+    return count / of if of else None
+
+
 class Replays:
     """Checkpoints and replays of one service.
 
@@ -52,12 +60,36 @@ class Replays:
         self.settings = settings
         self.workers = ReplayWorkers(settings)
         self._making: dict[tuple[int, str], Future[Any]] = {}
+        self._gauges: dict[int | None, tuple[float, dict[str, float | None]]] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Stop the running workers, and close all connections."""
         self.workers.close()
         self.store.close()
+
+    def gauges(self, project: Project | None) -> dict[str, float | None]:
+        """Return the measures of checkpoints and replays by name, of one project or of all; None if unknown.
+
+        They are read from the database at most every 10 seconds.
+        """
+        key = None if project is None else project.project_id
+        with self._lock:
+            read_s, known = self._gauges.get(key, (-math.inf, {}))
+        if time.monotonic() - read_s < _GAUGES_S:
+            return known
+        counts = self.store.count_replays(project, now_us())
+        found = {
+            "checkpoint_success_ratio": _part(counts.checkpointed_runs, counts.runs),
+            "checkpoint_storage_bytes": float(counts.storage_bytes),
+            "replays": float(counts.replays),
+            "replay_success_ratio": _part(counts.completed, counts.replays),
+            "replay_latency_seconds": _part(counts.latency_s, counts.replays),
+            "replay_divergence_ratio": _part(counts.diverged, counts.completed),
+        }
+        with self._lock:
+            self._gauges[key] = time.monotonic(), found
+        return found
 
     def trace(self, project: Project, trace_id: str) -> SentSession:
         """Return the session with a run's events.

@@ -12,19 +12,22 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any, Concatenate, Final, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Table, case, cast, delete, func, insert, select, text, update
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from Agent.errors import UsageError
-from Agent.store import keys, reads
+from Agent.store import keys, reads, removal
 from Agent.store.engines import READER_ROLE, WRITES, Role, fold_log
 from Agent.store.reads import find_run
 from Agent.store.schema import (
     CHECKPOINTS,
     MAX_LIMIT,
     REPLAYS,
+    RUNNING_REPLAY,
+    RUNS,
     SESSIONS,
     CheckpointRow,
     EventFilter,
@@ -172,6 +175,21 @@ class Store:
     list_sessions = asked(reads.list_sessions)
     count_runs = asked(reads.count_runs)
 
+    delete_run = told(removal.delete_run)
+    delete_session = told(removal.delete_session)
+    count_older = asked(removal.count_older)
+
+    def delete_older(self, project: Project, before_us: int) -> removal.Deleted:
+        """Delete what is older than a time, each session and run in a transaction of its own."""
+        done: list[removal.Deleted] = []
+        for older, gone in (
+            (removal.older_sessions, self.delete_session),
+            (removal.older_runs, self.delete_run),
+        ):
+            while names := asked(older)(self, project, before_us):
+                done += [found for name in names if (found := gone(project, name)) is not None]
+        return removal.together(done)
+
     authenticate = asked(keys.authenticate)
     issue_key = told(keys.issue_key)
     list_keys = asked(keys.list_keys)
@@ -284,6 +302,62 @@ def delete_checkpoint(connection: Connection, project: Project, checkpoint_id: s
     return gone.rowcount > 0
 
 
+class ReplayCounts(NamedTuple):
+    """The checkpoints and replays of one project, or of all."""
+
+    runs: int
+    checkpointed_runs: int
+    """The traces that have a checkpoint."""
+    storage_bytes: int
+    """The size of all states, as JSON text."""
+    replays: int
+    """The replays that have ended."""
+    completed: int
+    latency_s: float
+    """The time of all replays that have ended, together."""
+    diverged: int
+    """Of the completed ones, those that differ from what was recorded."""
+
+
+def count_replays(connection: Connection, project: Project | None, at_us: int) -> ReplayCounts:
+    """Return the counts at a time; a replay past its due time has ended, not completed."""
+
+    def of(table: Table, *columns: Any) -> Any:
+        statement = select(*columns).select_from(table)
+        if project is not None:
+            statement = statement.where(table.c.project_id == project.project_id)
+        return connection.execute(statement).one()
+
+    runs = of(RUNS, func.count())
+    stored = of(
+        CHECKPOINTS,
+        func.count(CHECKPOINTS.c.run_id.distinct()),
+        func.coalesce(func.sum(func.length(CHECKPOINTS.c.state)), 0),
+    )
+    ended = (REPLAYS.c.status != RUNNING_REPLAY) | (REPLAYS.c.due_us < at_us)
+    completed = REPLAYS.c.status == "completed"
+    if connection.dialect.name == "postgresql":
+        changed = cast(REPLAYS.c.result, postgresql.JSON)[("diff", "has_changes")].astext == "true"
+    else:
+        changed = func.json_extract(REPLAYS.c.result, "$.diff.has_changes") == 1
+    diverged = completed & changed
+    took = REPLAYS.c.finished_us - REPLAYS.c.created_us
+    done = of(
+        REPLAYS,
+        *(func.coalesce(func.sum(case((which, 1), else_=0)), 0) for which in (ended, completed, diverged)),
+        func.coalesce(func.sum(took), 0),
+    )
+    return ReplayCounts(
+        int(runs[0]),
+        int(stored[0]),
+        int(stored[1]),
+        int(done[0]),
+        int(done[1]),
+        float(done[3]) / 1e6,
+        int(done[2]),
+    )
+
+
 def begin_replay(connection: Connection, project: Project, row: ReplayRow) -> None:
     """Store a replay at its start."""
     connection.execute(insert(REPLAYS).values(**asdict(row), project_id=project.project_id))
@@ -327,6 +401,7 @@ class ReplayStore(Store):
     list_checkpoints = asked(list_checkpoints)
     find_checkpoint = asked(find_checkpoint)
     delete_checkpoint = told(delete_checkpoint)
+    count_replays = asked(count_replays)
     begin_replay = told(begin_replay)
     end_replay = told(end_replay)
     find_replay = asked(find_replay)

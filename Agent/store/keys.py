@@ -96,6 +96,7 @@ class Scope(StrEnum):
     INGEST = "ingest"
     QUERY = "query"
     REPLAY = "replay"
+    DELETE = "delete"
 
 
 class ApiKey(NamedTuple):

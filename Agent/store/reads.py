@@ -11,7 +11,9 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Float,
     Select,
+    Table,
     Text,
     case,
     cast,
@@ -59,7 +61,22 @@ def list_runs(
 def narrowed_runs(statement: Select[Any], wanted: RunFilter) -> Select[Any]:
     """Add a filter to a statement over runs."""
     names = ("agent_id", "agent_version", "status", "failure_type", "failure_code", "session_uid")
+    if wanted.session_id is not None:
+        statement = statement.where(_of_session(RUNS, wanted.session_id))
+    if wanted.label is not None:
+        key, equals, value = wanted.label.partition("=")
+        if not equals or not key:
+            raise UsageError("a label is written KEY=VALUE", remedy="give label=environment=production")
+        statement = statement.where(cast(RUNS.c.labels[key].as_string(), Text) == value)
     return _narrowed(statement, RUNS.c.listed_us, wanted, names)
+
+
+def _of_session(table: Table, session_id: str) -> ColumnElement[bool]:
+    """Return the condition that a row belongs to a session of that name."""
+    named = select(SESSIONS.c.session_uid).where(
+        SESSIONS.c.project_id == table.c.project_id, SESSIONS.c.session_id == session_id
+    )
+    return table.c.session_uid.in_(named)
 
 
 def _narrowed(
@@ -109,8 +126,9 @@ def list_events(
     Raises:
         UsageError: neither a session nor a run is given.
     """
-    if wanted.session_uid is None and wanted.run_id is None:
-        raise UsageError("events are read by session or by run", remedy="give session_uid or run_id")
+    if wanted.session_uid is None and wanted.session_id is None and wanted.run_id is None:
+        remedy = "give session_uid, session_id or run_id"
+        raise UsageError("events are read by session or by run", remedy=remedy)
     statement = narrowed_events(connection, rows_of(EVENTS, project), project, wanted)
     return read_page(connection, statement, EVENTS.c.ts_us, EVENTS.c.event_id, limit=limit, cursor=cursor)
 
@@ -126,19 +144,26 @@ def narrowed_events(
         session_uid = run["session_uid"] if run is not None else None
     if session_uid is not None:
         statement = statement.where(EVENTS.c.session_uid == session_uid)
+    if wanted.session_id is not None:
+        statement = statement.where(_of_session(EVENTS, wanted.session_id))
     if wanted.min_severity is not None:
         statement = statement.where(EVENTS.c.severity >= wanted.min_severity)
     return _narrowed(statement, EVENTS.c.ts_us, wanted, ("run_id", "agent_id", "kind"))
 
 
 def list_sessions(
-    connection: Connection, project: Project, *, limit: int = 50, cursor: str | None = None
+    connection: Connection,
+    project: Project,
+    *,
+    session_id: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page:
-    """Return a page of sessions, newest first."""
+    """Return a page of sessions, newest first; only those of a name if it is given."""
     order = SESSIONS.c.first_us, SESSIONS.c.session_uid
-    return read_page(
-        connection, rows_of(SESSIONS, project), *order, limit=limit, cursor=cursor, newest_first=True
-    )
+    named = {} if session_id is None else {"session_id": session_id}
+    statement = rows_of(SESSIONS, project, **named)
+    return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
 
 
 def events_by_id(
@@ -191,8 +216,19 @@ SAMPLED_RUNS: Final = 10_000
 _MAX_GROUPS: Final = 100
 
 
-def count_runs(connection: Connection, project: Project, wanted: RunFilter) -> dict[str, Any]:
-    """Return counts over all matching runs, and latencies over the newest of them."""
+INTERVALS_US: Final = {"hour": 3_600_000_000, "day": 86_400_000_000}
+"""{name: width} of the intervals by which runs are counted."""
+_MAX_INTERVALS: Final = 1_000
+
+
+def count_runs(
+    connection: Connection, project: Project, wanted: RunFilter, *, interval: str | None = None
+) -> dict[str, Any]:
+    """Return counts over all matching runs, and latencies, tokens and cost over the newest of them.
+
+    Args:
+        interval: `hour` or `day`, to count by it too; the newest 1,000 intervals are returned.
+    """
 
     def counted(*by: ColumnElement[Any], more: Sequence[ColumnElement[Any]] = ()) -> list[dict[str, Any]]:
         number = func.count().label("runs")
@@ -202,7 +238,14 @@ def count_runs(connection: Connection, project: Project, wanted: RunFilter) -> d
 
     by_status = counted(RUNS.c.status)
     failed = func.sum(case((RUNS.c.status == "failure", 1), else_=0)).label("failed")
+    usage = _usage(connection, project, wanted, interval)
     return {
+        "versions": [
+            row | usage.of("agent_version", row["agent_version"])
+            for row in counted(RUNS.c.agent_version, more=[failed])
+        ],
+        "intervals": _by_interval(connection, project, wanted, interval, failed, usage),
+        "usage": usage.whole(),
         "runs": sum(row["runs"] for row in by_status),
         "by_status": {row["status"]: row["runs"] for row in by_status},
         "agents": counted(RUNS.c.agent_id, more=[failed]),
@@ -215,6 +258,88 @@ def count_runs(connection: Connection, project: Project, wanted: RunFilter) -> d
         "steps": _step_latencies(connection, project, wanted),
         "sampled_runs": SAMPLED_RUNS,
     }
+
+
+def _begin_us(interval: str) -> ColumnElement[Any]:
+    """Return the start of the interval of a run."""
+    return (RUNS.c.listed_us - RUNS.c.listed_us % literal_column(str(INTERVALS_US[interval]))).label(
+        "begins_us"
+    )
+
+
+def _by_interval(
+    connection: Connection,
+    project: Project,
+    wanted: RunFilter,
+    interval: str | None,
+    failed: ColumnElement[Any],
+    usage: _Usage,
+) -> list[dict[str, Any]] | None:
+    if interval is None:
+        return None
+    begins = _begin_us(interval)
+    statement = _meant(project, wanted, begins, func.count().label("runs"), failed).group_by(begins)
+    rows = connection.execute(statement.order_by(begins.desc()).limit(_MAX_INTERVALS)).mappings()
+    return [dict(row) | usage.of("begins_us", row["begins_us"]) for row in reversed(rows.all())]
+
+
+class _Usage:
+    """The model calls, tokens and cost of some runs, by version, interval and currency."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def whole(self) -> dict[str, Any]:
+        return self._sum(self._rows)
+
+    def of(self, column: str, value: object) -> dict[str, Any]:
+        return self._sum([row for row in self._rows if row[column] == value])
+
+    @staticmethod
+    def _sum(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        cost: defaultdict[str, float] = defaultdict(float)
+        for row in rows:
+            if row["cost"] is not None:
+                cost[row["currency"] or "unknown"] += float(row["cost"])
+        names = ("model_calls", "prompt_tokens", "completion_tokens")
+        return {name: sum(int(row[name] or 0) for row in rows) for name in names} | {"cost": dict(cost)}
+
+
+def _usage(connection: Connection, project: Project, wanted: RunFilter, interval: str | None) -> _Usage:
+    """Sum up the model calls of the newest matching runs."""
+    begins = _begin_us(interval) if interval is not None else literal_column("0").label("begins_us")
+    newest = (
+        _meant(project, wanted, RUNS.c.run_id, RUNS.c.agent_version, begins)
+        .order_by(RUNS.c.listed_us.desc(), RUNS.c.run_id.desc())
+        .limit(SAMPLED_RUNS)
+        .subquery()
+    )
+    currency = cast(EVENTS.c.body["currency"].as_string(), Text).label("currency")
+    by = (newest.c.agent_version, newest.c.begins_us, currency)
+    statement = (
+        select(
+            *by,
+            func.count().label("model_calls"),
+            *(
+                func.sum(_number(connection, name)).label(name)
+                for name in ("prompt_tokens", "completion_tokens", "cost")
+            ),
+        )
+        .join(newest, newest.c.run_id == EVENTS.c.run_id)
+        # A literal, not a parameter, so that any plan can use the partial index of model calls.
+        .where(EVENTS.c.project_id == project.project_id, EVENTS.c.kind == literal_column("'model.call'"))
+        .group_by(*by)
+    )
+    return _Usage(plain_rows(connection, statement))
+
+
+def _number(connection: Connection, name: str) -> ColumnElement[Any]:
+    """Return a number in the body of events, NULL for other values, which a client may send as content."""
+    value = EVENTS.c.body[name]
+    if connection.dialect.name == "postgresql":
+        return case((func.jsonb_typeof(value) == "number", cast(value.as_string(), Float(53))))
+    kind = func.json_type(EVENTS.c.body, f"$.{name}")
+    return case((kind.in_(("integer", "real")), func.json_extract(EVENTS.c.body, f"$.{name}")))
 
 
 def _meant(project: Project, wanted: RunFilter, *columns: ColumnElement[Any]) -> Select[Any]:

@@ -130,6 +130,7 @@ EVENTS: Final = _table(
     _partial("events_by_run", "project_id run_id ts_us event_id", "run_id IS NOT NULL"),
     _partial("events_of_errors", "project_id ts_us event_id", "severity >= 40"),
     _partial("events_by_span", "project_id session_uid span_id", "span_id IS NOT NULL"),
+    _partial("events_of_models", "project_id run_id", "kind = 'model.call'"),
     _partial("events_within_span", "project_id session_uid parent_span_id", "parent_span_id IS NOT NULL"),
     postgresql_partition_by="RANGE (session_uid)",
 )
@@ -269,6 +270,10 @@ class RunFilter:
     failure_type: str | None = None
     failure_code: str | None = None
     session_uid: str | None = None
+    session_id: str | None = None
+    """The session's name on the sender's machine; sessions of several machines may have the same."""
+    label: str | None = None
+    """KEY=VALUE of one label."""
     since_us: int | None = None
     """Runs that started at this time or later."""
     until_us: int | None = None
@@ -280,6 +285,8 @@ class EventFilter:
     """A filter of events of a session or run; None matches all."""
 
     session_uid: str | None = None
+    session_id: str | None = None
+    """See `RunFilter`."""
     run_id: str | None = None
     agent_id: str | None = None
     kind: str | None = None

@@ -197,4 +197,12 @@ CREATE INDEX events_within_span ON events (project_id, session_uid, parent_span_
 
 UPDATE alembic_version SET version_num='0003' WHERE alembic_version.version_num = '0002';
 
+-- Running upgrade 0003 -> 0004
+
+ALTER TABLE steps ADD COLUMN parent_step_id TEXT COLLATE "C";
+
+CREATE INDEX events_of_models ON events (project_id, run_id) WHERE kind = 'model.call';
+
+UPDATE alembic_version SET version_num='0004' WHERE alembic_version.version_num = '0003';
+
 COMMIT;

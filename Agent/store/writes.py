@@ -286,7 +286,7 @@ def _merge_steps(connection: Connection) -> Upsert:
     statement = insert_into(connection, STEPS)
     new, old = statement.excluded, STEPS.c
     open_yet = func.coalesce(old.status, RUNNING) == RUNNING
-    first_stays = ("step_type", "name", "started_us", "latency_ms")
+    first_stays = ("step_type", "name", "started_us", "latency_ms", "parent_step_id")
     changes: dict[str, Any] = {name: func.coalesce(old[name], new[name]) for name in first_stays}
     changes["position"] = _least(old.position, new.position)
     changes["status"] = case((open_yet, func.coalesce(new.status, old.status)), else_=old.status)

@@ -200,3 +200,24 @@ def test_recover_names_what_stands_in_the_place_of_a_directory_and_goes_on_with_
     state.unlink()
     assert main(["recover", "--all", "--root", str(trace_root)]) == 0
     assert state.is_dir()
+
+
+def test_old_sessions_and_runs_of_a_database_are_deleted(run, tmp_path):
+    from Agent.export import RunMessage
+    from Agent.store import RunFilter, open_store
+
+    url = str(tmp_path / "service.db")
+    with open_store(url) as store:
+        project = store.find_project("default")
+        old, new = 1_600_000_000_000_000, 4_000_000_000_000_000
+        runs = [RunMessage("r-old", started_us=old, ended_us=old), RunMessage("r-new", started_us=new)]
+        store.ingest(project, runs=runs)
+    prune = ("prune", "--database", url, "--older-than", "90d")
+    told = run(*prune, "--dry-run")
+    assert told.stdout == "0 sessions, 1 run and 0 events would be deleted\n", told.stderr
+    done = json.loads(run(*prune, "--json").stdout)
+    assert (done["runs"], done["sessions"], done["dry_run"]) == (1, 0, False)
+    with open_store(url, role="query") as store:
+        assert [each["run_id"] for each in store.list_runs(project, RunFilter()).items] == ["r-new"]
+    assert run("prune", "--database", url).returncode == 2
+    assert run(*prune, "--project", "nothing").returncode == 3

@@ -22,6 +22,7 @@ NOT_RUN = {
     "FORKS.md": {"placeholders": 1, "text": 1},
     "FORMAT.md": {"text": 2},
     "INTEGRATIONS.md": {"placeholders": 1, "yaml": 1},
+    "OPENTELEMETRY.md": {"placeholders": 4},
     "PRIVACY.md": {"text": 1},
     "RELIABILITY.md": {"text": 1},
     "REPLAY.md": {"text": 2},

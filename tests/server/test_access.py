@@ -77,7 +77,7 @@ def bearer(token: str) -> dict[str, str]:
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_everything_that_is_not_granted_is_refused(asked, database_url, role, host):
     with open_store(database_url, role="admin") as store:
-        good = store.issue_key("mine", [Scope(role)]).token
+        good = store.issue_key("mine", [Scope(role), Scope.DELETE]).token
         other_scope = store.issue_key("mine", [Scope.QUERY if role == "ingest" else Scope.INGEST]).token
         revoked = store.issue_key("mine", [Scope(role)])
         store.revoke_key(revoked.key.key_id)

@@ -238,7 +238,7 @@ def test_nothing_to_tell_is_an_empty_answer(service):
 )
 def test_a_body_that_is_none_is_refused_and_stores_nothing(service, headers, body, status):
     answer = send(service, None, headers=headers, body=body)
-    assert (answer.status_code, set(answer.json())) == (status, {"error"}), answer.text
+    assert (answer.status_code, answer.json()["status"]) == (status, status), answer.text
     assert service.get("/v1/runs").json()["items"] == []
 
 
@@ -261,6 +261,84 @@ def test_whatever_bytes_come_the_server_stands(service, count):
         cut = bytes(body[: chance.randint(1, len(body))])
         assert send(service, None, body=cut).status_code in (200, 400)
     assert send(service, conversation()).status_code == 200
+
+
+def test_spans_are_events_so_journeys_errors_and_causes_answer_for_them(service):
+    assert send(service, conversation()).status_code == 200
+    run_id, uid = TRACE.hex(), "5b8efff7-9803-8103-d269-b633813fc60c"
+    items = service.get("/v1/events", run_id=run_id).json()["items"]
+    assert sorted((each["kind"], each["name"], each["agent_id"]) for each in items) == [
+        ("agent_action", "weather_agent", "weather_agent"),
+        ("error", "requests.exceptions.ConnectTimeout", "weather_agent"),
+        ("model.call", "gpt-4o-2024-08-06", "weather_agent"),
+        ("tool.call", "get_weather", "weather_agent"),
+    ]
+    by_kind = {each["kind"]: each for each in items}
+    assert by_kind["tool.call"]["parent_span_id"] == by_kind["agent_action"]["span_id"]
+    assert by_kind["error"]["parent_span_id"] == by_kind["tool.call"]["span_id"]
+    assert by_kind["model.call"]["body"] == {"prompt_tokens": 120, "model_provider": "openai"}
+    journey = service.get("/v1/journeys", run_id=run_id, agent_id="weather_agent").json()["items"]
+    assert len(journey) == 4
+    (group,) = service.get("/v1/errors", run_id=run_id).json()["items"]
+    assert (group["failure_type"], group["failure_code"], group["count"]) == ("tool", "timeout", 1)
+    causes = service.get("/v1/causes", session_uid=uid, event_id=by_kind["error"]["id"]).json()["items"]
+    assert ("tool.call", "recorded") in [(each["event"]["kind"], each["edge"]["basis"]) for each in causes]
+    assert PROSE not in str(items) + str(journey) + str(causes)
+
+
+def test_steps_of_spans_keep_their_tree_and_repeated_spans_are_the_same_events(service):
+    for _ in range(2):
+        assert send(service, conversation()).status_code == 200
+    run = service.get(f"/v1/runs/{TRACE.hex()}").json()
+    root = number_of(1).hex()
+    parents = {step["step_key"]: step["parent_step_id"] for step in run["steps"]}
+    assert parents == {root: None, number_of(2).hex(): root, number_of(3).hex(): root}
+    assert len(service.get("/v1/events", run_id=TRACE.hex()).json()["items"]) == 4
+
+
+def test_an_exception_that_several_spans_record_is_one_error_where_it_happened(service):
+    request = ExportTraceServiceRequest()
+    add(request, 1, "outer", parent=None, error="LookupError")
+    add(request, 2, "inner", error="LookupError")
+    send(service, request)
+    (error,) = service.get("/v1/events", run_id=TRACE.hex(), kind="error").json()["items"]
+    assert error["parent_span_id"] == number_of(2).hex()
+
+
+def test_what_our_own_exporter_sends_comes_back_as_it_was_recorded(service, trace_root):
+    from Agent import setup_logging, shutdown_logging, trace_agent_action
+    from Agent.client.otlp import spans_of
+    from Agent.export.otlp import as_protobuf
+    from Agent.flight import recorder
+    from Agent.tree.files.session import open_session
+    from Agent.tree.layout import list_sessions
+
+    class Clerk:
+        agent_id = "clerk"
+
+        @trace_agent_action
+        def answer(self):
+            raise LookupError(PROSE)
+
+    setup_logging(trace_root=trace_root)
+    with recorder.run("clerk"), recorder.step("s1", "think", step_type="plan"), pytest.raises(LookupError):
+        Clerk().answer()
+    shutdown_logging()
+    session = list_sessions(trace_root)[-1].path
+    from Agent.export.allowed import AllowList
+
+    body = as_protobuf(spans_of(session, open_session(session), AllowList()), "shop")
+    assert send(service, None, body=body).status_code == 200
+    (run,) = service.get("/v1/runs").json()["items"]
+    steps = service.get(f"/v1/runs/{run['run_id']}").json()["steps"]
+    assert (run["agent_id"], run["status"]) == ("clerk", "success")
+    assert [(step["step_type"], step["name"]) for step in steps] == [
+        ("other", "clerk"),
+        ("plan", "think"),
+        ("other", "answer"),
+    ]
+    (error,) = service.get("/v1/errors", run_id=run["run_id"]).json()["items"]
+    assert error["name"] == "LookupError"
 
 
 def test_a_key_for_queries_alone_sends_no_spans(service):

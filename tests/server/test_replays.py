@@ -240,6 +240,19 @@ def replayed(service: Service, run_id: str, body: dict, step: str = "answer") ->
 
 
 @pytest.mark.integration
+def test_metrics_say_how_checkpoints_and_replays_fare(service, sent):
+    replayed(service, sent, {"dry_run": True}, "ask")
+    text = service.ask("GET", "/metrics", key="ingest").text
+    lines = [line.split() for line in text.splitlines() if line[0] != "#" and "{" not in line]
+    told = {name: float(value) for name, value in lines}
+    assert told["agent_trace_checkpoint_success_ratio"] == 1.0
+    assert told["agent_trace_checkpoint_storage_bytes"] > 10
+    assert told["agent_trace_replays"] == told["agent_trace_replay_success_ratio"] == 1.0
+    assert 0 < told["agent_trace_replay_latency_seconds"] < 60
+    assert told["agent_trace_replay_divergence_ratio"] in {0.0, 1.0}
+
+
+@pytest.mark.integration
 def test_an_executor_of_the_operator_goes_on_with_the_state_and_sees_nothing_of_the_server(service, sent):
     told = replayed(service, sent, {"executor": "shout"}, "ask")
     assert (told["status"], told["result"]["user_code_ran"]) == ("completed", True)

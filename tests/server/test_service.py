@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from Agent.event.ids import uuid7
-from Agent.store import open_store
+from Agent.store import Scope, open_store
 
 T0 = datetime(2026, 11, 20, 10, 30)
 SESSION = uuid7(1_795_170_645_000, b"0123456789")
@@ -67,7 +67,8 @@ def test_a_run_that_was_posted_is_listed_shown_and_counted(service):
     assert answer.status_code == 201, answer.text
     assert answer.json() == {"run_id": RUN, "stored": True, "dropped": {"/failures/*/message": 1}}
     (listed,) = service.get("/v1/runs").json()["items"]
-    assert service.get(f"/v1/runs/{RUN}").json() == listed
+    shown = service.get(f"/v1/runs/{RUN}").json()
+    assert {name: shown[name] for name in listed} == listed
     assert (listed["agent_id"], listed["agent_version"], listed["status"]) == ("my_agent", "1.0.0", "failure")
     assert (listed["started_at"], listed["duration_ms"]) == (stamp(0), 2000.0)
     steps = service.get(f"/v1/runs/{RUN}/steps").json()["items"]
@@ -78,6 +79,7 @@ def test_a_run_that_was_posted_is_listed_shown_and_counted(service):
     stats = service.get("/v1/stats").json()
     assert (stats["runs"], stats["by_status"]) == (1, {"failure": 1})
     assert stats["failures"] == [{"failure_type": "tool", "failure_code": "timeout", "runs": 1}]
+    assert (shown["steps"], shown["failures"], shown["next_steps_cursor"]) == (steps, [failure], None)
 
 
 def test_the_same_run_again_is_one_run(service):
@@ -209,7 +211,12 @@ def test_a_wrong_question_has_one_answer_of_one_shape(service, path, status):
     )
     assert answer.status_code == status
     if status != 200:
-        assert set(answer.json()) == {"error"}
+        assert set(answer.json()) == {"type", "title", "status", "detail", "error"}
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert (answer.json()["status"], answer.json()["detail"]) == (
+            status,
+            answer.json()["error"]["message"],
+        )
         assert set(answer.json()["error"]) == {"code", "message", "path", "remedy"}
         assert "Traceback" not in answer.text
 
@@ -252,6 +259,8 @@ def test_free_text_is_stored_only_where_the_project_takes_content(service):
 
 
 INGEST_PATHS = {
+    "/v1/runs/{run_id}",
+    "/v1/sessions/{session_uid}",
     "/v1/runs",
     "/v1/events",
     "/v1/traces",
@@ -340,3 +349,153 @@ def test_a_question_at_the_wrong_port_is_told_where_it_belongs(service):
 def test_a_parameter_that_is_wrong_is_named_in_plain_words(service, path, asked, words):
     answer = service.get(path, **asked)
     assert (answer.status_code, answer.json()["error"]["message"]) == (422, words)
+
+
+def test_a_run_without_status_and_end_is_running_and_its_labels_are_kept_and_found(service):
+    labels = {"team": "shop", "retries": 3, "note": "tell Jane Doe that she is ill"}
+    answer = service.post("/v1/runs", {"run_id": "r-1", "agent_id": "a", "labels": labels})
+    assert answer.json()["dropped"] == {"/labels/note": 1}
+    service.post("/v1/runs", {"run_id": "r-2", "agent_id": "a", "labels": {"team": "ware"}})
+    shown = service.get("/v1/runs/r-1").json()
+    assert (shown["status"], shown["labels"]) == ("running", {"team": "shop", "retries": 3})
+    for label, found in (("team=shop", ["r-1"]), ("retries=3", ["r-1"]), ("team=none", [])):
+        items = service.get("/v1/runs", label=label).json()["items"]
+        assert [run["run_id"] for run in items] == found, label
+    assert service.get("/v1/stats", label="team=ware").json()["runs"] == 1
+    assert service.get("/v1/runs", label="team").status_code == 422
+
+
+def test_all_mistakes_of_a_body_are_in_one_answer(service):
+    wrong = {
+        "run_id": "r-1", "status": "odd", "steps": [{"latency_ms": -1}, 7, {"step_type": "x"}],
+        "failures": [{"failure_code": "timeout"}],
+    }  # fmt: skip
+    answer = service.post("/v1/runs", wrong)
+    told = answer.json()
+    assert answer.status_code == 422
+    paths = ["/agent_id", "/status", "/failures/0/failure_type", "/steps/0/latency_ms", "/steps/1"]
+    assert [each["path"] for each in told["errors"]] == [*paths, "/steps/2/step_type"]
+    assert told["error"]["path"] == "/agent_id"
+    single = service.post("/v1/runs", {"run_id": "r-1", "agent_id": "a", "status": "odd"}).json()
+    assert "errors" not in single and single["error"]["path"] == "/status"
+    asked = service.get("/v1/runs", limit=0, since="x" * 50).json()
+    assert len(asked["errors"]) == 2
+
+
+def test_a_session_is_found_by_the_name_that_commands_print(service):
+    assert service.post("/v1/events", batch(event(1, agent_id="clerk"))).json()["accepted"] == 1
+    name = service.get("/v1/sessions").json()["items"][0]["session_id"]
+    assert name is not None
+    assert len(service.get("/v1/sessions", session_id=name).json()["items"]) == 1
+    assert len(service.get("/v1/events", session_id=name).json()["items"]) == 1
+    assert len(service.get("/v1/journeys", session_id=name, agent_id="clerk").json()["items"]) == 1
+    for path in ("events", "sessions", "runs", "errors"):
+        assert service.get(f"/v1/{path}", session_id="19990101_000000").json()["items"] == [], path
+
+
+def test_an_answer_that_a_client_has_is_not_sent_again(service):
+    service.post("/v1/runs", document())
+    headers = {"Authorization": f"Bearer {service.query_key}"}
+    url = f"{service.server.query_url}/v1/runs/{RUN}"
+    first = httpx.get(url, headers=headers)
+    tag = first.headers["etag"]
+    assert first.headers["cache-control"] == "private, no-cache"
+    again = httpx.get(url, headers=headers | {"If-None-Match": f'"x", {tag}'})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    service.post("/v1/runs", {"run_id": RUN, "agent_id": "my_agent", "labels": {"seen": True}})
+    changed = httpx.get(url, headers=headers | {"If-None-Match": tag})
+    assert (changed.status_code, changed.headers["etag"] != tag) == (200, True)
+
+
+def test_head_is_get_without_the_body(service):
+    headers = {"Authorization": f"Bearer {service.query_key}"}
+    url = f"{service.server.query_url}/v1/runs"
+    whole, head = httpx.get(url, headers=headers), httpx.head(url, headers=headers)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert httpx.head(url, headers={"Authorization": "Bearer atk_none"}).status_code == 401
+
+
+def test_large_answers_are_compressed_for_clients_that_take_it(service):
+    url = f"{service.server.query_url}/openapi.json"
+    packed, plain = (httpx.get(url, headers={"Accept-Encoding": name}) for name in ("gzip", "identity"))
+    assert (packed.headers.get("content-encoding"), plain.headers.get("content-encoding")) == ("gzip", None)
+    assert packed.json() == plain.json() and packed.headers["etag"] == plain.headers["etag"]
+
+
+def test_stats_are_by_version_and_by_time_with_tokens_and_cost(service):
+    calls = [
+        ("r-1", "1.0", 0, {"prompt_tokens": 10, "completion_tokens": 5, "cost": 0.5, "currency": "USD"}),
+        ("r-2", "1.1", 3600, {"prompt_tokens": 7, "completion_tokens": 1}),
+        ("r-3", "1.1", 7200, None),
+    ]
+    for number, (run_id, version, at_s, used) in enumerate(calls, start=1):
+        began = stamp(at_s)
+        run = {"run_id": run_id, "agent_id": "a", "agent_version": version, "started_at": began}
+        service.post("/v1/runs", run | {"status": "failure" if run_id == "r-2" else "success"})
+        if used is not None:
+            extra = {"model_name": "gpt-4o", "call_id": "c1", **used}
+            service.post("/v1/events", batch(event(number, kind="model.call", run_id=run_id, extra=extra)))
+    stats = service.get("/v1/stats", interval="hour").json()
+    assert stats["usage"] == {
+        "model_calls": 2, "prompt_tokens": 17, "completion_tokens": 6, "cost": {"USD": 0.5},
+    }  # fmt: skip
+    versions = {each["agent_version"]: each for each in stats["versions"]}
+    assert [versions["1.1"][name] for name in ("runs", "failed", "prompt_tokens")] == [2, 1, 7]
+    assert versions["1.0"]["cost"] == {"USD": 0.5}
+    hours = [(each["runs"], each["failed"], each["prompt_tokens"]) for each in stats["intervals"]]
+    assert hours == [(1, 0, 10), (1, 1, 7), (1, 0, 0)]
+    assert stats["intervals"][0]["begins_at"].endswith(":00:00.000000Z")
+    assert service.get("/v1/stats").json()["intervals"] is None
+    assert service.get("/v1/stats", agent_version="1.0").json()["usage"]["prompt_tokens"] == 10
+
+
+def delete(service, path, key):
+    url = service.server.ingest_url + path
+    return httpx.delete(url, headers={"Authorization": f"Bearer {key}"}).status_code
+
+
+def test_a_run_and_a_session_are_deleted_with_all_that_belongs_to_them(service):
+    with open_store(service.server.settings.database_url, role="admin") as store:
+        key = store.issue_key(service.project, [Scope.DELETE]).token
+    assert service.post("/v1/runs", document()).status_code == 201
+    service.post("/v1/events", batch(event(1, run_id="r-1"), event(2)))
+    assert delete(service, f"/v1/runs/{RUN}", service.ingest_key) == 403
+    assert [delete(service, f"/v1/runs/{RUN}", key) for _ in range(2)] == [204, 404]
+    assert service.get("/v1/runs").json()["items"] == []
+    assert service.get(f"/v1/runs/{RUN}/steps").status_code == 404
+    assert service.post("/v1/runs", document()).status_code == 201, "it may be sent again"
+    assert len(service.get("/v1/events", session_uid=SESSION).json()["items"]) == 2
+    assert [delete(service, f"/v1/sessions/{SESSION}", key) for _ in range(2)] == [204, 404]
+    assert service.get("/v1/sessions").json()["items"] == []
+    assert service.get("/v1/events", session_uid=SESSION).json()["items"] == []
+    assert delete(service, "/v1/sessions/x", key) == 422
+    assert len(service.get("/v1/runs").json()["items"]) == 1
+
+
+def test_another_projects_data_cannot_be_deleted(service):
+    with open_store(service.server.settings.database_url, role="admin") as store:
+        key = store.issue_key(f"{service.project}-other", [Scope.DELETE]).token
+    service.post("/v1/runs", document())
+    service.post("/v1/events", batch(event(1)))
+    assert delete(service, f"/v1/runs/{RUN}", key) == delete(service, f"/v1/sessions/{SESSION}", key) == 404
+    assert len(service.get("/v1/runs").json()["items"]) == 1
+
+
+def test_what_is_older_than_an_age_is_deleted_and_a_dry_run_says_how_much(service):
+    service.post("/v1/runs", document())  # of 2026
+    service.post("/v1/runs", {"run_id": "r-new", "agent_id": "a"})
+    service.post(
+        "/v1/events", batch(event(1), event(2, run_id="r-old", kind="run.started", extra={"agent": "a"}))
+    )
+    with open_store(service.server.settings.database_url, role="admin") as store:
+        project = store.find_project(service.project)
+        recent = [
+            each["run_id"] for each in service.get("/v1/runs", since="2026-11-24T00:00:00Z").json()["items"]
+        ]
+        before_us = 1_795_305_600_000_000  # 2026-11-22
+        told = store.count_older(project, before_us)
+        done = store.delete_older(project, before_us)
+    assert told == done == (2, 1, 2)
+    assert [run["run_id"] for run in service.get("/v1/runs").json()["items"]] == ["r-new"] == recent
+    assert service.get("/v1/sessions").json()["items"] == []

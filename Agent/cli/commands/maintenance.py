@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -307,6 +308,8 @@ def prune(
     checkpoints: bool,
     failed_older_than: Annotated[float | None, "--failed-older-than AGE", {"type": str, "callback": _age}],
     keep_last: Annotated[int | None, "--keep-last N", FROM_ZERO],
+    database: Annotated[str | None, "--database URL"],
+    project: Annotated[str | None, "--project NAME"],
     dry_run: Annotated[bool, "--dry-run -n"],
     root: Root,
 ) -> None:
@@ -323,6 +326,8 @@ def prune(
         checkpoints: Remove checkpoints instead: after 14 days, those of failed runs after 90.
         failed_older_than: The age for checkpoints of failed runs.
         keep_last: For each agent in a successful run, keep only the last N, plus errors and phases.
+        database: Delete from this database of the service instead: sessions and runs older than --older-than.
+        project: Of this project of the database; default: default.
         dry_run: Show what would be removed, without removing it.
 
     Examples:
@@ -330,7 +335,14 @@ def prune(
         agent-trace prune --older-than 30d --max-bytes 2GB
         agent-trace prune --checkpoints
         agent-trace prune --checkpoints --older-than 7d --failed-older-than 60d --keep-last 10
+        agent-trace prune --database service.db --older-than 90d
     """
+    if database is not None:
+        others = (keep_sessions, max_bytes, failed_older_than, keep_last)
+        if checkpoints or any(each is not None for each in others) or older_than is None:
+            raise misuse("--database takes --older-than, --project and --dry-run")
+        _prune_database(database, project or "default", older_than, dry_run=dry_run)
+        return
     if checkpoints:
         if keep_sessions is not None or max_bytes is not None:
             raise misuse("--keep-sessions and --max-bytes are for whole sessions")
@@ -349,6 +361,20 @@ def prune(
     )
     render.document(lambda: {"root": str(root), **done.to_dict()})
     _show_pruning(done)
+
+
+def _prune_database(url: str, project: str, older_than_s: float, *, dry_run: bool) -> None:
+    """Delete what is older from the service's database, and print how much that was."""
+    from Agent.store import open_store
+
+    before_us = round((time.time() - older_than_s) * 1e6)
+    with open_store(url, role="admin") as store:
+        place = store.find_project(project)
+        done = store.count_older(place, before_us) if dry_run else store.delete_older(place, before_us)
+    render.document(lambda: {"database": store.url, "project": project, "dry_run": dry_run, **done._asdict()})
+    runs, sessions = words.plural(done.runs, "run"), words.plural(done.sessions, "session")
+    verb = "would be deleted" if dry_run else "deleted"
+    render.emit(f"{sessions}, {runs} and {words.plural(done.events, 'event')} {verb}")
 
 
 def _show_pruning(done: Pruning) -> None:

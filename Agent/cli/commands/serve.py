@@ -151,7 +151,9 @@ def keys() -> None:
 def add(
     *,
     project: Annotated[str, "--project NAME"] = "default",
-    scopes: Annotated[tuple[Literal["ingest", "query", "replay"], ...], "--scope", {"required": True}],
+    scopes: Annotated[
+        tuple[Literal["ingest", "query", "replay", "delete"], ...], "--scope", {"required": True}
+    ],
     label: Annotated[str, "--label TEXT"] = "",
     database: Database,
 ) -> None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from Agent.export.documents import RUN_SCHEMA
 from Agent.export.messages import MAX_ITEMS, Batch, Dropped, WireError
 from Agent.export.wire import read_batch, read_run
-from Agent.server.access import Granted
+from Agent.server.access import Granted, GrantedDelete
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem
 from Agent.server.limits import made_of_json
-from Agent.server.routes.schemas import ERRORS, BatchAnswer, RefusedItem, StoredRunAnswer, refusals
+from Agent.server.routes.schemas import (
+    ERRORS,
+    UUID_SHAPE,
+    BatchAnswer,
+    RefusedItem,
+    StoredRunAnswer,
+    refusals,
+)
 from Agent.server.settings import ServerSettings
 from Agent.store import Ingested, Project, Store
 
@@ -113,6 +121,32 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
     return router
 
 
+_GONE: Final = refusals({404: "The project has nothing with that id."})
+
+
+def removal_router(store: Store) -> APIRouter:
+    """Make the routes that delete, for a store that may write."""
+    router = APIRouter(prefix="/v1", responses=ERRORS | _GONE)
+
+    @router.delete("/runs/{run_id}", status_code=204, summary="Delete a run")
+    def delete_run(project: GrantedDelete, run_id: str) -> Response:
+        """With its steps, failures, events, checkpoints and replays."""
+        if store.delete_run(project, run_id) is None:
+            raise Problem(404, "no run with that id", remedy="/v1/runs of the query role lists them")
+        return Response(status_code=204)
+
+    @router.delete("/sessions/{session_uid}", status_code=204, summary="Delete a session")
+    def delete_session(
+        project: GrantedDelete, session_uid: Annotated[str, Path(pattern=UUID_SHAPE)]
+    ) -> Response:
+        """With its events and all of its runs."""
+        if store.delete_session(project, str(uuid.UUID(session_uid))) is None:
+            raise Problem(404, "no session with that id", remedy="/v1/sessions of the query role lists them")
+        return Response(status_code=204)
+
+    return router
+
+
 def _told(read: Callable[..., tuple[T, Dropped]], project: Project) -> Callable[[object], tuple[T, Dropped]]:
     """Make the reader of a project's bodies, which converts a `WireError` to a `Problem` 422."""
 
@@ -120,6 +154,8 @@ def _told(read: Callable[..., tuple[T, Dropped]], project: Project) -> Callable[
         try:
             return read(value, content=project.content_allowed)
         except WireError as error:
-            raise Problem(422, error.problem, code="malformed", path=error.path) from None
+            raise Problem(
+                422, error.problem, code="malformed", path=error.path, errors=error.mistakes
+            ) from None
 
     return told

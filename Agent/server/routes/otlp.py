@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -12,12 +13,22 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from Agent.event.kinds import FailureCode, RunStatus, StepType
-from Agent.export.allowed import AllowList
-from Agent.export.conventions import AGENT, LABELS, OPERATION, SPAN_KIND, STEP_TYPE, SpanSort, sort_of
+from Agent.export.allowed import AllowList, is_label
+from Agent.export.conventions import (
+    AGENT,
+    LABELS,
+    OPERATION,
+    OWN_NAMES,
+    SPAN_KIND,
+    STEP_TYPE,
+    SpanSort,
+    sort_of,
+)
 from Agent.export.failure_classes import classify
 from Agent.export.messages import (
     MAX_ITEMS,
     Dropped,
+    EventMessage,
     FailureMessage,
     RunMessage,
     RunParts,
@@ -30,6 +41,7 @@ from Agent.server.counters import Counters
 from Agent.server.errors import Problem
 from Agent.server.limits import json_of, made_of_body
 from Agent.server.routes.ingest import BODY_ERRORS
+from Agent.server.routes.otlp_events import EVENT_ID, SpanFacts, events_of, session_of
 from Agent.server.routes.schemas import ERRORS
 from Agent.server.settings import ServerSettings
 from Agent.store import Project, Store
@@ -209,7 +221,7 @@ def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> A
     router = APIRouter(prefix="/v1", responses=ERRORS | BODY_ERRORS)
 
     def take(project: Project, media_type: str, read: ReadSpans) -> bytes:
-        done = store.ingest(project, runs=read.runs)
+        done = store.ingest(project, events=read.events, runs=read.runs)
         counters.add(project.project_id, "spans_accepted_total", read.spans - read.rejected)
         counters.add(project.project_id, "spans_rejected_total", read.rejected)
         counters.add(project.project_id, "runs_total", done.runs)
@@ -274,6 +286,7 @@ class ReadSpans:
     problem: str = ""
     """Why the first rejected span is invalid."""
     spans: int = 0
+    events: list[EventMessage] = field(default_factory=list)
 
 
 class _NoSpan(ValueError):
@@ -288,22 +301,24 @@ def read_spans(message: Any) -> ReadSpans:
     read = ReadSpans()
     allowed = AllowList()
     traces: dict[str, RunParts] = {}
+    facts: list[SpanFacts] = []
     for of_resource in message.resource_spans:
         service = _service(of_resource.resource.attributes, allowed)
         for of_scope in of_resource.scope_spans:
             for span in of_scope.spans:
                 read.spans += 1
                 try:
-                    _add(traces, span, service, allowed)
+                    facts.append(_add(traces, span, service, allowed))
                 except _NoSpan as problem:
                     read.rejected += 1
                     read.problem = read.problem or str(problem)
     read.dropped = allowed.dropped
     read.runs = [each.message() for each in traces.values()]
+    read.events = events_of(facts)
     return read
 
 
-def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], allowed: AllowList) -> None:
+def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], allowed: AllowList) -> SpanFacts:
     trace_id, span_id = _id(span.trace_id, 16, "trace_id"), _id(span.span_id, 8, "span_id")
     started_us, ended_us = _us(span.start_time_unix_nano, "start"), _us(span.end_time_unix_nano, "end")
     attributes = {each.key: _plain(each.value) for each in span.attributes}
@@ -311,17 +326,20 @@ def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], all
     step_type = _step_type(sort, attributes)
     metadata = _metadata(attributes, allowed)
     failed = span.status.code == _ERROR
-    trace = traces.setdefault(trace_id, RunParts(RunMessage(trace_id)))
+    trace = traces.setdefault(trace_id, RunParts(RunMessage(trace_id, session_uid=session_of(trace_id))))
+    parent_id = span.parent_span_id.hex() if len(span.parent_span_id) == 8 else None
+    name = _name(sort, metadata, span.name, allowed)
     trace.steps[span_id] = StepMessage(
         step_id=span_id,
         step_key=span_id,
         position=started_us,
         step_type=step_type.value,
-        name=_name(sort, metadata, span.name, allowed),
+        name=name,
         started_us=started_us,
         latency_ms=elapsed_ms(started_us, ended_us),
         status="error" if failed else "ok",
         metadata=metadata,
+        parent_step_id=parent_id,
     )
     if span.status.message:
         allowed.dropped.note("/spans/*/status/message")
@@ -330,6 +348,37 @@ def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], all
         trace.failures[span_id] = _failure(span_id, step_type, error_type, ended_us)
     if not span.parent_span_id:
         trace.run = _whole_run(trace_id, span, metadata, service, (started_us, ended_us))
+    own_id = attributes.get(EVENT_ID)
+    return SpanFacts(
+        trace_id,
+        span_id,
+        parent_id,
+        sort,
+        name,
+        next((str(metadata[key]) for key in AGENT.named_by if key in metadata), None),
+        started_us,
+        ended_us,
+        failed,
+        error_type,
+        metadata,
+        [_exception(each, ended_us) for each in span.events[:_MAX_LISTED] if each.name == "exception"],
+        [link.span_id.hex() for link in span.links[:_MAX_LISTED] if link.trace_id == span.trace_id],
+        own_id if isinstance(own_id, str) else None,
+    )
+
+
+def _exception(event: Any, ended_us: int) -> tuple[str | None, bytes, int]:
+    """Return the class of an exception, a digest of its class and text, and its time."""
+    told = {each.key: _plain(each.value) for each in event.attributes}
+    name = told.get("exception.type")
+    text = repr((name, told.get("exception.message"))).encode("utf-8", "replace")
+    occurred_us = event.time_unix_nano // _NS_PER_US
+    known = isinstance(name, str) and is_label(name)
+    return (
+        str(name) if known else None,
+        blake2b(text, digest_size=8).digest(),
+        occurred_us if 0 < occurred_us < _LAST_US else ended_us,
+    )
 
 
 def _whole_run(
@@ -346,6 +395,7 @@ def _whole_run(
         status=status.value,
         started_us=times[0],
         ended_us=times[1],
+        session_uid=session_of(trace_id),
         labels={key: value for key, value in told.items() if value is not None},
     )
 
@@ -386,7 +436,7 @@ def _step_type(sort: SpanSort, attributes: Mapping[str, Any]) -> StepType:
 
 def _name(sort: SpanSort, metadata: Mapping[str, Any], span_name: str, allowed: AllowList) -> str | None:
     """Return the name of a step: its tool, model or agent, else the span's name if that is a label."""
-    known = next((metadata[key] for key in sort.named_by if key in metadata), None)
+    known = next((metadata[key] for key in (*OWN_NAMES, *sort.named_by) if key in metadata), None)
     if known is not None:
         return str(known)
     return allowed.label(span_name, "/spans/*/name")

@@ -38,8 +38,10 @@ from Agent.server.routes.schemas import (
     StepAnswer,
     Time,
     Uid,
+    WholeRunAnswer,
     add_list,
     cause_answer,
+    counts_answer,
     error_group_answer,
     event_answer,
     failure_answer,
@@ -53,6 +55,7 @@ from Agent.server.routes.schemas import (
     unix_us,
 )
 from Agent.store import EventFilter, Page, Project, RunFilter, Store
+from Agent.store.schema import MAX_LIMIT
 
 _MISSING: Final = refusals({404: "The project has no run with that id."})
 _NO_EVENT: Final = refusals({404: "The project has no event with that id in that session."})
@@ -61,6 +64,7 @@ Status = Literal["running", "success", "failure", "partial"]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 AgentId = Annotated[str, AGENT]
 Session = Annotated[str, UID]
+Interval = Annotated[Literal["hour", "day"] | None, Query(description="Also count by hour or by day (UTC).")]
 EventId = Annotated[str, Query(pattern=r"^[a-z2-7]{8}-[1-9][0-9]{0,18}$", description="writer-number.")]
 Lookback = Annotated[float, Query(ge=0, le=86_400, description="How far to look back for causes.")]
 
@@ -69,6 +73,8 @@ _PARAMETERS: Final[dict[str, Any]] = {
     **dict.fromkeys("agent_id agent_version failure_type failure_code run_id kind".split(), Label),
     "status": Status | None,
     "session_uid": Uid,
+    "session_id": Label,
+    "label": Label,
     "min_level": Level | None,
     "since": Time,
     "until": Time,
@@ -104,11 +110,14 @@ def _reader_of(wanted: type[Wanted], names: str, **needed: Any) -> Callable[...,
 
 
 _runs_asked: Final = _reader_of(
-    RunFilter, "agent_id agent_version status failure_type failure_code session_uid since until"
+    RunFilter,
+    "agent_id agent_version status failure_type failure_code session_uid session_id label since until",
 )
-_events_asked: Final = _reader_of(EventFilter, "session_uid run_id agent_id kind min_level since until")
-_journey_asked: Final = _reader_of(EventFilter, "session_uid run_id since until", agent_id=AgentId)
-_errors_asked: Final = _reader_of(EventFilter, "session_uid run_id agent_id since until")
+_events_asked: Final = _reader_of(
+    EventFilter, "session_uid session_id run_id agent_id kind min_level since until"
+)
+_journey_asked: Final = _reader_of(EventFilter, "session_uid session_id run_id since until", agent_id=AgentId)
+_errors_asked: Final = _reader_of(EventFilter, "session_uid session_id run_id agent_id since until")
 
 
 def query_router(store: Store) -> APIRouter:
@@ -139,10 +148,17 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
         """Each filter that is given narrows the list."""
         return page_answer(store.list_runs(project, wanted, limit=limit, cursor=cursor), run_answer)
 
-    @router.get("/runs/{run_id}", summary="Show a run", responses=_MISSING, response_model=RunAnswer)
+    @router.get("/runs/{run_id}", summary="Show a run", responses=_MISSING, response_model=WholeRunAnswer)
     def get_run(project: Granted, run_id: str) -> Shown:
-        """One run by its whole id."""
-        return run_answer(known(project, run_id))
+        """One run by its whole id, with its first thousand steps and failures."""
+        run = run_answer(known(project, run_id))
+        steps = store.list_steps(project, run_id, limit=MAX_LIMIT)
+        failures = store.list_failures(project, run_id)
+        return run | {
+            "steps": [step_answer(row) for row in steps.items],
+            "failures": [failure_answer(row) for row in failures],
+            "next_steps_cursor": steps.next_cursor,
+        }
 
     @lists("/runs/{run_id}/steps", StepAnswer, "List the steps of a run, in order", responses=_MISSING)
     def list_steps(project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None) -> Response:
@@ -178,14 +194,19 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
         return page_answer(store.list_events(project, wanted, limit=limit, cursor=cursor), event_answer)
 
     @lists("/sessions", SessionAnswer, "List sessions, newest first")
-    def list_sessions(project: Granted, limit: Limit = 50, cursor: Cursor = None) -> Response:
-        """Executions of programs whose events were sent."""
-        return page_answer(store.list_sessions(project, limit=limit, cursor=cursor), session_answer)
+    def list_sessions(
+        project: Granted, session_id: Label = None, limit: Limit = 50, cursor: Cursor = None
+    ) -> Response:
+        """Executions of programs whose events were sent; `session_id` is the name that commands print."""
+        page = store.list_sessions(project, session_id=session_id, limit=limit, cursor=cursor)
+        return page_answer(page, session_answer)
 
     @router.get("/stats", summary="Count runs, failures and latencies")
-    def get_stats(project: Granted, wanted: Annotated[RunFilter, Depends(_runs_asked)]) -> CountsAnswer:
-        """Over the runs that the filters leave."""
-        return CountsAnswer.model_validate(store.count_runs(project, wanted))
+    def get_stats(
+        project: Granted, wanted: Annotated[RunFilter, Depends(_runs_asked)], interval: Interval = None
+    ) -> CountsAnswer:
+        """Over the runs that the filters leave, by version, and by interval if one is given."""
+        return counts_answer(store.count_runs(project, wanted, interval=interval))
 
 
 def _add_explaining_routes(router: APIRouter, store: Store) -> None:

@@ -295,9 +295,10 @@ def _checked(value: object, longest_s: float) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise Problem(422, "the body is not an object", remedy='send {"dry_run": true}, or nothing')
-    for key in sorted(value.keys() - _KEYS):
-        text = _REFUSED.get(key, f"unknown key {key[:40]!r}")
-        raise Problem(422, text, remedy=f"known keys: {', '.join(sorted(_KEYS))}")
+    mistakes = [
+        ("", _REFUSED.get(key, f"unknown key {key[:40]!r}"), f"known keys: {', '.join(sorted(_KEYS))}")
+        for key in sorted(value.keys() - _KEYS)
+    ]
     config = {key: each for key, each in value.items() if each is not None}
     seconds = config.get("timeout_seconds", longest_s)
     wrong = {
@@ -310,9 +311,12 @@ def _checked(value: object, longest_s: float) -> dict[str, Any]:
         or not isinstance(seconds, (int, float))
         or not 0 < seconds <= longest_s,
     }
-    for key, is_wrong in wrong.items():
-        if is_wrong:
-            remedy = f"at most {longest_s:g} here" if key == "timeout_seconds" else "see /openapi.json"
-            raise Problem(422, f"{key} is invalid", path=f"/{key}", remedy=remedy)
+    for key in (key for key, is_wrong in wrong.items() if is_wrong):
+        remedy = f"at most {longest_s:g} here" if key == "timeout_seconds" else "see /openapi.json"
+        mistakes.append((f"/{key}", f"{key} is invalid", remedy))
+    if mistakes:
+        path, text, remedy = mistakes[0]
+        errors = [(path, text) for path, text, _ in mistakes] if len(mistakes) > 1 else ()
+        raise Problem(422, text, path=path or None, remedy=remedy, errors=errors)
     json_text(config, "")
     return config

@@ -36,10 +36,22 @@ class ErrorDetail(BaseModel):
     remedy: str | None = None
 
 
-class ErrorAnswer(BaseModel):
-    """Every answer of 400 and above."""
+class MistakeAnswer(BaseModel):
+    """One of several mistakes of a request."""
 
+    path: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every answer of 400 and above, in the form of RFC 9457; `error` adds what programs and people need."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
     error: ErrorDetail
+    errors: list[MistakeAnswer] | None = None
 
 
 def refusals(texts: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
@@ -122,6 +134,7 @@ class StepAnswer(BaseModel):
 
     step_id: str
     step_key: str
+    parent_step_id: str | None
     step_type: str | None
     name: str | None
     status: str | None
@@ -142,6 +155,14 @@ class FailureAnswer(BaseModel):
     error_id: str | None
     occurred_at: str | None
     message: str | None
+
+
+class WholeRunAnswer(RunAnswer):
+    """One run with its steps and failures; `next_steps_cursor` is that of /steps if there are more steps."""
+
+    steps: list[StepAnswer]
+    failures: list[FailureAnswer]
+    next_steps_cursor: str | None
 
 
 class EventAnswer(BaseModel):
@@ -273,12 +294,43 @@ class FailureCount(BaseModel):
     runs: int
 
 
+class UsageAnswer(BaseModel):
+    """Model calls with their tokens, and what they cost by currency."""
+
+    model_calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: dict[str, float]
+
+
+class VersionCount(UsageAnswer):
+    """Runs of one version of agents."""
+
+    agent_version: str | None
+    runs: int
+    failed: int
+
+
+class IntervalCount(UsageAnswer):
+    """Runs that began within one hour or day."""
+
+    begins_at: str | None
+    runs: int
+    failed: int
+
+
 class CountsAnswer(BaseModel):
-    """Runs in numbers; latencies are of the newest `sampled_runs` of them at most."""
+    """Runs in numbers; latencies, tokens and cost are of the newest `sampled_runs` of them at most.
+
+    `intervals` is null unless an interval is asked for; one without a run is left out.
+    """
 
     runs: int
     by_status: dict[str, int]
     agents: list[AgentCount]
+    versions: list[VersionCount]
+    intervals: list[IntervalCount] | None
+    usage: UsageAnswer
     failures: list[FailureCount]
     run_ms: LatencyAnswer | None
     steps: list[StepLatencyAnswer]
@@ -318,6 +370,14 @@ _event = shape_of(EventAnswer, id="event_id", timestamp="ts_us", level=None)
 _error_group = shape_of(
     ErrorGroupAnswer, first_seen="first_us", last_seen="last_us", count="errors", example=None
 )
+
+
+def counts_answer(counts: Mapping[str, Any]) -> CountsAnswer:
+    """Convert counts to a response."""
+    intervals = counts["intervals"]
+    if intervals is not None:
+        intervals = [{**row, "begins_at": _time(row["begins_us"])} for row in intervals]
+    return CountsAnswer.model_validate({**counts, "intervals": intervals})
 
 
 def run_answer(row: Mapping[str, Any]) -> Shown:
@@ -498,10 +558,10 @@ def replay_answer(row: Mapping[str, Any], now_us: int) -> ReplayAnswer:
     return ReplayAnswer(**listed_replay_answer(row, now_us), result=result)
 
 
-_UUID: Final = r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$"
+UUID_SHAPE: Final = r"^[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}$"
 
 AGENT: Final = Query(max_length=200, description="The agent's id, as sent.")
-UID: Final = Query(pattern=_UUID, description="A session's UUID.")
+UID: Final = Query(pattern=UUID_SHAPE, description="A session's UUID.")
 
 Label = Annotated[str | None, Query(max_length=200)]
 Uid = Annotated[str | None, UID]
