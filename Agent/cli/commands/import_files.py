@@ -33,7 +33,7 @@ def import_() -> None:
 
     Examples:
         agent-trace import jsonl app.jsonl --map agent_id=user.name --map action=event
-        agent-trace import otlp spans.jsonl
+        agent-trace import otlp spans.jsonl --json
     """
 
 

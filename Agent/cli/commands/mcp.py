@@ -15,11 +15,12 @@ def mcp(
     timeout: Annotated[float, "--timeout SECONDS", ABOVE_ZERO] = 60.0,
     max_chars: Annotated[int, "--max-chars N", click.IntRange(1000, 1_000_000)] = 20_000,
 ) -> None:
-    """Answer an MCP client's questions about sessions, so that an agent debugs its own runs.
+    """Answer questions of an MCP client about sessions.
 
-    Speaks the Model Context Protocol on stdin and stdout; a client starts this command itself. The tools are
-    sessions, analyze, journey, errors, debug, causes, state, diff and sql; all only read, and only under the
-    trace root. What they return, recorded content without secrets, goes to the client and so to its model.
+    So an agent can debug its own runs. Speaks the Model Context Protocol on stdin and stdout; a client starts
+    this command itself. The tools are sessions, analyze, journey, errors, debug, causes, state, diff and sql.
+    All only read, and only under the trace root. What they return, recorded content without secrets, goes to
+    the client and so to its model.
 
     Args:
         timeout: Stop an answer that takes longer.
