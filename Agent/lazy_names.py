@@ -43,6 +43,8 @@ _OF_EXTRA: Final = {
     "alembic": "alembic",
     "fastapi": "fastapi",
     "google": "protobuf",
+    "mcp": "mcp",
+    "mcp_types": "mcp",
     "numpy": "numpy",
     "opentelemetry": "opentelemetry-proto",
     "psycopg": "psycopg[binary]",

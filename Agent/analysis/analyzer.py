@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from Agent.analysis import (
+    agent_variables,
     comparison,
     conditions,
     errors,
@@ -141,6 +142,10 @@ class LogAnalyzer:
         return conditions.intervals(self.reader, condition, agent_id)
 
     # all agents
+
+    def agent_vars(self, agents: str = "*", fields: Sequence[str] | None = None) -> Any:
+        """Return the exposed fields by tick and agent as a data frame (`agent_variables.agent_vars`)."""
+        return agent_variables.agent_vars(self.reader, self.engine, agents, fields)
 
     def analyze_learning_progress(self, agent_id: str | None = None) -> dict[str, Any]:
         """Summarise how one agent, or all, learned (`learning.learning_progress`)."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.tables import table_of
 from Agent.analysis.query.views import BY_ORDER, IS_ERROR, event_row, is_error, scan
 from Agent.analysis.session import agent_events, counted_losses, unknown_agent
 from Agent.analysis.stats import describe, number, ranked
@@ -110,6 +111,14 @@ class Journey(list[dict[str, Any]]):
         rows = first_of(self, SHOWN_EVENTS, *(Column(name, name) for name in columns))
         title = f"{self[0]['agent_id']}: {plural(len(self), 'event')}" if self else "No events"
         return notebook_html([Section(title, rows)])
+
+    def to_arrow(self) -> Any:
+        """A `pyarrow.Table` with a row for each event, nested values as JSON. It needs pyarrow."""
+        return table_of(self)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hand the events to any library that reads Arrow."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
 def agent_activity(reader: TreeReader, agent_id: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from keyword import iskeyword
 from typing import NamedTuple, NoReturn
 
 import click
@@ -30,7 +31,10 @@ class CommandEntry(NamedTuple):
 def _section(title: str, *rows: tuple[str, str, str]) -> tuple[str, tuple[CommandEntry, ...]]:
     """A section from its title and (name, module, help line) of each command."""
     where = "Agent.cli.commands"
-    return title, tuple(CommandEntry(name, f"{where}.{module}:{name}", line) for name, module, line in rows)
+    return title, tuple(
+        CommandEntry(name, f"{where}.{module}:{name}{'_' * iskeyword(name)}", line)
+        for name, module, line in rows
+    )
 
 
 SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
@@ -80,7 +84,9 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("serve", "serve", "Run the service, a shared database of runs."),
         ("keys", "serve", "Create, list and revoke API keys of the service."),
         ("ship", "serve", "Send live or finished sessions to a service."),
-        ("export", "export", "Give recorded sessions to other tools."),
+        ("import", "import_files", "Make a session of what another program logged."),
+        ("export", "export_files", "Give recorded sessions to other tools."),
+        ("mcp", "mcp", "Answer questions of an MCP client about sessions."),
     ),
     _section(
         "Self",

@@ -23,7 +23,7 @@ from Agent.errors import RunNotFound, TargetNotGiven
 
 ENTRIES = [each for _, entries in SECTIONS for each in entries]
 NAMES = [each.name for each in ENTRIES]
-WITHOUT_JSON = {"run"}  # what it prints is the program's
+WITHOUT_JSON = {"mcp", "run"}  # what they print is a protocol's, and the program's
 HEAVY = (
     "rich",
     "duckdb",

@@ -255,24 +255,57 @@ class Engine:
 
     def user_frame(self, query: str) -> Any:
         """Return the rows as a pandas DataFrame; MissingExtra without pandas."""
-        _need("pandas", "a data frame", "dataframe")
+        needed("pandas", "a data frame", "dataframe")
         self._check(query)
         return self._settled(lambda: self._fetched(query, lambda cursor: cursor.df()))
 
     def user_arrow(self, query: str) -> Any:
         """Return the rows as a `pyarrow.Table`; MissingExtra without pyarrow."""
-        _need("pyarrow", "an Arrow table", "dataframe")
+        needed("pyarrow", "an Arrow table", "dataframe")
         self._check(query)
         return self._settled(lambda: self._arrow_table(query))
 
+    def user_arrow_batches(self, query: str, rows: int) -> Iterator[Any]:
+        """Yield the schema, then the rows as batches of pyarrow, in flat memory; MissingExtra without it."""
+        needed("pyarrow", "an Arrow table", "dataframe")
+        self._check(query)
+        with in_use(self), nothing_retired(self._given):
+            self._use_files()
+            self._with_views()
+
+            def began() -> Any:
+                relation = self._relation(query)
+                with self._translated(query):
+                    # pyarrow's method has its old name before DuckDB 2
+                    return getattr(relation, "to_arrow_reader", relation.fetch_arrow_reader)(rows)
+
+            reader = interruptible(self._connection, began, self._deadline_s)
+            yield reader.schema
+            fetch = partial(self._next_batch, reader, query)
+            while (batch := interruptible(self._connection, fetch, self._deadline_s)) is not None:
+                yield batch
+
+    def _next_batch(self, reader: Any, query: str) -> Any:
+        import pyarrow  # type: ignore[import-untyped]
+
+        try:
+            with self._translated(query):
+                return next(reader, None)
+        except (pyarrow.ArrowException, OSError) as error:  # what pyarrow makes of DuckDB's errors
+            raise _bad_query(error, query) from error
+
     def _arrow_table(self, query: str) -> Any:
+        relation = self._relation(query)
+        with self._translated(query):
+            return getattr(relation, "to_arrow_table", relation.arrow)()
+
+    def _relation(self, query: str) -> Any:
+        """The query as DuckDB's relation."""
         self._with_views()
         # DuckDB creates a relation only when no earlier result is pending
         self._execute("SELECT 1", ()).fetchall()
         with self._translated(query):
-            relation = self._open().sql(query)
-            # pyarrow's method has its old name before DuckDB 2
-            return getattr(relation, "to_arrow_table", relation.arrow)()
+            return self._open().sql(query)
 
     def _fetched(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
         # again, because segments may have been sealed since the query was checked, which needs other views
@@ -499,7 +532,8 @@ def _too_long(path: Path) -> DamagedInput:
     )
 
 
-def _need(module: str, what: str, extra: str) -> None:
+def needed(module: str, what: str, extra: str) -> None:
+    """Check that an optional library is installed, without importing it; MissingExtra if it is not."""
     import importlib.util
 
     if importlib.util.find_spec(module) is None:
@@ -723,6 +757,14 @@ class SqlResult(Sequence[dict[str, Any]]):
     def to_arrow(self) -> Any:
         """A `pyarrow.Table`; MissingExtra without pyarrow."""
         return self._engine.user_arrow(self.query)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hand the rows to a library that reads Arrow, such as polars; MissingExtra without pyarrow."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def arrow_batches(self, rows: int = 65_536) -> Iterator[Any]:
+        """Yield the schema, then the rows as `pyarrow.RecordBatch`, in flat memory."""
+        return self._engine.user_arrow_batches(self.query, rows)
 
 
 def _shown(value: object) -> object:

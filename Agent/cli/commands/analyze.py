@@ -213,7 +213,7 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
         agent-trace sessions
         agent-trace sessions --json
     """
-    from Agent.cli.event_lines import session_rows
+    from Agent.analysis.listing import session_rows
 
     rows = session_rows(root, limit)
     render.document(lambda: {"root": str(root), "sessions": rows})

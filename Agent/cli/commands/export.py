@@ -30,6 +30,8 @@ def export() -> None:
     Examples:
         agent-trace export otlp --endpoint http://localhost:6006
         agent-trace export otlp --file spans.jsonl --json
+        agent-trace export perfetto last trace.pftrace
+        agent-trace export parquet last events.parquet
     """
 
 

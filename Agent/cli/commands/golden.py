@@ -39,7 +39,7 @@ def golden() -> None:
     Examples:
         agent-trace golden add last/creator_017 --name quota-incident
         agent-trace golden check --json
-        agent-trace golden shrink quota-incident
+        agent-trace golden bisect quota-incident --good v1.4
     """
 
 
@@ -150,18 +150,29 @@ def _driven(golden: GoldenTrace) -> str:
 
 
 @command(of=golden)
-def check(names: SomeNames, target: OtherTarget, workers: Workers, directory: Directory) -> int:
+def check(
+    names: SomeNames,
+    target: OtherTarget,
+    workers: Workers,
+    junit: Annotated[Path | None, "--junit FILE"],
+    markdown: Annotated[Path | None, "--markdown FILE"],
+    directory: Directory,
+) -> int:
     """Replay golden traces with the current code: NAME, or all of them.
 
     Exit code 0: all pass; 1: one behaves differently; 4: one proved nothing.
 
     Args:
         workers: Number of parallel replays; default: all cores.
+        junit: Also write the results as a test suite in JUnit's XML.
+        markdown: Also write the results as Markdown, for the page of a build.
 
     Examples:
         agent-trace golden check
+        agent-trace golden check --junit golden.xml --markdown golden.md
         agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator
     """
+    from Agent.replay.golden import summaries
     from Agent.replay.golden.trace import check_golden
     from Agent.replay.worker.fork_server import in_parallel
 
@@ -169,10 +180,17 @@ def check(names: SomeNames, target: OtherTarget, workers: Workers, directory: Di
     found = _named(names, directory)
     with bar("replaying golden traces") as show:
         reports = in_parallel([partial(check_golden, each, target) for each in found], workers, show)
+    if junit is not None:
+        junit.write_bytes(summaries.junit(reports))
+    if markdown is not None:
+        markdown.write_text(summaries.markdown(reports), encoding="utf-8")
     codes = {report.exit_code for report in reports}
     exit_code = next((code for code in (1, 4) if code in codes), 0)
     render.document(
-        lambda: {"exit_code": exit_code, "golden_traces": [report.to_dict() for report in reports]}
+        lambda: {
+            "exit_code": exit_code,
+            "golden_traces": [{**each.to_dict(), "why": _why(each)} for each in reports],
+        }
     )
     for report in reports:
         if report.passes:
@@ -184,6 +202,51 @@ def check(names: SomeNames, target: OtherTarget, workers: Workers, directory: Di
     passed = sum(report.passes for report in reports)
     render.emit(f"{passed:,} of {words.plural(len(reports), 'golden trace')} passed")
     return exit_code
+
+
+def _why(report: GoldenReport) -> str | None:
+    from Agent.replay.golden.summaries import why
+
+    return None if report.passes else why(report)
+
+
+@command(of=golden)
+def bisect(
+    name: Annotated[str, "NAME"],
+    good: Annotated[str | None, "--good COMMIT"],
+    bad: Annotated[str, "--bad COMMIT"] = "HEAD",
+    *,
+    directory: Directory,
+) -> int:
+    """Find the commit with which a golden trace began to fail.
+
+    Bisects the commits after --good in a temporary working tree, without touching yours, and prints the first
+    bad commit with the first field that differs. Commits whose code cannot be replayed are skipped. Without
+    --good it checks the code here once, for git bisect run: exit code 0 is good, 1 bad, 125 skip.
+
+    Args:
+        good: A commit with which it passes.
+        bad: A later commit with which it fails.
+
+    Examples:
+        agent-trace golden bisect quota-incident --good v1.4
+        git bisect run agent-trace golden bisect quota-incident
+    """
+    from Agent.replay.golden import bisecting
+
+    parameters.find_code_here()
+    (found,) = _named((name,), directory)
+    if good is None:
+        return bisecting.step(found)
+    with bar("bisecting"):
+        first = bisecting.bisect_golden(found, good, bad, progress=render.note)
+    render.document(first.to_dict)
+    render.emit_text(f"{first.commit[:12]} is the first with which {name} fails: {first.subject}")
+    render.emit_text(f"  {first.author}, {first.date}; {_listed(*first.files[:6])}")
+    render.emit_text(f"  {first.difference}")
+    skipped = f", {first.skipped} of them skipped" if first.skipped else ""
+    render.note(f"{words.plural(first.checked, 'commit')} checked{skipped}")
+    return 0
 
 
 @command(of=golden)

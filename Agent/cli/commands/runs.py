@@ -15,7 +15,6 @@ from click.shell_completion import CompletionItem
 from Agent.analysis.report.run_details import COLUMNS, STATE_LOOKS, cost
 from Agent.cli import parameters, render
 from Agent.cli.commands.analyze import indented
-from Agent.cli.event_lines import origin_of
 from Agent.cli.parameters import Root, SomeLimit, command, misuse
 from Agent.render import layout, words
 from Agent.render.blocks import Column
@@ -207,6 +206,8 @@ def _row(summary: RunSummary) -> dict[str, Any]:
 def _origin(summary: RunSummary) -> dict[str, Any] | None:
     """The origin of a forked or resumed run; None for an original."""
     lineage = lineage_of(summary.session)
+    from Agent.analysis.listing import origin_of
+
     return None if lineage is None or lineage.run_id != summary.run_id else origin_of(lineage)
 
 

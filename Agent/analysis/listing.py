@@ -1,0 +1,125 @@
+"""The list of recorded sessions, with their counts, states and origins."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.analysis.session import session_counts
+from Agent.archive.sealed.parts import archive_dir
+from Agent.errors import DamagedInput, InputError
+from Agent.event.clock import seconds_between
+from Agent.tree.files.session import Lineage, lineage_within, open_session
+from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.layout import SessionRef, list_sessions, read_file, summary_file, tree_files
+from Agent.tree.read.summary import SUMMARY_VERSION, summarise
+
+_LARGE_BYTES: Final = 8 * 1024 * 1024
+
+
+def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
+    """One dict for each session, newest last.
+
+    Returns:
+        session_id, path, started_at, ended_at, duration_s, agents, events, errors, lost (counts); state:
+        `running`, `closed`, `crashed`, or `recovered` after a crash; problem: why the session's description
+        could not be read, so that the state is a guess, else None; and origin: where a forked or resumed run
+        of the session comes from, else None.
+    """
+    found = list_sessions(root)
+    return [_row(ref) for ref in (found if limit is None else found[-limit:])]
+
+
+def _row(ref: SessionRef) -> dict[str, Any]:
+    started_at = ended_at = recovered_at = problem = lineage = None
+    try:
+        info = open_session(ref.path)
+        started_at, ended_at = info.started_at or None, info.ended_at
+        recovered_at = info.recovered_at
+        lineage = lineage_within(info)
+    except InputError as error:
+        # its events still exist, and show when it ran
+        problem = error.message
+    running = any(claim.is_alive() for claim in read_claims(ref.path).values())
+    closed = ended_at is not None and not running
+    counts = (_stored_counts(ref.path) if closed else None) or _counted(ref.path)
+    started_at = started_at or counts["first_timestamp"]
+    until = ended_at or counts["last_timestamp"]
+    return {
+        "session_id": ref.session_id,
+        "path": str(ref.path),
+        "started_at": started_at,
+        "ended_at": ended_at,
+        "duration_s": _seconds(started_at, until),
+        "agents": counts["agents"],
+        "events": counts["events"],
+        "errors": counts["errors"],
+        "lost": counts["lost"],
+        "state": _state(running, closed, recovered_at is not None),
+        "problem": problem,
+        "origin": None if lineage is None else origin_of(lineage),
+    }
+
+
+def origin_of(lineage: Lineage) -> dict[str, Any]:
+    """The origin of a forked or resumed run, for the lists."""
+    names = ("relation", "run", "session_id", "step", "patch", "seed")
+    return {name: getattr(lineage, name) for name in names}
+
+
+def _state(running: bool, closed: bool, recovered: bool) -> str:
+    if running:
+        return "running"
+    return "recovered" if recovered else "closed" if closed else "crashed"
+
+
+def _stored_counts(session: Path) -> dict[str, Any] | None:
+    """The counts in the summary that a clean end writes; None if it is missing or unreadable."""
+    import orjson
+
+    try:
+        stored = orjson.loads(read_file(summary_file(session)))
+        counts = _summed(stored) if stored["summary_version"] == SUMMARY_VERSION else None
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
+        return None  # only a cache: count again
+    if counts is None:
+        return None
+    times = counts["first_timestamp"], counts["last_timestamp"]
+    numbers = [number for name, number in counts.items() if not name.endswith("_timestamp")]
+    is_sound = all(type(n) is int for n in numbers) and all(isinstance(t, str | None) for t in times)
+    return counts if is_sound else None
+
+
+def _summed(summary: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "agents": len(summary["by_agent"]),
+        "events": summary["events"],
+        "errors": summary["errors"]["count"],
+        "lost": summary["losses"]["lost"],
+        "first_timestamp": summary["first_timestamp"],
+        "last_timestamp": summary["last_timestamp"],
+    }
+
+
+def _counted(session: Path) -> dict[str, Any]:
+    """The counts of a session without a summary; large sessions are counted with DuckDB."""
+    if archive_dir(session).is_dir() or _size_bytes(session) > _LARGE_BYTES:
+        with contextlib.suppress(DamagedInput):  # SQL cannot skip an overlong line, but the reader can
+            return session_counts(session)
+    return _summed(summarise(session))
+
+
+def _size_bytes(session: Path) -> int:
+    total = 0
+    for path in tree_files(session):
+        with contextlib.suppress(FileNotFoundError):  # rolled or removed since the listing
+            total += path.lstat().st_size
+    return total
+
+
+def _seconds(started_at: str | None, until: str | None) -> float | None:
+    try:
+        return seconds_between(started_at, until)
+    except ValueError:  # from a damaged session.json or summary
+        return None

@@ -1,0 +1,402 @@
+"""Import JSON lines that another program logged, as a session: a mapping says which of their fields is what.
+
+Secrets are replaced before anything is written, as in a recording. What no field of an event takes stays in
+the event's payload under its own name.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from Agent.archive.run_import import StoredSession
+from Agent.errors import DamagedInput, InputError, UsageError
+from Agent.event.clock import parse_timestamp
+from Agent.event.ids import event_id, new_writer_id
+from Agent.event.kinds import LEVELS
+from Agent.event.payloads import KINDS
+from Agent.event.pointers import value_at
+from Agent.record.encode.redaction import Redactor
+
+USUAL: Final[dict[str, tuple[str, ...]]] = {
+    "timestamp": ("timestamp", "ts", "time", "@timestamp"),
+    "started": (),
+    "level": ("level", "severity", "log_level", "severity_text"),
+    "message": ("message", "msg", "body"),
+    "logger": ("logger", "logger_name"),
+    "agent_id": ("agent_id", "agent", "agent_name"),
+    "agent_role": ("agent_role", "role"),
+    "action": ("action", "action_type"),
+    "kind": ("event_type", "kind"),
+    "tick": ("tick", "step"),
+    "duration_ms": ("duration_ms", "latency_ms"),
+    "duration_s": ("duration_s", "dur_s", "duration"),
+    "span_id": ("span_id",),
+    "parent_span_id": ("parent_span_id", "parent_id"),
+    "id": ("id", "event_id"),
+    "causes": ("causes",),
+    "error": ("error",),
+}
+"""The fields of an event that a mapping can name, and where they are looked for if it does not."""
+
+MAX_LINE_BYTES: Final = 16 * 1024 * 1024
+_SHOWN: Final = 5
+_LEVEL_OF: Final = {
+    "WARN": "WARNING",
+    "FATAL": "CRITICAL",
+    "TRACE": "DEBUG",
+    "NOTICE": "INFO",
+    "ERR": "ERROR",
+}
+_ABSENT: Final = object()
+
+
+class Source(NamedTuple):
+    """Where the value of a field is: keys joined by dots, a JSON Pointer, or a constant."""
+
+    keys: tuple[str, ...] = ()
+    pointer: str = ""
+    constant: str | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Source:
+        """Read `a.b`, `/a/b` or `=text`."""
+        if text.startswith("="):
+            return cls(constant=text[1:])
+        return cls(pointer=text) if text.startswith("/") else cls(keys=tuple(text.split(".")))
+
+    def read(self, line: Mapping[str, Any]) -> Any:
+        """The value in a line; `_ABSENT` if the line has none."""
+        if self.constant is not None:
+            return self.constant
+        if self.pointer:
+            return value_at(line, self.pointer, _ABSENT)
+        value: Any = line
+        for place, key in enumerate(self.keys):
+            if not isinstance(value, Mapping):
+                return _ABSENT
+            whole = ".".join(self.keys[place:])
+            if whole in value:  # a key may have dots itself
+                return value[whole]
+            value = value.get(key, _ABSENT)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMap:
+    """Which fields of a foreign line are which fields of an event."""
+
+    sources: Mapping[str, tuple[Source, ...]]
+
+    @classmethod
+    def of(cls, given: Iterable[str]) -> FieldMap:
+        """Read `agent_id=user.name`, with commas or in several texts; other fields have usual places.
+
+        Raises:
+            UsageError: a field of an event is unknown, or has no place.
+        """
+        sources = {name: tuple(Source.of(place) for place in places) for name, places in USUAL.items()}
+        for text in (part for each in given for part in each.split(",")):
+            name, equals, place = text.strip().partition("=")
+            if name not in USUAL or not equals or not place:
+                raise UsageError(
+                    f"{text.strip()!r} does not map a field of an event",
+                    remedy=f"write FIELD=PLACE, such as agent_id=user.name; fields are {', '.join(USUAL)}",
+                )
+            sources[name] = (Source.of(place),)
+        return cls(sources)
+
+    def values(self, line: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+        """The values found in a line, and the keys of the line that they took as a whole."""
+        found: dict[str, Any] = {}
+        taken: set[str] = set()
+        for name, sources in self.sources.items():
+            for source in sources:
+                value = source.read(line)
+                if value is not _ABSENT and value is not None:
+                    found[name] = value
+                    key = source.pointer[1:] if source.pointer else ".".join(source.keys)
+                    taken.add(key)
+                    break
+        return found, taken
+
+
+@dataclass(slots=True)
+class ImportedLines:
+    """What an import made, and what it left out."""
+
+    session: Path
+    events: int = 0
+    agents: set[str] = field(default_factory=set)
+    skipped: int = 0
+    problems: list[str] = field(default_factory=list)
+    """The first lines that were skipped, each with its number and the reason."""
+    unknown_causes: int = 0
+    """Causes that name no earlier line."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain values, ready for JSON."""
+        return {
+            "session": str(self.session),
+            "events": self.events,
+            "agents": len(self.agents),
+            "skipped": self.skipped,
+            "problems": self.problems,
+            "unknown_causes": self.unknown_causes,
+        }
+
+
+def import_lines(path: Path, given: Iterable[str], root: Path, redactor: Redactor) -> ImportedLines:
+    """Import a file of JSON lines as a new session under a trace root.
+
+    A line becomes an `agent_action` if it has an action, an event of the kind that it names if that is a kind
+    of events, an `error` if it has one, else a `log`. A line with a duration or a span id is a span; span ids
+    are replaced by digests of them. Lines that are no JSON object, or have no time, are skipped and counted.
+
+    Args:
+        path: the file.
+        given: the mapping, as for `FieldMap.of`.
+        root: the trace root, created if missing.
+        redactor: replaces secrets.
+
+    Raises:
+        InputError: the file cannot be read, or none of its lines is an event.
+        UsageError: the mapping is wrong.
+    """
+    return import_objects(objects_in(path), FieldMap.of(given), path, root, redactor)
+
+
+def import_objects(
+    lines: Iterable[tuple[int, Any]], fields: FieldMap, path: Path, root: Path, redactor: Redactor
+) -> ImportedLines:
+    """Import objects, each with the number of its line, as `import_lines` does."""
+    made = ImportedLines(path)
+    rows = list(_Rows(fields, redactor, made)(lines))
+    if not rows:
+        why = f": {made.problems[0]}" if made.problems else ""
+        raise InputError(
+            f"no line is an event{why}",
+            path=path,
+            remedy="--map says where a field is, as in --map timestamp=at",
+        )
+    began_us = min(row["ts_us"] for row in rows)
+    stored = StoredSession(root, str(uuid.uuid4()), began_us)
+    stored.add(rows)
+    made.session, made.events = stored.path, len(rows) - 1  # without the row that closes the writer
+    return made
+
+
+def objects_in(path: Path) -> Iterator[tuple[int, Any]]:
+    """The lines of a file with their numbers; an exception in place of a line that is no JSON."""
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while data := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(data) > MAX_LINE_BYTES:
+                    raise DamagedInput(
+                        f"a line is longer than {MAX_LINE_BYTES >> 20} MiB", path=path, line=number
+                    )
+                if not data.strip():
+                    continue
+                try:
+                    yield number, orjson.loads(data)
+                except orjson.JSONDecodeError as error:
+                    yield number, ValueError(f"not JSON: {error}")
+    except OSError as error:
+        raise InputError((error.strerror or str(error)).lower(), path=path) from error
+
+
+class _Rows:
+    """Turns foreign objects into rows of events."""
+
+    def __init__(self, fields: FieldMap, redactor: Redactor, made: ImportedLines) -> None:
+        self._fields = fields
+        self._redactor = redactor
+        self._made = made
+        self._writer = new_writer_id(os.urandom(5))
+        self._ids: dict[str, str] = {}
+        self._seq = 0
+
+    def __call__(self, lines: Iterable[tuple[int, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield the rows; at the end one that says how many there are."""
+        last_us = 0
+        for number, line in lines:
+            try:
+                row = self._row(line)
+            except ValueError as error:
+                self._made.skipped += 1
+                if len(self._made.problems) < _SHOWN:
+                    self._made.problems.append(f"line {number}: {error}")
+                continue
+            last_us = max(last_us, row["ts_us"])
+            yield row
+        if self._seq:
+            body = {"writer": self._writer, "last_seq": self._seq + 1}
+            yield self._with_envelope("log.closed", last_us, body, {})
+
+    def _row(self, line: Any) -> dict[str, Any]:
+        if isinstance(line, ValueError):
+            raise line
+        if not isinstance(line, dict):
+            raise ValueError("not a JSON object")  # noqa: TRY004 - counted, not raised
+        line = self._redactor.object(line)
+        found, taken = self._fields.values(line)
+        duration_ms = _duration_ms(found)
+        ts_us = _time_us(found, duration_ms)
+        body = {key: value for key, value in line.items() if key not in taken}
+        kind = self._kind(found, body)
+        body = {f"user.{key}" if key in _OWN_KEYS else key: value for key, value in body.items()}
+        if "message" in found:
+            body["message"] = _text(found["message"])
+        if "logger" in found:
+            body["logger"] = _text(found["logger"])
+        if kind == "agent_action":
+            body["action_type"] = _text(found["action"])
+            if found.get("error"):
+                body["outcome"] = "error"
+                body["user.error"] = found["error"]
+        elif kind == "error":
+            body["error_message"] = _text(found["error"])
+            body.setdefault("message", body["error_message"])
+        if duration_ms is not None:
+            body["duration_ms"] = duration_ms
+        return self._with_envelope(kind, ts_us, body, found)
+
+    @staticmethod
+    def _kind(found: dict[str, Any], body: dict[str, Any]) -> str:
+        named = found.get("kind")
+        if "action" in found:
+            return "agent_action"
+        if isinstance(named, str) and named in KINDS and not named.startswith(("log.", "run.", "source.")):
+            return named
+        if named is not None:
+            body["source_kind"] = named
+        return "error" if found.get("error") else "log"
+
+    def _with_envelope(
+        self, kind: str, ts_us: int, body: dict[str, Any], found: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        self._seq += 1
+        own_id = event_id(self._writer, self._seq)
+        if "id" in found:
+            self._ids[_text(found["id"])] = own_id
+        is_span = "span_id" in found or ("duration_ms" in body and kind == "agent_action")
+        agent = _text(found["agent_id"]) if "agent_id" in found else None
+        if agent is not None:
+            self._made.agents.add(agent)
+        return {
+            "event_id": own_id,
+            "ts_us": ts_us,
+            "kind": kind,
+            "severity": LEVELS[_level(found.get("level"), kind)],
+            "body": body,
+            "agent_id": agent,
+            "agent_role": _text(found["agent_role"]) if "agent_role" in found else None,
+            "outcome": body.pop("outcome", None),
+            "name": None,
+            "duration_ms": None,
+            "run_id": None,
+            "span_id": _span_id(found.get("span_id", own_id)) if is_span else None,
+            "parent_span_id": _span_id(found["parent_span_id"]) if found.get("parent_span_id") else None,
+            "causes": self._causes(found.get("causes")),
+            "tick": _tick(found.get("tick")),
+        }
+
+    def _causes(self, given: Any) -> list[str]:
+        known = []
+        for cause in given if isinstance(given, list) else [given] if given is not None else []:
+            own = self._ids.get(_text(cause))
+            if own is None:
+                self._made.unknown_causes += 1
+            else:
+                known.append(own)
+        return known
+
+
+_OWN_KEYS: Final = frozenset(
+    "message logger state types code artifact_text agent_id agent_role outcome event_type action_type "
+    "duration_ms error_message error_id root call".split()
+)
+"""Keys of payloads whose meaning a foreign value would not have."""
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _span_id(value: Any) -> str:
+    return blake2b(_text(value).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def _level(given: Any, kind: str) -> str:
+    if isinstance(given, int) and not isinstance(given, bool):
+        return next((name for name, number in reversed(LEVELS.items()) if given >= number), "DEBUG")
+    name = str(given).upper() if given is not None else ""
+    name = _LEVEL_OF.get(name, name)
+    return name if name in LEVELS else "ERROR" if kind == "error" else "INFO"
+
+
+def _tick(given: Any) -> int | None:
+    if isinstance(given, bool):
+        return None
+    if isinstance(given, str) and given.lstrip("-").isdecimal():
+        given = int(given)
+    is_whole = isinstance(given, int) or (isinstance(given, float) and given.is_integer())
+    return int(given) if is_whole and abs(given) < 1 << 63 else None
+
+
+def _number(value: Any, what: str) -> float:
+    try:
+        number = float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{what} {str(value)[:40]!r} is no number")
+    return number
+
+
+def _duration_ms(found: Mapping[str, Any]) -> float | None:
+    if "duration_ms" in found:
+        return _number(found["duration_ms"], "the duration")
+    return _number(found["duration_s"], "the duration") * 1000 if "duration_s" in found else None
+
+
+def _time_us(found: Mapping[str, Any], duration_ms: float | None) -> int:
+    """The time of an event, of a span its end, in microseconds since 1970."""
+    if "started" in found:
+        return _moment_us(found["started"]) + round((duration_ms or 0) * 1000)
+    if "timestamp" in found:
+        return _moment_us(found["timestamp"])
+    raise ValueError("no time")
+
+
+_LATEST_US: Final = 253_402_300_799_999_999
+_FACTORS: Final[tuple[tuple[float, Callable[[float], float]], ...]] = (
+    (1e11, lambda number: number * 1e6),
+    (1e14, lambda number: number * 1e3),
+    (1e17, lambda number: number),
+    (math.inf, lambda number: number / 1e3),
+)
+"""Numbers of this size are seconds, milliseconds, microseconds, nanoseconds since 1970."""
+
+
+def _moment_us(value: Any) -> int:
+    if isinstance(value, str):
+        try:
+            return parse_timestamp(value)
+        except ValueError:
+            value = _number(value, "the time")
+    number = _number(value, "the time")
+    us = round(next(in_us for limit, in_us in _FACTORS if abs(number) < limit)(number))
+    if not 0 <= us <= _LATEST_US:
+        raise ValueError(f"the time {str(value)[:40]!r} is not between 1970 and 9999")
+    return us

@@ -1,0 +1,97 @@
+"""`import jsonl` and `otlp`: make a session of what another program logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from Agent.cli import parameters, render
+from Agent.cli.parameters import Place, command
+from Agent.cli.render import working
+from Agent.render import words
+from Agent.tree.layout import session_id_of
+
+if TYPE_CHECKING:
+    from Agent.archive.foreign_lines import ImportedLines
+    from Agent.record.encode.redaction import Redactor
+
+File = Annotated[str, "FILE"]
+Map = Annotated[
+    tuple[str, ...],
+    "--map -m FIELD=PLACE",
+    "Where a field of an event is: a.b, /a/b, or =text for a constant; repeatable, or with commas.",
+]
+
+
+@parameters.group(no_args_is_help=True)
+def import_() -> None:
+    """Make a session of what another program logged.
+
+    Secrets are replaced before anything is written. Runs that were exported with runs --export are imported
+    with runs --import.
+
+    Examples:
+        agent-trace import jsonl app.jsonl --map agent_id=user.name --map action=event
+        agent-trace import otlp spans.jsonl --json
+    """
+
+
+@command(of=import_)
+def jsonl(*, file: File, mapping: Map, root: Place) -> None:
+    """Import JSON lines as a session.
+
+    A line is one event. Fields of an event are timestamp (or started), level, message, logger, agent_id,
+    agent_role, action, kind, tick, duration_ms (or duration_s), span_id, parent_span_id, id, causes and
+    error. Those that --map does not name are looked for under usual names, such as ts, msg and agent.
+    Everything else in a line stays in the event's payload. Skipped lines are counted. Exit code 3: no line
+    is an event.
+
+    Examples:
+        agent-trace import jsonl app.jsonl
+        agent-trace import jsonl app.jsonl -m timestamp=at,agent_id=user.name,action=/event/type
+        agent-trace import jsonl app.jsonl -m agent_id==crawler --json
+    """
+    from Agent.archive.foreign_lines import import_lines
+
+    _import(import_lines, file, mapping, root)
+
+
+@command(of=import_)
+def otlp(*, file: File, mapping: Map, root: Place) -> None:
+    """Import spans from lines of OTLP JSON as a session.
+
+    Each span is an action of the agent that gen_ai.agent.id or .name names, else of the service. --map reads
+    other attributes: agent_id=attributes.worker.
+
+    Examples:
+        agent-trace import otlp spans.jsonl
+        agent-trace import otlp spans.jsonl -m tick=attributes.step
+    """
+    from Agent.archive.otlp_lines import import_otlp
+
+    _import(import_otlp, file, mapping, root)
+
+
+def _import(
+    convert: Callable[[Path, Iterable[str], Path, Redactor], ImportedLines],
+    file: str,
+    mapping: tuple[str, ...],
+    root: Path,
+) -> None:
+    from Agent.config.load import redaction_key
+    from Agent.record.encode.redaction import Redactor
+
+    with working("importing"):
+        done = convert(Path(file), mapping, root, Redactor(redaction_key()))
+    render.document(done.to_dict)
+    session = session_id_of(done.session)
+    whose = words.plural(len(done.agents), "agent")
+    render.emit(f"{words.plural(done.events, 'event')} of {whose} imported as session {session}")
+    if done.skipped:
+        render.note(f"{words.plural(done.skipped, 'line')} skipped: {'; '.join(done.problems)}")
+    if done.unknown_causes:
+        render.note(
+            f"{words.plural(done.unknown_causes, 'cause')} left out, which no earlier line has as its id"
+        )
+    render.note(f"agent-trace analyze {session} reports what happened in it")

@@ -1,0 +1,111 @@
+"""`TraceWrapper` for environments of Gymnasium and PettingZoo, and what their wrappers have in common."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, Final, TypeVar
+
+from Agent.errors import UsageError
+from Agent.record.emit.context import current_scope
+from Agent.record.emit.installed import tick
+from Agent.record.loggers.typed_loggers import LearningLogger
+
+Environment = TypeVar("Environment")
+
+_HOMES: Final = {
+    ("gymnasium.core", "Env"): ("gymnasium_env", "RecordedEnv"),
+    ("pettingzoo.utils.env", "AECEnv"): ("pettingzoo_env", "RecordedAECEnv"),
+    ("pettingzoo.utils.env", "ParallelEnv"): ("pettingzoo_env", "RecordedParallelEnv"),
+}
+"""{(module, name) of the base class of environments: (module, name) of the class here that records them}."""
+
+
+def TraceWrapper(env: Environment, agent_id: str = "environment") -> Environment:  # noqa: N802 - a wrapper's name
+    """Wrap an environment so that it records resets, steps, rewards and seeds, and can be replayed.
+
+    Each `reset` and `step` is an `agent_action` of the environment, with its arguments and what it returned;
+    each reward is a `reward` event of the agent that got it. A reset without a seed gets one, unless the
+    environment was seeded before, so that a recording can always be repeated. Steps are ticks, unless the
+    program sets ticks itself. For a replay, the target returns `TraceWrapper` of a new environment.
+
+    Args:
+        env: of Gymnasium, or of PettingZoo (AEC or parallel).
+        agent_id: the name of the environment in the recording.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    for base in type(env).__mro__:
+        home = _HOMES.get((base.__module__, base.__qualname__))
+        if home is not None:
+            module = import_module(f"{__package__}.{home[0]}")
+            made: Environment = getattr(module, home[1])(env, agent_id)
+            return made
+    raise UsageError(
+        f"{type(env).__module__}.{type(env).__qualname__} is no environment that can be recorded",
+        remedy="give an environment of Gymnasium, or an AECEnv or ParallelEnv of PettingZoo",
+    )
+
+
+class Episodes:
+    """Counts episodes and steps, and sums up rewards: the state of a recorded environment."""
+
+    agent_role = "environment"
+
+    def __init__(self, agent_id: str) -> None:
+        self.agent_id = agent_id
+        self.number = 0
+        self.step = 0
+        self.returns: dict[str, float] = {}
+        """{agent: the sum of its rewards in this episode}."""
+        self.is_seeded = False
+        self._steps = 0
+        self._loggers: dict[str, LearningLogger] = {}
+
+    def seed_for(self, given: int | None) -> int | None:
+        """The seed for a reset: the given one, or a drawn one if the environment has none yet."""
+        if given is None and not self.is_seeded:
+            return secrets.randbits(31)
+        return given
+
+    @contextmanager
+    def tick(self) -> Iterator[None]:
+        """Make the next step a tick, unless the program has set one."""
+        scope = current_scope.get()
+        if scope is not None and scope.tick is not None:
+            yield
+            return
+        with tick(self._steps):
+            yield
+
+    def began(self) -> None:
+        """Note a reset."""
+        self.number += 1
+        self.step = 0
+        self.returns = {}
+        self.is_seeded = True
+
+    def stepped(self, rewards: Mapping[str, Any], action: Any) -> None:
+        """Note a step, and record its rewards by agent."""
+        self.step += 1
+        self._steps += 1
+        for agent, given in rewards.items():
+            reward = float(given)
+            self.returns[agent] = self.returns.get(agent, 0.0) + reward
+            logger = self._loggers.get(agent)
+            if logger is None:
+                logger = self._loggers[agent] = LearningLogger("environment", agent)
+            logger.log_reward(action, reward, self.returns[agent])
+
+    def state(self) -> dict[str, Any]:
+        """The state as fields."""
+        return {"episode": self.number, "step": self.step, "returns": dict(self.returns)}
+
+    def restore(self, fields: Mapping[str, Any]) -> None:
+        """Take over recorded fields."""
+        self.number = int(fields.get("episode", self.number))
+        self.step = int(fields.get("step", self.step))
+        self.returns = dict(fields.get("returns", self.returns))

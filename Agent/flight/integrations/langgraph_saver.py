@@ -1,0 +1,538 @@
+"""`TraceSaver`: a checkpointer for LangGraph in one SQLite file that grows by what changes.
+
+A value of a channel is stored once, however many checkpoints and threads have it, compressed, and as a
+difference to the value before it where that is smaller. Removing checkpoints keeps what others need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+import zstandard
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_checkpoint_id,
+    get_checkpoint_metadata,
+)
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS blob (
+    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, base INTEGER,
+    depth INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS blob_base ON blob (base) WHERE base IS NOT NULL;
+CREATE TABLE IF NOT EXISTS checkpoint (
+    number INTEGER PRIMARY KEY, thread TEXT NOT NULL, ns TEXT NOT NULL, id TEXT NOT NULL, parent TEXT,
+    run TEXT, body INTEGER NOT NULL, metadata_kind TEXT NOT NULL, metadata BLOB NOT NULL,
+    UNIQUE (thread, ns, id));
+CREATE INDEX IF NOT EXISTS checkpoint_run ON checkpoint (run) WHERE run IS NOT NULL;
+CREATE INDEX IF NOT EXISTS checkpoint_body ON checkpoint (body);
+CREATE TABLE IF NOT EXISTS channel_value (
+    checkpoint INTEGER NOT NULL, channel TEXT NOT NULL, version TEXT, blob INTEGER NOT NULL,
+    PRIMARY KEY (checkpoint, channel)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS channel_value_blob ON channel_value (blob);
+CREATE TABLE IF NOT EXISTS task_write (
+    thread TEXT NOT NULL, ns TEXT NOT NULL, checkpoint TEXT NOT NULL, task TEXT NOT NULL,
+    position INTEGER NOT NULL, path TEXT NOT NULL, channel TEXT NOT NULL, blob INTEGER NOT NULL,
+    PRIMARY KEY (thread, ns, checkpoint, task, position)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS task_write_blob ON task_write (blob);
+"""
+_USED: Final = """
+SELECT EXISTS (SELECT 1 FROM channel_value WHERE blob = :id)
+    OR EXISTS (SELECT 1 FROM task_write WHERE blob = :id)
+    OR EXISTS (SELECT 1 FROM checkpoint WHERE body = :id)
+    OR EXISTS (SELECT 1 FROM blob WHERE base = :id)"""
+_LEAST_BYTES: Final = 512
+"""Smaller values are not stored as a difference."""
+_MOST_STEPS: Final = 32
+"""The most differences to apply to read a value."""
+_WORTH: Final = 0.25
+"""A difference is stored if it is at most this part of the value; compression alone gives about as much."""
+_LEVEL: Final = 3
+_WAIT_S: Final = 60
+_DELTA_CHANNELS: Final = "counters_since_delta_snapshot"
+"""The key of LangGraph's metadata that names the channels whose values are in their ancestors' writes."""
+
+
+Blobs = list[int]
+
+
+class _Row(NamedTuple):
+    number: int
+    thread: str
+    ns: str
+    id: str
+    parent: str | None
+    body: int
+    metadata_kind: str
+    metadata: bytes
+
+
+_COLUMNS: Final = ", ".join(_Row._fields)
+
+
+class TraceSaver(BaseCheckpointSaver[str]):
+    """Saves the checkpoints of LangGraph in a SQLite file, for threads and processes at once.
+
+    Args:
+        path: the file, made if missing, for its owner alone; default: langgraph.sqlite in the trace root.
+        serde: LangGraph's serializer; an `EncryptedSerializer` encrypts values and metadata.
+
+    Values are saved as the graph has them: secrets in them are not replaced.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, serde: Any = None) -> None:
+        super().__init__(serde=serde)
+        self.path = Path(path) if path is not None else _default_path()
+        self._lock = threading.RLock()
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL)  # used under the lock
+        self._connection: sqlite3.Connection | None = None
+        self._pid = 0
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # one checkpoint
+
+    def get_tuple(self, config: Any) -> CheckpointTuple | None:
+        """Return the checkpoint that the config names, else the newest of its thread and namespace."""
+        thread, ns = _place(config)
+        wanted = get_checkpoint_id(config)
+        which = "id = ?" if wanted else "? IS NULL"
+        query = f"SELECT {_COLUMNS} FROM checkpoint WHERE thread = ? AND ns = ? AND {which}"  # noqa: S608
+        with self._reading() as db:
+            row = db.execute(f"{query} ORDER BY id DESC LIMIT 1", (thread, ns, wanted)).fetchone()
+            return None if row is None else self._tuple(db, _Row._make(row))
+
+    def list(
+        self,
+        config: Any,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - LangGraph's name
+        before: Any = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Yield checkpoints, newest first: of a config's thread, with such metadata, before another one."""
+        where, values = ["1"], []
+        given = config["configurable"] if config else {}
+        for column, value in (
+            ("thread", given.get("thread_id")),
+            ("ns", given.get("checkpoint_ns")),
+            ("id", get_checkpoint_id(config) if config else None),
+        ):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(str(value))
+        if before is not None and (end := get_checkpoint_id(before)) is not None:
+            where.append("id < ?")
+            values.append(end)
+        query = f"SELECT {_COLUMNS} FROM checkpoint WHERE {' AND '.join(where)} ORDER BY id DESC"  # noqa: S608
+        with self._reading() as db:
+            rows = [_Row._make(row) for row in db.execute(query, values)]
+        left = len(rows) if limit is None else limit
+        for row in rows:
+            if left <= 0:
+                return
+            metadata = self.serde.loads_typed((row.metadata_kind, row.metadata))
+            if filter and any(metadata.get(key) != value for key, value in filter.items()):
+                continue
+            with self._reading() as db:
+                if db.execute("SELECT 1 FROM checkpoint WHERE number = ?", (row.number,)).fetchone():
+                    left -= 1
+                    found = self._tuple(db, row)
+                else:
+                    continue  # removed in the meantime
+            yield found
+
+    def put(
+        self, config: Any, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+    ) -> Any:
+        """Save a checkpoint as the child of the one that the config names."""
+        thread, ns = _place(config)
+        parent = config["configurable"].get("checkpoint_id")
+        body = {key: value for key, value in checkpoint.items() if key != "channel_values"}
+        whole_metadata = get_checkpoint_metadata(config, metadata)
+        metadata_kind, metadata_bytes = self.serde.dumps_typed(whole_metadata)
+        versions = checkpoint["channel_versions"]
+        with self._writing() as db:
+            before = db.execute(
+                "SELECT number, body FROM checkpoint WHERE thread = ? AND ns = ? AND id = ?",
+                (thread, ns, parent),
+            ).fetchone()
+            known = {}
+            if before is not None:
+                rows = db.execute(
+                    "SELECT channel, version, blob FROM channel_value WHERE checkpoint = ?", before[:1]
+                )
+                known = {channel: (version, blob) for channel, version, blob in rows}
+            values = []
+            for channel, value in checkpoint["channel_values"].items():
+                version = None if channel not in versions else str(versions[channel])
+                older = known.get(channel, (None, None))
+                if channel in new_versions or version is None or older[0] != version:
+                    blob = self._store(db, self.serde.dumps_typed(value), older[1])
+                else:
+                    blob = older[1]
+                values.append((channel, version, blob))
+            body_blob = self._store(db, self.serde.dumps_typed(body), None if before is None else before[1])
+            replaced = db.execute(
+                "SELECT number FROM checkpoint WHERE thread = ? AND ns = ? AND id = ?",
+                (thread, ns, checkpoint["id"]),
+            ).fetchall()
+            unused = self._forget(db, [number for (number,) in replaced])
+            row = (thread, ns, checkpoint["id"], parent, whole_metadata.get("run_id"), body_blob)
+            number = db.execute(
+                "INSERT INTO checkpoint (thread, ns, id, parent, run, body, metadata_kind, metadata) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, metadata_kind, metadata_bytes),
+            ).lastrowid
+            db.executemany(
+                "INSERT INTO channel_value VALUES (?, ?, ?, ?)", [(number, *each) for each in values]
+            )
+            self._remove_unused(db, unused)
+        return _config(thread, ns, checkpoint["id"])
+
+    def put_writes(
+        self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """Save what a task wrote; a write that is there stays, unless it is of LangGraph's own channels."""
+        thread, ns = _place(config)
+        at = config["configurable"]["checkpoint_id"]
+        with self._writing() as db:
+            for place, (channel, value) in enumerate(writes):
+                position = WRITES_IDX_MAP.get(channel, place)
+                blob = self._store(db, self.serde.dumps_typed(value), None)
+                key = (thread, ns, at, task_id, position)
+                known = db.execute(
+                    "SELECT blob FROM task_write WHERE thread = ? AND ns = ? AND checkpoint = ? AND task = ? "
+                    "AND position = ?",
+                    key,
+                ).fetchone()
+                if known is None or position < 0:
+                    row = (*key, task_path, channel, blob)
+                    db.execute("INSERT OR REPLACE INTO task_write VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+                if known is not None:
+                    self._remove_unused(db, [blob, known[0]])
+
+    # many checkpoints
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Remove all checkpoints and writes of a thread."""
+        self._delete("thread = ?", [str(thread_id)], keeps_needed=False)
+        with self._writing() as db:  # writes without a checkpoint
+            blobs = db.execute("SELECT blob FROM task_write WHERE thread = ?", (str(thread_id),)).fetchall()
+            db.execute("DELETE FROM task_write WHERE thread = ?", (str(thread_id),))
+            self._remove_unused(db, [blob for (blob,) in blobs])
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Remove the checkpoints of runs, except those that remaining ones need for their delta channels."""
+        for run in run_ids:
+            self._delete("run = ?", [str(run)], keeps_needed=True)
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Remove all checkpoints of threads, or with `keep_latest` all but the newest of each namespace.
+
+        An ancestor that the newest needs stays: a `DeltaChannel` is read from the writes of its ancestors.
+
+        Raises:
+            ValueError: the strategy is unknown.
+        """
+        if strategy not in {"keep_latest", "delete"}:
+            raise ValueError(f"the strategy {strategy!r} is neither keep_latest nor delete")
+        for thread in map(str, thread_ids):
+            if strategy == "delete":
+                self.delete_thread(thread)
+                continue
+            latest = (
+                "SELECT max(id) FROM checkpoint AS other WHERE other.thread = c.thread AND other.ns = c.ns"
+            )
+            self._delete(f"thread = ? AND id < ({latest})", [thread], keeps_needed=True)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all checkpoints and writes of a thread to another; values are shared, not copied."""
+        source, target = str(source_thread_id), str(target_thread_id)
+        with self._writing() as db:
+            rows = db.execute(
+                "SELECT number, ns, id, parent, run, body, metadata_kind, metadata FROM checkpoint "
+                "WHERE thread = ? ORDER BY number",
+                (source,),
+            ).fetchall()
+            for number, ns, own_id, *rest in rows:
+                there = db.execute(
+                    "SELECT 1 FROM checkpoint WHERE thread = ? AND ns = ? AND id = ?", (target, ns, own_id)
+                ).fetchone()
+                if there:
+                    continue
+                made = db.execute(
+                    "INSERT INTO checkpoint (thread, ns, id, parent, run, body, metadata_kind, metadata) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (target, ns, own_id, *rest),
+                ).lastrowid
+                db.execute(
+                    "INSERT INTO channel_value SELECT ?, channel, version, blob FROM channel_value "
+                    "WHERE checkpoint = ?",
+                    (made, number),
+                )
+            db.execute(
+                "INSERT OR IGNORE INTO task_write SELECT ?, ns, checkpoint, task, position, path, channel, "
+                "blob FROM task_write WHERE thread = ?",
+                (target, source),
+            )
+
+    def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002
+        """The version after this one; two branches of a thread never give the same one."""
+        number = 0 if current is None else int(str(current).partition(".")[0])
+        return f"{number + 1:032}.{random.random():016}"
+
+    # the same without blocking the event loop
+
+    async def aget_tuple(self, config: Any) -> CheckpointTuple | None:
+        """See `get_tuple`."""
+        return await asyncio.to_thread(self.get_tuple, config)
+
+    async def alist(
+        self,
+        config: Any,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - LangGraph's name
+        before: Any = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """See `list`."""
+        found = self.list(config, filter=filter, before=before, limit=limit)
+        while (each := await asyncio.to_thread(next, found, None)) is not None:
+            yield each
+
+    async def aput(
+        self, config: Any, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+    ) -> Any:
+        """See `put`."""
+        return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
+
+    async def aput_writes(
+        self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        """See `put_writes`."""
+        await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """See `delete_thread`."""
+        await asyncio.to_thread(self.delete_thread, thread_id)
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """See `delete_for_runs`."""
+        await asyncio.to_thread(self.delete_for_runs, run_ids)
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """See `copy_thread`."""
+        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """See `prune`."""
+        await asyncio.to_thread(lambda: self.prune(thread_ids, strategy=strategy))
+
+    # the file
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None or self._pid != os.getpid():  # a connection does not survive a fork
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            db = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.executescript(_SCHEMA)
+            self._connection, self._pid = db, os.getpid()
+        return self._connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            db = self._open()
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("COMMIT")
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other writer enters; it takes effect as a whole or not at all."""
+        with self._lock:
+            db = self._open()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    def _tuple(self, db: sqlite3.Connection, row: _Row) -> CheckpointTuple:
+        body: Any = self._load(db, row.body)
+        values = db.execute("SELECT channel, blob FROM channel_value WHERE checkpoint = ?", (row.number,))
+        writes = db.execute(
+            "SELECT task, channel, blob FROM task_write WHERE thread = ? AND ns = ? AND checkpoint = ? "
+            "ORDER BY path, task, position",
+            (row.thread, row.ns, row.id),
+        ).fetchall()
+        return CheckpointTuple(
+            config=_config(row.thread, row.ns, row.id),
+            checkpoint={  # type: ignore[typeddict-item]
+                **body,
+                "channel_values": {name: self._load(db, blob) for name, blob in values.fetchall()},
+            },
+            metadata=self.serde.loads_typed((row.metadata_kind, row.metadata)),
+            parent_config=_config(row.thread, row.ns, row.parent) if row.parent else None,
+            pending_writes=[(task, channel, self._load(db, blob)) for task, channel, blob in writes],
+        )
+
+    # values
+
+    def _store(self, db: sqlite3.Connection, typed: tuple[str, bytes], base: int | None) -> int:
+        """Store a serialized value, unless it is stored already; return its number."""
+        kind, raw = typed
+        digest = blake2b(kind.encode() + b"\0" + raw, digest_size=20).digest()
+        known = db.execute("SELECT id FROM blob WHERE digest = ?", (digest,)).fetchone()
+        if known is not None:
+            return int(known[0])
+        data, depth = None, 0
+        if base is not None and len(raw) >= _LEAST_BYTES:
+            (base_depth,) = db.execute("SELECT depth FROM blob WHERE id = ?", (base,)).fetchone()
+            if base_depth < _MOST_STEPS:
+                older = zstandard.ZstdCompressionDict(_raw(db, base), zstandard.DICT_TYPE_RAWCONTENT)
+                smaller = zstandard.ZstdCompressor(level=_LEVEL, dict_data=older).compress(raw)
+                if len(smaller) < len(raw) * _WORTH:
+                    data, depth = smaller, base_depth + 1
+        if data is None:
+            data = self._compressor.compress(raw)
+        row = (digest, kind, base if depth else None, depth, data)
+        made = db.execute("INSERT INTO blob (digest, kind, base, depth, data) VALUES (?, ?, ?, ?, ?)", row)
+        return int(made.lastrowid or 0)
+
+    def _load(self, db: sqlite3.Connection, blob: int) -> Any:
+        (kind,) = db.execute("SELECT kind FROM blob WHERE id = ?", (blob,)).fetchone()
+        return self.serde.loads_typed((kind, _raw(db, blob)))
+
+    # removal
+
+    def _delete(self, where: str, values: Sequence[str], *, keeps_needed: bool) -> None:
+        query = f"SELECT {_COLUMNS} FROM checkpoint AS c WHERE {where}"  # noqa: S608 - text of this module
+        with self._writing() as db:
+            rows = [_Row._make(row) for row in db.execute(query, values)]
+            going = {row.number for row in rows}
+            if keeps_needed and rows:
+                for thread, ns in {(row.thread, row.ns) for row in rows}:
+                    going -= self._needed(db, thread, ns, going)
+            unused = self._forget(db, going)
+            for row in rows:
+                if row.number in going:
+                    key = (row.thread, row.ns, row.id)
+                    unused += [
+                        blob
+                        for (blob,) in db.execute(
+                            "SELECT blob FROM task_write WHERE thread = ? AND ns = ? AND checkpoint = ?", key
+                        )
+                    ]
+                    db.execute("DELETE FROM task_write WHERE thread = ? AND ns = ? AND checkpoint = ?", key)
+            self._remove_unused(db, unused)
+
+    def _needed(self, db: sqlite3.Connection, thread: str, ns: str, going: set[int]) -> set[int]:
+        """The ancestors of remaining checkpoints from which these read delta channels."""
+        query = f"SELECT {_COLUMNS} FROM checkpoint WHERE thread = ? AND ns = ?"  # noqa: S608 - text of this module
+        rows = {row[3]: _Row._make(row) for row in db.execute(query, (thread, ns))}
+        needed: set[int] = set()
+        for row in rows.values():
+            if row.number in going:
+                continue
+            metadata = self.serde.loads_typed((row.metadata_kind, row.metadata))
+            lacking = set(metadata.get(_DELTA_CHANNELS) or ()) - _channels(db, row.number)
+            at = rows.get(row.parent or "")
+            while lacking and at is not None:
+                needed.add(at.number)
+                lacking -= _channels(db, at.number)
+                at = rows.get(at.parent or "")
+        return needed
+
+    @staticmethod
+    def _forget(db: sqlite3.Connection, numbers: Iterable[int]) -> Blobs:
+        """Remove checkpoints; return the values that they had."""
+        blobs: Blobs = []
+        for number in numbers:
+            key = (number,)
+            blobs += [
+                blob for (blob,) in db.execute("SELECT blob FROM channel_value WHERE checkpoint = ?", key)
+            ]
+            blobs += [body for (body,) in db.execute("SELECT body FROM checkpoint WHERE number = ?", key)]
+            db.execute("DELETE FROM channel_value WHERE checkpoint = ?", key)
+            db.execute("DELETE FROM checkpoint WHERE number = ?", key)
+        return blobs
+
+    @staticmethod
+    def _remove_unused(db: sqlite3.Connection, blobs: Iterable[int]) -> None:
+        """Remove values that nothing has any more, and then those that only these were differences to."""
+        waiting = list(dict.fromkeys(blobs))
+        while waiting:
+            blob = waiting.pop()
+            row = db.execute("SELECT base FROM blob WHERE id = ?", (blob,)).fetchone()
+            if row is not None and not db.execute(_USED, {"id": blob}).fetchone()[0]:
+                db.execute("DELETE FROM blob WHERE id = ?", (blob,))
+                if row[0] is not None:
+                    waiting.append(row[0])
+
+
+def _raw(db: sqlite3.Connection, blob: int) -> bytes:
+    """The serialized value: the differences applied to the value at their beginning."""
+    chain = []
+    at: int | None = blob
+    while at is not None:
+        base, data = db.execute("SELECT base, data FROM blob WHERE id = ?", (at,)).fetchone()
+        chain.append(data)
+        at = base
+    raw = zstandard.ZstdDecompressor().decompress(chain.pop())
+    while chain:
+        older = zstandard.ZstdCompressionDict(raw, zstandard.DICT_TYPE_RAWCONTENT)
+        raw = zstandard.ZstdDecompressor(dict_data=older).decompress(chain.pop())
+    return raw
+
+
+def _channels(db: sqlite3.Connection, number: int) -> set[str]:
+    return {
+        name for (name,) in db.execute("SELECT channel FROM channel_value WHERE checkpoint = ?", (number,))
+    }
+
+
+def _place(config: Any) -> tuple[str, str]:
+    given = config["configurable"]
+    return str(given["thread_id"]), str(given.get("checkpoint_ns", ""))
+
+
+def _config(thread: str, ns: str, checkpoint_id: str) -> Any:
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
+
+
+def _default_path() -> Path:
+    from Agent.tree.default_root import default_root
+
+    return Path(default_root()) / "langgraph.sqlite"

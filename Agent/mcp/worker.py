@@ -1,0 +1,144 @@
+"""The process that answers questions: one at a time, within a time limit, and never on the client's stdout.
+
+The server keeps one such process and kills it if an answer takes too long, so that no question, however
+large its session, can stop the server. Requests and answers are lines of JSON over its stdin and stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from Agent.errors import AgentTraceError, InputError
+
+_MODULE: Final = "Agent.mcp.worker"
+_QUERY_SHARE: Final = 0.8
+"""A query stops before the process is killed, because its error can say more."""
+MAX_CHARS: Final = 20_000
+TIMEOUT_S: Final = 60.0
+_LINE_BYTES: Final = 64 * 1024 * 1024
+
+
+class Worker:
+    """Answers questions in a process of its own.
+
+    Args:
+        root: the trace root.
+        timeout_s: seconds that one answer may take.
+        max_chars: the most characters of one answer.
+    """
+
+    def __init__(self, root: Path, timeout_s: float = TIMEOUT_S, max_chars: int = MAX_CHARS) -> None:
+        self._arguments = [str(root.resolve()), str(timeout_s * _QUERY_SHARE), str(max_chars)]
+        self._root = root
+        self._timeout_s = timeout_s
+        self._lock = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def ask(self, tool: str, arguments: Mapping[str, Any]) -> str:
+        """Return the answer of a tool as JSON.
+
+        Raises:
+            AgentTraceError: the question is wrong, what it names does not exist, or it takes too long.
+        """
+        async with self._lock:
+            process = await self._running()
+            try:
+                reply = await asyncio.wait_for(self._exchange(process, tool, arguments), self._timeout_s)
+            except TimeoutError:
+                await self.close()
+                raise InputError(
+                    f"the answer took longer than {self._timeout_s:g} s",
+                    remedy="ask about one agent or fewer ticks, or give agent-trace mcp a longer --timeout",
+                ) from None
+            except BaseException:
+                await self.close()  # cancelled: the next question must not get this answer
+                raise
+        if not reply:
+            await self.close()
+            raise InputError(
+                "the process that looks for answers ended", remedy="ask for less; its stderr says why"
+            )
+        answer: dict[str, str] = orjson.loads(reply)
+        if "error" in answer:
+            raise AgentTraceError(answer["error"])
+        return answer["text"]
+
+    async def _running(self) -> asyncio.subprocess.Process:
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                _MODULE,
+                *self._arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                cwd=self._root if self._root.is_dir() else None,  # no name of a session is a path here
+                env=_environment(),
+                limit=_LINE_BYTES,
+            )
+        return self._process
+
+    @staticmethod
+    async def _exchange(
+        process: asyncio.subprocess.Process, tool: str, arguments: Mapping[str, Any]
+    ) -> bytes:
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
+        try:
+            process.stdin.write(orjson.dumps({"tool": tool, "arguments": dict(arguments)}) + b"\n")
+            await process.stdin.drain()
+        except ConnectionError:
+            return b""
+        return await process.stdout.readline()
+
+    async def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """The environment of the process: it finds this package, and joins no session."""
+    kept = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
+    paths = (str(Path(__file__).resolve().parents[2]), kept.get("PYTHONPATH", ""))
+    return kept | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+def main(root: str, deadline_s: str, max_chars: str) -> None:
+    """Answer requests until stdin ends."""
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints goes to stderr, not between the answers
+    from Agent.mcp.answers import fitted
+    from Agent.mcp.questions import Questions, asked
+
+    questions = Questions(Path(root), float(deadline_s))
+    for line in sys.stdin.buffer:
+        request = orjson.loads(line)
+        try:
+            found = asked(questions, request["tool"])(**request["arguments"])
+            reply = {"text": fitted(found, int(max_chars))}
+        except AgentTraceError as error:
+            reply = {"error": str(error)}
+        except OSError as error:
+            reply = {"error": f"{error.strerror or error} ({error.filename})"}
+        except Exception as error:  # noqa: BLE001 - reported to the client, with its traceback on stderr
+            import traceback
+
+            traceback.print_exc()
+            reply = {"error": f"this is a bug of Agent Trace ({type(error).__name__}: {error})"}
+        out.write(orjson.dumps(reply) + b"\n")
+        out.flush()
+    questions.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
