@@ -26,6 +26,7 @@ MAX_HOPS: Final = 40
 _MAX_QUERIES: Final = 60
 _MAX_INPUTS: Final = 8
 _MAX_LEAVES: Final = 2_000
+_MAX_EARLIER: Final = 20_000
 _OUTSIDE: Final = {
     "tool.call": "a recorded response of the tool {}",
     "model.call": "a recorded response of the model {}",
@@ -206,7 +207,7 @@ def _inputs(walk: _Walk, row: Row, until_us: int) -> Iterator[_Input]:
     for name, value in fold.fields.items():
         yield from _leaves(name, value, row, "field")
     # Messages that arrived earlier come last: an inbox holds them, and any of them may be meant.
-    for message in reversed(walk.links.before(row)):
+    for message in walk.links.before(row, began, _MAX_EARLIER):
         if message["event_type"] == "agent_message" and not is_sent(message):
             yield from _leaves("message.body", message["extra"].get("body"), message, "message")
 
