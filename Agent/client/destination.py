@@ -106,8 +106,13 @@ class Destination:
     @property
     def shows_key(self) -> bool:
         """Return whether the key would be sent unencrypted over a network."""
+        return self.api_key is not None and self._is_open
+
+    @property
+    def _is_open(self) -> bool:
+        """Return whether requests go over a network unencrypted."""
         parts = urlsplit(self.url)
-        return self.api_key is not None and parts.scheme == "http" and parts.hostname not in _LOOPBACK
+        return parts.scheme == "http" and parts.hostname not in _LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)

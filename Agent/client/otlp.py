@@ -26,6 +26,7 @@ from Agent.export.messages import Dropped
 from Agent.export.otlp import PROTOBUF, TRACES_PATH, as_protobuf, in_batches, rejected_in
 from Agent.export.spans import Span, SpanMaker
 from Agent.record.emit.installed import current_pipeline
+from Agent.record.health import say
 from Agent.tree.files.descriptors import close_lock
 from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.read.follower import Follower
@@ -66,6 +67,11 @@ class OtlpDestination(Destination):
     def command(self) -> str:
         """Return the command that exports a session there later, without the session."""
         return f"export otlp --endpoint {self.place}"
+
+    @property
+    def shows_key(self) -> bool:
+        """Return whether headers, which may hold a key, would be sent unencrypted over a network."""
+        return bool(self.headers) and self._is_open
 
     @property
     def more_headers(self) -> Mapping[str, str]:
@@ -330,6 +336,8 @@ def export_otlp(
         ConfigurationError: the endpoint or a header is invalid.
     """
     destination = otlp_destination(endpoint, headers, service)
+    if destination.shows_key:
+        say(f"the headers go to {destination.place} unencrypted; use https")
     pipeline = current_pipeline()
     if pipeline.artifacts is None:
         return None

@@ -154,7 +154,7 @@ def _parts(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     content = given.get("content")
     answers_call = given.get("tool_call_id")
     if isinstance(answers_call, str):
-        yield {"type": "tool_call_response", "id": answers_call, "result": content}
+        yield {"type": "tool_call_response", "id": answers_call, "response": content}
         content = None
     for each in content if isinstance(content, list) else [content]:
         if isinstance(each, str):
@@ -191,7 +191,7 @@ def _messages(side: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
         found[f"{begin}.role"] = message["role"]
         texts = [part["content"] for part in message["parts"] if part["type"] == "text"]
         texts += [
-            part["result"] if isinstance(part["result"], str) else json_text(part["result"])
+            part["response"] if isinstance(part["response"], str) else json_text(part["response"])
             for part in message["parts"]
             if part["type"] == "tool_call_response"
         ]

@@ -167,6 +167,8 @@ def test_a_destination_is_read_from_the_variables_of_opentelemetry(monkeypatch):
     )
     assert otlp_destination("http://h:1/v1/traces").place == "http://h:1"
     assert "a b" not in repr(found)
+    assert otlp_destination("http://elsewhere:1").shows_key and not found.shows_key
+    assert not otlp_destination("https://elsewhere:1").shows_key
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
     for endpoint, headers in ((None, {}), ("ftp://x", {}), ("http://h:1", {"a\r\nb": "c"})):
         with pytest.raises(ConfigurationError):

@@ -139,6 +139,7 @@ def test_the_payload_table_is_in_order():
         "learning_update",
         "metric",
         "context_exit",
+        "span",
         "tool.call",
     }
 

@@ -351,7 +351,7 @@ def test_the_usual_forms_of_prompts_and_answers_are_messages_with_roles_and_text
     (found,) = messages_in([{"role": "assistant", "content": None, "tool_calls": [CALL]}], by_model=True)
     assert found["parts"] == [{"type": "tool_call", "id": "c1", "name": "search", "arguments": '{"q": 1}'}]
     (found,) = messages_in([{"role": "tool", "content": "42", "tool_call_id": "c1"}], by_model=False)
-    assert found["parts"] == [{"type": "tool_call_response", "id": "c1", "result": "42"}]
+    assert found["parts"] == [{"type": "tool_call_response", "id": "c1", "response": "42"}]
     assert "finish_reason" not in found
 
 

@@ -166,6 +166,8 @@ def _to_receiver(
     from Agent.client.otlp import otlp_destination
 
     destination = otlp_destination(endpoint, headers, service)
+    if destination.shows_key:
+        render.note(f"the headers go to {destination.place} unencrypted; use https")
     told = False
 
     def wait(seconds: float) -> bool:
