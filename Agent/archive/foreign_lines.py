@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -179,18 +181,23 @@ def import_objects(
 ) -> ImportedLines:
     """Import objects, each with the number of its line, as `import_lines` does."""
     made = ImportedLines(path)
-    rows = list(_Rows(fields, redactor, made)(lines))
-    if not rows:
+    converted = _Rows(fields, redactor, made)
+    rows = converted(lines)
+    first = next(rows, None)
+    if first is None:
         why = f": {made.problems[0]}" if made.problems else ""
         raise InputError(
             f"no line is an event{why}",
             path=path,
             remedy="--map says where a field is, as in --map timestamp=at",
         )
-    began_us = min(row["ts_us"] for row in rows)
-    stored = StoredSession(root, str(uuid.uuid4()), began_us)
-    stored.add(rows)
-    made.session, made.events = stored.path, len(rows) - 1  # without the row that closes the writer
+    stored = StoredSession(root, str(uuid.uuid4()), first["ts_us"])
+    try:
+        stored.add(chain([first], rows))
+    except BaseException:
+        shutil.rmtree(stored.path)
+        raise
+    made.session, made.events = stored.path, converted.count - 1  # without the row that closes the writer
     return made
 
 
@@ -224,7 +231,7 @@ class _Rows:
         self._made = made
         self._writer = new_writer_id(os.urandom(5))
         self._ids: dict[str, str] = {}
-        self._seq = 0
+        self.count = 0
 
     def __call__(self, lines: Iterable[tuple[int, Any]]) -> Iterator[dict[str, Any]]:
         """Yield the rows; at the end one that says how many there are."""
@@ -239,8 +246,8 @@ class _Rows:
                 continue
             last_us = max(last_us, row["ts_us"])
             yield row
-        if self._seq:
-            body = {"writer": self._writer, "last_seq": self._seq + 1}
+        if self.count:
+            body = {"writer": self._writer, "last_seq": self.count + 1}
             yield self._with_envelope("log.closed", last_us, body, {})
 
     def _row(self, line: Any) -> dict[str, Any]:
@@ -285,8 +292,8 @@ class _Rows:
     def _with_envelope(
         self, kind: str, ts_us: int, body: dict[str, Any], found: Mapping[str, Any]
     ) -> dict[str, Any]:
-        self._seq += 1
-        own_id = event_id(self._writer, self._seq)
+        self.count += 1
+        own_id = event_id(self._writer, self.count)
         if "id" in found:
             self._ids[_text(found["id"])] = own_id
         is_span = "span_id" in found or ("duration_ms" in body and kind == "agent_action")

@@ -141,7 +141,8 @@ def test_wrong_mappings_say_what_is_possible(tmp_path, trace_root):
 def test_a_line_without_end_is_refused(tmp_path, trace_root, monkeypatch):
     monkeypatch.setattr("Agent.archive.foreign_lines.MAX_LINE_BYTES", 100)
     with pytest.raises(DamagedInput, match="a line is longer"):
-        import_lines(written(tmp_path, {"ts": 1, "x": "y" * 200}), [], trace_root, REDACTOR)
+        import_lines(written(tmp_path, {"ts": 1}, {"ts": 1, "x": "y" * 200}), [], trace_root, REDACTOR)
+    assert not list(trace_root.glob("session_*"))
 
 
 JSON = st.recursive(

@@ -134,7 +134,7 @@ def test_bisect_names_the_commit_and_the_first_field(repository):
     )
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_bisect_refuses_ends_that_do_not_fit(repository):
     place = ("--dir", str(repository.golden))
     done = repository.run("golden", "bisect", "sales", "--good", "HEAD", *place)

@@ -108,6 +108,7 @@ def test_a_run_without_a_seed_of_its_own_replays_identically_and_another_environ
 
 
 @pytest.mark.process
+@pytest.mark.further
 def test_agents_at_once_replay_identically_with_their_rewards(session):
     env = in_parallel()
     env.reset()
@@ -126,6 +127,7 @@ def test_agents_at_once_replay_identically_with_their_rewards(session):
 
 
 @pytest.mark.process
+@pytest.mark.further
 def test_agents_in_turn_replay_identically(session):
     env = in_turn()
     assert env.reset(seed=4) is None

@@ -115,6 +115,7 @@ def test_tools_are_declared_as_reading_and_mistakes_are_errors_of_the_tool(root)
     asked(root, converse)
 
 
+@pytest.mark.integration
 def test_an_answer_is_bounded_in_characters_and_says_so(root):
     async def converse(client: Client) -> None:
         answer = await client.call_tool("journey", {"agent": "creator_017", "limit": 200})
@@ -125,6 +126,7 @@ def test_an_answer_is_bounded_in_characters_and_says_so(root):
     asked(root, converse, "--max-chars", "3000")
 
 
+@pytest.mark.integration
 def test_an_answer_that_takes_too_long_is_an_error_and_the_next_question_is_answered(root):
     async def converse() -> None:
         worker = Worker(root)
