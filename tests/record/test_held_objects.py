@@ -21,7 +21,6 @@ from Agent.record.encode.native import native
 from Agent.record.state import held_objects
 from Agent.record.state.agent_writes import BetweenActions
 from Agent.record.state.held_objects import HeldObjects, generator_mark, generators_in_fields
-from Agent.record.state.tracker import may_be_held
 
 SCALARS = st.one_of(
     st.none(),
@@ -54,9 +53,7 @@ def _is_box(value: object) -> bool:
 def _held(box: object, more: dict | None = None):
     objects = BetweenActions({}, is_on=True)
     return objects, tuple(
-        objects.objects.of(
-            Holder(box), {"box": box, **(more or {})}, _is_box, may_be_held, is_first=True
-        ).values()
+        objects.objects.of(Holder(box), {"box": box, **(more or {})}, _is_box, is_first=True).values()
     )
 
 
@@ -165,7 +162,7 @@ def test_threads_that_look_at_the_same_time_harm_nothing():
     def act(box: Box) -> None:
         try:
             for number in range(200):
-                held = objects.objects.of(box, {"box": box}, _is_box, may_be_held, is_first=True)
+                held = objects.objects.of(box, {"box": box}, _is_box, is_first=True)
                 objects.begins(tuple(held.values()), CALL)
                 box.n = number
                 objects.ended(tuple(held.values()), CALL)
@@ -281,7 +278,7 @@ def test_a_value_without_weak_references_is_not_kept_alive(gone):
     agent.kit.air, agent.kit.box = 1, box
     objects = BetweenActions({}, is_on=True)
     (held,) = objects.objects.of(
-        agent, vars(agent), lambda each: type(each) is Slotted, may_be_held, is_first=True
+        agent, vars(agent), lambda each: type(each) is Slotted, is_first=True
     ).values()
     assert held.value() is agent.kit
     agent.kit.air = 2
@@ -297,7 +294,7 @@ def test_a_value_without_weak_references_is_not_kept_alive(gone):
 
 
 def _held_by_one(objects: HeldObjects, value: object) -> list[int]:
-    held = objects.of(Holder(value), {"box": value}, lambda _: True, may_be_held, is_first=True)
+    held = objects.of(Holder(value), {"box": value}, lambda _: True, is_first=True)
     return [each.number for each in held.values()]
 
 
@@ -320,7 +317,7 @@ def test_where_all_places_are_taken_one_without_weak_references_makes_room_after
     agents = [Holder(Slotted()) for _ in range(256)]
     for agent in agents:
         agent.inner.air = 1
-        assert objects.of(agent, vars(agent), lambda _: True, may_be_held, is_first=True)
+        assert objects.of(agent, vars(agent), lambda _: True, is_first=True)
     agents[3].inner = None
     late = Box()
     assert [257] in [_held_by_one(objects, late) for _ in range(64)]

@@ -6,7 +6,7 @@ import queue
 from types import MethodType
 
 from Agent.record.state.agents import Probe
-from Agent.record.state.tracker import is_object
+from Agent.record.state.introspection import is_object
 
 
 class Box:

@@ -139,7 +139,7 @@ def content_of(
                 return content
         known = often_reference(type(value))
         if known is not None:
-            return _with_own(value, plan, known, reading)
+            return with_own(value, plan, known, reading)
         walk = _Walk(agent_of, reading, reached=reached, instead=by_place)
         walk.run(value)
         content = walk.content()
@@ -159,7 +159,7 @@ def content_of(
         return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
     except _LeadsToAgents:
         found = Content(OpaqueKind.REFERENCE, f"environment {class_text(type(value))}")
-        return _with_own(value, plan, _counted(value, plan, found), reading)
+        return with_own(value, plan, _counted(value, plan, found), reading)
     except Exception as error:  # noqa: BLE001 - a foreign class may raise anything
         return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
 
@@ -200,7 +200,7 @@ def _with_made(value: object, agent_of: AgentOf | None, reading: Reading, conten
     return content._replace(made=tuple(made), without_made=walk.content().text)
 
 
-def _with_own(value: object, plan: ClassPlan, content: Content, reading: Reading) -> Content:
+def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading) -> Content:
     """Add a digest of the object's plain attributes to an environment reference passed in a call."""
     if content.kind is not OpaqueKind.REFERENCE or reading.owner is not None:
         return content
@@ -235,16 +235,6 @@ def often_reference(cls: type) -> Content | None:
     """Return the content for objects of a class that was too large too often to be walked; else None."""
     known = _outcomes.get(cls) if _outcomes else None
     return None if known is None or known.times < _OFTEN else known.content
-
-
-def content_of_often(value: object, known: Content, agent_of: AgentOf | None, reading: Reading) -> Content:
-    """Return the same as `content_of` for an object with other than scalar attributes.
-
-    Args:
-        known: the content that `often_reference` returned for its class.
-    """
-    plan = plan_of(type(value))
-    return content_of(value, agent_of, reading) if plan.is_named else _with_own(value, plan, known, reading)
 
 
 def _counted(value: object, plan: ClassPlan, content: Content) -> Content:

@@ -29,7 +29,7 @@ from Agent.event.values.codecs import (
     plan_of,
     registered_codec,
 )
-from Agent.event.values.content_digest import content_of, content_of_often, often_reference, short_digest
+from Agent.event.values.content_digest import content_of, often_reference, short_digest, with_own
 from Agent.event.values.digest import ALGORITHM
 from Agent.event.values.opaque import (
     CONTENT,
@@ -694,7 +694,10 @@ def form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) ->
     if all_scalars(attributes_of(value).values()):
         return None
     if reading.owner is None:  # an argument's form has more
-        content = content_of_often(value, content, agent_of, reading)
+        plan = plan_of(kind)
+        content = (
+            content_of(value, agent_of, reading) if plan.is_named else with_own(value, plan, content, reading)
+        )
     return describe(value, content)
 
 

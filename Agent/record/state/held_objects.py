@@ -27,7 +27,7 @@ from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
 from Agent.record.health import trouble
 from Agent.record.state.followed_values import Copied, copied, is_followed, is_same
-from Agent.record.state.introspection import Sort, sort_of
+from Agent.record.state.introspection import Sort, may_be_held, sort_of
 from Agent.tree.undisturbed import undisturbed
 
 _MOST_OBJECTS = 256
@@ -335,7 +335,6 @@ class HeldObjects:
         obj: object,
         fields: Mapping[str, Any],
         is_object: Callable[[object], bool],
-        may_be_held: Callable[[type], bool],
         *,
         is_first: bool,
     ) -> dict[str, HeldObject]:
@@ -345,13 +344,12 @@ class HeldObjects:
             obj: the agent.
             fields: its state.
             is_object: whether a value is mutable and not an agent.
-            may_be_held: whether `is_object` may be true of values of a class.
             is_first: whether the agent's first action begins.
         """
         found: dict[str, HeldObject] = {}
         try:
             if self._is_on:
-                self._fill(found, obj, fields, is_object, may_be_held, _LOOKS if is_first else 0)
+                self._fill(found, obj, fields, is_object, _LOOKS if is_first else 0)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             trouble("looking for what an agent holds", error)
         return found
@@ -362,7 +360,6 @@ class HeldObjects:
         obj: object,
         fields: Mapping[str, Any],
         is_object: Callable[[object], bool],
-        may_be_held: Callable[[type], bool],
         more_looks: int,
     ) -> None:
         for name, value in fields.items():

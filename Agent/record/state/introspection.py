@@ -14,10 +14,11 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from enum import IntEnum
 from functools import cached_property, lru_cache
-from types import FunctionType
-from typing import Any, NamedTuple
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple, cast
 
 from Agent.event.classes import attributes_of, class_name, find_in_classes, remember
+from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import TRACING, handle_of, is_over_memory
 from Agent.event.values.codecs import fill_queue, is_queue
 
@@ -93,6 +94,72 @@ def _judge(cls: type) -> Sort:
     if issubclass(cls, _loaded(_VALUE_CLASSES)) or is_queue(cls):
         return Sort.VALUE
     return Sort.UNKNOWN
+
+
+def is_object(value: object, agent_of: Callable[[object], str | None]) -> bool:
+    """Whether it is a mutable object of a class without a codec, and not an agent."""
+    cls = type(value)
+    if sort_of(cls) is Sort.ARRAY:
+        return getattr(getattr(value, "dtype", None), "kind", "") in _UNRESTORED_KINDS
+    if cls is MethodType:  # a bound method is as mutable as its object
+        owner = cast("MethodType", value).__self__
+        return is_queue(type(owner)) or is_object(owner, agent_of)
+    try:
+        are_objects = _are_objects[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        are_objects = remember(_are_objects, cls, _makes_objects(cls))
+    return are_objects and agent_of(value) is None
+
+
+_are_objects: dict[type, bool] = {}
+
+
+def _makes_objects(cls: type) -> bool:
+    if sort_of(cls) is not Sort.UNKNOWN or issubclass(cls, _NEVER_CHANGING) or class_reducer(cls) is not None:
+        return False
+    # Read through `type`, because a metaclass may hide the attributes of the class.
+    return type.__dict__["__module__"].__get__(cls) not in _MODULES_OF_CONSTANTS
+
+
+def can_be_held(value: object, agent_of: Callable[[object], str | None]) -> bool:
+    """Whether code outside of actions may change a value in place: an object, or an unfrozen record."""
+    if is_object(value, agent_of):
+        return True
+    cls = type(value)
+    try:
+        is_record = _are_records[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        is_record = remember(_are_records, cls, _makes_records(cls))
+    return is_record and agent_of(value) is None
+
+
+_are_records: dict[type, bool] = {}
+
+
+def may_be_held(cls: type) -> bool:
+    """Whether `can_be_held` may be true of a value of a class that has attributes."""
+    try:
+        return _may_be_held[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        is_perhaps = sort_of(cls) is Sort.ARRAY or _makes_objects(cls) or _makes_records(cls)
+        return remember(_may_be_held, cls, is_perhaps)
+
+
+_may_be_held: dict[type, bool] = {}
+
+
+def _makes_records(cls: type) -> bool:
+    if sort_of(cls) is not Sort.UNKNOWN or not any(hasattr(cls, mark) for mark in _RECORD_MARKS):
+        return False
+    return not getattr(getattr(cls, "__dataclass_params__", None), "frozen", False)
+
+
+_RECORD_MARKS = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
+_UNRESTORED_KINDS = ("V", "O")
+"""Kinds of arrays of records and of objects, of which only a digest is recorded."""
+_MODULES_OF_CONSTANTS = frozenset("typing types re zoneinfo ipaddress fractions operator".split())
+"""Modules whose classes have immutable objects, one of which may be shared by all users."""
+_NEVER_CHANGING = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
 
 
 class Exposure(NamedTuple):

@@ -28,13 +28,16 @@ from Agent.record.state.agents import agent_id_of
 from Agent.record.state.held_objects import GLOBALS, global_generators
 from Agent.record.state.introspection import (
     Sort,
+    can_be_held,
     generators_of,
+    is_object,
+    may_be_held,
     plain_attributes,
     read_state,
     sort_of,
 )
 from Agent.record.state.plain_data import references_within
-from Agent.record.state.tracker import StateTracker, can_be_held, is_object, may_be_held
+from Agent.record.state.tracker import StateTracker
 from Agent.record.tracing.function_facts import CodeIdentity
 
 if TYPE_CHECKING:
@@ -81,9 +84,7 @@ def emit_state(
             place = _adopted_at(generator)
             if place is not None and place.startswith(GLOBALS):  # not a generator that the program adopted
                 adopted[f"{GLOBALS}{name}"] = place
-    held = pipeline.agents.between.objects.of(
-        obj, exposed.fields, _can_be_held, may_be_held, is_first=reason == "first"
-    )
+    held = pipeline.agents.between.objects.of(obj, exposed.fields, _can_be_held, is_first=reason == "first")
     tracker.held = tuple(dict.fromkeys(held.values())) or None
     fields = _with_references(exposed.fields, tracker)
     inner, types = pipeline.capture.user_body(

@@ -23,7 +23,8 @@ from Agent.record.emit.installed import Limit
 from Agent.record.encode.native import native
 from Agent.record.state.agent_writes import LOOK_S
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.tracker import Known, StateTracker, is_object
+from Agent.record.state.introspection import is_object
+from Agent.record.state.tracker import Known, StateTracker
 from Agent.record.tracing.changed_arguments import (
     args_after,
     cannot_change,

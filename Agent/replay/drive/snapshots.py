@@ -20,8 +20,7 @@ from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.introspection import Sort, read_class_state, read_state, sort_of
-from Agent.record.state.tracker import is_object
+from Agent.record.state.introspection import Sort, is_object, read_class_state, read_state, sort_of
 from Agent.replay.compare.comparison import (
     ABSENT,
     NAMES,
