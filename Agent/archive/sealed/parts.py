@@ -176,9 +176,9 @@ class Part:
         )
         own = {name: value for name, value in stored.items() if name in known}
         part = cls(segments=segments, directory=directory, **own)
-        for each in (part, *segments):
-            _check_types(each)
+        _check_types(part)
         for segment in segments:
+            _check_types(segment)
             _check_name(segment.file)
             if segment.first_id is not None:
                 split_event_id(segment.first_id)
