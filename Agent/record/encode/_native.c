@@ -46,7 +46,10 @@ static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE;
 static PyObject *NUMBER_TAGS; /* {type: tag} of numpy's numbers */
 static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
 
+static unsigned char RARE[12]; /* marks that belong to a secret, and seldom to anything else */
+
 static void fill_tables(void) {
+    memcpy(RARE, "=>%('`#\\$|@~", sizeof RARE);
     for (int c = 0; c < 256; c++) {
         int digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
         LOWER[c] = (unsigned char)(upper ? c + 32 : c);
@@ -290,12 +293,14 @@ enum { MAY_BE_NAMED = 1, IS_NOT_ASCII = 2, HAS_MARKS = 4 };
 /* Whether one of the names that anything may follow may be there, whether there is a letter beyond ASCII, and one of the
    rare marks; without a way out, so that it is done many bytes at a time. Names are known by `ecr`, `cred`, `assc`, `assp`, `ssw`, `srf`, `pwd`, `jwt`, `nnw`, `htw`,
    `rizat` and `risat`. */
+enum { BLOCK = 16 };
+
 #if defined(__GNUC__) && !defined(__clang__)
 __attribute__((optimize("O3")))
 #endif
-static int found_in(const char *raw, Py_ssize_t size) {
+static int found_in_blocks(const char *raw, Py_ssize_t count) {
     unsigned char named = 0, beyond = 0, marks = 0;
-    for (Py_ssize_t i = 4; i < size; i++) {
+    for (Py_ssize_t i = 0; i < count * BLOCK; i++) {
         unsigned char a = raw[i - 4] | 32, b = raw[i - 3] | 32, c = raw[i - 2] | 32, d = raw[i - 1] | 32, e = raw[i] | 32;
         named |= (unsigned char)((c == 'e') & (d == 'c') & (e == 'r'));
         named |= (unsigned char)((b == 'c') & (c == 'r') & (d == 'e') & (e == 'd'));
@@ -305,13 +310,31 @@ static int found_in(const char *raw, Py_ssize_t size) {
         named |= (unsigned char)((e == 'w') & (((c == 'n') & (d == 'n')) | ((c == 'h') & (d == 't'))));
         named |= (unsigned char)((a == 'r') & (b == 'i') & ((c == 'z') | (c == 's')) & (d == 'a') & (e == 't'));
     }
-    for (Py_ssize_t i = 0; i < size; i++) {
+    /* variables, since tests for constants become one test of a bit, one byte at a time */
+    const unsigned char *m = RARE;
+    unsigned char m0 = m[0], m1 = m[1], m2 = m[2], m3 = m[3], m4 = m[4], m5 = m[5], m6 = m[6], m7 = m[7], m8 = m[8], m9 = m[9];
+    unsigned char m10 = m[10], m11 = m[11];
+    for (Py_ssize_t i = 0; i < count * BLOCK; i++) {
         unsigned char c = (unsigned char)raw[i];
         beyond |= c;
-        marks |= (unsigned char)((c == '=') | (c == '>') | (c == '%') | (c == '(') | (c == '\'') | (c == '`') | (c == '#')
-                                 | (c == '\\') | (c == '$') | (c == '|') | (c == '@') | (c == '~'));
+        marks |= (unsigned char)((c == m0) | (c == m1) | (c == m2) | (c == m3) | (c == m4));
+        marks |= (unsigned char)((c == m5) | (c == m6) | (c == m7) | (c == m8) | (c == m9));
+        marks |= (unsigned char)((c == m10) | (c == m11));
     }
     return (named ? MAY_BE_NAMED : 0) | (beyond >= 128 ? IS_NOT_ASCII : 0) | (marks ? HAS_MARKS : 0);
+}
+
+/* The first bytes, and the last ones where they fill no block, are looked at in a block with zeros before them. */
+static int found_in(const char *raw, Py_ssize_t size) {
+    char block[4 + BLOCK + BLOCK] = {0};
+    if (size <= BLOCK) {
+        memcpy(block + 4 + BLOCK - size, raw, (size_t)size);
+        return found_in_blocks(block + 4, 1);
+    }
+    memcpy(block + 4, raw, BLOCK);
+    Py_ssize_t count = (size - 4) / BLOCK;
+    int found = found_in_blocks(block + 4, 1) | (count > 0 ? found_in_blocks(raw + 4, count) : 0);
+    return found | found_in_blocks(raw + size - BLOCK, 1);
 }
 
 /* Whether a name that anything may follow stands at a place, other than as one of JSON's own keys. */

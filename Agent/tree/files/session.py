@@ -243,7 +243,7 @@ def refuse_links(session: Path) -> None:
             raise InputError(
                 "a link stands in the place of a directory of the session",
                 path=directory,
-                remedy="replace it by the directory itself, if that belongs to the session",
+                remedy="remove or rename it",
             )
 
 
