@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -81,7 +80,7 @@ def make_large(root: Path, events: int) -> None:
 
 def make_small(root: Path, events: int, agents: int) -> None:
     """Write a simulation of many agents with small events."""
-    from tests.support.known_truth import make_session
+    from support.known_truth import make_session  # `in_child` puts the directory of the tests on the path
 
     make_session(root, events=events, agents=agents)
 
@@ -94,6 +93,12 @@ def timed(ask: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
     answer = ask()
     return 1_000 * (time.perf_counter() - began), answer
+
+
+def memory_mb(name: str) -> float:
+    """The memory of this process, now (VmRSS) or at most so far (VmHWM)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split(f"{name}:")[1].split()[0]) / 1024
 
 
 def measure_view(session: Path) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def measure_view(session: Path) -> dict[str, Any]:
         "ready_s": ready_s,
         "cpu_s": cpu_s,
         "events": told["events"],
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": memory_mb("VmHWM"),  # not `ru_maxrss`, which begins at that of the parent
     }
     chance = random.Random(7)
     lanes, length = len(told["lanes"]), told["length_us"]
@@ -156,8 +161,7 @@ def measure_view(session: Path) -> dict[str, Any]:
     found["scrub_p50_ms"], found["scrub_p95_ms"] = statistics.median(scrubs), percentile(scrubs, 0.95)
     causes = [timed(lambda n=n: view.event(view.step(t=n * length / 20)["id"]))[0] for n in range(20)]
     found["causes_p50_ms"] = statistics.median(causes)
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    found["rss_mb"] = int(status.split("VmRSS:")[1].split()[0]) / 1024
+    found["rss_mb"] = memory_mb("VmRSS")
     view.close()
     return found
 
@@ -168,7 +172,7 @@ def in_child(*arguments: str) -> str:
     places = os.pathsep.join([here, f"{here}/tests", os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.view", *arguments],
-        check=True, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": places},
+        check=True, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": places},
     )  # fmt: skip
     return done.stdout
 
