@@ -114,6 +114,8 @@ class SessionView:
                 self._failure = InputError(
                     f"the session cannot be read: {error.strerror}", path=error.filename
                 )
+            except Exception as error:  # noqa: BLE001 - without it, every page would wait for this thread forever
+                self._failure = InputError(f"the index cannot be made: {error!r}", path=self._session)
             self._ready.set()
             self._looked_s = time.monotonic()
             self._wake.clear()

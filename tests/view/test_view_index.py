@@ -508,3 +508,24 @@ def test_a_look_that_fails_midway_loses_no_event(session: Path, monkeypatch):
             view._wake.set()
             time.sleep(0.02)
         same_as_reader(view, session)
+
+
+def test_a_stored_state_of_another_version_is_not_continued(session: Path):
+    with viewed(session) as view:
+        index, state, before = view._shown.index, view._shown.lines.gatherer.state(), ids(view)
+    for wrong in (
+        {"files": [{}]},
+        {"archive": None},
+        {"lines": {"tag": "zz"}},
+        {"sources": [["a", True]] * 9},
+        {"damaged": "x"},
+    ):
+        assert stored.store(session, index, state | wrong)
+        with viewed(session) as view:
+            assert ids(view) == before, wrong
+
+
+def test_an_unforeseen_failure_is_said_at_every_question(session: Path, monkeypatch):
+    monkeypatch.setattr("Agent.view.session_view.load", lambda _: 1 / 0)
+    with viewed(session) as view, pytest.raises(InputError, match="ZeroDivisionError"):
+        view.overview()
