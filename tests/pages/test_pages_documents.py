@@ -46,6 +46,8 @@ def test_every_report_is_there_and_says_so_where_nothing_was_recorded(recorded):
     root, session = recorded
     pages = {name: text_of(report_page(root, session, name)) for name in SECTIONS}
     assert all(pages.values())
+    numbers = {name: value for name, value, _ in report_page(root, session, "overview").numbers}
+    assert numbers["error"] == "1" and numbers["events lost"] == "0"
     assert "&lt;i&gt;it failed&lt;/i&gt;" in pages["errors"]
     with pytest.raises(EventNotFound, match="no report 'nothing'"):
         report_page(root, session, "nothing")
