@@ -216,6 +216,8 @@ def test_causes_and_effects_are_those_that_causes_finds(recorded):
         told = [(e["cause_id"], e["effect_id"], e["basis"], e["rule"], e["reason"]) for e in graph.edges()]
         assert [(e["from"], e["to"], e["basis"], e["rule"], e["reason"]) for e in found["edges"]] == told
         assert found["event"] == event and found["t"] == slow.t(event)
+        nothing = {"causes": [], "effects": [], "edges": []}
+        assert view.event(event["id"], links=False) == found | nothing
         edges += len(told)
     assert edges > 30
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -18,11 +18,14 @@ from Agent.errors import EventNotFound, RunNotFound
 from Agent.event.clock import format_timestamp
 from Agent.flight.run_reading import RunRef, list_runs, read_run
 from Agent.render import words
-from Agent.render.blocks import Cell, Column, Link, Section, Words, grid
+from Agent.render.blocks import Cell, Column, Head, Link, Section, Words, grid
 from Agent.render.html import block_html
 from Agent.tree.layout import find_session
 
 _MOST_RUNS: Final = 50
+
+
+Numbers = Sequence[tuple[str, str, str | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,15 @@ class Document:
 
     title: str
     about: str
-    numbers: tuple[tuple[str, str, str | None], ...]
+    numbers: Numbers
     """The key numbers: name, value, look."""
     sections: tuple[tuple[str, Markup], ...]
     """Title and drawn blocks of each section."""
 
 
-def _drawn(title: str, about: str, made: Iterator[Section], numbers: Any = ()) -> Document:
+def _drawn(title: str, about: str, made: Iterator[Section], numbers: Numbers = ()) -> Document:
     parts = tuple((each.title, Markup("".join(map(block_html, each.blocks)))) for each in made)  # noqa: S704
-    return Document(title, about, tuple(numbers), parts)
+    return Document(title, about, numbers, parts)
 
 
 def sessions_page(listed: Mapping[str, Any], base: str) -> Document:
@@ -71,33 +74,37 @@ def _time(started: Any) -> str:
 # reports
 
 
-def _overview(log: LogAnalyzer) -> Iterator[Section]:
-    return overview.sections(overview.gather(log))
+Report = tuple[Head | None, Iterator[Section]]
 
 
-def _learning(log: LogAnalyzer) -> Iterator[Section]:
-    return details.learning_sections(log.learning_report())
+def _overview(log: LogAnalyzer) -> Report:
+    facts = overview.gather(log)
+    return overview.header(facts), overview.sections(facts)
 
 
-def _interactions(log: LogAnalyzer) -> Iterator[Section]:
-    return details.interaction_sections(log.interaction_report())
+def _learning(log: LogAnalyzer) -> Report:
+    return None, details.learning_sections(log.learning_report())
 
 
-def _performance(log: LogAnalyzer) -> Iterator[Section]:
-    return details.performance_sections(log.performance_report())
+def _interactions(log: LogAnalyzer) -> Report:
+    return None, details.interaction_sections(log.interaction_report())
 
 
-def _errors(log: LogAnalyzer) -> Iterator[Section]:
+def _performance(log: LogAnalyzer) -> Report:
+    return None, details.performance_sections(log.performance_report())
+
+
+def _errors(log: LogAnalyzer) -> Report:
     patterns = log.find_error_patterns()
-    return overview.error_sections(patterns, patterns["fingerprints"], {})
+    return None, overview.error_sections(patterns, patterns["fingerprints"], {})
 
 
-def _runs(log: LogAnalyzer) -> Iterator[Section]:
+def _runs(log: LogAnalyzer) -> Report:
     found = islice(list_runs(log.path.parent, str(log.path)), _MOST_RUNS)
     refs = [RunRef(log.path, None), *(RunRef(log.path, each.run_id) for each in found)]
     made = [section for ref in refs for section in _run(ref)]
     nothing = "No step, model call, tool call, artifact or checkpoint was recorded."
-    return iter(made or [Section("", [Words(nothing, "soft")])])
+    return None, iter(made or [Section("", [Words(nothing, "soft")])])
 
 
 def _run(ref: RunRef) -> Iterator[Section]:
@@ -108,7 +115,7 @@ def _run(ref: RunRef) -> Iterator[Section]:
     return run_details.run_sections(record)
 
 
-SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Iterator[Section]]]]] = {
+SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Report]]]] = {
     "overview": ("Overview", _overview),
     "runs": ("Runs", _runs),
     "learning": ("Learning", _learning),
@@ -116,7 +123,7 @@ SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Iterator[Section
     "performance": ("Performance", _performance),
     "errors": ("Errors", _errors),
 }
-"""The reports of a session: {name in the address: (title, how to make its sections)}."""
+"""The reports of a session: {name in the address: (title, how to make its head and sections)}."""
 
 
 def report_page(root: Path, session: str, section: str) -> Document:
@@ -132,6 +139,8 @@ def report_page(root: Path, session: str, section: str) -> Document:
         )
     title, make = SECTIONS[section]
     with LogAnalyzer(find_session(root, session)) as log:
-        made = list(make(log))
+        head, sections = make(log)
+        made = list(sections)
     nothing = Section("", [Words("Nothing of this was recorded.", "soft")])
-    return _drawn(title, session, iter(made or [nothing]))
+    about, numbers = (session, ()) if head is None else (head.about, head.numbers)
+    return _drawn(title, about, iter(made or [nothing]), numbers)
