@@ -49,7 +49,7 @@ static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape 
 static unsigned char RARE[12]; /* marks that belong to a secret, and seldom to anything else */
 
 static void fill_tables(void) {
-    memcpy(RARE, "=>%('`#\\$|@~", sizeof RARE);
+    memcpy(RARE, "=>%('`#$|@~\\", sizeof RARE);
     for (int c = 0; c < 256; c++) {
         int digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
         LOWER[c] = (unsigned char)(upper ? c + 32 : c);
@@ -275,20 +275,7 @@ static int has_own_colon(const char *raw, Py_ssize_t size) {
     return found;
 }
 
-/* Whether none of the rare marks belongs to a secret. */
-static int marks_are_harmless(const Judge *judge, const char *raw, const char *end) {
-    for (const char *sign = "=>%('`#\\"; *sign != 0; sign++)
-        if (!signs_are_harmless(judge, raw, end, *sign)) return 0;
-    if (memchr(raw, '$', (size_t)(end - raw)) != NULL
-        && (has_fields(raw, end) || holds(raw, end, 's', "scrypt:") || holds(raw, end, 'p', "pbkdf2")))
-        return 0;
-    if (memchr(raw, '|', (size_t)(end - raw)) != NULL && holds(raw, end, '-', "-stdin")) return 0;
-    if (memchr(raw, '@', (size_t)(end - raw)) != NULL && holds(raw, end, ':', "://")) return 0;
-    if (holds(raw, end, 'Q', "Q~")) return 0;
-    return memchr(raw, '\\', (size_t)(end - raw)) == NULL || !holds(raw, end, 'P', "PRIVATE KEY");
-}
-
-enum { MAY_BE_NAMED = 1, IS_NOT_ASCII = 2, HAS_MARKS = 4 };
+enum { MAY_BE_NAMED = 1, IS_NOT_ASCII = 2, HAS_SIGNS = 4, HAS_MARKS = 8, HAS_BACKSLASH = 16 };
 
 /* Whether one of the names that anything may follow may be there, whether there is a letter beyond ASCII, and one of the
    rare marks; without a way out, so that it is done many bytes at a time. Names are known by `ecr`, `cred`, `assc`, `assp`, `ssw`, `srf`, `pwd`, `jwt`, `nnw`, `htw`,
@@ -299,7 +286,7 @@ enum { BLOCK = 16 };
 __attribute__((optimize("O3")))
 #endif
 static int found_in_blocks(const char *raw, Py_ssize_t count) {
-    unsigned char named = 0, beyond = 0, marks = 0;
+    unsigned char named = 0, beyond = 0, signs = 0, marks = 0, slash = 0;
     for (Py_ssize_t i = 0; i < count * BLOCK; i++) {
         unsigned char a = raw[i - 4] | 32, b = raw[i - 3] | 32, c = raw[i - 2] | 32, d = raw[i - 1] | 32, e = raw[i] | 32;
         named |= (unsigned char)((c == 'e') & (d == 'c') & (e == 'r'));
@@ -317,11 +304,12 @@ static int found_in_blocks(const char *raw, Py_ssize_t count) {
     for (Py_ssize_t i = 0; i < count * BLOCK; i++) {
         unsigned char c = (unsigned char)raw[i];
         beyond |= c;
-        marks |= (unsigned char)((c == m0) | (c == m1) | (c == m2) | (c == m3) | (c == m4));
-        marks |= (unsigned char)((c == m5) | (c == m6) | (c == m7) | (c == m8) | (c == m9));
-        marks |= (unsigned char)((c == m10) | (c == m11));
+        signs |= (unsigned char)((c == m0) | (c == m1) | (c == m2) | (c == m3) | (c == m4) | (c == m5) | (c == m6));
+        marks |= (unsigned char)((c == m7) | (c == m8) | (c == m9) | (c == m10));
+        slash |= (unsigned char)(c == m11);
     }
-    return (named ? MAY_BE_NAMED : 0) | (beyond >= 128 ? IS_NOT_ASCII : 0) | (marks ? HAS_MARKS : 0);
+    return (named ? MAY_BE_NAMED : 0) | (beyond >= 128 ? IS_NOT_ASCII : 0) | (signs ? HAS_SIGNS : 0)
+        | (marks ? HAS_MARKS : 0) | (slash ? HAS_BACKSLASH : 0);
 }
 
 /* The first bytes, and the last ones where they fill no block, are looked at in a block with zeros before them. */
@@ -357,6 +345,20 @@ static int names_are_harmless(const Judge *judge, const char *raw, const char *e
     return 1;
 }
 
+/* Whether none of the rare marks that were found belongs to a secret. */
+static int marks_are_harmless(const Judge *judge, const char *raw, const char *end, int found) {
+    for (const char *sign = "=>%('`#"; (found & HAS_SIGNS) && *sign != 0; sign++)
+        if (!signs_are_harmless(judge, raw, end, *sign)) return 0;
+    if ((found & HAS_BACKSLASH) && (!signs_are_harmless(judge, raw, end, '\\') || holds(raw, end, 'P', "PRIVATE KEY"))) return 0;
+    if (!(found & HAS_MARKS)) return 1;
+    if (memchr(raw, '$', (size_t)(end - raw)) != NULL
+        && (has_fields(raw, end) || holds(raw, end, 's', "scrypt:") || holds(raw, end, 'p', "pbkdf2")))
+        return 0;
+    if (memchr(raw, '|', (size_t)(end - raw)) != NULL && holds(raw, end, '-', "-stdin")) return 0;
+    if (memchr(raw, '@', (size_t)(end - raw)) != NULL && holds(raw, end, ':', "://")) return 0;
+    return !holds(raw, end, 'Q', "Q~");
+}
+
 /* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. `named` is 0 where it is known
    that no text ends like the name of a secret. */
 static int sweep(const Judge *judge, const char *raw, Py_ssize_t size, int named) {
@@ -368,7 +370,7 @@ static int sweep(const Judge *judge, const char *raw, Py_ssize_t size, int named
         for (const char *at = raw; (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++)
             if (at > raw && at[-1] != '"' && !name_is_harmless(judge, raw, at)) return 0;
     int found = found_in(raw, size);
-    return names_are_harmless(judge, raw, end, found) && (!(found & HAS_MARKS) || marks_are_harmless(judge, raw, end));
+    return names_are_harmless(judge, raw, end, found) && marks_are_harmless(judge, raw, end, found);
 }
 
 /* 1 clean, 0 not, -1 with an exception. */
@@ -474,7 +476,10 @@ static inline int may_name(const Judge *judge, PyObject *text) {
     const unsigned char *end = begin + ((PyASCIIObject *)text)->length;
     if (end == begin || !judge->may_be_last[end[-1]]) return 0;
     while (end > begin && IS_BETWEEN[end[-1]]) end--;
-    return may_end_name(judge, begin, end);
+    if (!may_end_name(judge, begin, end)) return 0;
+    /* many texts end like a suffix, and have no name before it */
+    return ending(&judge->suffixes, (const char *)begin, (const char *)end) == 0
+        || !name_is_harmless(judge, (const char *)begin, (const char *)end);
 }
 
 /* Whether a value under the name of a secret is a number, or a boolean, too small to be one; -1 with an exception. */
