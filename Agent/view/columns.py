@@ -177,6 +177,11 @@ class Index:
         return order, np.searchsorted(writer[order], np.arange(len(self.tables.writers.texts) + 1))
 
     @cached_property
+    def active(self) -> int:
+        """Return how many agents have events."""
+        return int(np.count_nonzero(np.diff(self.starts)))
+
+    @cached_property
     def errors(self) -> NDArray[Any]:
         """Return the rows of errors."""
         return np.flatnonzero(self.flags & ERROR).astype(np.uint32)

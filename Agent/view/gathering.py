@@ -194,6 +194,12 @@ class Gatherer:
 
     def resume(self, stored: Stored) -> bool:
         """Continue from a stored index; False, with nothing changed, if its files are not those on disk."""
+        try:
+            return self._resume(stored)
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+            return False  # written by another version
+
+    def _resume(self, stored: Stored) -> bool:
         state = stored.state
         if state["archive"] != _parts_of(self.session):
             return False
@@ -220,16 +226,18 @@ class Gatherer:
                 missing.discard(entry["source"])
         if missing:
             return False
+        closed = {name: int(last) for name, last in state["closed"].items()}
+        retired = {name: [(int(a), int(b)) for a, b in each] for name, each in state["retired"].items()}
+        damaged, repeated = int(state["damaged"]), int(state["repeated"])
+        # from here on nothing fails: what was changed half would be continued wrongly
         self.tables, self.sources = stored.index.tables.copy(), sources
         self._plain = PlainLines(self.tables)
         self._source_of = {each.inode: n for n, each in enumerate(sources) if each.inode is not None}
         self._tail.places.update(places)
         self._rests, self._archive, self.store = rests, None, store
-        self.account.closed.update(state["closed"])
-        self.account.retired.update(
-            {name: [(a, b) for a, b in each] for name, each in state["retired"].items()}
-        )
-        self._damaged_before, self.repeated = int(state["damaged"]), int(state["repeated"])
+        self.account.closed.update(closed)
+        self.account.retired.update(retired)
+        self._damaged_before, self.repeated = damaged, repeated
         return True
 
     def _archived(self, archive: ArchiveLines) -> Iterator[Batch]:

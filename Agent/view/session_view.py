@@ -75,10 +75,12 @@ class SessionView:
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._wake = threading.Event()
-        self._closed = False
+        self._closed = threading.Event()
         self._failure: AgentTraceError | None = None
         self._looked_s = 0.0
         self._must_rebuild = False
+        self._moved = threading.Event()
+        """Set by a question that found a file elsewhere than the index has it."""
         self._stored = 0
         """How many events the stored index has."""
         nothing = merged(None, [], Tables())[0]
@@ -89,7 +91,7 @@ class SessionView:
 
     def close(self) -> None:
         """Stop the threads; questions are still answered from the last index."""
-        self._closed = True
+        self._closed.set()
         self._wake.set()
         self._findings.close()
         self._thread.join(timeout=5.0)
@@ -101,8 +103,8 @@ class SessionView:
     # the index
 
     def _run(self) -> None:
-        while not self._closed:
-            began = time.monotonic()
+        while not self._closed.is_set():
+            is_first, began = not self._ready.is_set(), time.monotonic()
             try:
                 self._look()
                 self._failure = None
@@ -112,20 +114,24 @@ class SessionView:
                 self._failure = InputError(
                     f"the session cannot be read: {error.strerror}", path=error.filename
                 )
+            except Exception as error:  # noqa: BLE001 - without it, every page would wait for this thread forever
+                self._failure = InputError(f"the index cannot be made: {error!r}", path=self._session)
             self._ready.set()
             self._looked_s = time.monotonic()
             self._wake.clear()
-            # numbers that seem to be missing may be in files that were read too early: look again
-            again_s = None if self._shown.lines.gatherer.is_explained else _EXPLAIN_S
-            self._wake.wait(again_s)
-            if not self._closed:
-                time.sleep(max(0.0, began + _COST * (self._looked_s - began) - time.monotonic()))
-        if self._failure is None and self._ready.is_set() and self._stored != self._shown.index.count:
+            if not self._closed.is_set():  # set before the wake-up that was just cleared
+                # numbers that seem to be missing may be in files that were read too early: look again
+                self._wake.wait(None if self._shown.lines.gatherer.is_explained else _EXPLAIN_S)
+            if not is_first:
+                self._closed.wait(max(0.0, began + _COST * (self._looked_s - began) - time.monotonic()))
+        if not self._must_rebuild and self._stored != self._shown.index.count:
             self._store()
 
     def _look(self) -> None:
         """Read what is new, and show it; everything, if files that were read are gone."""
-        must_rebuild, self._must_rebuild = self._must_rebuild, False
+        # until the end of this look: what was read and is not shown would be missing from the next index
+        must_rebuild, self._must_rebuild = self._must_rebuild or self._moved.is_set(), True
+        self._moved.clear()
         is_first = not self._ready.is_set()
         known, lines = self._shown.index, self._shown.lines
         is_new = is_first or must_rebuild or lines.gatherer.is_outdated()
@@ -141,13 +147,15 @@ class SessionView:
         index = self._gathered(lines.gatherer, found)
         if index is None and is_new:
             index = found
-        if self._closed:
+        if self._closed.is_set():
             return
         if index is None:
+            self._must_rebuild = False
             if not lines.gatherer.is_explained:
                 self._shown = replace(self._shown, lost=lines.gatherer.lost(known))
             return
         self._publish(index, lines, keep=not is_new)
+        self._must_rebuild = False
         is_grown = index.count - self._stored > index.count // _STORED_AGAIN
         if is_grown and self._store() and is_first and (stored := load(self._session)) is not None:
             # the same index, mapped into memory instead of held in it
@@ -172,7 +180,7 @@ class SessionView:
         began = shown_s = time.monotonic()
         index, is_new = known, known is None
         for batch in gatherer.new_events():
-            if self._closed:
+            if self._closed.is_set():
                 return None
             batches.append(batch)
             is_new = True
@@ -223,7 +231,7 @@ class SessionView:
         try:
             return answer(self._seen())
         except FilesMovedError:
-            self._must_rebuild = True
+            self._moved.set()
             self._wake.set()
             raise
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any, Final
 
 import numpy as np
@@ -127,11 +128,12 @@ class Shown:
         ]
 
     def _listed(self, row: int, event: Event) -> dict[str, Any]:
+        duration = number(event.extra.get("duration_ms"))
         return self.node(row, event) | {
             "row": row,
             "kind": event.kind,
             "level": event.level,
-            "duration_ms": number(event.extra.get("duration_ms")),
+            "duration_ms": duration if duration is not None and isfinite(duration) else None,
         }
 
     def node(self, row: int, event: Event) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def _events(
     index: Index, agents: NDArray[Any], first: int, last: int
 ) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Return the rows from `first` to before `last`, and the position of each agent; None for too many."""
-    if last - first > MOST_EVENTS and len(agents) == index.agents:
+    if last - first > MOST_EVENTS and len(agents) == index.active:
         return None
     own: list[NDArray[Any]] = []
     count = 0
@@ -136,7 +136,7 @@ def _bins(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the counts of events and of errors, one row for each lane."""
     edges = edges.astype(np.uint32)
-    if sum_lanes and len(agents) == index.agents:
+    if sum_lanes and len(agents) == index.active:
         return np.diff(edges.astype(np.int64))[None, :], _counts(index.errors, edges)[None, :]
     lanes = 1 if sum_lanes else len(agents)
     activity = np.zeros((lanes, len(edges) - 1), np.int64)

@@ -20,7 +20,7 @@ from view_kit import SESSION, Slow, record, viewed
 
 from Agent.archive import open_reader, seal
 from Agent.archive.erase import erase, target_of
-from Agent.errors import EventNotFound
+from Agent.errors import EventNotFound, InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.tree.layout import view_dir
 from Agent.view import SessionView, stored
@@ -459,3 +459,73 @@ def test_a_view_may_be_asked_from_many_threads_while_it_is_built(trace_root: Pat
     assert view.overview()["events"] == len(session_events(session))
     view.close()
     assert view.overview()["state"] == "ready"
+
+
+def test_a_session_that_cannot_be_read_says_so_at_every_question(session: Path):
+    seal(session, remove=True)
+    (part,) = session.glob("archive/*.parquet")
+    part.write_bytes(part.read_bytes()[:200])
+    with viewed(session) as view:
+        for ask in (view.overview, lambda: view.counters(t=0), lambda: view.events()):
+            with pytest.raises(InputError):
+                ask()
+
+
+def test_a_view_that_is_closed_while_it_is_built_leaves_no_file_behind(trace_root: Path):
+    make_session(trace_root, events=12_000, agents=20, sealed=True)
+    (session,) = trace_root.glob("session_*/")
+    view = SessionView(session)
+    while not view._shown.index.count and not view.wait(0):
+        time.sleep(0.001)
+    view.close()
+    assert not view._thread.is_alive()
+    left = [path.name for path in view_dir(session).glob("*")] if view_dir(session).exists() else []
+    assert not [name for name in left if name.startswith(".")]
+
+
+def test_a_look_that_fails_midway_loses_no_event(session: Path, monkeypatch):
+    from Agent.view.gathering import Gatherer
+
+    path = session / "agents" / "ada.log"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:10]))
+    with viewed(session) as view:
+        new_events = Gatherer.new_events
+
+        def failing(gatherer):
+            yield from new_events(gatherer)
+            raise OSError(5, "Input/output error", str(path))
+
+        monkeypatch.setattr(Gatherer, "new_events", failing)
+        with path.open("ab") as file:
+            file.write(b"".join(lines[10:]))
+        with pytest.raises(InputError, match="Input/output error"):
+            looked(view, lambda view: False)
+        monkeypatch.undo()
+        end = time.monotonic() + 10
+        while view._failure is not None and time.monotonic() < end:
+            view._looked_s = 0.0
+            view._wake.set()
+            time.sleep(0.02)
+        same_as_reader(view, session)
+
+
+def test_a_stored_state_of_another_version_is_not_continued(session: Path):
+    with viewed(session) as view:
+        index, state, before = view._shown.index, view._shown.lines.gatherer.state(), ids(view)
+    for wrong in (
+        {"files": [{}]},
+        {"archive": None},
+        {"lines": {"tag": "zz"}},
+        {"sources": [["a", True]] * 9},
+        {"damaged": "x"},
+    ):
+        assert stored.store(session, index, state | wrong)
+        with viewed(session) as view:
+            assert ids(view) == before, wrong
+
+
+def test_an_unforeseen_failure_is_said_at_every_question(session: Path, monkeypatch):
+    monkeypatch.setattr("Agent.view.session_view.load", lambda _: 1 / 0)
+    with viewed(session) as view, pytest.raises(InputError, match="ZeroDivisionError"):
+        view.overview()
