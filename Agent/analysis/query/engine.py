@@ -22,13 +22,10 @@ from typing import Any, Final, NamedTuple, Self, TypeVar, overload
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
-    FORMS,
+    PATTERNS,
     KnownSources,
-    Pack,
     Sources,
-    Standing,
     files_of,
-    new_pack,
     parts_of,
     standing_at,
 )
@@ -40,7 +37,7 @@ from Agent.analysis.query.progress import (
     is_ending,
     told_deadline,
 )
-from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
+from Agent.analysis.query.views import LINE_COLUMNS, columns_in, reads_files, resolve
 from Agent.archive.sealed.parts import (
     Spill,
     archive_dir,
@@ -49,12 +46,14 @@ from Agent.archive.sealed.parts import (
     escaped,
     load_duckdb,
     refuse_what_no_query_names,
+    version_of,
 )
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
+from Agent.event.codec import CURRENT_SCHEMA
 from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import Cell, Grid, Words
 from Agent.render.html import block_html
-from Agent.tree.files.lines import MAX_LINE_BYTES, RegularFiles
+from Agent.tree.files.lines import MAX_LINE_BYTES
 from Agent.tree.layout import agent_files, agents_dir, open_file
 from Agent.tree.retention import nothing_retired
 
@@ -66,6 +65,16 @@ _PATIENCE_S = 3.0
 # if more files than this are rolled during a query, as many will be during the next try
 _FEW = 3
 Answer = TypeVar("Answer")
+
+try:
+    from Agent.analysis.query._columns import Lines
+except ImportError:  # not compiled here: DuckDB's own reader, which takes two to three times as long
+    Lines = None
+
+_OLDEST_WITH_STREAMS: Final = (2, 0)
+"""DuckDB before it reads an Arrow stream only once, and needs pyarrow for more."""
+_ODD: Final = 1
+"""What `Lines` says of a file with a line that is to be read otherwise; 2 of one that it cannot read."""
 
 
 class FilesMoved(InputError):
@@ -108,13 +117,18 @@ class Engine:
         self._known = KnownSources(session, list_files, agent_id, parts=parts)
         self._list_files = list_files
         self._sources = Sources()
-        self._by_name: dict[Path, Standing] = {}
-        self._regular = RegularFiles()
-        self._pack: Pack | None = None
+        self._lines: dict[str, tuple[str, Any]] = {}
+        """What is registered for each list of columns: its name and the `Lines`."""
+        self._listing = 0
+        """Counts the changes of `_lines`."""
+        self._odd: set[str] = set()
+        """Files that DuckDB's own reader reads: a line of them is written otherwise than ours."""
         self._spill: Spill | None = None
         self._set: dict[str, list[str]] = {}
         self._connection: Any = None
-        self._has_views = False
+        self._streams = False
+        """Whether lines are made columns here; else DuckDB's own reader reads every file."""
+        self._views: tuple[Any, ...] | None = None
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Run one of this package's own queries; return a dict for each row.
@@ -124,7 +138,7 @@ class Engine:
         if not reads_files(sql):
             with in_use(self):
                 return interruptible(self._open(), lambda: self._dicts(sql, parameters), self._deadline_s)
-        return self._settled(lambda: self._dicts(self._resolved(sql), parameters), sql)
+        return self._settled(lambda: self._dicts(self._resolved(sql), parameters))
 
     def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
         cursor = self._execute(sql, parameters)
@@ -147,28 +161,34 @@ class Engine:
         if self._connection is not None:
             self.rows(f"DROP TABLE IF EXISTS {name}")
 
-    def _settled(self, fetch: Callable[[], Answer], sql: str = "") -> Answer:
+    def _settled(self, fetch: Callable[[], Answer]) -> Answer:
         """Run a query over the files as listed at its start; repeat it if files moved in the meantime."""
         with in_use(self):
             try:
                 with nothing_retired(self._given):
-                    return self._tried(fetch, sql)
+                    return self._tried(fetch)
             except FilesMoved:
                 # retention began in the meantime, or files were removed by hand
                 with nothing_retired(self._given):
-                    return self._tried(fetch, sql)
+                    return self._tried(fetch)
 
-    def _tried(self, fetch: Callable[[], Answer], sql: str) -> Answer:
+    def _tried(self, fetch: Callable[[], Answer]) -> Answer:
         patience_s = time.monotonic() + _PATIENCE_S
         for left in reversed(range(_TRIES)):
             began = self._names_changed_ns()
-            self._use_files(sql)
+            self._use_files()
             try:
                 answer = interruptible(self._open(), fetch, self._deadline_s)
             except FilesMoved:
                 # during a roll there is briefly no file under the live name
                 if not left or not self._moved():
                     raise
+                continue
+            if self._found_odd():
+                if left == 1:  # files change faster than they are read: leave them all to DuckDB
+                    self._odd.update(
+                        path for path, _, _ in self._known.find().told_apart(self._given, self._odd).lines
+                    )
                 continue
             # new files do not matter: their events are later
             if self._names_changed_ns() == began or not 0 < self._moved() <= _FEW:
@@ -187,38 +207,66 @@ class Engine:
                 found.append(-1)  # a missing directory, which may be created later
         return tuple(found)
 
-    def _use_files(self, sql: str = "") -> None:
-        """List the current files and pass them to DuckDB; only a query `sql` of this package uses a pack."""
-        before, found = self._sources, self._known.find()
+    def _use_files(self) -> None:
+        """List the current files and pass them to DuckDB."""
         connection = self._open()
-        packed: frozenset[Path] = frozenset()
-        pack = ""
-        # a pack does not record which file each line is from
-        if sql and self._pack is not None and not names_files(sql):
-            packed, pack = self._pack.fill(found.standing, self._list_files), self._pack.path
-        is_regular = self._regular.holds if has_legs(sql) else _unknown
-        self._sources = found.told_apart(is_regular, packed, pack)
-        self._by_name = {path: listed for path, listed in found.standing.items() if path not in packed}
-        if before.statement != self._sources.statement:
-            self._has_views = False
-        for form in FORMS:
-            self._name(connection, form, list(getattr(self._sources, form)))
+        before = self._sources
+        self._sources = self._known.find()
+        if self._streams:
+            self._sources = self._sources.told_apart(self._given, self._odd)
+        if self._sources.lines != before.lines:
+            self._forget_lines()
+        for form in PATTERNS:
+            files = list(getattr(self._sources, form))
+            if self._set.get(form) != files:
+                connection.execute(f"SET VARIABLE {form} = ?", [files])
+                self._set[form] = files
 
-    def _name(self, connection: Any, variable: str, files: list[str]) -> None:
-        if self._set.get(variable) != files:
-            connection.execute(f"SET VARIABLE {variable} = ?", [files])
-            self._set[variable] = files
+    def _registered(self, columns: str) -> str:
+        """The name under which the connection finds the lines with these columns."""
+        if columns not in self._lines:
+            name = f"lines_{len(self._lines)}"
+            lines = Lines(self._sources.lines, columns_in(columns), CURRENT_SCHEMA, MAX_LINE_BYTES)
+            # DuckDB registers nothing while the rows of an earlier result are pending
+            self._open().execute("SELECT 1").fetchall()
+            self._open().register(name, lines)
+            self._lines[columns] = name, lines
+        return self._lines[columns][0]
+
+    def _found_odd(self) -> bool:
+        """Whether a file turned out to be odd, or gone; then the answer is wrong."""
+        found = False
+        for _, lines in self._lines.values():
+            for (path, inode, _), mark in zip(self._sources.lines, lines.marks(), strict=True):
+                found |= mark != 0
+                # of one that is there and cannot be read, DuckDB says why
+                if mark == _ODD or (mark and (now := standing_at(Path(path))) and now.inode == inode):
+                    self._odd.add(path)
+        if found:
+            self._forget_lines()
+        return found
+
+    def _forget_lines(self) -> None:
+        self._lines = {}
+        self._listing += 1
+
+    def _are_fine(self) -> bool:
+        """Look at every line that columns are made of; False if one is to be read otherwise."""
+        for _, lines in self._lines.values():
+            lines.look()
+        return not any(any(lines.marks()) for _, lines in self._lines.values())
 
     def _moved(self) -> int:
         """The number of names that now refer to another file or to none, which a query may have missed."""
         return sum(
             (now := standing_at(path)) is None or now.inode != listed.inode
-            for path, listed in self._by_name.items()
+            for path, listed in self._sources.standing.items()
         )
 
     def _resolved(self, sql: str) -> str:
         sources = self._sources
-        return resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
+        found = resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
+        return LINE_COLUMNS.sub(lambda columns: self._registered(columns[1]), found)
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """Return the only row of a query."""
@@ -226,12 +274,11 @@ class Engine:
 
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of a user's query with their SQL types; duplicate names get a number."""
-        self._check(query)
+        words = self._check(query)
         asked = columns_of(query)
 
         def fetch() -> list[tuple[Any, ...]]:
-            self._with_views()
-            cursor = self._execute(asked, ())
+            cursor = self._user_cursor(asked, words)
             return list(cursor.description if asked == query else cursor.fetchall())
 
         found: dict[str, str] = {}
@@ -242,38 +289,51 @@ class Engine:
 
     def user_tuples(self, query: str) -> list[tuple[Any, ...]]:
         """Return all rows of a user's query as tuples."""
-        self._check(query)
-        return self._settled(lambda: self._fetched(query, lambda cursor: cursor.fetchall()))
+        return self._user_answer(query, lambda cursor: cursor.fetchall())
 
     def user_batches(self, query: str, rows: int, most: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
         """Yield batches of `rows` rows, at most `most` in all, in flat memory; FilesMoved if files vanish.
 
         The engine cannot run another query until the last batch was taken.
         """
-        self._check(query)
+        words = self._check(query)
+        asked = query if most is None else first_of(self._open(), query, most)
+
+        def begin() -> tuple[list[list[tuple[Any, ...]]], Any]:
+            """The first batches, and the cursor for the rest, which is read when no file can be odd."""
+            for is_looked_at in (False, True):
+                cursor, first = self._user_cursor(asked, words), []
+                while batch := self._next(cursor, query, rows):
+                    first.append(batch)
+                    if len(first) * rows >= _FIRST_ROWS:
+                        break
+                else:
+                    return first, None
+                # what is yielded cannot be taken back
+                if is_looked_at or not self._are_fine():
+                    break
+            return first, cursor
+
         with in_use(self), nothing_retired(self._given):
-            self._use_files()
-            self._with_views()
-            asked = query if most is None else first_of(self._connection, query, most)
-            cursor = interruptible(self._connection, lambda: self._execute(asked, ()), self._deadline_s)
+            first, cursor = self._tried(begin)
+            yield from first
             fetch = partial(self._next, cursor, query, rows)
-            while batch := interruptible(self._connection, fetch, self._deadline_s):
+            while cursor is not None and (batch := interruptible(self._connection, fetch, self._deadline_s)):
                 yield batch
 
     def user_frame(self, query: str) -> Any:
         """Return the rows as a pandas DataFrame; MissingExtra without pandas."""
         _need("pandas", "a data frame", "dataframe")
-        self._check(query)
-        return self._settled(lambda: self._fetched(query, lambda cursor: cursor.df()))
+        return self._user_answer(query, lambda cursor: cursor.df())
 
     def user_arrow(self, query: str) -> Any:
         """Return the rows as a `pyarrow.Table`; MissingExtra without pyarrow."""
         _need("pyarrow", "an Arrow table", "dataframe")
-        self._check(query)
-        return self._settled(lambda: self._arrow_table(query))
+        words = self._check(query)
+        return self._settled(lambda: self._arrow_table(query, words))
 
-    def _arrow_table(self, query: str) -> Any:
-        self._with_views()
+    def _arrow_table(self, query: str, words: frozenset[str] | None) -> Any:
+        self._make_views(words)
         # DuckDB creates a relation only when no earlier result is pending
         self._execute("SELECT 1", ()).fetchall()
         with self._translated(query):
@@ -281,12 +341,15 @@ class Engine:
             # pyarrow's method has its old name before DuckDB 2
             return getattr(relation, "to_arrow_table", relation.arrow)()
 
-    def _fetched(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
-        # again, because segments may have been sealed since the query was checked, which needs other views
-        self._with_views()
-        cursor = self._execute(query, ())
-        with self._translated(query):
-            return fetch(cursor)
+    def _user_answer(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
+        words = self._check(query)
+
+        def answer() -> Answer:
+            cursor = self._user_cursor(query, words)
+            with self._translated(query):
+                return fetch(cursor)
+
+        return self._settled(answer)
 
     def _next(self, cursor: Any, query: str, rows: int) -> list[tuple[Any, ...]]:
         with self._translated(query):
@@ -295,12 +358,18 @@ class Engine:
 
     def damaged_lines(self) -> dict[str, int]:
         """Count the lines of each file that are not events; files without any are left out."""
-        self._use_files()
-        found = self.damaged_in_archive
-        if self._sources.live:
-            rows = self.rows(views.damaged_lines())
-            found |= {row["filename"]: row["lines"] + found.get(row["filename"], 0) for row in rows}
+        found = self._settled(self._damaged)
         return dict(sorted(found.items()))
+
+    def _damaged(self) -> dict[str, int]:
+        if self._sources.lines and not self._lines:
+            self._resolved(views.numbers())
+        self._are_fine()
+        found = self.damaged_in_archive
+        # a file whose lines are columns has none
+        for row in self._dicts(views.damaged_lines(), ()) if self._sources.live else ():
+            found[row["filename"]] = row["lines"] + found.get(row["filename"], 0)
+        return found
 
     @property
     def damaged_in_archive(self) -> dict[str, int]:
@@ -318,14 +387,12 @@ class Engine:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-            self._has_views = False
+            self._views = None
             self._set = {}
+            self._forget_lines()
         if self._spill is not None:
             self._spill.close()
             self._spill = None
-        if self._pack is not None:
-            self._pack.close()
-            self._pack = None
 
     def __enter__(self) -> Self:
         return self
@@ -333,13 +400,14 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check(self, query: str) -> None:
-        connection = self._settled(self._with_views)
+    def _check(self, query: str) -> frozenset[str] | None:
+        """The words of a user's query, None if it may use everything; UsageError if it does not only read."""
+        connection = self._open()
         import duckdb
 
         try:
             with in_use(self):
-                check_reads_only(connection, query)
+                return words_of(check_reads_only(connection, query))
         except duckdb.Error as error:
             if is_ending():
                 raise SystemExit from None
@@ -418,29 +486,34 @@ class Engine:
         # DuckDB checks a glob pattern in its escaped form and a matching file in its plain form.
         allowed = [str(self._session), escaped(str(self._session))]
         connection.execute("SET allowed_directories = [?, ?]", allowed)
-        self._pack = new_pack(self._session / ".state")
-        if self._pack is not None:
-            connection.execute("SET allowed_paths = [?]", [self._pack.path])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection
+        self._streams = Lines is not None and version_of(duckdb) >= _OLDEST_WITH_STREAMS
         if not _engines:
             call_at_exit(_close_all)
         _engines.add(self)
         return connection
 
-    def _with_views(self) -> Any:
-        """Return the connection, with the views that users' queries need."""
-        connection = self._open()
-        if not self._has_views:
-            if self._pack is not None:
-                # creating a view opens a file; the pack cannot disappear meanwhile
-                self._name(connection, LIVE, [self._pack.path])
-            for statement in views.statements():
+    def _user_cursor(self, asked: str, words: frozenset[str] | None) -> Any:
+        """Run a user's query over the views and columns that it names."""
+        self._make_views(words)
+        try:
+            return self._execute(asked, ())
+        except UsageError:
+            if words is None:
+                raise
+        # again with all of them, among which the error finds what may be meant
+        self._make_views(None)
+        return self._execute(asked, ())
+
+    def _make_views(self, words: frozenset[str] | None) -> None:
+        # again for each query, because segments may have been sealed since
+        wanted = words, self._sources.statement, self._listing
+        if wanted != self._views:
+            for statement in views.statements(words):
                 self._execute(self._resolved(statement), ())
-            self._name(connection, LIVE, list(self._sources.live))
-            self._has_views = True
-        return connection
+            self._views = wanted
 
 
 def _is_deadline(value: object) -> bool:
@@ -464,11 +537,6 @@ def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | 
         return Engine(session, files_of(session).read, archive=True, deadline_s=deadline_s)
     files = partial(agent_files, session, agent_id)
     return Engine(session, files, archive=True, agent_id=agent_id, deadline_s=deadline_s)
-
-
-def _unknown(_path: Path, _listed: Standing) -> bool:
-    """Treat no file as regular, so that every envelope is checked."""
-    return False
 
 
 def _first_line(error: Exception) -> str:
@@ -512,6 +580,8 @@ def _need(module: str, what: str, extra: str) -> None:
 
 
 MAX_ROWS: Final = 3_000_000
+_FIRST_ROWS: Final = 5_000
+"""So many rows of a user's query are held before the first is handed on."""
 
 
 class Source(NamedTuple):
@@ -554,8 +624,11 @@ _HINTS: Final = ("Did you mean", "Candidate bindings:")
 
 # DuckDB also writes from statements that look like a query (`WITH x AS (COPY ...) SELECT`, `EXPLAIN ANALYZE
 # COPY`), so the kind of every node is checked against a list.
-def check_reads_only(connection: Any, query: str) -> None:
+def check_reads_only(connection: Any, query: str) -> Any:
     """Refuse everything except a single reading statement.
+
+    Returns:
+        Its syntax tree; None of one that describes or explains another.
 
     Raises:
         UsageError: the statement writes, sets or loads, or there is more than one.
@@ -565,6 +638,7 @@ def check_reads_only(connection: Any, query: str) -> None:
 
     statements = connection.extract_statements(query)
     kinds = [statement.type.name for statement in statements]
+    is_itself = kinds == ["SELECT"]
     inner = query
     if kinds == ["EXPLAIN"]:
         inner = query[found.end() :] if (found := _EXPLAIN.match(query)) else ""
@@ -574,7 +648,7 @@ def check_reads_only(connection: Any, query: str) -> None:
         text = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [inner]).fetchone()[0]
         tree = orjson.loads(text)
         if not tree["error"] and _nodes(tree) <= _READING_NODES:
-            return
+            return tree if is_itself else None
     if kinds == ["SELECT"]:
         kinds = ["one that writes"]
     what = "nothing" if not kinds else "several" if len(kinds) > 1 else kinds[0].replace("_", " ")
@@ -605,20 +679,47 @@ def first_of(connection: Any, query: str, rows: int) -> str:
     return limited
 
 
-def _nodes(tree: Any) -> set[str]:
-    """The kinds of query nodes in a serialised statement, at any depth."""
-    found: set[str] = set()
+def _objects(tree: Any) -> Iterator[dict[str, Any]]:
+    """The objects in a serialised statement, at any depth."""
     waiting = [tree]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            kind = value.get("type")
-            if isinstance(kind, str) and kind.endswith("_NODE"):
-                found.add(kind)
+            yield value
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)
-    return found
+
+
+def _nodes(tree: Any) -> set[str]:
+    """The kinds of query nodes in a serialised statement, at any depth."""
+    kinds = (each.get("type") for each in _objects(tree))
+    return {kind for kind in kinds if isinstance(kind, str) and kind.endswith("_NODE")}
+
+
+_OF_EVERYTHING: Final = frozenset({"STAR", "SHOW_REF", "POSITIONAL_REFERENCE", "PIVOT", "TABLE_FUNCTION"})
+"""What may use columns that a query does not name."""
+
+
+def words_of(tree: Any) -> frozenset[str] | None:
+    """The tables and columns that a serialised statement names, in lower case; None if it may use others."""
+    if tree is None:
+        return None
+    tables: set[str] = set()
+    alone: set[str] = set()
+    words: set[str] = set()
+    for each in _objects(tree):
+        if each.get("type") in _OF_EVERYTHING or each.get("ref_type") in {"NATURAL", "POSITIONAL"}:
+            return None
+        if each.get("type") == "BASE_TABLE":
+            tables |= {each["table_name"].lower(), each["alias"].lower()}
+            if each.get("column_name_alias"):
+                return None
+        names = [name.lower() for name in (*each.get("column_names", ()), *each.get("using_columns", ()))]
+        words.update(names)
+        alone.update(names if len(names) == 1 else ())
+    # a table's name instead of a column's is the whole row
+    return None if alone & tables else frozenset(words | tables)
 
 
 def told(error: Exception, query: str) -> str:

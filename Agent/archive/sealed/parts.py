@@ -381,7 +381,7 @@ def load_duckdb(what: str) -> Any:
         import duckdb
     except ImportError as error:
         raise MissingExtra(f"{what} needs duckdb", remedy="pip install duckdb") from error
-    if _version_of(duckdb) < _OLDEST_DUCKDB:
+    if version_of(duckdb) < _OLDEST_DUCKDB:
         oldest = ".".join(map(str, _OLDEST_DUCKDB))
         raise MissingExtra(
             f"{what} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
@@ -408,13 +408,14 @@ def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any
         "temp_directory": spill.path,
         "threads": threads,
     }
-    if _version_of(duckdb) >= (2, 0):
+    if version_of(duckdb) >= (2, 0):
         # For reading ahead from afar there would be eight threads: with a local disk they only hold memory.
         config["async_threads"] = 1
     return duckdb.connect(config=config)
 
 
-def _version_of(duckdb: Any) -> tuple[int, ...]:
+def version_of(duckdb: Any) -> tuple[int, ...]:
+    """DuckDB's version as two numbers; (0, 0) if it says none."""
     found = re.match(r"(\d+)\.(\d+)", str(duckdb.__version__))
     return (0, 0) if found is None else (int(found[1]), int(found[2]))
 
