@@ -59,9 +59,14 @@ enum {
     BATCH_BYTES = 4 << 20, /* of lines: a batch of long ones ends sooner */
     MOST_DEPTH = 512,
     MOST_COLUMNS = 256,
+    MOST_KINDS = 250,
+    ERROR_BIT = 1 << 8,
+    NO_NUMBER = 1 << 28, /* from here on numbers are not counted here */
+    WINDOW_BYTES = 1 << 16,
     SLOTS = 64
 };
 enum { FINE = 0, ODD = 1, GONE = 2 };
+enum { FAILED = -1, NOT_READ = 0, READ = 1, NOT_ASKED = 2 }; /* what became of a line */
 
 typedef struct {
     char kind;
@@ -69,21 +74,60 @@ typedef struct {
     int inner_len, outer_len;
 } Column;
 
+/* Where the lines of a file are, and what they are: a byte for the kind, ERROR_BIT for the level. */
 typedef struct {
     char *path;
     uint64_t inode;
     int64_t size;
+    int64_t lines, room;
+    uint32_t *length;
+    uint16_t *what;
 } File;
 
-/* What is asked, shared by the object and its streams. */
+typedef struct {
+    char name[9];
+    int64_t bytes;
+    uint8_t *bits; /* one for each number */
+} Writer;
+
+/* The files of a session, shared by what is asked of them. The first pass over everything leaves an index. */
 typedef struct {
     atomic_int references;
-    int newest_schema, columns, files, max_line;
-    Column *column;
+    int newest_schema, files, max_line;
     File *file;
+    atomic_int is_indexed, is_claimed; /* whether the index is whole; whether a stream makes it */
+    int kinds, writers, is_double;
+    char *kind[MOST_KINDS];
+    int kind_len[MOST_KINDS];
+    Writer *writer;
+} Files;
+
+/* What is asked of the lines, shared by the object and its streams. */
+typedef struct {
+    atomic_int references;
+    Files *files;
+    int columns;
+    Column *column;
     atomic_uchar *marks;
+    char **kind; /* only events of these kinds, and those of an error's level; NULL for all */
+    int kinds, with_errors, is_filtered;
+    int64_t since_us, until_us;
     int16_t inner_slot[SLOTS], outer_slot[SLOTS], inner_next[MOST_COLUMNS], outer_next[MOST_COLUMNS];
 } Question;
+
+static void drop_files(Files *files) {
+    if (atomic_fetch_sub(&files->references, 1) != 1) return;
+    for (int at = 0; at < files->files; at++) {
+        free(files->file[at].path);
+        free(files->file[at].length);
+        free(files->file[at].what);
+    }
+    for (int at = 0; at < files->kinds; at++) free(files->kind[at]);
+    for (int at = 0; at < files->writers; at++) free(files->writer[at].bits);
+    free(files->writer);
+    free(files->file);
+    free(files);
+}
 
 static void drop_question(Question *question) {
     if (atomic_fetch_sub(&question->references, 1) != 1) return;
@@ -92,10 +136,11 @@ static void drop_question(Question *question) {
         free(question->column[at].inner);
         free(question->column[at].outer);
     }
-    for (int at = 0; at < question->files; at++) free(question->file[at].path);
+    for (int at = 0; at < question->kinds; at++) free(question->kind[at]);
+    free(question->kind);
     free(question->column);
-    free(question->file);
     free(question->marks);
+    drop_files(question->files);
     free(question);
 }
 
@@ -118,6 +163,10 @@ typedef struct {
     int64_t text_bytes;
     Building *building;
     int64_t rows, line_bytes;
+    int64_t at_line; /* of a file whose lines are known */
+    int makes_index;
+    const char *kind, *level; /* of the line that is read */
+    int kind_len, level_len;
     const char *error;
 } Stream;
 
@@ -546,6 +595,26 @@ static unsigned slot_of(const char *key, int64_t length) {
     return ((unsigned)length * 7 + (unsigned char)key[0] + 31u * (unsigned char)key[length - 1]) % SLOTS;
 }
 
+static int is_error_level(const Stream *stream) {
+    return (stream->level_len == 5 && memcmp(stream->level, "ERROR", 5) == 0) ||
+           (stream->level_len == 8 && memcmp(stream->level, "CRITICAL", 8) == 0);
+}
+
+/* Whether the line is asked for, as far as it has been read. */
+static int is_asked(const Stream *stream) {
+    const Question *question = stream->question;
+    if (!question->is_filtered || (question->with_errors && (stream->level == NULL || is_error_level(stream)))) return 1;
+    const char *kind = stream->kind == NULL ? "log" : stream->kind;
+    size_t length = stream->kind == NULL ? 3 : (size_t)stream->kind_len;
+    for (int at = 0; at < question->kinds; at++)
+        if (strlen(question->kind[at]) == length && memcmp(question->kind[at], kind, length) == 0) return 1;
+    return 0;
+}
+
+static int is_kind_key(const char *key, int64_t length, int is_payload) {
+    return is_payload ? length == 10 && memcmp(key, "event_type", 10) == 0 : length == 4 && memcmp(key, "type", 4) == 0;
+}
+
 /* One object: each of its values is taken by the columns that ask for its key. -1, 0 and 1 as above. */
 static int read_members(Stream *stream, const char **place, const char *end, int is_payload, int *has_kind, int *has_payload) {
     Question *question = stream->question;
@@ -569,16 +638,27 @@ static int read_members(Stream *stream, const char **place, const char *end, int
                 if (*at == '}') at++;
                 else {
                     int done = read_members(stream, &at, end, 1, has_kind, has_payload);
-                    if (done != 1) return done;
+                    if (done != READ) return done;
                 }
             } else if (*value != 'n' || (at = literal_end(value, end)) == NULL) return 0;
         } else if (*value == '"') {
             if ((at = text_end(value + 1, end, &escaped)) == NULL) return 0;
             at++;
-            if (!is_payload && length == 4 && memcmp(key, "type", 4) == 0) *has_kind = 1;
+            if (is_kind_key(key, length, is_payload)) {
+                if (escaped) return NOT_READ;
+                if (!is_payload || !*has_kind) {
+                    stream->kind = value + 1;
+                    stream->kind_len = (int)(at - value - 2);
+                }
+                *has_kind |= !is_payload;
+                if (!is_asked(stream)) return NOT_ASKED;
+            } else if (!is_payload && length == 5 && memcmp(key, "level", 5) == 0) {
+                stream->level = value + 1;
+                stream->level_len = (int)(at - value - 2);
+            }
         } else {
-            if ((at = value_end(value, end)) == NULL) return 0;
-            if (!is_payload && length == 4 && memcmp(key, "type", 4) == 0 && *value != 'n') return 0;
+            if ((at = value_end(value, end)) == NULL) return NOT_READ;
+            if (*value != 'n' && is_kind_key(key, length, is_payload)) return NOT_READ;
         }
         if (length)
             for (int column = slots[slot_of(key, length)]; column >= 0; column = next[column]) {
@@ -630,16 +710,95 @@ static int end_row(Stream *stream, const Head *head, const char *path) {
     return 1;
 }
 
+/* Take back what was put of a row. */
+static void drop_row(Stream *stream) {
+    for (int at = 0; at < stream->question->columns; at++) {
+        Building *to = &stream->building[at];
+        int64_t row = stream->rows;
+        if (!to->is_set) continue;
+        to->is_set = 0;
+        to->valid[row >> 3] &= (uint8_t)~(1 << (row & 7));
+        if (to->inner_offsets != NULL) to->used = to->inner_offsets[to->texts = to->offsets[row]];
+        else if (to->offsets != NULL) to->used = to->offsets[row];
+        else if (stream->question->column[at].kind == 'b') to->data[row >> 3] &= (char)~(1 << (row & 7));
+    }
+}
+
+static int note_line(Stream *stream, int64_t length, const Head *head);
+
 static int read_line(Stream *stream, const char *line, const char *end, const char *path) {
+    const Question *question = stream->question;
     Head head;
     int has_kind = 0, has_payload = 0;
-    if (!read_head(line, end, stream->question->newest_schema, &head)) return 0;
+    if (!read_head(line, end, question->files->newest_schema, &head)) return NOT_READ;
+    if (head.us < question->since_us || head.us > question->until_us) return NOT_ASKED;
     const char *at = head.rest;
+    stream->kind = stream->level = NULL;
+    stream->kind_len = stream->level_len = 0;
     int done = read_members(stream, &at, end, 0, &has_kind, &has_payload);
-    if (done == 1 && (at != end || (!has_kind && !has_payload))) done = 0;
-    if (done == 1) return end_row(stream, &head, path);
-    for (int column = 0; column < stream->question->columns; column++) stream->building[column].is_set = 0;
+    if (done == READ && (at != end || (!has_kind && !has_payload))) done = NOT_READ;
+    if (done == READ && !is_asked(stream)) done = NOT_ASKED;
+    if (done == READ && stream->makes_index && !note_line(stream, end + 1 - line, &head)) done = FAILED;
+    if (done == READ) return end_row(stream, &head, path);
+    drop_row(stream);
     return done;
+}
+
+/* ---- the index ---- */
+
+static int kind_number(Files *files, const char *kind, int length) {
+    for (int at = 0; at < files->kinds; at++)
+        if (files->kind_len[at] == length && memcmp(files->kind[at], kind, (size_t)length) == 0) return at;
+    if (files->kinds == MOST_KINDS || (files->kind[files->kinds] = malloc((size_t)length + 1)) == NULL) return -1;
+    memcpy(files->kind[files->kinds], kind, (size_t)length);
+    files->kind_len[files->kinds] = length;
+    return files->kinds++;
+}
+
+/* The number of an event is marked; where one comes twice, or is a very large one, others have to count. */
+static int note_number(Files *files, const Head *head) {
+    Writer *writer = files->writer;
+    int at = 0;
+    while (at < files->writers && memcmp(writer[at].name, head->id, 8) != 0) at++;
+    if (at == files->writers) {
+        if ((writer = realloc(writer, ((size_t)at + 1) * sizeof *writer)) == NULL) return 0;
+        files->writer = writer;
+        memset(&writer[files->writers++], 0, sizeof *writer);
+        memcpy(writer[at].name, head->id, 8);
+    }
+    writer += at;
+    if (head->seq >= NO_NUMBER) {
+        files->is_double = 1;
+        return 1;
+    }
+    if (head->seq >> 3 >= writer->bytes) {
+        int64_t before = writer->bytes;
+        if (!grown((char **)&writer->bits, &writer->bytes, (head->seq >> 3) + 1)) return 0;
+        memset(writer->bits + before, 0, (size_t)(writer->bytes - before));
+    }
+    uint8_t bit = (uint8_t)(1 << (head->seq & 7));
+    if (writer->bits[head->seq >> 3] & bit) files->is_double = 1;
+    writer->bits[head->seq >> 3] |= bit;
+    return 1;
+}
+
+static int note_line(Stream *stream, int64_t length, const Head *head) {
+    Files *files = stream->question->files;
+    File *file = &files->file[stream->at_file];
+    if (file->lines == file->room) {
+        int64_t room = file->room ? 2 * file->room : 256;
+        uint32_t *lengths = realloc(file->length, (size_t)room * sizeof *lengths);
+        if (lengths != NULL) file->length = lengths;
+        uint16_t *whats = realloc(file->what, (size_t)room * sizeof *whats);
+        if (whats != NULL) file->what = whats;
+        if (lengths == NULL || whats == NULL) return 0;
+        file->room = room;
+    }
+    int kind = stream->kind == NULL ? kind_number(files, "log", 3) : kind_number(files, stream->kind, stream->kind_len);
+    if (kind < 0) stream->makes_index = 0; /* too many kinds: without an index, then */
+    file->length[file->lines] = (uint32_t)length;
+    file->what[file->lines++] = (uint16_t)(kind | (is_error_level(stream) ? ERROR_BIT : 0));
+    return note_number(files, head);
 }
 
 /* ---- the stream ---- */
@@ -688,7 +847,7 @@ static void close_file(Stream *stream) {
 
 /* Opens the file that is next. Where another has its name by now, that one is read, as DuckDB would. */
 static int open_next(Stream *stream) {
-    const File *file = &stream->question->file[stream->at_file];
+    const File *file = &stream->question->files->file[stream->at_file];
     struct stat status;
     stream->offset = stream->held = stream->line_at = 0;
     do stream->fd = open(file->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -699,63 +858,107 @@ static int open_next(Stream *stream) {
     return 1;
 }
 
+/* What has been noted is of a part of the lines only. */
+static void forget_index(Stream *stream) {
+    Files *files = stream->question->files;
+    for (int at = 0; at < files->files; at++) files->file[at].lines = 0;
+    for (int at = 0; at < files->writers; at++) free(files->writer[at].bits);
+    files->writers = files->is_double = stream->makes_index = 0;
+    atomic_store(&files->is_claimed, 0);
+}
+
 static void leave_file(Stream *stream, int mark) {
-    atomic_store(&stream->question->marks[stream->at_file], (unsigned char)mark);
+    if (mark != FINE) {
+        atomic_store(&stream->question->marks[stream->at_file], (unsigned char)mark);
+        if (stream->makes_index) forget_index(stream);
+    }
     close_file(stream);
+    stream->at_line = 0;
+    if (stream->makes_index && stream->at_file == stream->question->files->files) atomic_store(&stream->question->files->is_indexed, 1);
+}
+
+/* Read on behind what the buffer holds, at most to `most`; FINE, or the mark of a file that has to be left. */
+static int read_on(Stream *stream, int64_t most) {
+    stream->held -= stream->line_at;
+    memmove(stream->buffer, stream->buffer + stream->line_at, (size_t)stream->held);
+    stream->line_at = 0;
+    if (stream->held == stream->buffer_bytes &&
+        (stream->buffer_bytes > stream->question->files->max_line || !grown(&stream->buffer, &stream->buffer_bytes, 2 * stream->held)))
+        return ODD;
+    int64_t wanted = stream->buffer_bytes - stream->held;
+    if (wanted > most - stream->offset) wanted = most - stream->offset;
+    ssize_t got;
+    do got = pread(stream->fd, stream->buffer + stream->held, (size_t)wanted, stream->offset);
+    while (got < 0 && errno == EINTR);
+    if (got < 0) return GONE;
+    if (got == 0) stream->size = stream->offset; /* it became shorter */
+    stream->held += got;
+    stream->offset += got;
+    return FINE;
+}
+
+/* To the next line that is asked for, of a file whose lines are known; 0 if there is none. */
+static int go_to_asked(Stream *stream, const uint8_t *asked) {
+    const Files *files = stream->question->files;
+    const File *file = &files->file[stream->at_file];
+    int64_t passed = 0;
+    while (stream->at_line < file->lines) {
+        uint16_t what = file->what[stream->at_line];
+        if (asked[what & 0xFF] || (stream->question->with_errors && (what & ERROR_BIT))) break;
+        passed += file->length[stream->at_line++];
+    }
+    if (stream->at_line == file->lines) return 0;
+    if (stream->line_at + passed <= stream->held) stream->line_at += passed;
+    else {
+        stream->offset += passed - (stream->held - stream->line_at);
+        stream->held = stream->line_at = 0;
+    }
+    return 1;
 }
 
 /* Fill the batch; 0 where memory ends. */
 static int fill_batch(Stream *stream) {
     Question *question = stream->question;
-    if (stream->buffer == NULL && !grown(&stream->buffer, &stream->buffer_bytes, BUFFER_BYTES)) return 0;
-    while (stream->at_file < question->files && stream->rows < BATCH_ROWS && stream->line_bytes < BATCH_BYTES) {
-        const File *file = &question->file[stream->at_file];
+    Files *files = question->files;
+    int is_indexed = question->is_filtered && atomic_load(&files->is_indexed);
+    uint8_t asked[MOST_KINDS + 6] = {0};
+    for (int at = 0; is_indexed && at < files->kinds; at++)
+        for (int kind = 0; kind < question->kinds; kind++)
+            asked[at] |= strlen(question->kind[kind]) == (size_t)files->kind_len[at] &&
+                         memcmp(question->kind[kind], files->kind[at], (size_t)files->kind_len[at]) == 0;
+    if (stream->buffer == NULL && !grown(&stream->buffer, &stream->buffer_bytes, is_indexed ? WINDOW_BYTES : BUFFER_BYTES)) return 0;
+    while (stream->at_file < files->files && stream->rows < BATCH_ROWS && stream->line_bytes < BATCH_BYTES) {
+        const File *file = &files->file[stream->at_file];
         if (atomic_load(&question->marks[stream->at_file]) != FINE) { /* seen by another stream */
-            close_file(stream);
+            leave_file(stream, atomic_load(&question->marks[stream->at_file]));
             continue;
         }
         if (stream->fd < 0 && !open_next(stream)) {
             leave_file(stream, GONE);
             continue;
         }
+        if (is_indexed && !go_to_asked(stream, asked)) {
+            leave_file(stream, FINE);
+            continue;
+        }
         const char *line = stream->buffer + stream->line_at;
         const char *end = memchr(line, '\n', (size_t)(stream->held - stream->line_at));
-        if (end != NULL) {
-            int taken = read_line(stream, line, end, file->path);
-            if (taken < 0) return 0;
-            if (taken == 0) {
-                /* what was put of this row is left out, with the whole batch */
-                leave_file(stream, ODD);
-                continue;
-            }
-            stream->line_at = end + 1 - stream->buffer;
-            stream->line_bytes += end + 1 - line;
+        if (end == NULL) {
+            int mark = stream->offset < stream->size ? read_on(stream, stream->size)
+                       : stream->line_at == stream->held ? FINE
+                                                         : ODD; /* a last line without its end */
+            if (mark != FINE || (stream->offset >= stream->size && stream->line_at == stream->held)) leave_file(stream, mark);
             continue;
         }
-        if (stream->offset >= stream->size) {
-            leave_file(stream, stream->line_at == stream->held ? FINE : ODD); /* a last line without its end */
+        int taken = read_line(stream, line, end, file->path);
+        if (taken == FAILED) return 0;
+        if (taken == NOT_READ) { /* the whole answer is left out then */
+            leave_file(stream, ODD);
             continue;
         }
-        stream->held -= stream->line_at;
-        memmove(stream->buffer, line, (size_t)stream->held);
-        stream->line_at = 0;
-        if (stream->held == stream->buffer_bytes) {
-            if (stream->buffer_bytes > question->max_line || !grown(&stream->buffer, &stream->buffer_bytes, 2 * stream->held)) {
-                leave_file(stream, ODD);
-                continue;
-            }
-        }
-        int64_t wanted = stream->buffer_bytes - stream->held;
-        if (wanted > stream->size - stream->offset) wanted = stream->size - stream->offset;
-        ssize_t got = pread(stream->fd, stream->buffer + stream->held, (size_t)wanted, stream->offset);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) {
-            leave_file(stream, GONE);
-            continue;
-        }
-        if (got == 0) stream->size = stream->offset; /* it became shorter */
-        stream->held += got;
-        stream->offset += got;
+        stream->line_at = end + 1 - stream->buffer;
+        stream->at_line++;
+        stream->line_bytes += taken == READ ? end + 1 - line : 0;
     }
     return 1;
 }
@@ -816,7 +1019,11 @@ static int get_next(struct ArrowArrayStream *self, struct ArrowArray *array) {
     Stream *stream = self->private_data;
     int columns = stream->question->columns;
     memset(array, 0, sizeof *array);
-    if (stream->at_file >= stream->question->files) return 0; /* a released array: the end */
+    if (stream->at_file >= stream->question->files->files) return 0; /* a released array: the end */
+    Question *question = stream->question;
+    if (stream->at_file == 0 && stream->fd < 0 && !question->is_filtered && question->since_us == INT64_MIN &&
+        question->until_us == INT64_MAX && atomic_exchange(&question->files->is_claimed, 1) == 0)
+        stream->makes_index = 1;
     int is_filled = begin_batch(stream) && fill_batch(stream);
     if (is_filled && stream->rows == 0) {
         free_building(stream);
@@ -898,6 +1105,7 @@ static const char *get_last_error(struct ArrowArrayStream *self) { return ((Stre
 static void release_stream(struct ArrowArrayStream *self) {
     Stream *stream = self->private_data;
     if (stream->fd >= 0) close(stream->fd);
+    if (stream->makes_index && !atomic_load(&stream->question->files->is_indexed)) forget_index(stream);
     free_building(stream);
     free(stream->buffer);
     free(stream->text);
@@ -913,12 +1121,19 @@ static void free_capsule(PyObject *capsule) {
     free(stream);
 }
 
-/* ---- the object ---- */
+/* ---- the objects ---- */
+
+typedef struct {
+    PyObject_HEAD
+    Files *files;
+} FilesObject;
 
 typedef struct {
     PyObject_HEAD
     Question *question;
-} Lines;
+} LinesObject;
+
+static PyTypeObject *type_of_lines;
 
 static char *copied(PyObject *given, int *length) {
     Py_ssize_t size = 0;
@@ -951,7 +1166,7 @@ static int take_columns(Question *question, PyObject *columns) {
         column->inner = copied(inner, &column->inner_len);
         column->outer = copied(outer, &column->outer_len);
         if (PyErr_Occurred()) return 0;
-        if (column->kind == 0 || strchr("Tjidb" "Luwnefvt#", column->kind) == NULL) {
+        if (column->kind == 0 || strchr("TjidbLuwnefvt#", column->kind) == NULL) {
             PyErr_Format(PyExc_ValueError, "there is no kind of column %s", kind);
             return 0;
         }
@@ -969,18 +1184,30 @@ static int take_columns(Question *question, PyObject *columns) {
     return 1;
 }
 
-static int take_files(Question *question, PyObject *files) {
-    Py_ssize_t count = PyTuple_GET_SIZE(files);
-    question->file = calloc((size_t)count + 1, sizeof(File));
-    question->marks = calloc((size_t)count + 1, 1);
-    if (question->file == NULL || question->marks == NULL) return PyErr_NoMemory() != NULL;
+static int take_kinds(Question *question, PyObject *kinds) {
+    if (kinds == Py_None) return 1;
+    question->is_filtered = 1;
+    Py_ssize_t count = PyTuple_GET_SIZE(kinds);
+    if ((question->kind = calloc((size_t)count + 1, sizeof(char *))) == NULL) return PyErr_NoMemory() != NULL;
+    for (Py_ssize_t at = 0; at < count; at++) {
+        int ignored;
+        char *kind = copied(PyTuple_GET_ITEM(kinds, at), &ignored);
+        if (kind == NULL) return 0;
+        question->kind[question->kinds++] = kind;
+    }
+    return 1;
+}
+
+static int take_files(Files *files, PyObject *given) {
+    Py_ssize_t count = PyTuple_GET_SIZE(given);
+    if ((files->file = calloc((size_t)count + 1, sizeof(File))) == NULL) return PyErr_NoMemory() != NULL;
     for (int at = 0; at < (int)count; at++) {
-        File *file = &question->file[question->files++];
+        File *file = &files->file[files->files++];
         PyObject *path;
         unsigned long long inode;
-        long long size;
+        long long size, mtime_ns;
         int ignored;
-        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(files, at), "UKL", &path, &inode, &size)) return 0;
+        if (!PyArg_ParseTuple(PyTuple_GET_ITEM(given, at), "UKLL", &path, &inode, &size, &mtime_ns)) return 0;
         file->inode = inode;
         file->size = size;
         if ((file->path = copied(path, &ignored)) == NULL) return 0;
@@ -988,39 +1215,68 @@ static int take_files(Question *question, PyObject *files) {
     return 1;
 }
 
-static PyObject *new_lines(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(named)) {
-    PyObject *files, *columns;
+static PyObject *new_files(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(named)) {
+    PyObject *given;
     int newest_schema, max_line;
-    if (!PyArg_ParseTuple(arguments, "O!O!ii", &PyTuple_Type, &files, &PyTuple_Type, &columns, &newest_schema, &max_line))
-        return NULL;
+    if (!PyArg_ParseTuple(arguments, "O!ii", &PyTuple_Type, &given, &newest_schema, &max_line)) return NULL;
     if (newest_schema < 1 || newest_schema > 9) {
         PyErr_SetString(PyExc_ValueError, "a version of one digit is known");
+        return NULL;
+    }
+    Files *files = calloc(1, sizeof *files);
+    if (files == NULL) return PyErr_NoMemory();
+    atomic_init(&files->references, 1);
+    files->newest_schema = newest_schema;
+    files->max_line = max_line;
+    FilesObject *self = take_files(files, given) ? (FilesObject *)type->tp_alloc(type, 0) : NULL;
+    if (self == NULL) drop_files(files);
+    else self->files = files;
+    return (PyObject *)self;
+}
+
+static void free_files(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    drop_files(((FilesObject *)self)->files);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *lines_of(PyObject *self, PyObject *arguments) {
+    Files *files = ((FilesObject *)self)->files;
+    PyObject *columns, *kinds;
+    int with_errors;
+    long long since_us, until_us;
+    if (!PyArg_ParseTuple(arguments, "O!OpLL", &PyTuple_Type, &columns, &kinds, &with_errors, &since_us, &until_us)) return NULL;
+    if (kinds != Py_None && !PyTuple_Check(kinds)) {
+        PyErr_SetString(PyExc_TypeError, "the kinds are a tuple, or None");
         return NULL;
     }
     Question *question = calloc(1, sizeof *question);
     if (question == NULL) return PyErr_NoMemory();
     atomic_init(&question->references, 1);
-    question->newest_schema = newest_schema;
-    question->max_line = max_line;
-    Lines *self = NULL;
-    if (take_columns(question, columns) && take_files(question, files)) self = (Lines *)type->tp_alloc(type, 0);
-    if (self == NULL) {
-        drop_question(question);
-        return NULL;
-    }
-    self->question = question;
-    return (PyObject *)self;
+    atomic_fetch_add(&files->references, 1);
+    question->files = files;
+    question->with_errors = with_errors;
+    question->since_us = since_us;
+    question->until_us = until_us;
+    LinesObject *made = NULL;
+    if ((question->marks = calloc((size_t)files->files + 1, 1)) == NULL) PyErr_NoMemory();
+    else if (take_columns(question, columns) && take_kinds(question, kinds))
+        made = (LinesObject *)type_of_lines->tp_alloc(type_of_lines, 0);
+    if (made == NULL) drop_question(question);
+    else made->question = question;
+    return (PyObject *)made;
 }
 
 static void free_lines(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
-    drop_question(((Lines *)self)->question);
+    drop_question(((LinesObject *)self)->question);
     type->tp_free(self);
     Py_DECREF(type);
 }
 
 static PyObject *arrow_c_stream(PyObject *self, PyObject *Py_UNUSED(arguments), PyObject *Py_UNUSED(named)) {
-    Question *question = ((Lines *)self)->question;
+    Question *question = ((LinesObject *)self)->question;
     struct ArrowArrayStream *made = calloc(1, sizeof *made);
     Stream *stream = calloc(1, sizeof *stream);
     if (made == NULL || stream == NULL) {
@@ -1039,7 +1295,7 @@ static PyObject *arrow_c_stream(PyObject *self, PyObject *Py_UNUSED(arguments), 
     return capsule;
 }
 
-/* Every line once, for the marks alone. */
+/* Every line once, for the marks and the index alone. */
 static PyObject *look(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     PyObject *capsule = arrow_c_stream(self, NULL, NULL);
     if (capsule == NULL) return NULL;
@@ -1047,51 +1303,84 @@ static PyObject *look(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     struct ArrowArray array;
     int failed, is_over = 0;
     Py_BEGIN_ALLOW_THREADS
-    while ((failed = get_next(stream, &array)) == 0 && !is_over) {
+    while (!is_over && (failed = get_next(stream, &array)) == 0) {
         is_over = array.release == NULL;
         if (!is_over) array.release(&array);
     }
     Py_END_ALLOW_THREADS
     Py_DECREF(capsule);
-    if (failed) return PyErr_NoMemory();
+    if (!is_over) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
 static PyObject *marks(PyObject *self, PyObject *Py_UNUSED(ignored)) {
-    Question *question = ((Lines *)self)->question;
-    PyObject *made = PyBytes_FromStringAndSize(NULL, question->files);
+    Question *question = ((LinesObject *)self)->question;
+    PyObject *made = PyBytes_FromStringAndSize(NULL, question->files->files);
     if (made != NULL)
-        for (int at = 0; at < question->files; at++) PyBytes_AS_STRING(made)[at] = (char)atomic_load(&question->marks[at]);
+        for (int at = 0; at < question->files->files; at++) PyBytes_AS_STRING(made)[at] = (char)atomic_load(&question->marks[at]);
     return made;
 }
 
-static PyMethodDef methods[] = {
+static PyObject *numbers(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    Files *files = ((FilesObject *)self)->files;
+    if (!atomic_load(&files->is_indexed) || files->is_double) Py_RETURN_NONE;
+    PyObject *made = PyDict_New();
+    for (int at = 0; made != NULL && at < files->writers; at++) {
+        const Writer *writer = &files->writer[at];
+        PyObject *bits = PyBytes_FromStringAndSize((const char *)writer->bits, (Py_ssize_t)writer->bytes);
+        if (bits == NULL || PyDict_SetItemString(made, writer->name, bits) < 0) Py_CLEAR(made);
+        Py_XDECREF(bits);
+    }
+    return made;
+}
+
+static PyMethodDef methods_of_files[] = {
+    {"lines", lines_of, METH_VARARGS,
+     "lines(columns, kinds, with_errors, since_us, until_us): columns are (name, kind, key in the payload, key beside it); "
+     "of events of these kinds (None: all) and, with errors, of an error's level, in that time."},
+    {"numbers", numbers, METH_NOARGS,
+     "After a pass over all lines, the bytes of each writer in which the bit of each of its numbers is set; else None, and "
+     "where a number comes twice."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef methods_of_lines[] = {
     {"__arrow_c_stream__", (PyCFunction)(void (*)(void))arrow_c_stream, METH_VARARGS | METH_KEYWORDS,
-     "A new stream over all lines, as the Arrow PyCapsule interface has it."},
-    {"look", look, METH_NOARGS, "Look at every line, for the marks alone."},
+     "A new stream over the lines, as the Arrow PyCapsule interface has it."},
+    {"look", look, METH_NOARGS, "Look at every line, for the marks and the index alone."},
     {"marks", marks, METH_NOARGS, "A byte for each file: 0, or 1 where a line is odd, or 2 where it cannot be read."},
     {NULL, NULL, 0, NULL},
 };
 
-static PyType_Slot slots[] = {
-    {Py_tp_new, new_lines},
-    {Py_tp_dealloc, free_lines},
-    {Py_tp_methods, methods},
-    {Py_tp_doc, "Lines(files, columns, newest_schema, longest_line): files are (path, inode, size), columns (name, kind, "
-                "key in the payload, key beside it)."},
+static PyType_Slot slots_of_files[] = {
+    {Py_tp_new, new_files},
+    {Py_tp_dealloc, free_files},
+    {Py_tp_methods, methods_of_files},
+    {Py_tp_doc, "Files(files, newest_schema, longest_line): files are (path, inode, size, mtime_ns)."},
     {0, NULL},
 };
 
-static PyType_Spec lines_type = {"Agent.analysis.query._columns.Lines", sizeof(Lines), 0, Py_TPFLAGS_DEFAULT, slots};
+static PyType_Slot slots_of_lines[] = {
+    {Py_tp_dealloc, free_lines},
+    {Py_tp_methods, methods_of_lines},
+    {Py_tp_doc, "What was asked of some files with `Files.lines`."},
+    {0, NULL},
+};
+
+static PyType_Spec spec_of_files = {"Agent.analysis.query._columns.Files", sizeof(FilesObject), 0, Py_TPFLAGS_DEFAULT, slots_of_files};
+static PyType_Spec spec_of_lines = {"Agent.analysis.query._columns.Lines", sizeof(LinesObject), 0,
+                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots_of_lines};
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_columns", .m_size = -1};
 
 PyMODINIT_FUNC PyInit__columns(void) {
     PyObject *made = PyModule_Create(&module);
-    PyObject *type = made == NULL ? NULL : PyType_FromSpec(&lines_type);
-    if (type == NULL || PyModule_AddObject(made, "Lines", type) < 0) {
-        Py_XDECREF(type);
-        Py_XDECREF(made);
+    if (made == NULL) return NULL;
+    PyObject *files = PyType_FromSpec(&spec_of_files);
+    if (type_of_lines == NULL) type_of_lines = (PyTypeObject *)PyType_FromSpec(&spec_of_lines);
+    if (files == NULL || type_of_lines == NULL || PyModule_AddObject(made, "Files", files) < 0) {
+        Py_XDECREF(files);
+        Py_DECREF(made);
         return NULL;
     }
     return made;

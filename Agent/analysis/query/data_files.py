@@ -39,8 +39,8 @@ class Sources:
     """The files of each form, as glob patterns with all wildcards escaped."""
 
     live: tuple[str, ...] = ()
-    lines: tuple[tuple[str, int, int], ...] = ()
-    """Files that `Lines` reads: path, inode, size in bytes."""
+    lines: tuple[tuple[str, int, int, int], ...] = ()
+    """Files that `_columns` reads: path, inode, size in bytes, time of the last change."""
     sealed: tuple[str, ...] = ()
     older: tuple[str, ...] = ()
     verbatim: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class Sources:
             if listed.inode < 0 or text in odd or not is_text(text):
                 live.append(pattern)
             elif listed.size_bytes:
-                lines.append((text, listed.inode, listed.size_bytes))
+                lines.append((text, *listed))
         return replace(self, live=tuple(live), lines=tuple(lines))
 
 

@@ -37,7 +37,7 @@ from Agent.analysis.query.progress import (
     is_ending,
     told_deadline,
 )
-from Agent.analysis.query.views import LINE_COLUMNS, columns_in, reads_files, resolve
+from Agent.analysis.query.views import LINES_ASKED, asked_in, reads_files, resolve
 from Agent.archive.sealed.parts import (
     Spill,
     archive_dir,
@@ -67,9 +67,9 @@ _FEW = 3
 Answer = TypeVar("Answer")
 
 try:
-    from Agent.analysis.query._columns import Lines
+    from Agent.analysis.query._columns import Files
 except ImportError:  # not compiled here: DuckDB's own reader, which takes two to three times as long
-    Lines = None
+    Files = None
 
 _OLDEST_WITH_STREAMS: Final = (2, 0)
 """DuckDB before it reads an Arrow stream only once, and needs pyarrow for more."""
@@ -117,8 +117,10 @@ class Engine:
         self._known = KnownSources(session, list_files, agent_id, parts=parts)
         self._list_files = list_files
         self._sources = Sources()
+        self._files: Any = None
+        """The `Files` of the current listing, with their index."""
         self._lines: dict[str, tuple[str, Any]] = {}
-        """What is registered for each list of columns: its name and the `Lines`."""
+        """What is registered: its name and the lines, by what is asked of them."""
         self._listing = 0
         """Counts the changes of `_lines`."""
         self._odd: set[str] = set()
@@ -222,22 +224,23 @@ class Engine:
                 connection.execute(f"SET VARIABLE {form} = ?", [files])
                 self._set[form] = files
 
-    def _registered(self, columns: str) -> str:
-        """The name under which the connection finds the lines with these columns."""
-        if columns not in self._lines:
-            name = f"lines_{len(self._lines)}"
-            lines = Lines(self._sources.lines, columns_in(columns), CURRENT_SCHEMA, MAX_LINE_BYTES)
+    def _registered(self, asked: str) -> str:
+        """The name under which the connection finds what is asked of the lines of live files."""
+        if asked not in self._lines:
+            if self._files is None:
+                self._files = Files(self._sources.lines, CURRENT_SCHEMA, MAX_LINE_BYTES)
+            name, lines = f"lines_{len(self._lines)}", self._files.lines(*asked_in(asked))
             # DuckDB registers nothing while the rows of an earlier result are pending
             self._open().execute("SELECT 1").fetchall()
             self._open().register(name, lines)
-            self._lines[columns] = name, lines
-        return self._lines[columns][0]
+            self._lines[asked] = name, lines
+        return self._lines[asked][0]
 
     def _found_odd(self) -> bool:
         """Whether a file turned out to be odd, or gone; then the answer is wrong."""
         found = False
         for _, lines in self._lines.values():
-            for (path, inode, _), mark in zip(self._sources.lines, lines.marks(), strict=True):
+            for (path, inode, *_), mark in zip(self._sources.lines, lines.marks(), strict=True):
                 found |= mark != 0
                 # of one that is there and cannot be read, DuckDB says why
                 if mark == _ODD or (mark and (now := standing_at(Path(path))) and now.inode == inode):
@@ -247,7 +250,7 @@ class Engine:
         return found
 
     def _forget_lines(self) -> None:
-        self._lines = {}
+        self._lines, self._files = {}, None
         self._listing += 1
 
     def _are_fine(self) -> bool:
@@ -266,7 +269,7 @@ class Engine:
     def _resolved(self, sql: str) -> str:
         sources = self._sources
         found = resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
-        return LINE_COLUMNS.sub(lambda columns: self._registered(columns[1]), found)
+        return LINES_ASKED.sub(lambda asked: self._registered(asked[1]), found)
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """Return the only row of a query."""
@@ -489,7 +492,7 @@ class Engine:
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection
-        self._streams = Lines is not None and version_of(duckdb) >= _OLDEST_WITH_STREAMS
+        self._streams = Files is not None and version_of(duckdb) >= _OLDEST_WITH_STREAMS
         if not _engines:
             call_at_exit(_close_all)
         _engines.add(self)

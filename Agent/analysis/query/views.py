@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
@@ -61,7 +61,24 @@ _ARCHIVED: Final = {
 """Expressions for the ordering columns of an archive row."""
 
 
-def scan(*keys: str) -> str:
+class Only(NamedTuple):
+    """What a query asks for at most, so that other lines of live files are passed over.
+
+    The query says it in SQL besides: of the archive, and of files that DuckDB reads, it gets all lines.
+    """
+
+    kinds: Collection[str] | None = None
+    """The kinds of events; None for all."""
+    with_errors: bool = False
+    """Whether every event of level ERROR or CRITICAL is asked for as well."""
+    since_us: int | None = None
+    until_us: int | None = None
+
+
+EVERYTHING: Final = Only()
+
+
+def scan(*keys: str, only: Only = EVERYTHING) -> str:
     """A sub-query over every whole line of the session, with the requested payload keys as columns.
 
     The other columns are `ts_us`, `writer`, `seq`, the envelope, `agent_id`, `agent_role`, `event_type` and
@@ -76,7 +93,7 @@ def scan(*keys: str) -> str:
     return either(
         {
             LIVE: select(_of_line(payload), live_lines(columns, payload, spare), spare),
-            LINES: select(_of_columns(payload), read_columns(payload, spare), spare),
+            LINES: select(_of_columns(payload), read_columns(payload, spare, only), spare),
             SEALED: _of_rows(SEALED, payload, promoted_columns()),
             OLDER: _of_rows(OLDER, payload, {}),
             VERBATIM: select(_of_line(payload, "j."), verbatim_lines(columns, payload), spare),
@@ -103,7 +120,7 @@ def _of_columns(payload: Mapping[str, str]) -> dict[str, str]:
     return columns | {name: quoted_name(name) for name in payload} | {"filename": "filename"}
 
 
-def read_columns(payload: Mapping[str, str], spare: Collection[str]) -> str:
+def read_columns(payload: Mapping[str, str], spare: Collection[str], only: Only) -> str:
     """The lines of files as columns, which the engine makes: those of the envelope, and these payload keys.
 
     A key that a run's flat line has beside the envelope is looked for there, too.
@@ -113,23 +130,41 @@ def read_columns(payload: Mapping[str, str], spare: Collection[str]) -> str:
         beside = name if name in flat_keys() else ""
         columns[name] = f"{_COLUMN_KINDS[sql_type]},{name},{beside}"
     columns["event_type"] = _KIND_COLUMN
-    return source_of_columns(columns, {name: name for name in spare})
+    return source_of_columns(columns, {name: name for name in spare}, only)
 
 
-def source_of_columns(columns: Mapping[str, str], optional: Mapping[str, str]) -> str:
-    """What `Engine` replaces by the columns that it makes of lines; see `columns_in`."""
+def source_of_columns(
+    columns: Mapping[str, str], optional: Mapping[str, str], only: Only = EVERYTHING
+) -> str:
+    """What `Engine` replaces by the columns that it makes of lines; see `asked_in`."""
     listed = {name: f"{name},{made}" for name, made in columns.items()}
-    return f"{{{{lines {_joined({'event_type': listed.pop('event_type')} | listed, optional)}}}}}"
+    asked = _joined({"event_type": listed.pop("event_type")} | listed, optional)
+    kinds = "*" if only.kinds is None else " ".join(sorted(only.kinds))
+    bounds = (
+        (_FIRST_US if only.since_us is None else only.since_us),
+        (_LAST_US if only.until_us is None else only.until_us),
+    )
+    return f"{{{{lines {asked}~{kinds}~{only.with_errors:d}~{bounds[0]}~{bounds[1]}}}}}"
 
 
-LINE_COLUMNS: Final = re.compile(r"\{\{lines (.*?)\}\}")
+_FIRST_US: Final = -(2**63)
+_LAST_US: Final = 2**63 - 1
+LINES_ASKED: Final = re.compile(r"\{\{lines (.*?)\}\}")
 """A source of columns in a resolved statement."""
+_AskedColumn = tuple[str, str, str | None, str | None]
 
 
-def columns_in(source: str) -> tuple[tuple[str, str, str | None, str | None], ...]:
-    """The columns of such a source for `Lines`: name, kind, key in the payload, key beside it."""
-    named = (each.split(",") for each in source.split(", "))
-    return tuple((name, kind, inner or None, beside or None) for name, kind, inner, beside in named)
+def asked_in(source: str) -> tuple[tuple[_AskedColumn, ...], tuple[str, ...] | None, bool, int, int]:
+    """What `Files.lines` takes for such a source."""
+    columns, kinds, with_errors, since_us, until_us = source.split("~")
+    named = (each.split(",") for each in columns.split(", "))
+    return (
+        tuple((name, kind, inner or None, beside or None) for name, kind, inner, beside in named),
+        None if kinds == "*" else tuple(kinds.split()),
+        with_errors == "1",
+        int(since_us),
+        int(until_us),
+    )
 
 
 _COLUMN_KINDS: Final = {
@@ -174,7 +209,7 @@ def _of_rows(form: str, payload: dict[str, str], promoted: dict[str, str]) -> st
     return select(columns | {"filename": SEALED_FILENAME}, sealed_rows(form, from_text), UNNEEDED_IN_SCAN)
 
 
-def whole_lines() -> str:
+def whole_lines(only: Only = EVERYTHING) -> str:
     """A sub-query like `scan`, with the whole payload in one JSON column `extra`."""
     beside = dict.fromkeys(_AGENT, "VARCHAR") | dict.fromkeys(sorted(flat_keys() - {*_AGENT}), "JSON")
     rows = _ARCHIVED | {name: name for name in _ENVELOPE_COLUMNS}
@@ -184,7 +219,7 @@ def whole_lines() -> str:
     return either(
         {
             LIVE: select(_whole_of_line(), live_lines(ENVELOPE | beside, None), spare),
-            LINES: select(_whole_of_columns(), _read_whole(), spare),
+            LINES: select(_whole_of_columns(), _read_whole(only), spare),
             SEALED: select(rows, sealed_rows(SEALED, {}), spare),
             OLDER: select(rows, sealed_rows(OLDER, {}), spare),
             VERBATIM: select(_whole_of_line("j."), verbatim_lines(ENVELOPE | beside, None), spare),
@@ -192,14 +227,14 @@ def whole_lines() -> str:
     )
 
 
-def _read_whole() -> str:
+def _read_whole(only: Only) -> str:
     """The lines of files as columns, the payload as JSON; of flat lines, the keys beside it."""
     of_flat = {name: f"j,,{name}" for name in sorted(flat_keys() - {*_AGENT})}
     columns = _COLUMNS_OF_ENVELOPE | {"types": "j,,types", "event_type": _KIND_COLUMN}
     columns |= {name: f"T,{name},{name}" for name in _AGENT} | {"extra": "j,,extra"} | of_flat
     optional = {name: name for name in UNNEEDED_IN_WHOLE} | dict.fromkeys(of_flat, "extra")
     optional |= {"extra": "extra|is_flat"} | {name: f"{name}|extra" for name in _AGENT}
-    return source_of_columns(columns, optional)
+    return source_of_columns(columns, optional, only)
 
 
 def _whole_of_columns() -> dict[str, str]:
@@ -222,7 +257,7 @@ def _whole_of_line(of: str = "") -> dict[str, str]:
     }
 
 
-def numbers() -> str:
+def numbers(only: Only = EVERYTHING) -> str:
     """A sub-query over every line of the session, including damaged lines in files.
 
     Its columns are `is_whole`, `writer`, `seq`, and `said`: the content of log.* events, else NULL.
@@ -235,7 +270,7 @@ def numbers() -> str:
             LIVE: select(_numbers_of_line(telling), read_files(ENVELOPE, _SAID)),
             LINES: select(
                 stored | {"said": f"CASE WHEN event_type {telling} THEN {_SAID_COLUMNS} END"},
-                source_of_columns(_COLUMNS_OF_NUMBERS, {}),
+                source_of_columns(_COLUMNS_OF_NUMBERS, {}, only),
             ),
             SEALED: select(stored, sealed_rows(SEALED, {})),
             OLDER: select(stored, sealed_rows(OLDER, {})),
