@@ -12,7 +12,15 @@ from itertools import combinations
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.views import EVENT_COLUMNS, IS_ERROR, engine_row, event_row, scan, whole_lines
+from Agent.analysis.query.views import (
+    EVENT_COLUMNS,
+    IS_ERROR,
+    Only,
+    engine_row,
+    event_row,
+    scan,
+    whole_lines,
+)
 from Agent.errors import AgentNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.tree.read.reader import TreeReader
@@ -95,6 +103,7 @@ _RARE = 0.01
 _SHAPE = f"regexp_replace(coalesce(error_message, message, ''), '{NUMBERS}', '#', 'g')"
 FINGERPRINT = f"left(md5(concat(coalesce(error_type, ''), '|', {_SHAPE})), 16)"
 """SQL for a rough fingerprint, for queries that only need to count groups."""
+_ERRORS = Only(("error",), with_errors=True)
 _KEYS = ("error_type", "error_message", "error_id", "traceback", "fingerprint")
 
 
@@ -129,7 +138,7 @@ def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> di
         "parent_span_id, error_type, hash(coalesce(error_type, ''), shape, coalesce(fingerprint, '')) AS "
         "shape_hash, traceback, coalesce(error_message, message, '') AS error_message "
         "FROM (SELECT ts_us, writer, seq, level, message, agent_id, parent_span_id, error_type, fingerprint, "
-        f"traceback, error_message, {_SHAPE} AS shape FROM {scan(*_KEYS)} WHERE {IS_ERROR})",
+        f"traceback, error_message, {_SHAPE} AS shape FROM {scan(*_KEYS, only=_ERRORS)} WHERE {IS_ERROR})",
     )
     try:
         messages = engine.rows(
@@ -327,7 +336,7 @@ def errors(engine: Engine, agent_id: str | None = None, limit: int | None = None
     """
     most = MAX_ERRORS if limit is None else max(0, int(limit))
     source = (
-        f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {whole_lines()}) "
+        f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {whole_lines(_ERRORS)}) "
         f"WHERE {IS_ERROR} AND (agent_id = $1 OR $1 IS NULL)"
     )
     found = engine.rows(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.views import BY_ORDER, IS_ERROR, event_row, is_error, scan
+from Agent.analysis.query.views import BY_ORDER, IS_ERROR, Only, event_row, is_error, scan
 from Agent.analysis.session import agent_events, counted_losses, unknown_agent
 from Agent.analysis.stats import describe, number, ranked
 from Agent.archive.sealed.reader import open_reader
@@ -199,8 +199,8 @@ def marks(engine: Engine) -> list[dict[str, Any]]:
     """The events that mark the program's progress (phases, milestones, ...), oldest first, at most 500."""
     kinds = ", ".join(f"'{kind}'" for kind in _MARKS)
     return engine.rows(
-        f"SELECT timestamp, id, tick, event_type, name, message FROM {scan('name')} WHERE event_type IN "
-        f"({kinds}) ORDER BY {BY_ORDER} LIMIT {MAX_MARKS}"
+        f"SELECT timestamp, id, tick, event_type, name, message FROM {scan('name', only=Only(_MARKS))} "
+        f"WHERE event_type IN ({kinds}) ORDER BY {BY_ORDER} LIMIT {MAX_MARKS}"
     )
 
 

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine, kept
-from Agent.analysis.query.views import BY_ORDER, scan
+from Agent.analysis.query.views import BY_ORDER, Only, scan
 from Agent.analysis.stats import (
     EXACT_ROWS,
     SIGNIFICANCE,
@@ -62,7 +62,8 @@ _MEASURED: Final = (
 def _sources(engine: Engine) -> Iterator[tuple[str, str]]:
     """Keep the two tables that all answers are computed from: timed spans, and other measurements."""
     others = (
-        f"(SELECT ts_us, event_type, {', '.join(_MEASURED)} FROM {scan(*_MEASURED)} "
+        f"(SELECT ts_us, event_type, {', '.join(_MEASURED)} "
+        f"FROM {scan(*_MEASURED, only=Only(('metric', 'throughput', 'resource')))} "
         "WHERE event_type IN ('metric', 'throughput', 'resource') "
         "AND (event_type <> 'metric' OR duration_ms IS NULL))"
     )
@@ -166,7 +167,8 @@ def timed_spans() -> str:
         f"(SELECT * FROM (SELECT {BY_ORDER}, tick, agent_id, event_type AS kind, {_NAME} AS name, span_id, "
         f"parent_span_id, {duration} AS duration_ms, "
         "(coalesce(outcome, 'ok') = 'error' OR error_id IS NOT NULL) AS failed "
-        f"FROM {scan(*_KEYS)} WHERE event_type IN ({kinds})) WHERE abs(duration_ms) <= {LONGEST_MS})"
+        f"FROM {scan(*_KEYS, only=Only(TIMED))} WHERE event_type IN ({kinds})) "
+        f"WHERE abs(duration_ms) <= {LONGEST_MS})"
     )
 
 

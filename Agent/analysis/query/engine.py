@@ -37,7 +37,7 @@ from Agent.analysis.query.progress import (
     is_ending,
     told_deadline,
 )
-from Agent.analysis.query.views import LINES_ASKED, asked_in, reads_files, resolve
+from Agent.analysis.query.views import LINES_ASKED, asked_in, reads_files, resolve, scan
 from Agent.archive.sealed.parts import (
     Spill,
     archive_dir,
@@ -358,6 +358,23 @@ class Engine:
         with self._translated(query):
             found: list[tuple[Any, ...]] = cursor.fetchmany(rows)
             return found
+
+    def numbers(self) -> dict[str, bytes] | None:
+        """The numbers of all events by writer: bytes in which the lowest bit of the first stands for 0.
+
+        None if only a query can count them: a number comes twice, or the archive or DuckDB's own reader has a
+        part of the lines.
+        """
+        return self._settled(self._numbers)
+
+    def _numbers(self) -> dict[str, bytes] | None:
+        if self._sources.forms != (views.LINES,):
+            return None
+        self._resolved(f"SELECT event_type FROM {scan()}")
+        if (found := self._files.numbers()) is None:
+            self._are_fine()
+            found = self._files.numbers()
+        return found
 
     def damaged_lines(self) -> dict[str, int]:
         """Count the lines of each file that are not events; files without any are left out."""

@@ -40,7 +40,8 @@ _AGENT: Final = ("agent_id", "agent_role")
 _NOT_COLUMNS: Final = {"timestamp", "id", "schema_version", "extra", "types"}
 _ENVELOPE_COLUMNS: Final = tuple(key for key in ENVELOPE_KEYS if key not in _NOT_COLUMNS)
 
-_TELLING: Final = ("log.closed", "log.dropped", "log.retired")
+TELLING: Final = ("log.closed", "log.dropped", "log.retired")
+"""The kinds of events about the recording itself."""
 _SAID: Final = {
     "event_type": "VARCHAR",
     "writer": "VARCHAR",
@@ -262,7 +263,7 @@ def numbers(only: Only = EVERYTHING) -> str:
 
     Its columns are `is_whole`, `writer`, `seq`, and `said`: the content of log.* events, else NULL.
     """
-    telling = f"IN ({', '.join(literal(kind) for kind in _TELLING)})"
+    telling = f"IN ({', '.join(literal(kind) for kind in TELLING)})"
     said = f"CASE WHEN event_type {telling} THEN json_transform(extra, {literal(structure(_SAID))}) END"
     stored = {"is_whole": "true", "writer": "writer", "seq": "seq", "said": said}
     return either(
