@@ -132,6 +132,7 @@ def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> di
         `second`, the number of one-second windows with both (`windows`), the number expected by chance
         (`expected`), and the number of spans with both (`spans`).
     """
+    ends_us = ends_us or engine.ends_us() or (0, 0)
     engine.make_table(
         "error_lines",
         "SELECT ts_us, writer, seq, level, message, agent_id, "
@@ -145,7 +146,7 @@ def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> di
             "SELECT coalesce(message, '') AS name, count(*) AS n FROM error_lines GROUP BY name "
             f"ORDER BY n DESC, name LIMIT {TOP_MESSAGES}"
         )
-        first_us, last_us = ends_us or _ends_us(engine)
+        first_us, last_us = ends_us
         span_us = max(1, last_us - first_us)
         patterns, member_of = _patterns(engine, first_us, span_us)
         return {
@@ -160,11 +161,6 @@ def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> di
         }
     finally:
         engine.drop_table("error_lines")
-
-
-def _ends_us(engine: Engine) -> tuple[int, int]:
-    row = engine.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
-    return row["first_us"] or 0, row["last_us"] or 0
 
 
 def _counts(engine: Engine, column: str) -> dict[str, int]:

@@ -100,6 +100,7 @@ typedef struct {
     char *kind[MOST_KINDS];
     int kind_len[MOST_KINDS];
     Writer *writer;
+    int64_t first_us, last_us;
 } Files;
 
 /* What is asked of the lines, shared by the object and its streams. */
@@ -796,6 +797,8 @@ static int note_line(Stream *stream, int64_t length, const Head *head) {
     }
     int kind = stream->kind == NULL ? kind_number(files, "log", 3) : kind_number(files, stream->kind, stream->kind_len);
     if (kind < 0) stream->makes_index = 0; /* too many kinds: without an index, then */
+    if (head->us < files->first_us) files->first_us = head->us;
+    if (head->us > files->last_us) files->last_us = head->us;
     file->length[file->lines] = (uint32_t)length;
     file->what[file->lines++] = (uint16_t)(kind | (is_error_level(stream) ? ERROR_BIT : 0));
     return note_number(files, head);
@@ -864,6 +867,8 @@ static void forget_index(Stream *stream) {
     for (int at = 0; at < files->files; at++) files->file[at].lines = 0;
     for (int at = 0; at < files->writers; at++) free(files->writer[at].bits);
     files->writers = files->is_double = stream->makes_index = 0;
+    files->first_us = INT64_MAX;
+    files->last_us = INT64_MIN;
     atomic_store(&files->is_claimed, 0);
 }
 
@@ -1228,6 +1233,8 @@ static PyObject *new_files(PyTypeObject *type, PyObject *arguments, PyObject *Py
     atomic_init(&files->references, 1);
     files->newest_schema = newest_schema;
     files->max_line = max_line;
+    files->first_us = INT64_MAX;
+    files->last_us = INT64_MIN;
     FilesObject *self = take_files(files, given) ? (FilesObject *)type->tp_alloc(type, 0) : NULL;
     if (self == NULL) drop_files(files);
     else self->files = files;
@@ -1321,6 +1328,12 @@ static PyObject *marks(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     return made;
 }
 
+static PyObject *ends_us(PyObject *self, PyObject *Py_UNUSED(ignored)) {
+    Files *files = ((FilesObject *)self)->files;
+    if (!atomic_load(&files->is_indexed)) Py_RETURN_NONE;
+    return Py_BuildValue("LL", (long long)files->first_us, (long long)files->last_us);
+}
+
 static PyObject *numbers(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     Files *files = ((FilesObject *)self)->files;
     if (!atomic_load(&files->is_indexed) || files->is_double) Py_RETURN_NONE;
@@ -1338,6 +1351,7 @@ static PyMethodDef methods_of_files[] = {
     {"lines", lines_of, METH_VARARGS,
      "lines(columns, kinds, with_errors, since_us, until_us): columns are (name, kind, key in the payload, key beside it); "
      "of events of these kinds (None: all) and, with errors, of an error's level, in that time."},
+    {"ends_us", ends_us, METH_NOARGS, "After a pass over all lines, the times of the first and the last; else None."},
     {"numbers", numbers, METH_NOARGS,
      "After a pass over all lines, the bytes of each writer in which the bit of each of its numbers is set; else None, and "
      "where a number comes twice."},

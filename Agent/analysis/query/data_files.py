@@ -77,7 +77,8 @@ class Sources:
                 live.append(pattern)
             elif listed.size_bytes:
                 lines.append((text, *listed))
-        return replace(self, live=tuple(live), lines=tuple(lines))
+        # empty files hold no lines, but DuckDB reads nothing without a file
+        return replace(self, live=tuple(live) if live or lines else self.live, lines=tuple(lines))
 
 
 class Listing(Generic[Entry]):

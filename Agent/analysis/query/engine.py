@@ -303,19 +303,12 @@ class Engine:
         asked = query if most is None else first_of(self._open(), query, most)
 
         def begin() -> tuple[list[list[tuple[Any, ...]]], Any]:
-            """The first batches, and the cursor for the rest, which is read when no file can be odd."""
-            for is_looked_at in (False, True):
-                cursor, first = self._user_cursor(asked, words), []
-                while batch := self._next(cursor, query, rows):
-                    first.append(batch)
-                    if len(first) * rows >= _FIRST_ROWS:
-                        break
-                else:
-                    return first, None
-                # what is yielded cannot be taken back
-                if is_looked_at or not self._are_fine():
-                    break
-            return first, cursor
+            """The first two batches, and the cursor for the rest, which is read when no file can be odd."""
+            cursor = self._user_cursor(asked, words)
+            first = [batch for _ in range(2) if (batch := self._next(cursor, query, rows))]
+            if len(first) == 2:
+                self._are_fine()  # what is yielded cannot be taken back
+            return first, cursor if len(first) == 2 else None
 
         with in_use(self), nothing_retired(self._given):
             first, cursor = self._tried(begin)
@@ -368,13 +361,29 @@ class Engine:
         return self._settled(self._numbers)
 
     def _numbers(self) -> dict[str, bytes] | None:
-        if self._sources.forms != (views.LINES,):
-            return None
-        self._resolved(f"SELECT event_type FROM {scan()}")
-        if (found := self._files.numbers()) is None:
-            self._are_fine()
-            found = self._files.numbers()
+        found: dict[str, bytes] | None = self._files.numbers() if self._has_index() else None
         return found
+
+    def ends_us(self) -> tuple[int, int] | None:
+        """The times of the first and the last event; None without events."""
+        return self._settled(self._ends_us)
+
+    def _ends_us(self) -> tuple[int, int] | None:
+        if self._has_index():
+            first_us, last_us = self._files.ends_us()
+        else:
+            sql = f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}"
+            first_us, last_us = self._dicts(self._resolved(sql), ())[0].values()
+        return None if first_us is None or first_us > last_us else (first_us, last_us)
+
+    def _has_index(self) -> bool:
+        """Whether `_files` has an index, which one pass over all lines makes, and these are all lines."""
+        if self._sources.forms != (views.LINES,):
+            return False
+        self._resolved(f"SELECT event_type FROM {scan()}")
+        if self._files.ends_us() is None:
+            self._are_fine()
+        return self._files.ends_us() is not None
 
     def damaged_lines(self) -> dict[str, int]:
         """Count the lines of each file that are not events; files without any are left out."""
@@ -600,8 +609,6 @@ def _need(module: str, what: str, extra: str) -> None:
 
 
 MAX_ROWS: Final = 3_000_000
-_FIRST_ROWS: Final = 5_000
-"""So many rows of a user's query are held before the first is handed on."""
 
 
 class Source(NamedTuple):

@@ -350,7 +350,8 @@ def _view(name: str, columns: Mapping[str, str]) -> str:
     asked = f"SELECT {', '.join(f'{made} AS {quoted_name(column)}' for column, made in columns.items())} FROM"
     named = {*_WORD.findall(asked), *_WORD.findall(where)}
     keys = _OF_SPANS if name == "spans" else () if name == "events" else _own_keys(name)
-    source = whole_lines() if name == "events" else scan(*(key for key in keys if key in named))
+    only = EVERYTHING if name in {"events", "spans"} else Only(_VIEWS[name], with_errors=name == "errors")
+    source = whole_lines() if name == "events" else scan(*(key for key in keys if key in named), only=only)
     return f"CREATE OR REPLACE TEMP VIEW {name} AS {asked} {source} WHERE {where}"
 
 
