@@ -270,7 +270,7 @@ def numbers(only: Only = EVERYTHING) -> str:
         {
             LIVE: select(_numbers_of_line(telling), read_files(ENVELOPE, _SAID)),
             LINES: select(
-                stored | {"said": f"CASE WHEN event_type {telling} THEN {_SAID_COLUMNS} END"},
+                stored | {"said": f"CASE WHEN said_event_type {telling} THEN {_SAID_COLUMNS} END"},
                 source_of_columns(_COLUMNS_OF_NUMBERS, {}, only),
             ),
             SEALED: select(stored, sealed_rows(SEALED, {})),
