@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import os
 import re
 import string
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -126,7 +127,8 @@ def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
     """One dict for each session, newest last.
 
     Returns:
-        session_id, path, started_at, ended_at, duration_s, agents, events, errors, lost (counts); state:
+        session_id, path, size_bytes (of all its files), started_at, ended_at, duration_s, agents, events,
+        errors, lost (counts); state:
         `running`, `closed`, `crashed`, or `recovered` after a crash; problem: why the session's description
         could not be read, so that the state is a guess, else None; and origin: where a forked or resumed run
         of the session comes from, else None.
@@ -153,6 +155,7 @@ def _row(ref: SessionRef) -> dict[str, Any]:
     return {
         "session_id": ref.session_id,
         "path": str(ref.path),
+        "size_bytes": size_on_disk(ref.path),
         "started_at": started_at,
         "ended_at": ended_at,
         "duration_s": _seconds(started_at, until),
@@ -208,7 +211,7 @@ def _summed(summary: dict[str, Any]) -> dict[str, Any]:
 
 def _counted(session: Path) -> dict[str, Any]:
     """The counts of a session without a summary; large sessions are counted with DuckDB."""
-    if archive_dir(session).is_dir() or _size_bytes(session) > _LARGE_BYTES:
+    if is_for_engine(session):
         from Agent.analysis.session import session_counts
 
         with contextlib.suppress(DamagedInput):  # SQL cannot skip an overlong line, but the reader can
@@ -216,9 +219,19 @@ def _counted(session: Path) -> dict[str, Any]:
     return _summed(summarise(session))
 
 
-def _size_bytes(session: Path) -> int:
+def is_for_engine(session: Path) -> bool:
+    """Whether counting a session's events with DuckDB is faster than decoding each line, or the only way."""
+    return archive_dir(session).is_dir() or _total_bytes(tree_files(session)) > _LARGE_BYTES
+
+
+def size_on_disk(session: Path) -> int:
+    """Return the bytes of all files of a session: log files, runs, the archive and caches."""
+    return _total_bytes(Path(place, name) for place, _, names in os.walk(session) for name in names)
+
+
+def _total_bytes(paths: Iterable[Path]) -> int:
     total = 0
-    for path in tree_files(session):
+    for path in paths:
         with contextlib.suppress(FileNotFoundError):  # rolled or removed since the listing
             total += path.lstat().st_size
     return total

@@ -51,7 +51,7 @@ def test_sessions_shows_a_table_with_the_newest_last(run, recorded, trace_root):
     done = run("sessions")
     assert done.returncode == 0, done.stderr
     head, first, last = done.stdout.splitlines()
-    assert head.split() == ["SESSION", "STARTED", "(UTC)", "DURATION", "AGENTS", "EVENTS", "ERRORS", "STATE"]
+    assert head.split() == ["SESSION", "STARTED", "(UTC)", "DURATION", "AGENTS", "EVENTS", "ERRORS", "MiB", "STATE"]
     assert first.split()[0] == "20200101_000000"
     assert last.split()[0] == "20300101_000000"
     assert (
