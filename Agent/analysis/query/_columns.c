@@ -111,6 +111,7 @@ typedef struct {
     Column *column;
     atomic_uchar *marks;
     char **kind; /* only events of these kinds, and those of an error's level; NULL for all */
+    int *kind_len;
     int kinds, with_errors, is_filtered;
     int64_t since_us, until_us;
     int16_t inner_slot[SLOTS], outer_slot[SLOTS], inner_next[MOST_COLUMNS], outer_next[MOST_COLUMNS];
@@ -139,6 +140,7 @@ static void drop_question(Question *question) {
     }
     for (int at = 0; at < question->kinds; at++) free(question->kind[at]);
     free(question->kind);
+    free(question->kind_len);
     free(question->column);
     free(question->marks);
     drop_files(question->files);
@@ -273,8 +275,14 @@ static const char *text_end(const char *at, const char *end, int *escaped) {
             memcpy(&eight, at, 8);
             quotes = eight ^ ONES * '"';
             slashes = eight ^ ONES * '\\';
-            /* a quote, a backslash, what stands before the space, and what is no ASCII */
-            if ((((quotes - ONES) & ~quotes) | ((slashes - ONES) & ~slashes) | ((eight - ONES * ' ') & ~eight) | eight) & HIGH) break;
+            /* a quote, a backslash, what stands before the space, and what is no ASCII: the first of them is exact */
+            uint64_t found = (((quotes - ONES) & ~quotes) | ((slashes - ONES) & ~slashes) | ((eight - ONES * ' ') & ~eight) | eight) & HIGH;
+            if (found) {
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+                at += __builtin_ctzll(found) >> 3;
+#endif
+                break;
+            }
             at += 8;
         }
         if (at >= end) return NULL;
@@ -606,9 +614,9 @@ static int is_asked(const Stream *stream) {
     const Question *question = stream->question;
     if (!question->is_filtered || (question->with_errors && (stream->level == NULL || is_error_level(stream)))) return 1;
     const char *kind = stream->kind == NULL ? "log" : stream->kind;
-    size_t length = stream->kind == NULL ? 3 : (size_t)stream->kind_len;
+    int length = stream->kind == NULL ? 3 : stream->kind_len;
     for (int at = 0; at < question->kinds; at++)
-        if (strlen(question->kind[at]) == length && memcmp(question->kind[at], kind, length) == 0) return 1;
+        if (question->kind_len[at] == length && memcmp(question->kind[at], kind, (size_t)length) == 0) return 1;
     return 0;
 }
 
@@ -929,7 +937,7 @@ static int fill_batch(Stream *stream) {
     uint8_t asked[MOST_KINDS + 6] = {0};
     for (int at = 0; is_indexed && at < files->kinds; at++)
         for (int kind = 0; kind < question->kinds; kind++)
-            asked[at] |= strlen(question->kind[kind]) == (size_t)files->kind_len[at] &&
+            asked[at] |= question->kind_len[kind] == files->kind_len[at] &&
                          memcmp(question->kind[kind], files->kind[at], (size_t)files->kind_len[at]) == 0;
     if (stream->buffer == NULL && !grown(&stream->buffer, &stream->buffer_bytes, is_indexed ? WINDOW_BYTES : BUFFER_BYTES)) return 0;
     while (stream->at_file < files->files && stream->rows < BATCH_ROWS && stream->line_bytes < BATCH_BYTES) {
@@ -1193,10 +1201,11 @@ static int take_kinds(Question *question, PyObject *kinds) {
     if (kinds == Py_None) return 1;
     question->is_filtered = 1;
     Py_ssize_t count = PyTuple_GET_SIZE(kinds);
-    if ((question->kind = calloc((size_t)count + 1, sizeof(char *))) == NULL) return PyErr_NoMemory() != NULL;
+    question->kind = calloc((size_t)count + 1, sizeof(char *));
+    question->kind_len = calloc((size_t)count + 1, sizeof(int));
+    if (question->kind == NULL || question->kind_len == NULL) return PyErr_NoMemory() != NULL;
     for (Py_ssize_t at = 0; at < count; at++) {
-        int ignored;
-        char *kind = copied(PyTuple_GET_ITEM(kinds, at), &ignored);
+        char *kind = copied(PyTuple_GET_ITEM(kinds, at), &question->kind_len[at]);
         if (kind == NULL) return 0;
         question->kind[question->kinds++] = kind;
     }
