@@ -63,6 +63,7 @@ enum {
     ERROR_BIT = 1 << 8,
     NO_NUMBER = 1 << 28, /* from here on numbers are not counted here */
     WINDOW_BYTES = 1 << 16,
+    BLOCK_LINES = 64,
     SLOTS = 64
 };
 enum { FINE = 0, ODD = 1, GONE = 2 };
@@ -82,6 +83,7 @@ typedef struct {
     int64_t lines, room;
     uint32_t *length;
     uint16_t *what;
+    int64_t *ends_us; /* the first and the last time of each block of lines */
 } File;
 
 typedef struct {
@@ -123,6 +125,7 @@ static void drop_files(Files *files) {
         free(files->file[at].path);
         free(files->file[at].length);
         free(files->file[at].what);
+        free(files->file[at].ends_us);
     }
     for (int at = 0; at < files->kinds; at++) free(files->kind[at]);
     for (int at = 0; at < files->writers; at++) free(files->writer[at].bits);
@@ -800,9 +803,15 @@ static int note_line(Stream *stream, int64_t length, const Head *head) {
         if (lengths != NULL) file->length = lengths;
         uint16_t *whats = realloc(file->what, (size_t)room * sizeof *whats);
         if (whats != NULL) file->what = whats;
-        if (lengths == NULL || whats == NULL) return 0;
+        int64_t *ends = realloc(file->ends_us, (size_t)room / BLOCK_LINES * 2 * sizeof *ends);
+        if (ends != NULL) file->ends_us = ends;
+        if (lengths == NULL || whats == NULL || ends == NULL) return 0;
         file->room = room;
     }
+    int64_t *ends_us = file->ends_us + file->lines / BLOCK_LINES * 2;
+    if (file->lines % BLOCK_LINES == 0) ends_us[0] = ends_us[1] = head->us;
+    if (head->us < ends_us[0]) ends_us[0] = head->us;
+    if (head->us > ends_us[1]) ends_us[1] = head->us;
     int kind = stream->kind == NULL ? kind_number(files, "log", 3) : kind_number(files, stream->kind, stream->kind_len);
     if (kind < 0) stream->makes_index = 0; /* too many kinds: without an index, then */
     if (head->us < files->first_us) files->first_us = head->us;
@@ -916,6 +925,12 @@ static int go_to_asked(Stream *stream, const uint8_t *asked) {
     const File *file = &files->file[stream->at_file];
     int64_t passed = 0;
     while (stream->at_line < file->lines) {
+        const int64_t *ends_us = file->ends_us + stream->at_line / BLOCK_LINES * 2;
+        if (ends_us[1] < stream->question->since_us || ends_us[0] > stream->question->until_us) {
+            do passed += file->length[stream->at_line++];
+            while (stream->at_line < file->lines && stream->at_line % BLOCK_LINES);
+            continue;
+        }
         uint16_t what = file->what[stream->at_line];
         if (asked[what & 0xFF] || (stream->question->with_errors && (what & ERROR_BIT))) break;
         passed += file->length[stream->at_line++];
@@ -933,8 +948,10 @@ static int go_to_asked(Stream *stream, const uint8_t *asked) {
 static int fill_batch(Stream *stream) {
     Question *question = stream->question;
     Files *files = question->files;
-    int is_indexed = question->is_filtered && atomic_load(&files->is_indexed);
-    uint8_t asked[MOST_KINDS + 6] = {0};
+    int is_bounded = question->since_us != INT64_MIN || question->until_us != INT64_MAX;
+    int is_indexed = (question->is_filtered || is_bounded) && atomic_load(&files->is_indexed);
+    uint8_t asked[MOST_KINDS + 6];
+    memset(asked, !question->is_filtered, sizeof asked);
     for (int at = 0; is_indexed && at < files->kinds; at++)
         for (int kind = 0; kind < question->kinds; kind++)
             asked[at] |= question->kind_len[kind] == files->kind_len[at] &&
@@ -1035,7 +1052,7 @@ static int get_next(struct ArrowArrayStream *self, struct ArrowArray *array) {
     if (stream->at_file >= stream->question->files->files) return 0; /* a released array: the end */
     Question *question = stream->question;
     if (stream->at_file == 0 && stream->fd < 0 && !question->is_filtered && question->since_us == INT64_MIN &&
-        question->until_us == INT64_MAX && atomic_exchange(&question->files->is_claimed, 1) == 0)
+        question->until_us == INT64_MAX && !atomic_load(&question->files->is_indexed) && atomic_exchange(&question->files->is_claimed, 1) == 0)
         stream->makes_index = 1;
     int is_filled = begin_batch(stream) && fill_batch(stream);
     if (is_filled && stream->rows == 0) {
