@@ -233,8 +233,9 @@ class Engine:
                 self._files = _columns.Files(self._sources.lines, CURRENT_SCHEMA, MAX_LINE_BYTES)
             name, lines = f"lines_{len(self._lines)}", self._files.lines(*asked_in(asked))
             # DuckDB registers nothing while the rows of an earlier result are pending
-            self._open().execute("SELECT 1").fetchall()
-            self._open().register(name, lines)
+            with self._translated(asked):
+                self._open().execute("SELECT 1").fetchall()
+                self._open().register(name, lines)
             self._lines[asked] = name, lines
         return self._lines[asked][0]
 
