@@ -14,7 +14,11 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-SOURCES = (Path("Agent/record/encode/_native.c"), Path("Agent/tree/files/_heads.c"))
+SOURCES = (
+    Path("Agent/record/encode/_native.c"),
+    Path("Agent/tree/files/_heads.c"),
+    Path("Agent/analysis/query/_columns.c"),
+)
 OPTIONS = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter",
            "-Wno-missing-field-initializers", "-Wno-cast-function-type"]  # fmt: skip
 

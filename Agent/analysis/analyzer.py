@@ -1,4 +1,4 @@
-"""`LogAnalyzer`, the facade of this package: each method calls the module that answers the question."""
+"""`LogAnalyzer`, the facade of this package: each method loads the module that answers it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,20 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from Agent.analysis import (
-    agent_variables,
-    comparison,
-    conditions,
-    errors,
-    interactions,
-    journeys,
-    learning,
-    performance,
-    states,
-)
-from Agent.analysis import provenance as value_origins
 from Agent.analysis import session as analysis_session
-from Agent.analysis.causality import chains
-from Agent.analysis.causality import graph as causal_graph
-from Agent.analysis.debug import debug_issue as debug
-from Agent.analysis.debug.experiment_seam import HowToTest
-from Agent.analysis.interactions import interaction_lines
 from Agent.analysis.query.engine import Engine, SqlResult, open_engine
-from Agent.analysis.report import session_report
 from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound
 from Agent.event.model import Event
 from Agent.tree.read.reader import TreeReader
+
+if TYPE_CHECKING:
+    from Agent.analysis import comparison, journeys
+    from Agent.analysis.causality import graph as causal_graph
+    from Agent.analysis.debug import debug_issue as debug
 
 
 class LogAnalyzer:
@@ -65,6 +52,8 @@ class LogAnalyzer:
         return f"LogAnalyzer({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
+        from Agent.analysis.report import session_report
+
         return session_report.Analysis(self.session_summary())._repr_html_()
 
     @property
@@ -103,10 +92,14 @@ class LogAnalyzer:
 
     def analyze_agent_activity(self, agent_id: str) -> dict[str, Any]:
         """Count what one agent did (`journeys.agent_activity`)."""
+        from Agent.analysis import journeys
+
         return journeys.agent_activity(self.reader, agent_id)
 
     def trace_agent_journey(self, agent_id: str, *, nested: bool = False) -> journeys.Journey:
         """Return one agent's events with their nesting depth (`journeys.agent_journey`); [] if unknown."""
+        from Agent.analysis import journeys
+
         try:
             return journeys.agent_journey(self.reader, agent_id, nested=nested)
         except AgentNotFound:
@@ -114,41 +107,57 @@ class LogAnalyzer:
 
     def journey_overview(self, agent_id: str, *, gaps: bool = False) -> dict[str, Any]:
         """Summarise one agent's journey: totals, idle times, gaps (`journeys.journey_overview`)."""
+        from Agent.analysis import journeys
+
         return journeys.journey_overview(self.reader, agent_id, self.engine if gaps else None)
 
     def journeys_overview(self, agent_id: str) -> dict[str, Any]:
         """Summarise one agent through every session (`journeys.journeys_overview`)."""
+        from Agent.analysis import journeys
+
         flush_recording()
         return journeys.journeys_overview(self.path.parent, agent_id)
 
     def state_at(self, agent_id: str, when: str | int | datetime) -> dict[str, Any]:
         """Return an agent's state after an event, at a time or at the end of a tick (`states.state_at`)."""
+        from Agent.analysis import states
+
         return states.state_at(self.reader, self.engine, agent_id, when)
 
     def field_changes(
         self, agent_id: str, name: str, when: str | int | datetime | None = None
     ) -> dict[str, Any]:
         """List how a field of an agent's state got its value (`states.field_changes`)."""
+        from Agent.analysis import states
+
         return states.field_changes(self.reader, self.engine, agent_id, name, when)
 
     def provenance(
         self, agent_id: str, name: str, when: str | int | datetime | None = None
     ) -> dict[str, Any]:
         """Follow a field's value back to the first input from outside (`provenance.provenance`)."""
-        return value_origins.provenance(self.reader, self.engine, agent_id, name, when)
+        from Agent.analysis import provenance
+
+        return provenance.provenance(self.reader, self.engine, agent_id, name, when)
 
     def watch(self, condition: str, agent_id: str | None = None) -> dict[str, Any]:
         """Find when a condition on agents' exposed fields held (`conditions.intervals`)."""
+        from Agent.analysis import conditions
+
         return conditions.intervals(self.reader, condition, agent_id)
 
     # all agents
 
     def agent_vars(self, agents: str = "*", fields: Sequence[str] | None = None) -> Any:
         """Return the exposed fields by tick and agent as a data frame (`agent_variables.agent_vars`)."""
+        from Agent.analysis import agent_variables
+
         return agent_variables.agent_vars(self.reader, self.engine, agents, fields)
 
     def analyze_learning_progress(self, agent_id: str | None = None) -> dict[str, Any]:
         """Summarise how one agent, or all, learned (`learning.learning_progress`)."""
+        from Agent.analysis import learning
+
         if agent_id is None:
             return learning.learning_progress(self.engine)
         with self._engine_of(agent_id) as engine:
@@ -156,6 +165,8 @@ class LogAnalyzer:
 
     def learning_report(self, agent_id: str | None = None, by: str | None = None) -> dict[str, Any]:
         """Report learning with curves, changes and convergence (`learning.learning_report`)."""
+        from Agent.analysis import learning
+
         if agent_id is None:
             return learning.learning_report(self.engine, None, by)
         with self._engine_of(agent_id) as engine:
@@ -163,44 +174,65 @@ class LogAnalyzer:
 
     def learning_lineage(self, agent_id: str) -> dict[str, Any]:
         """Link each update to its experience and its use (`learning.learning_lineage`)."""
+        from Agent.analysis import learning
+
         return learning.learning_lineage(self.reader, agent_id)
 
     def interaction_report(self, *, edges: bool = False) -> dict[str, Any]:
         """Report the graph, cascades as trees, and messages (`interactions.interaction_report`)."""
+        from Agent.analysis import interactions
+
         return interactions.interaction_report(self.engine, edges=edges)
 
     def cascade(self, content_id: str) -> dict[str, Any]:
         """Show how one piece of content spread (`interactions.cascade`)."""
+        from Agent.analysis import interactions
+        from Agent.analysis.interactions import interaction_lines
+
         with interaction_lines(self.engine) as lines:
             return interactions.cascade(self.engine, lines, content_id)
 
     def performance_report(self) -> dict[str, Any]:
         """Report performance with slow spans as trees, and over time (`performance.performance_report`)."""
+        from Agent.analysis import performance
+
         return performance.performance_report(self.engine)
 
     def analyze_interactions(self) -> dict[str, Any]:
         """Summarise who interacted with whom and with what (`interactions.interaction_summary`)."""
+        from Agent.analysis import interactions
+
         return interactions.interaction_summary(self.engine)
 
     def performance_summary(self) -> dict[str, Any]:
         """Summarise where the time goes (`performance.performance_summary`)."""
+        from Agent.analysis import performance
+
         return performance.performance_summary(self.engine)
 
     def find_error_patterns(self) -> dict[str, Any]:
         """Group errors by pattern (`errors.error_patterns`)."""
+        from Agent.analysis import errors
+
         return errors.error_patterns(self.engine)
 
     def get_errors(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
         """Return errors as event dicts, newest last (`errors.errors`)."""
+        from Agent.analysis import errors
+
         return errors.errors(self.engine, agent_id, limit)
 
     def checkpoints(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
         """List the moments whose full state was recorded (`states.checkpoints`)."""
+        from Agent.analysis import states
+
         return states.checkpoints(self.engine, agent_id, limit)
 
-    def timeline(self, buckets: int = journeys.DEFAULT_BUCKETS) -> dict[str, Any]:
+    def timeline(self, buckets: int | None = None) -> dict[str, Any]:
         """Count events over time, with the marks (`journeys.timeline`)."""
-        return journeys.timeline(self.engine, buckets)
+        from Agent.analysis import journeys
+
+        return journeys.timeline(self.engine, journeys.DEFAULT_BUCKETS if buckets is None else buckets)
 
     # why
 
@@ -208,12 +240,16 @@ class LogAnalyzer:
         self, event: str | dict[str, Any] | Event, lookback_seconds: float = 60
     ) -> list[dict[str, Any]]:
         """Return what led to an event, nearest cause first (`chains.causality_chain`)."""
+        from Agent.analysis.causality import chains
+
         return chains.causality_chain(self.reader, self.engine, event, lookback_seconds)
 
     def causal_graph(
         self, event: str | dict[str, Any] | Event, lookback_seconds: float = 60, *, with_effects: bool = False
     ) -> causal_graph.CausalGraph:
         """Return the causes as a graph, as text, DOT or SVG, including missing events (`graph`)."""
+        from Agent.analysis.causality import graph as causal_graph
+
         return causal_graph.causal_graph(
             self.reader, self.engine, event, lookback_seconds, with_effects=with_effects
         )
@@ -229,16 +265,23 @@ class LogAnalyzer:
         seeds: int | None = None,
     ) -> debug.DebugReport:
         """Rank what explains an issue described in words (`debug.debug_issue`)."""
+        from Agent.analysis.debug import debug_issue as debug
+        from Agent.analysis.debug.experiment_seam import HowToTest
+
         how = HowToTest(target, outcome, live, seeds) if test else None
         return debug.explain(text, self.path, self.reader, self.engine, how)
 
     def compare(self, other: SessionRef) -> comparison.BehaviourComparison:
         """Compare another session with this one, and test for noise (`comparison`)."""
+        from Agent.analysis import comparison
+
         flush_recording()
         return comparison.compare_sessions(self.path, find(other, self.path.parent))
 
     def compare_by(self, field: str, chosen: Sequence[str] = ()) -> comparison.BehaviourComparison:
         """Compare events by the value of a field, such as agent_version (`comparison.compare_by`)."""
+        from Agent.analysis import comparison
+
         flush_recording()
         return comparison.compare_by(self.path, field, chosen)
 
@@ -260,14 +303,20 @@ class LogAnalyzer:
 
     def session_summary(self) -> dict[str, Any]:
         """Summarise the session in one dict (`report.session_summary`)."""
+        from Agent.analysis.report import session_report
+
         return session_report.session_summary(self.path, self.reader, self.engine)
 
     def export_analysis(self, path: str | os.PathLike[str]) -> Path:
         """Write the whole analysis to one JSON file, atomically; return its path."""
+        from Agent.analysis.report import session_report
+
         return session_report.export_analysis(Path(path), self.path, self.reader, self.engine)
 
     def write_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the session as one HTML report (`session_report.write_page`); return its path."""
+        from Agent.analysis.report import session_report
+
         return session_report.write_page(Path(path), self)
 
     def sql(self, query: str) -> SqlResult:

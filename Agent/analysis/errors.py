@@ -12,7 +12,15 @@ from itertools import combinations
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.views import EVENT_COLUMNS, IS_ERROR, engine_row, event_row, scan, whole_lines
+from Agent.analysis.query.views import (
+    EVENT_COLUMNS,
+    IS_ERROR,
+    Only,
+    engine_row,
+    event_row,
+    scan,
+    whole_lines,
+)
 from Agent.errors import AgentNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.tree.read.reader import TreeReader
@@ -95,6 +103,7 @@ _RARE = 0.01
 _SHAPE = f"regexp_replace(coalesce(error_message, message, ''), '{NUMBERS}', '#', 'g')"
 FINGERPRINT = f"left(md5(concat(coalesce(error_type, ''), '|', {_SHAPE})), 16)"
 """SQL for a rough fingerprint, for queries that only need to count groups."""
+_ERRORS = Only(("error",), with_errors=True)
 _KEYS = ("error_type", "error_message", "error_id", "traceback", "fingerprint")
 
 
@@ -123,20 +132,21 @@ def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> di
         `second`, the number of one-second windows with both (`windows`), the number expected by chance
         (`expected`), and the number of spans with both (`spans`).
     """
+    ends_us = ends_us or engine.ends_us() or (0, 0)
     engine.make_table(
         "error_lines",
         "SELECT ts_us, writer, seq, level, message, agent_id, "
         "parent_span_id, error_type, hash(coalesce(error_type, ''), shape, coalesce(fingerprint, '')) AS "
         "shape_hash, traceback, coalesce(error_message, message, '') AS error_message "
         "FROM (SELECT ts_us, writer, seq, level, message, agent_id, parent_span_id, error_type, fingerprint, "
-        f"traceback, error_message, {_SHAPE} AS shape FROM {scan(*_KEYS)} WHERE {IS_ERROR})",
+        f"traceback, error_message, {_SHAPE} AS shape FROM {scan(*_KEYS, only=_ERRORS)} WHERE {IS_ERROR})",
     )
     try:
         messages = engine.rows(
             "SELECT coalesce(message, '') AS name, count(*) AS n FROM error_lines GROUP BY name "
             f"ORDER BY n DESC, name LIMIT {TOP_MESSAGES}"
         )
-        first_us, last_us = ends_us or _ends_us(engine)
+        first_us, last_us = ends_us
         span_us = max(1, last_us - first_us)
         patterns, member_of = _patterns(engine, first_us, span_us)
         return {
@@ -151,11 +161,6 @@ def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> di
         }
     finally:
         engine.drop_table("error_lines")
-
-
-def _ends_us(engine: Engine) -> tuple[int, int]:
-    row = engine.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
-    return row["first_us"] or 0, row["last_us"] or 0
 
 
 def _counts(engine: Engine, column: str) -> dict[str, int]:
@@ -327,7 +332,7 @@ def errors(engine: Engine, agent_id: str | None = None, limit: int | None = None
     """
     most = MAX_ERRORS if limit is None else max(0, int(limit))
     source = (
-        f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {whole_lines()}) "
+        f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {whole_lines(_ERRORS)}) "
         f"WHERE {IS_ERROR} AND (agent_id = $1 OR $1 IS NULL)"
     )
     found = engine.rows(

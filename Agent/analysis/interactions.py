@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine, kept
-from Agent.analysis.query.views import BY_ORDER, scan
+from Agent.analysis.query.views import BY_ORDER, Only, scan
 from Agent.analysis.stats import quantile_columns
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp
@@ -33,8 +33,8 @@ def interaction_lines(engine: Engine) -> Iterator[str]:
     """Keep the events between agents; yields a table or sub-query with order, id, tick, agent and payload."""
     kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
     query = (
-        f"(SELECT {BY_ORDER}, id, tick, agent_id, event_type, {', '.join(_KEYS)} FROM {scan(*_KEYS)} "
-        f"WHERE event_type IN ({kinds}))"
+        f"(SELECT {BY_ORDER}, id, tick, agent_id, event_type, {', '.join(_KEYS)} "
+        f"FROM {scan(*_KEYS, only=Only(_KINDS))} WHERE event_type IN ({kinds}))"
     )
     with kept(engine, "interaction_lines", query) as source:
         yield source.text

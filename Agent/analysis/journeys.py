@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.engine import Engine, kept
 from Agent.analysis.query.tables import table_of
-from Agent.analysis.query.views import BY_ORDER, IS_ERROR, event_row, is_error, scan
+from Agent.analysis.query.views import BY_ORDER, IS_ERROR, Only, event_row, is_error, scan
 from Agent.analysis.session import agent_events, counted_losses, unknown_agent
 from Agent.analysis.stats import describe, number, ranked
 from Agent.archive.sealed.reader import open_reader
@@ -158,26 +158,27 @@ def timeline(engine: Engine, buckets: int = DEFAULT_BUCKETS) -> dict[str, Any]:
         milestones and named checkpoints, oldest first.
     """
     buckets = max(1, buckets)
-    edges = engine.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
-    if edges["first_us"] is None:
+    if (ends_us := engine.ends_us()) is None:
         return {"buckets": [], "marks": []}
-    first, last = edges["first_us"], edges["last_us"]
+    first, last = ends_us
     width = max(1, -(-(last - first + 1) // buckets))
     count = -(-(last - first + 1) // width)
     made = [_empty(first + n * width, min(first + (n + 1) * width, last + 1)) for n in range(count)]
     place = f"((ts_us - {first}) // {width})"
-    for row in engine.rows(
-        f"SELECT {place} AS bucket, event_type, count(*) AS n, min(tick) AS low, max(tick) AS high, "
-        f"count(*) FILTER (WHERE {IS_ERROR}) AS errors FROM {scan('error_id')} "
-        # events written after the edges were queried have no bucket
-        f"WHERE ts_us BETWEEN {first} AND {last} GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
-    ):
-        _add(made[row["bucket"]], row)
-    for row in engine.rows(
-        f"SELECT {place} AS bucket, count(DISTINCT agent_id) AS n FROM {scan()} "
-        f"WHERE ts_us BETWEEN {first} AND {last} GROUP BY 1"
-    ):
-        made[row["bucket"]]["agents"] = row["n"]
+    query = (
+        f"(SELECT {place} AS bucket, event_type, agent_id, count(*) AS n, min(tick) AS low, "
+        f"max(tick) AS high, count(*) FILTER (WHERE {IS_ERROR}) AS errors FROM {scan('error_id')} "
+        # events written after the ends were queried have no bucket
+        f"WHERE ts_us BETWEEN {first} AND {last} GROUP BY bucket, event_type, agent_id)"
+    )
+    with kept(engine, "timeline_groups", query) as groups:
+        for row in engine.rows(
+            "SELECT bucket, event_type, sum(n)::BIGINT AS n, min(low) AS low, max(high) AS high, "
+            f"sum(errors)::BIGINT AS errors FROM {groups.text} GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
+        ):
+            _add(made[row["bucket"]], row)
+        for row in engine.rows(f"SELECT bucket, count(DISTINCT agent_id) AS n FROM {groups.text} GROUP BY 1"):
+            made[row["bucket"]]["agents"] = row["n"]
     return {"buckets": made, "marks": marks(engine)}
 
 
@@ -208,8 +209,8 @@ def marks(engine: Engine) -> list[dict[str, Any]]:
     """The events that mark the program's progress (phases, milestones, ...), oldest first, at most 500."""
     kinds = ", ".join(f"'{kind}'" for kind in _MARKS)
     return engine.rows(
-        f"SELECT timestamp, id, tick, event_type, name, message FROM {scan('name')} WHERE event_type IN "
-        f"({kinds}) ORDER BY {BY_ORDER} LIMIT {MAX_MARKS}"
+        f"SELECT timestamp, id, tick, event_type, name, message FROM {scan('name', only=Only(_MARKS))} "
+        f"WHERE event_type IN ({kinds}) ORDER BY {BY_ORDER} LIMIT {MAX_MARKS}"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from Agent.analysis.journeys import event_name
 from Agent.analysis.query.engine import Engine, Source, kept
-from Agent.analysis.query.views import BY_ORDER, json_of, scan, whole_lines
+from Agent.analysis.query.views import BY_ORDER, Only, json_of, scan, whole_lines
 from Agent.analysis.session import agent_events
 from Agent.analysis.stats import SIGNIFICANCE, pettitt, plateau
 from Agent.errors import UsageError
@@ -100,10 +100,12 @@ def progress_of(engine: Engine, agent_id: str | None, lines: str, parameters: li
 @contextmanager
 def learning_lines(engine: Engine, agent_id: str | None) -> Iterator[Source]:
     """Keep the learning events of one agent, or of all, so that the log is scanned only once."""
-    kinds = ", ".join(f"'{kind}'" for kind in (*LEARNING_KINDS, "strategy_update"))
+    asked = (*LEARNING_KINDS, "strategy_update")
+    kinds = ", ".join(f"'{kind}'" for kind in asked)
+    lines = scan(*_KEYS, only=Only(asked))
     whose = "" if agent_id is None else " AND agent_id = $1"
     columns = "ts_us, writer, seq, id, timestamp, tick, agent_id, event_type, causes"
-    query = f"(SELECT {columns}, {', '.join(_KEYS)} FROM {scan(*_KEYS)} WHERE event_type IN ({kinds}){whose})"
+    query = f"(SELECT {columns}, {', '.join(_KEYS)} FROM {lines} WHERE event_type IN ({kinds}){whose})"
     with kept(engine, "learning_lines", query, [] if agent_id is None else [agent_id]) as source:
         yield source
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,10 +24,10 @@ def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
     """One dict for each session, newest last.
 
     Returns:
-        session_id, path, started_at, ended_at, duration_s, agents, events, errors, lost (counts); state:
-        `running`, `closed`, `crashed`, or `recovered` after a crash; problem: why the session's description
-        could not be read, so that the state is a guess, else None; and origin: where a forked or resumed run
-        of the session comes from, else None.
+        session_id, path, size_bytes (of all its files), started_at, ended_at, duration_s, agents, events,
+        errors, lost (counts); state: `running`, `closed`, `crashed`, or `recovered` after a crash; problem:
+        why the session's description could not be read, so that the state is a guess, else None; and origin:
+        where a forked or resumed run of the session comes from, else None.
     """
     found = list_sessions(root)
     return [_row(ref) for ref in (found if limit is None else found[-limit:])]
@@ -49,6 +51,7 @@ def _row(ref: SessionRef) -> dict[str, Any]:
     return {
         "session_id": ref.session_id,
         "path": str(ref.path),
+        "size_bytes": size_on_disk(ref.path),
         "started_at": started_at,
         "ended_at": ended_at,
         "duration_s": _seconds(started_at, until),
@@ -104,15 +107,25 @@ def _summed(summary: dict[str, Any]) -> dict[str, Any]:
 
 def _counted(session: Path) -> dict[str, Any]:
     """The counts of a session without a summary; large sessions are counted with DuckDB."""
-    if archive_dir(session).is_dir() or _size_bytes(session) > _LARGE_BYTES:
+    if is_for_engine(session):
         with contextlib.suppress(DamagedInput):  # SQL cannot skip an overlong line, but the reader can
             return session_counts(session)
     return _summed(summarise(session))
 
 
-def _size_bytes(session: Path) -> int:
+def is_for_engine(session: Path) -> bool:
+    """Whether counting a session's events with DuckDB is faster than decoding each line, or the only way."""
+    return archive_dir(session).is_dir() or _total_bytes(tree_files(session)) > _LARGE_BYTES
+
+
+def size_on_disk(session: Path) -> int:
+    """Return the bytes of all files of a session: log files, runs, the archive and caches."""
+    return _total_bytes(Path(place, name) for place, _, names in os.walk(session) for name in names)
+
+
+def _total_bytes(paths: Iterable[Path]) -> int:
     total = 0
-    for path in tree_files(session):
+    for path in paths:
         with contextlib.suppress(FileNotFoundError):  # rolled or removed since the listing
             total += path.lstat().st_size
     return total

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine, kept
-from Agent.analysis.query.views import BY_ORDER, scan
+from Agent.analysis.query.views import BY_ORDER, Only, scan
 from Agent.analysis.stats import (
     EXACT_ROWS,
     SIGNIFICANCE,
@@ -61,8 +61,10 @@ _MEASURED: Final = (
 @contextmanager
 def _sources(engine: Engine) -> Iterator[tuple[str, str]]:
     """Keep the two tables that all answers are computed from: timed spans, and other measurements."""
+    engine.ends_us()  # one pass over all lines, which tells the next ones where theirs are
     others = (
-        f"(SELECT ts_us, event_type, {', '.join(_MEASURED)} FROM {scan(*_MEASURED)} "
+        f"(SELECT ts_us, event_type, {', '.join(_MEASURED)} "
+        f"FROM {scan(*_MEASURED, only=Only(('metric', 'throughput', 'resource')))} "
         "WHERE event_type IN ('metric', 'throughput', 'resource') "
         "AND (event_type <> 'metric' OR duration_ms IS NULL))"
     )
@@ -166,7 +168,8 @@ def timed_spans() -> str:
         f"(SELECT * FROM (SELECT {BY_ORDER}, tick, agent_id, event_type AS kind, {_NAME} AS name, span_id, "
         f"parent_span_id, {duration} AS duration_ms, "
         "(coalesce(outcome, 'ok') = 'error' OR error_id IS NOT NULL) AS failed "
-        f"FROM {scan(*_KEYS)} WHERE event_type IN ({kinds})) WHERE abs(duration_ms) <= {LONGEST_MS})"
+        f"FROM {scan(*_KEYS, only=Only(TIMED))} WHERE event_type IN ({kinds})) "
+        f"WHERE abs(duration_ms) <= {LONGEST_MS})"
     )
 
 
@@ -387,12 +390,16 @@ def _step(name: tuple[str, str], points: list[dict[str, Any]]) -> dict[str, Any]
     }
 
 
-def _bucketed(engine: Engine, source: str, columns: str) -> list[dict[str, Any]]:
+def _bucketed(
+    engine: Engine, source: str, columns: str, ends_us: tuple[int, int] | None = None
+) -> list[dict[str, Any]]:
     """One row for each of at most 60 equal intervals of a source: start, seconds, and the columns."""
-    edges = engine.row(f"SELECT min(ts_us) AS low, max(ts_us) AS high FROM {source}")
-    if edges["low"] is None:
-        return []
-    low, high = edges["low"], edges["high"]
+    if ends_us is None:
+        edges = engine.row(f"SELECT min(ts_us) AS low, max(ts_us) AS high FROM {source}")
+        if edges["low"] is None:
+            return []
+        ends_us = edges["low"], edges["high"]
+    low, high = ends_us
     width = max(1, -(-(high - low + 1) // BUCKETS))
     rows = engine.rows(
         f"SELECT (ts_us - {low}) // {width} AS bucket, {columns} FROM {source} WHERE ts_us IS NOT NULL "
@@ -415,6 +422,7 @@ def throughput_curve(engine: Engine) -> list[dict[str, Any]]:
         engine,
         scan(),
         "count(*) AS events, count(*) FILTER (WHERE event_type = 'agent_action') AS actions",
+        engine.ends_us(),
     )
     for row in rows:
         row["events_per_s"] = row["events"] / row["seconds"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine, open_engine
-from Agent.analysis.query.views import numbers, scan, whole_lines
+from Agent.analysis.query.views import TELLING, Only, numbers, scan, whole_lines
 from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
@@ -190,25 +190,38 @@ def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
     return None
 
 
+_PIECE_BYTES: Final = 65536 // 8
+
+
 def _counted_lines(engine: Engine) -> _Count | None:
     """Collect event numbers as bits, and the log.* events, in one scan; None if a number occurs twice."""
     count = _Count()
     without_count = False
-    for row in engine.rows(
-        f"SELECT CASE WHEN is_whole THEN writer END AS owner, CASE WHEN is_whole THEN {PIECE} END AS piece, "
-        f"count(*) AS n, {NUMBER_BITS} AS bits, "
-        "list({'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines "
-        f"FROM {numbers()} GROUP BY owner, piece"
-    ):
-        writer = row["owner"]
-        if writer is None:
-            count.is_damaged = True
-            continue
-        bits = 0 if row["piece"] is None else bits_of(row["bits"])
-        if bits.bit_count() != row["n"]:
-            return None
-        count.seen.setdefault(writer, SeqSet()).add_bits(row["piece"], bits)
+    told = "list({'writer': writer, 'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines"
+    rows: list[dict[str, Any]]
+    if (found := engine.numbers()) is not None:
+        for writer, held in found.items():
+            seen = count.seen.setdefault(writer, SeqSet())
+            for piece, start in enumerate(range(0, len(held), _PIECE_BYTES)):
+                seen.add_bits(piece, int.from_bytes(held[start : start + _PIECE_BYTES], "little"))
+        rows = engine.rows(f"SELECT {told} FROM {numbers(Only(TELLING))}")
+    else:
+        rows = engine.rows(
+            "SELECT CASE WHEN is_whole THEN writer END AS owner, CASE WHEN is_whole THEN "
+            f"{PIECE} END AS piece, count(*) AS n, {NUMBER_BITS} AS bits, {told} "
+            f"FROM {numbers()} GROUP BY owner, piece"
+        )
+    for row in rows:
+        if "owner" in row:
+            if row["owner"] is None:
+                count.is_damaged = True
+                continue
+            bits = 0 if row["piece"] is None else bits_of(row["bits"])
+            if bits.bit_count() != row["n"]:
+                return None
+            count.seen.setdefault(row["owner"], SeqSet()).add_bits(row["piece"], bits)
         for line in row["lines"] or ():
+            writer = line["writer"]
             seq, said = line["seq"], line["said"]
             if said["event_type"] == "log.closed":
                 count.closed[writer] = max(count.closed.get(writer, 0), seq, said["last_seq"] or 0)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.views import BY_ORDER, scan
+from Agent.analysis.query.views import BY_ORDER, Only, scan
 from Agent.analysis.session import agent_events
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp, parse_timestamp, unix_us
@@ -312,8 +312,9 @@ def checkpoints(
         `state_at(agent_id, id)` gives the fields of a full state.
     """
     columns = "event_type, id, timestamp, tick, agent_id, coalesce(name, reason) AS name, digest, data"
+    lines = scan("name", "reason", "digest", "data", only=Only(("state", "checkpoint")))
     wanted = (
-        f"SELECT {columns}, {BY_ORDER} FROM {scan('name', 'reason', 'digest', 'data')} "
+        f"SELECT {columns}, {BY_ORDER} FROM {lines} "
         "WHERE event_type IN ('state', 'checkpoint') AND (agent_id = $1 OR $1 IS NULL)"
     )
     if limit is not None:

@@ -157,6 +157,12 @@ def prune_checkpoints(
     return total
 
 
+def ended_before(root: Path, before_s: float) -> list[Path]:
+    """Return the sessions that no process uses and that ended before a time, in seconds since 1970."""
+    found = [_candidate(ref.session_id, ref.path) for ref in list_sessions(root)]
+    return [each.path for each in found if each.ended_s < before_s and why_in_use(each.path) is None]
+
+
 def _choose(found: list[_Candidate], policy: Policy, now_s: float) -> None:
     """Set the reason of each session that matches the policy; `found` is oldest first."""
     if policy.keep_sessions is not None:

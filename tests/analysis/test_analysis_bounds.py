@@ -45,6 +45,12 @@ def test_a_query_of_python_is_stopped_at_its_deadline_and_the_next_one_answers(s
             pytest.fail("no later query answers")
 
 
+def test_a_deadline_that_passes_at_any_moment_is_told_as_one(session, capsys):
+    for number in range(60):
+        arguments = ["sql", "--timeout", f"{0.001 + number * 0.0007:.4f}", "SELECT count(*) FROM events"]
+        assert main(arguments) in {0, 3}, capsys.readouterr().err
+
+
 def test_a_deadline_that_is_no_number_of_seconds_is_refused_in_one_line(session, capsys):
     for wrong in ("nan", "inf", "-1", "0", "1e300", "x"):
         assert main(["sql", "--timeout", wrong, "SELECT 1"]) == 2

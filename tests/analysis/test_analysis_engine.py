@@ -100,7 +100,7 @@ def test_a_question_has_the_same_answer_whether_files_are_known_to_be_regular(
     builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch, is_built: bool
 ) -> None:
     if not is_built:
-        monkeypatch.setattr("Agent.tree.files.lines._regular_bytes", None)
+        monkeypatch.setattr("Agent.analysis.query.engine.Files", None)
     builder.emit("reward", "a", reward=1.5)
     builder.emit("log", "b")
     builder.write_line(

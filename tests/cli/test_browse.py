@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from support.processes import child_environment
@@ -42,6 +43,8 @@ def test_sessions_counts_what_is_in_the_files(ask, recorded):
     assert row["agents"] == len({event["extra"].get("agent_id") for event in events} - {None}) == 20 + 4 + 1
     assert (row["state"], row["lost"]) == ("closed", 0)
     assert row["duration_s"] > 0
+    files = [path for path in Path(row["path"]).rglob("*") if path.is_file() and not path.is_symlink()]
+    assert row["size_bytes"] == sum(path.stat().st_size for path in files)
     assert datetime.fromisoformat(row["started_at"]) < datetime.fromisoformat(row["ended_at"])
 
 
@@ -51,7 +54,17 @@ def test_sessions_shows_a_table_with_the_newest_last(run, recorded, trace_root):
     done = run("sessions")
     assert done.returncode == 0, done.stderr
     head, first, last = done.stdout.splitlines()
-    assert head.split() == ["SESSION", "STARTED", "(UTC)", "DURATION", "AGENTS", "EVENTS", "ERRORS", "STATE"]
+    assert head.split() == [
+        "SESSION",
+        "STARTED",
+        "(UTC)",
+        "DURATION",
+        "AGENTS",
+        "EVENTS",
+        "ERRORS",
+        "MiB",
+        "STATE",
+    ]
     assert first.split()[0] == "20200101_000000"
     assert last.split()[0] == "20300101_000000"
     assert (

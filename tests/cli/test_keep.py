@@ -112,6 +112,21 @@ def test_prune_says_what_goes_and_then_removes_it(run, root):
     assert list_sessions(root) == []
 
 
+def test_sessions_that_ended_long_enough_ago_become_parquet_and_answer_as_before(run, root):
+    session = list_sessions(root)[-1].path
+    questions = [("errors", "--json"), ("sql", "SELECT count(*) AS n FROM events", "--json")]
+    before = [run(*question, "--root", root).stdout for question in questions]
+    kept = run("seal", "--all", "--remove", "--keep-plain-days", "30", "--root", root)
+    assert (kept.returncode, "no session ended more than 30 days ago" in kept.stderr) == (0, True)
+    assert not (session / "archive").exists()
+    stored = json.loads((session / "session.json").read_bytes())
+    (session / "session.json").write_text(json.dumps(stored | {"ended_at": "2026-01-01T00:00:00.000000Z"}))
+    done = run("seal", "--all", "--remove", "--keep-plain-days", "30", "--root", root)
+    assert (done.returncode, "JSON files removed" in done.stdout) == (0, True)
+    assert [run(*question, "--root", root).stdout for question in questions] == before
+    assert run("seal", "--keep-plain-days", "30", "--root", root).returncode == 2
+
+
 def test_prune_as_data(run, root):
     answer = json.loads(
         run("prune", "--older-than", "4w", "--max-bytes", "1.5GiB", "-n", "--json", "--root", root).stdout

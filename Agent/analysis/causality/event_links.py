@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, event_row, whole_lines
+from Agent.analysis.query.views import EVENT_COLUMNS, Only, engine_row, event_row, whole_lines
 from Agent.analysis.stats import number
 from Agent.errors import AgentNotFound
 from Agent.event.clock import parse_timestamp
@@ -205,13 +205,15 @@ class Links(FilledWindow):
 
     def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
         places = [place for place in map(_place, ids) if place is not None]
+        until_us = max(self.until_us, self.until_us + TRAIL_US * bool(around))
+        lines = whole_lines(Only(since_us=self.since_us, until_us=until_us))
         found = self._engine.rows(
-            f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE ts_us BETWEEN $1 AND $2 AND ("
+            f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE ts_us BETWEEN $1 AND $2 AND ("
             "(list_contains($3, seq) AND list_contains($4, concat(writer, '-', seq))) "
             "OR list_contains($5, span_id) OR list_contains($6, parent_span_id)) LIMIT $7",
             [
                 self.since_us,
-                max(self.until_us, self.until_us + TRAIL_US * bool(around)),
+                until_us,
                 [seq for _, seq in places] or [-1],
                 [f"{writer}-{seq}" for writer, seq in places] or [""],
                 sorted(around) or [""],

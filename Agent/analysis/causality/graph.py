@@ -19,7 +19,7 @@ from Agent.analysis.causality.chains import (
 )
 from Agent.analysis.causality.event_links import Links, Row, find_event, time_us
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, whole_lines
+from Agent.analysis.query.views import EVENT_COLUMNS, Only, engine_row, whole_lines
 from Agent.errors import DamagedInput
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
@@ -167,8 +167,9 @@ class _Forward:
         ids = [cause["id"] for cause in causes]
         messages = [str(m) for cause in causes if (m := cause["extra"].get("message_id")) is not None]
         spans = [cause["parent_span_id"] for cause in causes if cause["parent_span_id"] and is_failure(cause)]
+        lines = whole_lines(Only(since_us=self._since_us, until_us=self._until_us))
         found = self._engine.rows(
-            f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE ts_us BETWEEN $1 AND $2 AND "
+            f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE ts_us BETWEEN $1 AND $2 AND "
             "(list_has_any(causes, $3) OR list_contains($3, extra->>'$.error_id') OR "
             "list_contains($4, span_id) OR "
             "(event_type = 'agent_message' AND list_contains($5, extra->>'$.message_id'))) LIMIT $6",

@@ -1,8 +1,6 @@
 """Find the files and the parts of the archive that hold a session's lines at this moment.
 
 `engine` calls this before and after each query; a sealed, unchanged segment is read from the archive.
-DuckDB needs about 0.5 ms per file, and more for each column, which dominates if there are thousands of
-small files: these are concatenated into one file, which DuckDB opens instead (`Pack`).
 """
 
 from __future__ import annotations
@@ -10,15 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from Agent.analysis.query.views import LIVE, OLDER, REGULAR, SEALED, VERBATIM
+from Agent.analysis.query.views import LINES, LIVE, OLDER, SEALED, VERBATIM
 from Agent.archive.sealed.parquet_rows import literal, promoted_columns
 from Agent.archive.sealed.parts import (
     Part,
@@ -28,11 +24,12 @@ from Agent.archive.sealed.parts import (
     read_parts,
     removed_otherwise,
 )
-from Agent.tree.files.descriptors import write_all
-from Agent.tree.layout import agents_dir, open_file, parse_file_name, runs_dir, safe_name, tree_files
+from Agent.tree.layout import agents_dir, is_text, open_file, parse_file_name, runs_dir, safe_name, tree_files
 
 Entry = TypeVar("Entry")
-FORMS: Final = (LIVE, REGULAR, SEALED, OLDER, VERBATIM)
+PATTERNS: Final = (LIVE, SEALED, OLDER, VERBATIM)
+"""The forms whose files DuckDB opens."""
+FORMS: Final = (*PATTERNS, LINES)
 _BLANK: Final = b" \t\n\f\r"
 
 
@@ -49,8 +46,8 @@ class Sources:
     """The files of each form, as glob patterns with all wildcards escaped."""
 
     live: tuple[str, ...] = ()
-    regular: tuple[str, ...] = ()
-    """Files whose lines were checked and all have a regular envelope, so that queries need not check it."""
+    lines: tuple[tuple[str, int, int, int], ...] = ()
+    """Files that `_columns` reads: path, inode, size in bytes, time of the last change."""
     sealed: tuple[str, ...] = ()
     older: tuple[str, ...] = ()
     verbatim: tuple[str, ...] = ()
@@ -75,21 +72,20 @@ class Sources:
         """Everything besides file names that the SQL over these files depends on."""
         return self.forms, self.only, self.uniform
 
-    def told_apart(
-        self, is_regular: Callable[[Path, Standing], bool], packed: frozenset[Path], pack: str
-    ) -> Sources:
-        """The sources with regular files moved out of `live`, and one pack instead of the packed files."""
-        found: dict[bool, list[str]] = {True: [], False: []}
-        are_regular = True
-        for (path, listed), pattern in zip(self.standing.items(), self.live, strict=True):
-            regular = is_regular(path, listed)
-            if path in packed:
-                are_regular &= regular
-            else:
-                found[regular].append(pattern)
-        if packed:
-            found[are_regular].append(pack)
-        return replace(self, live=tuple(found[False]), regular=tuple(found[True]))
+    def told_apart(self, session: Path, odd: Collection[str]) -> Sources:
+        """The sources with all live files but the odd ones in `lines`."""
+        live, lines = [], []
+        root = f"{session.resolve()}{os.sep}"
+        for name, listed, pattern in zip(
+            _below(session, self.standing), self.standing.values(), self.live, strict=True
+        ):
+            text = root + name
+            if listed.inode < 0 or text in odd or not is_text(text):
+                live.append(pattern)
+            elif listed.size_bytes:
+                lines.append((text, *listed))
+        # empty files hold no lines, but DuckDB reads nothing without a file
+        return replace(self, live=tuple(live) if live or lines else self.live, lines=tuple(lines))
 
 
 class Listing(Generic[Entry]):
@@ -345,129 +341,3 @@ def standing_at(path: Path) -> Standing | None:
     if not stat.S_ISREG(status.st_mode):
         return None
     return Standing(status.st_ino, status.st_size, status.st_mtime_ns)
-
-
-LEAST_FILES: Final = 64
-"""The minimum number of small files for a pack; fewer are read one by one."""
-_SMALL_BYTES: Final = 256 * 1024
-_MOST_BYTES: Final = 1 << 30
-_BATCH_BYTES: Final = 4 << 20
-
-
-class Pack:
-    """An unnamed temporary file that concatenates small files; refilled when any of them changed.
-
-    Args:
-        directory: where the file is created, readable by its owner only.
-
-    Raises:
-        OSError: the file cannot be created, or cannot be opened again through /proc.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        with tempfile.TemporaryFile(dir=directory) as file:
-            self._fd = os.dup(file.fileno())
-        # closes the descriptor even if the engine is never closed
-        self._close = weakref.finalize(self, os.close, self._fd)
-        self.path = f"/proc/self/fd/{self._fd}"
-        """The path that the engine opens."""
-        self._holds: dict[Path, Standing] = {}
-        try:
-            Path(self.path).stat()
-        except OSError:
-            self.close()
-            raise
-
-    def fill(
-        self, standing: Mapping[Path, Standing], list_files: Callable[[], Sequence[Path]]
-    ) -> frozenset[Path]:
-        """Copy the small files into the pack, each as listed, even if it was renamed since.
-
-        Args:
-            standing: the files as they were listed.
-            list_files: lists the files again, to find renamed ones.
-
-        Returns:
-            The names of the packed files; all others must be read by name.
-        """
-        small = _small(standing)
-        if len(small) < LEAST_FILES:
-            return frozenset()
-        if small == self._holds:
-            return frozenset(small)
-        self._holds = {}
-        try:
-            taken = self._copy(small, list_files)
-        except OSError:
-            # disk full: read them by name, which is slower
-            os.ftruncate(self._fd, 0)
-            return frozenset()
-        if len(taken) == len(small):
-            self._holds = small
-        return frozenset(taken)
-
-    def _copy(self, small: Mapping[Path, Standing], list_files: Callable[[], Sequence[Path]]) -> list[Path]:
-        fd = self._fd
-        os.ftruncate(fd, 0)
-        os.lseek(fd, 0, os.SEEK_SET)
-        parts: list[bytes] = []
-        waiting_bytes = 0
-        taken: list[Path] = []
-        renamed: dict[int, Path] | None = None
-        for path, listed in small.items():
-            data = _read(path, listed)
-            if data is None:
-                renamed = _by_inode(list_files()) if renamed is None else renamed
-                data = _read(renamed.get(listed.inode, path), listed)
-            if data is None:
-                continue
-            taken.append(path)
-            # a line that is being written, or was torn, must not run into the next file's first line
-            parts.append(data if data.endswith(b"\n") else data + b"\n")
-            waiting_bytes += len(data)
-            if waiting_bytes > _BATCH_BYTES:
-                write_all(fd, b"".join(parts))
-                parts, waiting_bytes = [], 0
-        write_all(fd, b"".join(parts))
-        return taken
-
-    def close(self) -> None:
-        """Close the file."""
-        self._close()
-
-
-def new_pack(directory: Path) -> Pack | None:
-    """A pack in that directory; None if it cannot be created, in which case files are read one by one."""
-    try:
-        return Pack(directory)
-    except OSError:
-        # a read-only directory only makes queries slower
-        return None
-
-
-def _small(standing: Mapping[Path, Standing]) -> dict[Path, Standing]:
-    """The files up to 256 KiB, up to 1 GiB in total."""
-    found: dict[Path, Standing] = {}
-    left_bytes = _MOST_BYTES
-    for path, listed in standing.items():
-        if listed.inode >= 0 and listed.size_bytes <= min(_SMALL_BYTES, left_bytes):
-            left_bytes -= listed.size_bytes
-            found[path] = listed
-    return found
-
-
-def _read(path: Path, listed: Standing) -> bytes | None:
-    """The file's content up to its listed size; None if the name now refers to another file."""
-    try:
-        fd, status = open_file(path)
-    except OSError:
-        return None  # rolled: the caller looks for its new name
-    try:
-        return os.read(fd, listed.size_bytes) if status.st_ino == listed.inode else None
-    finally:
-        os.close(fd)
-
-
-def _by_inode(paths: Sequence[Path]) -> dict[int, Path]:
-    found = {path: standing_at(path) for path in paths}
-    return {listed.inode: path for path, listed in found.items() if listed is not None}

@@ -22,13 +22,10 @@ from typing import Any, Final, NamedTuple, Self, TypeVar, overload
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
-    FORMS,
+    PATTERNS,
     KnownSources,
-    Pack,
     Sources,
-    Standing,
     files_of,
-    new_pack,
     parts_of,
     standing_at,
 )
@@ -40,14 +37,23 @@ from Agent.analysis.query.progress import (
     is_ending,
     told_deadline,
 )
-from Agent.analysis.query.views import LIVE, has_legs, names_files, reads_files, resolve
-from Agent.archive.sealed.connection import Spill, connected, cores, load_duckdb, refuse_what_no_query_names
+from Agent.analysis.query.user_queries import check_reads_only, columns_of, first_of, told, words_of
+from Agent.analysis.query.views import LINES_ASKED, asked_in, reads_files, resolve, scan
+from Agent.archive.sealed.connection import (
+    Spill,
+    connected,
+    cores,
+    load_duckdb,
+    numbers_of,
+    refuse_what_no_query_names,
+)
 from Agent.archive.sealed.parts import archive_dir, escaped
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
+from Agent.event.codec import CURRENT_SCHEMA
 from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import Cell, Grid, Words
 from Agent.render.html import block_html
-from Agent.tree.files.lines import MAX_LINE_BYTES, RegularFiles
+from Agent.tree.files.lines import MAX_LINE_BYTES
 from Agent.tree.layout import agent_files, agents_dir, open_file
 from Agent.tree.retention import nothing_retired
 
@@ -59,6 +65,19 @@ _PATIENCE_S = 3.0
 # if more files than this are rolled during a query, as many will be during the next try
 _FEW = 3
 Answer = TypeVar("Answer")
+
+Files: type[_columns.Files] | None
+try:
+    from Agent.analysis.query import _columns
+
+    Files = _columns.Files
+except ImportError:  # not compiled here: DuckDB's own reader, which takes two to three times as long
+    Files = None
+
+_OLDEST_WITH_STREAMS: Final = (2, 0)
+"""DuckDB before it reads an Arrow stream only once, and needs pyarrow for more."""
+_ODD: Final = 1
+"""What `Lines` says of a file with a line that is to be read otherwise; 2 of one that it cannot read."""
 
 
 class FilesMoved(InputError):
@@ -101,13 +120,20 @@ class Engine:
         self._known = KnownSources(session, list_files, agent_id, parts=parts)
         self._list_files = list_files
         self._sources = Sources()
-        self._by_name: dict[Path, Standing] = {}
-        self._regular = RegularFiles()
-        self._pack: Pack | None = None
+        self._files: Any = None
+        """The `Files` of the current listing, with their index."""
+        self._lines: dict[str, tuple[str, Any]] = {}
+        """What is registered: its name and the lines, by what is asked of them."""
+        self._listing = 0
+        """Counts the changes of `_lines`."""
+        self._odd: set[str] = set()
+        """Files that DuckDB's own reader reads: a line of them is written otherwise than ours."""
         self._spill: Spill | None = None
         self._set: dict[str, list[str]] = {}
         self._connection: Any = None
-        self._has_views = False
+        self._streams = False
+        """Whether lines are made columns here; else DuckDB's own reader reads every file."""
+        self._views: tuple[Any, ...] | None = None
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Run one of this package's own queries; return a dict for each row.
@@ -117,7 +143,7 @@ class Engine:
         if not reads_files(sql):
             with in_use(self):
                 return interruptible(self._open(), lambda: self._dicts(sql, parameters), self._deadline_s)
-        return self._settled(lambda: self._dicts(self._resolved(sql), parameters), sql)
+        return self._settled(lambda: self._dicts(self._resolved(sql), parameters))
 
     def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
         cursor = self._execute(sql, parameters)
@@ -140,28 +166,32 @@ class Engine:
         if self._connection is not None:
             self.rows(f"DROP TABLE IF EXISTS {name}")
 
-    def _settled(self, fetch: Callable[[], Answer], sql: str = "") -> Answer:
+    def _settled(self, fetch: Callable[[], Answer]) -> Answer:
         """Run a query over the files as listed at its start; repeat it if files moved in the meantime."""
         with in_use(self):
             try:
                 with nothing_retired(self._given):
-                    return self._tried(fetch, sql)
+                    return self._tried(fetch)
             except FilesMoved:
                 # retention began in the meantime, or files were removed by hand
                 with nothing_retired(self._given):
-                    return self._tried(fetch, sql)
+                    return self._tried(fetch)
 
-    def _tried(self, fetch: Callable[[], Answer], sql: str) -> Answer:
+    def _tried(self, fetch: Callable[[], Answer]) -> Answer:
         patience_s = time.monotonic() + _PATIENCE_S
         for left in reversed(range(_TRIES)):
             began = self._names_changed_ns()
-            self._use_files(sql)
+            self._use_files()
             try:
                 answer = interruptible(self._open(), fetch, self._deadline_s)
             except FilesMoved:
                 # during a roll there is briefly no file under the live name
                 if not left or not self._moved():
                     raise
+                continue
+            if self._found_odd():
+                # files that change faster than they are read are left to DuckDB
+                self._streams &= left > 1
                 continue
             # new files do not matter: their events are later
             if self._names_changed_ns() == began or not 0 < self._moved() <= _FEW:
@@ -180,38 +210,68 @@ class Engine:
                 found.append(-1)  # a missing directory, which may be created later
         return tuple(found)
 
-    def _use_files(self, sql: str = "") -> None:
-        """List the current files and pass them to DuckDB; only a query `sql` of this package uses a pack."""
-        before, found = self._sources, self._known.find()
+    def _use_files(self) -> None:
+        """List the current files and pass them to DuckDB."""
         connection = self._open()
-        packed: frozenset[Path] = frozenset()
-        pack = ""
-        # a pack does not record which file each line is from
-        if sql and self._pack is not None and not names_files(sql):
-            packed, pack = self._pack.fill(found.standing, self._list_files), self._pack.path
-        is_regular = self._regular.holds if has_legs(sql) else _unknown
-        self._sources = found.told_apart(is_regular, packed, pack)
-        self._by_name = {path: listed for path, listed in found.standing.items() if path not in packed}
-        if before.statement != self._sources.statement:
-            self._has_views = False
-        for form in FORMS:
-            self._name(connection, form, list(getattr(self._sources, form)))
+        before = self._sources
+        self._sources = self._known.find()
+        if self._streams:
+            self._sources = self._sources.told_apart(self._given, self._odd)
+        if self._sources.lines != before.lines:
+            self._forget_lines()
+        for form in PATTERNS:
+            files = list(getattr(self._sources, form))
+            if self._set.get(form) != files:
+                connection.execute(f"SET VARIABLE {form} = ?", [files])
+                self._set[form] = files
 
-    def _name(self, connection: Any, variable: str, files: list[str]) -> None:
-        if self._set.get(variable) != files:
-            connection.execute(f"SET VARIABLE {variable} = ?", [files])
-            self._set[variable] = files
+    def _registered(self, asked: str) -> str:
+        """The name under which the connection finds what is asked of the lines of live files."""
+        if asked not in self._lines:
+            if self._files is None:
+                self._files = _columns.Files(self._sources.lines, CURRENT_SCHEMA, MAX_LINE_BYTES)
+            name, lines = f"lines_{len(self._lines)}", self._files.lines(*asked_in(asked))
+            # DuckDB registers nothing while the rows of an earlier result are pending
+            with self._translated(asked):
+                self._open().execute("SELECT 1").fetchall()
+                self._open().register(name, lines)
+            self._lines[asked] = name, lines
+        return self._lines[asked][0]
+
+    def _found_odd(self) -> bool:
+        """Whether a file turned out to be odd, or gone; then the answer is wrong."""
+        found = False
+        for _, lines in self._lines.values():
+            for (path, inode, *_), mark in zip(self._sources.lines, lines.marks(), strict=True):
+                found |= mark != 0
+                # of one that is there and cannot be read, DuckDB says why
+                if mark == _ODD or (mark and (now := standing_at(Path(path))) and now.inode == inode):
+                    self._odd.add(path)
+        if found:
+            self._forget_lines()
+        return found
+
+    def _forget_lines(self) -> None:
+        self._lines, self._files = {}, None
+        self._listing += 1
+
+    def _are_fine(self) -> bool:
+        """Look at every line that columns are made of; False if one is to be read otherwise."""
+        for _, lines in self._lines.values():
+            lines.look()
+        return not any(any(lines.marks()) for _, lines in self._lines.values())
 
     def _moved(self) -> int:
         """The number of names that now refer to another file or to none, which a query may have missed."""
         return sum(
             (now := standing_at(path)) is None or now.inode != listed.inode
-            for path, listed in self._by_name.items()
+            for path, listed in self._sources.standing.items()
         )
 
     def _resolved(self, sql: str) -> str:
         sources = self._sources
-        return resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
+        found = resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
+        return LINES_ASKED.sub(lambda asked: self._registered(asked[1]), found)
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """Return the only row of a query."""
@@ -219,12 +279,11 @@ class Engine:
 
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of a user's query with their SQL types; duplicate names get a number."""
-        self._check(query)
+        words = self._check(query)
         asked = columns_of(query)
 
         def fetch() -> list[tuple[Any, ...]]:
-            self._with_views()
-            cursor = self._execute(asked, ())
+            cursor = self._user_cursor(asked, words)
             return list(cursor.description if asked == query else cursor.fetchall())
 
         found: dict[str, str] = {}
@@ -235,46 +294,51 @@ class Engine:
 
     def user_tuples(self, query: str) -> list[tuple[Any, ...]]:
         """Return all rows of a user's query as tuples."""
-        self._check(query)
-        return self._settled(lambda: self._fetched(query, lambda cursor: cursor.fetchall()))
+        return self._user_answer(query, lambda cursor: cursor.fetchall())
 
     def user_batches(self, query: str, rows: int, most: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
         """Yield batches of `rows` rows, at most `most` in all, in flat memory; FilesMoved if files vanish.
 
         The engine cannot run another query until the last batch was taken.
         """
-        self._check(query)
+        words = self._check(query)
+        asked = query if most is None else first_of(self._open(), query, most)
+
+        def begin() -> tuple[list[list[tuple[Any, ...]]], Any]:
+            """The first two batches, and the cursor for the rest, which is read when no file can be odd."""
+            cursor = self._user_cursor(asked, words)
+            first = [batch for _ in range(2) if (batch := self._next(cursor, query, rows))]
+            if len(first) == 2:
+                self._are_fine()  # what is yielded cannot be taken back
+            return first, cursor if len(first) == 2 else None
+
         with in_use(self), nothing_retired(self._given):
-            self._use_files()
-            self._with_views()
-            asked = query if most is None else first_of(self._connection, query, most)
-            cursor = interruptible(self._connection, lambda: self._execute(asked, ()), self._deadline_s)
+            first, cursor = self._tried(begin)
+            yield from first
             fetch = partial(self._next, cursor, query, rows)
-            while batch := interruptible(self._connection, fetch, self._deadline_s):
+            while cursor is not None and (batch := interruptible(self._connection, fetch, self._deadline_s)):
                 yield batch
 
     def user_frame(self, query: str) -> Any:
         """Return the rows as a pandas DataFrame; MissingExtra without pandas."""
         needed("pandas", "a data frame", "dataframe")
-        self._check(query)
-        return self._settled(lambda: self._fetched(query, lambda cursor: cursor.df()))
+        return self._user_answer(query, lambda cursor: cursor.df())
 
     def user_arrow(self, query: str) -> Any:
         """Return the rows as a `pyarrow.Table`; MissingExtra without pyarrow."""
         needed("pyarrow", "an Arrow table", "dataframe")
-        self._check(query)
-        return self._settled(lambda: self._arrow_table(query))
+        words = self._check(query)
+        return self._settled(lambda: self._arrow_table(query, words))
 
     def user_arrow_batches(self, query: str, rows: int) -> Iterator[Any]:
         """Yield the schema, then the rows as batches of pyarrow, in flat memory; MissingExtra without it."""
         needed("pyarrow", "an Arrow table", "dataframe")
-        self._check(query)
+        words = self._check(query)
         with in_use(self), nothing_retired(self._given):
             self._use_files()
-            self._with_views()
 
             def began() -> Any:
-                relation = self._relation(query)
+                relation = self._relation(query, words)
                 with self._translated(query):
                     # pyarrow's method has its old name before DuckDB 2
                     return getattr(relation, "to_arrow_reader", relation.fetch_arrow_reader)(rows)
@@ -294,44 +358,85 @@ class Engine:
         except (pyarrow.ArrowException, OSError) as error:  # what pyarrow makes of DuckDB's errors
             raise _bad_query(error, query) from error
 
-    def _arrow_table(self, query: str) -> Any:
-        relation = self._relation(query)
+    def _arrow_table(self, query: str, words: frozenset[str] | None) -> Any:
+        relation = self._relation(query, words)
         with self._translated(query):
             return getattr(relation, "to_arrow_table", relation.arrow)()
 
-    def _relation(self, query: str) -> Any:
+    def _relation(self, query: str, words: frozenset[str] | None) -> Any:
         """The query as DuckDB's relation."""
-        self._with_views()
+        self._make_views(words)
         # DuckDB creates a relation only when no earlier result is pending
         self._execute("SELECT 1", ()).fetchall()
         with self._translated(query):
             return self._open().sql(query)
 
-    def _fetched(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
-        # again, because segments may have been sealed since the query was checked, which needs other views
-        self._with_views()
-        cursor = self._execute(query, ())
-        with self._translated(query):
-            return fetch(cursor)
+    def _user_answer(self, query: str, fetch: Callable[[Any], Answer]) -> Answer:
+        words = self._check(query)
+
+        def answer() -> Answer:
+            cursor = self._user_cursor(query, words)
+            with self._translated(query):
+                return fetch(cursor)
+
+        return self._settled(answer)
 
     def _next(self, cursor: Any, query: str, rows: int) -> list[tuple[Any, ...]]:
         with self._translated(query):
             found: list[tuple[Any, ...]] = cursor.fetchmany(rows)
             return found
 
+    def numbers(self) -> dict[str, bytes] | None:
+        """The numbers of all events by writer: bytes in which the lowest bit of the first stands for 0.
+
+        None if only a query can count them: a number comes twice, or the archive or DuckDB's own reader has a
+        part of the lines.
+        """
+        return self._settled(self._numbers)
+
+    def _numbers(self) -> dict[str, bytes] | None:
+        found: dict[str, bytes] | None = self._files.numbers() if self._has_index() else None
+        return found
+
+    def ends_us(self) -> tuple[int, int] | None:
+        """The times of the first and the last event; None without events."""
+        return self._settled(self._ends_us)
+
+    def _ends_us(self) -> tuple[int, int] | None:
+        if self._has_index():
+            first_us, last_us = self._files.ends_us()
+        else:
+            sql = f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}"
+            first_us, last_us = self._dicts(self._resolved(sql), ())[0].values()
+        return None if first_us is None or first_us > last_us else (first_us, last_us)
+
+    def _has_index(self) -> bool:
+        """Whether `_files` has an index, which one pass over all lines makes, and these are all lines."""
+        if self._sources.forms != (views.LINES,):
+            return False
+        self._resolved(f"SELECT event_type FROM {scan()}")
+        if self._files.ends_us() is None:
+            self._are_fine()
+        return self._files.ends_us() is not None
+
     def damaged_lines(self) -> dict[str, int]:
         """Count the lines of each file that are not events; files without any are left out."""
-        self._use_files()
-        found = self.damaged_in_archive
-        if self._sources.live:
-            rows = self.rows(views.damaged_lines())
-            # for a file of one byte some versions of the engine return a row, and others do not
-            standing = self._sources.standing.items()
-            ones = {str(path.resolve()) for path, listed in standing if listed.size_bytes == 1}
-            for row in rows:
-                counted = 0 if row["filename"] in ones else found.get(row["filename"], 0)
-                found[row["filename"]] = row["lines"] + counted
+        found = self._settled(self._damaged)
         return dict(sorted(found.items()))
+
+    def _damaged(self) -> dict[str, int]:
+        if self._sources.lines and not self._lines:
+            self._resolved(views.numbers())
+        self._are_fine()
+        found = self.damaged_in_archive
+        # for a file of one byte some versions of the engine return a row, and others do not
+        standing = self._sources.standing.items()
+        ones = {str(path.resolve()) for path, listed in standing if listed.size_bytes == 1}
+        # a file whose lines are columns has none
+        for row in self._dicts(views.damaged_lines(), ()) if self._sources.live else ():
+            counted = 0 if row["filename"] in ones else found.get(row["filename"], 0)
+            found[row["filename"]] = row["lines"] + counted
+        return found
 
     @property
     def damaged_in_archive(self) -> dict[str, int]:
@@ -349,14 +454,12 @@ class Engine:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-            self._has_views = False
+            self._views = None
             self._set = {}
+            self._forget_lines()
         if self._spill is not None:
             self._spill.close()
             self._spill = None
-        if self._pack is not None:
-            self._pack.close()
-            self._pack = None
 
     def __enter__(self) -> Self:
         return self
@@ -364,13 +467,14 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _check(self, query: str) -> None:
-        connection = self._settled(self._with_views)
+    def _check(self, query: str) -> frozenset[str] | None:
+        """The words of a user's query, None if it may use everything; UsageError if it does not only read."""
+        connection = self._open()
         import duckdb
 
         try:
             with in_use(self):
-                check_reads_only(connection, query)
+                return words_of(check_reads_only(connection, query))
         except duckdb.Error as error:
             if is_ending():
                 raise SystemExit from None
@@ -449,29 +553,34 @@ class Engine:
         # DuckDB checks a glob pattern in its escaped form and a matching file in its plain form.
         allowed = [str(self._session), escaped(str(self._session))]
         connection.execute("SET allowed_directories = [?, ?]", allowed)
-        self._pack = new_pack(self._session / ".state")
-        if self._pack is not None:
-            connection.execute("SET allowed_paths = [?]", [self._pack.path])
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection
+        self._streams = Files is not None and numbers_of(duckdb.__version__) >= _OLDEST_WITH_STREAMS
         if not _engines:
             call_at_exit(_close_all)
         _engines.add(self)
         return connection
 
-    def _with_views(self) -> Any:
-        """Return the connection, with the views that users' queries need."""
-        connection = self._open()
-        if not self._has_views:
-            if self._pack is not None:
-                # creating a view opens a file; the pack cannot disappear meanwhile
-                self._name(connection, LIVE, [self._pack.path])
-            for statement in views.statements():
+    def _user_cursor(self, asked: str, words: frozenset[str] | None) -> Any:
+        """Run a user's query over the views and columns that it names."""
+        self._make_views(words)
+        try:
+            return self._execute(asked, ())
+        except UsageError:
+            if words is None:
+                raise
+        # again with all of them, among which the error finds what may be meant
+        self._make_views(None)
+        return self._execute(asked, ())
+
+    def _make_views(self, words: frozenset[str] | None) -> None:
+        # again for each query, because segments may have been sealed since
+        wanted = words, self._sources.statement, self._listing
+        if wanted != self._views:
+            for statement in views.statements(words):
                 self._execute(self._resolved(statement), ())
-            self._name(connection, LIVE, list(self._sources.live))
-            self._has_views = True
-        return connection
+            self._views = wanted
 
 
 def _is_deadline(value: object) -> bool:
@@ -495,11 +604,6 @@ def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | 
         return Engine(session, files_of(session).read, archive=True, deadline_s=deadline_s)
     files = partial(agent_files, session, agent_id)
     return Engine(session, files, archive=True, agent_id=agent_id, deadline_s=deadline_s)
-
-
-def _unknown(_path: Path, _listed: Standing) -> bool:
-    """Treat no file as regular, so that every envelope is checked."""
-    return False
 
 
 def _first_line(error: Exception) -> str:
@@ -574,104 +678,6 @@ def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) 
             yield Source(name, [])
     finally:
         engine.drop_table(name)
-
-
-_READING_NODES: Final = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
-_EXPLAIN: Final = re.compile(r"\s*EXPLAIN\b\s*(?:ANALYZE\b|\([^()]*\))?", re.IGNORECASE)
-_DESCRIBES: Final = re.compile(r"\s*(?:EXPLAIN|DESCRIBE|DESC|SUMMARIZE|SHOW)\b", re.IGNORECASE)
-_DESCRIBE: Final = "DESCRIBE\n"
-_PLACE: Final = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.MULTILINE)
-_HINTS: Final = ("Did you mean", "Candidate bindings:")
-
-
-# DuckDB also writes from statements that look like a query (`WITH x AS (COPY ...) SELECT`, `EXPLAIN ANALYZE
-# COPY`), so the kind of every node is checked against a list.
-def check_reads_only(connection: Any, query: str) -> None:
-    """Refuse everything except a single reading statement.
-
-    Raises:
-        UsageError: the statement writes, sets or loads, or there is more than one.
-        duckdb.Error: the text is not valid SQL.
-    """
-    import orjson
-
-    statements = connection.extract_statements(query)
-    kinds = [statement.type.name for statement in statements]
-    inner = query
-    if kinds == ["EXPLAIN"]:
-        inner = query[found.end() :] if (found := _EXPLAIN.match(query)) else ""
-        kinds = [statement.type.name for statement in connection.extract_statements(inner)]
-    if kinds == ["SELECT"]:
-        # DuckDB serialises only reading statements, and the tree shows the nested ones
-        text = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [inner]).fetchone()[0]
-        tree = orjson.loads(text)
-        if not tree["error"] and _nodes(tree) <= _READING_NODES:
-            return
-    if kinds == ["SELECT"]:
-        kinds = ["one that writes"]
-    what = "nothing" if not kinds else "several" if len(kinds) > 1 else kinds[0].replace("_", " ")
-    raise UsageError(
-        f"only a single reading statement is allowed, this is {what}",
-        remedy="write SELECT ... FROM events, and see the views with agent-trace sql --schema",
-    )
-
-
-def columns_of(query: str) -> str:
-    """A statement that returns the columns of a query; the query itself if it already describes."""
-    return query if _DESCRIBES.match(query) else _DESCRIBE + query
-
-
-def first_of(connection: Any, query: str, rows: int) -> str:
-    """A statement for the first rows of a query, so that DuckDB keeps only these when it sorts."""
-    if _DESCRIBES.match(query):
-        return query
-    # on its own line, since the query may end with a comment
-    whole = query.rstrip().rstrip(";")
-    limited = f"SELECT * FROM (\n{whole}\n) LIMIT {rows}"
-    import duckdb
-
-    try:
-        connection.extract_statements(limited)
-    except duckdb.Error:
-        return query  # not valid in brackets, for example with a comment behind its semicolon
-    return limited
-
-
-def _nodes(tree: Any) -> set[str]:
-    """The kinds of query nodes in a serialised statement, at any depth."""
-    found: set[str] = set()
-    waiting = [tree]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            kind = value.get("type")
-            if isinstance(kind, str) and kind.endswith("_NODE"):
-                found.add(kind)
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-    return found
-
-
-def told(error: Exception, query: str) -> str:
-    """DuckDB's error about a query as one clause: its first line, line and column, and hint."""
-    text, lines = str(error), query.splitlines()
-    first, _, rest = text.partition("\n")
-    first = re.sub(r"^[A-Z]\w*(?: \w+)* Error: ", "", first).rstrip(".!")
-    if "pytz" in first:
-        return "a time with a zone needs pytz to be shown; write (x AT TIME ZONE 'UTC')"
-    parts = [first[:1].lower() + first[1:] if first[1:2].islower() else first]
-    place = _PLACE.search(text)
-    if place is not None:
-        line, column = int(place[1]), len(place[3]) - len(f"LINE {place[1]}: ") + 1
-        shown = place[2]
-        whole = lines[line - 1] if line <= len(lines) else ""
-        if shown.startswith("...") and (at := whole.find(shown.strip("."))) >= 0:
-            column += at - 3  # DuckDB shows only the middle of a long line
-        line -= query.startswith(_DESCRIBE)
-        parts.append(f"at line {line}, column {column}")
-    hint = [line.strip() for line in rest.splitlines() if line.startswith(_HINTS)][:1]
-    return " ".join(parts + [f"({line[:1].lower()}{line[1:]})" for line in hint])
 
 
 _SHOWN_ROWS: Final = 50

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
@@ -20,7 +20,6 @@ from Agent.archive.sealed.parquet_rows import (
     payload_columns,
     promoted_columns,
     quoted_name,
-    says_something,
     structure,
 )
 from Agent.event.codec import MAX_DEPTH, is_state_change
@@ -41,7 +40,8 @@ _AGENT: Final = ("agent_id", "agent_role")
 _NOT_COLUMNS: Final = {"timestamp", "id", "schema_version", "extra", "types"}
 _ENVELOPE_COLUMNS: Final = tuple(key for key in ENVELOPE_KEYS if key not in _NOT_COLUMNS)
 
-_TELLING: Final = ("log.closed", "log.dropped", "log.retired")
+TELLING: Final = ("log.closed", "log.dropped", "log.retired")
+"""The kinds of events about the recording itself."""
 _SAID: Final = {
     "event_type": "VARCHAR",
     "writer": "VARCHAR",
@@ -62,7 +62,24 @@ _ARCHIVED: Final = {
 """Expressions for the ordering columns of an archive row."""
 
 
-def scan(*keys: str) -> str:
+class Only(NamedTuple):
+    """What a query asks for at most, so that other lines of live files are passed over.
+
+    The query says it in SQL besides: of the archive, and of files that DuckDB reads, it gets all lines.
+    """
+
+    kinds: Collection[str] | None = None
+    """The kinds of events; None for all."""
+    with_errors: bool = False
+    """Whether every event of level ERROR or CRITICAL is asked for as well."""
+    since_us: int | None = None
+    until_us: int | None = None
+
+
+EVERYTHING: Final = Only()
+
+
+def scan(*keys: str, only: Only = EVERYTHING) -> str:
     """A sub-query over every whole line of the session, with the requested payload keys as columns.
 
     The other columns are `ts_us`, `writer`, `seq`, the envelope, `agent_id`, `agent_role`, `event_type` and
@@ -77,7 +94,7 @@ def scan(*keys: str) -> str:
     return either(
         {
             LIVE: select(_of_line(payload), live_lines(columns, payload, spare), spare),
-            REGULAR: select(_of_line(payload), regular_lines(columns, payload, spare), spare),
+            LINES: select(_of_columns(payload), read_columns(payload, spare, only), spare),
             SEALED: _of_rows(SEALED, payload, promoted_columns()),
             OLDER: _of_rows(OLDER, payload, {}),
             VERBATIM: select(_of_line(payload, "j."), verbatim_lines(columns, payload), spare),
@@ -95,6 +112,80 @@ def _of_line(payload: dict[str, str], of: str = "") -> dict[str, str]:
             inner = f"{of}extra.{quoted}"
             columns[name] = f"coalesce({inner}, {of}{quoted})" if name in flat_keys() else inner
     return columns | {"filename": SEALED_FILENAME if of else "filename"}
+
+
+def _of_columns(payload: Mapping[str, str]) -> dict[str, str]:
+    """The columns of a scan from those that `read_columns` makes of lines, all of which are events."""
+    columns = {name: name for name in ("ts_us", "writer", "seq", "timestamp", "id", *_ENVELOPE_COLUMNS)}
+    columns |= {"level": "coalesce(level, 'INFO')", "state": f"CASE WHEN {is_object('state')} THEN state END"}
+    return columns | {name: quoted_name(name) for name in payload} | {"filename": "filename"}
+
+
+def read_columns(payload: Mapping[str, str], spare: Collection[str], only: Only) -> str:
+    """The lines of files as columns, which the engine makes: those of the envelope, and these payload keys.
+
+    A key that a run's flat line has beside the envelope is looked for there, too.
+    """
+    columns = dict(_COLUMNS_OF_ENVELOPE)
+    for name, sql_type in payload.items():
+        beside = name if name in flat_keys() else ""
+        columns[name] = f"{_COLUMN_KINDS[sql_type]},{name},{beside}"
+    columns["event_type"] = _KIND_COLUMN
+    return source_of_columns(columns, {name: name for name in spare}, only)
+
+
+def source_of_columns(
+    columns: Mapping[str, str], optional: Mapping[str, str], only: Only = EVERYTHING
+) -> str:
+    """What `Engine` replaces by the columns that it makes of lines; see `asked_in`."""
+    listed = {name: f"{name},{made}" for name, made in columns.items()}
+    asked = _joined({"event_type": listed.pop("event_type")} | listed, optional)
+    kinds = "*" if only.kinds is None else " ".join(sorted(only.kinds))
+    bounds = (
+        (_FIRST_US if only.since_us is None else only.since_us),
+        (_LAST_US if only.until_us is None else only.until_us),
+    )
+    return f"{{{{lines {asked}~{kinds}~{only.with_errors:d}~{bounds[0]}~{bounds[1]}}}}}"
+
+
+_FIRST_US: Final = -(2**63)
+_LAST_US: Final = 2**63 - 1
+LINES_ASKED: Final = re.compile(r"\{\{lines (.*?)\}\}")
+"""A source of columns in a resolved statement."""
+_AskedColumn = tuple[str, str, str | None, str | None]
+
+
+def asked_in(source: str) -> tuple[tuple[_AskedColumn, ...], tuple[str, ...] | None, bool, int, int]:
+    """What `Files.lines` takes for such a source."""
+    columns, kinds, with_errors, since_us, until_us = source.split("~")
+    named = (each.split(",") for each in columns.split(", "))
+    return (
+        tuple((name, kind, inner or None, beside or None) for name, kind, inner, beside in named),
+        None if kinds == "*" else tuple(kinds.split()),
+        with_errors == "1",
+        int(since_us),
+        int(until_us),
+    )
+
+
+_COLUMN_KINDS: Final = {
+    "VARCHAR": "T",
+    "JSON": "j",
+    "BIGINT": "i",
+    "DOUBLE": "d",
+    "BOOLEAN": "b",
+    "VARCHAR[]": "L",
+}
+_KIND_COLUMN: Final = "e,event_type,type"
+_COLUMNS_OF_ENVELOPE: Final = {
+    "ts_us": "u,,",
+    "writer": "w,,",
+    "seq": "n,,",
+    "timestamp": "t,,",
+    "id": "#,,",
+    "filename": "f,,",
+    **{name: f"{_COLUMN_KINDS[ENVELOPE[name]]},,{name}" for name in _ENVELOPE_COLUMNS},
+}
 
 
 def _envelope_of_line(of: str) -> dict[str, str]:
@@ -119,21 +210,37 @@ def _of_rows(form: str, payload: dict[str, str], promoted: dict[str, str]) -> st
     return select(columns | {"filename": SEALED_FILENAME}, sealed_rows(form, from_text), UNNEEDED_IN_SCAN)
 
 
-def whole_lines() -> str:
+def whole_lines(only: Only = EVERYTHING) -> str:
     """A sub-query like `scan`, with the whole payload in one JSON column `extra`."""
     beside = dict.fromkeys(_AGENT, "VARCHAR") | dict.fromkeys(sorted(flat_keys() - {*_AGENT}), "JSON")
     rows = _ARCHIVED | {name: name for name in _ENVELOPE_COLUMNS}
     rows |= {"state": "state::JSON"} | {name: name for name in (*_AGENT, "event_type")}
+    spare = UNNEEDED_IN_WHOLE
     rows |= {"extra": "extra::JSON", "is_flat": "false", "types": "types::JSON", "filename": SEALED_FILENAME}
     return either(
         {
-            LIVE: select(_whole_of_line(), live_lines(ENVELOPE | beside, None)),
-            REGULAR: select(_whole_of_line(), regular_lines(ENVELOPE | beside, None)),
-            SEALED: select(rows, sealed_rows(SEALED, {})),
-            OLDER: select(rows, sealed_rows(OLDER, {})),
-            VERBATIM: select(_whole_of_line("j."), verbatim_lines(ENVELOPE | beside, None)),
+            LIVE: select(_whole_of_line(), live_lines(ENVELOPE | beside, None), spare),
+            LINES: select(_whole_of_columns(), _read_whole(only), spare),
+            SEALED: select(rows, sealed_rows(SEALED, {}), spare),
+            OLDER: select(rows, sealed_rows(OLDER, {}), spare),
+            VERBATIM: select(_whole_of_line("j."), verbatim_lines(ENVELOPE | beside, None), spare),
         }
     )
+
+
+def _read_whole(only: Only) -> str:
+    """The lines of files as columns, the payload as JSON; of flat lines, the keys beside it."""
+    of_flat = {name: f"j,,{name}" for name in sorted(flat_keys() - {*_AGENT})}
+    columns = _COLUMNS_OF_ENVELOPE | {"types": "j,,types", "event_type": _KIND_COLUMN}
+    columns |= {name: f"T,{name},{name}" for name in _AGENT} | {"extra": "j,,extra"} | of_flat
+    optional = {name: name for name in UNNEEDED_IN_WHOLE} | dict.fromkeys(of_flat, "extra")
+    optional |= {"extra": "extra|is_flat"} | {name: f"{name}|extra" for name in _AGENT}
+    return source_of_columns(columns, optional, only)
+
+
+def _whole_of_columns() -> dict[str, str]:
+    columns = _of_columns(dict.fromkeys(("event_type", *_AGENT), ""))
+    return {name: columns.get(name, made) for name, made in _whole_of_line().items()}
 
 
 def _whole_of_line(of: str = "") -> dict[str, str]:
@@ -151,23 +258,34 @@ def _whole_of_line(of: str = "") -> dict[str, str]:
     }
 
 
-def numbers() -> str:
+def numbers(only: Only = EVERYTHING) -> str:
     """A sub-query over every line of the session, including damaged lines in files.
 
     Its columns are `is_whole`, `writer`, `seq`, and `said`: the content of log.* events, else NULL.
     """
-    telling = f"IN ({', '.join(literal(kind) for kind in _TELLING)})"
+    telling = f"IN ({', '.join(literal(kind) for kind in TELLING)})"
     said = f"CASE WHEN event_type {telling} THEN json_transform(extra, {literal(structure(_SAID))}) END"
     stored = {"is_whole": "true", "writer": "writer", "seq": "seq", "said": said}
     return either(
         {
             LIVE: select(_numbers_of_line(telling), read_files(ENVELOPE, _SAID)),
-            REGULAR: select(_numbers_of_line(telling), read_files(ENVELOPE, _SAID, form=REGULAR)),
+            LINES: select(
+                stored | {"said": f"CASE WHEN said_event_type {telling} THEN {_SAID_COLUMNS} END"},
+                source_of_columns(_COLUMNS_OF_NUMBERS, {}, only),
+            ),
             SEALED: select(stored, sealed_rows(SEALED, {})),
             OLDER: select(stored, sealed_rows(OLDER, {})),
             VERBATIM: select(_numbers_of_line(telling, "j."), verbatim_lines(ENVELOPE, _SAID)),
         }
     )
+
+
+_COLUMNS_OF_NUMBERS: Final = {
+    **{name: _COLUMNS_OF_ENVELOPE[name] for name in ("writer", "seq")},
+    "event_type": _KIND_COLUMN,
+    **{f"said_{name}": f"{_COLUMN_KINDS[sql_type]},{name}," for name, sql_type in _SAID.items()},
+}
+_SAID_COLUMNS: Final = "{" + ", ".join(f"'{name}': said_{name}" for name in _SAID) + "}"
 
 
 def _numbers_of_line(telling: str, of: str = "") -> dict[str, str]:
@@ -186,28 +304,55 @@ def damaged_lines() -> str:
     )
 
 
-def statements() -> list[str]:
-    """The statements that create the views for users' queries."""
-    spans = scan("duration_ms", "outcome", "action_type", "metric_name", "context", "call", "error_id")
-    made = [
-        f"CREATE OR REPLACE VIEW events AS SELECT * FROM {whole_lines()}",
-        "CREATE OR REPLACE VIEW spans AS SELECT *, ts_us - coalesce(duration_ms, 0) * 1000 AS started_us "
-        f"FROM {spans} WHERE span_id IS NOT NULL",
-    ]
-    return made + [_view(name, kinds) for name, kinds in _VIEWS.items()]
+def statements(wanted: Collection[str] | None = None) -> list[str]:
+    """The statements that create the views for users' queries.
+
+    Args:
+        wanted: the words of a query in lower case; views and columns that it does not name are left out. None
+            for all views with all columns.
+    """
+    made = {"events": _listed(_whole_of_columns())}
+    made["spans"] = _listed(_of_columns(dict.fromkeys((*_AGENT, *_OF_SPANS), "")))
+    made["spans"] |= {"started_us": "ts_us - coalesce(duration_ms, 0) * 1000"}
+    for view in _VIEWS:
+        made[view] = {name: quoted_name(name) for name in (*_OF_EVENT, *_own_keys(view))}
+    if wanted is not None:
+        made = {name: _wanted(columns, wanted) for name, columns in made.items() if name in wanted}
+    return [_view(name, columns) for name, columns in made.items()]
 
 
-def _view(name: str, kinds: tuple[str, ...]) -> str:
-    own = list(dict.fromkeys(field.name for kind in kinds for field in KINDS[kind].fields))
-    own = [field for field in own if field not in ENVELOPE]
-    if name == "errors":
-        own.append("error_id")
-    columns = ["ts_us", "timestamp", "id", "tick", "level", "message", "event_type", "agent_id", "agent_role"]
-    columns += ["run_id", "span_id", "parent_span_id", *(quoted_name(field) for field in own)]
-    listed = ", ".join(f"'{kind}'" for kind in kinds)
+_OF_SPANS: Final = "duration_ms", "outcome", "action_type", "metric_name", "context", "call", "error_id"
+_OF_EVENT: Final = (
+    *("ts_us", "timestamp", "id", "tick", "level", "message", "event_type", "agent_id", "agent_role"),
+    *("run_id", "span_id", "parent_span_id"),
+)
+"""The columns of every view of some kinds, before the keys of these kinds."""
+
+
+def _listed(columns: Iterable[str]) -> dict[str, str]:
+    return {name: quoted_name(name) for name in ("event_type", *columns)}
+
+
+def _wanted(columns: Mapping[str, str], wanted: Collection[str]) -> dict[str, str]:
+    """The columns that are named; one at least."""
+    return {name: made for name, made in columns.items() if name.lower() in wanted} or {"seq": "1"}
+
+
+def _own_keys(view: str) -> list[str]:
+    named = dict.fromkeys(field.name for kind in _VIEWS[view] for field in KINDS[kind].fields)
+    return [name for name in named if name not in ENVELOPE] + (["error_id"] if view == "errors" else [])
+
+
+def _view(name: str, columns: Mapping[str, str]) -> str:
     # A line of level ERROR without an exception is an error too; its error columns are NULL.
-    where = IS_ERROR if name == "errors" else f"event_type IN ({listed})"
-    return f"CREATE OR REPLACE VIEW {name} AS SELECT {', '.join(columns)} FROM {scan(*own)} WHERE {where}"
+    where = {"events": "true", "spans": "span_id IS NOT NULL", "errors": IS_ERROR}.get(name)
+    where = where or f"event_type IN ({', '.join(map(literal, _VIEWS[name]))})"
+    asked = f"SELECT {', '.join(f'{made} AS {quoted_name(column)}' for column, made in columns.items())} FROM"
+    named = {*_WORD.findall(asked), *_WORD.findall(where)}
+    keys = _OF_SPANS if name == "spans" else () if name == "events" else _own_keys(name)
+    only = EVERYTHING if name in {"events", "spans"} else Only(_VIEWS[name], with_errors=name == "errors")
+    source = whole_lines() if name == "events" else scan(*(key for key in keys if key in named), only=only)
+    return f"CREATE OR REPLACE TEMP VIEW {name} AS {asked} {source} WHERE {where}"
 
 
 def names() -> list[str]:
@@ -217,8 +362,8 @@ def names() -> list[str]:
 
 LIVE: Final = "live"
 """JSON lines in live files."""
-REGULAR: Final = "regular"
-"""The same in files whose lines all begin as this package writes them, so no envelope is checked."""
+LINES: Final = "lines"
+"""The same in files whose every line `Lines` understands: the engine gets them as columns."""
 SEALED: Final = "sealed"
 """Archive rows with the promoted columns of this version."""
 OLDER: Final = "older"
@@ -227,19 +372,18 @@ VERBATIM: Final = "verbatim"
 """Archived events that are stored as their original line."""
 
 UNNEEDED: Final = frozenset(
-    "session_id level logger message run_id span_id parent_span_id causes tick code state types".split()
+    "session_id level logger message run_id span_id parent_span_id causes tick code state types "
+    "filename".split()
 )
 """Keys that no other column is derived from."""
 UNNEEDED_IN_SCAN: Final = UNNEEDED | frozenset(
     "agent_id agent_role ts_us writer seq timestamp id schema_version".split()
 )
 """The same for `scan`, which does not build a payload object from a flat line's keys."""
-_LOOKED_AT: Final = {
-    "id": frozenset({"id", "writer", "seq"}),
-    "timestamp": frozenset({"timestamp", "ts_us"}),
-    "schema_version": frozenset({"schema_version"}),
-}
-"""The keys that distinguish an event from a damaged line, with the columns derived from each."""
+UNNEEDED_IN_WHOLE: Final = UNNEEDED_IN_SCAN | {"extra", "is_flat"}
+"""The columns of `whole_lines` that a query may leave out."""
+_LOOKED_AT: Final = frozenset({"id", "timestamp", "schema_version"})
+"""The keys that distinguish an event from a damaged line."""
 
 _ANY: Final = re.compile(r"\{\{any\}\}(.*?)\{\{end\}\}", re.DOTALL)
 # matches `*` except in `SELECT * FROM (SELECT ...)`, whose columns the inner selection names
@@ -256,7 +400,7 @@ _AS_COLUMNS: Final = "{{as columns}}"
 def either(legs: Mapping[str, str]) -> str:
     """A sub-query template: the union of one leg per form, which `resolve` turns into SQL."""
     # files last: if they are read first, DuckDB spills to disk what it sorts of the other legs
-    in_order = sorted(legs, key=lambda form: form in (LIVE, REGULAR))
+    in_order = sorted(legs, key=lambda form: form in (LIVE, LINES))
     return "({{any}}" + _OR.join(f"{form}:{legs[form]}" for form in in_order) + "{{end}})"
 
 
@@ -285,12 +429,6 @@ def _named(sql: str) -> frozenset[str] | None:
     """The words of a query outside its scans; None if it may use every column."""
     asked = _ANY.sub(" ", sql)
     return None if _EVERYTHING.search(asked) else frozenset(_WORD.findall(asked))
-
-
-def names_files(sql: str) -> bool:
-    """Whether a query uses the file name of a line."""
-    named = _named(sql)
-    return named is None or "filename" in named
 
 
 def has_legs(sql: str) -> bool:
@@ -346,15 +484,6 @@ def live_lines(
     return f"{read_files(columns, payload, spare)} WHERE {is_event()}{_with_object(payload)}"
 
 
-def regular_lines(
-    columns: Mapping[str, str], payload: Mapping[str, str] | None, spare: Collection[str] = UNNEEDED
-) -> str:
-    """As `live_lines`, for regular files: damaged is invalid JSON, or a line without kind and payload."""
-    return (
-        f"{read_files(columns, payload, spare, form=REGULAR)} WHERE {says_something()}{_with_object(payload)}"
-    )
-
-
 def _with_object(payload: Mapping[str, str] | None) -> str:
     """If the payload is read as JSON: it must be an object, unless the line is flat."""
     return f" AND (extra IS NULL OR {is_object('extra')})" if payload is None else ""
@@ -364,14 +493,10 @@ def read_files(
     columns: Mapping[str, str],
     payload: Mapping[str, str] | None,
     spare: Collection[str] = UNNEEDED,
-    *,
-    form: str = LIVE,
 ) -> str:
     """The scan of the files; a damaged line becomes a row of NULLs."""
     types = {name: f"{quoted_name(name)}: '{sql_type}'" for name, sql_type in columns.items()}
     optional = {name: name for name in spare if name not in _LOOKED_AT}
-    if form == REGULAR:
-        optional |= {name: "|".join(sorted(made)) for name, made in _LOOKED_AT.items() if made <= set(spare)}
     types["extra"] = "extra: 'JSON'"
     if payload is not None:
         members = {name: f"{quoted_name(name)} {sql_type}" for name, sql_type in payload.items()}
@@ -379,7 +504,7 @@ def read_files(
     typed = "{" + _joined({"extra": types.pop("extra")} | types, optional) + "}"
     # The file names are a variable of the connection, so that statements contain no paths.
     return (
-        f"read_json(getvariable('{form}'), format='newline_delimited', records=true, ignore_errors=true, "
+        f"read_json(getvariable('{LIVE}'), format='newline_delimited', records=true, ignore_errors=true, "
         f"filename=true, maximum_object_size={MAX_LINE_BYTES}, columns={typed})"
     )
 

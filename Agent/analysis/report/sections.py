@@ -101,12 +101,10 @@ def gather(asked: SessionQuestions) -> Facts:
 def _tracebacks(asked: SessionQuestions, event_ids: list[str]) -> dict[str, str]:
     if not event_ids:
         return {}
+    # `split_event_id` validates these: a writer has eight characters, one of which could be a quote
     places = [split_event_id(event_id) for event_id in event_ids]
-    # `split_event_id` has validated these: a writer has eight characters, one of which could be a quote
-    listed = " OR ".join(
-        f"(writer = '{writer.replace(chr(39), chr(39) * 2)}' AND seq = {seq})" for writer, seq in places
-    )
-    query = f"SELECT id, extra->>'$.traceback' AS text FROM events WHERE {listed}"  # noqa: S608
+    listed = ", ".join(f"'{writer.replace(chr(39), chr(39) * 2)}-{seq}'" for writer, seq in places)
+    query = f"SELECT id, traceback AS text FROM errors WHERE id IN ({listed})"  # noqa: S608
     return {row["id"]: row["text"] for row in asked.sql(query) if row["text"]}
 
 

@@ -203,8 +203,8 @@ STATE_LOOKS = {"running": "good", "crashed": "bad"}
 def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     """List the recorded sessions, newest last.
 
-    Each row shows the id, start, duration, numbers of agents, events and errors, and whether the session is
-    running, closed or crashed. A forked or resumed session is listed under its origin.
+    Each row shows the id, start, duration, numbers of agents, events and errors, the size of its files, and
+    whether the session is running, closed or crashed. A forked or resumed session is listed under its origin.
 
     Args:
         limit: Only the newest N sessions.
@@ -225,11 +225,12 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     render.table(
         [{**by_id[name], "name": indented(name, depth)} for name, depth in tree],
         Column("SESSION", "name"),
-        Column("STARTED (UTC)", "started_at", words.date_time),
+        Column("STARTED (UTC)", "started_at", lambda at: words.date_time(at)[:16]),
         Column("DURATION", "duration_s", words.seconds),
         Column("AGENTS", "agents", words.count),
         Column("EVENTS", "events", words.count),
         Column("ERRORS", "errors", words.count),
+        Column("MiB", "size_bytes", lambda size_bytes: f"{size_bytes / 2**20:,.1f}"),
         Column("STATE", "state", looks=STATE_LOOKS),
     )
     for row in rows:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
 
@@ -25,6 +25,7 @@ from Agent.version import __version__
 
 if TYPE_CHECKING:
     from Agent.testing.canary import Entrance
+    from Agent.tree.read.losses import Losses
 
 
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -120,13 +121,19 @@ def _python() -> Finding:
     return OK, found
 
 
+_COLUMNS: Final = "Agent.analysis.query._columns"
+
+
 def _native_parts() -> Finding:
+    from importlib.util import find_spec
+
     from Agent.record.encode.native import native
     from Agent.tree.files.lines import is_built
 
-    missing = [name for name, built in (("judge", native is not None), ("heads", is_built())) if not built]
+    parts = {"judge": native is not None, "heads": is_built(), "columns": find_spec(_COLUMNS) is not None}
+    missing = [name for name, built in parts.items() if not built]
     if missing:
-        remedy = "events cost about 50 % more, queries of JSON lines 25 %; install with a C compiler"
+        remedy = "events cost about 50 % more, queries of JSON lines twice as much; install with a C compiler"
         return WARN, f"not built; Python is used for: {', '.join(missing)}", remedy
     return OK, "built"
 
@@ -283,15 +290,30 @@ def _self_test() -> Finding:
     return OK, f"{len(kinds)} events recorded and read, one agent replayed: IDENTICAL"
 
 
+def _losses(session: Path) -> Losses:
+    from Agent.analysis.listing import is_for_engine
+    from Agent.analysis.session import counted_losses
+    from Agent.archive.sealed.reader import open_reader
+
+    if is_for_engine(session):
+        from Agent.analysis.query.engine import open_engine
+
+        with open_engine(session) as engine:
+            if (found := counted_losses(session, engine)) is not None:
+                return found
+    return open_reader(session).losses()
+
+
 def _newest_session(root: Path) -> Finding:
+    from Agent.analysis.listing import size_on_disk
     from Agent.tree.layout import list_sessions
-    from Agent.tree.read.reader import TreeReader
 
     known = list_sessions(root)
     if not known:
         return OK, "no session yet"
-    losses = TreeReader(known[-1].path).losses()
-    found = f"{known[-1].session_id}: {losses.total_read:,} events read, {losses.total_lost:,} lost"
+    losses = _losses(known[-1].path)
+    size = words.size(size_on_disk(known[-1].path))
+    found = f"{known[-1].session_id}: {losses.total_read:,} events read, {losses.total_lost:,} lost, {size}"
     if not losses.clean:
         return FAIL, f"{found}, {losses.total_unknown:,} unexplained", "see its log.dropped events"
     if losses.damaged_lines:

@@ -402,7 +402,12 @@ def _show_pruning(done: Pruning) -> None:
 
 @command()
 def seal(
-    session: SomeSession, every: Annotated[bool, "--all"], remove: bool, restore: bool, root: Root
+    session: SomeSession,
+    every: Annotated[bool, "--all"],
+    remove: bool,
+    restore: bool,
+    keep_plain_days: Annotated[int | None, "--keep-plain-days N", FROM_ZERO],
+    root: Root,
 ) -> int:
     """Convert finished segments to Parquet.
 
@@ -414,15 +419,26 @@ def seal(
         every: Every session of the trace root.
         remove: Remove the JSON lines of sealed segments, once the copy has been read back byte by byte.
         restore: Undo: restore the JSON lines exactly.
+        keep_plain_days: With --all, only sessions that ended more than N days ago.
 
     Examples:
         agent-trace seal
-        agent-trace seal --all --remove
+        agent-trace seal --all --remove --keep-plain-days 30
         agent-trace seal 20261120_103045 --json
     """
     if remove and restore:
         raise misuse("give --remove or --restore")
+    if keep_plain_days is not None and not every:
+        raise misuse("--keep-plain-days is for --all")
     paths = parameters.sessions_of(session, root, every=every)
+    if keep_plain_days is not None:
+        from Agent.archive.prune import ended_before
+
+        old = set(ended_before(root, time.time() - keep_plain_days * 86_400))
+        paths = [path for path in paths if path in old]
+        if not paths and not render.wants_json():
+            render.note(f"no session ended more than {words.plural(keep_plain_days, 'day')} ago")
+            return 0
     render.give_each([_restore(path) if restore else _seal(path, remove) for path in paths], every=every)
     return 0
 

@@ -1,9 +1,6 @@
-/* How far a file consists of lines that begin as this package's own do, whether its bytes are plain text, and the write
-   of a line.
+/* Whether the bytes of a file are plain text, and the write of a line.
 
-   Accelerators. What begins so needs no look at its number, its time and its version row by row: that may be wrong
-   in one direction only, a line that it does not know is looked at by whoever asks. What is plain is the same as in
-   `lines.py`, to the byte. The write is `descriptors.write_own`. */
+   Accelerators. What is plain is the same as in `lines.py`, to the byte. The write is `descriptors.write_own`. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -12,96 +9,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { BUFFER_BYTES = 1 << 20, MOST_DIGITS = 18 };
-
-static int digits(const char *at, int count) {
-    int value = 0;
-    for (int i = 0; i < count; i++) {
-        if (at[i] < '0' || at[i] > '9') return -1;
-        value = value * 10 + at[i] - '0';
-    }
-    return value;
-}
-
-static int is_date(int year, int month, int day) {
-    static const unsigned char DAYS[13] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (year < 1970 || year > 2099 || month < 1 || month > 12 || day < 1) return 0;
-    return day <= DAYS[month] + (month == 2 && year % 4 == 0);
-}
-
-/* {"timestamp":"2026-11-20T10:30:45.000002Z","id":"sfhtuqh7-3","schema_version":1, ... } */
-static int is_regular(const char *line, const char *end, int newest_schema) {
-    static const char FIRST[] = "{\"timestamp\":\"", SECOND[] = "Z\",\"id\":\"", THIRD[] = "\",\"schema_version\":";
-    enum { TIME_AT = sizeof FIRST - 1, ID_AT = TIME_AT + 26 + sizeof SECOND - 1, SEQ_AT = ID_AT + 9 };
-    if (end - line < SEQ_AT + 2 || end[-1] != '}') return 0;
-    if (memcmp(line, FIRST, sizeof FIRST - 1) != 0) return 0;
-    const char *time = line + TIME_AT;
-    if (time[4] != '-' || time[7] != '-' || time[10] != 'T' || time[13] != ':' || time[16] != ':' || time[19] != '.')
-        return 0;
-    if (!is_date(digits(time, 4), digits(time + 5, 2), digits(time + 8, 2))) return 0;
-    int hour = digits(time + 11, 2), minute = digits(time + 14, 2), second = digits(time + 17, 2);
-    if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59) return 0;
-    if (digits(time + 20, 6) < 0 || memcmp(time + 26, SECOND, sizeof SECOND - 1) != 0) return 0;
-    for (const char *at = line + ID_AT; at < line + SEQ_AT - 1; at++)
-        if (!((*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9'))) return 0;
-    if (line[SEQ_AT - 1] != '-') return 0;
-    const char *at = line + SEQ_AT;
-    while (at < end && *at >= '0' && *at <= '9') at++;
-    if (at == line + SEQ_AT || at - line > SEQ_AT + MOST_DIGITS) return 0;
-    if (line[SEQ_AT] == '0' && at > line + SEQ_AT + 1) return 0;
-    if (end - at < (Py_ssize_t)sizeof THIRD + 1 || memcmp(at, THIRD, sizeof THIRD - 1) != 0) return 0;
-    at += sizeof THIRD - 1;
-    return *at >= '1' && *at <= '0' + newest_schema && at[1] == ',';
-}
-
-/* The end of the last line of a file from which on, up to `size`, something else follows; -1 with errno. */
-static Py_ssize_t read_lines(int fd, Py_ssize_t offset, Py_ssize_t size, int newest_schema, char *buffer) {
-    Py_ssize_t held = 0;
-    while (offset + held < size) {
-        Py_ssize_t wanted = size - offset - held;
-        if (wanted > BUFFER_BYTES - held) wanted = BUFFER_BYTES - held;
-        ssize_t got = pread(fd, buffer + held, (size_t)wanted, offset + held);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return -1;
-        if (got == 0) break;
-        held += got;
-        const char *line = buffer, *end;
-        while ((end = memchr(line, '\n', (size_t)(buffer + held - line))) != NULL) {
-            if (!is_regular(line, end, newest_schema)) return offset + (line - buffer);
-            line = end + 1;
-        }
-        if (line == buffer && held == BUFFER_BYTES) return offset; /* a line of more than the buffer */
-        held -= line - buffer;
-        offset += line - buffer;
-        memmove(buffer, line, (size_t)held);
-    }
-    return offset;
-}
-
-static PyObject *regular_bytes(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    int fd, newest_schema;
-    Py_ssize_t offset, size;
-    if (!PyArg_ParseTuple(arguments, "inni", &fd, &offset, &size, &newest_schema)) return NULL;
-    if (newest_schema < 1 || newest_schema > 9) {
-        PyErr_SetString(PyExc_ValueError, "a version of one digit is known");
-        return NULL;
-    }
-    char *buffer = PyMem_RawMalloc(BUFFER_BYTES);
-    if (buffer == NULL) return PyErr_NoMemory();
-    Py_ssize_t reached;
-    int failed;
-    Py_BEGIN_ALLOW_THREADS
-    reached = read_lines(fd, offset, size, newest_schema, buffer);
-    failed = errno;
-    Py_END_ALLOW_THREADS
-    PyMem_RawFree(buffer);
-    if (reached < 0) {
-        errno = failed;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    return PyLong_FromSsize_t(reached);
-}
 
 enum { ODD = -1 };
 
@@ -204,8 +111,6 @@ static PyObject *write_own(PyObject *Py_UNUSED(module), PyObject *const *argumen
 }
 
 static PyMethodDef functions[] = {
-    {"regular_bytes", regular_bytes, METH_VARARGS,
-     "regular_bytes(fd, offset, size, newest_schema): up to where, from a line's beginning on, lines are regular."},
     {"marks_of", marks_of, METH_VARARGS,
      "marks_of(chunk, state): newlines, where the first and the last stands, and the state for the next chunk."},
     {"write_own", (PyCFunction)(void (*)(void))write_own, METH_FASTCALL,

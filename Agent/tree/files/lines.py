@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from Agent.event.clock import format_timestamp
-from Agent.event.codec import CURRENT_SCHEMA, LINE_PREFIX, DamagedLine, decode_line
+from Agent.event.codec import LINE_PREFIX, DamagedLine, decode_line
 from Agent.event.ids import WRITER_CHARS, split_event_id
 from Agent.event.model import Event
 from Agent.tree.files.segment import error_name
@@ -325,60 +325,18 @@ def event_behind(line: bytes) -> tuple[int, Event] | None:
     return None
 
 
-_regular_bytes: Callable[[int, int, int, int], int] | None
 _marks_of: Callable[[bytes, int], tuple[int, int, int, int]] | None
 try:
     from Agent.tree.files import _heads
 
-    _regular_bytes, _marks_of = _heads.regular_bytes, _heads.marks_of
+    _marks_of = _heads.marks_of
 except (ImportError, AttributeError):  # built without a compiler or from an older source, or not at all
-    _regular_bytes = _marks_of = None
-
-_IRREGULAR: Final = -1
+    _marks_of = None
 
 
 def is_built() -> bool:
     """Return whether the C extension is available."""
-    return _regular_bytes is not None
-
-
-class RegularFiles:
-    """Finds regular files, in which every line begins like an event's; checks only new bytes."""
-
-    def __init__(self) -> None:
-        self._reached: dict[int, tuple[int, int]] = {}
-        """Inode to (mtime_ns, size up to which its lines are regular, or `_IRREGULAR`)."""
-
-    def holds(self, path: Path, listed: tuple[int, int, int]) -> bool:
-        """Return whether every line up to the listed size is complete and begins like an event's.
-
-        Such a line may still not be an event: the rest of it is not checked.
-        """
-        inode, size_bytes, mtime_ns = listed
-        if _regular_bytes is None or inode < 0:
-            return False
-        changed_ns, reached = self._reached.get(inode, (mtime_ns, 0))
-        if reached == size_bytes and changed_ns == mtime_ns:
-            return True
-        if reached == _IRREGULAR and changed_ns == mtime_ns:
-            return False
-        if not 0 < reached < size_bytes:
-            # a file that changed without growing was rewritten
-            reached = 0
-        try:
-            fd, status = open_file(path)
-        except OSError:
-            return False  # the caller reads the file itself and reports the error
-        try:
-            if status.st_ino != inode:
-                return False
-            reached = _regular_bytes(fd, reached, size_bytes, CURRENT_SCHEMA)
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
-        self._reached[inode] = mtime_ns, reached if reached == size_bytes else _IRREGULAR
-        return reached == size_bytes
+    return _marks_of is not None
 
 
 ODD_BYTES: Final = (b"\r", b"\x00", b"\x01", b"\x02")

@@ -1,0 +1,137 @@
+"""What a user's query is: that it only reads, which tables and columns it names, and its errors in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from Agent.errors import UsageError
+
+_READING_NODES: Final = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
+_EXPLAIN: Final = re.compile(r"\s*EXPLAIN\b\s*(?:ANALYZE\b|\([^()]*\))?", re.IGNORECASE)
+_DESCRIBES: Final = re.compile(r"\s*(?:EXPLAIN|DESCRIBE|DESC|SUMMARIZE|SHOW)\b", re.IGNORECASE)
+_DESCRIBE: Final = "DESCRIBE\n"
+_PLACE: Final = re.compile(r"^LINE (\d+): (.*)\n( *)\^", re.MULTILINE)
+_HINTS: Final = ("Did you mean", "Candidate bindings:")
+
+
+# DuckDB also writes from statements that look like a query (`WITH x AS (COPY ...) SELECT`, `EXPLAIN ANALYZE
+# COPY`), so the kind of every node is checked against a list.
+def check_reads_only(connection: Any, query: str) -> Any:
+    """Refuse everything except a single reading statement.
+
+    Returns:
+        Its syntax tree; None of one that describes or explains another.
+
+    Raises:
+        UsageError: the statement writes, sets or loads, or there is more than one.
+        duckdb.Error: the text is not valid SQL.
+    """
+    import orjson
+
+    statements = connection.extract_statements(query)
+    kinds = [statement.type.name for statement in statements]
+    is_itself = kinds == ["SELECT"]
+    inner = query
+    if kinds == ["EXPLAIN"]:
+        inner = query[found.end() :] if (found := _EXPLAIN.match(query)) else ""
+        kinds = [statement.type.name for statement in connection.extract_statements(inner)]
+    if kinds == ["SELECT"]:
+        # DuckDB serialises only reading statements, and the tree shows the nested ones
+        text = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [inner]).fetchone()[0]
+        tree = orjson.loads(text)
+        if not tree["error"] and _nodes(tree) <= _READING_NODES:
+            return tree if is_itself else None
+    if kinds == ["SELECT"]:
+        kinds = ["one that writes"]
+    what = "nothing" if not kinds else "several" if len(kinds) > 1 else kinds[0].replace("_", " ")
+    raise UsageError(
+        f"only a single reading statement is allowed, this is {what}",
+        remedy="write SELECT ... FROM events, and see the views with agent-trace sql --schema",
+    )
+
+
+def columns_of(query: str) -> str:
+    """A statement that returns the columns of a query; the query itself if it already describes."""
+    return query if _DESCRIBES.match(query) else _DESCRIBE + query
+
+
+def first_of(connection: Any, query: str, rows: int) -> str:
+    """A statement for the first rows of a query, so that DuckDB keeps only these when it sorts."""
+    if _DESCRIBES.match(query):
+        return query
+    # on its own line, since the query may end with a comment
+    whole = query.rstrip().rstrip(";")
+    limited = f"SELECT * FROM (\n{whole}\n) LIMIT {rows}"  # noqa: S608 - the query is the user's own
+    import duckdb
+
+    try:
+        connection.extract_statements(limited)
+    except duckdb.Error:
+        return query  # not valid in brackets, for example with a comment behind its semicolon
+    return limited
+
+
+def _objects(tree: Any) -> Iterator[dict[str, Any]]:
+    """The objects in a serialised statement, at any depth."""
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def _nodes(tree: Any) -> set[str]:
+    """The kinds of query nodes in a serialised statement, at any depth."""
+    kinds = (each.get("type") for each in _objects(tree))
+    return {kind for kind in kinds if isinstance(kind, str) and kind.endswith("_NODE")}
+
+
+_OF_EVERYTHING: Final = frozenset({"STAR", "SHOW_REF", "POSITIONAL_REFERENCE", "PIVOT", "TABLE_FUNCTION"})
+"""What may use columns that a query does not name."""
+
+
+def words_of(tree: Any) -> frozenset[str] | None:
+    """The tables and columns that a serialised statement names, in lower case; None if it may use others."""
+    if tree is None:
+        return None
+    tables: set[str] = set()
+    alone: set[str] = set()
+    words: set[str] = set()
+    for each in _objects(tree):
+        if each.get("type") in _OF_EVERYTHING or each.get("ref_type") in {"NATURAL", "POSITIONAL"}:
+            return None
+        if each.get("type") == "BASE_TABLE":
+            tables |= {each["table_name"].lower(), each["alias"].lower()}
+            if each.get("column_name_alias"):
+                return None
+        names = [name.lower() for name in (*each.get("column_names", ()), *each.get("using_columns", ()))]
+        words.update(names)
+        alone.update(names if len(names) == 1 else ())
+    # a table's name instead of a column's is the whole row
+    return None if alone & tables else frozenset(words | tables)
+
+
+def told(error: Exception, query: str) -> str:
+    """DuckDB's error about a query as one clause: its first line, line and column, and hint."""
+    text, lines = str(error), query.splitlines()
+    first, _, rest = text.partition("\n")
+    first = re.sub(r"^[A-Z]\w*(?: \w+)* Error: ", "", first).rstrip(".!")
+    if "pytz" in first:
+        return "a time with a zone needs pytz to be shown; write (x AT TIME ZONE 'UTC')"
+    parts = [first[:1].lower() + first[1:] if first[1:2].islower() else first]
+    place = _PLACE.search(text)
+    if place is not None:
+        line, column = int(place[1]), len(place[3]) - len(f"LINE {place[1]}: ") + 1
+        shown = place[2]
+        whole = lines[line - 1] if line <= len(lines) else ""
+        if shown.startswith("...") and (at := whole.find(shown.strip("."))) >= 0:
+            column += at - 3  # DuckDB shows only the middle of a long line
+        line -= query.startswith(_DESCRIBE)
+        parts.append(f"at line {line}, column {column}")
+    hint = [line.strip() for line in rest.splitlines() if line.startswith(_HINTS)][:1]
+    return " ".join(parts + [f"({line[:1].lower()}{line[1:]})" for line in hint])
