@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -267,11 +270,27 @@ def test_the_commands_of_a_report_are_commands_that_there_are(planted: Planted) 
             assert command.split()[1] in known
 
 
+ASK = """
+import json, sys
+from Agent.analysis import debug_issue
+print(json.dumps(debug_issue(sys.argv[2], session=sys.argv[1]).to_dict()))
+"""
+
+
 @pytest.mark.integration
-def test_the_same_question_gets_the_same_answer(planted: Planted) -> None:
-    platform = planted(fault="blocked")
-    first, second = (str(asked(platform, "creator_005 stopped")) for _ in range(2))
-    assert first == second
+def test_the_same_question_gets_the_same_answer_to_the_byte_whatever_the_hash_seed(planted: Planted) -> None:
+    path = str(planted(fault="blocked").builder.path)
+    text = "the creators do not create content any more, upstream timed out"
+
+    def answer(seed: str) -> bytes:
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        return subprocess.run(
+            [sys.executable, "-c", ASK, path, text], env=environment, capture_output=True, check=True
+        ).stdout
+
+    first, *others = (answer(seed) for seed in ("1", "2", "3"))
+    assert json.loads(first)["evidence"]
+    assert others == [first, first]
 
 
 @pytest.mark.further
