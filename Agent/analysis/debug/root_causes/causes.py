@@ -165,10 +165,8 @@ _SAID: Final = {
     "order never seen": _NEW,
     "not kept": _INSTEAD,
     **dict.fromkeys(("follow-up missing", "precondition missing"), _MISSING),
-    "drifts": "{about}{where} begins to drift at {since}, by {found} each time",
     "rounded": "{about}{where} is rounded {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
-    "empty": "{about}{where} is empty {times}",
     "happens again": "{about}{where} was repeated for the same thing {times}",
 }
 """Sentence templates for the findings of each rule."""

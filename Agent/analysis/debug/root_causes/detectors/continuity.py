@@ -1,4 +1,4 @@
-"""Detect values that should change but repeat (a stale read), and values that should stay but change."""
+"""Detect things that change hands: values that should stay the same for one thing but change."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Column, Log, columns_of
 from Agent.analysis.debug.root_causes.scan import (
-    MAY_BREAK,
     MIN_SEEN,
-    STRICT,
     Finding,
     Observation,
     scan_rare,
@@ -21,13 +19,12 @@ MAX_KEPT: Final = 3
 
 
 def find(log: Log) -> Iterator[Finding]:
-    """Yield numbers that stop changing, and things that change hands."""
+    """Yield things that change hands."""
     for sort, acts in log.by_sort.items():
         if len(acts) < MIN_SEEN:
             continue
         label = sort[2] or sort[1]
         columns = columns_of(acts)
-        yield from _stuck(label, acts, columns)
         yield from _keeps(label, acts, _owners(columns))
 
 
@@ -39,25 +36,6 @@ def _owners(columns: dict[str, Column]) -> list[str]:
         if 2 <= len(levels) <= 4 * MAX_LEVELS:
             found.append(path)
     return found[:MAX_KEPT]
-
-
-def _stuck(label: str, acts: list[Act], columns: dict[str, Column]) -> Iterator[Finding]:
-    """Yield numbers of an agent that used to differ each time and then repeat."""
-    for path, column in sorted(columns.items()):
-        places, values = column.numbers()
-        if len(set(values)) <= 1:
-            continue
-        last: dict[str, float] = {}
-        seen: list[Observation] = []
-        for place, value in zip(places, values, strict=True):
-            act = acts[place]
-            if act.agent in last:
-                seen.append(Observation(act, value == last[act.agent]))
-            last[act.agent] = value
-        if len(seen) >= MIN_SEEN and 0 < sum(each.value for each in seen) <= MAY_BREAK * len(seen):
-            # Two readings can be equal by chance.
-            found = scan_rare("stuck", f"{label}: {path}", seen, most=MAY_BREAK, base=STRICT)
-            yield from (each for each in found if len(each.acts) >= MIN_STUCK)
 
 
 def _keeps(label: str, acts: list[Act], paths: list[str]) -> Iterator[Finding]:
@@ -79,6 +57,3 @@ def _keeps(label: str, acts: list[Act], paths: list[str]) -> Iterator[Finding]:
             for each in scan_rare("not kept", f"{label}: {path}", seen):
                 each.usual, each.found = usual[each.first.place], each.first.values[path]
                 yield each
-
-
-MIN_STUCK: Final = 4
