@@ -13,7 +13,7 @@ from Agent.analysis import debug_issue
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
-from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
+from Agent.analysis.debug.root_causes.detectors import dependencies, follow_ups, rates, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import rank
 from Agent.analysis.debug.root_causes.reading import Axis, steps
@@ -230,19 +230,6 @@ def test_what_follows_one_guest_does_not_count_for_the_next_one_in_the_same_bed(
     if is_broken:
         assert missing[0].step == BREAK
         assert dict(missing[0].group).get("args.bed~0") == "2"
-
-
-@pytest.mark.parametrize("is_astray", [True, False])
-def test_a_thing_that_goes_to_somebody_else_than_before_is_found(is_astray: bool) -> None:
-    diary = Diary()
-    for step in range(STEPS):
-        for part in ("draft", "final"):
-            to = f"editor{step % 4}"
-            if is_astray and step == BREAK and part == "final":
-                to = "editor0"
-            diary.write(step, "desk", action_type="send", args={"to": to, "story": f"s-{step}", "part": part})
-    astray = found(continuity.find, diary, "not kept")
-    assert [each.step for each in astray[:1]] == ([BREAK] if is_astray else [])
 
 
 def test_keys_that_name_things_are_one_field_and_link_to_the_events_about_these_things() -> None:

@@ -14,7 +14,7 @@ from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Act, Log
-from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
+from Agent.analysis.debug.root_causes.detectors import dependencies, follow_ups, rates, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank
 from Agent.analysis.debug.root_causes.scan import Finding
@@ -27,13 +27,12 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     values.find,
     dependencies.find,
     follow_ups.find,
-    continuity.find,
     rates.find,
     nearby.find,
 )
-EVEN: Final = 0.86
-OF_ODDS: Final = 0.53
-OF_SCORE: Final = 0.2
+EVEN: Final = 1.63
+OF_ODDS: Final = 0.11
+OF_SCORE: Final = 0.61
 LEAST: Final = 0.05
 """Lowest confidence, and the share reserved for causes that the session does not show."""
 OTHER_MOMENT: Final = 0.5
@@ -95,7 +94,7 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
 def confidence(hypothesis: Hypothesis) -> float:
     """Return the probability that a hypothesis is true, by logistic regression on its share and its score.
 
-    Fitted to the first causes of 82 sessions with a planted fault and of 52 without.
+    Fitted to the first causes of 351 sessions with a planted fault and of 67 without, both halves weighing the same.
     """
     odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, LEAST))
     sure = 1 / (1 + math.exp(EVEN - OF_ODDS * odds - OF_SCORE * hypothesis.score))
@@ -155,7 +154,6 @@ def _rate(finding: Finding, where: str, since: str) -> str:
 
 _BEYOND: Final = "{about} is {found} at {since}; {low} to {high} before"
 _NEW: Final = "{about}: {found} is new at {since}"
-_INSTEAD: Final = "{about}{where} is {found} instead of {usual} {times}"
 _MOVED: Final = "{about}{where} moved from {usual} to {found} at {since}"
 _MISSING: Final = "{about}{where} is missing {times}; present in {present} of {of} cases"
 _SAID: Final = {
@@ -163,7 +161,6 @@ _SAID: Final = {
     "value beyond range": _BEYOND,
     **dict.fromkeys(("new value", "new form", "new error", "fields differ"), _NEW),
     "order never seen": _NEW,
-    "not kept": _INSTEAD,
     **dict.fromkeys(("follow-up missing", "precondition missing"), _MISSING),
     "rounded": "{about}{where} is rounded {times}",
     "never done": "no {about}; its {of} peers have {usual} each",

@@ -25,15 +25,15 @@ __all__ = ["Asked", "Hypothesis", "Step", "rank"]
 WEIGHTS: Final = {
     "leads": 0.62,
     "breaks": 0.51,
-    "before": 1.99,
-    "then": -2.82,
-    "late": 2.24,
-    "odd": 0.29,
+    "before": 1.98,
+    "then": -2.85,
+    "late": 2.25,
+    "odd": 0.28,
     "odd near": 0.72,
-    "single": 1.84,
+    "single": 1.9,
     "alike": -0.78,
     "after it": 0.42,
-    "before it": 0.26,
+    "before it": 0.25,
 }
 """Fitted by maximum likelihood (a conditional logit over all events of a session, with a penalty of 0.003 on
 the squares) to 326 sessions with a planted fault, from worlds by eight authors. docs/EXPLAIN.md says what
