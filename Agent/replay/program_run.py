@@ -355,7 +355,9 @@ def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy
 
 def _runs_same_code(run: ProgramRun, outcome: ReplayOutcome) -> bool:
     """Whether the program ran the same code as the target's objects, in those methods that it called."""
-    return all(run.code.get(name, each["replayed"]) == each["replayed"] for name, each in outcome.code.items())
+    return all(
+        run.code.get(name, each["replayed"]) == each["replayed"] for name, each in outcome.code.items()
+    )
 
 
 def _identical(

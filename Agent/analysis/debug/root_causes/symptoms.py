@@ -19,13 +19,12 @@ from Agent.analysis.debug.root_causes.scan import Finding
 __all__ = ["LEAST_BLAME", "QUIET", "Blame", "blame", "symptoms"]
 
 QUIET: Final = frozenset({"context_entry", "context_exit", "state", "metric", "resource", "throughput"})
-WEIGHTS: Final = {"words": 1.45, "names": 4.0, "oddness": 0.65, "near": 1.55, "rarity": 4.6, "moment": 4.5}
+WEIGHTS: Final = {"words": 2.91, "names": 5.32, "oddness": 0.63, "rarity": 6.41, "moment": 3.75}
 """Fitted by maximum likelihood to the events that show the symptom of planted faults.
 
 words       how many words of the text the event contains, relative to the event that contains most
 names       how many of the names in the text it contains, relative in the same way
 oddness     nats of the change that it shows
-near        nats of rarity near what the text names
 rarity      rarity of events of its sort, 0 to 1
 moment      whether it happens at the moment that the text names
 """
@@ -54,11 +53,10 @@ def symptoms(
         for act in log.by_token[token]:
             holds[act.place] += worth
     odd: dict[int, float] = defaultdict(float)
-    near: dict[int, float] = defaultdict(float)
     for finding in findings:
-        found = near if finding.local else odd
-        place = finding.first.place
-        found[place] = min(MAX_ODD, max(found[place], finding.worth))
+        if not finding.local:
+            place = finding.first.place
+            odd[place] = min(MAX_ODD, max(odd[place], finding.nats))
     most_said, most_held = max(said.values(), default=1.0), max(holds.values(), default=1.0)
     size = math.log(max(2, len(log.acts)))
     rarity = {sort: 1 - math.log(len(acts)) / size for sort, acts in log.by_sort.items()}
@@ -66,7 +64,6 @@ def symptoms(
         act.place: WEIGHTS["words"] * said.get(act.place, 0.0) / most_said
         + WEIGHTS["names"] * holds.get(act.place, 0.0) / most_held
         + WEIGHTS["oddness"] * odd.get(act.place, 0.0)
-        + WEIGHTS["near"] * near.get(act.place, 0.0)
         + WEIGHTS["rarity"] * rarity[act.sort]
         + WEIGHTS["moment"] * (act.place in then)
         for act in log.acts

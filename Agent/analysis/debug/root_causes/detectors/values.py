@@ -50,7 +50,10 @@ def find(log: Log) -> Iterator[Finding]:
                 forms = {value: form(value) for value in distinct if value is not True and value is not False}
                 if len(set(forms.values())) > 1:
                     written = [Observation(act, forms.get(value, "bool")) for act, value in seen]
-                    yield from scan_novel("new form", label, written)
+                    given = {act.place: value for act, value in seen}
+                    for each in scan_novel("new form", label, written):
+                        each.found = given[each.first.place]
+                        yield each
         yield from _shapes(sort[2] or sort[1], acts)
 
 
