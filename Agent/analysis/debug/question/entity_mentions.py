@@ -69,12 +69,13 @@ def pattern_of(thing: tuple[str, ...]) -> str:
 
 
 def events_naming(engine: Engine, lines: str, things: Things) -> tuple[Naming, ...]:
-    """Return the events that name any of some things, unordered; none if there are too many to be useful."""
+    """Return the events that name any of some things, by writer; none if there are too many to be useful."""
     if not things:
         return ()
     rows = engine.rows(
         f"SELECT writer, seq, tick, ts_us FROM {lines} WHERE event_type <> 'code' AND "
-        f"regexp_matches(lower(concat_ws(' ', message, extra::VARCHAR)), $1) LIMIT {MAX_NAMED + 1}",
+        f"regexp_matches(lower(concat_ws(' ', message, extra::VARCHAR)), $1) "
+        f"ORDER BY writer, seq LIMIT {MAX_NAMED + 1}",
         ["|".join(map(pattern_of, things))],
     )
     return () if len(rows) > MAX_NAMED else tuple(Naming(**row) for row in rows)

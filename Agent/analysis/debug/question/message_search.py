@@ -32,8 +32,8 @@ def matching_messages(engine: Engine, lines: str, question: Question) -> list[di
         f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {lines}) "
         "WHERE message <> '' AND (len($1) = 0 OR list_contains($1, agent_id)) "
         "AND event_type NOT IN ('state', 'code', 'log.opened', 'log.closed') "
-        "GROUP BY message, agent_id, event_type, is_error ORDER BY is_error DESC, count, message LIMIT "
-        f"{MAX_MESSAGES}",
+        "GROUP BY message, agent_id, event_type, is_error ORDER BY is_error DESC, count, message, "
+        f"agent_id, event_type LIMIT {MAX_MESSAGES}",
         [list(question.agents)],
     )
     return _search(documents, question.words)

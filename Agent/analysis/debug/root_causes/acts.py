@@ -344,7 +344,7 @@ def _one_path(log: Log) -> None:
     for act in log.acts:
         said.update(value for value in act.values.values() if isinstance(value, str) and len(value) > 1)
     patterns: dict[str, tuple[str, str] | None] = {}
-    for path in {path for act in log.acts for path in act.values}:
+    for path in dict.fromkeys(path for act in log.acts for path in act.values):
         parts = path.split(".")
         names = [part.partition("[")[0] for part in parts]
         at = next((n for n in range(len(parts) - 1, 0, -1) if names[n] in said), None)

@@ -14,7 +14,7 @@ from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Act, Log
-from Agent.analysis.debug.root_causes.detectors import continuity, dependencies, follow_ups, rates, values
+from Agent.analysis.debug.root_causes.detectors import dependencies, follow_ups, rates, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank
 from Agent.analysis.debug.root_causes.scan import Finding
@@ -27,7 +27,6 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     values.find,
     dependencies.find,
     follow_ups.find,
-    continuity.find,
     rates.find,
     nearby.find,
 )
@@ -128,12 +127,19 @@ def _finding(finding: Finding) -> str:
     times = f"{number} times from {since} on" if number > 1 else f"at {since}"
     if finding.rule == "rate changes":
         return _rate(finding, where, since)
+    if finding.rule == "fields differ":
+        return _fields(finding, since)
+    if finding.rule == "order never seen":
+        before, after, _ = finding.found
+        about = finding.about.removeprefix("events about ")
+        return f"{_plain(after)} directly follows {_plain(before)} for {about} for the first time at {since}"
     said = _SAID.get(finding.rule, "{about}{where}: {rule} {times} (first event {id})")
+    first, _, second = _about(finding).replace(" before ", " -> ").partition(" -> ")
     low, high = map(_short, finding.usual) if isinstance(finding.usual, tuple) else ("", "")
     return said.format(
         about=_about(finding), where=where, since=since, times=times, rule=finding.rule, id=act.id, low=low,
         high=high, usual=_short(finding.usual), found=_short(finding.found), of=finding.of,
-        present=finding.of - number,
+        present=finding.of - number, first=first, second=second,
     )  # fmt: skip
 
 
@@ -142,33 +148,50 @@ def _about(finding: Finding) -> str:
     return " ".join(word for word, _ in groupby(_IN_EVENT.sub("", finding.about).split()))
 
 
-_IN_EVENT: Final = re.compile(r"\b(?:new_state|state|args)\.(?=\w)")
+def _plain(name: str) -> str:
+    """Return the name of an event's class, without prefixes of fields."""
+    return _IN_EVENT.sub("", name).replace(",", " and ") or "an event"
+
+
+def _fields(finding: Finding, since: str) -> str:
+    """Return which fields an event has, or lacks, beside the usual events of its class."""
+    usual = set(finding.usual[0])
+    more = [_plain(path) for path in finding.found if path not in usual]
+    less = [_plain(path) for path in sorted(usual.difference(finding.found))]
+    told = [f"has {', '.join(more[:3])}"] * bool(more) + [f"lacks {', '.join(less[:3])}"] * bool(less)
+    return f"{_about(finding)} {' and '.join(told)} for the first time at {since}"
+
+
+_IN_EVENT: Final = re.compile(
+    r"\b(?:new_state|state|args|action_data|decision_data|metadata|body|metrics)\.(?=\w)"
+)
 """Prefixes that locate a field inside an event; they mean nothing to a reader."""
 
 
 def _rate(finding: Finding, where: str, since: str) -> str:
     before, after = _short(finding.usual), _short(finding.found)
     if finding.found == 0:
-        return f"no {_about(finding)}{where} from {since} on; {before} per step before"
-    return f"{_about(finding)}{where}: {before} per step before {since}, {after} after"
+        return f"no {_about(finding)}{where} from {since} on ({before} per step before)"
+    return f"{_about(finding)}{where} went from {before} to {after} per step at {since}"
 
 
-_BEYOND: Final = "{about} is {found} at {since}; {low} to {high} before"
-_NEW: Final = "{about}: {found} is new at {since}"
-_INSTEAD: Final = "{about}{where} is {found} instead of {usual} {times}"
-_MOVED: Final = "{about}{where} moved from {usual} to {found} at {since}"
-_MISSING: Final = "{about}{where} is missing {times}; present in {present} of {of} cases"
+_BEYOND: Final = "{about} is {found} at {since} ({low} to {high} before)"
+_NEW: Final = "{about} is {found} for the first time at {since}"
+_MOVED: Final = "{about}{where} went from {usual} to {found} at {since}"
 _SAID: Final = {
     **dict.fromkeys(("level shifts", "duration shifts"), _MOVED),
     "value beyond range": _BEYOND,
-    **dict.fromkeys(("new value", "new form", "new error", "fields differ"), _NEW),
-    "order never seen": _NEW,
-    "not kept": _INSTEAD,
-    **dict.fromkeys(("follow-up missing", "precondition missing"), _MISSING),
-    "drifts": "{about}{where} begins to drift at {since}, by {found} each time",
+    "new value": _NEW,
+    "new form": "{about} is written in another way for the first time at {since}: {found}",
+    "new error": "an error that is new at {since}: {found}",
+    "follow-up missing": "no {second} follows {first}{where} {times} ({present} of {of} have one)",
+    "precondition missing": "no {first} comes before {second}{where} {times} ({present} of {of} have one)",
+    "fails": "{about}{where} fails {times}",
+    "error comes up": '"{about}"{where} {times}',
+    "not carried on": "{about}{where} is another value {times}",
+    "amounts part": "{about}{where} no longer agree as before {times}",
     "rounded": "{about}{where} is rounded {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
-    "empty": "{about}{where} is empty {times}",
     "happens again": "{about}{where} was repeated for the same thing {times}",
 }
 """Sentence templates for the findings of each rule."""
@@ -179,8 +202,13 @@ def _sentence(hypothesis: Hypothesis) -> str:
     told = _told(hypothesis.first, next(iter(hypothesis.findings), None))
     if not hypothesis.chain or hypothesis.chain[-1].shared is None:
         return told
-    end = hypothesis.chain[-1]
-    return f"{told}; therefore {_told(end.act, end.finding)}"
+    end = _then(hypothesis.chain[-1])
+    return f"{told}; therefore {end}" if end != told else told
+
+
+def _then(step: Step) -> str:
+    """Describe a later event: what changed with it, or what it did if only its place is new."""
+    return _told(step.act, None if step.finding and step.finding.rule in UNSAID else step.finding)
 
 
 def _explained(hypothesis: Hypothesis) -> str:
@@ -189,14 +217,23 @@ def _explained(hypothesis: Hypothesis) -> str:
     beside = hypothesis.acts[1 : 1 + MAX_ALSO]
     lines = [f"before: {_beside(act)}" for act in beside if act.place < first.place]
     lines.append(f"first: {_told(first, next(iter(findings), None))}")
-    lines += [
-        f"also: {_who(each)}{_finding(each)}" for each in findings[1:MAX_SAID] if each.rule != "about it"
-    ]
+    # A result and the state that it set often tell the same deviation.
+    told = {_same(each) for each in findings[:1]}
+    for each in findings[1:]:
+        if each.rule not in UNSAID and _same(each) not in told and len(told) < MAX_SAID:
+            told.add(_same(each))
+            lines.append(f"also: {_who(each)}{_finding(each)}")
     lines += [f"beside: {_beside(act)}" for act in beside if act.place > first.place]
-    lines += [f"then: {_told(step.act, step.finding)}{_shared(step)}" for step in hypothesis.chain]
+    lines += dict.fromkeys(f"then: {_then(step)}{_shared(step)}" for step in hypothesis.chain)
     return "\n".join(lines[:MAX_LINES])
 
 
+def _same(finding: Finding) -> tuple[str, str]:
+    return finding.rule, str(finding.found)
+
+
+UNSAID: Final = frozenset({"about it", "order never seen"})
+"""Rules of which only the strongest finding is worth a line."""
 MAX_LINES: Final = 6
 
 
@@ -207,6 +244,8 @@ def _beside(act: Act) -> str:
 def _shared(step: Step) -> str:
     if step.shared is None:
         return " (later; nothing that both hold is recorded)"
+    if isinstance(step.shared, tuple) and step.shared[0] in {"span", "event"}:
+        return " (in one call)" if step.shared[0] == "span" else " (recorded as its cause)"
     value = step.shared[1] if isinstance(step.shared, tuple) else step.shared
     return f" (both: {_short(value)})"
 

@@ -61,7 +61,8 @@ class Issue:
         """Return the agents, things and values that the text names, each with its weight, 0 to 1."""
         size = math.log(max(2, len(log.acts)))
         agents = {("agent", agent) for agent in self.agents}
-        named = [token for token in self.tokens | agents if token in log.by_token]
+        # Sums and ties depend on the order, and the order of a set on the process.
+        named = sorted((token for token in self.tokens | agents if token in log.by_token), key=repr)
         return {token: 1 - math.log(len(log.by_token[token])) / size for token in named}
 
     def _told(self, log: Log, question: Question) -> dict[int, float]:
@@ -69,7 +70,7 @@ class Issue:
         words = frozenset(word for each in question.words for word in stems(each))
         # The name of a thing says whom the text is about, not what happened.
         words -= {word for token in self.tokens if isinstance(token, str) for word in stems(token)}
-        holders: dict[str, list[int]] = {word: [] for word in words}
+        holders: dict[str, list[int]] = {word: [] for word in sorted(words)}
         for act in log.acts:
             if act.kind in QUIET:
                 continue

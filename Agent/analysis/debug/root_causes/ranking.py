@@ -2,7 +2,7 @@
 
 The score is the logarithm of a likelihood ratio, up to a constant: how often an event with these features is
 the true cause, relative to how often it is another event. Six features describe how an event relates to what
-the issue speaks of, four how unusual it is among its siblings. A cause consists of the likeliest event and
+the issue speaks of, five how unusual it is among its siblings. A cause consists of the likeliest event and
 the likeliest of those that share something with it.
 """
 
@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Protocol
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame
+from Agent.analysis.debug.root_causes.transitions import surprises
 
 __all__ = ["Asked", "Hypothesis", "Step", "rank"]
 
@@ -32,10 +33,13 @@ WEIGHTS: Final = {
     "odd near": 0.67,
     "single": 2.05,
     "alike": -0.77,
+    "after it": 0.3,
+    "before it": 0.2,
 }
 """Fitted by maximum likelihood (a conditional logit over all events of a session, with a penalty of 0.003 on
-the squares) to 321 sessions with a planted fault, from worlds by six authors. docs/EXPLAIN.md says how much
-each weight changes without one of the authors, and what each one gains.
+the squares) to 321 sessions with a planted fault, from worlds by six authors; the last two, later, to 326
+sessions from worlds by eight authors, and reduced by a quarter. docs/EXPLAIN.md says what
+each one gains.
 
 leads       log of the blame for what the issue speaks of that reaches the event, relative to the mean of its
             sort: siblings had the same act without that effect
@@ -48,6 +52,8 @@ odd         nats of the strongest finding about the event
 odd near    nats of rarity near what the issue names, less with each hop
 single      whether the strongest finding is about one event rather than a series
 alike       log of the number of events of its sort: each sort is a suspect before each of its events
+after it    nats by which what follows it about the same thing is rarer than usual (`transitions`)
+before it   the same of what precedes it
 """
 MAX_NATS: Final = 10.0
 """Cap: ten nats are one chance in 20,000, and a session makes about as many tests."""
@@ -106,7 +112,7 @@ class Hypothesis:
 
 def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis]:
     """Return possible causes of an issue, likeliest first; empty if nothing in the session is unusual."""
-    if not any(_worth(each) >= MIN_NATS for each in findings):
+    if not any(each.worth >= MIN_NATS for each in findings):
         return []
     told = _told(findings)
     shares = asked.symptoms(log, findings)
@@ -159,6 +165,7 @@ def _scores(
     at_step: dict[int, float] = defaultdict(float)
     for place, share in shares.items():
         at_step[log.acts[place].step] += share
+    chains = surprises(log)
     scores, after = [0.0] * len(log.acts), 0.0
     for act in reversed(log.acts):
         odd, odd_near, single = _oddness(told.get(act.place, ()))
@@ -175,6 +182,8 @@ def _scores(
             "odd near": odd_near,
             "single": single,
             "alike": math.log(len(log.by_sort[act.sort])),
+            "after it": chains.after[act.place],
+            "before it": chains.before[act.place],
         }
         scores[act.place] = sum(WEIGHTS[name] * value for name, value in measures.items())
         after += shares.get(act.place, 0.0)
@@ -208,7 +217,7 @@ def _told(findings: Sequence[Finding]) -> dict[int, list[Told]]:
     told: dict[int, dict[int, Told]] = defaultdict(dict)
     for number, finding in enumerate(findings):
         for after, act in enumerate(_telling(finding)):
-            told[act.place].setdefault(number, Told(_worth(finding) / math.sqrt(1 + after), finding))
+            told[act.place].setdefault(number, Told(finding.worth / math.sqrt(1 + after), finding))
     return {
         place: sorted(found.values(), key=lambda each: (-each.nats, each.finding.rule, each.finding.about))
         for place, found in told.items()
@@ -223,11 +232,6 @@ def _telling(finding: Finding) -> list[Act]:
     if finding.rule == "rate changes":
         return extras or finding.acts[:1]
     return [*finding.acts[:3], *extras]
-
-
-def _worth(finding: Finding) -> float:
-    """Return the nats of a finding; those of a local finding decrease with each hop from the issue."""
-    return finding.nats * finding.first.near if finding.local else finding.nats
 
 
 def _chain(

@@ -22,7 +22,6 @@ __all__ = [
     "Finding",
     "Observation",
     "scan_counts",
-    "scan_drift",
     "scan_numbers",
     "scan_rare",
     "scan_novel",
@@ -74,6 +73,11 @@ class Finding:
     def first(self) -> Act:
         """The act that begins it."""
         return self.acts[0]
+
+    @property
+    def worth(self) -> float:
+        """Its nats; those of a local finding decrease with each hop from the issue."""
+        return self.nats * self.first.near if self.local else self.nats
 
     @property
     def step(self) -> int:
@@ -359,39 +363,6 @@ def _seldom_move(series: Mapping[str, Sequence[Observation]], owner: str, change
 
 STANDING: Final = 0.25
 """A series that moves in at most this share of its readings counts as constant between moves."""
-
-
-def scan_drift(rule: str, about: str, series: dict[str, list[Observation]]) -> list[Finding]:
-    """Return series that begin to drift slowly away from their past and from the others.
-
-    The scan takes the means of blocks of equal length and their differences from block to block. In a random
-    walk these have one mean; from the start of a drift they have another.
-    """
-    if len(series) < MIN_PEERS:
-        return []
-    common = _common(series)
-    scores: dict[str, Shift] = {}
-    for owner, seen in series.items():
-        size = len(seen) // BLOCKS
-        if size < 2:
-            continue
-        values = [float(each.value) - common.get(each.act.step, 0.0) for each in seen]
-        means = [fmean(values[n * size : (n + 1) * size]) for n in range(len(values) // size)]
-        moves = [after - before for before, after in pairwise(means)]
-        score, at, low, high = _shift(moves, 4)
-        # Away from the old level, not back to it.
-        if abs(high) > 2 * abs(low):
-            scores[owner] = score, (at + 1) * size, low / size, high / size
-    found = []
-    for owner, nats, (_, at, low, high) in _standing_out(scores, len(series)):
-        seen = series[owner]
-        size, group = len(seen) // BLOCKS, (("agent", owner),)
-        found.append(_changed(rule, about, seen, at, nats, group, usual=low, found=high, before=size))
-    return _surest(found)
-
-
-BLOCKS: Final = 20
-MIN_PEERS: Final = 3
 
 
 def _suddenness(values: Sequence[float], at: int, change: float) -> float:

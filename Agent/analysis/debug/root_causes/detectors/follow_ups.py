@@ -42,7 +42,6 @@ def find(log: Log) -> Iterator[Finding]:
     yield from _missing(log, lives, turns, _named)
     yield from _again(lives)
     yield from _carried(lives)
-    yield from _handled(log, lives)
 
 
 def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
@@ -223,37 +222,6 @@ SOME: Final = 40
 MAX_CARRIED: Final = 12
 MAX_WHOLE: Final = 300
 MIN_VALUES: Final = 4
-
-
-def _handled(log: Log, lives: dict[Any, list[Act]]) -> Iterator[Finding]:
-    """Yield things that one agent of a role usually handles when another agent of that role does."""
-    seen: dict[tuple[str, str], list[Observation]] = defaultdict(list)
-    parts: dict[tuple[str, str, int], tuple[str, str]] = {}
-    for thing, life in lives.items():
-        held: dict[str, list[tuple[Act, str, str]]] = defaultdict(list)
-        for act in life:
-            name = act.named[act.things.index(thing)]
-            for agent in dict.fromkeys((act.agent, *act.mentions)):
-                if len(log.peers.get(log.roles.get(agent, ""), ())) > 1:
-                    held[log.roles[agent]].append((act, name, agent))
-        for role, dealt in held.items():
-            counts = Counter(agent for _, _, agent in dealt)
-            common, often = counts.most_common(1)[0]
-            if len(dealt) < MIN_DEALT or 2 * often <= len(dealt):
-                continue
-            for act, name, agent in dealt:
-                if agent != common:
-                    parts[role, name, act.place] = common, agent
-                seen[role, name].append(Observation(act, agent != common))
-    for (role, name), observations in sorted(seen.items()):
-        observations.sort(key=lambda each: each.act.place)
-        if len(observations) >= MIN_TIMES:
-            for each in scan_rare("not kept", f"{role} of one {name}", observations):
-                each.usual, each.found = parts[role, name, each.first.place]
-                yield each
-
-
-MIN_DEALT: Final = 3
 
 
 def _told(turn: Turn) -> str:

@@ -16,7 +16,6 @@ from Agent.analysis.debug.root_causes.scan import (
     Finding,
     Observation,
     scan_beyond,
-    scan_drift,
     scan_novel,
     scan_numbers,
     scan_rare,
@@ -48,17 +47,13 @@ def find(log: Log) -> Iterator[Finding]:
             elif len(seen) >= MIN_SEEN:
                 yield from scan_novel("new value", label, seen)
             if len(seen) >= MIN_SEEN:
-                is_size = path.endswith("#")
-                empty = [
-                    Observation(act, not value and (is_size or not is_number(value)))
-                    for act, value in seen
-                    if not isinstance(value, bool)
-                ]
-                yield from scan_rare("empty", label, empty)
                 forms = {value: form(value) for value in distinct if value is not True and value is not False}
                 if len(set(forms.values())) > 1:
                     written = [Observation(act, forms.get(value, "bool")) for act, value in seen]
-                    yield from scan_novel("new form", label, written)
+                    given = {act.place: value for act, value in seen}
+                    for each in scan_novel("new form", label, written):
+                        each.found = given[each.first.place]
+                        yield each
         yield from _shapes(sort[2] or sort[1], acts)
 
 
@@ -137,7 +132,6 @@ def _levels(
         by_agent[each.act.agent].append(each)
     if len(by_agent) > 1:
         yield from scan_numbers("level shifts", label, by_agent)
-        yield from scan_drift("drifts", label, by_agent)
     else:
         yield from scan_numbers("level shifts", label, {"": numbers} if "" in by_agent else by_agent)
     for path, levels in levelled.items():
