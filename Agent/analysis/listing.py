@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from Agent.analysis.session import session_counts
+from Agent.archive.prune import size_and_change
 from Agent.archive.sealed.parts import archive_dir
 from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
@@ -115,20 +114,18 @@ def _counted(session: Path) -> dict[str, Any]:
 
 def is_for_engine(session: Path) -> bool:
     """Whether counting a session's events with DuckDB is faster than decoding each line, or the only way."""
-    return archive_dir(session).is_dir() or _total_bytes(tree_files(session)) > _LARGE_BYTES
+    if archive_dir(session).is_dir():
+        return True
+    total = 0
+    for path in tree_files(session):
+        with contextlib.suppress(FileNotFoundError):  # rolled or removed since the listing
+            total += path.lstat().st_size
+    return total > _LARGE_BYTES
 
 
 def size_on_disk(session: Path) -> int:
-    """Return the bytes of all files of a session: log files, runs, the archive and caches."""
-    return _total_bytes(Path(place, name) for place, _, names in os.walk(session) for name in names)
-
-
-def _total_bytes(paths: Iterable[Path]) -> int:
-    total = 0
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):  # rolled or removed since the listing
-            total += path.lstat().st_size
-    return total
+    """Return the disk usage of all files of a session, in bytes: log files, runs, the archive and caches."""
+    return size_and_change(session)[0]
 
 
 def _seconds(started_at: str | None, until: str | None) -> float | None:

@@ -183,7 +183,7 @@ def _choose(found: list[_Candidate], policy: Policy, now_s: float) -> None:
 
 
 def _candidate(session_id: str, path: Path) -> _Candidate:
-    size_bytes, newest_s = _size_and_change(path)
+    size_bytes, newest_s = size_and_change(path)
     try:
         ended_at = open_session(path).ended_at
         ended_s = newest_s if ended_at is None else parse_timestamp(ended_at) / 1_000_000
@@ -192,7 +192,7 @@ def _candidate(session_id: str, path: Path) -> _Candidate:
     return _Candidate(session_id, path, size_bytes, ended_s)
 
 
-def _size_and_change(path: Path) -> tuple[int, float]:
+def size_and_change(path: Path) -> tuple[int, float]:
     """Return the disk usage of a directory, without following links, and its newest modification time."""
     size_bytes, newest_s = 0, 0.0
     for directory, _, names in os.walk(path):

@@ -44,7 +44,7 @@ def test_sessions_counts_what_is_in_the_files(ask, recorded):
     assert (row["state"], row["lost"]) == ("closed", 0)
     assert row["duration_s"] > 0
     files = [path for path in Path(row["path"]).rglob("*") if path.is_file() and not path.is_symlink()]
-    assert row["size_bytes"] == sum(path.stat().st_size for path in files)
+    assert row["size_bytes"] == sum(path.stat().st_blocks * 512 for path in files)
     assert datetime.fromisoformat(row["started_at"]) < datetime.fromisoformat(row["ended_at"])
 
 
