@@ -203,6 +203,8 @@ def import_objects(
 
 def objects_in(path: Path) -> Iterator[tuple[int, Any]]:
     """The lines of a file with their numbers; an exception in place of a line that is no JSON."""
+    if "\0" in str(path):  # the system knows no such name
+        raise InputError("no such file", path=path)
     try:
         with path.open("rb") as file:
             number = 0

@@ -81,7 +81,7 @@ def test_what_a_session_says_stays_text(builder: SessionBuilder) -> None:
         {"script", "img", "iframe", "object", "link", "base", "form", "a"}
     )
     allowed = {
-        "class", "viewbox", "role", "aria-label", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width",
+        "class", "viewbox", "role", "aria-label", "tabindex", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width",
         "height", "points", "text-anchor", "lang", "charset", "http-equiv", "content", "name",
     }  # fmt: skip
     assert {key for _, attributes in read.tags for key in attributes} <= allowed

@@ -120,6 +120,8 @@ ASKED = {
     "interactions": (),
     "performance": (),
     "state": ("a",),
+    "provenance": ("a", "total"),
+    "watch": ("total > 0",),
     "runs": (),
     "sql": ("SELECT count(*) FROM events",),
     "recover": (),
@@ -130,7 +132,8 @@ ASKED = {
 }
 """The commands that read a session's lines; `seal` comes last, since it writes beside them."""
 NOT_ASKED = frozenset(
-    "demo view replay resume fork golden lnav prune serve keys ship doctor config version".split()
+    "demo run view replay resume fork ask golden lnav prune serve keys ship import export mcp "
+    "doctor config version".split()
 )
 TEXT_BYTES = 1024 * 1024
 CPU_LIMIT_S = 10

@@ -75,9 +75,16 @@ ASKED = {
     "golden shrink": [["creator_002", "--target", CHANGED]],
     "golden accept": [["creator_002", "42", "--reason", "as it is now", "--target", CHANGED]],
     "golden update": [["creator_002"]],
+    "golden bisect": [["creator_002"]],
     "golden remove": [["creator_002"]],
     "sql": [["--schema"], ["SELECT * FROM events LIMIT 3"], ["SELECT agent_id, message FROM events LIMIT 3"]],
     "lnav install": [["--to", "formats"]],
+    "export csv": [["last", "events.csv"]],
+    "export otlp": [["last", "--file", "spans.json"]],
+    "export parquet": [["last", "events.parquet"]],
+    "export perfetto": [["last", "events.pftrace"]],
+    "import jsonl": [["spans.json"]],
+    "import otlp": [["spans.json"]],
     "recover": [[], ["--all", "--mirrors"]],
     "seal": [[]],
     "verify": [[], ["LONG"], ["--head", "0" * 64]],
@@ -99,7 +106,13 @@ ASKED = {
 """What each command is asked, in this order: those that change the recording come after those that read it."""
 READING = frozenset(list(ASKED)[: list(ASKED).index("golden add")])
 """The commands that are asked for JSON too."""
-NOT_ASKED = {"serve": "it does not end", "view": "it does not end", "lnav show": "it prints a file for lnav"}
+NOT_ASKED = {
+    "serve": "it does not end",
+    "view": "it does not end",
+    "mcp": "it does not end",
+    "run": "it prints what the program prints",
+    "lnav show": "it prints a file for lnav",
+}
 
 
 class Writer:

@@ -226,7 +226,7 @@ def test_ingest_reads_nothing_and_query_writes_nothing(service):
     service.post("/v1/runs", document())
     key = {"Authorization": f"Bearer {service.ingest_key}"}
     assert httpx.get(f"{service.server.ingest_url}/v1/runs", headers=key).status_code == 405
-    assert httpx.get(f"{service.server.ingest_url}/v1/runs/{RUN}", headers=key).status_code == 404
+    assert httpx.get(f"{service.server.ingest_url}/v1/runs/{RUN}", headers=key).status_code in {404, 405}
     key = {"Authorization": f"Bearer {service.query_key}"}
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         for path in ("/v1/runs", f"/v1/runs/{RUN}"):

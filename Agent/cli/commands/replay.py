@@ -398,12 +398,12 @@ def ask(
     timeout_seconds: Seconds,
     root: Root,
 ) -> int:
-    """Call a function of yours on an agent as it was at a moment.
+    """Call a function on an agent as it was at a moment.
 
     RUN names the agent, as SESSION/agent_id. The agent is restored from the nearest recorded state and, where
     that is needed, by replaying the recorded actions from there; its methods are those of your current code.
-    The function takes the agent and should only read it. Its result is printed as JSON, what it prints goes
-    to stderr, and nothing is recorded.
+    The function is yours; it takes the agent and should only read it. Its result is printed as JSON, what it
+    prints goes to stderr, and nothing is recorded.
 
     Args:
         at: tick:17 (the end of that tick), a time (UTC, ISO), or the id of an event; default: the end.

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import click
 
 from Agent.cli import parameters
-from Agent.cli.parameters import command
+from Agent.cli.parameters import command, misuse
 
 _MODULE: Final = "Agent.cli.run_program"
 _PACKAGES: Final = Path(__file__).resolve().parents[3]
@@ -46,6 +46,8 @@ def run(
         agent-trace run -m my_package.main
         agent-trace run --export-to http://localhost:6006 simulation.py
     """
+    if any("\0" in word for word in (program, *arguments)):
+        raise misuse("a program and its arguments cannot hold a NUL")
     settings = {"is_module": is_module, "spans": not no_spans, "endpoint": endpoint, "content": content}
     # Not `-m`: the program's directory takes the first place of the path, as if Python had started it.
     start = f"import sys; sys.path[0] = {str(_PACKAGES)!r}; from {_MODULE} import main; sys.exit(main())"

@@ -280,15 +280,16 @@ class Call:
         if self.held is not None:
             held, self.held = self.held, None
             pipeline.agents.between.ended(held, self)
-        if self.reads is not None:
-            self.reads.close()
-            read, read_types = self.reads.body(pipeline.capture)
-            body += read
-            types = _tags(types, read_types)
         # Arguments and result were encoded without searching their texts for secrets; one pass does both.
         if body and not pipeline.capture.judge.clean(body):
             looked_at, types = pipeline.redactor.payload(body[:-1], types, "/extra")
             body = looked_at + b","
+        if self.reads is not None:
+            # A replay needs what was read, also from a source with a name such as `secrets`.
+            self.reads.close()
+            read, read_types = self.reads.body(pipeline.capture)
+            body += read
+            types = _tags(types, read_types)
         tail = b""
         if self.is_entry:
             code = spec.code or spec.identify()

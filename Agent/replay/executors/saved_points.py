@@ -212,8 +212,8 @@ class CheckpointManager:
         """Find a run, even one that has only checkpoints; RunNotFound."""
         flush_active()
         trace_id = trace_id if trace_id is None else str(trace_id)
-        refuse_unstorable(trace_id or "")
         if self.source is not None:
+            refuse_unstorable(trace_id or "")
             return self._find_by(self.source, trace_id)
         return self._find_here(trace_id)
 
