@@ -192,6 +192,7 @@ _SAID: Final = {
     "amounts part": "{about}{where} no longer agree as before {times}",
     "rounded": "{about}{where} is rounded {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
+    "empty": "{about}{where} is empty {times}",
     "happens again": "{about}{where} was repeated for the same thing {times}",
 }
 """Sentence templates for the findings of each rule."""

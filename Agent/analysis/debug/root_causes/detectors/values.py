@@ -47,6 +47,13 @@ def find(log: Log) -> Iterator[Finding]:
             elif len(seen) >= MIN_SEEN:
                 yield from scan_novel("new value", label, seen)
             if len(seen) >= MIN_SEEN:
+                is_size = path.endswith("#")
+                empty = [
+                    Observation(act, not value and (is_size or not is_number(value)))
+                    for act, value in seen
+                    if not isinstance(value, bool)
+                ]
+                yield from scan_rare("empty", label, empty)
                 forms = {value: form(value) for value in distinct if value is not True and value is not False}
                 if len(set(forms.values())) > 1:
                     written = [Observation(act, forms.get(value, "bool")) for act, value in seen]
