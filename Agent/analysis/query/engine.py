@@ -284,7 +284,8 @@ class Engine:
 
         def fetch() -> list[tuple[Any, ...]]:
             cursor = self._user_cursor(asked, words)
-            return list(cursor.description if asked == query else cursor.fetchall())
+            with self._translated(query):
+                return list(cursor.description if asked == query else cursor.fetchall())
 
         found: dict[str, str] = {}
         for name, sql_type, *_ in self._settled(fetch):
