@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from Agent.analysis.causality.event_links import Links, Row, is_sent, started_us, time_us
+from Agent.analysis.causality.event_links import Links, Row, is_sent, order, started_us, time_us
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.views import event_row
 from Agent.analysis.session import agent_events
@@ -115,14 +115,14 @@ def _of_field(walk: _Walk, agent_id: str, name: str, found: dict[str, Any], rule
         _of_value(walk, row, name, _looked_for(last.get("before"), value))
 
 
-def _of_value(walk: _Walk, row: Row, path: str, values: list[Any], until_us: int | None = None) -> None:
+def _of_value(walk: _Walk, row: Row, path: str, values: list[Any], inner: Row | None = None) -> None:
     """Go from an action to the input that holds one of some values, and on from there.
 
     Args:
-        until_us: only what happened inside the action by then counts; None for all of it.
+        inner: an event inside the action: only what ended before it began counts; None for all of the action.
     """
     walk.links.prepare([row], fails=lambda _row: True)
-    inputs = list(_inputs(walk, row, time_us(row) if until_us is None else until_us))
+    inputs = list(_inputs(walk, row, inner))
     for value in values:
         same = [
             each for each in inputs if _equal(each.value, value) and (each.kind, each.path) != ("field", path)
@@ -159,7 +159,7 @@ def _of_input(walk: _Walk, found: _Input) -> None:
         if caller is None:
             walk.end = "an argument from code that is not traced"
         elif _add(walk, caller, "", found.value, "recorded"):
-            _of_value(walk, caller, "", [found.value], started_us(row))
+            _of_value(walk, caller, "", [found.value], row)
 
 
 def _of_sender(walk: _Walk, row: Row, found: _Input) -> None:
@@ -176,13 +176,17 @@ def _of_sender(walk: _Walk, row: Row, found: _Input) -> None:
     if action is None:
         walk.end = "a message from code that is not traced"
     elif _add(walk, action, "", found.value, "recorded"):
-        _of_value(walk, action, "", [found.value], time_us(sent))
+        _of_value(walk, action, "", [found.value], sent)
 
 
-def _inputs(walk: _Walk, row: Row, until_us: int) -> Iterator[_Input]:
+def _inputs(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]:
     """What an action had at hand, nearest first: what happened inside it, arguments, the agent's fields."""
     began = started_us(row)
-    inside = [each for each in walk.links.inside.get(row["span_id"] or "", ()) if time_us(each) <= until_us]
+    inside = walk.links.inside.get(row["span_id"] or "", [])
+    if inner is not None:
+        # The order decides beside the time: a short call begins and ends within one microsecond.
+        until_us, until = started_us(inner), order(inner)
+        inside = [each for each in inside if order(each) < until and time_us(each) <= until_us]
     for each in reversed(inside):
         kind, extra = each["event_type"], each["extra"]
         if kind in _OUTSIDE:
