@@ -16,7 +16,7 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, find_in_classes, remember
-from Agent.event.values.content_digest import ReachedObjects, content_of
+from Agent.event.values.content_digest import ReachedObjects, content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind
 from Agent.event.values.reading import Places, Reading
 from Agent.record.encode.event_template import AgentBinding
@@ -389,6 +389,8 @@ class Probe:
         for value in values:
             known = self._held.get(id(value))
             is_new = known is None and len(self._held) < _MOST_VALUES and not self.is_written(value)
+            # Of an object that is recorded by name only plain attributes count, which `HeldObject` compares.
+            is_new = is_new and often_reference(type(value)) is None
             if is_new or (known is not None and known.beside.keys() < beside.keys()):
                 self._held[id(value)] = each = _LookedAt(beside[id(value)], beside)
                 if not self._open:
