@@ -61,7 +61,7 @@ _LEVEL_OF: Final = {
 _ABSENT: Final = object()
 
 
-class Source(NamedTuple):
+class FieldPlace(NamedTuple):
     """Where the value of a field is: keys joined by dots, a JSON Pointer, or a constant."""
 
     keys: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ class Source(NamedTuple):
     constant: str | None = None
 
     @classmethod
-    def of(cls, text: str) -> Source:
+    def of(cls, text: str) -> FieldPlace:
         """Read `a.b`, `/a/b` or `=text`."""
         if text.startswith("="):
             return cls(constant=text[1:])
@@ -96,7 +96,7 @@ class Source(NamedTuple):
 class FieldMap:
     """Which fields of a foreign line are which fields of an event."""
 
-    sources: Mapping[str, tuple[Source, ...]]
+    sources: Mapping[str, tuple[FieldPlace, ...]]
 
     @classmethod
     def of(cls, given: Iterable[str]) -> FieldMap:
@@ -105,7 +105,7 @@ class FieldMap:
         Raises:
             UsageError: a field of an event is unknown, or has no place.
         """
-        sources = {name: tuple(Source.of(place) for place in places) for name, places in USUAL.items()}
+        sources = {name: tuple(FieldPlace.of(place) for place in places) for name, places in USUAL.items()}
         for text in (part for each in given for part in each.split(",")):
             name, equals, place = text.strip().partition("=")
             if name not in USUAL or not equals or not place:
@@ -113,7 +113,7 @@ class FieldMap:
                     f"{text.strip()!r} does not map a field of an event",
                     remedy=f"write FIELD=PLACE, such as agent_id=user.name; fields are {', '.join(USUAL)}",
                 )
-            sources[name] = (Source.of(place),)
+            sources[name] = (FieldPlace.of(place),)
         return cls(sources)
 
     def values(self, line: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:

@@ -25,7 +25,7 @@ TIMEOUT_S: Final = 60.0
 _LINE_BYTES: Final = 64 * 1024 * 1024
 
 
-class Worker:
+class QuestionWorker:
     """Answers questions in a process of its own.
 
     Args:

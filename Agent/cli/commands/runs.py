@@ -71,7 +71,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return runs + parameters.complete_runs(ctx, param, incomplete)
 
 
-class RunParts(TypedDict):
+class RunSections(TypedDict):
     """What `runs RUN` lists.
 
     Args:
@@ -98,7 +98,7 @@ def runs(
     source: Annotated[str | None, "--import FILE"],
     limit: SomeLimit,
     root: Root,
-    **parts: Unpack[RunParts],
+    **parts: Unpack[RunSections],
 ) -> None:
     """List the recorded runs, newest first, or show one.
 

@@ -46,7 +46,7 @@ def database_of(given: str | None) -> str:
 _PORT = click.IntRange(0, 65535)
 
 
-class Settings(TypedDict):
+class ServeOptions(TypedDict):
     """How the service runs, as `ServerSettings` names it.
 
     Args:
@@ -82,7 +82,7 @@ def serve(
     max_body_mib: Annotated[int, "--max-body-mib N", click.IntRange(1, 256)] = 8,
     replay_memory_mib: Annotated[int, "--replay-memory-mib N", click.IntRange(256, 1 << 20)] = 1024,
     root: Root,
-    **settings_by_name: Unpack[Settings],
+    **settings_by_name: Unpack[ServeOptions],
 ) -> None:
     """Run the service, a shared database of runs.
 

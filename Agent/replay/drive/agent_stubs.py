@@ -157,7 +157,7 @@ def _make_stand_in(
 ) -> Any:
     """Return an object of a new class, so that `type(peer)` shows what it is."""
 
-    class StandIn:
+    class AgentStub:
         """Answers calls for an agent from the recording."""
 
         __slots__ = ("__weakref__",)
@@ -178,9 +178,9 @@ def _make_stand_in(
             return f"<stand-in for {agent_id}>"
 
     # Set on the class, so that recording recognises an agent without calling `__getattr__`.
-    own: Any = StandIn
+    own: Any = AgentStub
     own.agent_id, own.agent_role, own.logger = agent_id, role, None
-    return StandIn()
+    return AgentStub()
 
 
 def constructor_arguments(
