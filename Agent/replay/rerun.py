@@ -23,6 +23,7 @@ from Agent.errors import ReplayError, UsageError
 from Agent.event.ids import session_id_for
 from Agent.event.model import Event as RecordedEvent
 from Agent.event.values.opaque import WRITTEN_OUTSIDE
+from Agent.flight.run_reading import RunName, RunRef, find_explicit_run, find_session_run
 from Agent.record.emit.installed import flush_active
 from Agent.record.sources.sources import UNADOPTED
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
@@ -40,11 +41,7 @@ from Agent.replay.compare.outcome import (
 from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.recording import (
     ACTION_KINDS,
-    RunRef,
-    RunReference,
     check_agent,
-    explicit_run,
-    find_run,
     session_info,
 )
 from Agent.replay.plan.target import Target, target_name
@@ -104,7 +101,7 @@ class RedriveOptions:
 
 
 def replay_run(  # noqa: PLR0913 - each is a separate option
-    run: RunRef = "last",
+    run: RunName = "last",
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
     agent_id: str | None = None,
@@ -148,7 +145,7 @@ def replay_run(  # noqa: PLR0913 - each is a separate option
     if pdb and not sys.stdin.isatty():
         raise UsageError("the debugger needs a terminal", remedy="leave out --pdb, or run it in a terminal")
     _check_is_driven(run, root)
-    reference = find_run(run, root, agent_id)
+    reference = find_session_run(run, root, agent_id)
     reader = open_reader(reference.session)
     if reference.agent_id is not None:
         check_agent(reader, reference.agent_id)
@@ -182,9 +179,9 @@ def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ignore))
 
 
-def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
-    found = explicit_run(run, root)
-    if found is not None:
+def _check_is_driven(run: RunName, root: str | os.PathLike[str] | None) -> None:
+    found = find_explicit_run(run, root)
+    if found is not None and found.run_id is not None:
         session_id = found.session.name.removeprefix("session_")
         raise ReplayError(
             f"{found.run_id} is a run of the recorder; only traced actions of a session are replayed",
@@ -194,7 +191,7 @@ def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
         )
 
 
-def check_holds_actions(reference: RunReference, events: Iterable[RecordedEvent]) -> None:
+def check_holds_actions(reference: RunRef, events: Iterable[RecordedEvent]) -> None:
     """Raise ReplayError, which names alternatives, if the events contain no action."""
     if not any(event.kind in ACTION_KINDS for event in events):
         raise ReplayError(
@@ -206,7 +203,7 @@ def check_holds_actions(reference: RunReference, events: Iterable[RecordedEvent]
 
 
 def drive_again(
-    reference: RunReference,
+    reference: RunRef,
     target: str,
     options: RedriveOptions,
     worker: Worker | None = None,
@@ -367,9 +364,7 @@ def _place_of(found: Divergence | None) -> int:
     return int(number) if number.isdecimal() else 0 if found is None else found.step
 
 
-def _checked(
-    reference: RunReference, target: str, options: RedriveOptions, worker: Worker | None
-) -> _Replayed:
+def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Worker | None) -> _Replayed:
     """Replay, and repeat the replay if a difference or its absence may be random."""
     outcome, stdout, stderr = _in_child(reference, target, options, worker, {})
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
@@ -647,7 +642,7 @@ def _agreed_steps(outcome: ReplayOutcome) -> int:
 
 
 def _in_child(
-    reference: RunReference,
+    reference: RunRef,
     target: str,
     options: RedriveOptions,
     worker: Worker | None,
@@ -665,7 +660,7 @@ def _in_child(
     return outcome, result.stdout, result.stderr
 
 
-def _request(reference: RunReference, target: str, options: RedriveOptions) -> dict[str, Any]:
+def _request(reference: RunRef, target: str, options: RedriveOptions) -> dict[str, Any]:
     """Build the request for the worker process."""
     return {
         "session": str(reference.session.absolute()),

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from Agent.errors import ReplayError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
+from Agent.flight.run_reading import RunName
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import Comparison, in_payload
@@ -510,7 +511,6 @@ def _writers(side: RunSide) -> int:
 
 
 _MOST_NAMED = 5
-RunName = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ from Agent.flight.recorded_calls import RecordedProgram
 from Agent.flight.run_fold import Step
 from Agent.flight.run_reading import RunRecord, RunRef, find_run, read_run
 from Agent.record.emit.installed import flush_active
-from Agent.replay.diff.run_side import name_of
 from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import LAST, list_sessions
@@ -100,7 +99,7 @@ class SavedCheckpoint:
     @property
     def run(self) -> str:
         """The run, or one agent of a session's root run, as written on a command line."""
-        return name_of(self.ref._replace(agent_id=self.info.agent_id))
+        return self.ref._replace(agent_id=self.info.agent_id).name
 
     @property
     def saved_us(self) -> int:

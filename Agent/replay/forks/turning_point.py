@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from Agent.errors import UsageError
+from Agent.flight.run_reading import RunName
 from Agent.render.html import TextInNotebook
-from Agent.replay.diff.run_comparison import RunName
 from Agent.replay.forks.forking import SweepReport, sweep_forks
 from Agent.replay.forks.outcome import STOPPED, OutcomeOf, Patch
 from Agent.replay.plan.target import Target
