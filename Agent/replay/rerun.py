@@ -186,8 +186,8 @@ def _check_is_driven(run: RunName, root: str | os.PathLike[str] | None) -> None:
         raise ReplayError(
             f"{found.run_id} is a run of the recorder; only traced actions of a session are replayed",
             path=found.session,
-            remedy=f"agent-trace replay {session_id} replays all that it holds; agent-trace play "
-            f"{found.run_id} shows the run's steps, and ReplayExecutor goes on from its checkpoints",
+            remedy=f"agent-trace replay {session_id} replays its traced actions; agent-trace play "
+            f"{found.run_id} shows the run's steps, and ReplayExecutor continues from its checkpoints",
         )
 
 
@@ -198,7 +198,7 @@ def check_holds_actions(reference: RunRef, events: Iterable[RecordedEvent]) -> N
             "no action is recorded here, so there is nothing to replay",
             path=reference.session,
             remedy="trace methods with @trace_agent_action or instrument(); agent-trace play "
-            f"{reference.name} shows what there is, and ReplayExecutor goes on from a run's checkpoints",
+            f"{reference.name} shows what is recorded, and ReplayExecutor continues from a run's checkpoints",
         )
 
 
@@ -270,8 +270,8 @@ def drive_again(
             outcome, agent_id = told, None
         elif told is not None:
             outcome.remark(
-                f"{told.remarks[-1]}: what the target gives is not what the program makes, or differs in "
-                "what a replay does not restore"
+                f"{told.remarks[-1]}: the target builds other objects than the program, or they "
+                "differ in a part that a replay does not restore"
             )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
@@ -422,8 +422,8 @@ def _check_holds(outcome: ReplayOutcome, free: ReplayOutcome) -> None:
     """
     if judge(free)[0] is Verdict.DIVERGED and free.divergence is not None:
         outcome.reason(
-            "code changed, and actions went on behind each await in the recorded order; without that, this "
-            f"differs: {free.divergence.step_text}. Changed delays do that, or a machine that was busy"
+            "code changed, and after each await actions continued in the recorded order; without that order, "
+            f"this differs: {free.divergence.step_text}. Changed delays or a busy machine can cause it"
         )
 
 
@@ -475,7 +475,7 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
     more = f" and {len(reads) - 2} more" if len(reads) > 2 else ""
     outcome.remark(
         f"installed libraries read {places}{more}, which is not recorded; "
-        f"{len(_CLOCK_SHIFTS_S)} more replays with other times and draws came to the same"
+        f"{len(_CLOCK_SHIFTS_S)} more replays with other times and draws had the same result"
     )
 
 
@@ -497,8 +497,8 @@ def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
 def _tell_left_out(outcome: ReplayOutcome, names: str) -> None:
     """Report fields that are not compared: as a reason if changed code may affect them, else as a remark."""
     told = (
-        f"{names}: not compared; there is a digest alone, and what installed libraries read from clocks and "
-        "chance is part of it, which is not recorded"
+        f"{names}: not compared: only its digest is recorded, and that includes times and random values that "
+        "installed libraries read and no recording has"
     )
     if outcome.changed_code and outcome.divergence is None:
         outcome.reason(f"{told}; code changed: if what it changes there does not matter: --ignore {names}")

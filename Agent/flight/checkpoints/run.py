@@ -254,7 +254,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
 
 
 def _tell_rest(path: Path, size_bytes: int) -> None:
-    say(f"{path}: its last {size_bytes} bytes are no whole checkpoint")
+    say(f"{path}: its last {size_bytes} bytes are not a complete checkpoint")
 
 
 _OPEN_RUNS: Final = 6

@@ -155,7 +155,7 @@ class Track:
         before = self._known[at - 1][1] if at else -1
         behind = self._known[at][1] if at < len(self._known) else self.size
         if not before < offset < behind:
-            raise OutOfOrder("events do not stand in the order of their places")
+            raise OutOfOrder("events are not in order")
         self._known.insert(at, (place, offset))
 
     def head(self) -> bytes:

@@ -463,7 +463,7 @@ def told_of_wait(loop: ReplayLoop, turns: ConcurrentActions | None, current: Dri
     action = current if waiting is None else waiting[0]
     tasks = asyncio.all_tasks(loop) if waiting is None else {waiting[1]}
     place = next(filter(None, map(_place_of_wait, tasks)), "")
-    what = "the driven code" if action is None else f"{action.call.name} of {action.agent_id}"
+    what = "the replayed code" if action is None else f"{action.call.name} of {action.agent_id}"
     return (
         f"{what} waits{place} for what nothing in this replay does, such as an item from a task without a "
         "traced action: replay the whole session, or trace that task"

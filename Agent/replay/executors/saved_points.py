@@ -280,14 +280,14 @@ class CheckpointManager:
         hidden = ", ".join(self.hidden_by[:5])
         if hidden:
             return EventNotFound(
-                f"the state behind the steps of {trace_id!r} is not known, since {hidden} cannot be recorded",
+                f"the state after the steps of {trace_id!r} is not known, since {hidden} cannot be recorded",
                 path=ref.session,
                 remedy="keep such fields out of the exposed state, or give the run a CheckpointPolicy",
             )
         source = self.source_of(ref.session)
         place = "" if source is None else f" in {source.name}"
         return EventNotFound(
-            f"no state is known behind any step of {trace_id!r}{place}",
+            f"no state is known after any step of {trace_id!r}{place}",
             path=None if source is not None else ref.session,
             remedy="if it was sent without content, send it again: agent-trace ship --content"
             if source is not None

@@ -240,9 +240,9 @@ def _refuse_if_lacking(recording: Recording) -> None:
         lacking = f"it is damaged at {recording.damage[0]}"
     if lacking is not None:
         raise ReplayError(
-            f"a golden trace cannot be made of a record that is not whole: {lacking}",
+            f"a golden trace needs a complete recording: {lacking}",
             path=recording.session,
-            remedy="`agent-trace verify` tells more",
+            remedy="`agent-trace verify` shows more",
         )
 
 
@@ -621,7 +621,7 @@ def shrink_golden(
             )
         counts = first.report.outcome.counts
         if not counts.actions or not (counts.driven or first.report.divergence):
-            why = first.report.reasons[0] if first.report.reasons else "it says not why"
+            why = first.report.reasons[0] if first.report.reasons else "no reason is known"
             raise UsageError(f"nothing of {golden.name} can be replayed: {why}", path=golden.directory)
         recording = read_recording(reference.session, golden.agent_id)
         trials = _Trials(golden, recording, failure, progress)

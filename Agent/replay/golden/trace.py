@@ -358,7 +358,7 @@ class GoldenReport(TextInNotebook):
         lines += [f"  {change}" for change in self.golden.accepted]
         lines += [f"  no longer kept, since the code differs before it: {change}" for change in self.dropped]
         if self.undeclared:
-            lines.insert(1, f"  fails: nobody declared that it may differ in {' and '.join(self.undeclared)}")
+            lines.insert(1, f"  fails: it differs in {' and '.join(self.undeclared)}, which is not declared")
         return "\n".join(lines)
 
 
