@@ -238,7 +238,7 @@ def find_session_run(
     cuts = [at for at, letter in enumerate(run) if letter == os.sep and at]
     for cut in (len(run), *reversed(cuts)) if cuts else ():
         path = Path(run[:cut])
-        if is_directory(path) and (session_file(path).is_file() or agents_dir(path).is_dir()):
+        if is_directory(path) and _is_session(path):
             return RunRef(path, None, run[cut + 1 :] or agent_id)
     session, slash, rest = run.partition("/")
     try:
@@ -247,6 +247,13 @@ def find_session_run(
         if not slash:
             raise
     return RunRef(find_session(place, session), None, rest or agent_id)
+
+
+def _is_session(place: Path) -> bool:
+    """Whether a directory holds a session, not many: a trace root has agents of its own, too."""
+    if place.name.startswith("session_") or session_file(place).is_file():
+        return True
+    return agents_dir(place).is_dir() and not list_sessions(place)
 
 
 def _root(given: str | os.PathLike[str] | None) -> Path:
