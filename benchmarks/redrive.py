@@ -90,8 +90,8 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
     """A re-drive in this process, as its child process does it."""
     from time import process_time
 
+    from Agent.flight.run_reading import find_session_run
     from Agent.replay.compare.outcome import Verdict, judge
-    from Agent.replay.plan.recording import find_run
     from Agent.replay.worker.driver import Driver
     from Agent.replay.worker.workbench import Workbench, replay_on
 
@@ -115,7 +115,7 @@ def _driven(root: Path, actions: int, *, is_watched: bool) -> Taken:
         spent.append(process_time() - began)
 
     vars(sys.modules["Agent.replay.worker.driver"])["Driver"].run = timed
-    reference = find_run("last/trader", root)
+    reference = find_session_run("last/trader", root)
     bench = Workbench(
         {
             "session": str(reference.session),

@@ -149,10 +149,10 @@ class LogAnalyzer:
     # all agents
 
     def agent_vars(self, agents: str = "*", fields: Sequence[str] | None = None) -> Any:
-        """Return the exposed fields by tick and agent as a data frame (`agent_variables.agent_vars`)."""
-        from Agent.analysis import agent_variables
+        """Return the exposed fields by tick and agent as a data frame (`states.agent_vars`)."""
+        from Agent.analysis import states
 
-        return agent_variables.agent_vars(self.reader, self.engine, agents, fields)
+        return states.agent_vars(self.reader, self.engine, agents, fields)
 
     def analyze_learning_progress(self, agent_id: str | None = None) -> dict[str, Any]:
         """Summarise how one agent, or all, learned (`learning.learning_progress`)."""

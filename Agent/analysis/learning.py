@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.journeys import event_name
-from Agent.analysis.query.engine import Engine, Source, kept
+from Agent.analysis.query.engine import Engine, TableExpression, kept
 from Agent.analysis.query.views import BY_ORDER, Only, json_of, scan, whole_lines
 from Agent.analysis.session import agent_events
 from Agent.analysis.stats import SIGNIFICANCE, pettitt, plateau
@@ -98,7 +98,7 @@ def progress_of(engine: Engine, agent_id: str | None, lines: str, parameters: li
 
 
 @contextmanager
-def learning_lines(engine: Engine, agent_id: str | None) -> Iterator[Source]:
+def learning_lines(engine: Engine, agent_id: str | None) -> Iterator[TableExpression]:
     """Keep the learning events of one agent, or of all, so that the log is scanned only once."""
     asked = (*LEARNING_KINDS, "strategy_update")
     kinds = ", ".join(f"'{kind}'" for kind in asked)
@@ -208,7 +208,7 @@ def learning_report(engine: Engine, agent_id: str | None = None, by: str | None 
 
 
 def learning_curves(
-    engine: Engine, source: Source, agent_id: str | None = None, by: str | None = None
+    engine: Engine, source: TableExpression, agent_id: str | None = None, by: str | None = None
 ) -> dict[str, Any]:
     """Compute rewards and exploration in at most 50 equal parts of the axis; `source`: `learning_lines`.
 
@@ -234,7 +234,7 @@ def learning_curves(
     }
 
 
-def _axis(engine: Engine, source: Source, agent_id: str | None, by: str | None) -> str:
+def _axis(engine: Engine, source: TableExpression, agent_id: str | None, by: str | None) -> str:
     if by is not None and by not in AXES:
         raise UsageError(f"{by!r} is not an axis", remedy=f"use {', '.join(AXES)}")
     if by == "time":
@@ -253,12 +253,12 @@ def _axis(engine: Engine, source: Source, agent_id: str | None, by: str | None) 
     return axis if by is not None or counts["placed"] * 2 > counts["n"] else "time"
 
 
-def _placed(source: Source, agent_id: str | None, axis: str) -> Source:
+def _placed(source: TableExpression, agent_id: str | None, axis: str) -> TableExpression:
     """The source with the axis as column `place`, and `explored`, since `exploration` is also a kind."""
     if axis == "episode":
         # a key of the user's own, which only the payload's text contains
         whose = "" if agent_id is None else " AND agent_id = $1"
-        return Source(
+        return TableExpression(
             "(SELECT event_type, try_cast(extra->>'$.episode' AS BIGINT) AS place, "
             "try_cast(extra->>'$.reward' AS DOUBLE) AS reward, "
             "try_cast(extra->>'$.exploration' AS BOOLEAN) AS explored, "
@@ -267,7 +267,7 @@ def _placed(source: Source, agent_id: str | None, axis: str) -> Source:
             [] if agent_id is None else [agent_id],
         )
     place = "tick" if axis == "tick" else "ts_us"
-    return Source(
+    return TableExpression(
         f"(SELECT event_type, {place} AS place, reward, exploration AS explored, epsilon FROM {source.text})",
         source.parameters,
     )
@@ -279,7 +279,7 @@ _BUCKETS: Final = f"""
         ELSE ((place - low)::DOUBLE * {POINTS} / (high - low + 1))::DOUBLE END AS spot FROM placed, e)"""
 
 
-def _rewards(engine: Engine, placed: Source, axis: str) -> list[dict[str, Any]]:
+def _rewards(engine: Engine, placed: TableExpression, axis: str) -> list[dict[str, Any]]:
     points = engine.rows(
         f"WITH placed AS (SELECT place, reward FROM {placed.text} WHERE event_type = 'reward' "
         f"AND place IS NOT NULL AND isfinite(reward)), {_BUCKETS} "
@@ -312,7 +312,7 @@ def _on_axis(point: dict[str, Any], axis: str) -> dict[str, Any]:
     return point | {key: format_timestamp(point[key]) for key in ("first", "last")}
 
 
-def _exploration(engine: Engine, placed: Source, axis: str) -> list[dict[str, Any]]:
+def _exploration(engine: Engine, placed: TableExpression, axis: str) -> list[dict[str, Any]]:
     points = engine.rows(
         f"WITH placed AS (SELECT place, explored, epsilon FROM {placed.text} "
         f"WHERE event_type = 'exploration' AND place IS NOT NULL), {_BUCKETS} "
@@ -350,7 +350,7 @@ def _mean(points: list[dict[str, Any]]) -> float:
     return total / int(sum(point["count"] for point in points))
 
 
-def _changes(engine: Engine, source: Source) -> dict[str, Any]:
+def _changes(engine: Engine, source: TableExpression) -> dict[str, Any]:
     kinds = ", ".join(f"'{kind}'" for kind in _CHANGES)
     lines = f"(SELECT * FROM {source.text} WHERE event_type IN ({kinds}))"
     counts = engine.rows(

@@ -252,7 +252,7 @@ def leaf_of(kind: str, lines: Sequence[bytes], state: BlockState | None = None) 
     return leaf_of_lines([line[:-1] for line in lines], salts, gone)
 
 
-class Found(NamedTuple):
+class FoundBlock(NamedTuple):
     """The lines found in the place of a block."""
 
     block: ChainBlock
@@ -265,7 +265,7 @@ class Found(NamedTuple):
     """What differs; None if nothing does."""
 
 
-def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) -> Iterator[Found]:
+def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) -> Iterator[FoundBlock]:
     """Read the lines of a file block by block and compare them."""
     number = 1
     for block, state in zip(file.blocks, states, strict=True):
@@ -277,11 +277,11 @@ def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) 
             sum(map(len, own)) != state.size_bytes or leaf_of(block.kind, own, state) != state.leaf
         ):
             problem = "not what was written"
-        yield Found(block, state, number, own, problem)
+        yield FoundBlock(block, state, number, own, problem)
         number += state.lines
 
 
-def standing(chained: ChainedFiles, name: str, file: FileChain) -> tuple[list[BlockState], list[Found]]:
+def standing(chained: ChainedFiles, name: str, file: FileChain) -> tuple[list[BlockState], list[FoundBlock]]:
     """Return the expected states of a file's blocks, and the blocks that differ, without their lines.
 
     Raises:
@@ -376,10 +376,10 @@ def _tell_gone(chained: ChainedFiles, file: FileChain, report: ChainReport) -> N
 
 def _edit_of_all(file: FileChain, name: str, problem: str) -> Edit:
     first = file.blocks[0]
-    return _edit(file, name, Found(first, first.written, 1, [], problem), len(file.blocks) - 1)
+    return _edit(file, name, FoundBlock(first, first.written, 1, [], problem), len(file.blocks) - 1)
 
 
-def _edit(file: FileChain, name: str, found: Found, further: int) -> Edit:
+def _edit(file: FileChain, name: str, found: FoundBlock, further: int) -> Edit:
     last, block = found.line + found.state.lines - 1, f"{file.writer}:{found.block.number}"
     return Edit(name, str(found.problem), found.line, last, found.block.time, block, further)
 
@@ -532,7 +532,7 @@ def _unprovable(path: Path, block: ChainBlock) -> InputError:
 
 
 def _proof(
-    chains: Mapping[str, WriterChain], chain: WriterChain, found: Found, number: int, name: str
+    chains: Mapping[str, WriterChain], chain: WriterChain, found: FoundBlock, number: int, name: str
 ) -> dict[str, Any]:
     block, state, index = found.block, found.state, number - found.line
     heads = sorted(each.head() for each in chains.values())
@@ -610,7 +610,7 @@ def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[by
     return True
 
 
-def _after(found: Found, kept: Sequence[bytes | None]) -> BlockState:
+def _after(found: FoundBlock, kept: Sequence[bytes | None]) -> BlockState:
     """Return the state of a block after each line (without newline) is replaced by what remains of it."""
     state, own = found.state, [line[:-1] for line in found.lines]
     if kept == own:

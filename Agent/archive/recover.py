@@ -303,7 +303,7 @@ def rebuild_mirrors(
     for place in sorted({(root / name).parent for name in MIRROR_FILES.values()}):
         if os.path.lexists(place) and not place.is_dir():
             raise InputError(
-                "something else stands in the place of a directory of category files",
+                "something else is in the place of a directory of category files",
                 path=place,
                 remedy="remove or rename it",
             )

@@ -12,22 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.client.destination import Connection, Delivery, DeliveryOutcome, Destination, ServiceResponse
-from Agent.client.sender import Sender, lock_sending, sender_for
+from Agent.client.destination import Connection, Delivery, Destination, ServiceResponse
+from Agent.client.sender import Sender, sender_for
+from Agent.client.shipment import SentSession
 from Agent.config.load import redaction_key
 from Agent.errors import ConfigurationError
 from Agent.export.allowed import AllowList
-from Agent.export.messages import Dropped
 from Agent.export.otlp import PROTOBUF, TRACES_PATH, as_protobuf, in_batches, rejected_in
 from Agent.export.spans import Span, SpanMaker
 from Agent.record.emit.installed import current_pipeline
 from Agent.record.health import say
-from Agent.tree.files.descriptors import close_lock
 from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.read.follower import Follower
 
@@ -183,8 +181,8 @@ class OtlpDelivery(Delivery):
         return "use the address of a receiver of OTLP over HTTP with protobuf, such as http://localhost:6006"
 
 
-class OtlpShipment:
-    """Sends one session as spans while it grows; only one process does so for a destination.
+class OtlpShipment(SentSession):
+    """Sends one session as spans while it grows.
 
     Args:
         session: its directory.
@@ -207,42 +205,20 @@ class OtlpShipment:
         content: bool = False,
         patience_s: float | None = None,
     ) -> None:
-        self.session = session
-        self.destination = destination
-        self.cursor_problem: str | None = None
-        self._allowed = AllowList(redaction_key())
-        self._maker = SpanMaker(session, open_session(session), self._allowed, content=content)
-        self._connection = Connection(destination)
-        self._delivery = OtlpDelivery(self._connection, destination, wait, patience_s=patience_s)
+        allowed = AllowList(redaction_key())
+        self._maker = SpanMaker(session, open_session(session), allowed, content=content)
+        connection = Connection(destination)
+        delivery = OtlpDelivery(connection, destination, wait, patience_s=patience_s)
+        super().__init__(session, destination, connection, delivery, allowed)
+        self._spans = delivery
         self._waiting: list[Span] = []
         """Spans that the receiver does not have yet."""
         self._ended = False
-        self._lock: int | None = lock_sending(session, destination)
         try:
             self._follower = Follower(session)
         except BaseException:
             self.close()
             raise
-
-    @property
-    def outcome(self) -> DeliveryOutcome:
-        """Return the counts and state of the delivery."""
-        return self._delivery.outcome
-
-    @property
-    def dropped(self) -> Dropped:
-        """Return the values that were left out of the spans, by path."""
-        return self._allowed.dropped
-
-    @property
-    def damaged_lines(self) -> int:
-        """Return the number of damaged lines, which are not exported."""
-        return self._follower.damaged_lines
-
-    @property
-    def behind(self) -> bool:
-        """Return whether there was more than one call of `ship` reads."""
-        return self._follower.behind
 
     def ship(self) -> int:
         """Send the spans that have ended since the last call; return the number of events that were read.
@@ -254,7 +230,7 @@ class OtlpShipment:
         self._waiting += [span for event in events if (span := self._maker.add(event)) is not None]
         while self._waiting:
             portion = next(in_batches(self._waiting))
-            self._delivery.send(list(portion))
+            self._spans.send(list(portion))
             del self._waiting[: len(portion)]
         return len(events)
 
@@ -265,21 +241,6 @@ class OtlpShipment:
         self._ended = True
         self._waiting += self._maker.finish(open_reader(self.session).in_flight())
         return bool(self._waiting)
-
-    def close(self) -> None:
-        """Close the connection and release the lock."""
-        self._connection.close()
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            close_lock(lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def spans_of(

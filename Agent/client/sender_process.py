@@ -21,7 +21,7 @@ import orjson
 
 from Agent.client.destination import Destination, Stopped
 from Agent.client.otlp import OtlpDestination, OtlpShipment
-from Agent.client.shipment import Shipment
+from Agent.client.shipment import SentSession, Shipment
 from Agent.errors import AgentTraceError, NotDelivered, SessionInUse
 from Agent.record.health import say
 
@@ -102,7 +102,7 @@ class _Sending:
         self._session = Path(order["session"])
         self._destination = _destination_of(order)
         self._content = bool(order.get("content"))
-        self._shipment: Shipment | OtlpShipment | None = None
+        self._shipment: SentSession | None = None
         self._told: set[str] = set()
         self._deadline_s: float | None = None
 
@@ -117,13 +117,13 @@ class _Sending:
             if self._orders.wait(found.value):
                 self._obey()
 
-    def _begun(self) -> Shipment | OtlpShipment:
+    def _begun(self) -> SentSession:
         if isinstance(self._destination, OtlpDestination):
             return OtlpShipment(self._session, self._destination, self._wait, content=self._content)
         return Shipment(self._session, self._destination, self._wait, content=self._content)
 
     def _ends(self) -> bool:
-        return isinstance(self._shipment, OtlpShipment) and self._shipment.end()
+        return self._shipment is not None and self._shipment.end()
 
     def _look(self) -> _Found:
         try:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import orjson
@@ -84,14 +83,96 @@ def is_written(session: Path) -> bool:
     return bool(living) and open_session(session).ended_at is None
 
 
-class Shipment:
-    """Sends one session; only one process does so for a destination.
+class SentSession:
+    """A session on its way to a destination; only one process sends it there.
 
     Args:
-        session: its directory. destination: the service. wait: waits for a number of seconds and returns
-        whether to stop; see `Delivery`. content: also send payloads and messages, which the service stores if
-        the project accepts content. Events
-            sent without content before are sent again; the service adds the missing parts.
+        session: its directory.
+        destination: where it is sent.
+        delivery: sends what is made of its events through the connection.
+        connection: is closed with this object.
+        allowed: decides what may leave this machine, and counts the rest.
+
+    Raises:
+        SessionInUse: another process sends the session to this destination.
+    """
+
+    _follower: Follower
+
+    def __init__(
+        self,
+        session: Path,
+        destination: Destination,
+        connection: Connection,
+        delivery: Delivery,
+        allowed: AllowList,
+    ) -> None:
+        self.session = session
+        self.destination = destination
+        self.cursor_problem: str | None = None
+        """Why the cursor cannot be stored; then the next sender starts from the beginning."""
+        self._connection = connection
+        self._delivery = delivery
+        self._allowed = allowed
+        self._lock: int | None = lock_sending(session, destination)
+
+    @property
+    def outcome(self) -> DeliveryOutcome:
+        """Return the counts and state of the delivery."""
+        return self._delivery.outcome
+
+    @property
+    def dropped(self) -> Dropped:
+        """Return the values that were left out before sending, by path."""
+        return self._allowed.dropped
+
+    @property
+    def damaged_lines(self) -> int:
+        """Return the number of damaged lines, which are not sent."""
+        return self._follower.damaged_lines
+
+    @property
+    def behind(self) -> bool:
+        """Return whether there was more than one call of `ship` sends."""
+        return self._follower.behind
+
+    def ship(self) -> int:
+        """Send what is new since the last call, at most about 1 MiB of lines; return the number of events.
+
+        `behind` is True if there are more.
+
+        Raises:
+            Stopped, NotDelivered: see `Delivery`; the next call sends these events again.
+        """
+        raise NotImplementedError
+
+    def end(self) -> bool:
+        """Add what only the end of the session shows; return whether there is something to send."""
+        return False
+
+    def close(self) -> None:
+        """Close the connection and release the lock."""
+        self._connection.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            close_lock(lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Shipment(SentSession):
+    """Sends one session to a service.
+
+    Args:
+        session: its directory.
+        destination: the service.
+        wait: waits for a number of seconds and returns whether to stop; see `Delivery`.
+        content: also send payloads and messages, which the service stores if the project accepts content.
+            Events sent without content before are sent again; the service adds the missing parts.
         patience_s: see `Delivery`.
         again: send everything again; the service stores each event once.
 
@@ -110,18 +191,11 @@ class Shipment:
         patience_s: float | None = None,
         again: bool = False,
     ) -> None:
-        self.session = session
-        self.destination = destination
         self._content = content
-        self._connection = Connection(destination)
-        info = open_session(session)
-        self._delivery = Delivery(
-            self._connection, session_to_wire(info), wait, content=content, patience_s=patience_s
-        )
-        self._allowed = AllowList(redaction_key())
-        self._lock: int | None = lock_sending(session, destination)
-        self.cursor_problem: str | None = None
-        """Why the cursor cannot be stored; then the next sender starts from the beginning."""
+        connection = Connection(destination)
+        told = session_to_wire(open_session(session))
+        delivery = Delivery(connection, told, wait, content=content, patience_s=patience_s)
+        super().__init__(session, destination, connection, delivery, AllowList(redaction_key()))
         self.damage = DamageLog()
         self._total_bytes, self._total_at_s = 0, -math.inf
         self._changes = 0
@@ -136,28 +210,12 @@ class Shipment:
             raise
 
     @property
-    def outcome(self) -> DeliveryOutcome:
-        """Return the counts and state of the delivery."""
-        return self._delivery.outcome
-
-    @property
-    def dropped(self) -> Dropped:
-        """Return the values that were dropped from events before sending, by path."""
-        return self._allowed.dropped
-
-    @property
     def damaged_lines(self) -> int:
-        """Return the number of damaged lines, which are not sent."""
-        return self._follower.damaged_lines + self.damage.count
+        """Return the number of damaged lines, of the archive too, which are not sent."""
+        return super().damaged_lines + self.damage.count
 
     def ship(self) -> int:
-        """Send the events since the last call, at most about 1 MiB of lines, and return their number.
-
-        `behind` is True if there are more.
-
-        Raises:
-            Stopped, NotDelivered: see `Delivery.deliver`; the next call sends these events again.
-        """
+        """Send the events since the last call, see `SentSession.ship`; the cursor then points behind them."""
         self._ask_once()
         events = self._follower.poll()
         if not events:
@@ -198,11 +256,6 @@ class Shipment:
         self._follower.close()
         self._follower = self._follow({})
         return True
-
-    @property
-    def behind(self) -> bool:
-        """Return whether there was more than one call of `ship` sends."""
-        return self._follower.behind
 
     @property
     def share(self) -> float:
@@ -288,18 +341,3 @@ class Shipment:
             write_cursor(self.session, self.destination.cursor_name, self._stored)
         except OSError as error:
             self.cursor_problem = error.strerror or str(error)
-
-    def close(self) -> None:
-        """Close the connection and release the lock."""
-        self._connection.close()
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            close_lock(lock)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

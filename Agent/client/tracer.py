@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from types import TracebackType
 from typing import Any, Final, Self
 
 from Agent.client.destination import Destination
@@ -17,7 +16,7 @@ from Agent.client.sender import Sender, finish_sender, sender_for
 from Agent.errors import UsageError
 from Agent.event.kinds import FAILURE_TYPES, RUN_STATUSES, FailureCode, FailureType, RunStatus, StepType
 from Agent.export.failure_classes import classify_exception
-from Agent.flight.open_runs import Guard, emit_run_event, ending_of, is_open, note_misuse, open_run
+from Agent.flight.open_runs import RecordingGuard, emit_run_event, ending_of, is_open, note_misuse, open_run
 from Agent.flight.run_recorder import Recorder, RecorderBlock
 from Agent.record.emit import installed
 from Agent.record.emit.pipeline import Pipeline
@@ -140,17 +139,13 @@ class AgentTracer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
 
@@ -214,7 +209,7 @@ class AgentRun(RecorderBlock):
         step: AgentStep | None,
     ) -> str:
         self._failures += 1
-        with Guard("record_failure") as pipeline:
+        with RecordingGuard("record_failure") as pipeline:
             if pipeline is None:
                 return ""
             kind = as_message(failure_type)
@@ -246,7 +241,7 @@ class AgentRun(RecorderBlock):
             return ""
         told = None if status is None else as_message(status)
         if told is not None and told not in RUN_STATUSES:
-            with Guard("finish") as pipeline:
+            with RecordingGuard("finish") as pipeline:
                 if pipeline is not None:
                     note_misuse(pipeline, "a run was given a status that is none", told)
             told = None
@@ -301,7 +296,7 @@ class AgentStep(RecorderBlock):
             self.step_type = StepType.OTHER.value
         recorder = self.run._recorder  # noqa: SLF001 - AgentStep and AgentRun belong together
         recorder.start_step(self.step_id, self.name, step_type=self.step_type, run_id=self.run.run_id)
-        with Guard("start_step") as pipeline:
+        with RecordingGuard("start_step") as pipeline:
             if pipeline is not None:
                 self.span_id = _span_of(pipeline, self.run.run_id, self.step_id)
         self._token = _current_step.set(self)
@@ -327,7 +322,7 @@ class AgentStep(RecorderBlock):
         )
 
     def _misused(self, what: str, detail: str) -> None:
-        with Guard("step") as pipeline:
+        with RecordingGuard("step") as pipeline:
             if pipeline is not None:
                 note_misuse(pipeline, what, detail)
 

@@ -38,7 +38,7 @@ _met: set[Path] = set()
 """The trace roots where this process has met other processes of its program."""
 
 
-class Entry(NamedTuple):
+class JoinedSession(NamedTuple):
     """The session that a process records into."""
 
     path: Path
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
     """The process that ends it, if the environment does not name it yet."""
 
 
-def enter_session(options: Options, redactor: Redactor) -> Entry:
+def enter_session(options: Options, redactor: Redactor) -> JoinedSession:
     """Join or create the session to record into.
 
     Raises:
@@ -56,7 +56,7 @@ def enter_session(options: Options, redactor: Redactor) -> Entry:
     """
     joined = _joinable(options)
     if joined is not None:
-        return Entry(joined, began=False)
+        return JoinedSession(joined, began=False)
     descent = program()
     if descent is not None:
         root = options.trace_root
@@ -66,14 +66,14 @@ def enter_session(options: Options, redactor: Redactor) -> Entry:
                 session = meeting.session()
                 if session is not None:
                     _reopen(session)
-                    return Entry(session, began=False, owner=descent)
+                    return JoinedSession(session, began=False, owner=descent)
                 session = _create(options, redactor, descent)
                 meeting.agree(session)
-                return Entry(session, began=True, owner=descent)
-    return Entry(_create(options, redactor, None), began=True, owner=Program.of(os.getpid()))
+                return JoinedSession(session, began=True, owner=descent)
+    return JoinedSession(_create(options, redactor, None), began=True, owner=Program.of(os.getpid()))
 
 
-def open_to_children(entry: Entry) -> None:
+def open_to_children(entry: JoinedSession) -> None:
     """Let processes started by this one record into its session."""
     if entry.owner is not None:
         pid, ticks = entry.owner

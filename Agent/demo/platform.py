@@ -18,7 +18,7 @@ MAX_DEPTH = 12
 
 
 @dataclass(frozen=True)
-class Share:
+class CascadeShare:
     """One share in a cascade: the agent, from whom it has the post (`parent_id`), and its depth."""
 
     agent_id: str
@@ -32,7 +32,7 @@ class Cascade:
 
     content_id: str
     root_agent_id: str
-    shares: tuple[Share, ...]
+    shares: tuple[CascadeShare, ...]
 
     @property
     def size(self) -> int:
@@ -57,7 +57,7 @@ def spread(
     rng: random.Random,
 ) -> Cascade:
     """Spread a post through the follower graph; each follower shares it with the same probability."""
-    shares: list[Share] = []
+    shares: list[CascadeShare] = []
     reached = {author}
     wave = [author]
     for depth in range(1, MAX_DEPTH + 1):
@@ -67,7 +67,7 @@ def spread(
                 if follower not in reached and rng.random() < chance:
                     reached.add(follower)
                     next_wave.append(follower)
-                    shares.append(Share(follower, sharer, depth))
+                    shares.append(CascadeShare(follower, sharer, depth))
         if not next_wave:
             break
         wave = next_wave

@@ -53,7 +53,7 @@ class SpanEvent(NamedTuple):
     attributes: dict[str, Any]
 
 
-class Link(NamedTuple):
+class SpanLink(NamedTuple):
     """A span, possibly of another trace, that led to this one."""
 
     trace_id: bytes
@@ -75,7 +75,7 @@ class Span:
     attributes: dict[str, Any]
     kind: int = INTERNAL
     events: list[SpanEvent] = field(default_factory=list)
-    links: list[Link] = field(default_factory=list)
+    links: list[SpanLink] = field(default_factory=list)
     dropped_events: int = 0
     dropped_links: int = 0
     status: int = 0
@@ -88,7 +88,7 @@ class _Pending:
     """What belongs to a span that has not ended yet."""
 
     events: list[SpanEvent] = field(default_factory=list)
-    links: list[Link] = field(default_factory=list)
+    links: list[SpanLink] = field(default_factory=list)
     error_type: str | None = None
     dropped_events: int = 0
     dropped_links: int = 0
@@ -99,7 +99,7 @@ class _Pending:
         else:
             self.dropped_events += 1
 
-    def link(self, link: Link) -> None:
+    def link(self, link: SpanLink) -> None:
         if len(self.links) < MAX_SPAN_EVENTS:
             self.links.append(link)
         else:
@@ -248,7 +248,7 @@ class SpanMaker:
             trace.attributes["gen_ai.agent.version"] = labels["agent_version"]
         if event.parent_span_id is not None:
             outer = trace_id_of(self._info.session_uid, event.extra.get("parent_run_id"))
-            link = Link(outer, span_bytes(event.parent_span_id), {OWN + "link": "started_in"})
+            link = SpanLink(outer, span_bytes(event.parent_span_id), {OWN + "link": "started_in"})
             trace.pending.setdefault(trace.root_id, _Pending()).link(link)
 
     def _root(self, trace: _Trace, event: Event | None) -> Span:
@@ -320,7 +320,7 @@ class SpanMaker:
         if self._content and lineage.patch is not None:
             attributes[OWN + "fork.patch"] = json_text(lineage.patch)
         origin = trace_id_of(lineage.session_uid, None)
-        pending.link(Link(origin, root_span_id(origin), {OWN + "link": lineage.relation}))
+        pending.link(SpanLink(origin, root_span_id(origin), {OWN + "link": lineage.relation}))
 
     def _replays(self, trace: _Trace) -> Iterator[SpanEvent]:
         """Yield the results of the run's replays, from their reports."""
@@ -518,12 +518,12 @@ class SpanMaker:
         self._known[event.id] = trace_id, span_id
         _limit(self._known)
 
-    def _links(self, event: Event, own: tuple[bytes, bytes]) -> Iterator[Link]:
+    def _links(self, event: Event, own: tuple[bytes, bytes]) -> Iterator[SpanLink]:
         """Yield a link to the span of each recorded cause in another span."""
         for cause in event.causes:
             known = self._known.get(cause)
             if known is not None and known != own:
-                yield Link(*known, {OWN + "link": "cause", OWN + "event_id": cause})
+                yield SpanLink(*known, {OWN + "link": "cause", OWN + "event_id": cause})
 
     # attributes
 

@@ -17,7 +17,7 @@ from Agent.record.encode.artifact_bytes import EncodedArtifact, cleaned, encode_
 from Agent.record.encode.safe_text import as_message
 from Agent.record.tracing.changed_arguments import args_after
 from Agent.tree.layout import safe_name
-from Agent.tree.write.artifacts import ARTIFACT_SCHEME, Stored, artifact_ref, new_hash, safe_path
+from Agent.tree.write.artifacts import ARTIFACT_SCHEME, StoredArtifact, artifact_ref, new_hash, safe_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,7 +164,7 @@ def _digest(content: bytes) -> str:
     return hasher.hexdigest()
 
 
-def _stored(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact) -> Stored:
+def _stored(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact) -> StoredArtifact:
     if pipeline.artifacts is not None:
         return pipeline.artifacts.save(run.directory_id, path, encoded.content)
     # Recording into memory keeps no files, but the event needs the reference, size and digest.
@@ -172,7 +172,7 @@ def _stored(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact) -
     for chunk in (encoded.content,) if isinstance(encoded.content, bytes) else encoded.content:
         hasher.update(chunk)
         size_bytes += len(chunk)
-    return Stored(artifact_ref(path), size_bytes, hasher.hexdigest())
+    return StoredArtifact(artifact_ref(path), size_bytes, hasher.hexdigest())
 
 
 def _not_stored(pipeline: Pipeline, path: str, error: Exception) -> str:

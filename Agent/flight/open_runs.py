@@ -443,7 +443,7 @@ def pipeline_of_first_call() -> Pipeline | None:
     return pipeline if is_recorded() else None
 
 
-class Guard:
+class RecordingGuard:
     """A block that yields the pipeline, None if nothing is recorded, and counts and swallows exceptions."""
 
     __slots__ = ("_call", "_pipeline")

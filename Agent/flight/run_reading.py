@@ -30,11 +30,13 @@ from Agent.flight.run_fold import (
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import (
     SessionRef,
+    agents_dir,
     find_session,
     is_directory,
     list_sessions,
     run_dir,
     run_ids,
+    session_file,
     session_id_of,
 )
 from Agent.tree.read.reader import TreeReader
@@ -53,6 +55,16 @@ class RunRef(NamedTuple):
     session: Path
     run_id: str | None
     agent_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name on a command line."""
+        session_id = session_id_of(self.session)
+        return self.run_id or (session_id if self.agent_id is None else f"{session_id}/{self.agent_id}")
+
+
+RunName = str | os.PathLike[str] | None
+"""The name of a run, as `find_run` takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +130,7 @@ def list_runs(root: str | os.PathLike[str] | None = None, session: str | None = 
     Raises:
         SessionNotFound: the session does not exist.
     """
-    place = Path(root) if root is not None else default_root()
+    place = _root(root)
     if session is None:
         sessions = [ref.path for ref in reversed(list_sessions(place))]
     else:
@@ -153,51 +165,99 @@ def _children(ref: RunRef) -> Iterator[str]:
             yield run_id
 
 
-def find_run(run: str | os.PathLike[str] | None = None, root: str | os.PathLike[str] | None = None) -> RunRef:
+def find_run(run: RunName = None, root: str | os.PathLike[str] | None = None) -> RunRef:
     """Find a run by name.
 
     Args:
-        run: a run's id or a unique prefix, a session's id (its root run), `SESSION/agent_id`, a path to
-            either, `last` (None) for the newest session that a program recorded, or `last-fork`.
+        run: a run's id or a unique prefix, a run's directory, or a session or one agent of it, named as for
+            `find_session_run`.
         root: the trace root; default: the configured one, then ./trace.
 
     Raises:
         RunNotFound, SessionNotFound: no run, or more than one, has that name.
     """
-    place = Path(root) if root is not None else default_root()
+    found = find_explicit_run(run, root)
+    if found is not None:
+        return found
+    try:
+        return find_session_run(run, root)
+    except SessionNotFound:
+        if run is None or run == "last":
+            raise
+        raise RunNotFound(
+            f"no run or session {os.fspath(run)!r}",
+            path=_root(root),
+            remedy="`agent-trace runs` lists all runs",
+        ) from None
+
+
+def find_explicit_run(run: RunName, root: str | os.PathLike[str] | None = None) -> RunRef | None:
+    """Find a run by its directory, its id or a unique prefix of that; None if there is none.
+
+    Raises:
+        RunNotFound: the prefix is ambiguous.
+    """
     if run is None or run == "last":
-        return RunRef(find_session(place, None), None)
+        return None
     text = os.fspath(run)
-    at = _at_path(Path(text))
-    if at is not None:
-        return at
+    path = Path(text)
+    if os.sep in text and is_directory(path):
+        path = path.resolve()
+        is_run = path.parent.name == "runs" and path.parent.parent.name.startswith("session_")
+        return RunRef(path.parent.parent, path.name if path.name != ROOT_RUN else None) if is_run else None
+    place = _root(root)
     matches = _matching(list_sessions(place), text)
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
+    if len(matches) > 1:
         names = ", ".join(str(found.run_id) for found in matches[:_SHOWN_MATCHES])
         raise RunNotFound(
             f"{text!r} is the beginning of {len(matches)} runs: {names}",
             path=place,
             remedy="give more of the id",
         )
-    session, slash, agent_id = text.partition("/")
+    return matches[0] if matches else None
+
+
+def find_session_run(
+    run: RunName = None, root: str | os.PathLike[str] | None = None, agent_id: str | None = None
+) -> RunRef:
+    """Find a session's root run, or one agent's part of it, by name.
+
+    Args:
+        run: "last" or None for the newest session that a program recorded, "last-fork" for the newest that
+            was forked or resumed, a session's id, a unique prefix of it or its path; each may be followed by
+            `/agent_id`, and an agent's id may contain slashes.
+        root: the trace root; default: the configured one, then ./trace.
+        agent_id: one agent of the session, if `run` does not name one.
+
+    Raises:
+        SessionNotFound: no session or more than one has this name.
+    """
+    place = _root(root)
+    if not isinstance(run, str) or run == "last":
+        return RunRef(find_session(place, run), None, agent_id)
+    cuts = [at for at, letter in enumerate(run) if letter == os.sep and at]
+    for cut in (len(run), *reversed(cuts)) if cuts else ():
+        path = Path(run[:cut])
+        if is_directory(path) and _is_session(path):
+            return RunRef(path, None, run[cut + 1 :] or agent_id)
+    session, slash, rest = run.partition("/")
     try:
-        return RunRef(find_session(place, session), None, agent_id if slash and agent_id else None)
+        return RunRef(find_session(place, run), None, agent_id)
     except SessionNotFound:
-        raise RunNotFound(
-            f"no run or session {text!r}", path=place, remedy="`agent-trace runs` lists all runs"
-        ) from None
+        if not slash:
+            raise
+    return RunRef(find_session(place, session), None, rest or agent_id)
 
 
-def _at_path(path: Path) -> RunRef | None:
-    """The run that a path names: a run directory, or a session directory for its root run; else None."""
-    if os.sep not in os.fspath(path) or not is_directory(path):
-        return None
-    path = path.resolve()
-    if path.parent.name == "runs" and path.parent.parent.name.startswith("session_"):
-        return RunRef(path.parent.parent, path.name if path.name != ROOT_RUN else None)
-    return RunRef(path, None) if path.name.startswith("session_") else None
+def _is_session(place: Path) -> bool:
+    """Whether a directory holds a session, not many: a trace root has agents of its own, too."""
+    if place.name.startswith("session_") or session_file(place).is_file():
+        return True
+    return agents_dir(place).is_dir() and not list_sessions(place)
+
+
+def _root(given: str | os.PathLike[str] | None) -> Path:
+    return Path(given) if given is not None else default_root()
 
 
 def _matching(sessions: list[SessionRef], text: str) -> list[RunRef]:

@@ -17,8 +17,8 @@ from Agent.flight.artifact_saving import save_artifact, save_call_part, save_ste
 from Agent.flight.model_calls import cost_of
 from Agent.flight.open_runs import (
     OPEN_RUNS,
-    Guard,
     OpenStep,
+    RecordingGuard,
     Run,
     RunScope,
     emit_run_event,
@@ -165,7 +165,7 @@ class Recorder:
             state: the run's own state: a function that returns it, or an object that exposes it.
         """
         identity = new_run_id() if run_id is None or not is_run_id(as_message(run_id)) else as_message(run_id)
-        with Guard("start_run") as pipeline:
+        with RecordingGuard("start_run") as pipeline:
             if pipeline is None:
                 return identity
             if run_id is not None and identity != run_id:
@@ -194,7 +194,7 @@ class Recorder:
             status: `success`, `failure` or `partial`; default: from `ok`.
             run_id: the run; default: the current one.
         """
-        with Guard("finish_run") as pipeline:
+        with RecordingGuard("finish_run") as pipeline:
             if pipeline is None:
                 return ""
             run = self._run(pipeline, run_id)
@@ -213,7 +213,7 @@ class Recorder:
         run_id: str | None = None,
     ) -> str:
         """Begin a step, which contains everything recorded until it is finished; return the event's id."""
-        with Guard("start_step") as pipeline:
+        with RecordingGuard("start_step") as pipeline:
             if pipeline is None:
                 return ""
             run = self._run(pipeline, run_id)
@@ -245,7 +245,7 @@ class Recorder:
     ) -> str:
         """End a step and keep its output as a JSON artifact; return the reference to it."""
         identity = as_message(step_id)
-        with Guard("finish_step") as pipeline:
+        with RecordingGuard("finish_step") as pipeline:
             if pipeline is not None:
                 return self._finish_step(pipeline, identity, name, output, error, metadata, run_id)
         return artifact_ref(f"steps/{safe_name(identity)}.json")
@@ -258,7 +258,7 @@ class Recorder:
         from Agent.flight.checkpoints.model import STEP_EVENT, StepEvent
         from Agent.flight.tool_calls import OpenToolCall, ToolFacts
 
-        with Guard("record_step") as pipeline:
+        with RecordingGuard("record_step") as pipeline:
             step = StepEvent.of(step)
             if pipeline is None:
                 return self.finish_step(step.step_id)
@@ -297,7 +297,7 @@ class Recorder:
         """
         call = new_run_id() if call_id is None else as_message(call_id)
         suffix = "txt" if isinstance(output, str) else "json"
-        with Guard("record_model_call") as pipeline:
+        with RecordingGuard("record_model_call") as pipeline:
             if pipeline is None:
                 return artifact_ref(f"calls/{safe_name(call)}/output.{suffix}")
             run = self._run(pipeline, run_id)
@@ -339,7 +339,7 @@ class Recorder:
             media_type: such as `application/json`; default: from the data and the name.
             run_id: the run; default: the current one.
         """
-        with Guard("save_artifact") as pipeline:
+        with RecordingGuard("save_artifact") as pipeline:
             if pipeline is not None:
                 return save_artifact(pipeline, self._run(pipeline, run_id), path, data, media_type)
         return artifact_ref(safe_path(as_message(path)))
@@ -371,7 +371,7 @@ class Recorder:
 
     def join(self, run_id: str) -> tuple[Token[Run | None], RunScope] | None:
         """Make a run the current one until `part` is called; `attach` is the block that does both."""
-        with Guard("attach") as pipeline:
+        with RecordingGuard("attach") as pipeline:
             if pipeline is None:
                 return None
             run = self._run(pipeline, run_id)

@@ -14,7 +14,7 @@ from mcp_types import ToolAnnotations
 
 from Agent.errors import AgentTraceError
 from Agent.mcp.questions import Questions, tools
-from Agent.mcp.worker import MAX_CHARS, TIMEOUT_S, Worker
+from Agent.mcp.worker import MAX_CHARS, TIMEOUT_S, QuestionWorker
 from Agent.version import __version__
 
 INSTRUCTIONS: Final = (
@@ -27,7 +27,7 @@ INSTRUCTIONS: Final = (
 
 def make_server(
     root: Path, *, timeout_s: float = TIMEOUT_S, max_chars: int = MAX_CHARS
-) -> tuple[MCPServer[Any], Worker]:
+) -> tuple[MCPServer[Any], QuestionWorker]:
     """Return the MCP server over a trace root, and the worker to close after it.
 
     Args:
@@ -35,7 +35,7 @@ def make_server(
         timeout_s: seconds that one answer may take.
         max_chars: the most characters of one answer.
     """
-    worker = Worker(root, timeout_s, max_chars)
+    worker = QuestionWorker(root, timeout_s, max_chars)
     server: MCPServer[Any] = MCPServer(
         "agent-trace", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
@@ -53,7 +53,7 @@ def make_server(
 
 
 def _passed_on(
-    worker: Worker, name: str, method: Callable[..., Any]
+    worker: QuestionWorker, name: str, method: Callable[..., Any]
 ) -> Callable[..., Coroutine[Any, Any, str]]:
     """A tool with the signature of the method, answered by the worker."""
 

@@ -107,7 +107,7 @@ def _at_length(words: str) -> Any:
     return escape(shown(words, _CODE_CHARS))
 
 
-class Shape(NamedTuple):
+class SvgElement(NamedTuple):
     """One element of a drawing: its name, class, tooltip and attributes."""
 
     name: str
@@ -124,7 +124,7 @@ class Drawing:
     label: str
     width: int = WIDTH
     look: str = "plot"
-    shapes: list[Shape] = field(default_factory=list)
+    shapes: list[SvgElement] = field(default_factory=list)
     words: list[tuple[float, float, object, str]] = field(default_factory=list)
 
     def draw(self, name: str, look: str, tip: str | None = None, **places: object) -> None:
@@ -133,7 +133,7 @@ class Drawing:
             key: f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
             for key, value in places.items()
         }
-        self.shapes.append(Shape(name, look, tip, rounded))
+        self.shapes.append(SvgElement(name, look, tip, rounded))
 
     def write(self, x: float, y: float, words: object, anchor: str = "middle") -> None:
         """Add a text."""

@@ -27,16 +27,14 @@ from Agent.errors import (
     TargetNotGiven,
     UsageError,
 )
+from Agent.flight.run_reading import RunName, RunRef, find_session_run
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import EXIT_CODES, Divergence, ReplayReport, Verdict
 from Agent.replay.plan.recording import (
     ACTION_KINDS,
-    RunRef,
-    RunReference,
     check_agent,
-    find_run,
     session_info,
 )
 from Agent.replay.plan.target import Target, target_name
@@ -182,7 +180,7 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
     *,
-    runs: Iterable[RunRef] | None = None,
+    runs: Iterable[RunName] | None = None,
     agents: str | None = None,
     since: datetime | None = None,
     normaliser: Normaliser | None = None,
@@ -247,7 +245,7 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
 
 
 def replay_agents(
-    session: RunRef,
+    session: RunName,
     target: Target | None = None,
     agents: str | Iterable[str] | None = None,
     root: str | os.PathLike[str] | None = None,
@@ -275,17 +273,17 @@ def replay_agents(
         TargetNotGiven, TargetNotFound: no target was given, or it cannot be imported.
     """
     flush_active()
-    reference = find_run(session, root)
+    reference = find_session_run(session, root)
     chosen = _chosen(reference, agents)
     info = session_info(reference.session)
-    named = [(RunReference(reference.session, each), target_name(target, info, each)) for each in chosen]
+    named = [(RunRef(reference.session, None, each), target_name(target, info, each)) for each in chosen]
     options = options or RedriveOptions()
     with Workers((each.session, name) for each, name in named) as pool:
         jobs = [partial(_report, each, name, options, pool) for each, name in named]
         return in_parallel(jobs, min(workers or cores(), max(1, len(jobs))), progress)
 
 
-def _chosen(reference: RunReference, agents: str | Iterable[str] | None) -> list[str]:
+def _chosen(reference: RunRef, agents: str | Iterable[str] | None) -> list[str]:
     """The ids of the agents that are meant; each must be there."""
     reader = open_reader(reference.session)
     if agents is not None and not isinstance(agents, str):
@@ -298,7 +296,7 @@ def _chosen(reference: RunReference, agents: str | Iterable[str] | None) -> list
     return [each for each in known if each in acting and (agents is None or fnmatchcase(each, agents))]
 
 
-def _target_of(reference: RunReference, given: str | None) -> str:
+def _target_of(reference: RunRef, given: str | None) -> str:
     """The target that is given, else the one that the session remembers; "" for none."""
     try:
         return given or target_name(None, session_info(reference.session), reference.agent_id)
@@ -307,14 +305,14 @@ def _target_of(reference: RunReference, given: str | None) -> str:
 
 
 def _report(
-    reference: RunReference, target: str, options: RedriveOptions, pool: Workers, stop: Event
+    reference: RunRef, target: str, options: RedriveOptions, pool: Workers, stop: Event
 ) -> ReplayReport:
     with pool.of(reference.session, target) as worker:
         return drive_again(reference, target, replace(options, stop=stop), worker)
 
 
 def _replayed(
-    reference: RunReference,
+    reference: RunRef,
     target: str,
     options: RedriveOptions,
     pool: Workers,
@@ -351,17 +349,17 @@ def _replayed(
 
 def _references(
     root: str | os.PathLike[str] | None,
-    runs: Iterable[RunRef] | None,
+    runs: Iterable[RunName] | None,
     agents: str | None,
     since: datetime | None,
-) -> list[RunReference]:
+) -> list[RunRef]:
     if runs is None:
         place = Path(root) if root is not None else default_root()
-        named = [RunReference(ref.path, None) for ref in list_sessions(place)]
+        named = [RunRef(ref.path, None) for ref in list_sessions(place)]
     else:
         if isinstance(runs, (str, os.PathLike)):
             raise UsageError("runs is one name, not several", remedy="give a list of them")
-        named = [find_run(run, root) for run in runs]
+        named = [find_session_run(run, root) for run in runs]
     return [
         each
         for reference in named
@@ -370,16 +368,16 @@ def _references(
     ]
 
 
-def _units(reference: RunReference, agents: str | None) -> list[RunReference]:
+def _units(reference: RunRef, agents: str | None) -> list[RunRef]:
     """What is replayed of a run: all of it, or its agents one by one."""
     if reference.agent_id is not None:
         return [reference]
     if agents is not None:
         known = (files.agent_id for files in open_reader(reference.session).agents())
-        return [RunReference(reference.session, each) for each in known if fnmatchcase(each, agents)]
+        return [RunRef(reference.session, None, each) for each in known if fnmatchcase(each, agents)]
     info = session_info(reference.session)
     single = sorted(info.targets) if info is not None and "*" not in info.targets else []
-    return [RunReference(reference.session, each) for each in single] or [reference]
+    return [RunRef(reference.session, None, each) for each in single] or [reference]
 
 
 def _began(session: Path) -> float:

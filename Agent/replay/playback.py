@@ -13,15 +13,13 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
+from Agent.flight.run_reading import RunName, find_explicit_run, find_session_run
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
 from Agent.replay.plan.recording import (
     ACTION_KINDS,
-    RunRef,
     began_us,
     check_agent,
-    explicit_run,
-    find_run,
     parents_of,
     spans_around,
 )
@@ -138,7 +136,7 @@ class Playback(TextInNotebook):
 
 
 def play_run(
-    run: RunRef = "last", root: str | os.PathLike[str] | None = None, agent_id: str | None = None
+    run: RunName = "last", root: str | os.PathLike[str] | None = None, agent_id: str | None = None
 ) -> Playback:
     """Return the recorded steps of a run or of one agent, with arguments, responses and changes of state.
 
@@ -152,12 +150,12 @@ def play_run(
         RunNotFound: several runs begin with that prefix.
     """
     flush_active()
-    found = explicit_run(run, root)
-    if found is not None:
+    found = find_explicit_run(run, root)
+    if found is not None and found.run_id is not None:
         reader = open_reader(found.session)
         events = (event for event in reader.events(agent_id) if event.run_id == found.run_id)
         return Playback(str(found.run_id), found.session, agent_id, tuple(_steps(list(events))), reader)
-    reference = find_run(run, root, agent_id)
+    reference = find_session_run(run, root, agent_id)
     reader = open_reader(reference.session)
     if reference.agent_id is not None:
         check_agent(reader, reference.agent_id)

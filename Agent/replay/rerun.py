@@ -23,6 +23,7 @@ from Agent.errors import ReplayError, UsageError
 from Agent.event.ids import session_id_for
 from Agent.event.model import Event as RecordedEvent
 from Agent.event.values.opaque import WRITTEN_OUTSIDE
+from Agent.flight.run_reading import RunName, RunRef, find_explicit_run, find_session_run
 from Agent.record.emit.installed import flush_active
 from Agent.record.sources.sources import UNADOPTED
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
@@ -40,11 +41,7 @@ from Agent.replay.compare.outcome import (
 from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.recording import (
     ACTION_KINDS,
-    RunRef,
-    RunReference,
     check_agent,
-    explicit_run,
-    find_run,
     session_info,
 )
 from Agent.replay.plan.target import Target, target_name
@@ -104,7 +101,7 @@ class RedriveOptions:
 
 
 def replay_run(  # noqa: PLR0913 - each is a separate option
-    run: RunRef = "last",
+    run: RunName = "last",
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
     agent_id: str | None = None,
@@ -148,7 +145,7 @@ def replay_run(  # noqa: PLR0913 - each is a separate option
     if pdb and not sys.stdin.isatty():
         raise UsageError("the debugger needs a terminal", remedy="leave out --pdb, or run it in a terminal")
     _check_is_driven(run, root)
-    reference = find_run(run, root, agent_id)
+    reference = find_session_run(run, root, agent_id)
     reader = open_reader(reference.session)
     if reference.agent_id is not None:
         check_agent(reader, reference.agent_id)
@@ -182,31 +179,31 @@ def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ignore))
 
 
-def _check_is_driven(run: RunRef, root: str | os.PathLike[str] | None) -> None:
-    found = explicit_run(run, root)
-    if found is not None:
+def _check_is_driven(run: RunName, root: str | os.PathLike[str] | None) -> None:
+    found = find_explicit_run(run, root)
+    if found is not None and found.run_id is not None:
         session_id = found.session.name.removeprefix("session_")
         raise ReplayError(
             f"{found.run_id} is a run of the recorder; only traced actions of a session are replayed",
             path=found.session,
-            remedy=f"agent-trace replay {session_id} replays all that it holds; agent-trace play "
-            f"{found.run_id} shows the run's steps, and ReplayExecutor goes on from its checkpoints",
+            remedy=f"agent-trace replay {session_id} replays its traced actions; agent-trace play "
+            f"{found.run_id} shows the run's steps, and ReplayExecutor continues from its checkpoints",
         )
 
 
-def check_holds_actions(reference: RunReference, events: Iterable[RecordedEvent]) -> None:
+def check_holds_actions(reference: RunRef, events: Iterable[RecordedEvent]) -> None:
     """Raise ReplayError, which names alternatives, if the events contain no action."""
     if not any(event.kind in ACTION_KINDS for event in events):
         raise ReplayError(
             "no action is recorded here, so there is nothing to replay",
             path=reference.session,
             remedy="trace methods with @trace_agent_action or instrument(); agent-trace play "
-            f"{reference.name} shows what there is, and ReplayExecutor goes on from a run's checkpoints",
+            f"{reference.name} shows what is recorded, and ReplayExecutor continues from a run's checkpoints",
         )
 
 
 def drive_again(
-    reference: RunReference,
+    reference: RunRef,
     target: str,
     options: RedriveOptions,
     worker: Worker | None = None,
@@ -273,8 +270,8 @@ def drive_again(
             outcome, agent_id = told, None
         elif told is not None:
             outcome.remark(
-                f"{told.remarks[-1]}: what the target gives is not what the program makes, or differs in "
-                "what a replay does not restore"
+                f"{told.remarks[-1]}: the target builds other objects than the program, or they "
+                "differ in a part that a replay does not restore"
             )
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
@@ -367,9 +364,7 @@ def _place_of(found: Divergence | None) -> int:
     return int(number) if number.isdecimal() else 0 if found is None else found.step
 
 
-def _checked(
-    reference: RunReference, target: str, options: RedriveOptions, worker: Worker | None
-) -> _Replayed:
+def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Worker | None) -> _Replayed:
     """Replay, and repeat the replay if a difference or its absence may be random."""
     outcome, stdout, stderr = _in_child(reference, target, options, worker, {})
     is_written = any(WRITTEN_OUTSIDE in name for name in outcome.references)
@@ -427,8 +422,8 @@ def _check_holds(outcome: ReplayOutcome, free: ReplayOutcome) -> None:
     """
     if judge(free)[0] is Verdict.DIVERGED and free.divergence is not None:
         outcome.reason(
-            "code changed, and actions went on behind each await in the recorded order; without that, this "
-            f"differs: {free.divergence.step_text}. Changed delays do that, or a machine that was busy"
+            "code changed, and after each await actions continued in the recorded order; without that order, "
+            f"this differs: {free.divergence.step_text}. Changed delays or a busy machine can cause it"
         )
 
 
@@ -480,7 +475,7 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
     more = f" and {len(reads) - 2} more" if len(reads) > 2 else ""
     outcome.remark(
         f"installed libraries read {places}{more}, which is not recorded; "
-        f"{len(_CLOCK_SHIFTS_S)} more replays with other times and draws came to the same"
+        f"{len(_CLOCK_SHIFTS_S)} more replays with other times and draws had the same result"
     )
 
 
@@ -502,8 +497,8 @@ def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
 def _tell_left_out(outcome: ReplayOutcome, names: str) -> None:
     """Report fields that are not compared: as a reason if changed code may affect them, else as a remark."""
     told = (
-        f"{names}: not compared; there is a digest alone, and what installed libraries read from clocks and "
-        "chance is part of it, which is not recorded"
+        f"{names}: not compared: only its digest is recorded, and that includes times and random values that "
+        "installed libraries read and no recording has"
     )
     if outcome.changed_code and outcome.divergence is None:
         outcome.reason(f"{told}; code changed: if what it changes there does not matter: --ignore {names}")
@@ -647,7 +642,7 @@ def _agreed_steps(outcome: ReplayOutcome) -> int:
 
 
 def _in_child(
-    reference: RunReference,
+    reference: RunRef,
     target: str,
     options: RedriveOptions,
     worker: Worker | None,
@@ -665,7 +660,7 @@ def _in_child(
     return outcome, result.stdout, result.stderr
 
 
-def _request(reference: RunReference, target: str, options: RedriveOptions) -> dict[str, Any]:
+def _request(reference: RunRef, target: str, options: RedriveOptions) -> dict[str, Any]:
     """Build the request for the worker process."""
     return {
         "session": str(reference.session.absolute()),

@@ -23,7 +23,7 @@ import uvicorn
 from Agent.errors import InputError, MissingExtra
 from Agent.server.app import make_app
 from Agent.server.limits import HEAD_S, BoundedConnection, BoundedListener
-from Agent.server.settings import ServerRole, ServerSettings
+from Agent.server.settings import ServerRole, ServerSettings, listen_on
 from Agent.store import open_store
 from Agent.store.engines import parse_url, shown_url
 
@@ -146,7 +146,7 @@ class RunningServer:
     def _start(self, role: ServerRole) -> None:
         settings = self.settings
         port = settings.query_port if role == "query" else settings.ingest_port
-        listening = _bound(settings.host, port)
+        listening = listen_on(settings.host, port, _BACKLOG, BoundedListener)
         self._ports[role] = listening.getsockname()[1]
         try:
             app = make_app(settings, role=role, and_replay=role == "ingest" and "replay" in self.roles)
@@ -207,28 +207,6 @@ def _check_certificate(settings: ServerSettings) -> None:
             path=settings.tls_certificate,
             remedy="give both in PEM, the key without a password",
         ) from None
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """Make a socket that is bound to this address.
-
-    Raises:
-        InputError: the address cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only if the protocol is given; else each small response waits 40 ms for an ACK.
-    listening = BoundedListener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise InputError(
-            f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}",
-            remedy="choose another with --host or --port",
-        ) from None
-    return listening
 
 
 _LOOK_S = 0.5

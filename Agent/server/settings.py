@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from Agent.errors import UsageError
+from Agent.errors import InputError, UsageError
 
 ServerRole = Literal["ingest", "query", "replay"]
 
@@ -80,6 +81,34 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def listen_on(host: str, port: int, backlog: int, kind: type[socket.socket] = socket.socket) -> socket.socket:
+    """Return a socket that listens on this address.
+
+    Args:
+        host: a name or an address.
+        port: 0 for any free one.
+        backlog: how many connections may wait.
+        kind: the class of the socket.
+
+    Raises:
+        InputError: the address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sets TCP_NODELAY only if the protocol is given; else each small response waits 40 ms for an ACK.
+    listening = kind(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(backlog)
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}",
+            remedy="choose another with --host or --port",
+        ) from None
+    return listening
 
 
 def default_database_url(environment: Mapping[str, str]) -> str:

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from Agent.analysis.listing import size_on_disk
 from Agent.analysis.session import find, trace_root
 from Agent.errors import SessionNotFound
-from Agent.tree.files.writer_claim import read_claims
-from Agent.tree.layout import files_below, list_sessions
+from Agent.tree.files.writer_claim import is_written_now
+from Agent.tree.layout import list_sessions
 from Agent.view.lanes import description
 from Agent.view.session_view import SessionView
 
@@ -32,16 +33,9 @@ def _row(session_id: str, path: Path) -> dict[str, Any]:
     return {
         "id": session_id,
         "started": None if info is None else info.started_at or None,
-        "size_bytes": sum(_size_bytes(file) for file in files_below(path)),
-        "is_running": any(claim.is_alive() for claim in read_claims(path).values()),
+        "size_bytes": size_on_disk(path),
+        "is_running": is_written_now(path),
     }
-
-
-def _size_bytes(path: Path) -> int:
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return 0  # rolled or removed since it was listed
 
 
 def open_view(session: str, *, root: Path | None = None) -> SessionView:

@@ -92,12 +92,12 @@ class Shown:
             writer, seq = split_event_id(event_id)
         except ValueError:
             raise UsageError(
-                f"{event_id[:80]!r} is not an event id", remedy="ids stand in every line, as writer-number"
+                f"{event_id[:80]!r} is not an event id", remedy="every line has an id, as writer-number"
             ) from None
         row = self.index.row_of(writer, seq) if seq < 2**63 else None
         if row is None:
             raise EventNotFound(
-                f"no event {event_id!r} in this session", remedy="ids stand in every line, as writer-number"
+                f"no event {event_id!r} in this session", remedy="every line has an id, as writer-number"
             )
         return row
 

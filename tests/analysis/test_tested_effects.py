@@ -47,7 +47,7 @@ def test_one_fork_of_each_shows_something_only_where_nothing_hangs_on_chance():
     assert judged("it dropped", [3], [0], 1).verdict == "SHOWN"
     assert judged("it dropped", [], [], 1).reason == "nothing was compared"
     assert judged("it dropped", ["x"], ["y"], 0).verdict == "INCONCLUSIVE"
-    assert judged("it dropped", [3, 4], [0], 1).reason.startswith("chance matters")
+    assert judged("it dropped", [3, 4], [0], 1).reason.startswith("randomness matters")
 
 
 def test_a_run_is_unlucky_only_where_all_others_do_better():

@@ -13,6 +13,18 @@ PACKAGE = REPOSITORY / "Agent"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 MAX_MODULE_LINES = 800
 MAX_TOOL_LINES = 20
+MAX_FOLDER_MODULES = 15
+SMALL_MODULE_LINES = 80
+SHARED_NAMES = {
+    "Answer",  # what a call got, and what `ask` returns: both are names that users import
+    "Batch",  # of the wire format, and of a view's rows
+    "Column",  # of a table, and of the acts of `debug`
+    "Step",  # of a run, and of a chain of `debug`
+}
+SMALL_MODULES = {
+    "Agent/analysis/debug/observations.py",  # a list of its own, which grows with each observation
+    "Agent/analysis/debug/root_causes/transitions.py",  # likewise, with each way of a state to change
+}
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "core", "base", "common", "misc"}
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".cfg", ".ini", ".yml", ".yaml", ".txt", ".sh", ""}
 
@@ -48,6 +60,50 @@ def matches(pattern: re.Pattern[str], paths: list[Path]) -> list[str]:
 def test_no_module_is_longer_than_the_limit():
     sizes = {str(path.relative_to(REPOSITORY)): len(path.read_text().splitlines()) for path in MODULES}
     assert {name: size for name, size in sizes.items() if size > MAX_MODULE_LINES} == {}
+
+
+def test_no_folder_has_more_modules_than_the_limit():
+    sizes = Counter(str(path.parent.relative_to(REPOSITORY)) for path in MODULES)
+    assert {name: count for name, count in sizes.items() if count > MAX_FOLDER_MODULES} == {}
+
+
+def test_no_two_public_classes_have_one_name():
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(f"{path.relative_to(REPOSITORY)}:{node.lineno}")
+    shared = {name: places for name, places in homes.items() if len(places) > 1}
+    assert {name: places for name, places in shared.items() if name not in SHARED_NAMES} == {}
+    assert shared.keys() == SHARED_NAMES, "a name that is shared no more is no exception any more"
+
+
+def imported_modules(path: Path, names: dict[str, Path]) -> set[Path]:
+    """The modules of the package that a module imports, also within functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+    return {names[name] for name in found if name in names}
+
+
+def test_a_small_module_that_one_sibling_imports_is_part_of_that_sibling():
+    names = {".".join(path.relative_to(REPOSITORY).with_suffix("").parts): path for path in MODULES}
+    importers: dict[Path, list[Path]] = {}
+    for path in MODULES:
+        for imported in imported_modules(path, names):
+            importers.setdefault(imported, []).append(path)
+    small = {
+        str(path.relative_to(REPOSITORY))
+        for path, users in importers.items()
+        if len(users) == 1
+        and users[0].parent == path.parent
+        and "__init__.py" not in {path.name, users[0].name}
+        and len(path.read_text().splitlines()) < SMALL_MODULE_LINES
+    }
+    assert small == SMALL_MODULES
 
 
 def test_no_two_files_of_tests_have_one_name():

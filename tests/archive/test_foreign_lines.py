@@ -9,8 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from Agent import LogAnalyzer
-from Agent.archive.foreign_lines import FieldMap, import_lines
-from Agent.archive.otlp_lines import import_otlp
+from Agent.archive.foreign_lines import FieldMap, import_lines, import_otlp
 from Agent.archive.sealed.reader import open_reader
 from Agent.cli.main import main
 from Agent.errors import DamagedInput, InputError, UsageError

@@ -707,7 +707,7 @@ def test_an_index_that_is_made_again_tells_what_of_the_packs_is_no_checkpoint(
     data[-20] ^= 0xFF
     pack.write_bytes(data)
     assert store.rebuild_index("r") == 5
-    assert re.search(rf"{pack}: its last \d+ bytes are no whole checkpoint", capfd.readouterr().err)
+    assert re.search(rf"{pack}: its last \d+ bytes are not a complete checkpoint", capfd.readouterr().err)
 
 
 def test_a_chunk_that_is_damaged_or_gone_is_told(store: LocalCheckpointStore, session: Path) -> None:

@@ -18,7 +18,7 @@ from support.processes import REPOSITORY
 
 from Agent.demo.platform import Settings, record_session
 from Agent.errors import InputError
-from Agent.mcp.worker import Worker
+from Agent.mcp.worker import QuestionWorker
 
 pytestmark = pytest.mark.process
 
@@ -129,7 +129,7 @@ def test_an_answer_is_bounded_in_characters_and_says_so(root):
 @pytest.mark.integration
 def test_an_answer_that_takes_too_long_is_an_error_and_the_next_question_is_answered(root):
     async def converse() -> None:
-        worker = Worker(root)
+        worker = QuestionWorker(root)
         try:
             worker._timeout_s = 0.01  # its process does not even start in that time
             with pytest.raises(InputError, match=r"took longer than 0\.01 s"):

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from Agent.replay.worker import jobs
-from Agent.replay.worker.jobs import Ended, write_request
+from Agent.replay.worker.jobs import ChildResult, write_request
 
 _SPARE_WORDS = 2000
 
 
-def in_fork(work: Callable[[], None], output: Path) -> Ended:
+def in_fork(work: Callable[[], None], output: Path) -> ChildResult:
     """Do the work in a fork of this process, which prints into a file; how it ended."""
     output.parent.mkdir(parents=True, exist_ok=True)
     process = os.fork()
@@ -40,10 +40,12 @@ def in_fork(work: Callable[[], None], output: Path) -> Ended:
             sys.stderr.flush()
             os._exit(code)
     _, status = os.waitpid(process, 0)
-    return Ended("", output.read_text(errors="replace")[-_SPARE_WORDS:], os.waitstatus_to_exitcode(status))
+    return ChildResult(
+        "", output.read_text(errors="replace")[-_SPARE_WORDS:], os.waitstatus_to_exitcode(status)
+    )
 
 
-def run_forked(module: str, request: Mapping[str, Any], directory: Path, *_limits: object) -> Ended:
+def run_forked(module: str, request: Mapping[str, Any], directory: Path, *_limits: object) -> ChildResult:
     """`run_module` in a fork."""
     path = str(write_request(request, directory))
     main = importlib.import_module(module).main

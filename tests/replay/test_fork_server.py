@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from Agent.replay.worker.fork_server import ForkServer, in_parallel
-from Agent.replay.worker.jobs import Ended, launched_by, launches_anew, run_module, spawn
+from Agent.replay.worker.jobs import ChildResult, launched_by, launches_anew, run_module, spawn
 
 pytestmark = pytest.mark.process
 
@@ -42,7 +42,7 @@ def server(tmp_path_factory):
 def run(request, server, tmp_path):
     """Has a child carry out code; both kinds of children must do the same."""
 
-    def run_code(code, timeout_seconds=30.0, stop=None) -> Ended:
+    def run_code(code, timeout_seconds=30.0, stop=None) -> ChildResult:
         directory = Path(tempfile.mkdtemp(dir=tmp_path))
         return run_module("program_of_a_child", {"code": code}, directory, timeout_seconds, stop)
 
@@ -66,7 +66,7 @@ def _ends(pid: int) -> bool:
 
 def test_output_and_exit_code_come_back(run):
     ended = run("print('said\\r\\nmore'); print(chr(233), file=sys.stderr); sys.exit(7)")
-    assert ended == Ended("said\nmore\n", "\u00e9\n", 7)
+    assert ended == ChildResult("said\nmore\n", "\u00e9\n", 7)
     ended = run("raise ValueError('no')")
     assert ended.returncode == 1 and ended.stderr.splitlines()[-1] == "ValueError: no"
     assert run("os.kill(os.getpid(), 9)").returncode == -signal.SIGKILL
@@ -124,7 +124,7 @@ def test_the_hash_seed_is_not_the_callers_and_chance_begins_anew(run):
 
 def test_it_ends_as_an_interpreter_ends(run):
     ended = run("import atexit; atexit.register(print, 'at the end'); print('work')")
-    assert ended == Ended("work\nat the end\n", "", 0)
+    assert ended == ChildResult("work\nat the end\n", "", 0)
 
 
 @pytest.mark.further

@@ -126,12 +126,14 @@ def test_a_child_process_ends_when_it_is_told_to(history):
     history.change("self.total += amount", "__import__('time').sleep(60); self.total += amount")
     from concurrent.futures import CancelledError
 
-    from Agent.replay.plan.recording import find_run
+    from Agent.flight.run_reading import find_session_run
     from Agent.replay.rerun import RedriveOptions, drive_again
 
     stop = threading.Event()
     threading.Timer(1.0, stop.set).start()
     began = time.monotonic()
     with pytest.raises(CancelledError):
-        drive_again(find_run("last", history.root), f"{history.name}:build", RedriveOptions(stop=stop))
+        drive_again(
+            find_session_run("last", history.root), f"{history.name}:build", RedriveOptions(stop=stop)
+        )
     assert time.monotonic() - began < 30

@@ -94,7 +94,7 @@ def test_a_graph_that_asks_a_person_is_driven_until_it_asks_and_an_interrupt_is_
     other = again("step_0", '{"pay": s["n"]}', '{"pay": 3}', run=1)
     assert (other.verdict, "step 2, approve" in str(other)) == ("DIVERGED", True)
     behind = again("step_0", run=0)
-    assert (behind.verdict, "in the middle of a thread" in behind.reasons[0]) == ("UNVERIFIED", True)
+    assert (behind.verdict, "continued a thread of earlier calls" in behind.reasons[0]) == ("UNVERIFIED", True)
     assert "nothing was replayed" in str(behind) and "gone" not in str(behind)
 
 
@@ -245,7 +245,7 @@ def test_what_nodes_read_of_configuration_and_context_is_there_again(drive):
     opaque = drive(SETTINGS.replace("USER}", "Ada()}") + ada)
     result = opaque("step_0")
     assert result.verdict == "UNVERIFIED"
-    assert "configurable/user, which the call was given, has no form" in result.reasons[0]
+    assert "configurable/user, an argument of the call, has no form" in result.reasons[0]
 
 
 QUIET = """

@@ -46,7 +46,7 @@ def test_another_difference_says_since_when_large_fields_were_not_compared(toy):
     toy.record(BOARD.format(steps=20)).change("self.at += 7", "self.at += 7 + (self.at == 84)")
     report = toy.replay()
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 13)
-    assert "fields over 4 KiB of a (board) were compared last behind step 8" in str(report)
+    assert "fields over 4 KiB of a (board) were compared last after step 8" in str(report)
 
 
 SHARED_BOX = """

@@ -59,8 +59,8 @@ def test_a_line_moved_past_an_answered_call_is_a_difference(toy):
     report = toy.change(before, after).replay()
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
     assert (report.divergence.field, report.divergence.place) == ("calls", "log of a")
-    assert report.divergence.recorded == "behind 1 answered calls"
-    assert report.divergence.replayed == "behind 0 answered calls"
+    assert report.divergence.recorded == "after 1 answered calls"
+    assert report.divergence.replayed == "after 0 answered calls"
 
 
 def test_a_line_moved_past_an_answered_call_of_an_async_action_proves_nothing(toy):

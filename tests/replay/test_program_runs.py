@@ -505,7 +505,7 @@ def test_a_difference_of_the_target_alone_is_told(farm):
     )
     report = replay_run("last", "stable:build", "trace")
     assert report.verdict == "DIVERGED", str(report)
-    assert "what the target gives is not what the program makes" in remarks(report)
+    assert "the target builds other objects than the program" in remarks(report)
 
 
 @pytest.mark.further

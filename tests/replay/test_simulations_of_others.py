@@ -168,7 +168,7 @@ def test_what_cannot_be_restored_of_a_constructors_arguments_takes_nothing_else_
     )
     assert report.verdict == "UNVERIFIED"
     assert f"({toy.path.name}:" in report.reasons[0], "the line of the factory is named"
-    assert "spec.init is of town and lacks" in report.reasons[0]
+    assert "spec.init of town lacks" in report.reasons[0]
     assert report.reasons[0].endswith("clock")
 
 

@@ -83,7 +83,7 @@ def test_a_function_is_a_target_by_its_name(toy):
         ("return Adder()", "raise RuntimeError('not today')", "build", "raised RuntimeError: not today"),
         ("return Adder()", "return None", "build", "returned nothing"),
         ("return Adder()", "return object()", "build", "has no agent_id: instrument its class"),
-        ("return Adder()", "return {'b': Adder()}", "build", "the factory gave b, not a"),
+        ("return Adder()", "return {'b': Adder()}", "build", "the factory returned b, not a"),
         (
             "def build(spec)",
             "def build(spec, more)",

@@ -3,6 +3,7 @@
 import pytest
 
 from Agent.errors import SessionNotFound
+from Agent.flight.run_reading import find_session_run
 from Agent.replay.compare.outcome import (
     EXIT_CODES,
     Counts,
@@ -12,7 +13,6 @@ from Agent.replay.compare.outcome import (
     Verdict,
     judge,
 )
-from Agent.replay.plan.recording import find_run
 from Agent.replay.worker.jobs import launched_by, spawn
 from Agent.tree.layout import create_session_dir
 
@@ -70,16 +70,16 @@ def test_facts_survive_the_way_between_processes():
 def test_agents_with_slashes_in_their_ids_are_found(tmp_path, monkeypatch):
     session, session_id = create_session_dir(tmp_path / "trace", "20200101_000000")
     monkeypatch.setenv("AGENT_TRACE_ROOT", str(tmp_path / "trace"))
-    assert find_run("last") == (session, None)
-    assert find_run("last/a/b") == (session, "a/b")
-    assert find_run(f"{session_id}/a/b") == (session, "a/b")
-    assert find_run("2020/a/b") == (session, "a/b")
-    assert find_run(f"{session}/a/b") == (session, "a/b")
-    assert find_run(str(session)) == (session, None)
+    assert find_session_run("last") == (session, None, None)
+    assert find_session_run("last/a/b") == (session, None, "a/b")
+    assert find_session_run(f"{session_id}/a/b") == (session, None, "a/b")
+    assert find_session_run("2020/a/b") == (session, None, "a/b")
+    assert find_session_run(f"{session}/a/b") == (session, None, "a/b")
+    assert find_session_run(str(session)) == (session, None, None)
     monkeypatch.chdir(tmp_path)
-    assert find_run(f"trace/{session.name}/x") == (session.relative_to(tmp_path), "x")
+    assert find_session_run(f"trace/{session.name}/x") == (session.relative_to(tmp_path), None, "x")
     with pytest.raises(SessionNotFound):
-        find_run("1999/a")
+        find_session_run("1999/a")
 
 
 WALKER = """

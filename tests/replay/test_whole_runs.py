@@ -145,4 +145,4 @@ def test_one_of_them_alone_is_answered_for_the_other(toy):
 def test_a_whole_run_with_an_agent_left_out_is_unverified(toy):
     report = toy.record(TWO).replay("last", factory="one")
     assert report.verdict == "UNVERIFIED"
-    assert "did not give (b)" in report.reasons[0]
+    assert "did not return (b)" in report.reasons[0]

@@ -95,11 +95,11 @@ def test_an_agent_that_dies_hangs_or_acts_at_import_harms_no_other(toy, old, new
 def test_replays_of_a_worker_end_when_they_are_told_to(toy):
     toy.record(CROWD).change("COUNT[0] += 1", "time.sleep(60)")
     stop = threading.Event()
-    from Agent.replay.plan.recording import find_run
+    from Agent.flight.run_reading import find_session_run
     from Agent.replay.rerun import drive_again
     from Agent.replay.worker.fork_server import Worker
 
-    reference = find_run("last/c1", toy.root)
+    reference = find_session_run("last/c1", toy.root)
     threading.Timer(1.0, stop.set).start()
     began = time.monotonic()
     with Worker(reference.session, f"{toy.name}:build") as worker, pytest.raises(CancelledError):

@@ -669,7 +669,7 @@ def test_a_function_that_the_program_gave_has_a_stand_in(toy, steps):
     report = toy.replay("last/shop")
     assert report.verdict == "IDENTICAL", str(report)
     assert "ignored: on_sale" in str(report)
-    assert "stands for it" in str(report)
+    assert "does nothing replaces it" in str(report)
     report = toy.change("return self.sold", "return 0 + self.sold").replay("last/shop")
     assert report.verdict == ("IDENTICAL" if steps == 2 else "UNVERIFIED"), str(report)
 
@@ -678,7 +678,7 @@ def test_a_difference_behind_a_call_of_a_stand_in_proves_nothing(toy):
     toy.record(_callback("setattr(shop, 'sold', shop.sold + 1)", 6))
     report = toy.replay("last/shop")
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "was called, and what it does is not replayed" in str(report)
+    assert "was called, and its effect is not replayed" in str(report)
 
 
 def test_texts_that_differ_in_addresses_alone_agree(toy):

@@ -193,10 +193,10 @@ def test_a_server_in_a_block_is_down_behind_it(tmp_path):
 
 def test_a_small_answer_goes_at_once_over_a_connection_that_is_kept():
     """asyncio sets TCP_NODELAY where a socket names TCP; without it each answer waits 40 ms for an ACK."""
-    from Agent.server.running import _bound
+    from Agent.server.settings import listen_on
 
     for host in ("127.0.0.1", "::1"):
-        with closing(_bound(host, 0)) as listening:
+        with closing(listen_on(host, 0, 1)) as listening:
             assert listening.proto == socket.IPPROTO_TCP
 
 

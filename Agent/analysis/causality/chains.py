@@ -109,7 +109,9 @@ def judged(told: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: 
     if len({*first}) == 1 and len({*second}) == 1:
         low, high, method = effect, effect, "the same under every seed"
     elif len(first) < 2 or len(second) < 2:
-        return CauseTest("INCONCLUSIVE", told, reason="chance matters, and there is only one fork of each")
+        return CauseTest(
+            "INCONCLUSIVE", told, reason="randomness matters, and there is only one fork of each"
+        )
     elif is_share:
         low, high = newcombe(sum(first), len(first), sum(second), len(second))
         method = f"Newcombe's interval at {LEVEL:.0%}"
@@ -474,7 +476,7 @@ def event_of(reader: TreeReader, engine: Engine, event_id: str) -> Row:
     row = find_event(reader, engine, event_id)
     if row is None:
         raise EventNotFound(
-            f"no event {event_id!r} in this session", remedy="ids stand in every line, as writer-number"
+            f"no event {event_id!r} in this session", remedy="every line has an id, as writer-number"
         )
     return row
 

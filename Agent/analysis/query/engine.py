@@ -651,7 +651,7 @@ def needed(module: str, what: str, extra: str) -> None:
 MAX_ROWS: Final = 3_000_000
 
 
-class Source(NamedTuple):
+class TableExpression(NamedTuple):
     """A table or sub-query for FROM, with its parameters."""
 
     text: str
@@ -659,7 +659,7 @@ class Source(NamedTuple):
 
 
 @contextmanager
-def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) -> Iterator[Source]:
+def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) -> Iterator[TableExpression]:
     """Keep the rows of a query as a table inside the `with` block, if there are at most 3 million.
 
     Args:
@@ -674,9 +674,9 @@ def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) 
         number = engine.row(f"SELECT count(*) AS n FROM {name}")["n"]
         if number > MAX_ROWS:
             engine.drop_table(name)
-            yield Source(query, list(parameters))
+            yield TableExpression(query, list(parameters))
         else:
-            yield Source(name, [])
+            yield TableExpression(name, [])
     finally:
         engine.drop_table(name)
 

@@ -47,7 +47,7 @@ def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: 
     render.emit_report(report.to_text(width), width=width)
 
 
-class HowToTest(TypedDict):
+class TestOptions(TypedDict):
     """The options of `debug --test`.
 
     Args:
@@ -72,7 +72,7 @@ def debug(
     test: bool,
     run: OneRun,
     root: Root,
-    **how: Unpack[HowToTest],
+    **how: Unpack[TestOptions],
 ) -> int:
     """Find what explains an issue described in words.
 

@@ -188,7 +188,7 @@ def _entries(root: Path) -> Finding:
     odd = find_passed_over(root, root, *shared, below=False)
     odd += [each for ref in list_sessions(root)[-1:] for each in find_passed_over(root, ref.path)]
     if not odd:
-        return OK, "every entry that was looked at is one of the tree's"
+        return OK, "every checked entry belongs to the tree"
     told = ", ".join(str(each) for each in odd[:_SHOWN_ENTRIES])
     more = f" and {len(odd) - _SHOWN_ENTRIES:,} more" if len(odd) > _SHOWN_ENTRIES else ""
     return WARN, f"passed over: {told}{more}", "rename or remove them; nothing reads or deletes them"

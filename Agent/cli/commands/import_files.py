@@ -68,7 +68,7 @@ def otlp(*, file: File, mapping: Map, root: Place) -> None:
         agent-trace import otlp spans.jsonl
         agent-trace import otlp spans.jsonl -m tick=attributes.step
     """
-    from Agent.archive.otlp_lines import import_otlp
+    from Agent.archive.foreign_lines import import_otlp
 
     _import(import_otlp, file, mapping, root)
 

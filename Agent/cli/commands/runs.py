@@ -71,7 +71,7 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     return runs + parameters.complete_runs(ctx, param, incomplete)
 
 
-class RunParts(TypedDict):
+class RunSections(TypedDict):
     """What `runs RUN` lists.
 
     Args:
@@ -98,7 +98,7 @@ def runs(
     source: Annotated[str | None, "--import FILE"],
     limit: SomeLimit,
     root: Root,
-    **parts: Unpack[RunParts],
+    **parts: Unpack[RunSections],
 ) -> None:
     """List the recorded runs, newest first, or show one.
 
@@ -244,7 +244,7 @@ def _show(record: RunRecord) -> None:
     if run.started_at is None and run.state == "root":
         hint = "nothing is recorded in it; Agent.flight.recorder records steps, calls and artifacts"
         if record.children:
-            hint = f"it has no steps of its own; agent-trace runs {record.children[-1]} shows that run"
+            hint = f"it has no steps itself; agent-trace runs {record.children[-1]} shows that run"
         render.emit(f"  {hint}")
     if record.steps:
         render.heading("Steps", _of(record.steps, "--steps"))

@@ -59,7 +59,7 @@ _LEVEL = click.Choice(LEVEL_NAMES, case_sensitive=False)
 _AGENTS = {"shell_complete": parameters.complete_agents}
 
 
-class Asked(TypedDict):
+class TailFilter(TypedDict):
     """Which events `tail` shows.
 
     Args:
@@ -83,7 +83,7 @@ def tail(
     cursor: Annotated[Path | None, "--cursor FILE"],
     run: OneRun,
     root: Root,
-    **asked: Unpack[Asked],
+    **asked: Unpack[TailFilter],
 ) -> int:
     """Print the newest events, and follow them with -f.
 

@@ -438,7 +438,7 @@ _PLAIN = "plain"
 _LOST_TAGS = ("opaque", "truncated")
 
 
-class Document(NamedTuple):
+class CheckpointDocument(NamedTuple):
     """The values of a checkpoint in the stored form."""
 
     text: bytes
@@ -451,7 +451,7 @@ class Document(NamedTuple):
     """Pointers of the values that cannot be restored."""
 
 
-def encode_document(values: Mapping[str, Any], capture: Capture) -> Document:
+def encode_document(values: Mapping[str, Any], capture: Capture) -> CheckpointDocument:
     """Encode values as one redacted JSON object; never raises because of a value.
 
     Args:
@@ -469,7 +469,7 @@ def encode_document(values: Mapping[str, Any], capture: Capture) -> Document:
         value = _marked(value, _trie(types or {}), escaping=_MARK in text)
         text = write_json(value)
     lost = tuple(pointer for pointer, tag in (types or {}).items() if tag in _LOST_TAGS)
-    return Document(text, value, digest_bytes(text), lost)
+    return CheckpointDocument(text, value, digest_bytes(text), lost)
 
 
 def decode_document(document: Any, text: bytes, unrestored: list[str] | None = None) -> dict[str, Any]:

@@ -154,7 +154,7 @@ _EQUAL: Final = {"agent_id": "coalesce(agent_id, '') = coalesce(?, '')"}
 
 
 _CLOSED: Final = (
-    "the index of checkpoints {}: this program closed its descriptors; rebuild_index(run_id) makes it anew"
+    "the index of checkpoints {}: this program closed its descriptors; rebuild_index(run_id) rebuilds it"
 )
 _lost: set[tuple[int, int] | None] = set()
 """(device, inode) of the databases whose descriptors the program closed while SQLite had them open."""

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse
 from Agent.event.values.plain import read_json, write_json
-from Agent.flight.checkpoints.delta import Document, diff
+from Agent.flight.checkpoints.delta import CheckpointDocument, diff
 from Agent.flight.checkpoints.files import (
     INDEX_NAME,
     REMOVED_FACT,
@@ -75,7 +75,9 @@ class RunCheckpoints:
         self._repeated: dict[tuple[str, str | None], int] = {}
         """{(step, agent): last number added to the name}; the search for a free number starts there."""
 
-    def save(self, row: Row, document: Document, *, full: bool = False, replace: bool = True) -> Row:
+    def save(
+        self, row: Row, document: CheckpointDocument, *, full: bool = False, replace: bool = True
+    ) -> Row:
         """Save a document under the row's step and agent.
 
         Args:
@@ -122,7 +124,7 @@ class RunCheckpoints:
             self._repeated[step_id, agent_id] = known
         return name
 
-    def _write(self, row: Row, document: Document, head: _Head | None) -> _Head:
+    def _write(self, row: Row, document: CheckpointDocument, head: _Head | None) -> _Head:
         """Write a delta if it is within the limits of the chain, otherwise a snapshot; return the new end."""
         delta: Any = None
         if head is not None and head.row.position < MAX_CHAIN:
@@ -252,7 +254,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
 
 
 def _tell_rest(path: Path, size_bytes: int) -> None:
-    say(f"{path}: its last {size_bytes} bytes are no whole checkpoint")
+    say(f"{path}: its last {size_bytes} bytes are not a complete checkpoint")
 
 
 _OPEN_RUNS: Final = 6

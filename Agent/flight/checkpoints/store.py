@@ -18,7 +18,7 @@ from Agent.event.clock import moment_of, parse_timestamp, unix_us
 from Agent.event.values.plain import write_json
 from Agent.flight.checkpoints.delta import (
     CHECKPOINT_LIMITS,
-    Document,
+    CheckpointDocument,
     decode_document,
     encode_document,
     plain_document,
@@ -137,7 +137,7 @@ class LocalCheckpointStore:
                 # Another process removed the run's checkpoints; `get` then starts a new directory.
                 return self._saved(given, document, how)
 
-    def _saved(self, given: Checkpoint, document: Document, how: dict[str, bool]) -> CheckpointInfo:
+    def _saved(self, given: Checkpoint, document: CheckpointDocument, how: dict[str, bool]) -> CheckpointInfo:
         run = self._runs.get(given.run_id, make=True)
         return run.save(row_of(given, self._capture.redactor), document, **how).info(given.run_id)
 

@@ -504,9 +504,7 @@ class recorded_sources:  # noqa: N801 - used like a function
             trouble("recorded_sources", error)
         return self
 
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self._exit()
         except Exception as error:  # noqa: BLE001 - as above

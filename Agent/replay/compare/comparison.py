@@ -593,7 +593,7 @@ def _shown_object(form: Any) -> Any:
 
 def _shown_place(form: Mapping[str, Any]) -> str:
     """Return in words where the same object occurs elsewhere in the value, or that it does not."""
-    return f"the object at {form['same_as'] or 'the top'}" if "same_as" in form else "an object of its own"
+    return f"the object at {form['same_as'] or 'the top'}" if "same_as" in form else "a separate object"
 
 
 def _tags_below(recorded: Recorded) -> dict[str, str] | None:

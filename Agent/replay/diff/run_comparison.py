@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from Agent.errors import ReplayError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
+from Agent.flight.run_reading import RunName
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import Comparison, in_payload
@@ -154,7 +155,7 @@ class Track:
         before = self._known[at - 1][1] if at else -1
         behind = self._known[at][1] if at < len(self._known) else self.size
         if not before < offset < behind:
-            raise OutOfOrder("events do not stand in the order of their places")
+            raise OutOfOrder("events are not in order")
         self._known.insert(at, (place, offset))
 
     def head(self) -> bytes:
@@ -510,7 +511,6 @@ def _writers(side: RunSide) -> int:
 
 
 _MOST_NAMED = 5
-RunName = str | os.PathLike[str] | None
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,12 @@ from typing import Literal, NamedTuple
 import orjson
 
 from Agent.archive.sealed.reader import ArchiveLines, open_reader
-from Agent.errors import InputError
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.flight.checkpoints.state_fold import is_outside_write
-from Agent.flight.run_reading import RunRef
-from Agent.flight.run_reading import find_run as find_flight_run
-from Agent.replay.plan.recording import check_agent, find_run
+from Agent.flight.run_reading import RunName, RunRef, find_run
+from Agent.replay.plan.recording import check_agent
 from Agent.tree.files.session import Lineage, lineage_of
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import CATEGORY_FILES, agent_files, category_files
@@ -136,15 +134,15 @@ class RunSide:
         return list(read_claims(self.session))
 
 
-def open_side(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] | None) -> RunSide:
+def open_side(run: RunName, root: str | os.PathLike[str] | None) -> RunSide:
     """Open a run by name: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
 
     Raises:
         RunNotFound, SessionNotFound, AgentNotFound: it does not exist.
     """
-    ref = named_run(run, root)
+    ref = find_run(run, root)
     reader = open_reader(ref.session)
-    side = RunSide(ref, name_of(ref), reader, lineage_of(ref.session))
+    side = RunSide(ref, ref.name, reader, lineage_of(ref.session))
     side.is_sealed = bool(ArchiveLines(ref.session).files())
     if ref.run_id is not None:
         side.run_ids = frozenset(_with_children(reader, ref.run_id))
@@ -157,28 +155,6 @@ def open_side(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] |
         known = [ref.agent_id]
     side.agents = tuple(known)
     return side
-
-
-def named_run(run: str | os.PathLike[str] | None, root: str | os.PathLike[str] | None) -> RunRef:
-    """Find a run by name: an explicit run, a session's root run, or one agent's part of a root run.
-
-    Raises:
-        RunNotFound, SessionNotFound: no run or more than one has this name.
-    """
-    try:
-        return find_flight_run(run, root)
-    except InputError as failure:
-        try:
-            session, agent_id = find_run(run, root)
-        except InputError:
-            raise failure from None
-        return RunRef(session, None, agent_id)
-
-
-def name_of(ref: RunRef) -> str:
-    """Return the name of a run, or of one agent's part of a root run, as written on a command line."""
-    session_id = ref.session.name.removeprefix("session_")
-    return ref.run_id or (session_id if ref.agent_id is None else f"{session_id}/{ref.agent_id}")
 
 
 def _with_children(reader: TreeReader, run_id: str) -> list[str]:

@@ -133,7 +133,7 @@ class Peers:
             call = TracedCall("agent_action", agent_id, role, name, name, given, None, is_root=False)
             answer = self._player().enter(call)
             if answer is None:
-                self._refuse(f"{name} of the stand-in for {agent_id} was called outside a replayed action")
+                self._refuse(f"{name} of the stub of {agent_id} was called outside a replayed action")
                 raise RecordingMiss(f"no recorded response: {name} of {agent_id}")
             return answer
 
@@ -157,7 +157,7 @@ def _make_stand_in(
 ) -> Any:
     """Return an object of a new class, so that `type(peer)` shows what it is."""
 
-    class StandIn:
+    class AgentStub:
         """Answers calls for an agent from the recording."""
 
         __slots__ = ("__weakref__",)
@@ -168,19 +168,19 @@ def _make_stand_in(
             # Python protocols look up such names on any object, which may lack them.
             if not (name.startswith("__") and name.endswith("__")):
                 refuse(f"{name!r} of {agent_id} was accessed, but is not among its recorded calls")
-            raise AttributeError(f"the stand-in for {agent_id} has no {name!r} in the recording")
+            raise AttributeError(f"the stub of {agent_id} has no {name!r} in the recording")
 
         def __setattr__(self, name: str, value: object) -> None:
-            refuse(f"{name!r} of {agent_id} was set, and it is a stand-in")
-            raise AttributeError(f"the stand-in for {agent_id} cannot hold {name!r}")
+            refuse(f"{name!r} of {agent_id} was set, and it is a stub")
+            raise AttributeError(f"the stub of {agent_id} cannot hold {name!r}")
 
         def __repr__(self) -> str:
-            return f"<stand-in for {agent_id}>"
+            return f"<stub of {agent_id}>"
 
     # Set on the class, so that recording recognises an agent without calling `__getattr__`.
-    own: Any = StandIn
+    own: Any = AgentStub
     own.agent_id, own.agent_role, own.logger = agent_id, role, None
-    return StandIn()
+    return AgentStub()
 
 
 def constructor_arguments(
@@ -222,8 +222,8 @@ def what_the_spec_lacks(spec: Spec) -> str:
         )
     if spec.init.lacking:
         return (
-            f"; spec.init is of {spec.agent_id} and lacks what cannot be restored, which the factory has to "
-            f"give itself: {', '.join(map(_argument, spec.init.lacking))}"
+            f"; spec.init of {spec.agent_id} lacks arguments that cannot be restored, and that the factory "
+            f"has to provide: {', '.join(map(_argument, spec.init.lacking))}"
         )
     return ""
 
@@ -249,7 +249,10 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
         remedy = f"give it a seed argument, in the program and in the factory; if it takes none, {recorded}"
     else:
         remedy = seeded
-    text = f"the target drew chance that is in no record while it built what is replayed: {named}; {remedy}"
+    text = (
+        "the target drew random values that are not recorded while it built the replayed objects: "
+        f"{named}; {remedy}"
+    )
     if is_other:
         # That the factory built a different object follows from this.
         outcome.reasons[:] = [text, *(each for each in outcome.reasons if MADE_OTHERWISE not in each)]
@@ -346,7 +349,7 @@ class FieldReads:
             )
         if self._found_shared and is_same_code:
             found.append(
-                f"the driven code uses {', '.join(list(self._found_shared)[:_MOST_NAMED])}, which agents "
+                f"the replayed code uses {', '.join(list(self._found_shared)[:_MOST_NAMED])}, which agents "
                 "whose code does not run use, too: replay the whole session, without the name of an agent"
             )
         if not self._found:

@@ -21,7 +21,7 @@ from typing import Any
 
 from Agent.record.tracing.decorators import step_by_step
 from Agent.replay.compare.outcome import ReplayOutcome
-from Agent.replay.drive.player import Lane, current_lane
+from Agent.replay.drive.player import ActionProgress, current_lane
 from Agent.replay.plan.actions import DrivenAction, overlap
 
 _PAUSE_US = 1_000
@@ -42,7 +42,7 @@ class LaneEnded(Exception):
     """An action differed from the recording, so that the next actions of its agent cannot be replayed."""
 
 
-class Turns:
+class ConcurrentActions:
     """Replays concurrent actions, each when its turn has come.
 
     Args:
@@ -147,7 +147,7 @@ class Turns:
             self._tasks.add(task)
 
     async def _run(self, action: DrivenAction) -> None:
-        current_lane.set(Lane())
+        current_lane.set(ActionProgress())
         following: DrivenAction | None = action
         while following is not None:
             action = following
@@ -182,7 +182,7 @@ class Turns:
                 await asyncio.sleep(min(left_s, _LONGEST_PAUSE_S))
 
 
-class RecordedTasks(Turns):
+class RecordedTasks(ConcurrentActions):
     """Replays concurrent actions whose asyncio tasks are known from the recording.
 
     Each recorded task becomes one task again, so that the loop schedules them alike. An action begins, and
@@ -308,7 +308,7 @@ class RecordedTasks(Turns):
         began, ended = self._turns[action.number]
         self._passed.add(began)
         self._wake()
-        current_lane.set(Lane())
+        current_lane.set(ActionProgress())
         resumed = self._resumed[action.number]
         try:
             if action.agent_id not in self._stopped:
@@ -324,13 +324,13 @@ class RecordedTasks(Turns):
 
 def turns_of(
     group: Sequence[DrivenAction], drive: Callable[[DrivenAction], Coroutine[Any, Any, None]], order: str
-) -> Turns:
+) -> ConcurrentActions:
     """Return the scheduler for concurrent actions, for one of the orders that `Driver` knows."""
     has_tasks = all(action.call.task or not action.call.is_async for action in group)
     is_recorded = has_tasks and len({action.event.writer for action in group}) == 1
     if is_recorded and order in {"", "free"}:
         return RecordedTasks(group, drive, holds=not order)
-    return Turns(group, drive, is_loose=order == "loose", is_prompt=order == "prompt")
+    return ConcurrentActions(group, drive, is_loose=order == "loose", is_prompt=order == "prompt")
 
 
 def _in_one_order(
@@ -452,7 +452,7 @@ class ReplayLoop(asyncio.SelectorEventLoop):
         return super().time() + self._skipped_s
 
 
-def told_of_wait(loop: ReplayLoop, turns: Turns | None, current: DrivenAction | None) -> str:
+def told_of_wait(loop: ReplayLoop, turns: ConcurrentActions | None, current: DrivenAction | None) -> str:
     """Return which action waits, where, and what to do about it.
 
     Args:
@@ -463,7 +463,7 @@ def told_of_wait(loop: ReplayLoop, turns: Turns | None, current: DrivenAction | 
     action = current if waiting is None else waiting[0]
     tasks = asyncio.all_tasks(loop) if waiting is None else {waiting[1]}
     place = next(filter(None, map(_place_of_wait, tasks)), "")
-    what = "the driven code" if action is None else f"{action.call.name} of {action.agent_id}"
+    what = "the replayed code" if action is None else f"{action.call.name} of {action.agent_id}"
     return (
         f"{what} waits{place} for what nothing in this replay does, such as an item from a task without a "
         "traced action: replay the whole session, or trace that task"

@@ -287,7 +287,7 @@ class ActionJudge:
                     self._outcome.doubts.append(
                         f"step {action.number} is async: its tasks may act in another order"
                     )
-                told = [f"behind {count} answered calls" for count in (recorded, replayed)]
+                told = [f"after {count} answered calls" for count in (recorded, replayed)]
                 self._differs(action, "calls", Difference("", *told), describe(effect))
 
     def _measurements(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:

@@ -57,7 +57,7 @@ _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 _open_call: ContextVar[PlannedCall | None] = ContextVar("agent_trace_replayed_call", default=None)
 
 
-class Lane:
+class ActionProgress:
     """An action that is being replayed, and its progress."""
 
     __slots__ = ("action", "has_begun", "tokens", "tools")
@@ -76,7 +76,7 @@ class Lane:
         self.tokens.clear()
 
 
-current_lane: ContextVar[Lane | None] = ContextVar("agent_trace_lane", default=None)
+current_lane: ContextVar[ActionProgress | None] = ContextVar("agent_trace_lane", default=None)
 """The action that a task replays concurrently with others; None if actions are replayed one by one."""
 
 
@@ -137,7 +137,7 @@ class RecordedPlayer:
     ) -> None:
         self.live = live
         self.known = known
-        self._only = Lane()
+        self._only = ActionProgress()
         """The current action when actions are replayed one by one."""
         self.stage: Stage | None = None
         self.is_stopped = False
@@ -152,7 +152,7 @@ class RecordedPlayer:
         """{method that the factory called: the agents}."""
 
     @property
-    def _lane(self) -> Lane:
+    def _lane(self) -> ActionProgress:
         return current_lane.get() or self._only
 
     @property
@@ -278,7 +278,7 @@ class RecordedPlayer:
             return
         self.stop(f"{_named(call)} is only measured (trace_performance), so the recording has no response")
 
-    def _enter_live(self, call: TracedCall, action: DrivenAction, lane: Lane) -> None:
+    def _enter_live(self, call: TracedCall, action: DrivenAction, lane: ActionProgress) -> None:
         above = _open_call.get()
         recorded: PlannedCall | None
         if not lane.has_begun and call.agent_id == action.agent_id and _name(call) == action.call.name:

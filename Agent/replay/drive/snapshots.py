@@ -134,7 +134,7 @@ class WholeStates:
             return ""
         named = ", ".join(names[:_MOST_NAMED]) + (" and more" if len(names) > _MOST_NAMED else "")
         seen = self._seen.get(found.agent_id)
-        place = "before its first action" if seen is None else f"behind step {seen:,}"
+        place = "before its first action" if seen is None else f"after step {seen:,}"
         return (
             f"fields over 4 KiB of {found.agent_id} ({named}) were compared last {place}: a change there may "
             "have begun before the first difference"
@@ -625,7 +625,7 @@ class OutsideWrites:
             self._differs(action, name, told, _shown_field(here, name, self._kit.pipeline))
         # A writer that is not replayed may have written it again; the recording does not say which one did.
         self._kit.player.stop(
-            f"{name} of {agent_id} was written from outside before step {action.number}, and driven "
+            f"{name} of {agent_id} was written from outside before step {action.number}, and replayed "
             "code writes it too, with another value"
         )
 

@@ -137,7 +137,7 @@ class SourceAnswers:
         try:
             return decode(values[number])
         except Exception as error:  # noqa: BLE001 - it was redacted, or changed on disk
-            self._player.stop(f"what {source} gave is not in the recording: {type(error).__name__}: {error}")
+            self._player.stop(f"the value of {source} cannot be restored: {type(error).__name__}: {error}")
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
         """Implement `SourcePlayer`; a variable recorded with only one value has that value everywhere."""

@@ -154,11 +154,11 @@ def _put_stand_in(event: Event, obj: object, name: str, outcome: ReplayOutcome) 
     if not is_function(form) or read_state(obj).fields.get(name, obj) is not None:
         return False
     what = f"{name} of {event.agent_id}, {form['repr']}"
-    outcome.remark(f"{what}: the factory made None; something that does nothing stands for it")
+    outcome.remark(f"{what}: the factory made None; a function that does nothing replaces it")
     outcome.ignored.append(f"{event.agent_id}.{name}")
 
     def stand_in(*_args: Any, **_kwargs: Any) -> None:
-        told = f"{what}, was called, and what it does is not replayed: give it in the factory"
+        told = f"{what}, was called, and its effect is not replayed: set it in the factory"
         if told not in outcome.doubts:
             outcome.doubts.append(told)
         if outcome.changed_code:

@@ -191,7 +191,7 @@ class _Drive:
     def _nothing_ran(self) -> str:
         told = "no user code ran: every node returned its recorded response"
         if self.step and not self.nodes.recorded:
-            told += f"; {self.recorded.call}step_0 goes on from the beginning"
+            told += f"; {self.recorded.call}step_0 continues from the beginning"
         return told
 
     def _judge_error(self, execution: Execution) -> None:
@@ -260,7 +260,7 @@ class _Drive:
         if given is not None and self.step:
             raise UsageError(
                 "a graph is given its input at the beginning",
-                remedy="go on from step_0, or change the state, ReplayConfig(modified_state={...})",
+                remedy="continue from step_0, or change the state, ReplayConfig(modified_state={...})",
             )
         for each in (patch, given):
             if each is not None and not isinstance(each, Mapping):
@@ -512,8 +512,8 @@ class RecordedGraphCall:
     def _take(self, calls: list[DoneStep]) -> None:
         if len(calls) > 1:
             raise UsageError(
-                f"the run has {len(calls)} graph calls that cannot be told apart",
-                remedy="record them again, or each as a run of its own",
+                f"the run has {len(calls)} graph calls that cannot be distinguished",
+                remedy="record them again, or each as a separate run",
             )
         if not calls:
             self.doubts.append("the recorded call of the graph did not finish")
@@ -526,11 +526,11 @@ def _doubts_of(call: DoneStep) -> Iterator[str]:
     kept = call.kept
     if kept.get("continued"):
         yield (
-            "the recorded call went on in the middle of a thread of earlier calls, of which a run does not "
-            "hold all; calls that begin a thread, or follow one that had come to its end, are replayed"
+            "the recorded call continued a thread of earlier calls, not all of which are in the run; calls "
+            "that begin a thread, or follow one that had ended, can be replayed"
         )
     if kept.get("partial"):
-        yield "the recorded call was asked for output_keys, so its states are not whole; record it without"
+        yield "the recorded call had output_keys, so its states are incomplete; record it without them"
     if kept.get("left"):
         yield "the stream of the recorded call was not read to its end"
     elif call.error is not None and ":" not in call.error:
@@ -540,6 +540,6 @@ def _doubts_of(call: DoneStep) -> Iterator[str]:
     for pointer in call.unrestored:
         if pointer.startswith(("/configurable", "/context")):
             yield (
-                f"{pointer.removeprefix('/')}, which the call was given, has no form in which it could be "
-                "kept; give plain values or a dataclass"
+                f"{pointer.removeprefix('/')}, an argument of the call, has no form that can be recorded; "
+                "pass plain values or a dataclass"
             )

@@ -33,7 +33,6 @@ from Agent.flight.recorded_calls import RecordedProgram
 from Agent.flight.run_fold import Step
 from Agent.flight.run_reading import RunRecord, RunRef, find_run, read_run
 from Agent.record.emit.installed import flush_active
-from Agent.replay.diff.run_side import name_of
 from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import LAST, list_sessions
@@ -100,7 +99,7 @@ class SavedCheckpoint:
     @property
     def run(self) -> str:
         """The run, or one agent of a session's root run, as written on a command line."""
-        return name_of(self.ref._replace(agent_id=self.info.agent_id))
+        return self.ref._replace(agent_id=self.info.agent_id).name
 
     @property
     def saved_us(self) -> int:
@@ -281,14 +280,14 @@ class CheckpointManager:
         hidden = ", ".join(self.hidden_by[:5])
         if hidden:
             return EventNotFound(
-                f"the state behind the steps of {trace_id!r} is not known, since {hidden} cannot be recorded",
+                f"the state after the steps of {trace_id!r} is not known, since {hidden} cannot be recorded",
                 path=ref.session,
                 remedy="keep such fields out of the exposed state, or give the run a CheckpointPolicy",
             )
         source = self.source_of(ref.session)
         place = "" if source is None else f" in {source.name}"
         return EventNotFound(
-            f"no state is known behind any step of {trace_id!r}{place}",
+            f"no state is known after any step of {trace_id!r}{place}",
             path=None if source is not None else ref.session,
             remedy="if it was sent without content, send it again: agent-trace ship --content"
             if source is not None

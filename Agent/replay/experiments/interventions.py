@@ -652,7 +652,7 @@ class Trials:
 
 def _chance(told: dict[str, Any]) -> Tried:
     """Return the result with other seeds from the beginning on, and nothing else changed."""
-    words = "chance seeded otherwise from the beginning on"
+    words = "other random seeds from the beginning on"
     lacks = _lacks(told)
     others = told["with_it"]
     values = [each["value"] for each in others if _is_sound(each)]

@@ -17,14 +17,13 @@ from Agent.errors import EventNotFound, ReplayError, TargetNotFound, UsageError
 from Agent.event.clock import parse_timestamp
 from Agent.event.values.digest import canonical_bytes
 from Agent.event.values.values import to_json
-from Agent.flight.run_reading import RunRef
+from Agent.flight.run_reading import RunName, RunRef
 from Agent.record.emit.context import current_player
 from Agent.record.emit.installed import install_pipeline
 from Agent.record.encode.safe_text import message_of
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import read_state
 from Agent.render.html import TextInNotebook
-from Agent.replay.diff.run_comparison import RunName
 from Agent.replay.forks.fork import Fork
 from Agent.replay.forks.fork_point import ForkPoint, find_point, place_at
 from Agent.replay.forks.forking import fork_request

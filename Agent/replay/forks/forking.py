@@ -19,10 +19,10 @@ import orjson
 
 from Agent.errors import UsageError
 from Agent.flight.open_runs import new_run_id
-from Agent.flight.run_reading import RunRef
+from Agent.flight.run_reading import RunName, RunRef
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
-from Agent.replay.diff.run_comparison import RunComparison, RunName, compare_runs
+from Agent.replay.diff.run_comparison import RunComparison, compare_runs
 from Agent.replay.diff.run_side import open_side
 from Agent.replay.forks.outcome import ERROR, STOPPED, ForkOutcome, OutcomeOf, Patch, RaisedError, check_patch
 from Agent.replay.plan.recording import session_info

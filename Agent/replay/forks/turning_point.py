@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from Agent.errors import UsageError
+from Agent.flight.run_reading import RunName
 from Agent.render.html import TextInNotebook
-from Agent.replay.diff.run_comparison import RunName
 from Agent.replay.forks.forking import SweepReport, sweep_forks
 from Agent.replay.forks.outcome import STOPPED, OutcomeOf, Patch
 from Agent.replay.plan.target import Target
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ProbedPoint:
     """A fork at one point with the change, beside one without it."""
 
     actions: int
@@ -43,11 +43,11 @@ class TurningPoint(TextInNotebook):
     patch: Any
     baseline: Any
     """The outcome without the change."""
-    last: Probe | None
+    last: ProbedPoint | None
     """The latest point at which the change alters the outcome; None if it does not at the first one."""
-    lost: Probe | None
+    lost: ProbedPoint | None
     """The first point at which it no longer does; None if it does even at the last action."""
-    probes: tuple[Probe, ...]
+    probes: tuple[ProbedPoint, ...]
     """All forks, in the order of the search, which halves the range each time."""
     stopped: str | None
     """Why a fork stopped, if one did."""
@@ -99,7 +99,7 @@ def turning_point(
     *,
     live: bool | Collection[str] = False,
     timeout_seconds: float | None = None,
-    progress: Callable[[Probe], None] | None = None,
+    progress: Callable[[ProbedPoint], None] | None = None,
 ) -> TurningPoint:
     """Find the latest point, from a step on, at which a change still alters an outcome.
 
@@ -117,17 +117,17 @@ def turning_point(
     """
     if OutcomeOf.parse(outcome).field == "error":
         raise UsageError("name a field or a condition as the outcome", remedy="such as 'published>20'")
-    probes: list[Probe] = []
+    probes: list[ProbedPoint] = []
     stopped: list[str] = []
 
-    def at(place: str | int) -> tuple[SweepReport, Probe]:
+    def at(place: str | int) -> tuple[SweepReport, ProbedPoint]:
         report = sweep_forks(
             run, place, [patch], outcome=outcome, target=target, root=root, live=live,
             workers=2, timeout_seconds=timeout_seconds,
         )  # fmt: skip
         (tried,) = report.forks
         stopped.extend([tried.stopped] if tried.stopped else [])
-        probe = Probe(
+        probe = ProbedPoint(
             report.actions_before, report.tick, report.event_id, tried.value,
             tried.value not in (report.baseline, STOPPED),
         )  # fmt: skip
@@ -150,7 +150,7 @@ def turning_point(
     )  # fmt: skip
 
 
-def _place(probe: Probe) -> str:
+def _place(probe: ProbedPoint) -> str:
     tick = "" if probe.tick is None else f", tick {probe.tick}"
     event = "" if probe.event_id is None else f" ({probe.event_id}{tick})"
     return f"after action {probe.actions:,}{event}"

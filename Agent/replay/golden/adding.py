@@ -20,11 +20,10 @@ from Agent.archive.run_export import export_run
 from Agent.errors import ReplayError, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
-from Agent.flight.run_reading import RunRef
+from Agent.flight.run_reading import RunRef, find_run
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import ReplayReport, Verdict
-from Agent.replay.diff.run_side import name_of, named_run
 from Agent.replay.forks.forking import resume_from_checkpoint
 from Agent.replay.golden.trace import (
     DEFAULT_DIRECTORY,
@@ -43,7 +42,7 @@ from Agent.replay.golden.trace import (
     up_to,
     write_file,
 )
-from Agent.replay.plan.recording import Recording, RunReference, read_recording, session_info
+from Agent.replay.plan.recording import Recording, read_recording, session_info
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import check_holds_actions, ignored_names
 from Agent.replay.worker.fork_server import Progress
@@ -131,12 +130,12 @@ def add_golden(  # noqa: PLR0913 - each is a separate option
         ReplayError: the recording is damaged or lacks events.
     """
     flush_active()
-    ref = named_run(run, root)
+    ref = find_run(run, root)
     info = session_info(ref.session)
     recording = read_recording(ref.session, ref.agent_id)
     _refuse_if_lacking(recording)
     own = (event for event in recording.events if ref.agent_id in {None, event.agent_id})
-    check_holds_actions(RunReference(ref.session, ref.agent_id), own)
+    check_holds_actions(ref, own)
     name = name or ref.agent_id or ref.run_id or ref.session.name.removeprefix("session_")
     place = golden_place(name, Path(directory))
     if place.exists() and not replace_old:
@@ -155,7 +154,7 @@ def add_golden(  # noqa: PLR0913 - each is a separate option
         ignore=ignored_names(ignore),
         network=network,
         timeout_seconds=timeout_seconds,
-        origin=name_of(ref),
+        origin=ref.name,
         recorded_at="" if info is None else info.started_at,
         program=Path(argv[0]).name if argv else "",
         settings=_settings(info),
@@ -241,9 +240,9 @@ def _refuse_if_lacking(recording: Recording) -> None:
         lacking = f"it is damaged at {recording.damage[0]}"
     if lacking is not None:
         raise ReplayError(
-            f"a golden trace cannot be made of a record that is not whole: {lacking}",
+            f"a golden trace needs a complete recording: {lacking}",
             path=recording.session,
-            remedy="`agent-trace verify` tells more",
+            remedy="`agent-trace verify` shows more",
         )
 
 
@@ -622,7 +621,7 @@ def shrink_golden(
             )
         counts = first.report.outcome.counts
         if not counts.actions or not (counts.driven or first.report.divergence):
-            why = first.report.reasons[0] if first.report.reasons else "it says not why"
+            why = first.report.reasons[0] if first.report.reasons else "no reason is known"
             raise UsageError(f"nothing of {golden.name} can be replayed: {why}", path=golden.directory)
         recording = read_recording(reference.session, golden.agent_id)
         trials = _Trials(golden, recording, failure, progress)

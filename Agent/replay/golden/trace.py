@@ -20,12 +20,13 @@ import orjson
 from Agent.archive.run_import import import_run
 from Agent.errors import DamagedInput, RunNotFound, UsageError
 from Agent.event.model import Event as RecordedEvent
+from Agent.flight.run_reading import RunRef
 from Agent.record.emit.context import states_of
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import ReplayReport, Verdict, short
 from Agent.replay.plan.actions import DrivenAction, make_plan
-from Agent.replay.plan.recording import Recording, RunReference, parents_of, spans_around
+from Agent.replay.plan.recording import Recording, parents_of, spans_around
 from Agent.replay.rerun import RedriveOptions, drive_again
 from Agent.tree.files.session import replace_file, update_session
 from Agent.tree.layout import DIRECTORY_MODE, entries_in, files_below, safe_name
@@ -357,7 +358,7 @@ class GoldenReport(TextInNotebook):
         lines += [f"  {change}" for change in self.golden.accepted]
         lines += [f"  no longer kept, since the code differs before it: {change}" for change in self.dropped]
         if self.undeclared:
-            lines.insert(1, f"  fails: nobody declared that it may differ in {' and '.join(self.undeclared)}")
+            lines.insert(1, f"  fails: it differs in {' and '.join(self.undeclared)}, which is not declared")
         return "\n".join(lines)
 
 
@@ -400,7 +401,7 @@ def up_to(golden: GoldenTrace, change: Accepted) -> GoldenTrace:
 
 def check_unpacked(
     golden: GoldenTrace,
-    reference: RunReference,
+    reference: RunRef,
     target: str | None = None,
     stop: Event | None = None,
     *,
@@ -425,7 +426,7 @@ def check_unpacked(
 
 
 @contextmanager
-def unpacked(golden: GoldenTrace, recording: Path | None = None) -> Iterator[RunReference]:
+def unpacked(golden: GoldenTrace, recording: Path | None = None) -> Iterator[RunRef]:
     """Unpack a recording as a session in a temporary directory, which exists during the block.
 
     Args:
@@ -434,7 +435,7 @@ def unpacked(golden: GoldenTrace, recording: Path | None = None) -> Iterator[Run
     with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
         session = import_run(recording or golden.recording, Path(place, "trace")).session
         update_session(session, configuration=golden.settings, argv=(golden.program,))
-        yield RunReference(session, golden.agent_id)
+        yield RunRef(session, None, golden.agent_id)
 
 
 # Selecting the events of a session that a replay of some agents or of the first steps needs.

@@ -1,4 +1,4 @@
-"""Find a run by name, and read its recording from the session once.
+"""Read the recording of a run from the session once.
 
 For one agent, only its events and those inside its actions are kept. `actions.py` makes a plan from it. The
 classes of the recorded script are in `__main__` in the recording, and in another module in a replay.
@@ -6,24 +6,20 @@ classes of the recorded script are in `__main__` in the recording, and in anothe
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import AgentNotFound, DamagedInput, RunNotFound, SessionNotFound
+from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import unescape
 from Agent.event.values.opaque import refers_elsewhere
-from Agent.flight.run_reading import RunRef as FlightRun
-from Agent.flight.run_reading import find_run as find_flight_run
-from Agent.tree.default_root import default_root
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
-from Agent.tree.layout import agents_dir, find_session, is_directory, session_file
+from Agent.tree.layout import find_session
 from Agent.tree.read.reader import TreeReader
 
 ACTION_KINDS = frozenset({"agent_action", "learning_update"})
@@ -495,60 +491,6 @@ def script_module(target_module: str, session: Path, info: SessionInfo | None) -
     return whole if whole is not None or len(found) != 1 else next(iter(found.values()))
 
 
-# Finding a run by name: `last`, a session, or one agent of a session.
-#
-
-RunRef = str | os.PathLike[str] | None
-
-
-class RunReference(NamedTuple):
-    """A session's root run, or one agent of it."""
-
-    session: Path
-    agent_id: str | None
-
-    @property
-    def name(self) -> str:
-        """Its name on a command line."""
-        session_id = self.session.name.removeprefix("session_")
-        return session_id if self.agent_id is None else f"{session_id}/{self.agent_id}"
-
-
-def find_run(
-    run: RunRef = "last", root: str | os.PathLike[str] | None = None, agent_id: str | None = None
-) -> RunReference:
-    """Find a session, or one agent of it, by name.
-
-    Args:
-        run: "last" or None for the newest session that a program recorded, "last-fork" for the newest that
-            was forked or resumed, a session's id, a unique prefix of it or its path; each may be followed by
-            `/agent_id`, and an agent's id may contain slashes.
-        root: the trace root; by default the configured one, then ./trace.
-        agent_id: one agent of the session, if `run` does not name one.
-
-    Raises:
-        SessionNotFound: no session or more than one has this name.
-    """
-    place = Path(root) if root is not None else default_root()
-    if run is None or run == "last":
-        return RunReference(find_session(place, None), agent_id)
-    if isinstance(run, os.PathLike):
-        return RunReference(find_session(place, run), agent_id)
-    text = str(run)
-    for session_text, rest in _readings(text):
-        path = Path(session_text)
-        if is_directory(path) and (session_file(path).is_file() or agents_dir(path).is_dir()):
-            return RunReference(path, rest or agent_id)
-    first_failure: SessionNotFound | None = None
-    for session_text, rest in ((text, ""), _split(text)):
-        try:
-            return RunReference(find_session(place, session_text), rest or agent_id)
-        except SessionNotFound as failure:
-            first_failure = failure
-    assert first_failure is not None  # noqa: S101 - the loop ran, for the type checker
-    raise first_failure
-
-
 def check_agent(reader: TreeReader, agent_id: str) -> None:
     """Raise AgentNotFound, which lists known agents, unless the session has this agent."""
     if reader.holds_agent(agent_id):
@@ -559,35 +501,3 @@ def check_agent(reader: TreeReader, agent_id: str) -> None:
         path=reader.session,
         remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
     )
-
-
-def explicit_run(run: RunRef, root: str | os.PathLike[str] | None = None) -> FlightRun | None:
-    """Find a recorder's run by its id or a unique prefix; None if there is none.
-
-    Raises:
-        RunNotFound: the prefix is ambiguous.
-    """
-    if not isinstance(run, str) or run == "last":
-        return None
-    try:
-        found = find_flight_run(run, root)
-    except SessionNotFound:
-        return None  # it may be the name of a session or an agent
-    except RunNotFound as error:
-        if "is the beginning of" in error.message:
-            raise
-        return None
-    return found if found.run_id is not None else None
-
-
-def _split(text: str) -> tuple[str, str]:
-    session_text, _, rest = text.partition("/")
-    return session_text, rest
-
-
-def _readings(text: str) -> list[tuple[str, str]]:
-    """Return every way to split a text into `path/agent_id`, longest path first; [] without a slash."""
-    if os.sep not in text:
-        return []
-    cuts = [len(text), *(place for place in range(len(text) - 1, 0, -1) if text[place] == os.sep)]
-    return [(text[:cut], text[cut + 1 :]) for cut in cuts]

@@ -108,7 +108,7 @@ def _name_of(target: Callable[..., Any]) -> str:
         found = getattr(found, part, None)
     if not module or not qualname or found is not target:
         raise UsageError(
-            f"the target {qualname or target!r} cannot be imported by a name, and another process drives it",
+            f"the target {qualname or target!r} cannot be imported by a name, as the worker has to do",
             remedy="define the factory at the top of a module that can be imported",
         )
     return f"{module}:{qualname}"
@@ -247,7 +247,7 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
             )
     if agent_id is not None:
         if objects.get(agent_id) is None:
-            raise TargetFailed(f"the factory gave {', '.join(objects) or 'nothing'}, not {agent_id}")
+            raise TargetFailed(f"the factory returned {', '.join(objects) or 'nothing'}, not {agent_id}")
         objects = {agent_id: objects[agent_id]}
     for name, obj in objects.items():
         if name not in known:

@@ -66,7 +66,7 @@ from Agent.replay.plan.recording import sharing_agents
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from Agent.replay.drive.interleaved import ReplayLoop, Turns
+    from Agent.replay.drive.interleaved import ConcurrentActions, ReplayLoop
 
 _PLAIN = frozenset({bool, int, float, str, dict, list, tuple})
 """Types of results that can be neither awaited nor iterated as generators."""
@@ -125,7 +125,7 @@ class Driver:
         self._loop: ReplayLoop | None = None
         self._is_ending = False
         """Open actions are being ended; what they raise is not compared."""
-        self._turns: Turns | None = None
+        self._turns: ConcurrentActions | None = None
         self._found: list[Divergence] = []
         """Differences of actions that are replayed concurrently."""
         self._patched: Collection[str] = ()

@@ -40,7 +40,7 @@ import orjson
 from Agent.errors import AgentTraceError, ReplayError
 from Agent.replay.worker.jobs import (
     Child,
-    Ended,
+    ChildResult,
     answer,
     as_object,
     child_environment,
@@ -405,7 +405,7 @@ class Worker(AbstractContextManager["Worker"]):
         directory: Path,
         timeout_seconds: float | None = None,
         stop: Event | None = None,
-    ) -> Ended:
+    ) -> ChildResult:
         """Run one replay request in a fork, or by `run_module` if the target cannot be shared.
 
         Raises:
@@ -417,7 +417,7 @@ class Worker(AbstractContextManager["Worker"]):
                 ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
                 answer = _received(self._server.start(), ends_at, stop)
                 if answer is None:
-                    return Ended(*self._printed(), None)
+                    return ChildResult(*self._printed(), None)
                 self._said = orjson.loads(answer or b"{}")
         if "error" in self._said:
             raise from_object(self._said["error"])

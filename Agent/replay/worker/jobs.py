@@ -45,7 +45,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
-class Ended:
+class ChildResult:
     """How a child process ended, and what it printed."""
 
     stdout: str
@@ -122,7 +122,7 @@ def run_module(
     directory: Path,
     timeout_seconds: float | None,
     stop: Event | None = None,
-) -> Ended:
+) -> ChildResult:
     """Run a module of this package on a request, which is passed as a file in that directory.
 
     If this call ends early, also by an interrupt, the process and its forks are killed.
@@ -135,11 +135,11 @@ def run_module(
         stdout, stderr = _output(process, timeout_seconds, stop)
     except subprocess.TimeoutExpired:
         stdout, stderr = _end(process)
-        return Ended(stdout, stderr, None)
+        return ChildResult(stdout, stderr, None)
     except BaseException:
         _end(process)
         raise
-    return Ended(stdout, stderr, process.returncode)
+    return ChildResult(stdout, stderr, process.returncode)
 
 
 def write_request(request: Mapping[str, Any], directory: Path) -> Path:
@@ -241,7 +241,7 @@ class Job(NamedTuple):
     """`module:function`; it takes the request and returns the answer as a JSON object."""
 
 
-Runner = Callable[..., Ended]
+Runner = Callable[..., ChildResult]
 """Runs a module in another process, like `run_module`."""
 
 

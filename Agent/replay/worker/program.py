@@ -56,7 +56,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     sys.modules["__main__"] = module
     unseeded: list[str] = []
     _note_unseeded(unseeded)
-    guard = Guard(directory, Path(request["outcome_path"]).parent, left_out=request["left_out"])
+    guard = ProgramGuard(directory, Path(request["outcome_path"]).parent, left_out=request["left_out"])
     failure = ""
     guard.begin()
     try:
@@ -107,7 +107,7 @@ def _moved(path: str, here: str, there: str) -> str:
     return str(copy if copy.exists() else place)
 
 
-class Guard:
+class ProgramGuard:
     """Refuses writes outside given directories, network access, new processes and signals, by audit events.
 
     Actions of C code that raise no audit event are not noticed.

@@ -497,8 +497,8 @@ def _count(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
     if left:
         named = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
         outcome.reason(
-            f"the run has actions of {len(left)} agents that the target did not give ({named}): give "
-            "them, or replay one agent as SESSION/agent_id"
+            f"the run has actions of {len(left)} agents that the target did not return ({named}): "
+            "return them, or replay one agent as SESSION/agent_id"
         )
     inside = sum(count for name, count in plan.undriven.items() if name in live)
     if inside:
@@ -659,6 +659,6 @@ def _listed(bench: Workbench, key: str) -> list[str]:
 
 def _beside(action: DrivenAction) -> str:
     return (
-        f"step {action.number} ran beside another driven action, and their order is not imposed: replay each "
-        "agent alone"
+        f"step {action.number} ran at the same time as another replayed action, and a replay does not impose "
+        "their order: replay each agent alone"
     )

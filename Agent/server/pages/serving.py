@@ -15,7 +15,7 @@ import uvicorn
 
 from Agent.errors import InputError
 from Agent.server.pages.app import Pages
-from Agent.server.settings import is_loopback
+from Agent.server.settings import is_loopback, listen_on
 
 _BACKLOG = 64
 _START_S = 20.0
@@ -51,7 +51,7 @@ class PagesServer:
     def __init__(self, root: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.token = secrets.token_urlsafe(24)
         self.host = host
-        self._listening = _bound(host, port)
+        self._listening = listen_on(host, port, _BACKLOG)
         self.port: int = self._listening.getsockname()[1]
         self._app = Pages(root, token=self.token, host=host)
         self._thread: threading.Thread | None = None
@@ -113,20 +113,3 @@ class PagesServer:
             http="h11",
             ws="none",
         )
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only if the protocol is given; else each small response waits 40 ms for an ACK.
-    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise InputError(
-            f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}",
-            remedy="choose another with --host or --port",
-        ) from None
-    return listening

@@ -241,7 +241,7 @@ def refuse_links(session: Path) -> None:
     for directory in (agents_dir(session), session / "archive", runs_dir(session), state, state / "chain"):
         if directory.is_symlink():
             raise InputError(
-                "a link stands in the place of a directory of the session",
+                "a link is in the place of a directory of the session",
                 path=directory,
                 remedy="remove or rename it",
             )

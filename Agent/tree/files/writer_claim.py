@@ -108,6 +108,11 @@ def read_claims(session: Path) -> dict[str, Claim]:
     return {path.stem: _read_claim(path, path.stem) for path in found}
 
 
+def is_written_now(session: Path) -> bool:
+    """Return whether a process that writes to the session is alive."""
+    return any(claim.is_alive() for claim in read_claims(session).values())
+
+
 def _read_claim(path: Path, writer: str) -> Claim:
     try:
         stored = orjson.loads(read_file(path))

@@ -213,7 +213,7 @@ class TreeReader:
         for path, agent_id in self._cold_files().items():
             if agent_id is not None and path.parent == in_agents:
                 found.setdefault(agent_id, []).append(path)
-        sealed = None if self._cold is None else Sealed(self._cold)
+        sealed = None if self._cold is None else SealedLines(self._cold)
         for chain in chains_of(standing):
             event = first_event(self.session, chain, decoder, sealed)
             if event is not None and event.agent_id is not None:
@@ -322,7 +322,7 @@ class TreeReader:
         since = b"" if since_us is None else format_timestamp(since_us).encode()
         until = b"~" if until_us is None else format_timestamp(until_us).encode()  # "~" sorts after digits
         wanted = None if kinds is None else frozenset(kinds)
-        sealed = None if self._cold is None else Sealed(self._cold, with_cold, since_us, until_us)
+        sealed = None if self._cold is None else SealedLines(self._cold, with_cold, since_us, until_us)
         lines = merged_lines(self.session, chains_of(paths), decoder, writers.may_finish, sealed)
         for key, _, raw, decoded in lines:
             if not since <= key[0] < until:
@@ -462,7 +462,7 @@ def chains_of(paths: Iterable[Path]) -> list[FileSequence]:
     ]
 
 
-class Sealed:
+class SealedLines:
     """The archived lines of a session while it is read, including files that are sealed during reading.
 
     Args:
@@ -498,7 +498,7 @@ class Sealed:
 
 
 def first_event(
-    session: Path, chain: FileSequence, decoder: LineDecoder, sealed: Sealed | None = None
+    session: Path, chain: FileSequence, decoder: LineDecoder, sealed: SealedLines | None = None
 ) -> Event | None:
     """Return the first event of a chain without reading further; None if it has none."""
     for raw in _chain_lines(session, chain, 8 * 1024, decoder, sealed):
@@ -513,7 +513,7 @@ def merged_lines(
     chains: list[FileSequence],
     decoder: LineDecoder,
     is_unfinished: Callable[[RawLine], bool],
-    sealed: Sealed | None = None,
+    sealed: SealedLines | None = None,
 ) -> Iterator[Ordered]:
     """Merge the lines of all chains in order; an event after a torn line is already decoded.
 
@@ -579,7 +579,7 @@ def _chain_lines(
     chain: FileSequence,
     chunk_bytes: int,
     decoder: LineDecoder,
-    sealed: Sealed | None = None,
+    sealed: SealedLines | None = None,
 ) -> Iterator[RawLine]:
     """Yield the lines of a chain, including segments that are rolled during reading."""
     tail = Tail(session, decoder.damage.note_unreadable, chunk_bytes=chunk_bytes)
@@ -595,7 +595,7 @@ def _chain_lines(
     yield from _lines_at(chain.live, tail, sealed)
 
 
-def _lines_at(path: Path, tail: Tail, sealed: Sealed | None) -> Iterator[RawLine]:
+def _lines_at(path: Path, tail: Tail, sealed: SealedLines | None) -> Iterator[RawLine]:
     """Yield the lines of one path, including an incomplete last line."""
     standing = itertools.chain(tail.new_lines(only=(path,)), tail.rests())
     return standing if sealed is None else sealed.lines(path, standing)

@@ -47,7 +47,7 @@ _CHUNK_BYTES: Final = 1024 * 1024
 _MAX_COUNTERS: Final = 65_536
 
 
-class Stored(NamedTuple):
+class StoredArtifact(NamedTuple):
     """A stored artifact."""
 
     ref: str
@@ -180,7 +180,9 @@ class ArtifactFiles:
         self._bases: dict[tuple[str, str], str] = {}
         self._next_number: dict[str, int] = {}
 
-    def save(self, run_id: str, path: str, content: RedactedBytes | Iterable[RedactedBytes]) -> Stored:
+    def save(
+        self, run_id: str, path: str, content: RedactedBytes | Iterable[RedactedBytes]
+    ) -> StoredArtifact:
         """Store a content under a name in a run; if the name is taken it gets a number, never overwriting.
 
         Args:
@@ -204,7 +206,9 @@ class ArtifactFiles:
             self._has_blobs = False
             return self._save(run_id, path, content)
 
-    def _save(self, run_id: str, path: str, content: RedactedBytes | Iterable[RedactedBytes]) -> Stored:
+    def _save(
+        self, run_id: str, path: str, content: RedactedBytes | Iterable[RedactedBytes]
+    ) -> StoredArtifact:
         base = self._make_directory(run_id, path.rpartition("/")[0])
         if isinstance(content, bytes) and len(content) < _MIN_SHARED_BYTES:
             hasher = new_hash()
@@ -213,7 +217,7 @@ class ArtifactFiles:
             final = self._claim(base, path, lambda free: self._write_new(free, [content]))
         else:
             final, digest, size_bytes = self._save_shared(base, path, content)
-        return Stored(artifact_ref(final), size_bytes, digest)
+        return StoredArtifact(artifact_ref(final), size_bytes, digest)
 
     def _save_shared(
         self, base: str, path: str, content: RedactedBytes | Iterable[RedactedBytes]

@@ -1,0 +1,425 @@
+/* What is asked of the lines, the rows that are built of them, and the index that the first pass leaves. */
+
+enum {
+    BUFFER_BYTES = 1 << 20,
+    BATCH_ROWS = 8192,
+    BATCH_BYTES = 4 << 20, /* of lines: a batch of long ones ends sooner */
+    MOST_COLUMNS = 256,
+    MOST_KINDS = 250,
+    ERROR_BIT = 1 << 8,
+    NO_NUMBER = 1 << 28, /* from here on numbers are not counted here */
+    WINDOW_BYTES = 1 << 16,
+    BLOCK_LINES = 64,
+    SLOTS = 64
+};
+enum { FINE = 0, ODD = 1, GONE = 2 };
+enum { FAILED = -1, NOT_READ = 0, READ = 1, NOT_ASKED = 2 }; /* what became of a line */
+
+typedef struct {
+    char kind;
+    char *name, *inner, *outer; /* the keys in the payload and beside it; NULL where it is not looked for */
+    int inner_len, outer_len;
+} Column;
+
+/* Where the lines of a file are, and what they are: a byte for the kind, ERROR_BIT for the level. */
+typedef struct {
+    char *path;
+    uint64_t inode;
+    int64_t size;
+    int64_t lines, room;
+    uint32_t *length;
+    uint16_t *what;
+    int64_t *ends_us; /* the first and the last time of each block of lines */
+} File;
+
+typedef struct {
+    char name[9];
+    int64_t bytes;
+    uint8_t *bits; /* one for each number */
+} Writer;
+
+/* The files of a session, shared by what is asked of them. The first pass over everything leaves an index. */
+typedef struct {
+    atomic_int references;
+    int newest_schema, files, max_line;
+    File *file;
+    atomic_int is_indexed, is_claimed; /* whether the index is whole; whether a stream makes it */
+    int kinds, writers, is_double;
+    char *kind[MOST_KINDS];
+    int kind_len[MOST_KINDS];
+    Writer *writer;
+    int64_t first_us, last_us;
+} Files;
+
+/* What is asked of the lines, shared by the object and its streams. */
+typedef struct {
+    atomic_int references;
+    Files *files;
+    int columns;
+    Column *column;
+    atomic_uchar *marks;
+    char **kind; /* only events of these kinds, and those of an error's level; NULL for all */
+    int *kind_len;
+    int kinds, with_errors, is_filtered;
+    int64_t since_us, until_us;
+    int16_t inner_slot[SLOTS], outer_slot[SLOTS], inner_next[MOST_COLUMNS], outer_next[MOST_COLUMNS];
+} Question;
+
+static void drop_files(Files *files) {
+    if (atomic_fetch_sub(&files->references, 1) != 1) return;
+    for (int at = 0; at < files->files; at++) {
+        free(files->file[at].path);
+        free(files->file[at].length);
+        free(files->file[at].what);
+        free(files->file[at].ends_us);
+    }
+    for (int at = 0; at < files->kinds; at++) free(files->kind[at]);
+    for (int at = 0; at < files->writers; at++) free(files->writer[at].bits);
+    free(files->writer);
+    free(files->file);
+    free(files);
+}
+
+static void drop_question(Question *question) {
+    if (atomic_fetch_sub(&question->references, 1) != 1) return;
+    for (int at = 0; at < question->columns; at++) {
+        free(question->column[at].name);
+        free(question->column[at].inner);
+        free(question->column[at].outer);
+    }
+    for (int at = 0; at < question->kinds; at++) free(question->kind[at]);
+    free(question->kind);
+    free(question->kind_len);
+    free(question->column);
+    free(question->marks);
+    drop_files(question->files);
+    free(question);
+}
+
+/* One column of the batch that is being made. */
+typedef struct {
+    uint8_t *valid;
+    char *data;     /* of text: its bytes; else the values */
+    int32_t *offsets, *inner_offsets; /* of text and lists; of the texts in a list */
+    int64_t used, room, nulls, texts, texts_room;
+    int is_set;
+} Building;
+
+typedef struct {
+    Question *question;
+    int at_file, fd;
+    int64_t size, offset, held, line_at; /* of the file; in it; in the buffer; up to where the buffer was taken */
+    char *buffer;
+    int64_t buffer_bytes;
+    char *text; /* room for a text without its escapes */
+    int64_t text_bytes;
+    Building *building;
+    int64_t rows, line_bytes;
+    int64_t at_line; /* of a file whose lines are known */
+    int makes_index;
+    const char *kind, *level; /* of the line that is read */
+    int kind_len, level_len;
+    const char *error;
+} Stream;
+
+static int grown(char **data, int64_t *room, int64_t wanted) {
+    if (wanted <= *room) return 1;
+    int64_t bytes = *room ? *room : 1024;
+    while (bytes < wanted) bytes *= 2;
+    char *bigger = realloc(*data, (size_t)bytes);
+    if (bigger == NULL) return 0;
+    *data = bigger;
+    *room = bytes;
+    return 1;
+}
+
+static int is_text(char kind) { return strchr("Tjwef", kind) != NULL || kind == 't' || kind == '#'; }
+
+static int put_bytes(Building *to, const char *bytes, int64_t length) {
+    if (to->used + length > INT32_MAX || !grown(&to->data, &to->room, to->used + length)) return 0;
+    memcpy(to->data + to->used, bytes, (size_t)length);
+    to->used += length;
+    return 1;
+}
+
+static void set_valid(Building *to, int64_t row) {
+    to->valid[row >> 3] |= (uint8_t)(1 << (row & 7));
+    to->is_set = 1;
+}
+
+/* Take the value from `at` to `end`; 0 where DuckDB's reader has to say what it is, -1 where memory ends. */
+static int put_value(Stream *stream, int column, const char *at, const char *end, int escaped) {
+    Building *to = &stream->building[column];
+    int64_t row = stream->rows;
+    char kind = stream->question->column[column].kind;
+    if (*at == 'n') return 1; /* null */
+    switch (kind) {
+    case 'T':
+    case 'e':
+        if (*at == '"') {
+            at++, end--;
+            if (escaped) {
+                if (!grown(&stream->text, &stream->text_bytes, end - at)) return -1;
+                int64_t length = unescaped(at, end, stream->text);
+                if (!put_bytes(to, stream->text, length)) return -1;
+            } else if (!put_bytes(to, at, end - at)) return -1;
+        } else if (!is_as_written(at, end)) return 0;
+        else if (!put_bytes(to, at, end - at)) return -1;
+        break;
+    case 'j':
+        if (!put_bytes(to, at, end - at)) return -1;
+        break;
+    case 'i':
+    case 'd':
+    case 'b':
+        if (*at == '{' || *at == '[' || (kind != 'b' && *at == '"' && is_no_number(at + 1, end - 1))) return 1; /* NULL */
+        if (kind == 'b') {
+            if (*at != 't' && *at != 'f') return 0;
+            if (*at == 't') ((uint8_t *)to->data)[row >> 3] |= (uint8_t)(1 << (row & 7));
+        } else if (kind == 'd') {
+            if (!double_of(at, end, &((double *)to->data)[row])) return 0;
+        } else if (!integer_of(at, end, &((int64_t *)to->data)[row])) return 0;
+        break;
+    case 'L':
+        if (*at != '[') return 0;
+        at++;
+        while (*at != ']') {
+            int has_escapes = 0;
+            if (*at == ',') at++;
+            if (*at != '"') return 0;
+            const char *closing = text_end(at + 1, end, &has_escapes);
+            if (closing == NULL || has_escapes) return 0;
+            if (to->texts + 2 > to->texts_room) {
+                int64_t room = to->texts_room * (int64_t)sizeof(int32_t);
+                if (!grown((char **)&to->inner_offsets, &room, (to->texts + 2) * (int64_t)sizeof(int32_t))) return -1;
+                to->texts_room = room / (int64_t)sizeof(int32_t);
+            }
+            if (!put_bytes(to, at + 1, closing - at - 1)) return -1;
+            to->inner_offsets[++to->texts] = (int32_t)to->used;
+            at = closing + 1;
+        }
+        break;
+    default:
+        return 0;
+    }
+    set_valid(to, row);
+    return 1;
+}
+
+static unsigned slot_of(const char *key, int64_t length) {
+    return ((unsigned)length * 7 + (unsigned char)key[0] + 31u * (unsigned char)key[length - 1]) % SLOTS;
+}
+
+static int is_error_level(const Stream *stream) {
+    return (stream->level_len == 5 && memcmp(stream->level, "ERROR", 5) == 0) ||
+           (stream->level_len == 8 && memcmp(stream->level, "CRITICAL", 8) == 0);
+}
+
+/* Whether the line is asked for, as far as it has been read. */
+static int is_asked(const Stream *stream) {
+    const Question *question = stream->question;
+    if (!question->is_filtered || (question->with_errors && (stream->level == NULL || is_error_level(stream)))) return 1;
+    const char *kind = stream->kind == NULL ? "log" : stream->kind;
+    int length = stream->kind == NULL ? 3 : stream->kind_len;
+    for (int at = 0; at < question->kinds; at++)
+        if (question->kind_len[at] == length && memcmp(question->kind[at], kind, (size_t)length) == 0) return 1;
+    return 0;
+}
+
+static int is_kind_key(const char *key, int64_t length, int is_payload) {
+    return is_payload ? length == 10 && memcmp(key, "event_type", 10) == 0 : length == 4 && memcmp(key, "type", 4) == 0;
+}
+
+/* One object: each of its values is taken by the columns that ask for its key. -1, 0 and 1 as above. */
+static int read_members(Stream *stream, const char **place, const char *end, int is_payload, int *has_kind, int *has_payload) {
+    Question *question = stream->question;
+    const int16_t *slots = is_payload ? question->inner_slot : question->outer_slot;
+    const int16_t *next = is_payload ? question->inner_next : question->outer_next;
+    const char *at = *place;
+    for (;;) {
+        int escaped = 0;
+        if (at >= end || *at != '"') return 0;
+        const char *key = at + 1;
+        if ((at = text_end(key, end, &escaped)) == NULL || escaped) return 0;
+        int64_t length = at - key;
+        if (end - at < 3 || at[1] != ':') return 0;
+        const char *value = at + 2;
+        escaped = 0;
+        if (!is_payload && length == 5 && memcmp(key, "extra", 5) == 0) {
+            if (*has_payload) return 0;
+            if (*value == '{') {
+                *has_payload = 1;
+                at = value + 1;
+                if (*at == '}') at++;
+                else {
+                    int done = read_members(stream, &at, end, 1, has_kind, has_payload);
+                    if (done != READ) return done;
+                }
+            } else if (*value != 'n' || (at = literal_end(value, end)) == NULL) return 0;
+        } else if (*value == '"') {
+            if ((at = text_end(value + 1, end, &escaped)) == NULL) return 0;
+            at++;
+            if (is_kind_key(key, length, is_payload)) {
+                if (escaped) return NOT_READ;
+                if (!is_payload || !*has_kind) {
+                    stream->kind = value + 1;
+                    stream->kind_len = (int)(at - value - 2);
+                }
+                *has_kind |= !is_payload;
+                if (!is_asked(stream)) return NOT_ASKED;
+            } else if (!is_payload && length == 5 && memcmp(key, "level", 5) == 0) {
+                stream->level = value + 1;
+                stream->level_len = (int)(at - value - 2);
+            }
+        } else {
+            if ((at = value_end(value, end)) == NULL) return NOT_READ;
+            if (*value != 'n' && is_kind_key(key, length, is_payload)) return NOT_READ;
+        }
+        if (length)
+            for (int column = slots[slot_of(key, length)]; column >= 0; column = next[column]) {
+                const Column *asked = &question->column[column];
+                const char *wanted = is_payload ? asked->inner : asked->outer;
+                if (length != (is_payload ? asked->inner_len : asked->outer_len) || memcmp(key, wanted, (size_t)length) != 0)
+                    continue;
+                /* twice the same key, or in the payload and beside it: which of them counts is not said here */
+                if (stream->building[column].is_set) return 0;
+                int put = put_value(stream, column, value, at, escaped);
+                if (put != 1) return put;
+            }
+        if (at >= end) return 0;
+        if (*at == '}') {
+            *place = at + 1;
+            return 1;
+        }
+        if (*at != ',') return 0;
+        at++;
+    }
+}
+
+static int end_row(Stream *stream, const Head *head, const char *path) {
+    int64_t row = stream->rows;
+    for (int at = 0; at < stream->question->columns; at++) {
+        Building *to = &stream->building[at];
+        char kind = stream->question->column[at].kind;
+        int fine = 1, valid = 1;
+        switch (kind) {
+        case 'u': ((int64_t *)to->data)[row] = head->us; break;
+        case 'n': ((int64_t *)to->data)[row] = head->seq; break;
+        case 'v': ((int64_t *)to->data)[row] = head->version; break;
+        case 'w': fine = put_bytes(to, head->id, 8); break;
+        case '#': fine = put_bytes(to, head->id, head->id_len); break;
+        case 't': fine = put_bytes(to, head->time, 27); break;
+        case 'f': fine = put_bytes(to, path, (int64_t)strlen(path)); break;
+        case 'e':
+            if (!to->is_set) fine = put_bytes(to, "log", 3);
+            break;
+        default: valid = 0;
+        }
+        if (!fine) return -1;
+        if (valid) set_valid(to, row);
+        if (!to->is_set) to->nulls++;
+        if (to->offsets != NULL) to->offsets[row + 1] = (int32_t)(kind == 'L' ? to->texts : to->used);
+        to->is_set = 0;
+    }
+    stream->rows++;
+    return 1;
+}
+
+/* Take back what was put of a row. */
+static void drop_row(Stream *stream) {
+    for (int at = 0; at < stream->question->columns; at++) {
+        Building *to = &stream->building[at];
+        int64_t row = stream->rows;
+        if (!to->is_set) continue;
+        to->is_set = 0;
+        to->valid[row >> 3] &= (uint8_t)~(1 << (row & 7));
+        if (to->inner_offsets != NULL) to->used = to->inner_offsets[to->texts = to->offsets[row]];
+        else if (to->offsets != NULL) to->used = to->offsets[row];
+        else if (stream->question->column[at].kind == 'b') to->data[row >> 3] &= (char)~(1 << (row & 7));
+    }
+}
+
+static int note_line(Stream *stream, int64_t length, const Head *head);
+
+static int read_line(Stream *stream, const char *line, const char *end, const char *path) {
+    const Question *question = stream->question;
+    Head head;
+    int has_kind = 0, has_payload = 0;
+    if (!read_head(line, end, question->files->newest_schema, &head)) return NOT_READ;
+    if (head.us < question->since_us || head.us > question->until_us) return NOT_ASKED;
+    const char *at = head.rest;
+    stream->kind = stream->level = NULL;
+    stream->kind_len = stream->level_len = 0;
+    int done = read_members(stream, &at, end, 0, &has_kind, &has_payload);
+    if (done == READ && (at != end || (!has_kind && !has_payload))) done = NOT_READ;
+    if (done == READ && !is_asked(stream)) done = NOT_ASKED;
+    if (done == READ && stream->makes_index && !note_line(stream, end + 1 - line, &head)) done = FAILED;
+    if (done == READ) return end_row(stream, &head, path);
+    drop_row(stream);
+    return done;
+}
+
+/* ---- the index ---- */
+
+static int kind_number(Files *files, const char *kind, int length) {
+    for (int at = 0; at < files->kinds; at++)
+        if (files->kind_len[at] == length && memcmp(files->kind[at], kind, (size_t)length) == 0) return at;
+    if (files->kinds == MOST_KINDS || (files->kind[files->kinds] = malloc((size_t)length + 1)) == NULL) return -1;
+    memcpy(files->kind[files->kinds], kind, (size_t)length);
+    files->kind_len[files->kinds] = length;
+    return files->kinds++;
+}
+
+/* The number of an event is marked; where one comes twice, or is a very large one, others have to count. */
+static int note_number(Files *files, const Head *head) {
+    Writer *writer = files->writer;
+    int at = 0;
+    while (at < files->writers && memcmp(writer[at].name, head->id, 8) != 0) at++;
+    if (at == files->writers) {
+        if ((writer = realloc(writer, ((size_t)at + 1) * sizeof *writer)) == NULL) return 0;
+        files->writer = writer;
+        memset(&writer[files->writers++], 0, sizeof *writer);
+        memcpy(writer[at].name, head->id, 8);
+    }
+    writer += at;
+    if (head->seq >= NO_NUMBER) {
+        files->is_double = 1;
+        return 1;
+    }
+    if (head->seq >> 3 >= writer->bytes) {
+        int64_t before = writer->bytes;
+        if (!grown((char **)&writer->bits, &writer->bytes, (head->seq >> 3) + 1)) return 0;
+        memset(writer->bits + before, 0, (size_t)(writer->bytes - before));
+    }
+    uint8_t bit = (uint8_t)(1 << (head->seq & 7));
+    if (writer->bits[head->seq >> 3] & bit) files->is_double = 1;
+    writer->bits[head->seq >> 3] |= bit;
+    return 1;
+}
+
+static int note_line(Stream *stream, int64_t length, const Head *head) {
+    Files *files = stream->question->files;
+    File *file = &files->file[stream->at_file];
+    if (file->lines == file->room) {
+        int64_t room = file->room ? 2 * file->room : 256;
+        uint32_t *lengths = realloc(file->length, (size_t)room * sizeof *lengths);
+        if (lengths != NULL) file->length = lengths;
+        uint16_t *whats = realloc(file->what, (size_t)room * sizeof *whats);
+        if (whats != NULL) file->what = whats;
+        int64_t *ends = realloc(file->ends_us, (size_t)room / BLOCK_LINES * 2 * sizeof *ends);
+        if (ends != NULL) file->ends_us = ends;
+        if (lengths == NULL || whats == NULL || ends == NULL) return 0;
+        file->room = room;
+    }
+    int64_t *ends_us = file->ends_us + file->lines / BLOCK_LINES * 2;
+    if (file->lines % BLOCK_LINES == 0) ends_us[0] = ends_us[1] = head->us;
+    if (head->us < ends_us[0]) ends_us[0] = head->us;
+    if (head->us > ends_us[1]) ends_us[1] = head->us;
+    int kind = stream->kind == NULL ? kind_number(files, "log", 3) : kind_number(files, stream->kind, stream->kind_len);
+    if (kind < 0) stream->makes_index = 0; /* too many kinds: without an index, then */
+    if (head->us < files->first_us) files->first_us = head->us;
+    if (head->us > files->last_us) files->last_us = head->us;
+    file->length[file->lines] = (uint32_t)length;
+    file->what[file->lines++] = (uint16_t)(kind | (is_error_level(stream) ? ERROR_BIT : 0));
+    return note_number(files, head);
+}
