@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, TypeVar, overload
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar, overload
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -38,7 +38,7 @@ from Agent.analysis.query.progress import (
     told_deadline,
 )
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, first_of, told, words_of
-from Agent.analysis.query.views import LINES_ASKED, asked_in, reads_files, resolve, scan
+from Agent.analysis.query.views import LINES_ASKED, MACROS, asked_in, reads_files, resolve, scan, worded
 from Agent.archive.sealed.connection import (
     Spill,
     connected,
@@ -78,6 +78,25 @@ _OLDEST_WITH_STREAMS: Final = (2, 0)
 """DuckDB before it reads an Arrow stream only once, and needs pyarrow for more."""
 _ODD: Final = 1
 """What `Lines` says of a file with a line that is to be read otherwise; 2 of one that it cannot read."""
+
+
+class QueryEngine(Protocol):
+    """What questions about whole sessions ask: `Engine` here, `SparkEngine` for many sealed sessions."""
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Run a question; return a dict for each row. Parameters stand for `?`."""
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
+        """Return the only row of a question."""
+
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
+        """Keep the rows of a query as a table until `drop_table`; False if they are too many."""
+
+    def drop_table(self, name: str) -> None:
+        """Drop a kept table, if it exists."""
+
+    def ends_us(self) -> tuple[int, int] | None:
+        """The times of the first and the last event; None without events."""
 
 
 class FilesMoved(InputError):
@@ -146,7 +165,7 @@ class Engine:
         return self._settled(lambda: self._dicts(self._resolved(sql), parameters))
 
     def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
-        cursor = self._execute(sql, parameters)
+        cursor = self._execute(worded(sql), parameters)
         names = [column[0] for column in cursor.description]
         # rows are produced while they are fetched, so a file that disappears raises here
         with self._translated(sql):
@@ -160,6 +179,15 @@ class Engine:
             # a first try may have created the table before the check for moved files failed
             self.drop_table(name)
             raise
+
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
+        """Keep the rows of a query as a table until `drop_table`; False if there are more than 3 million."""
+        # not `SELECT *` of a query that names all, which would make the scan read every column
+        self.make_table(name, f"SELECT * FROM {query} LIMIT {MAX_ROWS + 1}", parameters)
+        if self.row(f"SELECT count(*) AS n FROM {name}")["n"] <= MAX_ROWS:
+            return True
+        self.drop_table(name)
+        return False
 
     def drop_table(self, name: str) -> None:
         """Drop a kept table, if it exists."""
@@ -544,6 +572,8 @@ class Engine:
         self._spill = Spill(self._session)
         connection = connected(duckdb, self._spill, MEMORY_LIMIT, min(cores(), MOST_THREADS))
         connection.execute("SET preserve_insertion_order = false")
+        for macro in MACROS:
+            connection.execute(f"CREATE TEMP MACRO {macro}")
         connection.execute("SET VARIABLE session = ?", [f"{self._session}/"])
         # Progress goes to the listener, not to the terminal. In Jupyter without ipywidgets DuckDB refuses
         # this; queries then run without progress.
@@ -659,7 +689,7 @@ class Source(NamedTuple):
 
 
 @contextmanager
-def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) -> Iterator[Source]:
+def kept(engine: QueryEngine, name: str, query: str, parameters: Sequence[Any] = ()) -> Iterator[Source]:
     """Keep the rows of a query as a table inside the `with` block, if there are at most 3 million.
 
     Args:
@@ -668,15 +698,9 @@ def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) 
         query: a sub-query in brackets that names its columns.
         parameters: of the query.
     """
-    # not `SELECT *`, which would make the scan read every column
-    engine.make_table(name, f"FROM {query} LIMIT {MAX_ROWS + 1}", parameters)
     try:
-        number = engine.row(f"SELECT count(*) AS n FROM {name}")["n"]
-        if number > MAX_ROWS:
-            engine.drop_table(name)
-            yield Source(query, list(parameters))
-        else:
-            yield Source(name, [])
+        is_kept = engine.keep(name, query, parameters)
+        yield Source(name, []) if is_kept else Source(query, list(parameters))
     finally:
         engine.drop_table(name)
 
