@@ -15,6 +15,7 @@ from Agent.analysis.query.engine import Engine, QueryEngine, Source, kept
 from Agent.analysis.query.views import (
     BY_ORDER,
     EACH,
+    KEYS,
     TOTAL,
     Only,
     is_finite,
@@ -161,7 +162,7 @@ def _reward_curve(engine: QueryEngine, lines: str, parameters: list[Any]) -> lis
 def _metric_curves(engine: QueryEngine, lines: str, parameters: list[Any]) -> dict[str, list[dict[str, Any]]]:
     """Numeric `metrics` of training steps, by name, in at most 50 equal intervals of time."""
     found = engine.rows(
-        f"WITH t AS (SELECT ts_us, timestamp, tick, {EACH}(json_keys(metrics)) AS name, "
+        f"WITH t AS (SELECT ts_us, timestamp, tick, {EACH}({KEYS}(metrics)) AS name, "
         f"metrics FROM {lines} WHERE event_type = 'training_step' AND is_json_object(metrics)), "
         "v AS (SELECT ts_us, timestamp, tick, name, try_cast(json_member(metrics, name) AS "
         "DOUBLE) AS value FROM t), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM v) "

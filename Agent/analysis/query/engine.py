@@ -37,6 +37,7 @@ from Agent.analysis.query.progress import (
     is_ending,
     told_deadline,
 )
+from Agent.analysis.query.trees import SealedSources, SealedTree
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, first_of, told, words_of
 from Agent.analysis.query.views import LINES_ASKED, MACROS, asked_in, reads_files, resolve, scan, worded
 from Agent.archive.sealed.connection import (
@@ -113,6 +114,7 @@ class Engine:
         archive: whether to read sealed segments from the session's archive.
         agent_id: only this agent's rows of the archive; None for all.
         deadline_s: the time limit of one query in seconds; None for no limit.
+        trees: sealed sessions that are read instead, `session` being the first.
 
     Raises:
         UsageError: the deadline is not a number of seconds above 0.
@@ -126,6 +128,7 @@ class Engine:
         archive: bool = False,
         agent_id: str | None = None,
         deadline_s: float | None = None,
+        trees: Sequence[SealedTree] = (),
     ) -> None:
         if deadline_s is not None and not _is_deadline(deadline_s):
             raise UsageError(
@@ -136,7 +139,10 @@ class Engine:
         self._given = session
         self._session = session.resolve()
         parts = parts_of(session) if archive else None
-        self._known = KnownSources(session, list_files, agent_id, parts=parts)
+        self._known: KnownSources | SealedSources = KnownSources(session, list_files, agent_id, parts=parts)
+        self._sessions = [self._session, *(tree.session for tree in trees[1:])]
+        if trees:
+            self._known = SealedSources(trees)
         self._list_files = list_files
         self._sources = Sources()
         self._files: Any = None
@@ -574,20 +580,23 @@ class Engine:
         connection.execute("SET preserve_insertion_order = false")
         for macro in MACROS:
             connection.execute(f"CREATE TEMP MACRO {macro}")
-        connection.execute("SET VARIABLE session = ?", [f"{self._session}/"])
+        # of many sessions, the name within its session
+        here = "" if isinstance(self._known, SealedSources) else f"{self._session}/"
+        connection.execute("SET VARIABLE session = ?", [here])
         # Progress goes to the listener, not to the terminal. In Jupyter without ipywidgets DuckDB refuses
         # this; queries then run without progress.
         with contextlib.suppress(duckdb.InvalidInputException):
             connection.execute("SET enable_progress_bar = true")
             connection.execute("SET enable_progress_bar_print = false")
-        # From here on DuckDB can open no files outside this session, whatever a query says.
+        # From here on DuckDB can open no files outside these sessions, whatever a query says.
         # DuckDB checks a glob pattern in its escaped form and a matching file in its plain form.
-        allowed = [str(self._session), escaped(str(self._session))]
-        connection.execute("SET allowed_directories = [?, ?]", allowed)
+        allowed = [name for each in self._sessions for name in (str(each), escaped(str(each)))]
+        connection.execute(f"SET allowed_directories = [{', '.join('?' * len(allowed))}]", allowed)
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection
         self._streams = Files is not None and numbers_of(duckdb.__version__) >= _OLDEST_WITH_STREAMS
+        self._streams &= not isinstance(self._known, SealedSources)
         if not _engines:
             call_at_exit(_close_all)
         _engines.add(self)
@@ -635,6 +644,11 @@ def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | 
         return Engine(session, files_of(session).read, archive=True, deadline_s=deadline_s)
     files = partial(agent_files, session, agent_id)
     return Engine(session, files, archive=True, agent_id=agent_id, deadline_s=deadline_s)
+
+
+def open_trees(trees: Sequence[SealedTree], deadline_s: float | None = None) -> Engine:
+    """Open an engine over several sealed sessions together."""
+    return Engine(trees[0].session, list, deadline_s=deadline_s, trees=trees)
 
 
 def _first_line(error: Exception) -> str:

@@ -94,11 +94,13 @@ EVERY: Final = "{{every}}"
 """The last argument of `regexp_replace`, so that every match is replaced."""
 FIRST: Final = "{{first}}"
 """The first elements of a list, as a function of the list, 1 and their number."""
+KEYS: Final = "{{keys}}"
+"""The names of a JSON object's members, as a list."""
 EACH: Final = "{{each}}"
 """One row for each element of a list."""
 WORDS: Final = {
     "total": "fsum", "about": "approx_quantile", "div": "//", "every": "'g'", "first": "array_slice",
-    "each": "unnest",
+    "each": "unnest", "keys": "json_keys",
 }  # fmt: skip
 """DuckDB's words for what a question leaves to the engine."""
 MACROS: Final = (
@@ -146,8 +148,12 @@ def scan(*keys: str, only: Only = EVERYTHING) -> str:
 
 
 def _of_base(columns: Iterable[str]) -> str:
-    """The columns of a scan from a relation that has them all, of which an engine reads what is asked for."""
-    return f"SELECT {', '.join(map(quoted_name, columns))} FROM {BASE}"
+    """The columns of a scan from the rows of many sessions; the engine puts its own query there."""
+    return f"{{{{rows {' '.join(columns)}}}}}"
+
+
+ROWS_ASKED: Final = re.compile(r"\{\{rows (.*?)\}\}")
+"""The columns that are asked of `ROWS`, in a resolved statement."""
 
 
 def _of_line(payload: dict[str, str], of: str = "") -> dict[str, str]:
@@ -420,8 +426,7 @@ OLDER: Final = "older"
 VERBATIM: Final = "verbatim"
 """Archived events that are stored as their original line."""
 ROWS: Final = "rows"
-"""The rows of many sealed sessions as one relation, `BASE`, which Spark has."""
-BASE: Final = "trace_rows"
+"""The rows of many sealed sessions, of which Spark makes the columns that are asked for."""
 
 UNNEEDED: Final = frozenset(
     "session_id level logger message run_id span_id parent_span_id causes tick code state types "
