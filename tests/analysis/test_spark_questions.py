@@ -11,6 +11,8 @@ import math
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +30,7 @@ from Agent.analysis.query.trees import Trees, sealed_trees
 from Agent.analysis.report import session_report
 from Agent.archive.sealed.sealing import seal
 from Agent.errors import InputError, UsageError
-from Agent.flight import recorder
-from Agent.testing import recorded_session
+from Agent.tree.layout import list_sessions
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +58,14 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
     "timeline": journeys.timeline,
     "losses": session.written_losses,
 }
+A_RUN = """
+from Agent import AgentLogger
+from Agent.flight import recorder
+with recorder.run("nightly", {"environment": "o'brien's"}):
+    with recorder.step("fetch", "Fetch") as step:
+        step.output = {"hits": [1, 2.5e-7], "path": "a\\\\b \u00fc"}
+AgentLogger("z'1").log_action("look", {"far": True}, {"seen": None})
+"""
 IN_ORDER = "ORDER BY ts_us, id LIMIT 400"
 ASKED = [
     *(f"SELECT * FROM {view} {IN_ORDER}" for view in views.names()),
@@ -72,10 +81,9 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Trees:
     """Sessions of two hosts: one with every fault and damaged lines, one with a run, whose lines are flat."""
     places = [tmp_path_factory.mktemp(name) for name in ("host_a", "host_b")]
     make_session(places[0], events=20_000, agents=24, seed=5, faults=list(FAULTS), sealed=True)
-    with recorded_session(places[1]) as path, recorder.start_run("nightly") as run:
-        with run.step("fetch"):
-            run.tool_call("search", {"q": "o'brien \\ ü"}, {"hits": [1, 2.5e-7]})
-    seal(path)
+    environment = os.environ | {"AGENT_TRACE_ROOT": str(places[1])}
+    subprocess.run([sys.executable, "-c", A_RUN], env=environment, check=True)
+    seal(list_sessions(places[1])[0].path)
     return sealed_trees(list(map(str, places)))
 
 

@@ -324,12 +324,13 @@ _NO_JAVA: Final = "install Java 17 or newer, for example with apt install defaul
 
 def _started(master: str, settings: dict[str, str]) -> Any:
     """Start Spark, whose own messages go to a file that is removed."""
+    # of pandas, which nothing here uses
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     try:
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of pandas, which is not used
-            from pyspark import SparkConf, SparkContext
-            from pyspark.errors import PySparkException
-            from pyspark.java_gateway import launch_gateway
-            from pyspark.sql import SparkSession
+        from pyspark import SparkConf, SparkContext
+        from pyspark.errors import PySparkException
+        from pyspark.java_gateway import launch_gateway
+        from pyspark.sql import SparkSession
     except ImportError as error:
         raise MissingExtra(
             "--engine spark needs pyspark", remedy="pip install 'agent-trace[cluster]'"
@@ -361,7 +362,7 @@ def _why(told: Any, error: Exception) -> str:
     told.seek(0)
     lines = [line.strip() for line in told.read().decode("utf-8", "replace").splitlines()]
     named = [line for line in lines if "Exception" in line or "Error" in line]
-    return (named or [_first_line(error)])[0][:300]
+    return str((named or [_first_line(error)])[0][:300])
 
 
 def _stop(spark: Any) -> None:

@@ -42,7 +42,7 @@ IS_ERROR: Final = "(event_type = 'error' OR (level IN ('ERROR', 'CRITICAL') AND 
 """SQL: each error once. An error event, or a line of level ERROR or CRITICAL without an error_id."""
 
 _AGENT: Final = ("agent_id", "agent_role")
-_NOT_COLUMNS: Final = {"timestamp", "id", "schema_version", "extra", "types"}
+_NOT_COLUMNS: Final = {"hlc", "timestamp", "id", "schema_version", "extra", "types"}
 _ENVELOPE_COLUMNS: Final = tuple(key for key in ENVELOPE_KEYS if key not in _NOT_COLUMNS)
 
 TELLING: Final = ("log.closed", "log.dropped", "log.retired")
