@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import (
@@ -85,10 +86,12 @@ def _analyze_trees(paths: tuple[str, ...], root: Path, **across: Unpack[Across])
     render.emit_report(report.to_text(width), width=width)
 
 
-class HowToTest(TypedDict):
-    """The options of `debug --test`.
+class HowToDebug(Across):
+    """The options of `debug`: those of --test, and of many sessions.
 
     Args:
+        engine: Read RUN and PATH, all sealed, together, and explain what surrounds TEXT.
+        master: Where Spark runs; default: this machine, local[*].
         target: Test: the target, preferably one that builds all agents; default: the one the session
             remembers.
         outcome: Test: the outcome to measure, a field at the end or FIELD>VALUE; default: taken from TEXT.
@@ -109,8 +112,9 @@ def debug(
     show_all: Annotated[bool, "--all"],
     test: bool,
     run: OneRun,
+    more: More,
     root: Root,
-    **how: Unpack[HowToTest],
+    **how: Unpack[HowToDebug],
 ) -> int:
     """Find what explains an issue described in words.
 
@@ -126,16 +130,24 @@ def debug(
     Examples:
         agent-trace debug "Agent creator_017 stopped publishing"
         agent-trace debug "lookup times out" --markdown
+        agent-trace debug "worker_2 is gone" --engine duckdb host-a/trace host-b/trace
         agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build
     """
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
+    across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
+    run = one_of(run, more, **across)
     if not test and any(given not in (None, (), "") for given in how.values()):
         raise misuse("--target, --outcome, --live and --seeds require --test")
     if test:
         parameters.find_code_here()
-    with shown_forks("testing the causes") if test else working("looking for causes"):
-        report = parameters.analyzer_of(run, root).debug_issue(issue, test=test, **how)
+    if across["engine"] is not None:
+        if test:
+            raise misuse("--test is for one session, without --engine")
+        report = _debug_trees(issue, (run, *more), root, **across)
+    else:
+        with shown_forks("testing the causes") if test else working("looking for causes"):
+            report = parameters.analyzer_of(run, root).debug_issue(issue, test=test, **how)
     render.document(report.to_dict)
     if markdown:
         render.emit(report.to_markdown(), whole=True)
@@ -144,6 +156,21 @@ def debug(
         text = report.to_text(width) if show_all else report.to_screen(width=width)
         render.emit_report(text, width=render.width_of_terminal())
     return 0 if report.status == "cause" else 1
+
+
+def _debug_trees(issue: str, paths: tuple[str, ...], root: Path, **across: Unpack[Across]) -> Any:
+    from Agent.analysis import LogAnalyzer
+    from Agent.analysis.debug.selected import selected_session
+
+    trees = parameters.trees_of(paths, root)
+    with (
+        working("reading the sessions"),
+        parameters.engine_over(trees, **across) as engine,
+        selected_session(engine, trees, issue) as path,
+        LogAnalyzer(path) as analyzer,
+    ):
+        # its commands would name the session that is gone afterwards
+        return replace(analyzer.debug_issue(issue), commands=())
 
 
 LIMIT = 8
