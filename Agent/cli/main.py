@@ -74,6 +74,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         "Keeping",
         ("seal", "maintenance", "Convert finished segments to Parquet."),
         ("recover", "maintenance", "Finish a session whose program was killed."),
+        ("merge", "maintenance", "Join the sessions of several hosts into one."),
         ("verify", "maintenance", "Check that a session is complete and unedited."),
         ("prove", "maintenance", "Prove that an event is part of a session."),
         ("prune", "maintenance", "Remove whole sessions by policy, oldest first."),

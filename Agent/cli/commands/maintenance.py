@@ -1,4 +1,4 @@
-"""Commands for `Agent.archive`: `recover`, `verify`, `prove`, `prune`, `seal`, `erase`."""
+"""Commands for `Agent.archive`: `recover`, `merge`, `verify`, `prove`, `prune`, `seal`, `erase`."""
 
 from __future__ import annotations
 
@@ -82,6 +82,33 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
         lines = words.plural(sum(rebuilt.values()), "line")
         render.emit(f"the category files were rebuilt, {lines} in total")
     return exit_code
+
+
+@command()
+def merge(sessions: Annotated[tuple[str, ...], "PATH..."], root: Root) -> int:
+    """Join the sessions of several hosts into one.
+
+    PATH is a session: its directory, or its id under the root. The new session is made under the root; the
+    others stay as they are. Times of a host whose clock was behind what it had heard from the others are
+    moved forward. Exit code 1: events were lost.
+
+    Examples:
+        agent-trace merge host-a/trace/session_20261120_103045 host-b/trace/session_20261120_103046
+    """
+    from Agent.archive.merge import merge_sessions
+
+    with render.working("joining the sessions"):
+        made = merge_sessions([find_session(root, each) for each in sessions], root)
+    render.document(made.to_dict)
+    for source in made.sources:
+        moved = f", moved by {source['shifted_us'] / 1e6:.6f} s" if source["shifted_us"] else ""
+        render.emit(f"{source['session_id']} of {source['host'] or 'an unknown host'}{moved}")
+    lost = f"; {words.plural(made.lost, 'event')} lost" if made.lost else ""
+    open_end = f"; what {words.plural(made.unknown, 'number')} held is unknown" if made.unknown else ""
+    render.emit(
+        f"{session_id_of(made.session)}: {words.plural(len(made.sources), 'session')} joined{lost}{open_end}"
+    )
+    return 1 if made.lost else 0
 
 
 def _rebuild(root: Path) -> dict[str, int]:

@@ -159,7 +159,7 @@ class Holders:
         return known is not None and known[0]() is value and len(known[1]) == 1
 
     def note(self, value: object, agent_id: str) -> tuple[str, str | None]:
-        """Add an agent to the holders of an object; return the first holder and the first other than the agent.
+        """Add an agent to the holders of an object; return the first holder, and the first other one.
 
         An object that allows no weak references is not stored, which would keep it alive: it has one holder.
         """
