@@ -23,9 +23,10 @@ from Agent.archive.erase import erase, target_of
 from Agent.errors import EventNotFound, InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.tree.layout import view_dir
-from Agent.view import SessionView, stored
-from Agent.view.columns import Batch, Tables, merged
-from Agent.view.line_columns import PlainLines, add_event
+from Agent.view import SessionView
+from Agent.view.index import stored
+from Agent.view.index.columns import Batch, Tables, merged
+from Agent.view.index.line_columns import PlainLines, add_event
 
 
 def ids(view: SessionView) -> list[str]:
@@ -484,7 +485,7 @@ def test_a_view_that_is_closed_while_it_is_built_leaves_no_file_behind(trace_roo
 
 
 def test_a_look_that_fails_midway_loses_no_event(session: Path, monkeypatch):
-    from Agent.view.gathering import Gatherer
+    from Agent.view.index.gathering import Gatherer
 
     path = session / "agents" / "ada.log"
     lines = path.read_bytes().splitlines(keepends=True)

@@ -2,6 +2,7 @@
 
 import { effect } from "@preact/signals-core";
 import { ask, type Overview } from "./api.ts";
+import { makeComparison } from "./compare.ts";
 import { listenToKeys, makeCorner, makeHead, makeTransport, play } from "./controls.ts";
 import { h, shown } from "./dom.ts";
 import { makeFindings, makeVerdict } from "./findings.ts";
@@ -19,7 +20,7 @@ const notice = h("p", { class: "notice", role: "alert", hidden: true });
 const building = h("p", { class: "building", role: "status" }, "Reading the session …");
 app.replaceChildren(
   makeHead(),
-  h("div", { class: "top" }, makeVerdict(), makeFindings()),
+  h("div", { class: "top" }, makeVerdict(), makeComparison(), makeFindings()),
   h("main", {}, h("div", { class: "stage" }, building, lanes.element, makeTransport()), makePanes()),
   notice,
 );

@@ -4,6 +4,7 @@ import { effect } from "@preact/signals-core";
 import {
   ask, type Cause, type Change, type Counters, type Detail, type Edge, type Field, Newest, type Node, type Row, type State,
 } from "./api.ts";
+import { makeDifferences } from "./compare.ts";
 import { headline, place, sureness } from "./findings.ts";
 import { count, duration, plural } from "./axis.ts";
 import { type Child, h, refill, shown } from "./dom.ts";
@@ -22,7 +23,11 @@ export function makePanes(): HTMLElement {
   showDetail(detail);
   showStates(states);
   showEvents(events);
-  return h("aside", { class: "panes", "aria-label": "At the cursor" }, moment, detail, states, events);
+  // While two sessions are compared, only what differs is listed.
+  effect(() => {
+    states.hidden = events.hidden = store.compared.value !== null;
+  });
+  return h("aside", { class: "panes", "aria-label": "At the cursor" }, moment, detail, makeDifferences(), states, events);
 }
 
 function when(t: number | null, tick: number | null): string {

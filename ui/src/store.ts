@@ -1,8 +1,8 @@
 // What the page shows: signals, mirrored in the URL, so that every view is a link.
 
 import { batch, computed, effect, signal } from "@preact/signals-core";
-import { type AxisKind, tickAxis, timeAxis } from "./axis.ts";
-import { ask, type Cause, type Detail, type Edge, type Node, type Overview } from "./api.ts";
+import { type Axis, type AxisKind, shifted, tickAxis, timeAxis } from "./axis.ts";
+import { ask, type Cause, type Comparison, type Detail, type Difference, type Edge, type Node, type Overview } from "./api.ts";
 
 export interface Range {
   u0: number;
@@ -36,6 +36,13 @@ export const onlyErrors = signal(false);
 /** Only the lanes of the open event or finding, and the chosen ones. */
 export const onlyInvolved = signal(false);
 export const showMessages = signal(false);
+/** The session that this one is compared with, what is known of it, and how the two differ. */
+export const compared = signal<string | null>(null);
+export const other = signal<Overview | null>(null);
+export const comparison = signal<Comparison | null>(null);
+/** The pair of events at which the cursor was put. */
+export const pair = signal<Difference | null>(null);
+export const onlyDifferent = signal(true);
 export const playing = signal(false);
 export const speed = signal(1);
 export const notice = signal("");
@@ -47,6 +54,30 @@ export const axis = computed(() => {
     ? tickAxis(found.ticks, found.length_us)
     : timeAxis(found.length_us);
 });
+
+/** The axis of the other session: the same ticks, or times shifted so that the first difference is at one place. */
+export const otherAxis = computed<Axis>(() => {
+  const found = other.value;
+  if (found === null) return axis.value;
+  if (axis.value.kind === "tick") return tickAxis(found.ticks, found.length_us);
+  const first = comparison.value?.first;
+  return shifted(axis.value, first?.t_a != null && first.t_b !== null ? first.t_b - first.t_a : 0);
+});
+
+/** The moment of the other session at the cursor. */
+export const otherCursor = computed(() => {
+  const at = pair.value;
+  if (at?.t_b != null && cursor.value === (at.t_a ?? otherAxis.value.toT(at.t_b))) return at.t_b;
+  return otherAxis.value.toT(axis.value.toU(cursor.value));
+});
+
+/** Rows of the other session's lanes have this much more than their numbers. */
+export const OTHER = 2 ** 24;
+
+/** The lane that a row of `lanes` shows. */
+export function laneAt(row: number): Overview["lanes"][number] | undefined {
+  return row >= OTHER ? other.value?.lanes[row - OTHER] : overview.value?.lanes[row];
+}
 
 /** A heading between the lanes when they are grouped by role. */
 export interface Heading {
@@ -70,6 +101,7 @@ export const headings = computed<readonly Heading[]>(() => {
 /** The rows that are shown, from top to bottom: numbers of lanes, and headings below 0. */
 export const lanes = computed<readonly number[]>(() => {
   const rows: number[] = [];
+  if (other.value !== null) return paired.value;
   if (order.value !== "role") return matching.value;
   let role: string | null = null;
   let heading = 0;
@@ -81,6 +113,25 @@ export const lanes = computed<readonly number[]>(() => {
   }
   return rows;
 });
+
+/** Each lane with that of the other session below it; those that differ first, in the order in which they do. */
+const paired = computed<readonly number[]>(() => {
+  const ranks = new Map((comparison.value?.agents ?? []).map((each, rank) => [each.agent ?? SESSION, rank]));
+  const beside = new Map(other.value!.lanes.map((lane, number) => [lane.agent, number + OTHER]));
+  const words = filter.value.trim().toLowerCase();
+  const found = matching.value.map((number) => ({ agent: overview.value!.lanes[number]!.agent, rows: [number] }));
+  for (const each of found) {
+    const twin = beside.get(each.agent);
+    if (twin !== undefined) each.rows.push(twin);
+  }
+  for (const [agent, row] of beside) {
+    if (!laneOf.value.has(agent) && agent.toLowerCase().includes(words)) found.push({ agent, rows: [row] });
+  }
+  const rank = (agent: string): number => ranks.get(agent) ?? Infinity;
+  const wanted = onlyDifferent.value && ranks.size > 0 ? found.filter(({ agent }) => ranks.has(agent)) : found;
+  return wanted.toSorted((a, b) => (rank(a.agent) === rank(b.agent) ? 0 : rank(a.agent) - rank(b.agent))).flatMap(({ rows }) => rows);
+});
+const SESSION = "(session)";
 
 const matching = computed<readonly number[]>(() => {
   const found = overview.value?.lanes ?? [];
@@ -140,8 +191,9 @@ export function begin(found: Overview): void {
 /** Counts how often the numbers of lanes came to mean other agents. */
 export const renumbered = signal(0);
 
-/** Whether the address asks for more than the session as a whole. */
+/** Whether the address asks for more than the session as a whole, and for a moment. */
 export const isAddressed = [...given.keys()].some((name) => name !== "token");
+export let cursorGiven = given.has("t");
 
 /** A later overview of a session that is still read or written: the view grows with it where it showed its end. */
 export function grow(found: Overview): void {
@@ -174,6 +226,11 @@ function restore(from: URLSearchParams): void {
   onlyErrors.value = from.has("errors");
   onlyInvolved.value = from.has("involved");
   showMessages.value = from.has("messages");
+  onlyDifferent.value = !from.has("all");
+  if (compared.value !== from.get("compare")) {
+    compared.value = from.get("compare");
+    other.value = comparison.value = pair.value = null;
+  }
   const id = from.get("event");
   const number = from.get("finding");
   findingNumber.value = number === null ? null : Number(number);
@@ -203,6 +260,8 @@ function described(): string {
   if (onlyErrors.value) found.set("errors", "1");
   if (onlyInvolved.value) found.set("involved", "1");
   if (showMessages.value) found.set("messages", "1");
+  if (compared.value !== null) found.set("compare", compared.value);
+  if (compared.value !== null && !onlyDifferent.value) found.set("all", "1");
   const text = found.toString();
   return location.pathname + (text ? `?${text}` : "");
 }
@@ -285,7 +344,7 @@ export function openFinding(number: number, { moves = true }: { moves?: boolean 
       findingNumber.value = number;
       const [start] = cause.events;
       if (start?.agent != null && laneOf.value.has(start.agent)) choose(start.agent);
-      if (start?.t != null) moveTo(start.t);
+      if (start?.t != null) moveTo(cause.t ?? start.t);
     }
     draw(cause);
   });
@@ -328,5 +387,36 @@ export function close(): void {
     eventId.value = null;
     detail.value = null;
     draw(finding.value);
+  });
+}
+
+/** Compare with another session; null ends the comparison. */
+export function compareWith(id: string | null): void {
+  remember();
+  cursorGiven = false;
+  batch(() => {
+    close();
+    close();
+    compared.value = id;
+    other.value = comparison.value = pair.value = null;
+  });
+}
+
+/** Show ticks or time, at the same place. */
+export function useAxis(kind: AxisKind): void {
+  const [t0, t1] = [axis.value.toT(view.value.u0), axis.value.toT(view.value.u1)];
+  batch(() => {
+    axisKind.value = kind;
+    view.value = clamped({ u0: axis.value.toU(t0), u1: axis.value.toU(t1) });
+  });
+}
+
+/** Put the cursor on a difference. */
+export function openPair(found: Difference): void {
+  batch(() => {
+    pair.value = found;
+    if (found.agent !== null) choose(found.agent);
+    if (found.t_a !== null) moveTo(found.t_a);
+    else if (found.t_b !== null) moveTo(axis.value.toT(otherAxis.value.toU(found.t_b)));
   });
 }

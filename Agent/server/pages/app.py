@@ -217,6 +217,12 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
         with views.use(session) as opened:
             return answer(opened.findings(q=q or None))
 
+    @api.get("/{session}/compare")
+    def compare(session: str, other: str, agent: str | None = None) -> Response:
+        with views.use(session) as opened, views.use(other) as beside:
+            found = opened.comparison(beside) if agent is None else opened.differences(beside, agent=agent)
+            return answer(found)
+
     @api.get("/{session}/search")
     def search(session: str, q: str) -> Response:
         with views.use(session) as opened:

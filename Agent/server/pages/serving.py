@@ -49,6 +49,7 @@ class PagesServer:
     """
 
     def __init__(self, root: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.root = root
         self.token = secrets.token_urlsafe(24)
         self.host = host
         self._listening = _bound(host, port)
