@@ -25,6 +25,7 @@ from Agent.errors import AgentTraceError, InputError, UsageError
 
 MOST_CHARS: Final = 2_000
 MOST_ASKED_BYTES: Final = 1_000_000
+_VALUE_CHARS: Final = 300
 _KEPT: Final = 32
 _MOST_WAITING: Final = 8
 _AT_ONCE: Final = 2
@@ -176,6 +177,23 @@ def _differences(session: Path, other: str, agent: str) -> dict[str, Any]:
     return {"pairs": [_told(each) for each in listed], "more": more}
 
 
+def _trace_back(session: Path, agent: str, field: str, at: str) -> dict[str, Any]:
+    from Agent.analysis.analyzer import LogAnalyzer
+
+    with LogAnalyzer(session) as log:
+        found = log.provenance(agent, field, at)
+    # As text, since any number may be in a value.
+    for each in (*found["hops"], *found["inputs"]):
+        each["value"] = _text(each["value"])
+    return {**found, "value": _text(found["value"])}
+
+
+def _text(value: Any) -> str:
+    from Agent.replay.compare.python_text import python_text
+
+    return python_text(value)[:_VALUE_CHARS]
+
+
 def _told(found: Any) -> dict[str, Any]:
     """Describe a difference of two events: the words, both values and both events."""
     from Agent.replay.compare.python_text import differing_texts
@@ -199,6 +217,7 @@ KINDS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "explain": _explain,
     "compare": _compare,
     "differences": _differences,
+    "provenance": _trace_back,
 }
 
 

@@ -69,6 +69,18 @@ def differences(shown: Shown, other: Shown, found: Mapping[str, Any]) -> dict[st
     return {**_READY, "pairs": _placed(shown, other, found["pairs"]), "more": found["more"]}
 
 
+def provenance(shown: Shown, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hops from a value back to where it came from, each an event."""
+    told = {node["id"]: node for node in nodes(shown, [each["id"] for each in found["hops"]])}
+    names = ("action", "path", "value", "rule", "from")
+    hops = [
+        told[each["id"]] | {name: each.get(name) for name in names}
+        for each in found["hops"]
+        if each["id"] in told
+    ]
+    return {**_READY, **{name: found[name] for name in ("field", "value", "end", "inputs")}, "hops": hops}
+
+
 def _placed(shown: Shown, other: Shown, listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {**each, "t_a": _time_of(shown, each["id_a"]), "t_b": _time_of(other, each["id_b"])}

@@ -595,6 +595,19 @@ class SessionView:
             return {**PENDING}
         return self._reading(lambda shown: explained.differences(shown, other.shown, found))
 
+    def provenance(self, *, agent: str, field: str, at: str) -> dict[str, Any]:
+        """Return where the value of a field came from, as of an event of the agent.
+
+        Raises:
+            AgentNotFound: the session has no such agent.
+            EventNotFound: it has no such event.
+        """
+        shown = self._seen()
+        shown.agent_number(agent)
+        shown.row_of(at)
+        found = self._in_background("provenance", {"agent": agent, "field": field, "at": at})
+        return {**PENDING} if found is None else self._reading(lambda now: explained.provenance(now, found))
+
     def _in_background(self, kind: str, asked: dict[str, Any]) -> dict[str, Any] | None:
         shown = self._seen()
         return self._background.answer(kind, asked, shown.index.count) if self.is_ready else None

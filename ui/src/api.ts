@@ -140,6 +140,25 @@ export interface Differences {
   more: boolean;
 }
 
+/** An event through which a value came. */
+export interface Hop extends Node {
+  action: string;
+  path: string;
+  value: string;
+  rule: string;
+  from: string | null;
+}
+
+export interface Provenance {
+  state: "pending" | "ready";
+  field: string;
+  value: string;
+  hops: Hop[];
+  /** Why the way back ends there. */
+  end: string;
+  inputs: { path: string; value: string; id: string }[];
+}
+
 export interface SessionRow {
   id: string;
   started: string | null;

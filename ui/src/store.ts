@@ -21,6 +21,13 @@ export const agents = signal<readonly string[]>([]);
 export const eventId = signal<string | null>(null);
 /** What is known of it: its links come later, since finding them takes longer. */
 export const detail = signal<(Detail & { isPending: boolean }) | null>(null);
+/** The value whose way back is shown: a field of an agent, and the event that set it. */
+export interface Origin {
+  agent: string;
+  field: string;
+  at: string;
+}
+export const origin = signal<Origin | null>(null);
 /** The findings, and the number of the open one. */
 export const causes = signal<readonly Cause[]>([]);
 export const findingNumber = signal<number | null>(null);
@@ -231,6 +238,8 @@ function restore(from: URLSearchParams): void {
     compared.value = from.get("compare");
     other.value = comparison.value = pair.value = null;
   }
+  const [agent, field, at] = [from.get("of"), from.get("value"), from.get("set")];
+  origin.value = agent !== null && field !== null && at !== null ? { agent, field, at } : null;
   const id = from.get("event");
   const number = from.get("finding");
   findingNumber.value = number === null ? null : Number(number);
@@ -254,6 +263,8 @@ function described(): string {
   if (cursor.value > 0) found.set("t", String(Math.round(cursor.value)));
   for (const agent of agents.value) found.append("agent", agent);
   if (eventId.value !== null) found.set("event", eventId.value);
+  const back = origin.value;
+  if (back !== null) for (const [name, value] of [["of", back.agent], ["value", back.field], ["set", back.at]] as const) found.set(name, value);
   if (findingNumber.value !== null) found.set("finding", String(findingNumber.value));
   if (filter.value) found.set("find", filter.value);
   if (order.value === "role") found.set("order", "role");
@@ -340,6 +351,7 @@ export function openFinding(number: number, { moves = true }: { moves?: boolean 
   batch(() => {
     eventId.value = null;
     detail.value = null;
+    origin.value = null;
     if (moves) {
       findingNumber.value = number;
       const [start] = cause.events;
@@ -351,9 +363,12 @@ export function openFinding(number: number, { moves = true }: { moves?: boolean 
 }
 
 /** Open an event: cursor, agent, detail, and then its causes over the lanes. */
-export async function open(id: string, { moves = true }: { moves?: boolean } = {}): Promise<void> {
+export async function open(id: string, { moves = true, back = null }: { moves?: boolean; back?: Origin | null } = {}): Promise<void> {
   if (moves) remember();
-  eventId.value = id;
+  batch(() => {
+    eventId.value = id;
+    if (moves) origin.value = back;
+  });
   const path = `event/${encodeURIComponent(id)}`;
   const isCurrent = (): boolean => eventId.value === id;
   try {
@@ -362,7 +377,7 @@ export async function open(id: string, { moves = true }: { moves?: boolean } = {
     const self: Node = { id, t: first.t, lane: first.lane, agent: null, tick: null, text: first.text };
     batch(() => {
       detail.value = { ...first, isPending: true };
-      links.value = { edges: [], nodes: [self] };
+      if (origin.value === null) links.value = { edges: [], nodes: [self] };
       if (moves) {
         const lane = overview.value?.lanes[first.lane];
         if (lane && !agents.value.includes(lane.agent)) choose(lane.agent);
@@ -373,7 +388,8 @@ export async function open(id: string, { moves = true }: { moves?: boolean } = {
     if (!isCurrent()) return;
     batch(() => {
       detail.value = { ...found, isPending: false };
-      links.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
+      // The way of a value stays drawn while one goes along it.
+      if (origin.value === null) links.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
     });
   } catch (error) {
     if (isCurrent()) notice.value = `This event cannot be shown: ${(error as Error).message}`;
@@ -384,6 +400,7 @@ export async function open(id: string, { moves = true }: { moves?: boolean } = {
 export function close(): void {
   batch(() => {
     if (eventId.value === null) findingNumber.value = null;
+    origin.value = null;
     eventId.value = null;
     detail.value = null;
     draw(finding.value);

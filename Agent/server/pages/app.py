@@ -309,6 +309,11 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
         with views.use(session) as opened:
             return answer(opened.why(agent=agent, field=field, t=t))
 
+    @api.get("/{session}/provenance")
+    def provenance(session: str, agent: str, field: str, at: str) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.provenance(agent=agent, field=field, at=at))
+
     @api.get("/{session}/series")
     def series(session: str, agent: str, field: str) -> Response:
         with views.use(session) as opened:
