@@ -1,5 +1,7 @@
 // The server's answers, and how they are fetched. Times (t) are microseconds since the first event.
 
+import { held, offline } from "./offline.ts";
+
 export interface Lane {
   agent: string;
   role: string;
@@ -222,7 +224,7 @@ export class Refused extends Error {
   }
 }
 
-export const session = document.body.dataset["session"] ?? "newest";
+export const session = held?.session ?? document.body.dataset["session"] ?? "newest";
 /** What comes before every path of this server, such as /view in the service. */
 export const home = document.body.dataset["base"] ?? "";
 export const page = `${home}/s/${encodeURIComponent(session)}`;
@@ -251,6 +253,7 @@ async function get(path: string, query: Query, signal: AbortSignal | undefined, 
 
 /** Ask about this session, or about another one; "" for what concerns none. */
 export async function ask<T>(path: string, query: Query = {}, signal?: AbortSignal, of = session): Promise<T> {
+  if (held !== null) return offline(of).answer(path, query) as T;
   return (await (await get(path, query, signal, of)).json()) as T;
 }
 
@@ -267,6 +270,7 @@ export async function answered<T extends { state: string }>(path: string, query:
 }
 
 export async function tile(query: Query, signal: AbortSignal, of = session): Promise<Tile> {
+  if (held !== null) return offline(of).window(query);
   return decode(await (await get("window", query, signal, of)).arrayBuffer());
 }
 

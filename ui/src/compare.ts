@@ -83,7 +83,7 @@ export function makeComparison(): HTMLElement {
         comparison: await answered<Comparison>("compare", { other: id }, signal),
       }));
       if (found === undefined || store.compared.value !== id) return;
-      const isAddressed = store.cursorGiven;
+      const isAddressed = store.given.has("t") && store.isFirst;
       batch(() => {
         // Ticks compare only with ticks.
         if (found.other.ticks.length === 0) store.useAxis("time");
@@ -135,7 +135,7 @@ function notes(found: Comparison): HTMLElement {
 
 /** The pane of a comparison: the agents that differ, and for the chosen one every event and field that does. */
 export function makeDifferences(): HTMLElement {
-  const agents = h("div", { class: "states" });
+  const agents = h("div", { class: "differing" });
   const pairs = h("ol", { class: "rows pairs" });
   const heading = h("h2", {}, "Events that differ");
   const state = h("div", { class: "fields" });

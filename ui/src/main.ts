@@ -4,9 +4,11 @@ import { effect } from "@preact/signals-core";
 import { ask, type Overview } from "./api.ts";
 import { makeComparison } from "./compare.ts";
 import { listenToKeys, makeCorner, makeHead, makeTransport, play } from "./controls.ts";
+import { duration, plural } from "./axis.ts";
 import { h, shown } from "./dom.ts";
 import { makeFindings, makeVerdict } from "./findings.ts";
 import { makeLanes } from "./lanes.ts";
+import { held } from "./offline.ts";
 import { makePanes } from "./panes.ts";
 import * as store from "./store.ts";
 
@@ -24,6 +26,12 @@ app.replaceChildren(
   h("main", {}, h("div", { class: "stage" }, building, lanes.element, makeTransport()), makePanes()),
   notice,
 );
+if (held !== null) {
+  const part = held.sessions[held.session]?.part;
+  const words = part ? `This page holds ${plural(part.events, "event")} of the session, ${duration(part.t0)} to ${duration(part.t1)} after its start.` : "This page holds the whole session and asks no server.";
+  document.querySelector(".top")!.append(h("p", { class: "hint held" }, words));
+  document.body.classList.add("shared");
+}
 store.mirror();
 listenToKeys(lanes.reveal);
 play();
@@ -42,10 +50,21 @@ effect(() => {
   if (lane !== undefined) requestAnimationFrame(() => lanes.reveal(lane));
 });
 
+/** A moment that the command line named. */
+async function goTo(at: string | null): Promise<void> {
+  if (at === null) return;
+  const found = await ask<{ t: number; event_id: string | null; agent: string | null }>("moment", { at });
+  store.given.delete("at");
+  store.given.set("t", String(found.t));
+  if (found.event_id !== null) store.given.set("event", found.event_id);
+  if (found.agent !== null) store.given.append("agent", found.agent);
+}
+
 async function start(): Promise<void> {
   for (;;) {
     const found = await ask<Overview>("overview");
     if (found.state === "ready") {
+      await goTo(store.given.get("at"));
       building.hidden = true;
       if (store.isAddressed) store.begin(found);
       else store.grow(found);

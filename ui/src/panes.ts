@@ -8,6 +8,7 @@ import {
 import { makeDifferences } from "./compare.ts";
 import { headline, place, sureness } from "./findings.ts";
 import { count, duration, plural } from "./axis.ts";
+import { held } from "./offline.ts";
 import { type Child, h, refill, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
@@ -106,7 +107,7 @@ function showStates(parent: HTMLElement): void {
         {
           class: "value", type: "button", "data-key": key, disabled: field.changed_id === null,
           title: field.changed_id === null ? "" : `Go to where it was set, ${when(field.changed, store.tickOf(field.changed!))}`,
-          onclick: () => field.changed_id !== null && void store.open(field.changed_id, { back: { agent: state.agent, field: field.name, at: field.changed_id } }),
+          onclick: () => field.changed_id !== null && void store.open(field.changed_id, held !== null ? {} : { back: { agent: state.agent, field: field.name, at: field.changed_id } }),
         },
         shown(field.value, 300) + (field.is_cut ? " …" : ""),
       );
@@ -363,7 +364,7 @@ function describe(found: Detail & { isPending: boolean }): Element[] {
     ),
     h("p", { class: "said" }, shown(found.text, 600)),
     found.isPending ? h("p", { class: "hint", role: "status" }, "Looking for causes …") : null,
-    !found.isPending && found.causes.length + found.effects.length === 0 ? h("p", { class: "hint" }, "Nothing is known of what led to it.") : null,
+    !found.isPending && found.causes.length + found.effects.length === 0 ? h("p", { class: "hint" }, held === null ? "Nothing is known of what led to it." : "The causes of this event are not in this page.") : null,
     nodes("What led to it", found.causes, "from"),
     nodes("What it led to", found.effects, "to"),
     h("details", {}, h("summary", {}, "The whole event"), h("pre", {}, shown(JSON.stringify(found.event, null, 1), 20_000))),

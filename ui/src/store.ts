@@ -2,6 +2,7 @@
 
 import { batch, computed, effect, signal } from "@preact/signals-core";
 import { type Axis, type AxisKind, shifted, tickAxis, timeAxis } from "./axis.ts";
+import { held } from "./offline.ts";
 import { ask, type Cause, type Comparison, type Detail, type Difference, type Edge, type Node, type Overview } from "./api.ts";
 
 export interface Range {
@@ -9,7 +10,8 @@ export interface Range {
   u1: number;
 }
 
-const given = new URLSearchParams(location.search);
+/** What the address says. */
+export const given = new URLSearchParams(held?.query ?? location.search);
 
 export const overview = signal<Overview | null>(null);
 export const axisKind = signal<AxisKind>("tick");
@@ -198,9 +200,10 @@ export function begin(found: Overview): void {
 /** Counts how often the numbers of lanes came to mean other agents. */
 export const renumbered = signal(0);
 
-/** Whether the address asks for more than the session as a whole, and for a moment. */
+/** Whether the address asks for more than the session as a whole. */
 export const isAddressed = [...given.keys()].some((name) => name !== "token");
-export let cursorGiven = given.has("t");
+/** Whether nothing was compared yet but what the address says. */
+export let isFirst = true;
 
 /** A later overview of a session that is still read or written: the view grows with it where it showed its end. */
 export function grow(found: Overview): void {
@@ -281,6 +284,11 @@ let timer = 0;
 
 /** Keep the URL up to date: small moves replace the entry of the history, jumps add one. */
 export function mirror(): void {
+  addEventListener("popstate", ({ state }: PopStateEvent) => {
+    clearTimeout(timer);
+    batch(() => restore(new URLSearchParams(held === null ? location.search : String(state ?? held.query))));
+  });
+  if (held !== null) return; // a file has no address of its own for each view
   effect(() => {
     if (overview.value === null) return;
     const url = described();
@@ -289,14 +297,16 @@ export function mirror(): void {
       if (url !== location.pathname + location.search) history.replaceState(null, "", url);
     }, 200);
   });
-  addEventListener("popstate", () => {
-    clearTimeout(timer);
-    batch(() => restore(new URLSearchParams(location.search)));
-  });
 }
 
 function remember(): void {
   clearTimeout(timer);
+  if (held !== null) {
+    const query = new URL(described(), "http://page").search;
+    history.replaceState(query, "");
+    history.pushState(query, "");
+    return;
+  }
   history.replaceState(null, "", described());
   history.pushState(null, "", described());
 }
@@ -410,7 +420,7 @@ export function close(): void {
 /** Compare with another session; null ends the comparison. */
 export function compareWith(id: string | null): void {
   remember();
-  cursorGiven = false;
+  isFirst = false;
   batch(() => {
     close();
     close();

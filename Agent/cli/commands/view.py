@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
@@ -9,7 +10,9 @@ import click
 
 from Agent.cli import render
 from Agent.cli.parameters import Root, SomeSession, command
+from Agent.cli.render import shown
 from Agent.errors import SessionNotFound
+from Agent.render import words
 from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 _PORT = click.IntRange(0, 65535)
@@ -21,6 +24,9 @@ def view(
     host: Annotated[str, "--host HOST"] = "127.0.0.1",
     port: Annotated[int, "--port N", _PORT] = 0,
     is_opened: Annotated[bool, "--open/--no-open", {"default": True}] = True,
+    at: Annotated[str | None, "--at WHEN"] = None,
+    other: Annotated[str | None, "--compare SESSION"] = None,
+    file: Annotated[Path | None, "--share FILE.html"] = None,
     *,
     root: Root,
 ) -> None:
@@ -30,27 +36,36 @@ def view(
     network, and change nothing. The printed address holds a token, without which nothing is shown. SESSION is
     an id, a unique prefix of one, a path, or last (the default).
 
+    --share writes one HTML file instead, of at most 5 MB, that shows the session without any server; of a
+    session that does not fit, it holds the events around --at, or the last ones.
+
     Args:
         host: Address to listen on.
         port: Port to listen on; 0 is a free one.
         is_opened: Open the browser.
+        at: Where the page opens: tick:17, the id of an event, or a time (UTC, ISO).
+        other: A second session of the trace root, or a fork, to compare with.
+        file: Write a file that holds the page and its data, and serve nothing.
 
     Examples:
         agent-trace view
         agent-trace view last --no-open
         agent-trace view 20261120_103045 --port 8765
+        agent-trace view last --at tick:34 --share moment.html
+        agent-trace view last --compare last-fork --share difference.html
     """
-    path = find_session(root, session or "last")
-    if path.name not in {each.path.name for each in list_sessions(path.parent)}:
-        raise SessionNotFound(
-            "the pages need a directory with the name of a session",
-            path=path,
-            remedy=f"rename it to session_{path.name}",
-        )
+    path = _session(root, session or "last")
+    beside = None if other is None else _session(path.parent, other)
+    if beside is not None and beside.parent != path.parent:
+        raise SessionNotFound("both sessions must be in one trace root", path=beside)
+    names = session_id_of(path), None if beside is None else session_id_of(beside)
+    if file is not None:
+        _share(path.parent, names, at, file)
+        return
     from Agent.server.pages import PagesServer
 
     server = PagesServer(path.parent, host=host, port=port)
-    address = server.address(f"/s/{quote(session_id_of(path), safe='')}")
+    address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at)
     if not server.loopback:
         render.note(
             f"whoever can reach {host} and knows the token can read these traces; they are sent unencrypted"
@@ -65,6 +80,28 @@ def view(
             _open(address)
 
     server.run(started)
+
+
+def _session(root: Path, name: str) -> Path:
+    path = find_session(root, name)
+    if path.name not in {each.path.name for each in list_sessions(path.parent)}:
+        raise SessionNotFound(
+            "the pages need a directory with the name of a session",
+            path=path,
+            remedy=f"rename it to session_{path.name}",
+        )
+    return path
+
+
+def _share(root: Path, names: tuple[str, str | None], at: str | None, file: Path) -> None:
+    from Agent.analysis.report.session_report import write_whole
+    from Agent.server.pages import shared_page
+
+    with shown("gathering"):
+        page = shared_page(root, names[0], at=at, other=names[1])
+    written = write_whole(file, page)
+    render.document(lambda: {"file": str(written), "size_bytes": len(page), "session": names[0]})
+    render.emit(f"{written} ({words.size(len(page))}); it needs no server", whole=True)
 
 
 def _open(address: str) -> None:

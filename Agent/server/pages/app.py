@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -37,6 +37,7 @@ from Agent.server.pages import documents
 from Agent.server.pages.guard import Guard, path_of, refused
 from Agent.tree.layout import find_session, session_id_of
 from Agent.version import __version__
+from Agent.view.sharing import moment_of
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -163,13 +164,17 @@ class Pages:
 
 
 def answer(value: Any) -> Response:
+    """Return a value as JSON."""
+    return Response(encoded(value), media_type="application/json")
+
+
+def encoded(value: Any) -> bytes:
     """Return a value as JSON; what JSON lacks becomes null, lone surrogates become escapes."""
     try:
-        body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
         # A lone surrogate or an integer beyond 64 bits: the escapes of the standard library hold both.
-        body = json.dumps(_finite(value)).encode()
-    return Response(body, media_type="application/json")
+        return json.dumps(_finite(value)).encode()
 
 
 def _finite(value: Any) -> Any:
@@ -294,6 +299,11 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
         with views.use(session) as opened:
             return answer(opened.counters(t=t))
 
+    @api.get("/{session}/moment")
+    def moment(session: str, at: str) -> Response:
+        with views.use(session) as opened:
+            return answer(asdict(moment_of(opened, at)))
+
     @api.get("/{session}/event/{event_id:path}")
     def event(session: str, event_id: str, links: bool = True) -> Response:
         with views.use(session) as opened:
@@ -401,7 +411,8 @@ def static_files() -> dict[str, StaticFile]:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates of the package."""
     return Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
     )
@@ -413,7 +424,7 @@ def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
     def static(name: str) -> str:
         return f"{base}/static/{name}?v={static_files()[name].digest}"
 
-    made = _environment().get_template(template)
+    made = environment().get_template(template)
     return HTMLResponse(made.render(base=base, static=static, version=__version__, **values))
 
 
