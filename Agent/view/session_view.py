@@ -55,6 +55,9 @@ _FIRST_SHOWN_S: Final = 0.3
 _EXPLAIN_S: Final = 0.2
 _STORED_AGAIN: Final = 10
 """The index is stored again after it has grown by 1 event in so many."""
+_WATCHED_S: Final = 0.05
+"""How often the files are looked at while a page follows."""
+_WATCHED_COST: Final = 1
 _KEPT_HISTORIES: Final = 16
 
 
@@ -77,6 +80,8 @@ class SessionView:
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._failure: AgentTraceError | None = None
+        self._watching = 0
+        """How many pages follow the session."""
         self._looked_s = 0.0
         self._must_rebuild = False
         self._moved = threading.Event()
@@ -121,9 +126,11 @@ class SessionView:
             self._wake.clear()
             if not self._closed.is_set():  # set before the wake-up that was just cleared
                 # numbers that seem to be missing may be in files that were read too early: look again
-                self._wake.wait(None if self._shown.lines.gatherer.is_explained else _EXPLAIN_S)
+                is_explained = self._shown.lines.gatherer.is_explained
+                self._wake.wait(_WATCHED_S if self._watching else None if is_explained else _EXPLAIN_S)
             if not is_first:
-                self._closed.wait(max(0.0, began + _COST * (self._looked_s - began) - time.monotonic()))
+                cost = _WATCHED_COST if self._watching else _COST
+                self._closed.wait(max(0.0, began + cost * (self._looked_s - began) - time.monotonic()))
         if not self._must_rebuild and self._stored != self._shown.index.count:
             self._store()
 
@@ -234,6 +241,17 @@ class SessionView:
             self._moved.set()
             self._wake.set()
             raise
+
+    def watch(self, more: int) -> None:
+        """Note that so many more pages follow the session, or with -1, one fewer."""
+        with self._lock:
+            self._watching += more
+        self._wake.set()
+
+    @property
+    def version(self) -> object:
+        """Return an object that is another one after the session has grown."""
+        return self._shown if self._ready.is_set() else None
 
     # the whole session
 

@@ -251,6 +251,31 @@ async function get(path: string, query: Query, signal: AbortSignal | undefined, 
   throw new Refused(answer.status, text);
 }
 
+/** What is new in an overview. */
+type News = Partial<Omit<Overview, "lanes">> & { lanes?: Record<number, Lane> | Lane[]; more_ticks?: [number, number][] };
+
+/** Follow a session that is written; `told` gets each overview. The browser connects again by itself. */
+export function follow(told: (found: Overview) => void): () => void {
+  const source = new EventSource(address("live", {}, session));
+  let last: Overview | null = null;
+  source.onopen = () => (last = null); // a connection begins with all that is known
+  source.onmessage = ({ data }: MessageEvent<string>) => {
+    const { lanes, more_ticks, ...rest } = JSON.parse(data) as News;
+    if (last === null) {
+      last = { ...rest, lanes } as Overview;
+    } else {
+      last = { ...last, ...rest };
+      if (lanes !== undefined) {
+        last.lanes = [...last.lanes];
+        for (const [number, lane] of Object.entries(lanes)) last.lanes[Number(number)] = lane as Lane;
+      }
+      if (more_ticks !== undefined) last.ticks = [...last.ticks, ...more_ticks];
+    }
+    told(last);
+  };
+  return () => source.close();
+}
+
 /** Ask about this session, or about another one; "" for what concerns none. */
 export async function ask<T>(path: string, query: Query = {}, signal?: AbortSignal, of = session): Promise<T> {
   if (held !== null) return offline(of).answer(path, query) as T;

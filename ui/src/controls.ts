@@ -2,7 +2,7 @@
 
 import { effect } from "@preact/signals-core";
 import { ask, home, Latest, page, type Place, type Row } from "./api.ts";
-import { plural } from "./axis.ts";
+import { count, plural } from "./axis.ts";
 import { makeComparer } from "./compare.ts";
 import { h, shown } from "./dom.ts";
 import * as store from "./store.ts";
@@ -92,6 +92,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["/", "search"],
   ["m", "messages on, off"],
   ["i", "only the lanes of the open event or finding, all"],
+  ["n", "now: the end of the session, which is followed while it runs"],
   ["Backspace", "back to the event before"],
 ];
 
@@ -121,6 +122,12 @@ export function makeTransport(): HTMLElement {
   effect(() => {
     axis.hidden = (store.overview.value?.ticks.length ?? 0) === 0 || store.other.value?.ticks.length === 0;
   });
+  const newer = h("button", { class: "newer", type: "button", hidden: true, title: "Show the end of the session, and follow it (n)", onclick: () => store.toNow() });
+  effect(() => {
+    const found = store.waiting.value;
+    newer.hidden = found === null;
+    if (found !== null) newer.textContent = found.events > store.overview.value!.events ? `${count(found.events - store.overview.value!.events)} new` : "ended";
+  });
   return h(
     "div", { class: "transport", role: "toolbar", "aria-label": "Move through the session" },
     toggle("Errors", "Only lanes with errors", () => store.onlyErrors.value, () => (store.onlyErrors.value = !store.onlyErrors.value)),
@@ -129,7 +136,7 @@ export function makeTransport(): HTMLElement {
     toggle("Messages", "Show messages (m)", () => store.showMessages.value, () => (store.showMessages.value = !store.showMessages.value)),
     axis,
     h("span", { class: "gap" }),
-    by("⇤!", "Previous error ([)", "error", -1), by("‹‹", "Previous tick (Shift ←)", "tick", -1), by("‹", "Previous event (←)", "event", -1),
+    newer, by("⇤!", "Previous error ([)", "error", -1), by("‹‹", "Previous tick (Shift ←)", "tick", -1), by("‹", "Previous event (←)", "event", -1),
     play, by("›", "Next event (→)", "event", 1), by("››", "Next tick (Shift →)", "tick", 1), by("!⇥", "Next error (])", "error", 1),
     speed,
   );
@@ -196,6 +203,8 @@ export function listenToKeys(reveal: (lane: number) => void): void {
       "?": () => help.showModal(),
       m: () => (store.showMessages.value = !store.showMessages.value),
       i: () => (store.onlyInvolved.value = !store.onlyInvolved.value),
+      n: () => store.toNow(),
+      End: () => store.toNow(),
       Escape: () => store.close(),
       Backspace: () => history.back(),
     };

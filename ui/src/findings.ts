@@ -77,7 +77,7 @@ export function makeFindings(): HTMLElement {
       const isFresh = store.cursor.value === (at ?? 0) && store.eventId.value === null && store.agents.value.join() === chosen;
       if (text) store.openFinding(0);
       else if (store.findingNumber.value !== null) store.openFinding(store.findingNumber.value, { moves: false });
-      else if (isFresh && answer.causes[0]) start(answer.causes[0]);
+      else if (isFresh && answer.causes[0] && store.overview.value?.status !== "running") start(answer.causes[0]);
     });
   }
 
@@ -88,6 +88,7 @@ export function makeFindings(): HTMLElement {
   /** Until the findings are there, the cursor stands at the first error of the lane most in trouble, or at the end. */
   async function begin(found: Overview): Promise<void> {
     if (store.cursor.value !== 0 || store.eventId.value !== null || store.agents.value.length > 0 || store.findingNumber.value !== null) return;
+    if (found.status === "running") return store.toNow(); // and follows
     const first = found.errors > 0 ? await ask<Place>("step", { t: 0, by: "error", direction: 1, lanes: 0 }) : null;
     if (store.cursor.value !== 0 || store.agents.value.length > 0) return;
     const lane = first?.lane === undefined ? undefined : found.lanes[first.lane];

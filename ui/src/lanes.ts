@@ -39,6 +39,8 @@ export function makeLanes(): Lanes {
   let beside: Painted | null = null;
   /** The painted tile still shows where things are, but something was added. */
   let stale = false;
+  /** How many tiles are on their way: of a session that grows, the next is asked for after the last has come. */
+  let loading = 0;
   let paintedKind: string | null = null;
   let whole: Tile | null = null;
   let arrows: Arrow[] = [];
@@ -134,14 +136,21 @@ export function makeLanes(): Lanes {
       return;
     }
     const query = { t0: a0, t1: a1, px, lanes: rows.join(","), ...(used.kind === "tick" && { axis: "tick" }) };
+    const until = overview.value.length_us;
+    loading++;
     try {
       const data = await tiles.run((signal) => tile(query, signal));
-      if (data === undefined || used !== axis.value) return;
+      // An axis that has grown has the same places.
+      if (data === undefined || used.kind !== axis.value.kind) return;
+      canvas.dataset["until"] = String(until);
       painted = paint(data, used, a0, a1, rows, px, c);
       if (store.showMessages.value) void loadMessages();
       later();
     } catch (error) {
       store.notice.value = `The lanes cannot be loaded: ${(error as Error).message}`;
+    } finally {
+      loading--;
+      if (stale) refresh();
     }
   }
 
@@ -183,7 +192,8 @@ export function makeLanes(): Lanes {
   function refresh(): void {
     later();
     clearTimeout(timer);
-    if (!covers()) timer = setTimeout(() => void load(), painted === null && beside === null ? 0 : QUIET_MS);
+    if (loading > 0 && overview.value?.status === "running") return;
+    if (!covers()) timer = setTimeout(() => void load(), (painted === null && beside === null) || overview.value?.status === "running" ? 0 : QUIET_MS);
   }
 
   function draw(): void {

@@ -1,7 +1,7 @@
 // The page of one session.
 
 import { effect } from "@preact/signals-core";
-import { ask, type Overview } from "./api.ts";
+import { ask, follow, type Overview } from "./api.ts";
 import { makeComparison } from "./compare.ts";
 import { listenToKeys, makeCorner, makeHead, makeTransport, play } from "./controls.ts";
 import { duration, plural } from "./axis.ts";
@@ -13,7 +13,6 @@ import { makePanes } from "./panes.ts";
 import * as store from "./store.ts";
 
 const BUILDING_MS = 250;
-const FOLLOW_MS = 1500;
 
 const app = document.getElementById("app")!;
 const lanes = makeLanes();
@@ -68,7 +67,7 @@ async function start(): Promise<void> {
       building.hidden = true;
       if (store.isAddressed) store.begin(found);
       else store.grow(found);
-      if (found.status === "running") void follow();
+      if (found.status === "running" && held === null) live();
       return;
     }
     // What an address asks for may not be read yet.
@@ -81,12 +80,16 @@ async function start(): Promise<void> {
   }
 }
 
-/** Ask again while somebody writes to the session; a look that fails is followed by the next. */
-async function follow(): Promise<void> {
-  while (store.overview.value?.status === "running") {
-    await new Promise((done) => setTimeout(done, FOLLOW_MS));
-    if (!document.hidden) await ask<Overview>("overview").then(store.grow, () => undefined);
-  }
+/** Follow while somebody writes to the session. A page that nobody sees asks nothing. */
+function live(): void {
+  const stop = follow((found) => {
+    store.hear(found);
+    if (found.status !== "running") stop();
+  });
+  document.addEventListener("visibilitychange", () => {
+    stop();
+    if (!document.hidden) live();
+  }, { once: true });
 }
 
 // The token of the address has become a cookie; it belongs neither into the history nor into a shared link.

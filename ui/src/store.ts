@@ -225,6 +225,38 @@ export function grow(found: Overview): void {
   });
 }
 
+/** What a running session has grown to while one looks at its past; null at now. */
+export const waiting = signal<Overview | null>(null);
+
+/** Whether the cursor and the view are at the end. */
+function isAtNow(): boolean {
+  const found = overview.value;
+  return found === null || (cursor.value >= found.length_us && view.value.u1 >= axis.value.last);
+}
+
+/** A later overview of a running session: it is shown at once at now, and waits while one looks back. */
+export function hear(found: Overview): void {
+  if (isAtNow() && !playing.value && eventId.value === null) {
+    waiting.value = null;
+    grow(found);
+  } else if (found.events !== overview.value?.events || found.status !== overview.value.status) waiting.value = found;
+}
+
+/** Show the end of a running session, and follow it from there. */
+export function toNow(): void {
+  const found = waiting.value;
+  const { u0, u1 } = view.value;
+  batch(() => {
+    waiting.value = null;
+    playing.value = false;
+    if (eventId.value !== null) close();
+    if (found !== null) grow(found);
+    const whole = u0 <= axis.value.first && u1 >= axis.value.last;
+    view.value = whole ? { u0: axis.value.first, u1: axis.value.last } : clamped({ u0: axis.value.last - (u1 - u0), u1: axis.value.last });
+    cursor.value = overview.value?.length_us ?? 0;
+  });
+}
+
 function restore(from: URLSearchParams): void {
   const { first, last } = axis.value;
   const [u0, u1] = [Number(from.get("from") ?? first), Number(from.get("to") ?? last)];

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -15,8 +16,9 @@ from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
@@ -37,6 +39,7 @@ from Agent.server.pages import documents
 from Agent.server.pages.guard import Guard, path_of, refused
 from Agent.tree.layout import find_session, session_id_of
 from Agent.version import __version__
+from Agent.view.live import Watch
 from Agent.view.sharing import moment_of
 
 _HERE: Final = Path(__file__).parent
@@ -51,6 +54,8 @@ _SESSION: Final = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
 _NEWEST: Final = "newest"
 _MISSING: Final = (SessionNotFound, RunNotFound, AgentNotFound, EventNotFound)
 _GZIP_BYTES: Final = 1024
+_TELL_S: Final = 0.02
+_QUIET_S: Final = 1.0
 _MOST_OPEN: Final = 4
 """The most sessions that stay open at once."""
 
@@ -217,6 +222,10 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
         with views.use(session) as opened:
             return answer(opened.overview())
 
+    @api.get("/{session}/live")
+    async def live(session: str) -> Response:
+        return StreamingResponse(_told_live(views, session), media_type="text/event-stream")
+
     @api.get("/{session}/findings")
     def findings(session: str, q: str | None = None) -> Response:
         with views.use(session) as opened:
@@ -232,6 +241,19 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
     def search(session: str, q: str) -> Response:
         with views.use(session) as opened:
             return answer(opened.search(q=q))
+
+
+async def _told_live(views: OpenViews, session: str) -> AsyncIterator[bytes]:
+    """Yield what is new in a session as server-sent events, until the page goes."""
+    with views.use(session) as opened, Watch(opened) as watch:
+        quiet_s = 0.0
+        while True:
+            # Even without news: only so is it seen that a program has ended, or that the page has gone.
+            if watch.is_behind or quiet_s >= _QUIET_S:
+                quiet_s = 0.0
+                yield b"data: %b\n\n" % encoded(await run_in_threadpool(watch.news))
+            await asyncio.sleep(_TELL_S)
+            quiet_s += _TELL_S
 
 
 def _add_ranges(api: APIRouter, views: OpenViews) -> None:
