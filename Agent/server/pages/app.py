@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
@@ -37,6 +39,8 @@ from Agent.server.pages import documents
 from Agent.server.pages.guard import Guard, path_of, refused
 from Agent.tree.layout import find_session, session_id_of
 from Agent.version import __version__
+from Agent.view.live import Watch
+from Agent.view.sharing import moment_of
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -50,6 +54,8 @@ _SESSION: Final = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
 _NEWEST: Final = "newest"
 _MISSING: Final = (SessionNotFound, RunNotFound, AgentNotFound, EventNotFound)
 _GZIP_BYTES: Final = 1024
+_TELL_S: Final = 0.02
+_QUIET_S: Final = 1.0
 _MOST_OPEN: Final = 4
 """The most sessions that stay open at once."""
 
@@ -163,13 +169,17 @@ class Pages:
 
 
 def answer(value: Any) -> Response:
+    """Return a value as JSON."""
+    return Response(encoded(value), media_type="application/json")
+
+
+def encoded(value: Any) -> bytes:
     """Return a value as JSON; what JSON lacks becomes null, lone surrogates become escapes."""
     try:
-        body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
         # A lone surrogate or an integer beyond 64 bits: the escapes of the standard library hold both.
-        body = json.dumps(_finite(value)).encode()
-    return Response(body, media_type="application/json")
+        return json.dumps(_finite(value)).encode()
 
 
 def _finite(value: Any) -> Any:
@@ -212,15 +222,38 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
         with views.use(session) as opened:
             return answer(opened.overview())
 
+    @api.get("/{session}/live")
+    async def live(session: str) -> Response:
+        return StreamingResponse(_told_live(views, session), media_type="text/event-stream")
+
     @api.get("/{session}/findings")
     def findings(session: str, q: str | None = None) -> Response:
         with views.use(session) as opened:
             return answer(opened.findings(q=q or None))
 
+    @api.get("/{session}/compare")
+    def compare(session: str, other: str, agent: str | None = None) -> Response:
+        with views.use(session) as opened, views.use(other) as beside:
+            found = opened.comparison(beside) if agent is None else opened.differences(beside, agent=agent)
+            return answer(found)
+
     @api.get("/{session}/search")
     def search(session: str, q: str) -> Response:
         with views.use(session) as opened:
             return answer(opened.search(q=q))
+
+
+async def _told_live(views: OpenViews, session: str) -> AsyncIterator[bytes]:
+    """Yield what is new in a session as server-sent events, until the page goes."""
+    with views.use(session) as opened, Watch(opened) as watch:
+        quiet_s = 0.0
+        while True:
+            # Even without news: only so is it seen that a program has ended, or that the page has gone.
+            if watch.is_behind or quiet_s >= _QUIET_S:
+                quiet_s = 0.0
+                yield b"data: %b\n\n" % encoded(await run_in_threadpool(watch.news))
+            await asyncio.sleep(_TELL_S)
+            quiet_s += _TELL_S
 
 
 def _add_ranges(api: APIRouter, views: OpenViews) -> None:
@@ -288,6 +321,11 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
         with views.use(session) as opened:
             return answer(opened.counters(t=t))
 
+    @api.get("/{session}/moment")
+    def moment(session: str, at: str) -> Response:
+        with views.use(session) as opened:
+            return answer(asdict(moment_of(opened, at)))
+
     @api.get("/{session}/event/{event_id:path}")
     def event(session: str, event_id: str, links: bool = True) -> Response:
         with views.use(session) as opened:
@@ -302,6 +340,11 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
     def why(session: str, agent: str, field: str, t: float) -> Response:
         with views.use(session) as opened:
             return answer(opened.why(agent=agent, field=field, t=t))
+
+    @api.get("/{session}/provenance")
+    def provenance(session: str, agent: str, field: str, at: str) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.provenance(agent=agent, field=field, at=at))
 
     @api.get("/{session}/series")
     def series(session: str, agent: str, field: str) -> Response:
@@ -390,7 +433,8 @@ def static_files() -> dict[str, StaticFile]:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates of the package."""
     return Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
     )
@@ -402,7 +446,7 @@ def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
     def static(name: str) -> str:
         return f"{base}/static/{name}?v={static_files()[name].digest}"
 
-    made = _environment().get_template(template)
+    made = environment().get_template(template)
     return HTMLResponse(made.render(base=base, static=static, version=__version__, **values))
 
 

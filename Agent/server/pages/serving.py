@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlencode
 
 import uvicorn
 
@@ -49,6 +50,7 @@ class PagesServer:
     """
 
     def __init__(self, root: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.root = root
         self.token = secrets.token_urlsafe(24)
         self.host = host
         self._listening = listen_on(host, port, _BACKLOG)
@@ -57,11 +59,12 @@ class PagesServer:
         self._thread: threading.Thread | None = None
         self._server: _Told | None = None
 
-    def address(self, path: str = "/") -> str:
+    def address(self, path: str = "/", **query: str | None) -> str:
         """Return the address of a page with the token, for one person; it is a secret."""
         name = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104 - only read here
         name = f"[{name}]" if ":" in name else name
-        return f"http://{name}:{self.port}{path}?token={self.token}"
+        given = {"token": self.token} | {key: value for key, value in query.items() if value is not None}
+        return f"http://{name}:{self.port}{path}?{urlencode(given)}"
 
     @property
     def loopback(self) -> bool:
