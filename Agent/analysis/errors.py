@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import (
     EVENT_COLUMNS,
     IS_ERROR,
@@ -107,7 +108,7 @@ _ERRORS = Only(("error",), with_errors=True)
 _KEYS = ("error_type", "error_message", "error_id", "traceback", "fingerprint")
 
 
-class Errors(list[dict[str, Any]]):
+class Errors(Rows):
     """Errors as event dicts, newest last; `total` is the number of errors in the session."""
 
     total: int = 0
