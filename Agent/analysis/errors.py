@@ -12,6 +12,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine, QueryEngine, kept
+from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import (
     DIV,
     EVENT_COLUMNS,
@@ -115,7 +116,7 @@ _ERRORS = Only(("error",), with_errors=True)
 _KEYS = ("error_type", "error_message", "error_id", "traceback", "fingerprint")
 
 
-class Errors(list[dict[str, Any]]):
+class Errors(Rows):
     """Errors as event dicts, newest last; `total` is the number of errors in the session."""
 
     total: int = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from Agent.analysis.query.engine import Engine, QueryEngine, kept
-from Agent.analysis.query.tables import table_of
+from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import BY_ORDER, DIV, IS_ERROR, Only, event_row, is_error, scan
 from Agent.analysis.session import agent_events, counted_losses, unknown_agent
 from Agent.analysis.stats import describe, number, ranked
@@ -103,22 +103,14 @@ class ActivityCount:
         }
 
 
-class Journey(list[dict[str, Any]]):
+class Journey(Rows):
     """The events of one agent, in order; a notebook shows the first 50 as a table."""
 
     def _repr_html_(self) -> str:
         columns = ("timestamp", "tick", "level", "event_type", "message", "id")
-        rows = first_of(self, SHOWN_EVENTS, *(Column(name, name) for name in columns))
+        rows = first_of(list(self), SHOWN_EVENTS, *(Column(name, name) for name in columns))
         title = f"{self[0]['agent_id']}: {plural(len(self), 'event')}" if self else "No events"
         return notebook_html([Section(title, rows)])
-
-    def to_arrow(self) -> Any:
-        """A `pyarrow.Table` with a row for each event, nested values as JSON. It needs pyarrow."""
-        return table_of(self)
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Hand the events to any library that reads Arrow."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
 def agent_activity(reader: TreeReader, agent_id: str) -> dict[str, Any]:
@@ -521,12 +513,12 @@ def agent_journey(reader: TreeReader, agent_id: str, *, nested: bool = False) ->
     """
     events = list(agent_events(reader, agent_id))
     depths = span_depths(events)
-    steps = Journey(_step(event, depths) for event in events)
+    steps = [_step(event, depths) for event in events]
     if nested:
         places = {id(step): place for place, step in enumerate(steps)}
         # An inner event can start in the same microsecond as its span; depth sorts the span first.
         steps.sort(key=lambda step: (step["started_at"], step["depth"], places[id(step)]))
-    return steps
+    return Journey(steps)
 
 
 def _step(event: Event, depths: dict[str, int]) -> dict[str, Any]:

@@ -207,7 +207,7 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
         **session_summary(path, reader, engine),
         "timeline": journeys.timeline(engine),
         "checkpoints": states.checkpoints(engine),
-        "recent_errors": failures.errors(engine, limit=200),
+        "recent_errors": list(failures.errors(engine, limit=200)),
     }
     data = orjson.dumps(_plain(body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     return write_whole(target, data)

@@ -228,6 +228,7 @@ def _show_verification(found: Verification) -> None:
     _show_chain(found)
     for reason, number in found.dropped.items():
         render.emit(f"{words.plural(number, 'event')} could not be written: {render.clean(reason)}")
+    _show_graphs(found)
     if found.sound:
         beside = f" and {words.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
         never = sum(found.dropped.values())
@@ -273,6 +274,18 @@ def _show_chain(found: Verification) -> None:
     render.emit(f"head {chain.head}")
 
 
+def _show_graphs(found: Verification) -> None:
+    """Print what was found in the files of `TraceSaver` under the root."""
+    for graph in found.graph_files:
+        for problem in graph.problems:
+            render.emit(render.paint(f"{render.clean(graph.path)}: {problem}", fg="red"))
+        if not graph.problems:
+            saved = words.plural(graph.checkpoints, "checkpoint")
+            render.emit(
+                f"{render.clean(graph.path)}: {saved} of {words.plural(graph.threads, 'thread')} as saved"
+            )
+
+
 @command()
 def prove(event_id: Annotated[str, "ID"], run: NewestSession, root: Root) -> None:
     """Prove that an event is part of a session.
@@ -306,6 +319,7 @@ def _faults(found: Verification) -> list[str]:
         (len(found.damaged_artifacts), "damaged artifact", ""),
         (len(found.damaged_parts), "damaged part", " of the archive"),
         (len(found.changed_files), "file", " changed since sealing"),
+        (sum(bool(graph.problems) for graph in found.graph_files), "damaged file", " of graph states"),
     )
     return [
         *([f"{found.lost:,} lost"] if found.lost else []),
@@ -619,7 +633,9 @@ def _show_erasure(done: Erasure) -> None:
         render.emit(f"and {words.plural(len(done.sessions) - _SHOWN_ERASED, 'more session')}")
     if done.mirror_lines:
         render.emit(f"mirrors: {words.plural(done.mirror_lines, 'line')} {verb}")
-    if not done.sessions and not done.mirror_lines:
+    if done.graph_checkpoints:
+        render.emit(f"graphs: {words.plural(done.graph_checkpoints, 'checkpoint')} {verb}")
+    if not (done.sessions or done.mirror_lines or done.graph_checkpoints):
         render.emit("nothing like that is recorded here")
     if done.proof is not None:
         _show_proof(done.proof)

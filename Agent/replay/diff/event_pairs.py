@@ -13,12 +13,13 @@ from itertools import islice
 from typing import Final
 
 from Agent.event.model import Event
+from Agent.flight.run_reading import RunName
 from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.comparison import ABSENT, Comparison, Difference, shown
 from Agent.replay.compare.emitted_events import describe, event_difference
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence, parting
-from Agent.replay.diff.run_comparison import RunName, same_ids_of
+from Agent.replay.diff.run_comparison import same_ids_of
 from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side
 from Agent.replay.drive.states import FieldRules
 from Agent.replay.plan.recording import module_names
