@@ -18,7 +18,7 @@ class Place:
 
     def __init__(self, case: Case) -> None:
         self.case, self.rng = case, case.rng("ferries")
-        self.edition = {port: 1 for port in PORTS}
+        self.edition = dict.fromkeys(PORTS, 1)
         self.tank = dict.fromkeys(BOATS, 5000.0)
         self.greased = dict.fromkeys(BOATS, True)
         self.crewed: dict[str, int] = {}
@@ -70,7 +70,7 @@ class Harbour(Worker):
     def lend_trailer(self, boat: str, slip: str) -> str:
         """Lend a trailer for cargo."""
         if self.place.trailers <= 0:
-            self.log.error("no trailer left in the yard", {"slip": slip})
+            self.log.error("no trailer left in the yard", extra={"slip": slip})
             return "none"
         self.place.trailers -= 1
         return "lent"
@@ -242,7 +242,9 @@ def play(case: Case) -> None:
                         lent.append((now + rng.randint(1, 3), port, boat, slip))
                     elif boat != place.other:
                         quay.note(trip, "no trailer", rng.randint(2, 9))
-                        case.symptom(call("passenger_quay", "note", trip=trip), *_texts("no trailer", boat, place))
+                        case.symptom(
+                            call("passenger_quay", "note", trip=trip), *_texts("no trailer", boat, place)
+                        )
                 ports[port].clear(boat, now)
                 done = boats[boat].cross(trip, rng.choice(PORTS), now, wind)
                 quay.note(trip, done["outcome"], rng.randint(0, 5))
@@ -295,9 +297,7 @@ def _supply(
         wrong = case.strikes("omitted_step")
         place.greased[place.boat] = not wrong
         yard.overhaul(place.boat, f"J{now}", ramp=not wrong)
-        case.root(
-            *(call("north_yard", name, job=f"J{now}") for name in ("hoist", "sign_off", "overhaul"))
-        )
+        case.root(*(call("north_yard", name, job=f"J{now}") for name in ("hoist", "sign_off", "overhaul")))
     elif rng.random() < 0.15:
         boat = rng.choice([b for b in BOATS if b != place.boat])
         yard.overhaul(boat, f"J{now}", ramp=rng.random() < 0.9)  # some boats have no ramp on that side
@@ -311,9 +311,11 @@ def _chores(now: int, place: Place, rng: random.Random, workers: list[Any], case
             key = rng.choice(("radio_channel", "flag", "lamp_minutes"))
             worker.log.log_state_change({key: rng.randint(1, 4)}, {key: rng.randint(5, 9)}, trigger="by hand")
         if rng.random() < 0.08:
-            worker.log.warning("radar slow", {"tries": 1})
+            worker.log.warning("radar slow", extra={"tries": 1})
         if rng.random() < 0.1:
-            worker.log.log_action(rng.choice(("paint_rail", "count_vests", "rinse_deck")), {"minutes": rng.randint(5, 50)})
+            worker.log.log_action(
+                rng.choice(("paint_rail", "count_vests", "rinse_deck")), {"minutes": rng.randint(5, 50)}
+            )
     if now == case.decoy_at:
         rng.choice(workers).log.warning("fog horn out of order", {"day": now})
 

@@ -50,11 +50,19 @@ def _noise(meals: Service, now: int) -> None:
         who = rng.choice([*KITCHENS, *SCHOOLS])
         if rng.random() < 0.3:
             key = rng.choice(("bell", "lights", "music_volume", "menu_language"))
-            meals.log[who].log_state_change({key: rng.randint(0, 3)}, {key: rng.randint(4, 7)}, trigger="caretaker")
+            meals.log[who].log_state_change(
+                {key: rng.randint(0, 3)}, {key: rng.randint(4, 7)}, trigger="caretaker"
+            )
         if rng.random() < 0.1:
-            meals.log[who].warning(rng.choice(("scanner asleep", "door left open")), {"minutes": rng.randint(1, 9)})
+            meals.log[who].warning(
+                rng.choice(("scanner asleep", "door left open")), {"minutes": rng.randint(1, 9)}
+            )
         if rng.random() < 0.15:
-            meals.act(who, rng.choice(("wipe_tables", "sort_cutlery", "check_extinguisher")), minutes=rng.randint(3, 30))
+            meals.act(
+                who,
+                rng.choice(("wipe_tables", "sort_cutlery", "check_extinguisher")),
+                minutes=rng.randint(3, 30),
+            )
     if now == case.decoy_at:
         meals.log[rng.choice(KITCHENS)].warning("dishwasher leaks", {"litres": rng.randint(1, 6)})
 
@@ -67,7 +75,11 @@ def _desk(meals: Service, now: int) -> None:
         if case.strikes("swapped_fields"):
             avoid, wish = wish, avoid
         meals.avoids[meals.child] = avoid
-        case.root(meals.act("allergy_desk", "register", child=meals.child, school=meals.school, avoid=avoid, wish=wish))
+        case.root(
+            meals.act(
+                "allergy_desk", "register", child=meals.child, school=meals.school, avoid=avoid, wish=wish
+            )
+        )
         return
     if rng.random() < 0.3:
         avoid, wish = rng.sample(FOODS, 2)
@@ -97,7 +109,9 @@ def _vans(meals: Service, now: int) -> None:
     """Divert deliveries during road works, and take it back afterwards."""
     rng, case = meals.rng, meals.case
     if case.has("forgotten_undo") and now == case.begin - 1:
-        case.root(meals.act("transport", "divert", school=meals.school, instead=meals.other, reason="road works"))
+        case.root(
+            meals.act("transport", "divert", school=meals.school, instead=meals.other, reason="road works")
+        )
         meals.diverted[meals.school] = meals.other
     elif case.has("forgotten_undo") and now == case.begin:
         if not case.strikes("forgotten_undo"):
@@ -105,7 +119,9 @@ def _vans(meals: Service, now: int) -> None:
             meals.diverted.pop(meals.school)
     elif rng.random() < 0.12:
         school, instead = rng.sample([s for s in SCHOOLS if s != meals.school], 2)
-        meals.act("transport", "divert", school=school, instead=instead, reason=rng.choice(("road works", "parade")))
+        meals.act(
+            "transport", "divert", school=school, instead=instead, reason=rng.choice(("road works", "parade"))
+        )
         meals.act("transport", "end_diversion", school=school)
 
 
@@ -139,7 +155,12 @@ def _lunch(meals: Service, now: int) -> None:
             continue  # holidays: nobody to feed until the day on which it shows
         portions = rng.randint(60, 90)
         short = case.has("rounding_leak") and meals.flour < -meals.spare and kitchen == meals.kitchen
-        cooked = meals.act(kitchen, "cook", dish=rng.choice(("stew", "bake", "soup")), portions=portions // (2 if short else 1))
+        cooked = meals.act(
+            kitchen,
+            "cook",
+            dish=rng.choice(("stew", "bake", "soup")),
+            portions=portions // (2 if short else 1),
+        )
         degrees = round(meals.warm[kitchen] - rng.uniform(0, 2), 1)
         meals.act(kitchen, "measure", dish_degrees=degrees)
         target = meals.diverted.get(school, school)
@@ -147,7 +168,12 @@ def _lunch(meals: Service, now: int) -> None:
         if here and target != school:
             case.hop(sent)
             event = meals.log[school].warning("nothing on the tables", {"children": portions})
-            meals.say(event, "first day back and there was no lunch at all for our kids", "no food came to {school} today, the children went hungry", "hungry children after the holidays. {other} had more than it could eat")
+            meals.say(
+                event,
+                "first day back and there was no lunch at all for our kids",
+                "no food came to {school} today, the children went hungry",
+                "hungry children after the holidays. {other} had more than it could eat",
+            )
             continue
         sick = rng.randint(0, 3)
         if meals.warm[kitchen] < 60 and here and now >= case.end:
@@ -155,32 +181,58 @@ def _lunch(meals: Service, now: int) -> None:
         event = meals.act(school, "roll_call", absent=sick, present=portions)
         if sick > 10:
             case.hop(sent)
-            meals.say(event, "half the class has stomach ache, something must be wrong with the food", "so many absent at {school} all of a sudden. Is it what they eat?", "stomach trouble among the little ones, while {other} is all well")
+            meals.say(
+                event,
+                "half the class has stomach ache, something must be wrong with the food",
+                "so many absent at {school} all of a sudden. Is it what they eat?",
+                "stomach trouble among the little ones, while {other} is all well",
+            )
         if short and here:
             case.hop(cooked, sent)
             event = meals.act(school, "count_plates", missing=portions // 2)
-            meals.say(event, "there was only bread for every second child", "portions at {school} were cut to half, what is going on", "not enough to eat today; {other} got the same amount as always")
+            meals.say(
+                event,
+                "there was only bread for every second child",
+                "portions at {school} were cut to half, what is going on",
+                "not enough to eat today; {other} got the same amount as always",
+            )
         if here and now == case.end:
             _special(meals, school)
         if rng.random() < 0.2:
-            meals.talk.log_interaction(school, kitchen, "praise" if rng.random() < 0.8 else "grumble", {"dish": "stew"})
+            meals.talk.log_interaction(
+                school, kitchen, "praise" if rng.random() < 0.8 else "grumble", {"dish": "stew"}
+            )
 
 
 def _special(meals: Service, school: str) -> None:
     """What happens on the day on which a fault of the register or of a cold room shows."""
     case = meals.case
     if case.has("swapped_fields"):
-        served = meals.act(meals.kitchen, "special_meal", child=meals.child, without=meals.avoids[meals.child])
+        served = meals.act(
+            meals.kitchen, "special_meal", child=meals.child, without=meals.avoids[meals.child]
+        )
         case.hop(served)
         if meals.avoids[meals.child] != "nuts":
-            event = meals.log[school].error("child taken to hospital", {"child": meals.child, "ate": "nut cake"})
-            meals.say(event, "my daughter was brought to hospital after lunch though you know her allergy", "{child} had nuts on the plate!", "allergic shock at {school}. The cook says it was served as written")
+            event = meals.log[school].error(
+                "child taken to hospital", {"child": meals.child, "ate": "nut cake"}
+            )
+            meals.say(
+                event,
+                "my daughter was brought to hospital after lunch though you know her allergy",
+                "{child} had nuts on the plate!",
+                "allergic shock at {school}. The cook says it was served as written",
+            )
     if case.has("misrouted_thing"):
         fetched = meals.act("transport", "fetch", crate=meals.crates["crate"], room=meals.crates["told"])
         case.hop(fetched)
         if meals.crates["told"] != meals.crates["is"]:
             event = meals.log[school].warning("party without its cake", {"crate": meals.crates["crate"]})
-            meals.say(event, "our summer party had no cake, it could not be found anywhere", "{crate} was nowhere when {school} wanted it".replace("{crate}", meals.crates["crate"]), "cake lost. {other} says they did not take it")
+            meals.say(
+                event,
+                "our summer party had no cake, it could not be found anywhere",
+                "{crate} was nowhere when {school} wanted it".replace("{crate}", meals.crates["crate"]),
+                "cake lost. {other} says they did not take it",
+            )
 
 
 def _settings(meals: Service, now: int) -> None:
@@ -189,12 +241,18 @@ def _settings(meals: Service, now: int) -> None:
     if case.has("config_change") and now == case.begin:
         new = 56 if case.strikes("config_change") else 67
         old, meals.warm[meals.kitchen] = meals.warm[meals.kitchen], new
-        case.root(meals.log[meals.kitchen].log_state_change({"cupboard_degrees": old}, {"cupboard_degrees": new}, trigger="technician"))
+        case.root(
+            meals.log[meals.kitchen].log_state_change(
+                {"cupboard_degrees": old}, {"cupboard_degrees": new}, trigger="technician"
+            )
+        )
     elif rng.random() < 0.1:
         kitchen = rng.choice([k for k in KITCHENS if k != meals.kitchen])
         old = meals.warm[kitchen]
         meals.warm[kitchen] = rng.choice([66, 67, 68, 69, 70])
-        meals.log[kitchen].log_state_change({"cupboard_degrees": old}, {"cupboard_degrees": meals.warm[kitchen]}, trigger="technician")
+        meals.log[kitchen].log_state_change(
+            {"cupboard_degrees": old}, {"cupboard_degrees": meals.warm[kitchen]}, trigger="technician"
+        )
 
 
 def play(case: Case) -> None:

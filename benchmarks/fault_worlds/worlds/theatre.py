@@ -31,7 +31,7 @@ class House:
         } | dict.fromkeys(CREWS, "stage")
         self.log = {name: AgentLogger(name, role) for name, role in roles.items()}
         self.crew, self.other = self.rng.sample(CREWS, 2)
-        self.cue = {crew: {play: 1 for play in PLAYS} for crew in CREWS}
+        self.cue = {crew: dict.fromkeys(PLAYS, 1) for crew in CREWS}
         self.script = dict.fromkeys(PLAYS, 1)
         self.title = self.rng.choice(PLAYS)
         self.prop = f"P{self.rng.randint(200, 900)}"
@@ -60,8 +60,12 @@ def _changes(house: House, now: int) -> None:
         return
     title = house.title if mine else rng.choice([p for p in PLAYS if p != house.title])
     house.script[title] += 1
-    change = house.log["dramaturge"].log_action("change_scene", {"play": title, "version": house.script[title]})
-    _, heard = house.tell("dramaturge", "stage_manager", {"play": title, "version": house.script[title]}, change)
+    change = house.log["dramaturge"].log_action(
+        "change_scene", {"play": title, "version": house.script[title]}
+    )
+    _, heard = house.tell(
+        "dramaturge", "stage_manager", {"play": title, "version": house.script[title]}, change
+    )
     if mine:
         case.root(heard, change)
     crews = list(CREWS)
@@ -91,8 +95,12 @@ def _orders(house: House, now: int) -> None:
         right = "workshop" if made else "property_store"
         to = "wardrobe" if mine and case.strikes("wrong_recipient") else right
         if mine and case.strikes("dead_letter"):
-            message = house.log["property_master"].send("workshop_old", {"prop": prop, "play": title}, causes=heard)
-            lost = house.log["gatehouse"].log_action("keep_post", {"addressee": "workshop_old", "prop": prop}, causes=message.event_id)
+            message = house.log["property_master"].send(
+                "workshop_old", {"prop": prop, "play": title}, causes=heard
+            )
+            lost = house.log["gatehouse"].log_action(
+                "keep_post", {"addressee": "workshop_old", "prop": prop}, causes=message.event_id
+            )
             case.root(message.event_id, lost)
             return
         sent, got = house.tell("property_master", to, {"prop": prop, "play": title}, heard)
@@ -107,9 +115,13 @@ def _orders(house: House, now: int) -> None:
     elif rng.random() < 0.06:  # post to somebody who has left
         who = rng.choice(("old_bursar", "former_pianist"))
         message = house.log["press_office"].send(who, {"flyer": house.number})
-        house.log["gatehouse"].log_action("keep_post", {"addressee": who, "flyer": house.number}, causes=message.event_id)
+        house.log["gatehouse"].log_action(
+            "keep_post", {"addressee": who, "flyer": house.number}, causes=message.event_id
+        )
     elif rng.random() < 0.1:
-        _, got = house.tell("property_master", "wardrobe", {"costume": house.number, "play": rng.choice(PLAYS)})
+        _, got = house.tell(
+            "property_master", "wardrobe", {"costume": house.number, "play": rng.choice(PLAYS)}
+        )
         house.log["wardrobe"].log_action("sew", {"costume": house.number}, causes=got)
 
 
@@ -120,7 +132,9 @@ def _trap(house: House, now: int) -> None:
         house.trap_broken = True
         broken = house.log["fly_tower"].log_action("inspect_trap", {"state": "cracked"})
         _, heard = house.tell("fly_tower", "stage_manager", {"trapdoor": "cracked"}, broken)
-        house.log["stage_manager"].log_state_change({"trapdoor": "sound"}, {"trapdoor": "cracked"}, trigger="message")
+        house.log["stage_manager"].log_state_change(
+            {"trapdoor": "sound"}, {"trapdoor": "cracked"}, trigger="message"
+        )
         house.trap_believed = "cracked"
         return
     if case.has("false_belief") and now == case.begin:
@@ -144,19 +158,29 @@ def _bookings(house: House, now: int, days: int) -> None:
         house.number += 1
         seat = f"{rng.choice(ROWS)}{house.number}"
         evening = case.end if mine else min(days - 1, now + rng.randint(1, 30))
-        wish = house.log["web_shop"].log_action("check_out", {"order": house.number, "seat": seat, "evening": evening})
-        _, got = house.tell("web_shop", "box_office", {"order": house.number, "seat": seat, "evening": evening}, wish)
-        block = house.log["box_office"].log_action("block_seat", {"order": house.number, "seat": seat, "evening": evening}, causes=got)
+        wish = house.log["web_shop"].log_action(
+            "check_out", {"order": house.number, "seat": seat, "evening": evening}
+        )
+        _, got = house.tell(
+            "web_shop", "box_office", {"order": house.number, "seat": seat, "evening": evening}, wish
+        )
+        block = house.log["box_office"].log_action(
+            "block_seat", {"order": house.number, "seat": seat, "evening": evening}, causes=got
+        )
         if mine:
             house.doubled = seat
             case.root(block)
             if case.strikes("doubled_act"):
-                again = house.log["box_office"].log_action("block_seat", {"order": house.number, "seat": seat, "evening": evening}, causes=got)
+                again = house.log["box_office"].log_action(
+                    "block_seat", {"order": house.number, "seat": seat, "evening": evening}, causes=got
+                )
                 case.root(again)
                 house.seats.append((evening, seat, "usher_2", again))
         elif rng.random() < 0.06:  # a group sits on two seats under one order
             neighbour = f"{seat[0]}{house.number + 5000}"
-            more = house.log["box_office"].log_action("block_seat", {"order": house.number, "seat": neighbour, "evening": evening}, causes=got)
+            more = house.log["box_office"].log_action(
+                "block_seat", {"order": house.number, "seat": neighbour, "evening": evening}, causes=got
+            )
             house.seats.append((evening, neighbour, "usher_1", more))
         house.seats.append((evening, seat, "usher_1" if mine else rng.choice(("usher_1", "usher_2")), block))
 
@@ -175,26 +199,56 @@ def _evening(house: House, now: int) -> None:
         if seat in taken:
             case.hop(block, scan)
             event = house.log[usher].log_action("argue", {"seat": seat, "people": 2}, causes=scan)
-            house.say(event, f"somebody else was sitting on my seat {seat}, with the same ticket", "two people came for one seat at {title}, how can that happen", "we had to stand at the back for the whole {title}; even the {other} people laughed about it")
+            house.say(
+                event,
+                f"somebody else was sitting on my seat {seat}, with the same ticket",
+                "two people came for one seat at {title}, how can that happen",
+                "we had to stand at the back for the whole {title}; even the {other} people laughed about it",
+            )
         taken.add(seat)
     if rng.random() < 0.3 or due:
-        use = house.log["stage_manager"].log_action("use_trap" if house.trap_believed == "sound" else "use_stairs", {"play": title}, causes=called)
+        use = house.log["stage_manager"].log_action(
+            "use_trap" if house.trap_believed == "sound" else "use_stairs", {"play": title}, causes=called
+        )
         if house.trap_broken and house.trap_believed == "sound" and due:
             event = house.log["director"].error("actor hurt", {"play": title}, causes=use)
             case.hop(use)
-            house.say(event, "An actor fell tonight and broke her wrist. We were told all was in order", "accident in {title}, who let them go there?", "actress injured during {title}. {other} is not to blame, they did what was called")
+            house.say(
+                event,
+                "An actor fell tonight and broke her wrist. We were told all was in order",
+                "accident in {title}, who let them go there?",
+                "actress injured during {title}. {other} is not to blame, they did what was called",
+            )
     for crew in CREWS:
-        played = house.log[crew].log_action("play_cue", {"play": title, "version": house.cue[crew][title]}, causes=called)
+        played = house.log[crew].log_action(
+            "play_cue", {"play": title, "version": house.cue[crew][title]}, causes=called
+        )
         if due and case.has("omitted_message") and house.cue[crew][title] != house.script[title]:
             case.hop(called, played)
-            event = house.log["press_office"].log_action("read_review", {"play": title, "stars": 1}, causes=played)
-            house.say(event, "last night the ending went all wrong, one part did not fit the rest", "{title} fell apart in the last scene and the papers tear us to pieces", "what a mess on stage! the {other} people say they did exactly what they had to")
+            event = house.log["press_office"].log_action(
+                "read_review", {"play": title, "stars": 1}, causes=played
+            )
+            house.say(
+                event,
+                "last night the ending went all wrong, one part did not fit the rest",
+                "{title} fell apart in the last scene and the papers tear us to pieces",
+                "what a mess on stage! the {other} people say they did exactly what they had to",
+            )
     if due and (case.has("wrong_recipient") or case.has("dead_letter")):
-        looked = house.log["property_master"].log_action("hand_out", {"prop": house.prop, "play": title, "found": house.prop_here}, causes=called)
+        looked = house.log["property_master"].log_action(
+            "hand_out", {"prop": house.prop, "play": title, "found": house.prop_here}, causes=called
+        )
         if not house.prop_here:
             case.hop(looked)
-            event = house.log["director"].log_action("improvise", {"play": title, "without": house.prop}, causes=looked)
-            house.say(event, "the actor stood there with empty hands in the big scene", f"{house.prop} was not there for the show although it was wanted so long ago", "we had to play {title} without an important thing. {other} tried to help")
+            event = house.log["director"].log_action(
+                "improvise", {"play": title, "without": house.prop}, causes=looked
+            )
+            house.say(
+                event,
+                "the actor stood there with empty hands in the big scene",
+                f"{house.prop} was not there for the show although it was wanted so long ago",
+                "we had to play {title} without an important thing. {other} tried to help",
+            )
     house.log["press_office"].log_action("count_house", {"play": title, "visitors": rng.randint(150, 420)})
 
 
@@ -210,11 +264,17 @@ def play(case: Case) -> None:
                 who = rng.choice(sorted(house.log))
                 if rng.random() < 0.2:
                     key = rng.choice(("tea_time", "door_code", "poster_size"))
-                    house.log[who].log_state_change({key: rng.randint(1, 5)}, {key: rng.randint(6, 9)}, trigger="meeting")
+                    house.log[who].log_state_change(
+                        {key: rng.randint(1, 5)}, {key: rng.randint(6, 9)}, trigger="meeting"
+                    )
                 if rng.random() < 0.1:
-                    house.log[who].warning(rng.choice(("phone busy", "lift slow")), {"minutes": rng.randint(1, 15)})
+                    house.log[who].warning(
+                        rng.choice(("phone busy", "lift slow")), {"minutes": rng.randint(1, 15)}
+                    )
                 if rng.random() < 0.1:
-                    house.log[who].log_action(rng.choice(("dust", "tidy", "rehearse_alarm")), {"minutes": rng.randint(5, 60)})
+                    house.log[who].log_action(
+                        rng.choice(("dust", "tidy", "rehearse_alarm")), {"minutes": rng.randint(5, 60)}
+                    )
             if now == case.decoy_at:
                 house.log[rng.choice(CREWS)].warning("fuse blown", {"circuit": rng.randint(1, 30)})
             _changes(house, now)
