@@ -325,5 +325,5 @@ WORLD = World(
     "spans",
     ("stale_cache", "off_by_one", "leaked_resource", "omitted_step", "wrong_unit"),
     play,
-    author=8,
+    author=9,
 )

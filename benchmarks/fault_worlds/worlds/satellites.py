@@ -341,5 +341,5 @@ WORLD = World(
     "spans",
     ("slow_drift", "lost_update", "starved_queue", "swallowed_failure", "expired_permission"),
     play,
-    author=8,
+    author=9,
 )

@@ -277,5 +277,5 @@ WORLD = World(
     "bare",
     ("swapped_fields", "rounding_leak", "config_change", "forgotten_undo", "misrouted_thing"),
     play,
-    author=8,
+    author=9,
 )

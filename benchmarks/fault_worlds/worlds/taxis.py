@@ -267,5 +267,5 @@ WORLD = World(
     "bare",
     ("wrong_credit", "config_change", "lost_update", "slow_drift", "doubled_act", "leaked_resource"),
     play,
-    author=8,
+    author=9,
 )

@@ -289,5 +289,5 @@ WORLD = World(
     "edges",
     ("omitted_message", "wrong_recipient", "dead_letter", "doubled_act", "false_belief"),
     play,
-    author=8,
+    author=9,
 )

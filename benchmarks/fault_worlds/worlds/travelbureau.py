@@ -338,5 +338,5 @@ WORLD = World(
     "spans",
     ("trusted_tool", "wrong_merge", "retry_storm", "race", "out_of_order"),
     play,
-    author=8,
+    author=9,
 )
