@@ -9,7 +9,7 @@ from urllib.parse import quote
 import click
 
 from Agent.cli import render
-from Agent.cli.parameters import Root, SomeSession, command
+from Agent.cli.parameters import Root, SomeSession, command, find_code_here
 from Agent.cli.render import shown
 from Agent.errors import SessionNotFound
 from Agent.render import words
@@ -27,6 +27,7 @@ def view(
     at: Annotated[str | None, "--at WHEN"] = None,
     other: Annotated[str | None, "--compare SESSION"] = None,
     file: Annotated[Path | None, "--share FILE.html"] = None,
+    allow_fork: bool = False,
     *,
     root: Root,
 ) -> None:
@@ -45,12 +46,14 @@ def view(
         is_opened: Open the browser.
         at: Where the page opens: tick:17, the id of an event, or a time (UTC, ISO).
         other: A second session of the trace root, or a fork, to compare with.
+        allow_fork: Let the page fork runs, which runs the code of their targets in child processes.
         file: Write a file that holds the page and its data, and serve nothing.
 
     Examples:
         agent-trace view
         agent-trace view last --no-open
         agent-trace view 20261120_103045 --port 8765
+        agent-trace view last --allow-fork
         agent-trace view last --at tick:34 --share moment.html
         agent-trace view last --compare last-fork --share difference.html
     """
@@ -64,7 +67,10 @@ def view(
         return
     from Agent.server.pages import PagesServer
 
-    server = PagesServer(path.parent, host=host, port=port)
+    if allow_fork:
+        find_code_here()
+
+    server = PagesServer(path.parent, host=host, port=port, allow_fork=allow_fork)
     address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at)
     if not server.loopback:
         render.note(
