@@ -22,6 +22,7 @@ from typing import Any, Final
 import orjson
 
 from Agent.errors import AgentTraceError, InputError, UsageError
+from Agent.tree.layout import session_id_of
 
 MOST_CHARS: Final = 2_000
 MOST_ASKED_BYTES: Final = 1_000_000
@@ -194,6 +195,35 @@ def _text(value: Any) -> str:
     return python_text(value)[:_VALUE_CHARS]
 
 
+def _fork(
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], **rest: Any
+) -> dict[str, Any]:
+    from Agent.replay import fork_run
+
+    run = f"{session_id_of(session)}/{agent}"
+    _, found = fork_run(
+        run, at, patch or None, root=session.parent, seed=rest["seed"], live=live, timeout_seconds=_FORK_S
+    )
+    return {
+        "session": session_id_of(found.session),
+        "text": str(found),
+        "stopped": found.stopped,
+        "changed": found.outcome.changed,
+        "last": None,
+    }
+
+
+def _turning(
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], outcome: str, **_: Any
+) -> dict[str, Any]:
+    from Agent.replay import turning_point
+
+    run = f"{session_id_of(session)}/{agent}"
+    found = turning_point(run, at, patch, outcome, root=session.parent, live=live, timeout_seconds=_FORK_S)
+    last = None if found.last is None else found.last.event_id
+    return {"session": None, "text": str(found), "stopped": found.stopped, "changed": [], "last": last}
+
+
 def _told(found: Any) -> dict[str, Any]:
     """Describe a difference of two events: the words, both values and both events."""
     from Agent.replay.compare.python_text import differing_texts
@@ -218,6 +248,8 @@ KINDS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "compare": _compare,
     "differences": _differences,
     "provenance": _trace_back,
+    "fork": _fork,
+    "turning": _turning,
 }
 
 

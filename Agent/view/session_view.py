@@ -11,7 +11,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentTraceError, InputError, UsageError
 from Agent.event.codec import event_to_object
 from Agent.event.model import Event
+from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.tree.layout import session_id_of
@@ -625,6 +627,58 @@ class SessionView:
         shown.row_of(at)
         found = self._in_background("provenance", {"agent": agent, "field": field, "at": at})
         return {**PENDING} if found is None else self._reading(lambda now: explained.provenance(now, found))
+
+    def fork(
+        self,
+        *,
+        number: int,
+        agent: str,
+        at: str,
+        values: Mapping[str, str],
+        seed: int | None = None,
+        live: Sequence[str] = (),
+        outcome: str | None = None,
+    ) -> dict[str, Any]:
+        """Fork the run of an agent after one of its events, in child processes; `pending` until it has ended.
+
+        Args:
+            number: tells forks apart that are otherwise the same.
+            agent: whose state changes.
+            at: the event after which the fork begins.
+            values: {field: its new value as JSON text}.
+            seed: seeds the generators that the agent exposes.
+            live: names of tools, models and agents that may be called live.
+            outcome: with it, the point of no return is looked for: the last one at which the change alters
+                this, such as `followers>1000`.
+
+        Returns:
+            `session` of the fork (None with an outcome), `text`, the words of the command `fork`, `stopped`,
+            why it had to, and `last`, the event of the last point at which the change still helps.
+
+        Raises:
+            AgentNotFound, EventNotFound: the session has no such agent or event.
+            UsageError: a value is not JSON, or nothing is changed.
+        """
+        shown = self._seen()
+        if shown.agent_number(agent) is None:
+            raise UsageError("only an agent can be forked", remedy="choose one")
+        shown.row_of(at)
+        patch = []
+        for name, text in values.items():
+            try:
+                patch.append({"op": "add", "path": f"/{escape(name)}", "value": orjson.loads(text)})
+            except orjson.JSONDecodeError:
+                raise UsageError(
+                    f"the value of {name[:80]} is not JSON", remedy="texts need quotes"
+                ) from None
+        asked = {"number": number, "agent": agent, "at": at, "patch": patch, "live": list(live)}
+        if outcome:
+            found = self._background.answer("turning", {**asked, "outcome": outcome})
+        elif patch or seed is not None:
+            found = self._background.answer("fork", {**asked, "seed": seed})
+        else:
+            raise UsageError("nothing is changed", remedy="change a field, or give a seed")
+        return {**PENDING} if found is None else {"state": "ready", **found}
 
     def _in_background(self, kind: str, asked: dict[str, Any]) -> dict[str, Any] | None:
         shown = self._seen()

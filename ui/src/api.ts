@@ -240,6 +240,11 @@ function address(path: string, query: Query, of: string): string {
 
 async function get(path: string, query: Query, signal: AbortSignal | undefined, of: string): Promise<Response> {
   const answer = await fetch(address(path, query, of), { credentials: "same-origin", ...(signal && { signal }) });
+  return good(answer);
+}
+
+/** The answer if it is one; else the words of the refusal. */
+async function good(answer: Response): Promise<Response> {
   if (answer.ok) return answer;
   let text = answer.statusText;
   try {
@@ -274,6 +279,41 @@ export function follow(told: (found: Overview) => void): () => void {
     told(last);
   };
   return () => source.close();
+}
+
+/** Whether this server lets its pages fork runs. */
+export const mayFork = document.body.dataset["forks"] === "allowed";
+
+export interface Forked {
+  state: "pending" | "ready";
+  session: string | null;
+  text: string;
+  stopped: string | null;
+  changed: string[];
+  last: string | null;
+}
+
+export interface ForkAsked {
+  number: number;
+  agent: string;
+  at: string;
+  /** {field: its new value as JSON}. */
+  values: Record<string, string>;
+  seed: number | null;
+  live: string[];
+  outcome: string | null;
+}
+
+/** Start a fork, and ask the same until it has ended. */
+export async function fork(asked: ForkAsked): Promise<Forked> {
+  for (;;) {
+    const answer = await fetch(address("forks", {}, session), {
+      method: "POST", credentials: "same-origin", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked),
+    });
+    const found = (await (await good(answer)).json()) as Forked;
+    if (found.state === "ready") return found;
+    await new Promise((done) => setTimeout(done, POLL_MS));
+  }
 }
 
 /** Ask about this session, or about another one; "" for what concerns none. */

@@ -129,7 +129,7 @@ function sides(found: Difference): HTMLElement {
 }
 
 function notes(found: Comparison): HTMLElement {
-  const told = [`${plural(found.compared, "pair")} of events and ${plural(found.states, "pair")} of states agree${found.first ? " before that" : ""}.`, ...found.notes];
+  const told = [`${plural(found.compared, "pair")} of events and ${plural(found.states, "pair")} of states agree${found.first ? " before that" : ""}.`, ...store.forkText.value, ...found.notes];
   return h("ul", { class: "notes" }, ...told.map((each) => h("li", {}, shown(each, 300))));
 }
 

@@ -6,6 +6,7 @@ import {
   type Provenance, type Row, type State,
 } from "./api.ts";
 import { makeDifferences } from "./compare.ts";
+import { forker, makeForkForm } from "./fork.ts";
 import { headline, place, sureness } from "./findings.ts";
 import { count, duration, plural } from "./axis.ts";
 import { held } from "./offline.ts";
@@ -31,7 +32,7 @@ export function makePanes(): HTMLElement {
   effect(() => {
     states.hidden = events.hidden = store.compared.value !== null;
   });
-  return h("aside", { class: "panes", "aria-label": "At the cursor" }, moment, origin, detail, makeDifferences(), states, events);
+  return h("aside", { class: "panes", "aria-label": "At the cursor" }, moment, makeForkForm(), origin, detail, makeDifferences(), states, events);
 }
 
 function when(t: number | null, tick: number | null): string {
@@ -133,7 +134,7 @@ function showStates(parent: HTMLElement): void {
     });
     const when_ = state.tick === null ? "" : `as of tick ${state.tick}`;
     return h(
-      "div", { class: "state" }, title(state.agent), h("p", { class: "hint" }, when_),
+      "div", { class: "state" }, title(state.agent), forker(state.agent), h("p", { class: "hint" }, when_),
       rows.length > 0 ? h("div", { class: "fields" }, ...rows) : h("p", { class: "hint" }, "No field was recorded up to here."),
       state.handles.length > 0 && h("p", { class: "hint handles" }, `Without a value: ${shown(state.handles.join(", "), 200)}`),
     );

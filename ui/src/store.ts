@@ -51,6 +51,10 @@ export const other = signal<Overview | null>(null);
 export const comparison = signal<Comparison | null>(null);
 /** The pair of events at which the cursor was put. */
 export const pair = signal<Difference | null>(null);
+/** What a fork said of itself, while it is compared with its origin. */
+export const forkText = signal<readonly string[]>([]);
+/** The agent whose fork is being described. */
+export const forking = signal<string | null>(null);
 export const onlyDifferent = signal(true);
 export const playing = signal(false);
 export const speed = signal(1);
@@ -450,7 +454,7 @@ export function close(): void {
 }
 
 /** Compare with another session; null ends the comparison. */
-export function compareWith(id: string | null): void {
+export function compareWith(id: string | null, said: readonly string[] = []): void {
   remember();
   isFirst = false;
   batch(() => {
@@ -458,6 +462,8 @@ export function compareWith(id: string | null): void {
     close();
     compared.value = id;
     other.value = comparison.value = pair.value = null;
+    forking.value = null;
+    forkText.value = said;
   });
 }
 

@@ -20,6 +20,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
@@ -127,18 +128,22 @@ class OpenViews:
 
 
 class Pages:
-    """The app of the pages of a trace root. It only reads, and loads no code of the sessions.
+    """The app of the pages of a trace root. It only reads, and runs no code unless forks are allowed.
 
     Args:
         root: the trace root.
         token: the secret that the address of the first page holds; None admits every program of the machine.
         host: the address that the server listens on, which decides the names under which it answers.
+        allow_fork: whether the holder of the token may fork runs, which runs the code of their targets in
+            child processes.
 
     Raises:
         MissingExtra: a library of the extra `view` is not installed.
     """
 
-    def __init__(self, root: Path, *, token: str | None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, root: Path, *, token: str | None, host: str = "127.0.0.1", allow_fork: bool = False
+    ) -> None:
         _ = view.open_view  # now, so that a missing library is told at the start
         self._views = OpenViews(root)
         app = FastAPI(
@@ -150,11 +155,13 @@ class Pages:
             redirect_slashes=False,
         )
         app.include_router(_api(self._views))
-        app.include_router(_pages(self._views))
+        if allow_fork:
+            app.include_router(_forks(self._views))
+        app.include_router(_pages(self._views, allow_fork=allow_fork))
         _install_problems(app)
         compressed = GZipMiddleware(app, minimum_size=_GZIP_BYTES, compresslevel=1)
         # Outermost, so that answers to defects have its headers, too.
-        self._app = Guard(compressed, token=token, host=host)
+        self._app = Guard(compressed, token=token, host=host, allow_fork=allow_fork)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -365,10 +372,35 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
             return answer(opened.step(t=t, lanes=_numbers(lanes), by=by, direction=direction))
 
 
+class Asked(BaseModel):
+    """A fork, as a page asks for it; asked again, it says whether the fork has ended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: int = Field(ge=0, description="tells forks apart that are otherwise the same")
+    agent: str = Field(max_length=1_000)
+    at: str = Field(max_length=200, description="the event after which the fork begins")
+    values: dict[str, str] = Field(max_length=1_000, description="{field: its new value as JSON}")
+    seed: int | None = None
+    live: list[str] = Field(default=[], max_length=100, description="what may be called live")
+    outcome: str | None = Field(None, max_length=1_000, description="for the point of no return")
+
+
+def _forks(views: OpenViews) -> APIRouter:
+    forks = APIRouter(prefix="/api")
+
+    @forks.post("/{session}/forks")
+    def fork(session: str, asked: Asked) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.fork(**asked.model_dump()))
+
+    return forks
+
+
 # the pages
 
 
-def _pages(views: OpenViews) -> APIRouter:
+def _pages(views: OpenViews, *, allow_fork: bool) -> APIRouter:
     pages = APIRouter()
 
     @pages.get("/")
@@ -390,7 +422,7 @@ def _pages(views: OpenViews) -> APIRouter:
 
     @pages.get("/s/{session}")
     def session_page(request: Request, session: str) -> Response:
-        return _page(request, "session.html", session=views.id_of(session))
+        return _page(request, "session.html", session=views.id_of(session), allow_fork=allow_fork)
 
     @pages.get("/s/{session}/report/{section}")
     def report(request: Request, session: str, section: str) -> Response:

@@ -44,18 +44,21 @@ class PagesServer:
         root: the trace root.
         host: the address to listen on.
         port: its port; 0 for any free one.
+        allow_fork: whether the pages may fork runs, which runs code.
 
     Raises:
         InputError: the address cannot be used.
     """
 
-    def __init__(self, root: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, root: Path, *, host: str = "127.0.0.1", port: int = 0, allow_fork: bool = False
+    ) -> None:
         self.root = root
         self.token = secrets.token_urlsafe(24)
         self.host = host
         self._listening = listen_on(host, port, _BACKLOG)
         self.port: int = self._listening.getsockname()[1]
-        self._app = Pages(root, token=self.token, host=host)
+        self._app = Pages(root, token=self.token, host=host, allow_fork=allow_fork)
         self._thread: threading.Thread | None = None
         self._server: _Told | None = None
 
