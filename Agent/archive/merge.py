@@ -29,9 +29,11 @@ from Agent.tree.layout import (
     boards_dir,
     claims_dir,
     entries_in,
+    files_below,
     inode_at,
     log_files,
     parse_file_name,
+    read_file,
     runs_dir,
 )
 from Agent.tree.read.removal_logs import (
@@ -257,14 +259,11 @@ def _copy_state(session: Path, made: Path) -> None:
 def _copy_runs(session: Path, made: Path, shifted_us: int) -> None:
     """Copy the runs; their event files move in time as the logs do."""
     source = runs_dir(session)
-    for path in sorted(source.rglob("*")) if source.is_dir() else ():
+    for path in files_below(source) if source.is_dir() else ():
         target = runs_dir(made) / path.relative_to(source)
-        if path.is_symlink() or path.is_dir():
-            if not path.is_symlink():
-                target.mkdir(mode=0o700, parents=True, exist_ok=True)
-            continue
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if target.exists():
-            if target.read_bytes() == path.read_bytes():
+            if read_file(target) == read_file(path):
                 continue
             raise InputError(
                 f"the sessions have {target.relative_to(made)} in common, and it differs",

@@ -26,7 +26,7 @@ from Agent.server.errors import Problem
 from Agent.server.settings import ServerSettings
 from Agent.server.worker_process import OUTCOME, REQUEST, SPOOL
 from Agent.store import Project
-from Agent.store.database import ReplayStore, SentSession, checkpoint_id_of
+from Agent.store.database import ReplayStore, TraceSession, checkpoint_id_of
 from Agent.store.schema import CheckpointRow, ReplayRow, now_us
 from Agent.tree.retention import delete_tree
 
@@ -91,7 +91,7 @@ class Replays:
             self._gauges[key] = time.monotonic(), found
         return found
 
-    def trace(self, project: Project, trace_id: str) -> SentSession:
+    def trace(self, project: Project, trace_id: str) -> TraceSession:
         """Return the session with a run's events.
 
         Raises:
@@ -134,7 +134,7 @@ class Replays:
         with self._lock:
             self._making.pop((project.project_id, trace_id), None)
 
-    def _make(self, project: Project, trace_id: str, sent: SentSession) -> Any:
+    def _make(self, project: Project, trace_id: str, sent: TraceSession) -> Any:
         request = {**_about(sent), "do": "checkpoints"}
         outcome = self.workers.run(request, self._rows(project, sent), self.settings.replay_timeout_s)
         if "without_content" in outcome:
@@ -225,7 +225,7 @@ class Replays:
         project: Project,
         replay_id: str,
         found: tuple[dict[str, Any], dict[str, Any]],
-        sent: SentSession,
+        sent: TraceSession,
         config: Mapping[str, Any],
     ) -> None:
         wanted, last = found
@@ -280,11 +280,11 @@ class Replays:
         most = self.settings.replay_timeout_s
         return most if own is None else min(most, own + _START_S)
 
-    def _rows(self, project: Project, sent: SentSession) -> Iterator[dict[str, Any]]:
+    def _rows(self, project: Project, sent: TraceSession) -> Iterator[dict[str, Any]]:
         if sent.session_uid is not None and sent.events > 0:
             yield from self.store.sent_events(project, sent.session_uid)
 
-    def _refuse_large(self, sent: SentSession) -> None:
+    def _refuse_large(self, sent: TraceSession) -> None:
         most = self.settings.replay_max_events
         if sent.events > most:
             raise Problem(
@@ -379,7 +379,7 @@ def _refuse_without_leave(project: Project) -> None:
         )
 
 
-def _about(sent: SentSession) -> dict[str, Any]:
+def _about(sent: TraceSession) -> dict[str, Any]:
     return {"session_uid": sent.session_uid or _NO_UID, "run_id": sent.run_id}
 
 

@@ -212,7 +212,7 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
-class SentSession:
+class TraceSession:
     """The session with the events of a trace."""
 
     session_uid: str | None
@@ -229,7 +229,7 @@ def checkpoint_id_of(trace_id: str, step_id: str, agent_id: str | None) -> str:
     return ":".join([trace_id, safe_name(step_id), *([] if agent_id is None else [safe_name(agent_id)])])
 
 
-def find_sent(connection: Connection, project: Project, trace_id: str) -> SentSession | None:
+def find_sent(connection: Connection, project: Project, trace_id: str) -> TraceSession | None:
     """Return the session of a run, or of a session's UUID; None if neither is stored."""
     run = find_run(connection, project, trace_id)
     session_uid = trace_id if run is None else run["session_uid"]
@@ -237,8 +237,8 @@ def find_sent(connection: Connection, project: Project, trace_id: str) -> SentSe
     if session_uid is not None and _is_uuid(session_uid):
         found = connection.execute(rows_of(SESSIONS, project, session_uid=session_uid)).first()
     if found is None:
-        return None if run is None else SentSession(session_uid, trace_id)
-    return SentSession(session_uid, None if run is None else trace_id, found.events, found.first_us)
+        return None if run is None else TraceSession(session_uid, trace_id)
+    return TraceSession(session_uid, None if run is None else trace_id, found.events, found.first_us)
 
 
 def add_checkpoints(connection: Connection, project: Project, rows: Sequence[CheckpointRow]) -> list[str]:

@@ -26,7 +26,7 @@ from Agent.errors import InputError, RunNotFound, UsageError
 from Agent.flight.checkpoints.files import checkpoints_dir
 from Agent.flight.checkpoints.model import CheckpointInfo
 from Agent.flight.checkpoints.store import LocalCheckpointStore
-from Agent.store.database import ReplayStore, SentSession, Store, checkpoint_id_of
+from Agent.store.database import ReplayStore, Store, TraceSession, checkpoint_id_of
 from Agent.store.engines import WRITES, Role, check_version, make_engine, migrate, parse_url, shown_url
 from Agent.store.keys import DEFAULT_PROJECT, add_project
 from Agent.store.schema import MAX_LIMIT, CheckpointRow, Project, ReplayRow, all_items, now_us
@@ -214,7 +214,7 @@ class Pool:
             )
         )
 
-    def _session_of(self, trace_id: str, sent: SentSession, listed: list[dict[str, Any]]) -> Path:
+    def _session_of(self, trace_id: str, sent: TraceSession, listed: list[dict[str, Any]]) -> Path:
         """Return the directory of a run's session, rebuilt if the database has more events than before."""
         store, project = self._known()
         key = sent.session_uid if sent.events and sent.session_uid else f"of {trace_id}"

@@ -372,7 +372,7 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
             return answer(opened.step(t=t, lanes=_numbers(lanes), by=by, direction=direction))
 
 
-class Asked(BaseModel):
+class AskedFork(BaseModel):
     """A fork, as a page asks for it; asked again, it says whether the fork has ended."""
 
     model_config = ConfigDict(extra="forbid")
@@ -390,7 +390,7 @@ def _forks(views: OpenViews) -> APIRouter:
     forks = APIRouter(prefix="/api")
 
     @forks.post("/{session}/forks")
-    def fork(session: str, asked: Asked) -> Response:
+    def fork(session: str, asked: AskedFork) -> Response:
         with views.use(session) as opened:
             return answer(opened.fork(**asked.model_dump()))
 
