@@ -94,7 +94,10 @@ def test_a_graph_that_asks_a_person_is_driven_until_it_asks_and_an_interrupt_is_
     other = again("step_0", '{"pay": s["n"]}', '{"pay": 3}', run=1)
     assert (other.verdict, "step 2, approve" in str(other)) == ("DIVERGED", True)
     behind = again("step_0", run=0)
-    assert (behind.verdict, "continued a thread of earlier calls" in behind.reasons[0]) == ("UNVERIFIED", True)
+    assert (behind.verdict, "continued a thread of earlier calls" in behind.reasons[0]) == (
+        "UNVERIFIED",
+        True,
+    )
     assert "nothing was replayed" in str(behind) and "gone" not in str(behind)
 
 
