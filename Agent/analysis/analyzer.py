@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from Agent.analysis import comparison, journeys
     from Agent.analysis.causality import graph as causal_graph
     from Agent.analysis.debug import debug_issue as debug
+    from Agent.analysis.errors import Errors
+    from Agent.analysis.query.tables import Rows
 
 
 class LogAnalyzer:
@@ -216,17 +218,18 @@ class LogAnalyzer:
 
         return errors.error_patterns(self.engine)
 
-    def get_errors(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+    def get_errors(self, agent_id: str | None = None, limit: int | None = None) -> Errors:
         """Return errors as event dicts, newest last (`errors.errors`)."""
         from Agent.analysis import errors
 
         return errors.errors(self.engine, agent_id, limit)
 
-    def checkpoints(self, agent_id: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
+    def checkpoints(self, agent_id: str | None = None, limit: int | None = None) -> Rows:
         """List the moments whose full state was recorded (`states.checkpoints`)."""
         from Agent.analysis import states
+        from Agent.analysis.query.tables import Rows
 
-        return states.checkpoints(self.engine, agent_id, limit)
+        return Rows(states.checkpoints(self.engine, agent_id, limit))
 
     def timeline(self, buckets: int | None = None) -> dict[str, Any]:
         """Count events over time, with the marks (`journeys.timeline`)."""

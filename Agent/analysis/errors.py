@@ -11,9 +11,13 @@ from hashlib import blake2b
 from itertools import combinations
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.engine import Engine, QueryEngine, kept
+from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import (
+    DIV,
     EVENT_COLUMNS,
+    EVERY,
+    FIRST,
     IS_ERROR,
     Only,
     engine_row,
@@ -26,7 +30,7 @@ from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.tree.read.reader import TreeReader
 
 NUMBERS: Final = r"0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|[0-9]+(?:[.,:][0-9]+)*"
-"""The regular expression for what becomes #, in the syntax that DuckDB's RE2 and Python share."""
+"""The regular expression for what becomes #, in the syntax that RE2, Java and Python share."""
 
 _NUMBERS = re.compile(NUMBERS, re.ASCII)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
@@ -100,20 +104,25 @@ _MIN_TOGETHER = 3
 _RARE = 0.01
 
 # A rough grouping by error type and message without numbers; `fingerprint` then joins these groups.
-_SHAPE = f"regexp_replace(coalesce(error_message, message, ''), '{NUMBERS}', '#', 'g')"
+_SHAPE = f"regexp_replace(coalesce(error_message, message, ''), '{NUMBERS}', '#', {EVERY})"
 FINGERPRINT = f"left(md5(concat(coalesce(error_type, ''), '|', {_SHAPE})), 16)"
 """SQL for a rough fingerprint, for queries that only need to count groups."""
+_OF_FIRST: Final = {
+    **{name: name for name in ("error_type", "message", "error_message", "traceback")},
+    "example_id": "concat(writer, '-', seq)",
+    "example_agent": "agent_id",
+}
 _ERRORS = Only(("error",), with_errors=True)
 _KEYS = ("error_type", "error_message", "error_id", "traceback", "fingerprint")
 
 
-class Errors(list[dict[str, Any]]):
+class Errors(Rows):
     """Errors as event dicts, newest last; `total` is the number of errors in the session."""
 
     total: int = 0
 
 
-def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> dict[str, Any]:
+def error_patterns(engine: QueryEngine, ends_us: tuple[int, int] | None = None) -> dict[str, Any]:
     """Count every error of the session once, and group them into patterns.
 
     An error is an event of kind `error`, or a line of level ERROR or CRITICAL that does not point at one.
@@ -133,57 +142,58 @@ def error_patterns(engine: Engine, ends_us: tuple[int, int] | None = None) -> di
         (`expected`), and the number of spans with both (`spans`).
     """
     ends_us = ends_us or engine.ends_us() or (0, 0)
-    engine.make_table(
-        "error_lines",
-        "SELECT ts_us, writer, seq, level, message, agent_id, "
-        "parent_span_id, error_type, hash(coalesce(error_type, ''), shape, coalesce(fingerprint, '')) AS "
+    query = (
+        "(SELECT ts_us, writer, seq, level, message, agent_id, parent_span_id, error_type, "
+        "md5(concat(coalesce(error_type, ''), '|', shape, '|', coalesce(fingerprint, ''))) AS "
         "shape_hash, traceback, coalesce(error_message, message, '') AS error_message "
         "FROM (SELECT ts_us, writer, seq, level, message, agent_id, parent_span_id, error_type, fingerprint, "
-        f"traceback, error_message, {_SHAPE} AS shape FROM {scan(*_KEYS, only=_ERRORS)} WHERE {IS_ERROR})",
+        f"traceback, error_message, {_SHAPE} AS shape FROM {scan(*_KEYS, only=_ERRORS)} WHERE {IS_ERROR}))"
     )
-    try:
+    with kept(engine, "error_lines", query) as source:
+        lines = source.text
         messages = engine.rows(
-            "SELECT coalesce(message, '') AS name, count(*) AS n FROM error_lines GROUP BY name "
+            f"SELECT coalesce(message, '') AS name, count(*) AS n FROM {lines} GROUP BY name "
             f"ORDER BY n DESC, name LIMIT {TOP_MESSAGES}"
         )
         first_us, last_us = ends_us
         span_us = max(1, last_us - first_us)
-        patterns, member_of = _patterns(engine, first_us, span_us)
+        patterns, member_of = _patterns(engine, lines, first_us, span_us)
         return {
-            "total_errors": engine.row("SELECT count(*) AS n FROM error_lines")["n"],
+            "total_errors": engine.row(f"SELECT count(*) AS n FROM {lines}")["n"],
             "most_common_messages": [(row["name"], row["n"]) for row in messages],
-            "by_type": _counts(engine, f"coalesce(error_type, '{NO_TYPE}')"),
-            "by_agent": _counts(engine, f"coalesce(agent_id, '{NO_AGENT}')"),
-            "by_level": _counts(engine, "level"),
+            "by_type": _counts(engine, lines, f"coalesce(error_type, '{NO_TYPE}')"),
+            "by_agent": _counts(engine, lines, f"coalesce(agent_id, '{NO_AGENT}')"),
+            "by_level": _counts(engine, lines, "level"),
             "fingerprints": patterns[:TOP_PATTERNS],
             "total_fingerprints": len(patterns),
-            "together": _together(engine, patterns[:TOP_MESSAGES], member_of, span_us),
+            "together": _together(engine, lines, patterns[:TOP_MESSAGES], member_of, span_us),
         }
-    finally:
-        engine.drop_table("error_lines")
 
 
-def _counts(engine: Engine, column: str) -> dict[str, int]:
+def _counts(engine: QueryEngine, lines: str, column: str) -> dict[str, int]:
     found = engine.rows(
-        f"SELECT {column} AS name, count(*) AS n FROM error_lines GROUP BY 1 ORDER BY n DESC, name"
+        f"SELECT {column} AS name, count(*) AS n FROM {lines} GROUP BY 1 ORDER BY n DESC, name"
     )
     return {row["name"]: row["n"] for row in found}
 
 
-def _patterns(engine: Engine, first_us: int, span_us: int) -> tuple[list[dict[str, Any]], dict[int, str]]:
+def _patterns(
+    engine: QueryEngine, lines: str, first_us: int, span_us: int
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """The patterns, most frequent first, and {hash of a rough shape: the fingerprint it belongs to}."""
-    at = f"least({_SLICES - 1}, (ts_us - {first_us}) * {_SLICES} // {span_us})"
-    slices = ", ".join(f"count(*) FILTER (WHERE {at} = {n})" for n in range(_SLICES))
-    order = "(ts_us, writer, seq)"
+    at = f"least({_SLICES - 1}, ((ts_us - {first_us}) * {_SLICES}) {DIV} {span_us})"
+    slices = ", ".join(f"count(*) FILTER (WHERE {at} = {n}) AS slice_{n}" for n in range(_SLICES))
+    firsts = ", ".join(
+        f"min_by({made}, (ts_us, writer, seq)) FILTER (WHERE {made} IS NOT NULL) AS {name}"
+        for name, made in _OF_FIRST.items()
+    )
     groups = engine.rows(
-        f"SELECT shape_hash, arg_min(error_type, {order}) AS error_type, "
-        f"arg_min(message, {order}) AS message, arg_min(error_message, {order}) AS error_message, "
-        f"arg_min(traceback, {order}) AS traceback, "
-        "count(*) AS count, min(error_message) <> max(error_message) AS varies, "
-        "list_sort(list(DISTINCT agent_id))[:1000] AS agent_ids, count(DISTINCT agent_id) AS agents, "
+        f"SELECT shape_hash, {firsts}, count(*) AS count, "
+        "min(error_message) <> max(error_message) AS varies, "
+        f"{FIRST}(array_sort(array_agg(DISTINCT agent_id) FILTER (WHERE agent_id IS NOT NULL)), 1, 1000) "
+        "AS agent_ids, count(DISTINCT agent_id) AS agents, "
         f"min(ts_us) AS first_us, max(ts_us) AS last_us, avg(ts_us - {first_us}) AS mean_us, "
-        f"arg_min(concat(writer, '-', seq), {order}) AS example_id, "
-        f"arg_min(agent_id, {order}) AS example_agent, [{slices}] AS slices FROM error_lines "
+        f"{slices} FROM {lines} "
         f"GROUP BY shape_hash ORDER BY count DESC, first_us, example_id LIMIT {MAX_SHAPES}"
     )
     joined: dict[str, list[dict[str, Any]]] = {}
@@ -191,6 +201,7 @@ def _patterns(engine: Engine, first_us: int, span_us: int) -> tuple[list[dict[st
     for group in groups:
         place = place_of(group["traceback"])
         group["place"] = place
+        group["slices"] = [group.pop(f"slice_{n}") for n in range(_SLICES)]
         name = fingerprint(group["error_type"], group["error_message"], place)
         joined.setdefault(name, []).append(group)
         member_of[group["shape_hash"]] = name
@@ -202,7 +213,7 @@ def _patterns(engine: Engine, first_us: int, span_us: int) -> tuple[list[dict[st
 def _joined(name: str, groups: list[dict[str, Any]], begin_us: int, span_us: int) -> dict[str, Any]:
     first = min(groups, key=lambda group: (group["first_us"], group["example_id"]))
     count = sum(group["count"] for group in groups)
-    agents = sorted({agent for group in groups for agent in group["agent_ids"] if agent is not None})
+    agents = sorted({agent for group in groups for agent in group["agent_ids"] or ()})
     last_us = max(group["last_us"] for group in groups)
     mean = sum(group["mean_us"] * group["count"] for group in groups) / count
     slices = [sum(group["slices"][n] for group in groups) for n in range(_SLICES)]
@@ -250,7 +261,11 @@ def trend(slices: list[int], mean: float, last: float) -> str:
 
 
 def _together(
-    engine: Engine, patterns: list[dict[str, Any]], member_of: dict[int, str], span_us: int
+    engine: QueryEngine,
+    lines: str,
+    patterns: list[dict[str, Any]],
+    member_of: dict[str, str],
+    span_us: int,
 ) -> list[dict[str, Any]]:
     """Pairs of patterns that occur together more often than by chance, or inside the same spans."""
     names = {row["fingerprint"] for row in patterns}
@@ -259,12 +274,13 @@ def _together(
         return []
     both: dict[str, dict[tuple[str, str], int]] = {}
     alone: defaultdict[str, int] = defaultdict(int)
-    for key in (f"(ts_us // {WINDOW_US})", "parent_span_id"):
+    for key in (f"(ts_us {DIV} {WINDOW_US})", "parent_span_id"):
         counts: defaultdict[tuple[str, str], int] = defaultdict(int)
         # one row for each distinct set of patterns: few rows, however many windows there are
         sets = engine.rows(
-            "SELECT members, count(*) AS n FROM (SELECT list_sort(list(DISTINCT shape_hash)) AS members "
-            f"FROM error_lines WHERE list_contains($1, shape_hash) AND {key} IS NOT NULL GROUP BY {key}) "
+            "SELECT members, count(*) AS n FROM ("
+            "SELECT array_sort(array_agg(DISTINCT shape_hash)) AS members "
+            f"FROM {lines} WHERE array_contains(?, shape_hash) AND {key} IS NOT NULL GROUP BY {key}) "
             "GROUP BY members ORDER BY n DESC LIMIT 10000",
             [hashes],
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, kept
+from Agent.analysis.query.engine import Engine, QueryEngine, kept
 from Agent.analysis.query.views import BY_ORDER, Only, scan
 from Agent.analysis.stats import quantile_columns
 from Agent.errors import InputError
@@ -29,7 +29,7 @@ _KEYS: Final = (
 
 
 @contextmanager
-def interaction_lines(engine: Engine) -> Iterator[str]:
+def interaction_lines(engine: QueryEngine) -> Iterator[str]:
     """Keep the events between agents; yields a table or sub-query with order, id, tick, agent and payload."""
     kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
     query = (
@@ -59,7 +59,7 @@ def interaction_report(engine: Engine, *, edges: bool = False) -> dict[str, Any]
         }
 
 
-def interaction_summary(engine: Engine) -> dict[str, Any]:
+def interaction_summary(engine: QueryEngine) -> dict[str, Any]:
     """Summarise who interacted with whom, and with which content.
 
     Returns:
@@ -72,7 +72,7 @@ def interaction_summary(engine: Engine) -> dict[str, Any]:
         return _summary(engine, lines)
 
 
-def _summary(engine: Engine, lines: str) -> dict[str, Any]:
+def _summary(engine: QueryEngine, lines: str) -> dict[str, Any]:
     by_type = _counts(engine, lines, "interaction_type", "interaction")
     return {
         "total_interactions": sum(by_type.values()),
@@ -86,7 +86,9 @@ def _summary(engine: Engine, lines: str) -> dict[str, Any]:
     }
 
 
-def _counts(engine: Engine, lines: str, column: str, kind: str, limit: int | None = None) -> dict[str, int]:
+def _counts(
+    engine: QueryEngine, lines: str, column: str, kind: str, limit: int | None = None
+) -> dict[str, int]:
     bound = "" if limit is None else f"LIMIT {limit}"
     found = engine.rows(
         f"SELECT coalesce({column}, '') AS name, count(*) AS n FROM {lines} WHERE event_type = ? "
@@ -96,7 +98,7 @@ def _counts(engine: Engine, lines: str, column: str, kind: str, limit: int | Non
     return {row["name"]: row["n"] for row in found}
 
 
-def _viral_content(engine: Engine, lines: str) -> list[dict[str, Any]]:
+def _viral_content(engine: QueryEngine, lines: str) -> list[dict[str, Any]]:
     return engine.rows(
         "SELECT content_id, coalesce(max(size) FILTER (WHERE event_type = 'cascade'), 0) AS cascade_size, "
         "count(*) FILTER (WHERE event_type = 'interaction') AS interactions, "
@@ -107,10 +109,11 @@ def _viral_content(engine: Engine, lines: str) -> list[dict[str, Any]]:
     )
 
 
-def _connections(engine: Engine, lines: str) -> dict[str, Any]:
+def _connections(engine: QueryEngine, lines: str) -> dict[str, Any]:
     by_type = _counts(engine, lines, "connection_type", "connection")
     hubs = engine.rows(
-        f"SELECT agent, count(*) AS n FROM (SELECT unnest([source_id, target_id]) AS agent FROM {lines} "
+        f"SELECT agent, count(*) AS n FROM (SELECT source_id AS agent FROM {lines} "
+        f"WHERE event_type = 'connection' UNION ALL SELECT target_id FROM {lines} "
         "WHERE event_type = 'connection') WHERE agent IS NOT NULL GROUP BY agent ORDER BY n DESC, agent "
         f"LIMIT {TOP}"
     )
@@ -121,34 +124,40 @@ def _connections(engine: Engine, lines: str) -> dict[str, Any]:
     }
 
 
-def _cascades(engine: Engine, lines: str) -> dict[str, Any]:
+_BY_SIZE: Final = "(size, ts_us, writer, seq)"
+"""Of equal sizes, the last one."""
+
+
+def _cascades(engine: QueryEngine, lines: str) -> dict[str, Any]:
     sums = engine.row(
         "SELECT count(*) AS total, count(DISTINCT content_id) AS contents, max(size) AS largest, "
         f"avg(size) AS mean_size, max(depth) AS deepest FROM {lines} WHERE event_type = 'cascade'"
     )
     sums["top"] = engine.rows(
-        "SELECT content_id, max(size) AS size, max(depth) AS depth, arg_max(root_agent_id, size) AS "
-        "root_agent_id, "
-        f"arg_max(id, size) AS id FROM {lines} WHERE event_type = 'cascade' GROUP BY content_id "
-        f"ORDER BY size DESC NULLS LAST, content_id LIMIT {TOP}"
+        "SELECT content_id, max(size) AS size, max(depth) AS depth, "
+        f"max_by(root_agent_id, {_BY_SIZE}) FILTER (WHERE size IS NOT NULL AND root_agent_id IS NOT NULL) "
+        f"AS root_agent_id, max_by(id, {_BY_SIZE}) FILTER (WHERE size IS NOT NULL) AS id "
+        f"FROM {lines} WHERE event_type = 'cascade' GROUP BY content_id "
+        f"ORDER BY size DESC NULLS LAST, content_id NULLS LAST LIMIT {TOP}"
     )
     return sums
 
 
-def _collaborations(engine: Engine, lines: str) -> dict[str, Any]:
+def _collaborations(engine: QueryEngine, lines: str) -> dict[str, Any]:
     by_type = _counts(engine, lines, "collaboration_type", "collaboration")
     largest = engine.row(
         f"SELECT max(json_array_length(participants)) AS n FROM {lines} WHERE event_type = 'collaboration' "
-        "AND json_type(participants) = 'ARRAY'"
+        "AND CAST(participants AS STRING) LIKE '[%'"
     )
     return {"total": sum(by_type.values()), "by_type": by_type, "largest": largest["n"]}
 
 
-def _messages(engine: Engine, lines: str) -> dict[str, Any]:
+def _messages(engine: QueryEngine, lines: str) -> dict[str, Any]:
     directions = _counts(engine, lines, "direction", "agent_message")
     pairs = engine.rows(
         f"SELECT sender, recipient, count(*) AS n FROM {lines} WHERE event_type = 'agent_message' "
-        f"AND direction LIKE 'sen%' GROUP BY sender, recipient ORDER BY n DESC, sender, recipient LIMIT {TOP}"
+        f"AND direction LIKE 'sen%' GROUP BY sender, recipient ORDER BY n DESC, sender NULLS LAST, "
+        f"recipient NULLS LAST LIMIT {TOP}"
     )
     never = engine.row(
         f"SELECT count(*) AS n FROM (SELECT message_id FROM {lines} WHERE event_type = 'agent_message' "

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from Agent.analysis.query.engine import Engine, kept
-from Agent.analysis.query.tables import table_of
-from Agent.analysis.query.views import BY_ORDER, IS_ERROR, Only, event_row, is_error, scan
+from Agent.analysis.query.engine import Engine, QueryEngine, kept
+from Agent.analysis.query.tables import Rows
+from Agent.analysis.query.views import BY_ORDER, DIV, IS_ERROR, Only, event_row, is_error, scan
 from Agent.analysis.session import agent_events, counted_losses, unknown_agent
 from Agent.analysis.stats import describe, number, ranked
 from Agent.archive.sealed.reader import open_reader
@@ -103,22 +103,14 @@ class ActivityCount:
         }
 
 
-class Journey(list[dict[str, Any]]):
+class Journey(Rows):
     """The events of one agent, in order; a notebook shows the first 50 as a table."""
 
     def _repr_html_(self) -> str:
         columns = ("timestamp", "tick", "level", "event_type", "message", "id")
-        rows = first_of(self, SHOWN_EVENTS, *(Column(name, name) for name in columns))
+        rows = first_of(list(self), SHOWN_EVENTS, *(Column(name, name) for name in columns))
         title = f"{self[0]['agent_id']}: {plural(len(self), 'event')}" if self else "No events"
         return notebook_html([Section(title, rows)])
-
-    def to_arrow(self) -> Any:
-        """A `pyarrow.Table` with a row for each event, nested values as JSON. It needs pyarrow."""
-        return table_of(self)
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Hand the events to any library that reads Arrow."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
 def agent_activity(reader: TreeReader, agent_id: str) -> dict[str, Any]:
@@ -149,7 +141,7 @@ _MARKS = (
 )
 
 
-def timeline(engine: Engine, buckets: int = DEFAULT_BUCKETS) -> dict[str, Any]:
+def timeline(engine: QueryEngine, buckets: int = DEFAULT_BUCKETS) -> dict[str, Any]:
     """Count events in equal intervals of the session.
 
     Returns:
@@ -164,7 +156,7 @@ def timeline(engine: Engine, buckets: int = DEFAULT_BUCKETS) -> dict[str, Any]:
     width = max(1, -(-(last - first + 1) // buckets))
     count = -(-(last - first + 1) // width)
     made = [_empty(first + n * width, min(first + (n + 1) * width, last + 1)) for n in range(count)]
-    place = f"((ts_us - {first}) // {width})"
+    place = f"((ts_us - {first}) {DIV} {width})"
     query = (
         f"(SELECT {place} AS bucket, event_type, agent_id, count(*) AS n, min(tick) AS low, "
         f"max(tick) AS high, count(*) FILTER (WHERE {IS_ERROR}) AS errors FROM {scan('error_id')} "
@@ -173,8 +165,8 @@ def timeline(engine: Engine, buckets: int = DEFAULT_BUCKETS) -> dict[str, Any]:
     )
     with kept(engine, "timeline_groups", query) as groups:
         for row in engine.rows(
-            "SELECT bucket, event_type, sum(n)::BIGINT AS n, min(low) AS low, max(high) AS high, "
-            f"sum(errors)::BIGINT AS errors FROM {groups.text} GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
+            "SELECT bucket, event_type, CAST(sum(n) AS BIGINT) AS n, min(low) AS low, max(high) AS high, "
+            f"CAST(sum(errors) AS BIGINT) AS errors FROM {groups.text} GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
         ):
             _add(made[row["bucket"]], row)
         for row in engine.rows(f"SELECT bucket, count(DISTINCT agent_id) AS n FROM {groups.text} GROUP BY 1"):
@@ -205,7 +197,7 @@ def _add(bucket: dict[str, Any], row: dict[str, Any]) -> None:
         bucket["last_tick"] = row["high"] if high is None else max(high, row["high"])
 
 
-def marks(engine: Engine) -> list[dict[str, Any]]:
+def marks(engine: QueryEngine) -> list[dict[str, Any]]:
     """The events that mark the program's progress (phases, milestones, ...), oldest first, at most 500."""
     kinds = ", ".join(f"'{kind}'" for kind in _MARKS)
     return engine.rows(
@@ -521,12 +513,12 @@ def agent_journey(reader: TreeReader, agent_id: str, *, nested: bool = False) ->
     """
     events = list(agent_events(reader, agent_id))
     depths = span_depths(events)
-    steps = Journey(_step(event, depths) for event in events)
+    steps = [_step(event, depths) for event in events]
     if nested:
         places = {id(step): place for place, step in enumerate(steps)}
         # An inner event can start in the same microsecond as its span; depth sorts the span first.
         steps.sort(key=lambda step: (step["started_at"], step["depth"], places[id(step)]))
-    return steps
+    return Journey(steps)
 
 
 def _step(event: Event, depths: dict[str, int]) -> dict[str, Any]:

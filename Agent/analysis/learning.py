@@ -11,8 +11,18 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.journeys import event_name
-from Agent.analysis.query.engine import Engine, TableExpression, kept
-from Agent.analysis.query.views import BY_ORDER, Only, json_of, scan, whole_lines
+from Agent.analysis.query.engine import Engine, QueryEngine, TableExpression, kept
+from Agent.analysis.query.views import (
+    BY_ORDER,
+    EACH,
+    KEYS,
+    TOTAL,
+    Only,
+    is_finite,
+    json_of,
+    scan,
+    whole_lines,
+)
 from Agent.analysis.session import agent_events
 from Agent.analysis.stats import SIGNIFICANCE, pettitt, plateau
 from Agent.errors import UsageError
@@ -27,19 +37,19 @@ MAX_METRICS = 20
 
 LEARNING_KINDS = tuple(name for name, kind in KINDS.items() if kind.category is Category.LEARNING)
 
-_FINITE = "FILTER (WHERE event_type = 'reward' AND isfinite(reward))"
+_FINITE = "FILTER (WHERE event_type = 'reward' AND " + is_finite("reward") + ")"
 _SUMS = f"""
     count(*) FILTER (WHERE event_type = 'training_step') AS total_training_steps,
-    coalesce(fsum(reward) {_FINITE}, 0.0) AS total_rewards,
+    coalesce({TOTAL}(reward) {_FINITE}, 0.0) AS total_rewards,
     count(*) FILTER (WHERE event_type = 'reward') AS reward_count,
     avg(reward) {_FINITE} AS mean_reward,
     min(reward) {_FINITE} AS min_reward,
     max(reward) {_FINITE} AS max_reward,
-    arg_max(cumulative_reward, (ts_us, writer, seq)) FILTER (WHERE event_type = 'reward'
+    max_by(cumulative_reward, (ts_us, writer, seq)) FILTER (WHERE event_type = 'reward'
         AND cumulative_reward IS NOT NULL) AS cumulative_reward,
     count(*) FILTER (WHERE event_type = 'exploration') AS exploration_count,
     count(*) FILTER (WHERE event_type = 'exploration' AND exploration) AS explored,
-    arg_max(epsilon, (ts_us, writer, seq)) FILTER (WHERE event_type = 'exploration' AND epsilon IS NOT NULL)
+    max_by(epsilon, (ts_us, writer, seq)) FILTER (WHERE event_type = 'exploration' AND epsilon IS NOT NULL)
     AS epsilon, count(*) FILTER (WHERE event_type = 'learning_update') AS learning_updates, count(*) FILTER
     (WHERE event_type = 'policy_update') AS policy_updates, count(*) FILTER (WHERE event_type =
     'convergence') AS convergence_count
@@ -63,7 +73,7 @@ _KEYS = (
 )
 
 
-def learning_progress(engine: Engine, agent_id: str | None = None) -> dict[str, Any]:
+def learning_progress(engine: QueryEngine, agent_id: str | None = None) -> dict[str, Any]:
     """Summarise how one agent, or every agent, learned.
 
     Rewards that are not finite count in `reward_count` only.
@@ -81,7 +91,9 @@ def learning_progress(engine: Engine, agent_id: str | None = None) -> dict[str, 
         return progress_of(engine, agent_id, lines, parameters)
 
 
-def progress_of(engine: Engine, agent_id: str | None, lines: str, parameters: list[Any]) -> dict[str, Any]:
+def progress_of(
+    engine: QueryEngine, agent_id: str | None, lines: str, parameters: list[Any]
+) -> dict[str, Any]:
     """`learning_progress` over the rows of `learning_lines`."""
     progress = {"agent_id": agent_id} | _shared(engine.row(f"SELECT {_SUMS} FROM {lines}", parameters))
     progress["learning_stages"] = _stages(engine, lines, parameters)
@@ -98,7 +110,7 @@ def progress_of(engine: Engine, agent_id: str | None, lines: str, parameters: li
 
 
 @contextmanager
-def learning_lines(engine: Engine, agent_id: str | None) -> Iterator[TableExpression]:
+def learning_lines(engine: QueryEngine, agent_id: str | None) -> Iterator[TableExpression]:
     """Keep the learning events of one agent, or of all, so that the log is scanned only once."""
     asked = (*LEARNING_KINDS, "strategy_update")
     kinds = ", ".join(f"'{kind}'" for kind in asked)
@@ -115,7 +127,7 @@ def _shared(sums: dict[str, Any]) -> dict[str, Any]:
     return sums | {"exploration_share": sums["explored"] / count if count else None}
 
 
-def _stages(engine: Engine, lines: str, parameters: list[Any]) -> dict[str, int]:
+def _stages(engine: QueryEngine, lines: str, parameters: list[Any]) -> dict[str, int]:
     found = engine.rows(
         f"SELECT coalesce(learning_stage, '') AS stage, count(*) AS n FROM {lines} "
         "WHERE event_type = 'learning_update' GROUP BY stage ORDER BY n DESC, stage",
@@ -125,18 +137,18 @@ def _stages(engine: Engine, lines: str, parameters: list[Any]) -> dict[str, int]
 
 
 _BUCKET = (
-    f"least(floor((ts_us - first_us) * {CURVE_POINTS} / greatest(last_us - first_us, 1)), "
-    f"{CURVE_POINTS - 1})::BIGINT"
+    f"CAST(least(floor((ts_us - first_us) * {CURVE_POINTS} / greatest(last_us - first_us, 1)), "
+    f"{CURVE_POINTS - 1}) AS BIGINT)"
 )
 
 
-def _reward_curve(engine: Engine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
+def _reward_curve(engine: QueryEngine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
     """Rewards in at most 50 equal intervals of time, with the running sum."""
     found = engine.rows(
         f"WITH r AS (SELECT ts_us, timestamp, tick, reward FROM {lines} WHERE event_type = 'reward' "
-        "AND isfinite(reward)), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM r) "
+        f"AND {is_finite('reward')}), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM r) "
         f"SELECT {_BUCKET} AS bucket, min(timestamp) AS timestamp, min(tick) AS tick, count(*) AS count, "
-        "fsum(reward) AS sum, avg(reward) AS mean FROM r, edges GROUP BY bucket ORDER BY bucket",
+        f"{TOTAL}(reward) AS sum, avg(reward) AS mean FROM r, edges GROUP BY bucket ORDER BY bucket",
         parameters,
     )
     running = 0.0
@@ -147,17 +159,17 @@ def _reward_curve(engine: Engine, lines: str, parameters: list[Any]) -> list[dic
     return found
 
 
-def _metric_curves(engine: Engine, lines: str, parameters: list[Any]) -> dict[str, list[dict[str, Any]]]:
+def _metric_curves(engine: QueryEngine, lines: str, parameters: list[Any]) -> dict[str, list[dict[str, Any]]]:
     """Numeric `metrics` of training steps, by name, in at most 50 equal intervals of time."""
     found = engine.rows(
-        "WITH t AS (SELECT ts_us, timestamp, tick, unnest(json_keys(metrics::JSON)) AS name, "
-        f"metrics::JSON AS metrics FROM {lines} WHERE event_type = 'training_step' AND json_valid(metrics) "
-        "AND json_type(metrics::JSON) = 'OBJECT'), v AS (SELECT ts_us, timestamp, tick, name, "
-        "try_cast(json_extract_string(metrics, '/' || replace(replace(name, '~', '~0'), '/', '~1')) AS "
+        f"WITH t AS (SELECT ts_us, timestamp, tick, {EACH}({KEYS}(metrics)) AS name, "
+        f"metrics FROM {lines} WHERE event_type = 'training_step' AND is_json_object(metrics)), "
+        "v AS (SELECT ts_us, timestamp, tick, name, try_cast(json_member(metrics, name) AS "
         "DOUBLE) AS value FROM t), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM v) "
         f"SELECT name, {_BUCKET} AS bucket, min(timestamp) AS timestamp, min(tick) AS tick, count(*) AS "
         "count, "
-        "avg(value) AS mean FROM v, edges WHERE isfinite(value) GROUP BY name, bucket ORDER BY name, bucket",
+        f"avg(value) AS mean FROM v, edges WHERE {is_finite('value')} GROUP BY name, bucket "
+        "ORDER BY name, bucket",
         parameters,
     )
     curves: dict[str, list[dict[str, Any]]] = {}
@@ -169,7 +181,7 @@ def _metric_curves(engine: Engine, lines: str, parameters: list[Any]) -> dict[st
     return curves
 
 
-def _convergence(engine: Engine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
+def _convergence(engine: QueryEngine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
     return engine.rows(
         "SELECT * FROM (SELECT id, timestamp, tick, agent_id, metric, value, ts_us, writer, seq FROM "
         f"{lines} WHERE event_type = 'convergence' ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT "
@@ -282,9 +294,10 @@ _BUCKETS: Final = f"""
 def _rewards(engine: Engine, placed: TableExpression, axis: str) -> list[dict[str, Any]]:
     points = engine.rows(
         f"WITH placed AS (SELECT place, reward FROM {placed.text} WHERE event_type = 'reward' "
-        f"AND place IS NOT NULL AND isfinite(reward)), {_BUCKETS} "
-        "SELECT min(place) AS first, max(place) AS last, count(*) AS count, fsum(reward) AS sum, "
-        "fsum(reward) / count(*) AS mean FROM b GROUP BY floor(spot) ORDER BY first",
+        f"AND place IS NOT NULL AND {is_finite('reward')}), {_BUCKETS} "
+        "SELECT min(place) AS first, max(place) AS last, count(*) AS count, "
+        f"{TOTAL}(reward) AS sum, "
+        f"{TOTAL}(reward) / count(*) AS mean FROM b GROUP BY floor(spot) ORDER BY first",
         placed.parameters,
     )
     window = _window(len(points))

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, kept
-from Agent.analysis.query.views import BY_ORDER, Only, scan
+from Agent.analysis.query.engine import Engine, QueryEngine, kept
+from Agent.analysis.query.views import ABOUT, BY_ORDER, DIV, TOTAL, Only, scan
 from Agent.analysis.stats import (
     EXACT_ROWS,
     SIGNIFICANCE,
@@ -23,7 +23,7 @@ from Agent.event.codec import LONGEST_MS
 from Agent.event.payloads import KINDS
 
 
-def performance_summary(engine: Engine) -> dict[str, Any]:
+def performance_summary(engine: QueryEngine) -> dict[str, Any]:
     """Summarise durations (ms), metrics, throughput, resources, the slowest spans and bottlenecks.
 
     Returns:
@@ -59,7 +59,7 @@ _MEASURED: Final = (
 
 
 @contextmanager
-def _sources(engine: Engine) -> Iterator[tuple[str, str]]:
+def _sources(engine: QueryEngine) -> Iterator[tuple[str, str]]:
     """Keep the two tables that all answers are computed from: timed spans, and other measurements."""
     engine.ends_us()  # one pass over all lines, which tells the next ones where theirs are
     others = (
@@ -72,7 +72,7 @@ def _sources(engine: Engine) -> Iterator[tuple[str, str]]:
         yield spans.text, measured.text
 
 
-def _summary(engine: Engine, spans: str, measured: str, *, with_trees: bool) -> dict[str, Any]:
+def _summary(engine: QueryEngine, spans: str, measured: str, *, with_trees: bool) -> dict[str, Any]:
     found = operations(engine, spans)
     rows = found["operations"]
     return {
@@ -94,23 +94,24 @@ def _by_name(rows: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]
     return {row["name"]: {key: row[key] for key in shown} for row in rows if row["kind"] == kind}
 
 
-def _values(engine: Engine, measured: str) -> dict[str, dict[str, Any]]:
+def _values(engine: QueryEngine, measured: str) -> dict[str, dict[str, Any]]:
     lines = (
         f"(SELECT metric_name, unit, try_cast(value AS DOUBLE) AS number FROM {measured} "
         "WHERE event_type = 'metric' AND metric_name IS NOT NULL)"
     )
     columns, _ = quantile_columns("number", engine.row(f"SELECT count(*) AS n FROM {lines}")["n"])
     rows = engine.rows(
-        f"SELECT metric_name AS name, any_value(unit) AS unit, {columns} FROM {lines} GROUP BY metric_name "
+        f"SELECT metric_name AS name, min(unit) AS unit, {columns} FROM {lines} GROUP BY metric_name "
         f"ORDER BY measured DESC, name LIMIT {MAX_NAMES}"
     )
     return {row.pop("name"): {"count": row.pop("measured")} | row for row in rows}
 
 
-def _throughput(engine: Engine, measured: str) -> dict[str, dict[str, Any]]:
+def _throughput(engine: QueryEngine, measured: str) -> dict[str, dict[str, Any]]:
     rows = engine.rows(
-        "SELECT coalesce(operation, '') AS name, count(*) AS samples, fsum(count) AS count, "
-        f"fsum(duration_s) AS duration_s, max(per_second) AS best_per_second FROM {measured} "
+        "SELECT coalesce(operation, '') AS name, count(*) AS samples, "
+        f"{TOTAL}(count) AS count, {TOTAL}(duration_s) AS duration_s, "
+        f"max(per_second) AS best_per_second FROM {measured} "
         "WHERE event_type = 'throughput' GROUP BY 1 ORDER BY 1"
     )
     for row in rows:
@@ -119,7 +120,7 @@ def _throughput(engine: Engine, measured: str) -> dict[str, dict[str, Any]]:
     return {row.pop("name"): row for row in rows}
 
 
-def _resources(engine: Engine, measured: str) -> dict[str, Any]:
+def _resources(engine: QueryEngine, measured: str) -> dict[str, Any]:
     return engine.row(
         "SELECT count(*) AS samples, max(memory_bytes) AS max_memory_bytes, "
         "avg(memory_bytes) AS mean_memory_bytes, max(cpu_percent) AS max_cpu_percent, "
@@ -173,7 +174,7 @@ def timed_spans() -> str:
     )
 
 
-def operations(engine: Engine, spans: str) -> dict[str, Any]:
+def operations(engine: QueryEngine, spans: str) -> dict[str, Any]:
     """Compute statistics of every operation; `spans` is `timed_spans()`, or the table that keeps it.
 
     Returns:
@@ -187,7 +188,7 @@ def operations(engine: Engine, spans: str) -> dict[str, Any]:
     columns, quantiles = quantile_columns("duration_ms", number)
     rows = engine.rows(
         f"SELECT kind, name, {columns}, count(*) FILTER (WHERE failed) AS errors, "
-        f"fsum(duration_ms) AS total_ms FROM {spans} GROUP BY kind, name "
+        f"{TOTAL}(duration_ms) AS total_ms FROM {spans} GROUP BY kind, name "
         f"ORDER BY total_ms DESC, kind, name LIMIT {MAX_NAMES}"
     )
     own = _own_times(engine, spans) if number <= SELF_SPANS else {}
@@ -207,7 +208,7 @@ def operations(engine: Engine, spans: str) -> dict[str, Any]:
     }
 
 
-def _own_times(engine: Engine, spans: str) -> dict[tuple[str, str], dict[str, Any]]:
+def _own_times(engine: QueryEngine, spans: str) -> dict[tuple[str, str], dict[str, Any]]:
     rows = engine.rows(
         f"WITH s AS (SELECT kind, name, span_id, parent_span_id, duration_ms FROM {spans} "
         "WHERE span_id IS NOT NULL), "
@@ -222,7 +223,7 @@ def _own_times(engine: Engine, spans: str) -> dict[tuple[str, str], dict[str, An
 
 
 def slowest_spans(
-    engine: Engine, spans: str, top: int = TOP, *, with_trees: bool = True
+    engine: QueryEngine, spans: str, top: int = TOP, *, with_trees: bool = True
 ) -> list[dict[str, Any]]:
     """The slowest spans, slowest first; `spans` is `timed_spans()`, or the table that keeps it.
 
@@ -262,7 +263,7 @@ def _span(row: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _children(engine: Engine, spans: str, slow: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def _children(engine: QueryEngine, spans: str, slow: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The spans inside the slow ones, by parent span, one query per level, in order of start."""
     wanted = list({row["span_id"] for row in slow if row["span_id"] is not None})
     found: dict[str, list[dict[str, Any]]] = {}
@@ -271,10 +272,10 @@ def _children(engine: Engine, spans: str, slow: list[dict[str, Any]]) -> dict[st
     # spans inside ended between the slow span's start and its end
     first = min(row["ts_us"] - round(row["duration_ms"] * 1000) for row in slow) - 1000
     last = max(row["ts_us"] for row in slow)
-    within = f"WHERE ts_us BETWEEN {int(first)} AND {int(last)} AND list_contains($1, parent_span_id)"
+    within = f"WHERE ts_us BETWEEN {int(first)} AND {int(last)} AND array_contains(?, parent_span_id)"
     for _ in range(MAX_LEVELS):
         rows = engine.rows(
-            f"SELECT *, ts_us - (duration_ms * 1000)::BIGINT AS started_us FROM {spans} {within} "
+            f"SELECT *, ts_us - CAST(duration_ms * 1000 AS BIGINT) AS started_us FROM {spans} {within} "
             f"QUALIFY row_number() OVER (PARTITION BY parent_span_id ORDER BY {BY_ORDER}) <= {MAX_TREE + 1} "
             f"ORDER BY started_us, {BY_ORDER}",
             [wanted],
@@ -349,9 +350,9 @@ def latency_steps(engine: Engine, spans: str) -> dict[str, Any]:
     if low is None:
         return {"steps": [], **told}
     # above one million spans a sketch estimates the median of each part
-    middle = "quantile_cont" if edges["n"] <= EXACT_ROWS else "approx_quantile"
+    middle = "quantile_cont" if edges["n"] <= EXACT_ROWS else ABOUT
     width = max(1, -(-(high - low + 1) // BUCKETS))
-    place = f"(({'tick' if by_tick else 'ts_us'} - {low}) // {width})"
+    place = f"(({'tick' if by_tick else 'ts_us'} - {low}) {DIV} {width})"
     rows = engine.rows(
         f"SELECT kind, name, {place} AS bucket, count(*) AS n, {middle}(duration_ms, 0.5) AS median, "
         f"min(ts_us) AS first_us, min(tick) AS tick FROM {spans} WHERE {place} IS NOT NULL "
@@ -402,7 +403,7 @@ def _bucketed(
     low, high = ends_us
     width = max(1, -(-(high - low + 1) // BUCKETS))
     rows = engine.rows(
-        f"SELECT (ts_us - {low}) // {width} AS bucket, {columns} FROM {source} WHERE ts_us IS NOT NULL "
+        f"SELECT (ts_us - {low}) {DIV} {width} AS bucket, {columns} FROM {source} WHERE ts_us IS NOT NULL "
         "GROUP BY bucket ORDER BY bucket"
     )
     for row in rows:

@@ -179,6 +179,18 @@ def _of_sender(walk: _Walk, row: Row, found: _Input) -> None:
         _of_value(walk, action, "", [found.value], sent)
 
 
+def _given_by(row: Row) -> Iterator[_Input]:
+    """What an event inside an action gave it."""
+    kind, extra = row["event_type"], row["extra"]
+    if kind in _OUTSIDE:
+        for key in ("result", "response", "output", "value", "values"):
+            yield from _leaves(key, extra.get(key), row, "outside")
+    elif kind == "agent_message" and not is_sent(row):
+        yield from _leaves("message.body", extra.get("body"), row, "message")
+    elif kind == "agent_action":
+        yield from _leaves("result", extra.get("result"), row, "result")
+
+
 def _inputs(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]:
     """What an action had at hand, nearest first: what happened inside it, arguments, the agent's fields."""
     yield from _inputs_inside(walk, row, inner)
@@ -210,14 +222,7 @@ def _inputs_inside(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]
         until_us, until = started_us(inner), order(inner)
         inside = [each for each in inside if order(each) < until and time_us(each) <= until_us]
     for each in reversed(inside):
-        kind, extra = each["event_type"], each["extra"]
-        if kind in _OUTSIDE:
-            for key in ("result", "response", "output", "value", "values"):
-                yield from _leaves(key, extra.get(key), each, "outside")
-        elif kind == "agent_message" and not is_sent(each):
-            yield from _leaves("message.body", extra.get("body"), each, "message")
-        elif kind == "agent_action":
-            yield from _leaves("result", extra.get("result"), each, "result")
+        yield from _given_by(each)
 
 
 def _leaves(path: str, value: Any, row: Row, kind: str) -> Iterator[_Input]:

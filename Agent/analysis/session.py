@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.engine import Engine, QueryEngine, open_engine
 from Agent.analysis.query.views import TELLING, Only, numbers, scan, whole_lines
 from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
@@ -132,6 +132,44 @@ def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
     with suppress(DamagedInput):  # `found` reports that file as damaged
         dropped.update(read_account(path).dropped_before(path))
     return {"total_lost": found.total_lost, "dropped": ranked(dropped)} | found.to_dict()
+
+
+def written_losses(engine: QueryEngine) -> dict[str, Any]:
+    """Count what sealed sessions lack from the numbers of their events alone, in one question.
+
+    A writer's numbers are 1, 2, 3 ... up to its last one, which its `log.closed` says. Of a writer that did
+    not close, the numbers behind its last event are unknown.
+
+    Returns:
+        `clean` (nothing is missing, and every writer closed), `total_lost`, `dropped` ({reason: count}),
+        `writers` and `unclosed` (their numbers).
+    """
+    lines = scan("last_seq", "count", "reason")
+    row = engine.row(
+        "SELECT count(*) AS writers, count(*) FILTER (WHERE closed IS NULL) AS unclosed, "
+        "CAST(coalesce(sum(greatest(highest, coalesce(closed, 0)) - events), 0) AS BIGINT) AS missing, "
+        "CAST(coalesce(sum(retired), 0) AS BIGINT) AS retired FROM ("
+        "SELECT writer, count(DISTINCT seq) AS events, max(seq) AS highest, "
+        "max(greatest(seq, last_seq)) FILTER (WHERE event_type = 'log.closed') AS closed, "
+        f"sum(count) FILTER (WHERE event_type = 'log.retired') AS retired FROM {lines} GROUP BY writer)"
+    )
+    dropped = Counter(
+        {
+            each["name"]: each["n"]
+            for each in engine.rows(
+                f"SELECT coalesce(reason, '') AS name, CAST(sum(count) AS BIGINT) AS n FROM {lines} "
+                "WHERE event_type = 'log.dropped' AND abs(count) < 1e15 GROUP BY 1"
+            )
+        }
+    )
+    lost = max(0, row["missing"] - row["retired"])
+    return {
+        "clean": not lost and not dropped and not row["unclosed"],
+        "total_lost": lost,
+        "dropped": ranked(dropped),
+        "writers": row["writers"],
+        "unclosed": row["unclosed"],
+    }
 
 
 def _dropped(engine: Engine) -> Counter[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
+from Agent.analysis.query.views import ABOUT, TOTAL, is_finite
+
 SIGNIFICANCE: Final = 0.01
 LEAST_POINTS: Final = 10
 
@@ -160,21 +162,20 @@ def describe(values: Sequence[float]) -> dict[str, Any]:
 def quantile_columns(column: str, rows: int) -> tuple[str, str]:
     """`describe_columns` for a number of rows, and whether its quantiles are `exact` or `approximate`.
 
-    Exact quantiles hold every number in memory, so above one million rows a t-digest replaces them.
+    Exact quantiles hold every number in memory, so above one million rows estimates replace them.
     """
     if rows <= EXACT_ROWS:
         return describe_columns(column), "exact"
-    return describe_columns(column, "approx_quantile"), "approximate (t-digest)"
+    return describe_columns(column, exact=False), "approximate"
 
 
-def describe_columns(column: str, function: str = "quantile_cont") -> str:
+def describe_columns(column: str, *, exact: bool = True) -> str:
     """The same numbers as SQL columns over one numeric column, `count` named `measured`."""
-    finite = f"FILTER (WHERE isfinite({column}))"
-    quantiles = ", ".join(
-        f"{function}({column}, {share}) {finite} AS {name}" for name, share in QUANTILES.items()
-    )
+    finite = f"FILTER (WHERE {is_finite(column)})"
+    made = f"percentile_cont({{}}) WITHIN GROUP (ORDER BY {column})" if exact else f"{ABOUT}({column}, {{}})"
+    quantiles = ", ".join(f"{made.format(share)} {finite} AS {name}" for name, share in QUANTILES.items())
     return (
-        f"count({column}) {finite} AS measured, fsum({column}) {finite} / measured AS mean, {quantiles}, "
+        f"count({column}) {finite} AS measured, {TOTAL}({column}) {finite} / measured AS mean, {quantiles}, "
         f"max({column}) {finite} AS max"
     )
 

@@ -314,7 +314,7 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
     boards = _heads_of_boards(session)
     chains = read_chains(session)
     kept = [_plain(head) for head in kept]
-    if not chains and not kept and (not told or _is_imported(session)):
+    if not chains and not kept and (not told or _is_copied(session)):
         return None
     report = ChainReport(heads=tuple(chain.head() for chain in chains.values()))
     with ChainedFiles(session, chains) as chained:
@@ -358,9 +358,9 @@ def _plain(head: str) -> str:
     return text
 
 
-def _is_imported(session: Path) -> bool:
+def _is_copied(session: Path) -> bool:
     try:
-        return "imported" in open_session(session).other
+        return not open_session(session).other.keys().isdisjoint({"imported", "merged_from"})
     except InputError:
         return False
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from Agent.errors import InputError, UsageError
 from Agent.event.clock import parse_timestamp
+from Agent.flight.checkpoints.graph_file import prune_graphs
 from Agent.flight.checkpoints.model import Removed, RetentionPolicy
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
@@ -132,13 +133,15 @@ def prune_checkpoints(
     dry_run: bool = False,
     on_session: Callable[[str, Removed], None] = lambda _session_id, _removed: None,
 ) -> Removed:
-    """Remove the checkpoints that a policy does not keep; after a kill, the next call continues.
+    """Remove the checkpoints that a policy does not keep, and such threads of `TraceSaver` as a whole.
+
+    After a kill, the next call continues.
 
     Args:
         root: the trace root.
         policy: the policy, which keeps failed runs longer.
         dry_run: remove nothing, only count.
-        on_session: called for each session that loses checkpoints.
+        on_session: called for each session that loses checkpoints, and with `graphs` for threads.
 
     Raises:
         OSError, DamagedInput: some cannot be read or removed; earlier ones are already removed.
@@ -154,6 +157,10 @@ def prune_checkpoints(
         if removed != Removed():
             on_session(ref.session_id, removed)
         total.add(removed)
+    removed = prune_graphs(root, policy, round(time.time() * 1e6), dry_run=dry_run)
+    if removed != Removed():
+        on_session("graphs", removed)
+    total.add(removed)
     return total
 
 

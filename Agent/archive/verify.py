@@ -21,6 +21,7 @@ from Agent.archive.sealed.parts import (
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import DamagedInput
 from Agent.event.model import Event
+from Agent.flight.checkpoints.graph_file import GraphFile, check_graph, graph_files
 from Agent.tree.files.lines import Damage
 from Agent.tree.files.sequence_set import dropped_by
 from Agent.tree.layout import entries_in, passed_over, session_id_of, shown_name
@@ -103,6 +104,8 @@ class Verification:
     """Entries that were skipped; only events missing because of them affect `sound`."""
     chain: ChainReport | None = None
     """The comparison with the digests made during recording; None if the session has none."""
+    graph_files: tuple[GraphFile, ...] = ()
+    """The files of `TraceSaver` under the trace root, which all sessions share."""
 
     @property
     def lost(self) -> int:
@@ -122,7 +125,8 @@ class Verification:
         """
         damaged = self.damaged_lines or self.damaged_artifacts or self.damaged_parts or self.changed_files
         edited = self.chain is not None and self.chain.edits
-        return not (self.lost or self.unknown or damaged or edited)
+        graphs = any(graph.problems for graph in self.graph_files)
+        return not (self.lost or self.unknown or damaged or edited or graphs)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: the verdict, totals, and a row for each writer."""
@@ -136,6 +140,7 @@ class Verification:
             **{name: sum(writer[name] for writer in writers) for name in ("taken", *_COUNTS)},
             **stored,
             "chain": None if self.chain is None else self.chain.to_dict(),
+            "graph_files": [graph._asdict() for graph in self.graph_files],
             "writers": writers,
         }
 
@@ -200,6 +205,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         dict(sorted((+dropped).items())),
         tuple(find_passed_over(session)),
         _chains(session, told, list(heads), is_running=any(row.state == "running" for row in rows)),
+        tuple(map(check_graph, graph_files(session.parent))),
     )
 
 

@@ -18,11 +18,21 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypedDict,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import click
 from click.shell_completion import CompletionItem
@@ -301,6 +311,40 @@ def engine_of(run: str, root: Path) -> Any:
     return open_engine(path, agent)
 
 
+def trees_of(paths: Iterable[str], root: Path) -> Any:
+    """The sealed sessions that paths, patterns, URLs and session ids name."""
+    from Agent.analysis.query.trees import sealed_trees
+    from Agent.tree.layout import find_session
+
+    def place(path: str) -> str:
+        is_place = "://" in path or Path(path).exists() or any(sign in path for sign in "*?[/")
+        return path if is_place else str(find_session(root, path))
+
+    return sealed_trees([place(path) for path in paths])
+
+
+def engine_over(trees: Any, engine: str | None, master: str | None) -> Any:
+    """The engine over sealed sessions that --engine and --master name."""
+    if engine == "duckdb":
+        from Agent.analysis.query.engine import open_trees
+
+        if master is not None:
+            raise misuse("--master requires --engine spark")
+        if trees.remote:
+            raise misuse(f"{trees.remote[0]} is read with --engine spark")
+        return open_trees(trees.local)
+    from Agent.analysis.query.spark import SparkEngine
+
+    return SparkEngine(trees, master)
+
+
+def one_of(run: str, more: tuple[str, ...], engine: str | None, master: str | None) -> str:
+    """RUN alone, without --engine; click.UsageError if other options need that."""
+    if engine is None and (more or master is not None):
+        raise misuse("several sessions and --master require --engine duckdb or --engine spark")
+    return run
+
+
 # when, which, how near
 
 
@@ -432,6 +476,22 @@ OneSession = Annotated[str, "[RUN]", {"callback": _run_or_session}, _SESSIONS]
 OneRun = Annotated[str, "[RUN]", {"callback": _run_or_session}, _RUNS]
 _SESSION_OPTION = Annotated[str, "--session -s ID", _NAMES, {"default": "last"}, _SESSIONS, _INSTEAD]
 _session_instead = _made("session", _SESSION_OPTION, inspect.Parameter.empty, "")
+More = Annotated[tuple[str, ...], "[PATH]..."]
+"""Further sessions, trace roots or patterns, all sealed, for --engine."""
+
+
+class Across(TypedDict):
+    """The options of commands that read many sealed sessions together.
+
+    Args:
+        engine: Read RUN and PATH, all sealed, together: with duckdb here, or with spark.
+        master: Where Spark runs; default: this machine, local[*].
+    """
+
+    engine: Literal["duckdb", "spark"] | None
+    master: Annotated[str | None, "--master URL"]
+
+
 Run = Annotated[str, "RUN", _RUNS]
 SomeRun = Annotated[str | None, "[RUN]", _RUNS]
 NewestSession = Annotated[str, "[RUN]", {"default": "last"}, _SESSIONS]

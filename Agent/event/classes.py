@@ -198,6 +198,8 @@ def attributes_of(value: object) -> dict[str, Any]:
     """
     cls = type(value)
     places = _places_of(cls)
+    if not places.slots and places.instance is not None:
+        return _plain_dict(places.instance.__get__(value, cls)).copy()
     found: dict[str, Any] = {}
     for name, member in places.slots:
         try:

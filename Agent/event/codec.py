@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -142,6 +142,8 @@ def _add_links(obj: dict[str, Any], event: Event) -> None:
         obj["causes"] = list(event.causes)
     if event.tick is not None:
         obj["tick"] = event.tick
+    if event.hlc is not None:
+        obj["hlc"] = event.hlc
 
 
 def _add_tail(obj: dict[str, Any], event: Event) -> None:
@@ -173,6 +175,9 @@ def decode_line(line: bytes) -> Event:
     return event_from_object(obj)
 
 
+_OPTIONAL_INTEGER: Final = (int, type(None))
+
+
 def event_from_object(obj: Mapping[str, Any]) -> Event:
     """Convert an object of either view to an event of the current version; DamagedLine if it is not one.
 
@@ -201,6 +206,7 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
             parent_span_id=get("parent_span_id"),
             causes=_texts(obj["causes"], "causes") if "causes" in obj else (),
             tick=get("tick"),
+            hlc=get("hlc"),
             extra=extra,
             code=get("code"),
             state=get("state"),
@@ -216,8 +222,8 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
     for name, text in zip(_OPTIONAL_TEXTS, _optional_texts_of(event), strict=True):
         if text is not None and type(text) is not str:
             raise DamagedLine(f"{name} is not text")
-    if event.tick is not None and type(event.tick) is not int:
-        raise DamagedLine("tick is not an integer")
+    if type(event.tick) not in _OPTIONAL_INTEGER or type(event.hlc) not in _OPTIONAL_INTEGER:
+        raise DamagedLine("tick or hlc is not an integer")
     if event.state is not None and not is_state_change(event.state):
         raise DamagedLine("state is not an object that sets fields")
     _check_numbers(event.kind, extra)

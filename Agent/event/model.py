@@ -15,7 +15,7 @@ RedactedBytes = NewType("RedactedBytes", bytes)
 
 ENVELOPE_KEYS: Final = (
     "timestamp", "id", "schema_version", "session_id", "level", "logger", "message", "run_id", "span_id",
-    "parent_span_id", "causes", "tick", "extra", "code", "state", "types",
+    "parent_span_id", "causes", "tick", "hlc", "extra", "code", "state", "types",
 )  # fmt: skip
 """The keys of a line of the log view, in their order; `extra` holds the payload, the others the envelope."""
 
@@ -44,6 +44,8 @@ class Event:
     """Ids of events that led to this one, as recorded."""
     tick: int | None = None
     """The step of the simulation."""
+    hlc: int | None = None
+    """By how many microseconds the writer's clock was behind what it had heard from other processes."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """The payload: the keys that `payloads.KINDS` lists for the kind, and keys that the user added."""
     code: str | None = None
@@ -87,6 +89,6 @@ class Event:
 
     @property
     def order(self) -> tuple[int, str, int]:
-        """Return the sort key that merges events of several writers for display."""
+        """Return the sort key that merges events of several writers, effects after what they heard of."""
         writer, seq = split_event_id(self.id)
-        return self.timestamp_us, writer, seq
+        return self.timestamp_us + (self.hlc or 0), writer, seq

@@ -17,9 +17,9 @@ from Agent.analysis.causality.event_links import MAX_LINKED, MAX_QUERIES, TRAIL_
 from Agent.analysis.query.views import event_row
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
-from Agent.view.columns import Index
-from Agent.view.line_columns import mark, message_key
-from Agent.view.lines import Lines
+from Agent.view.index.columns import Index
+from Agent.view.index.line_columns import mark, message_key
+from Agent.view.index.lines import Lines
 
 LOOKBACK_US: Final = 60_000_000
 MOST_EACH: Final = 2_500

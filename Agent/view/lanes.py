@@ -16,8 +16,8 @@ from Agent.record.encode.safe_text import cut, shown_safely
 from Agent.render.words import plural
 from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.files.writer_claim import read_claims
-from Agent.view.columns import FULL_STATE, NOBODY, WARNING, Index
-from Agent.view.lines import FilesMovedError, Lines
+from Agent.view.index.columns import FULL_STATE, NOBODY, WARNING, Index
+from Agent.view.index.lines import FilesMovedError, Lines
 
 MOST_TICKS: Final = 4_000
 _WHY_CHARS: Final = 160

@@ -7,12 +7,11 @@ has the answers that need nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from bisect import bisect_left
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -21,31 +20,34 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import AgentTraceError, EventNotFound, InputError, UsageError
+from Agent.errors import AgentTraceError, InputError, UsageError
 from Agent.event.codec import event_to_object
 from Agent.event.model import Event
+from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.tree.layout import session_id_of
+from Agent.view import explained
+from Agent.view.background import MOST_CHARS, Background
 from Agent.view.causality import causes_and_effects
-from Agent.view.columns import FULL_STATE, NOBODY, STATE, Batch, Index, Tables, merged
-from Agent.view.findings import Findings
-from Agent.view.gathering import Gatherer
+from Agent.view.explained import PENDING
 from Agent.view.history import History, Moment, as_text, value_in
+from Agent.view.index.columns import FULL_STATE, NOBODY, STATE, Batch, Index, Tables, merged
+from Agent.view.index.gathering import Gatherer
+from Agent.view.index.lines import FilesMovedError, Lines
+from Agent.view.index.stored import load, remove, store
 from Agent.view.lanes import by_trouble, description, lane_rows, program_of, replay_of, status_of
-from Agent.view.lines import FilesMovedError, Lines
 from Agent.view.shown import MOST_LISTED, Shown
-from Agent.view.stored import load, remove, store
 from Agent.view.windows import MOST_PX, edge_rows, window
 
 MOST_CHANGES: Final = 50
 MOST_POINTS: Final = 2_000
 MOST_ARROWS: Final = 10_000
 MOST_FOUND: Final = 50
-MOST_CAUSES: Final = 3
 MOST_US: Final = 2**60
 _LOOK_S: Final = 1.0
 """How long an index is taken for current, without a look at the files."""
@@ -55,6 +57,9 @@ _FIRST_SHOWN_S: Final = 0.3
 _EXPLAIN_S: Final = 0.2
 _STORED_AGAIN: Final = 10
 """The index is stored again after it has grown by 1 event in so many."""
+_WATCHED_S: Final = 0.05
+"""How often the files are looked at while a page follows."""
+_WATCHED_COST: Final = 1
 _KEPT_HISTORIES: Final = 16
 
 
@@ -77,6 +82,8 @@ class SessionView:
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._failure: AgentTraceError | None = None
+        self._watching = 0
+        """How many pages follow the session."""
         self._looked_s = 0.0
         self._must_rebuild = False
         self._moved = threading.Event()
@@ -85,7 +92,7 @@ class SessionView:
         """How many events the stored index has."""
         nothing = merged(None, [], Tables())[0]
         self._shown = Shown(nothing, by_trouble(nothing, {}), Lines(Gatherer(session)), [], progress=0.0)
-        self._findings = Findings(session)
+        self._background = Background(session)
         self._thread = threading.Thread(target=self._run, name=f"view {self.session_id}", daemon=True)
         self._thread.start()
 
@@ -93,7 +100,7 @@ class SessionView:
         """Stop the threads; questions are still answered from the last index."""
         self._closed.set()
         self._wake.set()
-        self._findings.close()
+        self._background.close()
         self._thread.join(timeout=5.0)
 
     def wait(self, timeout_s: float) -> bool:
@@ -121,9 +128,11 @@ class SessionView:
             self._wake.clear()
             if not self._closed.is_set():  # set before the wake-up that was just cleared
                 # numbers that seem to be missing may be in files that were read too early: look again
-                self._wake.wait(None if self._shown.lines.gatherer.is_explained else _EXPLAIN_S)
+                is_explained = self._shown.lines.gatherer.is_explained
+                self._wake.wait(_WATCHED_S if self._watching else None if is_explained else _EXPLAIN_S)
             if not is_first:
-                self._closed.wait(max(0.0, began + _COST * (self._looked_s - began) - time.monotonic()))
+                cost = _WATCHED_COST if self._watching else _COST
+                self._closed.wait(max(0.0, began + cost * (self._looked_s - began) - time.monotonic()))
         if not self._must_rebuild and self._stored != self._shown.index.count:
             self._store()
 
@@ -234,6 +243,17 @@ class SessionView:
             self._moved.set()
             self._wake.set()
             raise
+
+    def watch(self, more: int) -> None:
+        """Note that so many more pages follow the session, or with -1, one fewer."""
+        with self._lock:
+            self._watching += more
+        self._wake.set()
+
+    @property
+    def version(self) -> object:
+        """Return an object that is another one after the session has grown."""
+        return self._shown if self._ready.is_set() else None
 
     # the whole session
 
@@ -403,9 +423,9 @@ class SessionView:
             causes, effects = causes_and_effects(shown.index, shown.lines, row, event)
             return {
                 **told,
-                "causes": _nodes(shown, [each["id"] for each in causes]),
-                "effects": _nodes(shown, [each["id"] for each in effects]),
-                "edges": [_edge(each["edge"]) for each in (*causes, *effects)],
+                "causes": explained.nodes(shown, [each["id"] for each in causes]),
+                "effects": explained.nodes(shown, [each["id"] for each in effects]),
+                "edges": [explained.edge(each["edge"]) for each in (*causes, *effects)],
             }
 
         return self._reading(answer)
@@ -569,57 +589,110 @@ class SessionView:
                     self._histories.popitem(last=False)
         return made
 
-    # findings
+    # what takes seconds
 
     def findings(self, *, q: str | None = None) -> dict[str, Any]:
-        """Return what `debug` finds without a text, or for a complaint: `pending` until it is there.
+        """Return what `debug` finds without a text, or for a complaint: `pending` until it is there."""
+        text = (q or "").strip()
+        if len(text) > MOST_CHARS:
+            raise UsageError(f"{len(text)} characters are too many", remedy=f"describe it in {MOST_CHARS}")
+        found = self._in_background("explain", {"text": text})
+        if found is None:
+            return {**PENDING, "status": "", "causes": []}
+        return self._reading(lambda shown: explained.findings(shown, found))
 
-        It is found once for a text and a content of the session, in a thread of its own.
+    def comparison(self, other: SessionView) -> dict[str, Any]:
+        """Return where another session of the same root differs from this one, as `diff` finds it."""
+        found = self._in_background("compare", {"other": other.session_id})
+        if found is None or not other.is_ready:
+            return {**PENDING}
+        return self._reading(lambda shown: explained.comparison(shown, other.shown, found))
+
+    def differences(self, other: SessionView, *, agent: str) -> dict[str, Any]:
+        """Return the events of an agent in which another session differs from this one."""
+        found = self._in_background("differences", {"other": other.session_id, "agent": agent})
+        if found is None or not other.is_ready:
+            return {**PENDING}
+        return self._reading(lambda shown: explained.differences(shown, other.shown, found))
+
+    def provenance(self, *, agent: str, field: str, at: str) -> dict[str, Any]:
+        """Return where the value of a field came from, as of an event of the agent.
+
+        Raises:
+            AgentNotFound: the session has no such agent.
+            EventNotFound: it has no such event.
         """
         shown = self._seen()
-        if not self._ready.is_set():
-            return {"state": "pending", "status": "", "causes": []}
-        report = self._findings.report((q or "").strip(), shown.index.count)
-        if report is None:
-            return {"state": "pending", "status": "", "causes": []}
+        shown.agent_number(agent)
+        shown.row_of(at)
+        found = self._in_background("provenance", {"agent": agent, "field": field, "at": at})
+        return {**PENDING} if found is None else self._reading(lambda now: explained.provenance(now, found))
 
-        def answer(shown: Shown) -> dict[str, Any]:
-            return {
-                "state": "ready",
-                "status": report["status"],
-                "causes": [_cause(shown, cause) for cause in report["causes"][:MOST_CAUSES]],
-            }
+    def fork(
+        self,
+        *,
+        number: int,
+        agent: str,
+        at: str,
+        values: Mapping[str, str],
+        seed: int | None = None,
+        live: Sequence[str] = (),
+        outcome: str | None = None,
+    ) -> dict[str, Any]:
+        """Fork the run of an agent after one of its events, in child processes; `pending` until it has ended.
 
-        return self._reading(answer)
+        Args:
+            number: tells forks apart that are otherwise the same.
+            agent: whose state changes.
+            at: the event after which the fork begins.
+            values: {field: its new value as JSON text}.
+            seed: seeds the generators that the agent exposes.
+            live: names of tools, models and agents that may be called live.
+            outcome: with it, the point of no return is looked for: the last one at which the change alters
+                this, such as `followers>1000`.
 
+        Returns:
+            `session` of the fork (None with an outcome), `text`, the words of the command `fork`, `stopped`,
+            why it had to, and `last`, the event of the last point at which the change still helps.
 
-def _cause(shown: Shown, cause: dict[str, Any]) -> dict[str, Any]:
-    lines = cause["explanation"].splitlines()
-    named = [*cause["event_ids"], *(e[end] for e in cause["edges"] for end in ("cause_id", "effect_id"))]
-    return {
-        "title": cause["title"],
-        "sentence": lines[0] if lines else cause["title"],
-        "confidence": cause["confidence"],
-        "lines": lines[1:],
-        "events": _nodes(shown, list(dict.fromkeys(named))),
-        "edges": [_edge(each) for each in cause["edges"]],
-    }
+        Raises:
+            AgentNotFound, EventNotFound: the session has no such agent or event.
+            UsageError: a value is not JSON, or nothing is changed.
+        """
+        shown = self._seen()
+        if shown.agent_number(agent) is None:
+            raise UsageError("only an agent can be forked", remedy="choose one")
+        shown.row_of(at)
+        patch = []
+        for name, text in values.items():
+            try:
+                patch.append({"op": "add", "path": f"/{escape(name)}", "value": orjson.loads(text)})
+            except orjson.JSONDecodeError:
+                raise UsageError(
+                    f"the value of {name[:80]} is not JSON", remedy="texts need quotes"
+                ) from None
+        asked = {"number": number, "agent": agent, "at": at, "patch": patch, "live": list(live)}
+        if outcome:
+            found = self._background.answer("turning", {**asked, "outcome": outcome})
+        elif patch or seed is not None:
+            found = self._background.answer("fork", {**asked, "seed": seed})
+        else:
+            raise UsageError("nothing is changed", remedy="change a field, or give a seed")
+        return {**PENDING} if found is None else {"state": "ready", **found}
 
+    def _in_background(self, kind: str, asked: dict[str, Any]) -> dict[str, Any] | None:
+        shown = self._seen()
+        return self._background.answer(kind, asked, shown.index.count) if self.is_ready else None
 
-def _edge(edge: dict[str, Any]) -> dict[str, Any]:
-    ends = {"from": edge["cause_id"], "to": edge["effect_id"]}
-    return ends | {name: edge[name] for name in ("basis", "rule", "reason")}
+    @property
+    def is_ready(self) -> bool:
+        """Return whether the index was complete once."""
+        return self._ready.is_set()
 
-
-def _nodes(shown: Shown, ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Describe events by id; those that are not in the index are left out."""
-    rows = []
-    for event_id in ids:
-        with contextlib.suppress(EventNotFound, UsageError):
-            rows.append(shown.row_of(event_id))
-    return [
-        shown.node(row, event) for row, event in zip(rows, shown.lines.events(shown.index, rows), strict=True)
-    ]
+    @property
+    def shown(self) -> Shown:
+        """Return the index to answer from."""
+        return self._seen()
 
 
 def _places(index: Index, rows: Sequence[int]) -> tuple[list[int], list[int]]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from Agent.analysis.listing import size_on_disk
 from Agent.analysis.session import find, trace_root
 from Agent.errors import SessionNotFound
+from Agent.tree.files.session import lineage_of
 from Agent.tree.files.writer_claim import is_written
 from Agent.tree.layout import list_sessions
 from Agent.view.lanes import description
@@ -22,19 +23,21 @@ def session_list(root: Path | None = None) -> dict[str, Any]:
     """List the newest 500 sessions under a trace root, the newest first.
 
     Returns:
-        `sessions`: dicts with `id`, `started` (RFC 3339, None if unknown), `size_bytes`, `is_running`.
+        `sessions`: dicts with `id`, `started` (RFC 3339, None if unknown), `size_bytes`, `is_running`, and
+        `fork_of`: None, or the `session` that it was forked from and the `step` where.
     """
     found = list_sessions(trace_root(root))[-MOST_SESSIONS:]
     return {"sessions": [_row(each.session_id, each.path) for each in reversed(found)]}
 
 
 def _row(session_id: str, path: Path) -> dict[str, Any]:
-    info = description(path)
+    info, lineage = description(path), lineage_of(path)
     return {
         "id": session_id,
         "started": None if info is None else info.started_at or None,
         "size_bytes": size_on_disk(path),
         "is_running": is_written(path, is_ended=info is not None and info.ended_at is not None),
+        "fork_of": None if lineage is None else {"session": lineage.session_id, "step": lineage.step},
     }
 
 

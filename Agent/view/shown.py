@@ -20,9 +20,9 @@ from Agent.errors import AgentNotFound, EventNotFound, UsageError
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.render.event_words import event_words
-from Agent.view.columns import ERROR, SESSION, Index
+from Agent.view.index.columns import ERROR, SESSION, Index
+from Agent.view.index.lines import Lines
 from Agent.view.lanes import Lanes, shown_ticks
-from Agent.view.lines import Lines
 from Agent.view.windows import TickAxis
 
 MOST_LISTED: Final = 1_000

@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from Agent.view.columns import ERROR, FULL_STATE, RECEIVED, SENT, STATE, WARNING, Index
+from Agent.view.index.columns import ERROR, FULL_STATE, RECEIVED, SENT, STATE, WARNING, Index
 
 MOST_EVENTS: Final = 5_000
 """Up to this many events are answered one by one."""

@@ -239,12 +239,12 @@ def test_the_report_is_plain_values_text_and_markdown_with_commands(planted: Pla
     assert max(len(line) for line in text) <= 120
 
 
-def test_a_remembered_target_is_not_asked_for(builder: SessionBuilder) -> None:
+def test_a_remembered_target_stands_in_the_command(builder: SessionBuilder) -> None:
     builder.emit("agent_action", "a", action_type="act")
     description = {"session_id": builder.session_id, "session_uid": "", "targets": {"*": "cafe:build"}}
     session_file(builder.path).write_text(json.dumps(description))
     commands = debug_issue("a does nothing", session=builder.path).commands
-    assert f"agent-trace replay {builder.session_id}/a" in commands
+    assert f"agent-trace replay {builder.session_id}/a --target cafe:build" in commands
 
 
 @pytest.mark.further

@@ -44,6 +44,21 @@ def test_polars_pandas_pyarrow_and_duckdb_read_an_answer_of_sql(analyzer):
     assert pyarrow.table(answer).schema.field("tick").type == pyarrow.int64()
 
 
+def test_every_answer_in_rows_is_read_by_whoever_reads_arrow(analyzer):
+    polars = pytest.importorskip("polars", reason="polars is not installed; it is in the extra [test]")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed; it is in the extra [dataframe]")
+    import duckdb
+
+    for found in (analyzer.trace_agent_journey("a"), analyzer.get_errors(), analyzer.checkpoints()):
+        assert polars.DataFrame(found).height == len(found)
+        assert pandas.DataFrame.from_arrow(found).shape[0] == len(found) == pyarrow.table(found).num_rows
+        if found:
+            assert duckdb.sql("SELECT count(*) FROM found").fetchall() == [(len(found),)]
+            assert polars.DataFrame(found)["id"].to_list() == [each["id"] for each in found]
+            assert json.loads(json.dumps(list(found))) == found and found[:1] == [found[0]]
+    assert len(analyzer.trace_agent_journey("a")) > 0
+
+
 def test_a_journey_is_a_table_too_with_nested_values_as_json(analyzer):
     journey = analyzer.trace_agent_journey("a")
     table = journey.to_arrow()

@@ -60,3 +60,12 @@ def test_a_wheel_links_to_the_repository_that_its_publisher_states_and_to_nothin
         metadata = {}
         module.AddressHook().update(metadata)
         assert metadata == {"urls": urls}
+
+
+def test_a_wheel_for_another_machine_is_tried_by_importing_every_built_part():
+    command = DECLARED["tool"]["cibuildwheel"]["test-command"]
+    sources = sorted(
+        path.relative_to(REPOSITORY).with_suffix("").as_posix().replace("/", ".")
+        for path in (REPOSITORY / "Agent").rglob("_*.c")
+    )
+    assert sources == sorted(command.removesuffix("'").partition("import ")[2].split(", "))

@@ -8,6 +8,7 @@ import io
 import json
 import sqlite3
 import urllib.parse
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +109,23 @@ def _unpacked(path: Path, data: bytes) -> bytes:
     if data.startswith(b"\x1f\x8b"):
         return gzip.decompress(data)
     if data.startswith(b"SQLite format 3"):
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-            return "\n".join(database.iterdump()).encode()
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return "\n".join(database.iterdump()).encode() + _graph_states(path)
     if data.startswith(b"PAR1"):
         import duckdb
 
         return repr(duckdb.sql(f"SELECT * FROM read_parquet('{path}')").fetchall()).encode()
     return b""
+
+
+def _graph_states(path: Path) -> bytes:
+    """What LangGraph itself reads from a file of `TraceSaver`."""
+    if path.name != "langgraph.sqlite":
+        return b""
+    from Agent.flight import TraceSaver
+
+    with TraceSaver(path) as saver:
+        return repr(list(saver.list(None))).encode()
 
 
 def documents(root: Path) -> dict[tuple[str, str, str | None], Any]:
@@ -132,3 +143,114 @@ def documents(root: Path) -> dict[tuple[str, str, str | None], Any]:
                         run_id, info.step_id, info.agent_id
                     ).state
     return found
+
+
+def _raise(value: str) -> None:
+    try:
+        raise LookupError(value)
+    except LookupError:
+        AgentLogger("reader").exception("failed")
+
+
+def _in_run(value: str, how: str) -> None:
+    from Agent.flight import record_tool
+
+    recorder = Recorder(agent="runner", labels={"for": value if how == "label" else "none"})
+    with recorder.run() as run, recorder.step(value if how == "step" else "one"):
+        if how == "artifact":
+            recorder.save_artifact("notes/page.txt", f"{'filler ' * 500}{value}")
+        elif how == "packed artifact":
+            recorder.save_artifact("packed.gz", gzip.compress(value.encode() * 3))
+        elif how == "model":
+            recorder.record_model_call("one", model_name="m", prompt=f"Hello {value}", output="fine")
+        elif how == "tool":
+            record_tool(lambda who: {"found": who})(value)
+        elif how == "checkpoint":
+            with LocalCheckpointStore(current_session().path) as store:
+                for step_id in range(3):
+                    store.save_checkpoint(run.run_id, f"s{step_id}", {"who": value if step_id == 1 else None})
+
+
+def _in_graph(value: str, how: str) -> None:
+    from langgraph.graph import START, StateGraph
+
+    from Agent.flight import TraceSaver
+
+    made = StateGraph(dict)
+    made.add_node("answer", lambda state: {"n": 2})
+    made.add_edge(START, "answer")
+    config: dict[str, Any] = {"configurable": {"thread_id": value if how == "thread" else "t"}}
+    if how == "metadata":
+        config["metadata"] = {"customer": value}
+    with TraceSaver(redact=False) as saver:
+        made.compile(checkpointer=saver).invoke({"who": value if how == "state" else "x", "n": 1}, config)
+
+
+PLACES = {
+    "action": lambda value: AgentLogger("writer").log_action("tell", {"to": [value]}),
+    "bytes": lambda value: AgentLogger("writer").log_action("hear", {"raw": b"\x00" + value.encode()}),
+    "name of an agent": lambda value: AgentLogger(value).log_action("act", {}),
+    "exception": _raise,
+    "message": lambda value: SystemLogger().info(f"{value} logged in"),
+    "interaction": lambda value: InteractionLogger().log_interaction("like", "writer", "reader", value),
+    **{
+        f"run: {how}": lambda value, how=how: _in_run(value, how)
+        for how in ("label", "step", "artifact", "packed artifact", "model", "tool", "checkpoint")
+    },
+    **{
+        f"graph: {how}": lambda value, how=how: _in_graph(value, how)
+        for how in ("state", "thread", "metadata")
+    },
+}
+"""Where a person's data can go while a program records."""
+
+
+def _view(session: Path) -> None:
+    from Agent.view.session_view import SessionView
+
+    view = SessionView(session)
+    assert view.wait(30)
+    view.close()
+
+
+def _follow(session: Path) -> None:
+    from Agent.tree.read.follower import Follower
+    from Agent.tree.retention import write_cursor
+
+    follower = Follower(session)
+    follower.poll()
+    write_cursor(session, "shipper", follower.cursor())
+    follower.close()
+
+
+def _seal(session: Path) -> None:
+    from Agent.archive.sealed.sealing import seal
+
+    seal(session)
+
+
+def _seal_and_remove(session: Path) -> None:
+    from Agent.archive.sealed.sealing import seal
+
+    seal(session, remove=True)
+
+
+def _query(session: Path) -> None:
+    from Agent import LogAnalyzer
+
+    with LogAnalyzer(session) as analyzer:
+        analyzer.sql("SELECT count(*) FROM events")
+
+
+def _export(session: Path) -> None:
+    from Agent.tree.read.reader import TreeReader
+    from Agent.tree.read.summary import write_summary
+
+    write_summary(session, TreeReader(session))
+
+
+AFTERWARDS = {
+    "pages": _view, "followed": _follow, "sealed": _seal, "sealed, lines removed": _seal_and_remove,
+    "queried": _query, "summarized": _export,
+}  # fmt: skip
+"""What else writes files below the trace root, once a program has ended."""

@@ -422,6 +422,49 @@ def test_whatever_was_recorded_no_form_of_it_remains(tmp_path, value, shapes, ot
     shutil.rmtree(root)
 
 
+@pytest.mark.further
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(
+    value=st.sampled_from([kit.VALUE, "jane.doe@example.org", "Jürgen Groß", "id-4711-x"]),
+    places=st.lists(st.sampled_from(sorted(kit.PLACES)), min_size=1, max_size=4, unique=True),
+    afterwards=st.lists(st.sampled_from(sorted(kit.AFTERWARDS)), max_size=3, unique=True),
+)
+def test_wherever_a_persons_data_goes_nothing_of_it_is_left_in_the_whole_tree(
+    tmp_path, value, places, afterwards
+):
+    root = tmp_path / os.urandom(6).hex()
+    _recorded_in(root, value, places, afterwards)
+    before = kit.events(root)
+    assert kit.traces(root, kit.forms(value)) or places == ["run: tool"]
+    done = erase(root, target_of(match=value))
+    assert kit.traces(root, kit.forms(value)) == []
+    assert done.proof.clean and done.proof.not_looked_into == {}
+    assert kit.events(root).items() <= before.items()
+    assert all(verify(session).sound for session in session_directories(root))
+    shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("place", sorted(kit.PLACES))
+def test_a_persons_data_in_one_place_goes_and_its_neighbours_stay(tmp_path, place):
+    root = tmp_path / "trace"
+    _recorded_in(root, kit.VALUE, [place], ["pages", "followed"])
+    assert kit.traces(root, kit.forms(kit.VALUE))
+    done = erase(root, target_of(match=kit.VALUE))
+    assert done.proof.clean and kit.traces(root, kit.forms(kit.VALUE)) == []
+    assert any(b"neighbour" in line for line in kit.events(root).values())
+
+
+def _recorded_in(root, value, places, afterwards):
+    setup_logging(trace_root=root, redact=False)
+    AgentLogger("other").log_action("hold", {"value": "neighbour"})
+    for place in places:
+        kit.PLACES[place](value)
+    shutdown_logging()
+    for session in session_directories(root):
+        for what in afterwards:
+            kit.AFTERWARDS[what](session)
+
+
 def kills(root, kind, value, numbers):
     program = Path(__file__).with_name("erase_kills.py")
     paths = (Path(Agent.__file__).resolve().parents[1], Path(__file__).parents[1])

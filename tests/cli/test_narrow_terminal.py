@@ -101,6 +101,7 @@ ASKED = {
     "config path": [[]],
     "config presets": [[], ["production"]],
     "version": [[]],
+    "merge": [["last", "LONG"]],
     "demo": [["--agents", "20", "--ticks", "48", "--root", "another"]],
 }
 """What each command is asked, in this order: those that change the recording come after those that read it."""

@@ -62,6 +62,7 @@ ASKED = {
     "lnav install": [["--to", "FORMATS"]],
     "lnav show": [[]],
     "mcp": None,
+    "merge": [[EVIL, EVIL], ["last", "last"]],
     "performance": [[]],
     "play": [["last"]],
     "prove": [["EVENT"], [EVIL]],

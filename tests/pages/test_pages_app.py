@@ -281,3 +281,85 @@ def test_a_session_in_use_is_not_closed(root, opened):
         assert not first.is_closed
     with pytest.raises(SessionNotFound), views.use("20261120_103"):
         pass
+
+
+# forks
+
+
+FORK = {"number": 1, "agent": "a", "at": "aaaaaaaa-1", "values": {"count": "3"}}
+OWN = {"Origin": "http://127.0.0.1:8123", "Authorization": f"Bearer {TOKEN}"}
+
+
+def forking(root, *, allow_fork=True, token=TOKEN):
+    app = Pages(root, token=token, allow_fork=allow_fork)
+    return TestClient(
+        app, base_url="http://127.0.0.1:8123", raise_server_exceptions=False, follow_redirects=False
+    )
+
+
+def test_the_pages_themselves_may_fork_where_it_is_allowed(root, opened):
+    answer = forking(root).post(f"{API}/forks", json=FORK, headers=OWN)
+    assert answer.status_code == 200
+    assert answer.json()["asked"] == {**FORK, "seed": None, "live": [], "outcome": None}
+    page = forking(root).get(f"{SESSION}?token={TOKEN}").text
+    assert 'data-forks="allowed"' in page
+    assert "data-forks" not in forking(root, allow_fork=False).get(f"{SESSION}?token={TOKEN}").text
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Origin": None},
+        {"Origin": "null"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Origin": "http://localhost:8123"},
+        {"Origin": "https://127.0.0.1:8123"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Authorization": None},
+        {"Authorization": "Bearer an-older-token"},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+    ],
+    ids=str,
+)
+def test_nobody_else_may_fork(root, opened, changed):
+    headers = {key: value for key, value in (OWN | changed).items() if value is not None}
+    headers.setdefault("Content-Type", "application/json")
+    answer = forking(root).post(f"{API}/forks", content=json.dumps(FORK), headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (403, "this request may start no fork")
+    assert opened == {}, "no session was even opened"
+
+
+def test_the_token_of_an_address_and_another_name_of_the_host_start_no_fork(root, opened):
+    client = forking(root)
+    headers = {"Origin": OWN["Origin"]}
+    assert client.post(f"{API}/forks?token={TOKEN}", json=FORK, headers=headers).status_code == 403
+    evil = {**OWN, "Host": "evil.example:8123", "Origin": "http://evil.example:8123"}
+    assert client.post(f"{API}/forks", json=FORK, headers=evil).status_code == 421
+    assert opened == {}
+
+
+def test_where_forks_are_not_allowed_there_are_none_and_nothing_else_takes_a_post(root, opened):
+    for client in (forking(root, allow_fork=False), forking(root, token=None)):
+        assert client.post(f"{API}/forks", json=FORK, headers=OWN).status_code == 405
+    client = forking(root)
+    for path in (f"{API}/overview", "/sessions", f"{API}/forks/x", "/api/forks", f"{SESSION}/forks"):
+        assert client.post(path, json=FORK, headers=OWN).status_code == 405, path
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert client.request(method, f"{API}/forks", headers=OWN).status_code == 405
+    assert client.get(f"{API}/forks", headers=OWN).status_code == 405, "a link starts nothing"
+    assert opened == {}
+
+
+def test_a_fork_that_is_asked_for_wrongly_is_refused_in_words(root, opened):
+    for wrong in (
+        {**FORK, "values": {"a": 3}},
+        {**FORK, "more": 1},
+        {"agent": "a"},
+        [],
+        {**FORK, "seed": "x"},
+    ):
+        answer = forking(root).post(f"{API}/forks", json=wrong, headers=OWN)
+        assert answer.status_code == 400 and answer.json()["error"], wrong

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.browser import SIZES, Tab, started_chromium
-from support.processes import run_python
+from support.browser import SIZES, Tab
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
 from Agent.server.pages import PagesServer
@@ -19,22 +18,6 @@ pytestmark = pytest.mark.integration
 CREATOR = "creator_017"
 EVIL = "<script>window.pwned=1</script><img src=x onerror=window.pwned=1>\u202e\u0000\u001b[31m"
 LONG = 10 * 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with started_chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PagesServer]:
-    """The pages of the demo's session."""
-    directory = tmp_path_factory.mktemp("demo")
-    done = run_python("-m", "Agent", "demo", "--root", str(directory / "trace"), cwd=directory)
-    assert done.returncode == 0, done.stderr
-    with PagesServer(directory / "trace") as server:
-        yield server
 
 
 class Hostile:
@@ -65,23 +48,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PagesServer]:
     shutdown_logging()
     with PagesServer(root) as server:
         yield server
-
-
-@pytest.fixture
-def open_tab(chromium: Any) -> Iterator[Any]:
-    """Opens pages; at the end, none of them may have complained."""
-    tabs: list[Tab] = []
-
-    def opened(server: PagesServer, path: str = "/", **how: str) -> Tab:
-        tab = Tab(chromium, f"http://127.0.0.1:{server.port}/", **how)
-        tabs.append(tab)
-        tab.page.goto(server.address(path))
-        return tab
-
-    yield opened
-    for tab in tabs:
-        tab.context.close()
-    assert [complaint for tab in tabs for complaint in tab.complaints] == []
 
 
 def found(tab: Tab) -> Any:

@@ -7,6 +7,7 @@ from Agent.errors import AgentNotFound, InputError
 from Agent.event.model import Event
 from Agent.replay import compare_runs, fork_run, resume_from_checkpoint
 from Agent.replay.compare.comparison import Comparison
+from Agent.replay.diff.event_pairs import differing_events
 from Agent.replay.diff.first_difference import SameIds, StreamWalk
 from Agent.tree.layout import agent_files, list_sessions
 
@@ -77,6 +78,32 @@ def test_the_write_from_outside_is_the_first_difference(toy, rings, at, exhausti
     assert "state_change of w2" in str(found)
     assert found.method == ("walk" if exhaustive else "bisection")
     assert found.exit_code == 1
+
+
+def test_each_agent_has_its_own_first_difference_and_all_its_events_that_differ(toy, rings):
+    a, b = rings(None, (60, 2, ("stride", 3.0)))
+    found = compare_runs(a, b, toy.root, every_agent=True)
+    places = [(each.agent_id, each.tick) for each in found.of_agents]
+    assert places[0] == ("w2", 60) and found.of_agents[0] == found.divergence
+    assert dict(places) == {"w2": 60, "w3": 60, "w0": 61, "w1": 61}, "it goes around the ring"
+    listed, more = differing_events(a, b, "w0", toy.root, most=1_000)
+    assert not more and {each.tick for each in listed} == set(range(61, 120))
+    assert all(each.event_a and each.event_b and each.a != each.b for each in listed)
+    some, more = differing_events(a, b, "w0", toy.root, most=3)
+    assert some == listed[:3] and more
+    assert differing_events(a, a, "w0", toy.root) == ([], False)
+
+
+def test_an_event_that_one_run_lacks_does_not_shift_the_pairs_behind_it(toy, rings):
+    a, _ = rings(None, None)
+    toy.record(
+        RING.replace(
+            "self.place += way", "self.place += way\n        if message.body == 0.0: self.logger.info('x')"
+        )
+    )
+    b = list_sessions(toy.root)[-1].session_id
+    listed, _ = differing_events(a, b, "w0", toy.root)
+    assert [(each.event_a, each.where) for each in listed] == [(None, "an event that only one run has")]
 
 
 @pytest.mark.further

@@ -31,6 +31,9 @@ class FakeView:
             "pad": "x" * 4000,
         }
 
+    def fork(self, **given: Any) -> dict[str, Any]:
+        return {"state": "pending", "asked": given}
+
     def window(self, **given: Any) -> bytes:
         if given["px"] > 4000:
             raise UsageError("px is above 4000", remedy="ask for less")

@@ -23,9 +23,10 @@ from Agent.archive.erase import erase, target_of
 from Agent.errors import EventNotFound, InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.tree.layout import view_dir
-from Agent.view import SessionView, stored
-from Agent.view.columns import Batch, Tables, merged
-from Agent.view.line_columns import PlainLines, add_event
+from Agent.view import SessionView
+from Agent.view.index import columns, stored
+from Agent.view.index.columns import Batch, Index, Tables, merged
+from Agent.view.index.line_columns import PlainLines, add_event
 
 
 def ids(view: SessionView) -> list[str]:
@@ -484,7 +485,7 @@ def test_a_view_that_is_closed_while_it_is_built_leaves_no_file_behind(trace_roo
 
 
 def test_a_look_that_fails_midway_loses_no_event(session: Path, monkeypatch):
-    from Agent.view.gathering import Gatherer
+    from Agent.view.index.gathering import Gatherer
 
     path = session / "agents" / "ada.log"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -529,3 +530,71 @@ def test_an_unforeseen_failure_is_said_at_every_question(session: Path, monkeypa
     monkeypatch.setattr("Agent.view.session_view.load", lambda _: 1 / 0)
     with viewed(session) as view, pytest.raises(InputError, match="ZeroDivisionError"):
         view.overview()
+
+
+def _random_batch(chance: random.Random, count: int, t: int, seq: int, widest: int) -> Batch:
+    batch = Batch()
+    for number in range(count):
+        flags = chance.choice([0, 1, 4, 16, 32])
+        row = {
+            "t_us": t + number * 5 + chance.randrange(8),
+            "writer": chance.randrange(2),
+            "seq": seq + number,
+            "tick": -(2**63) if chance.random() < 0.3 else chance.randrange(widest),
+            "file": 0,
+            "offset": chance.randrange(widest),
+            "span": number,
+            "parent": number,
+            "agent": chance.randrange(1, 9),
+            "kind": 0,
+            "flags": flags,
+            "duration_us": chance.random(),
+        }
+        for name, value in row.items():
+            batch.columns[name].append(value)
+        if flags >= 16:
+            for name, value in (("place", number), ("key", chance.randrange(9_999)), ("party", -1)):
+                batch.messages[name].append(value)
+        if flags == 1:
+            batch.links["place"].append(number)
+            batch.links["key"].append(chance.randrange(2**32))
+    return batch
+
+
+def _grown_index(seed: int, monkeypatch: pytest.MonkeyPatch, *, by_tail: bool) -> tuple[Index, int]:
+    chance, tables, index, used = random.Random(seed), Tables(), None, 0
+    for name in "ab":
+        tables.writers[name]
+    for number in range(9):
+        tables.agents[f"agent_{number}"]
+    settled = columns._settled
+    if not by_tail:
+        monkeypatch.setattr(columns, "_settled", lambda *_: 0)
+    t = seq = 0
+    for turn in range(25):
+        count = 6_000 if turn == 0 else chance.randrange(1, 300)
+        batch = _random_batch(chance, count, 10**15 + t, seq, chance.choice([200, 2**20, 2**33]))
+        used += index is not None and settled(index, [batch]) > 0
+        index, _ = merged(index, [batch], tables)
+        t, seq = t + count * 5 - chance.randrange(20), seq + count - chance.choice([0, 0, 0, 2])
+    monkeypatch.undo()
+    return index, used
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_index_that_grows_at_its_end_is_the_one_that_is_sorted_as_a_whole(seed, monkeypatch):
+    grown, used = _grown_index(seed, monkeypatch, by_tail=True)
+    whole, _ = _grown_index(seed, monkeypatch, by_tail=False)
+    assert used > 5
+    assert grown.count == whole.count and grown.ticks[0].tolist() == whole.ticks[0].tolist()
+    for kind in ("columns", "messages", "links"):
+        for name, values in getattr(whole, kind).items():
+            found = getattr(grown, kind)[name]
+            if name == "tick":
+                found, values = (
+                    [None if each == index.no_tick else each for each in index.tick.tolist()]
+                    for index in (grown, whole)
+                )
+                assert found == values
+            else:
+                assert np.array_equal(found, values), name

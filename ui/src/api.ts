@@ -1,5 +1,7 @@
 // The server's answers, and how they are fetched. Times (t) are microseconds since the first event.
 
+import { held, offline } from "./offline.ts";
+
 export interface Lane {
   agent: string;
   role: string;
@@ -101,6 +103,70 @@ export interface Cause {
   lines: string[];
   events: Node[];
   edges: Edge[];
+  /** When what it names is part of the agent's state. */
+  t: number | null;
+}
+
+/** One difference of two sessions, a and b. */
+export interface Difference {
+  agent: string | null;
+  tick: number | null;
+  what: string;
+  where: string;
+  a: string;
+  b: string;
+  id_a: string | null;
+  id_b: string | null;
+  t_a: number | null;
+  t_b: number | null;
+  common: string | null;
+}
+
+export interface Comparison {
+  state: "pending" | "ready";
+  a: string;
+  b: string;
+  differ: boolean;
+  compared: number;
+  states: number;
+  text: string;
+  notes: string[];
+  first: Difference | null;
+  /** The first difference of each agent, in order. */
+  agents: Difference[];
+}
+
+export interface Differences {
+  state: "pending" | "ready";
+  pairs: Difference[];
+  more: boolean;
+}
+
+/** An event through which a value came. */
+export interface Hop extends Node {
+  action: string;
+  path: string;
+  value: string;
+  rule: string;
+  from: string | null;
+}
+
+export interface Provenance {
+  state: "pending" | "ready";
+  field: string;
+  value: string;
+  hops: Hop[];
+  /** Why the way back ends there. */
+  end: string;
+  inputs: { path: string; value: string; id: string }[];
+}
+
+export interface SessionRow {
+  id: string;
+  started: string | null;
+  size_bytes: number;
+  is_running: boolean;
+  fork_of: { session: string; step: string } | null;
 }
 
 export interface Findings {
@@ -158,22 +224,27 @@ export class Refused extends Error {
   }
 }
 
-const session = document.body.dataset["session"] ?? "newest";
+export const session = held?.session ?? document.body.dataset["session"] ?? "newest";
 /** What comes before every path of this server, such as /view in the service. */
 export const home = document.body.dataset["base"] ?? "";
 export const page = `${home}/s/${encodeURIComponent(session)}`;
-const base = `${home}/api/${encodeURIComponent(session)}/`;
 
-type Query = Record<string, string | number | undefined>;
+export type Query = Record<string, string | number | undefined>;
 
-function address(path: string, query: Query): string {
+function address(path: string, query: Query, of: string): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
   const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+  const base = of ? `${home}/api/${encodeURIComponent(of)}/` : `${home}/api/`;
   return base + path + (text ? `?${text}` : "");
 }
 
-async function get(path: string, query: Query, signal?: AbortSignal): Promise<Response> {
-  const answer = await fetch(address(path, query), { credentials: "same-origin", ...(signal && { signal }) });
+async function get(path: string, query: Query, signal: AbortSignal | undefined, of: string): Promise<Response> {
+  const answer = await fetch(address(path, query, of), { credentials: "same-origin", ...(signal && { signal }) });
+  return good(answer);
+}
+
+/** The answer if it is one; else the words of the refusal. */
+async function good(answer: Response): Promise<Response> {
   if (answer.ok) return answer;
   let text = answer.statusText;
   try {
@@ -185,12 +256,87 @@ async function get(path: string, query: Query, signal?: AbortSignal): Promise<Re
   throw new Refused(answer.status, text);
 }
 
-export async function ask<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
-  return (await (await get(path, query, signal)).json()) as T;
+/** What is new in an overview. */
+type News = Partial<Omit<Overview, "lanes">> & { lanes?: Record<number, Lane> | Lane[]; more_ticks?: [number, number][] };
+
+/** Follow a session that is written; `told` gets each overview. The browser connects again by itself. */
+export function follow(told: (found: Overview) => void): () => void {
+  const source = new EventSource(address("live", {}, session));
+  let last: Overview | null = null;
+  source.onopen = () => (last = null); // a connection begins with all that is known
+  source.onmessage = ({ data }: MessageEvent<string>) => {
+    const { lanes, more_ticks, ...rest } = JSON.parse(data) as News;
+    if (last === null) {
+      last = { ...rest, lanes } as Overview;
+    } else {
+      last = { ...last, ...rest };
+      if (lanes !== undefined) {
+        last.lanes = [...last.lanes];
+        for (const [number, lane] of Object.entries(lanes)) last.lanes[Number(number)] = lane as Lane;
+      }
+      if (more_ticks !== undefined) last.ticks = [...last.ticks, ...more_ticks];
+    }
+    told(last);
+  };
+  return () => source.close();
 }
 
-export async function tile(query: Query, signal: AbortSignal): Promise<Tile> {
-  return decode(await (await get("window", query, signal)).arrayBuffer());
+/** Whether this server lets its pages fork runs. */
+export const mayFork = document.body.dataset["forks"] === "allowed";
+
+export interface Forked {
+  state: "pending" | "ready";
+  session: string | null;
+  text: string;
+  stopped: string | null;
+  changed: string[];
+  last: string | null;
+}
+
+export interface ForkAsked {
+  number: number;
+  agent: string;
+  at: string;
+  /** {field: its new value as JSON}. */
+  values: Record<string, string>;
+  seed: number | null;
+  live: string[];
+  outcome: string | null;
+}
+
+/** Start a fork, and ask the same until it has ended. */
+export async function fork(asked: ForkAsked): Promise<Forked> {
+  for (;;) {
+    const answer = await fetch(address("forks", {}, session), {
+      method: "POST", credentials: "same-origin", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked),
+    });
+    const found = (await (await good(answer)).json()) as Forked;
+    if (found.state === "ready") return found;
+    await new Promise((done) => setTimeout(done, POLL_MS));
+  }
+}
+
+/** Ask about this session, or about another one; "" for what concerns none. */
+export async function ask<T>(path: string, query: Query = {}, signal?: AbortSignal, of = session): Promise<T> {
+  if (held !== null) return offline(of).answer(path, query) as T;
+  return (await (await get(path, query, signal, of)).json()) as T;
+}
+
+const POLL_MS = 400;
+
+/** Ask until the answer is no longer pending. */
+export async function answered<T extends { state: string }>(path: string, query: Query, signal?: AbortSignal, of = session): Promise<T> {
+  for (;;) {
+    const found = await ask<T>(path, query, signal, of);
+    if (found.state !== "pending" && found.state !== "building") return found;
+    await new Promise((done) => setTimeout(done, POLL_MS));
+    signal?.throwIfAborted();
+  }
+}
+
+export async function tile(query: Query, signal: AbortSignal, of = session): Promise<Tile> {
+  if (held !== null) return offline(of).window(query);
+  return decode(await (await get("window", query, signal, of)).arrayBuffer());
 }
 
 /** A window's answer: the length of a JSON head, the head, padding to 8 bytes, and the columns. */

@@ -36,6 +36,11 @@ export function timeAxis(lengthUs: number): Axis {
   };
 }
 
+/** The axis of another session whose times are greater by `us` at the same places. */
+export function shifted(axis: Axis, us: number): Axis {
+  return { ...axis, toU: (t) => axis.toU(t - us), toT: (u) => axis.toT(u) + us };
+}
+
 const MARK_PX = 110;
 
 /** An axis over [tick, t] pairs: straight between two recorded ticks; a tick lasts until the next one begins. */

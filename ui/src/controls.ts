@@ -2,7 +2,8 @@
 
 import { effect } from "@preact/signals-core";
 import { ask, home, Latest, page, type Place, type Row } from "./api.ts";
-import { plural } from "./axis.ts";
+import { count, plural } from "./axis.ts";
+import { makeComparer } from "./compare.ts";
 import { h, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
@@ -74,7 +75,7 @@ export function makeHead(): HTMLElement {
   });
   return h(
     "header", {}, h("a", { class: "brand", href: `${home}/sessions` }, "Agent Trace"), name,
-    h("div", { class: "finder" }, search, hits), reports,
+    h("div", { class: "finder" }, search, hits), makeComparer(), reports,
     h("button", { class: "quiet", type: "button", title: "Keys (?)", "aria-label": "Keys", onclick: () => help.showModal() }, "?"),
   );
 }
@@ -91,6 +92,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ["/", "search"],
   ["m", "messages on, off"],
   ["i", "only the lanes of the open event or finding, all"],
+  ["n", "now: the end of the session, which is followed while it runs"],
   ["Backspace", "back to the event before"],
 ];
 
@@ -116,13 +118,15 @@ export function makeTransport(): HTMLElement {
   speed.addEventListener("change", () => (store.speed.value = Number(speed.value)));
   const by = (text: string, title: string, what: By, direction: 1 | -1): HTMLElement =>
     h("button", { type: "button", title, "aria-label": title, onclick: () => void step(what, direction) }, text);
-  const axis = toggle("Ticks", "Show ticks instead of time", () => store.axisKind.value === "tick", () => {
-    const [t0, t1] = [store.axis.value.toT(store.view.value.u0), store.axis.value.toT(store.view.value.u1)];
-    store.axisKind.value = store.axisKind.value === "tick" ? "time" : "tick";
-    store.view.value = store.clamped({ u0: store.axis.value.toU(t0), u1: store.axis.value.toU(t1) });
-  });
+  const axis = toggle("Ticks", "Show ticks instead of time", () => store.axisKind.value === "tick", () => store.useAxis(store.axisKind.value === "tick" ? "time" : "tick"));
   effect(() => {
-    axis.hidden = (store.overview.value?.ticks.length ?? 0) === 0;
+    axis.hidden = (store.overview.value?.ticks.length ?? 0) === 0 || store.other.value?.ticks.length === 0;
+  });
+  const newer = h("button", { class: "newer", type: "button", hidden: true, title: "Show the end of the session, and follow it (n)", onclick: () => store.toNow() });
+  effect(() => {
+    const found = store.waiting.value;
+    newer.hidden = found === null;
+    if (found !== null) newer.textContent = found.events > store.overview.value!.events ? `${count(found.events - store.overview.value!.events)} new` : "ended";
   });
   return h(
     "div", { class: "transport", role: "toolbar", "aria-label": "Move through the session" },
@@ -132,7 +136,7 @@ export function makeTransport(): HTMLElement {
     toggle("Messages", "Show messages (m)", () => store.showMessages.value, () => (store.showMessages.value = !store.showMessages.value)),
     axis,
     h("span", { class: "gap" }),
-    by("⇤!", "Previous error ([)", "error", -1), by("‹‹", "Previous tick (Shift ←)", "tick", -1), by("‹", "Previous event (←)", "event", -1),
+    newer, by("⇤!", "Previous error ([)", "error", -1), by("‹‹", "Previous tick (Shift ←)", "tick", -1), by("‹", "Previous event (←)", "event", -1),
     play, by("›", "Next event (→)", "event", 1), by("››", "Next tick (Shift →)", "tick", 1), by("!⇥", "Next error (])", "error", 1),
     speed,
   );
@@ -199,6 +203,8 @@ export function listenToKeys(reveal: (lane: number) => void): void {
       "?": () => help.showModal(),
       m: () => (store.showMessages.value = !store.showMessages.value),
       i: () => (store.onlyInvolved.value = !store.onlyInvolved.value),
+      n: () => store.toNow(),
+      End: () => store.toNow(),
       Escape: () => store.close(),
       Backspace: () => history.back(),
     };
@@ -214,11 +220,11 @@ export function listenToKeys(reveal: (lane: number) => void): void {
 }
 
 function nextLane(direction: 1 | -1, reveal: (lane: number) => void): void {
-  const order = store.lanes.value.filter((lane) => lane >= 0);
+  const order = store.lanes.value.filter((lane) => lane >= 0 && lane < store.OTHER);
   const last = store.selectedLanes.value.at(-1);
   const at = last === undefined ? (direction > 0 ? -1 : order.length) : order.indexOf(last);
   const lane = order[Math.min(Math.max(at + direction, 0), order.length - 1)];
-  const agent = lane === undefined ? undefined : store.overview.value?.lanes[lane]?.agent;
+  const agent = lane === undefined ? undefined : store.laneAt(lane)?.agent;
   if (agent === undefined) return;
   store.choose(agent);
   reveal(lane!);

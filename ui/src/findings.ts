@@ -1,12 +1,11 @@
 // The first screen: one line of verdict, and what `debug` found, before what happened.
 
 import { batch, effect, signal } from "@preact/signals-core";
-import { ask, type Cause, type Findings, Latest, type Overview, type Place } from "./api.ts";
+import { answered, ask, type Cause, type Findings, Latest, type Overview, type Place } from "./api.ts";
 import { duration, plural } from "./axis.ts";
 import { h, refill, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
-const POLL_MS = 700;
 const CERTAIN = 0.5;
 
 export function makeVerdict(): HTMLElement {
@@ -61,20 +60,16 @@ export function makeFindings(): HTMLElement {
   const form = h("form", { class: "ask" }, words, h("button", { type: "submit" }, "Explain"));
   const element = h("section", { class: "findings", "aria-label": "Findings" }, h("div", { class: "head" }, heading, form), list);
   const latest = new Latest();
+  effect(() => {
+    element.hidden = store.compared.value !== null;
+  });
 
   let isLoading = false;
 
   async function load(): Promise<void> {
     found.value = null;
     const text = asked.value;
-    const answer = await latest.run(async (signal) => {
-      for (;;) {
-        const each = await ask<Findings>("findings", { q: text }, signal);
-        if (each.state === "ready") return each;
-        await new Promise((done) => setTimeout(done, POLL_MS));
-        if (signal.aborted) return undefined;
-      }
-    });
+    const answer = await latest.run((signal) => answered<Findings>("findings", { q: text }, signal));
     if (answer === undefined) return;
     batch(() => {
       found.value = answer;
@@ -82,7 +77,7 @@ export function makeFindings(): HTMLElement {
       const isFresh = store.cursor.value === (at ?? 0) && store.eventId.value === null && store.agents.value.join() === chosen;
       if (text) store.openFinding(0);
       else if (store.findingNumber.value !== null) store.openFinding(store.findingNumber.value, { moves: false });
-      else if (isFresh && answer.causes[0]) start(answer.causes[0]);
+      else if (isFresh && answer.causes[0] && store.overview.value?.status !== "running") start(answer.causes[0]);
     });
   }
 
@@ -93,6 +88,7 @@ export function makeFindings(): HTMLElement {
   /** Until the findings are there, the cursor stands at the first error of the lane most in trouble, or at the end. */
   async function begin(found: Overview): Promise<void> {
     if (store.cursor.value !== 0 || store.eventId.value !== null || store.agents.value.length > 0 || store.findingNumber.value !== null) return;
+    if (found.status === "running") return store.toNow(); // and follows
     const first = found.errors > 0 ? await ask<Place>("step", { t: 0, by: "error", direction: 1, lanes: 0 }) : null;
     if (store.cursor.value !== 0 || store.agents.value.length > 0) return;
     const lane = first?.lane === undefined ? undefined : found.lanes[first.lane];
@@ -106,7 +102,7 @@ export function makeFindings(): HTMLElement {
   function start(cause: Cause): void {
     const [first] = cause.events;
     if (first?.agent != null && store.laneOf.value.has(first.agent)) store.choose(first.agent);
-    if (first?.t != null) store.moveTo(first.t);
+    if (first?.t != null) store.moveTo(cause.t ?? first.t);
     store.draw(cause);
   }
 
@@ -148,7 +144,7 @@ export function makeFindings(): HTMLElement {
 
   effect(() => {
     const overview = store.overview.value;
-    if (overview?.state !== "ready" || isLoading) return;
+    if (overview?.state !== "ready" || isLoading || store.compared.value !== null) return;
     isLoading = true;
     void begin(overview).catch(() => undefined).then(load).catch(fail);
   });

@@ -35,8 +35,12 @@ export function makeLanes(): Lanes {
 
   let c: Colours = colours();
   let painted: Painted | null = null;
+  /** The same for the lanes of the session that this one is compared with. */
+  let beside: Painted | null = null;
   /** The painted tile still shows where things are, but something was added. */
   let stale = false;
+  /** How many tiles are on their way: of a session that grows, the next is asked for after the last has come. */
+  let loading = 0;
   let paintedKind: string | null = null;
   let whole: Tile | null = null;
   let arrows: Arrow[] = [];
@@ -44,6 +48,7 @@ export function makeLanes(): Lanes {
   let frame = 0;
   let timer = 0;
   const tiles = new Latest();
+  const besides = new Latest();
   const wholes = new Latest();
   const messages = new Latest();
   const tips = new Latest();
@@ -92,7 +97,11 @@ export function makeLanes(): Lanes {
   }
 
   function covers(): boolean {
-    if (painted === null || stale) return false;
+    return !stale && covered(painted, (row) => row >= 0 && row < store.OTHER) && covered(beside, (row) => row >= store.OTHER);
+  }
+
+  function covered(painted: Painted | null, isOwn: (row: number) => boolean): boolean {
+    if (painted === null) return !lanes.value.some(isOwn);
     const { u0, u1 } = view.value;
     const ratio = (painted.u1 - painted.u0) / (u1 - u0);
     if (ratio > 4.5 || ratio < 1.2) {
@@ -103,7 +112,7 @@ export function makeLanes(): Lanes {
     const first = Math.floor(scroller.scrollTop / ROW_PX);
     const last = Math.min(lanes.value.length, first + Math.ceil(height() / ROW_PX));
     for (let row = first; row < last; row++) {
-      if (lanes.value[row]! >= 0 && !painted.rows.includes(lanes.value[row]!)) return false;
+      if (isOwn(lanes.value[row]!) && !painted.rows.includes(lanes.value[row]!)) return false;
     }
     return true;
   }
@@ -115,18 +124,50 @@ export function makeLanes(): Lanes {
     const [a0, a1] = [Math.max(axis.value.first, u0 - span), Math.min(axis.value.last, u1 + span)];
     const px = Math.min(4000, Math.max(1, Math.round((width() * (a1 - a0)) / span)));
     const { from, to } = wantedRows();
-    const rows = lanes.value.slice(from, to).filter((lane) => lane >= 0);
+    const all = lanes.value.slice(from, to).filter((lane) => lane >= 0);
+    const rows = all.filter((lane) => lane < store.OTHER);
     const used = axis.value;
     stale = false;
+    if (store.other.value === null) beside = null;
+    else if (rows.length < all.length) void loadBeside(all.filter((lane) => lane >= store.OTHER), a0, a1, px);
+    if (rows.length === 0) {
+      painted = null;
+      later();
+      return;
+    }
     const query = { t0: a0, t1: a1, px, lanes: rows.join(","), ...(used.kind === "tick" && { axis: "tick" }) };
+    const until = overview.value.length_us;
+    loading++;
     try {
       const data = await tiles.run((signal) => tile(query, signal));
-      if (data === undefined || used !== axis.value) return;
+      // An axis that has grown has the same places.
+      if (data === undefined || used.kind !== axis.value.kind) return;
+      canvas.dataset["until"] = String(until);
       painted = paint(data, used, a0, a1, rows, px, c);
       if (store.showMessages.value) void loadMessages();
       later();
     } catch (error) {
       store.notice.value = `The lanes cannot be loaded: ${(error as Error).message}`;
+    } finally {
+      loading--;
+      if (stale) refresh();
+    }
+  }
+
+  /** Lanes of the other session, on the same axis. */
+  async function loadBeside(rows: number[], a0: number, a1: number, px: number): Promise<void> {
+    const [used, of] = [store.otherAxis.value, store.compared.value];
+    if (of === null) return;
+    const isTick = used.kind === "tick";
+    const [t0, t1] = isTick ? [a0, a1] : [used.toT(a0), used.toT(a1)];
+    const query = { t0, t1, px, lanes: rows.map((row) => row - store.OTHER).join(","), ...(isTick && { axis: "tick" }) };
+    try {
+      const data = await besides.run((signal) => tile(query, signal, of));
+      if (data === undefined || used !== store.otherAxis.value) return;
+      beside = paint(data, used, a0, a1, rows, px, c);
+      later();
+    } catch (error) {
+      store.notice.value = `The lanes of ${of} cannot be loaded: ${(error as Error).message}`;
     }
   }
 
@@ -151,7 +192,8 @@ export function makeLanes(): Lanes {
   function refresh(): void {
     later();
     clearTimeout(timer);
-    if (!covers()) timer = setTimeout(() => void load(), painted === null ? 0 : QUIET_MS);
+    if (loading > 0 && overview.value?.status === "running") return;
+    if (!covers()) timer = setTimeout(() => void load(), (painted === null && beside === null) || overview.value?.status === "running" ? 0 : QUIET_MS);
   }
 
   function draw(): void {
@@ -159,42 +201,61 @@ export function makeLanes(): Lanes {
     const context = fitTo(canvas, w, hpx);
     const top = scroller.scrollTop;
     const shownLanes = lanes.value;
-    const chosen = new Set(store.selectedLanes.value);
+    const chosen = new Set(store.agents.value);
     const first = Math.floor(top / ROW_PX);
     const last = Math.min(shownLanes.length, first + Math.ceil(hpx / ROW_PX) + 1);
     for (let row = first; row < last; row++) {
       const y = row * ROW_PX - top;
-      if (chosen.has(shownLanes[row]!)) {
+      if (chosen.has(store.laneAt(shownLanes[row]!)?.agent ?? "")) {
         context.fillStyle = c.chosen;
         context.fillRect(0, y, w, ROW_PX);
       }
+      // A lane and that of the other session are one pair.
+      if ((shownLanes[row + 1] ?? 0) >= store.OTHER && shownLanes[row]! < store.OTHER) continue;
       context.fillStyle = c.line;
       context.fillRect(0, y + ROW_PX - 1, w, 0.5);
     }
-    if (painted !== null) {
-      const x = xOf(painted.u0);
-      const tileWidth = xOf(painted.u1) - x;
-      context.imageSmoothingEnabled = false;
-      let at = 0;
-      while (at < painted.rows.length) {
-        // Rows that follow each other in the tile and on the screen are moved in one piece.
-        const row = shownLanes.indexOf(painted.rows[at]!);
-        let end = at + 1;
-        if (row >= 0) while (end < painted.rows.length && shownLanes[row + end - at] === painted.rows[end]) end++;
-        if (row >= 0 && row < last && row + (end - at) > first) {
-          context.drawImage(
-            painted.canvas, 0, at * ROW_PX, painted.canvas.width, (end - at) * ROW_PX,
-            x, row * ROW_PX - top, tileWidth, (end - at) * ROW_PX,
-          );
-        }
-        at = end;
-      }
-    }
+    for (const each of [painted, beside]) if (each !== null) blit(each, context, top, first, last);
+    drawDifferences(context, first, last, top);
     drawArrows(context, w, hpx);
     drawCursor(context, hpx);
     drawMarks(w);
     drawMinimap();
     placeLabels(first, last);
+  }
+
+  function blit(painted: Painted, context: CanvasRenderingContext2D, top: number, first: number, last: number): void {
+    const shownLanes = lanes.value;
+    const x = xOf(painted.u0);
+    const tileWidth = xOf(painted.u1) - x;
+    context.imageSmoothingEnabled = false;
+    let at = 0;
+    while (at < painted.rows.length) {
+      // Rows that follow each other in the tile and on the screen are moved in one piece.
+      const row = shownLanes.indexOf(painted.rows[at]!);
+      let end = at + 1;
+      if (row >= 0) while (end < painted.rows.length && shownLanes[row + end - at] === painted.rows[end]) end++;
+      if (row >= 0 && row < last && row + (end - at) > first) {
+        context.drawImage(
+          painted.canvas, 0, at * ROW_PX, painted.canvas.width, (end - at) * ROW_PX,
+          x, row * ROW_PX - top, tileWidth, (end - at) * ROW_PX,
+        );
+      }
+      at = end;
+    }
+  }
+
+  /** Where each agent's two lanes begin to differ: a line through both. */
+  function drawDifferences(context: CanvasRenderingContext2D, first: number, last: number, top: number): void {
+    if (store.other.value === null) return;
+    const places = new Map(store.comparison.value?.agents.map((each) => [each.agent ?? "(session)", each]));
+    context.fillStyle = c.error;
+    for (let row = first; row < last; row++) {
+      const found = places.get(store.laneAt(lanes.value[row]!)?.agent ?? "");
+      if (found === undefined) continue;
+      const u = found.t_a !== null ? axis.value.toU(found.t_a) : found.t_b !== null ? store.otherAxis.value.toU(found.t_b) : null;
+      if (u !== null) context.fillRect(xOf(u) - 1, row * ROW_PX - top, 2, ROW_PX);
+    }
   }
 
   function drawCursor(context: CanvasRenderingContext2D, hpx: number): void {
@@ -335,7 +396,7 @@ export function makeLanes(): Lanes {
     const found = overview.value;
     if (found === null) return;
     const wanted = lanes.value.slice(first, last);
-    const key = `${first}:${wanted.join()}:${store.agents.value.join("\u0001")}`;
+    const key = `${first}:${store.compared.value}:${wanted.join()}:${store.agents.value.join("\u0001")}`;
     if (key === placed) return;
     placed = key;
     const focused = (document.activeElement as HTMLElement | null)?.dataset["lane"];
@@ -350,17 +411,18 @@ export function makeLanes(): Lanes {
           heading.style.top = `${(first + place) * ROW_PX}px`;
           return heading;
         }
-        const lane = found.lanes[number]!;
+        const lane = store.laneAt(number) ?? found.lanes[0]!;
+        const isOther = number >= store.OTHER;
         const isChosen = store.agents.value.includes(lane.agent);
         const button = h(
           "button",
           {
-            class: "label", type: "button", "data-lane": number, "aria-pressed": isChosen ? "true" : "false",
-            title: [lane.role, plural(lane.events, "event"), lane.errors ? plural(lane.errors, "error") : "", lane.why]
-              .filter(Boolean).map((text) => shown(text, 200)).join(", "),
+            class: isOther ? "label beside" : "label", type: "button", "data-lane": number, "aria-pressed": isChosen ? "true" : "false",
+            title: [isOther && lane.agent, lane.role, plural(lane.events, "event"), lane.errors ? plural(lane.errors, "error") : "", lane.why]
+              .filter(Boolean).map((text) => shown(String(text), 200)).join(", "),
             onclick: (event) => store.choose(lane.agent, event.shiftKey || event.metaKey || event.ctrlKey),
           },
-          h("span", { class: "name" }, shown(lane.agent, 60)),
+          h("span", { class: "name" }, isOther ? `↳ in ${store.compared.value}` : shown(lane.agent, 60)),
           lane.errors > 0 && h("span", { class: "errors" }, count(lane.errors)),
         );
         button.style.top = `${(first + place) * ROW_PX}px`;
@@ -421,21 +483,32 @@ export function makeLanes(): Lanes {
 
   function eventAt(x: number, y: number): { n: number; tile: Painted } | null {
     const lane = laneAt(y);
-    if (painted === null || lane === undefined || painted.data.mode !== "events") return null;
-    const position = painted.rows.indexOf(lane);
-    const n = nearest(painted, axis.value, position, uOf(x), (view.value.u1 - view.value.u0) / width(), 7);
-    return n < 0 ? null : { n, tile: painted };
+    if (lane === undefined) return null;
+    const tile = lane >= store.OTHER ? beside : painted;
+    if (tile === null || tile.data.mode !== "events") return null;
+    const position = tile.rows.indexOf(lane);
+    const n = nearest(tile, axisOf(lane), position, uOf(x), (view.value.u1 - view.value.u0) / width(), 7);
+    return n < 0 ? null : { n, tile };
+  }
+
+  const axisOf = (row: number | undefined): typeof axis.value => ((row ?? 0) >= store.OTHER ? store.otherAxis.value : axis.value);
+  /** The events of a row's lane at a time, from the session that it belongs to. */
+  function eventsAt(row: number, t: number, signal?: AbortSignal): Promise<{ events: Row[] }> {
+    const isOther = row >= store.OTHER;
+    const query = { lanes: isOther ? row - store.OTHER : row, t0: t, t1: t, limit: 20 };
+    return isOther ? ask("events", query, signal, store.compared.value!) : ask("events", query, signal);
   }
 
   function click(event: PointerEvent): void {
     const lane = laneAt(event.offsetY);
-    const agent = lane === undefined ? undefined : overview.value?.lanes[lane]?.agent;
+    const agent = lane === undefined ? undefined : store.laneAt(lane)?.agent;
     if (agent !== undefined) store.choose(agent, event.shiftKey);
     const hit = eventAt(event.offsetX, event.offsetY);
-    const t = hit ? hit.tile.data.t[hit.n]! : axis.value.toT(uOf(event.offsetX));
-    store.cursor.value = t;
-    if (hit && lane !== undefined) {
-      void ask<{ events: Row[] }>("events", { lanes: lane, t0: t, t1: t, limit: 20 }).then((found) => {
+    const t = hit ? hit.tile.data.t[hit.n]! : axisOf(lane).toT(uOf(event.offsetX));
+    const isOther = (lane ?? 0) >= store.OTHER;
+    store.cursor.value = isOther ? axis.value.toT(store.otherAxis.value.toU(t)) : t;
+    if (hit && lane !== undefined && !isOther) {
+      void eventsAt(lane, t).then((found) => {
         const row = hit.tile.data.row[hit.n]!;
         const id = (found.events.find((each) => each.row === row) ?? found.events[0])?.id;
         if (id !== undefined) void store.open(id);
@@ -445,16 +518,17 @@ export function makeLanes(): Lanes {
 
   async function showTip(event: PointerEvent): Promise<void> {
     const lane = laneAt(event.offsetY);
-    const found = lane === undefined ? undefined : overview.value?.lanes[lane];
-    if (found === undefined || drag?.moved) {
+    const found = lane === undefined ? undefined : store.laneAt(lane);
+    if (lane === undefined || found === undefined || drag?.moved) {
       tip.hidden = true;
       return;
     }
     const hit = eventAt(event.offsetX, event.offsetY);
-    const t = hit ? hit.tile.data.t[hit.n]! : axis.value.toT(uOf(event.offsetX));
-    const tick = store.tickOf(t);
+    const t = hit ? hit.tile.data.t[hit.n]! : axisOf(lane).toT(uOf(event.offsetX));
+    const tick = store.tickOf(axis.value.toT(axisOf(lane).toU(t)));
     const where = [tick === null ? "" : `tick ${tick}`, duration(t)].filter(Boolean).join(" · ");
-    const kind = hit ? (overview.value?.kinds[hit.tile.data.kind[hit.n]!] ?? "") : "";
+    const kinds = lane >= store.OTHER ? store.other.value?.kinds : overview.value?.kinds;
+    const kind = hit ? (kinds?.[hit.tile.data.kind[hit.n]!] ?? "") : "";
     tip.replaceChildren(h("b", {}, shown(found.agent, 60)), h("span", {}, where), h("span", { class: "what" }, kind));
     tip.hidden = false;
     const box = element.getBoundingClientRect();
@@ -464,7 +538,7 @@ export function makeLanes(): Lanes {
     const answer = await tips
       .run(async (signal) => {
         await new Promise((done) => setTimeout(done, 120));
-        return ask<{ events: Row[] }>("events", { lanes: lane, t0: t, t1: t, limit: 20 }, signal);
+        return eventsAt(lane, t, signal);
       })
       .catch(() => undefined);
     const row = hit.tile.data.row[hit.n]!;
@@ -503,13 +577,13 @@ export function makeLanes(): Lanes {
 
   scroller.addEventListener("scroll", refresh);
   new ResizeObserver(() => {
-    painted = null;
+    painted = beside = null;
     refresh();
     void loadWhole();
   }).observe(scroller);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     c = colours();
-    painted = null;
+    painted = beside = null;
     refresh();
   });
 
@@ -523,12 +597,13 @@ export function makeLanes(): Lanes {
   });
   effect(() => {
     void store.renumbered.value;
-    painted = null;
+    painted = beside = null;
     refresh();
   });
   effect(() => {
-    if (paintedKind !== axis.value.kind) painted = null;
+    if (paintedKind !== axis.value.kind) painted = beside = null;
     paintedKind = axis.value.kind;
+    void [store.other.value, store.otherAxis.value];
     stale = true;
     if (overview.value !== null) void loadWhole();
     refresh();

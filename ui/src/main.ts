@@ -1,16 +1,18 @@
 // The page of one session.
 
 import { effect } from "@preact/signals-core";
-import { ask, type Overview } from "./api.ts";
+import { ask, follow, type Overview } from "./api.ts";
+import { makeComparison } from "./compare.ts";
 import { listenToKeys, makeCorner, makeHead, makeTransport, play } from "./controls.ts";
+import { duration, plural } from "./axis.ts";
 import { h, shown } from "./dom.ts";
 import { makeFindings, makeVerdict } from "./findings.ts";
 import { makeLanes } from "./lanes.ts";
+import { held } from "./offline.ts";
 import { makePanes } from "./panes.ts";
 import * as store from "./store.ts";
 
 const BUILDING_MS = 250;
-const FOLLOW_MS = 1500;
 
 const app = document.getElementById("app")!;
 const lanes = makeLanes();
@@ -19,10 +21,16 @@ const notice = h("p", { class: "notice", role: "alert", hidden: true });
 const building = h("p", { class: "building", role: "status" }, "Reading the session …");
 app.replaceChildren(
   makeHead(),
-  h("div", { class: "top" }, makeVerdict(), makeFindings()),
+  h("div", { class: "top" }, makeVerdict(), makeComparison(), makeFindings()),
   h("main", {}, h("div", { class: "stage" }, building, lanes.element, makeTransport()), makePanes()),
   notice,
 );
+if (held !== null) {
+  const part = held.sessions[held.session]?.part;
+  const words = part ? `This page holds ${plural(part.events, "event")} of the session, ${duration(part.t0)} to ${duration(part.t1)} after its start.` : "This page holds the whole session and asks no server.";
+  document.querySelector(".top")!.append(h("p", { class: "hint held" }, words));
+  document.body.classList.add("shared");
+}
 store.mirror();
 listenToKeys(lanes.reveal);
 play();
@@ -41,14 +49,25 @@ effect(() => {
   if (lane !== undefined) requestAnimationFrame(() => lanes.reveal(lane));
 });
 
+/** A moment that the command line named. */
+async function goTo(at: string | null): Promise<void> {
+  if (at === null) return;
+  const found = await ask<{ t: number; event_id: string | null; agent: string | null }>("moment", { at });
+  store.given.delete("at");
+  store.given.set("t", String(found.t));
+  if (found.event_id !== null) store.given.set("event", found.event_id);
+  if (found.agent !== null) store.given.append("agent", found.agent);
+}
+
 async function start(): Promise<void> {
   for (;;) {
     const found = await ask<Overview>("overview");
     if (found.state === "ready") {
+      await goTo(store.given.get("at"));
       building.hidden = true;
       if (store.isAddressed) store.begin(found);
       else store.grow(found);
-      if (found.status === "running") void follow();
+      if (found.status === "running" && held === null) live();
       return;
     }
     // What an address asks for may not be read yet.
@@ -61,12 +80,16 @@ async function start(): Promise<void> {
   }
 }
 
-/** Ask again while somebody writes to the session; a look that fails is followed by the next. */
-async function follow(): Promise<void> {
-  while (store.overview.value?.status === "running") {
-    await new Promise((done) => setTimeout(done, FOLLOW_MS));
-    if (!document.hidden) await ask<Overview>("overview").then(store.grow, () => undefined);
-  }
+/** Follow while somebody writes to the session. A page that nobody sees asks nothing. */
+function live(): void {
+  const stop = follow((found) => {
+    store.hear(found);
+    if (found.status !== "running") stop();
+  });
+  document.addEventListener("visibilitychange", () => {
+    stop();
+    if (!document.hidden) live();
+  }, { once: true });
 }
 
 // The token of the address has become a cookie; it belongs neither into the history nor into a shared link.

@@ -2,10 +2,14 @@
 
 import { effect } from "@preact/signals-core";
 import {
-  ask, type Cause, type Change, type Counters, type Detail, type Edge, type Field, Newest, type Node, type Row, type State,
+  answered, ask, type Cause, type Change, type Counters, type Detail, type Edge, type Field, type Hop, Latest, Newest, type Node,
+  type Provenance, type Row, type State,
 } from "./api.ts";
+import { makeDifferences } from "./compare.ts";
+import { forker, makeForkForm } from "./fork.ts";
 import { headline, place, sureness } from "./findings.ts";
 import { count, duration, plural } from "./axis.ts";
+import { held } from "./offline.ts";
 import { type Child, h, refill, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
@@ -16,13 +20,19 @@ const NARROW = matchMedia("(max-width: 900px)");
 export function makePanes(): HTMLElement {
   const moment = h("div", { class: "moment", "aria-live": "off" });
   const detail = h("section", { class: "pane detail", "aria-label": "Open event", hidden: true });
+  const origin = h("section", { class: "pane origin", "aria-label": "Where the value comes from", hidden: true });
   const states = h("section", { class: "pane states", "aria-label": "State" });
   const events = h("section", { class: "pane events", "aria-label": "Events around the cursor" });
   showMoment(moment);
   showDetail(detail);
+  showOrigin(origin);
   showStates(states);
   showEvents(events);
-  return h("aside", { class: "panes", "aria-label": "At the cursor" }, moment, detail, states, events);
+  // While two sessions are compared, only what differs is listed.
+  effect(() => {
+    states.hidden = events.hidden = store.compared.value !== null;
+  });
+  return h("aside", { class: "panes", "aria-label": "At the cursor" }, moment, makeForkForm(), origin, detail, makeDifferences(), states, events);
 }
 
 function when(t: number | null, tick: number | null): string {
@@ -98,7 +108,7 @@ function showStates(parent: HTMLElement): void {
         {
           class: "value", type: "button", "data-key": key, disabled: field.changed_id === null,
           title: field.changed_id === null ? "" : `Go to where it was set, ${when(field.changed, store.tickOf(field.changed!))}`,
-          onclick: () => field.changed_id !== null && void store.open(field.changed_id),
+          onclick: () => field.changed_id !== null && void store.open(field.changed_id, held !== null ? {} : { back: { agent: state.agent, field: field.name, at: field.changed_id } }),
         },
         shown(field.value, 300) + (field.is_cut ? " …" : ""),
       );
@@ -124,7 +134,7 @@ function showStates(parent: HTMLElement): void {
     });
     const when_ = state.tick === null ? "" : `as of tick ${state.tick}`;
     return h(
-      "div", { class: "state" }, title(state.agent), h("p", { class: "hint" }, when_),
+      "div", { class: "state" }, title(state.agent), forker(state.agent), h("p", { class: "hint" }, when_),
       rows.length > 0 ? h("div", { class: "fields" }, ...rows) : h("p", { class: "hint" }, "No field was recorded up to here."),
       state.handles.length > 0 && h("p", { class: "hint handles" }, `Without a value: ${shown(state.handles.join(", "), 200)}`),
     );
@@ -265,6 +275,43 @@ function showDetail(parent: HTMLElement): void {
   });
 }
 
+/** The way of a value back through the events that it came by, each of which opens. */
+function showOrigin(parent: HTMLElement): void {
+  const latest = new Latest();
+  effect(() => {
+    const back = store.origin.value;
+    parent.hidden = back === null;
+    if (back === null) return parent.replaceChildren();
+    const name = `${back.agent}.${back.field}`;
+    const title = h("div", { class: "head" }, h("h2", { class: "headline" }, `Where ${shown(name, 100)} comes from`), closer("Close"));
+    parent.replaceChildren(title, h("p", { class: "hint", role: "status" }, "Following the value back …"));
+    void latest.run((signal) => answered<Provenance>("provenance", { ...back }, signal)).then((found) => {
+      if (found === undefined || store.origin.value !== back) return;
+      const hops = found.hops.map((hop) => hopLine(hop, back));
+      parent.replaceChildren(
+        title, h("ol", { class: "causes" }, ...hops), h("p", { class: "hint" }, `It ends here: ${shown(found.end, 300)}.`),
+        ...(found.inputs.length > 0 ? [h("h3", {}, "What the action had at hand"), h("ul", { class: "evidence" }, ...found.inputs.map((each) =>
+          h("li", { class: "wide" }, h("span", { class: "label-word" }, shown(each.path, 60)), h("code", {}, shown(each.value, 80)))))] : []),
+      );
+      const edges = found.hops.slice(1).map((hop, n): Edge => ({
+        from: hop.id, to: found.hops[n]!.id, basis: hop.rule === "recorded" ? "recorded" : "inferred", rule: hop.rule, reason: hop.value,
+      }));
+      store.links.value = { edges, nodes: found.hops };
+    }).catch((error: Error) => parent.replaceChildren(title, h("p", { class: "hint" }, shown(error.message, 300))));
+  });
+}
+
+function hopLine(hop: Hop, back: store.Origin): HTMLElement {
+  const path = hop.from === null || hop.from === hop.path ? hop.path : `${hop.path} from ${hop.from}`;
+  return h(
+    "li", { class: hop.rule === "recorded" ? "recorded" : "inferred" },
+    h("button", { class: "link", type: "button", "data-key": `hop ${hop.id} ${hop.path}`, onclick: () => void store.open(hop.id, { back }) }, when(hop.t, hop.tick) || "open"),
+    h("span", { class: "who" }, shown(hop.agent ?? "", 40)),
+    h("span", { class: "text" }, `${shown(hop.action, 60)}${path ? `, ${shown(path, 100)}` : ""} = `, h("code", {}, shown(hop.value, 120))),
+    h("span", { class: "basis" }, hop.rule === "recorded" ? "recorded" : "inferred: the same value"),
+  );
+}
+
 /** A finding: what it says, what speaks for it, and its events in the order of time. */
 function explain(cause: Cause): Element[] {
   const lines = [cause.sentence, ...cause.lines].filter((line) => line && !line.endsWith(cause.title));
@@ -318,7 +365,7 @@ function describe(found: Detail & { isPending: boolean }): Element[] {
     ),
     h("p", { class: "said" }, shown(found.text, 600)),
     found.isPending ? h("p", { class: "hint", role: "status" }, "Looking for causes …") : null,
-    !found.isPending && found.causes.length + found.effects.length === 0 ? h("p", { class: "hint" }, "Nothing is known of what led to it.") : null,
+    !found.isPending && found.causes.length + found.effects.length === 0 ? h("p", { class: "hint" }, held === null ? "Nothing is known of what led to it." : "The causes of this event are not in this page.") : null,
     nodes("What led to it", found.causes, "from"),
     nodes("What it led to", found.effects, "to"),
     h("details", {}, h("summary", {}, "The whole event"), h("pre", {}, shown(JSON.stringify(found.event, null, 1), 20_000))),

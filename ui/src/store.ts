@@ -1,15 +1,17 @@
 // What the page shows: signals, mirrored in the URL, so that every view is a link.
 
 import { batch, computed, effect, signal } from "@preact/signals-core";
-import { type AxisKind, tickAxis, timeAxis } from "./axis.ts";
-import { ask, type Cause, type Detail, type Edge, type Node, type Overview } from "./api.ts";
+import { type Axis, type AxisKind, shifted, tickAxis, timeAxis } from "./axis.ts";
+import { held } from "./offline.ts";
+import { ask, type Cause, type Comparison, type Detail, type Difference, type Edge, type Node, type Overview } from "./api.ts";
 
 export interface Range {
   u0: number;
   u1: number;
 }
 
-const given = new URLSearchParams(location.search);
+/** What the address says. */
+export const given = new URLSearchParams(held?.query ?? location.search);
 
 export const overview = signal<Overview | null>(null);
 export const axisKind = signal<AxisKind>("tick");
@@ -21,6 +23,13 @@ export const agents = signal<readonly string[]>([]);
 export const eventId = signal<string | null>(null);
 /** What is known of it: its links come later, since finding them takes longer. */
 export const detail = signal<(Detail & { isPending: boolean }) | null>(null);
+/** The value whose way back is shown: a field of an agent, and the event that set it. */
+export interface Origin {
+  agent: string;
+  field: string;
+  at: string;
+}
+export const origin = signal<Origin | null>(null);
 /** The findings, and the number of the open one. */
 export const causes = signal<readonly Cause[]>([]);
 export const findingNumber = signal<number | null>(null);
@@ -36,6 +45,17 @@ export const onlyErrors = signal(false);
 /** Only the lanes of the open event or finding, and the chosen ones. */
 export const onlyInvolved = signal(false);
 export const showMessages = signal(false);
+/** The session that this one is compared with, what is known of it, and how the two differ. */
+export const compared = signal<string | null>(null);
+export const other = signal<Overview | null>(null);
+export const comparison = signal<Comparison | null>(null);
+/** The pair of events at which the cursor was put. */
+export const pair = signal<Difference | null>(null);
+/** What a fork said of itself, while it is compared with its origin. */
+export const forkText = signal<readonly string[]>([]);
+/** The agent whose fork is being described. */
+export const forking = signal<string | null>(null);
+export const onlyDifferent = signal(true);
 export const playing = signal(false);
 export const speed = signal(1);
 export const notice = signal("");
@@ -47,6 +67,30 @@ export const axis = computed(() => {
     ? tickAxis(found.ticks, found.length_us)
     : timeAxis(found.length_us);
 });
+
+/** The axis of the other session: the same ticks, or times shifted so that the first difference is at one place. */
+export const otherAxis = computed<Axis>(() => {
+  const found = other.value;
+  if (found === null) return axis.value;
+  if (axis.value.kind === "tick") return tickAxis(found.ticks, found.length_us);
+  const first = comparison.value?.first;
+  return shifted(axis.value, first?.t_a != null && first.t_b !== null ? first.t_b - first.t_a : 0);
+});
+
+/** The moment of the other session at the cursor. */
+export const otherCursor = computed(() => {
+  const at = pair.value;
+  if (at?.t_b != null && cursor.value === (at.t_a ?? otherAxis.value.toT(at.t_b))) return at.t_b;
+  return otherAxis.value.toT(axis.value.toU(cursor.value));
+});
+
+/** Rows of the other session's lanes have this much more than their numbers. */
+export const OTHER = 2 ** 24;
+
+/** The lane that a row of `lanes` shows. */
+export function laneAt(row: number): Overview["lanes"][number] | undefined {
+  return row >= OTHER ? other.value?.lanes[row - OTHER] : overview.value?.lanes[row];
+}
 
 /** A heading between the lanes when they are grouped by role. */
 export interface Heading {
@@ -70,6 +114,7 @@ export const headings = computed<readonly Heading[]>(() => {
 /** The rows that are shown, from top to bottom: numbers of lanes, and headings below 0. */
 export const lanes = computed<readonly number[]>(() => {
   const rows: number[] = [];
+  if (other.value !== null) return paired.value;
   if (order.value !== "role") return matching.value;
   let role: string | null = null;
   let heading = 0;
@@ -81,6 +126,25 @@ export const lanes = computed<readonly number[]>(() => {
   }
   return rows;
 });
+
+/** Each lane with that of the other session below it; those that differ first, in the order in which they do. */
+const paired = computed<readonly number[]>(() => {
+  const ranks = new Map((comparison.value?.agents ?? []).map((each, rank) => [each.agent ?? SESSION, rank]));
+  const beside = new Map(other.value!.lanes.map((lane, number) => [lane.agent, number + OTHER]));
+  const words = filter.value.trim().toLowerCase();
+  const found = matching.value.map((number) => ({ agent: overview.value!.lanes[number]!.agent, rows: [number] }));
+  for (const each of found) {
+    const twin = beside.get(each.agent);
+    if (twin !== undefined) each.rows.push(twin);
+  }
+  for (const [agent, row] of beside) {
+    if (!laneOf.value.has(agent) && agent.toLowerCase().includes(words)) found.push({ agent, rows: [row] });
+  }
+  const rank = (agent: string): number => ranks.get(agent) ?? Infinity;
+  const wanted = onlyDifferent.value && ranks.size > 0 ? found.filter(({ agent }) => ranks.has(agent)) : found;
+  return wanted.toSorted((a, b) => (rank(a.agent) === rank(b.agent) ? 0 : rank(a.agent) - rank(b.agent))).flatMap(({ rows }) => rows);
+});
+const SESSION = "(session)";
 
 const matching = computed<readonly number[]>(() => {
   const found = overview.value?.lanes ?? [];
@@ -142,6 +206,8 @@ export const renumbered = signal(0);
 
 /** Whether the address asks for more than the session as a whole. */
 export const isAddressed = [...given.keys()].some((name) => name !== "token");
+/** Whether nothing was compared yet but what the address says. */
+export let isFirst = true;
 
 /** A later overview of a session that is still read or written: the view grows with it where it showed its end. */
 export function grow(found: Overview): void {
@@ -163,6 +229,38 @@ export function grow(found: Overview): void {
   });
 }
 
+/** What a running session has grown to while one looks at its past; null at now. */
+export const waiting = signal<Overview | null>(null);
+
+/** Whether the cursor and the view are at the end. */
+function isAtNow(): boolean {
+  const found = overview.value;
+  return found === null || (cursor.value >= found.length_us && view.value.u1 >= axis.value.last);
+}
+
+/** A later overview of a running session: it is shown at once at now, and waits while one looks back. */
+export function hear(found: Overview): void {
+  if (isAtNow() && !playing.value && eventId.value === null) {
+    waiting.value = null;
+    grow(found);
+  } else if (found.events !== overview.value?.events || found.status !== overview.value.status) waiting.value = found;
+}
+
+/** Show the end of a running session, and follow it from there. */
+export function toNow(): void {
+  const found = waiting.value;
+  const { u0, u1 } = view.value;
+  batch(() => {
+    waiting.value = null;
+    playing.value = false;
+    if (eventId.value !== null) close();
+    if (found !== null) grow(found);
+    const whole = u0 <= axis.value.first && u1 >= axis.value.last;
+    view.value = whole ? { u0: axis.value.first, u1: axis.value.last } : clamped({ u0: axis.value.last - (u1 - u0), u1: axis.value.last });
+    cursor.value = overview.value?.length_us ?? 0;
+  });
+}
+
 function restore(from: URLSearchParams): void {
   const { first, last } = axis.value;
   const [u0, u1] = [Number(from.get("from") ?? first), Number(from.get("to") ?? last)];
@@ -174,6 +272,13 @@ function restore(from: URLSearchParams): void {
   onlyErrors.value = from.has("errors");
   onlyInvolved.value = from.has("involved");
   showMessages.value = from.has("messages");
+  onlyDifferent.value = !from.has("all");
+  if (compared.value !== from.get("compare")) {
+    compared.value = from.get("compare");
+    other.value = comparison.value = pair.value = null;
+  }
+  const [agent, field, at] = [from.get("of"), from.get("value"), from.get("set")];
+  origin.value = agent !== null && field !== null && at !== null ? { agent, field, at } : null;
   const id = from.get("event");
   const number = from.get("finding");
   findingNumber.value = number === null ? null : Number(number);
@@ -197,12 +302,16 @@ function described(): string {
   if (cursor.value > 0) found.set("t", String(Math.round(cursor.value)));
   for (const agent of agents.value) found.append("agent", agent);
   if (eventId.value !== null) found.set("event", eventId.value);
+  const back = origin.value;
+  if (back !== null) for (const [name, value] of [["of", back.agent], ["value", back.field], ["set", back.at]] as const) found.set(name, value);
   if (findingNumber.value !== null) found.set("finding", String(findingNumber.value));
   if (filter.value) found.set("find", filter.value);
   if (order.value === "role") found.set("order", "role");
   if (onlyErrors.value) found.set("errors", "1");
   if (onlyInvolved.value) found.set("involved", "1");
   if (showMessages.value) found.set("messages", "1");
+  if (compared.value !== null) found.set("compare", compared.value);
+  if (compared.value !== null && !onlyDifferent.value) found.set("all", "1");
   const text = found.toString();
   return location.pathname + (text ? `?${text}` : "");
 }
@@ -211,6 +320,11 @@ let timer = 0;
 
 /** Keep the URL up to date: small moves replace the entry of the history, jumps add one. */
 export function mirror(): void {
+  addEventListener("popstate", ({ state }: PopStateEvent) => {
+    clearTimeout(timer);
+    batch(() => restore(new URLSearchParams(held === null ? location.search : String(state ?? held.query))));
+  });
+  if (held !== null) return; // a file has no address of its own for each view
   effect(() => {
     if (overview.value === null) return;
     const url = described();
@@ -219,14 +333,16 @@ export function mirror(): void {
       if (url !== location.pathname + location.search) history.replaceState(null, "", url);
     }, 200);
   });
-  addEventListener("popstate", () => {
-    clearTimeout(timer);
-    batch(() => restore(new URLSearchParams(location.search)));
-  });
 }
 
 function remember(): void {
   clearTimeout(timer);
+  if (held !== null) {
+    const query = new URL(described(), "http://page").search;
+    history.replaceState(query, "");
+    history.pushState(query, "");
+    return;
+  }
   history.replaceState(null, "", described());
   history.pushState(null, "", described());
 }
@@ -281,20 +397,24 @@ export function openFinding(number: number, { moves = true }: { moves?: boolean 
   batch(() => {
     eventId.value = null;
     detail.value = null;
+    origin.value = null;
     if (moves) {
       findingNumber.value = number;
       const [start] = cause.events;
       if (start?.agent != null && laneOf.value.has(start.agent)) choose(start.agent);
-      if (start?.t != null) moveTo(start.t);
+      if (start?.t != null) moveTo(cause.t ?? start.t);
     }
     draw(cause);
   });
 }
 
 /** Open an event: cursor, agent, detail, and then its causes over the lanes. */
-export async function open(id: string, { moves = true }: { moves?: boolean } = {}): Promise<void> {
+export async function open(id: string, { moves = true, back = null }: { moves?: boolean; back?: Origin | null } = {}): Promise<void> {
   if (moves) remember();
-  eventId.value = id;
+  batch(() => {
+    eventId.value = id;
+    if (moves) origin.value = back;
+  });
   const path = `event/${encodeURIComponent(id)}`;
   const isCurrent = (): boolean => eventId.value === id;
   try {
@@ -303,7 +423,7 @@ export async function open(id: string, { moves = true }: { moves?: boolean } = {
     const self: Node = { id, t: first.t, lane: first.lane, agent: null, tick: null, text: first.text };
     batch(() => {
       detail.value = { ...first, isPending: true };
-      links.value = { edges: [], nodes: [self] };
+      if (origin.value === null) links.value = { edges: [], nodes: [self] };
       if (moves) {
         const lane = overview.value?.lanes[first.lane];
         if (lane && !agents.value.includes(lane.agent)) choose(lane.agent);
@@ -314,7 +434,8 @@ export async function open(id: string, { moves = true }: { moves?: boolean } = {
     if (!isCurrent()) return;
     batch(() => {
       detail.value = { ...found, isPending: false };
-      links.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
+      // The way of a value stays drawn while one goes along it.
+      if (origin.value === null) links.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
     });
   } catch (error) {
     if (isCurrent()) notice.value = `This event cannot be shown: ${(error as Error).message}`;
@@ -325,8 +446,42 @@ export async function open(id: string, { moves = true }: { moves?: boolean } = {
 export function close(): void {
   batch(() => {
     if (eventId.value === null) findingNumber.value = null;
+    origin.value = null;
     eventId.value = null;
     detail.value = null;
     draw(finding.value);
+  });
+}
+
+/** Compare with another session; null ends the comparison. */
+export function compareWith(id: string | null, said: readonly string[] = []): void {
+  remember();
+  isFirst = false;
+  batch(() => {
+    close();
+    close();
+    compared.value = id;
+    other.value = comparison.value = pair.value = null;
+    forking.value = null;
+    forkText.value = said;
+  });
+}
+
+/** Show ticks or time, at the same place. */
+export function useAxis(kind: AxisKind): void {
+  const [t0, t1] = [axis.value.toT(view.value.u0), axis.value.toT(view.value.u1)];
+  batch(() => {
+    axisKind.value = kind;
+    view.value = clamped({ u0: axis.value.toU(t0), u1: axis.value.toU(t1) });
+  });
+}
+
+/** Put the cursor on a difference. */
+export function openPair(found: Difference): void {
+  batch(() => {
+    pair.value = found;
+    if (found.agent !== null) choose(found.agent);
+    if (found.t_a !== null) moveTo(found.t_a);
+    else if (found.t_b !== null) moveTo(axis.value.toT(otherAxis.value.toU(found.t_b)));
   });
 }

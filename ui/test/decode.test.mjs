@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-globalThis.document = { body: { dataset: {} } };
+globalThis.document = { body: { dataset: {} }, getElementById: () => null };
 const { decode } = await import("../src/api.ts");
 
 function answer(head, columns) {

@@ -222,8 +222,8 @@ def commands_for(
     if agents:
         run = shlex.quote(f"{session}/{agents[0]}") + _root_option(path)
         made.append(f"agent-trace play {run}")
-        target = "" if _has_target(path, agents[0]) else " --target MODULE:FACTORY"
-        made.append(f"agent-trace replay {run}{target}")
+        target = shlex.quote(_remembered_target(path, agents[0]) or "MODULE:FACTORY")
+        made.append(f"agent-trace replay {run} --target {target}")
     return made or [f"agent-trace analyze{where}"]
 
 
@@ -233,9 +233,9 @@ def _root_option(path: Path) -> str:
     return "" if root == trace_root().resolve() else f" --root {shlex.quote(str(root))}"
 
 
-def _has_target(path: Path, agent_id: str) -> bool:
-    """Whether the session remembers the target that replays the agent."""
+def _remembered_target(path: Path, agent_id: str) -> str | None:
+    """The target that replays the agent, if the session remembers one."""
     try:
-        return open_session(path).target_for(agent_id) is not None
+        return open_session(path).target_for(agent_id)
     except InputError:
-        return False  # its events are readable without it; the command then has a placeholder for the target
+        return None  # its events are readable without it

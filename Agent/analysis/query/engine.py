@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, TypeVar, overload
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar, overload
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -37,8 +37,9 @@ from Agent.analysis.query.progress import (
     is_ending,
     told_deadline,
 )
+from Agent.analysis.query.trees import SealedSources, SealedTree
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, first_of, told, words_of
-from Agent.analysis.query.views import LINES_ASKED, asked_in, reads_files, resolve, scan
+from Agent.analysis.query.views import LINES_ASKED, MACROS, asked_in, reads_files, resolve, scan, worded
 from Agent.archive.sealed.connection import (
     Spill,
     connected,
@@ -80,6 +81,25 @@ _ODD: Final = 1
 """What `Lines` says of a file with a line that is to be read otherwise; 2 of one that it cannot read."""
 
 
+class QueryEngine(Protocol):
+    """What questions about whole sessions ask: `Engine` here, `SparkEngine` for many sealed sessions."""
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Run a question; return a dict for each row. Parameters stand for `?`."""
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
+        """Return the only row of a question."""
+
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
+        """Keep the rows of a query as a table until `drop_table`; False if they are too many."""
+
+    def drop_table(self, name: str) -> None:
+        """Drop a kept table, if it exists."""
+
+    def ends_us(self) -> tuple[int, int] | None:
+        """The times of the first and the last event; None without events."""
+
+
 class FilesMoved(InputError):
     """A file of the session disappeared, or cannot be read."""
 
@@ -94,6 +114,7 @@ class Engine:
         archive: whether to read sealed segments from the session's archive.
         agent_id: only this agent's rows of the archive; None for all.
         deadline_s: the time limit of one query in seconds; None for no limit.
+        trees: sealed sessions that are read instead, `session` being the first.
 
     Raises:
         UsageError: the deadline is not a number of seconds above 0.
@@ -107,6 +128,7 @@ class Engine:
         archive: bool = False,
         agent_id: str | None = None,
         deadline_s: float | None = None,
+        trees: Sequence[SealedTree] = (),
     ) -> None:
         if deadline_s is not None and not _is_deadline(deadline_s):
             raise UsageError(
@@ -117,7 +139,10 @@ class Engine:
         self._given = session
         self._session = session.resolve()
         parts = parts_of(session) if archive else None
-        self._known = KnownSources(session, list_files, agent_id, parts=parts)
+        self._known: KnownSources | SealedSources = KnownSources(session, list_files, agent_id, parts=parts)
+        self._sessions = [self._session, *(tree.session for tree in trees[1:])]
+        if trees:
+            self._known = SealedSources(trees)
         self._list_files = list_files
         self._sources = Sources()
         self._files: Any = None
@@ -146,7 +171,7 @@ class Engine:
         return self._settled(lambda: self._dicts(self._resolved(sql), parameters))
 
     def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
-        cursor = self._execute(sql, parameters)
+        cursor = self._execute(worded(sql), parameters)
         names = [column[0] for column in cursor.description]
         # rows are produced while they are fetched, so a file that disappears raises here
         with self._translated(sql):
@@ -160,6 +185,15 @@ class Engine:
             # a first try may have created the table before the check for moved files failed
             self.drop_table(name)
             raise
+
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
+        """Keep the rows of a query as a table until `drop_table`; False if there are more than 3 million."""
+        # not `SELECT *` of a query that names all, which would make the scan read every column
+        self.make_table(name, f"SELECT * FROM {query} LIMIT {MAX_ROWS + 1}", parameters)
+        if self.row(f"SELECT count(*) AS n FROM {name}")["n"] <= MAX_ROWS:
+            return True
+        self.drop_table(name)
+        return False
 
     def drop_table(self, name: str) -> None:
         """Drop a kept table, if it exists."""
@@ -544,20 +578,25 @@ class Engine:
         self._spill = Spill(self._session)
         connection = connected(duckdb, self._spill, MEMORY_LIMIT, min(cores(), MOST_THREADS))
         connection.execute("SET preserve_insertion_order = false")
-        connection.execute("SET VARIABLE session = ?", [f"{self._session}/"])
+        for macro in MACROS:
+            connection.execute(f"CREATE TEMP MACRO {macro}")
+        # of many sessions, the name within its session
+        here = "" if isinstance(self._known, SealedSources) else f"{self._session}/"
+        connection.execute("SET VARIABLE session = ?", [here])
         # Progress goes to the listener, not to the terminal. In Jupyter without ipywidgets DuckDB refuses
         # this; queries then run without progress.
         with contextlib.suppress(duckdb.InvalidInputException):
             connection.execute("SET enable_progress_bar = true")
             connection.execute("SET enable_progress_bar_print = false")
-        # From here on DuckDB can open no files outside this session, whatever a query says.
+        # From here on DuckDB can open no files outside these sessions, whatever a query says.
         # DuckDB checks a glob pattern in its escaped form and a matching file in its plain form.
-        allowed = [str(self._session), escaped(str(self._session))]
-        connection.execute("SET allowed_directories = [?, ?]", allowed)
+        allowed = [name for each in self._sessions for name in (str(each), escaped(str(each)))]
+        connection.execute(f"SET allowed_directories = [{', '.join('?' * len(allowed))}]", allowed)
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         self._connection = connection
         self._streams = Files is not None and numbers_of(duckdb.__version__) >= _OLDEST_WITH_STREAMS
+        self._streams &= not isinstance(self._known, SealedSources)
         if not _engines:
             call_at_exit(_close_all)
         _engines.add(self)
@@ -605,6 +644,11 @@ def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | 
         return Engine(session, files_of(session).read, archive=True, deadline_s=deadline_s)
     files = partial(agent_files, session, agent_id)
     return Engine(session, files, archive=True, agent_id=agent_id, deadline_s=deadline_s)
+
+
+def open_trees(trees: Sequence[SealedTree], deadline_s: float | None = None) -> Engine:
+    """Open an engine over several sealed sessions together."""
+    return Engine(trees[0].session, list, deadline_s=deadline_s, trees=trees)
 
 
 def _first_line(error: Exception) -> str:
@@ -659,7 +703,9 @@ class TableExpression(NamedTuple):
 
 
 @contextmanager
-def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) -> Iterator[TableExpression]:
+def kept(
+    engine: QueryEngine, name: str, query: str, parameters: Sequence[Any] = ()
+) -> Iterator[TableExpression]:
     """Keep the rows of a query as a table inside the `with` block, if there are at most 3 million.
 
     Args:
@@ -668,15 +714,9 @@ def kept(engine: Engine, name: str, query: str, parameters: Sequence[Any] = ()) 
         query: a sub-query in brackets that names its columns.
         parameters: of the query.
     """
-    # not `SELECT *`, which would make the scan read every column
-    engine.make_table(name, f"FROM {query} LIMIT {MAX_ROWS + 1}", parameters)
     try:
-        number = engine.row(f"SELECT count(*) AS n FROM {name}")["n"]
-        if number > MAX_ROWS:
-            engine.drop_table(name)
-            yield TableExpression(query, list(parameters))
-        else:
-            yield TableExpression(name, [])
+        is_kept = engine.keep(name, query, parameters)
+        yield TableExpression(name, []) if is_kept else TableExpression(query, list(parameters))
     finally:
         engine.drop_table(name)
 

@@ -4,17 +4,54 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import orjson
 
 from Agent.analysis.query.engine import SqlResult, needed
 
 _BATCH_ROWS: Final = 65_536
+
+
+class Rows:  # noqa: PLW1641 - no hash, as a list has none
+    """An answer of dicts in order, and a table for whoever reads Arrow: polars, pandas, pyarrow, DuckDB.
+
+    It is no list, because polars and pyarrow read lists by rules of their own; `list(rows)` is one.
+    """
+
+    def __init__(self, rows: Iterable[dict[str, Any]] = ()) -> None:
+        self._rows = list(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        return self._rows[index]
+
+    def __eq__(self, other: object) -> bool:
+        return self._rows == (other._rows if isinstance(other, Rows) else other)
+
+    def __repr__(self) -> str:
+        return repr(self._rows)
+
+    def to_arrow(self) -> Any:
+        """A `pyarrow.Table` with nested values as JSON; MissingExtra if pyarrow is not installed."""
+        return table_of(self._rows)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hand the rows to any library that reads Arrow."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> Any:

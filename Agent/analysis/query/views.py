@@ -1,4 +1,9 @@
-"""SQL over each form of a session's lines with the same columns, and conversion of events to dicts."""
+"""SQL over each form of a session's lines with the same columns, and conversion of events to dicts.
+
+A scan (`scan`, `whole_lines`, `numbers`) is an engine's business: it has one leg for each form of the lines.
+A question about whole sessions is one text over scans for both engines, DuckDB and Spark: functions that both
+have, no `::`, the order of NULLs said, and the few words of `WORDS` that each engine fills in.
+"""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -37,7 +42,7 @@ IS_ERROR: Final = "(event_type = 'error' OR (level IN ('ERROR', 'CRITICAL') AND 
 """SQL: each error once. An error event, or a line of level ERROR or CRITICAL without an error_id."""
 
 _AGENT: Final = ("agent_id", "agent_role")
-_NOT_COLUMNS: Final = {"timestamp", "id", "schema_version", "extra", "types"}
+_NOT_COLUMNS: Final = {"hlc", "timestamp", "id", "schema_version", "extra", "types"}
 _ENVELOPE_COLUMNS: Final = tuple(key for key in ENVELOPE_KEYS if key not in _NOT_COLUMNS)
 
 TELLING: Final = ("log.closed", "log.dropped", "log.retired")
@@ -79,6 +84,45 @@ class Only(NamedTuple):
 EVERYTHING: Final = Only()
 
 
+TOTAL: Final = "{{total}}"
+"""The sum of floating-point numbers; of DuckDB's, one that does not depend on the order of the rows."""
+ABOUT: Final = "{{about}}"
+"""An estimated quantile of a column, for a share of 0 to 1."""
+DIV: Final = "{{div}}"
+"""The whole-number division of numbers that are not negative, between its operands."""
+EVERY: Final = "{{every}}"
+"""The last argument of `regexp_replace`, so that every match is replaced."""
+FIRST: Final = "{{first}}"
+"""The first elements of a list, as a function of the list, 1 and their number."""
+KEYS: Final = "{{keys}}"
+"""The names of a JSON object's members, as a list."""
+EACH: Final = "{{each}}"
+"""One row for each element of a list."""
+WORDS: Final = {
+    "total": "fsum", "about": "approx_quantile", "div": "//", "every": "'g'", "first": "array_slice",
+    "each": "unnest", "keys": "json_keys",
+}  # fmt: skip
+"""DuckDB's words for what a question leaves to the engine."""
+MACROS: Final = (
+    "is_json_object(value) AS "
+    "coalesce(CASE WHEN json_valid(value) THEN json_type(value) END = 'OBJECT', false)",
+    "json_member(value, name) AS "
+    "json_extract_string(value, '/' || replace(replace(name, '~', '~0'), '/', '~1'))",
+)
+"""DuckDB's macros for what Spark has other functions for."""
+_WORD_LEFT: Final = re.compile(r"\{\{(\w+)\}\}")
+
+
+def worded(sql: str, words: Mapping[str, str] = WORDS) -> str:
+    """A resolved question with the words that it leaves to the engine filled in."""
+    return _WORD_LEFT.sub(lambda found: words[found[1]], sql)
+
+
+def is_finite(column: str) -> str:
+    """SQL: a number that is neither NULL, NaN nor infinite; both engines order NaN after all numbers."""
+    return f"abs({column}) <= 1.7976931348623157e308"
+
+
 def scan(*keys: str, only: Only = EVERYTHING) -> str:
     """A sub-query over every whole line of the session, with the requested payload keys as columns.
 
@@ -98,8 +142,18 @@ def scan(*keys: str, only: Only = EVERYTHING) -> str:
             SEALED: _of_rows(SEALED, payload, promoted_columns()),
             OLDER: _of_rows(OLDER, payload, {}),
             VERBATIM: select(_of_line(payload, "j."), verbatim_lines(columns, payload), spare),
+            ROWS: _of_base(_of_columns(payload)),
         }
     )
+
+
+def _of_base(columns: Iterable[str]) -> str:
+    """The columns of a scan from the rows of many sessions; the engine puts its own query there."""
+    return f"{{{{rows {' '.join(columns)}}}}}"
+
+
+ROWS_ASKED: Final = re.compile(r"\{\{rows (.*?)\}\}")
+"""The columns that are asked of `ROWS`, in a resolved statement."""
 
 
 def _of_line(payload: dict[str, str], of: str = "") -> dict[str, str]:
@@ -224,6 +278,7 @@ def whole_lines(only: Only = EVERYTHING) -> str:
             SEALED: select(rows, sealed_rows(SEALED, {}), spare),
             OLDER: select(rows, sealed_rows(OLDER, {}), spare),
             VERBATIM: select(_whole_of_line("j."), verbatim_lines(ENVELOPE | beside, None), spare),
+            ROWS: _of_base(_whole_of_line()),
         }
     )
 
@@ -370,6 +425,8 @@ OLDER: Final = "older"
 """Archive rows of a version with other promoted columns: keys are parsed from the payload's text."""
 VERBATIM: Final = "verbatim"
 """Archived events that are stored as their original line."""
+ROWS: Final = "rows"
+"""The rows of many sealed sessions, of which Spark makes the columns that are asked for."""
 
 UNNEEDED: Final = frozenset(
     "session_id level logger message run_id span_id parent_span_id causes tick code state types "

@@ -7,12 +7,13 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from Agent.analysis import errors as failures
 from Agent.analysis import interactions, journeys, learning, performance, states
 from Agent.analysis import session as integrity
-from Agent.analysis.query.engine import Engine, kept, open_engine
+from Agent.analysis.query.engine import Engine, QueryEngine, kept, open_engine
+from Agent.analysis.query.trees import Trees
 from Agent.analysis.query.views import IS_ERROR, scan
 from Agent.analysis.report.sections import Facts, SessionQuestions, gather, header, sections
 from Agent.analysis.session import SessionRef, find
@@ -111,7 +112,38 @@ def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str,
     }
 
 
-def _counts(engine: Engine) -> dict[str, Any]:
+def trees_summary(trees: Trees, engine: QueryEngine) -> dict[str, Any]:
+    """Summarise many sealed sessions as `session_summary` does one; `in_flight` is empty.
+
+    Agents of the same id in several sessions are one agent; `losses` is from `written_losses`.
+    """
+    counts = _counts(engine)
+    ends_us = None
+    if counts["total_events"]:
+        ends_us = parse_timestamp(counts["first_seen"]), parse_timestamp(counts["last_seen"])
+    paths = [*(str(tree.session) for tree in trees.local), *trees.remote]
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    damaged = sum(part.damaged for tree in trees.local for part in tree.parts)
+    return {
+        "session_id": ", ".join(session_id_of(Path(path)) for path in paths[:_NAMED]) + more,
+        "path": ", ".join(paths[:_NAMED]) + more,
+        "sessions": paths,
+        **counts,
+        "damaged_lines": damaged,
+        "errors": failures.error_patterns(engine, ends_us),
+        "learning": learning.learning_progress(engine),
+        "interactions": interactions.interaction_summary(engine),
+        "performance": performance.performance_summary(engine),
+        "marks": journeys.marks(engine),
+        "in_flight": [],
+        "losses": integrity.written_losses(engine) | {"damaged_lines": damaged},
+    }
+
+
+_NAMED: Final = 3
+
+
+def _counts(engine: QueryEngine) -> dict[str, Any]:
     """Count everything in one pass over the lines, in groups small enough to hold in memory."""
     query = (
         "(SELECT agent_id, max(agent_role) AS role, event_type, level, "
@@ -122,18 +154,18 @@ def _counts(engine: Engine) -> dict[str, Any]:
     )
     with kept(engine, "session_groups", query) as groups:
         ends = (
-            "min(first_us) AS first_us, max(last_us) AS last_us, sum(n)::BIGINT AS events, "
+            "min(first_us) AS first_us, max(last_us) AS last_us, CAST(sum(n) AS BIGINT) AS events, "
             "min(first_tick) AS first_tick, max(last_tick) AS last_tick"
         )
         whole = engine.row(f"SELECT {ends} FROM {groups.text}")
         agents = engine.rows(
-            "SELECT agent_id, max(role) AS role, sum(errors)::BIGINT AS errors, "
-            f"coalesce(sum(n) FILTER (WHERE action IS NOT NULL), 0)::BIGINT AS actions, {ends} "
+            "SELECT agent_id, max(role) AS role, CAST(sum(errors) AS BIGINT) AS errors, "
+            f"CAST(coalesce(sum(n) FILTER (WHERE action IS NOT NULL), 0) AS BIGINT) AS actions, {ends} "
             f"FROM {groups.text} WHERE agent_id IS NOT NULL GROUP BY agent_id ORDER BY agent_id"
         )
         by_name = {
             key: engine.rows(
-                f"SELECT {key} AS name, sum(n)::BIGINT AS n FROM {groups.text} "
+                f"SELECT {key} AS name, CAST(sum(n) AS BIGINT) AS n FROM {groups.text} "
                 f"WHERE {key} IS NOT NULL GROUP BY name ORDER BY n DESC, name"
             )
             for key in ("event_type", "level", "action")
@@ -175,7 +207,7 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
         **session_summary(path, reader, engine),
         "timeline": journeys.timeline(engine),
         "checkpoints": states.checkpoints(engine),
-        "recent_errors": failures.errors(engine, limit=200),
+        "recent_errors": list(failures.errors(engine, limit=200)),
     }
     data = orjson.dumps(_plain(body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     return write_whole(target, data)

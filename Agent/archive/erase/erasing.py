@@ -8,7 +8,6 @@ as what they hold, beside their own bytes.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import os
 import sqlite3
@@ -16,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +50,16 @@ from Agent.archive.sealed.parts import read_parts
 from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal, tidy
 from Agent.errors import DamagedInput, NotErased, SessionInUse, SessionNotFound, UsageError
+from Agent.flight.checkpoints.graph_file import (
+    SQLITE_MAGIC,
+    erase_from_graph,
+    graph_files,
+    is_encrypted,
+    is_graph_file,
+    read_only,
+    refuse_if_open,
+    values_in,
+)
 from Agent.flight.checkpoints.packs import is_written_to, unpacked_chunks
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import chunks_of
@@ -80,7 +90,6 @@ from Agent.tree.write.kept_counts import forget_counts
 
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _GZIP: Final = b"\x1f\x8b"
-_SQLITE: Final = b"SQLite format 3\0"
 _OPAQUE: Final = {
     b"PK\x03\x04": "zip",
     b"BZh": "bzip2",
@@ -198,8 +207,9 @@ def _search(path: Path, target: Target, proof: Proof) -> str | None:
         return _unpacked(target, proof, unpacked_chunks(path), "zstd")
     if head.startswith(_GZIP):
         return _unpacked(target, proof, _gzip_chunks(path), "gzip")
-    if head == _SQLITE:
-        return _unpacked(target, proof, _sqlite_rows(path), "SQLite")
+    if head == SQLITE_MAGIC:
+        rows = _graph_values(path, proof) if is_graph_file(path) else iter(())
+        return _unpacked(target, proof, chain(rows, _sqlite_rows(path)), "SQLite")
     kind = next((kind for magic, kind in _OPAQUE.items() if head.startswith(magic)), None)
     if kind is not None and not (kind == "Parquet" and path.parent.name == "archive"):
         proof.not_looked_into[kind] = proof.not_looked_into.get(kind, 0) + 1
@@ -223,11 +233,20 @@ def _gzip_chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
+def _graph_values(path: Path, proof: Proof) -> Iterator[bytes]:
+    """Yield the values of a file of `TraceSaver`, and note if some are encrypted."""
+    encrypted = False
+    for kind, raw in values_in(path):
+        encrypted = encrypted or is_encrypted(kind)
+        yield raw + b"\n"
+    if encrypted:
+        kind = "encrypted graph states"
+        proof.not_looked_into[kind] = proof.not_looked_into.get(kind, 0) + 1
+
+
 def _sqlite_rows(path: Path) -> Iterator[bytes]:
     """Yield every row of every table as JSON, so that a value that spans pages is found."""
-    # One that nobody has open is read as it stands, so that no companion files are made beside it.
-    mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as database:
+    with read_only(path) as database:
         tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
             quoted = table.replace('"', '""')
@@ -292,6 +311,8 @@ class Erasure:
     """Whether it finished an interrupted erasure."""
     sessions: list[ErasedSession] = field(default_factory=list)
     mirror_lines: int = 0
+    graph_checkpoints: int = 0
+    """How many checkpoints of LangGraph go, of files of `TraceSaver`."""
     proof: Proof | None = None
 
     @property
@@ -384,6 +405,7 @@ def erase(
 
 
 def _refuse_if_in_use(root: Path, progress: Callable[[str, float], None]) -> None:
+    refuse_if_open(root)
     sessions = list_sessions(root)
     for number, ref in enumerate(sessions):
         progress("asking who records", number / len(sessions))
@@ -401,7 +423,13 @@ def _dry(root: Path, target: Target, progress: Callable[[str, float], None]) -> 
     done = _told(target, found)
     done.dry_run = True
     done.mirror_lines = erase_from_mirrors(root, target, dry_run=True)
+    done.graph_checkpoints = _erase_from_graphs(root, target, dry_run=True)
     return done
+
+
+def _erase_from_graphs(root: Path, target: Target, *, dry_run: bool = False) -> int:
+    finds = target.forms.find_in_stream
+    return sum(erase_from_graph(path, finds, chunks_of(path), dry_run=dry_run) for path in graph_files(root))
 
 
 def _told(target: Target, found: list[_Found]) -> Erasure:
@@ -432,6 +460,8 @@ def _erase(
         done.resumed = resumed
         progress("mirrors", 0.0)
         done.mirror_lines = erase_from_mirrors(root, target)
+        progress("graphs", 0.0)
+        done.graph_checkpoints = _erase_from_graphs(root, target)
         done.proof = prove(root, target, [plan_file(root)], progress)
         plan_file(root).unlink(missing_ok=True)
     return done

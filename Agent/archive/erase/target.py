@@ -20,6 +20,7 @@ from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
+from Agent.flight.checkpoints.graph_file import packed_member
 from Agent.tree.files.lines import event_behind
 from Agent.tree.layout import safe_name
 from Agent.tree.write.artifacts import ROOT_RUN
@@ -69,9 +70,10 @@ class ByteForms:
 
     Args:
         texts: the texts to search for; not empty.
+        packed: their forms in MessagePack, where these are others.
     """
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, texts: Iterable[str], packed: Iterable[bytes] = ()) -> None:
         self.texts = tuple(texts)
         names: dict[bytes, str] = {}
         for text in self.texts:
@@ -83,6 +85,8 @@ class ByteForms:
                 *(("base64", form) for form in base64_forms(raw)),
             ):
                 names.setdefault(form, name)
+        for form in packed:
+            names.setdefault(form, "MessagePack")
         self._names = names
         self._has_base64 = all(
             any(True for _ in base64_forms(text.encode("utf-8", "surrogatepass"))) for text in self.texts
@@ -204,7 +208,8 @@ class Target:
             return ByteForms([self.value])
         key = "agent_id" if self.kind == AGENT else "run_id"
         named = [self.value] if self.kind == AGENT else sorted({self.value, *self.runs})
-        return ByteForms(f'"{key}":{_quoted(name)}' for name in named)
+        packed = (packed_member(key, name) for name in named)
+        return ByteForms((f'"{key}":{_quoted(name)}' for name in named), packed)
 
     @cached_property
     def run_dirs(self) -> frozenset[str]:

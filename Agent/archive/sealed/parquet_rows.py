@@ -225,7 +225,7 @@ TEXT_BYTES: Final = (
 )
 """SQL for the bytes of a line that is converted to a row."""
 
-_STORED: Final = tuple(key for key in ENVELOPE_KEYS if key not in {"timestamp", "id", "extra"})
+_STORED: Final = tuple(key for key in ENVELOPE_KEYS if key not in {"timestamp", "id", "extra", "hlc"})
 
 
 def promoted_columns() -> dict[str, str]:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from Agent.cli import parameters, render
-from Agent.cli.parameters import FROM_ZERO, Limit, Number, OneRun, OneSession, Root, command, misuse
+from Agent.cli.parameters import (
+    FROM_ZERO,
+    Across,
+    Limit,
+    More,
+    Number,
+    OneRun,
+    OneSession,
+    Root,
+    command,
+    misuse,
+    one_of,
+)
 from Agent.cli.render import shown, shown_forks, working
 from Agent.render import layout, words
 from Agent.render.blocks import Column
@@ -18,11 +31,18 @@ if TYPE_CHECKING:
 
 
 @command()
-def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: Root) -> None:
+def analyze(
+    run: OneSession,
+    more: More,
+    page: Annotated[Path | None, "--html FILE"],
+    root: Root,
+    **across: Unpack[Across],
+) -> None:
     """Report what happened in a session.
 
     Agents and their actions, errors, learning, interactions, performance, and whether the log is complete.
-    RUN is a session: an id, a unique prefix of one, a path, or last.
+    RUN is a session: an id, a unique prefix of one, a path, or last. With --engine, RUN and PATH are sealed
+    sessions, trace roots or patterns of both, and the report is about all of them.
 
     Args:
         page: Write one self-contained HTML report with charts instead.
@@ -31,9 +51,17 @@ def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: 
         agent-trace analyze
         agent-trace analyze 20261120_103045 --json
         agent-trace analyze --html report.html
+        agent-trace analyze --engine spark '/shared/*/trace'
     """
     from Agent.analysis import analyze_session
 
+    run = one_of(run, more, **across)
+    engine = across["engine"]
+    if engine is not None:
+        if page is not None:
+            raise misuse("--html is for one session, without --engine")
+        _analyze_trees((run, *more), root, **across)
+        return
     if page is not None:
         with working("drawing the report"):
             written = parameters.analyzer_of(run, root).write_html(page)
@@ -47,10 +75,23 @@ def analyze(run: OneSession, page: Annotated[Path | None, "--html FILE"], root: 
     render.emit_report(report.to_text(width), width=width)
 
 
-class TestOptions(TypedDict):
-    """The options of `debug --test`.
+def _analyze_trees(paths: tuple[str, ...], root: Path, **across: Unpack[Across]) -> None:
+    from Agent.analysis.report.session_report import Analysis, trees_summary
+
+    trees = parameters.trees_of(paths, root)
+    with working("reading the sessions"), parameters.engine_over(trees, **across) as opened:
+        report = Analysis(trees_summary(trees, opened))
+    render.document(report.to_dict)
+    width = render.width_of_terminal()
+    render.emit_report(report.to_text(width), width=width)
+
+
+class DebugOptions(Across):
+    """The options of `debug`: those of --test, and of many sessions.
 
     Args:
+        engine: Read RUN and PATH, all sealed, together, and explain what surrounds TEXT.
+        master: Where Spark runs; default: this machine, local[*].
         target: Test: the target, preferably one that builds all agents; default: the one the session
             remembers.
         outcome: Test: the outcome to measure, a field at the end or FIELD>VALUE; default: taken from TEXT.
@@ -71,8 +112,9 @@ def debug(
     show_all: Annotated[bool, "--all"],
     test: bool,
     run: OneRun,
+    more: More,
     root: Root,
-    **how: Unpack[TestOptions],
+    **how: Unpack[DebugOptions],
 ) -> int:
     """Find what explains an issue described in words.
 
@@ -88,16 +130,24 @@ def debug(
     Examples:
         agent-trace debug "Agent creator_017 stopped publishing"
         agent-trace debug "lookup times out" --markdown
+        agent-trace debug "worker_2 is gone" --engine duckdb host-a/trace host-b/trace
         agent-trace debug "Agent creator_017 stopped publishing" --test --target mymodule:build
     """
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
+    across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
+    run = one_of(run, more, **across)
     if not test and any(given not in (None, (), "") for given in how.values()):
         raise misuse("--target, --outcome, --live and --seeds require --test")
     if test:
         parameters.find_code_here()
-    with shown_forks("testing the causes") if test else working("looking for causes"):
-        report = parameters.analyzer_of(run, root).debug_issue(issue, test=test, **how)
+    if across["engine"] is not None:
+        if test:
+            raise misuse("--test is for one session, without --engine")
+        report = _debug_trees(issue, (run, *more), root, **across)
+    else:
+        with shown_forks("testing the causes") if test else working("looking for causes"):
+            report = parameters.analyzer_of(run, root).debug_issue(issue, test=test, **how)
     render.document(report.to_dict)
     if markdown:
         render.emit(report.to_markdown(), whole=True)
@@ -108,16 +158,40 @@ def debug(
     return 0 if report.status == "cause" else 1
 
 
+def _debug_trees(issue: str, paths: tuple[str, ...], root: Path, **across: Unpack[Across]) -> Any:
+    from Agent.analysis import LogAnalyzer
+    from Agent.analysis.debug.selected import selected_session
+
+    trees = parameters.trees_of(paths, root)
+    with (
+        working("reading the sessions"),
+        parameters.engine_over(trees, **across) as engine,
+        selected_session(engine, trees, issue) as path,
+        LogAnalyzer(path) as analyzer,
+    ):
+        # its commands would name the session that is gone afterwards
+        return replace(analyzer.debug_issue(issue), commands=())
+
+
 LIMIT = 8
 
 
 @command()
-def errors(*, run: OneRun, limit: Limit = LIMIT, tail: bool, root: Root) -> None:
+def errors(
+    *,
+    run: OneRun,
+    more: More,
+    limit: Limit = LIMIT,
+    tail: bool,
+    root: Root,
+    **across: Unpack[Across],
+) -> None:
     """Group the errors of a session by pattern.
 
     A pattern is errors of one type, raised in one place, whose messages differ only in numbers, ids, paths
     and quoted parts. Each pattern names the event id of an example, for agent-trace causes ID. RUN is a
-    session, or SESSION/agent_id for one agent's errors.
+    session, or SESSION/agent_id for one agent's errors. With --engine, RUN and PATH are sealed sessions,
+    trace roots or patterns of both.
 
     Args:
         limit: Only the N most frequent patterns.
@@ -127,17 +201,27 @@ def errors(*, run: OneRun, limit: Limit = LIMIT, tail: bool, root: Root) -> None
         agent-trace errors
         agent-trace errors last --tail
         agent-trace errors --json
+        agent-trace errors --engine duckdb host-a/trace host-b/trace
     """
     from Agent.analysis.errors import error_patterns, journey_tail
 
-    analyzer = parameters.analyzer_of(run, root)
-    with shown(), parameters.engine_of(run, root) as engine:
-        patterns = error_patterns(engine)
+    run = one_of(run, more, **across)
+    engine = across["engine"]
+    if engine is not None and tail:
+        raise misuse("--tail is for one session, without --engine")
+    if engine is None:
+        reader = parameters.analyzer_of(run, root).reader
+        with shown(), parameters.engine_of(run, root) as opened:
+            patterns = error_patterns(opened)
+    else:
+        trees = parameters.trees_of((run, *more), root)
+        with working("reading the sessions"), parameters.engine_over(trees, **across) as opened:
+            patterns = error_patterns(opened)
     rows = patterns["fingerprints"][:limit]
-    tails = {row["example_id"]: journey_tail(analyzer.reader, row) for row in rows if tail}
+    tails = {row["example_id"]: journey_tail(reader, row) for row in rows if tail}
     if render.wants_json():
-        for row in rows:
-            row["tail"] = tails.get(row["example_id"]) or journey_tail(analyzer.reader, row)
+        for row in rows if engine is None else ():
+            row["tail"] = tails.get(row["example_id"]) or journey_tail(reader, row)
         render.emit_json(patterns)
         return
     if not patterns["total_errors"]:
@@ -147,8 +231,8 @@ def errors(*, run: OneRun, limit: Limit = LIMIT, tail: bool, root: Root) -> None
 
     _print(error_sections(patterns, rows, tails))
     hidden = patterns["total_fingerprints"] - len(rows)
-    more = f", {words.plural(hidden, 'pattern')} more" if hidden > 0 else ""
-    render.note(f"{words.plural(patterns['total_errors'], 'error')} in total{more}")
+    others = f", {words.plural(hidden, 'pattern')} more" if hidden > 0 else ""
+    render.note(f"{words.plural(patterns['total_errors'], 'error')} in total{others}")
 
 
 CAUSES_LIMIT = 12

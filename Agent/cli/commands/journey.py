@@ -423,7 +423,7 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
 
     if not analyzer.reader.holds_agent(agent):
         raise unknown_agent(analyzer.reader, agent)
-    found = analyzer.checkpoints(agent, None if render.wants_json() else MAX_CHECKPOINTS)
+    found = list(analyzer.checkpoints(agent, None if render.wants_json() else MAX_CHECKPOINTS))
     render.document(lambda: {"agent_id": agent, "checkpoints": found})
     if not found:
         render.note(f"no full state of {agent} was recorded")

@@ -1,4 +1,4 @@
-"""Commands for `Agent.archive`: `recover`, `verify`, `prove`, `prune`, `seal`, `erase`."""
+"""Commands for `Agent.archive`: `recover`, `merge`, `verify`, `prove`, `prune`, `seal`, `erase`."""
 
 from __future__ import annotations
 
@@ -82,6 +82,33 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
         lines = words.plural(sum(rebuilt.values()), "line")
         render.emit(f"the category files were rebuilt, {lines} in total")
     return exit_code
+
+
+@command()
+def merge(sessions: Annotated[tuple[str, ...], "PATH..."], root: Root) -> int:
+    """Join the sessions of several hosts into one.
+
+    PATH is a session: its directory, or its id under the root. The new session is made under the root; the
+    others stay as they are. Times of a host whose clock was behind what it had heard from the others are
+    moved forward. Exit code 1: events were lost.
+
+    Examples:
+        agent-trace merge host-a/trace/session_20261120_103045 host-b/trace/session_20261120_103046
+    """
+    from Agent.archive.merge import merge_sessions
+
+    with render.working("joining the sessions"):
+        made = merge_sessions([find_session(root, each) for each in sessions], root)
+    render.document(made.to_dict)
+    for source in made.sources:
+        moved = f", moved by {source['shifted_us'] / 1e6:.6f} s" if source["shifted_us"] else ""
+        render.emit(f"{source['session_id']} of {source['host'] or 'an unknown host'}{moved}")
+    lost = f"; {words.plural(made.lost, 'event')} lost" if made.lost else ""
+    open_end = f"; what {words.plural(made.unknown, 'number')} held is unknown" if made.unknown else ""
+    render.emit(
+        f"{session_id_of(made.session)}: {words.plural(len(made.sources), 'session')} joined{lost}{open_end}"
+    )
+    return 1 if made.lost else 0
 
 
 def _rebuild(root: Path) -> dict[str, int]:
@@ -201,6 +228,7 @@ def _show_verification(found: Verification) -> None:
     _show_chain(found)
     for reason, number in found.dropped.items():
         render.emit(f"{words.plural(number, 'event')} could not be written: {render.clean(reason)}")
+    _show_graphs(found)
     if found.sound:
         beside = f" and {words.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
         never = sum(found.dropped.values())
@@ -246,6 +274,18 @@ def _show_chain(found: Verification) -> None:
     render.emit(f"head {chain.head}")
 
 
+def _show_graphs(found: Verification) -> None:
+    """Print what was found in the files of `TraceSaver` under the root."""
+    for graph in found.graph_files:
+        for problem in graph.problems:
+            render.emit(render.paint(f"{render.clean(graph.path)}: {problem}", fg="red"))
+        if not graph.problems:
+            saved = words.plural(graph.checkpoints, "checkpoint")
+            render.emit(
+                f"{render.clean(graph.path)}: {saved} of {words.plural(graph.threads, 'thread')} as saved"
+            )
+
+
 @command()
 def prove(event_id: Annotated[str, "ID"], run: NewestSession, root: Root) -> None:
     """Prove that an event is part of a session.
@@ -279,6 +319,7 @@ def _faults(found: Verification) -> list[str]:
         (len(found.damaged_artifacts), "damaged artifact", ""),
         (len(found.damaged_parts), "damaged part", " of the archive"),
         (len(found.changed_files), "file", " changed since sealing"),
+        (sum(bool(graph.problems) for graph in found.graph_files), "damaged file", " of graph states"),
     )
     return [
         *([f"{found.lost:,} lost"] if found.lost else []),
@@ -592,7 +633,9 @@ def _show_erasure(done: Erasure) -> None:
         render.emit(f"and {words.plural(len(done.sessions) - _SHOWN_ERASED, 'more session')}")
     if done.mirror_lines:
         render.emit(f"mirrors: {words.plural(done.mirror_lines, 'line')} {verb}")
-    if not done.sessions and not done.mirror_lines:
+    if done.graph_checkpoints:
+        render.emit(f"graphs: {words.plural(done.graph_checkpoints, 'checkpoint')} {verb}")
+    if not (done.sessions or done.mirror_lines or done.graph_checkpoints):
         render.emit("nothing like that is recorded here")
     if done.proof is not None:
         _show_proof(done.proof)

@@ -1,4 +1,4 @@
-"""What answers others: `serve`, `keys` and `ship` of the service, `view` for a browser, and `mcp`."""
+"""What answers others: `serve`, `keys` and `ship` of the service, and `mcp`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict, Unpack
-from urllib.parse import quote
 
 import click
 
@@ -17,7 +16,7 @@ from Agent.errors import SessionNotFound
 from Agent.event.clock import format_timestamp
 from Agent.render import words
 from Agent.render.blocks import Column
-from Agent.tree.layout import find_session, list_sessions, session_id_of
+from Agent.tree.layout import session_id_of
 
 if TYPE_CHECKING:
     from Agent.client.destination import Destination
@@ -472,66 +471,6 @@ def show_paths(what: str, paths: Mapping[str, int]) -> None:
     more = len(paths) - len(shown)
     aside = f", and {words.plural(more, 'more path')}" if more > 0 else ""
     render.note(f"  {what}: {', '.join(shown)}{aside}")
-
-
-@command()
-def view(
-    session: SomeSession,
-    host: Annotated[str, "--host HOST"] = "127.0.0.1",
-    port: Annotated[int, "--port N", _PORT] = 0,
-    is_opened: Annotated[bool, "--open/--no-open", {"default": True}] = True,
-    *,
-    root: Root,
-) -> None:
-    """Show a session in the browser: what went wrong, when, and why.
-
-    Serves pages over the files of the trace root until Ctrl-C. They need no database, no account and no
-    network, and change nothing. The printed address holds a token, without which nothing is shown. SESSION is
-    an id, a unique prefix of one, a path, or last (the default).
-
-    Args:
-        host: Address to listen on.
-        port: Port to listen on; 0 is a free one.
-        is_opened: Open the browser.
-
-    Examples:
-        agent-trace view
-        agent-trace view last --no-open
-        agent-trace view 20261120_103045 --port 8765
-    """
-    path = find_session(root, session or "last")
-    if path.name not in {each.path.name for each in list_sessions(path.parent)}:
-        raise SessionNotFound(
-            "the pages need a directory with the name of a session",
-            path=path,
-            remedy=f"rename it to session_{path.name}",
-        )
-    from Agent.server.pages import PagesServer
-
-    server = PagesServer(path.parent, host=host, port=port)
-    address = server.address(f"/s/{quote(session_id_of(path), safe='')}")
-    if not server.loopback:
-        render.note(
-            f"whoever can reach {host} and knows the token can read these traces; they are sent unencrypted"
-        )
-
-    def started() -> None:
-        render.document(lambda: {"url": address, "session": session_id_of(path), "port": server.port})
-        render.emit(address, whole=True)
-        if not render.wants_json():
-            render.note("Ctrl-C stops it")
-        if is_opened:
-            _open(address)
-
-    server.run(started)
-
-
-def _open(address: str) -> None:
-    """Open the browser from a thread: some browsers keep the caller waiting until they end."""
-    import threading
-    import webbrowser
-
-    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
 
 @command(json=False)

@@ -7,10 +7,20 @@ import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Unpack
 
 from Agent.cli import parameters, render
-from Agent.cli.parameters import ABOVE_ZERO, OneRun, Root, SomeLimit, command, misuse
+from Agent.cli.parameters import (
+    ABOVE_ZERO,
+    Across,
+    More,
+    OneRun,
+    Root,
+    SomeLimit,
+    command,
+    misuse,
+    one_of,
+)
 from Agent.cli.render import shown
 from Agent.render import layout, words
 
@@ -25,18 +35,21 @@ def sql(
     *,
     query: Annotated[str | None, "[QUERY]"],
     run: OneRun,
+    more: More,
     schema: bool,
     as_csv: Annotated[bool, "--csv"],
     table: bool,
     limit: SomeLimit,
     timeout: Annotated[float, "--timeout SECONDS", ABOVE_ZERO] = 600,
     root: Root,
+    **across: Unpack[Across],
 ) -> None:
     """Query a session's events in SQL.
 
     The views are events, actions, errors, rewards, interactions, messages, metrics, spans and more; --schema
-    lists them with their columns. The dialect is DuckDB's; a query can write and load nothing. QUERY is - for
-    stdin, RUN a session, or SESSION/agent_id for one agent's events.
+    lists them with their columns. The dialect is the engine's, DuckDB's by default; a query can write and
+    load nothing. QUERY is - for stdin, RUN a session, or SESSION/agent_id for one agent's events. With
+    --engine, RUN and PATH are sealed sessions, trace roots or patterns of both.
 
     Args:
         schema: Show the views and their columns instead.
@@ -49,6 +62,7 @@ def sql(
         agent-trace sql --schema
         agent-trace sql "SELECT action_type, avg(duration_ms) FROM actions GROUP BY ALL"
         agent-trace sql "SELECT agent_id, sum(reward) FROM rewards GROUP BY ALL" last --csv
+        agent-trace sql --engine spark "SELECT count(*) FROM events" '/shared/*/trace'
         agent-trace sql - 20261120_103045/creator_001 < question.sql
     """
     from Agent.analysis.query.engine import SqlResult
@@ -58,18 +72,23 @@ def sql(
         run = query or run  # with --schema the only argument is the session
     elif not (query or "").strip():
         raise misuse('say what to ask, as in agent-trace sql "SELECT count(*) FROM events"')
+    run = one_of(run, more, **across)
+    engine = across["engine"]
     form = "json" if render.wants_json() else "csv" if as_csv and not table else "table"
-    engine = parameters.engine_of(run, root)
+    if engine is None:
+        opened = parameters.engine_of(run, root)
+    else:
+        opened = parameters.engine_over(parameters.trees_of((run, *more), root), **across)
     token = bounds.set(bounds.get()._replace(deadline_s=timeout))
     try:
         with shown("querying the session"):
             if schema:
-                _show_schema(engine, form)
+                _show_schema(opened, form)
             else:
-                write_rows(SqlResult(engine, _text(query or "")), form, limit)
+                write_rows(SqlResult(opened, _text(query or "")), form, limit)
     finally:
         bounds.reset(token)
-        engine.close()
+        opened.close()
 
 
 def _text(query: str) -> str:
@@ -85,7 +104,7 @@ def _text(query: str) -> str:
 def _show_schema(engine: Any, form: str) -> None:
     from Agent.analysis.query.views import names
 
-    columns = {name: engine.user_columns(f"FROM {name}") for name in names()}
+    columns = {name: engine.user_columns(f"SELECT * FROM {name}") for name in names()}  # noqa: S608 - ours
     if form == "json":
         render.emit_json(columns)
     elif form == "csv":

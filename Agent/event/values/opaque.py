@@ -240,14 +240,13 @@ def _plain_attributes(value: object) -> dict[str, Any]:
         return {}  # it hides them, or another thread changes them; the form works without
     shown: dict[str, Any] = {}
     for name, attribute in attributes.items():
-        kind = type(attribute)
-        if kind not in _SHOWN:
+        if type(attribute) not in _SHOWN:
             continue
         if len(shown) == SHOWN_ATTRIBUTES:
             break
         if not (type(name) is str and name.isascii()) and text_or_none(name) is None:
             continue
-        if len(name) <= TEXT_CHARS and (attribute is None or kind is bool or _is_shown(attribute)):
+        if len(name) <= TEXT_CHARS and _is_shown(attribute):
             shown[name] = attribute
     return shown
 
@@ -255,11 +254,12 @@ def _plain_attributes(value: object) -> dict[str, Any]:
 _SHOWN = frozenset({str, int, float, bool, type(None)})
 
 
-def _is_shown(attribute: object) -> bool:
-    if type(attribute) is str:
-        return _is_short(attribute) and text_or_none(attribute) is not None
-    # NaN has no JSON, and a tag would promise that it can be restored.
-    return _is_short(attribute) and (type(attribute) is not float or math.isfinite(attribute))
+def _is_shown(attribute: Any) -> bool:
+    kind = type(attribute)
+    if kind is float:
+        # NaN has no JSON, and a tag would promise that it can be restored.
+        return math.isfinite(attribute)
+    return _is_short(attribute) and (kind is not str or text_or_none(attribute) is not None)
 
 
 # Locks and what is built on them: conditions, semaphores, events and queues of the standard library.

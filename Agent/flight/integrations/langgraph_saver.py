@@ -11,9 +11,8 @@ import os
 import random
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -29,45 +28,30 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS blob (
-    id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, base INTEGER,
-    depth INTEGER NOT NULL, data BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS blob_base ON blob (base) WHERE base IS NOT NULL;
-CREATE TABLE IF NOT EXISTS checkpoint (
-    number INTEGER PRIMARY KEY, thread TEXT NOT NULL, ns TEXT NOT NULL, id TEXT NOT NULL, parent TEXT,
-    run TEXT, body INTEGER NOT NULL, metadata_kind TEXT NOT NULL, metadata BLOB NOT NULL,
-    UNIQUE (thread, ns, id));
-CREATE INDEX IF NOT EXISTS checkpoint_run ON checkpoint (run) WHERE run IS NOT NULL;
-CREATE INDEX IF NOT EXISTS checkpoint_body ON checkpoint (body);
-CREATE TABLE IF NOT EXISTS channel_value (
-    checkpoint INTEGER NOT NULL, channel TEXT NOT NULL, version TEXT, blob INTEGER NOT NULL,
-    PRIMARY KEY (checkpoint, channel)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS channel_value_blob ON channel_value (blob);
-CREATE TABLE IF NOT EXISTS task_write (
-    thread TEXT NOT NULL, ns TEXT NOT NULL, checkpoint TEXT NOT NULL, task TEXT NOT NULL,
-    position INTEGER NOT NULL, path TEXT NOT NULL, channel TEXT NOT NULL, blob INTEGER NOT NULL,
-    PRIMARY KEY (thread, ns, checkpoint, task, position)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS task_write_blob ON task_write (blob);
-"""
-_USED: Final = """
-SELECT EXISTS (SELECT 1 FROM channel_value WHERE blob = :id)
-    OR EXISTS (SELECT 1 FROM task_write WHERE blob = :id)
-    OR EXISTS (SELECT 1 FROM checkpoint WHERE body = :id)
-    OR EXISTS (SELECT 1 FROM blob WHERE base = :id)"""
+from Agent.flight.checkpoints.graph_file import (
+    DELTA_CHANNELS,
+    GRAPH_FILE,
+    LEVEL,
+    SCHEMA,
+    drop_thread,
+    forget,
+    forget_writes,
+    raw_value,
+    remove_unused,
+    value_digest,
+)
+from Agent.flight.integrations.graph_redaction import without_secrets
+from Agent.record.emit.installed import active_pipeline
+from Agent.record.encode.redaction import Redactor
+from Agent.tree.default_root import default_root
+
 _LEAST_BYTES: Final = 512
 """Smaller values are not stored as a difference."""
 _MOST_STEPS: Final = 32
 """The most differences to apply to read a value."""
 _WORTH: Final = 0.25
 """A difference is stored if it is at most this part of the value; compression alone gives about as much."""
-_LEVEL: Final = 3
 _WAIT_S: Final = 60
-_DELTA_CHANNELS: Final = "counters_since_delta_snapshot"
-"""The key of LangGraph's metadata that names the channels whose values are in their ancestors' writes."""
-
-
-Blobs = list[int]
 
 
 class _Row(NamedTuple):
@@ -88,17 +72,21 @@ class TraceSaver(BaseCheckpointSaver[str]):
     """Saves the checkpoints of LangGraph in a SQLite file, for threads and processes at once.
 
     Args:
-        path: the file, made if missing, for its owner alone; default: langgraph.sqlite in the trace root.
+        path: the file, made if missing, for its owner alone; default: langgraph.sqlite in the trace root,
+            where `agent-trace erase`, `prune --checkpoints` and `verify` find it.
         serde: LangGraph's serializer; an `EncryptedSerializer` encrypts values and metadata.
-
-    Values are saved as the graph has them: secrets in them are not replaced.
+        redact: whether secrets in values and metadata are replaced by tokens, as in recordings; a graph that
+            continues from a checkpoint then has the token. Encrypted values are saved as they are.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, serde: Any = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, serde: Any = None, redact: bool = True
+    ) -> None:
         super().__init__(serde=serde)
-        self.path = Path(path) if path is not None else _default_path()
+        self.path = Path(path) if path is not None else _recorded_root() / GRAPH_FILE
+        self._own_redactor = Redactor(os.urandom(32), enabled=redact)
         self._lock = threading.RLock()
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL)  # used under the lock
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL)  # used under the lock
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
 
@@ -175,7 +163,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
         parent = config["configurable"].get("checkpoint_id")
         body = {key: value for key, value in checkpoint.items() if key != "channel_values"}
         whole_metadata = get_checkpoint_metadata(config, metadata)
-        metadata_kind, metadata_bytes = self.serde.dumps_typed(whole_metadata)
+        metadata_kind, metadata_bytes = self._dumped(whole_metadata)
         versions = checkpoint["channel_versions"]
         with self._writing() as db:
             before = db.execute(
@@ -193,16 +181,16 @@ class TraceSaver(BaseCheckpointSaver[str]):
                 version = None if channel not in versions else str(versions[channel])
                 older = known.get(channel, (None, None))
                 if channel in new_versions or version is None or older[0] != version:
-                    blob = self._store(db, self.serde.dumps_typed(value), older[1])
+                    blob = self._store(db, self._dumped(value), older[1])
                 else:
                     blob = older[1]
                 values.append((channel, version, blob))
-            body_blob = self._store(db, self.serde.dumps_typed(body), None if before is None else before[1])
+            body_blob = self._store(db, self._dumped(body), None if before is None else before[1])
             replaced = db.execute(
                 "SELECT number FROM checkpoint WHERE thread = ? AND ns = ? AND id = ?",
                 (thread, ns, checkpoint["id"]),
             ).fetchall()
-            unused = self._forget(db, [number for (number,) in replaced])
+            unused = forget(db, [number for (number,) in replaced])
             row = (thread, ns, checkpoint["id"], parent, whole_metadata.get("run_id"), body_blob)
             number = db.execute(
                 "INSERT INTO checkpoint (thread, ns, id, parent, run, body, metadata_kind, metadata) "
@@ -212,7 +200,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
             db.executemany(
                 "INSERT INTO channel_value VALUES (?, ?, ?, ?)", [(number, *each) for each in values]
             )
-            self._remove_unused(db, unused)
+            remove_unused(db, unused)
         return _config(thread, ns, checkpoint["id"])
 
     def put_writes(
@@ -224,7 +212,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
         with self._writing() as db:
             for place, (channel, value) in enumerate(writes):
                 position = WRITES_IDX_MAP.get(channel, place)
-                blob = self._store(db, self.serde.dumps_typed(value), None)
+                blob = self._store(db, self._dumped(value), None)
                 key = (thread, ns, at, task_id, position)
                 known = db.execute(
                     "SELECT blob FROM task_write WHERE thread = ? AND ns = ? AND checkpoint = ? AND task = ? "
@@ -235,22 +223,19 @@ class TraceSaver(BaseCheckpointSaver[str]):
                     row = (*key, task_path, channel, blob)
                     db.execute("INSERT OR REPLACE INTO task_write VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
                 if known is not None:
-                    self._remove_unused(db, [blob, known[0]])
+                    remove_unused(db, [blob, known[0]])
 
     # many checkpoints
 
     def delete_thread(self, thread_id: str) -> None:
         """Remove all checkpoints and writes of a thread."""
-        self._delete("thread = ?", [str(thread_id)], keeps_needed=False)
-        with self._writing() as db:  # writes without a checkpoint
-            blobs = db.execute("SELECT blob FROM task_write WHERE thread = ?", (str(thread_id),)).fetchall()
-            db.execute("DELETE FROM task_write WHERE thread = ?", (str(thread_id),))
-            self._remove_unused(db, [blob for (blob,) in blobs])
+        with self._writing() as db:
+            drop_thread(db, str(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Remove the checkpoints of runs, except those that remaining ones need for their delta channels."""
         for run in run_ids:
-            self._delete("run = ?", [str(run)], keeps_needed=True)
+            self._delete("run = ?", [str(run)])
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Remove all checkpoints of threads, or with `keep_latest` all but the newest of each namespace.
@@ -269,7 +254,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
             latest = (
                 "SELECT max(id) FROM checkpoint AS other WHERE other.thread = c.thread AND other.ns = c.ns"
             )
-            self._delete(f"thread = ? AND id < ({latest})", [thread], keeps_needed=True)
+            self._delete(f"thread = ? AND id < ({latest})", [thread])
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy all checkpoints and writes of a thread to another; values are shared, not copied."""
@@ -362,7 +347,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             db = sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
             db.execute("PRAGMA journal_mode = WAL")
-            db.executescript(_SCHEMA)
+            db.executescript(SCHEMA)
             self._connection, self._pid = db, os.getpid()
         return self._connection
 
@@ -410,10 +395,17 @@ class TraceSaver(BaseCheckpointSaver[str]):
 
     # values
 
+    def _dumped(self, value: Any) -> tuple[str, bytes]:
+        """The serialized value without its secrets."""
+        redactor = self._own_redactor
+        if redactor.enabled and (pipeline := active_pipeline()) is not None:
+            redactor = pipeline.redactor  # the same tokens, and rules, as the recording has
+        return without_secrets(redactor, self.serde.dumps_typed(value))
+
     def _store(self, db: sqlite3.Connection, typed: tuple[str, bytes], base: int | None) -> int:
         """Store a serialized value, unless it is stored already; return its number."""
         kind, raw = typed
-        digest = blake2b(kind.encode() + b"\0" + raw, digest_size=20).digest()
+        digest = value_digest(kind, raw)
         known = db.execute("SELECT id FROM blob WHERE digest = ?", (digest,)).fetchone()
         if known is not None:
             return int(known[0])
@@ -421,8 +413,8 @@ class TraceSaver(BaseCheckpointSaver[str]):
         if base is not None and len(raw) >= _LEAST_BYTES:
             (base_depth,) = db.execute("SELECT depth FROM blob WHERE id = ?", (base,)).fetchone()
             if base_depth < _MOST_STEPS:
-                older = zstandard.ZstdCompressionDict(_raw(db, base), zstandard.DICT_TYPE_RAWCONTENT)
-                smaller = zstandard.ZstdCompressor(level=_LEVEL, dict_data=older).compress(raw)
+                older = zstandard.ZstdCompressionDict(raw_value(db, base), zstandard.DICT_TYPE_RAWCONTENT)
+                smaller = zstandard.ZstdCompressor(level=LEVEL, dict_data=older).compress(raw)
                 if len(smaller) < len(raw) * _WORTH:
                     data, depth = smaller, base_depth + 1
         if data is None:
@@ -433,30 +425,24 @@ class TraceSaver(BaseCheckpointSaver[str]):
 
     def _load(self, db: sqlite3.Connection, blob: int) -> Any:
         (kind,) = db.execute("SELECT kind FROM blob WHERE id = ?", (blob,)).fetchone()
-        return self.serde.loads_typed((kind, _raw(db, blob)))
+        return self.serde.loads_typed((kind, raw_value(db, blob)))
 
     # removal
 
-    def _delete(self, where: str, values: Sequence[str], *, keeps_needed: bool) -> None:
+    def _delete(self, where: str, values: Sequence[str]) -> None:
+        """Remove checkpoints, except those that remaining ones need for their delta channels."""
         query = f"SELECT {_COLUMNS} FROM checkpoint AS c WHERE {where}"  # noqa: S608 - text of this module
         with self._writing() as db:
             rows = [_Row._make(row) for row in db.execute(query, values)]
             going = {row.number for row in rows}
-            if keeps_needed and rows:
-                for thread, ns in {(row.thread, row.ns) for row in rows}:
-                    going -= self._needed(db, thread, ns, going)
-            unused = self._forget(db, going)
+            for thread, ns in {(row.thread, row.ns) for row in rows}:
+                going -= self._needed(db, thread, ns, going)
+            unused = forget(db, going)
             for row in rows:
                 if row.number in going:
                     key = (row.thread, row.ns, row.id)
-                    unused += [
-                        blob
-                        for (blob,) in db.execute(
-                            "SELECT blob FROM task_write WHERE thread = ? AND ns = ? AND checkpoint = ?", key
-                        )
-                    ]
-                    db.execute("DELETE FROM task_write WHERE thread = ? AND ns = ? AND checkpoint = ?", key)
-            self._remove_unused(db, unused)
+                    unused += forget_writes(db, "thread = ? AND ns = ? AND checkpoint = ?", key)
+            remove_unused(db, unused)
 
     def _needed(self, db: sqlite3.Connection, thread: str, ns: str, going: set[int]) -> set[int]:
         """The ancestors of remaining checkpoints from which these read delta channels."""
@@ -467,54 +453,13 @@ class TraceSaver(BaseCheckpointSaver[str]):
             if row.number in going:
                 continue
             metadata = self.serde.loads_typed((row.metadata_kind, row.metadata))
-            lacking = set(metadata.get(_DELTA_CHANNELS) or ()) - _channels(db, row.number)
+            lacking = set(metadata.get(DELTA_CHANNELS) or ()) - _channels(db, row.number)
             at = rows.get(row.parent or "")
             while lacking and at is not None:
                 needed.add(at.number)
                 lacking -= _channels(db, at.number)
                 at = rows.get(at.parent or "")
         return needed
-
-    @staticmethod
-    def _forget(db: sqlite3.Connection, numbers: Iterable[int]) -> Blobs:
-        """Remove checkpoints; return the values that they had."""
-        blobs: Blobs = []
-        for number in numbers:
-            key = (number,)
-            blobs += [
-                blob for (blob,) in db.execute("SELECT blob FROM channel_value WHERE checkpoint = ?", key)
-            ]
-            blobs += [body for (body,) in db.execute("SELECT body FROM checkpoint WHERE number = ?", key)]
-            db.execute("DELETE FROM channel_value WHERE checkpoint = ?", key)
-            db.execute("DELETE FROM checkpoint WHERE number = ?", key)
-        return blobs
-
-    @staticmethod
-    def _remove_unused(db: sqlite3.Connection, blobs: Iterable[int]) -> None:
-        """Remove values that nothing has any more, and then those that only these were differences to."""
-        waiting = list(dict.fromkeys(blobs))
-        while waiting:
-            blob = waiting.pop()
-            row = db.execute("SELECT base FROM blob WHERE id = ?", (blob,)).fetchone()
-            if row is not None and not db.execute(_USED, {"id": blob}).fetchone()[0]:
-                db.execute("DELETE FROM blob WHERE id = ?", (blob,))
-                if row[0] is not None:
-                    waiting.append(row[0])
-
-
-def _raw(db: sqlite3.Connection, blob: int) -> bytes:
-    """The serialized value: the differences applied to the value at their beginning."""
-    chain = []
-    at: int | None = blob
-    while at is not None:
-        base, data = db.execute("SELECT base, data FROM blob WHERE id = ?", (at,)).fetchone()
-        chain.append(data)
-        at = base
-    raw = zstandard.ZstdDecompressor().decompress(chain.pop())
-    while chain:
-        older = zstandard.ZstdCompressionDict(raw, zstandard.DICT_TYPE_RAWCONTENT)
-        raw = zstandard.ZstdDecompressor(dict_data=older).decompress(chain.pop())
-    return raw
 
 
 def _channels(db: sqlite3.Connection, number: int) -> set[str]:
@@ -532,7 +477,9 @@ def _config(thread: str, ns: str, checkpoint_id: str) -> Any:
     return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
 
 
-def _default_path() -> Path:
-    from Agent.tree.default_root import default_root
-
-    return Path(default_root()) / "langgraph.sqlite"
+def _recorded_root() -> Path:
+    """The root of the session that is recorded, else the configured one."""
+    pipeline = active_pipeline()
+    if pipeline is not None and pipeline.artifacts is not None:
+        return pipeline.artifacts.session.parent
+    return Path(default_root())

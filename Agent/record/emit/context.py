@@ -134,6 +134,11 @@ class RunWatcher(Protocol):
         """Handle the start of a phase, as recorded by the program."""
 
 
+ahead_us: ContextVar[int] = ContextVar("agent_trace_ahead_us", default=0)
+"""By how many microseconds the clock is behind that of an adopted context; see `record/carried.py`."""
+is_behind = False
+"""Whether a context was adopted for which that is not 0; until then nobody asks."""
+
 MAX_PATH = 32
 """The most span names in a scope; deeper spans, as of tasks that start tasks, add none."""
 MAX_SECRETS = 64
@@ -203,7 +208,7 @@ class SpanScope:
         self.links: bytes | None = None
 
     def link_bytes(self, more_causes: tuple[str, ...] = ()) -> bytes:
-        """Return the bytes of `run_id`, `parent_span_id`, `causes` and `tick` for an event in this scope."""
+        """Return the bytes of the keys from `run_id` to `hlc` for an event in this scope."""
         links = None if more_causes else self.links
         if links is None:
             parts = []
@@ -218,6 +223,8 @@ class SpanScope:
                 parts.append(f',"causes":{orjson.dumps(causes).decode()}')
             if self.tick is not None:
                 parts.append(f',"tick":{self.tick}')
+            if is_behind and (ahead := ahead_us.get()):
+                parts.append(f',"hlc":{ahead}')
             links = "".join(parts).encode()
             # In a scope with secrets the links are not cached: the native lane then passes each event to
             # `Pipeline.emit`, which removes the secrets.

@@ -3,6 +3,22 @@
    The same as `HeldObject.look` and `AgentWrites` find in Python; these say only where nothing has changed, so that no
    more has to be asked there. */
 
+/* The version of a dict, another one after each change of it; 0 where Python keeps none. */
+static unsigned long long version_of(PyObject *dict) {
+#if PY_VERSION_HEX < 0x030C0000
+    return ((PyDictObject *)dict)->ma_version_tag;
+#else
+    (void)dict;
+    return 0;
+#endif
+}
+
+/* Whether a dict still has the version that was noted when all its items had been compared. */
+static int has_version(PyObject *dict, PyObject *noted) {
+    unsigned long long version = version_of(dict);
+    return version != 0 && noted != NULL && PyLong_CheckExact(noted) && PyLong_AsUnsignedLongLong(noted) == version;
+}
+
 /* Whether two dicts, equal already, have their keys in one order. */
 static int is_one_order(PyObject *one, PyObject *other) {
     PyObject *key, *as_well;
@@ -144,8 +160,12 @@ static int is_quiet(PyObject *value, PyObject *held, PyObject *position_of) {
     if (present == NULL) return 0;
     Py_INCREF(entries);
     Py_INCREF(marks);
-    int quiet = PyDict_CheckExact(present) && has_its_scalars(held, present) && are_as_before(present, entries)
-                && have_not_drawn(value, present, marks, position_of);
+    int quiet = PyDict_CheckExact(present);
+    if (quiet && !has_version(present, GET(held, HELD__version))) {
+        quiet = has_its_scalars(held, present);
+        if (quiet) PUT(held, HELD__version, PyLong_FromUnsignedLongLong(version_of(present)));
+    }
+    quiet = quiet && are_as_before(present, entries) && have_not_drawn(value, present, marks, position_of);
     Py_DECREF(marks);
     Py_DECREF(entries);
     Py_DECREF(present);
@@ -212,10 +232,18 @@ static PyObject *unlike_before(PyObject *Py_UNUSED(module), PyObject *const *arg
     return found != NULL ? found : Py_NewRef(NO_TUPLE);
 }
 
+enum { MARK_SIZE = 6 };
+
+static int note_version(PyObject *mark, PyObject *dict) {
+    PyObject *version = PyLong_FromUnsignedLongLong(version_of(dict));
+    return version != NULL && PyList_SetItem(mark, 5, version) == 0;
+}
+
 /* Whether an agent holds something else than its mark: a weak reference, names of attributes and the scalars they held,
-   names of further ones and the identities of the objects they held. An empty mark tells nothing. */
+   names of further ones and the identities of the objects they held, and the version of its dict when all were there. An
+   empty mark tells nothing. */
 static int is_moved(PyObject *mark) {
-    if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != 5) return 1;
+    if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != MARK_SIZE) return 1;
     PyObject *reference = PyList_GET_ITEM(mark, 0), *names = PyList_GET_ITEM(mark, 1), *values = PyList_GET_ITEM(mark, 2);
     PyObject *more = PyList_GET_ITEM(mark, 3), *identities = PyList_GET_ITEM(mark, 4), *agent;
     if (!PyWeakref_Check(reference) || !PyTuple_Check(names) || !PyTuple_Check(values) || !PyTuple_Check(more) ||
@@ -230,6 +258,7 @@ static int is_moved(PyObject *mark) {
     Py_DECREF(agent); /* its dict is enough, and holds what it held */
     if (held == NULL) return PyErr_Clear(), 1;
     int moved = !PyDict_CheckExact(held);
+    if (!moved && has_version(held, PyList_GET_ITEM(mark, 5))) return Py_DECREF(held), 0;
     for (Py_ssize_t at = 0; !moved && at < PyTuple_GET_SIZE(names); at++) {
         PyObject *now = PyDict_GetItemWithError(held, PyTuple_GET_ITEM(names, at)), *was = PyTuple_GET_ITEM(values, at);
         if (now == was) continue;
@@ -239,6 +268,7 @@ static int is_moved(PyObject *mark) {
     for (Py_ssize_t at = 0; !moved && at < PyTuple_GET_SIZE(more); at++)
         moved = (void *)PyDict_GetItemWithError(held, PyTuple_GET_ITEM(more, at)) !=
                 PyLong_AsVoidPtr(PyTuple_GET_ITEM(identities, at));
+    if (!moved) note_version(mark, held);
     Py_DECREF(held);
     PyErr_Clear();
     return moved;
@@ -334,7 +364,7 @@ static int begins_quietly(PyObject *between, PyObject *held) {
 
 /* Take scalars that an agent's own action wrote for what its fields held at the last look; 0 where it wrote others. */
 static int take_own(PyObject *looked, PyObject *mark) {
-    PyObject *reference = PyList_GET_SIZE(mark) == 5 ? PyList_GET_ITEM(mark, 0) : Py_None, *agent, *now = NULL, *present = NULL;
+    PyObject *reference = PyList_GET_SIZE(mark) == MARK_SIZE ? PyList_GET_ITEM(mark, 0) : Py_None, *agent, *now = NULL, *present = NULL;
     if (!IS_A(looked, LOOKED) || !PyWeakref_Check(reference) || !PyDict_CheckExact(GET(looked, LOOKED_marks))) return 0;
 #if PY_VERSION_HEX >= 0x030D0000
     if (PyWeakref_GetRef(reference, &agent) <= 0) return 0;
@@ -357,7 +387,7 @@ static int take_own(PyObject *looked, PyObject *mark) {
     }
     for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++)
         if (PyDict_SetItem(GET(looked, LOOKED_marks), PyTuple_GET_ITEM(names, at), PyTuple_GET_ITEM(now, at)) < 0) goto done;
-    taken = PyList_SetItem(mark, 2, Py_NewRef(now)) == 0;
+    taken = PyList_SetItem(mark, 2, Py_NewRef(now)) == 0 && note_version(mark, present);
 done:
     Py_XDECREF(now);
     Py_XDECREF(present);

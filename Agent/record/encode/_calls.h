@@ -28,7 +28,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
     M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)     \
     M(HEALTH, events) M(HEALTH, unreported)                                                                            \
-    M(HELD, _entries) M(HELD, _is_generator) M(HELD, _marks) M(HELD, _names) M(HELD, _refer) M(HELD, _skipped)         \
+    M(HELD, _entries) M(HELD, _is_generator) M(HELD, _marks) M(HELD, _names) M(HELD, _refer) M(HELD, _skipped) M(HELD, _version)         \
     M(HELD, is_moving) M(HELD, is_written) M(HELD, last) M(HELD, looks_left) M(HELD, seen_at)                                              \
     M(BETWEEN, _open) M(BETWEEN, objects) M(BETWEEN, writes)                                                           \
     M(OBJECTS, _ended) M(OBJECTS, _known) M(OBJECTS, _with_moving) M(OBJECTS, has_written) M(OBJECTS, is_settled) M(OBJECTS, is_watching)                         \

@@ -509,12 +509,18 @@ class Redactor:
         """Return the text with every secret in it replaced."""
         if not self.enabled or not self.reads_texts or len(text) < _SHORTEST or text in self._clean:
             return text
-        clean = replaced(text, self.counted_token)
+        clean = text if self._looks_clean(text) else replaced(text, self.counted_token)
         if clean is text and len(text) <= _SHORT:
             if len(self._clean) >= _MAX_KNOWN_KEYS:
                 self._clean.clear()
             self._clean.add(text)
         return clean
+
+    def _looks_clean(self, text: str) -> bool:
+        try:
+            return self.looks_clean(orjson.dumps([text]))
+        except TypeError:  # a lone surrogate
+            return False
 
     def counted_token(self, secret: str) -> str:
         """Return the token of a secret in the recording, and count the replacement."""

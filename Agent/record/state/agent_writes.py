@@ -118,9 +118,10 @@ class _Looked:
         is_whole = self.fields is not None and len(self.fields) == len(scalars) + len(objects)
         self.compared.clear()
         if agent is not None and is_whole:
+            self.compared.append(agent)
             for each in (scalars, objects):
                 self.compared += tuple(each), tuple(each.values())
-            self.compared.insert(0, agent)
+            self.compared.append(0)  # the version of its `__dict__`, which the C code notes
 
     def moved(self, present: Mapping[str, Any]) -> list[str]:
         """Return the fields that differ from the last check."""

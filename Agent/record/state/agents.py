@@ -11,11 +11,12 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, find_in_classes, remember
-from Agent.event.values.content_digest import ReachedObjects, content_of
+from Agent.event.values.content_digest import ReachedObjects, content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind
 from Agent.event.values.reading import Places, Reading
 from Agent.record.encode.event_template import AgentBinding
@@ -157,20 +158,23 @@ class Holders:
         known = self._holders.get(id(value))
         return known is not None and known[0]() is value and len(known[1]) == 1
 
-    def note(self, value: object, agent_id: str) -> tuple[str, ...]:
-        """Add an agent to the holders of an object; return all holders in the order in which they were added.
+    def note(self, value: object, agent_id: str) -> tuple[str, str | None]:
+        """Add an agent to the holders of an object; return the first holder, and the first other one.
 
-        Returns only this agent if the object has no weak references, since storing it would keep it alive.
+        An object that allows no weak references is not stored, which would keep it alive: it has one holder.
         """
         known = self._holders.get(id(value))
         if known is None or known[0]() is not value:
             try:
                 known = (weakref.ref(value, self._forgetting(id(value))), {})
             except TypeError:
-                return (agent_id,)
+                return agent_id, None
             self._holders[id(value)] = known
-        known[1][agent_id] = None
-        return tuple(known[1])
+        holders = known[1]
+        holders[agent_id] = None
+        first = next(iter(holders))
+        # Thousands of agents may hold one world: at most two holders are read.
+        return first, first if first != agent_id else next(islice(holders, 1, None), None)
 
     def _forgetting(self, key: int) -> Callable[[object], None]:
         holders = self._holders
@@ -385,6 +389,8 @@ class Probe:
         for value in values:
             known = self._held.get(id(value))
             is_new = known is None and len(self._held) < _MOST_VALUES and not self.is_written(value)
+            # Of an object that is recorded by name only plain attributes count, which `HeldObject` compares.
+            is_new = is_new and often_reference(type(value)) is None
             if is_new or (known is not None and known.beside.keys() < beside.keys()):
                 self._held[id(value)] = each = _LookedAt(beside[id(value)], beside)
                 if not self._open:

@@ -110,7 +110,7 @@ class HeldObject:
 
     __slots__ = (
         "_acted", "_began", "_entries", "_is_generator", "_marks", "_names", "_refer", "_skipped", "_spare",
-        "_values", "is_moving", "is_written", "last", "looks_left", "number", "seen_at",
+        "_values", "_version", "is_moving", "is_written", "last", "looks_left", "number", "seen_at",
     )  # fmt: skip
 
     def __init__(
@@ -133,6 +133,8 @@ class HeldObject:
         """Its containers and arrays that are followed."""
         self._entries: list[Entry] | None = None
         """What `native.unlike_before` compares besides scalars; None if the check needs Python."""
+        self._version = 0
+        """The version of its `__dict__` when the C code last found all scalars in it unchanged."""
         self._acted: set[str] = set()
         """Names of its scalars whose changes by actions are not recorded yet."""
         self.is_moving = False

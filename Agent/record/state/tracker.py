@@ -273,7 +273,8 @@ class StateTracker:
     def probe(self, obj: object, hides: Hides | None) -> None:
         """Store digests of large objects, which the comparison at an action's end does not cover."""
         self._probing = self._reading._replace(hides=hides)
-        self.probed = self._forms_of(obj, self.heavy - self.written_outside - self.borrowed.keys())
+        names = self.heavy - self.written_outside - self.borrowed.keys() - self.environments.keys()
+        self.probed = self._forms_of(obj, names) if names else {}
 
     def content_digests(self, obj: object, names: Iterable[str], hides: Hides | None) -> dict[str, str]:
         """Return digests of the contents of objects in fields, without ids and times that a library made."""

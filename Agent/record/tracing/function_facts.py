@@ -168,24 +168,25 @@ def _new_modules(told: set[str]) -> dict[str, str]:
 
     At most 500 are returned per call; the next call returns more.
     """
-    found: dict[str, str] = {}
-    for name in sorted(sys.modules.keys() - told):
-        if len(found) == _MOST_MODULES:
-            break
-        told.add(name)
-        digest = module_digest(name)
-        if digest is not None:
-            found[_importable(name)] = digest
-    return found
+    new = sys.modules.keys() - told
+    own = sorted(name for name in new if _program_file(sys.modules.get(name)) is not None)
+    told.update(new.difference(own), own[:_MOST_MODULES])
+    digests = {name: module_digest(name) for name in own[:_MOST_MODULES]}
+    return {_importable(name): digest for name, digest in digests.items() if digest is not None}
+
+
+def _program_file(module: object) -> str | None:
+    """Return the path of a module's source file; None for a library and for what has no such file."""
+    path = module.__dict__.get("__file__") if isinstance(module, ModuleType) else None
+    if type(path) is not str or is_of_library(path):
+        return None
+    return path if path.endswith(".py") and not path.startswith(_NOT_THE_PROGRAM) else None
 
 
 def module_digest(name: str) -> str | None:
     """Return the digest of a loaded module's source file; None for a library or an unreadable file."""
-    module = sys.modules.get(name)
-    path = vars(module).get("__file__") if isinstance(module, ModuleType) else None
-    if type(path) is not str or not path.endswith(".py") or path.startswith(_NOT_THE_PROGRAM):
-        return None
-    if is_of_library(path):
+    path = _program_file(sys.modules.get(name))
+    if path is None:
         return None
     from Agent.event.values.digest import digest_bytes
 

@@ -352,15 +352,14 @@ def _note_shared(
                     adopted[f"{name}.{attribute}"] = place
         else:
             continue
-        holders = note(value, agent_id)
-        other = next((each for each in holders if each != agent_id), None)
+        first, other = note(value, agent_id)
         if other is None:
             continue
         if is_generator:
             tracker.shared[name] = other
             continue
         tracker.held_together[name] = other
-        if holders[0] != agent_id:
+        if first != agent_id:
             tracker.borrowed[name] = weakref.ref(value)
     return adopted
 

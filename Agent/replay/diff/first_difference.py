@@ -219,7 +219,7 @@ class StreamWalk:
                 taken = self._concurrent(plain, its_like)
                 if not taken:
                     one, other, found = self._outermost_input(one, other, found, plain, its_like)
-                    return _parting(one, other, found, number, alike, order)
+                    return parting(one, other, found, number, alike, order)
                 for pair in zip(plain[:taken], its_like[:taken], strict=True):
                     self._agreed(*pair, alike)
                 left = itertools.chain(_without(behind, plain[:taken]), left)
@@ -348,14 +348,15 @@ def _order(event: Event | None, before: Order, other: Event | None = None) -> Or
     return (before[0] if event.tick is None else float(event.tick), *order_key(event))
 
 
-def _parting(
+def parting(
     one: Event | None,
     other: Event | None,
     found: Difference,
     number: int,
     alike: Sequence[tuple[Event, Event]],
-    order: Order,
+    order: Order = _BEGINNING,
 ) -> Parting:
+    """Describe a difference of two events, of which one may be missing."""
     event = one if one is not None else other
     assert event is not None  # noqa: S101 - one of both is there
     field, path = _field(found.path)
@@ -387,7 +388,7 @@ def _state_parting(
     path = f"/fields/{escape(found.name)}{found.difference.path}"
     told = Difference(path, found.difference.recorded, found.difference.replayed)
     order = _BEHIND_ALL if found.is_patched else _order(one if one is not None else other, order)
-    return _parting(one, other, told, number, alike, order)
+    return parting(one, other, told, number, alike, order)
 
 
 def _field(path: str) -> tuple[str, str]:

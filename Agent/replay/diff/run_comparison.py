@@ -533,6 +533,8 @@ class RunComparison(TextInNotebook):
     """{`agent.field`: why it was not compared}."""
     unseen: tuple[str, ...] = ()
     """Other values that could not be compared, and why."""
+    of_agents: tuple[RunDivergence, ...] = ()
+    """The first difference of each stream of events, in order, if all of them were asked for."""
 
     @property
     def exit_code(self) -> int:
@@ -597,6 +599,7 @@ def compare_runs(
     root: str | os.PathLike[str] | None = None,
     *,
     exhaustive: bool = False,
+    every_agent: bool = False,
     progress: Callable[[float], None] = lambda _: None,
 ) -> RunComparison:
     """Find the first difference of two runs: tick, agent and field with both values.
@@ -609,6 +612,7 @@ def compare_runs(
         a, b: each a run's id or a unique prefix, a session, `SESSION/agent_id`, or `last`.
         root: the trace root; default: the configured one, then ./trace.
         exhaustive: compare every event from the beginning instead of bisecting.
+        every_agent: likewise, and find the first difference of each agent, too.
         progress: called with the share of streams compared, unless bisection finds the difference.
 
     Raises:
@@ -618,8 +622,8 @@ def compare_runs(
     one, other = open_side(a, root), open_side(b, root)
     notes = align(one, other)
     is_aligned = one.since is not None or other.since is not None
-    same_ids = _same_ids(one, other)
-    if not exhaustive and not is_aligned:
+    same_ids = same_ids_of(one, other)
+    if not exhaustive and not every_agent and not is_aligned:
         try:
             found = _bisected(one, other, same_ids, notes)
         except Unseekable as why:
@@ -628,7 +632,7 @@ def compare_runs(
             if found is not None:
                 return found
             notes.append("compared every event, since the ends are alike")
-    return _walked(one, other, same_ids, notes, has_ends=True, progress=progress)
+    return _walked(one, other, same_ids, notes, has_ends=True, every_agent=every_agent, progress=progress)
 
 
 def compare_actions(a: RunName, b: RunName) -> RunComparison:
@@ -639,10 +643,11 @@ def compare_actions(a: RunName, b: RunName) -> RunComparison:
     """
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
-    return _walked(one, other, _same_ids(one, other), [], has_ends=False, progress=lambda _: None)
+    return _walked(one, other, same_ids_of(one, other), [], has_ends=False, progress=lambda _: None)
 
 
-def _same_ids(one: RunSide, other: RunSide) -> SameIds:
+def same_ids_of(one: RunSide, other: RunSide) -> SameIds:
+    """Return what matches the ids of two runs."""
     sides = one, other
     return SameIds(
         frozenset(name for side in sides for name in side.writers()),
@@ -687,17 +692,22 @@ def _walked(
     *,
     has_ends: bool,
     progress: Callable[[float], None],
+    every_agent: bool = False,
 ) -> RunComparison:
     seen = ReplayOutcome()
     scripts = module_names(one.session, other.session)
     comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen))
     walk = StreamWalk(comparison, same_ids, (one.counts, other.counts), has_ends=has_ends)
     best: Parting | None = None
+    each: list[Parting] = []
     keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
     for number, key in enumerate(keys, start=1):
         lineage = one.forked if key.kind == "agent" else None
         forked = None if lineage is None else ForkedAt.of(lineage, key.name)
-        best = _earlier(best, walk.first_parting(one.events(key), other.events(key), best, forked))
+        limit = None if every_agent else best
+        found = walk.first_parting(one.events(key), other.events(key), limit, forked)
+        best = _earlier(best, found)
+        each += [found] if found is not None and every_agent else []
         progress(number / len(keys))
     agreement = comparison.agreement
     if walk.reordered:
@@ -708,10 +718,11 @@ def _walked(
         damaged = side.reader.damaged_lines
         if damaged:
             notes.append(f"{side.name} has {damaged:,} damaged lines, which were skipped")
-    found = None if best is None else best.divergence
+    each.sort(key=lambda parting: parting.order)
     return RunComparison(
-        one.name, other.name, found, walk.compared, walk.states, "walk", Meter(), tuple(notes),
-        {**walk.not_compared, **seen.unseen_fields}, tuple(seen.reasons),
+        one.name, other.name, None if best is None else best.divergence, walk.compared, walk.states, "walk",
+        Meter(), tuple(notes), {**walk.not_compared, **seen.unseen_fields}, tuple(seen.reasons),
+        tuple(parting.divergence for parting in each),
     )  # fmt: skip
 
 

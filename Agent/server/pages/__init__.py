@@ -8,12 +8,14 @@ from Agent.lazy_names import lazy_names as _lazy_names
 if TYPE_CHECKING:
     from Agent.server.pages.app import Pages
     from Agent.server.pages.serving import PagesServer
+    from Agent.server.pages.sharing import shared_page
 
-__all__ = ["Pages", "PagesServer"]
+__all__ = ["Pages", "PagesServer", "shared_page"]
 
 _HOMES = {
     "app": "Pages",
     "serving": "PagesServer",
+    "sharing": "shared_page",
 }
 
 __getattr__ = _lazy_names(__name__, _HOMES, lambda: _extra_needed("view", "agent-trace view"))

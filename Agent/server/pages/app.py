@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import orjson
 from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
@@ -37,6 +40,8 @@ from Agent.server.pages import documents
 from Agent.server.pages.guard import Guard, path_of, refused
 from Agent.tree.layout import find_session, session_id_of
 from Agent.version import __version__
+from Agent.view.live import Watch
+from Agent.view.sharing import moment_of
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -50,6 +55,8 @@ _SESSION: Final = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
 _NEWEST: Final = "newest"
 _MISSING: Final = (SessionNotFound, RunNotFound, AgentNotFound, EventNotFound)
 _GZIP_BYTES: Final = 1024
+_TELL_S: Final = 0.02
+_QUIET_S: Final = 1.0
 _MOST_OPEN: Final = 4
 """The most sessions that stay open at once."""
 
@@ -121,18 +128,22 @@ class OpenViews:
 
 
 class Pages:
-    """The app of the pages of a trace root. It only reads, and loads no code of the sessions.
+    """The app of the pages of a trace root. It only reads, and runs no code unless forks are allowed.
 
     Args:
         root: the trace root.
         token: the secret that the address of the first page holds; None admits every program of the machine.
         host: the address that the server listens on, which decides the names under which it answers.
+        allow_fork: whether the holder of the token may fork runs, which runs the code of their targets in
+            child processes.
 
     Raises:
         MissingExtra: a library of the extra `view` is not installed.
     """
 
-    def __init__(self, root: Path, *, token: str | None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, root: Path, *, token: str | None, host: str = "127.0.0.1", allow_fork: bool = False
+    ) -> None:
         _ = view.open_view  # now, so that a missing library is told at the start
         self._views = OpenViews(root)
         app = FastAPI(
@@ -144,11 +155,13 @@ class Pages:
             redirect_slashes=False,
         )
         app.include_router(_api(self._views))
-        app.include_router(_pages(self._views))
+        if allow_fork:
+            app.include_router(_forks(self._views))
+        app.include_router(_pages(self._views, allow_fork=allow_fork))
         _install_problems(app)
         compressed = GZipMiddleware(app, minimum_size=_GZIP_BYTES, compresslevel=1)
         # Outermost, so that answers to defects have its headers, too.
-        self._app = Guard(compressed, token=token, host=host)
+        self._app = Guard(compressed, token=token, host=host, allow_fork=allow_fork)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -163,13 +176,17 @@ class Pages:
 
 
 def answer(value: Any) -> Response:
+    """Return a value as JSON."""
+    return Response(encoded(value), media_type="application/json")
+
+
+def encoded(value: Any) -> bytes:
     """Return a value as JSON; what JSON lacks becomes null, lone surrogates become escapes."""
     try:
-        body = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
         # A lone surrogate or an integer beyond 64 bits: the escapes of the standard library hold both.
-        body = json.dumps(_finite(value)).encode()
-    return Response(body, media_type="application/json")
+        return json.dumps(_finite(value)).encode()
 
 
 def _finite(value: Any) -> Any:
@@ -212,15 +229,38 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
         with views.use(session) as opened:
             return answer(opened.overview())
 
+    @api.get("/{session}/live")
+    async def live(session: str) -> Response:
+        return StreamingResponse(_told_live(views, session), media_type="text/event-stream")
+
     @api.get("/{session}/findings")
     def findings(session: str, q: str | None = None) -> Response:
         with views.use(session) as opened:
             return answer(opened.findings(q=q or None))
 
+    @api.get("/{session}/compare")
+    def compare(session: str, other: str, agent: str | None = None) -> Response:
+        with views.use(session) as opened, views.use(other) as beside:
+            found = opened.comparison(beside) if agent is None else opened.differences(beside, agent=agent)
+            return answer(found)
+
     @api.get("/{session}/search")
     def search(session: str, q: str) -> Response:
         with views.use(session) as opened:
             return answer(opened.search(q=q))
+
+
+async def _told_live(views: OpenViews, session: str) -> AsyncIterator[bytes]:
+    """Yield what is new in a session as server-sent events, until the page goes."""
+    with views.use(session) as opened, Watch(opened) as watch:
+        quiet_s = 0.0
+        while True:
+            # Even without news: only so is it seen that a program has ended, or that the page has gone.
+            if watch.is_behind or quiet_s >= _QUIET_S:
+                quiet_s = 0.0
+                yield b"data: %b\n\n" % encoded(await run_in_threadpool(watch.news))
+            await asyncio.sleep(_TELL_S)
+            quiet_s += _TELL_S
 
 
 def _add_ranges(api: APIRouter, views: OpenViews) -> None:
@@ -288,6 +328,11 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
         with views.use(session) as opened:
             return answer(opened.counters(t=t))
 
+    @api.get("/{session}/moment")
+    def moment(session: str, at: str) -> Response:
+        with views.use(session) as opened:
+            return answer(asdict(moment_of(opened, at)))
+
     @api.get("/{session}/event/{event_id:path}")
     def event(session: str, event_id: str, links: bool = True) -> Response:
         with views.use(session) as opened:
@@ -302,6 +347,11 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
     def why(session: str, agent: str, field: str, t: float) -> Response:
         with views.use(session) as opened:
             return answer(opened.why(agent=agent, field=field, t=t))
+
+    @api.get("/{session}/provenance")
+    def provenance(session: str, agent: str, field: str, at: str) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.provenance(agent=agent, field=field, at=at))
 
     @api.get("/{session}/series")
     def series(session: str, agent: str, field: str) -> Response:
@@ -322,10 +372,35 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
             return answer(opened.step(t=t, lanes=_numbers(lanes), by=by, direction=direction))
 
 
+class Asked(BaseModel):
+    """A fork, as a page asks for it; asked again, it says whether the fork has ended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: int = Field(ge=0, description="tells forks apart that are otherwise the same")
+    agent: str = Field(max_length=1_000)
+    at: str = Field(max_length=200, description="the event after which the fork begins")
+    values: dict[str, str] = Field(max_length=1_000, description="{field: its new value as JSON}")
+    seed: int | None = None
+    live: list[str] = Field(default=[], max_length=100, description="what may be called live")
+    outcome: str | None = Field(None, max_length=1_000, description="for the point of no return")
+
+
+def _forks(views: OpenViews) -> APIRouter:
+    forks = APIRouter(prefix="/api")
+
+    @forks.post("/{session}/forks")
+    def fork(session: str, asked: Asked) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.fork(**asked.model_dump()))
+
+    return forks
+
+
 # the pages
 
 
-def _pages(views: OpenViews) -> APIRouter:
+def _pages(views: OpenViews, *, allow_fork: bool) -> APIRouter:
     pages = APIRouter()
 
     @pages.get("/")
@@ -347,7 +422,7 @@ def _pages(views: OpenViews) -> APIRouter:
 
     @pages.get("/s/{session}")
     def session_page(request: Request, session: str) -> Response:
-        return _page(request, "session.html", session=views.id_of(session))
+        return _page(request, "session.html", session=views.id_of(session), allow_fork=allow_fork)
 
     @pages.get("/s/{session}/report/{section}")
     def report(request: Request, session: str, section: str) -> Response:
@@ -390,7 +465,8 @@ def static_files() -> dict[str, StaticFile]:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return the templates of the package."""
     return Environment(
         loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
     )
@@ -402,7 +478,7 @@ def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
     def static(name: str) -> str:
         return f"{base}/static/{name}?v={static_files()[name].digest}"
 
-    made = _environment().get_template(template)
+    made = environment().get_template(template)
     return HTMLResponse(made.render(base=base, static=static, version=__version__, **values))
 
 

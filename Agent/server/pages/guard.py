@@ -1,13 +1,15 @@
-"""Who may see the pages: the holder of a token, under a name of this machine, with GET alone.
+"""Who may see the pages: the holder of a token, under a name of this machine; by default with GET alone.
 
 A page in the same browser could otherwise read traces: by a request to loopback, or by a name of its own that
-it lets point to 127.0.0.1. Next: `app.py`.
+it lets point to 127.0.0.1. Forks run code, so beside the token a POST needs the origin of these pages: a page
+of another port of this host gets the cookie sent, too. Next: `app.py`.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import socket
 from typing import Final
 from urllib.parse import parse_qs
@@ -32,6 +34,8 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _REMEDY: Final = "open the address that the command printed, with its token"
+_FORKS: Final = re.compile(r"/api/[^/]+/forks")
+"""The only paths that take a POST, if forks are allowed."""
 _OPEN_PATHS: Final = "/static/"
 """The only paths that need no token: the files of the package, which hold no data."""
 
@@ -49,16 +53,18 @@ def names_of_this_machine(host: str) -> frozenset[str]:
 
 
 class Guard:
-    """ASGI middleware that refuses everything but GET by the holder of the token.
+    """ASGI middleware that lets the holder of the token GET, and POST where forks are allowed.
 
     Args:
         app: what is guarded.
         token: the secret; None admits everybody who asks under a name of this machine.
         host: the address that the server listens on.
+        allow_fork: whether forks may be started; only with a token.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, host: str) -> None:
+    def __init__(self, app: ASGIApp, *, token: str | None, host: str, allow_fork: bool = False) -> None:
         self._app = app
+        self._allows_fork = allow_fork and token is not None
         self._token = token
         self._names = names_of_this_machine(host)
         self._any_address = not is_loopback(host)
@@ -90,6 +96,10 @@ class Guard:
         if not self._is_own_name(headers.get(b"host", "")):
             remedy = "use localhost or 127.0.0.1"
             return refused(421, "this server has another name", remedy, as_page=wants_page)
+        if scope["method"] == "POST" and self._allows_fork and _FORKS.fullmatch(path_of(scope)):
+            if not _is_own_request(scope, headers) or not _is_known(scope, headers, str(self._token)):
+                return refused(403, "this request may start no fork", _REMEDY, as_page=False)
+            return None
         if scope["method"] != "GET":
             response = refused(405, "the pages only read", "use GET", as_page=False)
             response.headers["Allow"] = "GET"
@@ -152,6 +162,16 @@ def _is_known(scope: Scope, headers: dict[bytes, str], token: str) -> bool:
     # Lenient: a broken cookie of another program on this host must not hide ours.
     found = cookie_parser(headers.get(b"cookie", "")).get(cookie_name(scope))
     return found is not None and _same(found, token)
+
+
+def _is_own_request(scope: Scope, headers: dict[bytes, str]) -> bool:
+    """Return whether a script of these very pages sent a request, as the browser says."""
+    own = f"{scope['scheme']}://{headers.get(b'host', '')}"
+    return (
+        headers.get(b"origin", "").casefold() == own.casefold()
+        and headers.get(b"sec-fetch-site", "same-origin") == "same-origin"
+        and headers.get(b"content-type", "").partition(";")[0].strip() == "application/json"
+    )
 
 
 def _same(given: str, token: str) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlencode
 
 import uvicorn
 
@@ -43,25 +44,30 @@ class PagesServer:
         root: the trace root.
         host: the address to listen on.
         port: its port; 0 for any free one.
+        allow_fork: whether the pages may fork runs, which runs code.
 
     Raises:
         InputError: the address cannot be used.
     """
 
-    def __init__(self, root: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, root: Path, *, host: str = "127.0.0.1", port: int = 0, allow_fork: bool = False
+    ) -> None:
+        self.root = root
         self.token = secrets.token_urlsafe(24)
         self.host = host
         self._listening = listen_on(host, port, _BACKLOG)
         self.port: int = self._listening.getsockname()[1]
-        self._app = Pages(root, token=self.token, host=host)
+        self._app = Pages(root, token=self.token, host=host, allow_fork=allow_fork)
         self._thread: threading.Thread | None = None
         self._server: _Told | None = None
 
-    def address(self, path: str = "/") -> str:
+    def address(self, path: str = "/", **query: str | None) -> str:
         """Return the address of a page with the token, for one person; it is a secret."""
         name = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104 - only read here
         name = f"[{name}]" if ":" in name else name
-        return f"http://{name}:{self.port}{path}?token={self.token}"
+        given = {"token": self.token} | {key: value for key, value in query.items() if value is not None}
+        return f"http://{name}:{self.port}{path}?{urlencode(given)}"
 
     @property
     def loopback(self) -> bool:

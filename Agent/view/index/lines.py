@@ -13,8 +13,8 @@ from Agent.errors import EventNotFound
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 from Agent.tree.layout import open_file
-from Agent.view.columns import Index
-from Agent.view.gathering import Gatherer
+from Agent.view.index.columns import Index
+from Agent.view.index.gathering import Gatherer
 
 _FIRST_BYTES: Final = 8 * 1024
 _CHUNK_BYTES: Final = 1024 * 1024

@@ -31,10 +31,10 @@ from Agent.tree.files.lines import (
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
 from Agent.tree.read.losses import Accounting, Writers, add_said
-from Agent.view.columns import BELIEVED, Batch, Index, Tables, merged
-from Agent.view.line_columns import PlainLines, add_event
-from Agent.view.line_store import LineStore
-from Agent.view.stored import Stored
+from Agent.view.index.columns import BELIEVED, Batch, Index, Tables, merged
+from Agent.view.index.line_columns import PlainLines, add_event
+from Agent.view.index.line_store import LineStore
+from Agent.view.index.stored import Stored
 
 _LOOKS: Final = 3
 _BATCH_EVENTS: Final = 20_000

@@ -277,8 +277,84 @@ def _arrows(index: Index) -> NDArray[Any]:
 def merged(known: Index | None, batches: Sequence[Batch], tables: Tables) -> tuple[Index, int]:
     """Return an index of known and new events, and the number of events that were left out as repeated.
 
-    The batches are emptied, one column after the other, so that no event is held twice.
+    The batches are emptied, one column after the other, so that no event is held twice. Where all new events
+    are later than nearly all known ones, only the others are sorted again: a session that is written grows
+    many times a second.
     """
+    head = 0 if known is None else _settled(known, batches)
+    if known is None or not head:
+        columns, messages, links, repeated = _sorted(known, batches, tables)
+        return Index(columns, messages, links, tables.copy()), repeated
+    columns, messages, links, repeated = _sorted(_Tail.of(known, head), batches, tables)
+    columns = {name: _concatenated(known.columns[name][:head], values) for name, values in columns.items()}
+    attached = []
+    for old, new in ((known.messages, messages), (known.links, links)):
+        kept = int(np.searchsorted(old["row"], head))
+        new["row"] = (new["row"].astype(np.int64) + head).astype(np.uint32)
+        attached.append({name: np.concatenate([old[name][:kept], values]) for name, values in new.items()})
+    return Index(columns, attached[0], attached[1], tables.copy()), repeated
+
+
+_MOST_WRITERS: Final = 8
+_LEAST_HEAD: Final = 4_096
+
+
+def _settled(known: Index, batches: Sequence[Batch]) -> int:
+    """Return before which row no new event belongs, none of which repeats an event there; 0 for none."""
+    parts = [(np.array(each.columns["t_us"]), each) for each in batches if len(each)]
+    if not parts:
+        return 0
+    head = int(np.searchsorted(known.t_us, min(int(times.min()) for times, _ in parts)))
+    if head < max(_LEAST_HEAD, known.count * 3 // 4):
+        return 0
+    writers = np.concatenate([np.array(each.columns["writer"]) for _, each in parts])
+    seq = np.concatenate([np.array(each.columns["seq"]) for _, each in parts])
+    names = np.unique(writers)
+    if len(names) > _MOST_WRITERS:
+        return 0
+    for writer in names.tolist():
+        old = known.columns["seq"][:head][known.columns["writer"][:head] == writer]
+        if len(old) and int(old.max()) >= int(seq[writers == writer].min()):
+            return 0
+    return head
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """The last rows of an index, numbered from 0."""
+
+    count: int
+    columns: Columns
+    messages: Columns
+    links: Columns
+
+    @classmethod
+    def of(cls, index: Index, head: int) -> _Tail:
+        columns = {name: values[head:] for name, values in index.columns.items()}
+        attached = []
+        for each in (index.messages, index.links):
+            kept = int(np.searchsorted(each["row"], head))
+            rest = {name: values[kept:] for name, values in each.items()}
+            attached.append(rest | {"row": rest["row"].astype(np.int64) - head})
+        return cls(index.count - head, columns, attached[0], attached[1])
+
+
+def _concatenated(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+    """Join two parts of a column, of which each may be narrow, in the wider type of both."""
+    if old.dtype == new.dtype or "i" not in (old.dtype.kind, new.dtype.kind):
+        return np.concatenate([old, new])
+    wide = []
+    for part in (old, new):  # ticks: what stands for an absent one differs
+        made = part.astype(np.int64)
+        made[part == no_tick(part)] = NO_TICK
+        wide.append(made)
+    return _narrowed(np.concatenate(wide))
+
+
+def _sorted(
+    known: Index | _Tail | None, batches: Sequence[Batch], tables: Tables
+) -> tuple[Columns, Columns, Columns, int]:
+    """Return the columns of known and new events in order, and how many were left out as repeated."""
     starts = np.cumsum([0 if known is None else known.count, *map(len, batches)])
     old: Columns = {} if known is None else known.columns
     new = [batch.columns for batch in batches]
@@ -314,7 +390,7 @@ def merged(known: Index | None, batches: Sequence[Batch], tables: Tables) -> tup
             if name != "place":
                 made[name] = _joined(code, held, name, more)[kept]
         attached.append(made)
-    return Index(narrow, attached[0], attached[1], tables.copy()), len(repeated)
+    return narrow, attached[0], attached[1], len(repeated)
 
 
 def _joined(code: str, known: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]]) -> NDArray[Any]:

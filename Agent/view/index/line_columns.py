@@ -21,7 +21,7 @@ from Agent.event.codec import CURRENT_SCHEMA, LARGEST_NUMBERS, is_state_change
 from Agent.event.ids import SEQ_DIGITS, WRITER_CHARS
 from Agent.event.model import Event
 from Agent.tree.read.losses import TELLING
-from Agent.view.columns import (
+from Agent.view.index.columns import (
     ERROR,
     FULL_STATE,
     NO_TICK,

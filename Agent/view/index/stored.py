@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from Agent.tree.files.session import replacing
 from Agent.tree.layout import DIRECTORY_MODE, is_directory, open_file, view_dir
-from Agent.view.columns import LINK_TYPES, MESSAGE_TYPES, SESSION, TYPES, Columns, Index, Names, Tables
+from Agent.view.index.columns import LINK_TYPES, MESSAGE_TYPES, SESSION, TYPES, Columns, Index, Names, Tables
 
 VERSION: Final = 1
 _MAGIC: Final = b"agent-trace view index\n\0"

@@ -1,0 +1,410 @@
+"""Run the same questions over many sealed sessions with Spark, on this machine or on a cluster.
+
+`SparkEngine` is a `QueryEngine`. It makes of the archives' rows the columns that a question asks for. PySpark
+is the extra `cluster`, and needs Java.
+"""
+
+# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import Any, Final, Self
+
+from Agent.analysis.query import views
+from Agent.analysis.query.trees import Trees
+from Agent.analysis.query.views import ROWS, ROWS_ASKED, has_legs, resolve, scan, worded
+from Agent.archive.sealed.parquet_rows import (
+    ENVELOPE,
+    NO_KIND,
+    flat_keys,
+    payload_columns,
+    promoted_columns,
+    quoted_name,
+)
+from Agent.errors import InputError, MissingExtra, UsageError
+from Agent.event.codec import CURRENT_SCHEMA
+
+WORDS: Final = {
+    "total": "sum", "about": "percentile_approx", "div": "div", "every": "1", "first": "slice",
+    "each": "explode", "keys": "json_object_keys",
+}  # fmt: skip
+"""Spark's words for what a question leaves to the engine."""
+_FUNCTIONS: Final = (
+    "is_json_object(value STRING) RETURNS BOOLEAN RETURN json_object_keys(value) IS NOT NULL",
+    "json_member(value STRING, name STRING) RETURNS STRING "
+    "RETURN try_element_at(from_json(value, 'map<string,string>'), name)",
+)
+_SETTINGS: Final = {
+    "spark.app.name": "agent-trace",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.ansi.doubleQuotedIdentifiers": "true",
+    "spark.sql.runSQLOnFiles": "false",  # a query reads these sessions and no other file
+    "spark.sql.parquet.filterPushdown": "true",
+}
+_BASE: Final = "trace_rows"
+_ON_THIS_MACHINE: Final = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
+_LOCAL: Final = re.compile(r"local(-cluster)?\[.*\]|local")
+DEFAULT_MASTER: Final = "local[*]"
+_REFUSED: Final = re.compile(r"\b(CallMethodViaReflection|TryReflect|ScriptTransformation|PythonUDF)\b")
+"""What of a query could run other programs, by the names of Spark's own plans."""
+_SQL_TYPES: Final = {
+    "BIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN", "VARCHAR": "STRING", "JSON": "STRING",
+    "VARCHAR[]": "ARRAY<STRING>",
+}  # fmt: skip
+
+
+class SparkEngine:
+    """A Spark session over sealed sessions; `close` ends it.
+
+    Args:
+        trees: the sessions.
+        master: where it runs: `local[*]`, `spark://HOST:PORT`, `yarn`, `k8s://...`.
+        settings: further settings of Spark, which have precedence.
+
+    Raises:
+        MissingExtra: pyspark or Java is missing.
+        InputError: Spark does not start, or cannot read the archives.
+    """
+
+    def __init__(
+        self, trees: Trees, master: str | None = None, settings: dict[str, str] | None = None
+    ) -> None:
+        self._spark = _started(master or DEFAULT_MASTER, settings or {})
+        self._kept: dict[str, Any] = {}
+        self._has_views = False
+        self._columns = _columns()
+        try:
+            with _translated(None):
+                for function in _FUNCTIONS:
+                    self._spark.sql(f"CREATE OR REPLACE TEMPORARY FUNCTION {function}")
+                self._base(trees).createOrReplaceTempView(_BASE)
+        except BaseException:
+            self.close()
+            raise
+
+    def _base(self, trees: Trees) -> Any:
+        """The events of all sessions, with a column for each key."""
+        fitting: list[str] = []
+        made: list[Any] = []
+        promoted = promoted_columns()
+        for tree in trees.local:
+            for part in tree.parts:
+                place = str(part.parquet)
+                if dict(part.promoted) == promoted and not tree.sources.only:
+                    fitting.append(place)
+                    continue
+                rows = self._read([place])
+                if tree.sources.only:
+                    rows = rows.selectExpr("*", f"'{_quoted(place)}' AS filename").where(tree.sources.only)
+                made.append(_stored(rows, dict(part.promoted)))
+            if tree.run_files:
+                made.append(_stored(self._lines(list(map(str, tree.run_files)), tree.session), {}))
+        remote = [f"{url.rstrip('/')}/archive/*.parquet" for url in trees.remote]
+        read = [self._read(places) for places in (fitting, *([url] for url in remote)) if places]
+        return reduce(lambda one, other: one.unionByName(other), [_stored(r, promoted) for r in read] + made)
+
+    def _read(self, places: list[str]) -> Any:
+        # the columns of parts may differ by version
+        return self._spark.read.parquet(*(_as_url(place) for place in places))
+
+    def _lines(self, places: list[str], session: Path) -> Any:
+        """The JSON lines of runs as rows of an archive that holds nothing but lines."""
+        text = self._spark.read.text([_as_url(place) for place in places])
+        start = len(f"file://{session}/") + 1
+        return text.selectExpr(
+            "value AS text",
+            f"substr(url_decode(_metadata.file_path), {start}) AS file",
+            *(f"CAST(NULL AS {_SQL_TYPES[kind]}) AS {quoted_name(name)}" for name, kind in _OWN.items()),
+            "unix_micros(try_cast(get_json_object(value, '$.timestamp') AS TIMESTAMP)) AS ts_us",
+            "substr(get_json_object(value, '$.id'), 1, 8) AS writer",
+            "try_cast(substr(get_json_object(value, '$.id'), 10) AS BIGINT) AS seq",
+            "coalesce(get_json_object(value, '$.agent_id'), get_json_object(value, '$.extra.agent_id')) "
+            "AS agent_id",
+            f"coalesce(get_json_object(value, '$.type'), get_json_object(value, '$.extra.event_type'), "
+            f"'{NO_KIND}') AS event_type",
+        ).where(
+            "ts_us IS NOT NULL AND seq IS NOT NULL AND "
+            f"try_cast(get_json_object(text, '$.schema_version') AS BIGINT) BETWEEN 1 AND {CURRENT_SCHEMA}"
+        )
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Run one of this package's questions; return a dict for each row."""
+        with _translated(sql):
+            return [row.asDict() for row in self._frame(sql, parameters).collect()]
+
+    def _frame(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        text = resolve(sql, (ROWS,)) if has_legs(sql) else sql
+        text = ROWS_ASKED.sub(lambda asked: self._rows_of(asked[1].split()), text)
+        # a backslash in a literal of Spark's escapes
+        made = worded(text, WORDS).replace("\\", "\\\\")
+        return self._spark.sql(made, args=list(parameters) or None)
+
+    def _rows_of(self, names: list[str]) -> str:
+        """The sub-query of a scan."""
+        made = (f"{self._columns[name]} AS {quoted_name(name)}" for name in names)
+        return f"SELECT {', '.join(made)} FROM {_BASE}"
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
+        """Return the only row of a question."""
+        return self.rows(sql, parameters)[0]
+
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
+        """Keep the rows of a query as a table of the cluster, in memory or on its disks."""
+        with _translated(query):
+            frame = self._frame(f"SELECT * FROM {query}", parameters).persist()
+            frame.createOrReplaceTempView(name)
+        self._kept[name] = frame
+        return True
+
+    def drop_table(self, name: str) -> None:
+        """Drop a kept table, if it exists."""
+        if (frame := self._kept.pop(name, None)) is not None:
+            with _translated(None):
+                self._spark.catalog.dropTempView(name)
+                frame.unpersist()
+
+    def ends_us(self) -> tuple[int, int] | None:
+        """The times of the first and the last event; None without events."""
+        row = self.row(f"SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}")
+        return None if row["first_us"] is None else (row["first_us"], row["last_us"])
+
+    # a user's query
+
+    def user_columns(self, query: str) -> dict[str, str]:
+        """The columns of a user's query with Spark's types; duplicate names get a number."""
+        found: dict[str, str] = {}
+        for name, sql_type in self._asked(query).dtypes:
+            number = sum(known == name or known.startswith(f"{name}:") for known in found)
+            found[f"{name}:{number}" if name in found else name] = sql_type.upper()
+        return found
+
+    def user_tuples(self, query: str) -> list[tuple[Any, ...]]:
+        """Return all rows of a user's query as tuples."""
+        with _translated(query):
+            return [_plain(row) for row in self._asked(query).collect()]
+
+    def user_batches(self, query: str, rows: int, most: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield batches of `rows` rows, at most `most` in all; one partition is in memory at a time."""
+        frame = self._asked(query) if most is None else self._asked(query).limit(most)
+        batch: list[tuple[Any, ...]] = []
+        with _translated(query):
+            for row in frame.toLocalIterator():
+                batch.append(_plain(row))
+                if len(batch) == rows:
+                    yield batch
+                    batch = []
+        if batch:
+            yield batch
+
+    def _asked(self, query: str) -> Any:
+        """The rows of a user's query; UsageError if it does not only read the views."""
+        if not self._has_views:
+            with _translated(None):
+                for statement in views.statements():
+                    self._frame(statement)
+            self._has_views = True
+        # as a table of another query, so that a statement that is none does not parse
+        text = query.rstrip().rstrip(";")
+        with _translated(query):
+            frame = self._spark.sql(f"SELECT * FROM (\n{text}\n)")
+            plan = frame._jdf.queryExecution().analyzed().toJSON()  # noqa: SLF001 - the only way to it
+        if (found := _REFUSED.search(plan)) is not None:
+            raise UsageError(
+                f"a query only reads; this one would run another program ({found[1]})",
+                remedy="write SELECT ... FROM events, and see the views with agent-trace sql --schema",
+            )
+        return frame
+
+    def close(self) -> None:
+        """End Spark's session, and its processes on this machine."""
+        spark, self._spark = self._spark, None
+        if spark is not None:
+            _stop(spark)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _as_url(place: str) -> str:
+    """A place as Spark names it: a path is a file's URL, in which a wildcard's meaning is lost."""
+    return place if "://" in place else Path(place).as_uri()
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
+
+
+def _plain(row: Any) -> tuple[Any, ...]:
+    return tuple(value.asDict(recursive=True) if hasattr(value, "asDict") else value for value in row)
+
+
+_OWN: Final = {name: kind for name, kind in ENVELOPE.items() if name not in {"timestamp", "id", "type"}} | {
+    "extra": "VARCHAR",
+    "agent_role": "VARCHAR",
+}
+"""The columns of an archive besides those of the order, the agent and the kind."""
+
+
+def _stored(rows: Any, promoted: Collection[str]) -> Any:
+    """The events of archive rows as `_COLUMNS` expects them.
+
+    A row has its columns, or it has its line as bytes, from which they are read: `text` is that line,
+    `payload` the payload, `parsed` whether promoted keys are to be looked for in it.
+    """
+    has = set(rows.columns)
+    text = "text" if "text" in has else "CAST(raw AS STRING)"
+    columns = {"text": text, "payload": f"coalesce(extra, get_json_object({text}, '$.extra'))"}
+    columns |= {"parsed": f"{text} IS NOT NULL" if set(promoted) == set(promoted_columns()) else "true"}
+    columns |= {name: name for name in ("file", "ts_us", "writer", "seq", "agent_id", "event_type")}
+    for name, kind in {"session_uid": "VARCHAR", **_OWN, **promoted_columns()}.items():
+        columns[name] = quoted_name(name) if name in has else f"CAST(NULL AS {_SQL_TYPES[kind]})"
+    del columns["extra"]
+    made = (f"{made} AS {quoted_name(name)}" for name, made in columns.items())
+    return rows.where("event_type IS NOT NULL").selectExpr(*made)
+
+
+def _columns() -> dict[str, str]:
+    """The columns of all scans as expressions over the rows of `_stored`."""
+    columns = {name: name for name in ("ts_us", "writer", "seq", "event_type", "agent_id")}
+    columns |= {
+        "timestamp": "concat(date_format(timestamp_micros(ts_us), 'yyyy-MM-dd'), 'T', "
+        "date_format(timestamp_micros(ts_us), 'HH:mm:ss.SSSSSS'), 'Z')",
+        "id": "concat(writer, '-', CAST(seq AS STRING))",
+        "filename": "file",
+    }
+    for name, kind in ENVELOPE.items():
+        if name not in columns and name != "type":
+            columns[name] = f"coalesce({name}, {_of_json('text', name, kind)})"
+    columns["level"] = f"coalesce({columns['level']}, 'INFO')"
+    columns["state"] = f"CASE WHEN {columns['state']} LIKE '{{%' THEN {columns['state']} END"
+    for name, kind in payload_columns().items():
+        if name in columns:
+            continue
+        read = _of_json("payload", name, kind)
+        if name in flat_keys():
+            read = f"coalesce({read}, {_of_json('text', name, kind)})"
+        if name in promoted_columns() or name in _OWN:
+            read = f"coalesce({quoted_name(name)}, CASE WHEN parsed THEN {read} END)"
+        columns[name] = read
+    flat = " OR ".join(f"k = '{name}'" for name in sorted(flat_keys()))
+    return columns | {
+        "is_flat": "payload IS NULL",
+        "extra": "coalesce(payload, to_json(map_filter(CAST(try_parse_json(text) AS MAP<STRING, VARIANT>), "
+        f"(k, v) -> {flat})))",
+    }
+
+
+def _of_json(text: str, name: str, kind: str) -> str:
+    """A key of a JSON object in one of the types of this package."""
+    found = f"get_json_object({text}, '$.{name}')"
+    if kind == "VARCHAR[]":
+        return f"from_json({found}, 'array<string>')"
+    if kind == "BIGINT":
+        return f"coalesce(try_cast({found} AS BIGINT), try_cast(try_cast({found} AS DOUBLE) AS BIGINT))"
+    return found if _SQL_TYPES[kind] == "STRING" else f"try_cast({found} AS {_SQL_TYPES[kind]})"
+
+
+_NO_JAVA: Final = "install Java 17 or newer, for example with apt install default-jre-headless"
+
+
+def _started(master: str, settings: dict[str, str]) -> Any:
+    """Start Spark, whose own messages go to a file that is removed."""
+    # of pandas, which nothing here uses
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+    try:
+        from pyspark import SparkConf, SparkContext
+        from pyspark.errors import PySparkException
+        from pyspark.java_gateway import launch_gateway
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise MissingExtra(
+            "--engine spark needs pyspark", remedy="pip install 'agent-trace[cluster]'"
+        ) from error
+    home = os.environ.get("JAVA_HOME")
+    if shutil.which("java") is None and not (home and (Path(home) / "bin" / "java").exists()):
+        raise MissingExtra("--engine spark needs Java, and there is none on the PATH", remedy=_NO_JAVA)
+    local = _ON_THIS_MACHINE if _LOCAL.fullmatch(master) else {}
+    conf = SparkConf().setMaster(master).setAll(list((_SETTINGS | local | settings).items()))
+    with tempfile.TemporaryFile() as told:
+        try:
+            gateway = launch_gateway(conf, popen_kwargs={"stderr": told, "stdout": told})
+            context = SparkContext(conf=conf, gateway=gateway)
+        except (PySparkException, OSError, RuntimeError) as error:
+            raise InputError(f"Spark does not start: {_why(told, error)}", remedy=_NO_JAVA) from error
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "py4j":
+                raise
+            raise InputError(
+                f"Spark does not start at {master}: {_first_line(error)}",
+                remedy="check --master, and that it can be reached from here",
+            ) from error
+    context.setLogLevel("OFF")
+    logging.getLogger("SQLQueryContextLogger").disabled = True  # prints every error of a query to stderr
+    return SparkSession(context)
+
+
+def _why(told: Any, error: Exception) -> str:
+    told.seek(0)
+    lines = [line.strip() for line in told.read().decode("utf-8", "replace").splitlines()]
+    named = [line for line in lines if "Exception" in line or "Error" in line]
+    return str((named or [_first_line(error)])[0][:300])
+
+
+def _stop(spark: Any) -> None:
+    """Stop Spark, its Java process and the connection to it, so that another can be started."""
+    from pyspark import SparkContext
+
+    gateway = SparkContext._gateway  # noqa: SLF001 - which PySpark keeps for ever
+    spark.stop()
+    if gateway is not None:
+        gateway.shutdown()
+        if (process := getattr(gateway, "proc", None)) is not None:
+            process.stdin.close()
+            process.wait()
+    SparkContext._gateway = SparkContext._jvm = None  # noqa: SLF001
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of Spark's own words about an error."""
+    text = str(error).strip()
+    java = getattr(error, "java_exception", None)
+    if java is not None:
+        text = str(java.getMessage() or java.toString())
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("An error occurred")]
+    return str(lines[0][:300]) if lines else type(error).__name__
+
+
+@contextmanager
+def _translated(query: str | None) -> Iterator[None]:
+    """Translate Spark's errors into those of this package."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import AnalysisException, ParseException, PySparkException
+
+    try:
+        yield
+    except (ParseException, AnalysisException) as error:
+        if query is None:
+            raise InputError(f"the archives cannot be read: {_first_line(error)}") from error
+        raise UsageError(
+            f"the query failed: {_first_line(error)}", remedy=f"the views are {', '.join(views.names())}"
+        ) from error
+    except (PySparkException, Py4JError) as error:
+        raise InputError(
+            f"Spark failed: {_first_line(error)}",
+            remedy="repeat the query; if a part is damaged, agent-trace verify names it",
+        ) from error

@@ -1,0 +1,117 @@
+"""Many sealed sessions as one source of rows: which they are, and that each is sealed.
+
+`Engine` (DuckDB) and `SparkEngine` read them; both refuse a session with lines that are in no archive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from Agent.analysis.query.data_files import Sources, find_sources
+from Agent.archive.sealed.parquet_rows import literal
+from Agent.archive.sealed.parts import Part, archive_dir, read_parts
+from Agent.errors import InputError, SessionNotFound
+from Agent.tree.layout import list_sessions, runs_dir, tree_files
+
+_REMOTE: Final = "://"
+
+
+class SealedTree(NamedTuple):
+    """One session whose logs are all in its archive."""
+
+    session: Path
+    parts: tuple[Part, ...]
+    sources: Sources
+    """What is to be read of it; `only` says which rows, if not all of a part's."""
+    run_files: tuple[Path, ...]
+    """The event files of its runs, which stay JSON lines."""
+
+
+class Trees(NamedTuple):
+    """What was named on a command line."""
+
+    local: tuple[SealedTree, ...]
+    remote: tuple[str, ...]
+    """URLs of sessions in an object store, whose archives are read as they are."""
+
+
+def sealed_trees(given: Sequence[str]) -> Trees:
+    """Find the sessions of some paths: sessions, trace roots, globs of both, or URLs of sessions.
+
+    Raises:
+        SessionNotFound: a path is none of these.
+        InputError: a session has lines that are not sealed.
+    """
+    remote = tuple(dict.fromkeys(path for path in given if _REMOTE in path))
+    found: dict[Path, None] = {}
+    for path in given:
+        if _REMOTE not in path:
+            found.update(dict.fromkeys(_sessions_at(path)))
+    return Trees(tuple(map(sealed_tree, found)), remote)
+
+
+def _sessions_at(path: str) -> list[Path]:
+    """The sessions of one path, which may be a pattern."""
+    place = Path(path)
+    inside = Path(place.anchor or ".")
+    places = [place] if place.exists() else sorted(inside.glob(str(place.relative_to(place.anchor))))
+    found: list[Path] = []
+    for each in places:
+        is_session = (each / "session.json").is_file() or archive_dir(each).is_dir()
+        found += [each] if is_session else [ref.path for ref in list_sessions(each)]
+    if not found:
+        raise SessionNotFound(
+            "no session is there", path=path, remedy="name a session's directory, a trace root, or a pattern"
+        )
+    return [each.resolve() for each in found]
+
+
+def sealed_tree(session: Path) -> SealedTree:
+    """Look at one session; InputError if it has lines that are not sealed."""
+    parts = read_parts(session)
+    found = find_sources(session, tree_files(session), parts=parts)
+    of_runs = [path for path in found.standing if path.is_relative_to(runs_dir(session))]
+    unsealed = [path for path, listed in found.standing.items() if listed.size_bytes and path not in of_runs]
+    if unsealed or not parts:
+        more = f" and {len(unsealed) - 1} more" if len(unsealed) > 1 else ""
+        raise InputError(
+            f"the session is not sealed: {unsealed[0].name}{more} would be left out"
+            if unsealed
+            else "the session is not sealed",
+            path=session,
+            remedy=f"agent-trace seal {session}",
+        )
+    return SealedTree(session, tuple(parts), found, tuple(of_runs))
+
+
+class SealedSources:
+    """The sources of several sealed sessions together, for `Engine`."""
+
+    def __init__(self, trees: Sequence[SealedTree]) -> None:
+        self._sessions = [tree.session for tree in trees]
+
+    def find(self) -> Sources:
+        """The current sources; InputError if a session is not sealed any more."""
+        trees = [sealed_tree(session) for session in self._sessions]
+        each = [tree.sources for tree in trees]
+        return replace(
+            each[0],
+            live=tuple(name for found in each for name in found.live),
+            sealed=tuple(name for found in each for name in found.sealed),
+            older=tuple(name for found in each for name in found.older),
+            verbatim=tuple(name for found in each for name in found.verbatim),
+            only=" AND ".join(map(_only_there, trees)) if any(found.only for found in each) else "",
+            uniform=all(found.uniform for found in each),
+            damaged=tuple(pair for found in each for pair in found.damaged),
+            standing={path: listed for found in each for path, listed in found.standing.items()},
+            is_whole=all(found.is_whole for found in each),
+        )
+
+
+def _only_there(tree: SealedTree) -> str:
+    """A session's condition on archive rows, which leaves the rows of other sessions alone."""
+    here = f"starts_with(filename, {literal(f'{archive_dir(tree.session)}/')})"
+    return f"(NOT {here} OR {tree.sources.only or 'true'})"

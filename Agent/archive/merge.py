@@ -1,0 +1,295 @@
+"""Join the sessions of several hosts, which recorded one simulation, into one new session.
+
+Every event keeps its id, so what was lost stays countable by writer. A host whose clock was behind what it
+had heard (`hlc`, see `record/carried.py`) has its times moved forward by that much, all of them, so that in
+every view of the new session an effect stands behind its causes. The sessions themselves are not changed; the
+chains of digests stay with them, since they prove the original lines.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from Agent.archive.sealed.reader import ArchiveLines, open_reader
+from Agent.errors import InputError, SessionInUse, UsageError
+from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.event.codec import DamagedLine, decode_line
+from Agent.event.ids import split_event_id
+from Agent.tree.files.lines import first_id, read_lines
+from Agent.tree.files.session import SessionInfo, create_session, open_session, update_session
+from Agent.tree.layout import (
+    agents_dir,
+    boards_dir,
+    claims_dir,
+    entries_in,
+    inode_at,
+    log_files,
+    parse_file_name,
+    runs_dir,
+)
+from Agent.tree.read.removal_logs import (
+    Recovery,
+    RetiredAccount,
+    read_account,
+    read_recovery,
+    write_account,
+    write_recovery,
+)
+from Agent.tree.read.summary import write_summary
+from Agent.tree.retention import living_writers
+
+_HLC: Final = re.compile(rb',"hlc":[0-9]{1,17}')
+_TIME: Final = slice(len('{"timestamp":"'), len('{"timestamp":"2026-11-20T10:30:45.123456Z'))
+_COPIED_TOGETHER: Final = (".log", ".jsonl")
+
+
+@dataclass(slots=True)
+class Merged:
+    """What `merge_sessions` made."""
+
+    session: Path
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    """For each session: session_id, session_uid, host, path, shifted_us, renamed (files)."""
+    lost: int = 0
+    unknown: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON."""
+        return {
+            "session_id": self.session.name.removeprefix("session_"),
+            "path": str(self.session),
+            "sources": self.sources,
+            "lost": self.lost,
+            "unknown": self.unknown,
+        }
+
+
+def merge_sessions(sessions: Sequence[Path], root: Path) -> Merged:
+    """Make one session under a root of several, in order of their start; they stay as they are.
+
+    Raises:
+        UsageError: fewer than two different sessions.
+        SessionInUse: one of them is still recorded.
+        InputError: one cannot be read, or two have a file in common that differs.
+    """
+    infos = sorted(
+        {open_session(path).session_uid: (open_session(path), path.resolve()) for path in sessions}.values(),
+        key=lambda pair: (pair[0].started_at, pair[0].session_uid),
+    )
+    if len(infos) < 2:
+        raise UsageError("merge joins two or more different sessions", remedy="name each host's session")
+    for _, path in infos:
+        if writers := living_writers(path):
+            raise SessionInUse(
+                f"the session is still recorded by process {next(iter(writers.values()))}",
+                path=path,
+                remedy="merge when the program has ended",
+            )
+    made = _created([info for info, _ in infos], root)
+    try:
+        return _filled(made, infos)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _created(infos: Sequence[SessionInfo], root: Path) -> Path:
+    ends = [info.ended_at for info in infos]
+    fresh = SessionInfo.begun_now()
+    return create_session(
+        root,
+        replace(
+            infos[0],
+            session_uid=fresh.session_uid,
+            ended_at=max(end for end in ends if end is not None) if all(ends) else None,
+            targets={name: target for info in reversed(infos) for name, target in info.targets.items()},
+            other={},
+        ),
+    )
+
+
+def _filled(made: Path, infos: Sequence[tuple[SessionInfo, Path]]) -> Merged:
+    merged = Merged(made)
+    retired, recovery = RetiredAccount(), Recovery()
+    for info, path in infos:
+        shifted_us = _behind_us(path)
+        names = _copied_logs(path, made, shifted_us)
+        _copy_state(path, made)
+        _copy_runs(path, made, shifted_us)
+        _add_accounts(path, names, retired, recovery)
+        merged.sources.append(
+            {
+                "session_id": info.session_id,
+                "session_uid": info.session_uid,
+                "host": info.host,
+                "path": str(path),
+                "shifted_us": shifted_us,
+                "renamed": {old: new for old, new in names.items() if old != new},
+            }
+        )
+    if retired.numbers or retired.closed or retired.files:
+        write_account(made, retired)
+    if recovery.writers or recovery.torn_tails:
+        write_recovery(made, recovery)
+    update_session(made, other={"merged_from": merged.sources}, recovered_at=recovery.recovered_at)
+    write_summary(made)
+    found = open_reader(made).losses()
+    merged.lost, merged.unknown = found.total_lost, found.total_unknown
+    return merged
+
+
+def _behind_us(session: Path) -> int:
+    """By how much the clock of a session's host was behind what it had heard, at most."""
+    most = 0
+    for _, lines in _all_lines(session):
+        for line in lines:
+            if b',"hlc":' in line:
+                most = max(most, _hlc_of(line))
+    return most
+
+
+def _hlc_of(line: bytes) -> int:
+    try:
+        return decode_line(line).hlc or 0
+    except DamagedLine:
+        return 0  # kept as it is, and counted as damaged by whoever reads it
+
+
+def _all_lines(session: Path) -> Iterator[tuple[Path, Iterable[bytes]]]:
+    """Each log of a session with its lines, as on disk, or from the archive where that is all there is."""
+    standing = log_files(session)
+    for path in standing:
+        if (inode := inode_at(path)) is not None:
+            yield path, (raw.line for raw in read_lines(path, inode))
+    archive = ArchiveLines(session)
+    for path in archive.files():
+        if path not in standing:
+            yield path, (raw.line for raw in archive.lines(path))
+
+
+def _copied_logs(session: Path, made: Path, shifted_us: int) -> dict[str, str]:
+    """Copy the logs; return their names in the new session, where two sessions may have the same."""
+    logs = list(_all_lines(session))
+    names = _names([path.relative_to(session).as_posix() for path, _ in logs], session, made)
+    for path, lines in logs:
+        target = made / names[path.relative_to(session).as_posix()]
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+        _write(target, lines, shifted_us)
+    return names
+
+
+def _names(files: Sequence[str], session: Path, made: Path) -> dict[str, str]:
+    """New names of files: all segments of a log are renamed if one of them is in the new session already."""
+    taken: dict[str, str] = {}
+    for file in files:
+        place, _, base = file.rpartition("/")
+        parsed = parse_file_name(base)
+        if parsed is not None and (made / file).exists():
+            owner = parsed.writer or _owner(session / file)
+            taken[f"{place}/{parsed.stem}@{parsed.writer}"] = owner
+    found: dict[str, str] = {}
+    for file in files:
+        place, _, base = file.rpartition("/")
+        parsed = parse_file_name(base)
+        there = None if parsed is None else taken.get(f"{place}/{parsed.stem}@{parsed.writer}")
+        if parsed is None or there is None:
+            found[file] = file
+            continue
+        number = "" if parsed.segment is None else f".{parsed.segment}"
+        name = f"{parsed.stem}@{there}{number}{Path(base).suffix}"
+        found[file] = f"{place}/{name}" if place else name
+        if (made / found[file]).exists():
+            raise InputError(
+                f"another of the sessions has {found[file]} too",
+                path=session,
+                remedy="merge each session once, and not with a merged one that has it",
+            )
+    return found
+
+
+def _owner(path: Path) -> str:
+    """The writer of a log, by its first event."""
+    if (identity := first_id(path)) is not None:
+        return split_event_id(identity)[0]
+    archive = ArchiveLines(path.parent.parent if path.parent.name == agents_dir(Path()).name else path.parent)
+    for raw in archive.lines(path):
+        return decode_line(raw.line).writer
+    raise InputError("a log without events has the name of another", path=path, remedy="remove it")
+
+
+def _write(target: Path, lines: Iterable[bytes], shifted_us: int) -> None:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.writelines(_moved(line, shifted_us) + b"\n" for line in lines)
+
+
+def _moved(line: bytes, shifted_us: int) -> bytes:
+    """The line at its place in the common time."""
+    if not shifted_us or not line.startswith(b'{"timestamp":"'):
+        return line
+    try:
+        moved = format_timestamp(parse_timestamp(line[_TIME].decode()) + shifted_us).encode()
+    except ValueError:
+        return line  # damaged
+    made = line[: _TIME.start] + moved + line[_TIME.stop :]
+    return _HLC.sub(b"", made, count=1) if b',"hlc":' in made and _hlc_of(made) else made
+
+
+def _copy_state(session: Path, made: Path) -> None:
+    """Copy the claims and the boards, by which the losses of a writer are known."""
+    for directory, there in (
+        (claims_dir(session), claims_dir(made)),
+        (boards_dir(session), boards_dir(made)),
+    ):
+        for path in entries_in(directory, ""):
+            there.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copyfile(path, there / path.name)
+            (there / path.name).chmod(0o600)
+
+
+def _copy_runs(session: Path, made: Path, shifted_us: int) -> None:
+    """Copy the runs; their event files move in time as the logs do."""
+    source = runs_dir(session)
+    for path in sorted(source.rglob("*")) if source.is_dir() else ():
+        target = runs_dir(made) / path.relative_to(source)
+        if path.is_symlink() or path.is_dir():
+            if not path.is_symlink():
+                target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            continue
+        if target.exists():
+            if target.read_bytes() == path.read_bytes():
+                continue
+            raise InputError(
+                f"the sessions have {target.relative_to(made)} in common, and it differs",
+                path=session,
+                remedy="give the runs of each host their own ids",
+            )
+        if path.suffix in _COPIED_TOGETHER and (inode := inode_at(path)) is not None and shifted_us:
+            _write(target, (raw.line for raw in read_lines(path, inode)), shifted_us)
+        else:
+            shutil.copyfile(path, target)
+            target.chmod(0o600)
+
+
+def _add_accounts(session: Path, names: dict[str, str], retired: RetiredAccount, recovery: Recovery) -> None:
+    """Add what a session's accounts say of lines that are not in its files."""
+    found = read_account(session)
+    found.settle(session)
+    for writer, numbers in found.numbers.items():
+        retired.numbers[writer] = numbers
+    retired.closed |= found.closed
+    retired.dropped += found.dropped
+    retired.reasons += Counter(found.reasons)
+    for name in ("files", "size_bytes", "events", "damaged_lines"):
+        setattr(retired, name, getattr(retired, name) + getattr(found, name))
+    other = read_recovery(session)
+    recovery.writers |= other.writers
+    recovery.torn_tails += [replace(tail, file=names.get(tail.file, tail.file)) for tail in other.torn_tails]
+    recovery.recovered_at = max(filter(None, (recovery.recovered_at, other.recovered_at)), default=None)

@@ -1,0 +1,118 @@
+"""`view`: the pages of the recorded sessions, in a browser of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import click
+
+from Agent.cli import render
+from Agent.cli.parameters import Root, SomeSession, command, find_code_here
+from Agent.cli.render import shown
+from Agent.errors import SessionNotFound
+from Agent.render import words
+from Agent.tree.layout import find_session, list_sessions, session_id_of
+
+_PORT = click.IntRange(0, 65535)
+
+
+@command()
+def view(
+    session: SomeSession,
+    host: Annotated[str, "--host HOST"] = "127.0.0.1",
+    port: Annotated[int, "--port N", _PORT] = 0,
+    is_opened: Annotated[bool, "--open/--no-open", {"default": True}] = True,
+    at: Annotated[str | None, "--at WHEN"] = None,
+    other: Annotated[str | None, "--compare SESSION"] = None,
+    file: Annotated[Path | None, "--share FILE.html"] = None,
+    allow_fork: bool = False,
+    *,
+    root: Root,
+) -> None:
+    """Show a session in the browser: what went wrong, when, and why.
+
+    Serves pages over the files of the trace root until Ctrl-C. They need no database, no account and no
+    network, and change nothing. The printed address holds a token, without which nothing is shown. SESSION is
+    an id, a unique prefix of one, a path, or last (the default).
+
+    --share writes one HTML file instead, of at most 5 MB, that shows the session without any server; of a
+    session that does not fit, it holds the events around --at, or the last ones.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 is a free one.
+        is_opened: Open the browser.
+        at: Where the page opens: tick:17, the id of an event, or a time (UTC, ISO).
+        other: A second session of the trace root, or a fork, to compare with.
+        allow_fork: Let the page fork runs, which runs the code of their targets in child processes.
+        file: Write a file that holds the page and its data, and serve nothing.
+
+    Examples:
+        agent-trace view
+        agent-trace view last --no-open
+        agent-trace view 20261120_103045 --port 8765
+        agent-trace view last --allow-fork
+        agent-trace view last --at tick:34 --share moment.html
+        agent-trace view last --compare last-fork --share difference.html
+    """
+    path = _session(root, session or "last")
+    beside = None if other is None else _session(path.parent, other)
+    if beside is not None and beside.parent != path.parent:
+        raise SessionNotFound("both sessions must be in one trace root", path=beside)
+    names = session_id_of(path), None if beside is None else session_id_of(beside)
+    if file is not None:
+        _share(path.parent, names, at, file)
+        return
+    from Agent.server.pages import PagesServer
+
+    if allow_fork:
+        find_code_here()
+
+    server = PagesServer(path.parent, host=host, port=port, allow_fork=allow_fork)
+    address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at)
+    if not server.loopback:
+        render.note(
+            f"whoever can reach {host} and knows the token can read these traces; they are sent unencrypted"
+        )
+
+    def started() -> None:
+        render.document(lambda: {"url": address, "session": session_id_of(path), "port": server.port})
+        render.emit(address, whole=True)
+        if not render.wants_json():
+            render.note("Ctrl-C stops it")
+        if is_opened:
+            _open(address)
+
+    server.run(started)
+
+
+def _session(root: Path, name: str) -> Path:
+    path = find_session(root, name)
+    if path.name not in {each.path.name for each in list_sessions(path.parent)}:
+        raise SessionNotFound(
+            "the pages need a directory with the name of a session",
+            path=path,
+            remedy=f"rename it to session_{path.name}",
+        )
+    return path
+
+
+def _share(root: Path, names: tuple[str, str | None], at: str | None, file: Path) -> None:
+    from Agent.analysis.report.session_report import write_whole
+    from Agent.server.pages import shared_page
+
+    with shown("gathering"):
+        page = shared_page(root, names[0], at=at, other=names[1])
+    written = write_whole(file, page)
+    render.document(lambda: {"file": str(written), "size_bytes": len(page), "session": names[0]})
+    render.emit(f"{written} ({words.size(len(page))}); it needs no server", whole=True)
+
+
+def _open(address: str) -> None:
+    """Open the browser from a thread: some browsers keep the caller waiting until they end."""
+    import threading
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

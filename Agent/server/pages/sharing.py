@@ -1,0 +1,108 @@
+"""`shared_page`: a session, a moment of it or a comparison as one HTML file that asks no server.
+
+It is the page of `agent-trace view` with its script, its style and the data in it. The policy in the file
+allows this script and this style alone, and no request.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+
+from Agent import view
+from Agent.errors import InputError
+from Agent.server.pages.app import encoded, environment, static_files
+from Agent.view import SessionView, sharing
+
+MOST_BYTES: Final = 5_000_000
+_TRIES: Final = 8
+_SLACK: Final = 0.9
+"""Each try aims at this share of the limit."""
+
+
+def shared_page(root: Path, session: str, *, at: str | None = None, other: str | None = None) -> bytes:
+    """Make one HTML file of at most 5 MB of a session.
+
+    A session that does not fit is shared in part: the events around the moment, or else the last ones.
+
+    Args:
+        root: the trace root.
+        session: the id of a session in it.
+        at: a moment that the page opens at: tick:17, the id of an event, or a time (RFC 3339).
+        other: the id of a session that it is compared with.
+
+    Raises:
+        SessionNotFound: there is no such session.
+        UsageError, EventNotFound: there is no such moment.
+        InputError: the session cannot be read, or explained.
+    """
+    with ExitStack() as opened:
+        views = []
+        for name in [session] if other is None else [session, other]:
+            each = view.open_view(name, root=root)
+            opened.callback(each.close)
+            each.wait(sharing.WAIT_S)
+            each.overview()  # raises if it cannot be read
+            views.append(each)
+        return _fitted(views, at)
+
+
+def _fitted(views: list[SessionView], at: str | None) -> bytes:
+    own = views[0]
+    moment = None if at is None else sharing.moment_of(own, at)
+    query: dict[str, Any] = {}
+    if moment is not None:
+        query = {"t": int(moment.t)} | ({} if moment.agent is None else {"agent": moment.agent})
+        query |= {} if moment.event_id is None else {"event": moment.event_id}
+    around = None if moment is None else moment.t
+    compared = None
+    if len(views) > 1:
+        query["compare"] = views[1].session_id
+        compared = sharing.shared_comparison(own, views[1])
+        first = compared["comparison"]["first"]
+        around = around if around is not None or first is None else first["t_a"]
+    most = sharing.MOST_EVENTS // len(views)
+    for _ in range(_TRIES):
+        sessions = {each.session_id: sharing.shared_session(each, around, most) for each in views}
+        held = {
+            "query": urlencode(query),
+            "session": own.session_id,
+            "sessions": sessions,
+            "compared": compared,
+        }
+        page = _page(own.session_id, encoded(held))
+        if len(page) <= MOST_BYTES:
+            return page
+        largest = max(len(each["events"]["text"]) for each in sessions.values())
+        most = int(min(most, largest) * _SLACK * MOST_BYTES / len(page))
+    raise InputError(f"the session does not fit into a page of {MOST_BYTES // 1_000_000} MB")
+
+
+def _page(session: str, data: bytes) -> bytes:
+    files = static_files()
+    script, style = (files[name].content.decode() for name in ("view.js", "view.css"))
+    script = script.replace("</script", "<\\/script")
+    policy = (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    made = environment().get_template("shared.html")
+    page = made.render(
+        session=session,
+        policy=policy,
+        style=Markup(style),  # noqa: S704 - files of this package
+        script=Markup(script),  # noqa: S704
+        data=base64.b64encode(gzip.compress(data, 9, mtime=0)).decode(),
+    )
+    return page.encode()
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,0 +1,267 @@
+"""Answers that take seconds: what explains a session, how two differ, where values come from, and forks.
+
+A child process finds each of them: it takes processor time and up to a gigabyte of memory, and the pages go
+on answering meanwhile. As a module this is that child: `python -m Agent.view.background KIND SESSION`, with
+what is asked as JSON on standard input.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from Agent.errors import AgentTraceError, InputError, UsageError
+from Agent.tree.layout import session_id_of
+
+MOST_CHARS: Final = 2_000
+MOST_ASKED_BYTES: Final = 1_000_000
+_VALUE_CHARS: Final = 300
+_KEPT: Final = 32
+_MOST_WAITING: Final = 8
+_AT_ONCE: Final = 2
+_LEAST_INTERVAL_S: Final = 30.0
+_FORK_S: Final = 600.0
+"""How long the code of a fork may run."""
+
+
+@dataclass(slots=True)
+class _Found:
+    answer: dict[str, Any] | None = None
+    failure: AgentTraceError | None = None
+    version: int = -1
+    """How many events the session had when it was asked for."""
+    again_s: float = 0.0
+    """When it may be looked for again, since the session has grown."""
+    is_waiting: bool = False
+
+
+class Background:
+    """The answers about one session, each found once for what is asked and a content of the session.
+
+    Args:
+        session: the session's directory.
+    """
+
+    def __init__(self, session: Path) -> None:
+        self._session = session
+        self._lock = threading.Lock()
+        self._found: OrderedDict[bytes, _Found] = OrderedDict()
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "background")
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._closed = threading.Event()
+
+    def answer(self, kind: str, asked: Mapping[str, Any], version: int = 0) -> dict[str, Any] | None:
+        """Return what a child process found out; None until it has.
+
+        With a greater version, the session has grown, and it is asked again in time.
+
+        Args:
+            kind: a key of `KINDS`.
+            asked: what its function takes, as JSON values.
+            version: how many events the session has.
+
+        Raises:
+            UsageError: too much is asked, or too many others are waiting.
+            AgentTraceError: there is no answer.
+        """
+        sent = orjson.dumps(dict(asked), option=orjson.OPT_SORT_KEYS)
+        if len(sent) > MOST_ASKED_BYTES:
+            raise UsageError(f"{len(sent)} bytes are too much to ask", remedy="ask for less")
+        key = kind.encode() + b" " + sent
+        with self._lock:
+            found = self._found.setdefault(key, _Found())
+            self._found.move_to_end(key)
+            if found.version != version and not found.is_waiting and time.monotonic() >= found.again_s:
+                if sum(each.is_waiting for each in self._found.values()) >= _MOST_WAITING:
+                    del self._found[key]
+                    raise UsageError("too many other questions are waiting", remedy="ask again in a minute")
+                found.is_waiting, found.version = True, version
+                self._threads.submit(self._find, kind, sent, found)
+            for old in [name for name, each in self._found.items() if not each.is_waiting][:-_KEPT]:
+                del self._found[old]
+            if found.failure is not None:
+                raise found.failure
+            return found.answer
+
+    def close(self) -> None:
+        """Stop looking."""
+        with self._lock:
+            self._closed.set()
+            for child in self._children:
+                child.kill()
+        self._threads.shutdown(cancel_futures=True)
+
+    def _find(self, kind: str, sent: bytes, found: _Found) -> None:
+        began = time.monotonic()
+        answer: dict[str, Any] | None = None
+        failure: AgentTraceError | None = None
+        try:
+            answer = self._in_child(kind, sent)
+        except AgentTraceError as error:
+            failure = error
+        except OSError as error:
+            failure = InputError(f"no process can be started: {error.strerror}")
+        ended = time.monotonic()
+        with self._lock:
+            found.answer, found.failure, found.is_waiting = answer, failure, False
+            found.again_s = ended + max(_LEAST_INTERVAL_S, 10 * (ended - began))
+
+    def _in_child(self, kind: str, sent: bytes) -> dict[str, Any] | None:
+        """Return what a child process answers; None if it was stopped."""
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
+        with self._lock:
+            if self._closed.is_set():
+                return None
+            child = subprocess.Popen(  # noqa: S603 - this interpreter and this package
+                [sys.executable, "-P", "-m", __name__, kind, str(self._session.absolute())],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+            self._children.add(child)
+        try:
+            with child:
+                answer, _ = child.communicate(sent)
+        finally:
+            self._children.discard(child)
+        if self._closed.is_set():
+            return None
+        try:
+            told = orjson.loads(answer)
+            found, problem = told.get("answer"), told.get("problem")
+        except (orjson.JSONDecodeError, AttributeError):
+            found, problem = (None, [f"its process ended with code {child.returncode}", None])
+        if found is None:
+            raise InputError(f"nothing was found: {problem[0]}", remedy=problem[1])
+        return dict(found)
+
+
+# in the child
+
+
+def _explain(session: Path, text: str) -> dict[str, Any]:
+    from Agent.analysis.debug.debug_issue import debug_issue
+
+    return debug_issue(text, session).to_dict()
+
+
+def _compare(session: Path, other: str) -> dict[str, Any]:
+    from Agent.replay.diff.run_comparison import compare_runs
+
+    found = compare_runs(session, other, session.parent, every_agent=True)
+    rest = found.to_dict()
+    listed = found.of_agents[:MOST_CHARS]
+    return {
+        **{name: rest[name] for name in ("a", "b", "differ", "compared", "states", "notes")},
+        "text": str(found),
+        "first": None if found.divergence is None else _told(found.divergence),
+        "agents": [_told(each) for each in listed],
+    }
+
+
+def _differences(session: Path, other: str, agent: str) -> dict[str, Any]:
+    from Agent.replay.diff.event_pairs import differing_events
+
+    listed, more = differing_events(session, other, agent, session.parent)
+    return {"pairs": [_told(each) for each in listed], "more": more}
+
+
+def _trace_back(session: Path, agent: str, field: str, at: str) -> dict[str, Any]:
+    from Agent.analysis.analyzer import LogAnalyzer
+
+    with LogAnalyzer(session) as log:
+        found = log.provenance(agent, field, at)
+    # As text, since any number may be in a value.
+    for each in (*found["hops"], *found["inputs"]):
+        each["value"] = _text(each["value"])
+    return {**found, "value": _text(found["value"])}
+
+
+def _text(value: Any) -> str:
+    from Agent.replay.compare.python_text import python_text
+
+    return python_text(value)[:_VALUE_CHARS]
+
+
+def _fork(
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], **rest: Any
+) -> dict[str, Any]:
+    from Agent.replay import fork_run
+
+    run = f"{session_id_of(session)}/{agent}"
+    _, found = fork_run(
+        run, at, patch or None, root=session.parent, seed=rest["seed"], live=live, timeout_seconds=_FORK_S
+    )
+    return {
+        "session": session_id_of(found.session),
+        "text": str(found),
+        "stopped": found.stopped,
+        "changed": found.outcome.changed,
+        "last": None,
+    }
+
+
+def _turning(
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], outcome: str, **_: Any
+) -> dict[str, Any]:
+    from Agent.replay import turning_point
+
+    run = f"{session_id_of(session)}/{agent}"
+    found = turning_point(run, at, patch, outcome, root=session.parent, live=live, timeout_seconds=_FORK_S)
+    last = None if found.last is None else found.last.event_id
+    return {"session": None, "text": str(found), "stopped": found.stopped, "changed": [], "last": last}
+
+
+def _told(found: Any) -> dict[str, Any]:
+    """Describe a difference of two events: the words, both values and both events."""
+    from Agent.replay.compare.python_text import differing_texts
+
+    is_event = found.field == "events"
+    one, other = (found.a, found.b) if is_event else differing_texts(found.a, found.b)
+    return {
+        "agent": found.agent_id,
+        "tick": found.tick,
+        "what": found.action,
+        "where": found.where,
+        "a": str(one)[:MOST_CHARS],
+        "b": str(other)[:MOST_CHARS],
+        "id_a": found.event_a,
+        "id_b": found.event_b,
+        "common": None if found.common_cause is None else found.common_cause.event_a,
+    }
+
+
+KINDS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
+    "explain": _explain,
+    "compare": _compare,
+    "differences": _differences,
+    "provenance": _trace_back,
+    "fork": _fork,
+    "turning": _turning,
+}
+
+
+def main() -> None:
+    """Print the answer about the session that the second argument names, or why there is none."""
+    asked = orjson.loads(sys.stdin.buffer.read())
+    try:
+        answer: dict[str, Any] = {"answer": KINDS[sys.argv[1]](Path(sys.argv[2]), **asked)}
+    except AgentTraceError as error:
+        answer = {"problem": [error.message, error.remedy]}
+    sys.stdout.buffer.write(orjson.dumps(answer, default=str))
+
+
+if __name__ == "__main__":
+    main()

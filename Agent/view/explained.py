@@ -1,0 +1,112 @@
+"""What child processes found out, as the pages show it: events by id become nodes with times and lanes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from Agent.errors import EventNotFound, UsageError
+from Agent.view.shown import Shown
+
+PENDING: Final = {"state": "pending"}
+_READY: Final = {"state": "ready"}
+_MOST_CAUSES: Final = 3
+_MOST_INSIDE: Final = 4_096
+"""How far behind an event the end of the action around it is looked for."""
+
+
+def findings(shown: Shown, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the leading causes of a report of `debug`."""
+    causes = [_cause(shown, each) for each in report["causes"][:_MOST_CAUSES]]
+    return {**_READY, "status": report["status"], "causes": causes}
+
+
+def _cause(shown: Shown, cause: Mapping[str, Any]) -> dict[str, Any]:
+    lines = cause["explanation"].splitlines()
+    named = [*cause["event_ids"], *(e[end] for e in cause["edges"] for end in ("cause_id", "effect_id"))]
+    told = nodes(shown, list(dict.fromkeys(named)))
+    return {
+        "title": cause["title"],
+        "sentence": lines[0] if lines else cause["title"],
+        "confidence": cause["confidence"],
+        "lines": lines[1:],
+        "events": told,
+        "edges": [edge(each) for each in cause["edges"]],
+        "t": _settled(shown, told[0]["id"]) if told else None,
+    }
+
+
+def _settled(shown: Shown, event_id: str) -> int:
+    """Return when what an event inside an action changed is part of the agent's state: as the action ends."""
+    index, row = shown.index, shown.row_of(event_id)
+    (event,) = shown.lines.events(index, [row])
+    own = index.rows_of(int(index.agent[row]))
+    begin = int(own.searchsorted(row)) + 1
+    inside = event.parent_span_id
+    if inside is not None:
+        rows = own[begin : begin + _MOST_INSIDE].tolist()
+        for later, one in zip(rows, shown.lines.events(index, rows), strict=True):
+            if one.span_id == inside:
+                row, inside = later, one.parent_span_id
+    return index.time(row)
+
+
+def comparison(shown: Shown, other: Shown, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how two sessions differ, with the places of both events of each difference."""
+    names = ("a", "b", "differ", "compared", "states", "notes", "text")
+    first = found["first"]
+    return {
+        **_READY,
+        **{name: found[name] for name in names},
+        "first": None if first is None else _placed(shown, other, [first])[0],
+        "agents": _placed(shown, other, found["agents"]),
+    }
+
+
+def differences(shown: Shown, other: Shown, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the events of an agent in which two sessions differ."""
+    return {**_READY, "pairs": _placed(shown, other, found["pairs"]), "more": found["more"]}
+
+
+def provenance(shown: Shown, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the hops from a value back to where it came from, each an event."""
+    told = {node["id"]: node for node in nodes(shown, [each["id"] for each in found["hops"]])}
+    names = ("action", "path", "value", "rule", "from")
+    hops = [
+        told[each["id"]] | {name: each.get(name) for name in names}
+        for each in found["hops"]
+        if each["id"] in told
+    ]
+    return {**_READY, **{name: found[name] for name in ("field", "value", "end", "inputs")}, "hops": hops}
+
+
+def _placed(shown: Shown, other: Shown, listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {**each, "t_a": _time_of(shown, each["id_a"]), "t_b": _time_of(other, each["id_b"])}
+        for each in listed
+    ]
+
+
+def _time_of(shown: Shown, event_id: str | None) -> int | None:
+    if event_id is not None:
+        with contextlib.suppress(EventNotFound, UsageError):
+            return shown.index.time(shown.row_of(event_id))
+    return None
+
+
+def edge(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an edge between two events."""
+    ends = {"from": found["cause_id"], "to": found["effect_id"]}
+    return ends | {name: found[name] for name in ("basis", "rule", "reason")}
+
+
+def nodes(shown: Shown, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Describe events by id; those that are not in the index are left out."""
+    rows = []
+    for event_id in ids:
+        with contextlib.suppress(EventNotFound, UsageError):
+            rows.append(shown.row_of(event_id))
+    return [
+        shown.node(row, event) for row, event in zip(rows, shown.lines.events(shown.index, rows), strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""The index of one session: how its files become columns, how it is stored, and how lines are read again."""

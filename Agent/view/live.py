@@ -1,0 +1,53 @@
+"""A session as it grows: what differs between one overview and the next, for a page that follows it."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from Agent.view.session_view import SessionView
+
+
+class Watch:
+    """Tells one page what is new. While it is open, the session's files are looked at many times a second.
+
+    Args:
+        view: of the session.
+    """
+
+    def __init__(self, view: SessionView) -> None:
+        self._view = view
+        self._told: dict[str, Any] = {}
+        self._version: object = None
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        self._view.watch(1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._view.watch(-1)
+
+    @property
+    def is_behind(self) -> bool:
+        """Return whether the session has another content than what was told last."""
+        return self._version is not self._view.version
+
+    def news(self) -> dict[str, Any]:
+        """Return what of the overview is new: of `lanes` {number: lane}, of `ticks` those that were added."""
+        self._version = self._view.version
+        found, told = self._view.overview(), self._told
+        self._told = found
+        if not told:
+            return found
+        new = {name: value for name, value in found.items() if told[name] != value}
+        if "lanes" in new:
+            old = told["lanes"]
+            new["lanes"] = {
+                number: lane
+                for number, lane in enumerate(found["lanes"])
+                if number >= len(old) or lane != old[number]
+            }
+        count = len(told["ticks"])
+        if "ticks" in new and found["ticks"][:count] == told["ticks"]:
+            new["more_ticks"] = new.pop("ticks")[count:]
+        return new

@@ -1,0 +1,191 @@
+"""A session as data that a page holds in itself: its events, changes of states, findings, and a comparison.
+
+What a shared page may hold is bounded, so of a large session it has the events around a moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import orjson
+
+from Agent.errors import InputError, UsageError
+from Agent.event.clock import parse_timestamp
+from Agent.event.codec import event_to_object
+from Agent.event.ids import split_event_id
+from Agent.view.explained import PENDING
+from Agent.view.history import Moment, as_text
+from Agent.view.index.columns import FULL_STATE, STATE
+from Agent.view.session_view import SessionView
+from Agent.view.shown import Shown
+
+MOST_EVENTS: Final = 60_000
+"""The most events of one session that a shared page holds."""
+_MOST_CHARS: Final = 20_000
+"""Of a longer event its beginning is shared, which is what a page shows of it."""
+_MOST_COMPARED: Final = 100
+"""Of so many agents that differ, all differences are shared; of the others the first."""
+WAIT_S: Final = 600.0
+"""How long an answer, or an index, may take."""
+_LOOK_S: Final = 0.1
+_BLOCK: Final = 4_096
+
+T = TypeVar("T", bound=Mapping[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class SharedMoment:
+    """A moment of a session: a time, and the event there if one was named."""
+
+    t: float
+    event_id: str | None = None
+    agent: str | None = None
+
+
+def awaited(ask: Callable[[], T]) -> T:
+    """Return an answer once it is no longer pending.
+
+    Raises:
+        InputError: it is not there within 10 minutes.
+    """
+    end_s = time.monotonic() + WAIT_S
+    while (found := ask()).get("state") == PENDING["state"]:
+        if time.monotonic() > end_s:
+            raise InputError("what the page should hold was not found within 10 minutes")
+        time.sleep(_LOOK_S)
+    return found
+
+
+def moment_of(view: SessionView, when: str) -> SharedMoment:
+    """Return the moment that a text names: the id of an event, tick:N (its end), or a time (RFC 3339).
+
+    Raises:
+        UsageError: it names nothing of the session.
+    """
+    shown = view.shown
+    index = shown.index
+    tick = when.removeprefix("tick:")
+    if tick != when and tick.lstrip("-").isdecimal():
+        ticks, rows = index.ticks
+        place = int(np.searchsorted(ticks, int(tick), "right"))
+        if place == 0 or int(ticks[place - 1]) != int(tick):
+            raise UsageError(f"the session has no tick {tick}", remedy="the page shows its ticks")
+        return SharedMoment(index.time(int(rows[place])) - 1 if place < len(rows) else index.length_us)
+    try:
+        split_event_id(when)
+    except ValueError:
+        try:
+            return SharedMoment(parse_timestamp(when) - index.first_us)
+        except ValueError:
+            raise UsageError(
+                f"{when[:80]!r} is no moment", remedy="give tick:17, the id of an event, or a time (RFC 3339)"
+            ) from None
+    row = shown.row_of(when)
+    return SharedMoment(index.time(row), when, index.tables.agents.texts[int(index.agent[row])])
+
+
+def shared_session(view: SessionView, around: float | None, most: int = MOST_EVENTS) -> dict[str, Any]:
+    """Return a session for a page that asks no server; ui/src/offline.ts answers from it.
+
+    Args:
+        view: of the session, complete.
+        around: the time around which events are kept if they are too many; None for the end.
+        most: at most so many events.
+    """
+    findings = awaited(view.findings)
+    shown = view.shown
+    index = shown.index
+    first, last = _range(shown, around, most)
+    named = {node["id"] for cause in findings["causes"] for node in cause["events"]}
+    times = {"t0": index.time(first), "t1": index.time(last - 1)}
+    return {
+        "overview": view.overview(),
+        "part": None if last - first == index.count else {**times, "events": last - first},
+        "findings": findings,
+        "links": {event_id: view.event(event_id) for event_id in sorted(named)},
+        "events": _events(shown, first, last),
+        "states": _states(shown, first, last),
+        "arrows": view.arrows(**times, limit=5_000)["arrows"],
+    }
+
+
+def shared_comparison(view: SessionView, other: SessionView) -> dict[str, Any]:
+    """Return how two sessions differ, and for each agent the events in which they do."""
+    found = awaited(lambda: view.comparison(other))
+    agents = [each["agent"] for each in found["agents"] if each["agent"] is not None][:_MOST_COMPARED]
+    return {
+        "comparison": found,
+        "differences": {
+            agent: awaited(lambda agent=agent: view.differences(other, agent=agent))  # type: ignore[misc]
+            for agent in agents
+        },
+    }
+
+
+def _range(shown: Shown, around: float | None, most: int) -> tuple[int, int]:
+    count = shown.index.count
+    if count <= most:
+        return 0, count
+    middle = count if around is None else shown.place_after(around)
+    first = min(max(0, middle - most // 2), count - most)
+    return first, first + most
+
+
+def _events(shown: Shown, first: int, last: int) -> dict[str, list[Any]]:
+    """Return columns of events; times as differences, which compress well."""
+    index = shown.index
+    rows = range(first, last)
+    told: list[dict[str, Any]] = []
+    whole: list[Any] = []
+    for begin in range(first, last, _BLOCK):
+        some = list(range(begin, min(begin + _BLOCK, last)))
+        told += shown.listed(some)
+        whole += [_shortened(event_to_object(event)) for event in shown.lines.events(index, some)]
+    columns = index.columns
+    return {
+        "step": np.diff(index.t_us[first:last], prepend=index.first_us).tolist(),
+        "duration_us": [round(float(columns["duration_us"][row]), 3) for row in rows],
+        "flags": (index.flags[first:last] & 0x3F).tolist(),
+        "kind": columns["kind"][first:last].tolist(),
+        "lane": [each["lane"] for each in told],
+        **{name: [each[name] for each in told] for name in ("tick", "level", "text")},
+        "whole": whole,
+    }
+
+
+def _shortened(event: dict[str, Any]) -> dict[str, Any]:
+    text = orjson.dumps(event, default=str)
+    if len(text) <= _MOST_CHARS:
+        return event
+    return {"id": event["id"], "beginning": text[:_MOST_CHARS].decode("utf-8", "replace")}
+
+
+def _states(shown: Shown, first: int, last: int) -> dict[str, Any]:
+    """Return for each agent what its fields became, and by which event: [time, id, {field: text}]."""
+    index = shown.index
+    made = {}
+    for agent in shown.lanes.agents.tolist():
+        rows = index.rows_of(agent)
+        rows = rows[((index.flags[rows] & (STATE | FULL_STATE)) != 0) & (rows < last)].tolist()
+        moment = Moment()
+        entries: list[list[Any]] = []
+        for begin in range(0, len(rows), _BLOCK):
+            some = rows[begin : begin + _BLOCK]
+            for row, event in zip(some, shown.lines.events(index, some), strict=True):
+                if row >= first and not entries and moment.values():
+                    entries.append([0, None, _texts(moment.values(), moment.values())])
+                changed = moment.add(event)
+                if row >= first:
+                    entries.append([index.time(row), event.id, _texts(changed, moment.values())])
+        if moment.values():
+            entries = entries or [[0, None, _texts(moment.values(), moment.values())]]
+            made[index.tables.agents.texts[agent]] = {"changes": entries, "handles": moment.handles}
+    return made
+
+
+def _texts(names: Any, values: Mapping[str, Any]) -> dict[str, str | None]:
+    return {name: as_text(values[name])[0] if name in values else None for name in names}

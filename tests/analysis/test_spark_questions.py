@@ -1,0 +1,213 @@
+"""Every question about whole sessions through both engines over the same sealed sessions: the same answer.
+
+Spark runs here as it runs on many machines: executors are processes of their own (`local-cluster`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.known_truth import FAULTS, make_session
+
+from Agent.analysis import errors, interactions, journeys, learning, performance, session
+from Agent.analysis.query import views
+from Agent.analysis.query.engine import Engine, SqlResult, open_trees
+from Agent.analysis.query.spark import SparkEngine
+from Agent.analysis.query.trees import Trees, sealed_trees
+from Agent.analysis.report import session_report
+from Agent.archive.sealed.sealing import seal
+from Agent.errors import InputError, UsageError
+from Agent.tree.layout import list_sessions
+
+pytestmark = pytest.mark.slow
+
+WHY_NOT = (
+    "pyspark is not installed"
+    if importlib.util.find_spec("pyspark") is None
+    else "there is no Java"
+    if shutil.which("java") is None
+    else ""
+)
+CLUSTER = "local-cluster[2,1,1024]"
+SMALL = {
+    "spark.sql.shuffle.partitions": "4",
+    "spark.default.parallelism": "2",
+    "spark.driver.memory": "512m",
+}
+QUESTIONS: dict[str, Callable[[Any], Any]] = {
+    "ends": lambda engine: engine.ends_us(),
+    "counts": session_report._counts,
+    "errors": errors.error_patterns,
+    "learning": learning.learning_progress,
+    "interactions": interactions.interaction_summary,
+    "performance": performance.performance_summary,
+    "marks": journeys.marks,
+    "timeline": journeys.timeline,
+    "losses": session.written_losses,
+}
+A_RUN = """
+from Agent import AgentLogger
+from Agent.flight import recorder
+with recorder.run("nightly", {"environment": "o'brien's"}):
+    with recorder.step("fetch", "Fetch") as step:
+        step.output = {"hits": [1, 2.5e-7], "path": "a\\\\b \u00fc"}
+AgentLogger("z'1").log_action("look", {"far": True}, {"seen": None})
+"""
+IN_ORDER = "ORDER BY ts_us, id LIMIT 400"
+ASKED = [
+    *(f"SELECT * FROM {view} {IN_ORDER}" for view in views.names()),
+    "SELECT event_type, level, count(*) AS n, min(tick) AS low, max(tick) AS high FROM events "
+    "GROUP BY ALL ORDER BY event_type, level",
+    "SELECT agent_id, sum(reward) AS r, avg(reward) AS mean FROM rewards GROUP BY agent_id "
+    "ORDER BY agent_id NULLS LAST",
+]
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Trees:
+    """Sessions of two hosts: one with every fault and damaged lines, one with a run, whose lines are flat."""
+    places = [tmp_path_factory.mktemp(name) for name in ("host_a", "host_b")]
+    make_session(places[0], events=20_000, agents=24, seed=5, faults=list(FAULTS), sealed=True)
+    environment = os.environ | {"AGENT_TRACE_ROOT": str(places[1])}
+    subprocess.run([sys.executable, "-c", A_RUN], env=environment, check=True)
+    seal(list_sessions(places[1])[0].path)
+    return sealed_trees(list(map(str, places)))
+
+
+@pytest.fixture(scope="module")
+def spark(trees: Trees) -> Iterator[SparkEngine]:
+    if WHY_NOT:
+        pytest.skip(f"Spark is not asked: {WHY_NOT}")
+    with SparkEngine(trees, CLUSTER, SMALL) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def duckdb(trees: Trees) -> Iterator[Engine]:
+    with open_trees(trees.local) as engine:
+        yield engine
+
+
+def differences(one: Any, other: Any, place: str = "") -> list[str]:
+    """Where two answers differ; numbers by more than 1e-9 of themselves, JSON by what it says."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        found = [] if list(one) == list(other) else [f"{place}: keys {list(one)} and {list(other)}"]
+        return found + [
+            each for key in one.keys() & other for each in differences(one[key], other[key], f"{place}/{key}")
+        ]
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        found = [] if len(one) == len(other) else [f"{place}: {len(one)} and {len(other)} of them"]
+        pairs = enumerate(zip(one, other, strict=False))
+        return found + [each for at, pair in pairs for each in differences(*pair, f"{place}[{at}]")]
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return [] if math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-9) else [f"{place}: {one}, {other}"]
+    if isinstance(one, str) and isinstance(other, str) and one[:1] in {"{", "["} and one != other:
+        return differences(said(one), said(other), place)
+    return [] if one == other else [f"{place}: {one!r} and {other!r}"]
+
+
+def said(text: str) -> Any:
+    """What JSON text says; keys that are null are as good as none."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        return value
+    return {key: value[key] for key in sorted(value) if value[key] is not None}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_both_engines_answer_a_question_alike(name: str, spark: SparkEngine, duckdb: Engine) -> None:
+    expected = QUESTIONS[name](duckdb)
+    assert expected
+    assert differences(expected, QUESTIONS[name](spark)) == []
+
+
+def test_a_users_query_finds_the_same_rows_in_every_view(spark: SparkEngine, duckdb: Engine) -> None:
+    for query in ASKED:
+        expected, found = list(SqlResult(duckdb, query)), list(SqlResult(spark, query))  # type: ignore[arg-type]
+        assert expected, query
+        assert differences(expected, found)[:5] == [], query
+
+
+def test_a_users_query_only_reads(spark: SparkEngine, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    for query in (
+        "DROP VIEW events",
+        "SELECT reflect('java.lang.System', 'getProperty', 'user.home')",
+        "SELECT TRANSFORM(id) USING 'cat' FROM events",
+        f"SELECT * FROM json.`{tmp_path}/other.json`",
+        "SELECT nothing FROM events",
+    ):
+        with pytest.raises(UsageError):
+            spark.user_tuples(query)
+
+
+def test_an_executor_that_is_killed_during_a_question_changes_no_answer(
+    spark: SparkEngine, duckdb: Engine
+) -> None:
+    expected = errors.error_patterns(duckdb)
+    killed: list[int] = []
+
+    def kill_one() -> None:
+        time.sleep(0.5)
+        killed.append(executors()[0])
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    found = errors.error_patterns(spark)
+    killer.join()
+    assert killed
+    assert differences(expected, found) == []
+
+
+def executors() -> list[int]:
+    """The processes of the executors that this process started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"CoarseGrainedExecutorBackend" in command and is_ours(int(entry.name)):
+            found.append(int(entry.name))
+    return found
+
+
+def is_ours(pid: int) -> bool:
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        if pid == os.getpid():
+            return True
+    return False
+
+
+def test_a_session_that_is_not_sealed_is_named_with_the_remedy(tmp_path: Path) -> None:
+    truth = make_session(tmp_path, events=1_000, agents=3)
+    with pytest.raises(InputError, match="agent-trace seal") as told:
+        sealed_trees([str(tmp_path)])
+    assert str(truth.session) in str(told.value)
+
+
+def test_a_question_has_no_word_that_one_engine_lacks() -> None:
+    rooms = Path(session_report.__file__).parents[1]
+    asked = [errors.error_patterns, errors._patterns, errors._together, session_report._counts]
+    assert rooms.is_dir()
+    import inspect
+
+    for question in asked:
+        text = inspect.getsource(question)
+        for word in ("::", "->>", "strftime", "json_transform", "fsum", "arg_min", "list_"):
+            assert word not in text, (question.__name__, word)
