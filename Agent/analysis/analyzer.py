@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from Agent.analysis import session as analysis_session
-from Agent.analysis.query.engine import Engine, SqlResult, open_engine
+from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.tables import SqlResult
 from Agent.analysis.session import SessionRef, find, flush_recording, unknown_agent
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound

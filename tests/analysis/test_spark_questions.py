@@ -24,8 +24,9 @@ from support.known_truth import FAULTS, make_session
 
 from Agent.analysis import errors, interactions, journeys, learning, performance, session
 from Agent.analysis.query import views
-from Agent.analysis.query.engine import Engine, SqlResult, open_trees
+from Agent.analysis.query.engine import Engine, open_trees
 from Agent.analysis.query.spark import SparkEngine
+from Agent.analysis.query.tables import SqlResult
 from Agent.analysis.query.trees import Trees, sealed_trees
 from Agent.analysis.report import session_report
 from Agent.archive.sealed.sealing import seal

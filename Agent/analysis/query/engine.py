@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar, overload
+from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -51,9 +51,6 @@ from Agent.archive.sealed.connection import (
 from Agent.archive.sealed.parts import archive_dir, escaped
 from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.event.codec import CURRENT_SCHEMA
-from Agent.record.encode.safe_text import cut
-from Agent.render.blocks import Cell, Grid, Words
-from Agent.render.html import block_html
 from Agent.tree.files.lines import MAX_LINE_BYTES
 from Agent.tree.layout import agent_files, agents_dir, open_file
 from Agent.tree.retention import nothing_retired
@@ -719,100 +716,3 @@ def kept(
         yield TableExpression(name, []) if is_kept else TableExpression(query, list(parameters))
     finally:
         engine.drop_table(name)
-
-
-_SHOWN_ROWS: Final = 50
-_SHOWN_CHARS: Final = 200
-
-
-class SqlResult(Sequence[dict[str, Any]]):
-    """The rows of one query as dicts; equal to a list of such dicts.
-
-    The query runs when the rows are first accessed, and the rows are kept. `batches`, `to_df` and `to_arrow`
-    run it again and keep nothing, so in a session that is still being recorded they may return more rows.
-
-    Args:
-        engine: over the session.
-        query: one reading statement.
-
-    Raises:
-        UsageError: the statement does not only read, or names an unknown table or column.
-    """
-
-    def __init__(self, engine: Engine, query: str) -> None:
-        self._engine = engine
-        self.query = query
-        self.types: dict[str, str] = engine.user_columns(query)
-        """The columns with their SQL types, in order."""
-        self._rows: list[dict[str, Any]] | None = None
-
-    @property
-    def columns(self) -> list[str]:
-        """The names of the columns; duplicates get a number."""
-        return list(self.types)
-
-    def batches(self, rows: int = 2048, most: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the rows as tuples in batches; memory stays flat for any number of rows.
-
-        Args:
-            rows: the size of a batch.
-            most: the most rows in all; DuckDB then does not sort more than these.
-        """
-        return self._engine.user_batches(self.query, rows, most)
-
-    def _all(self) -> list[dict[str, Any]]:
-        if self._rows is None:
-            names = self.columns
-            found = self._engine.user_tuples(self.query)
-            self._rows = [dict(zip(names, row, strict=True)) for row in found]
-        return self._rows
-
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        return self._all()[index]
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self._all())
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, SqlResult):
-            return self._all() == other._all()
-        return self._all() == other if isinstance(other, list) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"<SqlResult: {len(self)} rows of {', '.join(self.columns)}>"
-
-    def _repr_html_(self) -> str:
-        """The first 50 rows as a table, for notebooks; every value is text."""
-        rows = [[_shown(value) for value in row.values()] for row in self._all()[:_SHOWN_ROWS]]
-        left_out = len(self) - _SHOWN_ROWS
-        more = block_html(Words(f"{left_out:,} rows more")) if left_out > 0 else ""
-        return block_html(Grid(self.columns, rows)) + more
-
-    def to_df(self) -> Any:
-        """A pandas DataFrame; MissingExtra without pandas."""
-        return self._engine.user_frame(self.query)
-
-    def to_arrow(self) -> Any:
-        """A `pyarrow.Table`; MissingExtra without pyarrow."""
-        return self._engine.user_arrow(self.query)
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Hand the rows to a library that reads Arrow, such as polars; MissingExtra without pyarrow."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
-
-    def arrow_batches(self, rows: int = 65_536) -> Iterator[Any]:
-        """Yield the schema, then the rows as `pyarrow.RecordBatch`, in flat memory."""
-        return self._engine.user_arrow_batches(self.query, rows)
-
-
-def _shown(value: object) -> object:
-    return Cell("null", "soft") if value is None else cut(str(value), _SHOWN_CHARS)

@@ -294,8 +294,7 @@ def as_csv(*, run: Run, file: NewFile, query: Query = _ALL, root: Root) -> None:
 
 
 def _write(form: str, run: str, file: Path, query: str, root: Path) -> None:
-    from Agent.analysis.query.engine import SqlResult
-    from Agent.analysis.query.tables import WRITERS
+    from Agent.analysis.query.tables import WRITERS, SqlResult
 
     with parameters.engine_of(run, root) as engine, shown("writing the rows"), _told(file):
         number = WRITERS[form](file, SqlResult(engine, query))

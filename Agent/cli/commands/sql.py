@@ -25,7 +25,7 @@ from Agent.cli.render import shown
 from Agent.render import layout, words
 
 if TYPE_CHECKING:
-    from Agent.analysis.query.engine import SqlResult
+    from Agent.analysis.query.tables import SqlResult
 
 QUERY_BYTES = 1_000_000
 
@@ -65,8 +65,8 @@ def sql(
         agent-trace sql --engine spark "SELECT count(*) FROM events" '/shared/*/trace'
         agent-trace sql - 20261120_103045/creator_001 < question.sql
     """
-    from Agent.analysis.query.engine import SqlResult
     from Agent.analysis.query.progress import bounds
+    from Agent.analysis.query.tables import SqlResult
 
     if schema:
         run = query or run  # with --schema the only argument is the session
