@@ -41,7 +41,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
     _section(
         "Everyday",
         ("demo", "demo", "Record a simulation, explain it, and replay it."),
-        ("run", "run", "Run a program and record it, without an edit of it."),
+        ("run", "demo", "Run a program and record it, without an edit of it."),
         ("sessions", "analyze", "List the recorded sessions, newest last."),
         ("view", "view", "Show a session in the browser: what went wrong, when, and why."),
         ("analyze", "analyze", "Report what happened in a session."),

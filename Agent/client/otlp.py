@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from Agent.archive.sealed.reader import open_reader
 from Agent.client.destination import Connection, Delivery, Destination, ServiceResponse
 from Agent.client.sender import Sender, sender_for
-from Agent.client.shipment import SentSession
+from Agent.client.shipment import OutgoingSession
 from Agent.config.load import redaction_key
 from Agent.errors import ConfigurationError
 from Agent.export.allowed import AllowList
@@ -181,7 +181,7 @@ class OtlpDelivery(Delivery):
         return "use the address of a receiver of OTLP over HTTP with protobuf, such as http://localhost:6006"
 
 
-class OtlpShipment(SentSession):
+class OtlpShipment(OutgoingSession):
     """Sends one session as spans while it grows.
 
     Args:

@@ -21,7 +21,7 @@ import orjson
 
 from Agent.client.destination import Destination, Stopped
 from Agent.client.otlp import OtlpDestination, OtlpShipment
-from Agent.client.shipment import SentSession, Shipment
+from Agent.client.shipment import OutgoingSession, Shipment
 from Agent.errors import AgentTraceError, NotDelivered, SessionInUse
 from Agent.record.health import say
 
@@ -102,7 +102,7 @@ class _Sending:
         self._session = Path(order["session"])
         self._destination = _destination_of(order)
         self._content = bool(order.get("content"))
-        self._shipment: SentSession | None = None
+        self._shipment: OutgoingSession | None = None
         self._told: set[str] = set()
         self._deadline_s: float | None = None
 
@@ -117,7 +117,7 @@ class _Sending:
             if self._orders.wait(found.value):
                 self._obey()
 
-    def _begun(self) -> SentSession:
+    def _begun(self) -> OutgoingSession:
         if isinstance(self._destination, OtlpDestination):
             return OtlpShipment(self._session, self._destination, self._wait, content=self._content)
         return Shipment(self._session, self._destination, self._wait, content=self._content)

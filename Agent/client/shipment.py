@@ -83,7 +83,7 @@ def is_written(session: Path) -> bool:
     return bool(living) and open_session(session).ended_at is None
 
 
-class SentSession:
+class OutgoingSession:
     """A session on its way to a destination; only one process sends it there.
 
     Args:
@@ -164,7 +164,7 @@ class SentSession:
         self.close()
 
 
-class Shipment(SentSession):
+class Shipment(OutgoingSession):
     """Sends one session to a service.
 
     Args:
@@ -215,7 +215,7 @@ class Shipment(SentSession):
         return super().damaged_lines + self.damage.count
 
     def ship(self) -> int:
-        """Send the events since the last call, see `SentSession.ship`; the cursor then points behind them."""
+        """Send the new events, see `OutgoingSession.ship`; the cursor then points past them."""
         self._ask_once()
         events = self._follower.poll()
         if not events:

@@ -243,7 +243,7 @@ class AgentRun(RecorderBlock):
         if told is not None and told not in RUN_STATUSES:
             with RecordingGuard("finish") as pipeline:
                 if pipeline is not None:
-                    note_misuse(pipeline, "a run was given a status that is none", told)
+                    note_misuse(pipeline, "a run was given an unknown status", told)
             told = None
         if isinstance(error, BaseException) and isinstance(error, Exception) and not self._failures:
             self._classify(error)

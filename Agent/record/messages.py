@@ -92,7 +92,7 @@ def _speaker(what: str) -> tuple[Pipeline, AgentBinding]:
     scope = current_scope.get()
     if scope is None or scope.agent is None or scope.agent.agent_id is None:
         raise UsageError(
-            f"{what}() was called outside a traced action, so nobody is speaking",
+            f"{what}() was called outside a traced action, so it has no sender",
             remedy=f"call it in a traced action, or use AgentLogger.{what}()",
         )
     return current_pipeline(), scope.agent

@@ -10,7 +10,7 @@ from Agent.analysis.listing import size_on_disk
 from Agent.analysis.session import find, trace_root
 from Agent.errors import SessionNotFound
 from Agent.tree.files.session import lineage_of
-from Agent.tree.files.writer_claim import is_written_now
+from Agent.tree.files.writer_claim import is_written
 from Agent.tree.layout import list_sessions
 from Agent.view.lanes import description
 from Agent.view.session_view import SessionView
@@ -36,7 +36,7 @@ def _row(session_id: str, path: Path) -> dict[str, Any]:
         "id": session_id,
         "started": None if info is None else info.started_at or None,
         "size_bytes": size_on_disk(path),
-        "is_running": is_written_now(path),
+        "is_running": is_written(path, is_ended=info is not None and info.ended_at is not None),
         "fork_of": None if lineage is None else {"session": lineage.session_id, "step": lineage.step},
     }
 

@@ -533,7 +533,7 @@ def test_changed_code_proves_nothing_by_an_order_that_it_does_not_come_to(toy):
         .replay("last")
     )
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "in the recorded order; without that, this differs: step 1" in str(report)
+    assert "in the recorded order; without that order, this differs: step 1" in str(report)
 
 
 def test_awaits_that_are_gone_or_new_do_not_stop_a_replay(toy):

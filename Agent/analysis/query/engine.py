@@ -527,7 +527,7 @@ class Engine:
         except duckdb.IOException as error:
             if os.strerror(errno.ENOSPC) in str(error):
                 raise InputError(
-                    f"there is no room for what the query sorts: {_first_line(error)}",
+                    f"the disk is too full for what the query sorts: {_first_line(error)}",
                     path=self._session,
                     remedy="free disk space, or ask for fewer columns or rows",
                 ) from error

@@ -191,7 +191,7 @@ def _entries(root: Path) -> Finding:
         return OK, "every checked entry belongs to the tree"
     told = ", ".join(str(each) for each in odd[:_SHOWN_ENTRIES])
     more = f" and {len(odd) - _SHOWN_ENTRIES:,} more" if len(odd) > _SHOWN_ENTRIES else ""
-    return WARN, f"passed over: {told}{more}", "rename or remove them; nothing reads or deletes them"
+    return WARN, f"ignored: {told}{more}", "rename or remove them; nothing reads or deletes them"
 
 
 def _disk_space(root: Path) -> Finding:

@@ -205,7 +205,7 @@ def list_them(database: Database) -> None:
             Column("LABEL", "label"),
         )
     else:
-        render.emit("there is no key; agent-trace keys add makes one")
+        render.emit("no keys; agent-trace keys add creates one")
     render.emit()
     render.table(
         projects,

@@ -470,7 +470,7 @@ def register_codec(cls: type, encode: Callable[[Any], Any], decode: Callable[[An
         decode: restores the object from that; a tuple arrives as a list.
     """
     if is_builtin_type(cls):
-        raise UsageError(f"{class_name(cls)} has a codec of its own", remedy="register a class of yours")
+        raise UsageError(f"{class_name(cls)} already has a codec", remedy="register your own class")
     REGISTERED[cls] = REGISTERED_NAMES[class_name(cls)] = RegisteredCodec(encode, decode)
 
 

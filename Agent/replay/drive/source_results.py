@@ -240,7 +240,7 @@ class SourceAnswers:
         place = self._places.of(adopted)
         if place is None:
             self._outcome.reason(
-                "generators that the target adopts cannot be told apart: adopt them in the functions in "
+                "generators that the target adopts cannot be distinguished: adopt them in the functions in "
                 "which the program does it, or name them, recorder.adopt(rng, name=...)"
             )
         return None if reads is None or place is None else reads.draws_for(adopted, place)

@@ -68,16 +68,14 @@ class TurningPoint(TextInNotebook):
         if self.exit_code == 4:
             lines = [f"The fork at {self.step} stopped, so nothing was found out"]
         elif self.last is None:
-            lines = [
-                f"At {self.step} the change alters {told} no longer: it is {_text(self.baseline)} anyway"
-            ]
+            lines = [f"At {self.step} the change no longer alters {told}: {_text(self.baseline)} both ways"]
         elif self.lost is None:
             lines = [f"Even {_place(self.last)} the change alters {told}"]
         else:
             value = f"{_text(self.last.value)} instead of {_text(self.baseline)}"
             lines = [
                 f"The point of no return is {_place(self.lost)}",
-                f"  there the change alters {told} no longer",
+                f"  there the change no longer alters {told}",
                 f"  {_place(self.last)} it still does: {value}",
             ]
         if self.stopped is not None:

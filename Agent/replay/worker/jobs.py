@@ -56,7 +56,7 @@ class ChildResult:
     @property
     def last_words(self) -> str:
         """Describe the end of a process that left no outcome."""
-        last = self.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        last = self.stderr.strip().splitlines()[-1:] or ["it printed nothing"]
         return f"the child process ended with {self.returncode} before it could report: {last[0]}"
 
 
