@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "__version__",
-    "AgentLogger",
     "adopt",
+    "AgentLogger",
     "analyze_session",
     "carry",
     "caused_by",

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from itertools import combinations
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, QueryEngine, kept
+from Agent.analysis.query.engine import Engine, kept
 from Agent.analysis.query.views import (
     DIV,
     EVENT_COLUMNS,
@@ -19,6 +19,7 @@ from Agent.analysis.query.views import (
     FIRST,
     IS_ERROR,
     Only,
+    QueryEngine,
     engine_row,
     event_row,
     scan,

@@ -179,7 +179,7 @@ def loaded_by_the_package() -> set[str]:
         (["tail", "--level", "LOUD"], "--level"),
         (["tail", "-n", "many"], "many"),
         (["demo", "--agents", "0"], "--agents"),
-        (["analyze", "a", "b"], "unexpected extra argument"),
+        (["performance", "a", "b"], "unexpected extra argument"),
     ],
 )
 def test_a_usage_error_is_one_line_and_exit_code_2(run, arguments, says):

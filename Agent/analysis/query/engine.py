@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar, overload
+from typing import Any, Final, NamedTuple, Self, TypeVar, overload
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -39,7 +39,16 @@ from Agent.analysis.query.progress import (
 )
 from Agent.analysis.query.trees import SealedSources, SealedTree
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, first_of, told, words_of
-from Agent.analysis.query.views import LINES_ASKED, MACROS, asked_in, reads_files, resolve, scan, worded
+from Agent.analysis.query.views import (
+    LINES_ASKED,
+    MACROS,
+    QueryEngine,
+    asked_in,
+    reads_files,
+    resolve,
+    scan,
+    worded,
+)
 from Agent.archive.sealed.connection import (
     Spill,
     connected,
@@ -79,25 +88,6 @@ _OLDEST_WITH_STREAMS: Final = (2, 0)
 """DuckDB before it reads an Arrow stream only once, and needs pyarrow for more."""
 _ODD: Final = 1
 """What `Lines` says of a file with a line that is to be read otherwise; 2 of one that it cannot read."""
-
-
-class QueryEngine(Protocol):
-    """What questions about whole sessions ask: `Engine` here, `SparkEngine` for many sealed sessions."""
-
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run a question; return a dict for each row. Parameters stand for `?`."""
-
-    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
-        """Return the only row of a question."""
-
-    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
-        """Keep the rows of a query as a table until `drop_table`; False if they are too many."""
-
-    def drop_table(self, name: str) -> None:
-        """Drop a kept table, if it exists."""
-
-    def ends_us(self) -> tuple[int, int] | None:
-        """The times of the first and the last event; None without events."""
 
 
 class FilesMoved(InputError):
@@ -177,21 +167,17 @@ class Engine:
         with self._translated(sql):
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def make_table(self, name: str, query: str, parameters: Sequence[Any] = ()) -> None:
-        """Keep the rows of a query as a table until `drop_table`; on an error no table remains."""
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
+        """Keep the rows of a query as a table until `drop_table`; False if there are more than 3 million."""
         try:
-            self.rows(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}", parameters)
+            made = f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {query} LIMIT {MAX_ROWS + 1}"
+            self.rows(made, parameters)
+            if self.row(f"SELECT count(*) AS n FROM {name}")["n"] <= MAX_ROWS:
+                return True
         except BaseException:
             # a first try may have created the table before the check for moved files failed
             self.drop_table(name)
             raise
-
-    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
-        """Keep the rows of a query as a table until `drop_table`; False if there are more than 3 million."""
-        # not `SELECT *` of a query that names all, which would make the scan read every column
-        self.make_table(name, f"SELECT * FROM {query} LIMIT {MAX_ROWS + 1}", parameters)
-        if self.row(f"SELECT count(*) AS n FROM {name}")["n"] <= MAX_ROWS:
-            return True
         self.drop_table(name)
         return False
 
