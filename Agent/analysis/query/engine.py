@@ -72,8 +72,7 @@ MOST_THREADS = 4
 """Each thread that reads lines holds two buffers of the longest line, 128 MB; 8 would use all memory."""
 _TRIES = 5
 _PATIENCE_S = 3.0
-# if more files than this are rolled during a query, as many will be during the next try
-_FEW = 3
+_FEW = 3  # if more files are rolled during a query, as many will be during the next try
 Answer = TypeVar("Answer")
 
 Files: type[_columns.Files] | None
@@ -163,15 +162,14 @@ class Engine:
     def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
         cursor = self._execute(worded(sql), parameters)
         names = [column[0] for column in cursor.description]
-        # rows are produced while they are fetched, so a file that disappears raises here
-        with self._translated(sql):
+        with self._translated(sql):  # rows are produced while they are fetched
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
         """Keep the rows of a query as a table until `drop_table`; False if there are more than 3 million."""
         try:
-            made = f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {query} LIMIT {MAX_ROWS + 1}"
-            self.rows(made, parameters)
+            bounded = f"SELECT * FROM {query} LIMIT {MAX_ROWS + 1}"
+            self.rows(f"CREATE OR REPLACE TEMP TABLE {name} AS {bounded}", parameters)
             if self.row(f"SELECT count(*) AS n FROM {name}")["n"] <= MAX_ROWS:
                 return True
         except BaseException:
@@ -632,9 +630,9 @@ def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | 
     return Engine(session, files, archive=True, agent_id=agent_id, deadline_s=deadline_s)
 
 
-def open_trees(trees: Sequence[SealedTree], deadline_s: float | None = None) -> Engine:
+def open_trees(trees: Sequence[SealedTree]) -> Engine:
     """Open an engine over several sealed sessions together."""
-    return Engine(trees[0].session, list, deadline_s=deadline_s, trees=trees)
+    return Engine(trees[0].session, list, trees=trees)
 
 
 def _first_line(error: Exception) -> str:
