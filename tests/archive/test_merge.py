@@ -42,11 +42,16 @@ with adopt(sys.argv[2]):
 """
 
 
-def host(root, code, *arguments):
+def host(root, code, *arguments, given=""):
     environment = os.environ | {"AGENT_TRACE_ROOT": str(root), "PYTHONPATH": str(REPOSITORY)}
     environment.pop("AGENT_TRACE_SESSION", None)
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *arguments],
+        env=environment,
+        input=given,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return done, next(root.glob("session_*"))
 
@@ -91,6 +96,20 @@ def test_what_happened_on_one_host_leads_back_to_the_other(hosts, tmp_path):
         assert order.id in {each["id"] for each in graph.to_dict()["causes"]}
         report = analyzer.debug_issue("parcel 9 was not delivered, worker is gone")
     assert any("worker never returned from work" in str(cause) for cause in report.causes)
+
+
+def test_debug_finds_a_cause_on_the_other_host(tmp_path):
+    page = (REPOSITORY / "docs" / "CLUSTER.md").read_text()
+    code = page.partition("```python file=crew.py\n")[2].partition("```")[0]
+    orders, one = host(tmp_path / "a", code, "plan")
+    delivered, other = host(tmp_path / "b", code, "deliver", given=orders.stdout)
+    assert delivered.stdout.count("too heavy to lift") == 15, delivered.stderr
+    made = merge_sessions([other, one], tmp_path / "m")
+    with LogAnalyzer(made.session) as analyzer:
+        report = analyzer.debug_issue("courier fails: too heavy to lift")
+    assert report.status == "cause"
+    assert "planner" in report.causes[0].agent_ids
+    assert "weight_kg is 90 at tick 25" in str(report.causes[0])
 
 
 def test_a_session_whose_lines_are_only_in_its_archive_is_joined_too(hosts, tmp_path):
