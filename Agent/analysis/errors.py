@@ -11,7 +11,7 @@ from hashlib import blake2b
 from itertools import combinations
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, QueryEngine, kept
+from Agent.analysis.query.engine import Engine, kept
 from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import (
     DIV,
@@ -20,6 +20,7 @@ from Agent.analysis.query.views import (
     FIRST,
     IS_ERROR,
     Only,
+    QueryEngine,
     engine_row,
     event_row,
     scan,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, QueryEngine, kept
-from Agent.analysis.query.views import BY_ORDER, Only, scan
+from Agent.analysis.query.engine import Engine, kept
+from Agent.analysis.query.views import BY_ORDER, Only, QueryEngine, scan
 from Agent.analysis.stats import quantile_columns
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from Agent.analysis.query.engine import Engine, QueryEngine, kept
+from Agent.analysis.query.engine import Engine, kept
 from Agent.analysis.query.tables import Rows
-from Agent.analysis.query.views import BY_ORDER, DIV, IS_ERROR, Only, event_row, is_error, scan
+from Agent.analysis.query.views import BY_ORDER, DIV, IS_ERROR, Only, QueryEngine, event_row, is_error, scan
 from Agent.analysis.session import agent_events, counted_losses, unknown_agent
 from Agent.analysis.stats import describe, number, ranked
 from Agent.archive.sealed.reader import open_reader

@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.journeys import event_name
-from Agent.analysis.query.engine import Engine, QueryEngine, TableExpression, kept
+from Agent.analysis.query.engine import Engine, TableExpression, kept
 from Agent.analysis.query.views import (
     BY_ORDER,
     EACH,
     KEYS,
     TOTAL,
     Only,
+    QueryEngine,
     is_finite,
     json_of,
     scan,

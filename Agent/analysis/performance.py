@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, QueryEngine, kept
-from Agent.analysis.query.views import ABOUT, BY_ORDER, DIV, TOTAL, Only, scan
+from Agent.analysis.query.engine import Engine, kept
+from Agent.analysis.query.views import ABOUT, BY_ORDER, DIV, TOTAL, Only, QueryEngine, scan
 from Agent.analysis.stats import (
     EXACT_ROWS,
     SIGNIFICANCE,

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, QueryEngine, open_engine
-from Agent.analysis.query.views import TELLING, Only, numbers, scan, whole_lines
+from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.views import TELLING, Only, QueryEngine, numbers, scan, whole_lines
 from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound

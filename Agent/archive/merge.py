@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from Agent.archive.sealed.reader import ArchiveLines, open_reader
 from Agent.errors import InputError, SessionInUse, UsageError
@@ -32,6 +32,7 @@ from Agent.tree.layout import (
     files_below,
     inode_at,
     log_files,
+    open_file,
     parse_file_name,
     read_file,
     runs_dir,
@@ -49,7 +50,6 @@ from Agent.tree.retention import living_writers
 
 _HLC: Final = re.compile(rb',"hlc":[0-9]{1,17}')
 _TIME: Final = slice(len('{"timestamp":"'), len('{"timestamp":"2026-11-20T10:30:45.123456Z'))
-_COPIED_TOGETHER: Final = (".log", ".jsonl")
 
 
 @dataclass(slots=True)
@@ -227,8 +227,7 @@ def _owner(path: Path) -> str:
 
 
 def _write(target: Path, lines: Iterable[bytes], shifted_us: int) -> None:
-    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with _new(target) as file:
         file.writelines(_moved(line, shifted_us) + b"\n" for line in lines)
 
 
@@ -250,18 +249,25 @@ def _copy_state(session: Path, made: Path) -> None:
         (claims_dir(session), claims_dir(made)),
         (boards_dir(session), boards_dir(made)),
     ):
-        for path in entries_in(directory, ""):
-            there.mkdir(mode=0o700, parents=True, exist_ok=True)
-            shutil.copyfile(path, there / path.name)
-            (there / path.name).chmod(0o600)
+        for path in entries_in(directory):
+            _copy(path, there / path.name)
+
+
+def _copy(path: Path, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, _ = open_file(path)
+    with os.fdopen(descriptor, "rb") as source, _new(target) as file:
+        shutil.copyfileobj(source, file)
+
+
+def _new(target: Path) -> BinaryIO:
+    return os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _copy_runs(session: Path, made: Path, shifted_us: int) -> None:
     """Copy the runs; their event files move in time as the logs do."""
-    source = runs_dir(session)
-    for path in files_below(source) if source.is_dir() else ():
-        target = runs_dir(made) / path.relative_to(source)
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in files_below(runs_dir(session)) if runs_dir(session).is_dir() else ():
+        target = runs_dir(made) / path.relative_to(runs_dir(session))
         if target.exists():
             if read_file(target) == read_file(path):
                 continue
@@ -270,11 +276,11 @@ def _copy_runs(session: Path, made: Path, shifted_us: int) -> None:
                 path=session,
                 remedy="give the runs of each host their own ids",
             )
-        if path.suffix in _COPIED_TOGETHER and (inode := inode_at(path)) is not None and shifted_us:
+        if shifted_us and path.suffix == ".jsonl" and (inode := inode_at(path)) is not None:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write(target, (raw.line for raw in read_lines(path, inode)), shifted_us)
         else:
-            shutil.copyfile(path, target)
-            target.chmod(0o600)
+            _copy(path, target)
 
 
 def _add_accounts(session: Path, names: dict[str, str], retired: RetiredAccount, recovery: Recovery) -> None:

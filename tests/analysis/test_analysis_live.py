@@ -131,7 +131,7 @@ def test_a_table_is_kept_whole_or_not_at_all_where_files_go_away_for_good(
 
     before_each.append(roll_then_refuse)
     with pytest.raises(FilesMoved):
-        engine.make_table("lines", f"SELECT * FROM {scan()}")
+        engine.keep("lines", f"(SELECT * FROM {scan()})")
     assert len(made) > 1
     assert tables(engine) == []
 

@@ -19,9 +19,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.analysis.query.engine import QueryEngine
 from Agent.analysis.query.trees import Trees
-from Agent.analysis.query.views import EVENT_COLUMNS, IS_ERROR, Only, json_of, scan, whole_lines
+from Agent.analysis.query.views import EVENT_COLUMNS, IS_ERROR, Only, QueryEngine, json_of, scan, whole_lines
 from Agent.errors import InputError
 from Agent.event.codec import CURRENT_SCHEMA, encode_event
 from Agent.event.model import Event

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -39,7 +39,16 @@ from Agent.analysis.query.progress import (
 )
 from Agent.analysis.query.trees import SealedSources, SealedTree
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, first_of, told, words_of
-from Agent.analysis.query.views import LINES_ASKED, MACROS, asked_in, reads_files, resolve, scan, worded
+from Agent.analysis.query.views import (
+    LINES_ASKED,
+    MACROS,
+    QueryEngine,
+    asked_in,
+    reads_files,
+    resolve,
+    scan,
+    worded,
+)
 from Agent.archive.sealed.connection import (
     Spill,
     connected,
@@ -60,8 +69,7 @@ MOST_THREADS = 4
 """Each thread that reads lines holds two buffers of the longest line, 128 MB; 8 would use all memory."""
 _TRIES = 5
 _PATIENCE_S = 3.0
-# if more files than this are rolled during a query, as many will be during the next try
-_FEW = 3
+_FEW = 3  # if more files are rolled during a query, as many will be during the next try
 Answer = TypeVar("Answer")
 
 Files: type[_columns.Files] | None
@@ -76,25 +84,6 @@ _OLDEST_WITH_STREAMS: Final = (2, 0)
 """DuckDB before it reads an Arrow stream only once, and needs pyarrow for more."""
 _ODD: Final = 1
 """What `Lines` says of a file with a line that is to be read otherwise; 2 of one that it cannot read."""
-
-
-class QueryEngine(Protocol):
-    """What questions about whole sessions ask: `Engine` here, `SparkEngine` for many sealed sessions."""
-
-    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run a question; return a dict for each row. Parameters stand for `?`."""
-
-    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
-        """Return the only row of a question."""
-
-    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
-        """Keep the rows of a query as a table until `drop_table`; False if they are too many."""
-
-    def drop_table(self, name: str) -> None:
-        """Drop a kept table, if it exists."""
-
-    def ends_us(self) -> tuple[int, int] | None:
-        """The times of the first and the last event; None without events."""
 
 
 class FilesMoved(InputError):
@@ -170,25 +159,20 @@ class Engine:
     def _dicts(self, sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
         cursor = self._execute(worded(sql), parameters)
         names = [column[0] for column in cursor.description]
-        # rows are produced while they are fetched, so a file that disappears raises here
-        with self._translated(sql):
+        with self._translated(sql):  # rows are produced while they are fetched
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def make_table(self, name: str, query: str, parameters: Sequence[Any] = ()) -> None:
-        """Keep the rows of a query as a table until `drop_table`; on an error no table remains."""
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
+        """Keep the rows of a query as a table until `drop_table`; False if there are more than 3 million."""
         try:
-            self.rows(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}", parameters)
+            bounded = f"SELECT * FROM {query} LIMIT {MAX_ROWS + 1}"
+            self.rows(f"CREATE OR REPLACE TEMP TABLE {name} AS {bounded}", parameters)
+            if self.row(f"SELECT count(*) AS n FROM {name}")["n"] <= MAX_ROWS:
+                return True
         except BaseException:
             # a first try may have created the table before the check for moved files failed
             self.drop_table(name)
             raise
-
-    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
-        """Keep the rows of a query as a table until `drop_table`; False if there are more than 3 million."""
-        # not `SELECT *` of a query that names all, which would make the scan read every column
-        self.make_table(name, f"SELECT * FROM {query} LIMIT {MAX_ROWS + 1}", parameters)
-        if self.row(f"SELECT count(*) AS n FROM {name}")["n"] <= MAX_ROWS:
-            return True
         self.drop_table(name)
         return False
 
@@ -643,9 +627,9 @@ def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | 
     return Engine(session, files, archive=True, agent_id=agent_id, deadline_s=deadline_s)
 
 
-def open_trees(trees: Sequence[SealedTree], deadline_s: float | None = None) -> Engine:
+def open_trees(trees: Sequence[SealedTree]) -> Engine:
     """Open an engine over several sealed sessions together."""
-    return Engine(trees[0].session, list, deadline_s=deadline_s, trees=trees)
+    return Engine(trees[0].session, list, trees=trees)
 
 
 def _first_line(error: Exception) -> str:

@@ -9,8 +9,8 @@ have, no `::`, the order of NULLs said, and the few words of `WORDS` that each e
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from Agent.archive.sealed.parquet_rows import (
     ENVELOPE,
@@ -111,6 +111,25 @@ MACROS: Final = (
 )
 """DuckDB's macros for what Spark has other functions for."""
 _WORD_LEFT: Final = re.compile(r"\{\{(\w+)\}\}")
+
+
+class QueryEngine(Protocol):
+    """What questions about whole sessions ask: `Engine` here, `SparkEngine` for many sealed sessions."""
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """Run a question; return a dict for each row. Parameters stand for `?`."""
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
+        """Return the only row of a question."""
+
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
+        """Keep the rows of a query as a table until `drop_table`; False if they are too many."""
+
+    def drop_table(self, name: str) -> None:
+        """Drop a kept table, if it exists."""
+
+    def ends_us(self) -> tuple[int, int] | None:
+        """The times of the first and the last event; None without events."""
 
 
 def worded(sql: str, words: Mapping[str, str] = WORDS) -> str:

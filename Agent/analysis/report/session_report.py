@@ -12,9 +12,9 @@ from typing import Any, Final
 from Agent.analysis import errors as failures
 from Agent.analysis import interactions, journeys, learning, performance, states
 from Agent.analysis import session as integrity
-from Agent.analysis.query.engine import Engine, QueryEngine, kept, open_engine
+from Agent.analysis.query.engine import Engine, kept, open_engine
 from Agent.analysis.query.trees import Trees
-from Agent.analysis.query.views import IS_ERROR, scan
+from Agent.analysis.query.views import IS_ERROR, QueryEngine, scan
 from Agent.analysis.report.sections import Facts, SessionQuestions, gather, header, sections
 from Agent.analysis.session import SessionRef, find
 from Agent.archive.sealed.reader import open_reader
