@@ -72,8 +72,8 @@ class TraceSaver(BaseCheckpointSaver[str]):
     """Saves the checkpoints of LangGraph in a SQLite file, for threads and processes at once.
 
     Args:
-        path: the file, made if missing, for its owner alone; default: langgraph.sqlite in the trace root, where
-            `agent-trace erase`, `prune --checkpoints` and `verify` find it.
+        path: the file, made if missing, for its owner alone; default: langgraph.sqlite in the trace root,
+            where `agent-trace erase`, `prune --checkpoints` and `verify` find it.
         serde: LangGraph's serializer; an `EncryptedSerializer` encrypts values and metadata.
         redact: whether secrets in values and metadata are replaced by tokens, as in recordings; a graph that
             continues from a checkpoint then has the token. Encrypted values are saved as they are.
