@@ -55,11 +55,11 @@ TRIES: dict[str, list[str]] = {
     ],
     "perfetto": ["agent-trace export perfetto last x.pftrace"],
     "mcp": ["python -c 'import Agent.mcp.server, mcp'", "agent-trace mcp </dev/null"],
-    "otel": ["agent-trace run counters.py", "agent-trace export otlp last x.json"],
+    "otel": ["agent-trace run counters.py", "agent-trace export otlp last >x.json"],
     "view": ["python -c 'from Agent.server.pages.app import Pages'"],
     "dataframe": [
         "agent-trace export parquet last x.parquet",
-        'python -c \'from Agent import LogAnalyzer; a = LogAnalyzer(); print(a.sql("SELECT 1 AS x").df(), '
+        'python -c \'from Agent import LogAnalyzer; a = LogAnalyzer(); print(a.sql("SELECT 1 AS x").to_df(), '
         "a.agent_vars())'",
     ],
     "golden": ["agent-trace golden add last/counter --target counters:Counter --test", "pytest -q"],

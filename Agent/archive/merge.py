@@ -266,7 +266,7 @@ def _new(target: Path) -> BinaryIO:
 
 def _copy_runs(session: Path, made: Path, shifted_us: int) -> None:
     """Copy the runs; their event files move in time as the logs do."""
-    for path in files_below(runs_dir(session)) if runs_dir(session).is_dir() else ():
+    for path in files_below(runs_dir(session)):
         target = runs_dir(made) / path.relative_to(runs_dir(session))
         if target.exists():
             if read_file(target) == read_file(path):

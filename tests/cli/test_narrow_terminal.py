@@ -85,6 +85,7 @@ ASKED = {
     "export perfetto": [["last", "events.pftrace"]],
     "import jsonl": [["spans.json"]],
     "import otlp": [["spans.json"]],
+    "import inspect": [["spans.json"]],
     "recover": [[], ["--all", "--mirrors"]],
     "seal": [[]],
     "verify": [[], ["LONG"], ["--head", "0" * 64]],

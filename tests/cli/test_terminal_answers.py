@@ -52,6 +52,7 @@ ASKED = {
     "golden update": [[EVIL]],
     "import jsonl": [[EVIL]],
     "import otlp": [[EVIL]],
+    "import inspect": [[EVIL]],
     "interactions": [[], ["--content", EVIL]],
     "journey": [[EVIL], [EVIL, "--all"], [EVIL, "--tree"], [EVIL + "x"]],
     "keys add": [["--project", EVIL, "--scope", "query"]],

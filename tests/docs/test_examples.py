@@ -42,21 +42,25 @@ def test_the_incident_goes_from_the_complaint_to_the_test_that_keeps_it_away(tmp
     assert "IDENTICAL" in checked.stdout
 
 
-REPLAYED = {"gymnasium_lake": "gymnasium", "pettingzoo_agents": "pettingzoo", "mesa_wealth": "mesa"}
-"""Examples of frameworks, which fit into 15 lines and replay: {example: the package that it needs}."""
+REPLAYED = {
+    "gymnasium_lake": ("gymnasium", "test", "build"),
+    "pettingzoo_agents": ("pettingzoo", "test", "build"),
+    "mesa_wealth": ("mesa", "test", "build"),
+    "autogen_agents": ("autogen_agentchat", "frameworks", "AssistantAgent"),
+}
+"""Examples of frameworks, which fit into 15 lines and replay: {example: (package, its extra, target)}."""
 
 
 @pytest.mark.parametrize("name", REPLAYED)
 def test_an_example_of_a_framework_is_short_and_replays_identically(name, tmp_path, trace_root):
-    pytest.importorskip(
-        REPLAYED[name], reason=f"{REPLAYED[name]} is not installed; it is in the extra [test]"
-    )
+    package, extra, target = REPLAYED[name]
+    pytest.importorskip(package, reason=f"{package} is not installed; it is in the extra [{extra}]")
     example = REPOSITORY / "examples" / f"{name}.py"
     body = example.read_text(encoding="utf-8").partition('"""\n')[2]
     assert len([line for line in body.splitlines() if line.strip()]) <= 15
     assert run_python(str(example), cwd=tmp_path).returncode == 0
     replayed = run_python(
-        "-m", "Agent", "replay", "last", "--target", f"{name}:build", cwd=tmp_path,
+        "-m", "Agent", "replay", "last", "--target", f"{name}:{target}", cwd=tmp_path,
         PYTHONPATH=f"{REPOSITORY}:{REPOSITORY / 'examples'}",
     )  # fmt: skip
     assert replayed.stdout.startswith("IDENTICAL "), replayed.stdout + replayed.stderr

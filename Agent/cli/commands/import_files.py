@@ -1,4 +1,4 @@
-"""`import jsonl` and `otlp`: make a session of what another program logged."""
+"""`import jsonl`, `otlp` and `inspect`: make a session of what another program logged."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def import_() -> None:
     Examples:
         agent-trace import jsonl app.jsonl --map agent_id=user.name --map action=event
         agent-trace import otlp spans.jsonl --json
+        agent-trace import inspect evaluation.json
     """
 
 
@@ -71,6 +72,21 @@ def otlp(*, file: File, mapping: Map, root: Place) -> None:
     from Agent.archive.foreign_lines import import_otlp
 
     _import(import_otlp, file, mapping, root)
+
+
+@command(of=import_)
+def inspect(*, file: File, mapping: Map, root: Place) -> None:
+    """Import the JSON log of an evaluation with Inspect as a session.
+
+    Each sample is an agent; calls of models and tools, and spans, are its actions. --map reads other members
+    of Inspect's events. A log that ends in .eval becomes one in JSON by inspect log convert.
+
+    Examples:
+        agent-trace import inspect logs/2026-11-20_arithmetic.json
+    """
+    from Agent.archive.inspect_lines import import_inspect
+
+    _import(import_inspect, file, mapping, root)
 
 
 def _import(
