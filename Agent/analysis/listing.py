@@ -12,7 +12,7 @@ from Agent.archive.sealed.parts import archive_dir
 from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
 from Agent.tree.files.session import Lineage, lineage_within, open_session
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.writer_claim import is_written
 from Agent.tree.layout import SessionRef, list_sessions, read_file, summary_file, tree_files
 from Agent.tree.read.summary import SUMMARY_VERSION, summarise
 
@@ -42,7 +42,7 @@ def _row(ref: SessionRef) -> dict[str, Any]:
     except InputError as error:
         # its events still exist, and show when it ran
         problem = error.message
-    running = any(claim.is_alive() for claim in read_claims(ref.path).values())
+    running = is_written(ref.path, is_ended=ended_at is not None)
     closed = ended_at is not None and not running
     counts = (_stored_counts(ref.path) if closed else None) or _counted(ref.path)
     started_at = started_at or counts["first_timestamp"]

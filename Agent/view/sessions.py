@@ -9,7 +9,7 @@ from typing import Any, Final
 from Agent.analysis.session import find, trace_root
 from Agent.errors import SessionNotFound
 from Agent.tree.files.session import lineage_of
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.writer_claim import is_written
 from Agent.tree.layout import files_below, list_sessions
 from Agent.view.lanes import description
 from Agent.view.session_view import SessionView
@@ -35,7 +35,7 @@ def _row(session_id: str, path: Path) -> dict[str, Any]:
         "id": session_id,
         "started": None if info is None else info.started_at or None,
         "size_bytes": sum(_size_bytes(file) for file in files_below(path)),
-        "is_running": any(claim.is_alive() for claim in read_claims(path).values()),
+        "is_running": is_written(path, is_ended=info is not None and info.ended_at is not None),
         "fork_of": None if lineage is None else {"session": lineage.session_id, "step": lineage.step},
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from Agent.tree.layout import FILE_MODE, NEW_FILE, claims_dir, entries_in, read_file
+from Agent.tree.layout import FILE_MODE, NEW_FILE, boards_dir, claims_dir, entries_in, read_file
 
 # inode number of the initial pid namespace on Linux
 _FIRST_PID_NAMESPACE = "4026531836"
@@ -106,6 +106,22 @@ def read_claims(session: Path) -> dict[str, Claim]:
     """Read the claims of a session by writer; a damaged claim still proves that its writer exists."""
     found = entries_in(claims_dir(session), ".json")
     return {path.stem: _read_claim(path, path.stem) for path in found}
+
+
+def is_written(session: Path, *, is_ended: bool) -> bool:
+    """Return whether a running process has the log of a session open.
+
+    A process that has closed its log may run on: then it has removed its board.
+
+    Args:
+        session: the session's directory.
+        is_ended: whether the session is described as ended.
+    """
+    boards = boards_dir(session)
+    return any(
+        claim.is_alive() and not (is_ended and not (boards / f"{writer}.board").exists())
+        for writer, claim in read_claims(session).items()
+    )
 
 
 def _read_claim(path: Path, writer: str) -> Claim:
