@@ -393,7 +393,11 @@ def test_a_page_that_follows_is_told_of_every_event_and_only_of_what_is_new(trac
             told["ticks"] = told["ticks"] + news.pop("more_ticks")
             told |= news
             assert told == view.overview()
-    shutdown_logging()
+        shutdown_logging()
+        end_s = time.monotonic() + 10
+        while view.overview()["lost"] or not view.shown.lines.gatherer.is_explained:
+            assert time.monotonic() < end_s, "what is lost is counted in the end"
+            time.sleep(0.05)
 
 
 def test_the_cursor_of_a_finding_is_where_its_change_is_part_of_the_state(trace_root):
