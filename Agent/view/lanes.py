@@ -15,7 +15,7 @@ from Agent.errors import DamagedInput, SessionNotFound
 from Agent.record.encode.safe_text import cut, shown_safely
 from Agent.render.words import plural
 from Agent.tree.files.session import SessionInfo, open_session
-from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.files.writer_claim import is_written
 from Agent.view.index.columns import FULL_STATE, NOBODY, WARNING, Index
 from Agent.view.index.lines import FilesMovedError, Lines
 
@@ -149,7 +149,7 @@ def description(session: Path) -> SessionInfo | None:
 
 def status_of(session: Path, info: SessionInfo | None) -> str:
     """Return whether a session is running, ended, or was killed; `unknown` without a description."""
-    if any(claim.is_alive() for claim in read_claims(session).values()):
+    if is_written(session, is_ended=info is not None and info.ended_at is not None):
         return "running"
     if info is None:
         return "unknown"

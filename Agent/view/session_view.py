@@ -60,6 +60,7 @@ _STORED_AGAIN: Final = 10
 _WATCHED_S: Final = 0.05
 """How often the files are looked at while a page follows."""
 _WATCHED_COST: Final = 1
+_COST_OF_LOST: Final = 20
 _KEPT_HISTORIES: Final = 16
 
 
@@ -85,6 +86,8 @@ class SessionView:
         self._watching = 0
         """How many pages follow the session."""
         self._looked_s = 0.0
+        self._count_again_s = 0.0
+        """When the lost events are counted again while a page follows."""
         self._must_rebuild = False
         self._moved = threading.Event()
         """Set by a question that found a file elsewhere than the index has it."""
@@ -211,10 +214,21 @@ class SessionView:
         was = self._shown
         lanes = by_trouble(index, left, was.lanes.agents.tolist() if keep else ())
         rows = lane_rows(index, lanes, lines, left)
-        shown = Shown(index, lanes, lines, rows, lines.gatherer.lost(index))
+        shown = Shown(index, lanes, lines, rows, self._lost(index, lines, was.lost, keep=keep))
         with self._lock:
             self._keep_histories(was, shown)
             self._shown = shown
+
+    def _lost(self, index: Index, lines: Lines, known: int, *, keep: bool) -> int:
+        """Count the events that are missing; while a page follows seldom, since it looks at every number."""
+        began = time.monotonic()
+        if keep and self._watching and began < self._count_again_s:
+            lines.gatherer.is_explained = False  # the next look that finds nothing new counts
+            return known
+        lost = lines.gatherer.lost(index)
+        ended = time.monotonic()
+        self._count_again_s = ended + max(_LOOK_S, _COST_OF_LOST * (ended - began))
+        return lost
 
     def _keep_histories(self, was: Shown, shown: Shown) -> None:
         """Extend the histories to which events were only added, and forget the others."""

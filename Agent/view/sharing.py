@@ -93,23 +93,41 @@ def shared_session(view: SessionView, around: float | None, most: int = MOST_EVE
 
     Args:
         view: of the session, complete.
-        around: the time around which events are kept if they are too many; None for the end.
+        around: the time around which events are kept if they are too many; None for that of the leading
+            finding, or the end if there is none.
         most: at most so many events.
     """
     findings = awaited(view.findings)
     shown = view.shown
     index = shown.index
+    if around is None and findings["causes"]:
+        around = findings["causes"][0]["t"]
     first, last = _range(shown, around, most)
     named = {node["id"] for cause in findings["causes"] for node in cause["events"]}
     times = {"t0": index.time(first), "t1": index.time(last - 1)}
     return {
         "overview": view.overview(),
-        "part": None if last - first == index.count else {**times, "events": last - first},
+        "part": None if last - first == index.count else _part(shown, first, last),
         "findings": findings,
         "links": {event_id: view.event(event_id) for event_id in sorted(named)},
         "events": _events(shown, first, last),
         "states": _states(shown, first, last),
         "arrows": view.arrows(**times, limit=5_000)["arrows"],
+    }
+
+
+def _part(shown: Shown, first: int, last: int) -> dict[str, Any]:
+    """Return which part of a session some rows are, and how much happened before it."""
+    index = shown.index
+    return {
+        "t0": index.time(first),
+        "t1": index.time(last - 1),
+        "events": last - first,
+        "before": {
+            "events": first,
+            "errors": int(np.searchsorted(index.errors, first)),
+            "messages": int(np.searchsorted(index.message_times, index.t_us[first])),
+        },
     }
 
 

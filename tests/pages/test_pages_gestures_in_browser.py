@@ -1,7 +1,11 @@
-"""Comparing, and following a value back, in a real Chromium."""
+"""Comparing, following a value back, forking and following a run, in a real Chromium."""
 
 from __future__ import annotations
 
+import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -19,7 +23,7 @@ CREATOR = "creator_017"
 @pytest.fixture(scope="session")
 def fork(demo) -> str:
     """The session of a fork of the demo in which one creator does not wait, from tick 35 on."""
-    (original,) = (each.name.removeprefix("session_") for each in demo.root.glob("session_*"))
+    original = min(each.name for each in demo.root.glob("session_*")).removeprefix("session_")
     _, result = fork_run(
         f"{original}/{CREATOR}", "tick:35", {"cooldown_until": 0}, root=demo.root, live=["trend_service"]
     )
@@ -157,3 +161,123 @@ def test_a_value_that_was_computed_ends_with_what_the_action_had_at_hand(demo, o
     way = page.locator(".origin")
     way.get_by_text("It ends here: computed in this action.").wait_for()
     assert "args.observation.tick" in way.locator(".evidence").inner_text()
+
+
+# what if
+
+
+@pytest.fixture(scope="session")
+def forking(demo):
+    """The pages of the demo's session, which may fork it."""
+    with PagesServer(demo.root, allow_fork=True) as server:
+        yield server
+
+
+def test_four_clicks_fork_a_run_with_a_changed_field_and_show_its_difference(demo, forking, open_tab):
+    tab = open_tab(forking)
+    page = tab.page
+    page.locator("button.card").first.wait_for()
+    page.locator(".forker").click()
+    page.locator(".whatif label", has_text="cooldown_until").locator("input").fill("0")
+    assert page.locator(".whatif label.edited").inner_text() == "cooldown_until"
+    assert tab.serious() == []
+    page.get_by_role("button", name="Run the fork").click()
+    page.locator(".difference .first").wait_for()
+    assert page.locator(".sides code").all_inner_texts() == ["'wait'", "'prepare'"]
+    assert "Changed: cooldown_until" in page.locator(".notes").inner_text()
+    state = page.locator(".differences .fields .row", has_text="cooldown_until")
+    state.locator(".there").get_by_text("0", exact=True).wait_for()
+
+
+def test_five_clicks_find_the_point_of_no_return(forking, open_tab):
+    page = open_tab(forking).page
+    page.locator("button.card").first.wait_for()
+    page.locator(".forker").click()
+    page.locator(".whatif label", has_text="cooldown_until").locator("input").fill("3000")
+    page.get_by_label("Outcome").fill("cooldown_until>3500")
+    page.get_by_role("button", name="Find the point of no return").click()
+    said = page.locator(".whatif pre")
+    said.get_by_text("this assumes that").wait_for()
+    assert "the change alters cooldown_until>3500" in said.inner_text()
+    page.locator(".detail", has_text="Agent action: step").wait_for()
+
+
+def test_a_form_says_what_is_not_a_value_and_pages_without_leave_offer_no_fork(demo, forking, open_tab):
+    page = open_tab(forking).page
+    page.locator("button.card").first.wait_for()
+    page.locator(".forker").click()
+    field = page.locator(".whatif label", has_text="cooldown_until").locator("input")
+    field.fill("zero")
+    page.get_by_role("button", name="Run the fork").click()
+    assert field.evaluate("each => each.validationMessage") == "Give a number"
+    other = open_tab(demo).page
+    other.locator("button.card").first.wait_for()
+    assert other.locator(".states .row").count() > 0 and other.locator(".forker").count() == 0
+
+
+def test_a_page_of_another_port_of_this_host_cannot_start_a_fork(forking, chromium, open_tab, tmp_path):
+    page = open_tab(forking).page
+    page.locator(".label").first.wait_for()  # the browser holds the cookie now
+    session = page.url.partition("/s/")[2].partition("?")[0]
+    (tmp_path / "evil.html").write_text("<p>evil</p>")
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    before = sorted(forking.root.glob("session_*"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as evil:
+        threading.Thread(target=evil.serve_forever, daemon=True).start()
+        attacker = page.context.new_page()
+        attacker.goto(f"http://127.0.0.1:{evil.server_port}/evil.html")
+        target = f"http://127.0.0.1:{forking.port}/api/{session}/forks"
+        body = {"number": 1, "agent": CREATOR, "at": "aaaaaaaa-1", "values": {"cooldown_until": "0"}}
+        answers = []
+        attacker.on("response", lambda each: answers.append((each.request.method, each.status)))
+        for kind in ("application/json", "text/plain"):
+            for mode in ("cors", "no-cors"):
+                attacker.evaluate(
+                    "async ([url, body, kind, mode]) => { try { await fetch(url, {method: 'POST', mode, "
+                    "credentials: 'include', headers: {'Content-Type': kind}, body}) } catch {} }",
+                    [target, json.dumps(body), kind, mode],
+                )
+        attacker.evaluate(
+            "([url]) => new Promise(done => { const f = document.createElement('form'); f.method = 'POST'; "
+            "f.action = url; f.enctype = 'text/plain'; f.target = 'x'; const i = document.createElement('iframe'); "
+            "i.name = 'x'; document.body.append(i, f); f.submit(); setTimeout(done, 1000); })",
+            [target],
+        )
+        evil.shutdown()
+    assert answers and {status for method, status in answers if method == "POST"} == {403}
+    assert sorted(forking.root.glob("session_*")) == before
+
+
+# live
+
+
+def test_who_looks_back_at_a_running_session_is_told_how_much_is_new(open_tab, tmp_path):
+    setup_logging(trace_root=tmp_path / "trace")
+    logger = AgentLogger("writer", "author")
+    for _ in range(50):
+        logger.info("a line")
+    with PagesServer(tmp_path / "trace") as server:
+        tab = open_tab(server)
+        page = tab.page
+        page.locator(".verdict", has_text="51 events").wait_for()
+        for _ in range(10):
+            logger.info("a line")
+        page.locator(".verdict", has_text="61 events").wait_for()
+        assert page.locator(".newer").is_hidden(), "at the end, what is new is shown at once"
+        page.locator(".marks").click(position={"x": 200, "y": 10})
+        at = page.locator(".moment b").inner_text()
+        for _ in range(3_412):
+            logger.info("a line")
+        page.get_by_role("button", name="3,412 new").wait_for()
+        assert (
+            page.locator(".moment b").inner_text() == at
+            and "61 events" in page.locator(".verdict").inner_text()
+        )
+        assert tab.serious() == []
+        page.get_by_role("button", name="3,412 new").click()
+        page.locator(".verdict", has_text="3,473 events").wait_for()
+        logger.info("a line")
+        page.locator(".verdict", has_text="3,474 events").wait_for()
+        shutdown_logging()
+        page.locator(".verdict", has_text="ended").wait_for()
+        page.close()

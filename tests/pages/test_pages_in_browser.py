@@ -70,6 +70,10 @@ def test_the_first_screen_says_what_is_wrong_and_one_click_shows_the_cause(demo,
     assert CREATOR in card and "cooldown_until is 3634" in card
     assert page.locator(".moment b").inner_text() == "Tick 34", "the cursor stands at the first finding"
 
+    row = page.locator(".states .row").filter(has=page.get_by_text("cooldown_until", exact=True))
+    row.locator(".value").get_by_text(
+        "3634", exact=True
+    ).wait_for()  # what the finding tells is the state there
     page.locator("button.card").first.click()
     pane = page.locator(".detail")
     assert "TrendQuotaExceeded" in pane.inner_text() and "trend_service" in pane.inner_text()

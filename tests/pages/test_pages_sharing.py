@@ -82,6 +82,8 @@ def test_of_a_session_that_does_not_fit_a_page_holds_the_events_around_the_momen
     ticks = [each for each in shared["events"]["tick"] if each is not None]
     assert shared["part"]["events"] == len(shared["events"]["text"]) < shared["overview"]["events"]
     assert min(ticks) <= 20 < max(ticks)
+    assert shared["part"]["before"]["events"] + len(ticks) <= shared["overview"]["events"]
+    assert shared["part"]["before"]["events"] > 0
     first_us, id_, fields = shared["states"]["counter"]["changes"][0]
     assert (first_us, id_) == (0, None) or "count" in fields, "what the fields were before is there, too"
 

@@ -118,7 +118,7 @@ def test_a_missing_extra_is_one_line_with_exit_code_3(root):
     for library, what in (
         ("fastapi", "agent-trace view"),
         ("uvicorn", "agent-trace view"),
-        ("numpy", "the view of a session"),
+        ("numpy", "agent-trace view"),
     ):
         program = HIDDEN.format(hidden=(library,))
         done = run_python("-c", program, "view", "--no-open", "--root", str(root), cwd=root)

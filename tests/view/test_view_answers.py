@@ -13,10 +13,12 @@ from support.known_truth import make_session
 from support.session_files import kind_of
 from view_kit import SESSION, Slow, record, viewed
 
+from Agent import AgentLogger, setup_logging, shutdown_logging, tick, trace_agent_action
 from Agent.analysis.analyzer import LogAnalyzer
 from Agent.errors import AgentNotFound, EventNotFound, UsageError
 from Agent.event.clock import format_timestamp
-from Agent.view import open_view, session_list
+from Agent.view import explained, open_view, session_list
+from Agent.view.live import Watch
 
 
 @pytest.fixture(scope="module")
@@ -353,3 +355,77 @@ def test_sessions_are_listed_newest_first_and_opened_by_prefix(trace_root: Path)
         with pytest.raises(Exception, match="no session"):
             open_view(name, root=trace_root)
     assert session_list(trace_root / "nowhere") == {"sessions": []}
+
+
+def test_a_session_whose_log_was_closed_has_ended_though_its_program_runs_on(trace_root):
+    setup_logging(trace_root=trace_root)
+    AgentLogger("a", "worker").info("a line")
+    (path,) = trace_root.glob("session_*")
+    with viewed(path) as view:
+        assert view.overview()["status"] == "running"
+        assert session_list(trace_root)["sessions"][0]["is_running"]
+        shutdown_logging()
+        assert view.overview()["status"] == "ended"
+        assert not session_list(trace_root)["sessions"][0]["is_running"]
+
+
+def test_a_page_that_follows_is_told_of_every_event_and_only_of_what_is_new(trace_root):
+    setup_logging(trace_root=trace_root)
+    loggers = [AgentLogger(name, "worker") for name in ("a", "b")]
+    with tick(1):
+        for logger in loggers:
+            logger.info("a line")
+    (path,) = trace_root.glob("session_*")
+    with viewed(path) as view, Watch(view) as watch:
+        told = watch.news()
+        assert told == view.overview() and not watch.is_behind
+        for number in range(2, 30):
+            with tick(number):
+                loggers[1].info("a line")
+            end_s = time.monotonic() + 10
+            while not watch.is_behind:
+                assert time.monotonic() < end_s, "it looks at the files by itself"
+                time.sleep(0.01)
+            news = watch.news()
+            assert {"program", "kinds", "agents"}.isdisjoint(news) and len(news["lanes"]) == 1
+            for place, lane in news.pop("lanes").items():
+                told["lanes"][place] = lane
+            told["ticks"] = told["ticks"] + news.pop("more_ticks")
+            told |= news
+            assert told == view.overview()
+        shutdown_logging()
+        end_s = time.monotonic() + 10
+        while view.overview()["lost"] or not view.shown.lines.gatherer.is_explained:
+            assert time.monotonic() < end_s, "what is lost is counted in the end"
+            time.sleep(0.05)
+
+
+def test_the_cursor_of_a_finding_is_where_its_change_is_part_of_the_state(trace_root):
+    setup_logging(trace_root=trace_root)
+
+    class Worker:
+        agent_id, agent_role, wait = "a", "worker", 0
+
+        def __init__(self):
+            self.wait, self.log = 0, AgentLogger("a", "worker")
+
+        @trace_agent_action
+        def work(self):
+            self.log.log_state_change({"wait": 0}, {"wait": 99}, trigger="x")
+            self.wait = 99
+
+    Worker().work()
+    shutdown_logging()
+    (path,) = trace_root.glob("session_*")
+    with viewed(path) as view:
+        (change,) = (e for e in view.events(limit=50)["events"] if e["kind"] == "state_change")
+        (action,) = (e for e in view.events(limit=50)["events"] if e["kind"] == "agent_action")
+        cause = {
+            "title": "t",
+            "explanation": "e",
+            "confidence": 0.5,
+            "edges": [],
+            "event_ids": [change["id"]],
+        }
+        (found,) = explained.findings(view.shown, {"status": "found", "causes": [cause]})["causes"]
+        assert found["t"] == action["t"] and found["events"][0]["t"] == change["t"]

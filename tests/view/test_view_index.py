@@ -532,7 +532,7 @@ def test_an_unforeseen_failure_is_said_at_every_question(session: Path, monkeypa
         view.overview()
 
 
-def _random_batch(chance: random.Random, count: int, t: int, seq: int, widest: int) -> Batch:
+def _random_batch(chance: random.Random, count: int, t: int, seq: int, widest: int, agents: int) -> Batch:
     batch = Batch()
     for number in range(count):
         flags = chance.choice([0, 1, 4, 16, 32])
@@ -545,7 +545,7 @@ def _random_batch(chance: random.Random, count: int, t: int, seq: int, widest: i
             "offset": chance.randrange(widest),
             "span": number,
             "parent": number,
-            "agent": chance.randrange(1, 9),
+            "agent": chance.randrange(1, agents),
             "kind": 0,
             "flags": flags,
             "duration_us": chance.random(),
@@ -573,10 +573,16 @@ def _grown_index(seed: int, monkeypatch: pytest.MonkeyPatch, *, by_tail: bool) -
     t = seq = 0
     for turn in range(25):
         count = 6_000 if turn == 0 else chance.randrange(1, 300)
-        batch = _random_batch(chance, count, 10**15 + t, seq, chance.choice([200, 2**20, 2**33]))
+        batch = _random_batch(
+            chance, count, 10**15 + t, seq, chance.choice([200, 2**20, 2**33]), len(tables.agents.texts)
+        )
         used += index is not None and settled(index, [batch]) > 0
+        before, seen = index, None if index is None else index.t_us.tolist()
         index, _ = merged(index, [batch], tables)
-        t, seq = t + count * 5 - chance.randrange(20), seq + count - chance.choice([0, 0, 0, 2])
+        assert before is None or before.t_us.tolist() == seen, "an index never changes"
+        t, seq = t + count * 5 + chance.choice([-20, 0, 20]), seq + count - chance.choice([0, 0, 0, 2])
+        if turn % 3 == 0:
+            tables.agents[f"late_{turn}"]
     monkeypatch.undo()
     return index, used
 
@@ -587,6 +593,7 @@ def test_an_index_that_grows_at_its_end_is_the_one_that_is_sorted_as_a_whole(see
     whole, _ = _grown_index(seed, monkeypatch, by_tail=False)
     assert used > 5
     assert grown.count == whole.count and grown.ticks[0].tolist() == whole.ticks[0].tolist()
+    assert np.array_equal(grown.by_agent, whole.by_agent) and np.array_equal(grown.starts, whole.starts)
     for kind in ("columns", "messages", "links"):
         for name, values in getattr(whole, kind).items():
             found = getattr(grown, kind)[name]

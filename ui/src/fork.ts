@@ -132,6 +132,7 @@ export function makeForkForm(): HTMLElement {
       void start(outcome.value.trim()).then((found) => {
         if (found === undefined) return;
         said.textContent = shown(found.text, 2000);
+        said.scrollIntoView({ block: "nearest" });
         if (found.last !== null) void store.open(found.last);
       });
     });

@@ -19,7 +19,7 @@ interface Columns {
 
 interface Session {
   overview: Overview;
-  part: { t0: number; t1: number; events: number } | null;
+  part: { t0: number; t1: number; events: number; before: { events: number; errors: number; messages: number } } | null;
   findings: Findings;
   links: Record<string, Detail>;
   events: Columns;
@@ -145,13 +145,14 @@ class Offline {
 
   counters(query: Query): unknown {
     const end = this.place(Number(query["t"]), true);
-    let [errors, messages, tick] = [0, 0, null as number | null];
+    const before = this.of.part?.before;
+    let [errors, messages, tick] = [before?.errors ?? 0, before?.messages ?? 0, null as number | null];
     for (let n = 0; n < end; n++) {
       if (this.of.events.flags[n]! & ERROR) errors++;
       if (this.of.events.flags[n]! & 16) messages++;
       tick = this.of.events.tick[n] ?? tick;
     }
-    return { events: end, errors, messages, tick };
+    return { events: end + (before?.events ?? 0), errors, messages, tick };
   }
 
   event(id: string): Detail {

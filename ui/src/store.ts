@@ -338,7 +338,7 @@ export function mirror(): void {
 function remember(): void {
   clearTimeout(timer);
   if (held !== null) {
-    const query = new URL(described(), "http://page").search;
+    const [, query = ""] = described().split("?");
     history.replaceState(query, "");
     history.pushState(query, "");
     return;

@@ -38,7 +38,7 @@ def view(
     an id, a unique prefix of one, a path, or last (the default).
 
     --share writes one HTML file instead, of at most 5 MB, that shows the session without any server; of a
-    session that does not fit, it holds the events around --at, or the last ones.
+    session that does not fit, it holds the events around --at, or around the leading finding.
 
     Args:
         host: Address to listen on.

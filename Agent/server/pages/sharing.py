@@ -30,7 +30,7 @@ _SLACK: Final = 0.9
 def shared_page(root: Path, session: str, *, at: str | None = None, other: str | None = None) -> bytes:
     """Make one HTML file of at most 5 MB of a session.
 
-    A session that does not fit is shared in part: the events around the moment, or else the last ones.
+    A session that does not fit is shared in part: the events around the moment, or the leading finding.
 
     Args:
         root: the trace root.

@@ -123,9 +123,19 @@ class Index:
         messages: the halves of messages, with `row` for `place`, in order of rows.
         links: the links, likewise.
         tables: the texts.
+        by_agent: as the attribute, if it is known.
+        starts: likewise.
     """
 
-    def __init__(self, columns: Columns, messages: Columns, links: Columns, tables: Tables) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        messages: Columns,
+        links: Columns,
+        tables: Tables,
+        by_agent: NDArray[Any] | None = None,
+        starts: NDArray[Any] | None = None,
+    ) -> None:
         self.columns = columns
         self.messages = messages
         self.links = links
@@ -140,11 +150,32 @@ class Index:
         self.first_us = int(self.t_us[0]) if self.count else 0
         self.length_us = int(self.t_us[-1]) - self.first_us if self.count else 0
         self.agents = len(tables.agents.texts)
-        order = np.argsort(self.agent, kind="stable").astype(np.uint32)
-        self.by_agent = order
+        if by_agent is None:
+            by_agent = np.argsort(self.agent, kind="stable").astype(np.uint32)
+        self.by_agent = by_agent
         """Rows by agent, then by time."""
-        self.starts = np.searchsorted(self.agent[order], np.arange(self.agents + 1))
+        if starts is None:
+            starts = np.searchsorted(self.agent[by_agent], np.arange(self.agents + 1))
+        self.starts = starts
         """Where each agent's rows begin in `by_agent`."""
+
+    def grouped_with(
+        self, agents: NDArray[Any], head: int, count: int
+    ) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+        """Return `by_agent` and `starts` with further rows from `head` on; None if rows are replaced.
+
+        Args:
+            agents: of the further rows.
+            head: the first of them.
+            count: how many agents there are now.
+        """
+        if head != self.count:
+            return None, None
+        order = np.argsort(agents, kind="stable")
+        ends = np.concatenate([self.starts[1:], np.full(count - self.agents, self.count)])
+        grouped = np.insert(self.by_agent, ends[agents[order]], (order + head).astype(np.uint32))
+        added = np.bincount(agents, minlength=count)
+        return grouped, np.append(0, np.cumsum(np.diff(np.append(0, ends)) + added))
 
     def time(self, row: int) -> int:
         """Return an event's time in microseconds since the first event."""
@@ -286,13 +317,14 @@ def merged(known: Index | None, batches: Sequence[Batch], tables: Tables) -> tup
         columns, messages, links, repeated = _sorted(known, batches, tables)
         return Index(columns, messages, links, tables.copy()), repeated
     columns, messages, links, repeated = _sorted(_Tail.of(known, head), batches, tables)
-    columns = {name: _concatenated(known.columns[name][:head], values) for name, values in columns.items()}
+    by_agent, starts = known.grouped_with(columns["agent"], head, len(tables.agents.texts))
+    columns = {name: _continued(known.columns[name], head, values) for name, values in columns.items()}
     attached = []
     for old, new in ((known.messages, messages), (known.links, links)):
         kept = int(np.searchsorted(old["row"], head))
         new["row"] = (new["row"].astype(np.int64) + head).astype(np.uint32)
         attached.append({name: np.concatenate([old[name][:kept], values]) for name, values in new.items()})
-    return Index(columns, attached[0], attached[1], tables.copy()), repeated
+    return Index(columns, attached[0], attached[1], tables.copy(), by_agent, starts), repeated
 
 
 _MOST_WRITERS: Final = 8
@@ -313,8 +345,9 @@ def _settled(known: Index, batches: Sequence[Batch]) -> int:
     if len(names) > _MOST_WRITERS:
         return 0
     for writer in names.tolist():
-        old = known.columns["seq"][:head][known.columns["writer"][:head] == writer]
-        if len(old) and int(old.max()) >= int(seq[writers == writer].min()):
+        is_its = known.columns["writer"][:head] == writer
+        last = np.max(known.columns["seq"][:head], where=is_its, initial=0)
+        if int(last) >= int(seq[writers == writer].min()):
             return 0
     return head
 
@@ -337,6 +370,27 @@ class _Tail:
             rest = {name: values[kept:] for name, values in each.items()}
             attached.append(rest | {"row": rest["row"].astype(np.int64) - head})
         return cls(index.count - head, columns, attached[0], attached[1])
+
+
+def _continued(old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
+    """Return the first rows of a column and new ones.
+
+    The result has room behind it, which the next call fills: known rows are copied seldom, not each time.
+    Only the last index that was made may be continued; what others see of the same memory does not change.
+    """
+    if old.dtype != new.dtype:
+        return _concatenated(old[:head], new)
+    room, end = old.base, head + len(new)
+    is_room = isinstance(room, np.ndarray) and room.dtype == old.dtype and room.flags.writeable
+    if room is None or not is_room or head != len(old) or end > len(room) or _address(old) != _address(room):
+        room = np.empty(max(end + end // 4, _LEAST_HEAD), old.dtype)
+        room[:head] = old[:head]
+    room[head:end] = new
+    return room[:end]
+
+
+def _address(values: NDArray[Any]) -> int:
+    return int(values.ctypes.data)
 
 
 def _concatenated(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
