@@ -14,7 +14,7 @@ from Agent.analysis.debug.question.question import Question, stems
 from Agent.analysis.debug.root_causes.acts import Act, Log, leaf
 from Agent.analysis.debug.root_causes.nearby import HOP
 from Agent.analysis.debug.root_causes.scan import Finding
-from Agent.analysis.debug.root_causes.symptoms import QUIET, symptoms
+from Agent.analysis.debug.root_causes.symptoms import MAX_LOOKED_AT, QUIET, symptoms
 
 __all__ = ["Issue"]
 
@@ -25,8 +25,6 @@ SLACK: Final = 2
 LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
 """Kinds of tokens that do not correspond to words of a text."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
-MAX_HEARD: Final = 60
-"""If more events than this match the text, none is used as a starting symptom."""
 
 
 class Issue:
@@ -109,7 +107,7 @@ class Issue:
         for _, group in groupby(ordered, key=lambda pair: round(pair[1], 6)):
             places = [place for place, _ in group]
             begin += len(places)
-            if begin > MAX_HEARD:
+            if begin > MAX_LOOKED_AT:
                 break
             for place in places:
                 found[place] = HOP * self.told[place] * (1 - math.log(begin) / size)

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
-from Agent.analysis.debug.root_causes.scan import Finding
-from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame
+from Agent.analysis.debug.root_causes.scan import MAX_NATS, Finding
+from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, MAX_LOOKED_AT, Blame, blame
 from Agent.analysis.debug.root_causes.transitions import surprises
 
 __all__ = ["Asked", "Hypothesis", "Step", "rank"]
@@ -56,14 +56,11 @@ alike       log of the number of events of its sort: each sort is a suspect befo
 after it    nats by which what follows it about the same thing is rarer than usual (`transitions`)
 before it   the same of what precedes it
 """
-MAX_NATS: Final = 10.0
-"""Cap: ten nats are one chance in 20,000, and a session makes about as many tests."""
 HALF: Final = 7.0
 """Nats that count half: the best of a thousand random tests has about as many."""
 MAX_KEPT: Final = 6
 MAX_ACTS: Final = 6
 """Maximum number of events in a cause: readers look at few."""
-MAX_LOOKED_AT: Final = 60
 MAX_CHAIN: Final = 3
 MIN_NATS: Final = 1.0
 

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Log
 from Agent.analysis.debug.root_causes.nearby import HOP
-from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.scan import MAX_NATS, Finding
 
-__all__ = ["LEAST_BLAME", "QUIET", "Blame", "blame", "symptoms"]
+__all__ = ["LEAST_BLAME", "MAX_LOOKED_AT", "QUIET", "Blame", "blame", "symptoms"]
 
 QUIET: Final = frozenset({"context_entry", "context_exit", "state", "metric", "resource", "throughput"})
 WEIGHTS: Final = {
@@ -34,8 +34,8 @@ moment      whether it happens at the moment that the text names
 led to      how strongly something odd before it is linked to it, 0 to 1
 ends        whether nothing later is about the same things
 """
-MAX_ODD: Final = 8.0
-MAX_SYMPTOMS: Final = 60
+MAX_LOOKED_AT: Final = 60
+"""So many of the likeliest events are looked at, as symptoms and as causes."""
 MAX_ABOUT: Final = 40
 """A token that more events share is not what an event is about."""
 
@@ -58,7 +58,7 @@ def symptoms(
     for finding in findings:
         if not finding.local:
             place = finding.first.place
-            odd[place] = min(MAX_ODD, max(odd.get(place, 0.0), finding.nats))
+            odd[place] = min(MAX_NATS, max(odd.get(place, 0.0), finding.nats))
     size = math.log(max(2, len(log.acts)))
     rarity = {sort: 1 - math.log(len(acts)) / size for sort, acts in log.by_sort.items()}
     lead = _led_to(log, odd)
@@ -74,7 +74,7 @@ def symptoms(
         for act in log.acts
         if act.kind not in QUIET
     }
-    likeliest = heapq.nlargest(MAX_SYMPTOMS, scores, key=lambda place: (scores[place], -place))
+    likeliest = heapq.nlargest(MAX_LOOKED_AT, scores, key=lambda place: (scores[place], -place))
     best = max(scores.values(), default=0.0)
     shares = {place: math.exp(scores[place] - best) for place in likeliest}
     whole = sum(shares.values())
@@ -90,7 +90,7 @@ def _led_to(log: Log, odd: Mapping[int, float]) -> list[float]:
     for act in log.acts:
         strongest = max((carried.get(token, 0.0) * weight[token] for token in act.tokens), default=0.0)
         lead[act.place] = strongest
-        passed = max(odd.get(act.place, 0.0) / MAX_ODD, HOP * strongest)
+        passed = max(odd.get(act.place, 0.0) / MAX_NATS, HOP * strongest)
         for token in act.tokens:
             if passed > carried.get(token, 0.0):
                 carried[token] = passed
