@@ -78,6 +78,40 @@ def main():
         "last/a",
         "IDENTICAL",
     ),
+    "a call that a timeout cancels is cancelled again by its caller": (
+        """
+import asyncio
+
+class Bidder:
+    def __init__(self):
+        self.agent_id = "slow"
+
+    @trace_agent_action
+    async def bid(self):
+        await asyncio.sleep(60)
+
+class House:
+    def __init__(self):
+        self.agent_id, self.late = "house", 0
+
+    @trace_agent_action
+    async def sell(self, bidder):
+        try:
+            async with asyncio.timeout(0.05):
+                return await bidder.bid()
+        except TimeoutError:
+            self.late += 1
+            return "late"
+
+def build(spec):
+    return House()
+
+def main():
+    asyncio.run(House().sell(Bidder()))
+""",
+        "last/house",
+        "IDENTICAL",
+    ),
     "values of classes come back as those classes": (
         """
 import dataclasses, datetime, decimal, enum, uuid

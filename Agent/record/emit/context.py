@@ -12,7 +12,7 @@ installs a `RunWatcher` with the first run that uses checkpoints.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
@@ -73,6 +73,24 @@ class Answer(NamedTuple):
     """The id of the event with the response."""
     change: Callable[[], None] | None = None
     """Changes the arguments in place as the recorded call did; call it before the response is returned."""
+    waits_s: float = 0.0
+    """How long a coroutine waits to be cancelled before it raises `error`."""
+
+    def given(self) -> Any:
+        """Return the result, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+    async def awaited(self) -> Any:
+        """Return or raise the same as a coroutine does."""
+        if self.waits_s:
+            import asyncio
+
+            with suppress(RuntimeError):  # no loop of asyncio runs here
+                asyncio.get_running_loop()
+                await asyncio.sleep(self.waits_s)
+        return self.given()
 
 
 class Player(Protocol):

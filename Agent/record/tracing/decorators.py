@@ -355,7 +355,7 @@ def wrap(
             if call is None:
                 return await function(*args, **kwargs)
             if type(call) is Answer:
-                return _answered(call)
+                return await call.awaited()
             call.turns = [call.pipeline.turns.next()]  # type: ignore[union-attr]
             try:
                 body = function(*args, **kwargs)
@@ -376,7 +376,7 @@ def wrap(
         if call is None:
             return function(*args, **kwargs)
         if type(call) is Answer:
-            return _answered(call)
+            return call.given()
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
@@ -387,12 +387,6 @@ def wrap(
 
     setattr(traced, TRACED, spec)
     return traced
-
-
-def _answered(answer: Answer) -> Any:
-    if answer.error is not None:
-        raise answer.error
-    return answer.result
 
 
 def _decorate(function: Any, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:

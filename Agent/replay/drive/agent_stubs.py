@@ -138,18 +138,12 @@ class Peers:
             return answer
 
         def method(*args: Any, **kwargs: Any) -> Any:
-            return _given(ask(args, kwargs))
+            return ask(args, kwargs).given()
 
         async def async_method(*args: Any, **kwargs: Any) -> Any:
-            return _given(ask(args, kwargs))
+            return await ask(args, kwargs).awaited()
 
         return async_method if is_async else method
-
-
-def _given(answer: Answer) -> Any:
-    if answer.error is not None:
-        raise answer.error
-    return answer.result
 
 
 def _make_stand_in(

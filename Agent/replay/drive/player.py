@@ -56,6 +56,9 @@ _ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
 _open_call: ContextVar[PlannedCall | None] = ContextVar("agent_trace_replayed_call", default=None)
 
+_CANCELLED_LATER_S = 1.0
+"""How much later than in the recording a call may be cancelled."""
+
 
 class ActionProgress:
     """An action that is being replayed, and its progress."""
@@ -548,7 +551,9 @@ class AnswerBook:
         if outcome == "cancelled":
             from asyncio import CancelledError
 
-            return Answer(error=CancelledError()), None
+            # Its caller cancelled it, as by a timeout, and does so again unless its code has changed.
+            took_s = float(event.extra.get("duration_ms", 0.0)) / 1000
+            return Answer(error=CancelledError(), waits_s=took_s + _CANCELLED_LATER_S), None
         if outcome is not None:
             raise Unanswerable(f"it was {outcome}, and its exception is not in the recording")
         if "result" not in event.extra:
