@@ -84,8 +84,8 @@ def _moment(sample: dict[str, Any], listed: list[dict[str, Any]], place: int) ->
 def _samples(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
     try:
         raw = read_file(path)
-    except OSError as error:
-        raise InputError((error.strerror or str(error)).lower(), path=path) from error
+    except (OSError, ValueError) as error:  # a ValueError: a path with a NUL
+        raise InputError((getattr(error, "strerror", None) or str(error)).lower(), path=path) from error
     if raw.startswith(_ZIP):
         raise DamagedInput(
             "it is Inspect's own form, not JSON",

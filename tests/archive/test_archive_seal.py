@@ -727,6 +727,6 @@ def test_nothing_is_written_or_removed_behind_a_link_in_the_place_of_a_directory
     (two_agents / place).symlink_to(elsewhere)
     before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
     for change in (unseal, seal, recover_session, lambda _: erase(two_agents.parent, Target(AGENT, "ann"))):
-        with pytest.raises(InputError, match="a link stands"):
+        with pytest.raises(InputError, match="a link is in the place"):
             change(two_agents)
     assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before

@@ -139,7 +139,7 @@ def test_an_event_with_less_than_usual_is_read():
 
 
 def test_keys_of_a_later_version_are_no_damage():
-    assert decode_line(json.dumps({**VALID, "hlc": "later"}).encode()).kind == "log"
+    assert decode_line(json.dumps({**VALID, "host": "later"}).encode()).kind == "log"
 
 
 @given(st.binary(max_size=60))

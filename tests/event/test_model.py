@@ -33,7 +33,14 @@ def test_the_envelope_is_an_event_without_its_kind():
 
 
 def test_the_keys_of_a_line_stand_in_the_order_of_the_envelope():
-    links = {"run_id": "r", "span_id": "s", "parent_span_id": "p", "causes": ("abcdefgh-1",), "tick": 1}
+    links = {
+        "run_id": "r",
+        "span_id": "s",
+        "parent_span_id": "p",
+        "causes": ("abcdefgh-1",),
+        "tick": 1,
+        "hlc": 2,
+    }
     full = event(**links, extra={"a": 1}, code="c", state={"set": {}, "unset": []}, types={"/extra/a": "int"})
     assert tuple(event_to_object(full)) == ENVELOPE_KEYS
 

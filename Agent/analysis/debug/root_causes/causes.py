@@ -14,7 +14,7 @@ from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Act, Log
-from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, values
+from Agent.analysis.debug.root_causes.detectors import dependencies, follow_ups, rates, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank
 from Agent.analysis.debug.root_causes.scan import Finding
@@ -25,6 +25,7 @@ __all__ = ["DETECTORS", "causes_in", "findings_in", "root_causes"]
 
 DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     values.find,
+    dependencies.find,
     follow_ups.find,
     rates.find,
     nearby.find,
@@ -181,12 +182,14 @@ _SAID: Final = {
     **dict.fromkeys(("level shifts", "duration shifts"), _MOVED),
     "value beyond range": _BEYOND,
     "new value": _NEW,
+    "new form": "{about} is written in another way for the first time at {since}: {found}",
     "new error": "an error that is new at {since}: {found}",
     "follow-up missing": "no {second} follows {first}{where} {times} ({present} of {of} have one)",
     "precondition missing": "no {first} comes before {second}{where} {times} ({present} of {of} have one)",
     "fails": "{about}{where} fails {times}",
     "error comes up": '"{about}"{where} {times}',
     "not carried on": "{about}{where} is another value {times}",
+    "amounts part": "{about}{where} no longer agree as before {times}",
     "rounded": "{about}{where} is rounded {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
     "empty": "{about}{where} is empty {times}",

@@ -11,10 +11,10 @@ from itertools import chain, groupby
 from typing import Final
 
 from Agent.analysis.debug.question.question import Question, stems
-from Agent.analysis.debug.root_causes.acts import Act, Log, leaf
+from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes.nearby import HOP
 from Agent.analysis.debug.root_causes.scan import Finding
-from Agent.analysis.debug.root_causes.symptoms import MAX_LOOKED_AT, QUIET, symptoms
+from Agent.analysis.debug.root_causes.symptoms import QUIET, symptoms
 
 __all__ = ["Issue"]
 
@@ -25,6 +25,8 @@ SLACK: Final = 2
 LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
 """Kinds of tokens that do not correspond to words of a text."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
+MAX_HEARD: Final = 60
+"""If more events than this match the text, none is used as a starting symptom."""
 
 
 class Issue:
@@ -37,11 +39,8 @@ class Issue:
         self.moments = question.moments
         self.spaced = f" {' '.join(_WORD.findall(self.text))} "
         self.tokens = self._named_tokens(log)
-        self.told: dict[int, float] = defaultdict(float)
-        """{place of an act: how much of the text its name and values match, 0 to 1}."""
-        self.said: dict[int, float] = {}
-        """{place of an act: rarity of the rarest word of the text that it contains, 0 to 1}."""
-        self._read_words(log, question)
+        self.told = self._told(log, question)
+        """{place of an act: how much of the text it matches, 0 to 1}."""
 
     def _named_tokens(self, log: Log) -> frozenset[Hashable]:
         """Return the things and values that the text names."""
@@ -66,37 +65,27 @@ class Issue:
         named = sorted((token for token in self.tokens | agents if token in log.by_token), key=repr)
         return {token: 1 - math.log(len(log.by_token[token])) / size for token in named}
 
-    def _read_words(self, log: Log, question: Question) -> None:
-        """Fill `told` and `said`."""
+    def _told(self, log: Log, question: Question) -> dict[int, float]:
+        """Return how much of the text the name and values of each act match."""
         words = frozenset(word for each in question.words for word in stems(each))
         # The name of a thing says whom the text is about, not what happened.
         words -= {word for token in self.tokens if isinstance(token, str) for word in stems(token)}
         holders: dict[str, list[int]] = {word: [] for word in sorted(words)}
-        said: dict[str, list[int]] = {word: [] for word in sorted(words)}
         for act in log.acts:
             if act.kind in QUIET:
                 continue
             texts = [act.name, *(value for value in act.values.values() if isinstance(value, str))]
-            told = words.intersection(chain.from_iterable(map(_stems, texts)))
-            for word in told:
+            for word in words.intersection(chain.from_iterable(map(_stems, texts))):
                 holders[word].append(act.place)
-            fields = chain.from_iterable(_stems(leaf(path)) for path in act.values)
-            for word in told.union(words.intersection(fields), words.intersection(_stems(act.role))):
-                said[word].append(act.place)
         size = math.log(max(2, len(log.acts)))
-
-        def worth(held: dict[str, list[int]]) -> dict[str, float]:
-            # A word that all acts contain does not distinguish them.
-            some = {word: places for word, places in held.items() if 0 < len(places) < len(log.acts)}
-            return {word: 1 - math.log(len(places)) / size for word, places in some.items()}
-
-        weights = worth(holders)
-        for word, value in weights.items():
+        # A word that all acts contain does not distinguish them.
+        some = {word: held for word, held in holders.items() if 0 < len(held) < len(log.acts)}
+        worth = {word: 1 - math.log(len(held)) / size for word, held in some.items()}
+        found: dict[int, float] = defaultdict(float)
+        for word, value in worth.items():
             for place in holders[word]:
-                self.told[place] += value / sum(weights.values())
-        for word, value in worth(said).items():
-            for place in said[word]:
-                self.said[place] = max(self.said.get(place, 0.0), value)
+                found[place] += value / sum(worth.values())
+        return found
 
     def heard(self, log: Log) -> dict[int, float]:
         """Return {place: nearness} of the acts that match the text best; empty if they are too many."""
@@ -107,7 +96,7 @@ class Issue:
         for _, group in groupby(ordered, key=lambda pair: round(pair[1], 6)):
             places = [place for place, _ in group]
             begin += len(places)
-            if begin > MAX_LOOKED_AT:
+            if begin > MAX_HEARD:
                 break
             for place in places:
                 found[place] = HOP * self.told[place] * (1 - math.log(begin) / size)
@@ -115,7 +104,7 @@ class Issue:
 
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
         """Return {place: probability that the text refers to this event}."""
-        return symptoms(log, self.said, self._then(log), findings)
+        return symptoms(log, self.told, self.seeds(log), self._then(log), findings)
 
     def _then(self, log: Log) -> Collection[int]:
         """Return the places at the first moment in the text that the session has: a tick, or another unit."""

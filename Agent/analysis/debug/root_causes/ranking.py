@@ -16,18 +16,18 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
-from Agent.analysis.debug.root_causes.scan import MAX_NATS, Finding
-from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, MAX_LOOKED_AT, Blame, blame
+from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame
 from Agent.analysis.debug.root_causes.transitions import surprises
 
 __all__ = ["Asked", "Hypothesis", "Step", "rank"]
 
 WEIGHTS: Final = {
-    "leads": 0.7,
+    "leads": 0.56,
     "breaks": 0.24,
     "near": 1.61,
-    "before": 2.0,
-    "then": -3.0,
+    "before": 1.53,
+    "then": -2.53,
     "late": 1.79,
     "odd": 0.27,
     "odd near": 0.67,
@@ -38,8 +38,7 @@ WEIGHTS: Final = {
 }
 """Fitted by maximum likelihood (a conditional logit over all events of a session, with a penalty of 0.003 on
 the squares) to 321 sessions with a planted fault, from worlds by six authors; the last two, later, to 326
-sessions from worlds by eight authors, and reduced by a quarter. `leads`, `before` and `then` were rounded
-towards a fit to 411 sessions when the model of the symptom changed. docs/EXPLAIN.md says what
+sessions from worlds by eight authors, and reduced by a quarter. docs/EXPLAIN.md says what
 each one gains.
 
 leads       log of the blame for what the issue speaks of that reaches the event, relative to the mean of its
@@ -56,11 +55,14 @@ alike       log of the number of events of its sort: each sort is a suspect befo
 after it    nats by which what follows it about the same thing is rarer than usual (`transitions`)
 before it   the same of what precedes it
 """
+MAX_NATS: Final = 10.0
+"""Cap: ten nats are one chance in 20,000, and a session makes about as many tests."""
 HALF: Final = 7.0
 """Nats that count half: the best of a thousand random tests has about as many."""
 MAX_KEPT: Final = 6
 MAX_ACTS: Final = 6
 """Maximum number of events in a cause: readers look at few."""
+MAX_LOOKED_AT: Final = 60
 MAX_CHAIN: Final = 3
 MIN_NATS: Final = 1.0
 

@@ -29,12 +29,12 @@ __all__ = [
 ]
 
 CAP: Final = 40.0
-MAX_NATS: Final = 8.0
-"""More nats count as this many: of 3,000 tests, about as many as a session makes, one has them by chance."""
 MIN_SEEN: Final = 12
 """Minimum number of observations to learn a relation from."""
 MAY_BREAK: Final = 0.65
 """Maximum share of violations: a relation may be broken for good after a third of the session."""
+STRICT: Final = 0.03
+"""Maximum share of earlier violations for a relation of two values."""
 Shift = tuple[float, int, float, float]
 """A change: nats, place, level before, level after."""
 

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Log, Sort
-from Agent.analysis.debug.root_causes.scan import MAX_NATS
 
-__all__ = ["MAX_CHAIN", "MIN_TIMES", "Surprise", "surprises"]
+__all__ = ["Surprise", "surprises"]
 
 NO_CHAIN: Final = frozenset({"=", "event", "span"})
 """Kinds of tokens that link two events only, or events of one call: they have no usual order."""
@@ -24,6 +23,7 @@ MAX_CHAIN: Final = 80
 MIN_TIMES: Final = 6
 MARGIN: Final = 0.1
 """Share of the session at either end in which a chain may be cut off by the recording."""
+MAX_NATS: Final = 8.0
 
 Place = tuple[str, Sort]
 

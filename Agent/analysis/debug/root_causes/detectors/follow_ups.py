@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any, Final
 
-from Agent.analysis.debug.root_causes.acts import MAX_NAME, Act, Log, Sort, leaf
+from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, leaf
 from Agent.analysis.debug.root_causes.scan import (
     MAY_BREAK,
     Finding,
@@ -18,12 +18,15 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_novel,
     scan_rare,
 )
-from Agent.analysis.debug.root_causes.transitions import MAX_CHAIN, MIN_TIMES
 
 __all__ = ["find"]
 
+MAX_LIFE: Final = 80
+"""A thing with more events is a category."""
+MIN_TIMES: Final = 6
 FOLLOWS: Final = 0.4
 MAX_ENTITIES: Final = 60
+MAX_NAME: Final = 40
 Turn = tuple[str, str, str, str]
 
 
@@ -31,7 +34,7 @@ def find(log: Log) -> Iterator[Finding]:
     """Yield violations in the life cycles of things."""
     yield from _out_of_order(log)
     outcomes = _outcomes(log)
-    lives = {thing: acts for thing, acts in log.by_thing.items() if 1 <= len(acts) <= MAX_CHAIN}
+    lives = {thing: acts for thing, acts in log.by_thing.items() if 1 <= len(acts) <= MAX_LIFE}
     turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
     yield from _undone(log, outcomes)
     if len(lives) < MIN_TIMES:

@@ -1,4 +1,4 @@
-"""Detect unusual content of events: new values and fields, numbers out of range, changed levels."""
+"""Detect unusual content of events: new values and formats, numbers out of range, changed levels."""
 
 from __future__ import annotations
 
@@ -54,6 +54,13 @@ def find(log: Log) -> Iterator[Finding]:
                     if not isinstance(value, bool)
                 ]
                 yield from scan_rare("empty", label, empty)
+                forms = {value: form(value) for value in distinct if value is not True and value is not False}
+                if len(set(forms.values())) > 1:
+                    written = [Observation(act, forms.get(value, "bool")) for act, value in seen]
+                    given = {act.place: value for act, value in seen}
+                    for each in scan_novel("new form", label, written):
+                        each.found = given[each.first.place]
+                        yield each
         yield from _shapes(sort[2] or sort[1], acts)
 
 
@@ -110,6 +117,18 @@ def _last_place(value: float) -> int | None:
         return None
     digits = Decimal(repr(value)).normalize()
     return int(digits.as_tuple().exponent)
+
+
+LONG: Final = 16
+_DIGITS: Final = re.compile(r"[0-9]+")
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
+
+
+def form(value: object) -> str:
+    """Return how a value is written: its type and, for a short text, its pattern of letters and digits."""
+    if not isinstance(value, str):
+        return "number" if is_number(value) else type(value).__name__
+    return _LETTERS.sub("a", _DIGITS.sub("0", value)) if len(value) < LONG else "text"
 
 
 def _levels(
