@@ -64,8 +64,15 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
 }
 A_RUN = """
 from Agent import AgentLogger
-from Agent.flight import recorder
+from Agent.flight import record_tool, recorder
 with recorder.run("nightly", {"environment": "o'brien's"}):
+    recorder.record_model_call(
+        step_id="answer", call_id="c", model_name="m", prompt="Hello", output="Hi", prompt_tokens=1
+    )
+    @record_tool
+    def search(q):
+        return [q, 1]
+    search("x'y")
     with recorder.step("fetch", "Fetch") as step:
         step.output = {"hits": [1, 2.5e-7], "path": "a\\\\b \u00fc"}
 AgentLogger("z'1").log_action("look", {"far": True}, {"seen": None})
@@ -83,6 +90,8 @@ ASKED = [
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> Trees:
     """Sessions of two hosts: one with every fault and damaged lines, one with a run, whose lines are flat."""
+    if WHY_NOT:
+        pytest.skip(f"Spark is not asked: {WHY_NOT}")
     places = [tmp_path_factory.mktemp(name) for name in ("host_a", "host_b")]
     make_session(places[0], events=20_000, agents=24, seed=5, faults=list(FAULTS), sealed=True)
     environment = os.environ | {"AGENT_TRACE_ROOT": str(places[1])}
@@ -93,8 +102,6 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Trees:
 
 @pytest.fixture(scope="module")
 def spark(trees: Trees) -> Iterator[SparkEngine]:
-    if WHY_NOT:
-        pytest.skip(f"Spark is not asked: {WHY_NOT}")
     with SparkEngine(trees, CLUSTER, SMALL) as engine:
         yield engine
 

@@ -58,9 +58,9 @@ def host(root, code, *arguments, given=""):
 
 @pytest.fixture
 def hosts(tmp_path):
-    """Two sessions: the second host's clock is 3 s behind, and its process was killed in its fourth call."""
+    """Two sessions: the second host's clock is 10 minutes behind, and its process was killed in its fourth call."""
     asked, one = host(tmp_path / "a", BOSS)
-    killed, other = host(tmp_path / "b", WORKER, str(3_000_000_000), asked.stdout.strip())
+    killed, other = host(tmp_path / "b", WORKER, str(600_000_000_000), asked.stdout.strip())
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     return one, other
 
