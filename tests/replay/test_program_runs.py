@@ -212,6 +212,36 @@ def test_a_changed_scheduler_is_diverged_though_each_recorded_call_does_the_same
     assert f"{place}: {found.field}, {found.recorded} and {found.replayed}" == differs, str(report)
 
 
+@pytest.mark.parametrize("changed", ["weather.py", "cows.py"])
+def test_a_changed_module_that_the_target_does_not_import_is_diverged(farm, changed):
+    """The script, and the world that it imports, in an ordinary layout: agents, world and main are apart."""
+    (farm.path.parent / "herd.py").write_text(
+        "from Agent.utils import trace_agent_action\n"
+        + SCHEDULED[SCHEDULED.index("class Cow:") : SCHEDULED.index("def hours")]
+    )
+    (farm.path.parent / "weather.py").write_text("def grass(day):\n    return 10 + day\n")
+    farm.record("""
+from Agent import setup_logging, shutdown_logging
+from herd import Cow
+from weather import grass
+
+if __name__ == "__main__":
+    setup_logging(trace_root="trace")
+    cow = Cow("berta")
+    for day in range(12):
+        cow.graze(grass(day) + 1)
+    shutdown_logging()
+""")
+    assert replay_run("last", "herd:build", "trace").verdict == "IDENTICAL"
+    path = farm.path.parent / changed
+    path.write_text(
+        path.read_text().replace("10 + day", "10 + 2 * day").replace("grass(day) + 1", "grass(day) + 2")
+    )
+    report = replay_run("last", "herd:build", "trace")
+    assert report.verdict == "DIVERGED", str(report)
+    assert changed.removesuffix(".py") in str(report)
+
+
 def test_a_changed_override_that_is_not_traced_is_diverged(farm):
     """The recorded method is that of its base, so the calls of the actions do without the override."""
     override = """

@@ -183,9 +183,23 @@ def _program_file(module: object) -> str | None:
     return path if path.endswith(".py") and not path.startswith(_NOT_THE_PROGRAM) else None
 
 
+def _file_on_path(name: str) -> str | None:
+    """Return the source file of a module that is not loaded, without importing it; None for libraries."""
+    for entry in sys.path:
+        base = os.path.join(entry, *name.split("."))  # noqa: PTH118 - entries may be empty
+        for path in (f"{base}.py", os.path.join(base, "__init__.py")):  # noqa: PTH118
+            if os.path.isfile(path):  # noqa: PTH113
+                return None if is_of_library(path) or path.startswith(_NOT_THE_PROGRAM) else path
+    return None
+
+
 def module_digest(name: str) -> str | None:
-    """Return the digest of a loaded module's source file; None for a library or an unreadable file."""
-    path = _program_file(sys.modules.get(name))
+    """Return the digest of a module's source file; None for a library or an unreadable file.
+
+    A module that is not loaded, such as the script or a world that a target does not import, is looked for
+    where it would be imported from.
+    """
+    path = _program_file(sys.modules[name]) if name in sys.modules else _file_on_path(name)
     if path is None:
         return None
     from Agent.event.values.digest import digest_bytes
