@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -183,23 +183,35 @@ def _program_file(module: object) -> str | None:
     return path if path.endswith(".py") and not path.startswith(_NOT_THE_PROGRAM) else None
 
 
-def _file_on_path(name: str) -> str | None:
-    """Return the source file of a module that is not loaded, without importing it; None for libraries."""
-    for entry in sys.path:
-        base = os.path.join(entry, *name.split("."))  # noqa: PTH118 - entries may be empty
+def _file_below(name: str, directories: Iterable[str]) -> str | None:
+    """Return the source file of a module that is not loaded, without importing it."""
+    for directory in directories:
+        base = os.path.join(directory, *name.split("."))  # noqa: PTH118
         for path in (f"{base}.py", os.path.join(base, "__init__.py")):  # noqa: PTH118
             if os.path.isfile(path):  # noqa: PTH113
-                return None if is_of_library(path) or path.startswith(_NOT_THE_PROGRAM) else path
+                return path
     return None
 
 
-def module_digest(name: str) -> str | None:
+def directories_of(names: Iterable[str]) -> set[str]:
+    """Return the directories from which the loaded modules among these were imported, without libraries."""
+    files = {name: _program_file(sys.modules.get(name)) for name in names}
+    return {
+        os.path.dirname(file)  # noqa: PTH120
+        for name, file in files.items()
+        if file is not None and "." not in name and not file.endswith("__init__.py")
+    }
+
+
+def module_digest(name: str, directories: Iterable[str] = ()) -> str | None:
     """Return the digest of a module's source file; None for a library or an unreadable file.
 
-    A module that is not loaded, such as the script or a world that a target does not import, is looked for
-    where it would be imported from.
+    Args:
+        name: of a loaded module, or of one below `directories`.
+        directories: where to look for a module that is not loaded, such as the script or a world that a
+            target does not import.
     """
-    path = _program_file(sys.modules[name]) if name in sys.modules else _file_on_path(name)
+    path = _program_file(sys.modules[name]) if name in sys.modules else _file_below(name, directories)
     if path is None:
         return None
     from Agent.event.values.digest import digest_bytes

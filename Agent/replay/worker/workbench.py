@@ -26,7 +26,7 @@ from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, record_lines
 from Agent.record.state.identity import TRACED
 from Agent.record.state.tracker import count_as_script
-from Agent.record.tracing.function_facts import module_digest
+from Agent.record.tracing.function_facts import directories_of, module_digest
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
 from Agent.replay.compare.normaliser import Normaliser
@@ -461,8 +461,10 @@ def _drive(bench: Workbench) -> None:
         near = [group for group in groups_of(plan.actions, is_loose=True) if ran_in_one_loop(group)]
         outcome.beside = near[0][0].number if near else 0
     driver.run()
+    recorded = bench.recording.modules
+    directories = directories_of(recorded)
     outcome.changed_modules = [
-        name for name, digest in bench.recording.modules.items() if module_digest(name) not in {None, digest}
+        name for name, digest in recorded.items() if module_digest(name, directories) not in {None, digest}
     ]
     if outcome.divergence is None and (outcome.changed_code or outcome.changed_modules):
         driver.compare_references()
