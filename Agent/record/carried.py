@@ -61,7 +61,7 @@ def adopt(carried: str | None) -> Iterator[None]:
     found = None if not carried else _FORM.fullmatch(carried)
     if found is None:
         if carried:
-            note("a carried context that is none was left out")
+            note("an invalid carried context was ignored")
         yield
         return
     scope = SpanScope(

@@ -241,11 +241,12 @@ def _program(session: Path, info: SessionInfo | None, target: str) -> Path | Non
         return None
     path = (Path.cwd() / script).resolve()
     spec = PathFinder.find_spec(target.partition(":")[0].partition(".")[0])
-    if spec is None or spec.origin is None or not path.is_file():
+    if spec is None or not path.is_file():
         return None
-    module = Path(spec.origin).resolve()
-    directory = module.parent.parent if module.name == "__init__.py" else module.parent
-    return path if path.parent == directory else None
+    # A package is a directory, with or without an `__init__.py`.
+    found = [spec.origin] if spec.submodule_search_locations is None else spec.submodule_search_locations
+    directories = [Path(each).resolve().parent for each in found if each is not None]
+    return path if path.parent in directories else None
 
 
 def _patience_s(info: SessionInfo) -> float:

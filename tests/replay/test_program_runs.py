@@ -212,18 +212,22 @@ def test_a_changed_scheduler_is_diverged_though_each_recorded_call_does_the_same
     assert f"{place}: {found.field}, {found.recorded} and {found.replayed}" == differs, str(report)
 
 
+@pytest.mark.parametrize("package", ["", "farm_of_cows"])
 @pytest.mark.parametrize("changed", ["weather.py", "cows.py"])
-def test_a_changed_module_that_the_target_does_not_import_is_diverged(farm, changed):
+def test_a_changed_module_that_the_target_does_not_import_is_diverged(farm, changed, package):
     """The script, and the world that it imports, in an ordinary layout: agents, world and main are apart."""
-    (farm.path.parent / "herd.py").write_text(
+    place = farm.path.parent / package
+    place.mkdir(exist_ok=True)
+    dotted = f"{package}." if package else ""
+    (place / "herd.py").write_text(
         "from Agent.utils import trace_agent_action\n"
         + SCHEDULED[SCHEDULED.index("class Cow:") : SCHEDULED.index("def hours")]
     )
-    (farm.path.parent / "weather.py").write_text("def grass(day):\n    return 10 + day\n")
-    farm.record("""
+    (place / "weather.py").write_text("def grass(day):\n    return 10 + day\n")
+    farm.record(f"""
 from Agent import setup_logging, shutdown_logging
-from herd import Cow
-from weather import grass
+from {dotted}herd import Cow
+from {dotted}weather import grass
 
 if __name__ == "__main__":
     setup_logging(trace_root="trace")
@@ -232,12 +236,12 @@ if __name__ == "__main__":
         cow.graze(grass(day) + 1)
     shutdown_logging()
 """)
-    assert replay_run("last", "herd:build", "trace").verdict == "IDENTICAL"
-    path = farm.path.parent / changed
+    assert replay_run("last", f"{dotted}herd:build", "trace").verdict == "IDENTICAL"
+    path = (farm.path.parent if changed == farm.path.name else place) / changed
     path.write_text(
         path.read_text().replace("10 + day", "10 + 2 * day").replace("grass(day) + 1", "grass(day) + 2")
     )
-    report = replay_run("last", "herd:build", "trace")
+    report = replay_run("last", f"{dotted}herd:build", "trace")
     assert report.verdict == "DIVERGED", str(report)
     assert changed.removesuffix(".py") in str(report)
 

@@ -340,12 +340,12 @@ def _started(master: str, settings: dict[str, str]) -> Any:
         raise MissingExtra("--engine spark needs Java, and there is none on the PATH", remedy=_NO_JAVA)
     local = _ON_THIS_MACHINE if _LOCAL.fullmatch(master) else {}
     conf = SparkConf().setMaster(master).setAll(list((_SETTINGS | local | settings).items()))
-    with tempfile.TemporaryFile() as told:
+    with tempfile.TemporaryFile() as output:
         try:
-            gateway = launch_gateway(conf, popen_kwargs={"stderr": told, "stdout": told})
+            gateway = launch_gateway(conf, popen_kwargs={"stderr": output, "stdout": output})
             context = SparkContext(conf=conf, gateway=gateway)
         except (PySparkException, OSError, RuntimeError) as error:
-            raise InputError(f"Spark does not start: {_why(told, error)}", remedy=_NO_JAVA) from error
+            raise InputError(f"Spark does not start: {_why(output, error)}", remedy=_NO_JAVA) from error
         except Exception as error:
             if type(error).__module__.partition(".")[0] != "py4j":
                 raise
@@ -358,9 +358,9 @@ def _started(master: str, settings: dict[str, str]) -> Any:
     return SparkSession(context)
 
 
-def _why(told: Any, error: Exception) -> str:
-    told.seek(0)
-    lines = [line.strip() for line in told.read().decode("utf-8", "replace").splitlines()]
+def _why(output: Any, error: Exception) -> str:
+    output.seek(0)
+    lines = [line.strip() for line in output.read().decode("utf-8", "replace").splitlines()]
     named = [line for line in lines if "Exception" in line or "Error" in line]
     return str((named or [_first_line(error)])[0][:300])
 

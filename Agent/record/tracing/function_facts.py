@@ -195,12 +195,15 @@ def _file_below(name: str, directories: Iterable[str]) -> str | None:
 
 def directories_of(names: Iterable[str]) -> set[str]:
     """Return the directories from which the loaded modules among these were imported, without libraries."""
-    files = {name: _program_file(sys.modules.get(name)) for name in names}
-    return {
-        os.path.dirname(file)  # noqa: PTH120
-        for name, file in files.items()
-        if file is not None and "." not in name and not file.endswith("__init__.py")
-    }
+    found = set()
+    for name in names:
+        place = _program_file(sys.modules.get(name))
+        if place is not None:
+            is_package = os.path.basename(place) == "__init__.py"  # noqa: PTH119
+            for _ in range(name.count(".") + is_package + 1):
+                place = os.path.dirname(place)  # noqa: PTH120
+            found.add(place)
+    return found
 
 
 def module_digest(name: str, directories: Iterable[str] = ()) -> str | None:
