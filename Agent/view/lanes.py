@@ -166,14 +166,14 @@ def program_of(info: SessionInfo | None) -> str | None:
 
 
 def replay_of(index: Index, info: SessionInfo | None) -> dict[str, Any]:
-    """Say whether the session can be replayed: it has states, and remembers what builds its agents."""
+    """Say whether the session can be replayed, which needs states, and with which targets it was."""
     kinds = index.tables.kinds
     state, action = kinds.get("state"), kinds.get("agent_action")
     if action is None or state is None or not np.any(index.flags & FULL_STATE):
         return {"can": False, "text": "no action was recorded with its agent's state"}
     targets = {} if info is None else info.targets
     if not targets:
-        return {"can": False, "text": "replay needs --target MODULE:FACTORY"}
+        return {"can": True, "text": "replay needs --target MODULE:FACTORY"}
     first = next(iter(targets.values()))
     some = f" and {len(targets) - 1} more" if len(targets) > 1 else ""
     return {"can": True, "text": f"replay with {shown_safely(cut(str(first), 80))}{some}"}
