@@ -246,6 +246,22 @@ if __name__ == "__main__":
     assert changed.removesuffix(".py") in str(report)
 
 
+def test_a_changed_module_counts_though_the_program_has_more_than_a_thousand(farm):
+    place = farm.path.parent
+    for number in range(1100):
+        (place / f"part_{number}.py").write_text("")
+    (place / "weather.py").write_text("def wind(day):\n    return day\n")
+    farm.record(
+        "import importlib\nfrom weather import wind\n"
+        "PARTS = [importlib.import_module(f'part_{number}') for number in range(1100)]\n"
+        + SCHEDULED.replace("10 + day", "10 + wind(day)")
+    )
+    (place / "weather.py").write_text("def wind(day):\n    return 2 * day\n")
+    report = farm.replay()
+    assert report.verdict == "DIVERGED", str(report)
+    assert "but in no traced method: weather" in str(report)
+
+
 def test_a_changed_override_that_is_not_traced_is_diverged(farm):
     """The recorded method is that of its base, so the calls of the actions do without the override."""
     override = """

@@ -28,7 +28,7 @@ _CO_COROUTINE = 0x80
 CO_ITERABLE_COROUTINE = 0x100
 _CO_ASYNC_GENERATOR = 0x200
 _MAX_SOURCE_CHARS = 16_384
-_MOST_MODULES = 500
+_MODULES_PER_EVENT = 500
 _MOST_MODULE_BYTES = 1024 * 1024
 
 _SCRIPT = frozenset({"__main__", "__mp_main__"})
@@ -151,27 +151,27 @@ class CodeIdentity:
 
     @undisturbed()
     def tell(self, pipeline: Pipeline) -> None:
-        """Write the `code` event; callers check `pipeline.codes_told` first, so that it is written once."""
+        """Write the `code` event; callers check `pipeline.codes_told` first, so that it is written once.
+
+        When more than 500 modules are new, the event is repeated with 500 of them each.
+        """
         pipeline.codes_told.add(self)
         payload: dict[str, Any] = {"digest": self.digest, "module": self.module, "qualname": self.qualname}
         if self.source is not None:
             payload["source"] = self.source[:_MAX_SOURCE_CHARS]
-        modules = _new_modules(pipeline.modules_told)
-        if modules:
-            payload["modules"] = modules
+        modules = list(_new_modules(pipeline.modules_told).items())
         slot = pipeline.binding(None, None, "system", "system").slot("code", 10)
-        pipeline.emit(slot, self.qualname, payload)
+        for start in range(0, len(modules) or 1, _MODULES_PER_EVENT):
+            part = dict(modules[start : start + _MODULES_PER_EVENT])
+            pipeline.emit(slot, self.qualname, payload | {"modules": part} if part else payload)
 
 
 def _new_modules(told: set[str]) -> dict[str, str]:
-    """Return {module: digest} of the program's loaded modules that are not in `told`, and add them to `told`.
-
-    At most 500 are returned per call; the next call returns more.
-    """
+    """Return {module: digest} of the program's loaded modules that are not in `told`, and add them to `told`."""
     new = sys.modules.keys() - told
     own = sorted(name for name in new if _program_file(sys.modules.get(name)) is not None)
-    told.update(new.difference(own), own[:_MOST_MODULES])
-    digests = {name: module_digest(name) for name in own[:_MOST_MODULES]}
+    told.update(new)
+    digests = {name: module_digest(name) for name in own}
     return {_importable(name): digest for name, digest in digests.items() if digest is not None}
 
 
