@@ -232,16 +232,16 @@ static PyObject *unlike_before(PyObject *Py_UNUSED(module), PyObject *const *arg
     return found != NULL ? found : Py_NewRef(NO_TUPLE);
 }
 
-enum { MARK_SIZE = 6 };
+enum { MARK_SIZE = 7, MARK_NUMBER = 5, MARK_VERSION = 6 };
 
 static int note_version(PyObject *mark, PyObject *dict) {
     PyObject *version = PyLong_FromUnsignedLongLong(version_of(dict));
-    return version != NULL && PyList_SetItem(mark, 5, version) == 0;
+    return version != NULL && PyList_SetItem(mark, MARK_VERSION, version) == 0;
 }
 
 /* Whether an agent holds something else than its mark: a weak reference, names of attributes and the scalars they held,
-   names of further ones and the identities of the objects they held, and the version of its dict when all were there. An
-   empty mark tells nothing. */
+   names of further ones and the identities of the objects they held, the number of all its attributes (-1 where further ones
+   do not count), and the version of its dict when all were there. An empty mark tells nothing. */
 static int is_moved(PyObject *mark) {
     if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != MARK_SIZE) return 1;
     PyObject *reference = PyList_GET_ITEM(mark, 0), *names = PyList_GET_ITEM(mark, 1), *values = PyList_GET_ITEM(mark, 2);
@@ -258,7 +258,9 @@ static int is_moved(PyObject *mark) {
     Py_DECREF(agent); /* its dict is enough, and holds what it held */
     if (held == NULL) return PyErr_Clear(), 1;
     int moved = !PyDict_CheckExact(held);
-    if (!moved && has_version(held, PyList_GET_ITEM(mark, 5))) return Py_DECREF(held), 0;
+    if (!moved && has_version(held, PyList_GET_ITEM(mark, MARK_VERSION))) return Py_DECREF(held), 0;
+    long number = PyLong_AsLong(PyList_GET_ITEM(mark, MARK_NUMBER));
+    moved = moved || (number != -1 && PyDict_GET_SIZE(held) != number);
     for (Py_ssize_t at = 0; !moved && at < PyTuple_GET_SIZE(names); at++) {
         PyObject *now = PyDict_GetItemWithError(held, PyTuple_GET_ITEM(names, at)), *was = PyTuple_GET_ITEM(values, at);
         if (now == was) continue;

@@ -86,12 +86,14 @@ class _Looked:
         fields: the fields to check; None for all.
     """
 
-    __slots__ = ("compared", "fields", "known", "marks", "pending")
+    __slots__ = ("compared", "fields", "known", "marks", "number", "pending")
 
     def __init__(self, known: Known, fields: set[str] | None) -> None:
         self.known = known
         self.fields = fields
         self.marks: dict[str, object] = {}
+        self.number = 0
+        """Number of the agent's fields at the last check."""
         self.compared: list[Any] = []
         """The marks in the form that `native.moved` compares; empty where it cannot."""
         self.pending: dict[str, Writers | None] = {}
@@ -99,6 +101,7 @@ class _Looked:
 
     def take(self, present: Mapping[str, Any]) -> None:
         """Store the present fields as those of the last check."""
+        self.number = len(present)
         fields = present.keys() if self.fields is None else self.fields & present.keys()
         self.marks = {name: _mark(present[name]) for name in tuple(fields)[:_MOST_FIELDS]}
         self.list_compared()
@@ -111,17 +114,20 @@ class _Looked:
                 objects[name] = mark.identity
             elif type(mark) in SCALARS:
                 scalars[name] = mark
+            elif type(mark) is tuple and _is_flat(mark[-1]):
+                objects[name] = id(mark[-1])  # the mark keeps it alive
             else:
                 break
         tracker = self.known.tracker
         agent = None if tracker is None else tracker.ref_if_plain
-        is_whole = self.fields is not None and len(self.fields) == len(scalars) + len(objects)
+        number = self.number if self.fields is None else len(self.fields)
         self.compared.clear()
-        if agent is not None and is_whole:
+        if agent is not None and number == len(scalars) + len(objects):
             self.compared.append(agent)
             for each in (scalars, objects):
                 self.compared += tuple(each), tuple(each.values())
-            self.compared.append(0)  # the version of its `__dict__`, which the C code notes
+            # The number of all fields, if a further one counts; the version of `__dict__`, which the C code notes.
+            self.compared += number if self.fields is None else -1, 0
 
     def moved(self, present: Mapping[str, Any]) -> list[str]:
         """Return the fields that differ from the last check."""
@@ -272,7 +278,7 @@ class AgentWrites:
 
     def _perhaps_changed(self) -> list[tuple[StateTracker, object, _Looked]]:
         """Return the agents whose fields may differ from the last check."""
-        if native is None or self._is_first:
+        if native is None:
             return list(self._agents())
         if len(self._order) != len(self._looked):
             self._order = list(self._looked.items())
@@ -415,6 +421,12 @@ def _mark(value: Any) -> object:
     if found is not None:
         return found
     return _Members(id(value), count_members(value), 0, not issubclass(kind, tuple(_SIZED)))
+
+
+def _is_flat(value: object) -> bool:
+    """Whether a value that did not change stays what it is as long as it is the same object."""
+    kind = type(value)
+    return all(type(each) in SCALARS for each in value) if kind is tuple else kind not in _SIZED
 
 
 _SIZED = frozenset({list, dict, set, frozenset, tuple, deque})
