@@ -276,6 +276,10 @@ def set_levels(options: Options) -> RecordingSession:
 def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     """Start recording into a new session, or into that of the process that started this one."""
     global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
+    # What the first action needs is loaded here, where nobody measures an action.
+    import Agent.record.sources.sources
+    import Agent.record.tracing.changed_arguments
+    import Agent.record.tracing.traced_call  # noqa: F401
     from Agent.config.handlers import open_copies
     from Agent.config.session_join import enter_session, open_to_children
 

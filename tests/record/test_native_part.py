@@ -18,6 +18,7 @@ from Agent.event.values.digest import named_bytes
 from Agent.event.values.reading import Named
 from Agent.record.encode.native import is_older_than_sources, native
 from Agent.record.state import agents, identity
+from Agent.record.state.agent_writes import AgentWrites
 from Agent.record.tracing import state_events
 from Agent.record.tracing.traced_call import Call
 
@@ -220,3 +221,30 @@ def test_the_c_part_writes_an_agents_first_action_too(recorded, monkeypatch):
         for line in (lines[0], *lines[-2:])
     )
     assert first == second == of_python
+
+
+def test_the_c_part_alone_sees_to_numbers_that_agents_write_to_each_other(recorded, monkeypatch):
+    class Giver:
+        def __init__(self, number):
+            self.agent_id, self.wealth, self.place = f"giver {number}", 50, (number, 0)
+
+        @trace_agent_action
+        def give(self, other):
+            self.wealth -= 1
+            self.place = (self.wealth, 1)
+            other.wealth += 1
+
+    givers = [Giver(number) for number in range(8)]
+    asked = []
+
+    def exchange(times):
+        for step in range(times):
+            for number, each in enumerate(givers):
+                each.give(givers[(number + 1 + step) % 8])
+
+    exchange(8)
+    for name in ("begins", "ended"):
+        monkeypatch.setattr(AgentWrites, name, lambda *_args, _name=name, **_how: asked.append(_name) or [])
+    monkeypatch.setattr(state_events, "emit_outside", lambda *_args, **_how: asked.append("told"))
+    exchange(8)
+    assert asked == []

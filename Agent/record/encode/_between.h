@@ -232,8 +232,6 @@ static PyObject *unlike_before(PyObject *Py_UNUSED(module), PyObject *const *arg
     return found != NULL ? found : Py_NewRef(NO_TUPLE);
 }
 
-enum { MARK_SIZE = 7, MARK_NUMBER = 5, MARK_VERSION = 6 };
-
 static int note_version(PyObject *mark, PyObject *dict) {
     PyObject *version = PyLong_FromUnsignedLongLong(version_of(dict));
     return version != NULL && PyList_SetItem(mark, MARK_VERSION, version) == 0;

@@ -12,12 +12,14 @@ static Py_ssize_t place_of_name(PyObject *names, PyObject *name) {
     return -1;
 }
 
+enum { MARK_SIZE = 7, MARK_NUMBER = 5, MARK_VERSION = 6 }; /* of what `_Looked.list_compared` makes */
+
 /* What is compared of an agent that is looked at, if its marks are scalars and the identities of objects; else NULL. */
 static PyObject *plain_marks(PyObject *looked) {
     if (!IS_A(looked, LOOKED) || !PyDict_CheckExact(GET(looked, LOOKED_marks)) || !PyDict_CheckExact(GET(looked, LOOKED_pending)))
         return NULL;
     PyObject *marks = GET(looked, LOOKED_compared), *fields = GET(looked, LOOKED_fields);
-    if (!PyList_CheckExact(marks) || PyList_GET_SIZE(marks) != 5 || !PySet_Check(fields)) return NULL;
+    if (!PyList_CheckExact(marks) || PyList_GET_SIZE(marks) != MARK_SIZE || !PySet_Check(fields)) return NULL;
     PyObject *names = PyList_GET_ITEM(marks, 1), *values = PyList_GET_ITEM(marks, 2);
     if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(values) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(values)) return NULL;
     return marks;

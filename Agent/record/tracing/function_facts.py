@@ -169,10 +169,20 @@ class CodeIdentity:
 def _new_modules(told: set[str]) -> dict[str, str]:
     """Return {module: digest} of the program's loaded modules that are not in `told`, and add them to `told`."""
     new = sys.modules.keys() - told
-    own = sorted(name for name in new if _program_file(sys.modules.get(name)) is not None)
     told.update(new)
-    digests = {name: module_digest(name) for name in own}
+    # What is below a package of a library is of the library, so that most of a thousand modules need no look.
+    tops: dict[str, list[str]] = {}
+    for name in new:
+        tops.setdefault(name.partition(".")[0], []).append(name)
+    own = [name for top, names in tops.items() if not _is_library(sys.modules.get(top)) for name in names]
+    digests = {name: module_digest(name) for name in sorted(own)}
     return {_importable(name): digest for name, digest in digests.items() if digest is not None}
+
+
+def _is_library(module: object) -> bool:
+    """Whether a package or module is known to belong to a library."""
+    path = module.__dict__.get("__file__") if isinstance(module, ModuleType) else None
+    return type(path) is str and (is_of_library(path) or path.startswith(_NOT_THE_PROGRAM))
 
 
 def _program_file(module: object) -> str | None:
