@@ -150,10 +150,12 @@ static inline int may_end_name(const Judge *judge, const unsigned char *begin, c
 
 /* How many bytes at the end of a text are one of these words, in which letters may be capitals. */
 static Py_ssize_t ending(const Literals *words, const char *begin, const char *end) {
-    unsigned char last = LOWER[(unsigned char)end[-1]];
-    for (Py_ssize_t i = words->begin[last]; i < words->end[last]; i++)
-        if (end - begin >= words->items[i].size && same_folded(end - words->items[i].size, &words->items[i]))
-            return words->items[i].size;
+    unsigned char last = LOWER[(unsigned char)end[-1]], before = end - begin > 1 ? LOWER[(unsigned char)end[-2]] : 0;
+    for (Py_ssize_t i = words->begin[last]; i < words->end[last]; i++) {
+        const Literal *word = &words->items[i];
+        if (end - begin < word->size || (word->size > 1 && (unsigned char)word->bytes[word->size - 2] != before)) continue;
+        if (same_folded(end - word->size, word)) return word->size;
+    }
     return 0;
 }
 
