@@ -327,7 +327,9 @@ class _Walk:
         self._instead = instead
         self._most_nodes = MAX_NODES if instead is None else FEW_NODES
         self._agent_of = agent_of
-        self._hides, self._owner, self._most_with_agents, _, self._stands, _ = reading
+        self._hides, self._owner, self._most_with_agents, self._stands = (
+            reading.hides, reading.owner, reading.most_with_agents, reading.places
+        )  # fmt: skip
         self._agents: set[str | int] = set()
         self._out = bytearray()
         self._steps: list[_Step] = []

@@ -25,12 +25,15 @@ class _NoMark(Exception):
     """The value has no mark; only its JSON can be compared."""
 
 
-def mark_of(value: object, agent_of: AgentOf) -> list[object] | None:
+def mark_of(value: object, agent_of: AgentOf, *, shows_references: bool = True) -> list[object] | None:
     """Return a list that stays equal while the JSON of the value stays equal; None if the value has no mark.
 
     It contains only strings, bytes, numbers and classes.
+
+    Args:
+        shows_references: as in `Reading`.
     """
-    marking = _Marking(agent_of)
+    marking = _Marking(agent_of, shows_references=shows_references)
     try:
         marking.add(value)
     except Exception:  # noqa: BLE001 - a large value, a dict changed by another thread, a class that raises
@@ -41,10 +44,11 @@ def mark_of(value: object, agent_of: AgentOf) -> list[object] | None:
 class _Marking:
     """One mark under construction."""
 
-    __slots__ = ("_agent_of", "_met", "found")
+    __slots__ = ("_agent_of", "_met", "_shows_references", "found")
 
-    def __init__(self, agent_of: AgentOf) -> None:
+    def __init__(self, agent_of: AgentOf, *, shows_references: bool) -> None:
         self._agent_of = agent_of
+        self._shows_references = shows_references
         self._met: dict[int, int] = {}
         """First positions of objects whose later occurrences are written as the same object."""
         self.found: list[object] = []
@@ -100,7 +104,7 @@ class _Marking:
             raise _NoMark  # it counts by content
         found = self.found
         found += (kind, reference)
-        for name, held in attributes.items():
+        for name, held in attributes.items() if self._shows_references else ():
             of = type(held)
             if of not in SCALARS or type(name) is not str:
                 continue

@@ -113,7 +113,9 @@ class Content(NamedTuple):
     """The digest of the rest, if the content has any."""
 
 
-def describe(value: object, content: Content, failure: BaseException | None = None) -> dict[str, Any]:
+def describe(
+    value: object, content: Content, failure: BaseException | None = None, *, shows: bool = True
+) -> dict[str, Any]:
     """Return the JSON object for a value that cannot be restored by a codec.
 
     Keys: `repr` (at most 200 characters, no memory address), `class`, `attributes` (up to 16 plain ones, if
@@ -128,7 +130,7 @@ def describe(value: object, content: Content, failure: BaseException | None = No
         if _is_ordinary(cls)
         else {"repr": shorten(_ADDRESS.sub("at 0x...", _text(value, cls))), "class": class_name(cls)}
     )
-    shown = _plain_attributes(value)
+    shown = _plain_attributes(value) if shows else None
     if shown:
         seen["attributes"] = shown
     if failure is not None:

@@ -137,6 +137,8 @@ class Reading(NamedTuple):
     """Positions of the objects in the agent's other fields."""
     keeps_content: bool = False
     """Record all that objects of plain classes hold, so that a replay can restore them."""
+    shows_references: bool = True
+    """Show the plain attributes of objects that are recorded as references. They are not compared."""
 
 
 USUAL = Reading()

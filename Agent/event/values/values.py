@@ -698,7 +698,7 @@ def form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) ->
         content = (
             content_of(value, agent_of, reading) if plan.is_named else with_own(value, plan, content, reading)
         )
-    return describe(value, content)
+    return describe(value, content, shows=reading.shows_references)
 
 
 def _are_short_scalars(values: Iterable[Any]) -> bool:

@@ -379,7 +379,8 @@ class Walk:
             if name is not None and reference_of(value) is None and handle_of(type(value)) is None:
                 return {**form_head(type(value)), OpaqueKind.REFERENCE.value: f"field {name}"}
         content = self._content(value, self._reached.setdefault(root, ReachedObjects()))
-        form = describe(value, content)
+        is_shown = self.reading.shows_references or content.kind is not OpaqueKind.REFERENCE
+        form = describe(value, content, shows=is_shown)
         if content.kind is not OpaqueKind.COMPARABLE:
             if content.kind is OpaqueKind.HANDLE and is_lock(type(value)):
                 self._keep_lock(value, form, first=self.met.setdefault((id(value), root), below) == below)

@@ -203,6 +203,7 @@ class Capture:
         owner: str | None = None,
         places: Places | None = None,
         environments: Mapping[str, dict[str, Any]] | None = None,
+        shows_references: bool = True,
     ) -> tuple[bytes, Types | None]:
         """Return the same as `body`, for a mapping whose keys are the user's.
 
@@ -210,12 +211,13 @@ class Capture:
             owner: the agent whose fields these are; a large value with other agents becomes a reference.
             places: the places of the objects in all fields of the agent.
             environments: by key, the forms of values that are references to objects that contain agents.
+            shows_references: whether references have the plain attributes of their objects.
         """
         are_known = False
         try:
             are_known = type(payload) is dict and self.redactor.keys_pass(payload)
             judged = None
-            if are_known:
+            if are_known and shows_references:
                 forms = _forms_of_references(payload, environments or {})
                 if not forms:
                     judged = self.judge.tagged(payload, pointer)
@@ -232,6 +234,7 @@ class Capture:
             is_of_names=not are_known,
             places=places,
             keeps_content=owner is not None,
+            shows_references=shows_references,
         )
         if are_known:
             return self.careful_body(payload, pointer, reading=reading, environments=environments)

@@ -126,7 +126,7 @@ class _Looked:
             self.compared.append(agent)
             for each in (scalars, objects):
                 self.compared += tuple(each), tuple(each.values())
-            # The number of all fields, if a further one counts; the version of `__dict__`, which the C code notes.
+            # The number of all fields, if a further one counts; the version of `__dict__`, noted in C.
             self.compared += number if self.fields is None else -1, 0
 
     def moved(self, present: Mapping[str, Any]) -> list[str]:
@@ -423,7 +423,7 @@ def _mark(value: Any) -> object:
     return _Members(id(value), count_members(value), 0, not issubclass(kind, tuple(_SIZED)))
 
 
-def _is_flat(value: object) -> bool:
+def _is_flat(value: Any) -> bool:
     """Whether a value that did not change stays what it is as long as it is the same object."""
     kind = type(value)
     return all(type(each) in SCALARS for each in value) if kind is tuple else kind not in _SIZED

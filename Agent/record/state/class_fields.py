@@ -42,13 +42,13 @@ class ClassFields:
         held = _held_by(cls)
         if not held:
             return None
-        mark = mark_of(held, agent_id_of)
+        mark = mark_of(held, agent_id_of, shows_references=False)
         known = self._encoded.get(cls)
         if known is not None and mark is not None and known.mark == mark:
             return known.body
-        body = self._capture.user_body(held, POINTER, owner)
+        body = self._capture.user_body(held, POINTER, owner, shows_references=False)
         # Encoding may change how a class is judged, and with it the mark: cache only an unchanged one.
-        if mark is not None and mark == mark_of(held, agent_id_of):
+        if mark is not None and mark == mark_of(held, agent_id_of, shows_references=False):
             if len(self._encoded) >= MOST_CLASSES:
                 self._encoded.clear()
             self._encoded[cls] = _Encoded(mark, body)

@@ -167,7 +167,7 @@ class CodeIdentity:
 
 
 def _new_modules(told: set[str]) -> dict[str, str]:
-    """Return {module: digest} of the program's loaded modules that are not in `told`, and add them to `told`."""
+    """Return {module: digest} of the program's modules that are not in `told`; add all loaded ones to it."""
     new = sys.modules.keys() - told
     told.update(new)
     # What is below a package of a library is of the library, so that most of a thousand modules need no look.
