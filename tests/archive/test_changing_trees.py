@@ -161,7 +161,7 @@ def assert_answers(clean, recorded, place, chance, times):
 @pytest.mark.parametrize(
     "times",
     [
-        pytest.param(12, marks=pytest.mark.process),
+        pytest.param(6, marks=pytest.mark.process),
         pytest.param(80, marks=pytest.mark.integration),
         pytest.param(1000, marks=[pytest.mark.integration, pytest.mark.slow]),
     ],

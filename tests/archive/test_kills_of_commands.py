@@ -16,7 +16,7 @@ import Agent
 @pytest.mark.parametrize(
     "kills",
     [
-        pytest.param(4, marks=pytest.mark.process),
+        pytest.param(2, marks=pytest.mark.process),
         pytest.param(20, marks=pytest.mark.integration),
         pytest.param(300, marks=[pytest.mark.integration, pytest.mark.slow]),
     ],

@@ -485,9 +485,9 @@ def test_a_very_long_text_costs_little_and_keeps_no_secret():
     import time
 
     prose = "The token of the author: a = b, see https://example.org/key=1 and so on. " * 2000
-    begun = time.perf_counter()
+    begun = time.thread_time()
     clean = Redactor(b"key").text(prose + SHAPED["openai"] + prose)
-    assert time.perf_counter() - begun < 2
+    assert time.thread_time() - begun < 2
     assert SHAPED["openai"] not in clean
     assert len(clean) > 2 * len(prose)
 

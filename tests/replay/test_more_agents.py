@@ -60,7 +60,7 @@ class Agent:
     @trace_agent_action
     async def slow(self):
         self.n += 1
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(30)
         self.n += 1
 
 def build(spec):
