@@ -132,7 +132,7 @@ def edited(data, kind, chance):
 
 @pytest.mark.further
 @given(st.sampled_from(EDITS), st.randoms(use_true_random=False))
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 def test_every_edit_of_a_closed_session_is_named_with_its_block(closed, kind, chance):
     path = chance.choice([path for path in tree_files(closed) if path.read_bytes().count(b"\n") > 2])
     name, data = path.relative_to(closed).as_posix(), path.read_bytes()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.values.content_digest import content_of
@@ -181,7 +181,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=60)
 @given(VALUES)
 def test_whatever_comes_back_has_the_content_that_it_had(value):
     made = again(value)

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("langgraph.graph", reason="langgraph is not installed; it is in the extra [frameworks]")
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
@@ -117,7 +117,6 @@ plain = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=80)
 @given(value=plain)
 def test_what_surrounds_a_secret_restores_as_it_was(value):
     from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer

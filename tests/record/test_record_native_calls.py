@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from record_kit import recording
 from strategies import json_values
@@ -224,7 +224,6 @@ def lines_of(steps, redact, options):
         return lines, health.events, dict(health.dropped), dict(health.notes)
 
 
-@settings(max_examples=50, deadline=None)
 @given(STEPS, st.booleans(), OPTIONS)
 @example(
     [("set", "seen", (1, 2)), ("set", "energy", np.float64(2.5)), ("nested", "mood", {"a": [1]})] * 9,
@@ -292,7 +291,6 @@ def test_a_call_leaves_the_same_lines_with_and_without_the_native_part(steps, re
         assert lines_of(steps, redact, options) == quick
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(VALUES, max_size=3), st.dictionaries(st.text(max_size=3), VALUES, max_size=3))
 @example([1, np.float64("nan"), 2**70, "\ud800"], {"x": np.int8(3), "token": "sk-proj-" + "a1B2" * 8})
 @example([float("inf")], {"\ud800": 1})
@@ -305,7 +303,6 @@ def test_constructor_arguments_that_stand_alone_are_written_as_all_are(args, kwa
             assert capture.constructor_body(tuple(args), kwargs, "/extra/init") == quick
 
 
-@settings(max_examples=50, deadline=None)
 @given(VALUES)
 @example([[[[[[[[[1]]]]]]]]])
 @example([[[[[[[[1]]]]]]]])

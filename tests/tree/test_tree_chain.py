@@ -8,7 +8,7 @@ import time
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.memory import traced_bytes
 from tree_kit import Recorder, make_line
@@ -43,7 +43,6 @@ def mth(leaves):
 
 
 @given(st.integers(0, 70), st.randoms(use_true_random=False))
-@settings(max_examples=40, deadline=None)
 def test_the_root_is_that_of_the_standard_and_every_path_leads_to_it(count, chance):
     leaves = [chance.randbytes(32) for _ in range(count)]
     root = root_of(leaves)
