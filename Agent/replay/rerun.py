@@ -268,6 +268,8 @@ def drive_again(
             outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
         elif told is not None and (differs is not None or _may_come_of_outside(outcome)):
             outcome, agent_id = told, None
+        elif told is not None and outcome.divergence is None:
+            outcome.remark(told.remarks[-1])
         elif told is not None:
             outcome.remark(
                 f"{told.remarks[-1]}: the target builds other objects than the program, or they "

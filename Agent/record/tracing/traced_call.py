@@ -101,13 +101,13 @@ class Call:
             self._look_at_held(None if self.tracker is None else self.tracker.held)
         self.types: Types | None = None
         self.changeable: tuple[dict[str, Any], bytes | None, tuple[Any, ...]] | None = None
-        """For calls that a replay may answer and whose arguments the body may change in place: the arguments,
-        their JSON if they are plain, and the objects in them."""
+        """For entry calls whose arguments the body may change in place: the arguments, their JSON if they are
+        plain, and the objects in them."""
         found: list[str] | None = None
         if spec.capture_args:
             arguments = spec.arguments(args, kwargs)
             # Taken before encoding, so that a change by another thread during it is noticed.
-            kept = held(arguments) if self.is_entry and not self.root else None
+            kept = held(arguments) if self.is_entry else None
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
             if raw is not None:
                 self.args_body = b'"args":%s,' % raw
@@ -143,7 +143,7 @@ class Call:
             places = places_held(arguments, self.target)
             if places:
                 self.args_body += b'"args_held":%s,' % orjson.dumps(places)
-        if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
+        if self.is_entry and not cannot_change(map(type, arguments.values())):
             self.changeable = arguments, None, ()
         return found
 
@@ -250,13 +250,20 @@ class Call:
             now, now_types = capture.body({"args": arguments})
             is_same = now_types == self.types and self.args_body.startswith(now + b",")
         if is_same:
-            given_back = None if type(result) in SCALARS else result_is(arguments, result)
+            is_told = not self.root and type(result) not in SCALARS
+            given_back = result_is(arguments, result) if is_told else None
             if given_back is None:
                 return self.args_body
             return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
         entry, was_plain = self.args_body[:-1], plain is not None
-        changes, types = args_after(capture, arguments, entry, self.types, result, was_plain=was_plain)
-        self.types = _tags(self.types, types)
+        given_back = None if self.root else result
+        changes, types = args_after(capture, arguments, entry, self.types, given_back, was_plain=was_plain)
+        is_told, self.types = bool(self.types), _tags(self.types, types)
+        if changes and not is_told and self.tracker is not None:
+            # `_careful_arguments` told it if a value has a tag. A replay passes the agent's own object, whose field changes with it.
+            places = places_held(arguments, self.target)
+            if places:
+                changes += b'"args_held":%s,' % orjson.dumps(places)
         return self.args_body + changes
 
     def _close_scope(self) -> None:

@@ -35,7 +35,7 @@ from Agent.replay.diff.first_difference import (
 )
 from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side
 from Agent.replay.drive.states import FieldRules
-from Agent.replay.plan.recording import module_names
+from Agent.replay.plan.recording import module_names, session_info
 from Agent.tree.files.lines import line_key
 from Agent.tree.layout import open_file
 
@@ -646,6 +646,14 @@ def compare_actions(a: RunName, b: RunName) -> RunComparison:
     return _walked(one, other, same_ids_of(one, other), [], has_ends=False, progress=lambda _: None)
 
 
+def _tell_changed_arguments(one: RunSide, other: RunSide) -> bool:
+    """Whether both recordings tell what every call changed in its arguments; a fork changes copies."""
+    infos = [
+        session_info(side.session) for side in (one, other) if side.lineage is None and side.forked is None
+    ]
+    return len(infos) == 2 and all(info is not None and info.tells_changed_arguments for info in infos)
+
+
 def same_ids_of(one: RunSide, other: RunSide) -> SameIds:
     """Return what matches the ids of two runs."""
     sides = one, other
@@ -661,7 +669,8 @@ def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str])
     if window is None:
         return None
     comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
-    walk = StreamWalk(comparison, same_ids, has_ends=True)
+    is_told = _tell_changed_arguments(one, other)
+    walk = StreamWalk(comparison, same_ids, has_ends=True, has_changed_arguments=is_told)
     best: Parting | None = None
     for key in bisection.streams():
         best = _earlier(best, walk.first_parting(*bisection.events(key, window), limit=best))
@@ -697,7 +706,13 @@ def _walked(
     seen = ReplayOutcome()
     scripts = module_names(one.session, other.session)
     comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen))
-    walk = StreamWalk(comparison, same_ids, (one.counts, other.counts), has_ends=has_ends)
+    walk = StreamWalk(
+        comparison,
+        same_ids,
+        (one.counts, other.counts),
+        has_ends=has_ends,
+        has_changed_arguments=_tell_changed_arguments(one, other),
+    )
     best: Parting | None = None
     each: list[Parting] = []
     keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
