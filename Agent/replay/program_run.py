@@ -20,7 +20,8 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome, Verdict, judge
+from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge
+from Agent.replay.compare.program_state import UNCHANGED, left_otherwise, program_state_of
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
 from Agent.replay.plan.actions import Plan, make_plan
@@ -147,13 +148,17 @@ def judged_by_program(
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
             return None
         if not any(run.divergence for run in found):
+            was_free = not any(run.refused or run.found_changed_files for run in found)
             left = _left_otherwise(recording, found, may_differ=has_changed)
+            if left is None and has_changed and was_free:
+                left = _program_left_otherwise(recording, found)
             if left is None:
                 return _identical(outcome, recording, program, first.comparison)
-            was_free = not any(run.refused or run.found_changed_files for run in found)
             if has_changed and was_free and left.divergence is not None:
                 return _diverged(outcome, recording, program, left.divergence, found)
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
+            if left.is_of_program and outcome.divergence is None:
+                outcome.reason(left.why)
             return None
         if first.divergence is not None and not any(
             compare_actions(first.session, run.session) for run in others
@@ -180,6 +185,8 @@ class _Left(NamedTuple):
     why: str
     divergence: RunDivergence | None = None
     """The first content that is the same in all runs and differs from the recording."""
+    is_of_program: bool = False
+    """Whether it is what the program holds outside of agents, which nothing else has compared."""
 
 
 class _End(NamedTuple):
@@ -232,6 +239,27 @@ def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_dif
                 f"code changed, and what {agent_id}.{name} holds ends otherwise in each run"
             )
     return unknown if may_differ else None
+
+
+def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) -> _Left | None:
+    """Return the first global, closure or the like that ended otherwise in runs of changed code."""
+    left = left_otherwise(
+        program_state_of(recording.events),
+        [program_state_of(open_reader(run.session).events()) for run in runs],
+    )
+    if not left:
+        return None
+    first = left[0]
+    if not first.is_steady:
+        return _Left(
+            f"code changed, and {first.name} ended otherwise than in the recording, and otherwise in each run: keep "
+            "clocks, ids and unseeded draws out of it, or keep it in a field",
+            is_of_program=True,
+        )
+    sides = first.recorded, str(first.runs[0])
+    one, other = (each if each == UNCHANGED else f"content {each}" for each in sides)
+    found = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
+    return _Left(f"{first.name} did not end as in the recording", found)
 
 
 def _program(session: Path, info: SessionInfo | None, target: str) -> Path | None:
@@ -409,7 +437,7 @@ def _diverged(
         recorded=found.a,
         replayed=found.b,
         path=found.path,
-        place="" if action.agent_id == found.agent_id else f"what {found.agent_id} did",
+        place="" if found.agent_id in {None, action.agent_id} else f"what {found.agent_id} did",
         tick=found.tick,
     )
     proved.counts.driven = max(proved.divergence.step, 1)

@@ -176,6 +176,10 @@ class Pipeline:
             is_probing=self.options.entry_looks > 0,
         )
         self.class_fields = ClassFields(self.capture)
+        self.program_state: Any = None
+        """What the methods of agents reach in the program, made when the first agent acts."""
+        self.program_told: dict[str, Any] = {}
+        """What it was at the end of recording."""
         self.stamps = Stamps(sink, self.clock, board)
         self.buffer = self._make_buffer(open_buffered)
         self.codes_told: set[object] = set()
@@ -465,6 +469,8 @@ class Pipeline:
             seq = sink.next_seq()
             counters = {**self.health.dropped, **self.health.notes}
             payload = {"writer": sink.writer, "last_seq": seq, "counters": counters, **chained}
+            if self.program_told and sink is self.sink:
+                payload["program"] = self.program_told
             if self._write_apart(sink, slot, payload, seq):
                 last_seqs[sink.writer] = seq
         self.health.late = 0

@@ -256,8 +256,8 @@ class Call:
                 return self.args_body
             return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
         entry, was_plain = self.args_body[:-1], plain is not None
-        given_back = None if self.root else result
-        changes, types = args_after(capture, arguments, entry, self.types, given_back, was_plain=was_plain)
+        returned = None if self.root else result
+        changes, types = args_after(capture, arguments, entry, self.types, returned, was_plain=was_plain)
         is_told, self.types = bool(self.types), _tags(self.types, types)
         if changes and not is_told and self.tracker is not None:
             # `_careful_arguments` told it if a value has a tag. A replay passes the agent's own object, whose field changes with it.

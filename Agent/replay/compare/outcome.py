@@ -293,6 +293,8 @@ def redacted_texts(value: Any, redactor: Redactor) -> Any:
 # A difference names the recorded event, whose tags distinguish attributes from keys.
 
 _STATE = "state."
+OF_PROGRAM = "program."
+"""Begins the field of a difference in what the program holds outside of agents: globals, closures, defaults."""
 
 
 def locate(divergences: Iterable[Divergence], session: Path) -> list[Divergence]:
@@ -336,6 +338,8 @@ def _where(found: Divergence, event: Event | None, inner: Event | None) -> str:
         return _named("result", found.path, event) + place
     if found.field == "args":
         return f"argument {_from_name(found.path)}{place}" if found.path else f"arguments{place}"
+    if found.field.startswith(OF_PROGRAM):
+        return f"{found.field.removeprefix(OF_PROGRAM)}, as the program left it"
     if found.field == "args_after":
         return place_in(found.field, found.path, event)
     if found.field == "error":

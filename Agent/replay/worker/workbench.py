@@ -28,6 +28,7 @@ from Agent.record.state.identity import TRACED
 from Agent.record.state.tracker import count_as_script
 from Agent.record.tracing.function_facts import directories_of, module_digest
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
+from Agent.replay.compare.program_state import ProgramState, left_otherwise, program_state_of
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, redacted_texts
@@ -468,8 +469,26 @@ def _drive(bench: Workbench) -> None:
     ]
     if outcome.divergence is None and (outcome.changed_code or outcome.changed_modules):
         driver.compare_references()
+        _compare_program_state(bench, plan, live)
     if beside and outcome.is_same_code and not outcome.changed_modules and _share(bench, beside):
         outcome.doubts.append(_beside(beside[0][0]))
+
+
+def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
+    """Ask about globals, closures and the like that ended otherwise than in the recording.
+
+    Only if all recorded actions ran here: others may have changed them, too, and so may the code around them,
+    which a run of the program decides.
+    """
+    recorded, here = program_state_of(bench.recording.events), bench.pipeline.program_state
+    is_whole = bench.agent_id is None and not (bench.outcome.answered or plan.undriven)
+    if not is_whole or recorded is None or here is None or not live.issuperset(bench.recording.agents):
+        return
+    for each in left_otherwise(recorded, [ProgramState.of(here.told())])[:_MOST_QUESTIONS]:
+        bench.outcome.ask(
+            f"code changed, and {each.name} did not end as in the recording, which no field, result or call "
+            "shows: replay where the script is, or keep it in a field"
+        )
 
 
 def _share(bench: Workbench, groups: Sequence[Sequence[DrivenAction]]) -> bool:
