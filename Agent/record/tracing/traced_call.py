@@ -29,6 +29,7 @@ from Agent.record.tracing.changed_arguments import (
     args_after,
     cannot_change,
     held,
+    held_flat,
     places_held,
     result_is,
     still_holds,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from Agent.record.encode.capture import Types
     from Agent.record.encode.event_template import AgentBinding
     from Agent.record.state.held_objects import HeldObject
+    from Agent.record.tracing.changed_arguments import Flat
     from Agent.record.tracing.function_facts import CodeIdentity, FunctionFacts
 
 MOST_TURNS = 4_096
@@ -60,10 +62,12 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "changeable", "held", "is_entry", "is_probed", "leave",
+        "args_body", "binding", "board_slot", "changeable", "flat", "held", "is_entry", "is_probed", "leave",
         "pipeline", "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker",
         "turns", "types",
     )  # fmt: skip
+    flat: Flat | None
+    """The objects in arguments that are not plain, if those hold plain data alone."""
     turns: list[int]
     """Numbers of an async call's begin and resumptions, in the order of all such turns in the process."""
 
@@ -136,6 +140,9 @@ class Call:
 
     def _careful_arguments(self, arguments: dict[str, Any]) -> list[str]:
         """Encode arguments that are not plain; return the secrets among them, recognised by name."""
+        can_change = self.is_entry and not cannot_change(map(type, arguments.values()))
+        # Taken before encoding, as above.
+        self.flat = held_flat(arguments, self.pipeline.capture) if can_change else None
         found: list[str] = []
         body, self.types = self.pipeline.capture.body({"args": arguments}, found=found)
         self.args_body = body + b","
@@ -143,7 +150,7 @@ class Call:
             places = places_held(arguments, self.target)
             if places:
                 self.args_body += b'"args_held":%s,' % orjson.dumps(places)
-        if self.is_entry and not cannot_change(map(type, arguments.values())):
+        if can_change:
             self.changeable = arguments, None, ()
         return found
 
@@ -246,6 +253,8 @@ class Call:
         capture, (arguments, plain, kept) = self.pipeline.capture, self.changeable
         if plain is not None:
             is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain
+        elif self.flat is not None and still_holds(*self.flat):
+            is_same = True
         else:
             now, now_types = capture.body({"args": arguments})
             is_same = now_types == self.types and self.args_body.startswith(now + b",")
