@@ -20,6 +20,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
+from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, ValuesOfRun
 from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge
 from Agent.replay.compare.program_state import UNCHANGED, left_otherwise, program_state_of
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
@@ -47,6 +48,7 @@ _MOST_BYTES = 64 << 20
 """The size limit of the working directory for a run in a copy of it, where the program may write."""
 _END_US = 1_000_000
 """How long after the end of its recording a program may still have written files."""
+_MOST_NEW = 4
 _SETTINGS = ("level", "redact", "capture", "state")
 """The recording settings that environment variables can set."""
 
@@ -129,10 +131,11 @@ def judged_by_program(
     seconds = timeout_seconds or _patience_s(info)
     may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
     runs = _RUNS + bool(has_changed and outcome.beside)
+    by_form = any(read.is_of_library for read in outcome.sources)
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         found: list[ProgramRun] = []
         for number in range(runs):
-            run = _run(program, info, session, Path(place) / str(number), seconds, stop)
+            run = _run(program, info, session, Path(place) / str(number), seconds, stop, by_form=by_form)
             if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
                 why = run if isinstance(run, str) else run.obstacle
                 outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
@@ -153,7 +156,10 @@ def judged_by_program(
             if left is None and has_changed and was_free:
                 left = _program_left_otherwise(recording, found)
             if left is None:
-                return _identical(outcome, recording, program, first.comparison)
+                proved = _identical(outcome, recording, program, first.comparison)
+                if has_changed:
+                    _compare_beyond_agents(proved, recording, found)
+                return proved
             if has_changed and was_free and left.divergence is not None:
                 return _diverged(outcome, recording, program, left.divergence, found)
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
@@ -161,7 +167,7 @@ def judged_by_program(
                 outcome.reason(left.why)
             return None
         if first.divergence is not None and not any(
-            compare_actions(first.session, run.session) for run in others
+            _compared(first.session, run.session, by_form=by_form) for run in others
         ):
             if may_differ:
                 return _diverged(outcome, recording, program, first.divergence, found)
@@ -241,6 +247,33 @@ def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_dif
     return unknown if may_differ else None
 
 
+def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Sequence[ProgramRun]) -> None:
+    """Note what changed code does otherwise although each agent does what it did: their order, new globals."""
+    events = [list(open_reader(run.session).events()) for run in runs]
+    orders = [_order_of_agents(each) for each in events]
+    if len(set(orders)) == 1 and orders[0] != _order_of_agents(recording.events):
+        proved.normalisers.append("the order in which agents act")
+    recorded, *others = (program_state_of(each) for each in (recording.events, *events))
+    new = dict.fromkeys(
+        name
+        for other in others
+        if recorded is not None and other is not None
+        for name in other.changed
+        if recorded.at(name) is None
+    )
+    if new:
+        proved.remark(
+            f"the program now changes {', '.join(list(new)[:_MOST_NEW])}, which it did not have before: there is "
+            "nothing to compare that with"
+        )
+
+
+def _order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
+    """Return agent and method of each entry action, in order."""
+    entries = [event for event in events if event.code is not None and is_traced_action(event)]
+    return tuple((event.agent_id, method_name(event)) for event in sorted(entries, key=order_key))
+
+
 def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) -> _Left | None:
     """Return the first global, closure or the like that ended otherwise in runs of changed code."""
     left = left_otherwise(
@@ -292,8 +325,14 @@ def _run(
     directory: Path,
     timeout_seconds: float,
     stop: StopEvent | None,
+    *,
+    by_form: bool,
 ) -> ProgramRun | str:
-    """Run the program once, and compare its recording; return why if that is not possible."""
+    """Run the program once, and compare its recording; return why if that is not possible.
+
+    Args:
+        by_form: whether libraries make ids and times that are not recorded, so that these agree by form.
+    """
     settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
     directory.mkdir()
     here = Path.cwd()
@@ -315,7 +354,7 @@ def _run(
     if len(made) != 1:
         told = "; ".join([*refused[:2], failure])
         return f"it recorded {len(made)} sessions{told and f' ({told})'}"
-    comparison = compare_actions(session, made[0])
+    comparison = _compared(session, made[0], by_form=by_form)
     reader = open_reader(made[0])
     code = {
         f"{event.agent_id}.{method_name(event)}": event.code
@@ -334,6 +373,14 @@ def _run(
         answer["chance"],
         tuple(answer["unseeded"]),
     )
+
+
+def _compared(one: Path, other: Path, *, by_form: bool) -> RunComparison:
+    """Compare two recordings of the program; code in values may differ, since its effect is compared."""
+    infos = [session_info(each) for each in (one, other)] if by_form else []
+    began_s = [parse_timestamp(info.started_at) / 1e6 for info in infos if info is not None]
+    made = ValuesOfRun((began_s[0], began_s[1])) if len(began_s) == 2 else None
+    return compare_actions(one, other, made=made, passes_code=True)
 
 
 class _Copy(NamedTuple):
@@ -394,7 +441,10 @@ def _identical(
 ) -> ReplayOutcome:
     """Return the outcome of runs that recorded the same again; notes of the comparison become normalisers."""
     proved, plan = _of_program(outcome, recording)
-    proved.normalisers = list(first.notes)
+    proved.normalisers = [note for note in first.notes if not note.endswith(MADE_BY_LIBRARIES)]
+    for note in first.notes:
+        if note not in proved.normalisers:
+            proved.remark(note)
     counts = proved.counts
     counts.driven = counts.covered = len(plan.actions)
     counts.informative = sum(

@@ -267,9 +267,16 @@ def drive_again(
         if differs is not None and agent_id not in {None, differs.agent_id}:
             outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
         elif told is not None and (differs is not None or _may_come_of_outside(outcome)):
+            if options.keep_going and told.divergence is not None:
+                told.remark(
+                    "--keep-going finds differences of calls that are replayed one by one; of a run of the whole "
+                    "program, only the first difference counts, since later ones may follow from it"
+                )
             outcome, agent_id = told, None
         elif told is not None and outcome.divergence is None:
-            outcome.remark(told.remarks[-1])
+            for remark in told.remarks:
+                outcome.remark(remark)
+            outcome.normalisers += [each for each in told.normalisers if each not in outcome.normalisers]
         elif told is not None:
             outcome.remark(
                 f"{told.remarks[-1]}: the target builds other objects than the program, or they "
@@ -410,6 +417,9 @@ def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Wo
         options = replace(options, ignore=(*options.ignore, name))
         outcome, stdout, stderr = once_more("")
     if left_out:
+        names = {each for each in outcome.ignored if each.rpartition(".")[2] in left_out}
+        outcome.ignored = [each for each in outcome.ignored if each not in names]
+        outcome.left_out = sorted(names)
         _tell_left_out(outcome, ", ".join(left_out))
     _look_at_libraries(outcome, once_more)
     return outcome, stdout, stderr

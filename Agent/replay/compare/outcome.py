@@ -148,6 +148,8 @@ class ReplayOutcome:
     """{`agent.field`: why one side could not see it}."""
     ignored: list[str] = field(default_factory=list)
     """`agent.field` that the program or the caller asked to ignore."""
+    left_out: list[str] = field(default_factory=list)
+    """`agent.field` that only has a digest, in which installed libraries put unrecorded times and ids."""
     references: list[str] = field(default_factory=list)
     """`agent.field` compared by name: references to the agents' environment, or shared with other agents."""
     handles: list[str] = field(default_factory=list)
@@ -518,6 +520,7 @@ class ReplayReport(TextInNotebook):
             "not seen": self.unseen,
             "seen by name": self._own(each.partition(" (")[0] for each in self.outcome.references),
             "not seen as they ended": self.unseen_at_end,
+            "not compared": self._own(self.outcome.left_out),
             "ignored": self.ignored,
         }
         seen = [f"{told}: {_names(names)}" for told, names in lacking.items() if names]
@@ -653,6 +656,10 @@ def _names(names: Iterable[str]) -> str:
     return shown + (f" and {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else "")
 
 
+MAY_BE_WHY = "this may be why the replay differs, so the difference is not counted"
+"""Before the difference of an UNVERIFIED replay, behind the reasons why it proves nothing."""
+
+
 class Verdict(StrEnum):
     """The result of a replay."""
 
@@ -707,7 +714,7 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
             return Verdict.UNVERIFIED, [
                 *reasons,
                 *outcome.doubts,
-                f"so this proves nothing: {outcome.divergence}",
+                f"{MAY_BE_WHY}: {outcome.divergence}",
             ]
         return Verdict.DIVERGED, []
     if not reasons and outcome.counts.informative == 0:

@@ -22,6 +22,7 @@ from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import Comparison, in_payload
 from Agent.replay.compare.emitted_events import describe, event_difference
+from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import (
@@ -635,15 +636,32 @@ def compare_runs(
     return _walked(one, other, same_ids, notes, has_ends=True, every_agent=every_agent, progress=progress)
 
 
-def compare_actions(a: RunName, b: RunName) -> RunComparison:
+def compare_actions(
+    a: RunName, b: RunName, *, made: LibraryValues | None = None, passes_code: bool = False
+) -> RunComparison:
     """Find the first difference of two sessions inside their actions and in their states.
 
     Writes of untraced code between actions are not compared, since it depends on timing when they are
     noticed. Neither are the final contents of referenced objects.
+
+    Args:
+        a: the first session.
+        b: the second.
+        made: the ids and times that libraries made, which agree by form.
+        passes_code: whether values may differ in code that they hold, whose effect the actions show.
     """
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
-    return _walked(one, other, same_ids_of(one, other), [], has_ends=False, progress=lambda _: None)
+    return _walked(
+        one,
+        other,
+        same_ids_of(one, other),
+        [],
+        has_ends=False,
+        progress=lambda _: None,
+        made=made,
+        passes_code=passes_code,
+    )
 
 
 def _tell_changed_arguments(one: RunSide, other: RunSide) -> bool:
@@ -702,10 +720,13 @@ def _walked(
     has_ends: bool,
     progress: Callable[[float], None],
     every_agent: bool = False,
+    made: LibraryValues | None = None,
+    passes_code: bool = False,
 ) -> RunComparison:
     seen = ReplayOutcome()
     scripts = module_names(one.session, other.session)
-    comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen))
+    comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen), made=made)
+    comparison.passes_code = passes_code
     walk = StreamWalk(
         comparison,
         same_ids,
@@ -725,6 +746,8 @@ def _walked(
         each += [found] if found is not None and every_agent else []
         progress(number / len(keys))
     agreement = comparison.agreement
+    if comparison.overlooked.of_libraries:
+        notes.append(f"{comparison.overlooked.of_libraries:,} {MADE_BY_LIBRARIES}")
     if walk.reordered:
         notes.append(f"{walk.reordered:,} events of concurrent calls agree in another order")
     if agreement.redacted:

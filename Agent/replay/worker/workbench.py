@@ -28,6 +28,7 @@ from Agent.record.state.identity import TRACED
 from Agent.record.state.tracker import count_as_script
 from Agent.record.tracing.function_facts import directories_of, module_digest
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
+from Agent.replay.compare.library_values import MADE_BY_LIBRARIES
 from Agent.replay.compare.program_state import ProgramState, left_otherwise, program_state_of
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
 from Agent.replay.compare.normaliser import Normaliser
@@ -602,9 +603,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     overlooked = bench.comparison.overlooked
     outcome.normalisers += overlooked.told()
     if overlooked.of_libraries:
-        outcome.remark(
-            f"{overlooked.of_libraries:,} values agree but for ids and times that installed libraries made"
-        )
+        outcome.remark(f"{overlooked.of_libraries:,} {MADE_BY_LIBRARIES}")
     outcome.reasons = [_with_command(bench, reason) for reason in outcome.reasons]
     for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
         names += [name for name in _listed(bench, key) if name not in names]
