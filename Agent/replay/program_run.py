@@ -151,21 +151,7 @@ def judged_by_program(
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
             return None
         if not any(run.divergence for run in found):
-            was_free = not any(run.refused or run.found_changed_files for run in found)
-            left = _left_otherwise(recording, found, may_differ=has_changed)
-            if left is None and has_changed and was_free:
-                left = _program_left_otherwise(recording, found)
-            if left is None:
-                proved = _identical(outcome, recording, program, first.comparison)
-                if has_changed:
-                    _compare_beyond_agents(proved, recording, found)
-                return proved
-            if has_changed and was_free and left.divergence is not None:
-                return _diverged(outcome, recording, program, left.divergence, found)
-            outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
-            if left.is_of_program and outcome.divergence is None:
-                outcome.reason(left.why)
-            return None
+            return _judged_by_ends(outcome, recording, program, found, has_changed=has_changed)
         if first.divergence is not None and not any(
             _compared(first.session, run.session, by_form=by_form) for run in others
         ):
@@ -182,6 +168,32 @@ def judged_by_program(
                 return None
     parted = next(run for run in found if run.divergence is not None)
     outcome.remark(_told_of_difference(program, parted))
+    return None
+
+
+def _judged_by_ends(
+    outcome: ReplayOutcome,
+    recording: Recording,
+    program: Path,
+    found: Sequence[ProgramRun],
+    *,
+    has_changed: bool,
+) -> ReplayOutcome | None:
+    """Return the outcome of runs that recorded the same events, by what they left; None if unknown."""
+    was_free = not any(run.refused or run.found_changed_files for run in found)
+    left = _left_otherwise(recording, found, may_differ=has_changed)
+    if left is None and has_changed and was_free:
+        left = _program_left_otherwise(recording, found)
+    if left is None:
+        proved = _identical(outcome, recording, program, found[0].comparison)
+        if has_changed:
+            _compare_beyond_agents(proved, recording, found)
+        return proved
+    if has_changed and was_free and left.divergence is not None:
+        return _diverged(outcome, recording, program, left.divergence, found)
+    outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
+    if left.is_of_program and outcome.divergence is None:
+        outcome.reason(left.why)
     return None
 
 
@@ -248,7 +260,7 @@ def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_dif
 
 
 def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Sequence[ProgramRun]) -> None:
-    """Note what changed code does otherwise although each agent does what it did: their order, new globals."""
+    """Note what changed code does otherwise although each agent does the same: their order, new globals."""
     events = [list(open_reader(run.session).events()) for run in runs]
     orders = [_order_of_agents(each) for each in events]
     if len(set(orders)) == 1 and orders[0] != _order_of_agents(recording.events):
@@ -263,8 +275,8 @@ def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Se
     )
     if new:
         proved.remark(
-            f"the program now changes {', '.join(list(new)[:_MOST_NEW])}, which it did not have before: there is "
-            "nothing to compare that with"
+            f"the program now changes {', '.join(list(new)[:_MOST_NEW])}, which it did not have before: "
+            "there is nothing to compare that with"
         )
 
 
@@ -285,8 +297,8 @@ def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) ->
     first = left[0]
     if not first.is_steady:
         return _Left(
-            f"code changed, and {first.name} ended otherwise than in the recording, and otherwise in each run: keep "
-            "clocks, ids and unseeded draws out of it, or keep it in a field",
+            f"code changed, and {first.name} ended otherwise than in the recording, and otherwise in each "
+            "run: keep clocks, ids and unseeded draws out of it, or keep it in a field",
             is_of_program=True,
         )
     sides = first.recorded, str(first.runs[0])

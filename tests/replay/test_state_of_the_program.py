@@ -10,7 +10,7 @@ import pytest
 from support.processes import child_environment
 
 from Agent.replay import replay_run
-from Agent.replay.compare.program_state import ProgramState, left_otherwise
+from Agent.replay.compare.program_state import LeftInProgram, left_otherwise
 
 pytestmark = pytest.mark.process
 
@@ -206,14 +206,14 @@ def test_a_clock_in_a_global_is_no_red_and_no_green(place):
 
 
 def test_a_new_name_has_nothing_to_be_compared_with():
-    recorded = ProgramState({"a.N": "c1:1"}, frozenset({"a.M"}))
+    recorded = LeftInProgram({"a.N": "c1:1"}, frozenset({"a.M"}))
     assert (
-        left_otherwise(recorded, [ProgramState({"a.N": "c1:1", "a.NEW": "c1:2"}, frozenset({"a.M"}))]) == []
+        left_otherwise(recorded, [LeftInProgram({"a.N": "c1:1", "a.NEW": "c1:2"}, frozenset({"a.M"}))]) == []
     )
     assert left_otherwise(recorded, [None]) == []
-    (found,) = left_otherwise(recorded, [ProgramState({"a.N": "c1:1", "a.M": "c1:2"}, frozenset())])
+    (found,) = left_otherwise(recorded, [LeftInProgram({"a.N": "c1:1", "a.M": "c1:2"}, frozenset())])
     assert (found.name, found.recorded, found.is_steady) == ("a.M", "unchanged", True)
-    (found,) = left_otherwise(recorded, [ProgramState({}, frozenset())])
+    (found,) = left_otherwise(recorded, [LeftInProgram({}, frozenset())])
     assert (found.name, found.is_steady) == ("a.N", False)
 
 

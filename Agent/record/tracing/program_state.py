@@ -1,4 +1,4 @@
-"""What the methods of agents reach by name in the program: globals, attributes of functions, closures, defaults.
+"""What methods of agents reach by name in the program: globals, closures, defaults, attributes of functions.
 
 No field of an agent shows it. It is read when an agent of a class acts for the first time, and at the end of
 recording; what changed in between is told in `log.closed` as digests, so that two runs can be compared.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from logging import Logger
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -100,24 +100,32 @@ class ProgramState:
         return whole_digest(value, agent_id_of, self._hides, reached)
 
 
+def functions_reached(root: type | FunctionType) -> list[FunctionType]:
+    """Return the program's functions that a function, or the methods of a class, reach by name."""
+    search = _Search([root])
+    deque(search.parts(), maxlen=0)
+    return search.functions
+
+
 class _Search:
     """One walk over the functions and classes that are reachable by name."""
 
-    def __init__(self, classes: list[type]) -> None:
-        self._waiting: deque[tuple[str, Any]] = deque((class_text(cls), cls) for cls in classes)
+    def __init__(self, roots: Iterable[type | FunctionType]) -> None:
+        self._waiting: deque[tuple[str, Any]] = deque(
+            ("" if isinstance(root, FunctionType) else class_text(root), root) for root in roots
+        )
         self._seen: set[int] = set()
         self._found: dict[str, Any] = {}
-        self._functions = 0
+        self.functions: list[FunctionType] = []
 
     def parts(self) -> Iterator[tuple[str, Any]]:
         """Yield names and values; dicts and objects member by member."""
-        while self._waiting and len(self._found) < _MOST_FOUND and self._functions < _MOST_FUNCTIONS:
+        while self._waiting and len(self._found) < _MOST_FOUND and len(self.functions) < _MOST_FUNCTIONS:
             name, value = self._waiting.popleft()
             if id(value) in self._seen:
                 continue
             self._seen.add(id(value))
             if type(value) is FunctionType:
-                self._functions += 1
                 self._function(value)
             else:
                 self._class(name, value)
@@ -138,6 +146,7 @@ class _Search:
         place = module_name(namespace.get("__name__"))
         if type(place) is not str or not is_of_program(namespace.get("__name__")):
             return
+        self.functions.append(function)
         own = f"{place}.{function.__qualname__}"
         names = _names_in(function.__code__)
         for name in names:
@@ -215,7 +224,7 @@ def _is_left_out(value: object, kind: type) -> bool:
     """Whether a value is no data: a module, a logger, a generator, a callable of a library."""
     if issubclass(kind, _UNREAD) or sort_of(kind) is Sort.GENERATOR:
         return True
-    return class_name(kind).startswith("Agent.") or callable(value) and not _is_own_class(kind)
+    return class_name(kind).startswith("Agent.") or (callable(value) and not _is_own_class(kind))
 
 
 def _is_own_class(cls: type) -> bool:

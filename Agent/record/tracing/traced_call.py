@@ -269,7 +269,8 @@ class Call:
         changes, types = args_after(capture, arguments, entry, self.types, returned, was_plain=was_plain)
         is_told, self.types = bool(self.types), _tags(self.types, types)
         if changes and not is_told and self.tracker is not None:
-            # `_careful_arguments` told it if a value has a tag. A replay passes the agent's own object, whose field changes with it.
+            # `_careful_arguments` told it if a value has a tag. A replay passes the agent's own object, whose
+            # field changes with it.
             places = places_held(arguments, self.target)
             if places:
                 changes += b'"args_held":%s,' % orjson.dumps(places)

@@ -240,7 +240,7 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
 
 UNCHANGED = "<unchanged>"
 ARGS_AFTER = "args_after"
-"""The key of a call's event with the arguments that it changed in place, and the field of a difference there."""
+"""The key of the arguments that a call changed in place, and the field of a difference there."""
 
 
 def arguments_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:

@@ -193,6 +193,8 @@ class ReplayOutcome:
     """Existing files that replayed code opened for writing."""
     unsteady: list[str] = field(default_factory=list)
     """Possible causes of differences that vary between replays: threads, clocks read at import."""
+    varying: list[str] = field(default_factory=list)
+    """Lines of the differing agent's code whose value is another one in each process, such as `hash()`."""
     beside: int = 0
     """The first step that may have run concurrently with another agent's in one event loop; 0 for none."""
     needs_others: bool = False
@@ -218,8 +220,8 @@ class ReplayOutcome:
     def note_argument(self, divergence: Divergence, name: str) -> None:
         """Store that an argument ended otherwise, which other code that holds it may have caused."""
         told = (
-            f"argument {name} of {divergence.action} of {divergence.agent_id} ended otherwise than in the recording "
-            f"(step {divergence.step}), where other code that holds it may have changed it"
+            f"argument {name} of {divergence.action} of {divergence.agent_id} ended otherwise than in the "
+            f"recording (step {divergence.step}), where other code that holds it may have changed it"
         )
         if told not in self.open_arguments:
             self.open_arguments.append(told)
@@ -296,7 +298,7 @@ def redacted_texts(value: Any, redactor: Redactor) -> Any:
 
 _STATE = "state."
 OF_PROGRAM = "program."
-"""Begins the field of a difference in what the program holds outside of agents: globals, closures, defaults."""
+"""Begins the field of a difference in what the program holds outside of agents, such as globals."""
 
 
 def locate(divergences: Iterable[Divergence], session: Path) -> list[Divergence]:

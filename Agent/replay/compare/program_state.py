@@ -1,4 +1,4 @@
-"""Comparison of what two runs of changed code left in the program's globals, functions, closures and defaults.
+"""Comparison of what runs of changed code left in the program's globals, functions, closures and defaults.
 
 Recording tells digests of what changed while agents acted, and the names of what did not. Only changed code
 can make a difference here, so nothing is compared if no code changed.
@@ -14,7 +14,7 @@ from Agent.event.model import Event
 UNCHANGED = "unchanged"
 
 
-class ProgramState(NamedTuple):
+class LeftInProgram(NamedTuple):
     """What one run left in the program."""
 
     changed: Mapping[str, str]
@@ -26,7 +26,7 @@ class ProgramState(NamedTuple):
         return self.changed.get(name) or (UNCHANGED if name in self.unchanged else None)
 
     @classmethod
-    def of(cls, told: object) -> ProgramState | None:
+    def of(cls, told: object) -> LeftInProgram | None:
         """Read it from an event's payload; None if it is not there, or damaged."""
         if type(told) is not dict:
             return None
@@ -39,12 +39,12 @@ class ProgramState(NamedTuple):
         return cls(digests, frozenset(map(str, unchanged)))
 
 
-def program_state_of(events: Iterable[Event]) -> ProgramState | None:
+def program_state_of(events: Iterable[Event]) -> LeftInProgram | None:
     """Return what the one process of a recording left; None if it is unknown, or there were several."""
     told: list[Any] = [
         event.extra["program"] for event in events if event.kind == "log.closed" and "program" in event.extra
     ]
-    return ProgramState.of(told[0]) if len(told) == 1 else None
+    return LeftInProgram.of(told[0]) if len(told) == 1 else None
 
 
 class LeftOtherwise(NamedTuple):
@@ -61,7 +61,9 @@ class LeftOtherwise(NamedTuple):
         return None not in self.runs and len(set(self.runs)) == 1
 
 
-def left_otherwise(recorded: ProgramState | None, runs: Sequence[ProgramState | None]) -> list[LeftOtherwise]:
+def left_otherwise(
+    recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]
+) -> list[LeftOtherwise]:
     """Return the names that ended otherwise, those first in which the runs agree.
 
     A name that only the recording has counts as renamed if the runs have another name with the same content.
@@ -81,7 +83,7 @@ def left_otherwise(recorded: ProgramState | None, runs: Sequence[ProgramState | 
     return sorted(found, key=lambda each: not each.is_steady)
 
 
-def _is_elsewhere(digest: str, run: ProgramState, recorded: ProgramState) -> bool:
+def _is_elsewhere(digest: str, run: LeftInProgram, recorded: LeftInProgram) -> bool:
     return any(each == digest and recorded.at(name) is None for name, each in run.changed.items())
 
 
