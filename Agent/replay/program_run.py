@@ -22,7 +22,7 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, ValuesOfRun
 from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge
-from Agent.replay.compare.program_state import UNCHANGED, left_otherwise, program_state_of
+from Agent.replay.compare.program_state import left_otherwise, program_state_of
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
 from Agent.replay.plan.actions import Plan, make_plan
@@ -288,11 +288,10 @@ def _order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], .
 
 def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) -> _Left | None:
     """Return the first global, closure or the like that ended otherwise in runs of changed code."""
-    left = left_otherwise(
-        program_state_of(recording.events),
-        [program_state_of(open_reader(run.session).events()) for run in runs],
-    )
-    if not left:
+    recorded = program_state_of(recording.events)
+    states = [program_state_of(open_reader(run.session).events()) for run in runs]
+    left = left_otherwise(recorded, states)
+    if not left or recorded is None or states[0] is None:
         return None
     first = left[0]
     if not first.is_steady:
@@ -301,8 +300,7 @@ def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) ->
             "run: keep clocks, ids and unseeded draws out of it, or keep it in a field",
             is_of_program=True,
         )
-    sides = first.recorded, str(first.runs[0])
-    one, other = (each if each == UNCHANGED else f"content {each}" for each in sides)
+    one, other = recorded.shown(first.name), states[0].shown(first.name)
     found = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
     return _Left(f"{first.name} did not end as in the recording", found)
 

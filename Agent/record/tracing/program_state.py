@@ -11,6 +11,7 @@ holds follows from its function. Random generators are left out, too: their draw
 from __future__ import annotations
 
 import functools
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,6 +44,7 @@ _ACCESSORS: dict[type, tuple[str, ...]] = {
     functools.cached_property: ("func",),
     functools.partialmethod: ("func",),
 }
+_LARGE = 1 << 53
 _WRAPPED = "__wrapped__"
 _CONTAINERS = (list, dict, set, frozenset, tuple, deque)
 
@@ -67,34 +69,44 @@ class ProgramState:
         # Objects in its fields are classes of the program that its methods call without naming them.
         held = [type(value) for value in plain_attributes(obj).values() if _is_own_class(type(value))]
         self._roots.update(dict.fromkeys(held))
-        for name, digest in self._look([type(obj), *held]):
+        for name, digest, _ in self._look([type(obj), *held]):
             self._first.setdefault(name, digest)
 
     def told(self) -> dict[str, Any]:
-        """Return what changed since the first look as `{"changed": {name: digest}, "unchanged": [name]}`."""
+        """Return what changed since the first look, as JSON values.
+
+        `changed` is {name: digest}, `numbers` has those of them that are numbers, and `unchanged` lists the
+        other names; {} if nothing is known.
+        """
         changed: dict[str, str] = {}
+        numbers: dict[str, int | float] = {}
         unchanged: list[str] = []
-        for name, digest in self._look(list(self._roots)):
+        for name, digest, value in self._look(list(self._roots)):
             if digest is None or self._first.get(name, "") is None:
                 continue  # unknown
             if self._first.get(name) == digest:
                 unchanged.append(name)
-            else:
-                changed[name] = digest
-        return {"changed": changed, "unchanged": unchanged} if changed or unchanged else {}
+                continue
+            changed[name] = digest
+            if (type(value) is float and math.isfinite(value)) or (
+                type(value) is int and abs(value) < _LARGE
+            ):
+                numbers[name] = value
+        if not changed and not unchanged:
+            return {}
+        return {"changed": changed, "numbers": numbers, "unchanged": unchanged}
 
-    def _look(self, classes: list[type]) -> Iterator[tuple[str, str | None]]:
+    def _look(self, classes: list[type]) -> Iterator[tuple[str, str | None, object]]:
         nodes = 0
         for name, value in _Search(classes).parts():
-            if type(value) in SCALARS:
-                yield name, self._digest(value, ReachedObjects())
-                continue
             digest = None
-            if nodes <= MOST_NODES and _size(value) <= MOST_MEMBERS:
+            if type(value) in SCALARS:
+                digest = self._digest(value, ReachedObjects())
+            elif nodes <= MOST_NODES and _size(value) <= MOST_MEMBERS:
                 reached = ReachedObjects()
                 digest = self._digest(value, reached)
                 nodes += reached.nodes
-            yield name, digest
+            yield name, digest, value
 
     def _digest(self, value: object, reached: ReachedObjects) -> str | None:
         return whole_digest(value, agent_id_of, self._hides, reached)

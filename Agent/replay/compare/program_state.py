@@ -6,12 +6,15 @@ can make a difference here, so nothing is compared if no code changed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from Agent.event.model import Event
 
 UNCHANGED = "unchanged"
+_DIGEST = re.compile(r"[a-z][0-9][\w./]*:[0-9a-f]+")  # not a token in the place of a secret
 
 
 class LeftInProgram(NamedTuple):
@@ -20,6 +23,13 @@ class LeftInProgram(NamedTuple):
     changed: Mapping[str, str]
     """{name: digest} of what changed while agents acted."""
     unchanged: frozenset[str]
+    numbers: Mapping[str, int | float] = MappingProxyType({})
+    """Those of them that are numbers."""
+
+    def shown(self, name: str) -> Any:
+        """Return what was under a name, for people."""
+        at = self.at(name)
+        return self.numbers.get(name, at if at == UNCHANGED else f"content {at}")
 
     def at(self, name: str) -> str | None:
         """Return the digest under a name, `UNCHANGED`, or None if the name is unknown."""
@@ -33,10 +43,13 @@ class LeftInProgram(NamedTuple):
         changed, unchanged = told.get("changed"), told.get("unchanged")
         if type(changed) is not dict or type(unchanged) is not list:
             return None
+        numbers = told.get("numbers")
         digests = {
-            str(name): digest for name, digest in changed.items() if type(digest) is str and ":" in digest
+            str(name): digest
+            for name, digest in changed.items()
+            if type(digest) is str and _DIGEST.fullmatch(digest)
         }
-        return cls(digests, frozenset(map(str, unchanged)))
+        return cls(digests, frozenset(map(str, unchanged)), numbers if type(numbers) is dict else {})
 
 
 def program_state_of(events: Iterable[Event]) -> LeftInProgram | None:
