@@ -313,7 +313,7 @@ _ROWS = (
         "log.closed",
         _SYSTEM,
         "Writer closed",
-        "writer:string/id last_seq:integer counters?:object head?:string",
+        "writer:string/id last_seq:integer counters?:object head?:string program?:object",
     ),
     _kind("log.dropped", _SYSTEM, "{count} events were not written: {reason}", "count:integer reason:string"),
     _kind(

@@ -20,7 +20,9 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
-from Agent.replay.compare.outcome import Divergence, ReplayOutcome, Verdict, judge
+from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, ValuesOfRun
+from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge
+from Agent.replay.compare.program_state import left_otherwise, program_state_of
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
 from Agent.replay.plan.actions import Plan, make_plan
@@ -46,6 +48,7 @@ _MOST_BYTES = 64 << 20
 """The size limit of the working directory for a run in a copy of it, where the program may write."""
 _END_US = 1_000_000
 """How long after the end of its recording a program may still have written files."""
+_MOST_NEW = 4
 _SETTINGS = ("level", "redact", "capture", "state")
 """The recording settings that environment variables can set."""
 
@@ -128,10 +131,11 @@ def judged_by_program(
     seconds = timeout_seconds or _patience_s(info)
     may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
     runs = _RUNS + bool(has_changed and outcome.beside)
+    by_form = any(read.is_of_library for read in outcome.sources)
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         found: list[ProgramRun] = []
         for number in range(runs):
-            run = _run(program, info, session, Path(place) / str(number), seconds, stop)
+            run = _run(program, info, session, Path(place) / str(number), seconds, stop, by_form=by_form)
             if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
                 why = run if isinstance(run, str) else run.obstacle
                 outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
@@ -147,16 +151,9 @@ def judged_by_program(
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
             return None
         if not any(run.divergence for run in found):
-            left = _left_otherwise(recording, found, may_differ=has_changed)
-            if left is None:
-                return _identical(outcome, recording, program, first.comparison)
-            was_free = not any(run.refused or run.found_changed_files for run in found)
-            if has_changed and was_free and left.divergence is not None:
-                return _diverged(outcome, recording, program, left.divergence, found)
-            outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
-            return None
+            return _judged_by_ends(outcome, recording, program, found, has_changed=has_changed)
         if first.divergence is not None and not any(
-            compare_actions(first.session, run.session) for run in others
+            _compared(first.session, run.session, by_form=by_form) for run in others
         ):
             if may_differ:
                 return _diverged(outcome, recording, program, first.divergence, found)
@@ -174,12 +171,40 @@ def judged_by_program(
     return None
 
 
+def _judged_by_ends(
+    outcome: ReplayOutcome,
+    recording: Recording,
+    program: Path,
+    found: Sequence[ProgramRun],
+    *,
+    has_changed: bool,
+) -> ReplayOutcome | None:
+    """Return the outcome of runs that recorded the same events, by what they left; None if unknown."""
+    was_free = not any(run.refused or run.found_changed_files for run in found)
+    left = _left_otherwise(recording, found, may_differ=has_changed)
+    if left is None and has_changed and was_free:
+        left = _program_left_otherwise(recording, found)
+    if left is None:
+        proved = _identical(outcome, recording, program, found[0].comparison)
+        if has_changed:
+            _compare_beyond_agents(proved, recording, found)
+        return proved
+    if has_changed and was_free and left.divergence is not None:
+        return _diverged(outcome, recording, program, left.divergence, found)
+    outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
+    if left.is_of_program and outcome.divergence is None:
+        outcome.reason(left.why)
+    return None
+
+
 class _Left(NamedTuple):
     """Referenced objects that ended differently in runs that recorded the same events."""
 
     why: str
     divergence: RunDivergence | None = None
     """The first content that is the same in all runs and differs from the recording."""
+    is_of_program: bool = False
+    """Whether it is what the program holds outside of agents, which nothing else has compared."""
 
 
 class _End(NamedTuple):
@@ -234,6 +259,52 @@ def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_dif
     return unknown if may_differ else None
 
 
+def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Sequence[ProgramRun]) -> None:
+    """Note what changed code does otherwise although each agent does the same: their order, new globals."""
+    events = [list(open_reader(run.session).events()) for run in runs]
+    orders = [_order_of_agents(each) for each in events]
+    if len(set(orders)) == 1 and orders[0] != _order_of_agents(recording.events):
+        proved.normalisers.append("the order in which agents act")
+    recorded, *others = (program_state_of(each) for each in (recording.events, *events))
+    new = dict.fromkeys(
+        name
+        for other in others
+        if recorded is not None and other is not None
+        for name in other.changed
+        if recorded.at(name) is None
+    )
+    if new:
+        proved.remark(
+            f"the program now changes {', '.join(list(new)[:_MOST_NEW])}, which it did not have before: "
+            "there is nothing to compare that with"
+        )
+
+
+def _order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], ...]:
+    """Return agent and method of each entry action, in order."""
+    entries = [event for event in events if event.code is not None and is_traced_action(event)]
+    return tuple((event.agent_id, method_name(event)) for event in sorted(entries, key=order_key))
+
+
+def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) -> _Left | None:
+    """Return the first global, closure or the like that ended otherwise in runs of changed code."""
+    recorded = program_state_of(recording.events)
+    states = [program_state_of(open_reader(run.session).events()) for run in runs]
+    left = left_otherwise(recorded, states)
+    if not left or recorded is None or states[0] is None:
+        return None
+    first = left[0]
+    if not first.is_steady:
+        return _Left(
+            f"code changed, and {first.name} ended otherwise than in the recording, and otherwise in each "
+            "run: keep clocks, ids and unseeded draws out of it, or keep it in a field",
+            is_of_program=True,
+        )
+    one, other = recorded.shown(first.name), states[0].shown(first.name)
+    found = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
+    return _Left(f"{first.name} did not end as in the recording", found)
+
+
 def _program(session: Path, info: SessionInfo | None, target: str) -> Path | None:
     """Return the recorded script if it exists in the directory from which the target is imported."""
     script = recorded_script(session, info)
@@ -264,8 +335,14 @@ def _run(
     directory: Path,
     timeout_seconds: float,
     stop: StopEvent | None,
+    *,
+    by_form: bool,
 ) -> ProgramRun | str:
-    """Run the program once, and compare its recording; return why if that is not possible."""
+    """Run the program once, and compare its recording; return why if that is not possible.
+
+    Args:
+        by_form: whether libraries make ids and times that are not recorded, so that these agree by form.
+    """
     settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
     directory.mkdir()
     here = Path.cwd()
@@ -287,7 +364,7 @@ def _run(
     if len(made) != 1:
         told = "; ".join([*refused[:2], failure])
         return f"it recorded {len(made)} sessions{told and f' ({told})'}"
-    comparison = compare_actions(session, made[0])
+    comparison = _compared(session, made[0], by_form=by_form)
     reader = open_reader(made[0])
     code = {
         f"{event.agent_id}.{method_name(event)}": event.code
@@ -306,6 +383,14 @@ def _run(
         answer["chance"],
         tuple(answer["unseeded"]),
     )
+
+
+def _compared(one: Path, other: Path, *, by_form: bool) -> RunComparison:
+    """Compare two recordings of the program; code in values may differ, since its effect is compared."""
+    infos = [session_info(each) for each in (one, other)] if by_form else []
+    began_s = [parse_timestamp(info.started_at) / 1e6 for info in infos if info is not None]
+    made = ValuesOfRun((began_s[0], began_s[1])) if len(began_s) == 2 else None
+    return compare_actions(one, other, made=made, passes_code=True)
 
 
 class _Copy(NamedTuple):
@@ -366,7 +451,10 @@ def _identical(
 ) -> ReplayOutcome:
     """Return the outcome of runs that recorded the same again; notes of the comparison become normalisers."""
     proved, plan = _of_program(outcome, recording)
-    proved.normalisers = list(first.notes)
+    proved.normalisers = [note for note in first.notes if not note.endswith(MADE_BY_LIBRARIES)]
+    for note in first.notes:
+        if note not in proved.normalisers:
+            proved.remark(note)
     counts = proved.counts
     counts.driven = counts.covered = len(plan.actions)
     counts.informative = sum(
@@ -409,7 +497,7 @@ def _diverged(
         recorded=found.a,
         replayed=found.b,
         path=found.path,
-        place="" if action.agent_id == found.agent_id else f"what {found.agent_id} did",
+        place="" if found.agent_id in {None, action.agent_id} else f"what {found.agent_id} did",
         tick=found.tick,
     )
     proved.counts.driven = max(proved.divergence.step, 1)

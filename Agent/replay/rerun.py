@@ -55,6 +55,8 @@ ROOT_RUN = "root"
 _HASH_SEEDS = 2
 """Under how many other hash seeds a difference without changed code must recur: one seed in two puts two
 members of a set in the same order."""
+_MORE_HASH_SEEDS = 5
+"""The same where the code has lines whose value is another one in each process."""
 _THREADS = "threads, "
 """The prefix of the text in `ReplayOutcome.unsteady` that names the places where threads were started."""
 _STATE = "state."
@@ -263,16 +265,8 @@ def drive_again(
     is_whole = reference.agent_id is None or with_others
     if options.program and is_whole and _may_come_of_program(outcome, options):
         told = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
-        differs = None if told is None else told.divergence
-        if differs is not None and agent_id not in {None, differs.agent_id}:
-            outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
-        elif told is not None and (differs is not None or _may_come_of_outside(outcome)):
-            outcome, agent_id = told, None
-        elif told is not None:
-            outcome.remark(
-                f"{told.remarks[-1]}: the target builds other objects than the program, or they "
-                "differ in a part that a replay does not restore"
-            )
+        if told is not None:
+            outcome, agent_id = _joined_with_program(outcome, told, agent_id, options)
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session
@@ -289,6 +283,37 @@ def drive_again(
     )
     _keep(report)
     return report
+
+
+def _joined_with_program(
+    outcome: ReplayOutcome, told: ReplayOutcome, agent_id: str | None, options: RedriveOptions
+) -> tuple[ReplayOutcome, str | None]:
+    """Return the outcome that counts, with the agent that it is about; None for all.
+
+    Args:
+        outcome: of the calls one by one.
+        told: of runs of the whole program.
+    """
+    differs = told.divergence
+    if differs is not None and agent_id not in {None, differs.agent_id}:
+        outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
+    elif differs is not None or _may_come_of_outside(outcome):
+        if options.keep_going and differs is not None:
+            told.remark(
+                "--keep-going looks for further differences where calls are replayed one by one; of a run of "
+                "the whole program only the first one counts, since later ones may follow from it"
+            )
+        return told, None
+    elif outcome.divergence is None:
+        for remark in told.remarks:
+            outcome.remark(remark)
+        outcome.normalisers += [each for each in told.normalisers if each not in outcome.normalisers]
+    else:
+        outcome.remark(
+            f"{told.remarks[-1]}: the target builds other objects than the program, or they "
+            "differ in a part that a replay does not restore"
+        )
+    return outcome, agent_id
 
 
 def _may_come_of_others(outcome: ReplayOutcome) -> bool:
@@ -408,6 +433,9 @@ def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Wo
         options = replace(options, ignore=(*options.ignore, name))
         outcome, stdout, stderr = once_more("")
     if left_out:
+        names = {each for each in outcome.ignored if each.rpartition(".")[2] in left_out}
+        outcome.ignored = [each for each in outcome.ignored if each not in names]
+        outcome.left_out = sorted(names)
         _tell_left_out(outcome, ", ".join(left_out))
     _look_at_libraries(outcome, once_more)
     return outcome, stdout, stderr
@@ -438,7 +466,8 @@ def _check_is_steady(
         once_more: replays once more.
         looks_at_hashes: whether to replay under one more hash seed.
     """
-    for _ in range(_HASH_SEEDS - 1 if looks_at_hashes else 0):
+    seeds = _MORE_HASH_SEEDS if outcome.varying else _HASH_SEEDS
+    for _ in range(seeds - 1 if looks_at_hashes else 0):
         if again.divergence != outcome.divergence:
             break
         again, *_ = once_more("")
@@ -446,10 +475,12 @@ def _check_is_steady(
         return
     if outcome.unsteady:
         outcome.doubts.append(_changes(outcome))
-    elif looks_at_hashes:
+    elif looks_at_hashes or outcome.is_same_code:
         outcome.doubts.append(
-            "in another process the difference is another one: sort what the code walks there, if it is "
-            "a set, and keep no id of a thread, a process or an object" + _leaving_out(outcome.divergence)
+            "in another process the difference is another one"
+            + (f", maybe because of {', '.join(outcome.varying)}" if outcome.varying else "")
+            + ": sort what the code walks there, if it is a set, and keep no id of a thread, a process or an "
+            "object" + _leaving_out(outcome.divergence)
         )
 
 
@@ -520,7 +551,7 @@ def _changes(outcome: ReplayOutcome) -> str:
     """Return the doubt about a difference that may vary between replays."""
     return (
         "the difference may be another one in each replay, because of: "
-        + "; ".join(outcome.unsteady[:3])
+        + "; ".join([*outcome.unsteady[:3], *outcome.varying])
         + _leaving_out(outcome.divergence)
     )
 

@@ -149,7 +149,8 @@ def content_of(
             if reached is not None:
                 walk.note_reached(reached, content)
             return content
-        walk = _Walk(agent_of, reading, leaves_out_code=True)
+        # Ids and moments are kept apart here as in `without_made`, or code and they could not both differ.
+        walk = _Walk(agent_of, reading, leaves_out_code=True, made=[] if content.made else None)
         walk.run(value)
         return content._replace(without_code=walk.content().text)
     except _HoldsMuch as error:

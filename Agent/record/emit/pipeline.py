@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -142,6 +143,11 @@ class Pipeline:
         open_buffered: creates the sink for buffered events on first use; None: they use `sink`.
         artifacts: the files of the artifacts of runs; None stores none.
     """
+
+    program_state: Any = None
+    """What the methods of agents reach in the program, made when the first agent acts."""
+    program_told: Mapping[str, Any] = MappingProxyType({})
+    """What of it changed, at the end of recording."""
 
     def __init__(
         self,
@@ -464,7 +470,14 @@ class Pipeline:
             chained = {} if head is None else {"head": head()}
             seq = sink.next_seq()
             counters = {**self.health.dropped, **self.health.notes}
-            payload = {"writer": sink.writer, "last_seq": seq, "counters": counters, **chained}
+            payload: dict[str, Any] = {
+                "writer": sink.writer,
+                "last_seq": seq,
+                "counters": counters,
+                **chained,
+            }
+            if self.program_told and sink is self.sink:
+                payload["program"] = self.program_told
             if self._write_apart(sink, slot, payload, seq):
                 last_seqs[sink.writer] = seq
         self.health.late = 0

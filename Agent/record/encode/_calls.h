@@ -873,10 +873,10 @@ static PyObject *named_arguments(const Opener *opener, PyObject *args, PyObject 
 
 /* `"args":...,` of a call, encoded before the body can change them; those found to be secrets, None, or NULL. Takes the
    reference to the arguments by name. */
-static PyObject *take_arguments(Lane *lane, PyObject *call, PyObject *arguments, int may_answer) {
+static PyObject *take_arguments(Lane *lane, PyObject *call, PyObject *arguments, int tells_changes) {
     PyObject *kept = NULL, *raw = NULL, *found = NULL;
     if (arguments == NULL) return NULL;
-    if (may_answer && (kept = held(NULL, arguments)) == NULL) goto done;
+    if (tells_changes && (kept = held(NULL, arguments)) == NULL) goto done;
     if (PyDict_GET_SIZE(arguments) == 0) {
         PUT(call, CALL_args_body, Py_NewRef(NO_ARGUMENTS));
         found = Py_NewRef(Py_None);
@@ -1020,7 +1020,7 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
     }
     if (opener->captures) {
         PyObject *named = arguments != NULL ? Py_NewRef(arguments) : named_arguments(opener, args, kwargs);
-        found = take_arguments(lane, call, named, is_entry && !is_root);
+        found = take_arguments(lane, call, named, is_entry);
         if (found == NULL) goto failed;
     } else {
         PUT(call, CALL_args_body, Py_NewRef(NO_BYTES));
@@ -1309,7 +1309,8 @@ static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long d
         if (left == NULL) return NULL;
         Py_DECREF(left);
     }
-    if (changeable != Py_None && (result == Py_None || is_scalar(Py_TYPE(result))) && PyTuple_CheckExact(changeable)) {
+    /* Only a replay that answers a call asks whether the result is one of its arguments, and it answers no root. */
+    if (changeable != Py_None && (result == Py_None || is_scalar(Py_TYPE(result)) || is_true(GET(call, CALL_root))) && PyTuple_CheckExact(changeable)) {
         PyObject *arguments = PyTuple_GET_ITEM(changeable, 0), *kept = PyTuple_GET_ITEM(changeable, 2);
         if (PyDict_CheckExact(arguments) && PyTuple_CheckExact(kept)) {
             Held all = {((PyTupleObject *)kept)->ob_item, PyTuple_GET_SIZE(kept)};

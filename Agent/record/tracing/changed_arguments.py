@@ -1,20 +1,30 @@
 """Arguments that a call changed in place: recorded as `args_after` in its event, applied again in a replay.
 
-They are recorded only for calls that a replay may answer, and only if the encoded arguments differ from those
-at entry. A replay changes the containers and objects that were passed instead of replacing them, because the
-caller may hold them elsewhere. For an argument that the agent itself holds, a replay passes the agent's own
-object, as the program did: changes to a copy would not appear in the agent's fields.
+They are recorded only if the encoded arguments differ from those at entry, for calls that a replay may
+answer or drive. A replay that answers a call changes the containers and objects that were passed instead of
+replacing them, because the caller may hold them elsewhere. One that drives it compares what its code made of
+them. For an argument that the agent itself holds, a replay passes the agent's own object, as the program did:
+changes to a copy would not appear in the agent's fields.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from types import GetSetDescriptorType
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from Agent.event.classes import attributes_of, mro_of, remember, restore_attributes
+from Agent.event.classes import (
+    attributes_of,
+    find_in_classes,
+    mro_of,
+    namespace_of,
+    remember,
+    restore_attributes,
+    solid_base,
+)
 from Agent.event.values.codecs import is_plain_class
 from Agent.event.values.plain import SCALARS, has_own_hash, read_json, write_json
 from Agent.record.emit.context import Answer
@@ -45,6 +55,44 @@ still_holds: Callable[[dict[str, Any], tuple[Any, ...]], bool] = (
     _still_holds if native is None else native.still_holds
 )
 """Whether arguments hold the same objects as before, so that nothing changed; if False, compare the JSON."""
+
+
+Flat = tuple[dict[str, Any], tuple[Any, ...]]
+"""Arguments with the attributes of objects in their place, and all objects in them."""
+
+
+def held_flat(arguments: Mapping[str, Any], capture: Capture) -> Flat | None:
+    """Return the objects in arguments whose objects hold plain data alone; None for any other arguments."""
+    flat: dict[str, Any] = {}
+    for name, value in arguments.items():
+        kind = type(value)
+        if kind in SCALARS or kind is list or kind is dict:
+            flat[name] = value
+        elif _has_dict_alone(kind):
+            flat[name] = object.__getattribute__(value, "__dict__")
+        else:
+            return None
+    if capture.judge.value(flat) is None:
+        return None
+    kept = held(flat)
+    return (flat, kept) if kept else None
+
+
+def _has_dict_alone(kind: type) -> bool:
+    """Whether objects of the class have a `__dict__` and nothing else."""
+    try:
+        return _dict_alone[kind]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        found = (
+            solid_base(kind) is object
+            and kind.__dictoffset__ != 0
+            and not any(namespace_of(base).get("__slots__") for base in mro_of(kind))
+            and type(find_in_classes(kind, "__dict__")) is GetSetDescriptorType
+        )
+        return remember(_dict_alone, kind, found)
+
+
+_dict_alone: dict[type, bool] = {}
 
 
 def result_is(arguments: Mapping[str, Any], result: object) -> str | None:

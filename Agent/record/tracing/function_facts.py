@@ -193,6 +193,19 @@ def _program_file(module: object) -> str | None:
     return path if path.endswith(".py") and not path.startswith(_NOT_THE_PROGRAM) else None
 
 
+def is_of_program(module: object) -> bool:
+    """Whether a module's name is that of a loaded module of the program."""
+    if type(module) is not str:
+        return False
+    # `__main__` loses its `__file__` when the script ends, before what is registered for the exit runs.
+    if module not in _of_program and _program_file(sys.modules.get(module)) is not None:
+        _of_program.add(module)
+    return module in _of_program
+
+
+_of_program: set[str] = set()
+
+
 def _file_below(name: str, directories: Iterable[str]) -> str | None:
     """Return the source file of a module that is not loaded, without importing it."""
     for directory in directories:

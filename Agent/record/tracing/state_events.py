@@ -39,6 +39,7 @@ from Agent.record.state.introspection import (
 from Agent.record.state.plain_data import references_within
 from Agent.record.state.tracker import StateTracker
 from Agent.record.tracing.function_facts import CodeIdentity
+from Agent.record.tracing.program_state import ProgramState
 
 if TYPE_CHECKING:
     from Agent.record.state.tracker import Known
@@ -66,6 +67,8 @@ def emit_state(
     of_module: dict[str, Any] | None = None
     try:
         objects: Objects = {}
+        if reason == "first":
+            _look_at_program(pipeline, obj)
         if reason == "first" and installed.source_player is None:
             attributes, of_module = plain_attributes(obj), global_generators(type(obj))
             objects = _objects_in(attributes)
@@ -112,6 +115,16 @@ def emit_state(
     _write_state(pipeline, binding, reason, inner, types, about, (), more)
     if tracker.kept:
         pipeline.agents.look_through_kept()
+
+
+def _look_at_program(pipeline: Pipeline, obj: object) -> None:
+    """Look at what the methods of an agent's class reach in the program, before its first action."""
+    if pipeline.program_state is None:
+        pipeline.program_state = ProgramState(pipeline.capture.reading.hides)
+    try:
+        pipeline.program_state.begin(obj)
+    except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+        pipeline.health.trouble("reading the program's own globals", error)
 
 
 def _outside_content(pipeline: Pipeline, tracker: StateTracker, obj: object) -> dict[str, str]:
@@ -579,3 +592,8 @@ def emit_last_states(pipeline: Pipeline) -> None:
                 pipeline.agents.between.objects.ended(held, is_last=True)
                 emit_found(pipeline, known.binding, Found(moved, []))
             emit_state(pipeline, known.binding, known.tracker, obj, "exit")
+    if pipeline.program_state is not None:
+        try:
+            pipeline.program_told = pipeline.program_state.told()
+        except Exception as error:  # noqa: BLE001 - as above
+            pipeline.health.trouble("reading the program's own globals", error)

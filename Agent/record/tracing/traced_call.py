@@ -29,6 +29,7 @@ from Agent.record.tracing.changed_arguments import (
     args_after,
     cannot_change,
     held,
+    held_flat,
     places_held,
     result_is,
     still_holds,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from Agent.record.encode.capture import Types
     from Agent.record.encode.event_template import AgentBinding
     from Agent.record.state.held_objects import HeldObject
+    from Agent.record.tracing.changed_arguments import Flat
     from Agent.record.tracing.function_facts import CodeIdentity, FunctionFacts
 
 MOST_TURNS = 4_096
@@ -60,10 +62,12 @@ class Call:
     """A traced call that is open."""
 
     __slots__ = (
-        "args_body", "binding", "board_slot", "changeable", "held", "is_entry", "is_probed", "leave",
+        "args_body", "binding", "board_slot", "changeable", "flat", "held", "is_entry", "is_probed", "leave",
         "pipeline", "reads", "root", "secrets", "span_id", "spec", "started_ns", "target", "token", "tracker",
         "turns", "types",
     )  # fmt: skip
+    flat: Flat | None
+    """The objects in arguments that are not plain, if those hold plain data alone."""
     turns: list[int]
     """Numbers of an async call's begin and resumptions, in the order of all such turns in the process."""
 
@@ -101,13 +105,13 @@ class Call:
             self._look_at_held(None if self.tracker is None else self.tracker.held)
         self.types: Types | None = None
         self.changeable: tuple[dict[str, Any], bytes | None, tuple[Any, ...]] | None = None
-        """For calls that a replay may answer and whose arguments the body may change in place: the arguments,
-        their JSON if they are plain, and the objects in them."""
+        """For entry calls whose arguments the body may change in place: the arguments, their JSON if they are
+        plain, and the objects in them."""
         found: list[str] | None = None
         if spec.capture_args:
             arguments = spec.arguments(args, kwargs)
             # Taken before encoding, so that a change by another thread during it is noticed.
-            kept = held(arguments) if self.is_entry and not self.root else None
+            kept = held(arguments) if self.is_entry else None
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
             if raw is not None:
                 self.args_body = b'"args":%s,' % raw
@@ -136,6 +140,9 @@ class Call:
 
     def _careful_arguments(self, arguments: dict[str, Any]) -> list[str]:
         """Encode arguments that are not plain; return the secrets among them, recognised by name."""
+        can_change = self.is_entry and not cannot_change(map(type, arguments.values()))
+        # Taken before encoding, as above.
+        self.flat = held_flat(arguments, self.pipeline.capture) if can_change else None
         found: list[str] = []
         body, self.types = self.pipeline.capture.body({"args": arguments}, found=found)
         self.args_body = body + b","
@@ -143,7 +150,7 @@ class Call:
             places = places_held(arguments, self.target)
             if places:
                 self.args_body += b'"args_held":%s,' % orjson.dumps(places)
-        if not self.root and self.is_entry and not cannot_change(map(type, arguments.values())):
+        if can_change:
             self.changeable = arguments, None, ()
         return found
 
@@ -246,17 +253,27 @@ class Call:
         capture, (arguments, plain, kept) = self.pipeline.capture, self.changeable
         if plain is not None:
             is_same = still_holds(arguments, kept) or capture.judge.value(arguments) == plain
+        elif self.flat is not None and still_holds(*self.flat):
+            is_same = True
         else:
             now, now_types = capture.body({"args": arguments})
             is_same = now_types == self.types and self.args_body.startswith(now + b",")
         if is_same:
-            given_back = None if type(result) in SCALARS else result_is(arguments, result)
+            is_told = not self.root and type(result) not in SCALARS
+            given_back = result_is(arguments, result) if is_told else None
             if given_back is None:
                 return self.args_body
             return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
         entry, was_plain = self.args_body[:-1], plain is not None
-        changes, types = args_after(capture, arguments, entry, self.types, result, was_plain=was_plain)
-        self.types = _tags(self.types, types)
+        returned = None if self.root else result
+        changes, types = args_after(capture, arguments, entry, self.types, returned, was_plain=was_plain)
+        is_told, self.types = bool(self.types), _tags(self.types, types)
+        if changes and not is_told and self.tracker is not None:
+            # `_careful_arguments` told it if a value has a tag. A replay passes the agent's own object, whose
+            # field changes with it.
+            places = places_held(arguments, self.target)
+            if places:
+                changes += b'"args_held":%s,' % orjson.dumps(places)
         return self.args_body + changes
 
     def _close_scope(self) -> None:

@@ -354,7 +354,8 @@ class Comparison:
         left, right = str(one["digest"]), str(other["digest"])
         algorithm, other_algorithm = left.partition(":")[0], right.partition(":")[0]
         rest = one.get("without_code")
-        if left != right and self.passes_code and rest and rest == other.get("without_code"):
+        is_code = self.passes_code and rest and rest == other.get("without_code")
+        if left != right and is_code and self._agree_in_made(one, other):
             self.agreement.comparable += 1
             return None
         if left != right and self._differ_in_made(one, other):
@@ -374,8 +375,13 @@ class Comparison:
 
     def _differ_in_made(self, one: Any, other: Any) -> bool:
         """Whether two contents differ only in ids and times that libraries made."""
-        rest, made, other_made = one.get("without_made"), one.get("made"), other.get("made")
-        if rest is None or rest != other.get("without_made") or type(made) is not list:
+        rest = one.get("without_made")
+        return rest is not None and rest == other.get("without_made") and self._agree_in_made(one, other)
+
+    def _agree_in_made(self, one: Any, other: Any) -> bool:
+        """Whether the ids and times in two contents agree, those of libraries by form."""
+        made, other_made = one.get("made", []), other.get("made", [])
+        if type(made) is not list or type(other_made) is not list:
             return False
         mark = self.mark()
         if len(made) == len(other_made) and self._in_order(made, other_made, "") is None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from Agent.event.model import Event
-from Agent.event.pointers import unescape
+from Agent.event.pointers import escape, unescape
 from Agent.event.values.digest import canonical_bytes
 from Agent.replay.compare.comparison import (
     ABSENT,
@@ -19,6 +19,7 @@ from Agent.replay.compare.comparison import (
     Comparison,
     Difference,
     Recorded,
+    in_payload,
     shown,
 )
 
@@ -238,6 +239,23 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
 
 
 UNCHANGED = "<unchanged>"
+ARGS_AFTER = "args_after"
+"""The key of the arguments that a call changed in place, and the field of a difference there."""
+
+
+def arguments_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
+    """Return the first argument that two calls changed in place to something else; None if there is none."""
+    recorded, replayed = (event.extra.get(ARGS_AFTER) or {} for event in (one, other))
+    for name in (*recorded, *(name for name in replayed if name not in recorded)):
+        if name in recorded and name in replayed:
+            sides = in_payload(one, ARGS_AFTER).part(name), in_payload(other, ARGS_AFTER).part(name)
+            found = comparison.difference(*sides)
+            if found is not None:
+                return Difference(f"/{escape(name)}{found.path}", found.recorded, found.replayed)
+        else:
+            told = (shown(each[name]) if name in each else UNCHANGED for each in (recorded, replayed))
+            return Difference(f"/{escape(name)}", *told)
+    return None
 
 
 def as_change(found: Difference) -> Difference:

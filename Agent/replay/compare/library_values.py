@@ -11,11 +11,15 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from Agent.event.values.made_texts import UNITS, unit_of
+from Agent.event.values.made_texts import SHORTEST, UNITS, unit_of
 
 T = TypeVar("T")
+MADE_BY_LIBRARIES: Final = "values agree but for ids and times that installed libraries made"
 _SHORTEST_ID: Final = 8
+_UUID_DIGITS: Final = 32
 _GAIN_US: Final = 50
+_NEAR_S: Final = 86_400.0
+"""How far a moment may be from the begin of its run; local time may be that far from UTC."""
 _PIECES: Final = re.compile(
     r"(?<![0-9A-Za-z])(?P<id>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{8,64})(?![0-9A-Za-z])"
     r"|(?P<day>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:[.,]\d{1,9})?"
@@ -30,6 +34,8 @@ class LibraryValues:
         self._seconds: set[str] = set()
         """Times to the second, in UTC, in local time and in the library's own time zone."""
         self._numbers: set[float] = set()
+        self._milliseconds: set[int] = set()
+        """Moments as they begin an UUID of version 7, which a library makes of a clock and random bytes."""
         self._reads = 0
 
     def __bool__(self) -> bool:
@@ -76,6 +82,7 @@ class LibraryValues:
         seconds = value / unit
         self._numbers.add(value)
         self._numbers.update(int(seconds * each) for each in UNITS)
+        self._milliseconds.add(int(seconds * 1000))
         for moment in (datetime.fromtimestamp(seconds, UTC), datetime.fromtimestamp(seconds)):  # noqa: DTZ006
             self._seconds.add(f"{moment:%Y-%m-%dT%H:%M:%S}")
 
@@ -98,12 +105,74 @@ class LibraryValues:
                 apart.append((one["id"], other["id"]))
             elif f"{other['day']}T{other['time']}" not in self._seconds:
                 return None
-        is_of_library = all(other.replace("-", "").lower() in self._ids for _, other in apart)
-        return apart if is_of_library else None
+        return apart if all(self._is_made(one, other) for one, other in apart) else None
+
+    def _is_made(self, recorded: str, replayed: str) -> bool:
+        """Whether the replayed id is a library's; an UUID of version 7 shows the moment when it was made."""
+        one, other = (each.replace("-", "").lower() for each in (recorded, replayed))
+        if other in self._ids:
+            return True
+        is_of_time = len(one) == len(other) == _UUID_DIGITS and one[12] == other[12] == "7"
+        return is_of_time and int(other[:12], 16) in self._milliseconds
 
     def number(self, recorded: float, replayed: float) -> bool:
         """Whether two numbers are times in the same unit, and the replayed one is a library's."""
         return replayed in self._numbers and unit_of(recorded) == unit_of(replayed)
+
+
+class ValuesOfRun(LibraryValues):
+    """For another run of the whole program, in which libraries made ids and times that nothing collected.
+
+    Any id agrees with another of its form, and a moment of one run with a moment of the other.
+
+    Args:
+        runs_s: the seconds since 1970 at which each of both runs began.
+    """
+
+    def __init__(self, runs_s: tuple[float, float]) -> None:
+        super().__init__()
+        self._runs_s = runs_s
+
+    def __bool__(self) -> bool:
+        return True
+
+    def ids_apart(self, recorded: str, replayed: str) -> list[tuple[str, str]] | None:
+        """Return the same as for one action, for ids of at least 16 digits and moments near both runs."""
+        if _PIECES.sub(_form, recorded) != _PIECES.sub(_form, replayed):
+            return None
+        apart = []
+        for one, other in zip(_PIECES.finditer(recorded), _PIECES.finditer(replayed), strict=True):
+            if one[0] == other[0]:
+                continue
+            if other["id"] is not None:
+                apart.append((one["id"], other["id"]))
+            elif not self._are_near(*(_moment_s(each) for each in (one, other))):
+                return None
+        return apart if all(_is_long(one) and _is_long(other) for one, other in apart) else None
+
+    def number(self, recorded: float, replayed: float) -> bool:
+        """Whether two numbers are moments in the same unit, each near its run."""
+        unit = unit_of(recorded)
+        return (
+            unit is not None
+            and unit == unit_of(replayed)
+            and self._are_near(recorded / unit, replayed / unit)
+        )
+
+    def _are_near(self, recorded_s: float, replayed_s: float) -> bool:
+        sides = zip((recorded_s, replayed_s), self._runs_s, strict=True)
+        return all(abs(moment_s - run_s) <= _NEAR_S for moment_s, run_s in sides)
+
+
+def _moment_s(piece: re.Match[str]) -> float:
+    try:
+        return datetime.fromisoformat(f"{piece['day']}T{piece['time']}+00:00").timestamp()
+    except ValueError:  # such as month 13
+        return 0.0
+
+
+def _is_long(text: str) -> bool:
+    return len(text) >= SHORTEST and not text.isdecimal()
 
 
 def form_of(value: Any) -> str:

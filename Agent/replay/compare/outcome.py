@@ -148,6 +148,8 @@ class ReplayOutcome:
     """{`agent.field`: why one side could not see it}."""
     ignored: list[str] = field(default_factory=list)
     """`agent.field` that the program or the caller asked to ignore."""
+    left_out: list[str] = field(default_factory=list)
+    """`agent.field` that only has a digest, in which installed libraries put unrecorded times and ids."""
     references: list[str] = field(default_factory=list)
     """`agent.field` compared by name: references to the agents' environment, or shared with other agents."""
     handles: list[str] = field(default_factory=list)
@@ -181,6 +183,8 @@ class ReplayOutcome:
     """The program's modules whose source files changed since the recording."""
     are_modules_known: bool = False
     """Whether the recording has digests of the program's modules."""
+    open_arguments: list[str] = field(default_factory=list)
+    """Arguments that ended otherwise than in the recording, where other code may have changed them."""
     changed_inside: dict[str, str] = field(default_factory=dict)
     """{`agent.field`: difference} of fields that contain changed code, which alone proves nothing."""
     by_code_alone: Divergence | None = None
@@ -189,6 +193,8 @@ class ReplayOutcome:
     """Existing files that replayed code opened for writing."""
     unsteady: list[str] = field(default_factory=list)
     """Possible causes of differences that vary between replays: threads, clocks read at import."""
+    varying: list[str] = field(default_factory=list)
+    """Lines of the differing agent's code whose value is another one in each process, such as `hash()`."""
     beside: int = 0
     """The first step that may have run concurrently with another agent's in one event loop; 0 for none."""
     needs_others: bool = False
@@ -210,6 +216,15 @@ class ReplayOutcome:
         """Store that a field differs only in its code; a later difference in behaviour says more."""
         self.by_code_alone = self.by_code_alone or divergence
         self.changed_inside.setdefault(f"{divergence.agent_id}.{name}", str(divergence))
+
+    def note_argument(self, divergence: Divergence, name: str) -> None:
+        """Store that an argument ended otherwise, which other code that holds it may have caused."""
+        told = (
+            f"argument {name} of {divergence.action} of {divergence.agent_id} ended otherwise than in the "
+            f"recording (step {divergence.step}), where other code that holds it may have changed it"
+        )
+        if told not in self.open_arguments:
+            self.open_arguments.append(told)
 
     def ask(self, question: str) -> None:
         """Note an effect of changed code that the recording cannot confirm."""
@@ -282,6 +297,8 @@ def redacted_texts(value: Any, redactor: Redactor) -> Any:
 # A difference names the recorded event, whose tags distinguish attributes from keys.
 
 _STATE = "state."
+OF_PROGRAM = "program."
+"""Begins the field of a difference in what the program holds outside of agents, such as globals."""
 
 
 def locate(divergences: Iterable[Divergence], session: Path) -> list[Divergence]:
@@ -325,6 +342,10 @@ def _where(found: Divergence, event: Event | None, inner: Event | None) -> str:
         return _named("result", found.path, event) + place
     if found.field == "args":
         return f"argument {_from_name(found.path)}{place}" if found.path else f"arguments{place}"
+    if found.field.startswith(OF_PROGRAM):
+        return f"{found.field.removeprefix(OF_PROGRAM)}, as the program left it"
+    if found.field == "args_after":
+        return place_in(found.field, found.path, event)
     if found.field == "error":
         return {"/error_type": "type of the error", "/error_message": "text of the error"}.get(
             found.path, f"error{found.path}"
@@ -342,6 +363,8 @@ def place_in(field: str, path: str, event: Event | None) -> str:
         return _named(field, path, event)
     if field == "args":
         return f"argument {_from_name(path, event)}" if path else "arguments"
+    if field == "args_after":
+        return f"argument {_from_name(path, event, field)}, as the call left it"
     return _from_name(f"/{field}{path}")
 
 
@@ -370,12 +393,12 @@ def _types(event: Event | None) -> dict[str, str]:
     return {} if event is None else dict(event.types or {})
 
 
-def _from_name(pointer: str, event: Event | None = None) -> str:
+def _from_name(pointer: str, event: Event | None = None, key: str = "args") -> str:
     """Return a pointer that begins with an argument's name or an event's key in Python notation."""
     first, slash, rest = pointer.removeprefix("/").partition("/")
-    arguments = event.extra.get("args") if event is not None else None
+    arguments = event.extra.get(key) if event is not None else None
     value = arguments.get(first) if isinstance(arguments, dict) else None
-    return python_path(f"{slash}{rest}", value, _types(event), f"/extra/args/{first}", first)
+    return python_path(f"{slash}{rest}", value, _types(event), f"/extra/{key}/{first}", first)
 
 
 # The report of a replay: the verdict, the proof, and hints for the reader.
@@ -499,6 +522,7 @@ class ReplayReport(TextInNotebook):
             "not seen": self.unseen,
             "seen by name": self._own(each.partition(" (")[0] for each in self.outcome.references),
             "not seen as they ended": self.unseen_at_end,
+            "not compared": self._own(self.outcome.left_out),
             "ignored": self.ignored,
         }
         seen = [f"{told}: {_names(names)}" for told, names in lacking.items() if names]
@@ -559,6 +583,8 @@ class ReplayReport(TextInNotebook):
             yield from _difference(later, f"difference {number}")
         if self.verdict is Verdict.EQUIVALENT:
             yield from (f"equal but for: {name}" for name in outcome.normalisers)
+        if self.outcome.open_arguments and self.verdict is not Verdict.UNVERIFIED:
+            yield from (f"note: {each}" for each in outcome.open_arguments[:_MOST_NAMED])
         yield from self._compared()
         yield from (f"note: {remark}" for remark in outcome.remarks)
         yield f"target {self.target}" + (f", report in {self.path}" if self.path is not None else "")
@@ -632,6 +658,10 @@ def _names(names: Iterable[str]) -> str:
     return shown + (f" and {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else "")
 
 
+MAY_BE_WHY = "this may be why the replay differs, so the difference is not counted"
+"""Before the difference of an UNVERIFIED replay, behind the reasons why it proves nothing."""
+
+
 class Verdict(StrEnum):
     """The result of a replay."""
 
@@ -674,6 +704,11 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
     for name, why in outcome.unseen_fields.items():
         own = name.rpartition(".")[2]
         reasons.append(f"field {name} cannot be seen: {why}; if it does not matter: --ignore {own}")
+    if outcome.open_arguments and (outcome.changed_code or outcome.changed_modules):
+        reasons += [
+            f"code changed, and {each}: replay where the script is, or return what changed"
+            for each in outcome.open_arguments[:_MOST_NAMED]
+        ]
     if not outcome.reasons and outcome.counts.driven == 0 and outcome.divergence is None:
         reasons.insert(0, _nothing_driven(outcome))
     if outcome.divergence is not None:
@@ -681,7 +716,7 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
             return Verdict.UNVERIFIED, [
                 *reasons,
                 *outcome.doubts,
-                f"so this proves nothing: {outcome.divergence}",
+                f"{MAY_BE_WHY}: {outcome.divergence}",
             ]
         return Verdict.DIVERGED, []
     if not reasons and outcome.counts.informative == 0:

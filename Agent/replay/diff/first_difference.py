@@ -18,7 +18,13 @@ from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.replay.compare.comparison import ABSENT, Comparison, Difference, Recorded, in_payload, shown
-from Agent.replay.compare.emitted_events import describe, event_difference, sort_key
+from Agent.replay.compare.emitted_events import (
+    ARGS_AFTER,
+    arguments_difference,
+    describe,
+    event_difference,
+    sort_key,
+)
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
 from Agent.replay.plan.recording import ACTION_KINDS, began_us, ends_of
@@ -166,6 +172,8 @@ class StreamWalk:
     """For each side, whether an event is compared; other events only update the state."""
     has_ends: bool = False
     """Whether the final contents of referenced objects are compared."""
+    has_changed_arguments: bool = False
+    """Whether both runs tell what every call changed in its arguments."""
     compared: int = 0
     """The number of equal pairs of events."""
     states: int = 0
@@ -262,7 +270,11 @@ class StreamWalk:
                 shown(ABSENT) if one is None else describe(one),
                 shown(ABSENT) if other is None else describe(other),
             )
-        return event_difference(one, other, self.comparison)
+        found = event_difference(one, other, self.comparison)
+        if found is not None or not self.has_changed_arguments:
+            return found
+        changed = arguments_difference(one, other, self.comparison)
+        return changed and Difference(f"/{ARGS_AFTER}{changed.path}", changed.recorded, changed.replayed)
 
     def _concurrent(self, behind: Sequence[Event], beside: Sequence[Event]) -> int:
         """Return how many pairs are equal except for the order of concurrent calls; 0 if they are not."""

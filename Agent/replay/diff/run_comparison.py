@@ -22,6 +22,7 @@ from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import Comparison, in_payload
 from Agent.replay.compare.emitted_events import describe, event_difference
+from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import (
@@ -35,7 +36,7 @@ from Agent.replay.diff.first_difference import (
 )
 from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side
 from Agent.replay.drive.states import FieldRules
-from Agent.replay.plan.recording import module_names
+from Agent.replay.plan.recording import module_names, session_info
 from Agent.tree.files.lines import line_key
 from Agent.tree.layout import open_file
 
@@ -635,15 +636,40 @@ def compare_runs(
     return _walked(one, other, same_ids, notes, has_ends=True, every_agent=every_agent, progress=progress)
 
 
-def compare_actions(a: RunName, b: RunName) -> RunComparison:
+def compare_actions(
+    a: RunName, b: RunName, *, made: LibraryValues | None = None, passes_code: bool = False
+) -> RunComparison:
     """Find the first difference of two sessions inside their actions and in their states.
 
     Writes of untraced code between actions are not compared, since it depends on timing when they are
     noticed. Neither are the final contents of referenced objects.
+
+    Args:
+        a: the first session.
+        b: the second.
+        made: the ids and times that libraries made, which agree by form.
+        passes_code: whether values may differ in code that they hold, whose effect the actions show.
     """
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
-    return _walked(one, other, same_ids_of(one, other), [], has_ends=False, progress=lambda _: None)
+    return _walked(
+        one,
+        other,
+        same_ids_of(one, other),
+        [],
+        has_ends=False,
+        progress=lambda _: None,
+        made=made,
+        passes_code=passes_code,
+    )
+
+
+def _tell_changed_arguments(one: RunSide, other: RunSide) -> bool:
+    """Whether both recordings tell what every call changed in its arguments; a fork changes copies."""
+    infos = [
+        session_info(side.session) for side in (one, other) if side.lineage is None and side.forked is None
+    ]
+    return len(infos) == 2 and all(info is not None and info.tells_changed_arguments for info in infos)
 
 
 def same_ids_of(one: RunSide, other: RunSide) -> SameIds:
@@ -661,7 +687,8 @@ def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str])
     if window is None:
         return None
     comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
-    walk = StreamWalk(comparison, same_ids, has_ends=True)
+    is_told = _tell_changed_arguments(one, other)
+    walk = StreamWalk(comparison, same_ids, has_ends=True, has_changed_arguments=is_told)
     best: Parting | None = None
     for key in bisection.streams():
         best = _earlier(best, walk.first_parting(*bisection.events(key, window), limit=best))
@@ -693,11 +720,20 @@ def _walked(
     has_ends: bool,
     progress: Callable[[float], None],
     every_agent: bool = False,
+    made: LibraryValues | None = None,
+    passes_code: bool = False,
 ) -> RunComparison:
     seen = ReplayOutcome()
     scripts = module_names(one.session, other.session)
-    comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen))
-    walk = StreamWalk(comparison, same_ids, (one.counts, other.counts), has_ends=has_ends)
+    comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen), made=made)
+    comparison.passes_code = passes_code
+    walk = StreamWalk(
+        comparison,
+        same_ids,
+        (one.counts, other.counts),
+        has_ends=has_ends,
+        has_changed_arguments=_tell_changed_arguments(one, other),
+    )
     best: Parting | None = None
     each: list[Parting] = []
     keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
@@ -710,6 +746,8 @@ def _walked(
         each += [found] if found is not None and every_agent else []
         progress(number / len(keys))
     agreement = comparison.agreement
+    if comparison.overlooked.of_libraries:
+        notes.append(f"{comparison.overlooked.of_libraries:,} {MADE_BY_LIBRARIES}")
     if walk.reordered:
         notes.append(f"{walk.reordered:,} events of concurrent calls agree in another order")
     if agreement.redacted:

@@ -15,12 +15,15 @@ from typing import Any, NoReturn
 import orjson
 
 from Agent.event.model import Event
+from Agent.event.pointers import unescape
 from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.encode.event_template import Slot
 from Agent.replay.compare.comparison import ABSENT, NAMES_OF_STATE, Difference, Recorded, in_payload, shown
 from Agent.replay.compare.emitted_events import (
+    ARGS_AFTER,
     UNCHANGED,
     EffectDifference,
+    arguments_difference,
     as_change,
     describe,
     effect_difference,
@@ -53,6 +56,9 @@ class ActionJudge:
         self._outcome = kit.outcome
         self._live = kit.live
         self._errors = kit.errors
+        info = kit.recording.info
+        self._knows_changes = info is not None and info.tells_changed_arguments
+        """Outermost actions tell which of their arguments they changed in place; older recordings lack it."""
         self._is_whole = kit.recording.is_complete
         """The recording is complete, so that measurements are compared too."""
         self._driven: Counter[str] = Counter()
@@ -130,6 +136,7 @@ class ActionJudge:
         informative += len(effects)
         self._outcome.counts.effects += len(effects)
         self._order_of_answers(action, effects, events, answered_at)
+        informative += self._changed_arguments(action, replayed, effects)
         self._measurements(action, replayed, events)
         self._identifiers.end()
         informative += sum(
@@ -183,6 +190,34 @@ class ActionJudge:
         )
         is_named = any("" in each for each in (agreed.references, agreed.handles, agreed.unseen))
         return int(action.event.extra["result"] is not None and not is_named)
+
+    def _changed_arguments(self, action: DrivenAction, replayed: Event, effects: Sequence[Event]) -> int:
+        """Compare what the action made of its arguments, and what replayed calls inside it made of theirs.
+
+        A replayed action gets copies of the recorded arguments. Other code that held the originals, such as
+        another agent, may have changed them in the recording, and does not change the copies. Such a
+        difference counts only if code changed.
+
+        Returns:
+            The number of arguments that changed alike.
+        """
+        is_known = self._knows_changes or action.event.extra.get("root") is not True
+        pairs = [(action.event, replayed)] if is_known else []
+        pairs += [pair for pair in zip(action.effects, effects, strict=False) if is_traced_action(pair[0])]
+        for one, other in pairs:
+            if ARGS_AFTER not in one.extra and ARGS_AFTER not in other.extra:
+                continue
+            mark = self._comparison.mark()
+            found = arguments_difference(one, other, self._comparison)
+            if found is None:
+                continue
+            name = unescape(found.path[1:].partition("/")[0])
+            is_alone = not (action.call.children or action.call.is_async or action.overlaps)
+            if other is replayed and is_alone and name in (other.extra.get(ARGS_AFTER) or {}):
+                self._differs(action, ARGS_AFTER, found)
+            self._comparison.go_back(mark)
+            self._outcome.note_argument(divergence_of(action, ARGS_AFTER, found, place=describe(one)), name)
+        return len(action.event.extra.get(ARGS_AFTER) or ()) if is_known else 0
 
     def _error(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
         one = self._errors.get(str(action.event.extra.get("error_id")))

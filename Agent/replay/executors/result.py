@@ -27,7 +27,7 @@ from Agent.record.sources.adopted import asker_of, module_of
 from Agent.record.state.agents import agent_id_of
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.comparison import EVERY_MAPPING, Agreement, Comparison, Difference, Recorded
-from Agent.replay.compare.outcome import EXIT_CODES, SourceRead, Verdict, short
+from Agent.replay.compare.outcome import EXIT_CODES, MAY_BE_WHY, SourceRead, Verdict, short
 from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.forks.outcome import Patch
 
@@ -175,7 +175,7 @@ def _verdict(
     reasons += [f"the value of {name} cannot be compared" for name in overlooked]
     found = execution.divergence or execution.error or (diff["summary"] if diff["has_changes"] else None)
     if reasons:
-        return Verdict.UNVERIFIED, reasons + ([] if found is None else [f"so this proves nothing: {found}"])
+        return Verdict.UNVERIFIED, reasons + ([] if found is None else [f"{MAY_BE_WHY}: {found}"])
     if found is not None:
         return Verdict.DIVERGED, []
     if execution.output is None or execution.output == {}:

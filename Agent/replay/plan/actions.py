@@ -222,6 +222,7 @@ def _is_plain(action: DrivenAction) -> bool:
         and "args" in event.extra
         and "result" in event.extra
         and "outcome" not in event.extra
+        and "args_after" not in event.extra
     )
 
 

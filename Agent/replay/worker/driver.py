@@ -551,7 +551,7 @@ class Driver:
                 f"{type(obj).__qualname__} has no method {call.name!r}, which event {event.id} called"
             )
         recorded = event.extra.get("args")
-        if event.types or type(recorded) is not dict:
+        if event.types or type(recorded) is not dict or "args_held" in event.extra:
             recorded = self._restored_arguments(call, obj)
         else:
             recorded = copy_tree(recorded)

@@ -5,6 +5,7 @@ Both a replay and a fork (`forks/fork.py`) run on one.
 
 from __future__ import annotations
 
+import inspect
 import os
 import random
 import shlex
@@ -25,12 +26,17 @@ from Agent.record.emit.context import current_player
 from Agent.record.emit.installed import LIMITS, install_pipeline
 from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, record_lines
 from Agent.record.state.identity import TRACED
+from Agent.record.state.introspection import plain_attributes
 from Agent.record.state.tracker import count_as_script
 from Agent.record.tracing.function_facts import directories_of, module_digest
+from Agent.record.tracing.program_state import functions_reached
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
+from Agent.replay.compare.library_values import MADE_BY_LIBRARIES
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, redacted_texts
+from Agent.replay.compare.program_state import LeftInProgram, left_otherwise, program_state_of
+from Agent.replay.compare.varying_lines import varying_lines
 from Agent.replay.drive.agent_stubs import (
     MADE_OTHERWISE,
     ConstructorArguments,
@@ -468,8 +474,41 @@ def _drive(bench: Workbench) -> None:
     ]
     if outcome.divergence is None and (outcome.changed_code or outcome.changed_modules):
         driver.compare_references()
+        _compare_program_state(bench, plan, live)
+    if outcome.is_same_code and outcome.divergence is not None:
+        outcome.varying = _varying_lines(bench, outcome.divergence)
     if beside and outcome.is_same_code and not outcome.changed_modules and _share(bench, beside):
         outcome.doubts.append(_beside(beside[0][0]))
+
+
+def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
+    """Ask about globals, closures and the like that ended otherwise than in the recording.
+
+    Only if all recorded actions ran here: others may have changed them, too, and so may the code around them,
+    which a run of the program decides.
+    """
+    recorded, here = program_state_of(bench.recording.events), bench.pipeline.program_state
+    is_whole = bench.agent_id is None and not (bench.outcome.answered or plan.undriven)
+    if not is_whole or recorded is None or here is None or not live.issuperset(bench.recording.agents):
+        return
+    for each in left_otherwise(recorded, [LeftInProgram.of(here.told())])[:_MOST_QUESTIONS]:
+        bench.outcome.ask(
+            f"code changed, and {each.name} did not end as in the recording, which no field, result or call "
+            "shows: replay where the script is, or keep it in a field"
+        )
+
+
+def _varying_lines(bench: Workbench, found: Divergence) -> list[str]:
+    """Return the lines of the differing agent's code whose value is another one in each process."""
+    obj = bench.objects.get(found.inner_agent_id or found.agent_id)
+    if obj is None:
+        return []
+    fields = plain_attributes(obj)
+    sets = [name for name, value in fields.items() if issubclass(type(value), (set, frozenset))]
+    method = getattr(type(obj), found.action, None)
+    first = inspect.unwrap(method) if callable(method) else None
+    own = varying_lines(functions_reached(first), sets) if type(first) is FunctionType else []
+    return own or varying_lines(functions_reached(type(obj)), sets)
 
 
 def _share(bench: Workbench, groups: Sequence[Sequence[DrivenAction]]) -> bool:
@@ -583,9 +622,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     overlooked = bench.comparison.overlooked
     outcome.normalisers += overlooked.told()
     if overlooked.of_libraries:
-        outcome.remark(
-            f"{overlooked.of_libraries:,} values agree but for ids and times that installed libraries made"
-        )
+        outcome.remark(f"{overlooked.of_libraries:,} {MADE_BY_LIBRARIES}")
     outcome.reasons = [_with_command(bench, reason) for reason in outcome.reasons]
     for names, key in ((outcome.ignored, "ignored"), (outcome.handles, "handles")):
         names += [name for name in _listed(bench, key) if name not in names]

@@ -85,7 +85,7 @@ class SessionInfo:
             pid=os.getpid(),
             process_start_ticks=process_start_ticks(os.getpid()),
             python=sys.version.split()[0],
-            versions={"agent-trace": __version__},
+            versions={"agent-trace": __version__, "recording": _RECORDING},
             started_at=format_timestamp(now_ns // 1000),
             **more,
         )
@@ -111,6 +111,11 @@ class SessionInfo:
             return str(self.targets["*"])
         return str(*self.targets.values()) if agent_id is None and len(self.targets) == 1 else None
 
+    @property
+    def tells_changed_arguments(self) -> bool:
+        """Whether its outermost actions tell which of their arguments they changed in place."""
+        return "recording" in self.versions
+
     def to_object(self) -> dict[str, Any]:
         """Return the description as a JSON object, including unknown fields."""
         stored = asdict(self)
@@ -118,6 +123,8 @@ class SessionInfo:
         return {**stored, **other}
 
 
+_RECORDING = "1"
+"""What recordings hold; older ones have no number, and no changed arguments of outermost actions."""
 _STORED_AS: dict[str, Any] = {
     **dict.fromkeys(("session_id", "session_uid", "host", "python", "started_at"), str),
     **dict.fromkeys(("versions", "configuration", "targets"), dict),

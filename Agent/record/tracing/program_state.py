@@ -1,0 +1,275 @@
+"""What methods of agents reach by name in the program: globals, closures, defaults, attributes of functions.
+
+No field of an agent shows it. It is read when an agent of a class acts for the first time, and at the end of
+recording; what changed in between is told in `log.closed` as digests, so that two runs can be compared.
+
+The search begins at the class of an agent, and follows names through the functions and classes of the
+program's own modules. Values of installed libraries are not looked at, and no cache of `functools`: what it
+holds follows from its function. Random generators are left out, too: their draws are recorded.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from logging import Logger
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from Agent.event.classes import class_name, mro_of, namespace_of
+from Agent.event.script_names import class_text, module_name
+from Agent.event.values.content_digest import ReachedObjects, whole_digest
+from Agent.event.values.plain import SCALARS
+from Agent.event.values.reading import Hides
+from Agent.record.state.agents import agent_id_of
+from Agent.record.state.introspection import Sort, plain_attributes, sort_of
+from Agent.record.tracing.function_facts import is_of_program
+
+MOST_NODES = 10_000
+"""How many values all digests of one look may cover; what comes after them is unknown."""
+MOST_MEMBERS = 2_000
+"""Larger containers are unknown."""
+_MOST_FOUND = 500
+_MOST_FUNCTIONS = 2_000
+_MOST_PARTS = 64
+"""A dict or an object with at most this many members counts member by member."""
+_UNREAD = (ModuleType, type, Logger, random.Random)
+_FUNCTIONS = (FunctionType, MethodType, staticmethod, classmethod)
+_ACCESSORS: dict[type, tuple[str, ...]] = {
+    property: ("fget", "fset", "fdel"),
+    functools.cached_property: ("func",),
+    functools.partialmethod: ("func",),
+}
+_LARGE = 1 << 53
+_WRAPPED = "__wrapped__"
+_CONTAINERS = (list, dict, set, frozenset, tuple, deque)
+
+
+class ProgramState:
+    """Looks twice at what the agents of one recording reach by name.
+
+    Args:
+        hides: recognises secrets in texts; None if nothing is redacted.
+    """
+
+    def __init__(self, hides: Hides | None) -> None:
+        self._hides = hides
+        self._roots: dict[type, None] = {}
+        self._first: dict[str, str | None] = {}
+
+    def begin(self, obj: object) -> None:
+        """Look at what an agent's class reaches, before its first agent acts."""
+        if type(obj) in self._roots:
+            return
+        self._roots[type(obj)] = None
+        # Objects in its fields are classes of the program that its methods call without naming them.
+        held = [type(value) for value in plain_attributes(obj).values() if _is_own_class(type(value))]
+        self._roots.update(dict.fromkeys(held))
+        for name, digest, _ in self._look([type(obj), *held]):
+            self._first.setdefault(name, digest)
+
+    def told(self) -> dict[str, Any]:
+        """Return what changed since the first look, as JSON values.
+
+        `changed` is {name: digest}, `numbers` has those of them that are numbers, and `unchanged` lists the
+        other names; {} if nothing is known.
+        """
+        changed: dict[str, str] = {}
+        numbers: dict[str, int | float] = {}
+        unchanged: list[str] = []
+        for name, digest, value in self._look(list(self._roots)):
+            if digest is None or self._first.get(name, "") is None:
+                continue  # unknown
+            if self._first.get(name) == digest:
+                unchanged.append(name)
+                continue
+            changed[name] = digest
+            if (type(value) is float and math.isfinite(value)) or (
+                type(value) is int and abs(value) < _LARGE
+            ):
+                numbers[name] = value
+        if not changed and not unchanged:
+            return {}
+        return {"changed": changed, "numbers": numbers, "unchanged": unchanged}
+
+    def _look(self, classes: list[type]) -> Iterator[tuple[str, str | None, object]]:
+        nodes = 0
+        for name, value in _Search(classes).parts():
+            digest = None
+            if type(value) in SCALARS:
+                digest = self._digest(value, ReachedObjects())
+            elif nodes <= MOST_NODES and _size(value) <= MOST_MEMBERS:
+                reached = ReachedObjects()
+                digest = self._digest(value, reached)
+                nodes += reached.nodes
+            yield name, digest, value
+
+    def _digest(self, value: object, reached: ReachedObjects) -> str | None:
+        return whole_digest(value, agent_id_of, self._hides, reached)
+
+
+def functions_reached(root: type | FunctionType) -> list[FunctionType]:
+    """Return the program's functions that a function, or the methods of a class, reach by name."""
+    search = _Search([root])
+    deque(search.parts(), maxlen=0)
+    return search.functions
+
+
+class _Search:
+    """One walk over the functions and classes that are reachable by name."""
+
+    def __init__(self, roots: Iterable[type | FunctionType]) -> None:
+        self._waiting: deque[tuple[str, Any]] = deque(
+            ("" if isinstance(root, FunctionType) else class_text(root), root) for root in roots
+        )
+        self._seen: set[int] = set()
+        self._found: dict[str, Any] = {}
+        self.functions: list[FunctionType] = []
+
+    def parts(self) -> Iterator[tuple[str, Any]]:
+        """Yield names and values; dicts and objects member by member."""
+        while self._waiting and len(self._found) < _MOST_FOUND and len(self.functions) < _MOST_FUNCTIONS:
+            name, value = self._waiting.popleft()
+            if id(value) in self._seen:
+                continue
+            self._seen.add(id(value))
+            if type(value) is FunctionType:
+                self._function(value)
+            else:
+                self._class(name, value)
+        for name, value in self._found.items():
+            yield from _parts(name, value)
+
+    def _class(self, name: str, cls: type) -> None:
+        for base in mro_of(cls):
+            if not _is_own_class(base):
+                continue
+            place = name if base is cls else class_text(base)
+            for attribute, value in dict(namespace_of(base)).items():
+                if type(value) is FunctionType or not attribute.startswith("__"):
+                    self._value(f"{place}.{attribute}", value)
+
+    def _function(self, function: FunctionType) -> None:
+        namespace = function.__globals__
+        place = module_name(namespace.get("__name__"))
+        if type(place) is not str or not is_of_program(namespace.get("__name__")):
+            return
+        self.functions.append(function)
+        own = f"{place}.{function.__qualname__}"
+        names = _names_in(function.__code__)
+        for name in names:
+            if name in namespace:
+                self._global(place, name, namespace[name], names)
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+            try:
+                self._value(f"{own}.<closure>.{name}", cell.cell_contents)
+            except ValueError:  # not assigned yet
+                continue
+        for name, value in dict(function.__dict__).items():
+            if not name.startswith("__"):
+                self._value(f"{own}.{name}", value)
+        code = function.__code__
+        given = function.__defaults__ or ()
+        positional = code.co_varnames[code.co_argcount - len(given) : code.co_argcount]
+        for name, value in (*zip(positional, given, strict=False), *(function.__kwdefaults__ or {}).items()):
+            if type(value) not in SCALARS:
+                self._value(f"{own}.<default>.{name}", value)
+
+    def _global(self, place: str, name: str, value: object, names: set[str]) -> None:
+        if type(value) is not ModuleType:
+            self._value(f"{place}.{name}", value)
+        elif is_of_program(value.__name__):
+            inner = vars(value)
+            for each in names:
+                if each in inner and type(inner[each]) is not ModuleType:
+                    self._value(f"{module_name(value.__name__)}.{each}", inner[each])
+
+    def _value(self, name: str, value: Any) -> None:
+        """Follow a value to functions and classes, and keep it if it is data of the program."""
+        kind = type(value)
+        if kind in _FUNCTIONS:
+            self._follow(value if kind is FunctionType else value.__func__)
+            if kind is not MethodType:
+                return
+        elif issubclass(kind, type):
+            if _is_own_class(value):
+                self._waiting.append((class_text(value), value))
+            return
+        elif kind in _ACCESSORS:
+            for accessor in _ACCESSORS[kind]:
+                self._follow(getattr(value, accessor))
+            return
+        elif kind is functools.partial:
+            self._follow(value.func)
+        elif kind is ContextVar:
+            value = value.get(None)
+        elif _is_left_out(value, kind):
+            self._follow(value)
+            return
+        if _is_own_class(kind):
+            self._waiting.append((class_text(kind), kind))
+        self._found.setdefault(name, value)
+
+    def _follow(self, function: Any) -> None:
+        """Follow a function, or what it wraps."""
+        for _ in range(_MOST_PARTS):
+            if function is None:
+                return
+            if type(function) is FunctionType:
+                self._waiting.append(("", function))
+            function = _wrapped(function)
+
+
+def _wrapped(value: Any) -> Any:
+    try:
+        inner = object.__getattribute__(value, "__dict__").get(_WRAPPED)
+    except (AttributeError, TypeError):
+        return None
+    return getattr(inner, "__func__", inner)
+
+
+def _is_left_out(value: object, kind: type) -> bool:
+    """Whether a value is no data: a module, a logger, a generator, a callable of a library."""
+    if issubclass(kind, _UNREAD) or sort_of(kind) is Sort.GENERATOR:
+        return True
+    return class_name(kind).startswith("Agent.") or (callable(value) and not _is_own_class(kind))
+
+
+def _is_own_class(cls: type) -> bool:
+    module = namespace_of(cls).get("__module__")
+    return type(module) is str and is_of_program(module)
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """Return the names that code looks up, with those of functions and comprehensions in it."""
+    found: set[str] = set()
+    waiting = [code]
+    while waiting:
+        each = waiting.pop()
+        found.update(each.co_names)
+        waiting += [inner for inner in each.co_consts if type(inner) is CodeType]
+    return found
+
+
+def _parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    members: Mapping[Any, Any] | None = None
+    text: Callable[[Any], str] = repr
+    if type(value) is dict:
+        members, text = value, lambda key: f"{name}[{key!r}]"
+    elif _is_own_class(type(value)) and agent_id_of(value) is None:
+        members, text = plain_attributes(value), lambda key: f"{name}.{key}"
+    if not members or len(members) > _MOST_PARTS or not all(type(key) is str for key in members):
+        yield name, value
+        return
+    for key, member in list(members.items()):
+        yield text(key), member
+
+
+def _size(value: object) -> int:
+    """Return the number of members of a container of a builtin class; 0 for others."""
+    base = next((each for each in _CONTAINERS if issubclass(type(value), each)), None)
+    return 0 if base is None else base.__len__(value)  # type: ignore[arg-type]

@@ -1,0 +1,106 @@
+"""Comparison of what runs of changed code left in the program's globals, functions, closures and defaults.
+
+Recording tells digests of what changed while agents acted, and the names of what did not. Only changed code
+can make a difference here, so nothing is compared if no code changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from Agent.event.model import Event
+
+UNCHANGED = "unchanged"
+_DIGEST = re.compile(r"[a-z][0-9][\w./]*:[0-9a-f]+")  # not a token in the place of a secret
+
+
+class LeftInProgram(NamedTuple):
+    """What one run left in the program."""
+
+    changed: Mapping[str, str]
+    """{name: digest} of what changed while agents acted."""
+    unchanged: frozenset[str]
+    numbers: Mapping[str, int | float] = MappingProxyType({})
+    """Those of them that are numbers."""
+
+    def shown(self, name: str) -> Any:
+        """Return what was under a name, for people."""
+        at = self.at(name)
+        return self.numbers.get(name, at if at == UNCHANGED else f"content {at}")
+
+    def at(self, name: str) -> str | None:
+        """Return the digest under a name, `UNCHANGED`, or None if the name is unknown."""
+        return self.changed.get(name) or (UNCHANGED if name in self.unchanged else None)
+
+    @classmethod
+    def of(cls, told: object) -> LeftInProgram | None:
+        """Read it from an event's payload; None if it is not there, or damaged."""
+        if type(told) is not dict:
+            return None
+        changed, unchanged = told.get("changed"), told.get("unchanged")
+        if type(changed) is not dict or type(unchanged) is not list:
+            return None
+        numbers = told.get("numbers")
+        digests = {
+            str(name): digest
+            for name, digest in changed.items()
+            if type(digest) is str and _DIGEST.fullmatch(digest)
+        }
+        return cls(digests, frozenset(map(str, unchanged)), numbers if type(numbers) is dict else {})
+
+
+def program_state_of(events: Iterable[Event]) -> LeftInProgram | None:
+    """Return what the one process of a recording left; None if it is unknown, or there were several."""
+    told: list[Any] = [
+        event.extra["program"] for event in events if event.kind == "log.closed" and "program" in event.extra
+    ]
+    return LeftInProgram.of(told[0]) if len(told) == 1 else None
+
+
+class LeftOtherwise(NamedTuple):
+    """A name of the program that ended otherwise than in the recording."""
+
+    name: str
+    recorded: str
+    runs: tuple[str | None, ...]
+    """Its digest in each other run; None if it is not known there."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether all other runs agree."""
+        return None not in self.runs and len(set(self.runs)) == 1
+
+
+def left_otherwise(
+    recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]
+) -> list[LeftOtherwise]:
+    """Return the names that ended otherwise, those first in which the runs agree.
+
+    A name that only the recording has counts as renamed if the runs have another name with the same content.
+    One that only the runs have, such as a new cache, has nothing to be compared with.
+    """
+    known = [run for run in runs if run is not None]
+    if recorded is None or len(known) < len(runs):
+        return []
+    found = []
+    for name in dict.fromkeys((*recorded.changed, *(name for run in known for name in run.changed))):
+        one, others = recorded.at(name), tuple(run.at(name) for run in known)
+        if one is None or all(other == one for other in others) or _is_of_another_python(one, others):
+            continue
+        if others == (None,) * len(others) and all(_is_elsewhere(one, run, recorded) for run in known):
+            continue
+        found.append(LeftOtherwise(name, one, others))
+    return sorted(found, key=lambda each: not each.is_steady)
+
+
+def _is_elsewhere(digest: str, run: LeftInProgram, recorded: LeftInProgram) -> bool:
+    return any(each == digest and recorded.at(name) is None for name, each in run.changed.items())
+
+
+def _is_of_another_python(one: str, others: Iterable[str | None]) -> bool:
+    """Whether digests over code, which is another one in each version of Python, cannot be compared."""
+    algorithms = {each.partition(":")[0] for each in (one, *others) if each not in {None, UNCHANGED}}
+    return len(algorithms) > 1

@@ -1,0 +1,174 @@
+"""What a replayed action makes of its own arguments is compared, as are those of the calls inside it."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+PROGRAM = """
+import asyncio
+from dataclasses import dataclass, field
+
+@dataclass
+class Order:
+    lines: list = field(default_factory=list)
+
+class Plain:
+    def __init__(self): self.seen = []
+
+class Clerk:
+    agent_id, agent_role = "a", "clerk"
+    def __init__(self): self.rounds = 0
+    def again(self):
+        self.rounds += 1
+        return self.rounds
+    @trace_agent_action
+    def sort_bids(self, bids):
+        bids.sort()
+        return self.again()
+    @trace_agent_action
+    def note(self, table):
+        table["deep"][0]["n"] = 1
+        return self.again()
+    @trace_agent_action
+    def fill(self, order, plain):
+        order.lines.append(("tea", 2))
+        plain.seen.append(3)
+        return self.again()
+    @trace_agent_action
+    async def later(self, bids):
+        await asyncio.sleep(0)
+        bids.append(4)
+        return self.again()
+    @trace_agent_action
+    def give_back(self, bids):
+        bids.append(5)
+        return bids
+    @trace_agent_action
+    def look(self, bids, table):
+        return self.again()
+
+def build(spec): return Clerk()
+def main():
+    clerk = Clerk()
+    clerk.sort_bids([3, 1, 2])
+    clerk.note({"deep": [{}], "x": 1})
+    clerk.fill(Order(), Plain())
+    asyncio.run(clerk.later([1]))
+    clerk.give_back([1])
+    clerk.look([1], {"a": [2]})
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "step", "where"),
+    [
+        ("bids.sort()", "bids.sort(reverse=True)", 1, "argument bids[0], as the call left it"),
+        ("bids.sort()", "bids = sorted(bids)", None, "argument bids of sort_bids of a ended otherwise"),
+        ('["n"] = 1', '["n"] = 2', 2, "argument table['deep'][0]['n'], as the call left it"),
+        ('("tea", 2)', '("tea", 2.0)', 3, "argument order.lines[0][1], as the call left it"),
+        ("seen.append(3)", "seen.append(4)", 3, "[0], as the call left it"),
+        ("bids.append(4)", "bids.append(5)", None, "argument bids of later of a ended otherwise"),
+        ("return self.again()\n\ndef build", "bids.clear(); return self.again()\n\ndef build", 6, "bids, as"),
+    ],
+)
+def test_an_action_that_changes_its_argument_otherwise_is_not_green(toy, before, after, step, where):
+    report = toy.record(PROGRAM).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change(before, after).replay()
+    assert report.verdict == ("UNVERIFIED" if step is None else "DIVERGED"), str(report)
+    assert where in str(report)
+    if step is not None:
+        assert report.divergence.step == step
+
+
+def test_an_action_that_only_changes_its_argument_says_something(toy):
+    program = """
+    class Clerk:
+        agent_id, agent_role = "a", "clerk"
+        @trace_agent_action
+        def sort_bids(self, bids): bids.sort()
+    def build(spec): return Clerk()
+    def main(): Clerk().sort_bids([3, 1, 2])
+    """
+    report = toy.record(program).replay()
+    assert (report.verdict, report.outcome.counts.covered) == ("IDENTICAL", 1), str(report)
+
+
+def test_arguments_that_did_not_change_write_nothing(toy):
+    toy.record(PROGRAM)
+    log = next(toy.root.glob("session_*/agents/a.log")).read_bytes()
+    lines = [orjson.loads(line) for line in log.splitlines()]
+    told = {
+        each["extra"]["call"].rpartition(".")[2]: each["extra"] for each in lines if "call" in each["extra"]
+    }
+    assert [name for name, extra in told.items() if "args_after" not in extra] == ["look"]
+    assert not any("result_is" in extra for extra in told.values())
+
+
+SHARED = """
+class Exchange:
+    agent_id, agent_role = "x", "exchange"
+    def __init__(self, book): self.book, self.n = book, 0
+    @trace_agent_action
+    def place(self, price):
+        self.n += 1
+        self.book.append(price)
+        return self.n
+class Trader:
+    agent_id, agent_role = "a", "trader"
+    def __init__(self): self.own, self.n = [3, 1], 0
+    @trace_agent_action
+    def act(self, book, price):
+        DESK["x"].place(price)
+        self.n += 1
+        return self.n
+    @trace_agent_action
+    def tidy(self, rows):
+        rows.sort()
+        return len(rows)
+DESK = {}
+def build(spec):
+    DESK["x"] = Exchange([])
+    return {"x": DESK["x"], "a": Trader()}
+def main():
+    book, trader = [], Trader()
+    DESK["x"] = Exchange(book)
+    trader.act(book, 3)
+    trader.act(book, 4)
+    trader.tidy(trader.own)
+    trader.tidy([5, 4])
+"""
+
+
+def test_an_argument_that_others_hold_is_no_false_red(toy):
+    report = toy.record(SHARED).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "note: argument book of act of a ended otherwise" in str(report)
+    report = toy.change("self.n += 1\n        return", "self.n = 1 + self.n\n        return").replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "because code changed, and argument book of act of a ended otherwise" in str(report)
+
+
+def test_an_argument_that_the_agent_holds_is_its_own_object(toy):
+    report = toy.record(SHARED).change("rows.sort()", "rows[:] = sorted(rows)").replay("last/a")
+    assert report.divergence is None, str(report)
+    report = toy.change("rows[:] = sorted(rows)", "rows.reverse(); rows.reverse()").replay("last/a")
+    assert report.divergence.where == "field own", str(report)
+
+
+def test_a_recording_without_changed_arguments_stays_green(toy):
+    toy.record(PROGRAM)
+    session = next(toy.root.glob("session_*"))
+    (described := session / "session.json").write_bytes(
+        orjson.dumps({**orjson.loads(described.read_bytes()), "versions": {"agent-trace": "0.1.0"}})
+    )
+    log = session / "agents" / "a.log"
+    lines = [orjson.loads(line) for line in log.read_bytes().splitlines()]
+    for line in lines:
+        line["extra"].pop("args_after", None)
+        if "types" in line:
+            line["types"] = {at: tag for at, tag in line["types"].items() if "/args_after/" not in at}
+    log.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    report = toy.replay()
+    assert report.verdict == "IDENTICAL", str(report)

@@ -1,0 +1,31 @@
+"""Ids and times that libraries made agree by form, also where the whole program ran again."""
+
+from __future__ import annotations
+
+from Agent.replay.compare.library_values import LibraryValues, ValuesOfRun
+
+RECORDED, REPLAYED = "01a210f7-78da-7249-a6f4-2775bafff099", "01a210f7-8ebd-7552-9c36-647a7cf830e1"
+WHEN_NS = int(REPLAYED.replace("-", "")[:12], 16) * 1_000_000 + 123_456
+
+
+def test_an_uuid_of_version_7_is_a_librarys_if_the_library_read_that_moment():
+    made = LibraryValues()
+    made.add(b"12345678")
+    assert made.ids_apart(RECORDED, REPLAYED) is None
+    made.add(WHEN_NS)
+    assert made.ids_apart(f"id {RECORDED}", f"id {REPLAYED}") == [(RECORDED, REPLAYED)]
+    assert made.ids_apart(RECORDED, REPLAYED.replace("-7", "-4", 1)) is None
+    assert made.ids_apart(RECORDED, "01a210f8" + REPLAYED[8:]) is None
+
+
+def test_ids_and_moments_of_two_runs_agree_by_form():
+    began = 1_764_000_000.0, 1_764_003_600.0
+    made = ValuesOfRun(began)
+    assert made.ids_apart(RECORDED, REPLAYED) == [(RECORDED, REPLAYED)]
+    assert made.ids_apart("20251124", "20251125") is None
+    assert made.ids_apart("1234567890123456", "1234567890123457") is None
+    assert made.ids_apart("2025-11-24T16:00:01", "2025-11-24T17:00:07") == []
+    assert made.ids_apart("2025-11-24T16:00:01", "2025-12-24T17:00:07") is None
+    assert made.number(began[0] + 5, began[1] + 9)
+    assert not made.number(began[0] + 5, began[1] + 9e6)
+    assert not made.number(5, 6)

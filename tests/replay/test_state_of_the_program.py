@@ -1,0 +1,223 @@
+"""What changed code does to globals, closures, defaults and attributes of functions is no IDENTICAL."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.processes import child_environment
+
+from Agent.replay import replay_run
+from Agent.replay.compare.program_state import LeftInProgram, left_otherwise
+
+pytestmark = pytest.mark.process
+
+PROGRAM = """
+import contextvars
+import functools
+import time
+from weakref import WeakKeyDictionary
+
+from Agent import setup_logging, shutdown_logging, trace_agent_action
+
+TOTALS = {"sum": 0, "other": 3}
+COUNT = 0
+RATES = {"us": 1.1}
+CURRENT = contextvars.ContextVar("current", default=0)
+CLOCK = []
+
+
+class Charge:
+    def __init__(self):
+        self.kept = WeakKeyDictionary()
+
+    def __get__(self, obj, cls=None):
+        return self.kept.get(obj, 0)
+
+    def __set__(self, obj, value):
+        self.kept[obj] = value
+
+
+def counter():
+    count = 0
+
+    def more(by):
+        nonlocal count
+        count += by
+        return count
+
+    return more
+
+
+MORE = counter()
+
+
+@functools.lru_cache(None)
+def squared(number):
+    return number * number
+
+
+def noted(number, seen=[]):
+    seen.append(number)
+    noted.calls = getattr(noted, "calls", 0) + 1
+
+
+class Shelf:
+    taken = 0
+
+    def take(self):
+        type(self).taken += 1
+        STOCK.rows.append(1)
+
+
+class Stock:
+    def __init__(self):
+        self.rows = []
+
+
+STOCK = Stock()
+
+
+class Clerk:
+    agent_id, agent_role = "a", "clerk"
+    charge = Charge()
+
+    def __init__(self):
+        self.n, self.shelf = 0, Shelf()
+
+    @trace_agent_action
+    def act(self):
+        global COUNT
+        self.n += 1
+        self.charge = self.charge + 1
+        TOTALS["sum"] += 1
+        COUNT += 1
+        CURRENT.set(CURRENT.get() + 1)
+        MORE(1)
+        squared(2)
+        noted(7)
+        self.shelf.take()
+        return self.n * len(RATES)
+
+
+def build(spec):
+    return Clerk()
+
+
+def main():
+    setup_logging(trace_root="trace")
+    clerk = Clerk()
+    for _ in range(3):
+        clerk.act()
+    BEFORE_THE_END = TOTALS, COUNT
+    shutdown_logging()
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+_RUN_AS_A_WHOLE = {"shop.COUNT", "shop.Clerk.charge.kept"}  # which takes ten times as long
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    directory = tmp_path / "shop"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    monkeypatch.syspath_prepend(directory)
+    return directory
+
+
+def record(place: Path, source: str = PROGRAM) -> None:
+    (place / "shop.py").write_text(source)
+    subprocess.run([sys.executable, "shop.py"], check=True, env=child_environment(), cwd=place)
+
+
+def changed(place: Path, before: str, after: str, source: str = PROGRAM, **options):
+    assert source.count(before) == 1, before
+    (place / "shop.py").write_text(source.replace(before, after))
+    return replay_run("last", "shop:build", place / "trace", **options)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "where"),
+    [
+        ('TOTALS["sum"] += 1', 'TOTALS["sum"] += 2', "shop.TOTALS['sum']"),
+        ("COUNT += 1", "COUNT += 2", "shop.COUNT"),
+        ("CURRENT.get() + 1", "CURRENT.get() + 2", "shop.CURRENT"),
+        ("MORE(1)", "MORE(2)", "shop.counter.<locals>.more.<closure>.count"),
+        ("seen.append(number)", "seen.append(8)", "shop.noted.<default>.seen"),
+        ('"calls", 0) + 1', '"calls", 0) + 2', "shop.noted.calls"),
+        ("self.charge + 1", "self.charge + 2", "shop.Clerk.charge.kept"),
+        ("taken += 1", "taken += 2", "shop.Shelf.taken"),
+        ("rows.append(1)", "rows.append(1.0)", "shop.STOCK.rows"),
+    ],
+)
+def test_changed_code_that_leaves_the_program_otherwise_is_found(place, before, after, where):
+    record(place)
+    if where in _RUN_AS_A_WHOLE:
+        report = changed(place, before, after)
+        assert report.verdict == "DIVERGED", str(report)
+        assert report.divergence.where == f"{where}, as the program left it"
+    report = changed(place, before, after, program=False)
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert f"{where} did not end as in the recording" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("        self.n += 1", "        self.n = self.n + 1"),
+        ("squared(2)", "squared(2), squared(3)"),
+        ('RATES = {"us": 1.1}', 'RATES = {"eu": 1.0}'),
+        ("self.n * len(RATES)", "(MEMO.setdefault(self.n, self.n)) * len(RATES)\n\n\nMEMO = {}"),
+        ("BEFORE_THE_END = TOTALS", "BEFORE_THE_END = CLOCK, TOTALS"),
+    ],
+)
+def test_refactored_code_stays_green(place, before, after):
+    record(place)
+    for options in ({}, {"program": False}) if "squared" in before else ({"program": False},):
+        report = changed(place, before, after, **options)
+        assert report.verdict == "IDENTICAL", str(report)
+
+
+def test_a_renamed_global_is_the_same(place):
+    record(place)
+    (place / "shop.py").write_text(PROGRAM.replace("TOTALS", "_SUMS"))
+    for options in ({}, {"program": False}):
+        report = replay_run("last", "shop:build", place / "trace", **options)
+        assert report.verdict == "IDENTICAL", str(report)
+
+
+def test_a_clock_in_a_global_is_no_red_and_no_green(place):
+    source = PROGRAM.replace("        MORE(1)", "        CLOCK.append(time.perf_counter())\n        MORE(1)")
+    source = source.replace("    for _ in", "    with recorded_sources():\n      for _ in")
+    source = source.replace("        clerk.act()", "          clerk.act()")
+    source = source.replace("import time", "import time\nfrom Agent.flight import recorded_sources")
+    record(place, source)
+    report = replay_run("last", "shop:build", place / "trace")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = changed(place, "        self.n += 1", "        self.n = self.n + 1", source)
+    assert report.verdict in {"IDENTICAL", "UNVERIFIED"}, str(report)
+
+
+def test_a_new_name_has_nothing_to_be_compared_with():
+    recorded = LeftInProgram({"a.N": "c1:1"}, frozenset({"a.M"}))
+    assert (
+        left_otherwise(recorded, [LeftInProgram({"a.N": "c1:1", "a.NEW": "c1:2"}, frozenset({"a.M"}))]) == []
+    )
+    assert left_otherwise(recorded, [None]) == []
+    (found,) = left_otherwise(recorded, [LeftInProgram({"a.N": "c1:1", "a.M": "c1:2"}, frozenset())])
+    assert (found.name, found.recorded, found.is_steady) == ("a.M", "unchanged", True)
+    (found,) = left_otherwise(recorded, [LeftInProgram({}, frozenset())])
+    assert (found.name, found.is_steady) == ("a.N", False)
+
+
+def test_a_program_without_such_state_tells_nothing(place):
+    record(place, "from Agent import *\nsetup_logging(trace_root='trace')\n")
+    log = next(place.glob("trace/session_*/system*.log")).read_text()
+    assert '"program"' not in log
