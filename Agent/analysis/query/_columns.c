@@ -107,6 +107,27 @@ static int take_kinds(Question *question, PyObject *kinds) {
     return 1;
 }
 
+static int take_places(Question *question, PyObject *ids) {
+    if (ids == Py_None) return 1;
+    Py_ssize_t count = PyTuple_GET_SIZE(ids);
+    for (question->slots = 64; question->slots < 2 * (uint64_t)count; question->slots *= 2) continue;
+    if ((question->place = malloc(question->slots * sizeof(Place))) == NULL) return PyErr_NoMemory() != NULL;
+    for (uint64_t at = 0; at < question->slots; at++) question->place[at].seq = -1;
+    for (Py_ssize_t at = 0; at < count; at++) {
+        Py_ssize_t length;
+        const char *id = PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(ids, at), &length);
+        if (id == NULL) return 0;
+        int64_t seq = 0;
+        Py_ssize_t digit = 9;
+        while (digit < length && digit < 9 + MOST_DIGITS && id[digit] >= '0' && id[digit] <= '9') seq = seq * 10 + id[digit++] - '0';
+        if (length < 10 || id[8] != '-' || digit < length) continue; /* no event has it */
+        Place *place = place_of(question, id, seq);
+        place->seq = seq;
+        memcpy(&place->writer, id, 8);
+    }
+    return 1;
+}
+
 static int take_files(Files *files, PyObject *given) {
     Py_ssize_t count = PyTuple_GET_SIZE(given);
     if ((files->file = calloc((size_t)count + 1, sizeof(File))) == NULL) return PyErr_NoMemory() != NULL;
@@ -154,12 +175,12 @@ static void free_files(PyObject *self) {
 
 static PyObject *lines_of(PyObject *self, PyObject *arguments) {
     Files *files = ((FilesObject *)self)->files;
-    PyObject *columns, *kinds;
+    PyObject *columns, *kinds, *ids;
     int with_errors;
     long long since_us, until_us;
-    if (!PyArg_ParseTuple(arguments, "O!OpLL", &PyTuple_Type, &columns, &kinds, &with_errors, &since_us, &until_us)) return NULL;
-    if (kinds != Py_None && !PyTuple_Check(kinds)) {
-        PyErr_SetString(PyExc_TypeError, "the kinds are a tuple, or None");
+    if (!PyArg_ParseTuple(arguments, "O!OpLLO", &PyTuple_Type, &columns, &kinds, &with_errors, &since_us, &until_us, &ids)) return NULL;
+    if ((kinds != Py_None && !PyTuple_Check(kinds)) || (ids != Py_None && !PyTuple_Check(ids))) {
+        PyErr_SetString(PyExc_TypeError, "the kinds, and the ids, are a tuple, or None");
         return NULL;
     }
     Question *question = calloc(1, sizeof *question);
@@ -172,7 +193,7 @@ static PyObject *lines_of(PyObject *self, PyObject *arguments) {
     question->until_us = until_us;
     LinesObject *made = NULL;
     if ((question->marks = calloc((size_t)files->files + 1, 1)) == NULL) PyErr_NoMemory();
-    else if (take_columns(question, columns) && take_kinds(question, kinds))
+    else if (take_columns(question, columns) && take_kinds(question, kinds) && take_places(question, ids))
         made = (LinesObject *)type_of_lines->tp_alloc(type_of_lines, 0);
     if (made == NULL) drop_question(question);
     else made->question = question;
@@ -253,8 +274,8 @@ static PyObject *numbers(PyObject *self, PyObject *Py_UNUSED(ignored)) {
 
 static PyMethodDef methods_of_files[] = {
     {"lines", lines_of, METH_VARARGS,
-     "lines(columns, kinds, with_errors, since_us, until_us): columns are (name, kind, key in the payload, key beside it); "
-     "of events of these kinds (None: all) and, with errors, of an error's level, in that time."},
+     "lines(columns, kinds, with_errors, since_us, until_us, ids): columns are (name, kind, key in the payload, key beside it); "
+     "of events of these kinds (None: all) and, with errors, of an error's level, in that time, with these ids (None: all)."},
     {"ends_us", ends_us, METH_NOARGS, "After a pass over all lines, the times of the first and the last; else None."},
     {"numbers", numbers, METH_NOARGS,
      "After a pass over all lines, the bytes of each writer in which the bit of each of its numbers is set; else None, and "

@@ -51,6 +51,12 @@ typedef struct {
     int64_t first_us, last_us;
 } Files;
 
+/* An event by its id; the number of an empty slot is -1. */
+typedef struct {
+    uint64_t writer;
+    int64_t seq;
+} Place;
+
 /* What is asked of the lines, shared by the object and its streams. */
 typedef struct {
     atomic_int references;
@@ -62,6 +68,8 @@ typedef struct {
     int *kind_len;
     int kinds, with_errors, is_filtered;
     int64_t since_us, until_us;
+    Place *place; /* only these events, hashed; NULL for all */
+    uint64_t slots; /* a power of two */
     int16_t inner_slot[SLOTS], outer_slot[SLOTS], inner_next[MOST_COLUMNS], outer_next[MOST_COLUMNS];
 } Question;
 
@@ -90,6 +98,7 @@ static void drop_question(Question *question) {
     for (int at = 0; at < question->kinds; at++) free(question->kind[at]);
     free(question->kind);
     free(question->kind_len);
+    free(question->place);
     free(question->column);
     free(question->marks);
     drop_files(question->files);
@@ -208,6 +217,17 @@ static int put_value(Stream *stream, int column, const char *at, const char *end
 
 static unsigned slot_of(const char *key, int64_t length) {
     return ((unsigned)length * 7 + (unsigned char)key[0] + 31u * (unsigned char)key[length - 1]) % SLOTS;
+}
+
+/* Where an event stands among the places, or would stand. */
+static Place *place_of(const Question *question, const char *writer, int64_t seq) {
+    uint64_t name;
+    memcpy(&name, writer, 8);
+    uint64_t slot = ((name ^ (uint64_t)seq) * 0x9E3779B97F4A7C15u) >> 20;
+    for (;; slot++) {
+        Place *found = &question->place[slot & (question->slots - 1)];
+        if (found->seq < 0 || (found->seq == seq && found->writer == name)) return found;
+    }
 }
 
 static int is_error_level(const Stream *stream) {
@@ -347,6 +367,7 @@ static int read_line(Stream *stream, const char *line, const char *end, const ch
     int has_kind = 0, has_payload = 0;
     if (!read_head(line, end, question->files->newest_schema, &head)) return NOT_READ;
     if (head.us < question->since_us || head.us > question->until_us) return NOT_ASKED;
+    if (question->place != NULL && place_of(question, head.id, head.seq)->seq < 0) return NOT_ASKED;
     const char *at = head.rest;
     stream->kind = stream->level = NULL;
     stream->kind_len = stream->level_len = 0;

@@ -253,7 +253,7 @@ static int get_next(struct ArrowArrayStream *self, struct ArrowArray *array) {
     memset(array, 0, sizeof *array);
     if (stream->at_file >= stream->question->files->files) return 0; /* a released array: the end */
     Question *question = stream->question;
-    if (stream->at_file == 0 && stream->fd < 0 && !question->is_filtered && question->since_us == INT64_MIN &&
+    if (stream->at_file == 0 && stream->fd < 0 && !question->is_filtered && question->place == NULL && question->since_us == INT64_MIN &&
         question->until_us == INT64_MAX && !atomic_load(&question->files->is_indexed) && atomic_exchange(&question->files->is_claimed, 1) == 0)
         stream->makes_index = 1;
     int is_filled = begin_batch(stream) && fill_batch(stream);
