@@ -206,9 +206,15 @@ class Links(FilledWindow):
     def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
         places = [place for place in map(_place, ids) if place is not None]
         until_us = max(self.until_us, self.until_us + TRAIL_US * bool(around))
-        lines = whole_lines(Only(since_us=self.since_us, until_us=until_us))
+        self._engine.ends_us()  # one pass over all lines, which tells the next ones where these are
+        only = Only(
+            since_us=self.since_us,
+            until_us=until_us,
+            ids=[f"{writer}-{seq}" for writer, seq in places],
+            spans=around | inside,
+        )
         found = self._engine.rows(
-            f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE ts_us BETWEEN $1 AND $2 AND ("
+            f"SELECT {EVENT_COLUMNS} FROM {whole_lines(only)} WHERE ts_us BETWEEN $1 AND $2 AND ("
             "(list_contains($3, seq) AND list_contains($4, concat(writer, '-', seq))) "
             "OR list_contains($5, span_id) OR list_contains($6, parent_span_id)) LIMIT $7",
             [

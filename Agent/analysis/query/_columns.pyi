@@ -17,6 +17,7 @@ class Files:
         since_us: int,
         until_us: int,
         ids: tuple[str, ...] | None,
+        spans: tuple[str, ...] | None,
         /,
     ) -> Lines: ...
     def numbers(self) -> dict[str, bytes] | None: ...

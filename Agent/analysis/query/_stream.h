@@ -123,18 +123,26 @@ static int read_on(Stream *stream, int64_t most) {
 
 /* To the next line that is asked for, of a file whose lines are known; 0 if there is none. */
 static int go_to_asked(Stream *stream, const uint8_t *asked) {
-    const Files *files = stream->question->files;
-    const File *file = &files->file[stream->at_file];
+    const Question *question = stream->question;
+    const File *file = &question->files->file[stream->at_file];
     int64_t passed = 0;
     while (stream->at_line < file->lines) {
-        const int64_t *ends_us = file->ends_us + stream->at_line / BLOCK_LINES * 2;
-        if (ends_us[1] < stream->question->since_us || ends_us[0] > stream->question->until_us) {
+        const Ends *ends = file->ends + stream->at_line / BLOCK_LINES;
+        if (stream->at_line % BLOCK_LINES == 0)
+            stream->may_have_place = question->place == NULL || has_place_between(question, ends->low, ends->high);
+        if (ends->last_us < question->since_us || ends->first_us > question->until_us || (!stream->may_have_place && !question->spans)) {
             do passed += file->length[stream->at_line++];
             while (stream->at_line < file->lines && stream->at_line % BLOCK_LINES);
             continue;
         }
         uint16_t what = file->what[stream->at_line];
-        if (asked[what & 0xFF] || (stream->question->with_errors && (what & ERROR_BIT))) break;
+        const uint32_t *spans = &file->spans[2 * stream->at_line];
+        stream->is_linked = question->spans && (has_span(question, spans[0]) || has_span(question, spans[1]));
+        if (!stream->may_have_place && !stream->is_linked) {
+            passed += file->length[stream->at_line++];
+            continue;
+        }
+        if (asked[what & 0xFF] || (question->with_errors && (what & ERROR_BIT))) break;
         passed += file->length[stream->at_line++];
     }
     if (stream->at_line == file->lines) return 0;
@@ -151,7 +159,7 @@ static int fill_batch(Stream *stream) {
     Question *question = stream->question;
     Files *files = question->files;
     int is_bounded = question->since_us != INT64_MIN || question->until_us != INT64_MAX;
-    int is_indexed = (question->is_filtered || is_bounded) && atomic_load(&files->is_indexed);
+    int is_indexed = (question->is_filtered || is_bounded || question->place != NULL) && atomic_load(&files->is_indexed);
     uint8_t asked[MOST_KINDS + 6];
     memset(asked, !question->is_filtered, sizeof asked);
     for (int at = 0; is_indexed && at < files->kinds; at++)
@@ -169,6 +177,7 @@ static int fill_batch(Stream *stream) {
             leave_file(stream, GONE);
             continue;
         }
+        stream->is_linked = question->spans > 0; /* without an index, all may be */
         if (is_indexed && !go_to_asked(stream, asked)) {
             leave_file(stream, FINE);
             continue;

@@ -81,6 +81,8 @@ class Only(NamedTuple):
     until_us: int | None = None
     ids: Collection[str] | None = None
     """The ids of events; None for all."""
+    spans: Collection[str] = ()
+    """Beside the events with these ids, those of these spans and those inside of them."""
 
 
 EVERYTHING: Final = Only()
@@ -221,7 +223,9 @@ def source_of_columns(
         (_LAST_US if only.until_us is None else only.until_us),
     )
     ids = "*" if only.ids is None else " ".join(filter(_IS_ID.fullmatch, only.ids))
-    return f"{{{{lines {asked}~{kinds}~{only.with_errors:d}~{bounds[0]}~{bounds[1]}~{ids}}}}}"
+    # in hexadecimal, because a program may give spans any ids
+    spans = " ".join(span.encode("utf-8", "replace").hex() for span in only.spans)
+    return f"{{{{lines {asked}~{kinds}~{only.with_errors:d}~{bounds[0]}~{bounds[1]}~{ids}~{spans}}}}}"
 
 
 _IS_ID: Final = re.compile(r"[a-z0-9]{8}-[0-9]+")
@@ -232,14 +236,13 @@ LINES_ASKED: Final = re.compile(r"\{\{lines (.*?)\}\}")
 _AskedColumn = tuple[str, str, str | None, str | None]
 
 
-_Asked = tuple[
-    tuple[_AskedColumn, ...], tuple[str, ...] | None, bool, int, int, tuple[str, ...] | None
-]
+_Texts = tuple[str, ...]
+_Asked = tuple[tuple[_AskedColumn, ...], _Texts | None, bool, int, int, _Texts | None, _Texts | None]
 
 
 def asked_in(source: str) -> _Asked:
     """What `Files.lines` takes for such a source."""
-    columns, kinds, with_errors, since_us, until_us, ids = source.split("~")
+    columns, kinds, with_errors, since_us, until_us, ids, spans = source.split("~")
     named = (each.split(",") for each in columns.split(", "))
     return (
         tuple((name, kind, inner or None, beside or None) for name, kind, inner, beside in named),
@@ -248,6 +251,7 @@ def asked_in(source: str) -> _Asked:
         int(since_us),
         int(until_us),
         None if ids == "*" else tuple(ids.split()),
+        tuple(bytes.fromhex(span).decode() for span in spans.split()) or None,
     )
 
 
