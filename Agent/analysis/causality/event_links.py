@@ -165,7 +165,9 @@ def load_event(engine: Engine, event_id: str) -> Row | None:
     if place is None:
         return None
     found = engine.rows(
-        f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE writer = ? AND seq = ? LIMIT 1", place
+        f"SELECT {EVENT_COLUMNS} FROM {whole_lines(Only(ids=[event_id]))} "
+        "WHERE writer = ? AND seq = ? LIMIT 1",
+        place,
     )
     return engine_row(found[0]) if found else None
 
@@ -261,9 +263,14 @@ def _place(event_id: str) -> tuple[str, int] | None:
 
 
 def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
-    """Load one event by its id: search the files for its bytes, then query the archive if there is one."""
+    """Load one event by its id: search the files for its bytes, then query the archive if there is one.
+
+    An engine that has an index of the lines finds it sooner.
+    """
     if _place(event_id) is None:
         return None
+    if engine.is_indexed:
+        return load_event(engine, event_id)
     mark = b'"id":"' + event_id.encode() + b'"'
     writer = event_id.rpartition("-")[0]
     # start with the files that have the writer in their names
