@@ -204,11 +204,14 @@ class Links(FilledWindow):
         super().__init__(max_questions)
         self._reader, self._engine = reader, engine
         self.since_us, self.until_us = since_us, until_us
+        self._has_asked = False
 
     def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
         places = [place for place in map(_place, ids) if place is not None]
         until_us = max(self.until_us, self.until_us + TRAIL_US * bool(around))
-        self._engine.ends_us()  # one pass over all lines, which tells the next ones where these are
+        if self._has_asked:
+            self._engine.ends_us()  # one pass over all lines, which tells the next ones where these are
+        self._has_asked = True
         only = Only(
             since_us=self.since_us,
             until_us=until_us,

@@ -138,21 +138,21 @@ static int take_places(Question *question, PyObject *ids) {
 }
 
 static int by_mark(const void *one, const void *other) {
-    uint32_t a = *(const uint32_t *)one, b = *(const uint32_t *)other;
+    uint16_t a = *(const uint16_t *)one, b = *(const uint16_t *)other;
     return (a > b) - (a < b);
 }
 
 static int take_spans(Question *question, PyObject *spans) {
     if (spans == Py_None) return 1;
     Py_ssize_t count = PyTuple_GET_SIZE(spans);
-    if ((question->span = malloc(((size_t)count + 1) * sizeof(uint32_t))) == NULL) return PyErr_NoMemory() != NULL;
+    if ((question->span = malloc(((size_t)count + 1) * sizeof(uint16_t))) == NULL) return PyErr_NoMemory() != NULL;
     for (Py_ssize_t at = 0; at < count; at++) {
         Py_ssize_t length;
         const char *span = PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(spans, at), &length);
         if (span == NULL) return 0;
         question->span[question->spans++] = mark_of(span, length);
     }
-    qsort(question->span, (size_t)question->spans, sizeof(uint32_t), by_mark);
+    qsort(question->span, (size_t)question->spans, sizeof(uint16_t), by_mark);
     return 1;
 }
 

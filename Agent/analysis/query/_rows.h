@@ -34,7 +34,7 @@ typedef struct {
     int64_t size;
     int64_t lines, room;
     uint32_t *length;
-    uint32_t *spans; /* of each line, the marks of its span and of the one around it */
+    uint16_t *spans; /* of each line, the marks of its span and of the one around it */
     uint16_t *what;
     Ends *ends; /* of each block of lines */
 } File;
@@ -79,7 +79,7 @@ typedef struct {
     uint64_t slots; /* a power of two */
     int64_t *number; /* their numbers in order */
     int64_t numbers;
-    uint32_t *span; /* and, beside them, events of these spans and inside of them, if there is an index; in order */
+    uint16_t *span; /* and, beside them, events of these spans and inside of them, if there is an index; in order */
     int64_t spans;
     int16_t inner_slot[SLOTS], outer_slot[SLOTS], inner_next[MOST_COLUMNS], outer_next[MOST_COLUMNS];
 } Question;
@@ -143,7 +143,7 @@ typedef struct {
     int may_have_place, is_linked; /* whether the block may have an event that is asked for; whether the line is of a span that is */
     const char *kind, *level;   /* of the line that is read */
     int kind_len, level_len;
-    uint32_t line_spans[2];
+    uint16_t line_spans[2];
     const char *error;
 } Stream;
 
@@ -247,13 +247,13 @@ static Place *place_of(const Question *question, const char *writer, int64_t seq
 }
 
 /* A text's mark; two texts may have the same. */
-static uint32_t mark_of(const char *text, int64_t length) {
-    uint32_t mark = 2166136261u;
-    for (int64_t at = 0; at < length; at++) mark = (mark ^ (unsigned char)text[at]) * 16777619u;
-    return mark < SPAN_MARKS ? mark + SPAN_MARKS : mark;
+static uint16_t mark_of(const char *text, int64_t length) {
+    uint32_t hash = 2166136261u;
+    for (int64_t at = 0; at < length; at++) hash = (hash ^ (unsigned char)text[at]) * 16777619u;
+    return (uint16_t)(SPAN_MARKS + (hash ^ hash >> 16) % (UINT16_MAX + 1u - SPAN_MARKS));
 }
 
-static int has_span(const Question *question, uint32_t mark) {
+static int has_span(const Question *question, uint16_t mark) {
     if (mark < SPAN_MARKS) return mark == SPAN_UNCLEAR;
     int64_t first = 0, behind = question->spans;
     while (first < behind) {
@@ -308,7 +308,7 @@ static int read_members(Stream *stream, const char **place, const char *end, int
         int64_t length = at - key;
         if (end - at < 3 || at[1] != ':') return 0;
         const char *value = at + 2;
-        uint32_t *span = NULL;
+        uint16_t *span = NULL;
         if (!is_payload && length == 7 && memcmp(key, "span_id", 7) == 0) span = &stream->line_spans[0];
         if (!is_payload && length == 14 && memcmp(key, "parent_span_id", 14) == 0) span = &stream->line_spans[1];
         escaped = 0;
@@ -468,22 +468,25 @@ static int note_number(Files *files, const Head *head) {
     return 1;
 }
 
+/* Room for so many lines of a file, which are more than it has, or as many. */
+static int take_room(File *file, int64_t room) {
+    uint32_t *lengths = realloc(file->length, (size_t)room * sizeof *lengths);
+    if (lengths != NULL) file->length = lengths;
+    uint16_t *spans = realloc(file->spans, (size_t)room * 2 * sizeof *spans);
+    if (spans != NULL) file->spans = spans;
+    uint16_t *whats = realloc(file->what, (size_t)room * sizeof *whats);
+    if (whats != NULL) file->what = whats;
+    Ends *ends = realloc(file->ends, ((size_t)room / BLOCK_LINES + 1) * sizeof *ends);
+    if (ends != NULL) file->ends = ends;
+    if (lengths == NULL || spans == NULL || whats == NULL || ends == NULL) return 0;
+    file->room = room;
+    return 1;
+}
+
 static int note_line(Stream *stream, int64_t length, const Head *head) {
     Files *files = stream->question->files;
     File *file = &files->file[stream->at_file];
-    if (file->lines == file->room) {
-        int64_t room = file->room ? 2 * file->room : 256;
-        uint32_t *lengths = realloc(file->length, (size_t)room * sizeof *lengths);
-        if (lengths != NULL) file->length = lengths;
-        uint32_t *spans = realloc(file->spans, (size_t)room * 2 * sizeof *spans);
-        if (spans != NULL) file->spans = spans;
-        uint16_t *whats = realloc(file->what, (size_t)room * sizeof *whats);
-        if (whats != NULL) file->what = whats;
-        Ends *ends = realloc(file->ends, (size_t)room / BLOCK_LINES * sizeof *ends);
-        if (ends != NULL) file->ends = ends;
-        if (lengths == NULL || spans == NULL || whats == NULL || ends == NULL) return 0;
-        file->room = room;
-    }
+    if (file->lines == file->room && !take_room(file, file->room ? 2 * file->room : 256)) return 0;
     Ends *ends = file->ends + file->lines / BLOCK_LINES;
     if (file->lines % BLOCK_LINES == 0) *ends = (Ends){head->us, head->us, head->seq, head->seq};
     if (head->us < ends->first_us) ends->first_us = head->us;

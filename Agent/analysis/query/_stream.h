@@ -96,6 +96,10 @@ static void leave_file(Stream *stream, int mark) {
         atomic_store(&stream->question->marks[stream->at_file], (unsigned char)mark);
         if (stream->makes_index) forget_index(stream);
     }
+    if (stream->makes_index) {
+        File *file = &stream->question->files->file[stream->at_file];
+        if (file->lines) take_room(file, file->lines); /* a smaller one is had */
+    }
     close_file(stream);
     stream->at_line = 0;
     if (stream->makes_index && stream->at_file == stream->question->files->files) atomic_store(&stream->question->files->is_indexed, 1);
@@ -136,7 +140,7 @@ static int go_to_asked(Stream *stream, const uint8_t *asked) {
             continue;
         }
         uint16_t what = file->what[stream->at_line];
-        const uint32_t *spans = &file->spans[2 * stream->at_line];
+        const uint16_t *spans = &file->spans[2 * stream->at_line];
         stream->is_linked = question->spans && (has_span(question, spans[0]) || has_span(question, spans[1]));
         if (!stream->may_have_place && !stream->is_linked) {
             passed += file->length[stream->at_line++];
