@@ -40,7 +40,7 @@ def mark_of(path: Path, columns: tuple[Any, ...] = KIND, size_bytes: int | None 
         status.st_mtime_ns,
     )
     lines = engine_module.Files((listed,), CURRENT_SCHEMA, 1 << 26).lines(
-        columns, None, False, -(2**63), 2**63 - 1
+        columns, None, False, -(2**63), 2**63 - 1, None, None
     )
     lines.look()
     return int(lines.marks()[0])

@@ -165,7 +165,9 @@ def load_event(engine: Engine, event_id: str) -> Row | None:
     if place is None:
         return None
     found = engine.rows(
-        f"SELECT {EVENT_COLUMNS} FROM {whole_lines()} WHERE writer = ? AND seq = ? LIMIT 1", place
+        f"SELECT {EVENT_COLUMNS} FROM {whole_lines(Only(ids=[event_id]))} "
+        "WHERE writer = ? AND seq = ? LIMIT 1",
+        place,
     )
     return engine_row(found[0]) if found else None
 
@@ -202,13 +204,22 @@ class Links(FilledWindow):
         super().__init__(max_questions)
         self._reader, self._engine = reader, engine
         self.since_us, self.until_us = since_us, until_us
+        self._has_asked = False
 
     def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
         places = [place for place in map(_place, ids) if place is not None]
         until_us = max(self.until_us, self.until_us + TRAIL_US * bool(around))
-        lines = whole_lines(Only(since_us=self.since_us, until_us=until_us))
+        if self._has_asked:
+            self._engine.ends_us()  # one pass over all lines, which tells the next ones where these are
+        self._has_asked = True
+        only = Only(
+            since_us=self.since_us,
+            until_us=until_us,
+            ids=[f"{writer}-{seq}" for writer, seq in places],
+            spans=around | inside,
+        )
         found = self._engine.rows(
-            f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE ts_us BETWEEN $1 AND $2 AND ("
+            f"SELECT {EVENT_COLUMNS} FROM {whole_lines(only)} WHERE ts_us BETWEEN $1 AND $2 AND ("
             "(list_contains($3, seq) AND list_contains($4, concat(writer, '-', seq))) "
             "OR list_contains($5, span_id) OR list_contains($6, parent_span_id)) LIMIT $7",
             [
@@ -255,9 +266,14 @@ def _place(event_id: str) -> tuple[str, int] | None:
 
 
 def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
-    """Load one event by its id: search the files for its bytes, then query the archive if there is one."""
+    """Load one event by its id: search the files for its bytes, then query the archive if there is one.
+
+    An engine that has an index of the lines finds it sooner.
+    """
     if _place(event_id) is None:
         return None
+    if engine.is_indexed:
+        return load_event(engine, event_id)
     mark = b'"id":"' + event_id.encode() + b'"'
     writer = event_id.rpartition("-")[0]
     # start with the files that have the writer in their names

@@ -107,6 +107,55 @@ static int take_kinds(Question *question, PyObject *kinds) {
     return 1;
 }
 
+static int by_number(const void *one, const void *other) {
+    int64_t a = *(const int64_t *)one, b = *(const int64_t *)other;
+    return (a > b) - (a < b);
+}
+
+static int take_places(Question *question, PyObject *ids) {
+    if (ids == Py_None) return 1;
+    Py_ssize_t count = PyTuple_GET_SIZE(ids);
+    for (question->slots = 64; question->slots < 2 * (uint64_t)count; question->slots *= 2) continue;
+    question->place = malloc(question->slots * sizeof(Place));
+    question->number = malloc(((size_t)count + 1) * sizeof(int64_t));
+    if (question->place == NULL || question->number == NULL) return PyErr_NoMemory() != NULL;
+    for (uint64_t at = 0; at < question->slots; at++) question->place[at].seq = -1;
+    for (Py_ssize_t at = 0; at < count; at++) {
+        Py_ssize_t length;
+        const char *id = PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(ids, at), &length);
+        if (id == NULL) return 0;
+        int64_t seq = 0;
+        Py_ssize_t digit = 9;
+        while (digit < length && digit < 9 + MOST_DIGITS && id[digit] >= '0' && id[digit] <= '9') seq = seq * 10 + id[digit++] - '0';
+        if (length < 10 || id[8] != '-' || digit < length) continue; /* no event has it */
+        Place *place = place_of(question, id, seq);
+        place->seq = seq;
+        memcpy(&place->writer, id, 8);
+        question->number[question->numbers++] = seq;
+    }
+    qsort(question->number, (size_t)question->numbers, sizeof(int64_t), by_number);
+    return 1;
+}
+
+static int by_mark(const void *one, const void *other) {
+    uint16_t a = *(const uint16_t *)one, b = *(const uint16_t *)other;
+    return (a > b) - (a < b);
+}
+
+static int take_spans(Question *question, PyObject *spans) {
+    if (spans == Py_None) return 1;
+    Py_ssize_t count = PyTuple_GET_SIZE(spans);
+    if ((question->span = malloc(((size_t)count + 1) * sizeof(uint16_t))) == NULL) return PyErr_NoMemory() != NULL;
+    for (Py_ssize_t at = 0; at < count; at++) {
+        Py_ssize_t length;
+        const char *span = PyUnicode_AsUTF8AndSize(PyTuple_GET_ITEM(spans, at), &length);
+        if (span == NULL) return 0;
+        question->span[question->spans++] = mark_of(span, length);
+    }
+    qsort(question->span, (size_t)question->spans, sizeof(uint16_t), by_mark);
+    return 1;
+}
+
 static int take_files(Files *files, PyObject *given) {
     Py_ssize_t count = PyTuple_GET_SIZE(given);
     if ((files->file = calloc((size_t)count + 1, sizeof(File))) == NULL) return PyErr_NoMemory() != NULL;
@@ -154,12 +203,14 @@ static void free_files(PyObject *self) {
 
 static PyObject *lines_of(PyObject *self, PyObject *arguments) {
     Files *files = ((FilesObject *)self)->files;
-    PyObject *columns, *kinds;
+    PyObject *columns, *kinds, *ids, *spans;
     int with_errors;
     long long since_us, until_us;
-    if (!PyArg_ParseTuple(arguments, "O!OpLL", &PyTuple_Type, &columns, &kinds, &with_errors, &since_us, &until_us)) return NULL;
-    if (kinds != Py_None && !PyTuple_Check(kinds)) {
-        PyErr_SetString(PyExc_TypeError, "the kinds are a tuple, or None");
+    if (!PyArg_ParseTuple(arguments, "O!OpLLOO", &PyTuple_Type, &columns, &kinds, &with_errors, &since_us, &until_us, &ids, &spans))
+        return NULL;
+    if ((kinds != Py_None && !PyTuple_Check(kinds)) || (ids != Py_None && !PyTuple_Check(ids)) ||
+        (spans != Py_None && !PyTuple_Check(spans))) {
+        PyErr_SetString(PyExc_TypeError, "the kinds, the ids and the spans are a tuple each, or None");
         return NULL;
     }
     Question *question = calloc(1, sizeof *question);
@@ -172,7 +223,7 @@ static PyObject *lines_of(PyObject *self, PyObject *arguments) {
     question->until_us = until_us;
     LinesObject *made = NULL;
     if ((question->marks = calloc((size_t)files->files + 1, 1)) == NULL) PyErr_NoMemory();
-    else if (take_columns(question, columns) && take_kinds(question, kinds))
+    else if (take_columns(question, columns) && take_kinds(question, kinds) && take_places(question, ids) && take_spans(question, spans))
         made = (LinesObject *)type_of_lines->tp_alloc(type_of_lines, 0);
     if (made == NULL) drop_question(question);
     else made->question = question;
@@ -253,8 +304,9 @@ static PyObject *numbers(PyObject *self, PyObject *Py_UNUSED(ignored)) {
 
 static PyMethodDef methods_of_files[] = {
     {"lines", lines_of, METH_VARARGS,
-     "lines(columns, kinds, with_errors, since_us, until_us): columns are (name, kind, key in the payload, key beside it); "
-     "of events of these kinds (None: all) and, with errors, of an error's level, in that time."},
+     "lines(columns, kinds, with_errors, since_us, until_us, ids, spans): columns are (name, kind, key in the payload, key "
+     "beside it); of events of these kinds (None: all) and, with errors, of an error's level, in that time, with these ids "
+     "(None: all) or, at least, of these spans or inside of them."},
     {"ends_us", ends_us, METH_NOARGS, "After a pass over all lines, the times of the first and the last; else None."},
     {"numbers", numbers, METH_NOARGS,
      "After a pass over all lines, the bytes of each writer in which the bit of each of its numbers is set; else None, and "

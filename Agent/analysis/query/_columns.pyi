@@ -16,6 +16,8 @@ class Files:
         with_errors: bool,
         since_us: int,
         until_us: int,
+        ids: tuple[str, ...] | None,
+        spans: tuple[str, ...] | None,
         /,
     ) -> Lines: ...
     def numbers(self) -> dict[str, bytes] | None: ...

@@ -13,6 +13,7 @@ enum {
     SLOTS = 64
 };
 enum { FINE = 0, ODD = 1, GONE = 2 };
+enum { SPAN_NONE = 0, SPAN_UNCLEAR = 1, SPAN_MARKS = 2 }; /* unclear: escaped, or no text */
 enum { FAILED = -1, NOT_READ = 0, READ = 1, NOT_ASKED = 2 }; /* what became of a line */
 
 typedef struct {
@@ -21,6 +22,11 @@ typedef struct {
     int inner_len, outer_len;
 } Column;
 
+/* The first and the last time of a block of lines, and the lowest and the highest number. */
+typedef struct {
+    int64_t first_us, last_us, low, high;
+} Ends;
+
 /* Where the lines of a file are, and what they are: a byte for the kind, ERROR_BIT for the level. */
 typedef struct {
     char *path;
@@ -28,8 +34,9 @@ typedef struct {
     int64_t size;
     int64_t lines, room;
     uint32_t *length;
+    uint16_t *spans; /* of each line, the marks of its span and of the one around it */
     uint16_t *what;
-    int64_t *ends_us; /* the first and the last time of each block of lines */
+    Ends *ends; /* of each block of lines */
 } File;
 
 typedef struct {
@@ -51,6 +58,12 @@ typedef struct {
     int64_t first_us, last_us;
 } Files;
 
+/* An event by its id; the number of an empty slot is -1. */
+typedef struct {
+    uint64_t writer;
+    int64_t seq;
+} Place;
+
 /* What is asked of the lines, shared by the object and its streams. */
 typedef struct {
     atomic_int references;
@@ -62,6 +75,12 @@ typedef struct {
     int *kind_len;
     int kinds, with_errors, is_filtered;
     int64_t since_us, until_us;
+    Place *place; /* only these events, hashed; NULL for all */
+    uint64_t slots; /* a power of two */
+    int64_t *number; /* their numbers in order */
+    int64_t numbers;
+    uint16_t *span; /* and, beside them, events of these spans and inside of them, if there is an index; in order */
+    int64_t spans;
     int16_t inner_slot[SLOTS], outer_slot[SLOTS], inner_next[MOST_COLUMNS], outer_next[MOST_COLUMNS];
 } Question;
 
@@ -70,8 +89,9 @@ static void drop_files(Files *files) {
     for (int at = 0; at < files->files; at++) {
         free(files->file[at].path);
         free(files->file[at].length);
+        free(files->file[at].spans);
         free(files->file[at].what);
-        free(files->file[at].ends_us);
+        free(files->file[at].ends);
     }
     for (int at = 0; at < files->kinds; at++) free(files->kind[at]);
     for (int at = 0; at < files->writers; at++) free(files->writer[at].bits);
@@ -90,6 +110,9 @@ static void drop_question(Question *question) {
     for (int at = 0; at < question->kinds; at++) free(question->kind[at]);
     free(question->kind);
     free(question->kind_len);
+    free(question->place);
+    free(question->number);
+    free(question->span);
     free(question->column);
     free(question->marks);
     drop_files(question->files);
@@ -117,8 +140,10 @@ typedef struct {
     int64_t rows, line_bytes;
     int64_t at_line; /* of a file whose lines are known */
     int makes_index;
-    const char *kind, *level; /* of the line that is read */
+    int may_have_place, is_linked; /* whether the block may have an event that is asked for; whether the line is of a span that is */
+    const char *kind, *level;   /* of the line that is read */
     int kind_len, level_len;
+    uint16_t line_spans[2];
     const char *error;
 } Stream;
 
@@ -210,6 +235,45 @@ static unsigned slot_of(const char *key, int64_t length) {
     return ((unsigned)length * 7 + (unsigned char)key[0] + 31u * (unsigned char)key[length - 1]) % SLOTS;
 }
 
+/* Where an event stands among the places, or would stand. */
+static Place *place_of(const Question *question, const char *writer, int64_t seq) {
+    uint64_t name;
+    memcpy(&name, writer, 8);
+    uint64_t slot = ((name ^ (uint64_t)seq) * 0x9E3779B97F4A7C15u) >> 20;
+    for (;; slot++) {
+        Place *found = &question->place[slot & (question->slots - 1)];
+        if (found->seq < 0 || (found->seq == seq && found->writer == name)) return found;
+    }
+}
+
+/* A text's mark; two texts may have the same. */
+static uint16_t mark_of(const char *text, int64_t length) {
+    uint32_t hash = 2166136261u;
+    for (int64_t at = 0; at < length; at++) hash = (hash ^ (unsigned char)text[at]) * 16777619u;
+    return (uint16_t)(SPAN_MARKS + (hash ^ hash >> 16) % (UINT16_MAX + 1u - SPAN_MARKS));
+}
+
+static int has_span(const Question *question, uint16_t mark) {
+    if (mark < SPAN_MARKS) return mark == SPAN_UNCLEAR;
+    int64_t first = 0, behind = question->spans;
+    while (first < behind) {
+        int64_t middle = (first + behind) / 2;
+        if (question->span[middle] < mark) first = middle + 1;
+        else behind = middle;
+    }
+    return first < question->spans && question->span[first] == mark;
+}
+
+static int has_place_between(const Question *question, int64_t low, int64_t high) {
+    int64_t first = 0, behind = question->numbers;
+    while (first < behind) {
+        int64_t middle = (first + behind) / 2;
+        if (question->number[middle] < low) first = middle + 1;
+        else behind = middle;
+    }
+    return first < question->numbers && question->number[first] <= high;
+}
+
 static int is_error_level(const Stream *stream) {
     return (stream->level_len == 5 && memcmp(stream->level, "ERROR", 5) == 0) ||
            (stream->level_len == 8 && memcmp(stream->level, "CRITICAL", 8) == 0);
@@ -244,6 +308,9 @@ static int read_members(Stream *stream, const char **place, const char *end, int
         int64_t length = at - key;
         if (end - at < 3 || at[1] != ':') return 0;
         const char *value = at + 2;
+        uint16_t *span = NULL;
+        if (!is_payload && length == 7 && memcmp(key, "span_id", 7) == 0) span = &stream->line_spans[0];
+        if (!is_payload && length == 14 && memcmp(key, "parent_span_id", 14) == 0) span = &stream->line_spans[1];
         escaped = 0;
         if (!is_payload && length == 5 && memcmp(key, "extra", 5) == 0) {
             if (*has_payload) return 0;
@@ -259,6 +326,7 @@ static int read_members(Stream *stream, const char **place, const char *end, int
         } else if (*value == '"') {
             if ((at = text_end(value + 1, end, &escaped)) == NULL) return 0;
             at++;
+            if (span != NULL) *span = escaped ? SPAN_UNCLEAR : mark_of(value + 1, at - value - 2);
             if (is_kind_key(key, length, is_payload)) {
                 if (escaped) return NOT_READ;
                 if (!is_payload || !*has_kind) {
@@ -274,6 +342,7 @@ static int read_members(Stream *stream, const char **place, const char *end, int
         } else {
             if ((at = value_end(value, end)) == NULL) return NOT_READ;
             if (*value != 'n' && is_kind_key(key, length, is_payload)) return NOT_READ;
+            if (*value != 'n' && span != NULL) *span = SPAN_UNCLEAR;
         }
         if (length)
             for (int column = slots[slot_of(key, length)]; column >= 0; column = next[column]) {
@@ -347,9 +416,11 @@ static int read_line(Stream *stream, const char *line, const char *end, const ch
     int has_kind = 0, has_payload = 0;
     if (!read_head(line, end, question->files->newest_schema, &head)) return NOT_READ;
     if (head.us < question->since_us || head.us > question->until_us) return NOT_ASKED;
+    if (question->place != NULL && !stream->is_linked && place_of(question, head.id, head.seq)->seq < 0) return NOT_ASKED;
     const char *at = head.rest;
     stream->kind = stream->level = NULL;
     stream->kind_len = stream->level_len = 0;
+    stream->line_spans[0] = stream->line_spans[1] = SPAN_NONE;
     int done = read_members(stream, &at, end, 0, &has_kind, &has_payload);
     if (done == READ && (at != end || (!has_kind && !has_payload))) done = NOT_READ;
     if (done == READ && !is_asked(stream)) done = NOT_ASKED;
@@ -397,29 +468,37 @@ static int note_number(Files *files, const Head *head) {
     return 1;
 }
 
+/* Room for so many lines of a file, which are more than it has, or as many. */
+static int take_room(File *file, int64_t room) {
+    uint32_t *lengths = realloc(file->length, (size_t)room * sizeof *lengths);
+    if (lengths != NULL) file->length = lengths;
+    uint16_t *spans = realloc(file->spans, (size_t)room * 2 * sizeof *spans);
+    if (spans != NULL) file->spans = spans;
+    uint16_t *whats = realloc(file->what, (size_t)room * sizeof *whats);
+    if (whats != NULL) file->what = whats;
+    Ends *ends = realloc(file->ends, ((size_t)room / BLOCK_LINES + 1) * sizeof *ends);
+    if (ends != NULL) file->ends = ends;
+    if (lengths == NULL || spans == NULL || whats == NULL || ends == NULL) return 0;
+    file->room = room;
+    return 1;
+}
+
 static int note_line(Stream *stream, int64_t length, const Head *head) {
     Files *files = stream->question->files;
     File *file = &files->file[stream->at_file];
-    if (file->lines == file->room) {
-        int64_t room = file->room ? 2 * file->room : 256;
-        uint32_t *lengths = realloc(file->length, (size_t)room * sizeof *lengths);
-        if (lengths != NULL) file->length = lengths;
-        uint16_t *whats = realloc(file->what, (size_t)room * sizeof *whats);
-        if (whats != NULL) file->what = whats;
-        int64_t *ends = realloc(file->ends_us, (size_t)room / BLOCK_LINES * 2 * sizeof *ends);
-        if (ends != NULL) file->ends_us = ends;
-        if (lengths == NULL || whats == NULL || ends == NULL) return 0;
-        file->room = room;
-    }
-    int64_t *ends_us = file->ends_us + file->lines / BLOCK_LINES * 2;
-    if (file->lines % BLOCK_LINES == 0) ends_us[0] = ends_us[1] = head->us;
-    if (head->us < ends_us[0]) ends_us[0] = head->us;
-    if (head->us > ends_us[1]) ends_us[1] = head->us;
+    if (file->lines == file->room && !take_room(file, file->room ? 2 * file->room : 256)) return 0;
+    Ends *ends = file->ends + file->lines / BLOCK_LINES;
+    if (file->lines % BLOCK_LINES == 0) *ends = (Ends){head->us, head->us, head->seq, head->seq};
+    if (head->us < ends->first_us) ends->first_us = head->us;
+    if (head->us > ends->last_us) ends->last_us = head->us;
+    if (head->seq < ends->low) ends->low = head->seq;
+    if (head->seq > ends->high) ends->high = head->seq;
     int kind = stream->kind == NULL ? kind_number(files, "log", 3) : kind_number(files, stream->kind, stream->kind_len);
     if (kind < 0) stream->makes_index = 0; /* too many kinds: without an index, then */
     if (head->us < files->first_us) files->first_us = head->us;
     if (head->us > files->last_us) files->last_us = head->us;
     file->length[file->lines] = (uint32_t)length;
+    memcpy(&file->spans[2 * file->lines], stream->line_spans, sizeof stream->line_spans);
     file->what[file->lines++] = (uint16_t)(kind | (is_error_level(stream) ? ERROR_BIT : 0));
     return note_number(files, head);
 }

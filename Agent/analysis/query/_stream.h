@@ -96,6 +96,10 @@ static void leave_file(Stream *stream, int mark) {
         atomic_store(&stream->question->marks[stream->at_file], (unsigned char)mark);
         if (stream->makes_index) forget_index(stream);
     }
+    if (stream->makes_index) {
+        File *file = &stream->question->files->file[stream->at_file];
+        if (file->lines) take_room(file, file->lines); /* a smaller one is had */
+    }
     close_file(stream);
     stream->at_line = 0;
     if (stream->makes_index && stream->at_file == stream->question->files->files) atomic_store(&stream->question->files->is_indexed, 1);
@@ -123,18 +127,26 @@ static int read_on(Stream *stream, int64_t most) {
 
 /* To the next line that is asked for, of a file whose lines are known; 0 if there is none. */
 static int go_to_asked(Stream *stream, const uint8_t *asked) {
-    const Files *files = stream->question->files;
-    const File *file = &files->file[stream->at_file];
+    const Question *question = stream->question;
+    const File *file = &question->files->file[stream->at_file];
     int64_t passed = 0;
     while (stream->at_line < file->lines) {
-        const int64_t *ends_us = file->ends_us + stream->at_line / BLOCK_LINES * 2;
-        if (ends_us[1] < stream->question->since_us || ends_us[0] > stream->question->until_us) {
+        const Ends *ends = file->ends + stream->at_line / BLOCK_LINES;
+        if (stream->at_line % BLOCK_LINES == 0)
+            stream->may_have_place = question->place == NULL || has_place_between(question, ends->low, ends->high);
+        if (ends->last_us < question->since_us || ends->first_us > question->until_us || (!stream->may_have_place && !question->spans)) {
             do passed += file->length[stream->at_line++];
             while (stream->at_line < file->lines && stream->at_line % BLOCK_LINES);
             continue;
         }
         uint16_t what = file->what[stream->at_line];
-        if (asked[what & 0xFF] || (stream->question->with_errors && (what & ERROR_BIT))) break;
+        const uint16_t *spans = &file->spans[2 * stream->at_line];
+        stream->is_linked = question->spans && (has_span(question, spans[0]) || has_span(question, spans[1]));
+        if (!stream->may_have_place && !stream->is_linked) {
+            passed += file->length[stream->at_line++];
+            continue;
+        }
+        if (asked[what & 0xFF] || (question->with_errors && (what & ERROR_BIT))) break;
         passed += file->length[stream->at_line++];
     }
     if (stream->at_line == file->lines) return 0;
@@ -151,7 +163,7 @@ static int fill_batch(Stream *stream) {
     Question *question = stream->question;
     Files *files = question->files;
     int is_bounded = question->since_us != INT64_MIN || question->until_us != INT64_MAX;
-    int is_indexed = (question->is_filtered || is_bounded) && atomic_load(&files->is_indexed);
+    int is_indexed = (question->is_filtered || is_bounded || question->place != NULL) && atomic_load(&files->is_indexed);
     uint8_t asked[MOST_KINDS + 6];
     memset(asked, !question->is_filtered, sizeof asked);
     for (int at = 0; is_indexed && at < files->kinds; at++)
@@ -169,6 +181,7 @@ static int fill_batch(Stream *stream) {
             leave_file(stream, GONE);
             continue;
         }
+        stream->is_linked = question->spans > 0; /* without an index, all may be */
         if (is_indexed && !go_to_asked(stream, asked)) {
             leave_file(stream, FINE);
             continue;
@@ -253,7 +266,7 @@ static int get_next(struct ArrowArrayStream *self, struct ArrowArray *array) {
     memset(array, 0, sizeof *array);
     if (stream->at_file >= stream->question->files->files) return 0; /* a released array: the end */
     Question *question = stream->question;
-    if (stream->at_file == 0 && stream->fd < 0 && !question->is_filtered && question->since_us == INT64_MIN &&
+    if (stream->at_file == 0 && stream->fd < 0 && !question->is_filtered && question->place == NULL && question->since_us == INT64_MIN &&
         question->until_us == INT64_MAX && !atomic_load(&question->files->is_indexed) && atomic_exchange(&question->files->is_claimed, 1) == 0)
         stream->makes_index = 1;
     int is_filled = begin_batch(stream) && fill_batch(stream);

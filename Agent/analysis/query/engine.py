@@ -426,6 +426,13 @@ class Engine:
             first_us, last_us = self._dicts(self._resolved(sql), ())[0].values()
         return None if first_us is None or first_us > last_us else (first_us, last_us)
 
+    @property
+    def is_indexed(self) -> bool:
+        """Whether an earlier query left an index of all lines, by which the next ones find single events."""
+        return self._sources.forms == (views.LINES,) and (
+            self._files is not None and self._files.ends_us() is not None
+        )
+
     def _has_index(self) -> bool:
         """Whether `_files` has an index, which one pass over all lines makes, and these are all lines."""
         if self._sources.forms != (views.LINES,):

@@ -79,6 +79,10 @@ class Only(NamedTuple):
     """Whether every event of level ERROR or CRITICAL is asked for as well."""
     since_us: int | None = None
     until_us: int | None = None
+    ids: Collection[str] | None = None
+    """The ids of events; None for all."""
+    spans: Collection[str] = ()
+    """Beside the events with these ids, those of these spans and those inside of them."""
 
 
 EVERYTHING: Final = Only()
@@ -218,9 +222,13 @@ def source_of_columns(
         (_FIRST_US if only.since_us is None else only.since_us),
         (_LAST_US if only.until_us is None else only.until_us),
     )
-    return f"{{{{lines {asked}~{kinds}~{only.with_errors:d}~{bounds[0]}~{bounds[1]}}}}}"
+    ids = "*" if only.ids is None else " ".join(filter(_IS_ID.fullmatch, only.ids))
+    # in hexadecimal, because a program may give spans any ids
+    spans = " ".join(span.encode("utf-8", "replace").hex() for span in only.spans)
+    return f"{{{{lines {asked}~{kinds}~{only.with_errors:d}~{bounds[0]}~{bounds[1]}~{ids}~{spans}}}}}"
 
 
+_IS_ID: Final = re.compile(r"[a-z0-9]{8}-[0-9]+")
 _FIRST_US: Final = -(2**63)
 _LAST_US: Final = 2**63 - 1
 LINES_ASKED: Final = re.compile(r"\{\{lines (.*?)\}\}")
@@ -228,9 +236,13 @@ LINES_ASKED: Final = re.compile(r"\{\{lines (.*?)\}\}")
 _AskedColumn = tuple[str, str, str | None, str | None]
 
 
-def asked_in(source: str) -> tuple[tuple[_AskedColumn, ...], tuple[str, ...] | None, bool, int, int]:
+_Texts = tuple[str, ...]
+_Asked = tuple[tuple[_AskedColumn, ...], _Texts | None, bool, int, int, _Texts | None, _Texts | None]
+
+
+def asked_in(source: str) -> _Asked:
     """What `Files.lines` takes for such a source."""
-    columns, kinds, with_errors, since_us, until_us = source.split("~")
+    columns, kinds, with_errors, since_us, until_us, ids, spans = source.split("~")
     named = (each.split(",") for each in columns.split(", "))
     return (
         tuple((name, kind, inner or None, beside or None) for name, kind, inner, beside in named),
@@ -238,6 +250,8 @@ def asked_in(source: str) -> tuple[tuple[_AskedColumn, ...], tuple[str, ...] | N
         with_errors == "1",
         int(since_us),
         int(until_us),
+        None if ids == "*" else tuple(ids.split()),
+        tuple(bytes.fromhex(span).decode() for span in spans.split()) or None,
     )
 
 
@@ -646,16 +660,22 @@ def event_row(event: Event) -> dict[str, Any]:
 
 def engine_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """The same dict from a row of EVENT_COLUMNS, where payload and state are JSON text."""
-    made = {key: row[key] for key in _PLAIN}
+    made = {key: row[key] for key in _PLAIN} | nested_values(row)
+    return {key: made[key] for key in _KEYS}
+
+
+def nested_values(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The `extra`, `causes` and `state` of that dict, from a row with these columns and `is_flat`."""
     extra = json_of(row["extra"]) or {}
     # A flat line has NULL for every key that its own kind does not declare.
     extra = {k: v for k, v in extra.items() if v is not None} if row["is_flat"] else extra
-    made["extra"] = _with_texts(row["event_type"], extra)
-    made["causes"] = list(row["causes"] or ())
     state = json_of(row["state"])
-    # DuckDB checks an envelope less strictly than the codec does.
-    made["state"] = state if is_state_change(state) else None
-    return {key: made[key] for key in _KEYS}
+    return {
+        "extra": _with_texts(row["event_type"], extra),
+        "causes": list(row["causes"] or ()),
+        # DuckDB checks an envelope less strictly than the codec does.
+        "state": state if is_state_change(state) else None,
+    }
 
 
 def json_of(text: str | None, otherwise: Any = None) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from Agent.analysis.debug.question.question import Question, stem
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.views import IS_ERROR
+from Agent.analysis.query.views import IS_ERROR, reads_files, scan
 
 MAX_MESSAGES = 20_000
 TOP = 8
@@ -25,11 +25,14 @@ def matching_messages(engine: Engine, lines: str, question: Question) -> list[di
     """
     if not question.words:
         return []
+    # From files, the payload is read for this one key only.
+    held = f"(SELECT *, extra->>'$.error_id' AS error_id FROM {lines})"
+    told = scan("error_id") if reads_files(lines) else held
     documents = engine.rows(
         f"SELECT message, agent_id, event_type, {IS_ERROR} AS is_error, count(*) AS count, "
         "min(timestamp) AS first_seen, max(timestamp) AS last_seen, arg_max(id, (ts_us, writer, seq)) AS "
         "example_id "
-        f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {lines}) "
+        f"FROM {told} "
         "WHERE message <> '' AND (len($1) = 0 OR list_contains($1, agent_id)) "
         "AND event_type NOT IN ('state', 'code', 'log.opened', 'log.closed') "
         "GROUP BY message, agent_id, event_type, is_error ORDER BY is_error DESC, count, message, "

@@ -10,7 +10,15 @@ from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import SILENT_KINDS, Log, read_acts
 from Agent.analysis.query.engine import Engine, kept
-from Agent.analysis.query.views import BY_ORDER, EVENT_COLUMNS, IS_ERROR, engine_row, scan
+from Agent.analysis.query.views import (
+    BY_ORDER,
+    IS_ERROR,
+    Only,
+    nested_values,
+    reads_files,
+    scan,
+    whole_lines,
+)
 
 __all__ = ["MAX_ACTS", "Axis", "Survey", "read_log", "steps", "survey"]
 
@@ -34,16 +42,29 @@ _PLAIN_SERIES: Final = (
     "content_generation", "strategy_update", "learning_update", "training_step", "reward", "exploration",
     "policy_update", "connection", "cascade", "collaboration", "model.call",
 )  # fmt: skip
+_SERIES_OF: Final = {
+    "agent_action": ("action:", "action_type"),
+    "decision": ("decision:", "decision_type"),
+    "interaction": ("interaction:", "interaction_type"),
+    "agent_message": ("message:", "direction"),
+    "tool.call": ("tool:", "name"),
+}
+_OWN_NAME: Final = " ".join(f"WHEN '{kind}' THEN {key}" for kind, (_, key) in _SERIES_OF.items())
+_NAMED_SERIES: Final = " ".join(
+    f"WHEN event_type = '{kind}' THEN '{begin}' || coalesce(own_name, '')"
+    for kind, (begin, _) in _SERIES_OF.items()
+)
 # Kinds that describe what an agent does; states, code, metrics and internal log lines do not.
 _SERIES: Final = f"""CASE
-    WHEN {IS_ERROR} THEN 'error'
-    WHEN event_type = 'agent_action' THEN 'action:' || coalesce(action_type, '')
-    WHEN event_type = 'decision' THEN 'decision:' || coalesce(decision_type, '')
-    WHEN event_type = 'interaction' THEN 'interaction:' || coalesce(interaction_type, '')
-    WHEN event_type = 'agent_message' THEN 'message:' || coalesce(direction, '')
-    WHEN event_type = 'tool.call' THEN 'tool:' || coalesce(name, '')
+    WHEN is_error THEN 'error' {_NAMED_SERIES}
     WHEN event_type IN ({", ".join(f"'{kind}'" for kind in _PLAIN_SERIES)}) THEN event_type
     END"""
+_SILENT: Final = ", ".join(f"'{kind}'" for kind in sorted(SILENT_KINDS))
+_ACT_COLUMNS: Final = (
+    "id, ts_us, tick, level, message, event_type, agent_id, agent_role, span_id, parent_span_id, causes, "
+    "extra, is_flat, state"
+)
+"""What `read_acts` needs of an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +86,8 @@ class Survey:
     """What agents do, such as `action:publish` or `reward`."""
     events: int
     """Number of events that belong to an agent."""
+    acts: int
+    """Number of events that `read_log` selects from."""
     axis: Axis | None
     """None if agents do nothing."""
 
@@ -76,18 +99,28 @@ class Survey:
 
 def survey(engine: Engine) -> Survey:
     """Return the agents of a session and what they do, in one scan of a few columns."""
-    rows = engine.rows(
-        f"SELECT agent_id, series, max(agent_role) AS role, count(*) AS n, count(tick) AS ticked, "
-        "min(tick) AS first_tick, max(tick) AS last_tick, min(ts_us) AS first_us, max(ts_us) AS last_us "
-        f"FROM (SELECT agent_id, agent_role, tick, ts_us, {_SERIES} AS series FROM {scan(*_KEYS)} "
-        "WHERE agent_id IS NOT NULL) GROUP BY agent_id, series ORDER BY agent_id, series"
+    # The names of series are put together for each group, not for each event.
+    groups = (
+        f"SELECT agent_id, event_type, {IS_ERROR} AS is_error, CASE event_type {_OWN_NAME} END AS own_name, "
+        "max(agent_role) AS role, count(*) AS n, count(tick) AS ticked, min(tick) AS first_tick, "
+        f"max(tick) AS last_tick, min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan(*_KEYS)} "
+        "GROUP BY agent_id, event_type, is_error, own_name"
     )
+    found = engine.rows(
+        f"SELECT agent_id, {_SERIES} AS series, max(role) AS role, CAST(sum(n) AS BIGINT) AS n, "
+        f"CAST(coalesce(sum(n) FILTER (WHERE event_type NOT IN ({_SILENT})), 0) AS BIGINT) AS acts, "
+        "CAST(sum(ticked) AS BIGINT) AS ticked, min(first_tick) AS first_tick, max(last_tick) AS last_tick, "
+        f"min(first_us) AS first_us, max(last_us) AS last_us FROM ({groups}) "
+        "GROUP BY agent_id, series ORDER BY agent_id, series"
+    )
+    rows = [row for row in found if row["agent_id"] is not None]
     roles: dict[str, str | None] = {}
     for row in rows:
         roles[row["agent_id"]] = row["role"] or roles.get(row["agent_id"])
     told = [row for row in rows if row["series"] is not None]
     names = sorted({row["series"] for row in told})
-    return Survey(roles, names, sum(row["n"] for row in rows), _axis(told))
+    events, acts = sum(row["n"] for row in rows), sum(row["acts"] for row in found)
+    return Survey(roles, names, events, acts, _axis(told))
 
 
 def _axis(rows: list[dict[str, Any]]) -> Axis | None:
@@ -102,28 +135,30 @@ def _axis(rows: list[dict[str, Any]]) -> Axis | None:
     return Axis(False, min(row["first_us"] for row in timed), max(row["last_us"] for row in timed))
 
 
-def read_log(engine: Engine, lines: str, axis: Axis, named: Collection[str] = ()) -> tuple[Log, bool]:
+def read_log(engine: Engine, lines: str, seen: Survey, named: Collection[str] = ()) -> tuple[Log, bool]:
     """Return the acts of a session, and whether they are a sample.
 
     Args:
         engine: an engine over the session.
         lines: a table expression with the columns of `EVENT_COLUMNS`.
-        axis: the time axis; the steps used here are finer.
+        seen: the survey of the session, with an axis; the steps used here are finer.
         named: ids of events to keep in a sample, such as those that name what a text names.
     """
-    silent = ", ".join(f"'{kind}'" for kind in sorted(SILENT_KINDS))
-    where = f"event_type NOT IN ({silent})"
-    number = engine.row(f"SELECT count(*) AS n FROM {lines} WHERE {where}")["n"]
-    share = -(-number // MAX_ACTS)
+    share = -(-seen.acts // MAX_ACTS)
+    where, parameters = f"event_type NOT IN ({_SILENT})", []
     if share > 1:
         # Keep all rare and named events; of common kinds keep one in `share`.
         seldom = ", ".join(f"'{kind}'" for kind in _SELDOM_KINDS)
         where += f" AND (event_type IN ({seldom}) OR {_SPREAD} % {share} = 0 OR id IN (SELECT unnest($1)))"
-    query = f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
-    parameters = [list(named)] if share > 1 else []
-    with kept(engine, "debug_acts", f"({query})", parameters) as source:
+        parameters = [list(named)]
+    selected = f"WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
+    if share > 1 and reads_files(lines):
+        # Of the other lines no payload is read.
+        found = engine.rows(f"SELECT id FROM {scan()} {selected}", parameters)
+        lines = whole_lines(Only(ids=[row["id"] for row in found]))
+    with kept(engine, "debug_acts", f"(SELECT {_ACT_COLUMNS} FROM {lines} {selected})", parameters) as source:
         read = engine.row(f"SELECT count(*) AS n FROM {source.text}")["n"]
-        log = read_acts(_plain(engine, source.text, read), steps(axis, read))
+        log = read_acts(_plain(engine, source.text, read), steps(seen.axis, read))
     return log, share > 1
 
 
@@ -149,8 +184,7 @@ def _plain(engine: Engine, table: str, number: int) -> Iterator[dict[str, Any]]:
     """Yield the rows in order, read in chunks because payloads are large and acts are small."""
     for begin in range(0, number, _CHUNK):
         for raw in engine.rows(
-            f"SELECT * FROM {table} WHERE rowid >= {begin} AND rowid < {begin + _CHUNK} ORDER BY rowid"
+            f"SELECT {_ACT_COLUMNS} FROM {table} "
+            f"WHERE rowid >= {begin} AND rowid < {begin + _CHUNK} ORDER BY rowid"
         ):
-            row = engine_row(raw)
-            row["ts_us"] = raw["ts_us"]
-            yield row
+            yield raw | nested_values(raw)
