@@ -179,18 +179,21 @@ def _new_modules(told: set[str]) -> dict[str, str]:
     return {_importable(name): digest for name, digest in digests.items() if digest is not None}
 
 
-def _is_library(module: object) -> bool:
-    """Whether a package or module is known to belong to a library."""
+def _file_of(module: object) -> str | None:
     path = module.__dict__.get("__file__") if isinstance(module, ModuleType) else None
-    return type(path) is str and (is_of_library(path) or path.startswith(_NOT_THE_PROGRAM))
+    return path if type(path) is str else None
+
+
+def _is_library(module: object) -> bool:
+    """Whether the file of a package or module shows that it belongs to a library."""
+    path = _file_of(module)
+    return path is not None and (is_of_library(path) or path.startswith(_NOT_THE_PROGRAM))
 
 
 def _program_file(module: object) -> str | None:
     """Return the path of a module's source file; None for a library and for what has no such file."""
-    path = module.__dict__.get("__file__") if isinstance(module, ModuleType) else None
-    if type(path) is not str or is_of_library(path):
-        return None
-    return path if path.endswith(".py") and not path.startswith(_NOT_THE_PROGRAM) else None
+    path = _file_of(module)
+    return path if path is not None and path.endswith(".py") and not _is_library(module) else None
 
 
 def is_of_program(module: object) -> bool:
