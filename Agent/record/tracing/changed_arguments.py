@@ -9,8 +9,10 @@ changes to a copy would not appear in the agent's fields.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from types import GetSetDescriptorType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ import orjson
 
 from Agent.event.classes import (
     attributes_of,
+    class_name,
     find_in_classes,
     mro_of,
     namespace_of,
@@ -25,7 +28,7 @@ from Agent.event.classes import (
     restore_attributes,
     solid_base,
 )
-from Agent.event.values.codecs import is_plain_class
+from Agent.event.values.codecs import is_plain_class, plan_of
 from Agent.event.values.plain import SCALARS, has_own_hash, read_json, write_json
 from Agent.record.emit.context import Answer
 from Agent.record.encode.native import native
@@ -384,10 +387,28 @@ def _can_change(kind: type) -> bool:
     try:
         return _changing[kind]
     except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        found = kind is list or kind is dict or (kind not in SCALARS and is_plain_class(kind))
+        found = kind in _CHANGING or (
+            kind not in SCALARS and (is_plain_class(kind) or _is_changing_record(kind))
+        )
         return remember(_changing, kind, found)
 
 
+def _is_changing_record(kind: type) -> bool:
+    """Whether it is an array, or a class of the program or a library with a codec and no frozen fields."""
+    name = class_name(kind)
+    if name == "numpy.ndarray":
+        return True
+    parameters = find_in_classes(kind, "__dataclass_params__")
+    return (
+        plan_of(kind).is_value
+        and solid_base(kind) is object
+        and name.partition(".")[0] not in sys.stdlib_module_names
+        and not issubclass(kind, Enum)
+        and getattr(parameters, "frozen", False) is not True
+    )
+
+
+_CHANGING = frozenset({list, dict, *_FILL, *_MAPPINGS})
 _changing: dict[type, bool] = {}
 
 
