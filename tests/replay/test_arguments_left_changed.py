@@ -207,3 +207,29 @@ def test_records_and_containers_that_the_agent_holds_are_its_own_objects(toy):
     assert report.verdict == "IDENTICAL", str(report)
     report = toy.change("lot.bids.append(1)", "lot.bids.append(2)").replay()
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+
+
+PARTS = """
+class Walker:
+    agent_id, agent_role = "a", "walker"
+    def __init__(self): self.path, self.n = [], 0
+    @trace_agent_action
+    def step(self, seen):
+        self.n += 1
+        self.path.append(self.n)
+        seen["new"].append(self.n)
+        return self.n
+def build(spec): return Walker()
+def main():
+    walker = Walker()
+    for _ in range(3):
+        walker.step({"path": walker.path, "new": []})
+"""
+
+
+def test_parts_of_an_argument_that_the_agent_holds_are_no_false_red(toy):
+    report = toy.record(PARTS).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "note: argument seen of step of a ended otherwise" in str(report)
+    report = toy.change('seen["new"].append(self.n)', 'seen["new"].append(0)').replay()
+    assert report.verdict == "UNVERIFIED", str(report)

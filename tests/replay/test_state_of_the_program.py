@@ -205,19 +205,22 @@ def test_a_clock_in_a_global_is_no_red_and_no_green(place):
     assert report.verdict in {"IDENTICAL", "UNVERIFIED"}, str(report)
 
 
-ORDERED = PROGRAM.replace(
-    """    clerk = Clerk()
+ORDERED = (
+    PROGRAM.replace("        self.charge = self.charge + 1\n", "")
+    .replace(
+        """    clerk = Clerk()
     for _ in range(3):
         clerk.act()
 """,
-    """    for clerk in TWO:
+        """    for clerk in TWO:
         clerk.act()
 """,
-).replace(
-    """def build(spec):
+    )
+    .replace(
+        """def build(spec):
     return Clerk()
 """,
-    """class Second(Clerk):
+        """class Second(Clerk):
     agent_id = "b"
 
 
@@ -227,6 +230,7 @@ TWO = [Clerk(), Second()]
 def build(spec):
     return {"a": Clerk(), "b": Second()}
 """,
+    )
 )
 
 

@@ -323,6 +323,7 @@ _MOST_MEMBERS = 256
 """Longer lists and dicts in an agent's fields are not searched for arguments."""
 _MOST_OBJECTS = 8
 """Number of objects in an agent's fields whose attributes are searched."""
+_MOST_PARTS = 200
 _NONE: Any = object()
 
 Place = list[str | int]
@@ -355,6 +356,36 @@ def places_held(arguments: Mapping[str, Any], target: object) -> dict[str, Place
                 continue
             _look(held, [field, name], wanted, found)
     return found
+
+
+def shares_parts(arguments: Mapping[str, Any], places: Mapping[str, Place], target: object) -> bool:
+    """Whether the agent holds something that an argument holds, such as a list in a dict that was passed.
+
+    A replay passes a copy of such an argument, in which that part does not change with the agent's field.
+    """
+    parts = {
+        id(each) for each in _held_within([*(arguments[name] for name in arguments if name not in places)])
+    }
+    return bool(parts) and any(id(each) in parts for each in _held_within([*_attributes(target).values()]))
+
+
+def _held_within(values: list[Any]) -> Iterable[Any]:
+    """Yield the changeable values among some and in them, up to 200."""
+    waiting, seen = values, set[int]()
+    while waiting and len(seen) < _MOST_PARTS:
+        value = waiting.pop()
+        kind = type(value)
+        if kind in SCALARS or id(value) in seen or agent_id_of(value) is not None:
+            continue
+        seen.add(id(value))
+        if kind is not tuple:
+            yield value
+        if kind is dict:
+            waiting += value.copy().values()
+        elif kind is list or kind is tuple:
+            waiting += value[:]
+        elif _has_dict_alone(kind):
+            waiting += object.__getattribute__(value, "__dict__").copy().values()
 
 
 def _look(value: Any, place: Place, wanted: Mapping[int, str], found: dict[str, Place]) -> None:
