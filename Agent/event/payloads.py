@@ -87,7 +87,7 @@ _ROWS = (
         _AGENTS,
         "Agent action: {action_type}",
         "action_type:string/name action_data?:any decision_context?:any args?:object result?:any outcome?:string/outcome "
-        "error_id?:string/id duration_ms?:number call?:string/name root?:boolean code_version?:string/label yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object args_held?:object result_is?:string capture_ms?:number loop_turns?:array",
+        "error_id?:string/id duration_ms?:number call?:string/name root?:boolean code_version?:string/label yielded?:integer returned?:any active_ms?:number reads?:object args_after?:object args_held?:object args_shared?:boolean result_is?:string capture_ms?:number loop_turns?:array",
         is_span=True,
         about="action_type",
         view="actions",

@@ -20,6 +20,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
+from Agent.replay.compare.emitted_events import ARGS_AFTER
 from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, ValuesOfRun
 from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge
 from Agent.replay.compare.program_state import left_otherwise, program_state_of
@@ -100,7 +101,8 @@ class ProgramRun:
         found = self.divergence
         if found is None or self.refused or self.found_changed_files:
             return False
-        return not is_concurrent or found.field == "result" or found.field.startswith("state.")
+        is_own = found.field in {"result", ARGS_AFTER} or found.field.startswith("state.")
+        return not is_concurrent or is_own
 
     @property
     def is_comparable(self) -> bool:

@@ -27,6 +27,7 @@ from Agent.flight.run_reading import RunName, RunRef, find_explicit_run, find_se
 from Agent.record.emit.installed import flush_active
 from Agent.record.sources.sources import UNADOPTED
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
+from Agent.replay.compare.emitted_events import ARGS_AFTER
 from Agent.replay.compare.library_values import form_of
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import (
@@ -346,9 +347,10 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
 
 
 def _may_come_of_outside(outcome: ReplayOutcome) -> bool:
-    """Whether nothing is proved, or untraced code may have changed what agents hold, or ran concurrently."""
+    """Whether nothing is proved, or other code may have changed what agents hold or what they were given."""
     is_open = judge(outcome)[0] is Verdict.UNVERIFIED
-    return is_open or bool(outcome.imposed or outcome.references or outcome.beside)
+    is_of_arguments = outcome.divergence is not None and outcome.divergence.field == ARGS_AFTER
+    return is_open or is_of_arguments or bool(outcome.imposed or outcome.references or outcome.beside)
 
 
 def _is_unchanged(outcome: ReplayOutcome) -> bool:

@@ -172,3 +172,64 @@ def test_a_recording_without_changed_arguments_stays_green(toy):
     log.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
     report = toy.replay()
     assert report.verdict == "IDENTICAL", str(report)
+
+
+HELD = """
+from collections import deque
+from dataclasses import dataclass, field
+
+@dataclass(slots=True)
+class Lot:
+    name: str
+    bids: list = field(default_factory=list)
+
+class House:
+    agent_id, agent_role = "a", "house"
+    def __init__(self):
+        self.lots, self.names, self.queue = {"cup": Lot("cup")}, {"x"}, deque([1])
+    @trace_agent_action
+    def close(self, lot): lot.bids.append(1)
+    @trace_agent_action
+    def forget(self, names): names.add("y")
+    @trace_agent_action
+    def next(self, queue): return queue.popleft()
+def build(spec): return House()
+def main():
+    house = House()
+    house.close(house.lots["cup"])
+    house.forget(house.names)
+    house.next(house.queue)
+"""
+
+
+def test_records_and_containers_that_the_agent_holds_are_its_own_objects(toy):
+    report = toy.record(HELD).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("lot.bids.append(1)", "lot.bids.append(2)").replay()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
+
+
+PARTS = """
+class Walker:
+    agent_id, agent_role = "a", "walker"
+    def __init__(self): self.path, self.n = [], 0
+    @trace_agent_action
+    def step(self, seen):
+        self.n += 1
+        self.path.append(self.n)
+        seen["new"].append(self.n)
+        return self.n
+def build(spec): return Walker()
+def main():
+    walker = Walker()
+    for _ in range(3):
+        walker.step({"path": walker.path, "new": []})
+"""
+
+
+def test_parts_of_an_argument_that_the_agent_holds_are_no_false_red(toy):
+    report = toy.record(PARTS).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "note: argument seen of step of a ended otherwise" in str(report)
+    report = toy.change('seen["new"].append(self.n)', 'seen["new"].append(0)').replay()
+    assert report.verdict == "UNVERIFIED", str(report)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from Agent.event.values.content_digest import content_of
 from Agent.replay.compare.library_values import LibraryValues, ValuesOfRun
+from Agent.replay.compare.outcome import ReplayOutcome, ReplayReport
 
 RECORDED, REPLAYED = "01a210f7-78da-7249-a6f4-2775bafff099", "01a210f7-8ebd-7552-9c36-647a7cf830e1"
 WHEN_NS = int(REPLAYED.replace("-", "")[:12], 16) * 1_000_000 + 123_456
@@ -29,3 +33,23 @@ def test_ids_and_moments_of_two_runs_agree_by_form():
     assert made.number(began[0] + 5, began[1] + 9)
     assert not made.number(began[0] + 5, began[1] + 9e6)
     assert not made.number(5, 6)
+
+
+class Tool:
+    def __init__(self, call, made):
+        self.call, self.made = call, made
+
+
+def test_code_and_an_id_in_one_value_may_both_differ():
+    one = content_of(Tool(lambda: 1, "01a210f7-78da-7249-a6f4-2775bafff099"))
+    other = content_of(Tool(lambda: 2, "01a210f7-8ebd-7552-9c36-647a7cf830e1"))
+    assert one.text != other.text
+    assert one.without_code == other.without_code != ""
+    assert one.without_code != content_of(Tool(lambda: 1, "another text, which is no id at all")).without_code
+
+
+def test_fields_that_are_left_out_are_not_called_ignored(tmp_path):
+    outcome = ReplayOutcome(agents=["a"], left_out=["a.lead"])
+    outcome.counts.driven = 1
+    report = ReplayReport("last", "m:build", outcome, Path(tmp_path))
+    assert report.headline.endswith("not compared: lead")

@@ -205,6 +205,53 @@ def test_a_clock_in_a_global_is_no_red_and_no_green(place):
     assert report.verdict in {"IDENTICAL", "UNVERIFIED"}, str(report)
 
 
+ORDERED = (
+    PROGRAM.replace("        self.charge = self.charge + 1\n", "")
+    .replace(
+        """    clerk = Clerk()
+    for _ in range(3):
+        clerk.act()
+""",
+        """    for clerk in TWO:
+        clerk.act()
+""",
+    )
+    .replace(
+        """def build(spec):
+    return Clerk()
+""",
+        """class Second(Clerk):
+    agent_id = "b"
+
+
+TWO = [Clerk(), Second()]
+
+
+def build(spec):
+    return {"a": Clerk(), "b": Second()}
+""",
+    )
+)
+
+
+def test_another_order_of_agents_is_equivalent(place):
+    record(place, ORDERED)
+    report = changed(place, "for clerk in TWO", "for clerk in TWO[::-1]", ORDERED)
+    assert report.verdict == "EQUIVALENT", str(report)
+    assert "equal but for: the order in which agents act" in str(report)
+
+
+def test_a_new_global_is_named_and_keep_going_says_what_it_leaves_out(place):
+    record(place)
+    report = changed(place, "        MORE(1)", "        MORE(1)\n        noted.again = COUNT")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "note: the program now changes shop.noted.again, which it did not have before" in str(report)
+    report = changed(place, "COUNT += 1", "COUNT += 2", keep_going=3)
+    assert report.verdict == "DIVERGED", str(report)
+    assert report.divergence.texts == ("3", "6")
+    assert "note: --keep-going looks for further differences where calls" in str(report)
+
+
 def test_a_new_name_has_nothing_to_be_compared_with():
     recorded = LeftInProgram({"a.N": "c1:1"}, frozenset({"a.M"}))
     assert (

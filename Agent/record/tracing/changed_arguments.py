@@ -9,8 +9,10 @@ changes to a copy would not appear in the agent's fields.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from types import GetSetDescriptorType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ import orjson
 
 from Agent.event.classes import (
     attributes_of,
+    class_name,
     find_in_classes,
     mro_of,
     namespace_of,
@@ -25,7 +28,7 @@ from Agent.event.classes import (
     restore_attributes,
     solid_base,
 )
-from Agent.event.values.codecs import is_plain_class
+from Agent.event.values.codecs import is_plain_class, plan_of
 from Agent.event.values.plain import SCALARS, has_own_hash, read_json, write_json
 from Agent.record.emit.context import Answer
 from Agent.record.encode.native import native
@@ -320,6 +323,7 @@ _MOST_MEMBERS = 256
 """Longer lists and dicts in an agent's fields are not searched for arguments."""
 _MOST_OBJECTS = 8
 """Number of objects in an agent's fields whose attributes are searched."""
+_MOST_PARTS = 200
 _NONE: Any = object()
 
 Place = list[str | int]
@@ -354,6 +358,36 @@ def places_held(arguments: Mapping[str, Any], target: object) -> dict[str, Place
     return found
 
 
+def shares_parts(arguments: Mapping[str, Any], places: Mapping[str, Place], target: object) -> bool:
+    """Whether the agent holds something that an argument holds, such as a list in a dict that was passed.
+
+    A replay passes a copy of such an argument, in which that part does not change with the agent's field.
+    """
+    parts = {
+        id(each) for each in _held_within([*(arguments[name] for name in arguments if name not in places)])
+    }
+    return bool(parts) and any(id(each) in parts for each in _held_within([*_attributes(target).values()]))
+
+
+def _held_within(values: list[Any]) -> Iterable[Any]:
+    """Yield the changeable values among some and in them, up to 200."""
+    waiting, seen = values, set[int]()
+    while waiting and len(seen) < _MOST_PARTS:
+        value = waiting.pop()
+        kind = type(value)
+        if kind in SCALARS or id(value) in seen or agent_id_of(value) is not None:
+            continue
+        seen.add(id(value))
+        if kind is not tuple:
+            yield value
+        if kind is dict:
+            waiting += value.copy().values()
+        elif kind is list or kind is tuple:
+            waiting += value[:]
+        elif _has_dict_alone(kind):
+            waiting += object.__getattribute__(value, "__dict__").copy().values()
+
+
 def _look(value: Any, place: Place, wanted: Mapping[int, str], found: dict[str, Place]) -> None:
     """Add to `found` the arguments that a value is, or that it holds as members."""
     name = wanted.get(id(value))
@@ -384,10 +418,28 @@ def _can_change(kind: type) -> bool:
     try:
         return _changing[kind]
     except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        found = kind is list or kind is dict or (kind not in SCALARS and is_plain_class(kind))
+        found = kind in _CHANGING or (
+            kind not in SCALARS and (is_plain_class(kind) or _is_changing_record(kind))
+        )
         return remember(_changing, kind, found)
 
 
+def _is_changing_record(kind: type) -> bool:
+    """Whether it is an array, or a class of the program or a library with a codec and no frozen fields."""
+    name = class_name(kind)
+    if name == "numpy.ndarray":
+        return True
+    parameters = find_in_classes(kind, "__dataclass_params__")
+    return (
+        plan_of(kind).is_value
+        and solid_base(kind) is object
+        and name.partition(".")[0] not in sys.stdlib_module_names
+        and not issubclass(kind, Enum)
+        and getattr(parameters, "frozen", False) is not True
+    )
+
+
+_CHANGING = frozenset({list, dict, *_FILL, *_MAPPINGS})
 _changing: dict[type, bool] = {}
 
 

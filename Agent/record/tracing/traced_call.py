@@ -32,6 +32,7 @@ from Agent.record.tracing.changed_arguments import (
     held_flat,
     places_held,
     result_is,
+    shares_parts,
     still_holds,
 )
 from Agent.record.tracing.failures import outcome_of, record_error
@@ -274,6 +275,10 @@ class Call:
             places = places_held(arguments, self.target)
             if places:
                 changes += b'"args_held":%s,' % orjson.dumps(places)
+        elif changes and self.tracker is not None:
+            places = places_held(arguments, self.target)
+        if changes and self.tracker is not None and shares_parts(arguments, places, self.target):
+            changes += b'"args_shared":true,'
         return self.args_body + changes
 
     def _close_scope(self) -> None:

@@ -34,6 +34,7 @@ _OWN_TO_A_RUN = frozenset(
         "root",
         "args_after",
         "args_held",
+        "args_shared",
         "result_is",
     }
 )

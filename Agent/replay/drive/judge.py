@@ -213,6 +213,7 @@ class ActionJudge:
                 continue
             name = unescape(found.path[1:].partition("/")[0])
             is_alone = not (action.call.children or action.call.is_async or action.overlaps)
+            is_alone = is_alone and not one.extra.get("args_shared")
             if other is replayed and is_alone and name in (other.extra.get(ARGS_AFTER) or {}):
                 self._differs(action, ARGS_AFTER, found)
             self._comparison.go_back(mark)

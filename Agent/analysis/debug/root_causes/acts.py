@@ -37,7 +37,8 @@ ENVELOPE: Final = frozenset(
         "unseen", "capture_ms", "loop_turns", "loop_turn", "ref", "output_ref", "prompt_ref", "media_type",
         "step_span",
         "error_module", "error_args", "error_attributes", "error_members", "error_cause",
-        "code_version", "yielded", "returned", "reads", "adopted", "args_after", "args_held", "result_is",
+        "code_version", "yielded", "returned", "reads", "adopted", "args_after", "args_held", "args_shared",
+        "result_is",
         "old_state", "old_value", "old_strategy", "old_policy", "old_parameters", "previous", "step_id",
     }
 )  # fmt: skip
