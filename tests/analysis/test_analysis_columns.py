@@ -150,6 +150,7 @@ ENVELOPE = {
     "level": st.sampled_from(["INFO", "ERROR", "CRITICAL"]) | SCALARS,
     "message": SCALARS,
     "span_id": SCALARS,
+    "parent_span_id": SCALARS,
     "tick": SCALARS,
     "causes": st.lists(st.text("ab\\é", max_size=4), max_size=3) | VALUES,
     "state": VALUES,
@@ -209,8 +210,26 @@ def answers(session: Path, keys: list[str]) -> list[Any]:
             engine.rows(f"SELECT writer, seq, said FROM {numbers(Only(TELLING))} WHERE said IS NOT NULL"),
             engine.rows(f"SELECT is_whole, CASE WHEN is_whole THEN seq END AS seq FROM {numbers()}"),
         ]  # fmt: skip
-        ends = engine.ends_us()
+        linked = [linked_to(engine)]
+        ends = engine.ends_us()  # from here on, there may be an index
+        found += [*linked, linked_to(engine)]
         return [sorted(map(told, rows)) for rows in found] + [ends, engine.damaged_lines()]
+
+
+IDS = ["aaaaaaaa-2", "bbbbbbbb-2", "bbbbbbbb-5", "cccccccc-1", "no id"]
+SPANS = ["12", "-1.5", "true", "é\n\t\x1f", '"\\/', "2026-11-20"]
+
+
+def linked_to(engine: Engine) -> list[dict[str, Any]]:
+    """Events with some ids, of some spans, and inside of some."""
+    only = Only(ids=IDS, spans=SPANS)
+    return engine.rows(
+        f"SELECT writer, seq, span_id, parent_span_id, extra FROM {whole_lines(only)} WHERE "
+        "list_contains($1, id) OR list_contains($2, span_id) OR list_contains($2, parent_span_id)",
+        [IDS, SPANS],
+    ) + engine.rows(
+        f"SELECT writer, seq, message FROM {scan(only=Only(ids=IDS))} WHERE list_contains($1, id)", [IDS]
+    )
 
 
 JSON_NAMES = {"state", "types", "extra"} | {
@@ -273,6 +292,27 @@ def test_a_question_that_names_kinds_reads_no_other_lines_once_there_is_an_index
     builder.file_of("a").write_bytes(held.replace(b'"log"', b'"xxx"'))
     os.utime(builder.file_of("a"), ns=(1, 1))
     assert before == engine.row(asked) == {"n": 0.0 + 5 + 10 + 15}
+
+
+def test_a_question_that_names_ids_and_spans_reads_no_other_lines_once_there_is_an_index(
+    builder: SessionBuilder,
+) -> None:
+    ids = [builder.emit("log", "a", span=f"span{n}", parent=f"around{n}") for n in range(200)]
+    engine = open_engine(builder.path)
+    asked = [ids[3], ids[150], "cccccccc-1"]
+    wanted = (
+        f"SELECT id FROM {scan(only=Only(ids=asked, spans=['span5', 'around7', 'é']))} "
+        "WHERE list_contains($1, id) OR span_id = 'span5' OR parent_span_id = 'around7' ORDER BY seq"
+    )
+    found = [{"id": ids[n]} for n in (3, 5, 7, 150)]
+    assert not engine.is_indexed
+    assert engine.rows(wanted, [asked]) == found
+    assert engine.ends_us() is not None
+    assert engine.is_indexed
+    passed = engine.rows(f"SELECT count(*) AS n FROM {scan(only=Only(ids=asked, spans=['span5']))}")
+    assert passed == [{"n": 3}], "lines were read that nobody asked for"
+    assert engine.rows(wanted, [asked]) == found
+    assert engine.rows(f"SELECT id FROM {scan(only=Only(ids=[]))}") == []
 
 
 def test_the_numbers_of_all_events_come_with_the_index(builder: SessionBuilder) -> None:

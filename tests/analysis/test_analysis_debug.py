@@ -13,7 +13,10 @@ import pytest
 from analysis_kit import Platform, SessionBuilder
 
 from Agent.analysis import DebugReport, LogAnalyzer, debug_issue
+from Agent.analysis.debug import debug_issue as debugging
 from Agent.analysis.debug.report import NOTHING_FOUND
+from Agent.analysis.debug.root_causes import reading
+from Agent.analysis.query.engine import Engine
 from Agent.tree.layout import session_file
 
 Planted = Callable[..., Platform]
@@ -382,3 +385,23 @@ def test_an_agent_with_a_bare_number_for_a_name_is_told_with_its_role_and_errors
     # there is no error to look at, though the causes have several links
     assert max(len(cause.edges) for cause in report.causes) >= 1
     assert not any(command.startswith("agent-trace errors") for command in report.commands)
+
+
+@pytest.mark.parametrize("by", ["index", "query", "growing index"])
+def test_a_sample_of_a_large_session_is_the_same_however_its_payloads_are_read(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    platform = planted(fault="blocked")
+    monkeypatch.setattr(reading, "MAX_ACTS", 400)
+    monkeypatch.setattr(reading, "_CHUNK", 50)
+    text = "Agent creator_005 not generating content"
+    held = debug_issue(text, session=platform.builder.path)
+    assert any("a sample" in told for told in held.looked_at)
+    # from here on no events are held: they are read from the files again
+    monkeypatch.setattr(debugging, "MAX_EVENTS", 0)
+    if by == "query":
+        monkeypatch.setattr(Engine, "is_indexed", False)
+    if by == "growing index":
+        indexed = iter([True, True, True, False])
+        monkeypatch.setattr(Engine, "is_indexed", property(lambda self: next(indexed, False)))
+    assert debug_issue(text, session=platform.builder.path).to_dict() == held.to_dict()

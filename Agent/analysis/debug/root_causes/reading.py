@@ -26,7 +26,7 @@ MAX_ACTS: Final = 40_000
 MAX_STEPS: Final = 400
 STEPS_OF_PLACE: Final = 120
 MIN_TICKS: Final = 6
-_CHUNK: Final = 4_000
+_CHUNK: Final = 8_000
 _SPREAD: Final = "(seq * 2654435761 % 4294967296)"
 _SELDOM_KINDS: Final = ("state_change", "system.config", "strategy_update", "policy_update", "error")
 
@@ -135,16 +135,19 @@ def _axis(rows: list[dict[str, Any]]) -> Axis | None:
     return Axis(False, min(row["first_us"] for row in timed), max(row["last_us"] for row in timed))
 
 
-def read_log(engine: Engine, lines: str, seen: Survey, named: Collection[str] = ()) -> tuple[Log, bool]:
+def read_log(
+    engine: Engine, lines: str, axis: Axis, acts: int, named: Collection[str] = ()
+) -> tuple[Log, bool]:
     """Return the acts of a session, and whether they are a sample.
 
     Args:
         engine: an engine over the session.
         lines: a table expression with the columns of `EVENT_COLUMNS`.
-        seen: the survey of the session, with an axis; the steps used here are finer.
+        axis: the time axis; the steps used here are finer.
+        acts: how many events there are to select from, as `survey` counted them.
         named: ids of events to keep in a sample, such as those that name what a text names.
     """
-    share = -(-seen.acts // MAX_ACTS)
+    share = -(-acts // MAX_ACTS)
     where, parameters = f"event_type NOT IN ({_SILENT})", []
     if share > 1:
         # Keep all rare and named events; of common kinds keep one in `share`.
@@ -154,11 +157,13 @@ def read_log(engine: Engine, lines: str, seen: Survey, named: Collection[str] = 
     selected = f"WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
     if share > 1 and reads_files(lines):
         # Of the other lines no payload is read.
-        found = engine.rows(f"SELECT id FROM {scan()} {selected}", parameters)
+        found = engine.rows(f"SELECT id, ts_us FROM {scan()} {selected}", parameters)
+        if engine.is_indexed and engine.numbers() is not None:
+            return read_acts(_by_id(engine, found), steps(axis, len(found))), True
         lines = whole_lines(Only(ids=[row["id"] for row in found]))
     with kept(engine, "debug_acts", f"(SELECT {_ACT_COLUMNS} FROM {lines} {selected})", parameters) as source:
         read = engine.row(f"SELECT count(*) AS n FROM {source.text}")["n"]
-        log = read_acts(_plain(engine, source.text, read), steps(seen.axis, read))
+        log = read_acts(_plain(engine, source.text, read), steps(axis, read))
     return log, share > 1
 
 
@@ -178,6 +183,23 @@ def steps(axis: Axis, number: int) -> Callable[[Mapping[str, Any]], int | None]:
         return None if tick is None else max(0, (tick - axis.first) // wide)
 
     return step_of
+
+
+def _by_id(engine: Engine, found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of some events, which are in order of time, reading those of a short time at once."""
+    begin = 0
+    while begin < len(found):
+        # While the session grows there is no index, and one query for all of the rest takes less.
+        chunk = found[begin : begin + _CHUNK] if engine.is_indexed else found[begin:]
+        begin += len(chunk)
+        ids, first_us, last_us = [row["id"] for row in chunk], chunk[0]["ts_us"], chunk[-1]["ts_us"]
+        only = Only(since_us=first_us, until_us=last_us, ids=ids)
+        for row in engine.rows(
+            f"SELECT {_ACT_COLUMNS} FROM {whole_lines(only)} WHERE ts_us BETWEEN ? AND ? "
+            f"AND id IN (SELECT unnest(?)) ORDER BY {BY_ORDER}",
+            [first_us, last_us, ids],
+        ):
+            yield row | nested_values(row)
 
 
 def _plain(engine: Engine, table: str, number: int) -> Iterator[dict[str, Any]]:
