@@ -21,7 +21,7 @@ import orjson
 from Agent.errors import DamagedInput, InputError, RecordingMiss
 from Agent.event.classes import find_class
 from Agent.event.model import Event
-from Agent.event.pointers import escape
+from Agent.event.pointers import escape, tags_below
 from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone, is_shape
 from Agent.event.values.values import Unrestored, decode_value
 from Agent.flight.artifact_saving import Tagged, is_unseen, opaque_key
@@ -124,7 +124,7 @@ class CallBook:
         if not isinstance(ref, str):
             if part not in event.extra:
                 return None
-            return Tagged(event.extra[part], _below(event.types or {}, f"/extra/{part}"))
+            return Tagged(event.extra[part], tags_below(event.types, f"/extra/{part}"))
         kept = self._kept.get(f"{event.run_id}:{ref}") or _Kept(event.run_id, None, None, {})
         path = artifact_path(self.ref.session, event.run_id or ROOT_RUN, ref)
         raw = b"".join(read_artifact(path, kept.digest))
@@ -206,7 +206,7 @@ class CallBook:
         if found is None or not isinstance(found.value, list):
             raise Unanswerable("only the number of its items was recorded")
         return tuple(
-            self._restored(Tagged(item, _below(found.types, f"/{number}")), decode)
+            self._restored(Tagged(item, tags_below(found.types, f"/{number}")), decode)
             for number, item in enumerate(found.value)
         )
 
@@ -241,7 +241,7 @@ class CallBook:
             return LACKING
         try:
             pointer = "/".join(("/extra", *map(escape, path)))
-            return self._restored(Tagged(node, _below(event.types or {}, pointer)))
+            return self._restored(Tagged(node, tags_below(event.types, pointer)))
         except Unanswerable:
             return LACKING
 
@@ -364,12 +364,6 @@ def _began_us(event: Event) -> float:
     if not isinstance(duration, (int, float)) or isinstance(duration, bool):
         return float(event.timestamp_us)
     return event.timestamp_us - duration * 1000
-
-
-def _below(types: Mapping[str, str], pointer: str) -> dict[str, str]:
-    """The tags of a nested value, as pointers relative to it."""
-    prefix = pointer + "/"
-    return {at[len(pointer) :]: tag for at, tag in types.items() if at == pointer or at.startswith(prefix)}
 
 
 _UNORDERED = frozenset({"set", "frozenset", "map", "Counter", "defaultdict"})
