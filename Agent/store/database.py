@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from Agent.errors import UsageError
-from Agent.store import keys, reads, removal
+from Agent.store import keys, reads, writes
 from Agent.store.engines import READER_ROLE, WRITES, Role, fold_log
 from Agent.store.reads import find_run
 from Agent.store.schema import (
@@ -175,20 +175,20 @@ class Store:
     list_sessions = asked(reads.list_sessions)
     count_runs = asked(reads.count_runs)
 
-    delete_run = told(removal.delete_run)
-    delete_session = told(removal.delete_session)
-    count_older = asked(removal.count_older)
+    delete_run = told(writes.delete_run)
+    delete_session = told(writes.delete_session)
+    count_older = asked(writes.count_older)
 
-    def delete_older(self, project: Project, before_us: int) -> removal.Deleted:
+    def delete_older(self, project: Project, before_us: int) -> writes.Deleted:
         """Delete what is older than a time, each session and run in a transaction of its own."""
-        done: list[removal.Deleted] = []
+        done: list[writes.Deleted] = []
         for older, gone in (
-            (removal.older_sessions, self.delete_session),
-            (removal.older_runs, self.delete_run),
+            (writes.older_sessions, self.delete_session),
+            (writes.older_runs, self.delete_run),
         ):
             while names := asked(older)(self, project, before_us):
                 done += [found for name in names if (found := gone(project, name)) is not None]
-        return removal.together(done)
+        return writes.together(done)
 
     authenticate = asked(keys.authenticate)
     issue_key = told(keys.issue_key)
