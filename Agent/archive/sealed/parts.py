@@ -35,7 +35,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.tree.files.lines import MAX_LINE_BYTES, ODD_BYTES, LineMarks, chunks_of, first_id
-from Agent.tree.files.session import open_session, replace_durably, sync_directory
+from Agent.tree.files.session import open_session, record_of, replace_durably, sync_directory
 from Agent.tree.files.writer_claim import Claim, read_claims
 from Agent.tree.layout import (
     FILE_MODE,
@@ -168,17 +168,11 @@ class Part:
     @classmethod
     def from_object(cls, stored: Mapping[str, Any], directory: Path) -> Self:
         """Read a part from a JSON object; TypeError or KeyError if it is invalid."""
-        known = {each.name for each in fields(cls)} - {"directory", "segments"}
-        names = {each.name for each in fields(SealedSegment)}
-        segments = tuple(
-            SealedSegment(**{name: value for name, value in each.items() if name in names})
-            for each in stored["segments"]
-        )
-        own = {name: value for name, value in stored.items() if name in known}
-        part = cls(segments=segments, directory=directory, **own)
-        _check_types(part)
+        segments = tuple(record_of(SealedSegment, each) for each in stored["segments"])
+        part = record_of(cls, stored, segments=segments, directory=directory)
+        _check_counts(part)
         for segment in segments:
-            _check_types(segment)
+            _check_counts(segment)
             _check_name(segment.file)
             if segment.first_id is not None:
                 split_event_id(segment.first_id)
@@ -193,19 +187,10 @@ class Part:
         return stored
 
 
-_TYPES: Final = {"int": (int,), "str": (str,), "bool": (bool,), "str | None": (str, type(None))}
-_TYPES["int | None"] = (int, type(None))
-_TYPES["Mapping[str, str]"] = (dict,)
-
-
-def _check_types(stored: Part | SealedSegment) -> None:
-    """TypeError for a value of another type than its field's, ValueError for a number below 0."""
+def _check_counts(stored: Part | SealedSegment) -> None:
+    """ValueError for a number below 0."""
     for each in fields(stored):
-        value, kinds = getattr(stored, each.name), _TYPES.get(str(each.type))
-        if kinds is not None and (
-            not isinstance(value, kinds) or (type(value) is bool) != (kinds == (bool,))
-        ):
-            raise TypeError(f"{each.name} is {value!r}")
+        value = getattr(stored, each.name)
         if type(value) is int and value < 0 and not each.name.endswith("_us"):
             raise ValueError(f"{each.name} is {value}")
 

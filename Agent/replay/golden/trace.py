@@ -29,7 +29,7 @@ from Agent.replay.compare.outcome import ReplayReport, Verdict, short
 from Agent.replay.plan.actions import DrivenAction, make_plan
 from Agent.replay.plan.recording import Recording, parents_of, spans_around
 from Agent.replay.rerun import RedriveOptions, drive_again
-from Agent.tree.files.session import replace_file, update_session
+from Agent.tree.files.session import record_of, replace_file, update_session
 from Agent.tree.layout import DIRECTORY_MODE, entries_in, files_below, safe_name
 from Agent.tree.retention import delete_tree
 
@@ -218,37 +218,25 @@ def _read(place: Path) -> GoldenTrace:
 def _golden(stored: Any, place: Path) -> GoldenTrace:
     if stored["format"] != _FORMAT or stored["version"] not in (_VERSION, _WITH_CHANGES):
         raise ValueError(f"it is {stored['format']!r} {stored['version']!r}, this program knows 1 and 2")
-    texts = {name: stored[name] for name in ("name", "target", "origin", "recorded_at", "program")}
-    if not all(isinstance(value, str) for value in texts.values()) or ":" not in texts["target"]:
-        raise ValueError("a text in it is missing or of another type, or the target is not module:factory")
-    agents, agent_id, asked_for = stored["agents"], stored["agent_id"], stored["asked_for"]
-    if not all(isinstance(each, (str, type(None))) for each in (agent_id, asked_for)):
-        raise TypeError("an agent name in it is not text")
-    if not isinstance(stored["settings"], dict):
-        raise TypeError("its settings are not an object")
-    return GoldenTrace(
-        **texts,
-        directory=place,
-        agent_id=agent_id,
-        agents=None if agents is None else tuple(map(str, agents)),
-        asked_for=asked_for,
-        normaliser=Normaliser.from_object(stored["normalise"]),
-        accepts=tuple(map(str, stored["accepts"])),
-        ignore=tuple(map(str, stored.get("ignore", ()))),
-        factory=tuple(map(str, stored.get("factory", ()))),
-        accepted=tuple(map(_accepted, stored.get("accepted", ()))),
-        network=stored["network"] is True,
-        timeout_seconds=None if stored["timeout_seconds"] is None else float(stored["timeout_seconds"]),
-        settings=stored["settings"],
+    missing = (
+        {each.name for each in fields(GoldenTrace)} - stored.keys() - _LATER - {"directory", "normaliser"}
     )
+    if missing:
+        raise KeyError(min(missing))
+    golden = record_of(
+        GoldenTrace,
+        stored,
+        directory=place,
+        normaliser=Normaliser.from_object(stored["normalise"]),
+        accepted=tuple(map(_accepted, stored.get("accepted", ()))),
+    )
+    if ":" not in golden.target:
+        raise ValueError(f"its target {golden.target!r} is not module:factory")
+    return golden
 
 
 def _accepted(stored: Any) -> Accepted:
-    agents = stored.get("agents")
-    found = Accepted(**{**stored, "agents": None if agents is None else tuple(map(str, agents))})
-    texts = (found.reason, found.event_id, found.file, found.at)
-    if type(found.step) is not int or not all(isinstance(text, str) for text in texts):
-        raise TypeError("an accepted change in it is malformed")
+    found = record_of(Accepted, stored)
     if found.file and Path(found.file).name != found.file:
         raise ValueError(f"{found.file!r} is not the name of a file")
     return found
