@@ -405,7 +405,7 @@ def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | Non
         document = document[key]
     if not isinstance(document, Mapping):
         raise ConfigurationError(f"[{'.'.join(table)}] is not a table", path=path, remedy="make it a table")
-    return _told(path, text, table, document)
+    return _configuration_of(path, text, table, document)
 
 
 def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
@@ -417,7 +417,9 @@ def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
     )
 
 
-def _told(path: str, text: str, table: tuple[str, ...], document: Mapping[str, Any]) -> ConfigurationFile:
+def _configuration_of(
+    path: str, text: str, table: tuple[str, ...], document: Mapping[str, Any]
+) -> ConfigurationFile:
     for name in document:
         if name not in SETTABLE and name not in {"preset", INSTRUMENT}:
             raise ConfigurationError(

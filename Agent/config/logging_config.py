@@ -46,7 +46,7 @@ from Agent.tree.layout import MIRROR_FILES
 from Agent.tree.write.mirror import DEFAULT_ROTATION
 
 if TYPE_CHECKING:
-    from Agent.config.handlers import Outlets
+    from Agent.config.handlers import OutputRouter
 
 __all__ = [
     "effective_settings",
@@ -125,7 +125,7 @@ def begin_again() -> RecordingSession:
         return setup_logging() if options is None else _begin(options)
 
 
-def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
+def _begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSession:
     if outlets is None:
         from Agent.config.handlers import open_outlets
 

@@ -24,7 +24,7 @@ _TWINNED = frozenset({"system", "errors"})
 _ENVELOPE = frozenset({"agent_id", "agent_role", "event_type", "traceback"})
 
 
-class MirrorsForPeople:
+class TextMirrors:
     """Mirrors with text twins for two of them, which can also show each event on stderr.
 
     Args:

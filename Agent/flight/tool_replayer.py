@@ -140,7 +140,7 @@ class ToolReplayer:
                 raise self.missed
             answer = self.take(found, arguments if isinstance(arguments, Mapping) else None)
         if not found.is_exact:
-            self._tell(found)
+            self._report_match(found)
         return answer
 
     def ask(self, kind: str, name: str, arguments: Any, place: CallPlace | None = None) -> RequestedCall:
@@ -222,7 +222,7 @@ class ToolReplayer:
             text += f"all {total} recorded calls of it were used"
         else:
             first, *others = nearest
-            told = [_told(first) + _both_values(first, asked), *map(_told, others)]
+            told = [_described_call(first) + _both_values(first, asked), *map(_described_call, others)]
             text += f"{left} of {total} recorded calls are left, the nearest " + "; ".join(told)
         return RecordingMiss(
             text,
@@ -230,7 +230,7 @@ class ToolReplayer:
             remedy=f"record the run again, or allow the call: live={{{asked.name!r}}}",
         )
 
-    def _tell(self, found: Match) -> None:
+    def _report_match(self, found: Match) -> None:
         """Record an inexact match as an event; if nothing is recorded, print a message for the first one."""
         active = installed.active_pipeline()
         call = found.call
@@ -289,7 +289,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
 
 
-def _told(one: Nearest) -> str:
+def _described_call(one: Nearest) -> str:
     where = f" in {one.call.site}" if one.call.site else ""
     return f"{one.call.event.id}{where}, which differs in {_differing(one.distance)}"
 

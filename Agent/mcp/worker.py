@@ -189,13 +189,13 @@ def main(root: str, deadline_s: str, max_chars: str) -> None:
     """Answer requests until stdin ends."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints goes to stderr, not between the answers
-    from Agent.mcp.questions import Questions, asked
+    from Agent.mcp.questions import Questions, tool_method
 
     questions = Questions(Path(root), float(deadline_s))
     for line in sys.stdin.buffer:
         request = orjson.loads(line)
         try:
-            found = asked(questions, request["tool"])(**request["arguments"])
+            found = tool_method(questions, request["tool"])(**request["arguments"])
             reply = {"text": fitted(found, int(max_chars))}
         except AgentTraceError as error:
             reply = {"error": str(error)}

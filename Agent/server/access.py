@@ -20,7 +20,7 @@ _BURST_S: Final = 2.0
 _MAX_KEYS: Final = 10_000
 
 
-class Pace:
+class RateLimit:
     """Counts requests of each key against a rate.
 
     Args:
@@ -67,7 +67,7 @@ class Access:
         self._store = store
         self._scope = scope
         self._keyless = not settings.needs_keys
-        self._pace = Pace(settings.requests_per_second)
+        self._rate = RateLimit(settings.requests_per_second)
 
     def project(self, request: Request) -> Project:
         """Return the project of a request.
@@ -96,7 +96,7 @@ class Access:
                 f"the key does not allow {self._scope}",
                 remedy=f"create one with: agent-trace keys add --scope {self._scope}",
             )
-        wait_s = self._pace.wait_s(grant.key_id)
+        wait_s = self._rate.wait_s(grant.key_id)
         if wait_s > 0:
             raise Problem(
                 429,

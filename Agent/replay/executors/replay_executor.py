@@ -115,7 +115,7 @@ class ReplayExecutor:
         saved = await self.checkpoints.get_checkpoint(checkpoint_id)
         given, original, shown = await asyncio.to_thread(self._recorded, saved)
         name = config.executor or str(await asyncio.to_thread(_framework, saved, shown, config))
-        told = _told(saved, config, name, original)
+        told = _executor_config(saved, config, name, original)
         chosen = MOCK if config.dry_run else name
         execute = find_executor(chosen)
         given, state = _input(given, config), _state(saved, config)
@@ -140,7 +140,9 @@ class ReplayExecutor:
         return given, self.checkpoints.last_state_like(saved) if output is NOT_GIVEN else output, shown
 
 
-def _told(saved: SavedCheckpoint, config: ReplayConfig, name: str, original: Any) -> dict[str, Any]:
+def _executor_config(
+    saved: SavedCheckpoint, config: ReplayConfig, name: str, original: Any
+) -> dict[str, Any]:
     """Build the `config` argument of an executor."""
     labels = _labels(saved)
     names = ("target", "modified_input", "modified_state", "live", "timeout_seconds")

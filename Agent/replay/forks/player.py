@@ -102,7 +102,7 @@ class ForkPlayer:
         comparison: Comparison,
         outcome: ForkOutcome,
         pipeline: Pipeline,
-        echo: Echo | None,
+        echo: ResponseRecorder | None,
         *,
         live: bool | Collection[str],
     ) -> None:
@@ -312,7 +312,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-class Echo:
+class ResponseRecorder:
     """Copies answered actions of other agents into the fork's recording, so that the recording is complete.
 
     Args:

@@ -390,7 +390,7 @@ def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> A
         counters.add(project.project_id, "spans_rejected_total", read.rejected)
         counters.add(project.project_id, "runs_total", done.runs)
         counters.add(project.project_id, "values_dropped_total", sum(read.dropped.values()))
-        return write_answer(media_type, read.rejected, _told(read))
+        return write_answer(media_type, read.rejected, _partial_success(read))
 
     @router.post(
         "/traces",
@@ -419,7 +419,7 @@ def _read(media_type: str, body: bytes) -> tuple[str, ReadSpans]:
     return media_type, read_spans(message)
 
 
-def _told(read: ReadSpans) -> str:
+def _partial_success(read: ReadSpans) -> str:
     """Return messages for the sender about rejected spans and dropped values; empty if there are none."""
     what = "1 span is" if read.rejected == 1 else f"{read.rejected:,} spans are"
     parts = [f"{what} none that can be stored: {read.problem}"] if read.rejected else []

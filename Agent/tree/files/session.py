@@ -383,7 +383,7 @@ class Program(NamedTuple):
         return (info.pid, info.process_start_ticks, info.host, info.boot_id) == (*self, hostname(), boot_id())
 
 
-class Meeting:
+class SessionAgreement:
     """The locked file in which a program's processes agree on a session.
 
     Args:
@@ -432,7 +432,7 @@ class Meeting:
 
 
 @contextlib.contextmanager
-def meet(root: Path, program: Program, *, create: bool) -> Iterator[Meeting | None]:
+def agree_on_session(root: Path, program: Program, *, create: bool) -> Iterator[SessionAgreement | None]:
     """Lock a program's meeting file under a trace root during the block; None if that is impossible.
 
     That is the case without advisory locks, if the root cannot be written, if the file or its directory
@@ -456,7 +456,7 @@ def meet(root: Path, program: Program, *, create: bool) -> Iterator[Meeting | No
         yield None
         return
     try:
-        yield Meeting(root, program, fd)
+        yield SessionAgreement(root, program, fd)
     finally:
         close_lock(fd)
 
