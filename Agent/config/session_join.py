@@ -26,8 +26,8 @@ from Agent.record.health import say
 from Agent.tree.files.session import (
     Program,
     SessionInfo,
-    create_session,
     agree_on_session,
+    create_session,
     open_session,
     update_session,
 )

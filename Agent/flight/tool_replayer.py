@@ -214,7 +214,8 @@ class ToolReplayer:
         """The error for a call without a match: the call, the nearest recorded calls, and the remedy."""
         key = (asked.kind, asked.name)
         total, left = self._totals.get(key, 0), len(self._free.get(key, []))
-        text = f"{asked.name}({_shown(asked.arguments.value)}) has no recorded response in this run: "
+        given = short_json(asked.arguments.value, _SHOWN_CHARS)
+        text = f"{asked.name}({given}) has no recorded response in this run: "
         if not total:
             known = ", ".join(sorted({name for kind, name in self._totals if kind == asked.kind})[:5])
             text += f"it has no call of {asked.name}" + (f", but {known}" if known else "")
@@ -284,9 +285,10 @@ def _played(answer: Answer) -> Iterator[Any]:
         raise answer.error
 
 
-def _shown(value: Any) -> str:
-    text = orjson.dumps(value).decode("utf-8", "replace")
-    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
+def short_json(value: Any, chars: int = 80) -> str:
+    """Return a value as JSON, cut to a number of characters."""
+    text = orjson.dumps(value, default=repr).decode("utf-8", "replace")
+    return text if len(text) <= chars else text[: chars - 3] + "..."
 
 
 def _described_call(one: Nearest) -> str:

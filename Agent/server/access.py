@@ -107,29 +107,22 @@ class Access:
         return grant.project
 
 
-def _granted(request: Request) -> Project:
-    access: Access = request.app.state.access
-    return access.project(request)
+def _granted_by(name: str) -> Callable[[Request], Project]:
+    def granted(request: Request) -> Project:
+        access: Access = getattr(request.app.state, name)
+        return access.project(request)
+
+    return granted
 
 
-def _granted_replay(request: Request) -> Project:
-    access: Access = request.app.state.replay_access
-    return access.project(request)
-
-
-GrantedReplay = Annotated[Project, Depends(_granted_replay)]
+GrantedReplay = Annotated[Project, Depends(_granted_by("replay_access"))]
 """The project of a request to a replay route; its key needs the scope `replay`, in the ingest app too."""
 
 
-def _granted_delete(request: Request) -> Project:
-    access: Access = request.app.state.delete_access
-    return access.project(request)
-
-
-GrantedDelete = Annotated[Project, Depends(_granted_delete)]
+GrantedDelete = Annotated[Project, Depends(_granted_by("delete_access"))]
 """The project of a request that deletes; its key needs the scope `delete`."""
 
-Granted = Annotated[Project, Depends(_granted)]
+Granted = Annotated[Project, Depends(_granted_by("access"))]
 """The project of an authorised request; a parameter of all routes that are not public."""
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from Agent.errors import UsageError
 from Agent.store import keys, reads, writes
-from Agent.store.engines import READER_ROLE, WRITES, Role, fold_log
+from Agent.store.engines import WRITES, Role, fold_log
 from Agent.store.reads import find_run
 from Agent.store.schema import (
     CHECKPOINTS,
@@ -126,16 +126,6 @@ class Store:
         """Run a trivial query; raises if the database does not respond."""
         with self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
-
-    def read_only_by(self) -> str | None:
-        """Return what prevents writes: `file`, `role` or `transaction`; None if the store may write."""
-        if self.role is not Role.QUERY:
-            return None
-        if self.engine.dialect.name == "sqlite":
-            return "file"
-        with self.engine.connect() as connection:
-            current = connection.execute(text("SELECT current_user")).scalar()
-        return "role" if current == READER_ROLE else "transaction"
 
     def ingest(
         self,

@@ -15,8 +15,8 @@ from support.session_files import of_kind, only_session, session_directories, se
 from Agent.tree.files.session import (
     Program,
     SessionInfo,
-    create_session,
     agree_on_session,
+    create_session,
     open_session,
     update_session,
 )

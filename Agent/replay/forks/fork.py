@@ -53,10 +53,10 @@ from Agent.replay.forks.fork_point import (
 )
 from Agent.replay.forks.outcome import ForkOutcome, Patch, RaisedError, apply_patch
 from Agent.replay.forks.player import (
-    ResponseRecorder,
     ForkAnswers,
     ForkPlayer,
     ForkSources,
+    ResponseRecorder,
     answerable,
     calls_in,
     seed_generators,
