@@ -503,13 +503,11 @@ class TurningPoint(TextInNotebook):
         if self.exit_code == 4:
             lines = [f"The fork at {self.step} stopped, so nothing was found out"]
         elif self.last is None:
-            lines = [
-                f"At {self.step} the change no longer alters {told}: {_value_text(self.baseline)} both ways"
-            ]
+            lines = [f"At {self.step} the change no longer alters {told}: {_text(self.baseline)} both ways"]
         elif self.lost is None:
             lines = [f"Even {_place_of(self.last)} the change alters {told}"]
         else:
-            value = f"{_value_text(self.last.value)} instead of {_value_text(self.baseline)}"
+            value = f"{_text(self.last.value)} instead of {_text(self.baseline)}"
             lines = [
                 f"The point of no return is {_place_of(self.lost)}",
                 f"  there the change no longer alters {told}",
@@ -589,7 +587,3 @@ def _place_of(probe: ProbedPoint) -> str:
     tick = "" if probe.tick is None else f", tick {probe.tick}"
     event = "" if probe.event_id is None else f" ({probe.event_id}{tick})"
     return f"after action {probe.actions:,}{event}"
-
-
-def _value_text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
