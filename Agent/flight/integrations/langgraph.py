@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from Agent.flight.checkpoints.recording import checkpoint_store
-from Agent.flight.integrations.driving import interface
+from Agent.flight.integrations.driving import Stepped, interface
 from Agent.flight.open_runs import OPEN_RUNS
 from Agent.flight.run_recorder import RunBlock, StepBlock, recorder
 from Agent.record.emit import installed
@@ -444,46 +444,20 @@ async def astreamed(
 ) -> AsyncIterator[Any]:
     """Do the same for an asynchronous stream."""
     with _streaming(call) as within:
-        await _Within(within, call.look_back_async())
+        await Stepped(call.look_back_async(), within.run)
         view = Chunks(call, more, is_own=False)
         source: Any = within.run(partial(chunks_of, **view.asked))
         while True:
             try:
-                chunk = await _Within(within, source.__anext__())
+                chunk = await Stepped(source.__anext__(), within.run)
             except StopAsyncIteration:
                 break
             for each in within.run(view.take, chunk):
                 try:
                     yield each
                 except GeneratorExit:
-                    await _Within(within, source.aclose())
+                    await Stepped(source.aclose(), within.run)
                     raise
                 except (Exception, asyncio.CancelledError) as error:
-                    await _Within(within, source.athrow(error))
+                    await Stepped(source.athrow(error), within.run)
                     raise
-
-
-class _Within:
-    """An awaitable that runs in a given context, but in the task that awaits it."""
-
-    def __init__(self, context: Context, awaitable: Awaitable[Any]) -> None:
-        self._context = context
-        self._awaitable = awaitable
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        inner = self._awaitable.__await__()
-        resume: Callable[[], Any] = partial(next, inner)
-        while True:
-            try:
-                waited = self._context.run(resume)
-            except StopIteration as end:
-                return end.value
-            try:
-                sent = yield waited
-            except GeneratorExit:
-                self._context.run(inner.close)
-                raise
-            except BaseException as error:  # noqa: BLE001 - passed to the awaited code
-                resume = partial(inner.throw, error)
-            else:
-                resume = partial(next, inner) if sent is None else partial(inner.send, sent)

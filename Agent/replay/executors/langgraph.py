@@ -44,7 +44,6 @@ from Agent.replay.executors.result import (
     ExecutorWatch,
     recorded_difference,
     replayer_behind,
-    watched,
 )
 from Agent.replay.executors.saved_points import DoneStep, done_steps
 from Agent.replay.forks.outcome import merged
@@ -437,7 +436,7 @@ def driven_node(name: str, node: Any, nodes: ExecutedNodes) -> Any:
             if nodes.is_answered(name, number):
                 return nodes.answer(step_id)
             nodes.ran[step_id] = None
-            return await watched(bound.ainvoke(input, config, **more), nodes.watch, number)
+            return await nodes.watch.stepped(bound.ainvoke(input, config, **more), number)
 
     return node.copy({"bound": DrivenNode()})
 

@@ -30,7 +30,6 @@ from Agent.replay.executors.result import (
     ReplayResult,
     judge_execution,
     replayer_behind,
-    watched,
 )
 from Agent.replay.executors.saved_points import (
     CheckpointManager,
@@ -187,7 +186,7 @@ async def _executed(
                 around.enter_context(replaying_tools(replayer, live=config.live))
             running: Any = execute(given, state, told, overrides=config.overrides)
             if is_users:
-                running = watched(running, watch, 1)
+                running = watch.stepped(running, 1)
             async with asyncio.timeout(config.timeout_seconds):
                 found = await running
     except RecordingMiss as error:
