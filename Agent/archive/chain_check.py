@@ -180,7 +180,7 @@ class ChainedFiles(ExitStack):
         for _, _, line in file_lines(self._connection, part, [own_name]):
             yield line + b"\n"
 
-    def why_gone(self, file: FileChain) -> str | None:
+    def reason_missing(self, file: FileChain) -> str | None:
         """Return why a file is missing: `erased` or `retired`; None if nothing explains it."""
         if all(block.now is not None and block.now.lines == 0 for block in file.blocks):
             return "erased"
@@ -205,7 +205,7 @@ class ChainedFiles(ExitStack):
             name = by_id.get(file.first_id or "")
             if name is not None and _stem(name) == _stem(file.file):
                 found[id(file)] = name
-            elif self.why_gone(file) is None:
+            elif self.reason_missing(file) is None:
                 waiting.append(file)
         # Their first line is another one: under the same name, else in the order of the segments.
         names = set(self.first_ids).difference(found.values())
@@ -368,7 +368,7 @@ def _is_copied(session: Path) -> bool:
 
 
 def _report_missing(chained: ChainedFiles, file: FileChain, report: ChainReport) -> None:
-    why = chained.why_gone(file)
+    why = chained.reason_missing(file)
     if why is None:
         report.edits.append(_edit_of_all(file, file.file, "it is gone"))
     else:
@@ -460,15 +460,15 @@ def _wrong_heads(
             writer, _, rest = wanted.partition(":")
             if not rest and wanted != head:
                 yield Edit("session", f"its head is {head}, not the one that was kept")
-            elif rest and not _leads_to(chains.get(writer), wanted):
+            elif rest and not _has_head(chains.get(writer), wanted):
                 yield Edit(_chain_name(session, writer), f"it does not lead to {told_by}, {wanted}")
     for writer, heads in boards.items():
         # the process may have been killed while it wrote the newer one
-        if not any(_leads_to(chains.get(writer), each) for each in heads):
+        if not any(_has_head(chains.get(writer), each) for each in heads):
             yield Edit(_chain_name(session, writer), f"it does not lead to the board, {heads[0]}")
 
 
-def _leads_to(chain: WriterChain | None, head: str) -> bool:
+def _has_head(chain: WriterChain | None, head: str) -> bool:
     """Return whether a chain, or its first blocks, has this head."""
     writer, _, rest = head.partition(":")
     count = rest.partition(":")[0]

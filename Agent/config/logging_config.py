@@ -36,7 +36,7 @@ from Agent.config.recording import (
     begin,
     current_session,
     health,
-    options_to_go_on_with,
+    options_of_removed,
     placed,
     set_levels,
     shutdown_logging,
@@ -120,7 +120,7 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
 
 def begin_again() -> RecordingSession:
     """Start with the options of the session whose directory was removed, else with the configured ones."""
-    options = options_to_go_on_with()
+    options = options_of_removed()
     with wiring_lock():
         return setup_logging() if options is None else _begin(options)
 

@@ -134,7 +134,7 @@ class RetentionThread:
         with self._turn:
             if self._retention is None:
                 self._retention = Retention(
-                    self._session, self._options.max_session_bytes, breathe=self._breathe
+                    self._session, self._options.max_session_bytes, keep_going=self._keep_going
                 )
             try:
                 done = self._retention.run()
@@ -145,7 +145,7 @@ class RetentionThread:
             self._tell(done)
         return done
 
-    def _breathe(self, excess_bytes: int) -> bool:
+    def _keep_going(self, excess_bytes: int) -> bool:
         """Pause, so that the program's calls do not wait for this thread; return whether to continue.
 
         The further the session exceeds its limit, the longer the work between two pauses, which slows down a
@@ -299,7 +299,7 @@ def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSes
     for lack in lacks:
         _pipeline.health.note(lack)
     if _queue is not None:
-        _queue.tell_refusals_to(_pipeline.health.take_back)
+        _queue.on_refused(_pipeline.health.take_back)
     _pipeline.announce(_pipeline.sink, writer.durability)
     open_to_children(entry)
     _retention_thread = retention_thread_for(
@@ -323,7 +323,7 @@ def placed(options: Options) -> Options:
         raise unwritable(options.trace_root, error) from error
 
 
-def options_to_go_on_with() -> Options | None:
+def options_of_removed() -> Options | None:
     """The options of a session whose directory was removed; None if there is none."""
     return None if _gone is None else _gone[0]
 
@@ -356,7 +356,7 @@ class _Directories:
             str(agents_dir(session)): None,
         }
 
-    def are_there(self) -> bool:
+    def exist(self) -> bool:
         """Whether none was removed or replaced; OSError if that cannot be determined."""
         for path, known in self._known.items():
             try:
@@ -377,7 +377,7 @@ def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
     if pipeline.is_gone or pipeline is not _pipeline:
         return not pipeline.is_gone
     try:
-        is_there = directories.are_there()
+        is_there = directories.exist()
     except OSError:
         return True  # unknown, so assume that they exist
     if is_there:
@@ -385,11 +385,11 @@ def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
         return True
     with wiring_lock():
         if _pipeline is pipeline:
-            _let_go(pipeline)
+            _leave_removed(pipeline)
     return False
 
 
-def _let_go(pipeline: Pipeline) -> None:
+def _leave_removed(pipeline: Pipeline) -> None:
     """Stop recording into a removed directory; a later event starts a new session."""
     global _gone, _retention_thread, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
     from Agent.config.session_join import SESSION_VARIABLE
@@ -559,11 +559,11 @@ def _failure_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     counters = [getattr(sink, "counters", None) for sink in (_writer, held_back)]
     if (mirrors := _mirrors) is not None:
-        counters.append(lambda: _told_of_none(mirrors.counts.snapshot(), mirrors.refused_at_first))
+        counters.append(lambda: _unreported(mirrors.counts.snapshot(), mirrors.refused_at_first))
     return [count for count in counters if count is not None]
 
 
-def _told_of_none(counts: Mapping[str, int], told: Collection[str]) -> dict[str, int]:
+def _unreported(counts: Mapping[str, int], told: Collection[str]) -> dict[str, int]:
     return {reason: n for reason, n in counts.items() if reason not in told}
 
 

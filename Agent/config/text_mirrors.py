@@ -45,7 +45,7 @@ class TextMirrors:
         if twin is None and not self._console:
             return take
 
-        def take_for_people(line: bytes) -> None:
+        def take_and_mirror(line: bytes) -> None:
             """Pass on a line, and write its text to the twin and the console."""
             if take is not None:
                 take(line)
@@ -57,7 +57,7 @@ class TextMirrors:
                 self._shown = line
                 _show(event)
 
-        return take_for_people
+        return take_and_mirror
 
     def flush(self) -> None:
         """Flush the mirrors."""

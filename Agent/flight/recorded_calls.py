@@ -447,7 +447,7 @@ def find_match(
     if elsewhere is not None:
         return Match(elsewhere, Rung.MOVED, _moved(elsewhere, asked))
     here = [call for call in free if asked.is_at(call)]
-    turn = _at_its_turn(here, asked)
+    turn = _next_in_order(here, asked)
     # Distances cost up to quadratic time in the length of texts, so only some candidates are measured.
     looked_at = dict.fromkeys((*filter(None, (turn,)), *here[:_MAX_LOOKED_AT], *free[:_MAX_LOOKED_AT]))
     measured = [Nearest(call, distances(call.arguments, asked.arguments)) for call in looked_at]
@@ -460,7 +460,7 @@ def find_match(
     return tuple(sorted(measured, key=lambda one: sum(one.distance.values()))[:_SHOWN_NEAREST])
 
 
-def _at_its_turn(here: Sequence[RecordedCall], asked: RequestedCall) -> RecordedCall | None:
+def _next_in_order(here: Sequence[RecordedCall], asked: RequestedCall) -> RecordedCall | None:
     """The next recorded call here: the one with the same ordinal, or the first one if no place is known."""
     if asked.place is None:
         return here[0] if here else None

@@ -302,7 +302,7 @@ def _both_values(one: Nearest, asked: RequestedCall) -> str:
         return ""
     at = max(one.distance, key=lambda each: one.distance[each])
     sides = [value_at(given, at, _ABSENT) for given in (one.call.arguments.value, asked.arguments.value)]
-    recorded, now = shown_where_they_part(sides[0], sides[1], _SHOWN_CHARS)
+    recorded, now = shown_around_difference(sides[0], sides[1], _SHOWN_CHARS)
     return f": {recorded} recorded, {now} now"
 
 
@@ -323,7 +323,7 @@ _SHOWN_DIFF_CHARS = 160
 _SHOWN_BEFORE = 40
 
 
-def shown_where_they_part(one: Any, other: Any, chars: int = _SHOWN_DIFF_CHARS) -> tuple[str, str]:
+def shown_around_difference(one: Any, other: Any, chars: int = _SHOWN_DIFF_CHARS) -> tuple[str, str]:
     """The `repr` of both values, cut to `chars` characters around their first difference."""
     texts = repr(one), repr(other)
     shorter = min(map(len, texts))

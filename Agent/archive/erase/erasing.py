@@ -159,7 +159,7 @@ def prove(
         if path in left_out:
             continue
         name = shown_name(path.relative_to(root).as_posix())
-        form = _name_tells(path, name, target)
+        form = _form_in_name(path, name, target)
         if form is None and path.is_file() and not path.is_symlink():
             form = _search(path, target, proof)
         elif path.is_symlink():
@@ -182,7 +182,7 @@ def _everything_below(root: Path) -> Iterator[Path]:
             yield Path(place, name)
 
 
-def _name_tells(path: Path, name: str, target: Target) -> str | None:
+def _form_in_name(path: Path, name: str, target: Target) -> str | None:
     """Return the form in which a file name contains the target; for an agent or a run, `name`."""
     if target.kind == AGENT:
         parsed = parse_file_name(path.name)

@@ -651,7 +651,7 @@ def erase_from_mirrors(root: Path, target: Target, *, dry_run: bool = False) -> 
         OSError: one of them cannot be read or replaced.
     """
     ids: set[bytes] = set()
-    counts = {path: _lines_going(path, target, ids) for path in _mirrors(root, twins=False)}
+    counts = {path: _erased_line_count(path, target, ids) for path in _mirrors(root, twins=False)}
     if not dry_run:
         for path in _mirrors(root, twins=True):
             if _twin_holds(path, target, ids):
@@ -672,7 +672,7 @@ def _mirrors(root: Path, *, twins: bool) -> Iterator[Path]:
                 yield path
 
 
-def _lines_going(path: Path, target: Target, ids: set[bytes]) -> int:
+def _erased_line_count(path: Path, target: Target, ids: set[bytes]) -> int:
     count = 0
     for raw in lines_of(path):
         kept, event = _judged(raw, target, "")
@@ -697,14 +697,14 @@ class _EntryJudge:
     def __init__(self, target: Target, ids: set[bytes]) -> None:
         self._target = target
         self._ids = ids
-        self._goes = False
+        self._drops_entry = False
 
     def kept(self, line: bytes) -> bytes | None:
         """What stays of the next line."""
         if _HEADER.match(line):
-            self._goes = self._header_goes(line)
+            self._drops_entry = self._header_goes(line)
         holds = self._target.kind == MATCH and self._target.forms.find(line) is not None
-        return None if self._goes or holds else line
+        return None if self._drops_entry or holds else line
 
     def _header_goes(self, line: bytes) -> bool:
         found = _ID_AT_END.search(line)

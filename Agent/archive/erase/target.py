@@ -229,17 +229,17 @@ class Target:
             session_id: the session's; of a mirror's line "", for then the line says so itself.
             whole: whether the line stands in a file that goes as a whole.
         """
-        if not whole and not self._may_go(line):
+        if not whole and not self._may_match(line):
             return LineVerdict(line, None)
         try:
             event = decode_line(line)
         except DamagedLine:
             return self._judge_damaged(line, session_id, whole=whole)
-        if whole or self._goes(event, line, session_id):
+        if whole or self._matches_event(event, line, session_id):
             return LineVerdict(None, event)
         return LineVerdict(line, None)
 
-    def _may_go(self, line: bytes) -> bool:
+    def _may_match(self, line: bytes) -> bool:
         if self.artifacts and _ARTIFACT_MARK in line:
             return True
         if self.kind == MATCH:
@@ -260,7 +260,7 @@ class Target:
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             return False
 
-    def _goes(self, event: Event, line: bytes, session_id: str) -> bool:
+    def _matches_event(self, event: Event, line: bytes, session_id: str) -> bool:
         if self._is_of_artifact(event, session_id or event.session_id):
             return True
         if self.kind == MATCH:
@@ -286,7 +286,7 @@ class Target:
             goes = whole or self._names_in(line)
             return LineVerdict(None if goes else line, None)
         at, event = behind
-        if whole or self._goes(event, line[at:], session_id):
+        if whole or self._matches_event(event, line[at:], session_id):
             return LineVerdict(None, event)
         return LineVerdict(line[at:] if self._names_in(line[:at]) else line, None)
 

@@ -175,7 +175,7 @@ class SessionCheckpoints:
     def _of(self, pipeline: Pipeline) -> LocalCheckpointStore:
         """The store of the session that the pipeline records; opened if necessary."""
         with self._lock:
-            self._end_other_than(pipeline)
+            self._close_unless_for(pipeline)
             if self._store is None:
                 if pipeline.artifacts is None:
                     raise OSError("this recording keeps no files")
@@ -188,11 +188,11 @@ class SessionCheckpoints:
     def _end(self, pipeline: Pipeline) -> None:
         """Close the store at the end of its session."""
         try:
-            self._end_other_than(None)
+            self._close_unless_for(None)
         except Exception as error:  # noqa: BLE001 - as above; saved checkpoints are not affected
             pipeline.health.trouble("the end of checkpoints", error)
 
-    def _end_other_than(self, pipeline: Pipeline | None) -> None:
+    def _close_unless_for(self, pipeline: Pipeline | None) -> None:
         """Close the store if it belongs to another session than the pipeline's."""
         with self._lock:
             if self._store is not None and self._pipeline is not pipeline:
@@ -203,7 +203,7 @@ class SessionCheckpoints:
         """The directories of the recorded session, then of all others, newest first."""
         pipeline = recording.active_pipeline()
         own = [] if pipeline is None or pipeline.artifacts is None else [pipeline.artifacts.session]
-        self._end_other_than(pipeline)
+        self._close_unless_for(pipeline)
         others = [ref.path for ref in reversed(list_sessions(default_root()))]
         return own + [path for path in others if path not in own]
 

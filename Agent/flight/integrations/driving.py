@@ -28,7 +28,7 @@ class Shape(NamedTuple):
     """Combines the pieces of a stream to a response; None if that is not possible."""
 
 
-def interface(module: str, package: str) -> Any:
+def optional_module(module: str, package: str) -> Any:
     """Import a module of an optional package.
 
     Raises:

@@ -29,7 +29,7 @@ from Agent.replay.executors.result import (
     ReplayConfig,
     ReplayResult,
     judge_execution,
-    replayer_behind,
+    replayer_after,
 )
 from Agent.replay.executors.saved_points import (
     CheckpointManager,
@@ -49,7 +49,7 @@ _open: list[Pipeline] = []
 
 
 @contextmanager
-def recording_turned_away() -> Iterator[None]:
+def recording_suppressed() -> Iterator[None]:
     """Prevent events in this block from starting a new session.
 
     If this process is already recording a session, it goes on, and user code that executors run is recorded
@@ -178,11 +178,11 @@ async def _executed(
     replayer: ToolReplayer | None = None
     try:
         with ExitStack() as around:
-            around.enter_context(recording_turned_away())
+            around.enter_context(recording_suppressed())
             if is_users:
                 around.enter_context(watch.open())
                 ref = RunRef(Path(told["session"]), told["run_id"])
-                replayer = await asyncio.to_thread(replayer_behind, ref, told["saved_us"])
+                replayer = await asyncio.to_thread(replayer_after, ref, told["saved_us"])
                 around.enter_context(replaying_tools(replayer, live=config.live))
             running: Any = execute(given, state, told, overrides=config.overrides)
             if is_users:

@@ -20,7 +20,7 @@ from Agent.flight.checkpoints.delta import CHECKPOINT_LIMITS
 from Agent.flight.integrations.driving import Stepped
 from Agent.flight.recorded_calls import CallBook, RequestedCall, read_calls
 from Agent.flight.run_reading import RunRef
-from Agent.flight.tool_replayer import ToolReplayer, shown_where_they_part
+from Agent.flight.tool_replayer import ToolReplayer, shown_around_difference
 from Agent.record.emit.context import CallPlace
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
@@ -141,7 +141,7 @@ class ReplayResult(TextInNotebook):
 
     def _changes(self) -> Iterator[str]:
         for key, change in self.diff["changed"].items():
-            yield f"  {key}: {' -> '.join(shown_where_they_part(change['old'], change['new']))}"
+            yield f"  {key}: {' -> '.join(shown_around_difference(change['old'], change['new']))}"
         for key, value in self.diff["added"].items():
             yield f"  {key}: added, {short(value)}"
         for key, value in self.diff["removed"].items():
@@ -420,7 +420,7 @@ def _install_audit() -> None:
     sys.addaudithook(refuse)
 
 
-class AnswersBehind(ToolReplayer):
+class ReplayerByArguments(ToolReplayer):
     """Matches calls by name and arguments alone, since executors call from other places than the program."""
 
     def ask(self, kind: str, name: str, arguments: Any, _place: CallPlace | None = None) -> RequestedCall:
@@ -428,7 +428,7 @@ class AnswersBehind(ToolReplayer):
         return super().ask(kind, name, arguments, None)
 
 
-def replayer_behind(
+def replayer_after(
     ref: RunRef, after_us: int, is_meant: Callable[[Collection[str]], bool] | None = None
 ) -> ToolReplayer:
     """Return a replayer with the responses of a run's tool and model calls that ended after a time.
@@ -447,4 +447,4 @@ def replayer_behind(
         for call in book.calls
         if call.event.timestamp_us > after_us and (is_meant is None or is_meant(call.place[1]))
     ]
-    return AnswersBehind(book=book, tolerance=0.0)
+    return ReplayerByArguments(book=book, tolerance=0.0)

@@ -370,7 +370,7 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
 
     @api.get("/{session}/live")
     async def live(session: str) -> Response:
-        return StreamingResponse(_told_live(views, session), media_type="text/event-stream")
+        return StreamingResponse(_live_events(views, session), media_type="text/event-stream")
 
     @api.get("/{session}/findings")
     def findings(session: str, q: str | None = None) -> Response:
@@ -389,7 +389,7 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
             return answer(opened.search(q=q))
 
 
-async def _told_live(views: OpenViews, session: str) -> AsyncIterator[bytes]:
+async def _live_events(views: OpenViews, session: str) -> AsyncIterator[bytes]:
     """Yield what is new in a session as server-sent events, until the page goes."""
     with views.use(session) as opened, Watch(opened) as watch:
         quiet_s = 0.0
