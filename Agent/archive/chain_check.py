@@ -180,7 +180,7 @@ class ChainedFiles(ExitStack):
         for _, _, line in file_lines(self._connection, part, [own_name]):
             yield line + b"\n"
 
-    def why_gone(self, file: FileChain) -> str | None:
+    def reason_missing(self, file: FileChain) -> str | None:
         """Return why a file is missing: `erased` or `retired`; None if nothing explains it."""
         if all(block.now is not None and block.now.lines == 0 for block in file.blocks):
             return "erased"
@@ -205,7 +205,7 @@ class ChainedFiles(ExitStack):
             name = by_id.get(file.first_id or "")
             if name is not None and _stem(name) == _stem(file.file):
                 found[id(file)] = name
-            elif self.why_gone(file) is None:
+            elif self.reason_missing(file) is None:
                 waiting.append(file)
         # Their first line is another one: under the same name, else in the order of the segments.
         names = set(self.first_ids).difference(found.values())
@@ -281,7 +281,9 @@ def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) 
         number += state.lines
 
 
-def standing(chained: ChainedFiles, name: str, file: FileChain) -> tuple[list[BlockState], list[FoundBlock]]:
+def current_states(
+    chained: ChainedFiles, name: str, file: FileChain
+) -> tuple[list[BlockState], list[FoundBlock]]:
     """Return the expected states of a file's blocks, and the blocks that differ, without their lines.
 
     Raises:
@@ -322,7 +324,7 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
         for file, name in chained.files:
             report.blocks += len(file.blocks)
             if name is None:
-                _tell_gone(chained, file, report)
+                _report_missing(chained, file, report)
             else:
                 covered[name] = _compare(chained, name, file, report)
         ended = {writer for writer, chain in chains.items() if chain.ended}
@@ -365,8 +367,8 @@ def _is_copied(session: Path) -> bool:
         return False
 
 
-def _tell_gone(chained: ChainedFiles, file: FileChain, report: ChainReport) -> None:
-    why = chained.why_gone(file)
+def _report_missing(chained: ChainedFiles, file: FileChain, report: ChainReport) -> None:
+    why = chained.reason_missing(file)
     if why is None:
         report.edits.append(_edit_of_all(file, file.file, "it is gone"))
     else:
@@ -387,7 +389,7 @@ def _edit(file: FileChain, name: str, found: FoundBlock, further: int) -> Edit:
 def _compare(chained: ChainedFiles, name: str, file: FileChain, report: ChainReport) -> int:
     """Report a file's first differing block and its erased lines; returns how many lines its blocks cover."""
     try:
-        states, wrong = standing(chained, name, file)
+        states, wrong = current_states(chained, name, file)
     except OSError as error:
         report.edits.append(_edit_of_all(file, name, f"it cannot be read: {error.strerror}"))
         return 0
@@ -458,15 +460,15 @@ def _wrong_heads(
             writer, _, rest = wanted.partition(":")
             if not rest and wanted != head:
                 yield Edit("session", f"its head is {head}, not the one that was kept")
-            elif rest and not _leads_to(chains.get(writer), wanted):
+            elif rest and not _has_head(chains.get(writer), wanted):
                 yield Edit(_chain_name(session, writer), f"it does not lead to {told_by}, {wanted}")
     for writer, heads in boards.items():
         # the process may have been killed while it wrote the newer one
-        if not any(_leads_to(chains.get(writer), each) for each in heads):
+        if not any(_has_head(chains.get(writer), each) for each in heads):
             yield Edit(_chain_name(session, writer), f"it does not lead to the board, {heads[0]}")
 
 
-def _leads_to(chain: WriterChain | None, head: str) -> bool:
+def _has_head(chain: WriterChain | None, head: str) -> bool:
     """Return whether a chain, or its first blocks, has this head."""
     writer, _, rest = head.partition(":")
     count = rest.partition(":")[0]
@@ -506,7 +508,7 @@ def prove_event(session: Path, event_id: str) -> dict[str, Any]:
     with ChainedFiles(session, chains) as chained:
         own = [(file, name) for file, name in chained.files if file.writer == writer and name is not None]
         for file, name in own:
-            for found in walk(file, standing(chained, name, file)[0], chained.lines(name)):
+            for found in walk(file, current_states(chained, name, file)[0], chained.lines(name)):
                 for number, line in enumerate(found.lines, start=found.line):
                     if mark in line and id_of(line) == event_id:
                         if leaf_of(found.block.kind, found.lines, found.state) != found.block.written.leaf:
@@ -589,7 +591,7 @@ def account_in_chains(session: Path, going: Mapping[str, Callable[[bytes], bytes
 
 def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[bytes], bytes | None]) -> bool:
     """Record the future states of a file's blocks; returns whether any loses lines. Skips edited blocks."""
-    states, wrong = standing(chained, name, file)
+    states, wrong = current_states(chained, name, file)
     if wrong:
         return False
     first = None

@@ -166,13 +166,13 @@ def _hlc_of(line: bytes) -> int:
 
 def _all_lines(session: Path) -> Iterator[tuple[Path, Iterable[bytes]]]:
     """Each log of a session with its lines, as on disk, or from the archive where that is all there is."""
-    standing = log_files(session)
-    for path in standing:
+    present_logs = log_files(session)
+    for path in present_logs:
         if (inode := inode_at(path)) is not None:
             yield path, (raw.line for raw in read_lines(path, inode))
     archive = ArchiveLines(session)
     for path in archive.files():
-        if path not in standing:
+        if path not in present_logs:
             yield path, (raw.line for raw in archive.lines(path))
 
 

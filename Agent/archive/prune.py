@@ -18,7 +18,13 @@ from Agent.flight.checkpoints.graph_file import prune_graphs
 from Agent.flight.checkpoints.model import Removed, RetentionPolicy
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.retention import drop_dead_links, finish_removals, left_overs, remove_session, why_in_use
+from Agent.tree.retention import (
+    drop_dead_links,
+    finish_removals,
+    interrupted_removals,
+    remove_session,
+    why_in_use,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ def prune(
     now_s = time.time() if now_s is None else now_s
     found = [_candidate(ref.session_id, ref.path) for ref in list_sessions(root)]
     _choose(found, policy, now_s)
-    finished = len(left_overs(root)) if dry_run else finish_removals(root)
+    finished = len(interrupted_removals(root)) if dry_run else finish_removals(root)
     pruned: list[PrunedSession] = []
     for candidate in found:
         if candidate.reason is None:

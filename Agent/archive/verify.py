@@ -189,7 +189,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         for account in losses.writers
     ]
     if damaged.total() or torn.total():
-        rows.append(_nobodys(damaged.total(), torn.total()))
+        rows.append(_row_of_unknown(damaged.total(), torn.total()))
     return Verification(
         session,
         tuple(rows),
@@ -250,7 +250,7 @@ def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
 
 def _of_part(part: Part) -> DamagedInput:
     remedy = "restore it from a copy"
-    if all(segment.stands_in(part.directory.parent) for segment in part.segments):
+    if all(segment.exists_in(part.directory.parent) for segment in part.segments):
         remedy = "its JSON lines still exist: delete the archive and seal again"
     return DamagedInput("it differs from what was sealed", path=part.parquet, remedy=remedy)
 
@@ -321,6 +321,6 @@ def _row(account: WriterLosses, recovery: Recovery, damaged: int, torn: int) -> 
     return VerifiedWriter(**told, state=state, taken=account.last_seq, damaged_lines=damaged, torn_tails=torn)
 
 
-def _nobodys(damaged: int, torn: int) -> VerifiedWriter:
+def _row_of_unknown(damaged: int, torn: int) -> VerifiedWriter:
     """Return the row for damaged lines of unknown writers."""
     return VerifiedWriter(_UNKNOWN, None, "unknown", _UNKNOWN, 0, 0, 0, 0, 0, 0, 0, damaged, torn)

@@ -422,7 +422,7 @@ class Delivery:
             try:
                 answer = self._post(body, self._longest_s(waited_s))
             except OSError as error:
-                problem = _told(error)
+                problem = _reason_of(error)
             else:
                 if self._is_final(answer, count):
                     self.outcome.problem = None
@@ -487,7 +487,7 @@ def bodies_of(events: Sequence[bytes]) -> list[Sequence[bytes]]:
     return portions
 
 
-def _told(error: OSError) -> str:
+def _reason_of(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message}); set SSL_CERT_FILE to a trusted one"
     reason = error.strerror or str(error) or type(error).__name__

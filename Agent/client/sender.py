@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from Agent.client.destination import Destination
-from Agent.config.process import call_at_last
+from Agent.config.process import call_at_last, child_environment
 from Agent.errors import SessionInUse
 from Agent.record.health import note, say
 from Agent.tree.files.descriptors import close_lock, open_lock
@@ -71,7 +71,7 @@ class Sender:
         try:
             return subprocess.Popen(  # noqa: S603 - this interpreter, this package
                 [sys.executable, "-P", "-m", _MODULE, str(fd)],
-                env=_environment(),
+                env=child_environment(),
                 pass_fds=[fd],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -198,15 +198,6 @@ def _begin_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_in_child)
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of the sender process: it finds the package, but does not join the session."""
-    package_parent = str(Path(__file__).resolve().parents[2])
-    kept = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
-    paths = (package_parent, kept.get("PYTHONPATH", ""))
-    kept["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
-    return kept
 
 
 def lock_sending(session: Path, destination: Destination) -> int | None:

@@ -29,7 +29,7 @@ _GRACE_S: Final = 30.0
 """The seconds for which it continues to try after the agent's process has ended."""
 
 
-class _Found(Enum):
+class _SendState(Enum):
     """The result of one attempt to send; its value is the wait before the next attempt, in seconds."""
 
     SENT = 0.5
@@ -38,7 +38,7 @@ class _Found(Enum):
     TURNED_AWAY = 60.0
 
 
-class _Orders:
+class _Commands:
     """The orders of the agent's process, read from the pipe with a timeout."""
 
     def __init__(self, pipe: Connection) -> None:
@@ -97,7 +97,7 @@ def _let_go_of_stderr() -> None:
 class _Sending:
     """Follows and sends one session, and executes orders."""
 
-    def __init__(self, orders: _Orders, order: dict[str, Any]) -> None:
+    def __init__(self, orders: _Commands, order: dict[str, Any]) -> None:
         self._orders = orders
         self._session = Path(order["session"])
         self._destination = _destination_of(order)
@@ -109,15 +109,17 @@ class _Sending:
     def run(self) -> None:
         """Send until the agent's process has ended and all is sent or the time for retries is over."""
         while True:
-            found = self._look()
-            if self._orders.is_alone and found is _Found.SENT and self._ends():
+            found = self._send_pending()
+            if self._orders.is_alone and found is _SendState.SENT and self._ends():
                 continue  # the end of the session leaves something more to send
-            if self._orders.is_alone and (found in {_Found.SENT, _Found.ELSEWHERE} or self._orders.is_over):
+            if self._orders.is_alone and (
+                found in {_SendState.SENT, _SendState.ELSEWHERE} or self._orders.is_over
+            ):
                 return
             if self._orders.wait(found.value):
-                self._obey()
+                self._handle_command()
 
-    def _begun(self) -> OutgoingSession:
+    def _new_shipment(self) -> OutgoingSession:
         if isinstance(self._destination, OtlpDestination):
             return OtlpShipment(self._session, self._destination, self._wait, content=self._content)
         return Shipment(self._session, self._destination, self._wait, content=self._content)
@@ -125,27 +127,27 @@ class _Sending:
     def _ends(self) -> bool:
         return self._shipment is not None and self._shipment.end()
 
-    def _look(self) -> _Found:
+    def _send_pending(self) -> _SendState:
         try:
             if self._shipment is None:
-                self._shipment = self._begun()
+                self._shipment = self._new_shipment()
             while self._shipment.ship() or self._shipment.behind:
                 pass
         except SessionInUse:
-            return _Found.ELSEWHERE
+            return _SendState.ELSEWHERE
         except Stopped:
-            return _Found.INTERRUPTED
+            return _SendState.INTERRUPTED
         except NotDelivered as error:
-            self._tell(str(error))
-            return _Found.TURNED_AWAY
-        return _Found.SENT
+            self._say_once(str(error))
+            return _SendState.TURNED_AWAY
+        return _SendState.SENT
 
     def _wait(self, seconds: float) -> bool:
         """Wait during a delivery; return whether an order or the deadline interrupts it."""
         outcome = self._shipment.outcome if self._shipment is not None else None
         if outcome is not None and outcome.problem:
             place = self._destination.place
-            self._tell(f"{place} accepts no events now: {outcome.problem}; they are kept and sent later")
+            self._say_once(f"{place} accepts no events now: {outcome.problem}; they are kept and sent later")
         if self._deadline_s is None:
             return self._orders.wait(seconds)
         left_s = self._deadline_s - time.monotonic()
@@ -154,28 +156,28 @@ class _Sending:
         time.sleep(seconds)
         return False
 
-    def _tell(self, what: str) -> None:
+    def _say_once(self, what: str) -> None:
         if what not in self._told:
             self._told.add(what)
             say(what)
 
-    def _obey(self) -> None:
+    def _handle_command(self) -> None:
         order = self._orders.take()
         if order is not None:
             # A program that ends does not wait for an unreachable service: only one attempt is made.
             timeout_s = float(order.get("timeout_s", 0.0)) if order.get("order") == "flush" else 0.0
             self._deadline_s = time.monotonic() + timeout_s
             try:
-                found = self._look()
+                found = self._send_pending()
             finally:
                 self._deadline_s = None
             self._answer(order, found)
 
-    def _answer(self, order: dict[str, Any], found: _Found) -> None:
+    def _answer(self, order: dict[str, Any], found: _SendState) -> None:
         answer: dict[str, Any] = {
             "order": order.get("order"),
-            "delivered": found is _Found.SENT,
-            "elsewhere": found is _Found.ELSEWHERE,
+            "delivered": found is _SendState.SENT,
+            "elsewhere": found is _SendState.ELSEWHERE,
         }
         if self._shipment is not None:
             outcome = self._shipment.outcome
@@ -202,7 +204,7 @@ def main() -> int:
     # Ctrl-C is for the agent's process: the events that it leaves must still be sent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(5)
-    orders = _Orders(Connection(int(sys.argv[1])))
+    orders = _Commands(Connection(int(sys.argv[1])))
     while not orders.wait(_GRACE_S):
         if orders.is_alone:
             return 2

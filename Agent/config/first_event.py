@@ -104,9 +104,9 @@ def _end_program() -> None:
 
 
 def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester:
-    from Agent.replay.experiments.interventions import DEFAULT_SEEDS, Trials
+    from Agent.replay.experiments.interventions import DEFAULT_SEEDS, CauseExperiments
 
-    return Trials(
+    return CauseExperiments(
         session,
         complaint.sort,
         complaint.series,

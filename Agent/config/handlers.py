@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.config.handler_config import HANDLER_CATEGORIES, LOGGER_CATEGORIES
 from Agent.config.options import Options, Outputs
-from Agent.config.text_mirrors import MirrorsForPeople, as_log_record
+from Agent.config.text_mirrors import TextMirrors, as_log_record
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import Category
 from Agent.record.health import say
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Take = Callable[[bytes], None]
 
 
-class _Takers(NamedTuple):
+class _Route(NamedTuple):
     """The receivers of one category's lines."""
 
     names: tuple[str, ...]
@@ -49,7 +49,7 @@ class _Own(threading.local):
     """The handlers that got the last line: an error arrives twice, by its category and as an error."""
 
 
-class Outlets:
+class OutputRouter:
     """Category files in the user's format, and additional handlers; shared by all threads of a process.
 
     Raises:
@@ -129,7 +129,7 @@ class Outlets:
                 files[name] = take
         handlers = self._handlers_of(category)
         judge = self._filters.get(category)
-        takers = _Takers(names, files, handlers, judge)
+        takers = _Route(names, files, handlers, judge)
         if category == Category.ERRORS.value and self._handlers:
             return lambda line: self._hand_out_error(line, takers)
         if not files and not handlers:
@@ -144,7 +144,7 @@ class Outlets:
         route = self._outputs.routes[category]
         return {name: self._handlers[name] for name in route if name in self._handlers}
 
-    def _hand_out_error(self, line: bytes, takers: _Takers) -> None:
+    def _hand_out_error(self, line: bytes, takers: _Route) -> None:
         """Pass on an error; handlers of the logger that logged it get it too, as in `logging`."""
         record = self._record_of(line)
         category = LOGGER_CATEGORIES.get(record.name.partition(".")[0]) if record is not None else None
@@ -157,9 +157,9 @@ class Outlets:
                 if name not in before and name not in takers.names
             }
             if theirs:
-                self._hand_out(line, _Takers(before, {}, theirs, self._filters.get(category.value)))
+                self._hand_out(line, _Route(before, {}, theirs, self._filters.get(category.value)))
 
-    def _hand_out(self, line: bytes, takers: _Takers) -> None:
+    def _hand_out(self, line: bytes, takers: _Route) -> None:
         """Pass a line to files and, as a LogRecord, to handlers that do not have it already."""
         own = self._own
         before = own.taken_by if own.line is line else ()
@@ -350,7 +350,7 @@ def _refused(section: str, name: str, error: BaseException) -> ConfigurationErro
     )
 
 
-def open_outlets(outputs: Outputs | None) -> Outlets | None:
+def open_outlets(outputs: Outputs | None) -> OutputRouter | None:
     """Build the user's formatters and handlers; None, without importing anything, if there are none.
 
     Raises:
@@ -359,11 +359,11 @@ def open_outlets(outputs: Outputs | None) -> Outlets | None:
     if outputs is None:
         return None
 
-    return Outlets(outputs)
+    return OutputRouter(outputs)
 
 
 def open_copies(
-    root: Path, options: Options, outlets: Outlets | None
+    root: Path, options: Options, outlets: OutputRouter | None
 ) -> tuple[Mirrors | None, MirrorSink | None]:
     """Open the category files; return them and the sink for the pipeline, None if nothing is copied."""
     rotation = options.rotation or None
@@ -380,11 +380,11 @@ def open_copies(
     if outlets is not None:
         outlets.attach(mirrors)
     takers = mirrors if outlets is None else outlets
-    copies = MirrorsForPeople(takers, console=options.console) if takers or options.console else None
+    copies = TextMirrors(takers, console=options.console) if takers or options.console else None
     return mirrors, copies
 
 
 def handler_counts(copies: MirrorSink | None) -> dict[str, int]:
     """The failures of the user's handlers, filters and formatters, by reason."""
-    takers = copies.takers if isinstance(copies, MirrorsForPeople) else None
+    takers = copies.takers if isinstance(copies, TextMirrors) else None
     return dict(getattr(takers, "failures", {}))

@@ -24,8 +24,8 @@ from Agent.config.options import (
     differing,
     misplaced,
     near_miss,
-    put_together,
-    taken_apart,
+    settings_from,
+    values_of,
     with_changes,
 )
 from Agent.errors import ConfigurationError
@@ -74,7 +74,7 @@ def options_from(
     """
     found = found_settings(arguments, environment, base)
     outputs = base.outputs if base is not None else None
-    options = with_changes(Options(), put_together(found.settings))
+    options = with_changes(Options(), values_of(found.settings))
     return options if outputs is None else replace(options, outputs=outputs)
 
 
@@ -83,7 +83,7 @@ def found_settings(
 ) -> LoadedOptions:
     """Every option with its source; see `options_from`."""
     environment = os.environ if environment is None else environment
-    given = taken_apart({name: value for name, value in arguments.items() if value is not None}, "argument")
+    given = settings_from({name: value for name, value in arguments.items() if value is not None}, "argument")
     variables = _variables(environment)
     project, user = project_file(), user_file(environment)
     choices = (
@@ -95,7 +95,7 @@ def found_settings(
     preset = next((choice for choice in choices if choice is not None), None)
     plain = Options()
     settings = {name: Setting(getattr(plain, name), DEFAULT) for name in SETTABLE if name not in TABLES}
-    settings.update(taken_apart(differing(base or plain), "LOGGING_CONFIG"))
+    settings.update(settings_from(differing(base or plain), "LOGGING_CONFIG"))
     if preset is not None:
         settings.update(_settings_of(preset))
     for file in (user, project):
@@ -108,7 +108,7 @@ def found_settings(
 
 def preset_values(name: str) -> dict[str, Any]:
     """The options that a preset sets; ConfigurationError if it does not exist."""
-    return put_together(_settings_of(Setting(name, "argument")))
+    return values_of(_settings_of(Setting(name, "argument")))
 
 
 def _settings_of(preset: Setting) -> Settings:
@@ -137,7 +137,7 @@ def _variables(environment: Mapping[str, str]) -> Settings:
         variable = PREFIX + suffix
         text = environment.get(variable)
         if text:
-            found.update(taken_apart({name: _parse(variable, name, text)}, variable))
+            found.update(settings_from({name: _parse(variable, name, text)}, variable))
     check_each(found)
     return found
 
@@ -405,7 +405,7 @@ def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | Non
         document = document[key]
     if not isinstance(document, Mapping):
         raise ConfigurationError(f"[{'.'.join(table)}] is not a table", path=path, remedy="make it a table")
-    return _told(path, text, table, document)
+    return _configuration_of(path, text, table, document)
 
 
 def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
@@ -417,7 +417,9 @@ def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
     )
 
 
-def _told(path: str, text: str, table: tuple[str, ...], document: Mapping[str, Any]) -> ConfigurationFile:
+def _configuration_of(
+    path: str, text: str, table: tuple[str, ...], document: Mapping[str, Any]
+) -> ConfigurationFile:
     for name in document:
         if name not in SETTABLE and name not in {"preset", INSTRUMENT}:
             raise ConfigurationError(
@@ -434,7 +436,7 @@ def _told(path: str, text: str, table: tuple[str, ...], document: Mapping[str, A
         document = {name: value for name, value in document.items() if name != INSTRUMENT}
     found = {
         name: setting._replace(line=line_of(text, (*table, *name.split("."))))
-        for name, setting in taken_apart(document, path).items()
+        for name, setting in settings_from(document, path).items()
     }
     preset = found.pop("preset", None)
     root = found.get("trace_root")

@@ -36,7 +36,7 @@ from Agent.config.recording import (
     begin,
     current_session,
     health,
-    options_to_go_on_with,
+    options_of_removed,
     placed,
     set_levels,
     shutdown_logging,
@@ -46,7 +46,7 @@ from Agent.tree.layout import MIRROR_FILES
 from Agent.tree.write.mirror import DEFAULT_ROTATION
 
 if TYPE_CHECKING:
-    from Agent.config.handlers import Outlets
+    from Agent.config.handlers import OutputRouter
 
 __all__ = [
     "effective_settings",
@@ -120,12 +120,12 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
 
 def begin_again() -> RecordingSession:
     """Start with the options of the session whose directory was removed, else with the configured ones."""
-    options = options_to_go_on_with()
+    options = options_of_removed()
     with wiring_lock():
         return setup_logging() if options is None else _begin(options)
 
 
-def _begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
+def _begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSession:
     if outlets is None:
         from Agent.config.handlers import open_outlets
 

@@ -257,7 +257,7 @@ Settings = dict[str, Setting]
 """Settings by name: `level`, `levels.learning`, `rotation.agents`, ..."""
 
 
-def taken_apart(values: Mapping[str, Any], origin: str) -> Settings:
+def settings_from(values: Mapping[str, Any], origin: str) -> Settings:
     """The settings in some values; a table gives one setting per category."""
     found: Settings = {}
     for name, value in values.items():
@@ -268,8 +268,8 @@ def taken_apart(values: Mapping[str, Any], origin: str) -> Settings:
     return found
 
 
-def put_together(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    """The values of options from settings; the inverse of `taken_apart`."""
+def values_of(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    """The values of options from settings; the inverse of `settings_from`."""
     values: dict[str, Any] = {}
     for name, setting in settings.items():
         option, dot, category = name.partition(".")
@@ -294,7 +294,7 @@ def check_each(settings: Mapping[str, Setting]) -> None:
     """Raise ConfigurationError, with its source, for the first invalid setting."""
     for name, setting in settings.items():
         try:
-            with_changes(Options(), put_together({name: setting}))
+            with_changes(Options(), values_of({name: setting}))
         except ConfigurationError as error:
             raise misplaced(error.message, setting, error.remedy) from None
 

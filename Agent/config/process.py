@@ -34,6 +34,15 @@ class Hooks(NamedTuple):
     after_fork_in_child: Callable[[], None] = _nothing
 
 
+def child_environment() -> dict[str, str]:
+    """Return the environment of a process of the package: it finds the package, and joins no session."""
+    from pathlib import Path
+
+    kept = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
+    paths = (str(Path(__file__).resolve().parents[2]), kept.get("PYTHONPATH", ""))
+    return kept | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
 def _lacks_descriptors() -> bool:
     """Whether no file can be opened, because the process or the system has too many open files."""
     try:

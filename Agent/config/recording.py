@@ -1,7 +1,7 @@
 """Start and end recording in this process: connect sink, mirrors, board, redactor and pipeline.
 
-`setup_logging` passes the options. Child processes find the session through the environment, forks get their
-own writers, and the end of the program is recorded. If a policy is set, the thread of `Keeper` applies it:
+`setup_logging` passes the options. Child processes find the session through the environment, forks get
+their own writers, and the end of the program is recorded. If a policy is set, `RetentionThread` applies it:
 it retires segments and removes old sessions.
 """
 
@@ -44,7 +44,7 @@ from Agent.tree.layout import agents_dir
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from Agent.config.handlers import Outlets
+    from Agent.config.handlers import OutputRouter
     from Agent.record.emit.pipeline import MirrorSink
     from Agent.tree.retention import Retention, Retired
     from Agent.tree.write.mirror import Mirrors
@@ -65,7 +65,7 @@ _PATIENCE_S: Final = 10.0
 _LAST_PASS_S: Final = 1.0
 
 
-class Keeper:
+class RetentionThread:
     """Applies the retention policies of the options to this process's session.
 
     Args:
@@ -134,7 +134,7 @@ class Keeper:
         with self._turn:
             if self._retention is None:
                 self._retention = Retention(
-                    self._session, self._options.max_session_bytes, breathe=self._breathe
+                    self._session, self._options.max_session_bytes, keep_going=self._keep_going
                 )
             try:
                 done = self._retention.run()
@@ -145,7 +145,7 @@ class Keeper:
             self._tell(done)
         return done
 
-    def _breathe(self, excess_bytes: int) -> bool:
+    def _keep_going(self, excess_bytes: int) -> bool:
         """Pause, so that the program's calls do not wait for this thread; return whether to continue.
 
         The further the session exceeds its limit, the longer the work between two pauses, which slows down a
@@ -219,13 +219,13 @@ class Keeper:
         self._begin()
 
 
-def keeper_for(
+def retention_thread_for(
     session: Path, options: Options, pipeline: Pipeline, rolled: Callable[[], int], *, began: bool
-) -> Keeper | None:
+) -> RetentionThread | None:
     """Start a keeper if the options set a policy that this process applies; else None."""
     if options.max_session_bytes <= 0 and not (began and options.keep_sessions > 0):
         return None
-    return Keeper(session, options, pipeline, rolled, began=began)
+    return RetentionThread(session, options, pipeline, rolled, began=began)
 
 
 # The first event imports the tree, so that importing the package is fast.
@@ -257,7 +257,7 @@ _pipeline: Pipeline | None = None
 _writer: SessionWriter | None = None
 _queue: QueuedSink | None = None
 _mirrors: Mirrors | None = None
-_keeper: Keeper | None = None
+_retention_thread: RetentionThread | None = None
 
 
 def set_levels(options: Options) -> RecordingSession:
@@ -273,9 +273,9 @@ def set_levels(options: Options) -> RecordingSession:
     return _session
 
 
-def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
+def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSession:
     """Start recording into a new session, or into that of the process that started this one."""
-    global _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
+    global _retention_thread, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
     # What the first action needs is loaded here, where nobody measures an action.
     import Agent.record.sources.sources
     import Agent.record.tracing.changed_arguments
@@ -303,10 +303,12 @@ def begin(options: Options, outlets: Outlets | None = None) -> RecordingSession:
     for lack in lacks:
         _pipeline.health.note(lack)
     if _queue is not None:
-        _queue.tell_refusals_to(_pipeline.health.take_back)
+        _queue.on_refused(_pipeline.health.take_back)
     _pipeline.announce(_pipeline.sink, writer.durability)
     open_to_children(entry)
-    _keeper = keeper_for(path, options, _pipeline, lambda: _rolled_segments(writer), began=entry.began)
+    _retention_thread = retention_thread_for(
+        path, options, _pipeline, lambda: _rolled_segments(writer), began=entry.began
+    )
     _end_as_child_of_multiprocessing()
     return _session
 
@@ -325,7 +327,7 @@ def placed(options: Options) -> Options:
         raise unwritable(options.trace_root, error) from error
 
 
-def options_to_go_on_with() -> Options | None:
+def options_of_removed() -> Options | None:
     """The options of a session whose directory was removed; None if there is none."""
     return None if _gone is None else _gone[0]
 
@@ -358,7 +360,7 @@ class _Directories:
             str(agents_dir(session)): None,
         }
 
-    def are_there(self) -> bool:
+    def exist(self) -> bool:
         """Whether none was removed or replaced; OSError if that cannot be determined."""
         for path, known in self._known.items():
             try:
@@ -379,7 +381,7 @@ def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
     if pipeline.is_gone or pipeline is not _pipeline:
         return not pipeline.is_gone
     try:
-        is_there = directories.are_there()
+        is_there = directories.exist()
     except OSError:
         return True  # unknown, so assume that they exist
     if is_there:
@@ -387,23 +389,23 @@ def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
         return True
     with wiring_lock():
         if _pipeline is pipeline:
-            _let_go(pipeline)
+            _leave_removed(pipeline)
     return False
 
 
-def _let_go(pipeline: Pipeline) -> None:
+def _leave_removed(pipeline: Pipeline) -> None:
     """Stop recording into a removed directory; a later event starts a new session."""
-    global _gone, _keeper, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
+    global _gone, _retention_thread, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
     from Agent.config.session_join import SESSION_VARIABLE
 
-    session, writer, mirrors, keeper = _session, _writer, _mirrors, _keeper
+    session, writer, mirrors, keeper = _session, _writer, _mirrors, _retention_thread
     assert session is not None and writer is not None  # noqa: S101 - set and cleared together with the pipeline
     pipeline.closed = pipeline.is_gone = True
     pipeline.health.lose_since_safe("the session's directory was removed")
     _gone = session.options, pipeline.health
     note_obstacle("the session's directory was removed")
     unrecorded.wait_for_removal(session.root)
-    _keeper = _session = _pipeline = _writer = _queue = _mirrors = None
+    _retention_thread = _session = _pipeline = _writer = _queue = _mirrors = None
     install_pipeline(None)
     if os.environ.get(SESSION_VARIABLE, "").endswith(f":{session.path.absolute()}"):
         del os.environ[SESSION_VARIABLE]
@@ -508,7 +510,7 @@ def shutdown_logging() -> None:
 
 
 def _shut_down() -> None:
-    global _keeper, _late, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
+    global _retention_thread, _late, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
     session, pipeline, queue = _session, _pipeline, _queue
     if session is None or pipeline is None:
         return
@@ -520,7 +522,7 @@ def _shut_down() -> None:
     if pipeline.mirrors is not None:
         # Before the pipeline is removed, since a user's formatter may log, which would start another session.
         pipeline.mirrors.flush()
-    keeper, _keeper = _keeper, None
+    keeper, _retention_thread = _retention_thread, None
     if keeper is not None:
         keeper.stop()
     _late = pipeline.health
@@ -538,7 +540,7 @@ def _shut_down() -> None:
         _end_session(session)
     except Exception as error:  # noqa: BLE001 - an error while recording ends must not reach the program
         say(f"recording did not end cleanly: {type(error).__name__}: {error}")
-    _tell_refused(_refused(counters) - before)
+    _report_refused(_refused(counters) - before)
 
 
 def _end_session(session: RecordingSession) -> None:
@@ -561,11 +563,11 @@ def _failure_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     counters = [getattr(sink, "counters", None) for sink in (_writer, held_back)]
     if (mirrors := _mirrors) is not None:
-        counters.append(lambda: _told_of_none(mirrors.counts.snapshot(), mirrors.refused_at_first))
+        counters.append(lambda: _unreported(mirrors.counts.snapshot(), mirrors.refused_at_first))
     return [count for count in counters if count is not None]
 
 
-def _told_of_none(counts: Mapping[str, int], told: Collection[str]) -> dict[str, int]:
+def _unreported(counts: Mapping[str, int], told: Collection[str]) -> dict[str, int]:
     return {reason: n for reason, n in counts.items() if reason not in told}
 
 
@@ -577,7 +579,7 @@ def _refused(counted: Iterable[Callable[[], Mapping[str, int]]]) -> Counter[str]
     return total
 
 
-def _tell_refused(new: Counter[str]) -> None:
+def _report_refused(new: Counter[str]) -> None:
     """Report new failures on stderr in one line, since no event can record them any more."""
     if new:
         said = ", ".join(reason if n == 1 else f"{reason} ({n} times)" for reason, n in sorted(new.items()))
@@ -651,8 +653,8 @@ def _after_fork_in_child() -> None:
             _mirrors.after_fork_in_child()
         pipeline.after_fork_in_child(_writer.board)
         pipeline.announce(pipeline.sink, _writer.durability)
-        if _keeper is not None:
-            _keeper.after_fork_in_child()
+        if _retention_thread is not None:
+            _retention_thread.after_fork_in_child()
     forked = sys.modules.get("multiprocessing.util")
     if forked is not None:
         # These children end without atexit; multiprocessing clears their finalizers after this hook.

@@ -23,7 +23,14 @@ from Agent.event.clock import format_timestamp
 from Agent.record.encode.redaction import Redactor
 from Agent.record.encode.safe_text import printable
 from Agent.record.health import say
-from Agent.tree.files.session import Program, SessionInfo, create_session, meet, open_session, update_session
+from Agent.tree.files.session import (
+    Program,
+    SessionInfo,
+    agree_on_session,
+    create_session,
+    open_session,
+    update_session,
+)
 from Agent.tree.files.writer_claim import process_start_ticks
 from Agent.tree.layout import boards_dir
 from Agent.tree.read.summary import write_summary
@@ -60,7 +67,7 @@ def enter_session(options: Options, redactor: Redactor) -> JoinedSession:
     descent = program()
     if descent is not None:
         root = options.trace_root
-        with meet(root, descent, create=True) as meeting:
+        with agree_on_session(root, descent, create=True) as meeting:
             if meeting is not None:
                 _met.add(root)
                 session = meeting.session()
@@ -100,7 +107,7 @@ def leave_session(path: Path) -> bool:
     if descent is None:
         _end(path)
         return is_owner
-    with meet(root, descent, create=False) as meeting:
+    with agree_on_session(root, descent, create=False) as meeting:
         if is_owner:
             _end(path)
             if meeting is not None:
@@ -116,7 +123,7 @@ def end_program() -> None:
     if own is None or own.pid != os.getpid():
         return
     for root in _met | {configured_root().absolute()}:
-        with meet(root, own, create=False) as meeting:
+        with agree_on_session(root, own, create=False) as meeting:
             if meeting is None:
                 continue
             session = meeting.session()

@@ -24,7 +24,7 @@ _TWINNED = frozenset({"system", "errors"})
 _ENVELOPE = frozenset({"agent_id", "agent_role", "event_type", "traceback"})
 
 
-class MirrorsForPeople:
+class TextMirrors:
     """Mirrors with text twins for two of them, which can also show each event on stderr.
 
     Args:
@@ -45,7 +45,7 @@ class MirrorsForPeople:
         if twin is None and not self._console:
             return take
 
-        def take_for_people(line: bytes) -> None:
+        def take_and_mirror(line: bytes) -> None:
             """Pass on a line, and write its text to the twin and the console."""
             if take is not None:
                 take(line)
@@ -57,7 +57,7 @@ class MirrorsForPeople:
                 self._shown = line
                 _show(event)
 
-        return take_for_people
+        return take_and_mirror
 
     def flush(self) -> None:
         """Flush the mirrors."""

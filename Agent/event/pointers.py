@@ -33,6 +33,15 @@ def value_at(value: Any, pointer: str, default: Any = None) -> Any:
     return value
 
 
+def tags_below(types: Mapping[str, str] | None, pointer: str) -> dict[str, str]:
+    """Return the tags of the value at a pointer, by pointers relative to it."""
+    return {
+        at[len(pointer) :]: tag
+        for at, tag in (types or {}).items()
+        if at == pointer or at.startswith(f"{pointer}/")
+    }
+
+
 def leads_to(value: Any, pointer: str) -> bool:
     """Return whether a JSON Pointer leads to a part of a JSON value."""
     return value_at(value, pointer, _NOTHING) is not _NOTHING

@@ -131,14 +131,14 @@ def _save(pipeline: Pipeline, run: Run, path: str, encoded: EncodedArtifact, mor
         **more,
     }
     if isinstance(encoded.content, bytes):
-        payload.update(_told_for_comparison(encoded.content, encoded))
+        payload.update(_comparison_keys(encoded.content, encoded))
     # Added as bytes: the capture would take these pointers for user keys and redact those named like secrets.
     types = b'"value_types":' + write_json(encoded.types) if encoded.types else b""
     emit_run_event(pipeline, run, "artifact.saved", payload, judged=types)
     return stored.ref
 
 
-def _told_for_comparison(content: bytes, encoded: EncodedArtifact) -> dict[str, Any]:
+def _comparison_keys(content: bytes, encoded: EncodedArtifact) -> dict[str, Any]:
     """The payload keys for comparison with another recording: digests without secrets and without names.
 
     `digest_without_secrets` ignores tokens, `digest_compared` ignores tokens, names of the script and

@@ -21,7 +21,7 @@ import orjson
 from Agent.errors import DamagedInput, InputError, RecordingMiss
 from Agent.event.classes import find_class
 from Agent.event.model import Event
-from Agent.event.pointers import escape
+from Agent.event.pointers import escape, tags_below
 from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone, is_shape
 from Agent.event.values.values import Unrestored, decode_value
 from Agent.flight.artifact_saving import Tagged, is_unseen, opaque_key
@@ -124,7 +124,7 @@ class CallBook:
         if not isinstance(ref, str):
             if part not in event.extra:
                 return None
-            return Tagged(event.extra[part], _below(event.types or {}, f"/extra/{part}"))
+            return Tagged(event.extra[part], tags_below(event.types, f"/extra/{part}"))
         kept = self._kept.get(f"{event.run_id}:{ref}") or _Kept(event.run_id, None, None, {})
         path = artifact_path(self.ref.session, event.run_id or ROOT_RUN, ref)
         raw = b"".join(read_artifact(path, kept.digest))
@@ -206,7 +206,7 @@ class CallBook:
         if found is None or not isinstance(found.value, list):
             raise Unanswerable("only the number of its items was recorded")
         return tuple(
-            self._restored(Tagged(item, _below(found.types, f"/{number}")), decode)
+            self._restored(Tagged(item, tags_below(found.types, f"/{number}")), decode)
             for number, item in enumerate(found.value)
         )
 
@@ -241,7 +241,7 @@ class CallBook:
             return LACKING
         try:
             pointer = "/".join(("/extra", *map(escape, path)))
-            return self._restored(Tagged(node, _below(event.types or {}, pointer)))
+            return self._restored(Tagged(node, tags_below(event.types, pointer)))
         except Unanswerable:
             return LACKING
 
@@ -366,12 +366,6 @@ def _began_us(event: Event) -> float:
     return event.timestamp_us - duration * 1000
 
 
-def _below(types: Mapping[str, str], pointer: str) -> dict[str, str]:
-    """The tags of a nested value, as pointers relative to it."""
-    prefix = pointer + "/"
-    return {at[len(pointer) :]: tag for at, tag in types.items() if at == pointer or at.startswith(prefix)}
-
-
 _UNORDERED = frozenset({"set", "frozenset", "map", "Counter", "defaultdict"})
 _MAX_COMPARED_CHARS = 1_000
 _MAX_LOOKED_AT = 24
@@ -453,7 +447,7 @@ def find_match(
     if elsewhere is not None:
         return Match(elsewhere, Rung.MOVED, _moved(elsewhere, asked))
     here = [call for call in free if asked.is_at(call)]
-    turn = _at_its_turn(here, asked)
+    turn = _next_in_order(here, asked)
     # Distances cost up to quadratic time in the length of texts, so only some candidates are measured.
     looked_at = dict.fromkeys((*filter(None, (turn,)), *here[:_MAX_LOOKED_AT], *free[:_MAX_LOOKED_AT]))
     measured = [Nearest(call, distances(call.arguments, asked.arguments)) for call in looked_at]
@@ -466,7 +460,7 @@ def find_match(
     return tuple(sorted(measured, key=lambda one: sum(one.distance.values()))[:_SHOWN_NEAREST])
 
 
-def _at_its_turn(here: Sequence[RecordedCall], asked: RequestedCall) -> RecordedCall | None:
+def _next_in_order(here: Sequence[RecordedCall], asked: RequestedCall) -> RecordedCall | None:
     """The next recorded call here: the one with the same ordinal, or the first one if no place is known."""
     if asked.place is None:
         return here[0] if here else None

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from Agent.errors import UsageError
-from Agent.flight.integrations.driving import interface
+from Agent.flight.integrations.driving import optional_module
 from Agent.flight.integrations.langgraph import (
     FRAMEWORK,
     Chunks,
@@ -41,7 +41,7 @@ def recorded_graph(graph: Any, agent: str | None = None) -> Any:
         MissingExtra: LangGraph is not installed.
         UsageError: `graph` is not a compiled graph.
     """
-    pregel = interface("langgraph.pregel", FRAMEWORK)
+    pregel = optional_module("langgraph.pregel", FRAMEWORK)
     if not isinstance(graph, pregel.Pregel):
         raise UsageError(
             f"a {type(graph).__name__} is not a compiled graph", remedy="give what graph.compile() returns"
@@ -129,7 +129,7 @@ async def _atapped(chunks: AsyncIterator[Any], view: Chunks) -> AsyncIterator[An
 
 def _recording_node(name: str, bound: Any) -> Any:
     """Wrap a node so that each of its calls is recorded as a step."""
-    runnables = interface("langchain_core.runnables", "langchain-core")
+    runnables = optional_module("langchain_core.runnables", "langchain-core")
 
     class RecordedNode(runnables.Runnable):  # type: ignore[misc, name-defined]
         """Calls the node and returns its result."""

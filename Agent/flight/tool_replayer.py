@@ -140,7 +140,7 @@ class ToolReplayer:
                 raise self.missed
             answer = self.take(found, arguments if isinstance(arguments, Mapping) else None)
         if not found.is_exact:
-            self._tell(found)
+            self._report_match(found)
         return answer
 
     def ask(self, kind: str, name: str, arguments: Any, place: CallPlace | None = None) -> RequestedCall:
@@ -214,7 +214,8 @@ class ToolReplayer:
         """The error for a call without a match: the call, the nearest recorded calls, and the remedy."""
         key = (asked.kind, asked.name)
         total, left = self._totals.get(key, 0), len(self._free.get(key, []))
-        text = f"{asked.name}({_shown(asked.arguments.value)}) has no recorded response in this run: "
+        given = short_json(asked.arguments.value, _SHOWN_CHARS)
+        text = f"{asked.name}({given}) has no recorded response in this run: "
         if not total:
             known = ", ".join(sorted({name for kind, name in self._totals if kind == asked.kind})[:5])
             text += f"it has no call of {asked.name}" + (f", but {known}" if known else "")
@@ -222,7 +223,7 @@ class ToolReplayer:
             text += f"all {total} recorded calls of it were used"
         else:
             first, *others = nearest
-            told = [_told(first) + _both_values(first, asked), *map(_told, others)]
+            told = [_described_call(first) + _both_values(first, asked), *map(_described_call, others)]
             text += f"{left} of {total} recorded calls are left, the nearest " + "; ".join(told)
         return RecordingMiss(
             text,
@@ -230,7 +231,7 @@ class ToolReplayer:
             remedy=f"record the run again, or allow the call: live={{{asked.name!r}}}",
         )
 
-    def _tell(self, found: Match) -> None:
+    def _report_match(self, found: Match) -> None:
         """Record an inexact match as an event; if nothing is recorded, print a message for the first one."""
         active = installed.active_pipeline()
         call = found.call
@@ -284,12 +285,13 @@ def _played(answer: Answer) -> Iterator[Any]:
         raise answer.error
 
 
-def _shown(value: Any) -> str:
-    text = orjson.dumps(value).decode("utf-8", "replace")
-    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
+def short_json(value: Any, chars: int = 80) -> str:
+    """Return a value as JSON, cut to a number of characters."""
+    text = orjson.dumps(value, default=repr).decode("utf-8", "replace")
+    return text if len(text) <= chars else text[: chars - 3] + "..."
 
 
-def _told(one: Nearest) -> str:
+def _described_call(one: Nearest) -> str:
     where = f" in {one.call.site}" if one.call.site else ""
     return f"{one.call.event.id}{where}, which differs in {_differing(one.distance)}"
 
@@ -300,7 +302,7 @@ def _both_values(one: Nearest, asked: RequestedCall) -> str:
         return ""
     at = max(one.distance, key=lambda each: one.distance[each])
     sides = [value_at(given, at, _ABSENT) for given in (one.call.arguments.value, asked.arguments.value)]
-    recorded, now = shown_where_they_part(sides[0], sides[1], _SHOWN_CHARS)
+    recorded, now = shown_around_difference(sides[0], sides[1], _SHOWN_CHARS)
     return f": {recorded} recorded, {now} now"
 
 
@@ -321,7 +323,7 @@ _SHOWN_DIFF_CHARS = 160
 _SHOWN_BEFORE = 40
 
 
-def shown_where_they_part(one: Any, other: Any, chars: int = _SHOWN_DIFF_CHARS) -> tuple[str, str]:
+def shown_around_difference(one: Any, other: Any, chars: int = _SHOWN_DIFF_CHARS) -> tuple[str, str]:
     """The `repr` of both values, cut to `chars` characters around their first difference."""
     texts = repr(one), repr(other)
     shorter = min(map(len, texts))

@@ -280,7 +280,7 @@ def _brief(event: Event) -> dict[str, Any]:
     return row
 
 
-def asked(questions: Questions, tool: str) -> Callable[..., dict[str, Any]]:
+def tool_method(questions: Questions, tool: str) -> Callable[..., dict[str, Any]]:
     """The method that answers a tool."""
     if tool not in TOOLS:
         raise UsageError(f"there is no tool {tool!r}", remedy=f"the tools are {', '.join(TOOLS)}")

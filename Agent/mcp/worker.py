@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import orjson
 
+from Agent.config.process import child_environment
 from Agent.errors import AgentTraceError, InputError
 from Agent.event.pointers import escape
 from Agent.render.words import plural
@@ -85,7 +86,7 @@ class QuestionWorker:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 cwd=self._root if self._root.is_dir() else None,  # no name of a session is a path here
-                env=_environment(),
+                env=child_environment(),
                 limit=_LINE_BYTES,
             )
         return self._process
@@ -108,13 +109,6 @@ class QuestionWorker:
         if process is not None and process.returncode is None:
             process.kill()
             await process.wait()
-
-
-def _environment() -> dict[str, str]:
-    """The environment of the process: it finds this package, and joins no session."""
-    kept = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
-    paths = (str(Path(__file__).resolve().parents[2]), kept.get("PYTHONPATH", ""))
-    return kept | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 _STEPS: Final = (
@@ -195,13 +189,13 @@ def main(root: str, deadline_s: str, max_chars: str) -> None:
     """Answer requests until stdin ends."""
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever prints goes to stderr, not between the answers
-    from Agent.mcp.questions import Questions, asked
+    from Agent.mcp.questions import Questions, tool_method
 
     questions = Questions(Path(root), float(deadline_s))
     for line in sys.stdin.buffer:
         request = orjson.loads(line)
         try:
-            found = asked(questions, request["tool"])(**request["arguments"])
+            found = tool_method(questions, request["tool"])(**request["arguments"])
             reply = {"text": fitted(found, int(max_chars))}
         except AgentTraceError as error:
             reply = {"error": str(error)}

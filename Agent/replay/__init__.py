@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from Agent.replay.forks.forking import (
         ForkResult,
         SweepReport,
+        TurningPoint,
         fork_run,
         resume_from_checkpoint,
         sweep_forks,
+        turning_point,
     )
-    from Agent.replay.forks.turning_point import TurningPoint, turning_point
     from Agent.replay.golden.adding import (
         AddedGolden,
         ShrunkGolden,
@@ -108,8 +109,8 @@ _HOMES = {
     "executors.result": "ReplayConfig ReplayResult",
     "executors.saved_points": "CheckpointManager SavedCheckpoint",
     "forks.asking": "Answer ask_agent",
-    "forks.forking": "fork_run ForkResult resume_from_checkpoint sweep_forks SweepReport",
-    "forks.turning_point": "turning_point TurningPoint",
+    "forks.forking": "fork_run ForkResult resume_from_checkpoint sweep_forks SweepReport turning_point "
+    "TurningPoint",
     "golden.adding": "accept_golden add_golden AddedGolden shrink_golden ShrunkGolden update_golden",
     "golden.trace": "check_golden find_golden GoldenReport GoldenTrace list_goldens remove_golden",
     "history": "HistoryReport replay_agents replay_runs ReplayedRun",

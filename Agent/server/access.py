@@ -20,7 +20,7 @@ _BURST_S: Final = 2.0
 _MAX_KEYS: Final = 10_000
 
 
-class Pace:
+class RateLimit:
     """Counts requests of each key against a rate.
 
     Args:
@@ -67,7 +67,7 @@ class Access:
         self._store = store
         self._scope = scope
         self._keyless = not settings.needs_keys
-        self._pace = Pace(settings.requests_per_second)
+        self._rate = RateLimit(settings.requests_per_second)
 
     def project(self, request: Request) -> Project:
         """Return the project of a request.
@@ -96,7 +96,7 @@ class Access:
                 f"the key does not allow {self._scope}",
                 remedy=f"create one with: agent-trace keys add --scope {self._scope}",
             )
-        wait_s = self._pace.wait_s(grant.key_id)
+        wait_s = self._rate.wait_s(grant.key_id)
         if wait_s > 0:
             raise Problem(
                 429,
@@ -107,29 +107,22 @@ class Access:
         return grant.project
 
 
-def _granted(request: Request) -> Project:
-    access: Access = request.app.state.access
-    return access.project(request)
+def _granted_by(name: str) -> Callable[[Request], Project]:
+    def granted(request: Request) -> Project:
+        access: Access = getattr(request.app.state, name)
+        return access.project(request)
+
+    return granted
 
 
-def _granted_replay(request: Request) -> Project:
-    access: Access = request.app.state.replay_access
-    return access.project(request)
-
-
-GrantedReplay = Annotated[Project, Depends(_granted_replay)]
+GrantedReplay = Annotated[Project, Depends(_granted_by("replay_access"))]
 """The project of a request to a replay route; its key needs the scope `replay`, in the ingest app too."""
 
 
-def _granted_delete(request: Request) -> Project:
-    access: Access = request.app.state.delete_access
-    return access.project(request)
-
-
-GrantedDelete = Annotated[Project, Depends(_granted_delete)]
+GrantedDelete = Annotated[Project, Depends(_granted_by("delete_access"))]
 """The project of a request that deletes; its key needs the scope `delete`."""
 
-Granted = Annotated[Project, Depends(_granted)]
+Granted = Annotated[Project, Depends(_granted_by("access"))]
 """The project of an authorised request; a parameter of all routes that are not public."""
 
 

@@ -182,11 +182,11 @@ def _of_damage(error: Exception) -> Problem:
 
 
 def _unavailable(error: Exception, message: str, remedy: str) -> Problem:
-    _tell_operator(error)
+    _log_for_operator(error)
     return Problem(503, message, remedy=remedy, headers={"Retry-After": str(_RETRY_AFTER_S)})
 
 
-def _tell_operator(error: Exception) -> None:
+def _log_for_operator(error: Exception) -> None:
     """Log the database's message for the operator: the client can do nothing about a full disk."""
     said = str(getattr(error, "orig", None) or error).strip().splitlines()
     _log.warning("the database does not answer: %s", said[0][:200] if said else type(error).__name__)

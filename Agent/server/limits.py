@@ -77,7 +77,7 @@ class BoundedListener(socket.socket):
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
-            self._turn_away()
+            self._close_waiting()
             raise ConnectionAbortedError from error
         host = str(address[0])
         of_one = self._hosts[host] >= MAX_OF_ONE_CLIENT + _MOST_TOLD and not is_loopback(host)
@@ -94,7 +94,7 @@ class BoundedListener(socket.socket):
         if not self._hosts[host]:
             del self._hosts[host]
 
-    def _turn_away(self) -> None:
+    def _close_waiting(self) -> None:
         """Close the first waiting connection, using the spare file descriptor to accept it."""
         self._release()
         with contextlib.suppress(OSError):  # the client has left, or another thread took the descriptor

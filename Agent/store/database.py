@@ -19,8 +19,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from Agent.errors import UsageError
-from Agent.store import keys, reads, removal
-from Agent.store.engines import READER_ROLE, WRITES, Role, fold_log
+from Agent.store import keys, reads, writes
+from Agent.store.engines import WRITES, Role, fold_log
 from Agent.store.reads import find_run
 from Agent.store.schema import (
     CHECKPOINTS,
@@ -52,7 +52,7 @@ _Asked = Callable[Concatenate[Connection, Its], Given]
 _Method = Callable[Concatenate[Any, Its], Given]
 
 
-def asked(question: _Asked[Its, Given]) -> _Method[Its, Given]:
+def query_method(question: _Asked[Its, Given]) -> _Method[Its, Given]:
     """Convert a query function to a method of a store, which opens a connection for each call."""
 
     @wraps(question)
@@ -63,7 +63,7 @@ def asked(question: _Asked[Its, Given]) -> _Method[Its, Given]:
     return method
 
 
-def told(change: _Asked[Its, Given]) -> _Method[Its, Given]:
+def change_method(change: _Asked[Its, Given]) -> _Method[Its, Given]:
     """Convert a function that writes to a method of a store, which commits before it returns."""
 
     @wraps(change)
@@ -78,7 +78,7 @@ _TURN_S: Final = 20.0
 """The seconds that a writer waits for earlier ones, each of which may wait as long for another process."""
 
 
-class _Turn:
+class _WriterTurn:
     """A lock for one writer at a time, with a timeout."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Store:
         self._months = Months()
         # SQLite allows one writer at a time; waiting for this lock avoids SQLite's busy loop.
         one_writer = engine.dialect.name == "sqlite"
-        self._turn: AbstractContextManager[Any] = _Turn() if one_writer else nullcontext()
+        self._turn: AbstractContextManager[Any] = _WriterTurn() if one_writer else nullcontext()
 
     def close(self) -> None:
         """Close all connections; an SQLite database is then completely in its one file."""
@@ -126,16 +126,6 @@ class Store:
         """Run a trivial query; raises if the database does not respond."""
         with self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
-
-    def read_only_by(self) -> str | None:
-        """Return what prevents writes: `file`, `role` or `transaction`; None if the store may write."""
-        if self.role is not Role.QUERY:
-            return None
-        if self.engine.dialect.name == "sqlite":
-            return "file"
-        with self.engine.connect() as connection:
-            current = connection.execute(text("SELECT current_user")).scalar()
-        return "role" if current == READER_ROLE else "transaction"
 
     def ingest(
         self,
@@ -162,41 +152,41 @@ class Store:
                 content=project.content_allowed,
             )
 
-    list_runs = asked(reads.list_runs)
-    find_run = asked(reads.find_run)
-    list_steps = asked(reads.list_steps)
-    list_failures = asked(reads.list_failures)
-    list_events = asked(reads.list_events)
-    list_journey = asked(reads.list_journey)
-    list_error_groups = asked(reads.list_error_groups)
-    events_by_id = asked(reads.events_by_id)
-    events_of_agent = asked(reads.events_of_agent)
-    events_of_spans = asked(reads.events_of_spans)
-    list_sessions = asked(reads.list_sessions)
-    count_runs = asked(reads.count_runs)
+    list_runs = query_method(reads.list_runs)
+    find_run = query_method(reads.find_run)
+    list_steps = query_method(reads.list_steps)
+    list_failures = query_method(reads.list_failures)
+    list_events = query_method(reads.list_events)
+    list_journey = query_method(reads.list_journey)
+    list_error_groups = query_method(reads.list_error_groups)
+    events_by_id = query_method(reads.events_by_id)
+    events_of_agent = query_method(reads.events_of_agent)
+    events_of_spans = query_method(reads.events_of_spans)
+    list_sessions = query_method(reads.list_sessions)
+    count_runs = query_method(reads.count_runs)
 
-    delete_run = told(removal.delete_run)
-    delete_session = told(removal.delete_session)
-    count_older = asked(removal.count_older)
+    delete_run = change_method(writes.delete_run)
+    delete_session = change_method(writes.delete_session)
+    count_older = query_method(writes.count_older)
 
-    def delete_older(self, project: Project, before_us: int) -> removal.Deleted:
+    def delete_older(self, project: Project, before_us: int) -> writes.Deleted:
         """Delete what is older than a time, each session and run in a transaction of its own."""
-        done: list[removal.Deleted] = []
+        done: list[writes.Deleted] = []
         for older, gone in (
-            (removal.older_sessions, self.delete_session),
-            (removal.older_runs, self.delete_run),
+            (writes.older_sessions, self.delete_session),
+            (writes.older_runs, self.delete_run),
         ):
-            while names := asked(older)(self, project, before_us):
+            while names := query_method(older)(self, project, before_us):
                 done += [found for name in names if (found := gone(project, name)) is not None]
-        return removal.together(done)
+        return writes.together(done)
 
-    authenticate = asked(keys.authenticate)
-    issue_key = told(keys.issue_key)
-    list_keys = asked(keys.list_keys)
-    revoke_key = told(keys.revoke_key)
-    find_project = asked(keys.find_project)
-    list_projects = asked(keys.list_projects)
-    set_content = told(keys.set_content)
+    authenticate = query_method(keys.authenticate)
+    issue_key = change_method(keys.issue_key)
+    list_keys = query_method(keys.list_keys)
+    revoke_key = change_method(keys.revoke_key)
+    find_project = query_method(keys.find_project)
+    list_projects = query_method(keys.list_projects)
+    set_content = change_method(keys.set_content)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -396,16 +386,16 @@ def _is_uuid(text: str) -> bool:
 class ReplayStore(Store):
     """One database in the role of replays; `open_store(url, role="replay")` returns it."""
 
-    find_sent = asked(find_sent)
-    add_checkpoints = told(add_checkpoints)
-    list_checkpoints = asked(list_checkpoints)
-    find_checkpoint = asked(find_checkpoint)
-    delete_checkpoint = told(delete_checkpoint)
-    count_replays = asked(count_replays)
-    begin_replay = told(begin_replay)
-    end_replay = told(end_replay)
-    find_replay = asked(find_replay)
-    list_replays = asked(list_replays)
+    find_sent = query_method(find_sent)
+    add_checkpoints = change_method(add_checkpoints)
+    list_checkpoints = query_method(list_checkpoints)
+    find_checkpoint = query_method(find_checkpoint)
+    delete_checkpoint = change_method(delete_checkpoint)
+    count_replays = query_method(count_replays)
+    begin_replay = change_method(begin_replay)
+    end_replay = change_method(end_replay)
+    find_replay = query_method(find_replay)
+    list_replays = query_method(list_replays)
 
     def sent_events(self, project: Project, session_uid: str) -> Iterator[dict[str, Any]]:
         """Yield all events of a session, oldest first, page by page; no connection is open between pages."""

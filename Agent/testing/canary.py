@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import io
-import os
 import secrets
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import Final
 
 from zstandard import ZstdDecompressor
 
+from Agent.config.process import child_environment
 from Agent.errors import AgentTraceError
 from Agent.testing.canary_entries import ARGV, ENTRANCES, Plant, argument_words, plants
 
@@ -90,15 +90,11 @@ def plant_and_search(before: Callable[[str], object] = lambda _durability: None)
 
 def plant_all(root: Path, durability: str, seed: str) -> list[str]:
     """Plant secrets in a separate process; return the names of the entrances that are not installed."""
-    package_parent = str(Path(__file__).resolve().parents[2])
-    environment = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
-    paths = (package_parent, environment.get("PYTHONPATH", ""))
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     command = [sys.executable, "-m", "Agent.testing.canary_entries", str(root), durability]
     done = subprocess.run(  # noqa: S603 - our own module
         [*command, *argument_words(seed)],
         input=seed,
-        env=environment,
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=_TIMEOUT_S,

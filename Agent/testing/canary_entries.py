@@ -249,24 +249,23 @@ class Opaque:
         return f"<Opaque {self._text}>"
 
 
-@entrance("message of a logger")
-def _message(plant: Plant) -> None:
-    AgentLogger("writer").info(plant.text)
-
-
-@entrance("extra of a logger")
-def _extra(plant: Plant) -> None:
-    AgentLogger("writer").warning("with extra", extra=plant.fields)
-
-
-@entrance("log_action")
-def _action(plant: Plant) -> None:
-    AgentLogger("actor").log_action("call", plant.value, plant.fields)
-
-
-@entrance("type of an action")
-def _label(plant: Plant) -> None:
-    AgentLogger("actor").log_action(plant.text)
+ENTRANCES.update(
+    {
+        "message of a logger": lambda plant: AgentLogger("writer").info(plant.text),
+        "extra of a logger": lambda plant: AgentLogger("writer").warning("with extra", extra=plant.fields),
+        "log_action": lambda plant: AgentLogger("actor").log_action("call", plant.value, plant.fields),
+        "type of an action": lambda plant: AgentLogger("actor").log_action(plant.text),
+        "ids in a payload": lambda plant: InteractionLogger().log_interaction(
+            "like", plant.text, plant.text, plant.text
+        ),
+        "bound fields": lambda plant: AgentLogger("binder").bind(**plant.fields).info("bound"),
+        "arguments of a traced call": lambda plant: Agent("worker").act(1, named=plant.value),
+        "result of a traced call": lambda plant: Agent("worker").act(plant.value),
+        "objects shown by their repr": lambda plant: AgentLogger("holder").log_action(
+            "opaque", {"object": Opaque(plant.text)}
+        ),
+    }
+)
 
 
 @entrance("decisions and changes")
@@ -286,21 +285,11 @@ def _typed(plant: Plant) -> None:
     SystemLogger().log_simulation_start("run", plant.fields)
 
 
-@entrance("ids in a payload")
-def _ids(plant: Plant) -> None:
-    InteractionLogger().log_interaction("like", plant.text, plant.text, plant.text)
-
-
 @entrance("performance metrics")
 def _metrics(plant: Plant) -> None:
     PerformanceLogger().log_metric("m", 1.0, data=plant.value)
     with measure_performance(plant.text):
         pass
-
-
-@entrance("bound fields")
-def _bound(plant: Plant) -> None:
-    AgentLogger("binder").bind(**plant.fields).info("bound")
 
 
 @entrance("trace_context")
@@ -314,16 +303,6 @@ def _causes(plant: Plant) -> None:
     # A text that is not an event id is dropped, so the marker is logged separately.
     with caused_by(plant.text):
         AgentLogger("caused").info(plant.marker)
-
-
-@entrance("arguments of a traced call")
-def _arguments(plant: Plant) -> None:
-    Agent("worker").act(1, named=plant.value)
-
-
-@entrance("result of a traced call")
-def _result(plant: Plant) -> None:
-    Agent("worker").act(plant.value)
 
 
 @entrance("arguments of learning and measured calls")
@@ -436,11 +415,6 @@ def _values(plant: Plant) -> None:
     logger = AgentLogger("holder")
     logger.log_action("dataclass", {"settings": PlantedSettings(plant.value), "tuple": (plant.value, 1)})
     logger.log_action("pairs", {"table": {(1, 2): plant.value}, "set": {plant.text}})
-
-
-@entrance("objects shown by their repr")
-def _opaque(plant: Plant) -> None:
-    AgentLogger("holder").log_action("opaque", {"object": Opaque(plant.text)})
 
 
 @entrance("awaited calls")

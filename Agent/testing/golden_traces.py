@@ -91,7 +91,7 @@ class GoldenTraces:
         is_heard = found.passes or not self._is_update
         is_expected = is_heard and self._snapshot(name=str(golden.directory)) == found.outcome_text
         if not found.passes:
-            pytest.fail(_told(found), pytrace=False)
+            pytest.fail(_failure_text(found), pytrace=False)
         if not is_expected:
             pytest.fail(
                 f"golden trace {name}: {golden.expected} does not match the recording\n"
@@ -151,7 +151,7 @@ def _importable(directories: Sequence[Path]) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _told(found: GoldenReport) -> str:
+def _failure_text(found: GoldenReport) -> str:
     lines = [f"golden trace {found.name}: the code does not do what was recorded", str(found)]
     output = (found.report.stdout + found.report.stderr).strip()
     if output:

@@ -158,7 +158,7 @@ def nothing_retired(session: Path) -> Iterator[None]:
 
 
 @contextmanager
-def nobody_reading(session: Path) -> Iterator[bool]:
+def readers_excluded(session: Path) -> Iterator[bool]:
     """Keep readers out during the block; yields whether no reader was left after at most 3 s.
 
     New readers wait until the block ends.
@@ -258,8 +258,8 @@ class Retention:
     Args:
         session: the session's directory.
         max_session_bytes: limit of the total size of its log files.
-        breathe: called repeatedly with the number of bytes above the target when the step began, to pause for
-            other threads; false ends the pass after the current file.
+        keep_going: called repeatedly with the number of bytes above the target at the step's beginning, to
+            pause for other threads; false ends the pass after the current file.
     """
 
     def __init__(
@@ -267,11 +267,11 @@ class Retention:
         session: Path,
         max_session_bytes: int,
         *,
-        breathe: Callable[[int], bool] = lambda _: True,
+        keep_going: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self.session = session
         self.max_session_bytes = max_session_bytes
-        self._breathe = breathe
+        self._keep_going = keep_going
         self._watch = WriterWatch(retention_lock_file(session).parent)
 
     def run(self) -> Retired | None:
@@ -288,7 +288,7 @@ class Retention:
             return self._pass() if mine else None
 
     def _pass(self) -> Retired | None:
-        with nobody_reading(self.session) as alone:
+        with readers_excluded(self.session) as alone:
             pass
         if not alone and self._oldest_first()[1] <= _HELD_TIMES * self.max_session_bytes:
             return None
@@ -341,15 +341,15 @@ class Retention:
         excess_bytes = done.left_bytes + done.size_bytes - target_bytes
         step_bytes = 0
 
-        def breathe() -> bool:
-            return self._breathe(excess_bytes)
+        def keep_going() -> bool:
+            return self._keep_going(excess_bytes)
 
         for segment in oldest:
             path = Path(segment.path)
             try:
                 if self._has_to_stay(path, is_held, done):
                     continue
-                found = read_removal(self.session, path, claims.__contains__, breathe)
+                found = read_removal(self.session, path, claims.__contains__, keep_going)
             except FileNotFoundError:
                 continue  # another process has removed it
             account.add(found)
@@ -359,7 +359,7 @@ class Retention:
             done.size_bytes += size_bytes
             done.left_bytes -= size_bytes
             step_bytes += size_bytes
-            if done.left_bytes <= target_bytes or not breathe():
+            if done.left_bytes <= target_bytes or not keep_going():
                 return False
             if step_bytes >= _STEP_BYTES or len(account.removing) >= _STEP_FILES:
                 return True
@@ -427,14 +427,14 @@ def _remove(session: Path, account: RetiredAccount, *, at_once: bool = False) ->
     """
     waiting = [removal for removal in account.removing if removal.still_there(session)]
     if waiting:
-        with nobody_reading(session) as alone:
+        with readers_excluded(session) as alone:
             for removal in waiting if alone or at_once else ():
                 with suppress(FileNotFoundError):
                     (session / removal.file).unlink()
     account.settle(session)
 
 
-_GOING: Final = ".removing-"
+_IN_REMOVAL: Final = ".removing-"
 # a directory without description and claims may be a session in creation for this long
 _MAKING_S: Final = 3600.0
 # processes on another machine cannot be checked, so changes within a day count as a sign of life
@@ -525,7 +525,7 @@ def remove_session(session: Path) -> bool:
         OSError: it cannot be removed. Either it is unchanged, or its rest no longer counts as a session.
     """
     root = session.parent
-    going = root / f"{_GOING}{session.name}.{os.urandom(4).hex()}"
+    going = root / f"{_IN_REMOVAL}{session.name}.{os.urandom(4).hex()}"
     try:
         session.rename(going)
     except FileNotFoundError:
@@ -538,9 +538,9 @@ def remove_session(session: Path) -> bool:
 
 def finish_removals(root: Path) -> int:
     """Finish interrupted removals; returns how many there were."""
-    left = left_overs(root)
+    left = interrupted_removals(root)
     if left:
-        names = {path.name.removeprefix(_GOING).rpartition(".")[0] for path in left}
+        names = {path.name.removeprefix(_IN_REMOVAL).rpartition(".")[0] for path in left}
         _drop_links(entries_in(root / "runs"), names)
     for path in left:
         delete_tree(path)
@@ -556,9 +556,9 @@ def drop_dead_links(root: Path) -> None:
                 link.unlink()
 
 
-def left_overs(root: Path) -> list[Path]:
+def interrupted_removals(root: Path) -> list[Path]:
     """Return the directories of interrupted removals under a root."""
-    return [path for path in entries_in(root) if path.name.startswith(_GOING)]
+    return [path for path in entries_in(root) if path.name.startswith(_IN_REMOVAL)]
 
 
 def delete_tree(path: Path) -> None:

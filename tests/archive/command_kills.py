@@ -39,7 +39,7 @@ from Agent.archive.verify import verify
 from Agent.cli.main import main as command_line
 from Agent.event.codec import encode_event
 from Agent.tree.layout import list_sessions
-from Agent.tree.retention import Retention, left_overs
+from Agent.tree.retention import Retention, interrupted_removals
 
 _BY_ID = f"SELECT id, count(*) AS n FROM {scan()} GROUP BY id"
 RETENTION = "retention"
@@ -226,7 +226,7 @@ def try_tree(root: Path, chance: random.Random, kills: int, commands: int = 6) -
         after = _looked(root)
         if after != wanted:
             told.problems.append(f"{name}, killed {places}, run again: {differences(after, wanted)}")
-        if plan_file(root).exists() or (argv[0] == "prune" and left_overs(root)):
+        if plan_file(root).exists() or (argv[0] == "prune" and interrupted_removals(root)):
             told.problems.append(f"{name}, killed {places}, run again: something of it is left")
         if told.problems:
             return told

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from Agent import LogAnalyzer
-from Agent.archive.inspect_lines import import_inspect
+from Agent.archive.foreign_lines import import_inspect
 from Agent.archive.verify import verify
 from Agent.errors import DamagedInput, InputError
 from Agent.record.encode.redaction import Redactor

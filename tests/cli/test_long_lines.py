@@ -16,7 +16,7 @@ from Agent.cli import render
 from Agent.cli.commands import tail
 from Agent.cli.main import SECTIONS
 from Agent.render import layout
-from Agent.replay.diff.run_comparison import Meter, OutOfOrder, Track, number_of
+from Agent.replay.diff.run_comparison import Meter, OutOfOrder, SeekableLog, number_of
 from Agent.tree.files import lines
 from Agent.tree.read.follower import Follower
 
@@ -213,7 +213,7 @@ def test_lines_too_long_to_be_sought_among_are_read_once(tmp_path):
     path.write_bytes(b"x" * LONG_BYTES + b"\n")
     meter = Meter()
     with pytest.raises(OutOfOrder, match="longer than 1 MiB"):
-        Track([path], number_of, meter).first_place()
+        SeekableLog([path], number_of, meter).first_place()
     assert meter.size_bytes < 4 * 1024 * 1024
 
 

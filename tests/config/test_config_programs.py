@@ -12,7 +12,14 @@ import pytest
 from support.processes import child_environment, run_python
 from support.session_files import of_kind, only_session, session_directories, session_events
 
-from Agent.tree.files.session import Program, SessionInfo, create_session, meet, open_session, update_session
+from Agent.tree.files.session import (
+    Program,
+    SessionInfo,
+    agree_on_session,
+    create_session,
+    open_session,
+    update_session,
+)
 from Agent.tree.read.reader import TreeReader
 
 POOL = """
@@ -197,7 +204,7 @@ def program():
 
 
 def agreed_on(root, program):
-    with meet(root, program, create=True) as meeting:
+    with agree_on_session(root, program, create=True) as meeting:
         assert meeting is not None
         path = create_session(root, SessionInfo.begun_now())
         meeting.agree(path)
@@ -205,7 +212,7 @@ def agreed_on(root, program):
 
 
 def found(root, program):
-    with meet(root, program, create=True) as meeting:
+    with agree_on_session(root, program, create=True) as meeting:
         return None if meeting is None else meeting.session()
 
 
@@ -214,7 +221,7 @@ def test_a_session_that_was_agreed_on_is_found_until_it_is_forgotten(tmp_path, p
     assert found(tmp_path, program) == path
     other = Program(program.pid, program.start_ticks + 1)
     assert found(tmp_path, other) is None
-    with meet(tmp_path, program, create=True) as meeting:
+    with agree_on_session(tmp_path, program, create=True) as meeting:
         meeting.forget()
     # that of the other, which does not run, is gone, too
     assert not (tmp_path / ".programs").exists()
@@ -255,24 +262,24 @@ def test_a_place_that_others_may_write_or_that_is_a_link_is_no_meeting(tmp_path,
     (file,) = directory.iterdir()
     spoiled, mode = (directory, 0o700) if place == "directory" else (file, 0o600)
     spoiled.chmod(mode | 0o022)
-    with meet(tmp_path, program, create=True) as meeting:
+    with agree_on_session(tmp_path, program, create=True) as meeting:
         assert meeting is None
     spoiled.chmod(mode)
     if os.geteuid() == 0:
         os.chown(spoiled, 65534, -1)
-        with meet(tmp_path, program, create=True) as meeting:
+        with agree_on_session(tmp_path, program, create=True) as meeting:
             assert meeting is None
         os.chown(spoiled, 0, -1)
-    with meet(tmp_path, program, create=True) as meeting:
+    with agree_on_session(tmp_path, program, create=True) as meeting:
         assert meeting is not None
     spoiled.rename(tmp_path / "moved")
     spoiled.symlink_to(tmp_path / "moved")
-    with meet(tmp_path, program, create=True) as meeting:
+    with agree_on_session(tmp_path, program, create=True) as meeting:
         assert meeting is None
     spoiled.unlink()
     if place == "file":
         os.mkfifo(spoiled)
-        with meet(tmp_path, program, create=True) as meeting:
+        with agree_on_session(tmp_path, program, create=True) as meeting:
             assert meeting is None
 
 
@@ -280,7 +287,7 @@ def test_one_of_many_that_meet_at_once_makes_the_session(tmp_path, program):
     made = []
 
     def begin():
-        with meet(tmp_path, program, create=True) as meeting:
+        with agree_on_session(tmp_path, program, create=True) as meeting:
             if meeting.session() is None:
                 path = create_session(tmp_path, SessionInfo.begun_now())
                 made.append(path)
@@ -298,15 +305,15 @@ def test_one_of_many_that_meet_at_once_makes_the_session(tmp_path, program):
 def test_a_process_that_was_stopped_while_it_held_the_meeting_stops_no_other(tmp_path, program, monkeypatch):
     monkeypatch.setattr("Agent.tree.files.session._PATIENCE_S", 0.1)
     held = "from Agent.tree.files.session import *; import sys, time\n"
-    held += f"with meet(__import__('pathlib').Path('.'), Program{tuple(program)}, create=True):\n"
+    held += f"with agree_on_session(__import__('pathlib').Path('.'), Program{tuple(program)}, create=True):\n"
     held += "    print(flush=True); time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", held], cwd=tmp_path, env=child_environment(), stdout=subprocess.PIPE
     ) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGSTOP)
-        with meet(tmp_path, program, create=True) as meeting:
+        with agree_on_session(tmp_path, program, create=True) as meeting:
             assert meeting is None
         process.kill()
-    with meet(tmp_path, program, create=True) as meeting:
+    with agree_on_session(tmp_path, program, create=True) as meeting:
         assert meeting is not None

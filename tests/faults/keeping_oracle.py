@@ -23,7 +23,7 @@ from Agent.archive.verify import verify
 from Agent.tree.layout import list_sessions, tree_files
 from Agent.tree.read.follower import Follower
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.retention import left_overs
+from Agent.tree.retention import interrupted_removals
 
 
 def judge_following(verdict: Verdict, outcome: Outcome) -> None:
@@ -86,7 +86,7 @@ def judge_pruning(verdict: Verdict, outcome: Outcome) -> None:
             verdict.expect(1 <= len(sessions) <= OLD_SESSIONS, f"{len(sessions)} old sessions")
             prune(root, Policy(keep_sessions=1))
     verdict.expect(len(list_sessions(root)) == 1, "pruning once more leaves other sessions than the newest")
-    verdict.expect(not left_overs(root), f"left: {left_overs(root)}")
+    verdict.expect(not interrupted_removals(root), f"left: {interrupted_removals(root)}")
 
 
 def judge_sealing(verdict: Verdict, outcome: Outcome) -> None:

@@ -24,8 +24,7 @@ from Agent.archive.verify import verify
 from Agent.errors import SessionInUse, UsageError
 from Agent.flight.checkpoints.graph_file import check_graph, graph_files, values_in
 from Agent.flight.checkpoints.model import RetentionPolicy
-from Agent.flight.integrations.graph_redaction import without_secrets
-from Agent.flight.integrations.langgraph_saver import TraceSaver
+from Agent.flight.integrations.langgraph_saver import TraceSaver, without_secrets
 from Agent.record.encode.redaction import Redactor
 
 SECRET = "sk-proj-" + "Zq7Rt2Lm9XvB4nKc8WdY1sHf" * 2

@@ -49,7 +49,7 @@ class Asker:
         return answer.content[0].text
 
 
-def asked(root: Path, converse, *options: str):
+def tool_method(root: Path, converse, *options: str):
     """The result of a conversation with a server that a client has started."""
 
     async def run() -> Any:
@@ -92,7 +92,7 @@ def test_why_did_creator_017_stop_is_answered_by_tools_alone(root):
         # 3600 seconds were added to a tick
         assert last["after"] == last["tick"] + 3600
 
-    asked(root, converse)
+    tool_method(root, converse)
 
 
 def test_tools_are_declared_as_reading_and_mistakes_are_errors_of_the_tool(root):
@@ -112,7 +112,7 @@ def test_tools_are_declared_as_reading_and_mistakes_are_errors_of_the_tool(root)
         # nothing of this ended the server
         assert (await ask("sql", query="SELECT count(*) > 0 FROM events"))["rows"] == [[True]]
 
-    asked(root, converse)
+    tool_method(root, converse)
 
 
 @pytest.mark.integration
@@ -123,7 +123,7 @@ def test_an_answer_is_bounded_in_characters_and_says_so(root):
         assert len(text) <= 3000
         assert "/events" in json.loads(text)["left_out"]
 
-    asked(root, converse, "--max-chars", "3000")
+    tool_method(root, converse, "--max-chars", "3000")
 
 
 @pytest.mark.integration

@@ -24,9 +24,9 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def questions(root):
-    asked = Questions(root, 30)
-    yield asked
-    asked.close()
+    tool_method = Questions(root, 30)
+    yield tool_method
+    tool_method.close()
 
 
 def test_an_overview_leads_to_an_agent_its_errors_and_its_state(questions):

@@ -64,7 +64,7 @@ class Recording:
         self.queue = QueuedSink(self.gate, size=size, when_full=when_full, gather_s=0.001)
         options = RecordOptions(sync_errors=False)
         self.pipeline = Pipeline(self.queue, session_id="s", redactor=Redactor(b"key"), options=options)
-        self.queue.tell_refusals_to(self.pipeline.health.take_back)
+        self.queue.on_refused(self.pipeline.health.take_back)
 
     @property
     def health(self):
@@ -324,7 +324,7 @@ def end_thread(found):
     """Let the thread die as if it had been killed, and wait for that."""
     thread = found.queue._thread
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
-    found.queue._hurry()
+    found.queue._wake_thread()
     thread.join(10)
     assert not thread.is_alive()
 

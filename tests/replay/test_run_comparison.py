@@ -253,12 +253,14 @@ def test_events_that_name_their_counterparts_agree():
     walk = StreamWalk(Comparison(None, same), same)
     ones = [_event(1, "aaaaaaaa"), _event(2, "aaaaaaaa", causes=("aaaaaaaa-1",))]
     others = [_event(5, "bbbbbbbb"), _event(6, "bbbbbbbb", causes=("bbbbbbbb-5",))]
-    assert walk.first_parting(ones, others) is None
+    assert walk.first_divergence(ones, others) is None
     third = _event(7, "bbbbbbbb", causes=("bbbbbbbb-6",))
     again = StreamWalk(Comparison(None, same), same)
-    parting = again.first_parting([*ones, _event(3, "aaaaaaaa", causes=("aaaaaaaa-1",))], [*others, third])
-    assert parting is not None
-    assert (parting.divergence.field, parting.divergence.number) == ("causes", 3)
+    placed_divergence = again.first_divergence(
+        [*ones, _event(3, "aaaaaaaa", causes=("aaaaaaaa-1",))], [*others, third]
+    )
+    assert placed_divergence is not None
+    assert (placed_divergence.divergence.field, placed_divergence.divergence.number) == ("causes", 3)
 
 
 WORLD = """

@@ -7,7 +7,7 @@ from Agent.analysis.causality.chains import judged, judged_chance
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import ReplayError, TargetNotGiven
 from Agent.replay import sweep_forks
-from Agent.replay.experiments.interventions import Trials
+from Agent.replay.experiments.interventions import CauseExperiments
 from Agent.tree.layout import list_sessions
 
 SHOP = """
@@ -167,7 +167,9 @@ def the_event(events, **wanted):
 def tried(toy, suspected, sort, series, agents, worse, seeds=5):
     """What forks show: first of chance alone, then of each event, judged as `debug` does."""
     session = list_sessions(toy.root)[0].path
-    trials = Trials(session, sort, series, agents, target=f"{toy.name}:build", worse=worse, seeds=seeds)
+    trials = CauseExperiments(
+        session, sort, series, agents, target=f"{toy.name}:build", worse=worse, seeds=seeds
+    )
     chance, *found = trials.try_events([(event.id, "", {event.id}) for event in suspected])
     assert chance[0].lacks is None, chance
     chosen = [next(each for each in ways if each.lacks is None) for ways in found]
@@ -220,7 +222,7 @@ def test_the_wrong_answer_of_a_tool_is_shown_to_be_the_cause_and_a_right_one_is_
     _, shown = tried(toy, [calls[7]], "count", ("decision:detour",), ("scout",), 1)
     assert (shown.verdict, shown.with_it, shown.without_it) == ("SHOWN", 5, 0)
     assert "answered as it was" in shown.told
-    trials = Trials(
+    trials = CauseExperiments(
         list_sessions(toy.root)[0].path, "count", ("decision:detour",), ("scout",),
         target=f"{toy.name}:build", worse=1, seeds=1,
     )  # fmt: skip
@@ -261,14 +263,14 @@ def test_without_a_target_causes_stay_untested_and_one_line_says_how_to_give_one
     assert "give --target module:factory" in told.tests[0]
     assert not any(edge.test for cause in told.causes for edge in cause.edges)
     with pytest.raises(TargetNotGiven):
-        Trials(list_sessions(toy.root)[0].path, "count", ("error",), ())
+        CauseExperiments(list_sessions(toy.root)[0].path, "count", ("error",), ())
 
 
 def test_a_fork_that_does_not_do_what_was_recorded_proves_nothing(toy):
     events = events_of(toy.record(SHOP))
     poison = the_event(events, kind="agent_message", direction="sent", body={"price": 99999})
     toy.change("if self.price > 100:", "if self.price > 100_000:")
-    trials = Trials(
+    trials = CauseExperiments(
         list_sessions(toy.root)[0].path,
         "count",
         ("error",),
@@ -286,7 +288,9 @@ def test_how_often_an_action_is_called_from_outside_cannot_be_measured(toy):
     session = list_sessions(toy.root)[0].path
     target = f"{toy.name}:build"
     with pytest.raises(ReplayError, match="called by code that is not replayed"):
-        Trials(session, "count", ("action:step",), ("scout",), target=target, seeds=1).try_events([])
+        CauseExperiments(session, "count", ("action:step",), ("scout",), target=target, seeds=1).try_events(
+            []
+        )
 
 
 def test_a_sweep_from_inside_an_action_changes_what_it_should(toy):

@@ -7,7 +7,7 @@ import pytest
 
 from Agent.errors import UsageError
 from Agent.server import ServerSettings, make_app
-from Agent.server.access import Pace
+from Agent.server.access import RateLimit
 from Agent.server.settings import default_database_url, is_loopback
 from Agent.store import Scope, open_store
 
@@ -197,7 +197,7 @@ def test_a_key_that_asks_too_often_is_told_when_to_come_again(asked, database_ur
 
 def test_pace_lets_a_burst_through_and_then_the_rate():
     now_s = 0.0
-    pace = Pace(10, lambda: now_s)
+    pace = RateLimit(10, lambda: now_s)
     assert [pace.wait_s("a") for _ in range(20)] == [0.0] * 20
     assert pace.wait_s("a") == pytest.approx(0.1)
     assert pace.wait_s("b") == 0.0

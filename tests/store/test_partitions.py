@@ -10,7 +10,7 @@ from sqlalchemy import text
 import Agent.store
 from Agent.event.ids import uuid7
 from Agent.store import EventFilter, EventRow, RunRow, StepRow, open_store
-from Agent.store.engines import schema_sql
+from Agent.store.engines import READER_ROLE, schema_sql
 from Agent.store.writes import month_of_id
 
 
@@ -98,5 +98,5 @@ def test_a_database_made_of_schema_sql_is_taken_as_it_is(database_url):
         connection.execute(schema_sql())
     with open_store(database_url) as store:
         assert store.ingest(store.find_project("default"), runs=[RunRow("r")]).runs_new == 1
-    with open_store(database_url, role="query") as reader:
-        assert reader.read_only_by() == "role"
+    with open_store(database_url, role="query") as reader, reader.engine.connect() as connection:
+        assert connection.execute(text("SELECT current_user")).scalar() == READER_ROLE

@@ -6,7 +6,7 @@ import pytest
 from tree_kit import Recorder
 
 from Agent.tree.layout import retention_lock_file
-from Agent.tree.retention import Retention, nobody_reading, nothing_retired
+from Agent.tree.retention import Retention, nothing_retired, readers_excluded
 from Agent.tree.write.writer import SessionWriter
 
 
@@ -70,5 +70,5 @@ def test_a_session_that_nothing_was_ever_retired_from_is_read_without_a_trace(se
 
 
 def test_two_passes_are_told_apart_from_readers(full):
-    with nobody_reading(full) as alone:
+    with readers_excluded(full) as alone:
         assert alone

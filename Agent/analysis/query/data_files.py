@@ -284,7 +284,7 @@ def _is_sealed(segment: SealedSegment, listed: tuple[Path, Standing] | None) -> 
 def _is_read_instead(segment: SealedSegment, names: Mapping[str, tuple[Path, Standing]]) -> bool:
     """Whether a live file with the segment's lines is read, so that the archive must not add them again."""
     listed = names.get(segment.file)
-    return (listed is not None and segment.stands_at(listed[0])) or segment.beside in names
+    return (listed is not None and segment.exists_at(listed[0])) or segment.beside in names
 
 
 def _wanted(session: Path, agent_id: str | None) -> Callable[[SealedSegment], bool]:

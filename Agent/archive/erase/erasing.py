@@ -103,7 +103,7 @@ _DAMAGE: Final = (DamagedInput, gzip.BadGzipFile, EOFError, zlib.error, sqlite3.
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class FoundForm:
     """A trace of the target that remains: the file, and the form in which it was found."""
 
     file: str
@@ -119,7 +119,7 @@ class Proof:
     forms: tuple[str, ...] = ()
     unpacked_files: int = 0
     """Number of files whose compressed or sealed content was searched, too."""
-    left: list[Left] = field(default_factory=list)
+    left: list[FoundForm] = field(default_factory=list)
     not_looked_into: dict[str, int] = field(default_factory=dict)
     """Number of files, by kind, of which only the raw bytes were searched."""
 
@@ -159,13 +159,13 @@ def prove(
         if path in left_out:
             continue
         name = shown_name(path.relative_to(root).as_posix())
-        form = _name_tells(path, name, target)
+        form = _form_in_name(path, name, target)
         if form is None and path.is_file() and not path.is_symlink():
             form = _search(path, target, proof)
         elif path.is_symlink():
             form = form or target.forms.find_in_text(os.fspath(path.readlink()))
         if form is not None:
-            proof.left.append(Left(name, form))
+            proof.left.append(FoundForm(name, form))
     for ref in list_sessions(root):
         _search_sealed(root, ref.path, target, proof)
     return proof
@@ -182,7 +182,7 @@ def _everything_below(root: Path) -> Iterator[Path]:
             yield Path(place, name)
 
 
-def _name_tells(path: Path, name: str, target: Target) -> str | None:
+def _form_in_name(path: Path, name: str, target: Target) -> str | None:
     """Return the form in which a file name contains the target; for an agent or a run, `name`."""
     if target.kind == AGENT:
         parsed = parse_file_name(path.name)
@@ -270,7 +270,7 @@ def _search_sealed(root: Path, session: Path, target: Target, proof: Proof) -> N
         form = target.forms.find(line) if name not in found else None
         if form is not None:
             found.add(name)
-            proof.left.append(Left(name, f"{form} in Parquet"))
+            proof.left.append(FoundForm(name, f"{form} in Parquet"))
     proof.unpacked_files += len(searched)
 
 
@@ -420,7 +420,7 @@ def _refuse_if_in_use(root: Path, progress: Callable[[str, float], None]) -> Non
 
 def _dry(root: Path, target: Target, progress: Callable[[str, float], None]) -> Erasure:
     found, target = _find(root, target, progress)
-    done = _told(target, found)
+    done = _report_of(target, found)
     done.dry_run = True
     done.mirror_lines = erase_from_mirrors(root, target, dry_run=True)
     done.graph_checkpoints = _erase_from_graphs(root, target, dry_run=True)
@@ -432,7 +432,7 @@ def _erase_from_graphs(root: Path, target: Target, *, dry_run: bool = False) -> 
     return sum(erase_from_graph(path, finds, chunks_of(path), dry_run=dry_run) for path in graph_files(root))
 
 
-def _told(target: Target, found: list[_Found]) -> Erasure:
+def _report_of(target: Target, found: list[_Found]) -> Erasure:
     sessions = [each.told for each in found if each.told.anything]
     return Erasure(target.kind, target.value, sessions=sessions)
 
@@ -440,7 +440,7 @@ def _told(target: Target, found: list[_Found]) -> Erasure:
 def _erase(
     root: Path, target: Target, progress: Callable[[str, float], None], *, resumed: bool = False
 ) -> Erasure:
-    with _telling(root):
+    with _naming_failures(root):
         finish_removals(root)
         half_written = entries_in(root, ".new", f".{PLAN_NAME}.")
         for left in [*half_written, *entries_in(root, beginning=".mirrors-")]:
@@ -456,7 +456,7 @@ def _erase(
             progress("erasing", number / len(found))
             _erase_session(each, target, resumed=resumed)
         drop_dead_links(root)
-        done = _told(target, found)
+        done = _report_of(target, found)
         done.resumed = resumed
         progress("mirrors", 0.0)
         done.mirror_lines = erase_from_mirrors(root, target)
@@ -468,7 +468,7 @@ def _erase(
 
 
 @contextmanager
-def _telling(root: Path) -> Iterator[None]:
+def _naming_failures(root: Path) -> Iterator[None]:
     """Convert errors of the operating system to errors that explain the consequence."""
     try:
         yield

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, Judged, Target
+from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, LineVerdict, Target
 from Agent.archive.sealed.connection import open_connection
 from Agent.archive.sealed.parts import Part, archive_dir, drop_part, read_parts, segments_gone
 from Agent.archive.sealed.reader import file_lines, unseal
@@ -130,11 +130,11 @@ def _long_line_holds(raw: RawLine, forms: ByteForms) -> bool:
     return raw.left_out_bytes > 0 and forms.find_in_stream(_whole_line(raw)) is not None
 
 
-def _judged(raw: RawLine, target: Target, session_id: str, *, whole: bool = False) -> Judged:
+def _judged(raw: RawLine, target: Target, session_id: str, *, whole: bool = False) -> LineVerdict:
     """What becomes of a line; one longer than any event goes if it holds what goes."""
     judged = target.judge(raw.line, session_id, whole=whole)
     if judged.kept is not None and _long_line_holds(raw, target.forms):
-        return Judged(None, None)
+        return LineVerdict(None, None)
     return judged
 
 
@@ -212,17 +212,17 @@ def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
         OSError: its files cannot be written.
     """
     going = {path.relative_to(session).as_posix() for path in found.files}
-    is_any, standing = False, []
+    is_any, restored = False, []
     gone = _names_by_part(session)
     for part in read_parts(session):
         if part.name in found.parts or any(segment.file in going for segment in part.segments):
             files = {each.file for each in part.segments} if part.json_removed else gone.get(part.name, set())
             if files:
                 unseal(session, only=[part], files=files)
-                standing += [each.place_in(session) for each in part.segments if each.file in files]
+                restored += [each.place_in(session) for each in part.segments if each.file in files]
             drop_part(part)
             is_any = True
-    return is_any, standing
+    return is_any, restored
 
 
 def is_whole(session: Path, path: Path, target: Target) -> bool:
@@ -651,7 +651,7 @@ def erase_from_mirrors(root: Path, target: Target, *, dry_run: bool = False) -> 
         OSError: one of them cannot be read or replaced.
     """
     ids: set[bytes] = set()
-    counts = {path: _lines_going(path, target, ids) for path in _mirrors(root, twins=False)}
+    counts = {path: _erased_line_count(path, target, ids) for path in _mirrors(root, twins=False)}
     if not dry_run:
         for path in _mirrors(root, twins=True):
             if _twin_holds(path, target, ids):
@@ -672,7 +672,7 @@ def _mirrors(root: Path, *, twins: bool) -> Iterator[Path]:
                 yield path
 
 
-def _lines_going(path: Path, target: Target, ids: set[bytes]) -> int:
+def _erased_line_count(path: Path, target: Target, ids: set[bytes]) -> int:
     count = 0
     for raw in lines_of(path):
         kept, event = _judged(raw, target, "")
@@ -697,14 +697,14 @@ class _EntryJudge:
     def __init__(self, target: Target, ids: set[bytes]) -> None:
         self._target = target
         self._ids = ids
-        self._goes = False
+        self._drops_entry = False
 
     def kept(self, line: bytes) -> bytes | None:
         """What stays of the next line."""
         if _HEADER.match(line):
-            self._goes = self._header_goes(line)
+            self._drops_entry = self._header_goes(line)
         holds = self._target.kind == MATCH and self._target.forms.find(line) is not None
-        return None if self._goes or holds else line
+        return None if self._drops_entry or holds else line
 
     def _header_goes(self, line: bytes) -> bool:
         found = _ID_AT_END.search(line)

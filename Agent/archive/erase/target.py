@@ -139,7 +139,7 @@ class ErasedArtifact(NamedTuple):
     path: str
 
 
-class Judged(NamedTuple):
+class LineVerdict(NamedTuple):
     """The result for a line."""
 
     kept: bytes | None
@@ -221,7 +221,7 @@ class Target:
         """The agent or the run, and the runs to erase completely, in their JSON form."""
         return frozenset(_quoted(name).encode() for name in (self.value, *self.runs))
 
-    def judge(self, line: bytes, session_id: str, *, whole: bool = False) -> Judged:
+    def judge(self, line: bytes, session_id: str, *, whole: bool = False) -> LineVerdict:
         """What becomes of a line of the recording or of a mirror.
 
         Args:
@@ -229,17 +229,17 @@ class Target:
             session_id: the session's; of a mirror's line "", for then the line says so itself.
             whole: whether the line stands in a file that goes as a whole.
         """
-        if not whole and not self._may_go(line):
-            return Judged(line, None)
+        if not whole and not self._may_match(line):
+            return LineVerdict(line, None)
         try:
             event = decode_line(line)
         except DamagedLine:
             return self._judge_damaged(line, session_id, whole=whole)
-        if whole or self._goes(event, line, session_id):
-            return Judged(None, event)
-        return Judged(line, None)
+        if whole or self._matches_event(event, line, session_id):
+            return LineVerdict(None, event)
+        return LineVerdict(line, None)
 
-    def _may_go(self, line: bytes) -> bool:
+    def _may_match(self, line: bytes) -> bool:
         if self.artifacts and _ARTIFACT_MARK in line:
             return True
         if self.kind == MATCH:
@@ -260,7 +260,7 @@ class Target:
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             return False
 
-    def _goes(self, event: Event, line: bytes, session_id: str) -> bool:
+    def _matches_event(self, event: Event, line: bytes, session_id: str) -> bool:
         if self._is_of_artifact(event, session_id or event.session_id):
             return True
         if self.kind == MATCH:
@@ -279,16 +279,16 @@ class Target:
         path = str(event.extra.get("path"))
         return ErasedArtifact(session_id, event.run_id or ROOT_RUN, path) in self.artifacts
 
-    def _judge_damaged(self, line: bytes, session_id: str, *, whole: bool) -> Judged:
+    def _judge_damaged(self, line: bytes, session_id: str, *, whole: bool) -> LineVerdict:
         """Judge a damaged line; a complete event after a torn one is judged separately."""
         behind = event_behind(line)
         if behind is None:
             goes = whole or self._names_in(line)
-            return Judged(None if goes else line, None)
+            return LineVerdict(None if goes else line, None)
         at, event = behind
-        if whole or self._goes(event, line[at:], session_id):
-            return Judged(None, event)
-        return Judged(line[at:] if self._names_in(line[:at]) else line, None)
+        if whole or self._matches_event(event, line[at:], session_id):
+            return LineVerdict(None, event)
+        return LineVerdict(line[at:] if self._names_in(line[:at]) else line, None)
 
     def _names_in(self, damaged: bytes) -> bool:
         return self.forms.find(damaged) is not None

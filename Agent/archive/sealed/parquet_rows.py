@@ -66,11 +66,11 @@ def is_event(of: str = "") -> str:
         f"({of}id IS NOT NULL AND regexp_full_match({of}id, '.{{8}}-(0|[1-9][0-9]{{0,17}})') "
         f"AND try_cast({of}timestamp AS TIMESTAMP) IS NOT NULL "
         f"AND {of}schema_version BETWEEN 1 AND {CURRENT_SCHEMA} "
-        f"AND {says_something(of)})"
+        f"AND {has_content(of)})"
     )
 
 
-def says_something(of: str = "") -> str:
+def has_content(of: str = "") -> str:
     """Return the last of these conditions: the event has a kind or a payload."""
     return f"({of}type IS NOT NULL OR {of}extra IS NOT NULL)"
 

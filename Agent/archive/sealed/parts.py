@@ -35,7 +35,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.tree.files.lines import MAX_LINE_BYTES, ODD_BYTES, LineMarks, chunks_of, first_id
-from Agent.tree.files.session import open_session, replace_durably, sync_directory
+from Agent.tree.files.session import open_session, record_of, replace_durably, sync_directory
 from Agent.tree.files.writer_claim import Claim, read_claims
 from Agent.tree.layout import (
     FILE_MODE,
@@ -84,7 +84,7 @@ class SealedSegment:
             return False
         return status.st_mtime_ns == self.mtime_ns or first_id(path) == self.first_id
 
-    def stands_at(self, path: Path) -> bool:
+    def exists_at(self, path: Path) -> bool:
         """Return whether the file at `path` is the sealed file, even if it has grown or was edited since.
 
         Readers then use the file and skip the segment's rows, which would repeat its events. Another writer
@@ -105,9 +105,9 @@ class SealedSegment:
             DamagedInput: its name is taken, and its writer is unknown.
         """
         path = directory / self.file
-        if self.stands_in(directory) and not self.stands_at(path):
+        if self.exists_in(directory) and not self.exists_at(path):
             return directory / str(self.beside)
-        if not os.path.lexists(path) or self.stands_at(path):
+        if not os.path.lexists(path) or self.exists_at(path):
             return path
         if self.beside is None:
             raise DamagedInput(
@@ -115,9 +115,9 @@ class SealedSegment:
             )
         return directory / self.beside
 
-    def stands_in(self, directory: Path) -> bool:
+    def exists_in(self, directory: Path) -> bool:
         """Return whether the file exists below a directory, under either name."""
-        if self.stands_at(directory / self.file):
+        if self.exists_at(directory / self.file):
             return True
         return self.beside is not None and os.path.lexists(directory / self.beside)
 
@@ -168,17 +168,11 @@ class Part:
     @classmethod
     def from_object(cls, stored: Mapping[str, Any], directory: Path) -> Self:
         """Read a part from a JSON object; TypeError or KeyError if it is invalid."""
-        known = {each.name for each in fields(cls)} - {"directory", "segments"}
-        names = {each.name for each in fields(SealedSegment)}
-        segments = tuple(
-            SealedSegment(**{name: value for name, value in each.items() if name in names})
-            for each in stored["segments"]
-        )
-        own = {name: value for name, value in stored.items() if name in known}
-        part = cls(segments=segments, directory=directory, **own)
-        _check_types(part)
+        segments = tuple(record_of(SealedSegment, each) for each in stored["segments"])
+        part = record_of(cls, stored, segments=segments, directory=directory)
+        _check_counts(part)
         for segment in segments:
-            _check_types(segment)
+            _check_counts(segment)
             _check_name(segment.file)
             if segment.first_id is not None:
                 split_event_id(segment.first_id)
@@ -193,19 +187,10 @@ class Part:
         return stored
 
 
-_TYPES: Final = {"int": (int,), "str": (str,), "bool": (bool,), "str | None": (str, type(None))}
-_TYPES["int | None"] = (int, type(None))
-_TYPES["Mapping[str, str]"] = (dict,)
-
-
-def _check_types(stored: Part | SealedSegment) -> None:
-    """TypeError for a value of another type than its field's, ValueError for a number below 0."""
+def _check_counts(stored: Part | SealedSegment) -> None:
+    """ValueError for a number below 0."""
     for each in fields(stored):
-        value, kinds = getattr(stored, each.name), _TYPES.get(str(each.type))
-        if kinds is not None and (
-            not isinstance(value, kinds) or (type(value) is bool) != (kinds == (bool,))
-        ):
-            raise TypeError(f"{each.name} is {value!r}")
+        value = getattr(stored, each.name)
         if type(value) is int and value < 0 and not each.name.endswith("_us"):
             raise ValueError(f"{each.name} is {value}")
 
@@ -290,7 +275,7 @@ def segments_gone(session: Path, parts: Sequence[Part]) -> list[SegmentOfPart]:
         for part in parts
         if part.json_removed
         for segment in part.segments
-        if not segment.stands_in(session)
+        if not segment.exists_in(session)
     ]
     return found + removed_otherwise(session, parts)
 
@@ -375,7 +360,7 @@ class _ReadBack:
     last_us: int | None
 
 
-def write_rows(connection: Any, group: list[Finished], target: Path, name: str) -> Part:
+def write_rows(connection: Any, group: list[FinishedSegment], target: Path, name: str) -> Part:
     """Write the rows of some segments into a new file, read it back, and bring it to the disk.
 
     Args:
@@ -501,7 +486,7 @@ def _session_uid(session: Path) -> str | None:
         return None  # sealed all the same, without it
 
 
-def _write(connection: Any, group: list[Finished], seen: list[_Seen], target: Path) -> list[_ReadBack]:
+def _write(connection: Any, group: list[FinishedSegment], seen: list[_Seen], target: Path) -> list[_ReadBack]:
     """Write the rows of the loaded lines, read them back, and compare; their number and size, with the files.
 
     Rows come without proof first, which costs a third less; where that goes wrong, they come with it.
@@ -542,7 +527,7 @@ def _write(connection: Any, group: list[Finished], seen: list[_Seen], target: Pa
     return back
 
 
-def _place(group: list[Finished], seen: list[_Seen]) -> tuple[str, str]:
+def _place(group: list[FinishedSegment], seen: list[_Seen]) -> tuple[str, str]:
     """The file of a loaded line and its number there, from the `number` of the file and the `rowid`."""
     names = ", ".join(literal(each.file) for each in group)
     starts = itertools.accumulate((look.marks.lines for look in seen[:-1]), initial=0)
@@ -553,7 +538,9 @@ def _make_private(target: Path) -> None:
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
 
 
-def _read_back(connection: Any, group: list[Finished], seen: list[_Seen], target: Path) -> list[_ReadBack]:
+def _read_back(
+    connection: Any, group: list[FinishedSegment], seen: list[_Seen], target: Path
+) -> list[_ReadBack]:
     """Each loaded line beside the row that stands in its place, by file.
 
     Rows that are in another order, too many or too few make lines that are not the same.
@@ -608,7 +595,7 @@ _TAIL_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedSegment:
     """A file that no process writes to any more."""
 
     file: str
@@ -617,7 +604,7 @@ class Finished:
     mtime_ns: int
 
 
-def finished_segments(session: Path) -> tuple[list[Finished], dict[str, str]]:
+def finished_segments(session: Path) -> tuple[list[FinishedSegment], dict[str, str]]:
     """The session's files whose writer has ended, by name; empty ones are left out.
 
     Returns:
@@ -645,7 +632,7 @@ def finished_segments(session: Path) -> tuple[list[Finished], dict[str, str]]:
             claim = running.get(writer or "") or next(iter(running.values()))
             waiting[file] = f"writer {claim.writer} (process {claim.pid}) still runs"
             continue
-        finished.append(Finished(file, path, status.st_size, status.st_mtime_ns))
+        finished.append(FinishedSegment(file, path, status.st_size, status.st_mtime_ns))
     return finished, waiting
 
 

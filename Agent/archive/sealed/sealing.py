@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 from Agent.archive.sealed.connection import cores, open_connection, remove_left_spills
 from Agent.archive.sealed.parts import (
-    Finished,
+    FinishedSegment,
     Part,
     SealedSegment,
     archive_dir,
@@ -164,10 +164,10 @@ def tidy(session: Path) -> list[Part]:
 
 def _is_changed(session: Path, segment: SealedSegment) -> bool:
     """Return whether the log file exists and differs from what was sealed, for example after a recovery."""
-    return segment.stands_in(session) and not segment.is_file(session / segment.file)
+    return segment.exists_in(session) and not segment.is_file(session / segment.file)
 
 
-def _groups(segments: list[Finished], part_bytes: int) -> list[list[Finished]]:
+def _groups(segments: list[FinishedSegment], part_bytes: int) -> list[list[FinishedSegment]]:
     """Segments in the order of their names, an agent's together, in parts of that size at most.
 
     Where that makes several, they are as many as keep all cores busy to the end, and about alike.
@@ -178,7 +178,7 @@ def _groups(segments: list[Finished], part_bytes: int) -> list[list[Finished]]:
     if total > part_bytes:
         largest = max(segment.size_bytes for segment in segments)
         part_bytes = min(part_bytes, total // (rounds * workers) + largest)
-    groups: list[list[Finished]] = []
+    groups: list[list[FinishedSegment]] = []
     size = part_bytes
     for segment in segments:
         if size + segment.size_bytes > part_bytes:
@@ -189,7 +189,7 @@ def _groups(segments: list[Finished], part_bytes: int) -> list[list[Finished]]:
     return groups
 
 
-def _make_parts(session: Path, directory: Path, groups: list[list[Finished]]) -> Generator[Part]:
+def _make_parts(session: Path, directory: Path, groups: list[list[FinishedSegment]]) -> Generator[Part]:
     """Write a part for each group; yields them in order of completion."""
     numbers = [int(part.name.removeprefix("part-")) for part in read_parts(session)]
     tasks = [
@@ -201,7 +201,7 @@ def _make_parts(session: Path, directory: Path, groups: list[list[Finished]]) ->
     yield from side_by_side(session, tasks, 1 if is_large else 0)
 
 
-def _make_part(connection: Any, directory: Path, name: str, group: list[Finished]) -> Part:
+def _make_part(connection: Any, directory: Path, name: str, group: list[FinishedSegment]) -> Part:
     aside = directory / f".{name}.parquet.new"
     try:
         part = write_rows(connection, group, aside, name)
@@ -270,13 +270,13 @@ def _count(done: Sealed, part: Part) -> None:
 def _remove(session: Path, done: Sealed) -> None:
     """Remove the log files of sealed segments, part by part, after reading each part back completely."""
     known = read_parts(session)
-    standing = {
+    intact = {
         part.name: [each for each in part.segments if each.is_file(session / each.file)] for part in known
     }
-    parts = [part for part in known if standing[part.name]]
+    parts = [part for part in known if intact[part.name]]
     with contextlib.closing(side_by_side(session, [partial(_proven, part=part) for part in parts])) as proven:
         for part in proven:
-            there = standing[part.name]
+            there = intact[part.name]
             if not part.json_removed:
                 mark_removed(part)
             done.removed += _unlink(session, there)

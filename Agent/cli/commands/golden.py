@@ -172,8 +172,7 @@ def check(
         agent-trace golden check --junit golden.xml --markdown golden.md
         agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator
     """
-    from Agent.replay.golden import summaries
-    from Agent.replay.golden.trace import check_golden
+    from Agent.replay.golden.trace import check_golden, junit_report, markdown_report
     from Agent.replay.worker.fork_server import in_parallel
 
     parameters.find_code_here()
@@ -181,9 +180,9 @@ def check(
     with bar("replaying golden traces") as show:
         reports = in_parallel([partial(check_golden, each, target) for each in found], workers, show)
     if junit is not None:
-        junit.write_bytes(summaries.junit(reports))
+        junit.write_bytes(junit_report(reports))
     if markdown is not None:
-        markdown.write_text(summaries.markdown(reports), encoding="utf-8")
+        markdown.write_text(markdown_report(reports), encoding="utf-8")
     codes = {report.exit_code for report in reports}
     exit_code = next((code for code in (1, 4) if code in codes), 0)
     render.document(
@@ -205,7 +204,7 @@ def check(
 
 
 def _why(report: GoldenReport) -> str | None:
-    from Agent.replay.golden.summaries import why
+    from Agent.replay.golden.trace import why
 
     return None if report.passes else why(report)
 

@@ -84,7 +84,7 @@ def inspect(*, file: File, mapping: Map, root: Place) -> None:
     Examples:
         agent-trace import inspect logs/2026-11-20_arithmetic.json
     """
-    from Agent.archive.inspect_lines import import_inspect
+    from Agent.archive.foreign_lines import import_inspect
 
     _import(import_inspect, file, mapping, root)
 

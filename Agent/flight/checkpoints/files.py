@@ -208,7 +208,7 @@ class CheckpointIndex:
         self._files: set[tuple[int, tuple[int, int]]] = set()
         """The open files of the connection: (descriptor, (device, inode))."""
         self._inode: tuple[int, int] | None = None
-        with self.telling():
+        with self.converting_errors():
             if not self._is_fixed:
                 self._set_up(self._db)
 
@@ -278,7 +278,7 @@ class CheckpointIndex:
             self._connection = None
 
     @contextlib.contextmanager
-    def telling(self) -> Iterator[None]:
+    def converting_errors(self) -> Iterator[None]:
         """Return a block that turns SQLite's errors into `DamagedInput` and `OSError`."""
         self._give_up_if_closed()
         try:
@@ -297,7 +297,7 @@ class CheckpointIndex:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Return a block that is one transaction; an exception rolls it back, other processes wait."""
-        with self.telling():
+        with self.converting_errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -337,7 +337,7 @@ class CheckpointIndex:
         parts = ["1" if removed is None else f"removed = {removed:d}"]  # a literal: a partial index needs it
         parts += [_EQUAL.get(name, f"{name} = ?") for name in equal]
         statement = f"SELECT {_COLUMNS} FROM checkpoints WHERE {' AND '.join(parts)} ORDER BY {order}"  # noqa: S608 - own names
-        with self.telling():
+        with self.converting_errors():
             return [Row(*found) for found in self._db.execute(statement, [*equal.values()]).fetchall()]
 
     def mark_removed(self, numbers: Iterable[int]) -> None:
@@ -366,12 +366,12 @@ class CheckpointIndex:
 
     def all_chunks(self) -> set[str]:
         """The digests of all chunks that snapshots use."""
-        with self.telling():
+        with self.converting_errors():
             return {found for (found,) in self._db.execute("SELECT DISTINCT digest FROM chunks")}
 
     def packs(self) -> set[str]:
         """The names of the packs that rows may refer to."""
-        with self.telling():
+        with self.converting_errors():
             return {name for (name,) in self._db.execute("SELECT name FROM packs")}
 
     def add_pack(self, name: str) -> None:
@@ -384,7 +384,7 @@ class CheckpointIndex:
 
     def fact(self, key: str) -> str | None:
         """The value noted under a key, or None."""
-        with self.telling():
+        with self.converting_errors():
             found = self._db.execute("SELECT value FROM facts WHERE key = ?", [key]).fetchone()
         return None if found is None else str(found[0])
 
@@ -605,13 +605,13 @@ class RunFiles:
                 problem = error
             # Another process may have rewritten the chain; then the index has its new place.
             found = self.index.rows(removed=None, number=row.number)
-            if not found or (found[0] == row and self._stands(row)):
+            if not found or (found[0] == row and self._has_packs(row)):
                 break
             row = found[0]
         assert problem is not None  # noqa: S101 - set by each failed attempt
         raise problem
 
-    def _stands(self, row: Row) -> bool:
+    def _has_packs(self, row: Row) -> bool:
         """Whether all packs of the row's chain exist, so that another attempt would give the same error."""
         return all((self.directory / each.pack).exists() for each in self._below(row))
 

@@ -233,7 +233,7 @@ def erase_from_graph(path: Path, finds: Finds, chunks: Iterable[bytes], *, dry_r
     with read_only(path) if dry_run else _alone(path) as db:
         blobs = db.execute("SELECT id FROM blob").fetchall()
         held = {blob for (blob,) in blobs if finds([raw_value(db, blob)]) is not None}
-        going = _going(db, held, finds)
+        going = _checkpoints_holding(db, held, finds)
         if dry_run or not (going or held or finds(chunks) is not None):
             return len(going)
         db.execute("BEGIN IMMEDIATE")
@@ -259,7 +259,9 @@ def erase_from_graph(path: Path, finds: Finds, chunks: Iterable[bytes], *, dry_r
         return len(going)
 
 
-def _going(db: sqlite3.Connection, held: set[int], finds: Finds) -> dict[int, tuple[str, str, str]]:
+def _checkpoints_holding(
+    db: sqlite3.Connection, held: set[int], finds: Finds
+) -> dict[int, tuple[str, str, str]]:
     """{number: (thread, ns, id)} of the checkpoints that hold it, and of those read through these."""
     having: set[int] = set()
     writing: set[tuple[str, str, str]] = set()

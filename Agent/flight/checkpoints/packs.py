@@ -19,7 +19,7 @@ import orjson
 
 from Agent.errors import DamagedInput
 from Agent.event.values.plain import ask_memory_for_more, read_json, write_json
-from Agent.tree.files.descriptors import give_back, let_go, names, out_of_the_way, write_all
+from Agent.tree.files.descriptors import fcntl, give_back, let_go, names, out_of_the_way, write_all
 from Agent.tree.files.session import replacing, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW, entries_in, open_file, read_file, scan
 
@@ -161,21 +161,18 @@ class PackWriter:
 
 
 def _lock(fd: int) -> None:
-    try:
-        import fcntl
-    except ImportError:
-        return  # platforms without advisory locks support only one process
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if fcntl is not None:  # platforms without advisory locks support only one process
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_written_to(path: Path) -> bool:
     """Whether a process holds the writer's lock on a pack or claim."""
+    if fcntl is None:
+        return False
     try:
-        import fcntl
-
         fd, _ = open_file(path)
-    except (ImportError, FileNotFoundError):
-        return False  # no advisory locks, so only one process; or the file was deleted
+    except FileNotFoundError:
+        return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar, Token
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, MethodType, TracebackType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from Agent.errors import RunNotFound
@@ -174,7 +175,7 @@ class SessionCheckpoints:
     def _of(self, pipeline: Pipeline) -> LocalCheckpointStore:
         """The store of the session that the pipeline records; opened if necessary."""
         with self._lock:
-            self._end_other_than(pipeline)
+            self._close_unless_for(pipeline)
             if self._store is None:
                 if pipeline.artifacts is None:
                     raise OSError("this recording keeps no files")
@@ -187,11 +188,11 @@ class SessionCheckpoints:
     def _end(self, pipeline: Pipeline) -> None:
         """Close the store at the end of its session."""
         try:
-            self._end_other_than(None)
+            self._close_unless_for(None)
         except Exception as error:  # noqa: BLE001 - as above; saved checkpoints are not affected
             pipeline.health.trouble("the end of checkpoints", error)
 
-    def _end_other_than(self, pipeline: Pipeline | None) -> None:
+    def _close_unless_for(self, pipeline: Pipeline | None) -> None:
         """Close the store if it belongs to another session than the pipeline's."""
         with self._lock:
             if self._store is not None and self._pipeline is not pipeline:
@@ -202,7 +203,7 @@ class SessionCheckpoints:
         """The directories of the recorded session, then of all others, newest first."""
         pipeline = recording.active_pipeline()
         own = [] if pipeline is None or pipeline.artifacts is None else [pipeline.artifacts.session]
-        self._end_other_than(pipeline)
+        self._close_unless_for(pipeline)
         others = [ref.path for ref in reversed(list_sessions(default_root()))]
         return own + [path for path in others if path not in own]
 
@@ -304,7 +305,7 @@ class RunCheckpointing:
     def step_ended(self, step_id: str, *, failed: bool) -> None:
         """Save a checkpoint if one is due after a step that `finish_step` ended."""
         self._stepped = True
-        with _Taking(self._pipeline) as is_step:
+        with _taking_checkpoint(self._pipeline) as is_step:
             if is_step:
                 self._take_whole(step_id, settled_scope(), error=failed)
 
@@ -314,7 +315,7 @@ class RunCheckpointing:
 
     def action_ended(self, call: Call, event_id: str, *, failed: bool) -> None:
         """Save a checkpoint if one is due after the entry action of an agent."""
-        with _Taking(self._pipeline) as is_step:
+        with _taking_checkpoint(self._pipeline) as is_step:
             if is_step:
                 self._action_ended(call, event_id, settled_scope(), failed=failed)
 
@@ -344,17 +345,17 @@ class RunCheckpointing:
         stepped, self._stepped = self._stepped, False
         scope = settled_scope()
         for agent_id, agent in acted.items() if self._policy.of != "run" else ():
-            with _Taking(self._pipeline) as is_step:
+            with _taking_checkpoint(self._pipeline) as is_step:
                 if is_step:
                     self._take_of(agent_id, agent, f"tick_{number}", scope, tick=number, steps=0)
-        with _Taking(self._pipeline) as is_step:
+        with _taking_checkpoint(self._pipeline) as is_step:
             if is_step and self._open_step(scope) is None and (scope is None or not scope.actions):
                 # A tick counts as a step, unless steps of the run ended in it and were counted already.
                 self._take_whole(f"tick_{number}", scope, tick=number, steps=0 if stepped else 1)
 
     def run_ended(self, *, ok: bool) -> None:
         """Save the state of a failed run, unless the error already led to a checkpoint; store the outcome."""
-        with _Taking(self._pipeline) as is_step:
+        with _taking_checkpoint(self._pipeline) as is_step:
             if is_step and not ok and self._reason != "error":
                 self._take_whole(_FAILURE, settled_scope(), error=True)
         if not self._was_saved and not self._agents and self._state is None:
@@ -485,31 +486,20 @@ def _of_scope() -> RunCheckpointing | None:
     return found if isinstance(found, RunCheckpointing) else None
 
 
-class _Taking:
+@contextmanager
+def _taking_checkpoint(pipeline: Pipeline) -> Iterator[bool]:
     """A block for taking a checkpoint; yields False inside another one. It counts and swallows exceptions."""
-
-    __slots__ = ("_health", "_token")
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._health = pipeline.health
-        self._token: Token[bool] | None = None
-
-    def __enter__(self) -> bool:
-        if _taking.get():
-            return False
-        self._token = _taking.set(True)
-        return True
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
-    ) -> bool:
-        if self._token is not None:
-            _taking.reset(self._token)
-        if error is None or not isinstance(error, Exception):
-            return False
-        self._health.trouble("a checkpoint", error)
-        self._health.drop("a checkpoint could not be taken")
-        return True
+    if _taking.get():
+        yield False
+        return
+    token = _taking.set(True)
+    try:
+        yield True
+    except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+        pipeline.health.trouble("a checkpoint", error)
+        pipeline.health.drop("a checkpoint could not be taken")
+    finally:
+        _taking.reset(token)
 
 
 def _exposed(state: Any) -> Any:

@@ -225,7 +225,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
     found: dict[int, tuple[Row, list[str]]] = {}
     for path in entries_in(directory, PACK_SUFFIX):
         index.add_pack(path.name)
-        for offset, size, frame in frames(path, partial(_tell_rest, path)):
+        for offset, size, frame in frames(path, partial(_report_rest, path)):
             try:
                 row = Row.of_frame(path, offset, size, frame)
             except (KeyError, TypeError, ValueError) as error:
@@ -253,7 +253,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
             index.set_chunks(number, digests)
 
 
-def _tell_rest(path: Path, size_bytes: int) -> None:
+def _report_rest(path: Path, size_bytes: int) -> None:
     say(f"{path}: its last {size_bytes} bytes are not a complete checkpoint")
 
 

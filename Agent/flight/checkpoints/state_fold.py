@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound
 from Agent.event.model import Event
-from Agent.event.pointers import escape
+from Agent.event.pointers import escape, tags_below
 from Agent.flight.checkpoints.model import CheckpointInfo
 
 _HEAVY_BYTES: Final = 4096
@@ -55,7 +55,7 @@ class StateFold:
             fields: {field: JSON value}.
             types: {pointer relative to the mapping of fields: tag}.
         """
-        tags = {name: _tags_below(types, f"/{escape(name)}") for name in fields}
+        tags = {name: tags_below(types, f"/{escape(name)}") for name in fields}
         fold = cls(dict(fields), {name: found for name, found in tags.items() if found})
         fold.sampled = sorted(name for name in fields if _is_sampled(fields[name], tags[name]))
         return fold
@@ -96,7 +96,7 @@ class StateFold:
 
     def _take(self, event: Event, full: dict[str, Any]) -> dict[str, Any]:
         """Replace all fields by a full state; fields with equal values keep their event in `made_by`."""
-        tags = {name: _tags_below(event.types, f"/extra/fields/{escape(name)}") for name in full}
+        tags = {name: tags_below(event.types, f"/extra/fields/{escape(name)}") for name in full}
         if event.extra.get("reason") == "gone":
             # The last state of a deleted agent lacks the large fields, so keep their older values.
             older = [name for name in self.sampled if name in self.fields and name not in full]
@@ -128,7 +128,7 @@ class StateFold:
         for name, value in changed.items():
             self.fields[name] = value
             self.made_by[name] = event
-            found = _tags_below(event.types, f"{pointer}/{escape(name)}")
+            found = tags_below(event.types, f"{pointer}/{escape(name)}")
             self.tags.pop(name, None)
             if found:
                 self.tags[name] = found
@@ -225,16 +225,6 @@ def change_of(event: Event) -> str:
     if event.kind == "state_change":
         return "from outside"
     return str(event.extra.get("action_type") or event.kind)
-
-
-def _tags_below(types: Mapping[str, str] | None, pointer: str) -> Tags:
-    if not types:
-        return {}
-    return {
-        known[len(pointer) :]: tag
-        for known, tag in types.items()
-        if known == pointer or known.startswith(f"{pointer}/")
-    }
 
 
 def _is_sampled(value: Any, tags: Tags) -> bool:

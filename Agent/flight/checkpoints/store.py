@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from Agent.errors import EventNotFound, RunNotFound, UsageError
 from Agent.event.clock import moment_of, parse_timestamp, unix_us
+from Agent.event.pointers import tags_below
 from Agent.event.values.plain import write_json
 from Agent.flight.checkpoints.delta import (
     CHECKPOINT_LIMITS,
@@ -176,12 +177,7 @@ class LocalCheckpointStore:
         """
         _, document, text = self._found(run_id, step_id, agent_id)
         value, types = plain_document(document, text)
-        below = "/state"
-        return value.get("state"), {
-            pointer[len(below) :]: tag
-            for pointer, tag in types.items()
-            if pointer == below or pointer.startswith(f"{below}/")
-        }
+        return value.get("state"), tags_below(types, "/state")
 
     def as_row(self, info: CheckpointInfo) -> dict[str, Any]:
         """A checkpoint as a row of the service's database: state and tags are JSON texts."""

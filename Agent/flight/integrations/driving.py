@@ -28,7 +28,7 @@ class Shape(NamedTuple):
     """Combines the pieces of a stream to a response; None if that is not possible."""
 
 
-def interface(module: str, package: str) -> Any:
+def optional_module(module: str, package: str) -> Any:
     """Import a module of an optional package.
 
     Raises:
@@ -181,3 +181,29 @@ def decoded(decode: Callable[[Any], Any], recorded: Any, call: OpenModelCall) ->
             f"{type(error).__name__}: {error}",
             remedy="was it recorded with another version of the library?",
         ) from error
+
+
+class Stepped:
+    """An awaitable whose every step is made by `run`, in the task that awaits it."""
+
+    def __init__(self, awaitable: Awaitable[Any], run: Callable[..., Any]) -> None:
+        self._awaitable = awaitable
+        self._run = run
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        inner = self._awaitable.__await__()
+        resume: Callable[[], Any] = partial(next, inner)
+        while True:
+            try:
+                waited = self._run(resume)
+            except StopIteration as end:
+                return end.value
+            try:
+                sent = yield waited
+            except GeneratorExit:
+                self._run(inner.close)
+                raise
+            except BaseException as error:  # noqa: BLE001 - passed to the awaited code
+                resume = partial(inner.throw, error)
+            else:
+                resume = partial(next, inner) if sent is None else partial(inner.send, sent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final, TypeVar
@@ -50,10 +50,40 @@ def TraceWrapper(env: Environment, agent_id: str = "environment") -> Environment
     )
 
 
-class Episodes:
-    """Counts episodes and steps, and sums up rewards: the state of a recorded environment."""
+class RecordedEnvironment:
+    """What all wrappers have in common, before the base class of their library."""
 
     agent_role = "environment"
+    episodes: Episodes
+    _reset: Callable[..., Any]
+    _step: Callable[..., Any]
+
+    def __init__(self, env: Any, agent_id: str) -> None:
+        super().__init__(env)  # type: ignore[call-arg]
+        self.agent_id = agent_id
+        self.episodes = Episodes(agent_id)
+
+    def trace_state(self) -> dict[str, Any]:
+        """The exposed fields: the episode, its step and its returns by agent."""
+        return self.episodes.state()
+
+    def trace_restore(self, fields: Mapping[str, Any]) -> None:
+        """Take over exposed fields of a recording."""
+        self.episodes.restore(fields)
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        """Reset the environment, and record the seed and what is observed first."""
+        with self.episodes.tick():
+            return self._reset(self.episodes.seed_for(seed), options)
+
+    def step(self, action: Any) -> Any:
+        """Make a step, and record the action, its outcome and the rewards."""
+        with self.episodes.tick():
+            return self._step(action)
+
+
+class Episodes:
+    """Counts episodes and steps, and sums up rewards: the state of a recorded environment."""
 
     def __init__(self, agent_id: str) -> None:
         self.agent_id = agent_id

@@ -10,15 +10,15 @@ from Agent.flight.integrations.driving import (
     drive_async,
     drive_stream,
     drive_stream_async,
-    interface,
+    optional_module,
     recorded_copy,
 )
 from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
 _PACKAGE = "langchain-core"
-_chat_models = interface("langchain_core.language_models.chat_models", _PACKAGE)
-_messages = interface("langchain_core.messages", _PACKAGE)
-_outputs = interface("langchain_core.outputs", _PACKAGE)
+_chat_models = optional_module("langchain_core.language_models.chat_models", _PACKAGE)
+_messages = optional_module("langchain_core.messages", _PACKAGE)
+_outputs = optional_module("langchain_core.outputs", _PACKAGE)
 
 
 def recorded(model: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from Agent.flight.checkpoints.recording import checkpoint_store
-from Agent.flight.integrations.driving import interface
+from Agent.flight.integrations.driving import Stepped, optional_module
 from Agent.flight.open_runs import OPEN_RUNS
 from Agent.flight.run_recorder import RunBlock, StepBlock, recorder
 from Agent.record.emit import installed
@@ -130,7 +130,7 @@ class GraphCall:
         saver = self._saver()
         if saver is None:
             return
-        with self._noting_trouble():
+        with self._counting_exceptions():
             config = self._thread()
             self._judge(saver.get_tuple(config), lambda: self.graph.get_state(config).next)
 
@@ -139,7 +139,7 @@ class GraphCall:
         saver = self._saver()
         if saver is None:
             return
-        with self._noting_trouble():
+        with self._counting_exceptions():
             config = self._thread()
             earlier = await saver.aget_tuple(config)
             waiting = () if earlier is None else (await self.graph.aget_state(config)).next
@@ -171,7 +171,7 @@ class GraphCall:
         self.output["continued"] = bool(hidden or waiting())
 
     @contextmanager
-    def _noting_trouble(self) -> Iterator[None]:
+    def _counting_exceptions(self) -> Iterator[None]:
         """Return a block that counts exceptions without raising them, and then sets `continued`."""
         try:
             yield
@@ -224,7 +224,7 @@ def node_step(name: str, given: Any, config: Mapping[str, Any]) -> Iterator[dict
     """
     call = open_call.get()
     step_id, kind = (node_step_id(name, config), NODE_STEP) if call is None else call.node(name, config)
-    bubbles = interface("langgraph.errors", FRAMEWORK).GraphBubbleUp
+    bubbles = optional_module("langgraph.errors", FRAMEWORK).GraphBubbleUp
     told: BaseException | None = None
     token = _open_node.set(step_id)
     try:
@@ -276,11 +276,11 @@ def _form(value: Any, made: dict[int, tuple[Any, Any]]) -> Any:
         return {key: _plain(each, made) for key, each in value.items()}
     if type(value) in {list, tuple}:
         return type(value)(_plain(each, made) for each in value)
-    messages = interface("langchain_core.messages", "langchain-core")
+    messages = optional_module("langchain_core.messages", "langchain-core")
     if isinstance(value, messages.BaseMessage):
         return {MESSAGE: messages.message_to_dict(value)}
     name = type(value).__name__
-    if name in _SAID and type(value) is getattr(interface("langgraph.types", FRAMEWORK), name, None):
+    if name in _SAID and type(value) is getattr(optional_module("langgraph.types", FRAMEWORK), name, None):
         return {f"{FRAMEWORK}.{name}": {each: _plain(getattr(value, each), made) for each in _SAID[name]}}
     return value
 
@@ -293,8 +293,8 @@ def restored_values(value: Any) -> Any:
             return {key: restored_values(each) for key, each in value.items()}
         name, body = found
         if name == MESSAGE:
-            return interface("langchain_core.messages", "langchain-core").messages_from_dict([body])[0]
-        made = getattr(interface("langgraph.types", FRAMEWORK), name)
+            return optional_module("langchain_core.messages", "langchain-core").messages_from_dict([body])[0]
+        made = getattr(optional_module("langgraph.types", FRAMEWORK), name)
         return made(**{each: restored_values(part) for each, part in body.items()})
     if type(value) in {list, tuple}:
         return type(value)(restored_values(each) for each in value)
@@ -444,46 +444,20 @@ async def astreamed(
 ) -> AsyncIterator[Any]:
     """Do the same for an asynchronous stream."""
     with _streaming(call) as within:
-        await _Within(within, call.look_back_async())
+        await Stepped(call.look_back_async(), within.run)
         view = Chunks(call, more, is_own=False)
         source: Any = within.run(partial(chunks_of, **view.asked))
         while True:
             try:
-                chunk = await _Within(within, source.__anext__())
+                chunk = await Stepped(source.__anext__(), within.run)
             except StopAsyncIteration:
                 break
             for each in within.run(view.take, chunk):
                 try:
                     yield each
                 except GeneratorExit:
-                    await _Within(within, source.aclose())
+                    await Stepped(source.aclose(), within.run)
                     raise
                 except (Exception, asyncio.CancelledError) as error:
-                    await _Within(within, source.athrow(error))
+                    await Stepped(source.athrow(error), within.run)
                     raise
-
-
-class _Within:
-    """An awaitable that runs in a given context, but in the task that awaits it."""
-
-    def __init__(self, context: Context, awaitable: Awaitable[Any]) -> None:
-        self._context = context
-        self._awaitable = awaitable
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        inner = self._awaitable.__await__()
-        resume: Callable[[], Any] = partial(next, inner)
-        while True:
-            try:
-                waited = self._context.run(resume)
-            except StopIteration as end:
-                return end.value
-            try:
-                sent = yield waited
-            except GeneratorExit:
-                self._context.run(inner.close)
-                raise
-            except BaseException as error:  # noqa: BLE001 - passed to the awaited code
-                resume = partial(inner.throw, error)
-            else:
-                resume = partial(next, inner) if sent is None else partial(inner.send, sent)

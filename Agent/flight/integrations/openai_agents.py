@@ -9,15 +9,15 @@ from Agent.flight.integrations.driving import (
     Shape,
     drive_async,
     drive_stream_async,
-    interface,
+    optional_module,
     recorded_copy,
 )
 from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
 _PACKAGE = "openai-agents"
-_items = interface("agents.items", _PACKAGE)
-_usage_module = interface("agents.usage", _PACKAGE)
-_adapter = interface("pydantic", _PACKAGE).TypeAdapter
+_items = optional_module("agents.items", _PACKAGE)
+_usage_module = optional_module("agents.usage", _PACKAGE)
+_adapter = optional_module("pydantic", _PACKAGE).TypeAdapter
 _OUTPUT_ITEM = _adapter(_items.TResponseOutputItem)
 _EVENT = _adapter(_items.TResponseStreamEvent)
 

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pettingzoo.utils.wrappers import BaseParallelWrapper, BaseWrapper
 
-from Agent.flight.integrations.environments import Episodes
+from Agent.flight.integrations.environments import RecordedEnvironment
 from Agent.record.tracing.decorators import trace_agent_action
 
 Step = tuple[dict[str, Any], dict[str, Any], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]
 """Observations, rewards, terminations, truncations and infos by agent."""
 
 
-class RecordedParallelEnv(BaseParallelWrapper[Any, Any, Any]):  # type: ignore[misc]
+class RecordedParallelEnv(RecordedEnvironment, BaseParallelWrapper[Any, Any, Any]):  # type: ignore[misc]
     """A parallel environment whose resets and steps are recorded; see `TraceWrapper`."""
-
-    agent_role = Episodes.agent_role
-
-    def __init__(self, env: Any, agent_id: str) -> None:
-        super().__init__(env)
-        self.agent_id = agent_id
-        self.episodes = Episodes(agent_id)
 
     def trace_state(self) -> dict[str, Any]:
         """The exposed fields: the episode, its step, its returns by agent, and who is in it."""
         agents = list(self.env.agents) if self.episodes.number else []  # only a reset sets them
-        return {**self.episodes.state(), "agents": agents}
-
-    def trace_restore(self, fields: Mapping[str, Any]) -> None:
-        """Take over exposed fields of a recording."""
-        self.episodes.restore(fields)
-
-    def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Reset the environment, and record the seed and the first observations."""
-        with self.episodes.tick():
-            return self._reset(self.episodes.seed_for(seed), options)
-
-    def step(self, actions: dict[str, Any]) -> Step:
-        """Make a step of all agents, and record their actions, outcomes and rewards."""
-        with self.episodes.tick():
-            return self._step(actions)
+        return {**super().trace_state(), "agents": agents}
 
     @trace_agent_action("reset")
     def _reset(
@@ -60,29 +36,17 @@ class RecordedParallelEnv(BaseParallelWrapper[Any, Any, Any]):  # type: ignore[m
         return found
 
 
-class RecordedAECEnv(BaseWrapper[Any, Any, Any]):  # type: ignore[misc]
+class RecordedAECEnv(RecordedEnvironment, BaseWrapper[Any, Any, Any]):  # type: ignore[misc]
     """An environment of agents in turn, whose resets and steps are recorded; see `TraceWrapper`."""
-
-    agent_role = Episodes.agent_role
-
-    def __init__(self, env: Any, agent_id: str) -> None:
-        super().__init__(env)
-        self.agent_id = agent_id
-        self.episodes = Episodes(agent_id)
 
     def trace_state(self) -> dict[str, Any]:
         """The exposed fields: the episode, its step, its returns by agent, and whose turn it is."""
         turn = self.env.agent_selection if self.episodes.number else None
-        return {**self.episodes.state(), "agent_selection": turn}
-
-    def trace_restore(self, fields: Mapping[str, Any]) -> None:
-        """Take over exposed fields of a recording."""
-        self.episodes.restore(fields)
+        return {**super().trace_state(), "agent_selection": turn}
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Reset the environment, and record the seed and whose turn it is."""
-        with self.episodes.tick():
-            self._reset(self.episodes.seed_for(seed), options)
+        super().reset(seed, options)
 
     def step(self, action: Any) -> None:
         """Make a step of the agent whose turn it is, and record its action, the rewards and the next turn."""

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from Agent.flight.integrations.driving import RECORDED, Shape, decoded, drive_async, interface
+from Agent.flight.integrations.driving import RECORDED, Shape, decoded, drive_async, optional_module
 from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
 _PACKAGE = "pydantic-ai-slim"
-_messages = interface("pydantic_ai.messages", _PACKAGE)
-_models = interface("pydantic_ai.models", _PACKAGE)
-_wrapper: Any = interface("pydantic_ai.models.wrapper", _PACKAGE).WrapperModel
-_EVENT = interface("pydantic", _PACKAGE).TypeAdapter(_messages.ModelResponseStreamEvent)
+_messages = optional_module("pydantic_ai.messages", _PACKAGE)
+_models = optional_module("pydantic_ai.models", _PACKAGE)
+_wrapper: Any = optional_module("pydantic_ai.models.wrapper", _PACKAGE).WrapperModel
+_EVENT = optional_module("pydantic", _PACKAGE).TypeAdapter(_messages.ModelResponseStreamEvent)
 
 _OWN_TO_A_RUN = frozenset({"timestamp", "run_id", "conversation_id"})
 
@@ -95,10 +95,10 @@ def _played(call: OpenModelCall, parameters: Any) -> Any:
     stream = _models.CompletedStreamedResponse(
         response, model_request_parameters=parameters, replay_events=events
     )
-    return stream if answer.error is None else _then_raising(stream, answer.error)
+    return stream if answer.error is None else _ending_with(stream, answer.error)
 
 
-def _then_raising(stream: Any, error: BaseException) -> Any:
+def _ending_with(stream: Any, error: BaseException) -> Any:
     """Make the stream raise the recorded exception after its last event."""
 
     async def with_end(events: Callable[[], Any]) -> AsyncIterator[Any]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from Agent.flight.integrations.driving import Shape, drive, drive_stream, interface, recorded_copy
+from Agent.flight.integrations.driving import Shape, drive, drive_stream, optional_module, recorded_copy
 from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
-_models = interface("smolagents.models", "smolagents")
+_models = optional_module("smolagents.models", "smolagents")
 
 
 def recorded(model: Any) -> Any:

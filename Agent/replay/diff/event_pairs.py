@@ -18,7 +18,7 @@ from Agent.record.emit.installed import flush_active
 from Agent.replay.compare.comparison import ABSENT, Comparison, Difference, shown
 from Agent.replay.compare.emitted_events import describe, event_difference
 from Agent.replay.compare.outcome import ReplayOutcome
-from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence, parting
+from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence, placed_divergence
 from Agent.replay.diff.run_comparison import same_ids_of
 from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side
 from Agent.replay.drive.states import FieldRules
@@ -60,7 +60,7 @@ def differing_events(
                 same_ids.see(event)
             found = _difference(*pair, comparison)
             if found is not None:
-                yield parting(*pair, found, number, ()).divergence
+                yield placed_divergence(*pair, found, number, ()).divergence
 
     listed = list(islice(differences(), most + 1))
     return listed[:most], len(listed) > most

@@ -149,7 +149,7 @@ class SameIds:
 
 
 @dataclass(slots=True)
-class Parting:
+class PlacedDivergence:
     """The first difference of one pair of streams, with its order among those of other streams."""
 
     divergence: RunDivergence
@@ -184,13 +184,13 @@ class StreamWalk:
     """{`agent.field`: why it was not compared}."""
     _states: StatePairs = field(init=False)
 
-    def first_parting(
+    def first_divergence(
         self,
         ones: Iterable[Event],
         others: Iterable[Event],
-        limit: Parting | None = None,
+        limit: PlacedDivergence | None = None,
         forked: ForkedAt | None = None,
-    ) -> Parting | None:
+    ) -> PlacedDivergence | None:
         """Find the first difference of two event sequences; None if there is none up to `limit`.
 
         Args:
@@ -210,7 +210,7 @@ class StreamWalk:
                 is_last = one is None and other is None
                 parted = states.difference(is_first=number == 1, is_last=is_last)
                 if parted is not None:
-                    return _state_parting(parted, number, alike, order)
+                    return _state_divergence(parted, number, alike, order)
                 if is_last:
                     return None
                 first = one or other
@@ -227,7 +227,7 @@ class StreamWalk:
                 taken = self._concurrent(plain, its_like)
                 if not taken:
                     one, other, found = self._outermost_input(one, other, found, plain, its_like)
-                    return parting(one, other, found, number, alike, order)
+                    return placed_divergence(one, other, found, number, alike, order)
                 for pair in zip(plain[:taken], its_like[:taken], strict=True):
                     self._agreed(*pair, alike)
                 left = itertools.chain(_without(behind, plain[:taken]), left)
@@ -360,14 +360,14 @@ def _order(event: Event | None, before: Order, other: Event | None = None) -> Or
     return (before[0] if event.tick is None else float(event.tick), *order_key(event))
 
 
-def parting(
+def placed_divergence(
     one: Event | None,
     other: Event | None,
     found: Difference,
     number: int,
     alike: Sequence[tuple[Event, Event]],
     order: Order = _BEGINNING,
-) -> Parting:
+) -> PlacedDivergence:
     """Describe a difference of two events, of which one may be missing."""
     event = one if one is not None else other
     assert event is not None  # noqa: S101 - one of both is there
@@ -390,17 +390,17 @@ def parting(
         else "an event that only one run has",
         common_cause=_common_cause(event, alike),
     )
-    return Parting(divergence, order)
+    return PlacedDivergence(divergence, order)
 
 
-def _state_parting(
+def _state_divergence(
     found: StateDifference, number: int, alike: Sequence[tuple[Event, Event]], order: Order
-) -> Parting:
+) -> PlacedDivergence:
     one, other = found.events
     path = f"/fields/{escape(found.name)}{found.difference.path}"
     told = Difference(path, found.difference.recorded, found.difference.replayed)
     order = _BEHIND_ALL if found.is_patched else _order(one if one is not None else other, order)
-    return parting(one, other, told, number, alike, order)
+    return placed_divergence(one, other, told, number, alike, order)
 
 
 def _field(path: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import (
     PASSED_OVER,
     ForkedAt,
-    Parting,
+    PlacedDivergence,
     RunDivergence,
     SameIds,
     StreamWalk,
@@ -94,7 +94,7 @@ def number_of(line: bytes) -> int | None:
     return None if key is None else key[2]
 
 
-class Track:
+class SeekableLog:
     """The segments of one stream as one file that can be searched along an axis.
 
     Args:
@@ -272,8 +272,8 @@ class Unseekable(Exception):
 
 
 class _Pair(NamedTuple):
-    one: Track
-    other: Track
+    one: SeekableLog
+    other: SeekableLog
 
 
 @dataclass(slots=True)
@@ -329,7 +329,9 @@ class Bisection:
                 )
             if not (files[0] or files[1]):
                 continue
-            pairs[key] = _Pair(Track(files[0], axis, self.meter), Track(files[1], axis, self.meter))
+            pairs[key] = _Pair(
+                SeekableLog(files[0], axis, self.meter), SeekableLog(files[1], axis, self.meter)
+            )
         return pairs
 
     def _first_window(self) -> BisectionWindow | None:
@@ -347,7 +349,7 @@ class Bisection:
         chance = random.Random(0)
         chance.shuffle(differing)
         pivot, end = self._earliest(differing[0], differing, END)
-        pivot, end = self._looked_at(chance, pivot, end)
+        pivot, end = self._sampled(chance, pivot, end)
         notes = []
         begin = end - 1 if end != END else self._last_place(pivot)
         state = self._state_behind(pivot, begin)
@@ -363,7 +365,7 @@ class Bisection:
             one, other = self._last_states(self._tails(key))
             if next(end_differences(one, other, {}), None) is not None:
                 end = self._last_place(key) + 1
-                pivot, end = self._looked_at(random.Random(0), key, end)
+                pivot, end = self._sampled(random.Random(0), key, end)
                 return BisectionWindow(end - 1, END, self.unit, pivot)
         return None
 
@@ -383,7 +385,7 @@ class Bisection:
                 pivot, end = key, self._bisect(key, end - 1)
         return pivot, end
 
-    def _looked_at(self, chance: random.Random, pivot: StreamKey, end: float) -> tuple[StreamKey, float]:
+    def _sampled(self, chance: random.Random, pivot: StreamKey, end: float) -> tuple[StreamKey, float]:
         """Sample random earlier places, since an earlier difference may have disappeared again."""
         keys = list(self._pairs)
         for number in range(_SAMPLES):
@@ -490,7 +492,7 @@ class Bisection:
             raise Unseekable(error.message) from error
         return one, other
 
-    def _begin(self, track: Track, place: float) -> int:
+    def _begin(self, track: SeekableLog, place: float) -> int:
         return 0 if place == -END else track.seek(place)
 
     def streams(self) -> list[StreamKey]:
@@ -689,9 +691,9 @@ def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str])
     comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
     is_told = _tell_changed_arguments(one, other)
     walk = StreamWalk(comparison, same_ids, has_ends=True, has_changed_arguments=is_told)
-    best: Parting | None = None
+    best: PlacedDivergence | None = None
     for key in bisection.streams():
-        best = _earlier(best, walk.first_parting(*bisection.events(key, window), limit=best))
+        best = _earlier(best, walk.first_divergence(*bisection.events(key, window), limit=best))
     if best is None:
         raise Unseekable("what differs at the end could not be narrowed down by blocks")
     grounds = (
@@ -734,14 +736,14 @@ def _walked(
         has_ends=has_ends,
         has_changed_arguments=_tell_changed_arguments(one, other),
     )
-    best: Parting | None = None
-    each: list[Parting] = []
+    best: PlacedDivergence | None = None
+    each: list[PlacedDivergence] = []
     keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
     for number, key in enumerate(keys, start=1):
         lineage = one.forked if key.kind == "agent" else None
         forked = None if lineage is None else ForkedAt.of(lineage, key.name)
         limit = None if every_agent else best
-        found = walk.first_parting(one.events(key), other.events(key), limit, forked)
+        found = walk.first_divergence(one.events(key), other.events(key), limit, forked)
         best = _earlier(best, found)
         each += [found] if found is not None and every_agent else []
         progress(number / len(keys))
@@ -756,11 +758,11 @@ def _walked(
         damaged = side.reader.damaged_lines
         if damaged:
             notes.append(f"{side.name} has {damaged:,} damaged lines, which were skipped")
-    each.sort(key=lambda parting: parting.order)
+    each.sort(key=lambda placed_divergence: placed_divergence.order)
     return RunComparison(
         one.name, other.name, None if best is None else best.divergence, walk.compared, walk.states, "walk",
         Meter(), tuple(notes), {**walk.not_compared, **seen.unseen_fields}, tuple(seen.reasons),
-        tuple(parting.divergence for parting in each),
+        tuple(placed_divergence.divergence for placed_divergence in each),
     )  # fmt: skip
 
 
@@ -777,7 +779,7 @@ def _grouped(not_compared: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _earlier(one: Parting | None, other: Parting | None) -> Parting | None:
+def _earlier(one: PlacedDivergence | None, other: PlacedDivergence | None) -> PlacedDivergence | None:
     if one is None or (other is not None and other.order < one.order):
         return other
     return one

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import orjson
-
 from Agent.archive.sealed.reader import ArchiveLines, open_reader
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.flight.checkpoints.state_fold import is_outside_write
 from Agent.flight.run_reading import RunName, RunRef, find_run
+from Agent.flight.tool_replayer import short_json
 from Agent.replay.plan.recording import check_agent
 from Agent.tree.files.session import Lineage, lineage_of
 from Agent.tree.files.writer_claim import read_claims
@@ -219,7 +218,7 @@ def align(one: RunSide, other: RunSide) -> list[str]:
         fork.agents = tuple(name for name in fork.agents if name in lineage.agents or name not in known)
         origin.agents = agents
         origin.only_actions = fork.only_actions = not lineage.by_itself
-        changed = "" if lineage.patch is None else f" with {_short(lineage.patch)}"
+        changed = "" if lineage.patch is None else f" with {short_json(lineage.patch)}"
         verb = lineage.relation.removesuffix("_from")
         notes.append(f"{fork.name} was {verb} from {origin.name} at {lineage.step}{changed}")
         if left_out:
@@ -232,8 +231,3 @@ def _is_of(lineage: Lineage, origin: RunSide) -> bool:
     if origin.session.name.removeprefix("session_") != lineage.session_id:
         return False
     return origin.lineage is None or origin.lineage.run_id != lineage.run_id
-
-
-def _short(value: object) -> str:
-    text = orjson.dumps(value, default=repr).decode("utf-8", "replace")
-    return text if len(text) <= 80 else text[:77] + "..."

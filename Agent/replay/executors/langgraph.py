@@ -23,7 +23,7 @@ from Agent.errors import (
     UsageError,
 )
 from Agent.flight.checkpoints.store import LocalCheckpointStore
-from Agent.flight.integrations.driving import interface
+from Agent.flight.integrations.driving import optional_module
 from Agent.flight.integrations.langgraph import (
     FRAMEWORK,
     GRAPH_STEP,
@@ -43,8 +43,7 @@ from Agent.replay.executors.result import (
     Execution,
     ExecutorWatch,
     recorded_difference,
-    replayer_behind,
-    watched,
+    replayer_after,
 )
 from Agent.replay.executors.saved_points import DoneStep, done_steps
 from Agent.replay.forks.outcome import merged
@@ -86,7 +85,7 @@ async def replay_graph(
         TargetNotGiven: no graph was given.
         UsageError: the checkpoint does not belong to a graph, or the change cannot be made there.
     """
-    interface("langgraph.pregel", FRAMEWORK)
+    optional_module("langgraph.pregel", FRAMEWORK)
     graph = plain_graph(await asyncio.to_thread(_graph_of, config))
     drive = await asyncio.to_thread(_Drive, graph, config, dict(overrides or {}))
     return await drive.run()
@@ -100,7 +99,7 @@ def _graph_of(config: Mapping[str, Any]) -> Any:
             made = build(import_target(name), None, name)
         except TargetFailed as error:
             raise TargetNotGiven(str(error), remedy="give a function that returns the graph") from error
-    pregel = interface("langgraph.pregel", FRAMEWORK)
+    pregel = optional_module("langgraph.pregel", FRAMEWORK)
     if not isinstance(made, pregel.Pregel) and callable(made):
         made = made(None)
     if not isinstance(made, pregel.Pregel):
@@ -127,7 +126,7 @@ class _Drive:
             frozenset(graph.nodes) if names is True else frozenset(names),
             self.watch,
         )
-        saver = interface("langgraph.checkpoint.memory", FRAMEWORK).InMemorySaver()
+        saver = optional_module("langgraph.checkpoint.memory", FRAMEWORK).InMemorySaver()
         self.is_async = any(is_async_alone(node.bound) for node in graph.nodes.values())
         self.app = graph.copy(
             {
@@ -155,7 +154,7 @@ class _Drive:
         execution.reasons += self.recorded.doubts
         values: dict[int, Any] = {}
         replayer = await asyncio.to_thread(
-            replayer_behind, self.recorded.ref, self.config["saved_us"], self.recorded.holds
+            replayer_after, self.recorded.ref, self.config["saved_us"], self.recorded.holds
         )
         if not execution.reasons:
             await self._drive_answered(values, replayer, execution)
@@ -269,8 +268,8 @@ class _Drive:
 
     def _impose(self, fields: Mapping[str, Any], node: str) -> None:
         """Set the graph's channels to these values, bypassing their reducers."""
-        overwrite = interface("langgraph.types", FRAMEWORK).Overwrite
-        reduced = interface("langgraph.channels.binop", FRAMEWORK).BinaryOperatorAggregate
+        overwrite = optional_module("langgraph.types", FRAMEWORK).Overwrite
+        reduced = optional_module("langgraph.channels.binop", FRAMEWORK).BinaryOperatorAggregate
         self.app.update_state(
             self.thread,
             {
@@ -401,7 +400,7 @@ def _of(number: int, step_ids: Iterable[str]) -> list[str]:
 def _told(recorded: Any) -> Exception | None:
     """Rebuild a node's control-flow exception: an interrupt, or a command to the parent graph."""
     for name, args in (recorded or {}).items():
-        cls = getattr(interface("langgraph.errors", FRAMEWORK), name, None)
+        cls = getattr(optional_module("langgraph.errors", FRAMEWORK), name, None)
         if isinstance(cls, type) and issubclass(cls, Exception):
             made: Exception = cls(*restored_values(args))
             return made
@@ -415,7 +414,7 @@ def is_async_alone(bound: Any) -> bool:
 
 def driven_node(name: str, node: Any, nodes: ExecutedNodes) -> Any:
     """Copy a node so that `nodes` decides whether it runs or returns its recorded response."""
-    runnables = interface("langchain_core.runnables", "langchain-core")
+    runnables = optional_module("langchain_core.runnables", "langchain-core")
     bound = node.bound
     has_sync_alone = getattr(bound, "afunc", bound) is None and getattr(bound, "func", None) is not None
 
@@ -437,7 +436,7 @@ def driven_node(name: str, node: Any, nodes: ExecutedNodes) -> Any:
             if nodes.is_answered(name, number):
                 return nodes.answer(step_id)
             nodes.ran[step_id] = None
-            return await watched(bound.ainvoke(input, config, **more), nodes.watch, number)
+            return await nodes.watch.stepped(bound.ainvoke(input, config, **more), number)
 
     return node.copy({"bound": DrivenNode()})
 

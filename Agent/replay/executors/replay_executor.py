@@ -29,8 +29,7 @@ from Agent.replay.executors.result import (
     ReplayConfig,
     ReplayResult,
     judge_execution,
-    replayer_behind,
-    watched,
+    replayer_after,
 )
 from Agent.replay.executors.saved_points import (
     CheckpointManager,
@@ -50,7 +49,7 @@ _open: list[Pipeline] = []
 
 
 @contextmanager
-def recording_turned_away() -> Iterator[None]:
+def recording_suppressed() -> Iterator[None]:
     """Prevent events in this block from starting a new session.
 
     If this process is already recording a session, it goes on, and user code that executors run is recorded
@@ -115,7 +114,7 @@ class ReplayExecutor:
         saved = await self.checkpoints.get_checkpoint(checkpoint_id)
         given, original, shown = await asyncio.to_thread(self._recorded, saved)
         name = config.executor or str(await asyncio.to_thread(_framework, saved, shown, config))
-        told = _told(saved, config, name, original)
+        told = _executor_config(saved, config, name, original)
         chosen = MOCK if config.dry_run else name
         execute = find_executor(chosen)
         given, state = _input(given, config), _state(saved, config)
@@ -140,7 +139,9 @@ class ReplayExecutor:
         return given, self.checkpoints.last_state_like(saved) if output is NOT_GIVEN else output, shown
 
 
-def _told(saved: SavedCheckpoint, config: ReplayConfig, name: str, original: Any) -> dict[str, Any]:
+def _executor_config(
+    saved: SavedCheckpoint, config: ReplayConfig, name: str, original: Any
+) -> dict[str, Any]:
     """Build the `config` argument of an executor."""
     labels = _labels(saved)
     names = ("target", "modified_input", "modified_state", "live", "timeout_seconds")
@@ -177,15 +178,15 @@ async def _executed(
     replayer: ToolReplayer | None = None
     try:
         with ExitStack() as around:
-            around.enter_context(recording_turned_away())
+            around.enter_context(recording_suppressed())
             if is_users:
                 around.enter_context(watch.open())
                 ref = RunRef(Path(told["session"]), told["run_id"])
-                replayer = await asyncio.to_thread(replayer_behind, ref, told["saved_us"])
+                replayer = await asyncio.to_thread(replayer_after, ref, told["saved_us"])
                 around.enter_context(replaying_tools(replayer, live=config.live))
             running: Any = execute(given, state, told, overrides=config.overrides)
             if is_users:
-                running = watched(running, watch, 1)
+                running = watch.stepped(running, 1)
             async with asyncio.timeout(config.timeout_seconds):
                 found = await running
     except RecordingMiss as error:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Protocol, runtime_checkable
@@ -17,9 +17,10 @@ import orjson
 
 from Agent.errors import RunNotFound
 from Agent.flight.checkpoints.delta import CHECKPOINT_LIMITS
+from Agent.flight.integrations.driving import Stepped
 from Agent.flight.recorded_calls import CallBook, RequestedCall, read_calls
 from Agent.flight.run_reading import RunRef
-from Agent.flight.tool_replayer import ToolReplayer, shown_where_they_part
+from Agent.flight.tool_replayer import ToolReplayer, shown_around_difference
 from Agent.record.emit.context import CallPlace
 from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
@@ -140,7 +141,7 @@ class ReplayResult(TextInNotebook):
 
     def _changes(self) -> Iterator[str]:
         for key, change in self.diff["changed"].items():
-            yield f"  {key}: {' -> '.join(shown_where_they_part(change['old'], change['new']))}"
+            yield f"  {key}: {' -> '.join(shown_around_difference(change['old'], change['new']))}"
         for key, value in self.diff["added"].items():
             yield f"  {key}: added, {short(value)}"
         for key, value in self.diff["removed"].items():
@@ -380,6 +381,15 @@ class ExecutorWatch(SourceWatch):
         finally:
             sys.setprofile(before)
 
+    def stepped(self, awaitable: Awaitable[Any], step: int) -> Stepped:
+        """Return the awaitable, with its reads noticed while it runs."""
+
+        def run(resume: Callable[[], Any]) -> Any:
+            with self.noticing(step):
+                return resume()
+
+        return Stepped(awaitable, run)
+
     def _note(self, source: str, frame: FrameType) -> None:
         asker = asker_of(frame)
         if asker is not None and module_of(asker.frame) not in self._frameworks:
@@ -392,31 +402,6 @@ class ExecutorWatch(SourceWatch):
             self._add("network", asker.frame)
         else:
             self.reads.append(SourceRead("network", "a library", "?", 0, self._step))
-
-
-class watched:  # noqa: N801 - used like a function
-    """Wraps an awaitable so that its reads are noticed while it runs."""
-
-    def __init__(self, awaitable: Awaitable[Any], watch: ExecutorWatch, step: int | None = None) -> None:
-        self._awaitable = awaitable
-        self._watch = watch
-        self._step = step
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        inner: Any = self._awaitable.__await__()
-        go_on: Callable[[], Any] = partial(next, inner)
-        while True:
-            try:
-                with self._watch.noticing(self._step):
-                    waited = go_on()
-            except StopIteration as end:
-                return end.value
-            try:
-                sent = yield waited
-            except BaseException as error:  # noqa: BLE001 - handed on to the code that waits
-                go_on = partial(inner.throw, error)
-            else:
-                go_on = partial(next, inner) if sent is None else partial(inner.send, sent)
 
 
 @cache
@@ -435,7 +420,7 @@ def _install_audit() -> None:
     sys.addaudithook(refuse)
 
 
-class AnswersBehind(ToolReplayer):
+class ReplayerByArguments(ToolReplayer):
     """Matches calls by name and arguments alone, since executors call from other places than the program."""
 
     def ask(self, kind: str, name: str, arguments: Any, _place: CallPlace | None = None) -> RequestedCall:
@@ -443,7 +428,7 @@ class AnswersBehind(ToolReplayer):
         return super().ask(kind, name, arguments, None)
 
 
-def replayer_behind(
+def replayer_after(
     ref: RunRef, after_us: int, is_meant: Callable[[Collection[str]], bool] | None = None
 ) -> ToolReplayer:
     """Return a replayer with the responses of a run's tool and model calls that ended after a time.
@@ -462,4 +447,4 @@ def replayer_behind(
         for call in book.calls
         if call.event.timestamp_us > after_us and (is_meant is None or is_meant(call.place[1]))
     ]
-    return AnswersBehind(book=book, tolerance=0.0)
+    return ReplayerByArguments(book=book, tolerance=0.0)

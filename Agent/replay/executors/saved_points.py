@@ -23,6 +23,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.errors import EventNotFound, RunNotFound, SessionNotFound, UsageError
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
+from Agent.event.pointers import tags_below
 from Agent.event.values.values import decode_value
 from Agent.flight.checkpoints.files import checkpoints_dir
 from Agent.flight.checkpoints.model import Checkpoint, CheckpointInfo
@@ -462,11 +463,7 @@ def _made(
         below: the JSON pointer of the value, from which its tags are selected.
         lost: collects the pointers of values that cannot be restored.
     """
-    tags = {
-        pointer[len(below) :]: tag
-        for pointer, tag in (types or {}).items()
-        if tag != "redacted" and (pointer == below or pointer.startswith(f"{below}/"))
-    }
+    tags = {at: tag for at, tag in tags_below(types, below).items() if tag != "redacted"}
     return decode_value(value, tags, codecs=program, unrestored=lost)
 
 

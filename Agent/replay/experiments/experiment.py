@@ -191,7 +191,7 @@ class Experiment:
 
         Args:
             variant: the intervention and the seed.
-            pipeline: receives the fork's events, and passes each line to `hear`.
+            pipeline: receives the fork's events, and passes each line to `observe`.
         """
         self._variant, self._pipeline = variant, pipeline
         self.fork.go_on(pipeline, begin=self._observe, call=self._call)
@@ -242,14 +242,14 @@ class Experiment:
             self._end()
         self._look_for_message()
 
-    def hear(self, line: bytes) -> None:
+    def observe(self, line: bytes) -> None:
         """Count a log line if it is after the moment, and detect messages that are sent."""
         event = decode_line(line)
         if self._is_counting:
             self.tally.see(event)
         awaited = None if self._has_come else self._trigger
         if awaited is not None:
-            awaited.hear(line)  # calls `_begin` if this line is the moment
+            awaited.observe(line)  # calls `_begin` if this line is the moment
         if awaited is not None and awaited.has_acted:
             self._end()
             if self._dropping is not None:
@@ -453,7 +453,7 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
     """Test one event with all its interventions and seeds; runs in a forked process."""
     experiment.bring_to(suspicion)
     forks = Forks(experiment.fork.bench.directory, request["workers"], is_telling=False)
-    pipeline = experiment.fork.unrecorded(experiment.hear)
+    pipeline = experiment.fork.unrecorded(experiment.observe)
 
     def try_all(variants: Sequence[ExperimentVariant]) -> list[dict[str, Any]]:
         tasks = [partial(experiment.carry_out, each, pipeline) for each in variants]
@@ -512,7 +512,7 @@ def _affordable(request: dict[str, Any], baseline: dict[str, Any]) -> int:
 
 
 def try_events(request: dict[str, Any]) -> dict[str, Any]:
-    """Carry out one request of `Trials`; the entry point of the worker process."""
+    """Carry out one request of `CauseExperiments`; the entry point of the worker process."""
     began = time.monotonic()
     experiment = Experiment(request)
     experiment.import_target()

@@ -543,7 +543,7 @@ def recorded_outcome(measure: Measure, events: Sequence[Event], given: Sequence[
     return outcome.of(ForkOutcome(agents=list(given), states=states)) if is_told else None
 
 
-# `Trials`: each suspected event is tested in a child process, with and without the event.
+# `CauseExperiments`: each suspected event is tested in a child process, with and without the event.
 #
 # This code rejects forks that prove nothing; the caller interprets the numbers of the others.
 
@@ -554,7 +554,7 @@ _EXPERIMENT = Job("fork", "Agent.replay.experiments.experiment:try_events")
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TestedIntervention:
     """One event, one intervention that removes it, and the measure of each fork; or `lacks`."""
 
     event_id: str | None
@@ -570,7 +570,7 @@ class Tried:
     """Why nothing was compared."""
 
 
-class Trials:
+class CauseExperiments:
     """Tests events of one session as possible causes; the constructor raises errors that prevent every test.
 
     Args:
@@ -611,7 +611,9 @@ class Trials:
         self._timeout_seconds = timeout_seconds
         self._runs = _runs(session, agents, target, live)
 
-    def try_events(self, suspicions: Sequence[tuple[str, str, Collection[str]]]) -> list[list[Tried]]:
+    def try_events(
+        self, suspicions: Sequence[tuple[str, str, Collection[str]]]
+    ) -> list[list[TestedIntervention]]:
         """Test other seeds alone, and then every event with its interventions; one list for each.
 
         Args:
@@ -622,13 +624,13 @@ class Trials:
             ReplayError: nothing could be replayed.
         """
         asked = [(None, "", ()), *suspicions]
-        told = self._told(asked)
+        told = self._results_of(asked)
         found = [[_chance(told[0])]]
         for (event_id, _, _), each in zip(suspicions, told[1:], strict=True):
             found.append(_of_event(event_id, each))
         return found
 
-    def _told(self, asked: Sequence[tuple[str | None, str, Collection[str]]]) -> list[dict[str, Any]]:
+    def _results_of(self, asked: Sequence[tuple[str | None, str, Collection[str]]]) -> list[dict[str, Any]]:
         """Return the worker's results for the first run that can be replayed."""
         reasons: list[str] = []
         more = {
@@ -650,7 +652,7 @@ class Trials:
         raise ReplayError("; ".join(dict.fromkeys(reasons)))
 
 
-def _chance(told: dict[str, Any]) -> Tried:
+def _chance(told: dict[str, Any]) -> TestedIntervention:
     """Return the result with other seeds from the beginning on, and nothing else changed."""
     words = "other random seeds from the beginning on"
     lacks = _lacks(told)
@@ -659,26 +661,26 @@ def _chance(told: dict[str, Any]) -> Tried:
     if lacks is None and len(values) < (1 - _MOST_STOPPED) * len(others):
         lacks = _stopped(others)
     if lacks is not None:
-        return Tried(None, words, lacks=lacks)
-    return Tried(None, words, (told["baseline"]["value"],), tuple(values))
+        return TestedIntervention(None, words, lacks=lacks)
+    return TestedIntervention(None, words, (told["baseline"]["value"],), tuple(values))
 
 
-def _of_event(event_id: str, told: dict[str, Any]) -> list[Tried]:
+def _of_event(event_id: str, told: dict[str, Any]) -> list[TestedIntervention]:
     lacks = _reason(told["error"]) if "error" in told else _lacks(told)
     if lacks is None and not told["tried"]:
         lacks = "no intervention can leave this event out"
     if lacks is not None:
-        return [Tried(event_id, "", lacks=lacks)]
+        return [TestedIntervention(event_id, "", lacks=lacks)]
     found = []
     for place, way in enumerate(told["tried"]):
         if place == told["chosen"]:
             found.append(_compared(event_id, way, told))
         elif not _is_sound(way["fork"]):
-            found.append(Tried(event_id, way["told"], lacks=_stopped([way["fork"]])))
+            found.append(TestedIntervention(event_id, way["told"], lacks=_stopped([way["fork"]])))
     return found
 
 
-def _compared(event_id: str, way: dict[str, Any], told: dict[str, Any]) -> Tried:
+def _compared(event_id: str, way: dict[str, Any], told: dict[str, Any]) -> TestedIntervention:
     """Pair the forks with and without the event by seed, and compare each pair."""
     words = way["told"]
     with_it = [told["baseline"], *told["with_it"]]
@@ -687,17 +689,21 @@ def _compared(event_id: str, way: dict[str, Any], told: dict[str, Any]) -> Tried
     broken = [each for each in without_it if {*each["types"]} - usual]
     if broken:
         message = broken[0]["errors"][0]
-        return Tried(event_id, words, lacks=f"without it the run fails in another way: {message}")
+        return TestedIntervention(
+            event_id, words, lacks=f"without it the run fails in another way: {message}"
+        )
     pairs = [
         (one["value"], other["value"])
         for one, other in zip(with_it, without_it, strict=True)
         if _is_sound(one) and _is_sound(other)
     ]
     if not _is_sound(without_it[0]) or len(pairs) < (1 - _MOST_STOPPED) * len(with_it):
-        return Tried(event_id, words, lacks=_stopped([*without_it, *with_it]))
+        return TestedIntervention(event_id, words, lacks=_stopped([*without_it, *with_it]))
     # The recorded seed selected the best of several interventions, so its own pair would be biased.
     counted = pairs[1:] if len(told["tried"]) > 1 and len(pairs) > 2 else pairs
-    return Tried(event_id, words, tuple(one for one, _ in counted), tuple(other for _, other in counted))
+    return TestedIntervention(
+        event_id, words, tuple(one for one, _ in counted), tuple(other for _, other in counted)
+    )
 
 
 def _reason(error: dict[str, Any]) -> str:

@@ -53,10 +53,10 @@ from Agent.replay.forks.fork_point import (
 )
 from Agent.replay.forks.outcome import ForkOutcome, Patch, RaisedError, apply_patch
 from Agent.replay.forks.player import (
-    Echo,
     ForkAnswers,
     ForkPlayer,
     ForkSources,
+    ResponseRecorder,
     answerable,
     calls_in,
     seed_generators,
@@ -207,15 +207,15 @@ class Fork:
             done = self.bench.outcome.counts.driven + self.outcome.steps
             tell(self.bench.directory, done, self.outcome.redriven + self.outcome.remaining)
 
-    def unrecorded(self, hear: Callable[[bytes], None] | None = None) -> Pipeline:
+    def unrecorded(self, observe: Callable[[bytes], None] | None = None) -> Pipeline:
         """Return a pipeline for forks that are not recorded.
 
         Args:
-            hear: called with each line; the default is the method `hear`.
+            hear: called with each line; the default is the method `observe`.
         """
         state = self.bench.recording.configuration("state", default="exit")
         pipeline = record_lines(
-            UnkeptLines("unstored", hear or self.hear), "swept", options=options_of_replay(state)
+            UnkeptLines("unstored", observe or self.observe), "swept", options=options_of_replay(state)
         )
         for tracker, _, obj in trackers(pipeline, self.everybody(), self.bench.recording.agents):
             tracker.full(obj)
@@ -226,10 +226,10 @@ class Fork:
         nearby = {} if self.bench.driver is None else self.bench.driver.nearby
         return {**nearby, **self.bench.given}
 
-    def hear(self, line: bytes) -> None:
+    def observe(self, line: bytes) -> None:
         """Pass a written log line to the trigger."""
         if self.trigger is not None:
-            self.trigger.hear(line)
+            self.trigger.observe(line)
 
     def go_on(
         self,
@@ -242,7 +242,7 @@ class Fork:
         """Apply the changes, and run the rest; the result is in `outcome`.
 
         Args:
-            pipeline: receives the fork's events, and passes each line to `hear`.
+            pipeline: receives the fork's events, and passes each line to `observe`.
             patch: a change of the state at the point.
             seed: seeds the random generators at the point.
             begin: called when all objects are at the point.
@@ -365,7 +365,7 @@ class Fork:
             bench.comparison,
             self.outcome,
             pipeline,
-            Echo(pipeline, bench.errors, bench.recording.codes) if is_recorded else None,
+            ResponseRecorder(pipeline, bench.errors, bench.recording.codes) if is_recorded else None,
             live=self._live,
         )
         bench.peers.answer_by(lambda: player, player.stop)
@@ -559,21 +559,21 @@ def _patch(
 # The session names its origin; its events are not copied to the mirrors.
 
 
-class _Heard:
+class _ObservedSink:
     """Wraps a sink or a stream, and calls a function with each line that is written."""
 
-    def __init__(self, inner: Any, hear: Callable[[bytes], None]) -> None:
+    def __init__(self, inner: Any, observe: Callable[[bytes], None]) -> None:
         self._inner = inner
-        self._hear = hear
+        self._observe = observe
 
     def open_stream(self, agent_id: str | None, category: str) -> Stream:
         """Open a stream of the sink, wrapped in the same way."""
-        return _Heard(self._inner.open_stream(agent_id, category), self._hear)
+        return _ObservedSink(self._inner.open_stream(agent_id, category), self._observe)
 
     def write(self, line: RedactedBytes) -> bool:
         """Write a line, then call the function with it."""
         written: bool = self._inner.write(line)
-        self._hear(line)
+        self._observe(line)
         return written
 
     def __getattr__(self, name: str) -> Any:
@@ -602,7 +602,7 @@ class ForkRecording:
         lineage: Lineage,
         configuration: dict[str, Any],
         targets: dict[str, str],
-        hear: Callable[[bytes], None] | None = None,
+        observe: Callable[[bytes], None] | None = None,
     ) -> None:
         self.run_id = run_id
         redactor = Redactor(os.urandom(32), enabled=bool(configuration.get("redact", True)))
@@ -618,7 +618,7 @@ class ForkRecording:
         except OSError as error:
             raise _unwritten("no session can be made there", root, error) from error
         self._writer = writer = SessionWriter(self.session)
-        sink: Any = None if hear is None else _Heard(writer, hear)
+        sink: Any = None if observe is None else _ObservedSink(writer, observe)
         options = options_of_replay(configuration.get("state"), gone_states=True)
         self.pipeline = record_session(self.session, writer, redactor, options, sink=sink)
         self.pipeline.announce(writer, writer.durability)
@@ -693,7 +693,7 @@ def record_fork(request: dict[str, Any]) -> dict[str, Any]:
         _lineage(request, fork),
         {} if info is None else dict(info.configuration),
         dict.fromkeys([*outcome.agents, "*"], request["target"]),
-        fork.hear if fork.point.effect is not None else None,
+        fork.observe if fork.point.effect is not None else None,
     )
     turn_recording_away(bench.directory)
     alone = outcome.agents[0] if len(outcome.agents) == 1 else None

@@ -393,7 +393,7 @@ class ForkTrigger:
         upto = [each.id for each in effects].index(effect.id) + 1
         self._left = sum(describe(each) == self._what for each in effects[:upto])
 
-    def hear(self, line: bytes) -> None:
+    def observe(self, line: bytes) -> None:
         """Check a written log line, and call the function if it is the effect."""
         if self.has_acted or describe(decode_line(line)) != self._what:
             return

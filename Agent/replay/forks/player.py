@@ -24,7 +24,7 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.values.digest import digest_bytes
 from Agent.flight.recorded_calls import CALL_KINDS, CallBook, Match
-from Agent.flight.tool_replayer import ToolReplayer, check_live, is_live
+from Agent.flight.tool_replayer import ToolReplayer, check_live, is_live, short_json
 from Agent.record.emit import installed
 from Agent.record.emit.context import Answer, TracedCall, kinds_of_draws
 from Agent.record.emit.pipeline import Pipeline
@@ -102,7 +102,7 @@ class ForkPlayer:
         comparison: Comparison,
         outcome: ForkOutcome,
         pipeline: Pipeline,
-        echo: Echo | None,
+        echo: ResponseRecorder | None,
         *,
         live: bool | Collection[str],
     ) -> None:
@@ -224,7 +224,7 @@ class ForkPlayer:
         if not isinstance(found, Match):
             what = "tool" if kind == "tool.call" else "model"
             self.stop(
-                f"{what} {name}({_shown(asked.arguments.value)}) has no recorded response after the "
+                f"{what} {name}({short_json(asked.arguments.value)}) has no recorded response after the "
                 f"point; allow a live call with --live {name}"
             )
         try:
@@ -253,7 +253,8 @@ class ForkPlayer:
         found = self._matching(call, name)
         if found is None:
             hint = "" if call.target is None else f"; let its code run with --live {who}"
-            asked = _shown(list(call.args.values()) if isinstance(call.args, Positional) else dict(call.args))
+            given = list(call.args.values()) if isinstance(call.args, Positional) else dict(call.args)
+            asked = short_json(given)
             self.stop(f"{name} of {who}, called with {asked}, has no recorded response after the point{hint}")
         self._free[found.agent_id, found.name].remove(found)
         if found.parent is not self.current:
@@ -307,12 +308,7 @@ def calls_in(call: PlannedCall, live: Collection[str] | None = None) -> Iterator
             yield from calls_in(child, live)
 
 
-def _shown(value: Any) -> str:
-    text = orjson.dumps(value, default=repr).decode("utf-8", "replace")
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-class Echo:
+class ResponseRecorder:
     """Copies answered actions of other agents into the fork's recording, so that the recording is complete.
 
     Args:

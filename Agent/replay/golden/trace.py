@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from threading import Event
 from typing import Any, Final
+from xml.etree import ElementTree
 
 import orjson
 
@@ -28,7 +29,7 @@ from Agent.replay.compare.outcome import ReplayReport, Verdict, short
 from Agent.replay.plan.actions import DrivenAction, make_plan
 from Agent.replay.plan.recording import Recording, parents_of, spans_around
 from Agent.replay.rerun import RedriveOptions, drive_again
-from Agent.tree.files.session import replace_file, update_session
+from Agent.tree.files.session import record_of, replace_file, update_session
 from Agent.tree.layout import DIRECTORY_MODE, entries_in, files_below, safe_name
 from Agent.tree.retention import delete_tree
 
@@ -217,37 +218,25 @@ def _read(place: Path) -> GoldenTrace:
 def _golden(stored: Any, place: Path) -> GoldenTrace:
     if stored["format"] != _FORMAT or stored["version"] not in (_VERSION, _WITH_CHANGES):
         raise ValueError(f"it is {stored['format']!r} {stored['version']!r}, this program knows 1 and 2")
-    texts = {name: stored[name] for name in ("name", "target", "origin", "recorded_at", "program")}
-    if not all(isinstance(value, str) for value in texts.values()) or ":" not in texts["target"]:
-        raise ValueError("a text in it is missing or of another type, or the target is not module:factory")
-    agents, agent_id, asked_for = stored["agents"], stored["agent_id"], stored["asked_for"]
-    if not all(isinstance(each, (str, type(None))) for each in (agent_id, asked_for)):
-        raise TypeError("an agent name in it is not text")
-    if not isinstance(stored["settings"], dict):
-        raise TypeError("its settings are not an object")
-    return GoldenTrace(
-        **texts,
-        directory=place,
-        agent_id=agent_id,
-        agents=None if agents is None else tuple(map(str, agents)),
-        asked_for=asked_for,
-        normaliser=Normaliser.from_object(stored["normalise"]),
-        accepts=tuple(map(str, stored["accepts"])),
-        ignore=tuple(map(str, stored.get("ignore", ()))),
-        factory=tuple(map(str, stored.get("factory", ()))),
-        accepted=tuple(map(_accepted, stored.get("accepted", ()))),
-        network=stored["network"] is True,
-        timeout_seconds=None if stored["timeout_seconds"] is None else float(stored["timeout_seconds"]),
-        settings=stored["settings"],
+    missing = (
+        {each.name for each in fields(GoldenTrace)} - stored.keys() - _LATER - {"directory", "normaliser"}
     )
+    if missing:
+        raise KeyError(min(missing))
+    golden = record_of(
+        GoldenTrace,
+        stored,
+        directory=place,
+        normaliser=Normaliser.from_object(stored["normalise"]),
+        accepted=tuple(map(_accepted, stored.get("accepted", ()))),
+    )
+    if ":" not in golden.target:
+        raise ValueError(f"its target {golden.target!r} is not module:factory")
+    return golden
 
 
 def _accepted(stored: Any) -> Accepted:
-    agents = stored.get("agents")
-    found = Accepted(**{**stored, "agents": None if agents is None else tuple(map(str, agents))})
-    texts = (found.reason, found.event_id, found.file, found.at)
-    if type(found.step) is not int or not all(isinstance(text, str) for text in texts):
-        raise TypeError("an accepted change in it is malformed")
+    found = record_of(Accepted, stored)
     if found.file and Path(found.file).name != found.file:
         raise ValueError(f"{found.file!r} is not the name of a file")
     return found
@@ -540,3 +529,92 @@ def asked_for(golden: GoldenTrace, recording: Recording) -> str | None:
     # The target has to build the same objects for a part as for the whole run.
     roots = [facts.agent_id for facts in recording.agents.values() if facts.roots]
     return roots[0] if len(roots) == 1 else None
+
+
+_NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit_report(reports: Sequence[GoldenReport]) -> bytes:
+    """Return the checks as a test suite in JUnit's XML: DIVERGED is a failure, UNVERIFIED an error."""
+    failed = [report for report in reports if not report.passes]
+    errors = sum(report.report.verdict == Verdict.UNVERIFIED for report in failed)
+    counts = {"tests": len(reports), "failures": len(failed) - errors, "errors": errors, "skipped": 0}
+    suite = ElementTree.Element(
+        "testsuite", {"name": "golden traces", **{name: str(count) for name, count in counts.items()}}
+    )
+    for report in reports:
+        case = ElementTree.SubElement(
+            suite,
+            "testcase",
+            {"classname": _clean(str(report.golden.directory.parent)), "name": _clean(report.name)},
+        )
+        if not report.passes:
+            kind = "error" if report.report.verdict == Verdict.UNVERIFIED else "failure"
+            about = {"type": str(report.report.verdict), "message": _clean(why(report))}
+            ElementTree.SubElement(case, kind, about).text = _clean(str(report))
+        elif report.notes:
+            ElementTree.SubElement(case, "system-out").text = _clean("\n".join(report.notes))
+    whole = ElementTree.Element("testsuites")
+    whole.append(suite)
+    ElementTree.indent(whole)
+    found: bytes = ElementTree.tostring(whole, encoding="utf-8", xml_declaration=True)
+    return found + b"\n"
+
+
+def markdown_report(reports: Sequence[GoldenReport]) -> str:
+    """Return the checks as a table with each first difference, and the whole reports of those that fail."""
+    passed = sum(report.passes for report in reports)
+    lines = [
+        f"### Golden traces: {passed:,} of {len(reports):,} passed",
+        "",
+        "| golden trace | verdict | first difference |",
+        "|---|---|---|",
+    ]
+    for report in reports:
+        first = "" if report.passes else _cell(why(report))
+        lines.append(f"| {_cell(report.name)} | {report.report.verdict} | {first} |")
+    for report in reports:
+        if not report.passes:
+            text = str(report)
+            fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=2) + 1)
+            fence = fence if len(fence) > 2 else "```"
+            lines += [
+                "",
+                f"<details><summary>{_escaped(report.name)}</summary>",
+                "",
+                fence,
+                text,
+                fence,
+                "",
+                "</details>",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def why(report: GoldenReport) -> str:
+    """The first difference of a check that fails, or why it proved nothing, in one line."""
+    outcome = report.report.outcome
+    if outcome.divergence is not None:
+        found = outcome.divergence
+        recorded, replayed = found.texts
+        where = found.where or found.field + found.path
+        return f"{found.step_text}: {where}, recorded {recorded}, replayed {replayed}"
+    if report.report.reasons:
+        return report.report.reasons[0]
+    return (
+        f"may not differ in {' and '.join(report.undeclared)}"
+        if report.undeclared
+        else str(report.report.verdict)
+    )
+
+
+def _clean(text: str) -> str:
+    return _NOT_IN_XML.sub("�", text)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _cell(text: str) -> str:
+    return " ".join(_escaped(text).replace("|", "\\|").split())

@@ -6,15 +6,13 @@ from Agent.lazy_names import extra_needed as _extra_needed
 from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
-    from Agent.server.pages.app import Pages
-    from Agent.server.pages.serving import PagesServer
+    from Agent.server.pages.app import Pages, PagesServer
     from Agent.server.pages.sharing import shared_page
 
 __all__ = ["Pages", "PagesServer", "shared_page"]
 
 _HOMES = {
-    "app": "Pages",
-    "serving": "PagesServer",
+    "app": "Pages PagesServer",
     "sharing": "shared_page",
 }
 

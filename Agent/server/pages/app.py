@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
+import secrets
+import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import quote, urlencode
 
 import orjson
+import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 
 from Agent import view
+from Agent.analysis import LogAnalyzer
+from Agent.analysis.report import details, run_details
+from Agent.analysis.report import sections as overview
 from Agent.errors import (
     AgentNotFound,
     AgentTraceError,
@@ -35,13 +46,141 @@ from Agent.errors import (
     SessionNotFound,
     UsageError,
 )
-from Agent.render import html
-from Agent.server.pages import documents
+from Agent.event.clock import format_timestamp
+from Agent.flight.run_reading import RunRef, list_runs, read_run
+from Agent.render import html, words
+from Agent.render.blocks import Cell, Column, Head, Link, Section, Words, grid
+from Agent.render.html import block_html
 from Agent.server.pages.guard import Guard, path_of, refused
+from Agent.server.settings import is_loopback, listen_on
 from Agent.tree.layout import find_session, session_id_of
 from Agent.version import __version__
 from Agent.view.live import Watch
 from Agent.view.sharing import moment_of
+
+_MOST_RUNS: Final = 50
+
+
+Numbers = Sequence[tuple[str, str, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document page."""
+
+    title: str
+    about: str
+    numbers: Numbers
+    """The key numbers: name, value, look."""
+    sections: tuple[tuple[str, Markup], ...]
+    """Title and drawn blocks of each section."""
+
+
+def _drawn(title: str, about: str, made: Iterator[Section], numbers: Numbers = ()) -> Document:
+    parts = tuple((each.title, Markup("".join(map(block_html, each.blocks)))) for each in made)  # noqa: S704
+    return Document(title, about, numbers, parts)
+
+
+def sessions_page(listed: Mapping[str, Any], base: str) -> Document:
+    """Make the page that lists the sessions, newest first."""
+    rows = listed["sessions"]
+    return _drawn("Sessions", words.plural(len(rows), "session"), _sessions(rows, base))
+
+
+def _sessions(rows: list[dict[str, Any]], base: str) -> Iterator[Section]:
+    if not rows:
+        yield Section("", [Words("No session was recorded here yet. agent-trace demo records one.", "soft")])
+        return
+    table = grid(
+        rows,
+        Column("Session", lambda row: Link(row["id"], f"{base}/s/{quote(row['id'], safe='')}")),
+        Column("Started (UTC)", lambda row: _time(row.get("started"))),
+        Column("Size", "size_bytes", words.size),
+        Column("State", lambda row: Cell("running", "good") if row.get("is_running") else ""),
+        most=len(rows),
+    )
+    yield Section("", [table])
+
+
+def _time(started: Any) -> str:
+    text = format_timestamp(started) if isinstance(started, int) else started
+    return words.date_time(text) if text else "-"
+
+
+# reports
+
+
+Report = tuple[Head | None, Iterator[Section]]
+
+
+def _overview(log: LogAnalyzer) -> Report:
+    facts = overview.gather(log)
+    return overview.header(facts), overview.sections(facts)
+
+
+def _learning(log: LogAnalyzer) -> Report:
+    return None, details.learning_sections(log.learning_report())
+
+
+def _interactions(log: LogAnalyzer) -> Report:
+    return None, details.interaction_sections(log.interaction_report())
+
+
+def _performance(log: LogAnalyzer) -> Report:
+    return None, details.performance_sections(log.performance_report())
+
+
+def _errors(log: LogAnalyzer) -> Report:
+    patterns = log.find_error_patterns()
+    return None, overview.error_sections(patterns, patterns["fingerprints"], {})
+
+
+def _runs(log: LogAnalyzer) -> Report:
+    found = islice(list_runs(log.path.parent, str(log.path)), _MOST_RUNS)
+    refs = [RunRef(log.path, None), *(RunRef(log.path, each.run_id) for each in found)]
+    made = [section for ref in refs for section in _run(ref)]
+    nothing = "No step, model call, tool call, artifact or checkpoint was recorded."
+    return None, iter(made or [Section("", [Words(nothing, "soft")])])
+
+
+def _run(ref: RunRef) -> Iterator[Section]:
+    try:
+        record = read_run(ref)
+    except RunNotFound:
+        return iter(())  # nothing was recorded outside of runs
+    return run_details.run_sections(record)
+
+
+SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Report]]]] = {
+    "overview": ("Overview", _overview),
+    "runs": ("Runs", _runs),
+    "learning": ("Learning", _learning),
+    "interactions": ("Interactions", _interactions),
+    "performance": ("Performance", _performance),
+    "errors": ("Errors", _errors),
+}
+"""The reports of a session: {name in the address: (title, how to make its head and sections)}."""
+
+
+def report_page(root: Path, session: str, section: str) -> Document:
+    """Make one report on a session.
+
+    Raises:
+        EventNotFound: there is no report of that name.
+        SessionNotFound: the session does not exist, or is empty.
+    """
+    if section not in SECTIONS:
+        raise EventNotFound(
+            f"there is no report {section[:40]!r}", remedy=f"use one of {', '.join(SECTIONS)}"
+        )
+    title, make = SECTIONS[section]
+    with LogAnalyzer(find_session(root, session)) as log:
+        head, sections = make(log)
+        made = list(sections)
+    nothing = Section("", [Words("Nothing of this was recorded.", "soft")])
+    about, numbers = (session, ()) if head is None else (head.about, head.numbers)
+    return _drawn(title, about, iter(made or [nothing]), numbers)
+
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -231,7 +370,7 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
 
     @api.get("/{session}/live")
     async def live(session: str) -> Response:
-        return StreamingResponse(_told_live(views, session), media_type="text/event-stream")
+        return StreamingResponse(_live_events(views, session), media_type="text/event-stream")
 
     @api.get("/{session}/findings")
     def findings(session: str, q: str | None = None) -> Response:
@@ -250,7 +389,7 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
             return answer(opened.search(q=q))
 
 
-async def _told_live(views: OpenViews, session: str) -> AsyncIterator[bytes]:
+async def _live_events(views: OpenViews, session: str) -> AsyncIterator[bytes]:
     """Yield what is new in a session as server-sent events, until the page goes."""
     with views.use(session) as opened, Watch(opened) as watch:
         quiet_s = 0.0
@@ -418,7 +557,7 @@ def _pages(views: OpenViews, *, allow_fork: bool) -> APIRouter:
     @pages.get("/sessions")
     def sessions(request: Request) -> Response:
         base = request.scope.get("root_path", "")
-        return _document(request, None, "", documents.sessions_page(view.session_list(views.root), base))
+        return _document(request, None, "", sessions_page(view.session_list(views.root), base))
 
     @pages.get("/s/{session}")
     def session_page(request: Request, session: str) -> Response:
@@ -427,7 +566,7 @@ def _pages(views: OpenViews, *, allow_fork: bool) -> APIRouter:
     @pages.get("/s/{session}/report/{section}")
     def report(request: Request, session: str, section: str) -> Response:
         name = views.id_of(session)
-        return _document(request, name, section, documents.report_page(views.root, name, section))
+        return _document(request, name, section, report_page(views.root, name, section))
 
     @pages.get("/static/{name}")
     def static(request: Request, name: str) -> Response:
@@ -482,13 +621,13 @@ def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
     return HTMLResponse(made.render(base=base, static=static, version=__version__, **values))
 
 
-def _document(request: Request, session: str | None, section: str, page: documents.Document) -> HTMLResponse:
+def _document(request: Request, session: str | None, section: str, page: Document) -> HTMLResponse:
     return _page(
         request,
         "document.html",
         session=session,
         section=section,
-        sections=documents.SECTIONS,
+        sections=SECTIONS,
         page=page,
         shown=html.shown,
     )
@@ -525,3 +664,106 @@ def _of_parameters(error: RequestValidationError) -> tuple[int, str, str | None]
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"][1:2])
     return 400, f"parameter {name}: {first['msg'][:1].lower()}{first['msg'][1:]}", "ui/README.md lists them"
+
+
+_BACKLOG = 64
+_START_S = 20.0
+_DRAIN_S = 1
+"""Seconds that running requests get after an interrupt."""
+
+
+class _ReportingServer(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._say = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to answer."""
+        await super().startup(sockets)
+        self._say()
+
+
+class PagesServer:
+    """A server of the pages of one trace root.
+
+    Args:
+        root: the trace root.
+        host: the address to listen on.
+        port: its port; 0 for any free one.
+        allow_fork: whether the pages may fork runs, which runs code.
+
+    Raises:
+        InputError: the address cannot be used.
+    """
+
+    def __init__(
+        self, root: Path, *, host: str = "127.0.0.1", port: int = 0, allow_fork: bool = False
+    ) -> None:
+        self.root = root
+        self.token = secrets.token_urlsafe(24)
+        self.host = host
+        self._listening = listen_on(host, port, _BACKLOG)
+        self.port: int = self._listening.getsockname()[1]
+        self._app = Pages(root, token=self.token, host=host, allow_fork=allow_fork)
+        self._thread: threading.Thread | None = None
+        self._server: _ReportingServer | None = None
+
+    def address(self, path: str = "/", **query: str | None) -> str:
+        """Return the address of a page with the token, for one person; it is a secret."""
+        name = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104 - only read here
+        name = f"[{name}]" if ":" in name else name
+        given = {"token": self.token} | {key: value for key, value in query.items() if value is not None}
+        return f"http://{name}:{self.port}{path}?{urlencode(given)}"
+
+    @property
+    def loopback(self) -> bool:
+        """Return whether only this machine can reach the server."""
+        return is_loopback(self.host)
+
+    def run(self, started: Callable[[], None] = lambda: None) -> None:
+        """Serve in this thread until SIGINT or SIGTERM, which is raised again afterwards.
+
+        Args:
+            started: called when the server answers.
+        """
+        self._server = _ReportingServer(self._config(), started)
+        try:
+            self._server.run(sockets=[self._listening])
+        finally:
+            self._app.close()
+
+    def __enter__(self) -> Self:
+        """Serve in a thread."""
+        self._server = server = _ReportingServer(self._config(), lambda: None)
+        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+        self._thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [self._listening]}, name="agent-trace-pages", daemon=True
+        )
+        self._thread.start()
+        deadline_s = time.monotonic() + _START_S
+        while not server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline_s:
+                raise InputError("the pages did not start", remedy="see the message above")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join()
+        self._app.close()
+
+    def _config(self) -> uvicorn.Config:
+        return uvicorn.Config(
+            self._app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # the client is the peer address; a header can be forged
+            timeout_graceful_shutdown=_DRAIN_S,
+            loop="asyncio",
+            http="h11",
+            ws="none",
+        )

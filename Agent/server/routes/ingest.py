@@ -107,7 +107,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
     )
     async def post_run(request: Request, response: Response, project: Granted) -> StoredRunAnswer:
         """One run as a document. The same again, or more of it, is merged by its run_id."""
-        run, dropped = await made_of_json(request, settings, _told(read_run, project))
+        run, dropped = await made_of_json(request, settings, _refusing(read_run, project))
         done = await run_in_threadpool(take, project, Batch((), (run,)), dropped, None)
         response.status_code = 201 if done.runs_new else 200
         return StoredRunAnswer(run_id=run.run_id, stored=True, dropped=dropped)
@@ -115,7 +115,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
     @router.post("/events", summary="Store a batch of events", openapi_extra=json_body(_BATCH))
     async def post_events(request: Request, project: Granted) -> BatchAnswer:
         """Events of one session, and runs. What is stored already is counted and left as it is."""
-        batch, dropped = await made_of_json(request, settings, _told(read_batch, project))
+        batch, dropped = await made_of_json(request, settings, _refusing(read_batch, project))
         return await run_in_threadpool(take_batch, project, batch, dropped)
 
     return router
@@ -147,7 +147,9 @@ def removal_router(store: Store) -> APIRouter:
     return router
 
 
-def _told(read: Callable[..., tuple[T, Dropped]], project: Project) -> Callable[[object], tuple[T, Dropped]]:
+def _refusing(
+    read: Callable[..., tuple[T, Dropped]], project: Project
+) -> Callable[[object], tuple[T, Dropped]]:
     """Make the reader of a project's bodies, which converts a `WireError` to a `Problem` 422."""
 
     def told(value: object) -> tuple[T, Dropped]:

@@ -92,16 +92,10 @@ class SessionInfo:
 
     @classmethod
     def from_object(cls, stored: Mapping[str, Any]) -> Self:
-        """Read a description from a JSON object; TypeError if a field is missing or has the wrong type."""
-        names = {field.name for field in fields(cls)} - {"other"}
-        known: dict[str, Any] = {name: value for name, value in stored.items() if name in names}
-        for name, value in known.items():
-            if not isinstance(value, _STORED_AS.get(name, str | None)):
-                raise TypeError(f"{name} is {type(value).__name__}")
-        if "argv" in known:
-            known["argv"] = tuple(known["argv"])
-        other = {name: value for name, value in stored.items() if name not in names}
-        return cls(**known, other=other)
+        """Read a description; unknown keys go to `other`. TypeError if it is invalid."""
+        names = {field.name for field in fields(cls)}
+        other = {name: value for name, value in stored.items() if name not in names or name == "other"}
+        return record_of(cls, stored, other=other)
 
     def target_for(self, agent_id: str | None) -> str | None:
         """Return the stored target of an agent, or of the whole session for None; None if there is none."""
@@ -125,14 +119,40 @@ class SessionInfo:
 
 _RECORDING = "1"
 """What recordings hold; older ones have no number, and no changed arguments of outermost actions."""
-_STORED_AS: dict[str, Any] = {
-    **dict.fromkeys(("session_id", "session_uid", "host", "python", "started_at"), str),
-    **dict.fromkeys(("versions", "configuration", "targets"), dict),
-    "pid": int,
-    "process_start_ticks": int | None,
-    "argv": list,
+_STORED_AS: Final[Mapping[str, Any]] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+    "float": int | float,
+    "dict[str, Any]": dict,
+    "Mapping[str, Any]": dict,
+    "Mapping[str, str]": dict,
+    "tuple[str, ...]": list,
 }
-"""The JSON type of each field; all others are text or null."""
+"""{type of a field: type of its value in JSON}; each may be followed by `| None`."""
+
+
+def record_of(cls: type[_Stored], stored: Mapping[str, Any], **given: Any) -> _Stored:
+    """Make a dataclass of a JSON object, from its members of the fields' names and types.
+
+    Args:
+        given: the fields that are not read.
+
+    Raises:
+        TypeError: a value is of another type than its field, or one is missing.
+    """
+    for each in fields(cls):  # type: ignore[arg-type]
+        if each.name in given or each.name not in stored:
+            continue
+        value, kind = stored[each.name], str(each.type).removesuffix(" | None")
+        known = _STORED_AS[kind]
+        if value is None and kind != each.type:
+            given[each.name] = None
+            continue
+        if not isinstance(value, known) or isinstance(value, bool) != (known is bool):
+            raise TypeError(f"{each.name} is {value!r}")
+        given[each.name] = tuple(map(str, value)) if known is list else value
+    return cls(**given)
 
 
 def create_session(root: Path, info: SessionInfo) -> Path:
@@ -302,10 +322,8 @@ class Lineage:
     @classmethod
     def from_object(cls, relation: str, stored: Mapping[str, Any]) -> Self:
         """Read the result of `to_object`; TypeError if a required field is missing."""
-        names = {each.name for each in fields(cls)} - {"relation"}
-        known = {name: value for name, value in stored.items() if name in names}
-        known["agents"] = tuple(known.get("agents", ()))
-        return cls(**known, relation=relation)
+        known = {name: value for name, value in stored.items() if name != "patch"}
+        return record_of(cls, known, patch=stored.get("patch"), relation=relation)
 
 
 def lineage_within(info: SessionInfo) -> Lineage | None:
@@ -372,7 +390,7 @@ class Program(NamedTuple):
         return (info.pid, info.process_start_ticks, info.host, info.boot_id) == (*self, hostname(), boot_id())
 
 
-class Meeting:
+class SessionAgreement:
     """The locked file in which a program's processes agree on a session.
 
     Args:
@@ -421,7 +439,7 @@ class Meeting:
 
 
 @contextlib.contextmanager
-def meet(root: Path, program: Program, *, create: bool) -> Iterator[Meeting | None]:
+def agree_on_session(root: Path, program: Program, *, create: bool) -> Iterator[SessionAgreement | None]:
     """Lock a program's meeting file under a trace root during the block; None if that is impossible.
 
     That is the case without advisory locks, if the root cannot be written, if the file or its directory
@@ -445,7 +463,7 @@ def meet(root: Path, program: Program, *, create: bool) -> Iterator[Meeting | No
         yield None
         return
     try:
-        yield Meeting(root, program, fd)
+        yield SessionAgreement(root, program, fd)
     finally:
         close_lock(fd)
 

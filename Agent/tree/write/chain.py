@@ -273,7 +273,7 @@ class LineChain:
             limit_bytes = FINE_BYTES if background else FINE_BYTES * _AT_THE_END
             is_fine = sum(size for _, _, size in grown) <= limit_bytes
             for inode, place, size in grown:
-                if background and self._gives_way():
+                if background and self._is_wanted_elsewhere():
                     break
                 if everything or size >= place.enough_bytes:
                     try:
@@ -297,7 +297,7 @@ class LineChain:
             self._busy = False
         return looked_s
 
-    def _gives_way(self) -> bool:
+    def _is_wanted_elsewhere(self) -> bool:
         """Return whether another thread waits to cover the rest."""
         return self._wanted or self._stopping.is_set()
 
@@ -346,7 +346,7 @@ class LineChain:
             if found != inode:
                 return
             for data, end, is_last in self._whole_lines(fd, place, status.st_size):
-                if background and self._gives_way():
+                if background and self._is_wanted_elsewhere():
                     return
                 if place.offset == 0:
                     place.first_id = id_of(data)

@@ -86,7 +86,7 @@ class _Mirror:
         self.had_place = False
         """Whether its directory has existed."""
 
-    def stays_gone(self) -> bool:
+    def is_too_early(self) -> bool:
         """Return whether it is too early to recreate the file, because the root may be in removal."""
         now_ns = time.monotonic_ns()
         self.gone_since_ns = self.gone_since_ns or now_ns
@@ -141,7 +141,7 @@ class Mirrors:
         for directory in places | ({links_to_runs} if os.path.lexists(links_to_runs) else set()):
             try:
                 directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-                _refuse_a_strange_place(directory, self._root)
+                _refuse_foreign_directory(directory, self._root)
             except OSError as error:
                 self.counts.fail("mirror", error)
         for mirror in self._mirrors.values():
@@ -166,7 +166,7 @@ class Mirrors:
         def add(line: bytes) -> None:
             append(line)
             if len(waiting) >= _BATCH_LINES or self._idle:
-                self._attend(mirror)
+                self._flush_or_wake(mirror)
 
         return add
 
@@ -177,9 +177,9 @@ class Mirrors:
             mirror.look_at_ns = 0
             self._flush(mirror)
         elif len(mirror.waiting) >= _BATCH_LINES or self._idle:
-            self._attend(mirror)
+            self._flush_or_wake(mirror)
 
-    def _attend(self, mirror: _Mirror) -> None:
+    def _flush_or_wake(self, mirror: _Mirror) -> None:
         """Write a full batch, or make sure that the thread will."""
         if len(mirror.waiting) >= _BATCH_LINES or self._closed:
             self._flush(mirror)
@@ -306,7 +306,7 @@ class Mirrors:
                 # raises if the root was removed: a session recreates it, a mirror does not
                 self._root.stat()
                 place = mirror.path.parent
-                if mirror.had_place and not os.path.lexists(place) and mirror.stays_gone():
+                if mirror.had_place and not os.path.lexists(place) and mirror.is_too_early():
                     raise FileNotFoundError(errno.ENOENT, "the mirror's directory was removed", str(place))
                 place.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
                 mirror.had_place = True
@@ -316,7 +316,7 @@ class Mirrors:
             try:
                 named = mirror.path.lstat()
             except FileNotFoundError:
-                if mirror.stays_gone():
+                if mirror.is_too_early():
                     return
                 mirror.gone_since_ns = 0
                 self._close_file(mirror)
@@ -403,7 +403,7 @@ def _open(path: Path, root: Path) -> int:
 
     A user who can do so could redirect the lines into any file of this user.
     """
-    _refuse_a_strange_place(path.parent, root)
+    _refuse_foreign_directory(path.parent, root)
     place = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
         return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=place)
@@ -411,17 +411,17 @@ def _open(path: Path, root: Path) -> int:
         os.close(place)
 
 
-def _refuse_a_strange_place(place: Path, root: Path) -> None:
+def _refuse_foreign_directory(place: Path, root: Path) -> None:
     for directory in {root, place}:
         status = directory.lstat()
         if stat.S_ISLNK(status.st_mode) and directory != root:
             raise OSError(errno.ELOOP, "the mirror's directory is a link", str(directory))
         is_anothers = directory != root and directory.stat().st_uid not in {os.geteuid(), 0}
-        if is_anothers or not _is_ours_alone(directory.stat()):
+        if is_anothers or not _is_exclusive(directory.stat()):
             raise OSError(errno.EPERM, "others may replace files in it", str(directory))
 
 
-def _is_ours_alone(status: os.stat_result) -> bool:
+def _is_exclusive(status: os.stat_result) -> bool:
     """Return whether only this user can replace their entries in a directory, as with the sticky bit."""
     if status.st_mode & stat.S_ISVTX:
         return True

@@ -110,7 +110,7 @@ class QueuedSink:
         """Return how many lines are not written yet."""
         return len(self.lines) + self.in_hand
 
-    def tell_refusals_to(self, refused: Callable[[Sequence[bytes]], None]) -> None:
+    def on_refused(self, refused: Callable[[Sequence[bytes]], None]) -> None:
         """Set the callback for queued lines that the file system refused."""
         self._refused = refused
 
@@ -148,9 +148,9 @@ class QueuedSink:
             self._thread = threading.Thread(target=self._run, name="agent-trace-queue", daemon=True)
             self._thread.start()
         self.idle = False
-        self._hurry()
+        self._wake_thread()
 
-    def _hurry(self) -> None:
+    def _wake_thread(self) -> None:
         try:
             self._wake.release()
         except RuntimeError:  # already released: the thread has not acquired it yet
@@ -185,13 +185,13 @@ class QueuedSink:
 
     def _wait(self, done: threading.Lock) -> None:
         """Wait until the thread releases the lock; do its work if it has ended."""
-        self._hurry()
+        self._wake_thread()
         while not done.acquire(timeout=_PATIENCE_S):
             if self._thread is None or not self._thread.is_alive():
                 self._write_here()
-                self._give_room()
+                self._admit_waiting()
             else:
-                self._hurry()
+                self._wake_thread()
 
     def _is_writer(self) -> bool:
         return self._thread is threading.current_thread()
@@ -219,11 +219,11 @@ class QueuedSink:
                 quiet_rounds = 0 if self.lines else quiet_rounds + 1
                 while self.lines:
                     self._write_batch()
-                    self._give_room()
+                    self._admit_waiting()
         finally:
             self.idle = True
 
-    def _give_room(self) -> None:
+    def _admit_waiting(self) -> None:
         while self._waiting_for_room and len(self.lines) + self.in_hand <= self.limit:
             try:
                 self._waiting_for_room.popleft().release()
@@ -290,12 +290,12 @@ class QueuedSink:
     def write_through(self) -> None:
         """Write the queue and end the thread; later lines are written by their callers."""
         self._through = self.idle = True
-        self._hurry()
+        self._wake_thread()
         thread = self._thread
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(timeout=5.0)
         self._write_here()
-        self._give_room()
+        self._admit_waiting()
 
     def head(self) -> str | None:
         """Return the head of the sink's chain; None if it keeps no chain."""

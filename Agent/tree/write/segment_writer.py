@@ -30,6 +30,7 @@ from Agent.tree.files.segment import (
     reopen_segment,
     roll_segment,
 )
+from Agent.tree.files.session import sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, inode_at
 from Agent.tree.undisturbed import has_timers, undisturbed
 from Agent.tree.write.chain import LineChain
@@ -676,10 +677,6 @@ class OwnFile:
         if not self._shared.directories_to_sync:
             return
         try:
-            fd = os.open(self._directory, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            sync_directory(self._directory)
         except OSError as error:
             self._shared.counts.fail("sync", error)
