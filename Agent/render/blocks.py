@@ -69,7 +69,7 @@ class Column(NamedTuple):
     looks: Mapping[str, str] = {}
     """{formatted value: look}."""
     spare: int = 0
-    """Which column goes first where there is too little room: that with the highest number; 0 always stays."""
+    """Where there is too little room, columns with the highest number go first; 0 always stays."""
 
     def value(self, row: Any) -> object:
         """The formatted cell of a row."""

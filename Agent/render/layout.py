@@ -142,7 +142,7 @@ def table(
 def _kept_columns(
     widths: Sequence[int], fixed: Collection[int], spare: Sequence[int], width: int | None
 ) -> list[int]:
-    """The columns that fit a width, of which only the last may be cut, without as few of `spare` as possible."""
+    """The columns that fit a width if only the last is cut; of `spare`, the first ones are left out."""
     kept = list(range(len(widths)))
     for at in spare:
         last = widths[kept[-1]]

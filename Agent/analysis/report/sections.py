@@ -396,7 +396,7 @@ def error_sections(
         if pair["spans"]:
             often = f"in {plural(pair['spans'], 'span')}, {often}"
         together.append(Words(f"{shapes[pair['first']]!r} and {shapes[pair['second']]!r}: {often}"))
-    listed = [Entries(entries, len(entries))] if entries else []
+    listed: list[Block] = [Entries(entries, len(entries))] if entries else []
     return filled(("Errors", listed), ("Come together", [*together]), (LOGGED, logged(found["logs"])))
 
 

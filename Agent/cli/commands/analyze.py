@@ -192,7 +192,7 @@ def errors(
     root: Root,
     **across: Unpack[Across],
 ) -> None:
-    """Group the errors of a session by pattern, and its warnings and log messages.
+    """Group errors, warnings and log messages by pattern.
 
     A pattern is errors of one type, raised in one place, whose messages differ only in numbers, ids, paths
     and quoted parts. Each pattern names the event id of an example, for agent-trace causes ID. RUN is a
