@@ -39,6 +39,7 @@ ROUNDS = 3
 PATIENCE_MS = 300_000
 CHROMIUM = "/usr/bin/chromium"
 PROJECT = "viewers"
+FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 @dataclass
@@ -112,10 +113,14 @@ def pages_of(root: Path) -> Viewer:
         raise RuntimeError("view did not start")
 
     def zoom(page: Any) -> None:
-        page.locator("body").click(position={"x": 640, "y": 5})
-        with page.expect_response(lambda answer: "/window" in answer.url):
-            page.keyboard.press("+")
-        page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        asked: list[Any] = []
+        page.on("request", lambda request: asked.append(request) if "/window" in request.url else None)
+        page.on("requestfinished", lambda request: asked.remove(request) if request in asked else None)
+        page.keyboard.press("+")
+        page.evaluate(FRAMES)
+        while asked:
+            page.wait_for_timeout(5)
+        page.evaluate(FRAMES)
 
     command = [sys.executable, "-m", "Agent", "view", "--no-open", "--json", "--root", str(root)]
     return Viewer("agent-trace view", lambda: started(command, address), ".label", zoom)
@@ -142,7 +147,7 @@ def phoenix_of(command: Path, directory: Path, session: Path) -> Viewer:
 
     def more(page: Any) -> None:
         page.get_by_role("button", name="Load More").click()
-        page.get_by_text("Viewing 2000 of").wait_for()
+        page.get_by_text("Viewing 1000 of").wait_for(state="hidden")
 
     return Viewer("arize-phoenix", served, "text=invoke_agent", more)
 
@@ -178,8 +183,8 @@ def opened(playwright: Any, viewer: Viewer) -> dict[str, float]:
         own = processes_of_browser()
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(PATIENCE_MS)
-        bodies: list[Any] = []
-        page.on("response", lambda answer: bodies.append(answer) if is_code(answer) else None)
+        code: set[str] = set()
+        page.on("response", lambda answer: code.add(answer.url) if is_code(answer) else None)
         began = time.perf_counter()
         page.goto(url, wait_until="commit")
         page.locator(viewer.first).first.wait_for()
@@ -188,12 +193,13 @@ def opened(playwright: Any, viewer: Viewer) -> dict[str, float]:
         began = time.perf_counter()
         viewer.further(page)
         found["window_s"] = time.perf_counter() - began
-        found["code_kb"] = sum(len(gzip.compress(answer.body(), 6)) for answer in bodies) / 1_000
         tools = page.context.new_cdp_session(page)
         tools.send("HeapProfiler.collectGarbage")
         found["heap_mb"] = tools.send("Runtime.getHeapUsage")["usedSize"] / 1e6
         found["browser_mb"] = sum(map(memory_mb, own))
         found["server_mb"] = memory_mb(pid)
+        sources = (page.request.get(each).body() for each in code)
+        found["code_kb"] = sum(len(gzip.compress(source, 6)) for source in sources) / 1_000
         browser.close()
     return found
 

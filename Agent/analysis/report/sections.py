@@ -138,7 +138,7 @@ def sections(facts: Facts) -> Iterator[Section]:
     made = (
         ("Activity over time", _activity(facts)),
         ("Errors", _errors(facts)),
-        (LOGGED, logged(summary["logs"])),
+        (LOGGED, logged(summary["errors"]["logs"])),
         ("Still open", _in_flight(summary["in_flight"])),
         ("Agents", _agents(summary)),
         ("Actions", _actions(summary["actions"])),
@@ -236,12 +236,12 @@ def _agent_table(agents: list[dict[str, Any]]) -> Block:
     return grid(
         agents,
         Column("agent", "name", name),
-        Column("role", "role"),
-        Column("", lambda agent: Share(agent["events"] / most, f"{count(agent['events'])} events")),
+        Column("role", "role", spare=1),
+        Column("", lambda agent: Share(agent["events"] / most, f"{count(agent['events'])} events"), spare=4),
         *numbers(count, "events", "actions"),
         *numbers(failures, "errors"),
-        Column("first", "first_seen", clock, right=True, spare=2),
-        Column("last", "last_seen", clock, right=True, spare=1),
+        Column("first", "first_seen", clock, right=True, spare=3),
+        Column("last", "last_seen", clock, right=True, spare=2),
     )
 
 
@@ -380,7 +380,7 @@ def error_sections(
     patterns: Sequence[Mapping[str, Any]],
     tails: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Iterator[Section]:
-    """Some patterns of `error_patterns`, which of them occur together, and the `logs` of `log_patterns`.
+    """Some patterns of `error_patterns`, which of them occur together, and warnings and log messages.
 
     Args:
         found: what `error_patterns` returns.
@@ -484,7 +484,7 @@ def _latencies(timed: list[dict[str, Any]]) -> Block:
     return grid(
         timed,
         Column("operation", "name", name),
-        Column("share", share),
+        Column("share", share, spare=2),
         *numbers(count, "count"),
         Column("failed", "errors", failures, right=True),
         *numbers(milliseconds, "p50", "p95"),
@@ -526,7 +526,7 @@ def _interactions(found: Mapping[str, Any]) -> list[Block]:
         kinds[:TYPES],
         TYPES,
         Column("type", lambda row: name(row[0])),
-        Column("", lambda row: Share(row[1] / most, count(row[1]))),
+        Column("", lambda row: Share(row[1] / most, count(row[1])), spare=1),
         Column("count", lambda row: row[1], count),
     )
     viral = first_of(

@@ -100,7 +100,7 @@ def session_summary(
     Returns:
         session_id, path, first_seen, last_seen, duration_s, first_tick, last_tick, total_events,
         damaged_lines, `event_types`, `levels`, `actions` ({name: count}), `agents` ({agent_id: role,
-        events, actions, errors, first_seen, last_seen}), `errors`, `logs`, `learning`, `interactions`,
+        events, actions, errors, first_seen, last_seen}), `errors`, `learning`, `interactions`,
         `performance`, `marks`, `in_flight`, `losses`.
     """
     counts = _counts(engine)
@@ -154,7 +154,6 @@ _NAMED: Final = 3
 def _answers(engine: QueryEngine, ends_us: tuple[int, int] | None) -> dict[str, Any]:
     return {
         "errors": failures.error_patterns(engine, ends_us),
-        "logs": failures.log_patterns(engine, ends_us),
         "learning": learning.learning_progress(engine),
         "interactions": interactions.interaction_summary(engine),
         "performance": performance.performance_summary(engine),

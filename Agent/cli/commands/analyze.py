@@ -209,7 +209,7 @@ def errors(
         agent-trace errors --json
         agent-trace errors --engine duckdb host-a/trace host-b/trace
     """
-    from Agent.analysis.errors import error_patterns, journey_tail, log_patterns
+    from Agent.analysis.errors import error_patterns, journey_tail
 
     run = one_of(run, more, **across)
     engine = across["engine"]
@@ -218,11 +218,11 @@ def errors(
     if engine is None:
         reader = parameters.analyzer_of(run, root).reader
         with shown(), parameters.engine_of(run, root) as opened:
-            patterns = {**error_patterns(opened), "logs": log_patterns(opened)}
+            patterns = error_patterns(opened)
     else:
         trees = parameters.trees_of((run, *more), root)
         with working("reading the sessions"), parameters.engine_over(trees, **across) as opened:
-            patterns = {**error_patterns(opened), "logs": log_patterns(opened)}
+            patterns = error_patterns(opened)
     rows = patterns["fingerprints"][:limit]
     tails = {row["example_id"]: journey_tail(reader, row) for row in rows if tail}
     if render.wants_json():
