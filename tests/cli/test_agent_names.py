@@ -49,7 +49,7 @@ def test_a_number_in_the_state_is_drawn_over_the_ticks(ask):
     assert len({len(line) for line in lines}) <= 2 and lines[0].split("│")[1].count(" ") > 10
     assert lines[-1].split("│")[1].startswith("▁") and "tick 0" in places and "tick 47" in places
     points = json.loads(ask("state", AGENT, "--plot", "cooldown_until", "--json").stdout)["points"]
-    assert [point["value"] for point in points][0] == 0 and len(points) == 2
+    assert points[0]["value"] == 0 and len(points) == 2
     assert ask("state", AGENT, "--plot", "plan").returncode == 2
 
 

@@ -11,13 +11,15 @@ import click
 from Agent.analysis.session import unknown_agent
 from Agent.archive.sealed.reader import open_reader
 from Agent.cli import render
-from Agent.cli.parameters import Root, command, complete_runs, find_code_here, split_run
+from Agent.cli.parameters import Root, command, complete_runs, find_code_here, misuse, split_run
 from Agent.cli.render import shown
 from Agent.errors import SessionNotFound
 from Agent.render import words
 from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 _PORT = click.IntRange(0, 65535)
+_END = "9e15"
+"""A time beyond every session's end, for which the page takes the end."""
 
 
 @command()
@@ -37,7 +39,8 @@ def view(
 
     Serves pages over the files of the trace root until Ctrl-C. They need no database, no account and no
     network, and change nothing. The printed address holds a token, without which nothing is shown. SESSION is
-    an id, a unique prefix of one, a path, or last (the default); SESSION/agent_id opens with that agent.
+    an id, a unique prefix of one, a path, or last (the default); SESSION/agent_id opens with that
+    agent, at the end.
 
     --share writes one HTML file instead, of at most 5 MB, that shows the session without any server; of a
     session that does not fit, it holds the events around --at, or around the leading finding.
@@ -68,6 +71,8 @@ def view(
         raise SessionNotFound("both sessions must be in one trace root", path=beside)
     names = session_id_of(path), None if beside is None else session_id_of(beside)
     if file is not None:
+        if agent:
+            raise misuse("--share is of a session, without an agent")
         _share(path.parent, names, at, file)
         return
     from Agent.server.pages import PagesServer
@@ -76,7 +81,8 @@ def view(
         find_code_here()
 
     server = PagesServer(path.parent, host=host, port=port, allow_fork=allow_fork)
-    address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at, agent=agent or None)
+    chosen = {"agent": agent, "t": None if at else _END} if agent else {}
+    address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at, **chosen)
     if not server.loopback:
         render.note(
             f"whoever can reach {host} and knows the token can read these traces; they are sent unencrypted"
