@@ -16,6 +16,7 @@ import argparse
 import gzip
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -53,6 +54,8 @@ class Viewer:
     """The selector of its first content."""
     further: Callable[[Any], None]
     """Asks for another window, and returns once it is shown."""
+    reading: str = "reading the session"
+    """A text that is there until everything was read."""
 
 
 def processes_below(pid: int) -> list[int]:
@@ -139,11 +142,12 @@ def inspect_of(command: Path, logs: Path) -> Viewer:
 
 
 def phoenix_of(command: Path, directory: Path, session: Path) -> Viewer:
+    trace = trace_of(session)
+
     @contextmanager
     def served() -> Iterator[tuple[str, int]]:
         with Phoenix(command, directory) as phoenix:
-            address = f"{phoenix.url}/projects/{project_of(phoenix.url)}/traces/{trace_of(session)}"
-            yield address, phoenix.pid
+            yield f"{phoenix.url}/projects/{project_of(phoenix.url)}/traces/{trace}", phoenix.pid
 
     def more(page: Any) -> None:
         page.get_by_role("button", name="Load More").click()
@@ -167,11 +171,12 @@ def project_of(url: str) -> str:
 
 def trace_of(session: Path) -> str:
     """The trace of a session's root run, as the exporter names it."""
-    first = subprocess.run(
-        [sys.executable, "-m", "Agent", "export", "otlp", session.name.removeprefix("session_"), "--root",
-         str(session.parent)], capture_output=True, text=True, check=True,
-    ).stdout.partition("\n")[0]  # fmt: skip
-    return str(json.loads(first)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"])
+    name, root = session.name.removeprefix("session_"), str(session.parent)
+    command = [sys.executable, "-m", "Agent", "export", "otlp", name, "--root", root]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as export:
+        first = json.loads(next(iter(export.stdout or ())))
+        export.terminate()
+    return str(first["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"])
 
 
 def opened(playwright: Any, viewer: Viewer) -> dict[str, float]:
@@ -189,6 +194,8 @@ def opened(playwright: Any, viewer: Viewer) -> dict[str, float]:
         page.goto(url, wait_until="commit")
         page.locator(viewer.first).first.wait_for()
         found["first_s"] = time.perf_counter() - began
+        page.get_by_text(viewer.reading).first.wait_for(state="hidden")
+        found["read_s"] = time.perf_counter() - began
         page.wait_for_timeout(3_000)  # what the page still loads is not part of the window
         began = time.perf_counter()
         viewer.further(page)
@@ -263,6 +270,7 @@ def measure(given: argparse.Namespace, directory: Path) -> Report:
     viewers = [pages_of(root), inspect_of(given.inspect, logs)]
     if given.phoenix is not None:
         viewers.append(phoenix_of(given.phoenix, directory / "phoenix", session))
+    shutil.rmtree(session / ".state" / "view", ignore_errors=True)  # the index, which the first round makes
     found: dict[str, list[dict[str, float]]] = {viewer.name: [] for viewer in viewers}
     with sync_playwright() as playwright:
         for number in range(ROUNDS):
