@@ -167,7 +167,7 @@ class CodeIdentity:
 
 
 def _new_modules(told: set[str]) -> dict[str, str]:
-    """Return {module: digest} of the program's loaded modules that are not in `told`, and add them to `told`."""
+    """Return {module: digest} of the program's loaded modules that `told` lacks, and add them to `told`."""
     new = sys.modules.keys() - told
     own = sorted(name for name in new if _program_file(sys.modules.get(name)) is not None)
     told.update(new)
