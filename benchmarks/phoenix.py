@@ -21,11 +21,11 @@ class Phoenix:
 
     Args:
         command: phoenix's own.
-        directory: where its database goes.
+        directory: where its database goes, or is from before.
     """
 
     def __init__(self, command: Path, directory: Path) -> None:
-        directory.mkdir()
+        directory.mkdir(exist_ok=True)
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.version = ""
@@ -41,6 +41,11 @@ class Phoenix:
         }
         self._log = directory / "log.txt"
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """That of its process."""
+        return self._process.pid if self._process is not None else 0
 
     def spans(self) -> int:
         """How many can be read now."""

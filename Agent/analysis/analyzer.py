@@ -135,6 +135,14 @@ class LogAnalyzer:
 
         return states.field_changes(self.reader, self.engine, agent_id, name, when)
 
+    def field_course(
+        self, agent_id: str, name: str, when: str | int | datetime | None = None
+    ) -> dict[str, Any]:
+        """Follow one number in an agent's state over time (`states.field_course`)."""
+        from Agent.analysis import states
+
+        return states.field_course(self.reader, self.engine, agent_id, name, when)
+
     def provenance(
         self, agent_id: str, name: str, when: str | int | datetime | None = None
     ) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Errors: each counted once, grouped into patterns, with their trend and which patterns occur together."""
+"""Errors, and what else was logged, in patterns: their trends, and which errors occur together."""
 
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
@@ -140,7 +140,7 @@ def error_patterns(engine: QueryEngine, ends_us: tuple[int, int] | None = None) 
         trend (see `trend`), slices (counts in tenths of the session), example_id (the first) and
         example_agent; `total_fingerprints`; `together`, at most 10 dicts with the fingerprints `first` and
         `second`, the number of one-second windows with both (`windows`), the number expected by chance
-        (`expected`), and the number of spans with both (`spans`).
+        (`expected`), and the number of spans with both (`spans`); `logs`, see `log_patterns`.
     """
     ends_us = ends_us or engine.ends_us() or (0, 0)
     query = (
@@ -167,8 +167,50 @@ def error_patterns(engine: QueryEngine, ends_us: tuple[int, int] | None = None) 
             "by_level": _counts(engine, lines, "level"),
             "fingerprints": patterns[:TOP_PATTERNS],
             "total_fingerprints": len(patterns),
+            "logs": log_patterns(engine, ends_us),
             "together": _together(engine, lines, patterns[:TOP_MESSAGES], member_of, span_us),
         }
+
+
+def log_patterns(engine: QueryEngine, ends_us: tuple[int, int]) -> dict[str, Any]:
+    """Group all warnings and other logged messages; those of a group differ only in numbers, ids and paths.
+
+    Args:
+        engine: over the session.
+        ends_us: the times of the first and last event.
+
+    Returns:
+        `warnings` (how many), `total` (with all other lines of kind `log` below ERROR), `total_patterns`, and
+        `patterns`: at most 50, warnings first and the most frequent first, dicts as in `error_patterns` with
+        `level` instead of error_type and place.
+    """
+    first_us, last_us = ends_us
+    warned = engine.rows(f"SELECT DISTINCT event_type FROM {scan()} WHERE level = 'WARNING'")
+    kinds = sorted({"log", *(row["event_type"] for row in warned)})
+    shape = f"regexp_replace(coalesce(message, ''), '{NUMBERS}', '#', {EVERY})"
+    query = (
+        "(SELECT ts_us, writer, seq, level, message, agent_id, level AS error_type, "
+        "nullif(level, level) AS traceback, coalesce(message, '') AS error_message, "
+        f"md5(concat(level, '|', {shape})) AS shape_hash "
+        f"FROM {scan(only=Only(kinds))} "
+        "WHERE level = 'WARNING' OR (event_type = 'log' AND level NOT IN ('ERROR', 'CRITICAL')))"
+    )
+    with kept(engine, "log_lines", query) as source:
+        patterns, _ = _patterns(engine, source.text, first_us, max(1, last_us - first_us))
+        levels = _counts(engine, source.text, "level")
+    named = [
+        {"level": row["error_type"], **{key: value for key, value in row.items() if key not in _OF_ERRORS}}
+        for row in sorted(patterns, key=lambda row: row["error_type"] != "WARNING")
+    ]
+    return {
+        "warnings": levels.get("WARNING", 0),
+        "total": sum(levels.values()),
+        "total_patterns": len(named),
+        "patterns": named[:TOP_PATTERNS],
+    }
+
+
+_OF_ERRORS: Final = {"error_type", "place"}
 
 
 def _counts(engine: QueryEngine, lines: str, column: str) -> dict[str, int]:

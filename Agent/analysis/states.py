@@ -123,8 +123,19 @@ def field_changes(
     """
     told: deque[dict[str, Any]] = deque(maxlen=MAX_CHANGES)
     count = 0
+    limit = None if when is None else _Limit.of(when, reader)
+    for event, before, after in _changes_in(_until(reader, engine, agent_id, limit), name):
+        count += 1
+        told.append(_change(event, before, after))
+    if not count:
+        raise _no_field(agent_id, name)
+    return {"agent_id": agent_id, "field": name, "count": count, "changes": list(told)}
+
+
+def _changes_in(events: Iterable[Event], name: str) -> Iterator[tuple[Event, Any, Any]]:
+    """The events that changed a field, or a value below one, with the values before and after."""
     fold = StateFold()
-    for event in _until(reader, engine, agent_id, None if when is None else _Limit.of(when, reader)):
+    for event in events:
         before, is_whole = _value_of(fold.fields, name), name in fold.fields
         changed = fold.add(event)
         after = _value_of(fold.fields, name)
@@ -133,14 +144,50 @@ def field_changes(
                 continue
         elif before == after:
             continue
-        count += 1
-        told.append(_change(event, before, after))
-    if not count:
-        raise EventNotFound(
-            f"{agent_id} had no field {name!r} at that time",
-            remedy=f"agent-trace state {agent_id} lists its fields",
-        )
-    return {"agent_id": agent_id, "field": name, "count": count, "changes": list(told)}
+        yield event, before, after
+
+
+def _no_field(agent_id: str, name: str) -> EventNotFound:
+    return EventNotFound(
+        f"{agent_id} had no field {name!r} at that time",
+        remedy=f"agent-trace state {agent_id} lists its fields",
+    )
+
+
+def field_course(
+    reader: TreeReader, engine: Engine, agent_id: str, name: str, when: Moment | None = None
+) -> dict[str, Any]:
+    """Follow one number in an agent's state over time: a field, or a value in one (a.b, or /a/b).
+
+    Returns:
+        `points`, one for each change up to that moment, oldest first: id, timestamp, tick, value (a number,
+        or None while there was none), and `end`: timestamp and tick of the agent's last event up to then.
+
+    Raises:
+        AgentNotFound, EventNotFound: as `field_changes`.
+        UsageError: a value is not a number; or as `state_at`.
+    """
+    limit = None if when is None else _Limit.of(when, reader)
+    end: dict[str, Any] = {"timestamp": None, "tick": None}
+
+    def events() -> Iterator[Event]:
+        for event in _until(reader, engine, agent_id, limit):
+            end.update(timestamp=event.timestamp, tick=end["tick"] if event.tick is None else event.tick)
+            yield event
+
+    points = []
+    for event, _, after in _changes_in(events(), name):
+        value = None if after is _ABSENT else after
+        if not isinstance(value, int | float | None):
+            raise UsageError(
+                f"{name} of {agent_id} is not a number",
+                remedy=f"agent-trace state {agent_id} --why {name} lists its changes",
+            )
+        point = {"id": event.id, "timestamp": event.timestamp, "tick": event.tick, "value": value}
+        points.append(point)
+    if all(point["value"] is None for point in points):
+        raise _no_field(agent_id, name)
+    return {"agent_id": agent_id, "field": name, "points": points, "end": end}
 
 
 _ABSENT: Any = object()

@@ -46,7 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("view", "view", "Show a session in the browser: what went wrong, when, and why."),
         ("analyze", "analyze", "Report what happened in a session."),
         ("journey", "journey", "Show what one agent did, in order."),
-        ("errors", "analyze", "Group the errors of a session by pattern."),
+        ("errors", "analyze", "Group errors, warnings and log messages by pattern."),
         ("debug", "analyze", "Find what explains an issue described in words."),
         ("causes", "analyze", "Show what led to an event, across agents."),
         ("diff", "replay", "Find where two runs differ, or compare their statistics."),

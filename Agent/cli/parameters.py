@@ -154,9 +154,22 @@ def _epilog(examples: str) -> str:
     return "\b\n" + "\n".join([title, *lines])
 
 
+class _Group(click.Group):
+    """A group whose options are those of its command `usual`, as in `config --json`."""
+
+    def __init__(self, *arguments: Any, usual: str = "", **how: Any) -> None:
+        super().__init__(*arguments, **how)
+        self._usual = usual
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if self._usual and args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
+            args = [self._usual, *args]
+        return super().parse_args(ctx, args)
+
+
 def group(**how: Any) -> Callable[[Any], click.Group]:
-    """Make a click group from a function, as `command` does."""
-    made: Callable[[Any], Any] = command(json=False, cls=click.Group, **how)
+    """Make a click group from a function, as `command` does; options alone go to its command `usual`."""
+    made: Callable[[Any], Any] = command(json=False, cls=_Group, **how)
     return made
 
 

@@ -267,12 +267,13 @@ LOOKS: Final[dict[str, dict[str, Any]]] = {
 
 
 def table(rows: Iterable[Any], *columns: Column) -> None:
-    """Print an aligned table with column names; on a narrow terminal each row takes two lines."""
+    """Print an aligned table with column names; a narrow terminal lacks the least important columns."""
     drawn = grid(rows, *columns)
     cells = [[_shown(value) for value in row] for row in drawn.rows]
     width = width_of_terminal()
     room = None if width is None else width - 2
-    for line in layout.table(cells, drawn.right, room, names=drawn.columns, whole=True, paint=painted):
+    how: dict[str, Any] = {"names": drawn.columns, "spare": drawn.spare, "whole": True, "paint": painted}
+    for line in layout.table(cells, drawn.right, room, **how):
         emit(f"  {line}")
 
 

@@ -53,6 +53,8 @@ class Grid(NamedTuple):
     right: frozenset[int] = frozenset()
     most: int = 8
     """The number of rows shown in text."""
+    spare: Sequence[int] = ()
+    """The columns that narrow text may leave out, the least important first."""
 
 
 class Column(NamedTuple):
@@ -66,6 +68,8 @@ class Column(NamedTuple):
     right: bool = False
     looks: Mapping[str, str] = {}
     """{formatted value: look}."""
+    spare: int = 0
+    """Where there is too little room, columns with the highest number go first; 0 always stays."""
 
     def value(self, row: Any) -> object:
         """The formatted cell of a row."""
@@ -86,12 +90,13 @@ def grid(rows: Iterable[Any], *columns: Column, most: int = 8) -> Grid:
     """A grid of some rows; text shows at most `most` of them."""
     right = {at for at, each in enumerate(columns) if each.right or each.form in _NUMBERS}
     cells = [[each.value(row) for each in columns] for row in rows]
-    return Grid([each.name for each in columns], cells, frozenset(right), most)
+    spare = sorted((at for at, each in enumerate(columns) if each.spare), key=lambda at: -columns[at].spare)
+    return Grid([each.name for each in columns], cells, frozenset(right), most, spare)
 
 
-def numbers(form: Callable[[Any], object], *names: str) -> list[Column]:
+def numbers(form: Callable[[Any], object], *names: str, spare: int = 0) -> list[Column]:
     """Right-aligned columns named like their keys, all with the same format."""
-    return [Column(name, name, form, right=True) for name in names]
+    return [Column(name, name, form, right=True, spare=spare) for name in names]
 
 
 def name(value: object) -> Cell:

@@ -215,7 +215,7 @@ def curve(block: Curve) -> Drawing:
 def ranges(block: Ranges) -> Drawing:
     """Draw a line from p50 over p95 to p99 for each operation, in milliseconds on a logarithmic scale."""
     names_wide, row_tall = 230, 24
-    made = Drawing(len(block.rows) * row_tall + 30, block.label)
+    made = Drawing(len(block.rows) * row_tall + 30, block.label, look="plot ranges")
     found = [row[key] for _, row in block.rows for key in ("p50", "p99") if row.get(key) and row[key] > 0]
     low = math.floor(math.log10(min(found, default=1.0)))
     high = max(math.ceil(math.log10(max(found, default=1.0))), low + 1)

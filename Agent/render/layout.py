@@ -101,6 +101,7 @@ def table(
     width: int | None = None,
     *,
     names: Sequence[str] = (),
+    spare: Sequence[int] = (),
     whole: bool = False,
     paint: Callable[[str, str], str] = _unpainted,
 ) -> list[str]:
@@ -109,10 +110,11 @@ def table(
     Args:
         rows: the rows, with cells as values or `Cell`.
         right: the indices of right-aligned columns.
-        width: the maximum width of a line; to fit it, gaps shrink and long texts are cut.
+        width: the maximum width of a line; to fit it, spare columns are left out, gaps shrink and texts are
+            cut, those of the last column first. Right-aligned columns and times are never cut.
         names: the names of the columns.
-        whole: whether only the last column may be cut: a row that does not fit then takes two lines, with
-            its first cell on the first. Right-aligned columns and times are never cut.
+        spare: the indices of columns that may be left out, the least important first; a last line names them.
+        whole: whether texts longer than a cell of a report are kept.
         paint: applies a look to a text.
     """
     titled = [[Cell(name, "soft") for name in names], *rows] if names else rows
@@ -121,21 +123,34 @@ def table(
     if not cells:
         return []
     widths = widths_of(cells)
-    last = len(widths) - 1
     fixed = {*right, *(at for at, name in enumerate(names) if name.endswith("(UTC)"))}
-    least = sum(widths[:-1]) + (widths[-1] if last in fixed else min(widths[-1], LEAST_CELL))
-    first = int(whole and width is not None and least + len(widths) - 1 > width)
-    margin = "  " * first
-    room = None if width is None else width - len(margin)
-    shown, gap = fitted(widths[first:], [at not in fixed for at in range(first, len(widths))], room)
+    kept = _kept_columns(widths, fixed, spare, width)
+    may_be_cut = [at not in fixed for at in kept]
+    shown, _ = fitted([widths[at] for at in kept], [*[False] * (len(kept) - 1), may_be_cut[-1]], width)
+    shown, gap = fitted(shown, may_be_cut, width)
+    to_right = {place for place, at in enumerate(kept) if at in right}
     lines = []
     for row, look in zip(cells, looks, strict=True):
-        if first:
-            lines.append(paint(row[0], look[0]))
-        texts = padded(row[first:], shown, {at - first for at in right})
-        painted = map(paint, texts, look[first:])
-        lines.append((margin + (" " * gap).join(painted)).rstrip())
+        texts = padded([row[at] for at in kept], shown, to_right)
+        lines.append((" " * gap).join(map(paint, texts, (look[at] for at in kept))).rstrip())
+    left_out = [names[at] for at in range(len(widths)) if at not in kept]
+    if left_out and width is not None:
+        lines.append(paint(clip(f"too narrow for {', '.join(left_out)}", width), "soft"))
     return lines
+
+
+def _kept_columns(
+    widths: Sequence[int], fixed: Collection[int], spare: Sequence[int], width: int | None
+) -> list[int]:
+    """The columns that fit a width if only the last is cut; of `spare`, the first ones are left out."""
+    kept = list(range(len(widths)))
+    for at in spare:
+        last = widths[kept[-1]]
+        least = last if kept[-1] in fixed else min(last, LEAST_CELL)
+        if width is None or sum(widths[each] for each in kept[:-1]) + least + len(kept) - 1 <= width:
+            break
+        kept.remove(at)
+    return kept
 
 
 def _text(value: object, *, cut_long: bool) -> str:

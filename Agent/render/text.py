@@ -8,7 +8,7 @@ from textwrap import wrap
 
 from Agent.render.blocks import Block, Curve, Entries, Grid, Section, Share, SideBySide, Title, Words
 from Agent.render.layout import WIDTH, clip, section, table
-from Agent.render.words import sparkline
+from Agent.render.words import curve
 
 
 def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
@@ -28,12 +28,13 @@ def _lines(block: Block, width: int | None) -> Iterator[str]:
     match block:
         case Words(words) | Title(words):
             yield from wrap(words, min(room or WIDTH, WIDTH - 2))
-        case Grid(columns, rows, right, most):
+        case Grid(columns, rows, right, most, spare):
             shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, Share)}
             shown = [at for at in range(len(columns)) if at not in shares]
             cells = [[row[at] for at in shown] for row in rows[:most]]
             to_right = {place for place, at in enumerate(shown) if at in right}
-            yield from table(cells, to_right, room, names=[columns[at] for at in shown])
+            least = [shown.index(at) for at in spare if at in shown]
+            yield from table(cells, to_right, room, names=[columns[at] for at in shown], spare=least)
             yield from _more(len(rows) - most)
         case Entries(entries, most):
             for entry in entries[:most]:
@@ -44,7 +45,7 @@ def _lines(block: Block, width: int | None) -> Iterator[str]:
                     )
             yield from _more(len(entries) - most)
         case Curve(values):
-            yield sparkline(values)
+            yield from curve(values)
         case SideBySide(columns):
             for column in columns:
                 yield from chain.from_iterable(_lines(each, width) for each in column)

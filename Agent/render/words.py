@@ -28,12 +28,15 @@ def short_number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def sparkline(values: Sequence[float]) -> str:
-    """A curve as one line of block characters."""
-    blocks = "▁▂▃▄▅▆▇█"
-    low, high = min(values), max(values)
-    width = (high - low) or 1.0
-    return "".join(blocks[min(7, int((value - low) / width * 8))] for value in values)
+def curve(values: Sequence[float | None], lines: int = 1) -> list[str]:
+    """A curve as lines of block characters, the highest values on the first; None is a gap."""
+    blocks = " ▁▂▃▄▅▆▇█"
+    known = [value for value in values if value is not None]
+    low, most = min(known), 8 * lines - 1
+    span = (max(known) - low) or 1.0
+    tall = [0 if value is None else 1 + min(most, int((value - low) / span * 8 * lines)) for value in values]
+    below = [8 * (lines - 1 - line) for line in range(lines)]
+    return ["".join(blocks[min(max(each - under, 0), 8)] for each in tall) for under in below]
 
 
 def count(value: Any) -> str:

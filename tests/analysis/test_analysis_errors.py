@@ -138,6 +138,24 @@ def test_patterns_that_come_together_are_told_and_others_are_not(builder: Sessio
     assert patterns["together"][0]["windows"] == 10
 
 
+def test_warnings_and_messages_that_differ_in_numbers_are_one_pattern(builder: SessionBuilder) -> None:
+    fail(builder, "a", "gone")
+    builder.emit("log", "a", level="ERROR", message="broken")
+    first = builder.emit("log", "a", message="read 3 rows in 1.5 ms")
+    builder.emit("log", "b", message="read 70 rows in 2 ms")
+    builder.emit("log", "b", message="ready")
+    slow = builder.emit(
+        "metric", "b", level="WARNING", message="call k3v9q2ma-1042 took 9 s", metric_name="m"
+    )
+    builder.emit("metric", "b", message="call k3v9q2ma-1043 took 1 s", metric_name="m")
+    found = LogAnalyzer(builder.path).find_error_patterns()["logs"]
+    assert [(row["level"], row["count"], row["agents"]) for row in found["patterns"]] == [
+        ("WARNING", 1, 1), ("INFO", 2, 2), ("INFO", 1, 1),
+    ]  # fmt: skip
+    assert found["patterns"][0]["example_id"] == slow and found["patterns"][1]["example_id"] == first
+    assert (found["warnings"], found["total"], found["total_patterns"]) == (1, 4, 3)
+
+
 def test_the_tail_of_an_example_ends_with_it(builder: SessionBuilder) -> None:
     before = [builder.emit("log", "a") for _ in range(9)]
     error = fail(builder, "a", "no")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import deque
 from datetime import datetime
@@ -70,6 +71,8 @@ def test_the_state_after_any_event_is_that_of_a_fold_from_the_beginning(steps: l
                 found = analyzer.state_at("a", when)
                 assert repr(sorted(found["fields"].items())) == repr(sorted(fields.items()))
                 assert {name: maker["id"] for name, maker in found["made_by"].items()} == made
+        for row in analyzer.sql("SELECT id, state FROM action_states"):
+            assert repr(sorted(json.loads(row["state"]).items())) == repr(sorted(truth[row["id"]][0].items()))
         analyzer.close()
 
 
@@ -148,6 +151,22 @@ def test_the_changes_of_a_field_are_told_with_before_and_after(builder: SessionB
     assert analyzer.field_changes("a", "x", ids[1])["count"] == 2
     with pytest.raises(EventNotFound, match="no field 'z'"):
         analyzer.field_changes("a", "z")
+
+
+def test_the_course_of_a_number_has_a_point_for_each_change(builder: SessionBuilder) -> None:
+    builder.emit("state", "a", fields={"x": {"y": 1}, "name": "n"}, reason="first", digest="0")
+    for tick, value in enumerate([{"y": 2.5}, {"y": 2.5}, {}]):
+        builder.tick = tick
+        builder.emit("agent_action", "a", action_type="act", state={"set": {"x": value}, "unset": []})
+    analyzer = LogAnalyzer(builder.path)
+    found = analyzer.field_course("a", "x.y")
+    assert [(point["tick"], point["value"]) for point in found["points"]] == [(None, 1), (0, 2.5), (2, None)]
+    assert found["end"]["tick"] == 2
+    assert len(analyzer.field_course("a", "x.y", 1)["points"]) == 2
+    with pytest.raises(UsageError, match="name of a is not a number"):
+        analyzer.field_course("a", "name")
+    with pytest.raises(EventNotFound, match="no field 'z'"):
+        analyzer.field_course("a", "z")
 
 
 @pytest.mark.further

@@ -11,6 +11,7 @@ from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_acti
 from Agent.cli.main import EXIT_BUG
 from Agent.demo.platform import Settings, record_session
 from Agent.flight import recorder
+from Agent.render import layout
 
 COLUMNS = 80
 AGENT = "creator_017"
@@ -20,7 +21,7 @@ STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 ASKED = {
     "sessions": [[]],
-    "analyze": [[], ["--html", "report.html"], ["LONG"]],
+    "analyze": [[], ["--html", "report.html"], ["LONG"], [f"last/{AGENT}"]],
     "journey": [
         [AGENT],
         [AGENT, "--all"],
@@ -41,7 +42,13 @@ ASKED = {
     "learning": [[], ["creator_001"]],
     "interactions": [[], ["--content", "creator_001-post-001"]],
     "performance": [[], ["LONG"]],
-    "state": [[AGENT], [AGENT, "--why", "cooldown_until"], [AGENT, "--checkpoints"], [LONG, "LONG"]],
+    "state": [
+        [AGENT],
+        [AGENT, "--why", "cooldown_until"],
+        [AGENT, "--plot", "followers"],
+        [AGENT, "--checkpoints"],
+        [LONG, "LONG"],
+    ],
     "provenance": [
         [AGENT, "cooldown_until"],
         [AGENT, "pending", "--at", "tick:20"],
@@ -159,6 +166,15 @@ def too_wide(text):
     """The lines that do not fit, but for those that are one word without a blank."""
     plain = [STYLE.sub("", line).rpartition("\r")[2] for line in text.splitlines()]
     return [line for line in plain if len(line) > COLUMNS and max(map(len, line.split())) < COLUMNS - 12]
+
+
+def test_a_narrow_table_lacks_its_spare_columns_and_names_them():
+    rows = [("an-id-of-a-run", "agent_1", 12, "x" * 30)]
+    names = ("RUN", "AGENT", "STEPS", "LABELS")
+    assert layout.table(rows, {2}, 70, names=names, spare=[3, 2])[1].endswith("x" * 30)
+    narrow = layout.table(rows, {2}, 34, names=names, spare=[3, 2], whole=True)
+    assert narrow[1].split() == ["an-id-of-a-run", "agent_1", "12"] and narrow[2] == "too narrow for LABELS"
+    assert layout.table(rows, {2}, 26, names=names, spare=[3, 2])[2] == "too narrow for STEPS, LAB…"
 
 
 def test_every_command_is_asked():

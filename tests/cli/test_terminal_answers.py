@@ -81,11 +81,12 @@ ASKED = {
     "ship": [["--to", EVIL]],
     "sql": [
         ["SELECT agent_id, message, kind FROM events"],
+        ["SELECT agent_id, state FROM action_states"],
         ["SELECT agent_id, message, extra FROM events", "--csv"],
         ["SELECT agent_id, message, extra FROM events", "--json"],
         [f"SELECT '{UNSEEN}' FROM nowhere".replace("\0", "")],
     ],
-    "state": [[EVIL], [EVIL, "--why", EVIL], [EVIL, "--checkpoints"]],
+    "state": [[EVIL], [EVIL, "--why", EVIL], [EVIL, "--plot", EVIL], [EVIL, "--checkpoints"]],
     "tail": [["-n", "100"], ["-n", "5", "-a", EVIL]],
     "verify": [[]],
     "version": [[]],

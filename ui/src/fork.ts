@@ -141,7 +141,7 @@ export function makeForkForm(): HTMLElement {
     element.replaceChildren(
       h("div", { class: "head" }, h("h2", {}, `What if, from here: ${shown(agent, 60)}`),
         h("button", { class: "quiet close", type: "button", "aria-label": "Close the form", onclick: () => (store.forking.value = null) }, "×")),
-      h("p", { class: "hint" }, `The run goes on after ${shown(at.text, 80)} (${where}) with your code of today. Change what you want to.`),
+      h("p", { class: "hint" }, `The run goes on from ${where} with your code of today. Change what you want to.`),
       form,
     );
     element.parentElement?.scrollTo(0, 0);

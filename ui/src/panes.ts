@@ -50,7 +50,7 @@ function showMoment(parent: HTMLElement): void {
     const found = store.overview.value;
     if (found === null) return;
     const tick = store.tickOf(t);
-    const place = h("div", { class: "place" }, h("b", {}, tick === null ? duration(t) : `Tick ${tick}`));
+    const place = h("div", { class: "place" }, h("b", {}, tick !== null ? `Tick ${tick}` : t === 0 ? "The start" : `${duration(t)} after the start`));
     if (tick !== null) place.append(h("span", {}, `${duration(t)} after the start`));
     parent.replaceChildren(place, sofar);
     newest.run(async () => {

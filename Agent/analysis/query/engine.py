@@ -37,6 +37,7 @@ from Agent.analysis.query.progress import (
     is_ending,
     told_deadline,
 )
+from Agent.analysis.query.state_view import ACTION_STATES, action_states
 from Agent.analysis.query.trees import SealedSources, SealedTree
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, first_of, told, words_of
 from Agent.analysis.query.views import (
@@ -606,7 +607,8 @@ class Engine:
         # again for each query, because segments may have been sealed since
         wanted = words, self._sources.statement, self._listing
         if wanted != self._views:
-            for statement in views.statements(words):
+            of_states = [action_states()] if words is None or ACTION_STATES in words else []
+            for statement in (*views.statements(words), *of_states):
                 self._execute(self._resolved(statement), ())
             self._views = wanted
 
@@ -646,7 +648,7 @@ def _first_line(error: Exception) -> str:
 def _bad_query(error: Exception, query: str) -> UsageError:
     return UsageError(
         f"the query failed: {told(error, query)}",
-        remedy=f"the views are {', '.join(views.names())}",
+        remedy=f"the views are {', '.join([ACTION_STATES, *views.names()])}",
     )
 
 

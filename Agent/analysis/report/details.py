@@ -165,7 +165,7 @@ def _graph(graph: Mapping[str, Any]) -> list[Block]:
         for row in graph["top_connectors"][:CONNECTED]
     ]
     names = ("agent", "neighbours", "out", "in", "events out", "events in")
-    return [*made, Title("Most connected"), Grid(names, rows, NUMBERS)] if rows else made
+    return [*made, Title("Most connected"), Grid(names, rows, NUMBERS, spare=(5, 4))] if rows else made
 
 
 def _spread(top: list[Mapping[str, Any]]) -> list[Block]:
@@ -181,7 +181,7 @@ def _spread(top: list[Mapping[str, Any]]) -> list[Block]:
         for row in top[:CONNECTED]
     ]
     names = ("content", "sharers", "depth", "breadth", "half within", "from")
-    return [Grid(names, rows, frozenset({1, 2, 3, 4}))] if rows else []
+    return [Grid(names, rows, frozenset({1, 2, 3, 4}), spare=(3, 2))] if rows else []
 
 
 def _messages(messages: Mapping[str, Any]) -> list[Block]:
@@ -251,7 +251,7 @@ def _own_time(found: Mapping[str, Any]) -> list[Block]:
         name = Cell((row["name"] or "(no name)")[:24], "name")
         rows.append((name, count(row["count"]), count(of["errors"]), *took, f"{row['share']:.0%}"))
     names = ("operation", "count", "failed", "p50", "p95", "p99", "max", "own time", "share")
-    return [Grid(names, rows, NUMBERS)] if rows else []
+    return [Grid(names, rows, NUMBERS, spare=(6, 5))] if rows else []
 
 
 def _latency_step(step: Mapping[str, Any]) -> Block:

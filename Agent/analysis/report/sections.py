@@ -10,6 +10,7 @@ from Agent.analysis.errors import told_pattern
 from Agent.errors import EventNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
+from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import (
     Bars,
     Block,
@@ -127,7 +128,8 @@ def header(facts: Facts) -> Head:
         ("still open", count(len(summary["in_flight"])), "warn" if summary["in_flight"] else None),
     ]
     about = f"{what} in {seconds(summary['duration_s'])}, {when}"
-    return Head(f"Session {summary['session_id']}", about, numbers)
+    whose = f"{summary['agent_id']} in session" if "agent_id" in summary else "Session"
+    return Head(f"{whose} {summary['session_id']}", about, numbers)
 
 
 def sections(facts: Facts) -> Iterator[Section]:
@@ -136,6 +138,7 @@ def sections(facts: Facts) -> Iterator[Section]:
     made = (
         ("Activity over time", _activity(facts)),
         ("Errors", _errors(facts)),
+        (LOGGED, logged(summary["errors"]["logs"])),
         ("Still open", _in_flight(summary["in_flight"])),
         ("Agents", _agents(summary)),
         ("Actions", _actions(summary["actions"])),
@@ -233,12 +236,12 @@ def _agent_table(agents: list[dict[str, Any]]) -> Block:
     return grid(
         agents,
         Column("agent", "name", name),
-        Column("role", "role"),
-        Column("", lambda agent: Share(agent["events"] / most, f"{count(agent['events'])} events")),
+        Column("role", "role", spare=1),
+        Column("", lambda agent: Share(agent["events"] / most, f"{count(agent['events'])} events"), spare=4),
         *numbers(count, "events", "actions"),
         *numbers(failures, "errors"),
-        Column("first", "first_seen", clock, right=True),
-        Column("last", "last_seen", clock, right=True),
+        Column("first", "first_seen", clock, right=True, spare=3),
+        Column("last", "last_seen", clock, right=True, spare=2),
     )
 
 
@@ -377,7 +380,7 @@ def error_sections(
     patterns: Sequence[Mapping[str, Any]],
     tails: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Iterator[Section]:
-    """Some patterns of `error_patterns`, and which of them occur together.
+    """Some patterns of `error_patterns`, which of them occur together, and warnings and log messages.
 
     Args:
         found: what `error_patterns` returns.
@@ -393,7 +396,29 @@ def error_sections(
         if pair["spans"]:
             often = f"in {plural(pair['spans'], 'span')}, {often}"
         together.append(Words(f"{shapes[pair['first']]!r} and {shapes[pair['second']]!r}: {often}"))
-    return filled(("Errors", [Entries(entries, len(entries))]), ("Come together", [*together]))
+    listed: list[Block] = [Entries(entries, len(entries))] if entries else []
+    return filled(("Errors", listed), ("Come together", [*together]), (LOGGED, logged(found["logs"])))
+
+
+LOGGED: Final = "Warnings and log messages"
+
+
+def logged(found: Mapping[str, Any]) -> list[Block]:
+    """The patterns of `log_patterns`."""
+
+    def level(row: Mapping[str, Any]) -> Cell | str:
+        return Cell(row["level"], "warn") if row["level"] == "WARNING" else str(row["level"])
+
+    return first_of(
+        found["patterns"],
+        PATTERNS,
+        Column("count", "count", count),
+        Column("level", level),
+        Column("message", lambda row: cut(row["shape"] if row["varies"] else row["message"] or "-", 160)),
+        Column("agents", "agents", count, spare=1),
+        Column("trend", lambda row: "-" if row["trend"] == "few" else row["trend"], spare=2),
+        Column("example", "example_id", name),
+    )
 
 
 def _pattern(row: Mapping[str, Any], facts: Facts) -> Entry:
@@ -459,10 +484,11 @@ def _latencies(timed: list[dict[str, Any]]) -> Block:
     return grid(
         timed,
         Column("operation", "name", name),
-        Column("share", share),
+        Column("share", share, spare=2),
         *numbers(count, "count"),
         Column("failed", "errors", failures, right=True),
-        *numbers(milliseconds, "p50", "p95", "p99", "max"),
+        *numbers(milliseconds, "p50", "p95"),
+        *numbers(milliseconds, "p99", "max", spare=1),
         Column("total", "total_ms", milliseconds),
     )
 
@@ -500,7 +526,7 @@ def _interactions(found: Mapping[str, Any]) -> list[Block]:
         kinds[:TYPES],
         TYPES,
         Column("type", lambda row: name(row[0])),
-        Column("", lambda row: Share(row[1] / most, count(row[1]))),
+        Column("", lambda row: Share(row[1] / most, count(row[1])), spare=1),
         Column("count", lambda row: row[1], count),
     )
     viral = first_of(

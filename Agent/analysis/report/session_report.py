@@ -70,20 +70,32 @@ class Analysis(Mapping[str, Any]):
         return dict(self._summary)
 
 
-def analyze_session(session: SessionRef = None, root: str | os.PathLike[str] | None = None) -> Analysis:
+def analyze_session(
+    session: SessionRef = None, root: str | os.PathLike[str] | None = None, agent_id: str | None = None
+) -> Analysis:
     """Report on one session, by default the current or newest one; `print` it, or read its parts by key.
+
+    With `agent_id`, the report is about that agent's events; `losses` is still the session's.
 
     Raises:
         SessionNotFound: the session does not exist, or is empty.
+        AgentNotFound: the session does not contain this agent.
     """
     path = find(session, root)
     reader = open_reader(path)
     with open_engine(path) as engine:
-        return Analysis(session_summary(path, reader, engine))
+        if agent_id is None:
+            return Analysis(session_summary(path, reader, engine))
+        if not reader.holds_agent(agent_id):
+            raise integrity.unknown_agent(reader, agent_id)
+        with open_engine(path, agent_id) as own:
+            return Analysis(session_summary(path, reader, own, engine) | {"agent_id": agent_id})
 
 
-def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
-    """Summarise the session in one dict.
+def session_summary(
+    path: Path, reader: TreeReader, engine: Engine, whole: Engine | None = None
+) -> dict[str, Any]:
+    """Summarise the session in one dict; `whole` is an engine over all of it, if `engine` is over one agent.
 
     Returns:
         session_id, path, first_seen, last_seen, duration_s, first_tick, last_tick, total_events,
@@ -96,18 +108,18 @@ def session_summary(path: Path, reader: TreeReader, engine: Engine) -> dict[str,
     if counts["total_events"]:
         ends_us = parse_timestamp(counts["first_seen"]), parse_timestamp(counts["last_seen"])
     # counting losses also finds every damaged line
-    losses = integrity.losses(path, reader, engine)
+    losses = integrity.losses(path, reader, whole or engine)
     return {
         "session_id": session_id_of(path),
         "path": str(path),
         **counts,
         "damaged_lines": losses["damaged_lines"],
-        "errors": failures.error_patterns(engine, ends_us),
-        "learning": learning.learning_progress(engine),
-        "interactions": interactions.interaction_summary(engine),
-        "performance": performance.performance_summary(engine),
-        "marks": journeys.marks(engine),
-        "in_flight": integrity.in_flight(reader),
+        **_answers(engine, ends_us),
+        "in_flight": [
+            each
+            for each in integrity.in_flight(reader)
+            if whole is None or each["agent_id"] in counts["agents"]
+        ],
         "losses": losses,
     }
 
@@ -130,17 +142,23 @@ def trees_summary(trees: Trees, engine: QueryEngine) -> dict[str, Any]:
         "sessions": paths,
         **counts,
         "damaged_lines": damaged,
-        "errors": failures.error_patterns(engine, ends_us),
-        "learning": learning.learning_progress(engine),
-        "interactions": interactions.interaction_summary(engine),
-        "performance": performance.performance_summary(engine),
-        "marks": journeys.marks(engine),
+        **_answers(engine, ends_us),
         "in_flight": [],
         "losses": integrity.written_losses(engine) | {"damaged_lines": damaged},
     }
 
 
 _NAMED: Final = 3
+
+
+def _answers(engine: QueryEngine, ends_us: tuple[int, int] | None) -> dict[str, Any]:
+    return {
+        "errors": failures.error_patterns(engine, ends_us),
+        "learning": learning.learning_progress(engine),
+        "interactions": interactions.interaction_summary(engine),
+        "performance": performance.performance_summary(engine),
+        "marks": journeys.marks(engine),
+    }
 
 
 def _counts(engine: QueryEngine) -> dict[str, Any]:

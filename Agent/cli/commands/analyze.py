@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @command()
 def analyze(
-    run: OneSession,
+    run: OneRun,
     more: More,
     page: Annotated[Path | None, "--html FILE"],
     root: Root,
@@ -41,15 +41,15 @@ def analyze(
     """Report what happened in a session.
 
     Agents and their actions, errors, learning, interactions, performance, and whether the log is complete.
-    RUN is a session: an id, a unique prefix of one, a path, or last. With --engine, RUN and PATH are sealed
-    sessions, trace roots or patterns of both, and the report is about all of them.
+    RUN is a session: an id, a unique prefix of one, a path, or last; or SESSION/agent_id for one agent. With
+    --engine, RUN and PATH are sealed sessions, trace roots or patterns of both, and the report is about all.
 
     Args:
         page: Write one self-contained HTML report with charts instead.
 
     Examples:
         agent-trace analyze
-        agent-trace analyze 20261120_103045 --json
+        agent-trace analyze last/creator_001 --json
         agent-trace analyze --html report.html
         agent-trace analyze --engine spark '/shared/*/trace'
     """
@@ -62,14 +62,17 @@ def analyze(
             raise misuse("--html is for one session, without --engine")
         _analyze_trees((run, *more), root, **across)
         return
+    session, agent = parameters.split_run(run)
     if page is not None:
+        if agent:
+            raise misuse("--html is for a session, without an agent")
         with working("drawing the report"):
             written = parameters.analyzer_of(run, root).write_html(page)
         size_bytes = written.stat().st_size
         render.document(lambda: {"path": str(written), "size_bytes": size_bytes})
         render.emit(f"{written} ({words.size(size_bytes)})")
         return
-    report = analyze_session(parameters.session_of(run), root)
+    report = analyze_session(session, root, agent or None)
     render.document(report.to_dict)
     width = render.width_of_terminal()
     render.emit_report(report.to_text(width), width=width)
@@ -120,7 +123,8 @@ def debug(
 
     Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
     --test runs your code from the moment of each leading cause, with and without it, under several seeds, and
-    reports the difference. RUN is a session. Exit code 1: no explanation was found.
+    reports the difference. RUN is a session, or SESSION/agent_id to name the agent. Exit code 1: no
+    explanation was found.
 
     Args:
         markdown: Print Markdown, to paste into an issue.
@@ -135,6 +139,8 @@ def debug(
     """
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
+    agent = parameters.split_run(run)[1]
+    issue = issue if agent in issue else f"{agent} {issue}"
     across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
     run = one_of(run, more, **across)
     if not test and any(given not in (None, (), "") for given in how.values()):
@@ -186,7 +192,7 @@ def errors(
     root: Root,
     **across: Unpack[Across],
 ) -> None:
-    """Group the errors of a session by pattern.
+    """Group errors, warnings and log messages by pattern.
 
     A pattern is errors of one type, raised in one place, whose messages differ only in numbers, ids, paths
     and quoted parts. Each pattern names the event id of an example, for agent-trace causes ID. RUN is a
@@ -194,7 +200,7 @@ def errors(
     trace roots or patterns of both.
 
     Args:
-        limit: Only the N most frequent patterns.
+        limit: Only the N most frequent patterns of errors.
         tail: Show what the agent did before each example.
 
     Examples:
@@ -224,15 +230,13 @@ def errors(
             row["tail"] = tails.get(row["example_id"]) or journey_tail(reader, row)
         render.emit_json(patterns)
         return
-    if not patterns["total_errors"]:
-        render.note("no errors")
-        return
     from Agent.analysis.report.sections import error_sections
 
     _print(error_sections(patterns, rows, tails))
     hidden = patterns["total_fingerprints"] - len(rows)
     others = f", {words.plural(hidden, 'pattern')} more" if hidden > 0 else ""
-    render.note(f"{words.plural(patterns['total_errors'], 'error')} in total{others}")
+    total = patterns["total_errors"]
+    render.note(f"{words.plural(total, 'error')} in total{others}" if total else "no errors")
 
 
 CAUSES_LIMIT = 12
@@ -310,11 +314,11 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
         [{**by_id[name], "name": indented(name, depth)} for name, depth in tree],
         Column("SESSION", "name"),
         Column("STARTED (UTC)", "started_at", lambda at: words.date_time(at)[:16]),
-        Column("DURATION", "duration_s", words.seconds),
-        Column("AGENTS", "agents", words.count),
+        Column("DURATION", "duration_s", words.seconds, spare=1),
+        Column("AGENTS", "agents", words.count, spare=2),
         Column("EVENTS", "events", words.count),
         Column("ERRORS", "errors", words.count),
-        Column("MiB", "size_bytes", lambda size_bytes: f"{size_bytes / 2**20:,.1f}"),
+        Column("MiB", "size_bytes", lambda size_bytes: f"{size_bytes / 2**20:,.1f}", spare=3),
         Column("STATE", "state", looks=STATE_LOOKS),
     )
     for row in rows:
@@ -399,6 +403,8 @@ def interactions(run: OneSession, content: Annotated[str | None, "--content ID"]
     """
     from Agent.analysis.report.details import cascade_sections, interaction_sections
 
+    if parameters.split_run(run)[1]:
+        raise misuse("interactions are between agents; RUN is a session, without an agent")
     analyzer = parameters.analyzer_of(run, root)
     if content is not None:
         spread = analyzer.cascade(content)
@@ -417,18 +423,21 @@ def interactions(run: OneSession, content: Annotated[str | None, "--content ID"]
 
 
 @command()
-def performance(run: OneSession, root: Root) -> None:
+def performance(run: OneRun, root: Root) -> None:
     """Show where the time goes.
 
     Every operation with its quantiles and its own time (without what was measured inside it), operations that
     became slower or faster, the slowest spans with what happened in them, throughput and resources. RUN is a
-    session: an id, a unique prefix of one, a path, or last.
+    session: an id, a unique prefix of one, a path, or last; or SESSION/agent_id for one agent.
 
     Examples:
         agent-trace performance
         agent-trace performance last --json
     """
-    found = parameters.analyzer_of(run, root).performance_report()
+    from Agent.analysis.performance import performance_report
+
+    with shown(), parameters.engine_of(run, root) as engine:
+        found = performance_report(engine)
     render.document(lambda: found)
     if not found["spans"] and not found["metrics"]:
         render.note("nothing was measured; trace_performance and trace_agent_action measure")

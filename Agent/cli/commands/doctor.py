@@ -373,7 +373,7 @@ def _show_entrances(rows: list[Entrance]) -> None:
 FILE_STYLES: dict[str, dict[str, Any]] = {"missing": {"dim": True}, "read": {"fg": "green"}}
 
 
-@parameters.group(no_args_is_help=True)
+@parameters.group(no_args_is_help=True, usual="show")
 def config() -> None:
     """Show the settings and where they come from.
 

@@ -29,7 +29,7 @@ SomeNames = Annotated[tuple[str, ...], "[NAME]..."]
 Names = Annotated[tuple[str, ...], "NAME..."]
 
 
-@parameters.group()
+@parameters.group(usual="list")
 def golden() -> None:
     """Keep recorded runs as tests, and check them.
 
@@ -134,9 +134,9 @@ def list_(directory: Directory) -> None:
         Column("NAME", "name"),
         Column("DRIVES", _driven),
         Column("TARGET", "target"),
-        Column("MAY DIFFER", lambda each: _listed(str(each.normaliser), *each.ignore)),
-        Column("RECORDED", lambda each: each.recorded_at[:16].replace("T", " ")),
-        Column("SIZE", "size_bytes", words.size),
+        Column("MAY DIFFER", lambda each: _listed(str(each.normaliser), *each.ignore), spare=1),
+        Column("RECORDED", lambda each: each.recorded_at[:16].replace("T", " "), spare=2),
+        Column("SIZE", "size_bytes", words.size, spare=3),
     )
 
 

@@ -281,11 +281,11 @@ def _show_all_sessions(root: Path, agent: str) -> None:
         Column("SESSION", "session_id"),
         Column("FIRST (UTC)", "started_at", words.date_time),
         Column("DURATION", "duration_s", words.seconds),
-        Column("IDLE", "idle_s", words.seconds),
+        Column("IDLE", "idle_s", words.seconds, spare=2),
         Column("EVENTS", "total_logs", words.count),
-        Column("ACTIONS", lambda row: words.count(sum(row["action_counts"].values())), right=True),
+        Column("ACTIONS", lambda row: words.count(sum(row["action_counts"].values())), right=True, spare=1),
         Column("ERRORS", "errors", words.count),
-        Column("TICKS", _ticks),
+        Column("TICKS", _ticks, spare=3),
     )
     if len(rows) < len(sessions):
         render.note(f"the newest {len(rows)} of {len(sessions)} sessions; --json has all")
@@ -305,6 +305,7 @@ def state(
     run: OneSession,
     at: Annotated[str | None, "--at WHEN"],
     why: Annotated[str | None, "--why FIELD"],
+    plot: Annotated[str | None, "--plot FIELD"],
     checkpoints: bool,
     root: Root,
 ) -> None:
@@ -316,11 +317,13 @@ def state(
     Args:
         at: A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.
         why: How this field got its value; below a field: values.video, or the JSON pointer /values/video.
+        plot: Draw how this field, a number, changed over time, up to --at.
         checkpoints: The moments whose full state was recorded.
 
     Examples:
         agent-trace state creator_001
         agent-trace state creator_001 --at tick:17 --why followers
+        agent-trace state creator_001 --plot followers
         agent-trace state creator_001 --checkpoints
     """
     analyzer = parameters.analyzer_of(run, root, agent)
@@ -332,6 +335,8 @@ def state(
         _show_checkpoints(analyzer, agent)
     elif why is not None:
         _show_changes(analyzer.field_changes(agent, why, at))
+    elif plot is not None:
+        _show_course(analyzer.field_course(agent, plot, at))
     else:
         _show_state(analyzer.state_at(agent, _LAST if at is None else at))
 
@@ -397,15 +402,14 @@ def _show_changes(found: dict[str, Any]) -> None:
         f"{words.plural(found['count'], 'change')}"
     )
     shown = found["changes"]
-    for change in shown:
-        tick = "" if change["tick"] is None else f"t{change['tick']}"
-        before = _value(change["before"]) if "before" in change else "(not there)"
-        after = _value(change["after"]) if "after" in change else "(not there)"
-        step = f"{layout.clip(before, 30)} -> {layout.clip(after, 30)}"
-        head = f"  {change['timestamp'][11:23]}  {tick:>5}  "
-        render.emit(
-            f"{render.paint(head, dim=True)}{step}  by {render.clean(change['action'])}  {change['id']}"
-        )
+    render.table(
+        shown,
+        Column("TIME (UTC)", "timestamp", words.clock, spare=1),
+        Column("TICK", "tick", right=True),
+        Column("EVENT", "id"),
+        Column("BY", "action"),
+        Column("CHANGE", _change),
+    )
     last = shown[-1]
     if last["arguments"]:
         render.emit(
@@ -416,6 +420,69 @@ def _show_changes(found: dict[str, Any]) -> None:
     if found["count"] > len(shown):
         render.note(f"the last {len(shown)} of {words.count(found['count'])} changes")
     render.note(f"agent-trace causes {last['id']} looks further back")
+
+
+def _change(change: dict[str, Any]) -> str:
+    """Before and after; of objects, only the members that differ."""
+    before, after = change.get("before", _NOTHING), change.get("after", _NOTHING)
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [name for name in before | after if before.get(name, _NOTHING) != after.get(name, _NOTHING)]
+        parts = [
+            f"{name} {_value_at(before.get(name, _NOTHING))} → {_value_at(after.get(name, _NOTHING))}"
+            for name in names
+        ]
+        return ", ".join(parts) or "the order of its members"
+    return f"{_value_at(before)} → {_value_at(after)}"
+
+
+_NOTHING: Any = object()
+
+
+def _value_at(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "(not there)" if value is _NOTHING else layout.clip(_value(value), 30)
+
+
+PLOT_LINES = 8
+
+
+def _show_course(found: dict[str, Any]) -> None:
+    """Draw the values of a field as a curve: a column for each stretch of ticks, or of time without ticks."""
+    render.document(lambda: found)
+    points, end = found["points"], found["end"]
+    key = "timestamp" if end["tick"] is None else "tick"
+    last = _place(end, key)
+    places = [last if point[key] is None else _place(point, key) for point in points]
+    first = places[0]
+    known = [point["value"] for point in points if point["value"] is not None]
+    margin = max(len(words.number(value)) for value in (min(known), max(known)))
+    columns = max(render.width_of_page() - margin - 5, 10)
+    columns = min(columns, last - first + 1)
+    values, at = [], -1
+    for column in range(columns):
+        until = first + (last - first) * column // max(columns - 1, 1)
+        while at + 1 < len(places) and places[at + 1] <= until:
+            at += 1
+        values.append(points[at]["value"])
+    render.emit(
+        f"{render.paint(render.clean(found['field']), bold=True)} of {render.clean(found['agent_id'])}: "
+        f"{words.plural(len(points), 'change')}, now {words.number(points[-1]['value'])}"
+    )
+    lines = words.curve(values, PLOT_LINES)
+    for number, line in enumerate(lines):
+        label = {0: max(known), PLOT_LINES - 1: min(known)}.get(number)
+        head = ("" if label is None else words.number(label)).rjust(margin)
+        render.emit(f"  {render.paint(f'{head} │', dim=True)}{line}".rstrip())
+    ends = [f"tick {each}" if key == "tick" else words.clock(each) for each in (points[0][key], end[key])]
+    gap = " " * max(columns - layout.display_width("".join(ends)), 2)
+    render.emit(render.paint(f"  {' ' * margin}  {ends[0]}{gap}{ends[1]}", dim=True))
+
+
+def _place(point: dict[str, Any], key: str) -> int:
+    from Agent.event.clock import parse_timestamp
+
+    return int(point["tick"]) if key == "tick" else parse_timestamp(point["timestamp"])
 
 
 def _show_checkpoints(analyzer: Any, agent: str) -> None:
@@ -467,12 +534,12 @@ def provenance(
     render.emit(f"{render.paint(render.clean(f'{agent}.{field}'), bold=True)} = {value}")
     render.table(
         found["hops"],
-        Column("WHEN", _when),
+        Column("WHEN", _when, spare=2),
         Column("AGENT", "agent_id"),
-        Column("IN", "action"),
+        Column("IN", "action", spare=3),
         Column("WHERE", lambda row: row.get("from") or row["path"]),
         Column("VALUE", lambda row: layout.clip(_value(row["value"]), 32)),
-        Column("KNOWN BY", "rule"),
+        Column("KNOWN BY", "rule", spare=1),
         Column("EVENT", "id"),
     )
     render.emit(f"  {render.clean(found['end'])}")
@@ -512,9 +579,9 @@ def watch(
             held[:limit],
             Column("AGENT", "agent_id"),
             Column("SINCE", lambda row: _when(row["since"])),
-            Column("BY", lambda row: row["since"]["action"]),
+            Column("BY", lambda row: row["since"]["action"], spare=1),
             Column("UNTIL", lambda row: _when(row["until"]) if row["until"] else "the end"),
-            Column("VALUES", lambda row: layout.clip(_values(row["values"]), 40)),
+            Column("VALUES", lambda row: layout.clip(_values(row["values"]), 40), spare=2),
             Column("EVENT", lambda row: row["since"]["id"]),
         )
     if len(held) > limit:

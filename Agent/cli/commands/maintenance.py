@@ -203,7 +203,7 @@ def _show_verification(found: Verification) -> None:
     render.table(
         found.writers,
         Column("WRITER", "writer"),
-        Column("PROCESS", "pid"),
+        Column("PROCESS", "pid", spare=1),
         Column("STATE", "state", looks=_STATE_LOOKS),
         Column("TAKEN", "taken", words.count),
         Column("READ", "read", words.count),

@@ -188,12 +188,12 @@ def _list(root: Path, limit: int | None) -> None:
         [by_id[name] for name, _ in tree],
         Column("RUN", lambda run: indented(run.run_id, depths[run.run_id])),
         Column("STARTED (UTC)", "started_at", words.date_time),
-        Column("DURATION", "duration_s", words.seconds),
+        Column("DURATION", "duration_s", words.seconds, spare=1),
         Column("STATE", "state", looks=STATE_LOOKS),
-        Column("STEPS", "steps", words.count),
-        Column("MODEL", "model_calls", words.count),
+        Column("STEPS", "steps", words.count, spare=2),
+        Column("MODEL", "model_calls", words.count, spare=4),
         Column("AGENT", "agent"),
-        Column("LABELS", _labels),
+        Column("LABELS", _labels, spare=3),
     )
     if more:
         render.note(f"the newest {count}; -n shows more")

@@ -139,7 +139,7 @@ def _store(database: str | None) -> Store:
     return open_store(database_of(database), role="admin")
 
 
-@parameters.group(no_args_is_help=True)
+@parameters.group(no_args_is_help=True, usual="list")
 def keys() -> None:
     """Create, list and revoke API keys of the service.
 
@@ -201,7 +201,7 @@ def list_them(database: Database) -> None:
             Column("PROJECT", "project"),
             Column("SCOPES", _scopes),
             Column("MADE", lambda key: _day(key.created_us)),
-            Column("REVOKED", lambda key: _day(key.revoked_us)),
+            Column("REVOKED", lambda key: _day(key.revoked_us), spare=1),
             Column("LABEL", "label"),
         )
     else:

@@ -8,19 +8,23 @@ from urllib.parse import quote
 
 import click
 
+from Agent.analysis.session import unknown_agent
+from Agent.archive.sealed.reader import open_reader
 from Agent.cli import render
-from Agent.cli.parameters import Root, SomeSession, command, find_code_here
+from Agent.cli.parameters import Root, command, complete_runs, find_code_here, misuse, split_run
 from Agent.cli.render import shown
 from Agent.errors import SessionNotFound
 from Agent.render import words
 from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 _PORT = click.IntRange(0, 65535)
+_END = "9e15"
+"""A time beyond every session's end, for which the page takes the end."""
 
 
 @command()
 def view(
-    session: SomeSession,
+    session: Annotated[str | None, "[SESSION]", {"shell_complete": complete_runs}],
     host: Annotated[str, "--host HOST"] = "127.0.0.1",
     port: Annotated[int, "--port N", _PORT] = 0,
     is_opened: Annotated[bool, "--open/--no-open", {"default": True}] = True,
@@ -35,7 +39,8 @@ def view(
 
     Serves pages over the files of the trace root until Ctrl-C. They need no database, no account and no
     network, and change nothing. The printed address holds a token, without which nothing is shown. SESSION is
-    an id, a unique prefix of one, a path, or last (the default).
+    an id, a unique prefix of one, a path, or last (the default); SESSION/agent_id opens with that
+    agent, at the end.
 
     --share writes one HTML file instead, of at most 5 MB, that shows the session without any server; of a
     session that does not fit, it holds the events around --at, or around the leading finding.
@@ -57,12 +62,17 @@ def view(
         agent-trace view last --at tick:34 --share moment.html
         agent-trace view last --compare last-fork --share difference.html
     """
-    path = _session(root, session or "last")
+    name, agent = split_run(session or "last")
+    path = _session(root, name)
+    if agent and not (reader := open_reader(path)).holds_agent(agent):
+        raise unknown_agent(reader, agent)
     beside = None if other is None else _session(path.parent, other)
     if beside is not None and beside.parent != path.parent:
         raise SessionNotFound("both sessions must be in one trace root", path=beside)
     names = session_id_of(path), None if beside is None else session_id_of(beside)
     if file is not None:
+        if agent:
+            raise misuse("--share is of a session, without an agent")
         _share(path.parent, names, at, file)
         return
     from Agent.server.pages import PagesServer
@@ -71,7 +81,8 @@ def view(
         find_code_here()
 
     server = PagesServer(path.parent, host=host, port=port, allow_fork=allow_fork)
-    address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at)
+    chosen = {"agent": agent, "t": None if at else _END} if agent else {}
+    address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at, **chosen)
     if not server.loopback:
         render.note(
             f"whoever can reach {host} and knows the token can read these traces; they are sent unencrypted"

@@ -95,7 +95,7 @@ def _sessions(rows: list[dict[str, Any]], base: str) -> Iterator[Section]:
         rows,
         Column("Session", lambda row: Link(row["id"], f"{base}/s/{quote(row['id'], safe='')}")),
         Column("Started (UTC)", lambda row: _time(row.get("started"))),
-        Column("Size", "size_bytes", words.size),
+        Column("Size", "size_bytes", words.size, spare=1),
         Column("State", lambda row: Cell("running", "good") if row.get("is_running") else ""),
         most=len(rows),
     )

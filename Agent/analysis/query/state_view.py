@@ -1,0 +1,55 @@
+"""The view `action_states`: each action with what its agent exposed after it, folded in SQL.
+
+The fold is that of `Agent.flight.checkpoints.state_fold`, without what only the checkpoint of a run stored.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from Agent.analysis.query.views import Only, scan
+
+ACTION_STATES: Final = "action_states"
+_KINDS: Final = ("agent_action", "state", "state_change")
+_KEYS: Final = ("action_type", "outcome", "duration_ms", "fields", "changed", "unset", "trigger", "reason")
+
+
+def action_states() -> str:
+    """The statement that creates the view; one for DuckDB.
+
+    Its columns are those that place an action, and `state`: a JSON object of all fields after the action. A
+    value holds from the event that set it until one sets or unsets it, or a full state lacks it.
+    """
+    return f"CREATE OR REPLACE TEMP VIEW {ACTION_STATES} AS {_FOLD.replace('LINES', _LINES)}"
+
+
+_LINES: Final = scan(*_KEYS, only=Only(_KINDS))
+_FOLD: Final = """
+WITH lines AS (
+    SELECT *, row_number() OVER (PARTITION BY agent_id ORDER BY ts_us, writer, seq) AS place,
+        CASE WHEN event_type = 'state' THEN fields WHEN trigger = 'outside' THEN changed
+            ELSE state->'$.set' END AS new,
+        CASE WHEN trigger = 'outside' THEN unset ELSE state->'$.unset' END AS gone
+    FROM LINES WHERE agent_id IS NOT NULL AND event_type IN ('agent_action', 'state', 'state_change')
+), bases AS (
+    SELECT *, max(CASE WHEN event_type = 'state' AND reason IS DISTINCT FROM 'gone' THEN place END)
+        OVER (PARTITION BY agent_id ORDER BY place) AS base FROM lines
+), writes AS (
+    SELECT agent_id, place, field,
+        json_extract(new, '/' || replace(replace(field, '~', '~0'), '/', '~1')) AS value
+    FROM (SELECT agent_id, place, new, unnest(json_keys(new)) AS field FROM lines WHERE is_json_object(new))
+    UNION ALL
+    SELECT agent_id, place, unnest(CAST(gone AS VARCHAR[])), NULL FROM lines WHERE json_type(gone) = 'ARRAY'
+), held AS (
+    SELECT *, lead(place, 1, 9223372036854775807) OVER (PARTITION BY agent_id, field ORDER BY place) AS until
+    FROM writes
+)
+SELECT a.ts_us, a.timestamp, a.id, a.tick, a.agent_id, a.agent_role, a.action_type, a.outcome, a.duration_ms,
+    to_json(map(
+        coalesce(list(h.field ORDER BY h.field) FILTER (WHERE h.value IS NOT NULL), []),
+        coalesce(list(h.value ORDER BY h.field) FILTER (WHERE h.value IS NOT NULL), [])
+    )) AS state
+FROM bases a LEFT JOIN held h
+    ON h.agent_id = a.agent_id AND h.place <= a.place AND a.place < h.until AND h.place >= coalesce(a.base, 0)
+WHERE a.event_type = 'agent_action' GROUP BY ALL
+"""
