@@ -14,7 +14,7 @@ from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Act, Log
-from Agent.analysis.debug.root_causes.detectors import dependencies, follow_ups, rates, values
+from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank
 from Agent.analysis.debug.root_causes.scan import Finding
@@ -25,7 +25,7 @@ __all__ = ["DETECTORS", "causes_in", "findings_in", "root_causes"]
 
 DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     values.find,
-    dependencies.find,
+    relations.find,
     follow_ups.find,
     rates.find,
     nearby.find,
@@ -190,6 +190,8 @@ _SAID: Final = {
     "error comes up": '"{about}"{where} {times}',
     "not carried on": "{about}{where} is another value {times}",
     "amounts part": "{about}{where} no longer agree as before {times}",
+    "not as beside it": "{about}{where} is not what it is else {times}",
+    "far from usual": "{about} is {found} at {since}, far from usual",
     "rounded": "{about}{where} is rounded {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
     "empty": "{about}{where} is empty {times}",
