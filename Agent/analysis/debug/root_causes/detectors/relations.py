@@ -1,8 +1,8 @@
 """Detect events whose values break a relation that nearly all events of their sort keep.
 
-A value is related to another value of the same event, or of the latest earlier events about the same thing, in
-the same call, or of the same agent. Three relations are learned: two values are equal or a constant amount
-apart; one value determines the other; a number stays near what is usual beside a value.
+A value is related to another of the same event, or of the latest earlier events about the same thing, in the
+same call, or of the same agent. Three relations are learned: two values are equal or a constant amount apart;
+one value determines the other; a number stays near what is usual beside a value.
 """
 
 from __future__ import annotations
@@ -130,9 +130,9 @@ def _gap(beside: Any, value: Any) -> Any:
 
 
 def _difference(rows: Sequence[Row]) -> Any:
-    """Return the difference that most rows have, or None; True stands for equal texts."""
+    """Return the difference that many rows have, or None; True stands for equal texts."""
     usual, times = Counter(_gap(beside, value) for _, beside, value in rows).most_common(1)[0]
-    return usual if usual is not False and 2 * times > len(rows) else None
+    return usual if usual is not False and times > (1 - MAY_BREAK) * len(rows) else None
 
 
 def _may_determine(rows: Sequence[Row]) -> bool:
