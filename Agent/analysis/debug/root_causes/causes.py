@@ -30,7 +30,7 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     rates.find,
     nearby.find,
 )
-EVEN: Final = 0.86
+EVEN: Final = 1.0
 OF_ODDS: Final = 0.53
 OF_SCORE: Final = 0.2
 LEAST: Final = 0.05
@@ -94,7 +94,7 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
 def confidence(hypothesis: Hypothesis) -> float:
     """Return the probability that a hypothesis is true, by logistic regression on its share and its score.
 
-    Fitted to the first causes of 82 sessions with a planted fault and of 52 without.
+    Fitted to the first causes of sessions with a planted fault and without; docs/EXPLAIN.md has the figures.
     """
     odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, LEAST))
     sure = 1 / (1 + math.exp(EVEN - OF_ODDS * odds - OF_SCORE * hypothesis.score))
