@@ -2,8 +2,8 @@
 
 The score is the logarithm of a likelihood ratio, up to a constant: how often an event with these features is
 the true cause, relative to how often it is another event. Six features describe how an event relates to what
-the issue speaks of, five how unusual it is among its siblings. A cause consists of the likeliest event and
-the likeliest of those that share something with it.
+the issue speaks of, the others how unusual it is among its siblings. A cause consists of an event and the
+likeliest of those that share something with it; together the causes hold as much probability as they can.
 """
 
 from __future__ import annotations
