@@ -13,7 +13,7 @@ from Agent.analysis import debug_issue
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
-from Agent.analysis.debug.root_causes.detectors import dependencies, follow_ups, rates, values
+from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import rank
 from Agent.analysis.debug.root_causes.reading import Axis, steps
@@ -166,7 +166,7 @@ def test_two_numbers_that_are_equal_in_every_event_and_then_part_are_found() -> 
             real = 100 + 7 * step + k
             read = real + 12 if k == 1 and step >= BREAK else real
             diary.write(step, f"a{k}", action_type="weigh", args={"real": real}, result={"read": read})
-    (first, *_) = found(dependencies.find, diary, "amounts part")
+    (first, *_) = found(relations.find, diary, "amounts part")
     assert (first.step, first.group) == (BREAK, (("agent", "a1"),))
 
 
@@ -178,7 +178,7 @@ def test_two_numbers_that_were_equal_and_part_for_good_are_found(since: int) -> 
         diary.write(
             step, "desk", action_type="book", due=due, booked=due - 1 - due % 7 if step >= since else due
         )
-    parted = found(dependencies.find, diary, "amounts part")
+    parted = found(relations.find, diary, "amounts part")
     assert [each.step for each in parted[:1]] == ([since] if since < STEPS else [])
 
 
@@ -361,14 +361,42 @@ def test_what_leads_to_a_named_thing_is_near_it_and_less_so_by_each_hop() -> Non
     assert by_name["take", "o-20"] > by_name["take", "o-7"]
 
 
-def test_one_deviation_is_told_where_it_is_near_what_was_named_and_only_there() -> None:
-    for named, expected in (("o-20", 1), ("o-7", 0)):
-        log = lives(40, odd=20).log()
-        nearby.walk(log, {named: 0.9}, {})
-        told = [each for each in follow_ups.find(log) if each.local and each.rule == "not carried on"]
-        near = [each for each in told if each.first.near > 0.5]
-        assert len({each.first.id for each in near}) == expected
-        assert all(each.first.values["order"] == "o-20" for each in near)
+@pytest.mark.parametrize("odd", [20, -1])
+def test_one_value_that_is_not_carried_on_is_found_wherever_it_is(odd: int) -> None:
+    told = found(relations.find, lives(40, odd=odd), "not carried on")
+    assert {each.first.values["order"] for each in told} == ({"o-20"} if odd > 0 else set())
+
+
+@pytest.mark.parametrize("odd", [20, -1])
+def test_one_value_that_is_not_what_another_determines_is_found(odd: int) -> None:
+    draw = random.Random(6)
+    halls = {"fish": "ice", "cable": "dry", "fruit": "cool"}
+    diary = Diary()
+    for n in range(60):
+        goods = draw.choice([*halls])
+        hall = next(each for each in halls.values() if each != halls[goods]) if n == odd else halls[goods]
+        diary.write(n, "yard", action_type="store", goods=goods, hall=hall)
+    told = found(relations.find, diary, "not as beside it")
+    assert {each.step for each in told} == ({20} if odd > 0 else set())
+
+
+@pytest.mark.parametrize("odd", [20, -1])
+def test_one_number_far_from_those_with_the_same_value_is_found_inside_the_range_of_all(odd: int) -> None:
+    draw = random.Random(5)
+    diary = Diary()
+    for n in range(60):
+        weights = {"paper": 3.0, "card": 6.0} if n != odd else {"paper": 6.0, "card": 6.0}
+        sort = ("paper", "card")[n % 2]
+        diary.write(n, "store", action_type="weigh", sort=sort, kilos=weights[sort] + draw.uniform(-0.1, 0.1))
+    told = found(relations.find, diary, "far from usual")
+    assert [each.step for each in told[:1]] == ([20] if odd > 0 else [])
+
+
+def test_a_value_that_nearly_all_events_have_shows_no_relation() -> None:
+    diary = Diary()
+    for n in range(60):
+        diary.write(n, "yard", action_type="store", goods=f"{n % 3}", hall="ice" if n % 29 else "dry")
+    assert found(relations.find, diary, "not as beside it") == []
 
 
 class Refused:

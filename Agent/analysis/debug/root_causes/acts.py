@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import median
-from typing import Any, Final, NamedTuple, TypeGuard
+from typing import Any, Final, TypeGuard
 
-__all__ = ["Act", "Column", "Group", "Log", "Sort", "columns_of", "is_number", "read_acts"]
+__all__ = ["Act", "Group", "Log", "Sort", "is_number", "read_acts"]
 
 Sort = tuple[str, str, str]
 """The class of an event: (role, or agent without a role; kind; name)."""
@@ -93,33 +93,6 @@ class Act:
     """The groups by which acts of this sort are compared."""
     near: float = 0.0
     """Nearness to a thing that the issue names, 0 to 1."""
-
-
-class Column(NamedTuple):
-    """The values of the acts of one sort at one path, with the places of the acts that have one."""
-
-    at: list[int]
-    values: list[Any]
-
-    def numbers(self) -> Column:
-        """Return the column with its numeric values only; the column itself if all are numeric."""
-        if {int, float}.issuperset(map(type, self.values)) and all(each == each for each in self.values):
-            return self
-        kept = [(at, value) for at, value in zip(self.at, self.values, strict=True) if is_number(value)]
-        return Column([at for at, _ in kept], [value for _, value in kept])
-
-
-def columns_of(acts: Sequence[Act], *, before: bool = False) -> dict[str, Column]:
-    """Return {path: column} for acts of one sort, or for the values that they replaced."""
-    found: dict[str, Column] = {}
-    for at, act in enumerate(acts):
-        for path, value in (act.before if before else act.values).items():
-            column = found.get(path)
-            if column is None:
-                column = found[path] = Column([], [])
-            column.at.append(at)
-            column.values.append(value)
-    return found
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

@@ -2,8 +2,8 @@
 
 The score is the logarithm of a likelihood ratio, up to a constant: how often an event with these features is
 the true cause, relative to how often it is another event. Six features describe how an event relates to what
-the issue speaks of, five how unusual it is among its siblings. A cause consists of the likeliest event and
-the likeliest of those that share something with it.
+the issue speaks of, the others how unusual it is among its siblings. A cause consists of an event and the
+likeliest of those that share something with it; together the causes hold as much probability as they can.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
@@ -92,7 +93,7 @@ class Told(NamedTuple):
 
 @dataclass(slots=True)
 class Hypothesis:
-    """The likeliest remaining event, with others that share something with it."""
+    """Events that share something with one of them and together are the likeliest of those that remain."""
 
     acts: list[Act]
     """The events, likeliest first."""
@@ -121,28 +122,32 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     ordered = heapq.nlargest(MAX_LOOKED_AT, range(len(scores)), key=lambda place: (scores[place], -place))
     best = scores[ordered[0]]
     whole = sum(math.exp(score - best) for score in scores)
+    chances = {place: math.exp(scores[place] - best) / whole for place in ordered}
     found: list[Hypothesis] = []
-    shown: set[int] = set()
-    said: set[tuple[object, ...]] = set()
-    for place in ordered:
-        odd = [each.finding for each in told.get(place, ())]
-        change = (odd[0].rule, odd[0].about, odd[0].group) if odd and not odd[0].local else (place,)
-        # If a change begins with several events or recurs, report it once, by its likeliest event.
-        if place in shown or change in said or len(found) == MAX_KEPT:
-            continue
-        said.add(change)
-        first = log.acts[place]
-        linked = [
-            each
-            for each in ordered
-            if each not in shown and each != place and _is_linked(first, log.acts[each])
-        ]
-        own = [place, *linked[: MAX_ACTS - 1]]
-        shown.update(own)
-        chance = sum(math.exp(scores[each] - best) for each in own) / whole
-        acts = [log.acts[each] for each in own]
-        found.append(Hypothesis(acts, odd, scores[place], chance, _chain(log, place, shares, blamed, told)))
+    while ordered and len(found) < MAX_KEPT:
+        # Together the causes are to hold as much of the probability as they can.
+        groups = (_group(log, place, ordered) for place in ordered)
+        own = max(groups, key=lambda group: sum(chances[place] for place in group))
+        own.sort(key=ordered.index)
+        ordered = [place for place in ordered if place not in own]
+        place = own[0]
+        found.append(
+            Hypothesis(
+                [log.acts[each] for each in own],
+                [each.finding for each in told.get(place, ())],
+                scores[place],
+                sum(chances[each] for each in own),
+                _chain(log, place, shares, blamed, told),
+            )
+        )
     return found
+
+
+def _group(log: Log, place: int, ordered: Sequence[int]) -> list[int]:
+    """Return an event and the likeliest others that share something with it."""
+    first = log.acts[place]
+    linked = (each for each in ordered if each != place and _is_linked(first, log.acts[each]))
+    return [place, *islice(linked, MAX_ACTS - 1)]
 
 
 def _is_linked(one: Act, other: Act) -> bool:

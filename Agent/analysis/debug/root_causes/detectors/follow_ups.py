@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import pairwise
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, leaf
@@ -41,7 +41,6 @@ def find(log: Log) -> Iterator[Finding]:
         return
     yield from _missing(log, lives, turns, _named)
     yield from _again(lives)
-    yield from _carried(lives)
 
 
 def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
@@ -169,59 +168,6 @@ def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:
     """Return the last act about a thing after an act whose follow-up is missing."""
     after = [each for each in life if act.place < each.place and each.step <= until]
     return tuple(after[-1:])
-
-
-def _carried(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
-    """Yield breaks in values that two acts about a thing nearly always share: what is reserved is picked."""
-    handed: dict[tuple[Sort, Sort], list[tuple[Act, Act]]] = defaultdict(list)
-    short = [life for life in lives.values() if len(life) <= MAX_CARRIED]
-    every = max(1, len(short) // MAX_WHOLE)
-    for number, life in enumerate(short):
-        # Pairs of distant acts are compared only in a sample of lives, and near what the issue names.
-        is_whole = number % every == 0 or any(act.near for act in life)
-        for before, act in combinations(life, 2) if is_whole else pairwise(life):
-            if before.sort != act.sort:
-                handed[before.sort, act.sort].append((before, act))
-    for (_, second), pairs in handed.items():
-        if len(pairs) < MIN_TIMES:
-            continue
-        pairs.sort(key=lambda pair: pair[1].place)
-        # Values that mostly differ in a sample of pairs are not carried on.
-        some = pairs[:: max(1, len(pairs) // SOME)]
-        alike = Counter(both for before, act in some for both, same in _both(before, act) if same)
-        for (one, other), number in sorted(alike.items()):
-            if number < len(some) / 2:
-                continue
-            seen: list[Observation] = []
-            distinct: set[Hashable] = set()
-            for before, act in pairs:
-                value, found = before.values.get(one), act.values.get(other)
-                if _may_be_carried(before, value) and type(found) is type(value) and found not in act.things:
-                    seen.append(Observation(act, found != value))
-                    distinct.add(value)
-            broken = sum(each.value for each in seen)
-            if len(seen) >= MIN_TIMES and len(distinct) >= MIN_VALUES and 0 < broken < 0.25 * len(seen):
-                about = f"{one} to {second[2] or second[1]} {other}"
-                yield from scan_rare("not carried on", about, seen)
-
-
-def _both(before: Act, act: Act) -> Iterator[tuple[tuple[str, str], bool]]:
-    """Yield pairs of paths of two acts with values of one type, and whether the values are equal."""
-    for one, value in before.values.items():
-        if _may_be_carried(before, value):
-            for other, found in act.values.items():
-                if type(found) is type(value) and found not in act.things:
-                    yield (one, other), found == value
-
-
-def _may_be_carried(act: Act, value: object) -> bool:
-    return not isinstance(value, bool) and value is not None and value not in act.things
-
-
-SOME: Final = 40
-MAX_CARRIED: Final = 12
-MAX_WHOLE: Final = 300
-MIN_VALUES: Final = 4
 
 
 def _told(turn: Turn) -> str:

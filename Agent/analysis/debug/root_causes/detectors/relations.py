@@ -1,0 +1,212 @@
+"""Detect events whose values break a relation that nearly all events of their sort keep.
+
+A value is related to another of the same event, or of the latest earlier events about the same thing, in the
+same call, or of the same agent. Three relations are learned: two values are equal or a constant amount apart;
+one value determines the other; a number stays near what is usual beside a value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import islice
+from statistics import median
+from typing import Any, Final
+
+from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, Sort, is_number, leaf
+from Agent.analysis.debug.root_causes.scan import (
+    MAY_BREAK,
+    MIN_SEEN,
+    STRICT,
+    Finding,
+    Observation,
+    scan_rare,
+)
+
+__all__ = ["find"]
+
+Pair = tuple[Act, Act]
+"""An act, and the act whose values its own are compared with."""
+Row = tuple[Act, Any, Any]
+"""An act, the value that it is compared by, and its own value."""
+
+MAX_FIELDS: Final = 28
+SOME: Final = 40
+"""Relations are sought in a sample of this many pairs, and checked in all of them."""
+MAX_BACK: Final = 4
+"""Number of sorts of earlier events about the same thing."""
+MAX_HOLDERS: Final = 300
+COMMON: Final = 0.7
+"""A value that a larger share of events has anyway shows no relation."""
+SELDOM: Final = 0.1
+"""A relation with a larger share of violations does not make a single one of them unusual."""
+EACH: Final = 4
+"""Minimum number of events with a value, to say what is usual beside it."""
+FAR: Final = 8.0
+"""Deviations in units of the median deviation; smaller ones are left to the scans of levels."""
+NO_LINK: Final = frozenset({"=", "#", "agent"})
+
+
+def find(log: Log) -> Iterator[Finding]:
+    """Yield the events that break a relation between values."""
+    fields = {sort: _fields(acts) for sort, acts in log.by_sort.items()}
+    for sort, acts in log.by_sort.items():
+        if len(acts) >= MIN_SEEN and sort[1] != "state":
+            yield from _broken("", [(act, act) for act in acts], fields[sort], fields[sort])
+            yield from _numbers(acts, fields[sort])
+    for (sort, link, other), pairs in _linked(log).items():
+        if len(pairs) >= MIN_SEEN:
+            yield from _broken(link, pairs, fields[sort], fields[other])
+
+
+def _fields(acts: Sequence[Act]) -> list[str]:
+    """Return the paths that many of the acts have."""
+    counts = Counter(path for act in acts for path in act.values if "~" not in path)
+    return [path for path, number in counts.items() if number >= 0.3 * len(acts)][:MAX_FIELDS]
+
+
+def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
+    """Return {(sort, what both share, sort of the earlier act): pairs}."""
+    pairs: dict[tuple[Sort, str, Sort], list[Pair]] = defaultdict(list)
+    latest: dict[Hashable, dict[Sort, Act]] = defaultdict(dict)
+    of_agent: dict[str, Act] = {}
+    for act in log.acts:
+        names = {value: leaf(path) for path, value in act.values.items() if isinstance(value, str)}
+        done: set[tuple[str, Sort]] = set()
+        for token in act.tokens:
+            link = token[0] if isinstance(token, tuple) else names.get(token)
+            if link is None or link in NO_LINK or len(log.by_token[token]) > MAX_HOLDERS:
+                continue
+            before = latest[token]
+            for sort in islice(reversed(before), MAX_BACK):
+                if (link, sort) not in done:
+                    done.add((link, sort))
+                    pairs[act.sort, link, sort].append((act, before[sort]))
+            before.pop(act.sort, None)
+            before[act.sort] = act
+        if act.agent in of_agent:
+            earlier = of_agent[act.agent]
+            pairs[act.sort, "agent", earlier.sort].append((act, earlier))
+        if act.agent:
+            of_agent[act.agent] = act
+    return pairs
+
+
+def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[str]) -> Iterator[Finding]:
+    some = pairs[:: max(1, len(pairs) // SOME)]
+    for number, path in enumerate(own):
+        for place, other in enumerate(others):
+            if (not link and path == other) or (link and leaf(path) == leaf(other) == link):
+                continue
+            sample = _rows(some, path, other)
+            if 2 * len(sample) < MIN_SEEN or _commonest(sample) > COMMON:
+                continue
+            usual = _difference(sample)
+            if usual is not None:
+                if link or place < number:
+                    yield from _parted(link, path, other, _rows(pairs, path, other), usual)
+            elif _may_determine(sample):
+                yield from _undetermined(path, other, _rows(pairs, path, other))
+
+
+def _rows(pairs: Sequence[Pair], path: str, other: str) -> list[Row]:
+    return [
+        (act, earlier.values[other], act.values[path])
+        for act, earlier in pairs
+        if path in act.values and other in earlier.values
+    ]
+
+
+def _commonest(rows: Sequence[Row]) -> float:
+    return Counter(str(value) for _, _, value in rows).most_common(1)[0][1] / len(rows)
+
+
+def _gap(beside: Any, value: Any) -> Any:
+    """Return the difference of two numbers, otherwise whether the values are equal."""
+    if is_number(beside) and is_number(value):
+        return round(value - beside, 6)
+    return beside == value
+
+
+def _difference(rows: Sequence[Row]) -> Any:
+    """Return the difference that many rows have, or None; True stands for equal texts."""
+    usual, times = Counter(_gap(beside, value) for _, beside, value in rows).most_common(1)[0]
+    return usual if usual is not False and times > (1 - MAY_BREAK) * len(rows) else None
+
+
+def _may_determine(rows: Sequence[Row]) -> bool:
+    kinds = {type(each) for _, beside, value in rows for each in (beside, value)}
+    levels, values = {beside for _, beside, _ in rows}, {value for _, _, value in rows}
+    return (
+        kinds <= {str, bool, int} and 2 <= len(levels) <= len(rows) / EACH and 2 <= len(values) <= MAX_LEVELS
+    )
+
+
+def _parted(link: str, path: str, other: str, rows: list[Row], usual: Any) -> Iterator[Finding]:
+    """Yield violations of an equality or a constant difference, single ones and those that stay."""
+    seen = [Observation(act, _gap(beside, value) != usual) for act, beside, value in rows]
+    rule = "not carried on" if link else "amounts part"
+    sort = rows[0][0].sort
+    about = f"{other} to {_label(sort)} {path}" if link else f"{_label(sort)}: {other} and {path}"
+    for each in scan_rare(rule, about, seen, most=MAY_BREAK, base=STRICT):
+        if not each.local:
+            yield each
+    yield from _single(rule, about, seen)
+
+
+def _undetermined(path: str, other: str, rows: list[Row]) -> Iterator[Finding]:
+    """Yield values that differ from what the value beside them nearly always determines."""
+    beside_it: dict[Any, Counter[Any]] = defaultdict(Counter)
+    for _, beside, value in rows:
+        beside_it[beside][value] += 1
+    usual = {beside: found.most_common(1)[0][0] for beside, found in beside_it.items()}
+    seen = [
+        Observation(act, value != usual[beside])
+        for act, beside, value in rows
+        if beside_it[beside].total() >= EACH
+    ]
+    if 2 * len(seen) > len(rows) and _commonest(rows) <= COMMON:
+        yield from _single("not as beside it", f"{_label(rows[0][0].sort)} {path} by {other}", seen)
+
+
+def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
+    """Yield numbers far from those of other events with the same value of a field."""
+    for other in fields:
+        groups: dict[Any, list[Act]] = defaultdict(list)
+        for act in acts:
+            if isinstance(act.values.get(other), str | bool):
+                groups[act.values[other]].append(act)
+        if not 2 <= len(groups) <= len(acts) / EACH:
+            continue
+        for path in fields:
+            far: list[tuple[float, Act]] = []
+            number = 0
+            for group in groups.values():
+                own = [act for act in group if is_number(act.values.get(path))]
+                if len(own) < EACH:
+                    continue
+                number += len(own)
+                level = median(act.values[path] for act in own)
+                spread = median(abs(act.values[path] - level) for act in own) + abs(level) / 50 + 1e-9
+                far += [(away, act) for act in own if (away := abs(act.values[path] - level) / spread) > FAR]
+            if number >= MIN_SEEN and len(far) <= SELDOM * number:
+                far.sort(key=lambda pair: (-pair[0], pair[1].place))
+                for rank, (_, act) in enumerate(far[:MAX_BACK], 1):
+                    yield Finding(
+                        "far from usual", f"{_label(act.sort)} {path} by {other}", [act],
+                        math.log((number + 1) / rank), found=act.values[path], of=number,
+                    )  # fmt: skip
+
+
+def _single(rule: str, about: str, seen: Sequence[Observation]) -> Iterator[Finding]:
+    """Yield each violation of a relation that few break, with the nats of its rarity."""
+    bad = [each.act for each in seen if each.value]
+    if len(seen) >= MIN_SEEN and len(bad) <= SELDOM * len(seen):
+        nats = math.log((len(seen) + 1) / (len(bad) + 0.5))
+        for act in bad:
+            yield Finding(rule, about, [act], nats, of=len(seen), found=1)
+
+
+def _label(sort: Sort) -> str:
+    return sort[2] or sort[1]
