@@ -16,7 +16,7 @@ from Agent.analysis.debug import experiment_seam
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable
 from Agent.analysis.debug.report import CLEAR
 from Agent.errors import UsageError
-from Agent.replay.experiments.interventions import Tried
+from Agent.replay.experiments.interventions import TestedIntervention
 
 AGENTS, TICKS, FAULT_TICK = 8, 48, 24
 VICTIM = "worker_3"
@@ -145,10 +145,12 @@ def test_testing_causes_asks_whoever_can_once_and_labels_what_was_shown(
     asked: list[Any] = []
 
     class Sure:
-        def try_events(self, suspicions: Sequence[tuple[str, str, Collection[str]]]) -> list[list[Tried]]:
+        def try_events(
+            self, suspicions: Sequence[tuple[str, str, Collection[str]]]
+        ) -> list[list[TestedIntervention]]:
             asked.extend(suspicions)
-            return [[Tried(None, "", lacks="nobody drew")]] + [
-                [Tried(event_id, "it left out", (5, 5), (0, 0))] for event_id, _, _ in suspicions
+            return [[TestedIntervention(None, "", lacks="nobody drew")]] + [
+                [TestedIntervention(event_id, "it left out", (5, 5), (0, 0))] for event_id, _, _ in suspicions
             ]
 
     def find(session: Path, complaint: Measurable, how: HowToTest) -> Sure:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from statistics import median
 from typing import Any, Final
@@ -46,6 +47,10 @@ EACH: Final = 4
 FAR: Final = 8.0
 """Deviations in units of the median deviation; smaller ones are left to the scans of levels."""
 NO_LINK: Final = frozenset({"=", "#", "agent"})
+_NUMBERS: Final = frozenset({int, float})
+_ABSENT: Final = 2
+_LACKS: Final = object()
+"""Stands for the value of a path that an event lacks."""
 
 
 def find(log: Log) -> Iterator[Finding]:
@@ -95,17 +100,28 @@ def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
 
 def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[str]) -> Iterator[Finding]:
     some = pairs[:: max(1, len(pairs) // SOME)]
+    beside_of = [(other, [earlier.values.get(other, _LACKS) for _, earlier in some]) for other in others]
+    scanned: dict[bytes, list[Finding]] = {}
+    all_have = {other for other, beside in beside_of if _LACKS not in beside}
     for number, path in enumerate(own):
-        for place, other in enumerate(others):
+        values = [act.values.get(path, _LACKS) for act, _ in some]
+        is_common = _LACKS not in values and _commonest(values) > COMMON
+        for place, (other, beside) in enumerate(beside_of):
             if (not link and path == other) or (link and leaf(path) == leaf(other) == link):
                 continue
-            sample = _rows(some, path, other)
-            if 2 * len(sample) < MIN_SEEN or _commonest(sample) > COMMON:
+            if is_common and other in all_have:
+                continue
+            sample = [
+                each
+                for each in zip(beside, values, strict=True)
+                if each[0] is not _LACKS and each[1] is not _LACKS
+            ]
+            if 2 * len(sample) < MIN_SEEN or _commonest([value for _, value in sample]) > COMMON:
                 continue
             usual = _difference(sample)
             if usual is not None:
                 if link or place < number:
-                    yield from _parted(link, path, other, _rows(pairs, path, other), usual)
+                    yield from _parted(link, path, other, pairs, usual, scanned)
             elif _may_determine(sample):
                 yield from _undetermined(path, other, _rows(pairs, path, other))
 
@@ -118,41 +134,62 @@ def _rows(pairs: Sequence[Pair], path: str, other: str) -> list[Row]:
     ]
 
 
-def _commonest(rows: Sequence[Row]) -> float:
-    return Counter(str(value) for _, _, value in rows).most_common(1)[0][1] / len(rows)
+def _commonest(values: Sequence[Any]) -> float:
+    """Return the share of the commonest value."""
+    return max(Counter(map(str, values)).values()) / len(values)
 
 
 def _gap(beside: Any, value: Any) -> Any:
     """Return the difference of two numbers, otherwise whether the values are equal."""
-    if is_number(beside) and is_number(value):
-        return round(value - beside, 6)
+    if type(beside) in _NUMBERS and type(value) in _NUMBERS:
+        gap = value - beside
+        if type(gap) is int:
+            return gap
+        if gap == gap:  # else one is no number
+            return round(gap, 6)
     return beside == value
 
 
-def _difference(rows: Sequence[Row]) -> Any:
-    """Return the difference that many rows have, or None; True stands for equal texts."""
-    usual, times = Counter(_gap(beside, value) for _, beside, value in rows).most_common(1)[0]
-    return usual if usual is not False and times > (1 - MAY_BREAK) * len(rows) else None
+def _difference(sample: Sequence[tuple[Any, Any]]) -> Any:
+    """Return the difference that many have, or None; True stands for equal texts."""
+    usual, times = Counter(_gap(beside, value) for beside, value in sample).most_common(1)[0]
+    return usual if usual is not False and times > (1 - MAY_BREAK) * len(sample) else None
 
 
-def _may_determine(rows: Sequence[Row]) -> bool:
-    kinds = {type(each) for _, beside, value in rows for each in (beside, value)}
-    levels, values = {beside for _, beside, _ in rows}, {value for _, _, value in rows}
-    return (
-        kinds <= {str, bool, int} and 2 <= len(levels) <= len(rows) / EACH and 2 <= len(values) <= MAX_LEVELS
+def _may_determine(sample: Sequence[tuple[Any, Any]]) -> bool:
+    if not {type(each) for pair in sample for each in pair} <= {str, bool, int}:
+        return False
+    levels, values = {beside for beside, _ in sample}, {value for _, value in sample}
+    return 2 <= len(levels) <= len(sample) / EACH and 2 <= len(values) <= MAX_LEVELS
+
+
+def _parted(
+    link: str, path: str, other: str, pairs: Sequence[Pair], usual: Any, scanned: dict[bytes, list[Finding]]
+) -> Iterator[Finding]:
+    """Yield violations of an equality or a constant difference, single ones and those that stay.
+
+    Args:
+        scanned: what was found for other values that the same events violate; counters often go together.
+    """
+    kept = bytes(
+        _gap(earlier.values[other], act.values[path]) != usual
+        if path in act.values and other in earlier.values
+        else _ABSENT
+        for act, earlier in pairs
     )
-
-
-def _parted(link: str, path: str, other: str, rows: list[Row], usual: Any) -> Iterator[Finding]:
-    """Yield violations of an equality or a constant difference, single ones and those that stay."""
-    seen = [Observation(act, _gap(beside, value) != usual) for act, beside, value in rows]
+    if 1 not in kept:
+        return
     rule = "not carried on" if link else "amounts part"
-    sort = rows[0][0].sort
-    about = f"{other} to {_label(sort)} {path}" if link else f"{_label(sort)}: {other} and {path}"
-    for each in scan_rare(rule, about, seen, most=MAY_BREAK, base=STRICT):
-        if not each.local:
-            yield each
-    yield from _single(rule, about, seen)
+    if kept not in scanned:
+        seen = [
+            Observation(act, each == 1) for (act, _), each in zip(pairs, kept, strict=True) if each != _ABSENT
+        ]
+        found = scan_rare(rule, "", seen, most=MAY_BREAK, base=STRICT)
+        scanned[kept] = [*(each for each in found if not each.local), *_single(rule, "", seen)]
+    label = _label(pairs[0][0].sort)
+    about = f"{other} to {label} {path}" if link else f"{label}: {other} and {path}"
+    for each in scanned[kept]:
+        yield replace(each, about=about)
 
 
 def _undetermined(path: str, other: str, rows: list[Row]) -> Iterator[Finding]:
@@ -166,7 +203,7 @@ def _undetermined(path: str, other: str, rows: list[Row]) -> Iterator[Finding]:
         for act, beside, value in rows
         if beside_it[beside].total() >= EACH
     ]
-    if 2 * len(seen) > len(rows) and _commonest(rows) <= COMMON:
+    if 2 * len(seen) > len(rows) and _commonest([value for _, _, value in rows]) <= COMMON:
         yield from _single("not as beside it", f"{_label(rows[0][0].sort)} {path} by {other}", seen)
 
 
