@@ -16,7 +16,7 @@ from Agent.analysis.debug import experiment_seam
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable
 from Agent.analysis.debug.report import CLEAR
 from Agent.errors import UsageError
-from Agent.replay.experiments.interventions import TestedIntervention
+from Agent.replay.experiments import interventions
 
 AGENTS, TICKS, FAULT_TICK = 8, 48, 24
 VICTIM = "worker_3"
@@ -147,10 +147,11 @@ def test_testing_causes_asks_whoever_can_once_and_labels_what_was_shown(
     class Sure:
         def try_events(
             self, suspicions: Sequence[tuple[str, str, Collection[str]]]
-        ) -> list[list[TestedIntervention]]:
+        ) -> list[list[interventions.TestedIntervention]]:
             asked.extend(suspicions)
-            return [[TestedIntervention(None, "", lacks="nobody drew")]] + [
-                [TestedIntervention(event_id, "it left out", (5, 5), (0, 0))] for event_id, _, _ in suspicions
+            return [[interventions.TestedIntervention(None, "", lacks="nobody drew")]] + [
+                [interventions.TestedIntervention(event_id, "it left out", (5, 5), (0, 0))]
+                for event_id, _, _ in suspicions
             ]
 
     def find(session: Path, complaint: Measurable, how: HowToTest) -> Sure:
