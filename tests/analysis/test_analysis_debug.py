@@ -14,7 +14,7 @@ from analysis_kit import Platform, SessionBuilder
 
 from Agent.analysis import DebugReport, LogAnalyzer, debug_issue
 from Agent.analysis.debug import debug_issue as debugging
-from Agent.analysis.debug.report import NOTHING_FOUND
+from Agent.analysis.debug.report import NOTHING_FOUND, ONLY_HINTS
 from Agent.analysis.debug.root_causes import reading
 from Agent.analysis.query.engine import Engine
 from Agent.tree.layout import session_file
@@ -55,12 +55,10 @@ def test_rewards_that_collapse_after_a_strategy_update_are_found_with_it(
     planted: Planted, with_ticks: bool
 ) -> None:
     platform = planted(fault="collapse", with_ticks=with_ticks)
-    causes = asked(platform, "the rewards of creator_005 collapsed").causes
-    assert platform.facts["strategy"] in causes[0].event_ids
-    found = (
-        causes[:1] if with_ticks else causes
-    )  # without ticks calls just before it come first, with its event
-    assert any(each.title.startswith("creator_005: set video from 0.7 to 0 at ") for each in found)
+    # Without ticks a call just before it is as likely.
+    causes = asked(platform, "the rewards of creator_005 collapsed").causes[: 1 if with_ticks else 3]
+    named = [cause for cause in causes if platform.facts["strategy"] in cause.event_ids]
+    assert any(cause.title.startswith("creator_005: set video from 0.7 to 0 at ") for cause in named)
 
 
 @pytest.mark.further
@@ -100,12 +98,12 @@ def test_when_nothing_explains_it_the_report_says_so_and_what_was_looked_at(plan
     report = asked(planted(), "Agent creator_003 not generating content")
     assert all(cause.confidence < INNOCENT_MAX for cause in report.causes)
     assert report.status in {"hint", "nothing"}
-    text = str(report)
-    assert NOTHING_FOUND in text
+    text, answer = str(report), ONLY_HINTS if report.causes else NOTHING_FOUND
+    assert answer in text
     assert "Examined" in text
     assert len(report.looked_at) >= 2
     assert any("creator_003 called create_content" in told for told in report.observations)
-    assert NOTHING_FOUND in report.to_markdown()
+    assert answer in report.to_markdown()
 
 
 @pytest.mark.further

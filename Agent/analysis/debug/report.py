@@ -23,7 +23,7 @@ from Agent.tree.files.session import open_session
 CLEAR = 0.5
 """A cause with at least this confidence is a finding; below it is a hint."""
 NOTHING_FOUND = "Nothing found that explains this."
-ONLY_HINTS = f"{NOTHING_FOUND} What is unusual:"
+ONLY_HINTS = f"No cause is sure: none has a confidence of {CLEAR} or more. The likeliest:"
 CAUSE, HINT, NOTHING = "cause", "hint", "nothing"
 _FAILING = frozenset({"fails", "error comes up", "new error"})
 
@@ -126,7 +126,7 @@ class DebugReport:
     def to_markdown(self) -> str:
         """Return the report for an issue tracker."""
         lines = [f"# {self.issue}", "", f"Session `{self.session_id}`", ""]
-        lines += ["## Causes", ""] if self.status == CAUSE else [NOTHING_FOUND, ""]
+        lines += [{CAUSE: "## Causes", HINT: ONLY_HINTS}.get(self.status, NOTHING_FOUND), ""]
         for number, cause in enumerate(self.causes, 1):
             lines += [
                 f"### {number}. {cause.title}",
