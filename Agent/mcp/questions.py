@@ -16,7 +16,7 @@ from Agent.analysis import LogAnalyzer
 from Agent.analysis.errors import error_patterns
 from Agent.analysis.listing import session_rows
 from Agent.analysis.query.tables import SqlResult
-from Agent.analysis.query.views import event_row, names
+from Agent.analysis.query.views import event_row
 from Agent.analysis.session import agent_events, unknown_agent
 from Agent.errors import UsageError
 from Agent.event.model import Event
@@ -182,7 +182,8 @@ class Questions:
         analyzer = self._analyzer(session)
         if query is None or not query.strip():
             engine = analyzer.engine
-            return {"views": {name: list(engine.user_columns(f"FROM {name}")) for name in names()}}
+            columns = {name: list(engine.user_columns(f"FROM {name}")) for name in engine.view_names()}
+            return {"views": columns}
         result = SqlResult(analyzer.engine, query)
         rows = [row for batch in result.batches(limit + 1, limit + 1) for row in batch]
         answer: dict[str, Any] = {"columns": result.columns, "rows": rows[:limit]}

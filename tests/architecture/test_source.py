@@ -18,12 +18,12 @@ SMALL_MODULE_LINES = 80
 SHARED_NAMES = {
     "Answer",  # what a call got, and what `ask` returns: both are names that users import
     "Batch",  # of the wire format, and of a view's rows
-    "Column",  # of a table, and of the acts of `debug`
     "Step",  # of a run, and of a chain of `debug`
 }
 SMALL_MODULES = {
     "Agent/analysis/debug/observations.py",  # a list of its own, which grows with each observation
     "Agent/analysis/debug/root_causes/transitions.py",  # likewise, with each way of a state to change
+    "Agent/analysis/query/state_view.py",  # one long statement, beside two modules near the limit
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "core", "base", "common", "misc"}
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".cfg", ".ini", ".yml", ".yaml", ".txt", ".sh", ""}

@@ -14,7 +14,7 @@ import pytest
 from support.processes import child_environment, wait_until_it_computes
 from support.session_files import of_agent, of_kind, session_events
 
-from Agent.analysis.query.views import names
+from Agent.analysis.query.engine import Engine
 
 
 def test_a_question_is_answered_as_table_json_and_csv(ask, recorded):
@@ -55,11 +55,11 @@ def test_a_run_is_a_session_or_one_agent_of_it(ask, recorded):
 @pytest.mark.further
 def test_the_schema_names_every_view_with_its_columns(ask):
     found = json.loads(ask("sql", "--schema", "--json").stdout)
-    assert sorted(found) == names()
+    assert sorted(found) == Engine.view_names()
     assert found["rewards"]["reward"] == "DOUBLE"
     assert found["events"]["extra"] == "JSON"
     text = ask("sql", "--schema").stdout
-    assert all(f"\n{name}\n" in f"\n{text}" for name in names())
+    assert all(f"\n{name}\n" in f"\n{text}" for name in Engine.view_names())
     assert "reward DOUBLE" in text
 
 

@@ -13,7 +13,7 @@ DIFFERS = 1
 HINT = 1
 EXPECTED = {
     "replay": (0, "IDENTICAL"),
-    "debug": (HINT, "language is ne for the first time at tick 6"),
+    "debug": (HINT, "search_docs went from 1 to 8 per step at tick 6"),
     "debug --test": (0, "dropped before answer of researcher of tick 6: 40 with it, 5 without"),
     "play": (0, "answer"),
     "state": (0, '"ne"'),

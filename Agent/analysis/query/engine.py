@@ -293,6 +293,11 @@ class Engine:
         """Return the only row of a query."""
         return self.rows(sql, parameters)[0]
 
+    @staticmethod
+    def view_names() -> list[str]:
+        """The names of the views for `sql()`."""
+        return sorted([ACTION_STATES, *views.names()])
+
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of a user's query with their SQL types; duplicate names get a number."""
         words = self._check(query)
@@ -648,7 +653,7 @@ def _first_line(error: Exception) -> str:
 def _bad_query(error: Exception, query: str) -> UsageError:
     return UsageError(
         f"the query failed: {told(error, query)}",
-        remedy=f"the views are {', '.join([ACTION_STATES, *views.names()])}",
+        remedy=f"the views are {', '.join(Engine.view_names())}",
     )
 
 

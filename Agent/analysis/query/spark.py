@@ -182,6 +182,11 @@ class SparkEngine:
 
     # a user's query
 
+    @staticmethod
+    def view_names() -> list[str]:
+        """The names of the views for `sql()`; `action_states` is not among them."""
+        return views.names()
+
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of a user's query with Spark's types; duplicate names get a number."""
         found: dict[str, str] = {}

@@ -102,12 +102,7 @@ def _text(query: str) -> str:
 
 
 def _show_schema(engine: Any, form: str) -> None:
-    from Agent.analysis.query.engine import Engine
-    from Agent.analysis.query.state_view import ACTION_STATES
-    from Agent.analysis.query.views import names
-
-    views = [*([ACTION_STATES] if isinstance(engine, Engine) else []), *names()]
-    columns = {name: engine.user_columns(f"SELECT * FROM {name}") for name in views}  # noqa: S608 - ours
+    columns = {name: engine.user_columns(f"SELECT * FROM {name}") for name in engine.view_names()}  # noqa: S608 - ours
     if form == "json":
         render.emit_json(columns)
     elif form == "csv":
