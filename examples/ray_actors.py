@@ -5,7 +5,7 @@
     agent-trace debug "courier_1 fails: too heavy to lift"
 
 Each actor records on its own host; two directories stand for the disks of two hosts. Every call takes its
-context along (`carry`, `adopt`), so `agent-trace causes` leads from a courier back to the planner on the other
+context along (`carry`, `adopt`), so `agent-trace causes` leads from a courier to the planner on the other
 host.
 """
 
@@ -108,9 +108,8 @@ def main():
     analyzer = LogAnalyzer()
     delivered = "SELECT tick FROM actions WHERE action_type = 'deliver' AND outcome IS DISTINCT FROM 'error'"
     recorded = {row["tick"] for row in analyzer.sql(delivered)}
-    print(
-        f"{len(acknowledged)} deliveries acknowledged, {len(recorded.intersection(acknowledged))} of them recorded"
-    )
+    kept = len(recorded.intersection(acknowledged))
+    print(f"{len(acknowledged)} deliveries acknowledged, {kept} of them recorded")
     print(f"{analyzer.losses()['total_lost']} events lost")
 
 
