@@ -487,7 +487,12 @@ def test_the_code_that_ran_is_told_once(recorded):
     baker = Baker()
     for _ in range(3):
         baker.bake(1)
-    code = recorded.only("code")["extra"]
+    # Repeated for each 500 modules of the program: the tests themselves may have more.
+    told = [event["extra"] for event in recorded.of("code")]
+    modules = [name for each in told for name in each.pop("modules", ())]
+    assert len(modules) == len(set(modules)) and (len(told) - 1) * 500 < max(1, len(modules))
+    code = told[0]
+    assert told == [code] * len(told)
     action = recorded.of("agent_action")[0]
     assert action["code"] == code["digest"]
     assert code["qualname"] == "Baker.bake" and "self.loaves += count" in code["source"]
@@ -499,7 +504,7 @@ def test_a_function_without_source_has_an_identity_too(recorded):
     exec("@trace_agent_action\ndef act(): return 1", space)
     space["act"]()
     assert len(recorded.only("agent_action")["code"]) == 16
-    assert "source" not in recorded.only("code")["extra"]
+    assert all("source" not in event["extra"] for event in recorded.of("code"))
 
 
 def test_a_builtin_can_be_traced(recorded):

@@ -134,7 +134,10 @@ def explain(
     told_of = frozenset(
         event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
     )
-    found += recorded.error_causes(log, question, told_of)
+    # An error that the text asks about is a symptom: earlier changes that may explain it come first.
+    least = found[1].confidence if len(found) > 1 else 1.0
+    for cause in recorded.error_causes(log, question, told_of):
+        found.insert(2, replace(cause, confidence=min(cause.confidence, least)))
     causes = [
         *recorded.event_causes(reader, engine, question),
         *recorded.loss_causes(account, question),

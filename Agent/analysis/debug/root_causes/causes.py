@@ -17,7 +17,7 @@ from Agent.analysis.debug.root_causes.acts import Act, Log
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank
-from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.event.clock import format_timestamp
 from Agent.render.words import short_number
 
@@ -77,6 +77,7 @@ def findings_in(log: Log, question: Question, issue: Issue) -> list[Finding]:
 
 def cause_of(hypothesis: Hypothesis) -> Cause:
     """Return a hypothesis in words."""
+    hypothesis = replace(hypothesis, findings=_led(hypothesis.findings))
     acts, findings = hypothesis.acts, hypothesis.findings
     owner = dict(findings[0].group).get("agent", "") if findings else ""
     agents = dict.fromkeys([owner, *(act.agent for act in acts)])
@@ -89,6 +90,14 @@ def cause_of(hypothesis: Hypothesis) -> Cause:
         confidence(hypothesis),
         findings[0].rule if findings else "act",
     )
+
+
+def _led(findings: list[Finding]) -> list[Finding]:
+    """Return findings with one about the event itself before what did not follow the event."""
+    if findings and findings[0].rule == "follow-up missing":
+        own = [each for each in findings if each.rule in _OWN and each.worth >= LEAST_CHANGE][:1]
+        return [*own, *(each for each in findings if each not in own)]
+    return findings
 
 
 def confidence(hypothesis: Hypothesis) -> float:
@@ -135,11 +144,11 @@ def _finding(finding: Finding) -> str:
         return f"{_plain(after)} directly follows {_plain(before)} for {about} for the first time at {since}"
     said = _SAID.get(finding.rule, "{about}{where}: {rule} {times} (first event {id})")
     first, _, second = _about(finding).replace(" before ", " -> ").partition(" -> ")
-    low, high = map(_short, finding.usual) if isinstance(finding.usual, tuple) else ("", "")
+    ends = list(dict.fromkeys(map(_short, finding.usual))) if isinstance(finding.usual, tuple) else []
     return said.format(
-        about=_about(finding), where=where, since=since, times=times, rule=finding.rule, id=act.id, low=low,
-        high=high, usual=_short(finding.usual), found=_short(finding.found), of=finding.of,
-        present=finding.of - number, first=first, second=second,
+        about=_about(finding), where=where, since=since, times=times, rule=finding.rule, id=act.id,
+        usual=_short(finding.usual), found=_short(finding.found), of=finding.of,
+        present=finding.of - number, first=first, second=second, range=" to ".join(ends),
     )  # fmt: skip
 
 
@@ -175,9 +184,11 @@ def _rate(finding: Finding, where: str, since: str) -> str:
     return f"{_about(finding)}{where} went from {before} to {after} per step at {since}"
 
 
-_BEYOND: Final = "{about} is {found} at {since} ({low} to {high} before)"
+_BEYOND: Final = "{about} is {found} at {since} ({range} before)"
 _NEW: Final = "{about} is {found} for the first time at {since}"
 _MOVED: Final = "{about}{where} went from {usual} to {found} at {since}"
+_OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "new form", "far from usual"})
+"""Rules about what an event holds."""
 _SAID: Final = {
     **dict.fromkeys(("level shifts", "duration shifts"), _MOVED),
     "value beyond range": _BEYOND,
@@ -187,7 +198,7 @@ _SAID: Final = {
     "follow-up missing": "no {second} follows {first}{where} {times} ({present} of {of} have one)",
     "precondition missing": "no {first} comes before {second}{where} {times} ({present} of {of} have one)",
     "fails": "{about}{where} fails {times}",
-    "error comes up": '"{about}"{where} {times}',
+    "error comes up": "an error in {about}{where} {times}",
     "not carried on": "{about}{where} is another value {times}",
     "amounts part": "{about}{where} no longer agree as before {times}",
     "not as beside it": "{about}{where} is not what it is else {times}",

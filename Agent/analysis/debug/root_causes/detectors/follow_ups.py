@@ -93,7 +93,8 @@ def _outcomes(log: Log) -> dict[Any, str]:
 
 def _turn(act: Act, outcomes: dict[Any, str]) -> Turn:
     path = outcomes.get(act.sort)
-    ended = str(act.values.get(path)) if path is not None else ""
+    value = None if path is None else act.values.get(path)
+    ended = "" if value is None else str(value)
     return (act.role, act.kind, act.name, "failed" if act.failed else ended)
 
 
