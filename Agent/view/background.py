@@ -33,6 +33,8 @@ _AT_ONCE: Final = 2
 _LEAST_INTERVAL_S: Final = 30.0
 _FORK_S: Final = 600.0
 """How long the code of a fork may run."""
+_MOST_FORKS: Final = 1_000
+"""The most forks of a sweep."""
 
 
 @dataclass(slots=True)
@@ -224,6 +226,36 @@ def _turning(
     return {"session": None, "text": str(found), "stopped": found.stopped, "changed": [], "last": last}
 
 
+def _sweep(
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], outcome: str, **rest: Any
+) -> dict[str, Any]:
+    from Agent.replay import sweep_forks
+    from Agent.replay.forks.outcome import varied_patches
+
+    run, patches = f"{session_id_of(session)}/{agent}", varied_patches(patch or None, rest["vary"])
+    count = len(patches or [None]) * max(1, rest["seeds"])
+    if count > _MOST_FORKS:
+        raise UsageError(f"{count:,} forks are too many", remedy=f"give values and seeds for {_MOST_FORKS:,}")
+    found = sweep_forks(
+        run,
+        at,
+        patches=patches,
+        seeds=range(1, rest["seeds"] + 1),
+        outcome=outcome,
+        root=session.parent,
+        live=live,
+        timeout_seconds=_FORK_S,
+    )
+    return {
+        "session": None,
+        "text": found.text(with_bars=False),
+        "bars": [[text.strip(), number] for text, number in found.distribution],
+        "stopped": None,
+        "changed": [],
+        "last": None,
+    }
+
+
 def _told(found: Any) -> dict[str, Any]:
     """Describe a difference of two events: the words, both values and both events."""
     from Agent.replay.compare.python_text import differing_texts
@@ -250,6 +282,7 @@ KINDS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
     "provenance": _trace_back,
     "fork": _fork,
     "turning": _turning,
+    "sweep": _sweep,
 }
 
 

@@ -652,6 +652,8 @@ class SessionView:
         seed: int | None = None,
         live: Sequence[str] = (),
         outcome: str | None = None,
+        vary: Sequence[str] = (),
+        seeds: int = 0,
     ) -> dict[str, Any]:
         """Fork the run of an agent after one of its events, in child processes; `pending` until it has ended.
 
@@ -664,10 +666,14 @@ class SessionView:
             live: names of tools, models and agents that may be called live.
             outcome: with it, the point of no return is looked for: the last one at which the change alters
                 this, such as `followers>1000`.
+            vary: `FIELD=VALUE,VALUE` each; with them or with `seeds`, one fork for each combination tells how
+                the outcome is distributed (by default the first error).
+            seeds: the number of seeds to try with each combination.
 
         Returns:
             `session` of the fork (None with an outcome), `text`, the words of the command `fork`, `stopped`,
-            why it had to, and `last`, the event of the last point at which the change still helps.
+            why it had to, `last`, the event of the last point at which the change still helps, and for many
+            forks `bars`: each outcome with its number of forks.
 
         Raises:
             AgentNotFound, EventNotFound: the session has no such agent or event.
@@ -686,7 +692,10 @@ class SessionView:
                     f"the value of {name[:80]} is not JSON", remedy="texts need quotes"
                 ) from None
         asked = {"number": number, "agent": agent, "at": at, "patch": patch, "live": list(live)}
-        if outcome:
+        if vary or seeds:
+            many = {"vary": list(vary), "seeds": seeds, "outcome": outcome or "error"}
+            found = self._background.answer("sweep", {**asked, **many})
+        elif outcome:
             found = self._background.answer("turning", {**asked, "outcome": outcome})
         elif patch or seed is not None:
             found = self._background.answer("fork", {**asked, "seed": seed})

@@ -300,7 +300,14 @@ def forking(root, *, allow_fork=True, token=TOKEN):
 def test_the_pages_themselves_may_fork_where_it_is_allowed(root, opened):
     answer = forking(root).post(f"{API}/forks", json=FORK, headers=OWN)
     assert answer.status_code == 200
-    assert answer.json()["asked"] == {**FORK, "seed": None, "live": [], "outcome": None}
+    assert answer.json()["asked"] == {
+        **FORK,
+        "seed": None,
+        "live": [],
+        "outcome": None,
+        "vary": [],
+        "seeds": 0,
+    }
     page = forking(root).get(f"{SESSION}?token={TOKEN}").text
     assert 'data-forks="allowed"' in page
     assert "data-forks" not in forking(root, allow_fork=False).get(f"{SESSION}?token={TOKEN}").text

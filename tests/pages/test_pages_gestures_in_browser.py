@@ -203,6 +203,26 @@ def test_five_clicks_find_the_point_of_no_return(forking, open_tab):
     page.locator(".detail", has_text="Agent action: step").wait_for()
 
 
+def test_a_sweep_shows_how_the_outcome_is_distributed_and_the_smallest_change(forking, open_tab):
+    tab = open_tab(forking)
+    page = tab.page
+    page.locator("button.card").first.wait_for()
+    page.locator(".forker").click()
+    page.get_by_role("button", name="Run a fork for each").click()
+    said = page.locator(".whatif pre")
+    said.get_by_text("Name values to try").wait_for()
+    page.get_by_label("Values to try").fill("cooldown_until=0,3000,3634,4000")
+    page.get_by_label("Outcome").fill("cooldown_until>3500")
+    page.get_by_role("button", name="Run a fork for each").click()
+    said.get_by_text("smallest change that does").wait_for()
+    bars = [" ".join(text.split()) for text in page.locator(".bars > div").all_inner_texts()]
+    # The fork from 0 asks the trend service, which has no recorded answer to that.
+    assert bars == ["true 2", "stopped 1", "false 1"]
+    assert "1 of 4 differ from the unchanged run" in said.inner_text()
+    assert '{"cooldown_until":3000}' in said.inner_text()
+    assert tab.serious() == []
+
+
 def test_a_form_says_what_is_not_a_value_and_pages_without_leave_offer_no_fork(demo, forking, open_tab):
     page = open_tab(forking).page
     page.locator("button.card").first.wait_for()

@@ -291,6 +291,8 @@ export interface Forked {
   stopped: string | null;
   changed: string[];
   last: string | null;
+  /** Of many forks: each outcome with its number of forks. */
+  bars?: [string, number][];
 }
 
 export interface ForkAsked {
@@ -302,6 +304,9 @@ export interface ForkAsked {
   seed: number | null;
   live: string[];
   outcome: string | null;
+  /** FIELD=VALUE,VALUE each. */
+  vary: string[];
+  seeds: number;
 }
 
 /** Start a fork, and ask the same until it has ended. */

@@ -82,6 +82,10 @@ export function makeForkForm(): HTMLElement {
     const said = h("pre", { role: "status" });
     const run = h("button", { class: "run", type: "submit" }, "Run the fork");
     const find = h("button", { type: "button" }, "Find the point of no return");
+    const vary = h("input", { type: "text", placeholder: "FIELD=1,2,4", spellcheck: "false" });
+    const seeds = h("input", { type: "text", inputmode: "numeric", pattern: "[0-9]{1,3}", placeholder: "none" });
+    const sweep = h("button", { type: "button" }, "Run a fork for each");
+    const bars = h("dl", { class: "bars", hidden: true });
     const row = (name: string, input: HTMLElement): HTMLElement => h("label", {}, h("span", {}, name), input);
     const long = entries.filter(({ name }) => isLong.has(name)).map((each) => each.row);
     const form = h(
@@ -89,10 +93,15 @@ export function makeForkForm(): HTMLElement {
       long.length > 0 && h("details", {}, h("summary", {}, "Longer values"), ...long),
       row("Seed", seed), row("May be called live", live),
       h("div", { class: "buttons" }, run),
-      h("h3", {}, "Until when would this change have helped?"), row("Outcome", outcome), h("div", { class: "buttons" }, find), said,
+      h("h3", {}, "What does it lead to?"), row("Outcome", outcome),
+      h("p", { class: "hint" }, "Until when would this change have helped?"), h("div", { class: "buttons" }, find),
+      h("p", { class: "hint" }, "How do other values or seeds end?"), row("Values to try", vary), row("Seeds to try", seeds),
+      h("div", { class: "buttons" }, sweep), bars, said,
     );
+    const buttons = [run, find, sweep];
 
-    async function start(what: string | null): Promise<Forked | undefined> {
+    async function start(what: string | null, doing: string, many: Partial<ForkAsked> = {}): Promise<Forked | undefined> {
+      bars.hidden = true;
       if (!form.reportValidity()) return undefined;
       const values: Record<string, string> = {};
       for (const each of entries) {
@@ -102,22 +111,23 @@ export function makeForkForm(): HTMLElement {
       const asked: ForkAsked = {
         number: number++, agent, at: at!.id, values, seed: seed.value ? Number(seed.value) : null,
         live: live.value.split(",").map((each) => each.trim()).filter(Boolean), outcome: what,
+        vary: [], seeds: 0, ...many,
       };
-      run.disabled = find.disabled = true;
-      said.textContent = what === null ? "The fork runs …" : "Forks run at one point after the other …";
+      for (const button of buttons) button.disabled = true;
+      said.textContent = doing;
       try {
         return await fork(asked);
       } catch (error) {
         said.textContent = shown((error as Error).message, 600);
         return undefined;
       } finally {
-        run.disabled = find.disabled = false;
+        for (const button of buttons) button.disabled = false;
       }
     }
 
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      void start(null).then((found) => {
+      void start(null, "The fork runs …").then((found) => {
         if (found?.session == null) return;
         const lines = found.stopped === null ? [] : [`It stopped: ${found.stopped}`];
         store.compareWith(found.session, [...lines, `Changed: ${found.changed.join(", ") || "nothing"}`]);
@@ -129,11 +139,31 @@ export function makeForkForm(): HTMLElement {
         outcome.focus();
         return;
       }
-      void start(outcome.value.trim()).then((found) => {
+      void start(outcome.value.trim(), "Forks run at one point after the other …").then((found) => {
         if (found === undefined) return;
         said.textContent = shown(found.text, 2000);
         said.scrollIntoView({ block: "nearest" });
         if (found.last !== null) void store.open(found.last);
+      });
+    });
+
+    sweep.addEventListener("click", () => {
+      const many = { vary: vary.value.split(";").map((each) => each.trim()).filter(Boolean), seeds: Number(seeds.value || 0) };
+      if (many.vary.length === 0 && !many.seeds) {
+        said.textContent = "Name values to try, such as FIELD=1,2,4 (and ; before another field), or a number of seeds.";
+        vary.focus();
+        return;
+      }
+      void start(outcome.value.trim() || null, "The forks run …", many).then((found) => {
+        if (found === undefined) return;
+        const all = found.bars ?? [];
+        const most = Math.max(1, ...all.map(([, count]) => count));
+        bars.replaceChildren(...all.map(([text, count]) => h(
+          "div", {}, h("dt", {}, shown(text, 60)), h("dd", {}, h("meter", { min: 0, max: most, value: count, "aria-hidden": "true" }), String(count)),
+        )));
+        bars.hidden = all.length === 0;
+        said.textContent = shown(found.text, 2000);
+        said.scrollIntoView({ block: "nearest" });
       });
     });
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import datetime
@@ -240,36 +239,6 @@ def _in_numbers(runs: tuple[str, ...], field: str | None, values: str | None, ro
     return 1 if found.real else 0
 
 
-def _patches(patch: Any, vary: tuple[str, ...]) -> list[Any]:
-    """The patches of a sweep: each given patch combined with every combination of the varied values."""
-    is_list_of_patches = isinstance(patch, list) and not all(
-        isinstance(each, dict) and "op" in each for each in patch
-    )
-    given = patch if is_list_of_patches else [] if patch is None else [patch]
-    if not vary:
-        return list(given)
-    fields = [_values(text) for text in vary]
-    if any(isinstance(each, list) for each in given):
-        raise misuse("--vary requires merge patches, not a list of operations")
-    combined = [
-        dict(zip((name for name, _ in fields), values, strict=True))
-        for values in itertools.product(*(values for _, values in fields))
-    ]
-    return [{**base, **more} for base in (given or [{}]) for more in combined]
-
-
-def _values(text: str) -> tuple[str, list[Any]]:
-    name, sign, values = text.partition("=")
-    if not (name and sign and values):
-        raise misuse(f"--vary {text!r} is not FIELD=VALUE,VALUE")
-    try:
-        return name, orjson.loads(f"[{values}]")
-    except orjson.JSONDecodeError:
-        from Agent.replay.forks.outcome import json_or_text
-
-        return name, [json_or_text(value.strip()) for value in values.split(",")]
-
-
 class Continuation(TypedDict):
     """Where and how a recorded run continues.
 
@@ -355,8 +324,9 @@ def fork(
         if seed is not None:
             raise misuse("a sweep takes --seeds instead")
         from Agent.replay import sweep_forks
+        from Agent.replay.forks.outcome import varied_patches
 
-        every_seed, changes = range(1, (seeds or 0) + 1), _patches(patch, vary)
+        every_seed, changes = range(1, (seeds or 0) + 1), varied_patches(patch, vary)
         with shown_forks("sweeping"):
             report = sweep_forks(
                 name, patches=changes, seeds=every_seed, outcome=outcome or "error", workers=workers, **how

@@ -329,24 +329,34 @@ class SweepReport(TextInNotebook):
             "forks": [asdict(fork) for fork in self.forks],
         }
 
+    @property
+    def distribution(self) -> list[tuple[str, int]]:
+        """The number of forks for each outcome, most frequent first, or for each range of many numbers."""
+        numbers = self.numbers
+        if len(self.counts) > _SHOWN_VALUES and numbers:
+            return _histogram(numbers)
+        shown = self.counts.most_common(_SHOWN_VALUES)
+        rest = len(self.forks) - sum(number for _, number in shown)
+        return [*shown, ("other values", rest)] if rest else shown
+
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, *, with_bars: bool = True) -> str:
+        """Return the report, with or without the distribution as bars."""
         count = len(self.forks)
         lines = [
             f"{count:,} forks of {self.run}, {self.point}: {self.outcome}",
             f"  unchanged: {_text(self.baseline)}",
         ]
         numbers = self.numbers
-        if numbers and len(self.counts) > _SHOWN_VALUES:
+        if len(self.counts) > _SHOWN_VALUES and numbers:
             told = ", ".join(f"{name} {value:g}" for name, value in _quantiles(numbers).items())
-            lines += [f"  {told}", *_histogram(numbers)]
-        else:
+            lines.append(f"  {told}")
+        if with_bars:
             lines += [
-                f"  {text:<24} {number:>6,}  {_bar(number, count)}"
-                for text, number in self.counts.most_common(_SHOWN_VALUES)
+                f"  {text:<28} {number:>6,}  {_bar(number, count)}" for text, number in self.distribution
             ]
-            rest = len(self.counts) - _SHOWN_VALUES
-            if rest > 0:
-                lines.append(f"  and {rest:,} more values")
         stopped = next((fork.stopped for fork in self.forks if fork.stopped is not None), None)
         if stopped is not None:
             lines.append(f"  stopped, for example: {stopped}")
@@ -435,13 +445,12 @@ def _quantiles(numbers: list[float]) -> dict[str, float]:
     return dict(zip(names, (numbers[0], *quarters, numbers[-1]), strict=True))
 
 
-def _histogram(numbers: list[float], bins: int = 8) -> list[str]:
+def _histogram(numbers: list[float], bins: int = 8) -> list[tuple[str, int]]:
     low, high = numbers[0], numbers[-1]
     width = (high - low) / bins or 1.0
     counts = Counter(min(int((number - low) / width), bins - 1) for number in numbers)
     return [
-        f"  {low + place * width:>12g} to {low + (place + 1) * width:<12g} {counts[place]:>6,}  "
-        f"{_bar(counts[place], len(numbers))}"
+        (f"{low + place * width:>12g} to {low + (place + 1) * width:<12g}", counts[place])
         for place in range(bins)
     ]
 

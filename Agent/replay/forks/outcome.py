@@ -5,6 +5,7 @@ Everything here is plain data that can be sent as JSON; `forking.py` turns it in
 
 from __future__ import annotations
 
+import itertools
 import operator
 import re
 from collections import Counter
@@ -206,6 +207,47 @@ def check_patch(patch: object) -> None:
         remedy='give an object, {"max_retries": 3}, or a list of operations, '
         '[{"op": "replace", "path": "/max_retries", "value": 3}]',
     )
+
+
+def varied_patches(patch: Any, vary: Sequence[str]) -> list[Any]:
+    """Return the patches of a sweep: each given one with every combination of the varied values.
+
+    Args:
+        patch: a patch, a list of patches, or None.
+        vary: `FIELD=VALUE,VALUE` each; the values are JSON, or else texts.
+
+    Raises:
+        UsageError: a text is not of that form.
+    """
+    is_list_of_patches = isinstance(patch, list) and not all(
+        isinstance(each, Mapping) and "op" in each for each in patch
+    )
+    given = patch if is_list_of_patches else [] if patch is None else [patch]
+    if not vary:
+        return list(given)
+    names, values = zip(*map(_varied, vary), strict=True)
+    return [
+        _with_fields(base, dict(zip(names, each, strict=True)))
+        for base in (given or [{}])
+        for each in itertools.product(*values)
+    ]
+
+
+def _varied(text: str) -> tuple[str, list[Any]]:
+    name, sign, values = text.partition("=")
+    if not (name and sign and values):
+        raise UsageError(f"{text!r} is not FIELD=VALUE,VALUE", remedy="for example patience=1,2,4")
+    try:
+        return name, orjson.loads(f"[{values}]")
+    except orjson.JSONDecodeError:
+        return name, [json_or_text(value.strip()) for value in values.split(",")]
+
+
+def _with_fields(patch: Patch, fields: Mapping[str, Any]) -> Patch:
+    if isinstance(patch, Mapping):
+        return {**patch, **fields}
+    added = [{"op": "add", "path": f"/{escape(name)}", "value": value} for name, value in fields.items()]
+    return [*patch, *added]
 
 
 def apply_patch(fields: Mapping[str, Any], types: Mapping[str, str], patch: Patch) -> Patched:

@@ -522,7 +522,9 @@ class AskedFork(BaseModel):
     values: dict[str, str] = Field(max_length=1_000, description="{field: its new value as JSON}")
     seed: int | None = None
     live: list[str] = Field(default=[], max_length=100, description="what may be called live")
-    outcome: str | None = Field(None, max_length=1_000, description="for the point of no return")
+    outcome: str | None = Field(None, max_length=1_000, description="of the point of no return, or a sweep")
+    vary: list[str] = Field(default=[], max_length=20, description="FIELD=VALUE,VALUE each: a sweep")
+    seeds: int = Field(0, ge=0, le=1_000, description="how many seeds a sweep tries with each combination")
 
 
 def _forks(views: OpenViews) -> APIRouter:
