@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+import ctypes
+from typing import Any, Final, Self
 
 from Agent.view.session_view import SessionView
+
+_M_MMAP_THRESHOLD: Final = -3
+_LARGE_BYTES: Final = 512 * 1024
+
+
+def give_back_large_arrays() -> None:
+    """Have the C library return arrays of 512 KiB and more to the system when they are freed.
+
+    By default, glibc raises that limit up to 32 MB with each array that it frees. The index of a session that
+    grows is built anew many times a second, so the heap would have holes of its size. For a server's own
+    process; without `mallopt`, nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 class Watch:

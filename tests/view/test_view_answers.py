@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.known_truth import make_session
+from support.processes import run_python
 from support.session_files import kind_of
 from view_kit import SESSION, Slow, record, viewed
 
@@ -429,3 +430,31 @@ def test_the_cursor_of_a_finding_is_where_its_change_is_part_of_the_state(trace_
         }
         (found,) = explained.findings(view.shown, {"status": "found", "causes": [cause]})["causes"]
         assert found["t"] == action["t"] and found["events"][0]["t"] == change["t"]
+
+
+FREED = """
+import numpy as np
+from Agent.view.live import give_back_large_arrays
+
+def memory_mb():
+    with open("/proc/self/status") as status:
+        return int(next(line for line in status if line.startswith("VmRSS")).split()[1]) // 1024
+
+CALL
+np.ones(4_000_000)  # freed at once: larger than all that follow
+before_mb = memory_mb()
+held = [np.ones(131_072) for _ in range(200)]  # 1 MiB each
+del held[:-1]
+print(memory_mb() - before_mb)
+"""
+
+
+@pytest.mark.process
+def test_a_server_of_a_growing_session_gives_the_memory_of_freed_arrays_back(tmp_path):
+    grown_mb = [
+        int(run_python("-c", FREED.replace("CALL", call), cwd=tmp_path).stdout)
+        for call in ("", "give_back_large_arrays()")
+    ]
+    if grown_mb[0] < 100:
+        pytest.skip("this C library gives freed arrays back anyway")
+    assert grown_mb[1] < 20

@@ -55,7 +55,7 @@ from Agent.server.pages.guard import Guard, path_of, refused
 from Agent.server.settings import is_loopback, listen_on
 from Agent.tree.layout import find_session, session_id_of
 from Agent.version import __version__
-from Agent.view.live import Watch
+from Agent.view.live import Watch, give_back_large_arrays
 from Agent.view.sharing import moment_of
 
 _MOST_RUNS: Final = 50
@@ -730,6 +730,7 @@ class PagesServer:
         Args:
             started: called when the server answers.
         """
+        give_back_large_arrays()
         self._server = _ReportingServer(self._config(), started)
         try:
             self._server.run(sockets=[self._listening])
