@@ -62,6 +62,10 @@ TRIES: dict[str, list[str]] = {
         'python -c \'from Agent import LogAnalyzer; a = LogAnalyzer(); print(a.sql("SELECT 1 AS x").to_df(), '
         "a.agent_vars())'",
     ],
+    "cluster": [  # Spark needs Java
+        "agent-trace seal && agent-trace errors --engine duckdb trace",
+        "if command -v java; then agent-trace errors --engine spark trace; fi",
+    ],
     "golden": ["agent-trace golden add last/counter --target counters:Counter --test", "pytest -q"],
     "all": ["agent-trace export parquet last x.parquet", "python -c 'import Agent.mcp.server'"],
 }
