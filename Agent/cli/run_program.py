@@ -2,7 +2,8 @@
 
 `agent-trace run` replaces its process by this one. It traces the classes that the configuration names, loads
 the OpenTelemetry instrumentations that are installed, with the span processor of this package, and then runs
-the program as Python would.
+the program as Python would. Python processes that the program starts do the same (`child_start`), once they
+import a module with such a class.
 """
 
 from __future__ import annotations
@@ -13,10 +14,17 @@ import os
 import runpy
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, NamedTuple
 
+from Agent.config.instrument_config import InstrumentEntry
 from Agent.config.load import classes_to_instrument, configured_root
 from Agent.errors import AgentTraceError, ConfigurationError, UsageError
 from Agent.event.clock import format_timestamp
@@ -26,13 +34,12 @@ from Agent.record.tracing.instrument import instrument
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
 
-if TYPE_CHECKING:
-    from Agent.config.instrument_config import InstrumentEntry
-
 _DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 _STARTED_AT: Final = format_timestamp(time.time_ns() // 1000)
 _AROUND: Final = frozenset({__file__, runpy.__file__, "<frozen runpy>"})
 """The files of the calls around the program, which its tracebacks do not show."""
+_CHILDREN: Final = "AGENT_TRACE_RUN_CHILDREN"
+"""The variable that tells child processes what to record."""
 _NEWEST: Final = 8
 """How many of the newest sessions may be the program's."""
 
@@ -63,8 +70,10 @@ def main() -> int:
         # A script finds the modules beside it, a module those in the working directory.
         beside = os.getcwd() if settings.is_module else os.path.dirname(os.path.realpath(program))  # noqa: PTH109, PTH120
         sys.path[0] = beside
-        for entry in classes_to_instrument():
+        entries = classes_to_instrument()
+        for entry in entries:
             _instrument(entry)
+        _tell_children(entries, spans=settings.spans)
         if settings.spans:
             record_spans()
         if settings.endpoint is not None:
@@ -89,6 +98,72 @@ def main() -> int:
         sys.excepthook(type(error), error.with_traceback(trace), trace)
         return 130 if isinstance(error, KeyboardInterrupt) else 1
     return 0
+
+
+def _tell_children(entries: Iterable[InstrumentEntry], *, spans: bool) -> None:
+    os.environ[_CHILDREN] = json.dumps({"entries": [*entries], "spans": spans})
+    paths = [str(Path(__file__).with_name("child_start")), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+
+
+def begin_in_child() -> None:
+    """Record what the program's own process records, in a Python process that it started."""
+    told = os.environ.get(_CHILDREN)
+    if told is None:
+        return
+    try:
+        asked = json.loads(told)
+        sys.meta_path.insert(0, _TracedImports([InstrumentEntry(*each) for each in asked["entries"]]))
+        if asked["spans"]:
+            record_spans()
+    except Exception as error:  # noqa: BLE001 - recording never keeps the user's program from running
+        say(f"this process is not recorded ({type(error).__name__}: {error})")
+
+
+class _TracedImports(MetaPathFinder):
+    """Traces the named classes of a module when it is imported: the program may never need it."""
+
+    def __init__(self, entries: Iterable[InstrumentEntry]) -> None:
+        self._entries: dict[str, list[InstrumentEntry]] = {}
+        for entry in entries:
+            self._entries.setdefault(entry.module, []).append(entry)
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,  # noqa: ARG002
+    ) -> ModuleSpec | None:
+        """Return where the module is, with a loader that traces its classes; None for other modules."""
+        entries = self._entries.pop(fullname, None)  # so that the other finders are asked now
+        spec = None if entries is None else find_spec(fullname)
+        if entries is not None and spec is not None and spec.loader is not None:
+            spec.loader = _TracingLoader(spec.loader, entries)
+        return spec
+
+
+class _TracingLoader(Loader):
+    """Loads a module with its own loader, and then traces its classes."""
+
+    def __init__(self, own: Loader, entries: Iterable[InstrumentEntry]) -> None:
+        self._own = own
+        self._entries = entries
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Make the module as its own loader makes it."""
+        return self._own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module, then trace; what cannot be traced is told, and the import goes on."""
+        module.__loader__ = self._own
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._own
+        self._own.exec_module(module)
+        for entry in self._entries:
+            try:
+                _instrument(entry)
+            except AgentTraceError as error:
+                say(str(error))
 
 
 def _check_readable(program: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.processes import run_python
+from support.processes import child_environment, run_python
 
 from Agent.config.load import read_file
 from Agent.errors import ConfigurationError
@@ -123,3 +123,62 @@ def test_a_wrong_table_is_one_error_with_path_and_line(tmp_path, text, told):
     with pytest.raises(ConfigurationError, match=told) as error:
         read_file(str(path))
     assert f"({path}:1)" in str(error.value)
+
+
+CHILDREN = """
+import subprocess, sys
+from multiprocessing import get_context
+from market import Trader
+
+def trade(name):
+    return Trader(name).step(2)
+
+if __name__ == "__main__":
+    Trader("ann").step(1)
+    with get_context("spawn").Pool(1) as pool:
+        print(pool.map(trade, ["bob"]))
+    code = "import market; print(market.Trader('cid').step(3), market.__spec__.loader)"
+    print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    print(subprocess.run([sys.executable, "-c", "import site_told"], capture_output=True, text=True).stderr)
+"""
+
+
+@pytest.mark.process
+def test_the_processes_that_a_program_starts_are_recorded_into_its_session(place):
+    (place / "prog.py").write_text(CHILDREN)
+    (place / "sitecustomize.py").write_text(
+        "import sys, types; sys.modules['site_told'] = types.ModuleType('x')"
+    )
+    done = run_there(
+        place, "--no-spans", "prog.py", PYTHONPATH=f"{child_environment()['PYTHONPATH']}:{place}"
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said[0] == "[8]" and said[1].startswith("7 <_frozen_importlib_external.SourceFileLoader")
+    assert said[3:] == [""], "the user's own sitecustomize ran, too"
+    (session,) = list_sessions(place / "trace")
+    reader = TreeReader(session.path)
+    results = {
+        event.agent_id: event.extra["result"]
+        for name in ("ann", "bob", "cid")
+        for event in reader.events(name)
+        if event.kind == "agent_action"
+    }
+    assert results == {"ann": 9, "bob": 8, "cid": 7}
+
+
+@pytest.mark.process
+def test_a_class_that_a_child_process_cannot_trace_does_not_keep_it_from_running(place):
+    code = (
+        "import os, market; del os.environ['AGENT_TRACE_RUN_CHILDREN']; print(market.Trader('cid').step(3))"
+    )
+    (place / "prog.py").write_text(
+        "import json, os, subprocess, sys\n"
+        "told = json.loads(os.environ['AGENT_TRACE_RUN_CHILDREN'])\n"
+        "told['entries'][0][2] = ['jump']\n"
+        "os.environ['AGENT_TRACE_RUN_CHILDREN'] = json.dumps(told)\n"
+        f"done = subprocess.run([sys.executable, '-c', {code!r}], capture_output=True, text=True)\n"
+        "print(done.stdout, done.stderr)\n"
+    )
+    done = run_there(place, "--no-spans", "prog.py")
+    assert done.stdout.startswith("7\n") and "market:Trader cannot be traced" in done.stdout, done
