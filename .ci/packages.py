@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """
-from Agent import setup_logging, trace_agent_action
+from Agent import setup_logging, tick, trace_agent_action
 
 class Counter:
     def __init__(self, agent_id):
@@ -29,7 +29,8 @@ class Counter:
 
 if __name__ == "__main__":
     setup_logging()
-    Counter("counter").add(1)
+    with tick(1):
+        Counter("counter").add(1)
 """
 TRIES: dict[str, list[str]] = {
     "": [
