@@ -202,7 +202,8 @@ def _extract(
     left_bytes = limits.max_bytes
     for name, (size_bytes, digest) in sorted(manifest.members.items()):
         target = staging.joinpath(*name.split("/"))
-        target.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        for below in reversed(Path(name).parents):  # `parents=True` would make those between for everybody
+            (staging / below).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         left_bytes -= size_bytes
         try:
             found = _copy(package, name, target, min(size_bytes, left_bytes + size_bytes))

@@ -88,6 +88,7 @@ ASKED = {
     "lnav install": [["--to", "formats"]],
     "export bundle": [["last", "events.zip"], ["LONG", "long.zip"]],
     "export csv": [["last", "events.csv"]],
+    "export inspect": [["last", "log.json"], [f"LONG/{LONG}", "long.json"]],
     "export otlp": [["last", "--file", "spans.json"]],
     "export parquet": [["last", "events.parquet"]],
     "export perfetto": [["last", "events.pftrace"]],

@@ -39,6 +39,7 @@ ASKED = {
     "errors": [[], ["--tail"]],
     "export bundle": [["last", "x.zip"], [EVIL, "y.zip"]],
     "export csv": [["last", "x.csv"], [EVIL, "x.csv"]],
+    "export inspect": [["last", "x.json"], [EVIL, "y.json"]],
     "export otlp": [["last", "--file", "-"], [EVIL, "--file", "-"]],
     "export parquet": [["last", "x.parquet"]],
     "export perfetto": [["last", "x.pftrace"]],

@@ -38,6 +38,7 @@ def export() -> None:
         agent-trace export perfetto last trace.pftrace
         agent-trace export parquet last events.parquet
         agent-trace export bundle last session.zip
+        agent-trace export inspect last log.json
     """
 
 
@@ -268,6 +269,34 @@ def bundle(*, run: Run, file: NewFile, root: Root) -> None:
         f"{words.plural(len(done.runs), 'run')}"
     )
     render.note("it contains inputs and outputs of agents; share it only with people who may see them")
+
+
+@command(of=export)
+def inspect(*, run: Run, file: NewFile, root: Root) -> None:
+    """Write a session as a log of an evaluation with Inspect.
+
+    Each agent is a sample; actions are spans, and calls of models and tools and errors are Inspect's own
+    events. inspect view shows it, and inspect_ai.log.read_eval_log reads it. What was imported from such a
+    log has its samples, inputs and scores again. RUN is a session, a run, or SESSION/agent_id.
+
+    Examples:
+        agent-trace export inspect last logs/session.json
+        agent-trace export inspect last/creator_017 creator.json
+    """
+    from Agent.export.inspect_log import write_inspect
+    from Agent.flight.run_reading import find_run
+
+    with working("writing the log"), _told(file):
+        made = write_inspect(file, find_run(run, root))
+    render.document(lambda: {name: getattr(made, name) for name in _OF_LOG} | {"path": str(file)})
+    render.emit(
+        f"{file} ({words.size(made.size_bytes)}): {words.plural(made.events, 'event')} "
+        f"of {words.plural(made.samples, 'sample')}"
+    )
+    render.note("it contains inputs and outputs of agents; share it only with people who may see them")
+
+
+_OF_LOG: Final = ("samples", "events", "size_bytes")
 
 
 @command(of=export)
