@@ -18,7 +18,7 @@ from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
 from Agent.record.emit.installed import LIMITS, NotRecording, active_pipeline
 from Agent.record.health import say
-from Agent.tree import default_root
+from Agent.tree import default_root, layout
 from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -90,6 +90,16 @@ def _configured_root() -> Path:
     return configured_root()
 
 
+def _open_encrypted(session: Path) -> Path:
+    from Agent.archive.encrypted import open_encrypted
+    from Agent.config.load import session_key
+
+    key = session_key(session.parent)
+    if key is None:
+        raise layout.no_key(session)
+    return open_encrypted(session, key)
+
+
 def _end_program() -> None:
     """End a session shared by several processes; imports its code only if there may be such a session."""
     try:
@@ -121,6 +131,7 @@ def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester
 
 
 default_root.find = _configured_root
+layout.open_encrypted = _open_encrypted
 experiment_seam.find = _trials
 process.begin_late = _begin_late
 process.end_program = _end_program

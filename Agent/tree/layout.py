@@ -11,14 +11,14 @@ import os
 import re
 import stat
 from base64 import b32encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import orjson
 
-from Agent.errors import SessionNotFound
+from Agent.errors import SessionEncrypted, SessionNotFound
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -68,6 +68,9 @@ LAST_FORK: Final = "last-fork"
 FORKED: Final = "forked_from"
 RESUMED: Final = "resumed_from"
 """Keys of `session.json` that hold the origin of a forked or resumed run."""
+
+OPENED_ROOT: Final = "agent-trace-opened-"
+"""How the directories begin in which encrypted sessions are opened; nothing new is recorded there."""
 
 _SESSION_PREFIX = "session_"
 _SURROGATE = re.compile("[\udc80-\udcff]")
@@ -243,6 +246,53 @@ def session_id_of(session: Path) -> str:
 def session_file(session: Path) -> Path:
     """File with the description of a session."""
     return session / "session.json"
+
+
+def encrypted_file(session: Path) -> Path:
+    """File with a whole session, encrypted."""
+    return session / "sealed.aes"
+
+
+def is_encrypted(session: Path) -> bool:
+    """Return whether a session can only be read with a key; one with a description is readable."""
+    return encrypted_file(session).is_file() and not session_file(session).is_file()
+
+
+def no_key(session: Path) -> SessionEncrypted:
+    """Create the error for an encrypted session without a key."""
+    return SessionEncrypted(
+        "the session is encrypted",
+        path=session,
+        remedy="set AGENT_TRACE_KEY_FILE to the file with its key",
+    )
+
+
+def _without_key(session: Path) -> Path:
+    raise no_key(session)
+
+
+open_encrypted: Callable[[Path], Path] = _without_key
+"""Makes an encrypted session readable, and returns where; `config/first_event.py` sets it once."""
+
+
+def readable(session: Path) -> Path:
+    """Return where a session can be read: its directory, or where an encrypted one is opened.
+
+    Raises:
+        SessionEncrypted: it is encrypted, and no key is given.
+    """
+    return open_encrypted(session) if is_encrypted(session) else session
+
+
+def readable_sessions(root: Path) -> list[SessionRef]:
+    """Return the sessions under a root as `list_sessions` does, encrypted ones opened if there is a key."""
+    found = []
+    for ref in list_sessions(root):
+        try:
+            found.append(SessionRef(ref.session_id, readable(ref.path)))
+        except SessionEncrypted:
+            found.append(ref)  # it has no files that a reader would find
+    return found
 
 
 def summary_file(session: Path) -> Path:
@@ -548,6 +598,16 @@ def list_sessions(root: Path) -> list[SessionRef]:
 
 
 def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
+    """Find where one session can be read: `find_session_dir`, opened if it is encrypted.
+
+    Raises:
+        SessionNotFound: no session, or more than one, matches.
+        SessionEncrypted: it is encrypted, and no key is given.
+    """
+    return readable(find_session_dir(root, ref))
+
+
+def find_session_dir(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
     """Find the directory of one session.
 
     Args:
@@ -601,8 +661,8 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
 def _is_fork(session: Path) -> bool:
     """Return whether `fork` or `resume` created it; False if its description cannot be read."""
     try:
-        stored = orjson.loads(read_file(session_file(session)))
-    except (OSError, orjson.JSONDecodeError):
+        stored = orjson.loads(read_file(session_file(readable(session))))
+    except (OSError, orjson.JSONDecodeError, SessionEncrypted):
         return False
     return isinstance(stored, dict) and not stored.keys().isdisjoint({FORKED, RESUMED})
 
@@ -613,6 +673,8 @@ def is_directory(path: Path) -> bool:
 
 
 def _session_at(path: Path) -> Path:
-    if is_directory(path) and (session_file(path).is_file() or agents_dir(path).is_dir()):
+    if is_directory(path) and (
+        session_file(path).is_file() or agents_dir(path).is_dir() or is_encrypted(path)
+    ):
         return path
     raise SessionNotFound("no session there", path=path, remedy="give the path of a session_... directory")
