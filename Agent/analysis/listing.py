@@ -13,7 +13,15 @@ from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
 from Agent.tree.files.session import Lineage, lineage_within, open_session
 from Agent.tree.files.writer_claim import is_written
-from Agent.tree.layout import SessionRef, is_encrypted, read_file, readable_sessions, summary_file, tree_files
+from Agent.tree.layout import (
+    SessionRef,
+    is_encrypted,
+    read_file,
+    readable_sessions,
+    recorded_at,
+    summary_file,
+    tree_files,
+)
 from Agent.tree.read.summary import SUMMARY_VERSION, summarise
 
 _LARGE_BYTES: Final = 8 * 1024 * 1024
@@ -52,8 +60,8 @@ def _row(ref: SessionRef) -> dict[str, Any]:
     until = ended_at or counts["last_timestamp"]
     return {
         "session_id": ref.session_id,
-        "path": str(ref.path),
-        "size_bytes": size_on_disk(ref.path),
+        "path": str(recorded_at(ref.path)),
+        "size_bytes": size_on_disk(recorded_at(ref.path)),
         "started_at": started_at,
         "ended_at": ended_at,
         "duration_s": _seconds(started_at, until),

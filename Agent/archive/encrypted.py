@@ -19,8 +19,10 @@ import hashlib
 import io
 import os
 import shutil
+import signal
 import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -42,6 +44,7 @@ from Agent.tree.layout import (
     FILE_MODE,
     MIRROR_FILES,
     NEW_FILE,
+    OPENED_FROM,
     OPENED_ROOT,
     boards_dir,
     encrypted_file,
@@ -260,7 +263,8 @@ def encrypt(
     if remove:
         _refuse_recording(session.parent)
     if is_encrypted(session):
-        _read_header(vault, key, session_id_of(session))
+        for member in _members(vault, key, session_id_of(session)):
+            _digest_of(member)
         removed = _remove_readable(session, as_text) if remove else 0
         return EncryptedSession(session, 0, vault.stat().st_size, removed, already=True)
     _refuse_open(session)
@@ -446,17 +450,18 @@ def _members(path: Path, key: bytes, session_id: str) -> Iterator[_Member]:
             ) from None
 
 
+def _digest_of(member: _Member) -> str:
+    digest = new_hash()
+    while member.content is not None and (chunk := member.content.read(_COPY_BYTES)):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
 def _compare(session: Path, path: Path, key: bytes, digests: dict[str, str]) -> None:
     """Read an encrypted file back; DamagedInput if it differs from what was read from the session's files."""
     found: dict[str, str | None] = {}
     for member in _members(path, key, session_id_of(session)):
-        if member.content is None:
-            found[member.name] = found.get(member.link)
-            continue
-        digest = new_hash()
-        while chunk := member.content.read(_COPY_BYTES):
-            digest.update(chunk)
-        found[member.name] = digest.hexdigest()
+        found[member.name] = found.get(member.link) if member.content is None else _digest_of(member)
     if found != digests:
         raise DamagedInput(
             "the encrypted session does not read back identically",
@@ -468,22 +473,14 @@ def _compare(session: Path, path: Path, key: bytes, digests: dict[str, str]) -> 
 def _remove_readable(session: Path, as_text: Callable[[bytes], str] | None) -> int:
     """Remove all files of an encrypted session but that one, its lines in mirrors, and links to its runs."""
     # without a description the directory counts as encrypted, whatever remains after a kill
-    session_file(session).unlink(missing_ok=True)
+    described = _remove(session_file(session))
     sync_directory(session)
-    removed = 0
-    for entry in entries_in(session):
-        if entry == encrypted_file(session):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            removed += len(files_below(entry))
-            delete_tree(entry)
-        else:
-            entry.unlink()
-            removed += 1
+    others = [entry for entry in entries_in(session) if entry != encrypted_file(session)]
+    removed = sum(map(_remove, others))
     sync_directory(session)
     _renew_mirrors(session.parent, as_text)
     drop_dead_links(session.parent)
-    return removed + 1
+    return described + removed
 
 
 def _renew_mirrors(root: Path, as_text: Callable[[bytes], str] | None) -> None:
@@ -524,27 +521,43 @@ def decrypt(session: Path, key: bytes) -> int:
     A kill before the end leaves it encrypted.
 
     Raises:
+        UsageError: it is not encrypted, or another process is at work on it.
         DamagedInput, InputError: it cannot be read, or not with this key; nothing is changed.
     """
+    if not is_encrypted(session):
+        raise UsageError("the session is not encrypted", path=session)
     with locked(session) as is_alone:
         if not is_alone:
             raise UsageError("another process encrypts this session", path=session, remedy="wait for it")
-        for entry in entries_in(session):  # what a kill left here is in the encrypted file, too
-            if entry != encrypted_file(session):
-                delete_tree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         place = session / ".decrypting"
+        _remove(place)
         place.mkdir(mode=DIRECTORY_MODE)
         try:
             number = _unpack(session, key, place)
+            # what a kill left beside the encrypted file is in it, too, which has been read by now
+            for entry in entries_in(session):
+                if entry not in {encrypted_file(session), place}:
+                    _remove(entry)
             # the description last: with it the readable files count
             entries = sorted(entries_in(place), key=lambda each: each.name == session_file(session).name)
             for entry in entries:
                 sync_directory(place)
                 entry.rename(session / entry.name)
         finally:
-            delete_tree(place)
+            _remove(place)
         encrypted_file(session).unlink()
         sync_directory(session)
+    return number
+
+
+def _remove(entry: Path) -> int:
+    """Remove a file, a link or a directory if it is there; returns the number of files."""
+    if entry.is_dir() and not entry.is_symlink():
+        number = len(files_below(entry))
+        delete_tree(entry)
+        return number
+    number = int(os.path.lexists(entry))
+    entry.unlink(missing_ok=True)
     return number
 
 
@@ -576,6 +589,9 @@ def open_encrypted(session: Path, key: bytes) -> Path:
     place.mkdir(mode=DIRECTORY_MODE)
     try:
         _unpack(session, key, place)
+        origin = os.open(above / OPENED_FROM, NEW_FILE, FILE_MODE)
+        with os.fdopen(origin, "wb") as file:
+            file.write(os.fsencode(session))
     except BaseException:
         shutil.rmtree(above, ignore_errors=True)
         raise
@@ -589,13 +605,28 @@ def _memory_disk() -> Path:
 
 
 def _remove_at_exit(place: Path) -> None:
-    pid = os.getpid()
+    if not _removed_at_exit:
+        atexit.register(_remove_opened)
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _end)  # which would end the process without `atexit`
+    _removed_at_exit[place] = os.getpid()
 
-    def remove() -> None:
-        if os.getpid() == pid:  # not in a forked child, whose parent reads it
+
+_removed_at_exit: dict[Path, int] = {}
+"""Directories by the process that opened a session there: a forked child leaves its parent's alone."""
+
+
+def _remove_opened() -> None:
+    for place, pid in list(_removed_at_exit.items()):
+        if os.getpid() == pid:
             shutil.rmtree(place, ignore_errors=True)
 
-    atexit.register(remove)
+
+def _end(number: int, _frame: object) -> None:
+    _remove_opened()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _remove_left() -> None:

@@ -72,6 +72,9 @@ RESUMED: Final = "resumed_from"
 OPENED_ROOT: Final = "agent-trace-opened-"
 """How the directories begin in which encrypted sessions are opened; nothing new is recorded there."""
 
+OPENED_FROM: Final = ".opened_from"
+"""The file there with the path of the encrypted session."""
+
 _SESSION_PREFIX = "session_"
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _PLAIN_NAME = re.compile(r"[a-z0-9_][a-z0-9_.\-]{0,99}")
@@ -282,6 +285,14 @@ def readable(session: Path) -> Path:
         SessionEncrypted: it is encrypted, and no key is given.
     """
     return open_encrypted(session) if is_encrypted(session) else session
+
+
+def recorded_at(session: Path) -> Path:
+    """Return the directory of a session as users know it, also of an encrypted one that is opened."""
+    if session.parent.name.startswith(OPENED_ROOT):
+        with contextlib.suppress(OSError):  # then the place where it is opened will do
+            return Path(os.fsdecode(read_file(session.parent / OPENED_FROM)))
+    return session
 
 
 def readable_sessions(root: Path) -> list[SessionRef]:

@@ -60,6 +60,8 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
     passed_over: list[dict[str, str]] = []
     if every:
         for ref in list_sessions(root):
+            if is_encrypted(ref.path):  # it had ended
+                continue
             try:
                 done.append(recover_session(ref.path))
             except (InputError, FileNotFoundError, NotADirectoryError) as error:
