@@ -18,7 +18,7 @@ from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
 from Agent.record.emit.installed import LIMITS, NotRecording, active_pipeline
 from Agent.record.health import say
-from Agent.tree import default_root, layout
+from Agent.tree import default_root
 from Agent.tree.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _open_encrypted(session: Path) -> Path:
 
     key = session_key(session.parent)
     if key is None:
-        raise layout.no_key(session)
+        raise default_root.no_key(session)
     return open_encrypted(session, key)
 
 
@@ -131,7 +131,7 @@ def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester
 
 
 default_root.find = _configured_root
-layout.open_encrypted = _open_encrypted
+default_root.open_encrypted = _open_encrypted
 experiment_seam.find = _trials
 process.begin_late = _begin_late
 process.end_program = _end_program

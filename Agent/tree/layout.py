@@ -11,7 +11,7 @@ import os
 import re
 import stat
 from base64 import b32encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from Agent.errors import SessionEncrypted, SessionNotFound
+from Agent.tree import default_root
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -261,30 +262,13 @@ def is_encrypted(session: Path) -> bool:
     return encrypted_file(session).is_file() and not session_file(session).is_file()
 
 
-def no_key(session: Path) -> SessionEncrypted:
-    """Create the error for an encrypted session without a key."""
-    return SessionEncrypted(
-        "the session is encrypted",
-        path=session,
-        remedy="set AGENT_TRACE_KEY_FILE to the file with its key",
-    )
-
-
-def _without_key(session: Path) -> Path:
-    raise no_key(session)
-
-
-open_encrypted: Callable[[Path], Path] = _without_key
-"""Makes an encrypted session readable, and returns where; `config/first_event.py` sets it once."""
-
-
 def readable(session: Path) -> Path:
     """Return where a session can be read: its directory, or where an encrypted one is opened.
 
     Raises:
         SessionEncrypted: it is encrypted, and no key is given.
     """
-    return open_encrypted(session) if is_encrypted(session) else session
+    return default_root.open_encrypted(session) if is_encrypted(session) else session
 
 
 def recorded_at(session: Path) -> Path:
