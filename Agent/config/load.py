@@ -209,12 +209,13 @@ def redaction_key(
         return key
 
 
-KEY_FILE_VARIABLE = "AGENT_TRACE_KEY_FILE"
-KEY_VARIABLE = "AGENT_TRACE_KEY"
+# named so that redaction takes the value for a secret wherever a program records its environment
+KEY_FILE_VARIABLE = "AGENT_TRACE_ENCRYPTION_KEY_FILE"
+KEY_VARIABLE = "AGENT_TRACE_ENCRYPTION_KEY"
 
 
 def session_key(root: Path, environment: Mapping[str, str] | None = None) -> bytes | None:
-    """The key of encrypted sessions: from the file that AGENT_TRACE_KEY_FILE names, or AGENT_TRACE_KEY.
+    """The key of encrypted sessions, from a file that a variable names or from another variable.
 
     Args:
         root: the trace root, below which no key may be.

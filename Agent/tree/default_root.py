@@ -39,7 +39,7 @@ def no_key(session: Path) -> Exception:
     return SessionEncrypted(
         "the session is encrypted",
         path=session,
-        remedy="set AGENT_TRACE_KEY_FILE to the file with its key",
+        remedy="set AGENT_TRACE_ENCRYPTION_KEY_FILE to the file with its key",
     )
 
 

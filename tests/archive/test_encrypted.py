@@ -70,14 +70,14 @@ def with_key(tmp_path, monkeypatch):
     memory = tmp_path / "memory"
     memory.mkdir()
     monkeypatch.setattr(encrypted, "_MEMORY_DISK", memory)
-    monkeypatch.setenv("AGENT_TRACE_KEY_FILE", str(file))
+    monkeypatch.setenv("AGENT_TRACE_ENCRYPTION_KEY_FILE", str(file))
     return memory
 
 
 @pytest.fixture
 def without_key(monkeypatch):
-    monkeypatch.delenv("AGENT_TRACE_KEY_FILE", raising=False)
-    monkeypatch.delenv("AGENT_TRACE_KEY", raising=False)
+    monkeypatch.delenv("AGENT_TRACE_ENCRYPTION_KEY_FILE", raising=False)
+    monkeypatch.delenv("AGENT_TRACE_ENCRYPTION_KEY", raising=False)
 
 
 def everything(place):
@@ -157,7 +157,7 @@ def test_with_the_key_everything_reads_as_before(original, copy, with_key):
 def test_without_the_key_one_error_says_what_is_missing(copy, without_key):
     encrypt_all(copy)
     for name in ("last", session_id_of(session_directories(copy)[0]), session_directories(copy)[0]):
-        with pytest.raises(SessionEncrypted, match="AGENT_TRACE_KEY_FILE") as raised:
+        with pytest.raises(SessionEncrypted, match="AGENT_TRACE_ENCRYPTION_KEY_FILE") as raised:
             find_session(copy, name)
         assert raised.value.exit_code == 3
     with pytest.raises(SessionEncrypted):
@@ -177,7 +177,7 @@ def test_another_key_and_what_is_no_key_are_told_apart(copy, tmp_path):
         with pytest.raises(UsageError, match="holds no key"):
             key_of(data, "x")
     file = tmp_path / "key"
-    environment = {"AGENT_TRACE_KEY_FILE": str(file)}
+    environment = {"AGENT_TRACE_ENCRYPTION_KEY_FILE": str(file)}
     with pytest.raises(ConfigurationError, match="cannot be read"):
         session_key(copy, environment)
     file.write_bytes(KEY)
@@ -185,12 +185,14 @@ def test_another_key_and_what_is_no_key_are_told_apart(copy, tmp_path):
     with pytest.raises(ConfigurationError, match="others can read"):
         session_key(copy, environment)
     file.chmod(0o600)
-    assert session_key(copy, environment) == session_key(copy, {"AGENT_TRACE_KEY": KEY.hex()}) == KEY
+    assert (
+        session_key(copy, environment) == session_key(copy, {"AGENT_TRACE_ENCRYPTION_KEY": KEY.hex()}) == KEY
+    )
     assert session_key(copy, {}) is None
     (copy / "key").write_bytes(KEY)
     (copy / "key").chmod(0o600)
     with pytest.raises(ConfigurationError, match="below the trace root"):
-        session_key(copy, {"AGENT_TRACE_KEY_FILE": str(copy / "key")})
+        session_key(copy, {"AGENT_TRACE_ENCRYPTION_KEY_FILE": str(copy / "key")})
 
 
 @pytest.fixture(scope="module")
@@ -391,3 +393,14 @@ def test_what_was_opened_is_gone_with_its_process_and_after_a_kill_with_the_next
     assert look("SIGKILL").returncode == -signal.SIGKILL
     (left,) = with_key.iterdir()
     assert look("ends").returncode == 0 and not left.exists() and not list(with_key.iterdir())
+
+
+def test_a_program_that_records_its_environment_does_not_record_the_key(trace_root, monkeypatch):
+    monkeypatch.setenv("AGENT_TRACE_ENCRYPTION_KEY", KEY.hex())
+    setup_logging(trace_root=trace_root)
+    AgentLogger("a").log_action("x", {"environment": dict(os.environ)})
+    AgentLogger("a").info(f"AGENT_TRACE_ENCRYPTION_KEY={KEY.hex()}")
+    shutdown_logging()
+    held = everything(trace_root)
+    assert any(b"AGENT_TRACE_ENCRYPTION_KEY" in data for data in held.values())
+    assert not any(KEY.hex().encode() in data for data in held.values())

@@ -81,9 +81,9 @@ def test_a_command_answers_the_same_with_the_key_and_says_in_one_line_what_is_mi
         (tmp_path / name).unlink(missing_ok=True)
     locked = run(*asked, AGENT_TRACE_ROOT=str(place / "encrypted"))
     assert (locked.returncode, locked.stdout) == (3, ""), locked.stderr
-    assert "is encrypted" in locked.stderr and "AGENT_TRACE_KEY_FILE" in locked.stderr
+    assert "is encrypted" in locked.stderr and "AGENT_TRACE_ENCRYPTION_KEY_FILE" in locked.stderr
     assert locked.stderr.count("agent-trace: ") == 1 and "Traceback" not in locked.stderr
-    after = run(*asked, AGENT_TRACE_ROOT=str(place / "encrypted"), AGENT_TRACE_KEY_FILE=str(key))
+    after = run(*asked, AGENT_TRACE_ROOT=str(place / "encrypted"), AGENT_TRACE_ENCRYPTION_KEY_FILE=str(key))
     assert answer(after) == answer(before), after.stderr
 
 
@@ -94,14 +94,14 @@ def test_the_lists_name_what_is_encrypted(run, places):
     (row,) = json.loads(run("sessions", "--json", **root).stdout)["sessions"]
     assert (row["state"], row["events"]) == ("encrypted", None)
     assert "1 session is encrypted" in run("runs", **root).stderr
-    known = run("sessions", **root, AGENT_TRACE_KEY_FILE=str(key)).stdout
+    known = run("sessions", **root, AGENT_TRACE_ENCRYPTION_KEY_FILE=str(key)).stdout
     assert "closed" in known and "encrypted" not in known
 
 
 def test_a_session_is_encrypted_and_restored(run, recorded, places, tmp_path):
     root = tmp_path / "trace"
     shutil.copytree(recorded.root, root, symlinks=True)
-    here, key = {"AGENT_TRACE_ROOT": str(root)}, {"AGENT_TRACE_KEY_FILE": str(places[1])}
+    here, key = {"AGENT_TRACE_ROOT": str(root)}, {"AGENT_TRACE_ENCRYPTION_KEY_FILE": str(places[1])}
     refused = run("seal", "--encrypt", **here)
     assert refused.returncode == 2 and "openssl rand -hex 32" in refused.stderr
     assert run("seal", "--encrypt", "--restore", **here, **key).returncode == 2
@@ -124,6 +124,6 @@ def test_a_fork_of_an_encrypted_session_is_refused_in_one_line(run, places):
     place, key, _ = places
     done = run(
         "fork", "last/creator_001", "--step", "tick:40", "--modify", '{"followers": 5}',
-        AGENT_TRACE_ROOT=str(place / "encrypted"), AGENT_TRACE_KEY_FILE=str(key),
+        AGENT_TRACE_ROOT=str(place / "encrypted"), AGENT_TRACE_ENCRYPTION_KEY_FILE=str(key),
     )  # fmt: skip
     assert done.returncode == 2 and "seal SESSION --restore" in done.stderr, done.stderr

@@ -465,8 +465,8 @@ def seal(
     Args:
         every: Every session of the trace root.
         remove: Remove the JSON lines of sealed segments, once the copy has been read back byte by byte.
-        encrypt: Write the session as one encrypted file, with the key in the file AGENT_TRACE_KEY_FILE names;
-            with --remove nothing else stays, neither in the session nor in the category files.
+        encrypt: Write the session as one file, encrypted with the key in the file that
+            AGENT_TRACE_ENCRYPTION_KEY_FILE names; with --remove nothing else of it stays.
         restore: Undo: restore the JSON lines exactly, and decrypt what is encrypted.
         keep_plain_days: With --all, only sessions that ended more than N days ago.
 
@@ -504,7 +504,7 @@ def _key(root: Path) -> bytes:
     if key is None:
         raise UsageError(
             "no key is given",
-            remedy="openssl rand -hex 32 > FILE, chmod 600 FILE, and set AGENT_TRACE_KEY_FILE=FILE",
+            remedy="openssl rand -hex 32 > FILE, chmod 600 FILE, and AGENT_TRACE_ENCRYPTION_KEY_FILE=FILE",
         )
     return key
 

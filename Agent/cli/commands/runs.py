@@ -181,7 +181,7 @@ def _list(root: Path, limit: int | None) -> None:
         is_are = "is" if locked == 1 else "are"
         render.note(
             f"{words.plural(locked, 'session')} {is_are} encrypted; with the key, which is in the file that "
-            "AGENT_TRACE_KEY_FILE names, their runs are listed, too"
+            "AGENT_TRACE_ENCRYPTION_KEY_FILE names, their runs are listed, too"
         )
     rows, more = found[:count], len(found) > count
     render.document(lambda: {"root": str(root), "runs": [_row(each) for each in rows], "more": more})
