@@ -21,6 +21,7 @@ READING = [
     ("diff", "last/creator_001", "last/creator_002"),
     ("errors", "last"),
     ("export", "csv", "last", "x.csv", "-q", "SELECT * EXCLUDE (filename) FROM events"),
+    ("export", "bundle", "last", "x.zip"),
     ("export", "inspect", "last/creator_017", "x.json"),
     ("export", "otlp", "last", "--file", "x.jsonl"),
     ("interactions", "last"),
@@ -77,7 +78,7 @@ def test_a_command_answers_the_same_with_the_key_and_says_in_one_line_what_is_mi
     asked = [event if word == "EVENT" else word for word in words]
     before = run(*asked, AGENT_TRACE_ROOT=str(place / "plain"))
     assert before.returncode in {0, 1}, before.stderr
-    for name in ("x.csv", "x.json", "x.jsonl"):
+    for name in ("x.csv", "x.json", "x.jsonl", "x.zip"):
         (tmp_path / name).unlink(missing_ok=True)
     locked = run(*asked, AGENT_TRACE_ROOT=str(place / "encrypted"))
     assert (locked.returncode, locked.stdout) == (3, ""), locked.stderr
