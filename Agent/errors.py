@@ -6,6 +6,7 @@ AgentTraceError                     exit code 70
 ├── InputError                      3   something named cannot be read
 │   ├── SessionNotFound             3
 │   ├── SessionInUse                3   a process writes to it
+│   ├── SessionEncrypted            3   no key is given
 │   ├── RunNotFound                 3
 │   ├── AgentNotFound               3
 │   ├── EventNotFound               3
@@ -36,6 +37,7 @@ __all__ = [
     "RecordingMiss",
     "ReplayError",
     "RunNotFound",
+    "SessionEncrypted",
     "SessionInUse",
     "SessionNotFound",
     "TargetNotFound",
@@ -100,6 +102,10 @@ class SessionNotFound(InputError):
 
 class SessionInUse(InputError):
     """A process still writes to the session, so no other process may change it."""
+
+
+class SessionEncrypted(InputError):
+    """Raised if a session is encrypted and no key is given."""
 
 
 class RunNotFound(InputError):

@@ -22,7 +22,7 @@ from Agent.event.ordering import Forest, Node, build_forest
 from Agent.render.blocks import Column, Section, first_of
 from Agent.render.html import notebook_html
 from Agent.render.words import plural
-from Agent.tree.layout import list_sessions, session_id_of
+from Agent.tree.layout import readable_sessions, session_id_of
 from Agent.tree.read.losses import Gap
 from Agent.tree.read.reader import OpenSpan, TreeReader
 
@@ -446,7 +446,7 @@ def journeys_overview(root: Path, agent_id: str) -> dict[str, Any]:
     sessions: list[dict[str, Any]] = []
     newest: TreeReader | None = None
     unread: dict[str, str] = {}
-    for ref in list_sessions(root):
+    for ref in readable_sessions(root):
         try:
             reader = open_reader(ref.path)
             if reader.holds_agent(agent_id):
@@ -459,7 +459,7 @@ def journeys_overview(root: Path, agent_id: str) -> dict[str, Any]:
         except DamagedInput as error:
             unread[ref.session_id] = str(error)
     if not sessions:
-        refs = list_sessions(root)
+        refs = readable_sessions(root)
         if newest is None and refs:
             newest = open_reader(refs[-1].path)
         if newest is None:

@@ -13,7 +13,15 @@ from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
 from Agent.tree.files.session import Lineage, lineage_within, open_session
 from Agent.tree.files.writer_claim import is_written
-from Agent.tree.layout import SessionRef, list_sessions, read_file, summary_file, tree_files
+from Agent.tree.layout import (
+    SessionRef,
+    is_encrypted,
+    read_file,
+    readable_sessions,
+    recorded_at,
+    summary_file,
+    tree_files,
+)
 from Agent.tree.read.summary import SUMMARY_VERSION, summarise
 
 _LARGE_BYTES: Final = 8 * 1024 * 1024
@@ -24,15 +32,18 @@ def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
 
     Returns:
         session_id, path, size_bytes (of all its files), started_at, ended_at, duration_s, agents, events,
-        errors, lost (counts); state: `running`, `closed`, `crashed`, or `recovered` after a crash; problem:
+        errors, lost (counts, None if it is encrypted and no key is given); state: `running`, `closed`,
+        `crashed`, `recovered` after a crash, or `encrypted`; problem:
         why the session's description could not be read, so that the state is a guess, else None; and origin:
         where a forked or resumed run of the session comes from, else None.
     """
-    found = list_sessions(root)
+    found = readable_sessions(root)
     return [_row(ref) for ref in (found if limit is None else found[-limit:])]
 
 
 def _row(ref: SessionRef) -> dict[str, Any]:
+    if is_encrypted(ref.path):
+        return _locked_row(ref)
     started_at = ended_at = recovered_at = problem = lineage = None
     try:
         info = open_session(ref.path)
@@ -49,8 +60,8 @@ def _row(ref: SessionRef) -> dict[str, Any]:
     until = ended_at or counts["last_timestamp"]
     return {
         "session_id": ref.session_id,
-        "path": str(ref.path),
-        "size_bytes": size_on_disk(ref.path),
+        "path": str(recorded_at(ref.path)),
+        "size_bytes": size_on_disk(recorded_at(ref.path)),
         "started_at": started_at,
         "ended_at": ended_at,
         "duration_s": _seconds(started_at, until),
@@ -61,6 +72,28 @@ def _row(ref: SessionRef) -> dict[str, Any]:
         "state": _state(running, closed, recovered_at is not None),
         "problem": problem,
         "origin": None if lineage is None else origin_of(lineage),
+    }
+
+
+def _locked_row(ref: SessionRef) -> dict[str, Any]:
+    """Return the row of an encrypted session without its key: nothing but its id and size is known."""
+    unknown = (
+        "started_at",
+        "ended_at",
+        "duration_s",
+        "agents",
+        "events",
+        "errors",
+        "lost",
+        "problem",
+        "origin",
+    )
+    return {
+        "session_id": ref.session_id,
+        "path": str(ref.path),
+        "size_bytes": size_on_disk(ref.path),
+        **dict.fromkeys(unknown),
+        "state": "encrypted",
     }
 
 

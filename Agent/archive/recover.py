@@ -31,6 +31,7 @@ from Agent.tree.layout import (
     NO_FOLLOW,
     boards_dir,
     entries_in,
+    is_encrypted,
     list_sessions,
     open_file,
     session_id_of,
@@ -95,11 +96,13 @@ def recover_session(session: Path) -> Recovered:
 
     Raises:
         SessionNotFound: the session is missing, or its directory is empty.
-        InputError: one of its directories is replaced by something else.
+        InputError: it is encrypted, or one of its directories is replaced by something else.
         SessionInUse: a process writes to it or recovers it.
         DamagedInput: an account of the session cannot be read.
         OSError: something cannot be written.
     """
+    if is_encrypted(session):
+        raise InputError("it is encrypted; what is encrypted has ended", path=session, remedy="leave it so")
     reader = open_reader(session)
     refuse_links(session)
     _refuse_if_in_use(session)

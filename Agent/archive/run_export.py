@@ -1,7 +1,9 @@
-"""Exports a run to one file for another machine: events, artifacts, checkpoints, and runs started within it.
+"""Exports a run, or a whole session as it is, to one file for another machine.
 
-The file is a zip of a small session with a manifest of members and digests; the same run always gives the
-same bytes. `run_import` imports it and trusts nothing in the file.
+The file is a zip of a session with a manifest of members and digests; the same run always gives the same
+bytes. A run has its events, artifacts, checkpoints, and the runs started within it. A bundle of a session has
+each log file byte by byte, with the digests made during recording. `run_import` imports both and trusts
+nothing in the file.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from typing import IO, Any, Final
 
 import orjson
 
-from Agent.archive.sealed.reader import open_reader
+from Agent.archive.sealed.parts import read_parts, segments_gone
+from Agent.archive.sealed.reader import open_reader, unseal
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse, UsageError
 from Agent.event.codec import CURRENT_SCHEMA, encode_event
 from Agent.event.kinds import Home
@@ -35,29 +38,40 @@ from Agent.tree.files.session import naming, open_session
 from Agent.tree.layout import (
     CATEGORY_FILES,
     FILE_MODE,
+    FORKED,
     NO_FOLLOW,
+    RESUMED,
+    boards_dir,
     category_file,
+    chains_dir,
     entries_in,
     files_below,
     parse_file_name,
+    recovered_file,
+    retired_file,
     run_dir,
     run_ids,
     safe_name,
     session_id_of,
+    tree_files,
 )
 from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir, give_name, new_hash
 
 FORMAT: Final = "agent-trace run"
 PACKAGE_VERSION: Final = 1
+BUNDLE_VERSION: Final = 2
+"""The version of a bundle, which programs that know only runs refuse."""
 MANIFEST: Final = "manifest.json"
 _MAX_MANIFEST_BYTES: Final = 256 << 20
 _MAX_ENTRY_BYTES: Final = 512
-_PART: Final = re.compile(r"(?!\.)[A-Za-z0-9_.~\-]{1,160}")
+_PART: Final = re.compile(r"(?!\.)[A-Za-z0-9_.~@\-]{1,160}")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _UID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SESSION_ID: Final = re.compile(r"[0-9]{8}_[0-9]{6}(?:-[0-9]{1,6})?")
 _PACK: Final = re.compile(r"[0-9a-f]{1,32}-[0-9]{1,9}\.jsonl\.zst")
 _CHUNK: Final = re.compile(r"[0-9a-f]{32}\.json\.zst")
+_CHAIN: Final = re.compile(r"[a-z2-7]{8}\.jsonl")
+_STATE: Final = ".state"
 _MAX_DEPTH: Final = 20
 _END: Final = b"PK\x05\x06"
 _END_BYTES: Final = 22
@@ -98,12 +112,14 @@ class Manifest:
     """The runs in it, without the root run."""
     members: Mapping[str, tuple[int, str]]
     """By path: size in bytes, and BLAKE2b (32 bytes) in hexadecimal."""
+    whole: bool = False
+    """Whether it is a bundle: a whole session with its log files as they are."""
 
     def to_bytes(self) -> bytes:
         """Return the manifest as bytes."""
         stored = {
             "format": FORMAT,
-            "version": PACKAGE_VERSION,
+            "version": BUNDLE_VERSION if self.whole else PACKAGE_VERSION,
             "schema_version": self.schema_version,
             "session_id": self.session_id,
             "session_uid": self.session_uid,
@@ -125,7 +141,7 @@ class Manifest:
 def _manifest_of(stored: Any) -> Manifest:
     if stored["format"] != FORMAT:
         raise ValueError(f"the format is {stored['format']!r}")
-    for name, known in (("version", PACKAGE_VERSION), ("schema_version", CURRENT_SCHEMA)):
+    for name, known in (("version", BUNDLE_VERSION), ("schema_version", CURRENT_SCHEMA)):
         if type(stored[name]) is not int or not 1 <= stored[name] <= known:
             raise ValueError(f"{name} is {stored[name]!r}, this program knows {known}")
     runs, run_id = stored["runs"], stored["run_id"]
@@ -137,11 +153,14 @@ def _manifest_of(stored: Any) -> Manifest:
         raise ValueError("its run is not in it")
     if not _SESSION_ID.fullmatch(stored["session_id"]) or not _UID.fullmatch(stored["session_uid"]):
         raise ValueError("it names no session")
+    whole = stored["version"] == BUNDLE_VERSION
+    if whole and run_id is not None:
+        raise ValueError("a bundle is a whole session")
     members = {path: (size, digest) for path, (size, digest) in stored["members"].items()}
     for path, (size, digest) in members.items():
         if type(size) is not int or size < 0 or not _DIGEST.fullmatch(digest):
             raise ValueError(f"its entry for {path[:200]!r} is invalid")
-        if not is_member_path(path, {*runs, ROOT_RUN}) or size > _most_bytes(path):
+        if not is_member_path(path, {*runs, ROOT_RUN}, whole=whole) or size > _most_bytes(path):
             raise ValueError(f"{path[:200]!r} is not a path of a run's, or too large for it")
     return Manifest(
         stored["schema_version"],
@@ -150,6 +169,7 @@ def _manifest_of(stored: Any) -> Manifest:
         run_id,
         tuple(runs),
         members,
+        whole,
     )
 
 
@@ -157,6 +177,8 @@ def _most_bytes(path: str) -> float:
     """Return the size limit of a member: description, packs and chunks are read into memory as a whole."""
     if path == "session.json":
         return 1 << 20
+    if path.startswith(_STATE):
+        return 256 << 20
     return 256 << 20 if path.endswith(".zst") and "/checkpoints/" in path else float("inf")
 
 
@@ -175,10 +197,20 @@ def wrong_artifact(event: Event, members: Mapping[str, tuple[int, str]]) -> str 
     return name if name in members and isinstance(digest, str) and members[name][1] != digest else None
 
 
-def is_member_path(path: str, run_dirs: set[str]) -> bool:
-    """Return whether a package of these runs may contain a path; other paths are never written."""
+def is_member_path(path: str, run_dirs: set[str], *, whole: bool = False) -> bool:
+    """Return whether a package of these runs may contain a path; other paths are never written.
+
+    Args:
+        path: of the member.
+        run_dirs: the names of the runs' directories.
+        whole: whether it is a bundle, which also has segments, digests of lines, and replays.
+    """
     parts = path.split("/")
-    if len(parts) > _MAX_DEPTH or not all(map(_PART.fullmatch, parts)):
+    if len(parts) > _MAX_DEPTH or not _is_plain(parts):
+        return False
+    if whole and _is_bundled(parts, run_dirs):
+        return True
+    if any("@" in part for part in parts):
         return False
     match parts:
         case ["session.json"]:
@@ -196,6 +228,34 @@ def is_member_path(path: str, run_dirs: set[str]) -> bool:
             return run in run_dirs and _PACK.fullmatch(name) is not None
         case ["runs", run, "checkpoints", "chunks", name]:
             return run in run_dirs and _CHUNK.fullmatch(name) is not None
+    return False
+
+
+def _is_plain(parts: list[str]) -> bool:
+    """Return whether no part of a path leads elsewhere or hides; only `.state` begins with a dot."""
+    return all(map(_PART.fullmatch, parts[1:] if parts[0] == _STATE else parts))
+
+
+def _is_bundled(parts: list[str], run_dirs: set[str]) -> bool:
+    """Return whether a path, given by its parts, is one that only a bundle has."""
+    match parts:
+        case [".state", "retired.json" | "recovered.json"]:
+            return True
+        case [".state", "chain", name]:
+            return _CHAIN.fullmatch(name) is not None
+        case [".state", *_]:
+            return False
+        case [name]:
+            parsed = parse_file_name(name)
+            return parsed is not None and name.endswith(".log") and parsed.stem in CATEGORY_FILES.values()
+        case ["agents", name]:
+            return name.endswith(".log") and parse_file_name(name) is not None
+        case ["runs", run, "replays", _, "report.json"]:
+            return run in run_dirs
+        case ["runs", run, name]:
+            parsed = parse_file_name(name)
+            is_log = parsed is not None and name.endswith(".jsonl") and parsed.stem == "events"
+            return is_log and run in run_dirs and run != ROOT_RUN
     return False
 
 
@@ -263,8 +323,8 @@ def check_members(package: zipfile.ZipFile, path: Path, limits: PackageLimits) -
 def _wrong_with(info: zipfile.ZipInfo, seen: set[str]) -> str | None:
     """Return what is wrong with an entry, as a clause; None if it is a regular file."""
     kind = info.external_attr >> 16 & 0o170000
-    if info.filename != info.orig_filename or not all(map(_PART.fullmatch, info.filename.split("/"))):
-        return "has a name that leads out of the run"
+    if info.filename != info.orig_filename or not _is_plain(info.filename.split("/")):
+        return "has a name that leads out of the session"
     if kind not in {0, 0o100000} or info.is_dir():
         return "is not a plain file"
     if info.flag_bits & 0x1:
@@ -291,6 +351,8 @@ _EARLIEST: Final = (1980, 1, 1, 0, 0, 0)
 _OPEN_FILES: Final = 48
 _BIG_BYTES: Final = 1 << 31
 _SHARED_FIELDS: Final = ("session_id", "session_uid", "python", "versions", "started_at", "ended_at")
+BUNDLED_FIELDS: Final = ("recovered_at", FORKED, RESUMED)
+"""Further fields of the description that a bundle has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +423,81 @@ def export_run(
     finally:
         aside.unlink(missing_ok=True)
     return ExportedRun(target, ref.run_id, runs, events, len(manifest.members), target.stat().st_size)
+
+
+def export_bundle(session: Path, path: str | os.PathLike[str]) -> ExportedRun:
+    """Export a whole session to a new file, with its log files byte by byte.
+
+    Sealed segments whose log files were removed are restored for it. Beside what `export_run` gives of a root
+    run, it has the digests made during recording, so that `verify` works on it elsewhere, the account of
+    removed events, replays, and what the session was forked from. It has no host, command line, settings or
+    targets.
+
+    Args:
+        session: the session's directory.
+        path: path of the file, which must not exist.
+
+    Raises:
+        UsageError: the file exists, or the session's program was killed and it was not recovered.
+        SessionNotFound: there is no such session.
+        SessionInUse: a process still records it, or writes checkpoints of it.
+        DamagedInput: an artifact differs from what was saved, or a file has the name of no log file.
+        OSError: it cannot be written; no file is left under its name.
+    """
+    target = Path(path)
+    if target.exists():
+        raise _is_there(target)
+    ref = RunRef(session, None)
+    runs = _runs_of(ref)
+    _refuse_if_open(ref, runs)
+    if entries_in(boards_dir(session), ".board"):
+        raise UsageError(
+            "its program was killed, and it was not recovered",
+            path=session,
+            remedy=f"agent-trace recover {session_id_of(session)}",
+        )
+    scan = open_reader(session).scan({"artifact.saved"})
+    saved = list(scan)
+    events = sum(writer.read for writer in scan.losses.writers)
+    if not events:
+        raise RunNotFound("the session has no events", path=session)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        with tempfile.TemporaryDirectory(prefix="agent-trace-export-") as place:
+            members = _as_they_are(session, (*runs, ROOT_RUN), Path(place))
+            manifest = _write(aside, members, ref, runs, whole=True)
+            _refuse_damaged(session, saved, manifest)
+        give_name(aside, aside, target)
+    except FileExistsError:
+        raise _is_there(target) from None
+    finally:
+        aside.unlink(missing_ok=True)
+    return ExportedRun(target, None, runs, events, len(manifest.members), target.stat().st_size)
+
+
+def _as_they_are(session: Path, runs: tuple[str, ...], place: Path) -> dict[str, Path]:
+    """Return the files of a bundle by member name; sealed ones are restored below `place`."""
+    members = {path.relative_to(session).as_posix(): path for path in tree_files(session)}
+    gone = segments_gone(session, read_parts(session))
+    for part in {part.name: part for part, _ in gone}.values():
+        segments = {segment.file: segment for other, segment in gone if other.name == part.name}
+        below = place / part.name
+        for path in unseal(session, below, only=[part], files=segments.keys()):
+            name = path.relative_to(below).as_posix()
+            # another writer may have taken the name of a removed file
+            members[name if name not in members else str(segments[name].beside)] = path
+    for name in members:
+        if not is_member_path(name, set(runs), whole=True):
+            raise DamagedInput(
+                "no recording gives a log file this name", path=session / name, remedy="move it elsewhere"
+            )
+    found = [retired_file(session), recovered_file(session), *entries_in(chains_dir(session), ".jsonl")]
+    for run in runs:
+        members.update(_files_of(session, run))
+        found += files_below(run_dir(session, run) / "replays")
+    members.update((path.relative_to(session).as_posix(), path) for path in found if path.is_file())
+    # what somebody put there by hand stays there
+    return {name: path for name, path in members.items() if is_member_path(name, set(runs), whole=True)}
 
 
 def _is_there(target: Path) -> UsageError:
@@ -498,10 +635,13 @@ def _files_of(session: Path, run: str) -> Iterator[tuple[str, Path]]:
         yield f"runs/{run}/checkpoints/chunks/{path.name}", path
 
 
-def _write(aside: Path, members: dict[str, Path], ref: RunRef, runs: tuple[str, ...]) -> Manifest:
+def _write(
+    aside: Path, members: dict[str, Path], ref: RunRef, runs: tuple[str, ...], *, whole: bool = False
+) -> Manifest:
     info = open_session(ref.session)
     stored = info.to_object()
-    shared = {name: stored[name] for name in _SHARED_FIELDS}
+    names = (*_SHARED_FIELDS, *BUNDLED_FIELDS) if whole else _SHARED_FIELDS
+    shared = {name: stored[name] for name in names if name in stored}
     description = orjson.dumps(shared, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     told: dict[str, tuple[int, str]] = {}
     fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW, FILE_MODE)
@@ -511,7 +651,7 @@ def _write(aside: Path, members: dict[str, Path], ref: RunRef, runs: tuple[str, 
             for name, path in sorted(members.items()):
                 told[name] = _add(package, name, chunks_of(path), path.stat().st_size)
             session_id = session_id_of(ref.session)
-            manifest = Manifest(CURRENT_SCHEMA, session_id, info.session_uid, ref.run_id, runs, told)
+            manifest = Manifest(CURRENT_SCHEMA, session_id, info.session_uid, ref.run_id, runs, told, whole)
             data = manifest.to_bytes()
             _add(package, MANIFEST, iter([data]), len(data))
         file.flush()

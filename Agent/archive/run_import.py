@@ -1,4 +1,4 @@
-"""Creates sessions from an exported run file, or from event rows in a database.
+"""Creates sessions from a file of a run or of a whole session, or from event rows in a database.
 
 Everything in a file is checked first: names belong to a run, sizes and digests match the manifest, lines are
 events. The work happens in a new directory, which one rename turns into a session. Database rows lack content
@@ -49,7 +49,9 @@ from Agent.tree.files.session import SessionInfo, create_session, naming, open_s
 from Agent.tree.layout import (
     DIRECTORY_MODE,
     FILE_MODE,
+    FORKED,
     NEW_FILE,
+    RESUMED,
     agents_dir,
     boards_dir,
     claims_dir,
@@ -63,7 +65,7 @@ from Agent.tree.layout import (
     session_file,
     tree_files,
 )
-from Agent.tree.read.removal_logs import RetiredAccount, write_account
+from Agent.tree.read.removal_logs import RetiredAccount, read_account, read_recovery, write_account
 from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import delete_tree
 from Agent.tree.write.artifacts import (
@@ -103,7 +105,7 @@ class ImportedRun:
 def import_run(
     path: str | os.PathLike[str], root: Path, *, limits: PackageLimits | None = None
 ) -> ImportedRun:
-    """Import a run from a file that `export_run` wrote.
+    """Import a run, or a session, from a file that `export_run` or `export_bundle` wrote.
 
     Args:
         path: path of the file.
@@ -119,9 +121,11 @@ def import_run(
     limits = limits or PackageLimits()
     try:
         file = source.open("rb")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError: a path with a NUL
         raise InputError(
-            f"the file cannot be read: {error.strerror or error}", path=source, remedy="name a file of a run"
+            f"the file cannot be read: {getattr(error, 'strerror', None) or error}",
+            path=source,
+            remedy="name a file of a run",
         ) from None
     with file, open_package(file, source, limits) as package:
         manifest = check_members(package, source, limits)
@@ -133,7 +137,9 @@ def import_run(
             numbers, last_us = _check_events(staging, manifest, source)
             _describe(staging, manifest, source, last_us)
             _check_compressed(staging, source, limits)
-            _account(staging, numbers)
+            if not manifest.whole:
+                _account(staging, numbers)
+            _refuse_odd_accounts(staging, source)
             _rebuild_indices(staging, manifest, source)
             write_summary(staging)
             session = _put_in_place(staging, root, manifest)
@@ -196,7 +202,8 @@ def _extract(
     left_bytes = limits.max_bytes
     for name, (size_bytes, digest) in sorted(manifest.members.items()):
         target = staging.joinpath(*name.split("/"))
-        target.parent.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+        for below in reversed(Path(name).parents):  # `parents=True` would make those between for everybody
+            (staging / below).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         left_bytes -= size_bytes
         try:
             found = _copy(package, name, target, min(size_bytes, left_bytes + size_bytes))
@@ -242,6 +249,8 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict
                     event = decode_line(line)
                     last_us = max(last_us, event.timestamp_us)
                 except (DamagedLine, ValueError, OverflowError, RecursionError) as error:
+                    if manifest.whole:  # readers count it there as here
+                        continue
                     raise refused(f"{path.name} has a line that is not an event: {error}", source) from None
                 stretches.add((event.writer, event.seq >> 16))
                 if event.seq > _MAX_SEQ or len(stretches) > _MAX_SCATTERED:
@@ -255,7 +264,8 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict
                 if wrong is not None:
                     raise refused(f"{wrong} was changed", source)
                 belongs = own_run is None or event.run_id == own_run
-                if not belongs or not numbers.setdefault(event.writer, SeqSet()).add(event.seq):
+                is_new = numbers.setdefault(event.writer, SeqSet()).add(event.seq)
+                if not manifest.whole and not (belongs and is_new):
                     raise refused(
                         f"{path.name} has the event {event.id[:40]}, which belongs elsewhere", source
                     )
@@ -295,7 +305,13 @@ def _describe(staging: Path, manifest: Manifest, source: Path, last_us: int) -> 
         else {},
         started_at=text("started_at"),
         ended_at=text("ended_at") or format_timestamp(last_us),
-        other={"imported": {"file": source.name, "run_id": manifest.run_id}},
+        recovered_at=text("recovered_at") or None,
+        other={
+            "imported": {"file": source.name, "run_id": manifest.run_id},
+            **{name: stored[name] for name in (FORKED, RESUMED) if isinstance(stored.get(name), dict)},
+        }
+        if manifest.whole
+        else {"imported": {"file": source.name, "run_id": manifest.run_id}},
     )
     replace_file(session_file(staging), orjson.dumps(info.to_object(), option=orjson.OPT_INDENT_2))
 
@@ -326,6 +342,15 @@ def _account(staging: Path, numbers: dict[str, SeqSet]) -> None:
             account.events += len(absent)
     account.reasons[NOT_EXPORTED] = account.events
     write_account(staging, account)
+
+
+def _refuse_odd_accounts(staging: Path, source: Path) -> None:
+    """Refuse accounts of removed or recovered events that cannot be read."""
+    try:
+        read_account(staging)
+        read_recovery(staging)
+    except DamagedInput as error:
+        raise refused(error.message, source) from None
 
 
 def _rebuild_indices(staging: Path, manifest: Manifest, source: Path) -> None:

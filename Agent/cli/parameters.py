@@ -293,12 +293,12 @@ def session_beside(run: str, agent: str | None = None) -> str:
 
 
 def sessions_of(session: str | None, root: Path, *, every: bool) -> list[Path]:
-    """All sessions with `every`, else the given or newest one; click.UsageError if both are given."""
-    from Agent.tree.layout import find_session, list_sessions
+    """The directories of all sessions with `every`, else of the given or newest one, even if encrypted."""
+    from Agent.tree.layout import find_session_dir, list_sessions
 
     if every and session is not None:
         raise misuse("give SESSION or --all")
-    return [ref.path for ref in list_sessions(root)] if every else [find_session(root, session or "last")]
+    return [ref.path for ref in list_sessions(root)] if every else [find_session_dir(root, session or "last")]
 
 
 def analyzer_of(run: str, root: Path, agent: str | None = None) -> Any:

@@ -90,6 +90,16 @@ def _configured_root() -> Path:
     return configured_root()
 
 
+def _open_encrypted(session: Path) -> Path:
+    from Agent.archive.encrypted import open_encrypted
+    from Agent.config.load import session_key
+
+    key = session_key(session.parent)
+    if key is None:
+        raise default_root.no_key(session)
+    return open_encrypted(session, key)
+
+
 def _end_program() -> None:
     """End a session shared by several processes; imports its code only if there may be such a session."""
     try:
@@ -121,6 +131,7 @@ def _trials(session: Path, complaint: Measurable, how: HowToTest) -> CauseTester
 
 
 default_root.find = _configured_root
+default_root.open_encrypted = _open_encrypted
 experiment_seam.find = _trials
 process.begin_late = _begin_late
 process.end_program = _end_program

@@ -209,6 +209,51 @@ def redaction_key(
         return key
 
 
+# named so that redaction takes the value for a secret wherever a program records its environment
+KEY_FILE_VARIABLE = "AGENT_TRACE_ENCRYPTION_KEY_FILE"
+KEY_VARIABLE = "AGENT_TRACE_ENCRYPTION_KEY"
+
+
+def session_key(root: Path, environment: Mapping[str, str] | None = None) -> bytes | None:
+    """The key of encrypted sessions, from a file that a variable names or from another variable.
+
+    Args:
+        root: the trace root, below which no key may be.
+        environment: the variables; default: those of the process.
+
+    Returns:
+        32 bytes; None if neither variable is set.
+
+    Raises:
+        ConfigurationError: the file cannot be read, others can read it, or it is below the root.
+        UsageError: what is there is no key.
+    """
+    from Agent.archive.encrypted import key_of
+
+    variables = os.environ if environment is None else environment
+    name, value = variables.get(KEY_FILE_VARIABLE), variables.get(KEY_VARIABLE)
+    if not name:
+        return key_of(value.encode(), KEY_VARIABLE) if value else None
+    from pathlib import Path
+
+    path = Path(name).expanduser()
+    try:
+        data, status = path.read_bytes(), path.stat()
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"the key file cannot be read: {getattr(error, 'strerror', None) or error}",
+            path=path,
+            remedy=f"correct {KEY_FILE_VARIABLE}",
+        ) from None
+    if path.resolve().is_relative_to(root.resolve()):
+        raise ConfigurationError(
+            "the key is below the trace root, beside what it protects", path=path, remedy="move it elsewhere"
+        )
+    if os.name == "posix" and status.st_mode & 0o077:
+        raise ConfigurationError("others can read the key file", path=path, remedy=f"chmod 600 {path}")
+    return key_of(data, str(path))
+
+
 def _kept(key: bytes, path: Path) -> bytes:
     """Store a new key; if another process was faster, return its key."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

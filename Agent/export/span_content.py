@@ -45,8 +45,8 @@ def content_of(event: Event, sort: SpanSort, session: Path) -> dict[str, Any]:
 def _both_sides(event: Event, sort: SpanSort, session: Path) -> dict[str, Any]:
     """Return what went into a call and what came out."""
     found: dict[str, Any] = {}
-    asked = _value(event, session, "args", "prompt_ref", "args_ref")
-    answered = _value(event, session, "result", "output_ref", "result_ref")
+    asked = recorded_value(event, session, "args", "prompt_ref", "args_ref")
+    answered = recorded_value(event, session, "result", "output_ref", "result_ref")
     if asked is None and isinstance(answered, dict) and {"input", "output"} <= answered.keys():
         asked, answered = answered["input"], answered["output"]  # the output of a step of a graph
     for side, value in (("input", asked), ("output", answered)):
@@ -82,7 +82,7 @@ def _cut(text: str, found: dict[str, Any]) -> str:
     return data[:MAX_CONTENT_BYTES].decode("utf-8", "ignore")
 
 
-def _value(event: Event, session: Path, key: str, *references: str) -> Any:
+def recorded_value(event: Event, session: Path, key: str, *references: str) -> Any:
     """Return a value of the payload, or of the artifact to which it refers; None without either."""
     if key in event.extra:
         return event.extra[key]

@@ -33,7 +33,8 @@ from Agent.tree.layout import (
     agents_dir,
     find_session,
     is_directory,
-    list_sessions,
+    readable,
+    readable_sessions,
     run_dir,
     run_ids,
     session_file,
@@ -132,7 +133,7 @@ def list_runs(root: str | os.PathLike[str] | None = None, session: str | None = 
     """
     place = _root(root)
     if session is None:
-        sessions = [ref.path for ref in reversed(list_sessions(place))]
+        sessions = [ref.path for ref in reversed(readable_sessions(place))]
     else:
         sessions = [find_session(place, session)]
     for path in sessions:
@@ -206,7 +207,7 @@ def find_explicit_run(run: RunName, root: str | os.PathLike[str] | None = None) 
         is_run = path.parent.name == "runs" and path.parent.parent.name.startswith("session_")
         return RunRef(path.parent.parent, path.name if path.name != ROOT_RUN else None) if is_run else None
     place = _root(root)
-    matches = _matching(list_sessions(place), text)
+    matches = _matching(readable_sessions(place), text)
     if len(matches) > 1:
         names = ", ".join(str(found.run_id) for found in matches[:_SHOWN_MATCHES])
         raise RunNotFound(
@@ -239,7 +240,7 @@ def find_session_run(
     for cut in (len(run), *reversed(cuts)) if cuts else ():
         path = Path(run[:cut])
         if is_directory(path) and _is_session(path):
-            return RunRef(path, None, run[cut + 1 :] or agent_id)
+            return RunRef(readable(path), None, run[cut + 1 :] or agent_id)
     session, slash, rest = run.partition("/")
     try:
         return RunRef(find_session(place, run), None, agent_id)
@@ -253,7 +254,7 @@ def _is_session(place: Path) -> bool:
     """Whether a directory holds a session, not many: a trace root has agents of its own, too."""
     if place.name.startswith("session_") or session_file(place).is_file():
         return True
-    return agents_dir(place).is_dir() and not list_sessions(place)
+    return agents_dir(place).is_dir() and not readable_sessions(place)
 
 
 def _root(given: str | os.PathLike[str] | None) -> Path:

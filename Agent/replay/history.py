@@ -41,7 +41,7 @@ from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import RedriveOptions, drive_again, ignored_names
 from Agent.replay.worker.fork_server import Progress, Workers, cores, in_parallel
 from Agent.tree.default_root import default_root
-from Agent.tree.layout import list_sessions
+from Agent.tree.layout import readable_sessions
 
 _MOST_NAMED = 5
 _MOST_GROUPS = 20
@@ -355,7 +355,7 @@ def _references(
 ) -> list[RunRef]:
     if runs is None:
         place = Path(root) if root is not None else default_root()
-        named = [RunRef(ref.path, None) for ref in list_sessions(place)]
+        named = [RunRef(ref.path, None) for ref in readable_sessions(place)]
     else:
         if isinstance(runs, (str, os.PathLike)):
             raise UsageError("runs is one name, not several", remedy="give a list of them")

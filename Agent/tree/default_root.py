@@ -1,4 +1,7 @@
-"""The default trace root. `config/` sets it, because no other package reads settings."""
+"""The default trace root, and what opens encrypted sessions.
+
+`config/` sets both, because no other package reads settings.
+"""
 
 from __future__ import annotations
 
@@ -27,3 +30,22 @@ def default_root() -> Path:
         ConfigurationError: a configuration file or variable has an invalid value.
     """
     return find()
+
+
+def no_key(session: Path) -> Exception:
+    """Return the error for an encrypted session without a key."""
+    from Agent.errors import SessionEncrypted
+
+    return SessionEncrypted(
+        "the session is encrypted",
+        path=session,
+        remedy="set AGENT_TRACE_ENCRYPTION_KEY_FILE to the file with its key",
+    )
+
+
+def _without_key(session: Path) -> Path:
+    raise no_key(session)
+
+
+open_encrypted: Callable[[Path], Path] = _without_key
+"""Makes an encrypted session readable, and returns where; `config/first_event.py` sets it once."""

@@ -18,7 +18,8 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from Agent.errors import SessionNotFound
+from Agent.errors import SessionEncrypted, SessionNotFound
+from Agent.tree import default_root
 
 DIRECTORY_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -68,6 +69,12 @@ LAST_FORK: Final = "last-fork"
 FORKED: Final = "forked_from"
 RESUMED: Final = "resumed_from"
 """Keys of `session.json` that hold the origin of a forked or resumed run."""
+
+OPENED_ROOT: Final = "agent-trace-opened-"
+"""How the directories begin in which encrypted sessions are opened; nothing new is recorded there."""
+
+OPENED_FROM: Final = ".opened_from"
+"""The file there with the path of the encrypted session."""
 
 _SESSION_PREFIX = "session_"
 _SURROGATE = re.compile("[\udc80-\udcff]")
@@ -243,6 +250,44 @@ def session_id_of(session: Path) -> str:
 def session_file(session: Path) -> Path:
     """File with the description of a session."""
     return session / "session.json"
+
+
+def encrypted_file(session: Path) -> Path:
+    """File with a whole session, encrypted."""
+    return session / "sealed.aes"
+
+
+def is_encrypted(session: Path) -> bool:
+    """Return whether a session can only be read with a key; one with a description is readable."""
+    return encrypted_file(session).is_file() and not session_file(session).is_file()
+
+
+def readable(session: Path) -> Path:
+    """Return where a session can be read: its directory, or where an encrypted one is opened.
+
+    Raises:
+        SessionEncrypted: it is encrypted, and no key is given.
+    """
+    return default_root.open_encrypted(session) if is_encrypted(session) else session
+
+
+def recorded_at(session: Path) -> Path:
+    """Return the directory of a session as users know it, also of an encrypted one that is opened."""
+    if session.parent.name.startswith(OPENED_ROOT):
+        with contextlib.suppress(OSError):  # then the place where it is opened will do
+            return Path(os.fsdecode(read_file(session.parent / OPENED_FROM)))
+    return session
+
+
+def readable_sessions(root: Path) -> list[SessionRef]:
+    """Return the sessions under a root as `list_sessions` does, encrypted ones opened if there is a key."""
+    found = []
+    for ref in list_sessions(root):
+        try:
+            found.append(SessionRef(ref.session_id, readable(ref.path)))
+        except SessionEncrypted:
+            found.append(ref)  # it has no files that a reader would find
+    return found
 
 
 def summary_file(session: Path) -> Path:
@@ -548,6 +593,16 @@ def list_sessions(root: Path) -> list[SessionRef]:
 
 
 def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
+    """Find where one session can be read: `find_session_dir`, opened if it is encrypted.
+
+    Raises:
+        SessionNotFound: no session, or more than one, matches.
+        SessionEncrypted: it is encrypted, and no key is given.
+    """
+    return readable(find_session_dir(root, ref))
+
+
+def find_session_dir(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
     """Find the directory of one session.
 
     Args:
@@ -601,8 +656,8 @@ def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:
 def _is_fork(session: Path) -> bool:
     """Return whether `fork` or `resume` created it; False if its description cannot be read."""
     try:
-        stored = orjson.loads(read_file(session_file(session)))
-    except (OSError, orjson.JSONDecodeError):
+        stored = orjson.loads(read_file(session_file(readable(session))))
+    except (OSError, orjson.JSONDecodeError, SessionEncrypted):
         return False
     return isinstance(stored, dict) and not stored.keys().isdisjoint({FORKED, RESUMED})
 
@@ -613,6 +668,8 @@ def is_directory(path: Path) -> bool:
 
 
 def _session_at(path: Path) -> Path:
-    if is_directory(path) and (session_file(path).is_file() or agents_dir(path).is_dir()):
+    if is_directory(path) and (
+        session_file(path).is_file() or agents_dir(path).is_dir() or is_encrypted(path)
+    ):
         return path
     raise SessionNotFound("no session there", path=path, remedy="give the path of a session_... directory")

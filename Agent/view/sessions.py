@@ -11,7 +11,7 @@ from Agent.analysis.session import find, trace_root
 from Agent.errors import SessionNotFound
 from Agent.tree.files.session import lineage_of
 from Agent.tree.files.writer_claim import is_written
-from Agent.tree.layout import list_sessions
+from Agent.tree.layout import readable_sessions
 from Agent.view.lanes import description
 from Agent.view.session_view import SessionView
 
@@ -26,7 +26,7 @@ def session_list(root: Path | None = None) -> dict[str, Any]:
         `sessions`: dicts with `id`, `started` (RFC 3339, None if unknown), `size_bytes`, `is_running`, and
         `fork_of`: None, or the `session` that it was forked from and the `step` where.
     """
-    found = list_sessions(trace_root(root))[-MOST_SESSIONS:]
+    found = readable_sessions(trace_root(root))[-MOST_SESSIONS:]
     return {"sessions": [_row(each.session_id, each.path) for each in reversed(found)]}
 
 

@@ -19,6 +19,7 @@ from Agent.render.html import notebook_html
 from Agent.render.html import shown as printable
 from Agent.render.layout import WIDTH, section, table
 from Agent.tree.files.session import open_session
+from Agent.tree.layout import recorded_at
 
 CLEAR = 0.5
 """A cause with at least this confidence is a finding; below it is a hint."""
@@ -229,7 +230,7 @@ def commands_for(
 
 def _root_option(path: Path) -> str:
     """Return the option that locates the session, empty for the default root."""
-    root = path.resolve().parent
+    root = recorded_at(path).resolve().parent
     return "" if root == trace_root().resolve() else f" --root {shlex.quote(str(root))}"
 
 

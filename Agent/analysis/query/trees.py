@@ -14,7 +14,7 @@ from Agent.analysis.query.data_files import Sources, find_sources
 from Agent.archive.sealed.parquet_rows import literal
 from Agent.archive.sealed.parts import Part, archive_dir, read_parts
 from Agent.errors import InputError, SessionNotFound
-from Agent.tree.layout import list_sessions, runs_dir, tree_files
+from Agent.tree.layout import readable_sessions, runs_dir, tree_files
 
 _REMOTE: Final = "://"
 
@@ -61,7 +61,7 @@ def _sessions_at(path: str) -> list[Path]:
     found: list[Path] = []
     for each in places:
         is_session = (each / "session.json").is_file() or archive_dir(each).is_dir()
-        found += [each] if is_session else [ref.path for ref in list_sessions(each)]
+        found += [each] if is_session else [ref.path for ref in readable_sessions(each)]
     if not found:
         raise SessionNotFound(
             "no session is there", path=path, remedy="name a session's directory, a trace root, or a pattern"

@@ -24,7 +24,7 @@ from Agent.render import html
 from Agent.render.blocks import Section, Words
 from Agent.render.text import sections_text
 from Agent.tree.files.session import replace_file
-from Agent.tree.layout import session_id_of
+from Agent.tree.layout import recorded_at, session_id_of
 from Agent.tree.read.reader import TreeReader
 
 EXPORT_VERSION = 1
@@ -111,7 +111,7 @@ def session_summary(
     losses = integrity.losses(path, reader, whole or engine)
     return {
         "session_id": session_id_of(path),
-        "path": str(path),
+        "path": str(recorded_at(path)),
         **counts,
         "damaged_lines": losses["damaged_lines"],
         **_answers(engine, ends_us),

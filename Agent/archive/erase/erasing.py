@@ -78,6 +78,7 @@ from Agent.tree.layout import (
     summary_file,
     tree_files,
 )
+from Agent.tree.layout import is_encrypted as is_encrypted_session
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import (
@@ -167,6 +168,9 @@ def prove(
         if form is not None:
             proof.left.append(FoundForm(name, form))
     for ref in list_sessions(root):
+        if is_encrypted_session(ref.path):
+            kind = "encrypted session"
+            proof.not_looked_into[kind] = proof.not_looked_into.get(kind, 0) + 1
         _search_sealed(root, ref.path, target, proof)
     return proof
 

@@ -306,11 +306,13 @@ def _losses(session: Path) -> Losses:
 
 def _newest_session(root: Path) -> Finding:
     from Agent.analysis.listing import size_on_disk
-    from Agent.tree.layout import list_sessions
+    from Agent.tree.layout import is_encrypted, list_sessions
 
     known = list_sessions(root)
     if not known:
         return OK, "no session yet"
+    if is_encrypted(known[-1].path):
+        return OK, f"{known[-1].session_id}: encrypted, {words.size(size_on_disk(known[-1].path))}"
     losses = _losses(known[-1].path)
     size = words.size(size_on_disk(known[-1].path))
     found = f"{known[-1].session_id}: {losses.total_read:,} events read, {losses.total_lost:,} lost, {size}"

@@ -1,4 +1,4 @@
-"""`export`: give recorded sessions to other tools: spans (`otlp`), files (`perfetto`, `parquet`, `csv`)."""
+"""`export`: give recorded sessions to other tools and machines: spans (`otlp`), files of several formats."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ def export() -> None:
         agent-trace export otlp --file spans.jsonl --json
         agent-trace export perfetto last trace.pftrace
         agent-trace export parquet last events.parquet
+        agent-trace export bundle last session.zip
+        agent-trace export inspect last log.json
     """
 
 
@@ -239,6 +241,62 @@ def _follow(ref: RunRef, destination: OtlpDestination, wait: Any, content: bool,
 NewFile = Annotated[Path, "FILE", click.Path(dir_okay=False, path_type=Path)]
 Query = Annotated[str, "--query -q SQL", "The rows to write, as for agent-trace sql."]
 _ALL: Final = "SELECT * FROM events ORDER BY ts_us, writer, seq"
+
+
+@command(of=export)
+def bundle(*, run: Run, file: NewFile, root: Root) -> None:
+    """Write a session as one file, for another machine or an archive.
+
+    The file is a zip with every log file as it is, artifacts, checkpoints, replays, and the digests made
+    during recording; agent-trace import bundle makes the same session of it. It has no host, command line,
+    settings or targets. RUN is a session; for one run, see runs --export.
+
+    Examples:
+        agent-trace export bundle last session.zip
+        agent-trace export bundle 20261120_103045 incident.zip --json
+    """
+    from Agent.archive.run_export import export_bundle
+    from Agent.tree.layout import find_session
+
+    session, agent = parameters.split_run(run)
+    if agent:
+        raise misuse("a bundle is a whole session; give it without the agent")
+    with working("writing the bundle"):
+        done = export_bundle(find_session(root, session), file)
+    render.document(done.to_dict)
+    render.emit(
+        f"{done.path} ({words.size(done.size_bytes)}): {words.plural(done.events, 'event')}, "
+        f"{words.plural(len(done.runs), 'run')}"
+    )
+    render.note("it contains inputs and outputs of agents; share it only with people who may see them")
+
+
+@command(of=export)
+def inspect(*, run: Run, file: NewFile, root: Root) -> None:
+    """Write a session as a log of an evaluation with Inspect.
+
+    Each agent is a sample; actions are spans, and calls of models and tools and errors are Inspect's own
+    events. inspect view shows it, and inspect_ai.log.read_eval_log reads it. What was imported from such a
+    log has its samples, inputs and scores again. RUN is a session, a run, or SESSION/agent_id.
+
+    Examples:
+        agent-trace export inspect last logs/session.json
+        agent-trace export inspect last/creator_017 creator.json
+    """
+    from Agent.export.inspect_log import write_inspect
+    from Agent.flight.run_reading import find_run
+
+    with working("writing the log"), _told(file):
+        made = write_inspect(file, find_run(run, root))
+    render.document(lambda: {name: getattr(made, name) for name in _OF_LOG} | {"path": str(file)})
+    render.emit(
+        f"{file} ({words.size(made.size_bytes)}): {words.plural(made.events, 'event')} "
+        f"of {words.plural(made.samples, 'sample')}"
+    )
+    render.note("it contains inputs and outputs of agents; share it only with people who may see them")
+
+
+_OF_LOG: Final = ("samples", "events", "size_bytes")
 
 
 @command(of=export)

@@ -1,4 +1,4 @@
-"""`import jsonl`, `otlp` and `inspect`: make a session of what another program logged."""
+"""`import`: make a session of what another program logged, or of a session that was exported elsewhere."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ Map = Annotated[
 def import_() -> None:
     """Make a session of what another program logged.
 
-    Secrets are replaced before anything is written. Runs that were exported with runs --export are imported
-    with runs --import.
+    Secrets are replaced before anything is written. import bundle takes sessions of Agent Trace.
 
     Examples:
         agent-trace import jsonl app.jsonl --map agent_id=user.name --map action=event
         agent-trace import otlp spans.jsonl --json
         agent-trace import inspect evaluation.json
+        agent-trace import bundle session.zip
     """
 
 
@@ -87,6 +87,37 @@ def inspect(*, file: File, mapping: Map, root: Place) -> None:
     from Agent.archive.foreign_lines import import_inspect
 
     _import(import_inspect, file, mapping, root)
+
+
+@command(of=import_)
+def bundle(*, file: File, root: Place) -> int:
+    """Import a session or a run that was exported elsewhere.
+
+    Takes what export bundle and runs --export write. Everything in the file is checked first; a bad one is
+    one error, and leaves nothing. It names no code to run: replay needs --target. Exit code 1: it is whole,
+    but agent-trace verify finds losses or edits in what was recorded.
+
+    Examples:
+        agent-trace import bundle session.zip
+        agent-trace import bundle session.zip --root elsewhere --json
+    """
+    from Agent.archive.run_import import import_run
+    from Agent.archive.verify import verify
+
+    with working("importing"):
+        done = import_run(file, root)
+        found = verify(done.session)
+    session = session_id_of(done.session)
+    render.document(lambda: done.to_dict() | {"sound": found.sound})
+    render.emit(f"{words.plural(done.events, 'event')} imported as session {session}")
+    for run_id in done.runs:
+        render.emit(f"  run {run_id}")
+    if found.chain is not None and found.sound:
+        render.emit(f"{words.plural(found.chain.lines, 'line')} match the digests made during recording")
+    if not found.sound:
+        render.emit(render.paint("not sound", fg="red") + f": agent-trace verify {session} says why")
+    render.note(f"agent-trace analyze {session} reports what happened in it")
+    return 0 if found.sound else 1
 
 
 def _import(

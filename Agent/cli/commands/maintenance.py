@@ -17,7 +17,7 @@ from Agent.cli.parameters import FROM_ZERO, NewestSession, Root, SomeSession, co
 from Agent.errors import InputError, RunNotFound, SessionInUse, SessionNotFound, UsageError
 from Agent.render import words
 from Agent.render.blocks import Column
-from Agent.tree.layout import find_session, list_sessions, session_id_of
+from Agent.tree.layout import find_session, find_session_dir, is_encrypted, list_sessions, session_id_of
 
 if TYPE_CHECKING:
     from Agent.archive.erase.erasing import Erasure, Proof
@@ -60,6 +60,8 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
     passed_over: list[dict[str, str]] = []
     if every:
         for ref in list_sessions(root):
+            if is_encrypted(ref.path):  # it had ended
+                continue
             try:
                 done.append(recover_session(ref.path))
             except (InputError, FileNotFoundError, NotADirectoryError) as error:
@@ -70,7 +72,7 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
                 passed_over.append({"session_id": ref.session_id, "reason": reason})
                 render.note(f"{ref.session_id} was skipped: {reason}")
     else:
-        done.append(recover_session(find_session(root, parameters.session_of(run))))
+        done.append(recover_session(find_session_dir(root, parameters.session_of(run))))
     rebuilt = _rebuild(root) if mirrors else None
     sessions = [each.to_dict() for each in done]
     render.document(lambda: {"sessions": sessions, "passed_over": passed_over, "mirrors": rebuilt})
@@ -112,15 +114,18 @@ def merge(sessions: Annotated[tuple[str, ...], "PATH..."], root: Root) -> int:
 
 
 def _rebuild(root: Path) -> dict[str, int]:
+    from Agent.archive.recover import rebuild_mirrors
+
+    return rebuild_mirrors(root, as_text=_text)
+
+
+def _text(line: bytes) -> str:
+    """The text of a line in the text mirrors."""
     import orjson
 
-    from Agent.archive.recover import rebuild_mirrors
     from Agent.config.text_mirrors import as_text
 
-    def text(line: bytes) -> str:
-        return as_text({"level": "INFO", "logger": "", "message": "", "extra": {}, **orjson.loads(line)})
-
-    return rebuild_mirrors(root, as_text=text)
+    return as_text({"level": "INFO", "logger": "", "message": "", "extra": {}, **orjson.loads(line)})
 
 
 def _show_recovered(done: Recovered) -> None:
@@ -446,6 +451,7 @@ def seal(
     session: SomeSession,
     every: Annotated[bool, "--all"],
     remove: bool,
+    encrypt: bool,
     restore: bool,
     keep_plain_days: Annotated[int | None, "--keep-plain-days N", FROM_ZERO],
     root: Root,
@@ -459,16 +465,19 @@ def seal(
     Args:
         every: Every session of the trace root.
         remove: Remove the JSON lines of sealed segments, once the copy has been read back byte by byte.
-        restore: Undo: restore the JSON lines exactly.
+        encrypt: Write the session as one file, encrypted with the key in the file that
+            AGENT_TRACE_ENCRYPTION_KEY_FILE names; with --remove nothing else of it stays.
+        restore: Undo: restore the JSON lines exactly, and decrypt what is encrypted.
         keep_plain_days: With --all, only sessions that ended more than N days ago.
 
     Examples:
         agent-trace seal
         agent-trace seal --all --remove --keep-plain-days 30
         agent-trace seal 20261120_103045 --json
+        agent-trace seal 20261120_103045 --encrypt --remove
     """
-    if remove and restore:
-        raise misuse("give --remove or --restore")
+    if restore and (remove or encrypt):
+        raise misuse("--restore takes neither --remove nor --encrypt")
     if keep_plain_days is not None and not every:
         raise misuse("--keep-plain-days is for --all")
     paths = parameters.sessions_of(session, root, every=every)
@@ -480,15 +489,52 @@ def seal(
         if not paths and not render.wants_json():
             render.note(f"no session ended more than {words.plural(keep_plain_days, 'day')} ago")
             return 0
-    render.give_each([_restore(path) if restore else _seal(path, remove) for path in paths], every=every)
+    if encrypt:
+        render.give_each([_encrypt(path, _key(root), remove) for path in paths], every=every)
+    else:
+        done = [_restore(path, root) if restore else _seal(path, remove) for path in paths]
+        render.give_each(done, every=every)
     return 0
 
 
+def _key(root: Path) -> bytes:
+    from Agent.config.load import session_key
+
+    key = session_key(root)
+    if key is None:
+        raise UsageError(
+            "no key is given",
+            remedy="openssl rand -hex 32 > FILE, chmod 600 FILE, and AGENT_TRACE_ENCRYPTION_KEY_FILE=FILE",
+        )
+    return key
+
+
+def _encrypt(path: Path, key: bytes, remove: bool) -> dict[str, object]:
+    from Agent.archive.encrypted import encrypt
+
+    name = session_id_of(path)
+    with render.working(f"encrypting {name}"):
+        done = encrypt(path, key, remove=remove, as_text=_text)
+    if done.already:
+        render.emit(f"{name}: already encrypted, {words.size(done.size_bytes)}")
+    else:
+        render.emit(f"{name}: {words.plural(done.files, 'file')} encrypted, {words.size(done.size_bytes)}")
+    if done.removed:
+        render.emit(f"{name}: {words.plural(done.removed, 'readable file')} removed")
+    elif not done.already:
+        render.note("its readable files are still there; --remove removes them")
+    return done.to_dict()
+
+
 def _seal(path: Path, remove: bool) -> dict[str, object]:
+    from Agent.archive.sealed.sealing import Sealed
     from Agent.archive.sealed.sealing import seal as seal_session
     from Agent.cli.render import bar
 
     name = session_id_of(path)
+    if is_encrypted(path):
+        render.emit(f"{name}: already sealed, and encrypted")
+        return Sealed(path).to_dict()
     with bar(f"sealing {name}") as show:
         done = seal_session(path, remove, progress=lambda ready, total: show(ready / max(total, 1)))
     if done.segments:
@@ -513,9 +559,13 @@ def _seal(path: Path, remove: bool) -> dict[str, object]:
     return done.to_dict()
 
 
-def _restore(path: Path) -> dict[str, object]:
+def _restore(path: Path, root: Path) -> dict[str, object]:
+    from Agent.archive.encrypted import decrypt
     from Agent.archive.sealed.reader import unseal
 
+    if is_encrypted(path):
+        number = decrypt(path, _key(root))
+        render.emit(f"{session_id_of(path)}: {words.plural(number, 'file')} decrypted")
     written = unseal(path)
     names = [file.relative_to(path).as_posix() for file in written]
     render.emit(f"{path.name.removeprefix('session_')}: {words.plural(len(names), 'file')} restored")

@@ -20,7 +20,7 @@ from Agent.render import layout, words
 from Agent.render.blocks import Column
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import as_tree, lineage_of
-from Agent.tree.layout import session_id_of
+from Agent.tree.layout import is_encrypted, readable_sessions, session_id_of
 
 if TYPE_CHECKING:
     from Agent.flight.checkpoints.model import Removed
@@ -176,6 +176,13 @@ def _list(root: Path, limit: int | None) -> None:
 
     count = limit or _LISTED
     found = list(islice(list_runs(root), count + 1))
+    locked = sum(is_encrypted(ref.path) for ref in readable_sessions(root))
+    if locked:
+        is_are = "is" if locked == 1 else "are"
+        render.note(
+            f"{words.plural(locked, 'session')} {is_are} encrypted; with the key, which is in the file that "
+            "AGENT_TRACE_ENCRYPTION_KEY_FILE names, their runs are listed, too"
+        )
     rows, more = found[:count], len(found) > count
     render.document(lambda: {"root": str(root), "runs": [_row(each) for each in rows], "more": more})
     if not rows:

@@ -319,6 +319,7 @@ def ship(
         agent-trace ship --to https://traces.example.com last --follow
     """
     from Agent.client.destination import Destination
+    from Agent.tree.layout import readable
 
     if every and follow:
         raise misuse("--follow needs a single session")
@@ -328,7 +329,7 @@ def ship(
     answers = []
     for path in parameters.sessions_of(session, root, every=every):
         how = {"content": content, "again": again, "patience_s": patience_s}
-        answer = _ship_one(path, destination, how, follow=follow, goes_on=every)
+        answer = _ship_one(readable(path), destination, how, follow=follow, goes_on=every)
         answers.append(answer)
         if not render.wants_json():
             _show_shipment(answer, destination.place)

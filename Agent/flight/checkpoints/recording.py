@@ -39,7 +39,7 @@ from Agent.record.encode.safe_text import as_message
 from Agent.record.loggers.loggers import INFO, present
 from Agent.record.state.introspection import read_state
 from Agent.tree.default_root import default_root
-from Agent.tree.layout import list_sessions
+from Agent.tree.layout import readable_sessions
 
 if TYPE_CHECKING:
     from Agent.record.tracing.traced_call import Call
@@ -204,7 +204,7 @@ class SessionCheckpoints:
         pipeline = recording.active_pipeline()
         own = [] if pipeline is None or pipeline.artifacts is None else [pipeline.artifacts.session]
         self._close_unless_for(pipeline)
-        others = [ref.path for ref in reversed(list_sessions(default_root()))]
+        others = [ref.path for ref in reversed(readable_sessions(default_root()))]
         return own + [path for path in others if path not in own]
 
     def _holding(self, run_id: str) -> LocalCheckpointStore:

@@ -22,6 +22,7 @@ from Agent.event.pointers import escape
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.emitted_events import describe
 from Agent.replay.compare.python_text import differing_texts, python_path, python_text
+from Agent.tree.layout import OPENED_ROOT
 from Agent.tree.read.reader import TreeReader
 
 if TYPE_CHECKING:
@@ -587,7 +588,15 @@ class ReplayReport(TextInNotebook):
             yield from (f"note: {each}" for each in outcome.open_arguments[:_MOST_NAMED])
         yield from self._compared()
         yield from (f"note: {remark}" for remark in outcome.remarks)
-        yield f"target {self.target}" + (f", report in {self.path}" if self.path is not None else "")
+        yield f"target {self.target}{self._where}"
+
+    @property
+    def _where(self) -> str:
+        if self.path is None:
+            return ""
+        if any(part.startswith(OPENED_ROOT) for part in self.path.parts):
+            return "; the report is not kept, since the session is encrypted"
+        return f", report in {self.path}"
 
     @property
     def _same_code(self) -> str:

@@ -17,7 +17,7 @@ from Agent.flight.run_reading import list_runs
 from Agent.replay.diff.run_comparison import compare_runs
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import lineage_of
-from Agent.tree.layout import entries_in, files_below, list_sessions, read_file, run_dirs
+from Agent.tree.layout import entries_in, files_below, read_file, readable_sessions, run_dirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def replay_metrics(
         progress: called with the share of sessions that are done.
     """
     place = Path(root) if root is not None else default_root()
-    sessions = [ref.path for ref in list_sessions(place)]
+    sessions = [ref.path for ref in readable_sessions(place)]
     runs, good, size = 0, 0, 0
     done: list[tuple[bool, float | None]] = []
     forks: list[bool] = []

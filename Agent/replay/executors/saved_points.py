@@ -36,7 +36,7 @@ from Agent.flight.run_reading import RunRecord, RunRef, find_run, read_run
 from Agent.record.emit.installed import flush_active
 from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.tree.default_root import default_root
-from Agent.tree.layout import LAST, list_sessions
+from Agent.tree.layout import LAST, readable_sessions
 from Agent.tree.write.artifacts import ROOT_RUN
 
 NOT_RECORDED: Final[Any] = object()
@@ -247,7 +247,7 @@ class CheckpointManager:
         if self._session is not None:
             yield self._session
         else:
-            yield from (ref.path for ref in reversed(list_sessions(self.root)))
+            yield from (ref.path for ref in reversed(readable_sessions(self.root)))
 
     def _auto(self, trace_id: str, limit: int) -> list[str]:
         ref = self.find(trace_id)

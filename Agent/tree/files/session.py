@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Final, NamedTuple, Self, TypeVar
 
 import orjson
 
-from Agent.errors import AgentTraceError, DamagedInput, InputError, SessionNotFound
+from Agent.errors import AgentTraceError, DamagedInput, InputError, SessionNotFound, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.ids import session_id_for, uuid7
 from Agent.tree.files.descriptors import close_lock, locked, open_lock
@@ -32,6 +32,7 @@ from Agent.tree.layout import (
     FILE_MODE,
     FORKED,
     NO_FOLLOW,
+    OPENED_ROOT,
     RESUMED,
     agents_dir,
     create_session_dir,
@@ -161,6 +162,12 @@ def create_session(root: Path, info: SessionInfo) -> Path:
     Raises:
         OSError: the root cannot be written; the new directory is removed.
     """
+    if root.name.startswith(OPENED_ROOT):
+        raise UsageError(
+            "nothing can be recorded beside an encrypted session that is opened for reading",
+            path=root,
+            remedy="make it readable first: agent-trace seal SESSION --restore",
+        )
     session, final_id = create_session_dir(root, info.session_id)
     try:
         replace_file(session_file(session), _encode(replace(info, session_id=final_id)))
