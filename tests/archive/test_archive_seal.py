@@ -325,13 +325,15 @@ def test_a_file_of_one_byte_is_damaged_live_as_it_is_sealed(byte, is_damaged, se
 
 
 def damaged(session):
-    """What the engine counts: damaged lines by file, and every event."""
+    """What the engine counts: damaged lines by file, and every event, its JSON parsed."""
     from Agent.analysis.query.engine import open_engine
     from Agent.analysis.query.views import whole_lines
 
     engine = open_engine(session)
     try:
         rows = engine.rows(f"SELECT * FROM {whole_lines()}")
+        for row in rows:
+            row.update((name, json.loads(row[name])) for name in ("extra", "state", "types") if row[name])
         return engine.damaged_lines(), sorted(map(repr, rows))
     finally:
         engine.close()
