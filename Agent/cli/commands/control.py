@@ -23,7 +23,7 @@ Command = Literal["status", "pause", "step", "resume", "set"]
 
 @command()
 def control(
-    session: Annotated[str, "SESSION", {"shell_complete": complete_runs}],
+    name: Annotated[str, "SESSION", {"shell_complete": complete_runs}],
     what: Annotated[Command, "{status|pause|step|resume|set}"],
     given: Annotated[tuple[str, ...], "[N | AGENT FIELD=VALUE]"],
     wait: Annotated[float, "--wait SECONDS", click.FloatRange(min=0)] = _WAIT_S,
@@ -52,7 +52,7 @@ def control(
         agent-trace control last status
         agent-trace control last resume
     """
-    path = find_session(root, session)
+    path = find_session(root, name)
     if what == "status":
         _no_more(what, given)
         return _status(path)

@@ -21,7 +21,7 @@ import orjson
 
 from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
-from Agent.tree.files.session import replacing
+from Agent.tree.files.session import open_session, replacing
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NEW_FILE, NO_FOLLOW, NO_LINK, control_dir, read_file
 
@@ -155,11 +155,20 @@ def controlled(session: Path) -> Program:
     """
     program = read_program(session)
     if program is None:
+        if _has_ended(session):
+            raise InputError("the program of this session has ended", path=session)
         raise InputError("no running program of this session allows control", path=session, remedy=_REMEDY)
     if not is_live(session, program):
         place = "" if program.state == RUNNING else f" while it was paused{before(program.tick)}"
         raise InputError(f"the program of this session was killed{place}", path=session)
     return program
+
+
+def _has_ended(session: Path) -> bool:
+    try:
+        return open_session(session).ended_at is not None
+    except InputError:  # its description cannot be read
+        return False
 
 
 def before(tick: int | None) -> str:
