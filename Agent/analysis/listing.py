@@ -25,8 +25,8 @@ def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
 
     Returns:
         session_id, path, size_bytes (of all its files), started_at, ended_at, duration_s, agents, events,
-        errors, lost (counts); state: `running`, `paused` (by hand), `closed`, `crashed`, or `recovered` after a
-        crash; problem: why the session's description could not be read, so that the state is a guess, else
+        errors, lost (counts); state: `running`, `paused` (by hand), `closed`, `crashed`, or `recovered` after
+        a crash; problem: why the session's description could not be read, so that the state is a guess, else
         None; and origin: where a forked or resumed run of the session comes from, else None.
     """
     found = list_sessions(root)

@@ -26,8 +26,8 @@ from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, 
 from Agent.replay.compare.program_state import left_otherwise, program_state_of
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
-from Agent.replay.drive.changes_by_hand import to_script
-from Agent.replay.plan.actions import Plan, make_plan
+from Agent.replay.drive.changes_by_hand import note_repeated, to_script
+from Agent.replay.plan.actions import Plan, is_by_hand, make_plan
 from Agent.replay.plan.recording import (
     Recording,
     ends_of,
@@ -542,10 +542,11 @@ def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOut
         handles=outcome.handles,
         at_full_states=outcome.at_full_states,
         notes=plan.notes,
-        by_hand=outcome.by_hand,
         remarks=list(outcome.remarks),
     )
     proved.counts.actions = len(plan.actions)
+    for event in filter(is_by_hand, recording.events):
+        note_repeated(proved, event)
     return proved, plan
 
 

@@ -123,7 +123,7 @@ def test_a_run_that_was_paused_stepped_and_changed_by_hand_replays_with_what_was
         told(run, "set", "molly", "bells=[7]")
         finish(tmp_path, program)
     analyzer = LogAnalyzer(root="trace")
-    assert analyzer.state_at("dolly", f"tick:{first + 4}")["state"]["weight"] >= 5000
+    assert analyzer.state_at("dolly", f"tick:{first + 4}")["fields"]["weight"] >= 5000
     report = replay_run("last", "farm:build", "trace")
     assert report.verdict == "IDENTICAL", str(report)
     assert dict(report.outcome.by_hand) == {"dolly.weight": 1, "molly.mood": 1, "molly.bells": 1}
@@ -171,6 +171,8 @@ def test_an_interrupt_ends_a_pause_and_the_recording_ends_as_usual(farm, run):
         assert program.wait(30) != 0 and "KeyboardInterrupt" in program.stderr.read()
     assert "closed" in run("sessions").stdout
     done = run("control", "last", "status")
+    assert done.returncode == 1 and "has ended" in done.stdout, done.stdout
+    done = run("control", "last", "resume")
     assert done.returncode == 3 and "has ended" in done.stderr, done.stderr
 
 
@@ -215,9 +217,7 @@ def shared_farm(tmp_path_factory):
     """The directory of a program that runs for all tests that change nothing in it."""
     directory = tmp_path_factory.mktemp("farm")
     (directory / "farm.py").write_text(PROGRAM)
-    program = subprocess.Popen(
-        [sys.executable, "farm.py", "control"], cwd=directory, env=child_environment()
-    )
+    program = subprocess.Popen([sys.executable, "farm.py", "control"], cwd=directory, env=child_environment())
     end = time.monotonic() + 60
     while not _has_ticked(directory / "trace", ["control"]):
         assert program.poll() is None and time.monotonic() < end
@@ -257,9 +257,13 @@ def test_only_the_owner_can_read_and_write_what_controls_a_program(farm, run, tm
         assert [path.stat().st_mode & 0o777 for path in (session.path, directory)] == [0o700, 0o700]
         assert (directory / "program.json").stat().st_mode & 0o777 == 0o600
         if os.geteuid() == 0:
-            other = "import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); open(sys.argv[1], 'w')"
+            other = (
+                "import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); open(sys.argv[1], 'w')"
+            )
             done = subprocess.run(
-                [sys.executable, "-c", other, str(directory / "request.json")], capture_output=True, check=False
+                [sys.executable, "-c", other, str(directory / "request.json")],
+                capture_output=True,
+                check=False,
             )
             assert b"PermissionError" in done.stderr
         finish(tmp_path, program)

@@ -39,8 +39,8 @@ def control(
 
     VALUE is JSON, or a text; it must have the type that the field has. SESSION is an id, a unique prefix of
     one, a path, or last. Exit code 1: the program is not in the state for that, or began no tick in time, and
-    the request was withdrawn; status: the program was killed. 2: a field or value that the agent cannot take.
-    3: no program of the session allows control, or it has no such agent.
+    the request was withdrawn; status: it ended or was killed. 2: the agent has no such field, or cannot take
+    that value. 3: no program of the session allows control, or it has no such agent.
 
     Args:
         wait: How long to wait for the next tick.
@@ -138,31 +138,23 @@ def _user() -> str:
 
 
 def _status(session: Path) -> int:
-    from Agent.tree.files.control import controlled, read_program
+    from Agent.tree.files.control import ENDED, controlled, read_program
 
     program = read_program(session)
     try:
-        live: Program | None = controlled(session)
-        why = None
+        controlled(session)
     except InputError as error:
         if program is None:
             raise
-        live, why = None, error.message
-    assert program is not None  # noqa: S101 - `controlled` raised
-    state = "killed" if live is None else live.state
-    about = live or program
-    render.document(
-        lambda: {
-            "session": session_id_of(session),
-            "state": state,
-            "tick": about.tick,
-            "since": about.since,
-            "pid": about.pid,
-            "has_ticked": about.has_ticked,
-        }
-    )
-    render.emit_text(_status_words(about) if live is not None else str(why))
-    return 0 if live is not None else 1
+        why: str | None = error.message
+        state = ENDED if program.state == ENDED else "killed"
+    else:
+        assert program is not None  # noqa: S101 - else `controlled` raises
+        why, state = None, program.state
+    told = {name: getattr(program, name) for name in ("tick", "since", "pid", "has_ticked")}
+    render.document(lambda: {"session": session_id_of(session), "state": state, **told})
+    render.emit_text(why or _status_words(program))
+    return 1 if why else 0
 
 
 def _status_words(program: Program) -> str:

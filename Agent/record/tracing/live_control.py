@@ -109,7 +109,7 @@ class LiveControl:
         """Take no more requests; a thread that is paused goes on."""
         self._is_over.set()
         try:
-            self._files.remove()
+            self._files.end()
         except OSError as error:
             self._pipeline.health.trouble("control", error)
 
@@ -175,10 +175,12 @@ class LiveControl:
             return change_field(self._pipeline, request, place)
         is_paused = self._is_paused
         if command == "pause":
-            if not is_paused:
-                self._tell(request)
-                self._pause(number)
-            return {}
+            if is_paused:
+                return {}
+            self._tell(request)
+            self._pending = str(request.get("id"))
+            self._pause(number)
+            return None
         if command not in {"step", "resume"}:
             raise Refused("state", f"{command!r} is no request to a program")
         if not is_paused:

@@ -15,6 +15,7 @@ from Agent.event.model import Event
 from Agent.record.emit.installed import current_pipeline
 from Agent.record.tracing.live_control import Refused, TickCount, TickPlace, change_field
 from Agent.replay.compare.comparison import Recorded, shown
+from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.drive.player import ReplayKit, driven_here
 from Agent.replay.plan.actions import DrivenAction, is_by_hand
 from Agent.replay.plan.target import Decoder
@@ -95,10 +96,7 @@ class ChangesByHand:
             kit.player.stop(f"{told_change(event)} cannot be restored")
         if restored.is_redacted:
             kit.outcome.doubts.append(f"{told_change(event)} has tokens in place of secrets")
-        for name in values:
-            if sum(kit.outcome.by_hand.values()) < _MOST_NAMED:
-                kit.outcome.remark(f"{told_change(event)} was repeated")
-            kit.outcome.by_hand[f"{agent_id}.{name}"] += 1
+        note_repeated(kit.outcome, event)
         keeps = self._keeps(agent_id)
         values = {name: value for name, value in values.items() if name not in keeps}
         self._put_back(agent_id, obj, values)
@@ -160,6 +158,13 @@ def to_script(events: Iterable[Event]) -> list[dict[str, Any]]:
         for event in events
         if is_by_hand(event)
     ]
+
+
+def note_repeated(outcome: ReplayOutcome, event: Event) -> None:
+    """Count a repeated change in the outcome, and name it if it is among the first."""
+    if sum(outcome.by_hand.values()) < _MOST_NAMED:
+        outcome.remark(f"{told_change(event)} was repeated")
+    outcome.by_hand.update(f"{event.agent_id}.{name}" for name in event.extra.get("changed") or ())
 
 
 def told_change(event: Event) -> str:

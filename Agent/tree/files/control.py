@@ -11,7 +11,6 @@ import contextlib
 import hmac
 import os
 import secrets
-import stat
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,16 +20,26 @@ import orjson
 
 from Agent.errors import InputError, SessionInUse
 from Agent.event.clock import format_timestamp
-from Agent.tree.files.session import open_session, replacing
+from Agent.tree.files.session import replacing
 from Agent.tree.files.writer_claim import read_claims
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NEW_FILE, NO_FOLLOW, NO_LINK, control_dir, read_file
+from Agent.tree.layout import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    NEW_FILE,
+    NO_LINK,
+    control_dir,
+    open_file,
+    read_file,
+)
 
 RUNNING: Final = "running"
 PAUSED: Final = "paused"
+ENDED: Final = "ended"
 _MOST_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.02
 _LOOK_S: Final = 0.5
 """How often to look whether the program still lives."""
+_NOT_OWN: Final = "a request that is not of the program's owner, or is stale, was refused"
 _REMEDY: Final = "record it with setup_logging(control=True)"
 
 
@@ -44,7 +53,7 @@ class Program:
     """A secret of this run, without which it takes no request."""
     pid: int
     state: str = RUNNING
-    """`running` or `paused`."""
+    """`running`, `paused` or `ended`."""
     has_ticked: bool = False
     """Whether any tick has begun."""
     tick: int | None = None
@@ -91,15 +100,15 @@ class ControlFiles:
             PermissionError: the request is not one of the program's owner, or has another program's token.
         """
         try:
-            fd = os.open(self._request, os.O_RDONLY | NO_FOLLOW | os.O_NONBLOCK)
+            fd, status = open_file(self._request)
         except FileNotFoundError:
             return None
-        try:
-            status = os.fstat(fd)
-            data = os.read(fd, _MOST_BYTES) if stat.S_ISREG(status.st_mode) else b""
-        finally:
-            os.close(fd)
+        except OSError as error:  # a link or a pipe
             self._request.unlink(missing_ok=True)
+            raise PermissionError(_NOT_OWN) from error
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(_MOST_BYTES)
+        self._request.unlink(missing_ok=True)
         try:
             request = orjson.loads(data)
         except orjson.JSONDecodeError:
@@ -107,7 +116,7 @@ class ControlFiles:
         is_own = status.st_uid == os.geteuid() and not status.st_mode & 0o077
         token = request.get("token") if isinstance(request, dict) else None
         if not (is_own and isinstance(token, str) and self._is_token(token)):
-            raise PermissionError("a request that is not of the program's owner, or is stale, was refused")
+            raise PermissionError(_NOT_OWN)
         return dict(request)
 
     def _is_token(self, token: str) -> bool:
@@ -127,10 +136,11 @@ class ControlFiles:
         """Return whether the description still exists: without it, nobody can let a paused program go on."""
         return self._path.exists()
 
-    def remove(self) -> None:
-        """End the control: the program takes no request any more."""
-        for path in (self._path, self._request):
-            path.unlink(missing_ok=True)
+    def end(self) -> None:
+        """End the control: the program takes no request any more. Its last answer can still be read."""
+        self._request.unlink(missing_ok=True)
+        if self.is_there():
+            self.tell(state=ENDED, token="", tick=None)
 
 
 def read_program(session: Path) -> Program | None:
@@ -143,7 +153,7 @@ def read_program(session: Path) -> Program | None:
 
 def is_live(session: Path, program: Program) -> bool:
     """Return whether the process of a description still runs."""
-    claim = read_claims(session).get(program.writer)
+    claim = None if program.state == ENDED else read_claims(session).get(program.writer)
     return claim is not None and claim.is_alive()
 
 
@@ -155,20 +165,13 @@ def controlled(session: Path) -> Program:
     """
     program = read_program(session)
     if program is None:
-        if _has_ended(session):
-            raise InputError("the program of this session has ended", path=session)
         raise InputError("no running program of this session allows control", path=session, remedy=_REMEDY)
+    if program.state == ENDED:
+        raise InputError("the program of this session has ended", path=session)
     if not is_live(session, program):
         place = "" if program.state == RUNNING else f" while it was paused{before(program.tick)}"
         raise InputError(f"the program of this session was killed{place}", path=session)
     return program
-
-
-def _has_ended(session: Path) -> bool:
-    try:
-        return open_session(session).ended_at is not None
-    except InputError:  # its description cannot be read
-        return False
 
 
 def before(tick: int | None) -> str:
@@ -257,7 +260,7 @@ def _answer(session: Path, own_id: str, until: float) -> dict[str, Any] | None:
         if program is not None and program.answered is not None and program.answered.get("id") == own_id:
             return program.answered
         now = time.monotonic()
-        if program is None:
+        if program is None or program.state == ENDED:
             raise InputError("the program ended before it answered", path=session)
         if now > look_at:
             controlled(session)
