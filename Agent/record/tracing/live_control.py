@@ -32,7 +32,7 @@ _POLL_S: Final = 0.05
 _MOST_STEPS: Final = 1_000_000
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that is not carried out.
 
     Args:
@@ -154,7 +154,7 @@ class LiveControl:
             return
         try:
             answer = self._carry_out(request, number, place, began_ns)
-        except Refused as refused:
+        except RequestRefused as refused:
             message = self._pipeline.redactor.text(refused.message)
             told = {"what": refused.what, "message": message, "remedy": refused.remedy}
             self._files.tell(answered={"id": request.get("id"), "refused": told})
@@ -168,7 +168,7 @@ class LiveControl:
         """Carry out one request; return its answer, None if it is answered later.
 
         Raises:
-            Refused: it does not apply here.
+            RequestRefused: it does not apply here.
         """
         command = request.get("command")
         if command == "set":
@@ -182,9 +182,9 @@ class LiveControl:
             self._pause(number)
             return None
         if command not in {"step", "resume"}:
-            raise Refused("state", f"{command!r} is no request to a program")
+            raise RequestRefused("state", f"{command!r} is no request to a program")
         if not is_paused:
-            raise Refused("state", "the program is not paused", "pause it first")
+            raise RequestRefused("state", "the program is not paused", "pause it first")
         self._is_paused = False
         paused_ms = (self._pipeline.monotonic_ns() - began_ns) / 1e6
         if command == "step":
@@ -214,7 +214,7 @@ def change_field(pipeline: Pipeline, request: Mapping[str, Any], place: TickPlac
         place: of the tick that begins.
 
     Raises:
-        Refused: the agent has no such field, or the value does not fit.
+        RequestRefused: the agent has no such field, or the value does not fit.
     """
     agent_id, name = str(request.get("agent_id")), str(request.get("field"))
     known, obj = _agent(pipeline, agent_id)
@@ -223,10 +223,12 @@ def change_field(pipeline: Pipeline, request: Mapping[str, Any], place: TickPlac
     try:
         fields = read_state(obj).fields
     except Exception as error:
-        raise Refused("field", f"the state of {agent_id} cannot be read: {_said(error)}") from error
+        raise RequestRefused("field", f"the state of {agent_id} cannot be read: {_said(error)}") from error
     if name not in fields:
         near = _near(name, fields)
-        raise Refused("field", f"{agent_id} has no field {name!r}{near}", f"its fields are {_listed(fields)}")
+        raise RequestRefused(
+            "field", f"{agent_id} has no field {name!r}{near}", f"its fields are {_listed(fields)}"
+        )
     present = fields[name]
     value = fitted(present, request.get("value"), request.get("text"), f"{name} of {agent_id}")
     payload = {
@@ -244,9 +246,11 @@ def change_field(pipeline: Pipeline, request: Mapping[str, Any], place: TickPlac
         if not is_set:
             put_field(obj, fields, name, present)
     except Exception as error:
-        raise Refused("value", f"{name} of {agent_id} cannot be set: {_said(error)}") from error
+        raise RequestRefused("value", f"{name} of {agent_id} cannot be set: {_said(error)}") from error
     if not is_set:
-        raise Refused("field", f"{name} of {agent_id} cannot be set: it is computed, or identifies the agent")
+        raise RequestRefused(
+            "field", f"{name} of {agent_id} cannot be set: it is computed, or identifies the agent"
+        )
     tracker.changes(obj, {name})  # so that it counts neither as the action's change nor as found later
     tracker.watched.add(name)
     pipeline.agents.between.told(known, obj, [name])
@@ -265,12 +269,12 @@ def fitted(present: Any, value: Any, text: Any, what: str) -> Any:
         what: the field, for the error.
 
     Raises:
-        Refused: it has another type.
+        RequestRefused: it has another type.
     """
     kind = type(present)
     if present is None or type(value) is kind:
         if kind is dict and not all(type(key) is str for key in present):
-            raise Refused("value", f"{what} has keys that are no texts, which JSON cannot have")
+            raise RequestRefused("value", f"{what} has keys that are no texts, which JSON cannot have")
         return value
     try:
         if isinstance(present, Enum) and isinstance(value, str):
@@ -284,12 +288,12 @@ def fitted(present: Any, value: Any, text: Any, what: str) -> Any:
         if isinstance(value, list) and isinstance(present, tuple | set | frozenset | deque):
             return kind(*value) if hasattr(kind, "_fields") else kind(value)
     except Exception as error:
-        raise Refused("value", f"{value!r} is no value for {what}: {_said(error)}") from error
+        raise RequestRefused("value", f"{value!r} is no value for {what}: {_said(error)}") from error
     if sort_of(kind) is Sort.SCALAR or isinstance(
         present, Enum | str | list | dict | tuple | set | frozenset
     ):
-        raise Refused("value", f"{what} is of type {kind.__name__}, and {text!s} is not")
-    raise Refused("value", f"{what} holds a {kind.__name__}, which no text can replace")
+        raise RequestRefused("value", f"{what} is of type {kind.__name__}, and {text!s} is not")
+    raise RequestRefused("value", f"{what} holds a {kind.__name__}, which no text can replace")
 
 
 def _agent(pipeline: Pipeline, agent_id: str) -> tuple[Known, object]:
@@ -298,9 +302,11 @@ def _agent(pipeline: Pipeline, agent_id: str) -> tuple[Known, object]:
     if not found:
         ids = [str(known.binding.agent_id) for known, _ in living]
         remedy = f"agents are {_listed(sorted(ids))}" if ids else None
-        raise Refused("agent", f"no living agent {agent_id!r} has acted yet{_near(agent_id, ids)}", remedy)
+        raise RequestRefused(
+            "agent", f"no living agent {agent_id!r} has acted yet{_near(agent_id, ids)}", remedy
+        )
     if len(found) > 1:
-        raise Refused("agent", f"{len(found)} objects have the agent id {agent_id!r}")
+        raise RequestRefused("agent", f"{len(found)} objects have the agent id {agent_id!r}")
     return found[0]
 
 

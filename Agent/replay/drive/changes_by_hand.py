@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from Agent.event.kinds import INTERVENTION
 from Agent.event.model import Event
+from Agent.record.emit import installed
 from Agent.record.emit.installed import current_pipeline
-from Agent.record.tracing.live_control import Refused, TickCount, TickPlace, change_field
+from Agent.record.tracing.live_control import RequestRefused, TickCount, TickPlace, change_field
 from Agent.replay.compare.comparison import Recorded, shown
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.drive.player import ReplayKit, driven_here
-from Agent.replay.plan.actions import DrivenAction, is_by_hand
+from Agent.replay.plan.actions import DrivenAction, Plan, is_by_hand
 from Agent.replay.plan.target import Decoder
 
 CHANGED: Final = "/extra/changed"
@@ -60,14 +61,27 @@ class ChangesByHand:
         for event in events:
             self._repeat(event)
 
-    def at_tick(self, number: int | None, current: DrivenAction | None) -> None:
-        """A tick begins in replayed code: make the changes that were made there.
+    def listen(self, plan: Plan, current: Callable[[], DrivenAction | None]) -> None:
+        """Repeat the changes inside actions at the ticks that replayed code begins, if there are any.
 
         Args:
-            current: the action that is replayed, if actions are replayed one by one.
+            current: returns the action that is replayed, if actions are replayed one by one.
         """
+        if any(each.by_hand_inside for each in plan.actions):
+            installed.at_tick = lambda number: self._at_tick(number, driven_here() or current())
+
+    def end(self, plan: Plan) -> None:
+        """Make the changes after the last action, and note those inside actions whose tick did not begin."""
+        for action in plan.actions:
+            for event in action.by_hand_inside[self._done[action.number] :]:
+                self._kit.outcome.doubts.append(
+                    f"{told_change(event)} was not repeated: replayed code did not begin that tick in step "
+                    f"{action.number}"
+                )
+        self.repeat(plan.by_hand_last)
+
+    def _at_tick(self, number: int | None, action: DrivenAction | None) -> None:
         place = self._ticks.next()
-        action = driven_here() or current
         inside = () if action is None else action.by_hand_inside
         while action is not None and self._done[action.number] < len(inside):
             event = inside[self._done[action.number]]
@@ -75,15 +89,6 @@ class ChangesByHand:
                 return
             self._done[action.number] += 1
             self._repeat(event)
-
-    def doubt_left(self, actions: Iterable[DrivenAction]) -> None:
-        """Note changes inside replayed actions whose tick did not begin."""
-        for action in actions:
-            for event in action.by_hand_inside[self._done[action.number] :]:
-                self._kit.outcome.doubts.append(
-                    f"{told_change(event)} was not repeated: replayed code did not begin that tick in step "
-                    f"{action.number}"
-                )
 
     def _repeat(self, event: Event) -> None:
         kit, agent_id = self._kit, str(event.agent_id)
@@ -124,7 +129,7 @@ class ScriptedChanges:
             change = self._left.popleft()
             try:
                 self._make(change, place)
-            except (Refused, RuntimeError) as error:
+            except (RequestRefused, RuntimeError) as error:
                 self._failures.append(f"{change['told']} cannot be repeated: {error}")
 
     def _make(self, change: Mapping[str, Any], place: TickPlace) -> None:
@@ -132,7 +137,7 @@ class ScriptedChanges:
         decoder = Decoder(lambda agent_id: agent_id, "__main__")
         restored = decoder.restore(Recorded(change["changed"], change["types"], CHANGED))
         if restored.unrestored:
-            raise Refused("value", "it cannot be restored")
+            raise RequestRefused("value", "it cannot be restored")
         for name, value in restored.value.items():
             request = {**change["about"], "agent_id": change["agent_id"], "field": name, "value": value}
             change_field(current_pipeline(), request, place)

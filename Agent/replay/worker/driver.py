@@ -140,8 +140,7 @@ class Driver:
         self.nearby: dict[str, object] = {}
         """Agents reachable from driven ones; they keep the state that the factory gave them."""
         self._by_hand = ChangesByHand(kit, objects, self.nearby, self._put_back, self._keeps)
-        if any(each.by_hand_inside for each in plan.actions):
-            installed.at_tick = lambda number: self._by_hand.at_tick(number, self._current)
+        self._by_hand.listen(plan, lambda: self._current)
         self._last_states = LastStates(kit, plan, objects, self.nearby, self._judge, self._whole)
 
     def run(self) -> None:
@@ -157,12 +156,8 @@ class Driver:
                     except ReplayStopped:
                         if not self._goes_on(group[-1]):
                             raise
-                self._by_hand.doubt_left(self._plan.actions)
-                self._by_hand.repeat(self._plan.by_hand_last)
-                # The last action of each agent: later ones replace earlier ones in the mapping.
-                for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
-                    written = self._plan.written_last.get(agent_id, ())
-                    self._outside.put_last(action, self._objects[agent_id], written)
+                self._by_hand.end(self._plan)
+                self._outside.put_last(self._plan, self._objects)
                 for action in self._plan.actions[-1:]:
                     self._held.put(action, self._plan.moved_last)
                 self._last_states.compare()

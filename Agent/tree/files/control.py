@@ -44,7 +44,7 @@ _REMEDY: Final = "record it with setup_logging(control=True)"
 
 
 @dataclass(slots=True)
-class Program:
+class ControlledProgram:
     """What a controlled program says about itself."""
 
     writer: str
@@ -85,7 +85,7 @@ class ControlFiles:
         self._path = directory / "program.json"
         self._request = directory / "request.json"
         self._waiting = str(self._request)
-        self.program = Program(writer, secrets.token_hex(16), os.getpid())
+        self.program = ControlledProgram(writer, secrets.token_hex(16), os.getpid())
         self._request.unlink(missing_ok=True)  # of a program that was killed
         self.tell(state=RUNNING)
 
@@ -143,21 +143,21 @@ class ControlFiles:
             self.tell(state=ENDED, token="", tick=None)
 
 
-def read_program(session: Path) -> Program | None:
+def read_program(session: Path) -> ControlledProgram | None:
     """Read the description of a controlled program; None if there is none or it cannot be read."""
     try:
-        return Program(**orjson.loads(read_file(control_dir(session) / "program.json")))
+        return ControlledProgram(**orjson.loads(read_file(control_dir(session) / "program.json")))
     except (OSError, orjson.JSONDecodeError, TypeError):
         return None
 
 
-def is_live(session: Path, program: Program) -> bool:
+def is_live(session: Path, program: ControlledProgram) -> bool:
     """Return whether the process of a description still runs."""
     claim = None if program.state == ENDED else read_claims(session).get(program.writer)
     return claim is not None and claim.is_alive()
 
 
-def controlled(session: Path) -> Program:
+def controlled(session: Path) -> ControlledProgram:
     """Return the description of the live program of a session.
 
     Raises:
