@@ -349,7 +349,7 @@ def control(
     if what == "status":
         _no_more(what, given)
         return _status(path)
-    asked: dict[str, Any] = {"command": what, "by": _user()}
+    asked: dict[str, Any] = {"command": what}
     if what == "set":
         asked |= _change(given)
     elif what == "step":
@@ -360,11 +360,11 @@ def control(
 
 
 def _ask(session: Path, asked: dict[str, Any], wait_s: float) -> int:
-    from Agent.tree.files.control import NoTick, request
+    from Agent.tree.files.control import NoTick, request, user_name
 
     try:
         with shown("waiting for the program's next tick"):
-            answer = request(session, asked, wait_s)
+            answer = request(session, {**asked, "by": user_name()}, wait_s)
     except NoTick as late:
         return _not_done(session, str(late))
     refused = answer.get("refused")
@@ -419,15 +419,6 @@ def _ticks(given: tuple[str, ...]) -> int:
 def _no_more(what: str, given: tuple[str, ...]) -> None:
     if given:
         raise misuse(f"{what} takes nothing more")
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return "unknown"
 
 
 def _status(session: Path) -> int:

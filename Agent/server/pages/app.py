@@ -51,6 +51,7 @@ from Agent.flight.run_reading import RunRef, list_runs, read_run
 from Agent.render import html, words
 from Agent.render.blocks import Cell, Column, Head, Link, Section, Words, grid
 from Agent.render.html import block_html
+from Agent.server.pages.control import control_routes
 from Agent.server.pages.guard import Guard, path_of, refused
 from Agent.server.settings import is_loopback, listen_on
 from Agent.tree.layout import find_session, session_id_of
@@ -267,7 +268,7 @@ class OpenViews:
 
 
 class Pages:
-    """The app of the pages of a trace root. It only reads, and runs no code unless forks are allowed.
+    """The app of the pages of a trace root. It only reads, unless forks or control are allowed.
 
     Args:
         root: the trace root.
@@ -275,13 +276,20 @@ class Pages:
         host: the address that the server listens on, which decides the names under which it answers.
         allow_fork: whether the holder of the token may fork runs, which runs the code of their targets in
             child processes.
+        allow_control: whether the holder of the token may pause running programs and change their agents.
 
     Raises:
         MissingExtra: a library of the extra `view` is not installed.
     """
 
     def __init__(
-        self, root: Path, *, token: str | None, host: str = "127.0.0.1", allow_fork: bool = False
+        self,
+        root: Path,
+        *,
+        token: str | None,
+        host: str = "127.0.0.1",
+        allow_fork: bool = False,
+        allow_control: bool = False,
     ) -> None:
         _ = view.open_view  # now, so that a missing library is told at the start
         self._views = OpenViews(root)
@@ -296,11 +304,14 @@ class Pages:
         app.include_router(_api(self._views))
         if allow_fork:
             app.include_router(_forks(self._views))
-        app.include_router(_pages(self._views, allow_fork=allow_fork))
+        if allow_control:
+            app.include_router(control_routes(lambda name: find_session(root, self._views.id_of(name))))
+        may = {"allow_fork": allow_fork, "allow_control": allow_control}
+        app.include_router(_pages(self._views, may))
         _install_problems(app)
         compressed = GZipMiddleware(app, minimum_size=_GZIP_BYTES, compresslevel=1)
         # Outermost, so that answers to defects have its headers, too.
-        self._app = Guard(compressed, token=token, host=host, allow_fork=allow_fork)
+        self._app = Guard(compressed, token=token, host=host, **may)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -539,7 +550,7 @@ def _forks(views: OpenViews) -> APIRouter:
 # the pages
 
 
-def _pages(views: OpenViews, *, allow_fork: bool) -> APIRouter:
+def _pages(views: OpenViews, may: Mapping[str, bool]) -> APIRouter:
     pages = APIRouter()
 
     @pages.get("/")
@@ -561,7 +572,7 @@ def _pages(views: OpenViews, *, allow_fork: bool) -> APIRouter:
 
     @pages.get("/s/{session}")
     def session_page(request: Request, session: str) -> Response:
-        return _page(request, "session.html", session=views.id_of(session), allow_fork=allow_fork)
+        return _page(request, "session.html", session=views.id_of(session), **may)
 
     @pages.get("/s/{session}/report/{section}")
     def report(request: Request, session: str, section: str) -> Response:
@@ -692,21 +703,19 @@ class PagesServer:
         root: the trace root.
         host: the address to listen on.
         port: its port; 0 for any free one.
-        allow_fork: whether the pages may fork runs, which runs code.
+        may: `allow_fork` and `allow_control`, as for `Pages`.
 
     Raises:
         InputError: the address cannot be used.
     """
 
-    def __init__(
-        self, root: Path, *, host: str = "127.0.0.1", port: int = 0, allow_fork: bool = False
-    ) -> None:
+    def __init__(self, root: Path, *, host: str = "127.0.0.1", port: int = 0, **may: bool) -> None:
         self.root = root
         self.token = secrets.token_urlsafe(24)
         self.host = host
         self._listening = listen_on(host, port, _BACKLOG)
         self.port: int = self._listening.getsockname()[1]
-        self._app = Pages(root, token=self.token, host=host, allow_fork=allow_fork)
+        self._app = Pages(root, token=self.token, host=host, **may)
         self._thread: threading.Thread | None = None
         self._server: _ReportingServer | None = None
 

@@ -187,6 +187,16 @@ def parsed(text: str) -> Any:
         return text
 
 
+def user_name() -> str:
+    """Return the name of the user who asks; `unknown` for one without a name."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
 class NoTick(Exception):
     """The program did not answer in time: no tick began, or none ended where it was told to step."""
 
