@@ -185,16 +185,18 @@ def told_change(event: Event) -> str:
 
 def told_pauses(events: Iterable[Event]) -> str:
     """Return the pauses, steps and ends of pauses of a recording in words; "" for none."""
-    found = [event for event in events if event.kind == INTERVENTION]
-    number = Counter(str(event.extra.get("command")) for event in found)
-    first: dict[str, Event] = {}
-    for event in found:
-        first.setdefault(str(event.extra.get("command")), event)
-    told = ", ".join(
-        f"{command} ({number[command]:,}, first{_at(event)}, event {event.id})"
-        for command, event in first.items()
-    )
-    return told and f"by hand, while it was recorded: {told}"
+    told = [
+        f"{event.extra.get('command')}{_ticks(event)}{_at(event)} (event {event.id})"
+        for event in events
+        if event.kind == INTERVENTION
+    ]
+    more = [f"{len(told) - _MOST_NAMED:,} more"] if len(told) > _MOST_NAMED else []
+    return f"by hand, while it was recorded: {', '.join(told[:_MOST_NAMED] + more)}" if told else ""
+
+
+def _ticks(event: Event) -> str:
+    ticks = event.extra.get("ticks")
+    return f" of {ticks} ticks" if isinstance(ticks, int) and ticks > 1 else ""
 
 
 def _at(event: Event) -> str:
