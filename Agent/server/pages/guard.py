@@ -3,7 +3,7 @@
 A page in the same browser could otherwise read traces: by a request to loopback, or by a name of its own that
 it lets point to 127.0.0.1. Forks run code, and control changes a running program, so beside the token a POST
 needs the origin of these pages: a page of another port of this host gets the cookie sent, too. Next:
-`app.py`.
+`app.py`, then `documents.py`.
 """
 
 from __future__ import annotations
