@@ -97,7 +97,9 @@ class LiveControl:
     def at_tick(self, number: int | None) -> None:
         """A tick begins: carry out what waits, and pause as long as that is asked for."""
         place = self._ticks.next()
-        if place.of_all > 1 and not (self._steps or self._is_paused or self._files.waits()):
+        is_asked = self._steps or self._is_paused or self._files.waits()
+        # Asked last: another thread that has taken the request is about to pause.
+        if place.of_all > 1 and not (is_asked or self._lock.locked()):
             return
         try:
             with self._lock:
