@@ -11,6 +11,7 @@ from Agent.archive.prune import size_and_change
 from Agent.archive.sealed.parts import archive_dir
 from Agent.errors import DamagedInput, InputError
 from Agent.event.clock import seconds_between
+from Agent.tree.files.control import PAUSED, RUNNING, is_live, read_program
 from Agent.tree.files.session import Lineage, lineage_within, open_session
 from Agent.tree.files.writer_claim import is_written
 from Agent.tree.layout import (
@@ -32,10 +33,10 @@ def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
 
     Returns:
         session_id, path, size_bytes (of all its files), started_at, ended_at, duration_s, agents, events,
-        errors, lost (counts, None if it is encrypted and no key is given); state: `running`, `closed`,
-        `crashed`, `recovered` after a crash, or `encrypted`; problem:
-        why the session's description could not be read, so that the state is a guess, else None; and origin:
-        where a forked or resumed run of the session comes from, else None.
+        errors, lost (counts, None if it is encrypted and no key is given); state: `running`, `paused` (by
+        hand), `closed`, `crashed`, `recovered` after a crash, or `encrypted`; problem: why the session's
+        description could not be read, so that the state is a guess, else None; and origin: where a forked or
+        resumed run of the session comes from, else None.
     """
     found = readable_sessions(root)
     return [_row(ref) for ref in (found if limit is None else found[-limit:])]
@@ -69,7 +70,7 @@ def _row(ref: SessionRef) -> dict[str, Any]:
         "events": counts["events"],
         "errors": counts["errors"],
         "lost": counts["lost"],
-        "state": _state(running, closed, recovered_at is not None),
+        "state": _state(ref.path, running, closed, recovered_at is not None),
         "problem": problem,
         "origin": None if lineage is None else origin_of(lineage),
     }
@@ -103,9 +104,11 @@ def origin_of(lineage: Lineage) -> dict[str, Any]:
     return {name: getattr(lineage, name) for name in names}
 
 
-def _state(running: bool, closed: bool, recovered: bool) -> str:
+def _state(session: Path, running: bool, closed: bool, recovered: bool) -> str:
     if running:
-        return "running"
+        program = read_program(session)
+        is_paused = program is not None and program.state == PAUSED and is_live(session, program)
+        return PAUSED if is_paused else RUNNING
     return "recovered" if recovered else "closed" if closed else "crashed"
 
 

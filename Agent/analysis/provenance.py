@@ -18,6 +18,7 @@ from Agent.analysis.query.views import event_row
 from Agent.analysis.session import agent_events
 from Agent.analysis.states import Moment, field_changes
 from Agent.event.clock import parse_timestamp
+from Agent.event.kinds import INTERVENTION
 from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import StateFold
 from Agent.tree.read.reader import TreeReader
@@ -108,7 +109,8 @@ def _of_field(walk: _Walk, agent_id: str, name: str, found: dict[str, Any], rule
     if last["event_type"] == "state":
         walk.end = "the first recorded state: the constructor or the program set it before the first action"
     elif last["event_type"] == "state_change":
-        walk.end = "written from outside of the agent's actions"
+        is_by_hand = row["extra"].get("trigger") == INTERVENTION
+        walk.end = "set by hand" if is_by_hand else "written from outside of the agent's actions"
     elif "after" not in last:
         walk.end = "the field was removed"
     else:

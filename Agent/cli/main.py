@@ -62,6 +62,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("state", "journey", "Show an agent's state at a moment."),
         ("provenance", "journey", "Follow a value back to where it came from."),
         ("watch", "journey", "Find when a condition on agents' state held."),
+        ("control", "demo", "Pause a running program, step it, and change its agents."),
         ("runs", "runs", "List the recorded runs, newest first, or show one."),
         ("resume", "replay", "Continue a recorded run from a point, as a new run."),
         ("fork", "replay", "Continue a recorded run from a point, with something changed."),

@@ -119,6 +119,8 @@ class Options:
     """The number of sessions to keep under the root; 0 keeps all."""
     seal_at_end: bool = False
     """Whether to seal the session into Parquet when it ends; its JSON lines stay."""
+    control: bool = False
+    """Whether `agent-trace control` may pause the program at a tick and change fields of its agents."""
     outputs: Outputs | None = None
     """Formatters, filters and handlers of `LOGGING_CONFIG`; None for the defaults.
 

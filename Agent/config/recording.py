@@ -29,7 +29,7 @@ from Agent.config.process import (
     unrecorded,
     wiring_lock,
 )
-from Agent.errors import AgentTraceError, ConfigurationError
+from Agent.errors import AgentTraceError, ConfigurationError, SessionInUse
 from Agent.event.classes import forget_classes
 from Agent.event.kinds import Category
 from Agent.record.emit import installed
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from Agent.config.handlers import OutputRouter
     from Agent.record.emit.pipeline import MirrorSink
+    from Agent.record.tracing.live_control import LiveControl
     from Agent.tree.retention import Retention, Retired
     from Agent.tree.write.mirror import Mirrors
     from Agent.tree.write.queued import QueuedSink, WhenFull
@@ -258,6 +259,7 @@ _writer: SessionWriter | None = None
 _queue: QueuedSink | None = None
 _mirrors: Mirrors | None = None
 _retention_thread: RetentionThread | None = None
+_control: LiveControl | None = None
 
 
 def set_levels(options: Options) -> RecordingSession:
@@ -306,11 +308,41 @@ def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSes
         _queue.on_refused(_pipeline.health.take_back)
     _pipeline.announce(_pipeline.sink, writer.durability)
     open_to_children(entry)
+    if options.control:
+        _take_control(path, writer.writer, _pipeline)
     _retention_thread = retention_thread_for(
         path, options, _pipeline, lambda: _rolled_segments(writer), began=entry.began
     )
     _end_as_child_of_multiprocessing()
     return _session
+
+
+def _take_control(path: Path, writer: str, pipeline: Pipeline) -> None:
+    """Let `agent-trace control` pause the program; not in a replay, which decides about ticks itself."""
+    global _control  # noqa: PLW0603 - the one session of this process
+    if installed.at_tick is not None:
+        return
+    from Agent.record.tracing.live_control import LiveControl
+    from Agent.tree.files.control import ControlFiles
+
+    try:
+        _control = LiveControl(pipeline, ControlFiles(path, writer))
+    except SessionInUse:
+        pipeline.health.note("another process of the session is controlled, so this one is not")
+        return
+    except OSError as error:
+        pipeline.health.trouble("control", error)
+        return
+    installed.at_tick = _control.at_tick
+
+
+def _leave_control() -> None:
+    global _control
+    control, _control = _control, None
+    if control is not None:
+        if installed.at_tick == control.at_tick:
+            installed.at_tick = None
+        control.close()
 
 
 def placed(options: Options) -> Options:
@@ -406,6 +438,7 @@ def _leave_removed(pipeline: Pipeline) -> None:
     note_obstacle("the session's directory was removed")
     unrecorded.wait_for_removal(session.root)
     _retention_thread = _session = _pipeline = _writer = _queue = _mirrors = None
+    _leave_control()
     install_pipeline(None)
     if os.environ.get(SESSION_VARIABLE, "").endswith(f":{session.path.absolute()}"):
         del os.environ[SESSION_VARIABLE]
@@ -516,6 +549,7 @@ def _shut_down() -> None:
         return
     counters = _failure_counters(pipeline)
     before = _refused(counters)
+    _leave_control()
     stop_samplers()
     # Before the pipeline is removed, since a user's `trace_state` may log.
     emit_last_states(pipeline)
@@ -644,9 +678,12 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
+    global _control  # noqa: PLW0603 - as above
     pipeline = _pipeline
     if pipeline is None:
         return
+    if _control is not None:
+        _control = installed.at_tick = None  # requests are for the parent
     if _writer is not None:
         (_writer if _queue is None else _queue).after_fork_in_child()
         if _mirrors is not None:

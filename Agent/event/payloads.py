@@ -124,7 +124,7 @@ _ROWS = (
         "state_change",
         _AGENTS,
         "State change: {trigger}",
-        "trigger:any/label old_state?:any new_state?:any changed?:object unset?:array objects?:array writers?:object ahead?:boolean moved?:object held?:object loop_turn?:integer",
+        "trigger:any/label old_state?:any new_state?:any changed?:object unset?:array objects?:array writers?:object ahead?:boolean moved?:object held?:object loop_turn?:integer by?:string asked_at?:string tick_number?:integer tick_in_span?:integer",
         view="states",
     ),
     _kind(
@@ -273,6 +273,13 @@ _ROWS = (
         about="name",
     ),
     _kind("phase", _EVENTS, "Phase {name}", "name:any/key previous?:any/key data?:any", about="name"),
+    _kind(
+        "intervention",
+        _EVENTS,
+        "Intervention: {command}",
+        "command:string/label by?:string asked_at?:string ticks?:integer paused_ms?:number",
+        about="command",
+    ),
     _kind("milestone", _EVENTS, "Milestone {name}", "name:any/key data?:any", about="name"),
     _kind(
         "context_entry",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 from threading import Event as StopEvent
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
@@ -26,7 +26,8 @@ from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, 
 from Agent.replay.compare.program_state import left_otherwise, program_state_of
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
-from Agent.replay.plan.actions import Plan, make_plan
+from Agent.replay.drive.changes_by_hand import note_repeated, to_script
+from Agent.replay.plan.actions import Plan, is_by_hand, make_plan
 from Agent.replay.plan.recording import (
     Recording,
     ends_of,
@@ -134,10 +135,12 @@ def judged_by_program(
     may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
     runs = _RUNS + bool(has_changed and outcome.beside)
     by_form = any(read.is_of_library for read in outcome.sources)
+    by_hand = to_script(recording.events)
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         found: list[ProgramRun] = []
         for number in range(runs):
-            run = _run(program, info, session, Path(place) / str(number), seconds, stop, by_form=by_form)
+            there = Path(place) / str(number)
+            run = _run(program, info, session, there, seconds, stop, by_form=by_form, by_hand=by_hand)
             if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
                 why = run if isinstance(run, str) else run.obstacle
                 outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
@@ -339,11 +342,13 @@ def _run(
     stop: StopEvent | None,
     *,
     by_form: bool,
+    by_hand: Sequence[Mapping[str, Any]],
 ) -> ProgramRun | str:
     """Run the program once, and compare its recording; return why if that is not possible.
 
     Args:
         by_form: whether libraries make ids and times that are not recorded, so that these agree by form.
+        by_hand: changes to make at ticks.
     """
     settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
     directory.mkdir()
@@ -355,6 +360,7 @@ def _run(
         "directory": str(directory),
         "moved": [str(here), str(here if copy is None else copy.directory)],
         "left_out": [] if copy is None else list(map(str, copy.left_out)),
+        "by_hand": by_hand,
         "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
     }
     result = run_job(_PROGRAM, request, timeout_seconds, stop)
@@ -539,6 +545,8 @@ def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOut
         remarks=list(outcome.remarks),
     )
     proved.counts.actions = len(plan.actions)
+    for event in filter(is_by_hand, recording.events):
+        note_repeated(proved, event)
     return proved, plan
 
 

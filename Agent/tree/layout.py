@@ -212,6 +212,11 @@ def view_dir(session: Path) -> Path:
     return session / ".state" / "view"
 
 
+def control_dir(session: Path) -> Path:
+    """Directory in which a running program that allows it takes requests; see `files/control.py`."""
+    return session / ".state" / "control"
+
+
 def recovered_file(session: Path) -> Path:
     """File with the findings of the recovery of a crashed session."""
     return session / ".state" / "recovered.json"

@@ -132,7 +132,7 @@ ASKED = {
 }
 """The commands that read a session's lines; `seal` comes last, since it writes beside them."""
 NOT_ASKED = frozenset(
-    "merge demo run view replay resume fork ask golden lnav prune serve keys ship import export mcp "
+    "merge demo run view control replay resume fork ask golden lnav prune serve keys ship import export mcp "
     "doctor config version".split()
 )
 TEXT_BYTES = 1024 * 1024

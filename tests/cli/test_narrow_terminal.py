@@ -75,6 +75,7 @@ ASKED = {
         ["last", "LONG", "--stats"],
         ["last", "--by", "agent_role"],
     ],
+    "control": [["last", "status"], ["LONG", "set", LONG, "words=1"]],
     "runs": [[], ["a-long-run"], ["a-long-run", "--steps"], ["a-long-run", "--artifacts"], ["last-fork"]],
     "golden add": [["last/creator_001", "--name", "a-creator-that-was-kept"], ["last/creator_002", "--test"]],
     "golden list": [[]],

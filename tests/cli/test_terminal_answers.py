@@ -31,6 +31,7 @@ ASKED = {
     "analyze": [[]],
     "ask": [["last", EVIL], [f"last/{EVIL}", "builtins:vars"]],
     "causes": [["EVENT"], ["EVENT", "--format", "dot"], ["EVENT", "--format", "svg"], ["EVENT", "--effects"]],
+    "control": [["last", "status"], ["last", "set", EVIL, f"{EVIL}={EVIL}"], [EVIL, "pause"]],
     "debug": [[EVIL], [EVIL, "--markdown"], [EVIL, "--all"]],
     "demo": None,
     "diff": [["last", "last"], ["last", EVIL]],

@@ -14,6 +14,7 @@ from Agent import view
 from Agent.errors import SessionNotFound
 from Agent.server.pages import Pages
 from Agent.server.pages.app import OpenViews, static_files
+from Agent.tree.files import control
 
 TOKEN = "correct-horse-battery"
 ID = "20261120_103045"
@@ -370,3 +371,94 @@ def test_a_fork_that_is_asked_for_wrongly_is_refused_in_words(root, opened):
     ):
         answer = forking(root).post(f"{API}/forks", json=wrong, headers=OWN)
         assert answer.status_code == 400 and answer.json()["error"], wrong
+
+
+# control
+
+
+CONTROL = {"command": "set", "agent": "a", "field": "count", "text": "3"}
+
+
+def controlling(root, *, allow_control=True, token=TOKEN):
+    app = Pages(root, token=token, allow_control=allow_control)
+    return TestClient(
+        app, base_url="http://127.0.0.1:8123", raise_server_exceptions=False, follow_redirects=False
+    )
+
+
+@pytest.fixture
+def requests(root, monkeypatch):
+    """The requests that reach the program of a session, and an answer to each."""
+    found = []
+
+    def request(session, asked, wait_s):
+        found.append((session.parent, asked))
+        return {"id": "1", "tick": 4, "old": 1, "new": 3}
+
+    monkeypatch.setattr(control, "request", request)
+    return found
+
+
+def test_the_pages_themselves_may_control_a_program_where_it_is_allowed(root, requests):
+    client = controlling(root)
+    answer = client.post(f"{API}/control", json=CONTROL, headers=OWN)
+    assert answer.json() == {"done": True, "tick": 4, "old": 1, "new": 3}, answer.text
+    client.post(f"{API}/control", json={"command": "step", "ticks": 5}, headers=OWN)
+    (place, changed), (_, stepped) = requests
+    assert place == root and changed["by"].endswith(", in a page")
+    assert [changed[key] for key in ("agent_id", "field", "value", "text")] == ["a", "count", 3, "3"]
+    assert (stepped["command"], stepped["ticks"]) == ("step", 5)
+    page = client.get(f"{SESSION}?token={TOKEN}").text
+    assert 'data-control="allowed"' in page and "data-forks" not in page
+    assert "data-control" not in forking(root).get(f"{SESSION}?token={TOKEN}").text
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Origin": None},
+        {"Origin": "null"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Origin": "http://localhost:8123"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Authorization": None},
+        {"Authorization": "Bearer an-older-token"},
+        {"Content-Type": "text/plain"},
+    ],
+    ids=str,
+)
+def test_nobody_else_may_control_a_program(root, requests, changed):
+    headers = {key: value for key, value in (OWN | changed).items() if value is not None}
+    headers.setdefault("Content-Type", "application/json")
+    answer = controlling(root).post(f"{API}/control", content=json.dumps(CONTROL), headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (403, "this request may control no program")
+    evil = {**OWN, "Host": "evil.example:8123", "Origin": "http://evil.example:8123"}
+    assert controlling(root).post(f"{API}/control", json=CONTROL, headers=evil).status_code == 421
+    assert requests == []
+
+
+def test_where_control_is_not_allowed_nothing_takes_a_request(root, requests):
+    for client in (controlling(root, allow_control=False), controlling(root, token=None), forking(root)):
+        assert client.post(f"{API}/control", json=CONTROL, headers=OWN).status_code == 405
+    assert controlling(root).post(f"{API}/forks", json=FORK, headers=OWN).status_code == 405
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert controlling(root).request(method, f"{API}/control", headers=OWN).status_code == 405
+    assert controlling(root).get(f"{API}/control").status_code == 403
+    assert requests == []
+
+
+def test_a_session_without_a_program_that_allows_control_says_so(root):
+    client = controlling(root)
+    status = client.get(f"{API}/control", headers=OWN).json()
+    assert status["state"] == "none" and "allows control" in status["why"], status
+    answer = client.post(f"{API}/control", json={"command": "pause"}, headers=OWN).json()
+    assert answer["done"] is False and "setup_logging(control=True)" in answer["why"]
+
+
+def test_a_request_that_is_made_wrongly_is_refused_in_words(root, requests):
+    for wrong in ({}, [], {"command": "kill"}, {**CONTROL, "more": 1}, {"command": "step", "ticks": 0}):
+        answer = controlling(root).post(f"{API}/control", json=wrong, headers=OWN)
+        assert answer.status_code == 400 and answer.json()["error"], wrong
+    assert requests == []

@@ -10,7 +10,7 @@ from Agent.flight import recorder
 from Agent.render.blocks import Column, Link, Words, grid
 from Agent.render.html import block_html
 from Agent.render.layout import table
-from Agent.server.pages.app import SECTIONS, report_page, sessions_page
+from Agent.server.pages.documents import SECTIONS, report_page, sessions_page
 from Agent.tree.layout import list_sessions
 
 

@@ -321,6 +321,31 @@ export async function fork(asked: ForkAsked): Promise<Forked> {
   }
 }
 
+/** Whether this server lets its pages control a running program. */
+export const mayControl = document.body.dataset["control"] === "allowed";
+
+export interface Program {
+  state: "running" | "paused" | "none";
+  tick?: number | null;
+  why?: string;
+}
+
+export interface Controlled {
+  done: boolean;
+  why?: string;
+  tick?: number | null;
+  old?: unknown;
+  new?: unknown;
+}
+
+/** Ask the running program for something, and wait for its next tick. */
+export async function control(asked: Record<string, string | number>): Promise<Controlled> {
+  const answer = await fetch(address("control", {}, session), {
+    method: "POST", credentials: "same-origin", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked),
+  });
+  return (await (await good(answer)).json()) as Controlled;
+}
+
 /** Ask about this session, or about another one; "" for what concerns none. */
 export async function ask<T>(path: string, query: Query = {}, signal?: AbortSignal, of = session): Promise<T> {
   if (held !== null) return offline(of).answer(path, query) as T;

@@ -3,6 +3,7 @@
 import { effect } from "@preact/signals-core";
 import { ask, follow, type Overview } from "./api.ts";
 import { makeComparison } from "./compare.ts";
+import { makeControl } from "./control.ts";
 import { listenToKeys, makeCorner, makeHead, makeTransport, play } from "./controls.ts";
 import { duration, plural } from "./axis.ts";
 import { h, shown } from "./dom.ts";
@@ -21,7 +22,7 @@ const notice = h("p", { class: "notice", role: "alert", hidden: true });
 const building = h("p", { class: "building", role: "status" }, "Reading the session …");
 app.replaceChildren(
   makeHead(),
-  h("div", { class: "top" }, makeVerdict(), makeComparison(), makeFindings()),
+  h("div", { class: "top" }, makeVerdict(), makeControl(), makeComparison(), makeFindings()),
   h("main", {}, h("div", { class: "stage" }, building, lanes.element, makeTransport()), makePanes()),
   notice,
 );

@@ -27,9 +27,9 @@ _LINES: Final = scan(*_KEYS, only=Only(_KINDS))
 _FOLD: Final = """
 WITH lines AS (
     SELECT *, row_number() OVER (PARTITION BY agent_id ORDER BY ts_us, writer, seq) AS place,
-        CASE WHEN event_type = 'state' THEN fields WHEN trigger = 'outside' THEN changed
+        CASE WHEN event_type = 'state' THEN fields WHEN trigger IN ('outside', 'intervention') THEN changed
             ELSE state->'$.set' END AS new,
-        CASE WHEN trigger = 'outside' THEN unset ELSE state->'$.unset' END AS gone
+        CASE WHEN trigger IN ('outside', 'intervention') THEN unset ELSE state->'$.unset' END AS gone
     FROM LINES WHERE agent_id IS NOT NULL AND event_type IN ('agent_action', 'state', 'state_change')
 ), bases AS (
     SELECT *, max(CASE WHEN event_type = 'state' AND reason IS DISTINCT FROM 'gone' THEN place END)

@@ -284,7 +284,7 @@ def causes(
     return 0 if graph.causes or graph.effects or graph.missing else 1
 
 
-STATE_LOOKS = {"running": "good", "crashed": "bad"}
+STATE_LOOKS = {"running": "good", "paused": "warn", "crashed": "bad"}
 
 
 @command()
@@ -292,7 +292,8 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     """List the recorded sessions, newest last.
 
     Each row shows the id, start, duration, numbers of agents, events and errors, the size of its files, and
-    whether the session is running, closed or crashed. A forked or resumed session is listed under its origin.
+    whether the session is running, paused (see control), closed or crashed. A forked or resumed session is
+    listed under its origin.
 
     Args:
         limit: Only the newest N sessions.

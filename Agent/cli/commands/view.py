@@ -32,6 +32,7 @@ def view(
     other: Annotated[str | None, "--compare SESSION"] = None,
     file: Annotated[Path | None, "--share FILE.html"] = None,
     allow_fork: bool = False,
+    allow_control: bool = False,
     *,
     root: Root,
 ) -> None:
@@ -52,6 +53,7 @@ def view(
         at: Where the page opens: tick:17, the id of an event, or a time (UTC, ISO).
         other: A second session of the trace root, or a fork, to compare with.
         allow_fork: Let the page fork runs, which runs the code of their targets in child processes.
+        allow_control: Let the page pause a running program and change its agents, as control does.
         file: Write a file that holds the page and its data, and serve nothing.
 
     Examples:
@@ -59,6 +61,7 @@ def view(
         agent-trace view last --no-open
         agent-trace view 20261120_103045 --port 8765
         agent-trace view last --allow-fork
+        agent-trace view last --allow-control
         agent-trace view last --at tick:34 --share moment.html
         agent-trace view last --compare last-fork --share difference.html
     """
@@ -80,7 +83,8 @@ def view(
     if allow_fork:
         find_code_here()
 
-    server = PagesServer(path.parent, host=host, port=port, allow_fork=allow_fork)
+    may = {"allow_fork": allow_fork, "allow_control": allow_control}
+    server = PagesServer(path.parent, host=host, port=port, **may)
     chosen = {"agent": agent, "t": None if at else _END} if agent else {}
     address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at, **chosen)
     if not server.loopback:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from Agent.errors import DamagedInput, EventNotFound, RunNotFound
+from Agent.event.kinds import INTERVENTION
 from Agent.event.model import Event
 from Agent.event.pointers import escape, tags_below
 from Agent.flight.checkpoints.model import CheckpointInfo
@@ -214,16 +215,17 @@ def settle_from_store(fold: StateFold, store: RecordedStates) -> StateFold:
 
 
 def is_outside_write(event: Event) -> bool:
-    """Whether the event records a write to the agent from outside its actions (`state="strict"`)."""
-    return event.extra.get("trigger") == "outside" and isinstance(event.extra.get("changed"), dict)
+    """Whether the event records a write to the agent from outside its actions: by other code, or by hand."""
+    is_write = event.extra.get("trigger") in {"outside", INTERVENTION}
+    return is_write and isinstance(event.extra.get("changed"), dict)
 
 
 def change_of(event: Event) -> str:
-    """A short name for how the event set a field: `full state`, `from outside`, or the action's name."""
+    """How the event set a field: `full state`, `from outside`, `by hand`, or the name of an action."""
     if event.kind == "state":
         return "full state"
     if event.kind == "state_change":
-        return "from outside"
+        return "by hand" if event.extra.get("trigger") == INTERVENTION else "from outside"
     return str(event.extra.get("action_type") or event.kind)
 
 

@@ -29,6 +29,8 @@ open_reads: Callable[[object], Reads] | None = None
 """Makes the `Reads` of a call of a traced function; None while no source is recorded."""
 source_player: SourcePlayer | None = None
 """Answers reads of sources from the recording; installed by a replay."""
+at_tick: Callable[[int | None], None] | None = None
+"""Called where a tick begins, in its scope: a controlled program pauses, a replay repeats changes by hand."""
 
 
 class NotRecording(RuntimeError):
@@ -76,6 +78,8 @@ def tick(number: int) -> Iterator[None]:
     # With an invalid number the block keeps the outer step: recording never raises into the recorded code.
     token = current_scope.set(SpanScope(current_scope.get(), tick=step))
     try:
+        if at_tick is not None:
+            at_tick(step)
         yield
     finally:
         current_scope.reset(token)

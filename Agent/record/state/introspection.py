@@ -454,6 +454,18 @@ def _is_class_data(owner: type, name: str, value: Any) -> bool:
     return sort_of(cls) is not Sort.HANDLE or is_over_memory(value)
 
 
+def put_field(obj: object, fields: Mapping[str, Any], name: str, value: object) -> None:
+    """Set one field of an object's state, as its class's exposure restores it.
+
+    Args:
+        fields: the present fields, for a class that restores its state only as a whole.
+    """
+    exposure = exposure_of(type(obj))
+    restores = exposure.restore is _trace_restore and hasattr(obj, "trace_restore")
+    is_whole = restores or exposure.restore is _setstate
+    exposure.restore(obj, {**fields, name: value} if is_whole else {name: value})
+
+
 def restore_state(obj: object, fields: Mapping[str, Any]) -> None:
     """Restore recorded state onto an object, as its class's exposure defines."""
     exposure_of(type(obj)).restore(obj, fields)

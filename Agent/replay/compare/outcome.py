@@ -28,7 +28,7 @@ from Agent.tree.read.reader import TreeReader
 if TYPE_CHECKING:
     from Agent.record.encode.redaction import Redactor
 
-_COUNTERS = ("answered", "inside", "undriven", "notes", "imposed")
+_COUNTERS = ("answered", "inside", "undriven", "notes", "imposed", "by_hand")
 _KEYS = orjson.OPT_NON_STR_KEYS
 
 
@@ -169,6 +169,8 @@ class ReplayOutcome:
     """Large fields that differ although no replayed action changed them, each with a remedy."""
     imposed: Counter[str] = field(default_factory=Counter)
     """{`agent.field`: how many recorded writes from outside were repeated}."""
+    by_hand: Counter[str] = field(default_factory=Counter)
+    """{`agent.field`: how many recorded changes by hand (`agent-trace control`) were repeated}."""
     normalisers: list[str] = field(default_factory=list)
     """The ways in which values agree that are not byte-equal."""
     answered: Counter[str] = field(default_factory=Counter)
@@ -635,6 +637,8 @@ class ReplayReport(TextInNotebook):
             yield f"ran inside the replayed agents: {_names(outcome.inside)}"
         if outcome.imposed:
             yield f"written from outside, repeated from the recording: {_names(outcome.imposed)}"
+        if outcome.by_hand:
+            yield f"changed by hand, repeated from the recording: {_names(outcome.by_hand)}"
         if outcome.opened_for_writing:
             yield f"existing files opened for writing: {_names(outcome.opened_for_writing)}"
         if counts.covered < counts.driven and self.verdict is not Verdict.DIVERGED:

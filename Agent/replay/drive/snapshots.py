@@ -452,16 +452,19 @@ class OutsideWrites:
         self._driven = frozenset(driven)
         self._put_back = put_back
 
-    def put_last(self, action: DrivenAction, obj: object, events: Sequence[Event]) -> None:
-        """Compare and apply the writes to an agent after its last action.
+    def put_last(self, plan: Plan, objects: Mapping[str, object]) -> None:
+        """Compare and apply the writes to agents after their last actions.
 
         Raises:
             ReplayStopped: replayed code wrote something else.
         """
-        if events:
-            self.compare(action, obj, events)
-        for event in events:
-            self.impose(action.agent_id, event, obj)
+        # The last action of each agent: later ones replace earlier ones in the mapping.
+        for agent_id, action in {each.agent_id: each for each in plan.actions}.items():
+            events = plan.written_last.get(agent_id, ())
+            if events:
+                self.compare(action, objects[agent_id], events)
+            for event in events:
+                self.impose(agent_id, event, objects[agent_id])
 
     def put_ahead(
         self,

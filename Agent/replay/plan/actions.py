@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nextafter
 
+from Agent.event.kinds import INTERVENTION
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.flight.recorded_calls import CALL_KINDS
@@ -37,6 +38,7 @@ FRAMEWORK_KINDS = frozenset(
         "source.state",
         "resource",
         "span",
+        INTERVENTION,
     }
 )
 """Kinds that recording itself, its sampler thread or other libraries write; they are no effects of the
@@ -114,6 +116,10 @@ class DrivenAction:
     """Changes to objects that agents hold since the previous replayed action of any agent."""
     ahead: list[Event] = field(default_factory=list)
     """Writes to other agents before it by code outside of actions."""
+    by_hand: list[Event] = field(default_factory=list)
+    """Changes by hand (`agent-trace control`) since the previous replayed action of any agent."""
+    by_hand_inside: list[Event] = field(default_factory=list)
+    """The same at ticks that began inside it."""
     effects: list[Event] = field(default_factory=list)
     """The events inside it, in order, without those inside answered calls."""
     answered: int = 0
@@ -154,6 +160,8 @@ class Plan:
     """The number of replayed agents' actions that are calls of functions, not of methods."""
     moved_last: list[Event] = field(default_factory=list)
     """Changes to objects that agents hold after the last replayed action."""
+    by_hand_last: list[Event] = field(default_factory=list)
+    """Changes by hand after the last replayed action."""
     written_last: dict[str, list[Event]] = field(default_factory=dict)
     """{agent: writes from outside after its last action}."""
     notes: Counter[str] = field(default_factory=Counter)
@@ -257,7 +265,7 @@ def _add_surroundings(
     waiting: dict[str, list[Event]] = {agent: [] for agent in given}
     latest: dict[str, DrivenAction] = {}
     for event in recording.events:
-        if is_of_framework(event) or is_held_move(event) or _is_ahead(event):
+        if is_of_framework(event) or is_held_move(event) or _is_ahead(event) or is_by_hand(event):
             continue
         own = roots.get(event.span_id or "")
         if own is not None:
@@ -292,6 +300,7 @@ def _add_surroundings(
     for agent, events in waiting.items():
         waiting[agent] = _place_by_beginning(by_agent[agent], events)
     _place_moves(plan, recording.moves, roots)
+    _place_by_hand(plan, recording, tree, roots, live)
     ahead = [event for event in recording.events if _is_ahead(event) and event.agent_id in given]
     _add_last(plan, [*itertools.chain(*waiting.values()), *_place_ahead(ahead, roots)])
 
@@ -323,6 +332,11 @@ def _add_gone(
 def is_outside_write(event: Event) -> bool:
     """Whether an event is a change by code outside of actions, found when an action began or at the end."""
     return event.extra.get("trigger") == "outside" and "changed" in event.extra
+
+
+def is_by_hand(event: Event) -> bool:
+    """Whether an event is a change of an agent's field by hand, through `agent-trace control`."""
+    return event.kind == "state_change" and event.extra.get("trigger") == INTERVENTION
 
 
 def names_only_objects(event: Event) -> bool:
@@ -397,6 +411,25 @@ def _place_moves(plan: Plan, moves: list[Event], roots: Mapping[str, DrivenActio
         while waiting and order_key(waiting[0]) < order_key(action.event):
             action.moved.append(waiting.popleft())
     plan.moved_last = list(waiting)
+
+
+def _place_by_hand(
+    plan: Plan, recording: Recording, tree: _CallTree, roots: Mapping[str, DrivenAction], live: frozenset[str]
+) -> None:
+    """Assign changes by hand to the action inside which their tick began, else to the next one."""
+    waiting: deque[Event] = deque()
+    for event in recording.events:
+        if not is_by_hand(event) or event.agent_id not in live:
+            continue
+        root = _action_around(tree.enclosing(event.parent_span_id), roots)
+        if root is None:
+            waiting.append(event)
+        else:
+            root.by_hand_inside.append(event)
+    for action in sorted(roots.values(), key=lambda each: order_key(each.event)) if waiting else ():
+        while waiting and order_key(waiting[0]) < order_key(action.event):
+            action.by_hand.append(waiting.popleft())
+    plan.by_hand_last = list(waiting)
 
 
 def _place_state(
@@ -552,7 +585,7 @@ class _CallTree:
         return _action_around(self.enclosing(event.parent_span_id), roots) is not None
 
 
-def _action_around(call: PlannedCall | None, roots: dict[str, DrivenAction]) -> DrivenAction | None:
+def _action_around(call: PlannedCall | None, roots: Mapping[str, DrivenAction]) -> DrivenAction | None:
     """Return the replayed action that is or contains a call."""
     while call is not None:
         root = roots.get(str(call.event.span_id))

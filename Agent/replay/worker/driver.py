@@ -34,6 +34,7 @@ from Agent.replay.drive.calls import (
     scope_fields,
     told_of_argument,
 )
+from Agent.replay.drive.changes_by_hand import ChangesByHand
 from Agent.replay.drive.held_moves import HeldMoves, held_at
 from Agent.replay.drive.judge import ActionJudge, ExpectedLine
 from Agent.replay.drive.player import ReplayKit, current_lane, driven_here
@@ -138,6 +139,8 @@ class Driver:
         self._held = HeldMoves(kit, objects)
         self.nearby: dict[str, object] = {}
         """Agents reachable from driven ones; they keep the state that the factory gave them."""
+        self._by_hand = ChangesByHand(kit, objects, self.nearby, self._put_back, self._keeps)
+        self._by_hand.listen(plan, lambda: self._current)
         self._last_states = LastStates(kit, plan, objects, self.nearby, self._judge, self._whole)
 
     def run(self) -> None:
@@ -153,10 +156,8 @@ class Driver:
                     except ReplayStopped:
                         if not self._goes_on(group[-1]):
                             raise
-                # The last action of each agent: later ones replace earlier ones in the mapping.
-                for agent_id, action in {each.agent_id: each for each in self._plan.actions}.items():
-                    written = self._plan.written_last.get(agent_id, ())
-                    self._outside.put_last(action, self._objects[agent_id], written)
+                self._by_hand.end(self._plan)
+                self._outside.put_last(self._plan, self._objects)
                 for action in self._plan.actions[-1:]:
                     self._held.put(action, self._plan.moved_last)
                 self._last_states.compare()
@@ -235,6 +236,7 @@ class Driver:
         """
         self._current = action
         obj = self._objects[action.agent_id]
+        self._by_hand.repeat(action.by_hand)
         method, args, kwargs = prepared or self.prepared(action)
         # A wrapper around the traced method (Mesa's step counter, for example) repeats its own writes.
         for event in action.before if hasattr(method, TRACED) else ():
@@ -320,6 +322,7 @@ class Driver:
         from Agent.replay.drive.interleaved import cancelled_as_recorded
 
         obj = self._objects[action.agent_id]
+        self._by_hand.repeat(action.by_hand)
         method, args, kwargs = self._prepared(action.call, obj)
         self._note_ending(action)
         self._player.begin(action)
@@ -480,6 +483,7 @@ class Driver:
 
     def _drive(self, action: DrivenAction) -> None:
         obj = self._objects[action.agent_id]
+        self._by_hand.repeat(action.by_hand)
         method, args, kwargs = self._prepared(action.call, obj)
         # The user's code may have set up logging since the last action.
         if installed.active is not self._pipeline:

@@ -18,7 +18,9 @@ from typing import Any, Final
 
 from Agent.event.classes import is_of_library
 from Agent.event.values.digest import digest_bytes
+from Agent.record.emit import installed
 from Agent.record.sources.adopted import is_foreign_name, is_own, module_of, place_of
+from Agent.replay.drive.changes_by_hand import ScriptedChanges
 from Agent.replay.drive.watched import REFUSED, is_trial, numpy_state, path_of, user_place, writes
 from Agent.replay.worker.workbench import turn_recording_away
 
@@ -40,7 +42,8 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `program`, its file; `argv`; `directory`, the only writable place; `moved`, the working
-            directory and its copy; `environment`; `left_out`, files missing from the copy.
+            directory and its copy; `environment`; `left_out`, files missing from the copy; `by_hand`,
+            changes to make at ticks.
     """
     directory = Path(request["directory"])
     here, there = request["moved"]
@@ -58,6 +61,8 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     _note_unseeded(unseeded)
     guard = ProgramGuard(directory, Path(request["outcome_path"]).parent, left_out=request["left_out"])
     failure = ""
+    by_hand = ScriptedChanges(request["by_hand"])
+    installed.at_tick = by_hand.at_tick
     guard.begin()
     try:
         SourceFileLoader("__main__", path).exec_module(module)
@@ -68,7 +73,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         failure = f"{type(error).__name__}: {error}"
     return {
         "refused": guard.refused,
-        "failure": failure,
+        "failure": failure or by_hand.failure,
         "chance": _chance(),
         "unseeded": unseeded,
         "asked_for_left_out": guard.asked_for_left_out,

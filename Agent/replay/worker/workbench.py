@@ -48,6 +48,7 @@ from Agent.replay.drive.agent_stubs import (
     doubt_what_was_built,
     what_the_spec_lacks,
 )
+from Agent.replay.drive.changes_by_hand import told_pauses
 from Agent.replay.drive.player import AnswerBook, RecordedPlayer, ReplayKit
 from Agent.replay.drive.source_results import SourceAnswers, recorded_counts
 from Agent.replay.drive.states import FieldRules, restorable
@@ -426,6 +427,8 @@ def _note_record(bench: Workbench) -> None:
                 f"while it was recorded, {extra.get('source')} was read unrecorded by "
                 f"{extra.get('call')} ({extra.get('file')}:{extra.get('line')})"
             )
+    if told := told_pauses(recording.events):
+        outcome.remark(told)
     outcome.environment = {
         "python": sys.version.split()[0],
         "hash_seed": os.environ.get("PYTHONHASHSEED", ""),

@@ -11,14 +11,13 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import orjson
 import uvicorn
@@ -27,16 +26,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 
 from Agent import view
-from Agent.analysis import LogAnalyzer
-from Agent.analysis.report import details, run_details
-from Agent.analysis.report import sections as overview
 from Agent.errors import (
     AgentNotFound,
     AgentTraceError,
@@ -46,141 +41,15 @@ from Agent.errors import (
     SessionNotFound,
     UsageError,
 )
-from Agent.event.clock import format_timestamp
-from Agent.flight.run_reading import RunRef, list_runs, read_run
-from Agent.render import html, words
-from Agent.render.blocks import Cell, Column, Head, Link, Section, Words, grid
-from Agent.render.html import block_html
+from Agent.render import html
+from Agent.server.pages.documents import SECTIONS, Document, report_page, sessions_page
 from Agent.server.pages.guard import Guard, path_of, refused
 from Agent.server.settings import is_loopback, listen_on
+from Agent.tree.files import control
 from Agent.tree.layout import find_session, session_id_of
 from Agent.version import __version__
 from Agent.view.live import Watch, give_back_large_arrays
 from Agent.view.sharing import moment_of
-
-_MOST_RUNS: Final = 50
-
-
-Numbers = Sequence[tuple[str, str, str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One document page."""
-
-    title: str
-    about: str
-    numbers: Numbers
-    """The key numbers: name, value, look."""
-    sections: tuple[tuple[str, Markup], ...]
-    """Title and drawn blocks of each section."""
-
-
-def _drawn(title: str, about: str, made: Iterator[Section], numbers: Numbers = ()) -> Document:
-    parts = tuple((each.title, Markup("".join(map(block_html, each.blocks)))) for each in made)  # noqa: S704
-    return Document(title, about, numbers, parts)
-
-
-def sessions_page(listed: Mapping[str, Any], base: str) -> Document:
-    """Make the page that lists the sessions, newest first."""
-    rows = listed["sessions"]
-    return _drawn("Sessions", words.plural(len(rows), "session"), _sessions(rows, base))
-
-
-def _sessions(rows: list[dict[str, Any]], base: str) -> Iterator[Section]:
-    if not rows:
-        yield Section("", [Words("No session was recorded here yet. agent-trace demo records one.", "soft")])
-        return
-    table = grid(
-        rows,
-        Column("Session", lambda row: Link(row["id"], f"{base}/s/{quote(row['id'], safe='')}")),
-        Column("Started (UTC)", lambda row: _time(row.get("started"))),
-        Column("Size", "size_bytes", words.size, spare=1),
-        Column("State", lambda row: Cell("running", "good") if row.get("is_running") else ""),
-        most=len(rows),
-    )
-    yield Section("", [table])
-
-
-def _time(started: Any) -> str:
-    text = format_timestamp(started) if isinstance(started, int) else started
-    return words.date_time(text) if text else "-"
-
-
-# reports
-
-
-Report = tuple[Head | None, Iterator[Section]]
-
-
-def _overview(log: LogAnalyzer) -> Report:
-    facts = overview.gather(log)
-    return overview.header(facts), overview.sections(facts)
-
-
-def _learning(log: LogAnalyzer) -> Report:
-    return None, details.learning_sections(log.learning_report())
-
-
-def _interactions(log: LogAnalyzer) -> Report:
-    return None, details.interaction_sections(log.interaction_report())
-
-
-def _performance(log: LogAnalyzer) -> Report:
-    return None, details.performance_sections(log.performance_report())
-
-
-def _errors(log: LogAnalyzer) -> Report:
-    patterns = log.find_error_patterns()
-    return None, overview.error_sections(patterns, patterns["fingerprints"], {})
-
-
-def _runs(log: LogAnalyzer) -> Report:
-    found = islice(list_runs(log.path.parent, str(log.path)), _MOST_RUNS)
-    refs = [RunRef(log.path, None), *(RunRef(log.path, each.run_id) for each in found)]
-    made = [section for ref in refs for section in _run(ref)]
-    nothing = "No step, model call, tool call, artifact or checkpoint was recorded."
-    return None, iter(made or [Section("", [Words(nothing, "soft")])])
-
-
-def _run(ref: RunRef) -> Iterator[Section]:
-    try:
-        record = read_run(ref)
-    except RunNotFound:
-        return iter(())  # nothing was recorded outside of runs
-    return run_details.run_sections(record)
-
-
-SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Report]]]] = {
-    "overview": ("Overview", _overview),
-    "runs": ("Runs", _runs),
-    "learning": ("Learning", _learning),
-    "interactions": ("Interactions", _interactions),
-    "performance": ("Performance", _performance),
-    "errors": ("Errors", _errors),
-}
-"""The reports of a session: {name in the address: (title, how to make its head and sections)}."""
-
-
-def report_page(root: Path, session: str, section: str) -> Document:
-    """Make one report on a session.
-
-    Raises:
-        EventNotFound: there is no report of that name.
-        SessionNotFound: the session does not exist, or is empty.
-    """
-    if section not in SECTIONS:
-        raise EventNotFound(
-            f"there is no report {section[:40]!r}", remedy=f"use one of {', '.join(SECTIONS)}"
-        )
-    title, make = SECTIONS[section]
-    with LogAnalyzer(find_session(root, session)) as log:
-        head, sections = make(log)
-        made = list(sections)
-    nothing = Section("", [Words("Nothing of this was recorded.", "soft")])
-    about, numbers = (session, ()) if head is None else (head.about, head.numbers)
-    return _drawn(title, about, iter(made or [nothing]), numbers)
-
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = _HERE / "static"
@@ -196,6 +65,8 @@ _MISSING: Final = (SessionNotFound, RunNotFound, AgentNotFound, EventNotFound)
 _GZIP_BYTES: Final = 1024
 _TELL_S: Final = 0.02
 _QUIET_S: Final = 1.0
+_CONTROL_S: Final = 10.0
+"""How long a request waits for the next tick of a program."""
 _MOST_OPEN: Final = 4
 """The most sessions that stay open at once."""
 
@@ -267,7 +138,7 @@ class OpenViews:
 
 
 class Pages:
-    """The app of the pages of a trace root. It only reads, and runs no code unless forks are allowed.
+    """The app of the pages of a trace root. It only reads, unless forks or control are allowed.
 
     Args:
         root: the trace root.
@@ -275,13 +146,20 @@ class Pages:
         host: the address that the server listens on, which decides the names under which it answers.
         allow_fork: whether the holder of the token may fork runs, which runs the code of their targets in
             child processes.
+        allow_control: whether the holder of the token may pause running programs and change their agents.
 
     Raises:
         MissingExtra: a library of the extra `view` is not installed.
     """
 
     def __init__(
-        self, root: Path, *, token: str | None, host: str = "127.0.0.1", allow_fork: bool = False
+        self,
+        root: Path,
+        *,
+        token: str | None,
+        host: str = "127.0.0.1",
+        allow_fork: bool = False,
+        allow_control: bool = False,
     ) -> None:
         _ = view.open_view  # now, so that a missing library is told at the start
         self._views = OpenViews(root)
@@ -296,11 +174,14 @@ class Pages:
         app.include_router(_api(self._views))
         if allow_fork:
             app.include_router(_forks(self._views))
-        app.include_router(_pages(self._views, allow_fork=allow_fork))
+        if allow_control:
+            app.include_router(_control(self._views))
+        may = {"allow_fork": allow_fork, "allow_control": allow_control}
+        app.include_router(_pages(self._views, may))
         _install_problems(app)
         compressed = GZipMiddleware(app, minimum_size=_GZIP_BYTES, compresslevel=1)
         # Outermost, so that answers to defects have its headers, too.
-        self._app = Guard(compressed, token=token, host=host, allow_fork=allow_fork)
+        self._app = Guard(compressed, token=token, host=host, **may)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -538,10 +419,56 @@ def _forks(views: OpenViews) -> APIRouter:
     return forks
 
 
+# control
+
+
+class AskedControl(BaseModel):
+    """A request to a running program, as a page asks for it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    command: Literal["pause", "step", "resume", "set"]
+    ticks: int = Field(1, ge=1, le=1_000_000, description="of a step")
+    agent: str = Field("", max_length=1_000, description="of a change")
+    field: str = Field("", max_length=1_000, description="of a change")
+    text: str = Field("", max_length=100_000, description="its new value: JSON, or a text")
+
+
+def _control(views: OpenViews) -> APIRouter:
+    routes = APIRouter(prefix="/api")
+
+    @routes.get("/{session}/control")
+    def status(session: str) -> dict[str, Any]:
+        try:
+            program = control.controlled(find_session(views.root, views.id_of(session)))
+        except InputError as error:
+            return {"state": "none", "why": error.message}
+        return {"state": program.state, "tick": program.tick, "since": program.since}
+
+    @routes.post("/{session}/control")
+    def ask(session: str, asked: AskedControl) -> dict[str, Any]:
+        given: dict[str, Any] = {"command": asked.command, "by": f"{control.user_name()}, in a page"}
+        if asked.command == "set":
+            value = control.parsed(asked.text)
+            given |= {"agent_id": asked.agent, "field": asked.field, "value": value, "text": asked.text}
+        elif asked.command == "step":
+            given["ticks"] = asked.ticks
+        try:
+            answer = control.request(find_session(views.root, views.id_of(session)), given, _CONTROL_S)
+        except (control.NoTick, InputError) as error:
+            return {"done": False, "why": str(error)}
+        refused = answer.get("refused")
+        if refused is not None:
+            return {"done": False, "why": "; ".join(filter(None, (refused["message"], refused["remedy"])))}
+        return {"done": True, **{name: value for name, value in answer.items() if name != "id"}}
+
+    return routes
+
+
 # the pages
 
 
-def _pages(views: OpenViews, *, allow_fork: bool) -> APIRouter:
+def _pages(views: OpenViews, may: Mapping[str, bool]) -> APIRouter:
     pages = APIRouter()
 
     @pages.get("/")
@@ -563,7 +490,7 @@ def _pages(views: OpenViews, *, allow_fork: bool) -> APIRouter:
 
     @pages.get("/s/{session}")
     def session_page(request: Request, session: str) -> Response:
-        return _page(request, "session.html", session=views.id_of(session), allow_fork=allow_fork)
+        return _page(request, "session.html", session=views.id_of(session), **may)
 
     @pages.get("/s/{session}/report/{section}")
     def report(request: Request, session: str, section: str) -> Response:
@@ -694,21 +621,19 @@ class PagesServer:
         root: the trace root.
         host: the address to listen on.
         port: its port; 0 for any free one.
-        allow_fork: whether the pages may fork runs, which runs code.
+        may: `allow_fork` and `allow_control`, as for `Pages`.
 
     Raises:
         InputError: the address cannot be used.
     """
 
-    def __init__(
-        self, root: Path, *, host: str = "127.0.0.1", port: int = 0, allow_fork: bool = False
-    ) -> None:
+    def __init__(self, root: Path, *, host: str = "127.0.0.1", port: int = 0, **may: bool) -> None:
         self.root = root
         self.token = secrets.token_urlsafe(24)
         self.host = host
         self._listening = listen_on(host, port, _BACKLOG)
         self.port: int = self._listening.getsockname()[1]
-        self._app = Pages(root, token=self.token, host=host, allow_fork=allow_fork)
+        self._app = Pages(root, token=self.token, host=host, **may)
         self._thread: threading.Thread | None = None
         self._server: _ReportingServer | None = None
 

@@ -1,8 +1,9 @@
 """Who may see the pages: the holder of a token, under a name of this machine; by default with GET alone.
 
 A page in the same browser could otherwise read traces: by a request to loopback, or by a name of its own that
-it lets point to 127.0.0.1. Forks run code, so beside the token a POST needs the origin of these pages: a page
-of another port of this host gets the cookie sent, too. Next: `app.py`.
+it lets point to 127.0.0.1. Forks run code, and control changes a running program, so beside the token a POST
+needs the origin of these pages: a page of another port of this host gets the cookie sent, too. Next:
+`app.py`, then `documents.py`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,11 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _REMEDY: Final = "open the address that the command printed, with its token"
-_FORKS: Final = re.compile(r"/api/[^/]+/forks")
-"""The only paths that take a POST, if forks are allowed."""
+_POSTS: Final = {
+    re.compile(r"/api/[^/]+/forks"): "this request may start no fork",
+    re.compile(r"/api/[^/]+/control"): "this request may control no program",
+}
+"""The only paths that may take a POST, with the refusal of one that is not of these pages."""
 _OPEN_PATHS: Final = "/static/"
 """The only paths that need no token: the files of the package, which hold no data."""
 
@@ -53,18 +57,27 @@ def names_of_this_machine(host: str) -> frozenset[str]:
 
 
 class Guard:
-    """ASGI middleware that lets the holder of the token GET, and POST where forks are allowed.
+    """ASGI middleware that lets the holder of the token GET, and POST where forks or control are allowed.
 
     Args:
         app: what is guarded.
         token: the secret; None admits everybody who asks under a name of this machine.
         host: the address that the server listens on.
-        allow_fork: whether forks may be started; only with a token.
+        allow_fork, allow_control: whether forks may be started, and programs controlled; only with a token.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, host: str, allow_fork: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None,
+        host: str,
+        allow_fork: bool = False,
+        allow_control: bool = False,
+    ) -> None:
         self._app = app
-        self._allows_fork = allow_fork and token is not None
+        allowed = zip(_POSTS.items(), (allow_fork, allow_control), strict=True)
+        self._posts = [post for post, is_allowed in allowed if is_allowed and token is not None]
         self._token = token
         self._names = names_of_this_machine(host)
         self._any_address = not is_loopback(host)
@@ -96,10 +109,12 @@ class Guard:
         if not self._is_own_name(headers.get(b"host", "")):
             remedy = "use localhost or 127.0.0.1"
             return refused(421, "this server has another name", remedy, as_page=wants_page)
-        if scope["method"] == "POST" and self._allows_fork and _FORKS.fullmatch(path_of(scope)):
-            if not _is_own_request(scope, headers) or not _is_known(scope, headers, str(self._token)):
-                return refused(403, "this request may start no fork", _REMEDY, as_page=False)
-            return None
+        if scope["method"] == "POST":
+            for path, refusal in self._posts:
+                if path.fullmatch(path_of(scope)):
+                    if not _is_own_request(scope, headers) or not _is_known(scope, headers, str(self._token)):
+                        return refused(403, refusal, _REMEDY, as_page=False)
+                    return None
         if scope["method"] != "GET":
             response = refused(405, "the pages only read", "use GET", as_page=False)
             response.headers["Allow"] = "GET"

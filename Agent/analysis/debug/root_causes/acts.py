@@ -27,7 +27,7 @@ NAMES: Final = (
 )  # fmt: skip
 SILENT_KINDS: Final = frozenset(
     {"code", "log.opened", "log.closed", "log.dropped", "log.retired", "source.read", "simulation_start",
-     "simulation_end", "run.started", "run.finished"}
+     "simulation_end", "run.started", "run.finished", "intervention"}
 )  # fmt: skip
 # Fields that say how an event was recorded, not what happened in it.
 ENVELOPE: Final = frozenset(
@@ -35,7 +35,7 @@ ENVELOPE: Final = frozenset(
         *NAMES, "agent_id", "agent_role", "event_type", "error_id", "call", "call_id", "root", "active_ms",
         "traceback", "fingerprint", "digest", "source", "span_id", "context_span", "class", "init", "shared",
         "unseen", "capture_ms", "loop_turns", "loop_turn", "ref", "output_ref", "prompt_ref", "media_type",
-        "step_span",
+        "step_span", "asked_at", "tick_number", "tick_in_span",
         "error_module", "error_args", "error_attributes", "error_members", "error_cause",
         "code_version", "yielded", "returned", "reads", "adopted", "args_after", "args_held", "args_shared",
         "result_is",

@@ -1,0 +1,146 @@
+"""The document pages: the list of the sessions, and the reports on one, of blocks of `Agent.render`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from Agent.analysis import LogAnalyzer
+from Agent.analysis.report import details, run_details
+from Agent.analysis.report import sections as overview
+from Agent.errors import EventNotFound, RunNotFound
+from Agent.event.clock import format_timestamp
+from Agent.flight.run_reading import RunRef, list_runs, read_run
+from Agent.render import words
+from Agent.render.blocks import Cell, Column, Head, Link, Section, Words, grid
+from Agent.render.html import block_html
+from Agent.tree.layout import find_session
+
+_MOST_RUNS: Final = 50
+
+
+Numbers = Sequence[tuple[str, str, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document page."""
+
+    title: str
+    about: str
+    numbers: Numbers
+    """The key numbers: name, value, look."""
+    sections: tuple[tuple[str, Markup], ...]
+    """Title and drawn blocks of each section."""
+
+
+def _drawn(title: str, about: str, made: Iterator[Section], numbers: Numbers = ()) -> Document:
+    parts = tuple((each.title, Markup("".join(map(block_html, each.blocks)))) for each in made)  # noqa: S704
+    return Document(title, about, numbers, parts)
+
+
+def sessions_page(listed: Mapping[str, Any], base: str) -> Document:
+    """Make the page that lists the sessions, newest first."""
+    rows = listed["sessions"]
+    return _drawn("Sessions", words.plural(len(rows), "session"), _sessions(rows, base))
+
+
+def _sessions(rows: list[dict[str, Any]], base: str) -> Iterator[Section]:
+    if not rows:
+        yield Section("", [Words("No session was recorded here yet. agent-trace demo records one.", "soft")])
+        return
+    table = grid(
+        rows,
+        Column("Session", lambda row: Link(row["id"], f"{base}/s/{quote(row['id'], safe='')}")),
+        Column("Started (UTC)", lambda row: _time(row.get("started"))),
+        Column("Size", "size_bytes", words.size, spare=1),
+        Column("State", lambda row: Cell("running", "good") if row.get("is_running") else ""),
+        most=len(rows),
+    )
+    yield Section("", [table])
+
+
+def _time(started: Any) -> str:
+    text = format_timestamp(started) if isinstance(started, int) else started
+    return words.date_time(text) if text else "-"
+
+
+# reports
+
+
+Report = tuple[Head | None, Iterator[Section]]
+
+
+def _overview(log: LogAnalyzer) -> Report:
+    facts = overview.gather(log)
+    return overview.header(facts), overview.sections(facts)
+
+
+def _learning(log: LogAnalyzer) -> Report:
+    return None, details.learning_sections(log.learning_report())
+
+
+def _interactions(log: LogAnalyzer) -> Report:
+    return None, details.interaction_sections(log.interaction_report())
+
+
+def _performance(log: LogAnalyzer) -> Report:
+    return None, details.performance_sections(log.performance_report())
+
+
+def _errors(log: LogAnalyzer) -> Report:
+    patterns = log.find_error_patterns()
+    return None, overview.error_sections(patterns, patterns["fingerprints"], {})
+
+
+def _runs(log: LogAnalyzer) -> Report:
+    found = islice(list_runs(log.path.parent, str(log.path)), _MOST_RUNS)
+    refs = [RunRef(log.path, None), *(RunRef(log.path, each.run_id) for each in found)]
+    made = [section for ref in refs for section in _run(ref)]
+    nothing = "No step, model call, tool call, artifact or checkpoint was recorded."
+    return None, iter(made or [Section("", [Words(nothing, "soft")])])
+
+
+def _run(ref: RunRef) -> Iterator[Section]:
+    try:
+        record = read_run(ref)
+    except RunNotFound:
+        return iter(())  # nothing was recorded outside of runs
+    return run_details.run_sections(record)
+
+
+SECTIONS: Final[Mapping[str, tuple[str, Callable[[LogAnalyzer], Report]]]] = {
+    "overview": ("Overview", _overview),
+    "runs": ("Runs", _runs),
+    "learning": ("Learning", _learning),
+    "interactions": ("Interactions", _interactions),
+    "performance": ("Performance", _performance),
+    "errors": ("Errors", _errors),
+}
+"""The reports of a session: {name in the address: (title, how to make its head and sections)}."""
+
+
+def report_page(root: Path, session: str, section: str) -> Document:
+    """Make one report on a session.
+
+    Raises:
+        EventNotFound: there is no report of that name.
+        SessionNotFound: the session does not exist, or is empty.
+    """
+    if section not in SECTIONS:
+        raise EventNotFound(
+            f"there is no report {section[:40]!r}", remedy=f"use one of {', '.join(SECTIONS)}"
+        )
+    title, make = SECTIONS[section]
+    with LogAnalyzer(find_session(root, session)) as log:
+        head, sections = make(log)
+        made = list(sections)
+    nothing = Section("", [Words("Nothing of this was recorded.", "soft")])
+    about, numbers = (session, ()) if head is None else (head.about, head.numbers)
+    return _drawn(title, about, iter(made or [nothing]), numbers)

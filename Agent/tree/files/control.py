@@ -1,0 +1,289 @@
+"""The files by which a command controls a running program that allows it.
+
+The program describes itself in `.state/control/program.json`, with a token of this run. A request is a file
+beside it that holds the token, one at a time; the program takes it where a tick begins, and answers in its
+description. Both files are readable by their owner alone. Next: `record/tracing/live_control.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import secrets
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from Agent.errors import InputError, SessionInUse
+from Agent.event.clock import format_timestamp
+from Agent.tree.files.session import replacing
+from Agent.tree.files.writer_claim import read_claims
+from Agent.tree.layout import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    NEW_FILE,
+    NO_LINK,
+    control_dir,
+    open_file,
+    read_file,
+)
+
+RUNNING: Final = "running"
+PAUSED: Final = "paused"
+ENDED: Final = "ended"
+_MOST_BYTES: Final = 1 << 20
+_POLL_S: Final = 0.02
+_LOOK_S: Final = 0.5
+"""How often to look whether the program still lives."""
+_NOT_OWN: Final = "a request that is not of the program's owner, or is stale, was refused"
+_REMEDY: Final = "record it with setup_logging(control=True)"
+
+
+@dataclass(slots=True)
+class ControlledProgram:
+    """What a controlled program says about itself."""
+
+    writer: str
+    """The id of its writer, whose claim tells whether the process lives."""
+    token: str
+    """A secret of this run, without which it takes no request."""
+    pid: int
+    state: str = RUNNING
+    """`running`, `paused` or `ended`."""
+    has_ticked: bool = False
+    """Whether any tick has begun."""
+    tick: int | None = None
+    """The tick before which it pauses."""
+    since: str = ""
+    """When the state began."""
+    answered: dict[str, Any] | None = None
+    """The last answer, with the `id` of its request."""
+
+
+class ControlFiles:
+    """The program's side: its description, and the requests that it takes.
+
+    Args:
+        session: the session's directory.
+        writer: the id of the program's writer.
+
+    Raises:
+        SessionInUse: another process of the session is controlled already.
+        OSError: the files cannot be written.
+    """
+
+    def __init__(self, session: Path, writer: str) -> None:
+        directory = control_dir(session)
+        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        known = read_program(session)
+        if known is not None and is_live(session, known):
+            raise SessionInUse("another process of the session is controlled", path=directory)
+        self._path = directory / "program.json"
+        self._request = directory / "request.json"
+        self._waiting = str(self._request)
+        self.program = ControlledProgram(writer, secrets.token_hex(16), os.getpid())
+        self._request.unlink(missing_ok=True)  # of a program that was killed
+        self.tell(state=RUNNING)
+
+    def waits(self) -> bool:
+        """Return whether there is a request."""
+        return os.access(self._waiting, os.F_OK)
+
+    def take(self) -> dict[str, Any] | None:
+        """Remove the request and return it; None without one.
+
+        Raises:
+            PermissionError: the request is not one of the program's owner, or has another program's token.
+        """
+        try:
+            fd, status = open_file(self._request)
+        except FileNotFoundError:
+            return None
+        except OSError as error:  # a link or a pipe
+            self._request.unlink(missing_ok=True)
+            raise PermissionError(_NOT_OWN) from error
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(_MOST_BYTES)
+        self._request.unlink(missing_ok=True)
+        try:
+            request = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            request = None
+        is_own = status.st_uid == os.geteuid() and not status.st_mode & 0o077
+        token = request.get("token") if isinstance(request, dict) else None
+        if not (is_own and isinstance(token, str) and self._is_token(token)):
+            raise PermissionError(_NOT_OWN)
+        return dict(request)
+
+    def _is_token(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self.program.token.encode())
+
+    def tell(self, **changes: Any) -> None:
+        """Change the description, and write it."""
+        program = self.program
+        if "state" in changes:
+            program.since = format_timestamp(time.time_ns() // 1000)
+        for name, value in changes.items():
+            setattr(program, name, value)
+        with replacing(self._path, sync=False) as file:
+            file.write(orjson.dumps(asdict(program)))
+
+    def is_there(self) -> bool:
+        """Return whether the description still exists: without it, nobody can let a paused program go on."""
+        return self._path.exists()
+
+    def end(self) -> None:
+        """End the control: the program takes no request any more. Its last answer can still be read."""
+        self._request.unlink(missing_ok=True)
+        if self.is_there():
+            self.tell(state=ENDED, token="", tick=None)
+
+
+def read_program(session: Path) -> ControlledProgram | None:
+    """Read the description of a controlled program; None if there is none or it cannot be read."""
+    try:
+        return ControlledProgram(**orjson.loads(read_file(control_dir(session) / "program.json")))
+    except (OSError, orjson.JSONDecodeError, TypeError):
+        return None
+
+
+def is_live(session: Path, program: ControlledProgram) -> bool:
+    """Return whether the process of a description still runs."""
+    claim = None if program.state == ENDED else read_claims(session).get(program.writer)
+    return claim is not None and claim.is_alive()
+
+
+def controlled(session: Path) -> ControlledProgram:
+    """Return the description of the live program of a session.
+
+    Raises:
+        InputError: the session has no live program that allows control.
+    """
+    program = read_program(session)
+    if program is None:
+        raise InputError("no running program of this session allows control", path=session, remedy=_REMEDY)
+    if program.state == ENDED:
+        raise InputError("the program of this session has ended", path=session)
+    if not is_live(session, program):
+        place = "" if program.state == RUNNING else f" while it was paused{before(program.tick)}"
+        raise InputError(f"the program of this session was killed{place}", path=session)
+    return program
+
+
+def before(tick: int | None) -> str:
+    """Return ` before tick N`; "" if the tick has no number."""
+    return "" if tick is None else f" before tick {tick}"
+
+
+def parsed(text: str) -> Any:
+    """Return a typed value: JSON, or the text itself if it is not JSON."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def user_name() -> str:
+    """Return the name of the user who asks; `unknown` for one without a name."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+class NoTick(Exception):
+    """The program did not answer in time: no tick began, or none ended where it was told to step."""
+
+
+def request(session: Path, asked: dict[str, Any], wait_s: float) -> dict[str, Any]:
+    """Hand a request to the live program of a session, and return its answer.
+
+    Args:
+        session: the session's directory.
+        asked: `command`, and what it needs; see `LiveControl`.
+        wait_s: how long to wait for the answer; a request that was not taken by then is withdrawn.
+
+    Raises:
+        InputError: the session has no live program that allows control, or it ended.
+        SessionInUse: another request waits.
+        NoTick: the program did not answer in time.
+    """
+    program = controlled(session)
+    until = time.monotonic() + wait_s
+    own_id = secrets.token_hex(8)
+    asked_at = format_timestamp(time.time_ns() // 1000)
+    whole = {"id": own_id, "token": program.token, "asked_at": asked_at, **asked}
+    path = control_dir(session) / "request.json"
+    _put(path, own_id, orjson.dumps(whole), until)
+    try:
+        answer = _answer(session, own_id, until)
+    except BaseException:
+        _withdraw(path, own_id)
+        raise
+    if answer is not None:
+        return answer
+    if _withdraw(path, own_id):
+        more = "" if program.has_ticked else "; it has begun none yet: with tick(n) marks its steps"
+        raise NoTick(f"the program began no tick within {wait_s:g} s, and the request was withdrawn{more}")
+    answer = _answer(session, own_id, time.monotonic() + _LOOK_S)  # it was taken at the last moment
+    if answer is None:
+        raise NoTick(f"the program goes on to its next tick, which took longer than {wait_s:g} s")
+    return answer
+
+
+def _put(path: Path, own_id: str, data: bytes, until: float) -> None:
+    """Write a request where none is; it appears as a whole."""
+    temporary = path.with_name(f".{own_id}.new")
+    fd = os.open(temporary, NEW_FILE, FILE_MODE)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+        while True:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                if time.monotonic() > until:
+                    raise SessionInUse("another request waits for the next tick", path=path) from None
+                time.sleep(_POLL_S)
+            except OSError as error:
+                if error.errno not in NO_LINK:
+                    raise
+                temporary.replace(path)
+                return
+            else:
+                return
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _answer(session: Path, own_id: str, until: float) -> dict[str, Any] | None:
+    """Wait for the answer to a request; None if it does not come in time."""
+    look_at = time.monotonic() + _LOOK_S
+    while True:
+        program = read_program(session)
+        if program is not None and program.answered is not None and program.answered.get("id") == own_id:
+            return program.answered
+        now = time.monotonic()
+        if program is None or program.state == ENDED:
+            raise InputError("the program ended before it answered", path=session)
+        if now > look_at:
+            controlled(session)
+            look_at = now + _LOOK_S
+        if now > until:
+            return None
+        time.sleep(_POLL_S)
+
+
+def _withdraw(path: Path, own_id: str) -> bool:
+    """Remove a request; return whether it had not been taken."""
+    with contextlib.suppress(OSError, orjson.JSONDecodeError, AttributeError):
+        if orjson.loads(read_file(path)).get("id") == own_id:
+            path.unlink()
+            return True
+    return False
