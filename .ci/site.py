@@ -94,7 +94,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     gathered()
     reference()
-    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+    command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     told = done.stdout + done.stderr
     print(told)
