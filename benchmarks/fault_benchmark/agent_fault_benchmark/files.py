@@ -111,7 +111,8 @@ def read_truth(path: Path) -> list[Truth]:
     """
 
     def made(value: Mapping[str, Any]) -> Truth:
-        faulty, lag = _of(value, "faulty", bool), value.get("lag")
+        faulty = _of(value, "faulty", bool)
+        lag: Any = value.get("lag")
         accepted = _texts(value, "accepted")
         labels = value.get("labels", {})
         if not isinstance(labels, dict) or not all(isinstance(each, str) for each in labels.values()):
