@@ -117,37 +117,37 @@ def test_answers_are_read_as_they_were_written(tmp_path):
     assert read_answers(tmp_path / "answers.jsonl") == given
 
 
-@pytest.mark.parametrize(
-    ("read", "line", "says"),
-    [
-        (read_answers, "{", ":1: no JSON"),
-        (read_answers, "[]", ":1: a line has to be a JSON object"),
-        (read_answers, '{"causes": []}', "`case` has to be a text"),
-        (
-            read_answers,
-            '{"case": "a", "causes": [{"event_ids": "w-1"}]}',
-            "`event_ids` has to be a list of texts",
-        ),
-        (read_answers, '{"case": "a", "causes": [{"confidence": 70}]}', "`confidence` is 70"),
-        (read_answers, '{"case": "a", "causes": [{"confidence": NaN}]}', "`confidence` is nan"),
-        (read_answers, '{"case": "a"}\n\n{"case": "a"}', ":3: case 'a' comes twice"),
-        (read_truth, '{"case": "a"}', "`faulty` has to be true or false"),
-        (read_truth, '{"case": "a", "faulty": true, "lag": 0.1}', "at least one event in `accepted`"),
-        (read_truth, '{"case": "a", "faulty": true, "accepted": ["w-1"]}', "needs a `lag` from 0 to 1"),
-        (
-            read_truth,
-            '{"case": "a", "faulty": false, "labels": {"n": 1}}',
-            "`labels` has to be an object of texts",
-        ),
-    ],
-)
-def test_a_file_that_is_not_as_the_format_says_is_one_error_with_its_line(read, line, says, tmp_path):
+NOT_AS_THE_FORMAT_SAYS = [
+    (read_answers, "{", ":1: no JSON"),
+    (read_answers, "[]", ":1: a line has to be a JSON object"),
+    (read_answers, '{"causes": []}', "`case` has to be a text"),
+    (
+        read_answers,
+        '{"case": "a", "causes": [{"event_ids": "w-1"}]}',
+        "`event_ids` has to be a list of texts",
+    ),
+    (read_answers, '{"case": "a", "causes": [{"confidence": 70}]}', "`confidence` is 70"),
+    (read_answers, '{"case": "a", "causes": [{"confidence": NaN}]}', "`confidence` is nan"),
+    (read_answers, '{"case": "a"}\n\n{"case": "a"}', ":3: case 'a' comes twice"),
+    (read_truth, '{"case": "a"}', "`faulty` has to be true or false"),
+    (read_truth, '{"case": "a", "faulty": true, "lag": 0.1}', "at least one event in `accepted`"),
+    (read_truth, '{"case": "a", "faulty": true, "accepted": ["w-1"]}', "needs a `lag` from 0 to 1"),
+    (
+        read_truth,
+        '{"case": "a", "faulty": false, "labels": {"n": 1}}',
+        "`labels` has to be an object of texts",
+    ),
+]
+
+
+def test_a_file_that_is_not_as_the_format_says_is_one_error_with_its_line(tmp_path):
     path = tmp_path / "file.jsonl"
-    path.write_text(line)
-    with pytest.raises(FormatError) as error:
-        read(path)
-    assert str(error.value).startswith(str(path))
-    assert says in str(error.value)
+    for read, line, says in NOT_AS_THE_FORMAT_SAYS:
+        path.write_text(line)
+        with pytest.raises(FormatError) as error:
+            read(path)
+        assert str(error.value).startswith(str(path)), line
+        assert says in str(error.value), line
 
 
 def test_a_case_cannot_lead_out_of_its_directory(files):
