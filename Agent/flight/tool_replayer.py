@@ -402,13 +402,15 @@ class replaying_tools:  # noqa: N801 - used like a function
     call has no recorded response, the block ends with a RecordingMiss, even if the code inside caught it.
 
     Args:
-        run, root: as for `ToolReplayer`; `run` may also be a `ToolReplayer`.
+        run: as for `ToolReplayer`, or a `ToolReplayer`.
+        root: as for `ToolReplayer`.
         live: the names of tools and models that are called live, or True for all; a write tool is called
             live only with an idempotency key.
         on_miss: `stop` raises for a call without a recorded response; `live` makes it, as a fork does after
             its point.
         models: False calls all models live.
-        tolerance, codecs: as for `ToolReplayer`.
+        tolerance: as for `ToolReplayer`.
+        codecs: likewise.
     """
 
     def __init__(

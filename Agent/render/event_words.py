@@ -46,8 +46,8 @@ def describe(event: Event) -> str:
 
 
 def _pairs(extra: Mapping[str, Any], hidden: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    """The non-empty keys and values, outcome and result first."""
-    for key in sorted(extra, key=lambda name: name not in ("outcome", "result")):
+    """The non-empty keys and values: outcome and result first, old values last: a terminal cuts the end."""
+    for key in sorted(extra, key=lambda name: (name not in ("outcome", "result"), name == "old_state")):
         value = extra[key]
         if key in hidden or value is None or value in ({}, [], ""):
             continue

@@ -23,20 +23,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fault_worlds.kit import KINDS, Case, Truth, baselines, play, worlds
+from benchmarks.fault_benchmark.agent_fault_benchmark import Answer, Cause, place_of, score
+from benchmarks.fault_benchmark.agent_fault_benchmark import Truth as KnownTruth
+from benchmarks.fault_benchmark.agent_fault_benchmark.scoring import (
+    ALARM,
+    EVENT_IDS,
+    LOOKED_AT,
+    STRATA,
+    grouped,
+    heading,
+)
+from benchmarks.fault_worlds.kit import Case, Truth, baselines, play, worlds
 
 LIMIT_S = 300
 DEFAULT_CASES = 220
-EVENT_IDS = 6  # so many ids of a cause are looked at
 WORDED = 7  # every seventh case is asked in all its wordings
 BASELINES = ("oddest", "settings", "errors", "nearest")
-STRATA = (("under 5 %", 0.0, 0.05), ("5 to 20 %", 0.05, 0.2), ("above 20 %", 0.2, 1.01))
-BINS = ((0.0, 0.5), (0.5, 0.65), (0.65, 0.8), (0.8, 1.01))
 
 
 @dataclass(frozen=True)
@@ -94,48 +101,45 @@ def _first_causes(report: Any) -> list[dict[str, Any]]:
     """Return what is scored of a report: the ids and the confidence of its first three causes."""
     return [
         {"event_ids": list(cause.event_ids)[:EVENT_IDS], "confidence": cause.confidence}
-        for cause in report.causes[:3]
+        for cause in report.causes[:LOOKED_AT]
     ]
 
 
 def run_apart(task: Task) -> dict[str, Any]:
     """Run one case in a child process; `failed` tells why there is no answer."""
     with tempfile.TemporaryDirectory(prefix="fault_worlds_") as directory:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("AGENT_TRACE_")}
-        environment["AGENT_TRACE_ROOT"] = directory
-        parents = [str(Path(__file__).resolve().parents[2]), environment.get("PYTHONPATH", "")]
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, parents))
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.fault_worlds.score",
-            "--task",
-            json.dumps(dataclasses.asdict(task)),
-        ]
-        try:
-            done = subprocess.run(
-                command,
-                env=environment,
-                cwd=directory,
-                capture_output=True,
-                text=True,
-                timeout=LIMIT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return {"failed": f"no answer within {LIMIT_S} s"}
+        return in_child("benchmarks.fault_worlds.score", task, Path(directory))
+
+
+def in_child(module: str, task: Task, root: Path, *more: str) -> dict[str, Any]:
+    """Let a module's command line work on a task in a child process, with a trace root; return what it printed last.
+
+    `failed` tells why there is nothing.
+    """
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AGENT_TRACE_")}
+    environment["AGENT_TRACE_ROOT"] = str(root)
+    parents = [str(Path(__file__).resolve().parents[2]), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, parents))
+    command = [sys.executable, "-m", module, "--task", json.dumps(dataclasses.asdict(task)), *more]
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=root, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"no answer within {LIMIT_S} s"}
     if done.returncode != 0:
         return {"failed": (done.stderr.strip().splitlines() or ["no message"])[-1]}
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
+def causes_of(answer: Sequence[dict[str, Any]]) -> tuple[Cause, ...]:
+    """Return the causes of an answer as the scorer takes them."""
+    return tuple(Cause(tuple(cause["event_ids"]), cause["confidence"]) for cause in answer)
+
+
 def rank_of(answer: dict[str, Any], causes: Sequence[dict[str, Any]]) -> int:
     """Return the place of the first true cause, from 1 to 3, or 0."""
-    accepted = set(answer["truth"]["accepted"])
-    for place, cause in enumerate(causes, 1):
-        if accepted & set(cause["event_ids"]):
-            return place
-    return 0
+    return place_of(answer["truth"]["accepted"], causes_of(causes))
 
 
 def proof(truth: Truth, twin: Truth) -> str:
@@ -177,9 +181,11 @@ def _play_here(task: Task, *, faulty: bool) -> tuple[Truth, list[dict[str, Any]]
 
 def _table_of_baselines(rows: Sequence[dict[str, Any]]) -> None:
     """Print how often simple rules name the true cause."""
-    print(f"\n{'baseline':22} {'n':>5} {'hit@1':>8} {'hit@3':>8}")
-    for name in BASELINES:
-        print(f"{name:22} {_shares(rows, lambda row, name=name: _place(row, name))}")  # type: ignore[misc]
+    print(f"\n{heading('baseline')}")
+    for group in grouped(
+        "baseline", ((name, _place(row, name)) for name in BASELINES for row in rows), BASELINES
+    ):
+        print(group.to_text())
 
 
 def describe(truths: Sequence[Truth]) -> None:
@@ -232,7 +238,7 @@ def measure(tasks: Sequence[Task]) -> dict[str, Any]:
         )
         if number % 2 == 0:
             twin = run_apart(dataclasses.replace(task, faulty=False, complaint=truth["complaint"]))
-            alarm = twin.get("status") == "cause"
+            alarm = any(cause["confidence"] >= ALARM for cause in twin.get("causes", ()))
             if "failed" not in twin and (problem := proof(Truth(**truth), Truth(**twin["truth"]))):
                 row["unproven"] = problem
                 print(f"    {'':12} UNPROVEN: {problem}", flush=True)
@@ -244,55 +250,29 @@ def measure(tasks: Sequence[Task]) -> dict[str, Any]:
 
 def _place(answer: dict[str, Any], baseline: str) -> int:
     """Return the place at which a baseline names the true cause, or 0."""
-    accepted = set(answer["truth"]["accepted"])
-    return next((place for place, name in enumerate(answer["baselines"][baseline], 1) if name in accepted), 0)
+    return place_of(answer["truth"]["accepted"], [Cause((name,)) for name in answer["baselines"][baseline]])
 
 
-def _shares(rows: Sequence[dict[str, Any]], place: Callable[[dict[str, Any]], int]) -> str:
-    one = sum(place(row) == 1 for row in rows) / max(1, len(rows))
-    three = sum(place(row) > 0 for row in rows) / max(1, len(rows))
-    return f"{len(rows):5} {one:8.2f} {three:8.2f}"
+def known_of(row: dict[str, Any], *, faulty: bool) -> KnownTruth:
+    """Return the truth of a case as the scorer takes it; a case that failed has no event that could be hit."""
+    truth = row["truth"] if faulty and row.get("truth") else {"accepted": (), "lag": None}
+    labels = {"world": row["world"], "kind": row["kind"], "evidence": worlds()[row["world"]].evidence}
+    name = f"{row['world']}/{row['kind']}/{row['seed']}/{'faulty' if faulty else 'healthy'}"
+    return KnownTruth(name, faulty, frozenset(truth["accepted"]), truth["lag"], labels)
 
 
 def table(scores: dict[str, Any]) -> None:
-    """Print hits overall and by stratum, world and kind, false alarms, calibration and baselines."""
+    """Print the scores, those of the baselines and of other wordings, and what the cases are like."""
     rows, twins = scores["faulty"], scores["twins"]
     answered = [row for row in rows if row["truth"]]
-
-    def rank(row: dict[str, Any]) -> int:
-        return int(row["rank"])
-
-    def section(title: str, groups: Iterable[tuple[str, Sequence[dict[str, Any]]]]) -> None:
-        print(f"\n{title:22} {'n':>5} {'hit@1':>8} {'hit@3':>8}")
-        for name, members in groups:
-            if members:
-                print(f"{name:22} {_shares(members, rank)}")
-
-    section("all", [("all", rows), ("failed", [row for row in rows if not row["truth"]])])
-    section(
-        "lag",
-        [(name, [r for r in answered if low <= r["truth"]["lag"] < high]) for name, low, high in STRATA],
-    )
-    section(
-        "world",
-        [(name, [r for r in rows if r["world"] == name]) for name in sorted({r["world"] for r in rows})],
-    )
-    section("kind", [(name, [r for r in rows if r["kind"] == name]) for name in KINDS])
-    section(
-        "evidence",
-        [
-            (name, [r for r in rows if worlds()[r["world"]].evidence == name])
-            for name in ("edges", "spans", "bare")
-        ],
-    )
+    truth = [known_of(row, faulty=True) for row in rows] + [known_of(twin, faulty=False) for twin in twins]
+    answers = [
+        Answer(known.case, causes_of(row["causes"]))
+        for known, row in zip(truth, [*rows, *twins], strict=True)
+        if "failed" not in row
+    ]
+    print(f"\n{score(truth, answers).to_text()}")
     _table_of_baselines(answered)
-    print(f"\n{'first confidence':22} {'n':>5} {'true':>8}")
-    for low, high in BINS:
-        members = [r for r in answered if r["causes"] and low <= r["causes"][0]["confidence"] < high]
-        if members:
-            print(
-                f"{f'{low:.2f} to {min(high, 1.0):.2f}':22} {len(members):5} {sum(rank(r) == 1 for r in members) / len(members):8.2f}"
-            )
     worded = [row["worded"] for row in answered if len(row["worded"]) > 1]
     if worded:
         asked, same = sum(map(len, worded)), sum(len({rank > 0 for rank in ranks}) == 1 for ranks in worded)
@@ -300,13 +280,8 @@ def table(scores: dict[str, Any]) -> None:
         print(
             f"\nall wordings of {len(worded)} cases: {hits} hits of {asked}; the same verdict in {same} cases"
         )
-    alarms = sum(twin["alarm"] for twin in twins)
     unproven = sum("unproven" in row for row in rows) + sum(not row["truth"]["symptom"] for row in answered)
     print(f"\nunproven cases: {unproven}")
-    print(
-        f"false alarms: {alarms} of {len(twins)} healthy twins"
-        f" ({alarms / max(1, len(twins)):.2f}); failed: {sum('failed' in twin for twin in twins)}"
-    )
     describe([Truth(**row["truth"]) for row in answered])
 
 

@@ -80,6 +80,13 @@ def test_a_session_does_not_differ_from_itself(ask, recorded):
 
 
 @pytest.mark.further
+def test_an_agent_that_the_statistics_of_sessions_would_pass_over_is_refused(ask):
+    done = ask("diff", "--stats", "last/creator_001", "last/creator_002")
+    assert done.returncode == 2
+    assert "leave the agent out" in done.stderr
+
+
+@pytest.mark.further
 def test_differences_are_exit_code_1_and_data(ask):
     done = ask("diff", "--stats", "--by", "agent_role", "--values", "audience,creator", "--json")
     assert done.returncode == 1, done.stderr

@@ -14,11 +14,13 @@ from Agent.archive.erase import files as erase_files
 from Agent.archive.sealed import parts
 from Agent.cli import render
 from Agent.cli.commands import tail
+from Agent.cli.event_lines import event_line
 from Agent.cli.main import SECTIONS
 from Agent.render import layout
 from Agent.replay.diff.run_comparison import Meter, OutOfOrder, SeekableLog, number_of
 from Agent.tree.files import lines
 from Agent.tree.read.follower import Follower
+from Agent.tree.read.reader import TreeReader
 
 LIMIT_BYTES = 256 * 1024
 LONG_BYTES = 8 * 1024 * 1024
@@ -253,3 +255,17 @@ def test_erasing_streams_what_is_longer_than_any_event(session, limited, run, tr
     left = (session / "agents" / "a.log").read_bytes()
     assert left == whole.replace(b"y" * LONG_BYTES + b"\n", b"")
     assert peak_bytes < LONG_BYTES // 2
+
+
+def test_a_line_that_the_terminal_cuts_says_first_what_a_state_became(trace_root):
+    setup_logging(trace_root=trace_root)
+    agent = AgentLogger("creator_017", "creator")
+    agent.log_state_change({"cooldown_until": 32}, {"cooldown_until": 3634}, trigger="quota")
+    shutdown_logging()
+    (change,) = (
+        event
+        for event in TreeReader(only_session(trace_root)).events("creator_017")
+        if event.kind == "state_change"
+    )
+    assert "cooldown_until=3634" in event_line(change, width=80, with_agent=False)
+    assert "cooldown_until=3634 old.cooldown_until=32" in event_line(change, width=None, with_agent=False)

@@ -102,6 +102,18 @@ def test_links_between_pages_lead_somewhere(page):
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
+def test_every_page_is_in_the_navigation_of_the_site():
+    navigation = (REPOSITORY / "zensical.toml").read_text(encoding="utf-8")
+    pages = [page_id(page) for page in PAGES]
+    assert [page for page in pages if f'= "{page}"' not in navigation] == []
+
+
+def test_an_answer_of_the_how_to_page_has_ten_lines_at_most():
+    _, *answers = (REPOSITORY / "docs" / "HOWTO.md").read_text(encoding="utf-8").split("\n## ")
+    sizes = {answer.partition("\n")[0]: len(answer.split("\n\n", 1)[1].split("\n")) for answer in answers}
+    assert {question: lines for question, lines in sizes.items() if lines > 11} == {}
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("name", command_names())
 def test_the_help_of_every_command_has_a_sentence_and_fits(name, tmp_path):

@@ -1,5 +1,6 @@
 """The examples run from any directory, record where they are told to, and end with exit code 0."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,21 @@ def test_an_example_of_a_framework_is_short_and_replays_identically(name, tmp_pa
     )  # fmt: skip
     assert replayed.stdout.startswith("IDENTICAL "), replayed.stdout + replayed.stderr
     assert replayed.returncode == 0
+
+
+NOTEBOOK = """
+import json, sys, nbformat
+from nbclient import NotebookClient
+book = nbformat.read(sys.argv[1], as_version=4)
+NotebookClient(book, kernel_name="python3", timeout=120).execute()
+shown = [output["data"] for cell in book.cells for output in cell.get("outputs", []) if "data" in output]
+print(json.dumps(["text/html" in data for data in shown]))
+"""
+
+
+def test_the_notebook_runs_and_every_answer_is_shown_as_a_page(tmp_path):
+    pytest.importorskip("ipykernel")
+    pytest.importorskip("nbclient")
+    done = run_python("-c", NOTEBOOK, str(REPOSITORY / "examples" / "notebook.ipynb"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [True] * 7

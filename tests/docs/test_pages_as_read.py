@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from support.markdown import blocks_of
 from support.processes import REPOSITORY
-from support.reader_of_pages import DATA, SHELLS, UNTRIED, PageFailed, Reader
+from support.reader_of_pages import DATA, PRINTED, SHELLS, UNTRIED, PageFailed, Reader
 
 FOLLOWED_ELSEWHERE = {"INCIDENT.md"}
 """test_incident_page.py follows it in a checkout, beside its example."""
@@ -64,6 +64,7 @@ def test_a_reader_can_follow_the_page(page, tmp_path):
         ("```bash\npip install '.[no_such_extra]'\n```", "no extra no_such_extra"),
         ("```python\nprint(1)  # -> 2\n```", "'2' was not printed"),
         ("```python\nprint(nothing)\n```", "NameError"),
+        ("```bash\necho a b\n```\n```text printed\na ... c\n```", "'c' was not printed"),
         ("```toml\na = \n```", "is no toml"),
         ("```json\n{}\n{\n```", "is no json"),
         ("```python file=a.py\nimport nothing\n```\n```bash\npython a.py\n```", "No module named"),
@@ -82,7 +83,9 @@ def test_blocks_that_are_not_run_are_counted():
         found += Counter(
             block.language
             for block in blocks
-            if block.file_name is None and block.language not in {"python", *SHELLS, *DATA}
+            if block.file_name is None
+            and PRINTED not in block.marks
+            and block.language not in {"python", *SHELLS, *DATA}
         )
         marked[page.name] = dict(found)
     assert {name: found for name, found in marked.items() if found} == {

@@ -3,7 +3,7 @@
 import pytest
 
 from Agent.archive.sealed.sealing import seal
-from Agent.errors import AgentNotFound, InputError
+from Agent.errors import AgentNotFound, InputError, UsageError
 from Agent.event.model import Event
 from Agent.replay import compare_runs, fork_run, resume_from_checkpoint
 from Agent.replay.compare.comparison import Comparison
@@ -138,6 +138,19 @@ def test_one_agent_is_compared_alone(toy, rings):
     found = compare_runs(f"{a}/w1", f"{b}/w1", toy.root)
     assert (found.divergence.tick, found.divergence.agent_id) == (61, "w1")
     assert found.divergence.field == "args", "what it was given came before what it made of it"
+
+
+def test_two_agents_are_not_called_alike_because_each_is_like_itself(toy, rings):
+    (a,) = rings(None)
+    with pytest.raises(UsageError, match="an agent is compared with itself"):
+        compare_runs(f"{a}/w1", f"{a}/w2", toy.root)
+
+
+def test_an_agent_that_one_side_names_is_compared_alone(toy, rings):
+    a, b = rings(None, (60, 2, ("stride", 3.0)))
+    whole = compare_runs(a, b, toy.root).divergence
+    found = compare_runs(a, f"{b}/w1", toy.root).divergence
+    assert (whole.agent_id, found.agent_id) == ("w2", "w1")
 
 
 @pytest.mark.further

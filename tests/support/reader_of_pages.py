@@ -39,6 +39,8 @@ def _json_lines(text: str) -> None:
 
 DATA = {"json": _json_lines, "toml": tomllib.loads}
 """What is shown of files: it is at least what it says it is."""
+PRINTED = "printed"
+"""Mark of a block of text that shows what the last command printed: `...` stands for anything, spaces for any space."""
 UNTRIED = {"placeholders", "elsewhere"}
 """Marks of blocks that are not run: names have to be replaced first, or it needs what a test has not."""
 LINE_SECONDS = 600  # for what hangs: the demo takes 20 s of processor, of a machine with other work
@@ -46,7 +48,7 @@ ENDLESS_SECONDS = 4
 
 _EXIT_CODE = re.compile(r"#.*\bexit code (\d)")
 _SHOWN = re.compile(r"#\s*->\s*(.+)$", re.MULTILINE)
-_INSTALL = re.compile(r"(?:python3? -m venv \S+|(?:\S*/)?pip install .*)")
+_INSTALL = re.compile(r"(?:python3? -m venv \S+|source \.venv/bin/activate|(?:\S*/)?pip install .*)")
 _EXTRAS = re.compile(r"\[([\w,]+)\]")
 _OWN_CHECK = re.compile(r"\.venv/bin/(?:pytest|ruff|mypy|lint-imports|python -m benchmarks)\b.*")
 _ENDLESS = re.compile(r"agent-trace (?:view\b|tail\b.* (?:-f|--follow)(?: |$)|ship\b.* --follow)")
@@ -89,6 +91,8 @@ class Reader:
         self._ports = {port: str(_free_port()) for port in ("8000", "8001", "8002")}
         self._beside: list[subprocess.Popen[str]] = []
         self._interpreter: subprocess.Popen[str] | None = None
+        self._printed: list[str] = []
+        """What the commands of the last block of a shell printed."""
         plugins = {point.value for point in entry_points(group="pytest11")}
         plugin = "" if "Agent.testing.pytest_plugin" in plugins else " -p Agent.testing.pytest_plugin"
         # as its command starts it: the current directory is not on the path (-P)
@@ -125,7 +129,11 @@ class Reader:
         elif block.language == "python":
             self._type(block)
             self.done["python"] += 1
+        elif PRINTED in block.marks:
+            self._compare(block)
+            self.done["printed"] += 1
         elif block.language in SHELLS:
+            self._printed = []
             for line in block.source.replace("\\\n", " ").splitlines():
                 if line.strip() and not line.startswith("#"):
                     self._run(self._here(line), block)
@@ -187,6 +195,15 @@ class Reader:
             if where < 0:
                 raise PageFailed(f"line {block.line}: {each!r} was not printed, but\n{printed}")
 
+    def _compare(self, block: Block) -> None:
+        told, where = " ".join("\n".join(self._printed).split()), 0
+        for part in block.source.split("..."):
+            wanted = " ".join(part.split())
+            where = told.find(wanted, where)
+            if where < 0:
+                raise PageFailed(f"line {block.line}: {wanted!r} was not printed, but\n{told}")
+            where += len(wanted)
+
     def _run(self, line: str, block: Block) -> None:
         command, code = line, _EXIT_CODE.search(line)
         parts = [part.strip() for part in command.partition("  #")[0].split("&&")]
@@ -214,6 +231,7 @@ class Reader:
             out, err = process.communicate(timeout=30)
             if not endless:
                 raise PageFailed(f"line {block.line} ff., {line}: did not end\n{out}{err}") from None
+        self._printed += [out, err]
         expected = {0, 130, -signal.SIGINT} if endless else {int(code[1]) if code else 0}
         if process.returncode not in expected or "Traceback" in err:
             raise PageFailed(

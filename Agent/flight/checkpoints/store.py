@@ -146,7 +146,8 @@ class LocalCheckpointStore:
         """Load the checkpoint of a step, with Python values.
 
         Args:
-            run_id, step_id: as they were saved.
+            run_id: as it was saved.
+            step_id: likewise.
             agent_id: the agent; None for the whole simulation, or for the only agent with that step.
 
         Raises:

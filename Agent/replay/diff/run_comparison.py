@@ -34,7 +34,7 @@ from Agent.replay.diff.first_difference import (
     StreamWalk,
     end_differences,
 )
-from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side
+from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side, pair_agents
 from Agent.replay.drive.states import FieldRules
 from Agent.replay.plan.recording import module_names, session_info
 from Agent.tree.files.lines import line_key
@@ -612,7 +612,8 @@ def compare_runs(
     continues.
 
     Args:
-        a, b: each a run's id or a unique prefix, a session, `SESSION/agent_id`, or `last`.
+        a: a run's id or a unique prefix, a session, `SESSION/agent_id`, or `last`.
+        b: likewise.
         root: the trace root; default: the configured one, then ./trace.
         exhaustive: compare every event from the beginning instead of bisecting.
         every_agent: likewise, and find the first difference of each agent, too.
@@ -620,9 +621,11 @@ def compare_runs(
 
     Raises:
         RunNotFound, SessionNotFound, AgentNotFound: a run does not exist.
+        UsageError: they name two agents.
     """
     flush_active()
     one, other = open_side(a, root), open_side(b, root)
+    pair_agents(one, other)
     notes = align(one, other)
     is_aligned = one.since is not None or other.since is not None
     same_ids = same_ids_of(one, other)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from Agent.archive.sealed.reader import ArchiveLines, open_reader
+from Agent.errors import UsageError
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
@@ -154,6 +155,26 @@ def open_side(run: RunName, root: str | os.PathLike[str] | None) -> RunSide:
         known = [ref.agent_id]
     side.agents = tuple(known)
     return side
+
+
+def pair_agents(one: RunSide, other: RunSide) -> None:
+    """Restrict both sides to the agent that one of them names.
+
+    Raises:
+        UsageError: they name two agents, whose events are no pairs.
+        AgentNotFound: a side does not have the agent.
+    """
+    named = [side.ref.agent_id for side in (one, other) if side.ref.agent_id is not None]
+    if len(set(named)) > 1:
+        raise UsageError(
+            f"{one.name} and {other.name} are two agents, and an agent is compared with itself",
+            remedy="name the same agent twice, or ask `journey --summary` about each",
+        )
+    for side in (one, other):
+        if named and side.ref.agent_id is None:
+            check_agent(side.reader, named[0])
+            side.ref = side.ref._replace(agent_id=named[0])
+            side.agents = (named[0],)
 
 
 def _with_children(reader: TreeReader, run_id: str) -> list[str]:

@@ -393,12 +393,17 @@ def sweep_forks(
     """Fork a run at one point with every patch, every seed, or every pair of them.
 
     Args:
-        run, step, target, root, live, timeout_seconds: as `fork_run` takes them.
+        run: as `fork_run` takes it.
+        step: likewise.
         patches: each as `fork_run` takes it.
         seeds: seeds for the generators that agents expose.
         outcome: the value to report: a field at the end (`followers`, `creator_001.followers`), a condition
             on one (`followers>1000`), or `error`: the type of the first error, or `no error`.
+        target: as `fork_run` takes it.
+        root: likewise.
+        live: likewise.
         workers: the number of simultaneous forks; by default the number of available cores.
+        timeout_seconds: as `fork_run` takes it.
 
     Raises:
         UsageError: no patch or seed was given, or a patch does not fit; others as `fork_run`.
@@ -549,9 +554,14 @@ def turning_point(
     at one point comes too late at all later ones.
 
     Args:
-        run, step, patch, target, root, live, timeout_seconds: as `fork_run` takes them; the step is the first
-            point that is tried, such as the event that caused the trouble.
+        run: as `fork_run` takes it.
+        step: the first point that is tried, such as the event that caused the trouble.
+        patch: as `fork_run` takes it.
         outcome: as `sweep_forks` takes it; usually a condition such as `published>20`.
+        target: as `fork_run` takes it.
+        root: likewise.
+        live: likewise.
+        timeout_seconds: likewise.
         progress: called with each fork's result.
 
     Raises:
