@@ -492,24 +492,30 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
     A framework makes ids and times for itself. Further replays, with clocks days and years ahead and other
     draws, must have the same outcome as this one. Reads of the user's own code always count.
     """
-    reads = outcome.sources
-    is_alone = bool(reads) and all(read.is_of_library for read in reads)
-    without = replace(outcome, sources=[])
+    reads, chance = outcome.sources, outcome.chance_of_libraries
+    is_alone = bool(reads or chance) and all(read.is_of_library for read in reads)
+    without = _without_libraries(outcome)
     if not is_alone or judge(without)[0] is Verdict.UNVERIFIED:
         return
     for shift_s in _CLOCK_SHIFTS_S:
         other, *_ = once_more("", clock_shift_s=shift_s)
-        bare = replace(other, sources=[])
+        bare = _without_libraries(other)
         is_same = _in_form(other) == _in_form(outcome) and judge(bare)[0] is judge(without)[0]
         if not is_same or not all(read.is_of_library for read in other.sources):
             return
-    outcome.sources = []
+    outcome.sources, outcome.doubts = [], without.doubts
     places = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:2])
     more = f" and {len(reads) - 2} more" if len(reads) > 2 else ""
     outcome.remark(
-        f"installed libraries read {places}{more}, which is not recorded; "
-        f"{len(_CLOCK_SHIFTS_S)} more replays with other times and draws had the same result"
+        (f"installed libraries read {places}{more}, which is not recorded; " if reads else f"{chance}; ")
+        + f"{len(_CLOCK_SHIFTS_S)} more replays with other times and draws had the same result"
     )
+
+
+def _without_libraries(outcome: ReplayOutcome) -> ReplayOutcome:
+    """Return the outcome without what installed libraries read, and drew while the target built objects."""
+    doubts = [doubt for doubt in outcome.doubts if doubt != outcome.chance_of_libraries]
+    return replace(outcome, sources=[], doubts=doubts)
 
 
 def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> str | None:

@@ -142,6 +142,8 @@ class ReplayOutcome:
     """Notes for the reader that do not affect the verdict."""
     sources: list[SourceRead] = field(default_factory=list)
     """Unrecorded sources that replayed code read."""
+    chance_of_libraries: str = ""
+    """The doubt about random values that only installed libraries drew while the target built objects."""
     unseen: list[str] = field(default_factory=list)
     """Fields that could not be seen; `agent.field` if several agents are replayed."""
     unseen_fields: dict[str, str] = field(default_factory=dict)
