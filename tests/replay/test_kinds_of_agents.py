@@ -471,7 +471,12 @@ def test_an_agent_that_ends_as_another_class_diverges(toy):
     report = toy.change("self.__class__ = Angry", "self.__class__ = Mild").replay()
     assert report.verdict == "DIVERGED", str(report)
     found = report.divergence
-    assert (found.step, found.field, found.recorded, found.replayed) == (3, "state.__class__", "Angry", "Mild")
+    assert (found.step, found.field, found.recorded, found.replayed) == (
+        3,
+        "state.__class__",
+        "Angry",
+        "Mild",
+    )
     report = toy.change("self.__class__ = Mild", "pass").replay()
     assert (report.divergence.recorded, report.divergence.replayed) == ("Angry", "<unchanged>")
 
