@@ -373,6 +373,8 @@ def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replay
     alone = [replay(agent_id) for agent_id in tried]
     told = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
     differing = [each for each in alone if judge(each[0])[0] is Verdict.DIVERGED]
+    if differing and all(_is_unchanged(each[0]) for each in differing):
+        return whole  # what others did at the same time may be why it differs
     if differing:
         earliest = min(differing, key=lambda each: _place_of(each[0].divergence))
         earliest[0].remark(f"{told}agents were replayed alone, and this is the earliest difference")
@@ -413,7 +415,9 @@ def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Wo
     has_threads = any(each.startswith(_THREADS) for each in outcome.unsteady)
     may_agree = has_threads and outcome.is_same_code
     may_change = reads_others or outcome.unsteady or outcome.is_same_code
-    if may_agree or (may_change and judge(outcome)[0] is Verdict.DIVERGED):
+    # What only libraries read is looked at last, and may turn out not to matter.
+    bare = _without_libraries(outcome) if all(read.is_of_library for read in outcome.sources) else outcome
+    if may_agree or (may_change and judge(bare)[0] is Verdict.DIVERGED):
         # Watching every field that is read is slow, and without a difference it cannot change the verdict.
         if looks_at_hashes:
             worker = None
@@ -482,7 +486,7 @@ def _check_is_steady(
             "in another process the difference is another one"
             + (f", maybe because of {', '.join(outcome.varying)}" if outcome.varying else "")
             + ": sort what the code walks there, if it is a set, and keep no id of a thread, a process or an "
-            "object" + _leaving_out(outcome.divergence)
+            "object, nor the time of an event loop" + _leaving_out(outcome.divergence)
         )
 
 
