@@ -373,10 +373,10 @@ def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replay
     alone = [replay(agent_id) for agent_id in tried]
     told = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
     differing = [each for each in alone if judge(each[0])[0] is Verdict.DIVERGED]
-    if differing and all(_is_unchanged(each[0]) for each in differing):
-        return whole  # what others did at the same time may be why it differs
-    if differing:
-        earliest = min(differing, key=lambda each: _place_of(each[0].divergence))
+    # Without changed code, what others did at the same time may be why one differs.
+    by_code = [each for each in differing if not _is_unchanged(each[0])]
+    if by_code:
+        earliest = min(by_code, key=lambda each: _place_of(each[0].divergence))
         earliest[0].remark(f"{told}agents were replayed alone, and this is the earliest difference")
         return earliest
     if not is_each or any(judge(each)[0] not in _GREEN for each, *_ in alone):

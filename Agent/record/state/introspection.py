@@ -1,8 +1,8 @@
 """Which attributes of an agent are state, and how they are read and restored.
 
 The first that applies is used: `trace_state()`/`trace_restore()` of the class, a dataclass, a pydantic model,
-`__getstate__`/`__setstate__` of the class, else the attributes. Objects derived from a container of Python also
-have its members, as the field `self`. Other agents are represented by their ids.
+`__getstate__`/`__setstate__` of the class, else the attributes. Objects derived from a container of Python
+also have its members, as the field `self`. Other agents are represented by their ids.
 Handles such as loggers, locks and files are listed, and are not state.
 """
 
