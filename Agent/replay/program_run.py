@@ -134,8 +134,12 @@ def judged_by_program(
     seconds = timeout_seconds or _patience_s(info)
     may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
     runs = _RUNS + bool(has_changed and outcome.beside)
+<<<<<<< HEAD
     by_form = any(read.is_of_library for read in outcome.sources)
     by_hand = to_script(recording.events)
+=======
+    by_form = any(read.is_of_library for read in outcome.sources) or _has_ids_and_times(recording)
+>>>>>>> h-strangers
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         found: list[ProgramRun] = []
         for number in range(runs):
@@ -174,6 +178,17 @@ def judged_by_program(
     parted = next(run for run in found if run.divergence is not None)
     outcome.remark(_told_of_difference(program, parted))
     return None
+
+
+def _has_ids_and_times(recording: Recording) -> bool:
+    """Whether recorded actions read clocks or ids, which another run of the program reads anew."""
+    reads = (event.extra.get("reads") for event in recording.events)
+    return any(
+        type(kept) is list and "@" not in source
+        for each in reads
+        if isinstance(each, dict)
+        for source, kept in each.items()
+    )
 
 
 def _judged_by_ends(
@@ -347,8 +362,13 @@ def _run(
     """Run the program once, and compare its recording; return why if that is not possible.
 
     Args:
+<<<<<<< HEAD
         by_form: whether libraries make ids and times that are not recorded, so that these agree by form.
         by_hand: changes to make at ticks.
+=======
+        by_form: whether libraries make ids and times, or recorded sources answer them, so that another run
+            has others: they agree by form.
+>>>>>>> h-strangers
     """
     settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
     directory.mkdir()

@@ -373,8 +373,10 @@ def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replay
     alone = [replay(agent_id) for agent_id in tried]
     told = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
     differing = [each for each in alone if judge(each[0])[0] is Verdict.DIVERGED]
-    if differing:
-        earliest = min(differing, key=lambda each: _place_of(each[0].divergence))
+    # Without changed code, what others did at the same time may be why one differs.
+    by_code = [each for each in differing if not _is_unchanged(each[0])]
+    if by_code:
+        earliest = min(by_code, key=lambda each: _place_of(each[0].divergence))
         earliest[0].remark(f"{told}agents were replayed alone, and this is the earliest difference")
         return earliest
     if not is_each or any(judge(each)[0] not in _GREEN for each, *_ in alone):
@@ -413,7 +415,9 @@ def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Wo
     has_threads = any(each.startswith(_THREADS) for each in outcome.unsteady)
     may_agree = has_threads and outcome.is_same_code
     may_change = reads_others or outcome.unsteady or outcome.is_same_code
-    if may_agree or (may_change and judge(outcome)[0] is Verdict.DIVERGED):
+    # What only libraries read is looked at last, and may turn out not to matter.
+    bare = _without_libraries(outcome) if all(read.is_of_library for read in outcome.sources) else outcome
+    if may_agree or (may_change and judge(bare)[0] is Verdict.DIVERGED):
         # Watching every field that is read is slow, and without a difference it cannot change the verdict.
         if looks_at_hashes:
             worker = None
@@ -482,7 +486,7 @@ def _check_is_steady(
             "in another process the difference is another one"
             + (f", maybe because of {', '.join(outcome.varying)}" if outcome.varying else "")
             + ": sort what the code walks there, if it is a set, and keep no id of a thread, a process or an "
-            "object" + _leaving_out(outcome.divergence)
+            "object, nor the time of an event loop" + _leaving_out(outcome.divergence)
         )
 
 
@@ -492,24 +496,30 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
     A framework makes ids and times for itself. Further replays, with clocks days and years ahead and other
     draws, must have the same outcome as this one. Reads of the user's own code always count.
     """
-    reads = outcome.sources
-    is_alone = bool(reads) and all(read.is_of_library for read in reads)
-    without = replace(outcome, sources=[])
+    reads, chance = outcome.sources, outcome.chance_of_libraries
+    is_alone = bool(reads or chance) and all(read.is_of_library for read in reads)
+    without = _without_libraries(outcome)
     if not is_alone or judge(without)[0] is Verdict.UNVERIFIED:
         return
     for shift_s in _CLOCK_SHIFTS_S:
         other, *_ = once_more("", clock_shift_s=shift_s)
-        bare = replace(other, sources=[])
+        bare = _without_libraries(other)
         is_same = _in_form(other) == _in_form(outcome) and judge(bare)[0] is judge(without)[0]
         if not is_same or not all(read.is_of_library for read in other.sources):
             return
-    outcome.sources = []
+    outcome.sources, outcome.doubts = [], without.doubts
     places = ", ".join(f"{read.source} by {read.function} ({read.file}:{read.line})" for read in reads[:2])
     more = f" and {len(reads) - 2} more" if len(reads) > 2 else ""
     outcome.remark(
-        f"installed libraries read {places}{more}, which is not recorded; "
-        f"{len(_CLOCK_SHIFTS_S)} more replays with other times and draws had the same result"
+        (f"installed libraries read {places}{more}, which is not recorded; " if reads else f"{chance}; ")
+        + f"{len(_CLOCK_SHIFTS_S)} more replays with other times and draws had the same result"
     )
+
+
+def _without_libraries(outcome: ReplayOutcome) -> ReplayOutcome:
+    """Return the outcome without what installed libraries read, and drew while the target built objects."""
+    doubts = [doubt for doubt in outcome.doubts if doubt != outcome.chance_of_libraries]
+    return replace(outcome, sources=[], doubts=doubts)
 
 
 def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> str | None:

@@ -90,3 +90,72 @@ def test_a_seed_that_was_not_given_is_asked_for_and_that_helps(toy):
     assert "give it a seed argument, in the program and in the factory" in report.reasons[0]
     toy.record(MODEL.replace("{seed}", "7"))
     assert toy.replay("last/a").verdict == "IDENTICAL"
+
+
+LIBRARY = """
+import random
+
+class World:
+    luck = 0
+
+    def __init__(self):
+        self.seed = random.SystemRandom().randrange(2**32)
+
+    def start(self, seed):
+        World.drawn, self.seed = self.seed, seed
+        self.random = random.Random(seed)
+
+    def roll(self):
+        return self.random.randrange(3) + World.luck
+"""
+OF_LIBRARY = """
+from world_library import World
+
+class Person:
+    def __init__(self, name, world):
+        self.agent_id, self.world, self.met = name, world, 0
+
+    @trace_agent_action
+    def meet(self):
+        self.met += self.world.roll()
+        return self.met
+
+class Town:
+    agent_id = "town"
+
+    def __init__(self):
+        self.world = World()
+        self.world.start(5)
+        self.people = [Person("ann", self.world), Person("bob", self.world)]
+
+    @trace_agent_action
+    def step(self):
+        return [person.meet() for person in self.people]
+
+def build(spec):
+    return {"town": Town(), **spec.nested}
+
+def main():
+    town = Town()
+    for _ in range(4):
+        town.step()
+"""
+
+
+def test_chance_that_only_a_library_drew_is_no_doubt_if_other_draws_give_the_same_difference(
+    toy, tmp_path, monkeypatch
+):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "world_library.py").write_text(LIBRARY)
+    monkeypatch.syspath_prepend(str(library))
+    report = toy.record(OF_LIBRARY).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("self.world.roll()", "self.world.roll() + (self.met > 2)").replay("last")
+    assert report.verdict == "DIVERGED", str(report)
+    assert "2 more replays with other times and draws had the same result" in str(report)
+    (library / "world_library.py").write_text(
+        LIBRARY.replace("luck = 0", "drawn = luck = 0").replace("+ World.luck", "+ World.drawn")
+    )
+    report = toy.record(OF_LIBRARY).replay("last")
+    assert report.verdict == "UNVERIFIED", str(report)

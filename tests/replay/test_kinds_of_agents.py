@@ -430,3 +430,124 @@ def test_an_untraced_override_that_calls_the_traced_method_of_its_base_is_not_ca
     recorded = toy.record(OVERRIDDEN)
     assert recorded.replay().verdict == "IDENTICAL"
     assert recorded.change("self.speed + 30", "self.speed + 15").replay().verdict == "DIVERGED"
+
+
+OF_CLASSES = """
+class Calm:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.anger = "a", "npc", 0
+
+    @trace_agent_action
+    def poke(self, force):
+        self.anger += force
+        if self.anger > 5:
+            self.__class__ = Angry
+        return self.anger
+
+class Angry(Calm):
+    pass
+
+class Mild(Calm):
+    pass
+
+def build(spec):
+    return Calm()
+
+def build_mild(spec):
+    return Mild()
+
+KEPT = []
+
+def main():
+    KEPT.append(Calm())
+    for force in (1, 2, 4):
+        KEPT[0].poke(force)
+"""
+
+
+def test_an_agent_that_ends_as_another_class_diverges(toy):
+    report = toy.record(OF_CLASSES).replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("self.__class__ = Angry", "self.__class__ = Mild").replay()
+    assert report.verdict == "DIVERGED", str(report)
+    found = report.divergence
+    assert (found.step, found.field, found.recorded, found.replayed) == (
+        3,
+        "state.__class__",
+        "Angry",
+        "Mild",
+    )
+    report = toy.change("self.__class__ = Mild", "pass").replay()
+    assert (report.divergence.recorded, report.divergence.replayed) == ("Angry", "<unchanged>")
+
+
+def test_a_target_of_another_class_is_no_difference(toy):
+    assert toy.record(OF_CLASSES).replay(factory="build_mild").verdict == "IDENTICAL"
+
+
+OF_CONTAINERS = """
+from collections import Counter, OrderedDict, defaultdict, deque
+
+class Traced:
+    @trace_agent_action
+    def work(self, number):
+        self.count += 1
+        self.put(number)
+
+def kind(base, put):
+    return type(base.__name__, (Traced, base), {"put": put})
+
+def put_in(self, number): self[number] = number * 2
+def append(self, number): self.append(number * 2)
+def add(self, number): self.add(number * 2)
+def reorder(self, number):
+    self[number] = 0
+    if number: self.move_to_end(0)
+
+KINDS = [kind(dict, put_in), kind(Counter, put_in), kind(defaultdict, put_in), kind(OrderedDict, reorder),
+    kind(list, append), kind(bytearray, append), kind(deque, append), kind(set, add)]
+
+def make():
+    agents = {}
+    for cls in KINDS:
+        agent = cls()
+        agent.agent_id, agent.agent_role, agent.count = cls.__name__, "container", 0
+        agents[agent.agent_id] = agent
+    return agents
+
+def build(spec):
+    return make()
+
+def build_filled(spec):
+    agents = make()
+    for agent in agents.values():
+        agent.put(0)
+    return agents
+
+def main():
+    agents = make()
+    for agent in agents.values():
+        for number in range(3):
+            agent.work(number)
+"""
+CHANGES_OF_MEMBERS = {
+    "dict": ("def put_in(self, number): self[number] = number * 2", "def put_in(self, number): self[number] = number"),
+    "OrderedDict": ("if number: self.move_to_end(0)", "if number: self.move_to_end(0, last=False)"),
+    "list": ("def append(self, number): self.append(number * 2)", "def append(self, number): self.append(number)"),
+    "set": ("def add(self, number): self.add(number * 2)", "def add(self, number): self.add(number)"),
+}  # fmt: skip
+
+
+def test_the_members_of_an_agent_that_is_a_container_are_compared(toy):
+    for name, (old, new) in CHANGES_OF_MEMBERS.items():
+        report = toy.record(OF_CONTAINERS).replay(run="last")
+        assert report.verdict == "IDENTICAL", str(report)
+        report = toy.change(old, new).replay(run="last")
+        assert report.verdict == "DIVERGED", str(report)
+        assert (report.divergence.agent_id, report.divergence.field) == (name, "state.self"), str(report)
+
+
+def test_the_members_at_the_begin_are_restored(toy):
+    report = toy.record(OF_CONTAINERS).replay(run="last", factory="build_filled")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "factory made self" in str(report)

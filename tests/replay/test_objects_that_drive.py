@@ -93,3 +93,47 @@ def main():
 def test_an_object_that_two_agents_begin_with_is_not_filled_for_one_of_them(toy):
     report = toy.record(SHARED).replay("last")
     assert report.verdict == "IDENTICAL", str(report)
+
+
+MADE_OTHERWISE = """
+from dataclasses import dataclass, field
+
+@dataclass
+class Limits:
+    most: int = 3
+    by_kind: dict = field(default_factory=lambda: {"tea": [1, 2]})
+
+class Clerk:
+    agent_id = "a"
+
+    def __init__(self):
+        self.limits = Limits()
+        self.rest = None
+
+    @trace_agent_action
+    def work(self):
+        return self.limits.most
+
+def build(spec):
+    return Clerk()
+
+def main():
+    clerk = Clerk()
+    {before}
+    clerk.work()
+"""
+
+
+def test_what_the_factory_made_otherwise_is_told_as_python(toy):
+    toy.record(MADE_OTHERWISE.replace("{before}", "clerk.limits.most = 4"))
+    assert "a: factory made limits.most=3, recorded 4" in str(toy.replay())
+    toy.record(MADE_OTHERWISE.replace("{before}", "clerk.limits.by_kind['tea'][1] = 5"))
+    assert "a: factory made limits.by_kind['tea'][1]=2, recorded 5" in str(toy.replay())
+
+
+def test_an_object_that_the_factory_did_not_make_is_told_as_python(toy):
+    toy.record(MADE_OTHERWISE.replace("{before}", "clerk.rest = iter([clerk])"))
+    report = toy.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "made None; build it in the factory" in str(report)
+    assert "{'tag'" not in str(report)

@@ -44,3 +44,43 @@ def test_a_difference_has_to_come_under_two_more_hash_seeds(toy, monkeypatch):
         report = toy.replay()
         assert (report.verdict, count) == (verdict, replays), str(report)
         assert ("in another process the difference is another one" in str(report)) == (other is not None)
+
+
+SLOW_LIBRARY = """
+import time
+
+def watched(function):
+    began = time.time()
+    return function(), time.time() - began < 1e9
+"""
+
+
+def test_so_has_one_beside_clocks_that_only_libraries_read(toy, tmp_path, monkeypatch):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "slow_library.py").write_text(SLOW_LIBRARY)
+    monkeypatch.syspath_prepend(str(library))
+    answer = toy.directory / "answer.txt"
+    answer.write_text("one")
+    text = READER.replace("class Reader", "from slow_library import watched\n\nclass Reader")
+    toy.record(
+        text.replace("return Path", "return watched(lambda: Path").replace("read_text()", "read_text())")
+    )
+    answer.write_text("two")
+    monkeypatch.setattr(rerun, "launches_anew", lambda: True)
+    in_child, count = rerun._in_child, 0
+
+    def with_another_order(*args, **kwargs):
+        nonlocal count
+        count += 1
+        outcome, *output = in_child(*args, **kwargs)
+        if count == 2:
+            outcome.divergence = replace(outcome.divergence, replayed="another")
+        return outcome, *output
+
+    monkeypatch.setattr(rerun, "_in_child", with_another_order)
+    report = toy.replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "in another process the difference is another one" in str(report)
+    count = 9
+    assert toy.replay().verdict == "DIVERGED"

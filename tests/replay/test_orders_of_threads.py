@@ -23,6 +23,13 @@ def at(step, value=4):
     )
 
 
+def changed(step):
+    """The same where the code of the method changed."""
+    outcome = at(step)
+    outcome.code["a.ask"]["replayed"] = "2"
+    return outcome
+
+
 def verdict_of(*replays):
     given = iter([(each, "", "") for each in replays])
     chosen, *_ = _in_other_orders_of_threads((next(given), next(given)), lambda _turns: next(given))
@@ -83,8 +90,12 @@ def test_a_field_is_left_out_only_where_the_recording_has_nothing_but_a_digest_o
     ("alone", "verdict"),
     [
         pytest.param({"a": at(0), "b": at(0)}, ("IDENTICAL", None, ["a", "b"], 12), id="each as it was"),
-        pytest.param({"a": at(3), "b": at(0)}, ("DIVERGED", 3, [], 6), id="the suspected one differs"),
-        pytest.param({"a": at(4), "b": at(2)}, ("DIVERGED", 2, [], 6), id="another one differs before"),
+        pytest.param({"a": changed(3), "b": at(0)}, ("DIVERGED", 3, [], 6), id="the suspected one differs"),
+        pytest.param({"a": at(4), "b": changed(2)}, ("DIVERGED", 2, [], 6), id="another one differs before"),
+        pytest.param({"a": at(1), "b": changed(2)}, ("DIVERGED", 2, [], 6), id="changed code comes first"),
+        pytest.param(
+            {"a": at(3), "b": at(0)}, ("UNVERIFIED", 5, ["a", "b"], 6), id="no code changed: others may be why"
+        ),
         pytest.param(
             {"a": at(0), "b": None}, ("UNVERIFIED", 5, ["a", "b"], 6), id="one alone proves nothing"
         ),

@@ -775,3 +775,57 @@ def test_where_the_program_does_not_run_again_how_the_world_ends_decides_on_chan
         assert any("house leads to did not end as in the recording" in each for each in changed.reasons), str(
             changed
         )
+
+
+OF_IDS = """
+import sys
+import uuid
+
+from Agent import setup_logging, trace_agent_action
+from Agent.flight import recorded_sources
+
+class Clerk:
+    agent_id = "clerk"
+
+    def __init__(self):
+        self.key, self.rule = "", lambda number: number + 1
+
+    @trace_agent_action
+    def open(self, number):
+        self.key = uuid.uuid4().hex
+        return self.rule(number)
+
+    @trace_agent_action
+    def told(self):
+        return sys.argv[1:]
+
+def build(spec):
+    return Clerk()
+
+if __name__ == "__main__":
+    setup_logging(trace_root="trace")
+    with recorded_sources():
+        clerk = Clerk()
+        for number in range(3):
+            clerk.open(number)
+        clerk.told()
+"""
+
+
+def test_actions_read_the_recorded_command_line(farm):
+    farm.record(OF_IDS, arguments=["--days", "3"])
+    assert farm.replay(program=False).verdict == "IDENTICAL"
+    farm.change("sys.argv[1:]", "sys.argv[2:]")
+    report = farm.replay(program=False)
+    assert (report.verdict, report.divergence.action) == ("DIVERGED", "told"), str(report)
+
+
+def test_ids_that_recorded_sources_answer_agree_by_form_in_another_run_of_the_program(farm):
+    farm.record(OF_IDS)
+    farm.change("lambda number: number + 1", "lambda number: 1 + number")
+    report = farm.replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "run again as a whole" in remarks(report)
+    assert "values agree but for ids and times" in str(report)
+    farm.change("lambda number: 1 + number", "lambda number: 2 + number")
+    assert farm.replay().verdict == "DIVERGED"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from Agent.replay.compare.outcome import ReplayOutcome, SourceRead, judge
 from Agent.replay.compare.python_text import differing_pieces, differing_texts, python_path, python_text
 
 SHOP = """
@@ -244,3 +245,17 @@ def test_a_difference_of_what_the_factory_reads_says_where_to_look(toy, tmp_path
     told = str(toy.replay()).splitlines()
     assert "no compared code changed" in told[5] and 'state="strict"' in told[5]
     assert "and no module of the program" in told[5]
+
+
+def test_reads_of_the_program_come_before_those_of_libraries_which_are_counted():
+    own = SourceRead("time.time", "f", "own.py", 1, 1)
+    libraries = [SourceRead("time.time", "g", "lib.py", line, 1, is_of_library=True) for line in range(4)]
+    outcome = ReplayOutcome(sources=[*libraries, own])
+    outcome.counts.driven = 1
+    assert judge(outcome)[1] == [
+        "time.time read by f (own.py:1) in step 1",
+        "time.time read by g (lib.py:0) in step 1",
+        "time.time read by g (lib.py:1) in step 1, and 2 more reads by installed libraries",
+    ]
+    outcome.sources = [*libraries[:3], own]
+    assert judge(outcome)[1][-1].endswith("and 1 more read by installed libraries")

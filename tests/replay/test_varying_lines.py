@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from datetime import datetime
 
 from Agent.replay.compare.varying_lines import varying_lines
 
@@ -45,6 +47,12 @@ def walks(self, words):
     return found, ",".join(known), known.pop(), threading.get_ident()
 
 
+def asks_the_clock_of_a_loop(self, loop):
+    begin = loop.time()
+    now = self._loop.time() + asyncio.get_running_loop().time()
+    return begin, now, self.watch.time(), datetime.now().time(), loop.times()
+
+
 def does_not(self, words):
     known = set(words)
     for each in sorted(known):
@@ -62,3 +70,17 @@ def test_lines_that_take_the_order_of_a_set_are_found():
         f"the order of a set in walks (test_varying_lines.py:{begin + 5})",
     ]
     assert varying_lines([does_not], ["seen"]) == []
+
+
+def test_lines_that_ask_the_clock_of_an_event_loop_are_found():
+    begin = asks_the_clock_of_a_loop.__code__.co_firstlineno
+    place = "loop.time() in asks_the_clock_of_a_loop (test_varying_lines.py:"
+    assert varying_lines([asks_the_clock_of_a_loop], []) == [f"{place}{begin + 1})", f"{place}{begin + 2})"]
+
+
+def test_the_clock_of_an_event_loop_is_named(toy):
+    text = PROGRAM.replace("import os", "import asyncio\nimport os").replace("def pid", "async def pid")
+    text = text.replace("return os.getpid()\n    @", "return asyncio.get_running_loop().time()\n    @")
+    report = toy.record(text.replace("Clerk().METHOD()", "asyncio.run(Clerk().pid())")).replay()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert f"maybe because of loop.time() in Clerk.pid ({toy.name}.py:" in str(report)

@@ -1,13 +1,15 @@
 """Which attributes of an agent are state, and how they are read and restored.
 
 The first that applies is used: `trace_state()`/`trace_restore()` of the class, a dataclass, a pydantic model,
-`__getstate__`/`__setstate__` of the class, else the attributes. Other agents are represented by their ids.
+`__getstate__`/`__setstate__` of the class, else the attributes. Objects derived from a container of Python
+also have its members, as the field `self`. Other agents are represented by their ids.
 Handles such as loggers, locks and files are listed, and are not state.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields as dataclass_fields
@@ -242,6 +244,12 @@ def _named(read: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], Mapping[
 
 
 def _choose(cls: type) -> Exposure:
+    known = _of_attributes(cls)
+    kind = next((each for each in _CONTAINERS if issubclass(cls, each)), None)
+    return known if kind is None or known.is_explicit else _with_content(known, kind)
+
+
+def _of_attributes(cls: type) -> Exposure:
     for base in cls.__mro__:
         if base in _functions:
             return _functions[base]
@@ -262,6 +270,36 @@ def _choose(cls: type) -> Exposure:
     if slots:
         return Exposure(_reader(slots), _set_attributes, is_explicit=False)
     return Exposure(instance_dict, _set_attributes, is_explicit=False)
+
+
+CONTENT = "self"
+"""The field with the members of an agent whose class is derived from a container."""
+_CONTAINERS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    OrderedDict: (lambda obj: dict(OrderedDict.items(obj)), OrderedDict.clear, OrderedDict.update),
+    dict: (dict.copy, dict.clear, dict.update),
+    list: (lambda obj: list(list.__iter__(obj)), list.clear, list.extend),
+    deque: (lambda obj: list(deque.__iter__(obj)), deque.clear, deque.extend),
+    set: (lambda obj: set(set.__iter__(obj)), set.clear, set.update),
+    bytearray: (lambda obj: bytes(memoryview(obj)), bytearray.clear, bytearray.extend),
+}
+"""How the members of a container are read, removed and added, without code of a derived class."""
+
+
+def _with_content(known: Exposure, kind: type) -> Exposure:
+    """Return an exposure that has the members of a container as a further field."""
+    members, clear, extend = _CONTAINERS[kind]
+
+    def read(obj: Any) -> Mapping[str, Any]:
+        return {**known.read(obj), CONTENT: members(obj)}
+
+    def restore(obj: Any, fields: Mapping[str, Any]) -> None:
+        known.restore(obj, {name: value for name, value in fields.items() if name != CONTENT})
+        if CONTENT in fields:
+            value = fields[CONTENT]  # may hold the present members, which `clear` does not change
+            clear(obj)
+            extend(obj, value)
+
+    return known._replace(read=read, restore=restore)
 
 
 def _package_of(cls: type) -> str:

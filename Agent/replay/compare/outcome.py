@@ -143,6 +143,8 @@ class ReplayOutcome:
     """Notes for the reader that do not affect the verdict."""
     sources: list[SourceRead] = field(default_factory=list)
     """Unrecorded sources that replayed code read."""
+    chance_of_libraries: str = ""
+    """The doubt about random values that only installed libraries drew while the target built objects."""
     unseen: list[str] = field(default_factory=list)
     """Fields that could not be seen; `agent.field` if several agents are replayed."""
     unseen_fields: dict[str, str] = field(default_factory=dict)
@@ -713,7 +715,7 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
     IDENTICAL requires that everything compared is equal and something informative is among it. A difference
     is DIVERGED only if nothing but the code can have caused it. Everything else is UNVERIFIED.
     """
-    reasons = [*outcome.reasons, *map(str, outcome.sources)]
+    reasons = [*outcome.reasons, *_told_of_reads(outcome.sources)]
     for name, why in outcome.unseen_fields.items():
         own = name.rpartition(".")[2]
         reasons.append(f"field {name} cannot be seen: {why}; if it does not matter: --ignore {own}")
@@ -740,6 +742,20 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
     if reasons:
         return Verdict.UNVERIFIED, reasons
     return (Verdict.EQUIVALENT if outcome.normalisers else Verdict.IDENTICAL), []
+
+
+def _told_of_reads(reads: Sequence[SourceRead]) -> list[str]:
+    """Return unrecorded reads as texts: those of the program first, those of libraries counted."""
+    libraries = [read for read in reads if read.is_of_library]
+    told = [str(read) for read in reads if not read.is_of_library]
+    told += map(str, libraries[:_MOST_OF_LIBRARIES])
+    more = len(libraries) - _MOST_OF_LIBRARIES
+    if more > 0:
+        told[-1] += f", and {more} more {'read' if more == 1 else 'reads'} by installed libraries"
+    return told
+
+
+_MOST_OF_LIBRARIES = 2
 
 
 def _nothing_driven(outcome: ReplayOutcome) -> str:

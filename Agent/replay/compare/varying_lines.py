@@ -1,4 +1,4 @@
-"""Lines whose value is another one in each process: the order of sets, `hash`, `id`, `os.getpid`.
+"""Lines whose value is another one in each process: orders of sets, `hash`, `id`, `os.getpid`, `loop.time`.
 
 A recording does not hold these, and Python has no hook for them. If a difference is another one in another
 process, the source of the code that ran is searched for what may be the cause.
@@ -12,6 +12,7 @@ import os
 import textwrap
 from collections.abc import Collection, Iterable, Iterator
 from types import FunctionType
+from typing import cast
 
 _OF_PROCESS = {
     "hash": "hash()",
@@ -59,6 +60,8 @@ def _in_tree(tree: ast.AST, set_fields: Collection[str]) -> set[tuple[int, str]]
             name, is_plain = _called(node.func)
             if name in _OF_PROCESS and (is_plain or name not in _BUILTIN):
                 found.add((node.lineno, _OF_PROCESS[name]))
+            elif name == "time" and not is_plain and _is_loop(cast("ast.Attribute", node.func).value):
+                found.add((node.lineno, "loop.time()"))
         for walked in _walked_over(node):
             if _is_set(walked, names, set_fields):
                 found.add((walked.lineno, "the order of a set"))
@@ -70,6 +73,12 @@ def _called(function: ast.expr) -> tuple[str, bool]:
     if isinstance(function, ast.Name):
         return function.id, True
     return (function.attr if isinstance(function, ast.Attribute) else ""), False
+
+
+def _is_loop(node: ast.expr) -> bool:
+    """Whether an expression is named like an event loop: `loop`, `self._loop`, `get_running_loop()`."""
+    name = _called(node.func)[0] if isinstance(node, ast.Call) else _called(node)[0]
+    return name.lower().endswith("loop")
 
 
 def _walked_over(node: ast.AST) -> Iterator[ast.expr]:

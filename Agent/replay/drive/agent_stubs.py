@@ -226,7 +226,8 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
     """Turn a difference into a doubt if unrecorded randomness went into the built objects."""
     if not reads:
         return
-    is_other = any(MADE_OTHERWISE in reason for reason in outcome.reasons)
+    of_code = outcome.changed_inside.values()
+    is_other = any(MADE_OTHERWISE in reason and reason not in of_code for reason in outcome.reasons)
     is_others = outcome.divergence is not None and bool(outcome.divergence.inner_agent_id)
     is_kept = outcome.inside or outcome.unseen or outcome.references or is_others
     if not is_other and (outcome.divergence is None or not is_kept):
@@ -252,6 +253,8 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
         outcome.reasons[:] = [text, *(each for each in outcome.reasons if MADE_OTHERWISE not in each)]
     else:
         outcome.doubts.append(text)
+        if all(read.is_of_library for read in reads):
+            outcome.chance_of_libraries = text
 
 
 _UNSEEDED = ("uuid", "os.urandom", "secrets")

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from Agent.event.classes import class_name
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.content_digest import ReachedObjects, content_of, whole_digest
@@ -30,6 +31,7 @@ from Agent.replay.compare.comparison import (
     in_payload,
     shown,
 )
+from Agent.replay.compare.emitted_events import UNCHANGED
 from Agent.replay.compare.outcome import Divergence
 from Agent.replay.drive.judge import ActionJudge
 from Agent.replay.drive.player import ReplayKit, divergence_of
@@ -46,6 +48,7 @@ from Agent.replay.plan.recording import ends_of
 
 _MOST_NAMED = 4
 _PLACE = "the full state"
+_CLASS = "__class__"
 
 
 class WholeStates:
@@ -59,6 +62,8 @@ class WholeStates:
         self._kit = kit
         self._class_fields: dict[str, set[str]] = {}
         """{agent: class attributes that equalled the recording before its first action}."""
+        self._classes: dict[str, tuple[str, type]] = {}
+        """{agent: the recorded class and its object's class before its first action}."""
         self._put_back = put_back
         self._seen: dict[str, int] = {}
         """{agent: the step after which its full state was last compared}."""
@@ -112,7 +117,11 @@ class WholeStates:
     def _difference(self, action: DrivenAction, event: Event, obj: object) -> tuple[str, Difference] | None:
         kit = self._kit
         found = state_difference(event, obj, kit.pipeline, kit.comparison, kit.fields)
-        return found or self._class_difference(action.agent_id, event, obj)
+        return (
+            found
+            or self._class_difference(action.agent_id, event, obj)
+            or self._class_change(action.agent_id, event, obj)
+        )
 
     def ended(self, action: DrivenAction) -> None:
         """Note that an action ended and agreed."""
@@ -162,6 +171,7 @@ class WholeStates:
     def begin(self, agent_id: str, event: Event, obj: object) -> None:
         """Note the class attributes before the agent's first action; those that differ are not compared."""
         self._contents[agent_id] = _contents_of_large(obj)
+        self._classes[agent_id] = str(event.extra.get("class")), type(obj)
         if not event.extra.get("class_fields") or not self._is_class_live(obj):
             return
         differing = {name for name, _ in self._class_differences(event, obj)}
@@ -172,6 +182,21 @@ class WholeStates:
         if not names:
             return None
         return next((found for found in self._class_differences(event, obj) if found[0] in names), None)
+
+    def _class_change(self, agent_id: str, event: Event, obj: object) -> tuple[str, Difference] | None:
+        """Return a difference in the class that an agent's actions gave it by `self.__class__ = ...`.
+
+        The class at the begin may have another name than the recorded one: the target chooses it.
+        """
+        if agent_id not in self._classes:
+            return None
+        recorded, replayed = str(event.extra.get("class")), class_name(type(obj))
+        began, cls = self._classes[agent_id]
+        one, other = (
+            UNCHANGED if is_same else name.rpartition(".")[2]
+            for name, is_same in ((recorded, recorded == began), (replayed, type(obj) is cls))
+        )
+        return None if one == other else (_CLASS, Difference("", one, other))
 
     def _class_differences(self, event: Event, obj: object) -> Iterator[tuple[str, Difference]]:
         kit, present = self._kit, read_class_state(type(obj))

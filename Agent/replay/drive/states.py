@@ -45,6 +45,7 @@ from Agent.replay.compare.comparison import (
     shown,
 )
 from Agent.replay.compare.outcome import ReplayOutcome
+from Agent.replay.compare.python_text import python_path
 from Agent.replay.plan.recording import AgentFacts
 from Agent.replay.plan.target import Decoder, is_tag_of_generator
 
@@ -247,6 +248,12 @@ def differences_of(
         rules.note(agent_id, name, agreed)
         if found is not None:
             yield name, found
+
+
+def place_in(event: Event, name: str, difference: Difference) -> str:
+    """Return the place of a difference inside a field of a full state as a Python expression."""
+    at = f"{_FIELDS}/{escape(name)}"
+    return python_path(difference.path, event.extra["fields"].get(name), event.types, at, name)
 
 
 def is_of_names(difference: Difference) -> bool:

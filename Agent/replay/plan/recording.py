@@ -434,8 +434,8 @@ def sharing_agents(
     return frozenset(found)
 
 
-def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | None:
-    """Return the script that was run when a session was recorded, for a fork its original's; None if unknown.
+def recorded_arguments(session: Path, info: SessionInfo | None = None) -> tuple[str, ...]:
+    """Return the command line that a session was recorded with, for a fork its original's; () if unknown.
 
     Args:
         session: the session's directory.
@@ -446,11 +446,21 @@ def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | No
             info = info or open_session(session)
             lineage = lineage_within(info)
             if lineage is None:
-                return Path(info.argv[0]) if info.argv else None
+                return info.argv
             session, info = find_session(session.parent, lineage.session_id), None
         except (SessionNotFound, DamagedInput):
-            return None  # the original was deleted
-    return None
+            return ()  # the original was deleted
+    return ()
+
+
+def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | None:
+    """Return the script that was run when a session was recorded; None if unknown.
+
+    Args:
+        session, info: as for `recorded_arguments`.
+    """
+    arguments = recorded_arguments(session, info)
+    return Path(arguments[0]) if arguments else None
 
 
 def script_name(session: Path, info: SessionInfo | None) -> str:

@@ -24,7 +24,6 @@ from Agent.record.state.introspection import generators_of, plain_attributes
 from Agent.record.tracing.changed_arguments import at_place
 from Agent.replay.compare.comparison import Difference, Recorded, as_captured, in_payload
 from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
-from Agent.replay.compare.python_text import python_path
 from Agent.replay.drive.agent_stubs import MADE_OTHERWISE
 from Agent.replay.drive.calls import (
     MisfitArguments,
@@ -47,6 +46,7 @@ from Agent.replay.drive.states import (
     generators_in,
     is_generator,
     is_of_names,
+    place_in,
     put_back,
     restorable,
     state_difference,
@@ -693,16 +693,17 @@ class Driver:
         if name not in first_state.lacking:
             self._player.stop(
                 f"the restored state of {agent_id} differs from the recording before its first action: field "
-                f"{name}{difference.path}, recorded {difference.recorded!r}, here {difference.replayed!r}"
+                f"{place_in(first, name, difference)}, recorded {short(difference.recorded)}, here "
+                f"{short(difference.replayed)}"
             )
         if is_of_names(difference):
             # Surroundings cannot change what a name refers to, so the code must differ.
             self._differs_at_first(agent_id, first, name, difference)
-        place = "" if not difference.path else f" at {python_path(difference.path, start=name)}"
+        place = "" if not difference.path else f" at {place_in(first, name, difference)}"
         reason = (
             f"field {name} of {agent_id} {MADE_OTHERWISE}{place}: recorded "
-            f"{difference.recorded!r}, made {difference.replayed!r}; build it in the factory as it was "
-            f"before the first action, or ignore it: --ignore {name}; if its constructor was changed, "
+            f"{short(difference.recorded)}, made {short(difference.replayed)}; build it in the factory as it "
+            f"was before the first action, or ignore it: --ignore {name}; if its constructor was changed, "
             "--strict-factory makes that the difference"
         )
         names = self._of_code_alone(first, obj)
@@ -733,7 +734,7 @@ class Driver:
                 told = f"the random generator {name} in another state; the recorded state is used"
             else:
                 made, recorded = short(difference.replayed), short(difference.recorded)
-                told = f"{name}{difference.path}={made}, recorded {recorded}"
+                told = f"{place_in(first, name, difference)}={made}, recorded {recorded}"
             self._outcome.note_made(agent_id, name, told)
 
     def _differs_at_first(self, agent_id: str, first: Event, name: str, difference: Difference) -> NoReturn:

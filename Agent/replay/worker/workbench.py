@@ -60,6 +60,7 @@ from Agent.replay.plan.recording import (
     RecordingParts,
     note_overlap,
     read_recording,
+    recorded_arguments,
     script_module,
     script_name,
 )
@@ -222,6 +223,9 @@ class Workbench:
         self._make_player(frozenset())
         if self._prepared is not None:
             return self._prepared.factory
+        arguments = recorded_arguments(self.recording.session, self.recording.info)
+        if arguments:
+            sys.argv[:] = arguments  # the target's modules and the actions may read them
         with self.watch.importing():
             return import_target(self.request["target"])
 
