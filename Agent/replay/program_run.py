@@ -134,12 +134,8 @@ def judged_by_program(
     seconds = timeout_seconds or _patience_s(info)
     may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
     runs = _RUNS + bool(has_changed and outcome.beside)
-<<<<<<< HEAD
-    by_form = any(read.is_of_library for read in outcome.sources)
-    by_hand = to_script(recording.events)
-=======
     by_form = any(read.is_of_library for read in outcome.sources) or _has_ids_and_times(recording)
->>>>>>> h-strangers
+    by_hand = to_script(recording.events)
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         found: list[ProgramRun] = []
         for number in range(runs):
@@ -362,13 +358,9 @@ def _run(
     """Run the program once, and compare its recording; return why if that is not possible.
 
     Args:
-<<<<<<< HEAD
-        by_form: whether libraries make ids and times that are not recorded, so that these agree by form.
-        by_hand: changes to make at ticks.
-=======
         by_form: whether libraries make ids and times, or recorded sources answer them, so that another run
             has others: they agree by form.
->>>>>>> h-strangers
+    by_hand = to_script(recording.events)
     """
     settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
     directory.mkdir()
