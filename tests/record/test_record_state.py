@@ -3,11 +3,13 @@
 import ctypes
 import dataclasses
 import enum
+import gc
 import itertools
 import logging
 import random
 import socket
 import threading
+import weakref
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -824,3 +826,37 @@ def test_what_a_class_holds_is_encoded_again_where_it_changed(recorded):
     assert [fields["limits"]["low"] for fields in shown] == [1, 1, 2, 2, 2, 2]
     assert [fields["name"] for fields in shown] == ["first"] * 3 + ["second"] * 3
     assert [fields.get("more") for fields in shown] == [None] * 4 + [1, None]
+
+
+class Nest(list):
+    """An agent that is a list."""
+
+
+class Bare(list):
+    __slots__ = ()
+
+
+def test_the_members_of_a_container_are_one_object_that_does_not_keep_the_agent_alive():
+    nest = Nest([1, 2])
+    members = read_state(nest).fields["self"]
+    nest.append(3)
+    assert read_state(nest).fields["self"] is members
+    assert (members, type(members)) == ([1, 2, 3], list)
+    assert read_state(Bare([1])).fields == {"self": [1]}
+    nest.append([nest])
+    assert read_state(nest).fields["self"] == [1, 2, 3, [nest]]
+    seen = weakref.ref(nest)
+    nest.clear()
+    read_state(nest)
+    nest.append({"mother": nest})
+    read_state(nest)
+    del nest
+    gc.collect()
+    assert seen() is None
+
+
+def test_many_members_that_are_objects_are_not_read():
+    nest = Nest([[number] for number in range(64)])
+    assert len(read_state(nest).fields["self"]) == 64
+    nest.append([64])
+    assert read_state(nest).fields == {}

@@ -9,6 +9,7 @@ Handles such as loggers, locks and files are listed, and are not state.
 from __future__ import annotations
 
 import sys
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from enum import IntEnum
 from functools import cached_property, lru_cache
+from itertools import chain
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
 
@@ -275,29 +277,54 @@ def _of_attributes(cls: type) -> Exposure:
 CONTENT = "self"
 """The field with the members of an agent whose class is derived from a container."""
 _CONTAINERS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
-    OrderedDict: (lambda obj: dict(OrderedDict.items(obj)), OrderedDict.clear, OrderedDict.update),
+    OrderedDict: (OrderedDict.items, OrderedDict.clear, OrderedDict.update),
     dict: (dict.copy, dict.clear, dict.update),
-    list: (lambda obj: list(list.__iter__(obj)), list.clear, list.extend),
-    deque: (lambda obj: list(deque.__iter__(obj)), deque.clear, deque.extend),
-    set: (lambda obj: set(set.__iter__(obj)), set.clear, set.update),
-    bytearray: (lambda obj: bytes(memoryview(obj)), bytearray.clear, bytearray.extend),
+    list: (list.__iter__, list.clear, list.extend),
+    deque: (deque.__iter__, deque.clear, deque.extend),
+    set: (set.__iter__, set.clear, set.update),
+    bytearray: (memoryview, bytearray.clear, bytearray.extend),
 }
 """How the members of a container are read, removed and added, without code of a derived class."""
+_PLAIN: dict[type, type] = {OrderedDict: dict, deque: list}
+_MOST_OBJECTS = 64
+_copies: dict[int, tuple[weakref.ref[Any], Any]] = {}
+"""By id of an agent, a weak reference to it and a plain container with its members."""
 
 
 def _with_content(known: Exposure, kind: type) -> Exposure:
-    """Return an exposure that has the members of a container as a further field."""
+    """Return an exposure that has the members of a container as a further field.
+
+    The field is one object for the life of an agent, as any other that is changed in place, or it would be
+    taken for one that other code replaced. More than _MOST_OBJECTS members that are no scalars are not read.
+    """
     members, clear, extend = _CONTAINERS[kind]
+    plain = _PLAIN.get(kind, kind)
+    _, clear_plain, extend_plain = _CONTAINERS[plain]
 
     def read(obj: Any) -> Mapping[str, Any]:
-        return {**known.read(obj), CONTENT: members(obj)}
+        fresh = plain()
+        extend_plain(fresh, members(obj))
+        if not _SCALARS.issuperset(map(type, chain(fresh, fresh.values() if plain is dict else ()))):
+            # No copy of objects is kept, since they may lead to the agent and keep it alive.
+            return {**known.read(obj), CONTENT: fresh} if len(fresh) <= _MOST_OBJECTS else known.read(obj)
+        held = _copies.get(id(obj))
+        if held is None or held[0]() is not obj:
+            place = id(obj)
+            try:
+                held = weakref.ref(obj, lambda _: _copies.pop(place, None)), fresh
+            except TypeError:  # slots without `__weakref__`
+                return {**known.read(obj), CONTENT: fresh}
+            _copies[place] = held
+        else:
+            clear_plain(held[1])
+            extend_plain(held[1], fresh)
+        return {**known.read(obj), CONTENT: held[1]}
 
     def restore(obj: Any, fields: Mapping[str, Any]) -> None:
         known.restore(obj, {name: value for name, value in fields.items() if name != CONTENT})
         if CONTENT in fields:
-            value = fields[CONTENT]  # may hold the present members, which `clear` does not change
             clear(obj)
-            extend(obj, value)
+            extend(obj, fields[CONTENT])
 
     return known._replace(read=read, restore=restore)
 
