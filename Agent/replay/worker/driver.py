@@ -717,10 +717,8 @@ class Driver:
         """Return the differing fields if only code that they hold differs; the replay shows its effect."""
         found = state_differences(first, obj, self._pipeline, self._comparison, self._fields)
         with_code = [name for name, _ in found]
-        is_code = self._comparison.passes_code_from_here(
-            lambda: state_difference(first, obj, self._pipeline, self._comparison, self._fields)
-        )
-        return with_code if is_code else []
+        differs = partial(state_difference, first, obj, self._pipeline, self._comparison, self._fields)
+        return with_code if self._comparison.passes_code_from_here(differs) else []
 
     def _compare_factory(self, agent_id: str, obj: object, first: Event, restored: Collection[str]) -> None:
         """Report how the factory's object differs from the first recorded state, which replaces it."""
