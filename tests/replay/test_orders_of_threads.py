@@ -94,7 +94,9 @@ def test_a_field_is_left_out_only_where_the_recording_has_nothing_but_a_digest_o
         pytest.param({"a": at(4), "b": changed(2)}, ("DIVERGED", 2, [], 6), id="another one differs before"),
         pytest.param({"a": at(1), "b": changed(2)}, ("DIVERGED", 2, [], 6), id="changed code comes first"),
         pytest.param(
-            {"a": at(3), "b": at(0)}, ("UNVERIFIED", 5, ["a", "b"], 6), id="no code changed: others may be why"
+            {"a": at(3), "b": at(0)},
+            ("UNVERIFIED", 5, ["a", "b"], 6),
+            id="no code changed: others may be why",
         ),
         pytest.param(
             {"a": at(0), "b": None}, ("UNVERIFIED", 5, ["a", "b"], 6), id="one alone proves nothing"
