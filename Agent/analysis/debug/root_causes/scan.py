@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median
@@ -20,6 +20,7 @@ from Agent.analysis.debug.root_causes.acts import Act, Group
 
 __all__ = [
     "Finding",
+    "members_of",
     "Observation",
     "scan_counts",
     "scan_numbers",
@@ -85,9 +86,23 @@ class Finding:
         return self.acts[0].step
 
 
+Members = Mapping[Group, Sequence[int]]
+"""The places of the acts of each group among others."""
+
+
+def members_of(acts: Iterable[Act]) -> dict[Group, list[int]]:
+    """Return the places of the acts of each group."""
+    found: dict[Group, list[int]] = {}
+    for at, act in enumerate(acts):
+        for group in act.groups:
+            found.setdefault(group, []).append(at)
+    return found
+
+
 def scan_rare(
-    rule: str, about: str, seen: Sequence[Observation], *, most: float = 0.25, base: float = 0.1
-) -> list[Finding]:
+    rule: str, about: str, seen: Sequence[Observation], *, most: float = 0.25, base: float = 0.1,
+    members: Members | None = None,
+) -> list[Finding]:  # fmt: skip
     """Return groups in which an event that is rare elsewhere (a true value) happens from some step on.
 
     Args:
@@ -95,26 +110,28 @@ def scan_rare(
         seen: observations in order; the value is whether the act is a violation.
         most: with a larger share of violations overall, no rule is assumed.
         base: with a larger share of earlier violations in the group, no rule is assumed for it.
+        members: `members_of` the acts, if it is known.
     """
     bad = [at for at, each in enumerate(seen) if each.value]
     number = len(seen)
     if not bad or number < 8 or len(bad) > most * number:
         return []
     found = _near(rule, about, [seen[at].act for at in bad], len(bad), number)
-    # A group without a violation cannot yield a finding.
-    groups: dict[Group, list[int]] = {group: [] for at in bad for group in seen[at].act.groups}
-    tried: set[Group] = set()
-    for at, (act, _) in enumerate(seen):
-        tried.update(act.groups)
-        for group in act.groups:
-            if group in groups:
-                groups[group].append(at)
+    if members is None:
+        members = members_of(act for act, _ in seen)
+    hits_of = Counter(group for at in bad for group in seen[at].act.groups)
     is_bad = [bool(each.value) for each in seen]
-    penalty = 0.5 * math.log(1 + len(tried))
+    penalty = 0.5 * math.log(1 + len(members))
     best: list[tuple[float, tuple[tuple[str, str], ...], list[int], int]] = []
     everybody: tuple[tuple[str, str], ...] = ()
     of_all: list[tuple[tuple[tuple[str, str], ...], Sequence[int]]] = [(everybody, range(number))]
-    for key, places in of_all + [(group.key, own) for group, own in groups.items()]:
+    # No interval is likelier than by the entropy of its group: without a normal act there is no finding.
+    of_groups = [
+        (group.key, members[group])
+        for group, number_bad in hits_of.items()
+        if -_share(number_bad, len(members[group])) - penalty > 1.0
+    ]
+    for key, places in of_all + of_groups:
         score, hits, since = _best_interval(places, is_bad, number, len(bad), base)
         if score - penalty > 1.0:
             best.append((score - penalty, key, hits, since))

@@ -11,6 +11,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from statistics import median
 from typing import Any, Final
@@ -21,7 +22,9 @@ from Agent.analysis.debug.root_causes.scan import (
     MIN_SEEN,
     STRICT,
     Finding,
+    Members,
     Observation,
+    members_of,
     scan_rare,
 )
 
@@ -29,8 +32,6 @@ __all__ = ["find"]
 
 Pair = tuple[Act, Act]
 """An act, and the act whose values its own are compared with."""
-Row = tuple[Act, Any, Any]
-"""An act, the value that it is compared by, and its own value."""
 
 MAX_FIELDS: Final = 28
 SOME: Final = 40
@@ -100,6 +101,7 @@ def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
 
 def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[str]) -> Iterator[Finding]:
     some = pairs[:: max(1, len(pairs) // SOME)]
+    columns = _Columns(pairs)
     beside_of = [(other, [earlier.values.get(other, _LACKS) for _, earlier in some]) for other in others]
     scanned: dict[bytes, list[Finding]] = {}
     all_have = {other for other, beside in beside_of if _LACKS not in beside}
@@ -121,17 +123,35 @@ def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[s
             usual = _difference(sample)
             if usual is not None:
                 if link or place < number:
-                    yield from _parted(link, path, other, pairs, usual, scanned)
+                    yield from _parted(link, path, other, columns, usual, scanned)
             elif _may_determine(sample):
-                yield from _undetermined(path, other, _rows(pairs, path, other))
+                yield from _undetermined(path, other, columns)
 
 
-def _rows(pairs: Sequence[Pair], path: str, other: str) -> list[Row]:
-    return [
-        (act, earlier.values[other], act.values[path])
-        for act, earlier in pairs
-        if path in act.values and other in earlier.values
-    ]
+class _Columns:
+    """The values of pairs, path by path, and what else many relations between them need, each read once."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self.pairs = pairs
+        self._own: dict[str, list[Any]] = {}
+        self._others: dict[str, list[Any]] = {}
+
+    def own(self, path: str) -> list[Any]:
+        """Return the acts' own values of a path; `_LACKS` where there is none."""
+        if path not in self._own:
+            self._own[path] = [act.values.get(path, _LACKS) for act, _ in self.pairs]
+        return self._own[path]
+
+    def others(self, path: str) -> list[Any]:
+        """Return the values of a path beside them."""
+        if path not in self._others:
+            self._others[path] = [earlier.values.get(path, _LACKS) for _, earlier in self.pairs]
+        return self._others[path]
+
+    @cached_property
+    def members(self) -> Members:
+        """The places of the acts of each group."""
+        return members_of(act for act, _ in self.pairs)
 
 
 def _commonest(values: Sequence[Any]) -> float:
@@ -164,7 +184,7 @@ def _may_determine(sample: Sequence[tuple[Any, Any]]) -> bool:
 
 
 def _parted(
-    link: str, path: str, other: str, pairs: Sequence[Pair], usual: Any, scanned: dict[bytes, list[Finding]]
+    link: str, path: str, other: str, columns: _Columns, usual: Any, scanned: dict[bytes, list[Finding]]
 ) -> Iterator[Finding]:
     """Yield violations of an equality or a constant difference, single ones and those that stay.
 
@@ -172,39 +192,56 @@ def _parted(
         scanned: what was found for other values that the same events violate; counters often go together.
     """
     kept = bytes(
-        _gap(earlier.values[other], act.values[path]) != usual
-        if path in act.values and other in earlier.values
-        else _ABSENT
-        for act, earlier in pairs
+        [
+            _ABSENT if value is _LACKS or beside is _LACKS else _gap(beside, value) != usual
+            for beside, value in zip(columns.others(other), columns.own(path), strict=True)
+        ]
     )
     if 1 not in kept:
         return
     rule = "not carried on" if link else "amounts part"
     if kept not in scanned:
         seen = [
-            Observation(act, each == 1) for (act, _), each in zip(pairs, kept, strict=True) if each != _ABSENT
+            Observation(act, each == 1)
+            for (act, _), each in zip(columns.pairs, kept, strict=True)
+            if each != _ABSENT
         ]
-        found = scan_rare(rule, "", seen, most=MAY_BREAK, base=STRICT)
+        members = columns.members if len(seen) == len(kept) else None
+        found = scan_rare(rule, "", seen, most=MAY_BREAK, base=STRICT, members=members)
         scanned[kept] = [*(each for each in found if not each.local), *_single(rule, "", seen)]
-    label = _label(pairs[0][0].sort)
+    label = _label(columns.pairs[0][0].sort)
     about = f"{other} to {label} {path}" if link else f"{label}: {other} and {path}"
     for each in scanned[kept]:
         yield replace(each, about=about)
 
 
-def _undetermined(path: str, other: str, rows: list[Row]) -> Iterator[Finding]:
+def _undetermined(path: str, other: str, columns: _Columns) -> Iterator[Finding]:
     """Yield values that differ from what the value beside them nearly always determines."""
-    beside_it: dict[Any, Counter[Any]] = defaultdict(Counter)
-    for _, beside, value in rows:
-        beside_it[beside][value] += 1
-    usual = {beside: found.most_common(1)[0][0] for beside, found in beside_it.items()}
-    seen = [
-        Observation(act, value != usual[beside])
-        for act, beside, value in rows
-        if beside_it[beside].total() >= EACH
-    ]
-    if 2 * len(seen) > len(rows) and _commonest([value for _, _, value in rows]) <= COMMON:
-        yield from _single("not as beside it", f"{_label(rows[0][0].sort)} {path} by {other}", seen)
+    both = Counter(
+        each
+        for each in zip(columns.others(other), columns.own(path), strict=True)
+        if each[0] is not _LACKS and each[1] is not _LACKS
+    )
+    beside_it: Counter[Any] = Counter()
+    values: Counter[str] = Counter()
+    usual: dict[Any, tuple[int, Any]] = {}
+    for (beside, value), times in both.items():
+        beside_it[beside] += times
+        values[str(value)] += times
+        if times > usual.get(beside, (0, None))[0]:
+            usual[beside] = times, value
+    often = {beside: number for beside, number in beside_it.items() if number >= EACH}
+    seen, rows = sum(often.values()), both.total()
+    bad = seen - sum(usual[beside][0] for beside in often)
+    if bad and _is_seldom(bad, seen) and 2 * seen > rows and max(values.values()) <= COMMON * rows:
+        about = f"{_label(columns.pairs[0][0].sort)} {path} by {other}"
+        yield from _single("not as beside it", about, [
+            Observation(act, value != usual[beside][1])
+            for (act, _), beside, value in zip(
+                columns.pairs, columns.others(other), columns.own(path), strict=True
+            )
+            if value is not _LACKS and beside is not _LACKS and beside in often
+        ])  # fmt: skip
 
 
 def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
@@ -239,10 +276,14 @@ def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
 def _single(rule: str, about: str, seen: Sequence[Observation]) -> Iterator[Finding]:
     """Yield each violation of a relation that few break, with the nats of its rarity."""
     bad = [each.act for each in seen if each.value]
-    if len(seen) >= MIN_SEEN and len(bad) <= SELDOM * len(seen):
+    if _is_seldom(len(bad), len(seen)):
         nats = math.log((len(seen) + 1) / (len(bad) + 0.5))
         for act in bad:
             yield Finding(rule, about, [act], nats, of=len(seen), found=1)
+
+
+def _is_seldom(number: int, of: int) -> bool:
+    return of >= MIN_SEEN and number <= SELDOM * of
 
 
 def _label(sort: Sort) -> str:
