@@ -24,6 +24,7 @@ import orjson
 from Agent.archive.run_import import StoredSession
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.clock import parse_timestamp
+from Agent.event.codec import check_numbers
 from Agent.event.ids import event_id, new_writer_id
 from Agent.event.kinds import LEVELS
 from Agent.event.payloads import KINDS
@@ -281,6 +282,7 @@ class _Rows:
             body.setdefault("message", body["error_message"])
         if duration_ms is not None:
             body["duration_ms"] = duration_ms
+        check_numbers(kind, body)
         return self._with_envelope(kind, ts_us, body, found)
 
     @staticmethod

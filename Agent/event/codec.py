@@ -226,7 +226,7 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
         raise DamagedLine("tick or hlc is not an integer")
     if event.state is not None and not is_state_change(event.state):
         raise DamagedLine("state is not an object that sets fields")
-    _check_numbers(event.kind, extra)
+    check_numbers(event.kind, extra)
     try:
         split_event_id(event.id)
     except ValueError as error:
@@ -240,8 +240,12 @@ def event_from_object(obj: Mapping[str, Any]) -> Event:
     return event
 
 
-def _check_numbers(kind: str, extra: Mapping[str, Any]) -> None:
-    """Raise DamagedLine if a number of the payload is too large to be added to others or to be a time."""
+def check_numbers(kind: str, extra: Mapping[str, Any]) -> None:
+    """Check the numbers of a payload.
+
+    Raises:
+        DamagedLine: one is too large to be added to others or to be a time.
+    """
     for name, largest in LARGEST_NUMBERS.get(kind, ()):
         value = extra.get(name)
         if (type(value) is float or type(value) is int) and not -largest <= value <= largest:
