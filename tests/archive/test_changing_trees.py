@@ -185,7 +185,9 @@ def test_sealed_and_removed_at_any_look_a_session_gives_the_same_answer(clean, r
 
 @pytest.mark.further
 @pytest.mark.process
-@pytest.mark.parametrize("command", [EXACT[0], EXACT[5]], ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    "command", [EXACT[0], pytest.param(EXACT[5], marks=pytest.mark.slow)], ids=lambda command: command[0]
+)
 def test_a_session_that_comes_back_from_the_archive_gives_the_same_answer(clean, recorded, tmp_path, command):
     calm = ask(clean, recorded, tmp_path, command, "removed")
     assert calm[0] == 0

@@ -25,6 +25,7 @@ __all__ = [
     "scan_counts",
     "scan_numbers",
     "scan_rare",
+    "scan_violations",
     "scan_novel",
     "scan_beyond",
 ]
@@ -100,9 +101,8 @@ def members_of(acts: Iterable[Act]) -> dict[Group, list[int]]:
 
 
 def scan_rare(
-    rule: str, about: str, seen: Sequence[Observation], *, most: float = 0.25, base: float = 0.1,
-    members: Members | None = None,
-) -> list[Finding]:  # fmt: skip
+    rule: str, about: str, seen: Sequence[Observation], *, most: float = 0.25, base: float = 0.1
+) -> list[Finding]:
     """Return groups in which an event that is rare elsewhere (a true value) happens from some step on.
 
     Args:
@@ -110,17 +110,28 @@ def scan_rare(
         seen: observations in order; the value is whether the act is a violation.
         most: with a larger share of violations overall, no rule is assumed.
         base: with a larger share of earlier violations in the group, no rule is assumed for it.
+    """
+    acts, is_bad = [each.act for each in seen], [bool(each.value) for each in seen]
+    return scan_violations(rule, about, acts, is_bad, most=most, base=base)
+
+
+def scan_violations(
+    rule: str, about: str, acts: Sequence[Act], is_bad: Sequence[int], *, most: float, base: float,
+    members: Members | None = None,
+) -> list[Finding]:  # fmt: skip
+    """Return the same as `scan_rare`, of acts and whether each is a violation.
+
+    Args:
         members: `members_of` the acts, if it is known.
     """
-    bad = [at for at, each in enumerate(seen) if each.value]
-    number = len(seen)
+    bad = [at for at, each in enumerate(is_bad) if each]
+    number = len(acts)
     if not bad or number < 8 or len(bad) > most * number:
         return []
-    found = _near(rule, about, [seen[at].act for at in bad], len(bad), number)
+    found = _near(rule, about, [acts[at] for at in bad], len(bad), number)
     if members is None:
-        members = members_of(act for act, _ in seen)
-    hits_of = Counter(group for at in bad for group in seen[at].act.groups)
-    is_bad = [bool(each.value) for each in seen]
+        members = members_of(acts)
+    hits_of = Counter(group for at in bad for group in acts[at].groups)
     penalty = 0.5 * math.log(1 + len(members))
     best: list[tuple[float, tuple[tuple[str, str], ...], list[int], int]] = []
     everybody: tuple[tuple[str, str], ...] = ()
@@ -142,10 +153,10 @@ def scan_rare(
         if len(taken.intersection(hits)) > len(hits) / 2:
             continue
         taken.update(hits)
-        acts = [seen[at].act for at in hits]
         found.append(
             Finding(
-                rule, about, acts, min(CAP, score), key, since=seen[since].act.place if since >= 0 else 0,
+                rule, about, [acts[at] for at in hits], min(CAP, score), key,
+                since=acts[since].place if since >= 0 else 0,
                 of=number, found=len(hits),
             )
         )  # fmt: skip
@@ -172,7 +183,7 @@ def _near(
 
 
 def _best_interval(
-    members: Sequence[int], is_bad: Sequence[bool], number: int, bad_all: int, base: float
+    members: Sequence[int], is_bad: Sequence[int], number: int, bad_all: int, base: float
 ) -> tuple[float, list[int], int]:
     """Return the likeliest violating interval of a group: score, violations, last normal place before it."""
     at_bad = [k for k, at in enumerate(members) if is_bad[at]]

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice
+from itertools import compress, islice
 from statistics import median
 from typing import Any, Final
 
@@ -23,9 +23,8 @@ from Agent.analysis.debug.root_causes.scan import (
     STRICT,
     Finding,
     Members,
-    Observation,
     members_of,
-    scan_rare,
+    scan_violations,
 )
 
 __all__ = ["find"]
@@ -149,9 +148,14 @@ class _Columns:
         return self._others[path]
 
     @cached_property
+    def acts(self) -> list[Act]:
+        """The acts whose own values are compared."""
+        return [act for act, _ in self.pairs]
+
+    @cached_property
     def members(self) -> Members:
         """The places of the acts of each group."""
-        return members_of(act for act, _ in self.pairs)
+        return members_of(self.acts)
 
 
 def _commonest(values: Sequence[Any]) -> float:
@@ -201,14 +205,13 @@ def _parted(
         return
     rule = "not carried on" if link else "amounts part"
     if kept not in scanned:
-        seen = [
-            Observation(act, each == 1)
-            for (act, _), each in zip(columns.pairs, kept, strict=True)
-            if each != _ABSENT
-        ]
-        members = columns.members if len(seen) == len(kept) else None
-        found = scan_rare(rule, "", seen, most=MAY_BREAK, base=STRICT, members=members)
-        scanned[kept] = [*(each for each in found if not each.local), *_single(rule, "", seen)]
+        acts, is_bad = columns.acts, kept
+        members: Members | None = columns.members
+        if _ABSENT in kept:
+            acts = [act for act, each in zip(acts, kept, strict=True) if each != _ABSENT]
+            is_bad, members = kept.replace(bytes([_ABSENT]), b""), None
+        found = scan_violations(rule, "", acts, is_bad, most=MAY_BREAK, base=STRICT, members=members)
+        scanned[kept] = [*(each for each in found if not each.local), *_single(rule, "", acts, is_bad)]
     label = _label(columns.pairs[0][0].sort)
     about = f"{other} to {label} {path}" if link else f"{label}: {other} and {path}"
     for each in scanned[kept]:
@@ -231,17 +234,18 @@ def _undetermined(path: str, other: str, columns: _Columns) -> Iterator[Finding]
         if times > usual.get(beside, (0, None))[0]:
             usual[beside] = times, value
     often = {beside: number for beside, number in beside_it.items() if number >= EACH}
-    seen, rows = sum(often.values()), both.total()
+    seen, of_both = sum(often.values()), both.total()
     bad = seen - sum(usual[beside][0] for beside in often)
-    if bad and _is_seldom(bad, seen) and 2 * seen > rows and max(values.values()) <= COMMON * rows:
+    if bad and _is_seldom(bad, seen) and 2 * seen > of_both and max(values.values()) <= COMMON * of_both:
         about = f"{_label(columns.pairs[0][0].sort)} {path} by {other}"
-        yield from _single("not as beside it", about, [
-            Observation(act, value != usual[beside][1])
-            for (act, _), beside, value in zip(
-                columns.pairs, columns.others(other), columns.own(path), strict=True
-            )
-            if value is not _LACKS and beside is not _LACKS and beside in often
-        ])  # fmt: skip
+        rows = zip(columns.acts, columns.others(other), columns.own(path), strict=True)
+        told = [row for row in rows if row[1] is not _LACKS and row[2] is not _LACKS and row[1] in often]
+        yield from _single(
+            "not as beside it",
+            about,
+            [act for act, _, _ in told],
+            [value != usual[beside][1] for _, beside, value in told],
+        )
 
 
 def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
@@ -273,13 +277,13 @@ def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
                     )  # fmt: skip
 
 
-def _single(rule: str, about: str, seen: Sequence[Observation]) -> Iterator[Finding]:
+def _single(rule: str, about: str, acts: Sequence[Act], is_bad: Sequence[int]) -> Iterator[Finding]:
     """Yield each violation of a relation that few break, with the nats of its rarity."""
-    bad = [each.act for each in seen if each.value]
-    if _is_seldom(len(bad), len(seen)):
-        nats = math.log((len(seen) + 1) / (len(bad) + 0.5))
+    bad = [*compress(acts, is_bad)]
+    if _is_seldom(len(bad), len(acts)):
+        nats = math.log((len(acts) + 1) / (len(bad) + 0.5))
         for act in bad:
-            yield Finding(rule, about, [act], nats, of=len(seen), found=1)
+            yield Finding(rule, about, [act], nats, of=len(acts), found=1)
 
 
 def _is_seldom(number: int, of: int) -> bool:
