@@ -150,9 +150,9 @@ def check_nothing_lost(report: Report, what: str) -> None:
 def decorator_rows(report: Report, directory: Path, size: Size) -> None:
     """`@trace_agent_action` on the same body as `eliot.log_call`: without state, with ten fields, strict."""
     rows: tuple[tuple[str, type[Any], dict[str, Any], float], ...] = (
-        ("without exposed state", subjects.Stateless, {}, 0.40),
-        ("ten fields, one changed", subjects.TenFields, {}, 0.55),
-        ("the same, state strict", subjects.TenFields, {"state": "strict"}, 0.70),
+        ("without exposed state", subjects.Stateless, {}, 0.30),
+        ("ten fields, one changed", subjects.TenFields, {}, 0.40),
+        ("the same, state strict", subjects.TenFields, {"state": "strict"}, 0.50),
     )
     for label, subject, options, most in rows:
         with place_for(directory, "decorators") as place:
@@ -301,11 +301,11 @@ def measure(directory: Path, size: Size) -> Report:
         ("starts of processes", lambda: start_rows(report, size)),
         (
             "log_action beside structlog, eliot and the floor",
-            lambda: loggers_row(report, directory, size, peers.SMALL, "everything on", 0.75),
+            lambda: loggers_row(report, directory, size, peers.SMALL, "everything on", 0.45),
         ),
         (
             "the same with values that need a closer look",
-            lambda: loggers_row(report, directory, size, peers.RICH, "UUIDs, nested and quoted values", 1.0),
+            lambda: loggers_row(report, directory, size, peers.RICH, "UUIDs, nested and quoted values", 0.8),
         ),
         ("decorators beside eliot.log_call", lambda: decorator_rows(report, directory, size)),
         ("a disabled level", lambda: disabled_row(report, directory, size)),
