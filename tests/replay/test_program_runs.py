@@ -815,7 +815,7 @@ if __name__ == "__main__":
 def test_actions_read_the_recorded_command_line(farm):
     farm.record(OF_IDS, arguments=["--days", "3"])
     assert farm.replay(program=False).verdict == "IDENTICAL"
-    farm.change("sys.argv[1:]", "sys.argv[2:]")
+    farm.change("sys.argv[1:]", "sys.argv[1:][1:]")  # of another length: byte code has times in whole seconds
     report = farm.replay(program=False)
     assert (report.verdict, report.divergence.action) == ("DIVERGED", "told"), str(report)
 
