@@ -67,6 +67,11 @@ TRIES: dict[str, list[str]] = {
         "agent-trace seal && agent-trace errors --engine duckdb trace",
         "if command -v java; then agent-trace errors --engine spark trace; fi",
     ],
+    "encryption": [
+        "umask 077; python -c 'import secrets; print(secrets.token_hex(32))' >key; "
+        "export AGENT_TRACE_ENCRYPTION_KEY_FILE=key; agent-trace seal last --encrypt --remove && "
+        "agent-trace journey counter",
+    ],
     "golden": ["agent-trace golden add last/counter --target counters:Counter --test", "pytest -q"],
     "all": ["agent-trace export parquet last x.parquet", "python -c 'import Agent.mcp.server'"],
 }
@@ -115,10 +120,15 @@ def benchmark_alone(parent: Path) -> None:
     print("ok  agent-fault-benchmark alone", flush=True)
 
 
+def extras_of_users() -> list[str]:
+    """Return the names of the extras that users install."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    return [name for name in extras if name not in {"test", "frameworks", "bench", "docs"}]
+
+
 def main() -> None:
     """Build, and try what was asked for; SystemExit with the output of the first command that fails."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    users = [name for name in extras if name not in {"test", "frameworks", "bench", "docs"}]
+    users = extras_of_users()
     missing = set(users) ^ (set(TRIES) - {""})
     if missing:
         raise SystemExit(f"extras without a try, or tries without an extra: {sorted(missing)}")

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -220,3 +221,8 @@ def test_files_of_the_tree_are_opened_where_a_pipe_in_their_place_is_not_waited_
     found = matches(WAITS_FOR_PIPES, [path for name in READING for path in (PACKAGE / name).rglob("*.py")])
     elsewhere = {line.partition(":")[0] for line in found if "os.open(" not in line and "_open(" not in line}
     assert elsewhere == NOT_OF_THE_TREE
+
+
+def test_each_extra_that_users_install_is_tried_alone():
+    packages = runpy.run_path(str(REPOSITORY / ".ci" / "packages.py"))
+    assert sorted(packages["extras_of_users"]()) == sorted(packages["TRIES"].keys() - {""})
