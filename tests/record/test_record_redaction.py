@@ -2,12 +2,14 @@
 
 import base64
 import dataclasses
+import itertools
 import json
 import logging
 import random
 import string
 import types
 from collections import Counter, OrderedDict, defaultdict
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -372,6 +374,30 @@ def test_a_secret_that_is_a_key_is_not_in_the_pointers_either():
         token = found.pipeline.redactor.token(secret)
         assert found.last["types"][f"/extra/action_data/{token}"] == "tuple"
         assert found.last["types"][f"/extra/action_data/{token}/1/{token}"] == "set"
+
+
+class Cell:
+    """A key that is no text."""
+
+
+@pytest.mark.parametrize("key", ["password", ("password", 1), ("a", "api_key")])
+@pytest.mark.parametrize("others", [{1: 2}, {Cell(): itertools.count(3)}])
+def test_a_name_among_the_keys_of_a_mapping_with_other_keys_hides_its_value(key, others):
+    for make in (dict, partial(defaultdict, partial(itertools.count, 1)), OrderedDict):
+        with recording() as found:
+            for _ in range(2):  # the second time every key is known
+
+                class Holding:
+                    agent_id = "a"
+                    by_key = make({**others, key: PLAIN_SECRET})
+
+                    @trace_agent_action
+                    def act(self):
+                        return self.by_key
+
+                Holding().act()
+            assert PLAIN_SECRET not in found.text
+            assert "[redacted:" in found.text
 
 
 def test_booleans_and_counts_under_secret_names_stay():

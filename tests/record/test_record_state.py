@@ -1,8 +1,10 @@
 """What an agent exposes of its state, what of it is recorded when, and how it is put back."""
 
+import collections
 import ctypes
 import dataclasses
 import enum
+import functools
 import gc
 import itertools
 import logging
@@ -826,6 +828,26 @@ def test_what_a_class_holds_is_encoded_again_where_it_changed(recorded):
     assert [fields["limits"]["low"] for fields in shown] == [1, 1, 2, 2, 2, 2]
     assert [fields["name"] for fields in shown] == ["first"] * 3 + ["second"] * 3
     assert [fields.get("more") for fields in shown] == [None] * 4 + [1, None]
+
+
+def test_what_a_class_holds_is_right_after_many_changes_and_after_none(recorded):
+    class Counting(Acting):
+        ids = collections.defaultdict(functools.partial(itertools.count, 1))
+        limit = 1
+
+        def __init__(self, agent_id):
+            self.agent_id = agent_id
+
+    told = []
+    for number in range(60):
+        if number < 20 or number == 50:
+            next(Counting.ids["world"])  # as each new agent does in Mesa
+        if number == 55:
+            Counting.limit = 2
+        Counting(f"a{number}").act()
+        told.append((Counting.ids["world"].__reduce__()[1], Counting.limit))
+    shown = [event["extra"]["class_fields"] for event in recorded.of("state")]
+    assert [(tuple(fields["ids"]["world"]["content"]["parts"]), fields["limit"]) for fields in shown] == told
 
 
 class Nest(list):

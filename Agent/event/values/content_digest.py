@@ -792,7 +792,16 @@ def _name_key(item: tuple[Any, Any]) -> str:
 
 def short_digest(data: bytes) -> bytes:
     """Return an 8-byte digest."""
-    # Imported late: it loads OpenSSL, which importing the package should not cost.
+    return (_blake2b or _loaded())(data, digest_size=8).digest()
+
+
+_blake2b: Callable[..., Any] | None = None
+
+
+def _loaded() -> Callable[..., Any]:
+    # Late: importing the package should not cost loading it. Once: an import statement costs half a digest.
+    global _blake2b  # noqa: PLW0603 - a cache
     from _blake2 import blake2b
 
-    return blake2b(data, digest_size=8).digest()
+    _blake2b = blake2b
+    return blake2b

@@ -662,7 +662,7 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
         return None
     if not _are_short_scalars(found.values()):
         return None
-    data = write_json(found, DUMP_OPTIONS | orjson.OPT_SORT_KEYS)
+    data = orjson.dumps(found, None, _SORTED)  # too short to lack memory
     if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
         return None
     if hides is not None and not hides.is_harmless(found, data):
@@ -672,6 +672,7 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
 
 
+_SORTED = DUMP_OPTIONS | orjson.OPT_SORT_KEYS
 MOST_OF_FORM = 16_384
 """The size up to which the form of a reference is written without a walk."""
 

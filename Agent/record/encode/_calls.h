@@ -65,7 +65,7 @@ static const struct {
     const char *text;
 } WORD_TABLE[] = {WORDS(WORD_ROW)};
 enum { MAX_PATH = 32, HEAVY_BYTES = 4096, MOST_ATTRIBUTES = 200 };
-static PyObject *W_of_changed; /* where changed fields stand */
+static PyObject *W_of_changed, *W_of_payload; /* where changed fields stand, and what an event holds */
 static PyObject *NO_TUPLE, *NO_TEXT, *NO_BYTES, *NO_ARGUMENTS;
 
 static inline PyObject **member(PyObject *object, int number) {
@@ -414,7 +414,7 @@ static PyObject *lane_emit_plain(Lane *lane, PyObject *const *arguments, Py_ssiz
     /* A slot of a reloaded module: the user's call must not fail for it. */
     if (!IS_A(arguments[0], SLOT)) return PyObject_Vectorcall(lane->emit, arguments, 3, NULL);
     PyObject *slot = arguments[0], *label = arguments[1], *payload = arguments[2], *answer = NULL;
-    PyObject *scope = current(lane->scope), *links = NO_BYTES, *head = NULL, *raw = NULL;
+    PyObject *scope = current(lane->scope), *links = NO_BYTES, *head = NULL, *raw = NULL, *types = NULL, *tags = NULL;
     int is_plain = scope != NULL && PyUnicode_CheckExact(label) && PyDict_CheckExact(payload) && PyDict_GET_SIZE(payload) > 0;
     if (is_plain && scope != Py_None) {
         links = IS_A(scope, SCOPE) ? GET(scope, SCOPE_links) : Py_None;
@@ -423,9 +423,8 @@ static PyObject *lane_emit_plain(Lane *lane, PyObject *const *arguments, Py_ssiz
     if (is_plain) head = PyDict_GetItemWithError(GET(slot, SLOT_heads), label);
     if (head != NULL) {
         Py_INCREF(head);
-        Walk walk = {lane->judge, NULL, NULL, lane->judge->unread_bytes, 0, NULL};
-        if (walk_payload(&walk, payload) == 1) raw = dumped(&walk, payload, lane->judge->options, NULL);
-        if (raw != NULL && may_stand(lane->judge, raw, walk.named) != 1) Py_CLEAR(raw);
+        raw = tagged_json(lane->judge, payload, W_of_payload, NULL, &types);
+        if (types != NULL && (tags = PyObject_CallOneArg(lane->judge->dumps, types)) == NULL) Py_CLEAR(raw);
     }
     if (raw == NULL) {
         if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) goto done;
@@ -434,12 +433,18 @@ static PyObject *lane_emit_plain(Lane *lane, PyObject *const *arguments, Py_ssiz
         goto done;
     }
     Part parts[] = {part_of(head), part_of(links), part_of(GET(slot, SLOT_extra)),
-                    {PyBytes_AS_STRING(raw) + 1, PyBytes_GET_SIZE(raw) - 1}, {"}\n", 2}};
-    answer = put_parts(lane, slot, parts, 5);
+                    {PyBytes_AS_STRING(raw) + 1, PyBytes_GET_SIZE(raw) - 1}, {"", 0}, {"", 0}, {"}\n", 2}};
+    if (tags != NULL) {
+        parts[4] = (Part){",\"types\":", 9};
+        parts[5] = part_of(tags);
+    }
+    answer = put_parts(lane, slot, parts, 7);
     if (answer == NULL) answer = given_up(lane, "emit", "the event could not be written");
 done:
     Py_XDECREF(head);
     Py_XDECREF(raw);
+    Py_XDECREF(types);
+    Py_XDECREF(tags);
     Py_XDECREF(scope);
     return answer;
 }
@@ -1576,6 +1581,7 @@ static int make_words(void) {
     for (size_t i = 0; i < sizeof WORD_TABLE / sizeof *WORD_TABLE; i++)
         if ((*WORD_TABLE[i].word = PyUnicode_InternFromString(WORD_TABLE[i].text)) == NULL) return 0;
     if ((W_of_changed = PyUnicode_InternFromString("/state/set")) == NULL) return 0;
+    if ((W_of_payload = PyUnicode_InternFromString("/extra")) == NULL) return 0;
     NO_TUPLE = PyTuple_New(0);
     NO_TEXT = PyUnicode_FromString("");
     NO_BYTES = PyBytes_FromString("");

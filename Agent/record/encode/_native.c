@@ -732,24 +732,35 @@ static int with_forms(Walk *walk, PyObject *payload, PyObject **forms) {
     return answer;
 }
 
+/* The JSON of a payload, with the tags of what JSON cannot hold (NULL if there is none); NULL where it needs another look,
+   perhaps with an exception. */
+static PyObject *tagged_json(Judge *judge, PyObject *payload, PyObject *pointer, PyObject *given, PyObject **types) {
+    Walk walk = {judge, pointer, NULL, judge->unread_bytes, 0, NULL, given};
+    PyObject *raw = NULL, *forms = NULL;
+    int answer = walk_payload(&walk, payload);
+    if (answer == 1 && walk.objects != NULL) answer = with_forms(&walk, payload, &forms);
+    if (answer == 1) {
+        raw = dumped(&walk, payload, walk.types == NULL ? judge->options : judge->tag_options, forms);
+        if (may_stand(judge, raw, walk.named) != 1) Py_CLEAR(raw);
+    }
+    *types = raw == NULL ? NULL : Py_XNewRef(walk.types);
+    Py_XDECREF(forms);
+    Py_XDECREF(walk.types);
+    Py_XDECREF(walk.objects);
+    return raw;
+}
+
 static PyObject *judge_tagged(Judge *judge, PyObject *const *arguments, Py_ssize_t count) {
     if (count < 2 || count > 3 || !PyUnicode_CheckExact(arguments[1]) || (count == 3 && !PyDict_CheckExact(arguments[2]))) {
         PyErr_SetString(PyExc_TypeError, "tagged(payload, pointer, forms)");
         return NULL;
     }
     if (!PyDict_CheckExact(arguments[0])) Py_RETURN_NONE;
-    Walk walk = {judge, arguments[1], NULL, judge->unread_bytes, 0, NULL, count == 3 ? arguments[2] : NULL};
-    PyObject *raw = NULL, *result = NULL, *forms = NULL;
-    int answer = walk_payload(&walk, arguments[0]);
-    if (answer == 1 && walk.objects != NULL) answer = with_forms(&walk, arguments[0], &forms);
-    if (answer == 1) {
-        raw = dumped(&walk, arguments[0], walk.types == NULL ? judge->options : judge->tag_options, forms);
-        if (may_stand(judge, raw, walk.named) == 1) result = PyTuple_Pack(2, raw, walk.types == NULL ? Py_None : walk.types);
-    }
+    PyObject *types, *result = NULL;
+    PyObject *raw = tagged_json(judge, arguments[0], arguments[1], count == 3 ? arguments[2] : NULL, &types);
+    if (raw != NULL) result = PyTuple_Pack(2, raw, types == NULL ? Py_None : types);
     Py_XDECREF(raw);
-    Py_XDECREF(forms);
-    Py_XDECREF(walk.types);
-    Py_XDECREF(walk.objects);
+    Py_XDECREF(types);
     return result != NULL ? result : left_to_python();
 }
 

@@ -275,7 +275,7 @@ class Capture:
             keys_known
             and all(map(self._keys_known, value.values()))
             and self.judge.clean(body)
-            and not (types and hides_text(types))
+            and not (types and hides_text(types, value, pointer))
         ):
             return body, types
         self.known_keys.update(own_keys)

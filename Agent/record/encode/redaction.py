@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import orjson
 
 from Agent.event.model import RedactedBytes
-from Agent.event.pointers import escape
+from Agent.event.pointers import escape, value_at
 from Agent.event.values.plain import read_json, write_json
 from Agent.record.encode.safe_text import printable
 from Agent.record.secrets.issuers import looks_clean
@@ -608,9 +608,29 @@ class Redactor:
         return result
 
 
-def hides_text(types: Mapping[str, str]) -> bool:
-    """Whether a tag shows that a text is recorded in an encoded form, or a name as a list item."""
-    return any(tag in _HIDING_TAGS or tag.startswith(PAIR_TAGS) for tag in types.values())
+def hides_text(types: Mapping[str, str], value: Any = None, pointer: str = "") -> bool:
+    """Whether a tag shows that a text is recorded in an encoded form, or a name as a list item.
+
+    Args:
+        value: the JSON value that has these tags, if it is at hand: pairs whose keys are no texts hide none.
+        pointer: its pointer.
+    """
+    for place, tag in types.items():
+        if tag in _HIDING_TAGS:
+            return True
+        if tag.startswith(PAIR_TAGS) and (value is None or _has_names(value, place[len(pointer) :])):
+            return True
+    return False
+
+
+def _has_names(value: Any, place: str) -> bool:
+    """Whether a mapping at a place is a list of pairs in which a key may be, or hold, a name."""
+    pairs = value_at(value, place)
+    if type(pairs) is dict:
+        return False  # its keys are checked like those of any other
+    return type(pairs) is not list or any(
+        type(pair) is not list or not pair or type(pair[0]) is str or type(pair[0]) is list for pair in pairs
+    )
 
 
 def redacted(raw: bytes) -> RedactedBytes:

@@ -487,7 +487,8 @@ class StateTracker:
                 return None
             if sort is Sort.UNKNOWN and self._is_environment(name, value):
                 return None
-            raw = self._plain(value) or self._tagged(name, value, present)
+            raw = self._plain(value) if kind is dict or kind is list else None
+            raw = raw or self._tagged(name, value, present)
             if raw is None:
                 return None
         if len(raw) > HEAVY_BYTES and is_heavy(raw) and not (is_queue(kind) and len(raw) < _MOST_QUEUE_BYTES):
@@ -513,11 +514,8 @@ class StateTracker:
         return True
 
     def _plain(self, value: Any) -> bytes | None:
-        """Return the bytes of a value that is plain JSON; None for other values."""
-        kind = type(value)
+        """Return the bytes of a dict or list that is plain JSON; None for others."""
         try:
-            if kind is not dict and kind is not list:
-                return None
             if exceeds(value, DEFAULT_LIMITS.max_bytes) or not is_plain(value, _any_keys):
                 return None
             raw = write_json(value, DUMP_OPTIONS)
