@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from record_kit import recording
 
 from Agent.event.codec import validate_event
+from Agent.event.values.reading import DEFAULT_LIMITS
 from Agent.record.emit.context import caused_by
+from Agent.record.encode.capture import Capture
 from Agent.record.encode.redaction import Redactor
 from Agent.record.secrets.issuers import looks_clean
 from Agent.record.secrets.names import is_secret_name
@@ -398,6 +400,15 @@ def test_a_name_among_the_keys_of_a_mapping_with_other_keys_hides_its_value(key,
                 Holding().act()
             assert PLAIN_SECRET not in found.text
             assert "[redacted:" in found.text
+
+
+@pytest.mark.parametrize("key", ["password", ("password", 1)])
+def test_where_texts_are_kept_a_name_among_the_keys_hides_its_value_all_the_same(key):
+    capture = Capture(Redactor(b"key").for_names_alone(), DEFAULT_LIMITS, lambda _: None)
+    for _ in range(2):
+        body, types = capture.body({"by_key": {1: 2, key: PLAIN_SECRET}})
+        assert PLAIN_SECRET.encode() not in body
+        assert types["/extra/by_key/1/1"] == "redacted"
 
 
 def test_booleans_and_counts_under_secret_names_stay():
