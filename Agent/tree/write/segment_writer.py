@@ -96,7 +96,7 @@ _PATIENCE_S: Final = 0.1
 _REMOVAL_S: Final = 0.05
 """How long a new file waits for a directory that is being removed; not again for 20 times as long."""
 _PROBED: Final = 8
-_PROBE_INTERVAL_S: Final = 0.0005
+_PROBE_INTERVAL_S: Final = 0.002
 
 
 class Evictable(Protocol):
