@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, kept
-from Agent.analysis.query.views import BY_ORDER, Only, QueryEngine, scan
+from Agent.analysis.query.engine import kept
+from Agent.analysis.query.views import BY_ORDER, EACH, Only, QueryEngine, scan
 from Agent.analysis.stats import quantile_columns
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp
@@ -43,7 +43,7 @@ def interaction_lines(engine: QueryEngine) -> Iterator[str]:
 TOP: Final = 10
 
 
-def interaction_report(engine: Engine, *, edges: bool = False) -> dict[str, Any]:
+def interaction_report(engine: QueryEngine, *, edges: bool = False) -> dict[str, Any]:
     """Return the summary with the graph, the trees of shared content, and the messages in full.
 
     Returns:
@@ -171,15 +171,14 @@ def _messages(engine: QueryEngine, lines: str) -> dict[str, Any]:
     }
 
 
-IS_SHARE: Final = (
-    "(event_type = 'interaction' AND "
-    "regexp_matches(lower(interaction_type), '^(re-?share|share|re-?post|re-?tweet|forward)'))"
-)
+_SHARES: Final = ("share", "reshare", "re-share", "repost", "re-post", "retweet", "re-tweet", "forward")
+_BEGINS: Final = " OR ".join(f"interaction_type ILIKE '{word}%'" for word in _SHARES)
+IS_SHARE: Final = f"(event_type = 'interaction' AND ({_BEGINS}))"
 MAX_SHARES: Final = 20_000
 _STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
-def top_cascades(engine: Engine, lines: str, top: int = 10) -> list[dict[str, Any]]:
+def top_cascades(engine: QueryEngine, lines: str, top: int = 10) -> list[dict[str, Any]]:
     """The content that spread furthest, largest first, each as from `cascade`."""
     if top < 1:
         return []
@@ -193,7 +192,7 @@ def top_cascades(engine: Engine, lines: str, top: int = 10) -> list[dict[str, An
     return _told(engine, lines, [row["content_id"] for row in rows])
 
 
-def cascade(engine: Engine, lines: str, content_id: str) -> dict[str, Any]:
+def cascade(engine: QueryEngine, lines: str, content_id: str) -> dict[str, Any]:
     """Show how one piece of content spread; `lines` is from `interaction_lines`.
 
     Returns:
@@ -216,24 +215,24 @@ def cascade(engine: Engine, lines: str, content_id: str) -> dict[str, Any]:
     return found[0]
 
 
-def _told(engine: Engine, lines: str, contents: list[str]) -> list[dict[str, Any]]:
+def _told(engine: QueryEngine, lines: str, contents: list[str]) -> list[dict[str, Any]]:
     if not contents:
         return []
     made = {
         row["content_id"]: row
         for row in engine.rows(
-            "SELECT content_id, min(ts_us) AS ts_us, arg_min(agent_id, ts_us) AS agent_id "
-            f"FROM {lines} WHERE event_type = 'content_generation' "
-            "AND list_contains($1, content_id) GROUP BY content_id",
+            f"SELECT content_id, min(ts_us) AS ts_us, min_by(agent_id, ({BY_ORDER})) "
+            f"FILTER (WHERE agent_id IS NOT NULL) AS agent_id FROM {lines} "
+            "WHERE event_type = 'content_generation' AND array_contains(?, content_id) GROUP BY content_id",
             [contents],
         )
     }
     rows = engine.rows(
-        f"SELECT content_id, event_type, {BY_ORDER}, id, tick, size, depth, root_agent_id, "
-        "coalesce(source_id, agent_id) AS who, target_id AS from_whom "
-        f"FROM {lines} WHERE (event_type = 'cascade' OR {IS_SHARE}) AND list_contains($1, content_id) "
-        f"QUALIFY row_number() OVER (PARTITION BY content_id ORDER BY {BY_ORDER}) <= {MAX_SHARES} "
-        f"ORDER BY {BY_ORDER}",
+        f"SELECT * FROM (SELECT content_id, event_type, {BY_ORDER}, id, tick, size, depth, root_agent_id, "
+        "coalesce(source_id, agent_id) AS who, target_id AS from_whom, "
+        f"row_number() OVER (PARTITION BY content_id ORDER BY {BY_ORDER}) AS place "
+        f"FROM {lines} WHERE (event_type = 'cascade' OR {IS_SHARE}) AND array_contains(?, content_id)) "
+        f"WHERE place <= {MAX_SHARES} ORDER BY {BY_ORDER}",
         [contents],
     )
     by_content: dict[str, list[dict[str, Any]]] = {name: [] for name in contents}
@@ -333,10 +332,11 @@ def _flat(
 
 MAX_EDGES: Final = 100_000
 
+_WEIGHT: Final = "CAST(sum(weight) AS BIGINT)"
 _TABLES: Final = ("graph_edges", "graph_pairs", "graph_ties", "graph_labels", "graph_next")
 
 
-def social_graph(engine: Engine, lines: str, *, with_edges: bool = False) -> dict[str, Any]:
+def social_graph(engine: QueryEngine, lines: str, *, with_edges: bool = False) -> dict[str, Any]:
     """Compute statistics of the graph of a session's agents; weights are counts of events.
 
     `lines` is from `interaction_lines`.
@@ -356,9 +356,8 @@ def social_graph(engine: Engine, lines: str, *, with_edges: bool = False) -> dic
         counts = engine.row(
             "SELECT (SELECT count(*) FROM graph_labels) AS nodes, count(*) AS edges, "
             "(SELECT count(*) FROM (SELECT DISTINCT source FROM graph_edges WHERE source = target)) AS "
-            "self_edges, "
-            "count(*) FILTER (WHERE EXISTS (SELECT 1 FROM graph_pairs r WHERE r.source = p.target AND "
-            "r.target = p.source)) AS mutual FROM graph_pairs p"
+            "self_edges, (SELECT count(*) FROM graph_pairs p JOIN graph_pairs r "
+            "ON r.source = p.target AND r.target = p.source) AS mutual FROM graph_pairs"
         )
         nodes, edges = counts["nodes"], counts["edges"]
         found: dict[str, Any] = {
@@ -382,38 +381,47 @@ def social_graph(engine: Engine, lines: str, *, with_edges: bool = False) -> dic
 
 
 @contextmanager
-def _tables(engine: Engine, lines: str) -> Iterator[None]:
+def _tables(engine: QueryEngine, lines: str) -> Iterator[None]:
     """Create the tables of the graph: one scan fills the weighted edges, the others derive from these."""
     try:
-        engine.rows(
-            "CREATE OR REPLACE TEMP TABLE graph_edges AS SELECT source, target, type, is_mutual, "
-            f"count(*) AS weight FROM ({_raw_edges(lines)}) "
-            "WHERE source IS NOT NULL AND target IS NOT NULL GROUP BY ALL"
+        _derived(
+            engine,
+            "graph_edges",
+            f"SELECT source, target, type, is_mutual, count(*) AS weight FROM ({_raw_edges(lines)}) "
+            "WHERE source IS NOT NULL AND target IS NOT NULL GROUP BY source, target, type, is_mutual",
         )
-        engine.rows(
-            "CREATE OR REPLACE TEMP TABLE graph_pairs AS SELECT source, target, sum(weight)::BIGINT AS "
-            "weight FROM graph_edges WHERE NOT is_mutual AND source <> target GROUP BY ALL"
+        _derived(
+            engine,
+            "graph_pairs",
+            f"SELECT source, target, {_WEIGHT} AS weight FROM graph_edges "
+            "WHERE NOT is_mutual AND source <> target GROUP BY source, target",
         )
-        engine.rows(
-            "CREATE OR REPLACE TEMP TABLE graph_ties AS SELECT DISTINCT a, b FROM ("
-            "SELECT source AS a, target AS b FROM graph_edges UNION ALL SELECT target, source FROM "
-            "graph_edges)"
+        _derived(
+            engine,
+            "graph_ties",
+            "SELECT DISTINCT a, b FROM (SELECT source AS a, target AS b FROM graph_edges "
+            "UNION ALL SELECT target, source FROM graph_edges)",
         )
         _label_components(engine)
         yield
     finally:
         for name in _TABLES:
-            engine.rows(f"DROP TABLE IF EXISTS {name}")
+            engine.drop_table(name)
+
+
+def _derived(engine: QueryEngine, name: str, query: str) -> None:
+    """Keep a table of the graph, however large: others are made of it."""
+    engine.keep(name, f"({query})", derived=True)
 
 
 def _raw_edges(lines: str) -> str:
     """A query for (source, target, type, is_mutual), one row per event and pair."""
     return f"""
-        WITH joint AS (SELECT type, list_sort(list_distinct(TRY_CAST(participants AS VARCHAR[]))) AS who FROM
-            (SELECT 'collaboration:' || coalesce(collaboration_type, '') AS type, participants FROM {lines}
-            WHERE event_type = 'collaboration' AND json_type(participants) = 'ARRAY')),
-        first AS (SELECT type, who, unnest(range(1, len(who))) AS i FROM joint),
-        pairs AS (SELECT who[i] AS source, unnest(who[i + 1:]) AS target, type FROM first)
+        WITH joint AS (SELECT DISTINCT {BY_ORDER}, type, {EACH}(who) AS who FROM (SELECT {BY_ORDER},
+            'collaboration:' || coalesce(collaboration_type, '') AS type,
+            json_texts(participants) AS who FROM {lines} WHERE event_type = 'collaboration')),
+        pairs AS (SELECT one.who AS source, other.who AS target, type
+            FROM joint one JOIN joint other USING ({BY_ORDER}, type) WHERE one.who < other.who)
         SELECT coalesce(source_id, agent_id) AS source, target_id AS target,
             'interaction:' || coalesce(interaction_type, '') AS type, false AS is_mutual
             FROM {lines} WHERE event_type = 'interaction'
@@ -424,50 +432,47 @@ def _raw_edges(lines: str) -> str:
         UNION ALL SELECT source, target, type, true FROM pairs"""
 
 
-def _label_components(engine: Engine) -> None:
+def _label_components(engine: QueryEngine) -> None:
     """Label each node with the least name in its component, by label propagation with pointer jumping."""
-    engine.rows(
-        "CREATE OR REPLACE TEMP TABLE graph_labels AS SELECT a AS node, least(a, min(b)) AS label "
-        "FROM graph_ties GROUP BY a"
-    )
+    _derived(engine, "graph_labels", "SELECT a AS node, least(a, min(b)) AS label FROM graph_ties GROUP BY a")
     while True:
-        engine.rows(
-            "CREATE OR REPLACE TEMP TABLE graph_next AS SELECT l.node, least(l.label, min(o.label)) AS label "
-            "FROM graph_labels l JOIN graph_ties t ON t.a = l.node JOIN graph_labels o ON o.node = t.b "
-            "GROUP BY l.node, l.label"
+        _derived(
+            engine,
+            "graph_next",
+            "SELECT l.node, least(l.label, min(o.label)) AS label FROM graph_labels l "
+            "JOIN graph_ties t ON t.a = l.node JOIN graph_labels o ON o.node = t.b GROUP BY l.node, l.label",
         )
         changed = engine.row(
             "SELECT count(*) AS n FROM graph_next n JOIN graph_labels l USING (node) WHERE n.label <> l.label"
         )
         if not changed["n"]:
             return
-        engine.rows(
-            "CREATE OR REPLACE TEMP TABLE graph_labels AS SELECT n.node, j.label "
-            "FROM graph_next n JOIN graph_next j ON j.node = n.label"
+        _derived(
+            engine,
+            "graph_labels",
+            "SELECT n.node, j.label FROM graph_next n JOIN graph_next j ON j.node = n.label",
         )
 
 
-def _by_type(engine: Engine) -> dict[str, dict[str, int]]:
+def _by_type(engine: QueryEngine) -> dict[str, dict[str, int]]:
     rows = engine.rows(
-        "SELECT type, count(*) AS edges, sum(weight)::BIGINT AS weight FROM graph_edges GROUP BY type "
+        f"SELECT type, count(*) AS edges, {_WEIGHT} AS weight FROM graph_edges GROUP BY type "
         "ORDER BY weight DESC, type"
     )
     return {row.pop("type"): row for row in rows}
 
 
-def _components(engine: Engine) -> dict[str, Any]:
-    return engine.row(
-        "SELECT count(*) AS count, coalesce(max(n), 0) AS largest, "
-        f"coalesce(list(n ORDER BY n DESC)[:{TOP}], []) AS sizes "
-        "FROM (SELECT count(*) AS n FROM graph_labels GROUP BY label)"
-    )
+def _components(engine: QueryEngine) -> dict[str, Any]:
+    sizes = "(SELECT label, count(*) AS n FROM graph_labels GROUP BY label)"
+    found = engine.row(f"SELECT count(*) AS count, coalesce(max(n), 0) AS largest FROM {sizes}")
+    largest = engine.rows(f"SELECT n FROM {sizes} ORDER BY n DESC LIMIT {TOP}")
+    return found | {"sizes": [row["n"] for row in largest]}
 
 
-def _connectors(engine: Engine) -> list[dict[str, Any]]:
+def _connectors(engine: QueryEngine) -> list[dict[str, Any]]:
     return engine.rows(
-        "WITH o AS (SELECT source AS node, count(*) AS n, sum(weight)::BIGINT AS w FROM graph_pairs GROUP "
-        "BY 1), "
-        "i AS (SELECT target AS node, count(*) AS n, sum(weight)::BIGINT AS w FROM graph_pairs GROUP BY 1), "
+        f"WITH o AS (SELECT source AS node, count(*) AS n, {_WEIGHT} AS w FROM graph_pairs GROUP BY 1), "
+        f"i AS (SELECT target AS node, count(*) AS n, {_WEIGHT} AS w FROM graph_pairs GROUP BY 1), "
         "t AS (SELECT a AS node, count(*) FILTER (WHERE a <> b) AS n FROM graph_ties GROUP BY 1) "
         'SELECT t.node AS agent_id, t.n AS neighbours, coalesce(o.n, 0) AS out, coalesce(i.n, 0) AS "in", '
         "coalesce(o.w, 0) AS weight_out, coalesce(i.w, 0) AS weight_in "
@@ -476,18 +481,24 @@ def _connectors(engine: Engine) -> list[dict[str, Any]]:
     )
 
 
-def _strongest(engine: Engine) -> list[dict[str, Any]]:
-    return engine.rows(
-        "SELECT source, target, p.weight, list(DISTINCT e.type ORDER BY e.type) AS types FROM (SELECT * FROM "
+def _strongest(engine: QueryEngine) -> list[dict[str, Any]]:
+    rows = engine.rows(
+        "SELECT source, target, p.weight, e.type FROM (SELECT * FROM "
         f"graph_pairs ORDER BY weight DESC, source, target LIMIT {TOP}) p JOIN graph_edges e "
-        "USING (source, target) WHERE NOT e.is_mutual GROUP BY ALL ORDER BY p.weight DESC, source, target"
+        "USING (source, target) WHERE NOT e.is_mutual ORDER BY p.weight DESC, source, target, e.type"
     )
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        pair = found.setdefault((row["source"], row["target"]), row | {"types": []})
+        pair.pop("type", None)
+        pair["types"].append(row["type"])
+    return list(found.values())
 
 
-def _collaborating_pairs(engine: Engine) -> list[dict[str, Any]]:
+def _collaborating_pairs(engine: QueryEngine) -> list[dict[str, Any]]:
     return engine.rows(
-        "SELECT source AS one, target AS other, sum(weight)::BIGINT AS times FROM graph_edges WHERE "
-        f"is_mutual GROUP BY ALL ORDER BY times DESC, one, other LIMIT {TOP}"
+        "SELECT source AS one, target AS other, CAST(sum(weight) AS BIGINT) AS times FROM graph_edges WHERE "
+        f"is_mutual GROUP BY source, target ORDER BY times DESC, one, other LIMIT {TOP}"
     )
 
 
@@ -495,7 +506,7 @@ _SENT: Final = "direction LIKE 'sen%'"
 _RECEIVED: Final = "direction LIKE 'rec%'"
 
 
-def message_flow(engine: Engine, lines: str) -> dict[str, Any]:
+def message_flow(engine: QueryEngine, lines: str) -> dict[str, Any]:
     """Follow the messages of a session; sending and receipt share a `message_id`.
 
     `lines` is from `interaction_lines`.
@@ -510,13 +521,15 @@ def message_flow(engine: Engine, lines: str) -> dict[str, Any]:
         the sending); `by_agent` (most unread first: agent_id, sent, received, unread); `pairs`.
     """
     try:
-        engine.rows(
-            "CREATE OR REPLACE TEMP TABLE message_ends AS SELECT message_id, "
+        engine.keep(
+            "message_ends",
+            "(SELECT message_id, "
             f"min(ts_us) FILTER (WHERE {_SENT}) AS sent_us, min(ts_us) FILTER (WHERE {_RECEIVED}) AS "
-            f"received_us, arg_min(id, ts_us) FILTER (WHERE {_SENT}) AS sent_id, "
+            f"received_us, min_by(id, ({BY_ORDER})) FILTER (WHERE {_SENT}) AS sent_id, "
             f"count(*) FILTER (WHERE {_SENT}) AS sent, count(*) FILTER (WHERE {_RECEIVED}) AS received, "
             "min(sender) AS sender, min(recipient) AS recipient "
-            f"FROM {lines} WHERE event_type = 'agent_message' GROUP BY message_id"
+            f"FROM {lines} WHERE event_type = 'agent_message' GROUP BY message_id)",
+            derived=True,
         )
         return _message_counts(engine) | {
             "latency_ms": _latency(engine),
@@ -524,24 +537,25 @@ def message_flow(engine: Engine, lines: str) -> dict[str, Any]:
             "oldest_undelivered": _named(engine, "is_undelivered", "sent_us"),
             "by_agent": _by_agent(engine),
             "pairs": engine.rows(
-                "SELECT sender, recipient, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received "
-                "FROM message_ends GROUP BY ALL ORDER BY sent DESC, received DESC, sender, recipient "
-                f"LIMIT {TOP}"
+                "SELECT sender, recipient, CAST(sum(sent) AS BIGINT) AS sent, "
+                "CAST(sum(received) AS BIGINT) AS received FROM message_ends GROUP BY sender, recipient "
+                f"ORDER BY sent DESC, received DESC, sender NULLS LAST, recipient NULLS LAST LIMIT {TOP}"
             ),
         }
     finally:
-        engine.rows("DROP TABLE IF EXISTS message_ends")
+        engine.drop_table("message_ends")
 
 
-_JUDGED: Final = """(SELECT m.*, (received_us - sent_us) / 1000.0 AS latency_ms,
+_JUDGED: Final = """(SELECT m.*, (received_us - sent_us) / 1e3 AS latency_ms,
     coalesce(sent > 0 AND received = 0 AND sent_us < l.last_us, false) AS is_undelivered
     FROM message_ends m LEFT JOIN (SELECT recipient, max(sent_us) AS last_us FROM message_ends
     WHERE received > 0 GROUP BY recipient) l USING (recipient))"""
 
 
-def _message_counts(engine: Engine) -> dict[str, Any]:
+def _message_counts(engine: QueryEngine) -> dict[str, Any]:
     return engine.row(
-        "SELECT coalesce(sum(sent), 0)::BIGINT AS sent, coalesce(sum(received), 0)::BIGINT AS received, "
+        "SELECT CAST(coalesce(sum(sent), 0) AS BIGINT) AS sent, "
+        "CAST(coalesce(sum(received), 0) AS BIGINT) AS received, "
         "count(*) FILTER (WHERE sent > 0 AND received > 0) AS delivered, "
         "count(*) FILTER (WHERE sent > 0 AND received = 0) AS never_received, "
         "count(*) FILTER (WHERE is_undelivered) AS undelivered, "
@@ -550,7 +564,7 @@ def _message_counts(engine: Engine) -> dict[str, Any]:
     )
 
 
-def _latency(engine: Engine) -> dict[str, Any]:
+def _latency(engine: QueryEngine) -> dict[str, Any]:
     pairs = engine.row("SELECT count(*) AS n FROM message_ends WHERE sent > 0 AND received > 0")["n"]
     columns, quantiles = quantile_columns("latency_ms", pairs)
     found = engine.row(
@@ -560,7 +574,7 @@ def _latency(engine: Engine) -> dict[str, Any]:
     return {"count": found.pop("measured")} | found | {"quantiles": quantiles}
 
 
-def _named(engine: Engine, which: str, order: str) -> list[dict[str, Any]]:
+def _named(engine: QueryEngine, which: str, order: str) -> list[dict[str, Any]]:
     rows = engine.rows(
         f"SELECT message_id, sender, recipient, sent_us, sent_id, latency_ms FROM {_JUDGED} WHERE {which} "
         f"ORDER BY {order}, message_id LIMIT {TOP}"
@@ -571,12 +585,14 @@ def _named(engine: Engine, which: str, order: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _by_agent(engine: Engine) -> list[dict[str, Any]]:
+def _by_agent(engine: QueryEngine) -> list[dict[str, Any]]:
     return engine.rows(
-        "SELECT agent_id, sum(sent)::BIGINT AS sent, sum(received)::BIGINT AS received, "
-        "sum(unread)::BIGINT AS unread FROM ("
+        "SELECT * FROM (SELECT agent_id, CAST(sum(sent) AS BIGINT) AS sent, "
+        "CAST(sum(received) AS BIGINT) AS received, "
+        "CAST(sum(unread) AS BIGINT) AS unread FROM ("
         "SELECT sender AS agent_id, sent, 0 AS received, 0 AS unread FROM message_ends UNION ALL "
-        "SELECT recipient, 0, received, (sent > 0 AND received = 0)::INTEGER FROM message_ends) "
-        "WHERE agent_id IS NOT NULL GROUP BY agent_id "
-        f"ORDER BY 4 DESC, sum(sent + received) DESC, agent_id LIMIT {TOP}"
+        "SELECT recipient, 0, received, CASE WHEN sent > 0 AND received = 0 THEN 1 ELSE 0 END "
+        "FROM message_ends) "
+        "WHERE agent_id IS NOT NULL GROUP BY agent_id) "
+        f"ORDER BY unread DESC, sent + received DESC, agent_id LIMIT {TOP}"
     )

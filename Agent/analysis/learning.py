@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.journeys import event_name
-from Agent.analysis.query.engine import Engine, TableExpression, kept
+from Agent.analysis.query.engine import TableExpression, kept
 from Agent.analysis.query.views import (
     BY_ORDER,
     EACH,
@@ -197,7 +197,9 @@ RECENT_CHANGES: Final = 20
 _CHANGES: Final = ("policy_update", "strategy_update")
 
 
-def learning_report(engine: Engine, agent_id: str | None = None, by: str | None = None) -> dict[str, Any]:
+def learning_report(
+    engine: QueryEngine, agent_id: str | None = None, by: str | None = None
+) -> dict[str, Any]:
     """Report how one agent, or all, learned: totals, curves, changes, convergence.
 
     Args:
@@ -221,7 +223,7 @@ def learning_report(engine: Engine, agent_id: str | None = None, by: str | None 
 
 
 def learning_curves(
-    engine: Engine, source: TableExpression, agent_id: str | None = None, by: str | None = None
+    engine: QueryEngine, source: TableExpression, agent_id: str | None = None, by: str | None = None
 ) -> dict[str, Any]:
     """Compute rewards and exploration in at most 50 equal parts of the axis; `source`: `learning_lines`.
 
@@ -247,7 +249,7 @@ def learning_curves(
     }
 
 
-def _axis(engine: Engine, source: TableExpression, agent_id: str | None, by: str | None) -> str:
+def _axis(engine: QueryEngine, source: TableExpression, agent_id: str | None, by: str | None) -> str:
     if by is not None and by not in AXES:
         raise UsageError(f"{by!r} is not an axis", remedy=f"use {', '.join(AXES)}")
     if by == "time":
@@ -272,10 +274,11 @@ def _placed(source: TableExpression, agent_id: str | None, axis: str) -> TableEx
         # a key of the user's own, which only the payload's text contains
         whose = "" if agent_id is None else " AND agent_id = $1"
         return TableExpression(
-            "(SELECT event_type, try_cast(extra->>'$.episode' AS BIGINT) AS place, "
-            "try_cast(extra->>'$.reward' AS DOUBLE) AS reward, "
-            "try_cast(extra->>'$.exploration' AS BOOLEAN) AS explored, "
-            "try_cast(extra->>'$.epsilon' AS DOUBLE) AS epsilon "
+            "(SELECT event_type, "
+            "try_cast(floor(try_cast(json_member(extra, 'episode') AS DOUBLE)) AS BIGINT) AS place, "
+            "try_cast(json_member(extra, 'reward') AS DOUBLE) AS reward, "
+            "try_cast(json_member(extra, 'exploration') AS BOOLEAN) AS explored, "
+            "try_cast(json_member(extra, 'epsilon') AS DOUBLE) AS epsilon "
             f"FROM {whole_lines()} WHERE event_type IN ('reward', 'exploration'){whose})",
             [] if agent_id is None else [agent_id],
         )
@@ -289,10 +292,10 @@ def _placed(source: TableExpression, agent_id: str | None, axis: str) -> TableEx
 _BUCKETS: Final = f"""
     e AS (SELECT min(place) AS low, max(place) AS high FROM placed),
     b AS (SELECT *, CASE WHEN high - low < {POINTS} THEN place - low
-        ELSE ((place - low)::DOUBLE * {POINTS} / (high - low + 1))::DOUBLE END AS spot FROM placed, e)"""
+        ELSE CAST(place - low AS DOUBLE) * {POINTS} / (high - low + 1) END AS spot FROM placed, e)"""
 
 
-def _rewards(engine: Engine, placed: TableExpression, axis: str) -> list[dict[str, Any]]:
+def _rewards(engine: QueryEngine, placed: TableExpression, axis: str) -> list[dict[str, Any]]:
     points = engine.rows(
         f"WITH placed AS (SELECT place, reward FROM {placed.text} WHERE event_type = 'reward' "
         f"AND place IS NOT NULL AND {is_finite('reward')}), {_BUCKETS} "
@@ -326,7 +329,7 @@ def _on_axis(point: dict[str, Any], axis: str) -> dict[str, Any]:
     return point | {key: format_timestamp(point[key]) for key in ("first", "last")}
 
 
-def _exploration(engine: Engine, placed: TableExpression, axis: str) -> list[dict[str, Any]]:
+def _exploration(engine: QueryEngine, placed: TableExpression, axis: str) -> list[dict[str, Any]]:
     points = engine.rows(
         f"WITH placed AS (SELECT place, explored, epsilon FROM {placed.text} "
         f"WHERE event_type = 'exploration' AND place IS NOT NULL), {_BUCKETS} "
@@ -364,7 +367,7 @@ def _mean(points: list[dict[str, Any]]) -> float:
     return total / int(sum(point["count"] for point in points))
 
 
-def _changes(engine: Engine, source: TableExpression) -> dict[str, Any]:
+def _changes(engine: QueryEngine, source: TableExpression) -> dict[str, Any]:
     kinds = ", ".join(f"'{kind}'" for kind in _CHANGES)
     lines = f"(SELECT * FROM {source.text} WHERE event_type IN ({kinds}))"
     counts = engine.rows(

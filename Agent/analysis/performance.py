@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, kept
+from Agent.analysis.query.engine import kept
 from Agent.analysis.query.views import ABOUT, BY_ORDER, DIV, TOTAL, Only, QueryEngine, scan
 from Agent.analysis.stats import (
     EXACT_ROWS,
@@ -37,7 +37,7 @@ def performance_summary(engine: QueryEngine) -> dict[str, Any]:
         return _summary(engine, spans, measured, with_trees=False)
 
 
-def performance_report(engine: Engine) -> dict[str, Any]:
+def performance_report(engine: QueryEngine) -> dict[str, Any]:
     """Return the summary, with curves and changes over time.
 
     Returns:
@@ -275,9 +275,9 @@ def _children(engine: QueryEngine, spans: str, slow: list[dict[str, Any]]) -> di
     within = f"WHERE ts_us BETWEEN {int(first)} AND {int(last)} AND array_contains(?, parent_span_id)"
     for _ in range(MAX_LEVELS):
         rows = engine.rows(
-            f"SELECT *, ts_us - CAST(duration_ms * 1000 AS BIGINT) AS started_us FROM {spans} {within} "
-            f"QUALIFY row_number() OVER (PARTITION BY parent_span_id ORDER BY {BY_ORDER}) <= {MAX_TREE + 1} "
-            f"ORDER BY started_us, {BY_ORDER}",
+            "SELECT * FROM (SELECT *, ts_us - CAST(round(duration_ms * 1000) AS BIGINT) AS started_us, "
+            f"row_number() OVER (PARTITION BY parent_span_id ORDER BY {BY_ORDER}) AS place "
+            f"FROM {spans} {within}) WHERE place <= {MAX_TREE + 1} ORDER BY started_us, {BY_ORDER}",
             [wanted],
         )
         seen = set(found)
@@ -324,7 +324,7 @@ LEAST_RATIO: Final = 1.5
 MAX_OPERATIONS: Final = 50
 
 
-def latency_steps(engine: Engine, spans: str) -> dict[str, Any]:
+def latency_steps(engine: QueryEngine, spans: str) -> dict[str, Any]:
     """Find operations whose duration changed to another level and stayed there.
 
     `spans` is `timed_spans()`, or the table that keeps it. Pettitt's test looks for a change point in the
@@ -350,15 +350,16 @@ def latency_steps(engine: Engine, spans: str) -> dict[str, Any]:
     if low is None:
         return {"steps": [], **told}
     # above one million spans a sketch estimates the median of each part
-    middle = "quantile_cont" if edges["n"] <= EXACT_ROWS else ABOUT
+    exact = "percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms)"
+    middle = exact if edges["n"] <= EXACT_ROWS else f"{ABOUT}(duration_ms, 0.5)"
     width = max(1, -(-(high - low + 1) // BUCKETS))
     place = f"(({'tick' if by_tick else 'ts_us'} - {low}) {DIV} {width})"
     rows = engine.rows(
-        f"SELECT kind, name, {place} AS bucket, count(*) AS n, {middle}(duration_ms, 0.5) AS median, "
-        f"min(ts_us) AS first_us, min(tick) AS tick FROM {spans} WHERE {place} IS NOT NULL "
-        f"AND (kind, name) IN (SELECT (kind, name) FROM {spans} GROUP BY kind, name HAVING count(*) >= "
-        f"{LEAST_SPANS} ORDER BY sum(duration_ms) DESC LIMIT {MAX_OPERATIONS}) "
-        "GROUP BY ALL ORDER BY kind, name, bucket"
+        f"SELECT kind, name, {place} AS bucket, count(*) AS n, {middle} AS median, "
+        f"min(ts_us) AS first_us, min(tick) AS tick FROM {spans} JOIN (SELECT kind, name FROM "
+        f"(SELECT kind, name, count(*) AS n, {TOTAL}(duration_ms) AS total_ms FROM {spans} GROUP BY 1, 2) "
+        f"WHERE n >= {LEAST_SPANS} ORDER BY total_ms DESC, kind, name LIMIT {MAX_OPERATIONS}) "
+        f"USING (kind, name) WHERE {place} IS NOT NULL GROUP BY 1, 2, 3 ORDER BY kind, name, bucket"
     )
     series: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
@@ -392,7 +393,7 @@ def _step(name: tuple[str, str], points: list[dict[str, Any]]) -> dict[str, Any]
 
 
 def _bucketed(
-    engine: Engine, source: str, columns: str, ends_us: tuple[int, int] | None = None
+    engine: QueryEngine, source: str, columns: str, ends_us: tuple[int, int] | None = None
 ) -> list[dict[str, Any]]:
     """One row for each of at most 60 equal intervals of a source: start, seconds, and the columns."""
     if ends_us is None:
@@ -413,7 +414,7 @@ def _bucketed(
     return rows
 
 
-def throughput_curve(engine: Engine) -> list[dict[str, Any]]:
+def throughput_curve(engine: QueryEngine) -> list[dict[str, Any]]:
     """Count events and actions in at most 60 equal intervals of the session; empty ones are left out.
 
     Returns:
@@ -431,7 +432,7 @@ def throughput_curve(engine: Engine) -> list[dict[str, Any]]:
     return rows
 
 
-def resource_curve(engine: Engine, source: str) -> dict[str, Any]:
+def resource_curve(engine: QueryEngine, source: str) -> dict[str, Any]:
     """Memory, CPU and open files over time, and whether memory grows steadily.
 
     `source` has the columns ts_us, event_type, memory_bytes, cpu_percent and open_files.

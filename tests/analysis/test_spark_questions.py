@@ -60,6 +60,12 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
     "performance": performance.performance_summary,
     "marks": journeys.marks,
     "timeline": journeys.timeline,
+    "learning report": learning.learning_report,
+    "learning report by episode": lambda engine: learning.learning_report(engine, by="episode"),
+    "learning report by time": lambda engine: learning.learning_report(engine, by="time"),
+    "learning report of one": lambda engine: learning.learning_report(engine, "agent-001"),
+    "interaction report": lambda engine: interactions.interaction_report(engine, edges=True),
+    "performance report": performance.performance_report,
     "losses": session.written_losses,
 }
 A_RUN = """
@@ -79,7 +85,7 @@ AgentLogger("z'1").log_action("look", {"far": True}, {"seen": None})
 """
 IN_ORDER = "ORDER BY ts_us, id LIMIT 400"
 ASKED = [
-    *(f"SELECT * FROM {view} {IN_ORDER}" for view in views.names()),
+    *(f"SELECT * FROM {view} {IN_ORDER}" for view in SparkEngine.view_names()),
     "SELECT event_type, level, count(*) AS n, min(tick) AS low, max(tick) AS high FROM events "
     "GROUP BY ALL ORDER BY event_type, level",
     "SELECT agent_id, sum(reward) AS r, avg(reward) AS mean FROM rewards GROUP BY agent_id "

@@ -163,12 +163,12 @@ class Engine:
         with self._translated(sql):  # rows are produced while they are fetched
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
-    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
-        """Keep the rows of a query as a table until `drop_table`; False if there are more than 3 million."""
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False) -> bool:
+        """Keep the rows of a query as a table; False for more than 3 million, unless it is derived."""
+        bound = "" if derived else f" LIMIT {MAX_ROWS + 1}"
         try:
-            bounded = f"SELECT * FROM {query} LIMIT {MAX_ROWS + 1}"
-            self.rows(f"CREATE OR REPLACE TEMP TABLE {name} AS {bounded}", parameters)
-            if self.row(f"SELECT count(*) AS n FROM {name}")["n"] <= MAX_ROWS:
+            self.rows(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM {query}{bound}", parameters)
+            if derived or self.row(f"SELECT count(*) AS n FROM {name}")["n"] <= MAX_ROWS:
                 return True
         except BaseException:
             # a first try may have created the table before the check for moved files failed
@@ -614,7 +614,7 @@ class Engine:
         if wanted != self._views:
             of_states = [action_states()] if words is None or ACTION_STATES in words else []
             for statement in (*views.statements(words), *of_states):
-                self._execute(self._resolved(statement), ())
+                self._execute(worded(self._resolved(statement)), ())
             self._views = wanted
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from Agent.analysis.query import views
+from Agent.analysis.query.state_view import ACTION_STATES, action_states
 from Agent.analysis.query.trees import Trees
 from Agent.analysis.query.views import ROWS, ROWS_ASKED, has_legs, resolve, scan, worded
 from Agent.archive.sealed.parquet_rows import (
@@ -36,12 +37,18 @@ from Agent.event.codec import CURRENT_SCHEMA
 WORDS: Final = {
     "total": "sum", "about": "percentile_approx", "div": "div", "every": "1", "first": "slice",
     "each": "explode", "keys": "json_object_keys",
+    "object": "to_json(map_from_entries(transform(array_sort(collect_list(struct(field, value)) "
+    "FILTER (WHERE value IS NOT NULL)), e -> struct(e.field, try_parse_json(e.value)))))",
 }  # fmt: skip
 """Spark's words for what a question leaves to the engine."""
 _FUNCTIONS: Final = (
     "is_json_object(value STRING) RETURNS BOOLEAN RETURN json_object_keys(value) IS NOT NULL",
     "json_member(value STRING, name STRING) RETURNS STRING "
     "RETURN try_element_at(from_json(value, 'map<string,string>'), name)",
+    "json_part(value STRING, name STRING) RETURNS STRING "
+    "RETURN to_json(try_element_at(CAST(try_parse_json(value) AS MAP<STRING, VARIANT>), name))",
+    "json_texts(value STRING) RETURNS ARRAY<STRING> "
+    "RETURN CASE WHEN value LIKE '[%' THEN from_json(value, 'array<string>') END",
 )
 _SETTINGS: Final = {
     "spark.app.name": "agent-trace",
@@ -56,6 +63,8 @@ _SETTINGS: Final = {
 _BASE: Final = "trace_rows"
 _ON_THIS_MACHINE: Final = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 _LOCAL: Final = re.compile(r"local(-cluster)?\[.*\]|local")
+_NUMBERED: Final = re.compile(r"\$([0-9]+)")
+"""A parameter by its number, which Spark has by name."""
 DEFAULT_MASTER: Final = "local[*]"
 _REFUSED: Final = re.compile(r"\b(CallMethodViaReflection|TryReflect|ScriptTransformation|PythonUDF)\b")
 """What of a query could run other programs, by the names of Spark's own plans."""
@@ -82,7 +91,7 @@ class SparkEngine:
         self, trees: Trees, master: str | None = None, settings: dict[str, str] | None = None
     ) -> None:
         self._spark = _started(master or DEFAULT_MASTER, settings or {})
-        self._kept: dict[str, Any] = {}
+        self._kept: dict[str, list[Any]] = {}
         self._has_views = False
         self._columns = _columns()
         try:
@@ -149,6 +158,9 @@ class SparkEngine:
         text = ROWS_ASKED.sub(lambda asked: self._rows_of(asked[1].split()), text)
         # a backslash in a literal of Spark's escapes
         made = worded(text, WORDS).replace("\\", "\\\\")
+        if "$1" in made and parameters:
+            named = {f"p{number}": value for number, value in enumerate(parameters, 1)}
+            return self._spark.sql(_NUMBERED.sub(r":p\1", made), args=named)
         return self._spark.sql(made, args=list(parameters) or None)
 
     def _rows_of(self, names: list[str]) -> str:
@@ -160,20 +172,37 @@ class SparkEngine:
         """Return the only row of a question."""
         return self.rows(sql, parameters)[0]
 
-    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
-        """Keep the rows of a query as a table of the cluster, in memory or on its disks."""
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False) -> bool:
+        """Keep the rows of a query as a table of the cluster, in memory or on its disks, where all fit."""
         with _translated(query):
             frame = self._frame(f"SELECT * FROM {query}", parameters).persist()
-            frame.createOrReplaceTempView(name)
-        self._kept[name] = frame
+            shown = self._without_plan(frame) if derived else frame
+            shown.createOrReplaceTempView(name)
+        # an earlier table of this name is let go with it: rows of this one may still be made of its rows
+        self._kept.setdefault(name, []).append(frame)
         return True
+
+    def _without_plan(self, frame: Any) -> Any:
+        """The rows of a kept frame as a table that Spark does not plan again.
+
+        A plan has the plans of its tables in it, so that of a table which is made of itself in each round
+        would double, and double again. Lost rows are computed again as before.
+        """
+        from pyspark.sql.classic.dataframe import DataFrame
+
+        made = frame._jdf  # noqa: SLF001 - PySpark has no name for it
+        session = self._spark._jsparkSession  # noqa: SLF001
+        return DataFrame(
+            session.internalCreateDataFrame(made.queryExecution().toRdd(), made.schema(), False), self._spark
+        )
 
     def drop_table(self, name: str) -> None:
         """Drop a kept table, if it exists."""
-        if (frame := self._kept.pop(name, None)) is not None:
+        if frames := self._kept.pop(name, None):
             with _translated(None):
                 self._spark.catalog.dropTempView(name)
-                frame.unpersist()
+                for frame in frames:
+                    frame.unpersist()
 
     def ends_us(self) -> tuple[int, int] | None:
         """The times of the first and the last event; None without events."""
@@ -184,8 +213,8 @@ class SparkEngine:
 
     @staticmethod
     def view_names() -> list[str]:
-        """The names of the views for `sql()`; `action_states` is not among them."""
-        return views.names()
+        """The names of the views for `sql()`."""
+        return sorted([ACTION_STATES, *views.names()])
 
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of a user's query with Spark's types; duplicate names get a number."""
@@ -217,7 +246,7 @@ class SparkEngine:
         """The rows of a user's query; UsageError if it does not only read the views."""
         if not self._has_views:
             with _translated(None):
-                for statement in views.statements():
+                for statement in (*views.statements(), action_states()):
                     self._frame(statement)
             self._has_views = True
         # as a table of another query, so that a statement that is none does not parse
@@ -406,7 +435,8 @@ def _translated(query: str | None) -> Iterator[None]:
         if query is None:
             raise InputError(f"the archives cannot be read: {_first_line(error)}") from error
         raise UsageError(
-            f"the query failed: {_first_line(error)}", remedy=f"the views are {', '.join(views.names())}"
+            f"the query failed: {_first_line(error)}",
+            remedy=f"the views are {', '.join(SparkEngine.view_names())}",
         ) from error
     except (PySparkException, Py4JError) as error:
         raise InputError(

@@ -3,11 +3,12 @@
 The fold is that of `Agent.flight.checkpoints.state_fold`, without what only the checkpoint of a run stored.
 """
 
+# ruff: noqa: S608 - the statement is put together from names of this package alone
 from __future__ import annotations
 
 from typing import Final
 
-from Agent.analysis.query.views import Only, scan
+from Agent.analysis.query.views import EACH, KEYS, OBJECT, Only, scan
 
 ACTION_STATES: Final = "action_states"
 _KINDS: Final = ("agent_action", "state", "state_change")
@@ -15,40 +16,36 @@ _KEYS: Final = ("action_type", "outcome", "duration_ms", "fields", "changed", "u
 
 
 def action_states() -> str:
-    """The statement that creates the view; one for DuckDB.
+    """The statement that creates the view, one text for both engines.
 
     Its columns are those that place an action, and `state`: a JSON object of all fields after the action. A
     value holds from the event that set it until one sets or unsets it, or a full state lacks it.
     """
-    return f"CREATE OR REPLACE TEMP VIEW {ACTION_STATES} AS {_FOLD.replace('LINES', _LINES)}"
+    return f"CREATE OR REPLACE TEMP VIEW {ACTION_STATES} AS {_FOLD}"
 
 
 _LINES: Final = scan(*_KEYS, only=Only(_KINDS))
-_FOLD: Final = """
+_FOLD: Final = f"""
 WITH lines AS (
-    SELECT *, row_number() OVER (PARTITION BY agent_id ORDER BY ts_us, writer, seq) AS place,
+    SELECT *, CAST(row_number() OVER (PARTITION BY agent_id ORDER BY ts_us, writer, seq) AS BIGINT) AS place,
         CASE WHEN event_type = 'state' THEN fields WHEN trigger IN ('outside', 'intervention') THEN changed
-            ELSE state->'$.set' END AS new,
-        CASE WHEN trigger IN ('outside', 'intervention') THEN unset ELSE state->'$.unset' END AS gone
-    FROM LINES WHERE agent_id IS NOT NULL AND event_type IN ('agent_action', 'state', 'state_change')
+            ELSE json_part(state, 'set') END AS new,
+        CASE WHEN trigger IN ('outside', 'intervention') THEN unset ELSE json_part(state, 'unset') END AS gone
+    FROM {_LINES} WHERE agent_id IS NOT NULL AND event_type IN ('agent_action', 'state', 'state_change')
 ), bases AS (
     SELECT *, max(CASE WHEN event_type = 'state' AND reason IS DISTINCT FROM 'gone' THEN place END)
         OVER (PARTITION BY agent_id ORDER BY place) AS base FROM lines
 ), writes AS (
-    SELECT agent_id, place, field,
-        json_extract(new, '/' || replace(replace(field, '~', '~0'), '/', '~1')) AS value
-    FROM (SELECT agent_id, place, new, unnest(json_keys(new)) AS field FROM lines WHERE is_json_object(new))
-    UNION ALL
-    SELECT agent_id, place, unnest(CAST(gone AS VARCHAR[])), NULL FROM lines WHERE json_type(gone) = 'ARRAY'
+    SELECT agent_id, place, field, json_part(new, field) AS value
+    FROM (SELECT agent_id, place, new, {EACH}({KEYS}(new)) AS field FROM lines WHERE is_json_object(new))
+    UNION ALL SELECT agent_id, place, {EACH}(names) AS field, NULL
+        FROM (SELECT agent_id, place, json_texts(gone) AS names FROM lines)
 ), held AS (
     SELECT *, lead(place, 1, 9223372036854775807) OVER (PARTITION BY agent_id, field ORDER BY place) AS until
     FROM writes
 )
 SELECT a.ts_us, a.timestamp, a.id, a.tick, a.agent_id, a.agent_role, a.action_type, a.outcome, a.duration_ms,
-    to_json(map(
-        coalesce(list(h.field ORDER BY h.field) FILTER (WHERE h.value IS NOT NULL), []),
-        coalesce(list(h.value ORDER BY h.field) FILTER (WHERE h.value IS NOT NULL), [])
-    )) AS state
+    {OBJECT} AS state
 FROM bases a LEFT JOIN held h
     ON h.agent_id = a.agent_id AND h.place <= a.place AND a.place < h.until AND h.place >= coalesce(a.base, 0)
 WHERE a.event_type = 'agent_action' GROUP BY ALL

@@ -102,9 +102,13 @@ KEYS: Final = "{{keys}}"
 """The names of a JSON object's members, as a list."""
 EACH: Final = "{{each}}"
 """One row for each element of a list."""
+OBJECT: Final = "{{object}}"
+"""An aggregate: the JSON object of the rows' columns `field` and `value`, without values that are NULL."""
 WORDS: Final = {
     "total": "fsum", "about": "approx_quantile", "div": "//", "every": "'g'", "first": "array_slice",
     "each": "unnest", "keys": "json_keys",
+    "object": "to_json(map(coalesce(list(field ORDER BY field) FILTER (WHERE value IS NOT NULL), []), "
+    "coalesce(list(value ORDER BY field) FILTER (WHERE value IS NOT NULL), [])))",
 }  # fmt: skip
 """DuckDB's words for what a question leaves to the engine."""
 MACROS: Final = (
@@ -112,6 +116,8 @@ MACROS: Final = (
     "coalesce(CASE WHEN json_valid(value) THEN json_type(value) END = 'OBJECT', false)",
     "json_member(value, name) AS "
     "json_extract_string(value, '/' || replace(replace(name, '~', '~0'), '/', '~1'))",
+    "json_part(value, name) AS json_extract(value, '/' || replace(replace(name, '~', '~0'), '/', '~1'))",
+    "json_texts(value) AS CASE WHEN json_type(value) = 'ARRAY' THEN CAST(value AS VARCHAR[]) END",
 )
 """DuckDB's macros for what Spark has other functions for."""
 _WORD_LEFT: Final = re.compile(r"\{\{(\w+)\}\}")
@@ -126,8 +132,11 @@ class QueryEngine(Protocol):
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """Return the only row of a question."""
 
-    def keep(self, name: str, query: str, parameters: Sequence[Any] = ()) -> bool:
-        """Keep the rows of a query as a table until `drop_table`; False if they are too many."""
+    def keep(self, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False) -> bool:
+        """Keep the rows of a query as a table until `drop_table`; False if they are too many.
+
+        One that is derived from kept tables may have any number of rows.
+        """
 
     def drop_table(self, name: str) -> None:
         """Drop a kept table, if it exists."""
