@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -29,6 +30,7 @@ from typing import (
     Literal,
     TypedDict,
     Union,
+    Unpack,
     get_args,
     get_origin,
     get_type_hints,
@@ -38,6 +40,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from Agent.cli import render
+from Agent.cli.render import shown, working
 from Agent.render.layout import command_lines
 from Agent.tree.default_root import default_root
 
@@ -349,6 +352,32 @@ def engine_over(trees: Any, engine: str | None, master: str | None) -> Any:
     from Agent.analysis.query.spark import SparkEngine
 
     return SparkEngine(trees, master)
+
+
+@contextmanager
+def engine_for(run: str, more: tuple[str, ...], root: Path, **across: Unpack[Across]) -> Iterator[Any]:
+    """The engine over RUN; with --engine, over RUN and PATH, which are sealed sessions."""
+    run = one_of(run, more, **across)
+    if across["engine"] is None:
+        with shown(), engine_of(run, root) as engine:
+            yield engine
+    else:
+        with working("reading the sessions"), engine_over(trees_of((run, *more), root), **across) as engine:
+            yield engine
+
+
+@contextmanager
+def selected(
+    choose: Callable[[Any], Any], paths: Iterable[str], root: Path, **across: Unpack[Across]
+) -> Iterator[Path]:
+    """The events that `choose` selects of sealed sessions, as one small session within the block."""
+    from Agent.analysis.query.selected import selected_session
+
+    trees = trees_of(paths, root)
+    with ExitStack() as kept:
+        with working("reading the sessions"), engine_over(trees, **across) as engine:
+            path = kept.enter_context(selected_session(engine, trees, choose(engine)))
+        yield path
 
 
 def one_of(run: str, more: tuple[str, ...], engine: str | None, master: str | None) -> str:

@@ -17,10 +17,11 @@ from Agent.analysis.causality.chains import (
     event_of,
     is_failure,
 )
-from Agent.analysis.causality.event_links import Links, Row, find_event, time_us
+from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, time_us
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.views import EVENT_COLUMNS, Only, engine_row, whole_lines
-from Agent.errors import DamagedInput
+from Agent.analysis.query.selected import Selection
+from Agent.analysis.query.views import EACH, EVENT_COLUMNS, Only, QueryEngine, engine_row, scan, whole_lines
+from Agent.errors import DamagedInput, EventNotFound
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.record.encode.safe_text import cut
@@ -155,6 +156,32 @@ def causal_graph(
         forward = _Forward(engine, at, at + ahead)
         later = effects(row, Links(reader, engine, at, at + ahead), until_us=at + ahead, forward=forward.rows)
     return CausalGraph(row, tuple(causes), tuple(later), tuple(absent), lookback_seconds)
+
+
+def around_event(
+    engine: QueryEngine, event_id: str, lookback_seconds: float = 60, *, with_effects: bool = False
+) -> Selection:
+    """The events of many sessions that `causal_graph` looks at: those near in time, and those they name.
+
+    Raises:
+        EventNotFound: no session has this event.
+        UsageError: the seconds are negative.
+    """
+    checked_lookback_us(lookback_seconds, 0)
+    found = engine.rows(f"SELECT ts_us FROM {scan()} WHERE id = ? LIMIT 1", [event_id])
+    if not found:
+        raise EventNotFound(
+            f"no event {event_id!r} in these sessions", remedy="every line has an id, as writer-number"
+        )
+    at = found[0]["ts_us"]
+    span = checked_lookback_us(lookback_seconds, at)
+    near = f"ts_us BETWEEN {at - span} AND {at + span * with_effects + TRAIL_US}"
+    named = (
+        f"SELECT {EACH}(causes) FROM {scan()} WHERE {near}",
+        f"SELECT error_id FROM {scan('error_id')} WHERE {near} AND error_id IS NOT NULL",
+    )
+    where = " OR ".join((near, *(f"id IN ({each})" for each in named)))
+    return Selection(where, [], f"within {lookback_seconds:g} s of {event_id}", "give a shorter --lookback")
 
 
 class _Forward:

@@ -376,7 +376,8 @@ def _started(master: str, settings: dict[str, str]) -> Any:
     conf = SparkConf().setMaster(master).setAll(list((_SETTINGS | local | settings).items()))
     with tempfile.TemporaryFile() as output:
         try:
-            gateway = launch_gateway(conf, popen_kwargs={"stderr": output, "stdout": output})
+            launch: Any = launch_gateway
+            gateway = launch(conf, popen_kwargs={"stderr": output, "stdout": output})
             context = SparkContext(conf=conf, gateway=gateway)
         except (PySparkException, OSError, RuntimeError) as error:
             raise InputError(f"Spark does not start: {_why(output, error)}", remedy=_NO_JAVA) from error

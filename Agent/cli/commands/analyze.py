@@ -166,15 +166,10 @@ def debug(
 
 def _debug_trees(issue: str, paths: tuple[str, ...], root: Path, **across: Unpack[Across]) -> Any:
     from Agent.analysis import LogAnalyzer
-    from Agent.analysis.debug.selected import selected_session
+    from Agent.analysis.debug.selected import around_complaint
 
-    trees = parameters.trees_of(paths, root)
-    with (
-        working("reading the sessions"),
-        parameters.engine_over(trees, **across) as engine,
-        selected_session(engine, trees, issue) as path,
-        LogAnalyzer(path) as analyzer,
-    ):
+    chosen = parameters.selected(lambda engine: around_complaint(engine, issue), paths, root, **across)
+    with chosen as path, working("looking for causes"), LogAnalyzer(path) as analyzer:
         # its commands would name the session that is gone afterwards
         return replace(analyzer.debug_issue(issue), commands=())
 
@@ -211,18 +206,13 @@ def errors(
     """
     from Agent.analysis.errors import error_patterns, journey_tail
 
-    run = one_of(run, more, **across)
     engine = across["engine"]
     if engine is not None and tail:
         raise misuse("--tail is for one session, without --engine")
+    with parameters.engine_for(run, more, root, **across) as opened:
+        patterns = error_patterns(opened)
     if engine is None:
         reader = parameters.analyzer_of(run, root).reader
-        with shown(), parameters.engine_of(run, root) as opened:
-            patterns = error_patterns(opened)
-    else:
-        trees = parameters.trees_of((run, *more), root)
-        with working("reading the sessions"), parameters.engine_over(trees, **across) as opened:
-            patterns = error_patterns(opened)
     rows = patterns["fingerprints"][:limit]
     tails = {row["example_id"]: journey_tail(reader, row) for row in rows if tail}
     if render.wants_json():
@@ -247,16 +237,19 @@ def causes(
     *,
     event_id: Annotated[str, "ID"],
     run: OneRun,
+    more: More,
     form: Annotated[Literal["text", "json", "dot", "svg"], "--format"] = "text",
     lookback: Annotated[float, "--lookback S", Number(min=0)] = 60.0,
     effects: bool,
     limit: Limit = CAUSES_LIMIT,
     root: Root,
+    **across: Unpack[Across],
 ) -> int:
     """Show what led to an event, across agents.
 
     Each step back is recorded (a span, a cause, a message, an error) or inferred by a named rule, and shows
-    its reason. RUN is a session or SESSION/AGENT. Exit code 1: no cause was found.
+    its reason. RUN is a session or SESSION/AGENT. With --engine, RUN and PATH are sealed sessions, trace
+    roots or patterns of both. Exit code 1: no cause was found.
 
     Args:
         form: Output format; dot is for Graphviz, svg is an image.
@@ -269,9 +262,19 @@ def causes(
         agent-trace causes k3v9q2ma-1042 last --lookback 600 --effects
         agent-trace causes k3v9q2ma-1042 --format svg > causes.svg
     """
-    analyzer = parameters.analyzer_of(run, root)
-    with shown():
-        graph = analyzer.causal_graph(event_id, lookback, with_effects=effects)
+    from Agent.analysis import LogAnalyzer
+    from Agent.analysis.causality.graph import around_event
+
+    def choose(engine: Any) -> Any:
+        return around_event(engine, event_id, lookback, with_effects=effects)
+
+    run = one_of(run, more, **across)
+    if across["engine"] is None:
+        with shown():
+            graph = parameters.analyzer_of(run, root).causal_graph(event_id, lookback, with_effects=effects)
+    else:
+        with parameters.selected(choose, (run, *more), root, **across) as path, LogAnalyzer(path) as analyzer:
+            graph = analyzer.causal_graph(event_id, lookback, with_effects=effects)
     if render.wants_json() or form == "json":
         render.emit_json(graph.to_dict())
     elif form == "dot":
@@ -356,14 +359,17 @@ def _print(sections: Iterable[Section]) -> None:
 def learning(
     agent: parameters.SomeAgent,
     run: OneSession,
+    more: More,
     by: Literal["tick", "time", "episode"] | None,
     root: Root,
+    **across: Unpack[Across],
 ) -> None:
     """Show how agents learned.
 
     Rewards and exploration over time, what changed the policy, and whether the rewards settled. For one
     agent, also which experience led to which update, and which later action used it. RUN is a session: an id,
-    a unique prefix of one, a path, or last.
+    a unique prefix of one, a path, or last. With --engine, RUN and PATH are sealed sessions, trace roots or
+    patterns of both, and AGENT is an agent, or '*' for all.
 
     Args:
         by: The x axis of the curves; default: ticks if the rewards have them, else time.
@@ -372,11 +378,16 @@ def learning(
         agent-trace learning
         agent-trace learning creator_001
         agent-trace learning creator_001 --by time --json
+        agent-trace learning '*' --engine duckdb host-a/trace host-b/trace
     """
-    analyzer = parameters.analyzer_of(run, root, agent)
-    found = analyzer.learning_report(agent, by)
-    if agent is not None:
-        found["lineage"] = analyzer.learning_lineage(agent)
+    run = one_of(run, more, **across)
+    if across["engine"] is not None:
+        found = _learning_of_trees(agent, by, (run, *more), root, **across)
+    else:
+        analyzer = parameters.analyzer_of(run, root, agent)
+        found = analyzer.learning_report(agent, by)
+        if agent is not None:
+            found["lineage"] = analyzer.learning_lineage(agent)
     render.document(lambda: found)
     if not any(found[key] for key in _LEARNING) and not found["changes"]["counts"]:
         render.note("no learning events; LearningLogger and trace_learning_update record them")
@@ -386,13 +397,34 @@ def learning(
     _print(learning_sections(found))
 
 
+def _learning_of_trees(
+    agent: str | None, by: str | None, paths: tuple[str, ...], root: Path, **across: Unpack[Across]
+) -> dict[str, Any]:
+    from Agent.analysis import LogAnalyzer
+    from Agent.analysis.learning import learning_report
+    from Agent.analysis.query.selected import of_agent
+
+    if agent is None or agent == "*":
+        with parameters.engine_for(paths[0], paths[1:], root, **across) as engine:
+            return learning_report(engine, None, by)
+    chosen = parameters.selected(lambda _: of_agent(agent), paths, root, **across)
+    with chosen as path, LogAnalyzer(path) as analyzer:
+        return analyzer.learning_report(agent, by) | {"lineage": analyzer.learning_lineage(agent)}
+
+
 @command()
-def interactions(run: OneSession, content: Annotated[str | None, "--content ID"], root: Root) -> None:
+def interactions(
+    run: OneSession,
+    more: More,
+    content: Annotated[str | None, "--content ID"],
+    root: Root,
+    **across: Unpack[Across],
+) -> None:
     """Show who interacted with whom, and what spread.
 
     The graph of interactions, connections and messages, the content that spread furthest, who worked
     together, and messages that nobody received. RUN is a session: an id, a unique prefix of one, a path, or
-    last.
+    last. With --engine, RUN and PATH are sealed sessions, trace roots or patterns of both.
 
     Args:
         content: Show how this piece of content spread, as a tree.
@@ -401,18 +433,23 @@ def interactions(run: OneSession, content: Annotated[str | None, "--content ID"]
         agent-trace interactions
         agent-trace interactions --content creator_031-post-008
         agent-trace interactions last --json
+        agent-trace interactions --engine spark '/shared/*/trace'
     """
+    from Agent.analysis.interactions import cascade, interaction_lines, interaction_report
     from Agent.analysis.report.details import cascade_sections, interaction_sections
 
-    if parameters.split_run(run)[1]:
+    if across["engine"] is None and parameters.split_run(run)[1]:
         raise misuse("interactions are between agents; RUN is a session, without an agent")
-    analyzer = parameters.analyzer_of(run, root)
+    with parameters.engine_for(run, more, root, **across) as engine:
+        if content is None:
+            found = interaction_report(engine, edges=render.wants_json())
+        else:
+            with interaction_lines(engine) as lines:
+                spread = cascade(engine, lines, content)
     if content is not None:
-        spread = analyzer.cascade(content)
         render.document(lambda: spread)
         _print(cascade_sections(spread))
         return
-    found = analyzer.interaction_report(edges=render.wants_json())
     render.document(lambda: found)
     if not found["graph"]["nodes"] and not found["total_interactions"] and not found["cascades"]["total"]:
         render.note("no interactions; InteractionLogger and AgentLogger.send record them")
@@ -424,20 +461,22 @@ def interactions(run: OneSession, content: Annotated[str | None, "--content ID"]
 
 
 @command()
-def performance(run: OneRun, root: Root) -> None:
+def performance(run: OneRun, more: More, root: Root, **across: Unpack[Across]) -> None:
     """Show where the time goes.
 
     Every operation with its quantiles and its own time (without what was measured inside it), operations that
     became slower or faster, the slowest spans with what happened in them, throughput and resources. RUN is a
-    session: an id, a unique prefix of one, a path, or last; or SESSION/agent_id for one agent.
+    session: an id, a unique prefix of one, a path, or last; or SESSION/agent_id for one agent. With --engine,
+    RUN and PATH are sealed sessions, trace roots or patterns of both.
 
     Examples:
         agent-trace performance
         agent-trace performance last --json
+        agent-trace performance --engine duckdb host-a/trace host-b/trace
     """
     from Agent.analysis.performance import performance_report
 
-    with shown(), parameters.engine_of(run, root) as engine:
+    with parameters.engine_for(run, more, root, **across) as engine:
         found = performance_report(engine)
     render.document(lambda: found)
     if not found["spans"] and not found["metrics"]:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.event_lines import Selection, Where, event_line
-from Agent.cli.parameters import COUNT, Limit, OneRun, OneSession, Root, command, misuse
+from Agent.cli.parameters import (
+    COUNT,
+    Across,
+    Limit,
+    More,
+    OneRun,
+    OneSession,
+    Root,
+    command,
+    misuse,
+    one_of,
+)
 from Agent.render import layout, words
 from Agent.render.blocks import Column
 
@@ -24,10 +36,12 @@ TREE_LINES = 40
 _TREE_WINDOW = 400
 
 
-class JourneyForm(TypedDict):
+class JourneyForm(Across):
     """What `journey` shows.
 
     Args:
+        engine: Read RUN and PATH, all sealed, together: with duckdb here, or with spark.
+        master: Where Spark runs; default: this machine, local[*].
         everything: Every event, without a summary.
         tree: Show how actions are nested, and how long each took.
         summary: Only the summary.
@@ -46,6 +60,7 @@ class JourneyForm(TypedDict):
 def journey(
     agent: parameters.Agent,
     run: OneSession,
+    more: More,
     limit: parameters.SomeLimit,
     first: Annotated[int | None, "--first N", COUNT],
     since: parameters.From,
@@ -59,7 +74,8 @@ def journey(
 
     Reads only that agent's files. Prints totals, then the last events; --all prints every event. RUN is a
     session: an id, a unique prefix of one, a path, or last. With --json, each line is one event as recorded;
-    with --summary, --tree or --all-sessions it is one document.
+    with --summary, --tree or --all-sessions it is one document. With --engine, RUN and PATH are sealed
+    sessions, trace roots or patterns of both.
 
     Args:
         limit: Only the last N events.
@@ -71,28 +87,41 @@ def journey(
         agent-trace journey last/creator_001 --first 10
         agent-trace journey creator_001 --tree
         agent-trace journey creator_001 --all-sessions
+        agent-trace journey creator_001 --engine duckdb host-a/trace host-b/trace
     """
+    from Agent.analysis.query.selected import of_agent
     from Agent.analysis.session import find
     from Agent.archive.sealed.reader import open_reader
+
+    across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
+    run = one_of(run, more, **across)
 
     if first is not None and (
         limit or any(how[form] for form in ("tree", "summary", "gaps", "all_sessions"))
     ):
         raise misuse("--first lists events, and cannot be combined with -n or a summary")
+    if across["engine"] is not None and (how["gaps"] or how["all_sessions"]):
+        raise misuse("--gaps and --all-sessions are without --engine")
     if how["all_sessions"]:
         _show_all_sessions(root, agent)
         return
-    reader = open_reader(find(parameters.session_beside(run, agent), root))
-    if how["tree"]:
-        _show_tree(reader, agent, limit, everything=how["everything"])
-    elif how["summary"] or how["gaps"]:
-        _show_summary(reader, agent, gaps=how["gaps"])
-    elif render.wants_json() or how["everything"] or any((limit, first, since, until, kinds, where)):
-        selection = Selection(kinds=kinds, fields=where, since=since, until=until)
-        _show_events(reader, agent, selection, limit, first)
-    else:
-        _show_screen(reader, agent)
-    render.note_damage(reader.damaged_lines)
+    with ExitStack() as kept:
+        if across["engine"] is None:
+            session = find(parameters.session_beside(run, agent), root)
+        else:
+            chosen = parameters.selected(lambda _: of_agent(agent), (run, *more), root, **across)
+            session = kept.enter_context(chosen)
+        reader = open_reader(session)
+        if how["tree"]:
+            _show_tree(reader, agent, limit, everything=how["everything"])
+        elif how["summary"] or how["gaps"]:
+            _show_summary(reader, agent, gaps=how["gaps"])
+        elif render.wants_json() or how["everything"] or any((limit, first, since, until, kinds, where)):
+            selection = Selection(kinds=kinds, fields=where, since=since, until=until)
+            _show_events(reader, agent, selection, limit, first)
+        else:
+            _show_screen(reader, agent)
+        render.note_damage(reader.damaged_lines)
 
 
 def _show_events(
