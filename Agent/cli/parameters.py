@@ -343,12 +343,11 @@ def engine_over(trees: Any, engine: str | None, master: str | None) -> Any:
     """The engine over sealed sessions that --engine and --master name."""
     if engine == "duckdb":
         from Agent.analysis.query.engine import open_trees
+        from Agent.analysis.query.remote_trees import remote_trees
 
         if master is not None:
             raise misuse("--master requires --engine spark")
-        if trees.remote:
-            raise misuse(f"{trees.remote[0]} is read with --engine spark")
-        return open_trees(trees.local)
+        return open_trees(trees.local, remote_trees(trees.remote))
     from Agent.analysis.query.spark import SparkEngine
 
     return SparkEngine(trees, master)

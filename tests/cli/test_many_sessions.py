@@ -56,6 +56,68 @@ def test_a_complaint_about_two_sessions_is_explained_from_both(places, run):
     assert json.loads(done.stdout)["commands"] == []
 
 
+def test_a_report_of_one_session_read_as_many_is_the_same(places, run):
+    root = places[0]
+    agent = asked(run, "sql", "SELECT min(agent_id) AS agent FROM events", root, "--engine", "duckdb")[0][
+        "agent"
+    ]
+    for words in (
+        ["learning"],
+        ["learning", agent],
+        ["interactions"],
+        ["causes", error_in(run, root), "--effects"],
+    ):
+        alone = run(*words, "--root", str(root), "--json")
+        many = ["learning", "*"] if words == ["learning"] else words
+        together = run(*many, *(["--engine", "duckdb", str(root)]), "--json")
+        assert alone.stdout and together.stdout == alone.stdout, words
+    for words in (["journey", agent], ["journey", agent, "--tree", "--all"], ["performance"]):
+        alone = run(*words, "--root", str(root))
+        together = run(*words, "--engine", "duckdb", str(root))
+        assert alone.stdout and together.stdout == alone.stdout, words
+
+
+def error_in(run, root):
+    """The id of an event with recorded links around it."""
+    query = "SELECT id FROM messages WHERE direction LIKE 'rec%' ORDER BY ts_us DESC LIMIT 1"
+    return asked(run, "sql", query, root, "--engine", "duckdb")[0]["id"]
+
+
+def test_a_journey_through_two_sessions_has_the_events_of_both(places, run):
+    one, other = map(str, places[:2])
+    count = (
+        "SELECT agent_id, count(*) AS n FROM events WHERE agent_id IS NOT NULL GROUP BY ALL ORDER BY n DESC"
+    )
+    row = asked(run, "sql", count, one, other, "--engine", "duckdb")[0]
+    both = run("journey", row["agent_id"], one, other, "--engine", "duckdb", "--json")
+    assert len(both.stdout.splitlines()) == row["n"]
+    shown = run("journey", row["agent_id"], one, other, "--engine", "duckdb")
+    assert "and 1 more" in shown.stdout.splitlines()[0]
+    assert run("journey", row["agent_id"], one, "--engine", "duckdb", "--gaps").returncode == 2
+    assert run("journey", "nobody", one, "--engine", "duckdb").returncode == 3
+    assert run("causes", "aaaaaaaa-1", one, other, "--engine", "duckdb").returncode == 3
+
+
+def test_causes_of_more_events_than_are_read_are_refused_with_a_remedy(places, run):
+    from Agent.analysis.causality.graph import around_event
+    from Agent.analysis.query.engine import open_trees
+    from Agent.analysis.query.selected import selected_session
+    from Agent.analysis.query.trees import sealed_trees
+
+    trees = sealed_trees([str(places[0])])
+    with open_trees(trees.local) as engine:
+        event_id = error_in(run, places[0])
+        wide, narrow = (around_event(engine, event_id, seconds) for seconds in (60, 0))
+        with (
+            pytest.raises(InputError, match="at most 100 are read") as told,
+            selected_session(engine, trees, wide, 100),
+        ):
+            pass
+        assert told.value.remedy == "give a shorter --lookback"
+        with selected_session(engine, trees, narrow) as path:
+            assert any(event.id == event_id for event in open_reader(path).events())
+
+
 def test_a_session_that_is_not_sealed_is_named_with_the_remedy(places, run):
     done = run("errors", "--engine", "duckdb", *map(str, places))
     assert (done.returncode, done.stdout) == (3, "")
@@ -78,15 +140,16 @@ def test_several_sessions_need_an_engine_and_spark_needs_pyspark_and_java(places
 
 
 def test_more_events_than_can_be_explained_are_refused_with_a_remedy(places):
-    from Agent.analysis.debug.selected import selected_session
+    from Agent.analysis.debug.selected import around_complaint
     from Agent.analysis.query.engine import open_trees
+    from Agent.analysis.query.selected import selected_session
     from Agent.analysis.query.trees import sealed_trees
 
     trees = sealed_trees([str(places[0])])
     with open_trees(trees.local) as engine:
         with (
-            pytest.raises(InputError, match="at most 100 are explained") as told,
-            selected_session(engine, trees, "everything is slow", 100),
+            pytest.raises(InputError, match="at most 100 are read") as told,
+            selected_session(engine, trees, around_complaint(engine, "everything is slow", 100), 100),
         ):
             pass
         assert told.value.remedy == "name the agents that it is about, or name fewer sessions"
@@ -94,5 +157,6 @@ def test_more_events_than_can_be_explained_are_refused_with_a_remedy(places):
             "SELECT agent_id, count(*) AS n FROM " + scan() + " WHERE agent_id IS NOT NULL "
             "GROUP BY 1 ORDER BY n"
         )
-        with selected_session(engine, trees, f"{agents[0]['agent_id']} fails", 1_900) as path:
+        chosen = around_complaint(engine, f"{agents[0]['agent_id']} fails", 1_900)
+        with selected_session(engine, trees, chosen, 1_900) as path:
             assert 0 < len(list(open_reader(path).events())) < 1_900

@@ -37,6 +37,7 @@ from Agent.analysis.query.progress import (
     is_ending,
     told_deadline,
 )
+from Agent.analysis.query.remote_trees import RemoteTree
 from Agent.analysis.query.state_view import ACTION_STATES, action_states
 from Agent.analysis.query.trees import SealedSources, SealedTree
 from Agent.analysis.query.user_queries import check_reads_only, columns_of, first_of, told, words_of
@@ -102,6 +103,7 @@ class Engine:
         agent_id: only this agent's rows of the archive; None for all.
         deadline_s: the time limit of one query in seconds; None for no limit.
         trees: sealed sessions that are read instead, `session` being the first.
+        remote: further ones in an object store.
 
     Raises:
         UsageError: the deadline is not a number of seconds above 0.
@@ -116,6 +118,7 @@ class Engine:
         agent_id: str | None = None,
         deadline_s: float | None = None,
         trees: Sequence[SealedTree] = (),
+        remote: Sequence[RemoteTree] = (),
     ) -> None:
         if deadline_s is not None and not _is_deadline(deadline_s):
             raise UsageError(
@@ -127,9 +130,10 @@ class Engine:
         self._session = session.resolve()
         parts = parts_of(session) if archive else None
         self._known: KnownSources | SealedSources = KnownSources(session, list_files, agent_id, parts=parts)
-        self._sessions = [self._session, *(tree.session for tree in trees[1:])]
-        if trees:
-            self._known = SealedSources(trees)
+        self._sessions = [tree.session for tree in trees] if trees or remote else [self._session]
+        self._remote = remote
+        if trees or remote:
+            self._known = SealedSources(trees, [tree.sources for tree in remote])
         self._list_files = list_files
         self._sources = Sources()
         self._files: Any = None
@@ -584,7 +588,10 @@ class Engine:
             connection.execute("SET enable_progress_bar_print = false")
         # From here on DuckDB can open no files outside these sessions, whatever a query says.
         # DuckDB checks a glob pattern in its escaped form and a matching file in its plain form.
-        allowed = [name for each in self._sessions for name in (str(each), escaped(str(each)))]
+        places = [*map(str, self._sessions), *(f"{tree.url}/" for tree in self._remote)]
+        allowed = [name for each in places for name in (each, escaped(each))]
+        for store in {id(tree.store): tree.store for tree in self._remote}.values():
+            connection.register_filesystem(store)
         connection.execute(f"SET allowed_directories = [{', '.join('?' * len(allowed))}]", allowed)
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -641,9 +648,9 @@ def open_engine(session: Path, agent_id: str | None = None, deadline_s: float | 
     return Engine(session, files, archive=True, agent_id=agent_id, deadline_s=deadline_s)
 
 
-def open_trees(trees: Sequence[SealedTree]) -> Engine:
-    """Open an engine over several sealed sessions together."""
-    return Engine(trees[0].session, list, trees=trees)
+def open_trees(trees: Sequence[SealedTree], remote: Sequence[RemoteTree] = ()) -> Engine:
+    """Open an engine over several sealed sessions together, on this machine and in an object store."""
+    return Engine(trees[0].session if trees else Path.cwd(), list, trees=trees, remote=remote)
 
 
 def _first_line(error: Exception) -> str:

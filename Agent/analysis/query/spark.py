@@ -63,6 +63,11 @@ _SETTINGS: Final = {
 _BASE: Final = "trace_rows"
 _ON_THIS_MACHINE: Final = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 _LOCAL: Final = re.compile(r"local(-cluster)?\[.*\]|local")
+_STORE_LACKS: Final = re.compile(r"Class org\.apache\.hadoop\.fs\.\S+ not found|No FileSystem for scheme")
+_NO_STORE: Final = (
+    "add the store's library to Spark, such as org.apache.hadoop:hadoop-aws of Spark's own Hadoop version, "
+    "with spark.jars.packages in its spark-defaults.conf; or read it with --engine duckdb"
+)
 _NUMBERED: Final = re.compile(r"\$([0-9]+)")
 """A parameter by its number, which Spark has by name."""
 DEFAULT_MASTER: Final = "local[*]"
@@ -440,7 +445,10 @@ def _translated(query: str | None) -> Iterator[None]:
             remedy=f"the views are {', '.join(SparkEngine.view_names())}",
         ) from error
     except (PySparkException, Py4JError) as error:
+        first = _first_line(error)
         raise InputError(
-            f"Spark failed: {_first_line(error)}",
-            remedy="repeat the query; if a part is damaged, agent-trace verify names it",
+            f"Spark failed: {first}",
+            remedy=_NO_STORE
+            if _STORE_LACKS.search(first)
+            else "repeat the query; if a part is damaged, agent-trace verify names it",
         ) from error

@@ -88,15 +88,21 @@ def sealed_tree(session: Path) -> SealedTree:
 
 
 class SealedSources:
-    """The sources of several sealed sessions together, for `Engine`."""
+    """The sources of several sealed sessions together, for `Engine`.
 
-    def __init__(self, trees: Sequence[SealedTree]) -> None:
+    Args:
+        trees: the sessions on this machine.
+        remote: the sources of those in an object store.
+    """
+
+    def __init__(self, trees: Sequence[SealedTree], remote: Sequence[Sources] = ()) -> None:
         self._sessions = [tree.session for tree in trees]
+        self._remote = list(remote)
 
     def find(self) -> Sources:
         """The current sources; InputError if a session is not sealed any more."""
         trees = [sealed_tree(session) for session in self._sessions]
-        each = [tree.sources for tree in trees]
+        each = [*(tree.sources for tree in trees), *self._remote]
         return replace(
             each[0],
             live=tuple(name for found in each for name in found.live),

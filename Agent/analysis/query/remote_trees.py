@@ -1,0 +1,167 @@
+"""Sealed sessions in an object store, which DuckDB reads through fsspec: `s3://`, `gs://`, `memory://`.
+
+A session there is a copy of its directory: `session.json`, `archive/` and, if it has runs, `runs/`. Every row
+of its archive counts. fsspec and the library of each store are the user's own; nothing else needs them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import orjson
+
+from Agent.analysis.query.data_files import Sources
+from Agent.archive.sealed.parquet_rows import promoted_columns
+from Agent.archive.sealed.parts import ARCHIVE_VERSION, Part, escaped
+from Agent.errors import AgentTraceError, DamagedInput, InputError, MissingExtra, SessionNotFound
+from Agent.tree.layout import CATEGORY_FILES, parse_file_name
+
+_LIBRARIES: Final = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "abfs": "adlfs",
+    "az": "adlfs",
+}
+"""What PyPI has for a scheme."""
+_AGAIN: Final = "copy the session again"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTree:
+    """One session in an object store."""
+
+    url: str
+    store: Any
+    """fsspec's file system."""
+    parts: tuple[Part, ...]
+    sources: Sources
+
+
+def remote_trees(urls: Iterable[str]) -> list[RemoteTree]:
+    """Find the sessions of some URLs: sessions, trace roots, or patterns of both.
+
+    Raises:
+        MissingExtra: fsspec, or what it needs for the store, is not installed.
+        SessionNotFound: a URL is none of these.
+        InputError: a session has lines that are not sealed, or the store cannot be read.
+    """
+    found: dict[str, None] = {}
+    for url in urls:
+        with _reading(url):
+            found.update(dict.fromkeys(_sessions_at(url)))
+    trees = []
+    for url in found:
+        with _reading(url):
+            trees.append(_remote_tree(url))
+    return trees
+
+
+def _store(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it."""
+    scheme = url.partition("://")[0]
+    library = _LIBRARIES.get(scheme)
+    try:
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
+        found: tuple[Any, str] = url_to_fs(url)
+    except ImportError as error:
+        raise MissingExtra(
+            f"{scheme}:// with --engine duckdb needs {library or 'fsspec'} ({error})",
+            remedy=f"pip install {library or 'fsspec'}",
+        ) from error
+    return found
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[None]:
+    try:
+        yield
+    except AgentTraceError:
+        raise
+    except Exception as error:  # the libraries of stores have no error in common
+        first = (str(error) or type(error).__name__).partition("\n")[0]
+        raise InputError(
+            f"the object store cannot be read: {first}",
+            path=url,
+            remedy="check the URL, and the keys and the endpoint in the environment of the store's library",
+        ) from error
+
+
+def _sessions_at(url: str) -> list[str]:
+    store, place = _store(url)
+    places = sorted(store.glob(place)) if any(sign in place for sign in "*?[") else [place]
+    found = []
+    for each in places:
+        is_session = store.exists(f"{each}/session.json") or store.exists(f"{each}/archive")
+        below = [] if is_session else sorted(store.glob(f"{each}/*/session.json"))
+        found += [each] if is_session else [posixpath.dirname(name) for name in below]
+    if not found:
+        raise SessionNotFound(
+            "no session is there", path=url, remedy="name the URL of a session or a trace root, or a pattern"
+        )
+    return [store.unstrip_protocol(each) for each in found]
+
+
+def _remote_tree(url: str) -> RemoteTree:
+    store, root = _store(url)
+    sizes = {name[len(root) + 1 :]: row["size"] for name, row in store.find(root, detail=True).items()}
+    described = [name for name in sorted(sizes) if PurePosixPath(name).match("archive/part-*.json")]
+    parts = [_part(f"{url}/{name}", store.cat_file(f"{root}/{name}")) for name in described]
+    for part in parts:
+        if f"archive/{part.name}.parquet" not in sizes:
+            raise DamagedInput(f"{part.name}.parquet is missing", path=url, remedy=_AGAIN)
+    sealed = {(each.file, each.size_bytes) for part in parts for each in part.segments}
+    unsealed = [name for name, size in sizes.items() if size and _is_log(name) and (name, size) not in sealed]
+    if unsealed or not parts:
+        left_out = f": {unsealed[0]} would be left out" if unsealed else ""
+        raise InputError(f"the session is not sealed{left_out}", path=url, remedy=f"seal it, and {_AGAIN}")
+    return RemoteTree(url, store, tuple(parts), _sources(url, parts, sizes))
+
+
+def _is_log(name: str) -> bool:
+    path = PurePosixPath(name)
+    parsed = parse_file_name(path.name) if path.suffix == ".log" else None
+    if parsed is None:
+        return False
+    is_own = path.parent == PurePosixPath() and parsed.stem in CATEGORY_FILES.values()
+    return is_own or path.parent == PurePosixPath("agents")
+
+
+def _part(url: str, text: bytes) -> Part:
+    try:
+        part = Part.from_object(orjson.loads(text), Path())
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedInput(
+            f"a part of the archive cannot be read: {error}", path=url, remedy=_AGAIN
+        ) from None
+    # another name would lead out of the session
+    if part.name != PurePosixPath(url).stem or part.archive_version > ARCHIVE_VERSION:
+        raise DamagedInput("a part of the archive has another name or version", path=url, remedy=_AGAIN)
+    return part
+
+
+def _sources(url: str, parts: list[Part], sizes: Mapping[str, int]) -> Sources:
+    def of(chosen: Iterable[Part]) -> tuple[str, ...]:
+        return tuple(escaped(f"{url}/archive/{part.name}.parquet") for part in chosen)
+
+    fitting = [part for part in parts if dict(part.promoted) == promoted_columns()]
+    segments = [each for part in parts for each in part.segments if each.damaged]
+    return Sources(
+        live=tuple(
+            escaped(f"{url}/{name}")
+            for name, size in sizes.items()
+            if size and PurePosixPath(name).match("runs/*/events*.jsonl")
+        ),
+        sealed=of(fitting),
+        older=of(part for part in parts if part not in fitting),
+        verbatim=of(part for part in parts if part.verbatim),
+        uniform=all(part.rows == part.events and not part.verbatim for part in parts),
+        damaged=tuple((f"{url}/{each.file}", each.damaged) for each in segments),
+    )
