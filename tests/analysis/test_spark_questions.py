@@ -6,7 +6,6 @@ Spark runs here as it runs on many machines: executors are processes of their ow
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import json
 import math
 import os
@@ -23,15 +22,19 @@ from typing import Any
 import pytest
 from support.known_truth import FAULTS, make_session
 
-from Agent.analysis import errors, interactions, journeys, learning, performance, session
-from Agent.analysis.query import views
+from Agent.analysis import errors, interactions, journeys, learning, performance
+from Agent.analysis.causality.graph import around_event
+from Agent.analysis.debug.selected import around_complaint
 from Agent.analysis.query.engine import Engine, open_trees
+from Agent.analysis.query.selected import Selection, of_agent, selected_session
 from Agent.analysis.query.spark import SparkEngine
 from Agent.analysis.query.tables import SqlResult
 from Agent.analysis.query.trees import Trees, sealed_trees
 from Agent.analysis.report import session_report
+from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal
 from Agent.errors import InputError, UsageError
+from Agent.event.codec import encode_event
 from Agent.tree.layout import list_sessions
 
 pytestmark = pytest.mark.slow
@@ -51,25 +54,44 @@ SMALL = {
     "spark.sql.codegen.wholeStage": "false",  # to compile a query takes longer than so few rows do
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
+AN_AGENT = "agent_00001"
+ANYWHERE = Trees((), ("memory://host/session_20261120_103045",))
 QUESTIONS: dict[str, Callable[[Any], Any]] = {
     "ends": lambda engine: engine.ends_us(),
-    "counts": session_report._counts,
-    "errors": errors.error_patterns,
-    "learning": learning.learning_progress,
-    "interactions": interactions.interaction_summary,
-    "performance": performance.performance_summary,
-    "marks": journeys.marks,
+    "analyze": lambda engine: session_report.trees_summary(ANYWHERE, engine),
     "timeline": journeys.timeline,
-    "learning report": learning.learning_report,
-    "learning report by episode": lambda engine: learning.learning_report(engine, by="episode"),
-    "learning report by time": lambda engine: learning.learning_report(engine, by="time"),
-    "learning report of one": lambda engine: learning.learning_report(engine, "agent-001"),
-    "interaction report": lambda engine: interactions.interaction_report(engine, edges=True),
-    "performance report": performance.performance_report,
-    "losses": session.written_losses,
+    "learning": learning.learning_report,
+    "learning by episode": lambda engine: learning.learning_report(engine, by="episode"),
+    "learning by time": lambda engine: learning.learning_report(engine, by="time"),
+    "learning of one": lambda engine: learning.learning_report(engine, AN_AGENT),
+    "interactions": lambda engine: interactions.interaction_report(engine, edges=True),
+    "interactions of one content": lambda engine: one_cascade(engine),
+    "performance": performance.performance_report,
+    "debug": lambda engine: selected(engine, around_complaint(engine, f"{AN_AGENT} fails", 3_000)),
+    "journey": lambda engine: selected(engine, of_agent(AN_AGENT)),
+    "causes": lambda engine: selected(engine, around_event(engine, an_error(engine), 0.2, with_effects=True)),
 }
+
+
+def one_cascade(engine: Any) -> dict[str, Any]:
+    with interactions.interaction_lines(engine) as lines:
+        content = interactions.top_cascades(engine, lines, 1)[0]["content_id"]
+        return interactions.cascade(engine, lines, content)
+
+
+def an_error(engine: Any) -> str:
+    example: str = errors.error_patterns(engine)["fingerprints"][0]["example_id"]
+    return example
+
+
+def selected(engine: Any, chosen: Selection) -> list[str]:
+    """The lines of the session that the rows are kept as."""
+    with selected_session(engine, ANYWHERE, chosen) as path:
+        return [encode_event(event).decode() for event in open_reader(path).events()]
+
+
 A_RUN = """
-from Agent import AgentLogger
+from Agent import AgentLogger, LearningLogger
 from Agent.flight import record_tool, recorder
 with recorder.run("nightly", {"environment": "o'brien's"}):
     recorder.record_model_call(
@@ -82,6 +104,15 @@ with recorder.run("nightly", {"environment": "o'brien's"}):
     with recorder.step("fetch", "Fetch") as step:
         step.output = {"hits": [1, 2.5e-7], "path": "a\\\\b \u00fc"}
 AgentLogger("z'1").log_action("look", {"far": True}, {"seen": None})
+for episode in range(60):
+    learner = LearningLogger("z'1").bind(episode=episode)
+    learner.log_reward("a", episode / 7)
+"""
+THE_DEMO = """
+import os
+from pathlib import Path
+from Agent.demo.platform import Settings, record_session
+record_session(Path(os.environ["AGENT_TRACE_ROOT"]), Settings(agents=12, ticks=30, seed=7))
 """
 IN_ORDER = "ORDER BY ts_us, id LIMIT 400"
 ASKED = [
@@ -95,14 +126,21 @@ ASKED = [
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> Trees:
-    """Sessions of two hosts: one with every fault and damaged lines, one with a run, whose lines are flat."""
+    """Sessions of two hosts: 252,000 events of 200 agents with every fault and damaged lines; a run, whose
+    lines are flat, and the demo."""
     if WHY_NOT:
         pytest.skip(f"Spark is not asked: {WHY_NOT}")
-    places = [tmp_path_factory.mktemp(name) for name in ("host_a", "host_b")]
-    make_session(places[0], events=20_000, agents=24, seed=5, faults=list(FAULTS), sealed=True)
+    return two_hosts(tmp_path_factory, events=252_000, agents=200)
+
+
+def two_hosts(made: pytest.TempPathFactory, events: int, agents: int) -> Trees:
+    places = [made.mktemp(name) for name in ("host_a", "host_b")]
+    make_session(places[0], events=events, agents=agents, seed=5, faults=list(FAULTS), sealed=True)
     environment = os.environ | {"AGENT_TRACE_ROOT": str(places[1])}
-    subprocess.run([sys.executable, "-c", A_RUN], env=environment, check=True)
-    seal(list_sessions(places[1])[0].path)
+    for program in (A_RUN, THE_DEMO):
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    for found in list_sessions(places[1]):
+        seal(found.path)
     return sealed_trees(list(map(str, places)))
 
 
@@ -216,10 +254,3 @@ def test_a_session_that_is_not_sealed_is_named_with_the_remedy(tmp_path: Path) -
     with pytest.raises(InputError, match="agent-trace seal") as told:
         sealed_trees([str(tmp_path)])
     assert str(truth.session) in str(told.value)
-
-
-def test_a_question_has_no_word_that_one_engine_lacks() -> None:
-    for question in (errors.error_patterns, errors._patterns, errors._together, session_report._counts):
-        text = inspect.getsource(question)
-        for word in ("::", "->>", "strftime", "json_transform", "fsum", "arg_min", "list_"):
-            assert word not in text, (question.__name__, word)
