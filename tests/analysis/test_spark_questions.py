@@ -26,7 +26,7 @@ from Agent.analysis import errors, interactions, journeys, learning, performance
 from Agent.analysis.causality.graph import around_event
 from Agent.analysis.debug.selected import around_complaint
 from Agent.analysis.query.engine import Engine, open_trees
-from Agent.analysis.query.selected import Selection, of_agent, selected_session
+from Agent.analysis.query.selected import ChosenEvents, of_agent, selected_session
 from Agent.analysis.query.spark import SparkEngine
 from Agent.analysis.query.tables import SqlResult
 from Agent.analysis.query.trees import Trees, sealed_trees
@@ -84,7 +84,7 @@ def an_error(engine: Any) -> str:
     return example
 
 
-def selected(engine: Any, chosen: Selection) -> list[str]:
+def selected(engine: Any, chosen: ChosenEvents) -> list[str]:
     """The lines of the session that the rows are kept as."""
     with selected_session(engine, ANYWHERE, chosen) as path:
         return [encode_event(event).decode() for event in open_reader(path).events()]

@@ -19,7 +19,7 @@ from Agent.analysis.causality.chains import (
 )
 from Agent.analysis.causality.event_links import TRAIL_US, Links, Row, find_event, time_us
 from Agent.analysis.query.engine import Engine
-from Agent.analysis.query.selected import Selection
+from Agent.analysis.query.selected import ChosenEvents
 from Agent.analysis.query.views import EACH, EVENT_COLUMNS, Only, QueryEngine, engine_row, scan, whole_lines
 from Agent.errors import DamagedInput, EventNotFound
 from Agent.event.ids import split_event_id
@@ -160,7 +160,7 @@ def causal_graph(
 
 def around_event(
     engine: QueryEngine, event_id: str, lookback_seconds: float = 60, *, with_effects: bool = False
-) -> Selection:
+) -> ChosenEvents:
     """The events of many sessions that `causal_graph` looks at: those near in time, and those they name.
 
     Raises:
@@ -181,7 +181,9 @@ def around_event(
         f"SELECT error_id FROM {scan('error_id')} WHERE {near} AND error_id IS NOT NULL",
     )
     where = " OR ".join((near, *(f"id IN ({each})" for each in named)))
-    return Selection(where, [], f"within {lookback_seconds:g} s of {event_id}", "give a shorter --lookback")
+    return ChosenEvents(
+        where, [], f"within {lookback_seconds:g} s of {event_id}", "give a shorter --lookback"
+    )
 
 
 class _Forward:

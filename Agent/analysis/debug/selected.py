@@ -10,20 +10,20 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from Agent.analysis.query.selected import MOST_ROWS, Selection
+from Agent.analysis.query.selected import MOST_ROWS, ChosenEvents
 from Agent.analysis.query.views import IS_ERROR, Only, QueryEngine, scan
 
 _MOST_AGENTS: Final = 1_000_000
 _REMEDY: Final = "name the agents that it is about, or name fewer sessions"
 
 
-def around_complaint(engine: QueryEngine, issue: str, most: int = MOST_ROWS) -> Selection:
+def around_complaint(engine: QueryEngine, issue: str, most: int = MOST_ROWS) -> ChosenEvents:
     """All events if they are at most `most`; else those around the agents that a complaint names."""
     number = engine.row(f"SELECT count(*) AS n FROM {scan()}")["n"]
     if number > most and (agents := _agents_around(engine, issue)):
         where = f"(coalesce(array_contains(?, agent_id), false) OR {IS_ERROR})"
-        return Selection(where, [agents], f"of {len(agents):,} agents around it, and the errors", _REMEDY)
-    return Selection("true", [], "in all, and the complaint names no agent", _REMEDY)
+        return ChosenEvents(where, [agents], f"of {len(agents):,} agents around it, and the errors", _REMEDY)
+    return ChosenEvents("true", [], "in all, and the complaint names no agent", _REMEDY)
 
 
 def _agents_around(engine: QueryEngine, issue: str) -> list[str]:

@@ -29,7 +29,7 @@ MOST_ROWS: Final = 200_000
 """Some 300 MB of memory while causes are looked for."""
 
 
-class Selection(NamedTuple):
+class ChosenEvents(NamedTuple):
     """Which events a question needs."""
 
     where: str
@@ -41,14 +41,14 @@ class Selection(NamedTuple):
     """How to ask for fewer."""
 
 
-def of_agent(agent_id: str) -> Selection:
+def of_agent(agent_id: str) -> ChosenEvents:
     """The events of one agent."""
-    return Selection("agent_id = ?", [agent_id], f"of {agent_id}", "name fewer sessions")
+    return ChosenEvents("agent_id = ?", [agent_id], f"of {agent_id}", "name fewer sessions")
 
 
 @contextmanager
 def selected_session(
-    engine: QueryEngine, trees: Trees, chosen: Selection, most: int = MOST_ROWS
+    engine: QueryEngine, trees: Trees, chosen: ChosenEvents, most: int = MOST_ROWS
 ) -> Iterator[Path]:
     """Keep events of many sessions as a session in a temporary directory, within the block.
 
