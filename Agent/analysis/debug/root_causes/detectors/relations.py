@@ -12,7 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import compress, islice
+from itertools import compress, islice, repeat
+from operator import eq, ne, sub
 from statistics import median
 from typing import Any, Final
 
@@ -49,7 +50,15 @@ FAR: Final = 8.0
 NO_LINK: Final = frozenset({"=", "#", "agent"})
 _NUMBERS: Final = frozenset({int, float})
 _ABSENT: Final = 2
-_LACKS: Final = object()
+_FEW: Final = frozenset({str, bool, int})
+"""Types whose values may be levels."""
+
+
+class _Lacking:
+    """Type of `_LACKS`."""
+
+
+_LACKS: Final = _Lacking()
 """Stands for the value of a path that an event lacks."""
 
 
@@ -101,30 +110,65 @@ def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
 def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[str]) -> Iterator[Finding]:
     some = pairs[:: max(1, len(pairs) // SOME)]
     columns = _Columns(pairs)
-    beside_of = [(other, [earlier.values.get(other, _LACKS) for _, earlier in some]) for other in others]
+    beside_of = [
+        (other, _Column([earlier.values.get(other, _LACKS) for _, earlier in some])) for other in others
+    ]
     scanned: dict[bytes, list[Finding]] = {}
-    all_have = {other for other, beside in beside_of if _LACKS not in beside}
     for number, path in enumerate(own):
-        values = [act.values.get(path, _LACKS) for act, _ in some]
-        is_common = _LACKS not in values and _commonest(values) > COMMON
+        own_values = _Column([act.values.get(path, _LACKS) for act, _ in some])
         for place, (other, beside) in enumerate(beside_of):
             if (not link and path == other) or (link and leaf(path) == leaf(other) == link):
                 continue
-            if is_common and other in all_have:
+            values = own_values
+            if values.is_sparse or beside.is_sparse:
+                beside, values = _both(beside, values)  # noqa: PLW2901 - of the same relation, less what lacks
+            if 2 * len(values.values) < MIN_SEEN or values.commonest > COMMON:
                 continue
-            sample = [
-                each
-                for each in zip(beside, values, strict=True)
-                if each[0] is not _LACKS and each[1] is not _LACKS
-            ]
-            if 2 * len(sample) < MIN_SEEN or _commonest([value for _, value in sample]) > COMMON:
-                continue
-            usual = _difference(sample)
+            usual = _difference(beside, values)
             if usual is not None:
                 if link or place < number:
                     yield from _parted(link, path, other, columns, usual, scanned)
-            elif _may_determine(sample):
+            elif _may_determine(beside, values):
                 yield from _undetermined(path, other, columns)
+
+
+class _Column:
+    """Values of one path, and what comparing it with many others needs, each found once."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self.values = values
+        self.types = set(map(type, values))
+        self.is_sparse = _Lacking in self.types
+
+    @cached_property
+    def commonest(self) -> float:
+        """The share of the commonest value."""
+        return max(Counter(map(str, self.values)).values()) / len(self.values)
+
+    @cached_property
+    def has_no_number(self) -> bool:
+        """Whether the values can only be equal or not."""
+        return not self.types & _NUMBERS
+
+    @cached_property
+    def is_finite(self) -> bool:
+        """Whether all values are numbers with a difference."""
+        return self.types <= _NUMBERS and all(map(math.isfinite, self.values))
+
+    @cached_property
+    def levels(self) -> set[Any]:
+        """The distinct values."""
+        return set(self.values)
+
+
+def _both(beside: _Column, values: _Column) -> tuple[_Column, _Column]:
+    """Return the two columns without the places at which one of them lacks a value."""
+    pairs = [
+        each
+        for each in zip(beside.values, values.values, strict=True)
+        if each[0] is not _LACKS and each[1] is not _LACKS
+    ]
+    return _Column([each for each, _ in pairs]), _Column([each for _, each in pairs])
 
 
 class _Columns:
@@ -132,19 +176,19 @@ class _Columns:
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self.pairs = pairs
-        self._own: dict[str, list[Any]] = {}
-        self._others: dict[str, list[Any]] = {}
+        self._own: dict[str, _Column] = {}
+        self._others: dict[str, _Column] = {}
 
-    def own(self, path: str) -> list[Any]:
+    def own(self, path: str) -> _Column:
         """Return the acts' own values of a path; `_LACKS` where there is none."""
         if path not in self._own:
-            self._own[path] = [act.values.get(path, _LACKS) for act, _ in self.pairs]
+            self._own[path] = _Column([act.values.get(path, _LACKS) for act, _ in self.pairs])
         return self._own[path]
 
-    def others(self, path: str) -> list[Any]:
+    def others(self, path: str) -> _Column:
         """Return the values of a path beside them."""
         if path not in self._others:
-            self._others[path] = [earlier.values.get(path, _LACKS) for _, earlier in self.pairs]
+            self._others[path] = _Column([earlier.values.get(path, _LACKS) for _, earlier in self.pairs])
         return self._others[path]
 
     @cached_property
@@ -158,11 +202,6 @@ class _Columns:
         return members_of(self.acts)
 
 
-def _commonest(values: Sequence[Any]) -> float:
-    """Return the share of the commonest value."""
-    return max(Counter(map(str, values)).values()) / len(values)
-
-
 def _gap(beside: Any, value: Any) -> Any:
     """Return the difference of two numbers, otherwise whether the values are equal."""
     if type(beside) in _NUMBERS and type(value) in _NUMBERS:
@@ -174,17 +213,29 @@ def _gap(beside: Any, value: Any) -> Any:
     return beside == value
 
 
-def _difference(sample: Sequence[tuple[Any, Any]]) -> Any:
+def _gaps(beside: _Column, values: _Column) -> list[Any]:
+    """Return `_gap` of each pair of two columns without gaps, by one call of C where their types allow it."""
+    if beside.has_no_number or values.has_no_number:
+        return [*map(eq, beside.values, values.values)]
+    if beside.types == values.types == {int}:
+        return [*map(sub, values.values, beside.values)]
+    if beside.is_finite and values.is_finite:
+        return [*map(round, map(sub, values.values, beside.values), repeat(6))]
+    return [*map(_gap, beside.values, values.values)]
+
+
+def _difference(beside: _Column, values: _Column) -> Any:
     """Return the difference that many have, or None; True stands for equal texts."""
-    usual, times = Counter(_gap(beside, value) for beside, value in sample).most_common(1)[0]
-    return usual if usual is not False and times > (1 - MAY_BREAK) * len(sample) else None
+    usual, times = Counter(_gaps(beside, values)).most_common(1)[0]
+    return usual if usual is not False and times > (1 - MAY_BREAK) * len(values.values) else None
 
 
-def _may_determine(sample: Sequence[tuple[Any, Any]]) -> bool:
-    if not {type(each) for pair in sample for each in pair} <= {str, bool, int}:
-        return False
-    levels, values = {beside for beside, _ in sample}, {value for _, value in sample}
-    return 2 <= len(levels) <= len(sample) / EACH and 2 <= len(values) <= MAX_LEVELS
+def _may_determine(beside: _Column, values: _Column) -> bool:
+    return (
+        beside.types | values.types <= _FEW
+        and 2 <= len(beside.levels) <= len(beside.values) / EACH
+        and 2 <= len(values.levels) <= MAX_LEVELS
+    )
 
 
 def _parted(
@@ -195,12 +246,16 @@ def _parted(
     Args:
         scanned: what was found for other values that the same events violate; counters often go together.
     """
-    kept = bytes(
-        [
-            _ABSENT if value is _LACKS or beside is _LACKS else _gap(beside, value) != usual
-            for beside, value in zip(columns.others(other), columns.own(path), strict=True)
-        ]
-    )
+    beside, values = columns.others(other), columns.own(path)
+    if beside.is_sparse or values.is_sparse:
+        kept = bytes(
+            [
+                _ABSENT if value is _LACKS or level is _LACKS else _gap(level, value) != usual
+                for level, value in zip(beside.values, values.values, strict=True)
+            ]
+        )
+    else:
+        kept = bytes(map(ne, _gaps(beside, values), repeat(usual)))
     if 1 not in kept:
         return
     rule = "not carried on" if link else "amounts part"
@@ -222,7 +277,7 @@ def _undetermined(path: str, other: str, columns: _Columns) -> Iterator[Finding]
     """Yield values that differ from what the value beside them nearly always determines."""
     both = Counter(
         each
-        for each in zip(columns.others(other), columns.own(path), strict=True)
+        for each in zip(columns.others(other).values, columns.own(path).values, strict=True)
         if each[0] is not _LACKS and each[1] is not _LACKS
     )
     beside_it: Counter[Any] = Counter()
@@ -238,7 +293,7 @@ def _undetermined(path: str, other: str, columns: _Columns) -> Iterator[Finding]
     bad = seen - sum(usual[beside][0] for beside in often)
     if bad and _is_seldom(bad, seen) and 2 * seen > of_both and max(values.values()) <= COMMON * of_both:
         about = f"{_label(columns.pairs[0][0].sort)} {path} by {other}"
-        rows = zip(columns.acts, columns.others(other), columns.own(path), strict=True)
+        rows = zip(columns.acts, columns.others(other).values, columns.own(path).values, strict=True)
         told = [row for row in rows if row[1] is not _LACKS and row[2] is not _LACKS and row[1] in often]
         yield from _single(
             "not as beside it",
