@@ -159,10 +159,17 @@ def replay_children(request: pytest.FixtureRequest, fork_server: Launcher) -> It
         yield
 
 
-def pytest_collection_finish() -> None:
-    # Thousands of collected tests need not be walked through by every collection of garbage from here on.
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    # Of the thousands of tests nothing becomes garbage, so they need not be walked through: neither while they are
+    # collected nor by every collection of garbage from here on.
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_unconfigure() -> None:

@@ -8,27 +8,44 @@ from support.processes import REPOSITORY, run_python
 
 pytestmark = pytest.mark.integration
 
-FORKING = {"incident_response": 1}
-"""Examples that leave more sessions than the one that they record: a fork is one of its own."""
-TRIED_ELSEWHERE = {"ray_actors"}  # tests/integration/test_ray_actors.py
+TRIED_ELSEWHERE = {"ray_actors", "incident_response"}  # tests/integration/test_ray_actors.py, and below
 EXAMPLES = sorted(each for each in (REPOSITORY / "examples").glob("*.py") if each.stem not in TRIED_ELSEWHERE)
+REPLAYED = {
+    "gymnasium_lake": ("gymnasium", "test", "build"),
+    "pettingzoo_agents": ("pettingzoo", "test", "build"),
+    "mesa_wealth": ("mesa", "test", "build"),
+    "autogen_agents": ("autogen_agentchat", "frameworks", "AssistantAgent"),
+}
+"""Examples of frameworks, which fit into 15 lines and replay: {example: (package, its extra, target)}."""
+WITH_EXAMPLES = f"{REPOSITORY}:{REPOSITORY / 'examples'}"
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_and_leaves_one_session(example: Path, tmp_path, trace_root):
-    if example.stem in REPLAYED:
-        package, extra, _ = REPLAYED[example.stem]
+def test_an_example_runs_and_leaves_one_session_which_replays_where_a_framework_ran(
+    example: Path, tmp_path, trace_root
+):
+    package, extra, target = REPLAYED.get(example.stem, (None, None, None))
+    if package is not None:
+        body = example.read_text(encoding="utf-8").partition('"""\n')[2]
+        assert len([line for line in body.splitlines() if line.strip()]) <= 15
         pytest.importorskip(package, reason=f"{package} is not installed; it is in the extra [{extra}]")
     done = run_python(str(example), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-    assert len(list(trace_root.glob("session_*"))) == 1 + FORKING.get(example.stem, 0)
+    assert len(list(trace_root.glob("session_*"))) == 1
     assert not list(tmp_path.glob("trace/*.py"))
+    if package is not None:
+        asked = "-m", "Agent", "replay", "last", "--target", f"{example.stem}:{target}"
+        replayed = run_python(*asked, cwd=tmp_path, PYTHONPATH=WITH_EXAMPLES)
+        assert replayed.stdout.startswith("IDENTICAL "), replayed.stdout + replayed.stderr
+        assert replayed.returncode == 0
 
 
-def test_the_incident_goes_from_the_complaint_to_the_test_that_keeps_it_away(tmp_path):
+def test_the_incident_goes_from_the_complaint_to_the_test_that_keeps_it_away(tmp_path, trace_root):
     done = run_python(str(REPOSITORY / "examples" / "incident_response.py"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert len(list(trace_root.glob("session_*"))) == 2, "a fork is a session of its own"
+    assert not list(trace_root.glob("*.py"))
     told = done.stdout
     for number in range(1, 8):
         assert f"\n{number}. " in f"\n{told}", told
@@ -39,37 +56,10 @@ def test_the_incident_goes_from_the_complaint_to_the_test_that_keeps_it_away(tmp
     assert "answered 12 of 12 questions" in told
     assert "they differ at tick 6, researcher, tool.call: argument language" in told
     assert (tmp_path / "golden_traces" / "looping-researcher").is_dir()
-    checked = run_python(
-        "-m", "Agent", "golden", "check", "--dir", "golden_traces", cwd=tmp_path,
-        PYTHONPATH=f"{REPOSITORY}:{REPOSITORY / 'examples'}",
-    )  # fmt: skip
+    asked = "-m", "Agent", "golden", "check", "--dir", "golden_traces"
+    checked = run_python(*asked, cwd=tmp_path, PYTHONPATH=WITH_EXAMPLES)
     assert checked.returncode == 0, checked.stderr
     assert "IDENTICAL" in checked.stdout
-
-
-REPLAYED = {
-    "gymnasium_lake": ("gymnasium", "test", "build"),
-    "pettingzoo_agents": ("pettingzoo", "test", "build"),
-    "mesa_wealth": ("mesa", "test", "build"),
-    "autogen_agents": ("autogen_agentchat", "frameworks", "AssistantAgent"),
-}
-"""Examples of frameworks, which fit into 15 lines and replay: {example: (package, its extra, target)}."""
-
-
-@pytest.mark.parametrize("name", REPLAYED)
-def test_an_example_of_a_framework_is_short_and_replays_identically(name, tmp_path, trace_root):
-    package, extra, target = REPLAYED[name]
-    pytest.importorskip(package, reason=f"{package} is not installed; it is in the extra [{extra}]")
-    example = REPOSITORY / "examples" / f"{name}.py"
-    body = example.read_text(encoding="utf-8").partition('"""\n')[2]
-    assert len([line for line in body.splitlines() if line.strip()]) <= 15
-    assert run_python(str(example), cwd=tmp_path).returncode == 0
-    replayed = run_python(
-        "-m", "Agent", "replay", "last", "--target", f"{name}:{target}", cwd=tmp_path,
-        PYTHONPATH=f"{REPOSITORY}:{REPOSITORY / 'examples'}",
-    )  # fmt: skip
-    assert replayed.stdout.startswith("IDENTICAL "), replayed.stdout + replayed.stderr
-    assert replayed.returncode == 0
 
 
 NOTEBOOK = """

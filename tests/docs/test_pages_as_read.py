@@ -37,10 +37,16 @@ Those of SQL need Citus; `text` is a drawing, or what a command prints.
 """
 
 
-def follow(text, directory):
+@pytest.fixture(scope="module")
+def demos():
+    """The recordings of `agent-trace demo` that pages have in common, each made by the first of them."""
+    return {}
+
+
+def follow(text, directory, demos=None):
     for name in ("work", "tools"):
         (directory / name).mkdir()
-    reader = Reader(directory / "work", directory / "tools")
+    reader = Reader(directory / "work", directory / "tools", demos)
     try:
         for block in blocks_of(text):
             reader.follow(block)
@@ -51,8 +57,8 @@ def follow(text, directory):
 
 @pytest.mark.integration
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_reader_can_follow_the_page(page, tmp_path):
-    print(page.name, follow(page.read_text(encoding="utf-8"), tmp_path))
+def test_a_reader_can_follow_the_page(page, demos, tmp_path):
+    print(page.name, follow(page.read_text(encoding="utf-8"), tmp_path, demos))
 
 
 @pytest.mark.integration
