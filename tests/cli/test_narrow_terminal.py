@@ -114,7 +114,7 @@ ASKED = {
     "config presets": [[], ["production"]],
     "version": [[]],
     "merge": [["last", "LONG"]],
-    "demo": [["--agents", "20", "--ticks", "48", "--root", "another"]],
+    "demo": [["--agents", "6", "--ticks", "24", "--root", "another"]],
 }
 """What each command is asked, in this order: those that change the recording come after those that read it."""
 READING = frozenset(list(ASKED)[: list(ASKED).index("golden add")])

@@ -69,15 +69,19 @@ def test_sessions_of_the_same_program_are_alike_whatever_their_ids_and_times(toy
 
 
 @pytest.mark.further
-@pytest.mark.parametrize("at", [1, 12, 60, 118])
-@pytest.mark.parametrize("exhaustive", [False, True])
-def test_the_write_from_outside_is_the_first_difference(toy, rings, at, exhaustive):
-    found = compare_runs(*rings(None, (at, 2, ("stride", 3.0))), toy.root, exhaustive=exhaustive)
-    divergence = found.divergence
-    assert (divergence.tick, divergence.agent_id, divergence.field) == (at, "w2", "events")
-    assert "state_change of w2" in str(found)
-    assert found.method == ("walk" if exhaustive else "bisection")
-    assert found.exit_code == 1
+def test_the_write_from_outside_is_the_first_difference(toy, rings):
+    ticks = (1, 12, 60, 118)
+    unchanged, *changed = rings(None, *((at, 2, ("stride", 3.0)) for at in ticks))
+    for at, session in zip(ticks, changed, strict=True):
+        for exhaustive in (False, True):
+            found = compare_runs(unchanged, session, toy.root, exhaustive=exhaustive)
+            divergence = found.divergence
+            assert (divergence.tick, divergence.agent_id, divergence.field) == (at, "w2", "events"), (
+                exhaustive
+            )
+            assert "state_change of w2" in str(found)
+            assert found.method == ("walk" if exhaustive else "bisection"), at
+            assert found.exit_code == 1
 
 
 def test_each_agent_has_its_own_first_difference_and_all_its_events_that_differ(toy, rings):
@@ -95,7 +99,7 @@ def test_each_agent_has_its_own_first_difference_and_all_its_events_that_differ(
 
 
 def test_an_event_that_one_run_lacks_does_not_shift_the_pairs_behind_it(toy, rings):
-    a, _ = rings(None, None)
+    (a,) = rings(None)
     toy.record(
         RING.replace(
             "self.place += way", "self.place += way\n        if message.body == 0.0: self.logger.info('x')"
@@ -115,7 +119,7 @@ def test_what_both_had_in_common_last_is_named(toy, rings):
 
 @pytest.mark.further
 def test_bisection_and_walk_agree_where_chance_began_otherwise(toy, rings):
-    a, _ = rings(None, None)
+    (a,) = rings(None)
     toy.record(RING.replace("random.Random(number)", "random.Random(number + 1)"))
     b = list_sessions(toy.root)[-1].session_id
     found = [compare_runs(a, b, toy.root, exhaustive=exhaustive).divergence for exhaustive in (False, True)]
@@ -125,7 +129,7 @@ def test_bisection_and_walk_agree_where_chance_began_otherwise(toy, rings):
 
 @pytest.mark.further
 def test_a_difference_that_leaves_no_trace_in_the_end_is_found_all_the_same(toy, rings):
-    a, _ = rings(None, None)
+    (a,) = rings(None)
     toy.record(RING.replace('{"way": way}', '{"way": way} | ({"odd": 1} if message.body == 0.0 else {})'))
     b = list_sessions(toy.root)[-1].session_id
     found = compare_runs(a, b, toy.root)
@@ -155,7 +159,7 @@ def test_an_agent_that_one_side_names_is_compared_alone(toy, rings):
 
 @pytest.mark.further
 def test_steps_that_one_of_them_lacks_are_a_difference(toy, rings):
-    a, _ = rings(None, None)
+    (a,) = rings(None)
     toy.record(RING.replace("TICKS, AGENTS = 120, 4", "TICKS, AGENTS = 123, 4"))
     b = list_sessions(toy.root)[-1].session_id
     for exhaustive in (False, True):
@@ -205,7 +209,7 @@ def test_a_damaged_line_is_passed_over_and_told(toy, rings):
 
 @pytest.mark.further
 def test_a_run_that_is_not_there_is_one_error(toy, rings):
-    a, _ = rings(None, None)
+    (a,) = rings(None)
     with pytest.raises(InputError, match="nothing"):
         compare_runs(a, "nothing", toy.root)
     with pytest.raises(AgentNotFound, match="it knows w0"):
