@@ -4,11 +4,12 @@ import json
 import re
 import sys
 
+import click
 import pytest
 from test_terminal_answers import COMMANDS
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
-from Agent.cli.main import EXIT_BUG
+from Agent.cli.main import EXIT_BUG, cli
 from Agent.demo.platform import Settings, record_session
 from Agent.flight import recorder
 from Agent.render import layout
@@ -219,7 +220,10 @@ def test_every_answer_fits(place, run, monkeypatch):
     assert not {asked: lines for asked, lines in wide.items() if lines}
 
 
-@pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_every_help_fits(run, name):
-    done = run(*name.split(), "--help", COLUMNS=str(COLUMNS))
-    assert done.returncode == 0 and not too_wide(done.stdout), (name, too_wide(done.stdout))
+def test_every_help_has_a_sentence_and_fits(run):
+    groups = {name.split()[0]: cli.get_command(click.Context(cli), name.split()[0]) for name in COMMANDS}
+    for name, command in ({"": cli} | groups | COMMANDS).items():
+        done = run(*name.split(), "--help", COLUMNS=str(COLUMNS))
+        assert done.returncode == 0 and not too_wide(done.stdout), (name, too_wide(done.stdout))
+        assert done.stdout.startswith(f"Usage: agent-trace {name}".rstrip()), done.stdout
+        assert len(command.help or "") > 15, name

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from support.markdown import Block, blocks_of, python_blocks
-from support.processes import REPOSITORY, run_python
+from support.processes import REPOSITORY
 
 from Agent.cli.main import cli
 
@@ -112,13 +112,3 @@ def test_an_answer_of_the_how_to_page_has_ten_lines_at_most():
     _, *answers = (REPOSITORY / "docs" / "HOWTO.md").read_text(encoding="utf-8").split("\n## ")
     sizes = {answer.partition("\n")[0]: len(answer.split("\n\n", 1)[1].split("\n")) for answer in answers}
     assert {question: lines for question, lines in sizes.items() if lines > 11} == {}
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("name", command_names())
-def test_the_help_of_every_command_has_a_sentence_and_fits(name, tmp_path):
-    done = run_python("-m", "Agent", name, "--help", cwd=tmp_path, COLUMNS="100")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"Usage: agent-trace {name}")
-    assert len(cli.get_command(click.Context(cli), name).help or "") > 15
-    assert max(len(line) for line in done.stdout.splitlines()) <= 100

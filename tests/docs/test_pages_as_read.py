@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from support.markdown import blocks_of
 from support.processes import REPOSITORY
-from support.reader_of_pages import DATA, PRINTED, SHELLS, UNTRIED, PageFailed, Reader
+from support.reader_of_pages import DATA, PRINTED, SHELLS, UNTRIED, Demo, PageFailed, Reader
 
 FOLLOWED_ELSEWHERE = {"INCIDENT.md"}
 """test_incident_page.py follows it in a checkout, beside its example."""
@@ -79,6 +79,28 @@ def test_a_reader_can_follow_the_page(page, demos, tmp_path):
 def test_a_page_that_does_not_do_what_it_says_is_noticed(text, says, tmp_path):
     with pytest.raises(PageFailed, match=re.escape(says)):
         follow(text, tmp_path)
+
+
+@pytest.mark.process
+def test_a_demo_that_another_page_recorded_is_there_and_what_it_printed_is_compared(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "README.md").write_text("recorded")
+    demos = {"agent-trace demo --agents 2": Demo("it said a", "", tmp_path / "kept")}
+    call = "```bash\nagent-trace demo --agents 2  # two\n{}\n```\n```text printed\n{}\n```"
+    for number, (line, shown, is_right) in enumerate(
+        [
+            ("grep recorded trace/README.md", "a recorded", True),
+            ("grep x trace/README.md", "a", False),
+            ("", "b", False),
+        ]
+    ):
+        place = tmp_path / str(number)
+        place.mkdir()
+        if is_right:
+            assert follow(call.format(line, shown), place, demos)["demos of other pages"] == 1
+        else:
+            with pytest.raises(PageFailed):
+                follow(call.format(line, shown), place, demos)
 
 
 def test_blocks_that_are_not_run_are_counted():
