@@ -792,7 +792,8 @@ def _name_key(item: tuple[Any, Any]) -> str:
 
 def short_digest(data: bytes) -> bytes:
     """Return an 8-byte digest."""
-    return (_blake2b or _loaded())(data, digest_size=8).digest()
+    digest: bytes = (_blake2b or _loaded())(data, digest_size=8).digest()
+    return digest
 
 
 _blake2b: Callable[..., Any] | None = None
