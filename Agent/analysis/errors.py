@@ -28,6 +28,7 @@ from Agent.analysis.query.views import (
 )
 from Agent.errors import AgentNotFound
 from Agent.event.clock import format_timestamp, parse_timestamp
+from Agent.event.code_places import CodePlace, frame_of
 from Agent.tree.read.reader import TreeReader
 
 NUMBERS: Final = r"0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|[0-9]+(?:[.,:][0-9]+)*"
@@ -41,11 +42,6 @@ _PATH = re.compile(
 _ID = re.compile(r"(?<![\w-])[\w-]*#[\w-]*#[\w#-]*|#[A-Za-z_][\w-]*")
 # The beginning of a message distinguishes errors; the rest only costs time.
 _SHAPED_CHARS = 2000
-_FRAME = re.compile(r'File "([^"\n]+)", line \d+, in ([^\n]+)')
-_FOREIGN = re.compile(
-    r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python[0-9.]+[/\\]|[/\\]Lib[/\\]|^<frozen "
-    r"|[/\\]Agent[/\\]record[/\\]"
-)
 
 
 def shape_of(message: str) -> str:
@@ -65,13 +61,11 @@ def place_of(traceback: str | None) -> str:
     Own code is outside the standard library and the installed packages. If no frame is own code, the
     innermost frame of all is used.
     """
-    frames = _FRAME.findall(traceback or "")
-    own = [frame for frame in frames if not _FOREIGN.search(frame[0])]
-    if not frames:
+    frame = frame_of(traceback)
+    if frame is None:
         return ""
-    path, function = (own or frames)[-1]
-    file = path.replace("\\", "/").rpartition("/")[2]
-    return f"{file}:{function.strip()}"
+    file = frame.file.replace("\\", "/").rpartition("/")[2]
+    return f"{file}:{frame.function}"
 
 
 def fingerprint(error_type: str | None, message: str, place: str) -> str:
@@ -136,11 +130,12 @@ def error_patterns(engine: QueryEngine, ends_us: tuple[int, int] | None = None) 
         `total_errors`; `most_common_messages`, a list of (message, count), most frequent first, at most 20;
         `by_type`, `by_agent`, `by_level` ({name: count}); `fingerprints`, at most 50 dicts with fingerprint,
         error_type, message (of the first), shape (the message without its variable parts), varies (whether
-        the messages differ), place, count, agents (how many), agent_ids (the first 5), first_seen, last_seen,
-        trend (see `trend`), slices (counts in tenths of the session), example_id (the first) and
-        example_agent; `total_fingerprints`; `together`, at most 10 dicts with the fingerprints `first` and
-        `second`, the number of one-second windows with both (`windows`), the number expected by chance
-        (`expected`), and the number of spans with both (`spans`); `logs`, see `log_patterns`.
+        the messages differ), place, file and line (of the first), count, agents (how many), agent_ids (the
+        first 5), first_seen, last_seen, trend (see `trend`), slices (counts in tenths of the session),
+        example_id (the first) and example_agent; `total_fingerprints`; `together`, at most 10 dicts with the
+        fingerprints `first` and `second`, the number of one-second windows with both (`windows`), the number
+        expected by chance (`expected`), and the number of spans with both (`spans`); `logs`, see
+        `log_patterns`.
     """
     ends_us = ends_us or engine.ends_us() or (0, 0)
     query = (
@@ -182,7 +177,7 @@ def log_patterns(engine: QueryEngine, ends_us: tuple[int, int]) -> dict[str, Any
     Returns:
         `warnings` (how many), `total` (with all other lines of kind `log` below ERROR), `total_patterns`, and
         `patterns`: at most 50, warnings first and the most frequent first, dicts as in `error_patterns` with
-        `level` instead of error_type and place.
+        `level` instead of error_type, place, file and line.
     """
     first_us, last_us = ends_us
     warned = engine.rows(f"SELECT DISTINCT event_type FROM {scan()} WHERE level = 'WARNING'")
@@ -210,7 +205,7 @@ def log_patterns(engine: QueryEngine, ends_us: tuple[int, int]) -> dict[str, Any
     }
 
 
-_OF_ERRORS: Final = {"error_type", "place"}
+_OF_ERRORS: Final = {"error_type", "place", "file", "line"}
 
 
 def _counts(engine: QueryEngine, lines: str, column: str) -> dict[str, int]:
@@ -243,7 +238,7 @@ def _patterns(
     member_of = {}
     for group in groups:
         place = place_of(group["traceback"])
-        group["place"] = place
+        group["place"], group["frame"] = place, frame_of(group["traceback"])
         group["slices"] = [group.pop(f"slice_{n}") for n in range(_SLICES)]
         name = fingerprint(group["error_type"], group["error_message"], place)
         joined.setdefault(name, []).append(group)
@@ -260,6 +255,7 @@ def _joined(name: str, groups: list[dict[str, Any]], begin_us: int, span_us: int
     last_us = max(group["last_us"] for group in groups)
     mean = sum(group["mean_us"] * group["count"] for group in groups) / count
     slices = [sum(group["slices"][n] for group in groups) for n in range(_SLICES)]
+    frame: CodePlace | None = first["frame"]
     return {
         "fingerprint": name,
         "error_type": first["error_type"],
@@ -267,6 +263,8 @@ def _joined(name: str, groups: list[dict[str, Any]], begin_us: int, span_us: int
         "shape": shape_of(first["error_message"]),
         "varies": len(groups) > 1 or first["varies"],
         "place": first["place"] or None,
+        "file": None if frame is None else frame.file,
+        "line": None if frame is None else frame.line,
         "count": count,
         "agents": max(len(agents), *(group["agents"] for group in groups)),
         "agent_ids": agents[:5],

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from Agent.analysis.query.engine import Engine, kept
 from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import BY_ORDER, DIV, IS_ERROR, Only, QueryEngine, event_row, is_error, scan
-from Agent.analysis.session import agent_events, counted_losses, unknown_agent
+from Agent.analysis.session import agent_events, code_places, counted_losses, place_told, unknown_agent
 from Agent.analysis.stats import describe, number, ranked
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
@@ -298,9 +298,13 @@ class _Overview:
         self.writers: Counter[str] = Counter()
         self.runs: set[str] = set()
         self.spans = 0
+        self.codes: dict[str, str] = {}
+        """By action, the digest of the code that ran last."""
 
     def add(self, event: Event) -> None:
         self.activity.add(event)
+        if event.code is not None and isinstance(action := event.extra.get("action_type"), str):
+            self.codes[action] = event.code
         self.writers[event.writer] += 1
         if event.run_id is not None and len(self.runs) < 1000:
             self.runs.add(event.run_id)
@@ -330,7 +334,8 @@ def journey_overview(
         The keys of `agent_activity`, `session_id`, `started_at` (the start of the first span), `duration_s`,
         `busy_s`, `idle_s`, `idle` (the 5 longest idle intervals: start, end, seconds, and the ids of the
         events around), `idle_blur_s` (shorter intervals may count as busy), `spans`, `in_flight` (of this
-        agent), `runs`, `damaged_lines` (in its files), `gaps` (`record_gaps`, or None).
+        agent), `runs`, `damaged_lines` (in its files), `gaps` (`record_gaps`, or None), and `code`, by action
+        the `file` and `line` of the function that ran last, where they are known.
 
     Raises:
         AgentNotFound: the session does not contain this agent.
@@ -343,6 +348,12 @@ def journey_overview(
     damaged = reader.damaged_lines - damaged_before
     told = kept.activity.result()
     first_us = kept.busy.first_us or 0
+    places = code_places(reader.session) if kept.codes else None
+    code = {
+        action: place_told(place)
+        for action, digest in kept.codes.items()
+        if places is not None and (place := places.of("agent_action", {}, digest)) is not None
+    }
     return told | {
         "session_id": session_id_of(reader.session),
         "started_at": format_timestamp(first_us),
@@ -357,6 +368,7 @@ def journey_overview(
         "runs": sorted(kept.runs),
         "damaged_lines": damaged,
         "gaps": None if engine is None else record_gaps(reader, engine, list(kept.writers)),
+        "code": code,
     }  # fmt: skip
 
 

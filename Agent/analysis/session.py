@@ -22,6 +22,7 @@ from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
 from Agent.event.clock import format_timestamp
+from Agent.event.code_places import CodePlace, CodePlaces
 from Agent.event.model import Event
 from Agent.tree import layout
 from Agent.tree.default_root import default_root
@@ -107,6 +108,20 @@ def unknown_agent(reader: TreeReader, agent_id: str) -> AgentNotFound:
 
 
 _LOOKS: Final = 3
+
+
+def code_places(session: Path) -> CodePlaces:
+    """Return the places of a session's traced functions; reads only the files of the category system."""
+    found = CodePlaces()
+    for event in open_reader(session).category_events("system"):
+        if event.kind == "code":
+            found.add(event.extra)
+    return found
+
+
+def place_told(place: CodePlace | None) -> dict[str, Any]:
+    """Return `file` and `line` of a place; nothing for an unknown one."""
+    return {} if place is None else {"file": place.file, "line": place.line}
 
 
 def in_flight(reader: TreeReader) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from Agent.analysis.query.engine import Engine, needed
 from Agent.analysis.query.views import BY_ORDER, Only, scan
-from Agent.analysis.session import agent_events
+from Agent.analysis.session import agent_events, code_places, place_told
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp, parse_timestamp, unix_us
 from Agent.event.ids import split_event_id
@@ -115,7 +115,8 @@ def field_changes(
     Returns:
         `count` of the changes up to that moment, and the last 20 of them as `changes`, oldest first: id,
         timestamp, tick, event_type, action, `before` and `after` (absent if the field did not exist),
-        `arguments`, `result`, `causes`, `span_id`, `parent_span_id` of the event.
+        `arguments`, `result`, `causes`, `span_id`, `parent_span_id` of the event, and `file` and `line` of
+        its function if they are known.
 
     Raises:
         AgentNotFound, UsageError: as `state_at`.
@@ -124,9 +125,11 @@ def field_changes(
     told: deque[dict[str, Any]] = deque(maxlen=MAX_CHANGES)
     count = 0
     limit = None if when is None else _Limit.of(when, reader)
+    places = code_places(reader.session)
     for event, before, after in _changes_in(_until(reader, engine, agent_id, limit), name):
         count += 1
-        told.append(_change(event, before, after))
+        place = places.of(event.kind, event.extra, event.code)
+        told.append(_change(event, before, after) | place_told(place))
     if not count:
         raise _no_field(agent_id, name)
     return {"agent_id": agent_id, "field": name, "count": count, "changes": list(told)}

@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -591,7 +591,7 @@ def _gather(
         if only is not None and not only(event):
             continue
         if ref.run_id is None or event.run_id in wanted:
-            written.add(file_of(event), encode_event(event))
+            written.add(file_of(event), encode_event(_without_path(event)))
             codes.add(event.code)
             states |= states_of(event.extra.get("reads"))
             if event.kind == "artifact.saved":
@@ -603,9 +603,18 @@ def _gather(
             is_code = isinstance(digest, str) and digest in codes
             is_needed = event.id in states if event.kind == "source.state" else is_code
             if event.run_id not in wanted and is_needed:
-                written.add(file_of(event), encode_event(event))
+                written.add(file_of(event), encode_event(_without_path(event)))
                 events += 1
     return events
+
+
+def _without_path(event: Event) -> Event:
+    """Return a `code` event without the path of its file, which names directories of this machine's user."""
+    if event.kind != "code" or "file" not in event.extra:
+        return event
+    extra = {key: value for key, value in event.extra.items() if key != "file"}
+    types = {at: tag for at, tag in (event.types or {}).items() if at != "/extra/file"}
+    return replace(event, extra=extra, types=types or None)
 
 
 def file_of(event: Event) -> str:

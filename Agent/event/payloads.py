@@ -110,7 +110,7 @@ _ROWS = (
         "code",
         _SYSTEM,
         "Code {qualname}",
-        "digest:string/digest module:string/label qualname:string/name source?:string modules?:object",
+        "digest:string/digest module:string/label qualname:string/name source?:string file?:string line?:integer modules?:object",
     ),
     _kind(
         "decision",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from Agent.record.encode.safe_text import cut
@@ -42,6 +44,13 @@ def curve(values: Sequence[float | None], lines: int = 1) -> list[str]:
 def count(value: Any) -> str:
     """A whole number with thousands separators."""
     return "-" if value is None else f"{round(value):,}"
+
+
+def path_line(file: str, line: int) -> str:
+    """A place in code as path:line, which terminals of editors open; relative if below this directory."""
+    with contextlib.suppress(ValueError, OSError):  # elsewhere, or the working directory is gone
+        file = Path(file).relative_to(Path.cwd()).as_posix()
+    return f"{file}:{line}"
 
 
 def plural(amount: int, noun: str) -> str:

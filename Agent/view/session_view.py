@@ -423,6 +423,9 @@ class SessionView:
     def event(self, event_id: str, *, links: bool = True) -> dict[str, Any]:
         """Return one event with its causes and effects; without `links` at once, and without them.
 
+        `code` is where its function begins, or where its error was raised: `function`, `file`, `line`, and
+        `place`, the two for people; None if that is not recorded.
+
         Raises:
             EventNotFound: the session does not have this event.
         """
@@ -432,6 +435,7 @@ class SessionView:
             (event,) = shown.lines.events(shown.index, [row])
             node = shown.node(row, event)
             told = {"event": event_to_object(event), **{key: node[key] for key in ("t", "lane", "text")}}
+            told["code"] = shown.code_of(event)
             if not links:
                 return {**told, "causes": [], "effects": [], "edges": []}
             causes, effects = causes_and_effects(shown.index, shown.lines, row, event)

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from Agent.analysis.stats import number
 from Agent.errors import AgentNotFound, EventNotFound, UsageError
+from Agent.event.code_places import CodePlaces
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.render.event_words import event_words
+from Agent.render.words import path_line
 from Agent.view.index.columns import ERROR, SESSION, Index
 from Agent.view.index.lines import Lines
 from Agent.view.lanes import Lanes, shown_ticks
@@ -52,6 +54,20 @@ class Shown:
     def axis(self) -> TickAxis:
         """Return the ticks as an axis."""
         return TickAxis(self.ticks, self.index.length_us)
+
+    @cached_property
+    def _places(self) -> CodePlaces:
+        found = CodePlaces()
+        number = self.index.tables.kinds.get("code")
+        if number is not None:
+            for event in self.lines.events(self.index, np.flatnonzero(self.index.kind == number).tolist()):
+                found.add(event.extra)
+        return found
+
+    def code_of(self, event: Event) -> dict[str, Any] | None:
+        """Return where an event's function begins, or where its error was raised; None if that is unknown."""
+        place = self._places.of(event.kind, event.extra, event.code)
+        return None if place is None else {**place._asdict(), "place": path_line(place.file, place.line)}
 
     def agents_of(self, lanes: Sequence[int] | None, first: int = 0, last: int | None = None) -> NDArray[Any]:
         """Return the agents on some lanes, or on those from `first` to before `last`.

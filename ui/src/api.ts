@@ -65,9 +65,20 @@ export interface Detail {
   t: number;
   lane: number;
   text: string;
+  code: Code | null;
   causes: Node[];
   effects: Node[];
   edges: Edge[];
+}
+
+/** Where an event's function begins, or where its error was raised. */
+export interface Code {
+  function: string;
+  /** path:line, for people. */
+  place: string;
+  /** The address that opens it in the editor; only if this machine has the file. */
+  link?: string;
+  is_newer?: boolean;
 }
 
 export interface Field {

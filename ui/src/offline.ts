@@ -161,7 +161,7 @@ class Offline {
     const n = this.of.events.whole.findIndex((each) => each["id"] === id);
     if (n < 0) throw new Error("this page does not hold the event");
     const { t, lane, text } = this.row(n);
-    return { event: this.of.events.whole[n]!, t, lane, text, causes: [], effects: [], edges: [] };
+    return { event: this.of.events.whole[n]!, t, lane, text, code: null, causes: [], effects: [], edges: [] };
   }
 
   step(query: Query): unknown {

@@ -2,7 +2,7 @@
 
 import { effect } from "@preact/signals-core";
 import {
-  answered, ask, type Cause, type Change, type Counters, type Detail, type Edge, type Field, type Hop, Latest, Newest, type Node,
+  answered, ask, type Cause, type Change, type Code, type Counters, type Detail, type Edge, type Field, type Hop, Latest, Newest, type Node,
   type Provenance, type Row, type State,
 } from "./api.ts";
 import { makeDifferences } from "./compare.ts";
@@ -349,6 +349,19 @@ function closer(label: string): HTMLElement {
   return h("button", { class: "quiet close", type: "button", title: `${label} (Esc)`, "aria-label": label, onclick: () => store.close() }, "×");
 }
 
+/** Where the code of an event is; what the server made a link of opens it in the editor, all else is text. */
+function codeOf(code: Code | null): Element | null {
+  if (code === null) return null;
+  const place = shown(code.place, 400);
+  const title = `Open in the editor${code.is_newer ? "; the file was changed after the recording, so the line may be another" : ""}`;
+  return h(
+    "p", { class: "code" },
+    code.link === undefined ? h("span", {}, place) : h("a", { href: code.link, title, "data-key": `code ${code.link}` }, place),
+    code.is_newer === true && h("span", { class: "soft" }, "changed since"),
+    h("span", { class: "soft" }, shown(code.function, 200)),
+  );
+}
+
 function describe(found: Detail & { isPending: boolean }): Element[] {
   const nodes = (heading: string, list: readonly Node[], ends: "from" | "to"): Child => {
     if (list.length === 0) return null;
@@ -364,6 +377,7 @@ function describe(found: Detail & { isPending: boolean }): Element[] {
       closer("Close the event"),
     ),
     h("p", { class: "said" }, shown(found.text, 600)),
+    codeOf(found.code),
     found.isPending ? h("p", { class: "hint", role: "status" }, "Looking for causes …") : null,
     !found.isPending && found.causes.length + found.effects.length === 0 ? h("p", { class: "hint" }, held === null ? "Nothing is known of what led to it." : "The causes of this event are not in this page.") : null,
     nodes("What led to it", found.causes, "from"),

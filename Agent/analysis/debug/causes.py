@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from Agent.analysis.causality.chains import Edge
+from Agent.event.code_places import CodePlace
 
 MAX_CONFIDENCE = 0.95
 
@@ -23,6 +24,8 @@ class Cause:
     """0 to 0.95; docs/EXPLAIN.md gives the share of true first causes at each value."""
     sort: str = "act"
     """The broken rule (`follow-up missing`, `rate changes` ...), `act`, `event`, `record` or `open`."""
+    place: CodePlace | None = None
+    """Where its first event with a known place was recorded: the line that raised, or the function."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the cause as plain values, ready for JSON."""
@@ -34,4 +37,6 @@ class Cause:
             "edges": [edge.to_dict() for edge in self.edges],
             "confidence": self.confidence,
             "sort": self.sort,
+            "file": None if self.place is None else self.place.file,
+            "line": None if self.place is None else self.place.line,
         }

@@ -28,12 +28,15 @@ from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
 from Agent.analysis.debug.root_causes import Log, read_log, root_causes, survey
 from Agent.analysis.query.engine import Engine, kept, open_engine
-from Agent.analysis.query.views import EVENT_COLUMNS, whole_lines
-from Agent.analysis.session import SessionRef, find, losses
+from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, whole_lines
+from Agent.analysis.session import SessionRef, code_places, find, losses
 from Agent.archive.sealed.reader import open_reader
+from Agent.event.code_places import CodePlace
 from Agent.render.words import plural
 from Agent.tree.read.reader import TreeReader
 
+_PLACED: Final = 3
+"""Of so many causes, and of so many events of each, the place in the program is looked up."""
 MAX_EVENTS: Final = 60_000
 """Payloads are large: above this number of events, every query reads the files again."""
 
@@ -129,23 +132,24 @@ def explain(
                 log, is_sample = read_log(engine, lines, seen.axis, seen.acts, named)
             looked_at.append(_read(log, is_sample))
         evidence = matching_messages(engine, lines, question)
-    with no_collection():
-        found = root_causes(log, question)
-    told_of = frozenset(
-        event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
-    )
-    # An error that the text asks about is a symptom: earlier changes that may explain it come first.
-    least = found[1].confidence if len(found) > 1 else 1.0
-    for cause in recorded.error_causes(log, question, told_of):
-        found.insert(2, replace(cause, confidence=min(cause.confidence, least)))
-    causes = [
-        *recorded.event_causes(reader, engine, question),
-        *recorded.loss_causes(account, question),
-        *sorted(
-            [*found, *recorded.open_span_causes(reader, question)],
-            key=lambda cause: -cause.confidence,
-        ),
-    ]
+        with no_collection():
+            found = root_causes(log, question)
+        told_of = frozenset(
+            event_id for cause in found if cause.confidence >= CLEAR for event_id in cause.event_ids
+        )
+        # An error that the text asks about is a symptom: earlier changes that may explain it come first.
+        least = found[1].confidence if len(found) > 1 else 1.0
+        for cause in recorded.error_causes(log, question, told_of):
+            found.insert(2, replace(cause, confidence=min(cause.confidence, least)))
+        causes = [
+            *recorded.event_causes(reader, engine, question),
+            *recorded.loss_causes(account, question),
+            *sorted(
+                [*found, *recorded.open_span_causes(reader, question)],
+                key=lambda cause: -cause.confidence,
+            ),
+        ]
+        causes = _with_places(causes, path, engine, lines)
     tests: list[str] = []
     if how is not None:
         causes, tests = tested(causes, question, path, how)
@@ -165,6 +169,34 @@ def explain(
         commands=tuple(commands_for(path, causes, question, has_errors=seen.has_errors)),
         tests=tuple(tests),
     )
+
+
+def _with_places(causes: list[Cause], path: Path, engine: Engine, lines: str) -> list[Cause]:
+    """Return the causes, the first of them with their place in the program.
+
+    That is where the first of its events was recorded, or the action in which it happened.
+    """
+    ids = list(dict.fromkeys(each for cause in causes[:_PLACED] for each in cause.event_ids[:_PLACED]))
+    if not ids or not (places := code_places(path)):
+        return causes
+
+    def rows(column: str, values: list[str]) -> list[dict[str, Any]]:
+        marks = ", ".join("?" for _ in values)
+        query = f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE {column} IN ({marks})"
+        return list(map(engine_row, engine.rows(query, values))) if values else []
+
+    def placed(row: dict[str, Any]) -> CodePlace | None:
+        return places.of(row["event_type"], row["extra"], row["code"])
+
+    events = rows("id", ids)
+    inside = {row["id"]: row["parent_span_id"] for row in events if placed(row) is None}
+    spans = sorted({span for span in inside.values() if span is not None})
+    around = {row["span_id"]: placed(row) for row in rows("span_id", spans)}
+    found = {row["id"]: placed(row) or around.get(inside.get(row["id"])) for row in events}
+    return [
+        replace(cause, place=next((found[each] for each in cause.event_ids if found.get(each)), None))
+        for cause in causes
+    ]
 
 
 def _read(log: Log, is_sample: bool) -> str:

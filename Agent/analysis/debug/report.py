@@ -14,10 +14,12 @@ from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.session import trace_root
 from Agent.errors import InputError
+from Agent.event.code_places import CodePlace
 from Agent.render.blocks import Entries, Entry, Grid, Section, Words
 from Agent.render.html import notebook_html
 from Agent.render.html import shown as printable
 from Agent.render.layout import WIDTH, section, table
+from Agent.render.words import path_line
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import recorded_at
 
@@ -26,6 +28,7 @@ CLEAR = 0.5
 NOTHING_FOUND = "Nothing found that explains this."
 ONLY_HINTS = f"No cause is sure: none has a confidence of {CLEAR} or more. The likeliest:"
 CAUSE, HINT, NOTHING = "cause", "hint", "nothing"
+_MOST_CHARS = 1_000
 _FAILING = frozenset({"fails", "error comes up", "new error"})
 
 
@@ -122,7 +125,8 @@ class DebugReport:
         level += "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, not a finding"
         tests = "".join(f"\n{_test_line(edge, width)}" for edge in cause.edges if edge.test is not None)
         sure = textwrap.fill(level, width, initial_indent="   ", subsequent_indent="   ")
-        return f"{head}\n{sure}{tests}\n{body}"
+        place = "" if cause.place is None else f"\n   at {_place(cause.place)}"
+        return f"{head}\n{sure}{tests}\n{body}{place}"
 
     def to_markdown(self) -> str:
         """Return the report for an issue tracker."""
@@ -135,6 +139,7 @@ class DebugReport:
                 f"Confidence {cause.confidence:.2f}.",
                 "",
                 *(f"- {line}" for line in cause.explanation.splitlines()),
+                *([] if cause.place is None else [f"- at {_place(cause.place)}"]),
                 "",
             ]
             if cause.edges:
@@ -190,6 +195,11 @@ class DebugReport:
             "commands": list(self.commands),
             "tests": list(self.tests),
         }
+
+
+def _place(place: CodePlace) -> str:
+    """Return where a cause is in the program, on a line of its own, so that a terminal can open it."""
+    return printable(f"{path_line(place.file, place.line)} in {place.function}", _MOST_CHARS)
 
 
 def _test_line(edge: Edge, width: int) -> str:

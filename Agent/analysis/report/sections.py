@@ -36,7 +36,18 @@ from Agent.render.blocks import (
     numbers,
     sentence,
 )  # fmt: skip
-from Agent.render.words import cell, clock, count, date_time, milliseconds, moment, number, plural, seconds
+from Agent.render.words import (
+    cell,
+    clock,
+    count,
+    date_time,
+    milliseconds,
+    moment,
+    number,
+    path_line,
+    plural,
+    seconds,
+)
 
 BUCKETS: Final = 96
 EXAMPLES: Final = 12
@@ -439,6 +450,9 @@ def _entry(row: Mapping[str, Any], tail: Sequence[Mapping[str, Any]] = ()) -> En
     agents = ", ".join(row["agent_ids"][:3]) + (", ..." if row["agents"] > 3 else "")
     who = f"{plural(row['agents'], 'agent')} ({agents})" if row["agents"] else "no agent"
     place = f"in {row['place']}, " if row["place"] else ""
+    if row["file"] is not None:
+        function = str(row["place"]).rpartition(":")[2]
+        place = f"at {path_line(row['file'], row['line'])} in {function}, "
     about = [f"{trend}, {when}, for example {row['example_id']}", f"{place}{who}"]
     about += [f"{clock(event['timestamp'])}  {cell(event['message'])}  {event['id']}" for event in tail]
     return Entry(f"{count(row['count'])} x", told_pattern(row), about)

@@ -200,6 +200,7 @@ def _print_overview(found: dict[str, Any]) -> None:
             ("events", f"{words.count(found['total_logs'])} in {words.seconds(found['duration_s'])}{ticks}"),
             ("first, last", f"{words.moment(found['started_at'])}  to  {words.moment(found['last_seen'])}"),
             ("actions", _ranked(found["action_counts"])),
+            *_code(found),
             ("other events", _ranked(others)),
             ("errors", found["errors"] and layout.clip(f"{found['errors']:,}, the last: {last}", 84)),
             ("busy, idle", _idle(found)),
@@ -208,6 +209,15 @@ def _print_overview(found: dict[str, Any]) -> None:
         ],
         cut=True,
     )
+
+
+def _code(found: dict[str, Any], most: int = 3) -> list[tuple[str, str]]:
+    """Where the most frequent actions stand in the program, one line each."""
+    told = [(name, found["code"][name]) for name in found["action_counts"] if name in found["code"]]
+    return [
+        ("" if number else "code", f"{words.path_line(**place)}  {name}")
+        for number, (name, place) in enumerate(told[:most])
+    ]
 
 
 def _idle(found: dict[str, Any]) -> str:
@@ -444,11 +454,24 @@ def _show_changes(found: dict[str, Any]) -> None:
         render.emit(
             "  " + layout.clip(f"called with {_value(last['arguments'])}", render.width_of_page() - 2)
         )
+    for place, actions in _places(shown).items():
+        render.emit("  " + render.clean(f"{', '.join(actions)} is at {place}"), whole=True)
     if last["causes"]:
         render.emit(f"  caused by {', '.join(last['causes'][:6])}")
     if found["count"] > len(shown):
         render.note(f"the last {len(shown)} of {words.count(found['count'])} changes")
     render.note(f"agent-trace causes {last['id']} looks further back")
+
+
+def _places(changes: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The actions that made changes, by their place in the program."""
+    found: dict[str, list[str]] = {}
+    for each in changes:
+        if "file" in each and (action := str(each["action"])) not in (
+            known := found.setdefault(words.path_line(each["file"], each["line"]), [])
+        ):
+            known.append(action)
+    return found
 
 
 def _change(change: dict[str, Any]) -> str:

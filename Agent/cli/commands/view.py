@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict, Unpack
 from urllib.parse import quote
 
 import click
@@ -22,6 +22,18 @@ _END = "9e15"
 """A time beyond every session's end, for which the page takes the end."""
 
 
+class Allowed(TypedDict):
+    """What the page may do.
+
+    Args:
+        allow_fork: Let the page fork runs, which runs the code of their targets in child processes.
+        allow_control: Let the page pause a running program and change its agents, as control does.
+    """
+
+    allow_fork: bool
+    allow_control: bool
+
+
 @command()
 def view(
     session: Annotated[str | None, "[SESSION]", {"shell_complete": complete_runs}],
@@ -31,10 +43,12 @@ def view(
     at: Annotated[str | None, "--at WHEN"] = None,
     other: Annotated[str | None, "--compare SESSION"] = None,
     file: Annotated[Path | None, "--share FILE.html"] = None,
-    allow_fork: bool = False,
-    allow_control: bool = False,
+    editor: Annotated[
+        str, "--editor NAME|TEMPLATE", {"envvar": "AGENT_TRACE_EDITOR", "show_envvar": True}
+    ] = "vscode",
     *,
     root: Root,
+    **may: Unpack[Allowed],
 ) -> None:
     """Show a session in the browser: what went wrong, when, and why.
 
@@ -52,8 +66,8 @@ def view(
         is_opened: Open the browser.
         at: Where the page opens: tick:17, the id of an event, or a time (UTC, ISO).
         other: A second session of the trace root, or a fork, to compare with.
-        allow_fork: Let the page fork runs, which runs the code of their targets in child processes.
-        allow_control: Let the page pause a running program and change its agents, as control does.
+        editor: What a link to the code of an event opens: vscode, cursor, pycharm, none, or an address with
+            {path} and {line}.
         file: Write a file that holds the page and its data, and serve nothing.
 
     Examples:
@@ -61,6 +75,7 @@ def view(
         agent-trace view last --no-open
         agent-trace view 20261120_103045 --port 8765
         agent-trace view last --allow-fork
+        agent-trace view last --editor 'zed://file/{path}:{line}'
         agent-trace view last --allow-control
         agent-trace view last --at tick:34 --share moment.html
         agent-trace view last --compare last-fork --share difference.html
@@ -78,13 +93,11 @@ def view(
             raise misuse("--share is of a session, without an agent")
         _share(path.parent, names, at, file)
         return
-    from Agent.server.pages import PagesServer
+    from Agent.server.pages import PagesServer, editor_of
 
-    if allow_fork:
+    if may["allow_fork"]:
         find_code_here()
-
-    may = {"allow_fork": allow_fork, "allow_control": allow_control}
-    server = PagesServer(path.parent, host=host, port=port, **may)
+    server = PagesServer(path.parent, host=host, port=port, editor=editor_of(editor), **may)
     chosen = {"agent": agent, "t": None if at else _END} if agent else {}
     address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at, **chosen)
     if not server.loopback:

@@ -269,6 +269,8 @@ def is_kept(name: str, value: Any, declared: str) -> bool:
         return False
     if name == "source" and (not isinstance(value, str) or any(map(str.isspace, value))):
         return False  # in a `code` event it is source code of the program
+    if name == "file" and isinstance(value, str) and ("/" in value or "\\" in value):
+        return False  # in a `code` event it is a path, which names directories of the user's
     if isinstance(value, (list, dict)):
         items = value if isinstance(value, list) else value.values()
         return declared in {"array", "object"} and all(map(_is_name, items))

@@ -126,7 +126,7 @@ class CodeIdentity:
     Without source (an interactive prompt, a frozen program), the digest is that of the compiled code.
     """
 
-    __slots__ = ("digest", "module", "qualname", "source", "tail", "tail_unchanged")
+    __slots__ = ("digest", "module", "place", "qualname", "source", "tail", "tail_unchanged")
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.module = _importable(str(getattr(function, "__module__", "")))
@@ -140,6 +140,8 @@ class CodeIdentity:
             self.source = inspect.getsource(function)
         except (OSError, TypeError):
             self.source = None
+        self.place = _place_of(function)
+        """`file` and `line` where it begins, decorators included; empty without a file. Not in the digest."""
         code = getattr(function, "__code__", None)
         told = self.source or (
             code.co_code.hex() + repr(code.co_names) if code is not None else self.qualname
@@ -159,11 +161,28 @@ class CodeIdentity:
         payload: dict[str, Any] = {"digest": self.digest, "module": self.module, "qualname": self.qualname}
         if self.source is not None:
             payload["source"] = self.source[:_MAX_SOURCE_CHARS]
+        payload |= self.place
         modules = list(_new_modules(pipeline.modules_told).items())
         slot = pipeline.binding(None, None, "system", "system").slot("code", 10)
         for start in range(0, len(modules) or 1, _MODULES_PER_EVENT):
             part = dict(modules[start : start + _MODULES_PER_EVENT])
             pipeline.emit(slot, self.qualname, payload | {"modules": part} if part else payload)
+
+
+def _place_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the file and line of a function's code, or of the function that it wraps.
+
+    The path is absolute, as in a traceback; a prompt, an archive or a cell of a notebook is no file.
+    """
+    import inspect
+
+    try:
+        code = getattr(inspect.unwrap(function), "__code__", None)
+    except ValueError:  # it wraps itself
+        return {}
+    if not isinstance(code, CodeType) or not os.path.isfile(code.co_filename):  # noqa: PTH113
+        return {}
+    return {"file": os.path.abspath(code.co_filename), "line": code.co_firstlineno}  # noqa: PTH100
 
 
 def _new_modules(told: set[str]) -> dict[str, str]:

@@ -355,7 +355,7 @@ class ResponseRecorder:
         if facts is None or digest in self._told:
             return
         self._told.add(digest)
-        payload = {"digest": digest, "module": facts.module, "qualname": facts.qualname}
+        payload = {"digest": digest, "module": facts.module, "qualname": facts.qualname, **facts.place}
         if facts.source is not None:
             payload["source"] = facts.source
         slot = self._pipeline.binding(None, None, "system", "system").slot("code", 10)

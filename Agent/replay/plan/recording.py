@@ -75,6 +75,8 @@ class CodeFacts:
     module: str
     qualname: str
     source: str | None
+    place: Mapping[str, Any] = field(default_factory=dict)
+    """`file` and `line`, if they were recorded."""
 
     @property
     def is_async(self) -> bool | None:
@@ -296,7 +298,10 @@ def is_traced_action(event: Event) -> bool:
 
 def _note_code(recording: Recording, extra: Mapping[str, Any]) -> None:
     recording.codes[str(extra.get("digest"))] = CodeFacts(
-        str(extra.get("module", "")), str(extra.get("qualname", "")), extra.get("source")
+        str(extra.get("module", "")),
+        str(extra.get("qualname", "")),
+        extra.get("source"),
+        {key: extra[key] for key in ("file", "line") if key in extra},
     )
     modules = extra.get("modules")
     for name, digest in modules.items() if isinstance(modules, dict) else ():

@@ -7,12 +7,14 @@ from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
     from Agent.server.pages.app import Pages, PagesServer
+    from Agent.server.pages.editor import editor_of
     from Agent.server.pages.sharing import shared_page
 
-__all__ = ["Pages", "PagesServer", "shared_page"]
+__all__ = ["Pages", "PagesServer", "editor_of", "shared_page"]
 
 _HOMES = {
     "app": "Pages PagesServer",
+    "editor": "editor_of",
     "sharing": "shared_page",
 }
 

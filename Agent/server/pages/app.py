@@ -43,6 +43,7 @@ from Agent.errors import (
 )
 from Agent.render import html
 from Agent.server.pages.documents import SECTIONS, Document, report_page, sessions_page
+from Agent.server.pages.editor import Editor
 from Agent.server.pages.guard import Guard, path_of, refused
 from Agent.server.settings import is_loopback, listen_on
 from Agent.tree.files import control
@@ -147,6 +148,7 @@ class Pages:
         allow_fork: whether the holder of the token may fork runs, which runs the code of their targets in
             child processes.
         allow_control: whether the holder of the token may pause running programs and change their agents.
+        editor: what opens lines of the recorded program on the reader's machine; None for no links.
 
     Raises:
         MissingExtra: a library of the extra `view` is not installed.
@@ -160,6 +162,7 @@ class Pages:
         host: str = "127.0.0.1",
         allow_fork: bool = False,
         allow_control: bool = False,
+        editor: Editor | None = None,
     ) -> None:
         _ = view.open_view  # now, so that a missing library is told at the start
         self._views = OpenViews(root)
@@ -171,7 +174,7 @@ class Pages:
             openapi_url=None,
             redirect_slashes=False,
         )
-        app.include_router(_api(self._views))
+        app.include_router(_api(self._views, editor))
         if allow_fork:
             app.include_router(_forks(self._views))
         if allow_control:
@@ -231,11 +234,11 @@ def _numbers(lanes: str | None) -> list[int] | None:
         raise UsageError("lanes are not numbers", remedy="write lanes=4,9,2") from None
 
 
-def _api(views: OpenViews) -> APIRouter:
+def _api(views: OpenViews, editor: Editor | None) -> APIRouter:
     api = APIRouter(prefix="/api")
     _add_whole_session(api, views)
     _add_ranges(api, views)
-    _add_moments(api, views)
+    _add_moments(api, views, editor)
     return api
 
 
@@ -342,7 +345,7 @@ def _add_ranges(api: APIRouter, views: OpenViews) -> None:
         return answer(found)
 
 
-def _add_moments(api: APIRouter, views: OpenViews) -> None:
+def _add_moments(api: APIRouter, views: OpenViews, editor: Editor | None) -> None:
     @api.get("/{session}/counters")
     def counters(session: str, t: float) -> Response:
         with views.use(session) as opened:
@@ -356,7 +359,10 @@ def _add_moments(api: APIRouter, views: OpenViews) -> None:
     @api.get("/{session}/event/{event_id:path}")
     def event(session: str, event_id: str, links: bool = True) -> Response:
         with views.use(session) as opened:
-            return answer(opened.event(event_id, links=links))
+            found = opened.event(event_id, links=links)
+        if editor is not None and found["code"] is not None:
+            editor.add_link(found["code"], found["event"]["timestamp"])
+        return answer(found)
 
     @api.get("/{session}/state")
     def state(session: str, agent: str, t: float) -> Response:
@@ -621,19 +627,28 @@ class PagesServer:
         root: the trace root.
         host: the address to listen on.
         port: its port; 0 for any free one.
+        editor: as for `Pages`.
         may: `allow_fork` and `allow_control`, as for `Pages`.
 
     Raises:
         InputError: the address cannot be used.
     """
 
-    def __init__(self, root: Path, *, host: str = "127.0.0.1", port: int = 0, **may: bool) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        editor: Editor | None = None,
+        **may: bool,
+    ) -> None:
         self.root = root
         self.token = secrets.token_urlsafe(24)
         self.host = host
         self._listening = listen_on(host, port, _BACKLOG)
         self.port: int = self._listening.getsockname()[1]
-        self._app = Pages(root, token=self.token, host=host, **may)
+        self._app = Pages(root, token=self.token, host=host, editor=editor, **may)
         self._thread: threading.Thread | None = None
         self._server: _ReportingServer | None = None
 
