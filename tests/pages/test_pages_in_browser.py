@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from support.browser import SIZES, Tab
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
-from Agent.server.pages import PagesServer
+from Agent.server.pages import PagesServer, editor_of
 
 pytestmark = pytest.mark.integration
 
@@ -274,3 +275,35 @@ def test_hostile_content_is_shown_as_text_on_every_page(hostile, open_tab):
         assert page.evaluate("() => window.pwned") is None
         assert page.locator("main script, main img").count() == 0, section
         assert len(page.content()) < 2_000_000, section
+
+
+def test_the_code_of_an_event_is_a_link_into_the_editor_and_a_strange_path_is_text(open_tab, tmp_path):
+    setup_logging(trace_root=tmp_path / "trace")
+    Hostile().act("words")
+    shutdown_logging()
+    (session,) = (tmp_path / "trace").glob("session_*")
+    name = session.name.removeprefix("session_")
+    told = [json.loads(line) for line in (session / "system.log").read_bytes().splitlines()]
+    (code,) = [line for line in told if line["extra"]["event_type"] == "code"][:1]
+    strange = ("javascript:window.pwned=1//", '/"><script>window.pwned=1</script>.py', "/gone/x.py")
+    with (session / "system.log").open("a") as file:
+        for number, path in enumerate(strange):
+            line = code | {"id": f"{code['id'].partition('-')[0]}-{9001 + number}"}
+            line["extra"] = code["extra"] | {"file": path, "digest": f"{number:016x}"}
+            file.write(json.dumps(line, separators=(",", ":")) + "\n")
+    with PagesServer(tmp_path / "trace", editor=editor_of("vscode")) as server:
+        tab = open_tab(server, f"/s/{name}?event={code['id']}")
+        link = tab.page.locator(".detail .code a")
+        line = Hostile.act.__wrapped__.__code__.co_firstlineno
+        assert link.get_attribute("href") == f"vscode://file{Path(__file__).resolve()}:{line}"
+        assert link.text_content() in str(Path(__file__).resolve()) + f":{line}"
+        for number, path in enumerate(strange):
+            tab = open_tab(server, f"/s/{name}?event={code['id'].partition('-')[0]}-{9001 + number}")
+            tab.page.locator(".detail .said").wait_for()
+            assert tab.page.locator(".detail a").count() == 0
+            shown = tab.page.locator(".detail .code")
+            if number:
+                assert f"{path}:{code['extra']['line']}" in shown.text_content()
+            else:
+                assert shown.count() == 0  # no path at all
+            assert tab.page.evaluate("window.pwned") is None
