@@ -292,13 +292,16 @@ def test_the_code_of_an_event_is_a_link_into_the_editor_and_a_strange_path_is_te
             line["extra"] = code["extra"] | {"file": path, "digest": f"{number:016x}"}
             file.write(json.dumps(line, separators=(",", ":")) + "\n")
     with PagesServer(tmp_path / "trace", editor=editor_of("vscode")) as server:
-        tab = open_tab(server, f"/s/{name}?event={code['id']}")
+        tab = open_tab(server)
+        tab.page.goto(server.address(f"/s/{name}", event=code["id"]))
         link = tab.page.locator(".detail .code a")
         line = Hostile.act.__wrapped__.__code__.co_firstlineno
         assert link.get_attribute("href") == f"vscode://file{Path(__file__).resolve()}:{line}"
         assert link.text_content() in str(Path(__file__).resolve()) + f":{line}"
         for number, path in enumerate(strange):
-            tab = open_tab(server, f"/s/{name}?event={code['id'].partition('-')[0]}-{9001 + number}")
+            event = f"{code['id'].partition('-')[0]}-{9001 + number}"
+            tab.page.goto(server.address(f"/s/{name}", event=event))
+            tab.page.get_by_text(event, exact=True).wait_for()
             tab.page.locator(".detail .said").wait_for()
             assert tab.page.locator(".detail a").count() == 0
             shown = tab.page.locator(".detail .code")
@@ -307,3 +310,4 @@ def test_the_code_of_an_event_is_a_link_into_the_editor_and_a_strange_path_is_te
             else:
                 assert shown.count() == 0  # no path at all
             assert tab.page.evaluate("window.pwned") is None
+        tab.page.close()  # before the server, which it goes on asking
