@@ -114,6 +114,10 @@ TOTAL_TOKENS: Final = "llm.token_count.total"
 COST: Final = "llm.cost.total"
 """In US dollars; other currencies are written under `agent_trace.cost` alone."""
 
+CODE_FUNCTION: Final = "code.function.name"
+CODE_FILE: Final = "code.file.path"
+CODE_LINE: Final = "code.line.number"
+
 PAYLOAD_NAMES: Final[dict[str, tuple[str, ...]]] = {
     "prompt_tokens": INPUT_TOKENS,
     "completion_tokens": OUTPUT_TOKENS,
@@ -137,6 +141,7 @@ LABELS: Final = frozenset(
         *(name for sort in SORTS for name in sort.named_by),
         *(OWN + name for name in "step_type kind outcome role run_id step_id".split()),
         *OWN_NAMES,
+        CODE_FUNCTION,
     }
 )
 """The attributes whose texts the service keeps if they are labels."""

@@ -15,7 +15,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
+from Agent.event.code_places import code_name, code_place
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.export import conventions as names
@@ -176,9 +178,15 @@ class SpanMaker:
         self._known: dict[str, tuple[bytes, bytes]] = {}
         """By event id, the span that it is, or in which it happened."""
         self._errors: dict[str, str] = {}
+        self._codes: dict[str, dict[str, Any]] = {}
+        """By digest of the code, the attributes that say where the function is."""
+        self._digests: dict[str, str | None] = {}
+        """By name of a function, its digest; None if several functions have the name."""
 
     def add(self, event: Event) -> Span | None:
         """Take one event; return the span that it ends, if any."""
+        if event.kind == "code":
+            self._note_code(event)
         if self._runs is not None and event.run_id not in self._runs:
             return None
         trace = self._trace(event.run_id)
@@ -540,7 +548,34 @@ class SpanMaker:
             found[OWN + "tick"] = event.tick
         if event.code is not None:
             found[OWN + "code"] = event.code
-        return found
+        digest = event.code or self._digests.get(str(event.extra.get("call")))
+        return found if digest is None else found | self._code(digest)
+
+    def _code(self, digest: str) -> dict[str, Any]:
+        """Return the attributes of a function; its event may be in a file that is read later."""
+        if digest not in self._codes:
+            for event in open_reader(self._session).category_events("system"):
+                if event.kind == "code":
+                    self._note_code(event)
+            self._codes.setdefault(digest, {})  # looked for once
+        return self._codes[digest]
+
+    def _note_code(self, event: Event) -> None:
+        digest, qualname = str(event.extra.get("digest")), str(event.extra.get("qualname"))
+        if self._codes.get(digest):
+            return
+        found: dict[str, Any] = {}
+        name = self._allowed.label(code_name(event.extra), "/extra/qualname")
+        if name is not None:
+            found[names.CODE_FUNCTION] = name
+        place = code_place(event.extra)
+        if place is not None:
+            found[names.CODE_LINE] = place.line
+            if self._content:
+                found[names.CODE_FILE] = place.file
+        self._codes[digest] = found
+        if self._digests.setdefault(qualname, digest) != digest:
+            self._digests[qualname] = None
 
     def _of_agent(self, event: Event) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +114,41 @@ def test_a_run_is_a_trace_whose_spans_have_the_nesting_of_the_record(session):
     ]
 
 
+def test_the_function_of_an_action_is_named_as_the_conventions_say_and_its_path_only_with_content(session):
+    first = Clerk.answer.__wrapped__.__code__.co_firstlineno
+    name = f"{Clerk.__module__}.Clerk.answer"
+    for content in (False, True):
+        spans = by_name(exported(session, content=content)[0])
+        answer = spans["invoke_agent clerk answer"].attributes
+        assert (answer["code.function.name"], answer["code.line.number"]) == (name, first)
+        assert answer.get("code.file.path") == (str(Path(__file__).absolute()) if content else None)
+        inner = spans["invoke_agent clerk look_up"].attributes
+        assert "agent_trace.code" not in inner  # it is no outermost action: its own function was not recorded
+        assert not [key for key in inner if key.startswith("code.")]
+        assert str(Path(__file__).parent) in as_json(spans.values(), "x").decode() or not content
+
+
+def test_a_function_is_named_in_the_export_of_one_run_and_where_its_event_is_read_late(session):
+    (run_id,) = [path.name for path in (session / "runs").iterdir() if path.name != "root"]
+    spans = by_name(exported(session, runs=frozenset({run_id}))[0])
+    assert "code.line.number" in spans["invoke_agent clerk answer"].attributes
+    maker = SpanMaker(session, open_session(session), AllowList(b"k" * 32))
+    late = [event for event in TreeReader(session).events() if event.kind != "code"]
+    made = by_name(span for event in late if (span := maker.add(event)) is not None)
+    assert "code.line.number" in made["invoke_agent clerk answer"].attributes
+
+
+def test_spans_of_a_recording_without_files_name_the_function_alone(session):
+    maker = SpanMaker(session, open_session(session), AllowList(b"k" * 32), content=True)
+    events = list(TreeReader(session).events())
+    for event in events:
+        if event.kind == "code":
+            del event.extra["file"], event.extra["line"]
+    made = by_name(span for event in events if (span := maker.add(event)) is not None)
+    found = made["invoke_agent clerk answer"].attributes
+    assert [key for key in found if key.startswith("code.")] == ["code.function.name"]
+
+
 def test_kinds_tokens_and_ticks_have_the_names_of_both_conventions(session):
     spans = by_name(exported(session)[0])
     model = spans["chat gpt-4o"]
@@ -140,6 +176,8 @@ def test_the_written_names_are_those_of_the_installed_conventions(session):
     gen_ai = pytest.importorskip("opentelemetry.semconv._incubating.attributes.gen_ai_attributes")
     inference = pytest.importorskip("openinference.semconv.trace")
     known = {value for name, value in vars(gen_ai).items() if name.startswith("GEN_AI")}
+    code = pytest.importorskip("opentelemetry.semconv.attributes.code_attributes")
+    known |= {value for name, value in vars(code).items() if name.startswith("CODE_")}
     known |= {value for name, value in vars(inference.SpanAttributes).items() if name.isupper()}
     operations = {each.value for each in gen_ai.GenAiOperationNameValues}
     kinds = {each.value for each in inference.OpenInferenceSpanKindValues}
