@@ -2,7 +2,7 @@
 
 `export_otlp` starts the sender process of `sender.py` for it, which follows the session's files; so a slow or
 dead receiver neither delays an agent nor loses events. Spans have the ids of the recording: what is sent
-again is the same span, and no cursor is kept.
+again is the same span. A cursor keeps which events' spans the receiver has, so that the next one resumes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,32 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
 
+import orjson
+
 from Agent.archive.sealed.reader import open_reader
 from Agent.client.destination import Connection, Delivery, Destination, ServiceResponse
 from Agent.client.sender import Sender, sender_for
 from Agent.client.shipment import OutgoingSession
 from Agent.config.load import redaction_key
-from Agent.errors import ConfigurationError
+from Agent.errors import ConfigurationError, NotDelivered
+from Agent.event.model import Event
 from Agent.export.allowed import AllowList
-from Agent.export.otlp import PROTOBUF, TRACES_PATH, as_protobuf, in_batches, rejected_in
+from Agent.export.otlp import (
+    MAX_BATCH_SPANS,
+    PROTOBUF,
+    TRACES_PATH,
+    as_protobuf,
+    in_batches,
+    rejected_in,
+)
 from Agent.export.spans import Span, SpanMaker
 from Agent.record.emit.installed import current_pipeline
 from Agent.record.health import say
+from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.files.session import SessionInfo, open_session
-from Agent.tree.read.follower import Follower
+from Agent.tree.layout import cursors_dir, read_file, safe_name
+from Agent.tree.read.follower import CURSOR_VERSION, Follower
+from Agent.tree.retention import write_cursor
 
 DEFAULT_SERVICE: Final = "agent-trace"
 _TOO_LARGE: Final = 413
@@ -64,7 +77,7 @@ class OtlpDestination(Destination):
     @property
     def command(self) -> str:
         """Return the command that exports a session there later, without the session."""
-        return f"export otlp --endpoint {self.place}"
+        return f"export otlp --resume --endpoint {self.place}"
 
     @property
     def shows_key(self) -> bool:
@@ -78,7 +91,7 @@ class OtlpDestination(Destination):
 
     @property
     def cursor_name(self) -> str:
-        """Return the name of the lock of a session's exporter to this receiver."""
+        """Return the name of a session's cursor for this receiver, and of the lock of its exporter."""
         told = repr((self.place, self.headers, self.service)).encode()
         return f"otlp-{urlsplit(self.url).hostname}-{blake2b(told, digest_size=5).hexdigest()}"
 
@@ -182,14 +195,19 @@ class OtlpDelivery(Delivery):
 
 
 class OtlpShipment(OutgoingSession):
-    """Sends one session as spans while it grows.
+    """Sends one session as spans, while it grows or afterwards.
+
+    A span is made of its whole session, so all events are read each time; those whose spans the receiver has,
+    by the cursor, are not sent again.
 
     Args:
         session: its directory.
         destination: the receiver.
         wait: waits for a number of seconds and returns whether to stop; see `Delivery`.
-        content: also send arguments, results, prompts, messages and states.
+        content: also send arguments, results, prompts, messages and states. Spans that were sent without
+            content before are then sent again.
         patience_s: see `Delivery`.
+        resume: leave out what the cursor says was sent; else all is sent, and the cursor begins anew.
 
     Raises:
         SessionInUse: another process exports the session to this receiver.
@@ -204,18 +222,28 @@ class OtlpShipment(OutgoingSession):
         *,
         content: bool = False,
         patience_s: float | None = None,
+        resume: bool = False,
     ) -> None:
         allowed = AllowList(redaction_key())
         self._maker = SpanMaker(session, open_session(session), allowed, content=content)
         connection = Connection(destination)
         delivery = OtlpDelivery(connection, destination, wait, patience_s=patience_s)
         super().__init__(session, destination, connection, delivery, allowed)
+        self.already = 0
+        """The spans that were left out, since the receiver has them."""
         self._spans = delivery
-        self._waiting: list[Span] = []
-        """Spans that the receiver does not have yet."""
+        self._waiting: list[tuple[Event | None, Span]] = []
+        """Spans that the receiver does not have yet, with the event that ended each."""
         self._ended = False
+        self._content = content
+        self._events = 0
+        self._seen = _EventSet()
+        """The events that were read since all spans were sent."""
         try:
             self._follower = Follower(session)
+            self._cursor = _OtlpCursor.read(session, destination) if resume else _OtlpCursor()
+            if content and not self._cursor.content:
+                self._cursor = _OtlpCursor()
         except BaseException:
             self.close()
             raise
@@ -226,21 +254,166 @@ class OtlpShipment(OutgoingSession):
         Raises:
             Stopped, NotDelivered: see `Delivery`; the next call sends these spans again.
         """
-        events = self._follower.poll()
-        self._waiting += [span for event in events if (span := self._maker.add(event)) is not None]
-        while self._waiting:
-            portion = next(in_batches(self._waiting))
-            self._spans.send(list(portion))
-            del self._waiting[: len(portion)]
+        events = self._take()
+        is_new = bool(self._waiting) or any(event not in self._cursor.sent for event in events)
+        self._send_waiting()
+        if is_new:
+            self._keep(self._follower.cursor())
         return len(events)
+
+    def ship_recorded(self) -> None:
+        """Send the spans of all that is recorded now, sealed parts included, and the roots of its traces.
+
+        Raises:
+            Stopped: see `Delivery`.
+            NotDelivered: see `Delivery`; it says how many spans were sent, and how many were not.
+        """
+        here = Follower(self.session, from_start=False).cursor()
+        events = open_reader(self.session).events()
+        try:
+            for event in events:
+                self._add(event)
+                if len(self._waiting) >= MAX_BATCH_SPANS:
+                    self._send_waiting()
+                    self._keep(self._cursor.place)
+            self.end()
+            self._send_waiting()
+        except NotDelivered as error:
+            for event in events:
+                self._add(event)
+            self.end()
+            told = f"{error.message}; {self.outcome.sent} spans were sent, {len(self._waiting)} were not"
+            raise NotDelivered(told, remedy="nothing is lost: --resume sends the rest") from None
+        self._keep(here)
+
+    def unsent(self) -> int:
+        """Return the number of spans that have ended and that the receiver does not have."""
+        while self._take():
+            pass
+        return len(self._waiting)
 
     def end(self) -> bool:
         """Add the roots of the session's traces after its end; return whether there is something to send."""
         if self._ended:
             return False
         self._ended = True
-        self._waiting += self._maker.finish(open_reader(self.session).in_flight())
+        roots = list(self._maker.finish(open_reader(self.session).in_flight()))
+        if self._cursor.ended_after == self._events:
+            self.already += len(roots)
+        else:
+            self._waiting += [(None, span) for span in roots]
         return bool(self._waiting)
+
+    def _take(self) -> list[Event]:
+        events = self._follower.poll()
+        for event in events:
+            self._add(event)
+        return events
+
+    def _add(self, event: Event) -> None:
+        self._events += 1
+        self._seen.add(event)
+        span = self._maker.add(event)
+        if span is None:
+            return
+        if event in self._cursor.sent:
+            self.already += 1
+        else:
+            self._waiting.append((event, span))
+
+    def _send_waiting(self) -> None:
+        """Send the waiting spans; the cursor has each portion once the receiver has it."""
+        is_sent = False
+        try:
+            while self._waiting:
+                portion = self._waiting[:MAX_BATCH_SPANS]
+                self._spans.send([span for _, span in portion])
+                is_sent = True
+                for event, _ in portion:
+                    if event is not None:
+                        self._cursor.sent.add(event)
+                del self._waiting[: len(portion)]
+        except BaseException:
+            if is_sent:
+                self._keep(self._cursor.place)
+            raise
+        # Also the events that made no span: whole ranges of numbers are short.
+        self._cursor.sent.update(self._seen)
+        self._seen = _EventSet()
+        if self._ended:
+            self._cursor.ended_after = self._events
+
+    def _keep(self, place: Mapping[str, Any]) -> None:
+        self._cursor.place, self._cursor.content = place, self._content
+        try:
+            write_cursor(self.session, self.destination.cursor_name, self._cursor.to_object())
+        except OSError as error:
+            self.cursor_problem = error.strerror or str(error)
+
+
+class _EventSet:
+    """A set of events: the numbers of each writer."""
+
+    def __init__(self) -> None:
+        self._of_writer: dict[str, SeqSet] = {}
+
+    def __contains__(self, event: Event) -> bool:
+        known = self._of_writer.get(event.writer)
+        return known is not None and event.seq in known
+
+    def add(self, event: Event) -> None:
+        self._of_writer.setdefault(event.writer, SeqSet()).add(event.seq)
+
+    def update(self, other: _EventSet) -> None:
+        for writer, known in other._of_writer.items():
+            self._of_writer.setdefault(writer, SeqSet()).update(known)
+
+    def to_object(self) -> dict[str, list[tuple[int, int]]]:
+        """Return the ranges of each writer's numbers, first and last."""
+        return {writer: list(known.ranges()) for writer, known in self._of_writer.items()}
+
+    @classmethod
+    def from_object(cls, stored: Mapping[str, Any]) -> Self:
+        """Read the result of `to_object`; ValueError or TypeError if it is none."""
+        found = cls()
+        for writer, ranges in stored.items():
+            found._of_writer[writer] = SeqSet.of_ranges((int(first), int(last)) for first, last in ranges)
+        return found
+
+
+class _OtlpCursor:
+    """Which events' spans a receiver has.
+
+    Unlike that of `Shipment`, it is more than a position: events before a position are needed again, since
+    the spans after it are made of them.
+    """
+
+    def __init__(self) -> None:
+        self.place: Mapping[str, Any] = {"version": CURSOR_VERSION, "files": []}
+        """The position before which nothing has to be sent, for retention."""
+        self.content = False
+        self.ended_after: int | None = None
+        """The number of events of the session when the roots of its traces were sent."""
+        self.sent = _EventSet()
+        """The events whose spans the receiver has, or that made none."""
+
+    def to_object(self) -> dict[str, Any]:
+        rest = {"content": self.content, "ended_after": self.ended_after, "sent": self.sent.to_object()}
+        return {**self.place, **rest}
+
+    @classmethod
+    def read(cls, session: Path, destination: OtlpDestination) -> Self:
+        """Return a session's cursor; an empty one, with which all is sent, if it is missing or damaged."""
+        path = cursors_dir(session) / f"{safe_name(destination.cursor_name)}.json"
+        found = cls()
+        try:
+            stored = orjson.loads(read_file(path))
+            found.sent = _EventSet.from_object(stored["sent"])
+            found.place = {"version": stored["version"], "files": list(stored["files"])}
+            found.content, found.ended_after = stored["content"] is True, stored["ended_after"]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return cls()
+        return found
 
 
 def spans_of(

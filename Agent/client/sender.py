@@ -101,8 +101,12 @@ class Sender:
             return
         why = f" ({answer['problem']})" if answer.get("problem") else ""
         name = self.session.name.removeprefix("session_")
+        what, unsent = "not all events have reached", answer.get("unsent")
+        if isinstance(unsent, int):
+            note("a span had not reached its receiver at the end of the program", unsent)
+            what = f"{answer['sent']} spans have reached {self.destination.place}, {unsent} have not reached"
         say(
-            f"not all events have reached {self.destination.place} yet{why}; nothing is lost: "
+            f"{what} {self.destination.place} yet{why}; nothing is lost: "
             f"`agent-trace {self.destination.command} {name}`"
         )
 

@@ -121,7 +121,8 @@ class _Sending:
 
     def _new_shipment(self) -> OutgoingSession:
         if isinstance(self._destination, OtlpDestination):
-            return OtlpShipment(self._session, self._destination, self._wait, content=self._content)
+            how = {"content": self._content, "resume": True}
+            return OtlpShipment(self._session, self._destination, self._wait, **how)
         return Shipment(self._session, self._destination, self._wait, content=self._content)
 
     def _ends(self) -> bool:
@@ -190,6 +191,8 @@ class _Sending:
                 "problem": outcome.problem,
                 "dropped": dict(self._shipment.dropped),
             }
+            if found is not _SendState.SENT:
+                answer["unsent"] = self._shipment.unsent()
         self._orders.answer(answer)
 
 

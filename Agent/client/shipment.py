@@ -146,6 +146,10 @@ class OutgoingSession:
         """
         raise NotImplementedError
 
+    def unsent(self) -> int | None:
+        """Return the number of spans that the receiver does not have; None if that is not counted."""
+        return None
+
     def end(self) -> bool:
         """Add what only the end of the session shows; return whether there is something to send."""
         return False

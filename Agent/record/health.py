@@ -83,9 +83,9 @@ class Health:
                 report = orjson.loads(line)["extra"]
                 self.unreported[report["reason"]] += report["count"]
 
-    def note(self, what: str) -> None:
+    def note(self, what: str, count: int = 1) -> None:
         """Count something odd that cost nothing."""
-        self.notes[what] += 1
+        self.notes[what] += count
 
     def moved(self, fields: Mapping[str, Any], own_keys: AbstractSet[str]) -> Mapping[str, Any]:
         """The user's fields; one that has the name of one of our keys moves to `user.<key>`, counted."""
@@ -123,10 +123,10 @@ def attend(health: Health | None) -> None:
     _current = health
 
 
-def note(what: str) -> None:
+def note(what: str, count: int = 1) -> None:
     """Count something odd where no pipeline is at hand."""
     if _current is not None:
-        _current.note(what)
+        _current.note(what, count)
 
 
 def lost(reason: str) -> None:

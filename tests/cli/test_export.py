@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 
 import pytest
 
@@ -41,11 +43,32 @@ def test_a_receiver_gets_the_spans_and_json_says_how_many(recorded, run):
         assert answer["refused"] == 0 and answer["left_out"]["/extra/args"] > 0
 
 
+def test_resume_sends_what_is_left_after_a_failure_and_says_the_numbers(recorded, run, tmp_path):
+    pytest.importorskip("opentelemetry.proto", reason="OTLP needs opentelemetry-proto, of the extra [otel]")
+    from support.otlp_double import OtlpReceiver
+
+    shutil.copytree(recorded.root, tmp_path / "trace")
+    with OtlpReceiver({3: (400, {})}.get) as receiver:
+        command = ("export", "otlp", "--resume", "--root", tmp_path / "trace", "--endpoint", receiver.url)
+        failed = run(*command)
+        assert failed.returncode == 3 and failed.stderr.count("\n") == 1
+        assert "accepts no spans: it answers 400" in failed.stderr
+        assert "; 1024 spans were sent, " in failed.stderr and "--resume sends the rest" in failed.stderr
+        left = int(re.search(r", (\d+) were not", failed.stderr)[1])
+        done = run(*command)
+        assert f"{left:,} spans sent to {receiver.url}" in done.stdout
+        assert "; 1,024 spans were there already" in done.stdout
+        again = run(*command)
+        assert again.stdout == f"everything is already at {receiver.url}: {1024 + left:,} spans\n"
+        assert json.loads(run(*command, "--json").stdout)["already"] == 1024 + left == len(receiver.spans)
+
+
 def test_wrong_arguments_are_one_line_each(recorded, run):
     root = ("--root", str(recorded.root))
     for words, told in (
         (("--endpoint", "http://h:1", "--file", "x"), "give --file or --endpoint"),
         (("--header", "a=b"), "need --endpoint"),
+        (("--resume",), "need --endpoint"),
         (("--endpoint", "http://h:1", "--header", "a"), "a header is written NAME=VALUE"),
         (("--endpoint", "nowhere"), "is not an address"),
         ((f"{recorded.session_id}/creator_001",), "a trace is a whole run"),

@@ -10,6 +10,7 @@ from support.otlp_double import OtlpReceiver, attributes_of
 from support.processes import run_python
 
 from Agent import AgentLogger, setup_logging, shutdown_logging
+from Agent.archive import seal
 from Agent.client.destination import Connection
 from Agent.client.otlp import OtlpDelivery, OtlpDestination, OtlpShipment, otlp_destination, spans_of
 from Agent.errors import ConfigurationError, NotDelivered, SessionInUse
@@ -17,6 +18,7 @@ from Agent.export.allowed import AllowList
 from Agent.flight import recorder
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
+from Agent.tree.retention import held_by_cursors
 
 
 def never(_seconds):
@@ -173,3 +175,134 @@ def test_a_destination_is_read_from_the_variables_of_opentelemetry(monkeypatch):
     for endpoint, headers in ((None, {}), ("ftp://x", {}), ("http://h:1", {"a\r\nb": "c"})):
         with pytest.raises(ConfigurationError):
             otlp_destination(endpoint, headers)
+
+
+def resumed(session, receiver, **how):
+    """Send what is left of a recorded session; returns the shipment."""
+    with OtlpShipment(session, OtlpDestination(receiver.url), never, resume=True, **how) as shipment:
+        shipment.ship_recorded()
+    return shipment
+
+
+def test_the_next_export_resumes_where_the_last_one_was(trace_root):
+    session = record(trace_root)
+    with OtlpReceiver() as receiver:
+        first, second = resumed(session, receiver), resumed(session, receiver)
+        assert (first.outcome.sent, first.already) == (4, 0)
+        assert (second.outcome.sent, second.already, receiver.requests) == (0, 4, 1)
+        assert ids(receiver.spans) == ids(spans_of(session, open_session(session), AllowList()))
+
+
+@pytest.mark.parametrize("failing", [1, 2, 3, 4])
+def test_whatever_request_fails_the_next_export_sends_each_other_span_once_and_whole(
+    trace_root, monkeypatch, failing
+):
+    monkeypatch.setattr("Agent.client.otlp.MAX_BATCH_SPANS", 3)
+    session = record(trace_root, steps=9)
+    whole = {span.span_id: span for span in spans_of(session, open_session(session), AllowList())}
+    with OtlpReceiver({failing: (400, {})}.get) as receiver:
+        with pytest.raises(NotDelivered) as error:
+            resumed(session, receiver)
+        sent = len(receiver.spans)
+        assert f"{sent} spans were sent, {len(whole) - sent} were not" in str(error.value)
+        assert "--resume" in str(error.value)
+        rest = resumed(session, receiver)
+        assert (rest.already, rest.outcome.sent) == (sent, len(whole) - sent)
+        assert ids(receiver.spans) == ids(whole.values())
+        # A span after the cursor has what happened in it before the cursor.
+        for span in receiver.spans:
+            assert len(span.events) == len(whole[span.span_id].events)
+
+
+def test_a_live_export_that_ends_early_is_resumed_by_another(trace_root):
+    setup_logging(trace_root=trace_root)
+    with OtlpReceiver({2: (400, {})}.get) as receiver:
+        with recorder.run("clerk"):
+            with recorder.step("s1", "look"):
+                AgentLogger("clerk", "writer").log_decision("format")
+            session = list_sessions(trace_root)[-1].path
+            with OtlpShipment(session, OtlpDestination(receiver.url), never) as shipment:
+                shipment.ship()
+                with recorder.step("s2", "write"):
+                    pass
+                with pytest.raises(NotDelivered):
+                    shipment.ship()
+                assert shipment.unsent() == 1
+        shutdown_logging()
+        rest = resumed(session, receiver)
+        assert rest.already == 1
+        assert ids(receiver.spans) == ids(spans_of(session, open_session(session), AllowList()))
+
+
+def test_what_was_sealed_and_removed_meanwhile_is_resumed_from_the_archive(trace_root):
+    session = record(trace_root, steps=5)
+    with OtlpReceiver({1: (400, {})}.get) as receiver:
+        with pytest.raises(NotDelivered):
+            resumed(session, receiver)
+        seal(session, remove=True)
+        assert resumed(session, receiver).outcome.sent == 6
+        assert resumed(session, receiver).already == 6
+
+
+def test_with_content_what_was_sent_without_it_is_sent_again(trace_root):
+    session = record(trace_root)
+    with OtlpReceiver() as receiver:
+        resumed(session, receiver)
+        assert resumed(session, receiver, content=True).outcome.sent == 4
+        assert resumed(session, receiver).already == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"[]", b'{"sent": 1}', b'{"sent": {"a": [[1]]}}', b"\xff"])
+def test_a_damaged_cursor_costs_a_second_sending_and_nothing_else(trace_root, damage):
+    session = record(trace_root)
+    with OtlpReceiver() as receiver:
+        resumed(session, receiver)
+        (cursor,) = (session / ".state" / "cursors").glob("otlp-*.json")
+        cursor.write_bytes(damage)
+        assert resumed(session, receiver).outcome.sent == 4
+
+
+def test_a_session_that_goes_on_after_an_export_sends_its_new_spans_and_its_root_again(trace_root):
+    setup_logging(trace_root=trace_root)
+    with OtlpReceiver() as receiver:
+        with recorder.run("clerk"), recorder.step("s1", "look"):
+            pass
+        AgentLogger("clerk", "writer").log_decision("after the run")
+        session = list_sessions(trace_root)[-1].path
+        first = resumed(session, receiver)
+        with recorder.run("clerk"), recorder.step("s2", "look"):
+            pass
+        shutdown_logging()
+        second = resumed(session, receiver)
+        assert (first.outcome.sent, second.outcome.sent, second.already) == (3, 3, 2)
+        assert {span.name for span in receiver.spans[3:]} == {
+            "step look", "invoke_agent clerk", "invoke_workflow",
+        }  # fmt: skip
+
+
+def test_retention_keeps_what_was_not_exported_yet(trace_root):
+    session = record(trace_root)
+    log = next((session / "agents").glob("*.log"))
+    with OtlpReceiver({1: (400, {})}.get) as receiver:
+        with OtlpShipment(session, OtlpDestination(receiver.url), never) as shipment:
+            with pytest.raises(NotDelivered):
+                shipment.ship()
+            shipment.ship()
+            assert not held_by_cursors(session)(log, log.stat())
+        with log.open("a") as file:
+            file.write("{}\n")
+        assert held_by_cursors(session)(log, log.stat())
+
+
+@pytest.mark.process
+def test_a_program_that_ends_while_its_receiver_is_away_says_how_many_spans_are_left(tmp_path, trace_root):
+    program = PROGRAM.replace(
+        'print(sender.flush(20.0)["sent"])', "import Agent\nprint(sender.flush(1.0)['unsent'])"
+    )
+    program += "\nfrom Agent.client.sender import finish_sender\nfinish_sender(sender)\nprint(Agent.health()['notes'])"
+    with OtlpReceiver(lambda _: (503, {"Retry-After": "9"})) as receiver:
+        done = run_python("-c", program, receiver.url, cwd=tmp_path, AGENT_TRACE_ROOT=str(trace_root))
+    assert done.stdout.splitlines()[0] == "1"
+    assert "'a span had not reached its receiver at the end of the program': 2" in done.stdout
+    assert "0 spans have reached" in done.stderr and ", 2 have not reached" in done.stderr
+    assert f"agent-trace export otlp --resume --endpoint {receiver.url} " in done.stderr

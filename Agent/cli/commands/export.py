@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import click
 
@@ -20,12 +20,13 @@ from Agent.errors import UsageError
 from Agent.render import words
 
 if TYPE_CHECKING:
-    from Agent.client.otlp import OtlpDestination
+    from Agent.client.otlp import OtlpDestination, OtlpShipment
     from Agent.export.allowed import AllowList
     from Agent.export.spans import Span
     from Agent.flight.run_reading import RunRef
 
 _LOOK_S: Final = 0.5
+_STILL_WRITTEN: Final = "a program is still writing to it: what has not ended is exported as unfinished"
 
 
 @parameters.group(no_args_is_help=True)
@@ -54,6 +55,7 @@ def otlp(
     service: Annotated[str | None, "--service NAME", {"envvar": "OTEL_SERVICE_NAME", "show_envvar": True}],
     content: bool,
     follow: Annotated[bool, "-f --follow"],
+    resume: bool,
     patience_s: Annotated[float, "--patience SECONDS"] = 30.0,
     root: Root,
 ) -> int:
@@ -71,10 +73,13 @@ def otlp(
         service: The name of the program; in Phoenix the project. Default: agent-trace.
         content: Also export arguments, results, prompts, messages and states.
         follow: Continue until the session's programs have ended.
+        resume: Send only what the receiver does not have by this session's cursor, which --resume, --follow
+            and a program that exports itself keep.
         patience_s: How long to wait for an answer.
 
     Examples:
         agent-trace export otlp --endpoint http://localhost:6006
+        agent-trace export otlp last --resume --endpoint http://localhost:4318
         agent-trace export otlp 01a1f918 --file spans.jsonl
         agent-trace export otlp last --follow --endpoint http://localhost:4318
     """
@@ -84,14 +89,15 @@ def otlp(
         if endpoint is not None and not _is_from_environment("endpoint"):
             raise misuse("give --file or --endpoint")
         endpoint = None
-    if endpoint is None and (headers or follow):
-        raise misuse("--header and --follow need --endpoint")
+    if endpoint is None and (headers or follow or resume):
+        raise misuse("--header, --follow and --resume need --endpoint")
     ref = find_run(run, root)
     if ref.agent_id is not None:
         raise misuse("a trace is a whole run; give the session without the agent")
     if endpoint is not None:
         given = dict(_header(each) for each in headers) if headers else None
-        return _to_receiver(ref, endpoint, given, service, content, follow, patience_s)
+        how = _How(content, follow, resume, patience_s)
+        return _to_receiver(ref, endpoint, given, service, how)
     return _to_lines(ref, file, service, content)
 
 
@@ -123,7 +129,7 @@ def _spans(ref: RunRef, allowed: AllowList, content: bool) -> Iterator[Span]:
     from Agent.tree.files.session import open_session
 
     if is_written(ref.session):
-        render.note("a program is still writing to it: what has not ended is exported as unfinished")
+        render.note(_STILL_WRITTEN)
     yield from spans_of(ref.session, open_session(ref.session), allowed, runs=_runs(ref), content=content)
 
 
@@ -160,17 +166,22 @@ def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool
     return 0
 
 
+class _How(NamedTuple):
+    """How spans are sent."""
+
+    content: bool
+    follow: bool
+    resume: bool
+    patience_s: float
+
+
 def _to_receiver(
-    ref: RunRef,
-    endpoint: str,
-    headers: dict[str, str] | None,
-    service: str | None,
-    content: bool,
-    follow: bool,
-    patience_s: float,
+    ref: RunRef, endpoint: str, headers: dict[str, str] | None, service: str | None, how: _How
 ) -> int:
     from Agent.client.otlp import otlp_destination
 
+    if ref.run_id is not None and (how.follow or how.resume):
+        raise misuse("--follow and --resume export whole sessions")
     destination = otlp_destination(endpoint, headers, service)
     if destination.shows_key:
         render.note(f"the headers go to {destination.place} unencrypted; use https")
@@ -180,25 +191,35 @@ def _to_receiver(
         nonlocal told
         if not told:
             told = True
-            render.note(f"{destination.place}: no answer yet, trying for {patience_s:g} seconds")
+            render.note(f"{destination.place}: no answer yet, trying for {how.patience_s:g} seconds")
         time.sleep(seconds)
         return False
 
-    if follow:
-        outcome, dropped = _follow(ref, destination, wait, content, patience_s)
+    already, problem = 0, None
+    if how.follow or how.resume:
+        shipment = _ship(ref, destination, wait, how)
+        outcome, dropped = shipment.outcome, shipment.dropped
+        already, problem = shipment.already, shipment.cursor_problem
     else:
-        outcome, dropped = _send(ref, destination, wait, content, patience_s)
+        outcome, dropped = _send(ref, destination, wait, how.content, how.patience_s)
     answer = {
         "endpoint": destination.place, "session": str(ref.session), "run": ref.run_id, "spans": outcome.sent,
-        "refused": outcome.refused, "reasons": dict(outcome.reasons), "requests": outcome.bodies,
-        "bytes": outcome.bytes, "retries": outcome.retries, "left_out": dict(dropped.most_common()),
+        "already": already, "refused": outcome.refused, "reasons": dict(outcome.reasons),
+        "requests": outcome.bodies, "bytes": outcome.bytes, "retries": outcome.retries,
+        "left_out": dict(dropped.most_common()),
     }  # fmt: skip
     render.document(lambda: answer)
     amount = f"{words.size(outcome.bytes)} in {words.plural(outcome.bodies, 'request')}"
-    render.emit(f"{words.plural(outcome.sent, 'span')} sent to {destination.place}, {amount}")
+    if already and not outcome.sent and not outcome.refused:
+        render.emit(f"everything is already at {destination.place}: {words.plural(already, 'span')}")
+    else:
+        before = f"; {words.plural(already, 'span')} were there already" if already else ""
+        render.emit(f"{words.plural(outcome.sent, 'span')} sent to {destination.place}, {amount}{before}")
     show_paths("left out", dropped)
     for reason, times in outcome.reasons.items():
         render.note(f"  {words.plural(times, 'span')} refused: {render.clean(reason)}")
+    if problem is not None:
+        render.note(f"  the cursor cannot be saved ({problem}), so --resume would send everything again")
     return 1 if outcome.refused else 0
 
 
@@ -220,13 +241,23 @@ def _send(ref: RunRef, destination: OtlpDestination, wait: Any, content: bool, p
     return delivery.outcome, allowed.dropped
 
 
-def _follow(ref: RunRef, destination: OtlpDestination, wait: Any, content: bool, patience_s: float) -> Any:
+def _ship(ref: RunRef, destination: OtlpDestination, wait: Any, how: _How) -> OtlpShipment:
     from Agent.client.otlp import OtlpShipment
     from Agent.client.shipment import is_written
 
-    if ref.run_id is not None:
-        raise misuse("--follow exports whole sessions")
-    with OtlpShipment(ref.session, destination, wait, content=content, patience_s=patience_s) as shipment:
+    with OtlpShipment(
+        ref.session,
+        destination,
+        wait,
+        content=how.content,
+        patience_s=how.patience_s,
+        resume=how.resume,
+    ) as shipment:
+        if not how.follow:
+            if is_written(ref.session):
+                render.note(_STILL_WRITTEN)
+            shipment.ship_recorded()
+            return shipment
         while True:
             may_grow = is_written(ref.session)
             while shipment.ship() or shipment.behind:
@@ -235,7 +266,7 @@ def _follow(ref: RunRef, destination: OtlpDestination, wait: Any, content: bool,
                 break
             if may_grow:
                 time.sleep(_LOOK_S)
-        return shipment.outcome, shipment.dropped
+        return shipment
 
 
 NewFile = Annotated[Path, "FILE", click.Path(dir_okay=False, path_type=Path)]
