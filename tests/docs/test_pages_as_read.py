@@ -24,7 +24,7 @@ NOT_RUN = {
     "FORMAT.md": {"text": 2},
     "INTEGRATIONS.md": {"placeholders": 2, "yaml": 1},
     "OPENTELEMETRY.md": {"placeholders": 4},
-    "PAGES.md": {"placeholders": 1},
+    "PAGES.md": {"placeholders": 2},
     "PRIVACY.md": {"text": 1},
     "RELIABILITY.md": {"text": 1},
     "REPLAY.md": {"text": 2},
