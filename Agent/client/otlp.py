@@ -8,6 +8,7 @@ again is the same span. A cursor keeps which events' spans the receiver has, so 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -76,8 +77,10 @@ class OtlpDestination(Destination):
 
     @property
     def command(self) -> str:
-        """Return the command that exports a session there later, without the session."""
-        return f"export otlp --resume --endpoint {self.place}"
+        """Return the command that exports the rest of a session there, without the session and keys."""
+        service = "" if self.service == DEFAULT_SERVICE else f" --service {shlex.quote(self.service)}"
+        headers = "".join(f" --header {name}=..." for name, _ in self.headers)
+        return f"export otlp --resume --endpoint {self.place}{service}{headers}"
 
     @property
     def shows_key(self) -> bool:

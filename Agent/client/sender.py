@@ -101,14 +101,12 @@ class Sender:
             return
         why = f" ({answer['problem']})" if answer.get("problem") else ""
         name = self.session.name.removeprefix("session_")
-        what, unsent = "not all events have reached", answer.get("unsent")
+        place, unsent = self.destination.place, answer.get("unsent")
+        what = f"not all events have reached {place}"
         if isinstance(unsent, int):
             note("a span had not reached its receiver at the end of the program", unsent)
-            what = f"{answer['sent']} spans have reached {self.destination.place}, {unsent} have not reached"
-        say(
-            f"{what} {self.destination.place} yet{why}; nothing is lost: "
-            f"`agent-trace {self.destination.command} {name}`"
-        )
+            what = f"{answer['sent']} spans have reached {place}, and {unsent} have not"
+        say(f"{what} yet{why}; nothing is lost: `agent-trace {self.destination.command} {name}`")
 
     def _leave(self, *, reap: bool) -> None:
         """Close the pipe; the process then sends the rest and ends."""
@@ -139,7 +137,7 @@ class Sender:
                     return self.last
             except (EOFError, OSError):
                 problem = "the sending process has ended"
-        return {**self.last, "delivered": False, "problem": problem}
+        return {**self.last, "delivered": False, "problem": problem, "unsent": None}
 
 
 class _Wanted(NamedTuple):

@@ -211,10 +211,11 @@ def main() -> int:
     while not orders.wait(_GRACE_S):
         if orders.is_alone:
             return 2
+    order = orders.take() or {}
     try:
-        _Sending(orders, orders.take() or {}).run()
+        _Sending(orders, order).run()
     except (AgentTraceError, OSError) as error:
-        say(f"nothing more is sent: {error}; `agent-trace ship` sends the rest")
+        say(f"nothing more is sent: {error}; `agent-trace {_destination_of(order).command}` sends the rest")
         return 1
     return 0
 

@@ -304,5 +304,11 @@ def test_a_program_that_ends_while_its_receiver_is_away_says_how_many_spans_are_
         done = run_python("-c", program, receiver.url, cwd=tmp_path, AGENT_TRACE_ROOT=str(trace_root))
     assert done.stdout.splitlines()[0] == "1"
     assert "'a span had not reached its receiver at the end of the program': 2" in done.stdout
-    assert "0 spans have reached" in done.stderr and ", 2 have not reached" in done.stderr
-    assert f"agent-trace export otlp --resume --endpoint {receiver.url} " in done.stderr
+    assert "0 spans have reached" in done.stderr and ", and 2 have not yet" in done.stderr
+    assert f"agent-trace export otlp --resume --endpoint {receiver.url} --service shop " in done.stderr
+
+
+def test_the_command_for_the_rest_names_the_same_cursor_and_shows_no_key():
+    one = OtlpDestination("http://h:1/v1/traces", headers=(("x-key", "secret"),), service="my shop")
+    assert one.command == "export otlp --resume --endpoint http://h:1 --service 'my shop' --header x-key=..."
+    assert OtlpDestination("http://h:1").command == "export otlp --resume --endpoint http://h:1"
