@@ -286,7 +286,7 @@ class OtlpShipment(OutgoingSession):
                 self._add(event)
             self.end()
             told = f"{error.message}; {self.outcome.sent} spans were sent, {len(self._waiting)} were not"
-            raise NotDelivered(told, remedy="nothing is lost: --resume sends the rest") from None
+            raise NotDelivered(told, remedy=f"{error.remedy}; --resume sends the rest") from None
         self._keep(here)
 
     def unsent(self) -> int:
