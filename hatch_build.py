@@ -18,6 +18,7 @@ SOURCES = (
     Path("Agent/record/encode/_native.c"),
     Path("Agent/tree/files/_heads.c"),
     Path("Agent/analysis/query/_columns.c"),
+    Path("Agent/view/index/_rows.c"),
 )
 OPTIONS = ["-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter",
            "-Wno-missing-field-initializers", "-Wno-cast-function-type"]  # fmt: skip

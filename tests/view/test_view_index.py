@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.known_truth import make_session
 from support.session_files import session_events
@@ -26,7 +26,7 @@ from Agent.tree.layout import view_dir
 from Agent.view import SessionView
 from Agent.view.index import columns, stored
 from Agent.view.index.columns import Batch, Index, Tables, merged
-from Agent.view.index.line_columns import PlainLines, add_event
+from Agent.view.index.line_columns import RowReader, add_event, is_built
 
 
 def ids(view: SessionView) -> list[str]:
@@ -78,18 +78,12 @@ _values = st.recursive(
 )
 _KEYS = (
     "timestamp", "id", "schema_version", "session_id", "level", "logger", "message", "run_id", "span_id",
-    "parent_span_id", "causes", "tick", "extra", "code", "state", "types", "type",
+    "parent_span_id", "causes", "tick", "hlc", "extra", "code", "state", "types", "type", "new",
 )  # fmt: skip
 _EXTRA = (
-    "event_type",
-    "agent_id",
-    "agent_role",
-    "duration_ms",
-    "error_id",
-    "direction",
-    "message_id",
-    "sender",
-)
+    "event_type", "agent_id", "agent_role", "duration_ms", "error_id", "direction", "message_id", "sender",
+    "recipient", "count", "duration_s", "new",
+)  # fmt: skip
 
 
 def _event() -> dict:
@@ -101,47 +95,113 @@ def _event() -> dict:
     }  # fmt: skip
 
 
-@given(
-    keys=st.dictionaries(st.sampled_from(_KEYS), _values, max_size=3),
-    extra=st.dictionaries(st.sampled_from(_EXTRA), _values, max_size=3),
-    dropped=st.sets(st.sampled_from(_KEYS), max_size=2),
-    kind=st.sampled_from(["error", "state", "state_change", "checkpoint", "metric", "log", "agent_action", "new"]),
-    stamp=st.sampled_from(["2026-11-25T00:44:21.197379Z", "2026-02-30T00:44:21.197379Z", "2026-11-25T00:44:21.19737٣Z",
-                           "2026-11-25 00:44:21.197379Z", "2026-11-25T00:44:21.197379", "2026-11-25T24:44:21.197379Z"]),
-    event_id=st.sampled_from(["zbhjqsd3-0", "zbhjqsd3-01", "zbhjqsd3-", "zbhjqsd-12", "zbhj-sd3-12", "zbhjqsd3-1234567890123456789"]),
+_LINES = st.builds(
+    lambda kind, stamp, event_id, level, keys, extra, state, dropped: (
+        {
+            key: value
+            for key, value in (
+                _event()
+                | {"timestamp": stamp, "id": event_id, "level": level, "state": state, **keys}
+                | {"extra": {**_event()["extra"], "event_type": kind, **extra}}
+            ).items()
+            if key not in dropped
+        }
+    ),
+    kind=st.sampled_from(["error", "state", "state_change", "checkpoint", "metric", "log", "agent_action", "new", "agent_message",
+                          "log.closed", "episode"]),
+    stamp=st.just("2026-11-25T00:44:21.197379Z")
+    | st.sampled_from(["2026-02-30T00:44:21.197379Z", "2026-11-25T00:44:21.19737٣Z", "0001-01-01T00:00:00.000000Z",
+                       "2026-11-25 00:44:21.197379Z", "2026-11-25T00:44:21.197379", "2026-11-25T24:44:21.197379Z"]),
+    event_id=st.just("zbhjqsd3-21408")
+    | st.sampled_from(["zbhjqsd3-0", "zbhjqsd3-01", "zbhjqsd3-", "zbhjqsd-12", "zbhj-sd3-12", "zbhjqsd3-1234567890123456789"]),
     level=st.sampled_from(["INFO", "ERROR", "CRITICAL", "WARNING", "odd"]),
+    keys=st.dictionaries(st.sampled_from(_KEYS), _values, max_size=2),
+    extra=st.dictionaries(st.sampled_from(_EXTRA), _values | st.sampled_from(["1.5", "é\"", 10**30, 1e16]), max_size=3),
+    state=st.just({"set": {"x": 1}})
+    | st.fixed_dictionaries({}, optional={"set": _values, "unset": _values | st.lists(st.text(max_size=3)), "new": _values}),
+    dropped=st.sets(st.sampled_from(_KEYS[3:]), max_size=3),
 )  # fmt: skip
-def test_both_ways_of_reading_a_line_come_to_the_same_columns(
-    keys, extra, dropped, kind, stamp, event_id, level
-):
-    base = _event()
-    base["extra"] = base["extra"] | {"event_type": kind}
-    for more in ({}, {"timestamp": stamp}, {"id": event_id}, {"level": level}, keys):
-        obj = {key: value for key, value in (base | more).items() if key not in dropped or more is not keys}
-        if more is keys and isinstance(obj.get("extra"), dict):
-            obj["extra"] = obj["extra"] | extra
-        line = json.dumps(obj, ensure_ascii=False).encode()
-        batch, tables = Batch(), Tables()
-        taken = PlainLines(tables).take(batch, line, 3, 99)
-        try:
-            event = decode_line(line)
-        except DamagedLine:
-            assert not taken, line
-            continue
-        if taken:
-            other, other_tables = Batch(), Tables()
-            add_event(other, other_tables, event, 3, 99, 0)
-            assert batch.columns == other.columns, line
-            assert batch.messages == other.messages and batch.links == other.links
-            assert (tables.agents.texts, tables.roles) == (other_tables.agents.texts, other_tables.roles)
-        else:
-            assert not any(map(len, (batch, batch.messages["key"], batch.links["key"])))
+
+
+def both_ways(lines: list[bytes]) -> list[int]:
+    """Hold that lines make the same rows in both ways; which ones, from 0, were read in C."""
+    batch, tables = Batch(), Tables()
+    block = b"\n".join(lines)
+    odd = RowReader(tables).take(batch, block, 3, 99)
+    assert [block[begin:end] for _, begin, end in odd] == [lines[number] for number, _, _ in odd]
+    left = {number for number, _, _ in odd}
+    other, other_tables, offset = Batch(), Tables(), 99
+    for number, line in enumerate(lines):
+        if line and number not in left:
+            add_event(other, other_tables, decode_line(line), 3, offset, 0)
+        offset += len(line) + 1
+    for one, same in zip(batch.all_columns(), other.all_columns(), strict=True):
+        assert one == same, block
+    assert tables == other_tables
+    return [number for number, line in enumerate(lines) if line and number not in left]
+
+
+@pytest.mark.skipif(not is_built(), reason="without a compiler there is one way")
+@settings(max_examples=500)
+@given(objects=st.lists(_LINES, max_size=4))
+def test_both_ways_of_reading_a_line_come_to_the_same_columns(objects):
+    both_ways([json.dumps(obj, ensure_ascii=False, separators=(",", ":")).encode() for obj in objects])
+
+
+_PLAIN = json.dumps(_event(), separators=(",", ":"))
+
+
+@pytest.mark.skipif(not is_built(), reason="without a compiler there is one way")
+@settings(max_examples=500)
+@given(at=st.integers(0, len(_PLAIN)), length=st.integers(0, 3), put=st.text('{}[]",:\\u0eE-+1.n \x00\x1fé\ud800', max_size=4))
+def test_an_edited_line_is_read_as_the_decoder_reads_it_or_left_to_it(at, length, put):
+    edited = (_PLAIN[:at] + put + _PLAIN[at + length :]).encode("utf-8", "surrogatepass")
+    both_ways([_PLAIN.encode(), edited.replace(b"\n", b""), b"", _PLAIN.encode()])
+
+
+@pytest.mark.skipif(not is_built(), reason="without a compiler there is one way")
+@pytest.mark.parametrize(
+    "found, put",
+    [
+        ('"tick":76', '"tick":76,"tick":77'),
+        ('"tick":76', '"hlc":123456789012345678901234567890'),
+        ('"tick":76', '"id":"aaaaaaaa-1"'),
+        ('"tick":76', '"new":1e400'),
+        ('"tick":76', '"new":' + "9" * 400),
+        ('"tick":76', '"new":' + "[" * 253 + "]" * 253),
+        ('"sender":"a"', '"duration_ms":9e300'),
+        ('"sender":"a"', '"s\\u0065nder":"a"'),
+        ('"set":{"x":1}', '"set":{"x":1},"set":3'),
+        ('"agent_message"', '"log.closed"'),
+        ('"sent"', '"se\\u006et"'),
+        ('"message_id":"m1"', '"message_id":5'),
+    ],
+)
+def test_what_is_written_otherwise_is_left_to_the_decoder(found, put):
+    line = _PLAIN.replace(found, put)
+    assert line != _PLAIN
+    assert both_ways([_PLAIN.encode(), line.encode(), _PLAIN.encode()]) == [0, 2]
 
 
 def test_most_lines_are_read_the_short_way(session: Path):
     lines = [line for path in session.rglob("*.log") for line in path.read_bytes().splitlines()]
-    taken = sum(PlainLines(Tables()).take(Batch(), line, 0, 0) for line in lines)
-    assert taken > 0.9 * len(lines)
+    if is_built():
+        assert len(both_ways(lines)) > 0.9 * len(lines)
+    else:
+        assert len(RowReader(Tables()).take(Batch(), b"\n".join(lines), 0, 0)) == len(lines)
+
+
+def test_without_a_compiler_the_index_is_the_same(session: Path, monkeypatch):
+    with viewed(session) as view:
+        before = {name: values.tolist() for name, values in view._shown.index.columns.items()}
+    stored.remove(session)
+    monkeypatch.setattr("Agent.view.index.line_columns._rows", None)
+    with viewed(session) as view:
+        same_as_reader(view, session)
+        after = view._shown.index.columns
+    assert {name: after[name].tolist() for name in ("t_us", "seq", "flags", "tick", "duration_us")} == {
+        name: before[name] for name in ("t_us", "seq", "flags", "tick", "duration_us")
+    }
 
 
 @given(cuts=st.lists(st.integers(0, 60), max_size=4), seed=st.integers(0, 99))
@@ -158,12 +218,11 @@ def test_an_index_in_parts_is_the_index_of_all(cuts, seed):
             del event["tick"]
         events.append(json.dumps(event).encode())
     tables = Tables()
-    reader = PlainLines(tables)
 
     def batch(lines):
         made = Batch()
         for line in lines:
-            assert reader.take(made, line, 0, 0)
+            add_event(made, tables, decode_line(line), 0, 0, 0)
         return made
 
     whole, repeated = merged(None, [batch(events)], tables)
@@ -337,7 +396,7 @@ def test_the_index_is_stored_for_its_owner_alone_and_read_again(session: Path, m
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert [stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()] == [0o600]
     reads = []
-    monkeypatch.setattr(PlainLines, "take", lambda *_: reads.append(1))
+    monkeypatch.setattr(RowReader, "take", lambda *_: reads.append(1))
     with viewed(session) as view:
         assert ids(view) == before and not reads
         assert view.state(agent="ada", t=end) == state
@@ -352,13 +411,13 @@ def test_only_appended_lines_are_read_after_the_index_was_stored(session: Path, 
         pass
     path.write_bytes(b"".join(lines))
     seen: list[bytes] = []
-    take = PlainLines.take
+    take = RowReader.take
     monkeypatch.setattr(
-        PlainLines, "take", lambda self, batch, line, *at: seen.append(line) or take(self, batch, line, *at)
+        RowReader, "take", lambda self, batch, block, *at: seen.append(block) or take(self, batch, block, *at)
     )
     with viewed(session) as view:
         same_as_reader(view, session)
-    assert [line + b"\n" for line in seen] == lines[20:]
+    assert b"".join(seen) == b"".join(lines[20:])
 
 
 def test_the_index_moves_with_a_copy_of_the_session(session: Path, tmp_path: Path, monkeypatch):
@@ -368,7 +427,7 @@ def test_the_index_moves_with_a_copy_of_the_session(session: Path, tmp_path: Pat
         before = ids(view)
     copy = tmp_path / "elsewhere" / session.name
     shutil.copytree(session, copy)
-    monkeypatch.setattr(PlainLines, "take", lambda *_: pytest.fail("lines were read again"))
+    monkeypatch.setattr(RowReader, "take", lambda *_: pytest.fail("lines were read again"))
     with viewed(copy) as view:
         assert ids(view) == before
         assert view.events(limit=3)["events"]

@@ -172,6 +172,98 @@ static void set_valid(Building *to, int64_t row) {
     to->is_set = 1;
 }
 
+/* A text without its escapes, which `text_end` has seen. */
+static int64_t unescaped(const char *at, const char *end, char *to) {
+    char *begin = to;
+    while (at < end) {
+        if (*at != '\\') {
+            *to++ = *at++;
+            continue;
+        }
+        char what = at[1];
+        if (what != 'u') {
+            static const char FROM[] = "\"\\/bfnrt", TO[] = "\"\\/\b\f\n\r\t";
+            *to++ = TO[strchr(FROM, what) - FROM];
+            at += 2;
+            continue;
+        }
+        uint32_t point = (uint32_t)hexadecimal(at + 2);
+        at += 6;
+        if (point >= 0xD800 && point <= 0xDBFF) {
+            point = 0x10000 + ((point - 0xD800) << 10) + ((uint32_t)hexadecimal(at + 2) - 0xDC00);
+            at += 6;
+        }
+        if (point < 0x80) *to++ = (char)point;
+        else {
+            int more = point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
+            static const uint8_t LEAD[] = {0, 0xC0, 0xE0, 0xF0};
+            *to++ = (char)(LEAD[more] | point >> 6 * more);
+            while (more--) *to++ = (char)(0x80 | (point >> 6 * more & 0x3F));
+        }
+    }
+    return to - begin;
+}
+
+/* Whether no number of fewer digits is read as the same: those of 15 and less never are. */
+static int is_shortest(const char *at, const char *end) {
+    char copy[32], other[32];
+    if (end - at >= (Py_ssize_t)sizeof copy) return 0;
+    memcpy(copy, at, (size_t)(end - at));
+    copy[end - at] = 0;
+    char *stopped;
+    double value = strtod(copy, &stopped);
+    if (*stopped != 0 || value < 1e-4 || value >= 1e15) return 0;
+    int needed = 15;
+    do snprintf(other, sizeof other, "%.*g", needed, value);
+    while (strtod(other, NULL) != value && ++needed < 17);
+    snprintf(other, sizeof other, "%.*g", needed, value);
+    return strcmp(copy, other) == 0;
+}
+
+/* Whether DuckDB's reader would write the value as it is written: it writes numbers and escapes in its own way. */
+static int is_as_written(const char *at, const char *end) {
+    if (memchr(at, '\\', (size_t)(end - at)) != NULL) return 0;
+    const char *first = at;
+    for (; at < end; at++) { /* each number, in texts as well: fewer would do */
+        if ((*at < '0' || *at > '9') || (at > first && ((at[-1] >= '0' && at[-1] <= '9') || at[-1] == '.'))) continue;
+        int count = 0, point = 0;
+        const char *number = at;
+        for (; at < end && ((*at >= '0' && *at <= '9') || (*at == '.' && !point)); at++) {
+            if (*at == '.') point = 1;
+            else count++;
+        }
+        if (at < end && (*at == 'e' || *at == 'E')) return 0;
+        if (count > 15 && !(point && count <= 17 && is_shortest(number, at))) return 0;
+        if (number > first && number[-1] == '-' && number[0] == '0' && !point) return 0;
+        if (point && ((at[-1] == '0' && at[-2] != '.') || (number[0] == '0' && end - number >= 5 && memcmp(number, "0.000", 5) == 0))) return 0;
+        at--;
+    }
+    return 1;
+}
+
+/* Whether a text is none that DuckDB takes for a number. */
+static int is_no_number(const char *at, const char *end) {
+    if (at < end && strchr("iInN+- ", *at) != NULL) return 0;
+    for (; at < end; at++)
+        if (*at >= '0' && *at <= '9') return 0;
+    return 1;
+}
+
+static int integer_of(const char *at, const char *end, int64_t *value) {
+    int negative = *at == '-';
+    const char *digit = at + negative;
+    int64_t found = 0;
+    for (; digit < end && *digit >= '0' && *digit <= '9' && digit - at <= MOST_DIGITS; digit++) found = found * 10 + *digit - '0';
+    if (digit < end) { /* rounded to the even one, as DuckDB does */
+        double real;
+        if (!double_of(at, end, &real) || !(real > -1e18 && real < 1e18)) return 0;
+        found = (int64_t)nearbyint(real);
+        negative = 0;
+    }
+    *value = negative ? -found : found;
+    return 1;
+}
+
 /* Take the value from `at` to `end`; 0 where DuckDB's reader has to say what it is, -1 where memory ends. */
 static int put_value(Stream *stream, int column, const char *at, const char *end, int escaped) {
     Building *to = &stream->building[column];

@@ -26,12 +26,13 @@ _LEFT_S: Final = 3600.0
 
 
 @contextlib.contextmanager
-def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
+def open_connection(session: Path, share: int = 1, threads: int | None = None) -> Iterator[Any]:
     """A DuckDB connection of bounded memory, whose overflow goes into the session's `.state` if it can.
 
     Args:
         session: its directory.
         share: of how many that work side by side it is one; each has its share of the memory, and one core.
+        threads: on how many cores it works; None for all, or the one of its share.
 
     Raises:
         MissingExtra: duckdb is not installed.
@@ -41,7 +42,7 @@ def open_connection(session: Path, share: int = 1) -> Iterator[Any]:
     duckdb = load_duckdb("the archive")
     refuse_what_no_query_names(session)
     with contextlib.closing(Spill(session)) as spill:
-        threads = cores() if share == 1 else 1
+        threads = threads or (cores() if share == 1 else 1)
         connection = connected(duckdb, spill, f"{MEMORY_LIMIT_MB // share}MB", threads)
         with contextlib.closing(connection):
             try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,7 @@ from Agent.tree.write.artifacts import new_hash
 from Agent.tree.write.kept_counts import KeptCounts
 
 _BATCH_ROWS: Final = 4096
+_STREAMED_ROWS: Final = 256
 _SETTLED_NS: Final = 2_000_000_000
 
 
@@ -93,9 +94,9 @@ class ArchiveLines:
         return found
 
     @contextmanager
-    def _connection(self) -> Iterator[Any]:
+    def _connection(self, threads: int | None = None) -> Iterator[Any]:
         """A connection of this session, on which what the engine cannot read is DamagedInput."""
-        with open_connection(self._session) as connection:
+        with open_connection(self._session, threads=threads) as connection:
             import duckdb  # opening has said clearly if it is missing
 
             try:
@@ -148,6 +149,15 @@ class ArchiveLines:
 
     def _fetch(self, connection: Any, gone: list[SegmentOfPart], query: str) -> Iterator[RawLine]:
         """The lines that a query for (part, file, line, bytes) of these segments finds."""
+        raw_line = self._raw_lines(gone)
+        cursor = connection.execute(query)
+        while found := cursor.fetchmany(_BATCH_ROWS):
+            for part, file, line, data in found:
+                if data:
+                    yield raw_line(part, file, line, data)
+
+    def _raw_lines(self, gone: list[SegmentOfPart]) -> Callable[[str, str, int, bytes], RawLine]:
+        """Return what makes the line of a row of these segments."""
         places = {
             (part.name, segment.file): (
                 int(part.name.removeprefix("part-")),
@@ -158,20 +168,36 @@ class ArchiveLines:
             for part in _parts_in(gone)
             for place, segment in enumerate(part.segments)
         }
-        cursor = connection.execute(query)
-        while found := cursor.fetchmany(_BATCH_ROWS):
-            for part, file, line, data in found:
-                if data:
-                    number, place, segment, path = places[part, file]
-                    yield RawLine(
-                        line=bytes(data),
-                        path=path,
-                        # an inode of its own, so that damage at one place is counted once
-                        inode=(-number, place),
-                        number=line,
-                        offset=line,
-                        complete=line < segment.lines or segment.ends_with_newline,
-                    )
+
+        def raw_line(part: str, file: str, line: int, data: bytes) -> RawLine:
+            number, place, segment, path = places[part, file]
+            return RawLine(
+                line=bytes(data),
+                path=path,
+                # an inode of its own, so that damage at one place is counted once
+                inode=(-number, place),
+                number=line,
+                offset=line,
+                complete=line < segment.lines or segment.ends_with_newline,
+            )
+
+        return raw_line
+
+    def every_line(self) -> Iterator[tuple[list[bytes], Callable[[int], RawLine]]]:
+        """Yield all lines in batches, and with each what says where its lines stood, by their place in it.
+
+        Rows come as they are stored, by file and line, without a sort, and on one thread: so the engine holds
+        no more than what it reads at once.
+        """
+        gone = self.segments()
+        raw_line = self._raw_lines(gone)
+        with self._connection(threads=1) as connection:
+            for part in _parts_in(gone):
+                rows = _rows_of([pair for pair in gone if pair[0] is part])
+                cursor = connection.execute(f"SELECT file, line, {LINE_BYTES} AS data FROM {rows}")
+                while found := cursor.fetchmany(_STREAMED_ROWS):
+                    some = [row for row in found if row[2]]
+                    yield [row[2] for row in some], lambda at, name=part.name, some=some: raw_line(name, *some[at])
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
         """Yield the lines of all segments in order of (timestamp, writer, seq); large sorts spill to disk."""

@@ -61,6 +61,32 @@ class RawLine(NamedTuple):
     left_out_bytes: int = 0
 
 
+class Block(NamedTuple):
+    """Whole lines of a file as they follow each other, each with its newline, or the rest behind the last newline.
+
+    The first line begins at `offset` and has the number `number`. Of a line longer than any event, `data` is
+    the beginning and its newline, in a block of its own, and `left_out_bytes` the length of the rest.
+    """
+
+    data: bytes
+    path: Path
+    inode: Inode
+    number: int
+    offset: int
+    complete: bool
+    left_out_bytes: int = 0
+
+    def lines(self) -> Iterator[RawLine]:
+        """Yield the lines, including blank ones."""
+        at, path, inode, complete, left_out = self.offset, self.path, self.inode, self.complete, self.left_out_bytes
+        pieces = self.data.split(b"\n")
+        if complete:
+            pieces.pop()
+        for number, piece in enumerate(pieces, self.number):
+            yield RawLine(piece, path, inode, number, at, complete, left_out)
+            at += len(piece) + left_out + 1
+
+
 class Damage(NamedTuple):
     """A part of the tree that could not be decoded as an event and was skipped."""
 
@@ -94,6 +120,14 @@ def _read_chunk(path: Path, inode: Inode, offset: int, size_bytes: int) -> bytes
 
 
 def read_lines(
+    path: Path, inode: Inode, *, chunk_bytes: int = _CHUNK_BYTES, max_line_bytes: int | None = None
+) -> Iterator[RawLine]:
+    """Yield the lines of one file, including blank ones; arguments and errors as of `read_blocks`."""
+    for block in read_blocks(path, inode, chunk_bytes=chunk_bytes, max_line_bytes=max_line_bytes):
+        yield from block.lines()
+
+
+def read_blocks(
     path: Path,
     inode: Inode,
     *,
@@ -103,8 +137,8 @@ def read_lines(
     limit_bytes: int | None = None,
     max_line_bytes: int | None = None,
     find_again: Callable[[Inode], Path | None] = lambda _: None,
-) -> Iterator[RawLine]:
-    """Yield the lines of one file, including blank ones, without keeping it open.
+) -> Iterator[Block]:
+    """Yield the lines of one file in blocks, without keeping it open.
 
     Args:
         path: the current path of the file.
@@ -141,19 +175,22 @@ def read_lines(
                 left_out_bytes += held_bytes - len(parts[0])
                 held_bytes = len(parts[0])
             continue
-        pieces = b"".join(parts).split(b"\n")
-        parts = [pieces.pop()]
+        held = b"".join(parts)
+        end = held.rfind(b"\n") + 1
+        first = held.find(b"\n") + 1 if left_out_bytes else end
+        for piece in (held[:first], held[first:end]):
+            if piece:
+                yield Block(piece, path, inode, number + 1, at, True, left_out_bytes)
+                number += piece.count(b"\n")
+                at += len(piece) + left_out_bytes
+                left_out_bytes = 0
+        parts = [held[end:]]
         held_bytes = len(parts[0])
-        for piece in pieces:
-            number += 1
-            yield RawLine(piece, path, inode, number, at, True, left_out_bytes)
-            at += len(piece) + left_out_bytes + 1
-            left_out_bytes = 0
     else:
         return
     rest = b"".join(parts)
     if rest:
-        yield RawLine(rest, path, inode, number + 1, at, False, left_out_bytes)
+        yield Block(rest, path, inode, number + 1, at, False, left_out_bytes)
 
 
 def line_key(line: bytes) -> OrderKey | None:
@@ -473,10 +510,34 @@ class Tail:
                 has listed them.
             only: read only these files; renamed and removed files are left to a pass over all files.
         """
+        for place, block in self._pass_over(limit_bytes, only):
+            for raw in block.lines():
+                place.offset = raw.offset + len(raw.line) + raw.left_out_bytes + 1
+                place.number = raw.number
+                # checks the offset: line numbers count from where following began
+                if raw.offset == 0:
+                    place.first_id = id_of(raw.line)
+                # a newline that ends a torn line can leave a blank one
+                if raw.line:
+                    yield raw
+
+    def new_blocks(self, limit_bytes: int | None = None) -> Iterator[Block]:
+        """Make one pass like `new_lines`, but yield the lines in blocks, of which each counts as read."""
+        for place, block in self._pass_over(limit_bytes, None):
+            if block.offset == 0:
+                place.first_id = id_of(block.data)
+            place.offset = block.offset + len(block.data) + block.left_out_bytes
+            place.number = block.number + block.data.count(b"\n") - 1
+            yield block
+
+    def _pass_over(
+        self, limit_bytes: int | None, only: Collection[Path] | None
+    ) -> Iterator[tuple[FilePosition, Block]]:
+        """Yield the new blocks of a pass; who takes them moves the position before the next."""
         self.behind = False
         if limit_bytes is None:
             for inode, place in self._grown_files(only):
-                yield from self._lines_of(inode, place, None)
+                yield from self._blocks_of(inode, place, None)
             return
         is_new = not self._waiting or time.monotonic() > self._list_again_s
         if is_new:
@@ -485,7 +546,7 @@ class Tail:
         while self._waiting and left_bytes > 0:
             inode, place = self._waiting.popleft()
             begin = place.offset
-            yield from self._lines_of(inode, place, self._share_bytes)
+            yield from self._blocks_of(inode, place, self._share_bytes)
             place.read_in_pass = self._pass
             left_bytes -= place.offset - begin
         if self._waiting or not is_new:
@@ -596,9 +657,11 @@ class Tail:
                 self.vanished += place.offset < place.size_bytes
                 del self.places[inode]
 
-    def _lines_of(self, inode: Inode, place: FilePosition, share: int | None) -> Iterator[RawLine]:
+    def _blocks_of(
+        self, inode: Inode, place: FilePosition, share: int | None
+    ) -> Iterator[tuple[FilePosition, Block]]:
         place.rest = None
-        lines = read_lines(
+        blocks = read_blocks(
             place.path,
             inode,
             offset=place.offset,
@@ -610,18 +673,11 @@ class Tail:
             find_again=lambda inode: self._find_again(place, inode) if share is None else None,
         )
         try:
-            for raw in lines:
-                if not raw.complete:
-                    place.rest = raw
+            for block in blocks:
+                if not block.complete:
+                    (place.rest,) = block.lines()
                     return
-                place.offset = raw.offset + len(raw.line) + raw.left_out_bytes + 1
-                place.number = raw.number
-                # checks the offset: line numbers count from where following began
-                if raw.offset == 0:
-                    place.first_id = id_of(raw.line)
-                # a newline that ends a torn line can leave a blank one
-                if raw.line:
-                    yield raw
+                yield place, block
         except OSError as error:
             # removed between listing and opening, or not readable
             if not isinstance(error, FileNotFoundError):

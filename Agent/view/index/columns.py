@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -109,10 +109,14 @@ class Batch:
         self.columns: dict[str, array[Any]] = {name: array(code) for name, code in TYPES.items()}
         self.messages: dict[str, array[Any]] = {name: array(code) for name, code in MESSAGE_TYPES.items()}
         self.links: dict[str, array[Any]] = {name: array(code) for name, code in LINK_TYPES.items()}
-        self.adders: tuple[Callable[[Any], None], ...] = tuple(c.append for c in self.columns.values())
 
     def __len__(self) -> int:
         return len(self.columns.get("t_us", ()))
+
+    def all_columns(self) -> Iterator[array[Any]]:
+        """Yield the columns of events, of messages and of links."""
+        for each in (self.columns, self.messages, self.links):
+            yield from each.values()
 
 
 class Index:
@@ -412,8 +416,6 @@ def _sorted(
     starts = np.cumsum([0 if known is None else known.count, *map(len, batches)])
     old: Columns = {} if known is None else known.columns
     new = [batch.columns for batch in batches]
-    for batch in batches:
-        batch.adders = ()
     first = {name: _joined(TYPES[name], old, name, new) for name in ("t_us", "writer", "seq", "flags")}
     rank = np.empty(len(tables.writers.texts), np.int64)
     rank[sorted(range(len(rank)), key=tables.writers.texts.__getitem__)] = np.arange(len(rank))

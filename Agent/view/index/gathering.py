@@ -1,7 +1,7 @@
 """Read the lines of a session into columns: all of them at first, then those that were appended.
 
-Most lines are read without making an `Event`; whatever is unusual goes through `LineDecoder`, so that the
-same lines count as events here and in `TreeReader`.
+Most lines become rows in C, block by block; whatever is unusual goes through `LineDecoder`, so that the same
+lines count as events here and in `TreeReader`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from Agent.archive.sealed.parts import archive_dir, read_parts
 from Agent.archive.sealed.reader import ArchiveLines
 from Agent.errors import DamagedInput
 from Agent.tree.files.lines import (
+    Block,
     DamageLog,
     FilePosition,
     Inode,
@@ -32,7 +33,7 @@ from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
 from Agent.tree.read.losses import Accounting, Writers, add_said
 from Agent.view.index.columns import BELIEVED, Batch, Index, Tables, merged
-from Agent.view.index.line_columns import PlainLines, add_event
+from Agent.view.index.line_columns import RowReader, add_event
 from Agent.view.index.line_store import LineStore
 from Agent.view.index.stored import Stored
 
@@ -73,7 +74,7 @@ class Gatherer:
         self._rests: set[tuple[Inode, int]] = set()
         self.repeated = 0
         """How many events were left out, because another one has their id."""
-        self._plain = PlainLines(self.tables)
+        self._rows = RowReader(self.tables)
         self._tail = Tail(session, self.damage.note_unreadable)
         self._decoder = LineDecoder(self.damage, self._knows)
         self._source_of: dict[Inode, int] = {}
@@ -146,12 +147,8 @@ class Gatherer:
             self._archive = None
         while True:
             batch = Batch()
-            take, inode, source = self._plain.take, None, 0
-            for raw in self._tail.new_lines(_PASS_BYTES):
-                if raw.inode != inode:
-                    inode, source = raw.inode, self._source(raw)
-                if not take(batch, raw.line, source, raw.offset):
-                    self._take(batch, raw, source)
+            for block in self._tail.new_blocks(_PASS_BYTES):
+                self._take_block(batch, block)
             if len(batch):
                 yield batch
             if not self._tail.behind:
@@ -231,7 +228,7 @@ class Gatherer:
         damaged, repeated = int(state["damaged"]), int(state["repeated"])
         # from here on nothing fails: what was changed half would be continued wrongly
         self.tables, self.sources = stored.index.tables.copy(), sources
-        self._plain = PlainLines(self.tables)
+        self._rows = RowReader(self.tables)
         self._source_of = {each.inode: n for n, each in enumerate(sources) if each.inode is not None}
         self._tail.places.update(places)
         self._rests, self._archive, self.store = rests, None, store
@@ -244,17 +241,15 @@ class Gatherer:
         """Read the lines of the archive into a store; their numbers there are their offsets."""
         batch, source = Batch(), len(self.sources)
         try:
-            for raw in archive.lines_to_read(None, {}):
+            for lines, raw_line in archive.every_line():
                 if self.store is None:
                     self.store = LineStore.create(self.session)
                     self.sources.append(Source(archive_dir(self.session), None))
-                line: bytes | None = raw.line
-                if not self._plain.take(batch, raw.line, source, self.store.count):
-                    line = self._take(batch, raw, source, self.store.count)
-                if line is not None:
-                    self.store.add(line)
+                first = self.store.add(lines)
+                odd = self._rows.take(batch, b"\n".join(lines), source, first, numbered=True)
+                for place, _, _ in odd:
+                    self._take(batch, raw_line(place), source, first + place)
                 if len(batch) >= _BATCH_EVENTS:
-                    self.store.flush()
                     yield batch
                     batch = Batch()
             if self.store is not None:
@@ -265,7 +260,26 @@ class Gatherer:
         if len(batch):
             yield batch
 
-    def _source(self, raw: RawLine) -> int:
+    def _take_block(self, batch: Batch, block: Block) -> None:
+        source = self._source(block)
+        if block.left_out_bytes:  # no event is as long
+            odd = list(block.lines())
+        else:
+            odd = [
+                RawLine(
+                    block.data[begin:end],
+                    block.path,
+                    block.inode,
+                    block.number + place,
+                    block.offset + begin,
+                    block.complete,
+                )
+                for place, begin, end in self._rows.take(batch, block.data, source, block.offset)
+            ]
+        for raw in odd:
+            self._take(batch, raw, source)
+
+    def _source(self, raw: RawLine | Block) -> int:
         source = self._source_of.get(raw.inode)
         if source is None:
             source = self._source_of[raw.inode] = len(self.sources)
@@ -286,25 +300,27 @@ class Gatherer:
                 known.path = path
                 yield path
 
-    def _take(self, batch: Batch, raw: RawLine, source: int, number: int | None = None) -> bytes | None:
-        """Decode a line in full and add its event; return the event's own part of it, None if it has none.
+    def _take(self, batch: Batch, raw: RawLine, source: int, number: int | None = None) -> None:
+        """Decode a line in full and add its event, if it has one.
 
         Args:
             batch: to which it is added.
             raw: the line.
             source: of which source.
-            number: the place of its own part there; None if it is where the line is in a file.
+            number: of the line in the store; None for a line in a file.
         """
         event = self._decoder.decode(raw)
         if event is None:
-            return None
+            return
         # an event after a torn line is on the line's end, and any other with its id comes before it
         own = own_line(raw.line, event)
         skipped = len(raw.line) - len(own)
         self.account.see(event)
-        offset = raw.offset + skipped if number is None else number
+        if number is None or self.store is None:
+            offset = raw.offset + skipped
+        else:
+            offset = self.store.add([own]) if skipped else number
         add_event(batch, self.tables, event, source, offset, BELIEVED if skipped else 0)
-        return own
 
 
 def _set_of(seq: NDArray[Any]) -> SeqSet:

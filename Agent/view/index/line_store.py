@@ -13,7 +13,7 @@ import threading
 import weakref
 from array import array
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,11 +49,11 @@ class LineStore:
         """The number of the first line of each block."""
         self._places = array("Q")
         """Where each block begins; one more for where the last one ends."""
-        self._open: list[bytes] = []
-        self._open_bytes = 0
         self.count = 0
         """How many lines it has."""
         self._lock = threading.Lock()
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self._decompressor = zstandard.ZstdDecompressor()
         self._blocks: OrderedDict[int, list[bytes]] = OrderedDict()
         self._kept_bytes = 0
 
@@ -94,31 +94,31 @@ class LineStore:
             return None
         return store
 
-    def add(self, line: bytes) -> int:
-        """Add a line; return its number."""
-        self._open.append(line)
-        self._open_bytes += len(line)
-        self.count += 1
-        if len(self._open) >= BLOCK_LINES or self._open_bytes >= _BLOCK_BYTES:
-            self.flush()
-        return self.count - 1
+    def add(self, lines: Sequence[bytes]) -> int:
+        """Add lines in blocks of their own; return the number of the first."""
+        first, block, size = self.count, list[bytes](), 0
+        for line in lines:
+            block.append(line)
+            size += len(line)
+            if len(block) >= BLOCK_LINES or size >= _BLOCK_BYTES:
+                self._write(block)
+                block, size = [], 0
+        if block:
+            self._write(block)
+        return first
 
-    def flush(self) -> None:
-        """Write the last block, so that its lines can be read."""
-        if not self._open:
-            return
-        data = zstandard.ZstdCompressor(level=_LEVEL).compress(b"\n".join(self._open))
+    def _write(self, block: Sequence[bytes]) -> None:
+        data = self._compressor.compress(b"\n".join(block))
         done = 0
         while done < len(data):
             done += os.write(self._fd, data[done:])
         with self._lock:
-            self._firsts.append(self.count - len(self._open))
+            self._firsts.append(self.count)
             self._places.append(self._places[-1] + len(data))
-        self._open, self._open_bytes = [], 0
+            self.count += len(block)
 
     def keep(self, session: Path) -> None:
         """Give the finished file its name, if it can have one."""
-        self.flush()
         if self._path is not None and self._path != lines_file(session):
             self._path.replace(lines_file(session))
             self._path = lines_file(session)
@@ -154,7 +154,7 @@ class LineStore:
 
     def _block(self, place: int) -> list[bytes]:
         begin, end = self._places[place], self._places[place + 1]
-        data = zstandard.ZstdDecompressor().decompress(os.pread(self._fd, end - begin, begin))
+        data = self._decompressor.decompress(os.pread(self._fd, end - begin, begin))
         block = self._blocks[place] = data.split(b"\n")
         self._kept_bytes += len(data)
         while self._kept_bytes > _KEPT_BYTES and len(self._blocks) > 1:

@@ -23,7 +23,7 @@ from Agent.tree.files.session import replacing
 from Agent.tree.layout import DIRECTORY_MODE, is_directory, open_file, view_dir
 from Agent.view.index.columns import LINK_TYPES, MESSAGE_TYPES, SESSION, TYPES, Columns, Index, Names, Tables
 
-VERSION: Final = 1
+VERSION: Final = 2
 _MAGIC: Final = b"agent-trace view index\n\0"
 _HEAD: Final = struct.Struct("<24sII")
 _MOST_HEAD_BYTES: Final = 256 * 1024 * 1024
