@@ -21,6 +21,8 @@ from Agent.view.index.columns import ERROR, FULL_STATE, RECEIVED, SENT, STATE, W
 MOST_EVENTS: Final = 5_000
 """Up to this many events are answered one by one."""
 MOST_PX: Final = 4_000
+_MOST_LEVEL: Final = 127
+_ERROR_BIT: Final = 128
 _SHOWN_FLAGS: Final = ERROR | WARNING | STATE | FULL_STATE | SENT | RECEIVED
 
 
@@ -84,7 +86,7 @@ def window(
             rows, lanes = found
             return _answer(head | {"mode": "events", "count": len(rows)}, _columns(index, rows, lanes))
     activity, errors = _bins(index, agents, edges, sum_lanes=sum_lanes)
-    return _answer(head | {"mode": "bins"}, [_levels(activity), np.minimum(errors, 255).astype(np.uint8)])
+    return _answer(head | {"mode": "bins"}, [_levels(activity) | np.where(errors, _ERROR_BIT, 0).astype(np.uint8)])
 
 
 def _events(
@@ -160,11 +162,13 @@ def _counts(rows: NDArray[Any], edges: NDArray[Any]) -> NDArray[Any]:
 
 
 def _levels(counts: NDArray[Any]) -> NDArray[Any]:
-    """Scale counts to 1 to 255, logarithmically in the largest of the window; 0 stays 0."""
+    """Scale counts to 1 to 127, logarithmically in the largest of the window; 0 stays 0."""
     most = int(counts.max(initial=0))
     if most <= 1:
-        return (counts * 255).astype(np.uint8)
-    levels = 1 + np.round(254 * np.log(np.maximum(counts, 1)) / np.log(most))
+        return (counts * _MOST_LEVEL).astype(np.uint8)
+    if most + 1 < counts.size:  # each count once
+        return _levels(np.arange(most + 1))[counts]
+    levels = 1 + np.round((_MOST_LEVEL - 1) * np.log(np.maximum(counts, 1)) / np.log(most))
     return np.where(counts > 0, levels, 0).astype(np.uint8)
 
 

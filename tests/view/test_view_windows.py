@@ -41,9 +41,9 @@ def bins_of(slow: Slow, times: list[float], agents: list[str], *, errors: bool) 
 def levels(counts: np.ndarray) -> np.ndarray:
     most = counts.max()
     if most <= 1:
-        return counts * 255
+        return counts * 127
     return np.array(
-        [[0 if n == 0 else 1 + round(254 * math.log(n) / math.log(most)) for n in row] for row in counts]
+        [[0 if n == 0 else 1 + round(126 * math.log(n) / math.log(most)) for n in row] for row in counts]
     )
 
 
@@ -72,7 +72,7 @@ def test_a_window_is_what_counting_line_by_line_gives(large, part, px, chosen, s
     if summed:
         counts, errors = counts.sum(axis=0, keepdims=True), errors.sum(axis=0, keepdims=True)
     assert columns["activity"].tolist() == levels(counts).tolist()
-    assert columns["errors"].tolist() == np.minimum(errors, 255).tolist()
+    assert columns["has_error"].tolist() == (errors > 0).tolist()
 
 
 def _same_events(view, slow, t0, t1, agents, columns):

@@ -118,12 +118,9 @@ def decoded(answer: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if head["mode"] == "bins":
         lanes = head["to"] - head["from"]
         cells = lanes * head["px"]
-        whole = np.frombuffer(answer, np.uint8, 2 * cells, at)
-        assert at + 2 * cells == len(answer)
-        return head, {
-            name: whole[n * cells : (n + 1) * cells].reshape(lanes, -1)
-            for n, name in enumerate(("activity", "errors"))
-        }
+        bins = np.frombuffer(answer, np.uint8, cells, at).reshape(lanes, -1)
+        assert at + cells == len(answer)
+        return head, {"activity": bins & 127, "has_error": bins >= 128}
     columns = {}
     for name, code in (
         ("t", "<f8"),

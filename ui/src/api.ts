@@ -215,8 +215,8 @@ export interface Tile {
   from: number;
   to: number;
   px: number;
-  activity: Uint8Array;
-  errors: Uint8Array;
+  /** Of each lane and pixel the activity, 1 to `MOST_LEVEL`, and `ERROR_BIT`. */
+  bins: Uint8Array;
   t: Float64Array;
   durationUs: Float32Array;
   row: Uint32Array;
@@ -397,8 +397,7 @@ export function decode(bytes: ArrayBuffer): Tile {
     from: head.from,
     to: head.to,
     px: head.px ?? 0,
-    activity: new Uint8Array(none),
-    errors: new Uint8Array(none),
+    bins: new Uint8Array(none),
     t: new Float64Array(none),
     durationUs: new Float32Array(none),
     row: new Uint32Array(none),
@@ -407,9 +406,7 @@ export function decode(bytes: ArrayBuffer): Tile {
     flags: new Uint8Array(none),
   };
   if (head.mode === "bins") {
-    const cells = (bytes.byteLength - at) >> 1; // one row for each lane, or a single one for their sum
-    found.activity = new Uint8Array(bytes, at, cells);
-    found.errors = new Uint8Array(bytes, at + cells, cells);
+    found.bins = new Uint8Array(bytes, at); // one row for each lane, or a single one for their sum
     return found;
   }
   const n = head.count ?? 0;
@@ -426,6 +423,9 @@ export function decode(bytes: ArrayBuffer): Tile {
   found.flags = new Uint8Array(bytes, take(1), n);
   return found;
 }
+
+export const MOST_LEVEL = 127;
+export const ERROR_BIT = 128;
 
 export const ERROR = 1;
 export const WARNING = 2;

@@ -1,7 +1,7 @@
 // The lanes: labels, one canvas that is scrolled, panned and zoomed, the axis above it, and the minimap.
 
 import { effect } from "@preact/signals-core";
-import { type Arrow, ask, Latest, type Row, type Tile, tile } from "./api.ts";
+import { type Arrow, ask, ERROR_BIT, Latest, MOST_LEVEL, type Row, type Tile, tile } from "./api.ts";
 import { count, duration, plural } from "./axis.ts";
 import { h, shown } from "./dom.ts";
 import * as store from "./store.ts";
@@ -367,16 +367,16 @@ export function makeLanes(): Lanes {
     if (whole?.mode === "bins" && whole.px > 0) {
       const step = w / whole.px;
       for (let n = 0; n < whole.px; n++) {
-        const level = whole.activity[n]!;
+        const level = whole.bins[n]! & MOST_LEVEL;
         if (level === 0) continue;
-        const tall = 2 + (level / 255) * (MINIMAP_PX - 6);
+        const tall = 2 + (level / MOST_LEVEL) * (MINIMAP_PX - 6);
         context.fillStyle = c.activity;
         context.globalAlpha = 0.7;
         context.fillRect(n * step, MINIMAP_PX - tall, Math.max(1, step), tall);
       }
       context.globalAlpha = 1;
       context.fillStyle = c.error;
-      for (let n = 0; n < whole.px; n++) if (whole.errors[n]! > 0) context.fillRect(n * step, 0, 2, 7);
+      for (let n = 0; n < whole.px; n++) if (whole.bins[n]! & ERROR_BIT) context.fillRect(n * step, 0, 2, 7);
     }
     const { u0, u1 } = view.value;
     context.fillStyle = c.page;

@@ -36,6 +36,7 @@ interface Held {
 }
 
 const ERROR = 1;
+const [MOST_LEVEL, ERROR_BIT] = [127, 128];
 const MOST_SINGLE = 5000;
 const MOST_CHARS = 2000;
 
@@ -105,7 +106,7 @@ class Offline {
       if ((lanes === null || position.has(events.lane[n]!)) && (this.t[n]! <= t1 || begin(n) <= t1)) rows.push(n);
     }
     const tile: Tile = {
-      mode: "events", from: 0, to: lanes?.length ?? 1, px, activity: new Uint8Array(0), errors: new Uint8Array(0),
+      mode: "events", from: 0, to: lanes?.length ?? 1, px, bins: new Uint8Array(0),
       t: Float64Array.from(rows, (n) => this.t[n]!), durationUs: Float32Array.from(rows, (n) => events.duration_us[n]!),
       row: Uint32Array.from(rows), lane: Uint32Array.from(rows, (n) => position.get(events.lane[n]!) ?? 0),
       kind: Uint8Array.from(rows, (n) => Math.min(255, events.kind[n]!)), flags: Uint8Array.from(rows, (n) => events.flags[n]!),
@@ -113,18 +114,19 @@ class Offline {
     if (lanes !== null && rows.length <= MOST_SINGLE) return tile;
     const cells = new Float64Array(tile.to * px);
     tile.mode = "bins";
-    tile.activity = new Uint8Array(cells.length);
-    tile.errors = new Uint8Array(cells.length);
+    tile.bins = new Uint8Array(cells.length);
     tile.t.forEach((t, n) => {
       const u = axis ? axis.toU(t) : t;
       const x = Math.floor(((u - u0) / (u1 - u0)) * px);
       if (x < 0 || x > px) return;
       const cell = tile.lane[n]! * px + Math.min(x, px - 1);
       cells[cell]! += 1;
-      if (tile.flags[n]! & ERROR) tile.errors[cell] = Math.min(255, tile.errors[cell]! + 1);
+      if (tile.flags[n]! & ERROR) tile.bins[cell] = ERROR_BIT;
     });
     const top = Math.log1p(cells.reduce((most, each) => Math.max(most, each), 1));
-    cells.forEach((each, n) => (tile.activity[n] = each > 0 ? 1 + Math.round((Math.log1p(each) / top) * 254) : 0));
+    cells.forEach((each, n) => {
+      if (each > 0) tile.bins[n]! |= 1 + Math.round((Math.log1p(each) / top) * (MOST_LEVEL - 1));
+    });
     return tile;
   }
 

@@ -1,7 +1,7 @@
 // Tiles: a window's answer painted once as pixels, then moved and stretched while the view pans and zooms.
 
 import { type Axis } from "./axis.ts";
-import { ERROR, FULL_STATE, RECEIVED, SENT, STATE, type Tile, WARNING } from "./api.ts";
+import { ERROR, ERROR_BIT, FULL_STATE, MOST_LEVEL, RECEIVED, SENT, STATE, type Tile, WARNING } from "./api.ts";
 
 export const ROW_PX = 22;
 const INNER_PX = 16;
@@ -75,17 +75,17 @@ function paintBins(context: CanvasRenderingContext2D, data: Tile, rows: number, 
   for (let row = 0; row < rows; row++) {
     const base = row * width;
     for (let x = 0; x < width; x++) {
-      const level = data.activity[base + x]!;
+      const level = data.bins[base + x]! & MOST_LEVEL;
       if (level === 0) continue;
-      const height = 4 + Math.round((level / 255) * (INNER_PX - 4));
-      const alpha = 150 + Math.round((level / 255) * 105);
+      const height = 4 + Math.round((level / MOST_LEVEL) * (INNER_PX - 4));
+      const alpha = 150 + Math.round((level / MOST_LEVEL) * 105);
       const colour = ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
       const bottom = row * ROW_PX + TOP_PX + INNER_PX;
       for (let y = bottom - height; y < bottom; y++) pixels[y * width + x] = colour;
     }
     // An error is visible at any zoom: two pixels wide, the full height, with a cap above the row.
     for (let x = 0; x < width; x++) {
-      if (data.errors[base + x] === 0) continue;
+      if (!(data.bins[base + x]! & ERROR_BIT)) continue;
       const top = row * ROW_PX + 1;
       for (let y = top; y < row * ROW_PX + TOP_PX + INNER_PX; y++) {
         for (let dx = 0; dx < 2 && x + dx < width; dx++) pixels[y * width + x + dx] = error;

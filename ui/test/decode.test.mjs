@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 globalThis.document = { body: { dataset: {} }, getElementById: () => null };
-const { decode } = await import("../src/api.ts");
+const { decode, ERROR_BIT, MOST_LEVEL } = await import("../src/api.ts");
 
 function answer(head, columns) {
   const text = new TextEncoder().encode(JSON.stringify(head));
@@ -32,7 +32,7 @@ test("events are read column by column", () => {
 });
 
 test("bins are read lane by lane", () => {
-  const tile = decode(answer({ mode: "bins", from: 0, to: 2, px: 3 }, [new Uint8Array([1, 2, 3, 4, 5, 6]), new Uint8Array([0, 0, 1, 0, 0, 2])]));
-  assert.deepEqual([...tile.activity], [1, 2, 3, 4, 5, 6]);
-  assert.deepEqual([...tile.errors], [0, 0, 1, 0, 0, 2]);
+  const tile = decode(answer({ mode: "bins", from: 0, to: 2, px: 3 }, [new Uint8Array([1, 2, 131, 4, 5, 255])]));
+  assert.deepEqual([...tile.bins].map((cell) => cell & MOST_LEVEL), [1, 2, 3, 4, 5, 127]);
+  assert.deepEqual([...tile.bins].map((cell) => (cell & ERROR_BIT) > 0), [false, false, true, false, false, true]);
 });
