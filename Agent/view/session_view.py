@@ -36,7 +36,7 @@ from Agent.view.background import MOST_CHARS, Background
 from Agent.view.causality import causes_and_effects
 from Agent.view.explained import PENDING
 from Agent.view.history import History, Moment, as_text, value_in
-from Agent.view.index.columns import FULL_STATE, NOBODY, STATE, Batch, Index, Tables, merged
+from Agent.view.index.columns import FULL_STATE, NOBODY, STATE, Index, Tables, merged
 from Agent.view.index.gathering import Gatherer
 from Agent.view.index.lines import FilesMovedError, Lines
 from Agent.view.index.stored import load, remove, store
@@ -188,22 +188,19 @@ class SessionView:
 
     def _gathered(self, gatherer: Gatherer, known: Index | None) -> Index | None:
         """Return the index with the new events, None if nothing is new; at first, show it as it grows."""
-        batches: list[Batch] = []
         began = shown_s = time.monotonic()
-        index, is_new = known, known is None
-        for batch in gatherer.new_events():
+        index = known
+        for _ in gatherer.read_on():
             if self._closed.is_set():
                 return None
-            batches.append(batch)
-            is_new = True
             now = time.monotonic()
             # after twice as long each time, so that all of the sorting takes about as long as the last
             if not self._ready.is_set() and now - shown_s > max(_FIRST_SHOWN_S, (shown_s - began)):
-                index, batches, shown_s = gatherer.merged(index, batches), [], now
+                index, shown_s = gatherer.merged(index), now
                 lanes = by_trouble(index, {})
                 rows = lane_rows(index, lanes, None, {})
                 self._shown = Shown(index, lanes, Lines(gatherer), rows, progress=gatherer.progress)
-        return gatherer.merged(index, batches) if is_new else None
+        return gatherer.merged(index) if index is not known or known is None or len(gatherer.batch) else None
 
     def _publish(self, index: Index, lines: Lines, *, keep: bool) -> None:
         """Show a complete index; with `keep`, lanes that are known stay where they are."""

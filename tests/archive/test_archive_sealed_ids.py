@@ -45,11 +45,11 @@ def test_a_sealed_row_carries_the_session_and_the_id_of_its_event(session):
 
 
 def test_a_part_has_row_groups_that_several_tasks_can_share(trace_root, monkeypatch):
-    monkeypatch.setattr(parquet_rows, "ROW_GROUP_ROWS", 2048)  # the smallest that the engine makes
+    monkeypatch.setattr(parquet_rows, "_ROW_GROUP_BYTES", 2_000_000)
     session = setup_logging(trace_root=trace_root).path
     logger = AgentLogger("c", "r")
     for n in range(5000):
-        logger.log_action("x", {"n": n})
+        logger.log_action("x", {"n": n, "text": "a" * 600})  # 2,048 of them, the fewest that the engine groups
     shutdown_logging()
     seal(session)
     import duckdb  # here: as above
@@ -62,7 +62,7 @@ def test_a_part_has_row_groups_that_several_tasks_can_share(trace_root, monkeypa
     assert len(groups) > len({name for name, _ in groups}) and max(rows for _, rows in groups) <= 2048
 
 
-def without_ids(rows: str, target: str, _uid: str | None) -> str:
+def without_ids(rows: str, target: str, *_: object) -> str:
     """The statement of the first version of the archive."""
     return f"COPY ({rows}) TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE {parquet_rows.ROW_GROUP_ROWS})"
 
@@ -74,10 +74,10 @@ def test_parts_of_both_forms_are_read_together(session, monkeypatch, older_first
     calls = 0
     newer = parts.copy_statement
 
-    def by_turns(rows: str, target: str, uid: str | None) -> str:
+    def by_turns(*given) -> str:
         nonlocal calls
         calls += 1
-        return (without_ids if calls % 2 == older_first else newer)(rows, target, uid)
+        return (without_ids if calls % 2 == older_first else newer)(*given)
 
     monkeypatch.setattr(parts, "copy_statement", by_turns)
     seal(session, remove=True, part_bytes=1)

@@ -38,14 +38,14 @@ class Busy:
 def behind(monkeypatch):
     """What happens whenever a file has been read: the list, to which tests add."""
     steps = []
-    lines_of = Tail._lines_of
+    blocks_of = Tail._blocks_of
 
     def read_and_step(self, *arguments):
-        yield from lines_of(self, *arguments)
+        yield from blocks_of(self, *arguments)
         for step in steps:
             step()
 
-    monkeypatch.setattr(Tail, "_lines_of", read_and_step)
+    monkeypatch.setattr(Tail, "_blocks_of", read_and_step)
     return steps
 
 

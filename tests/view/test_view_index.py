@@ -550,13 +550,13 @@ def test_a_look_that_fails_midway_loses_no_event(session: Path, monkeypatch):
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:10]))
     with viewed(session) as view:
-        new_events = Gatherer.new_events
+        read_on = Gatherer.read_on
 
         def failing(gatherer):
-            yield from new_events(gatherer)
+            yield from read_on(gatherer)
             raise OSError(5, "Input/output error", str(path))
 
-        monkeypatch.setattr(Gatherer, "new_events", failing)
+        monkeypatch.setattr(Gatherer, "read_on", failing)
         with path.open("ab") as file:
             file.write(b"".join(lines[10:]))
         with pytest.raises(InputError, match="Input/output error"):

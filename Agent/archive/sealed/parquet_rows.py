@@ -140,6 +140,10 @@ def _member(sql_type: str) -> str:
 
 ROW_GROUP_ROWS: Final = 32_768
 """Small enough to find one agent's rows without reading many others, large enough to compress well."""
+_ROW_GROUP_BYTES: Final = 8 * 1024 * 1024
+"""Of the lines in a row group, since whoever reads one row holds its columns in memory."""
+_LEAST_ROWS: Final = 2048
+"""The engine writes row groups of this many rows or a multiple."""
 
 _DICTIONARY_VALUES: Final = 2_000
 """A column with more distinct values per row group is smaller, and written faster, without a dictionary."""
@@ -340,19 +344,21 @@ def _members(struct: str, names: tuple[str, ...]) -> str:
     return ", ".join(f"{struct}.{name} AS {name}" for name in names)
 
 
-def copy_statement(rows: str, target: str, session_uid: str | None) -> str:
+def copy_statement(rows: str, target: str, session_uid: str | None, line_bytes: int) -> str:
     """The statement that writes sealed rows into a Parquet file, in the order in which they come.
 
-    Each row says which event of which session it is (`session_uid`, `id`), so that whoever reads files of
+    `line_bytes` is the mean length of their lines. Each row says which event of which session it is (`session_uid`, `id`), so that whoever reads files of
     many sessions can tell them apart.
     Segments come by agent, and a segment's lines are in order of time but for the jitter of threads: so rows
     stand by agent and time without being sorted, which would be a third of the work. Level 1 compresses the
     delta-encoded columns better than the default level, and faster.
     """
+    group = _ROW_GROUP_BYTES // max(line_bytes, 1) // _LEAST_ROWS * _LEAST_ROWS
+    group = min(max(group, _LEAST_ROWS), ROW_GROUP_ROWS)
     uid = "NULL::VARCHAR" if session_uid is None else literal(session_uid)
     return (
         f"COPY (SELECT {uid} AS session_uid, {_ID}, * FROM ({rows})) TO {literal(target)} "
         "(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
-        f"ROW_GROUP_SIZE {ROW_GROUP_ROWS}, DICTIONARY_SIZE_LIMIT {_DICTIONARY_VALUES}, PARQUET_VERSION V2, "
+        f"ROW_GROUP_SIZE {group}, DICTIONARY_SIZE_LIMIT {_DICTIONARY_VALUES}, PARQUET_VERSION V2, "
         "USE_TMP_FILE false)"
     )

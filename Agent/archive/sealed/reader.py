@@ -190,8 +190,11 @@ class ArchiveLines:
         no more than what it reads at once.
         """
         gone = self.segments()
+        if not gone:
+            return
         raw_line = self._raw_lines(gone)
         with self._connection(threads=1) as connection:
+            connection.execute("SET disable_parquet_prefetching = true")  # a whole row group ahead
             for part in _parts_in(gone):
                 rows = _rows_of([pair for pair in gone if pair[0] is part])
                 cursor = connection.execute(f"SELECT file, line, {LINE_BYTES} AS data FROM {rows}")

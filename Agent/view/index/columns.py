@@ -421,16 +421,17 @@ def _sorted(
     rank[sorted(range(len(rank)), key=tables.writers.texts.__getitem__)] = np.arange(len(rank))
     writer = _narrowed(rank)[first["writer"]]
     order = np.lexsort((first["seq"], writer, first["t_us"])).astype(np.uint32)
-    repeated = _repeated(writer[order], first["seq"][order], first["flags"][order])
+    del writer
+    narrow = {name: _narrowed(first.pop(name)[order]) for name in tuple(first)}
+    repeated = _repeated(narrow["writer"], narrow["seq"], narrow["flags"])
     if len(repeated):
         order = np.delete(order, repeated)
-    narrow = {name: _narrowed(values[order]) for name, values in first.items()}
-    del first, writer
+        narrow = {name: np.delete(values, repeated) for name, values in narrow.items()}
     for name, code in TYPES.items():
         if name not in narrow:
             narrow[name] = _narrowed(_joined(code, old, name, new)[order])
-    row_of = np.full(int(starts[-1]), -1, np.int64)
-    row_of[order] = np.arange(len(order))
+    row_of = np.full(int(starts[-1]), -1, np.int32 if starts[-1] < 2**31 else np.int64)
+    row_of[order] = np.arange(len(order), dtype=row_of.dtype)
     attached = []
     for kind, types in (("messages", MESSAGE_TYPES), ("links", LINK_TYPES)):
         held: Columns = {} if known is None else getattr(known, kind)
@@ -487,6 +488,7 @@ def no_tick(ticks: NDArray[Any]) -> int:
 def _repeated(writer: NDArray[Any], seq: NDArray[Any], flags: NDArray[Any]) -> NDArray[Any]:
     """Return the places of events whose id another event has: the earliest regular one keeps it."""
     by_id = np.lexsort((flags & BELIEVED, seq, writer))
-    same = (writer[by_id][1:] == writer[by_id][:-1]) & (seq[by_id][1:] == seq[by_id][:-1])
+    writer, seq = writer[by_id], seq[by_id]
+    same = (writer[1:] == writer[:-1]) & (seq[1:] == seq[:-1])
     found: NDArray[Any] = by_id[1:][same]
     return found

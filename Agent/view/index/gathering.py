@@ -38,7 +38,6 @@ from Agent.view.index.line_store import LineStore
 from Agent.view.index.stored import Stored
 
 _LOOKS: Final = 3
-_BATCH_EVENTS: Final = 20_000
 _PASS_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -51,7 +50,7 @@ class Source:
 
 
 class Gatherer:
-    """Reads a session's events into batches; each call of `new_events` continues after the last.
+    """Reads a session's events into a batch; each call of `read_on` continues after the last.
 
     Args:
         session: the session's directory.
@@ -74,6 +73,8 @@ class Gatherer:
         self._rests: set[tuple[Inode, int]] = set()
         self.repeated = 0
         """How many events were left out, because another one has their id."""
+        self.batch = Batch()
+        """What was read and is not merged."""
         self._rows = RowReader(self.tables)
         self._tail = Tail(session, self.damage.note_unreadable)
         self._decoder = LineDecoder(self.damage, self._knows)
@@ -112,9 +113,10 @@ class Gatherer:
             inode not in sizes or (inode in places and sizes[inode] < places[inode].offset) for inode in known
         )
 
-    def merged(self, known: Index | None, batches: Sequence[Batch]) -> Index:
-        """Return an index of known and new events."""
-        index, repeated = merged(known, batches, self.tables)
+    def merged(self, known: Index | None) -> Index:
+        """Return an index of known events and those that were read since the last call."""
+        batch, self.batch = self.batch, Batch()
+        index, repeated = merged(known, [batch], self.tables)
         self.repeated += repeated
         return index
 
@@ -138,29 +140,24 @@ class Gatherer:
         self._accounted = account
         return losses.total_lost
 
-    def new_events(self) -> Iterator[Batch]:
-        """Yield what is new in batches of about 8 MiB of lines."""
+    def read_on(self) -> Iterator[None]:
+        """Read what is new, and yield after about every 8 MiB of lines."""
         self.writers = Writers(self.session, self._accounted)
         self._total_bytes = sum(_size_bytes(path) for path in tree_files(self.session))
         if self._archive is not None:
             yield from self._archived(self._archive.fixed())
             self._archive = None
         while True:
-            batch = Batch()
             for block in self._tail.new_blocks(_PASS_BYTES):
-                self._take_block(batch, block)
-            if len(batch):
-                yield batch
+                self._take_block(block)
+            yield
             if not self._tail.behind:
                 break
-        batch = Batch()
         for raw in self._tail.rests():
             # a last line without a newline: nobody completes it if its writer has ended
             if (raw.inode, raw.offset) not in self._rests and not self.writers.may_finish(raw):
                 self._rests.add((raw.inode, raw.offset))
-                self._take(batch, raw, self._source(raw))
-        if len(batch):
-            yield batch
+                self._take(raw, self._source(raw))
 
     def state(self) -> dict[str, Any]:
         """Return what another gatherer needs to continue from here, as JSON."""
@@ -237,30 +234,28 @@ class Gatherer:
         self._damaged_before, self.repeated = damaged, repeated
         return True
 
-    def _archived(self, archive: ArchiveLines) -> Iterator[Batch]:
+    def _archived(self, archive: ArchiveLines) -> Iterator[None]:
         """Read the lines of the archive into a store; their numbers there are their offsets."""
-        batch, source = Batch(), len(self.sources)
+        source, read_bytes = len(self.sources), 0
         try:
             for lines, raw_line in archive.every_line():
                 if self.store is None:
                     self.store = LineStore.create(self.session)
                     self.sources.append(Source(archive_dir(self.session), None))
-                first = self.store.add(lines)
-                odd = self._rows.take(batch, b"\n".join(lines), source, first, numbered=True)
-                for place, _, _ in odd:
-                    self._take(batch, raw_line(place), source, first + place)
-                if len(batch) >= _BATCH_EVENTS:
-                    yield batch
-                    batch = Batch()
+                first, block = self.store.add(lines), b"\n".join(lines)
+                for place, _, _ in self._rows.take(self.batch, block, source, first, numbered=True):
+                    self._take(raw_line(place), source, first + place)
+                read_bytes += len(block)
+                if read_bytes >= _PASS_BYTES:
+                    read_bytes = 0
+                    yield
             if self.store is not None:
                 self.store.keep(self.session)
         finally:
             if self.store is not None:
                 self.store.discard()
-        if len(batch):
-            yield batch
 
-    def _take_block(self, batch: Batch, block: Block) -> None:
+    def _take_block(self, block: Block) -> None:
         source = self._source(block)
         if block.left_out_bytes:  # no event is as long
             odd = list(block.lines())
@@ -274,10 +269,10 @@ class Gatherer:
                     block.offset + begin,
                     block.complete,
                 )
-                for place, begin, end in self._rows.take(batch, block.data, source, block.offset)
+                for place, begin, end in self._rows.take(self.batch, block.data, source, block.offset)
             ]
         for raw in odd:
-            self._take(batch, raw, source)
+            self._take(raw, source)
 
     def _source(self, raw: RawLine | Block) -> int:
         source = self._source_of.get(raw.inode)
@@ -300,11 +295,10 @@ class Gatherer:
                 known.path = path
                 yield path
 
-    def _take(self, batch: Batch, raw: RawLine, source: int, number: int | None = None) -> None:
+    def _take(self, raw: RawLine, source: int, number: int | None = None) -> None:
         """Decode a line in full and add its event, if it has one.
 
         Args:
-            batch: to which it is added.
             raw: the line.
             source: of which source.
             number: of the line in the store; None for a line in a file.
@@ -320,7 +314,7 @@ class Gatherer:
             offset = raw.offset + skipped
         else:
             offset = self.store.add([own]) if skipped else number
-        add_event(batch, self.tables, event, source, offset, BELIEVED if skipped else 0)
+        add_event(self.batch, self.tables, event, source, offset, BELIEVED if skipped else 0)
 
 
 def _set_of(seq: NDArray[Any]) -> SeqSet:

@@ -27,6 +27,7 @@ VERSION: Final = 2
 _MAGIC: Final = b"agent-trace view index\n\0"
 _HEAD: Final = struct.Struct("<24sII")
 _MOST_HEAD_BYTES: Final = 256 * 1024 * 1024
+_CHECKED_BYTES: Final = 4 * 1024 * 1024
 _ATTACHED: Final = {"messages": MESSAGE_TYPES, "links": LINK_TYPES}
 
 
@@ -116,7 +117,7 @@ def _parsed(data: mmap.mmap) -> Stored | None:
     if magic != _MAGIC or head_bytes > min(len(data), _MOST_HEAD_BYTES):
         return None
     view = memoryview(data)
-    if crc32(view[_HEAD.size :]) != checked:
+    if _crc32(data, view) != checked:
         return None
     head = orjson.loads(view[_HEAD.size : _HEAD.size + head_bytes])
     if head["version"] != VERSION:
@@ -139,6 +140,16 @@ def _parsed(data: mmap.mmap) -> Stored | None:
         return None
     index = Index(groups["events"], groups["messages"], groups["links"], tables)
     return Stored(index, head["state"])
+
+
+def _crc32(data: mmap.mmap, view: memoryview) -> int:
+    """Return the checksum of what follows the head; of what was read for it, no more stays in memory."""
+    checked = 0
+    for begin in range(0, len(view), _CHECKED_BYTES):
+        checked = crc32(view[max(begin, _HEAD.size) : begin + _CHECKED_BYTES], checked)
+        if hasattr(mmap, "MADV_DONTNEED"):
+            data.madvise(mmap.MADV_DONTNEED, begin, min(_CHECKED_BYTES, len(view) - begin))
+    return checked
 
 
 def _is_sound(groups: Mapping[str, Columns], tables: Tables, sources: int) -> bool:
