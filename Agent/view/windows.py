@@ -86,7 +86,9 @@ def window(
             rows, lanes = found
             return _answer(head | {"mode": "events", "count": len(rows)}, _columns(index, rows, lanes))
     activity, errors = _bins(index, agents, edges, sum_lanes=sum_lanes)
-    return _answer(head | {"mode": "bins"}, [_levels(activity) | np.where(errors, _ERROR_BIT, 0).astype(np.uint8)])
+    return _answer(
+        head | {"mode": "bins"}, [_levels(activity) | np.where(errors, _ERROR_BIT, 0).astype(np.uint8)]
+    )
 
 
 def _events(
@@ -167,7 +169,8 @@ def _levels(counts: NDArray[Any]) -> NDArray[Any]:
     if most <= 1:
         return (counts * _MOST_LEVEL).astype(np.uint8)
     if most + 1 < counts.size:  # each count once
-        return _levels(np.arange(most + 1))[counts]
+        found: NDArray[Any] = _levels(np.arange(most + 1))[counts]
+        return found
     levels = 1 + np.round((_MOST_LEVEL - 1) * np.log(np.maximum(counts, 1)) / np.log(most))
     return np.where(counts > 0, levels, 0).astype(np.uint8)
 

@@ -429,9 +429,7 @@ def test_a_part_that_does_not_hold_the_lines_in_their_places_is_refused(spoiled,
 
     session = one_file(tmp_path, [WHOLE % (number, number) for number in range(1, 9)])
     copy = parts.copy_statement
-    monkeypatch.setattr(
-        parts, "copy_statement", lambda rows, *rest: copy(spoiled.format(rows=rows), *rest)
-    )
+    monkeypatch.setattr(parts, "copy_statement", lambda rows, *rest: copy(spoiled.format(rows=rows), *rest))
     with pytest.raises(DamagedInput, match="does not read back"):
         seal(session, remove=True)
     assert read_parts(session) == []

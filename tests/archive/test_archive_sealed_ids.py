@@ -49,7 +49,9 @@ def test_a_part_has_row_groups_that_several_tasks_can_share(trace_root, monkeypa
     session = setup_logging(trace_root=trace_root).path
     logger = AgentLogger("c", "r")
     for n in range(5000):
-        logger.log_action("x", {"n": n, "text": "a" * 600})  # 2,048 of them, the fewest that the engine groups
+        logger.log_action(
+            "x", {"n": n, "text": "a" * 600}
+        )  # 2,048 of them, the fewest that the engine groups
     shutdown_logging()
     seal(session)
     import duckdb  # here: as above

@@ -21,7 +21,7 @@ from view_kit import SESSION, Slow, record, viewed
 from Agent.archive import open_reader, seal
 from Agent.archive.erase import erase, target_of
 from Agent.errors import EventNotFound, InputError
-from Agent.event.codec import DamagedLine, decode_line
+from Agent.event.codec import decode_line
 from Agent.tree.layout import view_dir
 from Agent.view import SessionView
 from Agent.view.index import columns, stored
@@ -116,7 +116,7 @@ _LINES = st.builds(
     | st.sampled_from(["zbhjqsd3-0", "zbhjqsd3-01", "zbhjqsd3-", "zbhjqsd-12", "zbhj-sd3-12", "zbhjqsd3-1234567890123456789"]),
     level=st.sampled_from(["INFO", "ERROR", "CRITICAL", "WARNING", "odd"]),
     keys=st.dictionaries(st.sampled_from(_KEYS), _values, max_size=2),
-    extra=st.dictionaries(st.sampled_from(_EXTRA), _values | st.sampled_from(["1.5", "é\"", 10**30, 1e16]), max_size=3),
+    extra=st.dictionaries(st.sampled_from(_EXTRA), _values | st.sampled_from(["1.5", 'é"', 10**30, 1e16]), max_size=3),
     state=st.just({"set": {"x": 1}})
     | st.fixed_dictionaries({}, optional={"set": _values, "unset": _values | st.lists(st.text(max_size=3)), "new": _values}),
     dropped=st.sets(st.sampled_from(_KEYS[3:]), max_size=3),
@@ -153,7 +153,11 @@ _PLAIN = json.dumps(_event(), separators=(",", ":"))
 
 @pytest.mark.skipif(not is_built(), reason="without a compiler there is one way")
 @settings(max_examples=500)
-@given(at=st.integers(0, len(_PLAIN)), length=st.integers(0, 3), put=st.text('{}[]",:\\u0eE-+1.n \x00\x1fé\ud800', max_size=4))
+@given(
+    at=st.integers(0, len(_PLAIN)),
+    length=st.integers(0, 3),
+    put=st.text('{}[]",:\\u0eE-+1.n \x00\x1fé\ud800', max_size=4),
+)
 def test_an_edited_line_is_read_as_the_decoder_reads_it_or_left_to_it(at, length, put):
     edited = (_PLAIN[:at] + put + _PLAIN[at + length :]).encode("utf-8", "surrogatepass")
     both_ways([_PLAIN.encode(), edited.replace(b"\n", b""), b"", _PLAIN.encode()])
@@ -161,7 +165,7 @@ def test_an_edited_line_is_read_as_the_decoder_reads_it_or_left_to_it(at, length
 
 @pytest.mark.skipif(not is_built(), reason="without a compiler there is one way")
 @pytest.mark.parametrize(
-    "found, put",
+    ("found", "put"),
     [
         ('"tick":76', '"tick":76,"tick":77'),
         ('"tick":76', '"hlc":123456789012345678901234567890'),
@@ -195,7 +199,7 @@ def test_without_a_compiler_the_index_is_the_same(session: Path, monkeypatch):
     with viewed(session) as view:
         before = {name: values.tolist() for name, values in view._shown.index.columns.items()}
     stored.remove(session)
-    monkeypatch.setattr("Agent.view.index.line_columns._rows", None)
+    monkeypatch.setattr("Agent.view.index.line_columns._Rows", None)
     with viewed(session) as view:
         same_as_reader(view, session)
         after = view._shown.index.columns

@@ -347,8 +347,8 @@ def _members(struct: str, names: tuple[str, ...]) -> str:
 def copy_statement(rows: str, target: str, session_uid: str | None, line_bytes: int) -> str:
     """The statement that writes sealed rows into a Parquet file, in the order in which they come.
 
-    `line_bytes` is the mean length of their lines. Each row says which event of which session it is (`session_uid`, `id`), so that whoever reads files of
-    many sessions can tell them apart.
+    `line_bytes` is the mean length of their lines. Each row says which event of which session it is
+    (`session_uid`, `id`), so that whoever reads files of many sessions can tell them apart.
     Segments come by agent, and a segment's lines are in order of time but for the jitter of threads: so rows
     stand by agent and time without being sorted, which would be a third of the work. Level 1 compresses the
     delta-encoded columns better than the default level, and faster.

@@ -496,7 +496,9 @@ def _write(connection: Any, group: list[FinishedSegment], seen: list[_Seen], tar
     file, line = _place(group, seen)
     lines = f"(SELECT {file} AS file, {line} AS line, text FROM sealed_lines)"
     session_uid = _session_uid(target.parent.parent)
-    line_bytes = sum(segment.size_bytes for segment in group) // max(sum(each.marks.lines for each in seen), 1)
+    line_bytes = sum(segment.size_bytes for segment in group) // max(
+        sum(each.marks.lines for each in seen), 1
+    )
     back: list[_ReadBack] = []
     for unproven in (True, False):
         target.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -200,7 +201,7 @@ class ArchiveLines:
                 cursor = connection.execute(f"SELECT file, line, {LINE_BYTES} AS data FROM {rows}")
                 while found := cursor.fetchmany(_STREAMED_ROWS):
                     some = [row for row in found if row[2]]
-                    yield [row[2] for row in some], lambda at, name=part.name, some=some: raw_line(name, *some[at])
+                    yield [row[2] for row in some], partial(_nth, raw_line, part.name, some)
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
         """Yield the lines of all segments in order of (timestamp, writer, seq); large sorts spill to disk."""
@@ -209,6 +210,15 @@ class ArchiveLines:
             return
         with self._connection() as connection:
             yield from self._fetch(connection, gone, _ordered_query(gone, since_us, until_us))
+
+
+def _nth(
+    raw_line: Callable[[str, str, int, bytes], RawLine],
+    part: str,
+    rows: Sequence[tuple[str, int, bytes]],
+    at: int,
+) -> RawLine:
+    return raw_line(part, *rows[at])
 
 
 def _parts_in(gone: list[SegmentOfPart]) -> list[Part]:

@@ -122,6 +122,7 @@ def _python() -> Finding:
 
 
 _COLUMNS: Final = "Agent.analysis.query._columns"
+_ROWS: Final = "Agent.view.index._rows"
 
 
 def _native_parts() -> Finding:
@@ -131,9 +132,13 @@ def _native_parts() -> Finding:
     from Agent.tree.files.lines import is_built
 
     parts = {"judge": native is not None, "heads": is_built(), "columns": find_spec(_COLUMNS) is not None}
+    parts["rows"] = find_spec(_ROWS) is not None
     missing = [name for name, built in parts.items() if not built]
     if missing:
-        remedy = "events cost about 50 % more, queries of JSON lines twice as much; install with a C compiler"
+        remedy = (
+            "events cost about 50 % more, queries of JSON lines twice as much, and the pages' index several "
+            "times as much; install with a C compiler"
+        )
         return WARN, f"not built; Python is used for: {', '.join(missing)}", remedy
     return OK, "built"
 

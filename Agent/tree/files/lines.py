@@ -62,7 +62,7 @@ class RawLine(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Whole lines of a file as they follow each other, each with its newline, or the rest behind the last newline.
+    """Whole lines of a file in their order, each with its newline, or the rest behind the last newline.
 
     The first line begins at `offset` and has the number `number`. Of a line longer than any event, `data` is
     the beginning and its newline, in a block of its own, and `left_out_bytes` the length of the rest.
@@ -78,7 +78,13 @@ class Block(NamedTuple):
 
     def lines(self) -> Iterator[RawLine]:
         """Yield the lines, including blank ones."""
-        at, path, inode, complete, left_out = self.offset, self.path, self.inode, self.complete, self.left_out_bytes
+        at, path, inode, complete, left_out = (
+            self.offset,
+            self.path,
+            self.inode,
+            self.complete,
+            self.left_out_bytes,
+        )
         pieces = self.data.split(b"\n")
         if complete:
             pieces.pop()

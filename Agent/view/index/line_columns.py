@@ -8,7 +8,7 @@ the same columns.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from Agent.analysis.query.views import is_error
@@ -28,10 +28,14 @@ from Agent.view.index.columns import (
     Tables,
 )
 
+if TYPE_CHECKING:
+    from Agent.view.index._rows import Rows
+
+_Rows: type[Rows] | None
 try:
-    from Agent.view.index import _rows
+    from Agent.view.index._rows import Rows as _Rows
 except ImportError:  # built without a compiler
-    _rows = None  # type: ignore[assignment]
+    _Rows = None
 
 _LONGEST_MS: Final = 1e12
 MOST_TICK: Final = 2**62
@@ -41,7 +45,7 @@ _FULL: Final = frozenset({"state", "checkpoint"})
 
 def is_built() -> bool:
     """Return whether the C extension is available."""
-    return _rows is not None
+    return _Rows is not None
 
 
 def mark(text: str) -> int:
@@ -123,7 +127,7 @@ class RowReader:
 
     def __init__(self, tables: Tables) -> None:
         names = (tables.agents, tables.kinds, tables.writers, tables.parties)
-        self._rows = None if _rows is None else _rows.Rows(*names, tables.roles, CURRENT_SCHEMA)
+        self._rows = None if _Rows is None else _Rows(*names, tables.roles, CURRENT_SCHEMA)
 
     def take(
         self, batch: Batch, lines: bytes, source: int, offset: int, *, numbered: bool = False
@@ -150,7 +154,7 @@ class RowReader:
 
 def _places(lines: bytes) -> Iterator[tuple[int, int, int]]:
     at = 0
-    for number, line in enumerate(lines.split(b"\n")):
+    for place, line in enumerate(lines.split(b"\n")):
         if line:
-            yield number, at, at + len(line)
+            yield place, at, at + len(line)
         at += len(line) + 1
