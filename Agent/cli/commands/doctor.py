@@ -122,17 +122,18 @@ def _python() -> Finding:
 
 
 _COLUMNS: Final = "Agent.analysis.query._columns"
-_ROWS: Final = "Agent.view.index._rows"
 
 
 def _native_parts() -> Finding:
+    from importlib.machinery import EXTENSION_SUFFIXES
     from importlib.util import find_spec
 
     from Agent.record.encode.native import native
     from Agent.tree.files.lines import is_built
 
     parts = {"judge": native is not None, "heads": is_built(), "columns": find_spec(_COLUMNS) is not None}
-    parts["rows"] = find_spec(_ROWS) is not None
+    index = Path(__file__).parents[2] / "view" / "index"  # as files, since the package needs numpy
+    parts["rows"] = any((index / f"_rows{suffix}").exists() for suffix in EXTENSION_SUFFIXES)
     missing = [name for name, built in parts.items() if not built]
     if missing:
         remedy = (
