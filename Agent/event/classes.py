@@ -200,6 +200,19 @@ def attributes_of(value: object) -> dict[str, Any]:
     places = _places_of(cls)
     if not places.slots and places.instance is not None:
         return _plain_dict(places.instance.__get__(value, cls)).copy()
+    return _with_slots(value, cls, places)
+
+
+def own_attributes(value: object) -> dict[str, Any]:
+    """Return the same without a copy: of an object without slots the `__dict__` itself, only to be read."""
+    cls = type(value)
+    places = _places_of(cls)
+    if not places.slots and places.instance is not None:
+        return _plain_dict(places.instance.__get__(value, cls))
+    return _with_slots(value, cls, places)
+
+
+def _with_slots(value: object, cls: type, places: _Places) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, member in places.slots:
         try:

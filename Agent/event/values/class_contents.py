@@ -448,11 +448,10 @@ def _wrapper(value: Any) -> Pieces:
 
 
 def _partial(value: Any) -> Pieces:
-    from functools import partial
+    return Pieces("partial", tuple([read(value) for read in _READ_PARTIAL]))
 
-    members = vars(partial)
-    parts = tuple(members[name].__get__(value) for name in ("func", "args", "keywords"))
-    return Pieces("partial", parts)
+
+_READ_PARTIAL = [vars(partial)[name].__get__ for name in ("func", "args", "keywords")]
 
 
 def _code(value: CodeType) -> Pieces:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from Agent.event.classes import attributes_of, remember
+from Agent.event.classes import attributes_of, own_attributes, remember
 from Agent.event.values.class_contents import pieces_of, reference_of
 from Agent.event.values.codecs import REGISTERED, builtin_reducer, plan_of
 from Agent.event.values.content_digest import often_reference
@@ -99,12 +99,14 @@ class _Marking:
     def add_shown(self, value: Any, kind: type) -> None:
         """Add an object that is recorded as a reference: its class and its shown attributes."""
         reference = often_reference(kind)
-        attributes = attributes_of(value)
+        attributes = attributes_of(value) if self._shows_references else own_attributes(value)
         if reference is None or (attributes and all_scalars(attributes.values())):
             raise _NoMark  # it counts by content
         found = self.found
         found += (kind, reference)
-        for name, held in attributes.items() if self._shows_references else ():
+        if not self._shows_references:
+            return
+        for name, held in attributes.items():
             of = type(held)
             if of not in SCALARS or type(name) is not str:
                 continue
@@ -120,7 +122,7 @@ class _Marking:
         if pieces is None or pieces.has_code or pieces.members is not None or pieces.mapping is not None:
             raise _NoMark
         label, ordered, _, _, raw, _ = pieces
-        if attributes_of(value) or not all(map(_is_flat, ordered)):
+        if own_attributes(value) or not all(map(_is_flat, ordered)):
             raise _NoMark
         place = self._met.setdefault(id(value), len(self.found))
         self.found += (kind, place, label, raw)

@@ -30,7 +30,7 @@ def _stamped(
     return RedactedBytes(b"".join((begin, *parts))), identity
 
 
-_LOOK_EVERY_US = 1000
+_LOOK_EVERY_US = 2000
 _NEVER_US = 1 << 62
 Stamped = Callable[..., tuple[RedactedBytes, str]]
 stamped: Stamped = _stamped if native is None else native.stamped
@@ -96,7 +96,7 @@ class Stamps:
         """The time from which the next event has to check whether the session still exists."""
 
     def watch(self, is_there: Callable[[], bool]) -> None:
-        """Set the check for an existing session: each call of `look` makes it, events at most once per ms."""
+        """Set the check for an existing session: each call of `look` makes it, events at most every 2 ms."""
         self._is_there, self.look_at_us = is_there, 0
 
     def look(self, now_us: int = 0) -> bool:
