@@ -32,7 +32,7 @@ from Agent.event.values.class_contents import (
     reference_of,
 )
 from Agent.event.values.codecs import ClassPlan, builtin_reducer, plan_attributes, plan_of, registered_codec
-from Agent.event.values.digest import ALGORITHM
+from Agent.event.values.digest import ALGORITHM, digest_bytes, short_digest
 from Agent.event.values.made_texts import EPOCH_S, MOST, SHORTEST, any_may_be_made, may_be_made
 from Agent.event.values.opaque import (
     LARGE_BYTES,
@@ -213,7 +213,7 @@ def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading)
     data = write_json(own, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
     if reading.hides is not None and not reading.hides.is_harmless(own, data):
         return content
-    return content._replace(text=f"{content.text}{WITH_OWN}{ALGORITHM}:{short_digest(imported(data)).hex()}")
+    return content._replace(text=f"{content.text}{WITH_OWN}{ALGORITHM}:{digest_bytes(imported(data))}")
 
 
 WITH_OWN = " with "
@@ -269,7 +269,7 @@ def _of_scalars(value: object, plan: ClassPlan, hides: Hides | None) -> Content 
         return None
     data = imported(data)
     raw = b"%sj.%d:%s" % (plan.head, len(data), data)
-    return Content(OpaqueKind.COMPARABLE, f"{ALGORITHM}:{short_digest(raw).hex()}", len(raw))
+    return Content(OpaqueKind.COMPARABLE, f"{ALGORITHM}:{digest_bytes(raw)}", len(raw))
 
 
 _FEW = 1_000
@@ -357,7 +357,7 @@ class _Walk:
 
     def content(self) -> Content:
         """Return the result of the pass."""
-        digest = short_digest(bytes(self._out)).hex()
+        digest = digest_bytes(bytes(self._out))
         algorithm = ALGORITHM
         if self.has_code:
             algorithm += f"/{sys.version_info[0]}.{sys.version_info[1]}"
@@ -788,21 +788,3 @@ def _utf8(name: str) -> bytes:
 def _name_key(item: tuple[Any, Any]) -> str:
     name = item[0]
     return text_or_none(name) or repr(type(name))
-
-
-def short_digest(data: bytes) -> bytes:
-    """Return an 8-byte digest."""
-    digest: bytes = (_blake2b or _loaded())(data, digest_size=8).digest()
-    return digest
-
-
-_blake2b: Callable[..., Any] | None = None
-
-
-def _loaded() -> Callable[..., Any]:
-    # Late: importing the package should not cost loading it. Once: an import statement costs half a digest.
-    global _blake2b  # noqa: PLW0603 - a cache
-    from _blake2 import blake2b
-
-    _blake2b = blake2b
-    return blake2b

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -25,10 +25,25 @@ _SHAPE = re.compile(r"\[[^\[\]:]+:[0-9a-f]{16}\]")
 
 def digest_bytes(data: bytes) -> str:
     """Return 16 hex digits of BLAKE2b over the bytes."""
-    # Imported late: it loads OpenSSL, which importing the package should not cost.
-    from hashlib import blake2b
+    return short_digest(data).hex()
 
-    return blake2b(data, digest_size=8).hexdigest()
+
+def short_digest(data: bytes) -> bytes:
+    """Return the same digest as 8 bytes."""
+    digest: bytes = (_blake2b or _loaded())(data, digest_size=8).digest()
+    return digest
+
+
+_blake2b: Callable[..., Any] | None = None
+
+
+def _loaded() -> Callable[..., Any]:
+    # Late: importing the package should not cost loading it. Once: an import statement costs half a digest.
+    global _blake2b  # noqa: PLW0603 - a cache
+    from _blake2 import blake2b
+
+    _blake2b = blake2b
+    return blake2b
 
 
 def digest_json(value: Any, types: Mapping[str, str] | None = None, pointer: str = "") -> str:

@@ -14,9 +14,9 @@ from Agent.event.classes import attributes_of, own_attributes, remember
 from Agent.event.values.class_contents import pieces_of, reference_of
 from Agent.event.values.codecs import REGISTERED, builtin_reducer, plan_of
 from Agent.event.values.content_digest import often_reference
-from Agent.event.values.opaque import TEXT_CHARS
+from Agent.event.values.opaque import TEXT_CHARS, Content, OpaqueKind
 from Agent.event.values.plain import SCALARS, all_scalars
-from Agent.event.values.reading import AgentOf
+from Agent.event.values.reading import AgentOf, Hides
 
 _MOST = 500
 
@@ -39,6 +39,32 @@ def mark_of(value: object, agent_of: AgentOf, *, shows_references: bool = True) 
     except Exception:  # noqa: BLE001 - a large value, a dict changed by another thread, a class that raises
         return None
     return marking.found
+
+
+def content_by_mark(
+    value: object, agent_of: AgentOf, hides: Hides | None, read: Callable[[object], Content]
+) -> Content:
+    """Return the content that `read` finds in a value; that of a value with a mark is kept.
+
+    Args:
+        hides: what is hidden in it.
+    """
+    mark = mark_of(value, agent_of)
+    if mark is None:
+        return read(value)
+    key = hides, *mark
+    content = _contents.get(key)
+    if content is None:
+        content = read(value)
+        if content.kind is OpaqueKind.COMPARABLE:
+            if len(_contents) >= _MOST_CONTENTS:
+                _contents.clear()
+            _contents[key] = content
+    return content
+
+
+_contents: dict[tuple[object, ...], Content] = {}
+_MOST_CONTENTS = 256
 
 
 class _Marking:

@@ -29,8 +29,8 @@ from Agent.event.values.codecs import (
     plan_of,
     registered_codec,
 )
-from Agent.event.values.content_digest import content_of, often_reference, short_digest, with_own
-from Agent.event.values.digest import ALGORITHM
+from Agent.event.values.content_digest import content_of, often_reference, with_own
+from Agent.event.values.digest import ALGORITHM, digest_bytes
 from Agent.event.values.opaque import (
     CONTENT,
     CYCLE,
@@ -668,7 +668,7 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     if hides is not None and not hides.is_harmless(found, data):
         return None
     data = imported(data)
-    digest = short_digest(b"%sj.%d:%s" % (plan.head, len(data), data)).hex()
+    digest = digest_bytes(b"%sj.%d:%s" % (plan.head, len(data), data))
     return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
 
 

@@ -19,7 +19,7 @@ from Agent.event.values.class_contents import handle_of, reference_of
 from Agent.event.values.codecs import builtin_reducer, is_plain_class, is_queue, registered_codec
 from Agent.event.values.content_digest import ReachedObjects, content_of
 from Agent.event.values.digest import ALGORITHM, canonical_bytes, digest_json
-from Agent.event.values.marks import mark_of
+from Agent.event.values.marks import content_by_mark
 from Agent.event.values.opaque import (
     CONTENT,
     CYCLE,
@@ -57,9 +57,6 @@ _DECIMAL_BITS = 13_000  # about 3,900 digits; Python refuses to convert slightly
 _SPENT: Any = object()
 _MADE_BY_FUNCTION = "defaultdict:"
 _OF_CYCLES = 2  # keys of the form for a cycle
-_factories: dict[tuple[object, ...], Content] = {}
-"""Contents of factories of `defaultdict` by their marks, and by what is hidden in them."""
-_MOST_FACTORIES = 256
 
 
 def _items(mapping: dict[Any, Any]) -> list[tuple[Any, Any]]:
@@ -376,19 +373,10 @@ class Walk:
         return f"{tag}@{content.text}", reduced
 
     def _content_of_factory(self, factory: Any) -> Content:
-        """Return the content of a factory; a factory with a mark, such as a `partial`, is read once."""
-        mark = None if self.agent_of is None else mark_of(factory, self.agent_of)
-        if mark is None:
+        agent_of = self.agent_of
+        if agent_of is None:
             return self._content(factory)
-        key = self.reading.hides, *mark
-        content = _factories.get(key)
-        if content is None:
-            content = self._content(factory)
-            if content.kind is OpaqueKind.COMPARABLE:
-                if len(_factories) >= _MOST_FACTORIES:
-                    _factories.clear()
-                _factories[key] = content
-        return content
+        return content_by_mark(factory, agent_of, self.reading.hides, self._content)
 
     def _described(self, value: Any, pointer: str) -> dict[str, Any]:
         """Return the form of a value without a codec; of a repeated one with its first pointer."""

@@ -98,7 +98,7 @@ _REMOVAL_S: Final = 0.05
 _PROBED: Final = 8
 _PROBE_INTERVAL_S: Final = 0.0005
 _PROBE_PER_FILE_S: Final = 0.00001
-"""Removing an agent's file takes 17 us or more in memory, 75 us on a disk: of many files some remain longer."""
+"""Removing an agent's file takes 17 us in memory, 75 us on a disk: of many files some remain longer."""
 
 
 class Evictable(Protocol):

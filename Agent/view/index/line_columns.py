@@ -29,12 +29,14 @@ from Agent.view.index.columns import (
 )
 
 if TYPE_CHECKING:
-    from Agent.view.index._rows import Rows
+    from Agent.view.index import _rows
 
-_Rows: type[Rows] | None
+_Rows: type[_rows.Rows] | None
 try:
-    from Agent.view.index._rows import Rows as _Rows
-except ImportError:  # built without a compiler
+    from Agent.view.index import _rows
+
+    _Rows = _rows.Rows
+except (ImportError, AttributeError):  # built without a compiler, or from an older source
     _Rows = None
 
 _LONGEST_MS: Final = 1e12
