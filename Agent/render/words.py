@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from Agent.record.encode.safe_text import cut
 
@@ -47,10 +48,16 @@ def count(value: Any) -> str:
 
 
 def path_line(file: str, line: int) -> str:
-    """A place in code as path:line, which terminals of editors open; relative if below this directory."""
+    """A place in code as path:line, which terminals of editors open; relative if below this directory.
+
+    Of an installed package the path begins with the package.
+    """
     with contextlib.suppress(ValueError, OSError):  # elsewhere, or the working directory is gone
         file = Path(file).relative_to(Path.cwd()).as_posix()
-    return f"{file}:{line}"
+    return f"{_INSTALLED.sub('', file)}:{line}"
+
+
+_INSTALLED: Final = re.compile(r"^.*[/\\](?:site|dist)-packages[/\\]")
 
 
 def plural(amount: int, noun: str) -> str:

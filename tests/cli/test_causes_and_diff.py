@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ET
 
@@ -64,7 +65,7 @@ def test_errors_fit_one_screen_and_name_trend_place_and_agents(ask, recorded):
     assert len(done.stdout.splitlines()) <= ONE_SCREEN
     # A trend goes by the clock, and the errors of a simulation come as fast as the machine lets them.
     assert any(trend in done.stdout for trend in ("steady", "rising", "falling", "burst"))
-    assert "creators.py:lookup, 1 agent (trend_service)" in done.stdout
+    assert re.search(r"at \S*Agent/demo/creators\.py:\d+ in lookup, 1 agent \(trend_service\)", done.stdout)
     with_tail = ask("errors", "--tail").stdout
     rows = json.loads(ask("errors", "--json").stdout)["fingerprints"]
     assert all(row["tail"][-1]["id"] == row["example_id"] for row in rows)

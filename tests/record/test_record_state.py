@@ -850,6 +850,27 @@ def test_what_a_class_holds_is_right_after_many_changes_and_after_none(recorded)
     assert [(tuple(fields["ids"]["world"]["content"]["parts"]), fields["limit"]) for fields in shown] == told
 
 
+def test_of_many_agents_of_a_class_some_first_states_and_all_later_ones_have_its_data(recorded):
+    class Counting(Acting):
+        ids = itertools.count(1)
+
+        def __init__(self, agent_id):
+            self.agent_id = agent_id
+
+    agents = [Counting(f"a{number}") for number in range(200)]
+    for agent in agents:
+        agent.act()
+    states = recorded.of("state")
+    assert [number for number, event in enumerate(states) if "class_fields" in event["extra"]] == [
+        *range(65),
+        128,
+        192,
+    ]
+    emit_last_states(recorded.pipeline)
+    later = recorded.of("state")[len(states) :]
+    assert later and all("class_fields" in event["extra"] for event in later)
+
+
 class Nest(list):
     """An agent that is a list."""
 

@@ -441,6 +441,8 @@ def _show_changes(found: dict[str, Any]) -> None:
         f"{words.plural(found['count'], 'change')}"
     )
     shown = found["changes"]
+    for place, actions in _places(shown).items():
+        render.emit("  " + render.clean(f"{', '.join(actions)} is at {place}"), whole=True)
     render.table(
         shown,
         Column("TIME (UTC)", "timestamp", words.clock, spare=1),
@@ -454,8 +456,6 @@ def _show_changes(found: dict[str, Any]) -> None:
         render.emit(
             "  " + layout.clip(f"called with {_value(last['arguments'])}", render.width_of_page() - 2)
         )
-    for place, actions in _places(shown).items():
-        render.emit("  " + render.clean(f"{', '.join(actions)} is at {place}"), whole=True)
     if last["causes"]:
         render.emit(f"  caused by {', '.join(last['causes'][:6])}")
     if found["count"] > len(shown):

@@ -12,14 +12,21 @@ from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import exposure_of, places_of_class_state
 
 POINTER = "/extra/class_fields"
+_FIRST = 64
+"""The first 64 agents of a class have its data in their first states, then every 64th."""
 _MISSES = 8
-"""After so many changes in a row, such as a counter that each new agent advances, marks are compared only
-every so many times: they cost a fifth of what encoding costs."""
+"""After 8 changes in a row, marks are compared every 8th time: they cost a fifth of what encoding costs."""
 
 
-class _Encoded(NamedTuple):
-    mark: object
-    body: tuple[bytes, Types | None]
+class _Known:
+    """What is known of one class: how often it was asked about, and its data as encoded last."""
+
+    __slots__ = ("begun", "body", "mark", "missed")
+
+    def __init__(self) -> None:
+        self.begun = self.missed = 0
+        self.mark: object = None
+        self.body: tuple[bytes, Types | None] = b"", None
 
 
 class _Places(NamedTuple):
@@ -34,8 +41,16 @@ class ClassFields:
 
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
-        self._encoded: dict[type, _Encoded] = {}
-        self._missed: dict[type, int] = {}
+        self._known: dict[type, _Known] = {}
+
+    def at_first(self, cls: type, owner: str | None) -> tuple[bytes, Types | None] | None:
+        """Return the same as `body` for the first state of an agent; None if enough others have it.
+
+        All agents of the class share the data, and every later state has it.
+        """
+        known = self._of(cls)
+        number, known.begun = known.begun, known.begun + 1
+        return self.body(cls, owner) if number < _FIRST or number % _FIRST == 0 else None
 
     def body(self, cls: type, owner: str | None) -> tuple[bytes, Types | None] | None:
         """Return the inner JSON of a class's data with its tags, or None if the class holds no data.
@@ -46,21 +61,26 @@ class ClassFields:
         held = _held_by(cls)
         if not held:
             return None
-        missed = self._missed.get(cls, 0)
-        has_mark = missed < _MISSES or missed % _MISSES == 0
+        known = self._of(cls)
+        has_mark = known.missed < _MISSES or known.missed % _MISSES == 0
         mark = mark_of(held, agent_id_of, shows_references=False) if has_mark else None
-        known = self._encoded.get(cls)
-        if known is not None and mark is not None and known.mark == mark:
-            self._missed.pop(cls, None)
+        if mark is not None and known.mark == mark:
+            known.missed = 0
             return known.body
-        remember(self._missed, cls, missed + 1)
+        known.missed += 1
         body = self._capture.user_body(held, POINTER, owner, shows_references=False)
         # Encoding may change how a class is judged, and with it the mark: cache only an unchanged one.
         if mark is not None and mark == mark_of(held, agent_id_of, shows_references=False):
-            if len(self._encoded) >= MOST_CLASSES:
-                self._encoded.clear()
-            self._encoded[cls] = _Encoded(mark, body)
+            known.mark, known.body = mark, body
         return body
+
+    def _of(self, cls: type) -> _Known:
+        known = self._known.get(cls)
+        if known is None:
+            if len(self._known) >= MOST_CLASSES:
+                self._known.clear()
+            known = self._known[cls] = _Known()
+        return known
 
 
 def _held_by(cls: type) -> dict[str, Any]:

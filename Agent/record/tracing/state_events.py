@@ -109,7 +109,8 @@ def emit_state(
         "held_values": "records" if held else None,
     }
     more = [(b'"init"', *tracker.init)] if reason == "first" and tracker.init is not None else []
-    held_by_class = pipeline.class_fields.body(type(obj), binding.agent_id)
+    read_class = pipeline.class_fields.at_first if reason == "first" else pipeline.class_fields.body
+    held_by_class = read_class(type(obj), binding.agent_id)
     if held_by_class is not None:
         more.append((b'"class_fields"', *held_by_class))
     _write_state(pipeline, binding, reason, inner, types, about, (), more)

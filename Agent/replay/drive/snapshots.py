@@ -62,6 +62,8 @@ class WholeStates:
         self._kit = kit
         self._class_fields: dict[str, set[str]] = {}
         """{agent: class attributes that equalled the recording before its first action}."""
+        self._agreed: dict[str, set[str]] = {}
+        """{class: these of the last agent whose first state has them}; not every first state does."""
         self._classes: dict[str, tuple[str, type]] = {}
         """{agent: the recorded class and its object's class before its first action}."""
         self._put_back = put_back
@@ -172,10 +174,11 @@ class WholeStates:
         """Note the class attributes before the agent's first action; those that differ are not compared."""
         self._contents[agent_id] = _contents_of_large(obj)
         self._classes[agent_id] = str(event.extra.get("class")), type(obj)
-        if not event.extra.get("class_fields") or not self._is_class_live(obj):
-            return
-        differing = {name for name, _ in self._class_differences(event, obj)}
-        self._class_fields[agent_id] = set(event.extra["class_fields"]) - differing
+        recorded, name = event.extra.get("class_fields"), str(event.extra.get("class"))
+        if recorded and self._is_class_live(obj):
+            self._agreed[name] = set(recorded) - {each for each, _ in self._class_differences(event, obj)}
+        if name in self._agreed:
+            self._class_fields[agent_id] = self._agreed[name]
 
     def _class_difference(self, agent_id: str, event: Event, obj: object) -> tuple[str, Difference] | None:
         names = self._class_fields.get(agent_id)
