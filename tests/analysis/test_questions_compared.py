@@ -51,6 +51,7 @@ def asks(function: Callable[..., Any], engine: str) -> bool:
     return any(engine in str(kind).split(" | ") for kind in given.values())
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_every_function_that_asks_either_engine_is_run_by_a_compared_question(
     tmp_path_factory: pytest.TempPathFactory,

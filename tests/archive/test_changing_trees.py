@@ -158,6 +158,7 @@ def assert_answers(clean, recorded, place, chance, times):
             assert (code, out) == calm[key][:2], what
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "times",
     [

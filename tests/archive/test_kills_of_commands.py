@@ -13,6 +13,7 @@ from support.processes import run_python
 import Agent
 
 
+@pytest.mark.further
 @pytest.mark.parametrize(
     "kills",
     [

@@ -4,11 +4,14 @@ import json
 import sys
 from itertools import repeat
 
+import pytest
+
 from Agent.cli import render
 
 AGENT = "creator_017"
 
 
+@pytest.mark.further
 def test_an_agent_may_name_its_session(ask, recorded):
     for session in ("last", recorded.session_id):
         assert ask("state", f"{session}/{AGENT}", "--json").stdout == ask("state", AGENT, "--json").stdout

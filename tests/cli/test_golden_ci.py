@@ -110,6 +110,7 @@ def repository(tmp_path, trace_root):
     return made
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_bisect_names_the_commit_and_the_first_field(repository):
     before = (

@@ -191,6 +191,7 @@ def long_events(trace_root):
     return session_directories(trace_root)
 
 
+@pytest.mark.further
 def test_every_command_that_reads_takes_long_events_in_their_stride(long_events, run, trace_root):
     known = {entry.name for _, entries in SECTIONS for entry in entries}
     assert known == set(ASKED) | NOT_ASKED

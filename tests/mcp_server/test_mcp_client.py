@@ -65,6 +65,7 @@ def tool_method(root: Path, converse, *options: str):
     return asyncio.run(run())
 
 
+@pytest.mark.further
 def test_why_did_creator_017_stop_is_answered_by_tools_alone(root):
     async def converse(client: Client) -> None:
         ask = Asker(client)

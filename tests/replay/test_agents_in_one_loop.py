@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 TRADERS = """
 import asyncio
 
@@ -202,6 +204,7 @@ def main():
 """
 
 
+@pytest.mark.further
 def test_agents_that_look_again_and_again_are_identical_and_one_alone_ends_by_itself(toy):
     for pause_s in ("0", "0.02"):
         toy.record(POLLING.replace("PAUSE_S = 0", f"PAUSE_S = {pause_s}"))
@@ -213,6 +216,7 @@ def test_agents_that_look_again_and_again_are_identical_and_one_alone_ends_by_it
         assert "(await asyncio.sleep(PAUSE_S)) for what nothing in this replay does" in str(report)
 
 
+@pytest.mark.further
 def test_what_began_late_because_the_loop_was_blocked_begins_at_once(toy):
     # As the recording of a large first state does, which takes its time while no other task goes on.
     blocked = POLLING.replace(".sell(), ", ".sell(), block(), ")

@@ -481,6 +481,43 @@ def test_an_agent_that_ends_as_another_class_diverges(toy):
     assert (report.divergence.recorded, report.divergence.replayed) == ("Angry", "<unchanged>")
 
 
+OF_MANY = """
+from Agent import trace_agent_action
+
+class Counted:
+    total = 0
+
+    def __init__(self, agent_id):
+        self.agent_id = agent_id
+
+    @trace_agent_action
+    def count(self):
+        Counted.total += 1
+        return 1
+
+def build(spec):
+    return {name: Counted(name) for name in spec.agent_ids}
+
+KEPT = []
+
+def main():
+    for number in range(100):
+        KEPT.append(Counted(f"a{number:03d}"))
+        KEPT[-1].count()
+"""
+
+
+@pytest.mark.further
+def test_what_the_last_of_many_agents_leaves_in_their_class_is_compared(toy):
+    report = toy.record(OF_MANY).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    report = toy.change("Counted.total += 1", "Counted.total += 3 if self.agent_id == 'a099' else 1").replay(
+        "last"
+    )
+    assert report.verdict == "DIVERGED", str(report)
+    assert report.divergence.field.endswith("total"), str(report)
+
+
 def test_a_target_of_another_class_is_no_difference(toy):
     assert toy.record(OF_CLASSES).replay(factory="build_mild").verdict == "IDENTICAL"
 

@@ -130,6 +130,7 @@ def script(toy):
     return path
 
 
+@pytest.mark.further
 @pytest.mark.process
 def test_classes_of_the_script_are_the_same_ones_when_it_is_imported(toy, script):
     for target in ("the_script:build", "factories:build"):
