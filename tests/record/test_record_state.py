@@ -795,7 +795,7 @@ def test_a_small_object_in_a_field_is_compared_by_what_the_codec_writes(recorded
     tracker = StateTracker(agent, agent_id_of, "a", recorded.pipeline.capture.judge.value, None)
     described = 0
     for value in values:
-        small = tracker._small_object("plan", value)
+        small = tracker._small_object("plan", value, agent_id_of)
         if small is not None:
             described += 1
             whole = to_json(value, "", agent_of=agent_id_of)

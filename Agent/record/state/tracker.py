@@ -31,7 +31,7 @@ from Agent.event.values.codecs import is_queue, parts_of_queue
 from Agent.event.values.content_digest import content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
-from Agent.event.values.reading import DEFAULT_LIMITS, Hides, Places, Reading
+from Agent.event.values.reading import DEFAULT_LIMITS, AgentOf, Hides, Places, Reading
 from Agent.event.values.values import Dumped, form_of_reference, form_of_scalars, to_json
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
@@ -474,7 +474,8 @@ class StateTracker:
             if sort is Sort.GENERATOR:
                 self.heavy.add(name)
                 return None
-            if not self.is_explicit and sort in _PERHAPS_AGENTS:
+            is_no_agent = not self.is_explicit and sort in _PERHAPS_AGENTS
+            if is_no_agent:
                 agent_id = self._agent_of(value)
                 if agent_id is not None:
                     return _AGENT + agent_id.encode("utf-8", "surrogatepass")
@@ -488,7 +489,7 @@ class StateTracker:
             if sort is Sort.UNKNOWN and self._is_environment(name, value):
                 return None
             raw = self._plain(value) if kind is dict or kind is list else None
-            raw = raw or self._tagged(name, value, present)
+            raw = raw or self._tagged(name, value, present, is_no_agent=is_no_agent)
             if raw is None:
                 return None
         if len(raw) > HEAVY_BYTES and is_heavy(raw) and not (is_queue(kind) and len(raw) < _MOST_QUEUE_BYTES):
@@ -523,9 +524,13 @@ class StateTracker:
             return None
         return raw
 
-    def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
-        if may_be_held(type(value)) and (small := self._small_object(name, value)) is not None:
-            return small
+    def _tagged(
+        self, name: str, value: Any, present: Mapping[str, Any], *, is_no_agent: bool
+    ) -> bytes | None:
+        if may_be_held(type(value)):
+            small = self._small_object(name, value, None if is_no_agent else self._agent_of)
+            if small is not None:
+                return small
         self.places.begin(present)
         dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading)
         self.places.end()
@@ -547,10 +552,10 @@ class StateTracker:
                 return None
         return raw
 
-    def _small_object(self, name: str, value: Any) -> bytes | None:
+    def _small_object(self, name: str, value: Any, agent_of: AgentOf | None) -> bytes | None:
         """Return what `to_json` would make of an object of few short scalars; None for other values."""
         try:
-            form = form_of_scalars(self._agent_of, self._reading.hides, value)
+            form = form_of_scalars(agent_of, self._reading.hides, value)
             raw = None if form is None else orjson.dumps(form)
         except Exception:  # noqa: BLE001 - attributes that the class hides, a surrogate: use the codec
             return None
