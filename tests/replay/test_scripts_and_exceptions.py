@@ -153,6 +153,43 @@ def test_classes_of_the_script_are_the_same_ones_when_it_is_imported(toy, script
         assert report.verdict == "DIVERGED", (old, str(report))
 
 
+RAISES_FROM = """
+class Inner(Exception):
+    def __init__(self, code):
+        super().__init__("inner")
+        self.where = [code]
+class Shop:
+    agent_id, agent_role = "a", "shop"
+    def __init__(self): self.sold = 0
+    @trace_agent_action
+    def sell(self):
+        self.sold += 1
+        error = Inner(7)
+        error.__cause__ = OSError(2, "gone", "shelf")
+        raise ValueError("no such thing") from error
+def build(spec): return Shop()
+def main():
+    try:
+        Shop().sell()
+    except ValueError:
+        pass
+"""
+
+
+@pytest.mark.further
+def test_what_an_exception_was_raised_from_is_compared_as_deep_as_it_goes(toy):
+    toy.record(RAISES_FROM)
+    assert toy.replay().verdict == "IDENTICAL"
+    for old, new, path in (
+        (" from error", "", "error_cause"),
+        ("Inner(7)", "Inner(7.0)", "error_cause['error_attributes']['where'][0]"),
+        ('"shelf"', '"shelves"', "error_cause['error_cause']['error_members']['filename']"),
+    ):
+        report = toy.change(old, new).replay()
+        assert (report.verdict, path in str(report)) == ("DIVERGED", True), str(report)
+        toy.write(RAISES_FROM)
+
+
 def test_a_value_is_the_same_one_in_whichever_module_the_script_is():
     recorded = Tagged(
         {"v": ["RED", {"a": 1}]}, {"/v/0": "enum:__main__.Colour", "/v/1": "dataclass:__main__.D"}

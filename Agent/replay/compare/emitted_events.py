@@ -39,7 +39,7 @@ _OWN_TO_A_RUN = frozenset(
     }
 )
 _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
-    "error": frozenset({"traceback", "fingerprint", "error_members", "error_cause"}),
+    "error": frozenset({"traceback", "fingerprint"}),
     "agent_message": frozenset({"message_id"}),
     "context_entry": frozenset({"context_span"}),
     "context_exit": frozenset({"context_span"}),
