@@ -268,3 +268,18 @@ def test_a_program_without_such_state_tells_nothing(place):
     record(place, "from Agent import *\nsetup_logging(trace_root='trace')\n")
     log = next(place.glob("trace/session_*/system*.log")).read_text()
     assert '"program"' not in log
+
+
+def test_a_new_or_missing_key_of_a_dict_of_the_program_is_a_difference():
+    def left(unknown=frozenset(), **changed):
+        return LeftInProgram(
+            {f"a.T[{key!r}]": f"c1:{n}" for key, n in changed.items()}, frozenset(), {}, unknown
+        )
+
+    empty = LeftInProgram({}, frozenset({"a.T"}), {}, frozenset())
+    for recorded, run in ((left(x=1), left(x=1, y=2)), (left(x=1, y=2), left(x=1)), (empty, left(y=2))):
+        first = left_otherwise(recorded, [run, run])[0]
+        assert (first.name, first.is_steady) == ("a.T['y']", True)
+        assert "no value" in (recorded.shown(first.name), run.shown(first.name)) or recorded is empty
+    assert left_otherwise(left(x=1, unknown=None), [left(x=1, y=2)]) == []  # an older recording
+    assert left_otherwise(left(x=1, unknown=frozenset({"a.T['y']"})), [left(x=1, y=2)]) == []

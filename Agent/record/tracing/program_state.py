@@ -75,15 +75,17 @@ class ProgramState:
     def told(self) -> dict[str, Any]:
         """Return what changed since the first look, as JSON values.
 
-        `changed` is {name: digest}, `numbers` has those of them that are numbers, and `unchanged` lists the
-        other names; {} if nothing is known.
+        `changed` is {name: digest}, `numbers` has those of them that are numbers, `unchanged` lists the
+        other names, and `unknown` those without a digest; {} if nothing is known.
         """
         changed: dict[str, str] = {}
         numbers: dict[str, int | float] = {}
         unchanged: list[str] = []
+        unknown: list[str] = []
         for name, digest, value in self._look(list(self._roots)):
             if digest is None or self._first.get(name, "") is None:
-                continue  # unknown
+                unknown.append(name)
+                continue
             if self._first.get(name) == digest:
                 unchanged.append(name)
                 continue
@@ -94,7 +96,7 @@ class ProgramState:
                 numbers[name] = value
         if not changed and not unchanged:
             return {}
-        return {"changed": changed, "numbers": numbers, "unchanged": unchanged}
+        return {"changed": changed, "numbers": numbers, "unchanged": unchanged, "unknown": unknown}
 
     def _look(self, classes: list[type]) -> Iterator[tuple[str, str | None, object]]:
         nodes = 0

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from Agent.event.model import Event
 
 UNCHANGED = "unchanged"
+_NO_VALUE = "no value"
 _DIGEST = re.compile(r"[a-z][0-9][\w./]*:[0-9a-f]+")  # not a token in the place of a secret
 
 
@@ -25,15 +26,24 @@ class LeftInProgram(NamedTuple):
     unchanged: frozenset[str]
     numbers: Mapping[str, int | float] = MappingProxyType({})
     """Those of them that are numbers."""
+    unknown: frozenset[str] | None = None
+    """What has no digest; None if the recording is older than this list."""
 
     def shown(self, name: str) -> Any:
         """Return what was under a name, for people."""
         at = self.at(name)
-        return self.numbers.get(name, at if at == UNCHANGED else f"content {at}")
+        return self.numbers.get(name, at if at in {UNCHANGED, _NO_VALUE} else f"content {at}")
 
     def at(self, name: str) -> str | None:
-        """Return the digest under a name, `UNCHANGED`, or None if the name is unknown."""
-        return self.changed.get(name) or (UNCHANGED if name in self.unchanged else None)
+        """Return the digest under a name, `UNCHANGED`, "no value" for a key that its dict lacks, or None."""
+        if name in self.changed or name in self.unchanged:
+            return self.changed.get(name, UNCHANGED)
+        holder, bracket, _ = name.partition("[")
+        if not bracket or self.unknown is None or not self.unknown.isdisjoint((name, holder)):
+            return None
+        known = (*self.changed, *self.unchanged, *self.unknown)
+        is_dict_known = any(each == holder or each.startswith(f"{holder}[") for each in known)
+        return _NO_VALUE if is_dict_known else None
 
     @classmethod
     def of(cls, told: object) -> LeftInProgram | None:
@@ -49,7 +59,13 @@ class LeftInProgram(NamedTuple):
             for name, digest in changed.items()
             if type(digest) is str and _DIGEST.fullmatch(digest)
         }
-        return cls(digests, frozenset(map(str, unchanged)), numbers if type(numbers) is dict else {})
+        unknown = told.get("unknown")
+        return cls(
+            digests,
+            frozenset(map(str, unchanged)),
+            numbers if type(numbers) is dict else {},
+            frozenset(map(str, unknown)) if type(unknown) is list else None,
+        )
 
 
 def program_state_of(events: Iterable[Event]) -> LeftInProgram | None:
@@ -80,7 +96,8 @@ def left_otherwise(
     """Return the names that ended otherwise, those first in which the runs agree.
 
     A name that only the recording has counts as renamed if the runs have another name with the same content.
-    One that only the runs have, such as a new cache, has nothing to be compared with.
+    One that only the runs have, such as a new cache, has nothing to be compared with; a new key of a dict
+    that the recording has is a difference.
     """
     known = [run for run in runs if run is not None]
     if recorded is None or len(known) < len(runs):
@@ -102,5 +119,7 @@ def _is_elsewhere(digest: str, run: LeftInProgram, recorded: LeftInProgram) -> b
 
 def _is_of_another_python(one: str, others: Iterable[str | None]) -> bool:
     """Whether digests over code, which is another one in each version of Python, cannot be compared."""
-    algorithms = {each.partition(":")[0] for each in (one, *others) if each not in {None, UNCHANGED}}
+    algorithms = {
+        each.partition(":")[0] for each in (one, *others) if each not in {None, UNCHANGED, _NO_VALUE}
+    }
     return len(algorithms) > 1
