@@ -12,6 +12,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks.starts import compile_package
 from benchmarks.table import Report, print_report
 
 
@@ -42,6 +43,7 @@ def progress(text: str) -> None:
 
 def run(given: argparse.Namespace, measure: Callable[[Path], Report]) -> int:
     """Measure in a directory that is removed afterwards, and print what came of it."""
+    compile_package()
     directory = Path(tempfile.mkdtemp(prefix="agent-trace-benchmark-", dir=given.directory)).resolve()
     # configuration of the user or of a project that happens to be here has no part in it
     for name in [name for name in os.environ if name.startswith("AGENT_TRACE_")]:

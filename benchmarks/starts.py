@@ -38,7 +38,6 @@ def start_ms(arguments: list[str], environment: dict[str, str]) -> float:
 
 def measure_starts(rounds: int) -> dict[str, dict[str, float]]:
     """{what: {"ms", "over_bare_ms"}}: medians; the difference is made within a round."""
-    compile_package()
     package_parent = str(Path(Agent.__file__).resolve().parents[1])
     environment = {**os.environ, "PYTHONPATH": package_parent}
     times: dict[str, list[float]] = {name: [] for name in STARTS}
