@@ -11,7 +11,8 @@ from hashlib import blake2b
 from itertools import combinations
 from typing import Any, Final
 
-from Agent.analysis.query.engine import Engine, kept
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.kept import kept
 from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import (
     DIV,
@@ -19,6 +20,7 @@ from Agent.analysis.query.views import (
     EVERY,
     FIRST,
     IS_ERROR,
+    TOTAL,
     Only,
     QueryEngine,
     engine_row,
@@ -108,6 +110,14 @@ _OF_FIRST: Final = {
     "example_agent": "agent_id",
 }
 _ERRORS = Only(("error",), with_errors=True)
+_LOGS = Only(("log",), with_warnings=True)
+_IS_LOG = "(level = 'WARNING' OR (event_type = 'log' AND level NOT IN ('ERROR', 'CRITICAL')))"
+_SHAPE_OF_LOG = f"regexp_replace(coalesce(message, ''), '{NUMBERS}', '#', {EVERY})"
+_AGENTS: Final = (
+    f"{FIRST}(array_sort(array_agg(DISTINCT agent_id) FILTER (WHERE agent_id IS NOT NULL)), 1, 1000) "
+    "AS agent_ids, count(DISTINCT agent_id) AS agents"
+)
+"""SQL of a pattern: its first 1,000 agents, and how many it has."""
 _KEYS = ("error_type", "error_message", "error_id", "traceback", "fingerprint")
 
 
@@ -153,7 +163,7 @@ def error_patterns(engine: QueryEngine, ends_us: tuple[int, int] | None = None) 
         )
         first_us, last_us = ends_us
         span_us = max(1, last_us - first_us)
-        patterns, member_of = _patterns(engine, lines, first_us, span_us)
+        patterns, member_of = _patterns(_groups(engine, lines, first_us, span_us), first_us, span_us)
         return {
             "total_errors": engine.row(f"SELECT count(*) AS n FROM {lines}")["n"],
             "most_common_messages": [(row["name"], row["n"]) for row in messages],
@@ -180,26 +190,40 @@ def log_patterns(engine: QueryEngine, ends_us: tuple[int, int]) -> dict[str, Any
         `level` instead of error_type, place, file and line.
     """
     first_us, last_us = ends_us
-    warned = engine.rows(f"SELECT DISTINCT event_type FROM {scan()} WHERE level = 'WARNING'")
-    kinds = sorted({"log", *(row["event_type"] for row in warned)})
-    shape = f"regexp_replace(coalesce(message, ''), '{NUMBERS}', '#', {EVERY})"
-    query = (
-        "(SELECT ts_us, writer, seq, level, message, agent_id, level AS error_type, "
-        "nullif(level, level) AS traceback, coalesce(message, '') AS error_message, "
-        f"md5(concat(level, '|', {shape})) AS shape_hash "
-        f"FROM {scan(only=Only(kinds))} "
-        "WHERE level = 'WARNING' OR (event_type = 'log' AND level NOT IN ('ERROR', 'CRITICAL')))"
+    span_us = max(1, last_us - first_us)
+    source = f"{scan(only=_LOGS)} WHERE {_IS_LOG}"
+    # First by agent and tenth, which leaves few rows for lists of agents and conditional sums; by shape, not
+    # by message, because many programs put numbers into each message.
+    parts = (
+        f"SELECT level, {_SHAPE_OF_LOG} AS shape, agent_id, message IS NULL AS is_null, "
+        f"{_tenth(first_us, span_us)} AS tenth, min((ts_us, writer, seq)) AS first, "
+        "min_by(message, (ts_us, writer, seq)) AS message, min(coalesce(message, '')) AS lowest, "
+        "max(coalesce(message, '')) AS highest, count(*) AS n, min(ts_us) AS first_us, "
+        f"max(ts_us) AS last_us, avg(ts_us - {first_us}) AS mean_us FROM {source} GROUP BY 1, 2, 3, 4, 5"
     )
-    with kept(engine, "log_lines", query) as source:
-        patterns, _ = _patterns(engine, source.text, first_us, max(1, last_us - first_us))
-        levels = _counts(engine, source.text, "level")
+    slices = ", ".join(
+        f"CAST(coalesce(sum(n) FILTER (WHERE tenth = {n}), 0) AS BIGINT) AS slice_{n}" for n in range(_SLICES)
+    )
+    groups = engine.rows(
+        "SELECT level AS error_type, shape, min_by(message, first) FILTER (WHERE message IS NOT NULL) AS "
+        "message, min_by(agent_id, first) FILTER (WHERE agent_id IS NOT NULL) AS example_agent, "
+        "min(first) AS first, CAST(sum(n) AS BIGINT) AS count, min(lowest) <> max(highest) AS varies, "
+        f"{_AGENTS}, min(first_us) AS first_us, max(last_us) AS last_us, "
+        f"{TOTAL}(mean_us * n) / sum(n) AS mean_us, {slices}, CAST(sum(sum(n)) OVER () AS BIGINT) AS total, "
+        "CAST(sum(sum(n) FILTER (WHERE level = 'WARNING')) OVER () AS BIGINT) AS warnings "
+        f"FROM ({parts}) GROUP BY level, shape ORDER BY count DESC, first_us, first LIMIT {MAX_SHAPES}"
+    )
+    for group in groups:
+        _, writer, seq = group.pop("first")
+        group |= {"example_id": f"{writer}-{seq}", "error_message": group["message"] or "", "traceback": None}
+    patterns, _ = _patterns(groups, first_us, span_us)
     named = [
         {"level": row["error_type"], **{key: value for key, value in row.items() if key not in _OF_ERRORS}}
         for row in sorted(patterns, key=lambda row: row["error_type"] != "WARNING")
     ]
     return {
-        "warnings": levels.get("WARNING", 0),
-        "total": sum(levels.values()),
+        "warnings": (groups[0]["warnings"] if groups else 0) or 0,
+        "total": groups[0]["total"] if groups else 0,
         "total_patterns": len(named),
         "patterns": named[:TOP_PATTERNS],
     }
@@ -215,25 +239,32 @@ def _counts(engine: QueryEngine, lines: str, column: str) -> dict[str, int]:
     return {row["name"]: row["n"] for row in found}
 
 
-def _patterns(
-    engine: QueryEngine, lines: str, first_us: int, span_us: int
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """The patterns, most frequent first, and {hash of a rough shape: the fingerprint it belongs to}."""
-    at = f"least({_SLICES - 1}, ((ts_us - {first_us}) * {_SLICES}) {DIV} {span_us})"
-    slices = ", ".join(f"count(*) FILTER (WHERE {at} = {n}) AS slice_{n}" for n in range(_SLICES))
+def _tenth(first_us: int, span_us: int) -> str:
+    """SQL: the tenth of the session, from 0, in which an event is."""
+    return f"least({_SLICES - 1}, ((ts_us - {first_us}) * {_SLICES}) {DIV} {span_us})"
+
+
+def _groups(engine: QueryEngine, lines: str, first_us: int, span_us: int) -> list[dict[str, Any]]:
+    """The rough shapes of kept errors, most frequent first."""
+    tenth = _tenth(first_us, span_us)
+    slices = ", ".join(f"count(*) FILTER (WHERE {tenth} = {n}) AS slice_{n}" for n in range(_SLICES))
     firsts = ", ".join(
         f"min_by({made}, (ts_us, writer, seq)) FILTER (WHERE {made} IS NOT NULL) AS {name}"
         for name, made in _OF_FIRST.items()
     )
-    groups = engine.rows(
+    return engine.rows(
         f"SELECT shape_hash, {firsts}, count(*) AS count, "
-        "min(error_message) <> max(error_message) AS varies, "
-        f"{FIRST}(array_sort(array_agg(DISTINCT agent_id) FILTER (WHERE agent_id IS NOT NULL)), 1, 1000) "
-        "AS agent_ids, count(DISTINCT agent_id) AS agents, "
+        f"min(error_message) <> max(error_message) AS varies, {_AGENTS}, "
         f"min(ts_us) AS first_us, max(ts_us) AS last_us, avg(ts_us - {first_us}) AS mean_us, "
         f"{slices} FROM {lines} "
         f"GROUP BY shape_hash ORDER BY count DESC, first_us, example_id LIMIT {MAX_SHAPES}"
     )
+
+
+def _patterns(
+    groups: list[dict[str, Any]], first_us: int, span_us: int
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The patterns, most frequent first, and {hash of a rough shape: the fingerprint it belongs to}."""
     joined: dict[str, list[dict[str, Any]]] = {}
     member_of = {}
     for group in groups:
@@ -242,7 +273,7 @@ def _patterns(
         group["slices"] = [group.pop(f"slice_{n}") for n in range(_SLICES)]
         name = fingerprint(group["error_type"], group["error_message"], place)
         joined.setdefault(name, []).append(group)
-        member_of[group["shape_hash"]] = name
+        member_of[group.get("shape_hash", name)] = name
     patterns = [_joined(name, group, first_us, span_us) for name, group in joined.items()]
     patterns.sort(key=lambda row: (-row["count"], row["first_seen"], row["fingerprint"]))
     return patterns, member_of

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from Agent.analysis.query.engine import kept
+from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import BY_ORDER, EACH, Only, QueryEngine, scan
 from Agent.analysis.stats import quantile_columns
 from Agent.errors import InputError

@@ -7,9 +7,9 @@ from array import array
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from Agent.analysis.query.engine import Engine, kept
+from Agent.analysis.query.kept import kept
 from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import BY_ORDER, DIV, IS_ERROR, Only, QueryEngine, event_row, is_error, scan
 from Agent.analysis.session import agent_events, code_places, counted_losses, place_told, unknown_agent
@@ -25,6 +25,9 @@ from Agent.render.words import plural
 from Agent.tree.layout import readable_sessions, session_id_of
 from Agent.tree.read.losses import Gap
 from Agent.tree.read.reader import OpenSpan, TreeReader
+
+if TYPE_CHECKING:
+    from Agent.analysis.query.engine import Engine
 
 RECENT_ERRORS = 10
 SHOWN_EVENTS = 50

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from Agent.analysis.journeys import event_name
-from Agent.analysis.query.engine import TableExpression, kept
+from Agent.analysis.query.kept import TableExpression, kept
 from Agent.analysis.query.views import (
     BY_ORDER,
     EACH,

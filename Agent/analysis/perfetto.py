@@ -14,7 +14,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
-from Agent.analysis.query.engine import Engine, needed
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.kept import needed
 from Agent.analysis.session import in_flight
 from Agent.event.clock import parse_timestamp
 from Agent.tree.read.reader import TreeReader

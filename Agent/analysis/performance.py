@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, Final
 
-from Agent.analysis.query.engine import kept
+from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import ABOUT, BY_ORDER, DIV, TOTAL, Only, QueryEngine, scan
 from Agent.analysis.stats import (
     EXACT_ROWS,

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from Agent.analysis.query.engine import Engine, open_engine
 from Agent.analysis.query.views import TELLING, Only, QueryEngine, numbers, scan, whole_lines
 from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
@@ -32,6 +31,9 @@ from Agent.tree.layout import inode_at, tree_files
 from Agent.tree.read.losses import Accounting, Losses, Writers, add_said
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.removal_logs import read_account
+
+if TYPE_CHECKING:
+    from Agent.analysis.query.engine import Engine
 
 SessionRef = str | os.PathLike[str] | None
 
@@ -377,6 +379,8 @@ def session_counts(session: Path) -> dict[str, Any]:
         SessionNotFound: the session does not exist.
         MissingExtra: duckdb is not installed.
     """
+    from Agent.analysis.query.engine import open_engine
+
     reader = open_reader(session)
     with open_engine(session) as engine:
         row = engine.row(

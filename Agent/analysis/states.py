@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from Agent.analysis.query.engine import Engine, needed
+from Agent.analysis.query.kept import needed
 from Agent.analysis.query.views import BY_ORDER, Only, scan
 from Agent.analysis.session import agent_events, code_places, place_told
 from Agent.errors import EventNotFound, UsageError
@@ -26,6 +26,9 @@ from Agent.event.pointers import escape, value_at
 from Agent.event.values.values import decode_value
 from Agent.flight.checkpoints.state_fold import StateFold, change_of, fold_events, settle_from_store
 from Agent.tree.read.reader import TreeReader
+
+if TYPE_CHECKING:
+    from Agent.analysis.query.engine import Engine
 
 MAX_CHANGES: Final = 20
 Moment = str | int | datetime

@@ -1,4 +1,4 @@
-"""`setup_logging()`, and `LOGGING_CONFIG` to customise it.
+"""`setup_logging()`, which `LOGGING_CONFIG` customises.
 
 Change `LOGGING_CONFIG` before the first event, or pass a changed copy to `setup_logging`. It has the form of
 the standard library's `dictConfig`: seven handlers are the category files across sessions, and others can be
@@ -10,26 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from Agent.config.handler_config import (
-    HANDLER_CATEGORIES,
-    JSON_FORMATTER,
-    LOGGER_CATEGORIES,
-    TEXT_FORMATTER,
-    read_sections,
-)
-from Agent.config.load import found_settings, options_from, preset_values
-from Agent.config.options import (
-    DEFAULT,
-    SETTABLE,
-    TABLES,
-    Options,
-    Setting,
-    Settings,
-    level_number,
-    with_changes,
-)
+from Agent.config.handler_config import HANDLER_CATEGORIES
+from Agent.config.load import options_from, preset_values
+from Agent.config.options import Options, with_changes
 from Agent.config.process import wiring_lock
 from Agent.config.recording import (
     RecordingSession,
@@ -41,9 +26,7 @@ from Agent.config.recording import (
     set_levels,
     shutdown_logging,
 )
-from Agent.event.kinds import Category
-from Agent.tree.layout import MIRROR_FILES
-from Agent.tree.write.mirror import DEFAULT_ROTATION
+from Agent.config.settings_here import LOGGING_CONFIG, effective_settings, options_in
 
 if TYPE_CHECKING:
     from Agent.config.handlers import OutputRouter
@@ -57,26 +40,6 @@ __all__ = [
     "setup_logging",
     "shutdown_logging",
 ]
-
-LOGGING_CONFIG: dict[str, Any] = {
-    "version": 1,
-    # `json` is the recorded line, `text` is for people; add your own: format, datefmt, style, class.
-    "formatters": {"json": dict(JSON_FORMATTER), "text": dict(TEXT_FORMATTER)},
-    "filters": {},
-    # `agent_file`, `learning_file`, ...: category files with their sizes, each named by the logger of its
-    # events. Any other handler needs a class, and a logger that names it.
-    "handlers": {
-        name: {
-            "filename": MIRROR_FILES[category],
-            "maxBytes": DEFAULT_ROTATION[category][0],
-            "backupCount": DEFAULT_ROTATION[category][1],
-        }
-        for name, category in HANDLER_CATEGORIES.items()
-    },
-    "loggers": {name: {"handlers": [f"{name}_file"], "level": "DEBUG"} for name in LOGGER_CATEGORIES},
-    # Its handlers get the events of every logger.
-    "root": {"handlers": []},
-}
 
 
 def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> RecordingSession:
@@ -136,44 +99,3 @@ def _begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSe
         if outlets is not None:
             outlets.close()
         raise
-
-
-def options_in(config: Mapping[str, Any]) -> Options:
-    """Read the options of a mapping like `LOGGING_CONFIG`; ConfigurationError if it is invalid."""
-    return read_sections(config)
-
-
-class EffectiveSettings(NamedTuple):
-    """The settings that would apply to a recording started here."""
-
-    settings: Settings
-    """Every setting, by option, and by `option.category` for tables."""
-    preset: Setting | None
-    outputs: dict[str, Any] | None
-    """Formatters and handlers of `LOGGING_CONFIG`; None if they are the defaults."""
-
-
-def effective_settings() -> EffectiveSettings:
-    """Every option as it applies here; a category's level is at least the overall level.
-
-    Raises:
-        ConfigurationError: a file or variable has an invalid setting.
-    """
-    base = options_in(LOGGING_CONFIG)
-    found, preset = found_settings({}, base=base)
-    settings = {name: found[name] for name in SETTABLE if name not in TABLES}
-    root = settings["trace_root"]
-    settings["trace_root"] = root._replace(value=type(base.trace_root)(root.value).absolute())
-    overall = settings["level"]
-    for category in sorted(Category):
-        own = found.get(f"levels.{category}", overall)
-        decides = own if level_number(own.value) > level_number(overall.value) else overall
-        settings[f"levels.{category}"] = decides._replace(value=str(decides.value).upper())
-    for category in sorted(Category):
-        usual = Setting(list(DEFAULT_ROTATION[category.value]), DEFAULT)
-        own = found.get(f"rotation.{category}", usual)
-        settings[f"rotation.{category}"] = own._replace(value=list(own.value))
-    for category in sorted(Category):
-        settings[f"captures.{category}"] = found.get(f"captures.{category}", settings["capture"])
-    settings.update({name: each for name, each in found.items() if name.startswith("captures.")})
-    return EffectiveSettings(settings, preset, base.outputs.described() if base.outputs is not None else None)

@@ -205,6 +205,7 @@ def answers(session: Path, keys: list[str]) -> list[Any]:
                         "WHERE event_type = 'reward'"),
             engine.rows(f"SELECT writer, seq FROM {scan('error_id', only=Only(('error',), with_errors=True))} "
                         "WHERE event_type = 'error' OR level IN ('ERROR', 'CRITICAL')"),
+            warned_or_logged(engine),
             engine.rows("SELECT seq FROM " + scan(only=Only(since_us=1795170630000000, until_us=1795170640000000))
                         + " WHERE ts_us BETWEEN 1795170630000000 AND 1795170640000000"),
             engine.rows(f"SELECT writer, seq, said FROM {numbers(Only(TELLING))} WHERE said IS NOT NULL"),
@@ -212,12 +213,17 @@ def answers(session: Path, keys: list[str]) -> list[Any]:
         ]  # fmt: skip
         linked = [linked_to(engine)]
         ends = engine.ends_us()  # from here on, there may be an index
-        found += [*linked, linked_to(engine)]
+        found += [*linked, linked_to(engine), warned_or_logged(engine)]
         return [sorted(map(told, rows)) for rows in found] + [ends, engine.damaged_lines()]
 
 
 IDS = ["aaaaaaaa-2", "bbbbbbbb-2", "bbbbbbbb-5", "cccccccc-1", "no id"]
 SPANS = ["12", "-1.5", "true", "é\n\t\x1f", '"\\/', "2026-11-20"]
+
+
+def warned_or_logged(engine: Engine) -> list[dict[str, Any]]:
+    source = scan(only=Only(("log",), with_warnings=True))
+    return engine.rows(f"SELECT writer, seq FROM {source} WHERE event_type = 'log' OR level = 'WARNING'")
 
 
 def linked_to(engine: Engine) -> list[dict[str, Any]]:

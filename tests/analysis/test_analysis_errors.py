@@ -17,6 +17,7 @@ from Agent.analysis.errors import (
     shape_of,
     trend,
 )
+from Agent.analysis.query.engine import Engine
 
 TRACE = """Traceback (most recent call last):
   File "/home/me/shop/agents.py", line {line}, in Agent.step
@@ -154,6 +155,34 @@ def test_warnings_and_messages_that_differ_in_numbers_are_one_pattern(builder: S
     ]  # fmt: skip
     assert found["patterns"][0]["example_id"] == slow and found["patterns"][1]["example_id"] == first
     assert (found["warnings"], found["total"], found["total_patterns"]) == (1, 4, 3)
+
+
+def test_empty_messages_and_those_without_an_agent_are_patterns_of_their_shapes(
+    builder: SessionBuilder,
+) -> None:
+    first = builder.emit("log", None, message="step 1")
+    builder.pass_time(100)
+    builder.emit("log", "b", message="step 2")
+    builder.emit("log", "a", message="")
+    builder.emit("log", "b", message="")
+    step, empty = LogAnalyzer(builder.path).find_error_patterns()["logs"]["patterns"]
+    assert (step["example_id"], step["example_agent"], step["message"]) == (first, "b", "step 1")
+    assert step["varies"] and step["agent_ids"] == ["b"] and step["slices"] == [1, *[0] * 8, 1]
+    assert (empty["count"], empty["agents"], empty["shape"], empty["varies"]) == (2, 2, "", False)
+
+
+def test_patterns_of_messages_keep_no_table_of_them(
+    builder: SessionBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # beyond a bound such a table is dropped again, and each question reads all lines
+    kept: list[str] = []
+    keep = Engine.keep
+    monkeypatch.setattr(
+        Engine, "keep", lambda self, name, *given, **how: kept.append(name) or keep(self, name, *given, **how)
+    )
+    builder.emit("log", "a", message="step 1")
+    LogAnalyzer(builder.path).find_error_patterns()
+    assert kept == ["error_lines"]
 
 
 def test_the_tail_of_an_example_ends_with_it(builder: SessionBuilder) -> None:

@@ -10,7 +10,8 @@ from analysis_kit import SessionBuilder
 
 from Agent.analysis import LogAnalyzer
 from Agent.analysis.query import engine as engine_module
-from Agent.analysis.query.engine import Engine, FilesMoved, kept, open_engine
+from Agent.analysis.query.engine import Engine, FilesMoved, open_engine
+from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import scan
 from Agent.tree.layout import tree_files
 

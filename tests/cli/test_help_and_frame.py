@@ -154,6 +154,30 @@ def test_help_loads_nothing_heavy(arguments):
     assert [name for name in wrong if name not in loaded_by_the_package()] == []
 
 
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("arguments", "spared"),
+    [
+        (["config", "show"], "Agent.record.emit.pipeline"),
+        (["tail", "-n", "1"], "Agent.analysis.query.engine"),
+    ],
+)
+def test_a_command_that_neither_records_nor_queries_loads_no_part_for_it(arguments, spared, tmp_path):
+    environment = {**os.environ, "AGENT_TRACE_ROOT": str(tmp_path)}
+    record = "import Agent; Agent.AgentLogger('a').info('ready')"
+    subprocess.run([sys.executable, "-c", record], timeout=60, check=True, env=environment)
+    probe = (
+        "import sys\n"
+        "from Agent.cli.main import main\n"
+        f"assert main({arguments!r}) == 0\n"
+        f"print({spared!r} in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, timeout=60, check=True, env=environment
+    )
+    assert done.stdout.splitlines()[-1] == "False"
+
+
 COMMAND_MODULES = {each.target.partition(":")[0] for each in ENTRIES}
 
 

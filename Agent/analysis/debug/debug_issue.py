@@ -27,7 +27,8 @@ from Agent.analysis.debug.question.message_search import matching_messages
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.report import CLEAR, DebugReport, commands_for
 from Agent.analysis.debug.root_causes import Log, read_log, root_causes, survey
-from Agent.analysis.query.engine import Engine, kept, open_engine
+from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, whole_lines
 from Agent.analysis.session import SessionRef, code_places, find, losses
 from Agent.archive.sealed.reader import open_reader

@@ -204,9 +204,9 @@ static void free_files(PyObject *self) {
 static PyObject *lines_of(PyObject *self, PyObject *arguments) {
     Files *files = ((FilesObject *)self)->files;
     PyObject *columns, *kinds, *ids, *spans;
-    int with_errors;
+    int levels;
     long long since_us, until_us;
-    if (!PyArg_ParseTuple(arguments, "O!OpLLOO", &PyTuple_Type, &columns, &kinds, &with_errors, &since_us, &until_us, &ids, &spans))
+    if (!PyArg_ParseTuple(arguments, "O!OiLLOO", &PyTuple_Type, &columns, &kinds, &levels, &since_us, &until_us, &ids, &spans))
         return NULL;
     if ((kinds != Py_None && !PyTuple_Check(kinds)) || (ids != Py_None && !PyTuple_Check(ids)) ||
         (spans != Py_None && !PyTuple_Check(spans))) {
@@ -218,7 +218,7 @@ static PyObject *lines_of(PyObject *self, PyObject *arguments) {
     atomic_init(&question->references, 1);
     atomic_fetch_add(&files->references, 1);
     question->files = files;
-    question->with_errors = with_errors;
+    question->levels = levels << LEVEL_SHIFT;
     question->since_us = since_us;
     question->until_us = until_us;
     LinesObject *made = NULL;
@@ -304,8 +304,8 @@ static PyObject *numbers(PyObject *self, PyObject *Py_UNUSED(ignored)) {
 
 static PyMethodDef methods_of_files[] = {
     {"lines", lines_of, METH_VARARGS,
-     "lines(columns, kinds, with_errors, since_us, until_us, ids, spans): columns are (name, kind, key in the payload, key "
-     "beside it); of events of these kinds (None: all) and, with errors, of an error's level, in that time, with these ids "
+     "lines(columns, kinds, levels, since_us, until_us, ids, spans): columns are (name, kind, key in the payload, key "
+     "beside it); of events of these kinds (None: all) and of these levels (1: an error's, 2: WARNING), in that time, with these ids "
      "(None: all) or, at least, of these spans or inside of them."},
     {"ends_us", ends_us, METH_NOARGS, "After a pass over all lines, the times of the first and the last; else None."},
     {"numbers", numbers, METH_NOARGS,

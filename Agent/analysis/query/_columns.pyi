@@ -13,7 +13,7 @@ class Files:
         self,
         columns: tuple[tuple[str, str, str | None, str | None], ...],
         kinds: tuple[str, ...] | None,
-        with_errors: bool,
+        levels: int,
         since_us: int,
         until_us: int,
         ids: tuple[str, ...] | None,

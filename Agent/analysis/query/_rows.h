@@ -6,7 +6,9 @@ enum {
     BATCH_BYTES = 4 << 20, /* of lines: a batch of long ones ends sooner */
     MOST_COLUMNS = 256,
     MOST_KINDS = 250,
-    ERROR_BIT = 1 << 8,
+    LEVEL_SHIFT = 8,
+    ERROR_BIT = 1 << LEVEL_SHIFT,
+    WARNING_BIT = 2 << LEVEL_SHIFT,
     NO_NUMBER = 1 << 28, /* from here on numbers are not counted here */
     WINDOW_BYTES = 1 << 16,
     BLOCK_LINES = 64,
@@ -27,7 +29,7 @@ typedef struct {
     int64_t first_us, last_us, low, high;
 } Ends;
 
-/* Where the lines of a file are, and what they are: a byte for the kind, ERROR_BIT for the level. */
+/* Where the lines of a file are, and what they are: a byte for the kind, and a bit for the level. */
 typedef struct {
     char *path;
     uint64_t inode;
@@ -71,9 +73,9 @@ typedef struct {
     int columns;
     Column *column;
     atomic_uchar *marks;
-    char **kind; /* only events of these kinds, and those of an error's level; NULL for all */
+    char **kind; /* only events of these kinds, and those of `levels`; NULL for all */
     int *kind_len;
-    int kinds, with_errors, is_filtered;
+    int kinds, levels, is_filtered; /* levels: the bits of those that are asked for beside the kinds */
     int64_t since_us, until_us;
     Place *place; /* only these events, hashed; NULL for all */
     uint64_t slots; /* a power of two */
@@ -366,15 +368,16 @@ static int has_place_between(const Question *question, int64_t low, int64_t high
     return first < question->numbers && question->number[first] <= high;
 }
 
-static int is_error_level(const Stream *stream) {
-    return (stream->level_len == 5 && memcmp(stream->level, "ERROR", 5) == 0) ||
-           (stream->level_len == 8 && memcmp(stream->level, "CRITICAL", 8) == 0);
+static int bit_of_level(const Stream *stream) {
+    if (stream->level_len == 5) return memcmp(stream->level, "ERROR", 5) == 0 ? ERROR_BIT : 0;
+    if (stream->level_len == 8) return memcmp(stream->level, "CRITICAL", 8) == 0 ? ERROR_BIT : 0;
+    return stream->level_len == 7 && memcmp(stream->level, "WARNING", 7) == 0 ? WARNING_BIT : 0;
 }
 
 /* Whether the line is asked for, as far as it has been read. */
 static int is_asked(const Stream *stream) {
     const Question *question = stream->question;
-    if (!question->is_filtered || (question->with_errors && (stream->level == NULL || is_error_level(stream)))) return 1;
+    if (!question->is_filtered || (question->levels && (stream->level == NULL || (question->levels & bit_of_level(stream))))) return 1;
     const char *kind = stream->kind == NULL ? "log" : stream->kind;
     int length = stream->kind == NULL ? 3 : stream->kind_len;
     for (int at = 0; at < question->kinds; at++)
@@ -591,6 +594,6 @@ static int note_line(Stream *stream, int64_t length, const Head *head) {
     if (head->us > files->last_us) files->last_us = head->us;
     file->length[file->lines] = (uint32_t)length;
     memcpy(&file->spans[2 * file->lines], stream->line_spans, sizeof stream->line_spans);
-    file->what[file->lines++] = (uint16_t)(kind | (is_error_level(stream) ? ERROR_BIT : 0));
+    file->what[file->lines++] = (uint16_t)(kind | bit_of_level(stream));
     return note_number(files, head);
 }

@@ -146,7 +146,7 @@ static int go_to_asked(Stream *stream, const uint8_t *asked) {
             passed += file->length[stream->at_line++];
             continue;
         }
-        if (asked[what & 0xFF] || (question->with_errors && (what & ERROR_BIT))) break;
+        if (asked[what & 0xFF] || (what & question->levels)) break;
         passed += file->length[stream->at_line++];
     }
     if (stream->at_line == file->lines) return 0;

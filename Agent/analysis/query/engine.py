@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from Agent.analysis.query import views
 from Agent.analysis.query.data_files import (
@@ -29,6 +29,7 @@ from Agent.analysis.query.data_files import (
     parts_of,
     standing_at,
 )
+from Agent.analysis.query.kept import MAX_ROWS, needed
 from Agent.analysis.query.progress import (
     call_at_exit,
     has_expired,
@@ -44,7 +45,6 @@ from Agent.analysis.query.user_queries import check_reads_only, columns_of, firs
 from Agent.analysis.query.views import (
     LINES_ASKED,
     MACROS,
-    QueryEngine,
     asked_in,
     reads_files,
     resolve,
@@ -60,7 +60,7 @@ from Agent.archive.sealed.connection import (
     refuse_what_no_query_names,
 )
 from Agent.archive.sealed.parts import archive_dir, escaped
-from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
+from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import CURRENT_SCHEMA
 from Agent.tree.files.lines import MAX_LINE_BYTES
 from Agent.tree.layout import agent_files, agents_dir, open_file
@@ -681,43 +681,3 @@ def _too_long(path: Path) -> DamagedInput:
         line=number,
         remedy="remove that line; `verify` and `tail` read the file as it is",
     )
-
-
-def needed(module: str, what: str, extra: str) -> None:
-    """Check that an optional library is installed, without importing it; MissingExtra if it is not."""
-    import importlib.util
-
-    if importlib.util.find_spec(module) is None:
-        raise MissingExtra(
-            f"{what} needs {module}",
-            remedy=f"pip install 'agent-trace[{extra}]', or use sql() for plain rows",
-        )
-
-
-MAX_ROWS: Final = 3_000_000
-
-
-class TableExpression(NamedTuple):
-    """A table or sub-query for FROM, with its parameters."""
-
-    text: str
-    parameters: list[Any]
-
-
-@contextmanager
-def kept(
-    engine: QueryEngine, name: str, query: str, parameters: Sequence[Any] = ()
-) -> Iterator[TableExpression]:
-    """Keep the rows of a query as a table inside the `with` block, if there are at most 3 million.
-
-    Args:
-        engine: over the session.
-        name: of the table; two blocks with the same name must not be open at once.
-        query: a sub-query in brackets that names its columns.
-        parameters: of the query.
-    """
-    try:
-        is_kept = engine.keep(name, query, parameters)
-        yield TableExpression(name, []) if is_kept else TableExpression(query, list(parameters))
-    finally:
-        engine.drop_table(name)

@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import orjson
 
-from Agent.analysis.query.engine import Engine, needed
+from Agent.analysis.query.kept import needed
 from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import Cell, Grid, Words
 from Agent.render.html import block_html
+
+if TYPE_CHECKING:
+    from Agent.analysis.query.engine import Engine
 
 _BATCH_ROWS: Final = 65_536
 _SHOWN_ROWS: Final = 50

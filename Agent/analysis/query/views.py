@@ -77,6 +77,8 @@ class Only(NamedTuple):
     """The kinds of events; None for all."""
     with_errors: bool = False
     """Whether every event of level ERROR or CRITICAL is asked for as well."""
+    with_warnings: bool = False
+    """Whether every event of level WARNING is asked for as well."""
     since_us: int | None = None
     until_us: int | None = None
     ids: Collection[str] | None = None
@@ -231,12 +233,16 @@ def source_of_columns(
         (_FIRST_US if only.since_us is None else only.since_us),
         (_LAST_US if only.until_us is None else only.until_us),
     )
+    levels = only.with_errors * _ERROR_LEVELS | only.with_warnings * _WARNING_LEVEL
     ids = "*" if only.ids is None else " ".join(filter(_IS_ID.fullmatch, only.ids))
     # in hexadecimal, because a program may give spans any ids
     spans = " ".join(span.encode("utf-8", "replace").hex() for span in only.spans)
-    return f"{{{{lines {asked}~{kinds}~{only.with_errors:d}~{bounds[0]}~{bounds[1]}~{ids}~{spans}}}}}"
+    return f"{{{{lines {asked}~{kinds}~{levels}~{bounds[0]}~{bounds[1]}~{ids}~{spans}}}}}"
 
 
+_ERROR_LEVELS: Final = 1
+_WARNING_LEVEL: Final = 2
+"""Bits that `Files.lines` takes for levels."""
 _IS_ID: Final = re.compile(r"[a-z0-9]{8}-[0-9]+")
 _FIRST_US: Final = -(2**63)
 _LAST_US: Final = 2**63 - 1
@@ -246,17 +252,17 @@ _AskedColumn = tuple[str, str, str | None, str | None]
 
 
 _Texts = tuple[str, ...]
-_Asked = tuple[tuple[_AskedColumn, ...], _Texts | None, bool, int, int, _Texts | None, _Texts | None]
+_Asked = tuple[tuple[_AskedColumn, ...], _Texts | None, int, int, int, _Texts | None, _Texts | None]
 
 
 def asked_in(source: str) -> _Asked:
     """What `Files.lines` takes for such a source."""
-    columns, kinds, with_errors, since_us, until_us, ids, spans = source.split("~")
+    columns, kinds, levels, since_us, until_us, ids, spans = source.split("~")
     named = (each.split(",") for each in columns.split(", "))
     return (
         tuple((name, kind, inner or None, beside or None) for name, kind, inner, beside in named),
         None if kinds == "*" else tuple(kinds.split()),
-        with_errors == "1",
+        int(levels),
         int(since_us),
         int(until_us),
         None if ids == "*" else tuple(ids.split()),

@@ -12,7 +12,8 @@ from typing import Any, Final
 from Agent.analysis import errors as failures
 from Agent.analysis import interactions, journeys, learning, performance, states
 from Agent.analysis import session as integrity
-from Agent.analysis.query.engine import Engine, kept, open_engine
+from Agent.analysis.query.engine import Engine, open_engine
+from Agent.analysis.query.kept import kept
 from Agent.analysis.query.trees import Trees
 from Agent.analysis.query.views import IS_ERROR, QueryEngine, scan
 from Agent.analysis.report.sections import Facts, SessionQuestions, gather, header, sections

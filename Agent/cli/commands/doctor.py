@@ -9,8 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -407,8 +405,8 @@ def show(origin: bool) -> None:
         agent-trace config show --origin
         agent-trace config show > agent-trace.toml
     """
-    from Agent.config.logging_config import effective_settings
     from Agent.config.options import TABLES
+    from Agent.config.settings_here import effective_settings
 
     found = effective_settings()
     entries = {name: setting._asdict() for name, setting in found.settings.items()}
@@ -536,7 +534,9 @@ def version() -> None:
 
 
 def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
-        return version_of(name)
+        return version(name)
     except PackageNotFoundError:
         return None  # shown as not installed

@@ -9,7 +9,8 @@ from itertools import count
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import SILENT_KINDS, Log, read_acts
-from Agent.analysis.query.engine import Engine, kept
+from Agent.analysis.query.engine import Engine
+from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import (
     BY_ORDER,
     IS_ERROR,
