@@ -74,7 +74,7 @@ def test_a_change_elsewhere_is_a_difference_where_the_recording_has_the_module(t
     toy.record(TRADERS).change("LIMIT = 10", "LIMIT = 2")
     report = toy.replay("last")
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
-    assert "but in no traced method: toy_module" in str(report)
+    assert "but in no replayed method: toy_module" in str(report)
 
 
 def test_one_of_them_alone_proves_nothing_where_others_used_what_it_uses(toy):

@@ -259,7 +259,7 @@ def test_a_changed_module_counts_though_the_program_has_more_than_a_thousand(far
     (place / "weather.py").write_text("def wind(day):\n    return 2 * day\n")
     report = farm.replay()
     assert report.verdict == "DIVERGED", str(report)
-    assert "but in no traced method: weather" in str(report)
+    assert "but in no replayed method: weather" in str(report)
 
 
 def test_a_changed_override_that_is_not_traced_is_diverged(farm):
@@ -296,7 +296,7 @@ def test_a_golden_trace_that_passes_says_that_code_around_the_calls_changed(farm
     farm.change("else 2", "else 1")
     checked = check_golden(golden)
     assert checked.passes
-    assert checked.notes == ("changed, but in no traced method: cows; the recorded calls do the same",)
+    assert checked.notes == ("changed, but in no replayed method: cows; the recorded calls do the same",)
 
 
 HERD = """

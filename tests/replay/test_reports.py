@@ -81,7 +81,7 @@ def test_a_difference_without_changed_code_says_where_to_look(toy):
     report = toy.record(SHOP).change("RATE = 2", "RATE = 3").replay()
     assert report.is_same_code
     assert "no compared code changed" not in str(report)
-    assert "changed since the recording, but in no traced method: toy_module" in str(report).splitlines()[5]
+    assert "changed since the recording, but in no replayed method: toy_module" in str(report).splitlines()[5]
     report = toy.change("price * RATE", "price * RATE * 1").replay()
     assert not report.is_same_code
     assert "no compared code changed" not in str(report)

@@ -473,3 +473,31 @@ def test_clocks_that_a_progress_bar_reads_are_no_reason_and_those_of_the_program
     report = toy.record(PROGRESS.replace("agent.act(number)", "agent.timed()")).replay()
     assert report.verdict == "UNVERIFIED", str(report)
     assert [read.source for read in report.outcome.sources] == ["time.time"], str(report)
+
+
+TEMPORARY = """
+import tempfile
+from pathlib import Path
+
+class Clerk:
+    agent_id, agent_role = "a", "clerk"
+    def __init__(self): self.pages = 0
+    @trace_agent_action
+    def write(self, text):
+        with tempfile.TemporaryDirectory() as place:
+            Path(place, "page").write_text(text)
+            self.pages += 1
+            return len(Path(place, "page").read_text())
+def build(spec): return Clerk()
+def main():
+    tempfile.tempdir = None
+    Clerk().write("a page")
+"""
+
+
+def test_names_of_temporary_files_count_only_where_the_program_keeps_them(toy):
+    report = toy.record(TEMPORARY).replay()
+    assert (report.verdict, report.outcome.sources) == ("IDENTICAL", []), str(report)
+    kept = TEMPORARY.replace("self.pages += 1", "self.pages = place")
+    report = toy.record(kept).replay()
+    assert report.verdict == "UNVERIFIED", str(report)

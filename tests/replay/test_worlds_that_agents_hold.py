@@ -173,7 +173,7 @@ def test_what_is_not_looked_at_of_an_object_that_untraced_code_changes_makes_a_d
 def test_a_helper_that_changed_is_a_difference_although_untraced_code_changes_what_it_reads(toy):
     report = toy.record(STAND).change("tree.girth * 3", "tree.girth * 4").replay("last")
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 1), str(report)
-    assert f"but in no traced method: {toy.name}" in str(report)
+    assert f"but in no replayed method: {toy.name}" in str(report)
 
 
 LAKES = """

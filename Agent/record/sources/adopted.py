@@ -50,8 +50,8 @@ EXEMPT_MODULES = frozenset(
     }
 )
 """Modules whose reads are not recorded; nor are those of this package, except its demo."""
-FOR_THEMSELVES = frozenset({"joblib", "tqdm"})
-"""Libraries that read clocks and ids only for progress bars and file names, never for values of the program.
+FOR_THEMSELVES = frozenset({"gettext", "joblib", "tempfile", "tqdm"})
+"""Modules that read sources only for progress bars, file names and languages, not for values of the program.
 
 `recorded_sources()` records such reads and a replay answers them; a replay without them reports nothing.
 """

@@ -575,7 +575,7 @@ class ReplayReport(TextInNotebook):
             yield f"changed since the recording: {_names(self.changed_code)}"
         elif outcome.changed_modules:
             yield (
-                f"changed since the recording, but in no traced method: {_names(outcome.changed_modules)}, "
+                f"changed since the recording, but in no replayed method: {_names(outcome.changed_modules)}, "
                 "such as what the methods call, a constructor or a constant"
             )
         yield from (f"because {reason}" for reason in self.reasons)

@@ -289,7 +289,7 @@ class GoldenReport(TextInNotebook):
             # A golden trace holds the program's calls, not the program, so a change that alters which calls
             # are made cannot show up in a check.
             changed = ", ".join(outcome.changed_modules)
-            made.append(f"changed, but in no traced method: {changed}; the recorded calls do the same")
+            made.append(f"changed, but in no replayed method: {changed}; the recorded calls do the same")
         return (*made, *map(str, self.golden.accepted))
 
     @property
