@@ -1,16 +1,24 @@
-"""Sealed sessions in an object store, read with `--engine duckdb`: in memory, and from an S3 server."""
+"""Sealed sessions in an object store, read with `--engine duckdb`: in memory, and from an S3 server.
+
+`test_spark_stores` compares what Spark reads there.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 from support.known_truth import make_session
+from support.object_store import s3_server, why_no_server
+
+from Agent.analysis.query.spark_stores import part_reader, pieces_of
+from Agent.archive.sealed.parts import read_parts
 
 QUERY = "SELECT event_type, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC, event_type"
+pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed")
 
 
@@ -29,24 +37,13 @@ def in_memory(truth) -> Iterator[str]:
 
 
 @pytest.fixture
-def in_s3(truth, monkeypatch) -> Iterator[str]:
+def in_s3(truth) -> Iterator[str]:
     """The same copy in an S3 server on loopback."""
-    for module in ("moto", "s3fs", "flask"):
-        if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed")
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    address = "http://{}:{}".format(*server.get_host_and_port())
-    for name, value in (("ENDPOINT_URL", address), ("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s")):
-        monkeypatch.setenv(f"AWS_{name}", value)
-    fsspec.filesystem("s3").clear_instance_cache()
-    store = fsspec.filesystem("s3")
-    store.mkdir("traces")
-    store.put(f"{truth.session}/", f"traces/host/{truth.session.name}", recursive=True)
-    yield "s3://traces/host"
-    server.stop()
+    if why := why_no_server():
+        pytest.skip(why)
+    with s3_server("traces") as store:
+        store.put(f"{truth.session}/", f"traces/host/{truth.session.name}", recursive=True)
+        yield "s3://traces/host"
 
 
 def asked(run, *words):
@@ -59,6 +56,43 @@ def test_a_session_in_a_store_gives_the_answers_of_its_original(run, truth, in_m
     for command in (["sql", QUERY], ["errors"], ["interactions"], ["learning", "*"]):
         here = asked(run, *command, truth.session, "--engine", "duckdb")
         assert here and here == asked(run, *command, in_memory, "--engine", "duckdb"), command
+
+
+def test_damaged_lines_are_counted_in_a_store_as_in_its_original(run, tmp_path):
+    damaged = make_session(tmp_path, events=12_000, agents=18, seed=3, faults=["torn_file"], sealed=True)
+    store = fsspec.filesystem("memory")
+    store.put(f"{damaged.session}/", f"/damaged/{damaged.session.name}", recursive=True)
+    try:
+        here, there = (
+            asked(run, "analyze", place, "--engine", "duckdb")["damaged_lines"]
+            for place in (damaged.session, "memory:///damaged")
+        )
+    finally:
+        store.rm("/damaged", recursive=True)
+    assert here == there > 0
+
+
+@pytest.mark.process
+def test_the_functions_that_executors_run_need_no_module_of_this_package(truth, tmp_path):
+    pickle = pytest.importorskip("pyspark.cloudpickle")
+    parts = [(f"file://{part.parquet}", part) for part in read_parts(truth.session)]
+    names = pyarrow.schema(
+        [("seq", pyarrow.int64()), ("agent_id", pyarrow.string()), ("new", pyarrow.bool_())]
+    )
+    pieces = [tuple(piece) for piece in pieces_of(parts, 700)]
+    assert len(pieces) > 1
+    numbers = pyarrow.RecordBatch.from_pydict({"id": list(range(len(pieces)))})
+    program = (
+        "import sys; sys.modules['Agent'] = None\n"
+        "from pyspark import cloudpickle\n"
+        "read, numbers = cloudpickle.load(sys.stdin.buffer)\n"
+        "rows = [row for batch in read(iter([numbers])) for row in batch.to_pylist()]\n"
+        "print(len(rows), len({row['agent_id'] for row in rows}), {row['new'] for row in rows})"
+    )
+    sent = pickle.dumps((part_reader(pieces, names, {}), numbers))
+    done = subprocess.run([sys.executable, "-c", program], input=sent, capture_output=True, check=False)
+    events = sum(part.rows for _, part in parts)
+    assert done.stdout.decode().split() == [str(events), "6", "{None}"], done.stderr.decode()
 
 
 def test_a_root_a_pattern_and_a_session_of_this_machine_are_read_together(run, truth, in_memory):

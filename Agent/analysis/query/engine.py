@@ -131,7 +131,7 @@ class Engine:
         parts = parts_of(session) if archive else None
         self._known: KnownSources | SealedSources = KnownSources(session, list_files, agent_id, parts=parts)
         self._sessions = [tree.session for tree in trees] if trees or remote else [self._session]
-        self._remote = remote
+        self.remote = remote
         if trees or remote:
             self._known = SealedSources(trees, [tree.sources for tree in remote])
         self._list_files = list_files
@@ -588,9 +588,9 @@ class Engine:
             connection.execute("SET enable_progress_bar_print = false")
         # From here on DuckDB can open no files outside these sessions, whatever a query says.
         # DuckDB checks a glob pattern in its escaped form and a matching file in its plain form.
-        places = [*map(str, self._sessions), *(f"{tree.url}/" for tree in self._remote)]
+        places = [*map(str, self._sessions), *(f"{tree.url}/" for tree in self.remote)]
         allowed = [name for each in places for name in (each, escaped(each))]
-        for store in {id(tree.store): tree.store for tree in self._remote}.values():
+        for store in {id(tree.store): tree.store for tree in self.remote}.values():
             connection.register_filesystem(store)
         connection.execute(f"SET allowed_directories = [{', '.join('?' * len(allowed))}]", allowed)
         connection.execute("SET enable_external_access = false")

@@ -7,7 +7,7 @@ of its archive counts. fsspec and the library of each store are the user's own; 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -41,6 +41,8 @@ class RemoteTree:
     store: Any
     """fsspec's file system."""
     parts: tuple[Part, ...]
+    run_files: tuple[str, ...]
+    """The names in it of the event files of its runs, which stay JSON lines."""
     sources: Sources
 
 
@@ -73,7 +75,7 @@ def _store(url: str) -> tuple[Any, str]:
         found: tuple[Any, str] = url_to_fs(url)
     except ImportError as error:
         raise MissingExtra(
-            f"{scheme}:// with --engine duckdb needs {library or 'fsspec'} ({error})",
+            f"{scheme}:// needs {library or 'fsspec'} ({error})",
             remedy=f"pip install {library or 'fsspec'}",
         ) from error
     return found
@@ -122,7 +124,10 @@ def _remote_tree(url: str) -> RemoteTree:
     if unsealed or not parts:
         left_out = f": {unsealed[0]} would be left out" if unsealed else ""
         raise InputError(f"the session is not sealed{left_out}", path=url, remedy=f"seal it, and {_AGAIN}")
-    return RemoteTree(url, store, tuple(parts), _sources(url, parts, sizes))
+    of_runs = [
+        name for name, size in sizes.items() if size and PurePosixPath(name).match("runs/*/events*.jsonl")
+    ]
+    return RemoteTree(url, store, tuple(parts), tuple(of_runs), _sources(url, parts, of_runs))
 
 
 def _is_log(name: str) -> bool:
@@ -147,18 +152,14 @@ def _part(url: str, text: bytes) -> Part:
     return part
 
 
-def _sources(url: str, parts: list[Part], sizes: Mapping[str, int]) -> Sources:
+def _sources(url: str, parts: list[Part], of_runs: list[str]) -> Sources:
     def of(chosen: Iterable[Part]) -> tuple[str, ...]:
         return tuple(escaped(f"{url}/archive/{part.name}.parquet") for part in chosen)
 
     fitting = [part for part in parts if dict(part.promoted) == promoted_columns()]
     segments = [each for part in parts for each in part.segments if each.damaged]
     return Sources(
-        live=tuple(
-            escaped(f"{url}/{name}")
-            for name, size in sizes.items()
-            if size and PurePosixPath(name).match("runs/*/events*.jsonl")
-        ),
+        live=tuple(escaped(f"{url}/{name}") for name in of_runs),
         sealed=of(fitting),
         older=of(part for part in parts if part not in fitting),
         verbatim=of(part for part in parts if part.verbatim),

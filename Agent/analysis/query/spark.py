@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Sequence
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from Agent.analysis.query import views
+from Agent.analysis.query.remote_trees import RemoteTree, remote_trees
+from Agent.analysis.query.spark_stores import hadoop_reads, part_rows, pieces_of, text_rows
 from Agent.analysis.query.state_view import ACTION_STATES, action_states
 from Agent.analysis.query.trees import Trees
 from Agent.analysis.query.views import ROWS, ROWS_ASKED, has_legs, resolve, scan, worded
@@ -31,6 +34,7 @@ from Agent.archive.sealed.parquet_rows import (
     promoted_columns,
     quoted_name,
 )
+from Agent.archive.sealed.parts import Part
 from Agent.errors import InputError, MissingExtra, UsageError
 from Agent.event.codec import CURRENT_SCHEMA
 
@@ -63,15 +67,24 @@ _SETTINGS: Final = {
 _BASE: Final = "trace_rows"
 _ON_THIS_MACHINE: Final = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
 _LOCAL: Final = re.compile(r"local(-cluster)?\[.*\]|local")
-_STORE_LACKS: Final = re.compile(r"Class org\.apache\.hadoop\.fs\.\S+ not found|No FileSystem for scheme")
-_NO_STORE: Final = (
-    "add the store's library to Spark, such as org.apache.hadoop:hadoop-aws of Spark's own Hadoop version, "
-    "with spark.jars.packages in its spark-defaults.conf; or read it with --engine duckdb"
+_REMEDIES: Final = (
+    (
+        re.compile(r"Class org\.apache\.hadoop\.fs\.\S+ not found|No FileSystem for scheme"),
+        "add the store's library to Spark, such as org.apache.hadoop:hadoop-aws of Spark's own Hadoop "
+        "version, with spark.jars.packages in its spark-defaults.conf; or say s3://, which s3fs reads",
+    ),
+    (
+        re.compile(r"No module named|has no attribute|ImportError"),
+        "install pyarrow and the store's library, such as s3fs, in the executors' Python, which is that of "
+        "PYSPARK_PYTHON",
+    ),
 )
+"""What helps against an error, by its first line."""
+_AGAIN: Final = "repeat the query; if a part is damaged, agent-trace verify names it"
 _NUMBERED: Final = re.compile(r"\$([0-9]+)")
 """A parameter by its number, which Spark has by name."""
 DEFAULT_MASTER: Final = "local[*]"
-_REFUSED: Final = re.compile(r"\b(CallMethodViaReflection|TryReflect|ScriptTransformation|PythonUDF)\b")
+_REFUSED: Final = re.compile(r"\b(CallMethodViaReflection|TryReflect|ScriptTransformation)\b")
 """What of a query could run other programs, by the names of Spark's own plans."""
 _SQL_TYPES: Final = {
     "BIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN", "VARCHAR": "STRING", "JSON": "STRING",
@@ -97,6 +110,7 @@ class SparkEngine:
     ) -> None:
         self._spark = _started(master or DEFAULT_MASTER, settings or {})
         self._kept: dict[str, list[Any]] = {}
+        self.remote: Sequence[RemoteTree] = ()
         self._has_views = False
         self._columns = _columns()
         try:
@@ -125,9 +139,28 @@ class SparkEngine:
                 made.append(_stored(rows, dict(part.promoted)))
             if tree.run_files:
                 made.append(_stored(self._lines(list(map(str, tree.run_files)), tree.session), {}))
-        remote = [f"{url.rstrip('/')}/archive/*.parquet" for url in trees.remote]
+        by_hadoop = [url for url in trees.remote if hadoop_reads(self._spark, url)]
+        self.remote = remote_trees(url for url in trees.remote if url not in by_hadoop)
+        made += self._of_stores()
+        remote = [f"{url.rstrip('/')}/archive/*.parquet" for url in by_hadoop]
         read = [self._read(places) for places in (fitting, *([url] for url in remote)) if places]
         return reduce(lambda one, other: one.unionByName(other), [_stored(r, promoted) for r in read] + made)
+
+    def _of_stores(self) -> Iterator[Any]:
+        """The events of sessions in object stores: of archives as of now, of older ones, and of runs."""
+        archived: list[tuple[str, Part]] = []
+        older: list[tuple[str, Part]] = []
+        lines: list[tuple[str, str]] = []
+        for tree in self.remote:
+            for part in tree.parts:
+                is_now = dict(part.promoted) == promoted_columns()
+                (archived if is_now else older).append((f"{tree.url}/archive/{part.name}.parquet", part))
+            lines += [(f"{tree.url}/{name}", name) for name in tree.run_files]
+        for parts, promoted in ((archived, promoted_columns()), (older, {})):
+            if parts:
+                yield _stored(part_rows(self._spark, pieces_of(parts), _IN_ARCHIVES), promoted)
+        if lines:
+            yield _stored(_of_lines(text_rows(self._spark, lines)), {})
 
     def _read(self, places: list[str]) -> Any:
         # the columns of parts may differ by version
@@ -137,20 +170,8 @@ class SparkEngine:
         """The JSON lines of runs as rows of an archive that holds nothing but lines."""
         text = self._spark.read.text([_as_url(place) for place in places])
         start = len(f"file://{session}/") + 1
-        return text.selectExpr(
-            "value AS text",
-            f"substr(url_decode(_metadata.file_path), {start}) AS file",
-            *(f"CAST(NULL AS {_SQL_TYPES[kind]}) AS {quoted_name(name)}" for name, kind in _OWN.items()),
-            "unix_micros(try_cast(get_json_object(value, '$.timestamp') AS TIMESTAMP)) AS ts_us",
-            "substr(get_json_object(value, '$.id'), 1, 8) AS writer",
-            "try_cast(substr(get_json_object(value, '$.id'), 10) AS BIGINT) AS seq",
-            "coalesce(get_json_object(value, '$.agent_id'), get_json_object(value, '$.extra.agent_id')) "
-            "AS agent_id",
-            f"coalesce(get_json_object(value, '$.type'), get_json_object(value, '$.extra.event_type'), "
-            f"'{NO_KIND}') AS event_type",
-        ).where(
-            "ts_us IS NOT NULL AND seq IS NOT NULL AND "
-            f"try_cast(get_json_object(text, '$.schema_version') AS BIGINT) BETWEEN 1 AND {CURRENT_SCHEMA}"
+        return _of_lines(
+            text.selectExpr("value", f"substr(url_decode(_metadata.file_path), {start}) AS file")
         )
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
@@ -297,6 +318,33 @@ _OWN: Final = {name: kind for name, kind in ENVELOPE.items() if name not in {"ti
     "agent_role": "VARCHAR",
 }
 """The columns of an archive besides those of the order, the agent and the kind."""
+_IN_ARCHIVES: Final = {
+    name: _SQL_TYPES.get(kind, kind)
+    for name, kind in {
+        "session_uid": "VARCHAR", "file": "VARCHAR", "raw": "BINARY", "ts_us": "BIGINT", "writer": "VARCHAR",
+        "seq": "BIGINT", "agent_id": "VARCHAR", "event_type": "VARCHAR", **_OWN, **promoted_columns(),
+    }.items()
+}  # fmt: skip
+"""All columns of an archive that are read, with Spark's types."""
+
+
+def _of_lines(text: Any) -> Any:
+    """JSON lines, given as `value` and `file`, as rows of an archive that holds nothing but lines."""
+    return text.selectExpr(
+        "value AS text",
+        "file",
+        *(f"CAST(NULL AS {_SQL_TYPES[kind]}) AS {quoted_name(name)}" for name, kind in _OWN.items()),
+        "unix_micros(try_cast(get_json_object(value, '$.timestamp') AS TIMESTAMP)) AS ts_us",
+        "substr(get_json_object(value, '$.id'), 1, 8) AS writer",
+        "try_cast(substr(get_json_object(value, '$.id'), 10) AS BIGINT) AS seq",
+        "coalesce(get_json_object(value, '$.agent_id'), get_json_object(value, '$.extra.agent_id')) "
+        "AS agent_id",
+        f"coalesce(get_json_object(value, '$.type'), get_json_object(value, '$.extra.event_type'), "
+        f"'{NO_KIND}') AS event_type",
+    ).where(
+        "ts_us IS NOT NULL AND seq IS NOT NULL AND "
+        f"try_cast(get_json_object(text, '$.schema_version') AS BIGINT) BETWEEN 1 AND {CURRENT_SCHEMA}"
+    )
 
 
 def _stored(rows: Any, promoted: Collection[str]) -> Any:
@@ -393,6 +441,8 @@ def _started(master: str, settings: dict[str, str]) -> Any:
                 f"Spark does not start at {master}: {_first_line(error)}",
                 remedy="check --master, and that it can be reached from here",
             ) from error
+    if local and "PYSPARK_PYTHON" not in os.environ:
+        context.pythonExec = sys.executable  # the first python3 on the PATH may lack the libraries
     context.setLogLevel("OFF")
     logging.getLogger("SQLQueryContextLogger").disabled = True  # prints every error of a query to stderr
     return SparkSession(context)
@@ -426,6 +476,8 @@ def _first_line(error: Exception) -> str:
     if java is not None:
         text = str(java.getMessage() or java.toString())
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("An error occurred")]
+    if "Traceback (most recent call last):" in lines:  # of an executor's Python, which ends with its error
+        lines = [line for line in lines if not line.startswith((" ", "\t"))][-1:]
     return str(lines[0][:300]) if lines else type(error).__name__
 
 
@@ -446,9 +498,5 @@ def _translated(query: str | None) -> Iterator[None]:
         ) from error
     except (PySparkException, Py4JError) as error:
         first = _first_line(error)
-        raise InputError(
-            f"Spark failed: {first}",
-            remedy=_NO_STORE
-            if _STORE_LACKS.search(first)
-            else "repeat the query; if a part is damaged, agent-trace verify names it",
-        ) from error
+        remedies = (remedy for found, remedy in _REMEDIES if found.search(first))
+        raise InputError(f"Spark failed: {first}", remedy=next(remedies, _AGAIN)) from error

@@ -128,6 +128,10 @@ _WORD_LEFT: Final = re.compile(r"\{\{(\w+)\}\}")
 class QueryEngine(Protocol):
     """What questions about whole sessions ask: `Engine` here, `SparkEngine` for many sealed sessions."""
 
+    @property
+    def remote(self) -> Sequence[Any]:
+        """The sessions in an object store, as `RemoteTree`."""
+
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Run a question; return a dict for each row. Parameters stand for `?`."""
 

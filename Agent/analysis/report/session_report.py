@@ -136,7 +136,7 @@ def trees_summary(trees: Trees, engine: QueryEngine) -> dict[str, Any]:
         ends_us = parse_timestamp(counts["first_seen"]), parse_timestamp(counts["last_seen"])
     paths = [*(str(tree.session) for tree in trees.local), *trees.remote]
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-    damaged = sum(part.damaged for tree in trees.local for part in tree.parts)
+    damaged = sum(part.damaged for tree in (*trees.local, *engine.remote) for part in tree.parts)
     return {
         "session_id": ", ".join(session_id_of(Path(path)) for path in paths[:_NAMED]) + more,
         "path": ", ".join(paths[:_NAMED]) + more,
