@@ -301,13 +301,15 @@ class _Overview:
         self.writers: Counter[str] = Counter()
         self.runs: set[str] = set()
         self.spans = 0
-        self.codes: dict[str, str] = {}
-        """By action, the digest of the code that ran last."""
+        self.codes: dict[str, tuple[str | None, object]] = {}
+        """By action, the digest of the code that ran last, or else None, and the name of its function."""
 
     def add(self, event: Event) -> None:
         self.activity.add(event)
-        if event.code is not None and isinstance(action := event.extra.get("action_type"), str):
-            self.codes[action] = event.code
+        action, call = event.extra.get("action_type"), event.extra.get("call")
+        is_traced = isinstance(action, str) and call is not None
+        if is_traced and (event.code is not None or action not in self.codes):
+            self.codes[action] = event.code, call
         self.writers[event.writer] += 1
         if event.run_id is not None and len(self.runs) < 1000:
             self.runs.add(event.run_id)
@@ -354,8 +356,8 @@ def journey_overview(
     places = code_places(reader.session) if kept.codes else None
     code = {
         action: place_told(place)
-        for action, digest in kept.codes.items()
-        if places is not None and (place := places.of("agent_action", {}, digest)) is not None
+        for action, (digest, call) in kept.codes.items()
+        if places is not None and (place := places.of("agent_action", {"call": call}, digest)) is not None
     }
     return told | {
         "session_id": session_id_of(reader.session),

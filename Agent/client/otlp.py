@@ -247,6 +247,9 @@ class OtlpShipment(OutgoingSession):
             self._cursor = _OtlpCursor.read(session, destination) if resume else _OtlpCursor()
             if content and not self._cursor.content:
                 self._cursor = _OtlpCursor()
+            if not resume and _OtlpCursor.path_of(session, destination).exists():
+                # If nothing can be sent now, the next one that resumes has to send everything.
+                self._keep(self._cursor.place)
         except BaseException:
             self.close()
             raise
@@ -407,16 +410,20 @@ class _OtlpCursor:
     @classmethod
     def read(cls, session: Path, destination: OtlpDestination) -> Self:
         """Return a session's cursor; an empty one, with which all is sent, if it is missing or damaged."""
-        path = cursors_dir(session) / f"{safe_name(destination.cursor_name)}.json"
         found = cls()
         try:
-            stored = orjson.loads(read_file(path))
+            stored = orjson.loads(read_file(cls.path_of(session, destination)))
             found.sent = _EventSet.from_object(stored["sent"])
             found.place = {"version": stored["version"], "files": list(stored["files"])}
             found.content, found.ended_after = stored["content"] is True, stored["ended_after"]
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return cls()
         return found
+
+    @staticmethod
+    def path_of(session: Path, destination: Destination) -> Path:
+        """Return where a session's cursor is stored."""
+        return cursors_dir(session) / f"{safe_name(destination.cursor_name)}.json"
 
 
 def spans_of(

@@ -63,12 +63,37 @@ def test_resume_sends_what_is_left_after_a_failure_and_says_the_numbers(recorded
         assert json.loads(run(*command, "--json").stdout)["already"] == 1024 + left == len(receiver.spans)
 
 
+def test_a_receiver_that_lost_its_data_gets_everything_again_and_the_rest_after_a_failure(
+    recorded, run, tmp_path
+):
+    pytest.importorskip("opentelemetry.proto", reason="OTLP needs opentelemetry-proto, of the extra [otel]")
+    from support.otlp_double import OtlpReceiver
+
+    shutil.copytree(recorded.root, tmp_path / "trace")
+    answers = {}
+    with OtlpReceiver(answers.get) as receiver:
+        command = ("export", "otlp", "--root", tmp_path / "trace", "--endpoint", receiver.url)
+        count = json.loads(run(*command, "--again", "--json").stdout)["spans"]
+        assert count == len(receiver.spans)
+        told = run(*command, "--resume")
+        assert "everything is already at" in told.stdout and "--again sends all of them again" in told.stderr
+        for failed_request, were_there in ((1, 0), (3, 1024)):
+            receiver.spans.clear()
+            answers[receiver.requests + failed_request] = (400, {})
+            assert run(*command, "--again").returncode == 3
+            rest = json.loads(run(*command, "--resume", "--json").stdout)
+            assert (rest["spans"], rest["already"]) == (count - were_there, were_there)
+            assert len(receiver.spans) == count
+
+
 def test_wrong_arguments_are_one_line_each(recorded, run):
     root = ("--root", str(recorded.root))
     for words, told in (
         (("--endpoint", "http://h:1", "--file", "x"), "give --file or --endpoint"),
         (("--header", "a=b"), "need --endpoint"),
         (("--resume",), "need --endpoint"),
+        (("--again",), "need --endpoint"),
+        (("--endpoint", "http://h:1", "--again", "--resume"), "give one of them"),
         (("--endpoint", "http://h:1", "--header", "a"), "a header is written NAME=VALUE"),
         (("--endpoint", "nowhere"), "is not an address"),
         ((f"{recorded.session_id}/creator_001",), "a trace is a whole run"),

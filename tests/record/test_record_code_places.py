@@ -1,5 +1,6 @@
 """The file and line of a traced function, which its `code` event names once."""
 
+import asyncio
 import functools
 import inspect
 import json
@@ -8,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from Agent import setup_logging, shutdown_logging
-from Agent.utils import trace_agent_action
+from Agent.utils import trace_agent_action, trace_learning_update
 
 
 class Baker:
@@ -85,3 +86,66 @@ def test_level_metadata_keeps_no_path(trace_root):
     lines = [json.loads(line) for line in (session / "system.log").read_bytes().splitlines()]
     (code,) = [line["extra"] for line in lines if line["extra"]["event_type"] == "code"][:1]
     assert os.sep not in str(code["file"]) and str(code["file"]).startswith("[str ")
+
+
+class Cook:
+    def __init__(self):
+        self.agent_id = "cook"
+
+    @trace_agent_action
+    def cook(self):
+        self.chop()
+        self.taste()
+        list(self.stir())
+        return asyncio.run(self.serve())
+
+    @trace_agent_action
+    def chop(self):
+        return 1
+
+    @trace_learning_update("taste")
+    def taste(self):
+        return 2
+
+    @trace_agent_action
+    def stir(self):
+        yield 3
+
+    @trace_agent_action
+    async def serve(self):
+        return 4
+
+
+def test_a_function_that_is_only_called_within_an_action_of_its_agent_has_a_place_and_it_is_named_once(
+    recorded,
+):
+    for _ in range(3):
+        Cook().cook()
+    lines = [each["extra"]["line"] for each in recorded.of("code")]
+    methods = (Cook.chop, Cook.taste, Cook.stir, Cook.serve, Cook.cook)
+    assert sorted(lines) == sorted(inspect.getsourcelines(inspect.unwrap(each))[1] for each in methods)
+    coded = [each["extra"]["action_type"] for each in recorded.of("agent_action") if "code" in each]
+    assert coded == ["cook"] * 3, "only an entry is compared by its code"
+
+
+def test_a_journey_and_the_spans_name_the_places_of_nested_functions(trace_root):
+    from Agent import LogAnalyzer
+    from Agent.analysis.journeys import journey_overview
+    from Agent.client.otlp import spans_of
+    from Agent.export.allowed import AllowList
+    from Agent.tree.files.session import open_session
+
+    setup_logging(trace_root=trace_root)
+    Cook().cook()
+    shutdown_logging()
+    reader = LogAnalyzer(root=trace_root).reader
+    lines = {name: place["line"] for name, place in journey_overview(reader, "cook")["code"].items()}
+    methods = {"cook": Cook.cook, "chop": Cook.chop, "stir": Cook.stir, "serve": Cook.serve}
+    assert lines == {name: inspect.getsourcelines(inspect.unwrap(each))[1] for name, each in methods.items()}
+    spans = spans_of(reader.session, open_session(reader.session), AllowList())
+    placed = {
+        span.attributes.get("code.line.number")
+        for span in spans
+        if span.name.startswith("invoke_agent cook ")
+    }
+    assert placed == set(lines.values())

@@ -5,8 +5,10 @@ import pytest
 from Agent.archive.sealed.sealing import seal
 from Agent.errors import AgentNotFound, InputError, UsageError
 from Agent.event.model import Event
+from Agent.event.payloads import KINDS
 from Agent.replay import compare_runs, fork_run, resume_from_checkpoint
 from Agent.replay.compare.comparison import Comparison
+from Agent.replay.compare.emitted_events import event_difference
 from Agent.replay.diff.event_pairs import differing_events
 from Agent.replay.diff.first_difference import SameIds, StreamWalk
 from Agent.tree.layout import agent_files, list_sessions
@@ -251,8 +253,8 @@ def test_recorded_runs_are_compared_by_what_they_did(toy):
     assert (found.divergence.a, found.divergence.b) == (20, 25)
 
 
-def _event(number, session, **more):
-    return Event("2026-11-20T00:00:00.000000Z", f"{session}-{number}", 1, "decision", session, **more)
+def _event(number, session, kind="decision", **more):
+    return Event("2026-11-20T00:00:00.000000Z", f"{session}-{number}", 1, kind, session, **more)
 
 
 def test_ids_of_the_two_sessions_pair_off_one_to_one_and_other_texts_do_not():
@@ -278,6 +280,37 @@ def test_events_that_name_their_counterparts_agree():
     )
     assert placed_divergence is not None
     assert (placed_divergence.divergence.field, placed_divergence.divergence.number) == ("causes", 3)
+
+
+def test_no_duration_of_any_kind_of_event_is_compared():
+    for kind in KINDS.values():
+        for each in kind.fields:
+            if each.type == "number" and each.name.endswith(("_ms", "_s", "per_second")):
+                one, other = (_event(1, "a", kind.name, extra={each.name: took}) for took in (1.0, 2.5))
+                assert event_difference(one, other, Comparison(None)) is None, (kind.name, each.name)
+
+
+STIRRER = """
+class Cook:
+    agent_id, agent_role = "cook", "cook"
+    @trace_agent_action
+    def stir(self):
+        yield sum(range(50_000))
+    @trace_agent_action
+    def cook(self):
+        return list(self.stir())
+
+def main():
+    Cook().cook()
+    list(Cook().stir())
+"""
+
+
+def test_two_runs_of_traced_generators_are_alike(toy):
+    for _ in range(2):
+        toy.record(STIRRER)
+    found = compare_runs(*(session.session_id for session in list_sessions(toy.root)), toy.root)
+    assert found.divergence is None and found.compared >= 3
 
 
 WORLD = """

@@ -44,7 +44,7 @@ def export() -> None:
 
 
 @command(of=export)
-def otlp(
+def otlp(  # noqa: PLR0913 - each is a separate option
     *,
     run: Annotated[str, "[RUN]", {"default": "last"}],
     endpoint: Annotated[
@@ -56,6 +56,7 @@ def otlp(
     content: bool,
     follow: Annotated[bool, "-f --follow"],
     resume: bool,
+    again: bool,
     patience_s: Annotated[float, "--patience SECONDS"] = 30.0,
     root: Root,
 ) -> int:
@@ -75,11 +76,13 @@ def otlp(
         follow: Continue until the session's programs have ended.
         resume: Send only what the receiver does not have by this session's cursor, which --resume, --follow
             and a program that exports itself keep.
+        again: Send everything, such as to a receiver that lost its data, and begin the cursor anew.
         patience_s: How long to wait for an answer.
 
     Examples:
         agent-trace export otlp --endpoint http://localhost:6006
         agent-trace export otlp last --resume --endpoint http://localhost:4318
+        agent-trace export otlp last --again --endpoint http://localhost:4318
         agent-trace export otlp 01a1f918 --file spans.jsonl
         agent-trace export otlp last --follow --endpoint http://localhost:4318
     """
@@ -89,14 +92,16 @@ def otlp(
         if endpoint is not None and not _is_from_environment("endpoint"):
             raise misuse("give --file or --endpoint")
         endpoint = None
-    if endpoint is None and (headers or follow or resume):
-        raise misuse("--header, --follow and --resume need --endpoint")
+    if endpoint is None and (headers or follow or resume or again):
+        raise misuse("--header, --follow, --resume and --again need --endpoint")
+    if resume and again:
+        raise misuse("--resume sends what is missing, --again everything; give one of them")
     ref = find_run(run, root)
     if ref.agent_id is not None:
         raise misuse("a trace is a whole run; give the session without the agent")
     if endpoint is not None:
         given = dict(_header(each) for each in headers) if headers else None
-        how = _How(content, follow, resume, patience_s)
+        how = _How(content, follow, resume, again, patience_s)
         return _to_receiver(ref, endpoint, given, service, how)
     return _to_lines(ref, file, service, content)
 
@@ -172,7 +177,13 @@ class _How(NamedTuple):
     content: bool
     follow: bool
     resume: bool
+    again: bool
     patience_s: float
+
+    @property
+    def keeps_cursor(self) -> bool:
+        """Whether the session's cursor knows afterwards what the receiver has."""
+        return self.follow or self.resume or self.again
 
 
 def _to_receiver(
@@ -180,8 +191,8 @@ def _to_receiver(
 ) -> int:
     from Agent.client.otlp import otlp_destination
 
-    if ref.run_id is not None and (how.follow or how.resume):
-        raise misuse("--follow and --resume export whole sessions")
+    if ref.run_id is not None and how.keeps_cursor:
+        raise misuse("--follow, --resume and --again export whole sessions")
     destination = otlp_destination(endpoint, headers, service)
     if destination.shows_key:
         render.note(f"the headers go to {destination.place} unencrypted; use https")
@@ -196,7 +207,7 @@ def _to_receiver(
         return False
 
     already, problem = 0, None
-    if how.follow or how.resume:
+    if how.keeps_cursor:
         shipment = _ship(ref, destination, wait, how)
         outcome, dropped = shipment.outcome, shipment.dropped
         already, problem = shipment.already, shipment.cursor_problem
@@ -212,6 +223,7 @@ def _to_receiver(
     amount = f"{words.size(outcome.bytes)} in {words.plural(outcome.bodies, 'request')}"
     if already and not outcome.sent and not outcome.refused:
         render.emit(f"everything is already at {destination.place}: {words.plural(already, 'span')}")
+        render.note("  --again sends all of them again, should it have lost them")
     else:
         before = f"; {words.plural(already, 'span')} were there already" if already else ""
         render.emit(f"{words.plural(outcome.sent, 'span')} sent to {destination.place}, {amount}{before}")

@@ -1130,22 +1130,25 @@ done:
 
 /* ---- the end of a call ---- */
 
-/* What the line of an entry ends with: code and changed fields; NULL where Python has to look, perhaps with an exception. */
-static PyObject *entry_tail(Lane *lane, PyObject *call, PyObject *spec) {
-    PyObject *code = NULL, *told = NULL, *tail = NULL;
-    if (is_true(GET(call, CALL_is_probed))) return NULL;
-    if ((code = PyObject_GetAttr(spec, W_code)) == NULL || code == Py_None) goto done;
-    if ((told = PyObject_GetAttr(GET(call, CALL_pipeline), W_codes_told)) == NULL) goto done;
-    if (!PySet_Check(told) || PySet_Contains(told, code) != 1) goto done;
-    if (GET(call, CALL_tracker) == Py_None) {
-        tail = PyObject_GetAttr(code, W_tail);
-    } else {
-        tail = plain_state_tail(lane, call, code);
-        if (tail == NULL && !PyErr_Occurred()) tail = PyObject_CallMethodOneArg(call, W__state_tail, code);
+/* The identity of a function whose `code` event was written; NULL where Python has to write it, perhaps with an exception. */
+static PyObject *told_code(PyObject *call, PyObject *spec) {
+    PyObject *code = PyObject_GetAttr(spec, W_code), *told = NULL;
+    if (code != NULL && code != Py_None && (told = PyObject_GetAttr(GET(call, CALL_pipeline), W_codes_told)) != NULL
+        && PySet_Check(told) && PySet_Contains(told, code) == 1) {
+        Py_DECREF(told);
+        return code;
     }
-done:
     Py_XDECREF(code);
     Py_XDECREF(told);
+    return NULL;
+}
+
+/* What the line of an entry ends with: code and changed fields; NULL where Python has to look, perhaps with an exception. */
+static PyObject *entry_tail(Lane *lane, PyObject *call, PyObject *code) {
+    if (is_true(GET(call, CALL_is_probed))) return NULL;
+    if (GET(call, CALL_tracker) == Py_None) return PyObject_GetAttr(code, W_tail);
+    PyObject *tail = plain_state_tail(lane, call, code);
+    if (tail == NULL && !PyErr_Occurred()) tail = PyObject_CallMethodOneArg(call, W__state_tail, code);
     return tail;
 }
 
@@ -1192,6 +1195,7 @@ static PyObject *slot_of(PyObject *binding, PyObject *slots, PyObject *key) {
 static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObject *result, long long duration_ns) {
     PyObject *spec = GET(call, CALL_spec), *scope = NULL, *links = NULL, *slots = GET(GET(call, CALL_binding), BINDING_slots);
     PyObject *slot_key = NULL, *slot = NULL, *label = NULL, *line_head = NULL, *head = NULL, *tail = NULL, *both = NULL, *looked_at = NULL, *read = NULL, *answer = NULL;
+    PyObject *code = NULL;
     char *duration = NULL;
     int is_special = 1;
     PyObject *is_plain = PyObject_GetAttr(spec, W_is_plain);
@@ -1221,7 +1225,8 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     if (result != NULL) bodies[2] = part_of(result);
     if (read != NULL) bodies[4] = part_of(read);
     if ((both = joined(bodies, 5)) == NULL) goto done;
-    if (is_true(GET(call, CALL_is_entry)) && (tail = entry_tail(lane, call, spec)) == NULL) goto done;
+    if ((code = told_code(call, spec)) == NULL) goto done;
+    if (is_true(GET(call, CALL_is_entry)) && (tail = entry_tail(lane, call, code)) == NULL) goto done;
     if (tail != NULL) is_special = 0; /* the changes count as told */
     if (PyBytes_GET_SIZE(both) > 0 && lane->judge->looks_clean != Py_None) {
         int clean = is_clean(lane->judge, both, 1);
@@ -1271,6 +1276,7 @@ done:
     Py_XDECREF(scope);
     Py_XDECREF(links);
     Py_XDECREF(both);
+    Py_XDECREF(code);
     Py_XDECREF(looked_at);
     Py_XDECREF(read);
     Py_XDECREF(tail);

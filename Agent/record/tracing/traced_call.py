@@ -313,10 +313,11 @@ class Call:
             body += read
             types = _tags(types, read_types)
         tail = b""
-        if self.is_entry:
+        if spec.is_action:  # nested ones as well: their function may never be an entry
             code = spec.code or spec.identify()
             if code not in pipeline.codes_told:
                 code.tell(pipeline)
+        if self.is_entry:
             present = None
             if self.is_probed:
                 values: Iterable[object] = ()

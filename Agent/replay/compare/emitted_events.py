@@ -26,6 +26,7 @@ from Agent.replay.compare.comparison import (
 _OWN_TO_A_RUN = frozenset(
     {
         "duration_ms",
+        "active_ms",
         "capture_ms",
         "loop_turns",
         "loop_turn",
@@ -44,7 +45,9 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
     "context_entry": frozenset({"context_span"}),
     "context_exit": frozenset({"context_span"}),
     "throughput": frozenset({"duration_s", "per_second"}),
-    "state_change": frozenset({"writers", "ahead", "objects"}),  # a replay does not record these
+    # A replay does not record the first three.
+    "state_change": frozenset({"writers", "ahead", "objects", "asked_at"}),
+    "intervention": frozenset({"asked_at", "paused_ms"}),
     # The path of an artifact depends on the run's other artifacts; its name and digest do not.
     "artifact.saved": frozenset({"path", "ref"}),
     "step.started": frozenset({"step_span"}),
