@@ -302,14 +302,13 @@ class _Overview:
         self.runs: set[str] = set()
         self.spans = 0
         self.codes: dict[str, tuple[str | None, object]] = {}
-        """By action, the digest of the code that ran last, or else None, and the name of its function."""
+        """By action, the digest of the code that ran last, None if none is known, and the name of its function."""
 
     def add(self, event: Event) -> None:
         self.activity.add(event)
         action, call = event.extra.get("action_type"), event.extra.get("call")
-        is_traced = isinstance(action, str) and call is not None
-        if is_traced and (event.code is not None or action not in self.codes):
-            self.codes[action] = event.code, call
+        if isinstance(action, str) and call is not None:
+            self.codes[action] = event.code or self.codes.get(action, (None,))[0], call
         self.writers[event.writer] += 1
         if event.run_id is not None and len(self.runs) < 1000:
             self.runs.add(event.run_id)

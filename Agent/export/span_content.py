@@ -162,7 +162,7 @@ def _parts(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
                 yield {"type": "text", "content": each}
         elif isinstance(each, Mapping) and isinstance(each.get("text"), str):
             yield {"type": "text", "content": each["text"]}
-        elif isinstance(each, Mapping) and each.get("type") in {"tool_use", "tool_call"}:
+        elif isinstance(each, Mapping) and each.get("type") in ("tool_use", "tool_call"):
             yield _tool_call(each, each.get("input", each.get("arguments", each.get("args"))))
         elif each is not None:
             yield {"type": "text", "content": json_text(each)}

@@ -15,6 +15,10 @@ REPLAYED = {
     "pettingzoo_agents": ("pettingzoo", "test", "build"),
     "mesa_wealth": ("mesa", "test", "build"),
     "autogen_agents": ("autogen_agentchat", "frameworks", "AssistantAgent"),
+    "langgraph_clerk": ("langgraph", "test", "Clerk"),
+    "openai_agents_clerk": ("agents", "frameworks", "Clerk"),
+    "pydantic_ai_clerk": ("pydantic_ai", "frameworks", "Clerk"),
+    "smolagents_clerk": ("smolagents", "frameworks", "Clerk"),
 }
 """Examples of frameworks, which fit into 15 lines and replay: {example: (package, its extra, target)}."""
 WITH_EXAMPLES = f"{REPOSITORY}:{REPOSITORY / 'examples'}"

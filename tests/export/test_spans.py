@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from Agent import (
     AgentLogger,
@@ -115,16 +117,15 @@ def test_a_run_is_a_trace_whose_spans_have_the_nesting_of_the_record(session):
 
 
 def test_the_function_of_an_action_is_named_as_the_conventions_say_and_its_path_only_with_content(session):
-    first = Clerk.answer.__wrapped__.__code__.co_firstlineno
-    name = f"{Clerk.__module__}.Clerk.answer"
     for content in (False, True):
         spans = by_name(exported(session, content=content)[0])
-        answer = spans["invoke_agent clerk answer"].attributes
-        assert (answer["code.function.name"], answer["code.line.number"]) == (name, first)
-        assert answer.get("code.file.path") == (str(Path(__file__).absolute()) if content else None)
-        inner = spans["invoke_agent clerk look_up"].attributes
-        assert "agent_trace.code" not in inner  # it is no outermost action: its own function was not recorded
-        assert not [key for key in inner if key.startswith("code.")]
+        for function in (Clerk.answer, Clerk.look_up):  # the second is only called inside the first
+            shown = spans[f"invoke_agent clerk {function.__name__}"].attributes
+            place = function.__wrapped__.__code__.co_firstlineno
+            name = f"{Clerk.__module__}.{function.__qualname__}"
+            assert (shown["code.function.name"], shown["code.line.number"]) == (name, place)
+            assert shown.get("code.file.path") == (str(Path(__file__).absolute()) if content else None)
+        assert "agent_trace.code" not in shown, "it is no outermost action, whose code is compared"
         assert str(Path(__file__).parent) in as_json(spans.values(), "x").decode() or not content
 
 
@@ -391,6 +392,44 @@ def test_the_usual_forms_of_prompts_and_answers_are_messages_with_roles_and_text
     (found,) = messages_in([{"role": "tool", "content": "42", "tool_call_id": "c1"}], by_model=False)
     assert found["parts"] == [{"type": "tool_call_response", "id": "c1", "response": "42"}]
     assert "finish_reason" not in found
+
+
+KEYS = (
+    "role",
+    "content",
+    "type",
+    "text",
+    "messages",
+    "choices",
+    "message",
+    "data",
+    "tool_calls",
+    "tool_call_id",
+    "function",
+    "name",
+)
+NESTED = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["user", "tool_use", "tool_call", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
+    max_leaves=15,
+)  # fmt: skip
+
+
+def has_the_form_of_the_conventions(message, by_model):
+    """As the JSON schemas of gen_ai.input.messages and gen_ai.output.messages demand it."""
+    texts = [message["role"], *([message["finish_reason"]] if by_model else [])]
+    for part in message["parts"]:
+        needed = {"text": "content", "tool_call": "name", "tool_call_response": "response"}
+        assert needed[part["type"]] in part
+        texts += [part[key] for key in ("content", "name", "id") if key in part]
+    return all(isinstance(text, str) for text in texts)
+
+
+@given(NESTED, st.booleans())
+@example([{"content": [{"type": {}}]}], True)
+def test_any_value_makes_messages_of_the_conventions_form(value, by_model):
+    found = messages_in(value, by_model=by_model)
+    assert found and all(has_the_form_of_the_conventions(each, by_model) for each in found)
 
 
 def test_a_cause_from_before_the_export_is_no_link(trace_root):
