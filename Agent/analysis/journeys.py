@@ -302,7 +302,7 @@ class _Overview:
         self.runs: set[str] = set()
         self.spans = 0
         self.codes: dict[str, tuple[str | None, object]] = {}
-        """By action, the digest of the code that ran last, None if none is known, and the name of its function."""
+        """By action, the digest of the code that ran last, if one is known, and the name of its function."""
 
     def add(self, event: Event) -> None:
         self.activity.add(event)

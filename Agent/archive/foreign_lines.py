@@ -164,7 +164,8 @@ def import_lines(path: Path, given: Iterable[str], root: Path, redactor: Redacto
     """Import a file of JSON lines as a new session under a trace root.
 
     A line becomes an `agent_action` if it has an action, an event of the kind that it names if that is a kind
-    of events, an `error` if it has one, else a `log`. A line with a duration or a span id is a span; span ids
+    of events, an `error` if it has one, else a `log`. A failed action has an `error` in it as well, unless an
+    action inside it failed. A line with a duration or a span id is a span; span ids
     are replaced by digests of them. Lines that are no JSON object, or have no time, are skipped and counted.
 
     Args:
@@ -237,6 +238,8 @@ class _Rows:
         self._made = made
         self._writer = new_writer_id(os.urandom(5))
         self._ids: dict[str, str] = {}
+        self._failed_inside: set[str] = set()
+        """The spans in which another one failed: its error is theirs."""
         self.count = 0
 
     def __call__(self, lines: Iterable[tuple[int, Any]]) -> Iterator[dict[str, Any]]:
@@ -251,6 +254,8 @@ class _Rows:
                     self._made.problems.append(f"line {number}: {error}")
                 continue
             last_us = max(last_us, row["ts_us"])
+            if row["outcome"] == "error" and row["kind"] == "agent_action":
+                yield from self._error_of(row)
             yield row
         if self.count:
             body = {"writer": self._writer, "last_seq": self.count + 1}
@@ -284,6 +289,21 @@ class _Rows:
             body["duration_ms"] = duration_ms
         check_numbers(kind, body)
         return self._with_envelope(kind, ts_us, body, found)
+
+    def _error_of(self, action: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the error of a failed action, unless an action inside it failed before."""
+        if action["span_id"] not in self._failed_inside:
+            told = action["body"]["user.error"]
+            message = f"{action['body']['action_type']} failed" if told is True else _text(told)
+            body: dict[str, Any] = {"error_message": message, "message": message}
+            if isinstance(error_type := _of(action["body"], "attributes").get("error.type"), str):
+                body["error_type"] = error_type
+            error = self._with_envelope("error", action["ts_us"], body, {})
+            around = {key: action[key] for key in ("agent_id", "agent_role", "tick")}
+            action["body"]["error_id"] = error["event_id"]
+            yield error | around | {"parent_span_id": action["span_id"]}
+        if action["parent_span_id"] is not None:
+            self._failed_inside.add(action["parent_span_id"])
 
     @staticmethod
     def _kind(found: dict[str, Any], body: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.record.encode.safe_text import cut, shown_safely
 from Agent.render.layout import clip
+from Agent.render.words import seconds
 
 LEFT_TO_JSON = frozenset(
     "agent_id agent_role event_type type call root class fields digest traceback fingerprint error_module "
@@ -41,7 +42,8 @@ def describe(event: Event) -> str:
         parts += [f"changed={','.join(changed)}"] if changed else []
     duration_ms = event.extra.get("duration_ms")
     if isinstance(duration_ms, int | float):
-        parts.append(f"({duration_ms:.3g} ms)")
+        is_long = 1000 <= duration_ms < 1e12
+        parts.append(f"({seconds(duration_ms / 1000) if is_long else f'{duration_ms:.3g} ms'})")
     return shown_safely(" ".join(parts))
 
 

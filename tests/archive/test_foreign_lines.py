@@ -185,9 +185,12 @@ KEYS += [
 def test_any_line_gives_a_session_that_can_be_read_whole(tmp_path, trace_root, lines):
     lines = [{"ts": 1767323044}, *({**line, "ts": 1767323045} for line in lines)]
     done = import_lines(written(tmp_path, *lines), [], trace_root, REDACTOR)
-    assert done.events + done.skipped == len(lines)
     reader = open_reader(done.session)
-    assert len(list(reader.events())) == done.events + 1
+    events = list(reader.events())
+    of_actions = {event.extra.get("error_id") for event in events if event.kind == "agent_action"}
+    made = sum(event.kind == "error" and event.id in of_actions for event in events)
+    assert done.events - made + done.skipped == len(lines)
+    assert len(events) == done.events + 1
     assert not reader.damaged_lines
 
 
@@ -216,13 +219,46 @@ def test_spans_of_otlp_json_become_nested_actions(tmp_path, trace_root):
     spans = [child, SPAN, {"name": "broken"}]
     request = {"resourceSpans": [{"resource": {"attributes": service}, "scopeSpans": [{"spans": spans}]}]}
     done = import_otlp(written(tmp_path, request, {"other": 1}, b"{"), [], trace_root, REDACTOR)
-    assert (done.events, done.agents, done.skipped) == (2, {"scout", "shop"}, 2)
+    assert (done.events, done.agents, done.skipped) == (3, {"scout", "shop"}, 2)
     analyzer = LogAnalyzer(done.session)
-    (above,), (below,) = analyzer.trace_agent_journey("scout"), analyzer.trace_agent_journey("shop")
+    (below,) = analyzer.trace_agent_journey("shop")
+    (above,) = (
+        event for event in analyzer.trace_agent_journey("scout") if event["extra"]["event_type"] != "error"
+    )
     assert below["parent_span_id"] == above["span_id"]
     assert above["extra"]["action_type"] == "execute_tool search" and above["extra"]["duration_ms"] == 250.0
     assert above["extra"]["attributes"]["list"] == [True, 0.5] and above["extra"]["attributes"]["n"] == 3
     assert above["extra"]["outcome"] == "error" and "outcome" not in below["extra"]
+
+
+def test_a_failed_span_is_one_error_and_so_are_those_that_it_left(tmp_path, trace_root):
+    child = {**SPAN, "spanId": "1111111111111111", "parentSpanId": SPAN["spanId"]}
+    child["attributes"] = [
+        *SPAN["attributes"],
+        {"key": "error.type", "value": {"stringValue": "TimeoutError"}},
+    ]
+    request = {"resourceSpans": [{"scopeSpans": [{"spans": [child, SPAN]}]}]}
+    done = import_otlp(written(tmp_path, request), [], trace_root, REDACTOR)
+    analyzer = LogAnalyzer(done.session)
+    (error,) = analyzer.get_errors()
+    assert (error["extra"]["error_message"], error["extra"]["error_type"]) == ("timed out", "TimeoutError")
+    actions = [each for each in analyzer.trace_agent_journey("scout") if each["id"] != error["id"]]
+    assert [each["extra"]["outcome"] for each in actions] == ["error", "error"]
+    (inner,) = (each for each in actions if each["extra"].get("error_id") == error["id"])
+    assert error["parent_span_id"] == inner["span_id"] and inner["parent_span_id"] is not None
+
+
+def test_a_failed_action_of_foreign_lines_is_an_error_too(tmp_path, trace_root):
+    lines = [
+        {"at": 1767323045, "who": "ann", "did": "pay", "why": "card declined"},
+        {"at": 1767323046, "who": "ann", "did": "pay", "why": True},
+        {"at": 1767323047, "who": "ann", "did": "pay", "why": None},
+    ]
+    fields = ["timestamp=at", "agent_id=who", "action=did", "error=why"]
+    done = import_lines(written(tmp_path, *lines), fields, trace_root, REDACTOR)
+    errors = LogAnalyzer(done.session).get_errors()
+    assert [each["extra"]["error_message"] for each in errors] == ["card declined", "pay failed"]
+    assert {each["agent_id"] for each in errors} == {"ann"} and done.events == 5
 
 
 def test_what_export_otlp_writes_import_otlp_reads(tmp_path, trace_root, capsys):
