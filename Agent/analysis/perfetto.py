@@ -17,6 +17,7 @@ from typing import IO, Any, Final, NamedTuple
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.kept import needed
 from Agent.analysis.session import in_flight
+from Agent.errors import MissingExtra
 from Agent.event.clock import parse_timestamp
 from Agent.tree.read.reader import TreeReader
 
@@ -98,20 +99,32 @@ def write_perfetto(path: Path, reader: TreeReader, engine: Engine) -> PerfettoFi
         reader, engine: of the session.
 
     Raises:
-        MissingExtra: the package `perfetto` is not installed.
+        MissingExtra: the package `perfetto` is not installed, or the installed protobuf is too old for it.
         FileExistsError: the file exists.
     """
-    needed("perfetto", "a trace of Perfetto", "perfetto")
+    protos = _classes_of_perfetto()
     made = PerfettoFile(path)
     with path.open("xb") as file:
         path.chmod(0o600)
         try:
-            _Writer(file, made, {row["id"] for row in _rows(engine, _CAUSES)}).write(reader, engine)
+            _Writer(file, made, protos, {row["id"] for row in _rows(engine, _CAUSES)}).write(reader, engine)
         except BaseException:
             path.unlink()
             raise
     made.size_bytes = path.stat().st_size
     return made
+
+
+def _classes_of_perfetto() -> Any:
+    needed("perfetto", "a trace of Perfetto", "perfetto")
+    try:
+        from perfetto.protos.perfetto.trace import perfetto_trace_pb2
+    except Exception as error:  # protobuf's own VersionError; `perfetto` does not say which version it needs
+        raise MissingExtra(
+            f"the installed protobuf does not fit perfetto: {error}",
+            remedy="pip install --upgrade protobuf; in a new environment if another package holds it",
+        ) from error
+    return perfetto_trace_pb2
 
 
 def _rows(engine: Engine, query: str) -> Iterator[dict[str, Any]]:
@@ -143,10 +156,8 @@ class _Lane:
 class _Writer:
     """Writes the packets of one trace."""
 
-    def __init__(self, file: IO[bytes], made: PerfettoFile, causes: set[str]) -> None:
-        from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as protos
-
-        self._protos: Any = protos
+    def __init__(self, file: IO[bytes], made: PerfettoFile, protos: Any, causes: set[str]) -> None:
+        self._protos = protos
         self._file = file
         self._made = made
         self._causes = causes

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from support.perfetto_classes import perfetto_classes
 from support.session_files import session_events
 
 from Agent import (
@@ -24,10 +25,7 @@ from Agent import (
 from Agent.analysis.perfetto import write_perfetto
 from Agent.demo.platform import Settings, record_session
 
-pytest.importorskip("perfetto", reason="perfetto is not installed; it is in the extra [perfetto]")
-
-from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as protos
-
+protos = perfetto_classes(allow_module_level=True)
 BEGIN, END, INSTANT, COUNTER = 1, 2, 3, 4
 
 

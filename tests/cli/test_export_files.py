@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
-import pytest
+from support.perfetto_classes import perfetto_classes
 
 
 def test_a_session_is_written_as_each_kind_of_file(run, recorded, tmp_path):
-    pytest.importorskip("perfetto", reason="perfetto is not installed; it is in the extra [perfetto]")
+    perfetto_classes()
     place = ("--root", str(recorded.root))
     done = run("export", "perfetto", "last", "x.pftrace", *place, "--json")
     assert done.returncode == 0, done.stderr
@@ -42,3 +43,19 @@ def test_mistakes_are_one_line_with_a_remedy(run, recorded, tmp_path):
         assert says in done.stderr
     assert (tmp_path / "there.csv").read_text() == "mine"
     assert not (tmp_path / "new.csv").exists()
+
+
+def test_a_protobuf_that_does_not_fit_perfetto_is_one_clear_error(recorded, run, tmp_path, monkeypatch):
+    place = tmp_path / "perfetto" / "protos" / "perfetto" / "trace"
+    place.mkdir(parents=True)
+    for above in (place, *place.parents[:3]):
+        (above / "__init__.py").touch()
+    raising = "class VersionError(Exception): pass\nraise VersionError('gencode 6.31.1 runtime 5.29.6')\n"
+    (place / "perfetto_trace_pb2.py").write_text(raising)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "perfetto"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    done = run("export", "perfetto", "last", tmp_path / "x.pftrace", "--root", recorded.root)
+    assert done.returncode == 3 and done.stderr.count("\n") == 1
+    assert "gencode 6.31.1" in done.stderr and "pip install --upgrade protobuf" in done.stderr
+    assert not (tmp_path / "x.pftrace").exists()
