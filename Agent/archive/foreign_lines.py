@@ -295,7 +295,11 @@ class _Rows:
         if action["span_id"] not in self._failed_inside:
             told = action["body"]["user.error"]
             message = f"{action['body']['action_type']} failed" if told is True else _text(told)
-            body: dict[str, Any] = {"error_message": message, "message": message}
+            body: dict[str, Any] = {
+                "error_message": message,
+                "message": message,
+                "source_kind": "failed action",
+            }
             if isinstance(error_type := _of(action["body"], "attributes").get("error.type"), str):
                 body["error_type"] = error_type
             error = self._with_envelope("error", action["ts_us"], body, {})
@@ -551,6 +555,7 @@ _INSPECT_SPANS: Final = frozenset({"model", "tool", "subtask", "sandbox"})
 _INSPECT_USUAL: Final = (
     *("timestamp=/at", "duration_ms=/took_ms", "action=/action", "kind=/kind", "agent_id=/agent"),
     *("id=/uuid", "span_id=/span", "parent_span_id=/span_id", "error=/error", "message=/what"),
+    "tick=/metadata/tick",  # as `export inspect` writes it
 )
 
 

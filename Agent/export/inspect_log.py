@@ -34,7 +34,7 @@ _OF_RECORDING: Final = ("log.", "source.")
 _STOPS: Final = frozenset({"stop", "max_tokens", "model_length", "tool_calls", "content_filter"})
 _NOT_MEMBERS: Final = frozenset(
     {"agent_id", "agent_role", "event_type", "source_kind", "action_type", "duration_ms", "outcome",
-     "error_message", "failure", "span_id", "parent_id"}
+     "error_message", "error_id", "failure", "span_id", "parent_id"}
 )  # fmt: skip
 """Keys of an imported event that its import made or consumed."""
 _OF_SAMPLE: Final = (
@@ -237,6 +237,8 @@ def _add(sample: _Sample, event: Event, number: int, session: Path) -> None:
         if "failure" in event.extra:
             sample.error = _eval_error(event)
         return
+    if event.kind == "error" and event.extra.get("source_kind") == "failed action":
+        return  # the import made it of an action, which has it
     common = {
         "uuid": event.id,
         "timestamp": format_timestamp(began_us),
@@ -324,7 +326,7 @@ def _restored(event: Event) -> dict[str, Any]:
     if made["event"] == "tool":
         made.setdefault("id", event.id)
         if isinstance(made.get("error"), str):
-            made["error"] = {"type": "unknown", "message": made["error"]}
+            made["error"] = event.extra.get("failure") or {"type": "unknown", "message": made["error"]}
     return made
 
 

@@ -8,7 +8,7 @@ import stat
 import pytest
 from support.session_files import session_directories
 
-from Agent import AgentLogger, setup_logging, shutdown_logging, trace_agent_action
+from Agent import AgentLogger, setup_logging, shutdown_logging, tick, trace_agent_action
 from Agent.archive.foreign_lines import import_inspect
 from Agent.errors import RunNotFound
 from Agent.export.inspect_log import write_inspect
@@ -66,7 +66,8 @@ def recorded(trace_root):
         add(-1)
     recorder.finish_step("one", "one", {"ok": True})
     recorder.finish_run()
-    Clerk("a").work()
+    with tick(4):
+        Clerk("a").work()
     Clerk("b").work()
     shutdown_logging()
     return session_directories(trace_root)[0]
@@ -136,6 +137,7 @@ def test_a_written_log_is_imported_with_the_same_actions(recorded, tmp_path):
             (row["extra"]["action_type"], row["depth"]) for row in rows if row["event_type"] == "agent_action"
         ]
     assert sorted(actions) == [("ask", 1), ("work", 0)]
+    assert {row["tick"] for row in rows if row["event_type"] == "agent_action"} == {4}
 
 
 def test_what_was_imported_from_a_log_has_its_samples_and_events_again(tmp_path):
@@ -148,7 +150,7 @@ def test_what_was_imported_from_a_log_has_its_samples_and_events_again(tmp_path)
         {"event": "model", "timestamp": at(2), "completed": at(4), "model": "m/m", "input": [], "tools": [],
          "tool_choice": "auto", "config": {}, "output": {"model": "m/m", "choices": []}, "span_id": "s1"},
         {"event": "tool", "timestamp": at(4), "completed": at(5), "id": "c1", "function": "add",
-         "arguments": {"x": 1}, "result": "2", "span_id": "s1"},
+         "arguments": {"x": 1}, "result": "2", "span_id": "s1", "error": {"type": "timeout", "message": "slow"}},
         {"event": "span_end", "timestamp": at(6), "id": "s1", "span_id": "s1"},
         {"event": "score", "timestamp": at(7), "score": {"value": "C"}},
     ]  # fmt: skip
@@ -169,6 +171,7 @@ def test_what_was_imported_from_a_log_has_its_samples_and_events_again(tmp_path)
         assert state["changes"] == events[1]["changes"] and score["score"] == {"value": "C"}
         assert (model["model"], model["output"]) == ("m/m", {"model": "m/m", "choices": []})
         assert (tool["function"], tool["arguments"], tool["result"]) == ("add", {"x": 1}, "2")
+        assert tool["error"] == {"type": "timeout", "message": "slow"} and "error_id" not in tool
 
 
 def test_inspect_s_own_reader_reads_it(recorded, tmp_path):
