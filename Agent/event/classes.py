@@ -199,7 +199,7 @@ def attributes_of(value: object) -> dict[str, Any]:
     cls = type(value)
     places = _places_of(cls)
     if not places.slots and places.instance is not None:
-        return _plain_dict(places.instance.__get__(value, cls)).copy()
+        return _own_dict(value, cls, places.instance).copy()
     return _with_slots(value, cls, places)
 
 
@@ -208,8 +208,15 @@ def own_attributes(value: object) -> dict[str, Any]:
     cls = type(value)
     places = _places_of(cls)
     if not places.slots and places.instance is not None:
-        return _plain_dict(places.instance.__get__(value, cls))
+        return _own_dict(value, cls, places.instance)
     return _with_slots(value, cls, places)
+
+
+def _own_dict(value: object, cls: type, instance: Any) -> dict[str, Any]:
+    try:
+        return _plain_dict(instance.__get__(value, cls))
+    except AttributeError:  # a proxy (wrapt's, as OpenTelemetry makes them) of an object that has none
+        return {}
 
 
 def _with_slots(value: object, cls: type, places: _Places) -> dict[str, Any]:
@@ -220,7 +227,7 @@ def _with_slots(value: object, cls: type, places: _Places) -> dict[str, Any]:
         except AttributeError:
             continue  # a slot that was never filled
     if places.instance is not None:
-        found.update(_plain_dict(places.instance.__get__(value, cls)))
+        found.update(_own_dict(value, cls, places.instance))
     return found
 
 

@@ -151,3 +151,24 @@ def test_queries_of_an_instrumented_sqlite3_arrive_under_the_right_agent(recorde
     assert [span["extra"]["agent_id"] for span in spans] == ["ann", "bob"]
     assert [span["parent_span_id"] for span in spans] == [action["span_id"] for action in actions]
     assert spans[0]["extra"]["name"] == "SELECT" and "40 + 2" in str(spans[0]["extra"]["attributes"])
+
+
+def test_an_agent_that_holds_the_proxy_of_an_instrumented_library_has_its_state(recorded, capfd):
+    wrapt = pytest.importorskip("wrapt", reason="wrapt comes with opentelemetry-instrumentation")
+
+    class Seller:
+        agent_id = "nora"
+
+        def __init__(self):
+            self.sold, self.connection = 0, wrapt.ObjectProxy(sqlite3.connect(":memory:"))
+
+        @trace_agent_action
+        def sell(self):
+            self.sold += 1
+
+    Seller().sell()
+    assert capfd.readouterr().err == ""
+    (first,) = (event for event in recorded.of("state") if event["extra"]["reason"] == "first")
+    assert first["extra"]["fields"]["sold"] == 0 and recorded.of("agent_action")[0]["state"]["set"] == {
+        "sold": 1
+    }
