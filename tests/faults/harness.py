@@ -7,6 +7,7 @@ have done is not done, what stood before it is.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
@@ -312,7 +313,7 @@ class _Run:
                 for line in lines:
                     if line == b"R":
                         self._attach()
-                        self._channel.send(b"g")
+                        self._open_gate()
                         ready = True
                     else:
                         self._outcome.hear(line.decode())
@@ -328,6 +329,11 @@ class _Run:
         outcome = self._outcome
         acknowledged = len(outcome.calls) + len(outcome.facts)
         return acknowledged >= killer.acknowledgements and len(outcome.pids) >= killer.processes
+
+    def _open_gate(self) -> None:
+        # one of its other threads may have been struck as soon as it was attached
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._channel.send(b"g")
 
     def _receive(self) -> bytes:
         try:
