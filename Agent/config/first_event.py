@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def begin_by_default() -> None:
     """Start recording with the configured options; called by the first event.
 
-    If the operating system refuses, for example because the root is not writable, this is reported once on
-    stderr and retried later; calls in the meantime are counted. An invalid setting, or an event after the end
-    of recording, is reported once and nothing is recorded.
+    If that fails, for example because the root is not writable or the stack is nearly full, this is reported
+    once on stderr and retried later; calls in the meantime are counted. An invalid setting, or an event after
+    the end of recording, is reported once and nothing is recorded.
 
     Raises:
         NotRecording: nothing can be recorded now.
@@ -74,8 +74,8 @@ def _begin() -> Exception | None:
 
 
 def _may_pass(refused: Exception) -> bool:
-    """Whether files, memory or a library are the cause, not a setting, so that a retry may succeed."""
-    return isinstance(refused, OSError | MemoryError | ImportError) or isinstance(refused.__cause__, OSError)
+    """Whether something other than a setting is the cause, such as files, memory or a deep stack."""
+    return not isinstance(refused, ConfigurationError) or isinstance(refused.__cause__, OSError)
 
 
 def _begin_late() -> None:

@@ -549,21 +549,22 @@ def _shut_down() -> None:
         return
     counters = _failure_counters(pipeline)
     before = _refused(counters)
-    _leave_control()
-    stop_samplers()
+    _end_part(_leave_control)
+    _end_part(stop_samplers)
     # Before the pipeline is removed, since a user's `trace_state` may log.
-    emit_last_states(pipeline)
+    _end_part(lambda: emit_last_states(pipeline))
     if pipeline.mirrors is not None:
         # Before the pipeline is removed, since a user's formatter may log, which would start another session.
-        pipeline.mirrors.flush()
+        _end_part(pipeline.mirrors.flush)
     keeper, _retention_thread = _retention_thread, None
     if keeper is not None:
-        keeper.stop()
+        _end_part(keeper.stop)
     _late = pipeline.health
     _session = _pipeline = _writer = _queue = _mirrors = None
     if installed.active_pipeline() is pipeline:
         install_pipeline(None)
-    try:
+
+    def end_writing() -> None:
         if queue is not None:
             queue.write_through()
         pipeline.close()
@@ -572,9 +573,17 @@ def _shut_down() -> None:
 
             keep_counts(session.path, pipeline.counts())
         _end_session(session)
+
+    _end_part(end_writing)
+    _report_refused(_refused(counters) - before)
+
+
+def _end_part(end: Callable[[], object]) -> None:
+    """End one part of recording; its failure reaches neither the program nor the other parts."""
+    try:
+        end()
     except Exception as error:  # noqa: BLE001 - an error while recording ends must not reach the program
         say(f"recording did not end cleanly: {type(error).__name__}: {error}")
-    _report_refused(_refused(counters) - before)
 
 
 def _end_session(session: RecordingSession) -> None:

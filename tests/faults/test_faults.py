@@ -196,6 +196,52 @@ def test_an_end_that_meets_nothing_says_nothing(trace_root, capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "place", ["recording.stop_samplers", "recording.emit_last_states", "mirror.os.pread"]
+)
+def test_whatever_fails_while_recording_ends_does_not_reach_the_program(
+    place, trace_root, capfd, monkeypatch
+):
+    setup_logging(trace_root=trace_root)
+    logger = AgentLogger("creator_001", "creator")
+    ids = [logger.log_action("write", {"number": number}) for number in range(5)]
+    time.sleep(0.2)
+    ids.append(logger.log_action("write", {"number": 5}))
+    module, _, name = place.partition(".")
+    home = {"recording": "Agent.config.recording", "mirror": "Agent.tree.write.mirror"}[module]
+
+    def fail(*_args):
+        raise RuntimeError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{home}.{name}", fail)
+        shutdown_logging()
+    assert "RuntimeError" in capfd.readouterr().err
+    found = read_plainly(only_session(trace_root))
+    assert set(ids) <= set(found.events)
+    assert found.of_kind("log.closed")
+
+
+@pytest.mark.process
+def test_a_first_event_deep_in_the_stack_is_counted_and_recording_begins_later(trace_root, tmp_path):
+    program = """
+import sys, time
+from Agent import AgentLogger, health
+logger = AgentLogger("a", "r")
+sys.setrecursionlimit(40)
+early = [logger.log_action("early") for _ in range(3)]
+sys.setrecursionlimit(1000)
+assert early == ["", "", ""], early
+assert sum(health()["dropped"].values()) == 3, health()
+time.sleep(1.1)
+assert logger.log_action("later")
+"""
+    made = run_python("-c", program, cwd=tmp_path, AGENT_TRACE_ROOT=str(trace_root))
+    assert made.returncode == 0, made.stderr
+    found = read_plainly(only_session(trace_root))
+    assert sum(event["extra"]["count"] for event in found.of_kind("log.dropped")) == 3
+
+
 def test_a_session_that_is_removed_is_made_again(trace_root):
     setup_logging(trace_root=trace_root)
     loggers = [AgentLogger(f"agent_{number}", "writer") for number in range(100)]

@@ -285,8 +285,9 @@ class Mirrors:
                 # ends the torn line of a process that was killed or met a full disk
                 batch = b"\n" + batch
             written = os.write(mirror.fd, batch)
-        except OSError as error:
-            self.counts.add(f"mirror:{error_name(error)}", len(lines))
+        except Exception as error:  # noqa: BLE001 - a full stack or no memory ends neither a call nor the thread
+            name = error_name(error) if isinstance(error, OSError) else type(error).__name__
+            self.counts.add(f"mirror:{name}", len(lines))
             self._close_file(mirror)
             return
         if written != len(batch):
