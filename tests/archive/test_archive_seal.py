@@ -22,7 +22,10 @@ from Agent.archive import open_reader, seal, unseal
 from Agent.archive.erase.erasing import erase
 from Agent.archive.erase.target import AGENT, Target
 from Agent.archive.recover import recover_session
+from Agent.archive.sealed.connection import open_connection
+from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, line_of_parts
 from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts, write_part
+from Agent.archive.sealed.reader import ArchiveLines, part_source
 from Agent.archive.verify import verify
 from Agent.cli.main import main
 from Agent.errors import DamagedInput, InputError, SessionNotFound, UsageError
@@ -730,3 +733,30 @@ def test_nothing_is_written_or_removed_behind_a_link_in_the_place_of_a_directory
         with pytest.raises(InputError, match="a link is in the place"):
             change(two_agents)
     assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before
+
+
+def test_a_line_that_is_joined_outside_the_engine_is_the_line_that_the_engine_joins(trace_root):
+    def hostile(number):
+        return [
+            "plain",
+            'quote " and \\ and \\u001b',
+            "\x1b\x1f\x00\b\f\n\r\t\x7f",
+            "é\u2028😀",
+            "\\\x1b\\\\\x01",
+        ][number]
+
+    log = AgentLogger("a1", "worker")
+    for number in range(5):
+        log.info(hostile(number))
+        log.log_action("say", {"text": hostile(number)}, {"ok": True})
+    shutdown_logging()
+    (session,) = trace_root.glob("session_*")
+    lines = [line for path in tree_files(session) for line in path.read_bytes().splitlines() if line]
+    seal(session, remove=True)
+    found = [line for some, _ in ArchiveLines(session).every_line() for line in some]
+    assert sorted(found) == sorted(lines)
+    with open_connection(session) as connection:
+        source = part_source(read_parts(session))
+        parts = connection.execute(f"SELECT {LINE_PARTS} FROM {source}").fetchall()
+        whole = connection.execute(f"SELECT {LINE_BYTES} FROM {source}").fetchall()
+    assert [line_of_parts(*each) for each in parts] == [line for (line,) in whole]

@@ -3,7 +3,10 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
+import re
 from typing import Final
+
+import orjson
 
 from Agent.event.codec import CURRENT_SCHEMA
 from Agent.event.kinds import Home
@@ -158,7 +161,7 @@ def _optional(key: str, text: str) -> str:
     return f"""CASE WHEN {key} IS NULL THEN '' ELSE concat(',"{key}":', {text}) END"""
 
 
-_HEAD: Final = ", ".join(
+_BEFORE_MESSAGE: Final = ", ".join(
     [
         f"""concat('{{"timestamp":"', {TIME_TEXT}, '","id":"', writer, '-', seq, '","schema_version":'""",
         "schema_version",
@@ -169,7 +172,10 @@ _HEAD: Final = ", ".join(
         """',"logger":'""",
         "to_json(logger)",
         """',"message":'""",
-        "to_json(message)",
+    ]
+)
+_AFTER_MESSAGE: Final = ", ".join(
+    [
         _optional("run_id", "to_json(run_id)"),
         _optional("span_id", "to_json(span_id)"),
         _optional("parent_span_id", "to_json(parent_span_id)"),
@@ -178,6 +184,7 @@ _HEAD: Final = ", ".join(
         """',"extra":')""",
     ]
 )
+_HEAD: Final = f"{_BEFORE_MESSAGE}, to_json(message), {_AFTER_MESSAGE}"
 """SQL for the beginning of a canonical line, up to the payload."""
 
 _TAIL: Final = ", ".join(
@@ -223,6 +230,26 @@ _TAIL_BYTES: Final = " + ".join(
 
 LINE_BYTES: Final = f"coalesce(raw, encode(concat({_HEAD}, extra, {_TAIL})))"
 """SQL for the bytes of a row's line, without its newline."""
+
+LINE_PARTS: Final = (
+    f"raw, encode({_BEFORE_MESSAGE})), message, "
+    f"encode(concat({_AFTER_MESSAGE}), encode(extra), encode({_TAIL})"
+)
+"""SQL for what `line_of_parts` joins; the engine then holds no copy of the long texts of 2,048 lines."""
+_ESCAPES: Final = re.compile(rb"\\(u00..|.)")
+
+
+def line_of_parts(
+    raw: bytes | None, begin: bytes, message: str, middle: bytes, extra: bytes, end: bytes
+) -> bytes:
+    """Return what `LINE_BYTES` is, from the columns of `LINE_PARTS`."""
+    if raw is not None:
+        return raw
+    text = orjson.dumps(message)
+    if b"\\u00" in text:  # the engine writes upper case
+        text = _ESCAPES.sub(lambda found: found[0][:2] + found[0][2:].upper(), text)
+    return b"".join((begin, text, middle, extra, end))
+
 
 TEXT_BYTES: Final = (
     f"CASE WHEN starts_with(text, chr({ord(HEX_MARK)})) THEN from_hex(substr(text, 2)) ELSE encode(text) END"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.sealed.connection import open_connection
-from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
+from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, line_of_parts, literal
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
@@ -196,11 +196,13 @@ class ArchiveLines:
         raw_line = self._raw_lines(gone)
         with self._connection(threads=1) as connection:
             connection.execute("SET disable_parquet_prefetching = true")  # a whole row group ahead
+            connection.execute("SET streaming_buffer_size = '1MB'")  # of results that nobody fetched yet
             for part in _parts_in(gone):
                 rows = _rows_of([pair for pair in gone if pair[0] is part])
-                cursor = connection.execute(f"SELECT file, line, {LINE_BYTES} AS data FROM {rows}")
+                cursor = connection.execute(f"SELECT file, line, {LINE_PARTS} FROM {rows}")
                 while found := cursor.fetchmany(_STREAMED_ROWS):
-                    some = [row for row in found if row[2]]
+                    some = [(file, line, line_of_parts(*parts)) for file, line, *parts in found]
+                    some = [row for row in some if row[2]]
                     yield [row[2] for row in some], partial(_nth, raw_line, part.name, some)
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
