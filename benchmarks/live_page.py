@@ -2,8 +2,8 @@
 
 A program records 2,000 events a second of 100 agents for ten minutes while a page in headless Chromium follows
 it. The program notes how many events it had written when; the page notes in each frame how many it shows. An
-event counts as shown once the frame after it was drawn. Memory is that of the server's process (proportional
-set size) and of the page's heap after a collection, once a minute.
+event counts as shown once the frame after it was drawn. Memory is that of the server's process (its proportional
+set size, and of it what is private and in no file) and of the page's heap after a collection, ten times.
 
 Options: `--minutes N`, `--rate N` (events a second).
 """
@@ -75,7 +75,7 @@ def measure(given: argparse.Namespace, directory: Path) -> Report:
     root, told = directory / "trace", directory / "written"
     seconds = 60.0 * (0.25 if given.quick else given.minutes)
     command = [sys.executable, "-P", "-c", WRITER, str(root), str(seconds), str(given.rate), str(told)]
-    table = Table("Memory, MB", ("second", "events", "server", "page's heap"))
+    table = Table("Memory, MB", ("second", "events", "server", "private", "page's heap"))
     with subprocess.Popen(command) as writer, sync_playwright() as playwright:
         while not list(root.glob("session_*")):
             time.sleep(0.1)
@@ -94,7 +94,7 @@ def measure(given: argparse.Namespace, directory: Path) -> Report:
             while writer.poll() is None:
                 time.sleep(0.5)
                 if time.time() - began >= next_s:
-                    next_s += 60
+                    next_s += seconds / 10
                     table.lines.append(memory_line(page, session, pid, time.time() - began))
                     progress(" ".join(table.lines[-1]))
             time.sleep(3)
@@ -125,7 +125,14 @@ def memory_line(page: Any, session: Any, pid: int, at_s: float) -> tuple[str, ..
     metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
     events = page.evaluate("window.shown.length ? window.shown.at(-1)[1] : 0")
     heap_mb = metrics["JSHeapUsedSize"] / 1e6
-    return f"{at_s:.0f}", f"{events:,}", f"{memory_mb(pid):.0f}", f"{heap_mb:.1f}"
+    server = f"{memory_mb(pid):.0f}", f"{private_mb(pid):.0f}"
+    return f"{at_s:.0f}", f"{events:,}", *server, f"{heap_mb:.1f}"
+
+
+def private_mb(pid: int) -> float:
+    """The memory of a process that is in no file (RssAnon)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(status.split("RssAnon:")[1].split()[0]) / 1024
 
 
 def main(arguments: list[str]) -> int:

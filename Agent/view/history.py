@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
+from numpy.typing import NDArray
 
 from Agent.event.model import Event
 from Agent.flight.checkpoints.state_fold import StateFold, is_outside_write
@@ -88,8 +89,8 @@ class History:
         read: returns the events of rows.
     """
 
-    def __init__(self, rows: Sequence[int], read: Callable[[Sequence[int]], list[Event]]) -> None:
-        self.rows = list(rows)
+    def __init__(self, rows: NDArray[Any], read: Callable[[Sequence[int]], list[Event]]) -> None:
+        self.rows = rows
         self._read = read
         self._lock = threading.Lock()
         self._last = Moment()
@@ -98,10 +99,10 @@ class History:
         self.places: dict[str, array[int]] = {}
         """{field: the places in `rows` of the events that changed it}, as far as they were folded."""
 
-    def extend(self, rows: Sequence[int], read: Callable[[Sequence[int]], list[Event]]) -> None:
+    def extend(self, rows: NDArray[Any], read: Callable[[Sequence[int]], list[Event]]) -> None:
         """Continue with further rows; those known so far are the same events."""
         with self._lock:
-            self.rows, self._read = list(rows), read
+            self.rows, self._read = rows, read
 
     def at(self, place: int) -> Moment:
         """Return the state after the first `place` events of `rows`; the caller may change it."""
@@ -110,7 +111,7 @@ class History:
             if self._last.applied == place:
                 return self._last.copy()
             found = self._copies[bisect_right(self._copies, place, key=lambda each: each.applied) - 1].copy()
-            for event in self._read(self.rows[found.applied : place]):
+            for event in self._read(self.rows[found.applied : place].tolist()):
                 found.add(event)
             return found
 
@@ -124,7 +125,7 @@ class History:
     def _fold_to(self, place: int) -> None:
         while self._last.applied < place:
             stop = min(place, self._last.applied + _BATCH_EVENTS)
-            for event in self._read(self.rows[self._last.applied : stop]):
+            for event in self._read(self.rows[self._last.applied : stop].tolist()):
                 at = self._last.applied
                 for name in self._last.add(event):
                     self.places.setdefault(name, array("I")).append(at)

@@ -16,7 +16,7 @@ from Agent.record.encode.safe_text import cut, shown_safely
 from Agent.render.words import plural
 from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.files.writer_claim import is_written
-from Agent.view.index.columns import FULL_STATE, NOBODY, WARNING, Index
+from Agent.view.index.columns import NOBODY, Index
 from Agent.view.index.lines import FilesMovedError, Lines
 
 MOST_TICKS: Final = 4_000
@@ -49,9 +49,9 @@ def by_trouble(index: Index, open_spans: Mapping[str, Sequence[str]], known: Ite
         open_spans: {agent: names of the spans that a killed process left open}.
         known: agents whose lanes are known already and stay; new ones follow them.
     """
-    events = np.diff(index.starts)
+    events = index.events_of
     errors = counts(index, index.errors)
-    warnings = counts(index, np.flatnonzero(index.flags & WARNING))
+    warnings = counts(index, index.warnings)
     names, roles = index.tables.agents.texts, index.tables.roles
 
     def key(agent: int) -> tuple[Any, ...]:
@@ -83,24 +83,22 @@ def lane_rows(
 ) -> list[dict[str, Any]]:
     """Describe each lane; with `lines`, the last error of each is quoted."""
     errors = counts(index, index.errors)
-    warnings = counts(index, np.flatnonzero(index.flags & WARNING))
-    last_error: dict[int, int] = dict(
-        zip(index.agent[index.errors].tolist(), index.errors.tolist(), strict=True)
-    )
+    warnings = counts(index, index.warnings)
+    last_error = {agent: int(index.errors_of(agent)[-1]) for agent in lanes.agents.tolist() if errors[agent]}
     quoted = {} if lines is None else _messages(index, lines, list(last_error.values()))
     made = []
     for agent in lanes.agents.tolist():
-        rows = index.rows_of(agent)
+        pieces = index.pieces_of(agent)
         name = index.tables.agents.texts[agent]
         left = open_spans.get(name, ()) if agent != NOBODY else ()
         made.append(
             {
                 "agent": name,
                 "role": index.tables.roles.get(agent, ""),
-                "events": len(rows),
+                "events": int(index.events_of[agent]),
                 "errors": int(errors[agent]),
-                "first": index.time(int(rows[0])),
-                "last": index.time(int(rows[-1])),
+                "first": index.time(int(pieces[0][0])),
+                "last": index.time(int(pieces[-1][-1])),
                 "why": _why(
                     int(errors[agent]), quoted.get(last_error.get(agent, -1)), left, int(warnings[agent])
                 ),
@@ -169,7 +167,7 @@ def replay_of(index: Index, info: SessionInfo | None) -> dict[str, Any]:
     """Say whether the session can be replayed, which needs states, and with which targets it was."""
     kinds = index.tables.kinds
     state, action = kinds.get("state"), kinds.get("agent_action")
-    if action is None or state is None or not np.any(index.flags & FULL_STATE):
+    if action is None or state is None or not index.has_full_state:
         return {"can": False, "text": "no action was recorded with its agent's state"}
     targets = {} if info is None else info.targets
     if not targets:

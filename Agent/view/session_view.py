@@ -36,12 +36,13 @@ from Agent.view.background import MOST_CHARS, Background
 from Agent.view.causality import causes_and_effects
 from Agent.view.explained import PENDING
 from Agent.view.history import History, Moment, as_text, value_in
-from Agent.view.index.columns import FULL_STATE, NOBODY, STATE, Index, Tables, merged
+from Agent.view.index.columns import FULL_STATE, NOBODY, STATE, Index, Tables
 from Agent.view.index.gathering import Gatherer
 from Agent.view.index.lines import FilesMovedError, Lines
+from Agent.view.index.merging import merged
 from Agent.view.index.stored import load, remove, store
 from Agent.view.lanes import by_trouble, description, lane_rows, program_of, replay_of, status_of
-from Agent.view.shown import MOST_LISTED, Shown
+from Agent.view.shown import MOST_LISTED, Rows, Shown
 from Agent.view.windows import MOST_PX, edge_rows, window
 
 MOST_CHANGES: Final = 50
@@ -230,9 +231,11 @@ class SessionView:
     def _keep_histories(self, was: Shown, shown: Shown) -> None:
         """Extend the histories to which events were only added, and forget the others."""
         for agent, history in list(self._histories.items()):
-            rows = _changing(shown.index, agent)
-            if was.lines is shown.lines and _places(was.index, history.rows) == _places(
-                shown.index, rows[: len(history.rows)]
+            # the rows before `head` are the same; those behind it may be other events
+            kept = bisect_left(history.rows, shown.index.head)
+            rows = np.append(history.rows[:kept], _changing(shown.index, agent, shown.index.head))
+            if was.lines is shown.lines and _places(was.index, history.rows[kept:]) == _places(
+                shown.index, rows[kept : len(history.rows)]
             ):
                 history.extend(rows, partial(shown.lines.events, shown.index))
             else:
@@ -363,11 +366,10 @@ class SessionView:
         shown = self._seen()
         index = shown.index
         place = shown.place_after(t)
-        at_us = int(np.floor(t)) + index.first_us
         return {
             "events": place,
             "errors": int(np.searchsorted(index.errors, place)),
-            "messages": int(np.searchsorted(index.message_times, at_us, "right")),
+            "messages": index.messages_before(place),
             "tick": index.tick_at(place - 1),
         }
 
@@ -405,14 +407,9 @@ class SessionView:
 
         def answer(shown: Shown) -> dict[str, Any]:
             rows = shown.rows(None if lanes is None else shown.agents_of(lanes), t0, t1)
-            if kind is not None:
-                number = shown.index.tables.kinds.get(kind)
-                rows = rows[:0] if number is None else rows[shown.index.kind[rows] == number]
-            if errors:
-                rows = shown.error_rows(rows)
-            if order == "desc":
-                rows = rows[::-1]
-            some = list(islice(shown.matching(rows, q), limit + 1)) if q else rows[: limit + 1].tolist()
+            number = None if kind is None else shown.index.tables.kinds.get(kind, -1)
+            found = shown.chosen(rows if order == "asc" else rows[::-1], kind=number, errors=errors, q=q)
+            some = list(islice(found, limit + 1))
             return {"events": shown.listed(some[:limit]), "more": len(some) > limit}
 
         return self._reading(answer)
@@ -457,7 +454,7 @@ class SessionView:
         shown = self._seen()
         index = shown.index
         if by == "tick":
-            rows = np.unique(index.ticks[1])
+            rows: Rows = np.unique(index.ticks[1])
         else:
             rows = shown.rows(None if lanes is None else shown.agents_of(lanes))
             rows = shown.error_rows(rows) if by == "error" else rows
@@ -484,7 +481,7 @@ class SessionView:
                 for lane, each in enumerate(shown.lane_rows)
                 if small in each["agent"].lower() or small in each["role"].lower()
             ]
-            found = list(islice(shown.matching(np.arange(shown.index.count), q.strip()), MOST_FOUND))
+            found = list(islice(shown.chosen(range(shown.index.count), q=q.strip()), MOST_FOUND))
             return {"agents": agents, "events": shown.listed(found)}
 
         return self._reading(answer)
@@ -517,7 +514,7 @@ class SessionView:
             return {
                 "agent": agent,
                 "t": t,
-                "tick": None if last < 0 else _last_tick(index, own, last),
+                "tick": None if last < 0 else index.tick_at(last, own),
                 "fields": [
                     _field(shown, moment, history.rows, name, value)
                     for name, value in moment.values().items()
@@ -559,7 +556,7 @@ class SessionView:
             if number is None:
                 return {"points": []}
             history = self._history(shown, number)
-            rows = [history.rows[place] for place in history.changes(field, len(history.rows))]
+            rows = history.rows[history.changes(field, len(history.rows))].tolist()
             if len(rows) > MOST_POINTS:
                 some = np.linspace(0, len(rows) - 1, MOST_POINTS).round().astype(np.int64)
                 rows = [rows[place] for place in some.tolist()]
@@ -583,7 +580,7 @@ class SessionView:
             return []
         history = self._history(shown, number)
         places = history.changes(field, bisect_left(history.rows, end))[-most:]
-        rows = [history.rows[place] for place in places]
+        rows = history.rows[places].tolist()
         found = []
         for row, event in zip(rows, shown.lines.events(shown.index, rows), strict=True):
             is_set, value = value_in(event, field)
@@ -719,23 +716,23 @@ class SessionView:
         return self._seen()
 
 
-def _places(index: Index, rows: Sequence[int]) -> tuple[list[int], list[int]]:
+def _places(index: Index, rows: NDArray[Any]) -> tuple[list[int], list[int]]:
     """Return where the lines of some rows are, by which events are the same in two indexes."""
-    file, offset = (index.columns[name][np.array(rows, np.int64)].tolist() for name in ("file", "offset"))
+    file, offset = (index.columns[name][rows].tolist() for name in ("file", "offset"))
     return file, offset
 
 
-def _changing(index: Index, agent: int) -> list[int]:
-    """Return the rows of the events that may change an agent's state."""
-    rows = index.rows_of(agent)
-    found: list[int] = rows[(index.flags[rows] & (STATE | FULL_STATE)) != 0].tolist()
+def _changing(index: Index, agent: int, first: int = 0) -> NDArray[Any]:
+    """Return the rows from `first` on of the events that may change an agent's state."""
+    rows = index.rows_between(agent, first, index.count)
+    found: NDArray[Any] = rows[(index.flags[rows] & (STATE | FULL_STATE)) != 0]
     return found
 
 
-def _field(shown: Shown, moment: Moment, rows: Sequence[int], name: str, value: Any) -> dict[str, Any]:
+def _field(shown: Shown, moment: Moment, rows: NDArray[Any], name: str, value: Any) -> dict[str, Any]:
     text, is_cut = as_text(value)
     place = moment.changed.get(name)
-    row = None if place is None else rows[place]
+    row = None if place is None else int(rows[place])
     return {
         "name": name,
         "value": text,
@@ -744,13 +741,6 @@ def _field(shown: Shown, moment: Moment, rows: Sequence[int], name: str, value: 
         "changed_id": None if row is None else shown.index.id_of(row),
         "before": as_text(moment.before[name])[0] if name in moment.before else None,
     }
-
-
-def _last_tick(index: Index, rows: NDArray[Any], last: int) -> int | None:
-    """Return the tick of an agent's last event with one, up to a place among its rows."""
-    ticks = index.tick[rows[: last + 1]]
-    known = np.flatnonzero(ticks != index.no_tick)
-    return int(ticks[known[-1]]) if len(known) else None
 
 
 def _check_time(t: float) -> None:

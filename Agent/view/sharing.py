@@ -126,7 +126,7 @@ def _part(shown: Shown, first: int, last: int) -> dict[str, Any]:
         "before": {
             "events": first,
             "errors": int(np.searchsorted(index.errors, first)),
-            "messages": int(np.searchsorted(index.message_times, index.t_us[first])),
+            "messages": index.messages_before(first),
         },
     }
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,8 @@ from Agent.view.windows import TickAxis
 
 MOST_LISTED: Final = 1_000
 _FIRST_BLOCK: Final = 512
+Rows = range | NDArray[Any]
+"""Rows of an index, ascending or descending; a range takes no memory."""
 _MOST_BLOCK: Final = 16_384
 
 
@@ -121,20 +124,17 @@ class Shown:
         """Return how many events happened up to a time, inclusive."""
         return int(np.searchsorted(self.index.t_us, int(np.floor(t)) + self.index.first_us, "right"))
 
-    def rows(
-        self, agents: NDArray[Any] | None, t0: float | None = None, t1: float | None = None
-    ) -> NDArray[Any]:
+    def rows(self, agents: NDArray[Any] | None, t0: float | None = None, t1: float | None = None) -> Rows:
         """Return the rows of some agents, or of all, from t0 to t1, both inclusive."""
         index = self.index
         begin = 0 if t0 is None else int(np.searchsorted(index.t_us, int(np.ceil(t0)) + index.first_us))
         end = index.count if t1 is None else self.place_after(t1)
         if agents is None or len(agents) == len(self.lanes.agents):
-            return np.arange(begin, max(begin, end))
-        parts = []
-        for agent in agents.tolist():
-            own = index.rows_of(agent)
-            parts.append(own[slice(*np.searchsorted(own, [begin, end]))])
-        return np.sort(np.concatenate(parts)).astype(np.int64) if parts else np.empty(0, np.int64)
+            return range(begin, max(begin, end))
+        parts = [index.rows_between(agent, begin, max(begin, end)) for agent in agents.tolist()]
+        found = np.concatenate([np.empty(0, np.uint32), *parts])
+        found.sort()
+        return found
 
     def listed(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Describe some events as the list of events shows them."""
@@ -164,29 +164,42 @@ class Shown:
             "text": event_words(event),
         }
 
-    def matching(self, rows: NDArray[Any], q: str) -> Iterator[int]:
-        """Yield those of some rows whose line contains a text, in any case, in the order of the rows."""
-        contains = _Contains(q)
+    def chosen(
+        self, rows: Rows, *, kind: int | None = None, errors: bool = False, q: str | None = None
+    ) -> Iterator[int]:
+        """Yield those of some rows that are of a kind, are errors, and whose line has a text, in any case."""
+        contains = _Contains(q) if q else None
         block, at = _FIRST_BLOCK, 0
         while at < len(rows):
-            some = rows[at : at + block].tolist()
-            for row, line in zip(some, self.lines.read(self.index, some), strict=True):
-                if contains(line):
-                    yield row
+            some = np.asarray(rows[at : at + block])
+            if kind is not None:
+                some = some[self.index.kind[some] == kind]
+            if errors:
+                some = some[(self.index.flags[some] & ERROR) != 0]
+            found = some.tolist()
+            if contains is None:
+                yield from found
+            else:
+                for row, line in zip(found, self.lines.read(self.index, found), strict=True):
+                    if contains(line):
+                        yield row
             at += block
             block = min(block * 2, _MOST_BLOCK)
 
-    def next_to(self, rows: NDArray[Any], t: float, direction: int) -> int | None:
+    def next_to(self, rows: Rows, t: float, direction: int) -> int | None:
         """Return the first of some ascending rows after a time, or the last before it; None for none."""
-        times = self.index.t_us[rows] - self.index.first_us
         if direction > 0:
-            place = int(np.searchsorted(times, int(np.floor(t)), "right"))
+            place = bisect_left(rows, self.place_after(t))
             return int(rows[place]) if place < len(rows) else None
-        place = int(np.searchsorted(times, int(np.ceil(t)), "left"))
+        before = int(np.searchsorted(self.index.t_us, int(np.ceil(t)) + self.index.first_us))
+        place = bisect_left(rows, before)
         return int(rows[place - 1]) if place > 0 else None
 
-    def error_rows(self, rows: NDArray[Any]) -> NDArray[Any]:
+    def error_rows(self, rows: Rows) -> NDArray[Any]:
         """Return those of some rows that are errors."""
+        if isinstance(rows, range):
+            begin, end = np.searchsorted(self.index.errors, [rows.start, rows.stop])
+            return self.index.errors[begin:end]
         found: NDArray[Any] = rows[(self.index.flags[rows] & ERROR) != 0]
         return found
 

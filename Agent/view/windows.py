@@ -100,12 +100,11 @@ def _events(
     own: list[NDArray[Any]] = []
     count = 0
     for agent in agents.tolist():
-        rows = index.rows_of(agent)
-        begin, end = np.searchsorted(rows, np.array([first, last], rows.dtype))
-        count += int(end - begin)
+        rows = index.rows_between(agent, first, last)
+        count += len(rows)
         if count > MOST_EVENTS:
             return None
-        own.append(rows[begin:end])
+        own.append(rows)
     position = np.full(index.agents, -1, np.int64)
     position[agents] = np.arange(len(agents))
     rows = np.concatenate([*own, _open_at(index, last)])
@@ -147,7 +146,8 @@ def _bins(
     errors = np.zeros_like(activity)
     for position, agent in enumerate(agents.tolist()):
         lane = 0 if sum_lanes else position
-        activity[lane] += _counts(index.rows_of(agent), edges)
+        for rows in index.pieces_of(agent):
+            activity[lane] += _counts(rows, edges)
         errors[lane] += _counts(index.errors_of(agent), edges)
     return activity, errors
 

@@ -24,9 +24,11 @@ from Agent.errors import EventNotFound, InputError
 from Agent.event.codec import decode_line
 from Agent.tree.layout import view_dir
 from Agent.view import SessionView
-from Agent.view.index import columns, stored
-from Agent.view.index.columns import Batch, Index, Tables, merged
+from Agent.view.index import merging, stored
+from Agent.view.index.columns import Batch, Index, Tables
 from Agent.view.index.line_columns import RowReader, add_event, is_built
+from Agent.view.index.merging import merged
+from Agent.view.index.rooms import Rooms
 
 
 def ids(view: SessionView) -> list[str]:
@@ -461,7 +463,7 @@ def test_an_index_that_names_what_is_not_there_is_refused(session: Path):
     for name, wrong in (("agent", 200), ("kind", 250), ("writer", 99), ("file", 240)):
         columns = dict(index.columns)
         columns[name] = np.full(index.count, wrong, np.uint8)
-        forged = type(index)(dict(index.columns), index.messages, index.links, index.tables)
+        forged = type(index)(dict(index.columns), index.messages, index.links, index.tables, Rooms())
         forged.columns = columns
         assert stored.store(session, forged, state)
         assert stored.load(session) is None, name
@@ -624,39 +626,65 @@ def _random_batch(chance: random.Random, count: int, t: int, seq: int, widest: i
     return batch
 
 
-def _grown_index(seed: int, monkeypatch: pytest.MonkeyPatch, *, by_tail: bool) -> tuple[Index, int]:
+def _grown_index(
+    seed: int, monkeypatch: pytest.MonkeyPatch, *, by_tail: bool, rooms: Rooms | None = None
+) -> tuple[Index, int, set[int]]:
     chance, tables, index, used = random.Random(seed), Tables(), None, 0
+    settled_rows = set()
     for name in "ab":
         tables.writers[name]
     for number in range(9):
         tables.agents[f"agent_{number}"]
-    settled = columns._settled
+    settled = merging._settled
     if not by_tail:
-        monkeypatch.setattr(columns, "_settled", lambda *_: 0)
+        monkeypatch.setattr(merging, "_settled", lambda *_: 0)
     t = seq = 0
     for turn in range(25):
         count = 6_000 if turn == 0 else chance.randrange(1, 300)
         batch = _random_batch(
             chance, count, 10**15 + t, seq, chance.choice([200, 2**20, 2**33]), len(tables.agents.texts)
         )
-        used += index is not None and settled(index, [batch]) > 0
+        used += index is not None and settled(index, [batch], 2) > 0
         before, seen = index, None if index is None else index.t_us.tolist()
-        index, _ = merged(index, [batch], tables)
+        index, _ = merged(index, [batch], tables, rooms)
+        settled_rows.add(index.settled.count)
+        if turn % 4 == 1 and by_tail:  # what is known is continued, too
+            index.messages_before(index.count)
+            index.numbers()
         assert before is None or before.t_us.tolist() == seen, "an index never changes"
         t, seq = t + count * 5 + chance.choice([-20, 0, 20]), seq + count - chance.choice([0, 0, 0, 2])
         if turn % 3 == 0:
             tables.agents[f"late_{turn}"]
     monkeypatch.undo()
-    return index, used
+    return index, used, settled_rows
 
 
+@pytest.mark.parametrize("margin", [40, 16_384])
 @pytest.mark.parametrize("seed", range(6))
-def test_an_index_that_grows_at_its_end_is_the_one_that_is_sorted_as_a_whole(seed, monkeypatch):
-    grown, used = _grown_index(seed, monkeypatch, by_tail=True)
-    whole, _ = _grown_index(seed, monkeypatch, by_tail=False)
+def test_an_index_that_grows_at_its_end_is_the_one_that_is_sorted_as_a_whole(
+    seed, margin, monkeypatch, tmp_path
+):
+    (tmp_path / ".state").mkdir()
+    whole, _, _ = _grown_index(seed, monkeypatch, by_tail=False)
+    monkeypatch.setattr("Agent.view.index.columns.MARGIN", margin)
+    monkeypatch.setattr("Agent.view.index.columns.MOST_UNSETTLED", 5 * margin)
+    monkeypatch.setattr("Agent.view.index.rooms._SMALL_BYTES", 1)
+    grown, used, settled_rows = _grown_index(seed, monkeypatch, by_tail=True, rooms=Rooms(tmp_path))
     assert used > 5
+    assert (tmp_path / ".state" / "view").is_dir() and not list((tmp_path / ".state" / "view").iterdir())
+    if margin == 40:
+        assert len(settled_rows) > 5, "what is settled is continued"
+    assert grown.errors.tolist() == whole.errors.tolist()
+    assert grown.ticks[1].tolist() == whole.ticks[1].tolist()
+    for row in range(0, whole.count, 7):
+        assert grown.row_of(*_parts(whole.id_of(row))) == row
+        assert grown.messages_before(row) == whole.messages_before(row)
+    numbers = [
+        {name: list(each.ranges()) for name, each in index.numbers().items()} for index in (grown, whole)
+    ]
+    assert numbers[0] == numbers[1]
     assert grown.count == whole.count and grown.ticks[0].tolist() == whole.ticks[0].tolist()
-    assert np.array_equal(grown.by_agent, whole.by_agent) and np.array_equal(grown.starts, whole.starts)
+    assert all(np.array_equal(grown.rows_of(agent), whole.rows_of(agent)) for agent in range(whole.agents))
     for kind in ("columns", "messages", "links"):
         for name, values in getattr(whole, kind).items():
             found = getattr(grown, kind)[name]

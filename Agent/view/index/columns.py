@@ -1,20 +1,23 @@
 """The index of a session as columns: one number per event and fact, in order of time.
 
-`gathering` fills a `Batch` from lines, `merged` turns batches into an `Index`, which never changes, and
+`gathering` fills a `Batch` from lines, `merging` turns batches into an `Index`, which never changes, and
 `windows` and `session_view` answer from it. An event's line is read again where its words are needed.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from Agent.tree.files.sequence_set import SeqSet
+from Agent.view.index.rooms import Rooms
+from Agent.view.index.settled import MARGIN, MOST_UNSETTLED, Settled, add_numbers, first_halves
 
 ERROR: Final = 1
 """The event counts as an error (`analysis.query.views.is_error`)."""
@@ -32,6 +35,7 @@ NO_TICK: Final = -(2**63)
 NOBODY: Final = 0
 """The number of `SESSION`, under which events without an agent are."""
 SESSION: Final = "(session)"
+_CHUNK: Final = 65_536
 
 Columns = dict[str, NDArray[Any]]
 
@@ -127,8 +131,9 @@ class Index:
         messages: the halves of messages, with `row` for `place`, in order of rows.
         links: the links, likewise.
         tables: the texts.
-        by_agent: as the attribute, if it is known.
-        starts: likewise.
+        rooms: make room for what is derived.
+        known: an index with the same rows before `head`.
+        head: from there on its rows are others.
     """
 
     def __init__(
@@ -137,13 +142,17 @@ class Index:
         messages: Columns,
         links: Columns,
         tables: Tables,
-        by_agent: NDArray[Any] | None = None,
-        starts: NDArray[Any] | None = None,
+        rooms: Rooms,
+        known: Index | None = None,
+        head: int = 0,
     ) -> None:
         self.columns = columns
         self.messages = messages
         self.links = links
         self.tables = tables
+        self.rooms = rooms
+        self.head = head if known is not None else 0
+        """The rows before this one are those of the index before."""
         self.t_us = columns["t_us"]
         self.agent = columns["agent"]
         self.kind = columns["kind"]
@@ -154,40 +163,97 @@ class Index:
         self.first_us = int(self.t_us[0]) if self.count else 0
         self.length_us = int(self.t_us[-1]) - self.first_us if self.count else 0
         self.agents = len(tables.agents.texts)
-        if by_agent is None:
-            by_agent = np.argsort(self.agent, kind="stable").astype(np.uint32)
-        self.by_agent = by_agent
-        """Rows by agent, then by time."""
-        if starts is None:
-            starts = np.searchsorted(self.agent[by_agent], np.arange(self.agents + 1))
-        self.starts = starts
-        """Where each agent's rows begin in `by_agent`."""
+        self.settled = self._settled_after(known)
+        """What is known of the first rows; the others are looked at as they are asked for."""
+        tail = self.agent[self.settled.count :]
+        order = np.argsort(tail, kind="stable")
+        self._tail_rows = (order + self.settled.count).astype(np.uint32)
+        self._tail_starts = np.searchsorted(tail[order], np.arange(self.agents + 1))
+        self.errors: NDArray[Any] = self._flagged(ERROR, None if known is None else known.errors)
+        """The rows of errors."""
+        self.warnings: NDArray[Any] = self._flagged(WARNING, None if known is None else known.warnings)
+        """The rows of warnings."""
+        was_full = known is not None and known.has_full_state
+        self.has_full_state: bool = was_full or bool(np.any(self.flags[self.head :] & FULL_STATE))
+        self.first_ticks: tuple[NDArray[Any], NDArray[Any]] = self._first_ticks(
+            None if known is None else known.first_ticks
+        )
+        """The recorded ticks in ascending order, and the first row with each."""
 
-    def grouped_with(
-        self, agents: NDArray[Any], head: int, count: int
-    ) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
-        """Return `by_agent` and `starts` with further rows from `head` on; None if rows are replaced.
+    def _settled_after(self, known: Index | None) -> Settled:
+        agents, writers = self.agents, len(self.tables.writers.texts)
+        if known is None:
+            return Settled.of(self.columns, self.count, agents, writers, self.rooms)
+        settled = known.settled
+        if self.head < settled.count:
+            return Settled.of(self.columns, max(0, self.head - MARGIN), agents, writers, self.rooms)
+        if self.count - settled.count <= MOST_UNSETTLED:
+            return settled
+        return settled.advanced(self.columns, self.messages, self.count - MARGIN, agents, writers)
 
-        Args:
-            agents: of the further rows.
-            head: the first of them.
-            count: how many agents there are now.
-        """
-        if head != self.count:
-            return None, None
-        order = np.argsort(agents, kind="stable")
-        ends = np.concatenate([self.starts[1:], np.full(count - self.agents, self.count)])
-        grouped = np.insert(self.by_agent, ends[agents[order]], (order + head).astype(np.uint32))
-        added = np.bincount(agents, minlength=count)
-        return grouped, np.append(0, np.cumsum(np.diff(np.append(0, ends)) + added))
+    def _flagged(self, flag: int, known: NDArray[Any] | None) -> NDArray[Any]:
+        """Return the rows with a flag; `known` are those of the index before."""
+        rows = (np.flatnonzero(self.flags[self.head :] & flag) + self.head).astype(np.uint32)
+        if known is None:
+            return rows
+        return self.rooms.continued(known, int(np.searchsorted(known, self.head)), rows)
+
+    def _first_ticks(
+        self, known: tuple[NDArray[Any], NDArray[Any]] | None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the recorded ticks in ascending order, and the first row with each."""
+        ticks, firsts = np.empty(0, np.int64), np.empty(0, np.int64)
+        if known is not None:
+            is_kept = known[1] < self.head
+            ticks, firsts = (each if is_kept.all() else each[is_kept] for each in known)
+        at = self.head
+        while at < self.count:
+            end = min(at + max(_CHUNK, len(ticks)), self.count)
+            rows = np.flatnonzero(self.tick[at:end] != self.no_tick) + at
+            found, places = np.unique(self.tick[rows], return_index=True)
+            is_new = ~np.isin(found, ticks, assume_unique=True)
+            if is_new.any():
+                ticks = np.concatenate([ticks, found[is_new]])
+                firsts = np.concatenate([firsts, rows[places[is_new]]])
+                order = np.argsort(ticks, kind="stable")
+                ticks, firsts = ticks[order], firsts[order]
+            at = end
+        return ticks, firsts
 
     def time(self, row: int) -> int:
         """Return an event's time in microseconds since the first event."""
         return int(self.t_us[row]) - self.first_us
 
+    def pieces_of(self, agent: int) -> list[NDArray[Any]]:
+        """Return the rows of an agent, in order of time, in at most two pieces."""
+        begin, end = self._tail_starts[agent : agent + 2]
+        tail = self._tail_rows[begin:end]
+        if agent + 1 >= len(self.settled.starts):
+            return [tail]
+        begin, end = self.settled.starts[agent : agent + 2]
+        own = self.settled.by_agent[begin:end]
+        return [own] if not len(tail) else [tail] if not len(own) else [own, tail]
+
     def rows_of(self, agent: int) -> NDArray[Any]:
         """Return the rows of an agent, in order of time."""
-        return self.by_agent[self.starts[agent] : self.starts[agent + 1]]
+        pieces = self.pieces_of(agent)
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def rows_between(self, agent: int, first: int, last: int) -> NDArray[Any]:
+        """Return the rows of an agent from one to before another."""
+        pieces = []
+        for rows in self.pieces_of(agent):
+            begin, end = np.searchsorted(rows, np.array([first, last], rows.dtype))
+            pieces.append(rows[begin:end])
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    @cached_property
+    def events_of(self) -> NDArray[Any]:
+        """Return how many events each agent has."""
+        found = np.diff(self._tail_starts)
+        settled = np.diff(self.settled.starts)
+        found[: len(settled)] += settled
+        return found
 
     def id_of(self, row: int) -> str:
         """Return the id of an event."""
@@ -199,32 +265,35 @@ class Index:
         number = self.tables.writers.get(writer)
         if number is None:
             return None
-        order, starts = self.by_id
-        seqs, stop = self.columns["seq"], int(starts[number + 1])
-        place = bisect_left(range(stop), seq, int(starts[number]), key=lambda at: int(seqs[order[at]]))
-        return int(order[place]) if place < stop and int(seqs[order[place]]) == seq else None
+        row = self.settled.row_of(number, seq)
+        if row is not None:
+            return row
+        tail = slice(self.settled.count, None)
+        found = np.flatnonzero((self.columns["writer"][tail] == number) & (self.columns["seq"][tail] == seq))
+        return int(found[0]) + self.settled.count if len(found) else None
 
-    @cached_property
-    def by_id(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the rows by writer, then by number; and where each writer's begin."""
-        writer = self.columns["writer"]
-        order = np.lexsort((self.columns["seq"], writer)).astype(np.uint32)
-        return order, np.searchsorted(writer[order], np.arange(len(self.tables.writers.texts) + 1))
+    def numbers(self) -> dict[str, SeqSet]:
+        """Return the numbers of each writer's events."""
+        settled = self.settled.seen()
+        writer, seq = (self.columns[name][self.settled.count :] for name in ("writer", "seq"))
+        found = {}
+        for number, name in enumerate(self.tables.writers.texts):
+            own = found[name] = SeqSet()
+            if number in settled:
+                own.update(settled[number])
+            add_numbers(own, np.sort(seq[writer == number]))
+        return found
 
     @cached_property
     def active(self) -> int:
         """Return how many agents have events."""
-        return int(np.count_nonzero(np.diff(self.starts)))
-
-    @cached_property
-    def errors(self) -> NDArray[Any]:
-        """Return the rows of errors."""
-        return np.flatnonzero(self.flags & ERROR).astype(np.uint32)
+        return int(np.count_nonzero(self.events_of))
 
     @cached_property
     def _errors_by_agent(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        places = np.flatnonzero(self.flags[self.by_agent] & ERROR)
-        return self.by_agent[places], np.searchsorted(places, self.starts)
+        agents = self.agent[self.errors]
+        order = np.argsort(agents, kind="stable")
+        return self.errors[order], np.searchsorted(agents[order], np.arange(self.agents + 1))
 
     def errors_of(self, agent: int) -> NDArray[Any]:
         """Return the rows of an agent's errors, in order of time."""
@@ -237,20 +306,24 @@ class Index:
 
         A tick cannot begin after a later one: where it does, because runs overlap, it takes the time of that.
         """
-        rows = np.flatnonzero(self.tick != self.no_tick)
-        ticks, firsts = np.unique(self.tick[rows], return_index=True)
-        began = np.minimum.accumulate(rows[firsts][::-1])[::-1]
-        return ticks, began
+        ticks, firsts = self.first_ticks
+        return ticks, np.minimum.accumulate(firsts[::-1])[::-1]
 
-    def tick_at(self, row: int) -> int | None:
-        """Return the tick of an event, or else that of the nearest earlier event with one."""
+    def tick_at(self, row: int, rows: NDArray[Any] | None = None) -> int | None:
+        """Return the tick of an event, or else that of the nearest earlier event with one.
+
+        Args:
+            row: of the event; with `rows`, its place among them.
+            rows: only these are looked at.
+        """
         end = row + 1
         step = 256
         while end > 0:
             begin = max(end - step, 0)
-            known = np.flatnonzero(self.tick[begin:end] != self.no_tick)
+            ticks = self.tick[begin:end] if rows is None else self.tick[rows[begin:end]]
+            known = np.flatnonzero(ticks != self.no_tick)
             if len(known):
-                return int(self.tick[begin + known[-1]])
+                return int(ticks[known[-1]])
             end, step = begin, step * 4
         return None
 
@@ -260,10 +333,16 @@ class Index:
         return None if tick == self.no_tick else tick
 
     @cached_property
-    def message_times(self) -> NDArray[Any]:
-        """Return the times at which each message was first recorded, ascending."""
-        _, firsts = np.unique(self.messages["key"], return_index=True)
-        return np.sort(self.t_us[self.messages["row"][firsts]])
+    def _late_messages(self) -> NDArray[Any]:
+        """Return the rows of first halves that are not settled, ascending."""
+        known, _ = self.settled.messages(self.messages)
+        _, rows = first_halves(self.messages, known, self.settled.count, self.count)
+        return np.sort(rows)
+
+    def messages_before(self, row: int) -> int:
+        """Count the messages whose first half is before a row."""
+        _, rows = self.settled.messages(self.messages)
+        return int(np.searchsorted(rows, row)) + int(np.searchsorted(self._late_messages, row))
 
     @cached_property
     def arrows(self) -> NDArray[Any]:
@@ -309,186 +388,6 @@ def _arrows(index: Index) -> NDArray[Any]:
     return found[np.lexsort((found[:, 1], found[:, 0]))]
 
 
-def merged(known: Index | None, batches: Sequence[Batch], tables: Tables) -> tuple[Index, int]:
-    """Return an index of known and new events, and the number of events that were left out as repeated.
-
-    The batches are emptied, one column after the other, so that no event is held twice. Where all new events
-    are later than nearly all known ones, only the others are sorted again: a session that is written grows
-    many times a second.
-    """
-    head = 0 if known is None else _settled(known, batches)
-    if known is None or not head:
-        columns, messages, links, repeated = _sorted(known, batches, tables)
-        return Index(columns, messages, links, tables.copy()), repeated
-    columns, messages, links, repeated = _sorted(_Tail.of(known, head), batches, tables)
-    by_agent, starts = known.grouped_with(columns["agent"], head, len(tables.agents.texts))
-    columns = {name: _continued(known.columns[name], head, values) for name, values in columns.items()}
-    attached = []
-    for old, new in ((known.messages, messages), (known.links, links)):
-        kept = int(np.searchsorted(old["row"], head))
-        new["row"] = (new["row"].astype(np.int64) + head).astype(np.uint32)
-        attached.append({name: np.concatenate([old[name][:kept], values]) for name, values in new.items()})
-    return Index(columns, attached[0], attached[1], tables.copy(), by_agent, starts), repeated
-
-
-_MOST_WRITERS: Final = 8
-_LEAST_HEAD: Final = 4_096
-
-
-def _settled(known: Index, batches: Sequence[Batch]) -> int:
-    """Return before which row no new event belongs, none of which repeats an event there; 0 for none."""
-    parts = [(np.array(each.columns["t_us"]), each) for each in batches if len(each)]
-    if not parts:
-        return 0
-    head = int(np.searchsorted(known.t_us, min(int(times.min()) for times, _ in parts)))
-    if head < max(_LEAST_HEAD, known.count * 3 // 4):
-        return 0
-    writers = np.concatenate([np.array(each.columns["writer"]) for _, each in parts])
-    seq = np.concatenate([np.array(each.columns["seq"]) for _, each in parts])
-    names = np.unique(writers)
-    if len(names) > _MOST_WRITERS:
-        return 0
-    for writer in names.tolist():
-        is_its = known.columns["writer"][:head] == writer
-        last = np.max(known.columns["seq"][:head], where=is_its, initial=0)
-        if int(last) >= int(seq[writers == writer].min()):
-            return 0
-    return head
-
-
-@dataclass(frozen=True, slots=True)
-class _Tail:
-    """The last rows of an index, numbered from 0."""
-
-    count: int
-    columns: Columns
-    messages: Columns
-    links: Columns
-
-    @classmethod
-    def of(cls, index: Index, head: int) -> _Tail:
-        columns = {name: values[head:] for name, values in index.columns.items()}
-        attached = []
-        for each in (index.messages, index.links):
-            kept = int(np.searchsorted(each["row"], head))
-            rest = {name: values[kept:] for name, values in each.items()}
-            attached.append(rest | {"row": rest["row"].astype(np.int64) - head})
-        return cls(index.count - head, columns, attached[0], attached[1])
-
-
-def _continued(old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
-    """Return the first rows of a column and new ones.
-
-    The result has room behind it, which the next call fills: known rows are copied seldom, not each time.
-    Only the last index that was made may be continued; what others see of the same memory does not change.
-    """
-    if old.dtype != new.dtype:
-        return _concatenated(old[:head], new)
-    room, end = old.base, head + len(new)
-    is_room = isinstance(room, np.ndarray) and room.dtype == old.dtype and room.flags.writeable
-    if room is None or not is_room or head != len(old) or end > len(room) or _address(old) != _address(room):
-        room = np.empty(max(end + end // 4, _LEAST_HEAD), old.dtype)
-        room[:head] = old[:head]
-    room[head:end] = new
-    return room[:end]
-
-
-def _address(values: NDArray[Any]) -> int:
-    return int(values.ctypes.data)
-
-
-def _concatenated(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-    """Join two parts of a column, of which each may be narrow, in the wider type of both."""
-    if old.dtype == new.dtype or "i" not in (old.dtype.kind, new.dtype.kind):
-        return np.concatenate([old, new])
-    wide = []
-    for part in (old, new):  # ticks: what stands for an absent one differs
-        made = part.astype(np.int64)
-        made[part == no_tick(part)] = NO_TICK
-        wide.append(made)
-    return _narrowed(np.concatenate(wide))
-
-
-def _sorted(
-    known: Index | _Tail | None, batches: Sequence[Batch], tables: Tables
-) -> tuple[Columns, Columns, Columns, int]:
-    """Return the columns of known and new events in order, and how many were left out as repeated."""
-    starts = np.cumsum([0 if known is None else known.count, *map(len, batches)])
-    old: Columns = {} if known is None else known.columns
-    new = [batch.columns for batch in batches]
-    first = {name: _joined(TYPES[name], old, name, new) for name in ("t_us", "writer", "seq", "flags")}
-    rank = np.empty(len(tables.writers.texts), np.int64)
-    rank[sorted(range(len(rank)), key=tables.writers.texts.__getitem__)] = np.arange(len(rank))
-    writer = _narrowed(rank)[first["writer"]]
-    order = np.lexsort((first["seq"], writer, first["t_us"])).astype(np.uint32)
-    del writer
-    narrow = {name: _narrowed(first.pop(name)[order]) for name in tuple(first)}
-    repeated = _repeated(narrow["writer"], narrow["seq"], narrow["flags"])
-    if len(repeated):
-        order = np.delete(order, repeated)
-        narrow = {name: np.delete(values, repeated) for name, values in narrow.items()}
-    for name, code in TYPES.items():
-        if name not in narrow:
-            narrow[name] = _narrowed(_joined(code, old, name, new)[order])
-    row_of = np.full(int(starts[-1]), -1, np.int32 if starts[-1] < 2**31 else np.int64)
-    row_of[order] = np.arange(len(order), dtype=row_of.dtype)
-    attached = []
-    for kind, types in (("messages", MESSAGE_TYPES), ("links", LINK_TYPES)):
-        held: Columns = {} if known is None else getattr(known, kind)
-        more = [getattr(batch, kind) for batch in batches]
-        moved = [
-            {"row": np.array(each["place"], np.int64) + at} for each, at in zip(more, starts, strict=False)
-        ]
-        rows = row_of[_joined("q", held, "row", moved)]
-        kept = np.flatnonzero(rows >= 0)
-        kept = kept[np.argsort(rows[kept], kind="stable")]
-        made = {"row": rows[kept].astype(np.uint32)}
-        for name, code in types.items():
-            if name != "place":
-                made[name] = _joined(code, held, name, more)[kept]
-        attached.append(made)
-    return narrow, attached[0], attached[1], len(repeated)
-
-
-def _joined(code: str, known: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]]) -> NDArray[Any]:
-    """Join a known column, which may be narrow, and new parts of it, which are taken away."""
-    parts = [np.array(each.pop(name), code) for each in new]
-    if name in known:
-        old = known[name]
-        wide = old.astype(code)
-        if name == "tick":
-            wide[old == no_tick(old)] = NO_TICK
-        parts.insert(0, wide)
-    return np.concatenate([np.empty(0, code), *parts])
-
-
-def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a column in as few bytes as its numbers need; an absent tick stays the least number."""
-    if values.dtype.kind == "f" or not len(values):
-        return values
-    is_absent = values == NO_TICK if values.dtype.kind == "i" else None
-    if is_absent is not None and is_absent.any():
-        known = values[~is_absent]
-        least, most = (int(known.min()), int(known.max())) if len(known) else (0, 0)
-        small = np.iinfo(np.int32)
-        if small.min < least and most <= small.max:
-            return np.where(is_absent, small.min, values).astype(np.int32)
-        return values
-    least, most = int(values.min()), int(values.max())
-    if least < 0 or most >= 2**32:
-        return values
-    return values.astype(np.min_scalar_type(most))
-
-
 def no_tick(ticks: NDArray[Any]) -> int:
     """Return the number that stands for an absent tick in a column."""
     return int(np.iinfo(ticks.dtype).min) if ticks.dtype.kind == "i" else NO_TICK
-
-
-def _repeated(writer: NDArray[Any], seq: NDArray[Any], flags: NDArray[Any]) -> NDArray[Any]:
-    """Return the places of events whose id another event has: the earliest regular one keeps it."""
-    by_id = np.lexsort((flags & BELIEVED, seq, writer))
-    writer, seq = writer[by_id], seq[by_id]
-    same = (writer[1:] == writer[:-1]) & (seq[1:] == seq[:-1])
-    found: NDArray[Any] = by_id[1:][same]
-    return found

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from Agent.archive.sealed.parts import archive_dir, read_parts
 from Agent.archive.sealed.reader import ArchiveLines
 from Agent.errors import DamagedInput
@@ -29,12 +26,13 @@ from Agent.tree.files.lines import (
     first_id,
     own_line,
 )
-from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
 from Agent.tree.read.losses import Accounting, Writers, add_said
-from Agent.view.index.columns import BELIEVED, Batch, Index, Tables, merged
+from Agent.view.index.columns import BELIEVED, Batch, Index, Tables
 from Agent.view.index.line_columns import RowReader, add_event
 from Agent.view.index.line_store import LineStore
+from Agent.view.index.merging import merged
+from Agent.view.index.rooms import Rooms
 from Agent.view.index.stored import Stored
 
 _LOOKS: Final = 3
@@ -116,7 +114,7 @@ class Gatherer:
     def merged(self, known: Index | None) -> Index:
         """Return an index of known events and those that were read since the last call."""
         batch, self.batch = self.batch, Batch()
-        index, repeated = merged(known, [batch], self.tables)
+        index, repeated = merged(known, [batch], self.tables, Rooms(self.session))
         self.repeated += repeated
         return index
 
@@ -126,12 +124,7 @@ class Gatherer:
         Of a running process only the numbers are judged that it had taken before the files were read, so that
         the rest is known after another look at the files.
         """
-        order, starts = index.by_id
-        seen = {
-            name: _set_of(index.columns["seq"][order[starts[place] : starts[place + 1]]].astype(np.int64))
-            for place, name in enumerate(index.tables.writers.texts)
-        }
-        account = Accounting(seen, dict(self.account.closed), dict(self.account.retired))
+        account = Accounting(index.numbers(), dict(self.account.closed), dict(self.account.retired))
         with contextlib.suppress(DamagedInput):  # what it removed then counts as lost, as in `losses`
             add_said(account, self.session)
         losses = self.writers.losses(account, self.damaged)
@@ -315,19 +308,6 @@ class Gatherer:
         else:
             offset = self.store.add([own]) if skipped else number
         add_event(self.batch, self.tables, event, source, offset, BELIEVED if skipped else 0)
-
-
-def _set_of(seq: NDArray[Any]) -> SeqSet:
-    """Return ascending numbers as a set."""
-    found = SeqSet()
-    breaks = np.flatnonzero(np.diff(seq) != 1)
-    firsts, lasts = (
-        seq[np.r_[0, breaks + 1]] if len(seq) else seq,
-        seq[np.r_[breaks, -1]] if len(seq) else seq,
-    )
-    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
-        found.add_range(first, last)
-    return found
 
 
 def _size_bytes(path: Path) -> int:

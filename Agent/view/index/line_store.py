@@ -19,7 +19,8 @@ from typing import Any, Final
 
 import zstandard
 
-from Agent.tree.layout import DIRECTORY_MODE, FILE_MODE, NO_FOLLOW, is_directory, open_file, view_dir
+from Agent.tree.layout import FILE_MODE, NO_FOLLOW, open_file, view_dir
+from Agent.view.index.rooms import made_view_dir
 
 BLOCK_LINES: Final = 32
 _BLOCK_BYTES: Final = 256 * 1024
@@ -60,12 +61,10 @@ class LineStore:
     @classmethod
     def create(cls, session: Path) -> LineStore:
         """Make an empty store; OSError if not even a file without a name can be made."""
-        directory, path = view_dir(session), lines_file(session)
+        path = lines_file(session)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
-            if not is_directory(directory.parent) or directory.is_symlink():
-                raise NotADirectoryError(directory)
-            directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            made_view_dir(session)
             temporary.unlink(missing_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW
             made = cls(os.open(temporary, flags, FILE_MODE), temporary)

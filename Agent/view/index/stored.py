@@ -20,8 +20,9 @@ import orjson
 from numpy.typing import NDArray
 
 from Agent.tree.files.session import replacing
-from Agent.tree.layout import DIRECTORY_MODE, is_directory, open_file, view_dir
+from Agent.tree.layout import open_file, view_dir
 from Agent.view.index.columns import LINK_TYPES, MESSAGE_TYPES, SESSION, TYPES, Columns, Index, Names, Tables
+from Agent.view.index.rooms import Rooms, made_view_dir
 
 VERSION: Final = 2
 _MAGIC: Final = b"agent-trace view index\n\0"
@@ -46,9 +47,6 @@ def index_file(session: Path) -> Path:
 
 def store(session: Path, index: Index, state: Mapping[str, Any]) -> bool:
     """Write the index of a session; False where that is impossible, as on a tree that cannot be written."""
-    directory = view_dir(session)
-    if not is_directory(directory.parent) or directory.is_symlink():
-        return False
     groups = {"events": index.columns, "messages": index.messages, "links": index.links}
     columns = [
         (group, name, values.dtype.str, np.ascontiguousarray(values))
@@ -69,7 +67,7 @@ def store(session: Path, index: Index, state: Mapping[str, Any]) -> bool:
         }
     )
     try:
-        directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        made_view_dir(session)
         with replacing(index_file(session), sync=False) as file:
             file.write(_HEAD.pack(_MAGIC, len(head), 0))
             checked = crc32(head)
@@ -102,7 +100,7 @@ def load(session: Path) -> Stored | None:
     finally:
         os.close(fd)
     try:
-        return _parsed(data)
+        return _parsed(data, Rooms(session))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None  # damaged, or of another version
 
@@ -112,7 +110,7 @@ def remove(session: Path) -> None:
     index_file(session).unlink(missing_ok=True)
 
 
-def _parsed(data: mmap.mmap) -> Stored | None:
+def _parsed(data: mmap.mmap, rooms: Rooms) -> Stored | None:
     magic, head_bytes, checked = _HEAD.unpack_from(data)
     if magic != _MAGIC or head_bytes > min(len(data), _MOST_HEAD_BYTES):
         return None
@@ -138,7 +136,7 @@ def _parsed(data: mmap.mmap) -> Stored | None:
     )
     if not _is_sound(groups, tables, len(head["state"]["sources"])):
         return None
-    index = Index(groups["events"], groups["messages"], groups["links"], tables)
+    index = Index(groups["events"], groups["messages"], groups["links"], tables, rooms)
     return Stored(index, head["state"])
 
 

@@ -1,0 +1,201 @@
+"""Batches of new events become an index: sorted as a whole, or behind the rows that are settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from Agent.view.index.columns import (
+    BELIEVED,
+    LINK_TYPES,
+    MESSAGE_TYPES,
+    NO_TICK,
+    TYPES,
+    Batch,
+    Columns,
+    Index,
+    Tables,
+    no_tick,
+)
+from Agent.view.index.rooms import Rooms
+
+
+def merged(
+    known: Index | None, batches: Sequence[Batch], tables: Tables, rooms: Rooms | None = None
+) -> tuple[Index, int]:
+    """Return an index of known and new events, and the number of events that were left out as repeated.
+
+    The batches are emptied, one column after the other, so that no event is held twice. Where all new events
+    are later than nearly all known ones, only the others are sorted again: a session that is written grows
+    many times a second.
+
+    Args:
+        known: the index so far, which is continued in its own rooms.
+        batches: the new events.
+        tables: the texts of all.
+        rooms: of an index without a known one; None for private memory.
+    """
+    head = 0 if known is None else _settled(known, batches, len(tables.writers.texts))
+    if known is None or not head:
+        rooms = (rooms or Rooms()) if known is None else known.rooms
+        columns, messages, links, repeated = _sorted(known, batches, tables)
+        columns = {name: rooms.kept(columns.pop(name)) for name in tuple(columns)}
+        return Index(columns, messages, links, tables.copy(), rooms), repeated
+    columns, messages, links, repeated = _sorted(_Tail.of(known, head), batches, tables)
+    rooms = known.rooms
+    columns = {name: _continued(rooms, known.columns[name], head, values) for name, values in columns.items()}
+    attached = []
+    for old, new in ((known.messages, messages), (known.links, links)):
+        kept = int(np.searchsorted(old["row"], head))
+        new["row"] = (new["row"].astype(np.int64) + head).astype(np.uint32)
+        attached.append({name: rooms.continued(old[name], kept, values) for name, values in new.items()})
+    return Index(columns, attached[0], attached[1], tables.copy(), rooms, known, head), repeated
+
+
+_LEAST_HEAD: Final = 4_096
+
+
+def _settled(known: Index, batches: Sequence[Batch], writers: int) -> int:
+    """Return before which row no new event belongs, none of which repeats an event there; 0 for none."""
+    parts = [(np.array(each.columns["t_us"]), each) for each in batches if len(each)]
+    if not parts:
+        return 0
+    head = int(np.searchsorted(known.t_us, min(int(times.min()) for times, _ in parts)))
+    if head < max(_LEAST_HEAD, known.count * 3 // 4):
+        return 0
+    first = np.full(writers, np.iinfo(np.int64).max)
+    for _, each in parts:
+        np.minimum.at(first, np.array(each.columns["writer"]), np.array(each.columns["seq"]))
+    settled = known.settled
+    last = settled.last_numbers(writers) if head >= settled.count else np.zeros(writers, np.int64)
+    begin = settled.count if head >= settled.count else 0
+    columns = known.columns
+    np.maximum.at(last, columns["writer"][begin:head], columns["seq"][begin:head])
+    return 0 if np.any(last >= first) else head
+
+
+@dataclass(frozen=True, slots=True)
+class _Tail:
+    """The last rows of an index, numbered from 0."""
+
+    count: int
+    columns: Columns
+    messages: Columns
+    links: Columns
+
+    @classmethod
+    def of(cls, index: Index, head: int) -> _Tail:
+        columns = {name: values[head:] for name, values in index.columns.items()}
+        attached = []
+        for each in (index.messages, index.links):
+            kept = int(np.searchsorted(each["row"], head))
+            rest = {name: values[kept:] for name, values in each.items()}
+            attached.append(rest | {"row": rest["row"].astype(np.int64) - head})
+        return cls(index.count - head, columns, attached[0], attached[1])
+
+
+def _continued(rooms: Rooms, old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
+    """Return the first rows of a column and new ones, each in as few bytes as its own numbers need."""
+    fitted = _fitted(new, old.dtype)
+    if fitted is not None:
+        return rooms.continued(old, head, fitted)
+    if "i" not in (old.dtype.kind, new.dtype.kind):
+        return np.concatenate([old[:head], new])
+    # ticks: what stands for an absent one differs
+    return _narrowed(np.concatenate([_widened(old[:head]), _widened(new)]))
+
+
+def _fitted(new: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return numbers in the type of a column; None if it cannot hold them."""
+    if new.dtype == dtype or not len(new):
+        return new.astype(dtype, copy=False)
+    if new.dtype.kind == "u" and dtype.kind in "ui" and int(new.max()) <= np.iinfo(dtype).max:
+        return new.astype(dtype)
+    return _widened(new) if new.dtype.kind == "i" and dtype == np.int64 else None
+
+
+def _widened(ticks: NDArray[Any]) -> NDArray[Any]:
+    made = ticks.astype(np.int64)
+    made[ticks == no_tick(ticks)] = NO_TICK
+    return made
+
+
+def _sorted(
+    known: Index | _Tail | None, batches: Sequence[Batch], tables: Tables
+) -> tuple[Columns, Columns, Columns, int]:
+    """Return the columns of known and new events in order, and how many were left out as repeated."""
+    starts = np.cumsum([0 if known is None else known.count, *map(len, batches)])
+    old: Columns = {} if known is None else known.columns
+    new = [batch.columns for batch in batches]
+    first = {name: _joined(TYPES[name], old, name, new) for name in ("t_us", "writer", "seq", "flags")}
+    rank = np.empty(len(tables.writers.texts), np.int64)
+    rank[sorted(range(len(rank)), key=tables.writers.texts.__getitem__)] = np.arange(len(rank))
+    writer = _narrowed(rank)[first["writer"]]
+    order = np.lexsort((first["seq"], writer, first["t_us"])).astype(np.uint32)
+    del writer
+    narrow = {name: _narrowed(first.pop(name)[order]) for name in tuple(first)}
+    repeated = _repeated(narrow["writer"], narrow["seq"], narrow["flags"])
+    if len(repeated):
+        order = np.delete(order, repeated)
+        narrow = {name: np.delete(values, repeated) for name, values in narrow.items()}
+    for name, code in TYPES.items():
+        if name not in narrow:
+            narrow[name] = _narrowed(_joined(code, old, name, new)[order])
+    row_of = np.full(int(starts[-1]), -1, np.int32 if starts[-1] < 2**31 else np.int64)
+    row_of[order] = np.arange(len(order), dtype=row_of.dtype)
+    attached = []
+    for kind, types in (("messages", MESSAGE_TYPES), ("links", LINK_TYPES)):
+        held: Columns = {} if known is None else getattr(known, kind)
+        more = [getattr(batch, kind) for batch in batches]
+        moved = [
+            {"row": np.array(each["place"], np.int64) + at} for each, at in zip(more, starts, strict=False)
+        ]
+        rows = row_of[_joined("q", held, "row", moved)]
+        kept = np.flatnonzero(rows >= 0)
+        kept = kept[np.argsort(rows[kept], kind="stable")]
+        made = {"row": rows[kept].astype(np.uint32)}
+        for name, code in types.items():
+            if name != "place":
+                made[name] = _joined(code, held, name, more)[kept]
+        attached.append(made)
+    return narrow, attached[0], attached[1], len(repeated)
+
+
+def _joined(code: str, known: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]]) -> NDArray[Any]:
+    """Join a known column, which may be narrow, and new parts of it, which are taken away."""
+    parts = [np.array(each.pop(name), code) for each in new]
+    if name in known:
+        old = known[name]
+        parts.insert(0, _widened(old) if name == "tick" else old.astype(code))
+    return np.concatenate([np.empty(0, code), *parts])
+
+
+def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a column in as few bytes as its numbers need; an absent tick stays the least number."""
+    if values.dtype.kind == "f" or not len(values):
+        return values
+    is_absent = values == NO_TICK if values.dtype.kind == "i" else None
+    if is_absent is not None and is_absent.any():
+        known = values[~is_absent]
+        least, most = (int(known.min()), int(known.max())) if len(known) else (0, 0)
+        small = np.iinfo(np.int32)
+        if small.min < least and most <= small.max:
+            return np.where(is_absent, small.min, values).astype(np.int32)
+        return values
+    least, most = int(values.min()), int(values.max())
+    if least < 0 or most >= 2**32:
+        return values
+    return values.astype(np.min_scalar_type(most))
+
+
+def _repeated(writer: NDArray[Any], seq: NDArray[Any], flags: NDArray[Any]) -> NDArray[Any]:
+    """Return the places of events whose id another event has: the earliest regular one keeps it."""
+    by_id = np.lexsort((flags & BELIEVED, seq, writer))
+    writer, seq = writer[by_id], seq[by_id]
+    same = (writer[1:] == writer[:-1]) & (seq[1:] == seq[:-1])
+    found: NDArray[Any] = by_id[1:][same]
+    return found

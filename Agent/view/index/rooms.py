@@ -1,0 +1,98 @@
+"""Memory for columns that grow: files without a name beside the index, mapped, so that none of it is private.
+
+The system writes what nobody looks at back to the file and takes the memory. Where no file can be made, as in
+a session that cannot be written, and for what is small, the memory is the process's own.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from Agent.tree.layout import DIRECTORY_MODE, is_directory, view_dir
+
+_SMALL_BYTES: Final = 256 * 1024
+_LEAST_ROOM: Final = 4_096
+
+
+def made_view_dir(session: Path) -> Path:
+    """Return the directory of a session's index, made if it is missing; OSError if that is impossible."""
+    directory = view_dir(session)
+    if not is_directory(directory.parent) or directory.is_symlink():
+        raise NotADirectoryError(directory)
+    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    return directory
+
+
+class Rooms:
+    """Makes room for columns.
+
+    Args:
+        session: beside whose index; None for private memory.
+    """
+
+    def __init__(self, session: Path | None = None) -> None:
+        self._session = session
+
+    def empty(self, count: int, dtype: Any) -> NDArray[Any]:
+        """Return a column of so many numbers, to be filled."""
+        size = count * np.dtype(dtype).itemsize
+        if self._session is not None and size >= _SMALL_BYTES and hasattr(os, "posix_fallocate"):
+            try:
+                with tempfile.TemporaryFile(dir=made_view_dir(self._session), buffering=0) as file:
+                    # reserved, since a full disk could not be told to who writes into a mapping
+                    os.posix_fallocate(file.fileno(), 0, size)
+                    return np.frombuffer(mmap.mmap(file.fileno(), size), dtype, count)
+            except (OSError, ValueError):
+                pass  # read-only, full, or without mappings
+        return np.empty(count, dtype)
+
+    def kept(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return a column, which is out of memory until it is looked at if it is large."""
+        if self._session is None or values.nbytes < _SMALL_BYTES:
+            return values
+        room = self.empty(len(values), values.dtype)
+        room[:] = values
+        let_go(room)
+        return room
+
+    def continued(self, old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
+        """Return the first `head` numbers of a column and new ones, of the same type.
+
+        The result has room behind it, which the next call fills: known numbers are copied seldom, not each
+        time. Only the last result may be continued; what others see of the same memory does not change.
+        """
+        room, end = old.base, head + len(new)
+        is_room = isinstance(room, np.ndarray) and room.dtype == old.dtype and room.flags.writeable
+        if (
+            room is None
+            or not is_room
+            or head != len(old)
+            or end > len(room)
+            or _address(old) != _address(room)
+        ):
+            room = self.empty(max(end + end // 4, _LEAST_ROOM), old.dtype)
+            room[:head] = old[:head]
+            let_go(room)
+        room[head:end] = new
+        found: NDArray[Any] = room[:end]
+        return found
+
+
+def let_go(values: NDArray[Any]) -> None:
+    """Let the memory of a column in a file go until it is looked at again; others keep theirs."""
+    while isinstance(values.base, np.ndarray):
+        values = values.base
+    held: Any = values.base.obj if isinstance(values.base, memoryview) else values.base
+    if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        held.madvise(mmap.MADV_DONTNEED)
+
+
+def _address(values: NDArray[Any]) -> int:
+    return int(values.ctypes.data)
