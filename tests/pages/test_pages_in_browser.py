@@ -16,6 +16,7 @@ from Agent.server.pages import PagesServer, editor_of
 
 pytestmark = pytest.mark.integration
 
+SECTIONS = ("overview", "runs", "learning", "interactions", "performance", "errors")
 CREATOR = "creator_017"
 EVIL = "<script>window.pwned=1</script><img src=x onerror=window.pwned=1>\u202e\u0000\u001b[31m"
 LONG = 10 * 1024 * 1024
@@ -240,13 +241,13 @@ def test_people_who_cannot_see_or_point_well_can_use_every_page(demo, open_tab, 
     wide = "() => document.documentElement.scrollWidth - innerWidth"
     assert page.evaluate(wide) <= 0
     home = page.url.partition("/s/")[0]
-    for path in (
-        "sessions",
-        *(f"s/newest/report/{each}" for each in ("overview", "learning", "performance", "errors")),
-    ):
+    cut = "() => [...document.querySelectorAll('.wide')].filter(each => each.scrollWidth > each.clientWidth).length"
+    for path in ("sessions", *(f"s/newest/report/{each}" for each in SECTIONS)):
         page.goto(f"{home}/{path}")
         assert tab.serious() == [], path
         assert page.evaluate(wide) <= 0, path
+        if path.endswith(("learning", "interactions")):
+            assert page.evaluate(cut) == 0, f"{path}: every column of the demo's tables is in sight"
 
 
 def test_hostile_content_is_shown_as_text_on_every_page(hostile, open_tab):

@@ -63,7 +63,7 @@ def serving(root):
 def test_view_prints_an_address_that_shows_the_newest_session_and_ends_with_an_interrupt(serving, root):
     process, told = serving
     assert told["url"].startswith(f"http://127.0.0.1:{told['port']}/s/{told['session']}?token=")
-    with httpx.Client() as client:
+    with httpx.Client(timeout=60) as client:
         assert client.get(f"http://127.0.0.1:{told['port']}/sessions").status_code == 403
         page = client.get(told["url"])
         assert page.status_code == 200 and f'data-session="{told["session"]}"' in page.text
@@ -83,7 +83,7 @@ def test_view_prints_an_address_that_shows_the_newest_session_and_ends_with_an_i
 @pytest.mark.process
 def test_the_service_serves_the_pages_of_the_trace_root_beside_its_queries_on_loopback(root, tmp_path):
     settings = ServerSettings(f"sqlite:///{tmp_path}/s.db", ingest_port=0, query_port=0, pages_root=root)
-    with RunningServer(settings) as server, httpx.Client(follow_redirects=True) as client:
+    with RunningServer(settings) as server, httpx.Client(follow_redirects=True, timeout=60) as client:
         assert client.get(f"{server.query_url}/view/sessions").status_code == 403
         page = client.get(server.pages_url)
         assert page.status_code == 200 and 'data-base="/view"' in page.text

@@ -16,7 +16,7 @@ from support.processes import REPOSITORY
 AXE = REPOSITORY / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SIZES = {"wide": (1280, 800), "narrow": (390, 844)}
-WAIT_MS = 90_000
+WAIT_MS = 240_000
 """How long a page may take: `debug` on a busy machine."""
 
 

@@ -130,7 +130,7 @@ function sides(found: Difference): HTMLElement {
 
 function notes(found: Comparison): HTMLElement {
   const told = [`${plural(found.compared, "pair")} of events and ${plural(found.states, "pair")} of states agree${found.first ? " before that" : ""}.`, ...store.forkText.value, ...found.notes];
-  return h("ul", { class: "notes" }, ...told.map((each) => h("li", {}, shown(each, 300))));
+  return h("ul", { class: "notes", tabindex: "0" }, ...told.map((each) => h("li", {}, shown(each, 300))));
 }
 
 /** The pane of a comparison: the agents that differ, and for the chosen one every event and field that does. */
@@ -161,7 +161,7 @@ export function makeDifferences(): HTMLElement {
     if (store.comparison.value === null || id === null) return;
     heading.textContent = agent === undefined ? "Events that differ" : `Events of ${shown(agent, 40)} that differ`;
     if (agent === undefined) return pairs.replaceChildren(h("li", { class: "hint" }, "Choose an agent on the left."));
-    pairs.replaceChildren(h("li", { class: "hint", role: "status" }, "Comparing its events …"));
+    pairs.replaceChildren(h("li", { class: "hint" }, h("span", { role: "status" }, "Comparing its events …")));
     void latest.run((signal) => answered<Differences>("compare", { other: id, agent }, signal)).then((found) => {
       if (found === undefined) return;
       refill(pairs, found.pairs.map((each, n) => line(each, `pair${n}`)));

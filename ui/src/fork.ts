@@ -142,8 +142,9 @@ export function makeForkForm(): HTMLElement {
       void start(outcome.value.trim(), "Forks run at one point after the other …").then((found) => {
         if (found === undefined) return;
         said.textContent = shown(found.text, 2000);
-        said.scrollIntoView({ block: "nearest" });
-        if (found.last !== null) void store.open(found.last);
+        const show = (): void => said.scrollIntoView({ block: "nearest" });
+        show();
+        if (found.last !== null) void store.open(found.last).then(show); // which scrolled to the event
       });
     });
 
