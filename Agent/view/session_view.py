@@ -178,7 +178,9 @@ class SessionView:
     def _store(self) -> bool:
         """Store the index; return whether that was possible, and it is still that of the files."""
         index, gatherer = self._shown.index, self._shown.lines.gatherer
-        if not store(self._session, index, gatherer.state()):
+        is_stored = store(self._session, index, gatherer.state())
+        index.let_go()
+        if not is_stored:
             return False
         self._stored = index.count
         if gatherer.is_outdated():
