@@ -194,10 +194,11 @@ class ArchiveLines:
         if not gone:
             return
         raw_line = self._raw_lines(gone)
-        with self._connection(threads=1) as connection:
-            connection.execute("SET disable_parquet_prefetching = true")  # a whole row group ahead
-            connection.execute("SET streaming_buffer_size = '1MB'")  # of results that nobody fetched yet
-            for part in _parts_in(gone):
+        for part in _parts_in(gone):
+            # each on a connection of its own: what the engine keeps of one is not there beside the next
+            with self._connection(threads=1) as connection:
+                connection.execute("SET disable_parquet_prefetching = true")  # a whole row group ahead
+                connection.execute("SET streaming_buffer_size = '1MB'")  # of results that nobody fetched yet
                 rows = _rows_of([pair for pair in gone if pair[0] is part])
                 cursor = connection.execute(f"SELECT file, line, {LINE_PARTS} FROM {rows}")
                 while found := cursor.fetchmany(_STREAMED_ROWS):
