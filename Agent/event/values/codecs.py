@@ -34,7 +34,7 @@ from Agent.event.script_names import NAMED_CACHES, class_text, module_name
 from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
 from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
-from Agent.event.values.class_contents import CALLABLE, Unreadable, handle_of
+from Agent.event.values.class_contents import CALLABLE, ERROR_MARK, Unreadable, handle_of
 from Agent.event.values.opaque import (
     StandIn,
     attributes_without_waiters,
@@ -575,6 +575,6 @@ def plan_attributes(value: Any, plan: ClassPlan) -> dict[str, Any]:
         return {name: found[name] for name in ("_name_", "_value_")}
     if "__module__" in found:
         found = {**found, "__module__": module_name(found["__module__"])}
-    if plan.lazy:
-        return {name: item for name, item in found.items() if name not in plan.lazy}
+    if plan.lazy or ERROR_MARK in found:
+        return {name: item for name, item in found.items() if name not in plan.lazy and name != ERROR_MARK}
     return found

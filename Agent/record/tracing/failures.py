@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.event.classes import find_in_classes, mro_of, namespace_of, solid_base
 from Agent.event.kinds import LEVELS, Category
+from Agent.event.values.class_contents import ERROR_MARK
 from Agent.record.emit.installed import LIMITS
 from Agent.record.encode.safe_text import as_text, clean_head, clean_tail, has_plain_text, message_of
 
@@ -64,7 +65,7 @@ def remake_error(
     """
     error, lack = _remade(told, (), part, find_class)
     try:
-        BaseException.__setattr__(error, _MARK, (session_id, error_id))
+        BaseException.__setattr__(error, ERROR_MARK, (session_id, error_id))
     except (AttributeError, TypeError):
         lack = lack or "it refuses the mark of an exception that was recorded already"
     return Remade(error, lack)
@@ -201,7 +202,6 @@ def _bare(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
     return bare
 
 
-_MARK = "__agent_trace_error__"
 # Compiled at the first error, to keep the import of the package fast.
 _NUMBERS = r"0x[0-9a-fA-F]+|\d+(?:\.\d+)?"
 _QUOTED = r"'[^']*'|\"[^\"]*\""
@@ -254,7 +254,7 @@ def _user_frames(error: BaseException) -> TracebackType | None:
 
 def recorded_id(error: BaseException, pipeline: Pipeline) -> str | None:
     """Return the id of the event already recorded for this exception object in this session, or None."""
-    mark = _attributes(error).get(_MARK)
+    mark = _attributes(error).get(ERROR_MARK)
     if type(mark) is tuple and len(mark) == 2 and mark[0] == pipeline.session_id:
         return str(mark[1])
     return None
@@ -360,7 +360,7 @@ def record_error(
     identity = pipeline.emit(slot, label, causes=causes, body=body, types=types)
     if identity:
         try:
-            BaseException.__setattr__(error, _MARK, (pipeline.session_id, identity))
+            BaseException.__setattr__(error, ERROR_MARK, (pipeline.session_id, identity))
         except (AttributeError, TypeError):  # its class has no attributes: outer calls write it again
             pipeline.health.note("an exception could not be marked as recorded")
     return identity
@@ -395,7 +395,7 @@ def _beside_arguments(error: BaseException, most_causes: int) -> dict[str, Any]:
     elsewhere (slots, the `filename` of an OSError), `error_cause` the exception that it was raised from.
     """
     held: dict[str, Any] = {}
-    attributes = {name: value for name, value in _attributes(error).items() if name != _MARK}
+    attributes = {name: value for name, value in _attributes(error).items() if name != ERROR_MARK}
     if attributes:
         held["error_attributes"] = attributes
     members = _members(error)
