@@ -15,7 +15,7 @@ from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
-from Agent.analysis.debug.root_causes.ranking import rank
+from Agent.analysis.debug.root_causes.ranking import _oddness, _told, rank
 from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
@@ -37,13 +37,15 @@ class Diary:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def write(self, step: int, agent: str, kind: str = "agent_action", **extra: Any) -> str:
+    def write(
+        self, step: int, agent: str, kind: str = "agent_action", state: Any = None, **extra: Any
+    ) -> str:
         place = len(self.rows)
         self.rows.append(
             {
                 "id": f"e-{place}", "ts_us": place, "tick": step, "agent_id": agent, "event_type": kind,
                 "agent_role": agent.rstrip("0123456789"), "message": "", "level": "INFO", "extra": extra,
-                "state": None, "span_id": None, "parent_span_id": None, "causes": [],
+                "state": state, "span_id": None, "parent_span_id": None, "causes": [],
             }
         )  # fmt: skip
         return f"e-{place}"
@@ -481,3 +483,70 @@ def test_the_step_that_one_thing_skips_surprises_before_and_after_the_gap(is_ski
         assert [(act.name, act.step) for act in most] == [("ship", BREAK), ("order", BREAK)]
     else:
         assert max(map(max, surprise)) < 1
+
+
+@pytest.mark.parametrize("changed", ["fox", "owl"])
+def test_of_a_field_that_is_recorded_whole_an_event_holds_what_changed(changed: str) -> None:
+    grams = {name: 100 + n for n, name in enumerate(["owl", "fox", "boa", "elk"])}
+    diary = Diary()
+    for name in grams:
+        diary.write(0, "vet", action_type="weigh", animal=name)
+    diary.write(1, "files", "state", fields={"cards": grams})
+    diary.write(2, "files", action_type="file", state={"set": {"cards": grams | {changed: 7}}})
+    *_, act = diary.log().acts
+    cards = {path: value for path, value in act.values.items() if path.startswith("state.cards")}
+    assert cards == {"state.cards.*": 7, "state.cards.*@": changed}
+    assert act.before == {"state.cards.*": grams[changed]}
+
+
+@pytest.mark.parametrize("euros", [14, 92])
+def test_settings_whose_names_differ_in_a_value_are_compared_with_each_other(euros: int) -> None:
+    diary = Diary()
+    rooms = ["attic", "yard", "tower", "garden"]
+    for step in range(8):
+        for room in rooms:
+            diary.write(step, "desk", action_type="let", room=room)
+    for step, (room, price) in enumerate(zip(rooms, [90, 94, 97, euros], strict=True)):
+        diary.write(
+            step, "boss", "strategy_update", strategy_type=f"rate {room}", new_strategy={"euros": price}
+        )
+    far = found(values.find, diary, "value beyond range")
+    assert [each.found for each in far] == ([14] if euros == 14 else [])
+
+
+@pytest.mark.parametrize("odd", [40, -1])
+def test_a_failure_that_is_reported_like_a_success_is_found_though_nearly_all_succeed(odd: int) -> None:
+    diary = Diary()
+    for n in range(60):
+        is_bad = n % 8 == 0
+        outcome = {"outcome": "error"} if is_bad else {"result": "on"}
+        diary.write(n, "hall", action_type="start", test=f"t-{n}", **outcome)
+        diary.write(n, "boss", action_type="sign", test=f"t-{n}", says="off" if is_bad and n != odd else "on")
+    told = found(relations.find, diary, "not as beside it")
+    assert {each.step for each in told} == ({40} if odd > 0 else set())
+
+
+@pytest.mark.parametrize("odd", [20, -1])
+def test_a_value_that_is_usual_but_seldom_beside_another_is_found(odd: int) -> None:
+    diary = Diary()
+    for n in range(60):
+        strength = {0: [20.0, 50.0], 1: [2.0, 5.0]}[n % 2][n // 2 % 2] if n != odd else 2.0
+        diary.write(n, "store", action_type="label", drug=["calm", "balm"][n % 2], strength=strength)
+    told = found(relations.find, diary, "seldom beside it")
+    assert {each.step for each in told} == ({20} if odd > 0 else set())
+
+
+def test_the_words_of_a_text_are_sought_in_the_names_of_fields_too() -> None:
+    diary = Diary()
+    for n in range(20):
+        diary.write(n, "yard", action_type="load", **({"ballast": 4} if n == 7 else {"crates": 4}))
+    log = diary.log()
+    told = Issue(read_question("the ballast was far too heavy", {}, []), log).told
+    assert [log.acts[place].step for place in told] == [7]
+
+
+def test_one_odd_event_tells_more_than_the_beginning_of_a_series_that_is_a_little_odder() -> None:
+    acts = [each.act for each in observed([(n, "a", n) for n in range(12)])]
+    series, single = Finding("level", "x", acts[:9], 4.0), Finding("new", "x", acts[:1], 3.0)
+    (told, *_) = _told([series, single]).values()
+    assert _oddness(told) == (3.0, 0.0, 1.0)

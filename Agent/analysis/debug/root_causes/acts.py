@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from statistics import median
@@ -124,6 +124,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
     """
     acts: list[Act] = []
     roles: dict[str, str] = {}
+    states: dict[str, dict[str, tuple[Any, bool]]] = defaultdict(dict)
     step = last = 0
     for row in rows:
         at = step_of(row)
@@ -137,6 +138,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
             roles[agent] = row["agent_role"]
         message = row["message"] or ""
         values, before = _values(extra, row["state"])
+        _keep_changes(values, before, states[agent], kind)
         duration = extra.get("duration_ms")
         acts.append(
             Act(
@@ -148,6 +150,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
                 float(duration) if isinstance(duration, int | float) else None,
             )
         )  # fmt: skip
+    _add_failed(acts)
     _one_name(acts, roles)
     _add_roles(acts, roles)
     log = Log(acts, roles, last + 1)
@@ -174,7 +177,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
 
 def _one_name(acts: Sequence[Act], agents: Mapping[str, str]) -> None:
     """Unify event names that differ only in an agent or a number: limit/till_3 becomes limit/*."""
-    known: dict[str, tuple[str, str]] = {}
+    known: dict[str, tuple[str, str]] = _entity_names(acts, agents)
     for act in acts:
         if act.name not in known:
             parts = _NAME_PARTS.split(act.name)
@@ -183,6 +186,26 @@ def _one_name(acts: Sequence[Act], agents: Mapping[str, str]) -> None:
         act.name, named = known[act.name]
         if named:
             act.values["name"] = named
+
+
+def _entity_names(acts: Sequence[Act], agents: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Return {name: (pattern, value)} of names that differ only in a word that is a value elsewhere."""
+    said = {
+        value for act in acts for value in act.values.values() if isinstance(value, str) and len(value) > 1
+    }
+    patterns: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for kind, name in {(act.kind, act.name): None for act in acts}:
+        parts = _NAME_PARTS.split(name)
+        if len(parts) > 1 and said.intersection(parts) and not any(part in agents for part in parts):
+            for part in parts:
+                if part in said:
+                    patterns[kind, name.replace(part, "*")][name] = part
+    return {
+        name: (_NUMBER.sub("#", pattern), part)
+        for (_, pattern), names in patterns.items()
+        if len(names) >= MIN_KEYS
+        for name, part in names.items()
+    }
 
 
 _NAME_PARTS: Final = re.compile(r"[^\w-]+")
@@ -286,6 +309,46 @@ def _values(
     return found, before
 
 
+def _keep_changes(
+    values: dict[str, Any], before: dict[str, Any], known: dict[str, tuple[Any, bool]], kind: str
+) -> None:
+    """Drop what an event only repeats of its agent's state; a first change keeps what it replaced.
+
+    A field is recorded as a whole when one of its members changes.
+
+    Args:
+        known: {path: (value, whether only a full state told it)} of the agent, kept up to date.
+    """
+    if kind == "state":
+        for path, value in values.items():
+            if path.startswith("fields."):
+                known[f"state.{path[7:]}"] = value, True
+        return
+    for path in [path for path in values if path.startswith("state.")]:
+        value, (old, is_first) = values[path], known.get(path, (_UNKNOWN, False))
+        if old == value and type(old) is type(value):
+            if path.count(".") > 1 or path.endswith(("#", "]")):
+                del values[path]
+            continue
+        if is_first:
+            before.setdefault(path, old)
+        known[path] = value, False
+
+
+_UNKNOWN: Final = object()
+
+
+def _add_failed(acts: Sequence[Act]) -> None:
+    """Note whether an act failed as one of its values, if some acts of its name fail and others do not."""
+    ends: dict[tuple[str, str], set[bool]] = defaultdict(set)
+    for act in acts:
+        ends[act.kind, act.name].add(act.failed)
+    for act in acts:
+        if len(ends[act.kind, act.name]) > 1 and act.kind not in {"error", "log"}:
+            act.values["failed"] = act.failed
+            act.values.pop("outcome", None)
+
+
 def scalars(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
     """Yield the scalars inside a JSON value, each with its path."""
     if isinstance(value, dict):
@@ -327,18 +390,7 @@ def _one_path(log: Log) -> None:
         else:
             general = f"*{parts[at][len(names[at]) :]}"
             patterns[path] = ".".join([*parts[:at], general, *parts[at + 1 :]]), names[at]
-    keys: dict[str, set[str]] = defaultdict(set)
-    several: set[str] = set()
-    for act in log.acts:
-        own: set[str] = set()
-        for path in act.values:
-            found = patterns[path]
-            if found is not None:
-                keys[found[0]].add(found[1])
-                if found[0] in own:
-                    several.add(found[0])
-                own.add(found[0])
-    kept = {pattern for pattern, found in keys.items() if len(found) >= MIN_KEYS} - several
+    kept = _patterns_of_one(log, patterns)
     if not kept:
         return
     for act in log.acts:
@@ -354,6 +406,24 @@ def _one_path(log: Log) -> None:
                 act.before[pattern] = act.before.pop(path)
         if act.kind == "state_change":
             act.name = _changed(act.values)
+
+
+def _patterns_of_one(log: Log, patterns: Mapping[str, tuple[str, str] | None]) -> set[str]:
+    """Return the patterns with several keys of which no event has more than one."""
+    keys: dict[str, set[str]] = defaultdict(set)
+    several: set[str] = set()
+    for act in log.acts:
+        own: set[str] = set()
+        for path in act.values:
+            found = patterns[path]
+            if found is not None:
+                pattern, key = found
+                # A full state has all keys of the fields that later events set.
+                keys[pattern.replace("fields.", "state.", 1) if act.kind == "state" else pattern].add(key)
+                if pattern in own:
+                    several.add(pattern)
+                own.add(pattern)
+    return {pattern for pattern, found in keys.items() if len(found) >= MIN_KEYS} - several
 
 
 MIN_KEYS: Final = 3

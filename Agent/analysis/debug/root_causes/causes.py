@@ -202,6 +202,7 @@ _SAID: Final = {
     "not carried on": "{about}{where} is another value {times}",
     "amounts part": "{about}{where} no longer agree as before {times}",
     "not as beside it": "{about}{where} is not what it is else {times}",
+    "seldom beside it": "{about} is {found} at {since}, and seldom so",
     "far from usual": "{about} is {found} at {since}, far from usual",
     "rounded": "{about}{where} is rounded {times}",
     "never done": "no {about}; its {of} peers have {usual} each",

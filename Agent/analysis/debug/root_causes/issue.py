@@ -11,7 +11,7 @@ from itertools import chain, groupby
 from typing import Final
 
 from Agent.analysis.debug.question.question import Question, stems
-from Agent.analysis.debug.root_causes.acts import Act, Log
+from Agent.analysis.debug.root_causes.acts import Act, Log, leaf
 from Agent.analysis.debug.root_causes.nearby import HOP
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET, symptoms
@@ -74,7 +74,8 @@ class Issue:
         for act in log.acts:
             if act.kind in QUIET:
                 continue
-            texts = [act.name, *(value for value in act.values.values() if isinstance(value, str))]
+            texts = [act.name, *map(leaf, act.values)]
+            texts += [value for value in act.values.values() if isinstance(value, str)]
             for word in words.intersection(chain.from_iterable(map(_stems, texts))):
                 holders[word].append(act.place)
         size = math.log(max(2, len(log.acts)))

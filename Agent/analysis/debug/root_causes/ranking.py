@@ -49,9 +49,9 @@ near        nearness to a thing that the issue names, 0 to 1
 before      the share of what the issue speaks of that happens after the event
 then        the share that happens in the same step: a symptom is not a cause
 late        log of its place within the first quarter, else 0: at the beginning much is new
-odd         nats of the strongest finding about the event
+odd         nats of the finding about the event that adds most to the score
 odd near    nats of rarity near what the issue names, less with each hop
-single      whether the strongest finding is about one event rather than a series
+single      whether that finding is about one event rather than a series
 alike       log of the number of events of its sort: each sort is a suspect before each of its events
 after it    nats by which what follows it about the same thing is rarer than usual (`transitions`)
 before it   the same of what precedes it
@@ -209,12 +209,17 @@ def _blame_of_findings(log: Log, findings: Sequence[Finding]) -> list[float]:
 
 
 def _oddness(told: Sequence[Told]) -> tuple[float, float, float]:
-    """Return the nats of the strongest finding, the nats of rarity near the issue, and 1.0 for one event."""
-    surest = next((each for each in told if not each.finding.local), None)
+    """Return the nats of what adds most to the score, of rarity near the issue, and 1.0 for one event."""
+    surest = max((each for each in told if not each.finding.local), key=_worth, default=None)
     odd_near = next((each.nats for each in told if each.finding.local), 0.0)
     if surest is None:
         return 0.0, min(odd_near, MAX_NATS), 0.0
     return min(surest.nats, MAX_NATS), min(odd_near, MAX_NATS), float(len(surest.finding.acts) == 1)
+
+
+def _worth(told: Told) -> float:
+    """Return what a finding adds to the score of its event."""
+    return WEIGHTS["odd"] * min(told.nats, MAX_NATS) + WEIGHTS["single"] * (len(told.finding.acts) == 1)
 
 
 def _told(findings: Sequence[Finding]) -> dict[int, list[Told]]:

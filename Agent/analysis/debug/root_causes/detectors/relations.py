@@ -122,14 +122,18 @@ def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[s
             values = own_values
             if values.is_sparse or beside.is_sparse:
                 beside, values = _both(beside, values)  # noqa: PLW2901 - of the same relation, less what lacks
-            if 2 * len(values.values) < MIN_SEEN or values.commonest > COMMON:
+            if 2 * len(values.values) < MIN_SEEN:
                 continue
-            usual = _difference(beside, values)
+            usual = None if values.commonest > COMMON else _difference(beside, values)
             if usual is not None:
                 if link or place < number:
                     yield from _parted(link, path, other, columns, usual, scanned)
             elif _may_determine(beside, values):
                 yield from _undetermined(path, other, columns)
+                if not link:
+                    yield from _seldom_beside(path, other, columns)
+            elif not link and _may_determine(beside, values, _NUMBERS):
+                yield from _seldom_beside(path, other, columns)
 
 
 class _Column:
@@ -230,9 +234,10 @@ def _difference(beside: _Column, values: _Column) -> Any:
     return usual if usual is not False and times > (1 - MAY_BREAK) * len(values.values) else None
 
 
-def _may_determine(beside: _Column, values: _Column) -> bool:
+def _may_determine(beside: _Column, values: _Column, types: frozenset[type] = _FEW) -> bool:
     return (
-        beside.types | values.types <= _FEW
+        beside.types <= _FEW
+        and values.types <= types
         and 2 <= len(beside.levels) <= len(beside.values) / EACH
         and 2 <= len(values.levels) <= MAX_LEVELS
     )
@@ -273,6 +278,34 @@ def _parted(
         yield replace(each, about=about)
 
 
+def _seldom_beside(path: str, other: str, columns: _Columns) -> Iterator[Finding]:
+    """Yield values that only one of the events with the same value beside them has, if such are few."""
+    levels: dict[Any, list[Act]] = defaultdict(list)
+    for act, beside, value in zip(
+        columns.acts, columns.others(other).values, columns.own(path).values, strict=True
+    ):
+        if beside is not _LACKS and value is not _LACKS:
+            levels[beside].append(act)
+    found: list[Finding] = []
+    for acts in levels.values():
+        number = len(acts)
+        counts = Counter(act.values[path] for act in acts)
+        expected = -sum(times / number * math.log(times / number) for times in counts.values())
+        nats = math.log((number + 1) / 1.5) - expected
+        if 2 * number >= MIN_SEEN and nats > LEAST_NATS:
+            about = f"{_label(acts[0].sort)} {path} by {other}"
+            found += [
+                Finding("seldom beside it", about, [act], nats, of=number, found=act.values[path])
+                for act in acts
+                if counts[act.values[path]] == 1
+            ]
+    if len(found) <= MAX_BACK:
+        yield from found
+
+
+LEAST_NATS: Final = 1.0
+
+
 def _undetermined(path: str, other: str, columns: _Columns) -> Iterator[Finding]:
     """Yield values that differ from what the value beside them nearly always determines."""
     both = Counter(
@@ -291,7 +324,10 @@ def _undetermined(path: str, other: str, columns: _Columns) -> Iterator[Finding]
     often = {beside: number for beside, number in beside_it.items() if number >= EACH}
     seen, of_both = sum(often.values()), both.total()
     bad = seen - sum(usual[beside][0] for beside in often)
-    if bad and _is_seldom(bad, seen) and 2 * seen > of_both and max(values.values()) <= COMMON * of_both:
+    most = max(values.values())
+    # A value that most events have is news only where the value beside it halves the exceptions.
+    tells = most <= COMMON * of_both or 2 * bad <= of_both - most
+    if bad and _is_seldom(bad, seen) and 2 * seen > of_both and tells:
         about = f"{_label(columns.pairs[0][0].sort)} {path} by {other}"
         rows = zip(columns.acts, columns.others(other).values, columns.own(path).values, strict=True)
         told = [row for row in rows if row[1] is not _LACKS and row[2] is not _LACKS and row[1] in often]
