@@ -1,8 +1,9 @@
 """Detect events whose values break a relation that nearly all events of their sort keep.
 
 A value is related to another of the same event, or of the latest earlier events about the same thing, in the
-same call, or of the same agent. Three relations are learned: two values are equal or a constant amount apart;
-one value determines the other; a number stays near what is usual beside a value.
+same call, or of the same agent. Four relations are learned: two values are equal or a constant amount apart;
+one value determines the other; a value stands beside another more than once; a number stays near what is
+usual beside a value.
 """
 
 from __future__ import annotations
