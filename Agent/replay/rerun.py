@@ -39,6 +39,7 @@ from Agent.replay.compare.outcome import (
     judge,
     locate,
 )
+from Agent.replay.compare.program_state import program_state_of
 from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.recording import (
     ACTION_KINDS,
@@ -246,7 +247,11 @@ def drive_again(
             lambda agent_id: _checked(reference._replace(agent_id=agent_id), target, options, worker),
         )
         agent_id = outcome.agents[0] if judge(outcome)[0] is Verdict.DIVERGED else None
-    elif with_others and _may_come_of_others(outcome) and len(open_reader(reference.session).agents()) > 1:
+    elif (
+        with_others
+        and len(open_reader(reference.session).agents()) > 1
+        and (_may_come_of_others(outcome) or _reads_program_state(outcome, reference.session))
+    ):
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
         verdict, found = judge(whole[0])[0], whole[0].divergence
         if verdict is Verdict.DIVERGED and found is not None and found.agent_id != agent_id:
@@ -324,6 +329,14 @@ def _may_come_of_others(outcome: ReplayOutcome) -> bool:
         return verdict is Verdict.UNVERIFIED and outcome.counts.driven > 0
     is_shared = any(SHARED in each for each in outcome.references)
     return outcome.needs_others or is_shared or _is_unchanged(outcome)
+
+
+def _reads_program_state(outcome: ReplayOutcome, session: Path) -> bool:
+    """Whether the agent differs where agents change globals, closures or the like, which others share."""
+    if judge(outcome)[0] is not Verdict.DIVERGED:
+        return False
+    left = program_state_of(open_reader(session).events())
+    return left is not None and bool(left.changed)
 
 
 def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> bool:

@@ -283,3 +283,39 @@ def test_a_new_or_missing_key_of_a_dict_of_the_program_is_a_difference():
         assert "no value" in (recorded.shown(first.name), run.shown(first.name)) or recorded is empty
     assert left_otherwise(left(x=1, unknown=None), [left(x=1, y=2)]) == []  # an older recording
     assert left_otherwise(left(x=1, unknown=frozenset({"a.T['y']"})), [left(x=1, y=2)]) == []
+
+
+NUMBERED = """
+import itertools
+from Agent import setup_logging, shutdown_logging, trace_agent_action
+
+IDS = itertools.count(1)
+
+class Desk:
+    def __init__(self, agent_id):
+        self.agent_id, self.tickets = agent_id, []
+
+    @trace_agent_action
+    def ticket(self):
+        self.tickets.append(next(IDS))
+        return self.tickets[-1]
+
+def build(spec):
+    if spec.agent_id is None:
+        return {agent_id: Desk(agent_id) for agent_id in spec.agent_ids}
+    return Desk(spec.agent_id)
+
+def main():
+    for desk in (a := Desk("a"), Desk("b"), a):
+        desk.ticket()
+"""
+
+
+def test_one_agent_that_shares_a_global_with_others_is_replayed_with_them(toy):
+    toy.record(NUMBERED)
+    refactored = ("self.tickets.append(next(IDS))", "number = next(IDS)\n        self.tickets.append(number)")
+    report = toy.change(*refactored).replay("last/a")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "the whole session was replayed" in str(report)
+    report = toy.change("append(number)", "append(-number)").replay("last/a")
+    assert report.verdict == "DIVERGED", str(report)
