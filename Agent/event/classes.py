@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
+ERROR_MARK: Final = "__agent_trace_error__"
+"""The attribute of an exception that was recorded: ids of the session and the event, which are no content."""
 MOST_CLASSES: Final = 4096
 """The size limit of a cache by class: an entry keeps its class alive, and a program may create any number."""
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement

@@ -20,7 +20,6 @@ from Agent.render.words import plural
 __all__ = ["complaint_of", "tested"]
 
 MAX_CAUSES = 5
-MAX_EVENTS = 2
 """Number of events of a cause that are tested."""
 CHANCE = "chance"
 _BY_CHANCE = 0.8
@@ -76,7 +75,7 @@ def tested(
             else "the text names nothing countable"
         )
         return list(causes), [f"not tested: {reason}; name a field at the end with --outcome (outcome=)"]
-    leading = {place: _events(cause)[:MAX_EVENTS] for place, cause in enumerate(causes) if _events(cause)}
+    leading = {place: events for place, cause in enumerate(causes) if (events := _events(cause))}
     leading = dict(list(leading.items())[:MAX_CAUSES])
     suspicions = [
         (event_id, rule, frozenset(causes[place].event_ids))
@@ -148,10 +147,16 @@ def _chance_cause(tried: TriedEvent, complaint: Measurable) -> tuple[Cause | Non
 
 
 def _events(cause: Cause) -> list[tuple[str, str]]:
-    """Return the events of a cause that can be left out, each with the rule that suspects it."""
+    """Return the events of a cause to leave out, at most two, each with the rule that suspects it.
+
+    They are the first of its chain, and the last before the effect: two neighbours, such as the sending and
+    the receipt of a message, are often one and the same to leave out.
+    """
     rules = {edge.cause_id: edge.rule for edge in reversed(cause.edges)}
     ordered = [edge.cause_id for edge in cause.edges] + list(cause.event_ids)
-    return [(each, rules.get(each, "")) for each in dict.fromkeys(ordered) if _EVENT_ID.fullmatch(each)]
+    found = [(each, rules.get(each, "")) for each in dict.fromkeys(ordered) if _EVENT_ID.fullmatch(each)]
+    chain = [each for each in found if each[0] in rules] or found
+    return list(dict.fromkeys([chain[0], chain[-1]])) if chain else []
 
 
 def _labelled(

@@ -578,8 +578,6 @@ def _has_pointers(cls: type) -> bool:
     return True
 
 
-ERROR_MARK = "__agent_trace_error__"
-"""The attribute of an exception that was recorded: ids of the session and the event, which are no content."""
 _LEFT_OUT_OF_ERRORS = frozenset({"__traceback__", "__context__", "__dict__", "__suppress_context__", "args"})
 
 

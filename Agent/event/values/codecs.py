@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from Agent.errors import UsageError
 from Agent.event.classes import (
+    ERROR_MARK,
     attributes_of,
     class_name,
     find_in_classes,
@@ -34,7 +35,7 @@ from Agent.event.script_names import NAMED_CACHES, class_text, module_name
 from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
 from Agent.event.values.class_codecs import Binding, Builder, Reducer, class_reducer
-from Agent.event.values.class_contents import CALLABLE, ERROR_MARK, Unreadable, handle_of
+from Agent.event.values.class_contents import CALLABLE, Unreadable, handle_of
 from Agent.event.values.opaque import (
     StandIn,
     attributes_without_waiters,

@@ -155,6 +155,18 @@ def _sort_of(name: str) -> int:
     return known
 
 
+def is_for_itself(asker: FrameType) -> bool:
+    """Return whether the asker, or what it called, reads sources only for itself."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
+    while frame is not None:
+        if module_of(frame) in FOR_THEMSELVES:
+            return True
+        if frame is asker:
+            return False
+        frame = frame.f_back
+    return False
+
+
 def is_remade(frame: FrameType) -> bool:
     """Return whether numpy creates a generator only to set its state, for a copy or an unpickled object."""
     code = frame.f_code

@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping
 from types import GetSetDescriptorType, MemberDescriptorType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from Agent.event.classes import find_in_classes, mro_of, namespace_of, solid_base
+from Agent.event.classes import ERROR_MARK, find_in_classes, mro_of, namespace_of, solid_base
 from Agent.event.kinds import LEVELS, Category
-from Agent.event.values.class_contents import ERROR_MARK
 from Agent.record.emit.installed import LIMITS
 from Agent.record.encode.safe_text import as_text, clean_head, clean_tail, has_plain_text, message_of
 

@@ -30,10 +30,10 @@ from Agent.event.classes import is_of_library
 from Agent.record.emit import installed
 from Agent.record.emit.context import ENVIRONMENT, making_answer
 from Agent.record.sources.adopted import (
-    FOR_THEMSELVES,
     Adopted,
     Asker,
     asker_of,
+    is_for_itself,
     is_import_of_library,
     is_own,
     is_remade,
@@ -430,7 +430,7 @@ class SourceWatch:
         if (
             making_answer.get()
             or self.is_seeded(source)
-            or _is_for_itself(asker)
+            or is_for_itself(asker)
             or is_remade(asker)
             or _is_configuration(source, asker)
         ):
@@ -560,18 +560,6 @@ def is_trial(event: str, arguments: tuple[Any, ...]) -> bool:
 def _is_adopted(bits: Any) -> bool:
     """Whether draws from a numpy bit generator are recorded."""
     return any(getattr(each, "bits", None) is bits for each in list(living))
-
-
-def _is_for_itself(asker: FrameType) -> bool:
-    """Whether the asker, or what it called, reads sources only for itself."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
-    while frame is not None:
-        if module_of(frame) in FOR_THEMSELVES:
-            return True
-        if frame is asker:
-            return False
-        frame = frame.f_back
-    return False
 
 
 def _is_configuration(source: str, asker: FrameType) -> bool:
