@@ -58,7 +58,7 @@ def found(tab: Tab) -> Any:
     return tab.page
 
 
-def test_the_first_screen_says_what_is_wrong_and_one_click_shows_the_cause(demo, open_tab):
+def test_the_first_screen_says_what_is_wrong_and_two_clicks_show_the_cause(demo, open_tab):
     page = open_tab(demo).page
     page.locator(".verdict span").first.wait_for()
     verdict = page.locator(".verdict").inner_text()
@@ -78,8 +78,11 @@ def test_the_first_screen_says_what_is_wrong_and_one_click_shows_the_cause(demo,
     ).wait_for()  # what the finding tells is the state there
     page.locator("button.card").first.click()
     pane = page.locator(".detail")
-    assert "TrendQuotaExceeded" in pane.inner_text() and "trend_service" in pane.inner_text()
+    assert "cooldown_until is 3634" in pane.inner_text()
+    row.locator(".value").click()
+    pane.get_by_text("What led to it").wait_for()
     pane.get_by_text("TrendQuotaExceeded").first.wait_for()
+    assert "trend_service" in pane.inner_text()
 
 
 @pytest.mark.parametrize(("motion", "animation"), [("reduce", "none"), ("no-preference", "shimmer")])
