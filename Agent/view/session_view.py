@@ -128,6 +128,8 @@ class SessionView:
             except Exception as error:  # noqa: BLE001 - without it, every page would wait for this thread forever
                 self._failure = InputError(f"the index cannot be made: {error!r}", path=self._session)
             self._ready.set()
+            if self._watching:
+                self._shown.index.rooms.let_go()
             self._looked_s = time.monotonic()
             self._wake.clear()
             if not self._closed.is_set():  # set before the wake-up that was just cleared
@@ -179,7 +181,7 @@ class SessionView:
         """Store the index; return whether that was possible, and it is still that of the files."""
         index, gatherer = self._shown.index, self._shown.lines.gatherer
         is_stored = store(self._session, index, gatherer.state())
-        index.let_go()
+        index.rooms.let_go()
         if not is_stored:
             return False
         self._stored = index.count

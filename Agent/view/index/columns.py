@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.view.index.rooms import Rooms, let_go
+from Agent.view.index.rooms import Rooms
 from Agent.view.index.settled import MARGIN, MOST_UNSETTLED, Settled, add_numbers, first_halves
 
 ERROR: Final = 1
@@ -219,11 +219,6 @@ class Index:
                 ticks, firsts = ticks[order], firsts[order]
             at = end
         return ticks, firsts
-
-    def let_go(self) -> None:
-        """Let the memory of columns in files go until they are looked at again."""
-        for values in (*self.columns.values(), self.settled.by_agent):
-            let_go(values)
 
     def time(self, row: int) -> int:
         """Return an event's time in microseconds since the first event."""

@@ -1,7 +1,7 @@
 """Memory for columns that grow: files without a name beside the index, mapped, so that none of it is private.
 
-The system writes what nobody looks at back to the file and takes the memory. Where no file can be made, as in
-a session that cannot be written, and for what is small, the memory is the process's own.
+What nobody looks at is in the file alone once it is let go. Where no file can be made, as in a session that
+cannot be written, and for what is small, the memory is the process's own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+import threading
+import weakref
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,10 +37,13 @@ class Rooms:
 
     Args:
         session: beside whose index; None for private memory.
+        stored: a stored index, whose memory is let go with the rest.
     """
 
-    def __init__(self, session: Path | None = None) -> None:
+    def __init__(self, session: Path | None = None, stored: mmap.mmap | None = None) -> None:
         self._session = session
+        self._lock = threading.Lock()
+        self._mapped = weakref.WeakSet(() if stored is None else (stored,))
 
     def empty(self, count: int, dtype: Any) -> NDArray[Any]:
         """Return a column of so many numbers, to be filled."""
@@ -48,7 +53,10 @@ class Rooms:
                 with tempfile.TemporaryFile(dir=made_view_dir(self._session), buffering=0) as file:
                     # reserved, since a full disk could not be told to who writes into a mapping
                     os.posix_fallocate(file.fileno(), 0, size)
-                    return np.frombuffer(mmap.mmap(file.fileno(), size), dtype, count)
+                    made = mmap.mmap(file.fileno(), size)
+                with self._lock:
+                    self._mapped.add(made)
+                return np.frombuffer(made, dtype, count)
             except (OSError, ValueError):
                 pass  # read-only, full, or without mappings
         return np.empty(count, dtype)
@@ -59,7 +67,7 @@ class Rooms:
             return values
         room = self.empty(len(values), values.dtype)
         room[:] = values
-        let_go(room)
+        self.let_go()
         return room
 
     def continued(self, old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
@@ -79,19 +87,18 @@ class Rooms:
         ):
             room = self.empty(max(end + end // 4, _LEAST_ROOM), old.dtype)
             room[:head] = old[:head]
-            let_go(room)
+            self.let_go()
         room[head:end] = new
         found: NDArray[Any] = room[:end]
         return found
 
-
-def let_go(values: NDArray[Any]) -> None:
-    """Let the memory of a column in a file go until it is looked at again; others keep theirs."""
-    while isinstance(values.base, np.ndarray):
-        values = values.base
-    held: Any = values.base.obj if isinstance(values.base, memoryview) else values.base
-    if isinstance(held, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        held.madvise(mmap.MADV_DONTNEED)
+    def let_go(self) -> None:
+        """Let the memory of all columns in files go until they are looked at again."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            with self._lock:
+                mapped = list(self._mapped)
+            for each in mapped:
+                each.madvise(mmap.MADV_DONTNEED)
 
 
 def _address(values: NDArray[Any]) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.view.index.rooms import Rooms, let_go
+from Agent.view.index.rooms import Rooms
 
 MARGIN: Final = 16_384
 """So many rows at the end are not settled: events of other writers may still belong between them."""
@@ -93,8 +93,7 @@ class Settled:
             _add_numbers(self._seen, columns, self.count, count)
         by_id = self._with_ids(columns, count, writers)
         halves = self._with_messages(messages, count)
-        for values in columns.values():
-            let_go(values)
+        self._rooms.let_go()
         return Settled(columns, count, by_agent, starts, writers, self._rooms, by_id, self._seen, halves)
 
     @property
@@ -223,7 +222,6 @@ def _regrouped(
         made[at : at + fresh] = new[used : used + fresh]
         at, used, taken = at + fresh, used + fresh, int(starts[group + 1])
     made[at:] = old[taken:]
-    let_go(made)
     return made, np.append(0, np.cumsum(sizes))
 
 

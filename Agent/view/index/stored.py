@@ -100,7 +100,7 @@ def load(session: Path) -> Stored | None:
     finally:
         os.close(fd)
     try:
-        return _parsed(data, Rooms(session))
+        return _parsed(data, Rooms(session, data))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None  # damaged, or of another version
 
