@@ -31,6 +31,7 @@ from Agent.analysis.query.selected import ChosenEvents, of_agent, selected_sessi
 from Agent.analysis.query.spark import SparkEngine
 from Agent.analysis.query.tables import SqlResult
 from Agent.analysis.query.trees import Trees, sealed_trees
+from Agent.analysis.query.views import scan
 from Agent.analysis.report import session_report
 from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal
@@ -48,12 +49,16 @@ WHY_NOT = (
     else ""
 )
 CLUSTER = "local-cluster[2,1,1024]"
+JAVA = "-XX:+UseSerialGC -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 SMALL = {
-    "spark.sql.shuffle.partitions": "4",
+    "spark.sql.shuffle.partitions": "2",
     "spark.default.parallelism": "2",
     "spark.driver.memory": "512m",
     "spark.sql.codegen.wholeStage": "false",  # to compile a query takes longer than so few rows do
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    # three Java processes on two cores: no threads of their own for memory, and Spark's classes are not verified
+    "spark.driver.extraJavaOptions": JAVA,
+    "spark.executor.extraJavaOptions": JAVA,
 }
 AN_AGENT = "agent_00001"
 ANYWHERE = Trees((), ("memory://host/session_20261120_103045",))
@@ -71,7 +76,9 @@ QUESTIONS: dict[str, Callable[[Any], Any]] = {
     "performance": performance.performance_report,
     "debug": lambda engine: selected(engine, around_complaint(engine, f"{AN_AGENT} fails", 3_000)),
     "journey": lambda engine: selected(engine, of_agent(AN_AGENT)),
-    "causes": lambda engine: selected(engine, around_event(engine, an_error(engine), 0.2, with_effects=True)),
+    "causes": lambda engine: selected(
+        engine, around_event(engine, a_late_error(engine), 0.05, with_effects=True)
+    ),
 }
 
 KILLED_DURING = {"errors", "interactions"}
@@ -84,9 +91,10 @@ def one_cascade(engine: Any) -> dict[str, Any]:
         return interactions.cascade(engine, lines, content)
 
 
-def an_error(engine: Any) -> str:
-    example: str = errors.error_patterns(engine)["fingerprints"][0]["example_id"]
-    return example
+def a_late_error(engine: Any) -> str:
+    query = f"SELECT id FROM {scan()} WHERE level = 'ERROR' ORDER BY ts_us DESC, id LIMIT 1"
+    found: str = engine.rows(query)[0]["id"]
+    return found
 
 
 def selected(engine: Any, chosen: ChosenEvents) -> list[str]:
@@ -119,9 +127,13 @@ from pathlib import Path
 from Agent.demo.platform import Settings, record_session
 record_session(Path(os.environ["AGENT_TRACE_ROOT"]), Settings(agents=12, ticks=30, seed=7))
 """
-IN_ORDER = "ORDER BY ts_us, id LIMIT 400"
+LARGE = {"action_states", "actions", "decisions", "events", "learning", "messages", "rewards", "spans"}
+"""Views of more than 20,000 rows; of these the rows of every hundredth number of a writer are compared."""
+WHERE_FEW = "WHERE id LIKE '%07' "
 ASKED = [
-    *(f"SELECT * FROM {view} {IN_ORDER}" for view in SparkEngine.view_names()),
+    f"SELECT * FROM {view} {WHERE_FEW * (view in LARGE)}ORDER BY ts_us, id"
+    for view in SparkEngine.view_names()
+] + [
     "SELECT event_type, level, count(*) AS n, min(tick) AS low, max(tick) AS high FROM events "
     "GROUP BY ALL ORDER BY event_type, level",
     "SELECT agent_id, sum(reward) AS r, avg(reward) AS mean FROM rewards GROUP BY agent_id "

@@ -58,6 +58,13 @@ def test_a_session_in_a_store_gives_the_answers_of_its_original(run, truth, in_m
         assert here and here == asked(run, *command, in_memory, "--engine", "duckdb"), command
 
 
+def test_debug_names_the_complaint_and_the_session_of_a_pattern(run, truth, in_memory):
+    for pattern in ("memory:///h*/session_*", str(truth.session.parent / "session_*")):
+        done = run("debug", "agent fails", pattern, "--engine", "duckdb")
+        named = ["Issue: agent fails", f"Session {truth.session.name.removeprefix('session_')}"]
+        assert done.stdout.splitlines()[:2] == named
+
+
 def test_damaged_lines_are_counted_in_a_store_as_in_its_original(run, tmp_path):
     damaged = make_session(tmp_path, events=12_000, agents=18, seed=3, faults=["torn_file"], sealed=True)
     store = fsspec.filesystem("memory")

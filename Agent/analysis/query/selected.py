@@ -71,7 +71,7 @@ def selected_session(
         parameters,
     )
     with tempfile.TemporaryDirectory(prefix="agent-trace-") as place:
-        path = create_session(Path(place), replace(SessionInfo.begun_now(), session_id=_name(trees)))
+        path = create_session(Path(place), replace(SessionInfo.begun_now(), session_id=_name(engine, trees)))
         agents_dir(path).mkdir(mode=0o700, exist_ok=True)
         for agent, own in groupby(rows, key=lambda row: row["agent_id"]):
             name = "system.log" if agent is None else f"agents/{safe_name(agent)}.log"
@@ -82,9 +82,10 @@ def selected_session(
         yield path
 
 
-def _name(trees: Trees) -> str:
+def _name(engine: QueryEngine, trees: Trees) -> str:
     """The id of the first session, and how many more there are."""
-    paths = [*(tree.session for tree in trees.local), *map(Path, trees.remote)]
+    paths = [*(tree.session for tree in trees.local), *(Path(tree.url) for tree in engine.remote)]
+    paths += [Path(url) for url in trees.remote if not engine.remote]  # which Spark reads by Hadoop
     return session_id_of(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 

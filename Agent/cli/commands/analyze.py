@@ -139,9 +139,9 @@ def debug(
     """
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
-    agent = parameters.split_run(run)[1]
-    issue = issue if agent in issue else f"{agent} {issue}"
     across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
+    agent = "" if across["engine"] else parameters.split_run(run)[1]  # a place's name has slashes
+    issue = issue if agent in issue else f"{agent} {issue}"
     run = one_of(run, more, **across)
     if not test and any(given not in (None, (), "") for given in how.values()):
         raise misuse("--target, --outcome, --live and --seeds require --test")
