@@ -10,7 +10,7 @@ import orjson
 
 from Agent.event.pointers import fold_tags, value_at
 from Agent.event.script_names import module_name, without_script
-from Agent.event.values.digest import digest_named, without_tokens
+from Agent.event.values.digest import digest_named, leaves_out_secrets, without_tokens
 from Agent.event.values.plain import read_json, write_json
 from Agent.flight.open_runs import Run, emit_run_event
 from Agent.record.encode.artifact_bytes import EncodedArtifact, cleaned, encode_artifact, encode_json, is_text
@@ -147,6 +147,8 @@ def _comparison_keys(content: bytes, encoded: EncodedArtifact) -> dict[str, Any]
     """
     told: dict[str, Any] = {}
     rest = without_tokens(content)
+    if rest is None and any(map(leaves_out_secrets, (encoded.types or {}).values())):
+        rest = content
     if rest is not None:
         told["digest_without_secrets"] = _digest(rest)
     if is_text(encoded.media_type or ""):
@@ -221,6 +223,13 @@ class Tagged(NamedTuple):
             if type(node) is dict and is_unseen(tag, node):
                 return f"{pointer.removeprefix('/')} cannot be seen: {node['unseen']}"
         return None
+
+    @property
+    def leaves_out_secrets(self) -> bool:
+        """Whether a value with an equal digest may hold another secret."""
+        nodes = (value_at(self.value, at) for at, tag in self.types.items() if tag in _LARGE)
+        told = (text for node in nodes if type(node) is dict for text in node.values() if type(text) is str)
+        return any(map(leaves_out_secrets, (*self.types.values(), *told)))
 
     def with_script(self, modules: Collection[str]) -> Tagged:
         """The value with the script's module names replaced by `__main__`, as the script itself records them.

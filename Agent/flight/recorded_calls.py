@@ -111,8 +111,10 @@ class CallBook:
     scripts: Callable[[], Collection[str]] = tuple
     calls: list[RecordedCall] = field(default_factory=list)
     lacks: dict[str, str] = field(default_factory=dict)
-    """{id of the call's event: how the restored exception is less complete than the recorded one}."""
+    """{id of the call's event: how its restored answer is less complete than the recorded one}."""
     _kept: dict[str, _Kept] = field(default_factory=dict)
+    _has_tokens: bool = field(default=False, repr=False)
+    """Whether the answer that is being restored has tokens in place of secrets."""
 
     def part(self, event: Event, part: str) -> Tagged | None:
         """A value of a call, from its event or its artifact; None if it was not recorded.
@@ -180,6 +182,7 @@ class CallBook:
     def _answer(self, call: RecordedCall, decode: Decode | None) -> Answer:
         """Restore items, exception and result of a call; raises Unanswerable."""
         event = call.event
+        self._has_tokens = False
         if event.extra.get("coded") is True and decode is None:
             raise Unanswerable(f"it was recorded by the codec of {call.name}, which is not imported here")
         if event.extra.get("coded") is not True:
@@ -196,6 +199,8 @@ class CallBook:
                 raise Unanswerable("it is not in the recording")
             if found is not None:
                 result = self._restored(found, decode if part == "result" else None)
+        if self._has_tokens:
+            self.lacks.setdefault(event.id, "a secret in it was replaced by a token")
         return Answer(result, error, items, event.id)
 
     def _items(self, event: Event, count: str, part: str, decode: Decode | None) -> tuple[Any, ...] | None:
@@ -248,6 +253,7 @@ class CallBook:
     def _restored(self, found: Tagged, decode: Decode | None = None) -> Any:
         """The original value; a secret stays replaced by its token."""
         tags = {pointer: tag for pointer, tag in found.types.items() if tag != "redacted"}
+        self._has_tokens = self._has_tokens or len(tags) < len(found.types)
         missing: list[str] = []
         value = decode_value(found.value, tags, codecs=self.codecs, unrestored=missing)
         if missing:
@@ -442,7 +448,8 @@ def find_match(
     for call in free:
         if digest and call.digest == digest:
             if asked.is_at(call):
-                return Match(call, Rung.EXACT, {})
+                hides = asked.arguments.leaves_out_secrets
+                return Match(call, Rung.HIDDEN if hides else Rung.EXACT, {})
             elsewhere = elsewhere or call
     if elsewhere is not None:
         return Match(elsewhere, Rung.MOVED, _moved(elsewhere, asked))

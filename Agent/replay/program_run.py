@@ -20,10 +20,11 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
+from Agent.event.values.digest import leaves_out_secrets
 from Agent.replay.compare.emitted_events import ARGS_AFTER
 from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, ValuesOfRun
 from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge
-from Agent.replay.compare.program_state import left_otherwise, program_state_of
+from Agent.replay.compare.program_state import left_otherwise, program_state_of, redacted_in_all
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
 from Agent.replay.drive.changes_by_hand import note_repeated, to_script
@@ -202,6 +203,9 @@ def _judged_by_ends(
         left = _program_left_otherwise(recording, found)
     if left is None:
         proved = _identical(outcome, recording, program, found[0].comparison)
+        hidden = _redacted_at_end(recording, found, has_changed=has_changed)
+        if hidden:
+            proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
         if has_changed:
             _compare_beyond_agents(proved, recording, found)
         return proved
@@ -273,6 +277,16 @@ def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_dif
                 f"code changed, and what {agent_id}.{name} holds ends otherwise in each run"
             )
     return unknown if may_differ else None
+
+
+def _redacted_at_end(recording: Recording, runs: Sequence[ProgramRun], *, has_changed: bool) -> int:
+    """Return how many contents ended alike in all runs except for secrets, which may differ."""
+    ends = _ends_of(recording.events).values()
+    hidden = sum(end.digest is not None and leaves_out_secrets(end.digest) for end in ends)
+    if has_changed:
+        states = [program_state_of(open_reader(run.session).events()) for run in runs]
+        hidden += redacted_in_all(program_state_of(recording.events), states)
+    return hidden
 
 
 def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Sequence[ProgramRun]) -> None:

@@ -30,7 +30,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Agent.event.script_names import module_name
-from Agent.event.values.content_digest import _Walk, content_of
+from Agent.event.values.codecs import plan_of
+from Agent.event.values.content_digest import (
+    FEW_NODES,
+    MANY_NODES,
+    ReachedObjects,
+    _Walk,
+    content_of,
+    with_own,
+)
 from Agent.event.values.opaque import Content, OpaqueKind, describe
 from Agent.event.values.reading import USUAL, Places, Reading
 from Agent.event.values.values import DEFAULT_LIMITS, Limits, form_of_scalars, to_json
@@ -376,6 +384,29 @@ def test_a_secret_takes_no_part_and_the_digest_says_so():
         assert one == other
         assert "/redacted:" in one.text
     assert "/redacted" not in content_of(Box(["plain text"]), None, reading).text
+
+
+def test_an_object_that_counts_by_its_place_in_an_earlier_value_passes_on_that_secrets_were_left_out():
+    for secret, is_hidden in (("sk-first", True), ("plain text", False)):
+        graph = Box([Box(number) for number in range(MANY_NODES)] + [Box(secret)])
+        reached, reading = ReachedObjects(), Reading(hides=Hiding())
+        content_of(graph, None, reading, reached)
+        around = Box([*[Box(number) for number in range(FEW_NODES + 1)], graph])
+        found = content_of(around, None, reading, reached)
+        assert ("/redacted:" in found.text) == is_hidden
+
+
+def test_surroundings_are_compared_but_for_their_secrets():
+    def reference(**attributes):
+        surroundings = types.SimpleNamespace(**attributes)
+        found = Content(OpaqueKind.REFERENCE, "environment SimpleNamespace")
+        return with_own(surroundings, plan_of(types.SimpleNamespace), found, Reading(hides=Hiding())).text
+
+    one = reference(rate=1, password="first", note="sk-1")
+    assert one == reference(rate=1, password="second", note="sk-2")
+    assert "/redacted:" in one
+    assert one != reference(rate=2, password="first", note="sk-1")
+    assert "/redacted:" not in reference(rate=1)
 
 
 @pytest.mark.process

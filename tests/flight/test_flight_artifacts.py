@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import numpy
@@ -367,6 +368,21 @@ def test_two_recordings_of_one_secret_have_one_digest_without_secrets(trace_root
         told.append(next(event for event in lines if event["type"] == "artifact.saved"))
     assert told[0]["digest"] != told[1]["digest"]
     assert told[0]["digest_without_secrets"] == told[1]["digest_without_secrets"]
+
+
+def test_an_artifact_whose_tags_leave_a_secret_out_says_so(trace_root):
+    told = []
+    for number, secret in enumerate(("password=first-Q7zt9Lm2", "password=second-Q7zt9Lm2", "no secret")):
+        setup_logging(trace_root=trace_root / str(number))
+        recorder.start_run("artist")
+        recorder.save_artifact("call.json", {"counts": defaultdict(lambda secret=secret: len(secret), a=1)})
+        recorder.finish_run()
+        shutdown_logging()
+        (events,) = (trace_root / str(number) / "runs").glob("*/events.jsonl")
+        lines = map(json.loads, events.read_text().splitlines())
+        told.append(next(event for event in lines if event["type"] == "artifact.saved"))
+    assert told[0]["digest_without_secrets"] == told[1]["digest_without_secrets"]
+    assert "digest_without_secrets" not in told[2]
 
 
 def test_an_artifact_is_compared_without_what_describes_values_that_have_no_codec():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,6 +82,25 @@ def test_the_first_rung_that_holds_is_taken(asked, calls, rung, which):
     else:
         assert isinstance(found, Match)
         assert (found.rung, found.call) == (rung, free[which])
+
+
+@pytest.mark.parametrize(
+    ("node", "tag"),
+    [
+        ([["a", 1]], "defaultdict:app.make@{}"),
+        ({"repr": "<K object>", "class": "K", "digest": "{}"}, "opaque"),
+        ({"head": ["a"], "items": 9, "tag": "list", "digest": "{}"}, "truncated"),
+    ],
+)
+def test_equal_arguments_in_which_a_secret_is_left_out_are_no_exact_match(node, tag):
+    for digest, rung in (("c1/redacted:1234", Rung.HIDDEN), ("c1:1234", Rung.EXACT)):
+        held = orjson.loads(orjson.dumps(node).replace(b"{}", digest.encode()))
+        arguments = Tagged({"held": [held]}, {"/held/0": tag.replace("{}", digest)})
+        call = recorded({})
+        call.__dict__["arguments"] = arguments
+        found = find_match([call], RequestedCall("tool.call", "search", arguments, HERE, 0), 0.0)
+        assert isinstance(found, Match)
+        assert found.rung is rung
 
 
 def test_a_tolerance_of_nothing_shuts_the_last_rung():

@@ -7,6 +7,7 @@
     --only KIND      only these kinds of values (repeatable; `--list` prints them)
     --place PLACE    only these places (repeatable)
     --depth D        how many kinds may be within each other, in addition to the first (2)
+    --innermost KIND these kinds in all that can hold one (repeatable)
     --types          print the matrix by kind of value; without it by family
     --useless        print each unchanged pair whose replay is UNVERIFIED, as well
     --as-before      replace every content digest by a constant: the harness must find many false greens
@@ -64,6 +65,7 @@ def main(arguments: list[str]) -> int:
             kinds=given.only,
             places=given.place,
             depth=given.depth,
+            innermost=given.innermost,
             workers=given.workers,
             is_blinded=given.as_before,
             tell=lambda trial: _tell(trial, directory, given),
@@ -100,6 +102,7 @@ def _given(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=0)
     parser.add_argument("--only", action="append", choices=ALL_KINDS, metavar="KIND")
     parser.add_argument("--place", action="append", choices=[place.name for place in PLACES], metavar="PLACE")
+    parser.add_argument("--innermost", action="append", choices=ALL_KINDS, metavar="KIND")
     parser.add_argument("--depth", type=int, default=2)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--unmutated", type=int, default=200)

@@ -205,12 +205,13 @@ def why_not(name: str, place: Place) -> str:
 
 
 def all_values(
-    amount: int, seed: int, kinds: list[str], places: list[Place], depth: int
+    amount: int, seed: int, kinds: list[str], places: list[Place], depth: int, innermost: list[str]
 ) -> Iterator[tuple[Place, Value]]:
     """So many values and their places.
 
     Rounds go over all kinds at all places, each kind alone or within another that was not there yet. With fewer
-    pairs than a round has, the kinds and places are drawn evenly.
+    pairs than a round has, the kinds and places are drawn evenly. With `innermost`, each kind that can hold
+    one of these holds one.
     """
     chance = random.Random(seed)
     left = amount
@@ -221,7 +222,7 @@ def all_values(
         for place in places:
             value = next(rounds.get(place, iter(())), None)
             if value is None:
-                rounds[place] = _round(kinds, place, chance, seed, depth)
+                rounds[place] = _round(kinds, place, chance, seed, depth, innermost)
                 value = next(rounds[place], None)
             if value is not None and left > 0:
                 yield place, value
@@ -230,15 +231,19 @@ def all_values(
             raise ValueError("no pair can be made of these kinds and places")
 
 
-def _round(kinds: list[str], place: Place, chance: random.Random, seed: int, depth: int) -> Iterator[Value]:
-    """Values that are of all the kinds, each once at least."""
+def _round(
+    kinds: list[str], place: Place, chance: random.Random, seed: int, depth: int, innermost: list[str]
+) -> Iterator[Value]:
+    """Values that are of all the kinds, each once at least, or of all that hold others around `innermost`."""
     possible = [name for name in kinds if not place.is_hashed or not why_not(name, place)]
     holders = [name for name in possible if _holds_any(name)]
     others = [name for name in possible if not _holds_any(name)]
     chance.shuffle(holders)
     chance.shuffle(others)
+    if innermost:
+        others = [chance.choice(innermost) for _ in holders]
     chains = []
-    while holders or others:
+    while holders or (others and not innermost):
         chain = [names.pop() for names in (holders, others) if names]
         if depth > 1 and chance.random() < 0.15 and holders:
             chain.insert(0, holders.pop())
@@ -248,7 +253,7 @@ def _round(kinds: list[str], place: Place, chance: random.Random, seed: int, dep
         value = make_value(chain, chance, seed) if depth else None
         if value is not None and value.is_good(is_hashed=place.is_hashed):
             yield value
-        else:
+        elif not innermost:
             for name in chain:
                 yield _alone(name, place, chance, seed)
 
@@ -274,11 +279,20 @@ def _alone(name: str, place: Place, chance: random.Random, seed: int) -> Value:
     raise ValueError(f"no value of the kind {name!r} has a leaf that changes: {value}")
 
 
-def pairs_of(amount: int, seed: int, kinds: list[str], places: list[Place], depth: int = 2) -> list[Pair]:
+def pairs_of(
+    amount: int,
+    seed: int,
+    kinds: list[str],
+    places: list[Place],
+    depth: int = 2,
+    innermost: list[str] | None = None,
+) -> list[Pair]:
     """So many pairs, by seed."""
     return [
         Pair(f"{number:03}", value.kinds, place.name, value.make, value.path, value.unchanged_only)
-        for number, (place, value) in enumerate(all_values(amount, seed, kinds, places, depth))
+        for number, (place, value) in enumerate(
+            all_values(amount, seed, kinds, places, depth, innermost or [])
+        )
     ]
 
 

@@ -362,13 +362,14 @@ def run(
     kinds: list[str] | None = None,
     places: list[str] | None = None,
     depth: int = 2,
+    innermost: list[str] | None = None,
     workers: int = 2,
     is_blinded: bool = False,
     tell: Callable[[Trial], None] = lambda trial: None,
 ) -> Tally:
     """Try so many pairs; each trial is told as soon as it is known."""
     chosen = [place for place in PLACES if places is None or place.name in places]
-    pairs = pairs_of(amount, seed, kinds or ALL_KINDS, chosen, depth)
+    pairs = pairs_of(amount, seed, kinds or ALL_KINDS, chosen, depth, innermost)
     tasks = []
     for number, start in enumerate(range(0, len(pairs), EACH)):
         name = f"program_{seed}_{number}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import program_trials  # noqa: E402
 import value_kit  # noqa: E402
 import world_trials  # noqa: E402
 from pair_programs import ALL_KINDS, FAMILIES, make_value, pairs_of, program_of, why_not  # noqa: E402
-from value_kinds import KINDS  # noqa: E402
+from value_kinds import KINDS, SECRET  # noqa: E402
 from value_places import PLACES  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -103,6 +104,37 @@ def test_no_changed_value_is_green_and_no_unchanged_one_has_diverged(tmp_path):
     tally = pair_trials.run(24, SEED, tmp_path, workers=1)
     assert tally.problems == [], "\n".join("\n".join(each.lines(tmp_path)) for each in tally.problems)
     assert tally.counts()["changed"] >= 20
+
+
+SECRETS = [kind.name for kind in KINDS if kind.unchanged_only == SECRET]
+
+
+def test_every_secret_is_within_something_else_if_asked_so():
+    pairs = pairs_of(60, SEED, TABLE, PLACES, innermost=SECRETS)
+    assert all(len(pair.kinds) > 1 and pair.kinds[-1] in SECRETS for pair in pairs)
+
+
+@pytest.mark.integration
+def test_a_changed_secret_is_never_identical_wherever_it_is(tmp_path):
+    tally = pair_trials.run(48, SEED, tmp_path, innermost=SECRETS, workers=1)
+    assert tally.problems == [], "\n".join("\n".join(each.lines(tmp_path)) for each in tally.problems)
+    assert tally.counts()["changed"] >= 45
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("place", ["event", "argument of a tool", "class attribute", "inside a result"])
+def test_a_changed_secret_in_the_factory_of_a_mapping_is_never_identical(place, tmp_path):
+    pairs = pairs_of(7, SEED, ["defaultdict factory"], PLACES, innermost=SECRETS)
+    trials = pair_trials.work(
+        pair_trials.Task(
+            "program",
+            [replace(pair, place=place) for pair in pairs],
+            tmp_path / "program",
+            is_script=False,
+        )
+    )
+    assert [trial.problem for trial in trials] == [""] * len(trials)
+    assert sum(trial.verdicts["changed"] == "EQUIVALENT" for trial in trials) >= 4
 
 
 @pytest.mark.integration

@@ -53,6 +53,7 @@ UserString | text | UserString(X) | V.data
 dict keys view | hash | {X: 1}.keys() | list(V)[0]
 dict values view | any | {1: X}.values() | list(V)[0]
 dict items view | any | {1: X}.items() | list(V)[0][1]
+list beside much | any | ["word " * 4000, X] | V[1]
 list nested 150 deep | any | deep(X, 150) | bottom(V, 150)
 objects nested 60 deep | any | deep_objects(X, 60) | bottom(V, 60)
 cycle of a list | any | in_cycle(X) | V[0]
@@ -401,6 +402,13 @@ URL of pydantic | text | pydantic.HttpUrl("http://h/" + X) | V.path
 ByteSize | int | pydantic.ByteSize(X) | int(V)
 TypeAdapter | flag | pydantic.TypeAdapter((int, str)[X]) | V._type.__name__
 FieldInfo | int | pydantic.Field(default=X) | V.default
+""",
+    "secrets": """
+text with a secret | text | "password=" + X + "Q7zt9Lm2" | V | SECRET
+name of a secret | text | {"password": X} | V["password"] | SECRET
+attribute of a secret | text | having(Box(1), api_key=X) | V.api_key | SECRET
+secret in a key | text | {"password=" + X + "Q7zt9Lm2": 1} | list(V)[0] | SECRET
+secret in a function | text | closing_over("password=" + X + "Q7zt9Lm2") | V() | SECRET
 """,
 }
 

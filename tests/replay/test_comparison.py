@@ -3,6 +3,7 @@
 import ctypes
 import threading
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +92,43 @@ def test_hidden_values_agree_and_are_counted():
     other = Recorded({"key": OTHER_TOKEN, "text": f"Bearer {OTHER_TOKEN}!"}, {"/key": "redacted"}, "")
     assert comparison.difference(one, other) is None
     assert comparison.agreement.redacted == 2
+
+
+OPAQUE = {"repr": "<K object>", "class": "K"}
+HIDES, SHOWS = "c1/3.11/redacted:1234567890abcdef", "c1/3.11:1234567890abcdef"
+
+
+@pytest.mark.parametrize(
+    ("value", "tags"),
+    [
+        ([["a", 1]], {"": "defaultdict:app.make@{}"}),
+        ({"held": [[["a", 1]]]}, {"/held/0": "defaultdict:app.make@{}"}),
+        (OPAQUE | {"digest": "{}"}, {"": "opaque"}),
+        (OPAQUE | {"reference": "environment K with {}"}, {"": "opaque"}),
+        (OPAQUE | {"reference": "class K with {}"}, {"": "opaque"}),
+        ({"head": ["a"], "items": 9, "tag": "list", "digest": "{}"}, {"": "truncated"}),
+    ],
+)
+def test_an_equal_digest_that_leaves_secrets_out_counts_as_redacted_wherever_it_stands(value, tags):
+    for digest, amount in ((HIDES, 1), (SHOWS, 0)):
+        form = Recorded(
+            orjson.loads(orjson.dumps(value).replace(b"{}", digest.encode())),
+            {at: tag.replace("{}", digest) for at, tag in tags.items()},
+            "",
+        )
+        comparison = Comparison()
+        assert comparison.difference(form, form) is None
+        assert comparison.agreement.redacted == amount
+
+
+def test_contents_that_agree_but_for_ids_of_libraries_count_as_redacted_too():
+    def form(number):
+        made = {"made": [f"{number:032x}"], "without_made": "c1/redacted:1"}
+        return Recorded(OPAQUE | {"digest": f"c1/redacted:{number}"} | made, {"": "opaque"}, "")
+
+    comparison = Comparison(same_id=lambda _one, _other: True)
+    assert comparison.difference(form(1), form(2)) is None
+    assert comparison.agreement.redacted == 1
 
 
 @pytest.mark.parametrize("other", ["plain", f"Basic {OTHER_TOKEN}", f"{TOKEN}{TOKEN}", 7, None])

@@ -185,6 +185,22 @@ def test_refactored_code_stays_green(place, before, after):
         assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.parametrize("line", ['KEYS[0]["password"] = "first-Q7zt9Lm2"', 'TOTALS["sum"] += 0'])
+def test_a_secret_that_changed_code_may_have_left_in_the_program_is_no_more_than_equivalent(place, line):
+    source = PROGRAM.replace("COUNT = 0\n", 'COUNT = 0\nKEYS = [{"password": "earlier-Q7zt9Lm2"}]\n')
+    source = source.replace(
+        "        COUNT += 1\n", f"        COUNT += 1\n        {line}\n        len(KEYS)\n"
+    )
+    record(place, source)
+    again = line.replace("first", "second") if "first" in line else f"{line}; KEYS[0]['password'] = 'x' * 12"
+    for options in ({}, {"program": False}):
+        report = changed(place, line, again, source, **options)
+        assert report.verdict == "EQUIVALENT", str(report)
+        assert "redacted values" in str(report)
+    report = changed(place, line, line, source)
+    assert report.verdict == "IDENTICAL", str(report)
+
+
 def test_a_renamed_global_is_the_same(place):
     record(place)
     (place / "shop.py").write_text(PROGRAM.replace("TOTALS", "_SUMS"))

@@ -32,14 +32,9 @@ from Agent.event.values.class_contents import (
     reference_of,
 )
 from Agent.event.values.codecs import ClassPlan, builtin_reducer, plan_attributes, plan_of, registered_codec
-from Agent.event.values.digest import ALGORITHM, digest_bytes, short_digest
+from Agent.event.values.digest import ALGORITHM, HIDING, digest_bytes, leaves_out_secrets, short_digest
 from Agent.event.values.made_texts import EPOCH_S, MOST, SHORTEST, any_may_be_made, may_be_made
-from Agent.event.values.opaque import (
-    LARGE_BYTES,
-    Content,
-    OpaqueKind,
-    StandIn,
-)
+from Agent.event.values.opaque import LARGE_BYTES, Content, OpaqueKind, StandIn
 from Agent.event.values.plain import (
     DUMP_OPTIONS,
     SCALARS,
@@ -210,10 +205,19 @@ def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading)
         for name, held in plan_attributes(value, plan).items()
         if type(held) in SCALARS or (type(held) is tuple and all_scalars(held))
     }
+    hides, algorithm = reading.hides, ALGORITHM
+    secret = {name for name, held in own.items() if hides is not None and _is_secret(name, held, hides)}
+    if secret:
+        own, algorithm = {name: own[name] for name in own.keys() - secret}, ALGORITHM + HIDING
     data = write_json(own, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    if reading.hides is not None and not reading.hides.is_harmless(own, data):
-        return content
-    return content._replace(text=f"{content.text}{WITH_OWN}{ALGORITHM}:{digest_bytes(imported(data))}")
+    return content._replace(text=f"{content.text}{WITH_OWN}{algorithm}:{digest_bytes(imported(data))}")
+
+
+def _is_secret(name: Any, held: Any, hides: Hides) -> bool:
+    if type(name) is str and hides.is_denied(name) and held not in _NO_SECRETS:
+        return True
+    texts = held if type(held) is tuple else (held,)
+    return any(type(each) is str and hides.text(each) != each for each in texts)
 
 
 WITH_OWN = " with "
@@ -362,7 +366,7 @@ class _Walk:
         if self.has_code:
             algorithm += f"/{sys.version_info[0]}.{sys.version_info[1]}"
         if self._is_hiding:
-            algorithm += "/redacted"
+            algorithm += HIDING
         size_bytes = self._size_bytes + len(self._out)
         if size_bytes > MAX_BYTES:
             raise Unreadable(_TOO_MANY_BYTES)
@@ -663,6 +667,7 @@ class _Walk:
             content = self._reached.by_place(value)
             if content is not None:
                 self._agents |= content.agents
+                self._is_hiding = self._is_hiding or leaves_out_secrets(content.text)
                 self._out += b"&"
                 self._text(content.text)
                 return False

@@ -15,6 +15,9 @@ from Agent.event.values.plain import write_json
 ALGORITHM = "c1"
 """Prefix of content digests (`c1:`); digests without it predate the reading of content."""
 
+HIDING = "/redacted"
+"""Suffix of the algorithm of a digest that leaves secrets out: it stays equal while a secret changes."""
+
 _UNORDERED_PAIRS = ("map", "Counter", "defaultdict")
 _SETS = ("set", "frozenset")
 _ATTRIBUTES = ("dataclass", "pydantic", "namedtuple")
@@ -97,6 +100,11 @@ def differ_in_tokens_alone(one: str, other: str) -> bool:
     Only the holder of the key can tell the secrets behind two tokens apart, and the key may have changed.
     """
     return "[redacted:" in one and _TOKEN.sub("<hidden>", one) == _TOKEN.sub("<hidden>", other)
+
+
+def leaves_out_secrets(text: str) -> bool:
+    """Whether a digest, or a text or tag that contains one, says nothing about secrets in the content."""
+    return f"{HIDING}:" in text
 
 
 def without_tokens(content: bytes) -> bytes | None:

@@ -23,6 +23,7 @@ from typing import Any
 from Agent.event.classes import class_name, mro_of, namespace_of
 from Agent.event.script_names import class_text, module_name
 from Agent.event.values.content_digest import ReachedObjects, whole_digest
+from Agent.event.values.digest import leaves_out_secrets
 from Agent.event.values.plain import SCALARS
 from Agent.event.values.reading import Hides
 from Agent.record.state.agents import agent_id_of
@@ -76,11 +77,13 @@ class ProgramState:
         """Return what changed since the first look, as JSON values.
 
         `changed` is {name: digest}, `numbers` has those of them that are numbers, `unchanged` lists the
-        other names, and `unknown` those without a digest; {} if nothing is known.
+        other names, `redacted` those of them in which a secret may have changed, and `unknown` those without
+        a digest; {} if nothing is known.
         """
         changed: dict[str, str] = {}
         numbers: dict[str, int | float] = {}
         unchanged: list[str] = []
+        redacted: list[str] = []
         unknown: list[str] = []
         for name, digest, value in self._look(list(self._roots)):
             if digest is None or self._first.get(name, "") is None:
@@ -88,6 +91,8 @@ class ProgramState:
                 continue
             if self._first.get(name) == digest:
                 unchanged.append(name)
+                if leaves_out_secrets(digest):
+                    redacted.append(name)
                 continue
             changed[name] = digest
             if (type(value) is float and math.isfinite(value)) or (
@@ -96,7 +101,8 @@ class ProgramState:
                 numbers[name] = value
         if not changed and not unchanged:
             return {}
-        return {"changed": changed, "numbers": numbers, "unchanged": unchanged, "unknown": unknown}
+        told = {"changed": changed, "numbers": numbers, "unchanged": unchanged, "unknown": unknown}
+        return {**told, "redacted": redacted} if redacted else told
 
     def _look(self, classes: list[type]) -> Iterator[tuple[str, str | None, object]]:
         nodes = 0

@@ -16,7 +16,7 @@ import orjson
 from Agent.event.model import Event
 from Agent.event.pointers import escape, fold_tags
 from Agent.event.values.content_digest import WITH_OWN
-from Agent.event.values.digest import canonical_bytes, differ_in_tokens_alone
+from Agent.event.values.digest import HIDING, canonical_bytes, differ_in_tokens_alone, leaves_out_secrets
 from Agent.event.values.opaque import ELSEWHERE, OpaqueKind
 from Agent.replay.compare.library_values import LibraryValues
 from Agent.replay.compare.normaliser import Normaliser, Overlooked
@@ -26,7 +26,6 @@ _UNORDERED = frozenset({"set", "frozenset"})
 _PAIRS = frozenset({"map", "Counter", "defaultdict"})
 _UNSURE = ("opaque", "redacted", "truncated")
 _OF_NAMES = frozenset({"dataclass", "pydantic", "namedtuple"})
-_REDACTED = "/redacted"
 _OF_CUTS = frozenset({"head", "digest", "unseen"})
 SOMEWHERE_INSIDE = ", changed somewhere inside"
 """Suffix for an object whose content differs somewhere that the recording does not show."""
@@ -283,6 +282,7 @@ class Comparison:
             return self._walk(_without_redaction(one), _without_redaction(other), path)
         if type(one) is not _Tagged or type(other) is not _Tagged or not self._is_one_tag(one.tag, other.tag):
             return Difference(path, _shown_with_tag(one), _shown_with_tag(other))
+        self._count_hidden(one.tag, other.tag)
         name = one.tag.partition(":")[0]
         if name == "numpy.Generator" and type(one.node) is dict and type(other.node) is dict:
             # A replay can restore a generator's state but not its seed, which only `spawn` uses.
@@ -324,6 +324,7 @@ class Comparison:
         for content in (left, right):
             if content.kind is OpaqueKind.REFERENCE and content.text.startswith(ELSEWHERE):
                 self.agreement.references[path] = content.text
+                self._count_hidden(left.text, right.text)
                 return None
         if left.kind is not right.kind:
             return Difference(path, _shown_object(one), _shown_object(other))
@@ -334,6 +335,7 @@ class Comparison:
             return None
         if left.kind is OpaqueKind.REFERENCE:
             self.agreement.references[path] = left.text
+            self._count_hidden(left.text, right.text)
             same = left.text == right.text
             return None if same else Difference(path, left.text, right.text)
         return self._digests(one, other, path)
@@ -355,11 +357,11 @@ class Comparison:
         algorithm, other_algorithm = left.partition(":")[0], right.partition(":")[0]
         rest = one.get("without_code")
         is_code = self.passes_code and rest and rest == other.get("without_code")
-        if left != right and is_code and self._agree_in_made(one, other):
+        if left != right and (
+            (is_code and self._agree_in_made(one, other)) or self._differ_in_made(one, other)
+        ):
             self.agreement.comparable += 1
-            return None
-        if left != right and self._differ_in_made(one, other):
-            self.agreement.comparable += 1
+            self._count_hidden(left, right)
             return None
         if left != right:
             # Bytecode differs between versions of Python, so such digests say nothing about each other.
@@ -368,10 +370,13 @@ class Comparison:
                 self.agreement.unseen[path] = "code of another version of Python"
                 return None
             return self._inside_object(one, other, path)
-        if algorithm.endswith(_REDACTED):
-            self.agreement.redacted += 1
         self.agreement.comparable += 1
+        self._count_hidden(left, right)
         return None
+
+    def _count_hidden(self, *texts: str) -> None:
+        """Count values that agree as redacted if their digests leave secrets out."""
+        self.agreement.redacted += any(map(leaves_out_secrets, texts))
 
     def _differ_in_made(self, one: Any, other: Any) -> bool:
         """Whether two contents differ only in ids and times that libraries made."""
@@ -407,6 +412,7 @@ class Comparison:
             return None
         if left.rpartition(":")[2] == right.rpartition(":")[2]:
             self.agreement.comparable += 1
+            self._count_hidden(left, right)
             return None
         found = self._walk(one.get("head"), other.get("head"), path)
         return found or Difference(path, "<cut, another end>", "<cut, another end>")
@@ -578,7 +584,7 @@ class _FormOfContent(NamedTuple):
 
 def _version_in(algorithm: str) -> str:
     """Return the Python version in a digest's algorithm (`c1/3.11`); "" for a digest without code."""
-    return algorithm.removesuffix(_REDACTED).partition("/")[2]
+    return algorithm.removesuffix(HIDING).partition("/")[2]
 
 
 def _content(form: Any) -> _FormOfContent:
@@ -609,7 +615,11 @@ def _tags_below(recorded: Recorded) -> dict[str, str] | None:
         at[len(start) :]: tag for at, tag in recorded.types.items() if at == start or at.startswith(below)
     }
     is_sure = all(
-        type(tag) is str and not tag.startswith(_UNSURE) and ":__main__." not in tag for tag in tags.values()
+        type(tag) is str
+        and not tag.startswith(_UNSURE)
+        and ":__main__." not in tag
+        and not leaves_out_secrets(tag)
+        for tag in tags.values()
     )
     return tags if is_sure else None
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from Agent.event.model import Event
+from Agent.event.values.digest import HIDING, leaves_out_secrets
 
 UNCHANGED = "unchanged"
 _NO_VALUE = "no value"
@@ -28,6 +29,8 @@ class LeftInProgram(NamedTuple):
     """Those of them that are numbers."""
     unknown: frozenset[str] | None = None
     """What has no digest; None if the recording is older than this list."""
+    redacted: frozenset[str] = frozenset()
+    """Names under which secrets are left out, so that an equal digest says nothing of them."""
 
     def shown(self, name: str) -> Any:
         """Return what was under a name, for people."""
@@ -60,11 +63,14 @@ class LeftInProgram(NamedTuple):
             if type(digest) is str and _DIGEST.fullmatch(digest)
         }
         unknown = told.get("unknown")
+        redacted = told.get("redacted")
         return cls(
             digests,
             frozenset(map(str, unchanged)),
             numbers if type(numbers) is dict else {},
             frozenset(map(str, unknown)) if type(unknown) is list else None,
+            frozenset(name for name, digest in digests.items() if leaves_out_secrets(digest))
+            | (frozenset(map(str, redacted)) if type(redacted) is list else frozenset()),
         )
 
 
@@ -113,6 +119,15 @@ def left_otherwise(
     return sorted(found, key=lambda each: not each.is_steady)
 
 
+def redacted_in_all(recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]) -> int:
+    """Return how many names ended alike in all runs except for secrets, which may differ."""
+    known = [run for run in (recorded, *runs) if run is not None]
+    if recorded is None or len(known) <= len(runs):
+        return 0
+    names = {name for run in known for name in run.redacted}
+    return sum(len({run.at(name) for run in known}) == 1 for name in names)
+
+
 def _is_elsewhere(digest: str, run: LeftInProgram, recorded: LeftInProgram) -> bool:
     return any(each == digest and recorded.at(name) is None for name, each in run.changed.items())
 
@@ -120,6 +135,8 @@ def _is_elsewhere(digest: str, run: LeftInProgram, recorded: LeftInProgram) -> b
 def _is_of_another_python(one: str, others: Iterable[str | None]) -> bool:
     """Whether digests over code, which is another one in each version of Python, cannot be compared."""
     algorithms = {
-        each.partition(":")[0] for each in (one, *others) if each not in {None, UNCHANGED, _NO_VALUE}
+        each.partition(":")[0].removesuffix(HIDING)
+        for each in (one, *others)
+        if each not in {None, UNCHANGED, _NO_VALUE}
     }
     return len(algorithms) > 1

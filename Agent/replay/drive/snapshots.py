@@ -15,6 +15,7 @@ from Agent.event.classes import class_name
 from Agent.event.model import Event
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.content_digest import ReachedObjects, content_of, whole_digest
+from Agent.event.values.digest import leaves_out_secrets
 from Agent.event.values.opaque import LARGE_BYTES, OpaqueKind
 from Agent.event.values.plain import SCALARS
 from Agent.flight.checkpoints.state_fold import StateFold
@@ -336,6 +337,7 @@ class LastStates:
                 here = whole_digest(fields[name], agent_id_of, kit.pipeline.capture.reading.hides, reached)
                 if here == recorded:
                     same.add(id(fields[name]))
+                    kit.comparison.agreement.redacted += leaves_out_secrets(recorded)
                 elif here is not None:
                     told[agent_id, name] = "did not end as in the recording"
             for name in event.extra["fields"].keys() - ends.keys():

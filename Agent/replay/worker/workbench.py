@@ -35,7 +35,12 @@ from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, d
 from Agent.replay.compare.library_values import MADE_BY_LIBRARIES
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped, redacted_texts
-from Agent.replay.compare.program_state import LeftInProgram, left_otherwise, program_state_of
+from Agent.replay.compare.program_state import (
+    LeftInProgram,
+    left_otherwise,
+    program_state_of,
+    redacted_in_all,
+)
 from Agent.replay.compare.varying_lines import varying_lines
 from Agent.replay.drive.agent_stubs import (
     MADE_OTHERWISE,
@@ -498,7 +503,9 @@ def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -
     is_whole = bench.agent_id is None and not (bench.outcome.answered or plan.undriven)
     if not is_whole or recorded is None or here is None or not live.issuperset(bench.recording.agents):
         return
-    for each in left_otherwise(recorded, [LeftInProgram.of(here.told())])[:_MOST_QUESTIONS]:
+    left = [LeftInProgram.of(here.told())]
+    bench.comparison.agreement.redacted += redacted_in_all(recorded, left)
+    for each in left_otherwise(recorded, left)[:_MOST_QUESTIONS]:
         bench.outcome.ask(
             f"code changed, and {each.name} did not end as in the recording, which no field, result or call "
             "shows: replay where the script is, or keep it in a field"
