@@ -14,6 +14,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import EnumType
 from fractions import Fraction
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -28,6 +29,7 @@ _MOST_DEPTH = 6
 _MOST_ARRAY_BYTES = 32_768
 _MOST_TEXT = 4_096
 _LEAVES = SCALARS | {bytes, complex, date, datetime, time, timedelta, Decimal, Fraction, UUID, range}
+_TEXTS = frozenset({str, bytes})
 _MAPPINGS = frozenset({dict, defaultdict, OrderedDict})
 _SEQUENCES = frozenset({list, deque})
 _SETS = frozenset({set, frozenset})
@@ -103,16 +105,22 @@ class _Copying:
                 raise _TooMuchError
             return value
         if kind in _MAPPINGS:
-            found = {
-                self.of(key, _MOST_DEPTH, is_key=True): self.of(item, depth - 1, is_key=is_key)
-                for key, item in tuple(value.items())
-            }
+            pairs = tuple(value.items())
+            if self._are_leaves(tuple(chain.from_iterable(pairs)), depth):
+                found = dict(pairs)
+            else:
+                found = {
+                    self.of(key, _MOST_DEPTH, is_key=True): self.of(item, depth - 1, is_key=is_key)
+                    for key, item in pairs
+                }
             return found if kind is dict else _like(value, found)
         if kind in _SEQUENCES or kind in _SETS or kind is tuple:
             if len(value) > self.left:
                 raise _TooMuchError
             is_key = is_key or kind in _SETS
-            items = [self.of(item, depth - 1, is_key=is_key) for item in tuple(value)]
+            items: Sequence[Any] = tuple(value)
+            if not self._are_leaves(items, depth):
+                items = [self.of(item, depth - 1, is_key=is_key) for item in items]
             return deque(items, value.maxlen) if kind is deque else kind(items)
         if kind is bytearray and len(value) <= _MOST_TEXT:
             return bytearray(value)
@@ -130,6 +138,20 @@ class _Copying:
         made = object.__new__(kind)
         restore_attributes(made, self.of(attributes_of(value), depth - 1))
         return made
+
+    def _are_leaves(self, values: Sequence[Any], depth: int) -> bool:
+        """Whether all these values are copied as they are; then they are counted."""
+        if depth < 1 or len(values) > self.left:
+            return False
+        kinds = set(map(type, values))
+        if not kinds <= _LEAVES:
+            return False
+        if not kinds.isdisjoint(_TEXTS) and any(
+            len(each) > _MOST_TEXT for each in values if type(each) in _TEXTS
+        ):
+            return False
+        self.left -= len(values)
+        return True
 
 
 def _is_record(value: object) -> bool:
