@@ -22,7 +22,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(BINDING, agent_id) M(BINDING, slots) M(BINDING, stream)                                                          \
     M(SLOT, binding) M(SLOT, extra) M(SLOT, heads) M(SLOT, is_read) M(SLOT, mirror) M(SLOT, written)                   \
     M(TRACKER, _held) M(TRACKER, _ignored) M(TRACKER, _keeping) M(TRACKER, _read) M(TRACKER, _refused)                 \
-    M(TRACKER, actions) M(TRACKER, failure) M(TRACKER, heavy) M(TRACKER, held) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
+    M(TRACKER, actions) M(TRACKER, failure) M(TRACKER, forms) M(TRACKER, heavy) M(TRACKER, held) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
     M(TRACKER, borrowed) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
@@ -55,7 +55,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
-    W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_written) W(admitted) W(redactor)  \
+    W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(small_field) W(_written) W(admitted) W(redactor)  \
     W(bit_generator) W(capsule) W(gauss_next) W(source_player) W(turns) W(is_used) W(outside) W(item) W(logger)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
@@ -667,6 +667,17 @@ static PyObject *taken_value(Lane *lane, PyObject *tracker, PyObject *name, PyOb
     return taken;
 }
 
+/* The same for an object of few short scalars, of which `StateTracker.small_field` gives the bytes. */
+static PyObject *taken_object(PyObject *tracker, PyObject *name, PyObject *value) {
+    if (!Py_IS_TYPE(Py_TYPE(value), &PyType_Type) || !(Py_TYPE(value)->tp_flags & Py_TPFLAGS_HEAPTYPE)) return NULL;
+    if (PySet_Contains(GET(tracker, TRACKER_heavy), name) != 0 || PyDict_Contains(GET(tracker, TRACKER__ignored), name) != 0) return NULL;
+    PyObject *raw = PyObject_CallMethodObjArgs(tracker, W_small_field, name, value, NULL), *taken = NULL;
+    if (raw != NULL && PyBytes_CheckExact(raw)) taken = PyTuple_Pack(3, raw, Py_None, Py_None);
+    Py_XDECREF(raw);
+    if (taken == NULL && PyErr_Occurred() && PyErr_ExceptionMatches(PyExc_Exception)) PyErr_Clear();
+    return taken;
+}
+
 /* Whether the JSON of a container is what it was. */
 static int is_same_json(PyObject *before, PyObject *raw) {
     return before != NULL && PyBytes_CheckExact(before) && PyBytes_GET_SIZE(before) == PyBytes_GET_SIZE(raw)
@@ -715,12 +726,14 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     /* made first, since to make it may run any code */
     if ((changed = PyDict_New()) == NULL) goto done;
     Py_ssize_t at = 0, met = 0;
+    int has_objects = 0;
     while (PyDict_Next(fields, &at, &name, &value)) {
         if (!PyUnicode_CheckExact(name)) goto done;
         Py_INCREF(name); /* an agent among them may be asked for its id */
         Py_INCREF(value);
         int how = compared(tracker, name, value);
         PyObject *taken = how == OTHER ? taken_value(lane, tracker, name, value) : NULL;
+        if (how == OTHER && taken == NULL && !PyErr_Occurred()) has_objects |= (taken = taken_object(tracker, name, value)) != NULL;
         if (taken != NULL) {
             if (containers == NULL) containers = PyDict_New();
             if (containers != NULL && PyDict_SetItem(containers, name, taken) == 0)
@@ -736,11 +749,16 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     if (PyErr_Occurred() || met != PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy)) goto done; /* one is gone */
     if (containers != NULL && keep_containers(tracker, containers) < 0) goto done;
     if (PyDict_GET_SIZE(changed) == 0) {
+        if (has_objects) PyDict_Clear(GET(tracker, TRACKER_forms));
         tail = PyObject_GetAttr(code, W_tail_unchanged);
         goto done;
     }
     for (at = 0; PyDict_Next(changed, &at, &name, &value);)
         if ((containers == NULL || PyDict_Contains(containers, name) == 0) && PyDict_SetItem(last, name, value) < 0) goto done;
+    if (has_objects) { /* whose forms `StateTracker.small_field` kept */
+        tail = PyObject_CallMethodObjArgs(call, W__changed_tail, code, changed, NULL);
+        goto done;
+    }
     raw = judge_value(lane->judge, changed);
     if (raw == NULL) goto done;
     if (raw == Py_None && has_known_names(lane, changed)) {

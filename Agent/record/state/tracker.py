@@ -486,10 +486,14 @@ class StateTracker:
             ):
                 self.heavy.add(name)
                 return None
+            if may_be_held(kind):  # before the next question: what has scalars alone contains no agents
+                small = self._small_object(name, value, None if is_no_agent else self._agent_of)
+                if small is not None:
+                    return small
             if sort is Sort.UNKNOWN and self._is_environment(name, value):
                 return None
             raw = self._plain(value) if kind is dict or kind is list else None
-            raw = raw or self._tagged(name, value, present, is_no_agent=is_no_agent)
+            raw = raw or self._tagged(name, value, present)
             if raw is None:
                 return None
         if len(raw) > HEAVY_BYTES and is_heavy(raw) and not (is_queue(kind) and len(raw) < _MOST_QUEUE_BYTES):
@@ -524,13 +528,7 @@ class StateTracker:
             return None
         return raw
 
-    def _tagged(
-        self, name: str, value: Any, present: Mapping[str, Any], *, is_no_agent: bool
-    ) -> bytes | None:
-        if may_be_held(type(value)):
-            small = self._small_object(name, value, None if is_no_agent else self._agent_of)
-            if small is not None:
-                return small
+    def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
         self.places.begin(present)
         dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading)
         self.places.end()
@@ -563,6 +561,15 @@ class StateTracker:
             return None
         self.forms[name] = form["attributes"], raw
         return raw + b'{"":"opaque"}'
+
+    def small_field(self, name: str, value: Any) -> bytes | None:
+        """Return what `_bytes_of` would for a field with an object of few short scalars; None for others."""
+        kind = type(value)
+        if sort_of(kind) is not Sort.UNKNOWN or not may_be_held(kind):
+            return None
+        if name in self.borrowed or name in self.written_outside:
+            return None
+        return self._small_object(name, value, self._agent_of)
 
     def full(self, obj: object, exposed: Exposed | None = None) -> Exposed:
         """Return the full state, with large fields and generators; it counts as recorded from now on.

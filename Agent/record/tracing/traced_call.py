@@ -347,8 +347,11 @@ class Call:
 
     def _changed_tail(self, code: CodeIdentity, changed: dict[str, Any]) -> bytes | tuple[bytes, Types]:
         """Return the same as `_state_tail`, for changes that are already known."""
-        assert self.tracker is not None  # noqa: S101 - as above
-        tail, types = tail_of_changes(self.pipeline, self.tracker, self.target, code, changed, [])
+        tracker = self.tracker
+        assert tracker is not None  # noqa: S101 - as above
+        if forms := tracker.forms:
+            tracker.forms = {}
+        tail, types = tail_of_changes(self.pipeline, tracker, self.target, code, changed, [], forms)
         return (tail, types) if types else tail
 
     def _write(self, body: bytes, types: Types | None, tail: bytes, duration_ns: int) -> str:
