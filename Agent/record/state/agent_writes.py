@@ -239,8 +239,9 @@ class AgentWrites:
         looked = self._looked.get(tracker)
         if looked is None:
             if len(self._looked) < _MOST_AGENTS:
-                looked = self._looked[tracker] = _Looked(known, set(fields))
+                looked = _Looked(known, set(fields))
                 looked.take(present)
+                self._add(tracker, looked)
                 self.is_watching = True
             return {}
         moved = set(looked.moved(present))
@@ -280,9 +281,7 @@ class AgentWrites:
         """Return the agents whose fields may differ from the last check."""
         if native is None:
             return list(self._agents())
-        if len(self._order) != len(self._looked):
-            self._order = list(self._looked.items())
-            self._compared = [looked.compared for _, looked in self._order]
+        self._list_order()
         found = []
         for place in native.moved(self._compared):
             tracker, looked = self._order[place]
@@ -291,9 +290,22 @@ class AgentWrites:
                 self._looked.pop(tracker, None)
             elif tracker.actions:
                 found.append((tracker, obj, looked))
-        if len(self._order) != len(self._looked):
-            self._order, self._compared = [], []
+        self._list_order()
         return found
+
+    def _list_order(self) -> None:
+        """List the items of `_looked` again if one was added or removed."""
+        if len(self._order) != len(self._looked):
+            self._order = list(self._looked.items())
+            self._compared = [looked.compared for _, looked in self._order]
+
+    def _add(self, tracker: StateTracker, looked: _Looked) -> None:
+        """Check an agent from now on, and keep the list complete, which the C part needs."""
+        is_listed = len(self._order) == len(self._looked)
+        self._looked[tracker] = looked
+        if is_listed:
+            self._order = [*self._order, (tracker, looked)]
+            self._compared = [*self._compared, looked.compared]
 
     def _add_all(self) -> None:
         for known in list(self._known.values()):

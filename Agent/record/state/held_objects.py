@@ -476,6 +476,11 @@ class HeldObjects:
             each.acted()
             each.seen_at = ended
 
+    def expect(self, held: tuple[HeldObject, ...]) -> None:
+        """Prepare the checks at the actions of an agent that holds these, which the C part then makes."""
+        if self.is_watching and self.is_settled:
+            self._looked_at(held)
+
     def _looked_at(self, held: tuple[HeldObject, ...]) -> tuple[HeldObject, ...]:
         """Return the agent's objects and others that may change: at first known ones, later moving ones."""
         if not self.is_settled:

@@ -50,6 +50,7 @@ from Agent.record.state.introspection import (
 from Agent.record.state.plain_data import is_plain_data
 
 _ABSENT = object()
+_first_of = json.JSONDecoder().raw_decode
 _AGENT = b"agent "
 _MOST_LARGE_BYTES = 8 * 1024 * 1024
 
@@ -456,7 +457,7 @@ class StateTracker:
                 )
             else:
                 text = value.decode()
-                _, end = json.JSONDecoder().raw_decode(text)
+                _, end = _first_of(text)
                 tags = orjson.loads(text[end:]) if end < len(text) else {}
                 found.dumped[name] = text[:end].encode(), tags
         return found
