@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from keyword import iskeyword
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
@@ -194,7 +195,39 @@ def cli(debug: bool) -> None:
 
 def run() -> NoReturn:
     """Run the command line of this process, and exit with its exit code."""
+    _complete_standard_streams()
     sys.exit(main(sys.argv[1:], owns_process=True))
+
+
+class _Remarks(io.FileIO):
+    """Standard error; what cannot be written there is discarded, since it could be reported nowhere else."""
+
+    def write(self, data: Any) -> int:
+        """Write the data, or discard them; return their size."""
+        try:
+            return super().write(data)
+        except OSError:  # a full disk, a reader that has ended: the exit code still gives the answer
+            return len(data)
+
+
+def _complete_standard_streams() -> None:
+    """Put /dev/null in the place of standard streams that are closed, and keep failing remarks silent.
+
+    Without that, Python has None for such a stream, and the next file that is opened gets its descriptor:
+    what is printed would end up in it.
+    """
+    free = os.open(os.devnull, os.O_RDWR)
+    while free <= 2:  # the lowest free descriptor is taken, so each closed one of the three is
+        free = os.dup(free)
+    os.close(free)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if sys.stderr is None or not sys.stderr.isatty():
+        encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+        remarks = io.BufferedWriter(_Remarks(2, "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(remarks, encoding, errors="backslashreplace", line_buffering=True)
 
 
 def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
@@ -210,15 +243,12 @@ def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
     token = bounds.set(Bounds(_QUERY_SECONDS, _QUERY_MEMORY_BYTES, _end_in_query if owns_process else None))
     try:
         _refuse_what_is_no_text(arguments)
-        result = cli.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
+        result = _result(arguments)
         sys.stdout.flush()
     except (BrokenPipeError, PipeClosed):
         return _pipe_closed()
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return 0
     except click.ClickException as error:
         return _say(_usage_line(error), error.exit_code)
     except AgentTraceError as error:
@@ -232,6 +262,15 @@ def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
     finally:
         bounds.reset(token)
     return result if isinstance(result, int) else 0
+
+
+def _result(arguments: Sequence[str]) -> object:
+    """What the command returns; a group without a command prints its help."""
+    try:
+        return cli.main(list(arguments), prog_name=PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
 
 
 def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:
@@ -290,15 +329,18 @@ def _own_bug(error: Exception, *, show: bool) -> int:
     if show:
         click.echo(details, err=True, nl=False)
         return _say("this is a bug in Agent Trace, see the details above", EXIT_BUG)
-    with tempfile.NamedTemporaryFile(
-        "w",
-        encoding="utf-8",
-        errors="backslashreplace",
-        prefix="agent-trace-bug-",
-        suffix=".txt",
-        delete=False,
-    ) as file:
-        file.write(f"agent-trace {__version__}, Python {sys.version}\n{details}")
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w",
+            encoding="utf-8",
+            errors="backslashreplace",
+            prefix="agent-trace-bug-",
+            suffix=".txt",
+            delete=False,
+        ) as file:
+            file.write(f"agent-trace {__version__}, Python {sys.version}\n{details}")
+    except OSError:  # no place for a file
+        return _own_bug(error, show=True)
     return _say(
         f"this is a bug in Agent Trace ({type(error).__name__}), the details are in {file.name}", EXIT_BUG
     )

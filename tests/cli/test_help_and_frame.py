@@ -297,3 +297,57 @@ def test_a_closed_pipe_ends_quietly(recorded):
             timeout=60,
         )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+STREAMS = {
+    "stdout closed": (">&-", False),
+    "stderr closed": ("2>&-", False),
+    "all closed": ("<&- >&- 2>&-", False),
+    "stderr full": ("2>/dev/full", False),
+    "stdout full": (">/dev/full", True),
+    "both full": (">/dev/full 2>/dev/full", True),
+}
+"""How a command is called, and whether its answer cannot be written."""
+
+ANSWERS = {
+    "sessions": 0,
+    "runs": 0,  # a remark and no answer
+    "config": 0,  # the help of a group
+    "--help": 0,
+    "version": 0,
+    "journey nobody": 3,
+    "no-such-command": 2,
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("streams", STREAMS)
+def test_whatever_standard_streams_are_closed_or_full_the_exit_code_is_that_of_the_answer(
+    streams, recorded, monkeypatch, tmp_path
+):
+    """Nor does a file that is opened take the descriptor of a closed one, and receive what is printed."""
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(recorded.root))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    how, answer_is_lost = STREAMS[streams]
+    before = {path: path.read_bytes() for path in recorded.root.rglob("*") if path.is_file()}
+    wrong = []
+    for command, code in ANSWERS.items():
+        done = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m Agent {command} {how}"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        allowed = {code} | ({entry.EXIT_UNREADABLE} if answer_is_lost else set())
+        if done.returncode not in allowed or "Traceback" in done.stderr or done.stderr.count("\n") > 1:
+            wrong.append((command, done.returncode, done.stderr))
+    assert wrong == []
+    assert not list(tmp_path.glob("agent-trace-bug-*"))
+    assert before == {path: path.read_bytes() for path in recorded.root.rglob("*") if path.is_file()}
+
+
+def test_an_unexpected_error_is_shown_where_no_file_can_be_written(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr(entry, "cli", raising(LookupError("inner")))
+    assert entry.main([]) == 70
+    assert "inner" in capsys.readouterr().err
