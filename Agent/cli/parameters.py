@@ -57,8 +57,18 @@ _LAST = ("session", "json", "root")
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
-COUNT = click.IntRange(min=1)
-FROM_ZERO = click.IntRange(min=0)
+
+
+class Count(click.IntRange):
+    """A whole number from `min` on; one above `sys.maxsize - 1`, more than anything has, means that."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert the value; click.BadParameter if it is out of range."""
+        return min(super().convert(value, param, ctx), sys.maxsize - 1)
+
+
+COUNT = Count(min=1)
+FROM_ZERO = Count(min=0)
 
 
 def _made(name: str, annotated: Any, default: Any, text: str) -> click.Parameter:

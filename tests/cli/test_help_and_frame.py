@@ -88,6 +88,42 @@ def test_each_option_says_what_it_does_and_each_command_has_an_example():
     assert plain == WITHOUT_JSON
 
 
+def test_a_number_of_any_size_is_a_count_that_python_can_count_to():
+    """`-n 99999999999999999999999` is more than there is, as any limit may be."""
+    counts = [
+        (command.name, option)
+        for command in every_command(SectionedGroup(), click.Context(entry.cli))
+        for option in command.params
+        if isinstance(option.type, click.IntRange) and option.type.max is None
+    ]
+    assert len(counts) > 10
+    unbounded = [
+        (name, option.opts)
+        for name, option in counts
+        if option.type.convert("9" * 23, option, click.Context(entry.cli)) + 1 > sys.maxsize
+    ]
+    assert unbounded == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["journey", "creator_001"],
+        ["sql", "SELECT 1"],
+        ["runs"],
+        ["tail"],
+        ["journey", "creator_001", "--first"],
+    ],
+)
+def test_a_limit_of_any_size_is_answered_like_one_that_is_never_reached(arguments, run, recorded):
+    limit = [] if arguments[-1] == "--first" else ["-n"]
+    wide, wider = (
+        run(*arguments, *limit, number, "--root", str(recorded.root)) for number in ("100000", "9" * 23)
+    )
+    assert (wider.returncode, wider.stdout) == (wide.returncode, wide.stdout)
+    assert wider.returncode == 0
+
+
 def test_a_command_is_made_of_signature_and_docstring():
     @parameters.command()
     def act(

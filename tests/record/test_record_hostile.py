@@ -368,6 +368,43 @@ def test_an_agent_whose_attributes_explode_still_acts(recorded, cls):
     assert len(recorded.of("agent_action")) == 1
 
 
+def _exploding(name):
+    def explode(*_):
+        raise RuntimeError(name)
+
+    return type(
+        "Odd", (ExceptionGroup,), {name: property(explode) if name != "__getattribute__" else explode}
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        {*dir(ExceptionGroup), "__notes__"}
+        - {"__class__", "__new__", "__init__", "__init_subclass__", "__class_getitem__"}
+    ),
+)
+def test_an_exception_of_which_any_attribute_explodes_is_recorded_with_its_call(name, recorded):
+    class Clerk:
+        agent_id = "clerk"
+
+        @trace_agent_action()
+        def act(self, error):
+            raise error
+
+    raised = _exploding(name)("inner", [ValueError(1), _exploding(name)("innermost", [KeyError(2)])])
+    caught = None
+    try:
+        Clerk().act(raised)
+    except ExceptionGroup as error:
+        caught = error
+    assert caught is raised
+    assert not recorded.health.dropped
+    (told,) = recorded.of("agent_action")
+    (error,) = recorded.of("error")
+    assert told["extra"]["error_id"] == error["id"]
+
+
 def test_a_dict_that_changes_while_it_is_read_is_recorded(recorded):
     shared = {f"k{number}": number for number in range(500)}
     stop = threading.Event()

@@ -284,6 +284,50 @@ def test_the_password_option_of_a_command_is_replaced_in_a_list_of_its_words_and
         assert recorded(f"running {words}") == f"running {words}"
 
 
+AS_OTHERS_WRITE = [
+    "{b'password': b'%s'}", "CREATE LOGIN x WITH PASSWORD = N'%s'", "passwords: ['%s', 'b']", 'api_keys = ["a", "%s"]',
+    "passwords[0]=%s", "api_keys[bob] = '%s'", 'let api_key: &str = "%s";', "the password `%s` was refused",
+    "Authorization: %s was refused", "https://h/login?user=a&password=%%21%s", "password=%%40%s&x=1",
+    "env:\n- name: DB_API_KEY\n  value: %s\n", "<key>api_key</key>\n  <string>%s</string>", "%%7B%%22api_key%%22%%3A%%22%s%%22%%7D",
+    "\x1b[36mapi_key\x1b[0m=\x1b[35m%s\x1b[0m", "\x1b[1;33mauth_token\x1b[0m\x1b[2m: \x1b[0m%s", "tool\0--api-key\0%s\0x",
+    "密码\uff1a%s", "password\uff1a%s", "パスワード\uff1d%s",
+]  # fmt: skip
+AS_OTHERS_WRITE_WITHOUT_SECRETS = [
+    "set the `password` to `string`", "the password `swordfish` is an example", "tokens: ['the', 'cat']", "passwords: []",
+    "secrets: ['db', 'cache']", "password = %s", "password=%(password)s", "- name: DB_PASSWORD\n  valueFrom: secretKeyRef",
+    "- name: DB_PASSWORD\n  value: $(DB_PASSWORD)", "<key>api_key</key><string>None</string>", "\x1b[36mpassword\x1b[0m=None",
+    "Authorization: pending approval of the manager", "密码\uff1a无", "keys[0] = first", "password: list[str] = []",
+]  # fmt: skip
+
+
+def test_a_secret_is_replaced_as_terminals_shells_lists_and_other_languages_write_it():
+    """Drawn and quoted, styled, percent-encoded, indexed, on the next line: none stays, and what is beside it does."""
+    for form in AS_OTHERS_WRITE:
+        for _ in range(5):
+            secret = some(9) + "7aZ" + some(9)
+            text = form % secret
+            told = recorded(text)
+            assert secret not in told, told
+            assert told[0] == text[0]
+            assert recorded(told) == told
+    for text in AS_OTHERS_WRITE_WITHOUT_SECRETS:
+        assert recorded(text) == text
+
+
+def test_the_rows_of_a_table_are_named_by_its_first():
+    secret = some(9) + "7aZ" + some(9)
+    for table in (
+        [["user", "password"], ["bob", secret], ["eve", secret]],
+        [["id", "api_key", "n"], [1, secret, 2]],
+    ):
+        assert secret not in json.dumps(REDACTOR.object({"x": table}))
+    kept = {
+        "x": [["type", "password"], ["name", "pw1"], ["placeholder", "Enter it"]],
+        "y": [["a", "b"], ["c", "d"]],
+    }
+    assert REDACTOR.object(kept) == kept
+
+
 HARMLESS_VALUES = [
     {"password": {"type": "string", "description": "the password"}},
     {"api_key": {"type": ["string", "null"], "minLength": 8}},

@@ -24,6 +24,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
 from support.markdown import Block
 from support.perfetto_classes import perfetto_classes
 from support.processes import REPOSITORY, child_environment

@@ -16,7 +16,7 @@ import click
 
 from Agent.cli import parameters, render
 from Agent.cli.commands.replay import show_replay
-from Agent.cli.parameters import Place, Root, command, complete_runs, misuse
+from Agent.cli.parameters import Count, Place, Root, command, complete_runs, misuse
 from Agent.cli.render import bar, shown, working
 from Agent.errors import AgentNotFound, InputError, UsageError
 from Agent.render import layout
@@ -43,8 +43,8 @@ REPAIRED = "Agent.demo.targets:repaired_creator"
 def demo(
     *,
     seed: Annotated[int, "--seed N"] = SEED,
-    agents: Annotated[int, "--agents N", click.IntRange(min=2)] = AGENTS,
-    ticks: Annotated[int, "--ticks N", click.IntRange(min=12)] = TICKS,
+    agents: Annotated[int, "--agents N", Count(min=2)] = AGENTS,
+    ticks: Annotated[int, "--ticks N", Count(min=12)] = TICKS,
     root: Place,
 ) -> int:
     """Record a simulation, explain it, and replay it.

@@ -54,7 +54,7 @@ static void fill_tables(void) {
         int digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
         LOWER[c] = (unsigned char)(upper ? c + 32 : c);
         IS_HEX[c] = digit || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == '-';
-        IS_BETWEEN[c] = digit || (c != 0 && strchr(" \\\"'`_-].?+|", c) != NULL);
+        IS_BETWEEN[c] = digit || (c != 0 && strchr(" \\\"'`_-[].?+|", c) != NULL);
         IS_WORD[c] = digit || upper || lower;
         IN_NAME[c] = IS_WORD[c] || c == '_' || c == '-' || c >= 128;
         IN_TOKEN[c] = IS_WORD[c] || c == '-' || c == '_' || c == '+' || c == '/';

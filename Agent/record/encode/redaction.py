@@ -119,14 +119,29 @@ class RedactionWalk:
             for index, row in enumerate(rows)
         ]
 
-    def _row(self, columns: list[str], row: list[Any], pointer: str) -> list[Any]:
+    def _is_table(self, value: list[Any]) -> bool:
+        """Whether the first item names the columns of all others, and one of them holds secrets."""
+        if len(value) < 2 or not isinstance(value[0], list) or len(value[0]) < 2:
+            return False
+        if not all(isinstance(row, list) and len(row) == len(value[0]) for row in value):
+            return False
+        if not all(isinstance(name, str) for name in value[0]) or self.redactor.says(value[0][0]) != NONE:
+            return False
+        return any(self.redactor.says(name) == SURE for name in value[0])
+
+    def _row(self, columns: list[str], row: list[Any], pointer: str, most: int = SURE) -> list[Any]:
         return [
-            self._under(name, self.redactor.says(name), item, f"{pointer}/{index}")
+            self._under(name, min(most, self.redactor.says(name)), item, f"{pointer}/{index}")
             for index, (name, item) in enumerate(zip(columns, row, strict=True))
         ]
 
     def _items(self, value: list[Any], pointer: str) -> list[Any]:
         tag = self.types.get(pointer, "") if self.types else ""
+        if not tag and self._is_table(value):
+            # two columns may also be pairs, such as attributes in HTML
+            most = LIKELY if len(value[0]) == 2 else SURE
+            rows = enumerate(value[1:], 1)
+            return [value[0], *(self._row(value[0], row, f"{pointer}/{at}", most) for at, row in rows)]
         if tag.startswith(PAIR_TAGS) or _are_pairs(value):
             return [self._pair(pair, f"{pointer}/{index}") for index, pair in enumerate(value)]
         if tag == "tuple" and len(value) == 2:

@@ -272,7 +272,7 @@ _LONG_RUN: Final = b"a" * 20
 _REACH, _HEAD_REACH = 24, 48
 _NAME_NEARBY: Final = re.compile(b"|".join(map(re.escape, NAMES_NEARBY)) + rb"|\d{5}[:|]").search
 # Characters allowed between a name and its sign: quotes, blanks, digits.
-_BETWEEN: Final = b" \\\"'`0123456789_-].?+|"
+_BETWEEN: Final = b" \\\"'`0123456789_-[].?+|"
 _NAME_REACH: Final = 160
 _LAST_LETTERS: Final = frozenset(name[-1:] for name in (*NAME_ENDS, *SUFFIXES))
 # A name that is one of JSON's own keys is judged elsewhere.

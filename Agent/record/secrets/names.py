@@ -152,7 +152,7 @@ _HARMLESS_VALUE: Final = rf"""(?xs)
     | (?:~|\.{{1,2}})?/[a-z][a-z.\-]*/.*  | [A-Za-z]:\\.*     # a path
     | (?:self|os|env|settings|config|args|kwargs|options|process|var|secrets|data|request|this)[.\[].*
     | [A-Za-z_][\w.]*(?:\[.*|\(.*|\{{.*|@[0-9a-f]+)          # a call, an item, an object as it shows itself
-    | (?:getenv|getpass).* | [$%<{{`].* | &\w+;?
+    | (?:getenv|getpass).* | [$<{{`].* | %(?![0-9A-Fa-f]{{2}}).* | &\w+;?
     """
 
 
@@ -238,7 +238,7 @@ _BENIGN: Final = (
     r"disabled|active|inactive|malformed|mismatch|revoked|rotated|rejected|accepted|denied|failed|unknown|unavailable|"
     r"encrypted|yes|off|n/a|ok|changed|updated|saved|stored|loaded|created|generated|issued|requested|sent|resent|entered|typed|"
     r"provided|parsed|verified|unverified|confirmed|matched|correct|incorrect|reset|refreshed|cleared|deleted|removed|forgotten|"
-    r"pending|\[redacted:.*|enc\[.*"
+    r"pending|\[{1,2}redacted:.*|enc\[.*"
 )
 _ADVICE: Final = r"(?i)(?:your|my|the|enter|insert|put)[-_ ].*|(?:.*[-_. ])?your[-_ ].*|.*_here"
 """Instructions for filling in a value; a random text after `my_` does not count."""
@@ -381,7 +381,7 @@ def counts_on(value: str) -> bool:
 
 # Code that reads a secret, or the name of the variable that holds it, does not contain the secret.
 _CODE: Final = (
-    r"(?s)(?:self|os|env|settings|config|args|kwargs|options|process|var|data|this)[.\[].*|getenv.*|getpass.*|[$%<{].*|"
+    r"(?s)(?:self|os|env|settings|config|args|kwargs|options|process|var|data|this)[.\[].*|getenv.*|getpass.*|[$<{].*|%(?![0-9A-Fa-f]{2}).*|"
     r"(?:str|string|bytes|int|bool|Any|Optional|None|SecretStr|String|char)[^\w\-@.].*|"
     r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_]\w*[\[{@].*|/[a-z][a-z.\-]*/.*|"
     r"\(+[\w.\[\]]*\)*|(?:~|\.\.?)/.*|!(?:vault|secret|ref|sub|getatt|importvalue|env|ENV|Ref|Sub|GetAtt|ImportValue)|v?\d+(?:\.\d+){1,3}"

@@ -353,11 +353,29 @@ def _changes_often(value: str) -> bool:
 
 def secrets_in(text: str) -> list[Span]:
     """Return the (begin, end) of each secret in a text, in order and without overlaps."""
+    if _compiled(_UNSEEN).search(text) is not None:
+        return _secrets_as_seen(text)
     lower = text.lower()
     if len(lower) != len(text):  # some characters become two in lower case, which would shift positions
         lower = text.encode("utf-32-le", "surrogatepass").lower().decode("utf-32-le", "surrogatepass")
     found = [*_marked_keys(text), *_forms(text, lower), *named_values(text, lower)]
     return _joined([span for span in found if not text.startswith("[redacted:", span[0])])
+
+
+_UNSEEN: Final = r"\x1b\[[0-9;]{0,20}m|[\0\uff1a\uff1d]"
+"""Styles of a terminal, separators of `/proc/PID/cmdline`, and the wide signs of Chinese and Japanese."""
+_AS_SEEN: Final = str.maketrans("\0\uff1a\uff1d", " :=")
+
+
+def _secrets_as_seen(text: str) -> list[Span]:
+    """Return the secrets of a text as it is seen: without styles, so that a coloured `token` is a name, too."""
+    kept = [True] * len(text)
+    for style in _compiled(_UNSEEN).finditer(text):
+        if len(style[0]) > 1:
+            kept[style.start() : style.end()] = [False] * len(style[0])
+    places = [at for at, is_kept in enumerate(kept) if is_kept]
+    seen = "".join([text[at] for at in places]).translate(_AS_SEEN)
+    return [(places[begin], places[end - 1] + 1) for begin, end in secrets_in(seen)]
 
 
 def _joined(spans: list[Span]) -> list[Span]:
@@ -398,23 +416,23 @@ _NUMBER_NAMES: Final = (
     r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
 )
 
-_OPEN: Final = r"""\\{0,3}["'`]"""
+_OPEN: Final = r"""(?:\\{0,3}["'`]|%2[27])"""
+# `b'X'` of Python, `N'X'` of SQL
+_PREFIX: Final = r"""(?:[bBrRuUfFNL]{1,2}(?=["']))?"""
 _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
 _ASSIGNED: Final = (
-    rf"""(?P<closed>{_OPEN})?\]?[ \t]{{0,8}}(?:(?:string|text|:[ ]?[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
+    rf"""(?P<closed>{_OPEN})?(?:\[\w{{1,20}})?\]?[ \t]{{0,8}}(?:(?:string|text|:[ ]?[&*]{{0,2}}[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
     r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|->|\.(?= ["'])|%3[AD](?:%20)?)"""
     # after `|` or `>`, a YAML block follows
     r"""(?P<gap>(?:[ \t]{0,8}[|>][-+]?(?=[ \t]{0,8}(?:[\r\n]|\\[nr])))?(?:\s|\\[nrt]){0,30})"""
-    rf"""(?:(?P<open>{_OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
+    rf"""(?:{_PREFIX}(?P<open>{_OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
     rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
 )
-_ELEMENT: Final = (
-    r"""(?:\\{0,3}["'])?>(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"""
-)
+_ELEMENT: Final = r"""(?:(?:\\{0,3}["'])?>|</key>(?:\s|\\[nrt]){0,20}<string>)(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"""
 # The name in quotes, followed by its value in quotes, perhaps with `value` before it.
 _PAIRED: Final = (
     rf"""(?:{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])|[ ](?=(?i:value)=))[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:(?:parameter|option|setting|property|variable)_?value|value|text|content|data|v)(?:{_OPEN})?"""
-    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
+    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_PREFIX}{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
 )
 _REST: Final = r"""[^\s"'`&,;\\]*+"""
 _OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
@@ -422,7 +440,7 @@ _OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?
 _SAYING: Final = r"(?:(?:has|had|will|should|must|is|was|be|been|now|set|reset|changed|updated)[ ]){0,4}(?:is|was|be|now|(?P<to>to|as)|provided)"
 _SPOKEN: Final = (
     rf"""(?:{_OPEN})?[ ]{{1,3}}(?:{_SAYING}:?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
-    r"""|(?P<open>["'])(?P<quoted>[^"'\r\n]{1,200})(?P=open))"""
+    r"""|(?P<open>["'`])(?P<quoted>[^"'`\r\n]{1,200})(?P=open))"""
 )
 # After `to` or `as`: a place or an algorithm, not a password.
 _DESTINATION: Final = r"\w+://|[/.~]|(?:[a-z]+|[A-Z]+)[-_]?\d+\Z"
@@ -438,6 +456,10 @@ _EXPRESSION: Final = r"[ ](?:[+*/%|]|==?|!=|->|(?:if|else|and|or|for|in|is|not)\
 _FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
 # `ParameterKey=DbPassword,ParameterValue=X`, as on the command line of CloudFormation
 _PARAMETER: Final = r"""(?i),parametervalue=\\{0,3}["']?(?P<bare>[^\s"',\\]{3,500})"""
+# `- name: DB_PASSWORD`, and on the next line `value: X`, as in manifests of Kubernetes
+_NEXT_LINE: Final = r"""\\{0,3}["']?[ \t]{0,8}(?:\r?\n|(?:\\r)?\\n){1,2}(?:[ \t]|\\t){0,40}value:[ ]{1,8}\\{0,3}["']?(?P<bare>[^\s"'\\,;]{3,500})"""
+# `passwords: ['X', 'Y']`
+_LISTED: Final = rf"""(?:{_OPEN})?[ \t]{{0,8}}[:=][ ]{{0,3}}[\[(][ ]{{0,3}}(?P<bare>\\{{0,3}}["'][^\[\](){{}}\r\n]{{3,2000}})[\])]"""
 _CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
 _TYPE_CHECKS: Final = frozenset(
     {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
@@ -454,6 +476,8 @@ def named_values(text: str, lower: str) -> Iterator[Span]:
             continue
         left = _compiled(_LEFT).search(text, max(0, at - 40), at)
         begin = left.start() if left else at
+        if text[begin - 1 : begin] == "%":  # `%22password%22`
+            begin = min(begin + 2, at)
         right = _compiled(_RIGHT).match(text, anchor.end())
         done = end = right.end() if right else anchor.end()
         name = text[begin:end]
@@ -533,6 +557,7 @@ def _behind(text: str, name: str, says: int, end: int) -> Span | None:
             and ("pass" in plain or "pwd" in plain)
             and says == SURE
             and not is_placeholder(match["quoted"])
+            and (match["open"] != "`" or looks_drawn(match["quoted"]))  # names of code are quoted so, too
         ):
             return match.span("quoted")
         # `the token 'X' is expired`; a token of a language model or a parser is shorter.
@@ -655,6 +680,12 @@ def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, 
     return not is_placeholder(value) and (looks_drawn(value) or (says == SURE and " " not in value))
 
 
+def _accepts_list(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
+    """Accept a list with a random text in it, as a whole."""
+    texts = (each.strip("\"'\\ ") for each in value.split(","))
+    return says == SURE and any(looks_drawn(each) and not is_placeholder(each) for each in texts)
+
+
 def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
     if (
         is_placeholder(value)
@@ -677,11 +708,13 @@ def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str
 
 
 _ARRANGEMENTS: Final = (
+    (_LISTED, _accepts_list),
     (_ASSIGNED, _accepts_assigned),
     (_ELEMENT, _accepts_element),
     (_PAIRED, _accepts_paired),
     (_FORM_PART, _accepts_form_part),
     (_PARAMETER, _accepts_element),
+    (_NEXT_LINE, _accepts_element),
     (_CALL, _accepts_call),
 )
 """How a value follows its name, each with the test whether it is a secret; the first match decides."""
@@ -719,6 +752,9 @@ def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
     )
     if value.lower() in _KNOWN_SCHEMES:
         return None
+    word = value.partition(" ")[0]
+    if word != value and word.lower() not in _KNOWN_SCHEMES and _is_random(word) and _changes_often(word):
+        return at, at + len(word)  # a credential without a scheme, before other words
     found = scheme_and_credential(value)
     if found is None:
         if is_placeholder(value):

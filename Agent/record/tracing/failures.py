@@ -213,6 +213,12 @@ _MAX_CAUSES = 5
 _NO_MEMBERS = frozenset({"obj", "__weakref__", "__dict__", "__module__"})
 """Members that are not recorded; `obj` of an AttributeError may be a whole agent."""
 _ARGS: Any = BaseException.__dict__["args"]
+# Exceptions are read through these: a class may have properties of the same names, which run the user's code.
+_CAUSE, _CONTEXT, _TRACEBACK, _NO_CONTEXT, _DICT = (
+    vars(BaseException)[name]
+    for name in ("__cause__", "__context__", "__traceback__", "__suppress_context__", "__dict__")
+)
+_MEMBERS_OF_GROUP = vars(BaseExceptionGroup)["exceptions"]
 
 
 def outcome_of(error: BaseException) -> str:
@@ -235,7 +241,7 @@ def fingerprint(error_type: str, message: str, place: str) -> str:
 
 def place_of(error: BaseException) -> str:
     """Return the qualified name of the function in which the exception was raised."""
-    step = error.__traceback__
+    step = _TRACEBACK.__get__(error)
     place = ""
     while step is not None:
         place = step.tb_frame.f_code.co_qualname
@@ -245,7 +251,7 @@ def place_of(error: BaseException) -> str:
 
 def _user_frames(error: BaseException) -> TracebackType | None:
     """Return the traceback without the leading frames of this package."""
-    step = error.__traceback__
+    step: TracebackType | None = _TRACEBACK.__get__(error)
     while step is not None and step.tb_frame.f_globals.get("__name__", "").startswith("Agent.record."):
         step = step.tb_next
     return step
@@ -261,10 +267,7 @@ def recorded_id(error: BaseException, pipeline: Pipeline) -> str | None:
 
 def _attributes(error: BaseException) -> dict[str, Any]:
     """Return the exception's instance attributes, bypassing `__getattribute__` of its class."""
-    try:
-        found = BaseException.__getattribute__(error, "__dict__")
-    except AttributeError:
-        return {}
+    found = _DICT.__get__(error)
     return found if type(found) is dict else {}
 
 
@@ -273,7 +276,7 @@ def _chain(error: BaseException) -> list[BaseException]:
     chain = [error]
     while len(chain) < _MAX_CHAIN:
         last = chain[-1]
-        before = last.__cause__ or (None if last.__suppress_context__ else last.__context__)
+        before = _CAUSE.__get__(last) or (None if _NO_CONTEXT.__get__(last) else _CONTEXT.__get__(last))
         if before is None or any(before is known for known in chain):
             break
         chain.append(before)
@@ -290,7 +293,7 @@ def _everything(error: BaseException) -> list[BaseException]:
             found[id(one)] = one
             waiting += _chain(one)
             if isinstance(one, BaseExceptionGroup):
-                waiting += one.exceptions
+                waiting += _MEMBERS_OF_GROUP.__get__(one)
     return list(found.values())
 
 
@@ -305,7 +308,7 @@ def _traceback_of(error: BaseException) -> str:
         return "".join(traceback.format_exception(type(error), error, frames, limit=-_MAX_FRAMES))
     parts: list[str] = []
     for one in chain:
-        steps = traceback.format_tb(frames if one is error else one.__traceback__, limit=-_MAX_FRAMES)
+        steps = traceback.format_tb(frames if one is error else _TRACEBACK.__get__(one), limit=-_MAX_FRAMES)
         parts += [
             "Traceback (most recent call last):\n",
             *steps,
@@ -315,7 +318,7 @@ def _traceback_of(error: BaseException) -> str:
         if isinstance(one, BaseExceptionGroup):
             parts += [
                 f"  | {type(inner).__qualname__}: {message_of(inner)}\n"
-                for inner in one.exceptions[:_MAX_CHAIN]
+                for inner in _MEMBERS_OF_GROUP.__get__(one)[:_MAX_CHAIN]
             ]
     return "".join(parts)
 
@@ -400,7 +403,7 @@ def _beside_arguments(error: BaseException, most_causes: int) -> dict[str, Any]:
     members = _members(error)
     if members:
         held["error_members"] = members
-    cause = error.__cause__
+    cause = _CAUSE.__get__(error)
     if cause is not None and most_causes:
         held["error_cause"] = {
             "error_type": type(cause).__qualname__,
