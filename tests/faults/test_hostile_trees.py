@@ -19,7 +19,7 @@ from test_typed_mutations import COMMANDS as READING
 from test_typed_mutations import PROGRAM, SEALED, WORKING
 from test_typed_mutations import recorded as recorded  # noqa: PLC0414 - a fixture
 
-from Agent.cli.main import EXIT_BUG, EXIT_USAGE, main
+from Agent.cli.main import EXIT_BUG, EXIT_UNREADABLE, EXIT_USAGE, main
 from Agent.event.codec import MAX_DEPTH, DamagedLine, decode_line
 from Agent.tree.layout import read_file
 
@@ -312,3 +312,71 @@ def test_what_is_no_file_is_never_waited_for(thing, tmp_path, impatient):
     signal.alarm(PATIENCE_S)
     with pytest.raises(OSError, match=r"not a plain file|symbolic links"):
         read_file(tmp_path / "x")
+
+
+def _rows(selection):
+    """Write what a query of a part's rows finds in its place."""
+
+    def write(path):
+        import duckdb
+
+        duckdb.sql(f"COPY ({selection.format(path)}) TO '{path}.new' (FORMAT parquet)")
+        Path(f"{path}.new").replace(path)
+
+    return write
+
+
+DAMAGED_PARTS = {
+    "nothing": lambda path: path.write_bytes(b""),
+    "its half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "magic bytes alone": lambda path: path.write_bytes(b"PAR1PAR1"),
+    "a footer longer than the file": lambda path: path.write_bytes(
+        path.read_bytes()[:-8] + b"\xff\xff\xff\x7fPAR1"
+    ),
+    "a footer of noise": lambda path: path.write_bytes(
+        path.read_bytes()[:-300] + random.Random(3).randbytes(292) + path.read_bytes()[-8:]
+    ),
+    "flipped bytes": lambda path: path.write_bytes(
+        bytes(byte ^ (255 if at % 997 == 500 else 0) for at, byte in enumerate(path.read_bytes()))
+    ),
+    "another table": _rows("SELECT 1 AS a"),
+    "columns of other types": _rows("SELECT * REPLACE (line::VARCHAR AS line) FROM '{}'"),
+    "lines of a file that it does not describe": _rows("SELECT * REPLACE ('agents/x.log' AS file) FROM '{}'"),
+    "numbers of lines that are none": _rows("SELECT * REPLACE ('x' || line AS line) FROM '{}'"),
+}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    "is_removed",
+    [pytest.param(True, id="sealed"), pytest.param(False, id="half-sealed", marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize("damage", DAMAGED_PARTS)
+def test_whatever_stands_in_a_part_of_the_archive_every_command_answers_in_its_own_words(
+    recorded, tmp_path, capsys, monkeypatch, impatient, damage, is_removed
+):
+    """Those that need the part are refused (exit code 3); what is restored is what was sealed, and nothing is lost."""
+    root = tmp_path / "trace"
+    shutil.copytree(recorded, root, symlinks=True)
+    monkeypatch.setenv("AGENT_TRACE_ROOT", str(root))
+    lines = {path: path.read_bytes() for path in root.glob("session_*/agents/*.log")}
+    assert main(["seal", "--all", *["--remove"][:is_removed]]) == 0
+    damaged = {path: path.read_bytes() for path in root.glob("session_*/archive/*.parquet")}
+    assert lines
+    assert damaged
+    for part in damaged:
+        DAMAGED_PARTS[damage](part)
+        damaged[part] = part.read_bytes()
+    capsys.readouterr()
+    more = [["sql", "SELECT count(*) FROM events"], ["erase", "--agent", "a2", "--dry-run"]]
+    ask(root, capsys, monkeypatch, [*COMMANDS, *SEALED, *more])
+    for command in (["seal", "--all", "--remove"], ["seal", "--restore"]):
+        (code,) = ask(root, capsys, monkeypatch, [command])
+        assert code in {0, EXIT_UNREADABLE}
+    there = {path: path.read_bytes() for path in lines if path.exists()}
+    assert there.items() <= lines.items()
+    if code == 0:
+        assert there == lines
+    else:
+        assert is_removed
+        assert damaged.items() <= {path: path.read_bytes() for path in damaged}.items()

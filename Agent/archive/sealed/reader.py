@@ -39,6 +39,9 @@ from Agent.tree.write.kept_counts import KeptCounts
 
 _BATCH_ROWS: Final = 4096
 _STREAMED_ROWS: Final = 256
+_PLACE: Final = "CAST(file AS VARCHAR) AS file, CAST(line AS BIGINT) AS line"
+"""Where a line stood; a part that somebody else wrote may have these columns in another type."""
+_ROW: Final = f"{_PLACE}, {LINE_BYTES}"
 _SETTLED_NS: Final = 2_000_000_000
 
 
@@ -97,19 +100,8 @@ class ArchiveLines:
     @contextmanager
     def _connection(self, threads: int | None = None) -> Iterator[Any]:
         """A connection of this session, on which what the engine cannot read is DamagedInput."""
-        with open_connection(self._session, threads=threads) as connection:
-            import duckdb  # opening has said clearly if it is missing
-
-            try:
-                yield connection
-            except duckdb.Error as error:
-                if os.strerror(errno.ENOSPC) in str(error):
-                    raise  # of its spill, not of the archive
-                raise DamagedInput(
-                    f"the archive cannot be read: {str(error).partition(chr(10))[0]}",
-                    path=archive_dir(self._session),
-                    remedy="agent-trace verify names the damaged part; restore it from a copy",
-                ) from error
+        with open_connection(self._session, threads=threads) as connection, _told_as_damage(self._session):
+            yield connection
 
     def files(self) -> dict[Path, str | None]:
         """The names that the segments had, in order, and the agent of the first event of each."""
@@ -145,7 +137,7 @@ class ArchiveLines:
             yield from self._read(connection, gone, f"{rows} AND {wanted} ORDER BY filename, file, line")
 
     def _read(self, connection: Any, gone: list[SegmentOfPart], rows: str) -> Iterator[RawLine]:
-        query = f"SELECT parse_filename(filename, true), file, line, {LINE_BYTES} FROM {rows}"
+        query = f"SELECT parse_filename(filename, true), {_ROW} FROM {rows}"
         return self._fetch(connection, gone, query)
 
     def _fetch(self, connection: Any, gone: list[SegmentOfPart], query: str) -> Iterator[RawLine]:
@@ -171,6 +163,8 @@ class ArchiveLines:
         }
 
         def raw_line(part: str, file: str, line: int, data: bytes) -> RawLine:
+            if (part, file) not in places:
+                _segment_of(next(known for known, _ in gone if known.name == part), file)
             number, place, segment, path = places[part, file]
             return RawLine(
                 line=bytes(data),
@@ -200,7 +194,7 @@ class ArchiveLines:
                 connection.execute("SET disable_parquet_prefetching = true")  # a whole row group ahead
                 connection.execute("SET streaming_buffer_size = '1MB'")  # of results that nobody fetched yet
                 rows = _rows_of([pair for pair in gone if pair[0] is part])
-                cursor = connection.execute(f"SELECT file, line, {LINE_PARTS} FROM {rows}")
+                cursor = connection.execute(f"SELECT {_PLACE}, {LINE_PARTS} FROM {rows}")
                 while found := cursor.fetchmany(_STREAMED_ROWS):
                     some = [(file, line, line_of_parts(*parts)) for file, line, *parts in found]
                     some = [row for row in some if row[2]]
@@ -213,6 +207,35 @@ class ArchiveLines:
             return
         with self._connection() as connection:
             yield from self._fetch(connection, gone, _ordered_query(gone, since_us, until_us))
+
+
+@contextmanager
+def _told_as_damage(session: Path) -> Iterator[None]:
+    """Raise DamagedInput for what the engine cannot read of a session's archive."""
+    import duckdb  # opening a connection has said clearly if it is missing
+
+    try:
+        yield
+    except duckdb.Error as error:
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise  # of its spill, not of the archive
+        raise DamagedInput(
+            f"the archive cannot be read: {str(error).partition(chr(10))[0]}",
+            path=archive_dir(session),
+            remedy="agent-trace verify names the damaged part; restore it from a copy",
+        ) from error
+
+
+def _segment_of(part: Part, file: str) -> SealedSegment:
+    """Return the segment of that name; DamagedInput for the row of a file that the part does not describe."""
+    found = next((segment for segment in part.segments if segment.file == file), None)
+    if found is None:
+        raise DamagedInput(
+            f"it holds lines of {file!r}, which its description does not name",
+            path=part.parquet,
+            remedy="restore it from a copy",
+        )
+    return found
 
 
 def _nth(
@@ -254,7 +277,7 @@ def _ordered_query(gone: list[SegmentOfPart], since_us: int | None, until_us: in
     if any(part.damaged for part in parts):
         time_us = "coalesce(ts_us, max(ts_us) OVER (PARTITION BY filename, file ORDER BY line), 0)"
     return (
-        f"SELECT part, file, line, data FROM (SELECT parse_filename(filename, true) AS part, file, line, "
+        f"SELECT part, file, line, data FROM (SELECT parse_filename(filename, true) AS part, {_PLACE}, "
         f"{LINE_BYTES} AS data, {time_us} AS time_us, ts_us IS NULL AS is_late, writer, seq "
         f"FROM {part_source(parts)} {'WHERE ' + ' AND '.join(bounds) if bounds else ''}) "
         f"WHERE (part, file) IN ({listed}) ORDER BY time_us, is_late, writer, seq, file, line"
@@ -349,27 +372,26 @@ def file_lines(
 ) -> Iterator[tuple[str, int, bytes]]:
     """(file, number, bytes) of a part's lines in the order of files and numbers; of some files, or of all.
 
-    A part is about a hundred megabytes of lines at most; it is sorted, which may take as much memory.
+    A part is about a hundred megabytes of lines at most; it is sorted, which may take as much memory. A part
+    that the engine cannot read is DamagedInput.
     """
     wanted = "" if files is None else f"WHERE file IN ({', '.join(literal(name) for name in files)})"
     cursor = connection.cursor()
     try:
-        cursor.execute(
-            f"SELECT file, line, {LINE_BYTES} FROM {part_source([part])} {wanted} ORDER BY file, line"
-        )
-        while rows := cursor.fetchmany(_BATCH_ROWS):
-            yield from rows
+        with _told_as_damage(part.directory.parent):
+            cursor.execute(f"SELECT {_ROW} FROM {part_source([part])} {wanted} ORDER BY file, line")
+            while rows := cursor.fetchmany(_BATCH_ROWS):
+                yield from rows
     finally:
         cursor.close()
 
 
 def digests_of(connection: Any, part: Part) -> dict[str, str]:
     """Return the digest that each file of a part would have if it were restored."""
-    by_name = {segment.file: segment for segment in part.segments}
     found: dict[str, str] = {}
     for file, lines in _by_file(file_lines(connection, part)):
         digest = new_hash()
-        for chunk in _chunks(lines, by_name[file]):
+        for chunk in _chunks(lines, _segment_of(part, file)):
             digest.update(chunk)
         found[file] = digest.hexdigest()
     return found
@@ -414,7 +436,7 @@ def unseal(
         The files written.
 
     Raises:
-        DamagedInput: a file differs from what was sealed; it is not put in place.
+        DamagedInput: a file is missing, or differs from what was sealed; then it is not put in place.
     """
     path = Path(session)
     if into is None:
@@ -430,8 +452,16 @@ def unseal(
             missing = [name for name, place in places.items() if not place.exists()]
             if not missing:
                 continue
+            left = {name for name in missing if by_name[name].size_bytes}
             for file, lines in _by_file(file_lines(connection, part, missing)):
                 written.append(_restore(part, by_name[file], lines, places[file]))
+                left.discard(file)
+            if left:
+                raise DamagedInput(
+                    f"it holds no line of {min(left)}",
+                    path=part.parquet,
+                    remedy="take the archive from a copy",
+                )
     return written
 
 
