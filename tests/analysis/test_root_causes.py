@@ -13,6 +13,7 @@ from Agent.analysis import debug_issue
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
+from Agent.analysis.debug.root_causes.causes import DETECTORS
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import _oddness, _told, rank
@@ -27,6 +28,7 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_rare,
 )
 from Agent.analysis.debug.root_causes.transitions import surprises
+from Agent.analysis.debug.root_causes.wording import Wording
 
 STEPS, BREAK = 60, 30
 
@@ -550,3 +552,52 @@ def test_one_odd_event_tells_more_than_the_beginning_of_a_series_that_is_a_littl
     series, single = Finding("level", "x", acts[:9], 4.0), Finding("new", "x", acts[:1], 3.0)
     (told, *_) = _told([series, single]).values()
     assert _oddness(told) == (3.0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "odd", "told"),
+    [
+        (
+            "not carried on",
+            {"paid": 3},
+            "till: charge has paid 3 at tick 20, but the last quote of the same order has price 10; "
+            "otherwise they are equal",
+        ),
+        (
+            "amounts part",
+            {"paid": 3},
+            "till: charge has paid 3 and price 10 at tick 20; otherwise they are equal",
+        ),
+        (
+            "not as beside it",
+            {"table": "bar"},
+            "till: charge with price 10 has table bar at tick 20, otherwise hall",
+        ),
+        (
+            "follow-up missing",
+            {"order": "o-lost"},
+            "desk: no charge follows quote at tick 20 (it does in 38 of 39)",
+        ),
+        ("value beyond range", {"paid": 999}, "till: paid of charge is 999 at tick 20 (10 to 13 before)"),
+        ("new form", {"table": 7}, "till: table of charge is 7 at tick 20, written unlike all before"),
+    ],
+)
+def test_a_break_is_told_in_plain_words_with_both_values(rule: str, odd: dict[str, Any], told: str) -> None:
+    diary = Diary()
+    for n in range(40):
+        price = 10 + n % 4
+        diary.write(n, "desk", action_type="quote", order=f"o-{n}", price=price)
+        charge = {"order": f"o-{n}", "price": price, "paid": price, "table": ["hall", "yard"][n % 2]}
+        diary.write(n, "till", action_type="charge", **(charge | odd if n == 20 else charge))
+    log = diary.log()
+    words = Wording(log)
+    found = [each for find in DETECTORS for each in find(log) if each.rule == rule and not each.local]
+    assert told in {words.told(each.first, each) for each in found}
+
+
+def test_an_event_is_told_by_what_tells_it_from_others_of_its_sort() -> None:
+    diary = Diary()
+    for n in range(8):
+        diary.write(n, "cook", action_type="fry", dish=f"d-{n}", pan="big", eggs=n + n % 2, day=n)
+    log = diary.log()
+    assert Wording(log).told(log.acts[3], None) == "cook: called fry (dish d-3, eggs 4) at tick 3"

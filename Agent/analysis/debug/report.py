@@ -117,16 +117,21 @@ class DebugReport:
     @staticmethod
     def _cause(number: int, cause: Cause, width: int) -> str:
         head = textwrap.fill(f"{number}. {cause.title}", width, subsequent_indent="   ")
-        body = "\n".join(
-            textwrap.fill(line, width, initial_indent="   ", subsequent_indent="     ")
-            for line in cause.explanation.splitlines()
+        # What the title says is not said again: how the cause begins, and its only consequence.
+        lines = [line for line in cause.explanation.splitlines() if not _begins(line, cause.title)]
+        steps = [line for line in lines if line.startswith("then: ")]
+        if len(steps) == 1 and cause.title.endswith(steps[0].rpartition(": ")[2]):
+            lines.remove(steps[0])
+        body = "".join(
+            "\n" + textwrap.fill(line, width, initial_indent="   ", subsequent_indent="     ")
+            for line in lines
         )
         level = f"confidence {cause.confidence:.2f}"
         level += "" if cause.confidence >= CLEAR else f", below {CLEAR}: a hint, not a finding"
         tests = "".join(f"\n{_test_line(edge, width)}" for edge in cause.edges if edge.test is not None)
         sure = textwrap.fill(level, width, initial_indent="   ", subsequent_indent="   ")
         place = "" if cause.place is None else f"\n   at {_place(cause.place)}"
-        return f"{head}\n{sure}{tests}\n{body}{place}"
+        return f"{head}\n{sure}{tests}{body}{place}"
 
     def to_markdown(self) -> str:
         """Return the report for an issue tracker."""
@@ -195,6 +200,11 @@ class DebugReport:
             "commands": list(self.commands),
             "tests": list(self.tests),
         }
+
+
+def _begins(line: str, title: str) -> bool:
+    """Whether a title begins with what a line of the explanation says."""
+    return line.startswith("first: ") and title.startswith(line.removeprefix("first: "))
 
 
 def _place(place: CodePlace) -> str:

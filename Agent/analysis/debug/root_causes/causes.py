@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from Agent.analysis.causality.chains import INFERRED, RECORDED, Edge
 from Agent.analysis.debug.causes import Cause
@@ -18,8 +16,8 @@ from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relati
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank
 from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
-from Agent.event.clock import format_timestamp
-from Agent.render.words import short_number
+from Agent.analysis.debug.root_causes.symptoms import QUIET
+from Agent.analysis.debug.root_causes.wording import Wording, short
 
 __all__ = ["DETECTORS", "causes_in", "findings_in", "root_causes"]
 
@@ -39,8 +37,8 @@ OTHER_MOMENT: Final = 0.5
 """Factor on the confidence of a cause that begins after the moment that the text names."""
 MAX_CONFIDENCE: Final = 1 - LEAST
 MAX_ALSO: Final = 2
-MAX_SAID: Final = 4
-_MAX_TEXT: Final = 60
+_OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "new form", "far from usual"})
+"""Rules about what an event holds."""
 
 
 def root_causes(log: Log, question: Question) -> list[Cause]:
@@ -48,9 +46,10 @@ def root_causes(log: Log, question: Question) -> list[Cause]:
     issue = Issue(question, log)
     ranked = causes_in(log, question, issue)
     found: list[Cause] = []
+    words = Wording(log)
     ordered = [(each, issue.fits_moment(each.first, log)) for each in ranked]
     for each, fits in sorted(ordered, key=lambda pair: not pair[1]):
-        cause = cause_of(each)
+        cause = cause_of(each, words)
         if not fits:
             cause = replace(cause, confidence=round(max(LEAST, OTHER_MOMENT * cause.confidence), 2))
         # A lower-ranked cause must not get a higher confidence.
@@ -75,18 +74,18 @@ def findings_in(log: Log, question: Question, issue: Issue) -> list[Finding]:
     return found
 
 
-def cause_of(hypothesis: Hypothesis) -> Cause:
+def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:
     """Return a hypothesis in words."""
     hypothesis = replace(hypothesis, findings=_led(hypothesis.findings))
     acts, findings = hypothesis.acts, hypothesis.findings
     owner = dict(findings[0].group).get("agent", "") if findings else ""
     agents = dict.fromkeys([owner, *(act.agent for act in acts)])
     return Cause(
-        _sentence(hypothesis),
-        _explained(hypothesis),
+        _sentence(hypothesis, words),
+        _explained(hypothesis, words),
         tuple(act.id for act in acts),
         tuple(agent for agent in agents if agent)[:4],
-        tuple(_edges(hypothesis)),
+        tuple(_edges(hypothesis, words)),
         confidence(hypothesis),
         findings[0].rule if findings else "act",
     )
@@ -110,141 +109,68 @@ def confidence(hypothesis: Hypothesis) -> float:
     return round(min(MAX_CONFIDENCE, max(LEAST, sure)), 2)
 
 
-def _told(act: Act, finding: Finding | None) -> str:
-    """Describe an event: what is unusual about it, otherwise what it did."""
-    if finding is None or finding.rule == "about it":
-        who = f"{_name(act.agent, act)}: " if act.agent else ""
-        return f"{who}{_act(act)} at {_moment(act)}"
-    return f"{_who(finding)}{_finding(finding)}"
-
-
-def _who(finding: Finding) -> str:
-    agent = dict(finding.group).get("agent") or finding.first.agent
-    return f"{_name(agent, finding.first)}: " if agent else ""
-
-
-def _name(agent: str, act: Act) -> str:
-    """Return an agent's name, with its role if the name is a bare number."""
-    return f"{act.role} {agent}" if agent.isdigit() and act.role != agent else agent
-
-
-def _finding(finding: Finding) -> str:
-    act, since = finding.first, _moment(finding.first)
-    number = len(finding.acts)
-    group = [f"{name.rsplit('.', 1)[-1]} {_short(value)}" for name, value in finding.group if name != "agent"]
-    where = f" for {' and '.join(group)}" if group else ""
-    times = f"{number} times from {since} on" if number > 1 else f"at {since}"
-    if finding.rule == "rate changes":
-        return _rate(finding, where, since)
-    if finding.rule == "fields differ":
-        return _fields(finding, since)
-    if finding.rule == "order never seen":
-        before, after, _ = finding.found
-        about = finding.about.removeprefix("events about ")
-        return f"{_plain(after)} directly follows {_plain(before)} for {about} for the first time at {since}"
-    said = _SAID.get(finding.rule, "{about}{where}: {rule} {times} (first event {id})")
-    first, _, second = _about(finding).replace(" before ", " -> ").partition(" -> ")
-    ends = list(dict.fromkeys(map(_short, finding.usual))) if isinstance(finding.usual, tuple) else []
-    return said.format(
-        about=_about(finding), where=where, since=since, times=times, rule=finding.rule, id=act.id,
-        usual=_short(finding.usual), found=_short(finding.found), of=finding.of,
-        present=finding.of - number, first=first, second=second, range=" to ".join(ends),
-    )  # fmt: skip
-
-
-def _about(finding: Finding) -> str:
-    """Return what a finding is about, without repeating a word if the event is named after its only field."""
-    return " ".join(word for word, _ in groupby(_IN_EVENT.sub("", finding.about).split()))
-
-
-def _plain(name: str) -> str:
-    """Return the name of an event's class, without prefixes of fields."""
-    return _IN_EVENT.sub("", name).replace(",", " and ") or "an event"
-
-
-def _fields(finding: Finding, since: str) -> str:
-    """Return which fields an event has, or lacks, beside the usual events of its class."""
-    usual = set(finding.usual[0])
-    more = [_plain(path) for path in finding.found if path not in usual]
-    less = [_plain(path) for path in sorted(usual.difference(finding.found))]
-    told = [f"has {', '.join(more[:3])}"] * bool(more) + [f"lacks {', '.join(less[:3])}"] * bool(less)
-    return f"{_about(finding)} {' and '.join(told)} for the first time at {since}"
-
-
-_IN_EVENT: Final = re.compile(
-    r"\b(?:new_state|state|args|action_data|decision_data|metadata|body|metrics)\.(?=\w)"
-)
-"""Prefixes that locate a field inside an event; they mean nothing to a reader."""
-
-
-def _rate(finding: Finding, where: str, since: str) -> str:
-    before, after = _short(finding.usual), _short(finding.found)
-    if finding.found == 0:
-        return f"no {_about(finding)}{where} from {since} on ({before} per step before)"
-    return f"{_about(finding)}{where} went from {before} to {after} per step at {since}"
-
-
-_BEYOND: Final = "{about} is {found} at {since} ({range} before)"
-_NEW: Final = "{about} is {found} for the first time at {since}"
-_MOVED: Final = "{about}{where} went from {usual} to {found} at {since}"
-_OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "new form", "far from usual"})
-"""Rules about what an event holds."""
-_SAID: Final = {
-    **dict.fromkeys(("level shifts", "duration shifts"), _MOVED),
-    "value beyond range": _BEYOND,
-    "new value": _NEW,
-    "new form": "{about} is written in another way for the first time at {since}: {found}",
-    "new error": "an error that is new at {since}: {found}",
-    "follow-up missing": "no {second} follows {first}{where} {times} ({present} of {of} have one)",
-    "precondition missing": "no {first} comes before {second}{where} {times} ({present} of {of} have one)",
-    "fails": "{about}{where} fails {times}",
-    "error comes up": "an error in {about}{where} {times}",
-    "not carried on": "{about}{where} is another value {times}",
-    "amounts part": "{about}{where} no longer agree as before {times}",
-    "not as beside it": "{about}{where} is not what it is else {times}",
-    "seldom beside it": "{about} is {found} at {since}, and seldom so",
-    "far from usual": "{about} is {found} at {since}, far from usual",
-    "rounded": "{about}{where} is rounded {times}",
-    "never done": "no {about}; its {of} peers have {usual} each",
-    "empty": "{about}{where} is empty {times}",
-    "happens again": "{about}{where} was repeated for the same thing {times}",
-}
-"""Sentence templates for the findings of each rule."""
-
-
-def _sentence(hypothesis: Hypothesis) -> str:
+def _sentence(hypothesis: Hypothesis, words: Wording) -> str:
     """Return one sentence: who, what, when, and the consequence."""
-    told = _told(hypothesis.first, next(iter(hypothesis.findings), None))
-    if not hypothesis.chain or hypothesis.chain[-1].shared is None:
+    told = words.told(hypothesis.first, next(iter(hypothesis.findings), None))
+    steps = [step for step in _steps(hypothesis) if step.shared is not None]
+    if not steps:
         return told
-    end = _then(hypothesis.chain[-1])
-    return f"{told}; therefore {end}" if end != told else told
+    return f"{told}; therefore {_then(steps[-1], words, whose=_owner(hypothesis))}"
 
 
-def _then(step: Step) -> str:
+def _owner(hypothesis: Hypothesis) -> str:
+    """Return the agent that a cause begins with."""
+    of_group = next((dict(each.group).get("agent", "") for each in hypothesis.findings[:1]), "")
+    return of_group or hypothesis.first.agent
+
+
+def _steps(hypothesis: Hypothesis) -> list[Step]:
+    """Return the steps of the path that tell something new."""
+    known = {fact for each in hypothesis.findings[:1] for fact in _facts(each)}
+    found: list[Step] = []
+    for step in hypothesis.chain:
+        facts = _facts(step.finding) if step.finding else {("event", step.act.id)}
+        # A snapshot of a state tells nothing unless something about it is unusual.
+        if known.isdisjoint(facts) and (step.finding or step.act.kind not in QUIET):
+            if found and not step.finding and not found[-1].finding and found[-1].act.sort == step.act.sort:
+                found.pop()  # of several alike that all are as usual, the last is enough
+            found.append(step)
+        known |= facts
+    return found
+
+
+def _then(step: Step, words: Wording, *, whose: str = "") -> str:
     """Describe a later event: what changed with it, or what it did if only its place is new."""
-    return _told(step.act, None if step.finding and step.finding.rule in UNSAID else step.finding)
+    finding = None if step.finding and step.finding.rule in UNSAID else step.finding
+    return words.told(step.act, finding, whose=whose)
 
 
-def _explained(hypothesis: Hypothesis) -> str:
-    """Return the path from the events before the first act to the issue, one line each."""
+def _explained(hypothesis: Hypothesis, words: Wording) -> str:
+    """Return the path from the first act to the issue, then what else is unusual, one line each."""
     first, findings = hypothesis.first, hypothesis.findings
-    beside = hypothesis.acts[1 : 1 + MAX_ALSO]
-    lines = [f"before: {_beside(act)}" for act in beside if act.place < first.place]
-    lines.append(f"first: {_told(first, next(iter(findings), None))}")
-    # A result and the state that it set often tell the same deviation.
-    told = {_same(each) for each in findings[:1]}
+    lines = [f"first: {words.told(first, next(iter(findings), None))}"]
+    for step in _steps(hypothesis):
+        line = _then(step, words)
+        lines.append(f"then: {line}{_shared(step, line)}")
+    said = {fact for each in findings[:1] for fact in _facts(each)}
+    also: list[str] = []
     for each in findings[1:]:
-        if each.rule not in UNSAID and _same(each) not in told and len(told) < MAX_SAID:
-            told.add(_same(each))
-            lines.append(f"also: {_who(each)}{_finding(each)}")
-    lines += [f"beside: {_beside(act)}" for act in beside if act.place > first.place]
-    lines += dict.fromkeys(f"then: {_then(step)}{_shared(step)}" for step in hypothesis.chain)
-    return "\n".join(lines[:MAX_LINES])
+        # A result and the state that it set often tell the same deviation.
+        if each.rule not in UNSAID and said.isdisjoint(_facts(each)) and len(also) < MAX_ALSO:
+            said |= _facts(each)
+            also.append(f"also: {words.who(each, _owner(hypothesis))}{words.finding(each)}")
+    beside = [
+        f"{'before' if act.place < first.place else 'beside'}: {words.told(act, None)} (event {act.id})"
+        for act in hypothesis.acts[1 : 1 + MAX_ALSO]
+    ]
+    return "\n".join([*lines, *also, *beside][:MAX_LINES])
 
 
-def _same(finding: Finding) -> tuple[str, str]:
-    return finding.rule, str(finding.found)
+def _facts(finding: Finding) -> set[tuple[str, str]]:
+    """Return what a finding tells: two findings that share one of these tell nearly the same."""
+    if finding.beside is None:
+        return {("value", str(finding.found)), ("about", finding.about)}
+    return {("value", str(finding.beside.value)), ("about", finding.about)}
 
 
 UNSAID: Final = frozenset({"about it", "order never seen"})
@@ -252,27 +178,28 @@ UNSAID: Final = frozenset({"about it", "order never seen"})
 MAX_LINES: Final = 6
 
 
-def _beside(act: Act) -> str:
-    return f"{_name(act.agent, act) or 'the session'} {_act(act)} at {_moment(act)} (event {act.id})"
-
-
-def _shared(step: Step) -> str:
+def _shared(step: Step, line: str) -> str:
+    """Return what links an event to the one before it, unless the line about it says so."""
     if step.shared is None:
-        return " (later; nothing that both hold is recorded)"
-    if isinstance(step.shared, tuple) and step.shared[0] in {"span", "event"}:
-        return " (in one call)" if step.shared[0] == "span" else " (recorded as its cause)"
-    value = step.shared[1] if isinstance(step.shared, tuple) else step.shared
-    return f" (both: {_short(value)})"
+        return " (later; no link is recorded)"
+    kind, value = step.shared if isinstance(step.shared, tuple) else ("", step.shared)
+    if kind == "span":
+        return " (in the same call)"
+    if kind == "event":
+        return " (recorded as its cause)"
+    if str(value) in line:
+        return ""
+    return f" (both have {kind} {short(value)})" if kind.isidentifier() else f" (both have {short(value)})"
 
 
-def _edges(hypothesis: Hypothesis) -> Iterator[Edge]:
+def _edges(hypothesis: Hypothesis, words: Wording) -> Iterator[Edge]:
     first = before = hypothesis.first
     for act in hypothesis.acts[1 : 1 + MAX_ALSO]:
         earlier, later = (act, first) if act.place < first.place else (first, act)
-        yield _edge(earlier, later, "shared_value", _act(act))
+        yield _edge(earlier, later, "shared_value", words.act(act))
     for step in hypothesis.chain:
         rule = "change_after" if step.shared is None else "shared_value"
-        yield _edge(before, step.act, rule, _told(step.act, step.finding))
+        yield _edge(before, step.act, rule, words.told(step.act, step.finding))
         before = step.act
     ends = [step.finding for step in hypothesis.chain if step.finding is not None]
     for each in [*hypothesis.findings, *ends]:
@@ -280,7 +207,7 @@ def _edges(hypothesis: Hypothesis) -> Iterator[Edge]:
             sort = "stopped" if each.found == 0 else "fell" if each.found < each.usual else "rose"
             agent = dict(each.group).get("agent") or "all"
             effect = f"{agent}:{_COUNTED[each.first.kind]}:{each.about}:{sort}"
-            yield Edge(first.id, effect, INFERRED, "rate", _finding(each))
+            yield Edge(first.id, effect, INFERRED, "rate", words.finding(each))
             return
 
 
@@ -295,32 +222,3 @@ _COUNTED: Final = {
     "interaction": "interaction",
     "tool.call": "tool",
 }
-
-
-def _act(act: Act) -> str:
-    changed = {path: value for path, value in act.values.items() if path in act.before}
-    if changed:
-        moves = [
-            f"{path.rsplit('.', 1)[-1]} from {_short(act.before[path])} to {_short(value)}"
-            for path, value in list(changed.items())[:2]
-        ]
-        return f"set {' and '.join(moves)}"
-    said = [
-        f"{path.rsplit('.', 1)[-1]} {_short(value)}"
-        for path, value in list(act.values.items())[:3]
-        if path != "direction"
-    ]
-    name = act.name or act.kind
-    return f"{name} ({', '.join(said)})" if said else name
-
-
-def _moment(act: Act) -> str:
-    return f"tick {act.tick}" if act.tick is not None else format_timestamp(act.us)[11:23]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        text = ", ".join(map(str, value))
-    else:
-        text = short_number(value) if isinstance(value, float) else str(value)
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."

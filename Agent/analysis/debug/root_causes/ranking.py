@@ -64,7 +64,7 @@ MAX_KEPT: Final = 6
 MAX_ACTS: Final = 6
 """Maximum number of events in a cause: readers look at few."""
 MAX_LOOKED_AT: Final = 60
-MAX_CHAIN: Final = 3
+MAX_CHAIN: Final = 4
 MIN_NATS: Final = 1.0
 
 
@@ -247,11 +247,14 @@ def _telling(finding: Finding) -> list[Act]:
 def _chain(
     log: Log, place: int, shares: Mapping[int, float], blamed: Blame, told: Mapping[int, list[Told]]
 ) -> list[Step]:
-    """Return the path from an event to what the issue speaks of, along the links that carried most blame."""
+    """Return the likeliest path from an event to what the issue speaks of."""
     steps: list[Step] = []
-    end = max(shares.values(), default=0.0) / 2
-    while place in blamed.onward and shares.get(place, 0.0) < end and len(steps) < MAX_CHAIN:
-        _, place, shared = blamed.onward[place]
+    begin = log.acts[place].step
+    while place in blamed.onward and len(steps) < MAX_CHAIN:
+        likely, after, shared = blamed.onward[place]
+        if log.acts[place].step > begin and shares.get(place, 0.0) >= likely:
+            break  # it is the symptom
+        place = after
         steps.append(
             Step(log.acts[place], next((each.finding for each in told.get(place, ())), None), shared)
         )

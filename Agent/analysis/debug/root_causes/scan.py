@@ -16,9 +16,10 @@ from itertools import pairwise
 from statistics import fmean, median
 from typing import Any, Final, NamedTuple
 
-from Agent.analysis.debug.root_causes.acts import Act, Group
+from Agent.analysis.debug.root_causes.acts import Act, Group, Sort
 
 __all__ = [
+    "Beside",
     "Finding",
     "members_of",
     "Observation",
@@ -48,6 +49,23 @@ class Observation(NamedTuple):
     value: Any
 
 
+class Beside(NamedTuple):
+    """Two values that are related elsewhere: one of the event, one of the same or of an earlier event."""
+
+    path: str
+    value: Any
+    other: str
+    """The path of the value beside it."""
+    level: Any
+    """The value beside it."""
+    usual: Any
+    """What the value usually is; of equalities and fixed differences, how far the two are apart."""
+    link: str = ""
+    """What the event shares with the earlier one."""
+    earlier: Sort | None = None
+    """The sort of the earlier event."""
+
+
 @dataclass(slots=True)
 class Finding:
     """A change or a violation: the acts that show it, first to last."""
@@ -68,6 +86,8 @@ class Finding:
     """Number of observations that it was compared with."""
     extras: tuple[Act, ...] = ()
     """Other acts that belong to it."""
+    beside: Beside | None = None
+    """Of a broken relation between two values: both, at the first act."""
     local: bool = False
     """Whether it is a single deviation near what the issue names; its nats then measure its rarity."""
 

@@ -90,7 +90,7 @@ class Blame(NamedTuple):
     reaches: list[float]
     """Blame by place; the symptoms themselves begin with their shares."""
     onward: dict[int, tuple[float, int, Hashable]]
-    """{place: (most blame received along one link, place of the later event, what both share)}."""
+    """The likeliest path to a later symptom: {place: (likelihood, place of the next event, their link)}."""
 
 
 def blame(log: Log, shares: Mapping[int, float]) -> Blame:
@@ -103,6 +103,7 @@ def blame(log: Log, shares: Mapping[int, float]) -> Blame:
     reaches = [0.0] * len(log.acts)
     for place, share in shares.items():
         reaches[place] = share
+    paths = dict(shares)
     onward: dict[int, tuple[float, int, Hashable]] = {}
     size = math.log(max(2, len(log.acts)))
     places: dict[Hashable, list[int]] = {}
@@ -119,10 +120,13 @@ def blame(log: Log, shares: Mapping[int, float]) -> Blame:
                 weight = 1 - math.log(len(held)) / size
                 before.append((weight, token, held[max(0, at - MAX_BEFORE) : at]))
         whole = sum(weight for weight, _, _ in before)
+        closest = max((weight / len(held) for weight, _, held in before), default=1.0)
         for weight, token, held in before:
             part = PASSED_ON * reaches[act.place] * weight / whole / len(held)
+            path = PASSED_ON * paths.get(act.place, 0.0) * weight / len(held) / closest
             for place in held:
                 reaches[place] += part
-                if part > onward.get(place, (0.0,))[0]:
-                    onward[place] = part, act.place, token
+                if path >= onward.get(place, (0.0,))[0]:
+                    onward[place] = path, act.place, token
+                    paths[place] = max(path, shares.get(place, 0.0))
     return Blame(reaches, onward)

@@ -172,7 +172,8 @@ def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:
 
 
 def _told(turn: Turn) -> str:
-    return " ".join(part for part in (turn[2] or turn[1], turn[3]) if part)
+    ended = turn[3].rpartition(" ")[0]
+    return f"{turn[2] or turn[1]} ({ended})" if ended else turn[2] or turn[1]
 
 
 def _again(lives: dict[Any, list[Act]]) -> Iterator[Finding]:

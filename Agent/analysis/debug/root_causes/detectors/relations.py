@@ -23,6 +23,7 @@ from Agent.analysis.debug.root_causes.scan import (
     MAY_BREAK,
     MIN_SEEN,
     STRICT,
+    Beside,
     Finding,
     Members,
     members_of,
@@ -130,7 +131,7 @@ def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[s
                 if link or place < number:
                     yield from _parted(link, path, other, columns, usual, scanned)
             elif _may_determine(beside, values):
-                yield from _undetermined(path, other, columns)
+                yield from _undetermined(link, path, other, columns)
                 if not link:
                     yield from _seldom_beside(path, other, columns)
             elif not link and _may_determine(beside, values, _NUMBERS):
@@ -195,6 +196,19 @@ class _Columns:
         if path not in self._others:
             self._others[path] = _Column([earlier.values.get(path, _LACKS) for _, earlier in self.pairs])
         return self._others[path]
+
+    @cached_property
+    def rows(self) -> dict[int, int]:
+        """{place of an act: its row}."""
+        return {act.place: row for row, (act, _) in enumerate(self.pairs)}
+
+    def beside(self, link: str, path: str, other: str, act: Act, usual: Any) -> Beside:
+        """Return the two values of a relation that an act breaks."""
+        row = self.rows[act.place]
+        earlier = self.pairs[row][1].sort if link else None
+        return Beside(
+            path, self.own(path).values[row], other, self.others(other).values[row], usual, link, earlier
+        )
 
     @cached_property
     def acts(self) -> list[Act]:
@@ -276,7 +290,7 @@ def _parted(
     label = _label(columns.pairs[0][0].sort)
     about = f"{other} to {label} {path}" if link else f"{label}: {other} and {path}"
     for each in scanned[kept]:
-        yield replace(each, about=about)
+        yield replace(each, about=about, beside=columns.beside(link, path, other, each.first, usual))
 
 
 def _seldom_beside(path: str, other: str, columns: _Columns) -> Iterator[Finding]:
@@ -296,10 +310,13 @@ def _seldom_beside(path: str, other: str, columns: _Columns) -> Iterator[Finding
         if 2 * number >= MIN_SEEN and nats > LEAST_NATS:
             about = f"{_label(acts[0].sort)} {path} by {other}"
             found += [
-                Finding("seldom beside it", about, [act], nats, of=number, found=act.values[path])
+                Finding(
+                    "seldom beside it", about, [act], nats, of=number, found=act.values[path],
+                    beside=columns.beside("", path, other, act, counts.most_common(1)[0][0]),
+                )
                 for act in acts
                 if counts[act.values[path]] == 1
-            ]
+            ]  # fmt: skip
     if len(found) <= MAX_BACK:
         yield from found
 
@@ -307,7 +324,7 @@ def _seldom_beside(path: str, other: str, columns: _Columns) -> Iterator[Finding
 LEAST_NATS: Final = 1.0
 
 
-def _undetermined(path: str, other: str, columns: _Columns) -> Iterator[Finding]:
+def _undetermined(link: str, path: str, other: str, columns: _Columns) -> Iterator[Finding]:
     """Yield values that differ from what the value beside them nearly always determines."""
     both = Counter(
         each
@@ -332,12 +349,11 @@ def _undetermined(path: str, other: str, columns: _Columns) -> Iterator[Finding]
         about = f"{_label(columns.pairs[0][0].sort)} {path} by {other}"
         rows = zip(columns.acts, columns.others(other).values, columns.own(path).values, strict=True)
         told = [row for row in rows if row[1] is not _LACKS and row[2] is not _LACKS and row[1] in often]
-        yield from _single(
-            "not as beside it",
-            about,
-            [act for act, _, _ in told],
-            [value != usual[beside][1] for _, beside, value in told],
-        )
+        is_bad = [value != usual[beside][1] for _, beside, value in told]
+        for each in _single("not as beside it", about, [act for act, _, _ in told], is_bad):
+            expected = usual[columns.others(other).values[columns.rows[each.first.place]]][1]
+            each.beside = columns.beside(link, path, other, each.first, expected)
+            yield each
 
 
 def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
@@ -350,7 +366,7 @@ def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
         if not 2 <= len(groups) <= len(acts) / EACH:
             continue
         for path in fields:
-            far: list[tuple[float, Act]] = []
+            far: list[tuple[float, Act, float]] = []
             number = 0
             for group in groups.values():
                 own = [act for act in group if is_number(act.values.get(path))]
@@ -359,13 +375,18 @@ def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
                 number += len(own)
                 level = median(act.values[path] for act in own)
                 spread = median(abs(act.values[path] - level) for act in own) + abs(level) / 50 + 1e-9
-                far += [(away, act) for act in own if (away := abs(act.values[path] - level) / spread) > FAR]
+                far += [
+                    (away, act, level)
+                    for act in own
+                    if (away := abs(act.values[path] - level) / spread) > FAR
+                ]
             if number >= MIN_SEEN and len(far) <= SELDOM * number:
-                far.sort(key=lambda pair: (-pair[0], pair[1].place))
-                for rank, (_, act) in enumerate(far[:MAX_BACK], 1):
+                far.sort(key=lambda each: (-each[0], each[1].place))
+                for rank, (_, act, level) in enumerate(far[:MAX_BACK], 1):
                     yield Finding(
                         "far from usual", f"{_label(act.sort)} {path} by {other}", [act],
                         math.log((number + 1) / rank), found=act.values[path], of=number,
+                        beside=Beside(path, act.values[path], other, act.values[other], level),
                     )  # fmt: skip
 
 
