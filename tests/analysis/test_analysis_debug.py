@@ -13,7 +13,11 @@ import pytest
 from analysis_kit import Platform, SessionBuilder
 
 from Agent.analysis import DebugReport, LogAnalyzer, debug_issue
+from Agent.analysis.causality.chains import INFERRED, Edge, judged
 from Agent.analysis.debug import debug_issue as debugging
+from Agent.analysis.debug.causes import Cause
+from Agent.analysis.debug.experiment_seam import Measurable
+from Agent.analysis.debug.experiments import _with_tests
 from Agent.analysis.debug.report import NOTHING_FOUND, ONLY_HINTS
 from Agent.analysis.debug.root_causes import reading
 from Agent.analysis.query.engine import Engine
@@ -404,3 +408,28 @@ def test_a_sample_of_a_large_session_is_the_same_however_its_payloads_are_read(
         indexed = iter([True, True, True, False])
         monkeypatch.setattr(Engine, "is_indexed", property(lambda self: next(indexed, False)))
     assert debug_issue(text, session=platform.builder.path).to_dict() == held.to_dict()
+
+
+def test_forks_that_clear_the_first_event_of_a_cause_let_it_begin_where_the_effect_is() -> None:
+    edges = (
+        Edge("aaaaaaaa-1", "aaaaaaaa-2", INFERRED, "shared_value", "desk: sent bob a letter at tick 6"),
+        Edge("aaaaaaaa-2", "aaaaaaaa-3", INFERRED, "shared_value", "bob: called look at tick 7"),
+    )
+    told = "first: bob: called rest at tick 3\nthen: desk: sent bob a letter at tick 6\nthen: bob: called look at tick 7"
+    cause = Cause(
+        "bob: called rest at tick 3; therefore called look at tick 7",
+        told,
+        ("aaaaaaaa-1",),
+        ("bob",),
+        edges,
+        0.4,
+    )
+    complaint = Measurable("count", ("action:look",), ("bob",), 1)
+    same = judged("left out", [5.0] * 4, [5.0] * 4, 1)
+    fewer = judged("left out", [5.0, 5.1, 5.0, 5.1] * 5, [1.0, 1.1, 1.0, 1.1] * 5, 1)
+    begun = _with_tests(cause, [("aaaaaaaa-1", "", same), ("aaaaaaaa-2", "", fewer)], complaint)
+    assert begun.title == "desk: sent bob a letter at tick 6; therefore called look at tick 7"
+    assert begun.explanation.splitlines()[0] == "first: desk: sent bob a letter at tick 6"
+    assert (begun.event_ids[0], begun.confidence) == ("aaaaaaaa-2", 0.95)
+    kept = _with_tests(cause, [("aaaaaaaa-1", "", fewer), ("aaaaaaaa-2", "", fewer)], complaint)
+    assert kept.title == cause.title

@@ -13,10 +13,10 @@ from Agent.analysis import debug_issue
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
-from Agent.analysis.debug.root_causes.causes import DETECTORS
+from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, causes_in
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
-from Agent.analysis.debug.root_causes.ranking import _oddness, _told, rank
+from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, _oddness, _told, rank
 from Agent.analysis.debug.root_causes.reading import Axis, steps
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
@@ -554,6 +554,13 @@ def test_one_odd_event_tells_more_than_the_beginning_of_a_series_that_is_a_littl
     assert _oddness(told) == (3.0, 0.0, 1.0)
 
 
+def test_a_single_event_that_chance_makes_as_odd_counts_for_little() -> None:
+    acts = [each.act for each in observed([(n, "a", n) for n in range(12)])]
+    (told, *_) = _told([Finding("seldom beside it", "x", acts[:1], 0.8)]).values()
+    odd, _, single = _oddness(told)
+    assert odd == 0.8 and 0.0 < single < 0.5
+
+
 @pytest.mark.parametrize(
     ("rule", "odd", "told"),
     [
@@ -571,7 +578,7 @@ def test_one_odd_event_tells_more_than_the_beginning_of_a_series_that_is_a_littl
         (
             "not as beside it",
             {"table": "bar"},
-            "till: charge with price 10 has table bar at tick 20, otherwise hall",
+            "till: charge with price 10 has table bar at tick 20, not hall as usual",
         ),
         (
             "follow-up missing",
@@ -601,3 +608,32 @@ def test_an_event_is_told_by_what_tells_it_from_others_of_its_sort() -> None:
         diary.write(n, "cook", action_type="fry", dish=f"d-{n}", pan="big", eggs=n + n % 2, day=n)
     log = diary.log()
     assert Wording(log).told(log.acts[3], None) == "cook: called fry (dish d-3, eggs 4) at tick 3"
+
+
+def test_a_snapshot_of_a_state_is_no_cause_however_odd_it_is() -> None:
+    diary = Diary()
+    for n in range(60):
+        diary.write(n, "tank", action_type="fill", level=5 if n != 30 else 90)
+        diary.write(
+            n, "tank", kind="state", fields={"level": 5 if n < 30 else 90, "mood": f"m{n}"}, reason="periodic"
+        )
+        diary.write(n, "guard", action_type="look", sees="leak" if n == 40 else "nothing")
+    log = diary.log()
+    found = causes_in(log, read_question("the guard sees a leak", {}, []))
+    assert found and all(act.kind != "state" for each in found for act in each.acts)
+    assert found[0].first.step in {30, 40}
+
+
+def test_a_path_names_no_consequence_that_is_neither_odd_nor_asked_for() -> None:
+    first = Diary()
+    for n in range(10):
+        first.write(n, "a", action_type="x", n=n + 1)
+    log = first.log()
+    odd = Finding("value beyond range", "x n", [log.acts[2]], 9.0, usual=(0, 1), found=3)
+    plain, asked = Step(log.acts[5], None, "link"), Step(log.acts[5], None, "link", is_asked=True)
+    for step, told in (
+        (plain, "a: n of x is 3 at tick 2 (0 to 1 before)"),
+        (asked, "called x (n 6) at tick 5"),
+    ):
+        cause = cause_of(Hypothesis([log.acts[2]], [odd], 1.0, 0.5, [step]), Wording(log))
+        assert cause.title.endswith(told)

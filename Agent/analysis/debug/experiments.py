@@ -119,11 +119,31 @@ def _with_tests(cause: Cause, tests: Sequence[tuple[str, str, CauseTest]], compl
     for event_id, rule, test in tests:
         edges = _labelled(edges, event_id, rule, complaint, test)
     confidence = cause.confidence
-    if any(test.verdict == "SHOWN" for _, _, test in tests):
+    shown = [event_id for event_id, _, test in tests if test.verdict == "SHOWN"]
+    if shown:
         confidence = MAX_CONFIDENCE
+        if _is_refuted(tests[0][2]):
+            cause = _from(cause, shown[0])
     elif all(_is_refuted(test) for _, _, test in tests):
         confidence = min(confidence, REFUTED)
     return replace(cause, edges=tuple(edges), confidence=confidence)
+
+
+def _from(cause: Cause, event_id: str) -> Cause:
+    """Return a cause that begins with a later event of its path, because only that one has the effect."""
+    told = next((edge.reason for edge in cause.edges if edge.effect_id == event_id), "")
+    lines = cause.explanation.splitlines()
+    at = next((n for n, line in enumerate(lines) if told and line.startswith(f"then: {told}")), None)
+    if at is None:
+        return cause
+    _, therefore, end = cause.title.rpartition("; therefore ")
+    is_end = told.endswith(end)
+    return replace(
+        cause,
+        title=told if is_end else f"{told}{therefore}{end}",
+        explanation="\n".join([f"first: {told}", *lines[at + 1 :]]),
+        event_ids=tuple(dict.fromkeys((event_id, *cause.event_ids))),
+    )
 
 
 def _chance_cause(tried: TriedEvent, complaint: Measurable) -> tuple[Cause | None, str]:

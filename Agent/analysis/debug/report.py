@@ -96,7 +96,10 @@ class DebugReport:
         ending = section("Next steps", self.commands)
         # Besides the causes: a blank line after each part, and the line that counts the omitted causes.
         room = lines - len("\n\n".join(parts).splitlines()) - len(ending.splitlines()) - 4
+        # Of what the recording says about the named agents, two facts fit beside causes.
+        observed = section("Observations", _wrapped(self.observations[: 2 if self.causes else None], width))
         room -= len(section("Tests", _wrapped(self.tests, width)).splitlines())
+        room -= len(observed.splitlines()) + 1
         shown: list[str] = []
         for number, cause in enumerate(self.causes[:causes], 1):
             text = self._cause(number, cause, width)
@@ -107,8 +110,8 @@ class DebugReport:
         parts += shown or [NOTHING_FOUND]
         if len(self.causes) > len(shown):
             parts[-1] += f"\n\n   and {len(self.causes) - len(shown)} less likely: --all shows them"
+        parts.append(observed)
         if not self.causes:
-            parts.append(section("Observations", _wrapped(self.observations, width)))
             parts.append(section("Examined", _wrapped(self.looked_at, width)))
         parts.append(section("Tests", _wrapped(self.tests, width)))
         parts.append(ending)

@@ -10,7 +10,7 @@ from functools import lru_cache
 from statistics import median
 from typing import Any, Final, TypeGuard
 
-__all__ = ["Act", "Group", "Log", "Sort", "is_number", "read_acts"]
+__all__ = ["SNAPSHOT", "Act", "Group", "Log", "Sort", "is_number", "read_acts"]
 
 Sort = tuple[str, str, str]
 """The class of an event: (role, or agent without a role; kind; name)."""
@@ -29,6 +29,8 @@ SILENT_KINDS: Final = frozenset(
     {"code", "log.opened", "log.closed", "log.dropped", "log.retired", "source.read", "simulation_start",
      "simulation_end", "run.started", "run.finished", "intervention"}
 )  # fmt: skip
+SNAPSHOT: Final = "state"
+"""The kind of events that repeat a whole state, which other events brought about: none of them is a cause."""
 # Fields that say how an event was recorded, not what happened in it.
 ENVELOPE: Final = frozenset(
     {
@@ -319,7 +321,7 @@ def _keep_changes(
     Args:
         known: {path: (value, whether only a full state told it)} of the agent, kept up to date.
     """
-    if kind == "state":
+    if kind == SNAPSHOT:
         for path, value in values.items():
             if path.startswith("fields."):
                 known[f"state.{path[7:]}"] = value, True

@@ -112,7 +112,8 @@ def confidence(hypothesis: Hypothesis) -> float:
 def _sentence(hypothesis: Hypothesis, words: Wording) -> str:
     """Return one sentence: who, what, when, and the consequence."""
     told = words.told(hypothesis.first, next(iter(hypothesis.findings), None))
-    steps = [step for step in _steps(hypothesis) if step.shared is not None]
+    # An event without anything unusual, which the text need not speak of, is no consequence.
+    steps = [step for step in _steps(hypothesis) if step.shared and (_news(step) or step.is_asked)]
     if not steps:
         return told
     return f"{told}; therefore {_then(steps[-1], words, whose=_owner(hypothesis))}"
@@ -129,10 +130,11 @@ def _steps(hypothesis: Hypothesis) -> list[Step]:
     known = {fact for each in hypothesis.findings[:1] for fact in _facts(each)}
     found: list[Step] = []
     for step in hypothesis.chain:
-        facts = _facts(step.finding) if step.finding else {("event", step.act.id)}
+        news = _news(step)
+        facts = _facts(news) if news else {("event", step.act.id)}
         # A snapshot of a state tells nothing unless something about it is unusual.
-        if known.isdisjoint(facts) and (step.finding or step.act.kind not in QUIET):
-            if found and not step.finding and not found[-1].finding and found[-1].act.sort == step.act.sort:
+        if known.isdisjoint(facts) and (news or step.act.kind not in QUIET):
+            if found and not news and not _news(found[-1]) and found[-1].act.sort == step.act.sort:
                 found.pop()  # of several alike that all are as usual, the last is enough
             found.append(step)
         known |= facts
@@ -141,8 +143,12 @@ def _steps(hypothesis: Hypothesis) -> list[Step]:
 
 def _then(step: Step, words: Wording, *, whose: str = "") -> str:
     """Describe a later event: what changed with it, or what it did if only its place is new."""
-    finding = None if step.finding and step.finding.rule in UNSAID else step.finding
-    return words.told(step.act, finding, whose=whose)
+    return words.told(step.act, _news(step), whose=whose)
+
+
+def _news(step: Step) -> Finding | None:
+    """Return what is unusual about a step, if it is worth saying."""
+    return None if step.finding and step.finding.rule in UNSAID else step.finding
 
 
 def _explained(hypothesis: Hypothesis, words: Wording) -> str:

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
-from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.acts import SNAPSHOT, Act, Log, Sort
+from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import LEAST_BLAME, Blame, blame
 from Agent.analysis.debug.root_causes.transitions import surprises
 
@@ -51,7 +51,7 @@ then        the share that happens in the same step: a symptom is not a cause
 late        log of its place within the first quarter, else 0: at the beginning much is new
 odd         nats of the finding about the event that adds most to the score
 odd near    nats of rarity near what the issue names, less with each hop
-single      whether that finding is about one event rather than a series
+single      whether that finding is about one event rather than a series, less if chance may explain it
 alike       log of the number of events of its sort: each sort is a suspect before each of its events
 after it    nats by which what follows it about the same thing is rarer than usual (`transitions`)
 before it   the same of what precedes it
@@ -65,6 +65,8 @@ MAX_ACTS: Final = 6
 """Maximum number of events in a cause: readers look at few."""
 MAX_LOOKED_AT: Final = 60
 MAX_CHAIN: Final = 4
+LEADING: Final = 0.5
+"""An event is what the issue speaks of if it is at least so likely, relative to the likeliest."""
 MIN_NATS: Final = 1.0
 
 
@@ -82,6 +84,8 @@ class Step(NamedTuple):
     finding: Finding | None
     shared: Hashable
     """What the event shares with the previous one; None if only time connects them."""
+    is_asked: bool = False
+    """Whether it is among the events that the issue most likely speaks of."""
 
 
 class Told(NamedTuple):
@@ -113,15 +117,18 @@ class Hypothesis:
 
 def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis]:
     """Return possible causes of an issue, likeliest first; empty if nothing in the session is unusual."""
-    if not any(each.worth >= MIN_NATS for each in findings):
+    if all(each.kind == SNAPSHOT for each in log.acts) or not any(
+        each.worth >= MIN_NATS for each in findings
+    ):
         return []
     told = _told(findings)
     shares = asked.symptoms(log, findings)
     blamed = blame(log, shares)
     scores = _scores(log, findings, told, shares, blamed)
-    ordered = heapq.nlargest(MAX_LOOKED_AT, range(len(scores)), key=lambda place: (scores[place], -place))
+    candidates = [act.place for act in log.acts if act.kind != SNAPSHOT]
+    ordered = heapq.nlargest(MAX_LOOKED_AT, candidates, key=lambda place: (scores[place], -place))
     best = scores[ordered[0]]
-    whole = sum(math.exp(score - best) for score in scores)
+    whole = sum(math.exp(scores[place] - best) for place in candidates)
     chances = {place: math.exp(scores[place] - best) / whole for place in ordered}
     found: list[Hypothesis] = []
     while ordered and len(found) < MAX_KEPT:
@@ -214,12 +221,17 @@ def _oddness(told: Sequence[Told]) -> tuple[float, float, float]:
     odd_near = next((each.nats for each in told if each.finding.local), 0.0)
     if surest is None:
         return 0.0, min(odd_near, MAX_NATS), 0.0
-    return min(surest.nats, MAX_NATS), min(odd_near, MAX_NATS), float(len(surest.finding.acts) == 1)
+    return min(surest.nats, MAX_NATS), min(odd_near, MAX_NATS), _singleness(surest)
 
 
 def _worth(told: Told) -> float:
     """Return what a finding adds to the score of its event."""
-    return WEIGHTS["odd"] * min(told.nats, MAX_NATS) + WEIGHTS["single"] * (len(told.finding.acts) == 1)
+    return WEIGHTS["odd"] * min(told.nats, MAX_NATS) + WEIGHTS["single"] * _singleness(told)
+
+
+def _singleness(told: Told) -> float:
+    """Return 1.0 for a finding about one event, less if chance finds as much, else 0.0."""
+    return min(1.0, told.nats / LEAST_CHANGE) if len(told.finding.acts) == 1 else 0.0
 
 
 def _told(findings: Sequence[Finding]) -> dict[int, list[Told]]:
@@ -249,15 +261,16 @@ def _chain(
 ) -> list[Step]:
     """Return the likeliest path from an event to what the issue speaks of."""
     steps: list[Step] = []
-    begin = log.acts[place].step
+    begin, least = log.acts[place].step, max(shares.values(), default=0.0) * LEADING
+    if shares.get(place, 0.0) > sum(share for each, share in shares.items() if each > place):
+        return steps  # it is rather what the issue speaks of than what led to that
     while place in blamed.onward and len(steps) < MAX_CHAIN:
         likely, after, shared = blamed.onward[place]
         if log.acts[place].step > begin and shares.get(place, 0.0) >= likely:
             break  # it is the symptom
         place = after
-        steps.append(
-            Step(log.acts[place], next((each.finding for each in told.get(place, ())), None), shared)
-        )
+        finding = next((each.finding for each in told.get(place, ())), None)
+        steps.append(Step(log.acts[place], finding, shared, shares.get(place, 0.0) >= least))
     later = [each for each in shares if log.acts[each].step > log.acts[place].step]
     if not steps and later:
         steps.append(Step(log.acts[max(later, key=lambda each: (shares[each], -each))], None, None))

@@ -16,6 +16,7 @@ __all__ = ["Wording", "moment", "short"]
 
 MAX_VALUES: Final = 3
 _MAX_TEXT: Final = 48
+_MAX_CODE: Final = 16
 _LOCATION: Final = re.compile(
     r"\b(?:new_state|state|args|action_data|decision_data|metadata|body|metrics|result|observation)\.(?=\w)"
 )
@@ -33,6 +34,7 @@ class Wording:
     def __init__(self, log: Log) -> None:
         self.log = log
         self._telling: dict[Sort, frozenset[str]] = {}
+        self._ids = {act.id for act in log.acts}
 
     def told(self, act: Act, finding: Finding | None, *, whose: str = "") -> str:
         """Return who, what and when: what is unusual about an event, otherwise what it did.
@@ -53,7 +55,7 @@ class Wording:
         moves = [
             f"{_field(path)} from {short(act.before[path])} to {short(value)}"
             for path, value in act.values.items()
-            if path in act.before and act.before[path] != value
+            if path in act.before and act.before[path] != value and not _is_opaque(act, value)
         ]
         if moves:
             return f"set {_and(moves[:2])}" + (f" in {_name(act)}" if _is_called(act) else "")
@@ -85,6 +87,8 @@ class Wording:
             and not path.endswith(("#", "@"))
             and "~" not in path
             and value != act.agent
+            and value not in self._ids
+            and not _is_opaque(act, value)
         ]
         paths.sort(key=lambda path: act.values[path] not in act.things)
         # Of a list, and of things of one kind, one is enough.
@@ -138,8 +142,8 @@ class Wording:
             return f"{subject} with {others} has {own} at {since}, as none of {finding.of - 1} others"
         usual = f"about {short(beside.usual)}" if finding.rule == "far from usual" else short(beside.usual)
         if earlier is None:
-            return f"{subject} with {others} has {own} at {since}, otherwise {usual}"
-        return f"{subject} has {own} at {since}, otherwise {usual} after {_any(beside)} with {others}"
+            return f"{subject} with {others} has {own} at {since}, not {usual} as usual"
+        return f"{subject} has {own} at {since}, not {usual} as usual after {_any(beside)} with {others}"
 
 
 def _gap(usual: Any) -> str:
@@ -211,6 +215,11 @@ def _noun_of(sort: Sort) -> str:
     if kind == "state_change":
         return _noun(name) if name else "change of state"
     return _noun(name) if name else _KINDS.get(kind, _spaced(kind))
+
+
+def _is_opaque(act: Act, value: object) -> bool:
+    """Whether a value is a long code that no other event holds, such as a digest."""
+    return isinstance(value, str) and len(value) > _MAX_CODE and " " not in value and value not in act.tokens
 
 
 def _is_called(act: Act) -> bool:

@@ -18,8 +18,9 @@ from operator import eq, ne, sub
 from statistics import median
 from typing import Any, Final
 
-from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, Sort, is_number, leaf
+from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, SNAPSHOT, Act, Log, Sort, is_number, leaf
 from Agent.analysis.debug.root_causes.scan import (
+    LEAST_CHANGE,
     MAY_BREAK,
     MIN_SEEN,
     STRICT,
@@ -68,7 +69,7 @@ def find(log: Log) -> Iterator[Finding]:
     """Yield the events that break a relation between values."""
     fields = {sort: _fields(acts) for sort, acts in log.by_sort.items()}
     for sort, acts in log.by_sort.items():
-        if len(acts) >= MIN_SEEN and sort[1] != "state":
+        if len(acts) >= MIN_SEEN and sort[1] != SNAPSHOT:
             yield from _broken("", [(act, act) for act in acts], fields[sort], fields[sort])
             yield from _numbers(acts, fields[sort])
     for (sort, link, other), pairs in _linked(log).items():
@@ -88,6 +89,8 @@ def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
     latest: dict[Hashable, dict[Sort, Act]] = defaultdict(dict)
     of_agent: dict[str, Act] = {}
     for act in log.acts:
+        if act.kind == SNAPSHOT:
+            continue
         names = {value: leaf(path) for path, value in act.values.items() if isinstance(value, str)}
         done: set[tuple[str, Sort]] = set()
         for token in act.tokens:
@@ -307,7 +310,7 @@ def _seldom_beside(path: str, other: str, columns: _Columns) -> Iterator[Finding
         counts = Counter(act.values[path] for act in acts)
         expected = -sum(times / number * math.log(times / number) for times in counts.values())
         nats = math.log((number + 1) / 1.5) - expected
-        if 2 * number >= MIN_SEEN and nats > LEAST_NATS:
+        if 2 * number >= MIN_SEEN and nats > LEAST_CHANGE:
             about = f"{_label(acts[0].sort)} {path} by {other}"
             found += [
                 Finding(
@@ -319,9 +322,6 @@ def _seldom_beside(path: str, other: str, columns: _Columns) -> Iterator[Finding
             ]  # fmt: skip
     if len(found) <= MAX_BACK:
         yield from found
-
-
-LEAST_NATS: Final = 1.0
 
 
 def _undetermined(link: str, path: str, other: str, columns: _Columns) -> Iterator[Finding]:
