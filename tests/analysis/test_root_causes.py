@@ -28,7 +28,7 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_rare,
 )
 from Agent.analysis.debug.root_causes.transitions import surprises
-from Agent.analysis.debug.root_causes.wording import Wording
+from Agent.analysis.debug.root_causes.wording import Wording, _noun
 
 STEPS, BREAK = 60, 30
 
@@ -637,3 +637,16 @@ def test_a_path_names_no_consequence_that_is_neither_odd_nor_asked_for() -> None
     ):
         cause = cause_of(Hypothesis([log.acts[2]], [odd], 1.0, 0.5, [step]), Wording(log))
         assert cause.title.endswith(told)
+
+
+def test_a_change_of_several_fields_is_named_by_all_of_them() -> None:
+    diary = Diary()
+    for n in range(60):
+        old, new = {"count": n, "drug": "a", "version": n}, {"count": n + 1, "drug": "a", "version": n + 1}
+        diary.write(
+            n, "store", kind="state_change", old_state=old, new_state=new if n != 40 else new | {"count": 900}
+        )
+    log = diary.log()
+    found = [each for each in values.find(log) if each.rule == "value beyond range" and each.first.step == 40]
+    assert Wording(log).told(found[0].first, found[0]) == "store: count is 900 at tick 40 (0 to 40 before)"
+    assert _noun(log.acts[0].name) == "change of count, drug and version"

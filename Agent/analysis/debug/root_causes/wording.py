@@ -193,12 +193,13 @@ def _about(finding: Finding) -> str:
     if path == finding.about:
         return _noun(finding.about)
     field, noun = _field(path), _noun_of(act.sort)
-    return field if field in noun.split() else f"{field} of {noun}"
+    return field if field in noun.replace(",", "").split() else f"{field} of {noun}"
 
 
 def _noun(name: str) -> str:
     """Return the name of a class of events, without prefixes of fields."""
-    plain = " ".join(dict.fromkeys(_LOCATION.sub("", name).replace(",", " and ").split()))
+    *names, last = dict.fromkeys(_LOCATION.sub("", name).replace(",", ", ").split()) or ("",)
+    plain = f"{' '.join(names).rstrip(',')} and {last}" if "," in name else " ".join([*names, last])
     for begin in ("sent", "received"):
         if plain.split(" ", 1)[0] == begin:
             return f"message {plain.removeprefix(begin).strip()}".rstrip()
