@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from simpleeval import EvalWithCompoundTypes, InvalidExpression
+from simpleeval import DEFAULT_OPERATORS, EvalWithCompoundTypes, InvalidExpression
 
 from Agent.analysis.session import agent_events
 from Agent.errors import UsageError
@@ -19,6 +20,23 @@ from Agent.tree.read.reader import TreeReader
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     each.__name__: each for each in (abs, all, any, bool, float, int, len, max, min, round, sorted, str, sum)
 }
+_MOST_BITS = 100_000
+"""Of a power: it is computed for each state, and one that simpleeval allows may take minutes."""
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * exponent > _MOST_BITS:
+        raise InvalidExpression(f"{base} ** {exponent} is too large")
+    return operator.pow(base, exponent)
+
+
+def _remainder(value: Any, divisor: Any) -> Any:
+    if isinstance(value, str | bytes):  # formats a text, of any width
+        raise InvalidExpression("% is for numbers")
+    return operator.mod(value, divisor)
+
+
+_OPERATORS = {**DEFAULT_OPERATORS, ast.Pow: _power, ast.Mod: _remainder}
 _OF_THE_EVENT = ("tick", "agent_id")
 """Names that a condition may use although no agent has a field of that name."""
 
@@ -96,6 +114,15 @@ class _Condition:
                 f"the condition {text!r} is not an expression: {getattr(error, 'msg', error)}",
                 remedy="write it as in Python, such as 'cooldown_until > 1000 and not active'",
             ) from error
+        for node in ast.walk(self._tree):
+            # `'{:>999999999}'.format(x)` and the like make texts of any length
+            if (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)) or (
+                isinstance(node, ast.FormattedValue) and node.format_spec is not None
+            ):
+                raise UsageError(
+                    f"the condition {text!r} calls a method or formats a text",
+                    remedy=f"use operators, and {', '.join(sorted(_FUNCTIONS))}",
+                )
         self._text = text
         of_loops = {node.id for node in names if isinstance(node.ctx, ast.Store)}
         self._names = {node.id for node in names} - _FUNCTIONS.keys() - of_loops
@@ -113,9 +140,7 @@ class _Condition:
         if not self.fields <= fields.keys():
             return False
         try:
-            return bool(
-                EvalWithCompoundTypes(functions=_FUNCTIONS, names=values).eval(self._text, self._tree)
-            )
+            return bool(EvalWithCompoundTypes(_OPERATORS, _FUNCTIONS, values).eval(self._text, self._tree))
         except InvalidExpression as error:
             # What the condition may not do is the same for each state.
             raise UsageError(f"the condition {self._text!r} cannot be evaluated: {error}") from error

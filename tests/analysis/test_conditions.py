@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -85,6 +86,29 @@ def test_what_cannot_be_evaluated_is_one_error(session, condition, words):
     with pytest.raises(UsageError) as raised:
         LogAnalyzer(root=session.root).watch(condition)
     assert words in f"{raised.value} {raised.value.remedy}"
+
+
+METHODS = sorted({name for kind in (str, bytes, list, dict, int, float) for name in dir(kind)})
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        *(f"name.{method}(2000000000) == 'a'" for method in METHODS),
+        "'%2000000000d' % coins == 'a'",
+        "f'{coins:>2000000000}' == 'a'",
+        "3999999 ** 3999999 > coins",
+        "(2 ** 99999) ** 9 > coins",
+        "'ab' * 2000000000 == 'a'",
+        "coins + (1 << 2000000000) > 1",
+    ],
+)
+def test_a_condition_makes_no_value_that_takes_long_or_much_memory(session, condition):
+    """Each is refused before a state is looked at, or at the first: it would be computed for every one."""
+    before = time.process_time()
+    with pytest.raises(UsageError):
+        LogAnalyzer(root=session.root).watch(condition)
+    assert time.process_time() - before < 1
 
 
 def test_states_that_a_condition_does_not_fit_are_counted(session):

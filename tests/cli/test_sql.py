@@ -143,6 +143,19 @@ def test_odd_values_have_a_form_in_each_answer(ask):
 
 
 @pytest.mark.further
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]], ids=["table", "json", "csv"])
+def test_the_extreme_values_of_every_type_of_the_engine_have_a_form(form, ask):
+    """`test_all_types` has a row with the least values, one with the greatest, and one with NULL."""
+    done = ask("sql", "FROM test_all_types()", *form)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+    if form == ["--json"]:
+        least, greatest, none = json.loads(done.stdout)
+        assert greatest["hugeint"] == "170141183460469231731687303715884105727"
+        assert least["bigint"] == -(2**63)
+        assert set(none.values()) == {None}
+
+
+@pytest.mark.further
 def test_a_table_is_bounded_and_says_so(ask):
     done = ask("sql", "SELECT * FROM range(1000)")
     assert len(done.stdout.splitlines()) == 201

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import time
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, overload
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 _BATCH_ROWS: Final = 65_536
 _SHOWN_ROWS: Final = 50
 _SHOWN_CHARS: Final = 200
+
+_INTEGERS: Final = range(-(2**63), 2**64)
+"""Those that are written as numbers in JSON."""
 
 
 class Rows:  # noqa: PLW1641 - no hash, as a list has none
@@ -183,11 +187,29 @@ def cell(value: object) -> str:
     """A value as text: JSON for what is nested."""
     if isinstance(value, str):
         return value
-    return orjson.dumps(value, default=_unknown, option=orjson.OPT_NON_STR_KEYS).decode()
+    return as_json(value).decode()
+
+
+def as_json(value: object) -> bytes:
+    """Return a value of the engine as JSON: bytes as hexadecimal, and what JSON lacks as text."""
+    try:
+        return orjson.dumps(value, default=_unknown, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError:  # a HUGEINT, a TIMETZ
+        return orjson.dumps(_with_texts(value), default=_unknown, option=orjson.OPT_NON_STR_KEYS)
 
 
 def _unknown(value: object) -> str:
     return value.hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
+
+
+def _with_texts(value: object) -> object:
+    """Return the value with text in place of integers beyond 64 bits, times with a zone, and keys."""
+    if isinstance(value, dict):
+        return {str(key): _with_texts(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_texts(item) for item in value]
+    is_wide = isinstance(value, int) and value not in _INTEGERS
+    return str(value) if is_wide or (isinstance(value, time) and value.tzinfo is not None) else value
 
 
 def write_parquet(path: Path, result: SqlResult) -> int:

@@ -142,24 +142,18 @@ def _first(batches: Iterator[list[tuple[Any, ...]]], limit: int | None) -> Rows:
 
 def _write_json(columns: Sequence[str], batches: Rows) -> None:
     """Write a JSON array with one object per line, as rows are fetched."""
-    import orjson
+    from Agent.analysis.query.tables import as_json
 
     out = sys.stdout.buffer
     sys.stdout.flush()
-    options = orjson.OPT_NON_STR_KEYS
     lead = b"[\n"
     for batch in batches:
         for row in batch:
-            line = orjson.dumps(dict(zip(columns, row, strict=True)), default=_json, option=options)
+            line = as_json(dict(zip(columns, row, strict=True)))
             out.write(lead + render.harmless_json(line))
             lead = b",\n"
     out.write(b"[]\n" if lead == b"[\n" else b"\n]\n")
     out.flush()
-
-
-def _json(value: object) -> object:
-    """Convert what JSON cannot express: bytes to hexadecimal, everything else to text."""
-    return value.hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
 
 def _write_csv(columns: Sequence[str], batches: Rows) -> None:
@@ -183,9 +177,9 @@ def _write_csv(columns: Sequence[str], batches: Rows) -> None:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, list | dict):
-        import orjson
+        from Agent.analysis.query.tables import cell
 
-        return orjson.dumps(value, default=_json, option=orjson.OPT_NON_STR_KEYS).decode()
+        return cell(value)
     return value
 
 
