@@ -65,7 +65,7 @@ AWKWARD = st.one_of(
     st.sampled_from(
         [datetime(2026, 1, 2, tzinfo=UTC), range(4), b"ab", 3 + 4j, {1: 2}, {"a", "b"}, frozenset({3})]
     ),
-    st.builds(Plan, st.integers(0, 3)),
+    st.builds(Plan, st.one_of(st.integers(0, 3), SCALARS)),
     st.tuples(SCALARS, SCALARS, NUMBERS),
     st.lists(st.tuples(NUMBERS), max_size=2),
 )
