@@ -23,7 +23,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(SLOT, binding) M(SLOT, extra) M(SLOT, heads) M(SLOT, is_read) M(SLOT, mirror) M(SLOT, written)                   \
     M(TRACKER, _held) M(TRACKER, _ignored) M(TRACKER, _keeping) M(TRACKER, _read) M(TRACKER, _refused)                 \
     M(TRACKER, actions) M(TRACKER, failure) M(TRACKER, forms) M(TRACKER, heavy) M(TRACKER, held) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
-    M(TRACKER, borrowed) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
+    M(TRACKER, borrowed) M(TRACKER, streams) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
     M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)     \
@@ -74,6 +74,7 @@ static inline PyObject **member(PyObject *object, int number) {
 #define GET(object, name) (*member(object, name)) /* borrowed; NULL where it was never set */
 #define PUT(object, name, value) Py_XSETREF(*member(object, name), value)
 #define IS_A(object, number) Py_IS_TYPE(object, CLASS[number])
+static int have_not_drawn(PyObject *value, PyObject *present, PyObject *marks, PyObject *position_of);
 static int begins_quietly(PyObject *between, PyObject *held);
 static int ended_quietly(PyObject *between, PyObject *held, PyObject *own, PyObject *writer);
 typedef struct Lane Lane;
@@ -723,6 +724,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy);
     if (PySet_GET_SIZE(heavy) > 0 && PyLong_AsLongLong(GET(tracker, TRACKER_actions)) <= lane->probes) goto done;
     if (PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(heavy)) goto done;
+    if (PyDict_GET_SIZE(GET(tracker, TRACKER_streams)) > 0 && !have_not_drawn(NULL, fields, GET(tracker, TRACKER_streams), NULL)) goto done;
     /* made first, since to make it may run any code */
     if ((changed = PyDict_New()) == NULL) goto done;
     Py_ssize_t at = 0, met = 0;

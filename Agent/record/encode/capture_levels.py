@@ -99,6 +99,8 @@ class CaptureLevels:
         state = event.get("state")
         if isinstance(state, dict) and isinstance(state.get("set"), dict):
             state["set"] = self._members(state["set"], "/state/set", "state", level, types)
+            if level == METADATA:
+                state.pop("drew", None)  # an unkeyed digest, as below
         told = level == METADATA and not changed.isdisjoint(_PLACES(row.message))
         if "message" in event and (told or self._of_field("message", "") == METADATA):
             event["message"] = shape_of(event["message"], "", {}, self.redactor)
@@ -234,7 +236,7 @@ KEPT: Final = frozenset(
     "agent parent_run_id status step_id step_type step_span output_ref prompt_ref args_ref result_ref "
     "items_ref chunks_ref problem call_id model_name model_version model_provider tool_kind path ref "
     "adopted file media_type value_types open_steps unseen shared shared_with written_outside "
-    "outside_content end_content objects usage currency interface site answered_by coded counters "
+    "outside_content streams end_content objects usage currency interface site answered_by coded counters "
     "replay_id run_id target verdict rung recorded_id recorded_run previous capture stored_as "
     "agent_version".split()
 )

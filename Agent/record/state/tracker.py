@@ -29,6 +29,7 @@ from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_contents import is_over_memory
 from Agent.event.values.codecs import is_queue, parts_of_queue
 from Agent.event.values.content_digest import content_of, often_reference
+from Agent.event.values.digest import digest_bytes
 from Agent.event.values.opaque import OpaqueKind, describe
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, AgentOf, Hides, Places, Reading
@@ -36,7 +37,7 @@ from Agent.event.values.values import Dumped, form_of_reference, form_of_scalars
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
-from Agent.record.state.held_objects import HeldObject
+from Agent.record.state.held_objects import HeldObject, Position, is_own_stream, position_of
 from Agent.record.state.introspection import (
     Exposed,
     Sort,
@@ -100,9 +101,11 @@ class StateTracker:
         "__weakref__", "_actions_before", "_agent_of", "_held", "_ignored", "_is_listed", "_keeping",
         "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
         "cls", "environments", "failure", "forms", "heavy", "held", "held_together", "init", "is_due",
-        "is_explicit", "kept", "large_bytes_left", "last", "places", "probed", "shared", "watched",
+        "is_explicit", "kept", "large_bytes_left", "last", "places", "probed", "shared", "streams", "watched",
         "written_outside",
     )  # fmt: skip
+    streams: dict[str, Position]
+    """By field, where generators stood whose draws are not recorded one by one."""
 
     def __init__(
         self,
@@ -156,7 +159,7 @@ class StateTracker:
         self._probing = self._reading
         self.environments: dict[str, dict[str, Any]] = {}
         """By field, the reference to an object that contains agents; only its name is compared."""
-        self.actions, self.large_bytes_left = 0, _MOST_LARGE_BYTES
+        self.actions, self.large_bytes_left, self.streams = 0, _MOST_LARGE_BYTES, {}
         """The budget left for recording large fields that code outside of actions changed."""
         self.is_due = False
         """In a replay: whether the next action began with a full state when it was recorded."""
@@ -205,6 +208,25 @@ class StateTracker:
             self.heavy.clear()
             self.kept.clear()
             return {}, []
+
+    def follow_streams(self, fields: Mapping[str, Any]) -> None:
+        """Note where the generators in these fields stand; `drawn` tells it from now on after each draw."""
+        streams = {name: value for name, value in fields.items() if is_own_stream(value)}
+        self.streams = {name: position_of(value) for name, value in streams.items()}
+
+    def drawn(self, obj: object) -> dict[str, str]:
+        """Return a digest of the position of each generator that was drawn from since it was asked last."""
+        present, found = self.present(obj), {}
+        for name, before in self.streams.items():
+            value = present.get(name)
+            if sort_of(type(value)) is not Sort.GENERATOR:
+                continue
+            position = position_of(value)
+            if position != before:
+                self.streams[name] = position
+                if is_own_stream(value):
+                    found[name] = digest_bytes(repr(position).encode())
+        return found
 
     def rewritten(self, obj: object) -> set[str]:
         """Return the fields that changed since the last action, as far as visible without encoding them."""

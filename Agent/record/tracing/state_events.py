@@ -94,7 +94,10 @@ def emit_state(
     inner, types = pipeline.capture.user_body(
         fields, _FIELDS, binding.agent_id, Places(exposed.fields), tracker.environments
     )
+    if reason == "first":
+        tracker.follow_streams(exposed.fields)
     about = {
+        "streams": sorted(tracker.streams) if reason == "first" else [],
         "class": _class_name(type(obj)),
         "handles": list(exposed.handles),
         "ignored": list(exposed.ignored),
@@ -488,6 +491,23 @@ def changes_tail(
     Args:
         present: the current fields, if they were read already.
     """
+    tail, types = _tail_of_fields(pipeline, tracker, obj, code, present)
+    drew = tracker.drawn(obj) if tracker.streams else None
+    if not drew:
+        return tail, types
+    if tail is code.tail:
+        tail = code.tail_unchanged
+    told = {clean_head(name, pipeline.redactor.text): position for name, position in drew.items()}
+    return b'%s,"drew":%s}' % (tail[:-1], orjson.dumps(told)), types
+
+
+def _tail_of_fields(
+    pipeline: Pipeline,
+    tracker: StateTracker,
+    obj: object,
+    code: CodeIdentity,
+    present: Mapping[str, Any] | None,
+) -> tuple[bytes, Types | None]:
     changed, gone = tracker.changes(obj, present=present)
     forms = tracker.forms
     if forms:

@@ -73,6 +73,7 @@ _OWN_BY_KIND: Mapping[str, frozenset[str]] = {
                 "shared_objects",
                 "written_outside",
                 "outside_content",
+                "streams",
                 "end_content",
                 "adopted",
                 "adopted_at",
@@ -331,7 +332,8 @@ def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]
 
 def state_of(event: Event, rules: ComparedFields | None = None) -> Recorded:
     """Return the compared fields that an action changed."""
-    state: Mapping[str, Any] = event.state or {"set": {}, "unset": []}
+    told: Mapping[str, Any] = event.state or {}
+    state = {"set": told.get("set", {}), "unset": told.get("unset", [])}
     types = event.types or {}
     changed = state.get("set")
     if rules is not None and isinstance(changed, dict):

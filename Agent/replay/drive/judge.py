@@ -55,6 +55,7 @@ class ActionJudge:
         self._identifiers = kit.identifiers
         self._outcome = kit.outcome
         self._live = kit.live
+        self._agents = kit.recording.agents
         self._errors = kit.errors
         info = kit.recording.info
         self._knows_changes = info is not None and info.tells_changed_arguments
@@ -137,6 +138,7 @@ class ActionJudge:
         self._outcome.counts.effects += len(effects)
         self._order_of_answers(action, effects, events, answered_at)
         informative += self._changed_arguments(action, replayed, effects)
+        informative += self._positions(action, replayed)
         self._measurements(action, replayed, events)
         self._identifiers.end()
         informative += sum(
@@ -260,6 +262,20 @@ class ActionJudge:
                 self._diverge(divergence)
             self._outcome.note_code(name, divergence)
         return self._count_fields(recorded)
+
+    def _positions(self, action: DrivenAction, replayed: Event) -> int:
+        """Compare where the action left the generators of its agent that it drew from, and count them.
+
+        Older recordings do not tell it.
+        """
+        facts = self._agents.get(action.agent_id)
+        first = None if facts is None else facts.first_state
+        one, other = ((each.state or {}).get("drew") or {} for each in (action.event, replayed))
+        for name in () if first is None else first.extra.get("streams") or ():
+            if one.get(name) != other.get(name) and not self._fields.is_ignored(action.agent_id, name):
+                told = (f"<drawn to {each[name]}>" if name in each else UNCHANGED for each in (one, other))
+                self._differs(action, f"state.{name}", Difference("", *told))
+        return len(one)
 
     def _doubt_what_is_around(self, action: DrivenAction, name: str) -> None:
         """Doubt who wrote a field: in the recording, an enclosing action may have done so."""
