@@ -302,7 +302,10 @@ def test_large_fields_and_generators_stand_only_in_full_states():
 
         for _ in range(4):
             agent.act(change)
-        assert all(event["state"] == {"set": {}, "unset": []} for event in found.of("agent_action"))
+        states = [event["state"] for event in found.of("agent_action")]
+        assert all((state["set"], state["unset"]) == ({}, []) for state in states)
+        assert all(sorted(state["drew"]) == ["np_rng", "rng"] for state in states)
+        assert len({state["drew"]["rng"] for state in states}) == len(states)
         first, *others, periodic = found.of("state")
         assert [each["extra"]["reason"] for each in (first, *others, periodic)] == ["first"] + 3 * [
             "periodic"

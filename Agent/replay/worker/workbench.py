@@ -28,7 +28,7 @@ from Agent.record.emit.pipeline import LineSink, Pipeline, options_of_replay, re
 from Agent.record.state.identity import TRACED
 from Agent.record.state.introspection import plain_attributes
 from Agent.record.state.tracker import count_as_script
-from Agent.record.tracing.function_facts import directories_of, module_digest
+from Agent.record.tracing.function_facts import CodeIdentity, directories_of, module_digest
 from Agent.record.tracing.program_state import functions_reached
 from Agent.replay.compare.comparison import OLDER, Comparison, Difference
 from Agent.replay.compare.emitted_events import EffectDifference, Identifiers, describe, event_difference
@@ -487,10 +487,30 @@ def _drive(bench: Workbench) -> None:
     if outcome.divergence is None and (outcome.changed_code or outcome.changed_modules):
         driver.compare_references()
         _compare_program_state(bench, plan, live)
+    if changed := _changed_where_answered(bench):
+        outcome.remark(
+            f"{', '.join(changed[:_MOST_QUESTIONS])} changed and did not run here, since recorded responses "
+            "were returned: what it reads, draws or writes is not seen; replay the whole session"
+        )
     if outcome.is_same_code and outcome.divergence is not None:
         outcome.varying = _varying_lines(bench, outcome.divergence)
     if beside and outcome.is_same_code and not outcome.changed_modules and _share(bench, beside):
         outcome.doubts.append(_beside(beside[0][0]))
+
+
+def _changed_where_answered(bench: Workbench) -> list[str]:
+    """Return the methods of agents with recorded responses whose code is another one now."""
+    found = []
+    for agent_id in bench.outcome.answered:
+        facts = bench.recording.agents.get(agent_id)
+        for name, digest in ({} if facts is None else facts.calls).items():
+            code = bench.recording.codes.get(digest or "")
+            here: Any = None if code is None else sys.modules.get(code.module)
+            for part in () if code is None else code.qualname.split("."):
+                here = inspect.getattr_static(here, part, None)
+            if inspect.isfunction(here) and CodeIdentity(inspect.unwrap(here)).digest != digest:
+                found.append(f"{agent_id}.{name}")
+    return found
 
 
 def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
