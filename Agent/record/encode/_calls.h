@@ -55,7 +55,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
-    W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(small_field) W(_written) W(admitted) W(redactor)  \
+    W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_with_draws) W(small_field) W(_written) W(admitted) W(redactor)  \
     W(bit_generator) W(capsule) W(gauss_next) W(source_player) W(turns) W(is_used) W(outside) W(item) W(logger)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
@@ -724,7 +724,6 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy);
     if (PySet_GET_SIZE(heavy) > 0 && PyLong_AsLongLong(GET(tracker, TRACKER_actions)) <= lane->probes) goto done;
     if (PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(heavy)) goto done;
-    if (PyDict_GET_SIZE(GET(tracker, TRACKER_streams)) > 0 && !have_not_drawn(NULL, fields, GET(tracker, TRACKER_streams), NULL)) goto done;
     /* made first, since to make it may run any code */
     if ((changed = PyDict_New()) == NULL) goto done;
     Py_ssize_t at = 0, met = 0;
@@ -784,6 +783,9 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     if (tail != NULL && tagged != NULL && PyTuple_GET_ITEM(tagged, 1) != Py_None)
         Py_SETREF(tail, PyTuple_Pack(2, tail, PyTuple_GET_ITEM(tagged, 1)));
 done:
+    if (tail != NULL && PyDict_GET_SIZE(GET(tracker, TRACKER_streams)) > 0
+        && !have_not_drawn(NULL, fields, GET(tracker, TRACKER_streams), NULL))
+        Py_SETREF(tail, PyObject_CallMethodObjArgs(call, W__with_draws, tail, NULL));
     Py_XDECREF(tagged);
     Py_XDECREF(raw);
     Py_XDECREF(changed);

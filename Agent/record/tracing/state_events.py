@@ -492,13 +492,18 @@ def changes_tail(
         present: the current fields, if they were read already.
     """
     tail, types = _tail_of_fields(pipeline, tracker, obj, code, present)
-    drew = tracker.drawn(obj) if tracker.streams else None
-    if not drew:
+    if not tracker.streams or tail is code.tail:  # it has no state if that could not be read
         return tail, types
-    if tail is code.tail:
-        tail = code.tail_unchanged
+    return with_draws(pipeline, tracker, obj, tail), types
+
+
+def with_draws(pipeline: Pipeline, tracker: StateTracker, obj: object, tail: bytes) -> bytes:
+    """Add to such bytes where an action left the generators in its agent's fields that it drew from."""
+    drew = tracker.drawn(obj)
+    if not drew:
+        return tail
     told = {clean_head(name, pipeline.redactor.text): position for name, position in drew.items()}
-    return b'%s,"drew":%s}' % (tail[:-1], orjson.dumps(told)), types
+    return b'%s,"drew":%s}' % (tail[:-1], orjson.dumps(told))
 
 
 def _tail_of_fields(

@@ -44,6 +44,7 @@ from Agent.record.tracing.state_events import (
     emit_state,
     tail_of_changes,
     values_of_many,
+    with_draws,
 )
 
 if TYPE_CHECKING:
@@ -353,6 +354,13 @@ class Call:
             tracker.forms = {}
         tail, types = tail_of_changes(self.pipeline, tracker, self.target, code, changed, [], forms)
         return (tail, types) if types else tail
+
+    def _with_draws(self, tail: bytes | tuple[bytes, Types]) -> bytes | tuple[bytes, Types]:
+        """Add to such an end of a line where the action left the generators that it drew from."""
+        assert self.tracker is not None  # noqa: S101 - as above
+        if isinstance(tail, tuple):
+            return with_draws(self.pipeline, self.tracker, self.target, tail[0]), tail[1]
+        return with_draws(self.pipeline, self.tracker, self.target, tail)
 
     def _write(self, body: bytes, types: Types | None, tail: bytes, duration_ns: int) -> str:
         """Write an event whose body is complete except for the duration."""
