@@ -26,19 +26,31 @@ from Agent.render.layout import clip, display_width
 AGENT_COLOURS = (32, 37, 64, 67, 71, 98, 103, 106, 131, 133, 136, 139, 166, 169, 172, 31, 65, 97, 130, 161)
 
 
+_NARROW: Final = 64
+
+
 def event_line(event: Event, *, width: int | None, with_agent: bool = True) -> str:
-    """One event as `time tick level agent message details`, at most `width` columns wide."""
+    """One event as `time tick level agent message details`, at most `width` columns wide.
+
+    In fewer than 64 columns, the tick, the milliseconds and all but the first letter of the level are left
+    out; in fewer than 32, the agent, too.
+    """
     tick = "" if event.tick is None else f"t{event.tick}"
     head = "  ".join([event.timestamp[11:23], tick.rjust(5), clean(event.level)[:8].ljust(8)])
+    columns = 16
+    if width is not None and width < _NARROW:
+        head, columns = f"{event.timestamp[11:19]} {clean(event.level)[:1]}", 10
+        with_agent = with_agent and width >= _NARROW // 2
     who = ""
     if with_agent:
-        name = clip(clean(event.agent_id or event.logger or "-"), 16)
-        who = "  " + name + " " * (16 - display_width(name))
+        name = clip(clean(event.agent_id or event.logger or "-"), columns)
+        who = "  " + name + " " * (columns - display_width(name))
     message = clean(event.message or event.kind)
     details = describe(event)
     if width is not None:
-        message = clip(message, max(width - len(head) - 16 * with_agent - 4, 12))
-        taken = len(head) + 18 * with_agent + display_width(message)
+        before = len(head) + (columns + 2) * with_agent
+        message = clip(message, max(width - before - 2, 1))
+        taken = before + display_width(message)
         details = clip(details, max(width - taken - 4, 0))
     look = LEVEL_STYLES.get(event.level, {})
     own = {"fg": _colour_of(event.agent_id)} if event.agent_id else look or {"dim": True}

@@ -13,10 +13,16 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import pytest
 from support.processes import child_environment
 from support.session_files import of_agent, of_kind, session_events
+
+from Agent.cli.event_lines import event_line
+from Agent.render.layout import display_width
+from Agent.tree.layout import find_session
+from Agent.tree.read.reader import TreeReader
 
 AGENT = "creator_003"
 
@@ -308,6 +314,16 @@ def test_on_a_terminal_agents_have_colours_and_lines_fit(recorded):
             assert found[2] in words
     assert colours and all(len(each) == 1 for each in colours.values())
     assert len({next(iter(each)) for each in colours.values()}) > 1
+
+
+@pytest.mark.parametrize("width", range(20, 121))
+def test_a_line_fits_into_any_terminal_and_says_when_and_what(width, recorded):
+    for event in islice(TreeReader(find_session(recorded.root, "last")).events(), 40):
+        for with_agent in (True, False):
+            line = event_line(event, width=width, with_agent=with_agent)
+            assert display_width(line) <= width
+            assert line.startswith(event.timestamp[11:19])
+            assert (event.message or event.kind)[:4] in line
 
 
 def test_a_cursor_that_cannot_be_kept_is_refused_before_anything_is_shown(ask):
