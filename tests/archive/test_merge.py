@@ -109,7 +109,7 @@ def test_debug_finds_a_cause_on_the_other_host(tmp_path):
         report = analyzer.debug_issue("courier fails: too heavy to lift")
     assert report.status == "cause"
     assert "planner" in report.causes[0].agent_ids
-    assert "weight_kg is 90 at tick 25" in str(report.causes[0])
+    assert "weight_kg of order is 90 at tick 25" in str(report.causes[0])
 
 
 def test_a_session_whose_lines_are_only_in_its_archive_is_joined_too(hosts, tmp_path):

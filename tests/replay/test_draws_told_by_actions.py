@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 
+import numpy
 import pytest
+
+from Agent.record.state import held_objects
 
 GENERATORS = [
     "numpy.random.default_rng(7)",
@@ -127,3 +131,15 @@ def test_an_ignored_generator_is_not_compared(toy):
     toy.record(BIRD.replace("MADE", GENERATORS[0]))
     report = toy.change("if number == 3:", "if number == 2:").replay(ignore=["rng"], program=False)
     assert report.verdict == "IDENTICAL", str(report)
+
+
+@pytest.mark.parametrize("made", [*GENERATORS, "numpy.random.RandomState(numpy.random.Philox(7))"])
+def test_a_generator_stands_at_the_same_place_with_and_without_the_c_part(made, monkeypatch):
+    generator = eval(made, {"numpy": numpy, "random": random})
+    for draws in (0, 1, 3, 700):
+        for _ in range(draws):
+            generator.random()
+        found = held_objects.stream_position(generator)
+        with monkeypatch.context() as without:
+            without.setattr(held_objects, "native", None)
+            assert held_objects.stream_position(generator) == found

@@ -67,10 +67,14 @@ static int are_as_before(PyObject *present, PyObject *entries) {
     return 1;
 }
 
-/* The start of a `bitgen_t` of numpy, and what its `state` is in a PCG64. */
+/* The start of a `bitgen_t` of numpy, and what its `state` is in a PCG64 and in an MT19937. */
 typedef struct {
     char *state;
 } BitGenerator;
+typedef struct {
+    uint32_t key[624];
+    int pos;
+} Mt19937;
 typedef struct {
     char *number;
     int has_uint32;
@@ -81,21 +85,66 @@ static int is_inside(const char *at, size_t size, PyObject *object) {
     return at >= begin && at + size <= begin + Py_TYPE(object)->tp_basicsize;
 }
 
-/* Whether a generator of numpy whose bits are a PCG64's stands at (number, has_uint32); -1 for others. Only memory of the
-   object itself is read, so with another layout it stands elsewhere, and is asked. */
-static int is_pcg64_at(PyObject *bits, PyObject *position) {
-    if (strcmp(Py_TYPE(bits)->tp_name, "numpy.random._pcg64.PCG64") != 0 || PyTuple_GET_SIZE(position) != 2) return -1;
+/* The `state` of a generator of bits, if it lies in the memory of the object itself, which alone is read: with another
+   layout it stands elsewhere, and Python is asked. */
+static void *own_state(PyObject *bits, size_t size) {
     PyObject *capsule = PyObject_GetAttr(bits, W_capsule);
-    if (capsule == NULL) return -1;
+    if (capsule == NULL) return NULL;
     BitGenerator *generator = PyCapsule_GetPointer(capsule, "BitGenerator");
     Py_DECREF(capsule);
-    if (generator == NULL || !is_inside(generator->state, sizeof(Pcg64), bits)) return -1;
-    Pcg64 *state = (Pcg64 *)generator->state;
-    if (!is_inside(state->number, 16, bits)) return -1;
+    return generator == NULL || !is_inside(generator->state, size, bits) ? NULL : generator->state;
+}
+
+/* Whether an MT19937 stands at (first word, place), which a `RandomState` follows with whether it keeps half of a pair of
+   normal numbers; -1 where Python has to say. Only where it keeps one can it give a number and stand where it stood. */
+static int is_mt19937_at(PyObject *bits, PyObject *position) {
+    Mt19937 *state = own_state(bits, sizeof(Mt19937));
+    Py_ssize_t parts = PyTuple_GET_SIZE(position);
+    if (state == NULL || parts < 2 || parts > 3) return -1;
+    if (parts == 3 && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(position, 2), "0") != 0) return -1;
+    return PyLong_AsUnsignedLong(PyTuple_GET_ITEM(position, 0)) == state->key[0] && PyLong_AsLong(PyTuple_GET_ITEM(position, 1)) == state->pos;
+}
+
+/* Whether a PCG64 stands at (number, has_uint32); -1 where Python has to say. */
+static int is_pcg64_at(PyObject *bits, PyObject *position) {
+    Pcg64 *state = own_state(bits, sizeof(Pcg64));
+    if (state == NULL || PyTuple_GET_SIZE(position) != 2 || !is_inside(state->number, 16, bits)) return -1;
     PyObject *number = _PyLong_FromByteArray((const unsigned char *)state->number, 16, PY_LITTLE_ENDIAN, 0);
     int same = number == NULL ? -1 : PyObject_RichCompareBool(number, PyTuple_GET_ITEM(position, 0), Py_EQ);
     Py_XDECREF(number);
     return same != 1 ? -1 : PyLong_AsLong(PyTuple_GET_ITEM(position, 1)) == state->has_uint32;
+}
+
+/* The generator of bits in a generator of numpy. */
+static PyObject *bits_of(PyObject *generator) {
+    PyObject *bits = PyObject_GetAttr(generator, W_bit_generator);
+    if (bits != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError)) return bits;
+    PyErr_Clear();
+    return PyObject_GetAttr(generator, W__bit_generator); /* of a `RandomState` */
+}
+
+static int are_twisters(PyObject *bits) { return strcmp(Py_TYPE(bits)->tp_name, "numpy.random._mt19937.MT19937") == 0; }
+
+/* The same for a generator of numpy. */
+static int is_numpy_at(PyObject *generator, PyObject *position) {
+    PyObject *bits = bits_of(generator);
+    if (bits == NULL) return -1;
+    int same = are_twisters(bits)                                             ? is_mt19937_at(bits, position)
+               : strcmp(Py_TYPE(bits)->tp_name, "numpy.random._pcg64.PCG64") == 0 ? is_pcg64_at(bits, position)
+                                                                              : -1;
+    Py_DECREF(bits);
+    return same;
+}
+
+/* numpy_mark(generator): (first word, place of the next) of a generator of numpy whose bits are an MT19937's. */
+static PyObject *numpy_mark(PyObject *Py_UNUSED(module), PyObject *generator) {
+    PyObject *bits = bits_of(generator);
+    if (bits == NULL) return NULL;
+    Mt19937 *state = are_twisters(bits) ? own_state(bits, sizeof(Mt19937)) : NULL;
+    Py_DECREF(bits);
+    if (state != NULL) return Py_BuildValue("(ki)", (unsigned long)state->key[0], state->pos);
+    if (PyErr_Occurred()) return NULL;
+    Py_RETURN_NONE;
 }
 
 /* Whether a generator stands at the position that `position_of` gave; -1 where Python has to say. */
@@ -105,10 +154,7 @@ static int is_at(PyObject *generator, PyObject *position) {
     if (words == NULL) return -1;
     if (words == Py_None) {
         Py_DECREF(words);
-        PyObject *bits = PyObject_GetAttr(generator, W_bit_generator);
-        int same = bits == NULL ? -1 : is_pcg64_at(bits, position);
-        Py_XDECREF(bits);
-        return same;
+        return is_numpy_at(generator, position);
     }
     PyObject *before = PyTuple_GetSlice(position, 0, 2), *own = PyObject_GenericGetDict(generator, NULL);
     PyObject *spare = own == NULL ? NULL : PyDict_GetItemWithError(own, W_gauss_next);

@@ -1550,6 +1550,7 @@ static PyMethodDef functions[] = {
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
     {"tag_numbers", (PyCFunction)(void (*)(void))tag_numbers, METH_FASTCALL, "Have numbers of a type stand as Python's."},
     {"random_mark", random_mark, METH_O, "The first word of a `random.Random`, and the place of the next; None where they cannot be read."},
+    {"numpy_mark", numpy_mark, METH_O, "The first word of an MT19937 of numpy, and the place of the next; None for other generators of numpy."},
     {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"agent_of", agent_of, METH_VARARGS, "A function that says which objects are agents."},
     {"looks_up_plainly", looks_up_plainly, METH_O, "Whether attributes of a class's objects are looked up as of most objects."},
