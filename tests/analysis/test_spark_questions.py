@@ -128,8 +128,8 @@ from Agent.demo.platform import Settings, record_session
 record_session(Path(os.environ["AGENT_TRACE_ROOT"]), Settings(agents=12, ticks=30, seed=7))
 """
 LARGE = {"action_states", "actions", "decisions", "events", "learning", "messages", "rewards", "spans"}
-"""Views of more than 20,000 rows; of these the rows of every hundredth number of a writer are compared."""
-WHERE_FEW = "WHERE id LIKE '%07' "
+"""Views of more than 20,000 rows; of these ten of every thousand numbers of a writer are compared."""
+WHERE_FEW = "WHERE id LIKE '%21_' "
 ASKED = [
     f"SELECT * FROM {view} {WHERE_FEW * (view in LARGE)}ORDER BY ts_us, id"
     for view in SparkEngine.view_names()

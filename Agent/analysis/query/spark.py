@@ -38,19 +38,34 @@ from Agent.archive.sealed.parts import Part
 from Agent.errors import InputError, MissingExtra, UsageError
 from Agent.event.codec import CURRENT_SCHEMA
 
+_OBJECT: Final = "concat('{{', array_join(transform({entries}, e -> concat({key}, ':', {value})), ','), '}}')"
+"""A JSON object of entries whose values are JSON; a VARIANT would order the keys inside of these anew."""
+_QUOTED: Final = "substr(to_json(array({0})), 2, length(to_json(array({0}))) - 2)"
+_MEMBER: Final = (
+    "element_at(transform(array(to_json({found})), v -> CASE WHEN v LIKE '{{%' OR v LIKE '[%' "
+    "THEN try_element_at(from_json({text}, 'map<string,string>'), {name}) ELSE v END), 1)"
+)
+"""The JSON of a member: of an object or a list as it was written, of others the VARIANT's."""
 WORDS: Final = {
     "total": "sum", "about": "percentile_approx", "div": "div", "every": "1", "first": "slice",
     "each": "explode", "keys": "json_object_keys",
-    "object": "to_json(map_from_entries(transform(array_sort(collect_list(struct(field, value)) "
-    "FILTER (WHERE value IS NOT NULL)), e -> struct(e.field, try_parse_json(e.value)))))",
+    "object": _OBJECT.format(
+        entries="array_sort(collect_list(struct(field, value)) FILTER (WHERE value IS NOT NULL))",
+        key=_QUOTED.format("e.field"),
+        value="e.value",
+    ),
 }  # fmt: skip
 """Spark's words for what a question leaves to the engine."""
 _FUNCTIONS: Final = (
     "is_json_object(value STRING) RETURNS BOOLEAN RETURN json_object_keys(value) IS NOT NULL",
     "json_member(value STRING, name STRING) RETURNS STRING "
     "RETURN try_element_at(from_json(value, 'map<string,string>'), name)",
-    "json_part(value STRING, name STRING) RETURNS STRING "
-    "RETURN to_json(try_element_at(CAST(try_parse_json(value) AS MAP<STRING, VARIANT>), name))",
+    "json_part(value STRING, name STRING) RETURNS STRING RETURN "
+    + _MEMBER.format(
+        found="try_element_at(CAST(try_parse_json(value) AS MAP<STRING, VARIANT>), name)",
+        text="value",
+        name="name",
+    ),
     "json_texts(value STRING) RETURNS ARRAY<STRING> "
     "RETURN CASE WHEN value LIKE '[%' THEN from_json(value, 'array<string>') END",
 )
@@ -389,10 +404,15 @@ def _columns() -> dict[str, str]:
             read = f"coalesce({quoted_name(name)}, CASE WHEN parsed THEN {read} END)"
         columns[name] = read
     flat = " OR ".join(f"k = '{name}'" for name in sorted(flat_keys()))
+    flat_members = _OBJECT.format(
+        entries="map_entries(map_filter("
+        f"CAST(try_parse_json(text) AS MAP<STRING, VARIANT>), (k, v) -> {flat}))",
+        key=_QUOTED.format("e.key"),
+        value=_MEMBER.format(found="e.value", text="text", name="e.key"),
+    )
     return columns | {
         "is_flat": "payload IS NULL",
-        "extra": "coalesce(payload, to_json(map_filter(CAST(try_parse_json(text) AS MAP<STRING, VARIANT>), "
-        f"(k, v) -> {flat})))",
+        "extra": f"coalesce(payload, {flat_members})",
     }
 
 
