@@ -121,9 +121,14 @@ def test_a_function_that_is_only_called_within_an_action_of_its_agent_has_a_plac
 ):
     for _ in range(3):
         Cook().cook()
-    lines = [each["extra"]["line"] for each in recorded.of("code")]
+    told = [each["extra"] for each in recorded.of("code")]
+    lines = {each["digest"]: each["line"] for each in told}
     methods = (Cook.chop, Cook.taste, Cook.stir, Cook.serve, Cook.cook)
-    assert sorted(lines) == sorted(inspect.getsourcelines(inspect.unwrap(each))[1] for each in methods)
+    assert sorted(lines.values()) == sorted(
+        inspect.getsourcelines(inspect.unwrap(each))[1] for each in methods
+    )
+    # Over 500 modules, which all tests together are, are told with the first function in several events.
+    assert len([each for each in told if "modules" not in each]) <= len(lines)
     coded = [each["extra"]["action_type"] for each in recorded.of("agent_action") if "code" in each]
     assert coded == ["cook"] * 3, "only an entry is compared by its code"
 

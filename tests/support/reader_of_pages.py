@@ -50,7 +50,7 @@ UNTRIED = {"placeholders", "elsewhere"}
 LINE_SECONDS = 600  # for what hangs: the demo takes 20 s of processor, of a machine with other work
 ENDLESS_SECONDS = 4
 
-_EXIT_CODE = re.compile(r"#.*\bexit code (\d)")
+_EXIT_CODE = re.compile(r"#.*\bexit code (\d(?: or \d)*)")
 _SHOWN = re.compile(r"#\s*->\s*(.+)$", re.MULTILINE)
 _INSTALL = re.compile(r"(?:python3? -m venv \S+|source \.venv/bin/activate|(?:\S*/)?pip install .*)")
 _EXTRAS = re.compile(r"\[([\w,]+)\]")
@@ -259,7 +259,9 @@ class Reader:
             if not endless:
                 raise PageFailed(f"line {block.line} ff., {line}: did not end\n{out}{err}") from None
         self._printed += [out, err]
-        expected = {0, 130, -signal.SIGINT} if endless else {int(code[1]) if code else 0}
+        expected = (
+            {0, 130, -signal.SIGINT} if endless else set(map(int, code[1].split(" or "))) if code else {0}
+        )
         if process.returncode not in expected or "Traceback" in err:
             raise PageFailed(
                 f"line {block.line} ff., {line}: exit code {process.returncode} in place of {expected}\n{out}{err}"
