@@ -410,6 +410,18 @@ def test_a_sample_of_a_large_session_is_the_same_however_its_payloads_are_read(
     assert debug_issue(text, session=platform.builder.path).to_dict() == held.to_dict()
 
 
+def test_a_sample_holds_a_named_agent_whole_and_what_stopped_it(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = planted(fault="blocked")
+    monkeypatch.setattr(reading, "MAX_ACTS", 400)
+    monkeypatch.setattr(reading, "SAMPLE", 600)
+    report = asked(platform, "Agent creator_005 not generating content")
+    assert any("a sample" in told for told in report.looked_at), str(report)
+    assert platform.facts["trigger"] in {each for cause in report.causes[:3] for each in cause.event_ids}
+    assert "no create_content" in str(report)
+
+
 def test_forks_that_clear_the_first_event_of_a_cause_let_it_begin_where_the_effect_is() -> None:
     edges = (
         Edge("aaaaaaaa-1", "aaaaaaaa-2", INFERRED, "shared_value", "desk: sent bob a letter at tick 6"),

@@ -123,11 +123,9 @@ def test_a_level_that_shifts_for_one_is_found_and_what_all_do_or_what_creeps_is_
 
 
 def test_who_stops_is_found_beside_those_who_go_on() -> None:
-    series = {
-        f"a{k}": observed([(n, f"a{k}", 0 if k == 1 and n >= BREAK else 2) for n in range(STEPS)])
-        for k in range(5)
-    }
-    (best, *_) = scan_counts("rate", "x", series)
+    series = {f"a{k}": [0 if k == 1 and n >= BREAK else 2 for n in range(STEPS)] for k in range(5)}
+    seen = observed([(n, "a1", 0) for n in range(STEPS)])
+    (best, *_) = scan_counts("rate", "x", series, lambda _, n: seen[n].act)
     assert (best.group, best.step, best.found) == ((("agent", "a1"),), BREAK, 0)
 
 

@@ -130,7 +130,7 @@ def explain(
         if seen.axis is not None:
             with no_collection():
                 named = [each.id for each in question.naming]
-                log, is_sample = read_log(engine, lines, seen.axis, seen.acts, named)
+                log, is_sample = read_log(engine, lines, seen, seen.axis, question.agents, named)
             looked_at.append(_read(log, is_sample))
         evidence = matching_messages(engine, lines, question)
         with no_collection():

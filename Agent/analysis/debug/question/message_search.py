@@ -3,8 +3,9 @@
 # ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from Agent.analysis.debug.question.question import Question, stem
 from Agent.analysis.query.engine import Engine
@@ -12,6 +13,7 @@ from Agent.analysis.query.views import IS_ERROR, reads_files, scan
 
 MAX_MESSAGES = 20_000
 TOP = 8
+_CAMEL: Final = re.compile(r"([a-z])([A-Z])")
 
 
 def matching_messages(engine: Engine, lines: str, question: Question) -> list[dict[str, Any]]:
@@ -82,7 +84,4 @@ def _search_plainly(documents: Sequence[dict[str, Any]], begins: Sequence[str]) 
 
 def _searchable(message: str) -> str:
     """Return a message that SQLite can store, with CamelCase words split (TrendToolError)."""
-    parts = []
-    for before, char in zip(f" {message}", message, strict=False):
-        parts.append(f" {char}" if char.isupper() and before.islower() else char)
-    return "".join(parts).encode("utf-8", "replace").decode()
+    return _CAMEL.sub(r"\1 \2", message).encode("utf-8", "replace").decode()

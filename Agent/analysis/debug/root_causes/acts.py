@@ -115,6 +115,8 @@ class Log:
     peers: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """{role: agents}."""
     by_token: dict[Any, list[Act]] = field(default_factory=lambda: defaultdict(list))
+    each: float = 1.0
+    """Number of events of the session for each act: above 1 if the acts are a sample."""
 
 
 def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:

@@ -128,7 +128,10 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     candidates = [act.place for act in log.acts if act.kind != SNAPSHOT]
     ordered = heapq.nlargest(MAX_LOOKED_AT, candidates, key=lambda place: (scores[place], -place))
     best = scores[ordered[0]]
-    whole = sum(math.exp(scores[place] - best) for place in candidates)
+    # Of a sample, an event far from what is asked also stands for those that were not read.
+    whole = sum(
+        math.exp(scores[place] - best) * (1.0 if log.acts[place].near else log.each) for place in candidates
+    )
     chances = {place: math.exp(scores[place] - best) / whole for place in ordered}
     found: list[Hypothesis] = []
     while ordered and len(found) < MAX_KEPT:
@@ -193,7 +196,7 @@ def _scores(
             "odd": odd,
             "odd near": odd_near,
             "single": single,
-            "alike": math.log(len(log.by_sort[act.sort])),
+            "alike": math.log(log.each * len(log.by_sort[act.sort])),
             "after it": chains.after[act.place],
             "before it": chains.before[act.place],
         }

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -24,12 +25,15 @@ from Agent.analysis.query.views import (
 __all__ = ["MAX_ACTS", "Axis", "Survey", "read_log", "steps", "survey"]
 
 MAX_ACTS: Final = 40_000
+"""A larger session is read as a sample: it takes 0.1 ms of processor time to explain an event."""
+SAMPLE: Final = 6_000
+"""Size of the sample: 4 scans of 252,000 events take as long as to find and explain so many of them."""
 MAX_STEPS: Final = 400
 STEPS_OF_PLACE: Final = 120
 MIN_TICKS: Final = 6
 _CHUNK: Final = 8_000
 _SPREAD: Final = "(seq * 2654435761 % 4294967296)"
-_SELDOM_KINDS: Final = ("state_change", "system.config", "strategy_update", "policy_update", "error")
+_SELDOM: Final = "'state_change', 'system.config', 'strategy_update', 'policy_update', 'error'"
 
 _KEYS: Final = (
     "action_type",
@@ -89,6 +93,10 @@ class Survey:
     """Number of events that belong to an agent."""
     acts: int
     """Number of events that `read_log` selects from."""
+    seldom: int
+    """Number of those that are of kinds of which a sample keeps more."""
+    of_agents: Counter[str]
+    """{agent: number of its events}."""
     axis: Axis | None
     """None if agents do nothing."""
 
@@ -110,6 +118,7 @@ def survey(engine: Engine) -> Survey:
     found = engine.rows(
         f"SELECT agent_id, {_SERIES} AS series, max(role) AS role, CAST(sum(n) AS BIGINT) AS n, "
         f"CAST(coalesce(sum(n) FILTER (WHERE event_type NOT IN ({_SILENT})), 0) AS BIGINT) AS acts, "
+        f"CAST(coalesce(sum(n) FILTER (WHERE event_type IN ({_SELDOM})), 0) AS BIGINT) AS seldom, "
         "CAST(sum(ticked) AS BIGINT) AS ticked, min(first_tick) AS first_tick, max(last_tick) AS last_tick, "
         f"min(first_us) AS first_us, max(last_us) AS last_us FROM ({groups}) "
         "GROUP BY agent_id, series ORDER BY agent_id, series"
@@ -120,8 +129,11 @@ def survey(engine: Engine) -> Survey:
         roles[row["agent_id"]] = row["role"] or roles.get(row["agent_id"])
     told = [row for row in rows if row["series"] is not None]
     names = sorted({row["series"] for row in told})
-    events, acts = sum(row["n"] for row in rows), sum(row["acts"] for row in found)
-    return Survey(roles, names, events, acts, _axis(told))
+    of_agents: Counter[str] = Counter()
+    for row in rows:
+        of_agents[row["agent_id"]] += row["n"]
+    acts, seldom = (sum(row[name] for row in found) for name in ("acts", "seldom"))
+    return Survey(roles, names, of_agents.total(), acts, seldom, of_agents, _axis(told))
 
 
 def _axis(rows: list[dict[str, Any]]) -> Axis | None:
@@ -137,35 +149,58 @@ def _axis(rows: list[dict[str, Any]]) -> Axis | None:
 
 
 def read_log(
-    engine: Engine, lines: str, axis: Axis, acts: int, named: Collection[str] = ()
+    engine: Engine, lines: str, seen: Survey, axis: Axis, agents: Collection[str], named: Collection[str] = ()
 ) -> tuple[Log, bool]:
     """Return the acts of a session, and whether they are a sample.
 
     Args:
         engine: an engine over the session.
         lines: a table expression with the columns of `EVENT_COLUMNS`.
-        axis: the time axis; the steps used here are finer.
-        acts: how many events there are to select from, as `survey` counted them.
-        named: ids of events to keep in a sample, such as those that name what a text names.
+        seen: the survey of the session.
+        axis: its time axis; the steps used here are finer.
+        agents: agents whose events a sample keeps, such as those that a text names.
+        named: ids of events that it keeps, such as those that name what a text names.
     """
-    share = -(-acts // MAX_ACTS)
     where, parameters = f"event_type NOT IN ({_SILENT})", []
-    if share > 1:
-        # Keep all rare and named events; of common kinds keep one in `share`.
-        seldom = ", ".join(f"'{kind}'" for kind in _SELDOM_KINDS)
-        where += f" AND (event_type IN ({seldom}) OR {_SPREAD} % {share} = 0 OR id IN (SELECT unnest($1)))"
-        parameters = [list(named)]
+    is_sample = seen.acts > MAX_ACTS
+    if is_sample:
+        where += f" AND ({_sampled(seen, agents)})"
+        parameters = [list(agents), list(named)]
     selected = f"WHERE {where} ORDER BY {BY_ORDER} LIMIT {2 * MAX_ACTS}"
-    if share > 1 and reads_files(lines):
+    if is_sample and reads_files(lines):
         # Of the other lines no payload is read.
         found = engine.rows(f"SELECT id, ts_us FROM {scan()} {selected}", parameters)
         if engine.is_indexed and engine.numbers() is not None:
-            return read_acts(_by_id(engine, found), steps(axis, len(found))), True
+            return _of(seen, read_acts(_by_id(engine, found), steps(axis, len(found)))), True
         lines = whole_lines(Only(ids=[row["id"] for row in found]))
     with kept(engine, "debug_acts", f"(SELECT {_ACT_COLUMNS} FROM {lines} {selected})", parameters) as source:
         read = engine.row(f"SELECT count(*) AS n FROM {source.text}")["n"]
         log = read_acts(_plain(engine, source.text, read), steps(axis, read))
-    return log, share > 1
+    return _of(seen, log) if is_sample else log, is_sample
+
+
+def _sampled(seen: Survey, agents: Collection[str]) -> str:
+    """Return a condition on events that a sample has: $1 are the agents, and $2 the ids, to keep.
+
+    A third of it at most is of these agents, and another third of seldom kinds.
+    """
+    of_agents = sum(seen.of_agents[agent] for agent in agents)
+    most = SAMPLE // 3
+    common = SAMPLE - min(most, of_agents) - min(most, seen.seldom)
+
+    def one_in(number: int, wanted: int) -> str:
+        return f"{_SPREAD} % {max(1, -(-number // wanted))} = 0"
+
+    return (
+        f"{one_in(seen.acts, common)} OR list_contains($1, agent_id) AND {one_in(of_agents, most)} "
+        f"OR event_type IN ({_SELDOM}) AND {one_in(seen.seldom, most)} OR id IN (SELECT unnest($2))"
+    )
+
+
+def _of(seen: Survey, log: Log) -> Log:
+    """Return a sample, with how many events each of its acts stands for."""
+    log.each = max(1.0, seen.acts / max(1, len(log.acts)))
+    return log
 
 
 def steps(axis: Axis, number: int) -> Callable[[Mapping[str, Any]], int | None]:

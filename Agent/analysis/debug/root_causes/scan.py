@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import fmean, median
 from typing import Any, Final, NamedTuple
 
@@ -464,55 +464,75 @@ def _shift(values: list[float], least: int) -> Shift:
     return nats, place, low, high
 
 
-def scan_counts(rule: str, about: str, series: dict[str, list[Observation]]) -> list[Finding]:
-    """Return owners who do something more or less often from a step on, unlike the others (by counts)."""
+def scan_counts(
+    rule: str, about: str, series: Mapping[str, Sequence[int]], act_at: Callable[[str, int], Act]
+) -> list[Finding]:
+    """Return owners who do something more or less often from a step on, unlike the others (by counts).
+
+    Args:
+        rule, about: what was counted.
+        series: {owner: counts}; all end at the same step.
+        act_at: a function from an owner and a place in its counts to an act there.
+    """
     number = max(map(len, series.values()), default=0)
-    totals = [0.0] * number
-    for seen in series.values():
-        for at, each in enumerate(seen[::-1]):
-            totals[number - 1 - at] += each.value
-    scores: dict[str, Shift] = {}
-    for owner, seen in series.items():
-        if len(seen) < 8:
-            continue
-        own = [each.value for each in seen]
-        whole = totals[number - len(own) :]
-        rest = [(all_ - mine) for all_, mine in zip(whole, own, strict=True)]
-        alone = _rate(own, [1.0] * len(own))
-        beside = alone if len(series) < 3 or not alone[1] else _rate(own, rest, alone[1])
-        scores[owner] = min(alone, beside, key=lambda each: each[0])
+    sums = [0] * (number + 1)
+    if len(series) >= 3:
+        totals = [0] * number
+        for counts in series.values():
+            for at, count in enumerate(counts, number - len(counts)):
+                if count:
+                    totals[at] += count
+        sums = [0, *accumulate(totals)]
+    scores = {
+        owner: _rate(counts, sums[number - len(counts) :] if len(series) >= 3 else None)
+        for owner, counts in series.items()
+        if len(counts) >= 8
+    }
     found = []
     for owner, nats, (_, at, low, high) in _standing_out(scores, len(series)):
         group = (("agent", owner),) if owner else ()
-        found.append(_changed(rule, about, series[owner], at, nats, group, usual=low, found=high))
+        counts = series[owner]
+        seen = [Observation(act_at(owner, place), count) for place, count in enumerate(counts)]
+        found.append(_changed(rule, about, seen, at, nats, group, usual=low, found=high))
     return _surest(found)
 
 
-def _rate(own: list[float], rest: list[float], only: int = 0) -> Shift:
-    """Return the best rate change relative to the others: a Poisson likelihood, reduced by overdispersion."""
-    number, mine, others = len(own), sum(own), sum(rest)
-    if mine < 4 or others <= 0:
+def _rate(own: Sequence[int], sums: Sequence[int] | None) -> Shift:
+    """Return the best rate change: a Poisson likelihood, reduced by overdispersion.
+
+    Args:
+        own: the counts.
+        sums: of the counts of all owners up to each place; the change must be as likely relative to theirs.
+    """
+    number, mine = len(own), sum(own)
+    if mine < 4:
         return 0.0, 0, 0.0, 0.0
-    best, place = 0.0, 0
-    a = b = 0.0
+    whole = _poisson(mine, number)
+    best, place, before = 0.0, 0, 0
+    a = 0
     for at in range(1, number):
-        a, b = a + own[at - 1], b + rest[at - 1]
-        if at < 3 or b <= 0 or others - b <= 0 or (only and at != only):
+        a += own[at - 1]
+        # Among zeros the likelihood is convex, so that its maximum is at one of their ends.
+        if at < 3 or not (own[at - 1] or own[at] or at == 3):
             continue
-        gain = _poisson(a, b) + _poisson(mine - a, others - b) - _poisson(mine, others)
+        gain = _poisson(a, at) + _poisson(mine - a, number - at) - whole
         if gain > best:
-            best, place = gain, at
+            best, place, before = gain, at, a
     if not place:
         return 0.0, 0, 0.0, 0.0
-    levels = []
-    scatter = 0.0
-    for begin, end in ((0, place), (place, number)):
-        size = end - begin
-        level = sum(own[begin:end]) / size
-        levels.append(level)
-        scatter += sum((each - level) ** 2 for each in own[begin:end])
+    if sums is not None:
+        others = sums[-1] - sums[0] - mine
+        earlier = sums[place] - sums[0] - before
+        if not 0 < earlier < others:
+            return 0.0, 0, 0.0, 0.0
+        beside = (
+            _poisson(before, earlier) + _poisson(mine - before, others - earlier) - _poisson(mine, others)
+        )
+        best = min(best, beside)
+    levels = before / place, (mine - before) / (number - place)
+    scatter = sum((each - levels[at >= place]) ** 2 for at, each in enumerate(own))
     spread = max(1.0, scatter / number / max(mine / number, 1e-9))
-    return best / spread - math.log(number), place, levels[0], levels[1]
+    return best / spread - math.log(number), place, *levels
 
 
 def _poisson(count: float, exposure: float) -> float:

@@ -28,22 +28,24 @@ FOLLOWS: Final = 0.4
 MAX_ENTITIES: Final = 60
 MAX_NAME: Final = 40
 Turn = tuple[str, str, str, str]
+Entities = dict[tuple[str, str], list[Act]]
 
 
 def find(log: Log) -> Iterator[Finding]:
     """Yield violations in the life cycles of things."""
-    yield from _out_of_order(log)
+    entities = _entities(log)
+    yield from _out_of_order(entities)
     outcomes = _outcomes(log)
     lives = {thing: acts for thing, acts in log.by_thing.items() if 1 <= len(acts) <= MAX_LIFE}
     turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
-    yield from _undone(log, outcomes)
+    yield from _undone(log, entities, outcomes)
     if len(lives) < MIN_TIMES:
         return
     yield from _missing(log, lives, turns, _named)
     yield from _again(lives)
 
 
-def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
+def _entities(log: Log) -> Entities:
     """Return {(field, value): acts} for fields with few values that acts of several sorts share."""
     found: dict[tuple[str, str], list[Act]] = defaultdict(list)
     sorts: dict[str, set[Hashable]] = defaultdict(set)
@@ -68,10 +70,10 @@ def _entities(log: Log) -> dict[tuple[str, str], list[Act]]:
     }
 
 
-def _out_of_order(log: Log) -> Iterator[Finding]:
+def _out_of_order(entities: Entities) -> Iterator[Finding]:
     """Yield new transitions between consecutive events about an entity, by the same agent or not."""
     steps: dict[str, list[Observation]] = defaultdict(list)
-    for (name, _), acts in _entities(log).items():
+    for (name, _), acts in entities.items():
         for before, act in pairwise(acts):
             steps[name].append(Observation(act, (before.name, act.name, before.agent == act.agent)))
     for name, seen in steps.items():
@@ -98,10 +100,10 @@ def _turn(act: Act, outcomes: dict[Any, str]) -> Turn:
     return (act.role, act.kind, act.name, "failed" if act.failed else ended)
 
 
-def _undone(log: Log, outcomes: dict[Any, str]) -> Iterator[Finding]:
+def _undone(log: Log, entities: Entities, outcomes: dict[Any, str]) -> Iterator[Finding]:
     """Yield breaks in what is done to an entity and undone again: opened and closed, lent and returned."""
     seldom: dict[tuple[str, str], list[Act]] = {}
-    for entity, acts in _entities(log).items():
+    for entity, acts in entities.items():
         counts = Counter(act.sort for act in acts)
         kept = [act for act in acts if counts[act.sort] <= MAX_SELDOM]
         if len(kept) > 1:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log
@@ -45,32 +46,39 @@ def _counts(log: Log) -> Iterator[Finding]:
     for sort, acts in log.by_sort.items():
         if len(acts) < MIN_ACTS or acts[0].kind == "error":
             continue
-        counts: dict[str, Counter[int]] = defaultdict(Counter)
+        begins = acts[0].step // width
+        agents = (log.peers.get(sort[0]) if sort[0] else None) or dict.fromkeys(act.agent for act in acts)
+        starts = {agent: max(first.get(agent, 0) // width, begins) for agent in agents}
+        series = {agent: [0] * (slices - start) for agent, start in starts.items()}
+        total = [0] * (slices - begins)
         at: dict[tuple[str, int], Act] = {}
         for act in acts:
-            counts[act.agent][act.step // width] += 1
-            at.setdefault((act.agent, act.step // width), act)
-        series: dict[str, list[Observation]] = {}
-        for agent in log.peers.get(sort[0], [*counts]) if sort[0] else [*counts]:
-            begin = max(first.get(agent, 0), acts[0].step) // width
-            here = counts.get(agent, Counter())
-            series[agent] = [
-                Observation(at.get((agent, n)) or by_slice.get(n) or acts[0], here[n])
-                for n in range(begin, slices)
-            ]
-        for each in scan_counts("rate changes", sort[2] or sort[1], series):
+            part = act.step // width
+            total[part - begins] += 1
+            if act.agent in series:
+                series[act.agent][part - starts[act.agent]] += 1
+                at.setdefault((act.agent, part), act)
+        at_slice = partial(_act_at, by_slice, acts[0])
+        for each in scan_counts("rate changes", sort[2] or sort[1], series, partial(at_slice, starts, at)):
             owner = dict(each.group).get("agent", "")
             own = [act for act in each.acts if act.agent == owner and act.sort == sort]
             last = [act for act in acts if act.agent == owner and act.place < each.first.place]
             each.extras = tuple(own[:3] or last[-1:])
             yield each
         if len(series) > 2:
-            total = Counter(act.step // width for act in acts)
-            whole = [
-                Observation(by_slice.get(n) or acts[0], total[n])
-                for n in range(acts[0].step // width, slices)
-            ]
-            yield from scan_counts("rate changes", sort[2] or sort[1], {"": whole})
+            found = scan_counts(
+                "rate changes", sort[2] or sort[1], {"": total}, partial(at_slice, {"": begins}, {})
+            )
+            yield from found
+
+
+def _act_at(
+    by_slice: Mapping[int, Act], otherwise: Act, starts: Mapping[str, int],
+    own: Mapping[tuple[str, int], Act], agent: str, place: int,
+) -> Act:  # fmt: skip
+    """Return the first act that an agent's count counts, or the first of anybody in that slice."""
+    part = starts[agent] + place
+    return own.get((agent, part)) or by_slice.get(part) or otherwise
 
 
 def _failures(log: Log) -> Iterator[Finding]:
