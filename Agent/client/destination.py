@@ -45,6 +45,7 @@ class Destination:
     Args:
         url: the address of the ingest service, such as `http://localhost:8000`.
         api_key: sent with each request; not needed for a service on this machine.
+        is_compressed: whether bodies are compressed with gzip.
 
     Raises:
         ConfigurationError: not an http(s) address, or a key that is not valid in a header.
@@ -52,6 +53,7 @@ class Destination:
 
     url: str
     api_key: str | None = field(default=None, repr=False)
+    is_compressed: bool = True
 
     def __post_init__(self) -> None:
         try:
@@ -91,6 +93,10 @@ class Destination:
     def more_headers(self) -> Mapping[str, str]:
         """Return further headers of each request."""
         return {}
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the settings of TLS connections."""
+        return ssl.create_default_context()
 
     @property
     def place(self) -> str:
@@ -147,6 +153,8 @@ class ServiceResponse:
         """Return the service's error message with the status, in one clause."""
         error = self.body.get("error")
         told = error.get("message") if isinstance(error, dict) else None
+        # other services: `google.rpc.Status` of OTLP, and RFC 9457
+        told = told or self.body.get("message") or self.body.get("detail")
         said = f": {' '.join(told.split())[:300]}" if isinstance(told, str) and told else ""
         return f"it answers {self.status} {http.client.responses.get(self.status, '')}".rstrip() + said
 
@@ -206,7 +214,7 @@ class Connection:
         media_type: str = _JSON,
         timeout_s: float = _TIMEOUT_S,
     ) -> ServiceResponse:
-        """Send a body, compressed, and return the response.
+        """Send a body, and return the response.
 
         Args:
             body: the body, of the given media type; the response is expected in the same.
@@ -220,30 +228,32 @@ class Connection:
         prefix = urlsplit(self.destination.place).path
         headers = {
             "Content-Type": media_type,
-            "Content-Encoding": "gzip",
             "Accept": media_type,
             "User-Agent": f"agent-trace/{__version__}",
             **self.destination.more_headers,
         }
         if self.destination.api_key is not None:
             headers["Authorization"] = f"Bearer {self.destination.api_key}"
-        packed = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        if self.destination.is_compressed:
+            headers["Content-Encoding"] = "gzip"
+            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+        target = prefix + path or "/"
         was_open = self._open is not None
         try:
-            return self._exchange(prefix + path, packed, headers)
+            return self._exchange(target, body, headers)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
             # The service closed the kept-alive connection in the meantime; retry once with a new one.
             if not was_open:
                 raise
-            return self._exchange(prefix + path, packed, headers)
+            return self._exchange(target, body, headers)
 
-    def _exchange(self, path: str, packed: bytes, headers: dict[str, str]) -> ServiceResponse:
+    def _exchange(self, path: str, body: bytes, headers: dict[str, str]) -> ServiceResponse:
         connection = self._open or self._connect()
         self._open = connection
         try:
             if connection.sock is not None:
                 connection.sock.settimeout(self._timeout_s)
-            connection.request("POST", path, packed, headers)
+            connection.request("POST", path, body, headers)
             response = connection.getresponse()
             content = response.read(_MAX_ANSWER_BYTES)
         except http.client.HTTPException as error:
@@ -269,7 +279,7 @@ class Connection:
         host = parts.hostname or ""
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
-            context = ssl.create_default_context()
+            context = self.destination.tls_context()
             connection = http.client.HTTPSConnection(
                 host, parts.port, timeout=self._timeout_s, context=context
             )

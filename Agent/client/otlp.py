@@ -7,32 +7,29 @@ again is the same span. A cursor keeps which events' spans the receiver has, so 
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import unquote, urlsplit
 
 import orjson
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.client.destination import Connection, Delivery, Destination, ServiceResponse
+from Agent.client.otlp_destination import OtlpDestination, otlp_destination
 from Agent.client.sender import Sender, sender_for
 from Agent.client.shipment import OutgoingSession
 from Agent.config.load import redaction_key
-from Agent.errors import ConfigurationError, NotDelivered
+from Agent.errors import NotDelivered
 from Agent.event.model import Event
 from Agent.export.allowed import AllowList
 from Agent.export.otlp import (
     MAX_BATCH_SPANS,
     PROTOBUF,
-    TRACES_PATH,
     as_protobuf,
     in_batches,
     rejected_in,
+    status_message,
 )
 from Agent.export.spans import Span, SpanMaker
 from Agent.record.emit.installed import current_pipeline
@@ -43,96 +40,8 @@ from Agent.tree.layout import cursors_dir, read_file, safe_name
 from Agent.tree.read.follower import CURSOR_VERSION, Follower
 from Agent.tree.retention import write_cursor
 
-DEFAULT_SERVICE: Final = "agent-trace"
 _TOO_LARGE: Final = 413
 _EXIT_TIMEOUT_S: Final = 5.0
-
-
-@dataclass(frozen=True)
-class OtlpDestination(Destination):
-    """The address of a receiver of OTLP over HTTP.
-
-    Args:
-        url: its address, with or without `/v1/traces`: `http://localhost:6006`.
-        headers: further headers, such as a key.
-        service: the name of the program that recorded, `service.name`; in Phoenix the project.
-    """
-
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    service: str = DEFAULT_SERVICE
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, value in self.headers:
-            is_name = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
-            if not is_name or not value.isascii() or not value.isprintable():
-                raise ConfigurationError(
-                    f"the header {name[:40]!r} has invalid characters", remedy="use ASCII, NAME=VALUE"
-                )
-
-    @property
-    def place(self) -> str:
-        """Return the address without `/v1/traces` and without a slash at its end."""
-        return self.url.rstrip("/").removesuffix(TRACES_PATH)
-
-    @property
-    def command(self) -> str:
-        """Return the command that exports the rest of a session there, without the session and keys."""
-        service = "" if self.service == DEFAULT_SERVICE else f" --service {shlex.quote(self.service)}"
-        headers = "".join(f" --header {name}=..." for name, _ in self.headers)
-        return f"export otlp --resume --endpoint {self.place}{service}{headers}"
-
-    @property
-    def shows_key(self) -> bool:
-        """Return whether headers, which may hold a key, would be sent unencrypted over a network."""
-        return bool(self.headers) and self._is_open
-
-    @property
-    def more_headers(self) -> Mapping[str, str]:
-        """Return the further headers."""
-        return dict(self.headers)
-
-    @property
-    def cursor_name(self) -> str:
-        """Return the name of a session's cursor for this receiver, and of the lock of its exporter."""
-        told = repr((self.place, self.headers, self.service)).encode()
-        return f"otlp-{urlsplit(self.url).hostname}-{blake2b(told, digest_size=5).hexdigest()}"
-
-    def to_order(self) -> dict[str, Any]:
-        """Return what the sender process needs to know."""
-        return {"url": self.url, "headers": dict(self.headers), "service": self.service, "protocol": "otlp"}
-
-    @classmethod
-    def from_order(cls, order: Mapping[str, Any]) -> Self:
-        """Read the result of `to_order`."""
-        return cls(order["url"], headers=tuple(order["headers"].items()), service=order["service"])
-
-
-def otlp_destination(
-    endpoint: str | None, headers: Mapping[str, str] | None = None, service: str | None = None
-) -> OtlpDestination:
-    """Make a destination; what is not given is read from OpenTelemetry's own variables.
-
-    Args:
-        endpoint: default: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, then OTEL_EXPORTER_OTLP_ENDPOINT.
-        headers: default: OTEL_EXPORTER_OTLP_HEADERS.
-        service: default: OTEL_SERVICE_NAME, then `agent-trace`.
-
-    Raises:
-        ConfigurationError: there is no endpoint, or it is invalid.
-    """
-    names = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    url = endpoint or next((os.environ[name] for name in names if os.environ.get(name)), None)
-    if url is None:
-        raise ConfigurationError(
-            "no receiver is named", remedy="give its address, such as http://localhost:6006"
-        )
-    if headers is None:
-        told = os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", "")
-        pairs = (each.partition("=") for each in told.split(",") if each.strip())
-        headers = {unquote(name.strip()): unquote(value.strip()) for name, _, value in pairs}
-    name = service or os.environ.get("OTEL_SERVICE_NAME") or DEFAULT_SERVICE
-    return OtlpDestination(url, headers=tuple(headers.items()), service=name)
 
 
 class OtlpDelivery(Delivery):
@@ -149,7 +58,7 @@ class OtlpDelivery(Delivery):
         patience_s: float | None = None,
     ) -> None:
         super().__init__(connection, {}, wait, patience_s=patience_s)
-        self._service = destination.service
+        self._destination = destination
 
     def send(self, spans: list[Span]) -> None:
         """Send spans, and return when the receiver has answered for all of them.
@@ -163,7 +72,7 @@ class OtlpDelivery(Delivery):
             self._send(list(portion))
 
     def _send(self, spans: list[Span]) -> None:
-        body = as_protobuf(spans, self._service)
+        body = as_protobuf(spans, self._destination.service, dict(self._destination.attributes))
         answer = self._answer_to(body, len(spans))
         if answer.status == _TOO_LARGE:
             if len(spans) > 1:
@@ -184,7 +93,10 @@ class OtlpDelivery(Delivery):
         self.outcome.bytes += len(body)
 
     def _post(self, body: bytes, timeout_s: float) -> ServiceResponse:
-        return self._connection.post(body, TRACES_PATH, media_type=PROTOBUF, timeout_s=timeout_s)
+        answer = self._connection.post(body, self._destination.path, media_type=PROTOBUF, timeout_s=timeout_s)
+        if answer.status < 400 or answer.body:
+            return answer
+        return replace(answer, body={"error": {"message": status_message(answer.content)}})
 
     @staticmethod
     def _is_final(answer: ServiceResponse, count: int) -> bool:  # noqa: ARG004 - OTLP answers for a request

@@ -6,7 +6,7 @@ needs no further library. The protobuf messages are those of the package opentel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -24,11 +24,15 @@ MAX_BATCH_SPANS: Final = 512
 _SCOPE: Final = "agent-trace"
 
 
-def resource_of(service: str) -> dict[str, str]:
-    """Return the attributes of the program that recorded: its name, also as the project in Phoenix."""
+_NONE: Final[Mapping[str, str]] = {}
+
+
+def resource_of(service: str, attributes: Mapping[str, str] = _NONE) -> dict[str, str]:
+    """Return the attributes of the program that recorded: its name (in Phoenix the project) and others."""
     return {
         "service.name": service,
         "openinference.project.name": service,
+        **attributes,
         "telemetry.sdk.name": "agent-trace",
         "telemetry.sdk.language": "python",
         "telemetry.sdk.version": __version__,
@@ -42,14 +46,14 @@ def in_batches(spans: Iterable[Span]) -> Iterator[Sequence[Span]]:
         yield portion
 
 
-def as_json(spans: Iterable[Span], service: str) -> bytes:
+def as_json(spans: Iterable[Span], service: str, attributes: Mapping[str, str] = _NONE) -> bytes:
     """Return a request as one line of JSON, without a newline."""
     scope = {
         "scope": {"name": _SCOPE, "version": __version__},
         "spans": [_span_object(span) for span in spans],
         "schemaUrl": SCHEMA_URL,
     }
-    resource = {"attributes": _objects(resource_of(service))}
+    resource = {"attributes": _objects(resource_of(service, attributes))}
     return orjson.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [scope]}]})
 
 
@@ -111,7 +115,7 @@ def _text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()
 
 
-def as_protobuf(spans: Iterable[Span], service: str) -> bytes:
+def as_protobuf(spans: Iterable[Span], service: str, attributes: Mapping[str, str] = _NONE) -> bytes:
     """Return a request in protobuf.
 
     Raises:
@@ -121,7 +125,7 @@ def as_protobuf(spans: Iterable[Span], service: str) -> bytes:
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()
-    _fill(resource.resource.attributes, resource_of(service))
+    _fill(resource.resource.attributes, resource_of(service, attributes))
     scope = resource.scope_spans.add()
     scope.scope.name, scope.scope.version, scope.schema_url = _SCOPE, __version__, SCHEMA_URL
     for span in spans:
@@ -177,3 +181,17 @@ def rejected_in(content: bytes) -> tuple[int, str]:
     except DecodeError:
         return 0, ""  # accepted, by a receiver that answers in another form
     return int(answer.partial_success.rejected_spans), str(answer.partial_success.error_message)
+
+
+def status_message(content: bytes) -> str:
+    """Read what a refusal says, a `google.rpc.Status`; "" if it is none."""
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTracePartialSuccess
+
+    # Its two fields have the numbers and types of those of Status, which is in no package that OTLP needs.
+    status = ExportTracePartialSuccess()
+    try:
+        status.ParseFromString(content)
+    except DecodeError:
+        return ""
+    return str(status.error_message)

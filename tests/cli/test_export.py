@@ -89,7 +89,8 @@ def test_a_receiver_that_lost_its_data_gets_everything_again_and_the_rest_after_
 def test_wrong_arguments_are_one_line_each(recorded, run):
     root = ("--root", str(recorded.root))
     for words, told in (
-        (("--endpoint", "http://h:1", "--file", "x"), "give --file or --endpoint"),
+        (("--endpoint", "http://h:1", "--file", "x"), "give one of --file, --endpoint"),
+        (("--endpoint", "http://h:1", "--traces-endpoint", "http://h:1/x"), "give one of --file, --endpoint"),
         (("--header", "a=b"), "need --endpoint"),
         (("--resume",), "need --endpoint"),
         (("--again",), "need --endpoint"),

@@ -55,6 +55,18 @@ def test_a_session_arrives_where_the_certificate_is_trusted(service, recorded, c
     assert session["events"] >= 30
 
 
+def test_spans_arrive_where_the_variable_of_opentelemetry_names_the_certificate(
+    service, recorded, certificate
+):
+    pytest.importorskip("opentelemetry.proto", reason="OTLP needs the extra [otel]")
+    url = service.ingest_url.replace("http://", "https://")
+    words = ["-m", "Agent", "export", "otlp", "--root", str(recorded), "--endpoint", url, "--patience", "0.2"]
+    done = run_python(*words, cwd=recorded)
+    assert done.returncode == 3 and "certificate is not trusted" in done.stderr, done.stderr
+    done = run_python(*words, cwd=recorded, OTEL_EXPORTER_OTLP_CERTIFICATE=str(certificate[0]))
+    assert done.returncode == 0 and "1 span sent" in done.stdout, done.stderr
+
+
 def test_nothing_is_sent_to_a_certificate_that_nobody_vouches_for(service, recorded):
     url = service.ingest_url.replace("http://", "https://")
     done = ship(url, recorded, SSL_CERT_FILE="/dev/null")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 pytest.importorskip("opentelemetry.proto", reason="OTLP needs opentelemetry-proto, of the extra [otel]")
@@ -12,7 +13,8 @@ from support.processes import run_python
 from Agent import AgentLogger, setup_logging, shutdown_logging
 from Agent.archive import seal
 from Agent.client.destination import Connection
-from Agent.client.otlp import OtlpDelivery, OtlpDestination, OtlpShipment, otlp_destination, spans_of
+from Agent.client.otlp import OtlpDelivery, OtlpShipment, spans_of
+from Agent.client.otlp_destination import OtlpDestination, otlp_destination
 from Agent.errors import ConfigurationError, NotDelivered, SessionInUse
 from Agent.export.allowed import AllowList
 from Agent.flight import recorder
@@ -37,6 +39,11 @@ def record(root, steps=3):
 
 def ids(spans):
     return sorted((span.trace_id, span.span_id, span.parent_span_id) for span in spans)
+
+
+def status(code, message):
+    """A google.rpc.Status in protobuf: field 1 is a number, field 2 a text."""
+    return bytes([8, code, 18, len(message)]) + message.encode()
 
 
 def delivered(session, receiver, wait=never, **how):
@@ -177,6 +184,99 @@ def test_a_destination_is_read_from_the_variables_of_opentelemetry(monkeypatch):
             otlp_destination(endpoint, headers)
 
 
+@pytest.mark.parametrize(
+    ("variables", "place", "path"),
+    [
+        ({"ENDPOINT": "http://h:1/otel/"}, "http://h:1/otel", "/v1/traces"),
+        ({"ENDPOINT": "http://h:1", "TRACES_ENDPOINT": "http://t:2/in?no"}, None, None),
+        ({"ENDPOINT": "http://h:1", "TRACES_ENDPOINT": "http://t:2/in/"}, "http://t:2/in/", ""),
+        ({"ENDPOINT": "http://h:1", "TRACES_ENDPOINT": "http://t:2"}, "http://t:2", ""),
+        ({"TRACES_ENDPOINT": "http://t:2/v1/traces"}, "http://t:2", "/v1/traces"),
+    ],
+)
+def test_the_endpoint_for_traces_is_a_whole_address(monkeypatch, variables, place, path):
+    for name, url in variables.items():
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", url)
+    if place is None:
+        with pytest.raises(ConfigurationError, match="not an address"):
+            otlp_destination()
+        return
+    found = otlp_destination()
+    assert (found.place, found.path) == (place, path)
+    given = otlp_destination("http://given:3")
+    assert (given.place, given.path) == ("http://given:3", "/v1/traces")
+
+
+def test_variables_for_traces_go_before_those_for_all_signals(monkeypatch):
+    for name, (of_all, of_traces) in {
+        "HEADERS": ("a=1", "b=2"),
+        "COMPRESSION": ("none", "gzip"),
+        "PROTOCOL": ("grpc", "http/protobuf"),
+    }.items():
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", of_all)
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_TRACES_{name}", of_traces)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:1")
+    found = otlp_destination()
+    assert (dict(found.headers), found.is_compressed) == ({"b": "2"}, True)
+    assert OtlpDestination.from_order(orjson.loads(orjson.dumps(found.to_order()))) == found
+    for name in ("HEADERS", "COMPRESSION", "PROTOCOL"):
+        monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_TRACES_{name}")
+    with pytest.raises(ConfigurationError, match="grpc") as caught:
+        otlp_destination()
+    assert "4318" in caught.value.remedy
+    found = otlp_destination("http://h:1")  # named here, so what the variable says of another does not count
+    assert (dict(found.headers), found.is_compressed) == ({"a": "1"}, False)
+
+
+def test_a_program_describes_itself_by_its_resource_attributes(trace_root, monkeypatch):
+    session = record(trace_root)
+    told = "service.name=shop,deployment.environment.name=te%20st,openinference.project.name=p,broken"
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", told)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+    with OtlpReceiver(path="/in") as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{receiver.url}/in")
+        with OtlpShipment(session, otlp_destination(), never) as shipment:
+            shipment.ship_recorded()
+        assert len(receiver.spans) == 4 and "Content-Encoding" not in receiver.headers[0]
+        resource = receiver.resources[0]
+    assert (resource["service.name"], resource["openinference.project.name"]) == ("shop", "p")
+    assert resource["deployment.environment.name"] == "te st" and "broken" not in resource
+    assert otlp_destination(service="named").service == "named"
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "other")
+    assert otlp_destination().service == "other"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        status(3, "the trace id is too short"),
+        b'{"code": 3, "message": "the trace id is too short"}',
+        b'{"detail": "the trace id is too short"}',
+    ],
+)
+def test_a_refusal_says_what_the_receiver_said(trace_root, refusal):
+    session = record(trace_root)
+    with (
+        OtlpReceiver(lambda _: (400, {}), refusal=refusal) as receiver,
+        pytest.raises(NotDelivered, match="400 Bad Request: the trace id is too short"),
+    ):
+        delivered(session, receiver)
+    with (
+        OtlpReceiver(lambda _: (400, {}), refusal=b"<html>no") as receiver,
+        pytest.raises(NotDelivered, match="400 Bad Request; use"),
+    ):
+        delivered(session, receiver)
+
+
+def test_a_certificate_that_cannot_be_read_is_one_clear_error(monkeypatch, tmp_path):
+    (tmp_path / "no.pem").write_text("no certificate")
+    for path in (tmp_path / "absent.pem", tmp_path / "no.pem"):
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(path))
+        with pytest.raises(ConfigurationError, match="certificate") as caught:
+            otlp_destination("https://h:1")
+        assert str(path) in caught.value.remedy
+
+
 def resumed(session, receiver, **how):
     """Send what is left of a recorded session; returns the shipment."""
     with OtlpShipment(session, OtlpDestination(receiver.url), never, resume=True, **how) as shipment:
@@ -312,3 +412,5 @@ def test_the_command_for_the_rest_names_the_same_cursor_and_shows_no_key():
     one = OtlpDestination("http://h:1/v1/traces", headers=(("x-key", "secret"),), service="my shop")
     assert one.command == "export otlp --resume --endpoint http://h:1 --service 'my shop' --header x-key=..."
     assert OtlpDestination("http://h:1").command == "export otlp --resume --endpoint http://h:1"
+    whole = OtlpDestination("http://h:1/in", is_whole=True)
+    assert whole.command == "export otlp --resume --traces-endpoint http://h:1/in"

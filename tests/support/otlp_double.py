@@ -35,12 +35,20 @@ class OtlpReceiver:
     Args:
         answers: asked with the number of the request; what it returns, (status, headers), is answered instead.
         rejects: how many spans of each request it rejects.
+        path: where it listens.
+        refusal: the body of what is answered instead.
     """
 
     def __init__(
-        self, answers: Callable[[int], tuple[int, dict[str, str]] | None] = lambda _: None, rejects: int = 0
+        self,
+        answers: Callable[[int], tuple[int, dict[str, str]] | None] = lambda _: None,
+        rejects: int = 0,
+        path: str = PATH,
+        refusal: bytes = b"",
     ) -> None:
         self.answers = answers
+        self.path = path
+        self.refusal = refusal
         self.rejects = rejects
         self.requests = 0
         self.spans: list[Any] = []
@@ -58,8 +66,8 @@ class OtlpReceiver:
             self.requests += 1
             told = self.answers(self.requests)
             if told is not None:
-                return *told, b""
-            if path != PATH or headers.get("Content-Type") != "application/x-protobuf":
+                return *told, self.refusal
+            if path != self.path or headers.get("Content-Type") != "application/x-protobuf":
                 return 404, {}, b""
             if headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)

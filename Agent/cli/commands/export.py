@@ -20,7 +20,8 @@ from Agent.errors import UsageError
 from Agent.render import words
 
 if TYPE_CHECKING:
-    from Agent.client.otlp import OtlpDestination, OtlpShipment
+    from Agent.client.otlp import OtlpShipment
+    from Agent.client.otlp_destination import OtlpDestination
     from Agent.export.allowed import AllowList
     from Agent.export.spans import Span
     from Agent.flight.run_reading import RunRef
@@ -50,6 +51,11 @@ def otlp(  # noqa: PLR0913 - each is a separate option
     endpoint: Annotated[
         str | None, "--endpoint URL", {"envvar": "OTEL_EXPORTER_OTLP_ENDPOINT", "show_envvar": True}
     ],
+    traces_endpoint: Annotated[
+        str | None,
+        "--traces-endpoint URL",
+        {"envvar": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "show_envvar": True},
+    ],
     file: Annotated[Path | None, "--file FILE"],
     headers: Annotated[tuple[str, ...], "--header NAME=VALUE"],
     service: Annotated[str | None, "--service NAME", {"envvar": "OTEL_SERVICE_NAME", "show_envvar": True}],
@@ -69,6 +75,7 @@ def otlp(  # noqa: PLR0913 - each is a separate option
 
     Args:
         endpoint: A receiver of OTLP over HTTP with protobuf.
+        traces_endpoint: The same as its whole address, to which /v1/traces is not added.
         file: Write lines of OTLP JSON to this new file.
         headers: A header for the receiver, such as a key; repeatable.
         service: The name of the program; in Phoenix the project. Default: agent-trace.
@@ -88,21 +95,29 @@ def otlp(  # noqa: PLR0913 - each is a separate option
     """
     from Agent.flight.run_reading import find_run
 
-    if file is not None:
-        if endpoint is not None and not _is_from_environment("endpoint"):
-            raise misuse("give --file or --endpoint")
+    receivers = {"endpoint": endpoint, "traces_endpoint": traces_endpoint}
+    given = [name for name, url in receivers.items() if url is not None and not _is_from_environment(name)]
+    if len(given) + (file is not None) > 1:
+        raise misuse("give one of --file, --endpoint and --traces-endpoint")
+    if given:  # a variable of the other one does not count
+        endpoint, traces_endpoint = (receivers[name] if name in given else None for name in receivers)
+    elif traces_endpoint is not None:
         endpoint = None
-    if endpoint is None and (headers or follow or resume or again):
-        raise misuse("--header, --follow, --resume and --again need --endpoint")
+    if file is not None:
+        endpoint = traces_endpoint = None
+    if endpoint is None and traces_endpoint is None and (headers or follow or resume or again):
+        raise misuse("--header, --follow, --resume and --again need --endpoint or --traces-endpoint")
     if resume and again:
         raise misuse("--resume sends what is missing, --again everything; give one of them")
     ref = find_run(run, root)
     if ref.agent_id is not None:
         raise misuse("a trace is a whole run; give the session without the agent")
-    if endpoint is not None:
-        given = dict(_header(each) for each in headers) if headers else None
-        how = _How(content, follow, resume, again, patience_s)
-        return _to_receiver(ref, endpoint, given, service, how)
+    if endpoint is not None or traces_endpoint is not None:
+        from Agent.client.otlp_destination import otlp_destination
+
+        chosen = dict(_header(each) for each in headers) if headers else None
+        destination = otlp_destination(endpoint, chosen, service, traces_endpoint=traces_endpoint)
+        return _to_receiver(ref, destination, _How(content, follow, resume, again, patience_s))
     return _to_lines(ref, file, service, content)
 
 
@@ -139,13 +154,14 @@ def _spans(ref: RunRef, allowed: AllowList, content: bool) -> Iterator[Span]:
 
 
 def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool) -> int:
-    from Agent.client.otlp import DEFAULT_SERVICE
+    from Agent.client.otlp_destination import described_program
     from Agent.config.load import redaction_key
     from Agent.errors import UsageError
     from Agent.export.allowed import AllowList
     from Agent.export.otlp import as_json, in_batches
 
     allowed = AllowList(redaction_key())
+    name, attributes = described_program(service)
     count = size_bytes = 0
     if file is None:
         out = sys.stdout.buffer
@@ -156,7 +172,7 @@ def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool
             raise UsageError("the file exists", path=file, remedy="give a new one") from None
     try:
         for portion in in_batches(_spans(ref, allowed, content)):
-            line = as_json(portion, service or DEFAULT_SERVICE) + b"\n"
+            line = as_json(portion, name, attributes) + b"\n"
             out.write(line)
             count, size_bytes = count + len(portion), size_bytes + len(line)
     finally:
@@ -186,14 +202,9 @@ class _How(NamedTuple):
         return self.follow or self.resume or self.again
 
 
-def _to_receiver(
-    ref: RunRef, endpoint: str, headers: dict[str, str] | None, service: str | None, how: _How
-) -> int:
-    from Agent.client.otlp import otlp_destination
-
+def _to_receiver(ref: RunRef, destination: OtlpDestination, how: _How) -> int:
     if ref.run_id is not None and how.keeps_cursor:
         raise misuse("--follow, --resume and --again export whole sessions")
-    destination = otlp_destination(endpoint, headers, service)
     if destination.shows_key:
         render.note(f"the headers go to {destination.place} unencrypted; use https")
     told = False
