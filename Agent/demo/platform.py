@@ -124,9 +124,14 @@ def agent_seed(seed: int, name: str) -> str:
 
 
 class Platform:
-    """A content platform: creators, an audience, a trend service, and the follower graph."""
+    """A content platform: creators, an audience, a trend service, and the follower graph.
+
+    It is an agent itself: each tick is one of its actions, and what the others do is inside that, so a replay
+    or a fork of it is one of the whole simulation.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.agent_id, self.agent_role = "platform", "simulation"
         self.settings = settings
         self.rng = random.Random(agent_seed(settings.seed, "platform"))
         self.system_logger = SystemLogger()
@@ -158,13 +163,18 @@ class Platform:
         self.system_logger.log_simulation_start(name="content platform", configuration=configuration)
         for number in range(self.settings.ticks):
             with trace_tick(number):
-                self._tick(number)
+                self.run_tick(number)
             progress(number + 1)
         self.system_logger.log_simulation_end(name="content platform", outcome={"posts": self.outcome.posts})
         return self.outcome
 
-    def _tick(self, number: int) -> None:
-        """Run one tick: creators step, the audience reacts, posts spread, creators learn."""
+    @trace_agent_action()
+    def run_tick(self, number: int) -> int:
+        """Run one tick: creators step, the audience reacts, posts spread, creators learn.
+
+        Returns:
+            The number of posts.
+        """
         posts = []
         with measure_performance("creators_step"):
             for name, creator in self.creators.items():
@@ -184,6 +194,7 @@ class Platform:
             self._conclude(
                 post, [each[post["content_id"]] for each in reactions if post["content_id"] in each]
             )
+        return len(posts)
 
     def _conclude(self, post: dict[str, Any], reactions: list[dict[str, int]]) -> None:
         """Add up the reactions to one post, and pass them to its creator."""
@@ -311,6 +322,9 @@ class Audience:
 TARGET = "Agent.demo.targets:creator"
 """The target for replays of a creator; the session stores it for each creator."""
 
+WHOLE = "Agent.demo.targets:platform"
+"""The target for replays and forks of the whole simulation."""
+
 
 @dataclass(frozen=True)
 class DemoRecording:
@@ -335,5 +349,5 @@ def record_session(
         outcome = run_demo(settings, progress)
     finally:
         shutdown_logging()
-    update_session(session.path, targets=dict.fromkeys(outcome.last_published, TARGET))
+    update_session(session.path, targets={"*": WHOLE} | dict.fromkeys(outcome.last_published, TARGET))
     return DemoRecording(session.session_id, session.path, settings, outcome)

@@ -1,4 +1,5 @@
-"""Targets that build one creator for a replay: as it was, with the bug repaired, or with a changed learner.
+"""Targets that build agents for a replay: a creator as it was, with the bug repaired, or with a changed learner,
+or the whole platform.
 
 Each is a `factory(spec)`; its name on a command line is, for example, `Agent.demo.targets:creator`.
 """
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from Agent.demo.creators import Arm, Creator, TrendError, TrendTimeout
+from Agent.demo.platform import Platform
 
 SECONDS_PER_TICK = 6 * 3_600
 
@@ -47,6 +49,11 @@ def repaired_creator(spec: Any) -> Creator:
 def changed_creator(spec: Any) -> Creator:
     """The creator with another step size in its learner."""
     return _build(ForgetfulCreator, spec)
+
+
+def platform(spec: Any) -> dict[str, Any]:
+    """The whole simulation, with all its agents inside."""
+    return {"platform": Platform(spec.of("platform").state["settings"]), **spec.nested}
 
 
 def _build(cls: Callable[..., Creator], spec: Any) -> Creator:

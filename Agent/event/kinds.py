@@ -8,6 +8,8 @@ LEVELS: dict[str, int] = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "
 LEVEL_NAMES: dict[int, str] = {number: name for name, number in LEVELS.items()}
 LEVEL_OFF = 100
 
+ACTION_KINDS = frozenset({"agent_action", "learning_update"})
+"""The kinds of events that traced methods write."""
 INTERVENTION = "intervention"
 """The kind of a pause or step by hand, and the trigger of a change by hand (`agent-trace control`)."""
 

@@ -27,13 +27,13 @@ from Agent.errors import (
     TargetNotGiven,
     UsageError,
 )
+from Agent.event.kinds import ACTION_KINDS
 from Agent.flight.run_reading import RunName, RunRef, find_session_run
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
 from Agent.replay.compare.normaliser import Normaliser
 from Agent.replay.compare.outcome import EXIT_CODES, Divergence, ReplayReport, Verdict
 from Agent.replay.plan.recording import (
-    ACTION_KINDS,
     check_agent,
     session_info,
 )

@@ -11,13 +11,13 @@ from typing import Any
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.clock import format_timestamp
+from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.flight.run_reading import RunName, find_explicit_run, find_session_run
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
 from Agent.replay.plan.recording import (
-    ACTION_KINDS,
     began_us,
     check_agent,
     parents_of,

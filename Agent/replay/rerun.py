@@ -21,6 +21,7 @@ import orjson
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import ReplayError, UsageError
 from Agent.event.ids import session_id_for
+from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event as RecordedEvent
 from Agent.event.values.opaque import WRITTEN_OUTSIDE
 from Agent.flight.run_reading import RunName, RunRef, find_explicit_run, find_session_run
@@ -42,7 +43,6 @@ from Agent.replay.compare.outcome import (
 from Agent.replay.compare.program_state import program_state_of
 from Agent.replay.drive.states import SHARED
 from Agent.replay.plan.recording import (
-    ACTION_KINDS,
     check_agent,
     session_info,
 )

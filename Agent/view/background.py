@@ -22,6 +22,8 @@ from typing import Any, Final
 import orjson
 
 from Agent.errors import AgentTraceError, InputError, UsageError
+from Agent.event.pointers import escape
+from Agent.tree.files.session import open_session
 from Agent.tree.layout import session_id_of
 
 MOST_CHARS: Final = 2_000
@@ -197,14 +199,33 @@ def _text(value: Any) -> str:
     return python_text(value)[:_VALUE_CHARS]
 
 
+def _run_with(session: Path, agent: str, *, is_inside: bool) -> tuple[str, Callable[[Any], Any]]:
+    """Return the run that shows what a change to an agent leads to, and what writes a patch of it for that.
+
+    That of an agent which acts inside others is the whole run, where the session remembers how to make it: by
+    itself, the agent would meet only what was recorded.
+    """
+    info = open_session(session)
+    if not is_inside or "*" not in info.targets:
+        return f"{session_id_of(session)}/{agent}", lambda patch: patch
+
+    def of_whole_run(patch: Any) -> Any:
+        if isinstance(patch, Mapping):
+            return {agent: patch}
+        return [each | {"path": f"/{escape(agent)}{each['path']}"} for each in patch]
+
+    return session_id_of(session), of_whole_run
+
+
 def _fork(
-    session: Path, agent: str, at: str, patch: list[Any], live: list[str], **rest: Any
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **rest: Any
 ) -> dict[str, Any]:
     from Agent.replay import fork_run
 
-    run = f"{session_id_of(session)}/{agent}"
+    run, of_run = _run_with(session, agent, is_inside=is_inside)
+    change = of_run(patch) or None
     _, found = fork_run(
-        run, at, patch or None, root=session.parent, seed=rest["seed"], live=live, timeout_seconds=_FORK_S
+        run, at, change, root=session.parent, seed=rest["seed"], live=live, timeout_seconds=_FORK_S
     )
     return {
         "session": session_id_of(found.session),
@@ -216,23 +237,26 @@ def _fork(
 
 
 def _turning(
-    session: Path, agent: str, at: str, patch: list[Any], live: list[str], outcome: str, **_: Any
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **rest: Any
 ) -> dict[str, Any]:
     from Agent.replay import turning_point
 
-    run = f"{session_id_of(session)}/{agent}"
-    found = turning_point(run, at, patch, outcome, root=session.parent, live=live, timeout_seconds=_FORK_S)
+    run, of_run = _run_with(session, agent, is_inside=is_inside)
+    found = turning_point(
+        run, at, of_run(patch), rest["outcome"], root=session.parent, live=live, timeout_seconds=_FORK_S
+    )
     last = None if found.last is None else found.last.event_id
     return {"session": None, "text": str(found), "stopped": found.stopped, "changed": [], "last": last}
 
 
 def _sweep(
-    session: Path, agent: str, at: str, patch: list[Any], live: list[str], outcome: str, **rest: Any
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **rest: Any
 ) -> dict[str, Any]:
     from Agent.replay import sweep_forks
     from Agent.replay.forks.outcome import varied_patches
 
-    run, patches = f"{session_id_of(session)}/{agent}", varied_patches(patch or None, rest["vary"])
+    run, of_run = _run_with(session, agent, is_inside=is_inside)
+    patches = [of_run(each) for each in varied_patches(patch or None, rest["vary"])]
     count = len(patches or [None]) * max(1, rest["seeds"])
     if count > _MOST_FORKS:
         raise UsageError(f"{count:,} forks are too many", remedy=f"give values and seeds for {_MOST_FORKS:,}")
@@ -241,7 +265,7 @@ def _sweep(
         at,
         patches=patches,
         seeds=range(1, rest["seeds"] + 1),
-        outcome=outcome,
+        outcome=rest["outcome"],
         root=session.parent,
         live=live,
         timeout_seconds=_FORK_S,

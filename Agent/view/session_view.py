@@ -694,6 +694,9 @@ class SessionView:
                     f"the value of {name[:80]} is not JSON", remedy="texts need quotes"
                 ) from None
         asked = {"number": number, "agent": agent, "at": at, "patch": patch, "live": list(live)}
+        asked["is_inside"] = shown.acts_inside(agent)
+        if outcome:
+            outcome = shown.outcome_of(agent, outcome)
         if vary or seeds:
             many = {"vary": list(vary), "seeds": seeds, "outcome": outcome or "error"}
             found = self._background.answer("sweep", {**asked, **many})

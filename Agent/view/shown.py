@@ -20,16 +20,18 @@ from Agent.analysis.stats import number
 from Agent.errors import AgentNotFound, EventNotFound, UsageError
 from Agent.event.code_places import CodePlaces
 from Agent.event.ids import split_event_id
+from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.render.event_words import event_words
 from Agent.render.words import path_line
-from Agent.view.index.columns import ERROR, SESSION, Index
+from Agent.view.index.columns import ERROR, NOBODY, SESSION, Index
 from Agent.view.index.lines import Lines
 from Agent.view.lanes import Lanes, shown_ticks
 from Agent.view.windows import TickAxis
 
 MOST_LISTED: Final = 1_000
 _FIRST_BLOCK: Final = 512
+_FIRST_ACTIONS: Final = 64
 Rows = range | NDArray[Any]
 """Rows of an index, ascending or descending; a range takes no memory."""
 _MOST_BLOCK: Final = 16_384
@@ -99,6 +101,24 @@ class Shown:
         if found is None and agent != SESSION:
             raise AgentNotFound(f"no agent {agent!r} in this session", remedy="the overview lists its agents")
         return found
+
+    def acts_inside(self, agent: str) -> bool:
+        """Return whether the first actions of an agent all happened inside actions of other agents."""
+        number = self.agent_number(agent)
+        numbers = self.index.tables.kinds
+        kinds = [numbers[kind] for kind in ACTION_KINDS if kind in numbers]
+        rows = self.index.rows_between(number or NOBODY, 0, self.index.count)
+        first = rows[np.isin(self.index.kind[rows], kinds)][:_FIRST_ACTIONS].tolist()
+        return bool(first) and not any(
+            event.extra.get("root") is True for event in self.lines.events(self.index, first)
+        )
+
+    def outcome_of(self, agent: str, outcome: str) -> str:
+        """Return the outcome of a fork, a field or a condition on one, with the agent whose field it is."""
+        asked = outcome.strip()
+        names = self.index.tables.agents
+        is_named = asked == "error" or any(asked.startswith((f"{name}.", f"{name}/")) for name in names)
+        return asked if is_named or not asked else f"{agent}.{asked}"
 
     def row_of(self, event_id: str) -> int:
         """Return the row of an event.

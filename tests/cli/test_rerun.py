@@ -12,9 +12,11 @@ AGENT = "creator_017"
 PLANTED = "cooldown_until"
 
 
-def roots(recorded, agent: str) -> list[dict]:
-    events = of_agent(session_events(recorded.session), agent)
-    return [event for event in of_kind(events, "agent_action") if event["extra"].get("root")]
+def actions(recorded, agent: str) -> list[dict]:
+    """The actions of an agent that are not inside others of its own."""
+    events = of_kind(of_agent(session_events(recorded.session), agent), "agent_action")
+    own = {event["span_id"] for event in events}
+    return [event for event in events if event["parent_span_id"] not in own]
 
 
 def test_replay_of_the_same_code_is_identical_and_exit_code_0(ask, recorded):
@@ -23,7 +25,7 @@ def test_replay_of_the_same_code_is_identical_and_exit_code_0(ask, recorded):
     assert "IDENTICAL" in done.stdout
     answer = json.loads(ask("replay", f"{recorded.session_id}/{AGENT}", "--json").stdout)
     assert answer["verdict"] == "IDENTICAL"
-    assert answer["counts"]["driven"] == answer["counts"]["covered"] == len(roots(recorded, AGENT))
+    assert answer["counts"]["driven"] == answer["counts"]["covered"] == len(actions(recorded, AGENT))
 
 
 @pytest.mark.further
@@ -56,7 +58,7 @@ def test_repaired_code_diverges_at_the_planted_fault(ask, recorded):
         for event in of_kind(of_agent(session_events(recorded.session), AGENT), "state_change")
         if event["extra"]["trigger"] == "TrendQuotaExceeded"
     ]
-    steps = roots(recorded, AGENT)
+    steps = actions(recorded, AGENT)
     assert steps[first["step"] - 1]["id"] == first["event_id"]
     assert steps[first["step"] - 1]["tick"] == fault["tick"]
     shown = ask("replay", f"last/{AGENT}", "--target", "Agent.demo.targets:repaired_creator")
@@ -77,7 +79,7 @@ def test_play_shows_every_step_without_any_code(ask, recorded):
     assert done.returncode == 0, done.stderr
     assert "cooldown_until" in done.stdout
     answer = json.loads(ask("play", f"last/{AGENT}", "--json").stdout)
-    assert len(answer["steps"]) >= len(roots(recorded, AGENT))
+    assert len(answer["steps"]) >= len(actions(recorded, AGENT))
 
 
 def test_play_of_a_damaged_run_is_exit_code_1(run, recorded, trace_root):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from contextlib import closing
 from functools import partial
@@ -185,22 +186,42 @@ def test_four_clicks_fork_a_run_with_a_changed_field_and_show_its_difference(dem
     page.get_by_role("button", name="Run the fork").click()
     page.locator(".difference .first").wait_for()
     assert page.locator(".sides code").all_inner_texts() == ["'wait'", "'prepare'"]
-    assert "Changed: cooldown_until" in page.locator(".notes").inner_text()
+    assert "Changed: creator_017.cooldown_until" in page.locator(".notes").inner_text()
     state = page.locator(".differences .fields .row", has_text="cooldown_until")
     state.locator(".there").get_by_text("0", exact=True).wait_for()
 
 
-def test_five_clicks_find_the_point_of_no_return(forking, open_tab):
+def test_five_clicks_find_the_point_of_no_return_of_what_the_whole_platform_makes_of_a_change(
+    forking, open_tab
+):
     page = open_tab(forking).page
+    page.locator("button.card").first.wait_for()
+    page.locator(".forker").click()
+    page.locator(".whatif label", has_text="cooldown_until").locator("input").fill("0")
+    page.get_by_label("Outcome").fill("published>20")
+    page.get_by_role("button", name="Find the point of no return").click()
+    said = page.locator(".whatif pre")
+    said.get_by_text("this assumes that").wait_for(timeout=120_000)
+    found = said.inner_text()
+    assert "there the change no longer alters creator_017.published>20" in found
+    assert "it still does: true instead of false" in found
+    assert "stopped" not in found, "the whole platform ran, so every lookup had an answer"
+    lost = int(re.search(r"point of no return is after action \d+ \(\S+ tick (\d+)\)", found)[1])
+    assert 40 < lost < 80, "long after the fault in tick 34, long before the end in tick 95"
+    page.locator(".moment b", has_text=f"Tick {lost - 1}").wait_for()
+
+
+def test_what_the_change_itself_sets_is_refused_as_an_outcome(forking, open_tab):
+    tab = open_tab(forking)
+    page = tab.page
     page.locator("button.card").first.wait_for()
     page.locator(".forker").click()
     page.locator(".whatif label", has_text="cooldown_until").locator("input").fill("3000")
     page.get_by_label("Outcome").fill("cooldown_until>3500")
     page.get_by_role("button", name="Find the point of no return").click()
-    said = page.locator(".whatif pre")
-    said.get_by_text("this assumes that").wait_for()
-    assert "the change alters cooldown_until>3500" in said.inner_text()
-    page.locator(".detail", has_text="Agent action: step").wait_for()
+    page.locator(".whatif pre").get_by_text("which the change itself sets").wait_for()
+    assert tab.complaints and all("422" in each for each in tab.complaints)
+    tab.complaints.clear()
 
 
 def test_a_sweep_shows_how_the_outcome_is_distributed_and_the_smallest_change(forking, open_tab):
@@ -211,15 +232,14 @@ def test_a_sweep_shows_how_the_outcome_is_distributed_and_the_smallest_change(fo
     page.get_by_role("button", name="Run a fork for each").click()
     said = page.locator(".whatif pre")
     said.get_by_text("Name values to try").wait_for()
-    page.get_by_label("Values to try").fill("cooldown_until=0,3000,3634,4000")
-    page.get_by_label("Outcome").fill("cooldown_until>3500")
+    page.get_by_label("Values to try").fill("cooldown_until=0,40,90,4000")
+    page.get_by_label("Outcome").fill("published>20")
     page.get_by_role("button", name="Run a fork for each").click()
-    said.get_by_text("smallest change that does").wait_for()
+    said.get_by_text("smallest change that does").wait_for(timeout=120_000)
     bars = [" ".join(text.split()) for text in page.locator(".bars > div").all_inner_texts()]
-    # The fork from 0 asks the trend service, which has no recorded answer to that.
-    assert bars == ["true 2", "stopped 1", "false 1"]
-    assert "1 of 4 differ from the unchanged run" in said.inner_text()
-    assert '{"cooldown_until":3000}' in said.inner_text()
+    assert bars == ["true 2", "false 2"]
+    assert "2 of 4 differ from the unchanged run" in said.inner_text()
+    assert '{"creator_017":{"cooldown_until":40}}' in said.inner_text()
     assert tab.serious() == []
 
 

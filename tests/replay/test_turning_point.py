@@ -11,6 +11,12 @@ class Runner:
         self.agent_id, self.agent_role = "a", "runner"
         self.speed, self.total = 1, 0
 
+    def trace_state(self):
+        return {"speed": self.speed, "total": self.total, "is_fast": self.speed > 3}
+
+    def trace_restore(self, state):
+        self.speed, self.total = state["speed"], state["total"]
+
     @trace_agent_action
     def run(self):
         self.total += self.speed
@@ -56,10 +62,17 @@ def test_a_change_that_is_too_late_at_once_alters_nothing(search):
 
 
 def test_a_change_that_is_never_too_late(search):
-    found = search("speed>3")
+    found = search("is_fast")
     assert (found.lost, found.last.actions) == (None, 20)
 
 
 def test_an_outcome_that_many_changes_alter_is_refused(search):
     with pytest.raises(UsageError):
         search("error")
+
+
+@pytest.mark.parametrize("outcome", ["speed>3", "a.speed", "a/speed=5"])
+def test_what_the_change_itself_sets_is_no_outcome(search, outcome):
+    with pytest.raises(UsageError, match="which the change itself sets") as refused:
+        search(outcome)
+    assert "leads to" in refused.value.remedy

@@ -78,7 +78,7 @@ export function makeForkForm(): HTMLElement {
     const isLong = new Set(state.fields.filter((field) => field.value.length > LONG_CHARS).map(({ name }) => name));
     const seed = h("input", { type: "text", inputmode: "numeric", pattern: "-?[0-9]{1,18}", placeholder: "as recorded" });
     const live = h("input", { type: "text", placeholder: "none: all answer as recorded" });
-    const outcome = h("input", { type: "text", placeholder: "e.g. followers>1000" });
+    const outcome = h("input", { type: "text", placeholder: "e.g. published>20" });
     const said = h("pre", { role: "status" });
     const run = h("button", { class: "run", type: "submit" }, "Run the fork");
     const find = h("button", { type: "button" }, "Find the point of no return");

@@ -13,7 +13,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from Agent.event.classes import is_of_library
-from Agent.event.kinds import Category
+from Agent.event.kinds import ACTION_KINDS, Category
 from Agent.record.emit.installed import LIMITS
 from Agent.record.state.identity import traced_files
 from Agent.tree.undisturbed import undisturbed
@@ -40,7 +40,6 @@ _NOT_THE_PROGRAM = tuple(
 )
 """Folders of the standard library (including installed packages) and of this package."""
 _RECEIVERS = frozenset({"self", "cls", "mcs", "_self", "this"})
-_ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 _LABEL_KEY = {"agent_action": "action_type", "learning_update": "learning_stage", "metric": "metric_name"}
 _CATEGORY = {
     "agent_action": Category.AGENTS,
@@ -312,7 +311,7 @@ class FunctionFacts:
         self.capture_args = capture_args and kind != "metric"
         self.capture_result = capture_result and kind != "metric"
         self.strict_state = strict_state
-        self.is_action = kind in _ACTION_KINDS
+        self.is_action = kind in ACTION_KINDS
         self.category = _CATEGORY[kind].value
         self.limit = LIMITS[self.category]
         self.label_key = _LABEL_KEY[kind]

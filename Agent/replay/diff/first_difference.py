@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape, unescape
@@ -27,7 +28,7 @@ from Agent.replay.compare.emitted_events import (
 )
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
-from Agent.replay.plan.recording import ACTION_KINDS, began_us, ends_of
+from Agent.replay.plan.recording import began_us, ends_of
 from Agent.tree.files.session import Lineage
 
 PASSED_OVER = FRAMEWORK_KINDS | {

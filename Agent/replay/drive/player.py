@@ -15,6 +15,7 @@ from threading import get_ident
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from Agent.errors import RecordingMiss
+from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.event.pointers import escape
 from Agent.flight.recorded_calls import (
@@ -52,7 +53,6 @@ from Agent.replay.plan.recording import Recording
 from Agent.replay.plan.target import Decoder
 
 _ONE_BY_ONE = "call it in the action itself, or await one asyncio.to_thread after the other"
-_ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
 _open_call: ContextVar[PlannedCall | None] = ContextVar("agent_trace_replayed_call", default=None)
 
@@ -183,7 +183,7 @@ class RecordedPlayer:
         if (
             action is not None
             and call.agent_id in self.live
-            and call.kind in _ACTION_KINDS
+            and call.kind in ACTION_KINDS
             and not call.is_generator
         ):
             self._enter_live(call, action, lane)
@@ -195,9 +195,9 @@ class RecordedPlayer:
             return None
         if call.kind in CALL_KINDS:
             return self._enter_tool(call, action)
-        if call.is_generator and call.kind in _ACTION_KINDS:
+        if call.is_generator and call.kind in ACTION_KINDS:
             self.stop(f"{_named(call)} is a generator, and the recording has only the number of its items")
-        if call.kind not in _ACTION_KINDS:
+        if call.kind not in ACTION_KINDS:
             self._measured(call)
             return None
         if not lane.has_begun:
@@ -267,7 +267,7 @@ class RecordedPlayer:
 
     def _enter_outside(self, call: TracedCall) -> None:
         """Let a call of the factory run, and add a remark."""
-        if call.agent_id not in self.known or call.kind not in _ACTION_KINDS:
+        if call.agent_id not in self.known or call.kind not in ACTION_KINDS:
             return
         callers = self._built.setdefault(_name(call), {})
         if callers and call.agent_id not in callers:

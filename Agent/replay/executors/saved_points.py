@@ -22,6 +22,7 @@ import orjson
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import EventNotFound, RunNotFound, SessionNotFound, UsageError
 from Agent.event.clock import parse_timestamp
+from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.event.pointers import tags_below
 from Agent.event.values.values import decode_value
@@ -34,7 +35,6 @@ from Agent.flight.recorded_calls import RecordedProgram
 from Agent.flight.run_fold import Step
 from Agent.flight.run_reading import RunRecord, RunRef, find_run, read_run
 from Agent.record.emit.installed import flush_active
-from Agent.replay.plan.recording import ACTION_KINDS
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import LAST, readable_sessions
 from Agent.tree.write.artifacts import ROOT_RUN

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import EventNotFound, ReplayError
 from Agent.event.codec import decode_line
+from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import escape
@@ -53,7 +54,7 @@ from Agent.replay.forks.outcome import OutcomeOf
 from Agent.replay.forks.player import ForkPlayer, seed_generators
 from Agent.replay.forks.sweep_job import fork_each, raise_first, silenced
 from Agent.replay.plan.actions import DrivenAction, Plan
-from Agent.replay.plan.recording import ACTION_KINDS, method_name
+from Agent.replay.plan.recording import method_name
 from Agent.replay.worker.fork_server import Forks
 from Agent.replay.worker.jobs import as_object
 from Agent.replay.worker.workbench import turn_recording_away

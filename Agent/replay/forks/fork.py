@@ -221,6 +221,11 @@ class Fork:
             tracker.full(obj)
         return pipeline
 
+    @property
+    def is_of_one(self) -> bool:
+        """Whether a single agent runs, so that a patch is one of its fields; else it is {agent: fields}."""
+        return len(self.bench.objects) == 1 and None not in self.bench.objects.values()
+
     def everybody(self) -> dict[str, object]:
         """Return the agents known so far: the target's objects, and agents seen inside them."""
         nearby = {} if self.bench.driver is None else self.bench.driver.nearby
@@ -327,9 +332,12 @@ class Fork:
             objects = self.bench.given
             everybody = {**self.everybody(), **acting_in(pipeline), **objects}
             if patch is not None:
-                is_one = set(objects) == set(self.bench.objects) and len(objects) == 1
                 patch_objects(
-                    objects if is_one else everybody, patch, self.bench.decoder, self.outcome, is_one=is_one
+                    objects if self.is_of_one else everybody,
+                    patch,
+                    self.bench.decoder,
+                    self.outcome,
+                    is_one=self.is_of_one,
                 )
             if seed is not None and not seed_generators(everybody, seed):
                 self.outcome.note("no agent exposes a generator: only module generators were seeded")

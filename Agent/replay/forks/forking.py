@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +18,23 @@ from typing import Any
 import orjson
 
 from Agent.errors import UsageError
+from Agent.event.pointers import unescape
 from Agent.flight.open_runs import new_run_id
 from Agent.flight.run_reading import RunName, RunRef
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
 from Agent.replay.diff.run_comparison import RunComparison, compare_runs
 from Agent.replay.diff.run_side import open_side
-from Agent.replay.forks.outcome import ERROR, STOPPED, ForkOutcome, OutcomeOf, Patch, RaisedError, check_patch
+from Agent.replay.forks.outcome import (
+    ERROR,
+    STOPPED,
+    ForkOutcome,
+    OutcomeOf,
+    Patch,
+    RaisedError,
+    check_patch,
+    leaves,
+)
 from Agent.replay.plan.recording import session_info
 from Agent.replay.plan.target import Target, target_name
 from Agent.replay.rerun import keep_json, make_replay_directory
@@ -565,10 +575,19 @@ def turning_point(
         progress: called with each fork's result.
 
     Raises:
-        UsageError: the outcome is `error`, which a change may alter in many ways; others as `sweep_forks`.
+        UsageError: the outcome is `error`, which a change may alter in many ways, or what the change itself
+            sets; others as `sweep_forks`.
     """
-    if OutcomeOf.parse(outcome).field == "error":
+    measured = OutcomeOf.parse(outcome).field
+    if measured == ERROR:
         raise UsageError("name a field or a condition as the outcome", remedy="such as 'published>20'")
+    check_patch(patch)
+    agent_id = fork_request(run, step, target, root, live)["agent_id"]
+    if _sets(patch, measured, agent_id):
+        raise UsageError(
+            f"the outcome is {measured}, which the change itself sets",
+            remedy="name a field that the change leads to, such as 'published>20'",
+        )
     probes: list[ProbedPoint] = []
     stopped: list[str] = []
 
@@ -600,6 +619,18 @@ def turning_point(
         first.run, str(step), first.target, outcome, patch, first.baseline, last, lost, tuple(probes),
         stopped=next(iter(stopped), None),
     )  # fmt: skip
+
+
+def _sets(patch: Patch, measured: str, agent_id: str | None) -> bool:
+    """Return whether a patch of an agent, or of {agent: its fields} for None, sets what is measured."""
+    wanted = f"{measured.replace('/', '.')}."
+    for pointer, change in leaves(patch):
+        path = change["path"] if isinstance(change, Mapping) and "op" in change else pointer
+        name = "".join(f"{unescape(part)}." for part in str(path).split("/")[1:])
+        for each in (name, f"{agent_id}.{name}"):
+            if wanted.startswith(each) or each.startswith(wanted):
+                return True
+    return False
 
 
 def _place_of(probe: ProbedPoint) -> str:

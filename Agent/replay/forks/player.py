@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 import orjson
 
 from Agent.errors import RecordingMiss, ReplayError
-from Agent.event.kinds import LEVELS
+from Agent.event.kinds import ACTION_KINDS, LEVELS
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.values.digest import digest_bytes
@@ -38,7 +38,7 @@ from Agent.replay.drive.source_results import CallReads, RecordedDraws, SourceAn
 from Agent.replay.drive.states import generators_in
 from Agent.replay.forks.outcome import ForkOutcome
 from Agent.replay.plan.actions import PlannedCall
-from Agent.replay.plan.recording import ACTION_KINDS, CodeFacts
+from Agent.replay.plan.recording import CodeFacts
 
 
 class _Open(NamedTuple):

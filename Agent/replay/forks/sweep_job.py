@@ -176,6 +176,6 @@ def _state_of(fork: Fork) -> Any:
     """Return the states at the point as JSON: the fields of a single agent, or {agent: fields}."""
     states = {
         name: orjson.loads(to_json(dict(read_state(obj).fields), "", agent_of=agent_id_of).json)
-        for name, obj in fork.bench.given.items()
+        for name, obj in (fork.bench.given if fork.is_of_one else fork.everybody()).items()
     }
-    return next(iter(states.values())) if len(fork.bench.objects) == 1 else states
+    return next(iter(states.values())) if fork.is_of_one else states

@@ -14,6 +14,7 @@ from typing import Any
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
+from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import unescape
@@ -21,8 +22,6 @@ from Agent.event.values.opaque import refers_elsewhere
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
 from Agent.tree.layout import find_session
 from Agent.tree.read.reader import TreeReader
-
-ACTION_KINDS = frozenset({"agent_action", "learning_update"})
 
 _DIGEST_CHARS = 16
 _MOST_FORKS = 64

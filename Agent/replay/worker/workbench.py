@@ -18,7 +18,7 @@ from typing import Any
 
 from Agent.errors import RecordingMiss
 from Agent.event.codec import decode_line
-from Agent.event.kinds import LEVEL_OFF, LEVELS
+from Agent.event.kinds import ACTION_KINDS, LEVEL_OFF, LEVELS
 from Agent.event.model import Event
 from Agent.event.script_names import name_script
 from Agent.record.emit import installed
@@ -60,7 +60,6 @@ from Agent.replay.drive.states import FieldRules, restorable
 from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.plan.actions import DrivenAction, Plan, groups_of, make_plan, ran_in_one_loop
 from Agent.replay.plan.recording import (
-    ACTION_KINDS,
     Recording,
     RecordingParts,
     note_overlap,
