@@ -15,19 +15,16 @@ import time
 from pathlib import Path
 
 from Agent import setup_logging, shutdown_logging
-from Agent.demo.platform import Platform, Settings
+from Agent.demo.platform import WHOLE, Platform, Settings
 from Agent.replay import SweepReport, sweep_forks
 from benchmarks.command import options, progress, run
-from benchmarks.fork_subject import traced_platform
 from benchmarks.table import Report, Row, Table
 
 FULL, QUICK = (100, Settings()), (10, Settings(agents=20, ticks=40))
-TARGET = "benchmarks.fork_subject:build"
 
 
 def record(root: Path, settings: Settings) -> tuple[str, float]:
     """One session of the demo, and the processor seconds of its second half."""
-    traced_platform()
     session = setup_logging(trace_root=root, mirrors=False)
     times = [time.process_time()]
     try:
@@ -50,7 +47,7 @@ def measure(given: argparse.Namespace, directory: Path) -> Report:
         f"tick:{settings.ticks // 2}",
         seeds=range(1, count + 1),
         outcome="platform.outcome.likes",
-        target=TARGET,
+        target=WHOLE,
         root=directory,
     )
     passed = time.perf_counter() - began

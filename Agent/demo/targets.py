@@ -1,5 +1,4 @@
-"""Targets that build agents for a replay: a creator as it was, with the bug repaired, or with a changed learner,
-or the whole platform.
+"""Targets: a creator as it was, with the bug repaired, or with a changed learner; or the whole platform.
 
 Each is a `factory(spec)`; its name on a command line is, for example, `Agent.demo.targets:creator`.
 """
