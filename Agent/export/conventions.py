@@ -8,6 +8,7 @@ those of OpenInference (package openinference-semantic-conventions 0.1.42). What
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from Agent.event.kinds import StepType
@@ -43,18 +44,25 @@ class SpanSort(NamedTuple):
     """Further operations and kinds that are read as this sort."""
 
 
+_ENTITY: Final = "traceloop.entity.name"
 _AGENT: Final = ("gen_ai.agent.name", "gen_ai.agent.id", "agent.name")
 
 RUN: Final = SpanSort(
-    "invoke_workflow", "CHAIN", StepType.OTHER, ("gen_ai.workflow.name", *_AGENT), ("gen_ai.workflow.name",)
+    "invoke_workflow",
+    "CHAIN",
+    StepType.OTHER,
+    ("gen_ai.workflow.name", *_AGENT, _ENTITY),
+    ("gen_ai.workflow.name",),
+    ("workflow",),
 )
-AGENT: Final = SpanSort("invoke_agent", "AGENT", StepType.OTHER, _AGENT, _AGENT)
+AGENT: Final = SpanSort("invoke_agent", "AGENT", StepType.OTHER, (*_AGENT, _ENTITY), _AGENT, ("agent",))
 TOOL: Final = SpanSort(
     "execute_tool",
     "TOOL",
     StepType.TOOL,
+    ("gen_ai.tool.name", "tool.name", "ai.toolCall.name", _ENTITY),
     ("gen_ai.tool.name", "tool.name"),
-    ("gen_ai.tool.name", "tool.name"),
+    ("tool",),
 )
 MODEL: Final = SpanSort(
     "chat",
@@ -62,7 +70,7 @@ MODEL: Final = SpanSort(
     StepType.RESPOND,
     ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name"),
     ("gen_ai.request.model", "llm.model_name"),
-    ("text_completion", "generate_content"),
+    ("text_completion", "generate_content", "completion"),
 )
 RETRIEVAL: Final = SpanSort(
     "retrieval",
@@ -78,6 +86,7 @@ EMBEDDING: Final = SpanSort(
     StepType.RETRIEVE,
     ("gen_ai.request.model", "embedding.model_name"),
     ("gen_ai.request.model", "embedding.model_name"),
+    ("embedding",),
 )
 PLAN: Final = SpanSort("", "CHAIN", StepType.PLAN, also=("plan",))
 BLOCK: Final = SpanSort("", "CHAIN", StepType.OTHER, _AGENT)
@@ -95,21 +104,36 @@ _BY_NAME: Final = {
 }
 
 
-def sort_of(operation: object, kind: object) -> SpanSort:
+_NAMED_IN: Final = (OPERATION, SPAN_KIND, "traceloop.span.kind", "llm.request.type")
+"""Where the sort of a received span is named: by the conventions, OpenInference and OpenLLMetry."""
+
+
+def sort_of(attributes: Mapping[str, object]) -> SpanSort:
     """Return the sort of a received span; `BLOCK` for unknown names.
 
-    Args:
-        operation: its `gen_ai.operation.name`, or None.
-        kind: its `openinference.span.kind`, or None.
+    Instrumentations that are older than the names of operations, or do not use them, such as that of Vercel's
+    AI SDK, name the tool or the model: their spans are calls of it.
     """
-    for name in (operation, kind):
-        if isinstance(name, str) and name in _BY_NAME:
-            return _BY_NAME[name]
-    return BLOCK
+    named = False
+    for where in _NAMED_IN:
+        name = attributes.get(where)
+        if isinstance(name, str):
+            named = True
+            if name in _BY_NAME:
+                return _BY_NAME[name]
+    if named:
+        return BLOCK
+    calls = (
+        sort for sort in (TOOL, MODEL) if any(name in attributes for name in sort.named_by if name != _ENTITY)
+    )
+    return next(calls, BLOCK)
 
 
 INPUT_TOKENS: Final = ("gen_ai.usage.input_tokens", "llm.token_count.prompt")
 OUTPUT_TOKENS: Final = ("gen_ai.usage.output_tokens", "llm.token_count.completion")
+READ_INPUT_TOKENS: Final = (*INPUT_TOKENS, "gen_ai.usage.prompt_tokens")
+READ_OUTPUT_TOKENS: Final = (*OUTPUT_TOKENS, "gen_ai.usage.completion_tokens")
+"""Also the names of older versions."""
 TOTAL_TOKENS: Final = "llm.token_count.total"
 COST: Final = "llm.cost.total"
 """In US dollars; other currencies are written under `agent_trace.cost` alone."""
@@ -141,6 +165,7 @@ LABELS: Final = frozenset(
         *(name for sort in SORTS for name in sort.named_by),
         *(OWN + name for name in "step_type kind outcome role run_id step_id".split()),
         *OWN_NAMES,
+        *_NAMED_IN,
         CODE_FUNCTION,
     }
 )

@@ -422,8 +422,7 @@ class SpanMaker:
         name = payload.get(about)
         sort = names.SORT_OF_KIND.get(event.kind, BLOCK)
         if event.kind == "span":
-            told = payload.get("attributes") or {}
-            sort = sort_of(told.get(names.OPERATION), told.get(names.SPAN_KIND))
+            sort = sort_of(payload.get("attributes") or {})
         elif event.kind == "step.finished":
             name = name or payload.get("step_id")
             began = self._steps.pop(event.span_id or "", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -430,6 +431,21 @@ def has_the_form_of_the_conventions(message, by_model):
 def test_any_value_makes_messages_of_the_conventions_form(value, by_model):
     found = messages_in(value, by_model=by_model)
     assert found and all(has_the_form_of_the_conventions(each, by_model) for each in found)
+
+
+SCHEMAS = os.environ.get("GENAI_SCHEMAS", "")
+
+
+@pytest.mark.skipif(
+    not SCHEMAS,
+    reason="GENAI_SCHEMAS does not name the folder docs/gen-ai of OpenTelemetry's semantic conventions",
+)
+@given(NESTED | st.sampled_from([value for _, value, _ in ANSWERS]), st.booleans())
+def test_messages_are_valid_by_the_json_schemas_of_the_conventions(value, by_model):
+    jsonschema = pytest.importorskip("jsonschema", reason="it checks the schemas")
+    name = f"gen-ai-{'output' if by_model else 'input'}-messages.json"
+    found = json.loads(json.dumps(messages_in(value, by_model=by_model)))
+    jsonschema.validate(found, json.loads((Path(SCHEMAS) / name).read_text()))
 
 
 def test_a_cause_from_before_the_export_is_no_link(trace_root):

@@ -286,6 +286,50 @@ def test_spans_are_events_so_journeys_errors_and_causes_answer_for_them(service)
     assert PROSE not in str(items) + str(journey) + str(causes)
 
 
+SPANS_OF_OTHERS = [
+    # OpenLLMetry, in its older versions
+    ({"traceloop__span__kind": "workflow", "traceloop__entity__name": "joke"}, ("span", "joke", {})),
+    ({"traceloop__span__kind": "agent", "traceloop__entity__name": "joker"}, ("agent_action", "joker", {})),
+    ({"traceloop__span__kind": "tool", "traceloop__entity__name": "look_up"}, ("tool.call", "look_up", {})),
+    ({"traceloop__span__kind": "task", "traceloop__entity__name": "pick"}, ("span", "ended", {})),
+    (
+        {
+            "llm__request__type": "chat",
+            "gen_ai__system": "OpenAI",
+            "gen_ai__request__model": "gpt-4o",
+            "gen_ai__usage__prompt_tokens": 3,
+            "gen_ai__usage__completion_tokens": 5,
+        },
+        ("model.call", "gpt-4o", {"prompt_tokens": 3, "completion_tokens": 5, "model_provider": "OpenAI"}),
+    ),
+    # Vercel's AI SDK, of JavaScript
+    (
+        {
+            "operation__name": "ai.generateText.doGenerate",
+            "gen_ai__system": "openai",
+            "gen_ai__request__model": "gpt-4o",
+            "gen_ai__usage__input_tokens": 7,
+        },
+        ("model.call", "gpt-4o", {"prompt_tokens": 7, "model_provider": "openai"}),
+    ),
+    ({"operation__name": "ai.toolCall", "ai__toolCall__name": "weather"}, ("tool.call", "weather", {})),
+    # names that a convention has, and that are no calls
+    ({"openinference__span__kind": "GUARDRAIL", "tool__name": "x"}, ("span", "ended", {})),
+    ({"gen_ai__operation__name": "create_agent", "gen_ai__agent__name": "a"}, ("span", "a", {})),
+    ({"gen_ai__operation__name": "embeddings", "gen_ai__request__model": "e-3"}, ("span", "e-3", {})),
+]
+
+
+@pytest.mark.parametrize(("attributes", "expected"), SPANS_OF_OTHERS)
+def test_spans_of_other_instrumentations_are_what_they_name(service, attributes, expected):
+    request = ExportTraceServiceRequest()
+    add(request, 1, "ended", parent=None, **attributes)
+    assert send(service, request).status_code == 200
+    (event,) = service.get("/v1/events", run_id=TRACE.hex()).json()["items"]
+    told = {key: value for key, value in event["body"].items() if key != "attributes"}
+    assert (event["kind"], event["name"], told) == expected
+
+
 def test_steps_of_spans_keep_their_tree_and_repeated_spans_are_the_same_events(service):
     for _ in range(2):
         assert send(service, conversation()).status_code == 200

@@ -22,14 +22,12 @@ from Agent.export.conventions import (
     AGENT,
     BLOCK,
     COST,
-    INPUT_TOKENS,
     LABELS,
     MODEL,
-    OPERATION,
-    OUTPUT_TOKENS,
     OWN,
     OWN_NAMES,
-    SPAN_KIND,
+    READ_INPUT_TOKENS,
+    READ_OUTPUT_TOKENS,
     STEP_TYPE,
     TOOL,
     SpanSort,
@@ -161,8 +159,8 @@ def _body(kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     if kind != "model.call":
         return {}
     told = {
-        "prompt_tokens": _first(metadata, INPUT_TOKENS, int),
-        "completion_tokens": _first(metadata, OUTPUT_TOKENS, int),
+        "prompt_tokens": _first(metadata, READ_INPUT_TOKENS, int),
+        "completion_tokens": _first(metadata, READ_OUTPUT_TOKENS, int),
         "cost": _first(metadata, (COST,), int, float),
         "model_provider": _first(metadata, ("gen_ai.provider.name", "gen_ai.system", "llm.provider"), str),
     }
@@ -486,7 +484,7 @@ def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], all
     trace_id, span_id = _id(span.trace_id, 16, "trace_id"), _id(span.span_id, 8, "span_id")
     started_us, ended_us = _us(span.start_time_unix_nano, "start"), _us(span.end_time_unix_nano, "end")
     attributes = {each.key: _plain(each.value) for each in span.attributes}
-    sort = sort_of(attributes.get(OPERATION), attributes.get(SPAN_KIND))
+    sort = sort_of(attributes)
     step_type = _step_type(sort, attributes)
     metadata = _metadata(attributes, allowed)
     failed = span.status.code == _ERROR
