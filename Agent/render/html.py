@@ -29,6 +29,17 @@ _TICKS: Final = 4
 _CODE_CHARS: Final = 6000
 _CODE_LINES: Final = 100
 _LOOK_OF: Final = {"IDENTICAL": "good", "EQUIVALENT": "good", "DIVERGED": "bad", "UNVERIFIED": "warn"}
+_COLOURS: Final = ("#4c7fd9", "#e0913a", "#3aa387", "#d9a72c", "#8a6fd1", "#cf4f5c", "#9aa5b5")
+_PLAIN: Final[Mapping[str, Mapping[str, object]]] = {
+    "grid": {"stroke": "#9aa5b5", "stroke-opacity": 0.4},
+    "mark": {"stroke": "#9aa5b5", "stroke-dasharray": "3 3"},
+    "hit": {"fill": "transparent"},
+    "curve": {"fill": "none", "stroke": _COLOURS[0], "stroke-width": 2},
+    "point": {"fill": _COLOURS[0]},
+    "range": {"stroke": _COLOURS[6], "stroke-width": 4},
+    **{f"c{number}": {"fill": colour} for number, colour in enumerate(_COLOURS)},
+}
+"""How a shape looks without a style sheet, as in a notebook; a rule of a style sheet goes before it."""
 STYLE_SHEET: Final = Path(__file__).with_name("templates") / "page.css"
 """The look of the blocks, for servers that send it as a file."""
 MOST_CHARS: Final = 400
@@ -133,7 +144,7 @@ class Drawing:
             key: f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
             for key, value in places.items()
         }
-        self.shapes.append(SvgElement(name, look, tip, rounded))
+        self.shapes.append(SvgElement(name, look, tip, rounded | dict(_PLAIN.get(look, {}))))
 
     def write(self, x: float, y: float, words: object, anchor: str = "middle") -> None:
         """Add a text."""

@@ -83,6 +83,7 @@ def test_what_a_session_says_stays_text(builder: SessionBuilder) -> None:
     allowed = {
         "class", "viewbox", "role", "aria-label", "tabindex", "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width",
         "height", "points", "text-anchor", "lang", "charset", "http-equiv", "content", "name",
+        "fill", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray",
     }  # fmt: skip
     assert {key for _, attributes in read.tags for key in attributes} <= allowed
     assert "<script>alert(1)</script>" in read.text

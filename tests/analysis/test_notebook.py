@@ -11,7 +11,8 @@ from analysis_kit import SessionBuilder
 from Agent import LogAnalyzer
 from Agent.analysis import DebugReport
 from Agent.analysis.debug.causes import Cause
-from Agent.render.html import TextInNotebook
+from Agent.render.blocks import Curve
+from Agent.render.html import TextInNotebook, block_html
 from Agent.replay import HistoryReport, Playback, ReplayReport, ReplayResult, play_run
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
@@ -41,6 +42,12 @@ def test_a_playback_is_shown_without_its_end(builder: SessionBuilder):
     for _ in range(400):
         builder.emit("agent_action", "a", action_type=HOSTILE)
     checked(play_run(builder.path)._repr_html_())
+
+
+def test_a_chart_has_its_look_without_a_style_sheet():
+    drawn = block_html(Curve([0.0, 2.0, 1.0], ["0", "2", "1"], ("a", "b"), "reward"))
+    assert 'fill="none"' in drawn.partition("<polyline")[2].partition(">")[0]
+    assert drawn.count("<text") == drawn.count('fill="currentColor"')
 
 
 @pytest.mark.parametrize("report", [HistoryReport, Playback, ReplayReport, ReplayResult])

@@ -186,7 +186,9 @@ def test_four_clicks_fork_a_run_with_a_changed_field_and_show_its_difference(dem
     page.get_by_role("button", name="Run the fork").click()
     page.locator(".difference .first").wait_for()
     assert page.locator(".sides code").all_inner_texts() == ["'wait'", "'prepare'"]
-    assert "Changed: creator_017.cooldown_until" in page.locator(".notes").inner_text()
+    notes = page.locator(".notes")
+    assert "Changed: creator_017.cooldown_until" in notes.inner_text()
+    assert notes.evaluate("each => each.scrollHeight <= each.clientHeight"), "no line is cut"
     state = page.locator(".differences .fields .row", has_text="cooldown_until")
     state.locator(".there").get_by_text("0", exact=True).wait_for()
 

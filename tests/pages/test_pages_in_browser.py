@@ -60,7 +60,7 @@ def found(tab: Tab) -> Any:
 
 def test_the_first_screen_says_what_is_wrong_and_two_clicks_show_the_cause(demo, open_tab):
     page = open_tab(demo).page
-    page.locator(".verdict span").first.wait_for()
+    page.locator(".verdict", has_text="can be replayed").wait_for()
     verdict = page.locator(".verdict").inner_text()
     for part in ("78 errors", "nothing lost", "65 agents", "96 ticks", "ended", "can be replayed"):
         assert part in verdict
@@ -118,6 +118,11 @@ def test_one_click_on_a_value_goes_to_where_it_was_set_and_backspace_goes_back(d
     assert inferred.count() > 0 and all(
         re.fullmatch(r"inferred: [a-z ]+", each) for each in inferred.all_inner_texts()
     )
+    page.get_by_role("button", name="Involved").click()
+    page.locator(".label", has_text="creator_018").wait_for(state="hidden")
+    involved = {each.split()[0] for each in page.locator(".label").all_inner_texts()}
+    assert {CREATOR, "trend_service"} <= involved, "the causes of the event are drawn over the lanes"
+    page.get_by_role("button", name="Involved").click()
     page.keyboard.press("Backspace")
     detail.wait_for(state="hidden")
     assert page.url == before

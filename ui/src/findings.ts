@@ -19,7 +19,7 @@ export function makeVerdict(): HTMLElement {
     const isRead = found.state === "ready";
     const parts = [
       !isRead && h("span", { class: "warn" }, `reading the session, ${Math.round(found.progress * 100)} %`),
-      h("span", { class: found.errors ? "bad" : "good" }, found.errors ? plural(found.errors, "error") : "No errors"),
+      h("span", { class: found.errors ? "bad" : isRead ? "good" : "" }, found.errors ? plural(found.errors, "error") : isRead ? "No errors" : "no errors yet"),
       isRead && h("span", { class: found.lost ? "bad" : "" }, found.lost ? `${plural(found.lost, "event")} lost` : "nothing lost"),
       h("span", {}, plural(found.events, "event")),
       h("span", {}, plural(found.agents, "agent")),
@@ -28,7 +28,7 @@ export function makeVerdict(): HTMLElement {
       h("span", { class: status[1]! }, status[0]!),
       isRead && h("span", { class: found.replay.can ? "good" : "", title: shown(found.replay.text, 300) }, found.replay.can ? "can be replayed" : "cannot be replayed"),
     ];
-    parent.replaceChildren(...parts.filter((part) => part !== false));
+    parent.replaceChildren(h("span", { class: "parts" }, ...parts));
   });
   return parent;
 }

@@ -1,7 +1,7 @@
 // The lanes: labels, one canvas that is scrolled, panned and zoomed, the axis above it, and the minimap.
 
 import { effect } from "@preact/signals-core";
-import { type Arrow, ask, ERROR_BIT, Latest, MOST_LEVEL, type Row, type Tile, tile } from "./api.ts";
+import { type Arrow, ask, ERROR_BIT, Latest, MOST_LEVEL, type Node, type Row, type Tile, tile } from "./api.ts";
 import { count, duration, plural } from "./axis.ts";
 import { h, shown } from "./dom.ts";
 import * as store from "./store.ts";
@@ -280,27 +280,42 @@ export function makeLanes(): Lanes {
     }
     const { edges, nodes } = store.links.value;
     const places = new Map(nodes.map((node) => [node.id, node]));
+    // Of what an open event led to, the first of each lane has an arrow, and the others a dot: they may be many.
+    const firsts = new Map<number, number>();
+    const led = new Set<string>();
+    for (const edge of edges) {
+      const to = places.get(edge.to);
+      if (edge.from !== store.eventId.value || to?.t == null || to.lane === null) continue;
+      firsts.set(to.lane, Math.min(to.t, firsts.get(to.lane) ?? Infinity));
+      led.add(edge.to);
+    }
+    const isDot = (node: Node): boolean => led.has(node.id) && node.t! > firsts.get(node.lane!)!;
     for (const edge of edges) {
       const [from, to] = [places.get(edge.from), places.get(edge.to)];
       if (from?.t == null || to?.t == null || from.lane === null || to.lane === null) continue;
+      if (edge.from === store.eventId.value && isDot(to)) continue;
       context.strokeStyle = c.accent;
-      context.lineWidth = edge.basis === "tested" ? 3.5 : 1.75;
+      context.lineWidth = edge.basis === "tested" ? 5 : 1.75;
       context.setLineDash(edge.basis === "inferred" ? [5, 4] : []);
       arrow(context, from.t, from.lane, to.t, to.lane, w, hpx);
       context.setLineDash([]);
+      if (edge.basis !== "tested") continue;
+      context.strokeStyle = c.page;
+      context.lineWidth = 1.75;
+      arrow(context, from.t, from.lane, to.t, to.lane, w, hpx);
     }
     context.lineWidth = 2;
+    context.strokeStyle = c.accent;
     for (const node of nodes) {
       if (node.t === null || node.lane === null) continue;
       const y = yOf(node.lane);
       if (y === null) continue;
       const x = xOf(axis.value.toU(node.t));
       context.beginPath();
-      context.arc(x, y, node.id === store.eventId.value ? 6.5 : 4.5, 0, 7);
-      context.fillStyle = c.page;
+      context.arc(x, y, isDot(node) ? 2.5 : node.id === store.eventId.value ? 6.5 : 4.5, 0, 7);
+      context.fillStyle = isDot(node) ? c.accent : c.page;
       context.fill();
-      context.strokeStyle = c.accent;
-      context.stroke();
+      if (!isDot(node)) context.stroke();
     }
   }
 
@@ -319,7 +334,8 @@ export function makeLanes(): Lanes {
       head(context, x1, y1, Math.atan2(y1 - y0, x1 - x0));
       return;
     }
-    const bend = y0 === y1 ? -Math.min(26, 8 + Math.abs(x1 - x0) / 8) : 0;
+    // Arcs of one lane are the higher the farther they reach, so that none covers another.
+    const bend = y0 === y1 ? -Math.min(30, 8 + (26 * Math.abs(x1 - x0)) / w) : 0;
     const middle = (x0 + x1) / 2;
     context.beginPath();
     context.moveTo(x0, y0);

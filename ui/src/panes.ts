@@ -281,6 +281,7 @@ function showOrigin(parent: HTMLElement): void {
   effect(() => {
     const back = store.origin.value;
     parent.hidden = back === null;
+    store.way.value = null;
     if (back === null) return parent.replaceChildren();
     const name = `${back.agent}.${back.field}`;
     const title = h("div", { class: "head" }, h("h2", { class: "headline" }, `Where ${shown(name, 100)} comes from`), closer("Close"));
@@ -296,7 +297,7 @@ function showOrigin(parent: HTMLElement): void {
       const edges = found.hops.slice(1).map((hop, n): Edge => ({
         from: hop.id, to: found.hops[n]!.id, basis: hop.rule === "recorded" ? "recorded" : "inferred", rule: hop.rule, reason: hop.value,
       }));
-      store.links.value = { edges, nodes: found.hops };
+      store.way.value = { edges, nodes: found.hops };
     }).catch((error: Error) => parent.replaceChildren(title, h("p", { class: "hint" }, shown(error.message, 300))));
   });
 }

@@ -37,8 +37,15 @@ export const finding = computed(() => {
   const number = findingNumber.value;
   return number === null || eventId.value !== null ? null : (causes.value[number] ?? null);
 });
-/** Edges and events of the open event or finding, drawn over the lanes. */
-export const links = signal<{ edges: Edge[]; nodes: Node[] }>({ edges: [], nodes: [] });
+export interface Links {
+  edges: Edge[];
+  nodes: Node[];
+}
+/** Edges and events of the open event or finding, and those of the way of a value. */
+const linked = signal<Links>({ edges: [], nodes: [] });
+export const way = signal<Links | null>(null);
+/** What is drawn over the lanes: the way of a value stays while one goes along it, if it has more than one event. */
+export const links = computed<Links>(() => (origin.value !== null && way.value !== null && way.value.edges.length > 0 ? way.value : linked.value));
 export const filter = signal("");
 export const order = signal<"trouble" | "role">("trouble");
 export const onlyErrors = signal(false);
@@ -386,7 +393,7 @@ export function choose(agent: string, more = false): void {
 
 /** Draw the path of a finding over the lanes. */
 export function draw(cause: Cause | null): void {
-  links.value = { edges: cause?.edges ?? [], nodes: cause?.events ?? [] };
+  linked.value = { edges: cause?.edges ?? [], nodes: cause?.events ?? [] };
 }
 
 /** Show a finding: its path, and the cursor where it begins. */
@@ -423,7 +430,7 @@ export async function open(id: string, { moves = true, back = null }: { moves?: 
     const self: Node = { id, t: first.t, lane: first.lane, agent: null, tick: null, text: first.text };
     batch(() => {
       detail.value = { ...first, isPending: true };
-      if (origin.value === null) links.value = { edges: [], nodes: [self] };
+      linked.value = { edges: [], nodes: [self] };
       if (moves) {
         const lane = overview.value?.lanes[first.lane];
         if (lane && !agents.value.includes(lane.agent)) choose(lane.agent);
@@ -434,8 +441,7 @@ export async function open(id: string, { moves = true, back = null }: { moves?: 
     if (!isCurrent()) return;
     batch(() => {
       detail.value = { ...found, isPending: false };
-      // The way of a value stays drawn while one goes along it.
-      if (origin.value === null) links.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
+      linked.value = { edges: found.edges, nodes: [self, ...found.causes, ...found.effects] };
     });
   } catch (error) {
     if (isCurrent()) notice.value = `This event cannot be shown: ${(error as Error).message}`;
