@@ -22,7 +22,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(BINDING, agent_id) M(BINDING, slots) M(BINDING, stream)                                                          \
     M(SLOT, binding) M(SLOT, extra) M(SLOT, heads) M(SLOT, is_read) M(SLOT, mirror) M(SLOT, written)                   \
     M(TRACKER, _held) M(TRACKER, _ignored) M(TRACKER, _keeping) M(TRACKER, _read) M(TRACKER, _refused)                 \
-    M(TRACKER, actions) M(TRACKER, failure) M(TRACKER, forms) M(TRACKER, heavy) M(TRACKER, held) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
+    M(TRACKER, actions) M(TRACKER, environments) M(TRACKER, failure) M(TRACKER, forms) M(TRACKER, heavy) M(TRACKER, held) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
     M(TRACKER, borrowed) M(TRACKER, streams) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
@@ -714,6 +714,19 @@ static int has_known_names(Lane *lane, PyObject *changed) {
     return 1;
 }
 
+/* Whether a field is read at full states only, and may not be left out there; 1 and 0. */
+static int holds_large(PyObject *tracker) {
+    PyObject *outside = GET(tracker, TRACKER_written_outside), *borrowed = GET(tracker, TRACKER_borrowed);
+    PyObject *environments = GET(tracker, TRACKER_environments), *name;
+    Py_ssize_t at = 0;
+    Py_hash_t hash;
+    while (_PySet_NextEntry(GET(tracker, TRACKER_heavy), &at, &name, &hash))
+        if (!PyUnicode_CheckExact(name)
+            || (PyDict_Contains(borrowed, name) != 1 && PySet_Contains(outside, name) != 1 && PyDict_Contains(environments, name) != 1))
+            return 1;
+    return 0;
+}
+
 /* `"code":...,"state":...` of an entry whose changed fields are plain, with their tags as a second item where there are any;
    NULL where Python has to look, perhaps with an exception. */
 static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
@@ -722,7 +735,8 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     PyObject *fields = fields_of(lane, tracker, GET(call, CALL_target));
     if (fields == NULL) return NULL;
     PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy);
-    if (PySet_GET_SIZE(heavy) > 0 && PyLong_AsLongLong(GET(tracker, TRACKER_actions)) <= lane->probes) goto done;
+    if (PyLong_AsLongLong(GET(tracker, TRACKER_actions)) <= lane->probes
+        && (holds_large(tracker) || PyDict_GET_SIZE(GET(tracker, TRACKER_probed)) > 0)) goto done;
     if (PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(heavy)) goto done;
     /* made first, since to make it may run any code */
     if ((changed = PyDict_New()) == NULL) goto done;
@@ -866,7 +880,8 @@ static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyO
     if (actions < 1 || lane->state_period < 1 || actions % lane->state_period == 0) return 0;
     if (opener->strict_state == Py_None ? lane->strict_state : opener->strict_state != Py_False) return 0;
     if (is_root) {
-        if ((actions & (actions - 1)) == 0 && PySet_GET_SIZE(GET(tracker, TRACKER_heavy)) > 0) return 0;
+        if ((actions & (actions - 1)) == 0 && (lane->entry_looks <= 0 ? PySet_GET_SIZE(GET(tracker, TRACKER_heavy)) > 0 : holds_large(tracker)))
+            return 0;
         if (actions <= lane->entry_looks) {
             int told = tell_outside(lane, known, GET(call, CALL_target), Py_None, 0, 0);
             if (told != TOLD) return told;
