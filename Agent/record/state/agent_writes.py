@@ -238,8 +238,9 @@ class AgentWrites:
         present = tracker.present(obj)
         looked = self._looked.get(tracker)
         if looked is None:
-            if len(self._looked) < _MOST_AGENTS:
-                looked = _Looked(known, set(fields))
+            names = set(fields)
+            if names and len(self._looked) < _MOST_AGENTS:
+                looked = _Looked(known, names)
                 looked.take(present)
                 self._add(tracker, looked)
                 self.is_watching = True
