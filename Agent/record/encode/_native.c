@@ -1086,6 +1086,28 @@ static PyObject *random_words(PyObject *Py_UNUSED(module), PyObject *generator) 
     return Py_BuildValue("(y#i)", (const char *)twister->words, (Py_ssize_t)sizeof twister->words, twister->index);
 }
 
+/* words_text(words): the words that `random_words` gave, in decimal, with commas and spaces between them. */
+static PyObject *words_text(PyObject *Py_UNUSED(module), PyObject *words) {
+    enum { DIGITS = 10 };
+    if (!PyBytes_Check(words) || PyBytes_GET_SIZE(words) % (Py_ssize_t)sizeof(uint32_t) != 0)
+        return PyErr_SetString(PyExc_TypeError, "words_text(words) takes bytes of whole words"), NULL;
+    Py_ssize_t count = PyBytes_GET_SIZE(words) / (Py_ssize_t)sizeof(uint32_t);
+    PyObject *text = PyBytes_FromStringAndSize(NULL, count * (DIGITS + 2));
+    if (text == NULL) return NULL;
+    char *begin = PyBytes_AS_STRING(text), *at = begin;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        char digits[DIGITS];
+        int size = 0;
+        uint32_t word;
+        memcpy(&word, PyBytes_AS_STRING(words) + i * (Py_ssize_t)sizeof word, sizeof word);
+        do digits[size++] = (char)('0' + word % 10);
+        while ((word /= 10) != 0);
+        if (i > 0) *at++ = ',', *at++ = ' ';
+        while (size > 0) *at++ = digits[--size];
+    }
+    return _PyBytes_Resize(&text, at - begin) < 0 ? NULL : text;
+}
+
 /* class_version(cls): a number that no other set of attributes of the class has; 0 where there is none. */
 static PyObject *class_version(PyObject *Py_UNUSED(module), PyObject *cls) {
     unsigned long version = 0;
@@ -1552,6 +1574,7 @@ static PyMethodDef functions[] = {
     {"random_mark", random_mark, METH_O, "The first word of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"numpy_mark", numpy_mark, METH_O, "The first word of an MT19937 of numpy, and the place of the next; None for other generators of numpy."},
     {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
+    {"words_text", words_text, METH_O, "The words that `random_words` gave, in decimal, with commas between them."},
     {"agent_of", agent_of, METH_VARARGS, "A function that says which objects are agents."},
     {"looks_up_plainly", looks_up_plainly, METH_O, "Whether attributes of a class's objects are looked up as of most objects."},
     {"class_version", class_version, METH_O, "A number that no other set of attributes of a class has; 0 for none."},

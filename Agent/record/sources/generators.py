@@ -51,10 +51,9 @@ def place_in_stream(generator: object) -> str:
         # Imported here, since it loads OpenSSL.
         from hashlib import blake2b
 
-        text = _text_of_state(generator)
-        if not text.endswith(end):
-            return digest_bytes(text)
-        adopted.digested = words, blake2b(text[: -len(end)], digest_size=8)
+        # What `_text_of_state` begins with, without 625 numbers of Python.
+        text = b"(%r, (%s" % (generator.VERSION, native.words_text(words))  # type: ignore[union-attr]
+        adopted.digested = words, blake2b(text, digest_size=8)
     digest = adopted.digested[1].copy()
     digest.update(end)
     return digest.hexdigest()
