@@ -73,6 +73,7 @@ class Capture:
     def _judge_by(self, redactor: Redactor) -> None:
         hides = redactor if redactor.enabled else None
         self.reading = Reading(hides=hides, most_with_agents=_MOST_IN_CALLS, keeps_content=True)
+        self._of_constructors = self.reading._replace(most_with_agents=MOST_WITH_AGENTS)
         self.judge = make_judge(redactor, self.limits, partial(form_of_scalars, self.agent_of, hides))
 
     def at(self, level: str) -> Capture:
@@ -105,7 +106,7 @@ class Capture:
         judged = self.judge.tagged(payload, pointer)
         if judged is not None:
             return judged[0][1:-1], judged[1]
-        reading = self.reading._replace(most_with_agents=MOST_WITH_AGENTS)
+        reading = self._of_constructors
         is_short = len(args) + len(kwargs) <= _SHORT_CHARS and all(map(str.isascii, kwargs))
         if not is_short or not all(map(_stands_alone, (*args, *kwargs.values()))):
             return self.careful_body(payload, pointer, reading=reading)

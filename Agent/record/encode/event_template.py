@@ -26,12 +26,14 @@ Cell = list[int]
 
 
 class HeadRoom:
-    """Shared by the agents of one pipeline: the remaining number of cached heads, and counts of events."""
+    """Shared by the agents of one pipeline: common heads, how many more are kept, and counts of events."""
 
-    __slots__ = ("left", "written")
+    __slots__ = ("common", "left", "written")
 
     def __init__(self, left: int = 65_536) -> None:
         self.left = left
+        self.common: dict[tuple[int, str, str], bytes] = {}
+        """(level, logger, message) to the head, which agents of one role share."""
         self.written: dict[tuple[str, str, str | None], Cell] = {}
         """(kind, level, agent id) to the number of events written, including those in the buffer."""
 
@@ -86,17 +88,7 @@ class Slot:
         label = as_text(label)
         head = self.heads.get(label)
         if head is None:
-            text = clean_head(self.prefix + label, self.binding.redactor.text)
-            head = (
-                self.binding.envelope
-                + orjson.dumps(
-                    {
-                        "level": LEVEL_NAMES[self.level],
-                        "logger": self.binding.logger,
-                        "message": text,
-                    }
-                )[1:-1]
-            )
+            head = self._common_head(self.prefix + label)
             if (
                 len(self.heads) < self.most_heads
                 and len(label) <= _MAX_KEPT_CHARS
@@ -104,6 +96,18 @@ class Slot:
             ):
                 self.binding.room.left -= 1
                 self.heads[label] = head
+        return head
+
+    def _common_head(self, message: str) -> bytes:
+        """Return the bytes for a message; cached for the agents with the same logger."""
+        common, key = self.binding.room.common, (self.level, self.binding.logger, message)
+        head = common.get(key)
+        if head is None:
+            text = clean_head(message, self.binding.redactor.text)
+            shown = {"level": LEVEL_NAMES[self.level], "logger": self.binding.logger, "message": text}
+            head = self.binding.envelope + orjson.dumps(shown)[1:-1]
+            if len(common) < _MAX_HEADS and len(message) <= _MAX_KEPT_CHARS:
+                common[key] = head
         return head
 
 
