@@ -131,7 +131,13 @@ class Turns:
         return next(self._numbers)
 
 
-class Pipeline:
+class PipelineSlots:
+    """The attributes of a pipeline that are read in C at each call."""
+
+    __slots__ = ("_next_span", "board", "codes_told", "lane", "watcher")
+
+
+class Pipeline(PipelineSlots):
     """Writes events to sinks; never raises into the recorded program.
 
     Args:
@@ -581,7 +587,7 @@ class Pipeline:
 
 
 if native is not None:
-    own = (AgentBinding, Health, Reads, Slot, SpanScope, Stamps, ThreadStamps)
+    own = (AgentBinding, Health, PipelineSlots, Reads, Slot, SpanScope, Stamps, ThreadStamps)
     native.learn({each.__name__: each for each in (*own, *writer.CLASSES_WRITTEN_BY)})
 
 

@@ -6,11 +6,12 @@
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
 enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, HELD,
-       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, CLASSES };
+       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
                                                  "ThreadStamps", "Stamps", "SessionStream", "SyncedStream", "OwnFile", "Segment",
                                                  "Limit", "Health", "HeldObject", "BetweenActions", "HeldObjects",
-                                                 "AgentWrites", "_Looked", "_Kept", "Reads", "Adopted", "AdoptedRandom"};
+                                                 "AgentWrites", "_Looked", "_Kept", "Reads", "Adopted", "AdoptedRandom",
+                                                 "FunctionFacts", "CodeIdentity", "PipelineSlots"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, held) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -37,7 +38,10 @@ static PyTypeObject *CLASS[CLASSES];
     M(KEPT, looks_left)                                                                                                \
     M(KEPT_READS, at_close) M(KEPT_READS, closed) M(KEPT_READS, environment) M(KEPT_READS, segments) M(KEPT_READS, values)                      \
     M(ADOPTED, owner) M(ADOPTED, segment)                                                                              \
-    M(RANDOM, _pipeline) M(RANDOM, _was_seeded) M(RANDOM, key) M(RANDOM, position)
+    M(RANDOM, _pipeline) M(RANDOM, _was_seeded) M(RANDOM, key) M(RANDOM, position)                                      \
+    M(SPEC, capture_result) M(SPEC, code) M(SPEC, head) M(SPEC, head_root) M(SPEC, is_plain) M(SPEC, label) M(SPEC, slot_key)          \
+    M(CODE, tail) M(CODE, tail_unchanged)                                                                              \
+    M(PIPELINE, _next_span) M(PIPELINE, board) M(PIPELINE, codes_told) M(PIPELINE, lane) M(PIPELINE, watcher)
 #define NUMBER(class, name) class##_##name,
 enum { MEMBERS(NUMBER) MEMBER_COUNT };
 #define ROW(class, name) {class, #name},
@@ -74,6 +78,13 @@ static inline PyObject **member(PyObject *object, int number) {
 #define GET(object, name) (*member(object, name)) /* borrowed; NULL where it was never set */
 #define PUT(object, name, value) Py_XSETREF(*member(object, name), value)
 #define IS_A(object, number) Py_IS_TYPE(object, CLASS[number])
+
+/* An attribute, a new reference: from its slot where the object is of that class or of one below it. */
+static inline PyObject *attribute(PyObject *object, int class, int number, PyObject *name) {
+    PyObject *value = CLASS[class] != NULL && PyObject_TypeCheck(object, CLASS[class]) ? *member(object, number) : NULL;
+    return value != NULL ? Py_NewRef(value) : PyObject_GetAttr(object, name);
+}
+#define ATTRIBUTE(object, class, name) attribute(object, class, class##_##name, W_##name)
 static int have_not_drawn(PyObject *value, PyObject *present, PyObject *marks, PyObject *position_of);
 static int begins_quietly(PyObject *between, PyObject *held);
 static int ended_quietly(PyObject *between, PyObject *held, PyObject *own, PyObject *writer);
@@ -454,7 +465,7 @@ done:
 
 /* The board of a pipeline as it is now, with its table; 1, 0 where there is none with a table, -1 with an exception. */
 static int find_board(Lane *lane) {
-    PyObject *board = PyObject_GetAttr(lane->pipeline, W_board), *table = NULL;
+    PyObject *board = ATTRIBUTE(lane->pipeline, PIPELINE, board), *table = NULL;
     if (board == NULL) return -1;
     if (board == lane->board) return Py_DECREF(board), board != Py_None && lane->table.buf != NULL;
     if (lane->table.buf != NULL) PyBuffer_Release(&lane->table);
@@ -765,7 +776,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     if (containers != NULL && keep_containers(tracker, containers) < 0) goto done;
     if (PyDict_GET_SIZE(changed) == 0) {
         if (has_objects) PyDict_Clear(GET(tracker, TRACKER_forms));
-        tail = PyObject_GetAttr(code, W_tail_unchanged);
+        tail = ATTRIBUTE(code, CODE, tail_unchanged);
         goto done;
     }
     for (at = 0; PyDict_Next(changed, &at, &name, &value);)
@@ -786,7 +797,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
         if (!PyErr_Occurred()) tail = PyObject_CallMethodObjArgs(call, W__changed_tail, code, changed, NULL);
         goto done;
     }
-    PyObject *begin = PyObject_GetAttr(code, W_tail);
+    PyObject *begin = ATTRIBUTE(code, CODE, tail);
     if (begin == NULL || !PyBytes_CheckExact(begin)) {
         Py_XDECREF(begin);
         goto done;
@@ -990,7 +1001,8 @@ static PyObject *inner_scope(PyObject *parent, PyObject *span_id, PyObject *name
 
 /* The next id of a span, 16 hexadecimal digits. */
 static PyObject *next_span(Lane *lane) {
-    PyObject *number = PyObject_CallMethodNoArgs(lane->pipeline, W__next_span);
+    PyObject *next = ATTRIBUTE(lane->pipeline, PIPELINE, _next_span), *number = next == NULL ? NULL : PyObject_CallNoArgs(next);
+    Py_XDECREF(next);
     if (number == NULL) return NULL;
     unsigned long long rest = PyLong_AsUnsignedLongLong(number);
     Py_DECREF(number);
@@ -1169,8 +1181,8 @@ done:
 
 /* The identity of a function whose `code` event was written; NULL where Python has to write it, perhaps with an exception. */
 static PyObject *told_code(PyObject *call, PyObject *spec) {
-    PyObject *code = PyObject_GetAttr(spec, W_code), *told = NULL;
-    if (code != NULL && code != Py_None && (told = PyObject_GetAttr(GET(call, CALL_pipeline), W_codes_told)) != NULL
+    PyObject *code = ATTRIBUTE(spec, SPEC, code), *told = NULL;
+    if (code != NULL && code != Py_None && (told = ATTRIBUTE(GET(call, CALL_pipeline), PIPELINE, codes_told)) != NULL
         && PySet_Check(told) && PySet_Contains(told, code) == 1) {
         Py_DECREF(told);
         return code;
@@ -1183,7 +1195,7 @@ static PyObject *told_code(PyObject *call, PyObject *spec) {
 /* What the line of an entry ends with: code and changed fields; NULL where Python has to look, perhaps with an exception. */
 static PyObject *entry_tail(Lane *lane, PyObject *call, PyObject *code) {
     if (is_true(GET(call, CALL_is_probed))) return NULL;
-    if (GET(call, CALL_tracker) == Py_None) return PyObject_GetAttr(code, W_tail);
+    if (GET(call, CALL_tracker) == Py_None) return ATTRIBUTE(code, CODE, tail);
     PyObject *tail = plain_state_tail(lane, call, code);
     if (tail == NULL && !PyErr_Occurred()) tail = PyObject_CallMethodOneArg(call, W__state_tail, code);
     return tail;
@@ -1235,13 +1247,13 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
     PyObject *code = NULL;
     char *duration = NULL;
     int is_special = 1;
-    PyObject *is_plain = PyObject_GetAttr(spec, W_is_plain);
+    PyObject *is_plain = ATTRIBUTE(spec, SPEC, is_plain);
     Py_XDECREF(is_plain);
     if (is_plain != Py_True) goto done;
     PyObject *types = GET(call, CALL_types);
     if ((types != Py_None && !PyDict_CheckExact(types)) || PyObject_Size(GET(call, CALL_secrets)) != 0) goto done;
     if (GET(call, CALL_reads) != Py_None && ((read = body_of_reads(lane, GET(call, CALL_reads))) == NULL || !PyBytes_CheckExact(read))) goto done;
-    if ((slot_key = PyObject_GetAttr(spec, W_slot_key)) == NULL || (label = PyObject_GetAttr(spec, W_label)) == NULL) goto done;
+    if ((slot_key = ATTRIBUTE(spec, SPEC, slot_key)) == NULL || (label = ATTRIBUTE(spec, SPEC, label)) == NULL) goto done;
     if ((slot = slot_of(GET(call, CALL_binding), slots, slot_key)) == NULL) goto done;
     if ((line_head = Py_XNewRef(PyDict_GetItemWithError(GET(slot, SLOT_heads), label))) == NULL) {
         if (PyErr_Occurred() || (line_head = PyObject_CallMethodOneArg(slot, W_head, label)) == NULL) goto done;
@@ -1286,7 +1298,7 @@ static PyObject *plain_event(Lane *lane, PyObject *call, PyObject *body, PyObjec
         Py_XSETREF(tail, whole);
         if (tail == NULL) goto done;
     }
-    if ((head = PyObject_GetAttr(spec, is_true(GET(call, CALL_root)) ? W_head_root : W_head)) == NULL) goto done;
+    if ((head = is_true(GET(call, CALL_root)) ? ATTRIBUTE(spec, SPEC, head_root) : ATTRIBUTE(spec, SPEC, head)) == NULL) goto done;
     if ((duration = PyOS_double_to_string((double)duration_ns / 1e6, 'g', 6, 0, NULL)) == NULL) goto done;
     PyObject *span_id = GET(call, CALL_span_id);
     int count = 0;
@@ -1324,7 +1336,7 @@ done:
 
 /* The result as JSON, a new reference; Py_None where it is not captured, NULL where Python has to look. */
 static PyObject *taken_result(Lane *lane, PyObject *spec, PyObject *result) {
-    PyObject *captures = PyObject_GetAttr(spec, W_capture_result);
+    PyObject *captures = ATTRIBUTE(spec, SPEC, capture_result);
     Py_XDECREF(captures);
     if (captures == NULL) return NULL;
     if (captures != Py_True) return Py_NewRef(Py_None);
@@ -1347,7 +1359,7 @@ static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long d
     if (GET(call, CALL_held) != Py_None) {
         PyObject *held = Py_NewRef(GET(call, CALL_held));
         PUT(call, CALL_held, Py_NewRef(Py_None));
-        PyObject *is_plain = PyObject_GetAttr(GET(call, CALL_spec), W_is_plain), *binding = GET(call, CALL_binding);
+        PyObject *is_plain = ATTRIBUTE(GET(call, CALL_spec), SPEC, is_plain), *binding = GET(call, CALL_binding);
         Py_XDECREF(is_plain);
         if (is_plain == NULL) return Py_DECREF(held), NULL;
         PyObject *writer = is_plain == Py_True ? GET(binding, BINDING_agent_id) : Py_None;
@@ -1386,7 +1398,7 @@ static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long d
     Py_XDECREF(body);
     Py_XDECREF(raw);
     if (answer != NULL && is_true(GET(call, CALL_is_entry))) {
-        PyObject *watcher = PyObject_GetAttr(lane->pipeline, W_watcher), *told_end = NULL;
+        PyObject *watcher = ATTRIBUTE(lane->pipeline, PIPELINE, watcher), *told_end = NULL;
         if (watcher != NULL && watcher != Py_None)
             told_end = PyObject_CallMethodObjArgs(watcher, W_action_ended, call, answer, Py_None, NULL);
         if (watcher == NULL || (watcher != Py_None && told_end == NULL)) Py_CLEAR(answer);
@@ -1534,7 +1546,7 @@ static PyTypeObject lane_type = {
 };
 
 static Lane *lane_of(PyObject *pipeline) {
-    PyObject *lane = PyObject_GetAttr(pipeline, W_lane);
+    PyObject *lane = ATTRIBUTE(pipeline, PIPELINE, lane);
     if (lane != NULL && Py_IS_TYPE(lane, &lane_type) && ((Lane *)lane)->judge != NULL) return (Lane *)lane;
     Py_XDECREF(lane);
     return NULL;

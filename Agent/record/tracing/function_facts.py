@@ -282,6 +282,11 @@ class FunctionFacts:
         strict_state: also read the agent's state at entry; None means that the options decide.
     """
 
+    # Those besides `__dict__` are read in C at each call.
+    __slots__ = (
+        "__dict__", "__weakref__", "capture_result", "code", "head", "head_root", "is_plain", "label",
+        "slot_key",
+    )  # fmt: skip
     head: bytes
     """The beginning of its events' payload; `head_root` is that of root actions. The first call sets both."""
     head_root: bytes

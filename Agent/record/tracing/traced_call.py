@@ -36,6 +36,7 @@ from Agent.record.tracing.changed_arguments import (
     still_holds,
 )
 from Agent.record.tracing.failures import outcome_of, record_error
+from Agent.record.tracing.function_facts import CodeIdentity, FunctionFacts
 from Agent.record.tracing.state_events import (
     changes_tail,
     emit_found,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from Agent.record.encode.event_template import AgentBinding
     from Agent.record.state.held_objects import HeldObject
     from Agent.record.tracing.changed_arguments import Flat
-    from Agent.record.tracing.function_facts import CodeIdentity, FunctionFacts
 
 MOST_TURNS = 4_096
 """An async call that resumes more often records only this many turns."""
@@ -388,7 +388,8 @@ class Call:
 
 
 if native is not None:
-    native.learn({each.__name__: each for each in (Call, Known, Limit, StateTracker)})
+    read = (Call, CodeIdentity, FunctionFacts, Known, Limit, StateTracker)
+    native.learn({each.__name__: each for each in read})
     native.quicken(Call)
 
 
