@@ -234,7 +234,7 @@ def _is_short(value: object) -> bool:
 
 
 def _plain_attributes(value: object) -> dict[str, Any]:
-    if issubclass(type(value), type | ModuleType):
+    if issubclass(type(value), (type, ModuleType)):
         return {}
     try:
         attributes = attributes_without_waiters(value) if has_waiters(type(value)) else attributes_of(value)
@@ -242,26 +242,29 @@ def _plain_attributes(value: object) -> dict[str, Any]:
         return {}  # it hides them, or another thread changes them; the form works without
     shown: dict[str, Any] = {}
     for name, attribute in attributes.items():
-        if type(attribute) not in _SHOWN:
+        kind = type(attribute)
+        if kind is int:
+            is_shown = -_BELOW_INTEGERS < attribute < _BELOW_INTEGERS
+        elif kind is bool or attribute is None:
+            is_shown = True
+        elif kind is float:
+            # NaN has no JSON, and a tag would promise that it can be restored.
+            is_shown = math.isfinite(attribute)
+        elif kind is str:
+            is_shown = len(attribute) <= TEXT_CHARS and text_or_none(attribute) is not None
+        else:
             continue
         if len(shown) == SHOWN_ATTRIBUTES:
             break
         if not (type(name) is str and name.isascii()) and text_or_none(name) is None:
             continue
-        if len(name) <= TEXT_CHARS and _is_shown(attribute):
+        if is_shown and len(name) <= TEXT_CHARS:
             shown[name] = attribute
     return shown
 
 
-_SHOWN = frozenset({str, int, float, bool, type(None)})
-
-
-def _is_shown(attribute: Any) -> bool:
-    kind = type(attribute)
-    if kind is float:
-        # NaN has no JSON, and a tag would promise that it can be restored.
-        return math.isfinite(attribute)
-    return _is_short(attribute) and (kind is not str or text_or_none(attribute) is not None)
+_BELOW_INTEGERS = 1 << 63
+"""Integers of 64 bits are shown."""
 
 
 # Locks and what is built on them: conditions, semaphores, events and queues of the standard library.

@@ -1108,6 +1108,22 @@ static PyObject *words_text(PyObject *Py_UNUSED(module), PyObject *words) {
     return _PyBytes_Resize(&text, at - begin) < 0 ? NULL : text;
 }
 
+/* perhaps(values, kinds): the items of a dict but those of types for which `kinds`, {type: bool}, says False. */
+static PyObject *perhaps(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || !PyDict_Check(given[0]) || !PyDict_CheckExact(given[1]))
+        return PyErr_SetString(PyExc_TypeError, "perhaps(values, kinds) takes two dicts"), NULL;
+    PyObject *found = PyList_New(0), *key, *value;
+    for (Py_ssize_t at = 0; found != NULL && PyDict_Next(given[0], &at, &key, &value);) {
+        PyTypeObject *kind = Py_TYPE(value);
+        /* to look for a class of another metaclass may run any code */
+        if (Py_IS_TYPE(kind, &PyType_Type) && PyDict_GetItemWithError(given[1], (PyObject *)kind) == Py_False) continue;
+        PyObject *item = PyErr_Occurred() ? NULL : PyTuple_Pack(2, key, value);
+        if (item == NULL || PyList_Append(found, item) < 0) Py_CLEAR(found);
+        Py_XDECREF(item);
+    }
+    return found;
+}
+
 /* class_version(cls): a number that no other set of attributes of the class has; 0 where there is none. */
 static PyObject *class_version(PyObject *Py_UNUSED(module), PyObject *cls) {
     unsigned long version = 0;
@@ -1574,6 +1590,7 @@ static PyMethodDef functions[] = {
     {"random_mark", random_mark, METH_O, "The first word of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"numpy_mark", numpy_mark, METH_O, "The first word of an MT19937 of numpy, and the place of the next; None for other generators of numpy."},
     {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
+    {"perhaps", (PyCFunction)(void (*)(void))perhaps, METH_FASTCALL, "The items of a dict but those of types that are ruled out."},
     {"words_text", words_text, METH_O, "The words that `random_words` gave, in decimal, with commas between them."},
     {"agent_of", agent_of, METH_VARARGS, "A function that says which objects are agents."},
     {"looks_up_plainly", looks_up_plainly, METH_O, "Whether attributes of a class's objects are looked up as of most objects."},

@@ -27,7 +27,13 @@ from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
 from Agent.record.health import trouble
 from Agent.record.state.followed_values import Copied, copied, is_followed, is_same
-from Agent.record.state.introspection import Sort, may_be_held, sort_of
+from Agent.record.state.introspection import (
+    Sort,
+    items_perhaps,
+    items_perhaps_held,
+    may_be_held,
+    sort_of,
+)
 from Agent.tree.undisturbed import undisturbed
 
 _MOST_OBJECTS = 256
@@ -335,7 +341,7 @@ class HeldObjects:
     def of(
         self,
         obj: object,
-        fields: Mapping[str, Any],
+        fields: dict[str, Any],
         is_object: Callable[[object], bool],
         *,
         is_first: bool,
@@ -360,18 +366,18 @@ class HeldObjects:
         self,
         found: dict[str, HeldObject],
         obj: object,
-        fields: Mapping[str, Any],
+        fields: dict[str, Any],
         is_object: Callable[[object], bool],
         more_looks: int,
     ) -> None:
-        for name, value in fields.items():
+        for name, value in items_perhaps_held(fields):
             attributes = live_attributes(value) if may_be_held(type(value)) else None
             if attributes is None or not is_object(value):
                 continue
             if len(found) >= _MOST_OF_AGENT:
                 return
             self._add(found, name, value, more_looks, holder=obj)
-            for inner, part in tuple(attributes.items()) if len(attributes) <= _MOST_ATTRIBUTES else ():
+            for inner, part in items_perhaps_held(attributes) if len(attributes) <= _MOST_ATTRIBUTES else ():
                 if not may_be_held(type(part)) or not is_object(part):
                     continue
                 # Whether it holds values takes longest to find out, so it is asked last.
@@ -570,13 +576,18 @@ def _is_random(value: object) -> bool:
     return cls.__name__ == "Random" and f"{cls.__module__}.{cls.__qualname__}" == "random.Random"
 
 
-def generators_in_fields(fields: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def own_streams(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the values for which `is_own_stream` is true."""
+    return {name: value for name, value in items_perhaps(fields, _hold_generators) if is_own_stream(value)}
+
+
+def generators_in_fields(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the generators in fields, including those in plain containers and dataclasses, with their places.
 
     The place of a field's own value is the field name; the place of a generator inside it is
     `<field>#<number>`, counted from 0.
     """
-    for name, value in fields.items():
+    for name, value in items_perhaps(fields, _hold_generators):
         if not _may_hold_generators(type(value)):
             continue
         for number, generator in enumerate(_generators(value, _MAX_DEPTH, {})):
@@ -697,7 +708,8 @@ def global_generators(cls: type) -> dict[str, Any]:
     """Return the `random.Random` objects that are global in the module of a class, by name."""
     module = sys.modules.get(cls.__module__)
     found = vars(module) if isinstance(module, ModuleType) else {}
-    return {name: value for name, value in list(found.items()) if _is_random(value)}
+    are_named_so = [item for item in list(found.items()) if type(item[1]).__name__ == "Random"]
+    return {name: value for name, value in are_named_so if _is_random(value)}
 
 
 def _names_of_globals(module: ModuleType) -> frozenset[str]:

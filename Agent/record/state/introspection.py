@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
@@ -25,6 +25,7 @@ from Agent.event.classes import attributes_of, class_name, find_in_classes, reme
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import TRACING, handle_of, is_over_memory
 from Agent.event.values.codecs import fill_queue, is_queue
+from Agent.record.encode.native import native
 
 
 class Sort(IntEnum):
@@ -150,6 +151,20 @@ def may_be_held(cls: type) -> bool:
 
 
 _may_be_held: dict[type, bool] = {}
+
+
+def items_perhaps_held(values: dict[str, Any]) -> Sequence[tuple[str, Any]]:
+    """Return the items of a dict, possibly without values of types for which `may_be_held` is False."""
+    return items_perhaps(values, _may_be_held)
+
+
+def _items_of(values: dict[str, Any], _kinds: dict[type, bool]) -> Sequence[tuple[str, Any]]:
+    return tuple(values.items())
+
+
+items_perhaps: Callable[[dict[str, Any], dict[type, bool]], Sequence[tuple[str, Any]]]
+items_perhaps = _items_of if native is None else native.perhaps
+"""Returns the items of a dict, possibly without values of types for which a cache of types has False."""
 
 
 def _makes_records(cls: type) -> bool:

@@ -37,7 +37,13 @@ from Agent.event.values.values import Dumped, form_of_reference, form_of_scalars
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
-from Agent.record.state.held_objects import HeldObject, Position, is_own_stream, stream_position
+from Agent.record.state.held_objects import (
+    HeldObject,
+    Position,
+    is_own_stream,
+    own_streams,
+    stream_position,
+)
 from Agent.record.state.introspection import (
     Exposed,
     Sort,
@@ -209,10 +215,9 @@ class StateTracker:
             self.kept.clear()
             return {}, []
 
-    def follow_streams(self, fields: Mapping[str, Any]) -> None:
+    def follow_streams(self, fields: dict[str, Any]) -> None:
         """Note where the generators in these fields stand; `drawn` tells it from now on after each draw."""
-        streams = {name: value for name, value in fields.items() if is_own_stream(value)}
-        self.streams = {name: stream_position(value) for name, value in streams.items()}
+        self.streams = {name: stream_position(value) for name, value in own_streams(fields).items()}
 
     def drawn(self, obj: object) -> dict[str, str]:
         """Return a digest of the position of each generator that was drawn from since it was asked last."""
