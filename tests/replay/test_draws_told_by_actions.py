@@ -10,6 +10,8 @@ import numpy
 import pytest
 
 from Agent.record.state import held_objects
+from Agent.replay import compare_runs
+from Agent.tree.layout import list_sessions
 
 GENERATORS = [
     "numpy.random.default_rng(7)",
@@ -143,3 +145,15 @@ def test_a_generator_stands_at_the_same_place_with_and_without_the_c_part(made, 
         with monkeypatch.context() as without:
             without.setattr(held_objects, "native", None)
             assert held_objects.stream_position(generator) == found
+
+
+@pytest.mark.parametrize("made", GENERATORS)
+def test_diff_names_the_action_that_draws_once_more_even_if_nothing_uses_it(toy, made):
+    toy.record(BIRD.replace("MADE", made))
+    toy.record(BIRD.replace("MADE", made))
+    toy.record(BIRD.replace("MADE", made).replace("if number == 3:", "if number in (2, 3):"))
+    one, same, other = (each.session_id for each in list_sessions(toy.root))
+    assert not compare_runs(one, same, root=toy.root)
+    found = compare_runs(one, other, root=toy.root, exhaustive=True).divergence
+    assert (found.action, found.field, found.a) == ("agent_action look", "state.rng", "<not drawn from>")
+    assert compare_runs(one, other, root=toy.root)

@@ -184,6 +184,8 @@ class StreamWalk:
     not_compared: dict[str, str] = field(default_factory=dict)
     """{`agent.field`: why it was not compared}."""
     _states: StatePairs = field(init=False)
+    _streams: tuple[set[str], set[str]] = field(init=False)
+    """For each side, the fields with generators of which actions tell where they left them."""
 
     def first_divergence(
         self,
@@ -201,6 +203,7 @@ class StreamWalk:
             forked: the changes at the fork's point, if one run is a fork of the other.
         """
         self._states = states = StatePairs(self.comparison, forked, has_ends=self.has_ends)
+        self._streams = set(), set()
         agent_id: str | None = None
         left, right = self._seen(ones), self._seen(others)
         alike: deque[tuple[Event, Event]] = deque(maxlen=_REMEMBERED)
@@ -249,6 +252,8 @@ class StreamWalk:
         for event in events:
             if self._is_compared(event, side):
                 return event
+            if event.kind == "state":
+                self._streams[side].update(event.extra.get("streams") or ())
             self._states.add(side, event)
         return None
 
@@ -271,11 +276,21 @@ class StreamWalk:
                 shown(ABSENT) if one is None else describe(one),
                 shown(ABSENT) if other is None else describe(other),
             )
-        found = event_difference(one, other, self.comparison)
+        found = event_difference(one, other, self.comparison) or self._draws_difference(one, other)
         if found is not None or not self.has_changed_arguments:
             return found
         changed = arguments_difference(one, other, self.comparison)
         return changed and Difference(f"/{ARGS_AFTER}{changed.path}", changed.recorded, changed.replayed)
+
+    def _draws_difference(self, one: Event, other: Event) -> Difference | None:
+        """Compare where two actions left the generators of their agents, if both runs tell it."""
+        drew = [(each.state or {}).get("drew") or {} for each in (one, other)]
+        for name in sorted({*drew[0], *drew[1]} & self._streams[0] & self._streams[1]):
+            places = [each.get(name) for each in drew]
+            if places[0] != places[1]:
+                told = ("<not drawn from>" if place is None else f"<drawn to {place}>" for place in places)
+                return Difference(f"/state/set/{escape(name)}", *told)
+        return None
 
     def _concurrent(self, behind: Sequence[Event], beside: Sequence[Event]) -> int:
         """Return how many pairs are equal except for the order of concurrent calls; 0 if they are not."""

@@ -502,7 +502,7 @@ def _is_clear(with_it: Sequence[dict[str, Any]], without_it: Sequence[dict[str, 
     one, other = ([each["value"] for each in forks] for forks in (with_it, without_it))
     if not all(isinstance(value, (bool, int, float)) for value in (*one, *other)):
         return False
-    return max(one) < min(other) or max(other) < min(one)
+    return bool(max(one) < min(other) or max(other) < min(one))
 
 
 def _most_telling(baseline: dict[str, Any], first: list[dict[str, Any]], worse: int) -> int:
