@@ -648,3 +648,26 @@ def test_a_change_of_several_fields_is_named_by_all_of_them() -> None:
     found = [each for each in values.find(log) if each.rule == "value beyond range" and each.first.step == 40]
     assert Wording(log).told(found[0].first, found[0]) == "store: count is 900 at tick 40 (0 to 40 before)"
     assert _noun(log.acts[0].name) == "change of count, drug and version"
+
+
+def test_an_amount_that_parts_is_linked_to_the_balance_that_lacks_it() -> None:
+    diary, draw = Diary(), random.Random(7)
+    vault = booked = 0
+    wrong = ""
+    for step in range(STEPS):
+        amount = draw.randint(11, 99) * 100
+        vault, booked = vault + amount, booked + (amount // 10 if step == BREAK else amount)
+        diary.write(step, "teller", action_type="pack", action_data={"bag": f"b{step}", "amount": amount})
+        entry = {"bag": f"b{step}", "amount": amount // 10 if step == BREAK else amount}
+        event = diary.write(step, "keeper", action_type="book", action_data=entry)
+        wrong = event if step == BREAK else wrong
+        if step % 9 == 8:
+            data = {"counted": vault, "booked": booked, "difference": vault - booked}
+            diary.write(step, "auditor", action_type="count", action_data=data)
+    log = diary.log()
+    (act,) = [each for each in log.acts if each.id == wrong]
+    before = set(act.tokens)
+    relations.link_amounts(log, [*relations.find(log)])
+    (token,) = set(act.tokens) - before
+    assert token[0] == "difference"
+    assert [each.agent for each in log.by_token[token]][:2] == ["keeper", "auditor"]

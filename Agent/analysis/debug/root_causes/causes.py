@@ -68,6 +68,7 @@ def findings_in(log: Log, question: Question, issue: Issue) -> list[Finding]:
     """Return where the relations of a session break, and what is unusual near what a text names."""
     nearby.walk(log, issue.seeds(log), issue.heard(log))
     found = [finding for find in DETECTORS for finding in find(log)]
+    relations.link_amounts(log, found)
     if "slow" not in question.topics:
         # Durations depend on the machine as often as on the program.
         found = [finding for finding in found if finding.rule != "duration shifts"]

@@ -9,12 +9,13 @@ usual beside a value.
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import compress, islice, repeat
-from operator import eq, ne, sub
+from operator import attrgetter, eq, ne, sub
 from statistics import median
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_violations,
 )
 
-__all__ = ["find"]
+__all__ = ["find", "link_amounts"]
 
 Pair = tuple[Act, Act]
 """An act, and the act whose values its own are compared with."""
@@ -75,6 +76,31 @@ def find(log: Log) -> Iterator[Finding]:
     for (sort, link, other), pairs in _linked(log).items():
         if len(pairs) >= MIN_SEEN:
             yield from _broken(link, pairs, fields[sort], fields[other])
+
+
+def link_amounts(log: Log, findings: Sequence[Finding]) -> None:
+    """Link events by which an amount parts to later ones that hold the difference, such as a balance."""
+    holders: dict[float, list[Hashable]] = defaultdict(list)
+    for token in log.by_token:
+        if isinstance(token, tuple) and token[0] not in {"#", "event", "span"} and is_number(token[1]):
+            holders[abs(token[1])].append(token)
+    for each in findings:
+        beside, act = each.beside, each.first
+        if beside is None or each.rule not in PARTING or not is_number(beside.usual):
+            continue
+        if not (is_number(beside.value) and is_number(beside.level)):
+            continue
+        amount = round(abs(beside.value - beside.level - beside.usual), 6)
+        for token in holders.get(amount, ()) if amount >= MIN_AMOUNT or amount % 1 else ():
+            held = log.by_token[token]
+            if token not in act.tokens and act.place < held[-1].place and len(held) <= MAX_HOLDERS:
+                act.tokens += (token,)
+                insort(held, act, key=attrgetter("place"))
+
+
+PARTING: Final = frozenset({"amounts part", "not carried on"})
+MIN_AMOUNT: Final = 100
+"""Smaller whole numbers may be anything."""
 
 
 def _fields(acts: Sequence[Act]) -> list[str]:
