@@ -13,7 +13,8 @@ import { held } from "./offline.ts";
 import { makePanes } from "./panes.ts";
 import * as store from "./store.ts";
 
-const BUILDING_MS = 250;
+/** How long to wait before asking again of a session that is being read: an index that is there takes a moment. */
+const [SOON_MS, BUILDING_MS] = [30, 250];
 
 const app = document.getElementById("app")!;
 const lanes = makeLanes();
@@ -61,7 +62,7 @@ async function goTo(at: string | null): Promise<void> {
 }
 
 async function start(): Promise<void> {
-  for (;;) {
+  for (let wait = SOON_MS; ; wait = Math.min(BUILDING_MS, wait * 1.5)) {
     const found = await ask<Overview>("overview");
     if (found.state === "ready") {
       await goTo(store.given.get("at"));
@@ -77,7 +78,7 @@ async function start(): Promise<void> {
       building.hidden = true;
     }
     building.textContent = `Reading the session … ${Math.round(found.progress * 100)} %`;
-    await new Promise((done) => setTimeout(done, BUILDING_MS));
+    await new Promise((done) => setTimeout(done, wait));
   }
 }
 
