@@ -67,6 +67,16 @@ def test_a_large_batch_does_not_overrun_the_size_at_which_a_small_file_is_rotate
     assert mirror_lines(tmp_path) == [line.strip()] * 1000
 
 
+@pytest.mark.parametrize("size_bytes", range(1, 10))
+def test_the_smallest_sizes_rotate_after_each_line_and_lose_none(tmp_path, size_bytes):
+    mirrors = Mirrors(tmp_path, rotation={"agents": (size_bytes, 100)})
+    for number in range(60):
+        mirrors.add("agents", b"line %d\n" % number)
+    mirrors.close()
+    assert sorted(mirror_lines(tmp_path)) == sorted(b"line %d" % number for number in range(60))
+    assert len(list((tmp_path / "agents").glob("agents.log*"))) == 60
+
+
 def test_an_urgent_line_and_errors_do_not_wait(tmp_path, monkeypatch):
     monkeypatch.setattr("Agent.tree.write.mirror._INTERVAL_S", 60.0)
     mirrors = Mirrors(tmp_path)

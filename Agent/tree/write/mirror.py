@@ -254,7 +254,7 @@ class Mirrors:
             mirror.turn.release()
 
     def _write(self, mirror: _Mirror, lines: list[bytes]) -> None:
-        most = max(mirror.limit_bytes // _LOOKS, min(mirror.limit_bytes // 8, _APPEND_BYTES))
+        most = max(mirror.limit_bytes // _LOOKS, min(mirror.limit_bytes // 8, _APPEND_BYTES), 1)
         appends = -(-sum(map(len, lines)) // most)
         each = -(-len(lines) // max(appends, 1))
         for first in range(0, len(lines), max(each, 1)):
