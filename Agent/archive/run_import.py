@@ -45,7 +45,14 @@ from Agent.flight.run_reading import RunRef, read_run
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import MAX_LINE_BYTES
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.tree.files.session import SessionInfo, create_session, naming, open_session, replace_file
+from Agent.tree.files.session import (
+    SessionInfo,
+    create_session,
+    naming,
+    open_session,
+    replace_file,
+    update_session,
+)
 from Agent.tree.layout import (
     DIRECTORY_MODE,
     FILE_MODE,
@@ -411,6 +418,7 @@ class StoredSession:
     def __init__(self, root: Path, session_uid: str, began_us: int) -> None:
         root.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         self._session_id = session_id_for(began_us)
+        self._began_us = began_us
         began = format_timestamp(began_us)
         info = SessionInfo(self._session_id, session_uid, started_at=began, ended_at=began)
         self.path = create_session(root, info)
@@ -427,8 +435,10 @@ class StoredSession:
         lines: dict[str, bytearray] = {}
         places: dict[str, list[tuple[tuple[int, str, int], slice]]] = {}
         run_ids: dict[str, str | None] = {}
+        ended_us = self._began_us
         for row in rows:
             event = restored_event(row, self._session_id)
+            ended_us = max(ended_us, event.timestamp_us)
             name = file_of(event)
             run_ids[name] = event.run_id
             of_file = lines.setdefault(name, bytearray())
@@ -446,6 +456,7 @@ class StoredSession:
             with path.open("wb") as file:
                 for _, place in sorted(places[name], key=itemgetter(0)):
                     file.write(of_file[place])
+        update_session(self.path, ended_at=format_timestamp(ended_us))
 
     def _save_artifact(self, event: Event, text: Any) -> None:
         ref = event.extra.get("ref")

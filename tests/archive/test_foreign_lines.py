@@ -14,6 +14,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.cli.main import main
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.record.encode.redaction import Redactor
+from Agent.tree.files.session import open_session
 
 REDACTOR = Redactor(b"key")
 
@@ -48,6 +49,8 @@ def test_lines_with_usual_names_need_no_mapping(tmp_path, trace_root):
     )
     done = import_lines(path, [], trace_root, REDACTOR)
     assert (done.events, done.agents, done.skipped) == (3, {"cook", "waiter"}, 0)
+    info = open_session(done.session)
+    assert (info.started_at, info.ended_at) == ("2026-01-02T03:04:05.000001Z", "2026-01-02T03:04:07.500000Z")
     analyzer = LogAnalyzer(done.session)
     low, buy = analyzer.trace_agent_journey("cook")
     assert (low["timestamp"], low["level"], low["message"]) == (
