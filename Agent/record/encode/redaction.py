@@ -460,7 +460,7 @@ class Redactor:
         """Whether no byte of a JSON text can belong to a secret; replaced by the faster judge in C."""
         self.known_keys: set[str] = set(OWN_KEYS)
         """Keys judged harmless."""
-        self._clean: set[str] = set()
+        self._clean: set[str | int] = set()
         self._harmless: set[tuple[bytes, str, tuple[tuple[str, str], ...]]] = set()
         self.number_keys: dict[str, float] = {}
         """Names of secrets, each with the absolute value from which a number under it is hidden."""
@@ -522,13 +522,16 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text with every secret in it replaced."""
-        if not self.enabled or not self.reads_texts or len(text) < _SHORTEST or text in self._clean:
+        if not self.enabled or not self.reads_texts or len(text) < _SHORTEST:
+            return text
+        known: str | int = text if len(text) <= _SHORT else hash(text)
+        if known in self._clean:
             return text
         clean = text if self._looks_clean(text) else replaced(text, self.counted_token)
-        if clean is text and len(text) <= _SHORT:
+        if clean is text:
             if len(self._clean) >= _MAX_KNOWN_KEYS:
                 self._clean.clear()
-            self._clean.add(text)
+            self._clean.add(known)
         return clean
 
     def _looks_clean(self, text: str) -> bool:
