@@ -1,4 +1,4 @@
-"""A support agent whose runs a service shows: `agent-trace serve`, then `python examples/customer_support_agent.py`.
+"""A support agent whose runs a service shows: start `agent-trace serve`, then this program.
 
 Without a service it records all the same, and says how to send the rest later.
 """
