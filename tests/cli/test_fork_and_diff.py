@@ -92,7 +92,6 @@ def test_a_sweep_shows_a_distribution_and_the_command_of_the_smallest_change(ask
         (["resume", "last/{agent}", "--step", "nowhere"], 3, "nowhere"),
         (["resume", "last/{agent}", "--step", "tick:500"], 3, "the last is of tick"),
         (["resume", "no_such_run", "--step", "1"], 3, "no_such_run"),
-        (["resume", "last", "--step", "1"], 4, "replay one agent"),
         (["resume", "last/{agent}", "--step", "1", "--target", "nothing.here:x"], 3, "nothing.here"),
         (["diff", "last", "no_such_run"], 3, "no_such_run"),
     ],

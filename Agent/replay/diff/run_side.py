@@ -19,7 +19,7 @@ from Agent.event.ordering import order_key
 from Agent.flight.checkpoints.state_fold import is_outside_write
 from Agent.flight.run_reading import RunName, RunRef, find_run
 from Agent.flight.tool_replayer import short_json
-from Agent.replay.plan.recording import check_agent
+from Agent.replay.plan.recording import REPLAYED, check_agent
 from Agent.tree.files.session import Lineage, lineage_of
 from Agent.tree.files.writer_claim import read_claims
 from Agent.tree.layout import CATEGORY_FILES, agent_files, category_files
@@ -130,8 +130,8 @@ class RunSide:
         return None if any("@" in path.name for path in paths) else paths
 
     def writers(self) -> list[str]:
-        """Return the writers of the session."""
-        return list(read_claims(self.session))
+        """Return the writers of the session, and that of what a fork kept from before its point."""
+        return [*read_claims(self.session), REPLAYED]
 
 
 def open_side(run: RunName, root: str | os.PathLike[str] | None) -> RunSide:

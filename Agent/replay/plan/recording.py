@@ -23,6 +23,8 @@ from Agent.tree.files.session import SessionInfo, lineage_within, open_session
 from Agent.tree.layout import find_session
 from Agent.tree.read.reader import TreeReader
 
+REPLAYED = "replayed"
+"""The writer of what a replay makes; what a fork keeps from before its point has ids that begin with it."""
 _DIGEST_CHARS = 16
 _MOST_FORKS = 64
 _MOST_AROUND = 10_000

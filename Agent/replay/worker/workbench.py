@@ -60,6 +60,7 @@ from Agent.replay.drive.states import FieldRules, restorable
 from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.plan.actions import DrivenAction, Plan, groups_of, make_plan, ran_in_one_loop
 from Agent.replay.plan.recording import (
+    REPLAYED,
     Recording,
     RecordingParts,
     note_overlap,
@@ -115,7 +116,7 @@ class Workbench:
         self.agent_id: str | None = request["agent_id"]
         self.recording = recording = self.read(self.agent_id)
         self.errors = {event.id: event for event in recording.events if event.kind == "error"}
-        self.sink = LineSink("replayed")
+        self.sink = LineSink(REPLAYED)
         self.pipeline = record_lines(
             self.sink,
             recording.session.name.removeprefix("session_"),
