@@ -46,6 +46,12 @@ def test_a_run_that_goes_on_as_recorded_is_exit_code_0(asked, recorded):
     assert "are alike" in done.stdout
 
 
+def test_a_whole_run_that_goes_on_from_amid_messages_is_alike(asked):
+    done = asked("resume", "last", "--step", "1")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "are alike" in done.stdout
+
+
 def test_lists_show_a_fork_under_what_it_comes_from(asked, recorded):
     first = json.loads(asked("resume", "last", "-a", AGENT, "--step", "tick:30", "--json").stdout)
     second = json.loads(

@@ -212,6 +212,7 @@ class Pipeline(PipelineSlots):
             orjson.dumps(session_id),
         )
         self._error_mirror = mirrors.adder(Category.ERRORS.value) if mirrors is not None else None
+        self._next_span: Callable[[], int]
         self._begin_span_ids()
         self._levels = redactor.levels if redactor.levels and redactor.levels.reads_lines else None
         self.lane: Lane | None = None
@@ -304,6 +305,10 @@ class Pipeline(PipelineSlots):
     def next_span_id(self) -> str:
         """Return a span id, 16 hexadecimal digits, unique in the session."""
         return self._next_span().to_bytes(8).hex()
+
+    def continue_span_ids(self, before: Pipeline) -> None:
+        """Number spans and messages on from `before`, whose ids the agents' messages still contain."""
+        self._next_span = before._next_span
 
     def emit(
         self,

@@ -257,6 +257,7 @@ class Fork:
             UsageError: the patch does not fit.
         """
         driver, point, sources = self.driver, self.point, self.sources
+        pipeline.continue_span_ids(self.bench.pipeline)
         install_pipeline(pipeline)
         player = self._fork_player(pipeline)
         driver.hand_over(player, pipeline, self.outcome.changed)
