@@ -37,6 +37,27 @@ def test_a_check_writes_junit_and_markdown(ask, tmp_path):
     assert "| two \\| &lt;b&gt; | DIVERGED |" in told and "<summary>two | &lt;b&gt;</summary>" in told
 
 
+def test_what_cannot_be_checked_is_an_error_beside_the_others(ask, tmp_path):
+    for agent, name in (("creator_001", "a | moved"), ("creator_002", "damaged"), ("creator_003", "same")):
+        assert ask("golden", "add", f"last/{agent}", "--name", name).returncode == 0
+    place = tmp_path / "tests" / "golden_traces"
+    (moved,) = (path for path in place.glob("*/golden.json") if "moved" in path.parent.name)
+    moved.write_text(moved.read_text().replace("Agent.demo.targets:creator", "Agent.demo.targets:gone"))
+    (place / "damaged" / "golden.json").write_text("{")
+    done = ask("golden", "check", "--junit", "golden.xml", "--markdown", "golden.md")
+    assert done.returncode == 3 and done.stdout.endswith("1 of 3 golden traces passed\n")
+    told = {line.partition(": ")[0] for line in done.stdout.splitlines()}
+    assert {"NOT CHECKED a | moved", "NOT CHECKED damaged", "IDENTICAL same"} <= told
+    suite = ElementTree.parse(tmp_path / "golden.xml").getroot().find("testsuite")
+    counts = {name: suite.get(name) for name in ("tests", "failures", "errors")}
+    assert counts == {"tests": "3", "failures": "0", "errors": "2"}
+    assert "no 'gone'" in suite[0].find("error").get("message")
+    assert "| damaged | NOT CHECKED | the golden trace cannot be read" in (tmp_path / "golden.md").read_text()
+    answer = json.loads(ask("golden", "check", "--json").stdout)
+    assert [each["verdict"] for each in answer["golden_traces"]] == [None, None, "IDENTICAL"]
+    assert ask("golden", "check", "--target", CHANGED).returncode == 1  # one differs: that goes first
+
+
 SHOP = """
 from Agent import trace_agent_action
 

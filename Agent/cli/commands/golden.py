@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypedDict, Unpack
 
 from Agent.cli import parameters, render
 from Agent.cli.parameters import COUNT, DIRECTORY, Root, Run, Seconds, Workers, command
 from Agent.cli.render import VERDICT_STYLES, bar, emit_judged
-from Agent.errors import ReplayError, RunNotFound
+from Agent.errors import DamagedInput, ReplayError, RunNotFound
 from Agent.render import words
 from Agent.render.blocks import Column
 
 if TYPE_CHECKING:
     from Agent.replay.golden.adding import AddedGolden, ShrunkGolden
-    from Agent.replay.golden.trace import GoldenReport, GoldenTrace
+    from Agent.replay.golden.trace import GoldenReport, GoldenTrace, NotChecked
     from Agent.replay.worker.fork_server import Progress
 
 
@@ -160,7 +161,8 @@ def check(
 ) -> int:
     """Replay golden traces with the current code: NAME, or all of them.
 
-    Exit code 0: all pass; 1: one behaves differently; 4: one proved nothing.
+    Exit code 0: all pass; 1: one behaves differently; 3: one, or its target, cannot be loaded; 4: one proved
+    nothing. The others are checked all the same.
 
     Args:
         workers: Number of parallel replays; default: all cores.
@@ -172,19 +174,19 @@ def check(
         agent-trace golden check --junit golden.xml --markdown golden.md
         agent-trace golden check quota-incident --target Agent.demo.targets:repaired_creator
     """
-    from Agent.replay.golden.trace import check_golden, junit_report, markdown_report
+    from Agent.replay.golden.trace import NotChecked, junit_report, markdown_report, try_golden
     from Agent.replay.worker.fork_server import in_parallel
 
     parameters.find_code_here()
-    found = _named(names, directory)
+    places = _places(names, directory)
     with bar("replaying golden traces") as show:
-        reports = in_parallel([partial(check_golden, each, target) for each in found], workers, show)
+        reports = in_parallel([partial(try_golden, each, target) for each in places], workers, show)
     if junit is not None:
         junit.write_bytes(junit_report(reports))
     if markdown is not None:
         markdown.write_text(markdown_report(reports), encoding="utf-8")
     codes = {report.exit_code for report in reports}
-    exit_code = next((code for code in (1, 4) if code in codes), 0)
+    exit_code = next((code for code in (1, 3, 4) if code in codes), 0)
     render.document(
         lambda: {
             "exit_code": exit_code,
@@ -192,7 +194,9 @@ def check(
         }
     )
     for report in reports:
-        if report.passes:
+        if isinstance(report, NotChecked):
+            render.emit(str(report))
+        elif report.passes:
             render.emit(f"{_verdict(report)} {report.name}")
             for note in report.notes:
                 render.emit(f"  {note}")
@@ -203,7 +207,7 @@ def check(
     return exit_code
 
 
-def _why(report: GoldenReport) -> str | None:
+def _why(report: GoldenReport | NotChecked) -> str | None:
     from Agent.replay.golden.trace import why
 
     return None if report.passes else why(report)
@@ -414,10 +418,22 @@ def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
 
     if names:
         return [find_golden(name, directory) for name in dict.fromkeys(names)]
-    found = list_goldens(directory)
-    if not found:
-        raise RunNotFound("no golden traces", path=directory, remedy="agent-trace golden add RUN makes one")
-    return found
+    return list_goldens(directory) or _none(directory)
+
+
+def _places(names: tuple[str, ...], directory: Path) -> list[Path]:
+    """The directories of these golden traces, or of all; RunNotFound if one is missing."""
+    from Agent.replay.golden.trace import find_golden, golden_place, golden_places
+
+    for name in names:
+        with suppress(DamagedInput):  # told beside the results of the others
+            find_golden(name, directory)
+    places = [golden_place(name, directory) for name in dict.fromkeys(names)]
+    return places or golden_places(directory) or _none(directory)
+
+
+def _none(directory: Path) -> NoReturn:
+    raise RunNotFound("no golden traces", path=directory, remedy="agent-trace golden add RUN makes one")
 
 
 def _added(added: AddedGolden, test: Path | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import orjson
 
 from Agent.archive.run_import import import_run
-from Agent.errors import DamagedInput, RunNotFound, UsageError
+from Agent.errors import AgentTraceError, DamagedInput, InputError, ReplayError, RunNotFound, UsageError
 from Agent.event.model import Event as RecordedEvent
 from Agent.flight.run_reading import RunRef
 from Agent.record.emit.context import states_of
@@ -37,6 +37,7 @@ DEFAULT_DIRECTORY: Final = Path("tests") / "golden_traces"
 """The default directory of golden traces, relative to a project's root."""
 CONCURRENT_ORDER: Final = "order of what concurrent calls did"
 """A difference that every golden trace accepts by default, since a replay does not enforce that order."""
+NOT_CHECKED: Final = "NOT CHECKED"
 _FORMAT: Final = "agent-trace golden trace"
 _VERSION: Final = 1
 _WITH_CHANGES: Final = 2
@@ -169,8 +170,7 @@ def find_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:
         return _read(place)
     from difflib import get_close_matches
 
-    known = [path.name for path in _places(directory)]
-    near = get_close_matches(name, known, n=1)
+    near = get_close_matches(name, [path.name for path in golden_places(directory)], n=1)
     hint = f"did you mean {near[0]}? To add it" if near else "to add it"
     raise RunNotFound(
         f"there is no golden trace {name!r}",
@@ -185,13 +185,13 @@ def list_goldens(directory: Path = DEFAULT_DIRECTORY) -> list[GoldenTrace]:
     Raises:
         DamagedInput: one of them cannot be read.
     """
-    found = [_read(place) for place in _places(directory)]
-    return sorted(found, key=lambda golden: golden.name)
+    return sorted(map(_read, golden_places(directory)), key=lambda golden: golden.name)
 
 
-def _places(directory: Path) -> list[Path]:
+def golden_places(directory: Path = DEFAULT_DIRECTORY) -> list[Path]:
+    """Return the own directories of the golden traces in a directory, sorted; what is in them is not read."""
     shown = [path for path in entries_in(directory) if not path.name.startswith(".")]
-    return [path for path in shown if (path / _DESCRIPTION).is_file()]
+    return sorted(path for path in shown if (path / _DESCRIPTION).is_file())
 
 
 def remove_golden(name: str, directory: Path = DEFAULT_DIRECTORY) -> GoldenTrace:
@@ -273,6 +273,11 @@ class GoldenReport(TextInNotebook):
         return self.golden.name
 
     @property
+    def directory(self) -> Path:
+        """The directory that the golden trace is in."""
+        return self.golden.directory.parent
+
+    @property
     def undeclared(self) -> tuple[str, ...]:
         """The differences of an EQUIVALENT replay that the golden trace does not declare."""
         if self.report.verdict is not Verdict.EQUIVALENT:
@@ -349,6 +354,46 @@ class GoldenReport(TextInNotebook):
         if self.undeclared:
             lines.insert(1, f"  fails: it differs in {' and '.join(self.undeclared)}, which is not declared")
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class NotChecked:
+    """A golden trace that could not be checked: it, or its target, cannot be read or imported."""
+
+    name: str
+    directory: Path
+    """The directory that it is in."""
+    error: AgentTraceError
+    passes = False
+
+    @property
+    def exit_code(self) -> int:
+        """That of the error."""
+        return self.error.exit_code
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON values, without a verdict."""
+        return {"name": self.name, "passes": False, "verdict": None, "exit_code": self.exit_code}
+
+    def __str__(self) -> str:
+        return f"{NOT_CHECKED} {self.name}: {self.error}"
+
+
+def try_golden(
+    place: Path, target: str | None = None, stop: Event | None = None
+) -> GoldenReport | NotChecked:
+    """Check a golden trace as `check_golden` does; an error of it or of its target is a result.
+
+    Args:
+        place: its own directory.
+    """
+    name = place.name
+    try:
+        golden = _read(place)
+        name = golden.name
+        return check_golden(golden, target, stop)
+    except (InputError, ReplayError) as error:
+        return NotChecked(name, place.parent, error)
 
 
 def kind_of(told: str) -> str | None:
@@ -534,10 +579,10 @@ def asked_for(golden: GoldenTrace, recording: Recording) -> str | None:
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit_report(reports: Sequence[GoldenReport]) -> bytes:
-    """Return the checks as a test suite in JUnit's XML: DIVERGED is a failure, UNVERIFIED an error."""
+def junit_report(reports: Sequence[GoldenReport | NotChecked]) -> bytes:
+    """Return the checks as a suite in JUnit's XML: DIVERGED is a failure, what proved nothing an error."""
     failed = [report for report in reports if not report.passes]
-    errors = sum(report.report.verdict == Verdict.UNVERIFIED for report in failed)
+    errors = sum(_is_error(report) for report in failed)
     counts = {"tests": len(reports), "failures": len(failed) - errors, "errors": errors, "skipped": 0}
     suite = ElementTree.Element(
         "testsuite", {"name": "golden traces", **{name: str(count) for name, count in counts.items()}}
@@ -546,13 +591,13 @@ def junit_report(reports: Sequence[GoldenReport]) -> bytes:
         case = ElementTree.SubElement(
             suite,
             "testcase",
-            {"classname": _clean(str(report.golden.directory.parent)), "name": _clean(report.name)},
+            {"classname": _clean(str(report.directory)), "name": _clean(report.name)},
         )
         if not report.passes:
-            kind = "error" if report.report.verdict == Verdict.UNVERIFIED else "failure"
-            about = {"type": str(report.report.verdict), "message": _clean(why(report))}
+            kind = "error" if _is_error(report) else "failure"
+            about = {"type": verdict_of(report), "message": _clean(why(report))}
             ElementTree.SubElement(case, kind, about).text = _clean(str(report))
-        elif report.notes:
+        elif isinstance(report, GoldenReport) and report.notes:
             ElementTree.SubElement(case, "system-out").text = _clean("\n".join(report.notes))
     whole = ElementTree.Element("testsuites")
     whole.append(suite)
@@ -561,7 +606,16 @@ def junit_report(reports: Sequence[GoldenReport]) -> bytes:
     return found + b"\n"
 
 
-def markdown_report(reports: Sequence[GoldenReport]) -> str:
+def verdict_of(report: GoldenReport | NotChecked) -> str:
+    """The verdict of a check; that of one that could not be made is NOT CHECKED."""
+    return NOT_CHECKED if isinstance(report, NotChecked) else str(report.report.verdict)
+
+
+def _is_error(report: GoldenReport | NotChecked) -> bool:
+    return verdict_of(report) in {NOT_CHECKED, str(Verdict.UNVERIFIED)}
+
+
+def markdown_report(reports: Sequence[GoldenReport | NotChecked]) -> str:
     """Return the checks as a table with each first difference, and the whole reports of those that fail."""
     passed = sum(report.passes for report in reports)
     lines = [
@@ -572,7 +626,7 @@ def markdown_report(reports: Sequence[GoldenReport]) -> str:
     ]
     for report in reports:
         first = "" if report.passes else _cell(why(report))
-        lines.append(f"| {_cell(report.name)} | {report.report.verdict} | {first} |")
+        lines.append(f"| {_cell(report.name)} | {verdict_of(report)} | {first} |")
     for report in reports:
         if not report.passes:
             text = str(report)
@@ -591,8 +645,10 @@ def markdown_report(reports: Sequence[GoldenReport]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def why(report: GoldenReport) -> str:
+def why(report: GoldenReport | NotChecked) -> str:
     """The first difference of a check that fails, or why it proved nothing, in one line."""
+    if isinstance(report, NotChecked):
+        return str(report.error)
     outcome = report.report.outcome
     if outcome.divergence is not None:
         found = outcome.divergence
