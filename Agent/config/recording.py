@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -387,24 +388,21 @@ class _Directories:
     """The directories of a session's lines, with their inodes from when each was first seen."""
 
     def __init__(self, session: Path) -> None:
-        self._known: dict[str, tuple[int, int] | None] = {
-            str(session): _identity(str(session)),
-            str(agents_dir(session)): None,
-        }
+        self._session, self._agents = str(session), str(agents_dir(session))
+        self._session_seen = _identity(self._session)
+        self._agents_seen: tuple[int, int] | None = None
 
     def exist(self) -> bool:
         """Whether none was removed or replaced; OSError if that cannot be determined."""
-        for path, known in self._known.items():
-            try:
-                found = _identity(path)
-            except (FileNotFoundError, NotADirectoryError):
-                if known is None:
-                    continue  # created with an agent's first event
+        try:
+            if self._agents_seen is not None:  # it is inside the session: if it is there, both are
+                return _identity(self._agents) == self._agents_seen
+            if _identity(self._session) != self._session_seen:
                 return False
-            if known is None:
-                self._known[path] = found
-            elif known != found:
-                return False
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        with suppress(FileNotFoundError, NotADirectoryError):  # created with an agent's first event
+            self._agents_seen = _identity(self._agents)
         return True
 
 

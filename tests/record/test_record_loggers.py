@@ -334,13 +334,15 @@ def test_an_event_logger_of_any_category_validates(recorded):
 
 
 def test_the_number_of_prepared_heads_is_bounded(recorded):
+    from Agent.record.encode.event_template import MAX_HEADS
+
     logger = AgentLogger("a")
     for number in range(2000):
         message = f"message {number}"
         logger.info(message)
     logger.info("y" * 100_000)
     slot = recorded.pipeline.binding("a", "agent", "agent.agent").slot("log", 20)
-    assert len(slot.heads) <= 512
+    assert len(slot.heads) == MAX_HEADS
     assert max(map(len, slot.heads)) < 1000
     assert recorded.events[1999]["message"] == "message 1999"
 

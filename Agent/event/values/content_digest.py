@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple
@@ -44,7 +45,7 @@ from Agent.event.values.plain import (
     ask_memory_for_more,
     write_json,
 )
-from Agent.event.values.reading import USUAL, AgentOf, Hides, Limits, Named, Reading
+from Agent.event.values.reading import NO_SECRETS, USUAL, AgentOf, Hides, Limits, Named, Reading, is_secret
 
 MAX_NODES = 100_000
 MAX_BYTES = 16_000_000
@@ -205,19 +206,29 @@ def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading)
         for name, held in plan_attributes(value, plan).items()
         if type(held) in SCALARS or (type(held) is tuple and all_scalars(held))
     }
-    hides, algorithm = reading.hides, ALGORITHM
-    secret = {name for name, held in own.items() if hides is not None and _is_secret(name, held, hides)}
-    if secret:
-        own, algorithm = {name: own[name] for name in own.keys() - secret}, ALGORITHM + HIDING
+    hides, algorithm, digest = reading.hides, ALGORITHM, ""
+    with suppress(Exception):  # a secret may not be JSON
+        digest = _digest_of_own(own)
+    if not digest or (hides is not None and (hides, digest) not in _without_secrets):
+        secret = {name for name, held in own.items() if hides is not None and is_secret(name, held, hides)}
+        if secret or not digest:
+            own = {name: own[name] for name in own.keys() - secret}
+            algorithm, digest = ALGORITHM + HIDING * bool(secret), _digest_of_own(own)
+        elif len(_without_secrets) < _MOST_WITHOUT_SECRETS:
+            _without_secrets.add((hides, digest))
+        else:
+            _without_secrets.clear()
+    return content._replace(text=f"{content.text}{WITH_OWN}{algorithm}:{digest}")
+
+
+def _digest_of_own(own: dict[str, Any]) -> str:
     data = write_json(own, DUMP_OPTIONS | orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    return content._replace(text=f"{content.text}{WITH_OWN}{algorithm}:{digest_bytes(imported(data))}")
+    return digest_bytes(imported(data))
 
 
-def _is_secret(name: Any, held: Any, hides: Hides) -> bool:
-    if type(name) is str and hides.is_denied(name) and held not in _NO_SECRETS:
-        return True
-    texts = held if type(held) is tuple else (held,)
-    return any(type(each) is str and hides.text(each) != each for each in texts)
+_MOST_WITHOUT_SECRETS = 256
+_without_secrets: set[tuple[Hides | None, str]] = set()
+"""Digests of attributes that were searched for secrets without finding any; agents often share one world."""
 
 
 WITH_OWN = " with "
@@ -528,7 +539,7 @@ class _Walk:
         if hides.is_harmless(names, data):
             return True
         pairs = zip(names, values, strict=False)
-        if any(hides.is_denied(name) and value not in _NO_SECRETS for name, value in pairs):
+        if any(hides.is_denied(name) and value not in NO_SECRETS for name, value in pairs):
             return False
         return all(type(each) is not str or hides.text(each) == each for each in values)
 
@@ -562,7 +573,7 @@ class _Walk:
                 return
 
     def _hide(self, value: Any) -> None:
-        if type(value) in SCALARS and value in _NO_SECRETS:
+        if type(value) in SCALARS and value in NO_SECRETS:
             self._visit(value)
             return
         self._is_hiding = True
@@ -719,7 +730,8 @@ class _Walk:
             self._marks += 1
             self._out += self._generators[id(value)]
             return True
-        if cls.__name__ == "Random" and _is_adopted(value):
+        # If draws are recorded, they are compared instead of the state.
+        if cls.__name__ == "Random" and hasattr(vars(value).get("random"), "agent_trace_adopted"):
             self._out += b"a"
             return True
         try:
@@ -778,12 +790,6 @@ class _Walk:
 _SCALARS = SCALARS | {bytes}
 _INTEGERS = frozenset({int})
 _COUNTING = frozenset({int, bool, type(None)})
-_NO_SECRETS = ("", None, True, False)
-
-
-def _is_adopted(generator: Any) -> bool:
-    """Whether draws from a `random.Random` are recorded: then draws are compared instead of its state."""
-    return hasattr(vars(generator).get("random"), "agent_trace_adopted")
 
 
 def _utf8(name: str) -> bytes:

@@ -70,6 +70,18 @@ class Hides(Protocol):
         """Whether the names (all known) and the JSON hold no secret; False means: check in detail."""
 
 
+NO_SECRETS = ("", None, True, False)
+"""Values that are no secret under any name."""
+
+
+def is_secret(name: Any, held: Any, hides: Hides) -> bool:
+    """Return whether a scalar, or one of a tuple, is a secret by its name or by its text."""
+    if type(name) is str and hides.is_denied(name) and held not in NO_SECRETS:
+        return True
+    texts = held if type(held) is tuple else (held,)
+    return any(type(each) is str and hides.text(each) != each for each in texts)
+
+
 AgentOf: TypeAlias = Callable[[object], "str | int | None"]
 """Returns the id of an object that is an agent, None for other objects."""
 

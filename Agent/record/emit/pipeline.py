@@ -420,7 +420,7 @@ class Pipeline(PipelineSlots):
         if slot.binding.agent_id is None and isinstance(agent_id, str):
             # It was counted for the category: move it to the agent in the payload.
             slot.written[0] -= 1
-            self.room.cell(slot.kind, slot.level, agent_id)[0] += 1
+            slot.shared.cells.setdefault(agent_id, [0])[0] += 1
         if is_error:
             self._counts.error_types[str(extra.get("error_type", "unknown"))] += 1
             if len(self._counts.errors) < MOST_ERRORS:
@@ -502,7 +502,14 @@ class Pipeline(PipelineSlots):
     def _settle_counts(self, last_seqs: dict[str, int], sinks: int) -> None:
         """Keep the counts if they cover every number that was taken."""
         counts = self._counts
-        counts.rows.update({key: cell[0] for key, cell in self.room.written.items() if cell[0]})
+        counts.rows.update(
+            {
+                (*key, agent_id): cell[0]
+                for key, cells in self.room.written.copy().items()
+                for agent_id, cell in cells.copy().items()
+                if cell[0]
+            }
+        )
         if len(last_seqs) == sinks and sum(last_seqs.values()) == counts.rows.total():
             counts.writers = last_seqs
 
@@ -539,8 +546,9 @@ class Pipeline(PipelineSlots):
         self.health.forget()
         self.agents.forget_states()
         self._counts = KeptCounts()
-        for cell in self.room.written.values():
-            cell[0] = 0
+        for cells in self.room.written.values():
+            for cell in cells.values():
+                cell[0] = 0
         self.codes_told.clear()
         self.modules_told.clear()
         self.turns = Turns()

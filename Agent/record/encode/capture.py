@@ -150,6 +150,8 @@ class Capture:
                 types[place] = "opaque"
                 forms.append(form)
                 return raw
+        elif (short := _short_json(value)) is not None:
+            return short
         encoded = to_json(value, place, self.limits, self.agent_of, reading)
         if encoded.types:
             types.update(encoded.types)
@@ -317,6 +319,16 @@ def _stands_alone(value: Any) -> bool:
 
 def _short_scalar(key: Any, value: Any) -> bytes | None:
     """Return the JSON of a key with a short scalar; None for all other values, which need the codec."""
+    if type(key) is not str or len(key) > _SHORT_CHARS or (short := _short_json(value)) is None:
+        return None
+    try:
+        return orjson.dumps(key) + b":" + short
+    except TypeError:  # a lone surrogate
+        return None
+
+
+def _short_json(value: Any) -> bytes | None:
+    """Return the JSON of a short scalar; None for all other values."""
     kind = type(value)
     if kind is float:
         is_short = value - value == 0.0
@@ -324,10 +336,8 @@ def _short_scalar(key: Any, value: Any) -> bytes | None:
         is_short = len(value) <= _SHORT_CHARS
     else:
         is_short = kind is int or kind is bool or value is None
-    if not is_short or type(key) is not str or len(key) > _SHORT_CHARS:
-        return None
     try:
-        return orjson.dumps({key: value})[1:-1]
+        return orjson.dumps(value) if is_short else None
     except TypeError:  # a lone surrogate, an integer over 64 bit
         return None
 

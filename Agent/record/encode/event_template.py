@@ -17,8 +17,11 @@ from Agent.tree.write.sink import Stream
 EmitPlain = Callable[["Slot", str, dict[str, Any]], str]
 MirrorOf = Callable[[str], Callable[[bytes], None] | None]
 
-_MAX_HEADS = 512
+MAX_HEADS = 1024
+"""Heads that are kept of one kind at one level from one logger."""
 _MAX_KEPT_CHARS = 256
+_NAMING_AGENTS = frozenset({"agent_message", "state"})
+"""Kinds whose labels name agents and rarely recur, so that their heads are not kept."""
 
 
 Cell = list[int]
@@ -26,88 +29,102 @@ Cell = list[int]
 
 
 class HeadRoom:
-    """Shared by the agents of one pipeline: common heads, how many more are kept, and counts of events."""
+    """What the slots of one pipeline share, and how many more heads are kept."""
 
-    __slots__ = ("common", "left", "written")
+    __slots__ = ("left", "shared", "written")
 
     def __init__(self, left: int = 65_536) -> None:
         self.left = left
-        self.common: dict[tuple[int, str, str], bytes] = {}
-        """(level, logger, message) to the head, which agents of one role share."""
-        self.written: dict[tuple[str, str, str | None], Cell] = {}
-        """(kind, level, agent id) to the number of events written, including those in the buffer."""
+        self.shared: dict[tuple[str, int, bytes, str, str, bool, bool], SharedSlot] = {}
+        """By kind, level, envelope, logger, category, and whether there is an agent id and a role."""
+        self.written: dict[tuple[str, str], dict[str | None, Cell]] = {}
+        """(kind, level) and agent id to the number of events written, including those in the buffer."""
 
-    def cell(self, kind: str, level: int, agent_id: str | None) -> Cell:
-        """Return the counter of events with this kind, level and agent."""
-        return self.written.setdefault((kind, LEVEL_NAMES[level], agent_id), [0])
+    def cells(self, kind: str, level: int) -> dict[str | None, Cell]:
+        """Return the counters of events with this kind and level, by agent."""
+        return self.written.setdefault((kind, LEVEL_NAMES[level]), {})
+
+
+class SharedSlot:
+    """What is the same in the slots of all agents with one logger, for one kind of event at one level."""
+
+    __slots__ = (
+        "category", "cells", "extra", "heads", "key", "mirror", "most_heads", "own_keys", "prefix", "urgent",
+    )  # fmt: skip
+
+    def __init__(self, binding: AgentBinding, kind: str, level: int) -> None:
+        row = KINDS[kind]
+        self.key = kind, level
+        self.category = binding.category if kind == "log" else row.category.value
+        self.urgent = level >= 40
+        self.cells = binding.room.cells(kind, level)
+        self.mirror = binding.mirror_of(self.category) if binding.mirror_of is not None else None
+        self.heads: dict[str, bytes] = {}
+        """The bytes from `schema_version` to `message`, by label."""
+        self.most_heads = 0 if kind in _NAMING_AGENTS else MAX_HEADS
+        self.extra = b'"event_type":"%s"' % kind.encode()
+        self.prefix = _prefix(kind)
+        own = {
+            "agent_id": binding.agent_id is not None,
+            "agent_role": binding.agent_role is not None,
+            "event_type": True,
+        }
+        self.own_keys = frozenset(key for key, is_own in own.items() if is_own) | {
+            field.name for field in row.fields
+        }
+        """The payload keys that this package defines."""
 
 
 class Slot:
     """One kind of event at one level from one binding, with the bytes that are the same in all of them."""
 
     __slots__ = (
-        "binding",
-        "category",
-        "emit_plain",
-        "extra",
-        "extra_alone",
-        "heads",
-        "is_read",
-        "kind",
-        "level",
-        "mirror",
-        "most_heads",
-        "own_keys",
-        "prefix",
-        "urgent",
-        "written",
-    )
+        "binding", "emit_plain", "extra", "extra_alone", "heads", "is_read", "kind", "level", "mirror",
+        "shared", "written",
+    )  # fmt: skip
 
-    def __init__(self, binding: AgentBinding, kind: str, level: int) -> None:
-        self.binding = binding
-        self.kind = kind
-        self.level = level
-        row = KINDS[kind]
-        self.category = binding.category if kind == "log" else row.category.value
-        self.urgent = level >= 40
-        self.written = binding.room.cell(kind, level, binding.agent_id)
+    def __init__(self, binding: AgentBinding, shared: SharedSlot) -> None:
+        self.binding, self.shared = binding, shared
+        self.kind, self.level = shared.key
+        agent_id = binding.agent_id
+        written = shared.cells.get(agent_id)
+        self.written = shared.cells.setdefault(agent_id, [0]) if written is None else written
         # The summary reads errors, and events without an agent, whose payload may name one.
-        self.is_read = self.urgent or binding.agent_id is None
-        self.mirror = binding.mirror_of(self.category) if binding.mirror_of is not None else None
-        self.heads: dict[str, bytes] = {}
-        # The label of a message names two agents and rarely recurs, so its heads are not cached.
-        self.most_heads = 0 if kind == "agent_message" else _MAX_HEADS
+        self.is_read = shared.urgent or agent_id is None
+        self.mirror = shared.mirror
+        self.heads = shared.heads
         self.emit_plain = binding.emit_plain
-        self.extra_alone = b'%s"event_type":"%s"' % (binding.extra, kind.encode())
+        self.extra_alone = binding.extra + shared.extra
         self.extra = self.extra_alone + b","
-        self.prefix = _prefix(kind)
-        self.own_keys = _own_keys(kind, binding.agent_id is not None, binding.agent_role is not None)
+
+    @property
+    def category(self) -> str:
+        """The category of the events."""
+        return self.shared.category
+
+    @property
+    def urgent(self) -> bool:
+        """Whether they are errors, which are flushed at once."""
+        return self.shared.urgent
+
+    @property
+    def own_keys(self) -> frozenset[str]:
+        """The payload keys that this package defines."""
+        return self.shared.own_keys
 
     def head(self, label: str) -> bytes:
         """Return the bytes from `schema_version` to `message`; cached by label."""
         label = as_text(label)
         head = self.heads.get(label)
         if head is None:
-            head = self._common_head(self.prefix + label)
-            if (
-                len(self.heads) < self.most_heads
-                and len(label) <= _MAX_KEPT_CHARS
-                and self.binding.room.left > 0
-            ):
-                self.binding.room.left -= 1
+            binding, shared = self.binding, self.shared
+            text = clean_head(shared.prefix + label, binding.redactor.text)
+            shown = {"level": LEVEL_NAMES[self.level], "logger": binding.logger, "message": text}
+            head = binding.envelope + orjson.dumps(shown)[1:-1]
+            room = binding.room
+            if len(self.heads) < shared.most_heads and len(label) <= _MAX_KEPT_CHARS and room.left > 0:
+                room.left -= 1
                 self.heads[label] = head
-        return head
-
-    def _common_head(self, message: str) -> bytes:
-        """Return the bytes for a message; cached for the agents with the same logger."""
-        common, key = self.binding.room.common, (self.level, self.binding.logger, message)
-        head = common.get(key)
-        if head is None:
-            text = clean_head(message, self.binding.redactor.text)
-            shown = {"level": LEVEL_NAMES[self.level], "logger": self.binding.logger, "message": text}
-            head = self.binding.envelope + orjson.dumps(shown)[1:-1]
-            if len(common) < _MAX_HEADS and len(message) <= _MAX_KEPT_CHARS:
-                common[key] = head
         return head
 
 
@@ -119,15 +136,6 @@ def _prefix(kind: str) -> str:
     """
     before, brace, after = KINDS[kind].message.partition("{")
     return before if brace and after.find("}") == len(after) - 1 else ""
-
-
-@cache
-def _own_keys(kind: str, has_id: bool, has_role: bool) -> frozenset[str]:
-    """Return the payload keys that this package defines; one shared set, since there may be many agents."""
-    own = {"agent_id": has_id, "agent_role": has_role, "event_type": True}
-    return frozenset(key for key, is_own in own.items() if is_own) | {
-        field.name for field in KINDS[kind].fields
-    }
 
 
 class AgentBinding:
@@ -190,5 +198,10 @@ class AgentBinding:
         """Return the prepared bytes for a kind of event at a level."""
         slot = self.slots.get((kind, level))
         if slot is None:
-            slot = self.slots[kind, level] = Slot(self, kind, level)
+            known, room = (self.agent_id is not None, self.agent_role is not None), self.room
+            key = kind, level, self.envelope, self.logger, self.category, *known
+            shared = room.shared.get(key)
+            if shared is None:
+                shared = room.shared.setdefault(key, SharedSlot(self, kind, level))
+            slot = self.slots[shared.key] = Slot(self, shared)
         return slot

@@ -313,8 +313,8 @@ class HeldObjects:
     """
 
     __slots__ = (
-        "_ended", "_globals", "_gone", "_is_on", "_known", "_moving", "_numbers", "_refused", "_with_moving",
-        "has_written", "is_settled", "is_watching",
+        "_ended", "_globals", "_gone", "_is_on", "_known", "_moving", "_note_gone", "_numbers", "_refused",
+        "_with_moving", "has_written", "is_settled", "is_watching",
     )  # fmt: skip
 
     def __init__(self, *, is_on: bool) -> None:
@@ -322,6 +322,7 @@ class HeldObjects:
         self._known: dict[int, HeldObject] = {}
         self._gone: deque[object] = deque(maxlen=1)
         """Not empty if a known object was garbage-collected since the last sweep of `_known`."""
+        self._note_gone = self._gone.append
         self._refused = 0
         """Number of objects for which there was no room."""
         self._moving: list[HeldObject] = []
@@ -425,7 +426,7 @@ class HeldObjects:
             return known
         if not self._has_room():
             return None
-        held = HeldObject(next(self._numbers), value, names, holder, self._gone.append)
+        held = HeldObject(next(self._numbers), value, names, holder, self._note_gone)
         self._known[id(value)] = held
         held.seen_at = self._ended
         held.looks_left = 0
