@@ -34,13 +34,41 @@ static PyObject *dict_of(PyObject *object) {
     return PyObject_GenericGetDict(object, NULL);
 }
 
-/* Whether two dicts, equal already, have their keys in one order. */
-static int is_one_order(PyObject *one, PyObject *other) {
-    PyObject *key, *as_well;
-    Py_ssize_t at = 0, beside = 0;
-    while (PyDict_Next(one, &at, &key, NULL) && PyDict_Next(other, &beside, &as_well, NULL))
-        if (key != as_well && PyObject_RichCompareBool(key, as_well, Py_EQ) != 1) return 0;
-    return 1;
+enum { MOST_DEPTH_COMPARED = 16 };
+
+static int is_same_float(double one, double other) {
+    return memcmp(&one, &other, sizeof one) == 0 || (isnan(one) && isnan(other));
+}
+
+/* Whether a value surely has the content of a copy: types, order of keys and NaN count, and no code of a class is run. 0
+   where Python has to say. */
+static int has_same_content(PyObject *copy, PyObject *now, int depth) {
+    PyTypeObject *kind = Py_TYPE(copy);
+    if (copy == now) return 1;
+    if (kind != Py_TYPE(now) || depth > MOST_DEPTH_COMPARED) return 0;
+    if (kind == &PyFloat_Type) return is_same_float(PyFloat_AS_DOUBLE(copy), PyFloat_AS_DOUBLE(now));
+    if (kind == &PyLong_Type || kind == &PyUnicode_Type || kind == &PyBytes_Type) return PyObject_RichCompareBool(copy, now, Py_EQ) == 1;
+    if (kind == &PyDict_Type) {
+        PyObject *key, *item, *key_now, *item_now;
+        Py_ssize_t at = 0, beside = 0;
+        if (PyDict_GET_SIZE(copy) != PyDict_GET_SIZE(now)) return 0;
+        while (PyDict_Next(copy, &at, &key, &item) && PyDict_Next(now, &beside, &key_now, &item_now))
+            if (!has_same_content(key, key_now, depth + 1) || !has_same_content(item, item_now, depth + 1)) return 0;
+        return 1;
+    }
+    if (kind == &PyList_Type || kind == &PyTuple_Type) {
+        Py_ssize_t size = PySequence_Fast_GET_SIZE(copy);
+        if (size != PySequence_Fast_GET_SIZE(now)) return 0;
+        for (Py_ssize_t i = 0; i < size; i++)
+            if (!has_same_content(PySequence_Fast_GET_ITEM(copy, i), PySequence_Fast_GET_ITEM(now, i), depth + 1)) return 0;
+        return 1;
+    }
+    return 0;
+}
+
+static PyObject *same_content(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+    if (count != 2) return PyErr_SetString(PyExc_TypeError, "same_content(copy, now)"), NULL;
+    return PyBool_FromLong(has_same_content(arguments[0], arguments[1], 0));
 }
 
 /* How often a large container is still to be looked at; -1 for a small one, which always is. */
@@ -58,11 +86,7 @@ static int are_as_before(PyObject *present, PyObject *entries) {
         PyObject *now = PyDict_GetItemWithError(present, PyTuple_GET_ITEM(entry, 0)), *copy = PyTuple_GET_ITEM(entry, 2);
         if (now == NULL || (void *)now != PyLong_AsVoidPtr(PyTuple_GET_ITEM(entry, 1))) return 0;
         if (copy == Py_None || looks_at(entry) == 0) continue;
-        if (Py_TYPE(now) != Py_TYPE(copy)) return 0;
-        Py_INCREF(now);
-        int same = PyObject_RichCompareBool(copy, now, Py_EQ) == 1 && (!PyDict_CheckExact(copy) || is_one_order(copy, now));
-        Py_DECREF(now);
-        if (!same) return 0;
+        if (!has_same_content(copy, now, 0)) return 0;
     }
     return 1;
 }

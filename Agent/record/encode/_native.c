@@ -1583,6 +1583,8 @@ static PyMethodDef functions[] = {
     {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"unlike_before", (PyCFunction)(void (*)(void))unlike_before, METH_FASTCALL,
      "Those held objects that may differ from their last look."},
+    {"same_content", (PyCFunction)(void (*)(void))same_content, METH_FASTCALL,
+     "Whether a value surely has the content of a copy; False where Python has to say."},
     {"moved", moved, METH_O, "The places of those agents that hold something else than their mark."},
     {"differing", (PyCFunction)(void (*)(void))differing, METH_FASTCALL,
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import EnumType
@@ -22,6 +22,7 @@ from Agent.event.classes import attributes_of, find_in_classes, remember, restor
 from Agent.event.values.class_codecs import class_reducer, is_record
 from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.plain import SCALARS
+from Agent.record.encode.native import native
 from Agent.record.state.identity import TRACED, identity_of
 
 _MOST_ITEMS = 600
@@ -203,45 +204,46 @@ def _is_scalar_of_numpy(value: object) -> bool:
     return isinstance(generic, type) and isinstance(value, generic) and type(value).__name__ != "void"
 
 
-def is_same(one: Any, other: Any, *, has_records: bool = False) -> bool:
-    """Whether a value equals a copy of it.
+def is_same(one: Any, other: Any) -> bool:
+    """Whether a value has the content of a copy of it: types and the order of keys count, NaN equals NaN.
 
-    Args:
-        has_records: whether the copy holds records; these are compared by their attributes, without running
-            `__eq__` of their class.
+    Records are compared by their attributes, without running `__eq__` of their class.
     """
     kind = type(one)
     if kind is not type(other):
         return False
-    if one is other:
+    if one is other or _same_content(one, other):
         return True
+    if kind is str or kind is bytes or kind is int or kind is bytearray:
+        return bool(one == other)
+    if kind in _LEAVES or _is_scalar_of_numpy(one):
+        return repr(one) == repr(other)  # tells 1.0 from 1.00, equal times of two zones, and -0.0 from 0.0
     if _is_array(one):
         return (
             one.dtype == other.dtype and one.shape == other.shape and bool(one.tobytes() == other.tobytes())
         )
-    if has_records:
-        return _is_same_inside(one, other, has_records=True)
-    try:
-        is_equal = bool(one == other)  # a copy shares its leaves, so that even NaN equals itself by identity
-    except ValueError:  # arrays inside
-        return _is_same_inside(one, other)
-    return is_equal and (kind is not dict or list(one) == list(other))
-
-
-def _is_same_inside(one: Any, other: Any, *, has_records: bool = False) -> bool:
-    kind = type(one)
     if is_record(kind):
-        one, other = attributes_of(one), attributes_of(other)
-    elif kind is not tuple and kind not in _MAPPINGS and kind not in _SEQUENCES:
-        return bool(one == other)
-    if len(one) != len(other):
-        return False
-    pairs = zip(one, tuple(other), strict=False)
-    if type(one) in _MAPPINGS:
-        if list(one) != list(other):
-            return False
-        pairs = zip(one.values(), tuple(other.values()), strict=False)
-    return all(is_same(*pair, has_records=has_records) for pair in pairs)
+        return is_same(attributes_of(one), attributes_of(other))
+    if kind in _SETS:
+        found = {each: each for each in other}
+        return len(one) == len(other) and all(each in found and is_same(each, found[each]) for each in one)
+    if kind in _MAPPINGS:
+        is_made_alike = kind is not defaultdict or one.default_factory is other.default_factory
+        one, other = [*one, *one.values()], [*other, *other.values()]
+    elif kind in _SEQUENCES or kind is tuple:
+        is_made_alike = kind is not deque or one.maxlen == other.maxlen
+        one, other = tuple(one), tuple(other)
+    else:
+        return False  # a member of an enumeration is itself alone
+    return is_made_alike and len(one) == len(other) and all(map(is_same, one, other))
+
+
+def _never_surely(_one: object, _other: object) -> bool:
+    return False
+
+
+_same_content: Callable[[Any, Any], bool] = _never_surely if native is None else native.same_content
+"""Whether two values surely have the same content; False where it has to be looked at here."""
 
 
 def pour(present: Any, value: Any) -> bool:
@@ -285,7 +287,7 @@ def _kept_records(present: tuple[Any, ...], value: Sequence[Any]) -> list[Any]:
     left = [each for each in present if is_record(type(each))]
     items: list[Any] = []
     for item in value:
-        same = (at for at, each in enumerate(left) if is_same(item, each, has_records=True))
+        same = (at for at, each in enumerate(left) if is_same(item, each))
         place = next(same, None) if is_record(type(item)) else None
         items.append(item if place is None else left.pop(place))
     return items

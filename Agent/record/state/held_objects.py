@@ -256,7 +256,7 @@ class HeldObject:
                 return
             if kept.size > _SMALL_ITEMS:
                 kept.looks_left -= 1
-        if is_same(kept.copy, value, has_records=kept.has_records):
+        if is_same(kept.copy, value):
             kept.identity = id(value)
             return
         taken = copied(value)

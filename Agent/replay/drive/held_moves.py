@@ -251,7 +251,7 @@ def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
         return False
     taken = copied(value)
     if taken is not None:
-        return is_same(value, present, has_records=taken.has_records)
+        return is_same(value, present)
     return bool(present == value or present != present)
 
 

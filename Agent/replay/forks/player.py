@@ -344,7 +344,7 @@ class ResponseRecorder:
         pipeline = self._pipeline
         binding = pipeline.binding(event.agent_id, event.agent_role, event.logger)
         slot = binding.slot(event.kind, LEVELS.get(event.level, 20))
-        label = event.message.removeprefix(slot.prefix)
+        label = event.message.removeprefix(slot.shared.prefix)
         # The values were redacted when the original was recorded.
         body = orjson.dumps({key: value for key, value in extra.items() if key not in _OF_THE_SLOT})[1:-1]
         types = {at: tag for at, tag in (event.types or {}).items() if at.startswith("/extra/")}
