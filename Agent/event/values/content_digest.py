@@ -214,7 +214,7 @@ def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading)
         if secret or not digest:
             own = {name: own[name] for name in own.keys() - secret}
             algorithm, digest = ALGORITHM + HIDING * bool(secret), _digest_of_own(own)
-        elif len(_without_secrets) < _MOST_WITHOUT_SECRETS:
+        elif len(_without_secrets) < MOST_CLASSES:
             _without_secrets.add((hides, digest))
         else:
             _without_secrets.clear()
@@ -226,7 +226,6 @@ def _digest_of_own(own: dict[str, Any]) -> str:
     return digest_bytes(imported(data))
 
 
-_MOST_WITHOUT_SECRETS = 256
 _without_secrets: set[tuple[Hides | None, str]] = set()
 """Digests of attributes that were searched for secrets without finding any; agents often share one world."""
 
