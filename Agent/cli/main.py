@@ -278,8 +278,22 @@ def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            shown = argument.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-            raise click.UsageError(f"an argument is not UTF-8: {shown}") from None
+            given = argument.encode("utf-8", "surrogateescape")
+            shown = given.decode("utf-8", "backslashreplace")
+            if _is_utf8(given):
+                encoding = sys.getfilesystemencoding()
+                message = f"this locale reads arguments as {encoding}, not UTF-8: {shown}; set PYTHONUTF8=1"
+            else:
+                message = f"an argument is not UTF-8: {shown}; pass it in UTF-8"
+            raise click.UsageError(message) from None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _end_in_query(limit_s: float | None) -> None:

@@ -234,6 +234,16 @@ def test_an_argument_that_is_not_utf8_is_refused_in_one_line(command, capsys):
     assert len(told) == 1
     assert "not UTF-8" in told[0]
     assert r"\xff" in told[0]
+    assert "pass it in UTF-8" in told[0]
+
+
+def test_an_argument_in_utf8_under_a_locale_of_ascii_is_refused_with_the_remedy(capsys):
+    """As Python reads it with `LC_ALL=C PYTHONUTF8=0`."""
+    assert main(["journey", "größe".encode().decode("ascii", "surrogateescape")]) == EXIT_USAGE
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert "größe" in told[0]
+    assert told[0].endswith("set PYTHONUTF8=1")
 
 
 @pytest.mark.integration

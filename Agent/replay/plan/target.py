@@ -235,7 +235,7 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
     if given is None or inspect.isawaitable(given):
         what = "nothing" if given is None else "a coroutine; it must not be async"
         raise TargetFailed(f"the factory returned {what}")
-    if isinstance(given, Mapping):
+    if isinstance(given, Mapping) and agent_id_of(given) is None:  # an agent may be a mapping itself
         objects = {str(name): obj for name, obj in given.items()}
     else:
         own = agent_id_of(given)
