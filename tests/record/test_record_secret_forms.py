@@ -497,3 +497,59 @@ def test_texts_made_to_be_slow_are_read_in_linear_time():
             took.append(time.process_time() - begun)
         # Eight times the text: sixteen times the time is far from the square, and leaves room for a busy machine.
         assert took[1] < 16 * took[0] + 0.5, (piece, took)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("snmp-server community {} RO", " RO"),
+        ("snmp-server community 7 {}", "community 7 "),
+        (" key-string 7 {}", "key-string 7 "),
+        ("tacacs-server key {}", "tacacs-server key "),
+        ("radius-server key 7 {}", "radius-server key 7 "),
+        ("username admin privilege 15 secret {}", "username admin privilege 15 secret "),
+        ("sqlplus -S scott/{}@db", "sqlplus -S scott/"),
+        ("net user bob {} /add", "net user bob "),
+        ("vault login -method=token {}", "vault login -method=token "),
+        ('ConvertTo-SecureString "{}" -AsPlainText -Force', "-AsPlainText -Force"),
+        ("send: AUTH PLAIN {}", "AUTH PLAIN "),
+    ],
+)
+def test_passwords_of_devices_and_consoles_are_replaced(text, kept):
+    for _ in range(20):
+        secret = f"a{some(20)}7"
+        for told in (text.format(secret), f"ran {text.format(secret)}\nand went on"):
+            clean = recorded(told)
+            assert secret not in clean, told
+            assert kept in clean
+            assert clean.startswith(told[:4])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "snmp-server community",
+        "the key-string pairs of a table",
+        "a -server key that opens the room",
+        "the username and the secret 7 of 12",
+        "username: bob, no secret was given",
+        "sqlplus /nolog",
+        "sqlplus bin/tool of 19c",
+        "net user growth of 12 percent",
+        "net user bob /domain",
+        "net user growth in Q3 2026",
+        "vault login -method=userpass username=bob",
+        "vault login attempts: 3 of 5",
+        "ConvertTo-SecureString $plain -AsPlainText",
+        "AUTH PLAIN LOGIN CRAM-MD5",
+        "250-AUTH PLAIN LOGIN",
+    ],
+)
+def test_what_only_looks_like_a_password_of_a_device_or_console_is_kept(text):
+    assert recorded(text) == text
+
+
+def test_a_value_beside_its_name_under_one_letter_is_replaced():
+    secret = some(20)
+    assert REDACTOR.value({"k": "password", "v": secret}, "", {})["v"] != secret
+    assert REDACTOR.value({"k": "colour", "v": secret}, "", {})["v"] == secret

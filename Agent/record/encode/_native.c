@@ -35,7 +35,8 @@ typedef struct {
     PyObject *known_keys, *number_keys, *dumps, *looks_clean, *options, *tag_options;
     PyObject *form_of; /* NULL, or who says what stands for an object without a codec */
     PyObject *uuid_type;
-    Literals prefixes, heads, near_names, name_ends, suffixes, inner_names, other_scripts, saying;
+    Literals prefixes, heads, near_names, name_ends, suffixes, inner_names, other_scripts, saying, openers;
+    unsigned char may_open[256]; /* by the last two letters of an opener */
     unsigned char may_be_last[256]; /* of a name, or of what may stand behind it */
     unsigned char short_ends[1 << 12], long_ends[1 << 12]; /* a bit for each ending of a name, below five letters and from five on */
     Py_ssize_t unread_bytes;
@@ -198,14 +199,13 @@ static int holds(const char *raw, const char *end, char first, const char *text)
     return 0;
 }
 
-/* Whether `Bearer`, `Basic`, `identified by` or `net use` stands before a blank. */
-static int ends_scheme(const char *raw, const char *blank) {
-    static const Literal BEARER = {"earer", 5}, BASIC = {"asic", 4}, BY = {"identified by", 13}, NET = {"net use", 7};
-    unsigned char last = LOWER[blank > raw ? (unsigned char)blank[-1] : 0];
-    if (last == 'r') return blank - raw >= 5 && same_folded(blank - 5, &BEARER);
-    if (last == 'c') return blank - raw >= 4 && same_folded(blank - 4, &BASIC);
-    if (last == 'e') return blank - raw >= 7 && same_folded(blank - 7, &NET);
-    return last == 'y' && blank - raw >= 13 && same_folded(blank - 13, &BY);
+static unsigned char last_two(const char *past) {
+    return (unsigned char)(LOWER[(unsigned char)past[-1]] * 31 + LOWER[(unsigned char)past[-2]]);
+}
+
+/* Whether words before a blank introduce a secret, as `Bearer` does. */
+static int ends_opener(const Judge *judge, const char *raw, const char *blank) {
+    return blank - raw > 1 && judge->may_open[last_two(blank)] && ending(&judge->openers, raw, blank) > 0;
 }
 
 /* Whether a blank stands before an option that carries a password with some programs: `-p`, `-k`, `-u`, `--user`. */
@@ -242,7 +242,7 @@ static int ends_option(const char *raw, const char *blank) {
 
 static int blanks_are_harmless(const Judge *judge, const char *raw, const char *end) {
     for (const char *at = raw; (at = memchr(at, ' ', (size_t)(end - at))) != NULL; at++) {
-        if (ends_scheme(raw, at) || begins_option(at, end)) return 0;
+        if (ends_opener(judge, raw, at) || begins_option(at, end)) return 0;
         if (at > raw && at[-1] == ' ') continue;
         if (!name_is_harmless(judge, raw, at) && (may_follow_name(judge, at, end) || ends_option(raw, at))) return 0;
     }
@@ -829,18 +829,18 @@ static void note_endings(Judge *judge, const Literals *words) {
 static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"known_keys", "number_keys", "dumps", "looks_clean", "options", "tag_options", "unread_bytes",
                             "prefixes", "heads", "near_names", "name_ends", "suffixes", "inner_names", "other_scripts",
-                            "saying", "form_of", NULL};
+                            "saying", "openers", "form_of", NULL};
     PyObject *keys, *number_keys, *dumps, *looks_clean, *options, *tag_options, *prefixes, *heads, *near_names, *name_ends;
-    PyObject *suffixes, *inner_names, *other_scripts, *saying;
+    PyObject *suffixes, *inner_names, *other_scripts, *saying, *openers;
     PyObject *form_of = Py_None;
     Py_ssize_t unread_bytes;
     if (judge->dumps != NULL) {
         PyErr_SetString(PyExc_TypeError, "a judge is made once");
         return -1;
     }
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!OOOOnOOOOOOOO|O", names, &PySet_Type, &keys, &PyDict_Type, &number_keys, &dumps, &looks_clean,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!O!OOOOnOOOOOOOOO|O", names, &PySet_Type, &keys, &PyDict_Type, &number_keys, &dumps, &looks_clean,
                                      &options, &tag_options, &unread_bytes, &prefixes, &heads, &near_names, &name_ends,
-                                     &suffixes, &inner_names, &other_scripts, &saying, &form_of))
+                                     &suffixes, &inner_names, &other_scripts, &saying, &openers, &form_of))
         return -1;
     judge->known_keys = Py_NewRef(keys);
     judge->number_keys = Py_NewRef(number_keys);
@@ -854,6 +854,9 @@ static int judge_init(Judge *judge, PyObject *args, PyObject *kwargs) {
     if (take_literals(&judge->near_names, near_names, 0) < 0 || take_literals(&judge->name_ends, name_ends, 1) < 0) return -1;
     if (take_literals(&judge->suffixes, suffixes, 1) < 0 || take_literals(&judge->inner_names, inner_names, 0) < 0) return -1;
     if (take_literals(&judge->other_scripts, other_scripts, 0) < 0 || take_literals(&judge->saying, saying, 0) < 0) return -1;
+    if (take_literals(&judge->openers, openers, 1) < 0) return -1;
+    for (Py_ssize_t i = 0; i < judge->openers.count; i++)
+        judge->may_open[last_two(judge->openers.items[i].bytes + judge->openers.items[i].size)] = 1;
     memcpy(judge->may_be_last, IS_BETWEEN, sizeof IS_BETWEEN);
     note_endings(judge, &judge->name_ends);
     note_endings(judge, &judge->suffixes);
@@ -882,8 +885,8 @@ static void judge_dealloc(Judge *judge) {
     Py_CLEAR(judge->tag_options);
     Py_CLEAR(judge->uuid_type);
     Literals *all[] = {&judge->prefixes, &judge->heads, &judge->near_names, &judge->name_ends,
-                       &judge->suffixes, &judge->inner_names, &judge->other_scripts, &judge->saying};
-    for (int i = 0; i < 8; i++) {
+                       &judge->suffixes, &judge->inner_names, &judge->other_scripts, &judge->saying, &judge->openers};
+    for (int i = 0; i < 9; i++) {
         PyMem_Free(all[i]->items);
         Py_CLEAR(all[i]->owner);
     }

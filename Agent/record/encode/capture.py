@@ -26,6 +26,7 @@ from Agent.record.secrets.issuers import (
     INNER_NAMES,
     NAME_ENDS,
     NAMES_NEARBY,
+    OPENERS,
     OTHER_SCRIPTS,
     SAYING,
     SUFFIXES,
@@ -406,6 +407,7 @@ def make_judge(redactor: Redactor, limits: Limits, form_of: FormOf | None = None
         inner_names=INNER_NAMES,
         other_scripts=OTHER_SCRIPTS,
         saying=SAYING,
+        openers=OPENERS,
         form_of=form_of,
     )
     if redactor.enabled and redactor.reads_texts:

@@ -48,7 +48,7 @@ _PRIVATE_MEMBERS = frozenset("d k p q dp dq qi oth".split())
 
 # Members of an object that name the value of another member, as in headers, variables and forms.
 _NAMING = frozenset(
-    "name key header field param parameter variable option attribute setting property".split()
+    "name k key header field param parameter variable option attribute setting property".split()
 )
 _LABELING = frozenset("id label selector placeholder title element arg".split())
 _HELD = frozenset("value v val text content contents data input default string".split())

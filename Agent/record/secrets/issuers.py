@@ -291,6 +291,17 @@ SAYING: Final = tuple(
 _AFTER_NAME: Final = re.compile(
     rb"(?<! ) (?=[ |]*(?:(?i:" + b"|".join(SAYING) + rb")|[-'`\\]|[^ \"]{0,200}[0-9\x80-\xff]))"
 ).finditer
+OPENERS: Final = tuple(
+    sorted(
+        (
+            *(b"asic", b"auth plain", b"earer", b"identified by", b"net use", b"net user", b"securestring"),
+            *(b"server community", b"sqlplus", b"vault login"),
+        ),
+        key=lambda opener: opener[::-1],
+    )
+)
+"""Words that are no names but may introduce a secret after a blank, in lower case, sorted by their reversed letters."""
+_OPENER: Final = re.compile(rb"(?:" + b"|".join(OPENERS) + rb") ").search
 _AFTER_OPTION: Final = re.compile(
     rb"(?:(?<![\w\-\x80-\xff])|(?<=\\[nrtbf]))-[\w\-\x80-\xff]{1,159} "
 ).finditer
@@ -344,10 +355,7 @@ def _texts_are_harmless(raw: bytes) -> bool:
 
 
 def _blanks_are_harmless(raw: bytes) -> bool:
-    lower = raw.lower()
-    if lower.find(b"earer ") >= 0 or lower.find(b"asic ") >= 0 or lower.find(b"identified by ") >= 0:
-        return False
-    if lower.find(b"net use ") >= 0:
+    if _OPENER(raw.lower()) is not None:
         return False
     if _OPTION(raw) is not None:
         return False

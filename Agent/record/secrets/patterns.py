@@ -12,6 +12,7 @@ from binascii import a2b_base64
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from Agent.record.secrets.command_forms import COMMAND_FORMS
 from Agent.record.secrets.issuers import JOINED_OPTIONS, LOGINS, PASSWORD_OPTIONS, Token, tokens_by_head
 from Agent.record.secrets.names import (
     LIKELY,
@@ -106,29 +107,9 @@ _HASH: Final = (
     r"""\$(?:2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}|argon2(?:id|i|d)\$[^\s"':]{30,300}"""
     r"""|(?:1|5|6|7|y|gy|apr1|scrypt)\$(?:[^\s:$"']{1,60}\$){1,3}[./A-Za-z0-9]{20,200})"""
 )
-_CURL_USER: Final = (
-    r"""(?<![\w\-])(?:-u|--user)[ =]{0,3}(?P<secret>(?![<$\\])(?=[^\s:]{0,100}:)"""
-    r"""(?:\\?"[^"\r\n\\]{0,200}\\?"|'[^'\r\n]{0,200}'|[^\s"'\\]){1,300}+)"""
-)
-_OPTION_OF_TOOL: Final = (
-    r"""(?i:[ ]-[paw])[ ]?\\{0,3}["']?(?P<secret>(?!\d+:\d)[^\s"'$<\-\\][^\s"'$<\\]{2,100})"""
-)
-# smbclient(1), rpcclient(1), smbget(1), net(8): `-U user%password`, and `--user=` alike
-_SAMBA_USER: Final = (
-    r"""(?i:smbclient|rpcclient|smbget|net[ ](?:ads|rpc))[^\r\n|;&]{0,200}?[ ](?:-U|--user)[ =]{0,3}\\{0,3}["']?"""
-    r"""[^\s%"']{1,100}%(?P<secret>[^\s"'$<\\]{1,100})"""
-)
-# openssl-passphrase-options(1): `-passin pass:X`; openssl-enc(1): `-k X`, and a key in hexadecimal digits
-_OPENSSL_PASS: Final = r"""(?i)-pass(?:in|out)?[ ]+\\{0,3}["']?pass:(?P<secret>[^\s"'$<\\]{1,200})"""
-_OPENSSL_KEY: Final = r"""(?i:[ ]-k)[ ]+\\{0,3}["']?(?P<secret>(?!\w+://)[^\s"'$<\-\\][^\s"'$<\\]{2,200})"""
-# https://learn.microsoft.com/windows-server/administration/windows-commands/net-use: the password follows the
-# share, or `/user:`
-_NET_USE: Final = (
-    r"""(?i)net[ ]use[ ]+(?:(?:[a-z]:|lpt\d:?|\*)[ ]+)?\\{2,8}[^\s"']{3,200}[ ]+(?:/user:\S{1,100}[ ]+)?"""
-    r"""(?P<secret>[^\s"'/*$%<\\][^\s"'\\]{2,100})"""
-)
 # Literal, in lower case -> expression; the group `secret`, or else the whole, is the secret.
 _FORMS: Final = {
+    **COMMAND_FORMS,
     "private-lines": _PUTTY_KEY,
     "://": _USER_INFO,
     "bearer ": _SCHEME,
@@ -147,19 +128,6 @@ _FORMS: Final = {
     "scrypt:": r"""scrypt:\d{1,8}:\d{1,3}:\d{1,3}\$[^\s"'$]{1,60}\$[\w+/=]{20,200}""",
     "sha": r"(?:(?<=\{S)|(?<=\{))SHA(?:256|512)?\}[\w+/]{20,200}={0,2}",
     "|": r"(?<=\d{15})\|[\w\-]{27,40}",
-    "-u": _CURL_USER,
-    "--user": _CURL_USER,
-    **dict.fromkeys((" -p", " -a", " -w"), _OPTION_OF_TOOL),
-    " -k": _OPENSSL_KEY,
-    "-pass": _OPENSSL_PASS,
-    **dict.fromkeys(("smbclient ", "rpcclient ", "smbget ", "net ads ", "net rpc "), _SAMBA_USER),
-    "net use ": _NET_USE,
-    "echo ": r"""echo[ ]+(?:-n[ ]+)?["']?(?:[\w.\-]+:)?(?P<secret>[^\s"'|$`:]{4,100})["']?[ ]*\|[^|\n]{0,60}?(?:chpasswd|sudo -S|-stdin\b)""",
-    "htpasswd": r"htpasswd(?:[ ]+-\w+)*?[ ]+-\w*b\w*(?:[ ]+-\w+)*[ ]+\S+[ ]+\S+[ ]+(?P<secret>\S+)",
-    "thin:": r"(?i)thin:[\w.]{1,60}/(?P<secret>[^\s@]{3,100})@",
-    "identified by": r"""(?i)identified[ ]by[ ]+(?:password[ ]+)?\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})""",
-    "set password for": r"""(?i)set[ ]password[ ]for[ ]+[^=\r\n]{1,120}=[ ]{0,3}(?:password\()?\\{0,3}["'](?P<secret>[^"'\\\r\n]{1,200})""",
-    "login": r"""(?i)login\s{1,20}\S{1,100}\s{1,20}password[ \t]{1,20}(?P<secret>[^\s"'\\]{1,200})""",
     "sig=": r"""(?i)(?<=[?&])sig=(?P<secret>[^&\s"'\\]{8,})""",
 }
 _BEFORE_SPAN: Final = {"|": 15, "-us": 32, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 1}
