@@ -8,7 +8,7 @@ from textwrap import wrap
 
 from Agent.render.blocks import Block, Curve, Entries, Grid, Section, Share, SideBySide, Title, Words
 from Agent.render.layout import WIDTH, clip, section, table
-from Agent.render.words import curve
+from Agent.render.words import curve, fewer
 
 
 def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
@@ -45,7 +45,7 @@ def _lines(block: Block, width: int | None) -> Iterator[str]:
                     )
             yield from _more(len(entries) - most)
         case Curve(values):
-            yield from curve(values)
+            yield from curve(values if room is None else fewer(values, room))
         case SideBySide(columns):
             for column in columns:
                 yield from chain.from_iterable(_lines(each, width) for each in column)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,17 @@ def curve(values: Sequence[float | None], lines: int = 1) -> list[str]:
     tall = [0 if value is None else 1 + min(most, int((value - low) / span * 8 * lines)) for value in values]
     below = [8 * (lines - 1 - line) for line in range(lines)]
     return ["".join(blocks[min(max(each - under, 0), 8)] for each in tall) for under in below]
+
+
+def fewer(values: Sequence[float | None], most: int) -> list[float | None]:
+    """The values, or where they are more than `most`, the means of so many groups of adjacent ones; None is a gap."""
+    groups = max(min(most, len(values)), 1)
+    edges = [len(values) * group // groups for group in range(groups + 1)]
+    made: list[float | None] = []
+    for begin, end in pairwise(edges):
+        known = [value for value in values[begin:end] if value is not None]
+        made.append(sum(known) / len(known) if known else None)
+    return made
 
 
 def count(value: Any) -> str:

@@ -13,6 +13,9 @@ from Agent.cli.main import EXIT_BUG, cli
 from Agent.demo.platform import Settings, record_session
 from Agent.flight import recorder
 from Agent.render import layout
+from Agent.render.blocks import Curve, Section
+from Agent.render.text import sections_text
+from Agent.render.words import fewer
 
 COLUMNS = 80
 AGENT = "creator_017"
@@ -218,6 +221,33 @@ def test_every_answer_fits(place, run, monkeypatch):
                 for document in done.stdout.splitlines() if is_lines else [done.stdout]:
                     assert json.loads(document) is not None, asked
     assert not {asked: lines for asked, lines in wide.items() if lines}
+
+
+@pytest.mark.further
+@pytest.mark.process
+def test_curves_fit_a_terminal_of_40_columns(place, run, monkeypatch):
+    directory, _, _ = place
+    monkeypatch.chdir(directory)
+    monkeypatch.setenv("COLUMNS", "40")
+    drawn = 0
+    for asked in (["analyze"], ["learning"], ["performance"], ["state", AGENT, "--plot", "followers"]):
+        with monkeypatch.context() as terminal:
+            terminal.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+            lines = STYLE.sub("", run(*asked, AGENT_TRACE_ROOT="trace").stdout).splitlines()
+        curves = [line for line in lines if re.search("[▁-█]", line)]
+        assert not [line for line in curves if len(line) > 40], asked
+        drawn += len(curves)
+    assert drawn > 4
+
+
+def test_a_curve_of_more_values_than_columns_shows_the_means_of_adjacent_ones():
+    rising = [None, None, *range(98)]
+    assert fewer(rising, 5) == [8.5, 27.5, 47.5, 67.5, 87.5]
+    assert fewer([None, None, 1.0, 3.0], 2) == [None, 2.0]
+    assert fewer([1.0, 2.0], 40) == [1.0, 2.0]
+    part = Section("Load", (Curve([float(each) for each in range(100)], [], ("", ""), "rate"),))
+    assert len(sections_text([part], 40).splitlines()[-1]) == 40
+    assert len(sections_text([part]).splitlines()[-1]) == 102
 
 
 def test_every_help_has_a_sentence_and_fits(run):

@@ -527,8 +527,9 @@ def _show_course(found: dict[str, Any]) -> None:
         head = ("" if label is None else words.number(label)).rjust(margin)
         render.emit(f"  {render.paint(f'{head} │', dim=True)}{line}".rstrip())
     ends = [f"tick {each}" if key == "tick" else words.clock(each) for each in (points[0][key], end[key])]
-    gap = " " * max(columns - layout.display_width("".join(ends)), 2)
-    render.emit(render.paint(f"  {' ' * margin}  {ends[0]}{gap}{ends[1]}", dim=True))
+    gap = columns - layout.display_width("".join(ends))
+    below = f"{' ' * margin}  {ends[0]}{' ' * gap}{ends[1]}" if gap > 1 else " to ".join(ends)
+    render.emit(render.paint(f"  {below}", dim=True))
 
 
 def _place(point: dict[str, Any], key: str) -> int:
