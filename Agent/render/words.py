@@ -44,7 +44,7 @@ def curve(values: Sequence[float | None], lines: int = 1) -> list[str]:
 
 
 def fewer(values: Sequence[float | None], most: int) -> list[float | None]:
-    """The values, or where they are more than `most`, the means of so many groups of adjacent ones; None is a gap."""
+    """The values, or if there are more than `most`, the means of that many adjacent groups; None is a gap."""
     groups = max(min(most, len(values)), 1)
     edges = [len(values) * group // groups for group in range(groups + 1)]
     made: list[float | None] = []

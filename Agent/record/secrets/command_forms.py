@@ -29,7 +29,9 @@ _NET_USE: Final = (
     r"""(?P<secret>[^\s"'/*$%<\\][^\s"'\\]{2,100})"""
 )
 # SQL*Plus: `sqlplus user/X@database`
-_SQLPLUS: Final = r"""(?i)sqlplus[ ]+(?:-\w+[ ]+)*\\{0,3}["']?[^\s/@"'\\]{1,100}/(?P<secret>[^\s@"'/$<\\]{1,100})@"""
+_SQLPLUS: Final = (
+    r"""(?i)sqlplus[ ]+(?:-\w+[ ]+)*\\{0,3}["']?[^\s/@"'\\]{1,100}/(?P<secret>[^\s@"'/$<\\]{1,100})@"""
+)
 # https://learn.microsoft.com/previous-versions/windows/it-pro/windows-server-2012-r2-and-2012/cc771865(v=ws.11)
 _NET_USER: Final = (
     r"""(?i)net[ ]user[ ]+(?!/)[^\s/"']{1,100}[ ]+(?=[^\s"'\\]{6})(?=[^\s"'\\]*\d)(?=[^\s"'\\]*[a-z])"""
