@@ -230,3 +230,41 @@ def test_an_object_that_serves_as_a_key_and_changed_differs_by_its_attribute():
     assert told.startswith("held[<") and "Thing object with inside=2>]" in told
     missing = difference({Thing(1): "a", Thing(2): "b"}, {Thing(1): "a"})
     assert missing is not None and missing.replayed == "<absent>"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a"} | {f"x{n:03}" for n in range(200)}, {"b"} | {f"x{n:03}" for n in range(200)}),
+        ([*range(300), "late"], tuple([*range(300), "later"])),
+        (["same " * 200, "late"], {"k": "same " * 200, "z": "later"}),
+        ("same " * 200 + "late" + " end" * 200, "same " * 200 + "later" + " end" * 200),
+    ],
+)
+def test_values_too_long_to_show_are_cut_around_what_differs(one, other):
+    found = difference(one, other)
+    assert found.recorded != found.replayed
+    assert max(len(found.recorded), len(found.replayed)) <= 402
+
+
+LONG_PROMPT = """
+from Agent.flight import recorder, record_tool
+@record_tool
+def ask(messages): return 1
+class Agent:
+    agent_id, agent_role = "a", "r"
+    @trace_agent_action
+    def go(self, topic):
+        return ask([{"content": "be short " * 90}, {"content": "tell of " * 90 + topic + " now" * 90}])
+def build(spec): return Agent()
+def main(): Agent().go("tea")
+"""
+
+
+def test_a_changed_prompt_of_many_messages_shows_the_changed_words(toy):
+    toy.record(LONG_PROMPT)
+    report = toy.change('topic + " now"', 'topic + " soon"').replay()
+    found = report.outcome.divergence
+    assert found.where == "argument messages[1]['content'] of tool.call ask"
+    recorded, replayed = found.texts
+    assert "tea now" in recorded and "tea soon" in replayed

@@ -248,7 +248,7 @@ class Comparison:
         if type(one) is not type(other):
             if _is_number(one) and _is_number(other) and self.overlooked.number(one, other):
                 return None
-            return Difference(path, shown(one), shown(other))
+            return Difference(path, *shown_beside(one, other))
         if type(one) is str:
             return self._text(one, other, path)
         if type(one) is dict:
@@ -349,7 +349,7 @@ class Comparison:
             for name in (*left, *(name for name in right if name not in left)):
                 if left.get(name, ABSENT) != right.get(name, ABSENT):
                     at = f"{path}/{escape(name)}"
-                    return Difference(at, shown(left.get(name, ABSENT)), shown(right.get(name, ABSENT)))
+                    return Difference(at, *shown_beside(left.get(name, ABSENT), right.get(name, ABSENT)))
         return Difference(path, _shown_object(one), f"{_shown_object(other)}{SOMEWHERE_INSIDE}")
 
     def _digests(self, one: Any, other: Any, path: str) -> Difference | None:
@@ -397,11 +397,11 @@ class Comparison:
     def _cut(self, one: Any, other: Any, path: str) -> Difference | None:
         """Compare the recorded forms of two values that were too large to record whole."""
         if type(one) is not dict or type(other) is not dict:
-            return Difference(path, shown(one), shown(other))
+            return Difference(path, *shown_beside(one, other))
         rest, other_rest = ({k: v for k, v in each.items() if k not in _OF_CUTS} for each in (one, other))
         sizes = [key for key in rest if rest[key] != other_rest.get(key)]
         if sizes:
-            return Difference(path, shown(one), shown(other))
+            return Difference(path, *shown_beside(one, other))
         if OpaqueKind.UNSEEN in one or OpaqueKind.UNSEEN in other:
             self.agreement.unseen[path] = str(one.get(OpaqueKind.UNSEEN) or other.get(OpaqueKind.UNSEEN))
             return None
@@ -426,7 +426,7 @@ class Comparison:
         for key in sorted(one.keys() | other.keys()):
             at = f"{path}/{escape(key)}"
             if key not in one or key not in other:
-                return Difference(at, shown(one.get(key, ABSENT)), shown(other.get(key, ABSENT)))
+                return Difference(at, *shown_beside(one.get(key, ABSENT), other.get(key, ABSENT)))
             found = self._walk(one[key], other[key], at)
             if found is not None:
                 return found
@@ -512,7 +512,7 @@ class Comparison:
         index = min(len(one), len(other))
         left = one[index] if index < len(one) else ABSENT
         right = other[index] if index < len(other) else ABSENT
-        return Difference(f"{path}/{index}", shown(left), shown(right))
+        return Difference(f"{path}/{index}", *shown_beside(left, right))
 
     def _set(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         left = sorted(one, key=_key)
@@ -522,7 +522,7 @@ class Comparison:
         if found is not None:
             self.go_back(mark)
             found = None if self._are_members(left, right) else found
-        return None if found is None else Difference(path, shown(left), shown(right))
+        return None if found is None else Difference(path, *shown_beside(left, right))
 
     def _pairs(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         left, right = _by_key(one), _by_key(other)
@@ -542,7 +542,7 @@ class Comparison:
             other_name, other_value = right.get(key, (None, ABSENT))
             at = f"{path}/{escape(_name_of(name if key in left else other_name))}"
             if value is ABSENT or other_value is ABSENT:
-                return Difference(at, shown(value), shown(other_value))
+                return Difference(at, *shown_beside(value, other_value))
             found = self._walk(name, other_name, at) or self._walk(value, other_value, at)
             if found is not None:
                 return found
@@ -702,7 +702,24 @@ def shown(value: Any) -> Any:
 
         return f"<{value.tag} state {digest_json(plain(value))}>"
     bare = plain(value)
-    text = canonical_bytes(bare).decode("utf-8", "replace")
-    if len(text) > _MAX_SHOWN_CHARS:
-        return text[: _MAX_SHOWN_CHARS - 3] + "..."
-    return bare
+    text = _text_of(bare)
+    return bare if len(text) <= _MAX_SHOWN_CHARS else text[: _MAX_SHOWN_CHARS - 3] + "..."
+
+
+def shown_beside(one: Any, other: Any) -> tuple[Any, Any]:
+    """Return two differing values as `shown` does; what it would cut is cut around the first difference."""
+    left, right = shown(one), shown(other)
+    if one is ABSENT or other is ABSENT or _is_digest(left) or _is_digest(right):
+        return left, right
+    one_text, other_text = (_text_of(plain(each)) for each in (one, other))
+    if max(len(one_text), len(other_text)) <= _MAX_SHOWN_CHARS:
+        return left, right
+    return differing_pieces(one_text, other_text, _MAX_SHOWN_CHARS)
+
+
+def _is_digest(value: Any) -> bool:
+    return type(value) is str and value.startswith("<")
+
+
+def _text_of(bare: Any) -> str:
+    return canonical_bytes(bare).decode("utf-8", "replace")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 from Agent.errors import RecordingMiss
 from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
-from Agent.event.pointers import escape
+from Agent.event.pointers import escape, value_at
 from Agent.flight.recorded_calls import (
     CALL_KINDS,
     CallBook,
@@ -35,6 +35,7 @@ from Agent.record.emit.pipeline import LineSink, Pipeline
 from Agent.record.tracing.changed_arguments import with_changes
 from Agent.record.tracing.failures import LACKING, Unanswerable, remake_error, value_in
 from Agent.replay.compare.comparison import (
+    ABSENT,
     NAMES,
     OLDER,
     Comparison,
@@ -42,7 +43,7 @@ from Agent.replay.compare.comparison import (
     Recorded,
     as_captured,
     in_payload,
-    shown,
+    shown_beside,
 )
 from Agent.replay.compare.emitted_events import Identifiers
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
@@ -422,7 +423,7 @@ class RecordedPlayer:
     ) -> NoReturn:
         if get_ident() != self._thread_id and self.threads is not None and self.threads.begun > 1:
             self.stop(f"calls of {action.call.name} come from several threads, in any order: {_ONE_BY_ONE}")
-        found = Difference(path, shown(recorded), shown(replayed))
+        found = Difference(path, *shown_beside(recorded, replayed))
         self.differs(action, field, found, place=place)
 
 
@@ -665,7 +666,10 @@ class ActionTools:
             return ToolMiss("calls", recorded, f"{asked.kind} {asked.name}")
         one = nearest[0]
         path = max(one.distance, key=lambda at: one.distance[at])
-        return ToolMiss("args", one.call.arguments.value, asked.arguments.value, path)
+        recorded, given = (
+            value_at(each.value, path, ABSENT) for each in (one.call.arguments, asked.arguments)
+        )
+        return ToolMiss("args", recorded, given, path)
 
 
 # The shared parts of one replay, created by the workbench when the target's objects exist.

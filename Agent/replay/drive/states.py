@@ -42,7 +42,7 @@ from Agent.replay.compare.comparison import (
     Recorded,
     as_captured,
     in_payload,
-    shown,
+    shown_beside,
 )
 from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.replay.compare.python_text import python_path
@@ -224,7 +224,7 @@ def differences_of(
     pointer = recorded.pointer
     present = as_captured(pipeline.capture.user_body(fields, pointer, agent_id, places), pointer)
     if not isinstance(recorded.value, dict):
-        yield "", Difference("", shown(recorded.value), shown(present.value))
+        yield "", Difference("", *shown_beside(recorded.value, present.value))
         return
     for name in sorted(recorded.value.keys() | present.value.keys() if names is None else names):
         sides = [each.part(name) for each in (recorded, present) if name in each.value]
@@ -242,7 +242,7 @@ def differences_of(
             continue
         if not is_on_both:
             one, other = (each.value.get(name, ABSENT) for each in (recorded, present))
-            yield name, Difference("", shown(one), shown(other))
+            yield name, Difference("", *shown_beside(one, other))
             continue
         found, agreed = comparison.compare(sides[0], sides[1])
         rules.note(agent_id, name, agreed)
