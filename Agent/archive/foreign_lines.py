@@ -564,7 +564,8 @@ def import_inspect(path: Path, given: Iterable[str], root: Path, redactor: Redac
 
     Calls of models and tools, and spans, are actions with their durations, nested as in Inspect; everything
     else is a log event with `inspect.` and its kind as `source_kind`. The first event of a sample has its
-    input, the last its output and scores.
+    input, the last its output and scores. What the log says beside its samples, such as its task, its results
+    and its status, is an event of the session, `inspect.log`.
 
     Args:
         path: a log with the ending .json.
@@ -582,7 +583,7 @@ def import_inspect(path: Path, given: Iterable[str], root: Path, redactor: Redac
 def _inspect_events(path: Path) -> Iterator[tuple[int, Any]]:
     """The events of all samples, each with its number in the file."""
     number = 0
-    for sample, agent in _inspect_samples(path):
+    for sample, agent, log in _inspect_samples(path):
         listed = [each for each in sample.get("events") or () if isinstance(each, dict)]
         ends = {each.get("id"): each.get("timestamp") for each in listed if each.get("event") == "span_end"}
         asked = {
@@ -595,6 +596,9 @@ def _inspect_events(path: Path) -> Iterator[tuple[int, Any]]:
             "at": _inspect_moment(sample, listed, -1),
             **_chosen(sample, _OUTPUTS),
         }
+        if number == 0:
+            began = _made_at(log) or asked["at"]
+            yield number, {"event": "log", "kind": "inspect.log", "what": "log", "log": log, "at": began}
         for each in (asked, *listed, told):
             number += 1
             if each.get("event") != "span_end":
@@ -625,7 +629,14 @@ def _inspect_moment(sample: dict[str, Any], listed: list[dict[str, Any]], place:
     return told or (listed[place].get("timestamp") if listed else None)
 
 
-def _inspect_samples(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
+def _made_at(log: dict[str, Any]) -> Any:
+    stats = log.get("stats")
+    began = stats.get("started_at") if isinstance(stats, dict) else None
+    return began or log["eval"].get("created")
+
+
+def _inspect_samples(path: Path) -> Iterator[tuple[dict[str, Any], str, dict[str, Any]]]:
+    """Yield each sample with its agent's name and the log without its samples."""
     try:
         raw = read_file(path)
     except (OSError, ValueError) as error:  # a ValueError: a path with a NUL
@@ -643,10 +654,11 @@ def _inspect_samples(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
         raise DamagedInput(
             "it is no log of Inspect: an object with eval, its task, and samples", path=path
         ) from None
+    rest = {name: value for name, value in log.items() if name not in {"samples", "location"}}
     for sample in samples if isinstance(samples, list) else ():
         if isinstance(sample, dict):
             epoch = f"@{sample['epoch']}" if sample.get("epoch", 1) != 1 else ""
-            yield sample, f"{task}/{sample.get('id')}{epoch}"
+            yield sample, f"{task}/{sample.get('id')}{epoch}", rest
 
 
 def _flat_inspect(event: dict[str, Any], ends: dict[Any, Any]) -> dict[str, Any]:

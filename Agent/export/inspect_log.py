@@ -1,7 +1,7 @@
 """Writes a session as a log of Inspect: a sample for each agent, spans, calls of models and tools, errors.
 
 The mapping is that of `Agent.archive.foreign_lines.import_inspect`, the other way: what was imported from a
-log has its samples, inputs, scores and events again. The form is version 2, of inspect_ai 0.3.
+log has its samples, inputs, scores, events and results again. The form is version 2, of inspect_ai 0.3.
 """
 
 from __future__ import annotations
@@ -126,10 +126,14 @@ def write_inspect(path: str | os.PathLike[str], ref: RunRef) -> InspectLog:
     reader = open_reader(ref.session)
     runs = None if ref.run_id is None else frozenset(reader.begun_in([ref.run_id]))
     samples: dict[str, _Sample] = {}
+    imported: dict[str, Any] = {}
     for number, event in enumerate(reader.events()):
         if event.kind in _LEFT_OUT or event.kind.startswith(_OF_RECORDING):
             continue
         if (runs is not None and event.run_id not in runs) or ref.agent_id not in {None, event.agent_id}:
+            continue
+        if event.agent_id is None and event.extra.get("source_kind") == f"{_IMPORTED}log":
+            imported = event.extra["log"]
             continue
         name = event.agent_id or event.run_id or _SESSION
         _add(samples.setdefault(name, _Sample(name)), event, number, ref.session)
@@ -137,6 +141,9 @@ def write_inspect(path: str | os.PathLike[str], ref: RunRef) -> InspectLog:
         raise RunNotFound("it has no events", path=ref.session)
     task, names = _names(samples)
     log = _log(open_session(ref.session), session_id_of(ref.session), task, names, samples)
+    if "status" in imported:
+        log.pop("error", None)  # samples may have failed in an evaluation that did not
+    log |= imported | {"eval": log["eval"] | imported.get("eval", {}), "version": LOG_VERSION}
     with os.fdopen(os.open(target, NEW_FILE, FILE_MODE), "wb") as file:
         size_bytes = file.write(orjson.dumps(log, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
     return InspectLog(target, len(samples), sum(len(each["events"]) for each in log["samples"]), size_bytes)

@@ -156,11 +156,22 @@ def test_what_was_imported_from_a_log_has_its_samples_and_events_again(tmp_path)
     ]  # fmt: skip
     sample = {"input": "1 + 1?", "target": "2", "scores": {"includes": {"value": "C"}}, "events": events}
     samples = [{"id": "one", "epoch": 1, **sample}, {"id": "one", "epoch": 2, **sample}]
-    held = {"version": 2, "eval": {"task": "more/sums"}, "samples": samples}
+    samples[1]["error"] = {"message": "down", "traceback": ""}
+    about = {
+        "status": "success",  # although a sample failed
+        "tags": ["night"],
+        "results": {"total_samples": 2, "completed_samples": 2, "scores": [{"name": "includes", "scorer": "includes"}]},
+    }  # fmt: skip
+    told = {"task": "more/sums", "model": "m/m", "created": at(0)}
+    held = {"version": 2, "eval": told, **about, "samples": samples}
     (tmp_path / "first.json").write_text(json.dumps(held))
     done = import_inspect(tmp_path / "first.json", (), tmp_path / "trace", Redactor(b"key"))
     _, log = written(done.session, tmp_path / "second.json")
-    assert log["eval"]["task"] == "more/sums"
+    assert log["eval"].items() >= told.items() and log.items() >= about.items() and "error" not in log
+    _, alone = written(
+        done.session, tmp_path / "alone.json", f"{session_id_of(done.session)}/more/sums/one@2"
+    )
+    assert alone["status"] == "error" and alone["results"]["scores"] == []
     assert [(each["id"], each["epoch"]) for each in log["samples"]] == [("one", 1), ("one", 2)]
     for each in log["samples"]:
         assert {name: each[name] for name in ("input", "target", "scores")} == {
