@@ -236,7 +236,7 @@ def test_an_object_that_serves_as_a_key_and_changed_differs_by_its_attribute():
     ("one", "other"),
     [
         ({f"x{n:03}" for n in range(200)}, {f"x{n:03}" for n in range(199)} | {"y"}),
-        ([*range(300), "late"], tuple([*range(300), "later"])),
+        ([*range(300), "late"], (*range(300), "later")),
         (["same " * 200, "late"], {"k": "same " * 200, "z": "later"}),
         ("same " * 200 + "late" + " end" * 200, "same " * 200 + "later" + " end" * 200),
     ],
