@@ -155,10 +155,10 @@ class Background:
 # in the child
 
 
-def _explain(session: Path, text: str) -> dict[str, Any]:
+def _explain(session: Path, text: str, *, is_tested: bool = False) -> dict[str, Any]:
     from Agent.analysis.debug.debug_issue import debug_issue
 
-    return debug_issue(text, session).to_dict()
+    return debug_issue(text, session, test=is_tested).to_dict()
 
 
 def _compare(session: Path, other: str) -> dict[str, Any]:

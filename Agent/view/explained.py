@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from Agent.analysis.causality.chains import CauseTest
 from Agent.errors import EventNotFound, UsageError
 from Agent.view.shown import Shown
 
@@ -19,7 +20,7 @@ _MOST_INSIDE: Final = 4_096
 def findings(shown: Shown, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the leading causes of a report of `debug`."""
     causes = [_cause(shown, each) for each in report["causes"][:_MOST_CAUSES]]
-    return {**_READY, "status": report["status"], "causes": causes}
+    return {**_READY, **{name: report[name] for name in ("status", "tests")}, "causes": causes}
 
 
 def _cause(shown: Shown, cause: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +99,9 @@ def _time_of(shown: Shown, event_id: str | None) -> int | None:
 def edge(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return an edge between two events."""
     ends = {"from": found["cause_id"], "to": found["effect_id"]}
-    return ends | {name: found[name] for name in ("basis", "rule", "reason")}
+    test = found.get("test")
+    told = {"test": None if test is None else str(CauseTest(**test))}
+    return ends | {name: found[name] for name in ("basis", "rule", "reason")} | told
 
 
 def nodes(shown: Shown, ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -607,14 +607,19 @@ class SessionView:
 
     # what takes seconds
 
-    def findings(self, *, q: str | None = None) -> dict[str, Any]:
-        """Return what `debug` finds without a text, or for a complaint: `pending` until it is there."""
+    def findings(self, *, q: str | None = None, is_tested: bool = False) -> dict[str, Any]:
+        """Return what `debug` finds without a text, or for a complaint: `pending` until it is there.
+
+        Args:
+            q: the complaint.
+            is_tested: whether forks of the run test the leading causes, which runs the program's code.
+        """
         text = (q or "").strip()
         if len(text) > MOST_CHARS:
             raise UsageError(f"{len(text)} characters are too many", remedy=f"describe it in {MOST_CHARS}")
-        found = self._in_background("explain", {"text": text})
+        found = self._in_background("explain", {"text": text} | ({"is_tested": True} if is_tested else {}))
         if found is None:
-            return {**PENDING, "status": "", "causes": []}
+            return {**PENDING, "status": "", "causes": [], "tests": []}
         return self._reading(lambda shown: explained.findings(shown, found))
 
     def comparison(self, other: SessionView) -> dict[str, Any]:

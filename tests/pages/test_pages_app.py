@@ -332,11 +332,12 @@ def test_the_pages_themselves_may_fork_where_it_is_allowed(root, opened):
     ],
     ids=str,
 )
-def test_nobody_else_may_fork(root, opened, changed):
+def test_nobody_else_may_fork_or_test_causes_by_forks(root, opened, changed):
     headers = {key: value for key, value in (OWN | changed).items() if value is not None}
     headers.setdefault("Content-Type", "application/json")
-    answer = forking(root).post(f"{API}/forks", content=json.dumps(FORK), headers=headers)
-    assert (answer.status_code, answer.json()["error"]) == (403, "this request may start no fork")
+    for path, asked in (("forks", FORK), ("tests", {"q": "a_0 stopped"})):
+        answer = forking(root).post(f"{API}/{path}", content=json.dumps(asked), headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (403, "this request may start no fork")
     assert opened == {}, "no session was even opened"
 
 
@@ -352,6 +353,7 @@ def test_the_token_of_an_address_and_another_name_of_the_host_start_no_fork(root
 def test_where_forks_are_not_allowed_there_are_none_and_nothing_else_takes_a_post(root, opened):
     for client in (forking(root, allow_fork=False), forking(root, token=None)):
         assert client.post(f"{API}/forks", json=FORK, headers=OWN).status_code == 405
+        assert client.post(f"{API}/tests", json={"q": ""}, headers=OWN).status_code == 405
     client = forking(root)
     for path in (f"{API}/overview", "/sessions", f"{API}/forks/x", "/api/forks", f"{SESSION}/forks"):
         assert client.post(path, json=FORK, headers=OWN).status_code == 405, path

@@ -14,6 +14,7 @@ import pytest
 from support.browser import SIZES
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, tick, trace_agent_action
+from Agent.demo.platform import Settings, record_session
 from Agent.replay import fork_run
 from Agent.server.pages import PagesServer
 
@@ -211,6 +212,29 @@ def test_five_clicks_find_the_point_of_no_return_of_what_the_whole_platform_make
     lost = int(re.search(r"point of no return is after action \d+ \(\S+ tick (\d+)\)", found)[1])
     assert 40 < lost < 80, "long after the fault in tick 34, long before the end in tick 95"
     page.locator(".moment b", has_text=f"Tick {lost - 1}").wait_for()
+
+
+@pytest.fixture(scope="session")
+def small_platform(tmp_path_factory):
+    """The pages of a small platform with the demo's fault, which may be forked."""
+    root = tmp_path_factory.mktemp("small") / "trace"
+    record_session(root, Settings(agents=6, ticks=60))
+    with PagesServer(root, allow_fork=True) as server:
+        yield server
+
+
+def test_forks_test_the_causes_of_a_complaint_and_what_they_showed_is_drawn_double(small_platform, open_tab):
+    page = open_tab(small_platform).page
+    page.locator(".label").first.wait_for()
+    page.get_by_label("Describe what is wrong").fill("creator_006 stopped publishing")
+    page.get_by_role("button", name="Explain").click()
+    page.locator(".sure, .unsure").first.wait_for()
+    page.get_by_role("button", name="Test by forks").click()
+    shown = page.locator(".evidence li", has_text="SHOWN")
+    shown.first.wait_for(timeout=400_000)
+    assert "0 with it" in shown.first.inner_text()
+    assert page.locator(".basis", has_text="tested: ").count() > 0
+    assert "likely, 95 %" in page.locator(".cards .where").first.inner_text()
 
 
 def test_what_the_change_itself_sets_is_refused_as_an_outcome(forking, open_tab):

@@ -428,7 +428,8 @@ def test_the_cursor_of_a_finding_is_where_its_change_is_part_of_the_state(trace_
             "edges": [],
             "event_ids": [change["id"]],
         }
-        (found,) = explained.findings(view.shown, {"status": "found", "causes": [cause]})["causes"]
+        report = {"status": "found", "tests": [], "causes": [cause]}
+        (found,) = explained.findings(view.shown, report)["causes"]
         assert found["t"] == action["t"] and found["events"][0]["t"] == change["t"]
 
 

@@ -58,6 +58,8 @@ export interface Edge {
   basis: "recorded" | "inferred" | "tested";
   rule: string;
   reason: string;
+  /** What forks with and without the cause showed. */
+  test?: string | null;
 }
 
 export interface Detail {
@@ -184,6 +186,8 @@ export interface Findings {
   state: "pending" | "ready";
   status: string;
   causes: Cause[];
+  /** What forks showed of the causes, in words; empty if none was tested. */
+  tests: string[];
 }
 
 export interface Counters {
@@ -321,12 +325,21 @@ export interface ForkAsked {
 }
 
 /** Start a fork, and ask the same until it has ended. */
-export async function fork(asked: ForkAsked): Promise<Forked> {
+export function fork(asked: ForkAsked): Promise<Forked> {
+  return posted("forks", asked);
+}
+
+/** Test the causes of a complaint by forks with and without them. */
+export function tested(q: string): Promise<Findings> {
+  return posted("tests", { q });
+}
+
+async function posted<T extends { state: string }>(path: string, asked: object): Promise<T> {
   for (;;) {
-    const answer = await fetch(address("forks", {}, session), {
+    const answer = await fetch(address(path, {}, session), {
       method: "POST", credentials: "same-origin", headers: { "Content-Type": "application/json" }, body: JSON.stringify(asked),
     });
-    const found = (await (await good(answer)).json()) as Forked;
+    const found = (await (await good(answer)).json()) as T;
     if (found.state === "ready") return found;
     await new Promise((done) => setTimeout(done, POLL_MS));
   }

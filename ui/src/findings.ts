@@ -1,12 +1,13 @@
 // The first screen: one line of verdict, and what `debug` found, before what happened.
 
 import { batch, effect, signal } from "@preact/signals-core";
-import { answered, ask, type Cause, type Findings, Latest, type Overview, type Place } from "./api.ts";
+import { answered, ask, type Cause, type Findings, Latest, mayFork, type Overview, type Place, tested } from "./api.ts";
 import { duration, plural } from "./axis.ts";
 import { h, refill, shown } from "./dom.ts";
 import * as store from "./store.ts";
 
 const CERTAIN = 0.5;
+const TEST = "Test by forks";
 
 export function makeVerdict(): HTMLElement {
   const parent = h("p", { class: "verdict", role: "status" });
@@ -58,7 +59,8 @@ export function makeFindings(): HTMLElement {
   const heading = h("h2", {}, "What is wrong");
   const words = h("input", { type: "text", placeholder: "What bothers you? e.g. creator_017 stopped publishing", "aria-label": "Describe what is wrong", maxlength: 2000 });
   const form = h("form", { class: "ask" }, words, h("button", { type: "submit" }, "Explain"));
-  const element = h("section", { class: "findings", "aria-label": "Findings" }, h("div", { class: "head" }, heading, form), list);
+  const test = h("button", { class: "tester", type: "button", title: "Run the program again with and without each cause", hidden: true }, TEST);
+  const element = h("section", { class: "findings", "aria-label": "Findings" }, h("div", { class: "head" }, heading, test, form), list);
   const latest = new Latest();
   effect(() => {
     element.hidden = store.compared.value !== null;
@@ -113,8 +115,26 @@ export function makeFindings(): HTMLElement {
     void load().catch(fail);
   });
 
+  test.addEventListener("click", () => {
+    const text = asked.value;
+    test.disabled = true;
+    test.textContent = "Forks run with and without each cause …";
+    void tested(text).then((answer) => {
+      if (text !== asked.value) return;
+      batch(() => {
+        found.value = answer;
+        store.causes.value = answer.causes;
+        store.notice.value = answer.tests.join("; ");
+        if (answer.causes.length > 0) store.openFinding(0);
+      });
+    }).catch((error: Error) => (store.notice.value = `Nothing was tested: ${error.message}`)).finally(() => {
+      test.disabled = false;
+      test.textContent = TEST;
+    });
+  });
+
   function fail(error: Error): void {
-    found.value = { state: "ready", status: "failed", causes: [] };
+    found.value = { state: "ready", status: "failed", causes: [], tests: [] };
     store.causes.value = [];
     store.notice.value = `The findings cannot be computed: ${error.message}`;
   }
@@ -123,6 +143,7 @@ export function makeFindings(): HTMLElement {
     const answer = found.value;
     const open = store.finding.value;
     heading.textContent = asked.value ? "What explains it" : "What is wrong";
+    test.hidden = !mayFork || !answer?.causes.length;
     if (answer === null) {
       list.replaceChildren(...[0, 1, 2].map((n) => h("li", { class: "card pending" }, n === 0 && h("span", { class: "where", role: "status" }, "Looking for what is wrong …"))));
       return;

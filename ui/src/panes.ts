@@ -315,7 +315,8 @@ function hopLine(hop: Hop, back: store.Origin): HTMLElement {
 
 /** A finding: what it says, what speaks for it, and its events in the order of time. */
 function explain(cause: Cause): Element[] {
-  const lines = [cause.sentence, ...cause.lines].filter((line) => line && !line.endsWith(cause.title));
+  const tests = cause.edges.filter((edge) => edge.test).map((edge) => `tested: ${edge.test}`);
+  const lines = [...tests, cause.sentence, ...cause.lines].filter((line) => line && !line.endsWith(cause.title));
   const steps = cause.events.filter((node) => node.t !== null).toSorted((a, b) => a.t! - b.t!);
   return [
     h("div", { class: "head" }, h("span", { class: "where" }, place(cause)), sureness(cause), closer("Close the finding")),

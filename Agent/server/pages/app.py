@@ -414,6 +414,14 @@ class AskedFork(BaseModel):
     seeds: int = Field(0, ge=0, le=1_000, description="how many seeds a sweep tries with each combination")
 
 
+class AskedTest(BaseModel):
+    """A test of the causes of a complaint by forks, as a page asks for it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    q: str = Field("", max_length=2_000, description="the complaint; none for what stands out")
+
+
 def _forks(views: OpenViews) -> APIRouter:
     forks = APIRouter(prefix="/api")
 
@@ -421,6 +429,11 @@ def _forks(views: OpenViews) -> APIRouter:
     def fork(session: str, asked: AskedFork) -> Response:
         with views.use(session) as opened:
             return answer(opened.fork(**asked.model_dump()))
+
+    @forks.post("/{session}/tests")
+    def test(session: str, asked: AskedTest) -> Response:
+        with views.use(session) as opened:
+            return answer(opened.findings(q=asked.q, is_tested=True))
 
     return forks
 

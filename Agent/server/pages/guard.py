@@ -36,7 +36,7 @@ _HEADERS: Final = {
 }
 _REMEDY: Final = "open the address that the command printed, with its token"
 _POSTS: Final = {
-    re.compile(r"/api/[^/]+/forks"): "this request may start no fork",
+    re.compile(r"/api/[^/]+/(?:forks|tests)"): "this request may start no fork",
     re.compile(r"/api/[^/]+/control"): "this request may control no program",
 }
 """The only paths that may take a POST, with the refusal of one that is not of these pages."""
