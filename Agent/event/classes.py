@@ -198,26 +198,26 @@ def attributes_of(value: object) -> dict[str, Any]:
 
     Raises ValueError if the class hides its `__dict__`.
     """
-    cls = type(value)
-    places = _places_of(cls)
-    if not places.slots and places.instance is not None:
-        return _own_dict(value, cls, places.instance).copy()
-    return _with_slots(value, cls, places)
+    return own_attributes(value).copy()
 
 
 def own_attributes(value: object) -> dict[str, Any]:
     """Return the same without a copy: of an object without slots the `__dict__` itself, only to be read."""
     cls = type(value)
     places = _places_of(cls)
-    if not places.slots and places.instance is not None:
-        return _own_dict(value, cls, places.instance)
-    return _with_slots(value, cls, places)
+    if places.slots or places.instance is None:
+        return _with_slots(value, cls, places)
+    try:
+        found = places.instance.__get__(value, cls)
+    except AttributeError:  # a proxy (wrapt's, as OpenTelemetry makes them) of an object that has none
+        return {}
+    return found if type(found) is dict else _plain_dict(found)
 
 
 def _own_dict(value: object, cls: type, instance: Any) -> dict[str, Any]:
     try:
         return _plain_dict(instance.__get__(value, cls))
-    except AttributeError:  # a proxy (wrapt's, as OpenTelemetry makes them) of an object that has none
+    except AttributeError:  # as above
         return {}
 
 

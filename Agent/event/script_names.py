@@ -11,6 +11,7 @@ import orjson
 from Agent.event.classes import class_name
 
 _MAIN: Final = b'"__main__"'
+_ADDRESS_BEGIN: Final = b" at 0x"
 _ADDRESS: Final = re.compile(rb" at 0x[0-9a-f]{9,16}(?=[>;])")
 NAMED_CACHES: Final[list[dict[type, Any]]] = []
 """Caches by class whose entries contain its name; `name_script` clears them."""
@@ -36,7 +37,8 @@ def module_name(module: object) -> object:
 
 def imported(data: bytes) -> bytes:
     """Replace `"__main__"` in JSON by the script's name when imported, and remove memory addresses."""
-    data = without_addresses(data)
+    if data.find(_ADDRESS_BEGIN) >= 0:
+        data = without_addresses(data)
     if data.find(_MAIN) < 0:
         return data
     return data.replace(_MAIN, orjson.dumps(module_name("__main__")))
@@ -44,7 +46,7 @@ def imported(data: bytes) -> bytes:
 
 def without_addresses(data: bytes) -> bytes:
     """Remove memory addresses written by `repr`: some libraries store such texts; they differ in each run."""
-    return data if data.find(b" at 0x") < 0 else _ADDRESS.sub(b" at 0x", data)
+    return data if data.find(_ADDRESS_BEGIN) < 0 else _ADDRESS.sub(_ADDRESS_BEGIN, data)
 
 
 def _script_name() -> str:

@@ -28,7 +28,8 @@ _SHAPE = re.compile(r"\[[^\[\]:]+:[0-9a-f]{16}\]")
 
 def digest_bytes(data: bytes) -> str:
     """Return 16 hex digits of BLAKE2b over the bytes."""
-    return short_digest(data).hex()
+    digest: str = (_blake2b or _loaded())(data, digest_size=8).hexdigest()
+    return digest
 
 
 def short_digest(data: bytes) -> bytes:

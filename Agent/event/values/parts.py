@@ -304,13 +304,13 @@ def name_of(value: object) -> str | None:
 
     Programs identify such objects by `is`, so a copy with the same content would not do.
     """
-    module = sys.modules.get(str(namespace_of(type(value)).get("__module__")))
-    if type(module) is not ModuleType:
+    title = namespace_of(type(value)).get("__module__")
+    if type(title) is not str or type(module := sys.modules.get(title)) is not ModuleType:
         return None
-    namespace = vars(module)
-    known = _names.get(module.__name__)
+    namespace = module.__dict__
+    known = _names.get(title)
     if known is None or known[0] != len(namespace):
-        known = _names[module.__name__] = (len(namespace), _names_in(namespace))
+        known = _names[title] = (len(namespace), _names_in(namespace))
     name = known[1].get(id(value))
     if name is None or _object_at(module, name) is not value:
         return None

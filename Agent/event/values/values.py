@@ -649,7 +649,7 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     what orjson raises for surrogates and large integers, and what a hidden `__dict__` raises.
     """
     plan = plan_of(type(value))
-    if plan.form is None or registered_codec(type(value)) is not None:
+    if plan.form is None or (REGISTERED and registered_codec(type(value)) is not None):
         return None
     if agent_of is not None and agent_of(value) is not None:
         return None
@@ -658,7 +658,7 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     found = attributes_of(value)
     if not found or len(found) > SHOWN_ATTRIBUTES or not all_strings(found):
         return None
-    if "__module__" in found or "_name_" in found:  # `_attributes` treats these differently
+    if not _TREATED_APART.isdisjoint(found):
         return None
     if not _are_short_scalars(found.values()):
         return None
@@ -673,6 +673,8 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
 
 
 _SORTED = DUMP_OPTIONS | orjson.OPT_SORT_KEYS
+_TREATED_APART = frozenset({"__module__", "_name_"})
+"""Attributes that `plan_attributes` changes."""
 MOST_OF_FORM = 16_384
 """The size up to which the form of a reference is written without a walk."""
 

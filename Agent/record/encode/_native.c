@@ -997,21 +997,11 @@ static int meet(Held *held, PyObject *value, Py_ssize_t *at, int are_taken, int 
     return meet_one(held, value, at, are_taken);
 }
 
-/* held(arguments): all objects in a dict of plain values, kept alive, by which `still_holds` knows them again. None where
-   no value is a container, so that nothing in them can change; () where they are too many. */
-static PyObject *held(PyObject *Py_UNUSED(module), PyObject *arguments) {
-    if (!PyDict_CheckExact(arguments)) {
-        PyErr_SetString(PyExc_TypeError, "held(arguments) takes a dict");
-        return NULL;
-    }
-    PyObject *key, *item, *found[MAX_HELD];
-    Py_ssize_t at = 0;
-    int can_change = 0;
-    while (!can_change && PyDict_Next(arguments, &at, &key, &item))
-        can_change = PyDict_CheckExact(item) || PyList_CheckExact(item);
-    if (!can_change) Py_RETURN_NONE;
+/* All objects in a dict, kept alive; () where they are too many. */
+static PyObject *taken(PyObject *arguments) {
+    PyObject *found[MAX_HELD];
     Held all = {found, MAX_HELD};
-    at = 0;
+    Py_ssize_t at = 0;
     if (!meet(&all, arguments, &at, 1, 0)) return PyTuple_New(0);
     /* before anything is allocated, since that may collect garbage, and so run any code */
     for (Py_ssize_t i = 0; i < at; i++) Py_INCREF(found[i]);
@@ -1019,6 +1009,39 @@ static PyObject *held(PyObject *Py_UNUSED(module), PyObject *arguments) {
     for (Py_ssize_t i = 0; i < at; i++) {
         if (kept == NULL) Py_DECREF(found[i]);
         else PyTuple_SET_ITEM(kept, i, found[i]);
+    }
+    return kept;
+}
+
+/* held(arguments): all objects in a dict of plain values, kept alive, by which `still_holds` knows them again. None where
+   no value is a container, so that nothing in them can change; () where they are too many. */
+static PyObject *held(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    if (!PyDict_CheckExact(arguments)) {
+        PyErr_SetString(PyExc_TypeError, "held(arguments) takes a dict");
+        return NULL;
+    }
+    PyObject *key, *item;
+    Py_ssize_t at = 0;
+    int can_change = 0;
+    while (!can_change && PyDict_Next(arguments, &at, &key, &item))
+        can_change = PyDict_CheckExact(item) || PyList_CheckExact(item);
+    if (!can_change) Py_RETURN_NONE;
+    return taken(arguments);
+}
+
+static int stays_as_it_is(PyObject *value) {
+    return value == Py_None || PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value) || PyBool_Check(value);
+}
+
+/* held_plain(arguments): the same, for a dict of any values: () also where anything in them is no scalar, dict or list. */
+static PyObject *held_plain(PyObject *Py_UNUSED(module), PyObject *arguments) {
+    PyObject *kept = held(NULL, arguments);
+    if (kept == NULL || kept == Py_None) return kept;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(kept); i++) {
+        PyObject *each = PyTuple_GET_ITEM(kept, i);
+        if (stays_as_it_is(each) || PyDict_CheckExact(each) || PyList_CheckExact(each)) continue;
+        Py_DECREF(kept);
+        return PyTuple_New(0);
     }
     return kept;
 }
@@ -1583,6 +1606,7 @@ static PyMethodDef functions[] = {
     {"before_touch", before_touch, METH_O, "What is called before the hidden generator changes."},
     {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
     {"held", held, METH_O, "All objects in plain arguments; None where none of them can change."},
+    {"held_plain", held_plain, METH_O, "The same; () where they hold anything but scalars, dicts and lists."},
     {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"unlike_before", (PyCFunction)(void (*)(void))unlike_before, METH_FASTCALL,
      "Those held objects that may differ from their last look."},

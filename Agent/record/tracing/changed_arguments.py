@@ -54,6 +54,10 @@ def _still_holds(_arguments: dict[str, Any], _held: tuple[Any, ...]) -> bool:
 
 held: Callable[[dict[str, Any]], tuple[Any, ...] | None] = _held if native is None else native.held
 """All objects in plain arguments, or () if there are too many; None if no argument can change."""
+held_plain: Callable[[dict[str, Any]], tuple[Any, ...] | None] = (
+    _held if native is None else native.held_plain
+)
+"""The same; () also if they hold anything but scalars, dicts and lists."""
 still_holds: Callable[[dict[str, Any], tuple[Any, ...]], bool] = (
     _still_holds if native is None else native.still_holds
 )
@@ -64,7 +68,7 @@ Flat = tuple[dict[str, Any], tuple[Any, ...]]
 """Arguments with the attributes of objects in their place, and all objects in them."""
 
 
-def held_flat(arguments: Mapping[str, Any], capture: Capture) -> Flat | None:
+def held_flat(arguments: Mapping[str, Any]) -> Flat | None:
     """Return the objects in arguments whose objects hold plain data alone; None for any other arguments."""
     flat: dict[str, Any] = {}
     for name, value in arguments.items():
@@ -75,9 +79,7 @@ def held_flat(arguments: Mapping[str, Any], capture: Capture) -> Flat | None:
             flat[name] = object.__getattribute__(value, "__dict__")
         else:
             return None
-    if capture.judge.value(flat) is None:
-        return None
-    kept = held(flat)
+    kept = held_plain(flat)
     return (flat, kept) if kept else None
 
 

@@ -144,7 +144,7 @@ class Call:
         """Encode arguments that are not plain; return the secrets among them, recognised by name."""
         can_change = self.is_entry and not cannot_change(map(type, arguments.values()))
         # Taken before encoding, as above.
-        self.flat = held_flat(arguments, self.pipeline.capture) if can_change else None
+        self.flat = held_flat(arguments) if can_change else None
         found: list[str] = []
         body, self.types = self.pipeline.capture.body({"args": arguments}, found=found)
         self.args_body = body + b","
