@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from Agent import trace_agent_action
 from Agent.event.pointers import escape
+from Agent.event.values import values
 from Agent.event.values.digest import named_bytes
 from Agent.event.values.reading import Named
 from Agent.record.encode.native import is_older_than_sources, native
@@ -248,3 +249,40 @@ def test_the_c_part_alone_sees_to_numbers_that_agents_write_to_each_other(record
     monkeypatch.setattr(state_events, "emit_outside", lambda *_args, **_how: asked.append("told"))
     exchange(8)
     assert asked == []
+
+
+_BESIDE = st.one_of(
+    st.none(), st.booleans(), st.integers(-(1 << 65), 1 << 65), st.floats(), st.text(max_size=3),
+    st.sampled_from(["x" * 200, "x" * 201, -(1 << 63), 1 - (1 << 63), (1 << 63) - 1, 1 << 63, b"", (), []]),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.one_of(st.text(max_size=3), st.sampled_from(["__module__", "_name_", 1])), _BESIDE))
+def test_attributes_that_are_shown_unchanged_are_the_same_in_c(attributes):
+    assert native.are_few_scalars(attributes) == values._are_few_scalars(attributes)
+
+
+def test_attributes_of_unusual_types_are_not_shown_unchanged():
+    class Number(int):
+        pass
+
+    for value in (Number(1), type("Text", (str,), {})("a"), object()):
+        assert not native.are_few_scalars({"a": value}) and not values._are_few_scalars({"a": value})
+    assert not native.are_few_scalars({type("Text", (str,), {})("a"): 1})
+
+
+@given(st.recursive(_BESIDE, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=2), inner)))
+def test_plain_arguments_are_held_whole_and_others_not_at_all(value):
+    def is_plain(each):
+        if type(each) is dict:
+            return all(map(is_plain, each.values()))
+        return all(map(is_plain, each)) if type(each) is list else type(each) not in (bytes, tuple)
+
+    arguments = {"value": value}
+    kept = native.held_plain(arguments)
+    if type(value) not in (list, dict):
+        assert kept is None
+    elif kept:
+        assert is_plain(value) and native.still_holds(arguments, kept)
+    else:
+        assert not is_plain(value) or len(repr(value)) > 64

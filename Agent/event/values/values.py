@@ -7,7 +7,7 @@ rebuilds a graph of objects. `to_json` turns a value into bytes, by a faster way
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime
 from operator import itemgetter
 from types import CellType, FunctionType
@@ -656,25 +656,31 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     if name_of(value) is not None:
         return None
     found = attributes_of(value)
-    if not found or len(found) > SHOWN_ATTRIBUTES or not all_strings(found):
-        return None
-    if not _TREATED_APART.isdisjoint(found):
-        return None
-    if not _are_short_scalars(found.values()):
+    if not found or len(found) > SHOWN_ATTRIBUTES or not are_few_scalars(found):
         return None
     data = orjson.dumps(found, None, _SORTED)  # too short to lack memory
     if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
         return None
-    if hides is not None and not hides.is_harmless(found, data):
-        return None
-    data = imported(data)
-    digest = digest_bytes(b"%sj.%d:%s" % (plan.head, len(data), data))
-    return {**plan.form, "attributes": found, "digest": f"{ALGORITHM}:{digest}"}
+    # Without `hides` it is a field that has changed; arguments and results often recur.
+    known = None if hides is None else _digests.get((hides, plan.head, data))
+    if known is None:
+        if hides is not None and not hides.is_harmless(found, data):
+            return None
+        told = imported(data)
+        known = f"{ALGORITHM}:{digest_bytes(b'%sj.%d:%s' % (plan.head, len(told), told))}"
+        if hides is not None and told is data:
+            if len(_digests) >= _MOST_DIGESTS:
+                _digests.clear()
+            _digests[hides, plan.head, data] = known
+    return {**plan.form, "attributes": found, "digest": known}
+
+
+_digests: dict[tuple[Hides, bytes, bytes], str] = {}
+"""By what hides secrets, class and attributes: digests of objects in which nothing was to be hidden."""
+_MOST_DIGESTS = 256
 
 
 _SORTED = DUMP_OPTIONS | orjson.OPT_SORT_KEYS
-_TREATED_APART = frozenset({"__module__", "_name_"})
-"""Attributes that `plan_attributes` changes."""
 MOST_OF_FORM = 16_384
 """The size up to which the form of a reference is written without a walk."""
 
@@ -704,9 +710,10 @@ def form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) ->
     return describe(value, content, shows=reading.shows_references)
 
 
-def _are_short_scalars(values: Iterable[Any]) -> bool:
-    """Whether `describe` shows each value unchanged."""
-    for value in values:
+def _are_few_scalars(found: dict[str, Any]) -> bool:
+    if not all_strings(found) or not _TREATED_APART.isdisjoint(found):
+        return False
+    for value in found.values():
         kind = type(value)
         if kind is str:
             if len(value) > TEXT_CHARS:
@@ -720,3 +727,9 @@ def _are_short_scalars(values: Iterable[Any]) -> bool:
         elif kind is not bool and value is not None:
             return False
     return True
+
+
+_TREATED_APART = frozenset({"__module__", "_name_"})
+"""Attributes that `plan_attributes` changes."""
+are_few_scalars: Callable[[dict[str, Any]], bool] = _are_few_scalars
+"""Whether `describe` shows each of these attributes unchanged; `record/` puts a form in C here."""

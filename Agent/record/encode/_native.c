@@ -1029,6 +1029,33 @@ static PyObject *held(PyObject *Py_UNUSED(module), PyObject *arguments) {
     return taken(arguments);
 }
 
+enum { MOST_TEXT_SHOWN = 200 }; /* `TEXT_CHARS` of `opaque.py` */
+
+/* are_few_scalars(attributes): whether each is a short scalar under a name of text that nothing treats apart. */
+static PyObject *are_few_scalars(PyObject *Py_UNUSED(module), PyObject *attributes) {
+    PyObject *name, *value;
+    Py_ssize_t at = 0;
+    if (!PyDict_CheckExact(attributes)) Py_RETURN_FALSE;
+    while (PyDict_Next(attributes, &at, &name, &value)) {
+        int fits = PyUnicode_CheckExact(name) && PyUnicode_CompareWithASCIIString(name, "__module__") != 0
+                   && PyUnicode_CompareWithASCIIString(name, "_name_") != 0;
+        if (!fits) Py_RETURN_FALSE;
+        if (PyUnicode_CheckExact(value)) {
+            fits = PyUnicode_GET_LENGTH(value) <= MOST_TEXT_SHOWN;
+        } else if (PyLong_CheckExact(value)) {
+            int overflow = 0;
+            long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+            fits = overflow == 0 && number != LLONG_MIN;
+        } else if (PyFloat_CheckExact(value)) {
+            fits = isfinite(PyFloat_AS_DOUBLE(value));
+        } else {
+            fits = PyBool_Check(value) || value == Py_None;
+        }
+        if (!fits) Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
 static int stays_as_it_is(PyObject *value) {
     return value == Py_None || PyUnicode_CheckExact(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value) || PyBool_Check(value);
 }
@@ -1606,6 +1633,7 @@ static PyMethodDef functions[] = {
     {"before_touch", before_touch, METH_O, "What is called before the hidden generator changes."},
     {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
     {"held", held, METH_O, "All objects in plain arguments; None where none of them can change."},
+    {"are_few_scalars", are_few_scalars, METH_O, "Whether each attribute is a short scalar that is shown unchanged."},
     {"held_plain", held_plain, METH_O, "The same; () where they hold anything but scalars, dicts and lists."},
     {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"unlike_before", (PyCFunction)(void (*)(void))unlike_before, METH_FASTCALL,

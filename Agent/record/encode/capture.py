@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from Agent.event.pointers import escape
+from Agent.event.values import values
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.content_digest import often_reference
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
@@ -34,6 +35,8 @@ from Agent.record.secrets.issuers import (
     looks_clean,
 )
 
+if native is not None:
+    values.are_few_scalars = native.are_few_scalars
 AgentOf = Callable[[object], str | None]
 MOST_WITH_AGENTS = 500
 """A field with more values that refers to other agents is an environment, not part of one agent's state."""

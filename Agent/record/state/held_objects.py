@@ -193,19 +193,22 @@ class HeldObject:
             attributes = {name: attributes[name] for name in self._names if name in attributes}
         if attributes is None or len(attributes) > _MOST_ATTRIBUTES:
             return None
-        if has_waiters(type(value)):
+        waits = has_waiters(type(value))
+        if waits:
             attributes = {name: each for name, each in attributes.items() if name not in WAITING}
-        for name in list(self._marks):
+        for name in list(self._marks) if self._marks else ():
             self._look_at(found, name, attributes.get(name))
         differing = _differing(attributes, self.last, self._skipped)
         if differing is not None:
             self._take(found, attributes, differing)
-        for name in list(self._values):
+        for name in list(self._values) if self._values else ():
             self._look_at_value(found, name, attributes.get(name))
-        self._entries = None if has_waiters(type(value)) else self._list_entries(attributes)
+        self._entries = None if waits else self._list_entries(attributes)
         return found or None
 
     def _list_entries(self, attributes: Mapping[str, Any]) -> list[Entry] | None:
+        if not self._marks and not self._values and self._entries == []:
+            return self._entries
         entries: list[Entry] = [(name, id(attributes[name]), None, None) for name in self._marks]
         for name, kept in self._values.items():
             entry = kept.entry(name)
@@ -234,8 +237,9 @@ class HeldObject:
             if taken is not None:
                 self._values[name] = _Kept(taken, new)
                 found[name] = {"now": taken.value}
-        for name in last.keys() - attributes.keys():
-            del last[name]
+        if not last.keys() <= attributes.keys():
+            for name in last.keys() - attributes.keys():
+                del last[name]
 
     def _look_at(self, found: Moves, name: str, generator: object) -> None:
         if sort_of(type(generator)) is not Sort.GENERATOR:

@@ -347,14 +347,15 @@ def places_held(arguments: Mapping[str, Any], target: object) -> dict[str, Place
     opened = 0
     for field, value in _attributes(target).items():
         kind = type(value)
-        if has_own_hash(kind) or kind in SCALARS:
+        if (type(kind) is type and kind in SCALARS) or has_own_hash(kind):
             continue
         _look(value, [field], wanted, found)
         if kind is list or kind is dict or opened == _MOST_OBJECTS or not _can_change(kind):
             continue
         opened += 1
         for name, held in _attributes(value).items():
-            if has_own_hash(type(held)) or type(held) in SCALARS:
+            kind = type(held)
+            if (type(kind) is type and kind in SCALARS) or has_own_hash(kind):
                 continue
             _look(held, [field, name], wanted, found)
     return found
