@@ -201,7 +201,7 @@ def _is_array(value: object) -> bool:
 
 def _is_scalar_of_numpy(value: object) -> bool:
     generic = getattr(sys.modules.get("numpy"), "generic", None)
-    return isinstance(generic, type) and isinstance(value, generic) and type(value).__name__ != "void"
+    return isinstance(generic, type) and issubclass(type(value), generic) and type(value).__name__ != "void"
 
 
 def is_same(one: Any, other: Any) -> bool:

@@ -639,7 +639,9 @@ def _generators(value: Any, depth: int, seen: dict[int, int]) -> Iterator[Any]:
 def _items(value: Any) -> Collection[Any]:
     """Return the items of a container of at most `_MOST_ITEMS`, copied without running code of its class."""
     for base, read in _CONTAINERS.items():
-        if isinstance(value, base):
+        if issubclass(
+            type(value), base
+        ):  # `isinstance` would make a lazy object, when it reads its `__class__`
             return tuple(read(value)) if base.__len__(value) <= _MOST_ITEMS else ()
     is_dataclass = hasattr(type(value), "__dataclass_fields__")
     return tuple((live_attributes(value) or {}).values()) if is_dataclass else ()
@@ -721,9 +723,9 @@ def _names_of_globals(module: ModuleType) -> frozenset[str]:
     """Return a module's global names that its functions and methods assign, and those of own streams."""
     own = vars(module)
     names = {name for name, value in list(own.items()) if is_own_stream(value)}
-    functions = [value for value in list(own.values()) if isinstance(value, FunctionType)]
+    functions = [value for value in list(own.values()) if type(value) is FunctionType]
     for cls in list(own.values()):
-        if isinstance(cls, type) and cls.__module__ == module.__name__:
+        if issubclass(type(cls), type) and cls.__module__ == module.__name__:
             for each in list(vars(cls).values()):
                 method = each.__func__ if isinstance(each, (staticmethod, classmethod)) else each
                 if isinstance(method, FunctionType):

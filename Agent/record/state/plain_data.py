@@ -59,7 +59,7 @@ def _leads_to_data_alone(
     seen: set[int] = set()
     while pending:
         node = pending.popleft()
-        if id(node) in seen or id(node) in known or isinstance(node, (type, ModuleType, CodeType)):
+        if id(node) in seen or id(node) in known or issubclass(type(node), (type, ModuleType, CodeType)):
             continue
         if node is owner or len(seen) >= _MOST_CONTAINERS:
             return False
@@ -105,7 +105,7 @@ def references_within(value: Any) -> int:
         node = pending.pop()
         for each in _inside(node):
             found += each is value
-            if id(each) not in seen and _leads_on(each) and not isinstance(each, (type, ModuleType)):
+            if id(each) not in seen and _leads_on(each) and not issubclass(type(each), (type, ModuleType)):
                 seen.add(id(each))
                 pending.append(each)
     return found

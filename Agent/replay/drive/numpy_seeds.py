@@ -178,7 +178,7 @@ def _bit_generators() -> list[Any]:
     holders = [
         each
         for each in gc.get_objects()
-        if isinstance(each, (numpy_random.Generator, numpy_random.RandomState))
+        if issubclass(type(each), (numpy_random.Generator, numpy_random.RandomState))
     ]
     found = {id(bits): bits for each in holders if (bits := each._bit_generator) is not hidden}  # noqa: SLF001 - as above
     return list(found.values())

@@ -301,11 +301,12 @@ def exposed_values(obj: object) -> list[Any]:
 def _find_agents(value: Any, depth: int, found: dict[str, object], seen: dict[int, int]) -> None:
     if is_seen(value, depth, seen):
         return
-    if isinstance(value, Mapping):
+    kind = type(value)  # `isinstance` would make a lazy object, when it reads its `__class__`
+    if issubclass(kind, Mapping):
         items: Iterable[Any] = (*value.values(), *value.keys())
-    elif isinstance(value, (list, tuple, set, frozenset, deque)):
+    elif issubclass(kind, (list, tuple, set, frozenset, deque)):
         items = value
-    elif sort_of(type(value)) is Sort.UNKNOWN:
+    elif sort_of(kind) is Sort.UNKNOWN:
         agent_id = agent_id_of(value)
         if agent_id is not None:
             found.setdefault(agent_id, value)
@@ -385,10 +386,10 @@ class SharedValues:
         return present
 
     def _fit_items(self, present: Any, value: Any, depth: int) -> None:
-        if isinstance(value, dict):
+        if issubclass(type(value), dict):
             for key in value.keys() & present.keys():
                 value[key] = self._fitted(present[key], value[key], depth)
-        elif isinstance(value, _PLACED):
+        elif issubclass(type(value), _PLACED):
             for index, (one, other) in enumerate(zip(present, value, strict=False)):
                 value[index] = self._fitted(one, other, depth)
 
@@ -413,7 +414,8 @@ def _find_holders(
         return
     agent_id, name = place
     holders.setdefault(id(value), {}).setdefault(agent_id, name)
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, _PLACED) else ()
+    kind = type(value)
+    items = value.values() if issubclass(kind, dict) else value if issubclass(kind, _PLACED) else ()
     for item in items if depth else ():
         _find_holders(item, place, holders, depth - 1, seen)
 

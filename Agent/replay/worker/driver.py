@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from Agent.event.codec import decode_line
@@ -626,10 +627,10 @@ class Driver:
         """Return the awaitable in a method's result, or None; a generator stops the replay."""
         if result is None or type(result) in _PLAIN:
             return None
-        if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        if issubclass(type(result), (GeneratorType, AsyncGeneratorType)):
             name = getattr(method, "__qualname__", type(method).__qualname__)
             self._player.stop(f"{name} is a generator, and the recording has only the number of its items")
-        return result if inspect.isawaitable(result) else None
+        return result if issubclass(type(result), Awaitable) else None
 
     def _event_loop(self, group: Sequence[DrivenAction]) -> AbstractEventLoop:
         """Return the event loop that all actions share, with a timeout that suits the given ones."""

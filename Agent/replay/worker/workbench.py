@@ -342,16 +342,17 @@ def _code_and_constants(modules: set[str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name in modules & sys.modules.keys():
         for key, value in list(vars(sys.modules[name]).items()):
-            if isinstance(value, type) and value.__module__ == name:
+            kind = type(value)  # `isinstance` would make a lazy object, when it reads its `__class__`
+            if issubclass(kind, type) and value.__module__ == name:
                 found |= {
                     f"{name}.{key}.{each}": held for each, held in vars(value).items() if each[0] != "_"
                 }
-            if key[0] != "_" and isinstance(value, (type, FunctionType, bool, int, float, str)):
+            if key[0] != "_" and issubclass(kind, (type, FunctionType, bool, int, float, str)):
                 found[f"{name}.{key}"] = value
     return {
         name: value
         for name, value in found.items()
-        if not (isinstance(value, FunctionType) and hasattr(value, TRACED))
+        if not (type(value) is FunctionType and hasattr(value, TRACED))
     }
 
 
