@@ -75,6 +75,7 @@ def show(agent, result):
         world = agent.world
         seen = [[plain(field) for field in vars(each).items()] for each in world.agents]
         rest = [plain(field) for field in vars(world).items()]
+        rest += [("COUNT", COUNT), plain(("STREAM", STREAM))]
         with open(SHOWN, "a") as file:
             file.write(json.dumps([agent.agent_id, repr(result), repr(seen), repr(rest)]) + "\\n")
 """
