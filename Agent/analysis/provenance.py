@@ -181,9 +181,13 @@ def _of_sender(walk: _Walk, row: Row, found: _Input) -> None:
         _of_value(walk, action, "", [found.value], sent)
 
 
-def _given_by(row: Row) -> Iterator[_Input]:
-    """What an event inside an action gave it."""
+def _given_by(row: Row, error: Row | None) -> Iterator[_Input]:
+    """What an event inside an action gave it, with the exception that ended it."""
     kind, extra = row["event_type"], row["extra"]
+    if error is not None:
+        of = "outside" if kind in _OUTSIDE else "result"
+        for key in ("error_attributes", "error_message"):
+            yield from _leaves(key, error["extra"].get(key), row, of)
     if kind in _OUTSIDE:
         for key in ("result", "response", "output", "value", "values"):
             yield from _leaves(key, extra.get(key), row, "outside")
@@ -223,8 +227,9 @@ def _inputs_inside(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]
         # The order decides beside the time: a short call begins and ends within one microsecond.
         until_us, until = started_us(inner), order(inner)
         inside = [each for each in inside if order(each) < until and time_us(each) <= until_us]
+    walk.links.prepare([each for each in inside if "error_id" in each["extra"]], fails=lambda _row: False)
     for each in reversed(inside):
-        yield from _given_by(each)
+        yield from _given_by(each, walk.links.by_id.get(str(each["extra"].get("error_id"))))
 
 
 def _leaves(path: str, value: Any, row: Row, kind: str) -> Iterator[_Input]:

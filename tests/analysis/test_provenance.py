@@ -134,3 +134,43 @@ def test_the_first_state_is_where_the_constructor_left_it(market):
 def test_a_field_that_is_not_there_is_an_error(market):
     with pytest.raises(EventNotFound):
         market.provenance("tina", "nothing")
+
+
+class Full(Exception):
+    def __init__(self, retry_after_s):
+        super().__init__(f"full, retry after {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class Depot:
+    def __init__(self):
+        self.agent_id, self.agent_role = "depot", "depot"
+
+    @trace_agent_action
+    def store(self, parcel):
+        raise Full(3607)
+
+
+class Carrier:
+    def __init__(self):
+        self.agent_id, self.agent_role, self.waits_s, self.told = "carrier", "carrier", 0, ""
+
+    @trace_agent_action
+    def bring(self, depot):
+        try:
+            depot.store("parcel-1")
+        except Full as error:
+            self.waits_s, self.told = error.retry_after_s, str(error)
+
+
+@pytest.mark.parametrize(
+    ("field", "path"), [("waits_s", "error_attributes.retry_after_s"), ("told", "error_message")]
+)
+def test_a_value_is_followed_to_the_exception_that_a_nested_call_raised(trace_root, field, path):
+    setup_logging(trace_root=trace_root)
+    Carrier().bring(Depot())
+    shutdown_logging()
+    found = LogAnalyzer(root=trace_root).provenance("carrier", field)
+    assert hops(found) == [("carrier", "bring"), ("depot", "store")]
+    assert found["hops"][1]["path"] == path
+    assert found["end"] == "computed in this action"

@@ -570,9 +570,9 @@ def provenance(
     """Follow a value back to where it came from.
 
     From the event that set an agent's field to the input that holds the same value (a recorded response, a
-    message, the result of a nested call, an argument, another field), and so on across agents, to the first
-    input from outside. Where no input holds the value, it was computed there. FIELD may name a value below a
-    field.
+    message, a nested call or its exception, an argument, another field), and so on across agents, to the
+    first input from outside. Where no input holds the value, it was computed there. FIELD may name a value
+    below a field.
 
     Args:
         at: A time (UTC; ISO, or 10:30:45.123), an event id, or tick:17; default: the last known.
