@@ -117,6 +117,8 @@ class Log:
     by_token: dict[Any, list[Act]] = field(default_factory=lambda: defaultdict(list))
     each: float = 1.0
     """Number of events of the session for each act: above 1 if the acts are a sample."""
+    alike: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """{(kind, name): number of acts, whoever did them}."""
 
 
 def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
@@ -172,6 +174,7 @@ def read_acts(rows: Iterable[Mapping[str, Any]], step_of: Any) -> Log:
     _add_parts(log)
     for act in acts:
         log.by_sort[act.sort].append(act)
+        log.alike[act.sort[1:]] += 1
         for thing in act.things:
             log.by_thing[thing].append(act)
     _add_groups(log)

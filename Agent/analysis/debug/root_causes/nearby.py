@@ -79,9 +79,9 @@ def find(log: Log) -> Iterator[Finding]:
     if not counts:
         return
     # Events that belong to the life cycle of such things occur about as often as there are things.
-    typical = median(len(log.by_sort[sort]) for sort in counts.elements())
+    typical = median(log.alike[sort[1:]] for sort in counts.elements())
     for act in near:
-        number = len(log.by_sort[act.sort])
+        number = log.alike[act.sort[1:]]
         if number < typical:
             about = act.name or act.kind
             nats = math.log(typical / number)

@@ -52,7 +52,8 @@ late        log of its place within the first quarter, else 0: at the beginning 
 odd         nats of the finding about the event that adds most to the score
 odd near    nats of rarity near what the issue names, less with each hop
 single      whether that finding is about one event rather than a series, less if chance may explain it
-alike       log of the number of events of its sort: each sort is a suspect before each of its events
+alike       log of the number of events of its kind and name, whoever did them: each sort is a suspect before each
+            of its events, and what all do is none
 after it    nats by which what follows it about the same thing is rarer than usual (`transitions`)
 before it   the same of what precedes it
 """
@@ -196,7 +197,7 @@ def _scores(
             "odd": odd,
             "odd near": odd_near,
             "single": single,
-            "alike": math.log(log.each * len(log.by_sort[act.sort])),
+            "alike": math.log(log.each * log.alike[act.sort[1:]]),
             "after it": chains.after[act.place],
             "before it": chains.before[act.place],
         }

@@ -59,7 +59,7 @@ def symptoms(
             odd[place] = min(MAX_ODD, max(odd[place], finding.nats))
     most_said, most_held = max(said.values(), default=1.0), max(holds.values(), default=1.0)
     size = math.log(max(2, len(log.acts)))
-    rarity = {sort: 1 - math.log(len(acts)) / size for sort, acts in log.by_sort.items()}
+    rarity = {sort: 1 - math.log(log.alike[sort[1:]]) / size for sort in log.by_sort}
     scores = {
         act.place: WEIGHTS["words"] * said.get(act.place, 0.0) / most_said
         + WEIGHTS["names"] * holds.get(act.place, 0.0) / most_held

@@ -53,7 +53,7 @@ def _entities(log: Log) -> Entities:
         for path, value in act.values.items():
             if (
                 isinstance(value, str)
-                and value not in log.roles
+                and value != act.agent
                 and len(value) <= MAX_NAME
                 and not path.startswith("state.")
                 and "~" not in path
