@@ -54,7 +54,8 @@ def read(path: Path, complaint: str) -> tuple[Log, Question] | None:
         question = read_question(complaint, seen.roles, seen.names)
         with held_lines(engine, seen.events) as lines:
             question = replace(question, naming=events_naming(engine, lines, question.things))
-            return read_log(engine, lines, seen.axis, seen.acts)[0], question
+            named = [each.id for each in question.naming]
+            return read_log(engine, lines, seen, seen.axis, question.agents, named)[0], question
     finally:
         engine.close()
 

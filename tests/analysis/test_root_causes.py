@@ -143,24 +143,6 @@ def test_what_always_follows_about_a_thing_is_missed(is_broken: bool) -> None:
     assert not is_broken or (missing[0].step, missing[0].first.agent) == (BREAK, "a2")
 
 
-@pytest.mark.parametrize("is_twice", [True, False])
-def test_what_comes_once_a_thing_and_comes_again_is_found(is_twice: bool) -> None:
-    diary = Diary()
-    for step in range(300):
-        diary.write(step // 5, "desk", action_type="pay", args={"bill": f"b{step}"})
-        if is_twice and step == 200:
-            diary.write(step // 5, "desk", action_type="pay", args={"bill": f"b{step}"})
-    again = found(follow_ups.find, diary, "happens again")
-    assert [each.step for each in again[:1]] == ([40] if is_twice else [])
-
-
-def test_a_few_things_that_come_round_again_are_not_repeated() -> None:
-    diary = Diary()
-    for step in range(300):
-        diary.write(step // 5, "desk", action_type="lend", args={"book": f"b{step % 160}"})
-    assert found(follow_ups.find, diary, "happens again") == []
-
-
 def test_two_numbers_that_are_equal_in_every_event_and_then_part_are_found() -> None:
     diary = Diary()
     for step in range(STEPS):
@@ -182,30 +164,6 @@ def test_two_numbers_that_were_equal_and_part_for_good_are_found(since: int) -> 
         )
     parted = found(relations.find, diary, "amounts part")
     assert [each.step for each in parted[:1]] == ([since] if since < STEPS else [])
-
-
-@pytest.mark.parametrize("unit", [1, 100])
-@pytest.mark.parametrize("is_rounded", [True, False])
-def test_numbers_that_are_rounded_from_a_step_on_are_found(unit: int, is_rounded: bool) -> None:
-    draw = random.Random(4)
-    diary = Diary()
-    for step in range(STEPS):
-        for k in range(2):
-            paid = draw.randrange(100, 900) * unit
-            rest = paid % (10 * unit) if is_rounded and k == 1 and step >= BREAK else 0
-            diary.write(step, f"a{k}", action_type="pay", share=(paid - rest) / 100)
-    (*first,) = found(values.find, diary, "rounded")[:1]
-    assert [(abs(each.step - BREAK) <= 1, each.group) for each in first] == (
-        [(True, (("agent", "a1"),))] if is_rounded else []
-    )
-
-
-def test_a_counter_that_all_bring_to_a_round_number_at_once_is_not_rounded() -> None:
-    diary = Diary()
-    for step in range(1, 28):
-        for k in range(8):
-            diary.write(step, f"a{k}", action_type="count", number=step)
-    assert found(values.find, diary, "rounded") == []
 
 
 def test_failures_begin_where_they_begin() -> None:

@@ -28,7 +28,7 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     rates.find,
     nearby.find,
 )
-EVEN: Final = 1.0
+EVEN: Final = 1.2
 OF_ODDS: Final = 0.53
 OF_SCORE: Final = 0.2
 LEAST: Final = 0.05

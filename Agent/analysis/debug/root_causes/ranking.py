@@ -52,8 +52,8 @@ late        log of its place within the first quarter, else 0: at the beginning 
 odd         nats of the finding about the event that adds most to the score
 odd near    nats of rarity near what the issue names, less with each hop
 single      whether that finding is about one event rather than a series, less if chance may explain it
-alike       log of the number of events of its kind and name, whoever did them: each sort is a suspect before each
-            of its events, and what all do is none
+alike       log of the number of events of its kind and name, whoever did them: each kind of act is a
+            suspect before each of its events
 after it    nats by which what follows it about the same thing is rarer than usual (`transitions`)
 before it   the same of what precedes it
 """

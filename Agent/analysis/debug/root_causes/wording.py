@@ -101,8 +101,6 @@ class Wording:
         times = f"{number} times from {since} on" if number > 1 else f"at {since}"
         if finding.rule == "rate changes":
             return _rate(finding, since)
-        if finding.rule == "fields differ":
-            return _fields(finding, since)
         if finding.rule == "order never seen":
             before, after, _ = finding.found
             about = finding.about.removeprefix("events about one ")
@@ -119,7 +117,6 @@ class Wording:
             about=_about(finding), where=_where(finding), since=since, times=times, rule=finding.rule,
             usual=_listed(finding.usual), found=_listed(finding.found, ": "), of=finding.of,
             present=finding.of - number, first=_noun(first), second=_noun(second), range=" to ".join(ends),
-            again=_thing(finding.first) if number == 1 else "the same thing",
         )  # fmt: skip
 
     def _related(self, finding: Finding, beside: Beside, since: str) -> str:
@@ -322,23 +319,6 @@ def _and(parts: Iterable[str]) -> str:
     return " and ".join(parts)
 
 
-def _thing(act: Act) -> str:
-    """Return the thing that an event is about."""
-    if not act.things:
-        return "the same thing"
-    thing = act.things[0]
-    return f"{act.named[0]} {short(thing[1] if isinstance(thing, tuple) else thing)}"
-
-
-def _fields(finding: Finding, since: str) -> str:
-    """Return which fields an event has, or lacks, beside the usual events of its class."""
-    usual = set(finding.usual[0])
-    more = [*dict.fromkeys(_field(path) for path in finding.found if path not in usual)]
-    less = [*dict.fromkeys(map(_field, sorted(usual.difference(finding.found))))]
-    told = [f"has {', '.join(more[:3])}"] * bool(more) + [f"lacks {', '.join(less[:3])}"] * bool(less)
-    return f"{_noun_of(finding.first.sort)} {_and(told)} for the first time at {since}"
-
-
 def _rate(finding: Finding, since: str) -> str:
     before, after = short(finding.usual), short(finding.found)
     about = f"{_noun(finding.about)}{_where(finding)}"
@@ -359,9 +339,7 @@ _SAID: Final[Mapping[str, str]] = {
     "precondition missing": "no {first} comes before {second}{where} {times} (it does in {present} of {of})",
     "fails": "{about}{where} fails {times}",
     "error comes up": "an error in {about}{where} {times}",
-    "rounded": "{about}{where} is rounded {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
     "empty": "{about}{where} is empty {times}",
-    "happens again": "{about}{where} is repeated for {again} {times}",
 }
 """Sentence templates for the findings of each rule."""

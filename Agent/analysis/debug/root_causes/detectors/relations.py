@@ -352,11 +352,10 @@ def _seldom_beside(path: str, other: str, columns: _Columns) -> Iterator[Finding
 
 def _undetermined(link: str, path: str, other: str, columns: _Columns) -> Iterator[Finding]:
     """Yield values that differ from what the value beside them nearly always determines."""
-    both = Counter(
-        each
-        for each in zip(columns.others(other).values, columns.own(path).values, strict=True)
-        if each[0] is not _LACKS and each[1] is not _LACKS
-    )
+    levels, own = columns.others(other), columns.own(path)
+    if levels.is_sparse or own.is_sparse:
+        levels, own = _both(levels, own)
+    both = Counter(zip(levels.values, own.values, strict=True))
     beside_it: Counter[Any] = Counter()
     values: Counter[str] = Counter()
     usual: dict[Any, tuple[int, Any]] = {}

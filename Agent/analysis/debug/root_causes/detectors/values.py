@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterator
-from decimal import Decimal
 from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, is_number
 from Agent.analysis.debug.root_causes.scan import (
-    MAY_BREAK,
     MIN_SEEN,
     Finding,
     Observation,
@@ -40,8 +37,6 @@ def find(log: Log) -> Iterator[Finding]:
             numbers = seen if _all_numbers(seen) else [each for each in seen if is_number(each.value)]
             if len(numbers) > 0.9 * len(seen):
                 yield from scan_beyond("value beyond range", label, numbers)
-                if len(numbers) >= MIN_SEEN:
-                    yield from _rounded(label, numbers)
                 if len(seen) >= 20 and "*" not in path:
                     yield from _levels(label, numbers, path, levelled)
             elif len(seen) >= MIN_SEEN:
@@ -61,7 +56,6 @@ def find(log: Log) -> Iterator[Finding]:
                     for each in scan_novel("new form", label, written):
                         each.found = given[each.first.place]
                         yield each
-        yield from _shapes(sort[2] or sort[1], acts)
 
 
 def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
@@ -88,35 +82,6 @@ def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observat
 
 
 _ITEM: Final = re.compile(r"\[[0-9]+\]")
-
-
-def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
-    """Yield numbers rounded from some moment on: their last digit has a higher place than in the others."""
-    places = [_last_place(each.value) for each in numbers]
-    counts = Counter(place for place in places if place is not None)
-    usual = min(counts, key=lambda place: (-counts[place], place), default=0)
-    rounder = [
-        Observation(each.act, place is None or place > usual)
-        for each, place in zip(numbers, places, strict=True)
-    ]
-    found = scan_rare("rounded", label, rounder, most=MAY_BREAK, base=BY_CHANCE)
-    values = {each.act.place: each.value for each in numbers}
-    for each in found:
-        # One round number that recurs often does not show rounding.
-        if len({values[act.place] for act in each.acts}) >= MIN_SEEN // 2:
-            yield each
-
-
-BY_CHANCE: Final = 0.25
-"""Share of numbers that may end in zero: one in ten does by chance, and more in a small sample."""
-
-
-def _last_place(value: float) -> int | None:
-    """Return the power of ten of the last nonzero digit: -2 for 5.25, 1 for 120; None for zero."""
-    if not value or math.isinf(value):
-        return None
-    digits = Decimal(repr(value)).normalize()
-    return int(digits.as_tuple().exponent)
 
 
 LONG: Final = 16
@@ -173,10 +138,3 @@ def _all_numbers(seen: list[Observation]) -> bool:
     return {int, float}.issuperset(type(each.value) for each in seen) and all(
         each.value == each.value for each in seen
     )
-
-
-def _shapes(label: str, acts: list[Act]) -> Iterator[Finding]:
-    """Yield fields that are missing or new."""
-    seen = [Observation(act, tuple(sorted(path for path in act.values if "[" not in path))) for act in acts]
-    if len({each.value for each in seen}) > 1:
-        yield from scan_novel("fields differ", label, seen)
