@@ -101,6 +101,8 @@ class Wording:
         times = f"{number} times from {since} on" if number > 1 else f"at {since}"
         if finding.rule == "rate changes":
             return _rate(finding, since)
+        if finding.rule == "fields differ":
+            return _fields(finding, since)
         if finding.rule == "order never seen":
             before, after, _ = finding.found
             about = finding.about.removeprefix("events about one ")
@@ -317,6 +319,15 @@ def _listed(value: Any, between: str = ", ") -> str:
 
 def _and(parts: Iterable[str]) -> str:
     return " and ".join(parts)
+
+
+def _fields(finding: Finding, since: str) -> str:
+    """Return which fields an event has, or lacks, beside the usual events of its class."""
+    usual = set(finding.usual[0])
+    more = [*dict.fromkeys(_field(path) for path in finding.found if path not in usual)]
+    less = [*dict.fromkeys(map(_field, sorted(usual.difference(finding.found))))]
+    told = [f"has {', '.join(more[:3])}"] * bool(more) + [f"lacks {', '.join(less[:3])}"] * bool(less)
+    return f"{_noun_of(finding.first.sort)} {_and(told)} for the first time at {since}"
 
 
 def _rate(finding: Finding, since: str) -> str:

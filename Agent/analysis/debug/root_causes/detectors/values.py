@@ -56,6 +56,8 @@ def find(log: Log) -> Iterator[Finding]:
                     for each in scan_novel("new form", label, written):
                         each.found = given[each.first.place]
                         yield each
+        yield from _shapes(sort[2] or sort[1], acts)
+
 
 
 def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
@@ -138,3 +140,10 @@ def _all_numbers(seen: list[Observation]) -> bool:
     return {int, float}.issuperset(type(each.value) for each in seen) and all(
         each.value == each.value for each in seen
     )
+
+
+def _shapes(label: str, acts: list[Act]) -> Iterator[Finding]:
+    """Yield fields that are missing or new."""
+    seen = [Observation(act, tuple(sorted(path for path in act.values if "[" not in path))) for act in acts]
+    if len({each.value for each in seen}) > 1:
+        yield from scan_novel("fields differ", label, seen)
