@@ -59,7 +59,6 @@ def find(log: Log) -> Iterator[Finding]:
         yield from _shapes(sort[2] or sort[1], acts)
 
 
-
 def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
     """Return {path: observations}; a replaced value counts as observed before, agents as keys share one path.
 
