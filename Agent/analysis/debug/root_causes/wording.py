@@ -137,8 +137,6 @@ class Wording:
                 f"{subject} has {own} at {since}, but {_which(beside)} has {others}; "
                 f"otherwise {_gap(beside.usual)}"
             )
-        if finding.rule == "seldom beside it":
-            return f"{subject} with {others} has {own} at {since}, as none of {finding.of - 1} others"
         usual = f"about {short(beside.usual)}" if finding.rule == "far from usual" else short(beside.usual)
         if earlier is None:
             return f"{subject} with {others} has {own} at {since}, not {usual} as usual"

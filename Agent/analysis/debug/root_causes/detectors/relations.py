@@ -1,9 +1,8 @@
 """Detect events whose values break a relation that nearly all events of their sort keep.
 
 A value is related to another of the same event, or of the latest earlier events about the same thing, in the
-same call, or of the same agent. Four relations are learned: two values are equal or a constant amount apart;
-one value determines the other; a value stands beside another more than once; a number stays near what is
-usual beside a value.
+same call, or of the same agent. Three relations are learned: two values are equal or a constant amount apart;
+one value determines the other; a number stays near what is usual beside a value.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, SNAPSHOT, Act, Log, Sort, is_number, leaf
 from Agent.analysis.debug.root_causes.scan import (
-    LEAST_CHANGE,
     MAY_BREAK,
     MIN_SEEN,
     STRICT,
@@ -161,10 +159,6 @@ def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[s
                     yield from _parted(link, path, other, columns, usual, scanned)
             elif _may_determine(beside, values):
                 yield from _undetermined(link, path, other, columns)
-                if not link:
-                    yield from _seldom_beside(path, other, columns)
-            elif not link and _may_determine(beside, values, _NUMBERS):
-                yield from _seldom_beside(path, other, columns)
 
 
 class _Column:
@@ -278,10 +272,10 @@ def _difference(beside: _Column, values: _Column) -> Any:
     return usual if usual is not False and times > (1 - MAY_BREAK) * len(values.values) else None
 
 
-def _may_determine(beside: _Column, values: _Column, types: frozenset[type] = _FEW) -> bool:
+def _may_determine(beside: _Column, values: _Column) -> bool:
     return (
         beside.types <= _FEW
-        and values.types <= types
+        and values.types <= _FEW
         and 2 <= len(beside.levels) <= len(beside.values) / EACH
         and 2 <= len(values.levels) <= MAX_LEVELS
     )
@@ -320,34 +314,6 @@ def _parted(
     about = f"{other} to {label} {path}" if link else f"{label}: {other} and {path}"
     for each in scanned[kept]:
         yield replace(each, about=about, beside=columns.beside(link, path, other, each.first, usual))
-
-
-def _seldom_beside(path: str, other: str, columns: _Columns) -> Iterator[Finding]:
-    """Yield values that only one of the events with the same value beside them has, if such are few."""
-    levels: dict[Any, list[Act]] = defaultdict(list)
-    for act, beside, value in zip(
-        columns.acts, columns.others(other).values, columns.own(path).values, strict=True
-    ):
-        if beside is not _LACKS and value is not _LACKS:
-            levels[beside].append(act)
-    found: list[Finding] = []
-    for acts in levels.values():
-        number = len(acts)
-        counts = Counter(act.values[path] for act in acts)
-        expected = -sum(times / number * math.log(times / number) for times in counts.values())
-        nats = math.log((number + 1) / 1.5) - expected
-        if 2 * number >= MIN_SEEN and nats > LEAST_CHANGE:
-            about = f"{_label(acts[0].sort)} {path} by {other}"
-            found += [
-                Finding(
-                    "seldom beside it", about, [act], nats, of=number, found=act.values[path],
-                    beside=columns.beside("", path, other, act, counts.most_common(1)[0][0]),
-                )
-                for act in acts
-                if counts[act.values[path]] == 1
-            ]  # fmt: skip
-    if len(found) <= MAX_BACK:
-        yield from found
 
 
 def _undetermined(link: str, path: str, other: str, columns: _Columns) -> Iterator[Finding]:
