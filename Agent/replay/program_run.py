@@ -424,7 +424,7 @@ def _compared(one: Path, other: Path, *, by_form: bool) -> RunComparison:
     infos = [session_info(each) for each in (one, other)] if by_form else []
     began_s = [parse_timestamp(info.started_at) / 1e6 for info in infos if info is not None]
     made = ValuesOfRun((began_s[0], began_s[1])) if len(began_s) == 2 else None
-    return compare_actions(one, other, made=made, passes_code=True)
+    return compare_actions(one, other, made=made, are_of_one_program=True)
 
 
 class _Copy(NamedTuple):

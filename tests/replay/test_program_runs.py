@@ -281,6 +281,47 @@ def build(spec):"""
     assert report.verdict == "DIVERGED", str(report)
 
 
+WEB = """
+from Agent import setup_logging, shutdown_logging, trace_agent_action
+
+CHOSEN = 1
+
+
+class Node:
+    def __init__(self):
+        self.out = None
+
+
+class Web:
+    def __init__(self, agent_id):
+        self.agent_id, self.nodes = agent_id, [Node(), Node(), Node()]
+
+    @trace_agent_action
+    def link(self):
+        self.nodes[0].out = self.nodes[CHOSEN]
+
+
+def build(spec):
+    return Web(spec.agent_id)
+
+
+if __name__ == "__main__":
+    setup_logging(trace_root="trace")
+    web = Web("w")
+    web.link()
+    shutdown_logging()
+"""
+
+
+def test_another_of_equal_objects_is_diverged_if_the_program_ran_again(farm):
+    farm.record(WEB)
+    assert farm.replay().verdict == "IDENTICAL"
+    farm.change("CHOSEN = 1", "CHOSEN = 2")
+    report = farm.replay()
+    assert report.verdict == "DIVERGED", str(report)
+    assert "holds the object at /1" in str(report) and "holds the object at /2" in str(report)
+
+
 def test_one_agent_does_what_it_did_and_the_note_says_that_its_program_does_not(farm):
     farm.record(SCHEDULED)
     farm.change("else 2", "else 1")

@@ -17,7 +17,7 @@ from Agent.event.model import Event
 from Agent.event.pointers import escape, fold_tags
 from Agent.event.values.content_digest import WITH_OWN
 from Agent.event.values.digest import HIDING, canonical_bytes, differ_in_tokens_alone, leaves_out_secrets
-from Agent.event.values.opaque import ELSEWHERE, OpaqueKind
+from Agent.event.values.opaque import CONTENT, ELSEWHERE, SHARED, OpaqueKind
 from Agent.replay.compare.library_values import LibraryValues
 from Agent.replay.compare.normaliser import Normaliser, Overlooked
 from Agent.replay.compare.python_text import differing_pieces, object_text
@@ -175,6 +175,8 @@ class Comparison:
         self.main_module = main_module
         self.passes_code = False
         """Whether values that differ only in the code they contain count as equal."""
+        self.compares_sharing = False
+        """Whether it counts which of equal objects another holds; not where responses are copies."""
         self._same_id = same_id
         self._names: Collection[str] = ()
 
@@ -338,7 +340,20 @@ class Comparison:
             self._count_hidden(left.text, right.text)
             same = left.text == right.text
             return None if same else Difference(path, left.text, right.text)
-        return self._digests(one, other, path)
+        return self._digests(one, other, path) or self._sharing(one, other, path)
+
+    def _sharing(self, one: Any, other: Any, path: str) -> Difference | None:
+        """Compare which objects around an object it also holds, where both forms have its whole content."""
+        if not (self.compares_sharing and CONTENT in one and CONTENT in other):
+            return None
+        held = ({inner: outer for outer, inner in form.get(SHARED, ())} for form in (one, other))
+        left, right = held
+        for inner in (*left, *(each for each in right if each not in left)):
+            if left.get(inner) != right.get(inner):
+                return Difference(
+                    path, *(f"an object that holds {_shown_held(each.get(inner))}" for each in (left, right))
+                )
+        return None
 
     def _inside_object(self, one: Any, other: Any, path: str) -> Difference:
         """Return the plain attribute in which two objects differ, or else the whole objects."""
@@ -605,7 +620,11 @@ def _shown_object(form: Any) -> Any:
 
 def _shown_place(form: Mapping[str, Any]) -> str:
     """Return in words where the same object occurs elsewhere in the value, or that it does not."""
-    return f"the object at {form['same_as'] or 'the top'}" if "same_as" in form else "a separate object"
+    return _shown_held(form.get("same_as"))
+
+
+def _shown_held(place: str | None) -> str:
+    return "a separate object" if place is None else f"the object at {place or 'the top'}"
 
 
 def _tags_below(recorded: Recorded) -> dict[str, str] | None:

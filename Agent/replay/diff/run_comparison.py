@@ -642,7 +642,7 @@ def compare_runs(
 
 
 def compare_actions(
-    a: RunName, b: RunName, *, made: LibraryValues | None = None, passes_code: bool = False
+    a: RunName, b: RunName, *, made: LibraryValues | None = None, are_of_one_program: bool = False
 ) -> RunComparison:
     """Find the first difference of two sessions inside their actions and in their states.
 
@@ -653,7 +653,8 @@ def compare_actions(
         a: the first session.
         b: the second.
         made: the ids and times that libraries made, which agree by form.
-        passes_code: whether values may differ in code that they hold, whose effect the actions show.
+        are_of_one_program: whether the program ran whole in both: values may differ in code that they hold,
+            whose effect the actions show, and it counts which of equal objects another one holds.
     """
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
@@ -665,7 +666,7 @@ def compare_actions(
         has_ends=False,
         progress=lambda _: None,
         made=made,
-        passes_code=passes_code,
+        are_of_one_program=are_of_one_program,
     )
 
 
@@ -726,12 +727,12 @@ def _walked(
     progress: Callable[[float], None],
     every_agent: bool = False,
     made: LibraryValues | None = None,
-    passes_code: bool = False,
+    are_of_one_program: bool = False,
 ) -> RunComparison:
     seen = ReplayOutcome()
     scripts = module_names(one.session, other.session)
     comparison = Comparison(None, same_ids, scripts=scripts, fields=FieldRules(seen), made=made)
-    comparison.passes_code = passes_code
+    comparison.passes_code = comparison.compares_sharing = are_of_one_program
     walk = StreamWalk(
         comparison,
         same_ids,
