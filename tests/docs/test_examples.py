@@ -15,6 +15,7 @@ REPLAYED = {
     "pettingzoo_agents": ("pettingzoo", "test", "build"),
     "mesa_wealth": ("mesa", "test", "build"),
     "autogen_agents": ("autogen_agentchat", "frameworks", "AssistantAgent"),
+    "autogen_team": ("autogen_agentchat", "frameworks", "Panel"),
     "langgraph_clerk": ("langgraph", "test", "Clerk"),
     "openai_agents_clerk": ("agents", "frameworks", "Clerk"),
     "pydantic_ai_clerk": ("pydantic_ai", "frameworks", "Clerk"),
