@@ -662,21 +662,19 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
         return None
     # Without `hides` it is a field that has changed; arguments and results often recur.
-    known = None if hides is None else _digests.get((hides, plan.head, data))
+    known = None if hides is None else hides.digests.get((plan.head, data))
     if known is None:
         if hides is not None and not hides.is_harmless(found, data):
             return None
         told = imported(data)
         known = f"{ALGORITHM}:{digest_bytes(b'%sj.%d:%s' % (plan.head, len(told), told))}"
         if hides is not None and told is data:
-            if len(_digests) >= _MOST_DIGESTS:
-                _digests.clear()
-            _digests[hides, plan.head, data] = known
+            if len(hides.digests) >= _MOST_DIGESTS:
+                hides.digests.clear()
+            hides.digests[plan.head, data] = known
     return {**plan.form, "attributes": found, "digest": known}
 
 
-_digests: dict[tuple[Hides, bytes, bytes], str] = {}
-"""By what hides secrets, class and attributes: digests of objects in which nothing was to be hidden."""
 _MOST_DIGESTS = 256
 
 
