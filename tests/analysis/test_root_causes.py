@@ -143,6 +143,24 @@ def test_what_always_follows_about_a_thing_is_missed(is_broken: bool) -> None:
     assert not is_broken or (missing[0].step, missing[0].first.agent) == (BREAK, "a2")
 
 
+@pytest.mark.parametrize("is_twice", [True, False])
+def test_what_comes_once_a_thing_and_comes_again_is_found(is_twice: bool) -> None:
+    diary = Diary()
+    for step in range(300):
+        diary.write(step // 5, "desk", action_type="pay", args={"bill": f"b{step}"})
+        if is_twice and step == 200:
+            diary.write(step // 5, "desk", action_type="pay", args={"bill": f"b{step}"})
+    again = found(follow_ups.find, diary, "happens again")
+    assert [each.step for each in again[:1]] == ([40] if is_twice else [])
+
+
+def test_a_few_things_that_come_round_again_are_not_repeated() -> None:
+    diary = Diary()
+    for step in range(300):
+        diary.write(step // 5, "desk", action_type="lend", args={"book": f"b{step % 160}"})
+    assert found(follow_ups.find, diary, "happens again") == []
+
+
 def test_two_numbers_that_are_equal_in_every_event_and_then_part_are_found() -> None:
     diary = Diary()
     for step in range(STEPS):

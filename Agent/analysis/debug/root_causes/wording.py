@@ -119,6 +119,7 @@ class Wording:
             about=_about(finding), where=_where(finding), since=since, times=times, rule=finding.rule,
             usual=_listed(finding.usual), found=_listed(finding.found, ": "), of=finding.of,
             present=finding.of - number, first=_noun(first), second=_noun(second), range=" to ".join(ends),
+            again=_thing(finding.first) if number == 1 else "the same thing",
         )  # fmt: skip
 
     def _related(self, finding: Finding, beside: Beside, since: str) -> str:
@@ -328,6 +329,14 @@ def _fields(finding: Finding, since: str) -> str:
     return f"{_noun_of(finding.first.sort)} {_and(told)} for the first time at {since}"
 
 
+def _thing(act: Act) -> str:
+    """Return the thing that an event is about."""
+    if not act.things:
+        return "the same thing"
+    thing = act.things[0]
+    return f"{act.named[0]} {short(thing[1] if isinstance(thing, tuple) else thing)}"
+
+
 def _rate(finding: Finding, since: str) -> str:
     before, after = short(finding.usual), short(finding.found)
     about = f"{_noun(finding.about)}{_where(finding)}"
@@ -350,5 +359,6 @@ _SAID: Final[Mapping[str, str]] = {
     "error comes up": "an error in {about}{where} {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
     "empty": "{about}{where} is empty {times}",
+    "happens again": "{about}{where} is repeated for {again} {times}",
 }
 """Sentence templates for the findings of each rule."""

@@ -1,4 +1,4 @@
-"""Detect missing follow-ups about a thing, and new transitions.
+"""Detect missing follow-ups about a thing, unexpected repetitions, and new transitions.
 
 A thing is what an identifier names: an order, a document. An entity is one of a few that many acts concern.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from Agent.analysis.debug.root_causes.acts import Act, Log, leaf
+from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, leaf
 from Agent.analysis.debug.root_causes.scan import (
     MAY_BREAK,
     Finding,
@@ -42,6 +42,7 @@ def find(log: Log) -> Iterator[Finding]:
     if len(lives) < MIN_TIMES:
         return
     yield from _missing(log, lives, turns, _named)
+    yield from _again(lives)
 
 
 def _entities(log: Log) -> Entities:
@@ -175,3 +176,26 @@ def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:
 def _told(turn: Turn) -> str:
     ended = turn[3].rpartition(" ")[0]
     return f"{turn[2] or turn[1]} ({ended})" if ended else turn[2] or turn[1]
+
+
+def _again(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
+    """Yield events that occur once per thing, where they recur."""
+    seen: dict[tuple[Sort, bool], list[Observation]] = defaultdict(list)
+    for life in lives.values():
+        by_all: Counter[Sort] = Counter()
+        by_one: Counter[tuple[Sort, str]] = Counter()
+        for act in life:
+            by_all[act.sort] += 1
+            by_one[act.sort, act.agent] += 1
+            seen[act.sort, False].append(Observation(act, by_all[act.sort] > 1))
+            seen[act.sort, True].append(Observation(act, by_one[act.sort, act.agent] > 1))
+    for observations in seen.values():
+        observations.sort(key=lambda each: each.act.place)
+        last = observations[3 * len(observations) // 4 :]
+        # If few things circulate, most of them recur eventually.
+        if sum(each.value for each in last) <= COMES_ROUND * len(last):
+            act = observations[0].act
+            yield from scan_rare("happens again", f"{act.name or act.kind}", observations)
+
+
+COMES_ROUND: Final = 1 / 3
