@@ -222,15 +222,24 @@ def _own_dict(value: object, cls: type, instance: Any) -> dict[str, Any]:
 
 
 def _with_slots(value: object, cls: type, places: _Places) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, member in places.slots:
-        try:
-            found[name] = member.__get__(value, cls)
-        except AttributeError:
-            continue  # a slot that was never filled
+    found = in_slots(value, places.slots)
     if places.instance is not None:
         found.update(_own_dict(value, cls, places.instance))
     return found
+
+
+def _in_slots(value: object, slots: tuple[tuple[str, MemberDescriptorType], ...]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, member in slots:
+        try:
+            found[name] = member.__get__(value, type(value))
+        except AttributeError:
+            continue  # a slot that was never filled
+    return found
+
+
+in_slots: Callable[[object, tuple[tuple[str, MemberDescriptorType], ...]], dict[str, Any]] = _in_slots
+"""Returns the values in the slots of an object; `record/` puts a form in C here."""
 
 
 def _slots(cls: type) -> dict[str, MemberDescriptorType]:

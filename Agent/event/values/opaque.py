@@ -22,6 +22,7 @@ from Agent.event.classes import (
     find_class,
     known_name,
     mro_of,
+    own_attributes,
     remember,
     restore_attributes,
     text_or_none,
@@ -114,7 +115,12 @@ class Content(NamedTuple):
 
 
 def describe(
-    value: object, content: Content, failure: BaseException | None = None, *, shows: bool = True
+    value: object,
+    content: Content,
+    failure: BaseException | None = None,
+    *,
+    shows: bool = True,
+    attributes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the JSON object for a value that cannot be restored by a codec.
 
@@ -123,6 +129,10 @@ def describe(
     it leads to, if any), `without_code` (the digest without code, if it has code), `made` (ids and moments in
     the content, in order) and `without_made` (the digest of the rest, if it has any), what restores it
     (`content`, `named`, `shared`, `up`), and one of `digest`, `reference`, `handle` and `unseen`.
+
+    Args:
+        shows: whether to add `attributes`.
+        attributes: those of the value, if the caller has read them.
     """
     cls = type(value)
     seen: dict[str, Any] = (
@@ -130,7 +140,7 @@ def describe(
         if _is_ordinary(cls)
         else {"repr": shorten(_ADDRESS.sub("at 0x...", _text(value, cls))), "class": class_name(cls)}
     )
-    shown = _plain_attributes(value) if shows else None
+    shown = _plain_attributes(value, attributes) if shows else None
     if shown:
         seen["attributes"] = shown
     if failure is not None:
@@ -144,7 +154,7 @@ def describe(
     if content.made:
         seen["made"] = list(content.made)
         seen["without_made"] = content.without_made
-    seen[content.kind.value] = content.text
+    seen[content.kind._value_] = content.text
     return seen
 
 
@@ -233,15 +243,22 @@ def _is_short(value: object) -> bool:
     return kind is float or kind is bool or value is None
 
 
-def _plain_attributes(value: object) -> dict[str, Any]:
+def _plain_attributes(value: object, attributes: dict[str, Any] | None) -> dict[str, Any]:
     if issubclass(type(value), (type, ModuleType)):
         return {}
     try:
-        attributes = attributes_without_waiters(value) if has_waiters(type(value)) else attributes_of(value)
+        if has_waiters(type(value)):
+            attributes = attributes_without_waiters(value)
+        elif attributes is None:
+            attributes = own_attributes(value)
     except (ValueError, RuntimeError, AttributeError, TypeError):
         return {}  # it hides them, or another thread changes them; the form works without
+    return shown_of(attributes, SHOWN_ATTRIBUTES, TEXT_CHARS)
+
+
+def _shown_of(attributes: dict[str, Any], most: int, most_chars: int) -> dict[str, Any]:
     shown: dict[str, Any] = {}
-    for name, attribute in attributes.items():
+    for name, attribute in list(attributes.items()):
         kind = type(attribute)
         if kind is int:
             is_shown = -_BELOW_INTEGERS < attribute < _BELOW_INTEGERS
@@ -251,18 +268,23 @@ def _plain_attributes(value: object) -> dict[str, Any]:
             # NaN has no JSON, and a tag would promise that it can be restored.
             is_shown = math.isfinite(attribute)
         elif kind is str:
-            is_shown = len(attribute) <= TEXT_CHARS and text_or_none(attribute) is not None
+            is_shown = len(attribute) <= most_chars and text_or_none(attribute) is not None
         else:
             continue
-        if len(shown) == SHOWN_ATTRIBUTES:
+        if len(shown) == most:
             break
         if not (type(name) is str and name.isascii()) and text_or_none(name) is None:
             continue
-        if is_shown and len(name) <= TEXT_CHARS:
+        if is_shown and len(name) <= most_chars:
             shown[name] = attribute
     return shown
 
 
+shown_of: Callable[[dict[str, Any], int, int], dict[str, Any]] = _shown_of
+"""Returns the attributes that a form shows, at most so many and of so many characters.
+
+`record/` puts a form in C here.
+"""
 _BELOW_INTEGERS = 1 << 63
 """Integers of 64 bits are shown."""
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.classes import attributes_of, class_name, restore_attributes
+from Agent.event.classes import attributes_of, class_name, own_attributes, restore_attributes
 from Agent.event.pointers import copy_tree, escape, fold_tags, leads_to, value_at
 from Agent.event.script_names import class_text, imported, without_script
 from Agent.event.values.arrays import number_tag
@@ -698,14 +698,15 @@ def form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) ->
         return None
     if agent_of is not None and agent_of(value) is not None:
         return None
-    if all_scalars(attributes_of(value).values()):
+    attributes = own_attributes(value)
+    if all_scalars(attributes.values()):
         return None
     if reading.owner is None:  # an argument's form has more
         plan = plan_of(kind)
         content = (
             content_of(value, agent_of, reading) if plan.is_named else with_own(value, plan, content, reading)
         )
-    return describe(value, content, shows=reading.shows_references)
+    return describe(value, content, shows=reading.shows_references, attributes=attributes)
 
 
 def _are_few_scalars(found: dict[str, Any]) -> bool:

@@ -1177,6 +1177,62 @@ static PyObject *perhaps(PyObject *Py_UNUSED(module), PyObject *const *given, Py
     return found;
 }
 
+/* Whether `text` is exactly a str that UTF-8 can encode; -1 with an exception. */
+static int is_encodable(PyObject *text) {
+    if (!PyUnicode_CheckExact(text)) return 0;
+    if (PyUnicode_IS_ASCII(text)) return 1;
+    PyObject *encoded = PyUnicode_AsUTF8String(text);
+    if (encoded == NULL && !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) return -1;
+    if (encoded == NULL) return PyErr_Clear(), 0; /* a lone surrogate */
+    Py_DECREF(encoded);
+    return 1;
+}
+
+/* shown(attributes, most, most_chars): those of a dict that `opaque.describe` shows of an object. */
+static PyObject *shown(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 3 || !PyDict_CheckExact(given[0]) || !PyLong_Check(given[1]) || !PyLong_Check(given[2]))
+        return PyErr_SetString(PyExc_TypeError, "shown(attributes, most, most_chars)"), NULL;
+    Py_ssize_t most = PyLong_AsSsize_t(given[1]), most_chars = PyLong_AsSsize_t(given[2]);
+    PyObject *found = PyDict_New(), *name, *value;
+    for (Py_ssize_t at = 0; found != NULL && PyDict_Next(given[0], &at, &name, &value);) {
+        PyTypeObject *kind = Py_TYPE(value);
+        int is_shown = 0;
+        if (kind == &PyLong_Type) {
+            int overflow;
+            long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+            is_shown = !overflow && number != LLONG_MIN;
+        } else if (kind == &PyBool_Type || value == Py_None) is_shown = 1;
+        else if (kind == &PyFloat_Type) is_shown = isfinite(PyFloat_AS_DOUBLE(value));
+        else if (kind == &PyUnicode_Type) is_shown = PyUnicode_GET_LENGTH(value) <= most_chars ? is_encodable(value) : 0;
+        else continue;
+        if (PyDict_GET_SIZE(found) == most) break;
+        if (is_shown > 0) is_shown = is_encodable(name);
+        if (is_shown > 0) is_shown = PyUnicode_GET_LENGTH(name) <= most_chars;
+        if (is_shown < 0 || (is_shown > 0 && PyDict_SetItem(found, name, value) < 0)) Py_CLEAR(found);
+    }
+    return found;
+}
+
+/* in_slots(value, slots): {name: value} of slots, ((name, member), ...), without those that were never filled. */
+static PyObject *in_slots(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || !PyTuple_CheckExact(given[1])) return PyErr_SetString(PyExc_TypeError, "in_slots(value, slots)"), NULL;
+    PyObject *found = PyDict_New();
+    for (Py_ssize_t i = 0; found != NULL && i < PyTuple_GET_SIZE(given[1]); i++) {
+        PyObject *pair = PyTuple_GET_ITEM(given[1], i);
+        if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2 || !Py_IS_TYPE(PyTuple_GET_ITEM(pair, 1), &PyMemberDescr_Type)) {
+            PyErr_SetString(PyExc_TypeError, "slots are pairs of a name and a member");
+            Py_CLEAR(found);
+            break;
+        }
+        PyObject *member = PyTuple_GET_ITEM(pair, 1);
+        PyObject *value = PyMemberDescr_Type.tp_descr_get(member, given[0], (PyObject *)Py_TYPE(given[0]));
+        if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) PyErr_Clear();
+        else if (value == NULL || PyDict_SetItem(found, PyTuple_GET_ITEM(pair, 0), value) < 0) Py_CLEAR(found);
+        Py_XDECREF(value);
+    }
+    return found;
+}
+
 /* class_version(cls): a number that no other set of attributes of the class has; 0 where there is none. */
 static PyObject *class_version(PyObject *Py_UNUSED(module), PyObject *cls) {
     unsigned long version = 0;
@@ -1647,6 +1703,8 @@ static PyMethodDef functions[] = {
     {"random_mark", random_mark, METH_O, "The first word of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"numpy_mark", numpy_mark, METH_O, "The first word of an MT19937 of numpy, and the place of the next; None for other generators of numpy."},
     {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
+    {"shown", (PyCFunction)(void (*)(void))shown, METH_FASTCALL, "The attributes that the form of an object shows."},
+    {"in_slots", (PyCFunction)(void (*)(void))in_slots, METH_FASTCALL, "The values in the slots of an object."},
     {"perhaps", (PyCFunction)(void (*)(void))perhaps, METH_FASTCALL, "The items of a dict but those of types that are ruled out."},
     {"words_text", words_text, METH_O, "The words that `random_words` gave, in decimal, with commas between them."},
     {"agent_of", agent_of, METH_VARARGS, "A function that says which objects are agents."},

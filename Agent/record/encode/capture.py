@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 import orjson
 
+from Agent.event import classes
 from Agent.event.pointers import escape
-from Agent.event.values import values
+from Agent.event.values import opaque, values
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.content_digest import often_reference
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
@@ -37,6 +38,8 @@ from Agent.record.secrets.issuers import (
 
 if native is not None:
     values.are_few_scalars = native.are_few_scalars
+    opaque.shown_of = native.shown
+    classes.in_slots = native.in_slots
 AgentOf = Callable[[object], str | None]
 MOST_WITH_AGENTS = 500
 """A field with more values that refers to other agents is an environment, not part of one agent's state."""

@@ -35,8 +35,8 @@ class HeadRoom:
 
     def __init__(self, left: int = 65_536) -> None:
         self.left = left
-        self.shared: dict[tuple[str, int, bytes, str, str, bool, bool], SharedSlot] = {}
-        """By kind, level, envelope, logger, category, and whether there is an agent id and a role."""
+        self.shared: dict[tuple[bytes, str, str, bool, bool], dict[tuple[str, int], SharedSlot]] = {}
+        """By envelope, logger, category, whether there is an agent id and a role; then by kind and level."""
         self.written: dict[tuple[str, str], dict[str | None, Cell]] = {}
         """(kind, level) and agent id to the number of events written, including those in the buffer."""
 
@@ -160,6 +160,7 @@ class AgentBinding:
         "mirror_of",
         "redactor",
         "room",
+        "shared",
         "slots",
         "stream",
     )
@@ -189,6 +190,8 @@ class AgentBinding:
         self.room = room or HeadRoom()
         self.emit_plain = emit_plain
         self.slots: dict[tuple[str, int], Slot] = {}
+        key = envelope, logger, category, agent_id is not None, agent_role is not None
+        self.shared = self.room.shared.get(key) or self.room.shared.setdefault(key, {})
         own = {"agent_id": agent_id, "agent_role": agent_role}
         present = orjson.dumps({key: value for key, value in own.items() if value is not None})[:-1]
         self.extra = b',"extra":' + present + (b"," if len(present) > 1 else b"")
@@ -198,10 +201,8 @@ class AgentBinding:
         """Return the prepared bytes for a kind of event at a level."""
         slot = self.slots.get((kind, level))
         if slot is None:
-            known, room = (self.agent_id is not None, self.agent_role is not None), self.room
-            key = kind, level, self.envelope, self.logger, self.category, *known
-            shared = room.shared.get(key)
+            shared = self.shared.get((kind, level))
             if shared is None:
-                shared = room.shared.setdefault(key, SharedSlot(self, kind, level))
+                shared = self.shared.setdefault((kind, level), SharedSlot(self, kind, level))
             slot = self.slots[shared.key] = Slot(self, shared)
         return slot

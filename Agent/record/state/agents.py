@@ -142,6 +142,10 @@ def _stored_id(obj: object) -> object:
     return held
 
 
+_WEAKREFS = type.__dict__["__weakrefoffset__"].__get__
+"""Returns where objects of a class keep their weak references, 0 if they cannot; no metaclass is asked."""
+
+
 class Holders:
     """Records which agents hold which object, such as a generator that two agents draw from."""
 
@@ -163,13 +167,11 @@ class Holders:
 
         An object that allows no weak references is not stored, which would keep it alive: it has one holder.
         """
+        if not _WEAKREFS(type(value)):
+            return agent_id, None
         known = self._holders.get(id(value))
         if known is None or known[0]() is not value:
-            try:
-                known = (weakref.ref(value, self._forgetting(id(value))), {})
-            except TypeError:
-                return agent_id, None
-            self._holders[id(value)] = known
+            known = self._holders[id(value)] = (weakref.ref(value, self._forgetting(id(value))), {})
         holders = known[1]
         holders[agent_id] = None
         first = next(iter(holders))

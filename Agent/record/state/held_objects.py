@@ -17,7 +17,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dis import get_instructions, opmap
-from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
+from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any
 
 from Agent.event.classes import remember
@@ -29,6 +29,8 @@ from Agent.record.health import trouble
 from Agent.record.state.followed_values import Copied, copied, is_followed, is_same
 from Agent.record.state.introspection import (
     Sort,
+    generators_in,
+    is_random_class,
     items_perhaps,
     items_perhaps_held,
     may_be_held,
@@ -49,7 +51,11 @@ _MOST_VALUES = 24
 _SMALL_ITEMS = 100
 _LOOKS_AT_LARGE = 512
 _REFUSED_BEFORE_SWEEP = 64
-"""An object without weak references is found to be gone only by a sweep, made after this many refusals."""
+_MOST_REFUSED_BEFORE_SWEEP = 1024
+"""An object without weak references is found to be gone only by a sweep, made after this many refusals.
+
+After a sweep that found none, twice as many.
+"""
 _ACTIONS = 24
 """Number of outermost actions during which all objects are checked, not only those of the acting agent."""
 _MAX_DEPTH = 6
@@ -155,10 +161,6 @@ class HeldObject:
         """Number of outermost actions that had ended at the last check."""
         self.look()
         self._began: dict[str, Any] = {**self.last, **self._copies(value)}
-
-    def is_looked_at(self) -> bool:
-        """Whether it is still checked."""
-        return self.is_moving or self.looks_left > 0
 
     @property
     def is_object(self) -> bool:
@@ -317,8 +319,8 @@ class HeldObjects:
     """
 
     __slots__ = (
-        "_ended", "_globals", "_gone", "_is_on", "_known", "_moving", "_note_gone", "_numbers", "_refused",
-        "_with_moving", "has_written", "is_settled", "is_watching",
+        "_ended", "_globals", "_gone", "_is_on", "_known", "_most_refused", "_moving", "_note_gone",
+        "_numbers", "_refused", "_with_moving", "has_written", "is_settled", "is_watching",
     )  # fmt: skip
 
     def __init__(self, *, is_on: bool) -> None:
@@ -328,7 +330,8 @@ class HeldObjects:
         """Not empty if a known object was garbage-collected since the last sweep of `_known`."""
         self._note_gone = self._gone.append
         self._refused = 0
-        """Number of objects for which there was no room."""
+        """Number of objects for which there was no room since the last sweep."""
+        self._most_refused = _REFUSED_BEFORE_SWEEP
         self._moving: list[HeldObject] = []
         self._with_moving: dict[tuple[HeldObject, ...], tuple[HeldObject, ...]] = {}
         """Cache of an agent's objects combined with all moving ones; cleared when another one moves."""
@@ -383,10 +386,13 @@ class HeldObjects:
                 return
             self._add(found, name, value, more_looks, holder=obj)
             for inner, part in items_perhaps_held(attributes) if len(attributes) <= _MOST_ATTRIBUTES else ():
-                if not may_be_held(type(part)) or not is_object(part):
+                if not is_object(part) or type(part) is MethodType:
                     continue
+                known = self._known.get(id(part))
+                if known is not None and known.value() is part:
+                    self._add_known(found, f"{name}.{inner}", known, more_looks)
                 # Whether it holds values takes longest to find out, so it is asked last.
-                if self._is_known(part) or (self._has_room() and _holds_values(part)):
+                elif self._has_room() and _holds_values(part):
                     self._add(found, f"{name}.{inner}", part, more_looks, holder=obj)
         for place, generator in generators_in_fields(fields):
             if is_own_stream(generator):
@@ -411,18 +417,19 @@ class HeldObjects:
     ) -> None:
         held = self._one(value, names, (holder, place)) if len(found) < _MOST_OF_AGENT else None
         if held is not None:
+            self._add_known(found, place, held, more_looks)
+
+    @staticmethod
+    def _add_known(found: dict[str, HeldObject], place: str, held: HeldObject, more_looks: int) -> None:
+        if len(found) < _MOST_OF_AGENT:
             held.looks_left += more_looks
-        if held is not None and held.is_looked_at():
-            found[place] = held
+            if held.is_moving or held.looks_left > 0:
+                found[place] = held
 
     def is_written(self, value: object) -> bool:
         """Whether code other than an action changed exactly this object."""
         known = self._known.get(id(value))
         return known is not None and known.is_written and known.value() is value
-
-    def _is_known(self, value: object) -> bool:
-        known = self._known.get(id(value))
-        return known is not None and known.value() is value
 
     def _one(self, value: object, names: Collection[str] | None, holder: Holder) -> HeldObject | None:
         known = self._known.get(id(value))
@@ -441,10 +448,15 @@ class HeldObjects:
         if len(self._known) < _MOST_OBJECTS:
             return True
         self._refused += 1
-        if self._gone or self._refused % _REFUSED_BEFORE_SWEEP == 0:
+        if self._gone or self._refused >= self._most_refused:
             self._gone.clear()
+            self._refused = 0
             self._known = {key: each for key, each in self._known.items() if each.value() is not None}
-        return len(self._known) < _MOST_OBJECTS
+            if len(self._known) < _MOST_OBJECTS:
+                self._most_refused = _REFUSED_BEFORE_SWEEP
+                return True
+            self._most_refused = min(2 * self._most_refused, _MOST_REFUSED_BEFORE_SWEEP)
+        return False
 
     def begins(self, held: tuple[HeldObject, ...], *, is_over: bool = False) -> dict[int, Moves]:
         """Return the changes since the last action ended, by number of the object.
@@ -573,12 +585,7 @@ def is_own_stream(value: object) -> bool:
         return False
     if type(value).__module__.startswith("numpy.random"):
         return not hasattr(value, "agent_trace_adopted")
-    return _is_random(value) and "getrandbits" not in vars(value)
-
-
-def _is_random(value: object) -> bool:
-    cls = type(value)
-    return cls.__name__ == "Random" and f"{cls.__module__}.{cls.__qualname__}" == "random.Random"
+    return is_random_class(type(value)) and "getrandbits" not in vars(value)
 
 
 def own_streams(fields: dict[str, Any]) -> dict[str, Any]:
@@ -714,9 +721,7 @@ def _text_of_mark(position: Position) -> str:
 def global_generators(cls: type) -> dict[str, Any]:
     """Return the `random.Random` objects that are global in the module of a class, by name."""
     module = sys.modules.get(cls.__module__)
-    found = vars(module) if isinstance(module, ModuleType) else {}
-    are_named_so = [item for item in list(found.items()) if type(item[1]).__name__ == "Random"]
-    return {name: value for name, value in are_named_so if _is_random(value)}
+    return generators_in(vars(module)) if isinstance(module, ModuleType) else {}
 
 
 def _names_of_globals(module: ModuleType) -> frozenset[str]:

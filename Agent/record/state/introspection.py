@@ -21,10 +21,11 @@ from itertools import chain
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
 
-from Agent.event.classes import attributes_of, class_name, find_in_classes, remember
+from Agent.event.classes import attributes_of, class_name, find_in_classes, own_attributes, remember
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import TRACING, handle_of, is_over_memory
 from Agent.event.values.codecs import fill_queue, is_queue
+from Agent.event.values.plain import all_strings
 from Agent.record.encode.native import native
 
 
@@ -128,17 +129,17 @@ def _makes_objects(cls: type) -> bool:
 
 def can_be_held(value: object, agent_of: Callable[[object], str | None]) -> bool:
     """Whether code outside of actions may change a value in place: an object, or an unfrozen record."""
-    if is_object(value, agent_of):
-        return True
     cls = type(value)
     try:
-        is_record = _are_records[cls]
+        is_by_class = _are_held_by_class[cls]
     except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        is_record = remember(_are_records, cls, _makes_records(cls))
-    return is_record and agent_of(value) is None
+        is_by_class = cls is not MethodType and may_be_held(cls) and sort_of(cls) is not Sort.ARRAY
+        remember(_are_held_by_class, cls, is_by_class)
+    return agent_of(value) is None if is_by_class else is_object(value, agent_of)
 
 
-_are_records: dict[type, bool] = {}
+_are_held_by_class: dict[type, bool] = {}
+"""Whether all objects of a class that are no agents can be held."""
 
 
 def may_be_held(cls: type) -> bool:
@@ -444,14 +445,37 @@ def _counts(value: object) -> bool:
 def read_state(obj: object) -> Exposed:
     """Return the present state of an object; its values are not copied."""
     exposure = exposure_of(type(obj))
+    read = exposure.read(obj)
+    ignored = tuple(sorted(exposure.ignored)) if exposure.ignored else ()
+    if type(read) is dict:
+        read = read.copy()
+        if all_strings(read) and (exposure.is_explicit or not _has_handles(read)):
+            return Exposed(read, (), ignored)
     fields: dict[str, Any] = {}
     handles: list[str] = []
-    for name, value in list(exposure.read(obj).items()):
+    for name, value in list(read.items()):
         if not exposure.is_explicit and sort_of(type(value)) is Sort.HANDLE and not _counts(value):
             handles.append(str(name))
         else:
             fields[str(name)] = value
-    return Exposed(fields, tuple(handles), tuple(sorted(exposure.ignored)))
+    return Exposed(fields, tuple(handles), ignored)
+
+
+def _has_handles(values: dict[str, Any]) -> bool:
+    for _, value in items_perhaps(values, _are_handles):  # noqa: SIM110 - most often there is none
+        if _is_handle(type(value)):
+            return True
+    return False
+
+
+def _is_handle(cls: type) -> bool:
+    try:
+        return _are_handles[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        return remember(_are_handles, cls, sort_of(cls) is Sort.HANDLE)
+
+
+_are_handles: dict[type, bool] = {}
 
 
 _NO_STATE = frozenset({"agent_id", "agent_role", "trace_ignore", "logger"})
@@ -467,10 +491,33 @@ def plain_attributes(obj: object) -> dict[str, Any]:
 
 def generators_of(held: object) -> dict[str, Any]:
     """Return the attributes of an object whose class is exactly `random.Random`."""
-    generator_class = getattr(sys.modules.get("random"), "Random", None)
-    if generator_class is None:
+    try:
+        return generators_in(own_attributes(held))
+    except ValueError:  # the class hides them
         return {}
-    return {name: value for name, value in plain_attributes(held).items() if type(value) is generator_class}
+
+
+def generators_in(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values whose class is exactly `random.Random`."""
+    found: dict[str, Any] = {}
+    for name, value in items_perhaps(values, _are_random):
+        kind = type(value)
+        if type(kind) is not type:  # to look for a class of another metaclass may run any code
+            continue
+        is_random = _are_random.get(kind)
+        if is_random is None:
+            is_random = remember(_are_random, kind, is_random_class(kind))
+        if is_random:
+            found[name] = value
+    return found
+
+
+def is_random_class(cls: type) -> bool:
+    """Whether it is `random.Random`, which is not loaded for the question."""
+    return cls.__name__ == "Random" and f"{cls.__module__}.{cls.__qualname__}" == "random.Random"
+
+
+_are_random: dict[type, bool] = {}
 
 
 def read_class_state(cls: type) -> dict[str, Any]:

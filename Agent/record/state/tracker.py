@@ -514,12 +514,12 @@ class StateTracker:
             ):
                 self.heavy.add(name)
                 return None
-            if may_be_held(kind):  # before the next question: what has scalars alone contains no agents
+            if sort is Sort.UNKNOWN and self._is_environment(name, value):
+                return None
+            if may_be_held(kind):
                 small = self._small_object(name, value, None if is_no_agent else self._agent_of)
                 if small is not None:
                     return small
-            if sort is Sort.UNKNOWN and self._is_environment(name, value):
-                return None
             raw = self._plain(value) if kind is dict or kind is list else None
             raw = raw or self._tagged(name, value, present)
             if raw is None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache, partial
+from operator import is_
 from types import MethodType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -42,6 +44,9 @@ from Agent.record.tracing.function_facts import CodeIdentity
 from Agent.record.tracing.program_state import ProgramState
 
 if TYPE_CHECKING:
+    import random
+
+    from Agent.record.sources.adopted import Adopted
     from Agent.record.state.tracker import Known
 
 _FIELDS = "/extra/fields"
@@ -53,7 +58,6 @@ Forms = Mapping[str, tuple[Collection[str], bytes]]
 """By field, the attribute names of a small object and its JSON."""
 Objects = dict[str, dict[str, Any]]
 """By the name of a field with an object, the attributes of the object that are a `random.Random`."""
-_MISSING = object()
 
 
 def emit_state(
@@ -238,8 +242,7 @@ def _is_restorable(body: bytes, types: Types | None) -> bool:
     return all(type(form) is dict and not form.keys().isdisjoint(_MADE_FROM) for form in forms)
 
 
-def _can_be_held(value: object) -> bool:
-    return can_be_held(value, agent_id_of)
+_can_be_held = partial(can_be_held, agent_of=agent_id_of)
 
 
 def _is_object(value: object) -> bool:
@@ -339,9 +342,7 @@ def _objects_in(fields: Mapping[str, Any]) -> Objects:
 
 def _are_same(fields: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
     """Whether both have the same objects under the same names."""
-    if len(fields) != len(others):
-        return False
-    return all(others.get(name, _MISSING) is value for name, value in fields.items())
+    return fields.keys() == others.keys() and all(map(is_, fields.values(), map(others.get, fields)))
 
 
 def _note_shared(
@@ -353,6 +354,7 @@ def _note_shared(
 ) -> dict[str, str]:
     """Update the tracker's shared objects and generators; return {field: place} of adopted generators."""
     adopted: dict[str, str] = {}
+    places: dict[int, str | None] = {}  # objects often share one generator
     agent_id = str(binding.agent_id)
     note = pipeline.agents.holders.note
     tracker.borrowed.clear()
@@ -366,7 +368,9 @@ def _note_shared(
                 adopted[name] = place
         elif name in objects:
             for attribute, generator in objects[name].items():
-                if (place := _adopted_at(generator)) is not None:
+                if id(generator) not in places:
+                    places[id(generator)] = _adopted_at(generator)
+                if (place := places[id(generator)]) is not None:
                     adopted[f"{name}.{attribute}"] = place
         else:
             continue
@@ -390,13 +394,31 @@ def _adopt_generators(attributes: Mapping[str, Any], objects: Objects, of_module
     """
     if not of_module and not any(objects.values()):
         return
-    from Agent.record.sources.sources import adopt_held
-
+    sources, last = _sources(), None
     for name, generators in objects.items():
         for attribute, generator in generators.items():
-            adopt_held(generator, f"{type(attributes[name]).__qualname__}.{attribute}")
+            if generator is not last and sources.adoption_of(generator) is None:
+                sources.adopt_held(generator, f"{type(attributes[name]).__qualname__}.{attribute}")
+            last = generator
     for name, generator in of_module.items():
-        adopt_held(generator, f"{GLOBALS}{name}")
+        sources.adopt_held(generator, f"{GLOBALS}{name}")
+
+
+class _Sources(NamedTuple):
+    """What adopts generators."""
+
+    adoption_of: Callable[[Any], Adopted | None]
+    adopt_held: Callable[[random.Random, str], None]
+    place_in_stream: Callable[[object], str]
+
+
+@cache
+def _sources() -> _Sources:
+    """Return these functions; imported late, since most programs hold no generators."""
+    from Agent.record.sources.generators import place_in_stream
+    from Agent.record.sources.sources import adopt_held, adoption_of
+
+    return _Sources(adoption_of, adopt_held, place_in_stream)
 
 
 def _with_references(fields: dict[str, Any], tracker: StateTracker) -> dict[str, Any]:
@@ -456,26 +478,25 @@ def _class_name(cls: type) -> str:
 
 def _places_in_streams(objects: Objects, adopted: Collection[str]) -> dict[str, str]:
     """Return the stream positions of adopted generators in objects; digests of the objects exclude them."""
-    generators = {
-        place: generator
-        for name, held in objects.items()
-        for attribute, generator in held.items()
-        if (place := f"{name}.{attribute}") in adopted
-    }
-    if not generators:
-        return {}
-    from Agent.record.sources.generators import place_in_stream
-
-    distinct = {id(each): each for each in generators.values()}  # objects often share one
-    places = {identity: place_in_stream(each) for identity, each in distinct.items()}
-    return {name: places[id(each)] for name, each in generators.items() if places[id(each)]}
+    found: dict[str, str] = {}
+    if not adopted:
+        return found
+    positions: dict[int, str] = {}  # objects often share one generator
+    for name, held in objects.items():
+        for attribute, generator in held.items():
+            place, identity = f"{name}.{attribute}", id(generator)
+            if place not in adopted:
+                continue
+            if identity not in positions:
+                positions[identity] = _sources().place_in_stream(generator)
+            if positions[identity]:
+                found[place] = positions[identity]
+    return found
 
 
 def _adopted_at(generator: object) -> str | None:
     """Return the place that identifies an adopted generator; None if it is not adopted."""
-    from Agent.record.sources.sources import adoption_of
-
-    adopted = adoption_of(generator)
+    adopted = _sources().adoption_of(generator)
     return None if adopted is None else adopted.place
 
 

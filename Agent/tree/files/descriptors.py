@@ -37,12 +37,13 @@ def out_of_the_way(fd: int) -> int:
     """
     if fcntl is None or resource is None:
         return fd
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    least = _HIGHEST_NUMBER if soft == resource.RLIM_INFINITY else min(soft // 4 * 3, _HIGHEST_NUMBER)
+    least = _least or _new_least()
     while fd < least or fd in _ours:
         try:
             high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(least, fd + 1) if fd in _ours else least)
         except OSError:
+            if least > (least := _new_least()):  # the program has lowered its limit since
+                continue
             if fd in _ours:
                 os.close(fd)
                 raise
@@ -51,6 +52,17 @@ def out_of_the_way(fd: int) -> int:
         fd = high
     _ours.add(fd)
     return fd
+
+
+_least = 0
+"""The lowest number for our files, by the limit when it was read last; 0 if it was not read yet."""
+
+
+def _new_least() -> int:
+    global _least  # noqa: PLW0603 - a cache
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _least = _HIGHEST_NUMBER if soft == resource.RLIM_INFINITY else min(soft // 4 * 3, _HIGHEST_NUMBER)
+    return _least
 
 
 def is_removed(fd: int, inode: tuple[int, int]) -> bool:
@@ -119,13 +131,18 @@ def _write_own(fd: int, data: bytes) -> int:
     return os.write(fd, data)
 
 
-def know_log(fd: int) -> None:
+def know_log(fd: int, device: int | None = None) -> None:
     """Register the flags of a newly opened log file for `write_own`.
 
-    If two log files have different flags, they identify nothing, and comparing is switched off.
+    If two log files have different flags, they identify nothing, and comparing is switched off. All files of
+    one device have the same, so only the first one is asked.
     """
     global _known_flags, _is_known
+    if device in _known_devices:
+        return
     flags = _get_flags(fd)
+    if device is not None:
+        _known_devices.add(device)
     if flags == _known_flags:
         return
     _known_flags, _is_known = -1 if _is_known else flags, True
@@ -138,6 +155,7 @@ def _get_flags(fd: int) -> int:
 
 
 _is_known = False
+_known_devices: set[int | None] = set()
 _know_flags: Callable[[int], None] | None
 write_own: Callable[[int, bytes], int]
 try:

@@ -59,22 +59,22 @@ CLOSED: Final = Segment(-1, -1, (-1, -1))
 """The segment of a file that is not open; it never has room."""
 
 
-def claim_segment(path: Path, limit_bytes: int) -> Segment:
+def claim_segment(path: Path | str, limit_bytes: int) -> Segment:
     """Create a new file for this writer; FileExistsError if it exists."""
     return _opened(os.open(path, _APPEND | os.O_CREAT | os.O_EXCL, FILE_MODE), limit_bytes)
 
 
-def reopen_segment(path: Path, limit_bytes: int, inode: tuple[int, int], *, torn: bool) -> Segment:
+def reopen_segment(path: str, limit_bytes: int, inode: tuple[int, int], *, torn: bool) -> Segment:
     """Reopen a file of this writer; FileNotFoundError if the path now refers to another file."""
     segment = _opened(os.open(path, _APPEND), limit_bytes)
     if segment.inode != inode:
         segment.close()
-        raise FileNotFoundError(errno.ENOENT, "another file is there", str(path))
+        raise FileNotFoundError(errno.ENOENT, "another file is there", path)
     segment.torn = torn
     return segment
 
 
-def open_aside(path: Path) -> int:
+def open_aside(path: Path | str) -> int:
     """Open or create a file of this writer to append one line; returns the descriptor."""
     return os.open(path, _APPEND | os.O_CREAT, FILE_MODE)
 
@@ -83,7 +83,7 @@ def _opened(fd: int, limit_bytes: int) -> Segment:
     fd = out_of_the_way(fd)
     try:
         status = os.fstat(fd)
-        know_log(fd)
+        know_log(fd, status.st_dev)
     except OSError:
         os.close(fd)
         raise

@@ -145,7 +145,7 @@ class _Place:
     """One file of the writer, and the offset up to which it is covered."""
 
     index: int
-    path: Path
+    path: str
     is_rolled: bool = False
     offset: int = 0
     first_id: str | None = None
@@ -199,7 +199,7 @@ class LineChain:
         self._stopping = threading.Event()
         self._all_at_s = time.monotonic() + _ALL_EVERY_S
 
-    def began(self, inode: Inode, path: Path) -> None:
+    def began(self, inode: Inode, path: str) -> None:
         """Register a new file of this writer; the first one starts the thread."""
         self._places[inode] = _Place(self._next_index(), path)
         if self._thread is None and not self._stopping.is_set():
@@ -209,7 +209,7 @@ class LineChain:
             except RuntimeError:
                 return  # no thread can start at interpreter exit; closing the writer covers all lines
 
-    def rolled(self, inode: Inode, path: Path) -> None:
+    def rolled(self, inode: Inode, path: str) -> None:
         """Register the new name of a rolled segment."""
         place = self._places.get(inode)
         if place is not None:
@@ -335,7 +335,7 @@ class LineChain:
     def _cover_file(
         self, inode: Inode, place: _Place, *, is_fine: bool, everything: bool, background: bool
     ) -> None:
-        path = place.path
+        path = Path(place.path)
         try:
             fd, status = open_file(path)
         except FileNotFoundError:

@@ -233,10 +233,11 @@ class Board:
     def _place_name(self, name: str) -> int:
         data = name.encode("utf-8", "surrogatepass")[:_NAME_BYTES]
         entry = _LENGTH.pack(len(data)) + data
-        index = len(self._indices)
-        if self._further_fd < 0 and self._names_end + len(entry) <= SIZE_BYTES:
-            self._bytes[self._names_end : self._names_end + len(entry)] = entry
-            self._names_end += len(entry)
+        index, begin = len(self._indices), self._names_end
+        end = begin + len(entry)
+        if end <= SIZE_BYTES and self._further_fd < 0:
+            self._bytes[begin:end] = entry
+            self._names_end = end
             self._words[_W_NAMES] = index
         elif index > _FURTHER_NAMES or not self._append_further(entry):
             self._words[_W_NAME_OVERFLOW] += 1

@@ -318,7 +318,7 @@ class OwnFile:
     def forget(self) -> None:
         """Reset to an unclaimed file; a forked child writes files of its own."""
         self.segment = CLOSED
-        self._path: Path | None = None
+        self._path: str | None = None
         self._inode = (-1, -1)
         self._next_number = 1
         self._torn = False
@@ -429,7 +429,7 @@ class OwnFile:
                 return
             files.busy = True
             try:
-                if not self._replace_removed(segment) and inode_at(path) != segment.inode:
+                if not self._replace_removed(segment) and inode_at(Path(path)) != segment.inode:
                     self._roll(segment)
             finally:
                 files.busy = False
@@ -571,11 +571,11 @@ class OwnFile:
         shared = self._shared
         if self._path is None:
             return False
-        further = self._further_path()
+        path = Path(self._path)
         try:
             rolled = roll_segment(
-                self._path,
-                further,
+                path,
+                Path(self._further_path()),
                 segment.inode,
                 self._next_number,
                 self._limit_bytes,
@@ -588,11 +588,11 @@ class OwnFile:
             return False
         if rolled.untidy is not None:
             shared.counts.fail("roll_leftover", rolled.untidy)
-        shared.chain.rolled(segment.inode, numbered(self._path, rolled.number))
-        shared.chain.began(rolled.segment.inode, rolled.path)
+        shared.chain.rolled(segment.inode, str(numbered(path, rolled.number)))
+        shared.chain.began(rolled.segment.inode, str(rolled.path))
         # another live name has its own numbers
-        self._next_number = rolled.number + 1 if rolled.path == self._path else 1
-        self._path, self._inode = rolled.path, rolled.segment.inode
+        self._next_number = rolled.number + 1 if rolled.path == path else 1
+        self._path, self._inode = str(rolled.path), rolled.segment.inode
         shared.files.swap(self, rolled.segment)
         shared.rolled += 1
         self._sync_directory()
@@ -652,7 +652,7 @@ class OwnFile:
                 self._shared.counts.add("file_vanished")
                 self._path = None
         self._shared.files.wait_for_removal(self._directory)
-        path = self._directory / f"{self._stem}{self._suffix}"
+        path = f"{self._directory}{os.sep}{self._stem}{self._suffix}"
         try:
             segment = claim_segment(path, limit_bytes)
         except FileExistsError:
@@ -663,16 +663,16 @@ class OwnFile:
         self._sync_directory()
         return segment
 
-    def _further_path(self) -> Path:
+    def _further_path(self) -> str:
         """Return the path that no other writer uses."""
-        return self._directory / f"{self._stem}@{self._shared.writer}{self._suffix}"
+        return f"{self._directory}{os.sep}{self._stem}@{self._shared.writer}{self._suffix}"
 
-    def _claim_further(self, path: Path, limit_bytes: int) -> Segment:
+    def _claim_further(self, path: str, limit_bytes: int) -> Segment:
         try:
             return claim_segment(path, limit_bytes)
         except FileExistsError:
             # Only this writer uses this name, so it created the file earlier.
-            status = path.lstat()
+            status = os.lstat(path)
             return reopen_segment(path, limit_bytes, (status.st_dev, status.st_ino), torn=True)
 
     def _sync_directory(self) -> None:

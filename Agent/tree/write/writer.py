@@ -157,7 +157,8 @@ class SessionWriter:
             chain=self._new_chain(""),
             directories_to_sync=durability == "disk",
         )
-        self._files: dict[tuple[Path, str], OwnFile] = {}
+        self._agents_dir = agents_dir(self.session)
+        self._files: dict[tuple[bool, str], OwnFile] = {}
         self._streams: dict[tuple[str | None, str], DurableStream] = {}
         # weak, because a session can have many runs: the recorder of a run holds its stream and so its file
         self._run_files: WeakValueDictionary[str, OwnFile] = WeakValueDictionary()
@@ -227,13 +228,12 @@ class SessionWriter:
         return stream
 
     def _make_stream(self, agent_id: str | None, category: str) -> DurableStream:
-        if agent_id is None:
-            place = (self.session, category_file(category))
-        else:
-            place = (agents_dir(self.session), safe_name(agent_id))
-        file = self._files.get(place)
+        is_agent = agent_id is not None
+        stem = category_file(category) if agent_id is None else safe_name(agent_id)
+        file = self._files.get((is_agent, stem))
         if file is None:
-            file = self._files.setdefault(place, OwnFile(*place, self._state))
+            directory = self._agents_dir if is_agent else self.session
+            file = self._files.setdefault((is_agent, stem), OwnFile(directory, stem, self._state))
         return self._stream_of(file)
 
     def _run_stream(self, category: str) -> DurableStream:
