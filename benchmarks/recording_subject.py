@@ -91,6 +91,21 @@ class Holder:
         self._leaves["stock"] += 1
 
 
+class Newcomer:
+    """An agent with five fields, two of which name it."""
+
+    numbers = itertools.count()
+
+    def __init__(self) -> None:
+        self.agent_id, self.agent_role = f"newcomer_{next(self.numbers)}", "newcomer"
+        self.count, self.mood, self.rank = 0, "calm", 2
+
+    @trace_agent_action
+    def act(self, n: int) -> int:
+        self.count += n
+        return self.count
+
+
 class TenFields:
     """Ten exposed fields, of which each call changes one."""
 
@@ -141,6 +156,7 @@ def rows() -> dict[str, tuple[Callable[[], object], int]]:
     }
     small_dict, small_list = {"kind": "buy", "amount": 3, "price": 9.5}, ["tea", "rye", 3]
     found: dict[str, tuple[Callable[[], object], int]] = {
+        "a new agent's first action": (lambda: Newcomer().act(3), 1),
         "an action": (lambda: trader.act("ai", 30), 1),
         "an action, ten fields, one changed": (lambda: fields.act("ai", 30), 1),
         "an action, fields of containers": (lambda: lists.act("ai", 30), 1),
