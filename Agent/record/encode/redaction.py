@@ -538,7 +538,7 @@ class Redactor:
 
     def _looks_clean(self, text: str) -> bool:
         try:
-            return self.looks_clean(orjson.dumps([text]))
+            return self.looks_clean(orjson.dumps([text]) if len(text) <= _SHORT else write_json([text]))
         except TypeError:  # a lone surrogate
             return False
 
