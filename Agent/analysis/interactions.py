@@ -11,6 +11,7 @@ from typing import Any, Final
 from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import BY_ORDER, EACH, Only, QueryEngine, scan
 from Agent.analysis.stats import quantile_columns
+from Agent.archive.sealed.parquet_rows import literal
 from Agent.errors import InputError
 from Agent.event.clock import format_timestamp
 from Agent.event.kinds import Category
@@ -29,28 +30,48 @@ _KEYS: Final = (
 
 
 @contextmanager
-def interaction_lines(engine: QueryEngine) -> Iterator[str]:
-    """Keep the events between agents; yields a table or sub-query with order, id, tick, agent and payload."""
+def interaction_lines(engine: QueryEngine, agent_id: str | None = None) -> Iterator[str]:
+    """Keep the events between agents; yields a table or sub-query with order, id, tick, agent and payload.
+
+    Args:
+        engine: over the session.
+        agent_id: keep the events in which this agent takes part alone; None: of all agents.
+    """
     kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
     query = (
         f"(SELECT {BY_ORDER}, id, tick, agent_id, event_type, {', '.join(_KEYS)} "
-        f"FROM {scan(*_KEYS, only=Only(_KINDS))} WHERE event_type IN ({kinds}))"
+        f"FROM {scan(*_KEYS, only=Only(_KINDS))} WHERE event_type IN ({kinds}){_with(agent_id)})"
     )
     with kept(engine, "interaction_lines", query) as source:
         yield source.text
 
 
+def _with(agent_id: str | None) -> str:
+    if agent_id is None:
+        return ""
+    agent = literal(agent_id)
+    named = "agent_id, source_id, target_id, root_agent_id, sender, recipient"
+    return f" AND ({agent} IN ({named}) OR array_contains(json_texts(participants), {agent}))"
+
+
 TOP: Final = 10
 
 
-def interaction_report(engine: QueryEngine, *, edges: bool = False) -> dict[str, Any]:
+def interaction_report(
+    engine: QueryEngine, agent_id: str | None = None, *, edges: bool = False
+) -> dict[str, Any]:
     """Return the summary with the graph, the trees of shared content, and the messages in full.
+
+    Args:
+        engine: over the session.
+        agent_id: of the events in which this agent takes part alone; None: of all agents.
+        edges: return every edge of the graph.
 
     Returns:
         The keys of `interaction_summary`, `messages` extended by `message_flow`, `graph` (`social_graph`,
         with every edge if `edges`), and `top_cascades` (`top_cascades`).
     """
-    with interaction_lines(engine) as lines:
+    with interaction_lines(engine, agent_id) as lines:
         found = _summary(engine, lines)
         return found | {
             "messages": found["messages"] | message_flow(engine, lines),

@@ -321,20 +321,23 @@ def analyzer_of(run: str, root: Path, agent: str | None = None) -> Any:
     return LogAnalyzer(session_beside(run, agent), root)
 
 
-def engine_of(run: str, root: Path) -> Any:
-    """The engine over a session, or over one agent of SESSION/agent_id."""
-    from Agent.analysis.query.engine import open_engine
+def session_and_agent(run: str, root: Path) -> tuple[Path, str | None]:
+    """The session's directory, and the agent of SESSION/agent_id; AgentNotFound if it has no such agent."""
     from Agent.analysis.session import find, unknown_agent
     from Agent.archive.sealed.reader import open_reader
 
     session, agent = split_run(run)
     path = find(session, root)
-    if not agent:
-        return open_engine(path)
-    reader = open_reader(path)
-    if not reader.holds_agent(agent):
+    if agent and not (reader := open_reader(path)).holds_agent(agent):
         raise unknown_agent(reader, agent)
-    return open_engine(path, agent)
+    return path, agent or None
+
+
+def engine_of(run: str, root: Path) -> Any:
+    """The engine over a session, or over one agent of SESSION/agent_id."""
+    from Agent.analysis.query.engine import open_engine
+
+    return open_engine(*session_and_agent(run, root))
 
 
 def trees_of(paths: Iterable[str], root: Path) -> Any:

@@ -17,12 +17,12 @@ def test_an_agent_may_name_its_session(ask, recorded):
         assert ask("state", f"{session}/{AGENT}", "--json").stdout == ask("state", AGENT, "--json").stdout
     assert ask("journey", f"99990101/{AGENT}").returncode == 3
     assert ask("learning", f"last/{AGENT}", "--json").returncode == 0
-    for command in ("analyze", "performance", "errors"):
+    for command in ("analyze", "performance", "errors", "interactions"):
         found = json.loads(ask(command, f"last/{AGENT}", "--json").stdout)
         assert found != json.loads(ask(command, "--json").stdout)
         assert ask(command, "last/nobody").returncode == 3
     assert list(json.loads(ask("analyze", f"last/{AGENT}", "--json").stdout)["agents"]) == [AGENT]
-    assert ask("interactions", f"last/{AGENT}").returncode == 2
+    assert ask("interactions", f"last/{AGENT}", "--content", "x").returncode == 2
     found = json.loads(ask("debug", "stopped publishing", f"last/{AGENT}", "--json").stdout)
     assert found["issue"] == f"{AGENT} stopped publishing"
     assert ask("view", "last/nobody", "--no-open").returncode == 3

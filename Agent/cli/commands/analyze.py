@@ -414,7 +414,7 @@ def _learning_of_trees(
 
 @command()
 def interactions(
-    run: OneSession,
+    run: OneRun,
     more: More,
     content: Annotated[str | None, "--content ID"],
     root: Root,
@@ -424,13 +424,15 @@ def interactions(
 
     The graph of interactions, connections and messages, the content that spread furthest, who worked
     together, and messages that nobody received. RUN is a session: an id, a unique prefix of one, a path, or
-    last. With --engine, RUN and PATH are sealed sessions, trace roots or patterns of both.
+    last; or SESSION/agent_id for what one agent takes part in. With --engine, RUN and PATH are sealed
+    sessions, trace roots or patterns of both.
 
     Args:
         content: Show how this piece of content spread, as a tree.
 
     Examples:
         agent-trace interactions
+        agent-trace interactions last/creator_017
         agent-trace interactions --content creator_031-post-008
         agent-trace interactions last --json
         agent-trace interactions --engine spark '/shared/*/trace'
@@ -438,11 +440,15 @@ def interactions(
     from Agent.analysis.interactions import cascade, interaction_lines, interaction_report
     from Agent.analysis.report.details import cascade_sections, interaction_sections
 
-    if across["engine"] is None and parameters.split_run(run)[1]:
-        raise misuse("interactions are between agents; RUN is a session, without an agent")
+    agent = None
+    if across["engine"] is None:
+        session, agent = parameters.session_and_agent(run, root)
+        run = str(session)  # with what others did to the agent
+    if content is not None and agent is not None:
+        raise misuse("--content shows how content spread in a session; leave out the agent")
     with parameters.engine_for(run, more, root, **across) as engine:
         if content is None:
-            found = interaction_report(engine, edges=render.wants_json())
+            found = interaction_report(engine, agent, edges=render.wants_json())
         else:
             with interaction_lines(engine) as lines:
                 spread = cascade(engine, lines, content)
