@@ -226,11 +226,13 @@ def test_every_answer_fits(place, run, monkeypatch):
 @pytest.mark.further
 @pytest.mark.process
 def test_curves_fit_a_terminal_of_40_columns(place, run, monkeypatch):
-    directory, _, _ = place
+    directory, session, _ = place
+    demo = session.name.removeprefix("session_")  # not `last`, since other tests record more
     monkeypatch.chdir(directory)
     monkeypatch.setenv("COLUMNS", "40")
     drawn = 0
-    for asked in (["analyze"], ["learning"], ["performance"], ["state", AGENT, "--plot", "followers"]):
+    state = ["state", f"{demo}/{AGENT}", "--plot", "followers"]
+    for asked in (["analyze", demo], ["learning", demo], ["performance", demo], state):
         with monkeypatch.context() as terminal:
             terminal.setattr(sys.stdout, "isatty", lambda: True, raising=False)
             lines = STYLE.sub("", run(*asked, AGENT_TRACE_ROOT="trace").stdout).splitlines()
