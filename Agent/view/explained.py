@@ -100,8 +100,8 @@ def edge(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return an edge between two events."""
     ends = {"from": found["cause_id"], "to": found["effect_id"]}
     test = found.get("test")
-    told = {"test": None if test is None else str(CauseTest(**test))}
-    return ends | {name: found[name] for name in ("basis", "rule", "reason")} | told
+    shown = {"test": None if test is None else str(CauseTest(**test))}
+    return ends | {name: found[name] for name in ("basis", "rule", "reason")} | shown
 
 
 def nodes(shown: Shown, ids: Sequence[str]) -> list[dict[str, Any]]:

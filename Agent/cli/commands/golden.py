@@ -426,7 +426,7 @@ def _places(names: tuple[str, ...], directory: Path) -> list[Path]:
     from Agent.replay.golden.trace import find_golden, golden_place, golden_places
 
     for name in names:
-        with suppress(DamagedInput):  # told beside the results of the others
+        with suppress(DamagedInput):  # `try_golden` reports it with the others' results
             find_golden(name, directory)
     places = [golden_place(name, directory) for name in dict.fromkeys(names)]
     return places or golden_places(directory) or _none(directory)

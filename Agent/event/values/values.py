@@ -666,9 +666,9 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     if known is None:
         if hides is not None and not hides.is_harmless(found, data):
             return None
-        told = imported(data)
-        known = f"{ALGORITHM}:{digest_bytes(b'%sj.%d:%s' % (plan.head, len(told), told))}"
-        if hides is not None and told is data:
+        written = imported(data)
+        known = f"{ALGORITHM}:{digest_bytes(b'%sj.%d:%s' % (plan.head, len(written), written))}"
+        if hides is not None and written is data:
             if len(hides.digests) >= _MOST_DIGESTS:
                 hides.digests.clear()
             hides.digests[plan.head, data] = known
