@@ -225,14 +225,13 @@ def test_every_answer_fits(place, run, monkeypatch):
 
 @pytest.mark.further
 @pytest.mark.process
-def test_curves_fit_a_terminal_of_40_columns(place, run, monkeypatch):
-    directory, session, _ = place
-    demo = session.name.removeprefix("session_")  # not `last`, since other tests record more
-    monkeypatch.chdir(directory)
+def test_curves_fit_a_terminal_of_40_columns(tmp_path, run, monkeypatch):
+    record_session(tmp_path / "trace", Settings(agents=20, ticks=48, seed=7))
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "40")
     drawn = 0
-    state = ["state", f"{demo}/{AGENT}", "--plot", "followers"]
-    for asked in (["analyze", demo], ["learning", demo], ["performance", demo], state):
+    state = ["state", f"last/{AGENT}", "--plot", "followers"]
+    for asked in (["analyze"], ["learning"], ["performance"], state):
         with monkeypatch.context() as terminal:
             terminal.setattr(sys.stdout, "isatty", lambda: True, raising=False)
             lines = STYLE.sub("", run(*asked, AGENT_TRACE_ROOT="trace").stdout).splitlines()
