@@ -14,104 +14,67 @@ import string
 from collections.abc import Callable, Iterator
 from typing import Any
 
-Draw = random.Random
-Shape = Callable[[Draw], tuple[Any, str]]
-"""From a generator to a text or value, and the secret in it."""
+from benchmarks import shapes_of_tools
+from benchmarks.drawn_secrets import (
+    HEX,
+    LETTERS,
+    LOWER,
+    URL_SAFE,
+    WORD,
+    Draw,
+    Shape,
+    base64_of,
+    chosen,
+    hex_of,
+    in_text,
+    in_value,
+    issued,
+    of,
+    password,
+    word,
+)
+
 DRAWS = 5
 
 
 def secret_values() -> dict[str, list[tuple[Any, str]]]:
     """Shape -> (text or value, secret), drawn."""
-    return {name: [shape(chance) for _ in range(DRAWS)] for name, shape, chance in _with_chance(SECRETS)}
+    return {
+        name: [shape(chance) for _ in range(DRAWS)]
+        for name, shape, chance in _with_chance(SECRETS | shapes_of_tools.SECRETS)
+    }
 
 
 def harmless_values() -> dict[str, list[Any]]:
     """Shape -> texts or values, drawn."""
-    return {name: [shape(chance) for _ in range(DRAWS)] for name, shape, chance in _with_chance(HARMLESS)}
+    return {name: [shape(chance) for _ in range(DRAWS)] for name, shape, chance in _with_chance(HARMLESS)} | {
+        name: [text] for name, text in shapes_of_tools.HARMLESS.items()
+    }
 
 
 def _with_chance(shapes: dict[str, Any]) -> Iterator[tuple[str, Any, Draw]]:
     return ((name, shape, random.Random(name)) for name, shape in shapes.items())
 
 
-_LETTERS = string.ascii_letters
-_WORD = _LETTERS + string.digits
-_HEX = "0123456789abcdef"
-_UPPER = string.ascii_uppercase + string.digits
-_LOWER = string.ascii_lowercase + string.digits
-_URL_SAFE = _WORD + "-_"
-_PLAIN = "river copper violet harbor ember saddle walnut thunder orchid marble".split()
-
-
-def _of(r: Draw, alphabet: str, length: int) -> str:
-    return "".join(r.choice(alphabet) for _ in range(length))
-
-
-def _password(r: Draw) -> str:
-    """What a password manager makes: 16 characters, each class among them."""
-    return _of(r, _LETTERS, 6) + r.choice("!#%*+") + _of(r, string.digits, 2) + _of(r, _WORD, 7)
-
-
-def _chosen(r: Draw) -> str:
-    """What a person makes: a word, a number, a sign."""
-    return f"{r.choice(_PLAIN).capitalize()}{r.randrange(10, 9999)}{r.choice('!?$')}"
-
-
-def _issued(prefix: str, alphabet: str, length: int, around: str = "{}") -> Shape:
-    def shape(r: Draw) -> tuple[str, str]:
-        body = _of(r, alphabet, length)
-        return around.format(prefix + body), body
-
-    return shape
-
-
-def _in(around: str, make: Callable[[Draw], str] = _password) -> Shape:
-    def shape(r: Draw) -> tuple[str, str]:
-        secret = make(r)
-        return around.replace("@@", secret), secret
-
-    return shape
-
-
-def _value(build: Callable[[str], Any], make: Callable[[Draw], str] = _password) -> Shape:
-    def shape(r: Draw) -> tuple[Any, str]:
-        secret = make(r)
-        return build(secret), secret
-
-    return shape
-
-
-def _hex(length: int) -> Callable[[Draw], str]:
-    return lambda r: _of(r, _HEX, length)
-
-
-def _word(length: int) -> Callable[[Draw], str]:
-    return lambda r: _of(r, _WORD, length)
-
-
-def _base64(length: int) -> Callable[[Draw], str]:
-    return lambda r: base64.b64encode(r.randbytes(length)).decode()
-
-
 def _jwt(r: Draw) -> tuple[str, str]:
     parts = [
         {"alg": "HS256", "typ": "JWT"},
-        {"sub": _of(r, string.digits, 10), "iat": r.randrange(10**9, 2 * 10**9)},
+        {"sub": of(r, string.digits, 10), "iat": r.randrange(10**9, 2 * 10**9)},
     ]
     head = ".".join(
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
     )
-    signature = _of(r, _URL_SAFE, 43)
+    signature = of(r, URL_SAFE, 43)
     return f"refused the session {head}.{signature} of the gateway", signature
 
 
 def _pem(r: Draw) -> tuple[str, str]:
-    lines = [_of(r, _WORD + "+/", 64) for _ in range(6)]
+    lines = [of(r, WORD + "+/", 64) for _ in range(6)]
     return "-----BEGIN EC PRIVATE KEY-----\n" + "\n".join(lines) + "\n-----END EC PRIVATE KEY-----", lines[3]
 
 
 def _basic(r: Draw) -> tuple[str, str]:
-    given = base64.b64encode(f"deploy:{_password(r)}".encode()).decode()
+    given = base64.b64encode(f"deploy:{password(r)}".encode()).decode()
     return (
         f"> GET /v2/ HTTP/1.1\n> Host: registry.internal\n> Authorization: Basic {given}\n> Accept: */*",
         given,
@@ -120,82 +83,82 @@ def _basic(r: Draw) -> tuple[str, str]:
 
 SECRETS: dict[str, Shape] = {
     # issuers' documented formats, in a sentence or alone
-    "GitHub classic": _issued("ghp_", _WORD, 36, "pushed with {} from the runner"),
-    "GitHub fine-grained": _issued("github_pat_", _WORD, 82, "git clone https://x-access-token:{}@github.com/o/r"),
-    "GitLab": _issued("glpat-", _URL_SAFE, 20),
-    "AWS key id": _issued("AKIA", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16, "assumed by {}, region eu-west-1"),
-    "AWS secret": _in("aws_secret_access_key = @@", _base64(30)),
-    "Stripe": _issued("sk_live_", _WORD, 24, "stripe.api_key: {}"),
-    "Slack bot": _issued("xoxb-314159265358-3141592653589-", _WORD, 24, "{} is revoked"),
-    "Slack webhook": _in("POST https://hooks.slack.com/services/T01ABCDEF/B02GHIJKL/@@", _word(24)),
-    "Google API": _issued("AIza", _URL_SAFE, 35, "https://maps.googleapis.com/maps/api/geocode/json?key={}&address=x"),
-    "OpenAI": _issued("sk-proj-", _URL_SAFE, 48, "Incorrect API key provided: {}"),
-    "Anthropic": _issued("sk-ant-api03-", _URL_SAFE, 95),
-    "Hugging Face": _issued("hf_", _LETTERS, 34, "huggingface-cli login --token {}"),
-    "npm": _issued("npm_", _WORD, 36, "//registry.npmjs.org/:_authToken={}"),
-    "PyPI": _issued("pypi-AgEIcHlwaS5vcmc", _URL_SAFE, 90, "twine upload -u __token__ -p {} dist/*"),
-    "SendGrid": _issued("SG.", _URL_SAFE, 22, "{}.aZ09bY18cX27dW36eV45fU54gT63hS72iR81jQ90kP9 bounced"),
-    "Vault": _issued("hvs.", _URL_SAFE, 24, "VAULT_TOKEN={} vault kv get app"),
-    "DigitalOcean": _issued("dop_v1_", _HEX, 64),
-    "Shopify": _issued("shpat_", _HEX, 32, "shop 17 uses {}"),
-    "Discord webhook": _in("https://discord.com/api/webhooks/1012345678901234567/@@", _word(68)),
-    "Telegram bot": _in("https://api.telegram.org/bot6123456789:AA@@/getMe", _word(33)),
-    "Grafana": _issued("glsa_", _WORD, 32, "service account {}_1a2b3c4d"),
-    "Databricks": _issued("dapi", _HEX, 32, "host adb-17.azuredatabricks.net, {}"),
-    "age key": _issued("AGE-SECRET-KEY-1", "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", 58),
+    "GitHub classic": issued("ghp_", WORD, 36, "pushed with {} from the runner"),
+    "GitHub fine-grained": issued("github_pat_", WORD, 82, "git clone https://x-access-token:{}@github.com/o/r"),
+    "GitLab": issued("glpat-", URL_SAFE, 20),
+    "AWS key id": issued("AKIA", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16, "assumed by {}, region eu-west-1"),
+    "AWS secret": in_text("aws_secret_access_key = @@", base64_of(30)),
+    "Stripe": issued("sk_live_", WORD, 24, "stripe.api_key: {}"),
+    "Slack bot": issued("xoxb-314159265358-3141592653589-", WORD, 24, "{} is revoked"),
+    "Slack webhook": in_text("POST https://hooks.slack.com/services/T01ABCDEF/B02GHIJKL/@@", word(24)),
+    "Google API": issued("AIza", URL_SAFE, 35, "https://maps.googleapis.com/maps/api/geocode/json?key={}&address=x"),
+    "OpenAI": issued("sk-proj-", URL_SAFE, 48, "Incorrect API key provided: {}"),
+    "Anthropic": issued("sk-ant-api03-", URL_SAFE, 95),
+    "Hugging Face": issued("hf_", LETTERS, 34, "huggingface-cli login --token {}"),
+    "npm": issued("npm_", WORD, 36, "//registry.npmjs.org/:_authToken={}"),
+    "PyPI": issued("pypi-AgEIcHlwaS5vcmc", URL_SAFE, 90, "twine upload -u __token__ -p {} dist/*"),
+    "SendGrid": issued("SG.", URL_SAFE, 22, "{}.aZ09bY18cX27dW36eV45fU54gT63hS72iR81jQ90kP9 bounced"),
+    "Vault": issued("hvs.", URL_SAFE, 24, "VAULT_TOKEN={} vault kv get app"),
+    "DigitalOcean": issued("dop_v1_", HEX, 64),
+    "Shopify": issued("shpat_", HEX, 32, "shop 17 uses {}"),
+    "Discord webhook": in_text("https://discord.com/api/webhooks/1012345678901234567/@@", word(68)),
+    "Telegram bot": in_text("https://api.telegram.org/bot6123456789:AA@@/getMe", word(33)),
+    "Grafana": issued("glsa_", WORD, 32, "service account {}_1a2b3c4d"),
+    "Databricks": issued("dapi", HEX, 32, "host adb-17.azuredatabricks.net, {}"),
+    "age key": issued("AGE-SECRET-KEY-1", "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", 58),
     "JWT": _jwt,
     "private key": _pem,
     # headers
     "Basic header": _basic,
-    "Bearer header": _in("request headers: {'Authorization': 'Bearer @@', 'Accept': '*/*'}", _word(40)),
-    "X-Api-Key": _in("X-Api-Key: @@\r\nContent-Length: 17", _hex(32)),
-    "cookie": _in("Set-Cookie: sessionid=@@; HttpOnly; Path=/; Secure", _word(32)),
-    "proxy header": _in("Proxy-Authorization: Digest @@", _word(32)),
-    "header pairs": _value(lambda s: [["Host", "api.example.net"], ["Authorization", f"Token {s}"]], _hex(40)),
-    "raw header pairs": _value(lambda s: {"headers": [{"name": "x-auth-token", "value": s}]}, _word(32)),
+    "Bearer header": in_text("request headers: {'Authorization': 'Bearer @@', 'Accept': '*/*'}", word(40)),
+    "X-Api-Key": in_text("X-Api-Key: @@\r\nContent-Length: 17", hex_of(32)),
+    "cookie": in_text("Set-Cookie: sessionid=@@; HttpOnly; Path=/; Secure", word(32)),
+    "proxy header": in_text("Proxy-Authorization: Digest @@", word(32)),
+    "header pairs": in_value(lambda s: [["Host", "api.example.net"], ["Authorization", f"Token {s}"]], hex_of(40)),
+    "raw header pairs": in_value(lambda s: {"headers": [{"name": "x-auth-token", "value": s}]}, word(32)),
     # env dumps, YAML, files
-    "env dump": _in("PATH=/usr/bin\nDB_PASSWORD=@@\nLANG=C.UTF-8"),
-    "export line": _in('export PGPASSWORD="@@"', _chosen),
-    "docker run": _in("docker run -d -e MYSQL_ROOT_PASSWORD=@@ -p 3306:3306 mysql:8", _chosen),
-    "compose YAML": _in("    environment:\n      POSTGRES_USER: app\n      POSTGRES_PASSWORD: @@\n", _chosen),
-    "Kubernetes secret": _in("kind: Secret\nstringData:\n  username: app\n  password: '@@'\n"),
-    "properties file": _in("spring.datasource.username=app\nspring.datasource.password=@@\n", _chosen),
-    "ini file": _in("[smtp]\nhost = mail.example.net\npasswd = @@\n"),
-    "Terraform": _in('  master_password      = "@@"\n  engine = "postgres"'),
-    "netrc": _in("machine api.example.net login ci password @@", _word(20)),
-    "nested dict": _value(lambda s: {"db": {"host": "db1", "credentials": {"user": "app", "pass": s}}}, _chosen),
-    "keys in camel case": _value(lambda s: {"clientSecret": s, "clientId": "web"}, _word(40)),
+    "env dump": in_text("PATH=/usr/bin\nDB_PASSWORD=@@\nLANG=C.UTF-8"),
+    "export line": in_text('export PGPASSWORD="@@"', chosen),
+    "docker run": in_text("docker run -d -e MYSQL_ROOT_PASSWORD=@@ -p 3306:3306 mysql:8", chosen),
+    "compose YAML": in_text("    environment:\n      POSTGRES_USER: app\n      POSTGRES_PASSWORD: @@\n", chosen),
+    "Kubernetes secret": in_text("kind: Secret\nstringData:\n  username: app\n  password: '@@'\n"),
+    "properties file": in_text("spring.datasource.username=app\nspring.datasource.password=@@\n", chosen),
+    "ini file": in_text("[smtp]\nhost = mail.example.net\npasswd = @@\n"),
+    "Terraform": in_text('  master_password      = "@@"\n  engine = "postgres"'),
+    "netrc": in_text("machine api.example.net login ci password @@", word(20)),
+    "nested dict": in_value(lambda s: {"db": {"host": "db1", "credentials": {"user": "app", "pass": s}}}, chosen),
+    "keys in camel case": in_value(lambda s: {"clientSecret": s, "clientId": "web"}, word(40)),
     # connection strings
-    "postgres URL": _in("could not connect to postgresql://app:@@@db.internal:5432/orders", _word(18)),
-    "redis URL": _in("redis://:@@@cache:6379/0", _word(24)),
-    "mongodb URL": _in("mongodb+srv://svc:@@@cluster0.ab1cd.mongodb.net/?w=majority", _word(18)),
-    "amqp in a dict": _value(lambda s: {"broker": f"amqps://agent:{s}@mq.internal:5671/%2F"}, _word(20)),
-    "ADO string": _in("Server=tcp:sql1,1433;User ID=app;Password=@@;Encrypt=True", _word(18)),
-    "Azure storage": _in(
-        "DefaultEndpointsProtocol=https;AccountName=st;AccountKey=@@;EndpointSuffix=core.windows.net", _base64(64)
+    "postgres URL": in_text("could not connect to postgresql://app:@@@db.internal:5432/orders", word(18)),
+    "redis URL": in_text("redis://:@@@cache:6379/0", word(24)),
+    "mongodb URL": in_text("mongodb+srv://svc:@@@cluster0.ab1cd.mongodb.net/?w=majority", word(18)),
+    "amqp in a dict": in_value(lambda s: {"broker": f"amqps://agent:{s}@mq.internal:5671/%2F"}, word(20)),
+    "ADO string": in_text("Server=tcp:sql1,1433;User ID=app;Password=@@;Encrypt=True", word(18)),
+    "Azure storage": in_text(
+        "DefaultEndpointsProtocol=https;AccountName=st;AccountKey=@@;EndpointSuffix=core.windows.net", base64_of(64)
     ),
-    "libpq words": _in("host=db1 user=app password=@@ sslmode=require", _word(18)),
+    "libpq words": in_text("host=db1 user=app password=@@ sslmode=require", word(18)),
     # command lines
-    "curl user": _in("curl -sS -u admin:@@ https://nexus.internal/repository/x.jar", _word(16)),
-    "curl header": _in("curl -H 'PRIVATE-TOKEN: @@' https://git.internal/api/v4/projects", _word(20)),
-    "argv list": _value(lambda s: ["mysqldump", "--user", "root", "--password", s, "orders"], _chosen),
-    "argv with an equals sign": _value(lambda s: ["deploy", f"--api-token={s}", "--env=prod"], _word(32)),
-    "sshpass": _in("sshpass -p '@@' ssh ops@10.0.3.7 uptime"),
-    "psql": _in("PGPASSWORD=@@ psql -h db1 -U app -c 'select 1'", _word(14)),
+    "curl user": in_text("curl -sS -u admin:@@ https://nexus.internal/repository/x.jar", word(16)),
+    "curl header": in_text("curl -H 'PRIVATE-TOKEN: @@' https://git.internal/api/v4/projects", word(20)),
+    "argv list": in_value(lambda s: ["mysqldump", "--user", "root", "--password", s, "orders"], chosen),
+    "argv with an equals sign": in_value(lambda s: ["deploy", f"--api-token={s}", "--env=prod"], word(32)),
+    "sshpass": in_text("sshpass -p '@@' ssh ops@10.0.3.7 uptime"),
+    "psql": in_text("PGPASSWORD=@@ psql -h db1 -U app -c 'select 1'", word(14)),
     # what programs print
-    "traceback": _in(
+    "traceback": in_text(
         'Traceback (most recent call last):\n  File "app.py", line 17, in login\n'
         "    client.login(user='app', password='@@')\nAuthError: 401"
     ),
-    "repr of a class": _in("Settings(host='db1', api_key='@@', debug=False)", _word(32)),
-    "JSON in a message": _in('sent {"user": "app", "access_token": "@@", "expires_in": 3600}', _word(43)),
-    "query string": _in('GET /v1/items?limit=10&access_token=@@&page=2 HTTP/1.1" 200', _word(40)),
-    "sentence": _in("I set the password to @@ for now, please change it after the migration", _password),
+    "repr of a class": in_text("Settings(host='db1', api_key='@@', debug=False)", word(32)),
+    "JSON in a message": in_text('sent {"user": "app", "access_token": "@@", "expires_in": 3600}', word(43)),
+    "query string": in_text('GET /v1/items?limit=10&access_token=@@&page=2 HTTP/1.1" 200', word(40)),
+    "sentence": in_text("I set the password to @@ for now, please change it after the migration", password),
 }  # fmt: skip
 
 
 def _uuid(r: Draw) -> str:
-    text = _of(r, _HEX, 32)
+    text = of(r, HEX, 32)
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
 
 
@@ -254,27 +217,27 @@ HARMLESS: dict[str, Callable[[Draw], Any]] = {
     "UUIDs in a list": lambda r: {"ids": [_uuid(r), _uuid(r)], "parent_id": _uuid(r)},
     "git log": lambda r: f"commit {_sha(r)}\nAuthor: Anna <anna@example.org>\n\n    Rotate the log files",
     "git short": lambda r: f"{_sha(r)[:7]} Merge branch 'tokens' ({_sha(r)[:10]}..{_sha(r)[:10]})",
-    "docker digest": lambda r: f"pulled postgres@sha256:{_of(r, _HEX, 64)}",
-    "pip hash": lambda r: f"requests==2.32.3 --hash=sha256:{_of(r, _HEX, 64)}",
-    "SRI": lambda r: f'<script src="/app.js" integrity="sha384-{_base64(48)(r)}"></script>',
-    "ETag": lambda r: f'ETag: W/"{_of(r, _HEX, 32)}"\nCache-Control: max-age=3600',
-    "trace parent": lambda r: f"traceparent: 00-{_of(r, _HEX, 32)}-{_of(r, _HEX, 16)}-01",
-    "trace ids": lambda r: {"trace_id": _of(r, _HEX, 32), "span_id": _of(r, _HEX, 16)},
-    "object id": lambda r: f"ObjectId('{_of(r, _HEX, 24)}') was not found in orders",
-    "ULID": lambda r: f"event 01{_of(r, '0123456789ABCDEFGHJKMNPQRSTVWXYZ', 24)} is stored",
-    "md5 sums": lambda r: f"{_of(r, _HEX, 32)}  data/part-0001.parquet\n{_of(r, _HEX, 32)}  data/part-0002.parquet",
-    "memory address": lambda r: f"<Agent object at 0x7f{_of(r, _HEX, 10)}> was collected",
-    "base64 image": lambda r: f'<img src="data:image/png;base64,iVBORw0KGgo{_base64(150)(r)}">',
+    "docker digest": lambda r: f"pulled postgres@sha256:{of(r, HEX, 64)}",
+    "pip hash": lambda r: f"requests==2.32.3 --hash=sha256:{of(r, HEX, 64)}",
+    "SRI": lambda r: f'<script src="/app.js" integrity="sha384-{base64_of(48)(r)}"></script>',
+    "ETag": lambda r: f'ETag: W/"{of(r, HEX, 32)}"\nCache-Control: max-age=3600',
+    "trace parent": lambda r: f"traceparent: 00-{of(r, HEX, 32)}-{of(r, HEX, 16)}-01",
+    "trace ids": lambda r: {"trace_id": of(r, HEX, 32), "span_id": of(r, HEX, 16)},
+    "object id": lambda r: f"ObjectId('{of(r, HEX, 24)}') was not found in orders",
+    "ULID": lambda r: f"event 01{of(r, '0123456789ABCDEFGHJKMNPQRSTVWXYZ', 24)} is stored",
+    "md5 sums": lambda r: f"{of(r, HEX, 32)}  data/part-0001.parquet\n{of(r, HEX, 32)}  data/part-0002.parquet",
+    "memory address": lambda r: f"<Agent object at 0x7f{of(r, HEX, 10)}> was collected",
+    "base64 image": lambda r: f'<img src="data:image/png;base64,iVBORw0KGgo{base64_of(150)(r)}">',
     "base64 field": lambda r: {"image": base64.b64encode(r.randbytes(120)).decode(), "media_type": "image/png"},
-    "chat ids": lambda r: {"id": f"chatcmpl-{_of(r, _WORD, 29)}", "call_id": f"call_{_of(r, _WORD, 24)}"},
-    "public key": lambda r: f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{_base64(33)(r)} anna@laptop",
-    "fingerprint": lambda r: f"SHA256:{_of(r, _WORD, 43)} is the host key's fingerprint (ED25519)",
-    "video link": lambda r: f"https://www.youtube.com/watch?v={_of(r, _URL_SAFE, 11)} and https://bit.ly/{_of(r, _WORD, 7)}",
+    "chat ids": lambda r: {"id": f"chatcmpl-{of(r, WORD, 29)}", "call_id": f"call_{of(r, WORD, 24)}"},
+    "public key": lambda r: f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA{base64_of(33)(r)} anna@laptop",
+    "fingerprint": lambda r: f"SHA256:{of(r, WORD, 43)} is the host key's fingerprint (ED25519)",
+    "video link": lambda r: f"https://www.youtube.com/watch?v={of(r, URL_SAFE, 11)} and https://bit.ly/{of(r, WORD, 7)}",
     # numbers
     "prices": lambda r: f"EUR {r.randrange(10**4)}.{r.randrange(10, 99)} plus 19 % VAT, order 2026-{r.randrange(10**6):06}",
     "phone-like": lambda r: f"ticket +49 30 {r.randrange(10**6, 10**7)}, customer no. {r.randrange(10**9, 10**10)}",
     "ISBN and IP": lambda r: f"978-3-16-{r.randrange(10**5, 10**6)}-0 from 10.{r.randrange(256)}.{r.randrange(256)}.7:5432",
     "timings": lambda r: f"p50={r.random():.6f}s p99={r.random() * 9:.6f}s seed={r.randrange(2**32)} pass={r.randrange(9)}",
-    "coordinates": lambda r: {"lat": r.random() * 90, "lon": r.random() * 180, "geohash": _of(r, _LOWER, 12)},
+    "coordinates": lambda r: {"lat": r.random() * 90, "lon": r.random() * 180, "geohash": of(r, LOWER, 12)},
     "log line": lambda r: f"2026-11-20T10:30:45Z INFO worker-{r.randrange(99)} pid={r.randrange(9999)} token bucket refilled: 100",
 }  # fmt: skip

@@ -12,7 +12,7 @@ from support.drawn_texts import Drawer, name_cases
 from Agent.event.values.reading import DEFAULT_LIMITS
 from Agent.record.encode.capture import make_judge
 from Agent.record.encode.redaction import Redactor
-from Agent.record.secrets import names, patterns
+from Agent.record.secrets import introduced, names, patterns
 from Agent.record.secrets.issuers import looks_clean
 
 REDACTOR = Redactor(b"key")
@@ -57,6 +57,22 @@ def drawn_name(source):
     return source.choice(name_cases(begin + name + end))[:60]
 
 
+def drawn_table(source, name, value):
+    """An `INSERT`, or a table of text, in which the first, middle or last column is the secret's."""
+    columns, row = ["id", "mail", name.strip()], ["1", "b@example.org", value]
+    at = source.randrange(3)
+    columns[at], columns[2] = columns[2], columns[at]
+    row[at], row[2] = row[2], row[at]
+    if source.random() < 0.4:
+        said = source.choice([") VALUES (", ")\nVALUES (", ") values(", ")values (", ")\n  VALUES\n  ("])
+        return f"INSERT INTO t ({', '.join(columns)}{said}{', '.join(map(repr, row))})"
+    before, joint, after = source.choice(
+        [("", ",", ""), ("", ", ", ""), ("", ";", ""), ("", "\t", ""), ("| ", " | ", " |"), ("", "   ", "")]
+    )
+    lines = [columns, *([["---"] * 3] if before else []), ["2", "x", ""], row]
+    return source.choice(["", "found:\n"]) + "\n".join(before + joint.join(cells) + after for cells in lines)
+
+
 def drawn_text(source):
     """A text that probably holds a secret, in one of the arrangements or forms of `patterns.py`."""
     value = source.choice(VALUES)
@@ -64,8 +80,13 @@ def drawn_text(source):
     if sort < 0.6:
         arranged = Drawer(source, {"quoted": value, "bare": value}).text(source.choice(ARRANGEMENTS))
         text = drawn_name(source) + arranged
-    elif sort < 0.7:
+    elif sort < 0.66:
+        text = drawn_table(source, drawn_name(source), value)
+    elif sort < 0.73:
         text = source.choice(HEADERS) + Drawer(source).text(patterns._HEADER) + value
+    elif sort < 0.85:
+        form = source.choice(introduced._FORMS)
+        text = Drawer(source, {"secret": value}).text(form.expression)
     else:
         text = source.choice(TOOLS) + Drawer(source).text(source.choice(list(patterns._FORMS.values())))
     return source.choice(PLACES)(text)

@@ -487,6 +487,9 @@ def test_texts_made_to_be_slow_are_read_in_linear_time():
         "key", "token=", "a-", "password: ", "authorization: ", "://a:", "login x ", "$1$a", "<token>", '\\"', "A.", "_a1",
         "-----BEGIN PRIVATE KEY-----", "cookie: ", "data:\n x: ", "kind: secret\n", "abcdef ", "key is ", "x" * 50 + "@",
         "echo a", "echo a|", "htpasswd -b ", "password for a ", "secret a1 ", "password={a", "password: x[", "{", "%(a)", "a-b=",
+        "insert into t (token) values (1,'a'),", "insert into t (token, a) values (?, ?) (", "a,token\n", "| token |\n", "\ttoken\t",
+        "login('a', 'b", "expect pass", "<a value='b' ", "wifi:s:a;", "use a1b2c3 as the ", "in with a/", ":5432:a:b:", "is your ",
+        "user x\nPASS ", "x@tcp( ", "input_value='password\n ", "snmpget -a ", "http -a ", "lftp -u", "rar ", "a1b2c3d4=password='a1b2c3d4'",
     ]  # fmt: skip
     for piece in pieces:
         small, large = (piece * (size // len(piece)) for size in (5_000, 40_000))

@@ -51,6 +51,10 @@ _NAMING = frozenset(
     "name k key header field param parameter variable option attribute setting property".split()
 )
 _LABELING = frozenset("id label selector placeholder title element arg".split())
+_FIELD_OF_FORM = re.compile(r"(?i)(?:[ _-](?:text|input|field|box|textbox|entry|label|prompt|placeholder))+$")
+_TYPES_OF_FIELDS = frozenset({"password", "Password", "passwd"})
+_TYPED = frozenset({"value", "v", "val"})
+"""Members that hold what was entered into a field of the type `password`; others hold its labels."""
 _HELD = frozenset("value v val text content contents data input default string".split())
 
 # A mapping with only these keys under the name of a secret is a schema, as in the parameters of a tool.
@@ -285,14 +289,16 @@ def _named_members(value: dict[str, Any]) -> dict[str, int]:
     for key, name in value.items():
         lower = key.lower()
         if isinstance(name, str) and lower in _NAMING | _LABELING:
-            says = max(says, name_says(name))
+            says = max(says, name_says(name if lower in _NAMING else _FIELD_OF_FORM.sub("", name)))
+        elif lower == "type" and name in _TYPES_OF_FIELDS:
+            owned |= dict.fromkeys(_TYPED, SURE)
         elif isinstance(name, str) and lower.endswith(("key", "name")):
             # `ParameterKey` next to `ParameterValue`
             owned[lower.removesuffix("key").removesuffix("name") + "value"] = name_says(name)
     if says == NONE and not any(owned.values()):
         return {}
     named = {key: _held_says(says, item, value) for key, item in value.items() if key.lower() in _HELD}
-    return {key: owned.get(key.lower(), NONE) for key in value} | named
+    return {key: max(owned.get(key.lower(), NONE), named.get(key, NONE)) for key in value}
 
 
 def _held_says(says: int, item: Any, holder: dict[str, Any]) -> int:

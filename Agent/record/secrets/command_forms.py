@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 _CURL_USER: Final = (
-    r"""(?<![\w\-])(?:-u|--user)[ =]{0,3}(?P<secret>(?![<$\\])(?=[^\s:]{0,100}:)"""
+    r"""(?<![\w\-])(?:-[uU]|--user|--proxy-user)[ =]{0,3}(?P<secret>(?![<$\\])(?=[^\s:]{0,100}:)"""
     r"""(?:\\?"[^"\r\n\\]{0,200}\\?"|'[^'\r\n]{0,200}'|[^\s"'\\]){1,300}+)"""
 )
 _OPTION_OF_TOOL: Final = (
@@ -56,9 +56,33 @@ _SECURE_STRING: Final = (
 # RFC 4616, in logs of mail clients: the user and the password in base64
 _AUTH_PLAIN: Final = r"""(?i)auth[ ]plain[ ]+(?=[a-z+/]*\d)(?P<secret>[a-z0-9+/]{8,}={0,2})"""
 
+# rabbitmqctl(8), radtest(1), qpdf(1), mysqladmin(1): the password is a plain word behind the user
+_WORD: Final = r"""\\{0,3}["']?(?P<secret>[^\s"'$<\-\\][^\s"'\\]{2,200})"""
+_RABBIT: Final = (
+    rf"""(?i)(?:add_user|change_password|authenticate_user)[ ]+(?:--[ ]+)?[^\s"']{{1,100}}[ ]+{_WORD}"""
+)
+_RADTEST: Final = rf"""(?i)radtest[ ]+(?:-\w[ ]+\w+[ ]+)*[^\s"']{{1,100}}[ ]+{_WORD}[ ]+[\w.:\-]+[ ]+\d"""
+_QPDF: Final = rf"""--encrypt[ ]+[^\s]{{1,100}}[ ]+{_WORD}[ ]+(?:40|128|256)\b"""
+_MYSQLADMIN: Final = rf"""(?i)mysqladmin[ ][^\r\n|;&]{{0,200}}?[ ]password[ ]+{_WORD}"""
+_SSH_KEYGEN: Final = rf"""ssh-keygen[ ][^\r\n|;&]{{0,200}}?-[NP][ ]+{_WORD}"""
+_LFTP: Final = rf"""lftp[ ][^\r\n|;&]{{0,100}}?-u[ ]+[^\s,"']{{1,100}},{_WORD}"""
+_FREERDP: Final = rf"""freerdp\d?[ ][^\r\n|;&]{{0,300}}?[ ]/p:{_WORD}"""
+_SCHTASKS: Final = rf"""(?i)schtasks[ ][^\r\n|;&]{{0,300}}?[ ]/r?p[ ]+{_WORD}"""
+_SNMP: Final = rf"""snmp(?:walk|get|getnext|set|bulkwalk|bulkget|trap)[ ][^\r\n|;&]{{0,100}}?-c[ ]+(?!(?:public|private)\b){_WORD}"""
+_OPENSSL_PASSWD: Final = rf"""openssl[ ]passwd[ ]+(?:-(?:\w{{1,8}})[ ]+(?:(?<=-salt )\S+[ ]+)?)*{_WORD}"""
+_WPA: Final = rf"""wpa_passphrase[ ]+(?:\\{{0,3}}"[^"]{{1,60}}"|[^\s"]{{1,60}})[ ]+(?!\[){_WORD}"""
+_RAR: Final = r"""(?<![\w.])rar[ ][^\r\n|;&]{0,100}?[ ]-h?p(?P<secret>[^\s"'$<\-\\][^\s"'\\]{2,200})"""
+_SWAKS: Final = rf"""(?:swaks|sendemail)[ ][^\r\n|;&]{{0,300}}?[ ]-(?:ap|xp)[ ]+{_WORD}"""
+_GH: Final = rf"""gh[ ]secret[ ]set[ ]+[\w\-]+[ ][^\r\n|;&]{{0,100}}?(?:--body|-b)[ =]+{_WORD}"""
+_TOKEN_LOGIN: Final = r"""(?:cargo|wandb)[ ]login[ ]+(?:--\w+[ ]+)*(?P<secret>[A-Za-z0-9]{20,200})"""
+_HTTPIE: Final = (
+    rf"""(?<![\w:/])https?[ ][^\r\n|;&]{{0,100}}?(?:-a|--auth)[ =]+(?!\$)[^\s:"']{{1,100}}:{_WORD}"""
+)
+
 COMMAND_FORMS: Final = {
     "-u": _CURL_USER,
     "--user": _CURL_USER,
+    "--proxy-user": _CURL_USER,
     **dict.fromkeys((" -p", " -a", " -w"), _OPTION_OF_TOOL),
     " -k": _OPENSSL_KEY,
     "-pass": _OPENSSL_PASS,
@@ -71,6 +95,24 @@ COMMAND_FORMS: Final = {
     **dict.fromkeys(("key-string ", "-server key ", "username "), _DEVICE_KEY),
     "securestring ": _SECURE_STRING,
     "auth plain ": _AUTH_PLAIN,
+    **dict.fromkeys(("add_user ", "change_password ", "authenticate_user "), _RABBIT),
+    "radtest ": _RADTEST,
+    "--encrypt ": _QPDF,
+    "mysqladmin ": _MYSQLADMIN,
+    "ssh-keygen ": _SSH_KEYGEN,
+    "lftp ": _LFTP,
+    "freerdp": _FREERDP,
+    "schtasks ": _SCHTASKS,
+    "snmp": _SNMP,
+    "openssl passwd ": _OPENSSL_PASSWD,
+    "wpa_passphrase ": _WPA,
+    "rclone obscure ": rf"rclone[ ]obscure[ ]+{_WORD}",
+    "rar ": _RAR,
+    **dict.fromkeys(("swaks ", "sendemail "), _SWAKS),
+    "gh secret set ": _GH,
+    **dict.fromkeys(("cargo login ", "wandb login "), _TOKEN_LOGIN),
+    **dict.fromkeys(("http ", "https "), _HTTPIE),
+    "stats auth ": rf"stats[ ]auth[ ]+[^\s:]{{1,100}}:{_WORD}",
     "echo ": r"""echo[ ]+(?:-n[ ]+)?["']?(?:[\w.\-]+:)?(?P<secret>[^\s"'|$`:]{4,100})["']?[ ]*\|[^|\n]{0,60}?(?:chpasswd|sudo -S|-stdin\b)""",
     "htpasswd": r"htpasswd(?:[ ]+-\w+)*?[ ]+-\w*b\w*(?:[ ]+-\w+)*[ ]+\S+[ ]+\S+[ ]+(?P<secret>\S+)",
     "thin:": r"(?i)thin:[\w.]{1,60}/(?P<secret>[^\s@]{3,100})@",

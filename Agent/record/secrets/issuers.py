@@ -152,11 +152,26 @@ NAMES_NEARBY: Final = tuple(
     sorted((*b"secret key token pass pwd cookie auth sig= dp.st.".split(), b"asic ", b"earer "))
 )
 """Literals that make a following long run suspicious, in lower case, sorted."""
-_NOT_ASCII: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호 암호".split()
+_NOT_ASCII: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호 암호 lösenord jelszó κωδικός khẩu סיסמה المرور السر รหัสผ่าน पासवर्ड 口令".split()
+
+
+def _wide(word: str) -> str:
+    """Return a word in the wide letters of Chinese and Japanese fonts."""
+    return "".join(chr(ord(letter) + 0xFEE0) for letter in word)
+
+
+_STEMS_WRITTEN_WIDE: Final = "pass pwd token key secret pin auth".split()
+_NOT_SEEN: Final = "\u00ad \u200b \u2060 \ufeff".split(" ")
 OTHER_SCRIPTS: Final = tuple(
-    sorted({form.encode().lower() for word in _NOT_ASCII for form in (word, word.upper(), word.capitalize())})
+    sorted(
+        {
+            form.encode().lower()
+            for word in (*_NOT_ASCII, *map(_wide, _STEMS_WRITTEN_WIDE), *_NOT_SEEN)
+            for form in (word, word.upper(), word.capitalize())
+        }
+    )
 )
-"""Names of secrets with letters beyond ASCII, whose ASCII letters are in lower case."""
+"""Names of secrets with letters beyond ASCII, whose ASCII letters are in lower case, and characters without a width."""
 PASSWORD_OPTIONS: Final = {
     "-p": "mongo mongosh mongodump mongorestore mongoimport mongoexport sshpass rdesktop login".split(),
     "-P": "sqlcmd bcp zip unzip".split(),
@@ -197,6 +212,9 @@ _NAME_ENDS: Final = {
     *b"authorization authorisation authentication cred creds credential credentials cookie cookies sig signature pin".split(),
     *b"otp totp ssn psk cvv cvc jwt csrf xsrf sid sessionid session_id sessid sess_id mnemonic passkey bearer".split(),
     *b"oauth hmac dsn iban salt webhook webhook_url webhookurl webhook_uri kennwort passwort contrasena".split(),
+    # `adgangsko`, since the suffix `dev` is stripped from `adgangskodev`
+    *b"login authenticate @tcp @unix :* wifi ugfzc3dvcmq segreto secreta acceso accesso passord adgangskode adgangsko salasana heslo".split(),
+    *(b" values", b"nvalues", b" values\\n", b"nvalues\\n", b")values"),
     *b"passe senha wachtwoord haslo parola sifre card_number cardnumber card_num cardnum creditcard".split(),
     *b"contrasenas passes senhas haslos parolas card_numbers cardnumbers card_nums cardnums creditcards".split(),
     *b"credit_cards connection_strings connectionstrings webhookuri word_list wordlist wordslist".split(),
@@ -284,7 +302,7 @@ _FIELDS: Final = re.compile(rb"\$[^$]{1,8}\$").search
 # A blank before a word that may introduce a secret, an option, or a value with a digit.
 SAYING: Final = tuple(
     sorted(
-        b"is was be been now has had will should must set reset changed updated to as for provided".split()
+        b"is was be been est es ist lautet now has had will should must set reset changed updated to as for provided".split()
     )
 )
 """Words between a name and its secret, sorted."""
@@ -295,7 +313,34 @@ OPENERS: Final = tuple(
     sorted(
         (
             *(b"asic", b"auth plain", b"earer", b"identified by", b"net use", b"net user", b"securestring"),
-            *(b"server community", b"sqlplus", b"vault login"),
+            *(
+                b"server community",
+                b"sqlplus",
+                b"login",
+                b"auth default",
+                b"identify",
+                b"add_user",
+                b"radtest",
+            ),
+            *(b"--encrypt", b"ssh-keygen", b"schtasks", b"freerdp", b"wpa_passphrase", b"rclone obscure"),
+            *(b"snmpwalk", b"snmpget", b"snmpset", b"snmpbulkwalk", b"rar a", b"]:587", b"]:465", b"]:25"),
+            *(
+                b"your code",
+                b"use code",
+                b"enter code",
+                b"the code",
+                b"is your",
+                b"in with",
+                b"login failed for",
+            ),
+            *(
+                b"> pass",
+                b": pass",
+                b"authinfo pass",
+                b"\\npass",
+                b"logon failed for",
+                b"authentication failed for",
+            ),
         ),
         key=lambda opener: opener[::-1],
     )
@@ -306,6 +351,10 @@ _AFTER_OPTION: Final = re.compile(
     rb"(?:(?<![\w\-\x80-\xff])|(?<=\\[nrtbf]))-[\w\-\x80-\xff]{1,159} "
 ).finditer
 _OPTION: Final = re.compile(rb" -(?:[aAwPpSuUkK]|-user)").search
+
+
+_SEPARATOR: Final = re.compile(rb"(?<=[A-Za-z])[,;](?! )").search
+_SEPARATORS: Final = re.compile(rb"(?<=[A-Za-z0-9])[,;](?! )").finditer
 
 
 def _expression(literal: bytes) -> bytes:
@@ -349,7 +398,7 @@ def _texts_are_harmless(raw: bytes) -> bool:
         return False
     # JSON's own colons follow a quote and are not signs in a text.
     others = raw.replace(b'":', b'";')
-    if 58 in others and not _names_are_harmless(others, b":"):
+    if 58 in others and not (_names_are_harmless(others, b":") and b":5432:" not in others):
         return False
     return all(_is_harmless(raw, match.start()) for match in _VALUE_END(raw))
 
@@ -372,9 +421,21 @@ def _marks_are_harmless(raw: bytes) -> bool:
         return False
     if 36 in raw and (_FIELDS(raw) is not None or b"scrypt:" in raw or b"pbkdf2" in raw):
         return False
-    if (124 in raw and b"-stdin" in raw) or (126 in raw and raw.find(b"Q~") >= 0):
+    if 124 in raw and (b"-stdin" in raw or not _names_are_harmless(raw, b"|")):
+        return False
+    # the header of a table of text
+    if 92 in raw and not _columns_are_harmless(raw):
+        return False
+    if 126 in raw and raw.find(b"Q~") >= 0:
         return False
     return 92 not in raw or raw.find(b"PRIVATE KEY") < 0
+
+
+def _columns_are_harmless(raw: bytes) -> bool:
+    """Whether no column of a table of text has the name of a secret; a comma of prose has a blank behind it."""
+    if _SEPARATOR(raw) is None:
+        return True
+    return all(_is_harmless(raw, match.start()) for match in _SEPARATORS(raw))
 
 
 def _runs_are_harmless(raw: bytes, classes: bytes, position: int) -> bool:

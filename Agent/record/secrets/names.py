@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from math import inf
 from typing import Final
+from unicodedata import normalize
 
 from Agent.tree.undisturbed import undisturbed
 
@@ -36,6 +37,8 @@ _SUFFIX: Final = r"(?:_?(?:id|pem|b64|base64|value|val|string|str|raw|plain|text
 _SURE_NAME: Final = rf"""(?x)
       passw(?:or)?d | passphrase | passcode | credential | passwort | kennwort | wachtwoord
     | (?:contrase(?:ñ|n)a | mot_?de_?passe | (?:^|_)senha | (?:^|_)has[lł]o | (?:^|_)parola)s?{_SUFFIX}
+    | (?:^|_)(?:clave_(?:de_acceso|secreta) | codice_(?:di_accesso|segreto) | passord | adgangskode | salasana | heslo){_SUFFIX}
+    | lösenord | jelszó | κωδικός | mật_khẩu | סיסמה | كلمة_(?:المرور|السر) | รหัสผ่าน | पासवर्ड | 口令
     | şifre | пароль | 密码 | 密碼 | パスワード | 비밀번호 | 암호(?![화문학])
     | (?:^|_)(?:secrets?|pwd|pw|auth|authori[sz]ation|cookies?|jwt|[cx]srf|ssn|cvv|cvc|creds?|pin|otp|totp|pass|mnemonic
       |passkey|bearer|psk)_?\d*$
@@ -87,13 +90,21 @@ def compiled(expression: str) -> re.Pattern[str]:
 
 def plain_name(name: str) -> str:
     """Return a key or a variable's name in lower case with `_` between its words."""
+    if not name.isascii():
+        name = normalize(
+            "NFKC", compiled(_WITHOUT_WIDTH).sub("", name)
+        )  # wide letters of Chinese and Japanese fonts
     return compiled(_SEPARATORS).sub("_", name).lower()
+
+
+_WITHOUT_WIDTH: Final = "[\u00ad\u200b\u2060\ufeff]"
+"""Characters that are not seen."""
 
 
 @lru_cache(maxsize=4096)
 def name_says(name: str) -> int:
     """Return how certain a value under this name is a secret: `SURE`, `LIKELY` or `NONE`."""
-    if not compiled(_NAME).fullmatch(name):
+    if not compiled(_NAME).fullmatch(name if name.isascii() else compiled(_WITHOUT_WIDTH).sub("", name)):
         return NONE
     plain = plain_name(name.lstrip("#-"))
     if compiled(_HARMLESS_END).search(plain) and not plain.endswith("webhook_url"):

@@ -12,7 +12,9 @@ from binascii import a2b_base64
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from Agent.record.secrets.columns import in_inserts, in_tables
 from Agent.record.secrets.command_forms import COMMAND_FORMS
+from Agent.record.secrets.introduced import introduced
 from Agent.record.secrets.issuers import JOINED_OPTIONS, LOGINS, PASSWORD_OPTIONS, Token, tokens_by_head
 from Agent.record.secrets.names import (
     LIKELY,
@@ -132,10 +134,11 @@ _FORMS: Final = {
 }
 _BEFORE_SPAN: Final = {"|": 15, "-us": 32, "q~": 4, ".atlasv1.": 14, "_mmk": 36, "sha": 1}
 """Number of characters of a secret before its literal."""
-_HTTP_TOOLS: Final = ("curl", "wget", "http")
+_HTTP_TOOLS: Final = ("curl", "wget", "http", "etcdctl", "skopeo")
 _TOOLS: Final = {
     "-u": _HTTP_TOOLS,
     "--user": _HTTP_TOOLS,
+    "--proxy-user": _HTTP_TOOLS,
     " -p": (
         *(
             "mysql",
@@ -151,7 +154,8 @@ _TOOLS: Final = {
             "rdesktop",
             "az login",
         ),
-        *("docker login", "podman login", "nerdctl login"),
+        *("docker login", "podman login", "nerdctl login", "registry login", "oras login", "auth login"),
+        *("mosquitto_", "cqlsh", "cypher-shell", "ipmitool", "psexec", "winexe", "evil-winrm", "smbmap"),
     ),
     " -k": ("openssl ",),
     " -a": ("redis-cli", "valkey-cli", "snmp"),
@@ -191,6 +195,11 @@ def _forms(text: str, lower: str) -> Iterator[Span]:
         yield from _private_keys(text)
     if "kind:" in lower and "secret" in lower:
         yield from _values_of_kubernetes(text)
+    if "into" in lower:
+        yield from in_inserts(text)
+    if "\n" in text or "\\n" in text:
+        yield from in_tables(text)
+    yield from introduced(text, lower)
     if "kty" in text:
         yield from (match.span("secret") for match in _compiled(_PRIVATE_MEMBER).finditer(text))
 
@@ -327,19 +336,34 @@ def secrets_in(text: str) -> list[Span]:
     if len(lower) != len(text):  # some characters become two in lower case, which would shift positions
         lower = text.encode("utf-32-le", "surrogatepass").lower().decode("utf-32-le", "surrogatepass")
     found = [*_marked_keys(text), *_forms(text, lower), *named_values(text, lower)]
-    return _joined([span for span in found if not text.startswith("[redacted:", span[0])])
+    found = [span for span in found if not text.startswith("[redacted:", span[0])]
+    return _joined([*found, *_repeated(text, found)]) if found else []
 
 
-_UNSEEN: Final = r"\x1b\[[0-9;]{0,20}m|[\0\uff1a\uff1d]"
-"""Styles of a terminal, separators of `/proc/PID/cmdline`, and the wide signs of Chinese and Japanese."""
-_AS_SEEN: Final = str.maketrans("\0\uff1a\uff1d", " :=")
+_SHORTEST_REPEATED, _LONGEST_REPEATED, _MOST_REPEATED = 8, 200, 16
+
+
+def _repeated(text: str, found: Sequence[Span]) -> Iterator[Span]:
+    """Yield where else a random secret stands: `'X' is too short: password='X'`."""
+    for secret in sorted({text[begin:end] for begin, end in found})[:_MOST_REPEATED]:
+        if _SHORTEST_REPEATED <= len(secret) <= _LONGEST_REPEATED and looks_drawn(secret):
+            at = text.find(secret)
+            while at >= 0:
+                yield at, at + len(secret)
+                at = text.find(secret, at + len(secret))
+
+
+_UNSEEN: Final = r"\x1b\[[0-9;]{0,20}m|[\u00ad\u200b\u2060\ufeff]|[\0\uff01-\uff5e]"
+"""Styles of a terminal, characters without a width, separators of `/proc/PID/cmdline`, and the wide ASCII of China and Japan."""
+_WITHOUT_WIDTH: Final = frozenset("\u00ad\u200b\u2060\ufeff")
+_AS_SEEN: Final = {0: " ", **{0xFEE0 + code: chr(code) for code in range(0x21, 0x7F)}}
 
 
 def _secrets_as_seen(text: str) -> list[Span]:
     """Return the secrets of a text as it is seen: without styles, so that a coloured `token` is a name, too."""
     kept = [True] * len(text)
     for style in _compiled(_UNSEEN).finditer(text):
-        if len(style[0]) > 1:
+        if len(style[0]) > 1 or style[0] in _WITHOUT_WIDTH:
             kept[style.start() : style.end()] = [False] * len(style[0])
     places = [at for at, is_kept in enumerate(kept) if is_kept]
     seen = "".join([text[at] for at in places]).translate(_AS_SEEN)
@@ -372,9 +396,9 @@ def replaced(text: str, token: Callable[[str], str]) -> str:
 Span = tuple[int, int]
 
 _ANCHORS: Final = (
-    "pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
+    "mot de passe|clave (?:de acceso|secreta)|codice (?:di accesso|segreto)|pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
     "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
-    "wachtwoord|has[lł]o|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
+    "wachtwoord|has[lł]o|lösenord|adgangskode|salasana|heslo|jelszó|κωδικός|mật khẩu|סיסמה|كلمة (?:المرور|السر)|รหัสผ่าน|पासवर्ड|口令|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
 )
 _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
@@ -396,7 +420,7 @@ _ASSIGNED: Final = (
     rf"""(?:{_PREFIX}(?P<open>{_OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
     rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
 )
-_ELEMENT: Final = r"""(?:(?:\\{0,3}["'])?>|</key>(?:\s|\\[nrt]){0,20}<string>)(?:\s|\\[nrt]){0,60}(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\s|\\[nrt]){0,60}</"""
+_ELEMENT: Final = r"""(?:(?:\\{0,3}["'])?>|</key>(?:\s|\\[nrt]){0,20}<string>)(?:\s|\\[nrt]){0,60}(?:<!\[CDATA\[)?(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\]\]>)?(?:\s|\\[nrt]){0,60}</"""
 # The name in quotes, followed by its value in quotes, perhaps with `value` before it.
 _PAIRED: Final = (
     rf"""(?:{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])|[ ](?=(?i:value)=))[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:(?:parameter|option|setting|property|variable)_?value|value|text|content|data|v)(?:{_OPEN})?"""
@@ -405,7 +429,7 @@ _PAIRED: Final = (
 _REST: Final = r"""[^\s"'`&,;\\]*+"""
 _OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
 # `is X`, `to X`, `has been changed to X`
-_SAYING: Final = r"(?:(?:has|had|will|should|must|is|was|be|been|now|set|reset|changed|updated)[ ]){0,4}(?:is|was|be|now|(?P<to>to|as)|provided)"
+_SAYING: Final = r"(?:(?:has|had|will|should|must|is|was|be|been|now|set|reset|changed|updated)[ ]){0,4}(?:is|was|be|now|(?P<to>to|as)|provided|è|est|es|ist|lautet)"
 _SPOKEN: Final = (
     rf"""(?:{_OPEN})?[ ]{{1,3}}(?:{_SAYING}:?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
     r"""|(?P<open>["'`])(?P<quoted>[^"'`\r\n]{1,200})(?P=open))"""
@@ -426,6 +450,8 @@ _FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}}
 _PARAMETER: Final = r"""(?i),parametervalue=\\{0,3}["']?(?P<bare>[^\s"',\\]{3,500})"""
 # `- name: DB_PASSWORD`, and on the next line `value: X`, as in manifests of Kubernetes
 _NEXT_LINE: Final = r"""\\{0,3}["']?[ \t]{0,8}(?:\r?\n|(?:\\r)?\\n){1,2}(?:[ \t]|\\t){0,40}value:[ ]{1,8}\\{0,3}["']?(?P<bare>[^\s"'\\,;]{3,500})"""
+# `["password"]=> string(5) "X"`, as PHP shows it
+_DUMPED: Final = rf"""{_OPEN}\]=>(?:\s|\\[nrt]){{0,20}}string\(\d{{1,4}}\)[ ]{_OPEN}(?P<quoted>[^\r\n"'\\]{{1,500}}){_OPEN}"""
 # `passwords: ['X', 'Y']`
 _LISTED: Final = rf"""(?:{_OPEN})?[ \t]{{0,8}}[:=][ ]{{0,3}}[\[(][ ]{{0,3}}(?P<bare>\\{{0,3}}["'][^\[\](){{}}\r\n]{{3,2000}})[\])]"""
 _CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
@@ -556,6 +582,8 @@ _OF_OPTIONS: Final = frozenset(
 def _follows(value: str, name: str) -> bool:
     """Whether a word right after the name of a secret is its value, not the next word of a sentence."""
     value = value.rstrip(".!?:)")
+    if name == "pass" and _compiled(r"[\w.\-]*/.*|.*::.*").fullmatch(value):
+        return False  # a test that passed
     least = 20 if name in _TYPE_CHECKS else 8
     if len(value) < least or not (has_digit(value) and any(map(str.isalpha, value))):
         return False
@@ -677,6 +705,7 @@ def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str
 
 _ARRANGEMENTS: Final = (
     (_LISTED, _accepts_list),
+    (_DUMPED, _accepts_element),
     (_ASSIGNED, _accepts_assigned),
     (_ELEMENT, _accepts_element),
     (_PAIRED, _accepts_paired),

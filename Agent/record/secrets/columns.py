@@ -1,0 +1,166 @@
+"""Finds secrets whose name stands in a header: SQL `INSERT`s with their columns, CSV, TSV, and tables of text.
+
+A header may be a sentence, so that only values that look random count, but for `INSERT`, whose text is code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from Agent.record.secrets.issuers import INNER_NAMES
+from Agent.record.secrets.names import NONE, SURE, compiled, is_placeholder, looks_drawn, name_says
+
+Span = tuple[int, int]
+
+_LITERAL: Final = (
+    r"""(?:[NEBneb]?'(?:[^'\\]|''|\\.)*+'|\\{0,3}"[^"\\]*+\\{0,3}"|[^,()'"\\]*+(?:\([^()'"]*+\))?)"""
+)
+_INSERT: Final = r"""(?is)\b(?:insert|replace)\b[^();]{0,60}?\binto\s+[^\s();]{1,200}\s*\((?P<columns>[^()]{1,4000})\)\s*(?:\\[nrt]|\s)*values?"""
+_ROW: Final = rf"""(?s)(?:\s|\\[nrt]|,){{0,40}}\((?P<row>(?:\s*{_LITERAL}\s*,){{0,200}}\s*{_LITERAL}\s*)\)"""
+# the parameters of a statement, as SQLAlchemy and Django write them after it
+_PARAMETERS: Final = rf"""(?s)(?:[^(\[]|\((?!['"])|\[(?!['"(p])){{0,2000}}?(?:\[parameters:\s*)?[(\[](?P<row>(?:\s*{_LITERAL}\s*,){{1,200}}(?:\s*{_LITERAL})?\s*)[)\]]"""
+_VALUE: Final = rf"""(?s)\s*(?P<value>{_LITERAL})\s*(?:,|\Z)"""
+
+
+def in_inserts(text: str) -> Iterator[Span]:
+    """Yield the spans of the values that the columns of an `INSERT` name as secrets."""
+    for insert in compiled(_INSERT).finditer(text):
+        names = [name.strip("\"'`[]\\ \r\n\t") for name in insert["columns"].split(",")]
+        says = [name_says(name) for name in names]
+        if not any(says):
+            continue
+        at, found = insert.end(), False
+        while (row := compiled(_ROW).match(text, at)) is not None:
+            at = row.end()
+            for span in _of_row(text, row, says):
+                found = True
+                yield span
+        if not found and (row := compiled(_PARAMETERS).match(text, at)) is not None:
+            yield from _of_row(text, row, says)
+
+
+def _of_row(text: str, row: re.Match[str], says: Sequence[int]) -> Iterator[Span]:
+    begin, end = row.span("row")
+    values = [match.span("value") for match in compiled(_VALUE).finditer(text, begin, end)]
+    # the search ends with an empty value
+    for (first, last), sure in zip(values, says, strict=False) if len(values) >= len(says) else ():
+        quoted = compiled(r"""(?s)[NEBneb]?\\{0,3}(['"])(?P<inner>.{4,}?)\\{0,3}\1""").fullmatch(
+            text, first, last
+        )
+        if sure == NONE or quoted is None or is_placeholder(quoted["inner"]):
+            continue
+        if looks_drawn(quoted["inner"]) or (sure == SURE and not _is_kind(quoted["inner"])):
+            yield quoted.span("inner")
+
+
+def _is_kind(value: str) -> bool:
+    """Whether a value under a name such as `token` or `pin` is a word, and no password."""
+    return value.islower() and value.isalpha() and len(value) < _SHORTEST_WORD
+
+
+_SHORTEST_WORD: Final = 8
+
+# ---- tables of text ----
+
+_LINE: Final = r"(?P<line>[^\r\n\\]*(?:\\(?![nr])[^\r\n\\]*)*)(?P<end>\r?\n|(?:\\r)?\\n|\Z)"
+_HEADER_NAMES: Final = r"(?i)pass|pwd|secret|token|key|auth|pin\b|credential|kennwort|senha|contrase"
+_INNER: Final = "|".join(name.decode() for name in INNER_NAMES)
+_HEADER_NAME: Final = r"[A-Za-z][\w\- /.]{0,39}"
+_RULE: Final = r"[\s|+\-:=]*"
+_CELL: Final = r"""\s*(?:\\{0,3}"(?P<quoted>[^"]*?)\\{0,3}"|(?P<bare>.*?))\s*"""
+_LONGEST_HEADER, _MOST_ROWS = 400, 10_000
+_DELIMITERS: Final = {
+    "\t": r"\t",
+    "\\t": r"\\t",
+    "|": r"\|",
+    ";": r";",
+    ",": r",",
+    "  ": r"[ ]{2,}",
+}
+"""What separates the columns of a header: the expression that splits its rows."""
+
+
+def in_tables(text: str) -> Iterator[Span]:
+    """Yield the spans of random values in rows below a header that names their column as secret."""
+    header: _Header | None = None
+    rows = 0
+    for match in compiled(_LINE).finditer(text):
+        begin, end = match.span("line")
+        if header is not None and rows < _MOST_ROWS:
+            if compiled(_RULE).fullmatch(text, begin, end) is not None and begin < end:
+                continue
+            cells = header.cells(text, begin, end)
+            if len(cells) == header.count:
+                rows += 1
+                for index in header.secrets:
+                    span = _cell(text, *cells[index])
+                    if span is not None:
+                        yield span
+                continue
+        header, rows = _header_of(text, begin, end), 0
+
+
+class _Header:
+    """The columns of a table.
+
+    Args:
+        expression: separates the cells of a row.
+        count: how many cells a row has.
+        secrets: the indexes of the columns of secrets.
+    """
+
+    def __init__(self, expression: str, count: int, secrets: Sequence[int]) -> None:
+        self._expression = expression
+        self.count = count
+        self.secrets = secrets
+
+    def cells(self, text: str, begin: int, end: int) -> list[Span]:
+        """Return the spans of a line's cells."""
+        found, at = [], begin
+        # in a table of aligned columns a long value leaves one blank
+        expression = r"[ ]+" if self._expression == _DELIMITERS["  "] else self._expression
+        for separator in compiled(expression).finditer(text, begin, end):
+            found.append((at, separator.start()))
+            at = separator.end()
+        return [*found, (at, end)]
+
+
+def _header_of(text: str, begin: int, end: int) -> _Header | None:
+    if not 0 < end - begin <= _LONGEST_HEADER or compiled(_HEADER_NAMES).search(text, begin, end) is None:
+        return None
+    for delimiter, expression in _DELIMITERS.items():
+        if text.find(delimiter, begin, end) < 0:
+            continue
+        names = [_name(cell) for cell in compiled(expression).split(text[begin:end])]
+        if len(names) < 2:
+            continue
+        inner = names[1:-1] if delimiter == "|" and not names[0] and not names[-1] else names
+        if not all(compiled(_HEADER_NAME).fullmatch(name) for name in inner):
+            return None
+        if delimiter == "  " and any(" " in name for name in names):
+            return None
+        # The quick look sees a name before a separator, but for a blank; others it sees at the end of the line.
+        is_seen = delimiter != "  " and not (delimiter in ",;" and f"{delimiter} " in text[begin:end])
+        secrets = [
+            index
+            for index, name in enumerate(names)
+            if name_says(name) != NONE
+            and (is_seen or index == len(names) - 1 or compiled(_INNER).search(name.lower()))
+        ]
+        return _Header(expression, len(names), secrets) if secrets else None
+    return None
+
+
+def _name(cell: str) -> str:
+    return cell.strip(" \t\"'\\`*")
+
+
+def _cell(text: str, begin: int, end: int) -> Span | None:
+    match = compiled(_CELL).fullmatch(text, begin, end)
+    if match is None:
+        return None
+    group = "quoted" if match["quoted"] is not None else "bare"
+    value = match[group]
+    return match.span(group) if looks_drawn(value) and not is_placeholder(value) else None

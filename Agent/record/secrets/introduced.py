@@ -1,0 +1,244 @@
+"""Finds secrets of protocols, calls, links and sentences, which no name with a sign introduces.
+
+`command_forms.py` has those of command lines, `columns.py` those below a header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from Agent.record.secrets.names import (
+    NONE,
+    SURE,
+    compiled,
+    has_digit,
+    is_placeholder,
+    is_wordlike,
+    is_words,
+    looks_drawn,
+    name_says,
+)
+
+Span = tuple[int, int]
+
+
+def _is_given(value: str) -> bool:
+    return not is_placeholder(value)
+
+
+def _is_drawn(value: str) -> bool:
+    return looks_drawn(value) and not is_placeholder(value)
+
+
+_SIGN_OF_NAME: Final = r"[\w\-./:@,()\[\]<>{}=]"
+
+
+def is_strong(value: str) -> bool:
+    """Whether a value has characters of three kinds (capitals, small letters, digits, signs), unlike a name."""
+    kinds = (
+        any(map(str.isupper, value)),
+        any(map(str.islower, value)),
+        has_digit(value),
+        any(not compiled(_SIGN_OF_NAME).match(char) for char in value),
+    )
+    return sum(kinds) > 2 and _is_drawn(value)
+
+
+def _is_random(value: str) -> bool:
+    """Whether a value changes often between capitals, small letters and digits, and is no words."""
+    changes = len(compiled(r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])").findall(value))
+    return 3 * changes >= len(value) and not is_words(value) and not is_placeholder(value)
+
+
+class _Form(NamedTuple):
+    """A form of a secret.
+
+    Attributes:
+        literals: the form is searched for in texts that contain one of them; in lower case.
+        expression: the form, in which the group `secret` is the secret.
+        accepts: whether the value is a secret.
+    """
+
+    literals: tuple[str, ...]
+    expression: str
+    accepts: Callable[[str], bool]
+
+
+_END: Final = r"""(?=[ \t]{0,8}(?:\Z|[\r\n]|\\[rn]|\\{0,3}["'][ ]{0,3}(?:\Z|[,\]})])))"""
+"""The end of a line, or of a text in quotes."""
+_BEGIN: Final = r"""(?:(?<![^\s"'])|(?<=\\n))"""
+_VALUE: Final = r"""(?P<secret>[^\s"'`$<%{\\][^\s"'\\]{3,200})"""
+_ARGUMENT: Final = r"""\\{0,3}["'](?P<secret>[^"'\\\r\n$<{][^"'\\\r\n]{2,300})\\{0,3}["']"""
+_OPEN: Final = r"""\\{0,3}["']"""
+_MIXED: Final = r"""["'`]?(?P<secret>[^\s"'`,;\\/]{4,100}?)["'`]?(?=[.,;!?]{0,2}(?:[\s"']|\\[nr]|\Z))"""
+_SUBJECT: Final = r"(?:pass\w*|token|key|secret|pin|credential)"
+
+_FORMS: Final = (
+    # FTP (RFC 959), POP3 (RFC 1939), NNTP (RFC 4643): behind the user, or the mark of a direction
+    _Form(
+        ("pass ",),
+        rf"""(?i)(?:[>:][ ]|authinfo[ ]|\buser[ ]+[^\s\\]{{1,100}}(?:\\r|\r)?(?:\n|\\n))pass[ ]+:?{_VALUE}{_END}""",
+        _is_given,
+    ),
+    _Form(("pass ",), rf"""{_BEGIN}PASS[ ]+:?{_VALUE}{_END}""", is_strong),
+    # https://redis.io/docs/latest/commands/auth
+    _Form(("auth ",), rf"""{_BEGIN}AUTH[ ]+(?:[\w.@\-]{{1,60}}[ ]+)?{_VALUE}{_END}""", is_strong),
+    # IMAP (RFC 3501)
+    _Form(
+        ("login ",),
+        rf"""\b[A-Za-z0-9.]{{1,12}}[ ]LOGIN[ ]+(?:{_OPEN})?[^\s"\\]{{1,100}}(?:{_OPEN})?[ ]+(?:{_OPEN})?{_VALUE}(?:{_OPEN})?{_END}""",
+        _is_drawn,
+    ),
+    # SMTP: the server asks for the password in base64
+    _Form(
+        ("334 ugfzc3dvcmq6",),
+        r"""(?i)334[ ]ugfzc3dvcmq6(?:[\r\n]|\\[rn])(?:\s|\\[rn]|[SC<>:]){0,20}(?P<secret>[a-z0-9+/]{4,400}={0,2})""",
+        _is_given,
+    ),
+    _Form(
+        ("nickserv",),
+        rf"""(?i)nickserv[ ]+:?identify[ ]+(?:[^\s"'\\]{{1,60}}[ ]+)?{_VALUE}{_END}""",
+        _is_given,
+    ),
+    # https://github.com/zxing/zxing/wiki/Barcode-Contents
+    _Form(
+        ("wifi:",),
+        r"""(?i)wifi:(?:[tsheai]\w?:(?:[^;\\\r\n]|\\.){0,100};){0,5}p:(?P<secret>(?:[^;\\\r\n]|\\.){1,100});""",
+        _is_given,
+    ),
+    # PostgreSQL's file of passwords: host:port:database:user:password
+    _Form(
+        (":5432:", ":*:"),
+        rf"""[\w.*\-]{{1,100}}:(?:5432|\*):[^\s:"']{{1,100}}:[^\s:"']{{1,100}}:(?P<secret>[^\s:"'\\][^\s"'\\]{{3,200}}){_END}""",
+        _is_drawn,
+    ),
+    # https://github.com/go-sql-driver/mysql#dsn-data-source-name
+    _Form(
+        ("@tcp(", "@unix("),
+        r"""[\w.\-]{1,60}:(?P<secret>[^\s@"'/]{1,200})@(?:tcp|unix)\(""",
+        _is_given,
+    ),
+    # Postfix's map of passwords: [host]:port user:password
+    _Form(
+        ("]:",),
+        rf"""\]:(?:25|465|587)[ ]+[^\s:"']{{1,100}}:{_VALUE}{_END}""",
+        _is_given,
+    ),
+    # `smtp.login('bob', 'X')`, `HTTPBasicAuth('bob', 'X')`, `PlainCredentials('bob', 'X')`
+    _Form(
+        ("login(", "auth(", "credentials(", "authenticate("),
+        rf"""(?i)(?:login|auth|credentials|authenticate)\([ ]{{0,3}}(?:\w{{1,20}}[ ]?=[ ]?)?{_OPEN}[^"'\\\r\n]{{1,200}}{_OPEN}"""
+        rf"""[ ]{{0,3}},[ ]{{0,3}}{_ARGUMENT}[ ]{{0,3}}[,)]""",
+        _is_given,
+    ),
+    # expect(1), pexpect
+    _Form(
+        ("expect",),
+        r"""(?i)expect[ (]+(?:-\w+[ ]+)*(?:\\{0,3}["']|\{)[^"'{}\r\n]{0,60}pass(?:word|phrase|code)[^"'{}\r\n]{0,40}(?:\\{0,3}["']|\})"""
+        r"""\)?(?:\s|\\[nrt]|[{;]){1,40}(?:\w{1,30}\.)?send(?:line)?(?:[ (]|--){1,6}\\{0,3}["'](?P<secret>[^"'\\$\r\n]{2,200})""",
+        _is_given,
+    ),
+    # `page.get_by_label('Password').fill('X')`
+    _Form(
+        (".fill(", ".type(", "sequentially(", "send_keys(", "sendkeys("),
+        rf"""(?i){_OPEN}[^"'\\\r\n]{{0,60}}(?:pass(?:word|phrase|code)|passwd)[^"'\\\r\n]{{0,40}}{_OPEN}[^()\r\n]{{0,60}}\)\.(?:fill|type|press_?sequentially|send_?keys)\({_ARGUMENT}""",
+        _is_given,
+    ),
+    # cookies in the format of Netscape
+    _Form(
+        ("true\t", "false\t"),
+        r"""(?i)(?:true|false)\t[^\t\r\n]{1,200}\t(?:true|false)\t\d{1,12}\t[^\t\r\n]{0,200}(?:sess(?:ion)?_?id|sid|auth|token|[cx]srf|jwt)\t(?P<secret>[^\s"'\\]{8,4000})""",
+        _is_given,
+    ),
+    # https://developers.asana.com/docs/personal-access-token
+    _Form(
+        ("1/", "2/"),
+        r"""(?<![\w/])[12]/\d{10,20}(?:/\d{10,20})?:(?P<secret>[0-9a-f]{32})(?![0-9a-f])""",
+        _is_given,
+    ),
+    _Form(("/with/key/",), r"""(?i)/with/key/(?P<secret>[\w\-]{16,60})""", _is_given),
+    _Form(
+        ("password/", "password-reset/", "passwordreset/"),
+        r"""(?i)/(?:(?:reset|forgot)[_\-]?password|password-?reset)/(?P<secret>[\w\-.]{20,300})""",
+        _is_drawn,
+    ),
+    # what pydantic and argparse repeat
+    _Form(
+        ("input_value=",),
+        rf"""(?i)(?:^|\n|\\n)[\w.\-]{{0,60}}(?:pass(?:word|wd|phrase|code)|secret|token|api_?key|credentials?)(?:\r?\n|\\n)[ ]{{2,4}}[^\r\n\[]{{1,300}}\[type=\w{{1,60}}, input_value={_ARGUMENT}""",
+        _is_given,
+    ),
+    _Form(
+        (": invalid ",),
+        rf"""(?i)(?:pass(?:word|wd|phrase|code)|secret|token|api[_\-]?key|credentials?):[ ]invalid[ ][\w ]{{1,60}}:[ ]{_ARGUMENT}""",
+        _is_given,
+    ),
+    # sentences
+    _Form(
+        (" as the ", " as your ", " as my ", " as its "),
+        rf"""(?i)(?<!\w)["'`]?(?P<secret>[^\s"'`,;\\]{{6,100}})["'`]?[ ]as[ ](?:the|your|my|its)[ ](?:[\w\-]{{1,20}}[ ]){{0,2}}{_SUBJECT}""",
+        _is_drawn,
+    ),
+    _Form(
+        ("in with ", "credentials ", "creds ", "failed for "),
+        rf"""(?i)(?:(?:log|sign)[ ]?in[ ]with|(?:credentials|creds)(?:[ ](?:are|is|for[ ]\S{{1,60}}:?))?|(?:login|logon|authentication)[ ]failed[ ]for)"""
+        rf"""[ ]+(?:user[ ])?["'`]?[\w.@\-]{{1,60}}["'`]?[ ]?[/:][ ]?{_MIXED}""",
+        _is_drawn,
+    ),
+    _Form(("with credential",), rf"""(?i)with[ ]credentials?[ ]+{_MIXED}""", _is_random),
+    _Form(
+        ("token ",),
+        r"""(?i)(?<![\w\-])token[ ]+["'`]?(?P<secret>[a-z0-9]{12,19})(?![\w/(.\-])""",
+        lambda value: has_digit(value) and _is_random(value),
+    ),
+    # one-time codes
+    _Form(
+        ("your code", "use code", "enter code", "the code"),
+        r"""(?i)(?:your|use|enter|the)[ ]code(?:[ ]is:?)?[ ]+(?:[a-z]-)?(?P<secret>\d{4,8}|\d{3}[ -]\d{3})"""
+        r"""(?=[.,;!]?(?:[ ]to[ ](?:sign|log|verify|confirm|continue|complete|finish)|[ ]?(?:\Z|[\r\n"']|\\[nr])|[.!][ ]))""",
+        _is_given,
+    ),
+    _Form(
+        ("is your ",),
+        r"""(?i)(?<![\w.\-])(?:[a-z]-)?(?P<secret>\d{4,8})[ ]is[ ]your[ ](?:[\w\-]{1,20}[ ]){0,3}(?:code|otp|pin|passcode)\b""",
+        _is_given,
+    ),
+)
+
+
+def introduced(text: str, lower: str) -> Iterator[Span]:
+    """Yield the spans of secrets in these forms; `lower` is the text in lower case."""
+    for literals, expression, accepts in _FORMS:
+        if any(literal in lower for literal in literals):
+            for match in compiled(expression).finditer(text):
+                if accepts(match["secret"]):
+                    yield match.span("secret")
+    if "value=" in lower and "<" in text:
+        yield from _values_of_elements(text)
+
+
+_TAG: Final = r"""<[A-Za-z][\w:.\-]{0,60}(?=\s)[^<>]{1,2000}>"""
+_ATTRIBUTE: Final = r"""(?P<key>[\w:.\-]{1,60})[ ]?=[ ]?\\{0,3}["'](?P<value>[^"'<>\\]{0,500})\\{0,3}["']"""
+_KEYS: Final = frozenset({"name", "key", "id", "property"})
+
+
+def _values_of_elements(text: str) -> Iterator[Span]:
+    """Yield the values of elements that another attribute names: `<property value="X" name="db.password"/>`."""
+    for tag in compiled(_TAG).finditer(text):
+        says, held = NONE, None
+        for attribute in compiled(_ATTRIBUTE).finditer(text, *tag.span()):
+            key, value = attribute["key"].lower(), attribute["value"]
+            if key in _KEYS:
+                says = max(says, name_says(value))
+            elif key == "type" and value.lower() == "password":
+                says = SURE
+            elif key == "value":
+                held = attribute
+        if says == NONE or held is None or len(held["value"]) < _SHORTEST or is_placeholder(held["value"]):
+            continue
+        if looks_drawn(held["value"]) or (says == SURE and not is_wordlike(held["value"])):
+            yield held.span("value")
+
+
+_SHORTEST: Final = 4
