@@ -73,6 +73,20 @@ def test_output_and_exit_code_come_back(run):
     assert len(run("print('x' * 3_000_000)").stdout) == 3_000_001
 
 
+def test_what_it_left_open_is_written_and_what_it_left_running_ends(run, tmp_path):
+    code = f"""
+import atexit, threading
+directory = Path({str(tmp_path)!r})
+left = [open(directory / "text.txt", "w"), open(directory / "bytes.bin", "wb")]
+left[0].write("told")
+left[1].write(b"told")
+atexit.register(lambda: print("at exit"))
+threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+"""
+    assert run(code) == ChildResult("thread\nat exit\n", "", 0)
+    assert [(tmp_path / name).read_bytes() for name in ("text.txt", "bytes.bin")] == [b"told"] * 2
+
+
 @pytest.mark.further
 def test_it_has_the_environment_and_directory_of_the_caller_and_no_recording(run, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -129,10 +129,11 @@ def quick_literals() -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
             beginnings.add(prefix + "#" * 8)
         elif prefix not in _TOLD_OTHERWISE:
             beginnings.add(prefix)
-    shortest = {
-        one for one in beginnings if not any(one != two and one.startswith(two) for two in beginnings)
-    }
-    return tuple(sorted(one.encode() for one in shortest)), tuple(
+    shortest: list[str] = []
+    for one in sorted(beginnings):  # each right after its prefixes
+        if not shortest or not one.startswith(shortest[-1]):
+            shortest.append(one)
+    return tuple(one.encode() for one in shortest), tuple(
         sorted(one.encode() for one in before | set(_TOLD_OTHERWISE.values()))
     )
 

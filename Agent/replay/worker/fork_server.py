@@ -1,16 +1,20 @@
 """A process with this package loaded that forks for each request, at 10% of an interpreter's cost.
 
 `ForkServer` replaces `spawn` in `jobs.py`. A forked child has the caller's environment and working directory,
-its own process group and output files, and exits as an interpreter does. There are three differences: all
+its own process group and output files, and exits as an interpreter does. There are four differences: all
 children of a server share one hash seed (not the caller's), resource limits and umask are those at the start
-of the server, and the modules of replay and forks are loaded already.
+of the server, the modules of replay and forks are loaded already, and a child that has answered frees nothing
+at its end, so that no `__del__` runs then.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
+import inspect
+import io
 import os
 import runpy
 import select
@@ -38,6 +42,8 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 import orjson
 
 from Agent.errors import AgentTraceError, ReplayError
+from Agent.record.secrets.issuers import literals
+from Agent.record.secrets.names import name_says
 from Agent.replay.worker.jobs import (
     Child,
     ChildResult,
@@ -58,11 +64,17 @@ if TYPE_CHECKING:
     from Agent.replay.worker.workbench import Prepared
 
 _MODULES = (
+    "asyncio",
     "ctypes",
+    "pickle",
     "Agent.utils",
+    "Agent.config.recording",
     "Agent.record.tracing.traced_call",
+    "Agent.replay.drive.interleaved",
     "Agent.replay.worker.jobs",
+    "Agent.replay.worker.program",
     "Agent.replay.worker.workbench",
+    "Agent.replay.forks.asking",
     "Agent.replay.forks.fork",
     "Agent.replay.forks.sweep_job",
     "Agent.replay.experiments.experiment",
@@ -311,6 +323,7 @@ def main(descriptor: int, target: str | None = None) -> None:
     """Serve until the other end closes the socket; in a forked child, run its task."""
     for module in _MODULES:
         importlib.import_module(module)
+    _warm()
     with socket.socket(fileno=descriptor) as control:
         prepared = None if target is None else _prepare(Path(target), control)
         if target is not None and prepared is None:
@@ -331,6 +344,31 @@ def main(descriptor: int, target: str | None = None) -> None:
     # Run a fresh copy of the module as `__main__`, as `python -m` does.
     sys.modules.pop(task["module"], None)
     runpy.run_module(task["module"], run_name="__main__", alter_sys=True)
+    _end()
+
+
+def _warm() -> None:
+    """Compute once what each child would compute first: what secrets look like, and how source is read."""
+    literals()
+    name_says("some_token")
+    inspect.getsource(_warm)
+
+
+def _end() -> NoReturn:
+    """End a child that has answered as an interpreter ends, but without freeing objects and modules."""
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as children of `multiprocessing` do
+    atexit._run_exitfuncs()  # noqa: SLF001 - the same
+    for each in gc.get_objects():  # those of before the fork are frozen, and not among them
+        if type(each) in _BUFFERED:
+            with contextlib.suppress(OSError, ValueError):  # a full disk, a closed file
+                each.flush()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+_BUFFERED = frozenset({io.BufferedRandom, io.BufferedWriter, io.TextIOWrapper})
+"""Files of the program that it has not closed."""
 
 
 def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
