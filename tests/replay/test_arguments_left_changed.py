@@ -106,6 +106,96 @@ def test_arguments_that_did_not_change_write_nothing(toy):
     assert not any("result_is" in extra for extra in told.values())
 
 
+INSIDE = """
+class Basket:
+    def __init__(self): self.lines = []
+
+class Till:
+    agent_id, agent_role = "t", "till"
+    def __init__(self): self.sums = 0
+    @trace_agent_action
+    def count(self, rows):
+        rows.append(9)
+        self.sums += 1
+        return self.sums
+
+class Clerk:
+    agent_id, agent_role = "a", "clerk"
+    def __init__(self, till): self.rounds, self.till = 0, till
+    @trace_agent_action
+    def act(self, n):
+        self.fill([1], n)
+        self.pack(Basket(), n)
+        self.till.count([2])
+        self.pass_on([3])
+        self.rounds += 1
+        return self.rounds
+    @trace_agent_action
+    def fill(self, rows, n):
+        rows.append(n)
+    @trace_agent_action
+    def pack(self, basket, n):
+        basket.lines.append(("tea", n))
+    @trace_agent_action
+    def pass_on(self, rows):
+        self.look(rows)
+        rows.append(7)
+    @trace_agent_action
+    def look(self, rows): pass
+def build(spec):
+    till = Till()
+    return {"a": Clerk(till), "t": till}
+def main():
+    clerk = Clerk(Till())
+    clerk.act(3)
+    clerk.act(4)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "where"),
+    [
+        ("rows.append(n)", "rows.append(n + 1)", "DIVERGED", "rows[1], as the call left it, in agent_action fill of a"),
+        ('("tea", n)', '("tea", -n)', "DIVERGED", "[0][1], as the call left it, in agent_action pack of a"),
+        ("rows.append(9)", "rows.append(8)", "DIVERGED", "rows[1], as the call left it, in agent_action count of t"),
+        ("rows.append(7)", "rows.append(6)", "UNVERIFIED", "argument rows of act of a ended otherwise"),
+        ("rows.append(n)", "return len(rows)", "DIVERGED", "fill of a"),
+    ],
+)  # fmt: skip
+def test_what_a_call_inside_an_action_makes_of_an_argument_is_compared(toy, before, after, verdict, where):
+    toy.record(INSIDE)
+    assert toy.replay("last").verdict == "IDENTICAL"
+    report = toy.change(before, after).replay("last")
+    assert report.verdict == verdict, str(report)
+    assert where in str(report)
+
+
+def test_a_recording_that_lacks_what_calls_inside_changed_stays_green(toy):
+    toy.record(INSIDE)
+    _make_older(toy, {"recording": "1"}, lambda line: "code" not in line)
+    report = toy.replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+
+
+def _make_older(toy, versions, lacks):
+    """Leave out the arguments that calls changed, of those lines whose calls did not tell it at the time."""
+    session = next(toy.root.glob("session_*"))
+    (described := session / "session.json").write_bytes(
+        orjson.dumps(
+            {**orjson.loads(described.read_bytes()), "versions": {"agent-trace": "0.1.0", **versions}}
+        )
+    )
+    left_out = 0
+    for log in session.glob("agents/*.log"):
+        lines = [orjson.loads(line) for line in log.read_bytes().splitlines()]
+        for line in filter(lacks, lines):
+            left_out += line["extra"].pop("args_after", None) is not None
+            if "types" in line:
+                line["types"] = {at: tag for at, tag in line["types"].items() if "/args_after/" not in at}
+        log.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    assert left_out > 0
+
+
 SHARED = """
 class Exchange:
     agent_id, agent_role = "x", "exchange"
@@ -159,17 +249,7 @@ def test_an_argument_that_the_agent_holds_is_its_own_object(toy):
 
 def test_a_recording_without_changed_arguments_stays_green(toy):
     toy.record(PROGRAM)
-    session = next(toy.root.glob("session_*"))
-    (described := session / "session.json").write_bytes(
-        orjson.dumps({**orjson.loads(described.read_bytes()), "versions": {"agent-trace": "0.1.0"}})
-    )
-    log = session / "agents" / "a.log"
-    lines = [orjson.loads(line) for line in log.read_bytes().splitlines()]
-    for line in lines:
-        line["extra"].pop("args_after", None)
-        if "types" in line:
-            line["types"] = {at: tag for at, tag in line["types"].items() if "/args_after/" not in at}
-    log.write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
+    _make_older(toy, {}, lambda line: True)
     report = toy.replay()
     assert report.verdict == "IDENTICAL", str(report)
 

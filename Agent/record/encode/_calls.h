@@ -1074,7 +1074,7 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
     }
     if (opener->captures) {
         PyObject *named = arguments != NULL ? Py_NewRef(arguments) : named_arguments(opener, args, kwargs);
-        found = take_arguments(lane, call, named, is_entry);
+        found = take_arguments(lane, call, named, opener->is_action);
         if (found == NULL) goto failed;
     } else {
         PUT(call, CALL_args_body, Py_NewRef(NO_BYTES));
@@ -1370,7 +1370,8 @@ static PyObject *ended(Lane *lane, PyObject *call, PyObject *result, long long d
         Py_DECREF(left);
     }
     /* Only a replay that answers a call asks whether the result is one of its arguments, and it answers no root. */
-    if (changeable != Py_None && (result == Py_None || is_scalar(Py_TYPE(result)) || is_true(GET(call, CALL_root))) && PyTuple_CheckExact(changeable)) {
+    int is_answered = is_true(GET(call, CALL_is_entry)) && !is_true(GET(call, CALL_root));
+    if (changeable != Py_None && (result == Py_None || is_scalar(Py_TYPE(result)) || !is_answered) && PyTuple_CheckExact(changeable)) {
         PyObject *arguments = PyTuple_GET_ITEM(changeable, 0), *kept = PyTuple_GET_ITEM(changeable, 2);
         if (PyDict_CheckExact(arguments) && PyTuple_CheckExact(kept)) {
             Held all = {((PyTupleObject *)kept)->ob_item, PyTuple_GET_SIZE(kept)};

@@ -1,10 +1,10 @@
 """Arguments that a call changed in place: recorded as `args_after` in its event, applied again in a replay.
 
-They are recorded only if the encoded arguments differ from those at entry, for calls that a replay may
-answer or drive. A replay that answers a call changes the containers and objects that were passed instead of
-replacing them, because the caller may hold them elsewhere. One that drives it compares what its code made of
-them. For an argument that the agent itself holds, a replay passes the agent's own object, as the program did:
-changes to a copy would not appear in the agent's fields.
+They are recorded only if the encoded arguments differ from those at entry, for actions and calls of tools. A
+replay that answers a call changes the containers and objects that were passed instead of replacing them,
+because the caller may hold them elsewhere. One that drives it compares what its code made of them. For an
+argument that the agent itself holds, a replay passes the agent's own object, as the program did: changes to
+a copy would not appear in the agent's fields.
 """
 
 from __future__ import annotations

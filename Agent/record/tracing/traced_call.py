@@ -26,6 +26,7 @@ from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import is_object
 from Agent.record.state.tracker import Known, StateTracker
 from Agent.record.tracing.changed_arguments import (
+    Place,
     args_after,
     cannot_change,
     held,
@@ -107,13 +108,13 @@ class Call:
             self._look_at_held(None if self.tracker is None else self.tracker.held)
         self.types: Types | None = None
         self.changeable: tuple[dict[str, Any], bytes | None, tuple[Any, ...]] | None = None
-        """For entry calls whose arguments the body may change in place: the arguments, their JSON if they are
+        """For actions whose arguments the body may change in place: the arguments, their JSON if they are
         plain, and the objects in them."""
         found: list[str] | None = None
         if spec.capture_args:
             arguments = spec.arguments(args, kwargs)
             # Taken before encoding, so that a change by another thread during it is noticed.
-            kept = held(arguments) if self.is_entry else None
+            kept = held(arguments) if spec.is_action else None
             raw = pipeline.capture.judge.value(arguments) if arguments else b"{}"
             if raw is not None:
                 self.args_body = b'"args":%s,' % raw
@@ -142,7 +143,7 @@ class Call:
 
     def _careful_arguments(self, arguments: dict[str, Any]) -> list[str]:
         """Encode arguments that are not plain; return the secrets among them, recognised by name."""
-        can_change = self.is_entry and not cannot_change(map(type, arguments.values()))
+        can_change = self.spec.is_action and not cannot_change(map(type, arguments.values()))
         # Taken before encoding, as above.
         self.flat = held_flat(arguments) if can_change else None
         found: list[str] = []
@@ -260,25 +261,27 @@ class Call:
         else:
             now, now_types = capture.body({"args": arguments})
             is_same = now_types == self.types and self.args_body.startswith(now + b",")
+        # A replay may answer only the outermost call of an agent, and no root.
+        may_be_answered = self.is_entry and not self.root
         if is_same:
-            is_told = not self.root and type(result) not in SCALARS
+            is_told = may_be_answered and type(result) not in SCALARS
             given_back = result_is(arguments, result) if is_told else None
             if given_back is None:
                 return self.args_body
             return b'%s"result_is":%s,' % (self.args_body, orjson.dumps(given_back))
         entry, was_plain = self.args_body[:-1], plain is not None
-        returned = None if self.root else result
+        returned = result if may_be_answered else None
         changes, types = args_after(capture, arguments, entry, self.types, returned, was_plain=was_plain)
         is_told, self.types = bool(self.types), _tags(self.types, types)
-        if changes and not is_told and self.tracker is not None:
-            # `_careful_arguments` told it if a value has a tag. A replay passes the agent's own object, whose
-            # field changes with it.
+        places: dict[str, Place] = {}
+        if changes and self.tracker is not None:
             places = places_held(arguments, self.target)
-            if places:
+            if places and not is_told:
+                # `_careful_arguments` told it if a value has a tag. A replay passes the agent's own object,
+                # whose field changes with it.
                 changes += b'"args_held":%s,' % orjson.dumps(places)
-        elif changes and self.tracker is not None:
-            places = places_held(arguments, self.target)
-        if changes and self.tracker is not None and shares_parts(arguments, places, self.target):
+        is_of_agent = self.tracker is not None or not (self.is_entry or self.target is None)
+        if changes and is_of_agent and shares_parts(arguments, places, self.target):
             changes += b'"args_shared":true,'
         return self.args_body + changes
 

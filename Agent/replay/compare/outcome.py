@@ -350,7 +350,7 @@ def _where(found: Divergence, event: Event | None, inner: Event | None) -> str:
     if found.field.startswith(OF_PROGRAM):
         return f"{found.field.removeprefix(OF_PROGRAM)}, as the program left it"
     if found.field == "args_after":
-        return place_in(found.field, found.path, event)
+        return place_in(found.field, found.path, event) + (f", in {found.place}" if found.place else "")
     if found.field == "error":
         return {"/error_type": "type of the error", "/error_message": "text of the error"}.get(
             found.path, f"error{found.path}"

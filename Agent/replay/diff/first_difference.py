@@ -28,8 +28,8 @@ from Agent.replay.compare.emitted_events import (
 )
 from Agent.replay.compare.outcome import place_in
 from Agent.replay.plan.actions import FRAMEWORK_KINDS
-from Agent.replay.plan.recording import began_us, ends_of
-from Agent.tree.files.session import Lineage
+from Agent.replay.plan.recording import began_us, ends_of, is_traced_action
+from Agent.tree.files.session import WITH_CHANGED_ARGUMENTS, WITH_CHANGES_INSIDE, Lineage
 
 PASSED_OVER = FRAMEWORK_KINDS | {
     *("metric", "throughput", "checkpoint", "system.init", "system.config", "system.module"),
@@ -173,8 +173,8 @@ class StreamWalk:
     """For each side, whether an event is compared; other events only update the state."""
     has_ends: bool = False
     """Whether the final contents of referenced objects are compared."""
-    has_changed_arguments: bool = False
-    """Whether both runs tell what every call changed in its arguments."""
+    recording: int = 0
+    """The lower number of what both recordings hold (`SessionInfo.recording`)."""
     compared: int = 0
     """The number of equal pairs of events."""
     states: int = 0
@@ -277,7 +277,9 @@ class StreamWalk:
                 shown(ABSENT) if other is None else describe(other),
             )
         found = event_difference(one, other, self.comparison) or self._draws_difference(one, other)
-        if found is not None or not self.has_changed_arguments:
+        is_inside = is_traced_action(one) and one.code is None
+        needed = WITH_CHANGES_INSIDE if is_inside else WITH_CHANGED_ARGUMENTS
+        if found is not None or self.recording < needed:
             return found
         changed = arguments_difference(one, other, self.comparison)
         return changed and Difference(f"/{ARGS_AFTER}{changed.path}", changed.recorded, changed.replayed)

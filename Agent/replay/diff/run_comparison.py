@@ -670,12 +670,12 @@ def compare_actions(
     )
 
 
-def _tell_changed_arguments(one: RunSide, other: RunSide) -> bool:
-    """Whether both recordings tell what every call changed in its arguments; a fork changes copies."""
-    infos = [
-        session_info(side.session) for side in (one, other) if side.lineage is None and side.forked is None
-    ]
-    return len(infos) == 2 and all(info is not None and info.tells_changed_arguments for info in infos)
+def _recording_of_both(one: RunSide, other: RunSide) -> int:
+    """Return the lower number of what both recordings hold; 0 for a fork, whose calls change copies."""
+    if any(side.lineage is not None or side.forked is not None for side in (one, other)):
+        return 0
+    infos = session_info(one.session), session_info(other.session)
+    return min(0 if info is None else info.recording for info in infos)
 
 
 def same_ids_of(one: RunSide, other: RunSide) -> SameIds:
@@ -693,8 +693,8 @@ def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str])
     if window is None:
         return None
     comparison = Comparison(None, same_ids, scripts=module_names(one.session, other.session))
-    is_told = _tell_changed_arguments(one, other)
-    walk = StreamWalk(comparison, same_ids, has_ends=True, has_changed_arguments=is_told)
+    recording = _recording_of_both(one, other)
+    walk = StreamWalk(comparison, same_ids, has_ends=True, recording=recording)
     best: PlacedDivergence | None = None
     for key in bisection.streams():
         best = _earlier(best, walk.first_divergence(*bisection.events(key, window), limit=best))
@@ -738,7 +738,7 @@ def _walked(
         same_ids,
         (one.counts, other.counts),
         has_ends=has_ends,
-        has_changed_arguments=_tell_changed_arguments(one, other),
+        recording=_recording_of_both(one, other),
     )
     best: PlacedDivergence | None = None
     each: list[PlacedDivergence] = []

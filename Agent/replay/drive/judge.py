@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -42,6 +42,7 @@ from Agent.replay.plan.actions import (
     names_only_objects,
 )
 from Agent.replay.plan.recording import is_traced_action, method_name, parents_of, spans_around
+from Agent.tree.files.session import WITH_CHANGED_ARGUMENTS, WITH_CHANGES_INSIDE
 
 _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
 
@@ -58,8 +59,7 @@ class ActionJudge:
         self._agents = kit.recording.agents
         self._errors = kit.errors
         info = kit.recording.info
-        self._knows_changes = info is not None and info.tells_changed_arguments
-        """Outermost actions tell which of their arguments they changed in place; older recordings lack it."""
+        self._recording = 0 if info is None else info.recording
         self._is_whole = kit.recording.is_complete
         """The recording is complete, so that measurements are compared too."""
         self._driven: Counter[str] = Counter()
@@ -198,14 +198,14 @@ class ActionJudge:
 
         A replayed action gets copies of the recorded arguments. Other code that held the originals, such as
         another agent, may have changed them in the recording, and does not change the copies. Such a
-        difference counts only if code changed.
+        difference counts only if code changed. It is certain in a call that makes no others.
 
         Returns:
             The number of arguments that changed alike.
         """
-        is_known = self._knows_changes or action.event.extra.get("root") is not True
+        is_known = self._recording >= WITH_CHANGED_ARGUMENTS or action.event.extra.get("root") is not True
         pairs = [(action.event, replayed)] if is_known else []
-        pairs += [pair for pair in zip(action.effects, effects, strict=False) if is_traced_action(pair[0])]
+        pairs += [pair for pair in zip(action.effects, effects, strict=False) if self._knows_changes(pair[0])]
         for one, other in pairs:
             if ARGS_AFTER not in one.extra and ARGS_AFTER not in other.extra:
                 continue
@@ -214,13 +214,25 @@ class ActionJudge:
             if found is None:
                 continue
             name = unescape(found.path[1:].partition("/")[0])
-            is_alone = not (action.call.children or action.call.is_async or action.overlaps)
-            is_alone = is_alone and not one.extra.get("args_shared")
-            if other is replayed and is_alone and name in (other.extra.get(ARGS_AFTER) or {}):
-                self._differs(action, ARGS_AFTER, found)
+            place = "" if other is replayed else describe(one)
+            if self._is_alone(action, one) and name in (other.extra.get(ARGS_AFTER) or {}):
+                self._differs(action, ARGS_AFTER, found, place)
             self._comparison.go_back(mark)
-            self._outcome.note_argument(divergence_of(action, ARGS_AFTER, found, place=describe(one)), name)
+            self._outcome.note_argument(divergence_of(action, ARGS_AFTER, found, place=place), name)
         return len(action.event.extra.get(ARGS_AFTER) or ()) if is_known else 0
+
+    def _knows_changes(self, event: Event) -> bool:
+        """Whether an event inside an action is a call that tells which arguments it changed in place."""
+        is_told = event.code is not None or self._recording >= WITH_CHANGES_INSIDE
+        return is_told and is_traced_action(event)
+
+    def _is_alone(self, action: DrivenAction, event: Event) -> bool:
+        """Whether no code but that of the event's call can have changed its arguments while it ran."""
+        call = next((each for each in _with_calls_inside(action.call) if each.event is event), None)
+        if call is None or not (call is action.call or call.agent_id in self._live):
+            return False
+        is_concurrent = call.is_async or action.call.is_async or action.overlaps
+        return not (call.children or is_concurrent or event.extra.get("args_shared"))
 
     def _error(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
         one = self._errors.get(str(action.event.extra.get("error_id")))
@@ -455,6 +467,12 @@ def effects_of(driven: Event, events: Sequence[Event], *, metrics: bool = False)
         and (event.kind == "metric") is metrics
         and any(span_id == driven.span_id for span_id in spans_around(event, parents))
     ]
+
+
+def _with_calls_inside(call: PlannedCall) -> Iterator[PlannedCall]:
+    yield call
+    for child in call.children:
+        yield from _with_calls_inside(child)
 
 
 def _ending_of(event: Event, errors: dict[str, Event]) -> str:

@@ -86,7 +86,7 @@ class SessionInfo:
             pid=os.getpid(),
             process_start_ticks=process_start_ticks(os.getpid()),
             python=sys.version.split()[0],
-            versions={"agent-trace": __version__, "recording": _RECORDING},
+            versions={"agent-trace": __version__, "recording": str(WITH_CHANGES_INSIDE)},
             started_at=format_timestamp(now_ns // 1000),
             **more,
         )
@@ -107,9 +107,10 @@ class SessionInfo:
         return str(*self.targets.values()) if agent_id is None and len(self.targets) == 1 else None
 
     @property
-    def tells_changed_arguments(self) -> bool:
-        """Whether its outermost actions tell which of their arguments they changed in place."""
-        return "recording" in self.versions
+    def recording(self) -> int:
+        """The number of what it holds, see `WITH_CHANGED_ARGUMENTS` and `WITH_CHANGES_INSIDE`; 0 for none."""
+        number = self.versions.get("recording", "0")
+        return int(number) if number.isdecimal() else 0
 
     def to_object(self) -> dict[str, Any]:
         """Return the description as a JSON object, including unknown fields."""
@@ -118,8 +119,10 @@ class SessionInfo:
         return {**stored, **other}
 
 
-_RECORDING = "1"
-"""What recordings hold; older ones have no number, and no changed arguments of outermost actions."""
+WITH_CHANGED_ARGUMENTS = 1
+"""From this number on, outermost actions tell which of their arguments they changed in place."""
+WITH_CHANGES_INSIDE = 2
+"""From this number on, so do actions inside others of the same agent."""
 _STORED_AS: Final[Mapping[str, Any]] = {
     "str": str,
     "int": int,
