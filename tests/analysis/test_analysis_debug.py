@@ -32,7 +32,13 @@ def asked(platform: Platform, text: str) -> DebugReport:
 
 
 @pytest.mark.parametrize(
-    "field", [("mood", "discouraged"), ("epsilon", 0.0), ("backlog", list(range(40))), ("cooldown", 9999)]
+    "field",
+    [
+        ("mood", "discouraged"),
+        pytest.param(("epsilon", 0.0), marks=pytest.mark.further),
+        pytest.param(("backlog", list(range(40))), marks=pytest.mark.further),
+        pytest.param(("cooldown", 9999), marks=pytest.mark.further),
+    ],
 )
 @pytest.mark.parametrize("with_ticks", [True, False])
 def test_a_creator_blocked_by_a_tool_error_is_found_with_the_field_and_the_error(

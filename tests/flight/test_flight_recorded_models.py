@@ -319,6 +319,7 @@ def test_a_pydantic_ai_stream_that_is_left_is_closed(trace_root):
     assert call["outcome"] == "closed"
 
 
+@pytest.mark.process  # what it imports asks the system for its libraries
 def test_models_of_smolagents_are_recorded_and_replayed(trace_root):
     smolagents = pytest.importorskip("smolagents")
     from smolagents.models import ChatMessageStreamDelta, MessageRole, TokenUsage
