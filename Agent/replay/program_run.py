@@ -28,12 +28,13 @@ from Agent.replay.compare.program_state import left_otherwise, program_state_of,
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
 from Agent.replay.drive.changes_by_hand import note_repeated, to_script
-from Agent.replay.plan.actions import Plan, is_by_hand, make_plan
+from Agent.replay.plan.actions import Plan, first_beside, groups_of, is_by_hand, make_plan
 from Agent.replay.plan.recording import (
     Recording,
     ends_of,
     is_traced_action,
     method_name,
+    note_gaps,
     read_recording,
     recorded_script,
     session_info,
@@ -71,10 +72,10 @@ class ProgramRun:
     failure: str
     found_changed_files: bool
     """Whether it asked for files that were written while the program was recorded, and got others or none."""
-    chance: str
-    """A digest of the process's random generators at the end; equal in every run if they are seeded."""
+    chance: tuple[str, ...]
+    """Digests of the process's random generators at the end; equal in every run if they are seeded."""
     unseeded: tuple[str, ...]
-    """The places where it made generators without a seed."""
+    """Draws from entropy or without a seed, and generators made without one, each with its place."""
 
     @property
     def divergence(self) -> RunDivergence | None:
@@ -88,7 +89,8 @@ class ProgramRun:
         if unseen:
             return f"{', '.join(unseen[:3])} cannot be compared"
         if self.refused:
-            return f"it was refused {'; '.join(self.refused[:2])}"
+            failed = f", and failed: {self.failure}" if self.failure else ""
+            return f"it was refused {'; '.join(self.refused[:2])}{failed}"
         return self.failure or (
             "the target gives other code" if self.is_sound else "events of it are missing"
         )
@@ -112,6 +114,34 @@ class ProgramRun:
         return self.is_sound and not (self.comparison.not_compared or self.comparison.unseen)
 
 
+def replay_program(
+    session: Path, timeout_seconds: float | None = None, stop: StopEvent | None = None
+) -> tuple[ReplayOutcome, Path] | None:
+    """Replay a recording without a target, by runs of its program alone; None if its script is not here.
+
+    Returns:
+        The outcome, and the script.
+    """
+    program = _program(session, session_info(session))
+    if program is None:
+        return None
+    recording = read_recording(session)
+    agents = frozenset(recording.agents)
+    outcome = ReplayOutcome()
+    note_gaps(outcome, recording)
+    if outcome.scope != "whole":
+        outcome.reason(f"the recording did not end cleanly, and {program.name} is only run as a whole")
+    plan = make_plan(recording, agents, agents)
+    if any(len(group) > 1 for group in groups_of(plan.actions)):
+        outcome.beside = first_beside(plan.actions) or plan.actions[0].number
+    proved = None if outcome.reasons else _judged(outcome, recording, program, timeout_seconds, stop)
+    if proved is not None:
+        return proved, program
+    outcome.reasons += outcome.remarks
+    outcome.remarks = ["--target module:factory replays the recorded actions one by one instead"]
+    return outcome, program
+
+
 def judged_by_program(
     outcome: ReplayOutcome,
     session: Path,
@@ -125,33 +155,51 @@ def judged_by_program(
     with each other and differ from the recording prove a difference: two runs, or three if actions ran at
     the same time.
     """
-    info = session_info(session)
-    program = _program(session, info, target)
-    if info is None or program is None:
+    program = _program(session, session_info(session), target)
+    if program is None:
         return None
     recording = read_recording(session)
     if recording.lost or recording.dropped or recording.damage or not recording.is_complete:
         return None  # a difference could be in the missing events
+    return _judged(outcome, recording, program, timeout_seconds, stop)
+
+
+def _judged(
+    outcome: ReplayOutcome,
+    recording: Recording,
+    program: Path,
+    timeout_seconds: float | None,
+    stop: StopEvent | None,
+) -> ReplayOutcome | None:
+    session, info = recording.session, recording.info
+    if info is None:
+        return None
+    is_alone = not outcome.counts.actions
     seconds = timeout_seconds or _patience_s(info)
-    may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
-    runs = _RUNS + bool(has_changed and outcome.beside)
     by_form = any(read.is_of_library for read in outcome.sources) or _has_ids_and_times(recording)
     by_hand = to_script(recording.events)
+    may_differ = has_changed = False
+    runs = _RUNS
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         found: list[ProgramRun] = []
-        for number in range(runs):
-            there = Path(place) / str(number)
+        while len(found) < runs:
+            there = Path(place) / str(len(found))
             run = _run(program, info, session, there, seconds, stop, by_form=by_form, by_hand=by_hand)
             if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
                 why = run if isinstance(run, str) else run.obstacle
                 outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
                 return None
+            if not found:
+                if is_alone:
+                    _note_changes(outcome, recording, run)
+                may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
+                runs += bool(has_changed and outcome.beside)
             found.append(run)
             may_differ = may_differ and run.did_otherwise(is_concurrent=bool(outcome.beside))
             if len(found) >= _RUNS and not may_differ:
                 break
         first, *others = found
-        draws = any(not read.is_of_library for read in outcome.sources)
+        draws = is_alone or any(not read.is_of_library for read in outcome.sources)
         unseeded = _unseeded(found) if draws else ""
         if unseeded:
             outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
@@ -175,6 +223,29 @@ def judged_by_program(
     parted = next(run for run in found if run.divergence is not None)
     outcome.remark(_told_of_difference(program, parted))
     return None
+
+
+def _note_changes(outcome: ReplayOutcome, recording: Recording, run: ProgramRun) -> None:
+    """Note which traced methods and modules of the program have other code than recorded."""
+    outcome.code = {
+        name: {"recorded": code, "replayed": run.code[name]}
+        for name, code in _codes_of(recording.events).items()
+        if name in run.code
+    }
+    outcome.are_modules_known = bool(recording.modules)
+    modules = read_recording(run.session).modules
+    outcome.changed_modules = [
+        name for name, digest in recording.modules.items() if modules.get(name, digest) != digest
+    ]
+
+
+def _codes_of(events: Iterable[Event]) -> dict[str, str]:
+    """Return {`agent.method`: digest of the code that ran last}."""
+    return {
+        f"{event.agent_id}.{method_name(event)}": event.code
+        for event in events
+        if event.code is not None and is_traced_action(event)
+    }
 
 
 def _has_ids_and_times(recording: Recording) -> bool:
@@ -335,12 +406,14 @@ def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) ->
     return _Left(f"{first.name} did not end as in the recording", found)
 
 
-def _program(session: Path, info: SessionInfo | None, target: str) -> Path | None:
-    """Return the recorded script if it exists in the directory from which the target is imported."""
+def _program(session: Path, info: SessionInfo | None, target: str = "") -> Path | None:
+    """Return the recorded script if it is in the directory from which a target is imported, or is here."""
     script = recorded_script(session, info)
     if script is None or script.suffix != ".py":
         return None
     path = (Path.cwd() / script).resolve()
+    if not target:
+        return path if path.is_file() and path.is_relative_to(Path.cwd()) else None
     spec = PathFinder.find_spec(target.partition(":")[0].partition(".")[0])
     if spec is None or not path.is_file():
         return None
@@ -400,11 +473,7 @@ def _run(
         return f"it recorded {len(made)} sessions{told and f' ({told})'}"
     comparison = _compared(session, made[0], by_form=by_form)
     reader = open_reader(made[0])
-    code = {
-        f"{event.agent_id}.{method_name(event)}": event.code
-        for event in reader.events()
-        if event.code is not None and is_traced_action(event)
-    }
+    code = _codes_of(reader.events())
     is_sound = reader.losses().clean and not reader.damaged_lines
     return ProgramRun(
         made[0],
@@ -414,7 +483,7 @@ def _run(
         tuple(refused),
         failure,
         answer["asked_for_left_out"],
-        answer["chance"],
+        tuple(answer["chance"]),
         tuple(answer["unseeded"]),
     )
 
@@ -545,6 +614,8 @@ def _diverged(
 
 
 def _why(outcome: ReplayOutcome) -> str:
+    if not outcome.counts.actions:
+        return "no target was given"
     if outcome.divergence is None:
         if judge(outcome)[0] is Verdict.UNVERIFIED:
             return "calls of the recorded actions one by one prove nothing"
@@ -557,7 +628,9 @@ def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOut
     agents = frozenset(recording.agents)
     plan = make_plan(recording, agents, agents)
     proved = ReplayOutcome(
-        agents=sorted({str(each.agent_id) for each in recording.events if is_traced_action(each)}),
+        agents=sorted(
+            {each.agent_id for each in filter(is_traced_action, recording.events) if each.agent_id}
+        ),
         code=outcome.code,
         is_of_program=True,
         changed_modules=outcome.changed_modules,
@@ -580,7 +653,7 @@ def _unseeded(found: Sequence[ProgramRun]) -> str:
     """Return why the program's draws may vary; "" if it draws only from seeded generators."""
     places = next((run.unseeded for run in found if run.unseeded), ())
     if places:
-        return f"it makes a generator without a seed ({places[0]})"
+        return f"it draws without a seed: {places[0]}"
     return (
         "it draws from random or numpy.random without a seed"
         if len({run.chance for run in found}) > 1

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import ReplayError, UsageError
+from Agent.errors import ReplayError, TargetNotGiven, UsageError
 from Agent.event.ids import session_id_for
 from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event as RecordedEvent
@@ -47,7 +47,7 @@ from Agent.replay.plan.recording import (
     session_info,
 )
 from Agent.replay.plan.target import Target, target_name
-from Agent.replay.program_run import judged_by_program
+from Agent.replay.program_run import judged_by_program, replay_program
 from Agent.replay.worker.fork_server import Worker
 from Agent.replay.worker.jobs import Job, launches_anew, run_job, run_job_in_terminal
 from Agent.tree.files.session import replace_file
@@ -124,7 +124,8 @@ def replay_run(  # noqa: PLR0913 - each is a separate option
 
     Args:
         run: "last", a session's id, a unique prefix of it or its path, each optionally with `/agent_id`.
-        target: `module:factory`, or such a function; the default is the target recorded in the session.
+        target: `module:factory`, or such a function; the default is the target recorded in the session, then
+            a run of the recorded script as a whole, if it is in the working directory.
         root: the trace root; default: the configured one, then ./trace.
         agent_id: the one agent to replay, if `run` does not name one.
         timeout_seconds: after this the worker process is killed, and the verdict is UNVERIFIED.
@@ -141,7 +142,7 @@ def replay_run(  # noqa: PLR0913 - each is a separate option
     Raises:
         SessionNotFound, AgentNotFound: the run does not exist.
         ReplayError: the run has no action that can be replayed.
-        TargetNotGiven: no target was given, and the session has none.
+        TargetNotGiven: no target was given, the session has none, and the script cannot be run again.
         TargetNotFound: the target cannot be imported.
         UsageError: the target is not an importable name, or there is no terminal for the debugger.
     """
@@ -154,7 +155,6 @@ def replay_run(  # noqa: PLR0913 - each is a separate option
     if reference.agent_id is not None:
         check_agent(reader, reference.agent_id)
     check_holds_actions(reference, reader.events(reference.agent_id))
-    name = target_name(target, session_info(reference.session), reference.agent_id)
     options = RedriveOptions(
         timeout_seconds,
         normaliser,
@@ -165,11 +165,31 @@ def replay_run(  # noqa: PLR0913 - each is a separate option
         keep_going=keep_going,
         program=program,
     )
+    try:
+        name = target_name(target, session_info(reference.session), reference.agent_id)
+    except TargetNotGiven:
+        report = None if pdb else _of_program_alone(reference, options)
+        if report is None:
+            raise
+        return report
     report = drive_again(reference, name, options, with_others=reference.agent_id is not None)
     if pdb and report.divergence is not None:
         replayed = reference._replace(agent_id=report.agent_id)
         run_job_in_terminal(_REPLAY, {**_request(replayed, name, options), "pdb": report.divergence.step})
     return report
+
+
+def _of_program_alone(reference: RunRef, options: RedriveOptions) -> ReplayReport | None:
+    """Replay without a target, by running the recorded script again; None if that cannot be."""
+    if not options.program or not _is_plain(options) or options.no_writes or options.network:
+        return None
+    found = replay_program(reference.session, options.timeout_seconds, options.stop)
+    if found is None:
+        return None
+    outcome, script = found
+    if reference.agent_id is not None:
+        outcome.remark(f"{script.name} was run as a whole, with all agents, not {reference.agent_id} alone")
+    return _report(reference, script.name, outcome, None)
 
 
 def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
@@ -273,6 +293,18 @@ def drive_again(
         told = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
         if told is not None:
             outcome, agent_id = _joined_with_program(outcome, told, agent_id, options)
+    return _report(reference, target, outcome, agent_id, stdout, stderr)
+
+
+def _report(
+    reference: RunRef,
+    target: str,
+    outcome: ReplayOutcome,
+    agent_id: str | None,
+    stdout: str = "",
+    stderr: str = "",
+) -> ReplayReport:
+    """Build the report, and store it in the session."""
     if outcome.divergence is not None:
         outcome.divergence, *outcome.further = locate(
             [outcome.divergence, *outcome.further], reference.session
@@ -341,12 +373,9 @@ def _reads_program_state(outcome: ReplayOutcome, session: Path) -> bool:
 
 def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> bool:
     """Whether a run of the whole program may prove more than calls of its actions."""
-    is_plain = (
-        options.normaliser in {None, Normaliser()} and not options.ignore and not options.strict_factory
-    )
     # The program itself may seed these generators, which `program_run.py` checks by their final states.
     reads = [read for read in outcome.sources if not (read.is_of_library or read.source in _SEEDED)]
-    if not is_plain or reads or outcome.unseen_fields or outcome.scope != "whole":
+    if not _is_plain(options) or reads or outcome.unseen_fields or outcome.scope != "whole":
         return False
     if outcome.set_by_factory:
         return False  # the program may not set these attributes
@@ -357,6 +386,11 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
         # objects that are compared by name changed.
         return bool(outcome.changed_code or outcome.changed_modules)
     return outcome.counts.driven > 0 or outcome.is_waiting
+
+
+def _is_plain(options: RedriveOptions) -> bool:
+    """Whether no option allows or adds differences, which a run of the whole program does not know."""
+    return options.normaliser in {None, Normaliser()} and not options.ignore and not options.strict_factory
 
 
 def _may_come_of_outside(outcome: ReplayOutcome) -> bool:

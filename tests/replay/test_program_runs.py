@@ -436,10 +436,10 @@ def test_a_seed_of_the_program_is_the_seed_of_its_agents(farm, drawn):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (DRAWING.replace("DRAW", "random.random()"), "draws from random or numpy.random without a seed"),
+        (DRAWING.replace("DRAW", "random.random()"), "it draws without a seed: random by Cow.graze (cows.py"),
         (
             SEEDED.replace("DRAW", "random.Random().random()"),
-            "makes a generator without a seed (Cow.graze (cows.py",
+            "it draws without a seed: a random.Random outside the exposed state by Cow.graze (cows.py",
         ),
     ],
 )

@@ -134,8 +134,9 @@ def replay(
     DIVERGED; 4: UNVERIFIED; 3: the target cannot be imported. RUN is last, a session or SESSION/agent_id.
     --all replays every session under the root and groups the failures.
 
-    If that proves nothing and the recorded script is here, the script runs twice as a whole: in a copy of
-    this directory, without network, new processes or writes elsewhere. --no-program prevents it.
+    If that proves nothing, or there is no target, and the recorded script is here, the script runs twice as
+    a whole: in a copy of this directory, without network, new processes or writes elsewhere. --no-program
+    prevents it.
 
     Args:
         every: All recorded runs; --agent is then a pattern.

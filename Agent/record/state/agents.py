@@ -22,13 +22,14 @@ from Agent.event.values.reading import Places, Reading
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
 from Agent.record.encode.safe_text import as_message
-from Agent.record.health import note
+from Agent.record.health import note, say
 from Agent.record.state.agent_writes import BetweenActions
 from Agent.record.state.followed_values import is_value
 from Agent.record.state.identity import identities, identity_of, inherited, object_identities
 from Agent.record.state.tracker import Known, StateTracker, ValueBytes
 
 _by_attributes: dict[type, bool] = {}
+_told: set[str] = set()
 _LOOKED_THROUGH, _PASSED_OVER = 2, 8
 
 
@@ -72,6 +73,22 @@ def _holds(obj: object, name: str) -> bool:
         return not {name, "logger"}.isdisjoint(attributes_of(obj))
     except ValueError:
         return False
+
+
+def _note_unnamed(obj: object, error: Exception) -> None:
+    """Note that an object's id cannot be read; say so once if `instrument` was given a wrong attribute."""
+    identity = identity_of(obj)
+    if not isinstance(error, AttributeError) or identity is None or type(identity.agent_id) is not str:
+        note("an object that could not say whether it is an agent was taken for none")
+        return
+    told = (
+        f"{type(obj).__name__} has no attribute {identity.agent_id!r}, by which instrument(agent_id=...) "
+        "names its objects: their events have no agent"
+    )
+    if told not in _told:
+        _told.add(told)
+        say(told)
+    note(told)
 
 
 def _role(role: object) -> str | None:
@@ -239,8 +256,8 @@ class Agents:
             return known
         try:
             described = describe(obj)
-        except Exception:  # noqa: BLE001 - any property of a user's object may raise
-            note("an object that could not say whether it is an agent was taken for none")
+        except Exception as error:  # noqa: BLE001 - any property of a user's object may raise
+            _note_unnamed(obj, error)
             return None
         if described is None:
             return None

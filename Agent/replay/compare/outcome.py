@@ -419,6 +419,7 @@ class ReplayReport(TextInNotebook):
     run: str
     """The run, as written on a command line."""
     target: str
+    """`module:factory`; without a target the name of the script, which was run again as a whole."""
     outcome: ReplayOutcome
     session: Path
     agent_id: str | None = None
@@ -592,7 +593,7 @@ class ReplayReport(TextInNotebook):
             yield from (f"note: {each}" for each in outcome.open_arguments[:_MOST_NAMED])
         yield from self._compared()
         yield from (f"note: {remark}" for remark in outcome.remarks)
-        yield f"target {self.target}{self._where}"
+        yield f"{'target' if ':' in self.target else 'program'} {self.target}{self._where}"
 
     @property
     def _where(self) -> str:

@@ -157,6 +157,12 @@ def _entropy_of(bits: Any) -> int | None:
     return entropy if type(entropy) is int else None
 
 
+def numpy_state_if_used() -> list[dict[str, Any]]:
+    """Return the state of numpy's global generator if it was seeded or drawn from, else nothing."""
+    bits = _bits_of_module()
+    return [] if bits is None or _is_fresh(bits) else [bits.state]
+
+
 def _is_fresh(generator: Any) -> bool:
     """Whether a Mersenne twister has made no draw since it was seeded from its entropy."""
     now, begun = generator.state["state"], type(generator)(_entropy_of(generator)).state["state"]

@@ -48,7 +48,7 @@ from Agent.replay.compare.comparison import (
 from Agent.replay.compare.emitted_events import Identifiers
 from Agent.replay.compare.outcome import Divergence, ReplayOutcome, ReplayStopped
 from Agent.replay.drive.states import FieldRules
-from Agent.replay.drive.watched import ThreadWatch
+from Agent.replay.drive.thread_watch import ThreadWatch
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
 from Agent.replay.plan.recording import Recording
 from Agent.replay.plan.target import Decoder

@@ -10,15 +10,11 @@ during the action, and threads. Sockets and new processes are refused.
 
 from __future__ import annotations
 
-import contextvars
 import os
 import random
 import stat
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +36,7 @@ from Agent.record.sources.adopted import (
     living,
     module_of,
     place_of,
+    reads_here,
 )
 from Agent.record.sources.generators import adopted_of, hidden_random, numpy_random_module
 from Agent.record.sources.sources import (
@@ -57,6 +54,7 @@ from Agent.record.state.identity import traced_files
 from Agent.replay.compare.library_values import LibraryValues
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.numpy_seeds import NumpySeeds
+from Agent.replay.drive.thread_watch import ThreadWatch
 
 if TYPE_CHECKING:
     from Agent.replay.plan.actions import DrivenAction
@@ -96,6 +94,9 @@ class SourceWatch:
     Use `begin` and `end` around each replayed call, and `close` after the last; `allow` marks generators that
     belong to the exposed state.
     """
+
+    _records = False
+    """Whether the watched code records its sources itself."""
 
     def __init__(self) -> None:
         self.reads: list[SourceRead] = []
@@ -155,11 +156,12 @@ class SourceWatch:
         self.threads.put_in()
 
     @contextmanager
-    def building(self, clock_shift_s: int = 0) -> Iterator[None]:
+    def building(self, clock_shift_s: int = 0, *, records: bool = False) -> Iterator[None]:
         """Watch while the target is imported and builds objects: its draws are not recorded.
 
         Args:
             clock_shift_s: shift in seconds of the clocks that libraries read.
+            records: whether the code records its sources itself.
         """
         numpy_random = numpy_random_module()
         if not self._is_importing:
@@ -174,9 +176,11 @@ class SourceWatch:
 
         if numpy_random is not None:
             vars(numpy_random)["seed"] = noted
-        self._is_building = True
+        self._is_building, self._records = True, records
         begin_hook(self._hook, self._allowed)
-        player, installed.source_player = installed.source_player, _BuildingPlayer(self, clock_shift_s)
+        player = installed.source_player
+        if not records:
+            installed.source_player = _BuildingPlayer(self, clock_shift_s)
         try:
             with self._seeds.looking_at_made(None if self._is_importing else numpy_random):
                 yield
@@ -402,7 +406,7 @@ class SourceWatch:
 
     def _note(self, source: str, frame: FrameType) -> None:
         asker = asker_of(frame)
-        if asker is None:
+        if asker is None or (self._records and reads_here() is not None):
             return
         if self._is_importing and self._is_entropy_of_import(source, asker):
             return
@@ -646,153 +650,3 @@ def user_place(frame: FrameType | None) -> str:
     if frame is None:
         return "?"
     return place_of(frame)
-
-
-# Threads and pool tasks that a replayed action starts: whether they end with it, and whether they overlap.
-#
-# Work of threads whose results the action takes in a fixed order is deterministic. Work that outlives the
-# action is not, nor are calls of agents and tools from threads that run at the same time.
-
-_OUTLIVES = "a thread that still runs when its action ends"
-_NOBODYS = "a thread that the action does not join"
-
-
-class ThreadWatch:
-    """Follows the threads of each replayed action.
-
-    Args:
-        is_on: whether an action is being replayed.
-        add: called for work that outlives its action, with the code and line that started it.
-    """
-
-    def __init__(self, is_on: Callable[[], bool], add: Callable[[str, CodeType, int], None]) -> None:
-        self.overlaps = False
-        """Whether two of them ran at the same time in this action."""
-        self.begun = 0
-        """Number of threads and tasks started in this action."""
-        self.places: dict[str, None] = {}
-        """Where threads were started, in all actions."""
-        self._is_on = is_on
-        self._add = add
-        self._threads: list[tuple[threading.Thread, CodeType, int]] = []
-        self._tasks: list[tuple[Future[Any], CodeType, int]] = []
-        self._joined: set[threading.Thread] = set()
-
-    def put_in(self) -> None:
-        """Follow every thread and pool task from here on.
-
-        A new thread gets the context of the one that starts it, so that no tool is called live in it.
-        """
-        start, join, submit = threading.Thread.start, threading.Thread.join, ThreadPoolExecutor.submit
-
-        def joined(thread: threading.Thread, timeout: float | None = None) -> None:
-            join(thread, timeout)
-            self._joined.add(thread)
-
-        def started(thread: threading.Thread) -> None:
-            self._begun(sys._getframe(1), thread)  # noqa: SLF001 - the only way to a caller
-            context, run = contextvars.copy_context(), thread.run
-            thread.run = lambda: context.run(run)  # type: ignore[method-assign]
-            start(thread)
-
-        def submitted(pool: ThreadPoolExecutor, /, *args: Any, **kwargs: Any) -> Future[Any]:
-            task = submit(pool, *args, **kwargs)
-            self._begun(sys._getframe(1), task, is_alone=pool._max_workers == 1)  # noqa: SLF001 - as above
-            return task
-
-        for owner, name, function in (
-            (threading.Thread, "start", started),
-            (threading.Thread, "join", joined),
-            (ThreadPoolExecutor, "submit", submitted),
-        ):
-            setattr(owner, name, function)
-
-    def begin(self) -> None:
-        """Reset for the next action."""
-        self.overlaps = False
-        self.begun = 0
-        self._threads.clear()
-        self._tasks.clear()
-        self._joined.clear()
-
-    def end(self) -> None:
-        """Report work that outlives the action."""
-        for thread, code, line in self._threads:
-            if _waits_for_work(thread, code, patience_seconds=_PATIENCE_SECONDS):
-                continue
-            if thread.is_alive() or thread not in self._joined:
-                self._add(_OUTLIVES if thread.is_alive() else _NOBODYS, code, line)
-        for task, code, line in self._tasks:
-            if not task.done():
-                self._add(_OUTLIVES, code, line)
-        self._threads.clear()
-        self._tasks.clear()
-
-    def _begun(self, frame: FrameType, made: Any, *, is_alone: bool = False) -> None:
-        if not self._is_on():
-            return
-        asker = _first_outside(frame)
-        if asker is None:
-            return
-        if isinstance(made, threading.Thread):
-            if getattr(made, "_target", None) is _worker:
-                return  # a pool's thread: the pool's tasks count instead
-            self._threads.append((made, asker.f_code, asker.f_lineno))
-        else:
-            self._tasks.append((made, asker.f_code, asker.f_lineno))
-        self.begun += 1
-        at_work = sum(not task.done() for task, *_ in self._tasks) + sum(
-            thread is made or (thread.is_alive() and not _waits_for_work(thread, code))
-            for thread, code, _ in self._threads
-        )
-        self.overlaps = self.overlaps or (at_work > 1 and not is_alone)
-        self.places[place_of(asker)] = None
-
-
-_worker: Any = vars(sys.modules[ThreadPoolExecutor.__module__])["_worker"]
-
-
-def _waits_for_work(thread: threading.Thread, begun_by: CodeType, patience_seconds: float = 0.0) -> bool:
-    """Whether it is a library's worker thread that has ended or waits for new work, as in a pool.
-
-    Args:
-        patience_seconds: time that it may take to return to its queue.
-    """
-    if not is_of_library(begun_by.co_filename):
-        return False
-    deadline = time.monotonic() + patience_seconds
-    while thread.is_alive() and not _is_at_queue(_stack_of(thread)):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_LOOK_SECONDS)
-    return True
-
-
-def _stack_of(thread: threading.Thread) -> FrameType | None:
-    return sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - the only way to a stack
-
-
-def _is_at_queue(frame: FrameType | None) -> bool:
-    """Whether a stack waits inside the standard library without program code on it."""
-    if frame is None or module_of(frame) not in _WAITING:
-        return False
-    while frame is not None:
-        is_standard = module_of(frame) in sys.stdlib_module_names
-        if not is_standard and not is_own(frame) and not is_of_library(frame.f_code.co_filename):
-            return False
-        frame = frame.f_back
-    return True
-
-
-_WAITING = frozenset({"threading", "queue"})
-_PATIENCE_SECONDS = 1.0
-_LOOK_SECONDS = 0.002
-
-
-def _first_outside(frame: FrameType | None) -> FrameType | None:
-    """Return the frame of the program or library that starts a thread; None if only this package does."""
-    while frame is not None:
-        if module_of(frame) not in sys.stdlib_module_names and not is_own(frame):
-            return frame
-        frame = frame.f_back
-    return None

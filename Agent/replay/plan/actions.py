@@ -666,3 +666,9 @@ def ran_in_one_loop(group: Sequence[DrivenAction]) -> bool:
                 return False
         open_now.append(action)
     return len(group) > 1
+
+
+def first_beside(actions: Sequence[DrivenAction]) -> int:
+    """Return the number of the first action that may have run beside another in a loop; 0 for none."""
+    near = [group for group in groups_of(actions, is_loose=True) if ran_in_one_loop(group)]
+    return near[0][0].number if near else 0

@@ -19,6 +19,7 @@ from Agent.event.model import Event
 from Agent.event.ordering import order_key
 from Agent.event.pointers import unescape
 from Agent.event.values.opaque import refers_elsewhere
+from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
 from Agent.tree.layout import find_session
 from Agent.tree.read.reader import TreeReader
@@ -517,3 +518,21 @@ def check_agent(reader: TreeReader, agent_id: str) -> None:
         path=reader.session,
         remedy=f"it knows {', '.join(known[:5]) or 'none'}{', ...' if len(known) > 5 else ''}",
     )
+
+
+def note_gaps(outcome: ReplayOutcome, recording: Recording) -> None:
+    """Note what is missing from a recording, and what was read unrecorded when it was made."""
+    outcome.scope = "whole" if recording.is_complete else "prefix"
+    if recording.lost:
+        outcome.reason(f"{recording.lost} events of the session are missing from the recording")
+    if recording.dropped:
+        outcome.reason(f"{recording.dropped} events were not written when the session was recorded")
+    for damage in recording.damage[:3]:
+        outcome.reason(f"the recording is damaged at {damage}")
+    for event in recording.events:
+        if event.kind == "source.read" and "count" not in event.extra:
+            extra = event.extra
+            outcome.doubts.append(
+                f"while it was recorded, {extra.get('source')} was read unrecorded by "
+                f"{extra.get('call')} ({extra.get('file')}:{extra.get('line')})"
+            )

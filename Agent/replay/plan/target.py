@@ -63,7 +63,8 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
         if found is None:
             raise TargetNotGiven(
                 "no target was given, and the session remembers none",
-                remedy="give --target module:factory (a class, or a function that takes a spec)",
+                remedy="give --target module:factory (a class, or a function that takes a spec), or replay "
+                "in the directory of the recorded script, which then runs again as a whole",
             )
         return found
     if isinstance(target, str):

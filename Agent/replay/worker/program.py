@@ -16,12 +16,19 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final
 
-from Agent.event.classes import is_of_library
 from Agent.event.values.digest import digest_bytes
 from Agent.record.emit import installed
-from Agent.record.sources.adopted import is_foreign_name, is_own, module_of, place_of
+from Agent.record.sources.adopted import is_foreign_name, is_own, module_of
 from Agent.replay.drive.changes_by_hand import ScriptedChanges
-from Agent.replay.drive.watched import REFUSED, is_trial, numpy_state, path_of, user_place, writes
+from Agent.replay.drive.numpy_seeds import numpy_state_if_used
+from Agent.replay.drive.watched import (
+    REFUSED,
+    SourceWatch,
+    is_trial,
+    path_of,
+    user_place,
+    writes,
+)
 from Agent.replay.worker.workbench import turn_recording_away
 
 _CHANGING: Final = dict.fromkeys(
@@ -31,6 +38,9 @@ _CHANGING: Final = dict.fromkeys(
 
 _LISTING: Final = {"os.listdir", "os.scandir", "os.walk", "glob.glob"}
 """Audit events that list files."""
+
+_LOOKUPS: Final = {"ctypes.util", "platform"}
+"""Modules whose processes (ldconfig, gcc, uname) change nothing."""
 
 _SIGNALS: Final = {"os.kill", "os.killpg"}
 
@@ -57,15 +67,16 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     module = ModuleType("__main__")
     module.__file__ = path
     sys.modules["__main__"] = module
-    unseeded: list[str] = []
-    _note_unseeded(unseeded)
     guard = ProgramGuard(directory, Path(request["outcome_path"]).parent, left_out=request["left_out"])
     failure = ""
     by_hand = ScriptedChanges(request["by_hand"])
     installed.at_tick = by_hand.at_tick
+    begun = random.getstate()
     guard.begin()
+    watch = SourceWatch()
     try:
-        SourceFileLoader("__main__", path).exec_module(module)
+        with watch.building(records=True):
+            SourceFileLoader("__main__", path).exec_module(module)
     except SystemExit as left:
         failure = left.code if isinstance(left.code, str) else ""
     except Exception as error:  # noqa: BLE001 - the user's program; the caller reports it
@@ -74,35 +85,24 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "refused": guard.refused,
         "failure": failure or by_hand.failure,
-        "chance": _chance(),
-        "unseeded": unseeded,
+        "chance": _chance(begun),
+        "unseeded": [
+            f"{read.source} by {read.function} ({read.file}:{read.line})"
+            for read in watch.built_by_chance()
+            if not read.is_of_library
+        ],
         "asked_for_left_out": guard.asked_for_left_out,
     }
 
 
-def _note_unseeded(found: list[str]) -> None:
-    """Note where the program creates generators without a seed."""
-    seed = random.Random.seed
+def _chance(begun: object) -> list[str]:
+    """Return digests of the final states of the global generators that were seeded or drawn from.
 
-    def noted(self: random.Random, a: Any = None, version: int = 2) -> None:
-        seed(self, a, version)
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
-        while frame is not None and module_of(frame) == "random":
-            frame = frame.f_back
-        if a is None and frame is not None and _is_of_program(frame):
-            found.append(place_of(frame))
-
-    random.Random.seed = noted  # type: ignore[method-assign]  # only in this process
-
-
-def _is_of_program(frame: FrameType) -> bool:
-    name = str(frame.f_globals.get("__name__", ""))
-    return is_foreign_name(name) and not is_of_library(frame.f_code.co_filename)
-
-
-def _chance() -> str:
-    """Return a digest of the final states of the global generators of `random` and `numpy.random`."""
-    return digest_bytes(repr([random.getstate(), numpy_state()]).encode())
+    Args:
+        begun: the state of `random` before the program ran.
+    """
+    left = [random.getstate()] if random.getstate() != begun else []
+    return [digest_bytes(repr(state).encode()) for state in (*left, *numpy_state_if_used())]
 
 
 def _moved(path: str, here: str, there: str) -> str:
@@ -110,6 +110,15 @@ def _moved(path: str, here: str, there: str) -> str:
     place = Path(here) / path
     copy = Path(there) / place.relative_to(here) if place.is_relative_to(here) else place
     return str(copy if copy.exists() else place)
+
+
+def _is_lookup(frame: FrameType | None) -> bool:
+    """Whether the standard library looks something of this machine up, as libraries do at import."""
+    while frame is not None and not is_foreign_name(module_of(frame)):
+        if module_of(frame) in _LOOKUPS:
+            return True
+        frame = frame.f_back
+    return False
 
 
 class ProgramGuard:
@@ -139,7 +148,7 @@ class ProgramGuard:
             if event in _SIGNALS:
                 if arguments[0] != os.getpid():
                     self._refuse("a signal to another process", sys._getframe(1))  # noqa: SLF001
-            elif event in REFUSED and not is_trial(event, arguments):
+            elif event in REFUSED and not is_trial(event, arguments) and not _is_lookup(sys._getframe(1)):  # noqa: SLF001
                 self._refuse(REFUSED[event], sys._getframe(1))  # noqa: SLF001 - the only way to a caller
             elif event in _CHANGING and (event != "open" or writes(arguments[2])):
                 self._look(arguments[: _CHANGING[event]], sys._getframe(1))  # noqa: SLF001
@@ -166,7 +175,7 @@ class ProgramGuard:
             path = path_of(place)
             if path in {None, os.devnull} or str(path).endswith(":memory:"):
                 continue
-            if not os.path.realpath(str(path)).startswith(self._directories):
+            if not f"{os.path.realpath(str(path))}{os.sep}".startswith(self._directories):
                 self._refuse(f"to write {path}", frame)
 
     def _refuse(self, what: str, frame: FrameType) -> None:

@@ -58,11 +58,19 @@ from Agent.replay.drive.player import AnswerBook, RecordedPlayer, ReplayKit
 from Agent.replay.drive.source_results import SourceAnswers, recorded_counts
 from Agent.replay.drive.states import FieldRules, restorable
 from Agent.replay.drive.watched import SourceWatch
-from Agent.replay.plan.actions import DrivenAction, Plan, groups_of, make_plan, ran_in_one_loop
+from Agent.replay.plan.actions import (
+    DrivenAction,
+    Plan,
+    first_beside,
+    groups_of,
+    make_plan,
+    ran_in_one_loop,
+)
 from Agent.replay.plan.recording import (
     REPLAYED,
     Recording,
     RecordingParts,
+    note_gaps,
     note_overlap,
     read_recording,
     recorded_arguments,
@@ -423,20 +431,7 @@ def replay_on(bench: Workbench) -> None:
 
 def _note_record(bench: Workbench) -> None:
     recording, outcome = bench.recording, bench.outcome
-    outcome.scope = "whole" if recording.is_complete else "prefix"
-    if recording.lost:
-        outcome.reason(f"{recording.lost} events of the session are missing from the recording")
-    if recording.dropped:
-        outcome.reason(f"{recording.dropped} events were not written when the session was recorded")
-    for damage in recording.damage[:3]:
-        outcome.reason(f"the recording is damaged at {damage}")
-    for event in recording.events:
-        if event.kind == "source.read" and "count" not in event.extra:
-            extra = event.extra
-            outcome.doubts.append(
-                f"while it was recorded, {extra.get('source')} was read unrecorded by "
-                f"{extra.get('call')} ({extra.get('file')}:{extra.get('line')})"
-            )
+    note_gaps(outcome, recording)
     if told := told_pauses(recording.events):
         outcome.remark(told)
     outcome.environment = {
@@ -477,8 +472,7 @@ def _drive(bench: Workbench) -> None:
         outcome.has_unknown_order = True
         outcome.doubts.append(_beside(apart[0][0]))
     else:
-        near = [group for group in groups_of(plan.actions, is_loose=True) if ran_in_one_loop(group)]
-        outcome.beside = near[0][0].number if near else 0
+        outcome.beside = first_beside(plan.actions)
     driver.run()
     recorded = bench.recording.modules
     directories = directories_of(recorded)

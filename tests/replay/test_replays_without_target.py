@@ -1,0 +1,162 @@
+"""Without a target, the recorded script runs again as a whole."""
+
+import subprocess
+import sys
+
+import pytest
+from support.processes import child_environment
+
+from Agent.errors import TargetNotGiven
+from Agent.replay import replay_run
+
+pytestmark = pytest.mark.process
+
+SHOP = """
+class Trader:
+    def __init__(self, name, chance):
+        self.name, self.chance, self.cash = name, chance, 10
+
+    def trade(self, price):
+        if self.chance.random() < 0.5:
+            self.cash -= price
+        return self.cash
+"""
+PROGRAM = """
+import random
+
+from Agent import instrument, setup_logging, shutdown_logging, tick
+from shop import Trader
+
+instrument(Trader, methods=["trade"], agent_id="name")
+setup_logging(trace_root="trace")
+chance = random.Random(SEED)
+traders = [Trader(name, chance) for name in ("ann", "bob")]
+for day in range(6):
+    with tick(day):
+        for trader in traders:
+            trader.trade(1 + day % 3)
+shutdown_logging()
+"""
+
+
+class Desk:
+    def __init__(self, place):
+        self.place = place
+
+    def record(self, program=PROGRAM.replace("SEED", "4"), shop=SHOP):
+        (self.place / "main.py").write_text(program)
+        (self.place / "shop.py").write_text(shop)
+        subprocess.run([sys.executable, "main.py"], check=True, env=child_environment(), timeout=60)
+
+    def change(self, file, old, new):
+        path = self.place / file
+        assert path.read_text().count(old) == 1
+        path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    place = tmp_path / "desk"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    return Desk(place)
+
+
+def replayed(run="last", **options):
+    return replay_run(run, root="trace", **options)
+
+
+def test_an_unchanged_script_is_identical_and_the_report_says_what_ran(desk):
+    desk.record()
+    report = replayed()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert (report.outcome.counts.covered, report.outcome.counts.actions) == (12, 12)
+    assert "no target was given: main.py was run again as a whole, 2 times" in str(report)
+    assert str(report).splitlines()[-1].startswith("  program main.py, report in ")
+
+
+def test_a_changed_method_is_diverged_at_its_step(desk):
+    desk.record()
+    desk.change("shop.py", "self.cash -= price", "self.cash -= price * (1 if self.cash > 7 else 2)")
+    report = replayed()
+    assert report.verdict == "DIVERGED", str(report)
+    assert report.divergence.field in {"result", "state.cash"}
+    assert any("trade" in name for name in report.changed_code), report.changed_code
+
+
+@pytest.mark.further
+def test_a_changed_script_is_diverged_where_an_agent_first_shows_it(desk):
+    desk.record()
+    desk.change("main.py", "1 + day % 3", "1 + day % 3 + (day == 4)")
+    report = replayed()
+    assert (report.verdict, report.divergence.tick) == ("DIVERGED", 4), str(report)
+    assert "main" in " ".join(report.outcome.changed_modules)
+
+
+@pytest.mark.further
+@pytest.mark.parametrize(
+    ("chance", "told"),
+    [
+        ("random.Random()", "a random.Random outside the exposed state by Trader.trade (shop.py"),
+        ("random.SystemRandom()", "by Trader.trade (shop.py"),
+        ("random", "random by Trader.trade (shop.py"),
+    ],
+)
+def test_a_draw_without_a_seed_is_unverified_with_its_place(desk, chance, told):
+    shop = SHOP.replace("< 0.5", "< 1.5")  # whose value does not matter, so that the runs agree
+    desk.record(PROGRAM.replace("random.Random(SEED)", chance), shop)
+    report = replayed()
+    assert (report.verdict, report.exit_code) == ("UNVERIFIED", 4), str(report)
+    assert told in " ".join(report.reasons), str(report)
+    assert "--target module:factory" in str(report)
+
+
+@pytest.mark.further
+def test_draws_that_the_program_records_need_no_seed(desk):
+    text = PROGRAM.replace("random.Random(SEED)", "random").replace(
+        "for day in", "random.seed(3)\nrecorded = recorded_sources()\nrecorded.__enter__()\nfor day in"
+    )
+    desk.record(text.replace("from shop", "from Agent.flight import recorded_sources\nfrom shop"))
+    assert replayed().exit_code == 0, str(replayed())
+
+
+@pytest.mark.further
+def test_a_seeded_global_generator_is_as_good(desk):
+    desk.record(PROGRAM.replace("random.Random(SEED)", "random\nrandom.seed(4)"))
+    assert replayed().verdict == "IDENTICAL", str(replayed())
+
+
+@pytest.mark.further
+def test_one_agent_is_replayed_with_all_others(desk):
+    desk.record()
+    report = replayed("last/bob")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "with all agents, not bob alone" in str(report)
+
+
+@pytest.mark.further
+def test_a_recording_that_a_kill_ended_is_not_compared_with_a_whole_run(desk):
+    text = PROGRAM.replace("\nshutdown_logging()", "\nimport os\nos.kill(os.getpid(), 9)")
+    (desk.place / "shop.py").write_text(SHOP)
+    (desk.place / "main.py").write_text(text.replace("SEED", "4"))
+    done = subprocess.run([sys.executable, "main.py"], env=child_environment(), timeout=60)
+    assert done.returncode == -9
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "did not end cleanly" in " ".join(report.reasons)
+
+
+@pytest.mark.further
+def test_without_the_script_the_error_names_both_ways(desk, tmp_path, monkeypatch):
+    desk.record()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TargetNotGiven, match="the directory of the recorded script"):
+        replay_run("last", root=desk.place / "trace")
+
+
+@pytest.mark.further
+def test_what_only_a_target_can_do_still_asks_for_one(desk):
+    desk.record()
+    for option in ({"ignore": ["cash"]}, {"program": False}, {"network": True}, {"strict_factory": True}):
+        with pytest.raises(TargetNotGiven):
+            replayed(**option)
