@@ -205,7 +205,8 @@ class SessionView:
                 lanes = by_trouble(index, {})
                 rows = lane_rows(index, lanes, None, {})
                 self._shown = Shown(index, lanes, Lines(gatherer), rows, progress=gatherer.progress)
-        return gatherer.merged(index) if index is not known or known is None or len(gatherer.batch) else None
+                index.rooms.let_go()
+        return gatherer.merged(index) if index is not known or known is None or gatherer.has_news else None
 
     def _publish(self, index: Index, lines: Lines, *, keep: bool) -> None:
         """Show a complete index; with `keep`, lanes that are known stay where they are."""

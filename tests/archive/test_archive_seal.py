@@ -23,7 +23,7 @@ from Agent.archive.erase.erasing import erase
 from Agent.archive.erase.target import AGENT, Target
 from Agent.archive.recover import recover_session
 from Agent.archive.sealed.connection import open_connection
-from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, line_of_parts
+from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, lines_of_parts
 from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts, write_part
 from Agent.archive.sealed.reader import ArchiveLines, part_source
 from Agent.archive.verify import verify
@@ -753,10 +753,10 @@ def test_a_line_that_is_joined_outside_the_engine_is_the_line_that_the_engine_jo
     (session,) = trace_root.glob("session_*")
     lines = [line for path in tree_files(session) for line in path.read_bytes().splitlines() if line]
     seal(session, remove=True)
-    found = [line for some, _ in ArchiveLines(session).every_line() for line in some]
+    found = [line for part in ArchiveLines(session).every_part() for some, _ in part for line in some]
     assert sorted(found) == sorted(lines)
     with open_connection(session) as connection:
         source = part_source(read_parts(session))
-        parts = connection.execute(f"SELECT {LINE_PARTS} FROM {source}").fetchall()
+        parts = connection.execute(f"SELECT file, line, {LINE_PARTS} FROM {source}").fetchall()
         whole = connection.execute(f"SELECT {LINE_BYTES} FROM {source}").fetchall()
-    assert [line_of_parts(*each) for each in parts] == [line for (line,) in whole]
+    assert lines_of_parts(parts) == [line for (line,) in whole]

@@ -48,10 +48,17 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def serving(root):
+def serving(root, tmp_path):
+    plugin = tmp_path / "plugins"
+    (plugin / "probe-1.dist-info").mkdir(parents=True)
+    (plugin / "probe-1.dist-info" / "METADATA").write_text("Name: probe\nVersion: 1\n")
+    (plugin / "probe-1.dist-info" / "entry_points.txt").write_text("[pydantic]\nprobe = probe:plugin\n")
+    (plugin / "probe.py").write_text(f"open({str(tmp_path / 'loaded')!r}, 'w').close()\nplugin = None\n")
+    environment = child_environment()
+    environment["PYTHONPATH"] = f"{environment['PYTHONPATH']}:{plugin}"
     command = [sys.executable, "-P", "-m", "Agent", "view", "--no-open", "--json", "--root", str(root)]
     process = subprocess.Popen(
-        command, env=child_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     lines = [process.stdout.readline() for _ in range(5)]
     yield process, json.loads("".join(lines))
@@ -60,7 +67,9 @@ def serving(root):
 
 
 @pytest.mark.process
-def test_view_prints_an_address_that_shows_the_newest_session_and_ends_with_an_interrupt(serving, root):
+def test_view_prints_an_address_that_shows_the_newest_session_and_ends_with_an_interrupt(
+    serving, root, tmp_path
+):
     process, told = serving
     assert told["url"].startswith(f"http://127.0.0.1:{told['port']}/s/{told['session']}?token=")
     with httpx.Client(timeout=60) as client:
@@ -78,6 +87,7 @@ def test_view_prints_an_address_that_shows_the_newest_session_and_ends_with_an_i
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 130
     assert process.stderr.read().strip() == ""
+    assert not (tmp_path / "loaded").exists()  # a plugin of pydantic
 
 
 @pytest.mark.process

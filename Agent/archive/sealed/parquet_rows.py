@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import orjson
 
@@ -231,24 +232,27 @@ _TAIL_BYTES: Final = " + ".join(
 LINE_BYTES: Final = f"coalesce(raw, encode(concat({_HEAD}, extra, {_TAIL})))"
 """SQL for the bytes of a row's line, without its newline."""
 
-LINE_PARTS: Final = (
-    f"raw, encode({_BEFORE_MESSAGE})), message, "
-    f"encode(concat({_AFTER_MESSAGE}), encode(extra), encode({_TAIL})"
-)
-"""SQL for what `line_of_parts` joins; the engine then holds no copy of the long texts of 2,048 lines."""
+LINE_PARTS: Final = f"raw, {_BEFORE_MESSAGE}), message, concat({_AFTER_MESSAGE}, extra, {_TAIL}"
+"""SQL for what `lines_of_parts` joins; the engine then holds no copy of the long texts of 2,048 lines."""
 _ESCAPES: Final = re.compile(rb"\\(u00..|.)")
 
 
-def line_of_parts(
-    raw: bytes | None, begin: bytes, message: str, middle: bytes, extra: bytes, end: bytes
-) -> bytes:
-    """Return what `LINE_BYTES` is, from the columns of `LINE_PARTS`."""
-    if raw is not None:
-        return raw
-    text = orjson.dumps(message)
-    if b"\\u00" in text:  # the engine writes upper case
-        text = _ESCAPES.sub(lambda found: found[0][:2] + found[0][2:].upper(), text)
-    return b"".join((begin, text, middle, extra, end))
+def lines_of_parts(rows: Iterable[Sequence[Any]]) -> list[bytes]:
+    """Return what `LINE_BYTES` is of each row.
+
+    Args:
+        rows: a file, the number of a line, and the columns of `LINE_PARTS` each.
+    """
+    made = []
+    for _file, _number, raw, begin, message, middle, extra, end in rows:
+        if raw is not None:
+            made.append(raw)
+            continue
+        text = orjson.dumps(message)
+        if b"\\u00" in text:  # the engine writes upper case
+            text = _ESCAPES.sub(lambda found: found[0][:2] + found[0][2:].upper(), text)
+        made.append(f"{begin}{text.decode()}{middle}{extra}{end}".encode())
+    return made
 
 
 TEXT_BYTES: Final = (

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.archive.sealed.connection import open_connection
-from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, line_of_parts, literal
+from Agent.archive.sealed.connection import large_buffers_given_back, open_connection
+from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, lines_of_parts, literal
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
@@ -178,27 +178,28 @@ class ArchiveLines:
 
         return raw_line
 
-    def every_line(self) -> Iterator[tuple[list[bytes], Callable[[int], RawLine]]]:
-        """Yield all lines in batches, and with each what says where its lines stood, by their place in it.
+    def every_part(self) -> Iterator[Iterator[tuple[list[bytes], Callable[[int], RawLine]]]]:
+        """Yield all lines, part by part: batches, each with what says where its lines stood, by their place.
 
         Rows come as they are stored, by file and line, without a sort, and on one thread: so the engine holds
-        no more than what it reads at once.
+        no more than what it reads at once, and between two parts nothing.
         """
         gone = self.segments()
-        if not gone:
-            return
-        raw_line = self._raw_lines(gone)
-        for part in _parts_in(gone):
-            # each on a connection of its own: what the engine keeps of one is not there beside the next
-            with self._connection(threads=1) as connection:
-                connection.execute("SET disable_parquet_prefetching = true")  # a whole row group ahead
-                connection.execute("SET streaming_buffer_size = '1MB'")  # of results that nobody fetched yet
-                rows = _rows_of([pair for pair in gone if pair[0] is part])
-                cursor = connection.execute(f"SELECT {_PLACE}, {LINE_PARTS} FROM {rows}")
-                while found := cursor.fetchmany(_STREAMED_ROWS):
-                    some = [(file, line, line_of_parts(*parts)) for file, line, *parts in found]
-                    some = [row for row in some if row[2]]
-                    yield [row[2] for row in some], partial(_nth, raw_line, part.name, some)
+        if gone:
+            raw_line = self._raw_lines(gone)
+            for part in _parts_in(gone):
+                yield self._every_line(part.name, [pair for pair in gone if pair[0] is part], raw_line)
+
+    def _every_line(
+        self, part: str, own: list[SegmentOfPart], raw_line: Callable[[str, str, int, bytes], RawLine]
+    ) -> Iterator[tuple[list[bytes], Callable[[int], RawLine]]]:
+        with self._connection(threads=1) as connection, large_buffers_given_back():
+            connection.execute("SET disable_parquet_prefetching = true")  # a whole row group ahead
+            connection.execute("SET streaming_buffer_size = '1MB'")  # of results that nobody fetched yet
+            cursor = connection.execute(f"SELECT {_PLACE}, {LINE_PARTS} FROM {_rows_of(own)}")
+            while found := cursor.fetchmany(_STREAMED_ROWS):
+                lines = lines_of_parts(found)
+                yield lines, partial(_nth, raw_line, part, found, lines)
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
         """Yield the lines of all segments in order of (timestamp, writer, seq); large sorts spill to disk."""
@@ -241,10 +242,12 @@ def _segment_of(part: Part, file: str) -> SealedSegment:
 def _nth(
     raw_line: Callable[[str, str, int, bytes], RawLine],
     part: str,
-    rows: Sequence[tuple[str, int, bytes]],
+    rows: Sequence[Sequence[Any]],
+    lines: Sequence[bytes],
     at: int,
 ) -> RawLine:
-    return raw_line(part, *rows[at])
+    file, number, *_ = rows[at]
+    return raw_line(part, file, number, lines[at])
 
 
 def _parts_in(gone: list[SegmentOfPart]) -> list[Part]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypedDict, Unpack
 from urllib.parse import quote
@@ -93,11 +96,12 @@ def view(
             raise misuse("--share is of a session, without an agent")
         _share(path.parent, names, at, file)
         return
-    from Agent.server.pages import PagesServer, editor_of
-
     if may["allow_fork"]:
         find_code_here()
-    server = PagesServer(path.parent, host=host, port=port, editor=editor_of(editor), **may)
+    with _without_plugins():
+        from Agent.server.pages import PagesServer, editor_of
+
+        server = PagesServer(path.parent, host=host, port=port, editor=editor_of(editor), **may)
     chosen = {"agent": agent, "t": None if at else _END} if agent else {}
     address = server.address(f"/s/{quote(names[0], safe='')}", compare=names[1], at=at, **chosen)
     if not server.loopback:
@@ -114,6 +118,24 @@ def view(
             _open(address)
 
     server.run(started)
+
+
+@contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Keep pydantic from loading plugins for what is made within the block.
+
+    The pages need none, and that of logfire takes 16 MB. Children get the environment as it was.
+    """
+    name = "PYDANTIC_DISABLE_PLUGINS"
+    before = os.environ.get(name)
+    os.environ[name] = "__all__"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _session(root: Path, name: str) -> Path:

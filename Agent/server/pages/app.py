@@ -182,6 +182,9 @@ class Pages:
         may = {"allow_fork": allow_fork, "allow_control": allow_control}
         app.include_router(_pages(self._views, may))
         _install_problems(app)
+        for route in app.routes:
+            # reads the parameters of all routes, which the first request would wait for
+            route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
         compressed = GZipMiddleware(app, minimum_size=_GZIP_BYTES, compresslevel=1)
         # Outermost, so that answers to defects have its headers, too.
         self._app = Guard(compressed, token=token, host=host, **may)

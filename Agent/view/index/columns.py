@@ -107,15 +107,22 @@ LINK_TYPES: Final = {"place": "q", "key": "I"}
 
 
 class Batch:
-    """Events in the order in which they were read."""
+    """Events in the order in which they were read: an `array` for each column, until they are set aside."""
 
     def __init__(self) -> None:
-        self.columns: dict[str, array[Any]] = {name: array(code) for name, code in TYPES.items()}
-        self.messages: dict[str, array[Any]] = {name: array(code) for name, code in MESSAGE_TYPES.items()}
-        self.links: dict[str, array[Any]] = {name: array(code) for name, code in LINK_TYPES.items()}
+        self.columns: dict[str, Any] = {name: array(code) for name, code in TYPES.items()}
+        self.messages: dict[str, Any] = {name: array(code) for name, code in MESSAGE_TYPES.items()}
+        self.links: dict[str, Any] = {name: array(code) for name, code in LINK_TYPES.items()}
 
     def __len__(self) -> int:
         return len(self.columns.get("t_us", ()))
+
+    def set_aside(self, rooms: Rooms) -> None:
+        """Move its columns where they take no memory until they are merged; nothing can be added then."""
+        self.columns, self.messages, self.links = (
+            {name: rooms.kept(np.asarray(values)) for name, values in each.items()}
+            for each in (self.columns, self.messages, self.links)
+        )
 
     def all_columns(self) -> Iterator[array[Any]]:
         """Yield the columns of events, of messages and of links."""

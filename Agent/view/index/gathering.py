@@ -37,6 +37,8 @@ from Agent.view.index.stored import Stored
 
 _LOOKS: Final = 3
 _PASS_BYTES: Final = 8 * 1024 * 1024
+_ASIDE_ROWS: Final = 65_536
+"""Rows have 59 bytes and more until they are merged."""
 
 
 @dataclass(slots=True)
@@ -72,7 +74,10 @@ class Gatherer:
         self.repeated = 0
         """How many events were left out, because another one has their id."""
         self.batch = Batch()
-        """What was read and is not merged."""
+        """What was read last and is not merged."""
+        self._aside: list[Batch] = []
+        """What was read before that, likewise."""
+        self._rooms = Rooms(session)
         self._rows = RowReader(self.tables)
         self._tail = Tail(session, self.damage.note_unreadable)
         self._decoder = LineDecoder(self.damage, self._knows)
@@ -113,10 +118,15 @@ class Gatherer:
 
     def merged(self, known: Index | None) -> Index:
         """Return an index of known events and those that were read since the last call."""
-        batch, self.batch = self.batch, Batch()
-        index, repeated = merged(known, [batch], self.tables, Rooms(self.session))
+        batches, self._aside, self.batch = [*self._aside, self.batch], [], Batch()
+        index, repeated = merged(known, batches, self.tables, self._rooms)
         self.repeated += repeated
         return index
+
+    @property
+    def has_news(self) -> bool:
+        """Return whether something was read that is not merged."""
+        return bool(self._aside) or len(self.batch) > 0
 
     def lost(self, index: Index) -> int:
         """Count the events that the numbers of their writers miss; `is_explained` says whether for good.
@@ -134,7 +144,7 @@ class Gatherer:
         return losses.total_lost
 
     def read_on(self) -> Iterator[None]:
-        """Read what is new, and yield after about every 8 MiB of lines."""
+        """Read what is new, and yield after about every 8 MiB of lines, or after each part of the archive."""
         self.writers = Writers(self.session, self._accounted)
         self._total_bytes = sum(_size_bytes(path) for path in tree_files(self.session))
         if self._archive is not None:
@@ -143,6 +153,7 @@ class Gatherer:
         while True:
             for block in self._tail.new_blocks(_PASS_BYTES):
                 self._take_block(block)
+                self._set_aside()
             yield
             if not self._tail.behind:
                 break
@@ -229,24 +240,29 @@ class Gatherer:
 
     def _archived(self, archive: ArchiveLines) -> Iterator[None]:
         """Read the lines of the archive into a store; their numbers there are their offsets."""
-        source, read_bytes = len(self.sources), 0
+        source = len(self.sources)
         try:
-            for lines, raw_line in archive.every_line():
-                if self.store is None:
-                    self.store = LineStore.create(self.session)
-                    self.sources.append(Source(archive_dir(self.session), None))
-                first, block = self.store.add(lines), b"\n".join(lines)
-                for place, _, _ in self._rows.take(self.batch, block, source, first, numbered=True):
-                    self._take(raw_line(place), source, first + place)
-                read_bytes += len(block)
-                if read_bytes >= _PASS_BYTES:
-                    read_bytes = 0
-                    yield
+            for part in archive.every_part():
+                for lines, raw_line in part:
+                    if self.store is None:
+                        self.store = LineStore.create(self.session)
+                        self.sources.append(Source(archive_dir(self.session), None))
+                    first, block = self.store.add(lines)
+                    for place, _, _ in self._rows.take(self.batch, block, source, first, numbered=True):
+                        self._take(raw_line(place), source, first + place)
+                    self._set_aside()
+                yield  # now that the engine holds no memory: to merge what was read takes as much
             if self.store is not None:
                 self.store.keep(self.session)
         finally:
             if self.store is not None:
                 self.store.discard()
+
+    def _set_aside(self) -> None:
+        if len(self.batch) >= _ASIDE_ROWS:
+            self.batch.set_aside(self._rooms)
+            self._aside.append(self.batch)
+            self.batch = Batch()
 
     def _take_block(self, block: Block) -> None:
         source = self._source(block)
@@ -306,7 +322,7 @@ class Gatherer:
         if number is None or self.store is None:
             offset = raw.offset + skipped
         else:
-            offset = self.store.add([own]) if skipped else number
+            offset = self.store.add([own])[0] if skipped else number
         add_event(self.batch, self.tables, event, source, offset, BELIEVED if skipped else 0)
 
 

@@ -93,28 +93,30 @@ class LineStore:
             return None
         return store
 
-    def add(self, lines: Sequence[bytes]) -> int:
-        """Add lines in blocks of their own; return the number of the first."""
-        first, block, size = self.count, list[bytes](), 0
+    def add(self, lines: Sequence[bytes]) -> tuple[int, bytes]:
+        """Add lines in blocks of their own; return the number of the first, and all joined by newlines."""
+        first, joined = self.count, b"\n".join(lines)
+        view = memoryview(joined)
+        begin = end = count = 0
         for line in lines:
-            block.append(line)
-            size += len(line)
-            if len(block) >= BLOCK_LINES or size >= _BLOCK_BYTES:
-                self._write(block)
-                block, size = [], 0
-        if block:
-            self._write(block)
-        return first
+            end += len(line) + 1
+            count += 1
+            if count >= BLOCK_LINES or end - begin >= _BLOCK_BYTES:
+                self._write(view[begin : end - 1], count)
+                begin, count = end, 0
+        if count:
+            self._write(view[begin:], count)
+        return first, joined
 
-    def _write(self, block: Sequence[bytes]) -> None:
-        data = self._compressor.compress(b"\n".join(block))
+    def _write(self, block: memoryview, count: int) -> None:
+        data = self._compressor.compress(block)
         done = 0
         while done < len(data):
             done += os.write(self._fd, data[done:])
         with self._lock:
             self._firsts.append(self.count)
             self._places.append(self._places[-1] + len(data))
-            self.count += len(block)
+            self.count += count
 
     def keep(self, session: Path) -> None:
         """Give the finished file its name, if it can have one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,12 +37,14 @@ def merged(
         known: the index so far, which is continued in its own rooms.
         batches: the new events.
         tables: the texts of all.
-        rooms: of an index without a known one; None for private memory.
+        rooms: of the batches, and of an index without a known one; None for private memory.
     """
     head = 0 if known is None else _settled(known, batches, len(tables.writers.texts))
     if known is None or not head:
-        rooms = (rooms or Rooms()) if known is None else known.rooms
-        columns, messages, links, repeated = _sorted(known, batches, tables)
+        rooms = rooms or Rooms()
+        read = {rooms} if known is None else {rooms, known.rooms}
+        columns, messages, links, repeated = _sorted(known, batches, tables, read)
+        rooms = rooms if known is None else known.rooms
         columns = {name: rooms.kept(columns.pop(name)) for name in tuple(columns)}
         return Index(columns, messages, links, tables.copy(), rooms), repeated
     columns, messages, links, repeated = _sorted(_Tail.of(known, head), batches, tables)
@@ -125,13 +127,16 @@ def _widened(ticks: NDArray[Any]) -> NDArray[Any]:
 
 
 def _sorted(
-    known: Index | _Tail | None, batches: Sequence[Batch], tables: Tables
+    known: Index | _Tail | None, batches: Sequence[Batch], tables: Tables, read: Collection[Rooms] = ()
 ) -> tuple[Columns, Columns, Columns, int]:
-    """Return the columns of known and new events in order, and how many were left out as repeated."""
+    """Return the columns of known and new events in order, and how many were left out as repeated.
+
+    Of `read`, where known and new columns are, the memory is let go after each column.
+    """
     starts = np.cumsum([0 if known is None else known.count, *map(len, batches)])
     old: Columns = {} if known is None else known.columns
     new = [batch.columns for batch in batches]
-    first = {name: _joined(TYPES[name], old, name, new) for name in ("t_us", "writer", "seq", "flags")}
+    first = {name: _joined(TYPES[name], old, name, new, read) for name in ("t_us", "writer", "seq", "flags")}
     rank = np.empty(len(tables.writers.texts), np.int64)
     rank[sorted(range(len(rank)), key=tables.writers.texts.__getitem__)] = np.arange(len(rank))
     writer = _narrowed(rank)[first["writer"]]
@@ -144,7 +149,7 @@ def _sorted(
         narrow = {name: np.delete(values, repeated) for name, values in narrow.items()}
     for name, code in TYPES.items():
         if name not in narrow:
-            narrow[name] = _narrowed(_joined(code, old, name, new)[order])
+            narrow[name] = _narrowed(_joined(code, old, name, new, read)[order])
     row_of = np.full(int(starts[-1]), -1, np.int32 if starts[-1] < 2**31 else np.int64)
     row_of[order] = np.arange(len(order), dtype=row_of.dtype)
     attached = []
@@ -154,24 +159,32 @@ def _sorted(
         moved = [
             {"row": np.array(each["place"], np.int64) + at} for each, at in zip(more, starts, strict=False)
         ]
-        rows = row_of[_joined("q", held, "row", moved)]
+        rows = row_of[_joined("q", held, "row", moved, read)]
         kept = np.flatnonzero(rows >= 0)
         kept = kept[np.argsort(rows[kept], kind="stable")]
         made = {"row": rows[kept].astype(np.uint32)}
         for name, code in types.items():
             if name != "place":
-                made[name] = _joined(code, held, name, more)[kept]
+                made[name] = _joined(code, held, name, more, read)[kept]
         attached.append(made)
     return narrow, attached[0], attached[1], len(repeated)
 
 
-def _joined(code: str, known: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]]) -> NDArray[Any]:
+def _joined(
+    code: str, known: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]], read: Collection[Rooms]
+) -> NDArray[Any]:
     """Join a known column, which may be narrow, and new parts of it, which are taken away."""
-    parts = [np.array(each.pop(name), code) for each in new]
+    parts = [each.pop(name) for each in new]
     if name in known:
-        old = known[name]
-        parts.insert(0, _widened(old) if name == "tick" else old.astype(code))
-    return np.concatenate([np.empty(0, code), *parts])
+        parts.insert(0, _widened(known[name]) if name == "tick" else known[name])
+    made = np.empty(sum(map(len, parts)), code)
+    at = 0
+    for part in parts:
+        made[at : at + len(part)] = part
+        at += len(part)
+    for each in read:
+        each.let_go()
+    return made
 
 
 def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
