@@ -23,6 +23,7 @@ from Agent.analysis.debug.root_causes.scan import (
     Observation,
     scan_beyond,
     scan_counts,
+    scan_drifts,
     scan_novel,
     scan_numbers,
     scan_rare,
@@ -304,6 +305,41 @@ def test_a_level_that_every_agent_moves_once_is_worth_little_and_one_that_only_o
     (alone,) = shifts({2})
     assert alone.first.step == BREAK + 2 and alone.nats > 5
     assert max((each.nats for each in shifts(set(range(6)))), default=0.0) < alone.nats - 1.5
+
+
+@pytest.mark.parametrize(("slope", "since"), [(0.5, BREAK), (-0.5, BREAK), (0.5, 0), (0.0, BREAK)])
+def test_a_number_that_drifts_from_some_step_on_is_found_and_one_that_always_rises_is_not(
+    slope: float, since: int
+) -> None:
+    draw = random.Random(7)
+    series = {
+        f"a{k}": observed(
+            [(n, f"a{k}", draw.random() + (k == 1) * slope * max(0, n - since)) for n in range(STEPS)]
+        )
+        for k in range(4)
+    }
+    drifts = scan_drifts("drifts", "x", series)
+    if since and slope:
+        (drift,) = drifts
+        assert drift.group == (("agent", "a1"),) and abs(drift.step - BREAK) <= 2 and drift.nats > 10
+    else:
+        assert drifts == []
+
+
+@pytest.mark.parametrize("late", [None, 25])
+def test_a_permit_that_is_over_when_it_is_used_is_told_of_its_grant(late: int | None) -> None:
+    diary = Diary()
+    for n in range(STEPS):
+        until = n + 3 if n == late else n + 9 + n % 4
+        diary.write(n, "desk1", action_type="grant", permit=f"p-{n}", until=until)
+        if n >= 6:
+            used = n - 6
+            until = used + 3 if used == late else used + 9 + used % 4
+            diary.write(n, "gate1", action_type="check", permit=f"p-{used}", until=until)
+    untimely = found(relations.find, diary, "untimely")
+    assert [(each.step, each.first.name, each.found) for each in untimely] == (
+        [] if late is None else [(late, "grant", late + 3)]
+    )
 
 
 @pytest.mark.parametrize("times", [1, STEPS - BREAK])

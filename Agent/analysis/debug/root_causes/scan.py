@@ -24,6 +24,7 @@ __all__ = [
     "members_of",
     "Observation",
     "scan_counts",
+    "scan_drifts",
     "scan_numbers",
     "scan_rare",
     "scan_violations",
@@ -450,18 +451,73 @@ def _shift(values: list[float], least: int) -> Shift:
             best, place = gain, at
     if place == 0:
         return 0.0, 0, 0.0, 0.0
-    middle = (number - 1) / 2
-    slope = sum((at - middle) * value for at, value in enumerate(values))
-    # A straight line explains a constant trend.
-    plain = all_within - 12 * slope * slope / (number * (number * number - 1))
     low, high = fmean(values[:place]), fmean(values[place:])
     rest = [value - (low if at < place else high) for at, value in enumerate(values)]
-    within = max(all_within - best, 1e-9 * all_within)
-    alike = sum(a * b for a, b in pairwise(rest)) / within
-    alike = max(0.0, min(0.98, alike))
+    return _nats(values, rest, all_within, max(all_within - best, 1e-9 * all_within)), place, low, high
+
+
+def _nats(values: Sequence[float], rest: Sequence[float], whole: float, within: float) -> float:
+    """Return the nats of a change beside a straight line throughout, less with autocorrelation.
+
+    Args:
+        rest: the values less what the change explains.
+        whole, within: the squares about the mean, before and after the change is taken away.
+    """
+    number = len(values)
+    middle = (number - 1) / 2
+    slope = sum((at - middle) * value for at, value in enumerate(values))
+    plain = whole - 12 * slope * slope / (number * (number * number - 1))
+    alike = max(0.0, min(0.98, sum(a * b for a, b in pairwise(rest)) / within))
     worth = (1 - alike) / (1 + alike)
-    nats = 0.5 * number * worth * math.log(max(1.0, plain / within)) - math.log(number)
-    return nats, place, low, high
+    return 0.5 * number * worth * math.log(max(1.0, plain / within)) - math.log(number)
+
+
+def scan_drifts(rule: str, about: str, series: Mapping[str, Sequence[Observation]]) -> list[Finding]:
+    """Return series whose numbers rise or fall steadily from some act on, unlike before and the others.
+
+    Args:
+        rule, about: what was measured.
+        series: {agent: observations in order, each with a number}.
+    """
+    scores = {
+        owner: _bend([float(each.value) for each in seen])
+        for owner, seen in series.items()
+        if len(seen) >= MIN_DRIFT
+    }
+    found = []
+    for owner, nats, (_, at, low, high) in _standing_out(scores, len(series)):
+        each = _changed(rule, about, series[owner], at, nats, (("agent", owner),), usual=low, found=high)
+        # Its beginning is what matters: one event.
+        each.acts, each.extras = each.acts[:1], tuple(each.acts[1:4])
+        found.append(each)
+    return _surest(found)
+
+
+MIN_DRIFT: Final = 16
+
+
+def _bend(values: Sequence[float]) -> Shift:
+    """Return the best place from which a constant series rises or falls steadily."""
+    number, mean = len(values), fmean(values)
+    squares = sum((value - mean) ** 2 for value in values)
+    best, place, slope = 0.0, 0, 0.0
+    after = along = 0.0  # the sums of the values from a place on, and of these sums
+    for at in range(number - 1, MIN_DRIFT // 4, -1):
+        after += values[at]
+        along += after
+        size = number - at
+        ramp = size * (size + 1) / 2
+        spread = ramp * (2 * size + 1) / 3 - ramp * ramp / number
+        together = along - ramp * mean
+        gain = together * together / spread
+        if size >= MIN_DRIFT // 4 and gain > best:
+            best, place, slope = gain, at, together / spread
+    if place == 0 or squares <= 1e-12:
+        return 0.0, 0, 0.0, 0.0
+    low = mean - slope * (number - place) * (number - place + 1) / 2 / number
+    rest = [value - low - slope * max(0, at - place + 1) for at, value in enumerate(values)]
+    within = max(squares - best, 1e-9 * squares)
+    return _nats(values, rest, squares, within), place, low, low + slope * (number - place)
 
 
 def scan_counts(

@@ -348,6 +348,8 @@ def _rate(finding: Finding, since: str) -> str:
 _MOVED: Final = "{about}{where} went from {usual} to {found} at {since}"
 _SAID: Final[Mapping[str, str]] = {
     "level shifts": _MOVED,
+    "drifts": "{about}{where} drifts from {since} on, from {usual} to {found}",
+    "untimely": "{about} is {found} at {since}, which proves too {usual} (unlike {present} of {of})",
     "duration shifts": "{about}{where} took {found} ms instead of {usual} ms from {since} on",
     "value beyond range": "{about} is {found} at {since} ({range} before)",
     "new value": "{about} is {found} for the first time at {since} (before: {usual})",

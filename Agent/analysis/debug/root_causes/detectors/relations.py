@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import compress, islice, repeat
@@ -71,6 +71,7 @@ def find(log: Log) -> Iterator[Finding]:
         if len(acts) >= MIN_SEEN and sort[1] != SNAPSHOT:
             yield from _broken("", [(act, act) for act in acts], fields[sort], fields[sort])
             yield from _numbers(acts, fields[sort])
+            yield from _untimely(log, acts, fields[sort])
     for (sort, link, other), pairs in _linked(log).items():
         if len(pairs) >= MIN_SEEN:
             yield from _broken(link, pairs, fields[sort], fields[other])
@@ -379,6 +380,50 @@ def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
                         math.log((number + 1) / rank), found=act.values[path], of=number,
                         beside=Beside(path, act.values[path], other, act.values[other], level),
                     )  # fmt: skip
+
+
+def _untimely(log: Log, acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
+    """Yield ticks that events hold and that are past, unlike in nearly all others, or the reverse.
+
+    Each is told of the first event about the same thing that holds it, such as the grant of a permit.
+    """
+    for path in fields:
+        held = [
+            (act, act.values[path], act.tick)
+            for act in acts
+            if act.tick is not None and is_number(act.values.get(path))
+        ]
+        if len(held) < MIN_SEEN:
+            continue
+        ahead = _middle(value - tick for _, value, tick in held)
+        # A number that does not go along with the ticks is none of them.
+        if (
+            not 0
+            < 2 * ahead
+            <= min(_middle(value for _, value, _ in held), _middle(tick for *_, tick in held))
+        ):
+            continue
+        for sign, found in ((1, "early"), (-1, "late")):
+            bad = [(act, value) for act, value, tick in held if sign * (value - tick) < 0]
+            if len(bad) > STRICT * len(held):
+                continue
+            for act, value in bad:
+                first = next(
+                    each
+                    for each in (*log.by_token.get((leaf(path), value), ()), act)
+                    if each is act or not set(each.tokens).isdisjoint(act.things)
+                )
+                yield Finding(
+                    "untimely", f"{_label(first.sort)} {path}", [first],
+                    math.log((len(held) + 1) / (len(bad) + 0.5)), usual=found, found=value, of=len(held),
+                    extras=(act,) if first is not act else (),
+                )  # fmt: skip
+
+
+def _middle(values: Iterable[float]) -> float:
+    """Return the width of the middle four fifths of some numbers."""
+    ordered = sorted(values)
+    return ordered[-1 - len(ordered) // 10] - ordered[len(ordered) // 10]
 
 
 def _single(rule: str, about: str, acts: Sequence[Act], is_bad: Sequence[int]) -> Iterator[Finding]:

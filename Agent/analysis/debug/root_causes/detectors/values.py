@@ -13,6 +13,7 @@ from Agent.analysis.debug.root_causes.scan import (
     Finding,
     Observation,
     scan_beyond,
+    scan_drifts,
     scan_novel,
     scan_numbers,
     scan_rare,
@@ -103,6 +104,8 @@ def _levels(
     by_agent: dict[str, list[Observation]] = defaultdict(list)
     for each in numbers:
         by_agent[each.act.agent].append(each)
+    if len({each.value for each in numbers}) >= MIN_DISTINCT:
+        yield from scan_drifts("drifts", label, by_agent)
     if len(by_agent) > 1:
         yield from scan_numbers("level shifts", label, by_agent)
     else:
@@ -118,6 +121,8 @@ def _levels(
         yield from scan_numbers("level shifts", label, series, field=path)
 
 
+MIN_DISTINCT: Final = 6
+"""With fewer distinct values, a number counts or names something."""
 OUTPUTS: Final = ("result", "state.", "outcome")
 """Outputs of an act do not define groups to compare it by."""
 
