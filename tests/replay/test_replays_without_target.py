@@ -127,6 +127,25 @@ def test_a_seeded_global_generator_is_as_good(desk):
 
 
 @pytest.mark.further
+def test_a_result_file_that_the_script_writes_anew_hides_no_difference(desk):
+    text = PROGRAM.replace("SEED", "4") + "open('out.txt', 'w').write(str([each.cash for each in traders]))\n"
+    desk.record(text + "print(open('out.txt').read())\n")
+    desk.change("main.py", "1 + day % 3", "1 + day % 3 + (day == 4)")
+    assert replayed().verdict == "DIVERGED", str(replayed())
+    desk.record(text + "open('out.txt', 'a').write('and more')\n")
+    assert replayed().verdict == "IDENTICAL", str(replayed())
+
+
+@pytest.mark.further
+def test_a_script_that_reads_what_its_recording_wrote_proves_no_difference(desk):
+    text = PROGRAM.replace("SEED", "4").replace("range(6)", "range(7 if os.path.exists('out.txt') else 6)")
+    (desk.place / "out.txt").write_text("there")
+    desk.record("import os\n" + text + "open('out.txt', 'a').write('more')\n")
+    desk.change("main.py", "1 + day % 3", "1 + day % 3 + 0 * day")
+    assert replayed().verdict == "UNVERIFIED", str(replayed())
+
+
+@pytest.mark.further
 def test_one_agent_is_replayed_with_all_others(desk):
     desk.record()
     report = replayed("last/bob")

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from Agent.event.values.digest import digest_bytes
 from Agent.record.emit import installed
-from Agent.record.sources.adopted import is_foreign_name, is_own, module_of
+from Agent.record.sources.adopted import is_foreign_name, is_import_of_library, is_own, module_of
 from Agent.replay.drive.changes_by_hand import ScriptedChanges
 from Agent.replay.drive.numpy_seeds import numpy_state_if_used
 from Agent.replay.drive.watched import (
@@ -35,6 +35,10 @@ _CHANGING: Final = dict.fromkeys(
     ("open", "sqlite3.connect", "os.truncate", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.chown"), 1
 ) | dict.fromkeys(("os.rename", "os.link", "os.symlink"), 2)
 """Audit events that change files, with the number of arguments that are paths."""
+
+_ACCESS: Final = os.O_ACCMODE | os.O_TRUNC
+_ANEW: Final = os.O_WRONLY | os.O_TRUNC
+"""Flags of an open file that is written anew, so that what it held does not matter."""
 
 _LISTING: Final = {"os.listdir", "os.scandir", "os.walk", "glob.glob"}
 """Audit events that list files."""
@@ -136,7 +140,7 @@ class ProgramGuard:
         """What was refused, with the location of the caller."""
         self.asked_for_left_out = False
         """Whether one of the files left out was opened, changed or listed."""
-        self._left_out = frozenset(map(os.path.realpath, left_out))
+        self._left_out = set(map(os.path.realpath, left_out))
         self._directories = tuple(f"{os.path.realpath(each)}{os.sep}" for each in directories)
 
     def begin(self) -> None:
@@ -162,6 +166,9 @@ class ProgramGuard:
         places = [
             os.path.realpath(str(path_of(each) or ".")) for each in arguments[: _CHANGING.get(event, 1)]
         ]
+        if event == "open" and isinstance(arguments[2], int) and arguments[2] & _ACCESS == _ANEW:
+            self._left_out.difference_update(places)  # from here on it is what this run has written
+            return
         if event in _LISTING:
             found = any(Path(each).is_relative_to(places[0]) for each in self._left_out)
         else:
@@ -180,6 +187,7 @@ class ProgramGuard:
 
     def _refuse(self, what: str, frame: FrameType) -> None:
         told = f"{what} by {user_place(frame)}"
-        if told not in self.refused:
+        # A library that may not make its cache when it is imported works without one.
+        if told not in self.refused and not (what.startswith("to write ") and is_import_of_library(frame)):
             self.refused.append(told)
         raise PermissionError(f"{what} is not allowed while a replay runs the program")
