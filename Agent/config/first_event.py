@@ -16,6 +16,7 @@ from Agent.config import process
 from Agent.config.process import has_ended, note_obstacle, obstacle, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
+from Agent.event.limits_of_time import pass_on
 from Agent.record.emit.installed import LIMITS, NotRecording, active_pipeline
 from Agent.record.health import say
 from Agent.tree import default_root
@@ -63,6 +64,7 @@ def _begin() -> Exception | None:
 
             begin_again()
         except Exception as error:  # noqa: BLE001 - a program that cannot be recorded must not fail
+            pass_on(error)
             what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
             if obstacle() is None:
                 say(f"nothing is recorded: {what}{error}")

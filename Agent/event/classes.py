@@ -13,6 +13,8 @@ from contextlib import suppress
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Final, NamedTuple, TypeVar
 
+from Agent.event.limits_of_time import pass_on
+
 T = TypeVar("T")
 
 ERROR_MARK: Final = "__agent_trace_error__"
@@ -52,6 +54,11 @@ def text_or_none(value: object) -> str | None:
     return None
 
 
+def name_or_kind(name: object) -> str:
+    """Return a name that is a text, else the text of its class: a key to sort attributes by."""
+    return text_or_none(name) or repr(type(name))
+
+
 def class_name(cls: type) -> str:
     """Return `module.QualName` of a class, with `?` for a part that is not text."""
     try:
@@ -69,8 +76,8 @@ def known_name(cls: type) -> str:
         module, qualname, name = _known_names[cls]
         if module is parts[0] and qualname is parts[1]:
             return name
-    except Exception:  # noqa: BLE001, S110 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        pass
+    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
     return remember(_known_names, cls, (*parts, class_name(cls)))[2]
 
 
@@ -183,7 +190,8 @@ class _Places(NamedTuple):
 def _places_of(cls: type) -> _Places:
     try:
         return _PLACES[cls]
-    except Exception:  # noqa: BLE001 - not cached yet, or __hash__ or __eq__ of a metaclass raised
+    except Exception as error:  # noqa: BLE001 - not cached yet, or __hash__ or __eq__ of a metaclass raised
+        pass_on(error)
         slots = tuple(
             slot for base in reversed(mro_of(cls)) if _is_python_class(base) for slot in _slots(base).items()
         )

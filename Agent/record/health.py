@@ -1,6 +1,7 @@
 """What recording says about itself: counters by reason, and one line on stderr at the first of each kind.
 
-Nothing in here raises, since it is called from where something already went wrong.
+Nothing in here raises, since it is called from where something already went wrong; but an exception that the
+program's own handler of a signal raised goes on to the program, whatever was interrupted.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from errno import errorcode
 from typing import Any, Final
 
+from Agent.event.limits_of_time import pass_on
 from Agent.record.encode.safe_text import message_of
 
 TOO_LATE: Final = "recording ended before the event was written"
@@ -99,13 +101,18 @@ class Health:
         return moved
 
     def trouble(self, where: str, error: BaseException) -> None:
-        """Count an error of our own in code that serves the user's call."""
+        """Count an error of our own in code that serves the user's call.
+
+        Raises:
+            Exception: the same error, if a handler of a signal raised it, such as that of a time limit.
+        """
         what = f"{where}: {type(error).__name__}"
         if isinstance(error, OSError) and (name := errorcode.get(error.errno or 0)):
             what += f" {name}"
         self.notes[what] += 1
         if self.notes[what] == 1:
             say(f"recording had trouble in {what}: {message_of(error)[:300]}")
+        pass_on(error)
 
     def forget(self) -> None:
         """Begin to count again, in a child process."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from Agent.event.classes import class_name, remember
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import Binding, Builder, Reducer
 from Agent.event.values.digest import ALGORITHM, digest_bytes
 from Agent.event.values.reading import Limits
@@ -67,7 +68,8 @@ def number_tag(cls: type) -> str | None:
         return _number_tags[cls]
     except KeyError:
         pass  # the first value of its type: looked up below
-    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         return None
     tag = None
     if numpy_reducer(cls) is _reduce_scalar:

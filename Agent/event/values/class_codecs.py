@@ -26,6 +26,7 @@ from Agent.event.classes import (
     solid_base,
     text_or_none,
 )
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.reading import Limits
 
 Reducer: TypeAlias = Callable[[Any, Limits], tuple[str, Any]]
@@ -68,7 +69,8 @@ def class_reducer(cls: type) -> Reducer | None:
     """Return the codec for instances of a user class; None if they cannot be restored."""
     try:
         return _REMEMBERED[cls]
-    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         return remember(_REMEMBERED, cls, _find_reducer(cls))
 
 

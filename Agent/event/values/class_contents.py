@@ -36,6 +36,7 @@ from Agent.event.classes import (
     remember,
     solid_base,
 )
+from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import without_script
 
 
@@ -145,7 +146,8 @@ def handle_of(cls: type) -> str | None:
     """Return the handle kind of a class's objects; None if they are not handles."""
     try:
         return _handles_by_class[cls]
-    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ raises
+    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ raises
+        pass_on(error)
         return remember(_handles_by_class, cls, _find_handle(cls))
 
 
@@ -321,7 +323,8 @@ def pieces_of(value: Any, base: type) -> Pieces | None:
         return None
     try:
         reader = _readers[base]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         reader = remember(_readers, base, _reader_of(base))
     return reader(value)
 
@@ -674,6 +677,7 @@ def _reduced(value: Any, member: Callable[[Any], Any], name: str, *, is_whole: b
         if name.startswith("pydantic_core."):
             found = _without_class_ids(found)
     except Exception as error:
+        pass_on(error)
         raise Unreadable(f"{name} cannot be taken apart ({type(error).__name__})") from error
     return Pieces("reduced", found[1:] if type(found) is tuple and not is_whole else (found,))
 

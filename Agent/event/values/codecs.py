@@ -31,6 +31,7 @@ from Agent.event.classes import (
     solid_base,
     text_or_none,
 )
+from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import NAMED_CACHES, class_text, module_name
 from Agent.event.values.arrays import ARRAY_BUILDERS, numpy_reducer, reduce_random
 from Agent.event.values.class_codecs import BUILDERS as CLASS_BUILDERS
@@ -154,7 +155,8 @@ def is_queue(cls: type) -> bool:
     """Whether the class is exactly a queue of asyncio or of threads."""
     try:
         return _queues[cls]
-    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         module, name = _QUEUES.get(class_name(cls), ("", ""))
         return remember(_queues, cls, bool(name) and vars(sys.modules[module]).get(name) is cls)
 
@@ -245,7 +247,8 @@ def builtin_reducer(cls: type) -> Reducer | None:
     """Return the codec of a type of the standard library or of numpy; None for other classes."""
     try:
         found = _REDUCERS.get(cls)
-    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises is foreign
+    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises is foreign
+        pass_on(error)
         return None
     if found is not None:
         return found
@@ -457,7 +460,8 @@ def registered_codec(cls: type) -> RegisteredCodec | None:
     """Return the codec registered for exactly this class."""
     try:
         return REGISTERED.get(cls) if REGISTERED else None
-    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         return None
 
 
@@ -525,7 +529,8 @@ def plan_of(cls: type) -> ClassPlan:
     """Return the facts about a class."""
     try:
         return _plans[cls]
-    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         return remember(_plans, cls, _make_plan(cls))
 
 

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from Agent.event.classes import MOST_CLASSES, class_name, text_or_none
+from Agent.event.classes import MOST_CLASSES, class_name, name_or_kind
+from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import class_text, imported, module_name, without_addresses, without_script
 from Agent.event.values.class_contents import (
     Name,
@@ -101,7 +102,8 @@ def generators_counted(value: object, agent_of: AgentOf | None = None) -> list[A
     walk = _Walk(agent_of, USUAL)
     try:
         walk.run(value)
-    except Exception:  # noqa: BLE001 - `content_of` reports it
+    except Exception as error:  # noqa: BLE001 - `content_of` reports it
+        pass_on(error)
         return []
     return walk.generators()
 
@@ -158,6 +160,7 @@ def content_of(
         found = Content(OpaqueKind.REFERENCE, f"environment {class_text(type(value))}")
         return with_own(value, plan, _counted(value, plan, found), reading)
     except Exception as error:  # noqa: BLE001 - a foreign class may raise anything
+        pass_on(error)
         return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
 
 
@@ -180,7 +183,8 @@ def whole_digest(
         content = walk.content()
     except _HoldsMuch as error:
         return error.content.text
-    except Exception:  # noqa: BLE001 - too large, or an exception of a foreign class
+    except Exception as error:  # noqa: BLE001 - too large, or an exception of a foreign class
+        pass_on(error)
         walk.note_failure(reached)
         return None
     walk.note_reached(reached, content)
@@ -758,7 +762,7 @@ class _Walk:
         self._out += plan.head
         attributes = plan_attributes(value, plan)
         if attributes and not self._flat_attributes(attributes):
-            items = sorted(attributes.items(), key=_name_key)
+            items = sorted(attributes.items(), key=lambda item: name_or_kind(item[0]))
             self._steps.append((partial(self._pairs, items), b"."))
         if pieces is not None:
             self._pieces(pieces)
@@ -793,8 +797,3 @@ _COUNTING = frozenset({int, bool, type(None)})
 
 def _utf8(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass")
-
-
-def _name_key(item: tuple[Any, Any]) -> str:
-    name = item[0]
-    return text_or_none(name) or repr(type(name))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from Agent.event.classes import attributes_of, own_attributes, remember
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_contents import pieces_of, reference_of
 from Agent.event.values.codecs import REGISTERED, builtin_reducer, plan_of
 from Agent.event.values.content_digest import often_reference
@@ -36,7 +37,8 @@ def mark_of(value: object, agent_of: AgentOf, *, shows_references: bool = True) 
     marking = _Marking(agent_of, shows_references=shows_references)
     try:
         marking.add(value)
-    except Exception:  # noqa: BLE001 - a large value, a dict changed by another thread, a class that raises
+    except Exception as error:  # noqa: BLE001 - a large value, a dict changed by another thread, a class that raises
+        pass_on(error)
         return None
     return marking.found
 

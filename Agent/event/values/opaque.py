@@ -27,6 +27,7 @@ from Agent.event.classes import (
     restore_attributes,
     text_or_none,
 )
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.digest import ALGORITHM, digest_bytes
 
 CONTENT = "content"
@@ -172,7 +173,8 @@ def _is_ordinary(cls: type) -> bool:
     """Whether its objects have no short text."""
     try:
         return _ordinary[cls]
-    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         found = not issubclass(cls, (type, ModuleType, BaseException, *_SAFE_REPRS, *_FUNCTIONS))
         return remember(_ordinary, cls, found)
 
@@ -333,7 +335,8 @@ def has_waiters(cls: type) -> bool:
     """Whether objects of the class keep a list of waiters."""
     try:
         return _waited_for[cls]
-    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         return remember(
             _waited_for, cls, any(class_name(base).startswith(_WITH_WAITERS) for base in mro_of(cls))
         )

@@ -38,6 +38,7 @@ from Agent.event.classes import (
     restore_attributes,
     solid_base,
 )
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.arrays import Form, table_form
 from Agent.event.values.class_codecs import Binding, Builder
 from Agent.event.values.class_contents import at_name, pieces_of
@@ -100,7 +101,8 @@ def parts_of(value: Any, kind: type, *, takes_code: bool = True) -> tuple[str, A
     form = _form_of(kind)
     try:
         parts = None if form is None else form.split(value)
-    except Exception:  # noqa: BLE001 - a library's class that changed: its objects stay comparable
+    except Exception as error:  # noqa: BLE001 - a library's class that changed: its objects stay comparable
+        pass_on(error)
         return None
     if parts is None:
         return None
@@ -128,7 +130,8 @@ def _build_parts(reduced: Any, argument: str, binding: Binding) -> Any:
 def _form_of(cls: type) -> Form | None:
     try:
         return _forms[cls]
-    except Exception:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         return remember(_forms, cls, _find_form(cls))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.reading import Limits
 
 SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -218,7 +219,8 @@ def all_scalars(values: Iterable[Any]) -> bool:
     """Whether each value is exactly a str, int, float, bool or None."""
     try:
         return SCALARS.issuperset(map(type, values))
-    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         return False
 
 
@@ -226,7 +228,8 @@ def all_strings(values: Iterable[Any]) -> bool:
     """Whether each value is exactly a str."""
     try:
         return _STRINGS.issuperset(map(type, values))
-    except Exception:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - as above
+        pass_on(error)
         return False
 
 

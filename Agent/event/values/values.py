@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.classes import attributes_of, class_name, own_attributes, restore_attributes
+from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import copy_tree, escape, fold_tags, leads_to, value_at
 from Agent.event.script_names import class_text, imported, without_script
 from Agent.event.values.arrays import number_tag
@@ -99,12 +100,14 @@ def encode_value(
     except BudgetSpent:
         pass  # too large as a whole: it is walked again below, and cut
     except Exception as error:  # noqa: BLE001 - recording must not raise into the recorded program
+        pass_on(error)
         return _given_up(value, pointer, error)
     try:
         # Within a budget that leaves room for what cuts add.
         walk = Walk(limits, agent_of, cutting=True, reading=reading, start=pointer)
         return Encoded(walk.whole(value, pointer), walk.types, tuple(walk.opaque))
     except Exception as error:  # noqa: BLE001
+        pass_on(error)
         return _given_up(value, pointer, error)
 
 
@@ -200,7 +203,8 @@ def restore_tag(tag: str, node: Any, binding: Binding) -> Any:
         builder = PART_BUILDERS.get(name) if by_function else BUILDERS.get(name) or PART_BUILDERS.get(name)
         if builder is not None:
             return builder(node, argument, binding)
-    except Exception:  # noqa: BLE001 - recorded data, or a class that uses it, may be wrong in any way
+    except Exception as error:  # noqa: BLE001 - recorded data, or a class that uses it, may be wrong in any way
+        pass_on(error)
         return Unrestored(tag, _content(name, node))
     return Unrestored(tag, node)
 
@@ -330,7 +334,8 @@ class Graph:
             return made
         try:
             return self._filled_later(name, argument, node, pointer)
-        except Exception:  # noqa: BLE001 - recorded data, or a class that uses it, may be wrong in any way
+        except Exception as error:  # noqa: BLE001 - recorded data, or a class that uses it, may be wrong in any way
+            pass_on(error)
             self.unrestored.append(pointer)
             self._made.pop(pointer, None)
             return Unrestored(tag, copy_tree(node) if type(node) in (dict, list) else node)
@@ -530,8 +535,9 @@ def to_json(
             common = common_bytes(value, pointer, limits)
             if common is not None:
                 return Dumped((common[0], common[1] or None, (), None))
-    except Exception:  # noqa: BLE001, S110 - a surrogate, a big integer, a dict changed by another thread
-        pass  # nothing is lost: the walk encodes the value again
+    except Exception as error:  # noqa: BLE001 - a surrogate, a big integer, a dict changed by another thread
+        pass_on(error)
+        # nothing is lost: the walk encodes the value again
     return _walked(value, pointer, limits, agent_of, reading)
 
 
@@ -552,6 +558,7 @@ def _walked(value: Any, pointer: str, limits: Limits, agent_of: AgentOf | None, 
             return Dumped((data, encoded.types or None, encoded.opaque, None))
         failure = "TooLarge"
     except Exception as error:  # noqa: BLE001 - last fallback: the line is written whatever failed
+        pass_on(error)
         failure = type(error).__name__
     name = class_name(type(value))
     form = {"repr": "<not recorded>", "class": name, "failure": failure, "unseen": "it could not be read"}

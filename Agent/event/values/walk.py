@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from Agent.event.classes import attributes_of, class_name
+from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import escape
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import handle_of, reference_of
@@ -295,6 +296,7 @@ class Walk:
         except BudgetSpent:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the value's own class raises
+            pass_on(error)
             if type(error) is MemoryError:
                 self._lack_memory()
             self._forget(mark)
@@ -772,7 +774,8 @@ def _is_unchanging(kind: type) -> bool:
         return kind in _UNCHANGING or (
             builtin_reducer(kind) is not None and kind.__name__ not in _CHANGING and not is_queue(kind)
         )
-    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         return False
 
 

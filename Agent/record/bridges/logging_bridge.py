@@ -104,8 +104,8 @@ def record_foreign(read: Callable[[], Foreign]) -> str:
             body, types = pipeline.capture.user_body(pipeline.health.moved(fields, slot.own_keys), "/extra")
         return pipeline.emit(slot, foreign.message, body=body, types=types)
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-        health.trouble("a record of another library", error)
         health.lost("a record of another library could not be made")
+        health.trouble("a record of another library", error)
         return ""
     finally:
         _depth.value -= 1

@@ -372,8 +372,8 @@ class Pipeline(PipelineSlots):
                 return self.buffer.add(slot, held)
             return self.put(slot, head, links, extra, b"".join((body, b"}", tail, b"}\n")))
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-            self.health.trouble("emit", error)
             self.health.drop("the event could not be made")
+            self.health.trouble("emit", error)
             return ""
 
     def _put(self, slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:

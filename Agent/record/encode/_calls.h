@@ -404,13 +404,15 @@ static PyObject *given_up(Lane *lane, const char *where, const char *reason) {
     PyErr_Fetch(&kind, &error, &traceback);
     PyErr_NormalizeException(&kind, &error, &traceback);
     if (traceback != NULL) PyException_SetTraceback(error, traceback);
-    PyObject *done = PyObject_CallMethod(lane->health, "trouble", "sO", where, error);
+    PyObject *done = dropped_event(lane, reason);
+    /* last, since it raises what a signal's handler raised */
+    if (done != NULL) Py_SETREF(done, PyObject_CallMethod(lane->health, "trouble", "sO", where, error));
     Py_XDECREF(kind);
     Py_XDECREF(error);
     Py_XDECREF(traceback);
     if (done == NULL) return NULL;
     Py_DECREF(done);
-    return dropped_event(lane, reason);
+    return Py_NewRef(NO_TEXT);
 }
 
 static PyObject *current(PyObject *variable) {
@@ -439,8 +441,7 @@ static PyObject *lane_emit_plain(Lane *lane, PyObject *const *arguments, Py_ssiz
         if (types != NULL && (tags = PyObject_CallOneArg(lane->judge->dumps, types)) == NULL) Py_CLEAR(raw);
     }
     if (raw == NULL) {
-        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) goto done;
-        PyErr_Clear();
+        if (cleared() < 0) goto done;
         answer = PyObject_Vectorcall(lane->emit, arguments, 3, NULL);
         goto done;
     }
@@ -1157,6 +1158,7 @@ static PyObject *opener_call(Opener *opener, PyObject *const *given, size_t flag
         PyObject *kind, *error, *traceback;
         PyErr_Fetch(&kind, &error, &traceback);
         PyErr_NormalizeException(&kind, &error, &traceback);
+        if (traceback != NULL) PyException_SetTraceback(error, traceback);
         call = PyObject_CallMethodOneArg(opener->spec, W_not_recorded, error);
         Py_XDECREF(kind);
         Py_XDECREF(error);
@@ -1164,8 +1166,7 @@ static PyObject *opener_call(Opener *opener, PyObject *const *given, size_t flag
     }
     goto done;
 special:
-    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_Exception)) goto done;
-    PyErr_Clear();
+    if (cleared() < 0) goto done;
     call = PyObject_Vectorcall(opener->begin, given, 2, NULL);
 done:
     Py_XDECREF(lane);
@@ -1430,6 +1431,7 @@ static PyObject *call_end(PyObject *call, PyObject *result) {
         if (!PyErr_ExceptionMatches(PyExc_Exception)) goto done;
         PyErr_Fetch(&kind, &error, &traceback);
         PyErr_NormalizeException(&kind, &error, &traceback);
+        if (traceback != NULL) PyException_SetTraceback(error, traceback);
         answer = PyObject_CallMethodOneArg(call, W__trouble, error);
         Py_XDECREF(kind);
         Py_XDECREF(error);

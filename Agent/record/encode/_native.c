@@ -703,12 +703,33 @@ static int walk_payload(Walk *walk, PyObject *payload) {
 
 /* ---- the methods ---- */
 
+/* Clear the exception, if any, and return 0; -1 with it where it belongs to the program: it is no `Exception`, or a
+   handler of a signal raised it. */
+static int cleared(void) {
+    PyObject *kind, *error, *traceback;
+    if (!PyErr_Occurred()) return 0;
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) return -1;
+    PyErr_Fetch(&kind, &error, &traceback);
+    if (traceback != NULL) { /* without one, it was raised in C */
+        PyErr_NormalizeException(&kind, &error, &traceback);
+        PyException_SetTraceback(error, traceback);
+        PyObject *module = PyImport_ImportModule("Agent.event.limits_of_time");
+        PyObject *answer = module == NULL ? NULL : PyObject_CallMethod(module, "is_of_signal", "O", error);
+        int is_of_signal = answer == Py_True;
+        Py_XDECREF(module);
+        Py_XDECREF(answer);
+        PyErr_Clear();
+        if (is_of_signal) return PyErr_Restore(kind, error, traceback), -1;
+    }
+    Py_XDECREF(kind);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+    return 0;
+}
+
 /* None in the place of an exception that says no more than: take the careful way. */
 static PyObject *left_to_python(void) {
-    if (PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception)) return NULL;
-        PyErr_Clear();
-    }
+    if (cleared() < 0) return NULL;
     Py_RETURN_NONE;
 }
 

@@ -15,6 +15,7 @@ from typing import IO, Any, NamedTuple
 
 import orjson
 
+from Agent.event.limits_of_time import pass_on
 from Agent.event.model import RedactedBytes
 from Agent.event.values.plain import DUMP_OPTIONS, read_json, write_json
 from Agent.event.values.reading import Limits
@@ -84,7 +85,8 @@ def _is_file(data: Any) -> bool:
     """Whether the value can be read like an open file."""
     try:
         return callable(data.read)
-    except Exception:  # noqa: BLE001 - a user's __getattr__ may raise anything; then it is a value
+    except Exception as error:  # noqa: BLE001 - a user's __getattr__ may raise anything; then it is a value
+        pass_on(error)
         return False
 
 

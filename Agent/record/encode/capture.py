@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from Agent.event import classes
+from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import escape
 from Agent.event.values import opaque, values
 from Agent.event.values.arrays import number_tag
@@ -151,7 +152,8 @@ class Capture:
             try:
                 form = form_of_reference(value, self.agent_of, reading)
                 raw = b"" if form is None else orjson.dumps(form)
-            except Exception:  # noqa: BLE001 - attributes that the class hides, a surrogate: use the codec
+            except Exception as error:  # noqa: BLE001 - attributes that the class hides, a surrogate: use the codec
+                pass_on(error)
                 form, raw = None, b""
             if form is not None and len(raw) <= MOST_OF_FORM:
                 types[place] = "opaque"
@@ -235,7 +237,8 @@ class Capture:
                     judged = self.judge.tagged(payload, pointer, forms)
             if judged is not None:
                 return judged[0][1:-1], judged[1]
-        except Exception:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
+        except Exception as error:  # noqa: BLE001 - a key with a broken __hash__ or __eq__ goes the careful way
+            pass_on(error)
             self.careful_count += 1
         reading = Reading(
             self.reading.hides,
@@ -462,7 +465,8 @@ class SweepingJudge:
             if not all(is_plain(each, self._keys_pass) for each in values):
                 return None
             raw = write_json(value, DUMP_OPTIONS)
-        except Exception:  # noqa: BLE001 - an unhashable key, or a dict that another thread changes
+        except Exception as error:  # noqa: BLE001 - an unhashable key, or a dict that another thread changes
+            pass_on(error)
             return None
         return raw if len(raw) <= self._unread_bytes else None
 

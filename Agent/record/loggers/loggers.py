@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from Agent.event.kinds import Category
+from Agent.event.limits_of_time import pass_on
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope, event_ids
 from Agent.record.emit.installed import LIMITS, current_pipeline
@@ -91,7 +92,8 @@ def as_causes(causes: Causes) -> tuple[str, ...]:
         return event_ids((causes,))
     try:
         return event_ids(list(islice(causes, _MAX_CAUSES)))
-    except Exception:  # noqa: BLE001 - a user's __iter__ may raise anything
+    except Exception as error:  # noqa: BLE001 - a user's __iter__ may raise anything
+        pass_on(error)
         note("causes that cannot be iterated were left out")
         return ()
 
@@ -270,6 +272,7 @@ class EventLogger:
                 return pipeline.emit(slot, label, payload, causes=as_causes(causes), buffered=buffered)
             return pipeline.emit_plain(slot, label, payload)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            pass_on(error)
             try:
                 return self._gave_up(kind, error)
             except RecursionError:  # the stack is full, so only a counter can be raised without a call
@@ -296,6 +299,7 @@ class EventLogger:
                 )
             return pipeline.emit(slot, text, causes=as_causes(causes), body=body, types=types)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            pass_on(error)
             try:
                 return self._gave_up("log", error)
             except RecursionError:  # the stack is full, so only a counter can be raised without a call
@@ -322,8 +326,8 @@ class EventLogger:
             if not isinstance(error, installed.NotRecording) and self._limit.value <= CRITICAL:
                 say(f"recording is not set up: {as_text(error)}")
             return ""
-        active.health.trouble(f"a call of {what}", error)
         active.health.drop("the event could not be made")
+        active.health.trouble(f"a call of {what}", error)
         return ""
 
 
@@ -331,7 +335,8 @@ def as_fields(extra: Any) -> dict[str, Any]:
     """Return `extra` as fields; anything that is not a mapping becomes the field `value`."""
     try:
         return dict(extra) if isinstance(extra, Mapping) else {} if extra is None else {"value": extra}
-    except Exception:  # noqa: BLE001 - a user's mapping may raise anything; the codec reports it
+    except Exception as error:  # noqa: BLE001 - a user's mapping may raise anything; the codec reports it
+        pass_on(error)
         return {"value": extra}
 
 
@@ -452,6 +457,7 @@ class AgentLogger(EventLogger):
             pipeline, binding = self._place()
             return record_send(pipeline, binding, unrecorded.recipient, body, as_causes(causes))
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            pass_on(error)
             self._gave_up("send", error)
             return unrecorded
 
@@ -465,6 +471,7 @@ class AgentLogger(EventLogger):
             pipeline, binding = self._place()
             return record_receipt(pipeline, binding, message, as_causes(causes))
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
+            pass_on(error)
             return self._gave_up("receive", error)
 
     # The same, awaited.

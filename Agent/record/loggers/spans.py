@@ -109,8 +109,8 @@ class SpanBlock:
             health.note("a span was closed in another context")
 
     def _trouble(self, error: BaseException) -> None:
-        health.trouble("a block", error)
         health.lost("a block could not be recorded")
+        health.trouble("a block", error)
 
 
 class trace_context(SpanBlock):  # noqa: N801 - used like a function; the name is public

@@ -16,6 +16,7 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any, NamedTuple
 
 from Agent.event.classes import attributes_of, find_in_classes, remember
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.content_digest import ReachedObjects, content_of, often_reference
 from Agent.event.values.opaque import OpaqueKind
 from Agent.event.values.reading import Places, Reading
@@ -257,6 +258,7 @@ class Agents:
         try:
             described = describe(obj)
         except Exception as error:  # noqa: BLE001 - any property of a user's object may raise
+            pass_on(error)
             _note_unnamed(obj, error)
             return None
         if described is None:

@@ -21,6 +21,7 @@ from types import CodeType, FunctionType, MemberDescriptorType, MethodType, Modu
 from typing import Any
 
 from Agent.event.classes import remember
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import WAITING, has_waiters
 from Agent.event.values.plain import SCALARS
@@ -560,7 +561,8 @@ def _slots_of(cls: type) -> Mapping[str, MemberDescriptorType]:
     """The slots of a class whose objects have no `__dict__`."""
     try:
         found = _slots.get(cls)
-    except Exception:  # noqa: BLE001 - a metaclass whose __hash__ raises
+    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ raises
+        pass_on(error)
         return {}
     if found is None:
         bases = [vars(base) for base in type.__dict__["__mro__"].__get__(cls)]
@@ -610,7 +612,8 @@ def _may_hold_generators(cls: type) -> bool:
     """Whether objects of a class are generators, or are searched for them."""
     try:
         return _hold_generators[cls]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         is_searched = issubclass(cls, tuple(_CONTAINERS)) or hasattr(cls, "__dataclass_fields__")
         return remember(_hold_generators, cls, is_searched or sort_of(cls) is Sort.GENERATOR)
 

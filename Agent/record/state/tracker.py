@@ -24,6 +24,7 @@ from uuid import UUID
 import orjson
 
 from Agent.event.classes import forgetting
+from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.class_contents import is_over_memory
@@ -208,6 +209,7 @@ class StateTracker:
                 items = list(present.items())
             return self._changes(obj, present, items or ())
         except Exception as error:  # noqa: BLE001 - the user's `trace_state`, property or metaclass raised
+            pass_on(error)
             self.failure = error
             # The comparison is incomplete, so all fields count as changed the next time.
             self.last.clear()
@@ -322,6 +324,7 @@ class StateTracker:
                     if content.kind is OpaqueKind.COMPARABLE:
                         found[name] = describe(value, content)
         except Exception as error:  # noqa: BLE001 - as above
+            pass_on(error)
             self.failure = error
         finally:
             self.places.end()
@@ -436,6 +439,7 @@ class StateTracker:
         try:
             return self._read(obj)
         except Exception as error:  # noqa: BLE001 - as in `changes`
+            pass_on(error)
             self.failure = error
             return {}
 

@@ -28,6 +28,7 @@ from Agent.event.classes import (
     restore_attributes,
     solid_base,
 )
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.codecs import is_plain_class, plan_of
 from Agent.event.values.plain import SCALARS, has_own_hash, read_json, write_json
 from Agent.record.emit.context import Answer
@@ -87,7 +88,8 @@ def _has_dict_alone(kind: type) -> bool:
     """Whether objects of the class have a `__dict__` and nothing else."""
     try:
         return _dict_alone[kind]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         found = (
             solid_base(kind) is object
             and kind.__dictoffset__ != 0
@@ -420,7 +422,8 @@ def _can_change(kind: type) -> bool:
     """Whether values of the class are mutable, so that the identity of an object matters."""
     try:
         return _changing[kind]
-    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
         found = kind in _CHANGING or (
             kind not in SCALARS and (is_plain_class(kind) or _is_changing_record(kind))
         )

@@ -100,8 +100,8 @@ class TraceSpec(FunctionFacts):
 
     def not_recorded(self, error: Exception) -> None:
         """Report and count a call whose recording could not begin."""
-        health.trouble(f"the call of {self.qualname}", error)
         health.lost("a call could not be recorded")
+        health.trouble(f"the call of {self.qualname}", error)
 
     def admitted(
         self,
@@ -546,8 +546,8 @@ def _record(spec: TraceSpec, error: BaseException, args: tuple[Any, ...], kwargs
         more = {"call": spec.qualname, "args": spec.arguments(args, kwargs)}
         record_error(pipeline, binding, error, more=more)
     except Exception as trouble:  # noqa: BLE001 - the user's own exception is the one that must get out
-        health.trouble(f"the error of {spec.qualname}", trouble)
         health.lost("an error could not be recorded")
+        health.trouble(f"the error of {spec.qualname}", trouble)
 
 
 def record_construction(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -543,8 +543,8 @@ def _tail_of_fields(
     elif tracker.probed:
         tracker.probed = {}  # the number of probed actions is reached
     if tracker.failure is not None:
-        pipeline.health.trouble("reading the state of an agent", tracker.failure)
-        tracker.failure = None
+        failure, tracker.failure = tracker.failure, None
+        pipeline.health.trouble("reading the state of an agent", failure)
         return code.tail, None
     if not changed and not gone:
         return code.tail_unchanged, None

@@ -386,8 +386,8 @@ class Call:
             self.turns.append(self.pipeline.turns.next())
 
     def _trouble(self, error: BaseException) -> None:
-        self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)
         self.pipeline.health.drop("a call could not be recorded")
+        self.pipeline.health.trouble(f"the end of {self.spec.qualname}", error)
 
 
 if native is not None:

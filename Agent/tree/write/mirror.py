@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from Agent.event.limits_of_time import pass_on
 from Agent.event.model import RedactedBytes
 from Agent.tree.files.descriptors import give_back, let_go, locked, out_of_the_way
 from Agent.tree.files.segment import ErrorCounters, error_name
@@ -289,6 +290,7 @@ class Mirrors:
             name = error_name(error) if isinstance(error, OSError) else type(error).__name__
             self.counts.add(f"mirror:{name}", len(lines))
             self._close_file(mirror)
+            pass_on(error)
             return
         if written != len(batch):
             # The next batch begins with a newline, so only the lines from the torn one on are lost. At least
