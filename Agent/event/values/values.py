@@ -660,8 +660,6 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
         return None
     if agent_of is not None and agent_of(value) is not None:
         return None
-    if name_of(value) is not None:
-        return None
     found = attributes_of(value)
     if not found or len(found) > SHOWN_ATTRIBUTES or not are_few_scalars(found):
         return None
@@ -679,7 +677,11 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
             if len(hides.digests) >= _MOST_DIGESTS:
                 hides.digests.clear()
             hides.digests[plan.head, data] = known
-    return {**plan.form, "attributes": found, "digest": known}
+    form = {**plan.form, "attributes": found, "digest": known}
+    named = name_of(value)
+    if named is not None:
+        form[NAMED] = named
+    return form
 
 
 _MOST_DIGESTS = 256

@@ -30,7 +30,7 @@ from Agent.event.classes import (
 )
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.codecs import is_plain_class, plan_of
-from Agent.event.values.plain import SCALARS, has_own_hash, read_json, write_json
+from Agent.event.values.plain import SCALARS, all_scalars, has_own_hash, read_json, write_json
 from Agent.record.emit.context import Answer
 from Agent.record.encode.native import native
 from Agent.record.state.agents import agent_id_of
@@ -338,16 +338,19 @@ def places_held(arguments: Mapping[str, Any], target: object) -> dict[str, Place
 
     A path begins with a field. An attribute of the object there may follow, then a key or an index.
     """
+    found: dict[str, Place] = {}
+    attributes = _attributes(target)
+    if all_scalars(attributes.values()):
+        return found
     wanted = {
         id(value): name
         for name, value in arguments.items()
         if not has_own_hash(kind := type(value)) and kind not in SCALARS and _can_change(kind)
     }
-    found: dict[str, Place] = {}
     if not wanted:
         return found
     opened = 0
-    for field, value in _attributes(target).items():
+    for field, value in attributes.items():
         kind = type(value)
         if (type(kind) is type and kind in SCALARS) or has_own_hash(kind):
             continue
