@@ -172,8 +172,11 @@ def quantile_columns(column: str, rows: int) -> tuple[str, str]:
 def describe_columns(column: str, *, exact: bool = True) -> str:
     """The same numbers as SQL columns over one numeric column, `count` named `measured`."""
     finite = f"FILTER (WHERE {is_finite(column)})"
-    made = f"percentile_cont({{}}) WITHIN GROUP (ORDER BY {column})" if exact else f"{ABOUT}({column}, {{}})"
-    quantiles = ", ".join(f"{made.format(share)} {finite} AS {name}" for name, share in QUANTILES.items())
+    sort = f"WITHIN GROUP (ORDER BY {column})"
+    quantiles = ", ".join(
+        f"{f'percentile_cont({share}) {sort}' if exact else f'{ABOUT}({column}, {share})'} {finite} AS {name}"
+        for name, share in QUANTILES.items()
+    )
     return (
         f"count({column}) {finite} AS measured, {TOTAL}({column}) {finite} / measured AS mean, {quantiles}, "
         f"max({column}) {finite} AS max"

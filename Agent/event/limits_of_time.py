@@ -6,7 +6,9 @@ raise passes them on.
 
 from __future__ import annotations
 
-from types import FrameType, TracebackType
+import signal
+from functools import partial
+from types import CodeType, FunctionType, MethodType, TracebackType
 from typing import Any, Final
 
 
@@ -17,30 +19,34 @@ def pass_on(error: BaseException) -> None:
 
 
 def is_of_signal(error: BaseException) -> bool:
-    """Whether the handler of a signal, a function called with a number and a frame, raised an error."""
+    """Whether a function that is the handler of a signal now was running when an error was raised.
+
+    Looks at no variable of a frame, since that would keep the variable's value alive.
+    """
     if isinstance(error, RecursionError):
         return False  # the stack is nearly full
     step: TracebackType | None = _TRACEBACK.__get__(error)
-    while step is not None:
-        code = step.tb_frame.f_code
-        count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & _TAKES_MORE)
-        if 0 < count <= _ARGUMENTS_OF_HANDLERS and code.co_filename != __file__:
-            known = step.tb_frame.f_locals
-            given = [known.get(name) for name in code.co_varnames[:count]]
-            if any(_is_frame(one) for one in given):
-                return True
+    if step is None or step.tb_next is None:
+        return False  # raised by the code that caught it
+    handlers = {code for number in _SIGNALS if (code := _code_of(signal.getsignal(number))) is not None}
+    while step is not None and handlers:
+        if step.tb_frame.f_code in handlers:
+            return True
         step = step.tb_next
     return False
 
 
+def _code_of(handler: Any) -> CodeType | None:
+    """Return the code that runs first if a handler is called; None if it is not written in Python."""
+    while isinstance(handler, (partial, MethodType)):
+        handler = handler.func if isinstance(handler, partial) else handler.__func__
+    if type(handler) is not FunctionType:
+        for base in type.__dict__["__mro__"].__get__(type(handler)):
+            found = type.__dict__["__dict__"].__get__(base).get("__call__")
+            if type(found) is FunctionType:
+                return found.__code__
+    return handler.__code__ if type(handler) is FunctionType else None
+
+
 _TRACEBACK: Final[Any] = vars(BaseException)["__traceback__"]
-_TAKES_MORE: Final = 0x04
-"""The flag of code that takes `*args`."""
-_ARGUMENTS_OF_HANDLERS: Final = 4
-"""Number, frame, `self`, and one more."""
-
-
-def _is_frame(given: object) -> bool:
-    """Whether an argument is a frame, or holds all arguments of a handler, `(number, frame)`."""
-    kind = type(given)
-    return kind is FrameType or (kind is tuple and len(given) == 2 and type(given[1]) is FrameType)  # type: ignore[arg-type,index]
+_SIGNALS: Final = sorted(signal.valid_signals())

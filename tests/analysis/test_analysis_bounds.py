@@ -102,12 +102,13 @@ def test_a_command_ends_where_the_engine_heeds_neither_its_deadline_nor_an_inter
     with asked(ONE_LONG_CALL, "--timeout", "0.3") as process:
         _, said = process.communicate(timeout=120)
     assert process.returncode == 3
-    assert said == "agent-trace: the query took longer than its 0.3 s; query less, or allow more time\n"
+    assert said.startswith("agent-trace: the query took longer than its 0.3 s (")
+    assert said.endswith("; query less, or allow more time\n")
     with asked(ONE_LONG_CALL) as process:
         wait_until_it_computes(process)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=120)
-    assert (process.returncode, said) == (130, "")
+    assert (process.returncode, said) == (130, "\n")  # what is behind it in a terminal begins a line
 
 
 HUNGRY = [

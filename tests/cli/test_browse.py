@@ -40,7 +40,7 @@ def test_sessions_counts_what_is_in_the_files(ask, recorded):
     assert row["session_id"] == recorded.session_id
     assert row["events"] == len(events)
     assert row["errors"] == len(of_kind(events, "error"))
-    assert row["agents"] == len({event["extra"].get("agent_id") for event in events} - {None}) == 20 + 4 + 1
+    assert row["agents"] == len({event["extra"].get("agent_id") for event in events} - {None}) == 20 + 4 + 2
     assert (row["state"], row["lost"]) == ("closed", 0)
     assert row["duration_s"] > 0
     files = [path for path in Path(row["path"]).rglob("*") if path.is_file() and not path.is_symlink()]

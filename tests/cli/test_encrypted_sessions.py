@@ -18,7 +18,7 @@ READING = [
     ("ask", "last/creator_001", "builtins:vars", "--at", "tick:7"),
     ("causes", "EVENT"),
     ("debug", "creator_017 stopped publishing"),
-    ("diff", "last/creator_001", "last/creator_002"),
+    ("diff", "last/creator_001", "last/creator_001"),
     ("errors", "last"),
     ("export", "csv", "last", "x.csv", "-q", "SELECT * EXCLUDE (filename) FROM events"),
     ("export", "bundle", "last", "x.zip"),

@@ -51,6 +51,10 @@ def journeys(session: Path) -> dict[str, list[str]]:
         extra = event["extra"]
         for key in ("duration_ms", "error_id", "traceback", "pid", "writer"):
             extra.pop(key, None)
+        if extra.get("unit") == "ms":
+            extra.pop("value", None)
+        if extra.get("agent_id") == "platform":
+            extra.pop("digest", None)  # of all that it holds, with times that its loggers have measured
         agent = extra.get("agent_id")
         if agent is not None:
             told.setdefault(agent, []).append(json.dumps(without_ids(event, renamed), sort_keys=True))

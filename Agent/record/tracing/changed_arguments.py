@@ -41,8 +41,16 @@ if TYPE_CHECKING:
 
 
 _CONTAINERS = frozenset({list, dict, set, bytearray})
-cannot_change = (SCALARS | {bytes, complex, frozenset}).issuperset
-"""Whether all values of these types are immutable."""
+_UNCHANGING = SCALARS | {bytes, complex, frozenset}
+
+
+def cannot_change(kinds: Iterable[type]) -> bool:
+    """Whether all values of these types are immutable."""
+    try:
+        return _UNCHANGING.issuperset(kinds)
+    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
+        pass_on(error)
+        return False
 
 
 def _held(arguments: dict[str, Any]) -> tuple[Any, ...] | None:
@@ -74,7 +82,8 @@ def held_flat(arguments: Mapping[str, Any]) -> Flat | None:
     flat: dict[str, Any] = {}
     for name, value in arguments.items():
         kind = type(value)
-        if kind in SCALARS or kind is list or kind is dict:
+        # The class itself is asked before any set is, since its metaclass may refuse to be hashed.
+        if kind is list or kind is dict or cannot_change((kind,)):
             flat[name] = value
         elif _has_dict_alone(kind):
             flat[name] = object.__getattribute__(value, "__dict__")
@@ -87,16 +96,20 @@ def held_flat(arguments: Mapping[str, Any]) -> Flat | None:
 def _has_dict_alone(kind: type) -> bool:
     """Whether objects of the class have a `__dict__` and nothing else."""
     try:
-        return _dict_alone[kind]
-    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        found = _dict_alone.get(kind)
+    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises
         pass_on(error)
-        found = (
+        return False
+    if found is None:
+        found = remember(
+            _dict_alone,
+            kind,
             solid_base(kind) is object
             and kind.__dictoffset__ != 0
             and not any(namespace_of(base).get("__slots__") for base in mro_of(kind))
-            and type(find_in_classes(kind, "__dict__")) is GetSetDescriptorType
+            and type(find_in_classes(kind, "__dict__")) is GetSetDescriptorType,
         )
-        return remember(_dict_alone, kind, found)
+    return found
 
 
 _dict_alone: dict[type, bool] = {}

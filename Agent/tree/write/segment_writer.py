@@ -311,9 +311,10 @@ class OwnFile:
         self.forget()
 
     def __del__(self) -> None:
-        # the run has ended, so this file gets no more lines
-        if self._path is not None:
-            self._shared.chain.rolled(self._inode, self._path)
+        # the run has ended, so this file gets no more lines; an interrupt may have ended `__init__` early
+        path: str | None = getattr(self, "_path", None)
+        if path is not None:
+            self._shared.chain.rolled(self._inode, path)
 
     def forget(self) -> None:
         """Reset to an unclaimed file; a forked child writes files of its own."""
