@@ -210,7 +210,9 @@ def expected_refusal(role: str, operation: Operation, key: Key) -> int | None:
         return None
     if key.project is None:
         return 401
-    scope = "replay" if operation.path.startswith("/api/") else role
+    scope = "delete" if operation.method == "DELETE" else role
+    if operation.path.startswith("/api/"):
+        scope = "replay"
     return None if scope in key.scopes else 403
 
 
@@ -257,12 +259,27 @@ def test_every_cell_of_keys_routes_and_projects_gets_what_is_granted_and_no_more
 
 @pytest.mark.integration
 def test_a_key_changes_its_own_project_alone_on_every_route_that_writes(written):
+    deleting = [each for each in written.operations if each[1].method == "DELETE"]
+    taken = ask_all(written, [each for each in written.operations if each not in deleting])
+    assert taken >= 2 * 2 * 3
+    # the same ids in two projects are two things
+    (listed,) = [each for each in written.operations if each[1].path == "/v1/runs/{run_id}/steps"]
+    for project in PROJECTS:
+        answer = written.ask(*listed, written.keys[f"{project}, query"], "mine")
+        assert len(answer.json()["items"]) == 1, answer.text
+    assert ask_all(written, deleting) >= len(PROJECTS)
+    for project in PROJECTS:
+        assert written.ask(*listed, written.keys[f"{project}, query"], project).status_code == 404
+
+
+def ask_all(written, operations):
+    """Ask the operations that write with every key about every project; return how many were carried out."""
     taken = 0
     for project in (*PROJECTS, None):
         others = [written.keys[f"{other}, all"] for other in PROJECTS if other != project]
         before = [written.seen_by(other) for other in others]
         for (role, operation), (name, key), about in itertools.product(
-            written.operations, written.keys.items(), PROJECTS
+            operations, written.keys.items(), PROJECTS
         ):
             runs_a_worker = operation.path.endswith("/replay") and about == project
             if reads(operation) or key.project != project or runs_a_worker:
@@ -278,12 +295,7 @@ def test_a_key_changes_its_own_project_alone_on_every_route_that_writes(written)
             )
             taken += refusal is None and answer.is_success
         assert [written.seen_by(other) for other in others] == before, project
-    assert taken >= 2 * 2 * 3
-    # the same ids in two projects are two things
-    (listed,) = [each for each in written.operations if each[1].path == "/v1/runs/{run_id}/steps"]
-    for project in PROJECTS:
-        answer = written.ask(*listed, written.keys[f"{project}, query"], "mine")
-        assert len(answer.json()["items"]) == 1, answer.text
+    return taken
 
 
 @pytest.mark.integration
