@@ -17,6 +17,7 @@ from threading import Event as StopEvent
 from typing import Any, NamedTuple
 
 from Agent.archive.sealed.reader import open_reader
+from Agent.event.classes import is_of_library
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
@@ -413,7 +414,8 @@ def _program(session: Path, info: SessionInfo | None, target: str = "") -> Path 
         return None
     path = (Path.cwd() / script).resolve()
     if not target:
-        return path if path.is_file() and path.is_relative_to(Path.cwd()) else None
+        is_here = path.is_relative_to(Path.cwd()) and not is_of_library(str(path))
+        return path if is_here and path.is_file() else None
     spec = PathFinder.find_spec(target.partition(":")[0].partition(".")[0])
     if spec is None or not path.is_file():
         return None
