@@ -31,6 +31,11 @@ SCRUBS = 200
 HEAPS = 5
 """How often the heap is read while windows are shown."""
 COUNTING = """(() => {
+    new MutationObserver((_, watching) => {
+        if (document.querySelector('.label') === null) return;
+        watching.disconnect();
+        requestAnimationFrame(() => window.firstLanes = performance.timeOrigin + performance.now());
+    }).observe(document, {childList: true, subtree: true});
     const asked = window.fetch;
     window.pending = 0;
     window.fetch = async (...given) => {
@@ -52,6 +57,10 @@ COUNTING = """(() => {
         if (up) target.dispatchEvent(new PointerEvent('pointerup', how));
     };
 })()"""
+FIRST_LANES = """async () => {
+    while (window.firstLanes === undefined) await new Promise(requestAnimationFrame);
+    return window.firstLanes;
+}"""
 PANNING = """async seconds => {
     const plot = document.querySelector('.plot'), times = [];
     const ends = performance.now() + 1000 * seconds;
@@ -125,10 +134,11 @@ def measure_root(playwright: Any, root: Path, given: argparse.Namespace) -> dict
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(PATIENCE_MS)
         page.add_init_script(COUNTING)
-        began = time.perf_counter()
+        began = time.time()
         page.goto(url, wait_until="commit")
         page.locator(".label").first.wait_for()
-        found: dict[str, Any] = {"first_lanes_s": time.perf_counter() - began}
+        # By the page's own clock: a locator looks again only after 0.1 s, 0.5 s and so on.
+        found: dict[str, Any] = {"first_lanes_s": page.evaluate(FIRST_LANES) / 1000 - began}
         page.get_by_text("reading the session").first.wait_for(state="hidden")
         page.locator(".card.pending").first.wait_for(
             state="hidden"

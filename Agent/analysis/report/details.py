@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -33,7 +34,7 @@ def learning_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     """`learning_report` in full; for one agent with its `lineage` (`learning_lineage`)."""
     learners = {k: v for k, v in found.get("by_agent", {}).items() if v["reward_count"]}
     return filled(
-        ("Everybody" if found["agent_id"] is None else found["agent_id"], learned(found)),
+        ("All agents" if found["agent_id"] is None else found["agent_id"], learned(found)),
         (f"Over time, by {found['curves']['by']}", _curves(found["curves"])),
         ("Agents", rewards_by_agent(learners) if learners else []),
         ("Policy and strategy changes", _changes(found["changes"])),
@@ -43,12 +44,13 @@ def learning_sections(found: Mapping[str, Any]) -> Iterator[Section]:
 
 def _curves(curves: Mapping[str, Any]) -> list[Block]:
     made: list[Block] = []
+    place_of = partial(_place, axis=curves["by"])
     of_rewards, of_choices = curves["rewards"], curves["exploration"]
     drawn = (("Mean reward", of_rewards, "mean"), ("Moving mean", of_rewards, "moving_mean"))
     for name, points, key in (*drawn, ("Explored", of_choices, "share")):
         if len(points) > 1:
-            values, places = [point[key] for point in points], [_place(point["first"]) for point in points]
-            ends = places[0], _place(points[-1]["last"])
+            values, places = [point[key] for point in points], [place_of(point["first"]) for point in points]
+            ends = places[0], place_of(points[-1]["last"])
             span = f"{number(min(values))} to {number(max(values))}, from {ends[0]} to {ends[1]}"
             made += [Title(f"{name}: {span}"), Curve(values, places, ends, name)]
     settled, shift = curves["convergence"], curves["shift"]
@@ -56,18 +58,18 @@ def _curves(curves: Mapping[str, Any]) -> list[Block]:
         return made
     said = f"are still {settled['state']} at the end"
     if settled["converged"]:
-        said = f"are settled since {_place(settled['since'])} at {number(settled['level'])}"
+        said = f"are settled since {place_of(settled['since'])} at {number(settled['level'])}"
     elif settled["state"] == "unsettled":
         said = "did not settle"
     made.append(Words(f"Rewards {said} ({settled['method']})."))
     if shift is not None:
         change = f"from {number(shift['before'])} to {number(shift['after'])}"
-        made.append(Words(f"They shift at {_place(shift['at'])} {change} ({shift['method']})."))
+        made.append(Words(f"They shift at {place_of(shift['at'])} {change} ({shift['method']})."))
     return made
 
 
-def _place(place: object) -> str:
-    return clock(place)[:8] if isinstance(place, str) else str(place)
+def _place(place: object, axis: str) -> str:
+    return clock(place)[:8] if isinstance(place, str) else f"{axis} {place}"
 
 
 def _changes(changes: Mapping[str, Any]) -> list[Block]:

@@ -277,7 +277,7 @@ class Call:
         if changes and self.tracker is not None:
             places = places_held(arguments, self.target)
             if places and not is_told:
-                # `_careful_arguments` told it if a value has a tag. A replay passes the agent's own object,
+                # With a tag, `_careful_arguments` has recorded it. A replay passes the agent's own object,
                 # whose field changes with it.
                 changes += b'"args_held":%s,' % orjson.dumps(places)
         is_of_agent = self.tracker is not None or not (self.is_entry or self.target is None)
