@@ -416,6 +416,9 @@ def test_a_value_that_nearly_all_events_have_shows_no_relation() -> None:
 class Refused:
     """Speaks of one event: the last time that something was refused."""
 
+    def __init__(self, text: str = "a parcel was refused") -> None:
+        self.text = text
+
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
         return {max(act.place for act in log.acts if act.name == "refuse"): 1.0}
 
@@ -450,6 +453,16 @@ def test_a_cause_names_what_shares_something_with_its_first_event_and_nothing_tw
     for each in found:
         first = each.first
         assert all(act.agent == first.agent or set(act.tokens) & set(first.tokens) for act in each.acts)
+
+
+def test_without_a_text_a_cause_leads_only_where_a_link_is_recorded() -> None:
+    log = parcels(odd=20)
+    wrong = [act for act in log.acts if act.values.get("kg", 0) >= 900]
+    breaks = [Finding("value beyond range", "kg", [act], 6.0) for act in wrong]
+    found = rank(log, breaks, Refused(""))
+    assert {(each.first.name, len(each.acts), len(each.chain)) for each in found if each.findings} == {
+        ("weigh", 1, 0)
+    }
 
 
 def test_where_nothing_is_odd_nothing_is_a_cause() -> None:

@@ -74,6 +74,8 @@ MIN_NATS: Final = 1.0
 class Asked(Protocol):
     """What an issue speaks of."""
 
+    text: str
+
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
         """Return {place: probability that the text refers to this event}."""
 
@@ -137,7 +139,7 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
     found: list[Hypothesis] = []
     while ordered and len(found) < MAX_KEPT:
         # Together the causes are to hold as much of the probability as they can.
-        groups = (_group(log, place, ordered) for place in ordered)
+        groups = (_group(log, place, ordered, is_asked=bool(asked.text)) for place in ordered)
         own = max(groups, key=lambda group: sum(chances[place] for place in group))
         own.sort(key=ordered.index)
         ordered = [place for place in ordered if place not in own]
@@ -148,22 +150,32 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
                 [each.finding for each in told.get(place, ())],
                 scores[place],
                 sum(chances[each] for each in own),
-                _chain(log, place, shares, blamed, told),
+                _chain(log, place, shares, blamed, told, is_asked=bool(asked.text)),
             )
         )
     return found
 
 
-def _group(log: Log, place: int, ordered: Sequence[int]) -> list[int]:
-    """Return an event and the likeliest others that share something with it."""
+def _group(log: Log, place: int, ordered: Sequence[int], *, is_asked: bool) -> list[int]:
+    """Return an event and the likeliest others that share something with it; without a text, a recorded link."""
     first = log.acts[place]
-    linked = (each for each in ordered if each != place and _is_linked(first, log.acts[each]))
+    is_linked = _is_linked if is_asked else _is_recorded
+    linked = (each for each in ordered if each != place and is_linked(first, log.acts[each]))
     return [place, *islice(linked, MAX_ACTS - 1)]
 
 
 def _is_linked(one: Act, other: Act) -> bool:
     """Whether two events share something, have the same agent, or one of them belongs to no agent."""
     return other.agent in {one.agent, ""} or not set(one.tokens).isdisjoint(other.tokens)
+
+
+def _is_recorded(one: Act, other: Act) -> bool:
+    """Whether two events are of one call, or one is recorded as a cause of the other."""
+    return any(_is_recorded_link(each) for each in set(one.tokens).intersection(other.tokens))
+
+
+def _is_recorded_link(shared: Hashable) -> bool:
+    return isinstance(shared, tuple) and shared[0] in {"span", "event"}
 
 
 def _scores(
@@ -261,9 +273,18 @@ def _telling(finding: Finding) -> list[Act]:
 
 
 def _chain(
-    log: Log, place: int, shares: Mapping[int, float], blamed: Blame, told: Mapping[int, list[Told]]
+    log: Log,
+    place: int,
+    shares: Mapping[int, float],
+    blamed: Blame,
+    told: Mapping[int, list[Told]],
+    *,
+    is_asked: bool,
 ) -> list[Step]:
-    """Return the likeliest path from an event to what the issue speaks of."""
+    """Return the likeliest path from an event to what the issue speaks of.
+
+    Without a text, nothing is spoken of, and a path along values that two events share would lead anywhere.
+    """
     steps: list[Step] = []
     begin, least = log.acts[place].step, max(shares.values(), default=0.0) * LEADING
     if shares.get(place, 0.0) > sum(share for each, share in shares.items() if each > place):
@@ -272,10 +293,12 @@ def _chain(
         likely, after, shared = blamed.onward[place]
         if log.acts[place].step > begin and shares.get(place, 0.0) >= likely:
             break  # it is the symptom
+        if not (is_asked or _is_recorded_link(shared)):
+            break
         place = after
         finding = next((each.finding for each in told.get(place, ())), None)
         steps.append(Step(log.acts[place], finding, shared, shares.get(place, 0.0) >= least))
     later = [each for each in shares if log.acts[each].step > log.acts[place].step]
-    if not steps and later:
+    if is_asked and not steps and later:
         steps.append(Step(log.acts[max(later, key=lambda each: (shares[each], -each))], None, None))
     return steps
