@@ -157,7 +157,7 @@ def rank(log: Log, findings: Sequence[Finding], asked: Asked) -> list[Hypothesis
 
 
 def _group(log: Log, place: int, ordered: Sequence[int], *, is_asked: bool) -> list[int]:
-    """Return an event and the likeliest others that share something with it; without a text, a recorded link."""
+    """Return an event and the likeliest others linked to it: without a text, by what was recorded."""
     first = log.acts[place]
     is_linked = _is_linked if is_asked else _is_recorded
     linked = (each for each in ordered if each != place and is_linked(first, log.acts[each]))
