@@ -203,9 +203,9 @@ def _edges(hypothesis: Hypothesis, words: Wording) -> Iterator[Edge]:
     first = before = hypothesis.first
     for act in hypothesis.acts[1 : 1 + MAX_ALSO]:
         earlier, later = (act, first) if act.place < first.place else (first, act)
-        yield _edge(earlier, later, "shared_value", words.act(act))
+        yield _edge(earlier, later, _rule(earlier, later), words.act(act))
     for step in hypothesis.chain:
-        rule = "change_after" if step.shared is None else "shared_value"
+        rule = "change_after" if step.shared is None else _rule(before, step.act)
         yield _edge(before, step.act, rule, words.told(step.act, step.finding))
         before = step.act
     ends = [step.finding for step in hypothesis.chain if step.finding is not None]
@@ -216,6 +216,13 @@ def _edges(hypothesis: Hypothesis, words: Wording) -> Iterator[Edge]:
             effect = f"{agent}:{_COUNTED[each.first.kind]}:{each.about}:{sort}"
             yield Edge(first.id, effect, INFERRED, "rate", words.finding(each))
             return
+
+
+def _rule(one: Act, other: Act) -> str:
+    """Return what links two events that share something."""
+    shared = set(one.tokens).intersection(other.tokens)
+    is_of_call = any(isinstance(each, tuple) and each[0] == "span" for each in shared)
+    return "same_call" if is_of_call else "shared_value"
 
 
 def _edge(cause: Act, effect: Act, rule: str, reason: str) -> Edge:
