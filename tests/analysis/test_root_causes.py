@@ -24,6 +24,7 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_beyond,
     scan_counts,
     scan_drifts,
+    scan_lone,
     scan_novel,
     scan_numbers,
     scan_rare,
@@ -104,6 +105,15 @@ def test_a_number_far_beyond_the_range_is_found_and_a_series_that_keeps_rising_i
     assert all(each.nats < 4 for each in scan_beyond("far", "x", rising))
 
 
+@pytest.mark.parametrize(("lone", "value"), [(0, 40), (2, 1), (1, 3), (5, 40)])
+def test_a_number_that_only_one_of_the_first_events_has_is_found(lone: int, value: int) -> None:
+    lonely = scan_lone("far", "x", observed([(n, "a", value if n == lone else 3) for n in range(9)]))
+    # `scan_beyond` finds those that three others come before.
+    assert [(each.step, each.found, each.usual) for each in lonely] == (
+        [(lone, value, (3, 3))] if value != 3 and lone < 3 else []
+    )
+
+
 def test_a_level_that_shifts_for_one_is_found_and_what_all_do_or_what_creeps_is_not() -> None:
     draw = random.Random(4)
 
@@ -142,6 +152,33 @@ def test_what_always_follows_about_a_thing_is_missed(is_broken: bool) -> None:
     missing = found(follow_ups.find, diary, "follow-up missing")
     assert bool(missing) is is_broken
     assert not is_broken or (missing[0].step, missing[0].first.agent) == (BREAK, "a2")
+
+
+@pytest.mark.parametrize(("keeper", "times"), [(2, 1), (2, 12), (None, 0)])
+def test_what_an_agent_leaves_open_is_found_without_the_name_of_a_thing(
+    keeper: int | None, times: int
+) -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(4):
+            diary.write(step, f"a{k}", action_type="ask")
+            diary.write(step, f"a{k}", action_type="take")
+            if not (k == keeper and BREAK <= step < BREAK + times):
+                diary.write(step, f"a{k}", action_type="hand_back")
+    left = found(follow_ups.find, diary, "left open")
+    assert [(each.step, each.first.agent, each.about, each.found) for each in left[:1]] == (
+        [] if keeper is None else [(BREAK, "a2", "take -> hand_back", times)]
+    )
+
+
+def test_an_agent_that_stops_leaves_nothing_open() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(4):
+            if k != 2 or step < BREAK:
+                diary.write(step, f"a{k}", action_type="hand_back")
+                diary.write(step, f"a{k}", action_type="take")
+    assert found(follow_ups.find, diary, "left open") == []
 
 
 @pytest.mark.parametrize("is_twice", [True, False])
@@ -322,6 +359,7 @@ def test_a_number_that_drifts_from_some_step_on_is_found_and_one_that_always_ris
     if since and slope:
         (drift,) = drifts
         assert drift.group == (("agent", "a1"),) and abs(drift.step - BREAK) <= 2 and drift.nats > 10
+        assert drift.found == series["a1"][-1].value
     else:
         assert drifts == []
 
@@ -364,6 +402,62 @@ def lives(orders: int, *, odd: int) -> Diary:
         diary.write(n, "packer1", action_type="pack", order=f"o-{n}", parcel=f"p-{n}", shelf=shelf)
         diary.write(n + 1, "van1", action_type="send", parcel=f"p-{n}")
     return diary
+
+
+@pytest.mark.parametrize("since", [6, BREAK, STEPS])
+@pytest.mark.parametrize("unit", [1, 100])
+def test_numbers_that_are_rounded_from_a_step_on_are_found(unit: int, since: int) -> None:
+    draw = random.Random(4)
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(5):
+            paid = draw.randrange(100, 900) * unit
+            diary.write(step, "desk1", action_type="pay", share=(paid - paid % (10 * unit)) / 100
+                        if step >= since else paid / 100)  # fmt: skip
+    (*first,) = found(values.find, diary, "rounded")[:1]
+    assert [(abs(each.step - since) <= 1, len(each.acts)) for each in first] == [(True, 1)] * (since < STEPS)
+
+
+def test_a_counter_that_all_bring_to_a_round_number_at_once_is_not_rounded() -> None:
+    diary = Diary()
+    for step in range(1, 28):
+        for k in range(8):
+            diary.write(step, f"a{k}", action_type="count", number=step)
+    assert found(values.find, diary, "rounded") == []
+
+
+@pytest.mark.parametrize("odd", [20, None])
+def test_a_value_that_is_part_of_another_is_missed(odd: int | None) -> None:
+    diary = Diary()
+    for n in range(STEPS):
+        diary.write(
+            n,
+            "desk1",
+            action_type="enrol",
+            client=f"C{100 + n}",
+            profile=f"p-C{101 if n == odd else 100 + n}/x",
+        )
+    told = found(relations.find, diary, "not as beside it")
+    expected = [] if odd is None else [(odd, "p-C101/x", f"C{100 + odd}", f"p-C{100 + odd}/x")]
+    assert [
+        (each.step, each.found if each.beside is None else each.beside.value, each.beside.level, each.beside.usual)
+        for each in told[:1] if each.beside is not None
+    ] == expected  # fmt: skip
+
+
+@pytest.mark.parametrize("short", [7, None])
+def test_a_shift_that_does_not_begin_when_the_one_before_it_ends_is_told_of_both(short: int | None) -> None:
+    draw = random.Random(2)
+    diary, ends = Diary(), dict.fromkeys(("osprey", "gannet", "petrel"), 0)
+    for n in range(12):
+        for boat, begins in ends.items():
+            ends[boat] = begins + draw.randint(4, 9)
+            is_short = (n, boat) == (short, "gannet")
+            diary.write(n, "desk1", action_type="assign", boat=boat, first=begins, last=ends[boat] - is_short)
+    parted = found(relations.find, diary, "not carried on")
+    assert [(each.step, each.extras[0].step, each.first.values["boat"]) for each in parted[:1]] == (
+        [] if short is None else [(short + 1, short, "gannet")]
+    )
 
 
 def test_what_leads_to_a_named_thing_is_near_it_and_less_so_by_each_hop() -> None:

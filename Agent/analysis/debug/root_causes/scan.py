@@ -11,7 +11,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from statistics import fmean, median
 from typing import Any, Final, NamedTuple
@@ -23,8 +23,10 @@ __all__ = [
     "Finding",
     "members_of",
     "Observation",
+    "onset",
     "scan_counts",
     "scan_drifts",
+    "scan_lone",
     "scan_numbers",
     "scan_rare",
     "scan_violations",
@@ -106,6 +108,11 @@ class Finding:
     def step(self) -> int:
         """The step in which it begins."""
         return self.acts[0].step
+
+
+def onset(finding: Finding) -> Finding:
+    """Return a finding about a series as one about its first event: when it began is what matters."""
+    return replace(finding, acts=finding.acts[:1], extras=tuple(finding.acts[1:4]))
 
 
 Members = Mapping[Group, Sequence[int]]
@@ -329,6 +336,23 @@ def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
     return found[:4] + _seldom_numbers(rule, about, seen)
 
 
+def scan_lone(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
+    """Return the number among the first that differs from all others, which are the same."""
+    counts = Counter(each.value for each in seen).most_common(2)
+    if len(seen) < 3 or [times for _, times in counts] != [len(seen) - 1, 1]:
+        return []
+    usual, value = counts[0][0], counts[1][0]
+    at = next(at for at, each in enumerate(seen) if each.value == value)
+    # After three others `scan_beyond` finds it.
+    if at >= 3 or usual * value <= 0:
+        return []
+    nats = math.log(len(seen) - 1) + abs(math.log(value / usual))
+    finding = Finding(
+        rule, about, [seen[at].act], min(CAP / 2, nats), of=len(seen) - 1, found=value, usual=(usual, usual)
+    )
+    return [finding] if nats > LEAST_CHANGE else []
+
+
 def scan_numbers(
     rule: str,
     about: str,
@@ -485,11 +509,11 @@ def scan_drifts(rule: str, about: str, series: Mapping[str, Sequence[Observation
         if len(seen) >= MIN_DRIFT
     }
     found = []
-    for owner, nats, (_, at, low, high) in _standing_out(scores, len(series)):
-        each = _changed(rule, about, series[owner], at, nats, (("agent", owner),), usual=low, found=high)
-        # Its beginning is what matters: one event.
-        each.acts, each.extras = each.acts[:1], tuple(each.acts[1:4])
-        found.append(each)
+    for owner, nats, (_, at, low, _) in _standing_out(scores, len(series)):
+        seen = series[owner]
+        # The fitted line may end beyond all values that were seen.
+        each = _changed(rule, about, seen, at, nats, (("agent", owner),), usual=low, found=seen[-1].value)
+        found.append(onset(each))
     return _surest(found)
 
 

@@ -357,6 +357,8 @@ _SAID: Final[Mapping[str, str]] = {
     "new error": "an error that is new at {since}: {found}",
     "follow-up missing": "no {second} follows {first}{where} {times} (it does in {present} of {of})",
     "precondition missing": "no {first} comes before {second}{where} {times} (it does in {present} of {of})",
+    "left open": "{first} is not followed by {second} {found} of {of} times, first at {since}",
+    "rounded": "{about}{where} is round {found} of {of} times, first at {since}",
     "fails": "{about}{where} fails {times}",
     "error comes up": "an error in {about}{where} {times}",
     "never done": "no {about}; its {of} peers have {usual} each",

@@ -1,4 +1,4 @@
-"""Detect missing follow-ups about a thing, unexpected repetitions, and new transitions.
+"""Detect missing follow-ups about a thing or of an agent, unexpected repetitions, and new transitions.
 
 A thing is what an identifier names: an order, a document. An entity is one of a few that many acts concern.
 """
@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from statistics import median
+from typing import Any, Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, leaf
 from Agent.analysis.debug.root_causes.scan import (
     MAY_BREAK,
+    MIN_SEEN,
     Finding,
     Observation,
+    onset,
     scan_novel,
     scan_rare,
 )
+from Agent.analysis.debug.root_causes.symptoms import QUIET
 
 __all__ = ["find"]
 
@@ -35,6 +39,7 @@ def find(log: Log) -> Iterator[Finding]:
     """Yield violations in the life cycles of things."""
     entities = _entities(log)
     yield from _out_of_order(entities)
+    yield from _left_open(log)
     outcomes = _outcomes(log)
     lives = {thing: acts for thing, acts in log.by_thing.items() if 1 <= len(acts) <= MAX_LIFE}
     turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
@@ -171,6 +176,77 @@ def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:
     """Return the last act about a thing after an act whose follow-up is missing."""
     after = [each for each in life if act.place < each.place and each.step <= until]
     return tuple(after[-1:])
+
+
+class _Span(NamedTuple):
+    """An act of an agent, and what the agent does until it does the same again."""
+
+    act: Act
+    within: dict[Sort, int]
+    """{sort: number of events until the first act of that sort}."""
+    rest: int | None = None
+    """Number of events until the agent's last one, if it never does the same again."""
+
+
+def _left_open(log: Log) -> Iterator[Finding]:
+    """Yield acts that their agent does again, or leaves for longer than ever, without what closes them.
+
+    No identifier is needed. An act closes the one that it follows most closely.
+    """
+    spans = _spans(log)
+    opens: dict[Sort, list[tuple[float, Sort, int]]] = defaultdict(list)
+    for sort, own in spans.items():
+        again = [each for each in own if each.rest is None]
+        between = Counter(other for each in again for other in each.within)
+        for other, number in between.items():
+            is_closing = (
+                len(again) >= MIN_SEEN
+                and number >= CLOSED * len(again)
+                and len(log.by_sort[other]) <= EXTRA * len(log.by_sort[sort])
+            )
+            if is_closing and other[1] == sort[1]:
+                lags = [each.within[other] for each in own if other in each.within]
+                opens[other].append((median(lags), sort, max(lags)))
+    for other, found in opens.items():
+        _, sort, longest = min(found)
+        seen = [
+            Observation(each.act, other not in each.within)
+            for each in spans[sort]
+            if other in each.within or each.rest is None or each.rest > longest
+        ]
+        about = f"{sort[2] or sort[1]} -> {other[2] or other[1]}"
+        for each in scan_rare("left open", about, seen, most=MAY_BREAK):
+            if not each.local:
+                yield onset(each)
+
+
+CLOSED: Final = 0.65
+"""An agent that never closes what it opens, of three, leaves so large a share closed."""
+EXTRA: Final = 1.05
+"""An act that occurs more often than what it closes, by this factor, does not close it."""
+
+
+def _spans(log: Log) -> dict[Sort, list[_Span]]:
+    """Return what agents do between two acts of each sort, in order."""
+    found: dict[Sort, list[_Span]] = defaultdict(list)
+    opened: dict[str, dict[Sort, _Span]] = defaultdict(dict)
+    last: dict[str, int] = {}
+    for act in log.acts:
+        if not act.agent or act.kind in QUIET or act.kind in {"log", "error"}:
+            continue
+        own = opened[act.agent]
+        if act.sort in own:
+            found[act.sort].append(own.pop(act.sort))
+        for each in own.values():
+            each.within.setdefault(act.sort, act.place - each.act.place)
+        own[act.sort] = _Span(act, {})
+        last[act.agent] = act.place
+    for agent, own in opened.items():
+        for sort, each in own.items():
+            found[sort].append(each._replace(rest=last[agent] - each.act.place))
+    for spans in found.values():
+        spans.sort(key=lambda each: each.act.place)
+    return found
 
 
 def _told(turn: Turn) -> str:

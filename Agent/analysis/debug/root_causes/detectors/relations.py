@@ -1,8 +1,9 @@
 """Detect events whose values break a relation that nearly all events of their sort keep.
 
 A value is related to another of the same event, or of the latest earlier events about the same thing, in the
-same call, or of the same agent. Three relations are learned: two values are equal or a constant amount apart;
-one value determines the other; a number stays near what is usual beside a value.
+same call, or of the same agent. Four relations are learned: two values are equal or a constant amount apart;
+one value determines the other, or is part of it; a number stays near what is usual beside a value. And a
+value may continue one of the last event of its sort: a shift begins when the one before it ends.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import compress, islice, repeat
+from itertools import compress, islice, permutations, repeat
 from operator import attrgetter, eq, ne, sub
 from statistics import median
 from typing import Any, Final
@@ -70,6 +71,8 @@ def find(log: Log) -> Iterator[Finding]:
     for sort, acts in log.by_sort.items():
         if len(acts) >= MIN_SEEN and sort[1] != SNAPSHOT:
             yield from _broken("", [(act, act) for act in acts], fields[sort], fields[sort])
+            yield from _composed(acts, fields[sort])
+            yield from _continued(acts, fields[sort])
             yield from _numbers(acts, fields[sort])
             yield from _untimely(log, acts, fields[sort])
     for (sort, link, other), pairs in _linked(log).items():
@@ -137,7 +140,14 @@ def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
     return pairs
 
 
-def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[str]) -> Iterator[Finding]:
+def _broken(
+    link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[str], *, is_same_sort: bool = False
+) -> Iterator[Finding]:
+    """Yield violations of relations between the values of pairs of acts.
+
+    Args:
+        is_same_sort: whether only equal values of different fields are a relation.
+    """
     some = pairs[:: max(1, len(pairs) // SOME)]
     columns = _Columns(pairs)
     beside_of = [
@@ -149,6 +159,8 @@ def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[s
         for place, (other, beside) in enumerate(beside_of):
             if (not link and path == other) or (link and leaf(path) == leaf(other) == link):
                 continue
+            if is_same_sort and leaf(path) == leaf(other):
+                continue
             values = own_values
             if values.is_sparse or beside.is_sparse:
                 beside, values = _both(beside, values)  # noqa: PLW2901 - of the same relation, less what lacks
@@ -156,9 +168,9 @@ def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[s
                 continue
             usual = None if values.commonest > COMMON else _difference(beside, values)
             if usual is not None:
-                if link or place < number:
+                if (link or place < number) and (not is_same_sort or usual is True or usual == 0):
                     yield from _parted(link, path, other, columns, usual, scanned)
-            elif _may_determine(beside, values):
+            elif not is_same_sort and _may_determine(beside, values):
                 yield from _undetermined(link, path, other, columns)
 
 
@@ -346,6 +358,56 @@ def _undetermined(link: str, path: str, other: str, columns: _Columns) -> Iterat
             expected = usual[columns.others(other).values[columns.rows[each.first.place]]][1]
             each.beside = columns.beside(link, path, other, each.first, expected)
             yield each
+
+
+def _continued(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
+    """Yield values that do not continue those of the last event of the agent, or with a field's value."""
+    for field in ("", *fields):
+        latest: dict[str, Act] = {}
+        before: dict[int, tuple[Act, Act]] = {}
+        for act in acts:
+            value = act.values.get(field) if field else act.agent
+            if isinstance(value, str):
+                if value in latest:
+                    before[act.place] = act, latest[value]
+                latest[value] = act
+        if len(latest) > 1 and len(before) >= max(MIN_SEEN, 2 * len(acts) / 3):
+            pairs = [*before.values()]
+            for each in _broken(leaf(field) or "agent", pairs, fields, fields, is_same_sort=True):
+                if len(each.acts) == 1:
+                    # Either of the two events may be the wrong one.
+                    yield replace(each, extras=before[each.first.place][1:])
+
+
+def _composed(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
+    """Yield texts without the value that others of their field contain: profile-8 of client 7."""
+    texts = {path: [act.values.get(path) for act in acts] for path in fields if not path.endswith(("#", "@"))}
+    many = [path for path, values in texts.items() if len(set(values)) >= MIN_SEEN]
+    for path, other in permutations(many, 2):
+        both = [
+            (act, text, part)
+            for act, text, part in zip(acts, texts[path], texts[other], strict=True)
+            if isinstance(text, str) and isinstance(part, str) and len(part) > 1
+        ]
+        some = both[:: max(1, len(both) // SOME)]
+        if len(both) < MIN_SEEN or 2 * sum(map(_is_part, some)) <= len(some):
+            continue
+        usual = next(each for each in some if _is_part(each))
+        told, is_bad = [act for act, _, _ in both], [not _is_part(each) for each in both]
+        about = f"{_label(acts[0].sort)} {path} by {other}"
+        values = {act.place: (text, part) for act, text, part in both}
+        found = scan_violations("not as beside it", about, told, is_bad, most=MAY_BREAK, base=STRICT)
+        singles = _single("not as beside it", about, told, is_bad)
+        for each in [*(each for each in found if not each.local), *singles]:
+            text, part = values[each.first.place]
+            each.beside = Beside(path, text, other, part, usual[1].replace(usual[2], part))
+            yield each
+
+
+def _is_part(row: tuple[Act, str, str]) -> bool:
+    """Whether a text contains another that is shorter."""
+    _, text, part = row
+    return len(part) < len(text) and part in text
 
 
 def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:

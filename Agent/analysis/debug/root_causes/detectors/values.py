@@ -1,10 +1,12 @@
-"""Detect unusual content of events: new values and formats, numbers out of range, changed levels."""
+"""Detect unusual content of events: new values and formats, numbers out of range or round, changed levels."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
+from decimal import Decimal
 from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, is_number
@@ -12,8 +14,10 @@ from Agent.analysis.debug.root_causes.scan import (
     MIN_SEEN,
     Finding,
     Observation,
+    onset,
     scan_beyond,
     scan_drifts,
+    scan_lone,
     scan_novel,
     scan_numbers,
     scan_rare,
@@ -38,6 +42,9 @@ def find(log: Log) -> Iterator[Finding]:
             numbers = seen if _all_numbers(seen) else [each for each in seen if is_number(each.value)]
             if len(numbers) > 0.9 * len(seen):
                 yield from scan_beyond("value beyond range", label, numbers)
+                yield from scan_lone("value beyond range", label, numbers)
+                if len(numbers) >= MIN_SEEN and not path.endswith("#"):
+                    yield from _rounded(label, numbers)
                 if len(seen) >= 20 and "*" not in path:
                     yield from _levels(label, numbers, path, levelled)
             elif len(seen) >= MIN_SEEN:
@@ -84,6 +91,38 @@ def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observat
 
 
 _ITEM: Final = re.compile(r"\[[0-9]+\]")
+
+
+def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
+    """Yield where numbers become round: from there on their last digit has a higher place than before."""
+    places = [_last_place(each.value) for each in numbers]
+    counts = Counter(place for place in places if place is not None)
+    finest = min((place for place, times in counts.items() if times >= MIN_ROUND), default=None)
+    if finest is None or finest == max(counts):
+        return
+    rounder = [
+        Observation(each.act, place is None or place > finest)
+        for each, place in zip(numbers, places, strict=True)
+    ]
+    values = {each.act.place: each.value for each in numbers}
+    for each in scan_rare("rounded", label, rounder, most=MAY_STAY, base=BY_CHANCE):
+        # One round number that recurs often does not show rounding.
+        if not each.local and len({values[act.place] for act in each.acts}) >= MIN_ROUND:
+            yield onset(each)
+
+
+MIN_ROUND: Final = 6
+MAY_STAY: Final = 0.95
+"""Numbers that were fine for a twentieth of the session may have become round."""
+BY_CHANCE: Final = 0.25
+"""Share of numbers that may end in zero: one in ten does by chance, and more in a small sample."""
+
+
+def _last_place(value: float) -> int | None:
+    """Return the power of ten of the last nonzero digit: -2 for 5.25, 1 for 120; None for zero."""
+    if not value or math.isinf(value):
+        return None
+    return int(Decimal(repr(value)).normalize().as_tuple().exponent)
 
 
 LONG: Final = 16
