@@ -8,6 +8,7 @@ counted instead, by valgrind: those are the same on a busy machine, and leave ou
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -85,15 +86,15 @@ def measure(baseline: Path, turns: int, batches: int, calls: int, wanted: list[s
         report.rows.append(
             Row(row, f"{statistics.median(now):,.0f} ns", beside, f"<= {MOST_WORSE}", middle <= MOST_WORSE)
         )
-    for place in PLACES:
-        names = f"{place}, object of ten", f"{place}, dict of ten"
+    for place, content in itertools.product(PLACES, ("", "differing ")):
+        names = f"{place}, {content}object of ten", f"{place}, {content}dict of ten"
         if all(name in taken[_OWN][0] for name in names):
             objects, dicts = ([figures[name] for figures in taken[_OWN]] for name in names)
             low, middle, high = quartiles_of_ratios(objects, dicts)
             beside = f"{middle:.2f} x ({low:.2f} to {high:.2f}) a dict of ten"
             report.rows.append(
                 Row(
-                    f"{place}: an object of ten leaves",
+                    f"{place}: an object of ten leaves{content and ', one of them another each time'}",
                     f"{statistics.median(objects):,.0f} ns",
                     beside,
                     f"<= {MOST_OBJECT}",

@@ -53,6 +53,12 @@ class Trader:
         return GIVEN[kind]
 
     @trace_agent_action
+    def differ(self, kind: str) -> Any:
+        value = DIFFERING[kind]
+        _leaves_of(value)["stock"] += 1
+        return value
+
+    @trace_agent_action
     def take(self, plan: Any) -> None:
         pass
 
@@ -76,6 +82,12 @@ class Scales:
 SCALES = Scales()
 
 GIVEN: dict[str, Any] = {"nothing": None, "dict": dict(LEAVES), "object": Plan()}
+DIFFERING: dict[str, Any] = {"differing dict": dict(LEAVES), "differing object": Plan()}
+"""The same, one leaf of which changes before each call."""
+
+
+def _leaves_of(value: Any) -> dict[str, Any]:
+    return value if type(value) is dict else vars(value)
 
 
 class Holder:
@@ -84,7 +96,7 @@ class Holder:
     def __init__(self, plan: Any) -> None:
         self.agent_id, self.agent_role = f"holder_{type(plan).__name__}", "holder"
         self.plan = plan
-        self._leaves = plan if type(plan) is dict else plan.__dict__ if plan is not None else {"stock": 0}
+        self._leaves = {"stock": 0} if plan is None else _leaves_of(plan)
 
     @trace_agent_action
     def act(self) -> None:
@@ -173,6 +185,14 @@ def rows() -> dict[str, tuple[Callable[[], object], int]]:
         found[f"result, {what}"] = (lambda kind=kind: trader.give(kind), 1)
         found[f"argument, {what}"] = (lambda value=value: trader.take(value), 1)
         found[f"field, {what}"] = (holders[kind].act, 1)
+    for kind, value in DIFFERING.items():
+
+        def take(value: Any = value) -> None:
+            _leaves_of(value)["stock"] += 1
+            trader.take(value)
+
+        found[f"result, {kind} of ten"] = (lambda kind=kind: trader.differ(kind), 1)
+        found[f"argument, {kind} of ten"] = (take, 1)
     return found
 
 

@@ -360,9 +360,6 @@ def test_agents_count_by_their_ids_and_a_large_value_that_leads_to_them_is_an_en
 class Hiding:
     """Hides what stands under `password`, and texts that begin with `sk-`."""
 
-    def __init__(self):
-        self.digests = {}
-
     def is_denied(self, key):
         return key == "password"
 

@@ -22,7 +22,7 @@ VALUES = st.one_of(
 )
 FIELDS = st.sampled_from(("one", "two", "three"))
 NUMBERS = st.integers(0, 2)
-OF_WORLD = st.sampled_from(("one", "two", "many", "random", "numpy"))
+OF_WORLD = st.sampled_from(("one", "two", "many", "random", "numpy", "moves"))
 TOLD = ("agent_id", "changed", "unset", "writers", "moved")
 ACTS = [(1, None, "one", 1, True)]
 FIRST_ACTIONS = 40
@@ -44,6 +44,13 @@ class World:
             setattr(self, field, value)
 
 
+class Cell:
+    """A world that allows no weak references."""
+
+    __slots__ = ("__dict__",)
+    __init__, change = World.__init__, World.change
+
+
 class Peer:
     agent_role = "peer"
 
@@ -52,7 +59,9 @@ class Peer:
 
     @trace_agent_action()
     def write(self, other, field, value):
-        if other is None:
+        if field == "moves":
+            self.world = WORLDS[value == 1]
+        elif other is None:
             self.world.change(field, value)
         elif type(value) is list and type(getattr(other, field, None)) is list:
             getattr(other, field).extend(value)
@@ -66,18 +75,22 @@ class SlowBetweenActions(BetweenActions):
     __slots__ = ()
 
 
-def told_of(changes, *, is_quick):
+WORLDS = []
+
+
+def told_of(changes, *, is_quick, of_world=World):
     """What all events tell of changes from outside of actions."""
     with pytest.MonkeyPatch.context() as patch:
         if not is_quick:
             patch.setattr(agents, "BetweenActions", SlowBetweenActions)
             patch.setattr(held_objects, "_unlike_before", lambda objects, *_: objects)
-        return told_in_memory(copy.deepcopy(changes))  # a run extends its lists
+        return told_in_memory(copy.deepcopy(changes), of_world)  # a run extends its lists
 
 
-def told_in_memory(changes):
+def told_in_memory(changes, of_world):
     with recording() as recorded:
-        world = World()
+        world = of_world()
+        WORLDS[:] = world, of_world()
         peers = [Peer(f"peer_{number}", world) for number in range(3)]
         for number in range(FIRST_ACTIONS):
             world.one = number // 4
@@ -86,8 +99,10 @@ def told_in_memory(changes):
             other = None if target is None else peers[target]
             if is_inside:
                 peers[actor].write(other, field, value)
+            elif field == "moves":
+                peers[actor].world = WORLDS[value == 1]
             elif other is None:
-                world.change(field, value)
+                peers[actor].world.change(field, value)
             else:
                 setattr(other, field, value)
         peers[0].write(peers[0], "one", 7)
@@ -106,11 +121,25 @@ def told_in_memory(changes):
             st.tuples(NUMBERS, st.none(), OF_WORLD, VALUES, st.booleans()),
         ),
         max_size=12,
-    )
+    ),
+    st.sampled_from((World, Cell)),
 )
-@example([*ACTS, (0, 1, "one", 5, True), (0, 1, "one", 39, True), *ACTS, (2, 1, "one", 9, False), *ACTS])
-def test_the_native_part_tells_the_same_changes_as_python(changes):
-    quick = told_of(changes, is_quick=True)
-    assert quick == told_of(changes, is_quick=False)
+@example(
+    [
+        *ACTS,
+        (0, None, "moves", 1, True),
+        *ACTS,
+        (0, None, "moves", 0, False),
+        (0, None, "one", 8, False),
+        *ACTS,
+    ],
+    Cell,
+)
+@example(
+    [*ACTS, (0, 1, "one", 5, True), (0, 1, "one", 39, True), *ACTS, (2, 1, "one", 9, False), *ACTS], World
+)
+def test_the_native_part_tells_the_same_changes_as_python(changes, of_world):
+    quick = told_of(changes, is_quick=True, of_world=of_world)
+    assert quick == told_of(changes, is_quick=False, of_world=of_world)
     assert any('"writers": {' in told for told in quick), "an agent wrote to another"
     assert any('"moved": {' in told for told in quick), "the scheduler changed the world"

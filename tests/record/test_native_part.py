@@ -18,6 +18,7 @@ from Agent.event.values import values
 from Agent.event.values.digest import named_bytes
 from Agent.event.values.reading import Named
 from Agent.record.encode.native import is_older_than_sources, native
+from Agent.record.encode.redaction import Redactor
 from Agent.record.state import agents, identity
 from Agent.record.state.agent_writes import AgentWrites
 from Agent.record.tracing import state_events
@@ -269,6 +270,41 @@ def test_attributes_of_unusual_types_are_not_shown_unchanged():
     for value in (Number(1), type("Text", (str,), {})("a"), object()):
         assert not native.are_few_scalars({"a": value}) and not values._are_few_scalars({"a": value})
     assert not native.are_few_scalars({type("Text", (str,), {})("a"): 1})
+
+
+_TEXTS_OF_OBJECTS = st.one_of(
+    st.text(max_size=6), st.sampled_from(["__main__", "<f at 0x7f0000000000>", "sk-1", "x" * 200, "ab" * 64])
+)
+
+
+@given(
+    st.dictionaries(
+        st.one_of(st.text(max_size=3), st.sampled_from(["password", "y" * 201])), _BESIDE | _TEXTS_OF_OBJECTS
+    ),
+    st.binary(max_size=140),
+    st.sampled_from([None, True, False]),
+)
+def test_objects_of_few_scalars_have_the_same_digest_in_c(attributes, head, enabled):
+    hides = None if enabled is None else Redactor(b"key", enabled=enabled)
+    if hides is not None:
+        hides.known_keys.update(name for name in attributes if type(name) is str and len(name) != 2)
+
+    def digest(how):
+        try:
+            return how(attributes, head, hides)
+        except TypeError as error:  # a lone surrogate
+            return type(error)
+
+    assert digest(values.digest_of_scalars) == digest(values._digest_of_scalars)
+
+
+def test_digests_of_objects_fill_one_block_and_several():
+    for size in range(300):
+        attributes = {"a": "x" * (size % 200), "b": "y" * max(0, size - 200)}
+        assert values.digest_of_scalars(attributes, b"Os1:C", None) == values._digest_of_scalars(
+            attributes, b"Os1:C", None
+        )
+    assert values.digest_of_scalars is not values._digest_of_scalars
 
 
 @given(st.recursive(_BESIDE, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=2), inner)))

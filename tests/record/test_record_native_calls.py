@@ -6,6 +6,7 @@ import copy
 import enum
 import errno
 import re
+import sys
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -155,8 +156,22 @@ class Walker:
         self.count = len(values) + len(named)
 
 
-def walk(steps):
-    walker = Walker()
+class Loner(Walker):
+    """Holds no other agent, so that what it holds may be known by the version of its attributes."""
+
+    def __init__(self):
+        self.agent_id, self.energy, self.mood = "walker", 3, "calm"
+
+    @trace_agent_action
+    def nested(self, name, value):
+        return PEER.take(value, name, word=name)
+
+
+PEER = Peer()
+
+
+def walk(steps, cls):
+    walker = cls()
     for kind, name, value in steps:
         value = copy.deepcopy(value)
         if kind == "set":
@@ -213,10 +228,10 @@ REWRITES = (
 )
 
 
-def lines_of(steps, redact, options):
+def lines_of(steps, redact, options, cls=Walker):
     with recording(options, FakeClock(), redact) as recorded:
         assert (recorded.pipeline.lane is None) == (judging.native is None)
-        walk(steps)
+        walk(steps, cls)
         # ids of spans begin with four random bytes
         spans = re.compile(rb'(span_id":")[0-9a-f]{8}')
         lines = [spans.sub(rb"\1", line) for line in recorded.sink.lines]
@@ -289,6 +304,45 @@ def test_a_call_leaves_the_same_lines_with_and_without_the_native_part(steps, re
         patch.setattr(tracking, "snapshot", tracking._snapshot)
         patch.setattr(tracking, "still_is", tracking._still_is)
         assert lines_of(steps, redact, options) == quick
+
+
+REST = [("give", "mood", 1)] * 3
+PROBED = REST * 9
+"""More than are looked at by Python in any case."""
+
+
+@given(STEPS, OPTIONS)
+@example([*REST, ("outside", "energy", 4), *REST, ("outside", "energy", 4), *REST] * 2, RecordOptions())
+@example([*REST, ("set", "seen", [1]), *REST, ("grow", "seen", 2), *REST], RecordOptions(probes=0))
+@example([*REST, ("put", "energy", np.float64(2)), *REST, ("unset", "energy", None), *REST], RecordOptions())
+@example(
+    [*REST, ("outside", "seen", [1]), *REST, ("raise", "seen", 2), *REST, ("swap", "seen", 2)],
+    RecordOptions(),
+)
+def test_an_agent_at_rest_leaves_the_same_lines_with_and_without_the_native_part(steps, options):
+    steps = PROBED + steps
+    quick = lines_of(steps, True, options, Loner)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "native", None)
+        patch.setattr(tracking, "snapshot", tracking._snapshot)
+        patch.setattr(tracking, "still_is", tracking._still_is)
+        assert lines_of(steps, True, options, Loner) == quick
+
+
+def test_versions_are_noted_where_no_field_can_change_in_place():
+    with recording(RecordOptions()) as recorded:
+        noted = []
+        loner, walker = Loner(), Walker()
+        for each in (loner, walker):
+            for _ in PROBED:
+                each.give(1)
+            noted.append(recorded.pipeline.agents.find(each).tracker.compared)
+        loner.set("seen", [1])
+        loner.seen.append(2)
+        loner.give(1)
+        assert recorded.of("state_change"), "a list is looked at although the attributes were not written"
+        assert noted[1] is None, "the agent that it holds may get another id"
+        assert (noted[0] is None) == (sys.version_info >= (3, 12))
 
 
 @given(st.lists(VALUES, max_size=3), st.dictionaries(st.text(max_size=3), VALUES, max_size=3))

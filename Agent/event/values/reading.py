@@ -60,9 +60,6 @@ DEFAULT_LIMITS = Limits()
 class Hides(Protocol):
     """Decides which parts of a value are secret; `Redactor` implements it."""
 
-    digests: dict[tuple[bytes, bytes], str]
-    """By class and attributes: digests of objects in which nothing is to be hidden."""
-
     def is_denied(self, key: str) -> bool:
         """Whether values under this name are secret."""
 

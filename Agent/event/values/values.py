@@ -661,22 +661,9 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     if agent_of is not None and agent_of(value) is not None:
         return None
     found = attributes_of(value)
-    if not found or len(found) > SHOWN_ATTRIBUTES or not are_few_scalars(found):
-        return None
-    data = orjson.dumps(found, None, _SORTED)  # too short to lack memory
-    if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
-        return None
-    # Without `hides` it is a field that has changed; arguments and results often recur.
-    known = None if hides is None else hides.digests.get((plan.head, data))
+    known = digest_of_scalars(found, plan.head, hides) if found else None
     if known is None:
-        if hides is not None and not hides.is_harmless(found, data):
-            return None
-        written = imported(data)
-        known = f"{ALGORITHM}:{digest_bytes(b'%sj.%d:%s' % (plan.head, len(written), written))}"
-        if hides is not None and written is data:
-            if len(hides.digests) >= _MOST_DIGESTS:
-                hides.digests.clear()
-            hides.digests[plan.head, data] = known
+        return None
     form = {**plan.form, "attributes": found, "digest": known}
     named = name_of(value)
     if named is not None:
@@ -684,10 +671,7 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
     return form
 
 
-_MOST_DIGESTS = 256
-
-
-_SORTED = DUMP_OPTIONS | orjson.OPT_SORT_KEYS
+SORTED = DUMP_OPTIONS | orjson.OPT_SORT_KEYS
 MOST_OF_FORM = 16_384
 """The size up to which the form of a reference is written without a walk."""
 
@@ -741,3 +725,22 @@ _TREATED_APART = frozenset({"__module__", "_name_"})
 """Attributes that `plan_attributes` changes."""
 are_few_scalars: Callable[[dict[str, Any]], bool] = _are_few_scalars
 """Whether `describe` shows each of these attributes unchanged; `record/` puts a form in C here."""
+
+
+def _digest_of_scalars(found: dict[str, Any], head: bytes, hides: Hides | None) -> str | None:
+    if len(found) > SHOWN_ATTRIBUTES or not are_few_scalars(found):
+        return None
+    data = orjson.dumps(found, None, SORTED)  # too short to lack memory
+    if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
+        return None
+    if hides is not None and not hides.is_harmless(found, data):
+        return None
+    written = imported(data)
+    return f"{ALGORITHM}:{digest_bytes(b'%sj.%d:%s' % (head, len(written), written))}"
+
+
+digest_of_scalars: Callable[[dict[str, Any], bytes, Hides | None], str | None] = _digest_of_scalars
+"""Returns the digest of an object from its attributes and its class's `ClassPlan.head`.
+
+None unless they are few short scalars in which nothing is to be hidden. `record/` puts a form in C here.
+"""

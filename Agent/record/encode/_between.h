@@ -3,18 +3,8 @@
    The same as `HeldObject.look` and `AgentWrites` find in Python; these say only where nothing has changed, so that no
    more has to be asked there. */
 
-/* The version of a dict, another one after each change of it; 0 where Python keeps none. */
-static unsigned long long version_of(PyObject *dict) {
-#if PY_VERSION_HEX < 0x030C0000
-    return ((PyDictObject *)dict)->ma_version_tag;
-#else
-    (void)dict;
-    return 0;
-#endif
-}
-
 /* Whether a dict still has the version that was noted, as bytes, when all its items had been compared. */
-static int has_version(PyObject *dict, PyObject *noted) {
+static inline int has_version(PyObject *dict, PyObject *noted) {
     unsigned long long version = version_of(dict);
     return version != 0 && noted != NULL && PyBytes_CheckExact(noted) && PyBytes_GET_SIZE(noted) == sizeof version
            && memcmp(PyBytes_AS_STRING(noted), &version, sizeof version) == 0;
@@ -25,13 +15,22 @@ static PyObject *noted_version(PyObject *dict) {
     return PyBytes_FromStringAndSize((const char *)&version, sizeof version);
 }
 
+/* The `__dict__` of an object if it is there already, a borrowed reference; NULL where it has to be asked for. */
+static inline PyObject *ready_dict(PyObject *object) {
+#if PY_VERSION_HEX < 0x030C0000
+    /* where CPython 3.11 keeps it; a tenth of what asking for the attribute takes */
+    if (Py_TYPE(object)->tp_flags & Py_TPFLAGS_MANAGED_DICT && ((PyObject **)object)[-3] != NULL) return ((PyObject **)object)[-3];
+    PyObject **place = _PyObject_GetDictPtr(object);
+    return place == NULL ? NULL : *place;
+#else
+    return NULL;
+#endif
+}
+
 /* The `__dict__` of an object as it is, a new reference; NULL where it has none. */
 static PyObject *dict_of(PyObject *object) {
-#if PY_VERSION_HEX < 0x030C0000
-    PyObject **place = _PyObject_GetDictPtr(object); /* a third of what asking for the attribute takes */
-    if (place != NULL && *place != NULL) return Py_NewRef(*place);
-#endif
-    return PyObject_GenericGetDict(object, NULL);
+    PyObject *held = ready_dict(object);
+    return held != NULL ? Py_NewRef(held) : PyObject_GenericGetDict(object, NULL);
 }
 
 enum { MOST_DEPTH_COMPARED = 16 };
@@ -52,15 +51,18 @@ static int has_same_content(PyObject *copy, PyObject *now, int depth) {
         PyObject *key, *item, *key_now, *item_now;
         Py_ssize_t at = 0, beside = 0;
         if (PyDict_GET_SIZE(copy) != PyDict_GET_SIZE(now)) return 0;
-        while (PyDict_Next(copy, &at, &key, &item) && PyDict_Next(now, &beside, &key_now, &item_now))
-            if (!has_same_content(key, key_now, depth + 1) || !has_same_content(item, item_now, depth + 1)) return 0;
+        while (PyDict_Next(copy, &at, &key, &item) && PyDict_Next(now, &beside, &key_now, &item_now)) {
+            if (key != key_now && !has_same_content(key, key_now, depth + 1)) return 0;
+            if (item != item_now && !has_same_content(item, item_now, depth + 1)) return 0;
+        }
         return 1;
     }
     if (kind == &PyList_Type || kind == &PyTuple_Type) {
         Py_ssize_t size = PySequence_Fast_GET_SIZE(copy);
         if (size != PySequence_Fast_GET_SIZE(now)) return 0;
+        PyObject **items = PySequence_Fast_ITEMS(copy), **items_now = PySequence_Fast_ITEMS(now);
         for (Py_ssize_t i = 0; i < size; i++)
-            if (!has_same_content(PySequence_Fast_GET_ITEM(copy, i), PySequence_Fast_GET_ITEM(now, i), depth + 1)) return 0;
+            if (items[i] != items_now[i] && !has_same_content(items[i], items_now[i], depth + 1)) return 0;
         return 1;
     }
     return 0;
@@ -133,10 +135,16 @@ static int is_mt19937_at(PyObject *bits, PyObject *position) {
 static int is_pcg64_at(PyObject *bits, PyObject *position) {
     Pcg64 *state = own_state(bits, sizeof(Pcg64));
     if (state == NULL || PyTuple_GET_SIZE(position) != 2 || !is_inside(state->number, 16, bits)) return -1;
-    PyObject *number = _PyLong_FromByteArray((const unsigned char *)state->number, 16, PY_LITTLE_ENDIAN, 0);
-    int same = number == NULL ? -1 : PyObject_RichCompareBool(number, PyTuple_GET_ITEM(position, 0), Py_EQ);
-    Py_XDECREF(number);
-    return same != 1 ? -1 : PyLong_AsLong(PyTuple_GET_ITEM(position, 1)) == state->has_uint32;
+    PyObject *number = PyTuple_GET_ITEM(position, 0);
+    unsigned char bytes[16];
+    if (!PyLong_CheckExact(number)) return -1;
+#if PY_VERSION_HEX >= 0x030D0000
+    int failed = _PyLong_AsByteArray((PyLongObject *)number, bytes, sizeof bytes, PY_LITTLE_ENDIAN, 0, 0) < 0;
+#else
+    int failed = _PyLong_AsByteArray((PyLongObject *)number, bytes, sizeof bytes, PY_LITTLE_ENDIAN, 0) < 0;
+#endif
+    if (failed || memcmp(bytes, state->number, sizeof bytes) != 0) return -1;
+    return PyLong_AsLong(PyTuple_GET_ITEM(position, 1)) == state->has_uint32;
 }
 
 /* The generator of bits in a generator of numpy. */
@@ -197,6 +205,7 @@ static int have_not_drawn(PyObject *value, PyObject *present, PyObject *marks, P
     PyObject *name, *before;
     Py_ssize_t at = 0;
     int same = 1;
+    if (PyDict_GET_SIZE(marks) == 0) return 1;
     while (same == 1 && PyDict_Next(marks, &at, &name, &before)) {
         PyObject *generator = present == NULL ? value : PyDict_GetItemWithError(present, name);
         if (generator == NULL) return 0;
@@ -257,29 +266,66 @@ static int is_quiet(PyObject *value, PyObject *held, PyObject *position_of) {
     return quiet;
 }
 
-/* Whether a look at a `HeldObject` would tell nothing. */
-static int tells_nothing(PyObject *held, PyObject *position_of) {
-    if (!IS_A(held, HELD)) return 0;
-    PyObject *reference = GET(held, HELD__refer), *value;
-    if (GET(held, HELD_is_moving) != Py_True) {
-        long left = PyLong_AsLong(GET(held, HELD_looks_left));
-        if (left <= 0) return !PyErr_Occurred();
-    }
-    if (!PyWeakref_Check(reference)) return 0;
+/* What an agent that is given by its place holds now: a new reference; NULL, perhaps with an exception, where it holds something
+   else, and `is_gone` says so, or where Python has to look. */
+static PyObject *at_place(PyObject *place, int *is_gone) {
+    PyObject *reference = GET(place, PLACE_OF_agent), *names = GET(place, PLACE_OF_names), *found;
+    if (!PyWeakref_Check(reference) || !PyTuple_CheckExact(names)) return NULL;
 #if PY_VERSION_HEX >= 0x030D0000
-    if (PyWeakref_GetRef(reference, &value) <= 0) return 0;
+    int is_there = PyWeakref_GetRef(reference, &found);
+    if (is_there <= 0) return *is_gone = is_there == 0, NULL;
 #else
-    if ((value = PyWeakref_GetObject(reference)) == Py_None) return 0;
-    Py_INCREF(value);
+    if ((found = PyWeakref_GetObject(reference)) == Py_None) return *is_gone = 1, NULL;
+    Py_INCREF(found);
 #endif
-    int quiet = is_quiet(value, held, position_of);
-    Py_DECREF(value);
-    return quiet;
+    for (Py_ssize_t at = 0; at < PyTuple_GET_SIZE(names); at++) {
+        PyObject *held = dict_of(found), *next = NULL;
+        Py_DECREF(found);
+        if (held == NULL || !PyDict_CheckExact(held)) return Py_XDECREF(held), NULL;
+        next = Py_XNewRef(PyDict_GetItemWithError(held, PyTuple_GET_ITEM(names, at)));
+        Py_DECREF(held);
+        if (next == NULL) return *is_gone = !PyErr_Occurred(), NULL;
+        found = next;
+    }
+    if ((void *)found == PyLong_AsVoidPtr(GET(place, PLACE_OF_identity)) && (PyObject *)Py_TYPE(found) == GET(place, PLACE_OF_kind)) return found;
+    Py_DECREF(found);
+    *is_gone = !PyErr_Occurred();
+    return NULL;
 }
 
-/* Count a look that told nothing; `seen_at` says when it was, NULL for never. */
-static int count_look(PyObject *held, PyObject *seen_at) {
+enum { IS_UNLIKE, IS_QUIET, IS_GONE }; /* what a look at a `HeldObject` would tell */
+
+/* Whether a look at a `HeldObject` would tell nothing: because it is as it was, or because it is not there. */
+static int tells_nothing(PyObject *held, PyObject *position_of) {
+    if (!IS_A(held, HELD)) return IS_UNLIKE;
+    PyObject *reference = GET(held, HELD__refer), *value;
+    int is_gone = 0;
+    if (GET(held, HELD_is_moving) != Py_True) {
+        long left = PyLong_AsLong(GET(held, HELD_looks_left));
+        if (left <= 0) return PyErr_Occurred() ? IS_UNLIKE : IS_QUIET;
+    }
+    if (IS_A(reference, PLACE_OF)) {
+        if ((value = at_place(reference, &is_gone)) == NULL) return is_gone ? IS_GONE : IS_UNLIKE;
+    } else {
+        if (!PyWeakref_Check(reference)) return IS_UNLIKE;
+#if PY_VERSION_HEX >= 0x030D0000
+        int is_there = PyWeakref_GetRef(reference, &value);
+        if (is_there <= 0) return is_there == 0 ? IS_GONE : IS_UNLIKE;
+#else
+        if ((value = PyWeakref_GetObject(reference)) == Py_None) return IS_GONE;
+        Py_INCREF(value);
+#endif
+    }
+    int quiet = is_quiet(value, held, position_of);
+    Py_DECREF(value);
+    return quiet ? IS_QUIET : IS_UNLIKE;
+}
+
+/* Count a look that told nothing; `seen_at` says when it was, NULL for never. What is not there is not looked at. */
+static int count_look(PyObject *held, PyObject *seen_at, int how) {
     int is_moving = GET(held, HELD_is_moving) == Py_True;
+    if (seen_at != NULL) PUT(held, HELD_seen_at, Py_NewRef(seen_at));
+    if (how == IS_GONE) return 1;
     long left = is_moving ? 0 : PyLong_AsLong(GET(held, HELD_looks_left));
     int counts = is_moving || left > 0;
     if (left > 0) {
@@ -287,7 +333,6 @@ static int count_look(PyObject *held, PyObject *seen_at) {
         if (fewer == NULL) return 0;
         PUT(held, HELD_looks_left, fewer);
     }
-    if (seen_at != NULL) PUT(held, HELD_seen_at, Py_NewRef(seen_at));
     if (!counts || !PyList_CheckExact(GET(held, HELD__entries))) return 1;
     for (Py_ssize_t place = 0; place < PyList_GET_SIZE(GET(held, HELD__entries)); place++) {
         PyObject *entry = PyList_GET_ITEM(GET(held, HELD__entries), place);
@@ -308,7 +353,8 @@ static PyObject *unlike_before(PyObject *Py_UNUSED(module), PyObject *const *arg
     PyObject *found = NULL;
     for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(arguments[0]); place++) {
         PyObject *held = PyTuple_GET_ITEM(arguments[0], place);
-        int is_settled = tells_nothing(held, arguments[1]) && count_look(held, arguments[2] == Py_None ? NULL : arguments[2]);
+        int how = tells_nothing(held, arguments[1]);
+        int is_settled = how != IS_UNLIKE && count_look(held, arguments[2] == Py_None ? NULL : arguments[2], how);
         PyErr_Clear(); /* whatever it was: the look in Python meets it again */
         if (is_settled) continue;
         if (found == NULL && (found = PyList_New(0)) == NULL) return NULL;
@@ -329,8 +375,8 @@ static inline int is_untouched(PyObject *mark) {
     if (!PyList_CheckExact(mark) || PyList_GET_SIZE(mark) != MARK_SIZE) return 0;
     PyObject *reference = PyList_GET_ITEM(mark, 0), *noted = PyList_GET_ITEM(mark, MARK_VERSION);
     if (!PyWeakref_CheckRef(reference) || !PyBytes_CheckExact(noted)) return 0;
-    PyObject *agent = PyWeakref_GET_OBJECT(reference), **held = agent == Py_None ? NULL : _PyObject_GetDictPtr(agent);
-    return held != NULL && *held != NULL && PyDict_CheckExact(*held) && has_version(*held, noted);
+    PyObject *agent = PyWeakref_GET_OBJECT(reference), *held = agent == Py_None ? NULL : ready_dict(agent);
+    return held != NULL && PyDict_CheckExact(held) && has_version(held, noted);
 #else
     return 0;
 #endif
@@ -429,34 +475,57 @@ static int hold_what_they_held(PyObject *writes, PyObject *own, Moved *moved) {
     return 1;
 }
 
-/* What an agent holds, with what moves: what is looked at. NULL, without an error, where Python has to put it together. */
-static PyObject *looked_at(PyObject *objects, PyObject *held) {
-    if (GET(objects, OBJECTS_is_watching) != Py_True) return PyTuple_CheckExact(held) ? held : NULL;
-    PyObject *known = GET(objects, OBJECTS__with_moving);
-    PyObject *found = PyDict_CheckExact(known) ? PyDict_GetItemWithError(known, held) : NULL;
-    return found != NULL && PyTuple_CheckExact(found) ? found : NULL;
-}
+enum { MOST_MOVING = 16, MOST_OF_AGENT = 8 };
 
-static int tell_nothing(PyObject *looked) {
-    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(looked); place++)
-        if (!tells_nothing(PyTuple_GET_ITEM(looked, place), NULL)) return 0;
+/* What is looked at where an action begins or ends. */
+typedef struct {
+    int count, how[MOST_MOVING + MOST_OF_AGENT];
+    PyObject *held[MOST_MOVING + MOST_OF_AGENT];
+} Looked;
+
+/* What an agent holds, with what moves. 1; 0 where Python has to put it together. */
+static int take_looked(Looked *looked, PyObject *objects, PyObject *held) {
+    looked->count = 0;
+    if (!PyTuple_CheckExact(held) || PyTuple_GET_SIZE(held) > MOST_OF_AGENT) return 0;
+    int own = (int)PyTuple_GET_SIZE(held);
+    PyObject *moving = GET(objects, OBJECTS_is_watching) == Py_True ? GET(objects, OBJECTS__moving) : NULL;
+    if (moving != NULL && !PyList_CheckExact(moving)) return 0;
+    for (int at = 0; at < own; at++) looked->held[looked->count++] = Py_NewRef(PyTuple_GET_ITEM(held, at));
+    for (Py_ssize_t at = 0; moving != NULL && at < PyList_GET_SIZE(moving) && at < MOST_MOVING; at++) {
+        PyObject *each = PyList_GET_ITEM(moving, at);
+        int place = 0;
+        while (place < own && looked->held[place] != each) place++;
+        if (place == own) looked->held[looked->count++] = Py_NewRef(each);
+    }
     return 1;
 }
 
-static int count_looks(PyObject *looked, PyObject *seen_at) {
-    for (Py_ssize_t place = 0; place < PyTuple_GET_SIZE(looked); place++)
-        if (!count_look(PyTuple_GET_ITEM(looked, place), seen_at)) return 0;
+static void leave_looked(Looked *looked) {
+    while (looked->count > 0) Py_DECREF(looked->held[--looked->count]);
+}
+
+static int tell_nothing(Looked *looked) {
+    for (int at = 0; at < looked->count; at++)
+        if ((looked->how[at] = tells_nothing(looked->held[at], NULL)) == IS_UNLIKE) return 0;
+    return 1;
+}
+
+static int count_looks(const Looked *looked, PyObject *seen_at) {
+    for (int at = 0; at < looked->count; at++)
+        if (!count_look(looked->held[at], seen_at, looked->how[at])) return 0;
     return 1;
 }
 
 /* As `BetweenActions.begins` where nothing was changed since the last action ended; 0 where Python has to look. */
 static int begins_quietly(PyObject *between, PyObject *held) {
     if (!is_settled(between, 0)) return PyErr_Clear(), 0;
-    PyObject *objects = GET(between, BETWEEN_objects), *looked = looked_at(objects, held), *open = PyLong_FromLong(1);
-    int quiet = looked != NULL && open != NULL && hold_what_they_held(GET(between, BETWEEN_writes), NULL, NULL)
-                && tell_nothing(looked) && count_looks(looked, NULL);
+    PyObject *open = PyLong_FromLong(1);
+    Looked looked;
+    int quiet = take_looked(&looked, GET(between, BETWEEN_objects), held) && open != NULL
+                && hold_what_they_held(GET(between, BETWEEN_writes), NULL, NULL) && tell_nothing(&looked) && count_looks(&looked, NULL);
     if (quiet) PUT(between, BETWEEN__open, Py_NewRef(open));
     Py_XDECREF(open);
+    leave_looked(&looked);
     PyErr_Clear();
     return quiet;
 }
@@ -506,13 +575,13 @@ static int ended_quietly(PyObject *between, PyObject *held, PyObject *own, PyObj
     Moved moved = {-1, 0, {NULL}};
     if (!is_settled(between, 1)) return PyErr_Clear(), 0;
     PyObject *writes = GET(between, BETWEEN_writes), *objects = GET(between, BETWEEN_objects);
-    PyObject *looked = looked_at(objects, held), *closed = PyLong_FromLong(0);
-    PyObject *ended = PyLong_FromLongLong(PyLong_AsLongLong(GET(objects, OBJECTS__ended)) + 1);
-    int quiet = looked != NULL && closed != NULL && ended != NULL && hold_what_they_held(writes, own, &moved) && tell_nothing(looked)
+    PyObject *closed = PyLong_FromLong(0), *ended = PyLong_FromLongLong(PyLong_AsLongLong(GET(objects, OBJECTS__ended)) + 1);
+    Looked looked;
+    int quiet = take_looked(&looked, objects, held) && closed != NULL && ended != NULL && hold_what_they_held(writes, own, &moved) && tell_nothing(&looked)
                 && (moved.count == 0 || writer != Py_None)
                 && (moved.own < 0 || take_own(PyTuple_GET_ITEM(PyList_GET_ITEM(GET(writes, WRITES__order), moved.own), 1),
                                               PyList_GET_ITEM(GET(writes, WRITES__compared), moved.own)))
-                && note_writers(&moved, writer) && count_looks(looked, ended);
+                && note_writers(&moved, writer) && count_looks(&looked, ended);
     for (int i = 0; i < moved.count; i++) Py_DECREF(moved.others[i]);
     if (quiet) {
         PyObject *own_look = own == Py_None ? NULL : PyDict_GetItemWithError(GET(writes, WRITES__looked), own);
@@ -523,6 +592,7 @@ static int ended_quietly(PyObject *between, PyObject *held, PyObject *own, PyObj
     }
     Py_XDECREF(ended);
     Py_XDECREF(closed);
+    leave_looked(&looked);
     PyErr_Clear();
     return quiet;
 }

@@ -6,12 +6,12 @@
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
 enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, HELD,
-       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, CLASSES };
+       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, PLACE_OF, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
                                                  "ThreadStamps", "Stamps", "SessionStream", "SyncedStream", "OwnFile", "Segment",
                                                  "Limit", "Health", "HeldObject", "BetweenActions", "HeldObjects",
                                                  "AgentWrites", "_Looked", "_Kept", "Reads", "Adopted", "AdoptedRandom",
-                                                 "FunctionFacts", "CodeIdentity", "PipelineSlots"};
+                                                 "FunctionFacts", "CodeIdentity", "PipelineSlots", "_Place"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, held) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -24,7 +24,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(SLOT, binding) M(SLOT, extra) M(SLOT, heads) M(SLOT, is_read) M(SLOT, mirror) M(SLOT, written)                   \
     M(TRACKER, _held) M(TRACKER, _ignored) M(TRACKER, _keeping) M(TRACKER, _read) M(TRACKER, _refused)                 \
     M(TRACKER, actions) M(TRACKER, environments) M(TRACKER, failure) M(TRACKER, forms) M(TRACKER, heavy) M(TRACKER, held) M(TRACKER, kept) M(TRACKER, last) M(TRACKER, probed)     \
-    M(TRACKER, borrowed) M(TRACKER, streams) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
+    M(TRACKER, borrowed) M(TRACKER, compared) M(TRACKER, streams) M(TRACKER, watched) M(TRACKER, written_outside)                                               \
     M(THREAD, generation) M(THREAD, last_us) M(THREAD, store)                                                          \
     M(STAMPS, generation) M(STAMPS, look_at_us) M(STAMPS, second)                                                      \
     M(STREAM, _file) M(OWN_FILE, segment) M(SEGMENT, fd) M(SEGMENT, pins) M(SEGMENT, room_bytes) M(LIMIT, value)     \
@@ -32,7 +32,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(HELD, _entries) M(HELD, _is_generator) M(HELD, _marks) M(HELD, _names) M(HELD, _refer) M(HELD, _skipped) M(HELD, _version)         \
     M(HELD, is_moving) M(HELD, is_written) M(HELD, last) M(HELD, looks_left) M(HELD, seen_at)                                              \
     M(BETWEEN, _open) M(BETWEEN, objects) M(BETWEEN, writes)                                                           \
-    M(OBJECTS, _ended) M(OBJECTS, _known) M(OBJECTS, _with_moving) M(OBJECTS, has_written) M(OBJECTS, is_settled) M(OBJECTS, is_watching)                         \
+    M(OBJECTS, _ended) M(OBJECTS, _known) M(OBJECTS, _moving) M(OBJECTS, has_written) M(OBJECTS, is_settled) M(OBJECTS, is_watching)                         \
     M(WRITES, _compared) M(WRITES, _has_threads) M(WRITES, _is_first) M(WRITES, _is_on) M(WRITES, _is_mixed) M(WRITES, _left) M(WRITES, _looked)                 \
     M(WRITES, _order) M(WRITES, _thread) M(WRITES, is_watching) M(LOOKED, compared) M(LOOKED, fields) M(LOOKED, marks) M(LOOKED, pending)  \
     M(KEPT, looks_left)                                                                                                \
@@ -41,7 +41,8 @@ static PyTypeObject *CLASS[CLASSES];
     M(RANDOM, _pipeline) M(RANDOM, _was_seeded) M(RANDOM, key) M(RANDOM, position)                                      \
     M(SPEC, capture_result) M(SPEC, code) M(SPEC, head) M(SPEC, head_root) M(SPEC, is_plain) M(SPEC, label) M(SPEC, slot_key)          \
     M(CODE, tail) M(CODE, tail_unchanged)                                                                              \
-    M(PIPELINE, _next_span) M(PIPELINE, board) M(PIPELINE, codes_told) M(PIPELINE, lane) M(PIPELINE, watcher)
+    M(PIPELINE, _next_span) M(PIPELINE, board) M(PIPELINE, codes_told) M(PIPELINE, lane) M(PIPELINE, watcher)                            \
+    M(PLACE_OF, agent) M(PLACE_OF, identity) M(PLACE_OF, kind) M(PLACE_OF, names)
 #define NUMBER(class, name) class##_##name,
 enum { MEMBERS(NUMBER) MEMBER_COUNT };
 #define ROW(class, name) {class, #name},
@@ -60,7 +61,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_with_draws) W(small_field) W(_written) W(admitted) W(redactor)  \
-    W(bit_generator) W(_bit_generator) W(capsule) W(gauss_next) W(source_player) W(turns) W(is_used) W(outside) W(item) W(logger)
+    W(bit_generator) W(_bit_generator) W(capsule) W(gauss_next) W(source_player) W(turns) W(is_used) W(outside) W(item) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -114,11 +115,13 @@ static PyObject *learn(PyObject *Py_UNUSED(module), PyObject *classes) {
 
 struct Lane {
     PyObject_HEAD
+    int has_own_clock; /* whether the clocks are those of the system, which need no call of Python */
     Judge *judge;
     PyObject *sink, *wall_ns, *monotonic_ns, *stamps, *threads, *begin_second, *health, *emit, *read, *report_drops, *no_room;
     PyObject *scope, *room_error, *write_globals;
     PyObject *pipeline, *known, *gone, *between, *probe; /* of its agents */
     PyObject *plain_read; /* the function that reads a state which is what an object's `__dict__` holds */
+    PyObject *set_item; /* `operator.setitem`, by which numbers are stored on the board */
     PyObject *holder; /* takes the lines of calls in the place of `put`; NULL where nobody does */
     long long state_period, entry_looks, probes;
     int strict_state;
@@ -128,6 +131,42 @@ struct Lane {
     Py_buffer table;
     long long base, spans_at_bytes, span_slots;
 };
+
+/* Nanoseconds of a clock of the lane; -1 with an exception where it raised one. */
+static long long read_clock(const Lane *lane, PyObject *clock, int number) {
+#ifdef __linux__
+    struct timespec now;
+    if (lane->has_own_clock && clock_gettime(number, &now) == 0) return now.tv_sec * 1000000000LL + now.tv_nsec;
+#endif
+    PyObject *told = PyObject_CallNoArgs(clock);
+    long long found = told == NULL ? -1 : PyLong_AsLongLong(told);
+    Py_XDECREF(told);
+    return found;
+}
+#ifdef __linux__
+enum { WALL_CLOCK = CLOCK_REALTIME, MONOTONIC_CLOCK = CLOCK_MONOTONIC };
+#else
+enum { WALL_CLOCK, MONOTONIC_CLOCK };
+#endif
+#define WALL_NS(lane) read_clock(lane, (lane)->wall_ns, WALL_CLOCK)
+#define MONOTONIC_NS(lane) read_clock(lane, (lane)->monotonic_ns, MONOTONIC_CLOCK)
+
+/* Whether clocks are `time.time_ns` and `time.perf_counter_ns`. */
+static int are_clocks_of_system(PyObject *wall_ns, PyObject *monotonic_ns) {
+#ifndef __linux__
+    return 0; /* `perf_counter_ns` may be another clock there */
+#else
+    PyObject *module = PyImport_ImportModule("time"), *wall = NULL, *monotonic = NULL;
+    if (module != NULL) wall = PyObject_GetAttrString(module, "time_ns");
+    if (wall != NULL) monotonic = PyObject_GetAttrString(module, "perf_counter_ns");
+    int are_own = wall == wall_ns && monotonic == monotonic_ns && PyCFunction_Check(wall_ns) && PyCFunction_Check(monotonic_ns);
+    Py_XDECREF(module);
+    Py_XDECREF(wall);
+    Py_XDECREF(monotonic);
+    PyErr_Clear();
+    return are_own;
+#endif
+}
 
 static PyObject *joined(const Part *parts, int count) {
     Py_ssize_t size = 0;
@@ -265,10 +304,9 @@ static PyObject *without_room(Lane *lane, PyObject *slot, const Part *parts, int
 
 /* The time in microseconds, not before the thread's last; -1 with an exception. */
 static long long time_of(Lane *lane, PyObject *thread) {
-    PyObject *now = PyObject_CallNoArgs(lane->wall_ns), *last = GET(thread, THREAD_last_us);
-    if (now == NULL || last == NULL) return Py_XDECREF(now), -1;
-    long long now_us = PyLong_AsLongLong(now), last_us = PyLong_AsLongLong(last);
-    Py_DECREF(now);
+    long long now_us = WALL_NS(lane);
+    if (now_us == -1 && PyErr_Occurred()) return -1;
+    long long last_us = PyLong_AsLongLong(GET(thread, THREAD_last_us));
     if (PyErr_Occurred()) return -1;
     now_us = now_us >= 0 ? now_us / 1000 : -((999 - now_us) / 1000);
     if (now_us < last_us) return last_us;
@@ -276,6 +314,27 @@ static long long time_of(Lane *lane, PyObject *thread) {
     if (kept == NULL) return -1;
     PUT(thread, THREAD_last_us, kept);
     return now_us;
+}
+
+/* Whether the last number of a thread was stored on the board as `Board.thread_slot` would, which gave `store`. */
+static int is_stored(const Lane *lane, PyObject *store, unsigned long long number) {
+    if (strcmp(Py_TYPE(store)->tp_name, "functools.partial") != 0) return 0;
+    PyObject *function = PyObject_GetAttr(store, W_func), *given = function == NULL ? NULL : PyObject_GetAttr(store, W_args);
+    int is_done = 0;
+    if (given != NULL && function == lane->set_item && PyTuple_CheckExact(given) && PyTuple_GET_SIZE(given) == 2
+        && PyMemoryView_Check(PyTuple_GET_ITEM(given, 0))) {
+        PyMemoryViewObject *words = (PyMemoryViewObject *)PyTuple_GET_ITEM(given, 0);
+        Py_ssize_t place = PyLong_AsSsize_t(PyTuple_GET_ITEM(given, 1));
+        const Py_buffer *view = &words->view;
+        is_done = !(words->flags & _Py_MEMORYVIEW_RELEASED) && !(words->mbuf->flags & _Py_MANAGED_BUFFER_RELEASED) && view->ndim == 1
+                  && view->itemsize == sizeof number && view->format != NULL && strcmp(view->format, "Q") == 0 && !view->readonly
+                  && view->strides[0] == sizeof number && place >= 0 && place < view->shape[0];
+        if (is_done) memcpy((char *)view->buf + place * (Py_ssize_t)sizeof number, &number, sizeof number);
+    }
+    Py_XDECREF(function);
+    Py_XDECREF(given);
+    PyErr_Clear();
+    return is_done;
 }
 
 /* What `threads` has for this thread, a new reference: asked once while one thread records, not for each event. */
@@ -329,12 +388,15 @@ static PyObject *put_parts(Lane *lane, PyObject *slot, Part *given, int given_co
         answer = without_room(lane, slot, given, given_count);
         goto done;
     }
-    PyObject *stored = PyObject_CallOneArg(GET(thread, THREAD_store), seq);
-    if (stored == NULL && !put_off(kept)) goto done;
-    Py_XDECREF(stored);
-    writer = PyObject_GetAttr(lane->sink, W_writer);
     unsigned long long number = PyLong_AsUnsignedLongLong(seq);
-    if (writer == NULL || PyErr_Occurred()) goto done;
+    if (number == (unsigned long long)-1 && PyErr_Occurred()) goto done;
+    if (!is_stored(lane, GET(thread, THREAD_store), number)) {
+        PyObject *stored = PyObject_CallOneArg(GET(thread, THREAD_store), seq);
+        if (stored == NULL && !put_off(kept)) goto done;
+        Py_XDECREF(stored);
+    }
+    writer = PyObject_GetAttr(lane->sink, W_writer);
+    if (writer == NULL) goto done;
     if (!stamped_line(second, (unsigned long)fraction, writer, number, given, given_count, &line, &identity)) goto done;
     int written = has_room ? write_line(lane, stream, line, kept) : 0;
     if (written == 0) answer = dropped_event(lane, "the file system refused the write");
@@ -497,10 +559,7 @@ static PyObject *open_on_board(Lane *lane, PyObject *span_id, PyObject *agent_id
     int has_table = find_board(lane);
     if (has_table < 0) return NULL;
     if (lane->board == Py_None) return PyLong_FromLong(-1);
-    PyObject *now = PyObject_CallNoArgs(lane->wall_ns);
-    if (now == NULL) return NULL;
-    long long started_us = PyLong_AsLongLong(now) / 1000;
-    Py_DECREF(now);
+    long long started_us = WALL_NS(lane) / 1000;
     if (PyErr_Occurred()) return NULL;
     PyObject *agent = has_table ? PyDict_GetItemWithError(lane->indices, agent_id) : NULL;
     PyObject *label = agent == NULL ? NULL : PyDict_GetItemWithError(lane->indices, name);
@@ -614,10 +673,21 @@ static int is_named(PyObject *agent, PyObject *named) {
     return now == named;
 }
 
+/* The version of a dict, another one after each change of it; 0 where Python keeps none. */
+static inline unsigned long long version_of(PyObject *dict) {
+#if PY_VERSION_HEX < 0x030C0000
+    return ((PyDictObject *)dict)->ma_version_tag;
+#else
+    (void)dict;
+    return 0;
+#endif
+}
+
 enum { SAME, CHANGED, OTHER };
 
-/* How a field compares with what was recorded of it last; only a field that is met with its own text is looked at. */
-static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
+/* How a field compares with what was recorded of it last; only a field that is met with its own text is looked at. `is_fixed`
+   becomes 0 where the value may change while the field holds the same object. */
+static int compared_closely(PyObject *tracker, PyObject *name, PyObject *value, int *is_fixed) {
     PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy), *before = PyDict_GetItemWithError(last, name);
     int is_plain = value == Py_None || is_scalar(Py_TYPE(value));
     if (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1) {
@@ -638,10 +708,40 @@ static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
     if (held_then == NULL || PyTuple_GET_ITEM(held_then, 0) != before) return OTHER;
     PyObject *snapshot = PyTuple_GET_ITEM(held_then, 1);
     if (PyLong_CheckExact(snapshot)) return OTHER;
-    if (PyWeakref_CheckRef(snapshot)) return PyWeakref_GET_OBJECT(snapshot) == value && is_named(value, PyTuple_GET_ITEM(held_then, 2)) ? SAME : OTHER;
+    if (PyWeakref_CheckRef(snapshot)) {
+        if (PyTuple_GET_ITEM(held_then, 2) != Py_None) *is_fixed = 0;
+        return PyWeakref_GET_OBJECT(snapshot) == value && is_named(value, PyTuple_GET_ITEM(held_then, 2)) ? SAME : OTHER;
+    }
+    if (PyTuple_GET_SIZE(snapshot) != 1) *is_fixed = 0;
     Held all = {((PyTupleObject *)snapshot)->ob_item, PyTuple_GET_SIZE(snapshot)};
     Py_ssize_t at = 0;
     return meet_any(&all, value, &at, 0, 0) && at == all.count ? SAME : OTHER;
+}
+
+static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
+    int is_fixed;
+    return compared_closely(tracker, name, value, &is_fixed);
+}
+
+/* The versions of an agent's fields and of what was recorded of them last. */
+typedef struct {
+    unsigned long long fields, last;
+} Versions;
+
+/* Note at which versions each field was what was recorded. 0, or -1 with an exception. */
+static int note_versions(PyObject *tracker, Versions versions) {
+    PyObject *noted = versions.fields == 0 ? Py_NewRef(Py_None) : PyBytes_FromStringAndSize((const char *)&versions, sizeof versions);
+    if (noted == NULL) return -1;
+    PUT(tracker, TRACKER_compared, noted);
+    return 0;
+}
+
+/* Whether no field was written since all were what was recorded, none of them changeable in place. */
+static int has_rested(PyObject *tracker, PyObject *fields) {
+    PyObject *noted = GET(tracker, TRACKER_compared);
+    Versions versions = {version_of(fields), version_of(GET(tracker, TRACKER_last))};
+    return versions.fields != 0 && PyBytes_CheckExact(noted) && PyBytes_GET_SIZE(noted) == sizeof versions
+           && memcmp(PyBytes_AS_STRING(noted), &versions, sizeof versions) == 0;
 }
 
 /* The JSON of a number of numpy and its tag, as `StateTracker` compares it; NULL where Python has to look, perhaps with an
@@ -750,21 +850,27 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     if (PyLong_AsLongLong(GET(tracker, TRACKER_actions)) <= lane->probes
         && (holds_large(tracker) || PyDict_GET_SIZE(GET(tracker, TRACKER_probed)) > 0)) goto done;
     if (PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(heavy)) goto done;
+    if (has_rested(tracker, fields)) {
+        tail = ATTRIBUTE(code, CODE, tail_unchanged);
+        goto done;
+    }
     /* made first, since to make it may run any code */
     if ((changed = PyDict_New()) == NULL) goto done;
     Py_ssize_t at = 0, met = 0;
-    int has_objects = 0;
+    int has_objects = 0, are_fixed = 1;
+    Versions versions = {version_of(fields), 0};
     while (PyDict_Next(fields, &at, &name, &value)) {
         if (!PyUnicode_CheckExact(name)) goto done;
         Py_INCREF(name); /* an agent among them may be asked for its id */
         Py_INCREF(value);
-        int how = compared(tracker, name, value);
+        int how = compared_closely(tracker, name, value, &are_fixed);
         PyObject *taken = how == OTHER ? taken_value(lane, tracker, name, value) : NULL;
         if (how == OTHER && taken == NULL && !PyErr_Occurred()) has_objects |= (taken = taken_object(tracker, name, value)) != NULL;
         if (taken != NULL) {
             if (containers == NULL) containers = PyDict_New();
             if (containers != NULL && PyDict_SetItem(containers, name, taken) == 0)
                 how = is_same_json(PyDict_GetItemWithError(last, name), PyTuple_GET_ITEM(taken, 0)) ? SAME : CHANGED;
+            if (!PyTuple_CheckExact(PyTuple_GET_ITEM(taken, 1)) || PyTuple_GET_SIZE(PyTuple_GET_ITEM(taken, 1)) != 1) are_fixed = 0;
             Py_DECREF(taken);
         }
         if (how == CHANGED && PyDict_SetItem(changed, name, value) < 0) how = OTHER;
@@ -775,13 +881,18 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     }
     if (PyErr_Occurred() || met != PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy)) goto done; /* one is gone */
     if (containers != NULL && keep_containers(tracker, containers) < 0) goto done;
+    are_fixed = are_fixed && version_of(fields) == versions.fields;
     if (PyDict_GET_SIZE(changed) == 0) {
+        versions.last = version_of(last);
+        if (are_fixed && note_versions(tracker, versions) < 0) goto done;
         if (has_objects) PyDict_Clear(GET(tracker, TRACKER_forms));
         tail = ATTRIBUTE(code, CODE, tail_unchanged);
         goto done;
     }
     for (at = 0; PyDict_Next(changed, &at, &name, &value);)
         if ((containers == NULL || PyDict_Contains(containers, name) == 0) && PyDict_SetItem(last, name, value) < 0) goto done;
+    versions.last = version_of(last);
+    if (are_fixed && note_versions(tracker, versions) < 0) goto done;
     if (has_objects) { /* whose forms `StateTracker.small_field` kept */
         tail = PyObject_CallMethodObjArgs(call, W__changed_tail, code, changed, NULL);
         goto done;
@@ -884,6 +995,17 @@ done:
     return answer && !PyErr_Occurred();
 }
 
+static int has_written_values(Lane *lane);
+
+/* Whether nothing at all was written to an agent since its last action ended. */
+static int is_at_rest(Lane *lane, PyObject *tracker, PyObject *target) {
+    PyObject *fields = GET(tracker, TRACKER_compared) == Py_None || PyDict_GET_SIZE(GET(tracker, TRACKER_probed)) > 0
+                       || has_written_values(lane) != 0 ? NULL : fields_of(lane, tracker, target);
+    int rests = fields != NULL && has_rested(tracker, fields);
+    Py_XDECREF(fields);
+    return rests && !PyErr_Occurred();
+}
+
 /* Whether the look at an agent's state before an action does no more than to count it; then it is counted. 1, 0, -1. */
 static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyObject *known, int is_root) {
     PyObject *tracker = GET(known, AGENT_tracker);
@@ -891,9 +1013,10 @@ static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyO
     long long actions = PyLong_AsLongLong(GET(tracker, TRACKER_actions));
     if (actions < 1 || lane->state_period < 1 || actions % lane->state_period == 0) return 0;
     if (opener->strict_state == Py_None ? lane->strict_state : opener->strict_state != Py_False) return 0;
-    if (is_root) {
-        if ((actions & (actions - 1)) == 0 && (lane->entry_looks <= 0 ? PySet_GET_SIZE(GET(tracker, TRACKER_heavy)) > 0 : holds_large(tracker)))
-            return 0;
+    if (is_root && (actions & (actions - 1)) == 0
+        && (lane->entry_looks <= 0 ? PySet_GET_SIZE(GET(tracker, TRACKER_heavy)) > 0 : holds_large(tracker)))
+        return 0;
+    if (is_root && !is_at_rest(lane, tracker, GET(call, CALL_target))) {
         if (actions <= lane->entry_looks) {
             int told = tell_outside(lane, known, GET(call, CALL_target), Py_None, 0, 0);
             if (told != TOLD) return told;
@@ -1104,7 +1227,8 @@ static PyObject *opened(Lane *lane, const Opener *opener, PyObject *target, PyOb
     PyObject *slot = open_on_board(lane, span_id, GET(binding, BINDING_agent_id), opener->label);
     if (slot == NULL) goto failed;
     PUT(call, CALL_board_slot, slot);
-    PyObject *started = PyObject_CallNoArgs(lane->monotonic_ns);
+    long long started_ns = MONOTONIC_NS(lane);
+    PyObject *started = started_ns == -1 && PyErr_Occurred() ? NULL : PyLong_FromLongLong(started_ns);
     if (started == NULL) goto failed;
     PUT(call, CALL_started_ns, started);
     Py_DECREF(inside);
@@ -1421,10 +1545,10 @@ static PyObject *call_end(PyObject *call, PyObject *result) {
         return PyObject_Vectorcall(END, arguments, 2, NULL);
     }
     /* First, so that the duration excludes the work of recording. */
-    PyObject *now = PyObject_CallNoArgs(lane->monotonic_ns), *answer = NULL, *leave;
-    if (now == NULL) return Py_DECREF(lane), NULL;
-    long long duration_ns = PyLong_AsLongLong(now) - PyLong_AsLongLong(GET(call, CALL_started_ns));
-    Py_DECREF(now);
+    PyObject *answer = NULL, *leave;
+    long long duration_ns = MONOTONIC_NS(lane);
+    if (duration_ns == -1 && PyErr_Occurred()) return Py_DECREF(lane), NULL;
+    duration_ns -= PyLong_AsLongLong(GET(call, CALL_started_ns));
     if (!PyErr_Occurred()) answer = ended(lane, call, result, duration_ns);
     if (answer == NULL) {
         PyObject *kind, *error, *traceback;
@@ -1487,6 +1611,11 @@ static int lane_init(Lane *lane, PyObject *args, PyObject *kwargs) {
         return -1;
     }
     lane->judge = (Judge *)Py_NewRef(judge);
+    lane->has_own_clock = are_clocks_of_system(wall_ns, monotonic_ns);
+    PyObject *operators = PyImport_ImportModule("operator");
+    lane->set_item = operators == NULL ? NULL : PyObject_GetAttrString(operators, "setitem");
+    Py_XDECREF(operators);
+    if (lane->set_item == NULL) return -1;
 #define PART_TAKE(name) lane->name = Py_NewRef(name);
     LANE_PARTS(PART_TAKE)
     return 0;
@@ -1509,6 +1638,7 @@ static int lane_clear(Lane *lane) {
     Py_CLEAR(lane->own);
     Py_CLEAR(lane->board);
     Py_CLEAR(lane->holder);
+    Py_CLEAR(lane->set_item);
     Py_CLEAR(lane->free);
     Py_CLEAR(lane->indices);
     if (lane->table.buf != NULL) PyBuffer_Release(&lane->table);

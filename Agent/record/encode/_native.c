@@ -11,6 +11,7 @@
 #include <datetime.h>
 #include <math.h>
 #include <stdint.h>
+#include <time.h>
 
 #ifdef Py_GIL_DISABLED
 #error "reads dicts and lists without a lock, which only the interpreter's own lock makes safe"
@@ -1475,6 +1476,7 @@ static PyObject *stamped(PyObject *Py_UNUSED(module), PyObject *const *arguments
 #include "_between.h"
 #include "_draws.h"
 #include "_named.h"
+#include "_scalars.h"
 
 /* ---- agents ---- */
 
@@ -1744,6 +1746,7 @@ static PyMethodDef functions[] = {
     {"stamped", (PyCFunction)(void (*)(void))stamped, METH_FASTCALL, "A whole line, and the id that stands in it."},
     {"held", held, METH_O, "All objects in plain arguments; None where none of them can change."},
     {"are_few_scalars", are_few_scalars, METH_O, "Whether each attribute is a short scalar that is shown unchanged."},
+    {"digester", digester, METH_VARARGS, "A function that digests objects of few short scalars."},
     {"held_plain", held_plain, METH_O, "The same; () where they hold anything but scalars, dicts and lists."},
     {"still_holds", (PyCFunction)(void (*)(void))still_holds, METH_FASTCALL, "Whether arguments hold those very objects."},
     {"unlike_before", (PyCFunction)(void (*)(void))unlike_before, METH_FASTCALL,

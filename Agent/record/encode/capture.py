@@ -20,6 +20,7 @@ from Agent.event.pointers import escape
 from Agent.event.values import opaque, values
 from Agent.event.values.arrays import number_tag
 from Agent.event.values.content_digest import often_reference
+from Agent.event.values.digest import ALGORITHM
 from Agent.event.values.plain import DUMP_OPTIONS, SCALARS, exceeds, read_json, write_json
 from Agent.event.values.reading import DEFAULT_LIMITS, Limits, Named, Places, Reading
 from Agent.event.values.values import MOST_OF_FORM, form_of_named, form_of_reference, form_of_scalars, to_json
@@ -39,6 +40,9 @@ from Agent.record.secrets.issuers import (
 
 if native is not None:
     values.are_few_scalars = native.are_few_scalars
+    values.digest_of_scalars = native.digester(
+        orjson.dumps, values.SORTED, ALGORITHM, values.digest_of_scalars
+    )
     opaque.shown_of = native.shown
     classes.in_slots = native.in_slots
 AgentOf = Callable[[object], str | None]

@@ -466,8 +466,6 @@ class Redactor:
         """Whether no byte of a JSON text can belong to a secret; replaced by the faster judge in C."""
         self.known_keys: set[str] = set(OWN_KEYS)
         """Keys judged harmless."""
-        self.digests: dict[tuple[bytes, bytes], str] = {}
-        """See `Hides`."""
         self._clean: set[str | int] = set()
         self._harmless: set[tuple[bytes, str, tuple[tuple[str, str], ...]]] = set()
         self.number_keys: dict[str, float] = {}

@@ -321,7 +321,7 @@ class HeldObjects:
 
     __slots__ = (
         "_ended", "_globals", "_gone", "_is_on", "_known", "_most_refused", "_moving", "_note_gone",
-        "_numbers", "_refused", "_with_moving", "has_written", "is_settled", "is_watching",
+        "_numbers", "_refused", "has_written", "is_settled", "is_watching",
     )  # fmt: skip
 
     def __init__(self, *, is_on: bool) -> None:
@@ -334,8 +334,6 @@ class HeldObjects:
         """Number of objects for which there was no room since the last sweep."""
         self._most_refused = _REFUSED_BEFORE_SWEEP
         self._moving: list[HeldObject] = []
-        self._with_moving: dict[tuple[HeldObject, ...], tuple[HeldObject, ...]] = {}
-        """Cache of an agent's objects combined with all moving ones; cleared when another one moves."""
         self._globals: dict[str, frozenset[str]] = {}
         """The global names to check, by module."""
         self._numbers = itertools.count(1)
@@ -475,7 +473,6 @@ class HeldObjects:
             if not each.is_moving:
                 each.is_moving = True
                 self._moving.append(each)
-                self._with_moving.clear()
             is_sure = self.is_watching and each.seen_at == self._ended
             if moves and is_sure and each.is_object:
                 each.is_written = self.has_written = True
@@ -500,23 +497,12 @@ class HeldObjects:
             each.acted()
             each.seen_at = ended
 
-    def expect(self, held: tuple[HeldObject, ...]) -> None:
-        """Prepare the checks at the actions of an agent that holds these, which the C part then makes."""
-        if self.is_watching and self.is_settled:
-            self._looked_at(held)
-
     def _looked_at(self, held: tuple[HeldObject, ...]) -> tuple[HeldObject, ...]:
         """Return the agent's objects and others that may change: at first known ones, later moving ones."""
         if not self.is_settled:
             more = tuple(self._known.values())[:_MOST_MOVING]  # a copy, since other threads add to it
             return tuple(dict.fromkeys((*held, *more)))
-        found = self._with_moving.get(held)
-        if found is None:
-            if len(self._with_moving) >= _MOST_OBJECTS:
-                self._with_moving.clear()
-            found = tuple(dict.fromkeys((*held, *self._moving[:_MOST_MOVING])))
-            self._with_moving[held] = found
-        return found
+        return tuple(dict.fromkeys((*held, *self._moving[:_MOST_MOVING])))
 
 
 def _holds_values(value: object) -> bool:
@@ -760,19 +746,31 @@ def _reference(
         pass
     agent, place = holder or (None, "")
     try:
-        agent_reference = weakref.ref(agent)
+        return _Place(weakref.ref(agent), place, value)
     except TypeError:
         return lambda: value
-    identity, kind = id(value), type(value)
 
-    def refer() -> object | None:
-        """Return the value while the agent holds it, since the value itself has no weak references."""
-        found: object = agent_reference()
-        for name in place.split("."):
+
+class _Place:
+    """Where an agent holds a value that allows no weak references.
+
+    Args:
+        names: the attributes that lead to it, joined by dots.
+    """
+
+    __slots__ = ("agent", "identity", "kind", "names")
+
+    def __init__(self, agent: Callable[[], object | None], names: str, value: object) -> None:
+        self.agent = agent
+        self.names = tuple(names.split("."))
+        self.identity, self.kind = id(value), type(value)
+
+    def __call__(self) -> object | None:
+        """Return the value, or None while the agent does not hold it there."""
+        found: object = self.agent()
+        for name in self.names:
             found = (live_attributes(found) or {}).get(name)
-        return found if id(found) == identity and type(found) is kind else None
-
-    return refer
+        return found if id(found) == self.identity and type(found) is self.kind else None
 
 
 def _differing_in_python(
@@ -793,4 +791,4 @@ def _all_of(objects: tuple[HeldObject, ...], _mark_of: object, _seen_at: object)
 _differing: Any = _differing_in_python if native is None else native.differing
 _unlike_before: Any = _all_of if native is None else native.unlike_before
 if native is not None:
-    native.learn({"HeldObject": HeldObject, "_Kept": _Kept})
+    native.learn({each.__name__: each for each in (HeldObject, _Kept, _Place)})

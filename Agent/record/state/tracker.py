@@ -107,12 +107,14 @@ class StateTracker:
     __slots__ = (
         "__weakref__", "_actions_before", "_agent_of", "_held", "_ignored", "_is_listed", "_keeping",
         "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
-        "cls", "environments", "failure", "forms", "heavy", "held", "held_together", "init", "is_due",
-        "is_explicit", "kept", "large_bytes_left", "last", "places", "probed", "shared", "streams", "watched",
-        "written_outside",
+        "cls", "compared", "environments", "failure", "forms", "heavy", "held", "held_together", "init",
+        "is_due", "is_explicit", "kept", "large_bytes_left", "last", "places", "probed", "shared", "streams",
+        "watched", "written_outside",
     )  # fmt: skip
     streams: dict[str, Position]
     """By field, where generators stood whose draws are not recorded one by one."""
+    compared: bytes | None
+    """The versions of the agent's `__dict__` and of `last` when the C code last found them equal."""
 
     def __init__(
         self,
@@ -147,7 +149,7 @@ class StateTracker:
         # mutable objects the number of members.
         self._opaque: set[str] = set()
         self._is_listed = False
-        self._actions_before = 0
+        self._actions_before, self.compared = 0, None
         # Attributes that hold handles, such as loggers, with their types: not examined again at each action.
         self._ignored: dict[str, type] = {}
         self.shared: dict[str, str] = {}

@@ -93,7 +93,6 @@ def emit_state(
                 adopted[f"{GLOBALS}{name}"] = place
     held = pipeline.agents.between.objects.of(obj, exposed.fields, _can_be_held, is_first=reason == "first")
     tracker.held = tuple(dict.fromkeys(held.values())) or None
-    pipeline.agents.between.objects.expect(tracker.held or ())
     fields = _with_references(exposed.fields, tracker)
     inner, types = pipeline.capture.user_body(
         fields, _FIELDS, binding.agent_id, Places(exposed.fields), tracker.environments
