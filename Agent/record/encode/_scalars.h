@@ -91,35 +91,76 @@ static int may_differ_elsewhere(const char *raw, Py_ssize_t size) {
     return holds(raw, raw + size, '_', "__main__\"") || holds(raw, raw + size, ' ', " at 0x");
 }
 
-/* As `is_harmless` of what hides secrets, of a redactor without a call of Python: 1, 0, or -1 with an exception. */
-static int are_harmless(PyObject *hides, PyObject *attributes, PyObject *raw) {
-    PyObject *value = PyObject_GetAttr(hides, W_enabled), *name;
-    if (value == NULL) {
-        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return -1;
+/* What of a redactor says what is harmless. */
+typedef struct {
+    PyObject *known; /* names, a new reference; NULL where all is harmless, or `is_harmless` has to be asked */
+    int reads_texts, is_asked;
+} Hides;
+
+static int truth_of(PyObject *object, PyObject *name) {
+    PyObject *value = PyObject_GetAttr(object, name);
+    int is_true = value == NULL ? -1 : PyObject_IsTrue(value);
+    Py_XDECREF(value);
+    return is_true;
+}
+
+/* 1, or 0 with an exception. */
+static int read_hides(PyObject *hides, Hides *found) {
+    *found = (Hides){NULL, 0, 0};
+    if (hides == Py_None) return 1;
+    int is_enabled = truth_of(hides, W_enabled);
+    if (is_enabled < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return 0;
         PyErr_Clear();
-        PyObject *said = PyObject_CallMethodObjArgs(hides, W_is_harmless, attributes, raw, NULL);
-        int is_harmless = said == NULL ? -1 : PyObject_IsTrue(said);
-        Py_XDECREF(said);
-        return is_harmless;
+        return found->is_asked = 1;
     }
-    int answer = PyObject_IsTrue(value);
-    Py_DECREF(value);
-    if (answer != 1) return answer < 0 ? -1 : 1;
-    PyObject *known = PyObject_GetAttr(hides, W_known_keys);
-    if (known == NULL) return -1;
-    for (Py_ssize_t at = 0; answer == 1 && PyDict_Next(attributes, &at, &name, NULL);)
-        answer = PySet_Check(known) ? PySet_Contains(known, name) : PySequence_Contains(known, name);
-    Py_DECREF(known);
-    if (answer != 1) return answer;
-    if ((value = PyObject_GetAttr(hides, W_reads_texts)) == NULL) return -1;
-    answer = PyObject_IsTrue(value);
-    Py_DECREF(value);
-    if (answer != 1) return answer < 0 ? -1 : 1;
-    PyObject *looks_clean = PyObject_GetAttr(hides, W_looks_clean), *clean = looks_clean == NULL ? NULL : PyObject_CallOneArg(looks_clean, raw);
-    answer = clean == NULL ? -1 : PyObject_IsTrue(clean);
-    Py_XDECREF(looks_clean);
-    Py_XDECREF(clean);
+    if (!is_enabled) return 1;
+    return (found->reads_texts = truth_of(hides, W_reads_texts)) >= 0 && (found->known = PyObject_GetAttr(hides, W_known_keys)) != NULL;
+}
+
+/* As `is_harmless` of what hides secrets, of a redactor without a call of Python: 1, 0, or -1 with an exception. */
+static int are_harmless(PyObject *hides, const Hides *read, PyObject *attributes, PyObject *raw) {
+    PyObject *name, *said;
+    int answer = 1;
+    if (read->known == NULL && !read->is_asked) return 1;
+    for (Py_ssize_t at = 0; read->known != NULL && PyDict_Next(attributes, &at, &name, NULL);)
+        if ((answer = PySet_Check(read->known) ? PySet_Contains(read->known, name) : PySequence_Contains(read->known, name)) != 1) return answer;
+    if (read->is_asked) {
+        said = PyObject_CallMethodObjArgs(hides, W_is_harmless, attributes, raw, NULL);
+    } else {
+        if (!read->reads_texts) return 1;
+        PyObject *looks_clean = PyObject_GetAttr(hides, W_looks_clean);
+        said = looks_clean == NULL ? NULL : PyObject_CallOneArg(looks_clean, raw);
+        Py_XDECREF(looks_clean);
+    }
+    answer = said == NULL ? -1 : PyObject_IsTrue(said);
+    Py_XDECREF(said);
     return answer;
+}
+
+/* Digests of harmless attributes that were asked for last, since arguments and results often recur. */
+enum { KEPT_DIGESTS = 16 };
+typedef struct {
+    PyObject *head, *known, *raw, *digest;
+    int reads_texts;
+} KeptDigest;
+static KeptDigest KEPT_DIGEST[KEPT_DIGESTS];
+
+static KeptDigest *kept_digest(PyObject *raw) { return &KEPT_DIGEST[(size_t)PyObject_Hash(raw) % KEPT_DIGESTS]; }
+
+static int is_kept(const KeptDigest *kept, PyObject *head, const Hides *read, PyObject *raw) {
+    return kept->raw != NULL && kept->head == head && kept->known == read->known && kept->reads_texts == read->reads_texts
+           && PyBytes_GET_SIZE(kept->raw) == PyBytes_GET_SIZE(raw)
+           && memcmp(PyBytes_AS_STRING(kept->raw), PyBytes_AS_STRING(raw), (size_t)PyBytes_GET_SIZE(raw)) == 0;
+}
+
+static void keep_digest(KeptDigest *kept, PyObject *head, const Hides *read, PyObject *raw, PyObject *digest) {
+    KeptDigest before = *kept;
+    *kept = (KeptDigest){Py_NewRef(head), Py_NewRef(read->known), Py_NewRef(raw), Py_NewRef(digest), read->reads_texts};
+    Py_XDECREF(before.head);
+    Py_XDECREF(before.known);
+    Py_XDECREF(before.raw);
+    Py_XDECREF(before.digest);
 }
 
 /* What `digest_of_scalars` was given. */
@@ -137,10 +178,17 @@ static PyObject *digest_of_scalars(PyObject *facts, PyObject *const *given, Py_s
     if (raw == NULL || !PyBytes_CheckExact(raw)) return Py_XDECREF(raw), NULL;
     const char *bytes = PyBytes_AS_STRING(raw);
     Py_ssize_t size = PyBytes_GET_SIZE(raw);
+    Hides read;
+    if (!read_hides(given[2], &read)) return Py_DECREF(raw), NULL;
+    KeptDigest *kept = read.known == NULL ? NULL : kept_digest(raw);
+    if (kept != NULL && is_kept(kept, given[1], &read, raw)) {
+        answer = Py_NewRef(kept->digest);
+        goto done;
+    }
     int is_small = size <= MOST_SMALL_BYTES;
     if (size > MOST_TEXT_SHOWN)
         for (Py_ssize_t at = 0; is_small && PyDict_Next(attributes, &at, &name, NULL);) is_small = PyUnicode_GET_LENGTH(name) <= MOST_TEXT_SHOWN;
-    int harmless = !is_small ? 0 : given[2] == Py_None ? 1 : are_harmless(given[2], attributes, raw);
+    int harmless = !is_small ? 0 : are_harmless(given[2], &read, attributes, raw);
     if (harmless == 0) {
         answer = Py_NewRef(Py_None);
     } else if (harmless == 1 && may_differ_elsewhere(bytes, size)) {
@@ -156,8 +204,11 @@ static PyObject *digest_of_scalars(PyObject *facts, PyObject *const *given, Py_s
             char *at = put_bytes((char *)PyUnicode_1BYTE_DATA(answer), (const char *)PyUnicode_1BYTE_DATA(algorithm), before);
             *at++ = ':';
             put_bytes(at, digits, 16);
+            if (kept != NULL) keep_digest(kept, given[1], &read, raw, answer);
         }
     }
+done:
+    Py_XDECREF(read.known);
     Py_DECREF(raw);
     return answer;
 }
