@@ -13,8 +13,8 @@ from typing import Any, Final
 
 
 def pass_on(error: BaseException) -> None:
-    """Raise an error again if the program's handler of a signal raised it."""
-    if is_of_signal(error):
+    """Raise an error again if it is the program's: an interrupt, an exit, or one of a signal's handler."""
+    if isinstance(error, (KeyboardInterrupt, SystemExit)) or is_of_signal(error):
         raise error
 
 

@@ -76,7 +76,7 @@ def _holds(obj: object, name: str) -> bool:
         return False
 
 
-def _note_unnamed(obj: object, error: Exception) -> None:
+def _note_unnamed(obj: object, error: BaseException) -> None:
     """Note that an object's id cannot be read; say so once if `instrument` was given a wrong attribute."""
     identity = identity_of(obj)
     if not isinstance(error, AttributeError) or identity is None or type(identity.agent_id) is not str:
@@ -116,7 +116,8 @@ def _agent_id_of(obj: object) -> str | None:
             if getattr(logger, "agent_id", None) is None:
                 return None
         described = describe(obj)
-    except Exception:  # noqa: BLE001 - any property of a user's object may raise; then it is not an agent
+    except BaseException as error:  # noqa: BLE001 - any property of a user's object may raise; then it is no agent
+        pass_on(error)
         return None
     return described[0] if described is not None else None
 
@@ -155,7 +156,8 @@ def _stored_id(obj: object) -> object:
         held = getattr(obj, "__dict__", {}).get("agent_id")
         if held is None and type(getattr(type(obj), "agent_id", None)) is MemberDescriptorType:
             held = getattr(obj, "agent_id", None)
-    except Exception:  # noqa: BLE001 - any property of a user's object may raise
+    except BaseException as error:  # noqa: BLE001 - any property of a user's object may raise
+        pass_on(error)
         return None
     return held
 
@@ -249,15 +251,15 @@ class Agents:
     def find(self, obj: object) -> Known | None:
         """Return the entry of an agent, or None if the object is not an agent."""
         known = self._known.get(id(obj))
-        if (
-            known is not None
-            and known.ref() is obj
-            and (known.named is None or getattr(obj, "agent_id", None) is known.named)
-        ):
-            return known
         try:
+            if (
+                known is not None
+                and known.ref() is obj
+                and (known.named is None or getattr(obj, "agent_id", None) is known.named)
+            ):
+                return known
             described = describe(obj)
-        except Exception as error:  # noqa: BLE001 - any property of a user's object may raise
+        except BaseException as error:  # noqa: BLE001 - any property of a user's object may raise
             pass_on(error)
             _note_unnamed(obj, error)
             return None

@@ -22,6 +22,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
 
 from Agent.event.classes import attributes_of, class_name, find_in_classes, own_attributes, remember
+from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import TRACING, handle_of, is_over_memory
 from Agent.event.values.codecs import fill_queue, is_queue
@@ -251,7 +252,14 @@ def _named(read: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], Mapping[
     """Wrap a user's function so that it returns a mapping with text keys."""
 
     def read_named(obj: Any) -> Mapping[str, Any]:
-        fields: Any = read(obj)
+        try:
+            fields: Any = read(obj)
+        except Exception:
+            raise
+        except BaseException as error:
+            pass_on(error)
+            # callers record it like any other error of the function
+            raise RuntimeError(f"the state cannot be read: {type(error).__name__}") from error
         if type(fields) is not dict and not isinstance(fields, Mapping):
             return {_STATE: fields}
         if _TEXT.issuperset(map(type, fields)):
