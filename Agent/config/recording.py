@@ -545,7 +545,8 @@ def _shut_down() -> None:
     session, pipeline, queue = _session, _pipeline, _queue
     if session is None or pipeline is None:
         return
-    counters = _failure_counters(pipeline)
+    of_lines = _line_counters(pipeline)
+    counters = [*of_lines, *_mirror_counters()]
     before = _refused(counters)
     _end_part(_leave_control)
     _end_part(stop_samplers)
@@ -566,7 +567,8 @@ def _shut_down() -> None:
         if queue is not None:
             queue.write_through()
         pipeline.close()
-        if pipeline.counts().writers and not any(count() for count in counters):
+        # Lines that a mirror lacks are in the session all the same.
+        if pipeline.counts().writers and not any(count() for count in of_lines):
             from Agent.tree.write.kept_counts import keep_counts
 
             keep_counts(session.path, pipeline.counts())
@@ -599,13 +601,18 @@ def _end_session(session: RecordingSession) -> None:
         seal(session.path)
 
 
-def _failure_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]]]:
-    """Functions that return failure counts of this process's files."""
+def _line_counters(pipeline: Pipeline) -> list[Callable[[], Mapping[str, int]]]:
+    """Functions that return failure counts of this process's files in the session."""
     held_back = pipeline.buffer.sink if pipeline.buffer is not None else None
     counters = [getattr(sink, "counters", None) for sink in (_writer, held_back)]
-    if (mirrors := _mirrors) is not None:
-        counters.append(lambda: _unreported(mirrors.counts.snapshot(), mirrors.refused_at_first))
     return [count for count in counters if count is not None]
+
+
+def _mirror_counters() -> list[Callable[[], Mapping[str, int]]]:
+    """Functions that return failure counts of the mirrors."""
+    if (mirrors := _mirrors) is None:
+        return []
+    return [lambda: _unreported(mirrors.counts.snapshot(), mirrors.refused_at_first)]
 
 
 def _unreported(counts: Mapping[str, int], told: Collection[str]) -> dict[str, int]:

@@ -1,17 +1,29 @@
 """Mirrors: batches between newlines, rotated as logging does, never in the way of recording."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.processes import child_environment
 
 from Agent.tree.write.mirror import Mirrors
+
+
+@contextmanager
+def taken(mirror):
+    """Another thread writes the mirror."""
+    mirror.taken["by"] = object()
+    try:
+        yield
+    finally:
+        del mirror.taken["by"]
 
 
 def mirror_lines(root: Path, name: str = "agents/agents.log") -> list[bytes]:
@@ -58,7 +70,7 @@ def test_a_full_batch_is_written_at_once_and_every_line_of_it_is_whole(tmp_path,
 def test_a_large_batch_does_not_overrun_the_size_at_which_a_small_file_is_rotated(tmp_path):
     mirrors = Mirrors(tmp_path, rotation={"agents": (50_000, 1000)})
     line = b"x" * 999 + b"\n"
-    with mirrors._mirrors["agents"].turn:
+    with taken(mirrors._mirrors["agents"]):
         for _ in range(1000):
             mirrors.add("agents", line)
     mirrors.close()
@@ -274,7 +286,7 @@ def test_lines_that_nobody_can_write_are_dropped_and_counted_not_hoarded(tmp_pat
     mirrors = Mirrors(tmp_path)
     add = mirrors.adder("agents")
     # as if a signal handler recorded while its own thread is inside a flush
-    with mirrors._mirrors["agents"].turn:
+    with taken(mirrors._mirrors["agents"]):
         for _ in range(300):
             add(b"x\n")
         assert len(mirrors._mirrors["agents"].waiting) <= 101
@@ -314,6 +326,34 @@ def test_lines_that_stay_behind_at_the_end_are_counted(tmp_path, monkeypatch):
     mirrors = Mirrors(tmp_path)
     mirrors.add("agents", b"one\n")
     # as if another thread were writing and got no processor
-    with mirrors._mirrors["agents"].turn:
+    with taken(mirrors._mirrors["agents"]):
         mirrors.close()
     assert mirrors.counts.snapshot() == {"mirror:left_at_the_end": 1}
+
+
+def test_an_exception_of_a_signals_handler_leaves_no_mirror_taken(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    mirrors = Mirrors(tmp_path)
+    before = signal.signal(signal.SIGALRM, stop)
+    stops, until = 0, time.monotonic() + 1
+    try:
+        while time.monotonic() < until:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0007)
+                while True:
+                    mirrors.add("errors", b'{"a":1}\n', urgent=True)
+            except Stop:
+                stops += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert stops > 100
+    assert not any(mirror.taken for mirror in mirrors._mirrors.values())
+    mirrors.add("errors", b'{"last":1}\n', urgent=True)
+    assert mirrors._mirrors["errors"].path.read_bytes().endswith(b'{"last":1}\n')
+    mirrors.close()

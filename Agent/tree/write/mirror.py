@@ -51,6 +51,8 @@ _REMOVAL_NS = 1_000_000_000
 _LOOKS = 64
 _IDLE_ROUNDS = 20
 _END_PATIENCE_S = 5.0
+_TURN_S = 0.001
+_BY: Final = "by"
 _FLAGS = (
     os.O_RDWR
     | os.O_APPEND
@@ -66,7 +68,7 @@ class _Mirror:
 
     __slots__ = (
         "backups", "fd", "form", "gone_since_ns", "had_place", "inode", "limit_bytes", "look_at_ns", "path",
-        "room_bytes", "turn", "waiting",
+        "room_bytes", "taken", "waiting",
     )  # fmt: skip
 
     def __init__(self, path: Path, limit_bytes: int, backups: int, form: Form | None) -> None:
@@ -75,9 +77,9 @@ class _Mirror:
         self.limit_bytes = limit_bytes
         self.backups = backups
         self.waiting: list[bytes] = []
-        # Deliberately not re-entrant: a signal handler that finds the lock taken leaves its lines to the
-        # holder.
-        self.turn = threading.Lock()
+        # Who writes now. Not re-entrant: a signal handler that finds it taken leaves its lines to the one who
+        # has it. No lock: an exception of a handler right after `acquire` would leave it taken for ever.
+        self.taken: dict[str, object] = {}
         self.fd = -1
         self.inode = (-1, -1)
         # Until this time, and for this many bytes, the descriptor is not compared with the file name.
@@ -132,7 +134,7 @@ class Mirrors:
         self._wake = threading.Event()
         self._idle = True
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._starting: dict[str, object] = {}  # as `_Mirror.taken`
         self._closed = False
 
     def make_directories(self) -> None:
@@ -199,9 +201,10 @@ class Mirrors:
         self.counts.add("mirror:held_too_many", count)
 
     def _start(self) -> None:
-        if not self._starting.acquire(blocking=False):
-            return
+        mine, starting = object(), self._starting
         try:
+            if starting.setdefault(_BY, mine) is not mine:
+                return
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="agent-trace-mirrors", daemon=True)
                 # if a signal handler raises here, `_thread` stays None and the next line starts another
@@ -215,7 +218,11 @@ class Mirrors:
             self._closed = True
             self.flush()
         finally:
-            self._starting.release()
+            try:
+                if starting[_BY] is mine:
+                    del starting[_BY]
+            except KeyError:
+                pass  # as in `_flush`
 
     def _run(self) -> None:
         wake = self._wake
@@ -243,16 +250,28 @@ class Mirrors:
                 self._flush(mirror, patience_s=0.2)
         return busy
 
-    def _flush(self, mirror: _Mirror, patience_s: float = 0.0) -> None:
-        if not mirror.turn.acquire(timeout=patience_s):
-            return
+    def _flush(self, mirror: _Mirror, patience_s: float = 0.0, *, is_last: bool = False) -> None:
+        """Write the waiting lines, and close the file after the last; nothing if another thread goes on."""
+        mine, taken = object(), mirror.taken
+        until_s = time.monotonic() + patience_s if patience_s else 0.0
         try:
+            while taken.setdefault(_BY, mine) is not mine:  # one step among threads
+                if time.monotonic() >= until_s:
+                    return
+                time.sleep(_TURN_S)
             lines = mirror.waiting[:]
             del mirror.waiting[: len(lines)]
             if lines:
                 self._write(mirror, lines if mirror.form is None else mirror.form(lines))
+            if is_last and not mirror.waiting:
+                self._close_file(mirror)
         finally:
-            mirror.turn.release()
+            # without a call, since Python runs the handlers of signals behind calls
+            try:
+                if taken[_BY] is mine:
+                    del taken[_BY]
+            except KeyError:
+                pass  # another thread had it, and has ended
 
     def _write(self, mirror: _Mirror, lines: list[bytes]) -> None:
         most = max(mirror.limit_bytes // _LOOKS, min(mirror.limit_bytes // 8, _APPEND_BYTES), 1)
@@ -382,20 +401,17 @@ class Mirrors:
             thread.join(timeout=1.0)
         self._thread = None
         for mirror in self._mirrors.values():
-            self._flush(mirror, patience_s=_END_PATIENCE_S)
+            self._flush(mirror, patience_s=_END_PATIENCE_S, is_last=True)
             if mirror.waiting:
                 # the writing thread did not finish in 5 s, and the process ends
                 self.counts.add("mirror:left_at_the_end", len(mirror.waiting))
-            elif mirror.turn.acquire(timeout=_END_PATIENCE_S):
-                self._close_file(mirror)
-                mirror.turn.release()
 
     def after_fork_in_child(self) -> None:
         """Start empty: waiting lines, descriptors and thread belong to the parent."""
         closed = self._closed
         for mirror in self._mirrors.values():
             mirror.waiting.clear()
-            mirror.turn = threading.Lock()
+            mirror.taken = {}
             self._close_file(mirror)
         self._reset_thread()
         self._closed = closed

@@ -27,6 +27,7 @@ _GATHER_S = 0.005
 _QUIET_ROUNDS = 20
 _IDLE_S = 1.0
 _PATIENCE_S = 0.05
+_BY: Final = "by"
 _Item = tuple[Stream | None, RedactedBytes | threading.Lock]
 
 
@@ -102,7 +103,8 @@ class QueuedSink:
         """Whether the thread does not check for new lines and has to be woken."""
         self._waiting_for_room: deque[threading.Lock] = deque()
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        # No lock: an exception of a signal's handler right after `acquire` would leave it taken for ever.
+        self._starting: dict[str, object] = {}
         self._turn = threading.RLock()
         self._wake = _taken_lock()
 
@@ -132,14 +134,22 @@ class QueuedSink:
         """Wake the thread, or start it; write in the calling thread if none can be started."""
         if self._through:
             self._write_here()
-        elif self._starting.acquire(blocking=False):
+        else:
+            mine, starting = object(), self._starting
             try:
+                if starting.setdefault(_BY, mine) is not mine:
+                    return
                 self._start()
             except RuntimeError:
                 # no thread can start at interpreter exit
                 self._through = True
             finally:
-                self._starting.release()
+                # without a call, since Python runs the handlers of signals behind calls
+                try:
+                    if starting[_BY] is mine:
+                        del starting[_BY]
+                except KeyError:
+                    pass  # another thread had it, and has ended
             if self._through:
                 self._write_here()
 
