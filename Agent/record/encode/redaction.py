@@ -21,6 +21,7 @@ from Agent.event.model import RedactedBytes
 from Agent.event.pointers import escape, value_at
 from Agent.event.values.plain import read_json, write_json
 from Agent.record.encode.safe_text import printable
+from Agent.record.secrets.headers import scheme_and_credential
 from Agent.record.secrets.issuers import looks_clean
 from Agent.record.secrets.names import (
     LIKELY,
@@ -33,7 +34,7 @@ from Agent.record.secrets.names import (
     name_says,
     plain_name,
 )
-from Agent.record.secrets.patterns import command_secrets, replaced, scheme_and_credential
+from Agent.record.secrets.patterns import command_secrets, replaced
 
 BYTES_TAGS = frozenset({"bytes", "bytearray"})
 PAIR_TAGS = ("map", "Counter", "defaultdict", "OrderedDict")
@@ -41,8 +42,10 @@ _COMMON_SCHEMES = frozenset({"bearer", "basic", "token"})
 _MARK = "[redacted:"
 _SAYS_NONE = frozenset("none null nil undefined true false enabled disabled required optional".split())
 """Texts under a secret name that are not secrets, but state whether there is one."""
-TELLING_KEYS = frozenset({"kty"})
-"""Keys that are harmless but make keys next to them secret: their mapping always takes the slow path."""
+_AUTHORITIES = frozenset({"netloc", "userinfo"})
+"""Parts of a URL with its user and password, which no `://` introduces."""
+TELLING_KEYS = frozenset({"kty"}) | _AUTHORITIES
+"""Keys that are harmless but tell about secrets: their mapping always takes the slow path."""
 _PRIVATE_MEMBERS = frozenset("d k p q dp dq qi oth".split())
 """The members of a JSON Web Key that are private (RFC 7518, section 6)."""
 
@@ -50,12 +53,21 @@ _PRIVATE_MEMBERS = frozenset("d k p q dp dq qi oth".split())
 _NAMING = frozenset(
     "name k key header field param parameter variable option attribute setting property".split()
 )
-_LABELING = frozenset("id label selector placeholder title element arg".split())
+_LABELING = frozenset("id label selector placeholder title element target locator control arg".split())
+_ATTRIBUTES = _NAMING | _LABELING | {"type"}
 _FIELD_OF_FORM = re.compile(r"(?i)(?:[ _-](?:text|input|field|box|textbox|entry|label|prompt|placeholder))+$")
 _TYPES_OF_FIELDS = frozenset({"password", "Password", "passwd"})
 _TYPED = frozenset({"value", "v", "val"})
 """Members that hold what was entered into a field of the type `password`; others hold its labels."""
 _HELD = frozenset("value v val text content contents data input default string".split())
+_ELEMENTS = frozenset("element target locator field control node".split())
+"""Members that describe the element of a page in which a text is typed."""
+_SELECTOR = re.compile(r"[#.\[=>]")
+_MODES = frozenset(
+    "basic bearer digest oauth oauth2 oidc openid saml ldap kerberos ntlm jwt token password session cookie "
+    "api_key apikey api-key iam sso mtls anonymous custom managed native local".split()
+)
+"""Ways to authenticate, which are no secrets under `auth`."""
 
 # A mapping with only these keys under the name of a secret is a schema, as in the parameters of a tool.
 _SCHEMA_KEYS = frozenset(
@@ -65,6 +77,9 @@ _SCHEMA_KEYS = frozenset(
     "multipleOf not nullable oneOf pattern properties readOnly required strict title type "
     "uniqueItems writeOnly".split()
 )
+_OPENAPI_TYPES = frozenset({"apiKey", "http", "oauth2", "openIdConnect", "mutualTLS"})
+_OPENAPI_KEYS = frozenset("type description name in scheme bearerFormat flows openIdConnectUrl".split())
+"""A security scheme of OpenAPI."""
 _SCHEMA_MARKS = frozenset("$ref allOf anyOf oneOf enum properties".split())
 _SCHEMA_TYPES = frozenset("string number integer boolean object array null".split())
 _SCHEMA_VALUES = frozenset("const default example examples".split())
@@ -100,7 +115,7 @@ class RedactionWalk:
         return value
 
     def _members(self, value: dict[str, Any], pointer: str, named: Mapping[str, int]) -> dict[str, Any]:
-        result = {}
+        result: dict[str, Any] = {}
         columns = _columns_of(value)
         for key, item in value.items():
             clean = self.redactor.text(key)
@@ -108,9 +123,20 @@ class RedactionWalk:
             if columns and key in _ROWS and isinstance(item, list):
                 result[clean] = self._rows(columns, item, place)
                 continue
+            if key in _AUTHORITIES and isinstance(item, str):
+                result[clean] = self._authority(item, place)
+                continue
             says = max(self.redactor.says(key), named.get(key, NONE))
             result[clean] = self._under(key, says, item, place)
         return result
+
+    def _authority(self, value: str, pointer: str) -> str:
+        """Redact the password in `user:password@host`, a part of a URL."""
+        told, at, host = value.rpartition("@")
+        user, colon, password = told.partition(":")
+        if not (at or pointer.endswith("/userinfo")) or not (colon and password):
+            return self._string(value, pointer)
+        return f"{user}:{self._hidden(password, pointer)}{at}{host}"
 
     def _rows(self, columns: list[str], rows: list[Any], pointer: str) -> list[Any]:
         """Redact the rows of a table, or its only row, whose values are named by the columns."""
@@ -142,8 +168,11 @@ class RedactionWalk:
     def _items(self, value: list[Any], pointer: str) -> list[Any]:
         tag = self.types.get(pointer, "") if self.types else ""
         if not tag and self._is_table(value):
-            # two columns may also be pairs, such as attributes in HTML
-            most = LIKELY if len(value[0]) == 2 else SURE
+            # two columns may also be pairs, such as the attributes of an element in HTML
+            are_pairs = len(value[0]) == 2 and not _ATTRIBUTES.isdisjoint(
+                row[0].lower() for row in value if isinstance(row[0], str)
+            )
+            most = LIKELY if are_pairs else SURE
             rows = enumerate(value[1:], 1)
             return [value[0], *(self._row(value[0], row, f"{pointer}/{at}", most) for at, row in rows)]
         if tag.startswith(PAIR_TAGS) or _are_pairs(value):
@@ -214,7 +243,11 @@ class RedactionWalk:
             return self.value(value, pointer)
         if isinstance(value, (int, float)):
             return value if says == LIKELY or may_be_number(key, value) else self._hidden(value, pointer)
-        if isinstance(value, str) and (value.startswith(_MARK) or value.lower() in _SAYS_NONE):
+        if isinstance(value, str) and (
+            value.startswith(_MARK) or value.lower() in _SAYS_NONE or not value.strip("*•█")
+        ):
+            return value
+        if isinstance(value, str) and value.lower() in _MODES and plain_name(key).endswith("auth"):
             return value
         if says == LIKELY:
             return self._likely(value, pointer)
@@ -289,16 +322,35 @@ def _named_members(value: dict[str, Any]) -> dict[str, int]:
     for key, name in value.items():
         lower = key.lower()
         if isinstance(name, str) and lower in _NAMING | _LABELING:
-            says = max(says, name_says(name if lower in _NAMING else _FIELD_OF_FORM.sub("", name)))
-        elif lower == "type" and name in _TYPES_OF_FIELDS:
+            says = max(says, name_says(name) if lower in _NAMING else _label_says(name))
+        elif lower == "loc" and isinstance(name, list) and name and isinstance(name[-1], str):
+            says = max(says, name_says(name[-1]))  # an error of pydantic
+        elif lower in _ELEMENTS and isinstance(name, dict):
+            labels = (each for part, each in name.items() if part.lower() in _NAMING | _LABELING | {"type"})
+            says = max([says, *(_label_says(each) for each in labels if isinstance(each, str))])
+        elif lower == "type" and isinstance(name, str) and name in _TYPES_OF_FIELDS:
             owned |= dict.fromkeys(_TYPED, SURE)
         elif isinstance(name, str) and lower.endswith(("key", "name")):
             # `ParameterKey` next to `ParameterValue`
             owned[lower.removesuffix("key").removesuffix("name") + "value"] = name_says(name)
     if says == NONE and not any(owned.values()):
         return {}
-    named = {key: _held_says(says, item, value) for key, item in value.items() if key.lower() in _HELD}
+    named = {key: _held_says(says, item, value) for key, item in value.items() if _is_held(key.lower())}
     return {key: max(owned.get(key.lower(), NONE), named.get(key, NONE)) for key in value}
+
+
+def _is_held(key: str) -> bool:
+    return key in _HELD or key.endswith("value")
+
+
+def _label_says(label: str) -> int:
+    """Return how certain the label of a field, or a selector of it, names a secret."""
+    if _SELECTOR.search(label) and len(label) <= _LONGEST_SELECTOR:
+        return max(map(name_says, re.findall(r"[A-Za-z][\w\-]*", label)), default=NONE)
+    return name_says(_FIELD_OF_FORM.sub("", label))
+
+
+_LONGEST_SELECTOR = 200
 
 
 def _held_says(says: int, item: Any, holder: dict[str, Any]) -> int:
@@ -316,6 +368,8 @@ def _are_pairs(value: Sequence[Any]) -> bool:
 
 def _is_schema(value: dict[str, Any]) -> bool:
     """Whether a mapping is a JSON schema, which describes a secret without containing it."""
+    if str(value.get("type")) in _OPENAPI_TYPES and _OPENAPI_KEYS.issuperset(value):
+        return True
     if not _SCHEMA_KEYS.issuperset(value):
         return False
     kind = value.get("type")

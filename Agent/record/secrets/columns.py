@@ -1,6 +1,7 @@
 """Finds secrets whose name stands in a header: SQL `INSERT`s with their columns, CSV, TSV, and tables of text.
 
-A header may be a sentence, so that only values that look random count, but for `INSERT`, whose text is code.
+Below a column that is surely of secrets every value counts but for words, numbers, code and stand-ins. Where
+blanks alone separate the columns, the header may be a sentence: there a value needs a digit or looks random.
 """
 
 from __future__ import annotations
@@ -10,7 +11,16 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from Agent.record.secrets.issuers import INNER_NAMES
-from Agent.record.secrets.names import NONE, SURE, compiled, is_placeholder, looks_drawn, name_says
+from Agent.record.secrets.names import (
+    NONE,
+    SURE,
+    compiled,
+    has_digit,
+    is_code,
+    is_placeholder,
+    looks_drawn,
+    name_says,
+)
 
 Span = tuple[int, int]
 
@@ -68,13 +78,15 @@ _LINE: Final = r"(?P<line>[^\r\n\\]*(?:\\(?![nr])[^\r\n\\]*)*)(?P<end>\r?\n|(?:\
 _HEADER_NAMES: Final = r"(?i)pass|pwd|secret|token|key|auth|pin\b|credential|kennwort|senha|contrase"
 _INNER: Final = "|".join(name.decode() for name in INNER_NAMES)
 _HEADER_NAME: Final = r"[A-Za-z][\w\- /.]{0,39}"
-_RULE: Final = r"[\s|+\-:=]*"
+_RULE: Final = r"[\s|+\-:=\u2500-\u257f]*"
 _CELL: Final = r"""\s*(?:\\{0,3}"(?P<quoted>[^"]*?)\\{0,3}"|(?P<bare>.*?))\s*"""
 _LONGEST_HEADER, _MOST_ROWS = 400, 10_000
 _DELIMITERS: Final = {
     "\t": r"\t",
     "\\t": r"\\t",
     "|": r"\|",
+    "\u2502": r"\u2502",
+    "\u2503": r"\u2503",
     ";": r";",
     ",": r",",
     "  ": r"[ ]{2,}",
@@ -83,7 +95,7 @@ _DELIMITERS: Final = {
 
 
 def in_tables(text: str) -> Iterator[Span]:
-    """Yield the spans of random values in rows below a header that names their column as secret."""
+    """Yield the spans of values in rows below a header that names their column as secret."""
     header: _Header | None = None
     rows = 0
     for match in compiled(_LINE).finditer(text):
@@ -92,10 +104,12 @@ def in_tables(text: str) -> Iterator[Span]:
             if compiled(_RULE).fullmatch(text, begin, end) is not None and begin < end:
                 continue
             cells = header.cells(text, begin, end)
+            if header.is_aligned and len(cells) == header.count + 1:
+                cells = cells[1:]  # the number of the row, over which data frames have no name
             if len(cells) == header.count:
                 rows += 1
-                for index in header.secrets:
-                    span = _cell(text, *cells[index])
+                for index, says in header.secrets:
+                    span = _cell(text, *cells[index], says, header)
                     if span is not None:
                         yield span
                 continue
@@ -108,11 +122,13 @@ class _Header:
     Args:
         expression: separates the cells of a row.
         count: how many cells a row has.
-        secrets: the indexes of the columns of secrets.
+        secrets: the indexes of the columns of secrets, and how certain their names are.
     """
 
-    def __init__(self, expression: str, count: int, secrets: Sequence[int]) -> None:
+    def __init__(self, expression: str, count: int, secrets: Sequence[tuple[int, int]]) -> None:
         self._expression = expression
+        self.is_aligned = expression == _DELIMITERS["  "]
+        self.is_of_data = expression in _OF_DATA
         self.count = count
         self.secrets = secrets
 
@@ -120,7 +136,10 @@ class _Header:
         """Return the spans of a line's cells."""
         found, at = [], begin
         # in a table of aligned columns a long value leaves one blank
-        expression = r"[ ]+" if self._expression == _DELIMITERS["  "] else self._expression
+        expression = r"[ ]+" if self.is_aligned else self._expression
+        while begin < end and text[begin] == " ":
+            begin += 1
+            at = begin
         for separator in compiled(expression).finditer(text, begin, end):
             found.append((at, separator.start()))
             at = separator.end()
@@ -128,6 +147,8 @@ class _Header:
 
 
 def _header_of(text: str, begin: int, end: int) -> _Header | None:
+    while begin < end and text[begin] == " ":
+        begin += 1
     if not 0 < end - begin <= _LONGEST_HEADER or compiled(_HEADER_NAMES).search(text, begin, end) is None:
         return None
     for delimiter, expression in _DELIMITERS.items():
@@ -136,7 +157,7 @@ def _header_of(text: str, begin: int, end: int) -> _Header | None:
         names = [_name(cell) for cell in compiled(expression).split(text[begin:end])]
         if len(names) < 2:
             continue
-        inner = names[1:-1] if delimiter == "|" and not names[0] and not names[-1] else names
+        inner = names[1:-1] if delimiter in "|\u2502\u2503" and not names[0] and not names[-1] else names
         if not all(compiled(_HEADER_NAME).fullmatch(name) for name in inner):
             return None
         if delimiter == "  " and any(" " in name for name in names):
@@ -144,9 +165,9 @@ def _header_of(text: str, begin: int, end: int) -> _Header | None:
         # The quick look sees a name before a separator, but for a blank; others it sees at the end of the line.
         is_seen = delimiter != "  " and not (delimiter in ",;" and f"{delimiter} " in text[begin:end])
         secrets = [
-            index
+            (index, says)
             for index, name in enumerate(names)
-            if name_says(name) != NONE
+            if (says := name_says(name)) != NONE
             and (is_seen or index == len(names) - 1 or compiled(_INNER).search(name.lower()))
         ]
         return _Header(expression, len(names), secrets) if secrets else None
@@ -157,10 +178,26 @@ def _name(cell: str) -> str:
     return cell.strip(" \t\"'\\`*")
 
 
-def _cell(text: str, begin: int, end: int) -> Span | None:
+def _cell(text: str, begin: int, end: int, says: int, header: _Header) -> Span | None:
     match = compiled(_CELL).fullmatch(text, begin, end)
     if match is None:
         return None
     group = "quoted" if match["quoted"] is not None else "bare"
     value = match[group]
-    return match.span(group) if looks_drawn(value) and not is_placeholder(value) else None
+    if is_placeholder(value) or not (looks_drawn(value) or (says == SURE and _is_chosen(value, header))):
+        return None
+    return match.span(group)
+
+
+def _is_chosen(value: str, header: _Header) -> bool:
+    """Whether a value that does not look random may be a password: no number, no code, and in prose no word."""
+    if len(value) < _SHORTEST_CHOSEN or " " in value or value.isdigit() or is_code(value):
+        return False
+    if value.isalpha() and (value.islower() or value.istitle() or value.isupper()):
+        return header.is_of_data and len(value) >= _SHORTEST_WORD
+    return not header.is_aligned or has_digit(value)
+
+
+_SHORTEST_CHOSEN: Final = 4
+_OF_DATA: Final = frozenset(_DELIMITERS[one] for one in ("\t", "\\t", ";", ","))
+"""What separates columns in files of data; other tables also stand in documents, with words in their cells."""

@@ -53,8 +53,6 @@ _DEVICE_KEY: Final = (
 _SECURE_STRING: Final = (
     r"""(?i)securestring[ ]+(?:-string[ ]+)?\\{0,3}["'](?P<secret>[^"'$\\\r\n][^"'\\\r\n]{0,200})"""
 )
-# RFC 4616, in logs of mail clients: the user and the password in base64
-_AUTH_PLAIN: Final = r"""(?i)auth[ ]plain[ ]+(?=[a-z+/]*\d)(?P<secret>[a-z0-9+/]{8,}={0,2})"""
 
 # rabbitmqctl(8), radtest(1), qpdf(1), mysqladmin(1): the password is a plain word behind the user
 _WORD: Final = r"""\\{0,3}["']?(?P<secret>[^\s"'$<\-\\][^\s"'\\]{2,200})"""
@@ -94,7 +92,6 @@ COMMAND_FORMS: Final = {
     "server community ": _COMMUNITY,
     **dict.fromkeys(("key-string ", "-server key ", "username "), _DEVICE_KEY),
     "securestring ": _SECURE_STRING,
-    "auth plain ": _AUTH_PLAIN,
     **dict.fromkeys(("add_user ", "change_password ", "authenticate_user "), _RABBIT),
     "radtest ": _RADTEST,
     "--encrypt ": _QPDF,

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from binascii import Error as NotBase64
+from binascii import a2b_base64
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -17,6 +19,7 @@ from Agent.record.secrets.names import (
     is_wordlike,
     is_words,
     looks_drawn,
+    may_be_chosen,
     name_says,
 )
 
@@ -29,6 +32,13 @@ def _is_given(value: str) -> bool:
 
 def _is_drawn(value: str) -> bool:
     return looks_drawn(value) and not is_placeholder(value)
+
+
+def _is_plain_login(value: str) -> bool:
+    try:
+        return a2b_base64(value).count(b"\0") == 2
+    except NotBase64:
+        return False
 
 
 _SIGN_OF_NAME: Final = r"[\w\-./:@,()\[\]<>{}=]"
@@ -82,13 +92,22 @@ _FORMS: Final = (
         _is_given,
     ),
     _Form(("pass ",), rf"""{_BEGIN}PASS[ ]+:?{_VALUE}{_END}""", is_strong),
+    _Form(("> auth ",), rf"""(?i)>[ ]AUTH[ ]+(?:[\w.@\-]{{1,60}}[ ]+)?{_VALUE}{_END}""", _is_given),
     # https://redis.io/docs/latest/commands/auth
     _Form(("auth ",), rf"""{_BEGIN}AUTH[ ]+(?:[\w.@\-]{{1,60}}[ ]+)?{_VALUE}{_END}""", is_strong),
     # IMAP (RFC 3501)
     _Form(
         ("login ",),
         rf"""\b[A-Za-z0-9.]{{1,12}}[ ]LOGIN[ ]+(?:{_OPEN})?[^\s"\\]{{1,100}}(?:{_OPEN})?[ ]+(?:{_OPEN})?{_VALUE}(?:{_OPEN})?{_END}""",
-        _is_drawn,
+        lambda value: _is_drawn(value) or may_be_chosen(value),
+    ),
+    # RFC 4616: no user, a user and a password with NULs between them, in base64
+    _Form(("auth plain ",), r"""(?i)auth[ ]plain[ ]+(?P<secret>[a-z0-9+/]{8,400}={0,2})""", _is_plain_login),
+    # logs of GitHub and Azure: https://docs.github.com/actions/reference/workflow-commands-for-github-actions
+    _Form(
+        ("::add-mask::", "issecret=true]"),
+        r"""(?i)(?:::add-mask::|issecret=true\])(?P<secret>[^\s"'\\]{4,400})""",
+        _is_given,
     ),
     # SMTP: the server asks for the password in base64
     _Form(
@@ -109,8 +128,19 @@ _FORMS: Final = (
     ),
     # PostgreSQL's file of passwords: host:port:database:user:password
     _Form(
-        (":5432:", ":*:"),
-        rf"""[\w.*\-]{{1,100}}:(?:5432|\*):[^\s:"']{{1,100}}:[^\s:"']{{1,100}}:(?P<secret>[^\s:"'\\][^\s"'\\]{{3,200}}){_END}""",
+        (":5432:",),
+        rf"""[\w.*\-]{{1,100}}:5432:[^\s:"']{{1,100}}:[^\s:"']{{1,100}}:(?P<secret>[^\s:"'\\][^\s"'\\]{{3,200}}){_END}""",
+        _is_given,
+    ),
+    _Form(
+        (":*:",),
+        rf"""[\w.*\-]{{1,100}}:\*:[^\s:"']{{1,100}}:[^\s:"']{{1,100}}:(?P<secret>[^\s:"'\\][^\s"'\\]{{3,200}}){_END}""",
+        lambda value: _is_drawn(value) or may_be_chosen(value),
+    ),
+    # `cohere.Client("X")`: the only argument is a key
+    _Form(
+        ("client(", "api("),
+        r"""(?i)(?:client|api)\(\\?["'](?P<secret>[a-z0-9_\-]{20,200})\\?["']\)""",
         _is_drawn,
     ),
     # https://github.com/go-sql-driver/mysql#dsn-data-source-name
@@ -127,10 +157,17 @@ _FORMS: Final = (
     ),
     # `smtp.login('bob', 'X')`, `HTTPBasicAuth('bob', 'X')`, `PlainCredentials('bob', 'X')`
     _Form(
-        ("login(", "auth(", "credentials(", "authenticate("),
-        rf"""(?i)(?:login|auth|credentials|authenticate)\([ ]{{0,3}}(?:\w{{1,20}}[ ]?=[ ]?)?{_OPEN}[^"'\\\r\n]{{1,200}}{_OPEN}"""
+        ("login(", "auth(", "credential(", "credentials(", "authenticate("),
+        rf"""(?i)(?:login|auth|credentials?|authenticate)\([ ]{{0,3}}(?:\w{{1,20}}[ ]?=[ ]?)?{_OPEN}[^"'\\\r\n]{{1,200}}{_OPEN}"""
         rf"""[ ]{{0,3}},[ ]{{0,3}}{_ARGUMENT}[ ]{{0,3}}[,)]""",
         _is_given,
+    ),
+    # `mysqli_connect('host', 'bob', 'X')`, `DriverManager.getConnection(url, "bob", "X")`
+    _Form(
+        ("connect(", "getconnection(", "mysqli("),
+        rf"""(?i)(?:connect|getconnection|mysqli)\((?:{_OPEN}[^"'\\\r\n]{{1,200}}{_OPEN}|[\w.]{{1,60}})[ ]{{0,3}},[ ]{{0,3}}"""
+        rf"""{_OPEN}[^"'\\\r\n]{{1,100}}{_OPEN}[ ]{{0,3}},[ ]{{0,3}}{_ARGUMENT}[ ]{{0,3}}[,)]""",
+        lambda value: _is_drawn(value) or may_be_chosen(value),
     ),
     # expect(1), pexpect
     _Form(
@@ -143,6 +180,12 @@ _FORMS: Final = (
     _Form(
         (".fill(", ".type(", "sequentially(", "send_keys(", "sendkeys("),
         rf"""(?i){_OPEN}[^"'\\\r\n]{{0,60}}(?:pass(?:word|phrase|code)|passwd)[^"'\\\r\n]{{0,40}}{_OPEN}[^()\r\n]{{0,60}}\)\.(?:fill|type|press_?sequentially|send_?keys)\({_ARGUMENT}""",
+        _is_given,
+    ),
+    # `page.fill('#password', 'X')`
+    _Form(
+        (".fill(", ".type("),
+        rf"""(?i)\.(?:fill|type)\({_OPEN}[^"'\\\r\n]{{0,60}}(?:pass(?:word|phrase|code)|passwd)[^"'\\\r\n]{{0,40}}{_OPEN}[ ]{{0,3}},[ ]{{0,3}}{_ARGUMENT}""",
         _is_given,
     ),
     # cookies in the format of Netscape
@@ -180,11 +223,18 @@ _FORMS: Final = (
         rf"""(?i)(?<!\w)["'`]?(?P<secret>[^\s"'`,;\\]{{6,100}})["'`]?[ ]as[ ](?:the|your|my|its)[ ](?:[\w\-]{{1,20}}[ ]){{0,2}}{_SUBJECT}""",
         _is_drawn,
     ),
+    # a user and a password in one sentence
+    _Form(
+        (" password ", " pass ", " pwd ", " passphrase ", " kennwort ", " пароль "),
+        r"""(?i)\b(?:user(?:[ ]?name)?|login|account|e-?mail|benutzer(?:name)?|логин)(?:[ ]?[:=][ ]?|[ ]+)["'`]?[\w.@+\-]{1,80}["'`]?,?[ ]"""
+        rf"""(?:(?:and|with|und|mit|et|y|и)[ ])?(?:(?:the|his|her|its)[ ])?(?:(?:temp(?:orary)?|new|initial|one-time)[ ])?(?:password|pass|pwd|passphrase|kennwort|пароль)[ ]+{_MIXED}""",
+        may_be_chosen,
+    ),
     _Form(
         ("in with ", "credentials ", "creds ", "failed for "),
         rf"""(?i)(?:(?:log|sign)[ ]?in[ ]with|(?:credentials|creds)(?:[ ](?:are|is|for[ ]\S{{1,60}}:?))?|(?:login|logon|authentication)[ ]failed[ ]for)"""
         rf"""[ ]+(?:user[ ])?["'`]?[\w.@\-]{{1,60}}["'`]?[ ]?[/:][ ]?{_MIXED}""",
-        _is_drawn,
+        lambda value: _is_drawn(value) or may_be_chosen(value),
     ),
     _Form(("with credential",), rf"""(?i)with[ ]credentials?[ ]+{_MIXED}""", _is_random),
     _Form(
@@ -216,6 +266,24 @@ def introduced(text: str, lower: str) -> Iterator[Span]:
                     yield match.span("secret")
     if "value=" in lower and "<" in text:
         yield from _values_of_elements(text)
+    if "codes" in lower or "keys" in lower or "passwords" in lower:
+        yield from _of_lines(text)
+
+
+_LISTED: Final = (
+    r"(?i)(?:(?:recovery|backup|one-time|2fa|security)[ _-]?codes|passwords|(?:api|secret)[ _-]?keys)[^\r\n\\:]{0,40}:[ \t]*"
+    r"(?P<lines>(?:(?:\r?\n|\\n)+[ \t]{0,8}(?:[-*][ ]|\d{1,2}[.)][ ])?[^\s\\\"']{6,200}(?=[ \t]*(?:\r?\n|\\n|\\{0,3}[\"']|\Z))){1,40})"
+)
+
+
+def _of_lines(text: str) -> Iterator[Span]:
+    """Yield the values of a list of lines that its first line names: `Recovery codes:`."""
+    for listed in compiled(_LISTED).finditer(text):
+        for match in compiled(
+            r"(?:[-*][ ]|\d{1,2}[.)][ ])?(?P<secret>(?:[^\s\\]|\\(?!n))+)(?:\s|\\n|\Z)"
+        ).finditer(text, *listed.span("lines")):
+            if has_digit(match["secret"]) and not is_placeholder(match["secret"]):
+                yield match.span("secret")
 
 
 _TAG: Final = r"""<[A-Za-z][\w:.\-]{0,60}(?=\s)[^<>]{1,2000}>"""

@@ -198,7 +198,10 @@ _GOES_ON: Final = (
     "id pem b64 base64 value val string str raw plain text header prod dev staging test live v base".split()
 )
 SUFFIXES: Final = tuple(
-    sorted((b"b", *(word.encode() for word in _GOES_ON)), key=lambda word: (word[-1:], -len(word)))
+    sorted(
+        (b"b", b"*", b"&quot;", b"&apos;", b"&#34;", b"&#39;", *(word.encode() for word in _GOES_ON)),
+        key=lambda word: (word[-1:], -len(word)),
+    )
 )
 """Words after which a name still denotes the secret itself: by their last letters, the longest first; `b` of `b64`."""
 INNER_NAMES: Final = tuple(
@@ -207,7 +210,9 @@ INNER_NAMES: Final = tuple(
     )
 )
 """Names of secrets, in lower case, that anything may follow: `DB_PWD_PROD`, `credentials_of_ann`."""
-_CODES: Final = "otp pin mfa totp 2fa recovery backup security verification confirmation activation".split()
+_CODES: Final = (
+    "otp pin mfa totp 2fa recovery backup security verification confirmation activation login access signin sign_in"
+).split()
 _NAME_ENDS: Final = {
     *b"password passwords passwd pass phrase passcode pwd pw secret secrets token tokens key keys auth".split(),
     *b"authorization authorisation authentication cred creds credential credentials cookie cookies sig signature pin".split(),
@@ -229,7 +234,16 @@ _NAME_ENDS: Final = {
         for end in ("code", "codes")
     ),
     *(f"{stem}{joint}{end}".encode() for stem in _STEMS for joint in ("_", "") for end in _GOES_ON),
-    b"parametervalue",
+    *(
+        b"parametervalue",
+        b"client(",
+        b"api(",
+        b"connect(",
+        b"getconnection(",
+        b"mysqli(",
+        b"add-mask",
+        b"issecret",
+    ),
     # as a word of a list, with or without its path
     *(f"{before}{program}".encode() for program in _COMMANDS for before in ('"', "'", "/")),
     *OTHER_SCRIPTS,
@@ -303,7 +317,7 @@ _FIELDS: Final = re.compile(rb"\$[^$]{1,8}\$").search
 # A blank before a word that may introduce a secret, an option, or a value with a digit.
 SAYING: Final = tuple(
     sorted(
-        b"is was be been est es ist lautet now has had will should must set reset changed updated to as for provided".split()
+        b"are is was be been est es ist lautet now has had will should must set reset changed updated to as for of on do da de del du von provided".split()
     )
 )
 """Words between a name and its secret, sorted."""

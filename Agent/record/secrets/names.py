@@ -29,7 +29,7 @@ _VENDORS: Final = (
 )
 _KEY_OWNERS: Final = (
     f"api|access|private|priv|secret|encryption|decryption|signing|ssh|gpg|pgp|rsa|hmac|aes|deploy|webhook|auth|jwt|"
-    f"session|storage|cipher|crypto|fernet|vapid|service|wifi|wpa2?|{_VENDORS}"
+    f"session|storage|unseal|cipher|crypto|fernet|vapid|service|wifi|wpa2?|{_VENDORS}"
 )
 _TOKEN_OWNERS: Final = f"api|auth|access|refresh|bearer|session|id|o?auth2?|csrf|xsrf|bot|personal|security|npm|pypi|vault|{_VENDORS}"
 # Suffixes after which a name still denotes the secret itself. Possessive, since digits can be split in 2^n ways.
@@ -45,7 +45,7 @@ _SURE_NAME: Final = rf"""(?x)
     | (?:^|_)(?:pwd|jwt|[cx]srf)_ | (?<!^)secret{_SUFFIX}
     | (?:^|_)(?:db|database|user|usr|my|root|admin|sa|smtp|imap|ftp|ldap|vnc|wifi|mail|pg|sql|redis|mongo|login
       |bind|store|key|trust|require)_?(?:pass|pwd|pw)$
-    | (?:^|_)(?:otp|pin|mfa|totp|2fa|recovery|backup|security|verification|confirmation|activation)_?codes?$
+    | (?:^|_)(?:otp|pin|mfa|totp|2fa|recovery|backup|security|verification|confirmation|activation|login|access|sign_?in)_?codes?$
     | (?:seed|recovery|mnemonic|backup|secret)_?(?:phrase|words?_list|seed)$
     | (?:^|_|(?<=[a-z]))(?:{_KEY_OWNERS})_?keys?{_SUFFIX}
     | (?:^|_)(?:{_TOKEN_OWNERS})_?tokens$ | (?:^|_|(?<=[a-z]))(?:{_TOKEN_OWNERS})_?token{_SUFFIX}
@@ -64,15 +64,23 @@ _LIKELY_NAME: Final = rf"""(?x)
 _HARMLESS_WORDS: Final = (
     r"(?:^|_)(?:next|stop|eos|bos|pad|unk|sep|cls|mask|first|last|per|page|continuation|cursor|max|min|special|"
     r"start|end|new|prev|previous|current|predicted|generated|sampled|sample|output|input|target|image|each|every|"
-    r"single|word|sub|text|prefix|suffix|cancel|cancellation|prompt|completion|best|top|vocab|this|that)_?token$"
+    r"single|word|sub|text|prefix|suffix|cancel|cancellation|prompt|completion|best|top|vocab|this|that)_?token$|"
+    r"(?:^|_)(?:boarding|bus|city|day|week|weekly|season|ski|mountain|forward|backward|band|low|high|test|render|compiler)_?pass$"
 )
 _HARMLESS_END: Final = (
     r"_(?:count|counts|length|len|size|path|file|filename|name|names|type|policy|required|present|valid|expiry|"
     r"expires|expires_at|expires_in|ttl|age|strength|attempts|changed_at|reset_at|created_at|updated_at|limit|"
-    r"usage|rate|price|cost|hits|tried|level|position|field|label|placeholder|url|uri|endpoint|prompt|prefix)$|(?:credentials?|secrets)_id$"
+    r"usage|rate|price|cost|hits|tried|level|position|field|label|placeholder|url|uri|endpoint|prompt|prefix|"
+    r"hashers?|encoders?|validators?|validation|algorithms?|schemes?|rules|requirements|generator|manager)$|(?:credentials?|secrets)_id$"
 )
 _MADE_UP: Final = r"(?:^|_)(?:fake|dummy|mock|bogus|placeholder|example|non_?(?:matching|existent|existing|secret|sensitive))_"
 """The name itself shows that the value is not a real secret."""
+_VARIABLE: Final = r"[A-Z][A-Z0-9_]*_KEY"
+"""A variable of the environment; a key under a name in lower case may be one of a cache or a table."""
+_KEY_OF_DATA: Final = (
+    r"(?:^|_)(?:cache|primary|foreign|sort|partition|group|unique|row|range|hash|index|lookup|object|registry|hot|"
+    r"shortcut|context|translation|message|route|lock|dict|map|query|state|storage|event|public)_key$"
+)
 _ISSUED: Final = rf"(?:key|token){_SUFFIX}"
 _DERIVED: Final = ("_hash", "_hint", "_digest", "_fingerprint")
 """Suffixes of values derived from a secret: their names are only `LIKELY`."""
@@ -115,6 +123,8 @@ def name_says(name: str) -> int:
         return NONE
     if compiled(_SURE_NAME).search(plain):
         return LIKELY if plain.endswith(_DERIVED) else SURE
+    if compiled(_VARIABLE).fullmatch(name) and compiled(_KEY_OF_DATA).search(plain) is None:
+        return LIKELY
     return LIKELY if compiled(_LIKELY_NAME).search(plain) else NONE
 
 
@@ -159,6 +169,8 @@ _HARMLESS_VALUE: Final = rf"""(?xs)
       {_WORDS}
     | v?\d+(?:\.\d+){{1,3}}(?:[\-+][\w.]+)?                 # a version
     | \#[0-9a-fA-F]{{3,8}}                                      # a colour
+    | (?i:md|sha|aes|hs|rs|es|base|utf|pbkdf|argon|oauth)[\-_]?\d{{1,4}}    # an algorithm
+    | S-1(?:-\d{{1,20}}){{2,12}} | \d{{4}}-\d\d-\d\dT[\d:.]{{5,20}}(?:Z|[+\-]\d\d:?\d\d)?   # an account of Windows, a time
     | 0x[0-9a-f]{{1,16}}                                      # an address or a handle
     | (?:~|\.{{1,2}})?/[a-z][a-z.\-]*/.*  | [A-Za-z]:\\.*     # a path
     | (?:self|os|env|settings|config|args|kwargs|options|process|var|secrets|data|request|this)[.\[].*
@@ -211,7 +223,40 @@ def _is_grouped(value: str) -> bool:
 
 def _is_camel_case(value: str) -> bool:
     """Whether more than 70% of a value are capitalised words, as in the names of classes and types."""
-    return sum(map(len, compiled(r"[A-Z][a-z]{3,}").findall(value))) > 0.7 * len(value)
+    words = compiled(r"[A-Z][a-z]{3,}").findall(value)
+    return sum(len(word) for word in words if _can_be_spoken(word)) > 0.7 * len(value)
+
+
+def _can_be_spoken(word: str) -> bool:
+    """Whether a word has a vowel in each five letters in a row, which drawn letters seldom have."""
+    return compiled(r"(?i)[^aeiouy]{5}").search(word) is None
+
+
+def may_be_chosen(value: str) -> bool:
+    """Whether a value may be a password that a person chose: 8 characters or more, letters and digits, no algorithm."""
+    return (
+        len(value) >= _SHORTEST_CHOSEN
+        and has_digit(value)
+        and any(map(str.isalpha, value))
+        and compiled(_NOT_CHOSEN).fullmatch(value) is None
+        and not is_placeholder(value)
+    )
+
+
+def is_strong_choice(value: str) -> bool:
+    """Whether a value that may be chosen is unlike words of prose: two digits, and two capitals or a sign."""
+    signs = sum(map(str.isupper, value)) > 1 or compiled(r"[^\w\-/:.]").search(value) is not None
+    return (
+        signs and sum(map(str.isdigit, value)) > 1 and len(value) > _SHORTEST_CHOSEN and may_be_chosen(value)
+    )
+
+
+_SHORTEST_CHOSEN: Final = 8
+_NOT_CHOSEN: Final = (
+    r"(?i)(?:md|sha|hmac|aes|rsa|hs|rs|es|ed|base|utf|pbkdf|argon|bcrypt|scrypt|oauth|http|python|v)[-_]?\d.*|"
+    r"\d+[-+]?[a-z]*(?:-[a-z]+)*|\d{1,4}[-/.:]\d.*|.*[()\[\]{}<>/\\=].*"
+)
+"""Algorithms, versions, times, measures, paths and code, which follow the name of a password in prose."""
 
 
 _EVEN_CHARS: Final = 80
@@ -394,7 +439,7 @@ def counts_on(value: str) -> bool:
 _CODE: Final = (
     r"(?s)(?:self|os|env|settings|config|args|kwargs|options|process|var|data|this)[.\[].*|getenv.*|getpass.*|[$<{].*|%(?![0-9A-Fa-f]{2}).*|"
     r"(?:str|string|bytes|int|bool|Any|Optional|None|SecretStr|String|char)[^\w\-@.].*|"
-    r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_]\w*[\[{@].*|/[a-z][a-z.\-]*/.*|"
+    r"[A-Za-z_][\w.]*\(.*|[a-z]+(?:_[a-z]+)+|[A-Za-z_]\w*(?:[\[{].*|@(?:[0-9a-f]+|[\w\-]+(?:\.[\w\-]+)+))|/[a-z][a-z.\-]*/.*|"
     r"\(+[\w.\[\]]*\)*|(?:~|\.\.?)/.*|!(?:vault|secret|ref|sub|getatt|importvalue|env|ENV|Ref|Sub|GetAtt|ImportValue)|v?\d+(?:\.\d+){1,3}"
 )
 _FETCH: Final = (

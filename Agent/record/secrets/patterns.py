@@ -14,6 +14,7 @@ from typing import Final
 
 from Agent.record.secrets.columns import in_inserts, in_tables
 from Agent.record.secrets.command_forms import COMMAND_FORMS
+from Agent.record.secrets.headers import OPEN, changes_often, credential_of_header
 from Agent.record.secrets.introduced import introduced
 from Agent.record.secrets.issuers import JOINED_OPTIONS, LOGINS, PASSWORD_OPTIONS, Token, tokens_by_head
 from Agent.record.secrets.names import (
@@ -27,10 +28,12 @@ from Agent.record.secrets.names import (
     is_issued,
     is_placeholder,
     is_prose,
+    is_strong_choice,
     is_wordlike,
     is_words,
     looks_drawn,
     marks_an_example,
+    may_be_chosen,
     may_be_number,
     name_says,
     plain_name,
@@ -301,9 +304,9 @@ def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
     if literal == "bearer ":
         return has_digit(value) or (len(value) >= 20 and not value.islower())
     if literal == "token ":
-        return _changes_often(value)
+        return changes_often(value)
     if literal == "basic ":
-        if len(value) >= 20 and _changes_often(value):
+        if len(value) >= 20 and changes_often(value):
             return True
         try:
             # the end of a sentence, or the suffix of a file name, may follow
@@ -315,14 +318,6 @@ def _is_credential(literal: str, value: str, *, is_user: bool) -> bool:
     if literal == ":a":
         return not is_wordlike(value)
     return not (is_user and is_wordlike(value))
-
-
-_CHANGE: Final = r"[a-z](?=[A-Z0-9])|[A-Z](?=[a-z0-9])|[0-9](?=[A-Za-z])"
-
-
-def _changes_often(value: str) -> bool:
-    """Whether lower case, upper case and digits alternate, as in random texts, unlike names with numbers."""
-    return has_digit(value) and len(_compiled(_CHANGE).findall(value)) >= len(value) / 5
 
 
 # ---- together ----
@@ -402,59 +397,62 @@ _ANCHORS: Final = (
 )
 _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
-_WORD_BEFORE: Final = r"([A-Za-z0-9]{2,20})[ ]\Z"
+_WORD_BEFORE: Final = r"([A-Za-z0-9]{2,20})[ .]\Z"
 _SECOND_WORDS: Final = frozenset("key keys number phrase code codes string token password secret".split())
 _NUMBER_NAMES: Final = (
     r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
 )
 
-_OPEN: Final = r"""(?:\\{0,3}["'`]|%2[27])"""
 # `b'X'` of Python, `N'X'` of SQL
 _PREFIX: Final = r"""(?:[bBrRuUfFNL]{1,2}(?=["']))?"""
 _SCHEMES: Final = r"(?:(?i:bearer|basic|token|bot|apikey|api-key|jwt|ssws)[ ]{1,3})?"
 _ASSIGNED: Final = (
-    rf"""(?P<closed>{_OPEN})?(?:\[\w{{1,20}})?\]?[ \t]{{0,8}}(?:(?:string|text|:[ ]?[&*]{{0,2}}[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
+    rf"""(?P<closed>{OPEN})?(?:\[\w{{1,20}})?\]?[*_]{{0,2}}[ \t]{{0,8}}(?:(?:string|text|:[ ]?[&*]{{0,2}}[A-Za-z_][\w.\[\], |]{{0,40}}?)[ ]{{1,3}}(?=:?=))?"""
     r"""(?P<sign>:{1,3}=|[?.+|]{0,2}={1,3}>?|:|->|\.(?= ["'])|%3[AD](?:%20)?)"""
     # after `|` or `>`, a YAML block follows
-    r"""(?P<gap>(?:[ \t]{0,8}[|>][-+]?(?=[ \t]{0,8}(?:[\r\n]|\\[nr])))?(?:\s|\\[nrt]){0,30})"""
-    rf"""(?:{_PREFIX}(?P<open>{_OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
-    rf"""|(?:{_OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
+    r"""(?:\*{1,2}(?=\s))?(?P<gap>(?:[ \t]{0,8}[|>][-+]?(?=[ \t]{0,8}(?:[\r\n]|\\[nr])))?(?:\s|\\[nrt]){0,30})"""
+    rf"""(?:{_PREFIX}(?P<open>{OPEN}){_SCHEMES}(?!(?P=open))(?P<quoted>[^\r\n]{{1,2000}}?)(?P=open)"""
+    rf"""|(?:{OPEN})?{_SCHEMES}(?P<bare>(?=[^\s"'`&,;]{{3}})(?:[^\s"'`&,;\\]{{1,200}}+|\\(?![nrt"'`\\])){{1,4}}+))"""
 )
-_ELEMENT: Final = r"""(?:(?:\\{0,3}["'])?>|</key>(?:\s|\\[nrt]){0,20}<string>)(?:\s|\\[nrt]){0,60}(?:<!\[CDATA\[)?(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\]\]>)?(?:\s|\\[nrt]){0,60}</"""
+_ELEMENT: Final = r"""(?:(?:\\{0,3}["'])?>(?:<[Vv]alue>)?|</key>(?:\s|\\[nrt]){0,20}<string>)(?:\s|\\[nrt]){0,60}(?:<!\[CDATA\[)?(?P<quoted>[^<>\s\\][^<>\r\n]{0,500}?)(?:\]\]>)?(?:\s|\\[nrt]){0,60}</"""
 # The name in quotes, followed by its value in quotes, perhaps with `value` before it.
 _PAIRED: Final = (
-    rf"""(?:{_OPEN}[ ]{{0,3}}(?:,|=>|[ ])|[ ](?=(?i:value)=))[ ]{{0,3}}(?P<header>(?:{_OPEN})?(?i:(?:parameter|option|setting|property|variable)_?value|value|text|content|data|v)(?:{_OPEN})?"""
-    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_PREFIX}{_OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){_OPEN}"""
+    rf"""(?:{OPEN}[ ]{{0,3}}(?:,|=>|[ ])|[ ](?=(?i:value)=))[ ]{{0,3}}(?P<header>(?:{OPEN})?(?i:(?:parameter|option|setting|property|variable)_?value|value|text|content|data|v)(?:{OPEN})?"""
+    rf"""[ ]{{0,2}}[:=][ ]{{0,2}})?{_PREFIX}{OPEN}{_SCHEMES}(?P<quoted>(?:[^\r\n"'\\`]{{1,1000}}+|\\(?![nrt"'`\\])){{1,20}}+){OPEN}"""
 )
 _REST: Final = r"""[^\s"'`&,;\\]*+"""
-_OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{_OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
+_OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{OPEN})(?P<quoted>[^\r\n]{{1,500}}?)(?P=open)|(?P<bare>[^\s"'&,;\\\-][^\s"'&,;\\]{{2,500}}))"""
 # `is X`, `to X`, `has been changed to X`
-_SAYING: Final = r"(?:(?:has|had|will|should|must|is|was|be|been|now|set|reset|changed|updated)[ ]){0,4}(?:is|was|be|now|(?P<to>to|as)|provided|è|est|es|ist|lautet)"
+_SAYING: Final = r"(?:(?:has|had|will|should|must|is|was|be|been|now|set|reset|changed|updated)[ ]){0,4}(?:is|was|be|now|(?P<to>to|as)|provided|è|é|est|es|ist|lautet)"
+# `the password for the server is X`
+_OF: Final = r"(?:(?:for|of|on|to|do|da|de|del|du|für|von)(?:[ ][\w.\-]{1,30}){1,3}(?:[ ]|(?=:)))?"
 _SPOKEN: Final = (
-    rf"""(?:{_OPEN})?[ ]{{1,3}}(?:{_SAYING}:?(?:\s|\\[nr]){{1,6}}(?:{_OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
+    rf"""(?:{OPEN})?[ ]{{1,3}}{_OF}(?:(?:{_SAYING}:?|[=:])(?:\s|\\[nr]){{1,6}}(?:{OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
     r"""|(?P<open>["'`])(?P<quoted>[^"'`\r\n]{1,200})(?P=open))"""
 )
 # After `to` or `as`: a place or an algorithm, not a password.
 _DESTINATION: Final = r"\w+://|[/.~]|(?:[a-z]+|[A-Z]+)[-_]?\d+\Z"
 # A value right after a name, as in daemons' files, after a table's column separator, or after `for <user>:`.
-_NEXT: Final = r"""(?:[ ]for(?:[ ][\w.@\-]{1,60}){1,2}:)?(?:[ \t]|\\t){1,8}(?:\|[ ]{1,8})?(?:[057][ ])?(?P<bare>[^\s"'`,;\\|]{6,200})"""
-_DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?![\w.])"""
+_NEXT: Final = r"""(?:[ ]for(?:[ ][\w.@\-/~']{1,80}){1,2}:)?(?P<gap>(?:[ \t]|\\t){0,30}[|\u2502\u2503][ ]{1,8}|(?:[ \t]|\\t){1,30}(?:REG_\w{2,15}[ \t]{1,30}|[057][ ])?)(?P<bare>[^\s"'`,;\\|]{6,200})"""
+_DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?!\w|\.\w)"""
 _PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
 _SHORTEST_BARE, _SHORTEST_QUOTED, _SHORTEST_TOLD = 3, 4, 16
 _OUTSIDE: Final = r"[ ]?[,)\]};+%](?:[ ),\]}:]|\Z)"
 """What follows a text that ends with the name, as in `("Password: ", color="red")`."""
 _TYPE_NAME: Final = r"_?(?:[A-Z]{2,5}(?=[A-Z][a-z]{2}))?(?:[A-Z][a-z]{2,}){2,}(?!\w)"
 _EXPRESSION: Final = r"[ ](?:[+*/%|]|==?|!=|->|(?:if|else|and|or|for|in|is|not)\b)[ (]"
-_FORM_PART: Final = rf"""{_OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
+_FORM_PART: Final = rf"""{OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
 # `ParameterKey=DbPassword,ParameterValue=X`, as on the command line of CloudFormation
 _PARAMETER: Final = r"""(?i),parametervalue=\\{0,3}["']?(?P<bare>[^\s"',\\]{3,500})"""
 # `- name: DB_PASSWORD`, and on the next line `value: X`, as in manifests of Kubernetes
 _NEXT_LINE: Final = r"""\\{0,3}["']?[ \t]{0,8}(?:\r?\n|(?:\\r)?\\n){1,2}(?:[ \t]|\\t){0,40}value:[ ]{1,8}\\{0,3}["']?(?P<bare>[^\s"'\\,;]{3,500})"""
 # `["password"]=> string(5) "X"`, as PHP shows it
-_DUMPED: Final = rf"""{_OPEN}\]=>(?:\s|\\[nrt]){{0,20}}string\(\d{{1,4}}\)[ ]{_OPEN}(?P<quoted>[^\r\n"'\\]{{1,500}}){_OPEN}"""
+_DUMPED: Final = (
+    rf"""{OPEN}\]=>(?:\s|\\[nrt]){{0,20}}string\(\d{{1,4}}\)[ ]{OPEN}(?P<quoted>[^\r\n"'\\]{{1,500}}){OPEN}"""
+)
 # `passwords: ['X', 'Y']`
-_LISTED: Final = rf"""(?:{_OPEN})?[ \t]{{0,8}}[:=][ ]{{0,3}}[\[(][ ]{{0,3}}(?P<bare>\\{{0,3}}["'][^\[\](){{}}\r\n]{{3,2000}})[\])]"""
-_CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{_OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
+_LISTED: Final = rf"""(?:{OPEN})?[ \t]{{0,8}}[:=][ ]{{0,3}}[\[(][ ]{{0,3}}(?P<bare>\\{{0,3}}["'][^\[\](){{}}\r\n]{{3,2000}})[\])]"""
+_CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
 _TYPE_CHECKS: Final = frozenset(
     {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
 )
@@ -500,7 +498,7 @@ def _says(text: str, name: str, begin: int) -> int:
 def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | None:
     plain = plain_name(name.strip("-"))
     if plain.endswith(("authorization", "authorisation")):
-        return _credential_of_header(text, begin, end)
+        return credential_of_header(text, begin, end)
     if plain.endswith(("signature", "sig")) and not _opens(text, begin, plain):
         return None
     if _compiled(_NUMBER_NAMES).search(plain) or plain == "number":
@@ -531,27 +529,33 @@ def _behind(text: str, name: str, says: int, end: int) -> Span | None:
         match = _compiled(_OPTION).match(text, end)
         if match is not None:
             group = "quoted" if match["quoted"] is not None else "bare"
-            if name.startswith("--") or group == "quoted" or looks_drawn(match[group]):
+            is_long = name.startswith("--") or (
+                len(name) > 4 and says == SURE and may_be_chosen(match[group])
+            )
+            if is_long or group == "quoted" or looks_drawn(match[group]):
                 is_other = group == "bare" and _is_described(match[group])
                 return None if is_other or is_placeholder(match[group]) else match.span(group)
     if says == SURE:
         match = _compiled(_NEXT).match(text, end)
-        if match is not None and _follows(match["bare"], plain):
+        if match is not None and _follows(match["bare"], plain, match["gap"]):
             return match.start("bare"), match.start("bare") + len(match["bare"].rstrip(".!?:)"))
     match = _compiled(_SPOKEN).match(text, end)
     if match is not None:
         if match["quoted"] is None:
             value = match["bare"].rstrip(".!?:)")
-            if not looks_drawn(value) or (match["to"] is not None and _compiled(_DESTINATION).match(value)):
+            is_chosen = says == SURE and _is_of_people(plain) and may_be_chosen(value)
+            if match["to"] is not None and _compiled(_DESTINATION).match(value):
+                return None
+            if not (is_chosen or looks_drawn(value)):
                 return None
             return match.start("bare"), match.start("bare") + len(value)
         # In `Pass 'name' to choose`, `Pass` is a verb.
         if (
             plain != "pass"
-            and ("pass" in plain or "pwd" in plain)
+            and ("pass" in plain or "pwd" in plain or plain == "psk")
             and says == SURE
             and not is_placeholder(match["quoted"])
-            and (match["open"] != "`" or looks_drawn(match["quoted"]))  # names of code are quoted so, too
+            and (match["open"] != "`" or may_be_chosen(match["quoted"]))  # names of code are quoted so, too
         ):
             return match.span("quoted")
         # `the token 'X' is expired`; a token of a language model or a parser is shorter.
@@ -569,6 +573,7 @@ def _is_described(value: str) -> bool:
     """Whether the word after an option is not a secret: `--password PASSWORD`, `--secret id=npm`."""
     if "=" in value and is_wordlike(value.replace("=", "")):
         return True
+    value = value.rstrip("])}>")
     return (
         value.startswith(("[", "<")) or (value.isalpha() and value.isupper()) or value.lower() in _OF_OPTIONS
     )
@@ -579,9 +584,16 @@ _OF_OPTIONS: Final = frozenset(
 )
 
 
-def _follows(value: str, name: str) -> bool:
+def _is_of_people(name: str) -> bool:
+    """Whether people choose the values under a sure name, as they do passwords, and not keys or tokens."""
+    return name not in _TYPE_CHECKS and not is_issued(name)
+
+
+def _follows(value: str, name: str, gap: str) -> bool:
     """Whether a word right after the name of a secret is its value, not the next word of a sentence."""
     value = value.rstrip(".!?:)")
+    if _is_of_people(name) and (is_strong_choice(value) or (len(gap) > 1 and may_be_chosen(value))):
+        return True  # the latter in the next column
     if name == "pass" and _compiled(r"[\w.\-]*/.*|.*::.*").fullmatch(value):
         return False  # a test that passed
     least = 20 if name in _TYPE_CHECKS else 8
@@ -590,7 +602,7 @@ def _follows(value: str, name: str) -> bool:
     return looks_drawn(value) and not is_placeholder(value) and not value.startswith(("SHA256:", "MD5:"))
 
 
-_OPENINGS: Final = {")": "(", "]": "[", "}": "{", ">": "<"}
+OPENINGS: Final = {")": "(", "]": "[", "}": "{", ">": "<"}
 
 
 def _trimmed(match: re.Match[str], group: str) -> Span:
@@ -598,7 +610,7 @@ def _trimmed(match: re.Match[str], group: str) -> Span:
     begin, end = match.span(group)
     value = match[group]
     if group == "bare":
-        while value[-1:] in _OPENINGS and value.count(value[-1]) > value.count(_OPENINGS[value[-1]]):
+        while value[-1:] in OPENINGS and value.count(value[-1]) > value.count(OPENINGS[value[-1]]):
             value, end = value[:-1], end - 1
     return begin, end
 
@@ -617,6 +629,8 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
         return (says == SURE and not is_command) or looks_drawn(value)
     if len(value) < _SHORTEST_BARE or is_code(value) or _is_attribute(value):
         return False
+    if match["sign"] == "->" and not looks_drawn(value):
+        return False  # `before -> after`
     if value.replace(".", "").isidentifier() and not has_digit(value) and _is_in_code(text, match):
         return False
     if value.isdigit() and not looks_drawn(value) and may_be_number(name.strip("-"), int(value)):
@@ -679,7 +693,9 @@ def _accepts_element(_text: str, _match: re.Match[str], value: str, _name: str, 
 def _accepts_list(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
     """Accept a list with a random text in it, as a whole."""
     texts = (each.strip("\"'\\ ") for each in value.split(","))
-    return says == SURE and any(looks_drawn(each) and not is_placeholder(each) for each in texts)
+    return says == SURE and any(
+        (looks_drawn(each) and not is_placeholder(each)) or may_be_chosen(each) for each in texts
+    )
 
 
 def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, says: int) -> bool:
@@ -715,80 +731,6 @@ _ARRANGEMENTS: Final = (
     (_CALL, _accepts_call),
 )
 """How a value follows its name, each with the test whether it is a secret; the first match decides."""
-
-
-# ---- headers with a scheme ----
-
-_HEADER: Final = rf"""(?P<closed>{_OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>|%3A(?:%20)?)[ ]{{0,3}}(?P<value>{_OPEN}(?i:value)(?:{_OPEN})?[ ]?:[ ]?)?(?P<open>{_OPEN})?"""
-_CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})(?:[ ]{1,3}|%20)(?P<rest>\S.*)"
-_PARAMETERS: Final = r"[A-Za-z][\w\-]{0,30}="
-_KNOWN_SCHEMES: Final = frozenset(
-    "basic bearer digest dpop gnap hoba mutual negotiate oauth privatetoken vapid token apikey api-key api-token key "
-    "ntlm aws aws4-hmac-sha256 googlelogin ssws hawk mac sharedkey jwt wsse bot snowflake splunk".split()
-)
-"""Schemes registered at IANA, and those of individual services."""
-_LONGEST_HEADER: Final = 4000
-
-
-def scheme_and_credential(value: str) -> tuple[str, str] | None:
-    """Split the value of an `Authorization` header into the scheme with its blank, and the credential."""
-    match = _compiled(_CREDENTIAL).fullmatch(value)
-    return None if match is None else (value[: match.start("rest")], match["rest"])
-
-
-def _credential_of_header(text: str, begin: int, end: int) -> Span | None:
-    match = _compiled(_HEADER).match(text, end)
-    if match is None:
-        return None
-    at = match.end()
-    stop = _end_of_header(text, at, begin, match)
-    value = text[at:stop].rstrip()
-    # Two words of a list are not a header and its value.
-    quoted = match["open"] is not None and (
-        match["sign"] != "," or match["value"] is not None or looks_drawn(value)
-    )
-    if value.lower() in _KNOWN_SCHEMES:
-        return None
-    word = value.partition(" ")[0]
-    if word != value and word.lower() not in _KNOWN_SCHEMES and _is_random(word) and _changes_often(word):
-        return at, at + len(word)  # a credential without a scheme, before other words
-    found = scheme_and_credential(value)
-    if found is None:
-        if is_placeholder(value):
-            return None
-        return (at, at + len(value)) if value and (quoted or looks_drawn(value)) else None
-    scheme, rest = found
-    first = rest.split(None, 1)[0]
-    has_parameters = _compiled(_PARAMETERS).match(rest) is not None and scheme.strip().lower() != "basic"
-    is_known = scheme.removesuffix("%20").strip().lower() in _KNOWN_SCHEMES
-    alone = first == rest and (is_known or quoted)
-    if is_placeholder(first) or not (
-        has_parameters or looks_drawn(first) or alone or (is_known and _is_random(first))
-    ):
-        return None
-    begin = at + len(scheme)
-    return begin, begin + (len(rest) if has_parameters else len(first))
-
-
-def _end_of_header(text: str, at: int, begin: int, match: re.Match[str]) -> int:
-    """Return the end of a header's value: the closing quote of value or header, or the end of the line."""
-    quote = match["open"]
-    if quote is None and not match["closed"]:
-        before = text[max(0, begin - 4) : begin]
-        opened = _compiled(rf"{_OPEN}\Z").search(before)
-        quote = opened[0] if opened else None
-    line_end = _compiled(r"[\r\n]").search(text, at, at + _LONGEST_HEADER)
-    limit = line_end.start() if line_end else min(len(text), at + _LONGEST_HEADER)
-    if quote is None:
-        return limit
-    stop = text.find(quote, at, limit)
-    while stop > 0 and text[stop - 1] == "\\":
-        stop = text.find(quote, stop + 1, limit)
-    return stop if stop >= 0 else limit
-
-
-def _is_random(word: str) -> bool:
-    return len(word) >= 16 and not is_wordlike(word)
 
 
 def _is_drawn_word(value: str) -> bool:
