@@ -159,7 +159,7 @@ def _broken(
         for place, (other, beside) in enumerate(beside_of):
             if (not link and path == other) or (link and leaf(path) == leaf(other) == link):
                 continue
-            if is_same_sort and leaf(path) == leaf(other):
+            if is_same_sort and (leaf(path) == leaf(other) or not _moves(some, path)):
                 continue
             values = own_values
             if values.is_sparse or beside.is_sparse:
@@ -172,6 +172,12 @@ def _broken(
                     yield from _parted(link, path, other, columns, usual, scanned)
             elif not is_same_sort and _may_determine(beside, values):
                 yield from _undetermined(link, path, other, columns)
+
+
+def _moves(pairs: Sequence[Pair], path: str) -> bool:
+    """Whether a value mostly differs between the two acts of a pair."""
+    moved = [act for act, earlier in pairs if act.values.get(path) != earlier.values.get(path)]
+    return 2 * len(moved) > len(pairs)
 
 
 class _Column:
