@@ -40,7 +40,7 @@ from Agent.replay.plan.recording import (
     recorded_script,
     session_info,
 )
-from Agent.replay.worker.jobs import Job, run_job
+from Agent.replay.worker.jobs import Job, JobResult, run_job
 from Agent.tree.files.session import SessionInfo
 
 _RUNS = 2
@@ -73,10 +73,16 @@ class ProgramRun:
     failure: str
     found_changed_files: bool
     """Whether it asked for files that were written while the program was recorded, and got others or none."""
-    chance: tuple[str, ...]
+    chance: Mapping[str, str]
     """Digests of the process's random generators at the end; equal in every run if they are seeded."""
     unseeded: tuple[str, ...]
     """Draws from entropy or without a seed, and generators made without one, each with its place."""
+    drawn_by_libraries: tuple[str, ...]
+    """The same for draws by installed libraries."""
+    clocks: tuple[str, ...]
+    """Unrecorded reads of clocks by the program's own code."""
+    is_by_form: bool
+    """Whether ids and times were compared by their form."""
 
     @property
     def divergence(self) -> RunDivergence | None:
@@ -190,6 +196,7 @@ def _judged(
                 why = run if isinstance(run, str) else run.obstacle
                 outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
                 return None
+            by_form = by_form or run.is_by_form
             if not found:
                 if is_alone:
                     _note_changes(outcome, recording, run)
@@ -201,10 +208,20 @@ def _judged(
                 break
         first, *others = found
         draws = is_alone or any(not read.is_of_library for read in outcome.sources)
-        unseeded = _unseeded(found) if draws else ""
-        if unseeded:
-            outcome.remark(f"{program.name}, run again as a whole, proves nothing: {unseeded}")
+        chance = _Chance.of(found) if draws else _Chance()
+        if chance.is_own:
+            told = chance.place or next(
+                iter(_draws_of_numpy(program, info, session, Path(place), seconds, stop, chance)), ""
+            )
+            outcome.remark(
+                f"{program.name}, run again as a whole, proves nothing: it draws without a seed: "
+                f"{told or 'from ' + ' and '.join(sorted(chance.varying))}"
+            )
             return None
+        if chance.varying:
+            outcome.remark(
+                f"an installed library draws without a seed: {chance.place}; {len(found)} runs drew otherwise"
+            )
         if not any(run.divergence for run in found):
             return _judged_by_ends(outcome, recording, program, found, has_changed=has_changed)
         if first.divergence is not None and not any(
@@ -451,6 +468,51 @@ def _run(
             has others: they agree by form.
     by_hand = to_script(recording.events)
     """
+    result = _carried_out(program, info, session, directory, timeout_seconds, stop, by_hand=by_hand)
+    if result.answer is None:
+        return result.failure
+    answer = result.answer
+    refused, failure = answer["refused"], answer["failure"]
+    made = list((directory / "recorded").glob("session_*"))
+    if len(made) != 1:
+        told = "; ".join([*refused[:2], failure])
+        return f"it recorded {len(made)} sessions{told and f' ({told})'}"
+    comparison = _compared(session, made[0], by_form=by_form)
+    of_libraries = answer["clocks_of_libraries"] or answer["drawn_by_libraries"]
+    if comparison.divergence is not None and not by_form and of_libraries and not answer["clocks"]:
+        by_form = True  # none but libraries made times and ids
+        comparison = _compared(session, made[0], by_form=True)
+    reader = open_reader(made[0])
+    code = _codes_of(reader.events())
+    is_sound = reader.losses().clean and not reader.damaged_lines
+    return ProgramRun(
+        made[0],
+        comparison,
+        code,
+        is_sound,
+        tuple(refused),
+        failure,
+        answer["asked_for_left_out"],
+        answer["chance"],
+        tuple(answer["unseeded"]),
+        tuple(answer["drawn_by_libraries"]),
+        tuple(answer["clocks"]),
+        by_form,
+    )
+
+
+def _carried_out(
+    program: Path,
+    info: SessionInfo,
+    session: Path,
+    directory: Path,
+    timeout_seconds: float,
+    stop: StopEvent | None,
+    *,
+    by_hand: Sequence[Mapping[str, Any]] = (),
+    looks_at_numpy: bool = False,
+) -> JobResult:
+    """Run the program once in a copy of the working directory; return what its process answered."""
     settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
     directory.mkdir()
     here = Path.cwd()
@@ -463,31 +525,28 @@ def _run(
         "left_out": [] if copy is None else list(map(str, copy.left_out)),
         "by_hand": by_hand,
         "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
+        "looks_at_numpy": looks_at_numpy,
     }
-    result = run_job(_PROGRAM, request, timeout_seconds, stop)
-    if result.answer is None:
-        return result.failure
-    answer = result.answer
-    refused, failure = answer["refused"], answer["failure"]
-    made = list((directory / "recorded").glob("session_*"))
-    if len(made) != 1:
-        told = "; ".join([*refused[:2], failure])
-        return f"it recorded {len(made)} sessions{told and f' ({told})'}"
-    comparison = _compared(session, made[0], by_form=by_form)
-    reader = open_reader(made[0])
-    code = _codes_of(reader.events())
-    is_sound = reader.losses().clean and not reader.damaged_lines
-    return ProgramRun(
-        made[0],
-        comparison,
-        code,
-        is_sound,
-        tuple(refused),
-        failure,
-        answer["asked_for_left_out"],
-        tuple(answer["chance"]),
-        tuple(answer["unseeded"]),
+    return run_job(_PROGRAM, request, timeout_seconds, stop)
+
+
+def _draws_of_numpy(
+    program: Path,
+    info: SessionInfo,
+    session: Path,
+    directory: Path,
+    timeout_seconds: float,
+    stop: StopEvent | None,
+    chance: _Chance,
+) -> Sequence[str]:
+    """Return where the program draws from numpy's global generator, which only a run with seams shows."""
+    if "numpy.random" not in chance.varying:
+        return ()
+    result = _carried_out(
+        program, info, session, directory / "draws", timeout_seconds, stop, looks_at_numpy=True
     )
+    told = () if result.answer is None else (*result.answer["unseeded"], *result.answer["drawn_by_libraries"])
+    return [each for each in told if each.startswith("numpy.random ")]
 
 
 def _compared(one: Path, other: Path, *, by_form: bool) -> RunComparison:
@@ -651,18 +710,31 @@ def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOut
     return proved, plan
 
 
-def _unseeded(found: Sequence[ProgramRun]) -> str:
-    """Return why the program's draws may vary; "" if it draws only from seeded generators."""
-    places = next((run.unseeded for run in found if run.unseeded), ())
-    if places:
-        return f"it draws without a seed: {places[0]}"
-    return (
-        "it draws from random or numpy.random without a seed"
-        if len({run.chance for run in found}) > 1
-        else ""
-    )
+class _Chance(NamedTuple):
+    """Draws that nothing seeds, which differ between runs."""
+
+    varying: frozenset[str] = frozenset()
+    """The global generators that ended otherwise in one of the runs."""
+    is_own: bool = False
+    """Whether the program draws itself, and not only installed libraries."""
+    place: str = ""
+    """Where the first draw was seen."""
+
+    @classmethod
+    def of(cls, found: Sequence[ProgramRun]) -> _Chance:
+        """Return what differs between runs."""
+        names = {name for run in found for name in run.chance}
+        varying = frozenset(name for name in names if len({run.chance.get(name) for run in found}) > 1)
+        own = next((run.unseeded for run in found if run.unseeded), ())
+        libraries = [each for each in found[0].drawn_by_libraries if each.startswith("random ")]
+        if own or not varying:
+            return cls(varying, bool(own), next(iter(own), ""))
+        is_of_libraries = varying == {"random"} and bool(libraries)
+        return cls(varying, not is_of_libraries, libraries[0] if is_of_libraries else "")
 
 
 def _told_of_difference(program: Path, run: ProgramRun) -> str:
     told = f"{program.name}, run again as a whole, records something else: {run.divergence}"
-    return f"{told}; {run.obstacle}" if run.refused or run.failure else told
+    if run.refused or run.failure:
+        return f"{told}; {run.obstacle}"
+    return f"{told}; it reads a clock: {run.clocks[0]}" if run.clocks else told

@@ -292,7 +292,8 @@ def drive_again(
     if options.program and is_whole and _may_come_of_program(outcome, options):
         told = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
         if told is not None:
-            outcome, agent_id = _joined_with_program(outcome, told, agent_id, options)
+            is_outside = _may_come_of_outside(outcome) or _reads_program_state(outcome, reference.session)
+            outcome, agent_id = _joined_with_program(outcome, told, agent_id, options, is_outside=is_outside)
     return _report(reference, target, outcome, agent_id, stdout, stderr)
 
 
@@ -324,18 +325,24 @@ def _report(
 
 
 def _joined_with_program(
-    outcome: ReplayOutcome, told: ReplayOutcome, agent_id: str | None, options: RedriveOptions
+    outcome: ReplayOutcome,
+    told: ReplayOutcome,
+    agent_id: str | None,
+    options: RedriveOptions,
+    *,
+    is_outside: bool,
 ) -> tuple[ReplayOutcome, str | None]:
     """Return the outcome that counts, with the agent that it is about; None for all.
 
     Args:
         outcome: of the calls one by one.
         told: of runs of the whole program.
+        is_outside: whether other code may be why the calls prove nothing, or differ.
     """
     differs = told.divergence
     if differs is not None and agent_id not in {None, differs.agent_id}:
         outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
-    elif differs is not None or _may_come_of_outside(outcome):
+    elif differs is not None or is_outside:
         if options.keep_going and differs is not None:
             told.remark(
                 "--keep-going looks for further differences where calls are replayed one by one; of a run of "
@@ -380,7 +387,8 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
     if outcome.set_by_factory:
         return False  # the program may not set these attributes
     if judge(outcome)[0] is Verdict.DIVERGED:
-        return _may_come_of_outside(outcome) or _is_unchanged(outcome)
+        # What is around unchanged methods, such as a context variable, may be why one differs.
+        return _may_come_of_outside(outcome) or not outcome.changed_code
     if judge(outcome)[0] in _GREEN:
         # Replaying recorded calls cannot show that a changed scheduler would make other calls, or that
         # objects that are compared by name changed.

@@ -343,3 +343,61 @@ def test_what_a_gone_agent_held_and_another_holds_to_the_end_is_compared_there(t
     assert report.verdict == "IDENTICAL", str(report)
     report = toy.change("rows[number] += 1", "rows[number] += 1 + (number == 2)").replay("last")
     assert report.verdict == "DIVERGED", str(report)
+
+
+BY_WEAK_REFERENCES = """
+import weakref
+from Agent import instrument
+
+class Sheep:
+    def __init__(self, meadow, number):
+        self.meadow, self.number, self.food = meadow, number, 3
+
+    def step(self):
+        self.food += 1
+        if self.number == self.meadow.hungry:
+            self.meadow.eat(self.number + 1)
+        return self.food
+
+class Meadow:
+    def __init__(self):
+        self.hungry = 0
+        self.flock = {Sheep(self, number): None for number in range(8)}
+
+    def eat(self, number):
+        self.flock = {sheep: None for sheep in self.flock if sheep.number != number}
+
+    def step(self):
+        for reference in [weakref.ref(sheep) for sheep in self.flock]:
+            if (sheep := reference()) is not None:  # as in Mesa, one that was removed may still act
+                sheep.step()
+            sheep = None
+        self.hungry += 2
+        return len(self.flock)
+
+instrument(Meadow, methods=["step"], agent_id=lambda meadow: "meadow")
+instrument(Sheep, methods=["step"], agent_id=lambda sheep: f"sheep_{sheep.number}")
+
+def build(spec):
+    return {"meadow": Meadow(), **spec.nested}
+
+def main():
+    meadow = Meadow()
+    for _ in range(3):
+        meadow.step()
+"""
+
+
+def test_a_replay_keeps_no_agent_alive_that_the_program_lets_go(toy):
+    report = toy.record(BY_WEAK_REFERENCES).replay("last")
+    assert report.verdict == "IDENTICAL", str(report)
+    assert report.outcome.inside["sheep_1"] == 0  # it was eaten before it acted
+    assert report.outcome.inside["sheep_3"] == 1
+    refactored = toy.change("self.food += 1", "self.food = 1 + self.food").replay("last")
+    assert refactored.verdict == "IDENTICAL", str(refactored)
+    report = toy.change("self.food = 1 + self.food", "self.food += 1 + (self.number == 6)").replay("last")
+    assert (report.verdict, report.divergence.step, report.divergence.inner_agent_id) == (
+        "DIVERGED",
+        1,
+        "sheep_6",
+    ), str(report)

@@ -870,3 +870,72 @@ def test_ids_that_recorded_sources_answer_agree_by_form_in_another_run_of_the_pr
     assert "values agree but for ids and times" in str(report)
     farm.change("lambda number: 1 + number", "lambda number: 2 + number")
     assert farm.replay().verdict == "DIVERGED"
+
+
+AROUND = """
+import contextvars
+from Agent import setup_logging, shutdown_logging, trace_agent_action
+
+RATE = 2
+ZONE = contextvars.ContextVar("zone", default=1)
+
+
+class Cow:
+    def __init__(self, agent_id):
+        self.agent_id = agent_id
+
+    @trace_agent_action
+    def graze(self, day):
+        return day * worth()
+
+
+def worth():
+    return ZONE.get() * RATE
+
+
+def build(spec):
+    return Cow(spec.agent_id)
+
+
+if __name__ == "__main__":
+    setup_logging(trace_root="trace")
+    cow = Cow("berta")
+    for day in range(1, 4):
+        token = ZONE.set(day)
+        cow.graze(day)
+        ZONE.reset(token)
+    shutdown_logging()
+"""
+
+
+@pytest.mark.further
+def test_a_changed_module_is_no_difference_where_the_program_as_a_whole_does_the_same(farm):
+    """What surrounds a call, here a context variable, is why a replay of the calls alone differs."""
+    farm.record(AROUND)
+    assert farm.replay().verdict == "IDENTICAL"
+    farm.change("RATE = 2", "RATE = 1 + 1")
+    report = farm.replay()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "step 2, graze of berta" in str(report) and "recorded the same 3 events" in str(report)
+    farm.change("RATE = 1 + 1", "RATE = 3")
+    report = farm.replay()
+    assert (report.verdict, report.divergence.step, report.divergence.replayed) == ("DIVERGED", 1, 3), str(
+        report
+    )
+
+
+@pytest.mark.further
+def test_a_count_that_constructors_keep_in_their_class_is_not_set_by_the_factory(farm):
+    """So the program may run again, which shows what untraced code wrote into a dict of the module."""
+    counted = AROUND.replace("    def __init__", "    count = 0\n\n    def __init__").replace(
+        "        self.agent_id = agent_id\n",
+        "        self.agent_id = agent_id\n        type(self).count += 1\n",
+    )
+    farm.record(
+        counted.replace("return ZONE.get() * RATE", "return ZONES['here']")
+        .replace("RATE = 2", "ZONES = {'here': 1}")
+        .replace("token = ZONE.set(day)", "ZONES['here'] = day")
+        .replace("        ZONE.reset(token)\n", "")
+    )
+    report = farm.replay()
+    assert (report.verdict, report.outcome.set_by_factory) == ("IDENTICAL", []), str(report)

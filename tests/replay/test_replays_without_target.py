@@ -1,5 +1,6 @@
 """Without a target, the recorded script runs again as a whole."""
 
+import os
 import subprocess
 import sys
 
@@ -179,3 +180,97 @@ def test_what_only_a_target_can_do_still_asks_for_one(desk):
     for option in ({"ignore": ["cash"]}, {"program": False}, {"network": True}, {"strict_factory": True}):
         with pytest.raises(TargetNotGiven):
             replayed(**option)
+
+
+@pytest.mark.further
+def test_a_draw_from_numpy_without_a_seed_is_named_with_its_place(desk):
+    shop = SHOP.replace("self.chance.random()", "numpy.random.random()").replace("< 0.5", "< 1.5")
+    desk.record(PROGRAM.replace("SEED", "4"), "import numpy\n" + shop)
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "numpy.random by Trader.trade (shop.py:8)" in " ".join(report.reasons), str(report)
+    desk.record(
+        PROGRAM.replace("SEED", "4").replace("chance =", "import numpy; numpy.random.seed(1); chance ="),
+        "import numpy\n" + shop,
+    )
+    assert replayed().verdict == "IDENTICAL", str(replayed())
+
+
+@pytest.mark.further
+@pytest.mark.parametrize(
+    ("draw", "place"),
+    [
+        ("random.random()", "random by Trader.trade (shop.py:8)"),
+        ("len(str(uuid.uuid4()))", "os.urandom by Trader.trade (shop.py:8)"),
+    ],
+)
+def test_an_action_with_an_adopted_generator_hides_no_other_draw(desk, draw, place):
+    shop = SHOP.replace("self.name, self.chance,", "self.name, self.model,")
+    shop = shop.replace("name, chance, 10", "name, SimpleNamespace(random=chance), 10")
+    shop = shop.replace("self.chance.random()", f"self.model.random.random() + {draw} * 0")
+    desk.record(
+        PROGRAM.replace("SEED", "4"), "import random, uuid; from types import SimpleNamespace\n" + shop
+    )
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert place in " ".join(report.reasons), str(report)
+
+
+@pytest.mark.further
+def test_the_clock_that_makes_runs_differ_is_named_with_its_place(desk):
+    shop = "import time\n" + SHOP.replace(
+        "return self.cash", "self.at = time.time()\n        return self.cash"
+    )
+    desk.record(PROGRAM.replace("SEED", "4"), shop)
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "it reads a clock: time.time by Trader.trade (shop.py:10)" in " ".join(report.reasons)
+
+
+LIBRARY = """
+import random
+import time
+
+token = random.random()
+
+class Made:
+    def __init__(self):
+        random.random()
+        self.at = time.time()
+"""
+
+
+@pytest.mark.further
+def test_a_difference_behind_the_last_tick_is_not_before_those_in_ticks(desk):
+    text = PROGRAM.replace("SEED", "4").replace("\nshutdown", "\nTrader('zoe', chance).trade(1)\nshutdown")
+    desk.record(text)
+    desk.change("shop.py", "return self.cash", "return self.cash + (price == 3 or self.name == 'zoe')")
+    report = replayed()
+    assert (report.verdict, report.divergence.tick, report.divergence.agent_id) == ("DIVERGED", 2, "ann")
+
+
+@pytest.mark.further
+def test_what_only_libraries_draw_and_read_proves_nothing_against_a_program(desk, tmp_path, monkeypatch):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "made_library.py").write_text(LIBRARY)
+    monkeypatch.syspath_prepend(str(library))
+    monkeypatch.setenv("PYTHONPATH", str(library))
+    shop = SHOP.replace("name, chance, 10", "name, chance, 10\n        self.made_at = Made().at")
+    shop = f"import random\nfrom made_library import Made\n{shop}"
+    (desk.place / "main.py").write_text(PROGRAM.replace("SEED", "4"))
+    (desk.place / "shop.py").write_text(shop)
+    paths = os.pathsep.join([child_environment()["PYTHONPATH"], str(library)])
+    subprocess.run(
+        [sys.executable, "main.py"], check=True, env=child_environment(PYTHONPATH=paths), timeout=60
+    )
+    report = replayed()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "random by <module> (made_library.py:5); 2 runs drew otherwise" in str(report)
+    desk.change("shop.py", "return self.cash", "return self.cash + (price == 3)")
+    report = replayed()
+    assert (report.verdict, report.divergence.tick) == ("DIVERGED", 2), str(report)
+    desk.change("shop.py", "(price == 3)", "0 * int(random.random())")
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "it draws without a seed: random by Trader.trade (shop.py:" in " ".join(report.reasons)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import re
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from Agent.event.kinds import ACTION_KINDS
@@ -49,6 +51,7 @@ _STATES = {
     "state error": "state at an error",
     "state exit": "last state",
 }
+_ENDS = frozenset({"state exit", "state gone"})
 _EVENT_ID = re.compile(r"([a-z2-7]{8})-[0-9]+")
 _SPAN_ID = re.compile(r"[0-9a-f]{16}")
 
@@ -155,6 +158,34 @@ class PlacedDivergence:
 
     divergence: RunDivergence
     order: Order
+
+
+class TickTimes:
+    """The tick at each moment of a run, which places events without one among those of other streams.
+
+    Args:
+        events: returns the run's events; called when they are first needed.
+    """
+
+    def __init__(self, events: Callable[[], Iterable[Event]]) -> None:
+        self._events = events
+
+    @cached_property
+    def _begun(self) -> tuple[list[str], list[int]]:
+        """The times of events with ticks, in order, and the highest tick up to each."""
+        timed = sorted((event.timestamp, event.tick) for event in self._events() if event.tick is not None)
+        return [time for time, _ in timed], list(itertools.accumulate((tick for _, tick in timed), max))
+
+    def placed(self, found: PlacedDivergence | None) -> PlacedDivergence | None:
+        """Return a difference with its tick as order, also if its event, which is no last state, has none."""
+        if found is None or found.divergence.tick is not None or found.divergence.action in _ENDS:
+            return found
+        tick, time, writer, number = found.order
+        times, ticks = self._begun
+        before = bisect_right(times, time)
+        if before:
+            tick = max(tick, float(ticks[before - 1]))
+        return PlacedDivergence(found.divergence, (tick, time, writer, number))
 
 
 def _always(_event: Event) -> bool:

@@ -32,6 +32,7 @@ from Agent.replay.diff.first_difference import (
     RunDivergence,
     SameIds,
     StreamWalk,
+    TickTimes,
     end_differences,
 )
 from Agent.replay.diff.run_side import RunSide, StreamKey, align, open_side, pair_agents
@@ -740,14 +741,15 @@ def _walked(
         has_ends=has_ends,
         recording=_recording_of_both(one, other),
     )
+    ticks = TickTimes(lambda: (event for key in one.streams() for event in one.events(key)))
     best: PlacedDivergence | None = None
     each: list[PlacedDivergence] = []
-    keys: dict[StreamKey, None] = dict.fromkeys((*one.streams(), *other.streams()))
+    keys = dict.fromkeys((*one.streams(), *other.streams()))
     for number, key in enumerate(keys, start=1):
         lineage = one.forked if key.kind == "agent" else None
         forked = None if lineage is None else ForkedAt.of(lineage, key.name)
         limit = None if every_agent else best
-        found = walk.first_divergence(one.events(key), other.events(key), limit, forked)
+        found = ticks.placed(walk.first_divergence(one.events(key), other.events(key), limit, forked))
         best = _earlier(best, found)
         each += [found] if found is not None and every_agent else []
         progress(number / len(keys))

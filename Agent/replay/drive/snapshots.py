@@ -35,6 +35,7 @@ from Agent.replay.compare.comparison import (
 from Agent.replay.compare.emitted_events import UNCHANGED
 from Agent.replay.compare.outcome import Divergence
 from Agent.replay.drive.judge import ActionJudge
+from Agent.replay.drive.living_agents import LivingAgents
 from Agent.replay.drive.player import ReplayKit, divergence_of
 from Agent.replay.drive.states import (
     differences_of,
@@ -256,7 +257,7 @@ class LastStates:
 
     Args:
         objects: the factory's objects by agent.
-        nearby: the agents that acted, including those inside others.
+        nearby: the agents that acted, including those inside others; learns which ones to keep.
         whole: compares full states at a clean exit.
     """
 
@@ -265,7 +266,7 @@ class LastStates:
         kit: ReplayKit,
         plan: Plan,
         objects: Mapping[str, object],
-        nearby: Mapping[str, object],
+        nearby: LivingAgents,
         judge: ActionJudge,
         whole: WholeStates,
     ) -> None:
@@ -284,13 +285,22 @@ class LastStates:
         """Number of the first replayed action after which a last state is due."""
         self._sought: dict[str, set[str]] = {}
         """{agent collected in the recording: fields that still differ from its last state}."""
+        # Code that does not run here may have kept some to the end; the others are to be compared.
+        nearby.lasting = {*plan.exits, *(agent_id for agent_id in plan.gone if self._sampled(agent_id))}
+        self._held: dict[str, dict[str, int]] = {}
+        """{such an agent: {field: `id()` of what it held at first}}; it may be collected here too."""
+
+    def acts(self, agent_id: str, obj: object) -> None:
+        """Note an object that acts for the first time."""
+        if agent_id in self._plan.gone:
+            self._held[agent_id] = {name: id(value) for name, value in read_state(obj).fields.items()}
 
     def look(self, number: int) -> None:
         """Compare last states that are due after a replayed action."""
         for agent_id in self._from.pop(number, ()):
             self._sought[agent_id] = self._late_fields(agent_id)
         for agent_id, names in self._sought.items():
-            if names:
+            if names and self._object(agent_id) is not None:
                 names -= {name for name in names if self._difference(agent_id, name) is None}
 
     def compare(self) -> None:
@@ -304,6 +314,8 @@ class LastStates:
             # For agents inside others the last step is that of the run.
             action = last.get(agent_id) or (self._plan.actions[-1] if agent_id not in self._objects else None)
             obj = self._object(agent_id)
+            if obj is None and self._sought.get(agent_id):  # it was collected here, too
+                self._kit.outcome.unseen_ends[agent_id] = sorted(self._sought[agent_id])
             if obj is None or action is None:
                 continue
             self._whole.note_passed(agent_id, obj)
@@ -345,7 +357,7 @@ class LastStates:
             for name in kit.outcome.unseen_ends.get(agent_id, ()):
                 asked.pop((agent_id, name), None)  # reported already
         for agent_id, name in asked:
-            if id(self._fields(agent_id).get(name)) in same or kit.fields.is_ignored(agent_id, name):
+            if self._identity(agent_id, name) in same or kit.fields.is_ignored(agent_id, name):
                 continue
             kit.outcome.needs_others = True
             what = told.get((agent_id, name), "cannot be compared as it ended")
@@ -358,6 +370,12 @@ class LastStates:
         obj = self._object(agent_id)
         return {} if obj is None else read_state(obj).fields
 
+    def _identity(self, agent_id: str, name: str) -> int | None:
+        """Return the `id()` of what a field holds, or held when its agent first acted if that is gone."""
+        if self._object(agent_id) is None:
+            return self._held.get(agent_id, {}).get(name)
+        return id(self._fields(agent_id).get(name))
+
     def _object(self, agent_id: str) -> object | None:
         return self._objects.get(agent_id) or self._nearby.get(agent_id)
 
@@ -367,11 +385,14 @@ class LastStates:
 
     def _late_fields(self, agent_id: str) -> set[str]:
         """Return the fields of a last state that no action records; the others were compared at actions."""
+        return self._sampled(agent_id, self._heavy(agent_id))
+
+    def _sampled(self, agent_id: str, heavy: Collection[str] = ()) -> set[str]:
         event = self._plan.gone[agent_id]
         fold = StateFold()
         fold.add(event)
         drawn, unseen = event.extra.get("adopted") or {}, event.extra.get("unseen") or ()
-        names = ({*fold.sampled, *self._heavy(agent_id)} & fold.fields.keys()) - {*unseen, *drawn}
+        names = ({*fold.sampled, *heavy} & fold.fields.keys()) - {*unseen, *drawn}
         return {name for name in names if name not in fold.unseen or _is_comparable(fold, name)}
 
     def _difference(self, agent_id: str, name: str) -> Difference | None:

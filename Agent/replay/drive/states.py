@@ -352,6 +352,8 @@ class SharedValues:
         }
 
     def _fitted(self, present: Any, value: Any, depth: int) -> Any:
+        if present is value:
+            return value
         kind = type(value)
         taken = self._taken.get(id(value))
         if taken is not None:

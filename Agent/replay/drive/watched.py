@@ -30,6 +30,7 @@ from Agent.record.sources.adopted import (
     Asker,
     asker_of,
     is_for_itself,
+    is_foreign_name,
     is_import_of_library,
     is_own,
     is_remade,
@@ -39,8 +40,10 @@ from Agent.record.sources.adopted import (
     reads_here,
 )
 from Agent.record.sources.generators import adopted_of, hidden_random, numpy_random_module
+from Agent.record.sources.seams import seams
 from Agent.record.sources.sources import (
     SEEDERS,
+    UNADOPTED,
     WATCHED_NAMES,
     begin_hook,
     end_hook,
@@ -122,9 +125,10 @@ class SourceWatch:
         """Entropy that the user's modules read at import, which agents may use at any time."""
         self.clocks_at_import: list[str] = []
         """Clocks that they read at import."""
+        self.clocks: list[SourceRead] = []
+        """Clocks that a program read which records itself, but for what it recorded."""
         self.made = LibraryValues()
-        self._is_building = False
-        self._is_importing = False
+        self._is_building = self._is_importing = self._is_hooked = False
         self._seeds = NumpySeeds()
         self._numpy_place: SourceRead | None = None
         """Where an imported module seeded a numpy generator from entropy."""
@@ -146,7 +150,6 @@ class SourceWatch:
         self._touch = self._touched
         self._is_random_known = False
         """Whether the action gave a known seed to the global generator of `random`."""
-        self._is_hooked = False
         self.threads = ThreadWatch(lambda: self.is_on, self._add_at)
         self.hook_in()
 
@@ -195,7 +198,8 @@ class SourceWatch:
             self._places.clear()
             if before and before != numpy_state() and "numpy.random" not in self.seeded:
                 found = self.imported_with if self._is_importing else self.built_with
-                found.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
+                if not any(read.source == "numpy.random" for read in found):
+                    found.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -406,7 +410,7 @@ class SourceWatch:
 
     def _note(self, source: str, frame: FrameType) -> None:
         asker = asker_of(frame)
-        if asker is None or (self._records and reads_here() is not None):
+        if asker is None or (self._records and _is_recorded(source)):
             return
         if self._is_importing and self._is_entropy_of_import(source, asker):
             return
@@ -415,8 +419,7 @@ class SourceWatch:
     def _is_entropy_of_import(self, source: str, asker: Asker) -> bool:
         """Note entropy that the user's own module reads at import; return whether it did."""
         code = asker.frame.f_code
-        is_draw = source == "random" and "random" in self.seeded
-        if is_draw or is_of_library(code.co_filename) or is_import_of_library(asker.frame):
+        if source in self.seeded or is_of_library(code.co_filename) or is_import_of_library(asker.frame):
             return False
         file = Path(code.co_filename).name
         read = SourceRead(asker.via or source, code.co_qualname, file, asker.frame.f_lineno, 0)
@@ -440,12 +443,20 @@ class SourceWatch:
         ):
             return
         if self._is_building and (
-            source.startswith(("time.", "datetime."))
-            or (source == "random" and "random" in self.seeded)
-            or is_import_of_library(asker)
+            self._is_clock(source, asker)
+            or source in self.seeded
+            or (is_import_of_library(asker) and not (self._records and source == "random"))
         ):
             return
         self._add_at(source, asker.f_code, asker.f_lineno)
+
+    def _is_clock(self, source: str, asker: FrameType) -> bool:
+        """Whether the source is a clock, whose values are no chance; those of a whole program are kept."""
+        if not source.startswith(("time.", "datetime.")):
+            return False
+        if self._records and not is_import_of_library(asker):
+            self._add_at(source, asker.f_code, asker.f_lineno)
+        return True
 
     def _add_at(self, source: str, code: CodeType, line: int) -> None:
         read = SourceRead(
@@ -465,7 +476,8 @@ class SourceWatch:
         if place in self._places:
             return
         self._places.add(place)
-        (self.built_with if self._is_building else self.reads).append(read)
+        is_clock = self._is_building and source.startswith(("time.", "datetime."))
+        (self.clocks if is_clock else self.built_with if self._is_building else self.reads).append(read)
 
     def built_by_chance(self) -> list[SourceRead]:
         """Return randomness in built objects: draws, and unseeded generators whose state was not restored."""
@@ -491,19 +503,18 @@ class SourceWatch:
         if refused != "network" and not self.is_on:
             return
         if self.is_on:
-            asker = asker_of(sys._getframe(2))  # noqa: SLF001 - the only way to a caller
-            if asker is not None:
-                self._add(refused, asker.frame)
+            frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
+            while frame is not None and not is_foreign_name(module_of(frame)):
+                frame = frame.f_back
+            if frame is not None:
+                self._add(refused, frame)
             elif not any(read.source == refused for read in self.reads):
                 self.reads.append(SourceRead(refused, "a library", "?", 0, self._step))
         raise PermissionError(f"{refused} is not allowed during a replay")
 
 
 class _BuildingPlayer:
-    """Notes reads through seams while the target builds, where no C function shows them.
-
-    Draws by numpy's functions show in the state that they leave.
-    """
+    """Notes reads through seams while the target builds, where no C function shows them."""
 
     def __init__(self, watch: SourceWatch, clock_shift_s: int) -> None:
         self._watch = watch
@@ -526,10 +537,21 @@ class _BuildingPlayer:
             frame = frame.f_back
         if frame is not None and adopted is adopted_of(hidden_random):
             self._note("random", frame)
+        elif frame is not None and adopted.place == "numpy.random":
+            self._note("numpy.random", frame)
         return now()
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
         """Implement `SourcePlayer`; the profile hook sees the seeding."""
+
+
+def _is_recorded(source: str) -> bool:
+    """Whether the current action of a program that records itself records a read of the source."""
+    if reads_here() is None:
+        return False
+    # Generators that were adopted alone leave the other sources unrecorded.
+    is_adopted = source == UNADOPTED or (source == "random" and adopted_of(hidden_random) is not None)
+    return seams.are_in or is_adopted
 
 
 def numpy_state() -> dict[str, Any]:

@@ -37,6 +37,7 @@ from Agent.replay.drive.calls import (
 from Agent.replay.drive.changes_by_hand import ChangesByHand
 from Agent.replay.drive.held_moves import HeldMoves, held_at
 from Agent.replay.drive.judge import ActionJudge, ExpectedLine
+from Agent.replay.drive.living_agents import LivingAgents, ObjectsSeen
 from Agent.replay.drive.player import ReplayKit, current_lane, driven_here
 from Agent.replay.drive.snapshots import LastStates, OutsideWrites, WholeStates
 from Agent.replay.drive.source_results import SourceAnswers
@@ -116,8 +117,8 @@ class Driver:
         self._is_loose = self._order == "loose"
         self._expected = ExpectedLine(self._pipeline, self._sink)
         self._outside = OutsideWrites(kit, self._put_back, objects)
-        self._entered: set[int] = set()
-        self._latest: dict[str, object] = {}
+        self._entered = ObjectsSeen()
+        self._latest: dict[str, Callable[[], object]] = {}
         """The last acting object of each agent."""
         self._restored: set[str] = set()
         self._shared = SharedValues()
@@ -138,7 +139,7 @@ class Driver:
         self._suspects = sharing_agents(objects, self._facts, kit.live)
         self._whole = WholeStates(kit, self._put_back)
         self._held = HeldMoves(kit, objects)
-        self.nearby: dict[str, object] = {}
+        self.nearby = LivingAgents()
         """Agents reachable from driven ones; they keep the state that the factory gave them."""
         self._by_hand = ChangesByHand(kit, objects, self.nearby, self._put_back, self._keeps)
         self._by_hand.listen(plan, lambda: self._current)
@@ -398,11 +399,11 @@ class Driver:
             self._outcome.inside[agent_id] += 1
         if target is None:
             return
-        self.nearby[agent_id] = target
-        if self._latest.get(agent_id) is not target:  # cheaper than a lookup by `id()`
-            self._latest[agent_id] = target
-            if id(target) not in self._entered:
-                self._entered.add(id(target))
+        latest = self._latest.get(agent_id)
+        if latest is None or latest() is not target:  # cheaper than a lookup by `id()`
+            self._latest[agent_id] = self.nearby.add(agent_id, target)
+            if self._entered.is_new(target):
+                self._last_states.acts(agent_id, target)
                 if self._objects.get(agent_id) is target:
                     self._identify_held(agent_id, target)  # as when the first state was recorded
                     self._held.begin(agent_id)
@@ -478,8 +479,7 @@ class Driver:
         """Note that a call of the replayed action got its response: events from here on follow that call."""
         if current_lane.get() is None:
             self._answered_at.append(len(self._sink.lines))
-        if call.target is not None and id(call.target) not in self._entered:
-            self._entered.add(id(call.target))
+        if call.target is not None and self._entered.is_new(call.target):
             self._identify_held(str(call.agent_id), call.target)  # its first state adopted its generators
 
     def _drive(self, action: DrivenAction) -> None:

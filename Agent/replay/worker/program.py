@@ -11,6 +11,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -19,6 +20,8 @@ from typing import Any, Final
 from Agent.event.values.digest import digest_bytes
 from Agent.record.emit import installed
 from Agent.record.sources.adopted import is_foreign_name, is_import_of_library, is_own, module_of
+from Agent.record.sources.sources import adopt
+from Agent.replay.compare.outcome import SourceRead
 from Agent.replay.drive.changes_by_hand import ScriptedChanges
 from Agent.replay.drive.numpy_seeds import numpy_state_if_used
 from Agent.replay.drive.watched import (
@@ -57,7 +60,8 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: `program`, its file; `argv`; `directory`, the only writable place; `moved`, the working
             directory and its copy; `environment`; `left_out`, files missing from the copy; `by_hand`,
-            changes to make at ticks.
+            changes to make at ticks; `looks_at_numpy`, whether to find out where the program draws from
+            numpy's global generator, instead of recording it.
     """
     directory = Path(request["directory"])
     here, there = request["moved"]
@@ -78,35 +82,43 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     begun = random.getstate()
     guard.begin()
     watch = SourceWatch()
+    looks_at_numpy = request["looks_at_numpy"]
+    if looks_at_numpy:
+        adopt(import_module("numpy.random"))
     try:
-        with watch.building(records=True):
+        with watch.building(records=not looks_at_numpy):
             SourceFileLoader("__main__", path).exec_module(module)
     except SystemExit as left:
         failure = left.code if isinstance(left.code, str) else ""
     except Exception as error:  # noqa: BLE001 - the user's program; the caller reports it
         traceback.print_exc()
         failure = f"{type(error).__name__}: {error}"
+    reads = watch.built_by_chance()
     return {
         "refused": guard.refused,
         "failure": failure or by_hand.failure,
         "chance": _chance(begun),
-        "unseeded": [
-            f"{read.source} by {read.function} ({read.file}:{read.line})"
-            for read in watch.built_by_chance()
-            if not read.is_of_library
-        ],
+        "unseeded": [_told(read) for read in reads if not read.is_of_library],
+        "drawn_by_libraries": [_told(read) for read in reads if read.is_of_library],
+        "clocks": [_told(read) for read in watch.clocks if not read.is_of_library],
+        "clocks_of_libraries": [_told(read) for read in watch.clocks if read.is_of_library],
         "asked_for_left_out": guard.asked_for_left_out,
     }
 
 
-def _chance(begun: object) -> list[str]:
+def _told(read: SourceRead) -> str:
+    return f"{read.source} by {read.function} ({read.file}:{read.line})"
+
+
+def _chance(begun: object) -> dict[str, str]:
     """Return digests of the final states of the global generators that were seeded or drawn from.
 
     Args:
         begun: the state of `random` before the program ran.
     """
-    left = [random.getstate()] if random.getstate() != begun else []
-    return [digest_bytes(repr(state).encode()) for state in (*left, *numpy_state_if_used())]
+    left: dict[str, object] = {"random": random.getstate()} if random.getstate() != begun else {}
+    left |= dict(zip(["numpy.random"], numpy_state_if_used(), strict=False))
+    return {source: digest_bytes(repr(state).encode()) for source, state in left.items()}
 
 
 def _moved(path: str, here: str, there: str) -> str:

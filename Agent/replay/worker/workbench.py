@@ -5,6 +5,7 @@ Both a replay and a fork (`forks/fork.py`) run on one.
 
 from __future__ import annotations
 
+import dis
 import inspect
 import os
 import random
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 from Agent.errors import RecordingMiss
@@ -223,9 +224,10 @@ class Workbench:
                 made = build(factory, spec, name)
         except FactoryRaised as error:
             raise TargetFailed(f"{error}{what_the_spec_lacks(spec)}") from error
-        self.outcome.set_by_factory = [
+        changed = [
             name for name, value in _code_and_constants(modules).items() if before.get(name) is not value
         ]
+        self.outcome.set_by_factory = [name for name in changed if not _is_set_by_class(name, factory)]
         return made
 
     def _script_module(self) -> str | None:
@@ -362,6 +364,28 @@ def _code_and_constants(modules: set[str]) -> dict[str, object]:
         for name, value in found.items()
         if not (type(value) is FunctionType and hasattr(value, TRACED))
     }
+
+
+def _is_set_by_class(name: str, factory: Any) -> bool:
+    """Whether methods of a class set its attribute, such as a count, and the factory does not."""
+    owner, _, attribute = name.rpartition(".")
+    module, _, cls = owner.rpartition(".")
+    held = getattr(sys.modules.get(module), cls, None)
+    if not isinstance(held, type):
+        return False
+    methods = [
+        each.__func__ if type(each) in {classmethod, staticmethod} else each for each in vars(held).values()
+    ]
+    codes = [inspect.unwrap(each).__code__ for each in methods if type(each) is FunctionType]
+    stored = {stored for code in codes for stored in _stored(code)}
+    own = _stored(factory.__code__) if type(factory) is FunctionType else set()
+    return attribute in stored - own
+
+
+def _stored(code: CodeType) -> set[str]:
+    """Return the names of attributes that a code and the functions inside it set."""
+    found = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_ATTR"}
+    return found.union(*(_stored(each) for each in code.co_consts if type(each) is CodeType))
 
 
 def _level(name: Any) -> int:
