@@ -36,6 +36,7 @@ from Agent.replay.plan.recording import (
     is_traced_action,
     method_name,
     note_gaps,
+    package_of,
     read_recording,
     recorded_script,
     session_info,
@@ -439,7 +440,7 @@ def _program(session: Path, info: SessionInfo | None, target: str = "") -> Path 
     # A package is a directory, with or without an `__init__.py`.
     found = [spec.origin] if spec.submodule_search_locations is None else spec.submodule_search_locations
     directories = [Path(each).resolve().parent for each in found if each is not None]
-    return path if path.parent in directories else None
+    return path if {path.parent, package_of(script)[1]} & set(directories) else None
 
 
 def _patience_s(info: SessionInfo) -> float:

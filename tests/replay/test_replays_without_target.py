@@ -274,3 +274,18 @@ def test_what_only_libraries_draw_and_read_proves_nothing_against_a_program(desk
     report = replayed()
     assert report.verdict == "UNVERIFIED", str(report)
     assert "it draws without a seed: random by Trader.trade (shop.py:" in " ".join(report.reasons)
+
+
+@pytest.mark.further
+def test_a_package_that_ran_as_a_module_runs_as_one_again(desk):
+    package = desk.place / "market"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "shop.py").write_text(SHOP)
+    (package / "__main__.py").write_text(PROGRAM.replace("SEED", "4").replace("from shop", "from .shop"))
+    command = [sys.executable, "-m", "market"]
+    subprocess.run(command, check=True, env=child_environment(), timeout=60)
+    assert replayed().verdict == "IDENTICAL", str(replayed())
+    desk.change("market/shop.py", "return self.cash", "return self.cash + (price == 3)")
+    report = replayed()
+    assert (report.verdict, report.divergence.tick) == ("DIVERGED", 2), str(report)

@@ -470,6 +470,23 @@ def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | No
     return Path(arguments[0]) if arguments else None
 
 
+def package_of(script: Path) -> tuple[str, Path]:
+    """Return the package of a script that ran as `python -m package`, and the directory that holds it.
+
+    For other scripts they are "" and the script's directory. Python names a module that it runs by its whole
+    path, and a script as it was called.
+    """
+    names: list[str] = []
+    directory = script.parent
+    if script.is_absolute() and script.name == "__main__.py":
+        names.append(directory.name)
+        directory = directory.parent
+    while script.is_absolute() and (directory / "__init__.py").is_file():
+        names.append(directory.name)
+        directory = directory.parent
+    return ".".join(reversed(names)), directory
+
+
 def script_name(session: Path, info: SessionInfo | None) -> str:
     """Return the module name of the script's classes in a recording's digests."""
     script = recorded_script(session, info)

@@ -32,6 +32,7 @@ from Agent.replay.drive.watched import (
     user_place,
     writes,
 )
+from Agent.replay.plan.recording import package_of
 from Agent.replay.worker.workbench import turn_recording_away
 
 _CHANGING: Final = dict.fromkeys(
@@ -71,9 +72,14 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     tempfile.tempdir = str(directory)
     path = _moved(request["program"], here, there)
     sys.argv[:] = request["argv"]
-    sys.path[:] = [str(Path(path).parent), *(_moved(each, here, there) for each in sys.path)]
+    package, place = package_of(Path(request["argv"][0]))
+    own = str(Path(path).parent)
+    others = [_moved(each, here, there) for each in sys.path]
+    # A script called by its whole path may stand in a package, too, and import what is beside it.
+    sys.path[:] = [_moved(str(place), here, there), *others, own] if package else [own, *others]
     module = ModuleType("__main__")
     module.__file__ = path
+    module.__package__ = package or None
     sys.modules["__main__"] = module
     guard = ProgramGuard(directory, Path(request["outcome_path"]).parent, left_out=request["left_out"])
     failure = ""
@@ -87,6 +93,8 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         adopt(import_module("numpy.random"))
     try:
         with watch.building(records=not looks_at_numpy):
+            if package:
+                import_module(package)
             SourceFileLoader("__main__", path).exec_module(module)
     except SystemExit as left:
         failure = left.code if isinstance(left.code, str) else ""
