@@ -352,8 +352,8 @@ class SharedValues:
         }
 
     def _fitted(self, present: Any, value: Any, depth: int) -> Any:
-        if present is value:
-            return value
+        if present is value and agent_id_of(value) is not None:
+            return value  # without a reference, which would keep it alive
         kind = type(value)
         taken = self._taken.get(id(value))
         if taken is not None:
