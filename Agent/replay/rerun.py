@@ -292,8 +292,7 @@ def drive_again(
     if options.program and is_whole and _may_come_of_program(outcome, options):
         told = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
         if told is not None:
-            is_outside = _may_come_of_outside(outcome) or _reads_program_state(outcome, reference.session)
-            outcome, agent_id = _joined_with_program(outcome, told, agent_id, options, is_outside=is_outside)
+            outcome, agent_id = _joined_with_program(outcome, told, agent_id, reference.session, options)
     return _report(reference, target, outcome, agent_id, stdout, stderr)
 
 
@@ -325,24 +324,18 @@ def _report(
 
 
 def _joined_with_program(
-    outcome: ReplayOutcome,
-    told: ReplayOutcome,
-    agent_id: str | None,
-    options: RedriveOptions,
-    *,
-    is_outside: bool,
+    outcome: ReplayOutcome, told: ReplayOutcome, agent_id: str | None, session: Path, options: RedriveOptions
 ) -> tuple[ReplayOutcome, str | None]:
     """Return the outcome that counts, with the agent that it is about; None for all.
 
     Args:
         outcome: of the calls one by one.
         told: of runs of the whole program.
-        is_outside: whether other code may be why the calls prove nothing, or differ.
     """
     differs = told.divergence
     if differs is not None and agent_id not in {None, differs.agent_id}:
         outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
-    elif differs is not None or is_outside:
+    elif differs is not None or _may_come_of_outside(outcome) or _reads_program_state(outcome, session):
         if options.keep_going and differs is not None:
             told.remark(
                 "--keep-going looks for further differences where calls are replayed one by one; of a run of "
@@ -387,7 +380,6 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
     if outcome.set_by_factory:
         return False  # the program may not set these attributes
     if judge(outcome)[0] is Verdict.DIVERGED:
-        # What is around unchanged methods, such as a context variable, may be why one differs.
         return _may_come_of_outside(outcome) or not outcome.changed_code
     if judge(outcome)[0] in _GREEN:
         # Replaying recorded calls cannot show that a changed scheduler would make other calls, or that
