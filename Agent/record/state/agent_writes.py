@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
@@ -28,6 +29,27 @@ _MOST_AGENTS = 64
 _MOST_FIELDS = 64
 _COUNTED_ITEMS = 96
 LOOK_S = 0.1
+_TURN_S = 0.0005
+BY = "by"
+
+
+def wait_for_turn(taken: dict[str, tuple[int]], mine: tuple[int]) -> None:
+    """Wait up to `LOOK_S` until nobody else looks, and take the turn; the caller gives it back by `taken`.
+
+    A lock would stay taken if a signal's handler raised right after `acquire`: every other thread would wait.
+
+    Args:
+        mine: the thread's id, in a tuple of this turn alone; a thread does not wait for itself.
+    """
+    until_s = 0.0
+    while (by := taken.setdefault(BY, mine)) is not mine and by[0] != mine[0]:
+        now_s = time.monotonic()
+        until_s = until_s or now_s + LOOK_S
+        if now_s >= until_s:
+            return
+        time.sleep(_TURN_S)
+
+
 """How long an action waits for the lock, in seconds. The wait is limited because the thread that holds it may
 run code of the program that waits for this action."""
 Writers = tuple[str | None, ...]
@@ -340,15 +362,15 @@ class BetweenActions:
         is_on: whether anything is checked.
     """
 
-    __slots__ = ("_open", "is_watching", "lock", "objects", "writes")
+    __slots__ = ("_open", "is_watching", "objects", "taken", "writes")
 
     def __init__(self, known: Mapping[int, Known], *, is_on: bool) -> None:
         self.objects = HeldObjects(is_on=is_on)
         self.writes = AgentWrites(known, is_on=is_on)
         self.is_watching = is_on
         """Whether checks are also made at actions of agents that hold no checked objects."""
-        self.lock = threading.RLock()
-        """Held during a check, so that no action of another thread changes the objects meanwhile."""
+        self.taken: dict[str, tuple[int]] = {}
+        """Whose turn it is to check, so that no action of another thread changes the objects meanwhile."""
         self._open = 0
 
     def begins(self, held: tuple[HeldObject, ...], _call: object) -> Found | None:
@@ -374,10 +396,11 @@ class BetweenActions:
 
     def ended(self, held: tuple[HeldObject, ...], call: Ended) -> None:
         """An outermost action ended: attribute the changes since its begin to it."""
-        is_alone = self.lock.acquire(timeout=LOOK_S)
-        self._open -= 1
-        is_last = self._open == 0
+        mine, taken = (threading.get_ident(),), self.taken
         try:
+            wait_for_turn(taken, mine)
+            self._open -= 1
+            is_last = self._open == 0
             self.objects.ended(held, is_last=is_last)
             if self.writes.is_watching:
                 writer = call.binding.agent_id
@@ -386,8 +409,12 @@ class BetweenActions:
         except Exception as error:  # noqa: BLE001 - as above
             trouble("looking at what agents hold", error)
         finally:
-            if is_alone:
-                self.lock.release()
+            # without a call, since Python runs the handlers of signals behind calls
+            try:
+                if taken[BY] is mine:
+                    del taken[BY]
+            except KeyError:
+                pass  # it took too long, and another thread has ended since
         self._watch()
 
     def told(self, known: Known, obj: object, fields: Iterable[str]) -> dict[str, Writers]:
@@ -401,8 +428,8 @@ class BetweenActions:
         return writers
 
     def after_fork_in_child(self) -> None:
-        """Replace the lock: a thread that the child does not have may have held it."""
-        self.lock = threading.RLock()
+        """Nobody has the turn: a thread that the child does not have may have had it."""
+        self.taken = {}
 
     def _watch(self) -> None:
         self.is_watching = self.objects.is_watching or self.writes.is_watching

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from contextvars import Token
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from Agent.record.emit import installed
 from Agent.record.emit.context import SpanScope, current_scope, learn_secrets
 from Agent.record.emit.installed import Limit
 from Agent.record.encode.native import native
-from Agent.record.state.agent_writes import LOOK_S
+from Agent.record.state.agent_writes import BY, wait_for_turn
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import is_object
 from Agent.record.state.tracker import Known, StateTracker
@@ -192,14 +193,18 @@ class Call:
     def _look_between(self) -> None:
         """Record what code outside of actions changed in objects that agents hold."""
         between = self.pipeline.agents.between
-        is_alone = between.lock.acquire(timeout=LOOK_S)
+        mine, taken = (threading.get_ident(),), between.taken
         try:
+            wait_for_turn(taken, mine)
             found = between.begins(self.held or (), self)
             if found is not None:
                 emit_found(self.pipeline, self.binding, found)
         finally:
-            if is_alone:
-                between.lock.release()
+            try:  # without a call, as in `BetweenActions.ended`
+                if taken[BY] is mine:
+                    del taken[BY]
+            except KeyError:
+                pass
 
     def end(self, result: Any) -> None:
         """The body returned: write the event."""
