@@ -16,7 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from Agent.analysis.query.views import TELLING, Only, QueryEngine, numbers, scan, whole_lines
+from Agent.analysis.query.views import (
+    EVENT_COLUMNS,
+    TELLING,
+    Only,
+    QueryEngine,
+    engine_row,
+    numbers,
+    scan,
+    whole_lines,
+)
 from Agent.analysis.stats import ranked
 from Agent.archive.sealed.reader import NUMBER_BITS, PIECE, ArchiveLines, bits_of, open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
@@ -112,9 +121,19 @@ def unknown_agent(reader: TreeReader, agent_id: str) -> AgentNotFound:
 _LOOKS: Final = 3
 
 
-def code_places(session: Path) -> CodePlaces:
-    """Return the places of a session's traced functions; reads only the files of the category system."""
+def code_places(session: Path, engine: Engine | None = None) -> CodePlaces:
+    """Return the places of a session's traced functions; reads only the files of the category system.
+
+    Args:
+        session: its directory.
+        engine: an engine over it, which reads less of the archive where these files are sealed.
+    """
     found = CodePlaces()
+    if engine is not None and not layout.category_files(session, "system"):
+        sealed = f"SELECT {EVENT_COLUMNS} FROM {whole_lines(Only(kinds=['code']))} WHERE event_type = 'code'"
+        for row in engine.rows(sealed):
+            found.add(engine_row(row)["extra"])
+        return found
     for event in open_reader(session).category_events("system"):
         if event.kind == "code":
             found.add(event.extra)

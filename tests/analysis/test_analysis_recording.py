@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 import Agent
+from Agent.analysis.query.engine import open_engine
+from Agent.analysis.session import code_places
+from Agent.archive import seal
 from Agent.utils import (
     AgentLogger,
     LearningLogger,
@@ -76,6 +79,23 @@ def test_decorated_actions_give_errors_chains_and_states() -> None:
     assert (edges[error["id"]]["effect_id"], edges[error["id"]]["rule"]) == (last["id"], "error")
     assert analyzer.state_at("worker_001", last["id"])["fields"]["mood"] == "tired"
     assert analyzer.find_error_patterns()["by_type"] == {"ValueError": 1}
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_the_engine_finds_the_places_of_functions_that_the_reader_finds(is_sealed: bool) -> None:
+    Worker().work(hard=False)
+    path = LogAnalyzer().path
+    Agent.shutdown_logging()
+    if is_sealed:
+        seal(path, remove=True)
+    engine = open_engine(path)
+    try:
+        by_reader, by_engine = code_places(path), code_places(path, engine)
+    finally:
+        engine.close()
+    places = [each.of("agent_action", {"call": "Worker.work"}) for each in (by_reader, by_engine)]
+    assert places[0] is not None and places[0] == places[1]
+    assert places[0].line == Worker.work.__wrapped__.__code__.co_firstlineno  # type: ignore[attr-defined]
 
 
 def test_a_message_is_followed_from_its_receiver_to_its_sender() -> None:

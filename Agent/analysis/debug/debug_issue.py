@@ -178,7 +178,7 @@ def _with_places(causes: list[Cause], path: Path, engine: Engine, lines: str) ->
     That is where the first of its events was recorded, or the action in which it happened.
     """
     ids = list(dict.fromkeys(each for cause in causes[:_PLACED] for each in cause.event_ids[:_PLACED]))
-    if not ids or not (places := code_places(path)):
+    if not ids or not (places := code_places(path, engine)):
         return causes
 
     def rows(column: str, values: list[str]) -> list[dict[str, Any]]:
