@@ -326,13 +326,11 @@ def _report(
 def _joined_with_program(
     outcome: ReplayOutcome, told: ReplayOutcome, agent_id: str | None, session: Path, options: RedriveOptions
 ) -> tuple[ReplayOutcome, str | None]:
-    """Return the outcome that counts, with the agent that it is about; None for all.
-
-    Args:
-        outcome: of the calls one by one.
-        told: of runs of the whole program.
-    """
+    """Return the outcome that counts, of the calls or the program (`told`), and its agent; None for all."""
     differs = told.divergence
+    is_open = _may_come_of_outside(outcome) or _is_unchanged(outcome)
+    if differs is not None and outcome.divergence is not None and not is_open:
+        return outcome, agent_id  # both show a difference, and the calls show where it is for this agent
     if differs is not None and agent_id not in {None, differs.agent_id}:
         outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
     elif differs is not None or _may_come_of_outside(outcome) or _reads_program_state(outcome, session):

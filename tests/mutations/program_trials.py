@@ -115,7 +115,7 @@ def problems(program: Program, directory: Path) -> Iterator[str]:
 
 
 def _with_draw(text: str, old: str) -> str:
-    """The text with a draw of the global generator before the line of the change."""
+    """The text with a draw that no seed reaches before the line of the change."""
     lines = text.splitlines(keepends=True)
     number = next(number for number, line in enumerate(lines) if old in line)
     while not lines[number].lstrip().startswith(
@@ -123,7 +123,7 @@ def _with_draw(text: str, old: str) -> str:
     ) and (" = " not in lines[number]):
         number -= 1
     indent = lines[number][: len(lines[number]) - len(lines[number].lstrip())]
-    lines.insert(number, f'{indent}__import__("random").random()\n')
+    lines.insert(number, f'{indent}__import__("os").urandom(1)\n')
     return "".join(lines)
 
 

@@ -922,6 +922,7 @@ def test_a_changed_module_is_no_difference_where_the_program_as_a_whole_does_the
     assert (report.verdict, report.divergence.step, report.divergence.replayed) == ("DIVERGED", 1, 3), str(
         report
     )
+    assert not report.outcome.is_of_program  # the calls by themselves show where
 
 
 @pytest.mark.further

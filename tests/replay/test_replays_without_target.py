@@ -286,6 +286,9 @@ def test_a_package_that_ran_as_a_module_runs_as_one_again(desk):
     command = [sys.executable, "-m", "market"]
     subprocess.run(command, check=True, env=child_environment(), timeout=60)
     assert replayed().verdict == "IDENTICAL", str(replayed())
+    desk.change("market/__main__.py", "1 + day % 3", "1 + day % 3 + (day == 4)")
+    assert (replayed().verdict, replayed().divergence.tick) == ("DIVERGED", 4), str(replayed())
+    desk.change("market/__main__.py", "1 + day % 3 + (day == 4)", "1 + day % 3")
     desk.change("market/shop.py", "return self.cash", "return self.cash + (price == 3)")
     report = replayed()
     assert (report.verdict, report.divergence.tick) == ("DIVERGED", 2), str(report)

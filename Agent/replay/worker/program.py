@@ -12,7 +12,7 @@ import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final
@@ -79,7 +79,8 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     sys.path[:] = [_moved(str(place), here, there), *others, own] if package else [own, *others]
     module = ModuleType("__main__")
     module.__file__ = path
-    module.__package__ = package or None
+    if package:  # as Python does it; recordings have this name of the module
+        module.__package__, module.__spec__ = package, ModuleSpec(f"{package}.{Path(path).stem}", None)
     sys.modules["__main__"] = module
     guard = ProgramGuard(directory, Path(request["outcome_path"]).parent, left_out=request["left_out"])
     failure = ""
