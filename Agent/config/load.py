@@ -196,16 +196,15 @@ def redaction_key(
     except (FileNotFoundError, NotADirectoryError):
         pass  # created below
     except OSError as error:
-        lacking("the redaction key could not be read; tokens match within this process only")
-        say(
-            f"the redaction key {path} cannot be used ({error.strerror or error}); "
-            "this process uses a temporary one"
-        )
+        reason = error.strerror or error
+        lacking(f"the redaction key could not be read ({reason}); tokens match within this process only")
+        say(f"the redaction key {path} cannot be used ({reason}); this process uses a temporary one")
         return key
     try:
         return _kept(key, path)
-    except OSError:
-        lacking("the redaction key could not be saved; tokens match within this process only")
+    except OSError as error:
+        reason = error.strerror or error
+        lacking(f"the redaction key could not be saved ({reason}); tokens match within this process only")
         return key
 
 

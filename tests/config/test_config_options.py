@@ -261,7 +261,9 @@ def test_a_damaged_key_is_not_used_and_that_is_told(tmp_path, capfd):
     told = []
     assert len(redaction_key({"XDG_CONFIG_HOME": str(tmp_path)}, told.append)) == 32
     assert path.read_bytes() == b"short"
-    assert told == ["the redaction key could not be read; tokens match within this process only"]
+    assert told == [
+        "the redaction key could not be read (it holds no key); tokens match within this process only"
+    ]
     assert f"the redaction key {path} cannot be used (it holds no key)" in capfd.readouterr().err
 
 
