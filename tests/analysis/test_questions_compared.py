@@ -28,8 +28,8 @@ ABOUT_ONE_SESSION = frozenset(
     debug.question.message_search.matching_messages debug.recorded.event_causes
     debug.root_causes.reading.read_log debug.root_causes.reading.survey errors.errors
     journeys.journey_overview journeys.record_gaps perfetto.write_perfetto provenance.provenance
-    report.session_report.export_analysis report.session_report.session_summary session.counted_losses
-    session.losses states.agent_vars states.check_within states.checkpoints states.field_changes
+    report.session_report.export_analysis report.session_report.session_summary session.code_places
+    session.counted_losses session.losses states.agent_vars states.check_within states.checkpoints states.field_changes
     states.field_course states.state_at
     """.split()
 )

@@ -143,6 +143,7 @@ def test_a_run_that_was_paused_stepped_and_changed_by_hand_replays_with_what_was
 def test_a_change_by_hand_is_found_by_those_who_look_at_the_run(farm, run, tmp_path):
     with farm("control") as program:
         told(run, "pause")
+        told(run, "step")  # the pause may have come before anybody acted
         changed = told(run, "set", "dolly", "weight=5000")
         told(run, "resume")
         finish(tmp_path, program)
