@@ -122,20 +122,20 @@ class Grid:
     def repair(self, line: str, cause: str, *, live: bool, crew: str = "", tree: bool = False) -> None:
         """Open a job, and give it to a crew."""
         self.serial += 1
-        job, given = f"J{self.serial}", crew or self.rng_of_crew()
+        job, given = f"J{self.serial}", crew or self.rng_of_crew(line)
         opened = self.act("control_room", "open_job", cause, job=job, line=line)
         _, order = self.say("control_room", given, opened, job=job, line=line, sub=SUB_OF[line])
         work = self.mend(given, job, line, order, live, tree)
         self.queue[given].append(work) if not crew else self.queue[given].appendleft(work)
 
-    def rng_of_crew(self) -> str:
-        """Draw a crew for the next job."""
-        return self.case.rng(f"crew/{self.serial}").choice(CREWS)
+    def rng_of_crew(self, line: str) -> str:
+        """Draw a crew for a job on a line."""
+        return self.case.rng(f"crew/{line}/{self.now}").choice(CREWS)
 
     def mend(self, crew: str, job: str, line: str, cause: str, live: bool, tree: bool) -> Iterator[None]:
         """Drive, take a permit, mend, hand the line back, and report, a tick for each."""
         case, sub, permit = self.case, SUB_OF[line], f"P{job[1:]}"
-        cause = self.act(crew, "drive", cause, job=job, km=self.rng_of(job, 30))
+        cause = self.act(crew, "drive", cause, job=job, km=self.rng_of(f"km/{line}", 30))
         yield
         if tree:  # a look from the road needs no permit
             cause = self.act(crew, "look", cause, job=job, line=line, finding="clear")
@@ -148,7 +148,9 @@ class Grid:
             given = self.act(sub, "block_reclose", given, line=line)
             self.blocked.add(line)
         yield
-        cause = self.act(crew, "mend", given, job=job, line=line, part=f"span {self.rng_of(job, 60)}")
+        cause = self.act(
+            crew, "mend", given, job=job, line=line, part=f"span {self.rng_of(f'span/{line}', 60)}"
+        )
         yield
         planned = job == self.planned
         if planned and case.strikes("omitted_message"):
@@ -182,7 +184,7 @@ class Grid:
         _, order = self.say(
             "control_room", crew, cause, job=job, line=line, sub=SUB_OF[line], part="transformer"
         )
-        cause = self.act(crew, "drive", order, job=job, km=self.rng_of(job, 30))
+        cause = self.act(crew, "drive", order, job=job, km=self.rng_of(f"km/{line}", 30))
         yield
         for thing in things:
             sent, asked = self.say(crew, "stores", cause, job=job, need=thing)
@@ -328,11 +330,11 @@ def _everyday(grid: Grid, lines: list[str]) -> None:
     """Damage, limits, loads, flashes and fuel of every day, with chores, settings and handled errors."""
     rng, now = grid.rng, grid.now
     one, two, three, four = rng.sample(lines, 4)
-    draws = [rng.random() for _ in range(8)]
+    draws, phase = [rng.random() for _ in range(8)], rng.choice("RST")
     if draws[0] < 0.3 and one not in grid.dark:
         grid.trip(one, "branch")
     if draws[1] < 0.25 and two not in grid.dark and two not in grid.blocked:
-        grid.trip(two, "flashover", grid.act("line_watch", "see_flash", line=two, phase=rng.choice("RST")))
+        grid.trip(two, "flashover", grid.act("line_watch", "see_flash", line=two, phase=phase))
     if draws[2] < 0.12:
         grid.limit(three, rng.randint(220, 300), SUB_OF[three], rng.choice(CREWS))
     if now % 6 == 0:
