@@ -56,7 +56,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
 #define WORDS(W)                                                                                                       \
     W(own) W(look) W(drop) W(trouble) W(join_board) W(next_seq) W(writer) W(write) W(_write)   \
     W(refused) W(write_slowly) W(make_room) W(resend) W(lane) W(active) W(open_reads) W(watcher) W(left) W(begins)      \
-    W(_look_at_state) W(_look_between) W(ended) W(is_watching) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
+    W(_look_at_state) W(_look_between) W(_tell_gone) W(ended) W(is_watching) W(plain_body) W(_careful_arguments) W(_args_and_changes) W(_with_result) W(_emit) W(_trouble) W(_state_tail)   \
     W(_note_other_context) W(action_ended) W(codes_told) W(code) W(tail) W(arguments) W(not_recorded) W(agent_id)      \
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
@@ -826,6 +826,22 @@ static int has_known_names(Lane *lane, PyObject *changed) {
     return 1;
 }
 
+/* Whether a field that only full states told holds a short scalar now, as that of an agent taken from its place. */
+static int is_lightened(PyObject *tracker, PyObject *name, PyObject *value) {
+    return (value == Py_None || is_scalar(Py_TYPE(value))) && !(PyUnicode_Check(value) && PyUnicode_GET_LENGTH(value) > HEAVY_BYTES)
+           && PySet_Contains(GET(tracker, TRACKER_heavy), name) == 1 && PyDict_Contains(GET(tracker, TRACKER_last), name) == 0
+           && PyDict_Contains(GET(tracker, TRACKER__ignored), name) == 0;
+}
+
+/* A scalar is what was recorded of a field last. 0, or -1 with an exception. */
+static int take_scalar(PyObject *tracker, PyObject *name, PyObject *value) {
+    PyObject *heavy = GET(tracker, TRACKER_heavy), *kept = GET(tracker, TRACKER_kept);
+    if (PyDict_SetItem(GET(tracker, TRACKER_last), name, value) < 0) return -1;
+    if (PySet_GET_SIZE(heavy) == 0) return 0;
+    int was_heavy = PySet_Discard(heavy, name), was_kept = was_heavy <= 0 ? 0 : PyDict_Contains(kept, name);
+    return was_heavy < 0 || was_kept < 0 || (was_kept && PyDict_DelItem(kept, name) < 0) ? -1 : 0;
+}
+
 /* Whether a field is read at full states only, and may not be left out there; 1 and 0. */
 static int holds_large(PyObject *tracker) {
     PyObject *outside = GET(tracker, TRACKER_written_outside), *borrowed = GET(tracker, TRACKER_borrowed);
@@ -864,6 +880,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
         Py_INCREF(name); /* an agent among them may be asked for its id */
         Py_INCREF(value);
         int how = compared_closely(tracker, name, value, &are_fixed);
+        if (how == OTHER && is_lightened(tracker, name, value)) how = CHANGED;
         PyObject *taken = how == OTHER ? taken_value(lane, tracker, name, value) : NULL;
         if (how == OTHER && taken == NULL && !PyErr_Occurred()) has_objects |= (taken = taken_object(tracker, name, value)) != NULL;
         if (taken != NULL) {
@@ -890,7 +907,7 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
         goto done;
     }
     for (at = 0; PyDict_Next(changed, &at, &name, &value);)
-        if ((containers == NULL || PyDict_Contains(containers, name) == 0) && PyDict_SetItem(last, name, value) < 0) goto done;
+        if ((containers == NULL || PyDict_Contains(containers, name) == 0) && take_scalar(tracker, name, value) < 0) goto done;
     versions.last = version_of(last);
     if (are_fixed && note_versions(tracker, versions) < 0) goto done;
     if (has_objects) { /* whose forms `StateTracker.small_field` kept */
@@ -1009,7 +1026,13 @@ static int is_at_rest(Lane *lane, PyObject *tracker, PyObject *target) {
 /* Whether the look at an agent's state before an action does no more than to count it; then it is counted. 1, 0, -1. */
 static int is_only_counted(Lane *lane, const Opener *opener, PyObject *call, PyObject *known, int is_root) {
     PyObject *tracker = GET(known, AGENT_tracker);
-    if (tracker == Py_None || !IS_A(tracker, TRACKER) || PyObject_Size(lane->gone) != 0) return 0;
+    if (tracker == Py_None || !IS_A(tracker, TRACKER)) return 0;
+    if (PyObject_Size(lane->gone) != 0) {
+        PyObject *told = PyObject_CallMethodNoArgs(call, W__tell_gone);
+        if (told == NULL) return -1;
+        Py_DECREF(told);
+        if (GET(known, AGENT_tracker) != tracker) return 0;
+    }
     long long actions = PyLong_AsLongLong(GET(tracker, TRACKER_actions));
     if (actions < 1 || lane->state_period < 1 || actions % lane->state_period == 0) return 0;
     if (opener->strict_state == Py_None ? lane->strict_state : opener->strict_state != Py_False) return 0;

@@ -100,27 +100,39 @@ static int has_written_values(Lane *lane) {
     return GET(objects, OBJECTS_has_written) == Py_True;
 }
 
-/* Whether a value, no scalar, was seen to change between actions, or may have been; 1 and 0. */
-static int may_be_written(Lane *lane, PyObject *value) {
+enum { UNWRITTEN, WRITTEN, PERHAPS_WRITTEN };
+
+/* Whether a value, no scalar, was seen to change between actions. */
+static int how_written(Lane *lane, PyObject *value) {
     PyObject *identity = PyLong_FromVoidPtr(value), *written = PyObject_GetAttr(lane->probe, W__written), *held;
-    int may_be = 1;
+    int how = PERHAPS_WRITTEN;
     if (identity == NULL || written == NULL || !PyDict_CheckExact(written)) goto done;
     if (PyDict_GetItemWithError(written, identity) != NULL) goto done;
     PyObject *objects = GET(lane->between, BETWEEN_objects);
     if (!PyDict_CheckExact(GET(objects, OBJECTS__known))) goto done;
     held = PyDict_GetItemWithError(GET(objects, OBJECTS__known), identity);
-    may_be = held != NULL && (!IS_A(held, HELD) || GET(held, HELD_is_written) != Py_False);
+    if (held == NULL || (IS_A(held, HELD) && GET(held, HELD_is_written) == Py_False)) how = UNWRITTEN;
+    else if (IS_A(held, HELD) && PyWeakref_CheckRef(GET(held, HELD__refer)) && PyWeakref_GET_OBJECT(GET(held, HELD__refer)) == value)
+        how = GET(held, HELD_is_written) == Py_True ? WRITTEN : PERHAPS_WRITTEN;
 done:
     Py_XDECREF(identity);
     Py_XDECREF(written);
     if (PyErr_Occurred()) PyErr_Clear();
-    return may_be;
+    return how;
 }
 
-/* `emit_outside` where only scalars differ. `only` are the fields to look at, None for all, NULL for all that were written, of
+/* From now on fields with objects that something else wrote are told as such. 0, or -1 with an exception. */
+static int note_written_outside(PyObject *tracker, PyObject *names) {
+    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(names); at++)
+        if (PySet_Add(GET(tracker, TRACKER_written_outside), PyList_GET_ITEM(names, at)) < 0) return -1;
+    return 0;
+}
+
+/* `emit_outside` where only scalars differ, and objects that full states alone tell. `only` are the fields to look at, None for all, NULL for all that were written, of
    which those in `watched` count in any case. TOLD, also if there was nothing to tell; NOT_HERE for Python to do it; -1. */
 static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject *only, int are_written, int is_ahead) {
     PyObject *tracker = GET(known, AGENT_tracker), *name, *value, *changed = NULL, *more = NULL, *writers = NULL, *payload = NULL;
+    PyObject *objects = NULL;
     if (!IS_A(tracker, TRACKER) || lane->holder != NULL || (only != NULL && only != Py_None && !PyAnySet_Check(only))) return NOT_HERE;
     PyObject *turns = PyObject_GetAttr(lane->pipeline, W_turns), *used = turns == NULL ? NULL : PyObject_GetAttr(turns, W_is_used);
     Py_XDECREF(turns);
@@ -132,7 +144,7 @@ static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject 
     PyObject *outside = GET(tracker, TRACKER_written_outside), *borrowed = GET(tracker, TRACKER_borrowed);
     PyObject *held[] = {Py_NewRef(tracker), Py_NewRef(last), Py_NewRef(heavy), Py_NewRef(watched), Py_NewRef(outside), Py_NewRef(borrowed)};
     if (PyDict_GET_SIZE(GET(tracker, TRACKER_probed)) > 0 || PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(heavy)) goto done;
-    if ((changed = PyDict_New()) == NULL || (more = PyDict_New()) == NULL) goto done;
+    if ((changed = PyDict_New()) == NULL || (more = PyDict_New()) == NULL || (objects = PyList_New(0)) == NULL) goto done;
     Py_ssize_t at = 0, met = 0;
     while (PyDict_Next(fields, &at, &name, &value)) {
         if (!PyUnicode_CheckExact(name)) goto done;
@@ -153,23 +165,30 @@ static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject 
             else if (how == CHANGED && PyDict_SetItem(changed, name, value) < 0) how = OTHER;
             else if (how == SAME && are_written && is_known && PyDict_SetItem(more, name, value) < 0) how = OTHER;
         }
-        if (written && !is_plain && (is_large || is_known) && PySet_Contains(outside, name) != 1 && may_be_written(lane, value)) how = OTHER;
+        if (written && !is_plain && (is_large || is_known) && PySet_Contains(outside, name) != 1) {
+            int how_it_was = how_written(lane, value);
+            if (how_it_was == WRITTEN && is_large && !is_known && !are_written) how = PyList_Append(objects, name) < 0 ? OTHER : how;
+            else if (how_it_was != UNWRITTEN) how = OTHER;
+        }
         Py_DECREF(name);
         Py_DECREF(value);
         if (how == OTHER) goto done;
     }
     if (PyErr_Occurred() || met != PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy)) goto done; /* one is gone */
     answer = -1; /* from here on it is told here, or not at all */
-    if (PyDict_Update(last, changed) < 0 || PyDict_Update(changed, more) < 0) goto done;
-    if (PyDict_GET_SIZE(changed) == 0) {
+    if (PyDict_Update(last, changed) < 0 || PyDict_Update(changed, more) < 0 || note_written_outside(tracker, objects) < 0
+        || PyList_Sort(objects) < 0) goto done;
+    if (PyDict_GET_SIZE(changed) == 0 && PyList_GET_SIZE(objects) == 0) {
         answer = TOLD;
         goto done;
     }
     for (at = 0; PyDict_Next(changed, &at, &name, &value);)
         if (PySet_Add(watched, name) < 0) goto done;
-    if ((writers = writers_of(lane, known, target, changed)) == NULL) goto done;
+    writers = PyDict_GET_SIZE(changed) == 0 ? PyDict_New() : writers_of(lane, known, target, changed);
+    if (writers == NULL) goto done;
     payload = Py_BuildValue("{sssO}", "trigger", "outside", "changed", changed);
-    if (payload == NULL || (PyDict_GET_SIZE(writers) > 0 && PyDict_SetItemString(payload, "writers", writers) < 0)
+    if (payload == NULL || (PyList_GET_SIZE(objects) > 0 && PyDict_SetItemString(payload, "objects", objects) < 0)
+        || (PyDict_GET_SIZE(writers) > 0 && PyDict_SetItemString(payload, "writers", writers) < 0)
         || (is_ahead && PyDict_SetItemString(payload, "ahead", Py_True) < 0)) goto done;
     PyObject *binding = GET(known, AGENT_binding), *slots = GET(binding, BINDING_slots);
     PyObject *key = Py_BuildValue("(si)", "state_change", 20), *slot = key == NULL ? NULL : PyDict_GetItemWithError(slots, key);
@@ -182,6 +201,7 @@ static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject 
 done:
     Py_XDECREF(changed);
     Py_XDECREF(more);
+    Py_XDECREF(objects);
     Py_XDECREF(writers);
     Py_XDECREF(payload);
     Py_DECREF(fields);

@@ -24,6 +24,7 @@ from Agent.event.values.codecs import REGISTERED
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
 from Agent.record.state.identity import TRACED, identity_of
+from Agent.record.state.introspection import items_perhaps
 
 _MOST_ITEMS = 600
 _MOST_DEPTH = 6
@@ -67,6 +68,11 @@ def is_followed(value: object) -> bool:
     """Whether it is a container or an array whose changes are recorded."""
     # Most attributes are of classes that are never followed.
     return _is_perhaps_followed(type(value)) and copied(value) is not None
+
+
+def items_perhaps_followed(values: dict[str, Any]) -> Sequence[tuple[str, Any]]:
+    """Return the items of a dict, possibly without values of types that are never followed."""
+    return items_perhaps(values, _perhaps_followed)
 
 
 def _is_perhaps_followed(cls: type) -> bool:

@@ -27,7 +27,13 @@ from Agent.event.values.opaque import WAITING, has_waiters
 from Agent.event.values.plain import SCALARS
 from Agent.record.encode.native import native
 from Agent.record.health import trouble
-from Agent.record.state.followed_values import Copied, copied, is_followed, is_same
+from Agent.record.state.followed_values import (
+    Copied,
+    copied,
+    is_followed,
+    is_same,
+    items_perhaps_followed,
+)
 from Agent.record.state.introspection import (
     Sort,
     generators_in,
@@ -385,7 +391,7 @@ class HeldObjects:
                 return
             self._add(found, name, value, more_looks, holder=obj)
             for inner, part in items_perhaps_held(attributes) if len(attributes) <= _MOST_ATTRIBUTES else ():
-                if not is_object(part) or type(part) is MethodType:
+                if type(part) is MethodType or not is_object(part):
                     continue
                 known = self._known.get(id(part))
                 if known is not None and known.value() is part:
@@ -506,7 +512,7 @@ class HeldObjects:
 
 
 def _holds_values(value: object) -> bool:
-    return any(map(is_followed, tuple((live_attributes(value) or {}).values())))
+    return any(is_followed(each) for _, each in items_perhaps_followed(live_attributes(value) or {}))
 
 
 def _is_long(value: object) -> bool:

@@ -158,10 +158,13 @@ class Call:
             self.changeable = arguments, None, ()
         return found
 
+    def _tell_gone(self) -> None:
+        emit_gone_states(self.pipeline)
+
     def _look_at_state(self, known: Known, target: object) -> None:
         pipeline = self.pipeline
         if pipeline.agents.gone:
-            emit_gone_states(pipeline)
+            self._tell_gone()
         tracker = self.tracker = known.tracker or pipeline.agents.tracker(known, target)
         actions, strict = tracker.actions, self.spec.strict_state
         is_due = actions % pipeline.options.state_period == 0
