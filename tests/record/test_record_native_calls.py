@@ -329,6 +329,85 @@ def test_an_agent_at_rest_leaves_the_same_lines_with_and_without_the_native_part
         assert lines_of(steps, True, options, Loner) == quick
 
 
+class Field:
+    """A world of agents, so large that those hold references to it."""
+
+    def __init__(self):
+        self.steps, self.herd, self.ground = 0, [], [[number] for number in range(600)]
+
+
+class Animal:
+    agent_role = "animal"
+
+    def __init__(self, agent_id, world, place, energy):
+        self.agent_id, self.world, self.place, self.energy = agent_id, world, place, energy
+
+    @trace_agent_action
+    def act(self, other, does):
+        if does == "eats" and other is not self:
+            other.world.herd.remove(other)
+            other.place = None
+        elif does == "leaves":
+            self.place = 0
+        elif does == "moves":
+            self.place = Field()
+        elif does == "bears":
+            self.world.herd.append(Animal(f"{self.agent_id}.{self.world.steps}", self.world, self.place, 1.5))
+        self.energy += 1
+
+
+def live(steps):
+    world, place = Field(), Field()
+    place.herd = world.herd
+    world.herd += [Animal(f"animal {number}", world, place, np.float64(number)) for number in range(3)]
+    for number in range(12):
+        world.herd[number % 3].act(None, "rests")
+    for who, whom, does in [*steps, *((number % 3, 0, "rests") for number in range(9))]:
+        world.steps += 1
+        herd = world.herd
+        herd[who % len(herd)].act(herd[whom % len(herd)], does)
+
+
+LIVES = st.lists(
+    st.tuples(
+        st.integers(0, 5),
+        st.integers(0, 5),
+        st.sampled_from(["eats", "leaves", "moves", "bears", "bears", "rests"]),
+    ),
+    max_size=14,
+)
+
+
+def lines_of_lives(steps):
+    with recording(RecordOptions(), FakeClock()) as recorded:
+        live(steps)
+        names = re.compile(rb'(span_id":")[0-9a-f]{8}')
+        return [names.sub(rb"\1", line) for line in recorded.sink.lines]
+
+
+@pytest.fixture(scope="module")
+def knows_fields():
+    """After some objects of a class it is known that they are too large to be looked at."""
+    for _ in range(5):
+        lines_of_lives([(0, 0, "moves")] * 3)
+
+
+@pytest.mark.usefixtures("knows_fields")
+@given(LIVES)
+@example(
+    [(0, 1, "bears"), (3, 1, "rests"), (3, 1, "eats"), (0, 1, "rests"), (1, 0, "leaves"), (1, 0, "moves")]
+)
+@example([(0, 1, "bears"), (1, 3, "rests"), (3, 3, "rests"), (1, 2, "eats"), (0, 0, "rests")])
+def test_agents_are_born_and_die_in_the_same_lines_with_and_without_the_native_part(steps):
+    quick = lines_of_lives(steps)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "native", None)
+        patch.setattr(tracking, "snapshot", tracking._snapshot)
+        patch.setattr(tracking, "still_is", tracking._still_is)
+        assert lines_of_lives(steps) == quick
+    assert any(b'"objects":["world"]' in line for line in quick)
+
+
 def test_versions_are_noted_where_no_field_can_change_in_place():
     with recording(RecordOptions()) as recorded:
         noted = []
