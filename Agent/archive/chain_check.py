@@ -296,7 +296,7 @@ def current_states(
     fitting = [states for states, wrong in tried if not wrong]
     if not fitting:
         return tried[0]
-    # Without its last blocks a file fits as well; more lines there tell that it was not rewritten yet.
+    # Without its last blocks a file fits as well; more lines there show that it was not rewritten yet.
     return max(fitting, key=lambda states: sum(state.lines for state in states)), []
 
 
@@ -427,7 +427,7 @@ def _lines_behind(
             count += 1
             added += _is_of(line, is_added)
     except OSError:
-        return 0, 0  # reading its events tells of it
+        return 0, 0  # reading its events reports it
     return count, added
 
 

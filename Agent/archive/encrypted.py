@@ -442,7 +442,7 @@ def _members(path: Path, key: bytes, session_id: str) -> Iterator[_Member]:
             with unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
                 for member in tar:
                     yield _as_member(tar, member)
-            while plain.read(_COPY_BYTES):  # the last chunk tells that nothing was cut off
+            while plain.read(_COPY_BYTES):  # the last chunk shows that nothing was cut off
                 pass
         except (tarfile.TarError, zstandard.ZstdError, ValueError, KeyError) as error:
             raise DamagedInput(

@@ -125,7 +125,7 @@ def recover_session(session: Path) -> Recovered:
                 changed = True
         if changed or (recovery.writers and recovery.recovered_at is None):
             recovery.recovered_at = format_timestamp(time.time_ns() // 1000)
-            # on the disk before a board is removed: from then on it is what tells of the losses
+            # on the disk before a board is removed: from then on it is what records the losses
             write_recovery(session, recovery)
         changed |= _end_tails(session)
         changed |= _remove_boards(session)

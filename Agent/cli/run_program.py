@@ -39,7 +39,7 @@ _STARTED_AT: Final = format_timestamp(time.time_ns() // 1000)
 _AROUND: Final = frozenset({__file__, runpy.__file__, "<frozen runpy>"})
 """The files of the calls around the program, which its tracebacks do not show."""
 _CHILDREN: Final = "AGENT_TRACE_RUN_CHILDREN"
-"""The variable that tells child processes what to record."""
+"""The variable that says to child processes what to record."""
 _NEWEST: Final = 8
 """How many of the newest sessions may be the program's."""
 
@@ -154,7 +154,7 @@ class _TracingLoader(Loader):
         return self._own.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module, then trace; what cannot be traced is told, and the import goes on."""
+        """Run the module, then trace; what cannot be traced is reported, and the import goes on."""
         module.__loader__ = self._own
         if module.__spec__ is not None:
             module.__spec__.loader = self._own

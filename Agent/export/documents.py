@@ -144,7 +144,7 @@ class _Mistakes(list[tuple[str, str]]):
     """The mistakes of a document so far, as (path, problem)."""
 
     def note(self, path: str, problem: str) -> None:
-        """Add one; more than 100 are not told."""
+        """Add one; more than 100 are not listed."""
         if len(self) < _MOST_MISTAKES:
             self.append((path, problem))
 

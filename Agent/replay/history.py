@@ -381,7 +381,7 @@ def _units(reference: RunRef, agents: str | None) -> list[RunRef]:
 
 
 def _began(session: Path) -> float:
-    """When a session began, in seconds since 1970; where nothing tells, by the directory's own time."""
+    """When a session began, in seconds since 1970; where nothing records it, by the directory's own time."""
     info = session_info(session)
     if info is not None and info.started_at:
         return datetime.fromisoformat(info.started_at).timestamp()

@@ -179,7 +179,7 @@ def _steps(events: list[Event]) -> Iterator[PlayedStep]:
     }
     began = {event.id: began_us(event) for event in actions}
     for event in actions:
-        # A call began before what happened inside it, however late its own event tells.
+        # A call began before what happened inside it, however late its own event was written.
         for outer in above[event.id]:
             began[outer.id] = min(began[outer.id], began[event.id])
     actions.sort(key=lambda event: (began[event.id], len(above[event.id]), order_key(event)))

@@ -184,7 +184,7 @@ async def _known_parameters(request: Request) -> None:
 def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: ServerRole) -> None:
     @app.get("/health", summary="Say whether the service works", responses=cast("Any", _only(500, 503)))
     async def health() -> HealthAnswer:
-        """Needs no key and tells nothing else."""
+        """Needs no key and says nothing else."""
         # In separate threads, since all shared ones may be waiting for the database.
         await to_thread.run_sync(store.ping, limiter=app.state.health_threads)
         return HealthAnswer(status="ok", role=role, version=__version__)

@@ -45,7 +45,7 @@ class Watch:
 
     @property
     def is_behind(self) -> bool:
-        """Return whether the session has another content than what was told last."""
+        """Return whether the session has another content than what was reported last."""
         return self._version is not self._view.version
 
     def news(self) -> dict[str, Any]:

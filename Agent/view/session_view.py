@@ -666,7 +666,7 @@ class SessionView:
         """Fork the run of an agent after one of its events, in child processes; `pending` until it has ended.
 
         Args:
-            number: tells forks apart that are otherwise the same.
+            number: distinguishes forks that are otherwise the same.
             agent: whose state changes.
             at: the event after which the fork begins.
             values: {field: its new value as JSON text}.

@@ -210,7 +210,7 @@ class Links(FilledWindow):
         places = [place for place in map(_place, ids) if place is not None]
         until_us = max(self.until_us, self.until_us + TRAIL_US * bool(around))
         if self._has_asked:
-            self._engine.ends_us()  # one pass over all lines, which tells the next ones where these are
+            self._engine.ends_us()  # one pass over all lines, from which the next ones know where these are
         self._has_asked = True
         only = Only(
             since_us=self.since_us,

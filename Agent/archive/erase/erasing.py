@@ -146,7 +146,7 @@ def prove(
         root: the trace root.
         target: what should be gone.
         besides: files that are left out: the plan of the erasure itself.
-        progress: told the step and how far it is, 0 to 1.
+        progress: called with the step and how far it is, 0 to 1.
 
     Raises:
         OSError: a file cannot be read.
@@ -376,7 +376,7 @@ def erase(
         root: the trace root.
         target: what to erase, from `target_of`; None finishes an interrupted erasure.
         dry_run: change nothing, only report; files other than recordings are not searched.
-        progress: told the step and how far it is, 0 to 1.
+        progress: called with the step and how far it is, 0 to 1.
 
     Raises:
         SessionNotFound: there is no such root.
@@ -505,7 +505,7 @@ def _find(root: Path, target: Target, progress: Callable[[str, float], None]) ->
 
         own |= find_artifacts(session, here, holds_it, lines.artifacts)
         if own != here.artifacts:
-            # Their events go as well: they are looked for again, now with what they tell of.
+            # Their events go as well: they are looked for again, now with what they name.
             here = target.within(own)
             lines = _find_lines(session, here)
         if lines.parts:
@@ -575,7 +575,7 @@ def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
     for path, judge in judges.items():
         rewrite(path, judge, target.forms)
     forget_erased(session)
-    # Behind the lines that tell of them: the plan knows which they are.
+    # After the lines that name them: the plan knows which they are.
     remove_artifacts(session, found.artifacts)
     remove_runs(session, target)
     if touched:

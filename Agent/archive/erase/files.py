@@ -87,7 +87,7 @@ class FoundLines:
     """(writer, seq, reason, count) of each `log.dropped` event to erase."""
     damaged: int = 0
     artifacts: set[tuple[str, str]] = field(default_factory=set)
-    """(directory of the run, path) of what their `artifact.saved` events tell of."""
+    """(directory of the run, path) of what their `artifact.saved` events name."""
 
     @property
     def events(self) -> int:
@@ -383,13 +383,13 @@ ERASED_TEXT: Final = "[erased]"
 def find_artifacts(
     session: Path, target: Target, holds: Callable[[Path], bool], told: Iterable[tuple[str, str]]
 ) -> frozenset[ErasedArtifact]:
-    """The artifacts that go: those that hold the value, and those of which lines tell that go.
+    """The artifacts that go: those that hold the value, and those that erased lines name.
 
     Args:
         session: the session's directory.
         target: what is erased.
         holds: whether a file holds the value.
-        told: (directory of the run, path) of what `artifact.saved` events tell of that go.
+        told: (directory of the run, path) of what erased `artifact.saved` events name.
     """
     session_id = session_id_of(session)
     found = {ErasedArtifact(session_id, run_dir, path) for run_dir, path in told}

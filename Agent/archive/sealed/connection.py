@@ -105,7 +105,7 @@ class Spill:
 
     def __init__(self, session: Path) -> None:
         self.path = _spill_path(session / ".state")
-        """What the engine is told; empty where there is no room: what is too large is refused then."""
+        """What the engine is given; empty where there is no room: what is too large is refused then."""
         # also where an engine is not closed but forgotten
         self._remove = weakref.finalize(self, _remove_spill, self.path, os.getpid())
 

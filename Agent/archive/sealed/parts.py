@@ -479,7 +479,7 @@ def escaped(path: str) -> str:
 
 
 def _session_uid(session: Path) -> str | None:
-    """What tells the session from every other one; None where its description is gone."""
+    """What distinguishes the session from every other one; None where its description is gone."""
     try:
         return open_session(session).session_uid
     except InputError:

@@ -301,7 +301,7 @@ _LOWEST_FIRST: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """The engine's bit strings begin with the highest bit of a byte, ours with the lowest."""
 
 Doubtful = list[tuple[str, int]]
-"""(writer, piece) where a number comes twice: only reading tells which line is the event."""
+"""(writer, piece) where a number comes twice: only reading shows which line is the event."""
 
 
 def bits_of(answer: Any) -> int:

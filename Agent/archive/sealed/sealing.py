@@ -98,7 +98,7 @@ def seal(
         remove: remove the JSON lines of every sealed segment afterwards, once it has been read back byte by
             byte; from then on the archive is the record.
         part_bytes: about how many bytes of JSON lines one Parquet file holds.
-        progress: told (bytes sealed, bytes to seal).
+        progress: called with (bytes sealed, bytes to seal).
 
     Raises:
         SessionNotFound: there is no such directory.

@@ -248,7 +248,7 @@ class _Tail:
         render.note_damage(self._damaged() + follower.damaged_lines)
         if follower.vanished_files:
             gone = words.plural(follower.vanished_files, "file")
-            render.note(f"{gone} went away before all of it was read; agent-trace verify tells what lacks")
+            render.note(f"{gone} vanished before all of it was read; agent-trace verify names the loss")
 
     def _is_new(self, event: Event) -> bool:
         seen = self._seen.get(event.writer)

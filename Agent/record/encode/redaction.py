@@ -45,7 +45,7 @@ _SAYS_NONE = frozenset("none null nil undefined true false enabled disabled requ
 _AUTHORITIES = frozenset({"netloc", "userinfo"})
 """Parts of a URL with its user and password, which no `://` introduces."""
 TELLING_KEYS = frozenset({"kty"}) | _AUTHORITIES
-"""Keys that are harmless but tell about secrets: their mapping always takes the slow path."""
+"""Keys that are harmless but describe secrets: their mapping always takes the slow path."""
 _PRIVATE_MEMBERS = frozenset("d k p q dp dq qi oth".split())
 """The members of a JSON Web Key that are private (RFC 7518, section 6)."""
 

@@ -220,7 +220,7 @@ class StateTracker:
             return {}, []
 
     def follow_streams(self, fields: dict[str, Any]) -> None:
-        """Note where the generators in these fields stand; `drawn` tells it from now on after each draw."""
+        """Note where the generators in these fields stand; `drawn` reports it from now on after each draw."""
         self.streams = {name: stream_position(value) for name, value in own_streams(fields).items()}
 
     def drawn(self, obj: object) -> dict[str, str]:

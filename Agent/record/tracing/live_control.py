@@ -74,7 +74,7 @@ class TickCount:
 class LiveControl:
     """Carries out the requests to one program, in the thread whose tick begins.
 
-    A paused program waits for further requests, in all threads that begin a tick, until it is told to go on,
+    A paused program waits for further requests, in all threads that begin a tick, until a request resumes it,
     recording ends, or its session's directory is removed. Signals such as Ctrl-C end the wait.
 
     Args:

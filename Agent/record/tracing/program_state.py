@@ -1,7 +1,7 @@
 """What methods of agents reach by name in the program: globals, closures, defaults, attributes of functions.
 
 No field of an agent shows it. It is read when an agent of a class acts for the first time, and at the end of
-recording; what changed in between is told in `log.closed` as digests, so that two runs can be compared.
+recording; what changed in between is recorded in `log.closed` as digests, so that two runs can be compared.
 
 The search begins at the class of an agent, and follows names through the functions and classes of the
 program's own modules. Values of installed libraries are not looked at, and no cache of `functools`: what it

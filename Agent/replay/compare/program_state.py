@@ -1,6 +1,6 @@
 """Comparison of what runs of changed code left in the program's globals, functions, closures and defaults.
 
-Recording tells digests of what changed while agents acted, and the names of what did not. Only changed code
+A recording has digests of what changed while agents acted, and the names of what did not. Only changed code
 can make a difference here, so nothing is compared if no code changed.
 """
 

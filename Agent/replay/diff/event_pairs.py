@@ -1,7 +1,7 @@
 """`differing_events`: all events of one agent in which two runs differ, not only the first.
 
 After the first difference the runs no longer agree event by event, so events are paired by tick, kind and
-action before they are compared; what has no partner is told as an event that only one run has.
+action before they are compared; what has no partner is reported as an event that only one run has.
 """
 
 from __future__ import annotations

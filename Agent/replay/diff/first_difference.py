@@ -216,7 +216,7 @@ class StreamWalk:
     """{`agent.field`: why it was not compared}."""
     _states: StatePairs = field(init=False)
     _streams: tuple[set[str], set[str]] = field(init=False)
-    """For each side, the fields with generators of which actions tell where they left them."""
+    """For each side, the fields with generators for which actions record where they left them."""
 
     def first_divergence(
         self,
@@ -316,7 +316,7 @@ class StreamWalk:
         return changed and Difference(f"/{ARGS_AFTER}{changed.path}", changed.recorded, changed.replayed)
 
     def _draws_difference(self, one: Event, other: Event) -> Difference | None:
-        """Compare where two actions left the generators of their agents, if both runs tell it."""
+        """Compare where two actions left the generators of their agents, if both runs record it."""
         drew = [(each.state or {}).get("drew") or {} for each in (one, other)]
         for name in sorted({*drew[0], *drew[1]} & self._streams[0] & self._streams[1]):
             places = [each.get(name) for each in drew]

@@ -222,7 +222,7 @@ class ActionJudge:
         return len(action.event.extra.get(ARGS_AFTER) or ()) if is_known else 0
 
     def _knows_changes(self, event: Event) -> bool:
-        """Whether an event inside an action is a call that tells which arguments it changed in place."""
+        """Whether an event inside an action is a call that records which arguments it changed in place."""
         is_told = event.code is not None or self._recording >= WITH_CHANGES_INSIDE
         return is_told and is_traced_action(event)
 
@@ -278,7 +278,7 @@ class ActionJudge:
     def _positions(self, action: DrivenAction, replayed: Event) -> int:
         """Compare where the action left the generators of its agent that it drew from, and count them.
 
-        Older recordings do not tell it.
+        Older recordings do not record it.
         """
         facts = self._agents.get(action.agent_id)
         first = None if facts is None else facts.first_state

@@ -164,7 +164,7 @@ class Pages:
         allow_control: bool = False,
         editor: Editor | None = None,
     ) -> None:
-        _ = view.open_view  # now, so that a missing library is told at the start
+        _ = view.open_view  # now, so that a missing library is reported at the start
         self._views = OpenViews(root)
         app = FastAPI(
             title="Agent Trace pages",
@@ -406,7 +406,7 @@ class AskedFork(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    number: int = Field(ge=0, description="tells forks apart that are otherwise the same")
+    number: int = Field(ge=0, description="distinguishes forks that are otherwise the same")
     agent: str = Field(max_length=1_000)
     at: str = Field(max_length=200, description="the event after which the fork begins")
     values: dict[str, str] = Field(max_length=1_000, description="{field: its new value as JSON}")

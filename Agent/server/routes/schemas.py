@@ -189,7 +189,7 @@ class EventAnswer(BaseModel):
 class JourneyStepAnswer(EventAnswer):
     """One event of an agent, with what lies between it and the one before.
 
-    `gap_ms` is the time of which nothing of the agent is told; `missing` counts events of the same writer
+    `gap_ms` is the time in which nothing of the agent is recorded; `missing` counts events of the same writer
     that are not stored, null where that is not known.
     """
 

@@ -48,7 +48,7 @@ class ControlledProgram:
     """What a controlled program says about itself."""
 
     writer: str
-    """The id of its writer, whose claim tells whether the process lives."""
+    """The id of its writer, whose claim says whether the process lives."""
     token: str
     """A secret of this run, without which it takes no request."""
     pid: int
@@ -198,7 +198,7 @@ def user_name() -> str:
 
 
 class NoTick(Exception):
-    """The program did not answer in time: no tick began, or none ended where it was told to step."""
+    """The program did not answer in time: no tick began, or none ended where it was asked to step."""
 
 
 def request(session: Path, asked: dict[str, Any], wait_s: float) -> dict[str, Any]:

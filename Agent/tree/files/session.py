@@ -120,7 +120,7 @@ class SessionInfo:
 
 
 WITH_CHANGED_ARGUMENTS = 1
-"""From this number on, outermost actions tell which of their arguments they changed in place."""
+"""From this number on, outermost actions record which of their arguments they changed in place."""
 WITH_CHANGES_INSIDE = 2
 """From this number on, so do actions inside others of the same agent."""
 _STORED_AS: Final[Mapping[str, Any]] = {

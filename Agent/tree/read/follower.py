@@ -1,6 +1,6 @@
 """Follows a session while it is written: every new line exactly once.
 
-A scan of the files determines what is new; notifications of the operating system only tell when to scan, and
+A scan of the files determines what is new; notifications of the operating system only say when to scan, and
 which files first.
 """
 

@@ -341,7 +341,7 @@ def _changed_ns(directory: Path) -> int:
 
 
 def _parts_of(session: Path) -> list[list[str]]:
-    """Return what tells whether the archive is the one that was read."""
+    """Return what shows whether the archive is the one that was read."""
     return [[part.name, part.digest] for part in read_parts(session) if part.json_removed]
 
 

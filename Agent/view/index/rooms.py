@@ -51,7 +51,7 @@ class Rooms:
         if self._session is not None and size >= _SMALL_BYTES and hasattr(os, "posix_fallocate"):
             try:
                 with tempfile.TemporaryFile(dir=made_view_dir(self._session), buffering=0) as file:
-                    # reserved, since a full disk could not be told to who writes into a mapping
+                    # reserved, since who writes into a mapping would not learn of a full disk
                     os.posix_fallocate(file.fileno(), 0, size)
                     made = mmap.mmap(file.fileno(), size)
                 with self._lock:

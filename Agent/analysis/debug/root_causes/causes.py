@@ -127,13 +127,13 @@ def _owner(hypothesis: Hypothesis) -> str:
 
 
 def _steps(hypothesis: Hypothesis) -> list[Step]:
-    """Return the steps of the path that tell something new."""
+    """Return the steps of the path that say something new."""
     known = {fact for each in hypothesis.findings[:1] for fact in _facts(each)}
     found: list[Step] = []
     for step in hypothesis.chain:
         news = _news(step)
         facts = _facts(news) if news else {("event", step.act.id)}
-        # A snapshot of a state tells nothing unless something about it is unusual.
+        # A snapshot of a state says nothing unless something about it is unusual.
         if known.isdisjoint(facts) and (news or step.act.kind not in QUIET):
             if found and not news and not _news(found[-1]) and found[-1].act.sort == step.act.sort:
                 found.pop()  # of several alike that all are as usual, the last is enough
@@ -162,7 +162,7 @@ def _explained(hypothesis: Hypothesis, words: Wording) -> str:
     said = {fact for each in findings[:1] for fact in _facts(each)}
     also: list[str] = []
     for each in findings[1:]:
-        # A result and the state that it set often tell the same deviation.
+        # A result and the state that it set often show the same deviation.
         if each.rule not in UNSAID and said.isdisjoint(_facts(each)) and len(also) < MAX_ALSO:
             said |= _facts(each)
             also.append(f"also: {words.who(each, _owner(hypothesis))}{words.finding(each)}")
@@ -174,7 +174,7 @@ def _explained(hypothesis: Hypothesis, words: Wording) -> str:
 
 
 def _facts(finding: Finding) -> set[tuple[str, str]]:
-    """Return what a finding tells: two findings that share one of these tell nearly the same."""
+    """Return what a finding says: two findings that share one of these say nearly the same."""
     if finding.beside is None:
         return {("value", str(finding.found)), ("about", finding.about)}
     return {("value", str(finding.beside.value)), ("about", finding.about)}

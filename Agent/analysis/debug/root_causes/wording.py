@@ -51,7 +51,7 @@ class Wording:
         return _prefix(dict(finding.group).get("agent") or finding.first.agent, finding.first, whose)
 
     def act(self, act: Act) -> str:
-        """Return what an event did, with the values that tell it from others of its sort."""
+        """Return what an event did, with the values that distinguish it from others of its sort."""
         moves = [
             f"{_field(path)} from {short(act.before[path])} to {short(value)}"
             for path, value in act.values.items()

@@ -453,7 +453,7 @@ def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
 def _untimely(log: Log, acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
     """Yield ticks that events hold and that are past, unlike in nearly all others, or the reverse.
 
-    Each is told of the first event about the same thing that holds it, such as the grant of a permit.
+    Each is reported at the first event about the same thing that holds it, such as the grant of a permit.
     """
     for path in fields:
         held = [
