@@ -144,26 +144,27 @@ def _bake(chain: Chain, now: int) -> None:
         van = rng.choice(VANS)
         brought = chain.act(van, "deliver", to=shop, batch=batch, loaves=loaves)
         reason = rng.choice(("too dark", "squashed", "hard"))
+        returned, some = rng.random() < 0.06, rng.randint(1, 30)
         if core < 91.5 and shop == chain.shop:
             case.hop(baked, brought)
-            event = chain.act(shop, "take_back", batch=batch, loaves=rng.randint(15, 30), reason="doughy")
+            event = chain.act(shop, "take_back", batch=batch, loaves=some, reason="doughy")
             chain.say(
                 event,
                 "the bread is like chewing gum inside, I took two loaves back and was not the only one",
                 "raw dough in the middle. The loaf I got at {elsewhere} on the same day was fine",
                 "half of the shop stood there with bread that was not done",
             )
-        elif rng.random() < 0.06:
-            chain.act(shop, "take_back", batch=batch, loaves=rng.randint(1, 30), reason=reason)
+        elif returned:
+            chain.act(shop, "take_back", batch=batch, loaves=some, reason=reason)
 
 
-def _invoice(chain: Chain, cafe: str, cents: int, now: int) -> None:
+def _invoice(chain: Chain, cafe: str, cents: int, now: int, *, slip: bool) -> None:
     """Book what was delivered; a booking that was made twice by mistake is cancelled."""
-    rng, case = chain.rng, chain.case
+    case = chain.case
     chain.invoices += 1
     number = f"R{chain.invoices:05}"
     chain.open_invoices[cafe][number] = cents
-    booked, slip = 1, rng.random() < 0.06
+    booked = 1
     chain.act("head_office", "book_invoice", invoice=number, customer=cafe, cents=cents)
     mine = case.has("doubled_act") and cafe == chain.cafe and now == case.begin
     if mine and case.strikes("doubled_act", now):
@@ -183,6 +184,7 @@ def _serve(chain: Chain, now: int) -> None:
         _take(chain, chain.cafe, now)
     for cafe in [name for name in CAFES if (name, now) in chain.sheets]:
         sheet, wish = chain.sheets.pop((cafe, now)), chain.wishes.pop((cafe, now))
+        guests, fallen, slip = rng.randint(20, 60), rng.random() < 0.04, rng.random() < 0.06
         cents, van = sheet["rolls"] * ROLL + sheet["loaves"] * LOAF, rng.choice(VANS)
         if case.has("doubled_act") and now == case.end and cafe == chain.cafe:
             old, chain.limits[cafe] = (
@@ -205,7 +207,7 @@ def _serve(chain: Chain, now: int) -> None:
         )
         if owed + cents > limit:
             case.hop(decided, chain.act(van, "skip_stop", customer=cafe))
-            event = chain.log[cafe].warning("opened without bread", {"guests": rng.randint(10, 40)})
+            event = chain.log[cafe].warning("opened without bread", {"guests": guests})
             chain.say(
                 event,
                 "we always pay on time and today the driver simply drove past our door",
@@ -215,13 +217,13 @@ def _serve(chain: Chain, now: int) -> None:
             continue
         mixed = chain.act("dough_room", "mix", customer=cafe, **sheet)
         brought = chain.act(van, "deliver", to=cafe, **sheet)
-        _invoice(chain, cafe, cents, now)
+        _invoice(chain, cafe, cents, now, slip=slip)
         if sheet == wish:
-            if rng.random() < 0.04:
-                chain.log[cafe].warning("a tray fell off the van", {"rolls": rng.randint(5, 20)})
+            if fallen:
+                chain.log[cafe].warning("a tray fell off the van", {"rolls": guests // 4})
             continue
         case.hop(mixed, brought)
-        event = chain.log[cafe].warning("breakfast called off", {"guests": rng.randint(30, 80)})
+        event = chain.log[cafe].warning("breakfast called off", {"guests": guests})
         if case.has("lost_update"):
             chain.say(
                 event,

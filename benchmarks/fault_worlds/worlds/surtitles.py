@@ -310,7 +310,7 @@ async def _evening(house: House, now: int) -> None:
         opera = house.mine
     cuer, cues = house.cuers[rng.randrange(2)], house.cuers[0].cues[opera]
     phrases = set(rng.sample(list(cues), 5)) | (set(house.watched) if now == case.end else set())
-    wrong = ""
+    wrong, card, about = "", rng.random() < 0.3, rng.choice(("cold seats", "titles too small", "coughing"))
     for phrase in sorted(phrases, key=lambda name: int(name.split()[1])):
         shown = await cuer.give_cue(opera, phrase)
         if any(text != house.right[opera][phrase] for text in shown) and not wrong:
@@ -319,8 +319,7 @@ async def _evening(house: House, now: int) -> None:
     if wrong:
         event = house.door.warning("card from a guest", {"opera": opera, "about": "titles", "at": wrong})
         _complain(house, event, cuer.agent_id)
-    elif rng.random() < 0.3:
-        about = rng.choice(("cold seats", "titles too small", "coughing", "long queue"))
+    elif card:
         house.door.warning("card from a guest", {"opera": opera, "about": about})
 
 

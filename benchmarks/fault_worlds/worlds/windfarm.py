@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from random import Random
 
 from Agent import AgentLogger, tick, trace_agent_action
 from benchmarks.fault_worlds.kit import Case, World, call
@@ -233,9 +234,11 @@ class Farm:
         self.other = self.rng.choice([name for name in UNITS if name != self.mine])
         self.quiet = [name for name in UNITS if name != self.mine]
 
-    def order(self, kind: str, unit: str, *, crew: str = "", mine: bool = False) -> str:
+    def order(
+        self, kind: str, unit: str, *, crew: str = "", mine: bool = False, rng: Random | None = None
+    ) -> str:
         """Write an order; what the crew will find and do is drawn now."""
-        rng, number = self.rng, f"W{len(self.orders) + 1:04}"
+        rng, number = rng or self.rng, f"W{len(self.orders) + 1:04}"
         crew, bolt = crew or rng.choice(CREWS), rng.choice(tuple(TORQUE))
         overnight = rng.random() < 0.04 and not self.overnight and not mine
         bar, slip = float(rng.randint(165, 195)), rng.random() < 0.06 and not mine
@@ -319,7 +322,7 @@ def _watch(farm: Farm, now: int) -> None:
     for name in sorted(seen):
         pressure = farm.units[name].pressure
         if farm.control.check_pressure(name, pressure) == "low":
-            farm.order("hydraulics", name)
+            farm.order("hydraulics", name, rng=case.rng(f"low/{now}/{name}"))
     shaking = rng.choice(farm.quiet) if rng.random() < 0.2 else ""
     if case.has("forgotten_undo") and now == case.end:
         shaking = farm.mine
