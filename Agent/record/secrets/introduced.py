@@ -93,6 +93,7 @@ _FORMS: Final = (
     ),
     _Form(("pass ",), rf"""{_BEGIN}PASS[ ]+:?{_VALUE}{_END}""", is_strong),
     _Form(("> auth ",), rf"""(?i)>[ ]AUTH[ ]+(?:[\w.@\-]{{1,60}}[ ]+)?{_VALUE}{_END}""", _is_given),
+    _Form(("send: auth ",), rf"""(?i)send:[ ]AUTH[ ]+[\w.@\-]{{1,60}}[ ]+{_VALUE}{_END}""", _is_given),
     # https://redis.io/docs/latest/commands/auth
     _Form(("auth ",), rf"""{_BEGIN}AUTH[ ]+(?:[\w.@\-]{{1,60}}[ ]+)?{_VALUE}{_END}""", is_strong),
     # IMAP (RFC 3501)
