@@ -130,7 +130,7 @@ def replay_program(
     Returns:
         The outcome, and the script.
     """
-    program = _program(session, session_info(session))
+    program = _script_here(session, session_info(session))
     if program is None:
         return None
     recording = read_recording(session)
@@ -163,7 +163,7 @@ def judged_by_program(
     with each other and differ from the recording prove a difference: two runs, or three if actions ran at
     the same time.
     """
-    program = _program(session, session_info(session), target)
+    program = _script_here(session, session_info(session), target)
     if program is None:
         return None
     recording = read_recording(session)
@@ -184,15 +184,15 @@ def _judged(
         return None
     is_alone = not outcome.counts.actions
     seconds = timeout_seconds or _patience_s(info)
+    again = _Program(program, info, session, seconds, stop, to_script(recording.events))
     by_form = any(read.is_of_library for read in outcome.sources) or _has_ids_and_times(recording)
-    by_hand = to_script(recording.events)
     may_differ = has_changed = False
     runs = _RUNS
     with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
         found: list[ProgramRun] = []
         while len(found) < runs:
             there = Path(place) / str(len(found))
-            run = _run(program, info, session, there, seconds, stop, by_form=by_form, by_hand=by_hand)
+            run = _run_and_compare(again, there, by_form=by_form)
             if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
                 why = run if isinstance(run, str) else run.obstacle
                 outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
@@ -211,12 +211,10 @@ def _judged(
         draws = is_alone or any(not read.is_of_library for read in outcome.sources)
         chance = _Chance.of(found) if draws else _Chance()
         if chance.is_own:
-            told = chance.place or next(
-                iter(_draws_of_numpy(program, info, session, Path(place), seconds, stop, chance)), ""
-            )
+            where = chance.place or next(iter(_draws_of_numpy(again, Path(place), chance)), "")
             outcome.remark(
                 f"{program.name}, run again as a whole, proves nothing: it draws without a seed: "
-                f"{told or 'from ' + ' and '.join(sorted(chance.varying))}"
+                f"{where or 'from ' + ' and '.join(sorted(chance.varying))}"
             )
             return None
         if chance.varying:
@@ -425,7 +423,7 @@ def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) ->
     return _Left(f"{first.name} did not end as in the recording", found)
 
 
-def _program(session: Path, info: SessionInfo | None, target: str = "") -> Path | None:
+def _script_here(session: Path, info: SessionInfo | None, target: str = "") -> Path | None:
     """Return the recorded script if it is in the directory from which a target is imported, or is here."""
     script = recorded_script(session, info)
     if script is None or script.suffix != ".py":
@@ -451,25 +449,46 @@ def _patience_s(info: SessionInfo) -> float:
     return max(_AT_LEAST_S, _TIMES_SLOWER * took_us / 1e6)
 
 
-def _run(
-    program: Path,
-    info: SessionInfo,
-    session: Path,
-    directory: Path,
-    timeout_seconds: float,
-    stop: StopEvent | None,
-    *,
-    by_form: bool,
-    by_hand: Sequence[Mapping[str, Any]],
-) -> ProgramRun | str:
+@dataclass(frozen=True, slots=True)
+class _Program:
+    """The recorded script, and what each run of it is given."""
+
+    script: Path
+    info: SessionInfo
+    session: Path
+    timeout_s: float
+    stop: StopEvent | None
+    by_hand: Sequence[Mapping[str, Any]]
+    """The changes by hand, which each run repeats."""
+
+    def run(self, directory: Path, *, looks_at_numpy: bool = False) -> JobResult:
+        """Run the program once in a copy of the working directory; return what its process answered."""
+        configured = self.info.configuration
+        settings = {name: configured[name] for name in _SETTINGS if name in configured}
+        directory.mkdir()
+        here = Path.cwd()
+        copy = _copied(here, directory / "copy", self.session, self.info)
+        request = {
+            "program": str(self.script),
+            "argv": list(self.info.argv),
+            "directory": str(directory),
+            "moved": [str(here), str(here if copy is None else copy.directory)],
+            "left_out": [] if copy is None else list(map(str, copy.left_out)),
+            "by_hand": self.by_hand,
+            "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
+            "looks_at_numpy": looks_at_numpy,
+        }
+        return run_job(_PROGRAM, request, self.timeout_s, self.stop)
+
+
+def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> ProgramRun | str:
     """Run the program once, and compare its recording; return why if that is not possible.
 
     Args:
         by_form: whether libraries make ids and times, or recorded sources answer them, so that another run
             has others: they agree by form.
-    by_hand = to_script(recording.events)
     """
-    result = _carried_out(program, info, session, directory, timeout_seconds, stop, by_hand=by_hand)
+    result = program.run(directory)
     if result.answer is None:
         return result.failure
     answer = result.answer
@@ -478,11 +497,11 @@ def _run(
     if len(made) != 1:
         told = "; ".join([*refused[:2], failure])
         return f"it recorded {len(made)} sessions{told and f' ({told})'}"
-    comparison = _compared(session, made[0], by_form=by_form)
+    comparison = _compared(program.session, made[0], by_form=by_form)
     of_libraries = answer["clocks_of_libraries"] or answer["drawn_by_libraries"]
     if comparison.divergence is not None and not by_form and of_libraries and not answer["clocks"]:
         by_form = True  # none but libraries made times and ids
-        comparison = _compared(session, made[0], by_form=True)
+        comparison = _compared(program.session, made[0], by_form=True)
     reader = open_reader(made[0])
     code = _codes_of(reader.events())
     is_sound = reader.losses().clean and not reader.damaged_lines
@@ -502,52 +521,13 @@ def _run(
     )
 
 
-def _carried_out(
-    program: Path,
-    info: SessionInfo,
-    session: Path,
-    directory: Path,
-    timeout_seconds: float,
-    stop: StopEvent | None,
-    *,
-    by_hand: Sequence[Mapping[str, Any]] = (),
-    looks_at_numpy: bool = False,
-) -> JobResult:
-    """Run the program once in a copy of the working directory; return what its process answered."""
-    settings = {name: info.configuration[name] for name in _SETTINGS if name in info.configuration}
-    directory.mkdir()
-    here = Path.cwd()
-    copy = _copied(here, directory / "copy", session, info)
-    request = {
-        "program": str(program),
-        "argv": list(info.argv),
-        "directory": str(directory),
-        "moved": [str(here), str(here if copy is None else copy.directory)],
-        "left_out": [] if copy is None else list(map(str, copy.left_out)),
-        "by_hand": by_hand,
-        "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
-        "looks_at_numpy": looks_at_numpy,
-    }
-    return run_job(_PROGRAM, request, timeout_seconds, stop)
-
-
-def _draws_of_numpy(
-    program: Path,
-    info: SessionInfo,
-    session: Path,
-    directory: Path,
-    timeout_seconds: float,
-    stop: StopEvent | None,
-    chance: _Chance,
-) -> Sequence[str]:
+def _draws_of_numpy(program: _Program, directory: Path, chance: _Chance) -> Sequence[str]:
     """Return where the program draws from numpy's global generator, which only a run with seams shows."""
     if "numpy.random" not in chance.varying:
         return ()
-    result = _carried_out(
-        program, info, session, directory / "draws", timeout_seconds, stop, looks_at_numpy=True
-    )
-    told = () if result.answer is None else (*result.answer["unseeded"], *result.answer["drawn_by_libraries"])
-    return [each for each in told if each.startswith("numpy.random ")]
+    answer = program.run(directory / "draws", looks_at_numpy=True).answer
+    draws = () if answer is None else (*answer["unseeded"], *answer["drawn_by_libraries"])
+    return [each for each in draws if each.startswith("numpy.random ")]
 
 
 def _compared(one: Path, other: Path, *, by_form: bool) -> RunComparison:
