@@ -30,6 +30,9 @@ settings.register_profile("ci", deadline=None, max_examples=50, derandomize=True
 settings.register_profile("full", deadline=None, max_examples=500)
 settings.load_profile("default")
 
+# The first use of pydantic in a process would load the plugins of all that is installed, such as logfire's: a second.
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+
 _ENVIRONMENT_PREFIX = "AGENT_TRACE"
 _USER_DIRECTORIES = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME")
 
@@ -79,9 +82,14 @@ def _encodable(value: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
     """PostgreSQL is of the second tier, and databases that a test does not name are of the third.
 
-    Modules with tests of the second tier come first, so that no process is left alone with one at the end.
+    Of a test marked `first_case` only the first case is of its own tier; the others are of the second. Modules with tests of the second tier come first, so that no process is left alone with one at the end.
     """
+    seen: set[object] = set()
     for item in items:
+        function = getattr(item, "function", None)
+        if item.get_closest_marker("first_case") and function in seen:
+            item.add_marker(pytest.mark.integration)
+        seen.add(function)
         parameters = getattr(item, "callspec", None)
         values = [] if parameters is None else parameters.params.values()
         asked = {"sqlite", "postgresql"}.intersection(value for value in values if isinstance(value, str))
@@ -141,10 +149,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     return result
 
 
+_LIBRARIES = ("numpy", "numpy.random")
+"""What every third replay of these tests imports; it takes as long as all else that such a replay does."""
+
+
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[Launcher]:
     """Forks the children of replays from one warm process."""
-    with ForkServer() as server:
+    with ForkServer(modules=_LIBRARIES) as server:
 
         def launch(module: str, request: Path, environment: Mapping[str, str]) -> Child:
             with _processes_allowed():

@@ -69,6 +69,7 @@ def model_class():
         yield BoltzmannWealth
 
 
+@pytest.mark.integration
 def test_a_model_of_mesa_gives_the_same_frame_as_its_own_data_collector(trace_root, model_class):
     setup_logging(trace_root=trace_root)
     # half of all money is given by others, after an agent's own step

@@ -45,6 +45,7 @@ def test_a_query_of_python_is_stopped_at_its_deadline_and_the_next_one_answers(s
             pytest.fail("no later query answers")
 
 
+@pytest.mark.integration
 def test_a_deadline_that_passes_at_any_moment_is_told_as_one(session, capsys):
     for number in range(60):
         arguments = ["sql", "--timeout", f"{0.001 + number * 0.0007:.4f}", "SELECT count(*) FROM events"]

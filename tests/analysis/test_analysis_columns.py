@@ -352,6 +352,7 @@ def test_a_file_that_becomes_odd_is_read_again_by_duckdb(builder: SessionBuilder
     assert sum(engine.damaged_lines().values()) == 1
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "query",
     [

@@ -396,6 +396,7 @@ def test_an_agent_with_a_bare_number_for_a_name_is_told_with_its_role_and_errors
     assert not any(command.startswith("agent-trace errors") for command in report.commands)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("by", ["index", "query", "growing index"])
 def test_a_sample_of_a_large_session_is_the_same_however_its_payloads_are_read(
     planted: Planted, monkeypatch: pytest.MonkeyPatch, by: str

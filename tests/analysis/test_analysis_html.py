@@ -90,6 +90,7 @@ def test_what_a_session_says_stays_text(builder: SessionBuilder) -> None:
     assert "\u202e" not in read.text
 
 
+@pytest.mark.integration
 def test_a_notebook_shows_the_session_as_text(builder: SessionBuilder) -> None:
     write_a_bit_of_everything(builder, HOSTILE)
     shown = LogAnalyzer(builder.path)._repr_html_()

@@ -103,6 +103,7 @@ def test_numbers_that_are_missing_are_a_gap_and_no_idleness(known: Known) -> Non
     analyzer.close()
 
 
+@pytest.mark.integration
 def test_the_overview_counts_what_the_session_is_known_to_hold(known: Known) -> None:
     analyzer = LogAnalyzer(known.truth.session)
     for agent, count in list(known.truth.by_agent.items())[::5]:

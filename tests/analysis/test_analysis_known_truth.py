@@ -48,6 +48,7 @@ def test_the_counts_told_are_those_of_the_files(faulty: Truth, events: list[Even
     assert Counter(e.extra["action_type"] for e in events if e.kind == "agent_action") == faulty.actions
 
 
+@pytest.mark.integration
 def test_every_event_is_one_that_recording_could_have_written(faulty: Truth, events: list[Event]) -> None:
     by_id = {event.id: event for event in events}
     for event in events:

@@ -23,6 +23,7 @@ def report(known: Known) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.integration
 def test_reward_sums_are_the_planted_ones(known: Known, report: dict[str, Any]) -> None:
     sums = {agent: row["total_rewards"] for agent, row in report["by_agent"].items() if row["reward_count"]}
     assert sums == pytest.approx(known.truth.rewards)

@@ -91,6 +91,7 @@ def test_without_room_for_it_a_large_order_says_what_to_do(
     engine.close()
 
 
+@pytest.mark.integration
 def test_the_first_rows_of_a_large_order_need_no_room(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("Agent.analysis.query.engine.MEMORY_LIMIT", "330MB")
     monkeypatch.setattr("Agent.analysis.query.engine.MOST_THREADS", 1)

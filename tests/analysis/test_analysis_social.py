@@ -50,6 +50,7 @@ def components_of(ties: set[tuple[str, str]]) -> list[int]:
     return sorted(sizes, reverse=True)
 
 
+@pytest.mark.integration
 @given(_events)
 def test_the_graph_is_the_one_that_the_events_draw(events: list[tuple[Any, ...]]) -> None:
     with TemporaryDirectory() as directory:

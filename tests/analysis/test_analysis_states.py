@@ -36,6 +36,7 @@ _steps = st.lists(
 )
 
 
+@pytest.mark.integration
 @given(_steps)
 def test_the_state_after_any_event_is_that_of_a_fold_from_the_beginning(steps: list[tuple[Any, ...]]) -> None:
     with TemporaryDirectory() as directory:

@@ -134,6 +134,7 @@ def check_against_the_lines(parsed: Parsed, session: Path) -> None:
     assert parsed.flows == recorded
 
 
+@pytest.mark.integration
 def test_the_demo_has_equal_counts_nesting_times_and_flows(trace_root, tmp_path):
     record_session(trace_root, Settings(agents=12, ticks=24, seed=3))
     session = next(trace_root.glob("session_*"))

@@ -198,6 +198,7 @@ def test_files_that_change_places_are_named(session):
     assert len(edits(session)) == 3
 
 
+@pytest.mark.integration
 def test_an_edit_of_the_chain_itself_is_named(session):
     for path in sorted(chains_dir(session).iterdir()):
         data, name = path.read_bytes(), f".state/chain/{path.name}"
@@ -319,6 +320,7 @@ def behind_a_block_that_went(session, entries, entry, lines):
     enter(session, found)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "disguise",
     [
@@ -345,6 +347,7 @@ def test_an_edit_that_is_made_to_look_like_an_erasure_is_found_by_a_head_that_wa
             assert not verify(session, [head]).sound
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("how", ["edited", "added", "added for one that went", "moved"])
 def test_an_edit_behind_a_real_erasure_is_found_and_what_was_left_has_a_proof(tmp_path, how, monkeypatch):
     session = setup_logging(trace_root=tmp_path / "trace").path
@@ -452,6 +455,7 @@ def test_a_head_of_a_writer_holds_for_what_came_later(tmp_path):
 # What the product itself does to a record.
 
 
+@pytest.mark.integration
 def test_sealed_lines_are_compared_in_the_archive(session):
     before = verify(session).chain
     seal(session, remove=True)
@@ -505,6 +509,7 @@ def test_what_was_erased_is_a_gap_and_the_head_stays(tmp_path, what, sealed):
         assert edits(session)
 
 
+@pytest.mark.integration
 def test_an_erasure_after_another_and_one_that_was_cut_short_are_no_edits(tmp_path, monkeypatch):
     from Agent.archive.erase import erasing as module
 

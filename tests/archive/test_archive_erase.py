@@ -52,6 +52,7 @@ def assert_sound(root, erased):
     assert sum(row.retired for each in found for row in each.writers) == erased
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("how", ["live", "sealed", "removed"])
 def test_no_form_of_a_value_is_left_and_all_else_reads_as_before(root, how):
     sealed(root, how)
@@ -294,6 +295,7 @@ def test_what_cannot_be_replaced_is_an_error_and_the_next_one_goes_on(root, monk
     assert kit.traces(root, kit.forms(kit.VALUE)) == []
 
 
+@pytest.mark.integration
 def test_a_session_whose_archive_is_its_record_is_sealed_again_by_the_erasure_that_goes_on(root, monkeypatch):
     sealed(root, "removed")
     assert not list(root.glob("session_*/agents/*.log"))
@@ -452,6 +454,7 @@ def test_wherever_a_persons_data_goes_nothing_of_it_is_left_in_the_whole_tree(
     shutil.rmtree(root)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("place", sorted(kit.PLACES))
 def test_a_persons_data_in_one_place_goes_and_its_neighbours_stay(tmp_path, place):
     root = tmp_path / "trace"

@@ -75,6 +75,7 @@ def test_the_same_run_gives_the_same_bytes_also_after_its_import(recorded, trace
     assert file.read_bytes() == again.read_bytes() == back.read_bytes()
 
 
+@pytest.mark.integration
 def test_a_root_run_takes_the_whole_session_along(recorded, trace_root, tmp_path):
     root, _, _ = recorded
     session = session_directories(root)[0]
@@ -274,6 +275,7 @@ def test_a_manifest_that_cannot_be_is_refused(recorded, tmp_path, manifest):
     assert_refused(packed(tmp_path / "x.zip", members_of(recorded[2]), manifest=manifest), tmp_path)
 
 
+@pytest.mark.integration
 def test_bombs_are_refused_before_they_go_off(recorded, tmp_path):
     members = members_of(recorded[2])
     name = f"runs/{recorded[1]['run0']}/artifacts/bomb"

@@ -634,6 +634,7 @@ def answers(session):
     }
 
 
+@pytest.mark.integration
 def test_lines_that_were_removed_by_hand_beside_their_sealed_part_are_read_from_it(two_agents):
     before = answers(two_agents)
     for path in agents_dir(two_agents).iterdir():
@@ -643,6 +644,7 @@ def test_lines_that_were_removed_by_hand_beside_their_sealed_part_are_read_from_
     assert answers(two_agents) == before
 
 
+@pytest.mark.integration
 def test_lines_that_were_removed_by_hand_survive_sealing_again_and_are_erased_like_others(two_agents):
     before = answers(two_agents)
     (agents_dir(two_agents) / "ann.log").unlink()
@@ -688,6 +690,7 @@ def places_in(value, place=()):
         yield from places_in(item, (*place, key))
 
 
+@pytest.mark.integration
 def test_a_description_with_any_value_of_another_type_is_refused_or_read_and_no_bug(two_agents, capsys):
     (path,) = archive_dir(two_agents).glob("part-*.json")
     stored = path.read_bytes()

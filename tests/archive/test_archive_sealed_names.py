@@ -59,6 +59,7 @@ def crashed(trace_root):
     return only_session(trace_root)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("how", ["restored", "removal cut short"])
 def test_a_copy_of_a_sealed_file_whose_end_is_recovered_is_read_once(crashed, how):
     seal(crashed, remove=how == "restored")
@@ -93,6 +94,7 @@ def taken(trace_root):
     return session
 
 
+@pytest.mark.integration
 def test_a_name_that_another_writer_took_after_sealing_is_no_edit(taken):
     assert_numbers(taken, "x", range(20))
     shutdown_logging()
@@ -101,6 +103,7 @@ def test_a_name_that_another_writer_took_after_sealing_is_no_edit(taken):
     assert_numbers(taken, "x", range(20))
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("sealed_again", [False, True])
 def test_restoring_brings_back_both_files_that_had_one_name(taken, sealed_again):
     shutdown_logging()

@@ -377,7 +377,7 @@ if sys.argv[3] != "ends":
 """
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_what_was_opened_is_gone_with_its_process_and_after_a_kill_with_the_next(copy, with_key):
     encrypt_all(copy)
 

@@ -30,6 +30,7 @@ def test_an_agent_may_name_its_session(ask, recorded):
     assert done.returncode == 2 and "AGENT already names a session" in done.stderr
 
 
+@pytest.mark.integration
 def test_first_lists_the_beginning_of_a_journey(ask):
     every = ask("journey", AGENT, "--json").stdout.splitlines()
     assert ask("journey", AGENT, "--first", "3", "--json").stdout.splitlines() == every[:3]

@@ -88,6 +88,7 @@ def test_a_command_answers_the_same_with_the_key_and_says_in_one_line_what_is_mi
     assert answer(after) == answer(before), after.stderr
 
 
+@pytest.mark.integration
 def test_the_lists_name_what_is_encrypted(run, places):
     place, key, _ = places
     root = {"AGENT_TRACE_ROOT": str(place / "encrypted")}

@@ -14,6 +14,7 @@ def spans_in(text):
     return [span for each in requests for span in each["resourceSpans"][0]["scopeSpans"][0]["spans"]]
 
 
+@pytest.mark.integration
 def test_lines_of_otlp_json_are_the_same_in_a_file_and_on_the_terminal(recorded, run, tmp_path):
     target = tmp_path / "spans.jsonl"
     done = run("export", "otlp", "--root", str(recorded.root), "--file", str(target))
@@ -43,6 +44,7 @@ def test_a_receiver_gets_the_spans_and_json_says_how_many(recorded, run):
         assert answer["refused"] == 0 and answer["left_out"]["/extra/args"] > 0
 
 
+@pytest.mark.integration
 def test_resume_sends_what_is_left_after_a_failure_and_says_the_numbers(recorded, run, tmp_path):
     pytest.importorskip("opentelemetry.proto", reason="OTLP needs opentelemetry-proto, of the extra [otel]")
     from support.otlp_double import OtlpReceiver
@@ -63,6 +65,7 @@ def test_resume_sends_what_is_left_after_a_failure_and_says_the_numbers(recorded
         assert json.loads(run(*command, "--json").stdout)["already"] == 1024 + left == len(receiver.spans)
 
 
+@pytest.mark.integration
 def test_a_receiver_that_lost_its_data_gets_everything_again_and_the_rest_after_a_failure(
     recorded, run, tmp_path
 ):

@@ -46,6 +46,7 @@ def test_a_run_that_goes_on_as_recorded_is_exit_code_0(asked, recorded):
     assert "are alike" in done.stdout
 
 
+@pytest.mark.integration
 def test_a_whole_run_that_goes_on_from_amid_messages_is_alike(asked):
     done = asked("resume", "last", "--step", "1")
     assert (done.returncode, done.stderr) == (0, "")
@@ -86,6 +87,7 @@ def test_a_sweep_shows_a_distribution_and_the_command_of_the_smallest_change(ask
     assert answer["counts"] == {"false": 2, "true": 1}
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -72,6 +72,7 @@ def test_a_failing_one_is_told_and_made_small_with_a_test_that_fails(ask, kept, 
     assert ask("golden", "check", "one-shrunk").returncode == 1
 
 
+@pytest.mark.integration
 def test_a_passing_one_says_what_the_factory_builds_differently(ask, kept, tmp_path):
     (tmp_path / "later.py").write_text(
         "from Agent.demo import targets\n\n"

@@ -105,6 +105,7 @@ def test_a_number_of_any_size_is_a_count_that_python_can_count_to():
     assert unbounded == []
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -190,6 +191,7 @@ def test_help_loads_nothing_heavy(arguments):
     assert [name for name in wrong if name not in loaded_by_the_package()] == []
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "spared"),

@@ -28,6 +28,7 @@ def asked(run, *words):
     return json.loads(done.stdout)
 
 
+@pytest.mark.integration
 def test_two_sessions_together_have_what_each_of_them_has(places, run):
     one, other, _ = places
     both = asked(run, "analyze", "--engine", "duckdb", one, other)

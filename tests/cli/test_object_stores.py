@@ -52,12 +52,14 @@ def asked(run, *words):
     return json.loads(done.stdout)
 
 
+@pytest.mark.integration
 def test_a_session_in_a_store_gives_the_answers_of_its_original(run, truth, in_memory):
     for command in (["sql", QUERY], ["errors"], ["interactions"], ["learning", "*"]):
         here = asked(run, *command, truth.session, "--engine", "duckdb")
         assert here and here == asked(run, *command, in_memory, "--engine", "duckdb"), command
 
 
+@pytest.mark.integration
 def test_debug_names_the_complaint_and_the_session_of_a_pattern(run, truth, in_memory):
     for pattern in ("memory:///h*/session_*", str(truth.session.parent / "session_*")):
         done = run("debug", "agent fails", pattern, "--engine", "duckdb")
@@ -65,6 +67,7 @@ def test_debug_names_the_complaint_and_the_session_of_a_pattern(run, truth, in_m
         assert done.stdout.splitlines()[:2] == named
 
 
+@pytest.mark.integration
 def test_damaged_lines_are_counted_in_a_store_as_in_its_original(run, tmp_path):
     damaged = make_session(tmp_path, events=12_000, agents=18, seed=3, faults=["torn_file"], sealed=True)
     store = fsspec.filesystem("memory")
@@ -102,6 +105,7 @@ def test_the_functions_that_executors_run_need_no_module_of_this_package(truth, 
     assert done.stdout.decode().split() == [str(events), "6", "{None}"], done.stderr.decode()
 
 
+@pytest.mark.integration
 def test_a_root_a_pattern_and_a_session_of_this_machine_are_read_together(run, truth, in_memory):
     root = in_memory.rpartition("/")[0]
     one = asked(run, "analyze", root, "--engine", "duckdb")["total_events"]

@@ -24,6 +24,7 @@ PAGES = [
 ]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("words", PAGES, ids=" ".join)
 def test_each_answer_is_a_screen_and_complete_as_json(ask, words):
     done = ask(*words, COLUMNS="100")

@@ -19,6 +19,7 @@ def actions(recorded, agent: str) -> list[dict]:
     return [event for event in events if event["parent_span_id"] not in own]
 
 
+@pytest.mark.integration
 def test_replay_of_the_same_code_is_identical_and_exit_code_0(ask, recorded):
     done = ask("replay", f"{recorded.session_id}/{AGENT}")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -27,6 +27,7 @@ def ids_under(root):
     return {event.id for path in root.glob("session_*") for event in TreeReader(path).events()}
 
 
+@pytest.mark.integration
 def test_the_newest_session_is_sent_whole_and_the_second_call_finds_nothing_to_do(copied, run):
     with IngestDouble() as service:
         first = run("ship", "--to", service.url, "--root", str(copied))

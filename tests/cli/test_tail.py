@@ -316,6 +316,7 @@ def test_on_a_terminal_agents_have_colours_and_lines_fit(recorded):
     assert len({next(iter(each)) for each in colours.values()}) > 1
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("width", range(20, 121))
 def test_a_line_fits_into_any_terminal_and_says_when_and_what(width, recorded):
     for event in islice(TreeReader(find_session(recorded.root, "last")).events(), 40):

@@ -200,6 +200,7 @@ DRIPS = {
 }
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(("first", "again"), DRIPS.values(), ids=DRIPS)
 def test_an_answer_that_comes_in_drips_is_given_up_in_time(first, again):
     ended = threading.Event()

@@ -141,6 +141,7 @@ def test_a_database_that_changes_while_an_archive_is_sent_gets_all_of_it(trace_r
         assert {identity for _, identity in service.events} == whole
 
 
+@pytest.mark.integration
 def test_services_with_a_database_each_behind_one_address_are_not_sent_to_for_ever(trace_root):
     session = record(trace_root, actions=5_000)
 

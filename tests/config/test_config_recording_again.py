@@ -189,6 +189,7 @@ if sys.argv[2] == "goes on":
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(("way", "then"), [("used", "goes on"), ("lowered", "goes on"), ("used", "ends")])
 def test_a_program_without_descriptors_at_its_first_event_is_recorded_from_when_it_has_some(

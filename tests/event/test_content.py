@@ -590,6 +590,7 @@ def written(fields, limits=DEFAULT_LIMITS):
     return orjson.loads(found.json)
 
 
+@pytest.mark.integration
 def test_each_leaf_of_a_graph_to_which_many_fields_lead_counts():
     before = written(cave())
     assert before == written(cave())
@@ -624,6 +625,7 @@ def test_a_list_that_is_cut_still_counts_with_all_its_members():
     assert before["rooms"] != written(fields, limits)["rooms"]
 
 
+@pytest.mark.integration
 def test_the_graph_is_not_walked_over_from_each_field(monkeypatch):
     visits = []
     visit = _Walk._visit

@@ -182,6 +182,7 @@ def real_tree(tmp_path_factory):
     return session
 
 
+@pytest.mark.integration
 @given(data=st.data())
 @settings(suppress_health_check=list(HealthCheck), deadline=None)
 def test_whatever_the_files_of_a_tree_hold_reading_answers_and_keeping_refuses_in_words(real_tree, data):

@@ -83,6 +83,7 @@ def record_everywhere(text):
     return ids
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("text", LINES + PATHS)
 def test_a_text_from_outside_makes_exactly_the_lines_of_the_calls_and_no_file_elsewhere(
     text, trace_root, tmp_path

@@ -96,6 +96,7 @@ def with_foreign_names(places, make=lambda path: Path(os.fsdecode(path)).write_b
     return paths
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("make", [None, os.mkdir])
 def test_names_that_are_not_utf8_are_passed_over_named_and_kept(
     recorded, tmp_path, capsys, monkeypatch, impatient, make
@@ -194,6 +195,7 @@ def test_loops_of_links_are_passed_over_and_named_once(
             assert f"{name} (a loop of links)" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(("name", "warnings"), [("runs", 1), ("agents", 1), ("errors", 1), (".programs", 0)])
 def test_recording_beside_a_loop_warns_once_and_records_the_rest(tmp_path, name, warnings):

@@ -62,6 +62,7 @@ def saved_events(place: Path) -> list[dict]:
     return [event for line in lines if (event := json.loads(line))["type"] == "artifact.saved"]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("name", "data", "media_type", "content"),
     [
@@ -113,6 +114,7 @@ def test_arrays_and_frames_come_back_as_they_were(place):
     ]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "name",
     ["../../../etc/passwd", "/etc/passwd", "a/../../b", "..", ".", "", "/", "a\0b", "C:\\x\\y", "con.txt",
@@ -215,6 +217,7 @@ SECRET_CARRIERS = [
 ]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(("name", "data", "media_type"), SECRET_CARRIERS, ids=lambda value: str(value)[:12])
 def test_no_secret_of_a_text_or_a_document_reaches_the_disk(trace_root, name, data, media_type):
     if hasattr(data, "seek"):
@@ -304,6 +307,7 @@ while True:
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize("after_s", [0.05, 0.12])
 def test_every_artifact_that_the_record_tells_of_is_whole_after_a_kill(tmp_path, trace_root, after_s):

@@ -598,6 +598,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("at", range(1, 40, 2))
 def test_a_deletion_that_dies_anywhere_can_be_run_again(
     store: LocalCheckpointStore, session: Path, monkeypatch: pytest.MonkeyPatch, at: int

@@ -96,7 +96,7 @@ def test_ticks_of_the_program_stay(session):
     assert {each["tick"] for each in of_kind(session_events(session()), "agent_action")} == {40}
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_a_run_without_a_seed_of_its_own_replays_identically_and_another_environment_diverges(session):
     play(slippery())
     shutdown_logging()

@@ -72,6 +72,7 @@ def saver(tmp_path):
         yield made
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "held",
     [

@@ -179,7 +179,7 @@ with TraceSaver(path) as saver:
 """
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_two_processes_write_at_once_and_nothing_is_lost(saver):
     started = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(saver.path), name], env=child_environment())

@@ -35,6 +35,7 @@ def test_deltas_and_chunks_of_a_checkpoint_ask_first(little_memory):
     assert b"".join(packs.split({"a": 1})) == b'{"a":1}'
 
 
+@pytest.mark.integration
 def test_an_artifact_and_a_checkpoint_without_memory_are_counted_and_later_ones_are_kept(
     trace_root, monkeypatch
 ):

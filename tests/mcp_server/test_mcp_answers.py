@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ def test_values_without_json_become_text():
     }
 
 
+@pytest.mark.integration
 @given(st.dictionaries(st.text(), VALUES), st.integers(1000, 3000))
 def test_no_answer_is_longer_than_asked_or_no_json(answer, most):
     text = fitted(answer, most)

@@ -29,6 +29,7 @@ def questions(root):
     tool_method.close()
 
 
+@pytest.mark.integration
 def test_an_overview_leads_to_an_agent_its_errors_and_its_state(questions):
     (session,) = questions.sessions()["sessions"]
     overview = questions.analyze(session["session_id"])
@@ -121,6 +122,7 @@ def digests(root: Path) -> dict[str, str]:
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.integration
 def test_no_question_changes_a_file(root, questions):
     before = digests(root)
     questions.sessions()

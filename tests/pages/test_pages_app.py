@@ -211,6 +211,7 @@ def test_the_parameters_of_the_contract_arrive(client):
         assert client.get(f"{API}/{question}?{query}").json() == {"question": question, "asked": expected}
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("query", "status", "says"),
     [
@@ -314,6 +315,7 @@ def test_the_pages_themselves_may_fork_where_it_is_allowed(root, opened):
     assert "data-forks" not in forking(root, allow_fork=False).get(f"{SESSION}?token={TOKEN}").text
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "changed",
     [
@@ -415,6 +417,7 @@ def test_the_pages_themselves_may_control_a_program_where_it_is_allowed(root, re
     assert "data-control" not in forking(root).get(f"{SESSION}?token={TOKEN}").text
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "changed",
     [

@@ -42,6 +42,7 @@ def test_the_runs_of_a_session_are_listed_with_their_steps_and_artifacts(recorde
     assert "write &lt;b&gt;the&lt;/b&gt; list" in text and "<b>the</b>" not in text
 
 
+@pytest.mark.integration
 def test_every_report_is_there_and_says_so_where_nothing_was_recorded(recorded):
     root, session = recorded
     pages = {name: text_of(report_page(root, session, name)) for name in SECTIONS}

@@ -71,7 +71,7 @@ def test_a_page_holds_every_event_and_change_of_a_small_session_and_may_ask_noth
     assert page.count(b"</script>") == 2, "the data and the program, and nothing that a session contains"
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_of_a_session_that_does_not_fit_a_page_holds_the_events_around_the_moment(session, monkeypatch):
     name = session.name.removeprefix("session_")
     whole = len(shared_page(session.parent, name))

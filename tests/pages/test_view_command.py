@@ -115,7 +115,7 @@ def test_the_service_has_no_pages_beyond_loopback_or_without_a_root(root, tmp_pa
             assert httpx.get(f"http://127.0.0.1:{port}/view/sessions").status_code == 404
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_the_pages_need_no_database_driver(root):
     hidden = ("sqlalchemy", "psycopg", "alembic")
     program = "from Agent.server.pages import Pages, PagesServer"
@@ -123,7 +123,7 @@ def test_the_pages_need_no_database_driver(root):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_a_missing_extra_is_one_line_with_exit_code_3(root):
     for library, what in (
         ("fastapi", "agent-trace view"),
@@ -139,7 +139,7 @@ def test_a_missing_extra_is_one_line_with_exit_code_3(root):
         )
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_a_missing_session_and_a_used_port_are_one_line_with_exit_code_3(root, tmp_path):
     for root_option, more, says in (
         (str(tmp_path / "nothing"), (), "no session here yet"),

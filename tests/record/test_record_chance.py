@@ -101,6 +101,7 @@ READS = {
 }
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("source", READS)
 def test_each_read_is_kept_under_its_source(act, source):
     # By attribute, as code does: what a test holds itself was bound before.

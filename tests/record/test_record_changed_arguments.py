@@ -63,6 +63,7 @@ def way(request, monkeypatch):
         monkeypatch.setattr(judging, "native", None)
 
 
+@pytest.mark.first_case
 def test_arguments_that_nobody_changed_are_told_once():
     for arguments in (
         [1],

@@ -377,6 +377,7 @@ def _exploding(name):
     )
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "name",
     sorted(

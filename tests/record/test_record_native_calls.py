@@ -239,6 +239,7 @@ def lines_of(steps, redact, options, cls=Walker):
         return lines, health.events, dict(health.dropped), dict(health.notes)
 
 
+@pytest.mark.integration
 @given(STEPS, st.booleans(), OPTIONS)
 @example(
     [("set", "seen", (1, 2)), ("set", "energy", np.float64(2.5)), ("nested", "mood", {"a": [1]})] * 9,
@@ -311,6 +312,7 @@ PROBED = REST * 9
 """More than are looked at by Python in any case."""
 
 
+@pytest.mark.integration
 @given(STEPS, OPTIONS)
 @example([*REST, ("outside", "energy", 4), *REST, ("outside", "energy", 4), *REST] * 2, RecordOptions())
 @example([*REST, ("set", "seen", [1]), *REST, ("grow", "seen", 2), *REST], RecordOptions(probes=0))

@@ -84,6 +84,7 @@ PLACES = {
 }
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("agent", AGENTS)
 def test_what_an_attribute_raises_does_not_reach_the_program(agent, place):
@@ -94,6 +95,7 @@ def test_what_an_attribute_raises_does_not_reach_the_program(agent, place):
         assert recorded.of("agent_action")[-1]["extra"]["args"] == {"value": 2}
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("agent", AGENTS)

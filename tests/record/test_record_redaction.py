@@ -240,6 +240,7 @@ def enter_everywhere(secret, name):
         agent.bind(password=secret).exception("group")
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("sort", SHAPED)
 def test_a_shaped_secret_gets_through_no_entrance(sort):
     secret = SHAPED[sort]
@@ -584,6 +585,7 @@ def test_every_line_with_a_token_is_a_valid_event():
         assert found.pipeline.redactor.count > 50
 
 
+@pytest.mark.integration
 def test_the_names_of_many_keys_do_not_grow_without_bound():
     redactor = Redactor(b"key")
     for number in range(20_000):

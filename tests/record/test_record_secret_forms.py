@@ -399,6 +399,7 @@ def test_rows_of_letters_are_no_key_and_may_be_a_password():
     assert "k9Xw2pQ7rT4m" not in recorded("user_token: k9Xw2pQ7rT4m, non_admin_token: k9Xw2pQ7rT4m")
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("encode", [base64.urlsafe_b64encode, base64.b64encode])
 def test_base64_is_not_taken_for_keys(encode):
     blobs = [encode(CHANCE.randbytes(60_000)).decode() for _ in range(20)]

@@ -75,6 +75,7 @@ def second():
     return second_oracle.generated()
 
 
+@pytest.mark.integration
 def test_formats_that_a_second_oracle_knows_are_replaced(second):
     assert len(second) > 20 and sum(map(len, second.values())) > 500
     left = {

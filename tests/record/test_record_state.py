@@ -225,6 +225,7 @@ VALUES = {
 }
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("name", VALUES)
 def test_a_change_of_any_value_is_seen_and_no_change_is_not(recorded, name):
     before, after = VALUES[name]

@@ -228,6 +228,7 @@ def test_what_began_late_because_the_loop_was_blocked_begins_at_once(toy):
     assert (report.verdict, report.divergence.step) == ("DIVERGED", 2), str(report)
 
 
+@pytest.mark.integration
 def test_a_difference_is_told_although_others_now_wait_for_ever(toy):
     toy.record(POLLING).change('self.house["sold"].set()', "return 7")
     report = toy.replay("last")

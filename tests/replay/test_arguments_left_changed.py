@@ -60,6 +60,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("before", "after", "step", "where"),
     [
@@ -152,6 +153,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("before", "after", "verdict", "where"),
     [

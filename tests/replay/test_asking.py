@@ -105,6 +105,7 @@ def test_values_that_json_lacks_have_their_types(wallets):
     assert told.value[1] == ["a"]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

@@ -1,5 +1,7 @@
 """Chance that no seed reaches, drawn while the factory builds: one reason, and what helps."""
 
+import pytest
+
 TREE = """
 import uuid
 from Agent.flight import recorded_sources
@@ -38,6 +40,7 @@ def main():
 """
 
 
+@pytest.mark.integration
 def test_the_one_reason_says_how_to_have_it_recorded_and_that_helps(toy):
     tree = TREE.replace("{rest}", "iter([1])")
     toy.record(tree.replace("{in_constructor}", "self.node = Node()"))
@@ -142,6 +145,7 @@ def main():
 """
 
 
+@pytest.mark.integration
 def test_chance_that_only_a_library_drew_is_no_doubt_if_other_draws_give_the_same_difference(
     toy, tmp_path, monkeypatch
 ):

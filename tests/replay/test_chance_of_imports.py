@@ -48,6 +48,7 @@ def report_of(toy, case):
     return toy.record(PROGRAM.format(top=top, field=field, result=result)).replay()
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("name", UNVERIFIED)
 def test_entropy_of_an_import_that_reaches_an_agent_is_unverified_with_its_place(toy, name):
     report = report_of(toy, UNVERIFIED[name])

@@ -103,6 +103,7 @@ def test_one_draw_more_by_an_action_differs_although_the_scheduler_draws_too(toy
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "state.own"), str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("read", "change"),
@@ -267,6 +268,7 @@ def test_a_decorator_that_takes_positions_alone_gets_them(toy):
     assert toy.change("{weight}", "{weight + 1}").replay().verdict == "DIVERGED"
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize("broken", ['"moved":3', '"moved":{"x":{}}', '"moved":{"1":{"time":4}}'])
 def test_a_change_that_cannot_be_read_is_damage(toy, broken):
@@ -338,6 +340,7 @@ def _held_values(change: str, read: str, write: str = "pass", steps: int = 9) ->
     return program.replace("{steps}", str(steps))
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("kind", CHANGES)
 def test_containers_and_arrays_that_a_scheduler_changes_are_changed_again(toy, kind):
     toy.record(_held_values(*CHANGES[kind]))
@@ -348,6 +351,7 @@ def test_containers_and_arrays_that_a_scheduler_changes_are_changed_again(toy, k
     assert report.verdict == "DIVERGED", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("kind", ["an array, in place", "a list in a list", "a dict"])
 def test_what_changed_code_leaves_there_otherwise_is_no_false_green(toy, kind):
     change, _ = CHANGES[kind]
@@ -411,6 +415,7 @@ RECORDS = {
 }
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("kind", RECORDS)
 @pytest.mark.parametrize("run", ["last", "last/d1"])
 def test_what_a_scheduler_writes_late_into_a_record_that_an_agent_holds_is_written_again(toy, kind, run):

@@ -118,6 +118,7 @@ def test_a_change_that_was_lost_shows_as_a_difference_that_proves_nothing(toy, t
     assert (report.divergence.agent_id, report.divergence.tick) == ("dolly", 5), str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("field", ["weight", "grass"])
 def test_a_change_at_a_tick_inside_an_action_is_repeated_at_that_tick(toy, field):
     """The tick's number occurs three times in the action."""
@@ -193,6 +194,7 @@ def test_values_become_those_of_the_types_that_the_fields_have(toy):
     assert set(report.outcome.by_hand) == {f"dolly.{name}" for name in values}
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("name", "value", "what"),
     [

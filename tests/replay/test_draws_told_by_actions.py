@@ -56,6 +56,7 @@ def lines_of(toy):
     return log, [json.loads(line) for line in log.read_text().splitlines()]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("made", GENERATORS)
 def test_one_draw_more_or_fewer_is_a_difference_at_its_action_even_if_nothing_uses_it(toy, made):
     toy.record(BIRD.replace("MADE", made))
@@ -81,6 +82,7 @@ def test_a_draw_at_another_place_of_the_same_action_is_the_same(toy):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("made", [GENERATORS[0], GENERATORS[3], GENERATORS[4]])
 def test_draws_of_code_between_the_actions_are_no_difference(toy, made):
     source = BIRD.replace("MADE", made).replace(
@@ -147,6 +149,7 @@ def test_a_generator_stands_at_the_same_place_with_and_without_the_c_part(made, 
             assert held_objects.stream_position(generator) == found
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("made", GENERATORS)
 def test_diff_names_the_action_that_draws_once_more_even_if_nothing_uses_it(toy, made):
     toy.record(BIRD.replace("MADE", made))

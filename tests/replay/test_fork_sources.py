@@ -141,6 +141,7 @@ def origin(toy, agent="/a"):
     return f"{list_sessions(toy.root)[0].session_id}{agent}"
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("source", "agent", "factory"),
     [

@@ -91,6 +91,7 @@ class Other:
 """
 
 
+@pytest.mark.integration
 def test_a_large_field_that_cannot_be_kept_makes_changed_code_unverified_until_it_is_ignored(toy):
     source = KEEPER.replace("{more}", "pass").replace("[0] * 3000", "[Thing() for n in range(900)]")
     report = toy.record(
@@ -278,6 +279,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("actions", "held"), [(3, "print"), (6, "print"), (3, "(n for n in [])"), (6, "(n for n in [])")]
 )

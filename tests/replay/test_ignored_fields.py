@@ -39,6 +39,7 @@ def shop(toy, options="", ignore=""):
     return toy.change("self.cache[price] = self.total", "self.cache[price] = self.total + 1")
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "ignore", [["cache"], ["a.cache"], ["c*e"], ["a.c*"], ["*.cache", "never_there"], ("cache", "cache")]
 )

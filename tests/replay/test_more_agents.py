@@ -376,6 +376,7 @@ def main():
 }
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize("what", CASES)
 def test_that(toy, what):

@@ -188,6 +188,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("old", "new", "differs"),
     [
@@ -212,6 +213,7 @@ def test_a_changed_scheduler_is_diverged_though_each_recorded_call_does_the_same
     assert f"{place}: {found.field}, {found.recorded} and {found.replayed}" == differs, str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("package", ["", "farm_of_cows"])
 @pytest.mark.parametrize("changed", ["weather.py", "cows.py"])
 def test_a_changed_module_that_the_target_does_not_import_is_diverged(farm, changed, package):
@@ -246,6 +248,7 @@ if __name__ == "__main__":
     assert changed.removesuffix(".py") in str(report)
 
 
+@pytest.mark.integration
 def test_a_changed_module_counts_though_the_program_has_more_than_a_thousand(farm):
     place = farm.path.parent
     for number in range(1100):
@@ -411,6 +414,7 @@ def test_a_change_without_an_effect_is_identical(farm):
     assert (report.verdict, report.changed_code) == ("IDENTICAL", ("berta.graze", "lotte.graze")), str(report)
 
 
+@pytest.mark.integration
 def test_a_program_that_does_otherwise_each_time_proves_nothing(farm):
     farm.record(PROGRAM.replace("place * day % 5", "os.urandom(1)[0] % 5").replace("\n", "\nimport os\n", 1))
     report = farm.replay()
@@ -424,6 +428,7 @@ SEEDED = DRAWING.replace(
 )
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("drawn", ["random.randrange(3)", "CHANCE.randrange(3)"])
 def test_a_seed_of_the_program_is_the_seed_of_its_agents(farm, drawn):
     text = SEEDED.replace("\nclass Meadow", "\nCHANCE = random.Random(3)\n\n\nclass Meadow")
@@ -433,6 +438,7 @@ def test_a_seed_of_the_program_is_the_seed_of_its_agents(farm, drawn):
     assert farm.replay("last/berta").verdict == "IDENTICAL"
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 ROOMS = """
 import asyncio
 from dataclasses import dataclass
@@ -143,6 +145,7 @@ def main():
 """
 
 
+@pytest.mark.integration
 def test_workers_that_share_a_queue_which_the_program_fills_are_identical(toy):
     report = toy.record(WORKERS).replay("last")
     assert report.verdict == "IDENTICAL", str(report)

@@ -44,6 +44,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("old", "new", "where", "recorded", "replayed"),
     [

@@ -337,6 +337,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("exhaustive", [False, True])
 def test_runs_that_differ_only_in_how_their_world_ends_are_not_alike(toy, exhaustive):
     for told in ("self.done", "self.done", "self.done % 150"):

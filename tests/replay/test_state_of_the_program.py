@@ -143,6 +143,7 @@ def changed(place: Path, before: str, after: str, source: str = PROGRAM, **optio
     return replay_run("last", "shop:build", place / "trace", **options)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("before", "after", "where"),
     [
@@ -168,6 +169,7 @@ def test_changed_code_that_leaves_the_program_otherwise_is_found(place, before, 
     assert f"{where} did not end as in the recording" in str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -185,6 +187,7 @@ def test_refactored_code_stays_green(place, before, after):
         assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("line", ['KEYS[0]["password"] = "first-Q7zt9Lm2"', 'TOTALS["sum"] += 0'])
 def test_a_secret_that_changed_code_may_have_left_in_the_program_is_no_more_than_equivalent(place, line):
     source = PROGRAM.replace("COUNT = 0\n", 'COUNT = 0\nKEYS = [{"password": "earlier-Q7zt9Lm2"}]\n')

@@ -208,6 +208,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("old", "new"),

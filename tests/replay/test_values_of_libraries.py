@@ -155,6 +155,7 @@ def test_ids_and_times_of_a_library_are_a_note_in_state_results_and_objects(toy,
     assert "note: installed libraries read" in str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("old", "new", "step"),
@@ -218,6 +219,7 @@ def main():
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("old", "new", "verdict"),

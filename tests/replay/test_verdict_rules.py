@@ -102,7 +102,7 @@ def main():
 """
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_a_difference_that_the_order_of_a_set_makes_proves_nothing(toy):
     toy.record(WALKER)
     with launched_by(spawn):

@@ -46,7 +46,7 @@ def main():
 """
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_each_agent_has_its_own_report_and_its_own_module_state(toy):
     toy.record(CROWD)
     told = []

@@ -126,6 +126,7 @@ def _letters(write="pass", outside="pass", second="ask()", last="reader.open()",
     return source.replace("{second}", second).replace("{last}", last)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("write", LETTER_WRITES)
 @pytest.mark.parametrize("last", ["reader.open()", "pass"], ids=["acts itself", "acts inside others"])
 def test_a_write_to_another_agent_that_no_longer_happens_diverges(toy, write, last):
@@ -158,6 +159,7 @@ def test_a_last_write_to_an_agent_that_acts_no_more_diverges_where_it_no_longer_
     assert report.verdict == "DIVERGED", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "outside", ["reader.rate += 1", "reader.inbox.append(number)", "reader.new = number"]
 )
@@ -589,6 +591,7 @@ def test_a_queue_that_agents_and_the_program_fill_gives_no_false_difference(toy)
     assert report.divergence is None or "not written" not in str(report), str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "outside", ["reader.inbox.append('x' * 90)", "reader.inbox.pop()", "reader.inbox[:1] = [1, 2]"]
 )
@@ -663,6 +666,7 @@ def _callback(does: str, steps: int) -> str:
     return CALLBACK.replace("{does}", does).replace("{steps}", str(steps))
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("steps", [2, 6], ids=["never called", "called"])
 def test_a_function_that_the_program_gave_has_a_stand_in(toy, steps):
     toy.record(_callback("seen.append(number)", steps))

@@ -73,6 +73,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("role", ["ingest", "query"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_everything_that_is_not_granted_is_refused(asked, database_url, role, host):

@@ -480,6 +480,7 @@ def test_a_replay_that_is_asked_for_wrongly_is_refused_with_its_place(service, s
     assert (answer.status_code, words in answer.text) == (422, True), answer.text
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "body",
     [

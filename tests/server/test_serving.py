@@ -333,6 +333,7 @@ def test_an_executor_that_is_not_there_is_told_when_the_server_starts():
     assert warnings_of(settings, ["query"]) == []
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "parts",
     [

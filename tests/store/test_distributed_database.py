@@ -48,6 +48,7 @@ def test_the_statements_of_the_page_lay_out_every_table_once(laid_out):
     assert sorted(name for name, _, _ in laid_out) == sorted(METADATA.tables)
 
 
+@pytest.mark.integration
 def test_each_key_holds_the_column_by_which_its_table_is_laid_out(laid_out):
     for name, column, _ in laid_out:
         table = METADATA.tables[name]

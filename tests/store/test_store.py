@@ -484,6 +484,7 @@ def test_what_led_to_an_event_is_found_by_index(postgres):
     assert "session_uid_parent_span_id_idx" in told
 
 
+@pytest.mark.integration
 def test_a_page_is_cut_where_its_items_are_large_and_the_next_one_goes_on(store, project):
     sizes = [6 << 20, 1, 6 << 20, 6 << 20, 20 << 20, 20 << 20, 1]
     sent = [event(number, body={"text": "x" * size}) for number, size in enumerate(sizes, start=1)]

@@ -161,6 +161,7 @@ def test_a_follower_that_was_let_go_leaves_nothing_in_memory(is_driven, session,
         gc.enable()
 
 
+@pytest.mark.first_case
 @pytest.mark.process
 @pytest.mark.parametrize("settled_s", [0.0, 60.0])
 def test_a_look_at_many_files_takes_no_memory_for_each(settled_s, session, monkeypatch):

@@ -370,6 +370,7 @@ def test_a_session_whose_log_was_closed_has_ended_though_its_program_runs_on(tra
         assert not session_list(trace_root)["sessions"][0]["is_running"]
 
 
+@pytest.mark.integration
 def test_a_page_that_follows_is_told_of_every_event_and_only_of_what_is_new(trace_root):
     setup_logging(trace_root=trace_root)
     loggers = [AgentLogger(name, "worker") for name in ("a", "b")]
@@ -450,7 +451,7 @@ print(memory_mb() - before_mb)
 """
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_a_server_of_a_growing_session_gives_the_memory_of_freed_arrays_back(tmp_path):
     grown_mb = [
         int(run_python("-c", FREED.replace("CALL", call), cwd=tmp_path).stdout)

@@ -143,6 +143,7 @@ def both_ways(lines: list[bytes]) -> list[int]:
     return [number for number, line in enumerate(lines) if line and number not in left]
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not is_built(), reason="without a compiler there is one way")
 @settings(max_examples=500)
 @given(objects=st.lists(_LINES, max_size=4))
@@ -153,6 +154,7 @@ def test_both_ways_of_reading_a_line_come_to_the_same_columns(objects):
 _PLAIN = json.dumps(_event(), separators=(",", ":"))
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not is_built(), reason="without a compiler there is one way")
 @settings(max_examples=500)
 @given(

@@ -50,6 +50,7 @@ def levels(counts: np.ndarray) -> np.ndarray:
 ranges = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)
 
 
+@pytest.mark.integration
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     part=ranges, px=st.integers(1, 300), chosen=st.sets(st.integers(0, 13), min_size=1), summed=st.booleans()
@@ -143,6 +144,7 @@ def test_a_small_window_has_flags_kinds_and_rows_of_its_events(session: Path):
         assert bool(flags & 32) == (payload.get("direction") == "received")
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "wrong",
     [
