@@ -260,7 +260,7 @@ def plain(value: Any, *, is_json: bool = False) -> Any:
     return plain(json.loads(value)) if is_json and isinstance(value, str) else value
 
 
-@pytest.mark.further
+@pytest.mark.integration
 @settings(suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_columns_have_the_answers_of_duckdb_s_own_reader(

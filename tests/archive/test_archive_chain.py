@@ -483,7 +483,7 @@ def test_what_retention_took_is_a_gap_and_no_edit(tmp_path):
     assert found.chain.uncovered == 0
 
 
-@pytest.mark.further
+@pytest.mark.integration
 @pytest.mark.parametrize("sealed", [False, True])
 @pytest.mark.parametrize("what", ["agent", "match", "run"])
 def test_what_was_erased_is_a_gap_and_the_head_stays(tmp_path, what, sealed):

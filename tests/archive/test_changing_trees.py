@@ -184,7 +184,7 @@ def test_sealed_and_removed_at_any_look_a_session_gives_the_same_answer(clean, r
             assert (code, out) == calm[:2], f"{form}, at look {at} of {calm[3]}: {err[-1500:]}"
 
 
-@pytest.mark.further
+@pytest.mark.integration
 @pytest.mark.process
 @pytest.mark.parametrize(
     "command", [EXACT[0], pytest.param(EXACT[5], marks=pytest.mark.slow)], ids=lambda command: command[0]

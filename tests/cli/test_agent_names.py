@@ -11,7 +11,7 @@ from Agent.cli import render
 AGENT = "creator_017"
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_an_agent_may_name_its_session(ask, recorded):
     for session in ("last", recorded.session_id):
         assert ask("state", f"{session}/{AGENT}", "--json").stdout == ask("state", AGENT, "--json").stdout

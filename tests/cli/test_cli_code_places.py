@@ -45,7 +45,7 @@ def test_state_why_names_where_the_actions_that_changed_a_field_begin(ask):
     )
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_debug_names_where_its_first_cause_is_on_a_line_of_its_own(ask):
     answer = json.loads(ask("debug", ISSUE, "--json").stdout)
     cause = answer["causes"][0]

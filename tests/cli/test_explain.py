@@ -83,7 +83,7 @@ def test_no_errors_are_a_note_and_no_failure(run, trace_root):
     assert json.loads(run("errors", "--json").stdout)["total_errors"] == 0
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_debug_finds_the_planted_fault(ask):
     done = ask("debug", ISSUE)
     answer = json.loads(ask("debug", ISSUE, "--json").stdout)

@@ -131,7 +131,7 @@ def repository(tmp_path, trace_root):
     return made
 
 
-@pytest.mark.further
+@pytest.mark.integration
 @pytest.mark.process
 def test_bisect_names_the_commit_and_the_first_field(repository):
     before = (

@@ -57,7 +57,7 @@ def test_a_complaint_about_two_sessions_is_explained_from_both(places, run):
     assert json.loads(done.stdout)["commands"] == []
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_a_report_of_one_session_read_as_many_is_the_same(places, run):
     root = places[0]
     agent = asked(run, "sql", "SELECT min(agent_id) AS agent FROM events", root, "--engine", "duckdb")[0][

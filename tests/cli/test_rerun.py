@@ -46,7 +46,7 @@ def test_a_run_is_named_by_last_prefix_path_and_agent(ask, recorded, name):
     assert json.loads(done.stdout)["verdict"] == "IDENTICAL"
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_repaired_code_diverges_at_the_planted_fault(ask, recorded):
     done = ask("replay", f"last/{AGENT}", "--target", "Agent.demo.targets:repaired_creator", "--json")
     assert done.returncode == 1, done.stderr

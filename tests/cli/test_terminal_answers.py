@@ -185,7 +185,7 @@ def test_no_answer_drives_a_terminal(name, evil, run, monkeypatch):
                     json.loads(document)
 
 
-@pytest.mark.further
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

@@ -114,7 +114,7 @@ def test_an_answer_that_was_lost_makes_no_event_double(trace_root):
         assert service.duplicates == len(ids_of(session))
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_a_database_that_changes_while_a_session_is_sent_gets_all_of_it(trace_root):
     session = record(trace_root, actions=20_000)
     with IngestDouble() as service, Shipment(session, Destination(service.url), never) as shipment:

@@ -154,7 +154,7 @@ def test_a_named_tuple_of_a_class_with_attributes_is_restored():
     assert encode_value(plain).value == {"row": 1, "column": [2, 3]}
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_objects_that_all_lead_to_one_graph_take_one_walk_over_it():
     rooms = [Room() for _ in range(3_000)]
     for at, room in enumerate(rooms):

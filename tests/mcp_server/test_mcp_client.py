@@ -65,7 +65,7 @@ def tool_method(root: Path, converse, *options: str):
     return asyncio.run(run())
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_why_did_creator_017_stop_is_answered_by_tools_alone(root):
     async def converse(client: Client) -> None:
         ask = Asker(client)

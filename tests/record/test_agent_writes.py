@@ -112,7 +112,7 @@ def told_in_memory(changes, of_world):
         ]
 
 
-@pytest.mark.further
+@pytest.mark.integration
 @pytest.mark.skipif(native is None, reason="built without its native part")
 @given(
     st.lists(

@@ -111,7 +111,7 @@ def test_agents_that_never_acted_leave_none(recorded):
     assert recorded.of("state") == []
 
 
-@pytest.mark.further
+@pytest.mark.integration
 @given(st.dictionaries(st.sampled_from(["x", "y", "z", "password"]), hostile_values, max_size=3))
 def test_a_last_state_says_what_the_end_of_a_living_agent_says(fields):
     with recording() as found:

@@ -482,7 +482,7 @@ def test_a_short_secret_is_no_part_of_words():
         assert found.of("agent_action")[-1]["extra"]["result"].startswith("order 47110 of code [redacted:")
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_texts_made_to_be_slow_are_read_in_linear_time():
     pieces = [
         "key", "token=", "a-", "password: ", "authorization: ", "://a:", "login x ", "$1$a", "<token>", '\\"', "A.", "_a1",

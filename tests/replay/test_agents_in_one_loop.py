@@ -204,7 +204,7 @@ def main():
 """
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_agents_that_look_again_and_again_are_identical_and_one_alone_ends_by_itself(toy):
     for pause_s in ("0", "0.02"):
         toy.record(POLLING.replace("PAUSE_S = 0", f"PAUSE_S = {pause_s}"))

@@ -84,7 +84,7 @@ def _drawn(make: str, place: str, change: str) -> str:
     )
 
 
-@pytest.mark.further
+@pytest.mark.integration
 @pytest.mark.process
 @pytest.mark.parametrize("make", MAKES)
 def test_a_scheduler_may_draw_from_any_generator_that_agents_reach(toy, make):
@@ -185,7 +185,7 @@ def test_a_changed_result_differs_although_the_clock_is_set(toy):
     assert (report.verdict, report.divergence.field) == ("DIVERGED", "result"), str(report)
 
 
-@pytest.mark.further
+@pytest.mark.integration
 @pytest.mark.process
 def test_a_single_agent_that_shares_a_generator_proves_nothing_and_is_never_a_difference(toy):
     for make in MAKES:

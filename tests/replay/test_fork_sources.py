@@ -166,7 +166,7 @@ def test_a_fork_without_a_change_is_the_same_run(toy, source, agent, factory):
     assert not result.errors
 
 
-@pytest.mark.further
+@pytest.mark.integration
 def test_a_fork_that_read_recorded_values_is_a_recording_itself(toy):
     toy.record(SOURCES)
     first = resume_from_checkpoint(origin(toy), "step_3", f"{toy.name}:build", toy.root)
