@@ -197,10 +197,10 @@ TEXTS = {
     "stuck": (
         "We hung between two floors for an hour. There was hardly any wind!",
         "the lift stopped in mid-air with us in it. {other} is said to have stopped in worse storms never",
-        "stuck between floors on a mild day",
+        "stuck between floors on a mild day, {other} went on as if nothing were",
     ),
     "overload": (
-        "six of us and the lift says it is too full, it takes ten!",
+        "six of us and the lift says it is too full, it takes ten! front_desk only shrugs",
         "The lift threw us out as too heavy, {other} then took all of us",
         "too heavy? we were half as many as the plate allows",
     ),
@@ -212,7 +212,7 @@ TEXTS = {
     "wrong floor": (
         "We were taken to a floor with bare walls, {tenant} is not there",
         "the lift let us out at the wrong place, and our host sits elsewhere. {other} people had the same last year",
-        "sent to an empty floor by the touch screen",
+        "sent to an empty floor by the touch screen, and front_desk knew of nothing",
     ),
 }
 

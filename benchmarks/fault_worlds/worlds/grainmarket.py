@@ -30,12 +30,12 @@ TEXTS = {
     "wrong_unit": (
         "Three wagons were agreed by handshake, and what came would not fill a cart. Our stones stand still",
         "{mill} has nothing to grind, hardly anything arrived of what we bought from {dealer}",
-        "far too little grain came for our order",
+        "far too little grain came for our order, {dealer} swears he sold us more",
     ),
     "rounding_leak": (
         "We add up our loads every evening, and your statement is short of that",
         "{farm}: your sum is below ours, although no single load looks wrong. With {other} we never had that",
-        "statement short, a bit is missing on everything we bring",
+        "statement short, a bit is missing on everything we bring, ask {other}, they are fine",
     ),
     "lost_update": (
         "they say there is not enough in the silo for us, but we have seen it full to the roof",
@@ -50,7 +50,7 @@ TEXTS = {
     "swapped_fields": (
         "the last delivery is mouldy and warm, we sent the whole barge back",
         "{mill} cannot use what came from {dealer}, it smells of cellar",
-        "Mould in the grain, and it had been tested as dry",
+        "Mould in the grain from {dealer}, and it had been tested as dry",
     ),
 }
 

@@ -259,16 +259,16 @@ TEXTS = {
     "branch": (
         "They promised that our street would be fed from the other side if the line fell again. It went dark all the same.",
         "{place} is without power since the gust, while houses on {sub} were switched over in seconds",
-        "no light in {place}! neighbours say the second way in could not be used",
+        "no light in {place}! friends on {sub} were switched over at once, nobody did that for us",
     ),
     "flashover": (
         "a twig touched the wire, a flash, and since then all is dark here. It always came back by itself!",
         "{place} stays off after one flash, elsewhere, as on {sub}, it flickers and goes on",
-        "one short flash and no power for hours in {place}",
+        "one short flash and no power for hours in {place}, {sub} has it back",
     ),
     "overload": (
         "Just when everybody cooked, the power went in {place}. They had told us the joint was known and looked after",
-        "lights out at supper time, with a bang from the transformer",
+        "lights out at supper time, with a bang from the transformer. On {sub} all is well",
         "{place} lost power at the evening peak. {sub} had its boilers turned down, why were ours not?",
     ),
     "still dark": (
