@@ -32,11 +32,10 @@ from typing import IO, Any, Final, NamedTuple
 
 import orjson
 
-from Agent.archive.recover import rebuild_mirrors
+from Agent.archive.recover import rebuild_mirrors, refuse_if_in_use, refuse_unrecovered
 from Agent.archive.sealed.sealing import seal
-from Agent.errors import DamagedInput, InputError, MissingExtra, SessionInUse, UsageError
+from Agent.errors import DamagedInput, InputError, MissingExtra, UsageError
 from Agent.event.clock import format_timestamp
-from Agent.flight.checkpoints.packs import is_written_to
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.session import naming, open_session, refuse_links, sync_directory
 from Agent.tree.layout import (
@@ -46,7 +45,6 @@ from Agent.tree.layout import (
     NEW_FILE,
     OPENED_FROM,
     OPENED_ROOT,
-    boards_dir,
     encrypted_file,
     entries_in,
     files_below,
@@ -59,7 +57,7 @@ from Agent.tree.layout import (
     session_id_of,
     view_dir,
 )
-from Agent.tree.retention import delete_tree, drop_dead_links, who_writes
+from Agent.tree.retention import delete_tree, drop_dead_links
 from Agent.tree.write.artifacts import new_hash
 
 FORMAT: Final = "agent-trace encrypted session"
@@ -261,13 +259,15 @@ def encrypt(
     refuse_links(session)
     vault = encrypted_file(session)
     if remove:
-        _refuse_recording(session.parent)
+        for ref in list_sessions(session.parent):  # who records there writes to the mirrors
+            refuse_if_in_use(ref.path, "encrypt when no process records under this root")
     if is_encrypted(session):
         for member in _members(vault, key, session_id_of(session)):
             _digest_of(member)
         removed = _remove_readable(session, as_text) if remove else 0
         return EncryptedSession(session, 0, vault.stat().st_size, removed, already=True)
-    _refuse_open(session)
+    refuse_if_in_use(session, "encrypt it after the process has ended", run_dirs(session))
+    refuse_unrecovered(session)
     with locked(session) as is_alone:
         if not is_alone:
             raise UsageError("another process encrypts this session", path=session, remedy="wait for it")
@@ -284,31 +284,6 @@ def encrypt(
         sync_directory(session)
         removed = _remove_readable(session, as_text) if remove else 0
     return EncryptedSession(session, len(digests), vault.stat().st_size, removed)
-
-
-def _refuse_open(session: Path) -> None:
-    reason = who_writes(session)
-    claims = [claim for run in run_dirs(session) for claim in entries_in(run / "checkpoints", ".writer")]
-    if reason is None and any(map(is_written_to, claims)):
-        reason = "a process writes checkpoints"
-    if reason is not None:
-        raise SessionInUse(reason, path=session, remedy="encrypt it after the process has ended")
-    if entries_in(boards_dir(session), ".board"):
-        raise UsageError(
-            "its program was killed, and it was not recovered",
-            path=session,
-            remedy=f"agent-trace recover {session_id_of(session)}",
-        )
-
-
-def _refuse_recording(root: Path) -> None:
-    """Raise SessionInUse if a process records under a root: it writes to the mirrors."""
-    for ref in list_sessions(root):
-        reason = who_writes(ref.path)
-        if reason is not None:
-            raise SessionInUse(
-                reason, path=ref.path, remedy="encrypt when no process records under this root"
-            )
 
 
 def _is_left_out(session: Path, path: Path) -> bool:

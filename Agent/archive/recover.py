@@ -10,18 +10,19 @@ import os
 import stat
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.errors import InputError, SessionInUse, SessionNotFound
+from Agent.errors import InputError, SessionInUse, SessionNotFound, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line, encode_event
 from Agent.event.kinds import LEVELS
 from Agent.event.model import Event, RedactedBytes
 from Agent.event.payloads import KINDS
+from Agent.flight.checkpoints.packs import is_written_to
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, after_last_newline, tail_writer
 from Agent.tree.files.session import open_session, refuse_links, update_session
@@ -105,12 +106,12 @@ def recover_session(session: Path) -> Recovered:
         raise InputError("it is encrypted; what is encrypted has ended", path=session, remedy="leave it so")
     reader = open_reader(session)
     refuse_links(session)
-    _refuse_if_in_use(session)
+    refuse_if_in_use(session, _ELSEWHERE)
     _make_state_directory(session, reader)
     with locked(session / ".state" / "recover.lock", create=True) as is_alone:
         if not is_alone:
             raise SessionInUse("another process is recovering it", path=session, remedy="wait for it to end")
-        _refuse_if_in_use(session)
+        refuse_if_in_use(session, _ELSEWHERE)
         done = Recovered(session)
         if finish_removal(session):
             done.notes.append("a reader still uses segments that retention had begun to remove")
@@ -152,11 +153,34 @@ def _make_state_directory(session: Path, reader: TreeReader) -> None:
         ) from error
 
 
-def _refuse_if_in_use(session: Path) -> None:
+_ELSEWHERE: Final = (
+    "recover it after the process has ended; if that is on another machine, there or a day later"
+)
+
+
+def refuse_if_in_use(session: Path, remedy: str, runs: Iterable[Path] = ()) -> None:
+    """Raise SessionInUse if a process records a session, or writes checkpoints of these runs."""
     reason = who_writes(session)
+    if reason is None and held_claim(runs) is not None:
+        reason = "a process writes checkpoints"
     if reason is not None:
-        remedy = "recover it after the process has ended; if that is on another machine, there or a day later"
         raise SessionInUse(reason, path=session, remedy=remedy)
+
+
+def held_claim(runs: Iterable[Path]) -> Path | None:
+    """Return a claim of a process that writes checkpoints of one of these runs; None if there is none."""
+    claims = (claim for run in runs for claim in entries_in(run / "checkpoints", ".writer"))
+    return next(filter(is_written_to, claims), None)
+
+
+def refuse_unrecovered(session: Path) -> None:
+    """Raise UsageError if a killed program's session was not recovered."""
+    if entries_in(boards_dir(session), ".board"):
+        raise UsageError(
+            "its program was killed, and it was not recovered",
+            path=session,
+            remedy=f"agent-trace recover {session_id_of(session)}",
+        )
 
 
 def _recovered(account: WriterLosses, writers: Writers) -> RecoveredWriter:

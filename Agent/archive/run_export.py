@@ -16,12 +16,14 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
 import orjson
 
+from Agent.archive.recover import held_claim, refuse_unrecovered
 from Agent.archive.sealed.parts import read_parts, segments_gone
 from Agent.archive.sealed.reader import open_reader, unseal
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse, UsageError
@@ -29,8 +31,7 @@ from Agent.event.codec import CURRENT_SCHEMA, encode_event
 from Agent.event.kinds import Home
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.flight.checkpoints.files import checkpoints_dir
-from Agent.flight.checkpoints.packs import PACK_SUFFIX, is_written_to
+from Agent.flight.checkpoints.packs import PACK_SUFFIX
 from Agent.flight.run_reading import RunRef, read_run
 from Agent.record.emit.context import states_of
 from Agent.tree.files.lines import chunks_of
@@ -41,7 +42,6 @@ from Agent.tree.layout import (
     FORKED,
     NO_FOLLOW,
     RESUMED,
-    boards_dir,
     category_file,
     chains_dir,
     entries_in,
@@ -55,6 +55,7 @@ from Agent.tree.layout import (
     session_id_of,
     tree_files,
 )
+from Agent.tree.retention import living_writers
 from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir, give_name, new_hash
 
 FORMAT: Final = "agent-trace run"
@@ -392,36 +393,28 @@ def export_run(
         OSError: it cannot be written; no file is left under its name.
     """
     target = Path(path)
-    if target.exists():
-        raise _is_there(target)
-    if ref.agent_id is not None:
-        raise UsageError("one agent's part of a run cannot be exported", remedy="name the run or the session")
-    runs = _runs_of(ref)
-    _refuse_if_open(ref, runs)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.new")
-    try:
-        with tempfile.TemporaryDirectory(prefix="agent-trace-export-") as place:
-            written = _Lines(Path(place))
-            saved: list[Event] = []
-            events = _gather(ref, runs, written, saved, only)
-            members = dict(written.close())
-            if only is not None:
-                runs = tuple(run for run in runs if f"runs/{safe_name(run)}/events.jsonl" in members)
-            told = None if only is None else set(map(artifact_member, saved))
-            for run in (*runs, *([ROOT_RUN] if ref.run_id is None else [])):
-                # What somebody put there by hand under a name that none of ours has stays there.
-                members.update(
-                    each
-                    for each in _files_of(ref.session, run)
-                    if is_member_path(each[0], {run}) and (told is None or each[0] in told)
-                )
-            manifest = _write(aside, members, ref, runs)
-            _refuse_damaged(ref.session, saved, manifest)
-        give_name(aside, aside, target)
-    except FileExistsError:
-        raise _is_there(target) from None
-    finally:
-        aside.unlink(missing_ok=True)
+    with _packing(target) as (aside, place):
+        if ref.agent_id is not None:
+            what = "one agent's part of a run cannot be exported"
+            raise UsageError(what, remedy="name the run or the session")
+        runs = _runs_of(ref)
+        _refuse_if_open(ref, runs)
+        written = _Lines(place)
+        saved: list[Event] = []
+        events = _gather(ref, runs, written, saved, only)
+        members = dict(written.close())
+        if only is not None:
+            runs = tuple(run for run in runs if f"runs/{safe_name(run)}/events.jsonl" in members)
+        told = None if only is None else set(map(artifact_member, saved))
+        for run in (*runs, *([ROOT_RUN] if ref.run_id is None else [])):
+            # What somebody put there by hand under a name that none of ours has stays there.
+            members.update(
+                each
+                for each in _files_of(ref.session, run)
+                if is_member_path(each[0], {run}) and (told is None or each[0] in told)
+            )
+        manifest = _write(aside, members, ref, runs)
+        _refuse_damaged(ref.session, saved, manifest)
     return ExportedRun(target, ref.run_id, runs, events, len(manifest.members), target.stat().st_size)
 
 
@@ -444,34 +437,19 @@ def export_bundle(session: Path, path: str | os.PathLike[str]) -> ExportedRun:
         DamagedInput: an artifact differs from what was saved, or a file has the name of no log file.
         OSError: it cannot be written; no file is left under its name.
     """
-    target = Path(path)
-    if target.exists():
-        raise _is_there(target)
-    ref = RunRef(session, None)
-    runs = _runs_of(ref)
-    _refuse_if_open(ref, runs)
-    if entries_in(boards_dir(session), ".board"):
-        raise UsageError(
-            "its program was killed, and it was not recovered",
-            path=session,
-            remedy=f"agent-trace recover {session_id_of(session)}",
-        )
-    scan = open_reader(session).scan({"artifact.saved"})
-    saved = list(scan)
-    events = sum(writer.read for writer in scan.losses.writers)
-    if not events:
-        raise RunNotFound("the session has no events", path=session)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.new")
-    try:
-        with tempfile.TemporaryDirectory(prefix="agent-trace-export-") as place:
-            members = _as_they_are(session, (*runs, ROOT_RUN), Path(place))
-            manifest = _write(aside, members, ref, runs, whole=True)
-            _refuse_damaged(session, saved, manifest)
-        give_name(aside, aside, target)
-    except FileExistsError:
-        raise _is_there(target) from None
-    finally:
-        aside.unlink(missing_ok=True)
+    target, ref = Path(path), RunRef(session, None)
+    with _packing(target) as (aside, place):
+        runs = _runs_of(ref)
+        _refuse_if_open(ref, runs)
+        refuse_unrecovered(session)
+        scan = open_reader(session).scan({"artifact.saved"})
+        saved = list(scan)
+        events = sum(writer.read for writer in scan.losses.writers)
+        if not events:
+            raise RunNotFound("the session has no events", path=session)
+        members = _as_they_are(session, (*runs, ROOT_RUN), place)
+        manifest = _write(aside, members, ref, runs, whole=True)
+        _refuse_damaged(session, saved, manifest)
     return ExportedRun(target, None, runs, events, len(manifest.members), target.stat().st_size)
 
 
@@ -500,8 +478,21 @@ def _as_they_are(session: Path, runs: tuple[str, ...], place: Path) -> dict[str,
     return {name: path for name, path in members.items() if is_member_path(name, set(runs), whole=True)}
 
 
-def _is_there(target: Path) -> UsageError:
-    return UsageError("the file already exists", path=target, remedy="remove it, or choose another name")
+@contextmanager
+def _packing(target: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield (a file, a directory for its parts); after the block the file gets its name, if that is free."""
+    is_there = UsageError("the file already exists", path=target, remedy="remove it, or choose another name")
+    if target.exists():
+        raise is_there
+    aside = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
+        with tempfile.TemporaryDirectory(prefix="agent-trace-export-") as place:
+            yield aside, Path(place)
+        give_name(aside, aside, target)
+    except FileExistsError:
+        raise is_there from None
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def _runs_of(ref: RunRef) -> tuple[str, ...]:
@@ -516,21 +507,15 @@ def _runs_of(ref: RunRef) -> tuple[str, ...]:
 
 
 def _refuse_if_open(ref: RunRef, runs: tuple[str, ...]) -> None:
-    from Agent.tree.retention import living_writers
-
     open_ones = [run for run in runs if read_run(RunRef(ref.session, run)).summary.state == "running"]
     if open_ones or (ref.run_id is None and living_writers(ref.session)):
         raise SessionInUse(
             "a process still records it", path=ref.session, remedy="export it after the run has ended"
         )
-    for run in (*runs, ROOT_RUN):
-        for claim in entries_in(checkpoints_dir(ref.session, run), ".writer"):
-            if is_written_to(claim):
-                raise SessionInUse(
-                    "a process writes checkpoints of it",
-                    path=claim,
-                    remedy="export it after the process has ended",
-                )
+    claim = held_claim(run_dir(ref.session, run) for run in (*runs, ROOT_RUN))
+    if claim is not None:
+        remedy = "export it after the process has ended"
+        raise SessionInUse("a process writes checkpoints of it", path=claim, remedy=remedy)
 
 
 class _Lines:

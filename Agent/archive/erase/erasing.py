@@ -45,7 +45,7 @@ from Agent.archive.erase.files import (
     sweep_blobs,
 )
 from Agent.archive.erase.target import AGENT, MATCH, RUN, ErasedArtifact, Target
-from Agent.archive.recover import recover_session
+from Agent.archive.recover import recover_session, refuse_if_in_use
 from Agent.archive.sealed.parts import read_parts
 from Agent.archive.sealed.reader import open_reader
 from Agent.archive.sealed.sealing import seal, tidy
@@ -60,7 +60,7 @@ from Agent.flight.checkpoints.graph_file import (
     refuse_if_open,
     values_in,
 )
-from Agent.flight.checkpoints.packs import is_written_to, unpacked_chunks
+from Agent.flight.checkpoints.packs import unpacked_chunks
 from Agent.tree.files.descriptors import locked
 from Agent.tree.files.lines import chunks_of
 from Agent.tree.files.session import read_stored, refuse_links, replace_durably
@@ -85,7 +85,6 @@ from Agent.tree.retention import (
     delete_tree,
     drop_dead_links,
     finish_removals,
-    who_writes,
 )
 from Agent.tree.write.kept_counts import forget_counts
 
@@ -414,12 +413,7 @@ def _refuse_if_in_use(root: Path, progress: Callable[[str, float], None]) -> Non
     for number, ref in enumerate(sessions):
         progress("asking who records", number / len(sessions))
         refuse_links(ref.path)
-        reason = who_writes(ref.path)
-        claims = [claim for run in run_dirs(ref.path) for claim in entries_in(run / "checkpoints", ".writer")]
-        for claim in claims:
-            reason = reason or ("a process writes checkpoints" if is_written_to(claim) else None)
-        if reason is not None:
-            raise SessionInUse(reason, path=ref.path, remedy="erase when no process records under this root")
+        refuse_if_in_use(ref.path, "erase when no process records under this root", run_dirs(ref.path))
 
 
 def _dry(root: Path, target: Target, progress: Callable[[str, float], None]) -> Erasure:
