@@ -75,7 +75,7 @@ static PyObject *marks_of(PyObject *Py_UNUSED(module), PyObject *arguments) {
     return Py_BuildValue("nnni", marks.newlines, marks.first, marks.last, marks.state);
 }
 
-static long own_flags = -1; /* what the system tells of the descriptors of log files; -1 where nothing is compared */
+static long own_flags = -1; /* what the system reports for the descriptors of log files; -1 where nothing is compared */
 
 static PyObject *know_flags(PyObject *Py_UNUSED(module), PyObject *flags) {
     long known = PyLong_AsLong(flags);
@@ -115,7 +115,7 @@ static PyMethodDef functions[] = {
      "marks_of(chunk, state): newlines, where the first and the last stands, and the state for the next chunk."},
     {"write_own", (PyCFunction)(void (*)(void))write_own, METH_FASTCALL,
      "write_own(fd, data): os.write into a log file; OSError(EBADF) and no byte into what has other flags."},
-    {"know_flags", know_flags, METH_O, "know_flags(flags): what the system tells of a log file's descriptor; -1: nothing."},
+    {"know_flags", know_flags, METH_O, "know_flags(flags): what the system reports for a log file's descriptor; -1: nothing."},
     {NULL, NULL, 0, NULL},
 };
 
