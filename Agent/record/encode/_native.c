@@ -1232,6 +1232,28 @@ static PyObject *perhaps(PyObject *Py_UNUSED(module), PyObject *const *given, Py
     return found;
 }
 
+/* Whether an object is of one of the classes that are the keys of `kinds`; -1 with an exception. */
+static int is_of_any(PyObject *object, PyObject *kinds) {
+    /* to look for a class of another metaclass may run any code */
+    return Py_IS_TYPE(Py_TYPE(object), &PyType_Type) ? PyDict_Contains(kinds, (PyObject *)Py_TYPE(object)) : 0;
+}
+
+/* holds_any(value, kinds): whether a dict, list or tuple holds an object of one of these classes itself, perhaps as a key. */
+static PyObject *holds_any(PyObject *Py_UNUSED(module), PyObject *const *given, Py_ssize_t count) {
+    if (count != 2 || !PyDict_CheckExact(given[1])) return PyErr_SetString(PyExc_TypeError, "holds_any(value, kinds) takes a dict"), NULL;
+    int found = 0;
+    if (PyDict_GET_SIZE(given[1]) == 0) Py_RETURN_FALSE;
+    if (PyDict_CheckExact(given[0])) {
+        PyObject *key, *value;
+        for (Py_ssize_t at = 0; found == 0 && PyDict_Next(given[0], &at, &key, &value);)
+            if ((found = is_of_any(value, given[1])) == 0) found = is_of_any(key, given[1]);
+    } else if (PyList_CheckExact(given[0]) || PyTuple_CheckExact(given[0])) {
+        for (Py_ssize_t at = 0; found == 0 && at < PySequence_Fast_GET_SIZE(given[0]); at++)
+            found = is_of_any(PySequence_Fast_GET_ITEM(given[0], at), given[1]);
+    }
+    return found < 0 ? NULL : PyBool_FromLong(found);
+}
+
 /* Whether `text` is exactly a str that UTF-8 can encode; -1 with an exception. */
 static int is_encodable(PyObject *text) {
     if (!PyUnicode_CheckExact(text)) return 0;
@@ -1763,6 +1785,7 @@ static PyMethodDef functions[] = {
     {"shown", (PyCFunction)(void (*)(void))shown, METH_FASTCALL, "The attributes that the form of an object shows."},
     {"in_slots", (PyCFunction)(void (*)(void))in_slots, METH_FASTCALL, "The values in the slots of an object."},
     {"perhaps", (PyCFunction)(void (*)(void))perhaps, METH_FASTCALL, "The items of a dict but those of types that are ruled out."},
+    {"holds_any", (PyCFunction)(void (*)(void))holds_any, METH_FASTCALL, "Whether a container holds an object of one of these classes."},
     {"words_text", words_text, METH_O, "The words that `random_words` gave, in decimal, with commas between them."},
     {"agent_of", agent_of, METH_VARARGS, "A function that says which objects are agents."},
     {"looks_up_plainly", looks_up_plainly, METH_O, "Whether attributes of a class's objects are looked up as of most objects."},

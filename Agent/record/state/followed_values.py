@@ -54,7 +54,7 @@ class Copied(NamedTuple):
 
 def copied(value: object) -> Copied | None:
     """Return a copy of a container or array; None for a value that is not followed."""
-    if type(value) in _LEAVES:
+    if type(value) in _LEAVES or holds_any(value, _never_inside):
         return None
     copying = _Copying()
     try:
@@ -91,6 +91,24 @@ def _is_perhaps_followed(cls: type) -> bool:
 
 _CONTAINERS = _MAPPINGS | _SEQUENCES | _SETS | {tuple, bytearray}
 _perhaps_followed: dict[type, bool] = {}
+
+
+_never_inside: dict[type, bool] = {}
+"""Classes whose objects no copy holds, so that a container with one is not followed."""
+
+
+def _holds_any(value: object, kinds: dict[type, bool]) -> bool:
+    """Whether a dict, list or tuple holds an object of one of these classes itself, perhaps as a key."""
+    if type(value) is dict:
+        items: Sequence[Any] = (*value, *value.values())
+    elif type(value) is list or type(value) is tuple:
+        items = tuple(value)
+    else:
+        return False
+    return any(type(kind) is type and kind in kinds for kind in map(type, items))
+
+
+holds_any: Callable[[object, dict[type, bool]], bool] = _holds_any if native is None else native.holds_any
 
 
 class _Copying:
@@ -140,6 +158,8 @@ class _Copying:
         # A record is not copied as a key, since lookups would run its class's code, nor at the top level,
         # since objects in agents' fields are followed separately.
         if is_key or depth == _MOST_DEPTH or not _is_record(value):
+            if type(kind) is type and not is_record(kind) and kind not in _CONTAINERS:
+                remember(_never_inside, kind, True)
             raise _TooMuchError
         self.has_records = True
         made = object.__new__(kind)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from Agent.event.classes import remember
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.content_digest import whole_digest
 from Agent.event.values.digest import digest_named, named_digest
 from Agent.event.values.opaque import CONTENT, WRITTEN_OUTSIDE, OpaqueKind, refers_elsewhere
-from Agent.event.values.plain import SCALARS, has_own_hash, read_json
+from Agent.event.values.plain import has_own_hash, read_json
 from Agent.event.values.reading import Named, Places
 from Agent.record.emit import installed
 from Agent.record.emit.context import current_scope
@@ -33,6 +34,7 @@ from Agent.record.state.introspection import (
     can_be_held,
     generators_of,
     is_object,
+    items_perhaps,
     may_be_held,
     plain_attributes,
     read_state,
@@ -334,9 +336,21 @@ def _objects_in(fields: Mapping[str, Any]) -> Objects:
     """Return the names of fields with objects that are not agents, with the generators of each object."""
     return {
         name: generators_of(value)
-        for name, value in fields.items()
-        if (may_be_held(type(value)) or type(value) is MethodType) and is_object(value, agent_id_of)
+        for name, value in items_perhaps(fields, _may_matter)
+        if _matters(type(value)) and is_object(value, agent_id_of)
     }
+
+
+def _matters(cls: type) -> bool:
+    """Whether values of a class may be objects that others change, or generators."""
+    try:
+        return _may_matter[cls]
+    except Exception:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
+        found = may_be_held(cls) or cls is MethodType or sort_of(cls) is Sort.GENERATOR
+        return remember(_may_matter, cls, found)
+
+
+_may_matter: dict[type, bool] = {}
 
 
 def _are_same(fields: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
@@ -357,9 +371,9 @@ def _note_shared(
     agent_id = str(binding.agent_id)
     note = pipeline.agents.holders.note
     tracker.borrowed.clear()
-    for name, value in fields.items():
+    for name, value in items_perhaps(fields, _may_matter):
         kind = type(value)
-        if (type(kind) is not type and has_own_hash(kind)) or kind in SCALARS:
+        if type(kind) is not type and has_own_hash(kind):
             continue
         is_generator = name not in objects and sort_of(kind) is Sort.GENERATOR
         if is_generator:
