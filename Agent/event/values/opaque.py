@@ -136,25 +136,28 @@ def describe(
         attributes: those of the value, if the caller has read them.
     """
     cls = type(value)
+    is_ordinary = _is_ordinary(cls)
     seen: dict[str, Any] = (
         form_head(cls)
-        if _is_ordinary(cls)
+        if is_ordinary
         else {"repr": shorten(_ADDRESS.sub("at 0x...", _text(value, cls))), "class": class_name(cls)}
     )
-    shown = _plain_attributes(value, attributes) if shows else None
-    if shown:
-        seen["attributes"] = shown
+    if shows and (is_ordinary or not issubclass(cls, (type, ModuleType))):
+        shown = _plain_attributes(value, attributes)
+        if shown:
+            seen["attributes"] = shown
     if failure is not None:
         seen["failure"] = class_name(type(failure))
-    if content.size_bytes > LARGE_BYTES:
-        seen["size_bytes"] = content.size_bytes
-    if content.agents:
-        seen["agents"] = len(content.agents)
-    if content.without_code:
-        seen["without_code"] = content.without_code
-    if content.made:
-        seen["made"] = list(content.made)
-        seen["without_made"] = content.without_made
+    _, _, size_bytes, agents, without_code, made, without_made = content
+    if size_bytes > LARGE_BYTES:
+        seen["size_bytes"] = size_bytes
+    if agents:
+        seen["agents"] = len(agents)
+    if without_code:
+        seen["without_code"] = without_code
+    if made:
+        seen["made"] = list(made)
+        seen["without_made"] = without_made
     seen[content.kind._value_] = content.text
     return seen
 
@@ -246,8 +249,6 @@ def _is_short(value: object) -> bool:
 
 
 def _plain_attributes(value: object, attributes: dict[str, Any] | None) -> dict[str, Any]:
-    if issubclass(type(value), (type, ModuleType)):
-        return {}
     try:
         if has_waiters(type(value)):
             attributes = attributes_without_waiters(value)
