@@ -14,7 +14,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from Agent.record.state.followed_values import _same_content, copied, is_followed, is_same, pour
+from Agent.record.state.followed_values import (
+    _holds_any,
+    _same_content,
+    copied,
+    holds_any,
+    is_followed,
+    is_same,
+    pour,
+)
 
 LEAVES = st.one_of(
     st.none(),
@@ -111,6 +119,38 @@ class Loud(list):
 
     __eq__ = __len__ = __iter__
     __hash__ = None
+
+
+class Other:
+    pass
+
+
+@given(
+    st.recursive(
+        st.one_of(LEAVES, st.builds(Other), st.builds(object), st.just(Other)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.lists(inner, max_size=3).map(tuple),
+            st.dictionaries(st.one_of(KEYS, st.builds(Other)), inner, max_size=3),
+            st.sets(KEYS, max_size=2),
+        ),
+    ),
+    st.sets(st.sampled_from([Other, object, int, list])),
+)
+@example([Other()], {Other})
+@example({Other(): 1}, {Other})
+@example({1: Other()}, {Other})
+def test_what_a_container_holds_is_the_same_in_c(value, kinds):
+    table = dict.fromkeys(kinds, True)
+    assert holds_any(value, table) == _holds_any(value, table)
+
+
+def test_a_container_is_followed_once_it_holds_no_object_any_more():
+    held = [1, Other()]
+    for _ in range(2):  # the second time it is known that no copy holds such an object
+        assert not is_followed(held) and not is_followed({1: held}) and copied(held) is None
+    held.pop()
+    assert is_followed(held) and is_followed({1: held})
 
 
 def test_what_is_not_plain_or_too_large_is_not_followed():
