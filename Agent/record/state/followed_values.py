@@ -97,6 +97,14 @@ _never_inside: dict[type, bool] = {}
 """Classes whose objects no copy holds, so that a container with one is not followed."""
 
 
+def _is_never_inside(kind: type) -> bool:
+    """Whether a class, none of those that `_Copying.of` copies, is not of records either; noted for later."""
+    is_never = not is_record(kind)
+    if is_never and type(kind) is type and kind not in _CONTAINERS:
+        remember(_never_inside, kind, True)
+    return is_never
+
+
 def _holds_any(value: object, kinds: dict[type, bool]) -> bool:
     """Whether a dict, list or tuple holds an object of one of these classes itself, perhaps as a key."""
     if type(value) is dict:
@@ -157,9 +165,7 @@ class _Copying:
             return value
         # A record is not copied as a key, since lookups would run its class's code, nor at the top level,
         # since objects in agents' fields are followed separately.
-        if is_key or depth == _MOST_DEPTH or not _is_record(value):
-            if type(kind) is type and not is_record(kind) and kind not in _CONTAINERS:
-                remember(_never_inside, kind, True)
+        if _is_never_inside(kind) or is_key or depth == _MOST_DEPTH or not _is_record(value):
             raise _TooMuchError
         self.has_records = True
         made = object.__new__(kind)

@@ -332,7 +332,7 @@ def _is_held(values: dict[str, Any], name: str) -> bool:
     return _holders(values, name) > _OURS + references_within(values[name])
 
 
-def _objects_in(fields: Mapping[str, Any]) -> Objects:
+def _objects_in(fields: dict[str, Any]) -> Objects:
     """Return the names of fields with objects that are not agents, with the generators of each object."""
     return {
         name: generators_of(value)
