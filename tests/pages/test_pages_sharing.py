@@ -75,9 +75,9 @@ def test_a_page_holds_every_event_and_change_of_a_small_session_and_may_ask_noth
 def test_of_a_session_that_does_not_fit_a_page_holds_the_events_around_the_moment(session, monkeypatch):
     name = session.name.removeprefix("session_")
     whole = len(shared_page(session.parent, name))
-    monkeypatch.setattr(pages_sharing, "MOST_BYTES", whole - 1_500)
+    monkeypatch.setattr(pages_sharing, "MOST_BYTES", whole - 3_000)
     page = shared_page(session.parent, name, at="tick:20")
-    assert len(page) <= whole - 1_500
+    assert len(page) <= whole - 3_000
     (shared,) = held(page)["sessions"].values()
     ticks = [each for each in shared["events"]["tick"] if each is not None]
     assert shared["part"]["events"] == len(shared["events"]["text"]) < shared["overview"]["events"]
