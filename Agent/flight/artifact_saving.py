@@ -56,11 +56,11 @@ def save_call_part(
     call_id: str,
     part: str,
     value: Any,
-    step_id: str | None,
+    step_id: str | None = None,
     *,
     tool: str | None = None,
 ) -> str:
-    """Store a part of a call, a string as text and any other value as JSON; return the reference.
+    """Store a part of a call: a string as text, what is encoded as it is, another value as JSON.
 
     Args:
         call_id: names the directory of the call.
@@ -72,6 +72,8 @@ def save_call_part(
     path = f"calls/{_file_name(pipeline, call_id)}/{part}.{suffix}"
 
     def encode(capture: Capture) -> EncodedArtifact:
+        if isinstance(value, EncodedArtifact):
+            return cleaned(capture, value)
         if isinstance(value, str):
             return encode_artifact(capture, value, "text/plain", path)
         return encode_json(capture, value)
@@ -81,21 +83,6 @@ def save_call_part(
     if step_id is not None:
         more["step_id"] = step_id
     return _save(pipeline, run, path, encoded, more)
-
-
-def save_encoded_part(
-    pipeline: Pipeline,
-    run: Run,
-    call_id: str,
-    part: str,
-    encoded: EncodedArtifact,
-    *,
-    tool: str | None = None,
-) -> str:
-    """Store a part of a call that is already JSON and return the reference."""
-    path = f"calls/{_file_name(pipeline, call_id)}/{part}.json"
-    encoded, more = _encoded(pipeline, path, part, lambda capture: cleaned(capture, encoded), tool)
-    return _save(pipeline, run, path, encoded, {"name": f"{part}.json", **more})
 
 
 def _encoded(
@@ -375,7 +362,7 @@ class CallParts:
                 self._members.append(body)
                 self.types.update(types or {})
                 return
-        ref = save_call_part(self._pipeline, self._run, self._call_id, part, value, None, tool=self._tool)
+        ref = save_call_part(self._pipeline, self._run, self._call_id, part, value, tool=self._tool)
         self._members.append(b'"%s_ref":%s' % (part.encode(), orjson.dumps(ref)))
 
     def take_changes(self, arguments: dict[str, Any] | None, result: object) -> None:
@@ -435,4 +422,4 @@ class CallParts:
         types = {pointer[prefix:]: tag for pointer, tag in self._item_types.items()}
         encoded = encode_json(self._pipeline.capture, read_json(b"[%s]" % b",".join(self._items)))
         encoded = encoded._replace(types={**types, **(encoded.types or {})} or None)
-        return save_encoded_part(self._pipeline, self._run, self._call_id, part, encoded, tool=self._tool)
+        return save_call_part(self._pipeline, self._run, self._call_id, part, encoded, tool=self._tool)

@@ -147,15 +147,21 @@ class RunFold:
         self._first = self._first or event.timestamp
         self._last = event.timestamp
         self._counts[event.kind] = self._counts.get(event.kind, 0) + 1
-        take = _TAKERS.get(event.kind)
-        if take is not None:
-            take(self, event)
-
-    def _start_run(self, event: Event) -> None:
-        self._started = self._started or event
-
-    def _finish_run(self, event: Event) -> None:
-        self._finished = event
+        match event.kind:
+            case "run.started":
+                self._started = self._started or event
+            case "run.finished":
+                self._finished = event
+            case "step.started":
+                self._start_step(event)
+            case "step.finished":
+                self._finish_step(event)
+            case "model.call":
+                self._call_model(event)
+            case "tool.call" if self.keeps_rows:
+                self.tool_calls.append(_row_of(ToolCall, event, kind="tool_kind"))
+            case "artifact.saved" if self.keeps_rows:
+                self.artifacts.append(_row_of(Artifact, event))
 
     def _start_step(self, event: Event) -> None:
         extra = event.extra
@@ -198,14 +204,6 @@ class RunFold:
         if self.keeps_rows:
             self.model_calls.append(_row_of(ModelCall, event))
 
-    def _call_tool(self, event: Event) -> None:
-        if self.keeps_rows:
-            self.tool_calls.append(_row_of(ToolCall, event, kind="tool_kind"))
-
-    def _save_artifact(self, event: Event) -> None:
-        if self.keeps_rows:
-            self.artifacts.append(_row_of(Artifact, event))
-
     def summary(self) -> RunSummary:
         """The run in one row; fields without an event are None or 0."""
         begin = self._started.extra if self._started is not None else {}
@@ -243,17 +241,6 @@ class RunFold:
         if self._started is None:
             return "root"
         return "running" if self.is_alive else "crashed"
-
-
-_TAKERS = {
-    "run.started": RunFold._start_run,  # noqa: SLF001 - its own methods, by kind
-    "run.finished": RunFold._finish_run,  # noqa: SLF001
-    "step.started": RunFold._start_step,  # noqa: SLF001
-    "step.finished": RunFold._finish_step,  # noqa: SLF001
-    "model.call": RunFold._call_model,  # noqa: SLF001
-    "tool.call": RunFold._call_tool,  # noqa: SLF001
-    "artifact.saved": RunFold._save_artifact,  # noqa: SLF001
-}
 
 
 def _text(value: Any) -> str | None:

@@ -11,10 +11,10 @@ import os
 import random
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
 
 import ormsgpack
 import zstandard
@@ -47,6 +47,9 @@ from Agent.flight.checkpoints.graph_file import (
 from Agent.record.emit.installed import active_pipeline
 from Agent.record.encode.redaction import Redactor
 from Agent.tree.default_root import default_root
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _OBJECT: Final = "\0object"
 _BYTES: Final = "\0bytes"
@@ -180,6 +183,24 @@ class _Row(NamedTuple):
 
 
 _COLUMNS: Final = ", ".join(_Row._fields)
+_ADD: Final = (
+    "INSERT INTO checkpoint (thread, ns, id, parent, run, body, metadata_kind, metadata) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def _in_thread(
+    method: Callable[Concatenate[Any, P], R],
+) -> Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]:
+    """Return the same method, run in a thread, so that it does not block the event loop."""
+
+    async def awaited(saver: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        own = getattr(saver, method.__name__)  # a subclass may have another one
+        found: R = await asyncio.to_thread(own, *args, **kwargs)
+        return found
+
+    awaited.__doc__ = f"See `{method.__name__}`."
+    return awaited
 
 
 class TraceSaver(BaseCheckpointSaver[str]):
@@ -306,11 +327,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
             ).fetchall()
             unused = forget(db, [number for (number,) in replaced])
             row = (thread, ns, checkpoint["id"], parent, whole_metadata.get("run_id"), body_blob)
-            number = db.execute(
-                "INSERT INTO checkpoint (thread, ns, id, parent, run, body, metadata_kind, metadata) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, metadata_kind, metadata_bytes),
-            ).lastrowid
+            number = db.execute(_ADD, (*row, metadata_kind, metadata_bytes)).lastrowid
             db.executemany(
                 "INSERT INTO channel_value VALUES (?, ?, ?, ?)", [(number, *each) for each in values]
             )
@@ -385,11 +402,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
                 ).fetchone()
                 if there:
                     continue
-                made = db.execute(
-                    "INSERT INTO checkpoint (thread, ns, id, parent, run, body, metadata_kind, metadata) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (target, ns, own_id, *rest),
-                ).lastrowid
+                made = db.execute(_ADD, (target, ns, own_id, *rest)).lastrowid
                 db.execute(
                     "INSERT INTO channel_value SELECT ?, channel, version, blob FROM channel_value "
                     "WHERE checkpoint = ?",
@@ -408,9 +421,13 @@ class TraceSaver(BaseCheckpointSaver[str]):
 
     # the same without blocking the event loop
 
-    async def aget_tuple(self, config: Any) -> CheckpointTuple | None:
-        """See `get_tuple`."""
-        return await asyncio.to_thread(self.get_tuple, config)
+    aget_tuple = _in_thread(get_tuple)
+    aput = _in_thread(put)
+    aput_writes = _in_thread(put_writes)
+    adelete_thread = _in_thread(delete_thread)
+    adelete_for_runs = _in_thread(delete_for_runs)
+    acopy_thread = _in_thread(copy_thread)
+    aprune = _in_thread(prune)
 
     async def alist(
         self,
@@ -424,34 +441,6 @@ class TraceSaver(BaseCheckpointSaver[str]):
         found = self.list(config, filter=filter, before=before, limit=limit)
         while (each := await asyncio.to_thread(next, found, None)) is not None:
             yield each
-
-    async def aput(
-        self, config: Any, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
-    ) -> Any:
-        """See `put`."""
-        return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
-
-    async def aput_writes(
-        self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
-    ) -> None:
-        """See `put_writes`."""
-        await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        """See `delete_thread`."""
-        await asyncio.to_thread(self.delete_thread, thread_id)
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """See `delete_for_runs`."""
-        await asyncio.to_thread(self.delete_for_runs, run_ids)
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """See `copy_thread`."""
-        await asyncio.to_thread(self.copy_thread, source_thread_id, target_thread_id)
-
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """See `prune`."""
-        await asyncio.to_thread(lambda: self.prune(thread_ids, strategy=strategy))
 
     # the file
 
