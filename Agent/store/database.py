@@ -39,6 +39,7 @@ from Agent.store.schema import (
     RunRow,
     all_items,
     insert_into,
+    own,
     plain_rows,
     read_page,
     rows_of,
@@ -233,21 +234,13 @@ def find_sent(connection: Connection, project: Project, trace_id: str) -> TraceS
 
 def add_checkpoints(connection: Connection, project: Project, rows: Sequence[CheckpointRow]) -> list[str]:
     """Store the checkpoints that are missing, after the existing ones; return the new ids."""
-    found = connection.execute(
-        select(CHECKPOINTS.c.checkpoint_id).where(
-            CHECKPOINTS.c.project_id == project.project_id,
-            CHECKPOINTS.c.checkpoint_id.in_([row.checkpoint_id for row in rows]),
-        )
-    )
-    known = set(found.scalars())
+    sent = own(CHECKPOINTS, project, checkpoint_id=[row.checkpoint_id for row in rows])
+    known = set(connection.execute(select(CHECKPOINTS.c.checkpoint_id).where(sent)).scalars())
     new = [row for row in rows if row.checkpoint_id not in known]
     if not new:
         return []
-    last = connection.execute(
-        select(func.max(CHECKPOINTS.c.position)).where(
-            CHECKPOINTS.c.project_id == project.project_id, CHECKPOINTS.c.run_id == new[0].run_id
-        )
-    ).scalar()
+    of_run = own(CHECKPOINTS, project, run_id=new[0].run_id)
+    last = connection.execute(select(func.max(CHECKPOINTS.c.position)).where(of_run)).scalar()
     behind = 0 if last is None else last + 1
     values = [
         asdict(row) | {"project_id": project.project_id, "position": row.position + behind} for row in new
@@ -284,12 +277,8 @@ def find_checkpoint(
 
 def delete_checkpoint(connection: Connection, project: Project, checkpoint_id: str) -> bool:
     """Delete a checkpoint; return False if it was missing."""
-    gone = connection.execute(
-        delete(CHECKPOINTS).where(
-            CHECKPOINTS.c.project_id == project.project_id, CHECKPOINTS.c.checkpoint_id == checkpoint_id
-        )
-    )
-    return gone.rowcount > 0
+    gone = delete(CHECKPOINTS).where(own(CHECKPOINTS, project, checkpoint_id=checkpoint_id))
+    return connection.execute(gone).rowcount > 0
 
 
 class ReplayCounts(NamedTuple):
@@ -315,7 +304,7 @@ def count_replays(connection: Connection, project: Project | None, at_us: int) -
     def of(table: Table, *columns: Any) -> Any:
         statement = select(*columns).select_from(table)
         if project is not None:
-            statement = statement.where(table.c.project_id == project.project_id)
+            statement = statement.where(own(table, project))
         return connection.execute(statement).one()
 
     runs = of(RUNS, func.count())
@@ -355,11 +344,7 @@ def begin_replay(connection: Connection, project: Project, row: ReplayRow) -> No
 
 def end_replay(connection: Connection, project: Project, replay_id: str, values: Mapping[str, Any]) -> None:
     """Store the end of a replay: `status`, `finished_us`, and `result` or `problem` as JSON texts."""
-    connection.execute(
-        update(REPLAYS)
-        .where(REPLAYS.c.project_id == project.project_id, REPLAYS.c.replay_id == replay_id)
-        .values(**values)
-    )
+    connection.execute(update(REPLAYS).where(own(REPLAYS, project, replay_id=replay_id)).values(**values))
 
 
 def find_replay(connection: Connection, project: Project, replay_id: str) -> dict[str, Any] | None:

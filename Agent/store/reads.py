@@ -36,6 +36,7 @@ from Agent.store.schema import (
     Page,
     Project,
     RunFilter,
+    own,
     plain_rows,
     read_cursor,
     read_page,
@@ -170,7 +171,7 @@ def events_by_id(
     connection: Connection, project: Project, session_uid: str, ids: Collection[str]
 ) -> list[dict[str, Any]]:
     """Return the stored events of the first 5,000 ids, up to about 16 MiB."""
-    wanted = rows_of(EVENTS, project, session_uid=session_uid).where(EVENTS.c.event_id.in_(_named(ids)))
+    wanted = rows_of(EVENTS, project, session_uid=session_uid, event_id=_named(ids))
     return rows_within(connection, wanted)[0]
 
 
@@ -327,7 +328,7 @@ def _usage(connection: Connection, project: Project, wanted: RunFilter, interval
         )
         .join(newest, newest.c.run_id == EVENTS.c.run_id)
         # A literal, not a parameter, so that any plan can use the partial index of model calls.
-        .where(EVENTS.c.project_id == project.project_id, EVENTS.c.kind == literal_column("'model.call'"))
+        .where(own(EVENTS, project, kind=literal_column("'model.call'")))
         .group_by(*by)
     )
     return _Usage(plain_rows(connection, statement))
@@ -344,7 +345,7 @@ def _number(connection: Connection, name: str) -> ColumnElement[Any]:
 
 def _meant(project: Project, wanted: RunFilter, *columns: ColumnElement[Any]) -> Select[Any]:
     """Select columns of the matching runs of a project."""
-    return narrowed_runs(select(*columns).where(RUNS.c.project_id == project.project_id), wanted)
+    return narrowed_runs(select(*columns).where(own(RUNS, project)), wanted)
 
 
 def _newest(project: Project, wanted: RunFilter, column: ColumnElement[Any]) -> Select[Any]:
@@ -394,7 +395,7 @@ def _step_latencies(connection: Connection, project: Project, wanted: RunFilter)
             func.count().over(partition_by=of_type).label("total"),
         )
         .join(newest, newest.c.run_id == STEPS.c.run_id)
-        .where(STEPS.c.project_id == project.project_id, STEPS.c.latency_ms.is_not(None))
+        .where(own(STEPS, project), STEPS.c.latency_ms.is_not(None))
         .subquery()
     )
     rows = connection.execute(
@@ -465,7 +466,7 @@ def _errors(connection: Connection, project: Project, wanted: EventFilter) -> Se
         cast(EVENTS.c.session_uid, Text).label("session_uid"),
         key.label("group_key"),
         *(told(name).label(name) for name in ("fingerprint", "failure_type", "failure_code")),
-    ).where(EVENTS.c.project_id == project.project_id)
+    ).where(own(EVENTS, project))
     narrowed = narrowed_events(connection, statement, project, wanted)
     # A literal, not a parameter, so that any plan can use the partial index of errors.
     return (
@@ -579,7 +580,9 @@ def _count_missing(
             left -= len(numbers)
             looked_at[place] = (writer, numbers)
             asked[items[place]["session_uid"]].update(event_id(writer, number) for number in numbers)
-    stored = {(uid, known) for uid, ids in asked.items() for known in _stored(connection, project, uid, ids)}
+    stored = {
+        (uid, known) for uid, ids in asked.items() if ids for known in _stored(connection, project, uid, ids)
+    }
     for place, item in enumerate(items):
         gap = looked_at.get(place)
         item["missing"] = None
@@ -604,14 +607,5 @@ def _gaps(items: Sequence[dict[str, Any]], before: str | None) -> dict[int, _Gap
 
 
 def _stored(connection: Connection, project: Project, session_uid: str, ids: Iterable[str]) -> set[str]:
-    wanted = sorted(ids)
-    if not wanted:
-        return set()
-    found = connection.execute(
-        select(EVENTS.c.event_id).where(
-            EVENTS.c.project_id == project.project_id,
-            EVENTS.c.session_uid == session_uid,
-            EVENTS.c.event_id.in_(wanted),
-        )
-    )
-    return set(found.scalars())
+    wanted = own(EVENTS, project, session_uid=session_uid, event_id=sorted(ids))
+    return set(connection.execute(select(EVENTS.c.event_id).where(wanted)).scalars())

@@ -33,6 +33,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    and_,
     bindparam,
     select,
     text,
@@ -433,8 +434,17 @@ def shown_columns(table: Table, *hidden: str) -> list[Any]:
 
 def rows_of(table: Table, project: Project, *hidden: str, **equal: Any) -> Select[Any]:
     """Select the rows of a project with these values, without the hidden columns."""
-    wanted = (table.c[name] == value for name, value in equal.items())
-    return select(*shown_columns(table, *hidden)).where(table.c.project_id == project.project_id, *wanted)
+    return select(*shown_columns(table, *hidden)).where(own(table, project, **equal))
+
+
+def own(table: Table, project: Project | int, **equal: Any) -> ColumnElement[bool]:
+    """Return the condition that a row is a project's and has these values; of a list, one of them."""
+    project_id = project if isinstance(project, int) else project.project_id
+    wanted = (
+        table.c[name].in_(value) if isinstance(value, list) else table.c[name] == value
+        for name, value in equal.items()
+    )
+    return and_(table.c.project_id == project_id, *wanted)
 
 
 Upsert = postgresql.Insert | sqlite.Insert

@@ -50,6 +50,7 @@ from Agent.store.schema import (
     Upsert,
     insert_into,
     now_us,
+    own,
 )
 
 _IDS_PER_QUESTION: Final = 5_000
@@ -178,11 +179,11 @@ def _add_content(
     connection: Connection, project_id: int, session_uid: str, events: Sequence[EventRow]
 ) -> None:
     """Complete the stored events of a session that have less than the given ones."""
-    of_session = (EVENTS.c.project_id == project_id, EVENTS.c.session_uid == session_uid)
+    of_session = own(EVENTS, project_id, session_uid=session_uid)
     for begin in range(0, len(events), _IDS_PER_QUESTION):
         given = {event.event_id: event.body for event in events[begin : begin + _IDS_PER_QUESTION]}
         stored = connection.execute(
-            select(EVENTS.c.event_id, EVENTS.c.body).where(*of_session, EVENTS.c.event_id.in_(given))
+            select(EVENTS.c.event_id, EVENTS.c.body).where(of_session, EVENTS.c.event_id.in_(given))
         ).all()
         grown = {
             event_id: given[event_id]
@@ -196,7 +197,7 @@ def _add_content(
         elif grown:
             connection.execute(
                 update(EVENTS)
-                .where(*of_session, EVENTS.c.event_id == bindparam("of_event"))
+                .where(of_session, EVENTS.c.event_id == bindparam("of_event"))
                 .values(body=bindparam("grown", type_=EVENTS.c.body.type)),
                 [{"of_event": event_id, "grown": body} for event_id, body in grown.items()],
             )
@@ -243,12 +244,8 @@ def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow])
 def _known_runs(connection: Connection, project_id: int, run_ids: Sequence[str]) -> set[str]:
     known: set[str] = set()
     for begin in range(0, len(run_ids), _IDS_PER_QUESTION):
-        found = connection.execute(
-            select(RUNS.c.run_id).where(
-                RUNS.c.project_id == project_id,
-                RUNS.c.run_id.in_(run_ids[begin : begin + _IDS_PER_QUESTION]),
-            )
-        )
+        some = list(run_ids[begin : begin + _IDS_PER_QUESTION])
+        found = connection.execute(select(RUNS.c.run_id).where(own(RUNS, project_id, run_id=some)))
         known.update(found.scalars())
     return known
 
@@ -330,7 +327,7 @@ def _settle_failures(connection: Connection, project_id: int, run_ids: Iterable[
 
     connection.execute(
         update(RUNS)
-        .where(RUNS.c.project_id == project_id, RUNS.c.run_id == bindparam("of_run"))
+        .where(own(RUNS, project_id, run_id=bindparam("of_run")))
         .values(failure_type=first(FAILURES.c.failure_type), failure_code=first(FAILURES.c.failure_code)),
         rows,
     )
@@ -426,19 +423,13 @@ class Deleted(NamedTuple):
 
 def delete_run(connection: Connection, project: Project, run_id: str) -> Deleted | None:
     """Delete a run with its parts and events; None if the project does not have it."""
-    found = connection.execute(
-        select(RUNS.c.session_uid).where(RUNS.c.project_id == project.project_id, RUNS.c.run_id == run_id)
-    ).first()
+    found = connection.execute(select(RUNS.c.session_uid).where(own(RUNS, project, run_id=run_id))).first()
     if found is None:
         return None
     events = 0
     if found.session_uid is not None:
-        of_run = (
-            EVENTS.c.project_id == project.project_id,
-            EVENTS.c.session_uid == found.session_uid,
-            EVENTS.c.run_id == run_id,
-        )
-        events = connection.execute(delete(EVENTS).where(*of_run)).rowcount
+        of_run = own(EVENTS, project, session_uid=found.session_uid, run_id=run_id)
+        events = connection.execute(delete(EVENTS).where(of_run)).rowcount
         _shrink_session(connection, project, found.session_uid, events)
     _delete_runs(connection, project, [run_id])
     return Deleted(runs=1, events=events)
@@ -446,25 +437,20 @@ def delete_run(connection: Connection, project: Project, run_id: str) -> Deleted
 
 def _shrink_session(connection: Connection, project: Project, session_uid: str, events: int) -> None:
     """Reduce the count of a session's events; without any left, the session goes."""
-    own = (SESSIONS.c.project_id == project.project_id, SESSIONS.c.session_uid == session_uid)
-    connection.execute(update(SESSIONS).where(*own).values(events=SESSIONS.c.events - events))
-    connection.execute(delete(SESSIONS).where(*own, SESSIONS.c.events <= 0))
+    shrunk = own(SESSIONS, project, session_uid=session_uid)
+    connection.execute(update(SESSIONS).where(shrunk).values(events=SESSIONS.c.events - events))
+    connection.execute(delete(SESSIONS).where(shrunk, SESSIONS.c.events <= 0))
 
 
 def delete_session(connection: Connection, project: Project, session_uid: str) -> Deleted | None:
     """Delete a session with its events and runs; None if the project does not have it."""
-    own = (SESSIONS.c.project_id == project.project_id, SESSIONS.c.session_uid == session_uid)
-    sessions = connection.execute(delete(SESSIONS).where(*own)).rowcount
-    runs = connection.execute(
-        select(RUNS.c.run_id).where(
-            RUNS.c.project_id == project.project_id, RUNS.c.session_uid == session_uid
-        )
-    )
+    gone = delete(SESSIONS).where(own(SESSIONS, project, session_uid=session_uid))
+    sessions = connection.execute(gone).rowcount
+    runs = connection.execute(select(RUNS.c.run_id).where(own(RUNS, project, session_uid=session_uid)))
     run_ids = list(runs.scalars())
     if not sessions and not run_ids:
         return None
-    of_session = (EVENTS.c.project_id == project.project_id, EVENTS.c.session_uid == session_uid)
-    events = connection.execute(delete(EVENTS).where(*of_session)).rowcount
+    events = connection.execute(delete(EVENTS).where(own(EVENTS, project, session_uid=session_uid))).rowcount
     # A session's root run has the id of the session.
     _delete_runs(connection, project, [*run_ids, session_uid])
     return Deleted(len(run_ids), sessions, events)
@@ -474,16 +460,14 @@ def _delete_runs(connection: Connection, project: Project, run_ids: list[str]) -
     for begin in range(0, len(run_ids), _AT_ONCE):
         some = run_ids[begin : begin + _AT_ONCE]
         for table in _OF_RUNS:
-            connection.execute(
-                delete(table).where(table.c.project_id == project.project_id, table.c.run_id.in_(some))
-            )
+            connection.execute(delete(table).where(own(table, project, run_id=some)))
 
 
 def older_sessions(connection: Connection, project: Project, before_us: int) -> list[str]:
     """Return the sessions whose last event is older than a time, oldest first; 200 at most."""
     found = (
         select(SESSIONS.c.session_uid)
-        .where(SESSIONS.c.project_id == project.project_id, SESSIONS.c.last_us < before_us)
+        .where(own(SESSIONS, project), SESSIONS.c.last_us < before_us)
         .order_by(SESSIONS.c.last_us, SESSIONS.c.session_uid)
     )
     return list(connection.execute(found.limit(_AT_ONCE)).scalars())
@@ -494,11 +478,11 @@ def older_runs(connection: Connection, project: Project, before_us: int) -> list
 
     A run that was posted as a document has no session; its age is that of its end, or else of its start.
     """
-    known = select(SESSIONS.c.session_uid).where(SESSIONS.c.project_id == project.project_id)
+    known = select(SESSIONS.c.session_uid).where(own(SESSIONS, project))
     age = func.coalesce(RUNS.c.ended_us, RUNS.c.listed_us)
     found = (
         select(RUNS.c.run_id)
-        .where(RUNS.c.project_id == project.project_id, age < before_us)
+        .where(own(RUNS, project), age < before_us)
         .where(RUNS.c.session_uid.is_(None) | RUNS.c.session_uid.not_in(known))
         .order_by(age, RUNS.c.run_id)
     )
@@ -509,18 +493,15 @@ def count_older(connection: Connection, project: Project, before_us: int) -> Del
     """Return how much of a project is older than a time."""
 
     def count(table: Table, *conditions: Any) -> int:
-        statement = select(func.count()).select_from(table).where(table.c.project_id == project.project_id)
-        return int(connection.execute(statement.where(*conditions)).scalar() or 0)
+        statement = select(func.count()).select_from(table).where(own(table, project), *conditions)
+        return int(connection.execute(statement).scalar() or 0)
 
     old = SESSIONS.c.last_us < before_us
-    uids = select(SESSIONS.c.session_uid).where(SESSIONS.c.project_id == project.project_id)
+    uids = select(SESSIONS.c.session_uid).where(own(SESSIONS, project))
     age = func.coalesce(RUNS.c.ended_us, RUNS.c.listed_us)
     alone = (RUNS.c.session_uid.is_(None) | RUNS.c.session_uid.not_in(uids)) & (age < before_us)
-    events = connection.execute(
-        select(func.coalesce(func.sum(SESSIONS.c.events), 0)).where(
-            SESSIONS.c.project_id == project.project_id, old
-        )
-    )
+    summed = select(func.coalesce(func.sum(SESSIONS.c.events), 0)).where(own(SESSIONS, project), old)
+    events = connection.execute(summed)
     runs = count(RUNS, RUNS.c.session_uid.in_(uids.where(old))) + count(RUNS, alone)
     return Deleted(runs, count(SESSIONS, old), int(events.scalar() or 0))
 
