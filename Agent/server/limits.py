@@ -24,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from Agent.server.errors import Problem
 from Agent.server.settings import ServerSettings, is_loopback
+from Agent.server.threads import HEAD_S
 
 MAX_CONNECTIONS: Final = 512
 MAX_OF_ONE_CLIENT: Final = 384
@@ -31,8 +32,6 @@ MAX_OF_ONE_CLIENT: Final = 384
 all programs of this machine share."""
 _MOST_TOLD: Final = 128
 """The number of connections beyond a limit that get an error response; further ones are closed at once."""
-HEAD_S: Final = 10.0
-"""The timeout of the head of a request; on a new connection it includes the wait for the first byte."""
 REST_S: Final = 30.0
 """The timeout of the rest of a body after its request was answered, since a client reads the response after
 sending; and of a client that does not read the response."""

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import gc
 import resource
 import secrets
 import signal
-import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import uvicorn
-
 from Agent.errors import InputError, MissingExtra
 from Agent.server.app import make_app
-from Agent.server.limits import HEAD_S, BoundedConnection, BoundedListener
+from Agent.server.limits import BoundedConnection, BoundedListener
 from Agent.server.settings import ServerRole, ServerSettings, listen_on
+from Agent.server.threads import ServerInThread, server_config
 from Agent.store import open_store
 from Agent.store.engines import parse_url, shown_url
 
@@ -31,29 +25,10 @@ if TYPE_CHECKING:
     from Agent.server.pages.app import Pages
 
 PAGES_PATH = "/view"
-_START_S = 30.0
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 30
 _BACKLOG = 128
 """The number of connections that are accepted at once, before those beyond the limit are closed."""
-
-
-class _Quiet(uvicorn.Server):
-    """A server without signal handlers: the caller stops it."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen; the TLS handshake has the timeout of the head of a request."""
-        if self.config.is_ssl:
-            loop = asyncio.get_running_loop()
-            loop.create_server = partial(  # type: ignore[method-assign]
-                loop.create_server, ssl_handshake_timeout=HEAD_S
-            )
-        await super().startup(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Install no signal handlers."""
-        yield
 
 
 class RunningServer:
@@ -73,7 +48,7 @@ class RunningServer:
         self.settings = settings
         self.roles = tuple(roles)
         self._ports: dict[ServerRole, int] = {}
-        self._servers: list[tuple[_Quiet, threading.Thread]] = []
+        self._servers: list[ServerInThread] = []
         self._token = secrets.token_urlsafe(24)
         self._pages: Pages | None = None
 
@@ -116,16 +91,15 @@ class RunningServer:
     def stop(self) -> None:
         """Finish running requests, and return when all servers have stopped."""
         # Query first: the writing role can fold SQLite's log only when no reader uses it.
-        for server, thread in reversed(self._servers):
-            server.should_exit = True
-            thread.join()
+        for server in reversed(self._servers):
+            server.stop()
         self._servers.clear()
         if self._pages is not None:
             self._pages.close()
 
     def alive(self) -> bool:
         """Return whether every server is still running."""
-        return all(thread.is_alive() for _, thread in self._servers)
+        return all(server.is_alive() for server in self._servers)
 
     def __enter__(self) -> Self:
         self.start()
@@ -157,32 +131,17 @@ class RunningServer:
         except BaseException:
             listening.close()
             raise
-        config = uvicorn.Config(
+        config = server_config(
             app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # the client is the peer address; a header can be forged
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_DRAIN_S,
-            loop="asyncio",  # the limits of connections depend on it
             http=BoundedConnection,
-            ws="none",
             backlog=_BACKLOG,
             ssl_certfile=settings.tls_certificate,
             ssl_keyfile=settings.tls_key,
         )
-        server = _Quiet(config)
-        thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listening]}, name=f"agent-trace-{role}", daemon=True
-        )
-        thread.start()
-        self._servers.append((server, thread))
-        deadline_s = time.monotonic() + _START_S
-        while not server.started:
-            if not thread.is_alive() or time.monotonic() > deadline_s:
-                raise InputError(f"the {role} role did not start", remedy="see the message above")
-            time.sleep(0.01)
+        self._servers.append(server := ServerInThread(config))
+        server.start(listening, role)
 
 
 def _check_certificate(settings: ServerSettings) -> None:

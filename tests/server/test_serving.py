@@ -368,13 +368,13 @@ def test_a_path_with_a_slash_too_many_is_unknown_and_leads_nowhere(tmp_path):
 
 @pytest.mark.process
 def test_connections_that_begin_no_handshake_are_bounded_and_ended(tmp_path, monkeypatch):
-    from Agent.server import limits, running
+    from Agent.server import limits, threads
 
     certificate = self_made_certificate(tmp_path)
 
     monkeypatch.setattr(limits, "MAX_CONNECTIONS", 5)
     monkeypatch.setattr(limits, "_MOST_TOLD", 3)
-    monkeypatch.setattr(running, "HEAD_S", 1.0)
+    monkeypatch.setattr(threads, "HEAD_S", 1.0)
     settings = ServerSettings(
         str(tmp_path / "service.db"), ingest_port=0, tls_certificate=certificate[0], tls_key=certificate[1]
     )

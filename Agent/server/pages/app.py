@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
+import inspect
 import json
 import re
 import secrets
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -46,6 +45,7 @@ from Agent.server.pages.documents import SECTIONS, Document, report_page, sessio
 from Agent.server.pages.editor import Editor
 from Agent.server.pages.guard import Guard, path_of, refused
 from Agent.server.settings import is_loopback, listen_on
+from Agent.server.threads import ServerInThread, server_config
 from Agent.tree.files import control
 from Agent.tree.layout import find_session, session_id_of
 from Agent.version import __version__
@@ -239,21 +239,35 @@ def _numbers(lanes: str | None) -> list[int] | None:
 
 def _api(views: OpenViews, editor: Editor | None) -> APIRouter:
     api = APIRouter(prefix="/api")
+    for name in _PLAIN.split():
+        api.get(f"/{{session}}/{name}")(_plain_route(views, name))
     _add_whole_session(api, views)
     _add_ranges(api, views)
     _add_moments(api, views, editor)
     return api
 
 
+_PLAIN: Final = "overview search arrows counters state why provenance series"
+"""The methods of a view whose parameters are those of their routes."""
+
+
+def _plain_route(views: OpenViews, name: str) -> Callable[..., Response]:
+    """Return the route that answers with what this method of a view returns."""
+
+    def route(session: str, **given: Any) -> Response:
+        with views.use(session) as opened:
+            return answer(getattr(opened, name)(**given))
+
+    own, _ = inspect.signature(route, eval_str=True).parameters.values()
+    _, *asked = inspect.signature(getattr(view.SessionView, name), eval_str=True).parameters.values()
+    route.__signature__ = inspect.Signature([own, *asked])  # type: ignore[attr-defined]
+    return route
+
+
 def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
     @api.get("/sessions")
     def sessions() -> Response:
         return answer(view.session_list(views.root))
-
-    @api.get("/{session}/overview")
-    def overview(session: str) -> Response:
-        with views.use(session) as opened:
-            return answer(opened.overview())
 
     @api.get("/{session}/live")
     async def live(session: str) -> Response:
@@ -269,11 +283,6 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
         with views.use(session) as opened, views.use(other) as beside:
             found = opened.comparison(beside) if agent is None else opened.differences(beside, agent=agent)
             return answer(found)
-
-    @api.get("/{session}/search")
-    def search(session: str, q: str) -> Response:
-        with views.use(session) as opened:
-            return answer(opened.search(q=q))
 
 
 async def _live_events(views: OpenViews, session: str) -> AsyncIterator[bytes]:
@@ -315,13 +324,6 @@ def _add_ranges(api: APIRouter, views: OpenViews) -> None:
             )
         return Response(body, media_type="application/octet-stream")
 
-    @api.get("/{session}/arrows")
-    def arrows(
-        session: str, t0: float, t1: float, limit: Annotated[int, Query(ge=1, le=5000)] = 400
-    ) -> Response:
-        with views.use(session) as opened:
-            return answer(opened.arrows(t0=t0, t1=t1, limit=limit))
-
     @api.get("/{session}/events")
     def events(
         session: str,
@@ -349,11 +351,6 @@ def _add_ranges(api: APIRouter, views: OpenViews) -> None:
 
 
 def _add_moments(api: APIRouter, views: OpenViews, editor: Editor | None) -> None:
-    @api.get("/{session}/counters")
-    def counters(session: str, t: float) -> Response:
-        with views.use(session) as opened:
-            return answer(opened.counters(t=t))
-
     @api.get("/{session}/moment")
     def moment(session: str, at: str) -> Response:
         with views.use(session) as opened:
@@ -366,26 +363,6 @@ def _add_moments(api: APIRouter, views: OpenViews, editor: Editor | None) -> Non
         if editor is not None and found["code"] is not None:
             editor.add_link(found["code"], found["event"]["timestamp"])
         return answer(found)
-
-    @api.get("/{session}/state")
-    def state(session: str, agent: str, t: float) -> Response:
-        with views.use(session) as opened:
-            return answer(opened.state(agent=agent, t=t))
-
-    @api.get("/{session}/why")
-    def why(session: str, agent: str, field: str, t: float) -> Response:
-        with views.use(session) as opened:
-            return answer(opened.why(agent=agent, field=field, t=t))
-
-    @api.get("/{session}/provenance")
-    def provenance(session: str, agent: str, field: str, at: str) -> Response:
-        with views.use(session) as opened:
-            return answer(opened.provenance(agent=agent, field=field, at=at))
-
-    @api.get("/{session}/series")
-    def series(session: str, agent: str, field: str) -> Response:
-        with views.use(session) as opened:
-            return answer(opened.series(agent=agent, field=field))
 
     @api.get("/{session}/step")
     def step(
@@ -618,7 +595,6 @@ def _of_parameters(error: RequestValidationError) -> tuple[int, str, str | None]
 
 
 _BACKLOG = 64
-_START_S = 20.0
 _DRAIN_S = 1
 """Seconds that running requests get after an interrupt."""
 
@@ -665,8 +641,7 @@ class PagesServer:
         self._listening = listen_on(host, port, _BACKLOG)
         self.port: int = self._listening.getsockname()[1]
         self._app = Pages(root, token=self.token, host=host, editor=editor, **may)
-        self._thread: threading.Thread | None = None
-        self._server: _ReportingServer | None = None
+        self._server: ServerInThread | None = None
 
     def address(self, path: str = "/", **query: str | None) -> str:
         """Return the address of a page with the token, for one person; it is a secret."""
@@ -687,42 +662,21 @@ class PagesServer:
             started: called when the server answers.
         """
         give_back_large_arrays()
-        self._server = _ReportingServer(self._config(), started)
         try:
-            self._server.run(sockets=[self._listening])
+            _ReportingServer(self._config(), started).run(sockets=[self._listening])
         finally:
             self._app.close()
 
     def __enter__(self) -> Self:
         """Serve in a thread."""
-        self._server = server = _ReportingServer(self._config(), lambda: None)
-        server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-        self._thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [self._listening]}, name="agent-trace-pages", daemon=True
-        )
-        self._thread.start()
-        deadline_s = time.monotonic() + _START_S
-        while not server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline_s:
-                raise InputError("the pages did not start", remedy="see the message above")
-            time.sleep(0.01)
+        self._server = ServerInThread(self._config())
+        self._server.start(self._listening, "pages")
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            self._thread.join()
+        if self._server is not None:
+            self._server.stop()
         self._app.close()
 
     def _config(self) -> uvicorn.Config:
-        return uvicorn.Config(
-            self._app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # the client is the peer address; a header can be forged
-            timeout_graceful_shutdown=_DRAIN_S,
-            loop="asyncio",
-            http="h11",
-            ws="none",
-        )
+        return server_config(self._app, timeout_graceful_shutdown=_DRAIN_S, http="h11")
