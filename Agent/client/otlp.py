@@ -12,13 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-import orjson
-
 from Agent.archive.sealed.reader import open_reader
-from Agent.client.destination import Connection, Delivery, Destination, ServiceResponse
+from Agent.client.destination import Connection, Delivery, ServiceResponse
 from Agent.client.otlp_destination import OtlpDestination, otlp_destination
 from Agent.client.sender import Sender, sender_for
-from Agent.client.shipment import OutgoingSession
+from Agent.client.shipment import OutgoingSession, stored_cursor
 from Agent.config.load import redaction_key
 from Agent.errors import NotDelivered
 from Agent.event.model import Event
@@ -36,9 +34,7 @@ from Agent.record.emit.installed import current_pipeline
 from Agent.record.health import say
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.files.session import SessionInfo, open_session
-from Agent.tree.layout import cursors_dir, read_file, safe_name
 from Agent.tree.read.follower import CURSOR_VERSION, Follower
-from Agent.tree.retention import write_cursor
 
 _TOO_LARGE: Final = 413
 _EXIT_TIMEOUT_S: Final = 5.0
@@ -156,10 +152,11 @@ class OtlpShipment(OutgoingSession):
         """The events that were read since all spans were sent."""
         try:
             self._follower = Follower(session)
-            self._cursor = _OtlpCursor.read(session, destination) if resume else _OtlpCursor()
+            stored = stored_cursor(session, destination)
+            self._cursor = _OtlpCursor.read(stored) if resume else _OtlpCursor()
             if content and not self._cursor.content:
                 self._cursor = _OtlpCursor()
-            if not resume and _OtlpCursor.path_of(session, destination).exists():
+            if stored and not resume:
                 # If nothing can be sent now, the next one that resumes has to send everything.
                 self._keep(self._cursor.place)
         except BaseException:
@@ -263,10 +260,7 @@ class OtlpShipment(OutgoingSession):
 
     def _keep(self, place: Mapping[str, Any]) -> None:
         self._cursor.place, self._cursor.content = place, self._content
-        try:
-            write_cursor(self.session, self.destination.cursor_name, self._cursor.to_object())
-        except OSError as error:
-            self.cursor_problem = error.strerror or str(error)
+        self._write_cursor(self._cursor.to_object())
 
 
 class _EventSet:
@@ -320,22 +314,16 @@ class _OtlpCursor:
         return {**self.place, **rest}
 
     @classmethod
-    def read(cls, session: Path, destination: OtlpDestination) -> Self:
-        """Return a session's cursor; an empty one, with which all is sent, if it is missing or damaged."""
+    def read(cls, stored: Mapping[str, Any]) -> Self:
+        """Return a stored cursor; an empty one, with which all is sent, if it is missing or damaged."""
         found = cls()
         try:
-            stored = orjson.loads(read_file(cls.path_of(session, destination)))
             found.sent = _EventSet.from_object(stored["sent"])
             found.place = {"version": stored["version"], "files": list(stored["files"])}
             found.content, found.ended_after = stored["content"] is True, stored["ended_after"]
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
         return found
-
-    @staticmethod
-    def path_of(session: Path, destination: Destination) -> Path:
-        """Return where a session's cursor is stored."""
-        return cursors_dir(session) / f"{safe_name(destination.cursor_name)}.json"
 
 
 def spans_of(

@@ -71,6 +71,8 @@ _MOST_CHANGES: Final = 3
 """How often the database may change before the whole session has been sent to one."""
 _TOTAL_S: Final = 2.0
 """How long the total size of the files is cached; with many agents, reading it takes as long as sending."""
+_LOOK_S: Final = 0.5
+"""The seconds between two looks at a session that is followed."""
 _OWN: Final = (_ARCHIVE, _CONTENT, _DATABASE)
 
 
@@ -81,6 +83,16 @@ def is_written(session: Path) -> bool:
     if any((boards_dir(session) / f"{writer}.board").exists() for writer in living):
         return True
     return bool(living) and open_session(session).ended_at is None
+
+
+def stored_cursor(session: Path, destination: Destination) -> dict[str, Any]:
+    """Return a session's cursor for a destination; an empty one if it is missing or damaged."""
+    path = cursors_dir(session) / f"{safe_name(destination.cursor_name)}.json"
+    try:
+        stored = orjson.loads(read_file(path))
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
 
 
 class OutgoingSession:
@@ -146,6 +158,31 @@ class OutgoingSession:
         """
         raise NotImplementedError
 
+    def ship_all(self, *, follow: bool, told: Callable[[], None] = lambda: None) -> None:
+        """Send what is there; with `follow` until no process writes to the session.
+
+        Args:
+            told: called after each part.
+
+        Raises:
+            Stopped, NotDelivered: see `Delivery`.
+        """
+        while True:
+            # Checked before sending: events written before the last program ended are then sent below.
+            may_grow = follow and is_written(self.session)
+            while self.ship() or self.behind:
+                told()
+            if may_grow:
+                time.sleep(_LOOK_S)
+            elif not self.end():
+                return
+
+    def _write_cursor(self, cursor: dict[str, Any]) -> None:
+        try:
+            write_cursor(self.session, self.destination.cursor_name, cursor)
+        except OSError as error:
+            self.cursor_problem = error.strerror or str(error)
+
     def unsent(self) -> int | None:
         """Return the number of spans that the receiver does not have; None if that is not counted."""
         return None
@@ -204,7 +241,7 @@ class Shipment(OutgoingSession):
         self._total_bytes, self._total_at_s = 0, -math.inf
         self._changes = 0
         try:
-            self._stored = {} if again else self._read_cursor()
+            self._stored = {} if again else stored_cursor(session, destination)
             if content and not self._stored.get(_CONTENT):
                 self._stored = {}
             self._is_known = not self._stored
@@ -321,14 +358,6 @@ class Shipment(OutgoingSession):
         except DamagedInput:
             return Follower(self.session)  # sends all events again; the service ignores the known ones
 
-    def _read_cursor(self) -> dict[str, Any]:
-        path = cursors_dir(self.session) / f"{safe_name(self.destination.cursor_name)}.json"
-        try:
-            stored = orjson.loads(read_file(path))
-        except (OSError, orjson.JSONDecodeError):
-            return {}
-        return stored if isinstance(stored, dict) else {}
-
     def _files(self) -> dict[str, Any]:
         """Return the part of the cursor that belongs to the follower."""
         return {name: value for name, value in self._stored.items() if name not in _OWN}
@@ -341,7 +370,4 @@ class Shipment(OutgoingSession):
             _CONTENT: took_all,
             _DATABASE: self.outcome.database,
         }
-        try:
-            write_cursor(self.session, self.destination.cursor_name, self._stored)
-        except OSError as error:
-            self.cursor_problem = error.strerror or str(error)
+        self._write_cursor(self._stored)

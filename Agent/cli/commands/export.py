@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from Agent.export.spans import Span
     from Agent.flight.run_reading import RunRef
 
-_LOOK_S: Final = 0.5
 _STILL_WRITTEN: Final = "a program is still writing to it: what has not ended is exported as unfinished"
 
 
@@ -276,19 +275,12 @@ def _ship(ref: RunRef, destination: OtlpDestination, wait: Any, how: _How) -> Ot
         patience_s=how.patience_s,
         resume=how.resume,
     ) as shipment:
-        if not how.follow:
-            if is_written(ref.session):
-                render.note(_STILL_WRITTEN)
-            shipment.ship_recorded()
+        if how.follow:
+            shipment.ship_all(follow=True)
             return shipment
-        while True:
-            may_grow = is_written(ref.session)
-            while shipment.ship() or shipment.behind:
-                pass
-            if not may_grow and not shipment.end():
-                break
-            if may_grow:
-                time.sleep(_LOOK_S)
+        if is_written(ref.session):
+            render.note(_STILL_WRITTEN)
+        shipment.ship_recorded()
         return shipment
 
 

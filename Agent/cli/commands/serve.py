@@ -397,18 +397,10 @@ def _taken_over(
 
 def _send(shipment: Shipment, *, follow: bool) -> None:
     from Agent.cli.render import bar
-    from Agent.client.shipment import is_written
 
     with bar(f"sending {shipment.session.name.removeprefix('session_')}") as show:
         shipment.ship_archive()
-        while True:
-            # Checked before sending: events written before the last program ended are then sent below.
-            may_grow = follow and is_written(shipment.session)
-            while shipment.ship() or shipment.behind:
-                show(shipment.share)
-            if not may_grow:
-                break
-            time.sleep(_LOOK_S)
+        shipment.ship_all(follow=follow, told=lambda: show(shipment.share))
         show(1.0)
 
 
