@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
-from functools import partial
+from functools import partial, wraps
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -78,14 +78,18 @@ def _live(call: OpenModelCall, shape: Shape) -> Iterator[Callable[[Any], None]]:
     call.end(lambda: shape.encode(answers[0]), lambda: shape.usage(answers[0]))
 
 
-def drive(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Any:
+Begin = Callable[[], OpenModelCall]
+
+
+def drive(begin: Begin, live: Callable[[], Any], shape: Shape) -> Any:
     """Return the recorded response if there is one, otherwise call the model and record it.
 
     Args:
-        call: the open call.
+        begin: opens the call.
         live: calls the model.
         shape: converts the response.
     """
+    call = begin()
     if call.answer is not None:
         return _answered(call, shape)
     with _live(call, shape) as keep:
@@ -93,8 +97,9 @@ def drive(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Any:
     return answer
 
 
-async def drive_async(call: OpenModelCall, live: Callable[[], Awaitable[Any]], shape: Shape) -> Any:
+async def drive_async(begin: Begin, live: Callable[[], Awaitable[Any]], shape: Shape) -> Any:
     """Do the same for an asynchronous model."""
+    call = begin()
     if call.answer is not None:
         return _answered(call, shape)
     with _live(call, shape) as keep:
@@ -102,9 +107,7 @@ async def drive_async(call: OpenModelCall, live: Callable[[], Awaitable[Any]], s
     return answer
 
 
-def drive_stream(
-    begin: Callable[[], OpenModelCall], live: Callable[[], Any], shape: Shape
-) -> Generator[Any, None, None]:
+def drive_stream(begin: Begin, live: Callable[[], Any], shape: Shape) -> Generator[Any, None, None]:
     """Yield the recorded pieces if there are any, otherwise those of the model; record them in both cases.
 
     The call is opened when the generator first runs.
@@ -114,13 +117,58 @@ def drive_stream(
 
 
 async def drive_stream_async(
-    begin: Callable[[], OpenModelCall], live: Callable[[], Any], shape: Shape
+    begin: Begin, live: Callable[[], Any], shape: Shape
 ) -> AsyncGenerator[Any, None]:
     """Do the same for an asynchronous stream."""
     call = begin()
     async with aclosing(streamed_async(call, _driven(call, live, shape))) as pieces:
         async for piece in pieces:
             yield piece
+
+
+class Method(NamedTuple):
+    """A method of an interface that asks a model."""
+
+    name: str
+    drive: Callable[[Begin, Callable[[], Any], Shape], Any]
+    """One of the four functions above."""
+    shape: Shape
+
+    def recorded(self, live: Callable[..., Any], opened: Callable[..., OpenModelCall]) -> Callable[..., Any]:
+        """Make the method that records.
+
+        Args:
+            live: the method of the model's class.
+            opened: opens the call of a model, its method, positional and keyword arguments, and `streams`.
+        """
+        streams = self.drive in (drive_stream, drive_stream_async)
+
+        @wraps(live)
+        def method(model: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return self.drive(
+                lambda: opened(model, live, args, kwargs, streams=streams),
+                lambda: live(model, *args, **kwargs),
+                self.shape,
+            )
+
+        return method
+
+
+def recorded_by(
+    model: Any, methods: Iterable[Method], opened: Callable[..., OpenModelCall], plain: type = object
+) -> Any:
+    """Copy a model and record those of these methods that it has; see `recorded_copy`.
+
+    Args:
+        opened: see `Method.recorded`.
+        plain: the base class of models, whose own methods call another one, which records.
+    """
+    recorded: dict[str, Any] = {}
+    for each in methods:
+        live = getattr(type(model), each.name, None)
+        if live is not None and live is not getattr(plain, each.name, None):
+            recorded[each.name] = each.recorded(live, opened)
+    return recorded_copy(model, recorded)
 
 
 def _driven(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Driven:

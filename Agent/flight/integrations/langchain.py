@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from Agent.flight.integrations.driving import (
+    Method,
     Shape,
     drive,
     drive_async,
     drive_stream,
     drive_stream_async,
     optional_module,
-    recorded_copy,
+    recorded_by,
 )
 from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
@@ -23,69 +24,29 @@ _outputs = optional_module("langchain_core.outputs", _PACKAGE)
 
 def recorded(model: Any) -> Any:
     """Return a copy of a chat model that records its calls; `bind_tools` works as on the model itself."""
-    base = type(model)
-    plain = _chat_models.BaseChatModel
-    methods = {"_generate": _generate(base)}
-    # Defaults of the base class call a method that the model defines; wrapping both would record twice.
-    if base._agenerate is not plain._agenerate:  # noqa: SLF001 - the interface consists of such names
-        methods["_agenerate"] = _agenerate(base)
-    if base._stream is not plain._stream:  # noqa: SLF001
-        methods["_stream"] = _stream(base, "_stream", _SHAPE)
-    if base._astream is not plain._astream:  # noqa: SLF001
-        methods["_astream"] = _stream(base, "_astream", _SHAPE, drive_stream_async)
-    if getattr(base, "_stream_chat_model_events", None) is not None:
-        methods["_stream_chat_model_events"] = _stream(base, "_stream_chat_model_events", _EVENTS)
-    if getattr(base, "_astream_chat_model_events", None) is not None:
-        methods["_astream_chat_model_events"] = _stream(
-            base, "_astream_chat_model_events", _EVENTS, drive_stream_async
-        )
-    return recorded_copy(model, methods)
+    return recorded_by(model, _METHODS, _open, _chat_models.BaseChatModel)
 
 
-def _generate(base: Any) -> Any:
-    def _generate(self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
-        call = _open(self, messages, stop, kwargs)
-        return drive(call, lambda: base._generate(self, messages, stop, run_manager, **kwargs), _SHAPE)  # noqa: SLF001
-
-    return _generate
-
-
-def _agenerate(base: Any) -> Any:
-    async def _agenerate(
-        self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
-    ) -> Any:
-        call = _open(self, messages, stop, kwargs)
-        return await drive_async(
-            call,
-            lambda: base._agenerate(self, messages, stop, run_manager, **kwargs),  # noqa: SLF001
-            _SHAPE,
-        )
-
-    return _agenerate
-
-
-def _stream(base: Any, name: str, shape: Shape, drive: Any = drive_stream) -> Any:
-    live = getattr(base, name)
-
-    def stream(self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
-        return drive(
-            lambda: _open(self, messages, stop, kwargs, streams=True),
-            lambda: live(self, messages, stop=stop, run_manager=run_manager, **kwargs),
-            shape,
-        )
-
-    return stream
+def _named(
+    messages: Any,
+    stop: Any = None,
+    run_manager: Any = None,  # noqa: ARG001 - not an option of the model
+    **options: Any,
+) -> tuple[Any, Any, dict[str, Any]]:
+    return messages, stop, options
 
 
 def _open(
-    model: Any, messages: Any, stop: Any, kwargs: dict[str, Any], *, streams: bool = False
+    model: Any, _method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, streams: bool
 ) -> OpenModelCall:
+    messages, stop, given = _named(*args, **kwargs)
+
     def request() -> dict[str, Any]:
         asked: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
         if stop:
             asked["stop"] = list(stop)
         # Options `ls_*` are metadata for tracing, which differ between runs and do not reach the model.
-        options = {key: value for key, value in kwargs.items() if not key.startswith("ls_")}
+        options = {key: value for key, value in given.items() if not key.startswith("ls_")}
         if options:
             asked["options"] = options
         return asked
@@ -169,3 +130,11 @@ def _usage(result: Any) -> Usage | None:
 _SHAPE = Shape(_encode, _decode, _usage, _encode_generation, _decode_chunk, _whole)
 _EVENTS = Shape(_encode, _decode, lambda _: None, dict, dict, lambda _: None)
 """For models that implement the event protocol themselves; their pieces are plain mappings."""
+_METHODS = (
+    Method("_generate", drive, _SHAPE),
+    Method("_agenerate", drive_async, _SHAPE),
+    Method("_stream", drive_stream, _SHAPE),
+    Method("_astream", drive_stream_async, _SHAPE),
+    Method("_stream_chat_model_events", drive_stream, _EVENTS),
+    Method("_astream_chat_model_events", drive_stream_async, _EVENTS),
+)

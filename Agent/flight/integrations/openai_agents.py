@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 from Agent.flight.integrations.driving import (
+    Method,
     Shape,
     drive_async,
     drive_stream_async,
     optional_module,
-    recorded_copy,
+    recorded_by,
 )
 from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
@@ -32,24 +32,11 @@ _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed
 
 def recorded(model: Any) -> Any:
     """Return a copy of a model that records its calls."""
-    base = type(model)
-
-    async def get_response(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _open(self, args, kwargs)
-        return await drive_async(call, lambda: base.get_response(self, *args, **kwargs), _SHAPE)
-
-    def stream_response(self: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        return drive_stream_async(
-            lambda: _open(self, args, kwargs, streams=True),
-            lambda: base.stream_response(self, *args, **kwargs),
-            _SHAPE,
-        )
-
-    return recorded_copy(model, {"get_response": get_response, "stream_response": stream_response})
+    return recorded_by(model, _METHODS, _open)
 
 
 def _open(
-    model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, streams: bool = False
+    model: Any, _method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, streams: bool
 ) -> OpenModelCall:
     given = {**dict(zip(_PARAMETERS, args, strict=False)), **kwargs}
 
@@ -134,3 +121,7 @@ def _whole(events: list[Any]) -> Any:
 
 
 _SHAPE = Shape(_encode, _decode, _usage, _plain, _EVENT.validate_python, _whole)
+_METHODS = (
+    Method("get_response", drive_async, _SHAPE),
+    Method("stream_response", drive_stream_async, _SHAPE),
+)

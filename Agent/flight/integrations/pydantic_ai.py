@@ -27,9 +27,8 @@ class _RecordedModel(_wrapper):  # type: ignore[misc]
     """Passes each request to the wrapped model and records it."""
 
     async def request(self, messages: Any, model_settings: Any, model_request_parameters: Any) -> Any:
-        call = _open(self, messages, model_settings, model_request_parameters)
         return await drive_async(
-            call,
+            lambda: _open(self, messages, model_settings, model_request_parameters),
             lambda: self.wrapped.request(messages, model_settings, model_request_parameters),
             _SHAPE,
         )

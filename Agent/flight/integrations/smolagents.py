@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from Agent.flight.integrations.driving import Shape, drive, drive_stream, optional_module, recorded_copy
+from Agent.flight.integrations.driving import Method, Shape, drive, drive_stream, optional_module, recorded_by
 from Agent.flight.model_calls import ModelFacts, OpenModelCall, Usage, open_model_call
 
 _models = optional_module("smolagents.models", "smolagents")
@@ -14,43 +13,27 @@ _models = optional_module("smolagents.models", "smolagents")
 
 def recorded(model: Any) -> Any:
     """Return a copy of a model that records its calls."""
-    base = type(model)
+    return recorded_by(model, _METHODS, _open)
 
-    def generate(self: Any, messages: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _open(self, base.generate, messages, args, kwargs)
-        return drive(call, lambda: base.generate(self, messages, *args, **kwargs), _SHAPE)
 
-    def generate_stream(self: Any, messages: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        return drive_stream(
-            lambda: _open(self, base.generate_stream, messages, args, kwargs, streams=True),
-            lambda: base.generate_stream(self, messages, *args, **kwargs),
-            _SHAPE,
-        )
-
-    methods: dict[str, Any] = {"generate": generate}
-    if hasattr(base, "generate_stream"):
-        methods["generate_stream"] = generate_stream
-    return recorded_copy(model, methods)
+def _named(messages: Any, *args: Any, **kwargs: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    return messages, args, kwargs
 
 
 def _open(
-    model: Any,
-    method: Any,
-    messages: Any,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    *,
-    streams: bool = False,
+    model: Any, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, streams: bool
 ) -> OpenModelCall:
+    messages, more, given = _named(*args, **kwargs)
+
     def request() -> dict[str, Any]:
         # Positional arguments get the names of the method's parameters after `self` and `messages`.
         names = method.__code__.co_varnames[2 : method.__code__.co_argcount]
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        tools = given.pop("tools_to_call_from", None)
+        options = {**dict(zip(names, more, strict=False)), **given}
+        tools = options.pop("tools_to_call_from", None)
         asked: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
         if tools:
             asked["tools"] = [_models.get_tool_json_schema(tool) for tool in tools]
-        options = {key: value for key, value in given.items() if value is not None}
+        options = {key: value for key, value in options.items() if value is not None}
         if options:
             asked["options"] = options
         return asked
@@ -138,3 +121,4 @@ _SHAPE = Shape(
     _decode_chunk,
     _models.agglomerate_stream_deltas,
 )
+_METHODS = (Method("generate", drive, _SHAPE), Method("generate_stream", drive_stream, _SHAPE))
