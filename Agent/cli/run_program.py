@@ -24,8 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
-from Agent.config.instrument_config import InstrumentEntry
-from Agent.config.load import classes_to_instrument, configured_root
+from Agent.config.load import InstrumentEntry, classes_to_instrument, configured_root
 from Agent.errors import AgentTraceError, ConfigurationError, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.record.emit import installed

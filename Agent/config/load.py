@@ -22,6 +22,7 @@ from Agent.config.options import (
     Settings,
     check_each,
     differing,
+    level_number,
     misplaced,
     near_miss,
     settings_from,
@@ -33,8 +34,6 @@ from Agent.record.health import note, say
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from Agent.config.instrument_config import InstrumentEntry
 
 
 PREFIX = "AGENT_TRACE_"
@@ -316,6 +315,22 @@ INSTRUMENT = "instrument"
 _FOREIGN = "ignored: it belongs to another user, in a world-writable directory"
 
 
+class InstrumentEntry(NamedTuple):
+    """One class to trace, with the file and line that names it."""
+
+    module: str
+    name: str
+    """The class, or a class within one: `Market.Trader`."""
+    methods: tuple[str, ...]
+    agent_id: str | None = None
+    """The attribute that names the agent; default: `agent_id`, then `unique_id`."""
+    agent_role: str | None = None
+    ignore: tuple[str, ...] = ()
+    level: str = "INFO"
+    path: str = ""
+    line: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigurationFile:
     """The settings of a configuration file."""
@@ -354,9 +369,9 @@ def user_file(environment: Mapping[str, str]) -> ConfigurationFile | None:
     return None if path is None or _state(path) != "" else read_file(path)
 
 
-def classes_to_instrument(environment: Mapping[str, str] | None = None) -> tuple[InstrumentEntry, ...]:
+def classes_to_instrument() -> tuple[InstrumentEntry, ...]:
     """The classes that the project's file and the user's name; ConfigurationError if one is invalid."""
-    files = (project_file(), user_file(os.environ if environment is None else environment))
+    files = (project_file(), user_file(os.environ))
     return tuple(entry for file in files if file is not None for entry in file.instrument)
 
 
@@ -474,9 +489,7 @@ def _configuration_of(
             )
     entries: tuple[InstrumentEntry, ...] = ()
     if INSTRUMENT in document:
-        from Agent.config.instrument_config import read_entries
-
-        entries = read_entries(document[INSTRUMENT], path, line_of(text, (*table, INSTRUMENT)))
+        entries = _instrument_entries(document[INSTRUMENT], path, line_of(text, (*table, INSTRUMENT)))
         document = {name: value for name, value in document.items() if name != INSTRUMENT}
     found = {
         name: setting._replace(line=line_of(text, (*table, *name.split("."))))
@@ -489,6 +502,61 @@ def _configuration_of(
         found["trace_root"] = root._replace(value=os.path.normpath(place))
     check_each(found)
     return ConfigurationFile(path, found, preset, entries)
+
+
+_ENTRY_KEYS = ("target", "methods", "agent_id", "agent_role", "ignore", "level")
+
+
+def _instrument_entries(value: Any, path: str, line: int | None) -> tuple[InstrumentEntry, ...]:
+    """Read the tables `[[instrument]]` of a file; ConfigurationError for the first invalid one."""
+
+    def wrong(what: str, remedy: str) -> ConfigurationError:
+        return ConfigurationError(f"instrument: {what}", path=path, line=line, remedy=remedy)
+
+    if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
+        raise wrong("it is not a list of tables", "write [[instrument]] before each")
+    entries = []
+    for each in value:
+        for key in each:
+            if key not in _ENTRY_KEYS:
+                raise wrong(
+                    f"unknown key {key!r}{near_miss(key, _ENTRY_KEYS)}",
+                    f"keys are {', '.join(_ENTRY_KEYS)}",
+                )
+        module, colon, name = str(each.get("target", "")).partition(":")
+        if not (colon and module and name) or not all(
+            part.isidentifier() for text in (module, name) for part in text.split(".")
+        ):
+            raise wrong(f"target is {each.get('target')!r}", 'name a class as "module:Class"')
+        lists = {key: each.get(key, []) for key in ("methods", "ignore")}
+        for key, names in lists.items():
+            if not isinstance(names, list) or not all(isinstance(one, str) and one for one in names):
+                raise wrong(f"{key} is {names!r}", 'use a list of names, ["step"]')
+        if not lists["methods"]:
+            raise wrong(f"{module}:{name} has no methods", 'name them, methods = ["step"]')
+        texts = {key: each.get(key) for key in ("agent_id", "agent_role")}
+        for key, text in texts.items():
+            if text is not None and not (isinstance(text, str) and text):
+                raise wrong(f"{key} is {text!r}", "use a text")
+        level = each.get("level", "INFO")
+        try:
+            level_number(level)
+        except ConfigurationError as error:
+            raise wrong(error.message, error.remedy or "") from None
+        entries.append(
+            InstrumentEntry(
+                module,
+                name,
+                tuple(lists["methods"]),
+                texts["agent_id"],
+                texts["agent_role"],
+                tuple(lists["ignore"]),
+                level,
+                path,
+                line,
+            )
+        )
+    return tuple(entries)
 
 
 def _directory() -> Path:
