@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from Agent.export.allowed import is_identity, is_label
 from Agent.server.access import GrantedReplay
@@ -44,27 +46,39 @@ NO_CONTENT: Final = refusals(
 WaitMade = Annotated[
     float, Query(ge=0, le=60, description="Seconds to wait for them; after that the answer is 202.")
 ]
-_MAX_STEP_CHARS: Final = 200
 _MAX_LISTED: Final = 1000
-_CHECKPOINT_KEYS: Final = frozenset({"auto", "checkpoint_id", "step_id", "agent_id", "state"})
-_CHECKPOINT_BODY: Final[dict[str, Any]] = {
-    "properties": {
-        "auto": {
-            "type": "boolean",
-            "description": "Create one after each step of the run. The default if the body is empty.",
-        },
-        "step_id": {
-            "type": "string",
-            "maxLength": _MAX_STEP_CHARS,
-            "description": "With a state: the step that it follows.",
-        },
-        "agent_id": {"type": "string", "maxLength": _MAX_STEP_CHARS},
-        "checkpoint_id": {"type": "string", "maxLength": 128, "description": "Its name."},
-        "state": {"description": "Any JSON. Stores one checkpoint as given."},
-    },
-    "additionalProperties": False,
-    "examples": [{"auto": True}, {"step_id": "step_3", "state": {"query": "weather"}}],
-}
+
+
+def _kept_if(is_right: Callable[[str], bool]) -> AfterValidator:
+    def checked(text: str) -> str:
+        if not is_right(text):
+            raise ValueError
+        return text
+
+    return AfterValidator(checked)
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=200), _kept_if(str.isprintable)]
+_Identity = Annotated[str, Field(max_length=128), _kept_if(is_identity)]
+_Label = Annotated[str, Field(max_length=64), _kept_if(is_label)]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class AskedCheckpoints(_Asked):
+    """One checkpoint with a state, or one after each step of the run."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"auto": True}, {"step_id": "step_3", "state": {"query": "weather"}}]}
+    )
+
+    auto: bool = Field(True, description="Create one after each step of the run. Not with a state.")
+    step_id: _Name | None = Field(None, description="With a state: the step that it follows.")
+    agent_id: _Name | None = None
+    checkpoint_id: _Identity | None = Field(None, description="Its name.")
+    state: Any = Field(None, description="Any JSON. Stores one checkpoint as given.")
 
 
 def checkpoint_router(replays: Replays) -> APIRouter:
@@ -85,7 +99,7 @@ def checkpoint_router(replays: Replays) -> APIRouter:
         "/traces/{trace_id}/checkpoints",
         status_code=201,
         summary="Create the checkpoints of a run, or store one",
-        openapi_extra=json_body(_CHECKPOINT_BODY, required=False),
+        openapi_extra=json_body(AskedCheckpoints.model_json_schema(), required=False),
         responses=BODY_ERRORS
         | NO_CONTENT
         | {202: {"model": CreatedAnswer, "description": "They are still being created; ask again."}},
@@ -151,61 +165,70 @@ def _checked_checkpoint(value: object) -> dict[str, Any]:
     Raises:
         Problem: 422 with the path of the error.
     """
-    if not isinstance(value, dict):
-        raise Problem(422, "the body is not an object", remedy='send {"auto": true}')
-    for key in value.keys() - _CHECKPOINT_KEYS:
-        raise Problem(422, f"unknown key {key[:40]!r}", remedy='send {"auto": true}')
-    if "state" not in value:
-        if value.get("auto", True) is not True or value.keys() - {"auto"}:
+    asked = _asked(AskedCheckpoints, value)
+    given = asked.model_fields_set
+    if "state" not in given:
+        if not asked.auto or given - {"auto"}:
             raise Problem(422, "it is neither auto nor a state", remedy="give auto, or step_id and state")
-        return value
-    if value.get("auto"):
+    elif "auto" in given and asked.auto:
         raise Problem(422, "it is both auto and a state", remedy="give one of the two")
-    step_id, agent_id, checkpoint_id = (value.get(key) for key in ("step_id", "agent_id", "checkpoint_id"))
-    for key, name in (("step_id", step_id), ("agent_id", agent_id)):
-        needed = key == "step_id" or name is not None
-        if needed and not (isinstance(name, str) and 0 < len(name) <= _MAX_STEP_CHARS and name.isprintable()):
-            raise Problem(422, f"{key} is not a name", path=f"/{key}", remedy="give a short text")
-    if checkpoint_id is not None and not (isinstance(checkpoint_id, str) and is_identity(checkpoint_id)):
-        raise Problem(
-            422,
-            "checkpoint_id is not an id",
-            path="/checkpoint_id",
-            remedy="use letters, digits, dots, dashes and underscores, or omit it",
-        )
-    return value
+    elif asked.step_id is None:
+        raise Problem(422, "a state needs the step that it follows", path="/step_id", remedy="give step_id")
+    return {name: getattr(asked, name) for name in given}
 
 
-_KEYS: Final = frozenset("modified_input dry_run modified_state overrides executor timeout_seconds".split())
 _REFUSED: Final = {
     "target": "the service does not load code named by a request",
     "live": "the service does not call tools or models",
 }
-_BODY: Final[dict[str, Any]] = {
-    "properties": {
-        "modified_input": {
-            "description": "Another input. An object is a JSON merge patch of a recorded object; "
-            "anything else replaces it."
-        },
-        "dry_run": {"type": "boolean", "description": "Run no code at all: the mock executor."},
-        "modified_state": {
-            "description": "A patch of the state: an object (JSON merge patch) or an array (JSON patch)."
-        },
-        "overrides": {"type": ["object", "null"], "description": "Passed to the executor unchanged."},
-        "executor": {
-            "type": ["string", "null"],
-            "maxLength": 64,
-            "description": "mock, generic, or one that this server's modules register.",
-        },
-        "timeout_seconds": {
-            "type": ["number", "null"],
-            "exclusiveMinimum": 0,
-            "description": "At most what the server allows.",
-        },
-    },
-    "additionalProperties": False,
-    "examples": [{"modified_input": {"query": "new question"}, "dry_run": True}],
-}
+M = TypeVar("M", bound=_Asked)
+
+
+def _asked(model: type[M], value: object) -> M:
+    """Check the body of a request by its model.
+
+    Raises:
+        Problem: 422 with the path of the first error, and all if there are several.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        places = [each["loc"] for each in error.errors(include_url=False, include_input=False)]
+    if () in places:
+        raise Problem(422, "the body is not an object", remedy="send {}, or nothing")
+    mistakes = [
+        (f"/{key}", f"{key} is invalid")
+        if key in model.model_fields
+        else ("", _REFUSED.get(key, f"unknown key {key[:40]!r}"))
+        for key in dict.fromkeys(str(place[0]) for place in places)
+    ]
+    (path, text), *more = mistakes
+    remedy = f"known keys: {', '.join(model.model_fields)}; see /openapi.json"
+    raise Problem(422, text, path=path or None, remedy=remedy, errors=mistakes if more else ())
+
+
+class AskedReplay(_Asked):
+    """What a replay does differently."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"modified_input": {"query": "new question"}, "dry_run": True}]}
+    )
+
+    modified_input: Any = Field(
+        None,
+        description="Another input. An object is a JSON merge patch of a recorded object; anything else "
+        "replaces it.",
+    )
+    dry_run: bool | None = Field(None, description="Run no code at all: the mock executor.")
+    modified_state: dict[str, Any] | list[Any] | None = Field(
+        None, description="A patch of the state: an object (JSON merge patch) or an array (JSON patch)."
+    )
+    overrides: dict[str, Any] | None = Field(None, description="Passed to the executor unchanged.")
+    executor: _Label | None = Field(
+        None, description="mock, generic, or one that this server's modules register."
+    )
+    timeout_seconds: float | None = Field(None, gt=0, description="At most what the server allows.")
+
 
 Wait = Annotated[
     float, Query(ge=0, le=60, description="Seconds to wait for its end; after that the answer is 202.")
@@ -231,7 +254,7 @@ def replay_router(replays: Replays) -> APIRouter:
         "/checkpoints/{checkpoint_id}/replay",
         status_code=201,
         summary="Continue from a checkpoint",
-        openapi_extra=json_body(_BODY, required=False),
+        openapi_extra=json_body(AskedReplay.model_json_schema(), required=False),
         responses=BODY_ERRORS
         | NO_CONTENT
         | {202: {"model": ReplayAnswer, "description": "It is still running; query it by its id."}},
@@ -293,30 +316,14 @@ def _checked(value: object, longest_s: float) -> dict[str, Any]:
     Raises:
         Problem: 422 with the path of the error.
     """
-    if not isinstance(value, dict):
-        raise Problem(422, "the body is not an object", remedy='send {"dry_run": true}, or nothing')
-    mistakes = [
-        ("", _REFUSED.get(key, f"unknown key {key[:40]!r}"), f"known keys: {', '.join(sorted(_KEYS))}")
-        for key in sorted(value.keys() - _KEYS)
-    ]
-    config = {key: each for key, each in value.items() if each is not None}
-    seconds = config.get("timeout_seconds", longest_s)
-    wrong = {
-        "dry_run": not isinstance(config.get("dry_run", False), bool),
-        "overrides": not isinstance(config.get("overrides", {}), dict),
-        "modified_state": not isinstance(config.get("modified_state", {}), (dict, list)),
-        "executor": "executor" in config
-        and not (isinstance(config["executor"], str) and is_label(config["executor"])),
-        "timeout_seconds": isinstance(seconds, bool)
-        or not isinstance(seconds, (int, float))
-        or not 0 < seconds <= longest_s,
-    }
-    for key in (key for key, is_wrong in wrong.items() if is_wrong):
-        remedy = f"at most {longest_s:g} here" if key == "timeout_seconds" else "see /openapi.json"
-        mistakes.append((f"/{key}", f"{key} is invalid", remedy))
-    if mistakes:
-        path, text, remedy = mistakes[0]
-        errors = [(path, text) for path, text, _ in mistakes] if len(mistakes) > 1 else ()
-        raise Problem(422, text, path=path or None, remedy=remedy, errors=errors)
+    asked = _asked(AskedReplay, value)
+    config = {name: each for name, each in asked if each is not None}
+    if config.get("timeout_seconds", 0) > longest_s:
+        raise Problem(
+            422,
+            "timeout_seconds is invalid",
+            path="/timeout_seconds",
+            remedy=f"at most {longest_s:g} here",
+        )
     json_text(config, "")
     return config
