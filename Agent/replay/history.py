@@ -147,8 +147,8 @@ class HistoryReport(TextInNotebook):
     @property
     def headline(self) -> str:
         """The verdict over all, and how many runs have which."""
-        told = ", ".join(f"{count:,} {verdict}" for verdict, count in self.counts.items() if count)
-        return f"{self.verdict} {len(self.runs):,} run{'s' * (len(self.runs) != 1)}: {told}"
+        counts = ", ".join(f"{count:,} {verdict}" for verdict, count in self.counts.items() if count)
+        return f"{self.verdict} {len(self.runs):,} run{'s' * (len(self.runs) != 1)}: {counts}"
 
     def __str__(self) -> str:
         covered, actions = (sum(getattr(run, name) for run in self.runs) for name in ("covered", "actions"))

@@ -199,7 +199,7 @@ def _name_of(event: Event) -> str:
 def _step(number: int, event: Event, depth: int, began: float, errors: dict[str, Event]) -> PlayedStep:
     extra = event.extra
     is_note = event.kind in ACTION_KINDS and "call" not in extra
-    told = errors.get(str(extra.get("error_id")))
+    error_event = errors.get(str(extra.get("error_id")))
     state = event.state or {}
     duration = extra.get("duration_ms")
     return PlayedStep(
@@ -214,7 +214,9 @@ def _step(number: int, event: Event, depth: int, began: float, errors: dict[str,
         args=extra.get("action_data", extra.get("update_data")) if is_note else extra.get("args"),
         result=next((extra[key] for key in _ANSWERS if key in extra), None),
         outcome="note" if is_note else str(extra.get("outcome", "ok")),
-        error=None if told is None else f"{told.extra.get('error_type')}: {told.extra.get('error_message')}",
+        error=None
+        if error_event is None
+        else f"{error_event.extra.get('error_type')}: {error_event.extra.get('error_message')}",
         duration_ms=float(duration) if isinstance(duration, (int, float)) else None,
         changed=dict(state.get("set", {})),
         removed=tuple(state.get("unset", ())),

@@ -238,7 +238,7 @@ def _judged(
                 )
                 return None
     parted = next(run for run in found if run.divergence is not None)
-    outcome.remark(_told_of_difference(program, parted))
+    outcome.remark(_describe_difference(program, parted))
     return None
 
 
@@ -495,8 +495,8 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
     refused, failure = answer["refused"], answer["failure"]
     made = list((directory / "recorded").glob("session_*"))
     if len(made) != 1:
-        told = "; ".join([*refused[:2], failure])
-        return f"it recorded {len(made)} sessions{told and f' ({told})'}"
+        detail = "; ".join([*refused[:2], failure])
+        return f"it recorded {len(made)} sessions{detail and f' ({detail})'}"
     comparison = _compared(program.session, made[0], by_form=by_form)
     of_libraries = answer["clocks_of_libraries"] or answer["drawn_by_libraries"]
     if comparison.divergence is not None and not by_form and of_libraries and not answer["clocks"]:
@@ -714,8 +714,8 @@ class _Chance(NamedTuple):
         return cls(varying, not is_of_libraries, libraries[0] if is_of_libraries else "")
 
 
-def _told_of_difference(program: Path, run: ProgramRun) -> str:
-    told = f"{program.name}, run again as a whole, records something else: {run.divergence}"
+def _describe_difference(program: Path, run: ProgramRun) -> str:
+    remark = f"{program.name}, run again as a whole, records something else: {run.divergence}"
     if run.refused or run.failure:
-        return f"{told}; {run.obstacle}"
-    return f"{told}; it reads a clock: {run.clocks[0]}" if run.clocks else told
+        return f"{remark}; {run.obstacle}"
+    return f"{remark}; it reads a clock: {run.clocks[0]}" if run.clocks else remark

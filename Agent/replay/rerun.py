@@ -290,9 +290,9 @@ def drive_again(
             )
     is_whole = reference.agent_id is None or with_others
     if options.program and is_whole and _may_come_of_program(outcome, options):
-        told = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
-        if told is not None:
-            outcome, agent_id = _joined_with_program(outcome, told, agent_id, reference.session, options)
+        rerun = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
+        if rerun is not None:
+            outcome, agent_id = _joined_with_program(outcome, rerun, agent_id, reference.session, options)
     return _report(reference, target, outcome, agent_id, stdout, stderr)
 
 
@@ -324,10 +324,10 @@ def _report(
 
 
 def _joined_with_program(
-    outcome: ReplayOutcome, told: ReplayOutcome, agent_id: str | None, session: Path, options: RedriveOptions
+    outcome: ReplayOutcome, rerun: ReplayOutcome, agent_id: str | None, session: Path, options: RedriveOptions
 ) -> tuple[ReplayOutcome, str | None]:
-    """Return the outcome that counts, of the calls or the program (`told`), and its agent; None for all."""
-    differs = told.divergence
+    """Return the outcome that counts, of the calls or the program (`rerun`), and its agent; None for all."""
+    differs = rerun.divergence
     is_open = _may_come_of_outside(outcome) or _is_unchanged(outcome)
     if differs is not None and outcome.divergence is not None and not is_open:
         return outcome, agent_id  # both show a difference, and the calls show where it is for this agent
@@ -335,18 +335,18 @@ def _joined_with_program(
         outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
     elif differs is not None or _may_come_of_outside(outcome) or _reads_program_state(outcome, session):
         if options.keep_going and differs is not None:
-            told.remark(
+            rerun.remark(
                 "--keep-going looks for further differences where calls are replayed one by one; of a run of "
                 "the whole program only the first one counts, since later ones may follow from it"
             )
-        return told, None
+        return rerun, None
     elif outcome.divergence is None:
-        for remark in told.remarks:
+        for remark in rerun.remarks:
             outcome.remark(remark)
-        outcome.normalisers += [each for each in told.normalisers if each not in outcome.normalisers]
+        outcome.normalisers += [each for each in rerun.normalisers if each not in outcome.normalisers]
     else:
         outcome.remark(
-            f"{told.remarks[-1]}: the target builds other objects than the program, or they "
+            f"{rerun.remarks[-1]}: the target builds other objects than the program, or they "
             "differ in a part that a replay does not restore"
         )
     return outcome, agent_id
@@ -416,19 +416,19 @@ def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replay
     is_each = len(outcome.agents) <= _MOST_ALONE
     tried = outcome.agents if is_each else list(dict.fromkeys((*first, *changed)))[:_MOST_ALONE]
     alone = [replay(agent_id) for agent_id in tried]
-    told = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
+    note = f"{len(outcome.agents)} agents acted at the same time, in an order that a replay does not impose: "
     differing = [each for each in alone if judge(each[0])[0] is Verdict.DIVERGED]
     # Without changed code, what others did at the same time may be why one differs.
     by_code = [each for each in differing if not _is_unchanged(each[0])]
     if by_code:
         earliest = min(by_code, key=lambda each: _place_of(each[0].divergence))
-        earliest[0].remark(f"{told}agents were replayed alone, and this is the earliest difference")
+        earliest[0].remark(f"{note}agents were replayed alone, and this is the earliest difference")
         return earliest
     if not is_each or any(judge(each)[0] not in _GREEN for each, *_ in alone):
         return whole
     merged = joined_outcomes([each for each, *_ in alone])
     merged.agents, merged.answered = outcome.agents, outcome.answered
-    merged.remark(f"{told}each was replayed alone")
+    merged.remark(f"{note}each was replayed alone")
     return merged, *whole[1:]
 
 
@@ -487,7 +487,7 @@ def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Wo
         names = {each for each in outcome.ignored if each.rpartition(".")[2] in left_out}
         outcome.ignored = [each for each in outcome.ignored if each not in names]
         outcome.left_out = sorted(names)
-        _tell_left_out(outcome, ", ".join(left_out))
+        _report_left_out(outcome, ", ".join(left_out))
     _look_at_libraries(outcome, once_more)
     return outcome, stdout, stderr
 
@@ -582,16 +582,16 @@ def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
     return found.field.removeprefix(_STATE) if other.replayed != found.replayed else None
 
 
-def _tell_left_out(outcome: ReplayOutcome, names: str) -> None:
+def _report_left_out(outcome: ReplayOutcome, names: str) -> None:
     """Report fields that are not compared: as a reason if changed code may affect them, else as a remark."""
-    told = (
+    note = (
         f"{names}: not compared: only its digest is recorded, and that includes times and random values that "
         "installed libraries read and no recording has"
     )
     if outcome.changed_code and outcome.divergence is None:
-        outcome.reason(f"{told}; code changed: if what it changes there does not matter: --ignore {names}")
+        outcome.reason(f"{note}; code changed: if what it changes there does not matter: --ignore {names}")
     else:
-        outcome.remark(told)
+        outcome.remark(note)
 
 
 def _is_digest_of_field(found: Divergence) -> bool:

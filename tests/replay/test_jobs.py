@@ -54,7 +54,7 @@ def break_down():
 def test_tasks_in_forks_answer_in_order_fail_in_words_and_die_alone(tmp_path):
     tasks = [lambda: {"n": 1}, lambda: os._exit(9), refuse, break_down, lambda: {"n": os.getpid()}]
     try:
-        one, died, refused, broken, other = Forks(tmp_path, 2, is_telling=False).run(tasks)
+        one, died, refused, broken, other = Forks(tmp_path, 2, reports_progress=False).run(tasks)
     finally:
         gc.unfreeze()
     assert (one, died) == ({"n": 1}, None)

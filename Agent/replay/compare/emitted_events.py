@@ -198,8 +198,8 @@ def effect_difference(
     number = min(len(recorded), len(replayed))
     for event in (*recorded[number:], *replayed[number:]):
         is_recorded = number < len(recorded)
-        told = (describe(event), shown(ABSENT)) if is_recorded else (shown(ABSENT), describe(event))
-        return EffectDifference(f"effect {number + 1}", Difference("", *told), event.agent_id or "")
+        sides = (describe(event), shown(ABSENT)) if is_recorded else (shown(ABSENT), describe(event))
+        return EffectDifference(f"effect {number + 1}", Difference("", *sides), event.agent_id or "")
     return None
 
 
@@ -258,8 +258,8 @@ def arguments_difference(one: Event, other: Event, comparison: Comparison) -> Di
             if found is not None:
                 return Difference(f"/{escape(name)}{found.path}", found.recorded, found.replayed)
         else:
-            told = (shown(each[name]) if name in each else UNCHANGED for each in (recorded, replayed))
-            return Difference(f"/{escape(name)}", *told)
+            texts = (shown(each[name]) if name in each else UNCHANGED for each in (recorded, replayed))
+            return Difference(f"/{escape(name)}", *texts)
     return None
 
 
@@ -268,8 +268,8 @@ def as_change(found: Difference) -> Difference:
     if found.path.count("/") != 2 or not found.path.startswith("/set/"):
         return found
     absent = shown(ABSENT)
-    told = [UNCHANGED if each == absent else each for each in (found.recorded, found.replayed)]
-    return Difference(found.path, *told)
+    sides = [UNCHANGED if each == absent else each for each in (found.recorded, found.replayed)]
+    return Difference(found.path, *sides)
 
 
 def _payload(event: Event, rules: ComparedFields | None = None) -> Recorded:
@@ -308,7 +308,7 @@ def _hold_the_same(one: Event, other: Event) -> bool:
     digests = [event.extra.get("digest_compared") for event in (one, other)]
     if digests == [None, None]:
         return False
-    found = [told or event.extra.get("digest") for told, event in zip(digests, (one, other), strict=True)]
+    found = [digest or event.extra.get("digest") for digest, event in zip(digests, (one, other), strict=True)]
     return found[0] == found[1]
 
 
@@ -332,8 +332,8 @@ def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]
 
 def state_of(event: Event, rules: ComparedFields | None = None) -> Recorded:
     """Return the compared fields that an action changed."""
-    told: Mapping[str, Any] = event.state or {}
-    state = {"set": told.get("set", {}), "unset": told.get("unset", [])}
+    changes: Mapping[str, Any] = event.state or {}
+    state = {"set": changes.get("set", {}), "unset": changes.get("unset", [])}
     types = event.types or {}
     changed = state.get("set")
     if rules is not None and isinstance(changed, dict):

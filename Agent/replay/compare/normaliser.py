@@ -185,7 +185,7 @@ class Overlooked:
             return "times"
         return "ids" if self.normaliser.ids and source.startswith(_MADE_IDS) else None
 
-    def told(self) -> list[str]:
+    def descriptions(self) -> list[str]:
         """Return the counted differences in words."""
         return [
             f"{count:,} {kind} that differ, as declared"

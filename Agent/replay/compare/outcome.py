@@ -224,21 +224,21 @@ class ReplayOutcome:
 
     def note_argument(self, divergence: Divergence, name: str) -> None:
         """Store that an argument ended otherwise, which other code that holds it may have caused."""
-        told = (
+        reason = (
             f"argument {name} of {divergence.action} of {divergence.agent_id} ended otherwise than in the "
             f"recording (step {divergence.step}), where other code that holds it may have changed it"
         )
-        if told not in self.open_arguments:
-            self.open_arguments.append(told)
+        if reason not in self.open_arguments:
+            self.open_arguments.append(reason)
 
     def ask(self, question: str) -> None:
         """Note an effect of changed code that the recording cannot confirm."""
         if question not in self.questions:
             self.questions.append(question)
 
-    def note_made(self, agent_id: str, name: str, told: str) -> None:
+    def note_made(self, agent_id: str, name: str, description: str) -> None:
         """Store how the target's object differs from the first recorded state, which replaces its state."""
-        self.factory_differences.append(f"{agent_id}: factory made {told}")
+        self.factory_differences.append(f"{agent_id}: factory made {description}")
         if self.changed_code:
             self.ask(
                 f"{name} of {agent_id} is not what the recording has before its first action; changed code "
@@ -488,9 +488,9 @@ class ReplayReport(TextInNotebook):
     @property
     def at_full_states(self) -> tuple[str, ...]:
         """Fields over 4 KiB and generators, which were compared at full states only."""
-        told = {*self.unseen, *self.ignored, *self.unseen_at_end}
-        told.update(self._own(each.partition(" (")[0] for each in self.outcome.references))
-        return tuple(name for name in self._own(self.outcome.at_full_states) if name not in told)
+        reported = {*self.unseen, *self.ignored, *self.unseen_at_end}
+        reported.update(self._own(each.partition(" (")[0] for each in self.outcome.references))
+        return tuple(name for name in self._own(self.outcome.at_full_states) if name not in reported)
 
     @property
     def proof(self) -> dict[str, Any]:
@@ -531,7 +531,7 @@ class ReplayReport(TextInNotebook):
             "not compared": self._own(self.outcome.left_out),
             "ignored": self.ignored,
         }
-        seen = [f"{told}: {_names(names)}" for told, names in lacking.items() if names]
+        seen = [f"{label}: {_names(names)}" for label, names in lacking.items() if names]
         seen = seen or ["all fields seen" if counts.driven else "nothing was replayed"]
         if self.at_full_states:
             seen.append(f"at full states only: {_names(self.at_full_states)}")
@@ -606,17 +606,17 @@ class ReplayReport(TextInNotebook):
     @property
     def _same_code(self) -> str:
         outcome = self.outcome
-        told = f"no compared code changed ({_names(outcome.code)})"
+        reason = f"no compared code changed ({_names(outcome.code)})"
         if outcome.are_modules_known:
-            told += ", and no module of the program: look at the factory, files, environment and libraries"
+            reason += ", and no module of the program: look at the factory, files, environment and libraries"
         else:
-            told += ": look at constructors, factory, constants, files, libraries and what the methods call"
+            reason += ": look at constructors, factory, constants, files, libraries and what the methods call"
         inner = self.divergence.inner_agent_id if self.divergence is not None else ""
         if inner and not any(name.startswith(f"{inner}.") for name in outcome.code):
-            told += f", and at what {inner} did inside"
+            reason += f", and at what {inner} did inside"
         if outcome.environment.get("state") == "strict" or self.outcome.is_of_program:
-            return told
-        return f'{told}; state="strict" also records writes between the actions'
+            return reason
+        return f'{reason}; state="strict" also records writes between the actions'
 
     def _compared(self) -> Iterator[str]:
         """Yield lines about what was compared and what was not."""
@@ -627,8 +627,8 @@ class ReplayReport(TextInNotebook):
             "effect": counts.effects,
             "full state": counts.full_states,
         }
-        told = (f"{count:,} {what}{'s' * (count != 1)}" for what, count in compared.items() if count)
-        numbers = ", ".join(told) or "nothing"
+        counted = (f"{count:,} {what}{'s' * (count != 1)}" for what, count in compared.items() if count)
+        numbers = ", ".join(counted) or "nothing"
         yield f"{counts.driven:,} of {counts.actions:,} actions replayed; compared {numbers}"
         if outcome.references:
             yield f"compared by name: {_names(outcome.references)}"
@@ -716,7 +716,7 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
     IDENTICAL requires that everything compared is equal and something informative is among it. A difference
     is DIVERGED only if nothing but the code can have caused it. Everything else is UNVERIFIED.
     """
-    reasons = [*outcome.reasons, *_told_of_reads(outcome.sources)]
+    reasons = [*outcome.reasons, *_describe_reads(outcome.sources)]
     for name, why in outcome.unseen_fields.items():
         own = name.rpartition(".")[2]
         reasons.append(f"field {name} cannot be seen: {why}; if it does not matter: --ignore {own}")
@@ -745,15 +745,15 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
     return (Verdict.EQUIVALENT if outcome.normalisers else Verdict.IDENTICAL), []
 
 
-def _told_of_reads(reads: Sequence[SourceRead]) -> list[str]:
+def _describe_reads(reads: Sequence[SourceRead]) -> list[str]:
     """Return unrecorded reads as texts: those of the program first, those of libraries counted."""
     libraries = [read for read in reads if read.is_of_library]
-    told = [str(read) for read in reads if not read.is_of_library]
-    told += map(str, libraries[:_MOST_OF_LIBRARIES])
+    reasons = [str(read) for read in reads if not read.is_of_library]
+    reasons += map(str, libraries[:_MOST_OF_LIBRARIES])
     more = len(libraries) - _MOST_OF_LIBRARIES
     if more > 0:
-        told[-1] += f", and {more} more {'read' if more == 1 else 'reads'} by installed libraries"
-    return told
+        reasons[-1] += f", and {more} more {'read' if more == 1 else 'reads'} by installed libraries"
+    return reasons
 
 
 _MOST_OF_LIBRARIES = 2

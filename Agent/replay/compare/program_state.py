@@ -49,21 +49,21 @@ class LeftInProgram(NamedTuple):
         return _NO_VALUE if is_dict_known else None
 
     @classmethod
-    def of(cls, told: object) -> LeftInProgram | None:
+    def of(cls, recorded: object) -> LeftInProgram | None:
         """Read it from an event's payload; None if it is not there, or damaged."""
-        if type(told) is not dict:
+        if type(recorded) is not dict:
             return None
-        changed, unchanged = told.get("changed"), told.get("unchanged")
+        changed, unchanged = recorded.get("changed"), recorded.get("unchanged")
         if type(changed) is not dict or type(unchanged) is not list:
             return None
-        numbers = told.get("numbers")
+        numbers = recorded.get("numbers")
         digests = {
             str(name): digest
             for name, digest in changed.items()
             if type(digest) is str and _DIGEST.fullmatch(digest)
         }
-        unknown = told.get("unknown")
-        redacted = told.get("redacted")
+        unknown = recorded.get("unknown")
+        redacted = recorded.get("redacted")
         return cls(
             digests,
             frozenset(map(str, unchanged)),
@@ -76,10 +76,10 @@ class LeftInProgram(NamedTuple):
 
 def program_state_of(events: Iterable[Event]) -> LeftInProgram | None:
     """Return what the one process of a recording left; None if it is unknown, or there were several."""
-    told: list[Any] = [
+    recorded: list[Any] = [
         event.extra["program"] for event in events if event.kind == "log.closed" and "program" in event.extra
     ]
-    return LeftInProgram.of(told[0]) if len(told) == 1 else None
+    return LeftInProgram.of(recorded[0]) if len(recorded) == 1 else None
 
 
 class LeftOtherwise(NamedTuple):

@@ -91,6 +91,6 @@ def _pairs(ones: Iterator[Event], others: Iterator[Event]) -> Iterator[Pair]:
 
 def _difference(one: Event | None, other: Event | None, comparison: Comparison) -> Difference | None:
     if one is None or other is None:
-        told = [shown(ABSENT) if event is None else describe(event) for event in (one, other)]
-        return Difference("", *told)
+        sides = [shown(ABSENT) if event is None else describe(event) for event in (one, other)]
+        return Difference("", *sides)
     return event_difference(one, other, comparison)

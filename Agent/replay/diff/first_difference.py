@@ -321,8 +321,8 @@ class StreamWalk:
         for name in sorted({*drew[0], *drew[1]} & self._streams[0] & self._streams[1]):
             places = [each.get(name) for each in drew]
             if places[0] != places[1]:
-                told = ("<not drawn from>" if place is None else f"<drawn to {place}>" for place in places)
-                return Difference(f"/state/set/{escape(name)}", *told)
+                sides = ("<not drawn from>" if place is None else f"<drawn to {place}>" for place in places)
+                return Difference(f"/state/set/{escape(name)}", *sides)
         return None
 
     def _concurrent(self, behind: Sequence[Event], beside: Sequence[Event]) -> int:
@@ -447,9 +447,9 @@ def _state_divergence(
 ) -> PlacedDivergence:
     one, other = found.events
     path = f"/fields/{escape(found.name)}{found.difference.path}"
-    told = Difference(path, found.difference.recorded, found.difference.replayed)
+    difference = Difference(path, found.difference.recorded, found.difference.replayed)
     order = _BEHIND_ALL if found.is_patched else _order(one if one is not None else other, order)
-    return placed_divergence(one, other, told, number, alike, order)
+    return placed_divergence(one, other, difference, number, alike, order)
 
 
 def _field(path: str) -> tuple[str, str]:
@@ -583,8 +583,8 @@ def end_differences(
         elif left != right and is_fork:
             not_compared.setdefault(name, _OTHER_END)
         elif left != right:
-            told = Difference("", f"content {left}", f"content {right}")
-            yield StateDifference(name, told, (one, other), is_patched=False)
+            difference = Difference("", f"content {left}", f"content {right}")
+            yield StateDifference(name, difference, (one, other), is_patched=False)
 
 
 @dataclass(slots=True)

@@ -139,9 +139,9 @@ def _reports(session: Path, unread: list[str]) -> Iterator[tuple[bool, float | N
     replays = [place for run in run_dirs(session) for place in entries_in(run / "replays")]
     for path in [path for place in replays for path in entries_in(place) if path.name == "report.json"]:
         try:
-            told = orjson.loads(read_file(path))
-            completed = told.get("completed", True) and told["verdict"] != "UNVERIFIED"
-            took = told.get("duration_ms")
+            report = orjson.loads(read_file(path))
+            completed = report.get("completed", True) and report["verdict"] != "UNVERIFIED"
+            took = report.get("duration_ms")
         except (OSError, ValueError, KeyError, AttributeError) as error:
             unread.append(f"{path}: {type(error).__name__}")
             continue

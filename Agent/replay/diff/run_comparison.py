@@ -576,8 +576,8 @@ class RunComparison(TextInNotebook):
             ]
             if found.common_cause is not None:
                 lines.append(f"  last in common: {found.common_cause}")
-        lines += [f"  not compared: {told}" for told in _grouped(self.not_compared)]
-        lines += [f"  not compared: {told}" for told in self.unseen[:_MOST_NAMED]]
+        lines += [f"  not compared: {line}" for line in _grouped(self.not_compared)]
+        lines += [f"  not compared: {line}" for line in self.unseen[:_MOST_NAMED]]
         if len(self.unseen) > _MOST_NAMED:
             lines.append(f"  not compared: {len(self.unseen) - _MOST_NAMED:,} more values")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes), f"  {self._reading}"])

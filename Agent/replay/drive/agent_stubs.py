@@ -299,13 +299,13 @@ class FieldReads:
         self._found: dict[str, None] = {}
         moved = {int(number) for event in recording.moves for number in event.extra["moved"]}
         self._outside = _held(objects, lambda agent_id: _written_outside(recording, agent_id, moved))
-        self._told = _held(objects, lambda agent_id: _told(recording, agent_id, live))
-        inside = _held_inside(objects, lambda agent_id: _told(recording, agent_id, live))
-        self._told_inside = {(id(obj), name) for obj, name, _ in inside}
+        self._recorded = _held(objects, lambda agent_id: _with_recorded_changes(recording, agent_id, live))
+        inside = _held_inside(objects, lambda agent_id: _with_recorded_changes(recording, agent_id, live))
+        self._recorded_inside = {(id(obj), name) for obj, name, _ in inside}
         for obj, name, path in inside:  # the inner object may read fields that are not recorded
             value = (live_attributes(obj) or {}).get(name)
             if id(obj) in self._outside and value is not None:
-                self._outside[id(value)] = self._told[id(value)] = value, path
+                self._outside[id(value)] = self._recorded[id(value)] = value, path
         self._with_values = any(facts.has_values for facts in recording.agents.values())
         self._with_records = any(facts.has_records for facts in recording.agents.values())
         self._found_outside: dict[str, bool] = {}
@@ -393,7 +393,7 @@ class FieldReads:
         if is_own(frame):
             return
         known = self._outside.get(id(obj))
-        if known is not None and known[0] is obj and not self._is_told(obj, name):
+        if known is not None and known[0] is obj and not self._is_recorded(obj, name):
             is_library = is_of_library(frame.f_code.co_filename)
             self._found_outside[f"{name} of {known[1]} by {place_of(frame)}"] = is_library
         known = self._shared.get(id(obj))
@@ -402,11 +402,11 @@ class FieldReads:
             if not is_own(user):
                 self._found_shared[f"{known[1]} in {place_of(user)}"] = None
 
-    def _is_told(self, obj: object, name: str) -> bool:
+    def _is_recorded(self, obj: object, name: str) -> bool:
         """Whether the recording has the changes that others made to this attribute."""
-        if (id(obj), name) in self._told_inside:
+        if (id(obj), name) in self._recorded_inside:
             return True
-        return id(obj) in self._told and self._is_looked_at(obj, name)
+        return id(obj) in self._recorded and self._is_looked_at(obj, name)
 
     def _is_looked_at(self, obj: object, name: str) -> bool:
         """Whether the recording has the changes of an attribute, or the class defines it."""
@@ -506,7 +506,7 @@ def _written_outside(recording: Recording, agent_id: str, moved: Collection[int]
     return facts.written_outside | {path for number, path in facts.held.items() if number in moved}
 
 
-def _told(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:
+def _with_recorded_changes(recording: Recording, agent_id: str, live: frozenset[str]) -> Collection[str]:
     """Return the fields with an object for which the recording has the outside changes of its scalars."""
     facts = recording.agents.get(agent_id)
     held = {} if facts is None else facts.held

@@ -193,10 +193,10 @@ def in_debugger(method: Callable[..., Any], call: Callable[[], None]) -> None:
         sys.settrace(before)
 
 
-def told_of_argument(call: PlannedCall, unrestored: Sequence[str]) -> str:
+def describe_unrestored(call: PlannedCall, unrestored: Sequence[str]) -> str:
     """Return why an argument cannot be passed again, and what to do about it."""
     if not unrestored:
-        return f"the arguments of {call.told} cannot be restored: they are not a mapping of names"
+        return f"the arguments of {call.description} cannot be restored: they are not a mapping of names"
     event, at = call.event, unrestored[0].partition(" at ")[2]
     form = value_at(event.extra, at.removeprefix("/extra"))
     args, first = event.extra["args"], unescape(at.split("/")[3])
@@ -213,7 +213,7 @@ def told_of_argument(call: PlannedCall, unrestored: Sequence[str]) -> str:
         if OpaqueKind.UNSEEN in form:
             what = f"{what}: {form[OpaqueKind.UNSEEN]}"
     return (
-        f"argument {place} of {call.told} cannot be restored ({what}): pass plain data, or call "
+        f"argument {place} of {call.description} cannot be restored ({what}): pass plain data, or call "
         "`Agent.flight.register_codec(cls, encode, decode)` for a class in it, in the program and in the "
         "factory's module"
     )

@@ -17,7 +17,7 @@ from Agent.record.emit.installed import current_pipeline
 from Agent.record.tracing.live_control import RequestRefused, TickCount, TickPlace, change_field
 from Agent.replay.compare.comparison import Recorded, shown
 from Agent.replay.compare.outcome import ReplayOutcome
-from Agent.replay.drive.player import ReplayKit, driven_here
+from Agent.replay.drive.player import ReplayContext, driven_here
 from Agent.replay.plan.actions import DrivenAction, Plan, is_by_hand
 from Agent.replay.plan.target import Decoder
 
@@ -37,13 +37,13 @@ class ChangesByHand:
 
     def __init__(
         self,
-        kit: ReplayKit,
+        context: ReplayContext,
         objects: Mapping[str, object],
         nearby: Mapping[str, object],
         put_back: Callable[[str, object, Mapping[str, Any]], None],
         keeps: Callable[[str], Collection[str]],
     ) -> None:
-        self._kit = kit
+        self._context = context
         self._objects = objects
         self._nearby = nearby
         self._put_back = put_back
@@ -74,9 +74,9 @@ class ChangesByHand:
         """Make the changes after the last action, and note those inside actions whose tick did not begin."""
         for action in plan.actions:
             for event in action.by_hand_inside[self._done[action.number] :]:
-                self._kit.outcome.doubts.append(
-                    f"{told_change(event)} was not repeated: replayed code did not begin that tick in step "
-                    f"{action.number}"
+                self._context.outcome.doubts.append(
+                    f"{describe_change(event)} was not repeated: replayed code did not begin that tick in "
+                    f"step {action.number}"
                 )
         self.repeat(plan.by_hand_last)
 
@@ -91,21 +91,21 @@ class ChangesByHand:
             self._repeat(event)
 
     def _repeat(self, event: Event) -> None:
-        kit, agent_id = self._kit, str(event.agent_id)
+        context, agent_id = self._context, str(event.agent_id)
         obj = self._objects.get(agent_id) or self._nearby.get(agent_id)
         if obj is None:
-            kit.player.stop(f"{told_change(event)} cannot be repeated: {agent_id} has no object here")
-        restored = kit.decoder.restore(Recorded(event.extra.get("changed"), event.types or {}, CHANGED))
+            context.player.stop(f"{describe_change(event)} cannot be repeated: {agent_id} has no object here")
+        restored = context.decoder.restore(Recorded(event.extra.get("changed"), event.types or {}, CHANGED))
         values = restored.value
         if restored.unrestored or type(values) is not dict:
-            kit.player.stop(f"{told_change(event)} cannot be restored")
+            context.player.stop(f"{describe_change(event)} cannot be restored")
         if restored.is_redacted:
-            kit.outcome.doubts.append(f"{told_change(event)} has tokens in place of secrets")
-        note_repeated(kit.outcome, event)
+            context.outcome.doubts.append(f"{describe_change(event)} has tokens in place of secrets")
+        note_repeated(context.outcome, event)
         keeps = self._keeps(agent_id)
         values = {name: value for name, value in values.items() if name not in keeps}
         self._put_back(agent_id, obj, values)
-        known = kit.pipeline.agents.find(obj)
+        known = context.pipeline.agents.find(obj)
         if known is not None and known.tracker is not None:
             known.tracker.changes(obj, values.keys())  # so that they are not taken for changes by the action
 
@@ -130,7 +130,7 @@ class ScriptedChanges:
             try:
                 self._make(change, place)
             except (RequestRefused, RuntimeError) as error:
-                self._failures.append(f"{change['told']} cannot be repeated: {error}")
+                self._failures.append(f"{change['description']} cannot be repeated: {error}")
 
     def _make(self, change: Mapping[str, Any], place: TickPlace) -> None:
         # Only now, since its value may be of a class that the program defines.
@@ -145,7 +145,9 @@ class ScriptedChanges:
     @property
     def failure(self) -> str:
         """Why not all changes were made again; "" if they were."""
-        left = f"{self._left[0]['told']} was not repeated: its tick did not begin" if self._left else ""
+        left = (
+            f"{self._left[0]['description']} was not repeated: its tick did not begin" if self._left else ""
+        )
         return next(iter(self._failures), left)
 
 
@@ -158,7 +160,7 @@ def to_script(events: Iterable[Event]) -> list[dict[str, Any]]:
             "types": dict(event.types or {}),
             "tick_number": event.extra.get("tick_number", 0),
             "about": {key: event.extra[key] for key in ("by", "asked_at") if key in event.extra},
-            "told": told_change(event),
+            "description": describe_change(event),
         }
         for event in events
         if is_by_hand(event)
@@ -168,11 +170,11 @@ def to_script(events: Iterable[Event]) -> list[dict[str, Any]]:
 def note_repeated(outcome: ReplayOutcome, event: Event) -> None:
     """Count a repeated change in the outcome, and name it if it is among the first."""
     if sum(outcome.by_hand.values()) < _MOST_NAMED:
-        outcome.remark(f"{told_change(event)} was repeated")
+        outcome.remark(f"{describe_change(event)} was repeated")
     outcome.by_hand.update(f"{event.agent_id}.{name}" for name in event.extra.get("changed") or ())
 
 
-def told_change(event: Event) -> str:
+def describe_change(event: Event) -> str:
     """Return a change by hand in words: where, whose field, and from what to what."""
     old, new = event.extra.get("old_state"), event.extra.get("changed")
     before = old if isinstance(old, dict) else {}
@@ -183,15 +185,15 @@ def told_change(event: Event) -> str:
     return f"the change by hand{_at(event)}, {fields} (event {event.id}),"
 
 
-def told_pauses(events: Iterable[Event]) -> str:
+def describe_pauses(events: Iterable[Event]) -> str:
     """Return the pauses, steps and ends of pauses of a recording in words; "" for none."""
-    told = [
+    pauses = [
         f"{event.extra.get('command')}{_ticks(event)}{_at(event)} (event {event.id})"
         for event in events
         if event.kind == INTERVENTION
     ]
-    more = [f"{len(told) - _MOST_NAMED:,} more"] if len(told) > _MOST_NAMED else []
-    return f"by hand, while it was recorded: {', '.join(told[:_MOST_NAMED] + more)}" if told else ""
+    more = [f"{len(pauses) - _MOST_NAMED:,} more"] if len(pauses) > _MOST_NAMED else []
+    return f"by hand, while it was recorded: {', '.join(pauses[:_MOST_NAMED] + more)}" if pauses else ""
 
 
 def _ticks(event: Event) -> str:

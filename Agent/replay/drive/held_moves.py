@@ -28,7 +28,7 @@ from Agent.record.state.held_objects import (
 from Agent.record.state.introspection import Sort, is_put_in_place, read_state, sort_of
 from Agent.replay.compare.comparison import Difference, in_payload
 from Agent.replay.compare.outcome import short
-from Agent.replay.drive.player import ReplayKit
+from Agent.replay.drive.player import ReplayContext
 from Agent.replay.drive.states import generators_in
 from Agent.replay.plan.actions import DrivenAction
 from Agent.replay.plan.recording import AgentFacts
@@ -51,22 +51,22 @@ class HeldMoves:
         objects: the agents whose code runs.
     """
 
-    def __init__(self, kit: ReplayKit, objects: Mapping[str, object]) -> None:
-        self._kit = kit
+    def __init__(self, context: ReplayContext, objects: Mapping[str, object]) -> None:
+        self._context = context
         self._objects = objects
         self._holders: dict[int, list[tuple[str, str]]] = defaultdict(list)
         """{number of an object: the agents that hold it, with the path}."""
-        for agent_id, facts in kit.recording.agents.items():
+        for agent_id, facts in context.recording.agents.items():
             for number, path in facts.held.items():
                 self._holders[number].append((agent_id, path))
         self._unshared = {
-            agent_id for agent_id, facts in kit.recording.agents.items() if not self._may_share(facts)
+            agent_id for agent_id, facts in context.recording.agents.items() if not self._may_share(facts)
         }
         """Agents without a generator shared with agents whose code does not run."""
         self._firsts: dict[int, list[_First]] = defaultdict(list)
         self._generators: dict[str, tuple[Any, str]] = {}
         """For the current action: generators that others may draw from, with their states."""
-        for event in kit.recording.moves:
+        for event in context.recording.moves:
             for key, moves in event.extra["moved"].items():
                 for name, move in moves.items():
                     if "first" in move:
@@ -74,7 +74,7 @@ class HeldMoves:
 
     def begin(self, agent_id: str) -> None:
         """Restore the first values of an agent's held objects that change outside actions."""
-        facts = self._kit.recording.agents.get(agent_id)
+        facts = self._context.recording.agents.get(agent_id)
         for number in () if facts is None else facts.held:
             for event, key, name in self._firsts.pop(number, ()):
                 held = self._found(number)
@@ -87,10 +87,10 @@ class HeldMoves:
                     continue
                 what = _named("" if facts is None else facts.held[number], name)
                 made = _present(held, name)
-                told = f"{what}={short(_shown(made))}, recorded {short(_shown(move['first']))}"
+                description = f"{what}={short(_shown(made))}, recorded {short(_shown(move['first']))}"
                 if sort_of(type(made)) is Sort.GENERATOR:
-                    told = f"the random generator {what} in another state; the recorded state is used"
-                self._kit.outcome.factory_differences.append(f"{agent_id}: factory made {told}")
+                    description = f"the random generator {what} in another state; the recorded state is used"
+                self._context.outcome.factory_differences.append(f"{agent_id}: factory made {description}")
                 _put(held, name, move)
 
     def put(self, action: DrivenAction, events: Sequence[Event], *, is_compared: bool = True) -> None:
@@ -113,31 +113,31 @@ class HeldMoves:
                         _put(held, name, move)
                     elif "lost" in move:
                         what = _named(self._holders[number][0][1], name)
-                        self._kit.outcome.remark(
+                        self._context.outcome.remark(
                             f"{what} is not followed from step {action.number} on: it is too large"
                         )
 
     def _compare(
         self, action: DrivenAction, number: int, held: object, name: str, move: Mapping[str, Any]
     ) -> None:
-        outcome = self._kit.outcome
+        outcome = self._context.outcome
         if "now" not in move:
-            if "was" not in move or not self._kit.live.issuperset(self._kit.recording.agents):
+            if "was" not in move or not self._context.live.issuperset(self._context.recording.agents):
                 return
         elif _is(held, name, move["now"]):
             return
-        live = [each for each in self._holders[number] if each[0] in self._kit.live]
+        live = [each for each in self._holders[number] if each[0] in self._context.live]
         agent_id, path = next((each for each in live if each[0] == action.agent_id), live[0])
         what = _named(path, name)
-        is_whole = all(each in self._kit.live for each, _ in self._holders[number])
+        is_whole = all(each in self._context.live for each, _ in self._holders[number])
         if is_whole and not _was(held, name, move):
             was = _shown(move["was"]) if "was" in move else f"content {move['was_content']}"
             made = _shown(_present(held, name))
             if outcome.changed_code:
                 place = f"what {agent_id} held before the step"
-                self._kit.player.differs(action, f"state.{what}", Difference("", was, made), place=place)
+                self._context.player.differs(action, f"state.{what}", Difference("", was, made), place=place)
             remedy = "" if path == GLOBALS else f"; if no action reads it: --ignore {_field_of(path)}"
-            self._kit.player.stop(
+            self._context.player.stop(
                 f"{what} of {agent_id}, which code outside of actions changes, too, was {short(was)} before "
                 f"step {action.number}, and replayed code had left {short(made)} there{remedy}"
             )
@@ -151,7 +151,9 @@ class HeldMoves:
         outcome.imposed.update([f"{agent_id}.{what}"])
 
     def _is_ignored(self, number: int) -> bool:
-        return all(self._kit.fields.is_ignored(each, _field_of(path)) for each, path in self._holders[number])
+        return all(
+            self._context.fields.is_ignored(each, _field_of(path)) for each, path in self._holders[number]
+        )
 
     def begin_action(self) -> None:
         """Reset for the next action."""
@@ -166,13 +168,13 @@ class HeldMoves:
         if not is_suspect and agent_id in self._unshared:
             return
         found = list(generators_in(obj)) if is_suspect else []
-        facts = self._kit.recording.agents.get(agent_id)
+        facts = self._context.recording.agents.get(agent_id)
         if facts is not None and facts.written_outside:  # recordings without their states
             fields = read_state(obj).fields
             found += [(name, fields[name]) for name in facts.written_outside & fields.keys()]
         found = [(name, each) for name, each in found if sort_of(type(each)) is Sort.GENERATOR]
         for number, path in facts.held.items() if facts is not None else ():
-            if all(each in self._kit.live for each, _ in self._holders[number]):
+            if all(each in self._context.live for each, _ in self._holders[number]):
                 continue
             held = held_at(obj, path)
             if is_own_stream(held):
@@ -188,15 +190,15 @@ class HeldMoves:
         """Make an action that drew from one of these generators inconclusive."""
         for name, (generator, before) in self._generators.items():
             if generator_mark(generator) != before:
-                self._kit.outcome.needs_others = True
-                self._kit.outcome.reason(
+                self._context.outcome.needs_others = True
+                self._context.outcome.reason(
                     f"{agent_id} draws from {name}, a generator that others draw from, too: their "
                     "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
                 )
 
     def _may_share(self, facts: AgentFacts) -> bool:
         holders = (each for number in facts.held for each, _ in self._holders[number])
-        return bool(facts.written_outside) or any(each not in self._kit.live for each in holders)
+        return bool(facts.written_outside) or any(each not in self._context.live for each in holders)
 
     def _found(self, number: int) -> object | None:
         for agent_id, path in self._holders[number]:
@@ -208,12 +210,14 @@ class HeldMoves:
 
     def _restored(self, event: Event) -> dict[str, Any]:
         """Return {number: {name: change}}; what cannot be restored is left out with a remark."""
-        restored = self._kit.decoder.restore(in_payload(event, "moved"))
+        restored = self._context.decoder.restore(in_payload(event, "moved"))
         lacking = set()
-        for told in restored.unrestored:
-            number, name = told.partition(" at ")[2].split("/")[3:5]
+        for unrestored in restored.unrestored:
+            number, name = unrestored.partition(" at ")[2].split("/")[3:5]
             lacking.add((number, unescape(name)))
-            self._kit.outcome.remark(f"a change from outside that cannot be restored was left out: {told}")
+            self._context.outcome.remark(
+                f"a change from outside that cannot be restored was left out: {unrestored}"
+            )
         return {
             number: {name: move for name, move in moves.items() if (number, name) not in lacking}
             for number, moves in restored.value.items()

@@ -103,7 +103,7 @@ class ConcurrentActions:
             for task in self._tasks:
                 task.cancel()
 
-    def tell(self, outcome: ReplayOutcome) -> None:
+    def report_to(self, outcome: ReplayOutcome) -> None:
         """Report pauses and the order of turns to the outcome."""
         outcome.has_paused = outcome.has_paused or self.has_paused
         outcome.has_held = outcome.has_held or self.has_held
@@ -452,7 +452,7 @@ class ReplayLoop(asyncio.SelectorEventLoop):
         return super().time() + self._skipped_s
 
 
-def told_of_wait(loop: ReplayLoop, turns: ConcurrentActions | None, current: DrivenAction | None) -> str:
+def describe_wait(loop: ReplayLoop, turns: ConcurrentActions | None, current: DrivenAction | None) -> str:
     """Return which action waits, where, and what to do about it.
 
     Args:

@@ -32,7 +32,7 @@ from Agent.replay.compare.emitted_events import (
     state_of,
 )
 from Agent.replay.compare.outcome import Divergence, ReplayStopped
-from Agent.replay.drive.player import ReplayKit, divergence_of
+from Agent.replay.drive.player import ReplayContext, divergence_of
 from Agent.replay.drive.states import field_of
 from Agent.replay.plan.actions import (
     DrivenAction,
@@ -50,17 +50,17 @@ _NO_CHANGE: dict[str, Any] = {"set": {}, "unset": []}
 class ActionJudge:
     """Compares replayed actions one by one; the outcome gets the counts and the first difference."""
 
-    def __init__(self, kit: ReplayKit) -> None:
-        self._comparison = kit.comparison
-        self._fields = kit.fields
-        self._identifiers = kit.identifiers
-        self._outcome = kit.outcome
-        self._live = kit.live
-        self._agents = kit.recording.agents
-        self._errors = kit.errors
-        info = kit.recording.info
+    def __init__(self, context: ReplayContext) -> None:
+        self._comparison = context.comparison
+        self._fields = context.fields
+        self._identifiers = context.identifiers
+        self._outcome = context.outcome
+        self._live = context.live
+        self._agents = context.recording.agents
+        self._errors = context.errors
+        info = context.recording.info
         self._recording = 0 if info is None else info.recording
-        self._is_whole = kit.recording.is_complete
+        self._is_whole = context.recording.is_complete
         """The recording is complete, so that measurements are compared too."""
         self._driven: Counter[str] = Counter()
         self._covered: Counter[str] = Counter()
@@ -89,8 +89,8 @@ class ActionJudge:
             counts.effects += len(action.effects)
             changed = self._count_fields(action.event.state or _NO_CHANGE)
             self._driven[action.agent_id] += 1
-            said = len(action.effects) + (action.event.extra["result"] is not None)
-            self._count(action.agent_id, changed + said)
+            answered = len(action.effects) + (action.event.extra["result"] is not None)
+            self._count(action.agent_id, changed + answered)
         self._agreed.clear()
 
     def compare(
@@ -164,8 +164,11 @@ class ActionJudge:
     def _ending(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> int:
         one, other = action.event.extra.get("outcome"), replayed.extra.get("outcome")
         if one != other:
-            told = [_ending_of(action.event, self._errors), _ending_of(replayed, {e.id: e for e in events})]
-            self._differs(action, "outcome", Difference("", *told))
+            endings = [
+                _ending_of(action.event, self._errors),
+                _ending_of(replayed, {e.id: e for e in events}),
+            ]
+            self._differs(action, "outcome", Difference("", *endings))
         if one == "error":
             self._error(action, replayed, events)
         return int(one is not None)
@@ -223,8 +226,8 @@ class ActionJudge:
 
     def _knows_changes(self, event: Event) -> bool:
         """Whether an event inside an action is a call that records which arguments it changed in place."""
-        is_told = event.code is not None or self._recording >= WITH_CHANGES_INSIDE
-        return is_told and is_traced_action(event)
+        is_recorded = event.code is not None or self._recording >= WITH_CHANGES_INSIDE
+        return is_recorded and is_traced_action(event)
 
     def _is_alone(self, action: DrivenAction, event: Event) -> bool:
         """Whether no code but that of the event's call can have changed its arguments while it ran."""
@@ -258,18 +261,18 @@ class ActionJudge:
         self._fields.note_state(action.agent_id, agreed)
         if found is not None:
             name, path = field_of(found.path)
-            told = as_change(found)
+            change = as_change(found)
             divergence = divergence_of(
                 action,
                 f"state.{name}" if name else "state",
-                Difference(path, told.recorded, told.replayed),
+                Difference(path, change.recorded, change.replayed),
             )
             if not self._comparison.passes_code_from_here(
                 lambda: self._comparison.difference(
                     state_of(action.event, self._fields), made, NAMES_OF_STATE
                 )
             ):
-                if told.replayed == UNCHANGED:
+                if change.replayed == UNCHANGED:
                     self._doubt_what_is_around(action, name)
                 self._diverge(divergence)
             self._outcome.note_code(name, divergence)
@@ -285,8 +288,10 @@ class ActionJudge:
         one, other = ((each.state or {}).get("drew") or {} for each in (action.event, replayed))
         for name in () if first is None else first.extra.get("streams") or ():
             if one.get(name) != other.get(name) and not self._fields.is_ignored(action.agent_id, name):
-                told = (f"<drawn to {each[name]}>" if name in each else UNCHANGED for each in (one, other))
-                self._differs(action, f"state.{name}", Difference("", *told))
+                positions = (
+                    f"<drawn to {each[name]}>" if name in each else UNCHANGED for each in (one, other)
+                )
+                self._differs(action, f"state.{name}", Difference("", *positions))
         return len(one)
 
     def _doubt_what_is_around(self, action: DrivenAction, name: str) -> None:
@@ -351,8 +356,8 @@ class ActionJudge:
                     self._outcome.doubts.append(
                         f"step {action.number} is async: its tasks may act in another order"
                     )
-                told = [f"after {count} answered calls" for count in (recorded, replayed)]
-                self._differs(action, "calls", Difference("", *told), describe(effect))
+                counts = [f"after {count} answered calls" for count in (recorded, replayed)]
+                self._differs(action, "calls", Difference("", *counts), describe(effect))
 
     def _measurements(self, action: DrivenAction, replayed: Event, events: Sequence[Event]) -> None:
         if not self._is_whole:
@@ -375,9 +380,9 @@ class ActionJudge:
 
     def note_code(self, action: DrivenAction, code: str) -> None:
         """Store the digests of the recorded code and of the code that ran."""
-        told = self._outcome.code.setdefault(f"{action.agent_id}.{action.call.name}", {})
-        told.setdefault("recorded", str(action.event.code))
-        told.setdefault("replayed", code)
+        digests = self._outcome.code.setdefault(f"{action.agent_id}.{action.call.name}", {})
+        digests.setdefault("recorded", str(action.event.code))
+        digests.setdefault("replayed", code)
 
     def note_code_inside(self, action: DrivenAction, effects: Sequence[Event]) -> None:
         """Store the digests for methods of other agents that ran inside the action."""
@@ -385,9 +390,9 @@ class ActionJudge:
         for event in effects:
             name, code = _code_of(event)
             if code is not None and name in recorded and event.agent_id in self._live:
-                told = self._outcome.code.setdefault(name, {})
-                told.setdefault("recorded", recorded[name])
-                told.setdefault("replayed", code)
+                digests = self._outcome.code.setdefault(name, {})
+                digests.setdefault("recorded", recorded[name])
+                digests.setdefault("replayed", code)
 
     def look_back(self, action: DrivenAction, effects: Sequence[Event]) -> None:
         """If a call differed, look for an earlier effect that differed too and report that instead.
@@ -396,8 +401,12 @@ class ActionJudge:
             effects: what the action had left by then.
         """
         self.note_code_inside(action, effects)
-        told = self._outcome.divergence
-        if told is None or told.step != action.number or told.field not in {"args", "calls"}:
+        divergence = self._outcome.divergence
+        if (
+            divergence is None
+            or divergence.step != action.number
+            or divergence.field not in {"args", "calls"}
+        ):
             return
         if has_concurrent_calls(action) or self._comparison.overlooked.normaliser.order:
             return

@@ -86,14 +86,14 @@ current_lane: ContextVar[ActionProgress | None] = ContextVar("agent_trace_lane",
 
 def divergence_of(action: DrivenAction, field: str, found: Difference, **more: Any) -> Divergence:
     """Return a difference of an action; `more` are other fields of `Divergence`."""
-    told = {"event_id": action.event.id, "agent_id": action.agent_id, "path": found.path, **more}
+    details = {"event_id": action.event.id, "agent_id": action.agent_id, "path": found.path, **more}
     return Divergence(
         step=action.number,
         action=action.call.name,
         field=field,
         recorded=found.recorded,
         replayed=found.replayed,
-        **told,
+        **details,
     )
 
 
@@ -272,9 +272,9 @@ class RecordedPlayer:
             return
         callers = self._built.setdefault(_name(call), {})
         if callers and call.agent_id not in callers:
-            self._outcome.remarks.remove(_told_of_factory(_name(call), callers))
+            self._outcome.remarks.remove(_describe_factory_call(_name(call), callers))
         callers[str(call.agent_id)] = None
-        self._outcome.remark(_told_of_factory(_name(call), callers))
+        self._outcome.remark(_describe_factory_call(_name(call), callers))
 
     def _measured(self, call: TracedCall) -> None:
         """Stop at a measured call of a recorded agent: it has no response, unless it wraps a traced one."""
@@ -459,7 +459,7 @@ def _asked(call: TracedCall) -> str:
     return call.action_type if call.kind in CALL_KINDS else _named(call)
 
 
-def _told_of_factory(name: str, agents: Mapping[str, None]) -> str:
+def _describe_factory_call(name: str, agents: Mapping[str, None]) -> str:
     whose = next(iter(agents)) if len(agents) == 1 else f"{len(agents)} agents"
     return f"the factory called {name} of {whose}, which was executed"
 
@@ -568,25 +568,25 @@ class AnswerBook:
 
     def _error(self, event: Event) -> tuple[Answer, str | None]:
         error_id = str(event.extra.get("error_id"))
-        told = self._errors.get(error_id)
-        if told is None:
+        error_event = self._errors.get(error_id)
+        if error_event is None:
             raise Unanswerable(f"its error event {error_id} is not in the recording")
         error, lack = remake_error(
-            told.extra,
+            error_event.extra,
             error_id,
             self._session_id,
-            part=lambda path: self._part(told, path),
+            part=lambda path: self._part(error_event, path),
             find_class=self._decoder.find_class,
         )
         return Answer(error=error), lack
 
-    def _part(self, told: Event, path: tuple[str, ...]) -> Any:
+    def _part(self, error_event: Event, path: tuple[str, ...]) -> Any:
         """Return a value of an event; `LACKING` if it is missing or cannot be restored."""
-        found = value_in(told.extra, path)
+        found = value_in(error_event.extra, path)
         if found is LACKING:
             return LACKING
         pointer = "/".join(("/extra", *map(escape, path)))
-        restored = self._decoder.restore(Recorded(found, told.types or {}, pointer))
+        restored = self._decoder.restore(Recorded(found, error_event.types or {}, pointer))
         return LACKING if restored.unrestored else restored.value
 
 
@@ -676,7 +676,7 @@ class ActionTools:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayKit:
+class ReplayContext:
     """The parts that record, restore, answer and compare, and the outcome."""
 
     recording: Recording

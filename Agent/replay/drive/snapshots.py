@@ -36,7 +36,7 @@ from Agent.replay.compare.emitted_events import UNCHANGED
 from Agent.replay.compare.outcome import Divergence
 from Agent.replay.drive.judge import ActionJudge
 from Agent.replay.drive.living_agents import LivingAgents
-from Agent.replay.drive.player import ReplayKit, divergence_of
+from Agent.replay.drive.player import ReplayContext, divergence_of
 from Agent.replay.drive.states import (
     differences_of,
     generators_in,
@@ -60,8 +60,8 @@ class WholeStates:
         put_back: restores fields of an agent's object.
     """
 
-    def __init__(self, kit: ReplayKit, put_back: PutBack) -> None:
-        self._kit = kit
+    def __init__(self, context: ReplayContext, put_back: PutBack) -> None:
+        self._context = context
         self._class_fields: dict[str, set[str]] = {}
         """{agent: class attributes that equalled the recording before its first action}."""
         self._agreed: dict[str, set[str]] = {}
@@ -87,7 +87,7 @@ class WholeStates:
         if event.extra.get("adopted"):
             self._put_shared(event, obj)
         found = self._difference(action, event, obj)
-        self._kit.outcome.counts.full_states += 1
+        self._context.outcome.counts.full_states += 1
         agent_id = str(event.agent_id)
         while found is not None and self._is_untouched(agent_id, found[0], obj):
             self._leave_out(agent_id, found[0])
@@ -114,13 +114,13 @@ class WholeStates:
             tick=action.event.tick,
             since=since,
         )
-        if not self._kit.comparison.passes_code_from_here(lambda: self._difference(action, event, obj)):
-            self._kit.player.diverge(divergence)
-        self._kit.outcome.note_code(name, divergence)
+        if not self._context.comparison.passes_code_from_here(lambda: self._difference(action, event, obj)):
+            self._context.player.diverge(divergence)
+        self._context.outcome.note_code(name, divergence)
 
     def _difference(self, action: DrivenAction, event: Event, obj: object) -> tuple[str, Difference] | None:
-        kit = self._kit
-        found = state_difference(event, obj, kit.pipeline, kit.comparison, kit.fields)
+        context = self._context
+        found = state_difference(event, obj, context.pipeline, context.comparison, context.fields)
         return (
             found
             or self._class_difference(action.agent_id, event, obj)
@@ -134,7 +134,7 @@ class WholeStates:
             self._passed.add(action.agent_id)
         self._acted[action.agent_id] = action, 1 if known is None else known[1] + 1
 
-    def told_of_large(self, found: Divergence, obj: object) -> str:
+    def describe_large(self, found: Divergence, obj: object) -> str:
         """Return which large fields may have differed earlier, as only full states have them; "" for none."""
         fields = read_state(obj).fields
         names = sorted(
@@ -155,19 +155,19 @@ class WholeStates:
 
     def _large(self, obj: object) -> Collection[str]:
         """Return the fields that are compared only at full states."""
-        known = self._kit.pipeline.agents.find(obj)
+        known = self._context.pipeline.agents.find(obj)
         return () if known is None or known.tracker is None else known.tracker.heavy
 
     def _is_untouched(self, agent_id: str, name: str, obj: object) -> bool:
         """Whether a large field is unchanged since its last comparison and no code has changed so far."""
         before = self._contents.get(agent_id, {}).get(name)
         is_same = before is not None and before == _contents_of_large(obj).get(name)
-        return is_same and not self._kit.outcome.changed_code
+        return is_same and not self._context.outcome.changed_code
 
     def _leave_out(self, agent_id: str, name: str) -> None:
-        self._kit.fields.leave_out(agent_id, name)
-        self._kit.outcome.needs_others = True  # another agent may have changed it
-        self._kit.outcome.untouched.append(
+        self._context.fields.leave_out(agent_id, name)
+        self._context.outcome.needs_others = True  # another agent may have changed it
+        self._context.outcome.untouched.append(
             f"{agent_id}.{name} differs in a full state, and nothing that was replayed changed it: if the "
             f"program changes it between the actions, do that in a traced action, or --ignore {name}"
         )
@@ -204,10 +204,10 @@ class WholeStates:
         return None if one == other else (_CLASS, Difference("", one, other))
 
     def _class_differences(self, event: Event, obj: object) -> Iterator[tuple[str, Difference]]:
-        kit, present = self._kit, read_class_state(type(obj))
+        context, present = self._context, read_class_state(type(obj))
         yield from differences_of(
-            str(event.agent_id), in_payload(event, "class_fields"), present, kit.pipeline, kit.comparison,
-            kit.fields,
+            str(event.agent_id), in_payload(event, "class_fields"), present, context.pipeline,
+            context.comparison, context.fields,
         )  # fmt: skip
 
     def _is_class_live(self, obj: object) -> bool:
@@ -217,26 +217,26 @@ class WholeStates:
         return not any(
             facts.first_state is not None
             and str(facts.first_state.extra.get("class")).rpartition(".")[2] == name.rpartition(".")[2]
-            for agent_id, facts in self._kit.recording.agents.items()
-            if agent_id not in self._kit.player.live
+            for agent_id, facts in self._context.recording.agents.items()
+            if agent_id not in self._context.player.live
         )
 
     def note_passed(self, agent_id: str, obj: object) -> None:
         """Report the fields that only full states hold, if some of the agent's actions have no full state."""
         if agent_id in self._passed:
             names = (f"{agent_id}.{name}" for name in sorted(self._large(obj)))
-            self._kit.outcome.at_full_states.extend(names)
+            self._context.outcome.at_full_states.extend(names)
 
     def note_unseen(self, agent_id: str, obj: object, last: DrivenAction) -> None:
         """Report the fields that only full states hold, for an agent without one after its last action."""
         if self._seen.get(agent_id) == last.number:
             return
         if large := self._large(obj):
-            self._kit.outcome.unseen_at_end[agent_id] = sorted(large)
+            self._context.outcome.unseen_at_end[agent_id] = sorted(large)
 
     def _put_shared(self, event: Event, obj: object) -> None:
         """Restore adopted generators that others draw from to their recorded states: draws are compared."""
-        fields = restorable(event, self._kit.decoder).fields
+        fields = restorable(event, self._context.decoder).fields
         names = {name for name, generator in generators_in(obj) if adoption_of(generator) is not None}
         self._put_back(str(event.agent_id), obj, {name: fields[name] for name in fields.keys() & names})
 
@@ -263,20 +263,20 @@ class LastStates:
 
     def __init__(
         self,
-        kit: ReplayKit,
+        context: ReplayContext,
         plan: Plan,
         objects: Mapping[str, object],
         nearby: LivingAgents,
         judge: ActionJudge,
         whole: WholeStates,
     ) -> None:
-        self._kit = kit
+        self._context = context
         self._plan = plan
         self._objects = objects
         self._nearby = nearby
         self._judge = judge
         self._whole = whole
-        facts = kit.recording.agents
+        facts = context.recording.agents
         self._from: dict[int, list[str]] = defaultdict(list)
         for agent_id in plan.gone:
             if agent_id in plan.acted and agent_id in facts and facts[agent_id].lives == 1:
@@ -310,16 +310,16 @@ class LastStates:
             ReplayStopped: a state differs; the outcome names the field.
         """
         last = {action.agent_id: action for action in self._plan.actions}
-        for agent_id in (*self._objects, *self._kit.outcome.inside):
+        for agent_id in (*self._objects, *self._context.outcome.inside):
             # For agents inside others the last step is that of the run.
             action = last.get(agent_id) or (self._plan.actions[-1] if agent_id not in self._objects else None)
             obj = self._object(agent_id)
             if obj is None and self._sought.get(agent_id):  # it was collected here, too
-                self._kit.outcome.unseen_ends[agent_id] = sorted(self._sought[agent_id])
+                self._context.outcome.unseen_ends[agent_id] = sorted(self._sought[agent_id])
             if obj is None or action is None:
                 continue
             self._whole.note_passed(agent_id, obj)
-            event, facts = self._plan.exits.get(agent_id), self._kit.recording.agents.get(agent_id)
+            event, facts = self._plan.exits.get(agent_id), self._context.recording.agents.get(agent_id)
             if agent_id in self._sought:
                 event = self._plan.gone[agent_id]
                 self._conclude(agent_id, event)
@@ -336,9 +336,9 @@ class LastStates:
 
         Used only if code changed: changes by code outside actions are not always repeated.
         """
-        kit, reached = self._kit, ReachedObjects()
-        asked, same = dict.fromkeys(kit.fields.by_name), set[int]()
-        told: dict[tuple[str, str], str] = {}
+        context, reached = self._context, ReachedObjects()
+        asked, same = dict.fromkeys(context.fields.by_name), set[int]()
+        differences: dict[tuple[str, str], str] = {}
         for agent_id, event in (*self._plan.gone.items(), *self._plan.exits.items()):
             fields = self._fields(agent_id)
             ends = ends_of(event)
@@ -346,22 +346,24 @@ class LastStates:
                 asked[agent_id, name] = None
                 if recorded is None or name not in fields:
                     continue
-                here = whole_digest(fields[name], agent_id_of, kit.pipeline.capture.reading.hides, reached)
+                here = whole_digest(
+                    fields[name], agent_id_of, context.pipeline.capture.reading.hides, reached
+                )
                 if here == recorded:
                     same.add(id(fields[name]))
-                    kit.comparison.agreement.redacted += leaves_out_secrets(recorded)
+                    context.comparison.agreement.redacted += leaves_out_secrets(recorded)
                 elif here is not None:
-                    told[agent_id, name] = "did not end as in the recording"
+                    differences[agent_id, name] = "did not end as in the recording"
             for name in event.extra["fields"].keys() - ends.keys():
                 asked.pop((agent_id, name), None)  # compared as a value
-            for name in kit.outcome.unseen_ends.get(agent_id, ()):
+            for name in context.outcome.unseen_ends.get(agent_id, ()):
                 asked.pop((agent_id, name), None)  # reported already
         for agent_id, name in asked:
-            if self._identity(agent_id, name) in same or kit.fields.is_ignored(agent_id, name):
+            if self._identity(agent_id, name) in same or context.fields.is_ignored(agent_id, name):
                 continue
-            kit.outcome.needs_others = True
-            what = told.get((agent_id, name), "cannot be compared as it ended")
-            kit.outcome.ask(
+            context.outcome.needs_others = True
+            what = differences.get((agent_id, name), "cannot be compared as it ended")
+            context.outcome.ask(
                 f"code changed, and what {agent_id}.{name} leads to {what}: replay the whole session, where "
                 f"its script is, or ignore the field: --ignore {name}"
             )
@@ -380,7 +382,7 @@ class LastStates:
         return self._objects.get(agent_id) or self._nearby.get(agent_id)
 
     def _heavy(self, agent_id: str) -> set[str]:
-        known = self._kit.pipeline.agents.find(self._object(agent_id))
+        known = self._context.pipeline.agents.find(self._object(agent_id))
         return set() if known is None or known.tracker is None else known.tracker.heavy
 
     def _late_fields(self, agent_id: str) -> set[str]:
@@ -396,28 +398,28 @@ class LastStates:
         return {name for name in names if name not in fold.unseen or _is_comparable(fold, name)}
 
     def _difference(self, agent_id: str, name: str) -> Difference | None:
-        mark, kit = self._kit.comparison.mark(), self._kit
+        mark, context = self._context.comparison.mark(), self._context
         event = self._plan.gone[agent_id]
         obj = self._object(agent_id)
         for is_alone in (True, False):  # held objects were read alone, followed ones together
             found = state_difference(
-                event, obj, kit.pipeline, kit.comparison, kit.fields, [name], is_alone=is_alone
+                event, obj, context.pipeline, context.comparison, context.fields, [name], is_alone=is_alone
             )
             if found is None:
                 return None
-            kit.comparison.go_back(mark)
+            context.comparison.go_back(mark)
         return None if found is None else found[1]
 
     def _conclude(self, agent_id: str, event: Event) -> None:
         """Judge an agent that was collected in the recording."""
-        self._kit.outcome.counts.full_states += 1
+        self._context.outcome.counts.full_states += 1
         late = self._heavy(agent_id) | {*(event.extra.get("unseen") or ())}
         # Objects that the program changes between actions are compared only by name.
-        by_name = self._kit.recording.agents[agent_id].written_outside
+        by_name = self._context.recording.agents[agent_id].written_outside
         for name in sorted(late - event.extra["fields"].keys() - by_name):
-            is_passed = self._kit.fields.leaves_out(agent_id, name)
+            is_passed = self._context.fields.leaves_out(agent_id, name)
             if not is_passed and not self._is_held_to_the_end(agent_id, name):
-                self._kit.outcome.unseen_ends.setdefault(agent_id, []).append(name)
+                self._context.outcome.unseen_ends.setdefault(agent_id, []).append(name)
         shared = event.extra.get("shared") or ()
         passed = []
         for name in sorted(self._sought[agent_id]):
@@ -426,11 +428,11 @@ class LastStates:
             elif (difference := self._difference(agent_id, name)) is not None:
                 self._differs(agent_id, event, name, difference)
         if passed:
-            self._kit.outcome.unseen_at_end[agent_id] = passed
+            self._context.outcome.unseen_at_end[agent_id] = passed
 
     def _is_held_to_the_end(self, agent_id: str, name: str) -> bool:
         """Whether a replayed agent held the object until the end of the run, where it is compared."""
-        agents = self._kit.recording.agents
+        agents = self._context.recording.agents
         numbers = {number for number, path in agents[agent_id].held.items() if path == name}
         return any(
             other in agents and not numbers.isdisjoint(agents[other].held)
@@ -439,11 +441,11 @@ class LastStates:
 
     def _differs(self, agent_id: str, event: Event, name: str, difference: Difference) -> NoReturn:
         action = self._last_action(agent_id)
-        self._kit.outcome.doubts.append(
+        self._context.outcome.doubts.append(
             f"changes to {name} of {agent_id} between its last action and its garbage collection are not "
             "recorded; keep it until shutdown_logging()"
         )
-        self._kit.player.differs(
+        self._context.player.differs(
             action,
             f"state.{name}",
             difference,
@@ -457,7 +459,7 @@ class LastStates:
 
     def _is_changed(self, agent_id: str, event: Event) -> bool:
         """Whether the agent's last state differs from its first."""
-        first = self._kit.recording.agents[agent_id].first_state
+        first = self._context.recording.agents[agent_id].first_state
         if first is None:
             return False
         if event.extra.get("reason") != "gone":
@@ -467,10 +469,10 @@ class LastStates:
 
     def _differ(self, first: Event, last: Event) -> bool:
         """Whether two full states differ in more than values that cannot be compared, such as locks."""
-        mark = self._kit.comparison.mark()
+        mark = self._context.comparison.mark()
         one, other = (in_payload(each, "fields") for each in (first, last))
-        found = self._kit.comparison.difference(one, other, NAMES)
-        self._kit.comparison.go_back(mark)
+        found = self._context.comparison.difference(one, other, NAMES)
+        self._context.comparison.go_back(mark)
         return found is not None
 
 
@@ -498,8 +500,8 @@ class OutsideWrites:
         driven: the agents whose entry actions are replayed.
     """
 
-    def __init__(self, kit: ReplayKit, put_back: PutBack, driven: Collection[str]) -> None:
-        self._kit = kit
+    def __init__(self, context: ReplayContext, put_back: PutBack, driven: Collection[str]) -> None:
+        self._context = context
         self._driven = frozenset(driven)
         self._put_back = put_back
 
@@ -550,7 +552,7 @@ class OutsideWrites:
         if events is None:
             events = [event for event in action.before if is_outside_write(event)]
             self._note_due(action, obj)
-        if events or self._kit.pipeline.options.strict_state:
+        if events or self._context.pipeline.options.strict_state:
             self._compare(action, action.agent_id, obj, events)
         # Otherwise such writes were not recorded; those of replayed code are compared when the action ends.
 
@@ -558,7 +560,7 @@ class OutsideWrites:
         """Have a full state read before this action if the recording has one: it shows no later changes."""
         if not any(event.kind == "state" for event in action.before):
             return
-        known = self._kit.pipeline.agents.find(obj)
+        known = self._context.pipeline.agents.find(obj)
         if known is not None and known.tracker is not None:
             known.tracker.is_due = True
 
@@ -570,14 +572,14 @@ class OutsideWrites:
         events: Sequence[Event],
         only: Collection[str] | None = None,
     ) -> None:
-        known = self._kit.pipeline.agents.find(obj)
+        known = self._context.pipeline.agents.find(obj)
         tracker = None if known is None else known.tracker
         if tracker is None or tracker.actions == 0:
             return
         before = tracker.last.copy()
         written, gone = tracker.changes(obj, only)
-        is_shared = self._kit.pipeline.agents.holders.is_shared
-        facts = self._kit.recording.agents[agent_id]
+        is_shared = self._context.pipeline.agents.holders.is_shared
+        facts = self._context.recording.agents[agent_id]
         for name, value in list(written.items()):
             if is_object(value, agent_id_of) and (is_shared(value) or name in facts.shared_objects):
                 # As in recording: the end of the action shows what others changed in it.
@@ -589,7 +591,7 @@ class OutsideWrites:
         for name in dict.fromkeys((*written, *gone, *recorded, *removed)):
             if name in facts.written_outside and is_object(written.get(name), agent_id_of):
                 continue  # the content of such an object is not in the recording
-            if self._kit.fields.leaves_out(agent_id, name):
+            if self._context.fields.leaves_out(agent_id, name):
                 continue
             written_by = (recorded.get(name) or removed.get(name), agent_id)
             if name not in written and name not in gone:
@@ -597,7 +599,9 @@ class OutsideWrites:
             elif name in recorded or name in removed:
                 self._compare_field(action, name, written.get(name, ABSENT), recorded.get(name), *written_by)
             else:
-                self._differs(action, name, "<not written>", _shown_field(written, name, self._kit.pipeline))
+                self._differs(
+                    action, name, "<not written>", _shown_field(written, name, self._context.pipeline)
+                )
 
     def impose(
         self, agent_id: str, event: Event, obj: object, keeps: Collection[str] = (), *, is_ahead: bool = False
@@ -610,27 +614,30 @@ class OutsideWrites:
         changed = {
             name: value
             for name, value in event.extra["changed"].items()
-            if name not in keeps and not (is_function(value) and self._kit.fields.leaves_out(agent_id, name))
+            if name not in keeps
+            and not (is_function(value) and self._context.fields.leaves_out(agent_id, name))
         }
         types = {
             pointer: tag
             for pointer, tag in (event.types or {}).items()
             if unescape(pointer[len(_CHANGED) + 1 :].partition("/")[0]) in changed
         }
-        restored = self._kit.decoder.restore(Recorded(changed, types, _CHANGED))
-        for told in restored.unrestored:
-            name = unescape(told.partition(f" at {_CHANGED}/")[2].partition("/")[0])
-            if not self._kit.fields.leaves_out(agent_id, name, types.get(f"{_CHANGED}/{escape(name)}")):
-                self._kit.player.stop(f"a write to {agent_id} from outside cannot be restored: {told}")
+        restored = self._context.decoder.restore(Recorded(changed, types, _CHANGED))
+        for unrestored in restored.unrestored:
+            name = unescape(unrestored.partition(f" at {_CHANGED}/")[2].partition("/")[0])
+            if not self._context.fields.leaves_out(agent_id, name, types.get(f"{_CHANGED}/{escape(name)}")):
+                self._context.player.stop(
+                    f"a write to {agent_id} from outside cannot be restored: {unrestored}"
+                )
             restored.value.pop(name, None)  # such as a queue of futures
         self._put_back(agent_id, obj, restored.value)
         removed = [str(name) for name in event.extra.get("unset") or ()]
         remove_fields(obj, removed)
         names = [*restored.value, *removed]
         by_others = [name for name in names if not self._are_replayed(_writers(event, name))]
-        self._kit.outcome.imposed.update(f"{agent_id}.{name}" for name in by_others)
-        known = self._kit.pipeline.agents.find(obj)
-        is_next = self._kit.pipeline.options.strict_state and not is_ahead  # its action reports it
+        self._context.outcome.imposed.update(f"{agent_id}.{name}" for name in by_others)
+        known = self._context.pipeline.agents.find(obj)
+        is_next = self._context.pipeline.options.strict_state and not is_ahead  # its action reports it
         if known is not None and known.tracker is not None and not is_next:
             known.tracker.changes(obj, names)  # so that they are not taken for changes by the action
 
@@ -641,10 +648,12 @@ class OutsideWrites:
         if event is None or not others:
             return
         if self._are_replayed(writers):
-            told = shown(event.extra["changed"].get(name, "<removed>"))
-            self._differs(action, name, told, "<not written>", f"what {_named(writers)} wrote to {agent_id}")
-        elif self._kit.outcome.changed_code and (writers is None or not others.isdisjoint(writers)):
-            self._kit.outcome.ask(
+            recorded = shown(event.extra["changed"].get(name, "<removed>"))
+            self._differs(
+                action, name, recorded, "<not written>", f"what {_named(writers)} wrote to {agent_id}"
+            )
+        elif self._context.outcome.changed_code and (writers is None or not others.isdisjoint(writers)):
+            self._context.outcome.ask(
                 f"{name} of {agent_id} was written before step {action.number}, perhaps by an action of "
                 "another agent; whether changed code writes it is unknown"
             )
@@ -664,21 +673,21 @@ class OutsideWrites:
     ) -> None:
         """Stop if replayed code wrote a field with another value than the recorded one."""
         if recorded is not None and value is not ABSENT:
-            made = self._kit.pipeline.capture.user_body({name: value}, _CHANGED)
+            made = self._context.pipeline.capture.user_body({name: value}, _CHANGED)
             one, other = in_payload(recorded, "changed").part(name), as_captured(made, _CHANGED).part(name)
-            if self._kit.comparison.difference(one, other) is None:
+            if self._context.comparison.difference(one, other) is None:
                 return
         elif recorded is None and value is ABSENT:
             return
         writers = _writers(event, name)
         if writers and len(writers) > 1 and writers[-1] is None:
             return  # code outside actions wrote it again, and its value is applied here
-        if self._kit.outcome.changed_code or self._are_replayed(writers):
-            told = None if recorded is None else shown(recorded.extra["changed"].get(name, ABSENT))
+        if self._context.outcome.changed_code or self._are_replayed(writers):
+            recorded_text = None if recorded is None else shown(recorded.extra["changed"].get(name, ABSENT))
             here = {} if value is ABSENT else {name: value}
-            self._differs(action, name, told, _shown_field(here, name, self._kit.pipeline))
+            self._differs(action, name, recorded_text, _shown_field(here, name, self._context.pipeline))
         # A writer that is not replayed may have written it again; the recording does not say which one did.
-        self._kit.player.stop(
+        self._context.player.stop(
             f"{name} of {agent_id} was written from outside before step {action.number}, and replayed "
             "code writes it too, with another value"
         )
@@ -692,13 +701,13 @@ class OutsideWrites:
         place: str = "what was written to it before the step",
     ) -> None:
         found = Difference("", recorded, replayed)
-        self._kit.player.differs(action, f"state.{name}", found, place=place)
+        self._context.player.differs(action, f"state.{name}", found, place=place)
 
 
 def _writers(event: Event | None, name: str) -> Sequence[str | None] | None:
     """Return the writers of a field, None for code outside actions; None if the recording does not say."""
-    told = None if event is None else event.extra.get("writers")
-    found = told.get(name) if isinstance(told, dict) else None
+    recorded = None if event is None else event.extra.get("writers")
+    found = recorded.get(name) if isinstance(recorded, dict) else None
     return found if isinstance(found, list) and found else None
 
 

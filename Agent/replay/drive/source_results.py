@@ -19,7 +19,7 @@ from Agent.record.sources.adopted import Adopted, Asker, asker_of, is_own, livin
 from Agent.record.sources.generators import adopted_of, hidden_random
 from Agent.record.sources.seams import IDS_OF_LIBRARY
 from Agent.replay.compare.comparison import Difference, in_payload
-from Agent.replay.drive.player import ReplayKit, driven_here, open_call
+from Agent.replay.drive.player import ReplayContext, driven_here, open_call
 from Agent.replay.drive.watched import SourceWatch
 from Agent.replay.plan.actions import DrivenAction, PlannedCall
 from Agent.replay.plan.recording import Recording
@@ -99,21 +99,21 @@ class SourceAnswers:
         clock_shift_s: shift in seconds of the clocks for unrecorded reads by libraries.
     """
 
-    def __init__(self, kit: ReplayKit, watch: SourceWatch, clock_shift_s: int = 0) -> None:
-        self._recording = kit.recording
-        self._player = kit.player
+    def __init__(self, context: ReplayContext, watch: SourceWatch, clock_shift_s: int = 0) -> None:
+        self._recording = context.recording
+        self._player = context.player
         self._watch = watch
         self._clock_shift_s = clock_shift_s
-        self._decoder = kit.decoder
-        self._outcome = kit.outcome
+        self._decoder = context.decoder
+        self._outcome = context.outcome
         self.is_putting = False
         """Recorded state is being restored, which does not count as seeding."""
         self._calls: dict[str, CallReads] = {}
         self._bases: dict[str, Any] = {}
         self._seeded: dict[int, Any] = {}
         """Adopted generators that replayed code seeded with known values, and their states at that time."""
-        self._variables = _variables(kit.recording)
-        self._places = GeneratorPlaces(kit.recording)
+        self._variables = _variables(context.recording)
+        self._places = GeneratorPlaces(context.recording)
 
     def begin(self) -> None:
         """Reset for the next action."""

@@ -159,11 +159,11 @@ def _put_stand_in(event: Event, obj: object, name: str, outcome: ReplayOutcome) 
     outcome.ignored.append(f"{event.agent_id}.{name}")
 
     def stand_in(*_args: Any, **_kwargs: Any) -> None:
-        told = f"{what}, was called, and its effect is not replayed: set it in the factory"
-        if told not in outcome.doubts:
-            outcome.doubts.append(told)
+        doubt = f"{what}, was called, and its effect is not replayed: set it in the factory"
+        if doubt not in outcome.doubts:
+            outcome.doubts.append(doubt)
         if outcome.changed_code:
-            outcome.ask(told)
+            outcome.ask(doubt)
 
     try:
         setattr(obj, name, stand_in)
@@ -522,8 +522,8 @@ class FieldRules:
                 continue  # a shared generator advances during the replay
             self._streams.add(id(generator))
             if place_in_stream(generator) != place:
-                told = f"the random generator {name} in another state; the recorded draws are used"
-                found.append(f"{agent_id}: factory made {told}")
+                description = f"the random generator {name} in another state; the recorded draws are used"
+                found.append(f"{agent_id}: factory made {description}")
         return found
 
     def is_shared(self, agent_id: str, name: str) -> bool:

@@ -261,7 +261,7 @@ class SourceWatch:
         """Whether code of the target runs: at import, while building, or in a replayed action."""
         return self.is_on or self._is_building
 
-    def tell(self, outcome: ReplayOutcome, excuses: Callable[[str], str | None]) -> None:
+    def report_to(self, outcome: ReplayOutcome, excuses: Callable[[str], str | None]) -> None:
         """Report unrecorded reads in the outcome; declared ones become normalisers.
 
         Args:

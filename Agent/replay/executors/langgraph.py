@@ -188,10 +188,10 @@ class _Drive:
         return text if limit is None else text.replace(f"limit of {self._limit} ", f"limit of {limit} ", 1)
 
     def _nothing_ran(self) -> str:
-        told = "no user code ran: every node returned its recorded response"
+        note = "no user code ran: every node returned its recorded response"
         if self.step and not self.nodes.recorded:
-            told += f"; {self.recorded.call}step_0 continues from the beginning"
-        return told
+            note += f"; {self.recorded.call}step_0 continues from the beginning"
+        return note
 
     def _judge_error(self, execution: Execution) -> None:
         """Compare the error of the replay with the recorded one."""
@@ -305,15 +305,15 @@ class _Drive:
                     return None
                 has_now = "there is a state now, but none was recorded"
                 has_not = "a state was recorded, but there is none now"
-                return f"{self._told(number)}: {has_now if number in values else has_not}"
+                return f"{self._describe_step(number)}: {has_now if number in values else has_not}"
             one, other = plain_values(self.states[number]), plain_values(values[number])
             found = recorded_difference(one, other, comparison)
             if found is not None:
                 sides = f"{short(found.recorded)} -> {short(found.replayed)}"
-                return f"{self._told(number)}, {found.path}: {sides}"
+                return f"{self._describe_step(number)}, {found.path}: {sides}"
         return None
 
-    def _told(self, number: int) -> str:
+    def _describe_step(self, number: int) -> str:
         nodes = self.nodes.nodes_of(number) if number else ["input"]
         return f"step {number}, {', '.join(nodes or self.nodes.nodes_now(number))}"
 
@@ -383,12 +383,12 @@ class ExecutedNodes:
     def answer(self, step_id: str) -> Any:
         """Return or raise a step's recorded response; RecordingMiss if there is none."""
         step = self.steps.get(step_id)
-        told = None if step is None else _told(step.kept.get("told"))
-        if step is None or (step.error is not None and told is None):
+        signal = None if step is None else _control_flow_exception(step.kept.get("told"))
+        if step is None or (step.error is not None and signal is None):
             raise RecordingMiss(f"the graph goes to {step_id}, for which the recording has no response")
         self.answered[step_id] = None
-        if told is not None:
-            raise told
+        if signal is not None:
+            raise signal
         return restored_values(step.output)
 
 
@@ -397,7 +397,7 @@ def _of(number: int, step_ids: Iterable[str]) -> list[str]:
     return [step_id.removeprefix(begin) for step_id in step_ids if step_id.startswith(begin)]
 
 
-def _told(recorded: Any) -> Exception | None:
+def _control_flow_exception(recorded: Any) -> Exception | None:
     """Rebuild a node's control-flow exception: an interrupt, or a command to the parent graph."""
     for name, args in (recorded or {}).items():
         cls = getattr(optional_module("langgraph.errors", FRAMEWORK), name, None)

@@ -114,12 +114,14 @@ class ReplayExecutor:
         saved = await self.checkpoints.get_checkpoint(checkpoint_id)
         given, original, shown = await asyncio.to_thread(self._recorded, saved)
         name = config.executor or str(await asyncio.to_thread(_framework, saved, shown, config))
-        told = _executor_config(saved, config, name, original)
+        executor_config = _executor_config(saved, config, name, original)
         chosen = MOCK if config.dry_run else name
         execute = find_executor(chosen)
         given, state = _input(given, config), _state(saved, config)
         began = time.perf_counter()
-        execution = await _executed(execute, given, state, told, config, is_users=chosen in _REGISTERED)
+        execution = await _executed(
+            execute, given, state, executor_config, config, is_users=chosen in _REGISTERED
+        )
         if execution.original is NOT_GIVEN:
             execution.original = original
         result = ReplayResult(
@@ -165,7 +167,7 @@ async def _executed(
     execute: ExecutorFunction,
     given: Any,
     state: Any,
-    told: Mapping[str, Any],
+    executor_config: Mapping[str, Any],
     config: ReplayConfig,
     *,
     is_users: bool,
@@ -181,10 +183,10 @@ async def _executed(
             around.enter_context(recording_suppressed())
             if is_users:
                 around.enter_context(watch.open())
-                ref = RunRef(Path(told["session"]), told["run_id"])
-                replayer = await asyncio.to_thread(replayer_after, ref, told["saved_us"])
+                ref = RunRef(Path(executor_config["session"]), executor_config["run_id"])
+                replayer = await asyncio.to_thread(replayer_after, ref, executor_config["saved_us"])
                 around.enter_context(replaying_tools(replayer, live=config.live))
-            running: Any = execute(given, state, told, overrides=config.overrides)
+            running: Any = execute(given, state, executor_config, overrides=config.overrides)
             if is_users:
                 running = watch.stepped(running, 1)
             async with asyncio.timeout(config.timeout_seconds):

@@ -116,14 +116,14 @@ class ReplayResult(TextInNotebook):
         """Return the result as JSON values without secrets."""
         names = ("replay_id", "checkpoint_id", "run", "executor", "verdict", "completed", "user_code_ran")
         more = ("error", "input", "output", "original_output", "diff")
-        told = {name: getattr(self, name) for name in (*names, *more)} | {
+        fields = {name: getattr(self, name) for name in (*names, *more)} | {
             "reasons": list(self.reasons),
             "duration_ms": round(self.duration_ms, 3),
             "divergence": self.execution.divergence,
             "notes": list(self.execution.notes),
             "details": self.execution.details,
         }
-        return dict(recorded_form(told)[0])
+        return dict(recorded_form(fields)[0])
 
     def __str__(self) -> str:
         verdict = "comparison" if self.verdict is None else self.verdict.value

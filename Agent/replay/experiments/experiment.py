@@ -456,7 +456,7 @@ def with_args_of(event: Event, other: Event) -> Event:
 def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]) -> dict[str, Any]:
     """Test one event with all its interventions and seeds; runs in a forked process."""
     experiment.bring_to(suspicion)
-    forks = Forks(experiment.fork.bench.directory, request["workers"], is_telling=False)
+    forks = Forks(experiment.fork.bench.directory, request["workers"], reports_progress=False)
     pipeline = experiment.fork.unrecorded(experiment.observe)
 
     def try_all(variants: Sequence[ExperimentVariant]) -> list[dict[str, Any]]:
@@ -467,22 +467,24 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
     ways = experiment.interventions()
     baseline, *first = try_all([ExperimentVariant(each, None) for each in (None, *ways)])
     is_same = recorded is None or _is_equal(baseline["value"], recorded)
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "baseline": baseline,
         "recorded": recorded,
         "is_same": is_same,  # whether the unchanged fork reproduced the recorded value
-        "tried": [{"told": way.told, "fork": fork} for way, fork in zip(ways, first, strict=True)],
+        "tried": [
+            {"description": way.description, "fork": fork} for way, fork in zip(ways, first, strict=True)
+        ],
         "chosen": None,  # the index of the intervention that was tried with other seeds as well
         "with_it": [],
         "without_it": [],
     }
     if not is_same or baseline["stopped"] is not None or baseline["value"] is None:
-        return told
+        return result
     if suspicion.event_id is None:
-        return told | {"with_it": try_all([ExperimentVariant(None, seed) for seed in request["seeds"]])}
+        return result | {"with_it": try_all([ExperimentVariant(None, seed) for seed in request["seeds"]])}
     if not ways:
-        return told
-    place = _most_telling(baseline, first, request["worse"])
+        return result
+    place = _clearest(baseline, first, request["worse"])
     seeds = request["seeds"][: _affordable(request, baseline)]
     if first[place]["value"] == baseline["value"]:
         seeds = seeds[:MIN_SEEDS]  # no effect with the recorded seed: save the time of the other seeds
@@ -494,7 +496,7 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
         without_it += tried[len(some) :]
         if _is_clear(with_it, without_it):
             break
-    return told | {"chosen": place, "with_it": with_it, "without_it": without_it}
+    return result | {"chosen": place, "with_it": with_it, "without_it": without_it}
 
 
 def _is_clear(with_it: Sequence[dict[str, Any]], without_it: Sequence[dict[str, Any]]) -> bool:
@@ -505,7 +507,7 @@ def _is_clear(with_it: Sequence[dict[str, Any]], without_it: Sequence[dict[str, 
     return bool(max(one) < min(other) or max(other) < min(one))
 
 
-def _most_telling(baseline: dict[str, Any], first: list[dict[str, Any]], worse: int) -> int:
+def _clearest(baseline: dict[str, Any], first: list[dict[str, Any]], worse: int) -> int:
     """Return the index of the intervention with the largest improvement under the recorded seed, else 0.
 
     Its effect is then measured with other seeds, since on this seed the best of several is biased.
@@ -535,11 +537,11 @@ def try_events(request: dict[str, Any]) -> dict[str, Any]:
     experiment = Experiment(request)
     experiment.import_target()
     suspicions = [Suspicion(**each) for each in request["events"]]
-    forks = Forks(experiment.fork.bench.directory, 1, is_telling=True)
+    forks = Forks(experiment.fork.bench.directory, 1, reports_progress=True)
     with silenced():
-        told = forks.run([partial(_tried, experiment, each, request) for each in suspicions])
+        results = forks.run([partial(_tried, experiment, each, request) for each in suspicions])
     died = {"error": as_object(ReplayError("its process died"))}
-    return {"told": [each or died for each in told], "seconds": time.monotonic() - began}
+    return {"results": [each or died for each in results], "seconds": time.monotonic() - began}
 
 
 def _is_equal(one: Any, other: Any) -> bool:

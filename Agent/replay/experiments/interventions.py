@@ -43,7 +43,7 @@ class Intervention:
     """One way to remove the effect of an event."""
 
     sort: Sort
-    told: str
+    description: str
     """The intervention in words."""
     message_id: str | None = None
     """The id of the message to drop."""
@@ -539,8 +539,8 @@ def recorded_outcome(measure: Measure, events: Sequence[Event], given: Sequence[
         for agent_id in agents
         if outcome.concerns(str(agent_id), given)
     }
-    is_told = OutcomeOf.parse(outcome.field).of(ForkOutcome(agents=list(given), states=states)) != ABSENT
-    return outcome.of(ForkOutcome(agents=list(given), states=states)) if is_told else None
+    is_recorded = OutcomeOf.parse(outcome.field).of(ForkOutcome(agents=list(given), states=states)) != ABSENT
+    return outcome.of(ForkOutcome(agents=list(given), states=states)) if is_recorded else None
 
 
 # `CauseExperiments`: each suspected event is tested in a child process, with and without the event.
@@ -624,9 +624,9 @@ class CauseExperiments:
             ReplayError: nothing could be replayed.
         """
         asked = [(None, "", ()), *suspicions]
-        told = self._results_of(asked)
-        found = [[_chance(told[0])]]
-        for (event_id, _, _), each in zip(suspicions, told[1:], strict=True):
+        results = self._results_of(asked)
+        found = [[_chance(results[0])]]
+        for (event_id, _, _), each in zip(suspicions, results[1:], strict=True):
             found.append(_of_event(event_id, each))
         return found
 
@@ -645,46 +645,46 @@ class CauseExperiments:
         }
         for request in self._runs:
             answer = run_job(_EXPERIMENT, request | more, self._timeout_seconds).answered()
-            told: list[dict[str, Any]] = answer["told"]
-            if "error" not in told[0]:
-                return told
-            reasons.append(_reason(told[0]["error"]))
+            results: list[dict[str, Any]] = answer["results"]
+            if "error" not in results[0]:
+                return results
+            reasons.append(_reason(results[0]["error"]))
         raise ReplayError("; ".join(dict.fromkeys(reasons)))
 
 
-def _chance(told: dict[str, Any]) -> TestedIntervention:
+def _chance(result: dict[str, Any]) -> TestedIntervention:
     """Return the result with other seeds from the beginning on, and nothing else changed."""
     words = "other random seeds from the beginning on"
-    lacks = _lacks(told)
-    others = told["with_it"]
+    lacks = _lacks(result)
+    others = result["with_it"]
     values = [each["value"] for each in others if _is_sound(each)]
     if lacks is None and len(values) < (1 - _MOST_STOPPED) * len(others):
         lacks = _stopped(others)
     if lacks is not None:
         return TestedIntervention(None, words, lacks=lacks)
-    return TestedIntervention(None, words, (told["baseline"]["value"],), tuple(values))
+    return TestedIntervention(None, words, (result["baseline"]["value"],), tuple(values))
 
 
-def _of_event(event_id: str, told: dict[str, Any]) -> list[TestedIntervention]:
-    lacks = _reason(told["error"]) if "error" in told else _lacks(told)
-    if lacks is None and not told["tried"]:
+def _of_event(event_id: str, result: dict[str, Any]) -> list[TestedIntervention]:
+    lacks = _reason(result["error"]) if "error" in result else _lacks(result)
+    if lacks is None and not result["tried"]:
         lacks = "no intervention can leave this event out"
     if lacks is not None:
         return [TestedIntervention(event_id, "", lacks=lacks)]
     found = []
-    for place, way in enumerate(told["tried"]):
-        if place == told["chosen"]:
-            found.append(_compared(event_id, way, told))
+    for place, way in enumerate(result["tried"]):
+        if place == result["chosen"]:
+            found.append(_compared(event_id, way, result))
         elif not _is_sound(way["fork"]):
-            found.append(TestedIntervention(event_id, way["told"], lacks=_stopped([way["fork"]])))
+            found.append(TestedIntervention(event_id, way["description"], lacks=_stopped([way["fork"]])))
     return found
 
 
-def _compared(event_id: str, way: dict[str, Any], told: dict[str, Any]) -> TestedIntervention:
+def _compared(event_id: str, way: dict[str, Any], result: dict[str, Any]) -> TestedIntervention:
     """Pair the forks with and without the event by seed, and compare each pair."""
-    words = way["told"]
-    with_it = [told["baseline"], *told["with_it"]]
-    without_it = [way["fork"], *told["without_it"]]
+    words = way["description"]
+    with_it = [result["baseline"], *result["with_it"]]
+    without_it = [way["fork"], *result["without_it"]]
     usual = {name for each in with_it for name in each["types"]}
     broken = [each for each in without_it if {*each["types"]} - usual]
     if broken:
@@ -700,7 +700,7 @@ def _compared(event_id: str, way: dict[str, Any], told: dict[str, Any]) -> Teste
     if not _is_sound(without_it[0]) or len(pairs) < (1 - _MOST_STOPPED) * len(with_it):
         return TestedIntervention(event_id, words, lacks=_stopped([*without_it, *with_it]))
     # The recorded seed selected the best of several interventions, so its own pair would be biased.
-    counted = pairs[1:] if len(told["tried"]) > 1 and len(pairs) > 2 else pairs
+    counted = pairs[1:] if len(result["tried"]) > 1 and len(pairs) > 2 else pairs
     return TestedIntervention(
         event_id, words, tuple(one for one, _ in counted), tuple(other for _, other in counted)
     )
@@ -746,12 +746,12 @@ def _stopped(forks: Sequence[dict[str, Any]]) -> str:
     return f"{len(unsound)} of {len(forks)} forks did not finish: {reason or 'there was nothing to measure'}"
 
 
-def _lacks(told: dict[str, Any]) -> str | None:
+def _lacks(result: dict[str, Any]) -> str | None:
     """Return why the unchanged fork does not reproduce the recording; None if it does."""
-    baseline, recorded = told["baseline"], told["recorded"]
+    baseline, recorded = result["baseline"], result["recorded"]
     if baseline["stopped"] is not None:
         return f"replayed without a change, the run stops: {baseline['stopped']}"
-    if not told["is_same"]:
+    if not result["is_same"]:
         return (
             f"replayed without a change, the run does not do what was recorded ({baseline['value']} "
             f"instead of {recorded}), so a change would prove nothing"

@@ -108,9 +108,9 @@ def ask_agent(
         )
     request = fork_request(run, f"tick:{at}" if isinstance(at, int) else at or "", target, root, live=False)
     done = run_job(_ASK, request | {"function": function}, timeout_seconds)
-    told = done.answered()
-    told |= {name: tuple(told[name]) for name in ("changed", "notes")}
-    return Answer(request["run"], function=function, stdout=done.stdout, stderr=done.stderr, **told)
+    answer = done.answered()
+    answer |= {name: tuple(answer[name]) for name in ("changed", "notes")}
+    return Answer(request["run"], function=function, stdout=done.stdout, stderr=done.stderr, **answer)
 
 
 def answer_question(request: dict[str, Any]) -> dict[str, Any]:
@@ -194,8 +194,8 @@ def _asked(fork: Fork, agent_id: str | None) -> tuple[str, object]:
 def _digests(agent: object) -> dict[str, bytes]:
     """Return what each exposed field of an agent holds, in a form that can be compared."""
     fields = read_state(agent).fields
-    told = {name: to_json({name: value}, "", agent_of=agent_id_of) for name, value in fields.items()}
+    encoded = {name: to_json({name: value}, "", agent_of=agent_id_of) for name, value in fields.items()}
     return {
         name: canonical_bytes([orjson.loads(each.json), dict(each.types or {})])
-        for name, each in told.items()
+        for name, each in encoded.items()
     }

@@ -65,7 +65,7 @@ from Agent.replay.plan.actions import DrivenAction, Plan, make_plan
 from Agent.replay.plan.recording import AgentFacts, is_traced_action, parents_of, spans_around
 from Agent.replay.plan.target import Decoder, TargetFailed, objects_in
 from Agent.replay.worker.driver import Driver
-from Agent.replay.worker.jobs import tell
+from Agent.replay.worker.jobs import report_progress
 from Agent.replay.worker.workbench import Workbench, turn_recording_away
 from Agent.tree.files.session import Lineage, SessionInfo, create_session, update_session
 from Agent.tree.layout import FORKED, RESUMED
@@ -80,7 +80,7 @@ class Fork:
     Args:
         request: the request of `forking.py`.
         find: finds the point instead of the request's step; the recorded actions are then always called.
-        is_telling: whether it reports its progress; in a sweep only the whole sweep does.
+        reports_progress: whether it reports its progress; in a sweep only the whole sweep does.
         shows: takes an agent and the agents with an object, and says whether the outcome has its state.
     """
 
@@ -101,12 +101,12 @@ class Fork:
         request: dict[str, Any],
         find: Callable[[Plan], ForkPoint] | None = None,
         *,
-        is_telling: bool = False,
+        reports_progress: bool = False,
         shows: Callable[[str, Sequence[str]], bool] = lambda _agent, _given: True,
     ) -> None:
         self.bench = Workbench(request)
         self._find = find
-        self._is_telling = is_telling
+        self._reports_progress = reports_progress
         self._shows = shows
         self._run_ids = frozenset(request["run_ids"])
         self._ref = RunRef(self.bench.recording.session, request["run_id"])
@@ -153,7 +153,7 @@ class Fork:
                 remedy="trace the agent's methods, or give its class trace_restore(state) and trace_resume()",
             )
         rest = self.plan.actions[self.point.index :]
-        self.sources = ForkSources(bench.kit, bench.watch)
+        self.sources = ForkSources(bench.context, bench.watch)
         self.driver.read_by(self.sources)
         wall_us = rest[0].call.began_us if rest and self.resume is None else 0.0
         last_us = (self.first or bench.recording.events[-1]).timestamp_us
@@ -188,7 +188,7 @@ class Fork:
         self.driver = self.bench.driver_for(plan)
         prefix = plan.actions[start.begin : point.index]
         self.outcome.start, self.outcome.redriven = start.what, len(prefix)
-        if not self.driver.bring_to(prefix, self.tell_progress):
+        if not self.driver.bring_to(prefix, self.report_progress):
             reasons = judge(self.bench.outcome)[1] or [str(self.bench.outcome.divergence)]
             raise ReplayError(
                 f"{point.what} cannot be reached: replaying the actions before it failed: {reasons[0]}",
@@ -201,11 +201,11 @@ class Fork:
         if point.effect is not None:
             self.resume = None
 
-    def tell_progress(self) -> None:
+    def report_progress(self) -> None:
         """Report how many actions are done, including those before the point."""
-        if self._is_telling:
+        if self._reports_progress:
             done = self.bench.outcome.counts.driven + self.outcome.steps
-            tell(self.bench.directory, done, self.outcome.redriven + self.outcome.remaining)
+            report_progress(self.bench.directory, done, self.outcome.redriven + self.outcome.remaining)
 
     def unrecorded(self, observe: Callable[[bytes], None] | None = None) -> Pipeline:
         """Return a pipeline for forks that are not recorded.
@@ -274,7 +274,7 @@ class Fork:
             self.trigger = ForkTrigger(point.effect, self.plan.actions[point.index].effects, change)
         if pipeline.artifacts is not None:
             before = Counter(action.agent_id for action in self.plan.actions[: point.index])
-            tell_states(pipeline, self.everybody(), self.bench.recording.agents, before)
+            emit_states(pipeline, self.everybody(), self.bench.recording.agents, before)
         self.bench.watch.is_on = False
         if not self.answers.reads_sources:
             installed.open_reads = None
@@ -322,7 +322,7 @@ class Fork:
             player.current = action.call
             error = call(number, action)
             self.outcome.steps += 1
-            self.tell_progress()
+            self.report_progress()
             if player.is_stopped:
                 raise ReplayStopped
             if error is not None:
@@ -441,7 +441,7 @@ def resume_of(obj: object) -> Callable[[], Any] | None:
     return found if callable(found) and not inspect.isclass(found) else None
 
 
-def tell_states(
+def emit_states(
     pipeline: Pipeline,
     objects: Mapping[str, object],
     facts: Mapping[str, AgentFacts],
@@ -691,7 +691,7 @@ def _lineage(request: dict[str, Any], fork: Fork) -> Lineage:
 
 def record_fork(request: dict[str, Any]) -> dict[str, Any]:
     """Carry out one request of `forking.py`; the entry point of the worker process."""
-    fork = Fork(request, is_telling=True)
+    fork = Fork(request, reports_progress=True)
     fork.bring()
     bench, outcome = fork.bench, fork.outcome
     info = bench.recording.info
@@ -720,6 +720,6 @@ def record_fork(request: dict[str, Any]) -> dict[str, Any]:
         recording.discard()
         raise _unwritten("its temporary files could not be written", bench.directory, error) from error
     ended_well = outcome.stopped is None and not outcome.errors
-    told = outcome.stopped or (str(outcome.errors[-1]) if outcome.errors else None)
-    recording.end(ok=ended_well, error=told, status="partial" if outcome.stopped else None)
+    failure = outcome.stopped or (str(outcome.errors[-1]) if outcome.errors else None)
+    recording.end(ok=ended_well, error=failure, status="partial" if outcome.stopped else None)
     return {"session": str(recording.session), "outcome": outcome.to_object()}

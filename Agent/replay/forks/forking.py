@@ -142,9 +142,9 @@ class ForkResult(TextInNotebook):
         if outcome.steps or outcome.remaining:
             lines.append(f"  ran {outcome.steps:,} of {outcome.remaining:,} recorded actions from there")
         if outcome.answered:
-            told = ", ".join(f"{name} ({count:,})" for name, count in outcome.answered.most_common(5))
+            counts = ", ".join(f"{name} ({count:,})" for name, count in outcome.answered.most_common(5))
             moved = f", {outcome.moved:,} of them recorded in other actions" if outcome.moved else ""
-            lines.append(f"  recorded responses used: {told}{moved}")
+            lines.append(f"  recorded responses used: {counts}{moved}")
         if outcome.live:
             lines.append(f"  live calls: {', '.join(f'{n} ({c:,})' for n, c in outcome.live.items())}")
         if outcome.stopped is not None:
@@ -361,8 +361,8 @@ class SweepReport(TextInNotebook):
         ]
         numbers = self.numbers
         if len(self.counts) > _SHOWN_VALUES and numbers:
-            told = ", ".join(f"{name} {value:g}" for name, value in _quantiles(numbers).items())
-            lines.append(f"  {told}")
+            quantiles = ", ".join(f"{name} {value:g}" for name, value in _quantiles(numbers).items())
+            lines.append(f"  {quantiles}")
         if with_bars:
             lines += [
                 f"  {text:<28} {number:>6,}  {_bar(number, count)}" for text, number in self.distribution
@@ -434,8 +434,8 @@ def sweep_forks(
     answer = run_job(_SWEEP, request, timeout_seconds).answered()
     report = SweepReport(
         forks=tuple(
-            SweptFork(**variant, **{name: told.get(name, 0.0) for name in _OF_EACH})
-            for variant, told in zip(variants, answer["tried"], strict=True)
+            SweptFork(**variant, **{name: result.get(name, 0.0) for name in _OF_EACH})
+            for variant, result in zip(variants, answer["tried"], strict=True)
         ),
         path=make_replay_directory(Path(request["session"])),
         live=tuple(request["live"]) if isinstance(request["live"], list) else (),
@@ -523,18 +523,20 @@ class TurningPoint(TextInNotebook):
         return asdict(self) | {"probes": [asdict(probe) for probe in self.probes]}
 
     def __str__(self) -> str:
-        told, count = self.outcome, len(self.probes)
+        outcome, count = self.outcome, len(self.probes)
         if self.exit_code == 4:
             lines = [f"The fork at {self.step} stopped, so nothing was found out"]
         elif self.last is None:
-            lines = [f"At {self.step} the change no longer alters {told}: {_text(self.baseline)} both ways"]
+            lines = [
+                f"At {self.step} the change no longer alters {outcome}: {_text(self.baseline)} both ways"
+            ]
         elif self.lost is None:
-            lines = [f"Even {_place_of(self.last)} the change alters {told}"]
+            lines = [f"Even {_place_of(self.last)} the change alters {outcome}"]
         else:
             value = f"{_text(self.last.value)} instead of {_text(self.baseline)}"
             lines = [
                 f"The point of no return is {_place_of(self.lost)}",
-                f"  there the change no longer alters {told}",
+                f"  there the change no longer alters {outcome}",
                 f"  {_place_of(self.last)} it still does: {value}",
             ]
         if self.stopped is not None:

@@ -321,18 +321,18 @@ class ResponseRecorder:
         self._pipeline = pipeline
         self._errors = errors
         self._codes = codes
-        self._told: set[str] = set()
+        self._written_codes: set[str] = set()
 
     def write(self, event: Event) -> Event:
         """Write an answered call and its error; return the event with its ids in the fork."""
         extra = {**event.extra, "answered_by": event.id}
-        told = self._errors.get(str(extra.get("error_id")))
-        if told is not None:
-            extra["error_id"] = self._put(told, told.extra)
-            self._errors[str(extra["error_id"])] = told
+        error_event = self._errors.get(str(extra.get("error_id")))
+        if error_event is not None:
+            extra["error_id"] = self._put(error_event, error_event.extra)
+            self._errors[str(extra["error_id"])] = error_event
         tail = b""
         if event.code is not None:
-            self._tell_code(event.code)
+            self._write_code(event.code)
             tail = b',"code":"%s"' % event.code.encode()
         span_id = self._pipeline.next_span_id()
         identity = self._put(event, extra, span_id=span_id, tail=tail)
@@ -350,11 +350,11 @@ class ResponseRecorder:
         types = {at: tag for at, tag in (event.types or {}).items() if at.startswith("/extra/")}
         return pipeline.emit(slot, label, body=body, types=types or None, span_id=span_id, tail=tail)
 
-    def _tell_code(self, digest: str) -> None:
+    def _write_code(self, digest: str) -> None:
         facts = self._codes.get(digest)
-        if facts is None or digest in self._told:
+        if facts is None or digest in self._written_codes:
             return
-        self._told.add(digest)
+        self._written_codes.add(digest)
         payload = {"digest": digest, "module": facts.module, "qualname": facts.qualname, **facts.place}
         if facts.source is not None:
             payload["source"] = facts.source

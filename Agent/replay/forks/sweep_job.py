@@ -40,7 +40,7 @@ def fork_each(fork: Fork, forks: Forks, tasks: Sequence[Callable[[], Any]]) -> l
         For each task the keys of `_DIED` and times in seconds, or only `error` if it raised one.
     """
 
-    def told(task: Callable[[], Any]) -> dict[str, Any]:
+    def result_of(task: Callable[[], Any]) -> dict[str, Any]:
         fork.driver.leave_loop()
         value = task()
         outcome = fork.outcome
@@ -55,15 +55,15 @@ def fork_each(fork: Fork, forks: Forks, tasks: Sequence[Callable[[], Any]]) -> l
             "process_seconds": time.process_time(),  # the process started with this fork
         }
 
-    return [answer or _DIED for answer in forks.run([partial(told, task) for task in tasks])]
+    return [answer or _DIED for answer in forks.run([partial(result_of, task) for task in tasks])]
 
 
-def raise_first(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def raise_first(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Raise the first error, since a patch that does not fit is the caller's mistake, not an outcome."""
-    for each in told:
+    for each in results:
         if "error" in each:
             raise from_object(each["error"])
-    return told
+    return results
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def sweep(request: dict[str, Any]) -> dict[str, Any]:
     fork.bring()
     reached = time.monotonic()
     pipeline = fork.unrecorded()
-    forks = Forks(fork.bench.directory, request["workers"], is_telling=True)
+    forks = Forks(fork.bench.directory, request["workers"], reports_progress=True)
 
     def value(patch: Patch | None, seed: int | None) -> Any:
         fork.go_on(pipeline, patch, seed)
@@ -136,8 +136,8 @@ def _smallest(
     """Return the smallest patch that changes the outcome, without unnecessary parts; None if none does."""
     flips = [
         variant
-        for variant, told in zip(variants, tried, strict=True)
-        if variant["patch"] is not None and told["value"] not in (baseline, STOPPED)
+        for variant, result in zip(variants, tried, strict=True)
+        if variant["patch"] is not None and result["value"] not in (baseline, STOPPED)
     ]
     if not flips:
         return None
@@ -145,8 +145,8 @@ def _smallest(
     kept, place = leaves(chosen["patch"]), 0
     while place < len(kept) and len(kept) > 1:
         fewer = kept[:place] + kept[place + 1 :]
-        (told,) = try_all([chosen | {"patch": of_leaves(chosen["patch"], fewer)}])
-        if "error" not in told and told["value"] not in (baseline, STOPPED):
+        (result,) = try_all([chosen | {"patch": of_leaves(chosen["patch"], fewer)}])
+        if "error" not in result and result["value"] not in (baseline, STOPPED):
             kept = fewer
         else:
             place += 1

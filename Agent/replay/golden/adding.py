@@ -197,7 +197,12 @@ def keep_recording(
             # The recording itself holds hidden values or event ids, which no check can compare: declare them.
             draft = replace(draft, accepts=tuple(dict.fromkeys((*draft.accepts, *report.undeclared))))
         again = check_golden(draft, keep_going=_MOST_DIFFERENCES) if twice else None
-        made = [told for each in (report, again) if each for told in each.report.outcome.factory_differences]
+        made = [
+            difference
+            for each in (report, again)
+            if each
+            for difference in each.report.outcome.factory_differences
+        ]
         draft = replace(draft, factory=tuple(dict.fromkeys(made)))
         draft.save()
         place = replace(draft, directory=golden.directory)
@@ -254,10 +259,10 @@ def source_of_test(golden: GoldenTrace, why: str = "", path: Path | None = None)
         path: the file of the test; the default is that of `write_test`.
     """
     what = " ".join(why.split()) or f"the code still does what {golden.origin} did"
-    told = f"{golden.name}: {what}".replace("\\", "/").replace('"', "'").rstrip(".")
-    told = told if len(told) <= _MAX_CHARS else told[: _MAX_CHARS - 3] + ".."
+    summary = f"{golden.name}: {what}".replace("\\", "/").replace('"', "'").rstrip(".")
+    summary = summary if len(summary) <= _MAX_CHARS else summary[: _MAX_CHARS - 3] + ".."
     return (
-        f'"""{told}."""\n\n\n'
+        f'"""{summary}."""\n\n\n'
         f"def test_{_identifier(golden.name)}(golden_trace):\n"
         f"    golden_trace({_quoted(golden.name)}{_place_of(golden, path or _beside(golden))})\n"
     )
@@ -533,9 +538,9 @@ class _Failure:
             return None
         divergence = report.divergence
         if report.verdict is Verdict.DIVERGED and divergence is not None:
-            told = asdict(divergence)
-            del told["step"]  # the number changes when less is replayed
-            return cls(report.verdict, tuple(map(repr, told.values())))
+            fields = asdict(divergence)
+            del fields["step"]  # the number changes when less is replayed
+            return cls(report.verdict, tuple(map(repr, fields.values())))
         first = report.reasons[0] if report.reasons else ", ".join(found.undeclared)
         return cls(report.verdict, (_STEP.sub("step N", first),))
 

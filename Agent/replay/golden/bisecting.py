@@ -89,16 +89,16 @@ def bisect_golden(
         _git(tree, "bisect", "start", "--no-checkout", ends[1], ends[0])
         while True:
             current = _git(tree, "rev-parse", "BISECT_HEAD")
-            told = _git(tree, "bisect", _WORD[checks.at(current)], may_fail=True)
-            if "is the first bad commit" in told:
-                return checks.report(told.partition(" ")[0])
-            if "We cannot bisect more" in told or "only 'skip'ped commits left" in told.lower():
+            output = _git(tree, "bisect", _WORD[checks.at(current)], may_fail=True)
+            if "is the first bad commit" in output:
+                return checks.report(output.partition(" ")[0])
+            if "We cannot bisect more" in output or "only 'skip'ped commits left" in output.lower():
                 raise ReplayError(
                     "only commits that cannot be checked are left between a good and a bad one",
                     remedy="name ends between which the target can be imported",
                 )
             if _git(tree, "rev-parse", "BISECT_HEAD") == current:
-                raise ReplayError(f"git cannot bisect further: {told.strip()[:200]}")
+                raise ReplayError(f"git cannot bisect further: {output.strip()[:200]}")
 
 
 def step(golden: GoldenTrace) -> int:

@@ -282,14 +282,16 @@ class GoldenReport(TextInNotebook):
         """The differences of an EQUIVALENT replay that the golden trace does not declare."""
         if self.report.verdict is not Verdict.EQUIVALENT:
             return ()
-        found = (kind_of(told) for told in self.report.outcome.normalisers)
+        found = (kind_of(line) for line in self.report.outcome.normalisers)
         return tuple(dict.fromkeys(kind for kind in found if kind and kind not in self.golden.accepts))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes of a passing check: changed target objects, changed untraced code, accepted changes."""
         outcome = self.report.outcome
-        made = [told for told in outcome.factory_differences if told not in self.golden.factory]
+        made = [
+            difference for difference in outcome.factory_differences if difference not in self.golden.factory
+        ]
         if outcome.changed_modules and not outcome.changed_code:
             # A golden trace holds the program's calls, not the program, so a change that alters which calls
             # are made cannot show up in a check.
@@ -396,11 +398,11 @@ def try_golden(
         return NotChecked(name, place.parent, error)
 
 
-def kind_of(told: str) -> str | None:
+def kind_of(line: str) -> str | None:
     """Return the kind of difference that a report's line names; None if a normaliser was declared for it."""
-    if told.endswith(_DECLARED):
+    if line.endswith(_DECLARED):
         return None
-    return next((kind for kind, pattern in _INHERENT.items() if pattern.match(told)), told)
+    return next((kind for kind, pattern in _INHERENT.items() if pattern.match(line)), line)
 
 
 def check_golden(

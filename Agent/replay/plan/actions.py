@@ -86,7 +86,7 @@ class PlannedCall:
         return f"{self.name} of {self.agent_id}"
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """Return a short description of the call."""
         return f"{self.whose} (event {self.event.id})"
 

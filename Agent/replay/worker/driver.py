@@ -30,15 +30,15 @@ from Agent.replay.drive.calls import (
     MisfitArguments,
     bind_arguments,
     bound_method,
+    describe_unrestored,
     in_debugger,
     scope_fields,
-    told_of_argument,
 )
 from Agent.replay.drive.changes_by_hand import ChangesByHand
 from Agent.replay.drive.held_moves import HeldMoves, held_at
 from Agent.replay.drive.judge import ActionJudge, ExpectedLine
 from Agent.replay.drive.living_agents import LivingAgents, ObjectsSeen
-from Agent.replay.drive.player import ReplayKit, current_lane, driven_here
+from Agent.replay.drive.player import ReplayContext, current_lane, driven_here
 from Agent.replay.drive.snapshots import LastStates, OutsideWrites, WholeStates
 from Agent.replay.drive.source_results import SourceAnswers
 from Agent.replay.drive.states import (
@@ -89,7 +89,7 @@ class Driver:
 
     def __init__(
         self,
-        kit: ReplayKit,
+        context: ReplayContext,
         plan: Plan,
         objects: Mapping[str, object],
         watch: SourceWatch,
@@ -98,17 +98,17 @@ class Driver:
     ) -> None:
         self._plan = plan
         self._objects = objects
-        self._facts = kit.recording.agents
-        self._outcome = kit.outcome
-        self._player = kit.player
-        self._pipeline = kit.pipeline
-        self._sink = kit.sink
-        self._decoder = kit.decoder
-        self._comparison = kit.comparison
-        self._fields = kit.fields
+        self._facts = context.recording.agents
+        self._outcome = context.outcome
+        self._player = context.player
+        self._pipeline = context.pipeline
+        self._sink = context.sink
+        self._decoder = context.decoder
+        self._comparison = context.comparison
+        self._fields = context.fields
         self._watch = watch
         self._sources = sources
-        self._judge = ActionJudge(kit)
+        self._judge = ActionJudge(context)
         self._is_factory_strict = bool(request.get("strict_factory"))
         self._keep_going = int(request.get("keep_going") or 0)
         self._stop_at = int(request.get("pdb") or 0)
@@ -116,7 +116,7 @@ class Driver:
         self._is_sequential = self._order == "sequential" or bool(self._stop_at)
         self._is_loose = self._order == "loose"
         self._expected = ExpectedLine(self._pipeline, self._sink)
-        self._outside = OutsideWrites(kit, self._put_back, objects)
+        self._outside = OutsideWrites(context, self._put_back, objects)
         self._entered = ObjectsSeen()
         self._latest: dict[str, Callable[[], object]] = {}
         """The last acting object of each agent."""
@@ -136,14 +136,14 @@ class Driver:
         """True after `hand_over`: nothing is compared any more."""
         self._seen: list[Event] = []
         """Decoded lines of concurrent actions that were read."""
-        self._suspects = sharing_agents(objects, self._facts, kit.live)
-        self._whole = WholeStates(kit, self._put_back)
-        self._held = HeldMoves(kit, objects)
+        self._suspects = sharing_agents(objects, self._facts, context.live)
+        self._whole = WholeStates(context, self._put_back)
+        self._held = HeldMoves(context, objects)
         self.nearby = LivingAgents()
         """Agents reachable from driven ones; they keep the state that the factory gave them."""
-        self._by_hand = ChangesByHand(kit, objects, self.nearby, self._put_back, self._keeps)
+        self._by_hand = ChangesByHand(context, objects, self.nearby, self._put_back, self._keeps)
         self._by_hand.listen(plan, lambda: self._current)
-        self._last_states = LastStates(kit, plan, objects, self.nearby, self._judge, self._whole)
+        self._last_states = LastStates(context, plan, objects, self.nearby, self._judge, self._whole)
 
     def run(self) -> None:
         """Replay every action until one differs or nothing more can be verified."""
@@ -167,7 +167,7 @@ class Driver:
             pass  # the reason is in the outcome already
         finally:
             self._put_first_in_front()
-            self._tell_of_large_fields()
+            self._remark_large_fields()
             self.close()
 
     def compare_references(self) -> None:
@@ -308,7 +308,7 @@ class Driver:
             loop.run_until_complete(turns.run())
         finally:
             self._turns = None
-            turns.tell(self._outcome)
+            turns.report_to(self._outcome)
             self._watch.end()
             if found:
                 self._outcome.divergence = min(found, key=lambda divergence: divergence.step)
@@ -378,12 +378,12 @@ class Driver:
         self._whole.ended(action)
         return True
 
-    def _tell_of_large_fields(self) -> None:
+    def _remark_large_fields(self) -> None:
         found = self._outcome.divergence
         obj = None if found is None else self._objects.get(found.agent_id)
-        told = "" if found is None or obj is None else self._whole.told_of_large(found, obj)
-        if told:
-            self._outcome.remark(told)
+        remark = "" if found is None or obj is None else self._whole.describe_large(found, obj)
+        if remark:
+            self._outcome.remark(remark)
 
     def _put_first_in_front(self) -> None:
         found = self._outcome.further
@@ -563,18 +563,18 @@ class Driver:
         try:
             args, kwargs = bind_arguments(method, recorded)
         except MisfitArguments as error:
-            self._player.stop(f"the recorded arguments do not fit {call.told}: {error}")
+            self._player.stop(f"the recorded arguments do not fit {call.description}: {error}")
         return method, args, kwargs
 
     def _restored_arguments(self, call: PlannedCall, obj: object) -> dict[str, Any]:
         event = call.event
         if "args" not in event.extra:
-            self._player.stop(f"the arguments of {call.told} were not captured (capture_args=False)")
+            self._player.stop(f"the arguments of {call.description} were not captured (capture_args=False)")
 
         def used(what: str) -> None:
             self._player.stop(
-                f"{call.told} uses {what}, a task of the process that was recorded or a function that holds "
-                "one: replay what calls it instead"
+                f"{call.description} uses {what}, a task of the process that was recorded or a function that "
+                "holds one: replay what calls it instead"
             )
 
         recorded = in_payload(event, "args")
@@ -585,9 +585,9 @@ class Driver:
             each for each in restored.unrestored if not f"{each}/".partition(" at ")[2].startswith(own)
         ]
         if lacking or not isinstance(restored.value, dict):
-            self._player.stop(told_of_argument(call, lacking))
+            self._player.stop(describe_unrestored(call, lacking))
         if restored.is_redacted:
-            self._outcome.doubts.append(f"an argument of {call.told} is redacted")
+            self._outcome.doubts.append(f"an argument of {call.description} is redacted")
         return {**restored.value, **held}
 
     def _held_arguments(self, event: Event, obj: object) -> dict[str, Any]:
@@ -647,14 +647,14 @@ class Driver:
 
     def _is_stuck(self) -> None:
         """Handle an event loop without progress: begin the next action, or end the replay."""
-        from Agent.replay.drive.interleaved import told_of_wait
+        from Agent.replay.drive.interleaved import describe_wait
 
         if self._turns is not None and self._turns.go_on():
             return
         if self._found or self._is_ending or self._loop is None:
             raise ReplayStopped
         self._outcome.is_waiting = True
-        self._player.stop(told_of_wait(self._loop, self._turns, self._current))
+        self._player.stop(describe_wait(self._loop, self._turns, self._current))
 
     def _events(self) -> list[Event]:
         lines = self._sink.lines
@@ -730,11 +730,11 @@ class Driver:
             if self._is_factory_strict:
                 self._differs_at_first(agent_id, first, name, difference)
             if is_generator(first, name):
-                told = f"the random generator {name} in another state; the recorded state is used"
+                description = f"the random generator {name} in another state; the recorded state is used"
             else:
                 made, recorded = short(difference.replayed), short(difference.recorded)
-                told = f"{place_in(first, name, difference)}={made}, recorded {recorded}"
-            self._outcome.note_made(agent_id, name, told)
+                description = f"{place_in(first, name, difference)}={made}, recorded {recorded}"
+            self._outcome.note_made(agent_id, name, description)
 
     def _differs_at_first(self, agent_id: str, first: Event, name: str, difference: Difference) -> NoReturn:
         action = driven_here() or self._current

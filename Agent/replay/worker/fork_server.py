@@ -54,9 +54,9 @@ from Agent.replay.worker.jobs import (
     from_object,
     launched_by,
     launches_anew,
+    report_progress,
     run_module,
     spawn,
-    tell,
     write_request,
 )
 
@@ -225,8 +225,8 @@ class ForkedChild:
 
     def _hear(self) -> int | None:
         """Return the next number from the supervisor of the child; None if the supervisor was killed."""
-        said = self._link.recv(_NUMBER.size)
-        return _NUMBER.unpack(said)[0] if said else None
+        received = self._link.recv(_NUMBER.size)
+        return _NUMBER.unpack(received)[0] if received else None
 
     def kill(self) -> None:
         """Kill the child; its process id is not reused before `communicate` returns."""
@@ -386,18 +386,18 @@ def _prepare(request_path: Path, control: socket.socket) -> Prepared | None:
     request = orjson.loads(request_path.read_bytes())
     sys.path[:] = request["sys_path"]
     prepared = None
-    said: dict[str, object] = {"ready": False}
+    reply: dict[str, object] = {"ready": False}
     try:
         prepared = Workbench(request).prepare()
         if _has_threads():
             prepared = None
-        said = {"ready": prepared is not None}
+        reply = {"ready": prepared is not None}
     except TargetNotImported as error:
-        said = {"error": as_object(target_not_found(str(error)))}
+        reply = {"error": as_object(target_not_found(str(error)))}
     sys.stdout.flush()
     sys.stderr.flush()
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")  # libraries run threads
-    control.sendall(orjson.dumps(said) + b"\n")
+    control.sendall(orjson.dumps(reply) + b"\n")
     return prepared
 
 
@@ -437,7 +437,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._files = self._stdout.open("wb"), self._stderr.open("wb")
         self._server = ForkServer(path, self._files)
         self._lock = threading.Lock()
-        self._said: dict[str, Any] | None = None
+        self._reply: dict[str, Any] | None = None
         """The answer after the import of the target; None before it."""
 
     def __exit__(self, *_: object) -> None:
@@ -458,15 +458,15 @@ class Worker(AbstractContextManager["Worker"]):
             CancelledError: `stop` was set.
         """
         with self._lock:
-            if self._said is None:
+            if self._reply is None:
                 ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
                 answer = _received(self._server.start(), ends_at, stop)
                 if answer is None:
                     return ChildResult(*self._printed(), None)
-                self._said = orjson.loads(answer or b"{}")
-        if "error" in self._said:
-            raise from_object(self._said["error"])
-        if not self._said.get("ready"):
+                self._reply = orjson.loads(answer or b"{}")
+        if "error" in self._reply:
+            raise from_object(self._reply["error"])
+        if not self._reply.get("ready"):
             return run_module(module, request, directory, timeout_seconds, stop)
         with launched_by(self._server):
             ended = run_module(module, request, directory, timeout_seconds, stop)
@@ -600,13 +600,13 @@ class Forks:
     Args:
         directory: for the answers; it is deleted after this process has ended.
         workers: number of parallel forks.
-        is_telling: whether to report progress to the parent process.
+        reports_progress: whether to report progress to the parent process.
     """
 
-    def __init__(self, directory: Path, workers: int, *, is_telling: bool) -> None:
+    def __init__(self, directory: Path, workers: int, *, reports_progress: bool) -> None:
         self._directory = directory
         self._workers = workers
-        self._is_telling = is_telling
+        self._reports_progress = reports_progress
         self._asked = self._ended = 0
 
     def run(self, tasks: Sequence[Callable[[], dict[str, Any]]]) -> list[dict[str, Any] | None]:
@@ -636,21 +636,21 @@ class Forks:
         pid, _ = os.wait()
         running.discard(pid)
         self._ended += 1
-        if self._is_telling:
-            tell(self._directory, self._ended, max(self._asked, self._ended))
+        if self._reports_progress:
+            report_progress(self._directory, self._ended, max(self._asked, self._ended))
 
 
 def _answer(task: Callable[[], dict[str, Any]], path: Path) -> NoReturn:
     """Run a task in the fork, write its answer, and end the process."""
     try:
         try:
-            told = task()
+            response = task()
         except AgentTraceError as error:
-            told = {"error": as_object(error)}
+            response = {"error": as_object(error)}
         except BaseException as error:  # noqa: BLE001 - reported to the parent; nobody else would see it
-            told = {"error": as_object(ReplayError(repr(error)))}
+            response = {"error": as_object(ReplayError(repr(error)))}
         written = path.with_suffix(".new")
-        written.write_bytes(orjson.dumps(told, default=repr))
+        written.write_bytes(orjson.dumps(response, default=repr))
         written.replace(path)
     finally:
         os._exit(0)

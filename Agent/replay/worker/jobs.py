@@ -293,12 +293,12 @@ def run_job(
             failure = f"the {job.what} did not end within {timeout_seconds:g} s and was stopped"
             return JobResult(None, failure, *printed)
         try:
-            told = orjson.loads(Path(whole["outcome_path"]).read_bytes())
+            response = orjson.loads(Path(whole["outcome_path"]).read_bytes())
         except (OSError, ValueError):
             return JobResult(None, ended.last_words, *printed)
-    if "error" in told:
-        raise from_object(told["error"])
-    return JobResult(told["answer"], "", *printed)
+    if "error" in response:
+        raise from_object(response["error"])
+    return JobResult(response["answer"], "", *printed)
 
 
 def run_job_in_terminal(job: Job, request: Mapping[str, Any]) -> None:
@@ -332,10 +332,10 @@ def answer(request: dict[str, Any], carry_out: Callable[[dict[str, Any]], dict[s
     """Write the function's result for a request, or the error that it raises."""
     sys.path[:] = request["sys_path"]
     try:
-        told = {"answer": carry_out(request)}
+        response = {"answer": carry_out(request)}
     except AgentTraceError as error:
-        told = {"error": as_object(error)}
-    Path(request["outcome_path"]).write_bytes(orjson.dumps(told, default=repr))
+        response = {"error": as_object(error)}
+    Path(request["outcome_path"]).write_bytes(orjson.dumps(response, default=repr))
 
 
 def as_object(error: AgentTraceError) -> dict[str, Any]:
@@ -361,7 +361,7 @@ if __name__ == "__main__":
 
 # Progress of a child process, passed through a file to the process that waits for it.
 #
-# The child may call `tell` often; the waiting process uses `followed`.
+# The child may call `report_progress` often; the waiting process uses `followed`.
 
 listener: ContextVar[Callable[[float], None] | None] = ContextVar("fork_listener", default=None)
 """Called with the share that is done, 0.0 to 1.0, for forks that take more than a second."""
@@ -370,16 +370,16 @@ _PATIENCE_S: Final = 1.0
 _INTERVAL_S: Final = 0.2
 _FILE: Final = "progress"
 
-_told_at = 0.0
+_reported_at = 0.0
 
 
-def tell(directory: Path, done: int, total: int) -> None:
+def report_progress(directory: Path, done: int, total: int) -> None:
     """Report progress; at most five reports per second are written."""
-    global _told_at  # noqa: PLW0603 - the time of the last report
+    global _reported_at  # noqa: PLW0603 - the time of the last report
     now = time.monotonic()
-    if now - _told_at < _INTERVAL_S or total <= 0:
+    if now - _reported_at < _INTERVAL_S or total <= 0:
         return
-    _told_at = now
+    _reported_at = now
     path = directory / f"{_FILE}.new"
     path.write_text(f"{min(done / total, 1.0):.4f}")
     path.rename(directory / _FILE)
@@ -388,13 +388,16 @@ def tell(directory: Path, done: int, total: int) -> None:
 @contextmanager
 def followed(directory: Path) -> Iterator[None]:
     """Pass progress that a child process reports in that directory to the listener, while this is open."""
-    told = listener.get()
-    if told is None:
+    report_share = listener.get()
+    if report_share is None:
         yield
         return
     ended = threading.Event()
     thread = threading.Thread(
-        target=_follow, args=(directory / _FILE, told, ended), name="agent-trace fork progress", daemon=True
+        target=_follow,
+        args=(directory / _FILE, report_share, ended),
+        name="agent-trace fork progress",
+        daemon=True,
     )
     thread.start()
     try:
@@ -404,14 +407,14 @@ def followed(directory: Path) -> Iterator[None]:
         thread.join()
 
 
-def _follow(path: Path, told: Callable[[float], None], ended: threading.Event) -> None:
+def _follow(path: Path, report_share: Callable[[float], None], ended: threading.Event) -> None:
     """Pass progress from the file to the listener until `ended`; nothing if it ends within a second."""
     began = not ended.wait(_PATIENCE_S)
     while began and not ended.is_set():
-        told(_share(path))
+        report_share(_share(path))
         ended.wait(_INTERVAL_S)
     if began:
-        told(1.0)
+        report_share(1.0)
 
 
 def _share(path: Path) -> float:

@@ -107,15 +107,15 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         "refused": guard.refused,
         "failure": failure or by_hand.failure,
         "chance": _chance(begun),
-        "unseeded": [_told(read) for read in reads if not read.is_of_library],
-        "drawn_by_libraries": [_told(read) for read in reads if read.is_of_library],
-        "clocks": [_told(read) for read in watch.clocks if not read.is_of_library],
-        "clocks_of_libraries": [_told(read) for read in watch.clocks if read.is_of_library],
+        "unseeded": [_describe(read) for read in reads if not read.is_of_library],
+        "drawn_by_libraries": [_describe(read) for read in reads if read.is_of_library],
+        "clocks": [_describe(read) for read in watch.clocks if not read.is_of_library],
+        "clocks_of_libraries": [_describe(read) for read in watch.clocks if read.is_of_library],
         "asked_for_left_out": guard.asked_for_left_out,
     }
 
 
-def _told(read: SourceRead) -> str:
+def _describe(read: SourceRead) -> str:
     return f"{read.source} by {read.function} ({read.file}:{read.line})"
 
 
@@ -207,8 +207,8 @@ class ProgramGuard:
                 self._refuse(f"to write {path}", frame)
 
     def _refuse(self, what: str, frame: FrameType) -> None:
-        told = f"{what} by {user_place(frame)}"
+        refusal = f"{what} by {user_place(frame)}"
         # A library that may not make its cache when it is imported works without one.
-        if told not in self.refused and not (what.startswith("to write ") and is_import_of_library(frame)):
-            self.refused.append(told)
+        if refusal not in self.refused and not (what.startswith("to write ") and is_import_of_library(frame)):
+            self.refused.append(refusal)
         raise PermissionError(f"{what} is not allowed while a replay runs the program")

@@ -54,8 +54,8 @@ from Agent.replay.drive.agent_stubs import (
     doubt_what_was_built,
     what_the_spec_lacks,
 )
-from Agent.replay.drive.changes_by_hand import told_pauses
-from Agent.replay.drive.player import AnswerBook, RecordedPlayer, ReplayKit
+from Agent.replay.drive.changes_by_hand import describe_pauses
+from Agent.replay.drive.player import AnswerBook, RecordedPlayer, ReplayContext
 from Agent.replay.drive.source_results import SourceAnswers, recorded_counts
 from Agent.replay.drive.states import FieldRules, restorable
 from Agent.replay.drive.watched import SourceWatch
@@ -280,7 +280,7 @@ class Workbench:
         """Return the driver of a plan, with its player and sources."""
         live = frozenset(self.objects)
         self.fields.begin(self.recording.agents, live)
-        self.kit = ReplayKit(
+        self.context = ReplayContext(
             self.recording,
             live,
             self.errors,
@@ -293,9 +293,9 @@ class Workbench:
             self.fields,
             self._make_player(live),
         )
-        sources = SourceAnswers(self.kit, self.watch, self.request.get("clock_shift_s", 0))
+        sources = SourceAnswers(self.context, self.watch, self.request.get("clock_shift_s", 0))
         installed.source_player = sources
-        self.driver = Driver(self.kit, plan, self.given, self.watch, sources, self.request)
+        self.driver = Driver(self.context, plan, self.given, self.watch, sources, self.request)
         return self.driver
 
     def _make_player(self, live: frozenset[str]) -> RecordedPlayer:
@@ -426,8 +426,8 @@ def replay(request: dict[str, Any], prepared: Prepared | None = None) -> dict[st
         replay_on(bench)
     except TargetNotImported as error:
         raise target_not_found(str(error)) from error
-    told: dict[str, Any] = redacted_texts(bench.outcome.to_object(), bench.redactor)
-    return told
+    outcome: dict[str, Any] = redacted_texts(bench.outcome.to_object(), bench.redactor)
+    return outcome
 
 
 def replay_on(bench: Workbench) -> None:
@@ -456,8 +456,8 @@ def replay_on(bench: Workbench) -> None:
 def _note_record(bench: Workbench) -> None:
     recording, outcome = bench.recording, bench.outcome
     note_gaps(outcome, recording)
-    if told := told_pauses(recording.events):
-        outcome.remark(told)
+    if pauses := describe_pauses(recording.events):
+        outcome.remark(pauses)
     outcome.environment = {
         "python": sys.version.split()[0],
         "hash_seed": os.environ.get("PYTHONHASHSEED", ""),
@@ -673,7 +673,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     if agreement.identifiers:
         outcome.normalisers.append(f"{agreement.identifiers} ids of events, which are others in every run")
     overlooked = bench.comparison.overlooked
-    outcome.normalisers += overlooked.told()
+    outcome.normalisers += overlooked.descriptions()
     if overlooked.of_libraries:
         outcome.remark(f"{overlooked.of_libraries:,} {MADE_BY_LIBRARIES}")
     outcome.reasons = [_with_command(bench, reason) for reason in outcome.reasons]
@@ -691,8 +691,8 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     at_end = {name.removeprefix(alone) for name in at_end}
     outcome.unseen = [name for name in _listed(bench, "unseen") if name not in at_end]
     outcome.divergence = outcome.divergence or outcome.by_code_alone
-    for told in outcome.untouched if outcome.divergence is None else ():
-        outcome.reason(told)
+    for untouched in outcome.untouched if outcome.divergence is None else ():
+        outcome.reason(untouched)
     if outcome.is_same_code:
         outcome.doubts += outcome.untouched
     if outcome.divergence is None:
@@ -701,7 +701,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
         if len(outcome.questions) > _MOST_QUESTIONS:
             outcome.reason(f"{len(outcome.questions) - _MOST_QUESTIONS:,} more such reasons")
     doubt_what_was_built(outcome, bench.watch.built_by_chance())
-    bench.watch.tell(outcome, overlooked.excuses)
+    bench.watch.report_to(outcome, overlooked.excuses)
     if outcome.divergence is not None and outcome.answered and len(bench.objects) > 0:
         nested = [name for name in outcome.answered if name not in bench.peers.asked_for]
         if nested and bench.agent_id is None:
