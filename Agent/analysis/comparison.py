@@ -183,8 +183,8 @@ def _compared(
     made.sort(key=lambda d: (not d.is_real, 1.0 if d.chance is None else d.chance, d.what, d.name))
     units = "agents" if first.by_agent else f"{BLOCKS} blocks of time"
     return BehaviourComparison(
-        _told(first),
-        _told(second),
+        _side_facts(first),
+        _side_facts(second),
         tuple(made),
         "per agent and tick" if by_tick else "per agent and second",
         METHOD.format(
@@ -199,7 +199,7 @@ def _compared(
     )
 
 
-def _told(side: ComparedSide) -> dict[str, Any]:
+def _side_facts(side: ComparedSide) -> dict[str, Any]:
     return {
         "label": side.label, "events": side.events, "agents": side.agents, "ticks": side.ticks or None,
         "seconds": side.seconds,
@@ -443,14 +443,14 @@ def _count(engine: Engine, made: dict[str, ComparedSide], by: str | None, unit: 
         "THEN coalesce(action_type, '') ELSE event_type END"
     )
     rows = engine.rows(
-        f"WITH told AS (SELECT side, agent_id, {what} AS what, {name} AS name, message, reward, tick, ts_us, "
+        f"WITH seen AS (SELECT side, agent_id, {what} AS what, {name} AS name, message, reward, tick, ts_us, "
         f"event_type FROM {_source(by, *_KEYS)} WHERE list_contains($1, side) AND agent_id IS NOT NULL AND "
         f"event_type NOT IN ('code', 'state')) SELECT side, unit, what, name, count(*) AS n, "
         "min(message) FILTER (WHERE what = 'error') AS message, "
         "max(message) FILTER (WHERE what = 'error') AS last_message, "
         "count(reward) FILTER (WHERE event_type = 'reward' AND isfinite(reward)) AS rewards, "
         "sum(reward) FILTER (WHERE event_type = 'reward' AND isfinite(reward)) AS total "
-        f"FROM (SELECT *, {unit} AS unit FROM told) GROUP BY side, unit, what, name",
+        f"FROM (SELECT *, {unit} AS unit FROM seen) GROUP BY side, unit, what, name",
         [list(made)],
     )
     for row in rows:
@@ -460,10 +460,10 @@ def _count(engine: Engine, made: dict[str, ComparedSide], by: str | None, unit: 
         side.units.add(at)
         side.counts[row["what"], row["name"]][at] = row["n"]
         if row["what"] == "error":
-            told, last = row["message"] or "", row["last_message"] or ""
-            known = side.errors.setdefault(row["name"], told)
-            if not known == told == last:
-                side.errors[row["name"]] = shape_of(told)
+            first_message, last = row["message"] or "", row["last_message"] or ""
+            known = side.errors.setdefault(row["name"], first_message)
+            if not known == first_message == last:
+                side.errors[row["name"]] = shape_of(first_message)
         if row["rewards"]:
             side.rewards[at] = (row["rewards"], row["total"])
 

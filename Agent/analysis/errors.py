@@ -76,7 +76,7 @@ def fingerprint(error_type: str | None, message: str, place: str) -> str:
     return blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def told_pattern(pattern: Mapping[str, Any]) -> str:
+def pattern_text(pattern: Mapping[str, Any]) -> str:
     """The text of a pattern: the message, or type and shape if the messages of its errors differ."""
     if not pattern["varies"]:
         return str(pattern["message"] or pattern["error_type"] or "(no message)")

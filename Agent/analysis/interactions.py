@@ -210,7 +210,7 @@ def top_cascades(engine: QueryEngine, lines: str, top: int = 10) -> list[dict[st
         f"WHERE event_type = 'cascade' OR {IS_SHARE}) WHERE content_id IS NOT NULL "
         f"GROUP BY content_id ORDER BY reach DESC, content_id LIMIT {int(top)}"
     )
-    return _told(engine, lines, [row["content_id"] for row in rows])
+    return _cascades_of(engine, lines, [row["content_id"] for row in rows])
 
 
 def cascade(engine: QueryEngine, lines: str, content_id: str) -> dict[str, Any]:
@@ -228,7 +228,7 @@ def cascade(engine: QueryEngine, lines: str, content_id: str) -> dict[str, Any]:
     Raises:
         InputError: nobody shared the content, and no cascade event names it.
     """
-    found = _told(engine, lines, [content_id])
+    found = _cascades_of(engine, lines, [content_id])
     if not found:
         raise InputError(
             f"no event shares {content_id!r}", remedy="agent-trace interactions lists shared content"
@@ -236,7 +236,7 @@ def cascade(engine: QueryEngine, lines: str, content_id: str) -> dict[str, Any]:
     return found[0]
 
 
-def _told(engine: QueryEngine, lines: str, contents: list[str]) -> list[dict[str, Any]]:
+def _cascades_of(engine: QueryEngine, lines: str, contents: list[str]) -> list[dict[str, Any]]:
     if not contents:
         return []
     made = {
@@ -334,10 +334,10 @@ def _flat(
     sharers = {row["who"] for rows in children.values() for row in rows}
     roots = [name for name in children if name not in sharers]
     pending = [row for name in reversed(roots) for row in reversed(children[name])]
-    told = []
+    tree = []
     while pending:
         row = pending.pop()
-        told.append(
+        tree.append(
             {
                 "depth": depths[row["who"]],
                 "agent_id": row["who"],
@@ -348,7 +348,7 @@ def _flat(
             }
         )
         pending += reversed(children.get(row["who"], []))
-    return told
+    return tree
 
 
 MAX_EDGES: Final = 100_000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from Agent.analysis.query.kept import kept
 from Agent.analysis.query.tables import Rows
 from Agent.analysis.query.views import BY_ORDER, DIV, IS_ERROR, Only, QueryEngine, event_row, is_error, scan
-from Agent.analysis.session import agent_events, code_places, counted_losses, place_told, unknown_agent
+from Agent.analysis.session import agent_events, code_places, counted_losses, file_and_line, unknown_agent
 from Agent.analysis.stats import describe, number, ranked
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
@@ -350,15 +350,15 @@ def journey_overview(
         kept.add(event)
         each(event)
     damaged = reader.damaged_lines - damaged_before
-    told = kept.activity.result()
+    activity = kept.activity.result()
     first_us = kept.busy.first_us or 0
     places = code_places(reader.session) if kept.codes else None
     code = {
-        action: place_told(place)
+        action: file_and_line(place)
         for action, (digest, call) in kept.codes.items()
         if places is not None and (place := places.of("agent_action", {"call": call}, digest)) is not None
     }
-    return told | {
+    return activity | {
         "session_id": session_id_of(reader.session),
         "started_at": format_timestamp(first_us),
         "duration_s": (kept.busy.busy_us + kept.busy.idle_us) / 1e6,

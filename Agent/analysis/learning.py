@@ -426,7 +426,7 @@ def learning_lineage(reader: TreeReader, agent_id: str) -> dict[str, Any]:
     lineage = _Lineage()
     for event in agent_events(reader, agent_id):
         lineage.add(event)
-    return {"agent_id": agent_id} | lineage.told()
+    return {"agent_id": agent_id} | lineage.result()
 
 
 class _Update:
@@ -558,7 +558,7 @@ class _Lineage:
             # keep updates without a use: the action around an update ends after it, but did not use it
             self._unused = deque((each for each in self._unused if not each.used_by), maxlen=_FOLLOWED)
 
-    def told(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Any]:
         """The result of `learning_lineage` without the agent's id."""
         for waiting in self._waiting.values():
             for update in waiting:
@@ -569,11 +569,11 @@ class _Lineage:
             "with_recorded_experience": self.with_experience,
             "with_recorded_use": self.with_use,
             "rewards_used": self.rewards_used,
-            "updates": [_told(update) for update in last],
+            "updates": [_update_row(update) for update in last],
         }
 
 
-def _told(update: _Update) -> dict[str, Any]:
+def _update_row(update: _Update) -> dict[str, Any]:
     used = [edge for edge in update.used_by if edge["source"] == "recorded"] or update.used_by
     return update.row | {
         "experience_count": update.experience_count,

@@ -194,14 +194,14 @@ def operations(engine: QueryEngine, spans: str) -> dict[str, Any]:
     own = _own_times(engine, spans) if number <= SELF_SPANS else {}
     whole = sum(each["self_ms"] for each in own.values())
     nothing = {"self_ms": None, "concurrent": None}
-    told = []
+    measured = []
     for row in rows:
         named = {"kind": row.pop("kind"), "name": row.pop("name"), "count": row.pop("measured")}
         named |= row | own.get((named["kind"], named["name"]), nothing)
         self_ms = named["self_ms"]
-        told.append(named | {"self_share": self_ms / whole if whole and self_ms is not None else None})
+        measured.append(named | {"self_share": self_ms / whole if whole and self_ms is not None else None})
     return {
-        "operations": told,
+        "operations": measured,
         "quantiles": quantiles,
         "spans": number,
         "self_times": number <= SELF_SPANS,
@@ -234,10 +234,10 @@ def slowest_spans(
         and `tree_left_out` (how many more there are).
     """
     rows = engine.rows(f"SELECT * FROM {spans} ORDER BY duration_ms DESC, {BY_ORDER} LIMIT {int(top)}")
-    told = [_span(row) for row in rows]
+    slowest = [_span(row) for row in rows]
     if with_trees:
         inside = _children(engine, spans, rows)
-        for row, span in zip(rows, told, strict=True):
+        for row, span in zip(rows, slowest, strict=True):
             tree, left_out = _tree(row, inside)
             taken = sum(each["duration_ms"] for each in tree if each["depth"] == 1)
             span |= {
@@ -245,7 +245,7 @@ def slowest_spans(
                 "tree": tree,
                 "tree_left_out": left_out,
             }
-    return told
+    return slowest
 
 
 def _span(row: dict[str, Any]) -> dict[str, Any]:
@@ -291,16 +291,16 @@ def _children(engine: QueryEngine, spans: str, slow: list[dict[str, Any]]) -> di
 
 def _tree(slow: dict[str, Any], inside: dict[str, list[dict[str, Any]]]) -> tuple[list[dict[str, Any]], int]:
     began_us = slow["ts_us"] - round(slow["duration_ms"] * 1000)
-    told: list[dict[str, Any]] = []
+    nodes: list[dict[str, Any]] = []
     left_out = 0
     walked = {slow["span_id"]}
     pending = [(1, row) for row in reversed(inside.get(slow["span_id"] or "", []))]
     while pending:
         depth, row = pending.pop()
-        if len(told) >= MAX_TREE:
+        if len(nodes) >= MAX_TREE:
             left_out += 1
             continue
-        told.append(
+        nodes.append(
             {
                 "depth": depth,
                 "id": f"{row['writer']}-{row['seq']}",
@@ -314,7 +314,7 @@ def _tree(slow: dict[str, Any], inside: dict[str, list[dict[str, Any]]]) -> tupl
         if row["span_id"] is not None and row["span_id"] not in walked:
             walked.add(row["span_id"])
             pending += [(depth + 1, child) for child in reversed(inside.get(row["span_id"], []))]
-    return told, left_out
+    return nodes, left_out
 
 
 BUCKETS: Final = 60
@@ -342,13 +342,13 @@ def latency_steps(engine: QueryEngine, spans: str) -> dict[str, Any]:
     )
     by_tick = edges["ticked"] * 2 > edges["n"]
     low, high = (edges["low_tick"], edges["high_tick"]) if by_tick else (edges["low"], edges["high"])
-    told = {
+    method = {
         "method": f"Pettitt 1979 over medians, p < {SIGNIFICANCE}",
         "by": "tick" if by_tick else "time",
         "parameters": {"buckets": BUCKETS, "least_ratio": LEAST_RATIO, "least_spans": LEAST_SPANS},
     }
     if low is None:
-        return {"steps": [], **told}
+        return {"steps": [], **method}
     # above one million spans a sketch estimates the median of each part
     exact = "percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms)"
     middle = exact if edges["n"] <= EXACT_ROWS else f"{ABOUT}(duration_ms, 0.5)"
@@ -366,7 +366,7 @@ def latency_steps(engine: QueryEngine, spans: str) -> dict[str, Any]:
         series.setdefault((row["kind"], row["name"]), []).append(row)
     steps = [step for name, points in series.items() if (step := _step(name, points)) is not None]
     steps.sort(key=lambda step: (-max(step["ratio"], 1 / step["ratio"]), step["kind"], step["name"]))
-    return {"steps": steps, **told}
+    return {"steps": steps, **method}
 
 
 def _step(name: tuple[str, str], points: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -140,7 +140,7 @@ def code_places(session: Path, engine: Engine | None = None) -> CodePlaces:
     return found
 
 
-def place_told(place: CodePlace | None) -> dict[str, Any]:
+def file_and_line(place: CodePlace | None) -> dict[str, Any]:
     """Return `file` and `line` of a place; nothing for an unknown one."""
     return {} if place is None else {"file": place.file, "line": place.line}
 
@@ -271,18 +271,18 @@ def _counted_lines(engine: Engine) -> _Count | None:
     """Collect event numbers as bits, and the log.* events, in one scan; None if a number occurs twice."""
     count = _Count()
     without_count = False
-    told = "list({'writer': writer, 'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines"
+    log_lines = "list({'writer': writer, 'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines"
     rows: list[dict[str, Any]]
     if (found := engine.numbers()) is not None:
         for writer, held in found.items():
             seen = count.seen.setdefault(writer, SeqSet())
             for piece, start in enumerate(range(0, len(held), _PIECE_BYTES)):
                 seen.add_bits(piece, int.from_bytes(held[start : start + _PIECE_BYTES], "little"))
-        rows = engine.rows(f"SELECT {told} FROM {numbers(Only(TELLING))}")
+        rows = engine.rows(f"SELECT {log_lines} FROM {numbers(Only(TELLING))}")
     else:
         rows = engine.rows(
             "SELECT CASE WHEN is_whole THEN writer END AS owner, CASE WHEN is_whole THEN "
-            f"{PIECE} END AS piece, count(*) AS n, {NUMBER_BITS} AS bits, {told} "
+            f"{PIECE} END AS piece, count(*) AS n, {NUMBER_BITS} AS bits, {log_lines} "
             f"FROM {numbers()} GROUP BY owner, piece"
         )
     for row in rows:
@@ -296,13 +296,13 @@ def _counted_lines(engine: Engine) -> _Count | None:
             count.seen.setdefault(row["owner"], SeqSet()).add_bits(row["piece"], bits)
         for line in row["lines"] or ():
             writer = line["writer"]
-            seq, said = line["seq"], line["said"]
-            if said["event_type"] == "log.closed":
-                count.closed[writer] = max(count.closed.get(writer, 0), seq, said["last_seq"] or 0)
-            elif said["event_type"] == "log.dropped":
-                count.dropped[writer, seq] = (said["reason"] or "", said["count"] or 0)
+            seq, facts = line["seq"], line["said"]
+            if facts["event_type"] == "log.closed":
+                count.closed[writer] = max(count.closed.get(writer, 0), seq, facts["last_seq"] or 0)
+            elif facts["event_type"] == "log.dropped":
+                count.dropped[writer, seq] = (facts["reason"] or "", facts["count"] or 0)
             else:
-                without_count |= said["count"] is None
+                without_count |= facts["count"] is None
     if without_count:
         count.retired = _retired_by_event(engine)
     count.is_damaged |= bool(engine.damaged_in_archive)
@@ -348,11 +348,11 @@ def _read_damaged(path: Path, engine: Engine, count: _Count, writers: Writers) -
     """
     if writers.alive:
         return None
-    told = engine.damaged_lines()
-    names = [path / Path(name).relative_to(path.resolve()) for name in told]
+    damaged = engine.damaged_lines()
+    names = [path / Path(name).relative_to(path.resolve()) for name in damaged]
     damage = DamageLog()
     _count_lines(_lines_of(path, names, damage), damage, count, writers)
-    return damage.count if damage.count == sum(told.values()) else None
+    return damage.count if damage.count == sum(damaged.values()) else None
 
 
 def _count_lines(lines: Iterable[RawLine], damage: DamageLog, count: _Count, writers: Writers) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from Agent.analysis.query.kept import needed
 from Agent.analysis.query.views import BY_ORDER, Only, scan
-from Agent.analysis.session import agent_events, code_places, place_told
+from Agent.analysis.session import agent_events, code_places, file_and_line
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp, parse_timestamp, unix_us
 from Agent.event.ids import split_event_id
@@ -125,17 +125,17 @@ def field_changes(
         AgentNotFound, UsageError: as `state_at`.
         EventNotFound: as `state_at`, or the agent had no field of that name by then.
     """
-    told: deque[dict[str, Any]] = deque(maxlen=MAX_CHANGES)
+    changes: deque[dict[str, Any]] = deque(maxlen=MAX_CHANGES)
     count = 0
     limit = None if when is None else _Limit.of(when, reader)
     places = code_places(reader.session)
     for event, before, after in _changes_in(_until(reader, engine, agent_id, limit), name):
         count += 1
         place = places.of(event.kind, event.extra, event.code)
-        told.append(_change(event, before, after) | place_told(place))
+        changes.append(_change(event, before, after) | file_and_line(place))
     if not count:
         raise _no_field(agent_id, name)
-    return {"agent_id": agent_id, "field": name, "count": count, "changes": list(told)}
+    return {"agent_id": agent_id, "field": name, "count": count, "changes": list(changes)}
 
 
 def _changes_in(events: Iterable[Event], name: str) -> Iterator[tuple[Event, Any, Any]]:
@@ -209,7 +209,7 @@ def _value_of(fields: dict[str, Any], name: str) -> Any:
 
 def _change(event: Event, before: Any, after: Any) -> dict[str, Any]:
     values = {"before": before, "after": after}
-    told = {key: value for key, value in values.items() if value is not _ABSENT}
+    present = {key: value for key, value in values.items() if value is not _ABSENT}
     links = {
         "arguments": event.extra.get("args"),
         "result": event.extra.get("result"),
@@ -217,7 +217,7 @@ def _change(event: Event, before: Any, after: Any) -> dict[str, Any]:
         "span_id": event.span_id,
         "parent_span_id": event.parent_span_id,
     }
-    return _maker(event) | told | links
+    return _maker(event) | present | links
 
 
 @dataclass(frozen=True, slots=True)

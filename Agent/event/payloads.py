@@ -65,8 +65,8 @@ def _kind(
 def _fields(text: str) -> tuple[Field, ...]:
     parsed = []
     for word in text.split():
-        told, _, leaves = word.partition("/")
-        name, _, type_name = told.partition(":")
+        typed_name, _, leaves = word.partition("/")
+        name, _, type_name = typed_name.partition(":")
         parsed.append(Field(name.rstrip("?"), type_name or ANY, not name.endswith("?"), "", leaves))
     return tuple(parsed)
 

@@ -69,7 +69,7 @@ def without_script(name: str) -> str:
     """Return a dotted name, with its module as `module_name` returns it."""
     if name.startswith("__main__"):
         return f"{module_name('__main__')}{name[8:]}"
-    for module, told in _scripts.items():
+    for module, script_name in _scripts.items():
         if name == module or name.startswith(module + "."):
-            return told + name[len(module) :]
+            return script_name + name[len(module) :]
     return name

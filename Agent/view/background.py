@@ -143,8 +143,8 @@ class Background:
         if self._closed.is_set():
             return None
         try:
-            told = orjson.loads(answer)
-            found, problem = told.get("answer"), told.get("problem")
+            response = orjson.loads(answer)
+            found, problem = response.get("answer"), response.get("problem")
         except (orjson.JSONDecodeError, AttributeError):
             found, problem = (None, [f"its process ended with code {child.returncode}", None])
         if found is None:
@@ -170,8 +170,8 @@ def _compare(session: Path, other: str) -> dict[str, Any]:
     return {
         **{name: rest[name] for name in ("a", "b", "differ", "compared", "states", "notes")},
         "text": str(found),
-        "first": None if found.divergence is None else _told(found.divergence),
-        "agents": [_told(each) for each in listed],
+        "first": None if found.divergence is None else _describe(found.divergence),
+        "agents": [_describe(each) for each in listed],
     }
 
 
@@ -179,7 +179,7 @@ def _differences(session: Path, other: str, agent: str) -> dict[str, Any]:
     from Agent.replay.diff.event_pairs import differing_events
 
     listed, more = differing_events(session, other, agent, session.parent)
-    return {"pairs": [_told(each) for each in listed], "more": more}
+    return {"pairs": [_describe(each) for each in listed], "more": more}
 
 
 def _trace_back(session: Path, agent: str, field: str, at: str) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def _sweep(
     }
 
 
-def _told(found: Any) -> dict[str, Any]:
+def _describe(found: Any) -> dict[str, Any]:
     """Describe a difference of two events: the words, both values and both events."""
     from Agent.replay.compare.python_text import differing_texts
 

@@ -28,12 +28,12 @@ MOST_EACH: Final = 2_500
 
 def causes_and_effects(index: Index, lines: Lines, row: int, event: Event) -> tuple[list[Row], list[Row]]:
     """Return what led to an event within a minute, and what it led to, as `chain` and `effects` do."""
-    told = event_row(event)
+    event_as_row = event_row(event)
     at_us = int(index.t_us[row])
     before = _Linked(index, lines, at_us - LOOKBACK_US, at_us, newest=True)
     after = _Linked(index, lines, at_us, at_us + LOOKBACK_US, newest=False)
-    causes = chain(told, before, since_us=at_us - LOOKBACK_US)
-    return causes, effects(told, after, until_us=at_us + LOOKBACK_US, forward=after.forward)
+    causes = chain(event_as_row, before, since_us=at_us - LOOKBACK_US)
+    return causes, effects(event_as_row, after, until_us=at_us + LOOKBACK_US, forward=after.forward)
 
 
 class _Linked(FilledWindow):

@@ -26,15 +26,15 @@ def findings(shown: Shown, report: Mapping[str, Any]) -> dict[str, Any]:
 def _cause(shown: Shown, cause: Mapping[str, Any]) -> dict[str, Any]:
     lines = cause["explanation"].splitlines()
     named = [*cause["event_ids"], *(e[end] for e in cause["edges"] for end in ("cause_id", "effect_id"))]
-    told = nodes(shown, list(dict.fromkeys(named)))
+    events = nodes(shown, list(dict.fromkeys(named)))
     return {
         "title": cause["title"],
         "sentence": lines[0] if lines else cause["title"],
         "confidence": cause["confidence"],
         "lines": lines[1:],
-        "events": told,
+        "events": events,
         "edges": [edge(each) for each in cause["edges"]],
-        "t": _settled(shown, told[0]["id"]) if told else None,
+        "t": _settled(shown, events[0]["id"]) if events else None,
     }
 
 
@@ -72,12 +72,12 @@ def differences(shown: Shown, other: Shown, found: Mapping[str, Any]) -> dict[st
 
 def provenance(shown: Shown, found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hops from a value back to where it came from, each an event."""
-    told = {node["id"]: node for node in nodes(shown, [each["id"] for each in found["hops"]])}
+    events = {node["id"]: node for node in nodes(shown, [each["id"] for each in found["hops"]])}
     names = ("action", "path", "value", "rule", "from")
     hops = [
-        told[each["id"]] | {name: each.get(name) for name in names}
+        events[each["id"]] | {name: each.get(name) for name in names}
         for each in found["hops"]
-        if each["id"] in told
+        if each["id"] in events
     ]
     return {**_READY, **{name: found[name] for name in ("field", "value", "end", "inputs")}, "hops": hops}
 

@@ -118,8 +118,8 @@ def _messages(index: Index, lines: Lines, rows: list[int]) -> dict[int, str]:
 def _why(errors: int, message: str | None, left: Sequence[str], warnings: int) -> str:
     parts = []
     if errors:
-        said = "" if message is None else f", the last: {shown_safely(cut(message, _WHY_CHARS))}"
-        parts.append(f"{plural(errors, 'error')}{said}")
+        last_message = "" if message is None else f", the last: {shown_safely(cut(message, _WHY_CHARS))}"
+        parts.append(f"{plural(errors, 'error')}{last_message}")
     if left:
         parts.append(f"its process was killed inside {shown_safely(cut(left[-1], _WHY_CHARS))}")
     if warnings and not errors:

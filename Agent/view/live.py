@@ -32,7 +32,7 @@ class Watch:
 
     def __init__(self, view: SessionView) -> None:
         self._view = view
-        self._told: dict[str, Any] = {}
+        self._reported: dict[str, Any] = {}
         self._version: object = None
 
     def __enter__(self) -> Self:
@@ -51,19 +51,19 @@ class Watch:
     def news(self) -> dict[str, Any]:
         """Return what of the overview is new: of `lanes` {number: lane}, of `ticks` those that were added."""
         self._version = self._view.version
-        found, told = self._view.overview(), self._told
-        self._told = found
-        if not told:
+        found, reported = self._view.overview(), self._reported
+        self._reported = found
+        if not reported:
             return found
-        new = {name: value for name, value in found.items() if told[name] != value}
+        new = {name: value for name, value in found.items() if reported[name] != value}
         if "lanes" in new:
-            old = told["lanes"]
+            old = reported["lanes"]
             new["lanes"] = {
                 number: lane
                 for number, lane in enumerate(found["lanes"])
                 if number >= len(old) or lane != old[number]
             }
-        count = len(told["ticks"])
-        if "ticks" in new and found["ticks"][:count] == told["ticks"]:
+        count = len(reported["ticks"])
+        if "ticks" in new and found["ticks"][:count] == reported["ticks"]:
             new["more_ticks"] = new.pop("ticks")[count:]
         return new

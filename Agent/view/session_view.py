@@ -433,13 +433,13 @@ class SessionView:
             row = shown.row_of(event_id)
             (event,) = shown.lines.events(shown.index, [row])
             node = shown.node(row, event)
-            told = {"event": event_to_object(event), **{key: node[key] for key in ("t", "lane", "text")}}
-            told["code"] = shown.code_of(event)
+            described = {"event": event_to_object(event), **{key: node[key] for key in ("t", "lane", "text")}}
+            described["code"] = shown.code_of(event)
             if not links:
-                return {**told, "causes": [], "effects": [], "edges": []}
+                return {**described, "causes": [], "effects": [], "edges": []}
             causes, effects = causes_and_effects(shown.index, shown.lines, row, event)
             return {
-                **told,
+                **described,
                 "causes": explained.nodes(shown, [each["id"] for each in causes]),
                 "effects": explained.nodes(shown, [each["id"] for each in effects]),
                 "edges": [explained.edge(each["edge"]) for each in (*causes, *effects)],
@@ -543,8 +543,8 @@ class SessionView:
             for place, (row, event, after) in enumerate(changes):
                 if place or len(changes) <= MOST_CHANGES:
                     before = changes[place - 1][2] if place else None
-                    told = {"id": event.id, "t": shown.index.time(row), "tick": event.tick}
-                    made.append(told | {"action": change_of(event), "before": before, "after": after})
+                    change = {"id": event.id, "t": shown.index.time(row), "tick": event.tick}
+                    made.append(change | {"action": change_of(event), "before": before, "after": after})
             return {"changes": made[::-1]}
 
         return self._reading(answer)

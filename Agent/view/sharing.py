@@ -157,11 +157,11 @@ def _events(shown: Shown, first: int, last: int) -> dict[str, list[Any]]:
     """Return columns of events; times as differences, which compress well."""
     index = shown.index
     rows = range(first, last)
-    told: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
     whole: list[Any] = []
     for begin in range(first, last, _BLOCK):
         some = list(range(begin, min(begin + _BLOCK, last)))
-        told += shown.listed(some)
+        listed += shown.listed(some)
         whole += [_shortened(event_to_object(event)) for event in shown.lines.events(index, some)]
     columns = index.columns
     return {
@@ -169,8 +169,8 @@ def _events(shown: Shown, first: int, last: int) -> dict[str, list[Any]]:
         "duration_us": [round(float(columns["duration_us"][row]), 3) for row in rows],
         "flags": (index.flags[first:last] & 0x3F).tolist(),
         "kind": columns["kind"][first:last].tolist(),
-        "lane": [each["lane"] for each in told],
-        **{name: [each[name] for each in told] for name in ("tick", "level", "text")},
+        "lane": [each["lane"] for each in listed],
+        **{name: [each[name] for each in listed] for name in ("tick", "level", "text")},
         "whole": whole,
     }
 

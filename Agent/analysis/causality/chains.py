@@ -86,11 +86,11 @@ class CauseTest:
         return f"{self.verdict}: {self.told}: {numbers}{ending}"
 
 
-def judged(told: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: int) -> CauseTest:
+def judged(intervention: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: int) -> CauseTest:
     """Judge a cause from forks with it and forks without it.
 
     Args:
-        told: what was changed in the forks without the cause.
+        intervention: what was changed in the forks without the cause.
         with_it: numbers, or booleans if the complaint is a condition.
         without_it: the same for the forks without the cause.
         worse: 1 if a larger value is worse, -1 if a smaller one is, 0 if unknown.
@@ -98,10 +98,10 @@ def judged(told: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: 
     values = [*with_it, *without_it]
     if not all(isinstance(value, (bool, int, float)) and math.isfinite(value) for value in values):
         return CauseTest(
-            "INCONCLUSIVE", told, reason="what the complaint is about is not a number in the forks"
+            "INCONCLUSIVE", intervention, reason="what the complaint is about is not a number in the forks"
         )
     if len(with_it) < 1 or len(without_it) < 1:
-        return CauseTest("INCONCLUSIVE", told, reason="nothing was compared")
+        return CauseTest("INCONCLUSIVE", intervention, reason="nothing was compared")
     is_share = all(isinstance(value, bool) for value in values)
     first, second = [float(value) for value in with_it], [float(value) for value in without_it]
     mean_1, mean_2 = math.fsum(first) / len(first), math.fsum(second) / len(second)
@@ -110,7 +110,7 @@ def judged(told: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: 
         low, high, method = effect, effect, "the same under every seed"
     elif len(first) < 2 or len(second) < 2:
         return CauseTest(
-            "INCONCLUSIVE", told, reason="randomness matters, and there is only one fork of each"
+            "INCONCLUSIVE", intervention, reason="randomness matters, and there is only one fork of each"
         )
     elif is_share:
         low, high = newcombe(sum(first), len(first), sum(second), len(second))
@@ -121,7 +121,7 @@ def judged(told: str, with_it: Sequence[Any], without_it: Sequence[Any], worse: 
         low, high, method = found.low, found.high, f"Welch's interval at {LEVEL:.0%}"
     verdict, reason = _verdict(low, high, effect, worse)
     forks = len(first) + len(second)
-    return CauseTest(verdict, told, mean_1, mean_2, effect, low, high, LEVEL, forks, method, reason)
+    return CauseTest(verdict, intervention, mean_1, mean_2, effect, low, high, LEVEL, forks, method, reason)
 
 
 def _verdict(low: float, high: float, effect: float, worse: int) -> tuple[Verdict, str | None]:
@@ -134,12 +134,12 @@ def _verdict(low: float, high: float, effect: float, worse: int) -> tuple[Verdic
     return "SHOWN", None
 
 
-def judged_chance(told: str, recorded: Any, others: Sequence[Any], worse: int) -> CauseTest:
+def judged_chance(intervention: str, recorded: Any, others: Sequence[Any], worse: int) -> CauseTest:
     """Test whether a run lies outside the range of runs with other seeds."""
     values = [recorded, *others]
     if not others or not all(isinstance(value, (bool, int, float)) for value in values):
         return CauseTest(
-            "INCONCLUSIVE", told, reason="what the complaint is about is not a number in the forks"
+            "INCONCLUSIVE", intervention, reason="what the complaint is about is not a number in the forks"
         )
     numbers = [float(value) for value in others]
     own = float(recorded)
@@ -147,13 +147,15 @@ def judged_chance(told: str, recorded: Any, others: Sequence[Any], worse: int) -
     low, high = own - max(numbers), own - min(numbers)
     share = 1 - 1 / (len(numbers) + 1)
     method = "from the nearest to the farthest of other seeds"
-    test = CauseTest("INCONCLUSIVE", told, own, mean, own - mean, low, high, share, len(values), method)
+    test = CauseTest(
+        "INCONCLUSIVE", intervention, own, mean, own - mean, low, high, share, len(values), method
+    )
     if len(numbers) < MIN_OTHERS:
         return replace(test, reason=f"{len(numbers)} other seeds are too few; {MIN_OTHERS} are required")
     if low <= 0.0 <= high:
         as_bad = sum((value - own) * worse >= 0 if worse else value == own for value in numbers)
-        told_others = f"{as_bad} of {len(numbers)} other seeds do {'as badly' if worse else 'the same'}"
-        return replace(test, reason=told_others)
+        others_text = f"{as_bad} of {len(numbers)} other seeds do {'as badly' if worse else 'the same'}"
+        return replace(test, reason=others_text)
     verdict, reason = _verdict(low, high, own - mean, worse)
     return replace(test, verdict=verdict, reason=reason)
 

@@ -72,7 +72,7 @@ class CausalGraph:
     def to_text(self, limit: int | None = None) -> str:
         """Return an indented tree, two lines per event with the reason; at most `limit` causes."""
         causes = self.causes[:limit]
-        lines = [told(self.event)]
+        lines = [event_line(self.event)]
         lines += _tree(self.event["id"], causes, "effect_id", "cause_id", self.missing)
         if not causes and not self.missing:
             lines.append("  no recorded cause")
@@ -248,7 +248,7 @@ def _whys(reader: TreeReader, ids: list[str]) -> dict[str, str]:
     return whys
 
 
-def told(row: Row) -> str:
+def event_line(row: Row) -> str:
     """An event on one line: start time, agent, message, id."""
     began = row.get("started_at") or row["timestamp"]
     tick = f"tick {row['tick']}  " if row["tick"] is not None else ""
@@ -283,7 +283,7 @@ def _branches(
             continue
         edge = child["edge"]
         rule = "recorded" if edge["basis"] != INFERRED else f"inferred({edge['rule']})"
-        yield f"{indent}{mark}{told(child)}"
+        yield f"{indent}{mark}{event_line(child)}"
         yield f"{indent}{rest}{rule}: {' '.join(edge['reason'].split())}"
         yield from _branches(beneath, edge[far], far, indent + rest)
 

@@ -72,7 +72,7 @@ class Sources:
         """Everything besides file names that the SQL over these files depends on."""
         return self.forms, self.only, self.uniform
 
-    def told_apart(self, session: Path, odd: Collection[str]) -> Sources:
+    def set_apart(self, session: Path, odd: Collection[str]) -> Sources:
         """The sources with all live files but the odd ones in `lines`."""
         live, lines = [], []
         root = f"{session.resolve()}{os.sep}"

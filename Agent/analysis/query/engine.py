@@ -41,7 +41,7 @@ from Agent.analysis.query.progress import (
 from Agent.analysis.query.remote_trees import RemoteTree
 from Agent.analysis.query.state_view import ACTION_STATES, action_states
 from Agent.analysis.query.trees import SealedSources, SealedTree
-from Agent.analysis.query.user_queries import check_reads_only, columns_of, first_of, told, words_of
+from Agent.analysis.query.user_queries import check_reads_only, columns_of, error_clause, first_of, words_of
 from Agent.analysis.query.views import (
     LINES_ASKED,
     MACROS,
@@ -236,7 +236,7 @@ class Engine:
         before = self._sources
         self._sources = self._known.find()
         if self._streams:
-            self._sources = self._sources.told_apart(self._given, self._odd)
+            self._sources = self._sources.set_apart(self._given, self._odd)
         if self._sources.lines != before.lines:
             self._forget_lines()
         for form in PATTERNS:
@@ -659,7 +659,7 @@ def _first_line(error: Exception) -> str:
 
 def _bad_query(error: Exception, query: str) -> UsageError:
     return UsageError(
-        f"the query failed: {told(error, query)}",
+        f"the query failed: {error_clause(error, query)}",
         remedy=f"the views are {', '.join(Engine.view_names())}",
     )
 

@@ -27,13 +27,13 @@ _INTERVAL_S: Final = 0.2
 @contextmanager
 def watched(connection: Any) -> Iterator[None]:
     """Report the progress of this DuckDB connection to the listener, if there is one."""
-    told = listener.get()
-    if told is None:
+    report_share = listener.get()
+    if report_share is None:
         yield
         return
     ended = threading.Event()
     thread = threading.Thread(
-        target=_tell, args=(connection, told, ended), name="agent-trace query progress", daemon=True
+        target=_follow, args=(connection, report_share, ended), name="agent-trace query progress", daemon=True
     )
     thread.start()
     try:
@@ -43,16 +43,16 @@ def watched(connection: Any) -> Iterator[None]:
         thread.join()
 
 
-def _tell(connection: Any, told: Callable[[float], None], ended: threading.Event) -> None:
+def _follow(connection: Any, report_share: Callable[[float], None], ended: threading.Event) -> None:
     """Report the progress of a query until it has ended; a query shorter than 1 s reports nothing."""
     began = not ended.wait(_PATIENCE_S)
     while began and not ended.is_set():
         share = connection.query_progress() / 100
         # negative while the engine has no estimate yet
-        told(min(max(share, 0.0), 1.0))
+        report_share(min(max(share, 0.0), 1.0))
         ended.wait(_INTERVAL_S)
     if began:
-        told(1.0)
+        report_share(1.0)
 
 
 class Bounds(NamedTuple):

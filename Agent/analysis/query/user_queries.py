@@ -116,7 +116,7 @@ def words_of(tree: Any) -> frozenset[str] | None:
     return None if alone & tables else frozenset(words | tables)
 
 
-def told(error: Exception, query: str) -> str:
+def error_clause(error: Exception, query: str) -> str:
     """DuckDB's error about a query as one clause: its first line, line and column, and hint."""
     text, lines = str(error), query.splitlines()
     first, _, rest = text.partition("\n")

@@ -56,12 +56,12 @@ def _curves(curves: Mapping[str, Any]) -> list[Block]:
     settled, shift = curves["convergence"], curves["shift"]
     if settled["state"] == "too few points":
         return made
-    said = f"are still {settled['state']} at the end"
+    trend = f"are still {settled['state']} at the end"
     if settled["converged"]:
-        said = f"are settled since {place_of(settled['since'])} at {number(settled['level'])}"
+        trend = f"are settled since {place_of(settled['since'])} at {number(settled['level'])}"
     elif settled["state"] == "unsettled":
-        said = "did not settle"
-    made.append(Words(f"Rewards {said} ({settled['method']})."))
+        trend = "did not settle"
+    made.append(Words(f"Rewards {trend} ({settled['method']})."))
     if shift is not None:
         change = f"from {number(shift['before'])} to {number(shift['after'])}"
         made.append(Words(f"They shift at {place_of(shift['at'])} {change} ({shift['method']})."))
@@ -112,11 +112,11 @@ def _lineage(lineage: Mapping[str, Any]) -> list[Block]:
 def _edges(edges: list[Mapping[str, Any]], amount: int) -> str:
     if not edges:
         return "nothing recorded"
-    told = ", ".join(_edge(edge) for edge in edges[:3]) + (
+    listed = ", ".join(_edge(edge) for edge in edges[:3]) + (
         f" and {count(amount - 3)} more" if amount > 3 else ""
     )
     first = edges[0]
-    return f"{told} ({'recorded' if first['source'] == 'recorded' else 'inferred: ' + first['rule']})"
+    return f"{listed} ({'recorded' if first['source'] == 'recorded' else 'inferred: ' + first['rule']})"
 
 
 def _edge(edge: Mapping[str, Any]) -> str:
@@ -215,9 +215,13 @@ def cascade_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     if found["seconds_to"]:
         reached = ", ".join(f"{amount} in {seconds(took)}" for amount, took in found["seconds_to"].items())
         made.append(Words(f"Reached {reached}, counted from the {found['started_by']}.", "soft"))
-    said = found["recorded"]
-    if found["tree"] and said and (said["size"], said["depth"]) != (found["size"], found["depth"]):
-        itself = f"{said['size']} sharers, {said['depth']} levels deep: {said['id']}"
+    recorded = found["recorded"]
+    if (
+        found["tree"]
+        and recorded
+        and (recorded["size"], recorded["depth"]) != (found["size"], found["depth"])
+    ):
+        itself = f"{recorded['size']} sharers, {recorded['depth']} levels deep: {recorded['id']}"
         made.append(Words(f"The program itself logged {itself}.", "soft"))
     if found["tree"]:
         made.append(Words(found["root_agent_id"] or "(unknown)"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from Agent.analysis.errors import told_pattern
+from Agent.analysis.errors import pattern_text
 from Agent.errors import EventNotFound
 from Agent.event.clock import parse_timestamp
 from Agent.event.ids import split_event_id
@@ -265,7 +265,7 @@ def _actions(actions: Mapping[str, int]) -> list[Block]:
 
 def learned(progress: Mapping[str, Any]) -> list[Block]:
     """A sentence with the totals of learning."""
-    told = (
+    totals = (
         (progress["total_training_steps"], "training steps"),
         (progress["reward_count"], "rewards"),
         (progress["learning_updates"], "learning updates"),
@@ -274,7 +274,7 @@ def learned(progress: Mapping[str, Any]) -> list[Block]:
     rewards = f"total reward {number(progress['total_rewards'])}, mean {number(progress['mean_reward'])}"
     share, choices = progress["exploration_share"], count(progress["exploration_count"])
     return sentence(
-        *(f"{count(amount)} {noun}" for amount, noun in told if amount),
+        *(f"{count(amount)} {noun}" for amount, noun in totals if amount),
         rewards if progress["reward_count"] else None,
         None if share is None else f"explored in {share:.0%} of {choices} choices",
     )
@@ -379,7 +379,7 @@ def _errors(facts: Facts) -> list[Block]:
         more = grid(
             rest,
             Column("count", "count", count),
-            Column("error", told_pattern),
+            Column("error", pattern_text),
             Column("example", "example_id"),
         )
         made.append(Fold(f"{count(len(rest))} more patterns", [more]))
@@ -455,7 +455,7 @@ def _entry(row: Mapping[str, Any], tail: Sequence[Mapping[str, Any]] = ()) -> En
         place = f"at {path_line(row['file'], row['line'])} in {function}, "
     about = [f"{trend}, {when}, for example {row['example_id']}", f"{place}{who}"]
     about += [f"{clock(event['timestamp'])}  {cell(event['message'])}  {event['id']}" for event in tail]
-    return Entry(f"{count(row['count'])} x", told_pattern(row), about)
+    return Entry(f"{count(row['count'])} x", pattern_text(row), about)
 
 
 def _step(step: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -527,7 +527,7 @@ def _interactions(found: Mapping[str, Any]) -> list[Block]:
     groups = {"interactions": {"total": found["total_interactions"], "by_type": found["by_type"]}}
     groups |= {key: found[key] for key in ("connections", "collaborations")}
     sent = f"{count(messages['total'])} message events, {count(messages['never_received'])} never received"
-    told = sentence(
+    summary = sentence(
         *(f"{count(of['total'])} {key}" for key, of in groups.items() if of["total"]),
         f"{count(cascades)} cascades" if cascades else None,
         sent if messages["total"] else None,
@@ -558,4 +558,4 @@ def _interactions(found: Mapping[str, Any]) -> list[Block]:
     )
     parts = (("By type", by_type), ("Spread furthest", viral), ("Messages", pairs))
     columns = [[Title(title), *drawn] for title, drawn in parts if drawn]
-    return [*told, SideBySide(columns)] if told and columns else told
+    return [*summary, SideBySide(columns)] if summary and columns else summary

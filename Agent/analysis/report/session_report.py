@@ -52,8 +52,8 @@ class Analysis(Mapping[str, Any]):
     def to_text(self, width: int | None = None) -> str:
         """Return the report as text; with a width, tables are cut to it."""
         head = header(self._facts)
-        told = sections_text(sections(self._facts), width)
-        return f"{head.title}\n  {self._summary['path']}\n  {head.about}\n\n{told}"
+        text = sections_text(sections(self._facts), width)
+        return f"{head.title}\n  {self._summary['path']}\n  {head.about}\n\n{text}"
 
     @property
     def _facts(self) -> Facts:

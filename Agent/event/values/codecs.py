@@ -543,7 +543,7 @@ def _make_plan(cls: type) -> ClassPlan:
     is_value = class_reducer(cls) is not None
     is_simple = base is object and builtin_reducer(cls) is None and registered_codec(cls) is None
     is_named = handle_of(cls) is not None or issubclass(cls, type | ModuleType | StandIn) or cls in CALLABLE
-    is_told = is_simple and not is_value and not is_named and not any(lazy) and not is_lock(cls)
+    has_form_head = is_simple and not is_value and not is_named and not any(lazy) and not is_lock(cls)
     return ClassPlan(
         head=b"Os%d:" % len(name) + name,
         base=base,
@@ -552,7 +552,7 @@ def _make_plan(cls: type) -> ClassPlan:
         is_named=is_named,
         lazy=frozenset[str]().union(*lazy),
         has_waiters=has_waiters(cls),
-        form=form_head(cls) if is_told else None,
+        form=form_head(cls) if has_form_head else None,
     )
 
 

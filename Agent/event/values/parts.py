@@ -165,10 +165,10 @@ def _function(function: Any) -> tuple[str, Any] | None:
     code = function.__code__
     home = function.__globals__.get("__name__")
     held: dict[str, Any] = {"code": content_of(code).text}
-    told = {"__module__": function.__module__, "__qualname__": qualname, "__name__": function.__name__}
+    names = {"__module__": function.__module__, "__qualname__": qualname, "__name__": function.__name__}
     usual = {"__module__": home, "__qualname__": code.co_qualname, "__name__": code.co_name}
-    if told != usual:  # a decorator gave it the names of what it wraps
-        held["names"] = told
+    if names != usual:  # a decorator gave it the names of what it wraps
+        held["names"] = names
     parts = {
         "cells": cells,
         "defaults": function.__defaults__,

@@ -442,8 +442,8 @@ class Graph:
         for key, name in (("defaults", "__defaults__"), ("keywords", "__kwdefaults__")):
             if key in held:
                 setattr(function, name, self._node(held[key], f"{pointer}/{key}"))
-        for name, told in held.get("names", {}).items():
-            setattr(function, name if name in _NAMES else "__name__", told)
+        for name, text in held.get("names", {}).items():
+            setattr(function, name if name in _NAMES else "__name__", text)
         if "attributes" in held:
             function.__dict__.update(self._node(held["attributes"], f"{pointer}/attributes"))
         return function

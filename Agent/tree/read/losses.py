@@ -395,12 +395,12 @@ class Writers:
     def are_explained(self, losses: Losses) -> bool:
         """Return whether another pass could explain no more missing numbers of running writers."""
         return not any(
-            writer.unknown + writer.lost > 0 or self._next_tells(writer)
+            writer.unknown + writer.lost > 0 or self._can_judge_more(writer)
             for writer in losses.writers
             if writer.writer in self._judged
         )
 
-    def _next_tells(self, writer: WriterLosses) -> bool:
+    def _can_judge_more(self, writer: WriterLosses) -> bool:
         """Return whether another pass could judge numbers that this one could not."""
         behind = [gap.last_seq for gap in writer.gaps if gap.verdict == "in_flight"]
         if writer.closed:

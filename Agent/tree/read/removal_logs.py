@@ -68,7 +68,7 @@ class ScannedFile:
     removal: Removal
     numbers: dict[str, SeqSet]
     """The numbers of its events, by writer."""
-    told: dict[str, SeqSet] = field(default_factory=dict)
+    retired: dict[str, SeqSet] = field(default_factory=dict)
     """Numbers retired according to its `log.retired` events without a count."""
     closed: dict[str, int] = field(default_factory=dict)
 
@@ -96,7 +96,7 @@ class RetiredAccount:
 
     def add(self, found: ScannedFile) -> None:
         """Add a file that is about to be removed."""
-        for numbers in (found.numbers, found.told):
+        for numbers in (found.numbers, found.retired):
             for writer, seqs in numbers.items():
                 self.numbers.setdefault(writer, SeqSet()).update(seqs)
         for writer, last in found.closed.items():
@@ -207,7 +207,7 @@ def _note(found: ScannedFile, event: Event) -> None:
         found.removal.dropped[reason] += count
     elif event.kind == "log.retired" and (retired := retired_by(event)) is not None:
         with contextlib.suppress(ValueError):  # ignore an impossible range
-            found.told.setdefault(retired[0], SeqSet()).update(_of_ranges([retired[1:]]))
+            found.retired.setdefault(retired[0], SeqSet()).update(_of_ranges([retired[1:]]))
 
 
 def read_account(session: Path) -> RetiredAccount:

@@ -151,7 +151,7 @@ class _Place:
     first_id: str | None = None
     enough_bytes: int = _ENOUGH_BYTES
     """Estimated size of a full block, from the lines so far; a pass waits for as many new bytes."""
-    told: Path | None = None
+    recorded_path: Path | None = None
     """The path that was last written to the chain."""
     seen_bytes: int = 0
     """The size when it was last seen under its name."""
@@ -395,8 +395,8 @@ class LineChain:
 
     def _add(self, place: _Place, path: Path, kind: str, state: BlockState) -> None:
         block = ChainBlock(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
-        name = None if place.told == path else path.relative_to(self._session).as_posix()
-        place.told = path
+        name = None if place.recorded_path == path else path.relative_to(self._session).as_posix()
+        place.recorded_path = path
         self._unsaved += _record(block, place.index, name, place.first_id, VERSION)
         self._tree.add(tree_leaf(kind, state.leaf))
         place.offset += state.size_bytes
@@ -522,12 +522,12 @@ def _salts_in(stored: dict[str, Any], key: str, count: int) -> bytes:
 
 def write_chain(chain: WriterChain) -> bytes:
     """Return the bytes of a chain's file after an erasure."""
-    told: set[int] = set()
+    named: set[int] = set()
     records: list[bytes] = []
     pairs = ((block, file) for file in chain.files.values() for block in file.blocks)
     for block, file in sorted(pairs, key=lambda pair: pair[0].number):
-        name = None if file.index in told else file.file
-        told.add(file.index)
+        name = None if file.index in named else file.file
+        named.add(file.index)
         records.append(_record(block, file.index, name, file.first_id, chain.version))
     return b"".join(records) + (_END if chain.ended else b"")
 
