@@ -6,9 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, NamedTuple
 
 import click
 
@@ -155,28 +156,22 @@ def _spans(ref: RunRef, allowed: AllowList, content: bool) -> Iterator[Span]:
 def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool) -> int:
     from Agent.client.otlp_destination import described_program
     from Agent.config.load import redaction_key
-    from Agent.errors import UsageError
     from Agent.export.allowed import AllowList
     from Agent.export.otlp import as_json, in_batches
+    from Agent.tree.layout import FILE_MODE, NEW_FILE
 
     allowed = AllowList(redaction_key())
     name, attributes = described_program(service)
     count = size_bytes = 0
-    if file is None:
-        out = sys.stdout.buffer
-    else:
-        try:
-            out = os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-        except FileExistsError:
-            raise UsageError("the file exists", path=file, remedy="give a new one") from None
-    try:
+    with ExitStack() as kept:
+        out: BinaryIO = sys.stdout.buffer
+        if file is not None:
+            with _told(file):
+                out = kept.enter_context(os.fdopen(os.open(file, NEW_FILE, FILE_MODE), "wb"))
         for portion in in_batches(_spans(ref, allowed, content)):
             line = as_json(portion, name, attributes) + b"\n"
             out.write(line)
             count, size_bytes = count + len(portion), size_bytes + len(line)
-    finally:
-        if file is not None:
-            out.close()
     if file is not None:
         render.document(
             lambda: {"file": str(file), "spans": count, "left_out": dict(allowed.dropped.most_common())}
@@ -334,15 +329,12 @@ def inspect(*, run: Run, file: NewFile, root: Root) -> None:
 
     with working("writing the log"), _told(file):
         made = write_inspect(file, find_run(run, root))
-    render.document(lambda: {name: getattr(made, name) for name in _OF_LOG} | {"path": str(file)})
+    render.document(lambda: asdict(made))
     render.emit(
         f"{file} ({words.size(made.size_bytes)}): {words.plural(made.events, 'event')} "
         f"of {words.plural(made.samples, 'sample')}"
     )
     render.note("it contains inputs and outputs of agents; share it only with people who may see them")
-
-
-_OF_LOG: Final = ("samples", "events", "size_bytes")
 
 
 @command(of=export)
@@ -361,15 +353,12 @@ def perfetto(*, run: Run, file: NewFile, root: Root) -> None:
     analyzer = parameters.analyzer_of(run, root)
     with working("writing the trace"), _told(file):
         made = write_perfetto(file, analyzer.reader, analyzer.engine)
-    render.document(lambda: {name: getattr(made, name) for name in _COUNTS} | {"path": str(file)})
+    render.document(lambda: asdict(made))
     render.emit(
         f"{file} ({words.size(made.size_bytes)}): {words.plural(made.slices, 'slice')}, "
         f"{words.plural(made.instants, 'instant')}, {words.plural(made.flows, 'flow')}, "
         f"{words.plural(made.counter_values, 'value')} of counters on {words.plural(made.tracks, 'track')}"
     )
-
-
-_COUNTS: Final = ("slices", "instants", "flows", "counter_values", "tracks", "size_bytes")
 
 
 @command(of=export)
