@@ -102,8 +102,8 @@ class HistoryReport(TextInNotebook):
     @property
     def counts(self) -> dict[str, int]:
         """Verdict to the number of runs."""
-        found = Counter(run.verdict.value for run in self.runs)
-        return {verdict.value: found[verdict.value] for verdict in Verdict}
+        counts = Counter(run.verdict.value for run in self.runs)
+        return {verdict.value: counts[verdict.value] for verdict in Verdict}
 
     @property
     def verdict(self) -> Verdict:
@@ -124,10 +124,10 @@ class HistoryReport(TextInNotebook):
     @property
     def ways(self) -> dict[str, tuple[ReplayedRun, ...]]:
         """In what way runs do not do the same, and which do so, the most frequent first."""
-        found: dict[str, list[ReplayedRun]] = {}
+        by_way: dict[str, list[ReplayedRun]] = {}
         for run in self.failing:
-            found.setdefault(run.way, []).append(run)
-        ordered = sorted(found.items(), key=lambda item: (item[1][0].exit_code == 4, -len(item[1])))
+            by_way.setdefault(run.way, []).append(run)
+        ordered = sorted(by_way.items(), key=lambda item: (item[1][0].exit_code == 4, -len(item[1])))
         return {way: tuple(runs) for way, runs in ordered}
 
     def to_dict(self) -> dict[str, Any]:
@@ -240,8 +240,8 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
             partial(_replayed, reference, target, options, pool, is_given=name is not None)
             for reference, target in named
         ]
-        found = in_parallel(jobs, workers, progress)
-    return HistoryReport(tuple(found), time.monotonic() - began, workers)
+        results = in_parallel(jobs, workers, progress)
+    return HistoryReport(tuple(results), time.monotonic() - began, workers)
 
 
 def replay_agents(
@@ -296,10 +296,10 @@ def _chosen(reference: RunRef, agents: str | Iterable[str] | None) -> list[str]:
     return [each for each in known if each in acting and (agents is None or fnmatchcase(each, agents))]
 
 
-def _target_of(reference: RunRef, given: str | None) -> str:
+def _target_of(reference: RunRef, target: str | None) -> str:
     """The target that is given, else the one that the session remembers; "" for none."""
     try:
-        return given or target_name(None, session_info(reference.session), reference.agent_id)
+        return target or target_name(None, session_info(reference.session), reference.agent_id)
     except TargetNotGiven:
         return ""  # `_replayed` asks again and reports it
 
@@ -354,8 +354,8 @@ def _references(
     since: datetime | None,
 ) -> list[RunRef]:
     if runs is None:
-        place = Path(root) if root is not None else default_root()
-        named = [RunRef(ref.path, None) for ref in readable_sessions(place)]
+        directory = Path(root) if root is not None else default_root()
+        named = [RunRef(ref.path, None) for ref in readable_sessions(directory)]
     else:
         if isinstance(runs, (str, os.PathLike)):
             raise UsageError("runs is one name, not several", remedy="give a list of them")

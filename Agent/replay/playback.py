@@ -57,9 +57,9 @@ class PlayedStep:
     def __str__(self) -> str:
         indent = "  " * self.depth
         tick = f" tick {self.tick}" if self.tick is not None else ""
-        given = f" {self.args!r}" if self.args else ""
+        arguments = f" {self.args!r}" if self.args else ""
         ending = f" -> {self.result!r}" if self.outcome == "ok" else f" -> {self.outcome}: {self.error or ''}"
-        what = f"{indent}{self.agent_id or '-'} {self.action}{given}"
+        what = f"{indent}{self.agent_id or '-'} {self.action}{arguments}"
         lines = [f"{self.number:>5}  {self.began_at[11:23]}{tick}  {what}"]
         lines[0] += ending if self.outcome != "note" else ""
         lines += [f"{'':>7}{indent}  {name} = {value!r}" for name, value in self.changed.items()]
@@ -126,7 +126,7 @@ class Playback(TextInNotebook):
         yield f"{self.run}: {len(self.steps)} steps of a recording"
         for step in self.steps:
             yield from str(step).splitlines()
-        yield from (f"damage: {place}" for place in self.damage)
+        yield from (f"damage: {damage}" for damage in self.damage)
         ending = "" if self.is_complete else ", and did not end cleanly"
         state = "is sound" if self.sound else f"has {len(self.damage)} damaged places"
         yield f"the recording {state}{ending}"

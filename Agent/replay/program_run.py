@@ -110,10 +110,10 @@ class ProgramRun:
             is_concurrent: whether actions ran at the same time, so that their order alone may change which
                 actions run and with which arguments.
         """
-        found = self.divergence
-        if found is None or self.refused or self.found_changed_files:
+        divergence = self.divergence
+        if divergence is None or self.refused or self.found_changed_files:
             return False
-        is_own = found.field in {"result", ARGS_AFTER} or found.field.startswith("state.")
+        is_own = divergence.field in {"result", ARGS_AFTER} or divergence.field.startswith("state.")
         return not is_concurrent or is_own
 
     @property
@@ -188,30 +188,30 @@ def _judged(
     by_form = any(read.is_of_library for read in outcome.sources) or _has_ids_and_times(recording)
     may_differ = has_changed = False
     runs = _RUNS
-    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
-        found: list[ProgramRun] = []
-        while len(found) < runs:
-            there = Path(place) / str(len(found))
+    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
+        checked: list[ProgramRun] = []
+        while len(checked) < runs:
+            there = Path(directory) / str(len(checked))
             run = _run_and_compare(again, there, by_form=by_form)
             if isinstance(run, str) or not run.is_comparable or not _runs_same_code(run, outcome):
                 why = run if isinstance(run, str) else run.obstacle
                 outcome.remark(f"{program.name}, run again as a whole, proves nothing: {why}")
                 return None
             by_form = by_form or run.is_by_form
-            if not found:
+            if not checked:
                 if is_alone:
                     _note_changes(outcome, recording, run)
                 may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
                 runs += bool(has_changed and outcome.beside)
-            found.append(run)
+            checked.append(run)
             may_differ = may_differ and run.did_otherwise(is_concurrent=bool(outcome.beside))
-            if len(found) >= _RUNS and not may_differ:
+            if len(checked) >= _RUNS and not may_differ:
                 break
-        first, *others = found
+        first, *others = checked
         draws = is_alone or any(not read.is_of_library for read in outcome.sources)
-        chance = _Chance.of(found) if draws else _Chance()
+        chance = _Chance.of(checked) if draws else _Chance()
         if chance.is_own:
-            where = chance.place or next(iter(_draws_of_numpy(again, Path(place), chance)), "")
+            where = chance.place or next(iter(_draws_of_numpy(again, Path(directory), chance)), "")
             outcome.remark(
                 f"{program.name}, run again as a whole, proves nothing: it draws without a seed: "
                 f"{where or 'from ' + ' and '.join(sorted(chance.varying))}"
@@ -219,25 +219,26 @@ def _judged(
             return None
         if chance.varying:
             outcome.remark(
-                f"an installed library draws without a seed: {chance.place}; {len(found)} runs drew otherwise"
+                f"an installed library draws without a seed: {chance.place}; {len(checked)} runs drew "
+                "otherwise"
             )
-        if not any(run.divergence for run in found):
-            return _judged_by_ends(outcome, recording, program, found, has_changed=has_changed)
+        if not any(run.divergence for run in checked):
+            return _judged_by_ends(outcome, recording, program, checked, has_changed=has_changed)
         if first.divergence is not None and not any(
             _compared(first.session, run.session, by_form=by_form) for run in others
         ):
             if may_differ:
-                return _diverged(outcome, recording, program, first.divergence, found)
+                return _diverged(outcome, recording, program, first.divergence, checked)
             # A difference that the actions show by themselves stays one.
             is_green = outcome.divergence is None
             if is_green and has_changed and not (first.refused or first.found_changed_files):
                 outcome.reasons.append(
-                    f"code changed, and {program.name}, run again as a whole, {len(found)} times, records "
+                    f"code changed, and {program.name}, run again as a whole, {len(checked)} times, records "
                     f"the same each time and something else than before: {first.divergence}; actions ran at "
                     "the same time, so it may be their order alone"
                 )
                 return None
-    parted = next(run for run in found if run.divergence is not None)
+    parted = next(run for run in checked if run.divergence is not None)
     outcome.remark(_describe_difference(program, parted))
     return None
 
@@ -280,25 +281,25 @@ def _judged_by_ends(
     outcome: ReplayOutcome,
     recording: Recording,
     program: Path,
-    found: Sequence[ProgramRun],
+    runs: Sequence[ProgramRun],
     *,
     has_changed: bool,
 ) -> ReplayOutcome | None:
     """Return the outcome of runs that recorded the same events, by what they left; None if unknown."""
-    was_free = not any(run.refused or run.found_changed_files for run in found)
-    left = _left_otherwise(recording, found, may_differ=has_changed)
+    was_free = not any(run.refused or run.found_changed_files for run in runs)
+    left = _left_otherwise(recording, runs, may_differ=has_changed)
     if left is None and has_changed and was_free:
-        left = _program_left_otherwise(recording, found)
+        left = _program_left_otherwise(recording, runs)
     if left is None:
-        proved = _identical(outcome, recording, program, found[0].comparison)
-        hidden = _redacted_at_end(recording, found, has_changed=has_changed)
+        proved = _identical(outcome, recording, program, runs[0].comparison)
+        hidden = _redacted_at_end(recording, runs, has_changed=has_changed)
         if hidden:
             proved.normalisers.append(f"{hidden:,} redacted values at the end, hidden in all runs")
         if has_changed:
-            _compare_beyond_agents(proved, recording, found)
+            _compare_beyond_agents(proved, recording, runs)
         return proved
     if has_changed and was_free and left.divergence is not None:
-        return _diverged(outcome, recording, program, left.divergence, found)
+        return _diverged(outcome, recording, program, left.divergence, runs)
     outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
     if left.is_of_program and outcome.divergence is None:
         outcome.reason(left.why)
@@ -326,13 +327,13 @@ class _End(NamedTuple):
 
 def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], _End]:
     """Return the final contents of objects that fields refer to, by agent and field."""
-    found: dict[tuple[str, str], _End] = {}
+    last_states: dict[tuple[str, str], _End] = {}
     for event in events:
         if event.kind != "state" or event.agent_id is None:
             continue
         ends = ends_of(event)
-        found |= {(event.agent_id, name): _End(event.id, digest) for name, digest in ends.items()}
-    return found
+        last_states |= {(event.agent_id, name): _End(event.id, digest) for name, digest in ends.items()}
+    return last_states
 
 
 def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_differ: bool) -> _Left | None:
@@ -346,15 +347,15 @@ def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_dif
     unknown = None
     others = [_ends_of(open_reader(run.session).events()) for run in runs]
     for (agent_id, name), end in _ends_of(recording.events).items():
-        found = {ends[agent_id, name].digest if (agent_id, name) in ends else None for ends in others}
-        if found == {end.digest} and end.digest is not None:
+        digests = {ends[agent_id, name].digest if (agent_id, name) in ends else None for ends in others}
+        if digests == {end.digest} and end.digest is not None:
             continue
-        if end.digest is None or None in found:
+        if end.digest is None or None in digests:
             unknown = unknown or _Left(
                 f"code changed, and not all that {agent_id}.{name} holds can be compared"
             )
-        elif len(found) == 1:
-            (other,) = found
+        elif len(digests) == 1:
+            (other,) = digests
             values = f"content {end.digest}", f"content {other}"
             return _Left(
                 f"what {agent_id}.{name} holds did not end as in the recording",
@@ -419,8 +420,8 @@ def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) ->
             is_of_program=True,
         )
     one, other = recorded.shown(first.name), states[0].shown(first.name)
-    found = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
-    return _Left(f"{first.name} did not end as in the recording", found)
+    divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
+    return _Left(f"{first.name} did not end as in the recording", divergence)
 
 
 def _script_here(session: Path, info: SessionInfo | None, target: str = "") -> Path | None:
@@ -436,8 +437,8 @@ def _script_here(session: Path, info: SessionInfo | None, target: str = "") -> P
     if spec is None or not path.is_file():
         return None
     # A package is a directory, with or without an `__init__.py`.
-    found = [spec.origin] if spec.submodule_search_locations is None else spec.submodule_search_locations
-    directories = [Path(each).resolve().parent for each in found if each is not None]
+    paths = [spec.origin] if spec.submodule_search_locations is None else spec.submodule_search_locations
+    directories = [Path(each).resolve().parent for each in paths if each is not None]
     return path if {path.parent, package_of(script)[1]} & set(directories) else None
 
 
@@ -493,20 +494,20 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
         return result.failure
     answer = result.answer
     refused, failure = answer["refused"], answer["failure"]
-    made = list((directory / "recorded").glob("session_*"))
-    if len(made) != 1:
+    sessions = list((directory / "recorded").glob("session_*"))
+    if len(sessions) != 1:
         detail = "; ".join([*refused[:2], failure])
-        return f"it recorded {len(made)} sessions{detail and f' ({detail})'}"
-    comparison = _compared(program.session, made[0], by_form=by_form)
+        return f"it recorded {len(sessions)} sessions{detail and f' ({detail})'}"
+    comparison = _compared(program.session, sessions[0], by_form=by_form)
     of_libraries = answer["clocks_of_libraries"] or answer["drawn_by_libraries"]
     if comparison.divergence is not None and not by_form and of_libraries and not answer["clocks"]:
         by_form = True  # none but libraries made times and ids
-        comparison = _compared(program.session, made[0], by_form=True)
-    reader = open_reader(made[0])
+        comparison = _compared(program.session, sessions[0], by_form=True)
+    reader = open_reader(sessions[0])
     code = _codes_of(reader.events())
     is_sound = reader.losses().clean and not reader.damaged_lines
     return ProgramRun(
-        made[0],
+        sessions[0],
         comparison,
         code,
         is_sound,
@@ -534,8 +535,8 @@ def _compared(one: Path, other: Path, *, by_form: bool) -> RunComparison:
     """Compare two recordings of the program; code in values may differ, since its effect is compared."""
     infos = [session_info(each) for each in (one, other)] if by_form else []
     began_s = [parse_timestamp(info.started_at) / 1e6 for info in infos if info is not None]
-    made = ValuesOfRun((began_s[0], began_s[1])) if len(began_s) == 2 else None
-    return compare_actions(one, other, made=made, are_of_one_program=True)
+    values = ValuesOfRun((began_s[0], began_s[1])) if len(began_s) == 2 else None
+    return compare_actions(one, other, made=values, are_of_one_program=True)
 
 
 class _Copy(NamedTuple):
@@ -557,10 +558,10 @@ def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy
     files, size_bytes = 0, 0
     lacking: list[Path] = []
 
-    def names(place: str, found: list[str]) -> list[str]:
+    def names(place: str, listing: list[str]) -> list[str]:
         nonlocal files, size_bytes
         left = []
-        for name in found:
+        for name in listing:
             path = Path(place) / name
             status = path.lstat()
             is_new = status.st_mtime_ns // 1000 in written_us and stat.S_ISREG(status.st_mode)
@@ -621,13 +622,13 @@ def _diverged(
     outcome: ReplayOutcome,
     recording: Recording,
     program: Path,
-    found: RunDivergence,
+    divergence: RunDivergence,
     runs: Sequence[ProgramRun],
 ) -> ReplayOutcome:
     """Return the outcome of runs of changed code that agree with each other and differ from the recording."""
     proved, plan = _of_program(outcome, recording)
-    differing = next((event for event in recording.events if event.id == found.event_a), None)
-    own = [action for action in plan.actions if action.agent_id == found.agent_id] or plan.actions
+    differing = next((event for event in recording.events if event.id == divergence.event_a), None)
+    own = [action for action in plan.actions if action.agent_id == divergence.agent_id] or plan.actions
     # An event that the recording lacks is placed at the agent's last action.
     action = own[-1]
     if differing is not None:
@@ -635,15 +636,15 @@ def _diverged(
         action = next((each for each in own if order_key(each.event) >= place), action)
     proved.divergence = Divergence(
         step=action.number,
-        event_id=found.event_a or action.event.id,
+        event_id=divergence.event_a or action.event.id,
         action=action.call.name,
         agent_id=action.agent_id,
-        field="calls" if found.field == "events" else found.field,
-        recorded=found.a,
-        replayed=found.b,
-        path=found.path,
-        place="" if found.agent_id in {None, action.agent_id} else f"what {found.agent_id} did",
-        tick=found.tick,
+        field="calls" if divergence.field == "events" else divergence.field,
+        recorded=divergence.a,
+        replayed=divergence.b,
+        path=divergence.path,
+        place="" if divergence.agent_id in {None, action.agent_id} else f"what {divergence.agent_id} did",
+        tick=divergence.tick,
     )
     proved.counts.driven = max(proved.divergence.step, 1)
     proved.counts.covered = proved.divergence.step - 1
@@ -702,12 +703,12 @@ class _Chance(NamedTuple):
     """Where the first draw was seen."""
 
     @classmethod
-    def of(cls, found: Sequence[ProgramRun]) -> _Chance:
+    def of(cls, runs: Sequence[ProgramRun]) -> _Chance:
         """Return what differs between runs."""
-        names = {name for run in found for name in run.chance}
-        varying = frozenset(name for name in names if len({run.chance.get(name) for run in found}) > 1)
-        own = next((run.unseeded for run in found if run.unseeded), ())
-        libraries = [each for each in found[0].drawn_by_libraries if each.startswith("random ")]
+        names = {name for run in runs for name in run.chance}
+        varying = frozenset(name for name in names if len({run.chance.get(name) for run in runs}) > 1)
+        own = next((run.unseeded for run in runs if run.unseeded), ())
+        libraries = [each for each in runs[0].drawn_by_libraries if each.startswith("random ")]
         if own or not varying:
             return cls(varying, bool(own), next(iter(own), ""))
         is_of_libraries = varying == {"random"} and bool(libraries)

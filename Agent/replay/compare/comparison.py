@@ -136,13 +136,13 @@ class ComparedFields(Protocol):
     def leaves_out(self, agent_id: str, name: str, *tags: str | None) -> bool:
         """Whether a field is not compared."""
 
-    def note(self, agent_id: str, name: str, found: Agreement) -> None:
+    def note(self, agent_id: str, name: str, agreement: Agreement) -> None:
         """Store what could not be compared in one field."""
 
-    def note_state(self, agent_id: str, found: Agreement) -> None:
+    def note_state(self, agent_id: str, agreement: Agreement) -> None:
         """Store what could not be compared in the fields that an action changed."""
 
-    def note_value(self, what: str, found: Agreement) -> None:
+    def note_value(self, what: str, agreement: Agreement) -> None:
         """Store what could not be compared in another value."""
 
 
@@ -198,11 +198,11 @@ class Comparison:
         before, self.agreement = self.agreement, Agreement()
         self._names = names
         try:
-            found = self._difference(recorded, replayed)
+            difference = self._difference(recorded, replayed)
         finally:
             now, self.agreement = self.agreement, before
             before.take(now)
-        return found, now
+        return difference, now
 
     def _difference(self, recorded: Recorded, replayed: Recorded) -> Difference | None:
         one, other = recorded.value, replayed.value
@@ -400,11 +400,11 @@ class Comparison:
 
     def _agree_in_made(self, one: Any, other: Any) -> bool:
         """Whether the ids and times in two contents agree, those of libraries by form."""
-        made, other_made = one.get("made", []), other.get("made", [])
-        if type(made) is not list or type(other_made) is not list:
+        entries, other_entries = one.get("made", []), other.get("made", [])
+        if type(entries) is not list or type(other_entries) is not list:
             return False
         mark = self.mark()
-        if len(made) == len(other_made) and self._in_order(made, other_made, "") is None:
+        if len(entries) == len(other_entries) and self._in_order(entries, other_entries, "") is None:
             return True
         self.go_back(mark)
         return False
@@ -429,8 +429,8 @@ class Comparison:
             self.agreement.comparable += 1
             self._count_hidden(left, right)
             return None
-        found = self._walk(one.get("head"), other.get("head"), path)
-        return found or Difference(path, "<cut, another end>", "<cut, another end>")
+        difference = self._walk(one.get("head"), other.get("head"), path)
+        return difference or Difference(path, "<cut, another end>", "<cut, another end>")
 
     def _dict(
         self, one: dict[str, Any], other: dict[str, Any], path: str, *, has_order: bool
@@ -442,9 +442,9 @@ class Comparison:
             at = f"{path}/{escape(key)}"
             if key not in one or key not in other:
                 return Difference(at, *shown_beside(one.get(key, ABSENT), other.get(key, ABSENT)))
-            found = self._walk(one[key], other[key], at)
-            if found is not None:
-                return found
+            difference = self._walk(one[key], other[key], at)
+            if difference is not None:
+                return difference
         return self._order(list(one), list(other), path) if has_order else None
 
     def _order(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
@@ -460,12 +460,12 @@ class Comparison:
         if not self.overlooked.normaliser.order:
             return self._in_order(one, other, path)
         mark = self.mark()
-        found = self._in_order(one, other, path)
-        if found is None:
+        difference = self._in_order(one, other, path)
+        if difference is None:
             return None
         self.go_back(mark)
         if not self._are_members(one, other):
-            return found
+            return difference
         self.overlooked.counts["orders"] += 1
         return None
 
@@ -475,10 +475,12 @@ class Comparison:
             return False
         free = list(other)
         for left in one:
-            place = next((index for index, right in enumerate(free) if self._agree(left, right)), None)
-            if place is None:
+            index_of_match = next(
+                (index for index, right in enumerate(free) if self._agree(left, right)), None
+            )
+            if index_of_match is None:
                 return False
-            del free[place]
+            del free[index_of_match]
         return True
 
     def _agree(self, one: Any, other: Any) -> bool:
@@ -519,9 +521,9 @@ class Comparison:
 
     def _in_order(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         for index, (left, right) in enumerate(zip(one, other, strict=False)):
-            found = self._walk(left, right, f"{path}/{index}")
-            if found is not None:
-                return found
+            difference = self._walk(left, right, f"{path}/{index}")
+            if difference is not None:
+                return difference
         if len(one) == len(other):
             return None
         index = min(len(one), len(other))
@@ -533,11 +535,11 @@ class Comparison:
         left = sorted(one, key=_key)
         right = sorted(other, key=_key)
         mark = self.mark()
-        found = self._in_order(left, right, path)
-        if found is not None:
+        difference = self._in_order(left, right, path)
+        if difference is not None:
             self.go_back(mark)
-            found = None if self._are_members(left, right) else found
-        return None if found is None else Difference(path, *shown_beside(left, right))
+            difference = None if self._are_members(left, right) else difference
+        return None if difference is None else Difference(path, *shown_beside(left, right))
 
     def _pairs(self, one: list[Any], other: list[Any], path: str) -> Difference | None:
         left, right = _by_key(one), _by_key(other)
@@ -549,18 +551,18 @@ class Comparison:
             name, other_name = left[key][0], right[other_key][0]
             if _is_object(name) and _is_object(other_name):
                 # An object used as a key has changed: report its attribute rather than a missing key.
-                found = self._walk(name, other_name, f"{path}/{escape(_name_of(name))}")
-                if found is not None:
-                    return found
+                difference = self._walk(name, other_name, f"{path}/{escape(_name_of(name))}")
+                if difference is not None:
+                    return difference
         for key in sorted(left.keys() | right.keys()):
             name, value = left.get(key, (None, ABSENT))
             other_name, other_value = right.get(key, (None, ABSENT))
             at = f"{path}/{escape(_name_of(name if key in left else other_name))}"
             if value is ABSENT or other_value is ABSENT:
                 return Difference(at, *shown_beside(value, other_value))
-            found = self._walk(name, other_name, at) or self._walk(value, other_value, at)
-            if found is not None:
-                return found
+            difference = self._walk(name, other_name, at) or self._walk(value, other_value, at)
+            if difference is not None:
+                return difference
         if path in self._names:
             return None
         names = [_name_of(name) for name, _ in left.values()]
@@ -582,14 +584,14 @@ class Comparison:
         rest = {key: name for key, name in other.items() if key not in one}
         if len(free) != len(rest) or len(free) > _MOST_UNORDERED:
             return {}
-        found: dict[Any, Any] = {}
+        agreeing: dict[Any, Any] = {}
         for key, name in rest.items():
             partner = next((each for each, its_name in free.items() if self._agree(its_name, name)), None)
             if partner is None:
                 return {}
-            found[key] = partner
+            agreeing[key] = partner
             del free[partner]
-        return found
+        return agreeing
 
 
 class _FormOfContent(NamedTuple):
@@ -670,13 +672,13 @@ def _key(value: Any) -> bytes:
 
 def _by_key(pairs: list[Any]) -> dict[bytes, tuple[Any, Any]]:
     """Return the (key, value) pairs of a mapping by `_key` of the key."""
-    found: dict[bytes, tuple[Any, Any]] = {}
+    by_key: dict[bytes, tuple[Any, Any]] = {}
     for pair in pairs:
         if type(pair) is list and len(pair) == 2:
-            found[_key(pair[0])] = (pair[0], pair[1])
+            by_key[_key(pair[0])] = (pair[0], pair[1])
         else:
-            found[_key(pair)] = (pair, None)
-    return found
+            by_key[_key(pair)] = (pair, None)
+    return by_key
 
 
 def _only_in(one: dict[bytes, Any], other: dict[bytes, Any]) -> list[bytes]:

@@ -192,9 +192,9 @@ def effect_difference(
         place, agent_id = f"effect {number} ({describe(one)})", one.agent_id or ""
         if describe(one) != describe(other):
             return EffectDifference(place, Difference("", describe(one), describe(other)), agent_id)
-        found = event_difference(one, other, comparison)
-        if found is not None:
-            return EffectDifference(place, found, agent_id)
+        difference = event_difference(one, other, comparison)
+        if difference is not None:
+            return EffectDifference(place, difference, agent_id)
     number = min(len(recorded), len(replayed))
     for event in (*recorded[number:], *replayed[number:]):
         is_recorded = number < len(recorded)
@@ -220,27 +220,27 @@ def event_difference(one: Event, other: Event, comparison: Comparison) -> Differ
     if not comparison.same_ids(one.causes, other.causes):
         return Difference("/causes", list(one.causes), list(other.causes))
     if one.kind == "log":
-        found = comparison.difference(Recorded(one.message, {}, ""), Recorded(other.message, {}, ""))
-        if found is not None:
-            return Difference("/message", found.recorded, found.replayed)
+        difference = comparison.difference(Recorded(one.message, {}, ""), Recorded(other.message, {}, ""))
+        if difference is not None:
+            return Difference("/message", difference.recorded, difference.replayed)
     rules = comparison.fields
     payloads = _payload(one, rules), _payload(other, rules)
     if one.kind == other.kind == "artifact.saved" and _hold_the_same(one, other):
         payloads = _without_content(payloads[0]), _without_content(payloads[1])
-    found, agreed = comparison.compare(*payloads, NAMES_OF_PAYLOADS)
-    if found is not None:
-        return found
+    difference, agreed = comparison.compare(*payloads, NAMES_OF_PAYLOADS)
+    if difference is not None:
+        return difference
     if rules is not None:
         rules.note_value(describe(one), agreed)
     if one.state is None and other.state is None:
         return None
-    found, agreed = comparison.compare(state_of(one, rules), state_of(other, rules), NAMES_OF_STATE)
+    difference, agreed = comparison.compare(state_of(one, rules), state_of(other, rules), NAMES_OF_STATE)
     if rules is not None:
         rules.note_state(str(one.agent_id), agreed)
-    if found is None:
+    if difference is None:
         return None
-    found = as_change(found)
-    return Difference(f"/state{found.path}", found.recorded, found.replayed)
+    difference = as_change(difference)
+    return Difference(f"/state{difference.path}", difference.recorded, difference.replayed)
 
 
 UNCHANGED = "<unchanged>"
@@ -254,22 +254,24 @@ def arguments_difference(one: Event, other: Event, comparison: Comparison) -> Di
     for name in (*recorded, *(name for name in replayed if name not in recorded)):
         if name in recorded and name in replayed:
             sides = in_payload(one, ARGS_AFTER).part(name), in_payload(other, ARGS_AFTER).part(name)
-            found = comparison.difference(*sides)
-            if found is not None:
-                return Difference(f"/{escape(name)}{found.path}", found.recorded, found.replayed)
+            difference = comparison.difference(*sides)
+            if difference is not None:
+                return Difference(
+                    f"/{escape(name)}{difference.path}", difference.recorded, difference.replayed
+                )
         else:
             texts = (shown(each[name]) if name in each else UNCHANGED for each in (recorded, replayed))
             return Difference(f"/{escape(name)}", *texts)
     return None
 
 
-def as_change(found: Difference) -> Difference:
+def as_change(difference: Difference) -> Difference:
     """Show a field that only one of two `{"set": ..., "unset": ...}` sets as unchanged on the other side."""
-    if found.path.count("/") != 2 or not found.path.startswith("/set/"):
-        return found
+    if difference.path.count("/") != 2 or not difference.path.startswith("/set/"):
+        return difference
     absent = shown(ABSENT)
-    sides = [UNCHANGED if each == absent else each for each in (found.recorded, found.replayed)]
-    return Difference(found.path, *sides)
+    sides = [UNCHANGED if each == absent else each for each in (difference.recorded, difference.replayed)]
+    return Difference(difference.path, *sides)
 
 
 def _payload(event: Event, rules: ComparedFields | None = None) -> Recorded:
@@ -308,8 +310,10 @@ def _hold_the_same(one: Event, other: Event) -> bool:
     digests = [event.extra.get("digest_compared") for event in (one, other)]
     if digests == [None, None]:
         return False
-    found = [digest or event.extra.get("digest") for digest, event in zip(digests, (one, other), strict=True)]
-    return found[0] == found[1]
+    compared = [
+        digest or event.extra.get("digest") for digest, event in zip(digests, (one, other), strict=True)
+    ]
+    return compared[0] == compared[1]
 
 
 def _without_content(payload: Recorded) -> Recorded:

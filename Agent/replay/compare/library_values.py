@@ -72,8 +72,8 @@ class LibraryValues:
         else:  # an id that a compiled library returned
             self._add_id(str(value).replace("-", "").lower())
 
-    def _add_id(self, made: str) -> None:
-        self._ids.update(made[:end] for end in range(_SHORTEST_ID, len(made) + 1))
+    def _add_id(self, new_id: str) -> None:
+        self._ids.update(new_id[:end] for end in range(_SHORTEST_ID, len(new_id) + 1))
 
     def _add_number(self, value: float) -> None:
         unit = unit_of(value)

@@ -254,8 +254,12 @@ class ReplayOutcome:
     @property
     def is_same_code(self) -> bool:
         """Whether the differing method and every other compared method still have their recorded code."""
-        found = self.divergence
-        return found is not None and f"{found.agent_id}.{found.action}" in self.code and not self.changed_code
+        divergence = self.divergence
+        return (
+            divergence is not None
+            and f"{divergence.agent_id}.{divergence.action}" in self.code
+            and not self.changed_code
+        )
 
     def reason(self, text: str) -> None:
         """Add a reason unless it exists already."""
@@ -308,58 +312,60 @@ OF_PROGRAM = "program."
 
 def locate(divergences: Iterable[Divergence], session: Path) -> list[Divergence]:
     """Return the differences with `tick` and `where` set, using the session's events that they name."""
-    found = list(divergences)
-    wanted = {each.event_id for each in found}
+    located = list(divergences)
+    wanted = {each.event_id for each in located}
     events: dict[str, Event] = {}
     reader = open_reader(session)
-    for agent_id in {each.agent_id for each in found}:
+    for agent_id in {each.agent_id for each in located}:
         for event in reader.events(agent_id) if wanted - events.keys() else ():
             if event.id in wanted:
                 events[event.id] = event
-    return [_located(each, events.get(each.event_id), reader) for each in found]
+    return [_located(each, events.get(each.event_id), reader) for each in located]
 
 
-def _located(found: Divergence, event: Event | None, reader: TreeReader) -> Divergence:
-    tick = event.tick if event is not None and found.tick is None else found.tick
-    inner = _inner_event(found, event, reader) if event is not None and found.inner_field else None
-    return replace(found, tick=tick, where=_where(found, event, inner))
+def _located(divergence: Divergence, event: Event | None, reader: TreeReader) -> Divergence:
+    tick = event.tick if event is not None and divergence.tick is None else divergence.tick
+    inner = _inner_event(divergence, event, reader) if event is not None and divergence.inner_field else None
+    return replace(divergence, tick=tick, where=_where(divergence, event, inner))
 
 
-def _inner_event(found: Divergence, action: Event, reader: TreeReader) -> Event | None:
+def _inner_event(divergence: Divergence, action: Event, reader: TreeReader) -> Event | None:
     """Return the last event before the action's end that matches the effect's description, for its tags."""
     last = None
-    for event in reader.events(found.inner_agent_id or found.agent_id):
-        if event.timestamp_us <= action.timestamp_us and f"({describe(event)})" in found.place:
+    for event in reader.events(divergence.inner_agent_id or divergence.agent_id):
+        if event.timestamp_us <= action.timestamp_us and f"({describe(event)})" in divergence.place:
             last = event
     return last
 
 
-def _where(found: Divergence, event: Event | None, inner: Event | None) -> str:
-    if found.inner_field:
-        key, _, rest = found.inner_field.partition("/")
-        who = found.inner_agent_id or found.agent_id
-        return f"{_named(key, f'/{rest}' if rest else '', inner)} of {who}, in {found.place}"
-    place = f" of {found.place}" if found.place else ""
-    if found.field.startswith(_STATE):
-        at = f", in {found.place}" if found.place else ""
-        return _named(found.field, found.path, event) + at
-    if found.field == "result":
-        return _named("result", found.path, event) + place
-    if found.field == "args":
-        return f"argument {_from_name(found.path)}{place}" if found.path else f"arguments{place}"
-    if found.field.startswith(OF_PROGRAM):
-        return f"{found.field.removeprefix(OF_PROGRAM)}, as the program left it"
-    if found.field == "args_after":
-        return place_in(found.field, found.path, event) + (f", in {found.place}" if found.place else "")
-    if found.field == "error":
-        return {"/error_type": "type of the error", "/error_message": "text of the error"}.get(
-            found.path, f"error{found.path}"
+def _where(divergence: Divergence, event: Event | None, inner: Event | None) -> str:
+    if divergence.inner_field:
+        key, _, rest = divergence.inner_field.partition("/")
+        who = divergence.inner_agent_id or divergence.agent_id
+        return f"{_named(key, f'/{rest}' if rest else '', inner)} of {who}, in {divergence.place}"
+    place = f" of {divergence.place}" if divergence.place else ""
+    if divergence.field.startswith(_STATE):
+        at = f", in {divergence.place}" if divergence.place else ""
+        return _named(divergence.field, divergence.path, event) + at
+    if divergence.field == "result":
+        return _named("result", divergence.path, event) + place
+    if divergence.field == "args":
+        return f"argument {_from_name(divergence.path)}{place}" if divergence.path else f"arguments{place}"
+    if divergence.field.startswith(OF_PROGRAM):
+        return f"{divergence.field.removeprefix(OF_PROGRAM)}, as the program left it"
+    if divergence.field == "args_after":
+        return place_in(divergence.field, divergence.path, event) + (
+            f", in {divergence.place}" if divergence.place else ""
         )
-    if found.field == "effects" and found.path:
-        return f"{found.place}: {_from_name(found.path)}"
+    if divergence.field == "error":
+        return {"/error_type": "type of the error", "/error_message": "text of the error"}.get(
+            divergence.path, f"error{divergence.path}"
+        )
+    if divergence.field == "effects" and divergence.path:
+        return f"{divergence.place}: {_from_name(divergence.path)}"
     return {"effects": "what it left", "calls": "calls", "reads": "what it read"}.get(
-        found.field, found.field
-    ) + (f": {found.place}" if found.place else "")
+        divergence.field, divergence.field
+    ) + (f": {divergence.place}" if divergence.place else "")
 
 
 def place_in(field: str, path: str, event: Event | None) -> str:
@@ -553,8 +559,8 @@ class ReplayReport(TextInNotebook):
     def differing_fields(self) -> dict[str, str]:
         """The differing fields of agents, each with the step, path and replayed value as text."""
         first = self.divergence
-        found = [] if first is None else [first, *self.outcome.further]
-        fields = [each for each in found if each.field.startswith(_STATE)]
+        differing = [] if first is None else [first, *self.outcome.further]
+        fields = [each for each in differing if each.field.startswith(_STATE)]
         return {
             self._own([f"{each.agent_id}.{each.field.removeprefix(_STATE)}"])[0]: repr(
                 (each.step, each.path, each.replayed)
@@ -654,17 +660,17 @@ class ReplayReport(TextInNotebook):
             yield f"{notes:,} notes (log_action) outside actions were not replayed"
 
 
-def _difference(found: Divergence, what: str) -> Iterator[str]:
+def _difference(divergence: Divergence, what: str) -> Iterator[str]:
     """Yield the lines of a difference, each value on a separate line so that they are easy to compare."""
-    recorded, replayed = found.texts
-    yield f"{what}: {found.step_text}"
-    yield f"  {found.where or found.field}"
+    recorded, replayed = divergence.texts
+    yield f"{what}: {divergence.step_text}"
+    yield f"  {divergence.where or divergence.field}"
     yield f"    recorded: {recorded}"
     yield f"    replayed: {replayed}"
-    if found.since is not None:
+    if divergence.since is not None:
         yield (
-            f"    it began in one of the steps {found.since + 1:,} to {found.step:,}: fields over 4 KiB and "
-            "generators are compared at full states only"
+            f"    it began in one of the steps {divergence.since + 1:,} to {divergence.step:,}: fields over "
+            "4 KiB and generators are compared at full states only"
         )
 
 

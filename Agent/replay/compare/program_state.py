@@ -108,15 +108,15 @@ def left_otherwise(
     known = [run for run in runs if run is not None]
     if recorded is None or len(known) < len(runs):
         return []
-    found = []
+    differing = []
     for name in dict.fromkeys((*recorded.changed, *(name for run in known for name in run.changed))):
         one, others = recorded.at(name), tuple(run.at(name) for run in known)
         if one is None or all(other == one for other in others) or _is_of_another_python(one, others):
             continue
         if others == (None,) * len(others) and all(_is_elsewhere(one, run, recorded) for run in known):
             continue
-        found.append(LeftOtherwise(name, one, others))
-    return sorted(found, key=lambda each: not each.is_steady)
+        differing.append(LeftOtherwise(name, one, others))
+    return sorted(differing, key=lambda each: not each.is_steady)
 
 
 def redacted_in_all(recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]) -> int:

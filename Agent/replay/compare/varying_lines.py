@@ -54,18 +54,18 @@ def varying_lines(functions: Iterable[FunctionType], set_fields: Collection[str]
 
 def _in_tree(tree: ast.AST, set_fields: Collection[str]) -> set[tuple[int, str]]:
     names = _names_of_sets(tree, set_fields)
-    found: set[tuple[int, str]] = set()
+    lines: set[tuple[int, str]] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name, is_plain = _called(node.func)
             if name in _OF_PROCESS and (is_plain or name not in _BUILTIN):
-                found.add((node.lineno, _OF_PROCESS[name]))
+                lines.add((node.lineno, _OF_PROCESS[name]))
             elif name == "time" and not is_plain and _is_loop(cast("ast.Attribute", node.func).value):
-                found.add((node.lineno, "loop.time()"))
+                lines.add((node.lineno, "loop.time()"))
         for walked in _walked_over(node):
             if _is_set(walked, names, set_fields):
-                found.add((walked.lineno, "the order of a set"))
-    return found
+                lines.add((walked.lineno, "the order of a set"))
+    return lines
 
 
 def _called(function: ast.expr) -> tuple[str, bool]:
@@ -96,11 +96,11 @@ def _walked_over(node: ast.AST) -> Iterator[ast.expr]:
 
 
 def _names_of_sets(tree: ast.AST, set_fields: Collection[str]) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and _is_set(node.value, found, set_fields):
-            found.update(target.id for target in node.targets if isinstance(target, ast.Name))
-    return found
+        if isinstance(node, ast.Assign) and _is_set(node.value, names, set_fields):
+            names.update(target.id for target in node.targets if isinstance(target, ast.Name))
+    return names
 
 
 def _is_set(node: ast.expr, names: Collection[str], set_fields: Collection[str]) -> bool:

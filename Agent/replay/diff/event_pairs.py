@@ -58,9 +58,9 @@ def differing_events(
         for number, pair in enumerate(_pairs(*(_compared(side, agent_id) for side in (one, other))), 1):
             for event in filter(None, pair):
                 same_ids.see(event)
-            found = _difference(*pair, comparison)
-            if found is not None:
-                yield placed_divergence(*pair, found, number, ()).divergence
+            difference = _difference(*pair, comparison)
+            if difference is not None:
+                yield placed_divergence(*pair, difference, number, ()).divergence
 
     listed = list(islice(differences(), most + 1))
     return listed[:most], len(listed) > most

@@ -146,9 +146,9 @@ class SameIds:
         return self._there.setdefault(one, other) == other and self._back.setdefault(other, one) == one
 
     def _is_id(self, text: str) -> bool:
-        found = _EVENT_ID.fullmatch(text)
-        if found is not None:
-            return found[1] in self.writers
+        match = _EVENT_ID.fullmatch(text)
+        if match is not None:
+            return match[1] in self.writers
         return (text[:8] in self._processes and _SPAN_ID.fullmatch(text) is not None) or text in self.run_ids
 
 
@@ -253,16 +253,16 @@ class StreamWalk:
                 order = _order(one, order, other)
                 if limit is not None and order > limit.order:
                     return None
-                found = self._difference(one, other)
-                if found is None and one is not None and other is not None:
+                difference = self._difference(one, other)
+                if difference is None and one is not None and other is not None:
                     self._agreed(one, other, alike)
                     continue
                 behind, beside = _ahead(one, left), _ahead(other, right)
                 plain, its_like = self._comparable(behind, 0), self._comparable(beside, 1)
                 taken = self._concurrent(plain, its_like)
                 if not taken:
-                    one, other, found = self._outermost_input(one, other, found, plain, its_like)
-                    return placed_divergence(one, other, found, number, alike, order)
+                    one, other, difference = self._outermost_input(one, other, difference, plain, its_like)
+                    return placed_divergence(one, other, difference, number, alike, order)
                 for pair in zip(plain[:taken], its_like[:taken], strict=True):
                     self._agreed(*pair, alike)
                 left = itertools.chain(_without(behind, plain[:taken]), left)
@@ -307,11 +307,11 @@ class StreamWalk:
                 shown(ABSENT) if one is None else describe(one),
                 shown(ABSENT) if other is None else describe(other),
             )
-        found = event_difference(one, other, self.comparison) or self._draws_difference(one, other)
+        difference = event_difference(one, other, self.comparison) or self._draws_difference(one, other)
         is_inside = is_traced_action(one) and one.code is None
         needed = WITH_CHANGES_INSIDE if is_inside else WITH_CHANGED_ARGUMENTS
-        if found is not None or self.recording < needed:
-            return found
+        if difference is not None or self.recording < needed:
+            return difference
         changed = arguments_difference(one, other, self.comparison)
         return changed and Difference(f"/{ARGS_AFTER}{changed.path}", changed.recorded, changed.replayed)
 
@@ -340,7 +340,7 @@ class StreamWalk:
         self,
         one: Event | None,
         other: Event | None,
-        found: Difference | None,
+        difference: Difference | None,
         behind: Sequence[Event],
         beside: Sequence[Event],
     ) -> tuple[Event | None, Event | None, Difference]:
@@ -348,9 +348,9 @@ class StreamWalk:
 
         A call is recorded when it ends, after the calls inside it, but its arguments were set before them.
         """
-        assert found is not None  # noqa: S101 - the caller met a difference
+        assert difference is not None  # noqa: S101 - the caller met a difference
         if one is None or other is None:
-            return one, other, found
+            return one, other, difference
         for outer, its_like in zip(
             reversed(_around(one, behind)), reversed(_around(other, beside)), strict=False
         ):
@@ -359,18 +359,18 @@ class StreamWalk:
             args = self.comparison.difference(in_payload(outer, "args"), in_payload(its_like, "args"), ("",))
             if args is not None:
                 return outer, its_like, Difference(f"/args{args.path}", args.recorded, args.replayed)
-        return one, other, found
+        return one, other, difference
 
 
 def _around(event: Event, later: Sequence[Event]) -> list[Event]:
     """Return the event if it is a call, and its enclosing calls among later events; innermost first."""
     spans = {each.span_id: each for each in later if each.span_id is not None and each.kind in ACTION_KINDS}
-    found = [event] if event.kind in ACTION_KINDS else []
+    actions = [event] if event.kind in ACTION_KINDS else []
     span_id = event.parent_span_id
-    while span_id in spans and len(found) < _REMEMBERED:
-        found.append(spans[span_id])
+    while span_id in spans and len(actions) < _REMEMBERED:
+        actions.append(spans[span_id])
         span_id = spans[span_id].parent_span_id
-    return found
+    return actions
 
 
 def _overlap(events: Sequence[Event]) -> bool:
@@ -412,7 +412,7 @@ def _order(event: Event | None, before: Order, other: Event | None = None) -> Or
 def placed_divergence(
     one: Event | None,
     other: Event | None,
-    found: Difference,
+    difference: Difference,
     number: int,
     alike: Sequence[tuple[Event, Event]],
     order: Order = _BEGINNING,
@@ -420,15 +420,15 @@ def placed_divergence(
     """Describe a difference of two events, of which one may be missing."""
     event = one if one is not None else other
     assert event is not None  # noqa: S101 - one of both is there
-    field, path = _field(found.path)
+    field, path = _field(difference.path)
     divergence = RunDivergence(
         tick=event.tick,
         agent_id=event.agent_id,
         action=describe(event).removesuffix(f" of {event.agent_id}"),
         field=field,
         path=path,
-        a=found.recorded,
-        b=found.replayed,
+        a=difference.recorded,
+        b=difference.replayed,
         event_a=None if one is None else one.id,
         event_b=None if other is None else other.id,
         number=number,
@@ -554,9 +554,9 @@ class ForkedAt(NamedTuple):
         return cls(names, lineage.seed is not None)
 
 
-def _first_keys(operations: Iterable[Mapping[str, object]], place: int) -> list[str]:
+def _first_keys(operations: Iterable[Mapping[str, object]], depth: int) -> list[str]:
     """Return the key at an index of each JSON pointer in a JSON patch."""
-    return [keys[place] for each in operations for keys in [_keys(each)] if len(keys) > place]
+    return [keys[depth] for each in operations for keys in [_keys(each)] if len(keys) > depth]
 
 
 def _keys(operation: Mapping[str, object]) -> list[str]:
@@ -635,19 +635,21 @@ class StatePairs:
         # Two runs of one program have their full states at the same places; a fork and its origin do not.
         is_place = is_first or is_last or is_whole or self.forked is not None
         is_known = one.fold.base is not None and other.fold.base is not None
-        found = list(self._differences(is_first=is_first, is_last=is_last)) if is_place and is_known else []
-        if is_last and is_whole and self.has_ends and not found:
+        differences = (
+            list(self._differences(is_first=is_first, is_last=is_last)) if is_place and is_known else []
+        )
+        if is_last and is_whole and self.has_ends and not differences:
             is_fork = self.forked is not None
-            found = list(end_differences(one.full, other.full, self.not_compared, is_fork=is_fork))
-        self.compared += is_place and is_known and not found
+            differences = list(end_differences(one.full, other.full, self.not_compared, is_fork=is_fork))
+        self.compared += is_place and is_known and not differences
         one.full = other.full = None
         if is_whole:
-            return min(found, key=lambda each: each.is_patched, default=None)
+            return min(differences, key=lambda each: each.is_patched, default=None)
         if is_last:
-            for each in found:
+            for each in differences:
                 self.not_compared.setdefault(each.name, "one run has no last state")
         # A value folded from events may be outdated, since other code can hold the same object and change it.
-        self._unsure = [] if is_last else found
+        self._unsure = [] if is_last else differences
         return None
 
     def _differences(self, *, is_first: bool, is_last: bool) -> Iterator[StateDifference]:
@@ -664,8 +666,8 @@ class StatePairs:
                 continue
             if self._is_by_design(name, left, right, is_first=is_first, is_last=is_last):
                 continue
-            found = self._field_difference(name, left, right)
-            if found is None:
+            difference = self._field_difference(name, left, right)
+            if difference is None:
                 continue
             if self.forked is not None and name in one.adopted | other.adopted:
                 self.not_compared.setdefault(
@@ -673,7 +675,7 @@ class StatePairs:
                 )
                 continue
             events = one.full or one.fold.last, other.full or other.fold.last
-            yield StateDifference(name, found, events, name in patched)
+            yield StateDifference(name, difference, events, name in patched)
 
     def _is_by_design(
         self, name: str, left: Recorded | None, right: Recorded | None, *, is_first: bool, is_last: bool
@@ -696,12 +698,12 @@ class StatePairs:
         if left is None or right is None:
             one, other = (shown(ABSENT if each is None else each.value) for each in (left, right))
             return Difference("", one, other)
-        found, agreed = self.comparison.compare(left, right)
+        difference, agreed = self.comparison.compare(left, right)
         if rules is not None:
             rules.note(agent_id, name, agreed)
-        return found
+        return difference
 
     @property
     def _agent_id(self) -> str | None:
-        found = (side.fold.last for side in self._sides)
-        return next((event.agent_id for event in found if event is not None), None)
+        last_events = (side.fold.last for side in self._sides)
+        return next((event.agent_id for event in last_events if event is not None), None)

@@ -74,8 +74,8 @@ def replay_metrics(
         root: the trace root; by default the configured one, then ./trace.
         progress: called with the share of sessions that are done.
     """
-    place = Path(root) if root is not None else default_root()
-    sessions = [ref.path for ref in readable_sessions(place)]
+    directory = Path(root) if root is not None else default_root()
+    sessions = [ref.path for ref in readable_sessions(directory)]
     runs, good, size = 0, 0, 0
     done: list[tuple[bool, float | None]] = []
     forks: list[bool] = []
@@ -83,10 +83,10 @@ def replay_metrics(
     for number, session in enumerate(sessions, start=1):
         lineage = lineage_of(session)
         if lineage is None:
-            own, sound = _checkpointed(place, session)
+            own, sound = _checkpointed(directory, session)
             runs, good = runs + own, good + sound
         else:
-            _compare(lineage.run, lineage.run_id, place, forks, unread)
+            _compare(lineage.run, lineage.run_id, directory, forks, unread)
         size += _stored_bytes(session)
         done += _reports(session, unread)
         progress(number / len(sessions))
@@ -129,15 +129,17 @@ def _stored_bytes(session: Path) -> int:
     for run in run_dirs(session):
         for path in files_below(run / "checkpoints"):
             if not path.name.startswith("index."):
-                found = path.stat()
-                seen[found.st_dev, found.st_ino] = found.st_size
+                status = path.stat()
+                seen[status.st_dev, status.st_ino] = status.st_size
     return sum(seen.values())
 
 
 def _reports(session: Path, unread: list[str]) -> Iterator[tuple[bool, float | None]]:
     """Yield whether each replay finished, and its duration in milliseconds if recorded."""
-    replays = [place for run in run_dirs(session) for place in entries_in(run / "replays")]
-    for path in [path for place in replays for path in entries_in(place) if path.name == "report.json"]:
+    replays = [directory for run in run_dirs(session) for directory in entries_in(run / "replays")]
+    for path in [
+        path for directory in replays for path in entries_in(directory) if path.name == "report.json"
+    ]:
         try:
             report = orjson.loads(read_file(path))
             completed = report.get("completed", True) and report["verdict"] != "UNVERIFIED"

@@ -85,8 +85,8 @@ class Meter:
 def tick_of(line: bytes) -> int | None:
     """Return the tick of a line; None if it has none."""
     end = line.find(b',"extra":')
-    found = _TICK.search(line, 0, end if end >= 0 else len(line))
-    return None if found is None else int(found[1])
+    match = _TICK.search(line, 0, end if end >= 0 else len(line))
+    return None if match is None else int(match[1])
 
 
 def number_of(line: bytes) -> int | None:
@@ -505,13 +505,13 @@ def _writers(side: RunSide) -> int:
     """Count the writers of the compared files; the separate writer of metrics does not write to these."""
     from Agent.tree.files.lines import first_id
 
-    found = set()
+    writers = set()
     for key in side.streams():
         for path in side.files(key) or ():
             identity = first_id(path)
             if identity is not None:
-                found.add(identity.partition("-")[0])
-    return len(found)
+                writers.add(identity.partition("-")[0])
+    return len(writers)
 
 
 _MOST_NAMED = 5

@@ -68,14 +68,14 @@ class RunSide:
 
     def streams(self) -> list[StreamKey]:
         """Return the streams of this side."""
-        found = [StreamKey("agent", name) for name in self.agents]
+        keys = [StreamKey("agent", name) for name in self.agents]
         if self.ref.agent_id is None:
             if not self.run_ids:
-                found += [StreamKey("category", name) for name in COMPARED_CATEGORIES]
+                keys += [StreamKey("category", name) for name in COMPARED_CATEGORIES]
             runs = frozenset() if self.only_actions else self.run_ids or frozenset(self.reader.run_ids())
             order = [name for name in self.reader.run_ids() if name in runs]
-            found += [StreamKey("run", str(place)) for place, _ in enumerate(order)]
-        return found
+            keys += [StreamKey("run", str(index)) for index, _ in enumerate(order)]
+        return keys
 
     def events(self, key: StreamKey) -> Iterator[Event]:
         """Yield the events of a stream in order."""
@@ -178,14 +178,14 @@ def pair_agents(one: RunSide, other: RunSide) -> None:
 
 
 def _with_children(reader: TreeReader, run_id: str) -> list[str]:
-    found = [run_id]
+    run_ids = [run_id]
     parents = {}
     for name in reader.run_ids():
         began = next(reader.run_events(name), None)
         parents[name] = None if began is None else began.extra.get("parent_run_id")
-    for name in found:
-        found += [child for child, parent in parents.items() if parent == name and child not in found]
-    return found
+    for name in run_ids:
+        run_ids += [child for child, parent in parents.items() if parent == name and child not in run_ids]
+    return run_ids
 
 
 def inside_actions(events: Iterable[Event]) -> Iterator[Event]:
@@ -216,9 +216,9 @@ def _is_within(span_id: str | None, parents: Mapping[str, str | None], inside: d
         passed.append(span_id)
         inside[span_id] = False  # also ends the loop if damaged parents form a cycle
         span_id = parents.get(span_id)
-    found = span_id is not None and inside[span_id]
-    inside.update(dict.fromkeys(passed, found))
-    return found
+    is_inside = span_id is not None and inside[span_id]
+    inside.update(dict.fromkeys(passed, is_inside))
+    return is_inside
 
 
 def align(one: RunSide, other: RunSide) -> list[str]:

@@ -91,9 +91,9 @@ class Peers:
 
     def __call__(self, agent_id: str) -> Any:
         """Return the stub of an agent for a factory; see `stand_in`."""
-        made = self.stand_in(agent_id)
+        stub = self.stand_in(agent_id)
         self._asked_for.add(agent_id)
-        return made
+        return stub
 
     def stand_in(self, agent_id: str) -> Any:
         """Return the stub of an agent.
@@ -183,19 +183,19 @@ def constructor_arguments(
     """Return the recorded constructor arguments as Python values."""
     lacking: list[str] = []
 
-    def restored(value: Any, place: str, name: str) -> Any:
-        pointer = f"{_INIT}/{place}/{escape(name)}"
+    def restored(value: Any, section: str, name: str) -> Any:
+        pointer = f"{_INIT}/{section}/{escape(name)}"
         try:
-            found = decoder.restore(Recorded(value, types, pointer))
+            decoded = decoder.restore(Recorded(value, types, pointer))
         except RecordingMiss:  # an agent without events in the run
             lacking.append(name)
             return Unrestored("agent", value)
-        if not found.unrestored:
-            return found.value
+        if not decoded.unrestored:
+            return decoded.value
         lacking.append(name)
         return Unrestored(types.get(pointer, "opaque"), value)
 
-    args = tuple(restored(value, "args", str(place)) for place, value in enumerate(recorded["args"]))
+    args = tuple(restored(value, "args", str(index)) for index, value in enumerate(recorded["args"]))
     kwargs = {name: restored(value, "kwargs", name) for name, value in recorded["kwargs"].items()}
     kept = {name: value for name, value in kwargs.items() if name not in lacking}
     return ConstructorArguments(args, kept, tuple(lacking))
@@ -329,31 +329,31 @@ class FieldReads:
         Args:
             is_same_code: no code changed, so that an outside change may be the cause.
         """
-        found = []
+        doubts = []
         if self._found_outside and is_same_code:
             # The program's own code first.
             reads = sorted(self._found_outside, key=lambda read: self._found_outside[read])
-            found.append(
+            doubts.append(
                 f"the replayed code reads {', '.join(reads[:_MOST_NAMED])}: what the program changes there "
                 "between the actions is not in the recording; change it in a traced action, or register a "
                 "codec for it"
             )
         if self._found_variables and is_same_code:
             named = ", ".join(list(self._found_variables)[:_MOST_NAMED])
-            found.append(
+            doubts.append(
                 f"the replayed code reads context variable {named}: what the program sets it to between the "
                 "actions is not in the recording; pass it as an argument, or set it in a traced action"
             )
         if self._found_shared and is_same_code:
-            found.append(
+            doubts.append(
                 f"the replayed code uses {', '.join(list(self._found_shared)[:_MOST_NAMED])}, which agents "
                 "whose code does not run use, too: replay the whole session, without the name of an agent"
             )
         if not self._found:
-            return found
+            return doubts
         more = f" and {len(self._found) - _MOST_NAMED} more" if len(self._found) > _MOST_NAMED else ""
         return [
-            *found,
+            *doubts,
             "the replayed code reads fields of agents whose code does not run, as the target built them: "
             f"{', '.join(list(self._found)[:_MOST_NAMED])}{more}; replay the whole run, or read them through "
             "a traced method",
@@ -461,36 +461,36 @@ class _WatchedVariable:
 
 def _user_of(frame: FrameType) -> FrameType:
     """Return the frame of the program or of a library that called the standard library."""
-    found: FrameType | None = frame
-    while found is not None and not is_foreign_name(str(found.f_globals.get("__name__", ""))):
-        found = found.f_back
-    return found or frame
+    user: FrameType | None = frame
+    while user is not None and not is_foreign_name(str(user.f_globals.get("__name__", ""))):
+        user = user.f_back
+    return user or frame
 
 
 def _held(
     objects: Mapping[str, object], names_of: Callable[[str], Collection[str]]
 ) -> dict[int, tuple[object, str]]:
     """Return {id: (object, field)} for the objects in certain fields of agents."""
-    found: dict[int, tuple[object, str]] = {}
+    held: dict[int, tuple[object, str]] = {}
     for agent_id, obj in objects.items():
         names = names_of(agent_id)
         fields = read_state(obj).fields if names and obj is not None else {}
         for name in fields.keys() & set(names):
-            found[id(fields[name])] = (fields[name], f"{agent_id}.{name}")
-    return found
+            held[id(fields[name])] = (fields[name], f"{agent_id}.{name}")
+    return held
 
 
 def _held_inside(
     objects: Mapping[str, object], names_of: Callable[[str], Collection[str]]
 ) -> list[tuple[object, str, str]]:
     """Return (object, attribute, path) for attributes, inside fields, whose object recording follows too."""
-    found = []
+    held = []
     for agent_id, obj in objects.items():
         for path in names_of(agent_id):
             name, _, inner = path.partition(".")
             if inner:
-                found.append((read_state(obj).fields.get(name), inner, f"{agent_id}.{path}"))
-    return found
+                held.append((read_state(obj).fields.get(name), inner, f"{agent_id}.{path}"))
+    return held
 
 
 def _written_outside(recording: Recording, agent_id: str, moved: Collection[int]) -> Collection[str]:
@@ -524,12 +524,14 @@ def _shared(recording: Recording, agent_id: str, live: frozenset[str]) -> Collec
 
 
 def _changing_fields(recording: Recording, live: frozenset[str]) -> Mapping[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
+    changing: dict[str, set[str]] = {}
     for event in recording.events:
         state = event.state
         if state is not None and event.agent_id is not None and event.agent_id not in live:
-            found.setdefault(event.agent_id, set()).update(state.get("set") or (), state.get("unset") or ())
-    return {agent_id: frozenset(names) for agent_id, names in found.items()}
+            changing.setdefault(event.agent_id, set()).update(
+                state.get("set") or (), state.get("unset") or ()
+            )
+    return {agent_id: frozenset(names) for agent_id, names in changing.items()}
 
 
 def classes_of_agents(recording: Recording, find_class: Callable[[str], type | None]) -> Iterator[type]:

@@ -86,9 +86,9 @@ class HeldMoves:
                     _put(held, name, move)
                     continue
                 what = _named("" if facts is None else facts.held[number], name)
-                made = _present(held, name)
-                description = f"{what}={short(_shown(made))}, recorded {short(_shown(move['first']))}"
-                if sort_of(type(made)) is Sort.GENERATOR:
+                present = _present(held, name)
+                description = f"{what}={short(_shown(present))}, recorded {short(_shown(move['first']))}"
+                if sort_of(type(present)) is Sort.GENERATOR:
                     description = f"the random generator {what} in another state; the recorded state is used"
                 self._context.outcome.factory_differences.append(f"{agent_id}: factory made {description}")
                 _put(held, name, move)
@@ -132,14 +132,16 @@ class HeldMoves:
         is_whole = all(each in self._context.live for each, _ in self._holders[number])
         if is_whole and not _was(held, name, move):
             was = _shown(move["was"]) if "was" in move else f"content {move['was_content']}"
-            made = _shown(_present(held, name))
+            present = _shown(_present(held, name))
             if outcome.changed_code:
                 place = f"what {agent_id} held before the step"
-                self._context.player.differs(action, f"state.{what}", Difference("", was, made), place=place)
+                self._context.player.differs(
+                    action, f"state.{what}", Difference("", was, present), place=place
+                )
             remedy = "" if path == GLOBALS else f"; if no action reads it: --ignore {_field_of(path)}"
             self._context.player.stop(
                 f"{what} of {agent_id}, which code outside of actions changes, too, was {short(was)} before "
-                f"step {action.number}, and replayed code had left {short(made)} there{remedy}"
+                f"step {action.number}, and replayed code had left {short(present)} there{remedy}"
             )
         if "now" not in move:
             return
@@ -167,22 +169,22 @@ class HeldMoves:
         """
         if not is_suspect and agent_id in self._unshared:
             return
-        found = list(generators_in(obj)) if is_suspect else []
+        generators = list(generators_in(obj)) if is_suspect else []
         facts = self._context.recording.agents.get(agent_id)
         if facts is not None and facts.written_outside:  # recordings without their states
             fields = read_state(obj).fields
-            found += [(name, fields[name]) for name in facts.written_outside & fields.keys()]
-        found = [(name, each) for name, each in found if sort_of(type(each)) is Sort.GENERATOR]
+            generators += [(name, fields[name]) for name in facts.written_outside & fields.keys()]
+        generators = [(name, each) for name, each in generators if sort_of(type(each)) is Sort.GENERATOR]
         for number, path in facts.held.items() if facts is not None else ():
             if all(each in self._context.live for each, _ in self._holders[number]):
                 continue
             held = held_at(obj, path)
             if is_own_stream(held):
-                found.append((path, held))
+                generators.append((path, held))
             else:
                 parts = list((live_attributes(held) or {}).items())
-                found += [(_named(path, name), each) for name, each in parts if is_own_stream(each)]
-        for name, generator in found:
+                generators += [(_named(path, name), each) for name, each in parts if is_own_stream(each)]
+        for name, generator in generators:
             if adoption_of(generator) is None:
                 self._generators[name] = (generator, generator_mark(generator))
 
@@ -233,7 +235,9 @@ def held_at(obj: object, path: str) -> Any:
         name, _, inner = path.partition(".")
         held = fields.get(name)
         return (live_attributes(held) or {}).get(inner) if inner else held
-    return next((each for place, each in generators_in_fields(fields) if place == path), None)
+    return next(
+        (each for generator_path, each in generators_in_fields(fields) if generator_path == path), None
+    )
 
 
 def _field_of(path: str) -> str:

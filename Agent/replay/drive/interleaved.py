@@ -462,29 +462,29 @@ def describe_wait(loop: ReplayLoop, turns: ConcurrentActions | None, current: Dr
     waiting = None if turns is None else turns.waiting()
     action = current if waiting is None else waiting[0]
     tasks = asyncio.all_tasks(loop) if waiting is None else {waiting[1]}
-    place = next(filter(None, map(_place_of_wait, tasks)), "")
+    location = next(filter(None, map(_place_of_wait, tasks)), "")
     what = "the replayed code" if action is None else f"{action.call.name} of {action.agent_id}"
     return (
-        f"{what} waits{place} for what nothing in this replay does, such as an item from a task without a "
+        f"{what} waits{location} for what nothing in this replay does, such as an item from a task without a "
         "traced action: replay the whole session, or trace that task"
     )
 
 
 def _place_of_wait(task: asyncio.Task[Any]) -> str:
     """Return where program code waits in a task, as ` at file:line (code)`; "" if none does."""
-    place = ""
+    location = ""
     step: Any = task.get_coro()
     while step is not None:
         frame = getattr(step, "cr_frame", None) or getattr(step, "gi_frame", None)
         if frame is not None and not frame.f_code.co_filename.startswith((_OWN, _ASYNCIO)):
             path, line = frame.f_code.co_filename, frame.f_lineno
             code = linecache.getline(path, line).strip()
-            place = f" at {Path(path).name}:{line}" + (f" ({code})" if code else "")
+            location = f" at {Path(path).name}:{line}" + (f" ({code})" if code else "")
         if frame is not None and frame.f_code is step_by_step.__code__:
             step = frame.f_locals["body"]
         else:
             step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
-    return place
+    return location
 
 
 @contextmanager

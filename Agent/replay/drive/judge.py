@@ -126,14 +126,14 @@ class ActionJudge:
         is_answered = missing is not None and missing.agent_id not in self._live
         if is_answered or (missing is not None and len(effects) == len(action.effects)):
             self._is_missing(action, missing)
-        found = self._effect_difference(action, effects)
-        if found is not None and found.agent_id not in {"", action.agent_id}:
-            self._differs(action, "effects", found.difference, found.place, found)
+        difference = self._effect_difference(action, effects)
+        if difference is not None and difference.agent_id not in {"", action.agent_id}:
+            self._differs(action, "effects", difference.difference, difference.place, difference)
         self._is_missing(action, missing)
         informative += self._result(action, replayed)
         informative += self._state(action, replayed)
-        if found is not None:
-            self._differs(action, "effects", found.difference, found.place, found)
+        if difference is not None:
+            self._differs(action, "effects", difference.difference, difference.place, difference)
         informative += len(effects)
         self._outcome.counts.effects += len(effects)
         self._order_of_answers(action, effects, events, answered_at)
@@ -185,11 +185,11 @@ class ActionJudge:
             self._outcome.remark(f"results of {name} are not captured, so they are not compared")
             return 0
         self._outcome.counts.results += 1
-        found, agreed = self._comparison.compare(
+        difference, agreed = self._comparison.compare(
             in_payload(action.event, "result"), in_payload(replayed, "result")
         )
-        if found is not None:
-            self._differs(action, "result", found)
+        if difference is not None:
+            self._differs(action, "result", difference)
         self._fields.note_value(
             f"step {action.number}: the result of {action.call.name} of {action.agent_id}", agreed
         )
@@ -213,15 +213,15 @@ class ActionJudge:
             if ARGS_AFTER not in one.extra and ARGS_AFTER not in other.extra:
                 continue
             mark = self._comparison.mark()
-            found = arguments_difference(one, other, self._comparison)
-            if found is None:
+            difference = arguments_difference(one, other, self._comparison)
+            if difference is None:
                 continue
-            name = unescape(found.path[1:].partition("/")[0])
+            name = unescape(difference.path[1:].partition("/")[0])
             place = "" if other is replayed else describe(one)
             if self._is_alone(action, one) and name in (other.extra.get(ARGS_AFTER) or {}):
-                self._differs(action, ARGS_AFTER, found, place)
+                self._differs(action, ARGS_AFTER, difference, place)
             self._comparison.go_back(mark)
-            self._outcome.note_argument(divergence_of(action, ARGS_AFTER, found, place=place), name)
+            self._outcome.note_argument(divergence_of(action, ARGS_AFTER, difference, place=place), name)
         return len(action.event.extra.get(ARGS_AFTER) or ()) if is_known else 0
 
     def _knows_changes(self, event: Event) -> bool:
@@ -246,22 +246,26 @@ class ActionJudge:
             self._outcome.reason(f"the error event of step {action.number} is not in the recording")
             return
         for key in ("error_type", "error_message"):
-            found = self._comparison.difference(
+            difference = self._comparison.difference(
                 Recorded(one.extra.get(key), {}, ""), Recorded(other.extra.get(key), {}, "")
             )
-            if found is not None:
-                self._differs(action, "error", Difference(f"/{key}", found.recorded, found.replayed))
+            if difference is not None:
+                self._differs(
+                    action, "error", Difference(f"/{key}", difference.recorded, difference.replayed)
+                )
 
     def _state(self, action: DrivenAction, replayed: Event) -> int:
         recorded = action.event.state or _NO_CHANGE
-        made = state_of(replayed, self._fields)
+        replayed_state = state_of(replayed, self._fields)
         if self._fields.is_older:
-            made = self._fields.pass_older(action.agent_id, recorded["set"], made)
-        found, agreed = self._comparison.compare(state_of(action.event, self._fields), made, NAMES_OF_STATE)
+            replayed_state = self._fields.pass_older(action.agent_id, recorded["set"], replayed_state)
+        difference, agreed = self._comparison.compare(
+            state_of(action.event, self._fields), replayed_state, NAMES_OF_STATE
+        )
         self._fields.note_state(action.agent_id, agreed)
-        if found is not None:
-            name, path = field_of(found.path)
-            change = as_change(found)
+        if difference is not None:
+            name, path = field_of(difference.path)
+            change = as_change(difference)
             divergence = divergence_of(
                 action,
                 f"state.{name}" if name else "state",
@@ -269,7 +273,7 @@ class ActionJudge:
             )
             if not self._comparison.passes_code_from_here(
                 lambda: self._comparison.difference(
-                    state_of(action.event, self._fields), made, NAMES_OF_STATE
+                    state_of(action.event, self._fields), replayed_state, NAMES_OF_STATE
                 )
             ):
                 if change.replayed == UNCHANGED:
@@ -310,27 +314,27 @@ class ActionJudge:
     def _effect_difference(self, action: DrivenAction, effects: Sequence[Event]) -> EffectDifference | None:
         is_free = self._comparison.overlooked.normaliser.order
         mark = self._comparison.mark() if is_free else None
-        found = effect_difference(action.effects, effects, self._comparison)
-        if found is not None and mark is not None:
+        difference = effect_difference(action.effects, effects, self._comparison)
+        if difference is not None and mark is not None:
             self._comparison.go_back(mark)
             if self._are_same_in_any_order(action.effects, effects):
                 self._normaliser("order of what actions did, as declared")
-                found = None
-        elif found is not None and has_concurrent_calls(action):
+                difference = None
+        elif difference is not None and has_concurrent_calls(action):
             ordered = sorted(action.effects, key=sort_key), sorted(effects, key=sort_key)
             if effect_difference(*ordered, self._comparison) is None:
                 self._normaliser("order of what concurrent calls did")
-                found = None
-        return found
+                difference = None
+        return difference
 
     def _are_same_in_any_order(self, recorded: Sequence[Event], replayed: Sequence[Event]) -> bool:
         """Whether each effect has a counterpart on the other side, in any position."""
         free = list(replayed)
         for one in recorded:
-            for place, other in enumerate(free):
+            for index, other in enumerate(free):
                 mark = self._comparison.mark()
                 if describe(one) == describe(other) and not event_difference(one, other, self._comparison):
-                    del free[place]
+                    del free[index]
                     break
                 self._comparison.go_back(mark)
             else:
@@ -411,12 +415,12 @@ class ActionJudge:
         if has_concurrent_calls(action) or self._comparison.overlooked.normaliser.order:
             return
         self._identifiers.see(effects)
-        found = effect_difference(action.effects[: len(effects)], effects, self._comparison)
+        difference = effect_difference(action.effects[: len(effects)], effects, self._comparison)
         # A different effect is a consequence of the call; a difference within an effect precedes it.
-        if found is not None and found.field:
+        if difference is not None and difference.field:
             self._outcome.divergence = None
             with suppress(ReplayStopped):
-                self._differs(action, "effects", found.difference, found.place, found)
+                self._differs(action, "effects", difference.difference, difference.place, difference)
 
     def _differs(
         self,

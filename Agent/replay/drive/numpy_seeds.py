@@ -101,8 +101,8 @@ class NumpySeeds:
         """Return the reads that no seed replaced, and forget them."""
         if not self._open:
             return []
-        found, self._open = list(self._open.values()), {}
-        return found
+        reads, self._open = list(self._open.values()), {}
+        return reads
 
     @contextmanager
     def looking_at_made(self, module: Any) -> Iterator[None]:
@@ -119,10 +119,10 @@ class NumpySeeds:
 
         @wraps(make)
         def default_rng(*args: Any, **kwargs: Any) -> Any:
-            made = make(*args, **kwargs)
-            if _entropy_of(made.bit_generator) in self._open:
-                kept.append(_Made(made, repr(made.bit_generator.state)))
-            return made
+            generator = make(*args, **kwargs)
+            if _entropy_of(generator.bit_generator) in self._open:
+                kept.append(_Made(generator, repr(generator.bit_generator.state)))
+            return generator
 
         vars(module)["default_rng"] = default_rng
         try:
@@ -169,10 +169,10 @@ def _is_fresh(generator: Any) -> bool:
     return bool(now["pos"] == begun["pos"] and (now["key"] == begun["key"]).all())
 
 
-def _holders(made: _Made) -> tuple[int, ...]:
+def _holders(entry: _Made) -> tuple[int, ...]:
     """Return the reference counts of a generator, its bit generator, and its seed sequence."""
-    bits = made.generator.bit_generator
-    return sys.getrefcount(made.generator), sys.getrefcount(bits), sys.getrefcount(bits.seed_seq)
+    bits = entry.generator.bit_generator
+    return sys.getrefcount(entry.generator), sys.getrefcount(bits), sys.getrefcount(bits.seed_seq)
 
 
 def _bit_generators() -> list[Any]:
@@ -186,5 +186,5 @@ def _bit_generators() -> list[Any]:
         for each in gc.get_objects()
         if issubclass(type(each), (numpy_random.Generator, numpy_random.RandomState))
     ]
-    found = {id(bits): bits for each in holders if (bits := each._bit_generator) is not hidden}  # noqa: SLF001 - as above
-    return list(found.values())
+    by_id = {id(bits): bits for each in holders if (bits := each._bit_generator) is not hidden}  # noqa: SLF001 - as above
+    return list(by_id.values())

@@ -84,15 +84,15 @@ current_lane: ContextVar[ActionProgress | None] = ContextVar("agent_trace_lane",
 """The action that a task replays concurrently with others; None if actions are replayed one by one."""
 
 
-def divergence_of(action: DrivenAction, field: str, found: Difference, **more: Any) -> Divergence:
+def divergence_of(action: DrivenAction, field: str, difference: Difference, **more: Any) -> Divergence:
     """Return a difference of an action; `more` are other fields of `Divergence`."""
-    details = {"event_id": action.event.id, "agent_id": action.agent_id, "path": found.path, **more}
+    details = {"event_id": action.event.id, "agent_id": action.agent_id, "path": difference.path, **more}
     return Divergence(
         step=action.number,
         action=action.call.name,
         field=field,
-        recorded=found.recorded,
-        replayed=found.replayed,
+        recorded=difference.recorded,
+        replayed=difference.replayed,
         **details,
     )
 
@@ -211,13 +211,13 @@ class RecordedPlayer:
     def leave(self, call: TracedCall, result: Any, error: BaseException | None) -> None:  # noqa: ARG002
         """Close a live call."""
         tokens = (current_lane.get() or self._only).tokens
-        place = len(tokens) - 1
-        while place >= 0 and tokens[place][0] is not call:
-            place -= 1
-        if place < 0:
+        index = len(tokens) - 1
+        while index >= 0 and tokens[index][0] is not call:
+            index -= 1
+        if index < 0:
             return
         try:
-            _open_call.reset(tokens.pop(place)[1])
+            _open_call.reset(tokens.pop(index)[1])
         except ValueError:  # it ended in another task than it began in
             _open_call.set(None)
 
@@ -247,13 +247,13 @@ class RecordedPlayer:
             self._outcome.divergence = divergence
         raise ReplayStopped
 
-    def differs(self, action: DrivenAction, field: str, found: Difference, **more: Any) -> NoReturn:
+    def differs(self, action: DrivenAction, field: str, difference: Difference, **more: Any) -> NoReturn:
         """End the replay with a difference of an action.
 
         Args:
             more: other fields of `Divergence`.
         """
-        self.diverge(divergence_of(action, field, found, **more))
+        self.diverge(divergence_of(action, field, difference, **more))
 
     def _enter_in_thread(self, call: TracedCall) -> None:
         if call.kind != "metric" and self.threads is not None and self.threads.overlaps:
@@ -353,17 +353,22 @@ class RecordedPlayer:
         """Return the recorded counterpart of a call; a call without one is a divergence."""
         first_difference = None
         for child in same:
-            found = self._args_difference(call, child.event)
-            if found is None:
+            difference = self._args_difference(call, child.event)
+            if difference is None:
                 earlier = [other for other in waiting[: waiting.index(child)] if not other.overlaps(child)]
                 if earlier:
                     self._diverge(action, "calls", earlier[0].whose, _named(call), place="order")
                 return child
-            first_difference = first_difference or (child, found)
+            first_difference = first_difference or (child, difference)
         if first_difference is not None:
-            child, found = first_difference
+            child, difference = first_difference
             self._diverge(
-                action, "args", found.recorded, found.replayed, path=found.path, place=f"{_named(call)}"
+                action,
+                "args",
+                difference.recorded,
+                difference.replayed,
+                path=difference.path,
+                place=f"{_named(call)}",
             )
         expected = waiting[0].whose if waiting else NO_CALL
         if not waiting:
@@ -377,12 +382,12 @@ class RecordedPlayer:
                 f"the arguments of {_named(call)} were not captured, so they are not compared"
             )
             return None
-        found, agreed = self._comparison.compare(*both_arguments(call, event, self._pipeline), NAMES)
+        difference, agreed = self._comparison.compare(*both_arguments(call, event, self._pipeline), NAMES)
         for path, why in agreed.unseen.items():
             self._outcome.reason(f"argument {path[1:]} of {_named(call)} cannot be seen: {why}")
         if agreed.older:
             self._outcome.reason(f"an argument of {_named(call)} was {OLDER}")
-        return found
+        return difference
 
     def _call_back(self, answered: PlannedCall) -> None:
         """Repeat the calls that the answered call made back into live agents."""
@@ -406,9 +411,9 @@ class RecordedPlayer:
             if not child.is_taken:
                 return child
             if child.agent_id in self.live:
-                found = self._missing(child)
-                if found is not None:
-                    return found
+                missing = self._missing(child)
+                if missing is not None:
+                    return missing
         return None
 
     def _diverge(
@@ -423,8 +428,8 @@ class RecordedPlayer:
     ) -> NoReturn:
         if get_ident() != self._thread_id and self.threads is not None and self.threads.begun > 1:
             self.stop(f"calls of {action.call.name} come from several threads, in any order: {_ONE_BY_ONE}")
-        found = Difference(path, *shown_beside(recorded, replayed))
-        self.differs(action, field, found, place=place)
+        difference = Difference(path, *shown_beside(recorded, replayed))
+        self.differs(action, field, difference, place=place)
 
 
 def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
@@ -470,30 +475,30 @@ def named_arguments(call: TracedCall, event: Event) -> Mapping[str, Any]:
     if not isinstance(args, Positional) or not isinstance(recorded, dict):
         return args
     names = list(recorded)
-    rest = next((place for place, name in enumerate(names) if name.startswith("*")), len(names))
+    rest = next((index for index, name in enumerate(names) if name.startswith("*")), len(names))
     named: dict[str, Any] = {}
     for key, value in args.items():
-        place = int(key) if key.isdigit() else None
-        if place is not None and rest <= place and rest < len(names):
+        index = int(key) if key.isdigit() else None
+        if index is not None and rest <= index and rest < len(names):
             named.setdefault(names[rest], []).append(value)
         else:
-            named[key if place is None or place >= len(names) else names[place]] = value
+            named[key if index is None or index >= len(names) else names[index]] = value
     return named
 
 
 def both_arguments(call: TracedCall, event: Event, pipeline: Pipeline) -> tuple[Recorded, Recorded]:
     """Return the recorded arguments of a call, and the current ones as they would be recorded."""
-    made = pipeline.capture.body({"args": dict(named_arguments(call, event))})
-    return in_payload(event, "args"), as_captured(made, "/extra").part("args")
+    captured = pipeline.capture.body({"args": dict(named_arguments(call, event))})
+    return in_payload(event, "args"), as_captured(captured, "/extra").part("args")
 
 
 def _wraps_traced(call: TracedCall) -> bool:
     """Whether the measured function wraps a traced one, which gets its own response."""
-    found: Callable[..., Any] | None = getattr(type(call.target), _name(call), None)
+    method: Callable[..., Any] | None = getattr(type(call.target), _name(call), None)
     depth = 0
-    while found is not None and hasattr(found, "__wrapped__"):
+    while method is not None and hasattr(method, "__wrapped__"):
         depth += 1
-        found = inspect.getattr_static(found, "__wrapped__")
+        method = inspect.getattr_static(method, "__wrapped__")
     return depth > 1
 
 
@@ -582,11 +587,11 @@ class AnswerBook:
 
     def _part(self, error_event: Event, path: tuple[str, ...]) -> Any:
         """Return a value of an event; `LACKING` if it is missing or cannot be restored."""
-        found = value_in(error_event.extra, path)
-        if found is LACKING:
+        value = value_in(error_event.extra, path)
+        if value is LACKING:
             return LACKING
         pointer = "/".join(("/extra", *map(escape, path)))
-        restored = self._decoder.restore(Recorded(found, error_event.types or {}, pointer))
+        restored = self._decoder.restore(Recorded(value, error_event.types or {}, pointer))
         return LACKING if restored.unrestored else restored.value
 
 
@@ -626,48 +631,48 @@ class ActionTools:
         Raises:
             Unanswerable: the call is in the recording, but its result cannot be returned again.
         """
-        asked = self._replayer.ask(call.kind, call.action_type, dict(call.args))
-        unseen = asked.arguments.unseen
+        requested = self._replayer.ask(call.kind, call.action_type, dict(call.args))
+        unseen = requested.arguments.unseen
         if unseen is not None:
             raise Unanswerable(f"its argument {unseen}")
-        found = self._replayer.find(asked)
-        if not isinstance(found, Match):
-            declared = self._as_declared(asked)
+        match = self._replayer.find(requested)
+        if not isinstance(match, Match):
+            declared = self._as_declared(requested)
             if declared is None:
-                return self._missed(asked, found)
-            found = declared
+                return self._missed(requested, match)
+            match = declared
         try:
-            answer = self._replayer.take(found, call.args)
+            answer = self._replayer.take(match, call.args)
         except RecordingMiss as error:
             raise Unanswerable(str(error)) from None
-        doubt = self._book.lacks.get(found.call.event.id)
-        if not found.is_exact:
+        doubt = self._book.lacks.get(match.call.event.id)
+        if not match.is_exact:
             doubt = "the call was matched past a secret"
         return Given(answer, None if doubt is None else f"the answer of {call.action_type}: {doubt}")
 
-    def _as_declared(self, asked: RequestedCall) -> Match | None:
+    def _as_declared(self, requested: RequestedCall) -> Match | None:
         """Return the first free call whose arguments differ only as declared, or in the script's name."""
-        if not self._comparison.overlooked.normaliser and "opaque" in asked.arguments.types.values():
+        if not self._comparison.overlooked.normaliser and "opaque" in requested.arguments.types.values():
             return None  # the parts that distinguish such objects were compared before
-        given = Recorded(*asked.arguments, "")
+        given = Recorded(*requested.arguments, "")
         for call in self._replayer.unused:
-            if (call.kind, call.name) == (asked.kind, asked.name):
+            if (call.kind, call.name) == (requested.kind, requested.name):
                 mark = self._comparison.mark()
-                found, agreed = self._comparison.compare(Recorded(*call.arguments, ""), given, NAMES)
-                if found is None and not agreed.unseen and not agreed.older:
+                difference, agreed = self._comparison.compare(Recorded(*call.arguments, ""), given, NAMES)
+                if difference is None and not agreed.unseen and not agreed.older:
                     return Match(call, Rung.EXACT, {})
                 self._comparison.go_back(mark)
         return None
 
-    def _missed(self, asked: RequestedCall, nearest: tuple[Nearest, ...]) -> ToolMiss:
+    def _missed(self, requested: RequestedCall, nearest: tuple[Nearest, ...]) -> ToolMiss:
         if not nearest:
             unused = self._replayer.unused
             recorded = f"{unused[0].kind} {unused[0].name}" if unused else NO_CALL
-            return ToolMiss("calls", recorded, f"{asked.kind} {asked.name}")
+            return ToolMiss("calls", recorded, f"{requested.kind} {requested.name}")
         one = nearest[0]
         path = max(one.distance, key=lambda at: one.distance[at])
         recorded, given = (
-            value_at(each.value, path, ABSENT) for each in (one.call.arguments, asked.arguments)
+            value_at(each.value, path, ABSENT) for each in (one.call.arguments, requested.arguments)
         )
         return ToolMiss("args", recorded, given, path)
 

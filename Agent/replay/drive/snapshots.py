@@ -120,9 +120,9 @@ class WholeStates:
 
     def _difference(self, action: DrivenAction, event: Event, obj: object) -> tuple[str, Difference] | None:
         context = self._context
-        found = state_difference(event, obj, context.pipeline, context.comparison, context.fields)
+        difference = state_difference(event, obj, context.pipeline, context.comparison, context.fields)
         return (
-            found
+            difference
             or self._class_difference(action.agent_id, event, obj)
             or self._class_change(action.agent_id, event, obj)
         )
@@ -134,7 +134,7 @@ class WholeStates:
             self._passed.add(action.agent_id)
         self._acted[action.agent_id] = action, 1 if known is None else known[1] + 1
 
-    def describe_large(self, found: Divergence, obj: object) -> str:
+    def describe_large(self, divergence: Divergence, obj: object) -> str:
         """Return which large fields may have differed earlier, as only full states have them; "" for none."""
         fields = read_state(obj).fields
         names = sorted(
@@ -142,15 +142,15 @@ class WholeStates:
             for name in self._large(obj)
             if name in fields and sort_of(type(fields[name])) is not Sort.GENERATOR
         )
-        _, count = self._acted.get(found.agent_id, (None, 0))
-        if found.place.startswith(_PLACE) or not names or not count:
+        _, count = self._acted.get(divergence.agent_id, (None, 0))
+        if divergence.place.startswith(_PLACE) or not names or not count:
             return ""
         named = ", ".join(names[:_MOST_NAMED]) + (" and more" if len(names) > _MOST_NAMED else "")
-        seen = self._seen.get(found.agent_id)
+        seen = self._seen.get(divergence.agent_id)
         place = "before its first action" if seen is None else f"after step {seen:,}"
         return (
-            f"fields over 4 KiB of {found.agent_id} ({named}) were compared last {place}: a change there may "
-            "have begun before the first difference"
+            f"fields over 4 KiB of {divergence.agent_id} ({named}) were compared last {place}: a change "
+            "there may have begun before the first difference"
         )
 
     def _large(self, obj: object) -> Collection[str]:
@@ -186,7 +186,9 @@ class WholeStates:
         names = self._class_fields.get(agent_id)
         if not names:
             return None
-        return next((found for found in self._class_differences(event, obj) if found[0] in names), None)
+        return next(
+            (difference for difference in self._class_differences(event, obj) if difference[0] in names), None
+        )
 
     def _class_change(self, agent_id: str, event: Event, obj: object) -> tuple[str, Difference] | None:
         """Return a difference in the class that an agent's actions gave it by `self.__class__ = ...`.
@@ -243,13 +245,13 @@ class WholeStates:
 
 def _contents_of_large(obj: object) -> dict[str, str]:
     """Return digests of an agent's fields that may be so large that only full states hold them."""
-    found = {}
+    contents = {}
     for name, value in read_state(obj).fields.items():
         if type(value) not in SCALARS and sort_of(type(value)) is not Sort.GENERATOR:
             content = content_of(value, agent_id_of)
             if content.kind is OpaqueKind.COMPARABLE and content.size_bytes > LARGE_BYTES // 2:
-                found[name] = content.text
-    return found
+                contents[name] = content.text
+    return contents
 
 
 class LastStates:
@@ -337,13 +339,13 @@ class LastStates:
         Used only if code changed: changes by code outside actions are not always repeated.
         """
         context, reached = self._context, ReachedObjects()
-        asked, same = dict.fromkeys(context.fields.by_name), set[int]()
+        unchecked, same = dict.fromkeys(context.fields.by_name), set[int]()
         differences: dict[tuple[str, str], str] = {}
         for agent_id, event in (*self._plan.gone.items(), *self._plan.exits.items()):
             fields = self._fields(agent_id)
             ends = ends_of(event)
             for name, recorded in ends.items():
-                asked[agent_id, name] = None
+                unchecked[agent_id, name] = None
                 if recorded is None or name not in fields:
                     continue
                 here = whole_digest(
@@ -355,10 +357,10 @@ class LastStates:
                 elif here is not None:
                     differences[agent_id, name] = "did not end as in the recording"
             for name in event.extra["fields"].keys() - ends.keys():
-                asked.pop((agent_id, name), None)  # compared as a value
+                unchecked.pop((agent_id, name), None)  # compared as a value
             for name in context.outcome.unseen_ends.get(agent_id, ()):
-                asked.pop((agent_id, name), None)  # reported already
-        for agent_id, name in asked:
+                unchecked.pop((agent_id, name), None)  # reported already
+        for agent_id, name in unchecked:
             if self._identity(agent_id, name) in same or context.fields.is_ignored(agent_id, name):
                 continue
             context.outcome.needs_others = True
@@ -402,13 +404,13 @@ class LastStates:
         event = self._plan.gone[agent_id]
         obj = self._object(agent_id)
         for is_alone in (True, False):  # held objects were read alone, followed ones together
-            found = state_difference(
+            difference = state_difference(
                 event, obj, context.pipeline, context.comparison, context.fields, [name], is_alone=is_alone
             )
-            if found is None:
+            if difference is None:
                 return None
             context.comparison.go_back(mark)
-        return None if found is None else found[1]
+        return None if difference is None else difference[1]
 
     def _conclude(self, agent_id: str, event: Event) -> None:
         """Judge an agent that was collected in the recording."""
@@ -471,9 +473,9 @@ class LastStates:
         """Whether two full states differ in more than values that cannot be compared, such as locks."""
         mark = self._context.comparison.mark()
         one, other = (in_payload(each, "fields") for each in (first, last))
-        found = self._context.comparison.difference(one, other, NAMES)
+        difference = self._context.comparison.difference(one, other, NAMES)
         self._context.comparison.go_back(mark)
-        return found is not None
+        return difference is not None
 
 
 def _is_comparable(fold: StateFold, name: str) -> bool:
@@ -673,8 +675,11 @@ class OutsideWrites:
     ) -> None:
         """Stop if replayed code wrote a field with another value than the recorded one."""
         if recorded is not None and value is not ABSENT:
-            made = self._context.pipeline.capture.user_body({name: value}, _CHANGED)
-            one, other = in_payload(recorded, "changed").part(name), as_captured(made, _CHANGED).part(name)
+            captured = self._context.pipeline.capture.user_body({name: value}, _CHANGED)
+            one, other = (
+                in_payload(recorded, "changed").part(name),
+                as_captured(captured, _CHANGED).part(name),
+            )
             if self._context.comparison.difference(one, other) is None:
                 return
         elif recorded is None and value is ABSENT:
@@ -700,15 +705,15 @@ class OutsideWrites:
         replayed: Any,
         place: str = "what was written to it before the step",
     ) -> None:
-        found = Difference("", recorded, replayed)
-        self._context.player.differs(action, f"state.{name}", found, place=place)
+        difference = Difference("", recorded, replayed)
+        self._context.player.differs(action, f"state.{name}", difference, place=place)
 
 
 def _writers(event: Event | None, name: str) -> Sequence[str | None] | None:
     """Return the writers of a field, None for code outside actions; None if the recording does not say."""
     recorded = None if event is None else event.extra.get("writers")
-    found = recorded.get(name) if isinstance(recorded, dict) else None
-    return found if isinstance(found, list) and found else None
+    names = recorded.get(name) if isinstance(recorded, dict) else None
+    return names if isinstance(names, list) and names else None
 
 
 def _named(writers: Sequence[str | None] | None) -> str:
@@ -718,5 +723,5 @@ def _named(writers: Sequence[str | None] | None) -> str:
 def _shown_field(written: Mapping[str, Any], name: str, pipeline: Pipeline) -> Any:
     if name not in written:
         return "<removed>"
-    made = pipeline.capture.user_body({name: written[name]}, _CHANGED)
-    return shown(as_captured(made, _CHANGED).value[name])
+    captured = pipeline.capture.user_body({name: written[name]}, _CHANGED)
+    return shown(as_captured(captured, _CHANGED).value[name])

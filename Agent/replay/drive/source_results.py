@@ -52,14 +52,14 @@ class CallReads:
 
     def draws_for(self, adopted: Adopted, place: str) -> RecordedDraws | None:
         """Return the recorded draws of a generator, identified by its place."""
-        found = self.of.get(adopted.number)
-        if found is None:
+        draws = self.of.get(adopted.number)
+        if draws is None:
             for each in self.draws:
                 if each.is_free and (each.kind, each.place) == (adopted.kind, place):
                     each.is_free = False
                     self.of[adopted.number] = each
                     return each
-        return found
+        return draws
 
     def next_of(self, name: str, runs: list[list[Any]]) -> Any:
         """Return the value of a variable at its next read."""
@@ -337,39 +337,39 @@ def _asker() -> str:
 
 def recorded_counts(recording: Recording, agent_id: str | None) -> dict[str, int]:
     """Count reads of each source in the actions of an agent (None for all); draws count by generator."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for event in recording.events:
         reads = event.extra.get("reads")
         if not isinstance(reads, dict) or agent_id not in {None, event.agent_id}:
             continue
         for source, kept in reads.items():
-            found[source.partition("@")[0]] += len(kept)
-    return dict(found)
+            counts[source.partition("@")[0]] += len(kept)
+    return dict(counts)
 
 
 def _variables(recording: Recording) -> dict[str, dict[str, Any]]:
     """Return all recorded values of each variable, keyed by their text."""
-    found: dict[str, dict[str, Any]] = {}
+    variables: dict[str, dict[str, Any]] = {}
     for event in recording.events:
         reads = event.extra.get("reads")
         kept = reads.get(ENVIRONMENT) if isinstance(reads, dict) else None
         for name, value in kept.items() if isinstance(kept, dict) else ():
             for held, _ in runs_of(name, value):
-                found.setdefault(name, {})[repr(held)] = held
-    return found
+                variables.setdefault(name, {})[repr(held)] = held
+    return variables
 
 
 def _hidden_variables(recording: Recording) -> frozenset[str]:
     """Return the names of variables whose values are redacted in the recording."""
-    found = set()
+    names = set()
     for event in recording.events:
         reads = event.extra.get("reads")
         kept = reads.get(ENVIRONMENT) if isinstance(reads, dict) else None
         for name in kept if isinstance(kept, dict) else ():
             below = f"{_READS}/{escape(ENVIRONMENT)}/{escape(name)}"
             if any(at == below or at.startswith(f"{below}/") for at in event.types or {}):
-                found.add(name)
-    return frozenset(found)
+                names.add(name)
+    return frozenset(names)
 
 
 # Recorded draws of generators: repeated one by one, and matched to the generators of a replay.

@@ -127,8 +127,8 @@ def state_difference(
     is_alone: bool = False,
 ) -> tuple[str, Difference] | None:
     """Return the first field in which an object's state differs from a recorded full state, or None."""
-    found = state_differences(event, obj, pipeline, comparison, rules, names, is_alone=is_alone)
-    return next(found, None)
+    differences = state_differences(event, obj, pipeline, comparison, rules, names, is_alone=is_alone)
+    return next(differences, None)
 
 
 def beyond_functions(
@@ -144,10 +144,10 @@ def beyond_functions(
     Functions that the program set on the object, and the factory did not, get stubs and are not compared.
     """
     while True:
-        found = state_difference(event, obj, pipeline, comparison, rules)
-        if found is None or not _put_stand_in(event, obj, found[0], outcome):
-            return found
-        rules.leave_out(str(event.agent_id), found[0])
+        difference = state_difference(event, obj, pipeline, comparison, rules)
+        if difference is None or not _put_stand_in(event, obj, difference[0], outcome):
+            return difference
+        rules.leave_out(str(event.agent_id), difference[0])
 
 
 def _put_stand_in(event: Event, obj: object, name: str, outcome: ReplayOutcome) -> bool:
@@ -244,10 +244,10 @@ def differences_of(
             one, other = (each.value.get(name, ABSENT) for each in (recorded, present))
             yield name, Difference("", *shown_beside(one, other))
             continue
-        found, agreed = comparison.compare(sides[0], sides[1])
+        difference, agreed = comparison.compare(sides[0], sides[1])
         rules.note(agent_id, name, agreed)
-        if found is not None:
-            yield name, found
+        if difference is not None:
+            yield name, difference
 
 
 def place_in(event: Event, name: str, difference: Difference) -> str:
@@ -286,11 +286,11 @@ def field_of(path: str) -> tuple[str, str]:
 
 def agents_in(obj: object) -> dict[str, object]:
     """Return {id: agent} for the agents in an object's fields, including those inside containers."""
-    found: dict[str, object] = {}
+    agents: dict[str, object] = {}
     seen: dict[int, int] = {}
     for value in exposed_values(obj):
-        _find_agents(value, _MAX_DEPTH, found, seen)
-    return found
+        _find_agents(value, _MAX_DEPTH, agents, seen)
+    return agents
 
 
 def exposed_values(obj: object) -> list[Any]:
@@ -298,7 +298,7 @@ def exposed_values(obj: object) -> list[Any]:
     return list(read_state(obj).fields.values())
 
 
-def _find_agents(value: Any, depth: int, found: dict[str, object], seen: dict[int, int]) -> None:
+def _find_agents(value: Any, depth: int, agents: dict[str, object], seen: dict[int, int]) -> None:
     if is_seen(value, depth, seen):
         return
     kind = type(value)  # `isinstance` would make a lazy object, when it reads its `__class__`
@@ -309,12 +309,12 @@ def _find_agents(value: Any, depth: int, found: dict[str, object], seen: dict[in
     elif sort_of(kind) is Sort.UNKNOWN:
         agent_id = agent_id_of(value)
         if agent_id is not None:
-            found.setdefault(agent_id, value)
+            agents.setdefault(agent_id, value)
         return
     else:
         return
     for item in items if depth else ():
-        _find_agents(item, depth - 1, found, seen)
+        _find_agents(item, depth - 1, agents, seen)
 
 
 def generators_in(
@@ -497,10 +497,10 @@ class FieldRules:
 
     def _is_ignored(self, agent_id: str, name: str) -> bool:
         full = f"{agent_id}.{name}"
-        found = any(fnmatchcase(name, pattern) or fnmatchcase(full, pattern) for pattern in self._ignore)
-        if found:
+        is_match = any(fnmatchcase(name, pattern) or fnmatchcase(full, pattern) for pattern in self._ignore)
+        if is_match:
             self._add(self._outcome.ignored, full)
-        return found
+        return is_match
 
     def _is_elsewhere(self, agent_id: str, name: str, tags: Collection[str | None]) -> bool:
         why = self._elsewhere.get(agent_id, {}).get(name)
@@ -514,7 +514,7 @@ class FieldRules:
 
     def streams_made_otherwise(self, agent_id: str, first: Event, obj: object) -> list[str]:
         """Return the adopted generators inside fields whose state differs from the first recorded one."""
-        found, fields = [], plain_attributes(obj)
+        differences, fields = [], plain_attributes(obj)
         for name, place in (first.extra.get("adopted_at") or {}).items():
             field, _, attribute = name.partition(".")
             generator = generators_of(fields.get(field)).get(attribute)
@@ -523,8 +523,8 @@ class FieldRules:
             self._streams.add(id(generator))
             if place_in_stream(generator) != place:
                 description = f"the random generator {name} in another state; the recorded draws are used"
-                found.append(f"{agent_id}: factory made {description}")
-        return found
+                differences.append(f"{agent_id}: factory made {description}")
+        return differences
 
     def is_shared(self, agent_id: str, name: str) -> bool:
         """Whether a field is left out because agents whose code does not run share its object."""
@@ -548,51 +548,53 @@ class FieldRules:
             if not self.leaves_out(agent_id, name, types.get(f"{pointer}/{escape(name)}"))
         }
 
-    def note(self, agent_id: str, name: str, found: Agreement) -> None:
+    def note(self, agent_id: str, name: str, agreement: Agreement) -> None:
         """Report what a comparison of one field could not see, or compared only by name."""
         full = f"{agent_id}.{name}"
-        for why in found.unseen.values():
+        for why in agreement.unseen.values():
             self._once(full, lambda: self._outcome.unseen_fields.setdefault(full, why))  # noqa: B023
-        if found.older:
+        if agreement.older:
             self._once(full, lambda: self._outcome.reason(f"{full} was {OLDER}"))
-        for text in found.references.values():
+        for text in agreement.references.values():
             if text.startswith(("environment ", WRITTEN_OUTSIDE)):
                 self._note_by_name(agent_id, name, text)
-        for kind in found.handles.values():
+        for kind in agreement.handles.values():
             self._add(self._outcome.handles, f"{full} ({kind})")
 
     def _note_by_name(self, agent_id: str, name: str, why: str) -> None:
         self.by_name[agent_id, name] = None
         self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
 
-    def pass_older(self, agent_id: str, recorded: Mapping[str, Any], made: Recorded) -> Recorded:
+    def pass_older(self, agent_id: str, recorded: Mapping[str, Any], replayed: Recorded) -> Recorded:
         """Return an action's changes, without fields of which an older recording could not hold anything."""
-        changed = made.value["set"]
+        changed = replayed.value["set"]
         newer = [
-            name for name in changed if name not in recorded and self.is_newer(made, f"/set/{escape(name)}")
+            name
+            for name in changed
+            if name not in recorded and self.is_newer(replayed, f"/set/{escape(name)}")
         ]
         for name in newer:
             self.note(agent_id, name, Agreement(older={""}))
         kept = {name: value for name, value in changed.items() if name not in newer}
-        return made._replace(value={**made.value, "set": kept}) if newer else made
+        return replayed._replace(value={**replayed.value, "set": kept}) if newer else replayed
 
-    def is_newer(self, made: Recorded, below: str) -> bool:
+    def is_newer(self, replayed: Recorded, below: str) -> bool:
         """Whether an older recording could not hold the value, since it has no codec."""
-        return self.is_older and made.types.get(made.pointer + below) == "opaque"
+        return self.is_older and replayed.types.get(replayed.pointer + below) == "opaque"
 
-    def note_state(self, agent_id: str, found: Agreement) -> None:
+    def note_state(self, agent_id: str, agreement: Agreement) -> None:
         """Report the same for a comparison of changed fields; pointers begin with `/set/<field>`."""
         for key in ("unseen", "older", "references", "handles"):
-            for path in getattr(found, key):
+            for path in getattr(agreement, key):
                 name = unescape(path.removeprefix("/set/").partition("/")[0])
-                self.note(agent_id, name, _only(found, path))
+                self.note(agent_id, name, _only(agreement, path))
 
-    def note_value(self, what: str, found: Agreement) -> None:
+    def note_value(self, what: str, agreement: Agreement) -> None:
         """Report the same for another value, such as a result; an unseen one is inconclusive."""
-        for path, why in found.unseen.items():
+        for path, why in agreement.unseen.items():
             at = f" at {path}" if path else ""
             self._outcome.reason(f"{what}{at} cannot be seen: {why}")
-        if found.older:
+        if agreement.older:
             self._outcome.reason(f"{what} was {OLDER}")
 
     def _once(self, key: str, note: Any) -> None:
@@ -605,13 +607,13 @@ class FieldRules:
             names.append(name)
 
 
-def _only(found: Agreement, path: str) -> Agreement:
+def _only(agreement: Agreement, path: str) -> Agreement:
     one = Agreement()
     for key in ("unseen", "references", "handles"):
-        known = getattr(found, key)
+        known = getattr(agreement, key)
         if path in known:
             getattr(one, key)[path] = known[path]
-    if path in found.older:
+    if path in agreement.older:
         one.older.add(path)
     return one
 
@@ -619,12 +621,12 @@ def _only(found: Agreement, path: str) -> Agreement:
 def _held_elsewhere(facts: Mapping[str, AgentFacts], live: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return {agent: {field: reason}} for the fields with an object that something else may change."""
     running = frozenset(live)
-    found: dict[str, dict[str, str]] = {}
+    held: dict[str, dict[str, str]] = {}
     for agent_id, fact in facts.items():
         why = dict.fromkeys(sorted(fact.written_outside | fact.queues_outside), WRITTEN_OUTSIDE)
         for name, others in fact.shared_objects.items():
             if others - running:
                 why[name] = SHARED
         if why:
-            found[agent_id] = why
-    return found
+            held[agent_id] = why
+    return held

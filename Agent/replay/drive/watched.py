@@ -197,9 +197,9 @@ class SourceWatch:
             self._allowed.clear()
             self._places.clear()
             if before and before != numpy_state() and "numpy.random" not in self.seeded:
-                found = self.imported_with if self._is_importing else self.built_with
-                if not any(read.source == "numpy.random" for read in found):
-                    found.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
+                reads = self.imported_with if self._is_importing else self.built_with
+                if not any(read.source == "numpy.random" for read in reads):
+                    reads.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -484,7 +484,7 @@ class SourceWatch:
         kept = [
             place
             for generator, place in self._unseeded
-            if (found := generator()) is not None and id(found) not in self._granted
+            if (live := generator()) is not None and id(live) not in self._granted
         ]
         seeds = self._seeds.built(self._granted.values())
         return [*self.built_with, *dict.fromkeys([*seeds, *kept])]

@@ -92,22 +92,22 @@ async def replay_graph(
 
 
 def _graph_of(config: Mapping[str, Any]) -> Any:
-    made = config["target"]
-    if made is None or isinstance(made, str):
-        name = target_name(made, open_session(Path(config["session"])), None)
+    graph = config["target"]
+    if graph is None or isinstance(graph, str):
+        name = target_name(graph, open_session(Path(config["session"])), None)
         try:
-            made = build(import_target(name), None, name)
+            graph = build(import_target(name), None, name)
         except TargetFailed as error:
             raise TargetNotGiven(str(error), remedy="give a function that returns the graph") from error
     pregel = optional_module("langgraph.pregel", FRAMEWORK)
-    if not isinstance(made, pregel.Pregel) and callable(made):
-        made = made(None)
-    if not isinstance(made, pregel.Pregel):
+    if not isinstance(graph, pregel.Pregel) and callable(graph):
+        graph = graph(None)
+    if not isinstance(graph, pregel.Pregel):
         raise UsageError(
-            f"the target gave a {type(made).__name__}, not a compiled graph",
+            f"the target gave a {type(graph).__name__}, not a compiled graph",
             remedy="give what graph.compile() or recorded_graph() returns",
         )
-    return made
+    return graph
 
 
 class _Drive:
@@ -138,8 +138,8 @@ class _Drive:
             }
         )
         kept = self.recorded.kept
-        given = restored_values(kept.get("configurable") or {})
-        self.thread: dict[str, Any] = {"configurable": {**given, "thread_id": "replay"}}
+        configurable = restored_values(kept.get("configurable") or {})
+        self.thread: dict[str, Any] = {"configurable": {**configurable, "thread_id": "replay"}}
         limit = self.recorded.recursion_limit
         if limit is not None:
             self.thread["recursion_limit"] = self._limit = max(1, limit - _STEPS_BEFORE)
@@ -166,11 +166,11 @@ class _Drive:
         for ids, states in zip(self._ids, (self.states, values), strict=True):
             ids.update(made_ids([plain_values(each) for each in states.values()]))
         self._judge_error(execution)
-        found = None
+        difference = None
         if values and not self.changes:
-            found = self._first_difference(values, ended=execution.error is None)
+            difference = self._first_difference(values, ended=execution.error is None)
         # A differing state is the earlier difference: it caused the calls that the graph made afterwards.
-        execution.divergence = execution.divergence if found is None else found
+        execution.divergence = execution.divergence if difference is None else difference
         unused = [call.name for call in replayer.unused]
         if unused and not (self.changes or self.nodes.recorded or execution.divergence or execution.reasons):
             execution.divergence = f"{len(unused)} recorded calls were not made: {', '.join(unused[:5])}"
@@ -255,16 +255,16 @@ class _Drive:
         await self._streamed(values)
 
     def _change(self) -> dict[str, Any]:
-        patch, given = self.config["modified_state"], self.config["modified_input"]
-        if given is not None and self.step:
+        patch, new_input = self.config["modified_state"], self.config["modified_input"]
+        if new_input is not None and self.step:
             raise UsageError(
                 "a graph is given its input at the beginning",
                 remedy="continue from step_0, or change the state, ReplayConfig(modified_state={...})",
             )
-        for each in (patch, given):
+        for each in (patch, new_input):
             if each is not None and not isinstance(each, Mapping):
                 raise UsageError("the state of a graph is changed by a merge patch", remedy='{"key": value}')
-        return {**(given or {}), **(patch or {})}
+        return {**(new_input or {}), **(patch or {})}
 
     def _impose(self, fields: Mapping[str, Any], node: str) -> None:
         """Set the graph's channels to these values, bypassing their reducers."""
@@ -307,10 +307,10 @@ class _Drive:
                 has_not = "a state was recorded, but there is none now"
                 return f"{self._describe_step(number)}: {has_now if number in values else has_not}"
             one, other = plain_values(self.states[number]), plain_values(values[number])
-            found = recorded_difference(one, other, comparison)
-            if found is not None:
-                sides = f"{short(found.recorded)} -> {short(found.replayed)}"
-                return f"{self._describe_step(number)}, {found.path}: {sides}"
+            difference = recorded_difference(one, other, comparison)
+            if difference is not None:
+                sides = f"{short(difference.recorded)} -> {short(difference.replayed)}"
+                return f"{self._describe_step(number)}, {difference.path}: {sides}"
         return None
 
     def _describe_step(self, number: int) -> str:
@@ -402,8 +402,8 @@ def _control_flow_exception(recorded: Any) -> Exception | None:
     for name, args in (recorded or {}).items():
         cls = getattr(optional_module("langgraph.errors", FRAMEWORK), name, None)
         if isinstance(cls, type) and issubclass(cls, Exception):
-            made: Exception = cls(*restored_values(args))
-            return made
+            error: Exception = cls(*restored_values(args))
+            return error
     return None
 
 
@@ -453,14 +453,14 @@ class RecordedGraphCall:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.ref = RunRef(Path(config["session"]), config["run_id"])
-        found = _STATE.fullmatch(config["step_id"])
-        self.call, self.step = ("", 0) if found is None else (found[1], int(found[2]))
+        match = _STATE.fullmatch(config["step_id"])
+        self.call, self.step = ("", 0) if match is None else (match[1], int(match[2]))
         """The prefix of its step and checkpoint ids ("" for the first call of a run), and the super-step."""
         self.doubts: list[str] = []
         """Why it cannot be replayed."""
         self.states: dict[int, Any] = dict(sorted(self._states()))
         """The recorded states by super-step."""
-        if found is None or 0 not in self.states or self.step not in self.states:
+        if match is None or 0 not in self.states or self.step not in self.states:
             raise UsageError(
                 f"{config['checkpoint_id']} is not a state of a recorded graph",
                 remedy="record it with recorded_graph(graph).invoke(...), and name one of its checkpoints",
@@ -499,14 +499,14 @@ class RecordedGraphCall:
             except RunNotFound:
                 return  # the run left no checkpoint
             for info in known:
-                found = _STATE.fullmatch(info.step_id)
-                if info.agent_id is not None or found is None or found[1] != self.call:
+                match = _STATE.fullmatch(info.step_id)
+                if info.agent_id is not None or match is None or match[1] != self.call:
                     continue
                 loaded = store.load_checkpoint(run_id, info.step_id)
                 self.doubts += [
                     f"{pointer} of {info.step_id} could not be brought back" for pointer in loaded.unrestored
                 ]
-                yield int(found[2]), restored_values(loaded.state)
+                yield int(match[2]), restored_values(loaded.state)
 
     def _take(self, calls: list[DoneStep]) -> None:
         if len(calls) > 1:

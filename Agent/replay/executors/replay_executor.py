@@ -59,19 +59,19 @@ def recording_suppressed() -> Iterator[None]:
         is_mine = bool(_open) or active_pipeline() is None
         if is_mine:
             if not _open:
-                made = record_lines(UnkeptLines("replay"), "replay")
-                install_pipeline(made)
+                pipeline = record_lines(UnkeptLines("replay"), "replay")
+                install_pipeline(pipeline)
             else:
-                made = _open[0]
-            _open.append(made)
+                pipeline = _open[0]
+            _open.append(pipeline)
     try:
         yield
     finally:
         if is_mine:
             with _lock:
-                made = _open.pop()
+                pipeline = _open.pop()
                 # If other code installed a pipeline in the meantime, leave it installed.
-                if not _open and active_pipeline() is made:
+                if not _open and active_pipeline() is pipeline:
                     install_pipeline(None)
 
 
@@ -112,15 +112,15 @@ class ReplayExecutor:
         """
         config = ReplayConfig() if config is None else config
         saved = await self.checkpoints.get_checkpoint(checkpoint_id)
-        given, original, shown = await asyncio.to_thread(self._recorded, saved)
+        input_value, original, shown = await asyncio.to_thread(self._recorded, saved)
         name = config.executor or str(await asyncio.to_thread(_framework, saved, shown, config))
         executor_config = _executor_config(saved, config, name, original)
         chosen = MOCK if config.dry_run else name
         execute = find_executor(chosen)
-        given, state = _input(given, config), _state(saved, config)
+        input_value, state = _input(input_value, config), _state(saved, config)
         began = time.perf_counter()
         execution = await _executed(
-            execute, given, state, executor_config, config, is_users=chosen in _REGISTERED
+            execute, input_value, state, executor_config, config, is_users=chosen in _REGISTERED
         )
         if execution.original is NOT_GIVEN:
             execution.original = original
@@ -128,7 +128,7 @@ class ReplayExecutor:
             checkpoint_id=saved.checkpoint_id,
             run=saved.run,
             executor=chosen,
-            input=given,
+            input=input_value,
             execution=execution,
             duration_ms=(time.perf_counter() - began) * 1000,
             **judge_execution(execution, is_modified=config.is_modified),
@@ -137,8 +137,12 @@ class ReplayExecutor:
         return result
 
     def _recorded(self, saved: SavedCheckpoint) -> tuple[Any, Any, str | None]:
-        given, output, shown = given_and_output(saved, NOT_GIVEN)
-        return given, self.checkpoints.last_state_like(saved) if output is NOT_GIVEN else output, shown
+        recorded_input, output, shown = given_and_output(saved, NOT_GIVEN)
+        return (
+            recorded_input,
+            self.checkpoints.last_state_like(saved) if output is NOT_GIVEN else output,
+            shown,
+        )
 
 
 def _executor_config(
@@ -190,7 +194,7 @@ async def _executed(
             if is_users:
                 running = watch.stepped(running, 1)
             async with asyncio.timeout(config.timeout_seconds):
-                found = await running
+                result = await running
     except RecordingMiss as error:
         return Execution(None, reasons=[str(error)], reads=watch.reads, error=str(error))
     except AgentTraceError:
@@ -201,7 +205,7 @@ async def _executed(
         return Execution(None, reasons=[text], reads=watch.reads, error=text)
     except Exception as error:  # noqa: BLE001 - what user code raises is a result
         return Execution(None, reads=watch.reads, error=f"{type(error).__name__}: {error}")
-    execution = found if isinstance(found, Execution) else Execution(found)
+    execution = result if isinstance(result, Execution) else Execution(result)
     execution.reads += watch.reads
     unused = [call.name for call in replayer.unused] if replayer is not None else []
     if unused:
@@ -403,13 +407,13 @@ def find_executor(name: str) -> ExecutorFunction:
     Raises:
         UsageError: no executor has this name.
     """
-    found = _REGISTERED.get(name) or _OWN.get(name)
-    if found is None:
+    executor = _REGISTERED.get(name) or _OWN.get(name)
+    if executor is None:
         raise UsageError(
             f"no executor {name!r} is registered in this process",
             remedy=f"register_executor({name!r}, function); there are {', '.join(registered_names())}",
         )
-    return found
+    return executor
 
 
 def _final_states(session: Path, result: ForkResult) -> dict[str, Any]:

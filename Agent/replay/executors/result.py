@@ -174,10 +174,10 @@ def _verdict(
     overlooked = [*sorted(agreement.unseen), *sorted(agreement.older)]
     reasons = [*execution.reasons, *map(str, execution.reads)]
     reasons += [f"the value of {name} cannot be compared" for name in overlooked]
-    found = execution.divergence or execution.error or (diff["summary"] if diff["has_changes"] else None)
+    difference = execution.divergence or execution.error or (diff["summary"] if diff["has_changes"] else None)
     if reasons:
-        return Verdict.UNVERIFIED, reasons + ([] if found is None else [f"{MAY_BE_WHY}: {found}"])
-    if found is not None:
+        return Verdict.UNVERIFIED, reasons + ([] if difference is None else [f"{MAY_BE_WHY}: {difference}"])
+    if difference is not None:
         return Verdict.DIVERGED, []
     if execution.output is None or execution.output == {}:
         return Verdict.UNVERIFIED, ["nothing informative was compared: neither run has an output"]
@@ -188,10 +188,10 @@ def _verdict(
 def _order_difference(execution: Execution) -> str | None:
     """Find a difference that `compute_diff` ignores: the order of keys in a value."""
     one, other = _keyed(execution.original), _keyed(execution.output)
-    found = recorded_difference(one, other, Comparison(None, execution.same_id))
-    if found is None:
+    difference = recorded_difference(one, other, Comparison(None, execution.same_id))
+    if difference is None:
         return None
-    return f"output{found.path}: {short(found.recorded)} -> {short(found.replayed)}"
+    return f"output{difference.path}: {short(difference.recorded)} -> {short(difference.replayed)}"
 
 
 @runtime_checkable
@@ -319,8 +319,8 @@ def _keyed(value: Any) -> dict[str, Any]:
 
 def _summary(changed: dict[str, Any], added: dict[str, Any], removed: dict[str, Any]) -> str:
     kinds = (("changed", changed), ("added", added), ("removed", removed))
-    found = [f"{len(keys)} {word} ({_names(list(keys))})" for word, keys in kinds if keys]
-    return ", ".join(found) if found else "no changes"
+    clauses = [f"{len(keys)} {word} ({_names(list(keys))})" for word, keys in kinds if keys]
+    return ", ".join(clauses) if clauses else "no changes"
 
 
 def _names(keys: list[str]) -> str:

@@ -149,13 +149,13 @@ class CheckpointManager:
     def __init__(self, place: Any = None) -> None:
         self.place = place
         self.source = place if isinstance(place, RunSource) else None
-        given = getattr(place, "trace_root", place)
-        if given is not None and not isinstance(given, (str, os.PathLike)):
+        root = getattr(place, "trace_root", place)
+        if root is not None and not isinstance(root, (str, os.PathLike)):
             raise UsageError(
                 f"a CheckpointManager cannot be made from a {type(place).__name__}",
                 remedy="give a trace root, a session's directory, or nothing",
             )
-        path = default_root() if given is None else Path(given)
+        path = default_root() if root is None else Path(root)
         self._session = path if path.name.startswith("session_") and path.is_dir() else None
         self.root = path if self._session is None else path.parent
         self.hidden_by: tuple[str, ...] = ()
@@ -271,11 +271,11 @@ class CheckpointManager:
             for number, step in enumerate(steps, start=1):
                 if number % spacing == 0 or number == len(steps):
                     store.save_checkpoint(step.checkpoint(run_id), replace=False)
-        made = self._listed_of(ref)
+        listed = self._listed_of(ref)
         source = self.source_of(ref.session)
         if source is not None:
-            source.keep(ref.session, [each.info for each in made])
-        return [each.checkpoint_id for each in made]
+            source.keep(ref.session, [each.info for each in listed])
+        return [each.checkpoint_id for each in listed]
 
     def _nothing_known(self, trace_id: str, ref: RunRef) -> EventNotFound:
         hidden = ", ".join(self.hidden_by[:5])
@@ -286,9 +286,9 @@ class CheckpointManager:
                 remedy="keep such fields out of the exposed state, or give the run a CheckpointPolicy",
             )
         source = self.source_of(ref.session)
-        place = "" if source is None else f" in {source.name}"
+        location = "" if source is None else f" in {source.name}"
         return EventNotFound(
-            f"no state is known after any step of {trace_id!r}{place}",
+            f"no state is known after any step of {trace_id!r}{location}",
             path=None if source is not None else ref.session,
             remedy="if it was sent without content, send it again: agent-trace ship --content"
             if source is not None
@@ -301,10 +301,10 @@ class CheckpointManager:
     def _listed_of(self, ref: RunRef) -> list[SavedCheckpoint]:
         with LocalCheckpointStore(ref.session) as store:
             try:
-                found = store.list_checkpoints(ref.run_id or ROOT_RUN)
+                listed = store.list_checkpoints(ref.run_id or ROOT_RUN)
             except RunNotFound:
                 return []  # the run itself is there, it left none
-        return [self._named(ref, info) for info in found if ref.agent_id in {None, info.agent_id}]
+        return [self._named(ref, info) for info in listed if ref.agent_id in {None, info.agent_id}]
 
     def _named(self, ref: RunRef, info: CheckpointInfo, **more: Any) -> SavedCheckpoint:
         run = ref.run_id or ref.session.name.removeprefix("session_")
@@ -315,9 +315,9 @@ class CheckpointManager:
         name = parse_checkpoint_id(checkpoint_id)
         ref = self.find(name.run)
         with LocalCheckpointStore(ref.session) as store:
-            found = store.load_checkpoint(ref.run_id or ROOT_RUN, name.step_id, name.agent_id)
-        assert found.info is not None  # noqa: S101 - what was loaded says how it is stored
-        return self._named(ref, found.info, state=found.state, unrestored=found.unrestored)
+            loaded = store.load_checkpoint(ref.run_id or ROOT_RUN, name.step_id, name.agent_id)
+        assert loaded.info is not None  # noqa: S101 - what was loaded says how it is stored
+        return self._named(ref, loaded.info, state=loaded.state, unrestored=loaded.unrestored)
 
     def _deleted(self, checkpoint_id: str) -> bool:
         name = parse_checkpoint_id(checkpoint_id)
@@ -366,9 +366,13 @@ def given_and_output(saved: SavedCheckpoint, last_state: Any) -> tuple[Any, Any,
     steps = [step for step in steps if step.step_type != NODE_STEP]
     if not steps:
         return None, last_state, None
-    given = next((step.given for step in steps[_place(saved, steps) :]), NOT_RECORDED)
+    recorded_input = next((step.given for step in steps[_place(saved, steps) :]), NOT_RECORDED)
     output = steps[-1].output
-    return None if given is NOT_RECORDED else given, None if output is NOT_RECORDED else output, None
+    return (
+        None if recorded_input is NOT_RECORDED else recorded_input,
+        None if output is NOT_RECORDED else output,
+        None,
+    )
 
 
 def _place(saved: SavedCheckpoint, steps: list[DoneStep]) -> int:
@@ -444,9 +448,9 @@ def done_steps(ref: RunRef, agent_id: str | None = None) -> list[DoneStep]:
             record = read_run(ref)
         except RunNotFound:
             return []
-        found = list(_recorder_steps(record, program))
-        if found:
-            return found
+        steps = list(_recorder_steps(record, program))
+        if steps:
+            return steps
     return sorted(_actions(ref, agent_id, program), key=lambda step: step.ended_us)
 
 

@@ -132,13 +132,13 @@ class Experiment:
     def _event(self, event_id: str) -> Event:
         """Return an event of the recording, or else of the session's files, which hold other agents' too."""
         recording = self.fork.bench.recording
-        found = next((each for each in recording.events if each.id == event_id), None)
-        if found is None:
+        event = next((each for each in recording.events if each.id == event_id), None)
+        if event is None:
             events = open_reader(recording.session).events()
-            found = next((each for each in events if each.id == event_id), None)
-        if found is None:
+            event = next((each for each in events if each.id == event_id), None)
+        if event is None:
             raise EventNotFound(f"the session has no event {event_id!r}", path=recording.session)
-        return found
+        return event
 
     def import_target(self) -> None:
         """Import the target's module once for all forks; each fork reports an import error itself."""
@@ -484,19 +484,19 @@ def _tried(experiment: Experiment, suspicion: Suspicion, request: dict[str, Any]
         return result | {"with_it": try_all([ExperimentVariant(None, seed) for seed in request["seeds"]])}
     if not ways:
         return result
-    place = _clearest(baseline, first, request["worse"])
+    chosen = _clearest(baseline, first, request["worse"])
     seeds = request["seeds"][: _affordable(request, baseline)]
-    if first[place]["value"] == baseline["value"]:
+    if first[chosen]["value"] == baseline["value"]:
         seeds = seeds[:MIN_SEEDS]  # no effect with the recorded seed: save the time of the other seeds
     with_it: list[dict[str, Any]] = []
     without_it: list[dict[str, Any]] = []
     for some in (seeds[:CLEAR_SEEDS], seeds[CLEAR_SEEDS:]):
-        tried = try_all([ExperimentVariant(each, seed) for each in (None, ways[place]) for seed in some])
+        tried = try_all([ExperimentVariant(each, seed) for each in (None, ways[chosen]) for seed in some])
         with_it += tried[: len(some)]
         without_it += tried[len(some) :]
         if _is_clear(with_it, without_it):
             break
-    return result | {"chosen": place, "with_it": with_it, "without_it": without_it}
+    return result | {"chosen": chosen, "with_it": with_it, "without_it": without_it}
 
 
 def _is_clear(with_it: Sequence[dict[str, Any]], without_it: Sequence[dict[str, Any]]) -> bool:
@@ -522,7 +522,7 @@ def _clearest(baseline: dict[str, Any], first: list[dict[str, Any]], worse: int)
 
     if not isinstance(baseline["value"], (bool, int, float)):
         return 0
-    return max(range(len(first)), key=lambda place: (gain(first[place]), -place))
+    return max(range(len(first)), key=lambda index: (gain(first[index]), -index))
 
 
 def _affordable(request: dict[str, Any], baseline: dict[str, Any]) -> int:

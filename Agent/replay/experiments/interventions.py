@@ -63,10 +63,10 @@ def interventions_at(
         suspects: the ids of events whose values are not ordinary.
         live: the agents whose code runs.
     """
-    found = list(_all(place, recording, suspects, live))
+    interventions = list(_all(place, recording, suspects, live))
     if rule == _UNDO_FIRST:
-        found.sort(key=lambda each: each.sort != "undo")
-    return found[:MAX_INTERVENTIONS]
+        interventions.sort(key=lambda each: each.sort != "undo")
+    return interventions[:MAX_INTERVENTIONS]
 
 
 def _all(
@@ -276,8 +276,8 @@ def _call_around(span_id: str | None, action: DrivenAction, live: Collection[str
 
 
 def _message_id(event: Event) -> str | None:
-    found = event.extra.get("message_id") if event.kind == "agent_message" else None
-    return found if isinstance(found, str) else None
+    message_id = event.extra.get("message_id") if event.kind == "agent_message" else None
+    return message_id if isinstance(message_id, str) else None
 
 
 def holds(value: Any, message_id: str) -> bool:
@@ -294,8 +294,8 @@ def messages_in(value: Any) -> list[str]:
     if isinstance(value, dict):
         if {"id", "sender", "recipient", "body"} <= value.keys():
             return [str(value["id"])]
-        return [found for item in value.values() for found in messages_in(item)]
-    return [found for item in value for found in messages_in(item)] if isinstance(value, list) else []
+        return [message for item in value.values() for message in messages_in(item)]
+    return [message for item in value for message in messages_in(item)] if isinstance(value, list) else []
 
 
 # Dropping messages: they are removed from the containers that hold them, or from the arguments of a call.
@@ -340,21 +340,21 @@ class DroppedMessage:
 
 def _taken_from_all(message: object) -> bool:
     """Remove a message from its containers, also inside a tuple as in priority queues; whether any had it."""
-    found = False
+    is_taken = False
     for holder in gc.get_referrers(message):
         if type(holder) is tuple:
             outer = [each for each in gc.get_referrers(holder) if _taken_from(each, holder)]
-            found = found or bool(outer)
+            is_taken = is_taken or bool(outer)
         else:
-            found = _taken_from(holder, message) or found
-    return found
+            is_taken = _taken_from(holder, message) or is_taken
+    return is_taken
 
 
 def _taken_from(holder: object, item: object) -> bool:
     if isinstance(holder, (list, deque)):
-        places = [place for place, each in enumerate(holder) if each is item]
-        for place in reversed(places):
-            del holder[place]
+        places = [index for index, each in enumerate(holder) if each is item]
+        for index in reversed(places):
+            del holder[index]
         return bool(places)
     if isinstance(holder, set):
         holder.discard(item)
@@ -417,8 +417,8 @@ def same_message(recorded: Any, given: Any, message_id: str) -> str:
             if isinstance(given, dict):
                 new = given.get("id", given.get("message_id"))
             return str(new) if new is not None else message_id
-        found = given if isinstance(given, dict) else {}
-        pairs = [(value, found.get(key)) for key, value in recorded.items()]
+        replayed = given if isinstance(given, dict) else {}
+        pairs = [(value, replayed.get(key)) for key, value in recorded.items()]
     elif isinstance(recorded, list) and isinstance(given, (list, tuple)):
         pairs = list(zip(recorded, given, strict=False))
     else:
@@ -623,20 +623,22 @@ class CauseExperiments:
         Raises:
             ReplayError: nothing could be replayed.
         """
-        asked = [(None, "", ()), *suspicions]
-        results = self._results_of(asked)
-        found = [[_chance(results[0])]]
+        requested = [(None, "", ()), *suspicions]
+        results = self._results_of(requested)
+        tested = [[_chance(results[0])]]
         for (event_id, _, _), each in zip(suspicions, results[1:], strict=True):
-            found.append(_of_event(event_id, each))
-        return found
+            tested.append(_of_event(event_id, each))
+        return tested
 
-    def _results_of(self, asked: Sequence[tuple[str | None, str, Collection[str]]]) -> list[dict[str, Any]]:
+    def _results_of(
+        self, requested: Sequence[tuple[str | None, str, Collection[str]]]
+    ) -> list[dict[str, Any]]:
         """Return the worker's results for the first run that can be replayed."""
         reasons: list[str] = []
         more = {
             "events": [
                 {"event_id": event_id, "rule": rule, "suspects": sorted(suspects)}
-                for event_id, rule, suspects in asked
+                for event_id, rule, suspects in requested
             ],
             "measure": asdict(self.measure),
             "worse": self._worse,
@@ -671,13 +673,13 @@ def _of_event(event_id: str, result: dict[str, Any]) -> list[TestedIntervention]
         lacks = "no intervention can leave this event out"
     if lacks is not None:
         return [TestedIntervention(event_id, "", lacks=lacks)]
-    found = []
-    for place, way in enumerate(result["tried"]):
-        if place == result["chosen"]:
-            found.append(_compared(event_id, way, result))
+    tested = []
+    for index, way in enumerate(result["tried"]):
+        if index == result["chosen"]:
+            tested.append(_compared(event_id, way, result))
         elif not _is_sound(way["fork"]):
-            found.append(TestedIntervention(event_id, way["description"], lacks=_stopped([way["fork"]])))
-    return found
+            tested.append(TestedIntervention(event_id, way["description"], lacks=_stopped([way["fork"]])))
+    return tested
 
 
 def _compared(event_id: str, way: dict[str, Any], result: dict[str, Any]) -> TestedIntervention:
@@ -716,23 +718,23 @@ def _runs(
 ) -> list[dict[str, Any]]:
     """Return fork requests: for the whole session, and for the first measured agent as a fallback."""
     root, name = session.parent, session.name.removeprefix("session_")
-    found: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
     missing: AgentTraceError | None = None
     for run in (name, *(f"{name}/{agent}" for agent in agents[:1])):
         try:
-            found.append(fork_request(run, "0", target, root, live))
+            requests.append(fork_request(run, "0", target, root, live))
         except TargetNotGiven as error:
             missing = error
         except AgentNotFound:
             continue  # other agents' events name it, but it recorded none
-    if not found:
+    if not requests:
         assert missing is not None  # noqa: S101 - the only way to have found nothing
         raise TargetNotGiven(
             "no target was given, and the session remembers none",
             remedy="give --target module:factory (target=): a function that takes a spec and returns the "
             "agent, or all of them",
         )
-    return found
+    return requests
 
 
 def _is_sound(fork: dict[str, Any]) -> bool:

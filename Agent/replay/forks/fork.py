@@ -437,8 +437,8 @@ def raised(error: Exception, action: DrivenAction | None, agent_id: str, name: s
 
 def resume_of(obj: object) -> Callable[[], Any] | None:
     """Return the method `trace_resume`, by which an agent continues by itself; None if it has none."""
-    found = getattr(obj, "trace_resume", None)
-    return found if callable(found) and not inspect.isclass(found) else None
+    method = getattr(obj, "trace_resume", None)
+    return method if callable(method) and not inspect.isclass(method) else None
 
 
 def emit_states(
@@ -484,8 +484,8 @@ def acting_in(pipeline: Pipeline) -> dict[str, object]:
 def state_of(obj: object, pipeline: Pipeline) -> dict[str, Any]:
     """Return the exposed state of an object as JSON values without secrets."""
     body, _ = pipeline.capture.user_body(read_state(obj).fields, "")
-    found: dict[str, Any] = orjson.loads(b"{" + body + b"}")
-    return found
+    fields: dict[str, Any] = orjson.loads(b"{" + body + b"}")
+    return fields
 
 
 def patch_objects(
@@ -504,12 +504,12 @@ def patch_objects(
         UsageError: an agent is unknown, or the patch does not fit.
     """
     if is_one:
-        parts = dict.fromkeys(objects, patch)
+        patches = dict.fromkeys(objects, patch)
     elif isinstance(patch, Mapping):
-        parts = dict(patch)
+        patches = dict(patch)
     else:
-        parts = _by_agent(patch)
-    for agent_id, part in parts.items():
+        patches = _by_agent(patch)
+    for agent_id, part in patches.items():
         if agent_id not in objects:
             known = ", ".join(list(objects)[:5])
             raise UsageError(
@@ -521,7 +521,7 @@ def patch_objects(
 
 def _by_agent(operations: list[dict[str, Any]]) -> dict[str, Any]:
     """Split JSON patch operations on {agent: state} into operations per agent."""
-    parts: dict[str, Any] = {}
+    by_agent: dict[str, Any] = {}
     for operation in operations:
         moved = dict(operation)
         agents = set()
@@ -534,8 +534,8 @@ def _by_agent(operations: list[dict[str, Any]]) -> dict[str, Any]:
             raise UsageError(
                 "one patch operation affects several agents", remedy="patch each agent separately"
             )
-        parts.setdefault(agents.pop(), []).append(moved)
-    return parts
+        by_agent.setdefault(agents.pop(), []).append(moved)
+    return by_agent
 
 
 def _patch(
@@ -669,17 +669,17 @@ class ForkRecording:
             raise OSError(code, os.strerror(code))
 
 
-def _unwritten(what: str, place: Path, error: OSError) -> InputError:
+def _unwritten(what: str, path: Path, error: OSError) -> InputError:
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     remedy = "free disk space" if is_full else "copy the trace root to a place that you may write to"
-    return InputError(f"{what}: {error.strerror or error}", path=place, remedy=remedy)
+    return InputError(f"{what}: {error.strerror or error}", path=path, remedy=remedy)
 
 
 def _lineage(request: dict[str, Any], fork: Fork) -> Lineage:
     """Return the fork's origin, as stored in its session."""
-    asked = ("run", "session_id", "session_uid", "step", "patch", "seed")
+    names = ("run", "session_id", "session_uid", "step", "patch", "seed")
     return Lineage(
-        **{name: request[name] for name in asked},
+        **{name: request[name] for name in names},
         run_id=request["fork_id"],
         agents=tuple(sorted(fork.bench.objects)),
         by_itself=fork.resume is not None,

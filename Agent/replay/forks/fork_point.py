@@ -149,15 +149,15 @@ def _checkpoints(
 
 def _recorded_step(step: str, recording: Recording, ref: RunRef) -> Event | None:
     """Return the last `step.finished` event of this step, or else the last `step.started`."""
-    found = [
+    matching = [
         event
         for event in recording.events
         if event.kind in {"step.finished", "step.started"}
         and event.extra.get("step_id") == step
         and ref.run_id in {None, event.run_id}
     ]
-    ends = [event for event in found if event.kind == "step.finished"]
-    chosen = ends or found
+    ends = [event for event in matching if event.kind == "step.finished"]
+    chosen = ends or matching
     return chosen[-1] if chosen else None
 
 
@@ -245,12 +245,12 @@ def start_for(
             + (f" and the changes of {changes} later action{'s' * (changes != 1)}" if changes else ""),
         )
     if len(agents) == 1:
-        found = _nearest(folds[agents[0]], plan, point)
+        nearest = _nearest(folds[agents[0]], plan, point)
         kept = _nearest_checkpoint(agents[0], plan, point, recording, ref)
-        if kept is not None and (found is None or kept.begin > found[0]):
+        if kept is not None and (nearest is None or kept.begin > nearest[0]):
             return kept
-        if found is not None:
-            index, base = found
+        if nearest is not None:
+            index, base = nearest
             return Start(index, {agents[0]: base}, f"full state {base.id} ({base.extra.get('reason')})")
     return Start(0, {}, "the beginning")
 

@@ -465,8 +465,8 @@ def _histogram(numbers: list[float], bins: int = 8) -> list[tuple[str, int]]:
     width = (high - low) / bins or 1.0
     counts = Counter(min(int((number - low) / width), bins - 1) for number in numbers)
     return [
-        (f"{low + place * width:>12g} to {low + (place + 1) * width:<12g}", counts[place])
-        for place in range(bins)
+        (f"{low + index * width:>12g} to {low + (index + 1) * width:<12g}", counts[index])
+        for index in range(bins)
     ]
 
 

@@ -122,10 +122,10 @@ class OutcomeOf:
         """
         if not text.strip():
             raise UsageError("the outcome is empty", remedy="name a field of the state, or error")
-        found = _CONDITION.fullmatch(text.strip())
-        if found is None:
+        match = _CONDITION.fullmatch(text.strip())
+        if match is None:
             return cls(text, text.strip())
-        return cls(text, found["field"].strip(), found["sign"], json_or_text(found["value"].strip()))
+        return cls(text, match["field"].strip(), match["sign"], json_or_text(match["value"].strip()))
 
     def of(self, fork: ForkOutcome) -> Any:
         """Return the value of a fork: a JSON value, a boolean for a condition, or `stopped`."""
@@ -222,13 +222,13 @@ def varied_patches(patch: Any, vary: Sequence[str]) -> list[Any]:
     is_list_of_patches = isinstance(patch, list) and not all(
         isinstance(each, Mapping) and "op" in each for each in patch
     )
-    given = patch if is_list_of_patches else [] if patch is None else [patch]
+    patches = patch if is_list_of_patches else [] if patch is None else [patch]
     if not vary:
-        return list(given)
+        return list(patches)
     names, values = zip(*map(_varied, vary), strict=True)
     return [
         _with_fields(base, dict(zip(names, each, strict=True)))
-        for base in (given or [{}])
+        for base in (patches or [{}])
         for each in itertools.product(*values)
     ]
 
@@ -290,13 +290,13 @@ def merged(target: Any, patch: Any) -> Any:
     """Apply a JSON merge patch (RFC 7386); the target may be changed in place."""
     if not isinstance(patch, Mapping):
         return patch
-    found = target if isinstance(target, dict) else {}
+    merged_target = target if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:
-            found.pop(key, None)
+            merged_target.pop(key, None)
         else:
-            found[key] = merged(found.get(key), value)
-    return found
+            merged_target[key] = merged(merged_target.get(key), value)
+    return merged_target
 
 
 def _operated(target: Any, operations: list[dict[str, Any]]) -> Any:
@@ -314,21 +314,21 @@ def leaves(patch: Patch) -> list[tuple[str, Any]]:
     """Split a merge patch into (pointer, value) pairs, or a JSON patch into (index, operation) pairs."""
     if isinstance(patch, Mapping):
         return list(_leaves(patch, ""))
-    return [(str(place), operation) for place, operation in enumerate(patch)]
+    return [(str(index), operation) for index, operation in enumerate(patch)]
 
 
 def of_leaves(patch: Patch, kept: list[tuple[str, Any]]) -> Patch:
     """Return a patch with only these single changes; the inverse of `leaves`."""
     if not isinstance(patch, Mapping):
         return [operation for _, operation in kept]
-    found: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
     for pointer, value in kept:
-        node = found
+        node = nested
         *above, last = map(unescape, pointer.split("/")[1:])
         for key in above:
             node = node.setdefault(key, {})
         node[last] = value
-    return found
+    return nested
 
 
 def _leaves(node: Mapping[str, Any], at: str) -> Iterator[tuple[str, Any]]:

@@ -137,14 +137,14 @@ class ForkPlayer:
 
     def open_call(self) -> PlannedCall | None:
         """Return the counterpart of the innermost open call; None if it has none."""
-        found = _open.get()
-        return None if found is None else found.recorded
+        opened = _open.get()
+        return None if opened is None else opened.recorded
 
     @property
     def is_live(self) -> bool:
         """Whether the innermost open call is a tool or model that runs live."""
-        found = _open.get()
-        return found is not None and found.is_live
+        opened = _open.get()
+        return opened is not None and opened.is_live
 
     def enter(self, call: TracedCall) -> Answer | None:
         """Return the recorded response or the observer's; None to run the call's body."""
@@ -172,10 +172,10 @@ class ForkPlayer:
     def close_call(self, call: TracedCall) -> None:
         """Remove a call from the open calls."""
         opened = self._opened
-        place = next((at for at in range(len(opened) - 1, -1, -1) if opened[at][0] is call), None)
-        if place is None:
+        index = next((at for at in range(len(opened) - 1, -1, -1) if opened[at][0] is call), None)
+        if index is None:
             return
-        _, token, ended = opened.pop(place)
+        _, token, ended = opened.pop(index)
         try:
             _open.reset(token)
         except ValueError:  # the call ended in another task than it began in
@@ -186,20 +186,20 @@ class ForkPlayer:
     def _enter_own(self, call: TracedCall) -> None:
         """Open a call whose body runs, and find its counterpart inside the enclosing call's counterpart."""
         above, name = _open.get(), call.qualname.rpartition(".")[2]
-        found: PlannedCall | None = None
+        planned: PlannedCall | None = None
         if above is None:
             free = self._roots.get((call.agent_id, name))
-            found = free.popleft() if free else None
+            planned = free.popleft() if free else None
         elif above.recorded is not None:
             same = (
                 each
                 for each in above.recorded.children
                 if not each.is_taken and (each.agent_id, each.name) == (call.agent_id, name)
             )
-            found = next(same, None)
-            if found is not None:
-                found.is_taken = True
-        self._note_open(call, _NOTHING if found is None else _Open(found))
+            planned = next(same, None)
+            if planned is not None:
+                planned.is_taken = True
+        self._note_open(call, _NOTHING if planned is None else _Open(planned))
 
     def _note_open(self, call: TracedCall, what: _Open) -> None:
         self._opened.append((call, _open.set(what), what))
@@ -219,16 +219,16 @@ class ForkPlayer:
                 self._note_open(call, _Open(None, is_live=True))
             return None
         kind = "tool.call" if call.kind == "tool.call" else "model.call"
-        asked = self._tools.ask(kind, name, dict(call.args))
-        found = self._tools.find(asked)
-        if not isinstance(found, Match):
+        requested = self._tools.ask(kind, name, dict(call.args))
+        match = self._tools.find(requested)
+        if not isinstance(match, Match):
             what = "tool" if kind == "tool.call" else "model"
             self.stop(
-                f"{what} {name}({short_json(asked.arguments.value)}) has no recorded response after the "
+                f"{what} {name}({short_json(requested.arguments.value)}) has no recorded response after the "
                 f"point; allow a live call with --live {name}"
             )
         try:
-            answer = self._tools.take(found, call.args)
+            answer = self._tools.take(match, call.args)
         except RecordingMiss as error:
             self.stop(str(error))
         except Unanswerable as error:
@@ -250,20 +250,23 @@ class ForkPlayer:
             self._note_real(call, who)
             self._enter_own(call)
             return None
-        found = self._matching(call, name)
-        if found is None:
+        planned = self._matching(call, name)
+        if planned is None:
             hint = "" if call.target is None else f"; let its code run with --live {who}"
-            given = list(call.args.values()) if isinstance(call.args, Positional) else dict(call.args)
-            asked = short_json(given)
-            self.stop(f"{name} of {who}, called with {asked}, has no recorded response after the point{hint}")
-        self._free[found.agent_id, found.name].remove(found)
-        if found.parent is not self.current:
+            arguments = list(call.args.values()) if isinstance(call.args, Positional) else dict(call.args)
+            arguments_text = short_json(arguments)
+            self.stop(
+                f"{name} of {who}, called with {arguments_text}, has no recorded response after "
+                f"the point{hint}"
+            )
+        self._free[planned.agent_id, planned.name].remove(planned)
+        if planned.parent is not self.current:
             self._outcome.moved += 1
         try:
-            event = found.event if self._echo is None else self._echo.write(found.event)
+            event = planned.event if self._echo is None else self._echo.write(planned.event)
             answer, lack = self._answers.answer(event, named_arguments(call, event))
         except Unanswerable as error:
-            self.stop(f"the recorded response of {name} of {who} (event {found.event.id}): {error}")
+            self.stop(f"the recorded response of {name} of {who} (event {planned.event.id}): {error}")
         if lack is not None:
             self._outcome.note(f"the answer of {name} of {who}: {lack}")
         self._outcome.answered[who] += 1
@@ -417,9 +420,9 @@ class ForkSources(SourceAnswers):
                     draws.setdefault(self._places.of_key(key), []).append((key, segments[0]))
         self.is_putting = True
         for adopted in list(living):
-            found = draws.get(self._places.of(adopted) or "")
-            if found:
-                self._move(adopted, *_earliest(found))
+            recorded_draws = draws.get(self._places.of(adopted) or "")
+            if recorded_draws:
+                self._move(adopted, *_earliest(recorded_draws))
         self.is_putting = False
 
     def read(self, source: str, frame: FrameType, now: Callable[[], T], decode: Callable[[Any], T]) -> T:  # noqa: ARG002
@@ -521,11 +524,11 @@ class ForkSources(SourceAnswers):
             self.fork.note(f"a recorded state of {adopted.name} cannot be put back: {error}")
 
 
-def _earliest(found: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+def _earliest(candidates: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
     """Return the first draws: the lowest position after one state, else those of the first event."""
-    key = found[0][0]
-    same = [each for each in found if each[0] == key]
-    return min(same, key=lambda each: each[1][0]) if key.startswith("random@") else found[0]
+    key = candidates[0][0]
+    same = [each for each in candidates if each[0] == key]
+    return min(same, key=lambda each: each[1][0]) if key.startswith("random@") else candidates[0]
 
 
 def kind_of(source: str) -> str | None:
@@ -585,12 +588,12 @@ class ForkClocks:
 
 def latest_reads(reads: Iterable[Any]) -> dict[str, float]:
     """Return the last recorded value of each clock except the wall clock; `reads` are in order."""
-    found: dict[str, float] = {}
+    latest: dict[str, float] = {}
     for each in reads:
         for source, values in each.items() if isinstance(each, dict) else ():
             if kind_of(source) not in {None, WALL} and values:
-                found[source] = values[-1]
-    return found
+                latest[source] = values[-1]
+    return latest
 
 
 def _ahead_ns(source: str, value: Any, real: Any) -> int:
@@ -615,8 +618,8 @@ def seed_generators(objects: Mapping[str, object], seed: int) -> int:
     """
     count = 0
     for agent_id, obj in objects.items():
-        for place, (name, generator) in enumerate(generators_in(obj)):
-            _seed(generator, f"{seed}/{agent_id}/{name}/{place}")
+        for index, (name, generator) in enumerate(generators_in(obj)):
+            _seed(generator, f"{seed}/{agent_id}/{name}/{index}")
             count += 1
     player = installed.source_player
     if isinstance(player, ForkSources):

@@ -142,14 +142,14 @@ def _smallest(
     if not flips:
         return None
     chosen = min(flips, key=lambda variant: _size(state, variant["patch"]))
-    kept, place = leaves(chosen["patch"]), 0
-    while place < len(kept) and len(kept) > 1:
-        fewer = kept[:place] + kept[place + 1 :]
+    kept, index = leaves(chosen["patch"]), 0
+    while index < len(kept) and len(kept) > 1:
+        fewer = kept[:index] + kept[index + 1 :]
         (result,) = try_all([chosen | {"patch": of_leaves(chosen["patch"], fewer)}])
         if "error" not in result and result["value"] not in (baseline, STOPPED):
             kept = fewer
         else:
-            place += 1
+            index += 1
     return {"patch": of_leaves(chosen["patch"], kept), "seed": chosen["seed"]}
 
 

@@ -83,11 +83,11 @@ class AddedGolden:
     def ignorable(self) -> tuple[str, ...]:
         """Candidates for `ignore`: fields that were not comparable, or that differ between the replays."""
         reports = [each.report for each in (self.report, self.again) if each is not None]
-        found = [name for report in reports for name in report.unseen]
+        names = [name for report in reports for name in report.unseen]
         values = [report.differing_fields for report in reports]
         if len(values) == 2:
-            found += [name for name in values[0] | values[1] if values[0].get(name) != values[1].get(name)]
-        return tuple(dict.fromkeys(found))
+            names += [name for name in values[0] | values[1] if values[0].get(name) != values[1].get(name)]
+        return tuple(dict.fromkeys(names))
 
 
 def add_golden(  # noqa: PLR0913 - each is a separate option
@@ -137,17 +137,17 @@ def add_golden(  # noqa: PLR0913 - each is a separate option
     own = (event for event in recording.events if ref.agent_id in {None, event.agent_id})
     check_holds_actions(ref, own)
     name = name or ref.agent_id or ref.run_id or ref.session.name.removeprefix("session_")
-    place = golden_place(name, Path(directory))
-    if place.exists() and not replace_old:
+    directory_of_golden = golden_place(name, Path(directory))
+    if directory_of_golden.exists() and not replace_old:
         raise UsageError(
             f"there is a golden trace {name!r} already",
-            path=place,
+            path=directory_of_golden,
             remedy="give another --name, or --replace",
         )
     argv = () if info is None else info.argv
     golden = GoldenTrace(
         name=name,
-        directory=place,
+        directory=directory_of_golden,
         target=target_name(target, info, ref.agent_id),
         agent_id=ref.agent_id,
         normaliser=normaliser or Normaliser(),
@@ -197,17 +197,17 @@ def keep_recording(
             # The recording itself holds hidden values or event ids, which no check can compare: declare them.
             draft = replace(draft, accepts=tuple(dict.fromkeys((*draft.accepts, *report.undeclared))))
         again = check_golden(draft, keep_going=_MOST_DIFFERENCES) if twice else None
-        made = [
+        differences = [
             difference
             for each in (report, again)
             if each
             for difference in each.report.outcome.factory_differences
         ]
-        draft = replace(draft, factory=tuple(dict.fromkeys(made)))
+        draft = replace(draft, factory=tuple(dict.fromkeys(differences)))
         draft.save()
-        place = replace(draft, directory=golden.directory)
-        again = None if again is None else replace(again, golden=place)
-        report = replace(report, golden=place)
+        in_place = replace(draft, directory=golden.directory)
+        again = None if again is None else replace(again, golden=in_place)
+        report = replace(report, golden=in_place)
         passes = report.passes and (again is None or again.passes)
         is_kept = passes or (failing and report.report.outcome.counts.actions > 0)
         if is_kept:
@@ -218,12 +218,12 @@ def keep_recording(
     return AddedGolden(report.golden, report, is_kept, again)
 
 
-def _put_in_place(aside: Path, place: Path) -> None:
+def _put_in_place(aside: Path, target: Path) -> None:
     """Rename a directory to its final name; an older one is deleted only after that."""
-    old = place.with_name(f".{place.name}.{os.getpid()}.old")
-    if place.exists():
-        place.rename(old)
-    aside.rename(place)
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    if target.exists():
+        target.rename(old)
+    aside.rename(target)
     delete_tree(old)
 
 
@@ -410,26 +410,26 @@ def accept_golden(golden: GoldenTrace, step: int, reason: str, target: str | Non
     """
     if not reason.strip():
         raise UsageError("a change is accepted for a reason", remedy='give --reason "..."')
-    found = check_golden(golden, target)
-    first = found.report.divergence
-    if found.passes:
+    checked = check_golden(golden, target)
+    first = checked.report.divergence
+    if checked.passes:
         raise UsageError(f"{golden.name} passes: there is no new behaviour to accept")
-    if found.report.exit_code == 4 or first is None:
-        why = (*found.report.reasons, *found.undeclared, "nothing was proved")[0]
+    if checked.report.exit_code == 4 or first is None:
+        why = (*checked.report.reasons, *checked.undeclared, "nothing was proved")[0]
         raise ReplayError(f"nothing can be accepted of {golden.name}: {why}")
     if first.step < step:
         raise ReplayError(
             f"{golden.name} differs at step {first.step} already, before step {step}: {first}",
             remedy=f"mend that, or accept from step {first.step} on",
         )
-    with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
+    with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as directory:
         change, *trimmed = (
-            _cut(golden, each, step, found.report, Path(place))
+            _cut(golden, each, step, checked.report, Path(directory))
             for each in (None, *(each for each in golden.accepted if each.file))
         )
         change = replace(change, reason=" ".join(reason.split()), at=format_timestamp(time.time_ns() // 1000))
         kept = (*(each for each in trimmed if each.file), change)
-        older = {each.file: Path(place, each.file) for each in kept if each.file}
+        older = {each.file: Path(directory, each.file) for each in kept if each.file}
         draft = replace(golden, target=target or golden.target, accepted=kept)
         return record_anew(draft, golden, older)
 
@@ -454,21 +454,21 @@ def _cut(
     source = golden.recording if change is None else golden.directory / change.file
     with unpacked(golden, source) as reference:
         recording = read_recording(reference.session, golden.agent_id)
-        given = [each for each in report.outcome.agents if each in recording.agents]
+        driven_agents = [each for each in report.outcome.agents if each in recording.agents]
         inside = inside_agents(report, recording)
-        whole = choose(recording, given, inside)
+        whole = choose(recording, driven_agents, inside)
         if change is None and not 1 <= step <= len(whole.actions):
             raise UsageError(f"{golden.name} has no step {step}", remedy=f"it has 1 to {len(whole.actions)}")
-        made = change or Accepted(step, "", whole.actions[step - 1].event.id)
+        accepted = change or Accepted(step, "", whole.actions[step - 1].event.id)
         if step == 1:
-            return replace(made, file="")
+            return replace(accepted, file="")
         chosen = whole.first(min(step - 1, len(whole.actions)))
         name = change.file if change is not None else _free_name(golden, step)
         export_run(RunRef(reference.session, None), place / name, only=needed(recording, chosen))
         if golden.agent_id is None:
             agents = tuple(sorted(chosen.agents))
-            made = replace(made, agents=agents, asked_for=asked_for(golden, recording))
-        return replace(made, file=name)
+            accepted = replace(accepted, agents=agents, asked_for=asked_for(golden, recording))
+        return replace(accepted, file=name)
 
 
 def _free_name(golden: GoldenTrace, step: int) -> str:
@@ -532,16 +532,16 @@ class _Failure:
     where: tuple[Any, ...]
 
     @classmethod
-    def of(cls, found: GoldenReport) -> _Failure | None:
-        report = found.report
-        if found.passes:
+    def of(cls, checked: GoldenReport) -> _Failure | None:
+        report = checked.report
+        if checked.passes:
             return None
         divergence = report.divergence
         if report.verdict is Verdict.DIVERGED and divergence is not None:
             fields = asdict(divergence)
             del fields["step"]  # the number changes when less is replayed
             return cls(report.verdict, tuple(map(repr, fields.values())))
-        first = report.reasons[0] if report.reasons else ", ".join(found.undeclared)
+        first = report.reasons[0] if report.reasons else ", ".join(checked.undeclared)
         return cls(report.verdict, (_STEP.sub("step N", first),))
 
 
@@ -588,8 +588,8 @@ class _Trials:
         return replace(self.golden, agents=tuple(sorted(chosen.agents)), asked_for=asked)
 
     def _driven(self, chosen: Chosen, alone: str | None) -> _Failure | None:
-        with tempfile.TemporaryDirectory(prefix="agent-trace-shrink-") as place:
-            part = replace(self.part(chosen, alone), directory=Path(place))
+        with tempfile.TemporaryDirectory(prefix="agent-trace-shrink-") as directory:
+            part = replace(self.part(chosen, alone), directory=Path(directory))
             export_run(
                 RunRef(self.recording.session, None), part.recording, only=needed(self.recording, chosen)
             )
@@ -630,8 +630,8 @@ def shrink_golden(
             raise UsageError(f"nothing of {golden.name} can be replayed: {why}", path=golden.directory)
         recording = read_recording(reference.session, golden.agent_id)
         trials = _Trials(golden, recording, failure, progress)
-        given, inside = first.report.outcome.agents, inside_agents(first.report, recording)
-        whole = choose(recording, given, inside)
+        driven_agents, inside = first.report.outcome.agents, inside_agents(first.report, recording)
+        whole = choose(recording, driven_agents, inside)
         chosen, alone = _fewest_agents(trials, _shortest(trials, whole, first.report), first.report)
         place = directory if directory is not None else golden.directory.parent
         new = name or f"{golden.name}-shrunk"
@@ -696,9 +696,9 @@ def _fewest_agents(trials: _Trials, chosen: Chosen, report: ReplayReport) -> tup
         return choose(trials.recording, *kept).until(ends)
 
     kept = _minimal(sorted(chosen.agents), lambda agents: trials.fails(part(agents)))
-    found = part(kept)
-    assert found is not None  # noqa: S101 - it was replayed, or it is what was there before
-    return found, trials.golden.agent_id
+    failure = part(kept)
+    assert failure is not None  # noqa: S101 - it was replayed, or it is what was there before
+    return failure, trials.golden.agent_id
 
 
 def _minimal(agents: list[str], fails: Callable[[Collection[str]], bool]) -> list[str]:

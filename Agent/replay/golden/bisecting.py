@@ -80,9 +80,9 @@ def bisect_golden(
     with _working_tree(root, ends[1]) as tree:
         checks = _Checks(golden, root, tree, here.relative_to(root), progress)
         for end, name, wanted in ((ends[1], bad, BAD), (ends[0], good, GOOD)):
-            if (found := checks.at(end)) != wanted:
+            if (result := checks.at(end)) != wanted:
                 raise ReplayError(
-                    f"with {name} the golden trace {golden.name} is {_WORD[found]}, not {_WORD[wanted]}"
+                    f"with {name} the golden trace {golden.name} is {_WORD[result]}, not {_WORD[wanted]}"
                     f"{': ' + checks.why[end] if end in checks.why else ''}",
                     remedy="--good names a commit with which it passes, --bad one with which it fails",
                 )
@@ -139,8 +139,8 @@ class _Checks:
         return self.found[commit]
 
     def _check(self, commit: str) -> int:
-        place = self._tree / self._below
-        if not place.is_dir():
+        directory = self._tree / self._below
+        if not directory.is_dir():
             self.why[commit] = f"no directory {self._below}"
             return SKIP
         done = subprocess.run(  # noqa: S603 - this interpreter, this package
@@ -148,7 +148,7 @@ class _Checks:
                 *(sys.executable, "-P", "-m", "Agent", "golden", "check", self._golden.name, "--json"),
                 *("--dir", str(self._golden.directory.parent.resolve())),
             ],
-            cwd=place,
+            cwd=directory,
             env=self._environment(),
             capture_output=True,
             check=False,
@@ -170,8 +170,8 @@ class _Checks:
         inside = [
             self._tree / path.relative_to(self._root) for path in paths if path.is_relative_to(self._root)
         ]
-        given = [Path(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
-        outside = [path for path in given if not path.resolve().is_relative_to(self._root)]
+        inherited = [Path(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+        outside = [path for path in inherited if not path.resolve().is_relative_to(self._root)]
         # this package itself is the one that runs, unless the repository is its own
         if not Path(own).is_relative_to(self._root):
             outside.append(Path(own))
@@ -197,15 +197,15 @@ class _Checks:
             difference=self.why[commit],
             field=self._fields.get(commit, ""),
             checked=len(self.found),
-            skipped=sum(found == SKIP for found in self.found.values()),
+            skipped=sum(result == SKIP for result in self.found.values()),
         )
 
 
 @contextmanager
 def _working_tree(root: Path, commit: str) -> Iterator[Path]:
     """A temporary working tree of the repository, whose bisection is its own."""
-    with tempfile.TemporaryDirectory(prefix="agent-trace-bisect-") as place:
-        tree = Path(place).resolve() / "tree"
+    with tempfile.TemporaryDirectory(prefix="agent-trace-bisect-") as directory:
+        tree = Path(directory).resolve() / "tree"
         _git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
         try:
             yield tree
@@ -213,13 +213,13 @@ def _working_tree(root: Path, commit: str) -> Iterator[Path]:
             _git(root, "worktree", "remove", "--force", str(tree), may_fail=True)
 
 
-def _git(place: Path, *arguments: str, what: str = "", may_fail: bool = False) -> str:
+def _git(directory: Path, *arguments: str, what: str = "", may_fail: bool = False) -> str:
     # the caller may be a hook of git, whose variables name the caller's index and working tree
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(  # noqa: S603 - git, without a shell
             ["git", *arguments],  # noqa: S607 - the user's git
-            cwd=place,
+            cwd=directory,
             env=environment | {"LC_ALL": "C"},
             capture_output=True,
             text=True,
@@ -231,5 +231,5 @@ def _git(place: Path, *arguments: str, what: str = "", may_fail: bool = False) -
         message = (
             f"no commit {what!r} in this repository" if what else f"git {arguments[0]}: {done.stderr.strip()}"
         )
-        raise InputError(message, path=place, remedy="run it in the repository of the code")
+        raise InputError(message, path=directory, remedy="run it in the repository of the code")
     return (done.stdout + (done.stderr if may_fail else "")).strip()

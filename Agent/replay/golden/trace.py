@@ -127,8 +127,8 @@ class GoldenTrace:
                 stored["normalise"] = self.normaliser.to_object()
             elif each.name != "directory" and (value or each.name not in _LATER):
                 stored[each.name] = value
-        found: dict[str, Any] = orjson.loads(orjson.dumps(stored))
-        return found
+        stored_form: dict[str, Any] = orjson.loads(orjson.dumps(stored))
+        return stored_form
 
     def save(self) -> None:
         """Write the description; create the directory if it does not exist."""
@@ -215,7 +215,7 @@ def _read(place: Path) -> GoldenTrace:
         ) from None
 
 
-def _golden(stored: Any, place: Path) -> GoldenTrace:
+def _golden(stored: Any, path: Path) -> GoldenTrace:
     if stored["format"] != _FORMAT or stored["version"] not in (_VERSION, _WITH_CHANGES):
         raise ValueError(f"it is {stored['format']!r} {stored['version']!r}, this program knows 1 and 2")
     missing = (
@@ -226,7 +226,7 @@ def _golden(stored: Any, place: Path) -> GoldenTrace:
     golden = record_of(
         GoldenTrace,
         stored,
-        directory=place,
+        directory=path,
         normaliser=Normaliser.from_object(stored["normalise"]),
         accepted=tuple(map(_accepted, stored.get("accepted", ()))),
     )
@@ -236,10 +236,10 @@ def _golden(stored: Any, place: Path) -> GoldenTrace:
 
 
 def _accepted(stored: Any) -> Accepted:
-    found = record_of(Accepted, stored)
-    if found.file and Path(found.file).name != found.file:
-        raise ValueError(f"{found.file!r} is not the name of a file")
-    return found
+    accepted = record_of(Accepted, stored)
+    if accepted.file and Path(accepted.file).name != accepted.file:
+        raise ValueError(f"{accepted.file!r} is not the name of a file")
+    return accepted
 
 
 # Checking a golden trace: unpack its recording, replay it with the current code, and judge the outcome.
@@ -282,22 +282,24 @@ class GoldenReport(TextInNotebook):
         """The differences of an EQUIVALENT replay that the golden trace does not declare."""
         if self.report.verdict is not Verdict.EQUIVALENT:
             return ()
-        found = (kind_of(line) for line in self.report.outcome.normalisers)
-        return tuple(dict.fromkeys(kind for kind in found if kind and kind not in self.golden.accepts))
+        kinds = (kind_of(line) for line in self.report.outcome.normalisers)
+        return tuple(dict.fromkeys(kind for kind in kinds if kind and kind not in self.golden.accepts))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes of a passing check: changed target objects, changed untraced code, accepted changes."""
         outcome = self.report.outcome
-        made = [
+        differences = [
             difference for difference in outcome.factory_differences if difference not in self.golden.factory
         ]
         if outcome.changed_modules and not outcome.changed_code:
             # A golden trace holds the program's calls, not the program, so a change that alters which calls
             # are made cannot show up in a check.
             changed = ", ".join(outcome.changed_modules)
-            made.append(f"changed, but in no replayed method: {changed}; the recorded calls do the same")
-        return (*made, *map(str, self.golden.accepted))
+            differences.append(
+                f"changed, but in no replayed method: {changed}; the recorded calls do the same"
+            )
+        return (*differences, *map(str, self.golden.accepted))
 
     @property
     def passes(self) -> bool:
@@ -317,9 +319,10 @@ class GoldenReport(TextInNotebook):
             return self.expected_text
         lines = [f"does not do what was recorded: {self.report.verdict}"]
         if outcome.divergence is not None:
-            found = outcome.divergence
-            lines.append(f"step {found.step}, {found.action} of {found.agent_id}: {found.field}{found.path}")
-            lines += [f"recorded: {short(found.recorded)}", f"replayed: {short(found.replayed)}"]
+            divergence = outcome.divergence
+            where = f"{divergence.field}{divergence.path}"
+            lines.append(f"step {divergence.step}, {divergence.action} of {divergence.agent_id}: {where}")
+            lines += [f"recorded: {short(divergence.recorded)}", f"replayed: {short(divergence.replayed)}"]
         lines += [f"because {reason}" for reason in self.report.reasons]
         lines += [f"equal but for {kind}, which is not declared" for kind in self.undeclared]
         return "\n".join(lines) + "\n"
@@ -381,21 +384,19 @@ class NotChecked:
         return f"{NOT_CHECKED} {self.name}: {self.error}"
 
 
-def try_golden(
-    place: Path, target: str | None = None, stop: Event | None = None
-) -> GoldenReport | NotChecked:
+def try_golden(path: Path, target: str | None = None, stop: Event | None = None) -> GoldenReport | NotChecked:
     """Check a golden trace as `check_golden` does; an error of it or of its target is a result.
 
     Args:
         place: its own directory.
     """
-    name = place.name
+    name = path.name
     try:
-        golden = _read(place)
+        golden = _read(path)
         name = golden.name
         return check_golden(golden, target, stop)
     except (InputError, ReplayError) as error:
-        return NotChecked(name, place.parent, error)
+        return NotChecked(name, path.parent, error)
 
 
 def kind_of(line: str) -> str | None:
@@ -423,9 +424,11 @@ def check_golden(
     for change in golden.accepted:
         if change.file:
             with unpacked(golden, golden.directory / change.file) as reference:
-                found = check_unpacked(up_to(golden, change), reference, target, stop, keep_going=keep_going)
-            if not found.passes:
-                return replace(found, golden=golden, before=change)
+                checked = check_unpacked(
+                    up_to(golden, change), reference, target, stop, keep_going=keep_going
+                )
+            if not checked.passes:
+                return replace(checked, golden=golden, before=change)
     with unpacked(golden) as reference:
         return check_unpacked(golden, reference, target, stop, keep_going=keep_going)
 
@@ -468,8 +471,8 @@ def unpacked(golden: GoldenTrace, recording: Path | None = None) -> Iterator[Run
     Args:
         recording: the file to unpack; the default is the golden trace's recording.
     """
-    with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
-        session = import_run(recording or golden.recording, Path(place, "trace")).session
+    with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as directory:
+        session = import_run(recording or golden.recording, Path(directory, "trace")).session
         update_session(session, configuration=golden.settings, argv=(golden.program,))
         yield RunRef(session, None, golden.agent_id)
 
@@ -604,8 +607,8 @@ def junit_report(reports: Sequence[GoldenReport | NotChecked]) -> bytes:
     whole = ElementTree.Element("testsuites")
     whole.append(suite)
     ElementTree.indent(whole)
-    found: bytes = ElementTree.tostring(whole, encoding="utf-8", xml_declaration=True)
-    return found + b"\n"
+    document: bytes = ElementTree.tostring(whole, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
 
 
 def verdict_of(report: GoldenReport | NotChecked) -> str:
@@ -653,10 +656,10 @@ def why(report: GoldenReport | NotChecked) -> str:
         return str(report.error)
     outcome = report.report.outcome
     if outcome.divergence is not None:
-        found = outcome.divergence
-        recorded, replayed = found.texts
-        where = found.where or found.field + found.path
-        return f"{found.step_text}: {where}, recorded {recorded}, replayed {replayed}"
+        divergence = outcome.divergence
+        recorded, replayed = divergence.texts
+        where = divergence.where or divergence.field + divergence.path
+        return f"{divergence.step_text}: {where}, recorded {recorded}, replayed {replayed}"
     if report.report.reasons:
         return report.report.reasons[0]
     return (

@@ -397,10 +397,10 @@ def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> li
         turn = event.extra.get("loop_turn")
         if type(turn) is int:
             later = (n for n in range(first, len(own)) if _began_behind(own[n], event, turn))
-            place = first = next(later, len(own))
+            position = first = next(later, len(own))
         else:
-            place = bisect.bisect_left(beginnings, float(event.timestamp_us))
-        (own[place].before if place < len(own) else left).append(event)
+            position = bisect.bisect_left(beginnings, float(event.timestamp_us))
+        (own[position].before if position < len(own) else left).append(event)
     return left
 
 

@@ -239,22 +239,22 @@ class _Nesting:
         """Return the agents whose entry actions enclose an event; includes None if a span is missing."""
         passed = []
         span = _number(event.parent_span_id)
-        found: frozenset[str | None] = frozenset()
+        agents: frozenset[str | None] = frozenset()
         while span is not None:
             if span in self._around:
-                found = self._around[span]
+                agents = self._around[span]
                 break
             if span not in self._parents:
-                found = frozenset({None})
+                agents = frozenset({None})
                 break
             passed.append(span)
             self._around[span] = frozenset()  # provisional; also ends the loop if parents form a cycle
             span = self._parents[span]
         for each in reversed(passed):
             if each in self._owners:
-                found |= self._owners[each]
-            self._around[each] = found
-        return found
+                agents |= self._owners[each]
+            self._around[each] = agents
+        return agents
 
 
 def parents_of(events: Iterable[Event]) -> dict[str, str | None]:
@@ -430,15 +430,15 @@ def sharing_agents(
 ) -> frozenset[str]:
     """Return the replayed agents that may share generators with agents whose code does not run here."""
     outside = {agent_id for agent_id, fact in facts.items() if fact.first_state is not None} - live
-    found = set()
+    agents = set()
     for agent_id in objects:
         own = facts[agent_id].shared_with if agent_id in facts else set()
         named = any(owner in outside for owner in own)
         unnamed = None in own and bool(outside)
         by_others = any({agent_id, None} & facts[other].shared_with for other in outside)
         if named or unnamed or by_others:
-            found.add(agent_id)
-    return frozenset(found)
+            agents.add(agent_id)
+    return frozenset(agents)
 
 
 def recorded_arguments(session: Path, info: SessionInfo | None = None) -> tuple[str, ...]:
@@ -510,7 +510,7 @@ def script_module(target_module: str, session: Path, info: SessionInfo | None) -
     script = recorded_script(session, info)
     if script is None:
         return None
-    found = {
+    modules = {
         file: name
         for name, module in list(sys.modules.items())
         if name != "__main__"
@@ -519,10 +519,10 @@ def script_module(target_module: str, session: Path, info: SessionInfo | None) -
         and Path(file).name == script.name
     }
     own = getattr(sys.modules.get(target_module), "__file__", None)
-    if own in found:
+    if own in modules:
         return target_module
-    whole = found.get(str(script.absolute()))
-    return whole if whole is not None or len(found) != 1 else next(iter(found.values()))
+    whole = modules.get(str(script.absolute()))
+    return whole if whole is not None or len(modules) != 1 else next(iter(modules.values()))
 
 
 def check_agent(reader: TreeReader, agent_id: str) -> None:

@@ -102,12 +102,12 @@ def _name_of(target: Callable[..., Any]) -> str:
     if module == "__main__":
         spec = getattr(sys.modules.get("__main__"), "__spec__", None)
         module = None if spec is None else spec.name
-    found: Any = sys.modules.get(module or "")
-    if module == getattr(sys.modules.get("__main__"), "__name__", None) or found is None:
-        found = sys.modules.get("__main__")
+    value: Any = sys.modules.get(module or "")
+    if module == getattr(sys.modules.get("__main__"), "__name__", None) or value is None:
+        value = sys.modules.get("__main__")
     for part in str(qualname).split("."):
-        found = getattr(found, part, None)
-    if not module or not qualname or found is not target:
+        value = getattr(value, part, None)
+    if not module or not qualname or value is not target:
         raise UsageError(
             f"the target {qualname or target!r} cannot be imported by a name, as the worker has to do",
             remedy="define the factory at the top of a module that can be imported",
@@ -123,29 +123,29 @@ def import_target(name: str) -> Callable[..., Any]:
     """
     module_name, _, qualname = name.partition(":")
     try:
-        found: Any = importlib.import_module(module_name)
+        value: Any = importlib.import_module(module_name)
     except BaseException as error:
         raise TargetNotImported(
             f"the target {module_name} cannot be imported: {type(error).__name__}: {error}{place_of(error)}"
         ) from error
     for part in qualname.split("."):
         try:
-            found = getattr(found, part)
+            value = getattr(value, part)
         except AttributeError:
             raise TargetNotImported(f"the target {module_name} has no {qualname!r}") from None
-    if not callable(found):
-        raise TargetNotImported(f"the target {name} is a {type(found).__name__}, not a function")
-    return found  # type: ignore[no-any-return]
+    if not callable(value):
+        raise TargetNotImported(f"the target {name} is a {type(value).__name__}, not a function")
+    return value  # type: ignore[no-any-return]
 
 
 def place_of(error: BaseException) -> str:
     """Return the innermost place of user code in an exception's traceback, as ` (file.py:12)`, or ""."""
-    place = ""
+    location = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__", ""))
         if not is_own(frame) and module.partition(".")[0] not in sys.stdlib_module_names:
-            place = f" ({Path(frame.f_code.co_filename).name}:{line})"
-    return place
+            location = f" ({Path(frame.f_code.co_filename).name}:{line})"
+    return location
 
 
 def target_not_found(why: str) -> TargetNotFound:
@@ -364,11 +364,11 @@ class _Codecs(Mapping[str, Any]):
         if self._main_module is not None and name == "__main__":
             return sys.modules[self._main_module]
         if self._main_module is not None and name.startswith("__main__."):
-            found: Any = sys.modules.get(self._main_module)
+            value: Any = sys.modules.get(self._main_module)
             for part in name.split(".")[1:]:
-                found = getattr(found, part, None)
-            if found is not None:
-                return found
+                value = getattr(value, part, None)
+            if value is not None:
+                return value
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:

@@ -509,9 +509,9 @@ class Workers(AbstractContextManager["Workers"]):
         with self._lock:
             if key in self._shared and key not in self._begun:
                 self._begun[key] = Worker(session, target)
-            found = self._begun.get(key)
+            begun = self._begun.get(key)
         try:
-            yield found
+            yield begun
         finally:
             with self._lock:
                 self._left[key] -= 1

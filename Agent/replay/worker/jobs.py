@@ -283,8 +283,8 @@ def run_job(
     Raises:
         AgentTraceError: the job raised it.
     """
-    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
-        directory = Path(place)
+    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as temporary:
+        directory = Path(temporary)
         whole = _whole(job, request, directory)
         with followed(directory):
             ended = (run or run_module)(_MODULE, whole, directory, timeout_seconds, stop)
@@ -303,8 +303,8 @@ def run_job(
 
 def run_job_in_terminal(job: Job, request: Mapping[str, Any]) -> None:
     """Run a job in a process that shares this terminal, for a debugger."""
-    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as place:
-        path = write_request(_whole(job, request, Path(place)), Path(place))
+    with tempfile.TemporaryDirectory(prefix="agent-trace-replay-") as directory:
+        path = write_request(_whole(job, request, Path(directory)), Path(directory))
         subprocess.run(  # noqa: S603 - this interpreter, this package, a file of ours
             [sys.executable, "-m", _MODULE, str(path)], env=child_environment(), check=False
         )
@@ -351,8 +351,8 @@ def as_object(error: AgentTraceError) -> dict[str, Any]:
 def from_object(stored: Mapping[str, Any]) -> AgentTraceError:
     """Return the error that another process stored."""
     kind = getattr(errors, stored["type"], ReplayError)
-    made: AgentTraceError = kind(stored["message"], path=stored["path"], remedy=stored["remedy"])
-    return made
+    error: AgentTraceError = kind(stored["message"], path=stored["path"], remedy=stored["remedy"])
+    return error
 
 
 if __name__ == "__main__":

@@ -72,11 +72,11 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     tempfile.tempdir = str(directory)
     path = _moved(request["program"], here, there)
     sys.argv[:] = request["argv"]
-    package, place = package_of(Path(request["argv"][0]))
+    package, location = package_of(Path(request["argv"][0]))
     own = str(Path(path).parent)
     others = [_moved(each, here, there) for each in sys.path]
     # A script called by its whole path may stand in a package, too, and import what is beside it.
-    sys.path[:] = [_moved(str(place), here, there), *others, own] if package else [own, *others]
+    sys.path[:] = [_moved(str(location), here, there), *others, own] if package else [own, *others]
     module = ModuleType("__main__")
     module.__file__ = path
     if package:  # as Python does it; recordings have this name of the module
@@ -191,10 +191,10 @@ class ProgramGuard:
             self._left_out.difference_update(places)  # from here on it is what this run has written
             return
         if event in _LISTING:
-            found = any(Path(each).is_relative_to(places[0]) for each in self._left_out)
+            is_left_out = any(Path(each).is_relative_to(places[0]) for each in self._left_out)
         else:
-            found = not self._left_out.isdisjoint(places)
-        self.asked_for_left_out = self.asked_for_left_out or found
+            is_left_out = not self._left_out.isdisjoint(places)
+        self.asked_for_left_out = self.asked_for_left_out or is_left_out
 
     def _look(self, places: tuple[Any, ...], frame: FrameType) -> None:
         if is_own(frame) or module_of(frame) == "importlib":

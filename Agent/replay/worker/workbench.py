@@ -221,14 +221,14 @@ class Workbench:
             random.seed()  # clocks differ, so unseeded draws must differ too
         try:
             with self.watch.building(self.request.get("clock_shift_s", 0)):
-                made = build(factory, spec, name)
+                built = build(factory, spec, name)
         except FactoryRaised as error:
             raise TargetFailed(f"{error}{what_the_spec_lacks(spec)}") from error
         changed = [
             name for name, value in _code_and_constants(modules).items() if before.get(name) is not value
         ]
         self.outcome.set_by_factory = [name for name in changed if not _is_set_by_class(name, factory)]
-        return made
+        return built
 
     def _script_module(self) -> str | None:
         target = self.request["target"].partition(":")[0]
@@ -349,19 +349,19 @@ def _code_and_constants(modules: set[str]) -> dict[str, object]:
 
     Instrumented functions are left out: their code is the same.
     """
-    found: dict[str, object] = {}
+    by_name: dict[str, object] = {}
     for name in modules & sys.modules.keys():
         for key, value in list(vars(sys.modules[name]).items()):
             kind = type(value)  # `isinstance` would make a lazy object, when it reads its `__class__`
             if issubclass(kind, type) and value.__module__ == name:
-                found |= {
+                by_name |= {
                     f"{name}.{key}.{each}": held for each, held in vars(value).items() if each[0] != "_"
                 }
             if key[0] != "_" and issubclass(kind, (type, FunctionType, bool, int, float, str)):
-                found[f"{name}.{key}"] = value
+                by_name[f"{name}.{key}"] = value
     return {
         name: value
-        for name, value in found.items()
+        for name, value in by_name.items()
         if not (type(value) is FunctionType and hasattr(value, TRACED))
     }
 
@@ -384,8 +384,8 @@ def _is_set_by_class(name: str, factory: Any) -> bool:
 
 def _stored(code: CodeType) -> set[str]:
     """Return the names of attributes that a code and the functions inside it set."""
-    found = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_ATTR"}
-    return found.union(*(_stored(each) for each in code.co_consts if type(each) is CodeType))
+    names = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_ATTR"}
+    return names.union(*(_stored(each) for each in code.co_consts if type(each) is CodeType))
 
 
 def _level(name: Any) -> int:
@@ -519,7 +519,7 @@ def _drive(bench: Workbench) -> None:
 
 def _changed_where_answered(bench: Workbench) -> list[str]:
     """Return the methods of agents with recorded responses whose code is another one now."""
-    found = []
+    changed = []
     for agent_id in bench.outcome.answered:
         facts = bench.recording.agents.get(agent_id)
         for name, digest in ({} if facts is None else facts.calls).items():
@@ -528,8 +528,8 @@ def _changed_where_answered(bench: Workbench) -> list[str]:
             for part in () if code is None else code.qualname.split("."):
                 here = inspect.getattr_static(here, part, None)
             if inspect.isfunction(here) and CodeIdentity(inspect.unwrap(here)).digest != digest:
-                found.append(f"{agent_id}.{name}")
-    return found
+                changed.append(f"{agent_id}.{name}")
+    return changed
 
 
 def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
@@ -551,14 +551,14 @@ def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -
         )
 
 
-def _varying_lines(bench: Workbench, found: Divergence) -> list[str]:
+def _varying_lines(bench: Workbench, divergence: Divergence) -> list[str]:
     """Return the lines of the differing agent's code whose value is another one in each process."""
-    obj = bench.objects.get(found.inner_agent_id or found.agent_id)
+    obj = bench.objects.get(divergence.inner_agent_id or divergence.agent_id)
     if obj is None:
         return []
     fields = plain_attributes(obj)
     sets = [name for name, value in fields.items() if issubclass(type(value), (set, frozenset))]
-    method = getattr(type(obj), found.action, None)
+    method = getattr(type(obj), divergence.action, None)
     first = inspect.unwrap(method) if callable(method) else None
     own = varying_lines(functions_reached(first), sets) if type(first) is FunctionType else []
     return own or varying_lines(functions_reached(type(obj)), sets)
@@ -609,12 +609,12 @@ def _judge_what_was_built(bench: Workbench, lines: Sequence[bytes]) -> None:
     if bench.watch.built_by_chance():
         return
     mark = bench.comparison.mark()
-    found = _first_difference_built(bench, map(decode_line, lines))
+    difference = _first_difference_built(bench, map(decode_line, lines))
     bench.comparison.go_back(mark)
-    if found is None:
+    if difference is None:
         return
     outcome.reasons[:] = [reason for reason in outcome.reasons if MADE_OTHERWISE not in reason]
-    outcome.divergence = found
+    outcome.divergence = difference
     outcome.remark("the factory called the action that differs; the object that it made follows from that")
 
 
