@@ -86,6 +86,7 @@ def place(report: DebugReport, event_id: str) -> int | None:
     return next((n for n, cause in enumerate(report.causes, 1) if event_id in cause.event_ids), None)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("fault", ["setting", "sort", "pairing", "rare"])
 def test_the_event_unlike_its_like_where_the_change_begins_is_named(
     yard: Callable[..., Yard], fault: str

@@ -91,6 +91,7 @@ def test_what_cannot_be_evaluated_is_one_error(session, condition, words):
 METHODS = sorted({name for kind in (str, bytes, list, dict, int, float) for name in dir(kind)})
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "condition",
     [

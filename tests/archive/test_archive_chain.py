@@ -244,6 +244,7 @@ def forge(session):
         anew.close(ended=True)
 
 
+@pytest.mark.integration
 def test_digests_that_were_made_anew_are_found_by_a_head_that_was_kept(session):
     before = check_chains(session, {})
     forge(session)

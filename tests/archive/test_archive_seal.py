@@ -175,6 +175,7 @@ def test_a_part_that_was_spoiled_is_noticed_before_anything_is_removed(session):
     assert contents(session) == before
 
 
+@pytest.mark.integration
 def test_a_missing_or_foreign_part_is_one_clear_error(session):
     seal(session, remove=True)
     part = read_parts(session)[0]
@@ -216,6 +217,7 @@ def test_there_is_nothing_to_seal_where_no_session_lies(tmp_path):
     assert list((tmp_path / "empty").iterdir()) == []
 
 
+@pytest.mark.integration
 def test_a_link_among_the_files_is_not_sealed(session, tmp_path):
     (tmp_path / "elsewhere.log").write_bytes(b"secret\n")
     (agents_dir(session) / "link.log").symlink_to(tmp_path / "elsewhere.log")
@@ -715,6 +717,7 @@ def test_a_description_with_any_value_of_another_type_is_refused_or_read_and_no_
     assert {each.name for each in two_agents.parent.parent.iterdir()} <= {"trace", "home"}
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "name", ["../../evil.log", "/evil.log", "runs/r/events.jsonl", "agents/../x.log", "agents/x"]
 )
@@ -725,6 +728,7 @@ def test_a_part_that_names_a_file_elsewhere_is_refused(two_agents, name):
         read_parts(two_agents)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("place", ["agents", "archive", ".state"])
 def test_nothing_is_written_or_removed_behind_a_link_in_the_place_of_a_directory(two_agents, tmp_path, place):
     seal(two_agents, remove=True)

@@ -116,6 +116,7 @@ def test_restoring_brings_back_both_files_that_had_one_name(taken, sealed_again)
     assert_numbers(taken, "x", range(20))
 
 
+@pytest.mark.integration
 def test_erasing_from_a_part_keeps_the_other_lines_of_a_file_whose_name_was_taken(taken, trace_root):
     shutdown_logging()
     done = erase(trace_root, target_of(match='"number":3'))

@@ -122,6 +122,7 @@ def events_of(session):
     return open_reader(session).events()
 
 
+@pytest.mark.integration
 def test_with_the_key_everything_reads_as_before(original, copy, with_key):
     encrypt_all(copy)
     assert [ref.session_id for ref in readable_sessions(copy)] == list(

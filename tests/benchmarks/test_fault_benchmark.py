@@ -99,6 +99,7 @@ def test_the_confidence_of_the_first_cause_is_compared_with_how_often_it_is_true
     assert [(cases, true) for *_, cases, true in scores.calibration] == [(1, 1), (0, 0), (0, 0), (2, 1)]
 
 
+@pytest.mark.integration
 def test_the_interval_of_a_share_is_that_of_wilson():
     stats = pytest.importorskip("scipy.stats")
     for hits, cases in [(0, 6), (9, 12), (220, 220), (37, 110)]:

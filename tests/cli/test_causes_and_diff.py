@@ -44,6 +44,7 @@ def test_causes_are_given_in_every_format(ask, change):
     assert {row["edge"]["rule"] for row in ahead} >= {"error"}
 
 
+@pytest.mark.integration
 def test_an_event_that_is_not_there_is_exit_code_3(ask):
     done = ask("causes", "aaaabbbb-1")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)

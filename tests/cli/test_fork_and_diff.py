@@ -77,6 +77,7 @@ def test_a_fork_that_has_to_stop_is_exit_code_4_and_names_the_call(asked, record
     assert "lookup of trend_service" in done.stdout
 
 
+@pytest.mark.integration
 def test_a_sweep_shows_a_distribution_and_the_command_of_the_smallest_change(asked, recorded):
     how = ["--step", "tick:44", "--sweep", "--vary", "followers=1,150,9000", "--outcome", "followers>5000"]
     done = asked("fork", f"{recorded.session_id}/{AGENT}", *how)

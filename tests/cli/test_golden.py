@@ -45,6 +45,7 @@ def test_a_run_is_added_with_a_test_of_it(ask, tmp_path):
     assert 'golden_trace("two")' in (tmp_path / "checks/test_two.py").read_text()
 
 
+@pytest.mark.integration
 def test_what_the_written_test_needs_is_named_where_it_is_missing(ask, monkeypatch):
     monkeypatch.setattr(
         "Agent.cli.commands.golden.find_spec", lambda name: None if name == "syrupy" else name

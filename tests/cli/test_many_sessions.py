@@ -44,6 +44,7 @@ def test_two_sessions_together_have_what_each_of_them_has(places, run):
     assert errors["total_errors"] == both["errors"]["total_errors"]
 
 
+@pytest.mark.integration
 def test_one_session_read_as_many_gives_the_same_report(places, run):
     alone = asked(run, "analyze", "--root", places[0])
     together = asked(run, "analyze", "last", "--engine", "duckdb", "--root", places[0])
@@ -51,6 +52,7 @@ def test_one_session_read_as_many_gives_the_same_report(places, run):
         assert together[key] == alone[key], key
 
 
+@pytest.mark.integration
 def test_a_complaint_about_two_sessions_is_explained_from_both(places, run):
     done = run("debug", "agent-000 fails", *map(str, places[:2]), "--engine", "duckdb", "--json")
     assert done.returncode in {0, 1}, done.stderr

@@ -246,6 +246,7 @@ def test_a_program_describes_itself_by_its_resource_attributes(trace_root, monke
     assert otlp_destination().service == "other"
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "refusal",
     [
@@ -293,6 +294,7 @@ def test_the_next_export_resumes_where_the_last_one_was(trace_root):
         assert ids(receiver.spans) == ids(spans_of(session, open_session(session), AllowList()))
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("failing", [1, 2, 3, 4])
 def test_whatever_request_fails_the_next_export_sends_each_other_span_once_and_whole(
     trace_root, monkeypatch, failing
@@ -352,6 +354,7 @@ def test_with_content_what_was_sent_without_it_is_sent_again(trace_root):
         assert resumed(session, receiver).already == 4
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("damage", [b"", b"[]", b'{"sent": 1}', b'{"sent": {"a": [[1]]}}', b"\xff"])
 def test_a_damaged_cursor_costs_a_second_sending_and_nothing_else(trace_root, damage):
     session = record(trace_root)

@@ -223,7 +223,7 @@ def test_whatever_fails_while_recording_ends_does_not_reach_the_program(
     assert found.of_kind("log.closed")
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_a_first_event_deep_in_the_stack_is_counted_and_recording_begins_later(trace_root, tmp_path):
     program = """
 import sys, time

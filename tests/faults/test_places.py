@@ -104,7 +104,7 @@ def test_a_read_only_mount_that_comes_and_goes_costs_what_is_told(trace_root):
     assert TreeReader(session).losses().total_lost == dropped
 
 
-@pytest.mark.process
+@pytest.mark.integration
 @needs(*MOUNTS)
 def test_a_mount_that_is_read_only_from_the_start_is_one_clear_obstacle_until_it_is_not(trace_root):
     trace_root.mkdir()

@@ -205,6 +205,7 @@ def test_values_that_differ_in_type_alone_have_different_shapes():
     assert types == {"/x": "opaque", "/y": "date"}
 
 
+@pytest.mark.integration
 def test_redacted_is_what_recording_always_did(trace_root, tmp_path):
     recorded(trace_root, value=SECRET)
     recorded(tmp_path / "said", value=SECRET, capture="redacted", captures={"learning": "redacted"})

@@ -60,6 +60,7 @@ def test_sql_answers_rows_and_says_that_there_are_more(questions):
     assert "reward" in questions.sql()["views"]["rewards"]
 
 
+@pytest.mark.integration
 def test_two_sessions_are_compared_whole_and_by_agent(questions):
     assert questions.diff("last", "last")["differ"] is False
     assert questions.diff("last", "last", agent="creator_001")["compared"] > 0

@@ -106,6 +106,7 @@ def test_without_a_session_the_first_page_is_the_empty_list(tmp_path, opened):
     assert client_of(tmp_path, token=None).get("/").headers["location"] == "/sessions"
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "name", ["evil.example", "evil.example:8123", "127.0.0.1.evil.example", "", "10.0.0.7", "[::2]:80"]
 )
@@ -233,6 +234,7 @@ def test_a_refusal_is_one_problem_with_a_message(client, query, status, says):
     assert says in refused.json()["error"] and set(refused.json()) == {"error", "remedy"}
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     "session",
     ["20261120", "%2e%2e", "%2e%2e%2fx", "..%2f..%2fetc", "x" * 300, "20261120_103099", "session_x"],

@@ -103,6 +103,7 @@ def test_the_service_serves_the_pages_of_the_trace_root_beside_its_queries_on_lo
         assert client.post(f"{server.query_url}/view/sessions").status_code == 405
 
 
+@pytest.mark.integration
 def test_the_service_has_no_pages_beyond_loopback_or_without_a_root(root, tmp_path):
     database = f"sqlite:///{tmp_path}/s.db"
     for settings in (

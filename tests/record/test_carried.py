@@ -85,6 +85,7 @@ def test_clocks_that_agree_record_nothing_for_it(trace_root):
     assert not any("hlc" in line for line in lines_of(trace_root))
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("text", ["", None, "at1", "at2;1;;;;", 'at1;1;;;a"b;', "at1;1;zz;;;", "x" * 10_000])
 def test_a_text_that_is_no_context_leaves_the_block_as_it_is(text, trace_root):
     setup_logging(trace_root=trace_root)

@@ -151,6 +151,7 @@ def unanswered(monkeypatch):
     monkeypatch.setattr(sources, "answer_hidden_reads", lambda: None)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sources.native is None, reason="built without its native part")
 def test_a_clock_that_no_seam_reaches_is_kept_as_all_others(act):
     clock = functools.partial(time.time)  # bound before the seams are put in

@@ -78,6 +78,7 @@ def test_arguments_that_nobody_changed_are_told_once():
     assert told(lambda first, second: [1], [1]) == {}
 
 
+@pytest.mark.first_case
 def test_an_argument_that_was_changed_is_told_as_it_is_behind_the_call():
     assert told(put("a", 2), {"a": 1}) == {"args_after": {"first": {"a": 2}}}
     assert told(put(0, 2), [1], [7]) == {"args_after": {"first": [2]}}
@@ -102,6 +103,7 @@ def test_an_object_that_was_changed_is_told_by_its_attributes():
     assert "second" not in changed["args_after"]
 
 
+@pytest.mark.first_case
 def test_an_argument_that_is_given_back_is_told_by_its_name():
     assert told(lambda first, second: first, [1]) == {"result_is": "first"}
     assert told(lambda first, second: second, [1], [1]) == {"result_is": "second"}

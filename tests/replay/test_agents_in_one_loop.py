@@ -416,6 +416,7 @@ KEPT = []
 """
 
 
+@pytest.mark.integration
 def test_tasks_that_await_agents_in_turn_take_turns_as_recorded(toy):
     report = toy.record(GOSSIP).replay("last")
     assert (report.verdict, len(report.proof["agents"])) == ("IDENTICAL", 5), str(report)
@@ -541,6 +542,7 @@ def test_changed_code_proves_nothing_by_an_order_that_it_does_not_come_to(toy):
     assert "in the recorded order; without that order, this differs: step 1" in str(report)
 
 
+@pytest.mark.integration
 def test_awaits_that_are_gone_or_new_do_not_stop_a_replay(toy):
     _delays(toy, "0.1 0.005")
     toy.record(DIGITISERS)

@@ -103,6 +103,7 @@ class Counter:
         self.count += 1
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("agent_id", ["a", "x" * 3000, 17, "a/b", "a\0b"])
 def test_an_agent_of_any_id_has_checkpoints_and_its_id_alone_names_no_run(trace_root, agent_id):
     setup_logging(trace_root=trace_root)

@@ -98,6 +98,7 @@ def main():
 """
 
 
+@pytest.mark.integration
 def test_an_answered_call_changes_its_arguments_in_place_again(toy):
     toy.record(MARKET)
     for factory in ("build", "with_store"):

@@ -133,7 +133,7 @@ def test_what_changed_code_leaves_in_a_shared_object_is_a_difference_although_no
     assert report.divergence.step == 2
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_what_actions_alone_leave_in_an_object_that_the_scheduler_changes_is_compared_before_its_next_change(
     toy,
 ):

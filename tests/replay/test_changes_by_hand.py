@@ -84,6 +84,7 @@ STEPPED = (
 )  # fmt: skip
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("state", ["exit", "strict"])
 def test_a_change_between_actions_is_repeated_before_the_next_one(toy, state):
     report = toy.record(with_hands(AROUND, *STEPPED), control=True, state=state).replay("last")
@@ -93,6 +94,7 @@ def test_a_change_between_actions_is_repeated_before_the_next_one(toy, state):
     assert "changed by hand, repeated from the recording: dolly.weight" in str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("agent", ["dolly", "molly"])
 def test_of_one_agent_alone_only_its_own_changes_are_repeated(toy, agent):
     report = toy.record(with_hands(AROUND, *STEPPED), control=True).replay(f"last/{agent}")
@@ -132,6 +134,7 @@ def test_a_change_at_a_tick_inside_an_action_is_repeated_at_that_tick(toy, field
     assert report.verdict == "DIVERGED" and report.divergence.action == "season", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("at", ["tick:2", "tick:8"])
 def test_a_fork_repeats_changes_before_and_after_its_point(toy, at):
     toy.record(with_hands(AROUND, *STEPPED), control=True)
@@ -317,6 +320,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.integration
 def test_a_run_of_the_whole_program_repeats_them_too(tmp_path, monkeypatch):
     from pathlib import Path
 

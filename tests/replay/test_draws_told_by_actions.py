@@ -92,6 +92,7 @@ def test_draws_of_code_between_the_actions_are_no_difference(toy, made):
     assert report.verdict == "IDENTICAL", str(report)
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("made", [GENERATORS[0], GENERATORS[4]])
 def test_a_generator_that_others_draw_from_as_well_proves_nothing_of_one_agent_alone(toy, made):
     source = BIRD.replace("MADE", made).replace(

@@ -200,6 +200,7 @@ with ExitStack() as stack:
 """
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("kind", ["new", "forked"])
 def test_a_child_and_its_forks_end_when_the_process_that_waits_for_them_is_killed(kind, tmp_path):
     (tmp_path / "spinning_job.py").write_text(SPINNING)

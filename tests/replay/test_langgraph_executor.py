@@ -104,6 +104,7 @@ def test_behind_the_last_step_no_user_code_ran(recorded):
         assert "no user code ran" in result.reasons[-1]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize(
     ("old", "new", "place"),
     [

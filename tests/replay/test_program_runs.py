@@ -265,6 +265,7 @@ def test_a_changed_module_counts_though_the_program_has_more_than_a_thousand(far
     assert "but in no replayed method: weather" in str(report)
 
 
+@pytest.mark.integration
 def test_a_changed_override_that_is_not_traced_is_diverged(farm):
     """The recorded method is that of its base, so the calls of the actions do without the override."""
     override = """

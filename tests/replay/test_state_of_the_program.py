@@ -260,6 +260,7 @@ def test_another_order_of_agents_is_equivalent(place):
     assert "equal but for: the order in which agents act" in str(report)
 
 
+@pytest.mark.integration
 def test_a_new_global_is_named_and_keep_going_says_what_it_leaves_out(place):
     record(place)
     report = changed(place, "        MORE(1)", "        MORE(1)\n        noted.again = COUNT")

@@ -316,7 +316,7 @@ class Killer(Adder):
     assert "complete steps" in report.headline
 
 
-@pytest.mark.process
+@pytest.mark.integration
 def test_measurements_that_a_kill_cost_leave_no_difference(toy):
     from support.processes import run_python
 

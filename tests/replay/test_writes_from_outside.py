@@ -607,6 +607,7 @@ def test_a_large_field_that_code_outside_of_actions_changes_is_put_in_whole(toy,
     assert report.proof["imposed"]["reader.inbox"], str(report)
 
 
+@pytest.mark.integration
 def test_what_the_action_around_wrote_takes_the_whole_session_where_one_agent_is_replayed(toy):
     source = _letters(second="write(1)", last="agents['two'].ask()")
     source = source.replace(

@@ -197,6 +197,7 @@ def walk(store: Store, project, wanted: RunFilter, limit: int) -> list[list[str]
             return pages
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("limit", [1, 7, 50, 51])
 def test_pages_hold_every_run_once_newest_first(store, project, limit):
     store.ingest(project, runs=many_runs(50))
@@ -573,6 +574,7 @@ def test_a_writer_waits_for_others_and_not_for_ever(tmp_path, monkeypatch):
         store.ingest(project, events=[event(1)])
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("number", [True, False, 1.5, None, "1", 1 << 63, -(1 << 63)])
 def test_a_cursor_of_another_type_is_none_of_ours(store, project, number):
     with pytest.raises(UsageError, match="not a cursor"):

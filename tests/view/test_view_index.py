@@ -191,6 +191,7 @@ def test_what_is_written_otherwise_is_left_to_the_decoder(found, put):
     assert both_ways([_PLAIN.encode(), line.encode(), _PLAIN.encode()]) == [0, 2]
 
 
+@pytest.mark.integration
 def test_most_lines_are_read_the_short_way(session: Path):
     lines = [line for path in session.rglob("*.log") for line in path.read_bytes().splitlines()]
     if is_built():
@@ -441,6 +442,7 @@ def test_the_index_moves_with_a_copy_of_the_session(session: Path, tmp_path: Pat
         assert view.events(limit=3)["events"]
 
 
+@pytest.mark.first_case
 @pytest.mark.parametrize("place", [0, 10, 24, 28, 40, 200, -100, -1])
 def test_a_damaged_index_is_made_again(session: Path, place):
     with viewed(session) as view:
