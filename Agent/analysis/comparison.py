@@ -171,21 +171,21 @@ def _compared(
     untested = [*_rates(first, second, by_tick), *_rewards(first, second), *latencies]
     tested = [each for each in untested if each.chance is not None]
     corrected = iter(holm([each.chance for each in tested if each.chance is not None]))
-    made = []
+    differences = []
     for each in untested:
         chance = None if each.chance is None else next(corrected)
         real = chance is not None and chance < ALPHA and _matters(each, common, are_sessions)
-        made.append(
+        differences.append(
             BehaviourDifference(
                 each.what, each.name, each.first, each.second, each.low, each.high, chance, real, each.note
             )
         )
-    made.sort(key=lambda d: (not d.is_real, 1.0 if d.chance is None else d.chance, d.what, d.name))
+    differences.sort(key=lambda d: (not d.is_real, 1.0 if d.chance is None else d.chance, d.what, d.name))
     units = "agents" if first.by_agent else f"{BLOCKS} blocks of time"
     return BehaviourComparison(
         _side_facts(first),
         _side_facts(second),
-        tuple(made),
+        tuple(differences),
         "per agent and tick" if by_tick else "per agent and second",
         METHOD.format(
             units=units,
@@ -277,23 +277,23 @@ def _latencies(first: ComparedSide, second: ComparedSide) -> Iterator[BehaviourD
                 [math.log(max(row[place], 1e-6)) for row in side.latencies[name].values()]
                 for side in (first, second)
             ]
-            found = welch(logs[0], logs[1])
+            effect = welch(logs[0], logs[1])
             yield BehaviourDifference(
-                "latency", f"{name} {label} ms", math.exp(found.mean_1), math.exp(found.mean_2),
-                None if found.low is None else math.exp(found.low),
-                None if found.high is None else math.exp(found.high), found.chance, False,
-                "" if found.chance is not None else "too few to tell",
+                "latency", f"{name} {label} ms", math.exp(effect.mean_1), math.exp(effect.mean_2),
+                None if effect.low is None else math.exp(effect.low),
+                None if effect.high is None else math.exp(effect.high), effect.chance, False,
+                "" if effect.chance is not None else "too few to tell",
             )  # fmt: skip
 
 
 def _tested(
     what: str, name: str, first: list[float], second: list[float], note: str = ""
 ) -> BehaviourDifference:
-    found = welch(first, second)
-    if found.chance is None:
+    effect = welch(first, second)
+    if effect.chance is None:
         note = f"{note}, too few to tell" if note else "too few to tell"
     return BehaviourDifference(
-        what, cell(name), found.mean_1, found.mean_2, found.low, found.high, found.chance, False, note
+        what, cell(name), effect.mean_1, effect.mean_2, effect.low, effect.high, effect.chance, False, note
     )
 
 
@@ -373,24 +373,24 @@ def gather(
         by: the field; None for the whole session.
         by_time: use blocks of time as units even if there are enough agents.
     """
-    made = {label: ComparedSide(label) for label in sides}
-    ends = _ends(engine, made, by)
-    by_agent = not by_time and all(side.agents >= MIN_AGENTS for side in made.values())
-    for side in made.values():
+    by_label = {label: ComparedSide(label) for label in sides}
+    ends = _ends(engine, by_label, by)
+    by_agent = not by_time and all(side.agents >= MIN_AGENTS for side in by_label.values())
+    for side in by_label.values():
         side.by_agent = by_agent
     if ends is None:
-        return made
+        return by_label
     block = ends.block()
-    are_many = max(side.agents for side in made.values()) > MAX_UNITS
+    are_many = max(side.agents for side in by_label.values()) > MAX_UNITS
     unit = f"(hash(agent_id) % {MAX_UNITS if are_many else 2**31 - 1})::INTEGER"
     if not by_agent:
         unit = f"({block})::INTEGER"
-    _count(engine, made, by, unit)
-    _time(engine, made, by, block)
+    _count(engine, by_label, by, unit)
+    _time(engine, by_label, by, block)
     if not by_agent:
-        for side in made.values():
+        for side in by_label.values():
             side.units = set(range(BLOCKS))
-    return made
+    return by_label
 
 
 def _source(by: str | None, *keys: str) -> str:
@@ -406,7 +406,7 @@ def _source(by: str | None, *keys: str) -> str:
     )
 
 
-def _ends(engine: Engine, made: dict[str, ComparedSide], by: str | None) -> _Ends | None:
+def _ends(engine: Engine, by_label: dict[str, ComparedSide], by: str | None) -> _Ends | None:
     if by is not None and by not in _COLUMNS:
         engine.rows(
             "CREATE OR REPLACE TEMP TABLE compared_events AS SELECT writer, seq, agent_id, "
@@ -421,22 +421,22 @@ def _ends(engine: Engine, made: dict[str, ComparedSide], by: str | None) -> _End
         "max(tick) AS last_tick, min(ts_us) AS first_us, max(ts_us) AS last_us, count(tick) AS ticked, "
         "count(*) FILTER (WHERE agent_id IS NOT NULL) AS owned "
         f"FROM {_source(by)} WHERE list_contains($1, side) GROUP BY side",
-        [list(made)],
+        [list(by_label)],
     )
     for row in rows:
-        side = made[row["side"]]
+        side = by_label[row["side"]]
         side.events, side.agents = row["n"], row["agents"]
         side.seconds = (row["last_us"] - row["first_us"]) / 1e6
         if row["first_tick"] is not None and row["ticked"] * 2 >= row["owned"]:
             side.ticks = row["last_tick"] - row["first_tick"] + 1
     if not rows:
         return None
-    if all(made[row["side"]].ticks >= _MIN_TICKS for row in rows):
+    if all(by_label[row["side"]].ticks >= _MIN_TICKS for row in rows):
         return _Ends(min(r["first_tick"] for r in rows), max(r["last_tick"] for r in rows), True)
     return _Ends(min(r["first_us"] for r in rows), max(r["last_us"] for r in rows), False)
 
 
-def _count(engine: Engine, made: dict[str, ComparedSide], by: str | None, unit: str) -> None:
+def _count(engine: Engine, by_label: dict[str, ComparedSide], by: str | None, unit: str) -> None:
     what = f"CASE WHEN {IS_ERROR} THEN 'error' WHEN event_type = 'agent_action' THEN 'action' ELSE 'kind' END"
     name = (
         f"CASE WHEN {IS_ERROR} THEN {FINGERPRINT} WHEN event_type = 'agent_action' "
@@ -451,10 +451,10 @@ def _count(engine: Engine, made: dict[str, ComparedSide], by: str | None, unit: 
         "count(reward) FILTER (WHERE event_type = 'reward' AND isfinite(reward)) AS rewards, "
         "sum(reward) FILTER (WHERE event_type = 'reward' AND isfinite(reward)) AS total "
         f"FROM (SELECT *, {unit} AS unit FROM seen) GROUP BY side, unit, what, name",
-        [list(made)],
+        [list(by_label)],
     )
     for row in rows:
-        side, at = made[row["side"]], row["unit"]
+        side, at = by_label[row["side"]], row["unit"]
         if at is None:
             continue
         side.units.add(at)
@@ -468,7 +468,7 @@ def _count(engine: Engine, made: dict[str, ComparedSide], by: str | None, unit: 
             side.rewards[at] = (row["rewards"], row["total"])
 
 
-def _time(engine: Engine, made: dict[str, ComparedSide], by: str | None, block: str) -> None:
+def _time(engine: Engine, by_label: dict[str, ComparedSide], by: str | None, block: str) -> None:
     operation = (
         "CASE WHEN event_type = 'agent_action' THEN coalesce(action_type, '') "
         "WHEN event_type = 'metric' THEN coalesce(metric_name, '') ELSE event_type END"
@@ -478,11 +478,15 @@ def _time(engine: Engine, made: dict[str, ComparedSide], by: str | None, block: 
         "approx_quantile(duration_ms, 0.5) AS p50, approx_quantile(duration_ms, 0.95) AS p95 "
         f"FROM {_source(by, *_KEYS)} WHERE list_contains($1, side) AND duration_ms IS NOT NULL AND "
         "isfinite(duration_ms) AND duration_ms >= 0 GROUP BY ALL",
-        [list(made)],
+        [list(by_label)],
     )
     for row in rows:
         if row["block"] is not None and row["n"] >= 3:
-            made[row["side"]].latencies[row["operation"]][row["block"]] = (row["n"], row["p50"], row["p95"])
+            by_label[row["side"]].latencies[row["operation"]][row["block"]] = (
+                row["n"],
+                row["p50"],
+                row["p95"],
+            )
 
 
 MAX_REAL = 20

@@ -80,24 +80,24 @@ def intervals(reader: TreeReader, condition: str, agent_id: str | None = None) -
         watched = {each: reader.agent_events(each) for each in ids}
     else:
         watched = {agent_id: agent_events(reader, agent_id)}
-    found: list[dict[str, Any]] = []
+    listed: list[dict[str, Any]] = []
     known: set[str] = set()
     with_all = 0
     for name, events in watched.items():
         agent = _Watched(name)
-        found += _of_agent(agent, events, holds)
+        listed += _of_agent(agent, events, holds)
         known |= agent.fold.fields.keys()
         with_all += holds.fields <= agent.fold.fields.keys()
     missing = sorted(holds.fields - known - holds.met)
     if missing:
         some = ", ".join(sorted(known)[:12]) or "none: no state was recorded"
         raise UsageError(f"no agent has a field {missing[0]!r}", remedy=f"recorded fields: {some}")
-    found.sort(key=lambda each: (each["since"]["timestamp"], each["since"]["id"]))
+    listed.sort(key=lambda each: (each["since"]["timestamp"], each["since"]["id"]))
     return {
         "condition": condition,
         "names": sorted(holds.fields),
         "agents": with_all,
-        "intervals": found,
+        "intervals": listed,
         "failures": dict(holds.failures.most_common()),
     }
 
@@ -150,7 +150,7 @@ class _Condition:
 
 
 def _of_agent(agent: _Watched, events: Iterable[Event], condition: _Condition) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    stretches: list[dict[str, Any]] = []
     for event in events:
         agent.fold.add(event)
         if event.state is None and event.kind not in _CHANGING and not condition.is_of_each_event:
@@ -159,11 +159,11 @@ def _of_agent(agent: _Watched, events: Iterable[Event], condition: _Condition) -
         if holds and agent.open is None:
             values = {name: agent.fold.fields[name] for name in sorted(condition.fields)}
             agent.open = {"agent_id": agent.agent_id, "since": _point(event), "until": None, "values": values}
-            found.append(agent.open)
+            stretches.append(agent.open)
         elif not holds and agent.open is not None:
             agent.open["until"] = _point(event)
             agent.open = None
-    return found
+    return stretches
 
 
 def _point(event: Event) -> dict[str, Any]:

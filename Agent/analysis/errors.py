@@ -233,10 +233,10 @@ _OF_ERRORS: Final = {"error_type", "place", "file", "line"}
 
 
 def _counts(engine: QueryEngine, lines: str, column: str) -> dict[str, int]:
-    found = engine.rows(
+    rows = engine.rows(
         f"SELECT {column} AS name, count(*) AS n FROM {lines} GROUP BY 1 ORDER BY n DESC, name"
     )
-    return {row["name"]: row["n"] for row in found}
+    return {row["name"]: row["n"] for row in rows}
 
 
 def _tenth(first_us: int, span_us: int) -> str:
@@ -249,8 +249,8 @@ def _groups(engine: QueryEngine, lines: str, first_us: int, span_us: int) -> lis
     tenth = _tenth(first_us, span_us)
     slices = ", ".join(f"count(*) FILTER (WHERE {tenth} = {n}) AS slice_{n}" for n in range(_SLICES))
     firsts = ", ".join(
-        f"min_by({made}, (ts_us, writer, seq)) FILTER (WHERE {made} IS NOT NULL) AS {name}"
-        for name, made in _OF_FIRST.items()
+        f"min_by({expression}, (ts_us, writer, seq)) FILTER (WHERE {expression} IS NOT NULL) AS {name}"
+        for name, expression in _OF_FIRST.items()
     )
     return engine.rows(
         f"SELECT shape_hash, {firsts}, count(*) AS count, "
@@ -423,11 +423,11 @@ def errors(engine: Engine, agent_id: str | None = None, limit: int | None = None
         f"FROM (SELECT *, extra->>'$.error_id' AS error_id FROM {whole_lines(_ERRORS)}) "
         f"WHERE {IS_ERROR} AND (agent_id = $1 OR $1 IS NULL)"
     )
-    found = engine.rows(
+    rows = engine.rows(
         f"SELECT {EVENT_COLUMNS} {source} ORDER BY ts_us DESC, writer DESC, seq DESC LIMIT {most}", [agent_id]
     )
-    made = Errors(engine_row(row) for row in reversed(found))
-    made.total = len(made)
-    if len(made) == most:
-        made.total = engine.row(f"SELECT count(*) AS n {source}", [agent_id])["n"]
-    return made
+    listed = Errors(engine_row(row) for row in reversed(rows))
+    listed.total = len(listed)
+    if len(listed) == most:
+        listed.total = engine.row(f"SELECT count(*) AS n {source}", [agent_id])["n"]
+    return listed

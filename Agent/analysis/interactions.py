@@ -72,9 +72,9 @@ def interaction_report(
         with every edge if `edges`), and `top_cascades` (`top_cascades`).
     """
     with interaction_lines(engine, agent_id) as lines:
-        found = _summary(engine, lines)
-        return found | {
-            "messages": found["messages"] | message_flow(engine, lines),
+        summary = _summary(engine, lines)
+        return summary | {
+            "messages": summary["messages"] | message_flow(engine, lines),
             "graph": social_graph(engine, lines, with_edges=edges),
             "top_cascades": top_cascades(engine, lines, TOP),
         }
@@ -111,12 +111,12 @@ def _counts(
     engine: QueryEngine, lines: str, column: str, kind: str, limit: int | None = None
 ) -> dict[str, int]:
     bound = "" if limit is None else f"LIMIT {limit}"
-    found = engine.rows(
+    rows = engine.rows(
         f"SELECT coalesce({column}, '') AS name, count(*) AS n FROM {lines} WHERE event_type = ? "
         f"GROUP BY name ORDER BY n DESC, name {bound}",
         [kind],
     )
-    return {row["name"]: row["n"] for row in found}
+    return {row["name"]: row["n"] for row in rows}
 
 
 def _viral_content(engine: QueryEngine, lines: str) -> list[dict[str, Any]]:
@@ -228,18 +228,18 @@ def cascade(engine: QueryEngine, lines: str, content_id: str) -> dict[str, Any]:
     Raises:
         InputError: nobody shared the content, and no cascade event names it.
     """
-    found = _cascades_of(engine, lines, [content_id])
-    if not found:
+    cascades = _cascades_of(engine, lines, [content_id])
+    if not cascades:
         raise InputError(
             f"no event shares {content_id!r}", remedy="agent-trace interactions lists shared content"
         )
-    return found[0]
+    return cascades[0]
 
 
 def _cascades_of(engine: QueryEngine, lines: str, contents: list[str]) -> list[dict[str, Any]]:
     if not contents:
         return []
-    made = {
+    generated = {
         row["content_id"]: row
         for row in engine.rows(
             f"SELECT content_id, min(ts_us) AS ts_us, min_by(agent_id, ({BY_ORDER})) "
@@ -259,17 +259,17 @@ def _cascades_of(engine: QueryEngine, lines: str, contents: list[str]) -> list[d
     by_content: dict[str, list[dict[str, Any]]] = {name: [] for name in contents}
     for row in rows:
         by_content[row["content_id"]].append(row)
-    return [_cascade(name, lines, made.get(name)) for name, lines in by_content.items() if lines]
+    return [_cascade(name, lines, generated.get(name)) for name, lines in by_content.items() if lines]
 
 
-def _cascade(name: str, rows: list[dict[str, Any]], made: dict[str, Any] | None) -> dict[str, Any]:
+def _cascade(name: str, rows: list[dict[str, Any]], generated: dict[str, Any] | None) -> dict[str, Any]:
     events = [row for row in rows if row["event_type"] == "cascade"]
     shares = [row for row in rows if row["event_type"] == "interaction"]
     recorded = None
     if events:
         recorded = {key: events[-1][key] for key in ("id", "size", "depth")}
     root = next((row["root_agent_id"] for row in reversed(events) if row["root_agent_id"]), None)
-    root = root or (made["agent_id"] if made else None)
+    root = root or (generated["agent_id"] if generated else None)
     if not shares:
         return {
             "content_id": name,
@@ -287,14 +287,14 @@ def _cascade(name: str, rows: list[dict[str, Any]], made: dict[str, Any] | None)
             "recorded": recorded,
             "tree": [],
         }
-    return _tree_of(name, shares, root, made) | {"recorded": recorded}
+    return _tree_of(name, shares, root, generated) | {"recorded": recorded}
 
 
 def _tree_of(
-    name: str, shares: list[dict[str, Any]], root: str | None, made: dict[str, Any] | None
+    name: str, shares: list[dict[str, Any]], root: str | None, generated: dict[str, Any] | None
 ) -> dict[str, Any]:
     root = root or next((row["from_whom"] for row in shares if row["from_whom"]), None)
-    began_us = made["ts_us"] if made else shares[0]["ts_us"]
+    began_us = generated["ts_us"] if generated else shares[0]["ts_us"]
     depths: dict[str, int] = {} if root is None else {root: 0}
     children: dict[str, list[dict[str, Any]]] = {}
     reached: list[int] = []
@@ -322,7 +322,7 @@ def _tree_of(
         "seconds_to": {n: (reached[n - 1] - began_us) / 1e6 for n in _STEPS if n <= len(reached)},
         "half_s": (reached[(len(reached) - 1) // 2] - began_us) / 1e6 if reached else None,
         "started_at": format_timestamp(began_us),
-        "started_by": "content_generation" if made else "first share",
+        "started_by": "content_generation" if generated else "first share",
         "tree": _flat(children, depths, began_us),
     }
 
@@ -381,7 +381,7 @@ def social_graph(engine: QueryEngine, lines: str, *, with_edges: bool = False) -
             "ON r.source = p.target AND r.target = p.source) AS mutual FROM graph_pairs"
         )
         nodes, edges = counts["nodes"], counts["edges"]
-        found: dict[str, Any] = {
+        graph: dict[str, Any] = {
             "nodes": nodes,
             "edges": edges,
             "self_edges": counts["self_edges"],
@@ -394,11 +394,11 @@ def social_graph(engine: QueryEngine, lines: str, *, with_edges: bool = False) -
             "collaborations": _collaborating_pairs(engine),
         }
         if with_edges:
-            found["edge_list"] = engine.rows(
+            graph["edge_list"] = engine.rows(
                 "SELECT source, target, type, weight FROM graph_edges "
                 f"ORDER BY weight DESC, source, target, type LIMIT {MAX_EDGES}"
             )
-        return found
+        return graph
 
 
 @contextmanager
@@ -508,12 +508,12 @@ def _strongest(engine: QueryEngine) -> list[dict[str, Any]]:
         f"graph_pairs ORDER BY weight DESC, source, target LIMIT {TOP}) p JOIN graph_edges e "
         "USING (source, target) WHERE NOT e.is_mutual ORDER BY p.weight DESC, source, target, e.type"
     )
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    edges: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
-        pair = found.setdefault((row["source"], row["target"]), row | {"types": []})
+        pair = edges.setdefault((row["source"], row["target"]), row | {"types": []})
         pair.pop("type", None)
         pair["types"].append(row["type"])
-    return list(found.values())
+    return list(edges.values())
 
 
 def _collaborating_pairs(engine: QueryEngine) -> list[dict[str, Any]]:
@@ -588,11 +588,11 @@ def _message_counts(engine: QueryEngine) -> dict[str, Any]:
 def _latency(engine: QueryEngine) -> dict[str, Any]:
     pairs = engine.row("SELECT count(*) AS n FROM message_ends WHERE sent > 0 AND received > 0")["n"]
     columns, quantiles = quantile_columns("latency_ms", pairs)
-    found = engine.row(
+    latency = engine.row(
         f"SELECT {columns}, count(*) FILTER (WHERE latency_ms < 0) AS negative FROM {_JUDGED} "
         "WHERE latency_ms IS NOT NULL"
     )
-    return {"count": found.pop("measured")} | found | {"quantiles": quantiles}
+    return {"count": latency.pop("measured")} | latency | {"quantiles": quantiles}
 
 
 def _named(engine: QueryEngine, which: str, order: str) -> list[dict[str, Any]]:

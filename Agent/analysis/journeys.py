@@ -282,8 +282,8 @@ class Busy:
     def stretches(self, most: int) -> list[Stretch]:
         """The longest idle intervals, at most `most`, in order of time."""
         pairs = zip(self._times, self._times[1:], strict=False)
-        found = [Stretch(a[1], b[0], a[3], b[2]) for a, b in pairs]
-        longest = sorted(found, key=lambda each: (-each.length_us, each.start_us))[:most]
+        gaps = [Stretch(a[1], b[0], a[3], b[2]) for a, b in pairs]
+        longest = sorted(gaps, key=lambda each: (-each.length_us, each.start_us))[:most]
         return sorted(longest)
 
 
@@ -403,10 +403,10 @@ def record_gaps(reader: TreeReader, engine: Engine, writers: list[str]) -> list[
         `count`, `first_seq`, `last_seq`, and the times of the writer's nearest events, `after` and `before`
         (None if there is none).
     """
-    found = counted_losses(reader.session, engine) or reader.losses()
+    recorded_losses = counted_losses(reader.session, engine) or reader.losses()
     gaps = [
         (account.writer, gap)
-        for account in found.writers
+        for account in recorded_losses.writers
         if account.writer in writers
         for gap in account.gaps
         if gap.verdict in _SPOILING or gap.verdict == "retired"
@@ -417,7 +417,7 @@ def record_gaps(reader: TreeReader, engine: Engine, writers: list[str]) -> list[
 
 def _neighbours(engine: Engine, gaps: list[tuple[str, Gap]]) -> dict[int, dict[str, Any]]:
     """The times next to each gap, from a single scan; the times of one writer never decrease."""
-    found = engine.rows(
+    rows = engine.rows(
         "WITH gaps AS (SELECT unnest($1::BIGINT[]) AS place, unnest($2::VARCHAR[]) AS owner, "
         "unnest($3::BIGINT[]) AS first_seq, unnest($4::BIGINT[]) AS last_seq) "
         "SELECT place, max(ts_us) FILTER (WHERE seq < first_seq) AS after_us, "
@@ -431,7 +431,7 @@ def _neighbours(engine: Engine, gaps: list[tuple[str, Gap]]) -> dict[int, dict[s
             [gap.last_seq for _, gap in gaps],
         ],
     )
-    return {row["place"]: row for row in found}
+    return {row["place"]: row for row in rows}
 
 
 def _placed(writer: str, gap: Gap, around: dict[str, Any]) -> dict[str, Any]:
@@ -648,5 +648,5 @@ _NAMES: Final = (
 
 def event_name(event: Event) -> str:
     """A short name for an event: its action, metric, stage, ..., else its kind."""
-    found = (event.extra.get(key) for key in _NAMES)
-    return next((str(value) for value in found if value), event.kind)
+    names = (event.extra.get(key) for key in _NAMES)
+    return next((str(value) for value in names if value), event.kind)

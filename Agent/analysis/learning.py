@@ -102,11 +102,11 @@ def progress_of(
     progress["metric_curves"] = _metric_curves(engine, lines, parameters)
     progress["convergence"] = _convergence(engine, lines, parameters)
     if agent_id is None:
-        found = engine.rows(
+        rows = engine.rows(
             f"SELECT agent_id, {_SUMS} FROM {lines} WHERE agent_id IS NOT NULL AND "
             "event_type <> 'strategy_update' GROUP BY agent_id ORDER BY agent_id"
         )
-        progress["by_agent"] = {row.pop("agent_id"): _shared(row) for row in found}
+        progress["by_agent"] = {row.pop("agent_id"): _shared(row) for row in rows}
     return progress
 
 
@@ -129,12 +129,12 @@ def _shared(sums: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stages(engine: QueryEngine, lines: str, parameters: list[Any]) -> dict[str, int]:
-    found = engine.rows(
+    rows = engine.rows(
         f"SELECT coalesce(learning_stage, '') AS stage, count(*) AS n FROM {lines} "
         "WHERE event_type = 'learning_update' GROUP BY stage ORDER BY n DESC, stage",
         parameters,
     )
-    return {row["stage"]: row["n"] for row in found}
+    return {row["stage"]: row["n"] for row in rows}
 
 
 _BUCKET = (
@@ -145,7 +145,7 @@ _BUCKET = (
 
 def _reward_curve(engine: QueryEngine, lines: str, parameters: list[Any]) -> list[dict[str, Any]]:
     """Rewards in at most 50 equal intervals of time, with the running sum."""
-    found = engine.rows(
+    rows = engine.rows(
         f"WITH r AS (SELECT ts_us, timestamp, tick, reward FROM {lines} WHERE event_type = 'reward' "
         f"AND {is_finite('reward')}), edges AS (SELECT min(ts_us) AS first_us, max(ts_us) AS last_us FROM r) "
         f"SELECT {_BUCKET} AS bucket, min(timestamp) AS timestamp, min(tick) AS tick, count(*) AS count, "
@@ -153,16 +153,16 @@ def _reward_curve(engine: QueryEngine, lines: str, parameters: list[Any]) -> lis
         parameters,
     )
     running = 0.0
-    for row in found:
+    for row in rows:
         running += row["sum"]
         row["cumulative"] = running
         del row["bucket"]
-    return found
+    return rows
 
 
 def _metric_curves(engine: QueryEngine, lines: str, parameters: list[Any]) -> dict[str, list[dict[str, Any]]]:
     """Numeric `metrics` of training steps, by name, in at most 50 equal intervals of time."""
-    found = engine.rows(
+    rows = engine.rows(
         f"WITH t AS (SELECT ts_us, timestamp, tick, {EACH}({KEYS}(metrics)) AS name, "
         f"metrics FROM {lines} WHERE event_type = 'training_step' AND is_json_object(metrics)), "
         "v AS (SELECT ts_us, timestamp, tick, name, try_cast(json_member(metrics, name) AS "
@@ -174,7 +174,7 @@ def _metric_curves(engine: QueryEngine, lines: str, parameters: list[Any]) -> di
         parameters,
     )
     curves: dict[str, list[dict[str, Any]]] = {}
-    for row in found:
+    for row in rows:
         del row["bucket"]
         name = row.pop("name")
         if name in curves or len(curves) < MAX_METRICS:
@@ -342,19 +342,19 @@ def _exploration(engine: QueryEngine, placed: TableExpression, axis: str) -> lis
 
 
 def _plateau(points: list[dict[str, Any]]) -> dict[str, Any]:
-    found = plateau([point["mean"] for point in points])
-    if found["since"] is not None:
-        found["since"] = points[found["since"]]["first"]
-    return found
+    result = plateau([point["mean"] for point in points])
+    if result["since"] is not None:
+        result["since"] = points[result["since"]]["first"]
+    return result
 
 
 def _shift(points: list[dict[str, Any]]) -> dict[str, Any] | None:
-    place, p_value = pettitt([point["mean"] for point in points])
-    if not place or p_value >= SIGNIFICANCE:
+    index, p_value = pettitt([point["mean"] for point in points])
+    if not index or p_value >= SIGNIFICANCE:
         return None
-    before, after = (_mean(part) for part in (points[:place], points[place:]))
+    before, after = (_mean(part) for part in (points[:index], points[index:]))
     return {
-        "at": points[place]["first"],
+        "at": points[index]["first"],
         "before": before,
         "after": after,
         "p_value": p_value,
@@ -386,10 +386,10 @@ def _changes(engine: QueryEngine, source: TableExpression) -> dict[str, Any]:
 
 
 def _change(row: dict[str, Any]) -> dict[str, Any]:
-    made = {key: row[key] for key in ("id", "timestamp", "tick", "agent_id", "event_type")}
-    made["causes"] = list(row["causes"] or ())
-    made |= {"strategy_type": row["strategy_type"], "reason": row["reason"]}
-    return made | {key: json_of(row[key], row[key]) for key in ("before", "after")}
+    change = {key: row[key] for key in ("id", "timestamp", "tick", "agent_id", "event_type")}
+    change["causes"] = list(row["causes"] or ())
+    change |= {"strategy_type": row["strategy_type"], "reason": row["reason"]}
+    return change | {key: json_of(row[key], row[key]) for key in ("before", "after")}
 
 
 UPDATES: Final = frozenset({"learning_update", "policy_update", "strategy_update", "training_step"})
@@ -603,15 +603,15 @@ def _row(event: Event) -> dict[str, Any]:
 
 def _ids_in(event: Event) -> Iterator[str]:
     """Yield the event ids in a payload, at most 64."""
-    found = 0
+    count = 0
     pending: deque[Any] = deque(event.extra.values())
     looked = 0
-    while pending and found < _MAX_NAMED and looked < 1000:
+    while pending and count < _MAX_NAMED and looked < 1000:
         value = pending.popleft()
         looked += 1
         if isinstance(value, str):
             for match in _EVENT_ID.findall(value[:200]):
-                found += 1
+                count += 1
                 yield match
         elif isinstance(value, dict):
             pending.extend(value.values())

@@ -38,8 +38,8 @@ def session_rows(root: Path, limit: int | None = None) -> list[dict[str, Any]]:
         description could not be read, so that the state is a guess, else None; and origin: where a forked or
         resumed run of the session comes from, else None.
     """
-    found = readable_sessions(root)
-    return [_row(ref) for ref in (found if limit is None else found[-limit:])]
+    sessions = readable_sessions(root)
+    return [_row(ref) for ref in (sessions if limit is None else sessions[-limit:])]
 
 
 def _row(ref: SessionRef) -> dict[str, Any]:

@@ -103,16 +103,16 @@ def write_perfetto(path: Path, reader: TreeReader, engine: Engine) -> PerfettoFi
         FileExistsError: the file exists.
     """
     protos = _classes_of_perfetto()
-    made = PerfettoFile(path)
+    result = PerfettoFile(path)
     with path.open("xb") as file:
         path.chmod(0o600)
         try:
-            _Writer(file, made, protos, {row["id"] for row in _rows(engine, _CAUSES)}).write(reader, engine)
+            _Writer(file, result, protos, {row["id"] for row in _rows(engine, _CAUSES)}).write(reader, engine)
         except BaseException:
             path.unlink()
             raise
-    made.size_bytes = path.stat().st_size
-    return made
+    result.size_bytes = path.stat().st_size
+    return result
 
 
 def _classes_of_perfetto() -> Any:
@@ -156,10 +156,10 @@ class _Lane:
 class _Writer:
     """Writes the packets of one trace."""
 
-    def __init__(self, file: IO[bytes], made: PerfettoFile, protos: Any, causes: set[str]) -> None:
+    def __init__(self, file: IO[bytes], result: PerfettoFile, protos: Any, causes: set[str]) -> None:
         self._protos = protos
         self._file = file
-        self._made = made
+        self._made = result
         self._causes = causes
         self._present: set[str] = set()
         self._wanted: list[str] = []
@@ -365,12 +365,12 @@ def _nested(spans: list[_Span], above: dict[str, str], unended: list[_Slice]) ->
         above: the parents of all spans that have both a parent and a child, of all agents.
         unended: the slices of the agent's spans that never ended.
     """
-    made = list(unended)
+    slices = list(unended)
     for span in spans:
         end_ns = span.ts_us * 1000
-        made.append(_Slice(span, end_ns - round(span.duration_ms * 1e6), end_ns))
-    by_id = {each.span.span_id: each for each in made}
-    for each in made:
+        slices.append(_Slice(span, end_ns - round(span.duration_ms * 1e6), end_ns))
+    by_id = {each.span.span_id: each for each in slices}
+    for each in slices:
         at = each.span.parent_span_id
         for _ in range(_MOST_LEVELS):
             if at is None or at in by_id:
@@ -379,16 +379,16 @@ def _nested(spans: list[_Span], above: dict[str, str], unended: list[_Slice]) ->
         caller = by_id.get(at) if at is not None else None
         if caller is not None and caller.end_ns + _ROUNDING_NS > each.start_ns and caller is not each:
             each.caller = caller
-    for each in made:
+    for each in slices:
         at_slice = each.caller
         while at_slice is not None and each.depth < _MOST_LEVELS:
             each.depth += 1
             at_slice = at_slice.caller
     # An event is timed when it is written, a little after its call ended, so its call began a little earlier.
-    for each in sorted(made, key=lambda one: -one.depth):
+    for each in sorted(slices, key=lambda one: -one.depth):
         if each.caller is not None:
             each.caller.start_ns = min(each.caller.start_ns, each.start_ns)
-    return made
+    return slices
 
 
 _MOST_LEVELS: Final = 10_000
@@ -405,10 +405,10 @@ def _values(other: _Other) -> dict[str, float]:
     import orjson
 
     payload = orjson.loads(other.payload or "{}")
-    found = {}
+    values = {}
     for key in _VALUES[other.kind]:
         value = payload.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
             named = payload.get("metric_name") or payload.get("operation")
-            found[str(named) if key in {"value", "per_second"} and named else key] = float(value)
-    return found
+            values[str(named) if key in {"value", "per_second"} and named else key] = float(value)
+    return values

@@ -73,14 +73,14 @@ def _sources(engine: QueryEngine) -> Iterator[tuple[str, str]]:
 
 
 def _summary(engine: QueryEngine, spans: str, measured: str, *, with_trees: bool) -> dict[str, Any]:
-    found = operations(engine, spans)
-    rows = found["operations"]
+    summary = operations(engine, spans)
+    rows = summary["operations"]
     return {
         "operations": _by_name(rows, "metric"),
         "actions": _by_name(rows, "agent_action"),
         "other_spans": [row for row in rows if row["kind"] not in {"metric", "agent_action"}],
-        "quantiles": found["quantiles"],
-        "spans": found["spans"],
+        "quantiles": summary["quantiles"],
+        "spans": summary["spans"],
         "metrics": _values(engine, measured),
         "throughput": _throughput(engine, measured),
         "resources": _resources(engine, measured),
@@ -266,9 +266,9 @@ def _span(row: dict[str, Any]) -> dict[str, Any]:
 def _children(engine: QueryEngine, spans: str, slow: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The spans inside the slow ones, by parent span, one query per level, in order of start."""
     wanted = list({row["span_id"] for row in slow if row["span_id"] is not None})
-    found: dict[str, list[dict[str, Any]]] = {}
+    children: dict[str, list[dict[str, Any]]] = {}
     if not wanted:
-        return found
+        return children
     # spans inside ended between the slow span's start and its end
     first = min(row["ts_us"] - round(row["duration_ms"] * 1000) for row in slow) - 1000
     last = max(row["ts_us"] for row in slow)
@@ -280,13 +280,13 @@ def _children(engine: QueryEngine, spans: str, slow: list[dict[str, Any]]) -> di
             f"FROM {spans} {within}) WHERE place <= {MAX_TREE + 1} ORDER BY started_us, {BY_ORDER}",
             [wanted],
         )
-        seen = set(found)
+        seen = set(children)
         wanted = list({row["span_id"] for row in rows if row["span_id"] is not None} - seen)
         for row in rows:
-            found.setdefault(row["parent_span_id"], []).append(row)
+            children.setdefault(row["parent_span_id"], []).append(row)
         if not wanted:
             break
-    return found
+    return children
 
 
 def _tree(slow: dict[str, Any], inside: dict[str, list[dict[str, Any]]]) -> tuple[list[dict[str, Any]], int]:
@@ -373,17 +373,17 @@ def _step(name: tuple[str, str], points: list[dict[str, Any]]) -> dict[str, Any]
     medians = [point["median"] for point in points]
     if len(medians) < LEAST_BUCKETS:
         return None
-    place, p_value = pettitt(medians)
-    if not place or p_value >= SIGNIFICANCE:
+    index, p_value = pettitt(medians)
+    if not index or p_value >= SIGNIFICANCE:
         return None
-    before, after = median(medians[:place]), median(medians[place:])
+    before, after = median(medians[:index]), median(medians[index:])
     if min(before, after) <= 0 or max(before / after, after / before) < LEAST_RATIO:
         return None
     return {
         "kind": name[0],
         "name": name[1],
-        "at": format_timestamp(points[place]["first_us"]),
-        "tick": points[place]["tick"],
+        "at": format_timestamp(points[index]["first_us"]),
+        "tick": points[index]["tick"],
         "before_ms": before,
         "after_ms": after,
         "ratio": after / before,

@@ -83,12 +83,12 @@ def provenance(
     Raises:
         AgentNotFound, EventNotFound, UsageError: as `states.field_changes`.
     """
-    found = field_changes(reader, engine, agent_id, name, when)
-    at_us = parse_timestamp(found["changes"][-1]["timestamp"])
+    changes = field_changes(reader, engine, agent_id, name, when)
+    at_us = parse_timestamp(changes["changes"][-1]["timestamp"])
     links = Links(reader, engine, 0, at_us, max_questions=_MAX_QUERIES)
     walk = _Walk(reader, engine, links, [], set())
-    _of_field(walk, agent_id, name, found)
-    last = found["changes"][-1]
+    _of_field(walk, agent_id, name, changes)
+    last = changes["changes"][-1]
     return {
         "agent_id": agent_id,
         "field": name,
@@ -99,9 +99,9 @@ def provenance(
     }
 
 
-def _of_field(walk: _Walk, agent_id: str, name: str, found: dict[str, Any], rule: str = "recorded") -> None:
+def _of_field(walk: _Walk, agent_id: str, name: str, changes: dict[str, Any], rule: str = "recorded") -> None:
     """Go to the event that set a field, and on from there."""
-    last = found["changes"][-1]
+    last = changes["changes"][-1]
     row = _row(walk, agent_id, last["id"])
     value = last.get("after")
     if not _add(walk, row, name, value, rule):
@@ -137,22 +137,22 @@ def _of_value(walk: _Walk, row: Row, path: str, values: list[Any], inner: Row | 
     walk.inputs = tuple(islice(shown, _MAX_INPUTS))
 
 
-def _of_input(walk: _Walk, found: _Input) -> None:
-    row = found.row
-    if found.kind == "outside":
-        if _add(walk, row, found.path, found.value, "same value"):
+def _of_input(walk: _Walk, source: _Input) -> None:
+    row = source.row
+    if source.kind == "outside":
+        if _add(walk, row, source.path, source.value, "same value"):
             walk.end = _OUTSIDE[row["event_type"]].format(_named(row))
-    elif found.kind == "field":
-        name = found.path
+    elif source.kind == "field":
+        name = source.path
         before = field_changes(walk.reader, walk.engine, row["agent_id"], name, _event_before(walk, row))
         _of_field(walk, row["agent_id"], name, before, "same value")
-    elif found.kind == "message":
-        if _add(walk, row, found.path, found.value, "same value"):
-            _of_sender(walk, row, found)
-    elif found.kind == "result":
-        if _add(walk, row, found.path, found.value, "same value"):
-            _of_value(walk, row, "", [found.value])
-    elif _add(walk, row, found.path, found.value, "same value", again=True):
+    elif source.kind == "message":
+        if _add(walk, row, source.path, source.value, "same value"):
+            _of_sender(walk, row, source)
+    elif source.kind == "result":
+        if _add(walk, row, source.path, source.value, "same value"):
+            _of_value(walk, row, "", [source.value])
+    elif _add(walk, row, source.path, source.value, "same value", again=True):
         walk.links.prepare([row], fails=lambda _row: False)
         caller = walk.links.by_span.get(row["parent_span_id"] or "")
         while caller is not None and caller["event_type"] != "agent_action":
@@ -160,25 +160,25 @@ def _of_input(walk: _Walk, found: _Input) -> None:
             caller = walk.links.by_span.get(caller["parent_span_id"] or "")
         if caller is None:
             walk.end = "an argument from code that is not traced"
-        elif _add(walk, caller, "", found.value, "recorded"):
-            _of_value(walk, caller, "", [found.value], row)
+        elif _add(walk, caller, "", source.value, "recorded"):
+            _of_value(walk, caller, "", [source.value], row)
 
 
-def _of_sender(walk: _Walk, row: Row, found: _Input) -> None:
+def _of_sender(walk: _Walk, row: Row, source: _Input) -> None:
     """Go from a received message to the action that sent it."""
     walk.links.prepare([row], fails=lambda _row: False)
     sent = walk.links.sent.get(str(row["extra"].get("message_id")))
     if sent is None:
         walk.end = "a message whose sender is not recorded"
         return
-    if not _add(walk, sent, found.path, found.value, "recorded"):
+    if not _add(walk, sent, source.path, source.value, "recorded"):
         return
     walk.links.prepare([sent], fails=lambda _row: False)
     action = walk.links.by_span.get(sent["parent_span_id"] or "")
     if action is None:
         walk.end = "a message from code that is not traced"
-    elif _add(walk, action, "", found.value, "recorded"):
-        _of_value(walk, action, "", [found.value], sent)
+    elif _add(walk, action, "", source.value, "recorded"):
+        _of_value(walk, action, "", [source.value], sent)
 
 
 def _given_by(row: Row, error: Row | None) -> Iterator[_Input]:

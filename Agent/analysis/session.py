@@ -94,12 +94,12 @@ def agent_events(reader: TreeReader, agent_id: str) -> Iterator[Event]:
     Raises:
         AgentNotFound: the session has no readable event of that agent; the remedy lists similar names.
     """
-    found = False
+    is_known = False
     if reader.holds_agent(agent_id):
         for event in reader.agent_events(agent_id):
-            found = True
+            is_known = True
             yield event
-    if not found:
+    if not is_known:
         raise unknown_agent(reader, agent_id)
 
 
@@ -128,16 +128,16 @@ def code_places(session: Path, engine: Engine | None = None) -> CodePlaces:
         session: its directory.
         engine: an engine over it, which reads less of the archive where these files are sealed.
     """
-    found = CodePlaces()
+    places = CodePlaces()
     if engine is not None and not layout.category_files(session, "system"):
         sealed = f"SELECT {EVENT_COLUMNS} FROM {whole_lines(Only(kinds=['code']))} WHERE event_type = 'code'"
         for row in engine.rows(sealed):
-            found.add(engine_row(row)["extra"])
-        return found
+            places.add(engine_row(row)["extra"])
+        return places
     for event in open_reader(session).category_events("system"):
         if event.kind == "code":
-            found.add(event.extra)
-    return found
+            places.add(event.extra)
+    return places
 
 
 def file_and_line(place: CodePlace | None) -> dict[str, Any]:
@@ -159,15 +159,15 @@ def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
     """
     counted = _count(path, engine)
     if counted is None:
-        found, dropped = reader.losses(), _dropped(engine)
+        recorded_losses, dropped = reader.losses(), _dropped(engine)
     else:
-        found, count = counted
+        recorded_losses, count = counted
         dropped = Counter[str]()
         for reason, number in count.dropped.values():
             dropped[reason] += number
-    with suppress(DamagedInput):  # `found` reports that file as damaged
+    with suppress(DamagedInput):  # `recorded_losses` reports that file as damaged
         dropped.update(read_account(path).dropped_before(path))
-    return {"total_lost": found.total_lost, "dropped": ranked(dropped)} | found.to_dict()
+    return {"total_lost": recorded_losses.total_lost, "dropped": ranked(dropped)} | recorded_losses.to_dict()
 
 
 def written_losses(engine: QueryEngine) -> dict[str, Any]:
@@ -258,9 +258,9 @@ def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
             add_said(account, path)
         except DamagedInput:
             return None  # the caller then uses the reader, which reports the damage
-        found = writers.losses(account, damaged)
-        if writers.are_explained(found):
-            return found, count
+        all_losses = writers.losses(account, damaged)
+        if writers.are_explained(all_losses):
+            return all_losses, count
     return None
 
 
@@ -273,8 +273,8 @@ def _counted_lines(engine: Engine) -> _Count | None:
     without_count = False
     log_lines = "list({'writer': writer, 'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines"
     rows: list[dict[str, Any]]
-    if (found := engine.numbers()) is not None:
-        for writer, held in found.items():
+    if (by_writer := engine.numbers()) is not None:
+        for writer, held in by_writer.items():
             seen = count.seen.setdefault(writer, SeqSet())
             for piece, start in enumerate(range(0, len(held), _PIECE_BYTES)):
                 seen.add_bits(piece, int.from_bytes(held[start : start + _PIECE_BYTES], "little"))
@@ -407,10 +407,10 @@ def session_counts(session: Path) -> dict[str, Any]:
             "count(*) FILTER (WHERE event_type = 'error') AS errors, "
             f"min(ts_us) AS first_us, max(ts_us) AS last_us FROM {scan()}"
         )
-        found = counted_losses(session, engine) or reader.losses()
+        recorded_losses = counted_losses(session, engine) or reader.losses()
     first_us, last_us = row.pop("first_us"), row.pop("last_us")
     return row | {
-        "lost": found.total_lost,
+        "lost": recorded_losses.total_lost,
         "first_timestamp": None if first_us is None else format_timestamp(first_us),
         "last_timestamp": None if last_us is None else format_timestamp(last_us),
     }

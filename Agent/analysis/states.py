@@ -268,8 +268,8 @@ def _time_of_day(clock: re.Match[str], text: str, reader: TreeReader) -> int:
     within_us = int(digits.ljust(6, "9")) if digits else 0
     of_day = ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * 1_000_000 + within_us
     began_us = unix_us(datetime.strptime(f"{begin[1]}{begin[2]}+0000", "%Y%m%d%H%M%S%z"))
-    found = began_us - began_us % _DAY_US + of_day
-    return found if found >= began_us else found + _DAY_US
+    moment_us = began_us - began_us % _DAY_US + of_day
+    return moment_us if moment_us >= began_us else moment_us + _DAY_US
 
 
 def _time(text: str) -> int:
@@ -434,24 +434,24 @@ def agent_vars(
 def _fields_by_tick(reader: TreeReader, agent_id: str) -> dict[int, Fields]:
     """The fields of an agent at the end of each tick in which it has events."""
     fold = StateFold()
-    found: dict[int, Fields] = {}
+    by_tick: dict[int, Fields] = {}
     tick: int | None = None
     for event in reader.agent_events(agent_id):
         if event.tick is not None and event.tick != tick:
             if tick is not None and fold.fields:
-                found[tick] = dict(fold.fields)
+                by_tick[tick] = dict(fold.fields)
             tick = event.tick
         fold.add(event)
     if tick is not None and fold.fields:
-        found[tick] = dict(fold.fields)
-    return found
+        by_tick[tick] = dict(fold.fields)
+    return by_tick
 
 
 def _checkpointed(reader: TreeReader, agents: str) -> dict[int, dict[str, Fields]]:
     """The fields of all agents at the ticks of which a run has a checkpoint of the whole run."""
     from Agent.flight.checkpoints.store import LocalCheckpointStore
 
-    found: dict[int, dict[str, Fields]] = {}
+    by_tick: dict[int, dict[str, Fields]] = {}
     with LocalCheckpointStore(reader.session) as store:
         for run_id in store.runs():
             for info in store.list_checkpoints(run_id):
@@ -460,8 +460,8 @@ def _checkpointed(reader: TreeReader, agents: str) -> dict[int, dict[str, Fields
                 state, _ = store.recorded_state(run_id, info.step_id)
                 for agent_id, fields in state.items() if isinstance(state, dict) else ():
                     if isinstance(fields, dict) and fnmatchcase(agent_id, agents):
-                        found.setdefault(info.tick, {})[agent_id] = fields
-    return found
+                        by_tick.setdefault(info.tick, {})[agent_id] = fields
+    return by_tick
 
 
 def _rows_by_tick(

@@ -29,7 +29,7 @@ def mann_kendall(values: Sequence[float]) -> float:
     if n < 3:
         return 1.0
     values = _ranked(values)
-    score = sum((b > a) - (b < a) for place, a in enumerate(values) for b in values[place + 1 :])
+    score = sum((b > a) - (b < a) for index, a in enumerate(values) for b in values[index + 1 :])
     ties = sum(t * (t - 1) * (2 * t + 5) for t in Counter(values).values())
     variance = (n * (n - 1) * (2 * n + 5) - ties) / 18
     if variance <= 0 or score == 0:
@@ -61,12 +61,12 @@ def pettitt(values: Sequence[float]) -> tuple[int, float]:
     if n < 4:
         return 0, 1.0
     values = _ranked(values)
-    running = best = place = 0
+    running = best = index = 0
     for t in range(n - 1):
         running += sum((values[t] > other) - (values[t] < other) for other in values)
         if abs(running) > best:
-            best, place = abs(running), t + 1
-    return place, min(1.0, 2 * math.exp(-6 * best * best / (n**3 + n**2)))
+            best, index = abs(running), t + 1
+    return index, min(1.0, 2 * math.exp(-6 * best * best / (n**3 + n**2)))
 
 
 def mser(values: Sequence[float]) -> int:
@@ -78,7 +78,7 @@ def mser(values: Sequence[float]) -> int:
     values = _ranked(values)
     n = len(values)
     total = squares = 0.0
-    best, place = math.inf, 0
+    best, index = math.inf, 0
     for cut in range(n - 1, -1, -1):
         total += values[cut]
         squares += values[cut] * values[cut]
@@ -88,8 +88,8 @@ def mser(values: Sequence[float]) -> int:
         error = max(squares - total * total / left, 0.0) / (left * left)
         # `<=`: of equal errors the earliest cut wins, so that no values are discarded unnecessarily
         if error <= best * (1 + 1e-9):
-            best, place = error, cut
-    return place
+            best, index = error, cut
+    return index
 
 
 def plateau(values: Sequence[float]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def plateau(values: Sequence[float]) -> dict[str, Any]:
         of the first value of the plateau), `level` (its mean), `spread` (its standard deviation), `slope`
         (Sen's, per place), `p_value` (of the trend), `method`, `source`, `parameters`.
     """
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "converged": False,
         "state": "too few points",
         "since": None,
@@ -116,7 +116,7 @@ def plateau(values: Sequence[float]) -> dict[str, Any]:
         "parameters": {"significance": SIGNIFICANCE, "least_points": LEAST_POINTS, "points": len(values)},
     }
     if len(values) < LEAST_POINTS:
-        return found
+        return result
     since = mser(values)
     unsettled = since > len(values) // 2
     rest = values[len(values) // 2 :] if unsettled else values[since:]
@@ -125,7 +125,7 @@ def plateau(values: Sequence[float]) -> dict[str, Any]:
     state = "unsettled" if unsettled else "settled"
     if p_value < SIGNIFICANCE:
         state = "rising" if slope > 0 else "falling" if slope < 0 else state
-    return found | {
+    return result | {
         "converged": state == "settled",
         "state": state,
         "since": since if state == "settled" else None,
@@ -142,10 +142,10 @@ EXACT_ROWS = 1_000_000
 
 def quantile(ordered: Sequence[float], share: float) -> float:
     """The interpolated quantile of a sorted, non-empty sequence; `share` is between 0 and 1."""
-    place = share * (len(ordered) - 1)
-    low = math.floor(place)
+    position = share * (len(ordered) - 1)
+    low = math.floor(position)
     high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
 
 
 def describe(values: Sequence[float]) -> dict[str, Any]:
@@ -153,10 +153,10 @@ def describe(values: Sequence[float]) -> dict[str, Any]:
     finite = sorted(value for value in values if math.isfinite(value))
     if not finite:
         return {"count": 0}
-    made: dict[str, Any] = {"count": len(finite), "mean": math.fsum(finite) / len(finite)}
-    made.update({name: quantile(finite, share) for name, share in QUANTILES.items()})
-    made["max"] = finite[-1]
-    return made
+    described: dict[str, Any] = {"count": len(finite), "mean": math.fsum(finite) / len(finite)}
+    described.update({name: quantile(finite, share) for name, share in QUANTILES.items()})
+    described["max"] = finite[-1]
+    return described
 
 
 def quantile_columns(column: str, rows: int) -> tuple[str, str]:
@@ -315,7 +315,7 @@ def holm(chances: Sequence[float]) -> list[float]:
     """
     corrected = [1.0] * len(chances)
     worst = 0.0
-    for done, place in enumerate(sorted(range(len(chances)), key=lambda place: chances[place])):
-        worst = max(worst, min(1.0, chances[place] * (len(chances) - done)))
-        corrected[place] = worst
+    for done, index in enumerate(sorted(range(len(chances)), key=lambda index: chances[index])):
+        worst = max(worst, min(1.0, chances[index] * (len(chances) - done)))
+        corrected[index] = worst
     return corrected

@@ -216,10 +216,10 @@ def own_attributes(value: object) -> dict[str, Any]:
     if places.slots or places.instance is None:
         return _with_slots(value, cls, places)
     try:
-        found = places.instance.__get__(value, cls)
+        attributes = places.instance.__get__(value, cls)
     except AttributeError:  # a proxy (wrapt's, as OpenTelemetry makes them) of an object that has none
         return {}
-    return found if type(found) is dict else _plain_dict(found)
+    return attributes if type(attributes) is dict else _plain_dict(attributes)
 
 
 def _own_dict(value: object, cls: type, instance: Any) -> dict[str, Any]:
@@ -230,20 +230,20 @@ def _own_dict(value: object, cls: type, instance: Any) -> dict[str, Any]:
 
 
 def _with_slots(value: object, cls: type, places: _Places) -> dict[str, Any]:
-    found = in_slots(value, places.slots)
+    attributes = in_slots(value, places.slots)
     if places.instance is not None:
-        found.update(_own_dict(value, cls, places.instance))
-    return found
+        attributes.update(_own_dict(value, cls, places.instance))
+    return attributes
 
 
 def _in_slots(value: object, slots: tuple[tuple[str, MemberDescriptorType], ...]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
     for name, member in slots:
         try:
-            found[name] = member.__get__(value, type(value))
+            attributes[name] = member.__get__(value, type(value))
         except AttributeError:
             continue  # a slot that was never filled
-    return found
+    return attributes
 
 
 in_slots: Callable[[object, tuple[tuple[str, MemberDescriptorType], ...]], dict[str, Any]] = _in_slots
@@ -313,13 +313,9 @@ def find_class(name: str) -> type | None:
         module = sys.modules.get(".".join(parts[:cut]))
         if module is None:
             continue
-        found = _walk(module, parts[cut:])
-        if (
-            found is not None
-            and class_name(found) == name
-            and _MODULE.__get__(found) == ".".join(parts[:cut])
-        ):
-            return found
+        cls = _walk(module, parts[cut:])
+        if cls is not None and class_name(cls) == name and _MODULE.__get__(cls) == ".".join(parts[:cut]):
+            return cls
     return None
 
 
@@ -329,12 +325,12 @@ def _walk(module: object, names: list[str]) -> type | None:
         namespace: Any = object.__getattribute__(module, "__dict__")
     except AttributeError:
         return None
-    found: Any = None
+    value: Any = None
     for name in names:
         if not hasattr(namespace, "get"):
             return None
-        found = namespace.get(name)
-        if not issubclass(type(found), type):
+        value = namespace.get(name)
+        if not issubclass(type(value), type):
             return None
-        namespace = namespace_of(found)
-    return found if issubclass(type(found), type) else None
+        namespace = namespace_of(value)
+    return value if issubclass(type(value), type) else None

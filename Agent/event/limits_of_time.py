@@ -42,9 +42,9 @@ def _code_of(handler: Any) -> CodeType | None:
         handler = handler.func if isinstance(handler, partial) else handler.__func__
     if type(handler) is not FunctionType:
         for base in type.__dict__["__mro__"].__get__(type(handler)):
-            found = type.__dict__["__dict__"].__get__(base).get("__call__")
-            if type(found) is FunctionType:
-                return found.__code__
+            function = type.__dict__["__dict__"].__get__(base).get("__call__")
+            if type(function) is FunctionType:
+                return function.__code__
     return handler.__code__ if type(handler) is FunctionType else None
 
 

@@ -178,15 +178,15 @@ def _frozen(roots: list[_Draft]) -> tuple[Node, ...]:
         draft = pending.pop()
         order.append(draft)
         pending += draft.children
-    made: dict[int, Node] = {}
+    frozen: dict[int, Node] = {}
 
     def arranged(drafts: list[_Draft]) -> tuple[Node, ...]:
         # Drafts of events are already in order; only unfinished spans have to be moved.
         drafts.sort(key=lambda draft: (draft.key, draft.event is not None, draft.span_id or ""))
-        return tuple(made[id(draft)] for draft in drafts)
+        return tuple(frozen[id(draft)] for draft in drafts)
 
     for draft in reversed(order):
         if draft.event is None:
             draft.key = min((child.key for child in draft.children), default=_LAST)
-        made[id(draft)] = Node(draft.event, draft.span_id, arranged(draft.children), draft.mark)
+        frozen[id(draft)] = Node(draft.event, draft.span_id, arranged(draft.children), draft.mark)
     return arranged(roots)

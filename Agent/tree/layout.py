@@ -155,11 +155,11 @@ def _is_device(name: str) -> bool:
 
 def parse_file_name(name: str) -> FileName | None:
     """Parse `<stem>[@writer][.n].log` (or `.jsonl`); None if the name is not that of a session's log file."""
-    found = _FILE_NAME.fullmatch(name)
-    if found is None:
+    match = _FILE_NAME.fullmatch(name)
+    if match is None:
         return None
-    number = found["segment"]
-    return FileName(found["stem"], found["writer"], None if number is None else int(number))
+    number = match["segment"]
+    return FileName(match["stem"], match["writer"], None if number is None else int(number))
 
 
 def segment_order(name: FileName) -> tuple[str, str, float]:
@@ -286,13 +286,13 @@ def recorded_at(session: Path) -> Path:
 
 def readable_sessions(root: Path) -> list[SessionRef]:
     """Return the sessions under a root as `list_sessions` does, encrypted ones opened if there is a key."""
-    found = []
+    sessions = []
     for ref in list_sessions(root):
         try:
-            found.append(SessionRef(ref.session_id, readable(ref.path)))
+            sessions.append(SessionRef(ref.session_id, readable(ref.path)))
         except SessionEncrypted:
-            found.append(ref)  # it has no files that a reader would find
-    return found
+            sessions.append(ref)  # it has no files that a reader would find
+    return sessions
 
 
 def summary_file(session: Path) -> Path:
@@ -391,7 +391,7 @@ def _log_files(directory: Path, prefix: str = "", suffix: str = ".log") -> list[
             for entry in _below(directory)
             if entry.name.startswith(prefix) and entry.name.endswith(suffix)
         )
-    parsed = [(name, found) for name in names if (found := parse_file_name(name)) is not None]
+    parsed = [(name, parsed_name) for name in names if (parsed_name := parse_file_name(name)) is not None]
     return sorted(parsed, key=lambda pair: segment_order(pair[1]))
 
 
@@ -478,12 +478,12 @@ def passed_over(directory: Path, *, below: bool = True) -> Iterator[tuple[Path, 
         place = waiting.pop()
         try:
             with os.scandir(place) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+                ordered = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if error.errno not in NO_DIRECTORY:
                 raise
             continue
-        for entry in found:
+        for entry in ordered:
             path = place / entry.name
             if (why := _why_passed_over(entry, path)) is not None:
                 yield path, why
@@ -510,15 +510,15 @@ def _is_loop(path: Path) -> bool:
 
 def files_below(directory: Path) -> list[Path]:
     """Return every regular file below a directory by name; links are not followed."""
-    found, waiting = [], [directory]
+    files, waiting = [], [directory]
     while waiting:
         place = waiting.pop()
         for entry in scan(place):
             if _is_plain_directory(entry):
                 waiting.append(place / entry.name)
             elif entry.is_file(follow_symlinks=False):
-                found.append(place / entry.name)
-    return sorted(found)
+                files.append(place / entry.name)
+    return sorted(files)
 
 
 def entries_in(directory: Path, ending: str = "", beginning: str = "") -> list[Path]:
@@ -589,12 +589,12 @@ def _candidates(session_id: str) -> Iterator[str]:
 
 def list_sessions(root: Path) -> list[SessionRef]:
     """Return the sessions under a root, newest last; empty if the root does not exist."""
-    found = [
+    sessions = [
         (match["second"], int(match["repeat"] or 1), entry.name)
         for entry in scan(root)
         if (match := _SESSION_NAME.fullmatch(entry.name)) and _is_plain_directory(entry)
     ]
-    return [SessionRef(name.removeprefix(_SESSION_PREFIX), root / name) for _, _, name in sorted(found)]
+    return [SessionRef(name.removeprefix(_SESSION_PREFIX), root / name) for _, _, name in sorted(sessions)]
 
 
 def find_session(root: Path, ref: str | os.PathLike[str] | None = None) -> Path:

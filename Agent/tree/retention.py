@@ -349,12 +349,12 @@ class Retention:
             try:
                 if self._has_to_stay(path, is_held, done):
                     continue
-                found = read_removal(self.session, path, claims.__contains__, keep_going)
+                scanned = read_removal(self.session, path, claims.__contains__, keep_going)
             except FileNotFoundError:
                 continue  # another process has removed it
-            account.add(found)
-            _count(by_writer, found)
-            size_bytes = found.removal.size_bytes
+            account.add(scanned)
+            _count(by_writer, scanned)
+            size_bytes = scanned.removal.size_bytes
             done.files += 1
             done.size_bytes += size_bytes
             done.left_bytes -= size_bytes
@@ -406,8 +406,8 @@ def _by_age(chains: dict[str, list[_Segment]]) -> Iterator[_Segment]:
             heapq.heappop(first)
 
 
-def _count(by_writer: dict[str, WriterRetired], found: ScannedFile) -> None:
-    for writer, numbers in found.numbers.items():
+def _count(by_writer: dict[str, WriterRetired], scanned: ScannedFile) -> None:
+    for writer, numbers in scanned.numbers.items():
         first = numbers.lowest
         before = by_writer.get(writer) or WriterRetired(writer, 0, first, 0, 0, 0)
         by_writer[writer] = WriterRetired(
@@ -416,7 +416,7 @@ def _count(by_writer: dict[str, WriterRetired], found: ScannedFile) -> None:
             min(before.first_seq, first),
             max(before.last_seq, numbers.highest),
             before.files + 1,
-            before.size_bytes + found.removal.size_bytes,
+            before.size_bytes + scanned.removal.size_bytes,
         )
 
 
@@ -514,8 +514,8 @@ def _newest_change(session: Path) -> float:
 
 def oldest_beyond(root: Path, keep: int) -> list[SessionRef]:
     """Return all sessions except the newest `keep`, oldest first."""
-    found = list_sessions(root)
-    return found[: max(len(found) - keep, 0)]
+    sessions = list_sessions(root)
+    return sessions[: max(len(sessions) - keep, 0)]
 
 
 def remove_session(session: Path) -> bool:

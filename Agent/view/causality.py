@@ -58,10 +58,10 @@ class _Linked(FilledWindow):
         rows = self._named(ids)
         rows += self._marked("span", around, self._trail)
         rows += self._marked("parent", inside, self._trail if around else self._last)
-        found = self._read(rows)
+        rows_read = self._read(rows)
         self.add(
             each
-            for each in found
+            for each in rows_read
             if each["id"] in ids or each["span_id"] in around or each["parent_span_id"] in inside
         )
 
@@ -116,12 +116,12 @@ class _Linked(FilledWindow):
         if not len(marks):
             return []
         values = self._index.columns[column][self._first : last]
-        found: list[int] = (np.flatnonzero(np.isin(values, marks)) + self._first).tolist()
-        return found
+        matching: list[int] = (np.flatnonzero(np.isin(values, marks)) + self._first).tolist()
+        return matching
 
     def _within(self, rows: NDArray[Any], last: int) -> list[int]:
-        found: list[int] = rows[(rows >= self._first) & (rows < last)].tolist()
-        return found
+        matching: list[int] = rows[(rows >= self._first) & (rows < last)].tolist()
+        return matching
 
     def _read(self, rows: Sequence[int]) -> list[Row]:
         wanted = list(dict.fromkeys(rows))[:MAX_LINKED]

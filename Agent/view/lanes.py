@@ -109,8 +109,8 @@ def lane_rows(
 
 def _messages(index: Index, lines: Lines, rows: list[int]) -> dict[int, str]:
     try:
-        found = zip(rows, lines.events(index, rows), strict=True)
-        return {row: event.message or event.kind for row, event in found}
+        pairs = zip(rows, lines.events(index, rows), strict=True)
+        return {row: event.message or event.kind for row, event in pairs}
     except FilesMovedError:
         return {}  # the counts still say what is wrong; the next index has the texts
 

@@ -51,19 +51,19 @@ class Watch:
     def news(self) -> dict[str, Any]:
         """Return what of the overview is new: of `lanes` {number: lane}, of `ticks` those that were added."""
         self._version = self._view.version
-        found, reported = self._view.overview(), self._reported
-        self._reported = found
+        overview, reported = self._view.overview(), self._reported
+        self._reported = overview
         if not reported:
-            return found
-        new = {name: value for name, value in found.items() if reported[name] != value}
+            return overview
+        new = {name: value for name, value in overview.items() if reported[name] != value}
         if "lanes" in new:
             old = reported["lanes"]
             new["lanes"] = {
                 number: lane
-                for number, lane in enumerate(found["lanes"])
+                for number, lane in enumerate(overview["lanes"])
                 if number >= len(old) or lane != old[number]
             }
         count = len(reported["ticks"])
-        if "ticks" in new and found["ticks"][:count] == reported["ticks"]:
+        if "ticks" in new and overview["ticks"][:count] == reported["ticks"]:
             new["more_ticks"] = new.pop("ticks")[count:]
         return new

@@ -350,10 +350,10 @@ class SessionView:
         total = len(inside)
         if total > limit:
             inside = inside[np.linspace(0, total - 1, limit).round().astype(np.int64)]
-        made = []
+        arrows = []
         for pair in pairs[inside]:
             start, end = index.lane_ends(pair)
-            made.append(
+            arrows.append(
                 {
                     "from": int(shown.lanes.lane_of[start]),
                     "to": int(shown.lanes.lane_of[end]),
@@ -363,7 +363,7 @@ class SessionView:
                     "id1": index.id_of(pair[1]),
                 }
             )
-        return {"arrows": made, "total": total}
+        return {"arrows": arrows, "total": total}
 
     def counters(self, *, t: float) -> dict[str, Any]:
         """Count events, errors and messages up to a time, and return the tick of that time."""
@@ -486,8 +486,8 @@ class SessionView:
                 for lane, each in enumerate(shown.lane_rows)
                 if small in each["agent"].lower() or small in each["role"].lower()
             ]
-            found = list(islice(shown.chosen(range(shown.index.count), q=q.strip()), MOST_FOUND))
-            return {"agents": agents, "events": shown.listed(found)}
+            rows = list(islice(shown.chosen(range(shown.index.count), q=q.strip()), MOST_FOUND))
+            return {"agents": agents, "events": shown.listed(rows)}
 
         return self._reading(answer)
 
@@ -539,13 +539,13 @@ class SessionView:
 
         def answer(shown: Shown) -> dict[str, Any]:
             changes = self._changes(shown, agent, field, shown.place_after(t), MOST_CHANGES + 1)
-            made = []
+            listed = []
             for place, (row, event, after) in enumerate(changes):
                 if place or len(changes) <= MOST_CHANGES:
                     before = changes[place - 1][2] if place else None
                     change = {"id": event.id, "t": shown.index.time(row), "tick": event.tick}
-                    made.append(change | {"action": change_of(event), "before": before, "after": after})
-            return {"changes": made[::-1]}
+                    listed.append(change | {"action": change_of(event), "before": before, "after": after})
+            return {"changes": listed[::-1]}
 
         return self._reading(answer)
 
@@ -586,11 +586,11 @@ class SessionView:
         history = self._history(shown, number)
         places = history.changes(field, bisect_left(history.rows, end))[-most:]
         rows = history.rows[places].tolist()
-        found = []
+        changes = []
         for row, event in zip(rows, shown.lines.events(shown.index, rows), strict=True):
             is_set, value = value_in(event, field)
-            found.append((row, event, as_text(value)[0] if is_set else None))
-        return found
+            changes.append((row, event, as_text(value)[0] if is_set else None))
+        return changes
 
     def _history(self, shown: Shown, agent: int) -> History:
         with self._lock:
@@ -598,13 +598,13 @@ class SessionView:
             if known is not None and shown is self._shown:
                 self._histories.move_to_end(agent)
                 return known
-        made = History(_changing(shown.index, agent), partial(shown.lines.events, shown.index))
+        history = History(_changing(shown.index, agent), partial(shown.lines.events, shown.index))
         with self._lock:
             if shown is self._shown:
-                self._histories[agent] = made
+                self._histories[agent] = history
                 while len(self._histories) > _KEPT_HISTORIES:
                     self._histories.popitem(last=False)
-        return made
+        return history
 
     # what takes seconds
 
@@ -738,8 +738,8 @@ def _places(index: Index, rows: NDArray[Any]) -> tuple[list[int], list[int]]:
 def _changing(index: Index, agent: int, first: int = 0) -> NDArray[Any]:
     """Return the rows from `first` on of the events that may change an agent's state."""
     rows = index.rows_between(agent, first, index.count)
-    found: NDArray[Any] = rows[(index.flags[rows] & (STATE | FULL_STATE)) != 0]
-    return found
+    rows_changing: NDArray[Any] = rows[(index.flags[rows] & (STATE | FULL_STATE)) != 0]
+    return rows_changing
 
 
 def _field(shown: Shown, moment: Moment, rows: NDArray[Any], name: str, value: Any) -> dict[str, Any]:

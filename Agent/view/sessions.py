@@ -26,8 +26,8 @@ def session_list(root: Path | None = None) -> dict[str, Any]:
         `sessions`: dicts with `id`, `started` (RFC 3339, None if unknown), `size_bytes`, `is_running`, and
         `fork_of`: None, or the `session` that it was forked from and the `step` where.
     """
-    found = readable_sessions(trace_root(root))[-MOST_SESSIONS:]
-    return {"sessions": [_row(each.session_id, each.path) for each in reversed(found)]}
+    sessions = readable_sessions(trace_root(root))[-MOST_SESSIONS:]
+    return {"sessions": [_row(each.session_id, each.path) for each in reversed(sessions)]}
 
 
 def _row(session_id: str, path: Path) -> dict[str, Any]:

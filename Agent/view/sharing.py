@@ -185,7 +185,7 @@ def _shortened(event: dict[str, Any]) -> dict[str, Any]:
 def _states(shown: Shown, first: int, last: int) -> dict[str, Any]:
     """Return for each agent what its fields became, and by which event: [time, id, {field: text}]."""
     index = shown.index
-    made = {}
+    states = {}
     for agent in shown.lanes.agents.tolist():
         rows = index.rows_of(agent)
         rows = rows[((index.flags[rows] & (STATE | FULL_STATE)) != 0) & (rows < last)].tolist()
@@ -201,8 +201,8 @@ def _states(shown: Shown, first: int, last: int) -> dict[str, Any]:
                     entries.append([index.time(row), event.id, _texts(changed, moment.values())])
         if moment.values():
             entries = entries or [[0, None, _texts(moment.values(), moment.values())]]
-            made[index.tables.agents.texts[agent]] = {"changes": entries, "handles": moment.handles}
-    return made
+            states[index.tables.agents.texts[agent]] = {"changes": entries, "handles": moment.handles}
+    return states
 
 
 def _texts(names: Any, values: Mapping[str, Any]) -> dict[str, str | None]:

@@ -62,12 +62,12 @@ class Shown:
 
     @cached_property
     def _places(self) -> CodePlaces:
-        found = CodePlaces()
+        places = CodePlaces()
         number = self.index.tables.kinds.get("code")
         if number is not None:
             for event in self.lines.events(self.index, np.flatnonzero(self.index.kind == number).tolist()):
-                found.add(event.extra)
-        return found
+                places.add(event.extra)
+        return places
 
     def code_of(self, event: Event) -> dict[str, Any] | None:
         """Return where an event's function begins, or where its error was raised; None if that is unknown."""
@@ -152,9 +152,9 @@ class Shown:
         if agents is None or len(agents) == len(self.lanes.agents):
             return range(begin, max(begin, end))
         parts = [index.rows_between(agent, begin, max(begin, end)) for agent in agents.tolist()]
-        found = np.concatenate([np.empty(0, np.uint32), *parts])
-        found.sort()
-        return found
+        rows = np.concatenate([np.empty(0, np.uint32), *parts])
+        rows.sort()
+        return rows
 
     def listed(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """Describe some events as the list of events shows them."""
@@ -220,8 +220,8 @@ class Shown:
         if isinstance(rows, range):
             begin, end = np.searchsorted(self.index.errors, [rows.start, rows.stop])
             return self.index.errors[begin:end]
-        found: NDArray[Any] = rows[(self.index.flags[rows] & ERROR) != 0]
-        return found
+        error_rows: NDArray[Any] = rows[(self.index.flags[rows] & ERROR) != 0]
+        return error_rows
 
 
 class _Contains:

@@ -54,8 +54,8 @@ class TickAxis:
 
     def times(self, places: NDArray[Any]) -> NDArray[Any]:
         """Return the times of places on the axis."""
-        found: NDArray[Any] = np.interp(places, self._places, self._times)
-        return found
+        times: NDArray[Any] = np.interp(places, self._places, self._times)
+        return times
 
 
 def edge_rows(index: Index, t0: float, t1: float, px: int, axis: TickAxis | None) -> NDArray[Any]:
@@ -81,9 +81,9 @@ def window(
     Summed lanes are always bins. Single events include spans that are open at the end of the window.
     """
     if not sum_lanes:
-        found = _events(index, agents, int(edges[0]), int(edges[-1]))
-        if found is not None:
-            rows, lanes = found
+        events = _events(index, agents, int(edges[0]), int(edges[-1]))
+        if events is not None:
+            rows, lanes = events
             return _answer(head | {"mode": "events", "count": len(rows)}, _columns(index, rows, lanes))
     activity, errors = _bins(index, agents, edges, sum_lanes=sum_lanes)
     return _answer(

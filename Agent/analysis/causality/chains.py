@@ -358,7 +358,7 @@ def chain(row: Row, window: EventWindow, *, since_us: int | None = None) -> list
         effect_id, basis, rule, reason), `hops` (1 for a direct cause) and `inferred_hops` (the number of
         inferred edges on the path).
     """
-    found: dict[str, dict[str, Any]] = {}
+    linked: dict[str, dict[str, Any]] = {}
     front = [(row, 0)]
     at = time_us(row)
     for hops in range(1, MAX_HOPS + 1):
@@ -367,7 +367,7 @@ def chain(row: Row, window: EventWindow, *, since_us: int | None = None) -> list
         for effect, guesses in front:
             for cause, edge in direct_causes(effect, window):
                 inferred = guesses + (edge.basis == INFERRED)
-                known = cause["id"] == row["id"] or cause["id"] in found
+                known = cause["id"] == row["id"] or cause["id"] in linked
                 # Skip a span that began after the event, unless it encloses the effect: an enclosing span
                 # began earlier, even if a delay at its end makes its computed start look later.
                 is_around = cause["span_id"] and cause["span_id"] == effect["parent_span_id"]
@@ -375,12 +375,12 @@ def chain(row: Row, window: EventWindow, *, since_us: int | None = None) -> list
                 too_old = since_us is not None and time_us(cause) < since_us
                 if known or too_old or inferred > MAX_INFERRED_HOPS:
                     continue
-                found[cause["id"]] = _reached(cause, edge, hops, inferred)
+                linked[cause["id"]] = _reached(cause, edge, hops, inferred)
                 reached.append((cause, inferred))
-                if len(found) == MAX_CAUSES:
-                    return _nearest_first(row, found)
+                if len(linked) == MAX_CAUSES:
+                    return _nearest_first(row, linked)
         front = reached
-    return _nearest_first(row, found)
+    return _nearest_first(row, linked)
 
 
 def _reached(row: Row, edge: Edge, hops: int, inferred: int) -> dict[str, Any]:
@@ -392,10 +392,10 @@ def _reached(row: Row, edge: Edge, hops: int, inferred: int) -> dict[str, Any]:
     }
 
 
-def _nearest_first(row: Row, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _nearest_first(row: Row, linked: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     at = time_us(row)
     return sorted(
-        found.values(),
+        linked.values(),
         key=lambda cause: (
             cause["hops"],
             cause["edge"]["basis"] == INFERRED,
@@ -423,7 +423,7 @@ def effects(
     Returns:
         Event dicts with `edge`, `hops` and `inferred_hops`, as from `chain`.
     """
-    found: dict[str, dict[str, Any]] = {}
+    linked: dict[str, dict[str, Any]] = {}
     front = [(row, 0)]
     for hops in range(1, MAX_HOPS + 1):
         causes = [cause for cause, _ in front]
@@ -433,20 +433,20 @@ def effects(
         reached: list[tuple[Row, int]] = []
         for cause, guesses in front:
             for effect in [*islice(window.after(cause), _LOOK_AHEAD), *others]:
-                if effect["id"] == row["id"] or effect["id"] in found or time_us(effect) > until_us:
+                if effect["id"] == row["id"] or effect["id"] in linked or time_us(effect) > until_us:
                     continue
                 edge = _edge_between(cause, effect, window)
                 inferred = guesses + (edge is not None and edge.basis == INFERRED)
                 if edge is None or inferred > 1 or order(effect) < order(cause):
                     continue
-                found[effect["id"]] = _reached(effect, edge, hops, inferred)
+                linked[effect["id"]] = _reached(effect, edge, hops, inferred)
                 reached.append((effect, inferred))
-                if len(found) == MAX_CAUSES:
-                    return _nearest_first(row, found)
+                if len(linked) == MAX_CAUSES:
+                    return _nearest_first(row, linked)
         front = reached
         if not front:
             break
-    return _nearest_first(row, found)
+    return _nearest_first(row, linked)
 
 
 def _edge_between(cause: Row, effect: Row, window: EventWindow) -> Edge | None:

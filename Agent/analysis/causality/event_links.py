@@ -83,15 +83,15 @@ class EventWindow:
     def before(self, row: Row, until_us: int, most: int) -> list[Row]:
         """The same agent's events before an event, nearest first: of the last `most`, those up to a time."""
         known = self._by_agent.get(row["agent_id"], [])
-        place = bisect.bisect_left(known, order(row), key=lambda pair: pair[0])
-        near = known[max(place - most, 0) : place]
+        index = bisect.bisect_left(known, order(row), key=lambda pair: pair[0])
+        near = known[max(index - most, 0) : index]
         return [row for key, row in reversed(near) if key[0] <= until_us]
 
     def after(self, row: Row) -> list[Row]:
         """The same agent's events after an event, nearest first."""
         known = self._by_agent.get(row["agent_id"], [])
-        place = bisect.bisect_right(known, order(row), key=lambda pair: pair[0])
-        return [row for _, row in known[place:]]
+        index = bisect.bisect_right(known, order(row), key=lambda pair: pair[0])
+        return [row for _, row in known[index:]]
 
 
 class FilledWindow(EventWindow):
@@ -164,12 +164,12 @@ def load_event(engine: Engine, event_id: str) -> Row | None:
     place = _place(event_id)
     if place is None:
         return None
-    found = engine.rows(
+    rows = engine.rows(
         f"SELECT {EVENT_COLUMNS} FROM {whole_lines(Only(ids=[event_id]))} "
         "WHERE writer = ? AND seq = ? LIMIT 1",
         place,
     )
-    return engine_row(found[0]) if found else None
+    return engine_row(rows[0]) if rows else None
 
 
 MAX_EVENTS_EACH = 20_000
@@ -218,7 +218,7 @@ class Links(FilledWindow):
             ids=[f"{writer}-{seq}" for writer, seq in places],
             spans=around | inside,
         )
-        found = self._engine.rows(
+        rows = self._engine.rows(
             f"SELECT {EVENT_COLUMNS} FROM {whole_lines(only)} WHERE ts_us BETWEEN $1 AND $2 AND ("
             "(list_contains($3, seq) AND list_contains($4, concat(writer, '-', seq))) "
             "OR list_contains($5, span_id) OR list_contains($6, parent_span_id)) LIMIT $7",
@@ -232,7 +232,7 @@ class Links(FilledWindow):
                 MAX_LINKED,
             ],
         )
-        self.add(map(engine_row, found))
+        self.add(map(engine_row, rows))
 
     def _add_agent(self, agent_id: str) -> None:
         """Add the agent's events in the range, and the spans that were open at its end."""

@@ -168,12 +168,12 @@ def around_event(
         UsageError: the seconds are negative.
     """
     checked_lookback_us(lookback_seconds, 0)
-    found = engine.rows(f"SELECT ts_us FROM {scan()} WHERE id = ? LIMIT 1", [event_id])
-    if not found:
+    times = engine.rows(f"SELECT ts_us FROM {scan()} WHERE id = ? LIMIT 1", [event_id])
+    if not times:
         raise EventNotFound(
             f"no event {event_id!r} in these sessions", remedy="every line has an id, as writer-number"
         )
-    at = found[0]["ts_us"]
+    at = times[0]["ts_us"]
     span = checked_lookback_us(lookback_seconds, at)
     near = f"ts_us BETWEEN {at - span} AND {at + span * with_effects + TRAIL_US}"
     named = (
@@ -197,14 +197,14 @@ class _Forward:
         messages = [str(m) for cause in causes if (m := cause["extra"].get("message_id")) is not None]
         spans = [cause["parent_span_id"] for cause in causes if cause["parent_span_id"] and is_failure(cause)]
         lines = whole_lines(Only(since_us=self._since_us, until_us=self._until_us))
-        found = self._engine.rows(
+        rows = self._engine.rows(
             f"SELECT {EVENT_COLUMNS} FROM {lines} WHERE ts_us BETWEEN $1 AND $2 AND "
             "(list_has_any(causes, $3) OR list_contains($3, extra->>'$.error_id') OR "
             "list_contains($4, span_id) OR "
             "(event_type = 'agent_message' AND list_contains($5, extra->>'$.message_id'))) LIMIT $6",
             [self._since_us, self._until_us, ids, spans or [""], messages or [""], _MAX_FORWARD],
         )
-        return [engine_row(row) for row in found]
+        return [engine_row(row) for row in rows]
 
 
 def _absent(reader: TreeReader, engine: Engine, rows: Sequence[Row], links: Links) -> list[Missing]:

@@ -186,7 +186,7 @@ def _state_of(*directories: Path) -> _State:
     None without directories, and if one is missing or changed in the last 2 s: another change within the
     resolution of the file system's clock would leave the same mtime.
     """
-    found: list[int] = []
+    facts: list[int] = []
     for directory in directories:
         try:
             status = directory.stat()
@@ -194,8 +194,8 @@ def _state_of(*directories: Path) -> _State:
             return None  # missing: list its files every time
         if time.time_ns() - status.st_mtime_ns < _SETTLED_NS:
             return None
-        found += (status.st_ino, status.st_mtime_ns)
-    return tuple(found) or None
+        facts += (status.st_ino, status.st_mtime_ns)
+    return tuple(facts) or None
 
 
 def find_sources(

@@ -222,13 +222,13 @@ class Engine:
 
     def _names_changed_ns(self) -> tuple[int, ...]:
         """The mtime of each directory, which changes when a file is created, renamed or removed."""
-        found = []
+        times_ns = []
         for directory in (self._session, agents_dir(self._session), archive_dir(self._session)):
             try:
-                found.append(directory.stat().st_mtime_ns)
+                times_ns.append(directory.stat().st_mtime_ns)
             except OSError:
-                found.append(-1)  # a missing directory, which may be created later
-        return tuple(found)
+                times_ns.append(-1)  # a missing directory, which may be created later
+        return tuple(times_ns)
 
     def _use_files(self) -> None:
         """List the current files and pass them to DuckDB."""
@@ -260,16 +260,16 @@ class Engine:
 
     def _found_odd(self) -> bool:
         """Whether a file turned out to be odd, or gone; then the answer is wrong."""
-        found = False
+        is_odd = False
         for _, lines in self._lines.values():
             for (path, inode, *_), mark in zip(self._sources.lines, lines.marks(), strict=True):
-                found |= mark != 0
+                is_odd |= mark != 0
                 # of one that is there and cannot be read, DuckDB says why
                 if mark == _ODD or (mark and (now := standing_at(Path(path))) and now.inode == inode):
                     self._odd.add(path)
-        if found:
+        if is_odd:
             self._forget_lines()
-        return found
+        return is_odd
 
     def _forget_lines(self) -> None:
         self._lines, self._files = {}, None
@@ -290,8 +290,8 @@ class Engine:
 
     def _resolved(self, sql: str) -> str:
         sources = self._sources
-        found = resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
-        return LINES_ASKED.sub(lambda asked: self._registered(asked[1]), found)
+        resolved = resolve(sql, sources.forms, sources.only, uniform=sources.uniform)
+        return LINES_ASKED.sub(lambda asked: self._registered(asked[1]), resolved)
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """Return the only row of a query."""
@@ -312,11 +312,11 @@ class Engine:
             with self._translated(query):
                 return list(cursor.description if asked == query else cursor.fetchall())
 
-        found: dict[str, str] = {}
+        columns: dict[str, str] = {}
         for name, sql_type, *_ in self._settled(fetch):
-            number = sum(known == name or known.startswith(f"{name}:") for known in found)
-            found[f"{name}:{number}" if name in found else name] = str(sql_type)
-        return found
+            number = sum(known == name or known.startswith(f"{name}:") for known in columns)
+            columns[f"{name}:{number}" if name in columns else name] = str(sql_type)
+        return columns
 
     def user_tuples(self, query: str) -> list[tuple[Any, ...]]:
         """Return all rows of a user's query as tuples."""
@@ -409,8 +409,8 @@ class Engine:
 
     def _next(self, cursor: Any, query: str, rows: int) -> list[tuple[Any, ...]]:
         with self._translated(query):
-            found: list[tuple[Any, ...]] = cursor.fetchmany(rows)
-            return found
+            tuples: list[tuple[Any, ...]] = cursor.fetchmany(rows)
+            return tuples
 
     def numbers(self) -> dict[str, bytes] | None:
         """The numbers of all events by writer: bytes in which the lowest bit of the first stands for 0.
@@ -421,8 +421,8 @@ class Engine:
         return self._settled(self._numbers)
 
     def _numbers(self) -> dict[str, bytes] | None:
-        found: dict[str, bytes] | None = self._files.numbers() if self._has_index() else None
-        return found
+        numbers: dict[str, bytes] | None = self._files.numbers() if self._has_index() else None
+        return numbers
 
     def ends_us(self) -> tuple[int, int] | None:
         """The times of the first and the last event; None without events."""
@@ -454,22 +454,22 @@ class Engine:
 
     def damaged_lines(self) -> dict[str, int]:
         """Count the lines of each file that are not events; files without any are left out."""
-        found = self._settled(self._damaged)
-        return dict(sorted(found.items()))
+        damaged = self._settled(self._damaged)
+        return dict(sorted(damaged.items()))
 
     def _damaged(self) -> dict[str, int]:
         if self._sources.lines and not self._lines:
             self._resolved(views.numbers())
         self._are_fine()
-        found = self.damaged_in_archive
+        damaged = self.damaged_in_archive
         # for a file of one byte some versions of the engine return a row, and others do not
         standing = self._sources.standing.items()
         ones = {str(path.resolve()) for path, listed in standing if listed.size_bytes == 1}
         # a file whose lines are columns has none
         for row in self._dicts(views.damaged_lines(), ()) if self._sources.live else ():
-            counted = 0 if row["filename"] in ones else found.get(row["filename"], 0)
-            found[row["filename"]] = row["lines"] + counted
-        return found
+            counted = 0 if row["filename"] in ones else damaged.get(row["filename"], 0)
+            damaged[row["filename"]] = row["lines"] + counted
+        return damaged
 
     @property
     def damaged_in_archive(self) -> dict[str, int]:

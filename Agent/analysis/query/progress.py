@@ -90,14 +90,14 @@ def interruptible(connection: Any, fetch: Callable[[], Answer], deadline_s: floa
     with watched(connection), _bounded(connection, deadline_s):
         if threading.current_thread() is not threading.main_thread():
             return fetch()
-        asked = _Query(fetch)
-        _query_thread().asked.put(asked)
+        running = _Query(fetch)
+        _query_thread().asked.put(running)
         try:
-            asked.over.wait()
+            running.over.wait()
         except BaseException:
-            _interrupt(connection, asked.over, None, bounds.get().give_up)
+            _interrupt(connection, running.over, None, bounds.get().give_up)
             raise
-        return asked.answer()
+        return running.answer()
 
 
 _expired_s: float | None = None

@@ -97,18 +97,18 @@ def _reading(url: str) -> Iterator[None]:
 
 
 def _sessions_at(url: str) -> list[str]:
-    store, place = _store(url)
-    places = sorted(store.glob(place)) if any(sign in place for sign in "*?[") else [place]
-    found = []
+    store, path = _store(url)
+    places = sorted(store.glob(path)) if any(sign in path for sign in "*?[") else [path]
+    sessions = []
     for each in places:
         is_session = store.exists(f"{each}/session.json") or store.exists(f"{each}/archive")
         below = [] if is_session else sorted(store.glob(f"{each}/*/session.json"))
-        found += [each] if is_session else [posixpath.dirname(name) for name in below]
-    if not found:
+        sessions += [each] if is_session else [posixpath.dirname(name) for name in below]
+    if not sessions:
         raise SessionNotFound(
             "no session is there", path=url, remedy="name the URL of a session or a trace root, or a pattern"
         )
-    return [store.unstrip_protocol(each) for each in found]
+    return [store.unstrip_protocol(each) for each in sessions]
 
 
 def _remote_tree(url: str) -> RemoteTree:

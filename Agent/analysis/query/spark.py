@@ -140,26 +140,28 @@ class SparkEngine:
     def _base(self, trees: Trees) -> Any:
         """The events of all sessions, with a column for each key."""
         fitting: list[str] = []
-        made: list[Any] = []
+        frames: list[Any] = []
         promoted = promoted_columns()
         for tree in trees.local:
             for part in tree.parts:
-                place = str(part.parquet)
+                path = str(part.parquet)
                 if dict(part.promoted) == promoted and not tree.sources.only:
-                    fitting.append(place)
+                    fitting.append(path)
                     continue
-                rows = self._read([place])
+                rows = self._read([path])
                 if tree.sources.only:
-                    rows = rows.selectExpr("*", f"'{_quoted(place)}' AS filename").where(tree.sources.only)
-                made.append(_stored(rows, dict(part.promoted)))
+                    rows = rows.selectExpr("*", f"'{_quoted(path)}' AS filename").where(tree.sources.only)
+                frames.append(_stored(rows, dict(part.promoted)))
             if tree.run_files:
-                made.append(_stored(self._lines(list(map(str, tree.run_files)), tree.session), {}))
+                frames.append(_stored(self._lines(list(map(str, tree.run_files)), tree.session), {}))
         by_hadoop = [url for url in trees.remote if hadoop_reads(self._spark, url)]
         self.remote = remote_trees(url for url in trees.remote if url not in by_hadoop)
-        made += self._of_stores()
+        frames += self._of_stores()
         remote = [f"{url.rstrip('/')}/archive/*.parquet" for url in by_hadoop]
         read = [self._read(places) for places in (fitting, *([url] for url in remote)) if places]
-        return reduce(lambda one, other: one.unionByName(other), [_stored(r, promoted) for r in read] + made)
+        return reduce(
+            lambda one, other: one.unionByName(other), [_stored(r, promoted) for r in read] + frames
+        )
 
     def _of_stores(self) -> Iterator[Any]:
         """The events of sessions in object stores: of archives as of now, of older ones, and of runs."""
@@ -259,11 +261,11 @@ class SparkEngine:
 
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of a user's query with Spark's types; duplicate names get a number."""
-        found: dict[str, str] = {}
+        columns: dict[str, str] = {}
         for name, sql_type in self._asked(query).dtypes:
-            number = sum(known == name or known.startswith(f"{name}:") for known in found)
-            found[f"{name}:{number}" if name in found else name] = sql_type.upper()
-        return found
+            number = sum(known == name or known.startswith(f"{name}:") for known in columns)
+            columns[f"{name}:{number}" if name in columns else name] = sql_type.upper()
+        return columns
 
     def user_tuples(self, query: str) -> list[tuple[Any, ...]]:
         """Return all rows of a user's query as tuples."""
@@ -295,9 +297,9 @@ class SparkEngine:
         with _translated(query):
             frame = self._spark.sql(f"SELECT * FROM (\n{text}\n)")
             plan = frame._jdf.queryExecution().analyzed().toJSON()  # noqa: SLF001 - the only way to it
-        if (found := _REFUSED.search(plan)) is not None:
+        if (refused := _REFUSED.search(plan)) is not None:
             raise UsageError(
-                f"a query only reads; this one would run another program ({found[1]})",
+                f"a query only reads; this one would run another program ({refused[1]})",
                 remedy="write SELECT ... FROM events, and see the views with agent-trace sql --schema",
             )
         return frame
@@ -315,9 +317,9 @@ class SparkEngine:
         self.close()
 
 
-def _as_url(place: str) -> str:
+def _as_url(path: str) -> str:
     """A place as Spark names it: a path is a file's URL, in which a wildcard's meaning is lost."""
-    return place if "://" in place else Path(place).as_uri()
+    return path if "://" in path else Path(path).as_uri()
 
 
 def _quoted(text: str) -> str:
@@ -418,12 +420,12 @@ def _columns() -> dict[str, str]:
 
 def _of_json(text: str, name: str, kind: str) -> str:
     """A key of a JSON object in one of the types of this package."""
-    found = f"get_json_object({text}, '$.{name}')"
+    member = f"get_json_object({text}, '$.{name}')"
     if kind == "VARCHAR[]":
-        return f"from_json({found}, 'array<string>')"
+        return f"from_json({member}, 'array<string>')"
     if kind == "BIGINT":
-        return f"coalesce(try_cast({found} AS BIGINT), try_cast(try_cast({found} AS DOUBLE) AS BIGINT))"
-    return found if _SQL_TYPES[kind] == "STRING" else f"try_cast({found} AS {_SQL_TYPES[kind]})"
+        return f"coalesce(try_cast({member} AS BIGINT), try_cast(try_cast({member} AS DOUBLE) AS BIGINT))"
+    return member if _SQL_TYPES[kind] == "STRING" else f"try_cast({member} AS {_SQL_TYPES[kind]})"
 
 
 _NO_JAVA: Final = "install Java 17 or newer, for example with apt install default-jre-headless"
@@ -518,5 +520,5 @@ def _translated(query: str | None) -> Iterator[None]:
         ) from error
     except (PySparkException, Py4JError) as error:
         first = _first_line(error)
-        remedies = (remedy for found, remedy in _REMEDIES if found.search(first))
+        remedies = (remedy for pattern, remedy in _REMEDIES if pattern.search(first))
         raise InputError(f"Spark failed: {first}", remedy=next(remedies, _AGAIN)) from error

@@ -95,8 +95,8 @@ def part_reader(pieces: list[tuple[Any, ...]], schema: Any, keys: dict[str, str]
 
         for number in (number for batch in batches for number in batch.column(0).to_pylist()):
             url, first, of = pieces[number]
-            store, place = url_to_fs(url)
-            with store.open(place, cache_type="none") as file:
+            store, path = url_to_fs(url)
+            with store.open(path, cache_type="none") as file:
                 part = pyarrow.parquet.ParquetFile(file, pre_buffer=True)
                 has = set(part.schema_arrow.names) & set(schema.names)
                 groups = range(first, part.num_row_groups, of)
@@ -125,8 +125,8 @@ def line_reader(files: list[tuple[str, str]], schema: Any, keys: dict[str, str])
 
         for number in (number for batch in batches for number in batch.column(0).to_pylist()):
             url, name = files[number]
-            store, place = url_to_fs(url)
-            with store.open(place, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
+            store, path = url_to_fs(url)
+            with store.open(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
                 while lines := list(islice(file, 4_096)):
                     yield pyarrow.RecordBatch.from_arrays(
                         [[line.rstrip("\n") for line in lines], [name] * len(lines)], schema=schema

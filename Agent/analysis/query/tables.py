@@ -104,8 +104,8 @@ class SqlResult(Sequence[dict[str, Any]]):
     def _all(self) -> list[dict[str, Any]]:
         if self._rows is None:
             names = self.columns
-            found = self._engine.user_tuples(self.query)
-            self._rows = [dict(zip(names, row, strict=True)) for row in found]
+            tuples = self._engine.user_tuples(self.query)
+            self._rows = [dict(zip(names, row, strict=True)) for row in tuples]
         return self._rows
 
     @overload

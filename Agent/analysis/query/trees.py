@@ -46,35 +46,41 @@ def sealed_trees(given: Sequence[str]) -> Trees:
         InputError: a session has lines that are not sealed.
     """
     remote = tuple(dict.fromkeys(path for path in given if _REMOTE in path))
-    found: dict[Path, None] = {}
+    directories: dict[Path, None] = {}
     for path in given:
         if _REMOTE not in path:
-            found.update(dict.fromkeys(_sessions_at(path)))
-    return Trees(tuple(map(sealed_tree, found)), remote)
+            directories.update(dict.fromkeys(_sessions_at(path)))
+    return Trees(tuple(map(sealed_tree, directories)), remote)
 
 
 def _sessions_at(path: str) -> list[Path]:
     """The sessions of one path, which may be a pattern."""
-    place = Path(path)
-    inside = Path(place.anchor or ".")
-    places = [place] if place.exists() else sorted(inside.glob(str(place.relative_to(place.anchor))))
-    found: list[Path] = []
+    directory = Path(path)
+    inside = Path(directory.anchor or ".")
+    places = (
+        [directory]
+        if directory.exists()
+        else sorted(inside.glob(str(directory.relative_to(directory.anchor))))
+    )
+    sessions: list[Path] = []
     for each in places:
         is_session = (each / "session.json").is_file() or archive_dir(each).is_dir()
-        found += [each] if is_session else [ref.path for ref in readable_sessions(each)]
-    if not found:
+        sessions += [each] if is_session else [ref.path for ref in readable_sessions(each)]
+    if not sessions:
         raise SessionNotFound(
             "no session is there", path=path, remedy="name a session's directory, a trace root, or a pattern"
         )
-    return [each.resolve() for each in found]
+    return [each.resolve() for each in sessions]
 
 
 def sealed_tree(session: Path) -> SealedTree:
     """Look at one session; InputError if it has lines that are not sealed."""
     parts = read_parts(session)
-    found = find_sources(session, tree_files(session), parts=parts)
-    of_runs = [path for path in found.standing if path.is_relative_to(runs_dir(session))]
-    unsealed = [path for path, listed in found.standing.items() if listed.size_bytes and path not in of_runs]
+    sources = find_sources(session, tree_files(session), parts=parts)
+    of_runs = [path for path in sources.standing if path.is_relative_to(runs_dir(session))]
+    unsealed = [
+        path for path, listed in sources.standing.items() if listed.size_bytes and path not in of_runs
+    ]
     if unsealed or not parts:
         more = f" and {len(unsealed) - 1} more" if len(unsealed) > 1 else ""
         raise InputError(
@@ -84,7 +90,7 @@ def sealed_tree(session: Path) -> SealedTree:
             path=session,
             remedy=f"agent-trace seal {session}",
         )
-    return SealedTree(session, tuple(parts), found, tuple(of_runs))
+    return SealedTree(session, tuple(parts), sources, tuple(of_runs))
 
 
 class SealedSources:
@@ -105,15 +111,15 @@ class SealedSources:
         each = [*(tree.sources for tree in trees), *self._remote]
         return replace(
             each[0],
-            live=tuple(name for found in each for name in found.live),
-            sealed=tuple(name for found in each for name in found.sealed),
-            older=tuple(name for found in each for name in found.older),
-            verbatim=tuple(name for found in each for name in found.verbatim),
-            only=" AND ".join(map(_only_there, trees)) if any(found.only for found in each) else "",
-            uniform=all(found.uniform for found in each),
-            damaged=tuple(pair for found in each for pair in found.damaged),
-            standing={path: listed for found in each for path, listed in found.standing.items()},
-            is_whole=all(found.is_whole for found in each),
+            live=tuple(name for sources in each for name in sources.live),
+            sealed=tuple(name for sources in each for name in sources.sealed),
+            older=tuple(name for sources in each for name in sources.older),
+            verbatim=tuple(name for sources in each for name in sources.verbatim),
+            only=" AND ".join(map(_only_there, trees)) if any(sources.only for sources in each) else "",
+            uniform=all(sources.uniform for sources in each),
+            damaged=tuple(pair for sources in each for pair in sources.damaged),
+            standing={path: listed for sources in each for path, listed in sources.standing.items()},
+            is_whole=all(sources.is_whole for sources in each),
         )
 
 

@@ -35,7 +35,7 @@ def check_reads_only(connection: Any, query: str) -> Any:
     is_itself = kinds == ["SELECT"]
     inner = query
     if kinds == ["EXPLAIN"]:
-        inner = query[found.end() :] if (found := _EXPLAIN.match(query)) else ""
+        inner = query[match.end() :] if (match := _EXPLAIN.match(query)) else ""
         kinds = [statement.type.name for statement in connection.extract_statements(inner)]
     if kinds == ["SELECT"]:
         # DuckDB serialises only reading statements, and the tree shows the nested ones
@@ -124,10 +124,10 @@ def error_clause(error: Exception, query: str) -> str:
     if "pytz" in first:
         return "a time with a zone needs pytz to be shown; write (x AT TIME ZONE 'UTC')"
     parts = [first[:1].lower() + first[1:] if first[1:2].islower() else first]
-    place = _PLACE.search(text)
-    if place is not None:
-        line, column = int(place[1]), len(place[3]) - len(f"LINE {place[1]}: ") + 1
-        shown = place[2]
+    match = _PLACE.search(text)
+    if match is not None:
+        line, column = int(match[1]), len(match[3]) - len(f"LINE {match[1]}: ") + 1
+        shown = match[2]
         whole = lines[line - 1] if line <= len(lines) else ""
         if shown.startswith("...") and (at := whole.find(shown.strip("."))) >= 0:
             column += at - 3  # DuckDB shows only the middle of a long line

@@ -153,7 +153,7 @@ class QueryEngine(Protocol):
 
 def worded(sql: str, words: Mapping[str, str] = WORDS) -> str:
     """A resolved question with the words that it leaves to the engine filled in."""
-    return _WORD_LEFT.sub(lambda found: words[found[1]], sql)
+    return _WORD_LEFT.sub(lambda match: words[match[1]], sql)
 
 
 def is_finite(column: str) -> str:
@@ -525,13 +525,13 @@ def resolve(sql: str, forms: Collection[str], only: str = "", *, uniform: bool =
     wanted = forms or (LIVE,)
     named = _named(sql)
 
-    def kept(found: re.Match[str]) -> str:
-        legs = (leg.partition(":") for leg in found[1].split(_OR))
+    def kept(match: re.Match[str]) -> str:
+        legs = (leg.partition(":") for leg in match[1].split(_OR))
         return " UNION ALL ".join(_pruned(select, named) for form, _, select in legs if form in wanted)
 
     as_columns = "true" if uniform else "raw IS NULL AND event_type IS NOT NULL"
-    found = _ANY.sub(kept, sql).replace(_AS_COLUMNS, as_columns)
-    return found.replace(_ONLY, f"AND {only}" if only else "")
+    resolved = _ANY.sub(kept, sql).replace(_AS_COLUMNS, as_columns)
+    return resolved.replace(_ONLY, f"AND {only}" if only else "")
 
 
 def _named(sql: str) -> frozenset[str] | None:
@@ -558,8 +558,8 @@ def unread(names: str, sql: str) -> str:
 def _pruned(select: str, named: frozenset[str] | None) -> str:
     """The leg without the parts that the query does not name: every declared key costs parsing time."""
 
-    def kept(found: re.Match[str]) -> str:
-        return found[2] if named is None or not named.isdisjoint(found[1].split("|")) else ""
+    def kept(match: re.Match[str]) -> str:
+        return match[2] if named is None or not named.isdisjoint(match[1].split("|")) else ""
 
     return _UNREAD.sub(kept, select)
 
@@ -679,8 +679,8 @@ def event_row(event: Event) -> dict[str, Any]:
 
 def engine_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """The same dict from a row of EVENT_COLUMNS, where payload and state are JSON text."""
-    made = {key: row[key] for key in _PLAIN} | nested_values(row)
-    return {key: made[key] for key in _KEYS}
+    as_row = {key: row[key] for key in _PLAIN} | nested_values(row)
+    return {key: as_row[key] for key in _KEYS}
 
 
 def nested_values(row: Mapping[str, Any]) -> dict[str, Any]:

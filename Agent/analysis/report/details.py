@@ -30,20 +30,20 @@ TREE: Final = 6
 CASCADE: Final = 30
 
 
-def learning_sections(found: Mapping[str, Any]) -> Iterator[Section]:
+def learning_sections(learning: Mapping[str, Any]) -> Iterator[Section]:
     """`learning_report` in full; for one agent with its `lineage` (`learning_lineage`)."""
-    learners = {k: v for k, v in found.get("by_agent", {}).items() if v["reward_count"]}
+    learners = {k: v for k, v in learning.get("by_agent", {}).items() if v["reward_count"]}
     return filled(
-        ("All agents" if found["agent_id"] is None else found["agent_id"], learned(found)),
-        (f"Over time, by {found['curves']['by']}", _curves(found["curves"])),
+        ("All agents" if learning["agent_id"] is None else learning["agent_id"], learned(learning)),
+        (f"Over time, by {learning['curves']['by']}", _curves(learning["curves"])),
         ("Agents", rewards_by_agent(learners) if learners else []),
-        ("Policy and strategy changes", _changes(found["changes"])),
-        ("From experience to use", _lineage(found["lineage"]) if "lineage" in found else []),
+        ("Policy and strategy changes", _changes(learning["changes"])),
+        ("From experience to use", _lineage(learning["lineage"]) if "lineage" in learning else []),
     )
 
 
 def _curves(curves: Mapping[str, Any]) -> list[Block]:
-    made: list[Block] = []
+    blocks: list[Block] = []
     place_of = partial(_place, axis=curves["by"])
     of_rewards, of_choices = curves["rewards"], curves["exploration"]
     drawn = (("Mean reward", of_rewards, "mean"), ("Moving mean", of_rewards, "moving_mean"))
@@ -52,20 +52,20 @@ def _curves(curves: Mapping[str, Any]) -> list[Block]:
             values, places = [point[key] for point in points], [place_of(point["first"]) for point in points]
             ends = places[0], place_of(points[-1]["last"])
             span = f"{number(min(values))} to {number(max(values))}, from {ends[0]} to {ends[1]}"
-            made += [Title(f"{name}: {span}"), Curve(values, places, ends, name)]
+            blocks += [Title(f"{name}: {span}"), Curve(values, places, ends, name)]
     settled, shift = curves["convergence"], curves["shift"]
     if settled["state"] == "too few points":
-        return made
+        return blocks
     trend = f"are still {settled['state']} at the end"
     if settled["converged"]:
         trend = f"are settled since {place_of(settled['since'])} at {number(settled['level'])}"
     elif settled["state"] == "unsettled":
         trend = "did not settle"
-    made.append(Words(f"Rewards {trend} ({settled['method']})."))
+    blocks.append(Words(f"Rewards {trend} ({settled['method']})."))
     if shift is not None:
         change = f"from {number(shift['before'])} to {number(shift['after'])}"
-        made.append(Words(f"They shift at {place_of(shift['at'])} {change} ({shift['method']})."))
-    return made
+        blocks.append(Words(f"They shift at {place_of(shift['at'])} {change} ({shift['method']})."))
+    return blocks
 
 
 def _place(place: object, axis: str) -> str:
@@ -94,7 +94,7 @@ def _change(row: Mapping[str, Any]) -> str:
 def _lineage(lineage: Mapping[str, Any]) -> list[Block]:
     if not lineage["count"]:
         return []
-    made: list[Block] = [
+    blocks: list[Block] = [
         Words(
             f"{plural(lineage['count'], 'update')}, {count(lineage['with_recorded_experience'])} with "
             f"recorded experience, {count(lineage['with_recorded_use'])} with a recorded use."
@@ -105,8 +105,8 @@ def _lineage(lineage: Mapping[str, Any]) -> list[Block]:
         came = _edges(update["experience"], update["experience_count"])
         used = _edges(update["used_by"], len(update["used_by"]))
         what = f"{clock(update['timestamp'])}{tick} {update['name']} {update['id']}"
-        made.append(Words(f"{what}: from {came}; used by {used}"))
-    return made
+        blocks.append(Words(f"{what}: from {came}; used by {used}"))
+    return blocks
 
 
 def _edges(edges: list[Mapping[str, Any]], amount: int) -> str:
@@ -125,9 +125,9 @@ def _edge(edge: Mapping[str, Any]) -> str:
     return f"{edge.get('name', 'an event of another session')} {edge['id']}"
 
 
-def interaction_sections(found: Mapping[str, Any]) -> Iterator[Section]:
+def interaction_sections(interactions: Mapping[str, Any]) -> Iterator[Section]:
     """`interaction_report` in full."""
-    graph, messages = found["graph"], found["messages"]
+    graph, messages = interactions["graph"], interactions["messages"]
     joint = [
         f"{row['one']} and {row['other']} {row['times']} x" for row in graph["collaborations"][:CONNECTED]
     ]
@@ -137,7 +137,7 @@ def interaction_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     ]
     return filled(
         ("Interactions", _graph(graph)),
-        ("Spread furthest", _spread(found["top_cascades"])),
+        ("Spread furthest", _spread(interactions["top_cascades"])),
         ("Worked together", [Words(", ".join(joint) + ".")] if joint else []),
         ("Messages", _messages(messages)),
         (
@@ -150,7 +150,7 @@ def interaction_sections(found: Mapping[str, Any]) -> Iterator[Section]:
 def _graph(graph: Mapping[str, Any]) -> list[Block]:
     parts = graph["components"]
     back = "-" if graph["reciprocity"] is None else f"{graph['reciprocity']:.1%}"
-    made: list[Block] = [
+    blocks: list[Block] = [
         Words(
             f"{plural(graph['nodes'], 'agent')}, {count(graph['edges'])} directed edges, {back} of them "
             f"reciprocated, {plural(parts['count'], 'component')}, the largest of {count(parts['largest'])}."
@@ -160,14 +160,14 @@ def _graph(graph: Mapping[str, Any]) -> list[Block]:
         f"{name} {count(row['weight'])} on {plural(row['edges'], 'pair')}"
         for name, row in list(graph["by_type"].items())[:TYPES]
     ]
-    made += [Words(", ".join(types) + ".", "soft")] if types else []
+    blocks += [Words(", ".join(types) + ".", "soft")] if types else []
     keys = ("neighbours", "out", "in", "weight_out", "weight_in")
     rows = [
         (Cell(row["agent_id"], "name"), *(count(row[key]) for key in keys))
         for row in graph["top_connectors"][:CONNECTED]
     ]
     names = ("agent", "neighbours", "out", "in", "events out", "events in")
-    return [*made, Title("Most connected"), Grid(names, rows, NUMBERS, spare=(5, 4))] if rows else made
+    return [*blocks, Title("Most connected"), Grid(names, rows, NUMBERS, spare=(5, 4))] if rows else blocks
 
 
 def _spread(top: list[Mapping[str, Any]]) -> list[Block]:
@@ -206,52 +206,55 @@ def _messages(messages: Mapping[str, Any]) -> list[Block]:
     return [Words("; ".join(words) + ".")]
 
 
-def cascade_sections(found: Mapping[str, Any]) -> Iterator[Section]:
+def cascade_sections(cascade: Mapping[str, Any]) -> Iterator[Section]:
     """How one piece of content spread (`interactions.cascade`), as a tree."""
-    words = [plural(found["size"], "sharer")]
-    words += [] if found["depth"] is None else [f"{found['depth']} deep"]
-    words += [] if found["breadth"] is None else [f"at most {found['breadth']} wide"]
-    made: list[Block] = [Words(", ".join(words) + ".")]
-    if found["seconds_to"]:
-        reached = ", ".join(f"{amount} in {seconds(took)}" for amount, took in found["seconds_to"].items())
-        made.append(Words(f"Reached {reached}, counted from the {found['started_by']}.", "soft"))
-    recorded = found["recorded"]
+    words = [plural(cascade["size"], "sharer")]
+    words += [] if cascade["depth"] is None else [f"{cascade['depth']} deep"]
+    words += [] if cascade["breadth"] is None else [f"at most {cascade['breadth']} wide"]
+    blocks: list[Block] = [Words(", ".join(words) + ".")]
+    if cascade["seconds_to"]:
+        reached = ", ".join(f"{amount} in {seconds(took)}" for amount, took in cascade["seconds_to"].items())
+        blocks.append(Words(f"Reached {reached}, counted from the {cascade['started_by']}.", "soft"))
+    recorded = cascade["recorded"]
     if (
-        found["tree"]
+        cascade["tree"]
         and recorded
-        and (recorded["size"], recorded["depth"]) != (found["size"], found["depth"])
+        and (recorded["size"], recorded["depth"]) != (cascade["size"], cascade["depth"])
     ):
         itself = f"{recorded['size']} sharers, {recorded['depth']} levels deep: {recorded['id']}"
-        made.append(Words(f"The program itself logged {itself}.", "soft"))
-    if found["tree"]:
-        made.append(Words(found["root_agent_id"] or "(unknown)"))
+        blocks.append(Words(f"The program itself logged {itself}.", "soft"))
+    if cascade["tree"]:
+        blocks.append(Words(cascade["root_agent_id"] or "(unknown)"))
     else:
-        made.append(Words("Only cascade events exist, so there is no tree.", "soft"))
-    for row in found["tree"][:CASCADE]:
+        blocks.append(Words("Only cascade events exist, so there is no tree.", "soft"))
+    for row in cascade["tree"][:CASCADE]:
         after = f"+{seconds(row['after_s'])}  {row['id']}"
-        made.append(Words(f"{'  ' * row['depth']}{row['agent_id']}  {after}"))
-    if len(found["tree"]) > CASCADE:
-        made.append(Words(f"{count(len(found['tree']) - CASCADE)} more.", "soft"))
-    return filled((found["content_id"], made))
+        blocks.append(Words(f"{'  ' * row['depth']}{row['agent_id']}  {after}"))
+    if len(cascade["tree"]) > CASCADE:
+        blocks.append(Words(f"{count(len(cascade['tree']) - CASCADE)} more.", "soft"))
+    return filled((cascade["content_id"], blocks))
 
 
-def performance_sections(found: Mapping[str, Any]) -> Iterator[Section]:
+def performance_sections(performance: Mapping[str, Any]) -> Iterator[Section]:
     """`performance_report` in full."""
-    steps = found["latency_steps"]
+    steps = performance["latency_steps"]
     return filled(
-        (f"{plural(found['spans'], 'span')}, the operations with the most own time first", _own_time(found)),
+        (
+            f"{plural(performance['spans'], 'span')}, the operations with the most own time first",
+            _own_time(performance),
+        ),
         ("Slower or faster", [*map(_latency_step, steps["steps"][:STEPS])]),
-        ("Slowest spans", [block for span in found["slowest"][:SLOWEST] for block in _slow(span)]),
-        ("Load", _load(found)),
+        ("Slowest spans", [block for span in performance["slowest"][:SLOWEST] for block in _slow(span)]),
+        ("Load", _load(performance)),
     )
 
 
-def _own_time(found: Mapping[str, Any]) -> list[Block]:
-    numbers = {("metric", name): row for name, row in found["operations"].items()}
-    numbers |= {("agent_action", name): row for name, row in found["actions"].items()}
-    numbers |= {(row["kind"], row["name"]): row for row in found["other_spans"]}
+def _own_time(performance: Mapping[str, Any]) -> list[Block]:
+    numbers = {("metric", name): row for name, row in performance["operations"].items()}
+    numbers |= {("agent_action", name): row for name, row in performance["actions"].items()}
+    numbers |= {(row["kind"], row["name"]): row for row in performance["other_spans"]}
     rows = []
-    for row in found["bottlenecks"]:
+    for row in performance["bottlenecks"]:
         of = numbers[row["kind"], row["name"]]
         took = (milliseconds(of[key]) for key in ("p50", "p95", "p99", "max", "self_ms"))
         name = Cell((row["name"] or "(no name)")[:24], "name")
@@ -279,25 +282,25 @@ def _slow(span: Mapping[str, Any]) -> Iterator[Block]:
         yield Words(f"  and {count(hidden)} more", "soft")
 
 
-def _load(found: Mapping[str, Any]) -> list[Block]:
-    made: list[Block] = []
-    curve = found["throughput_curve"]
+def _load(performance: Mapping[str, Any]) -> list[Block]:
+    blocks: list[Block] = []
+    curve = performance["throughput_curve"]
     if len(curve) > 1:
         rates, places = [point["events_per_s"] for point in curve], [clock(point["start"]) for point in curve]
         name = f"Events per second: {count(min(rates))} to {count(max(rates))}"
-        made += [Title(name), Curve(rates, places, (places[0], places[-1]), name)]
+        blocks += [Title(name), Curve(rates, places, (places[0], places[-1]), name)]
     rows = [
         (Cell(name, "name"), number(row["per_second"]))
-        for name, row in list(found["throughput"].items())[:OPERATIONS]
+        for name, row in list(performance["throughput"].items())[:OPERATIONS]
         if row["per_second"] is not None
     ]
-    made += [Grid(("throughput", "per second"), rows, NUMBERS)] if rows else []
-    made += metrics(found)
-    used, memory = found["resources"], found["resource_curve"]["memory"]
+    blocks += [Grid(("throughput", "per second"), rows, NUMBERS)] if rows else []
+    blocks += metrics(performance)
+    used, memory = performance["resources"], performance["resource_curve"]["memory"]
     words = []
     if used["samples"] and used["max_memory_bytes"]:
         rising = " and rising" if memory and memory["rising"] else ""
         words.append(f"memory at most {used['max_memory_bytes'] / 1e6:,.0f} MB{rising}")
     if used["samples"] and used["mean_cpu_percent"] is not None:
         words.append(f"processor {used['mean_cpu_percent']:.0f} %, at most {used['max_cpu_percent']:.0f} %")
-    return [*made, Words("; ".join(words).capitalize() + ".")] if words else made
+    return [*blocks, Words("; ".join(words).capitalize() + ".")] if words else blocks

@@ -179,14 +179,14 @@ def _activity(facts: Facts) -> list[Block]:
     # "other" is not a kind, so it gets a colour that no kind has
     colours = [*range(len(top)), 6]
     marks = _marks(facts.timeline)
-    made: list[Block] = [
+    blocks: list[Block] = [
         Bars(bars, names, tips, ends, "Events over time by kind", marks, colours),
     ]
     if facts.summary["errors"]["total_errors"]:
         failed = [{"errors": bucket["errors"]} for bucket in buckets]
         label = "Errors over time"
-        made += [Title(label), Bars(failed, ["errors"], tips, ends, label, colours=[5], height=90)]
-    return made
+        blocks += [Title(label), Bars(failed, ["errors"], tips, ends, label, colours=[5], height=90)]
+    return blocks
 
 
 def _parts(by_type: Mapping[str, int], top: list[str]) -> dict[str, float]:
@@ -207,10 +207,10 @@ def _marks(timeline: Mapping[str, Any]) -> list[tuple[float, str]]:
     """Phases and milestones, as shares of the time shown."""
     buckets = timeline["buckets"]
     first, last = parse_timestamp(buckets[0]["start"]), parse_timestamp(buckets[-1]["end"])
-    found = [mark for mark in timeline["marks"] if mark["event_type"] in {"phase", "milestone"}]
+    marks = [mark for mark in timeline["marks"] if mark["event_type"] in {"phase", "milestone"}]
     return [
         ((parse_timestamp(mark["timestamp"]) - first) / max(last - first, 1), mark["message"] or mark["name"])
-        for mark in found[:100]
+        for mark in marks[:100]
     ]
 
 
@@ -221,22 +221,22 @@ def _agents(summary: Mapping[str, Any]) -> list[Block]:
     roles: dict[str, list[Mapping[str, Any]]] = {}
     for agent in agents.values():
         roles.setdefault(agent["role"] or "(no role)", []).append(agent)
-    made: list[Block] = []
+    blocks: list[Block] = []
     if len(agents) > AGENTS:
         sums = [
             {"role": role, "agents": len(of), **{key: sum(each[key] for each in of) for key in _SUMS}}
             for role, of in sorted(roles.items(), key=lambda pair: -len(pair[1]))[:AGENTS]
         ]
-        made.append(grid(sums, Column("role", "role"), *numbers(count, "agents", *_SUMS)))
-        made.append(Title("Most errors, then most events"))
+        blocks.append(grid(sums, Column("role", "role"), *numbers(count, "agents", *_SUMS)))
+        blocks.append(Title("Most errors, then most events"))
     ranked = sorted(by_name(agents), key=lambda each: (-each["errors"], -each["events"], each["name"]))
-    made.append(_agent_table(ranked[:AGENTS]))
+    blocks.append(_agent_table(ranked[:AGENTS]))
     rest = ranked[AGENTS:MORE_AGENTS]
     if rest:
-        made.append(Fold(f"{count(len(rest))} more agents", [_agent_table(rest)]))
+        blocks.append(Fold(f"{count(len(rest))} more agents", [_agent_table(rest)]))
     if len(ranked) > MORE_AGENTS:
-        made.append(Words(f"{count(len(ranked) - MORE_AGENTS)} more agents are not shown.", "soft"))
-    return made
+        blocks.append(Words(f"{count(len(ranked) - MORE_AGENTS)} more agents are not shown.", "soft"))
+    return blocks
 
 
 _SUMS: Final = ("events", "actions", "errors")
@@ -281,18 +281,18 @@ def learned(progress: Mapping[str, Any]) -> list[Block]:
 
 
 def _learning(progress: Mapping[str, Any]) -> list[Block]:
-    made = learned(progress)
+    blocks = learned(progress)
     curves = [("Mean reward over time", progress["reward_curve"])]
     curves += [(name, points) for name, points in list(progress["metric_curves"].items())[:CURVES]]
     drawn = [(Title(name), _curve(name, points)) for name, points in curves if len(points) > 2]
     for first in drawn[:1]:
-        made += first
+        blocks += first
     if drawn[1:]:
-        made.append(SideBySide(drawn[1:]))
+        blocks.append(SideBySide(drawn[1:]))
     learners = {k: v for k, v in progress.get("by_agent", {}).items() if v["reward_count"]}
     if len(learners) > 1:
-        made += rewards_by_agent(learners)
-    return made
+        blocks += rewards_by_agent(learners)
+    return blocks
 
 
 def _curve(name: str, points: list[Mapping[str, Any]]) -> Block:
@@ -345,33 +345,33 @@ def _lost(summary: Mapping[str, Any]) -> tuple[int, int]:
 def _record(summary: Mapping[str, Any]) -> list[Block]:
     losses = summary["losses"]
     lost, dropped = _lost(summary)
-    made: list[Block] = []
+    blocks: list[Block] = []
     if lost:
-        made.append(Words(f"{count(lost)} events were lost.", "bad"))
+        blocks.append(Words(f"{count(lost)} events were lost.", "bad"))
     if dropped:
         reasons = ", ".join(f"{reason} ({count(amount)})" for reason, amount in losses["dropped"].items())
-        made.append(Words(f"{count(dropped)} events were dropped: {reasons}.", "bad"))
+        blocks.append(Words(f"{count(dropped)} events were dropped: {reasons}.", "bad"))
     if summary["damaged_lines"]:
-        made.append(Words(f"{count(summary['damaged_lines'])} damaged lines were skipped.", "warn"))
+        blocks.append(Words(f"{count(summary['damaged_lines'])} damaged lines were skipped.", "warn"))
     if not lost and not dropped and losses.get("clean"):
-        made.append(Words("Complete: no events were lost.", "good"))
+        blocks.append(Words("Complete: no events were lost.", "good"))
     elif not lost and not dropped:
-        made.append(Words("No known losses; not every writer closed.", "warn"))
+        blocks.append(Words("No known losses; not every writer closed.", "warn"))
     kinds = ", ".join(f"{kind} {count(amount)}" for kind, amount in list(summary["event_types"].items())[:24])
     levels = ", ".join(f"{level} {count(amount)}" for level, amount in summary["levels"].items())
-    return [*made, Words(f"Levels: {levels}."), Words(f"Kinds: {kinds}.", "soft")]
+    return [*blocks, Words(f"Levels: {levels}."), Words(f"Kinds: {kinds}.", "soft")]
 
 
 def _errors(facts: Facts) -> list[Block]:
     """The patterns of errors, each with an example and what led to it."""
-    found = facts.summary["errors"]
-    if not found["total_errors"]:
+    errors = facts.summary["errors"]
+    if not errors["total_errors"]:
         return [Words("None.", "good")]
-    patterns = found["fingerprints"]
-    agents = ", ".join(f"{name} ({count(amount)})" for name, amount in list(found["by_agent"].items())[:6])
-    total = plural(found["total_errors"], "error")
-    made: list[Block] = [
-        Words(f"{total} in {plural(found['total_fingerprints'], 'pattern')}; most of {agents}."),
+    patterns = errors["fingerprints"]
+    agents = ", ".join(f"{name} ({count(amount)})" for name, amount in list(errors["by_agent"].items())[:6])
+    total = plural(errors["total_errors"], "error")
+    blocks: list[Block] = [
+        Words(f"{total} in {plural(errors['total_fingerprints'], 'pattern')}; most of {agents}."),
         Entries([_pattern(row, facts) for row in patterns[:PATTERNS]]),
     ]
     rest = patterns[PATTERNS:MORE_PATTERNS]
@@ -382,12 +382,12 @@ def _errors(facts: Facts) -> list[Block]:
             Column("error", pattern_text),
             Column("example", "example_id"),
         )
-        made.append(Fold(f"{count(len(rest))} more patterns", [more]))
-    return made
+        blocks.append(Fold(f"{count(len(rest))} more patterns", [more]))
+    return blocks
 
 
 def error_sections(
-    found: Mapping[str, Any],
+    errors: Mapping[str, Any],
     patterns: Sequence[Mapping[str, Any]],
     tails: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> Iterator[Section]:
@@ -399,8 +399,8 @@ def error_sections(
         tails: {id of an example: the agent's events before it} (`errors.journey_tail`).
     """
     entries = [_entry(row, tails.get(row["example_id"], ())) for row in patterns]
-    shapes = {row["fingerprint"]: row["shape"][:34] for row in found["fingerprints"]}
-    pairs = [pair for pair in found["together"] if {pair["first"], pair["second"]} <= shapes.keys()][:3]
+    shapes = {row["fingerprint"]: row["shape"][:34] for row in errors["fingerprints"]}
+    pairs = [pair for pair in errors["together"] if {pair["first"], pair["second"]} <= shapes.keys()][:3]
     together = []
     for pair in pairs:
         often = f"{pair['windows']} times within a second ({pair['expected']:g} by chance)"
@@ -408,20 +408,20 @@ def error_sections(
             often = f"in {plural(pair['spans'], 'span')}, {often}"
         together.append(Words(f"{shapes[pair['first']]!r} and {shapes[pair['second']]!r}: {often}"))
     listed: list[Block] = [Entries(entries, len(entries))] if entries else []
-    return filled(("Errors", listed), ("Come together", [*together]), (LOGGED, logged(found["logs"])))
+    return filled(("Errors", listed), ("Come together", [*together]), (LOGGED, logged(errors["logs"])))
 
 
 LOGGED: Final = "Warnings and log messages"
 
 
-def logged(found: Mapping[str, Any]) -> list[Block]:
+def logged(errors: Mapping[str, Any]) -> list[Block]:
     """The patterns of `log_patterns`."""
 
     def level(row: Mapping[str, Any]) -> Cell | str:
         return Cell(row["level"], "warn") if row["level"] == "WARNING" else str(row["level"])
 
     return first_of(
-        found["patterns"],
+        errors["patterns"],
         PATTERNS,
         Column("count", "count", count),
         Column("level", level),
@@ -464,28 +464,30 @@ def _step(step: Mapping[str, Any]) -> tuple[str, str, str]:
     return clock(step["timestamp"]), who, f"{edge['basis']}, {edge['reason'] or edge['rule']}"
 
 
-def _performance(found: Mapping[str, Any]) -> list[Block]:
+def _performance(performance: Mapping[str, Any]) -> list[Block]:
     """Latencies by operation, the slowest spans, metrics and memory."""
-    timed = [row for group in ("actions", "operations") for row in by_name(found[group]) if row.get("count")]
+    timed = [
+        row for group in ("actions", "operations") for row in by_name(performance[group]) if row.get("count")
+    ]
     timed = sorted(timed, key=lambda row: -(row["total_ms"] or 0))
-    made: list[Block] = []
+    blocks: list[Block] = []
     if timed:
         label = "Latency by operation: p50, p95, p99"
         shown = timed[:OPERATIONS]
-        made += [Ranges([(row["name"], row) for row in shown], label), _latencies(shown)]
+        blocks += [Ranges([(row["name"], row) for row in shown], label), _latencies(shown)]
     slowest = first_of(
-        found["slowest"],
-        len(found["slowest"]),
+        performance["slowest"],
+        len(performance["slowest"]),
         Column("took", "duration_ms", milliseconds),
         Column("what", "name"),
         Column("agent", "agent_id"),
         Column("tick", "tick", right=True),
         Column("event", "id"),
     )
-    made += [Title("Slowest"), *slowest] if slowest else []
-    peak = found["resources"].get("max_memory_bytes")
+    blocks += [Title("Slowest"), *slowest] if slowest else []
+    peak = performance["resources"].get("max_memory_bytes")
     memory = sentence(f"Memory at most {peak / 1e6:,.0f} MB" if peak else None, look="soft")
-    return [*made, *metrics(found), *memory]
+    return [*blocks, *metrics(performance), *memory]
 
 
 def _latencies(timed: list[dict[str, Any]]) -> Block:
@@ -507,9 +509,9 @@ def _latencies(timed: list[dict[str, Any]]) -> Block:
     )
 
 
-def metrics(found: Mapping[str, Any]) -> list[Block]:
+def metrics(performance: Mapping[str, Any]) -> list[Block]:
     """The values of metrics without a duration."""
-    rows = by_name(found["metrics"], OPERATIONS)
+    rows = by_name(performance["metrics"], OPERATIONS)
     drawn = first_of(
         rows,
         OPERATIONS,
@@ -521,11 +523,13 @@ def metrics(found: Mapping[str, Any]) -> list[Block]:
     return [Title("Metrics"), *drawn] if drawn else []
 
 
-def _interactions(found: Mapping[str, Any]) -> list[Block]:
+def _interactions(interactions: Mapping[str, Any]) -> list[Block]:
     """Who interacted with whom, and what spread furthest."""
-    messages, cascades = found["messages"], found["cascades"]["total"]
-    groups = {"interactions": {"total": found["total_interactions"], "by_type": found["by_type"]}}
-    groups |= {key: found[key] for key in ("connections", "collaborations")}
+    messages, cascades = interactions["messages"], interactions["cascades"]["total"]
+    groups = {
+        "interactions": {"total": interactions["total_interactions"], "by_type": interactions["by_type"]}
+    }
+    groups |= {key: interactions[key] for key in ("connections", "collaborations")}
     sent = f"{count(messages['total'])} message events, {count(messages['never_received'])} never received"
     summary = sentence(
         *(f"{count(of['total'])} {key}" for key, of in groups.items() if of["total"]),
@@ -544,7 +548,7 @@ def _interactions(found: Mapping[str, Any]) -> list[Block]:
         Column("count", lambda row: row[1], count),
     )
     viral = first_of(
-        found["top_viral_content"],
+        interactions["top_viral_content"],
         TYPES,
         Column("content", "content_id", name),
         Column("cascade", lambda row: row["cascade_size"] or None, count),

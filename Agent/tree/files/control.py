@@ -169,8 +169,8 @@ def controlled(session: Path) -> ControlledProgram:
     if program.state == ENDED:
         raise InputError("the program of this session has ended", path=session)
     if not is_live(session, program):
-        place = "" if program.state == RUNNING else f" while it was paused{before(program.tick)}"
-        raise InputError(f"the program of this session was killed{place}", path=session)
+        when = "" if program.state == RUNNING else f" while it was paused{before(program.tick)}"
+        raise InputError(f"the program of this session was killed{when}", path=session)
     return program
 
 
@@ -201,7 +201,7 @@ class NoTick(Exception):
     """The program did not answer in time: no tick began, or none ended where it was asked to step."""
 
 
-def request(session: Path, asked: dict[str, Any], wait_s: float) -> dict[str, Any]:
+def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, Any]:
     """Hand a request to the live program of a session, and return its answer.
 
     Args:
@@ -218,7 +218,7 @@ def request(session: Path, asked: dict[str, Any], wait_s: float) -> dict[str, An
     until = time.monotonic() + wait_s
     own_id = secrets.token_hex(8)
     asked_at = format_timestamp(time.time_ns() // 1000)
-    whole = {"id": own_id, "token": program.token, "asked_at": asked_at, **asked}
+    whole = {"id": own_id, "token": program.token, "asked_at": asked_at, **content}
     path = control_dir(session) / "request.json"
     _put(path, own_id, orjson.dumps(whole), until)
     try:

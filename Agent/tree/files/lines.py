@@ -214,17 +214,17 @@ def line_key(line: bytes) -> OrderKey | None:
 
 def tail_writer(raw: RawLine) -> str | None:
     """Return the writer of an incomplete last line: from its id if present, else from the file name."""
-    found = _ID.search(raw.line[: _SEQ_AT + 1])
-    if found is not None:
-        return found[1].decode()
+    match = _ID.search(raw.line[: _SEQ_AT + 1])
+    if match is not None:
+        return match[1].decode()
     name = parse_file_name(raw.path.name)
     return None if name is None else name.writer
 
 
 def id_of(line: bytes) -> str | None:
     """Return the event id in a line; None if its beginning is not an event's."""
-    found = _FIRST_ID.match(line[:_ID_WITHIN_BYTES])
-    return None if found is None else found[1].decode()
+    match = _FIRST_ID.match(line[:_ID_WITHIN_BYTES])
+    return None if match is None else match[1].decode()
 
 
 def first_id(path: Path) -> str | None:
@@ -516,24 +516,24 @@ class Tail:
                 has listed them.
             only: read only these files; renamed and removed files are left to a pass over all files.
         """
-        for place, block in self._pass_over(limit_bytes, only):
+        for position, block in self._pass_over(limit_bytes, only):
             for raw in block.lines():
-                place.offset = raw.offset + len(raw.line) + raw.left_out_bytes + 1
-                place.number = raw.number
+                position.offset = raw.offset + len(raw.line) + raw.left_out_bytes + 1
+                position.number = raw.number
                 # checks the offset: line numbers count from where following began
                 if raw.offset == 0:
-                    place.first_id = id_of(raw.line)
+                    position.first_id = id_of(raw.line)
                 # a newline that ends a torn line can leave a blank one
                 if raw.line:
                     yield raw
 
     def new_blocks(self, limit_bytes: int | None = None) -> Iterator[Block]:
         """Make one pass like `new_lines`, but yield the lines in blocks, of which each counts as read."""
-        for place, block in self._pass_over(limit_bytes, None):
+        for position, block in self._pass_over(limit_bytes, None):
             if block.offset == 0:
-                place.first_id = id_of(block.data)
-            place.offset = block.offset + len(block.data) + block.left_out_bytes
-            place.number = block.number + block.data.count(b"\n") - 1
+                position.first_id = id_of(block.data)
+            position.offset = block.offset + len(block.data) + block.left_out_bytes
+            position.number = block.number + block.data.count(b"\n") - 1
             yield block
 
     def _pass_over(
@@ -542,26 +542,26 @@ class Tail:
         """Yield the new blocks of a pass; who takes them moves the position before the next."""
         self.behind = False
         if limit_bytes is None:
-            for inode, place in self._grown_files(only):
-                yield from self._blocks_of(inode, place, None)
+            for inode, position in self._grown_files(only):
+                yield from self._blocks_of(inode, position, None)
             return
         is_new = not self._waiting or time.monotonic() > self._list_again_s
         if is_new:
             self._list(limit_bytes, only)
         left_bytes = limit_bytes
         while self._waiting and left_bytes > 0:
-            inode, place = self._waiting.popleft()
-            begin = place.offset
-            yield from self._blocks_of(inode, place, self._share_bytes)
-            place.read_in_pass = self._pass
-            left_bytes -= place.offset - begin
+            inode, position = self._waiting.popleft()
+            begin = position.offset
+            yield from self._blocks_of(inode, position, self._share_bytes)
+            position.read_in_pass = self._pass
+            left_bytes -= position.offset - begin
         if self._waiting or not is_new:
             self.behind = True
 
     def rests(self) -> Iterator[RawLine]:
         """Yield the incomplete last lines of the files that were read, each once."""
-        for place in self.places.values():
-            rest, place.rest = place.rest, None
+        for position in self.places.values():
+            rest, position.rest = position.rest, None
             if rest is not None:
                 yield rest
 
@@ -597,14 +597,14 @@ class Tail:
             # a file that is being rolled can be listed under both names
             if known is not None and known.met_in_look == self._look:
                 continue
-            place = self._place(inode, path, status)
-            place.met_in_look = self._look
+            position = self._place(inode, path, status)
+            position.met_in_look = self._look
             # other than regular files are read, too, so that opening them reports the error
-            if status.st_size > place.offset or not stat.S_ISREG(status.st_mode):
-                place.quiet_since = None
-                grown.append((inode, place))
-            elif place.quiet_since is None and _is_rolled(path):
-                place.quiet_since = now
+            if status.st_size > position.offset or not stat.S_ISREG(status.st_mode):
+                position.quiet_since = None
+                grown.append((inode, position))
+            elif position.quiet_since is None and _is_rolled(path):
+                position.quiet_since = now
         if only is None:
             self._forget_absent(now)
         return grown
@@ -625,30 +625,30 @@ class Tail:
         for _ in range(2):
             for entry in tree_entries(self._session):
                 # if the directory reports a wrong inode number, the caller stats the file
-                place = self.places.get((device, entry.inode()))
-                if place is not None and place.path.name == entry.name:
-                    if place.quiet_since is not None and now - place.quiet_since > _SETTLED_S:
-                        place.met_in_look, place.absent_since = self._look, None
-                    if place.met_in_look == self._look:
+                position = self.places.get((device, entry.inode()))
+                if position is not None and position.path.name == entry.name:
+                    if position.quiet_since is not None and now - position.quiet_since > _SETTLED_S:
+                        position.met_in_look, position.absent_since = self._look, None
+                    if position.met_in_look == self._look:
                         continue
                 yield Path(entry.path)
 
     def _place(self, inode: Inode, path: Path, status: os.stat_result) -> FilePosition:
-        place = self.places.setdefault(inode, FilePosition(path))
-        if status.st_size < place.offset or self._is_reused(inode, place, path, status):
-            place = self.places[inode] = FilePosition(path)
+        position = self.places.setdefault(inode, FilePosition(path))
+        if status.st_size < position.offset or self._is_reused(inode, position, path, status):
+            position = self.places[inode] = FilePosition(path)
         # keep the old path object if it is equal: the new one would keep memory of this listing in use
-        if place.path != path:
-            place.path = path
-        place.size_bytes, place.absent_since = status.st_size, None
-        place.mtime_ns = status.st_mtime_ns
-        return place
+        if position.path != path:
+            position.path = path
+        position.size_bytes, position.absent_since = status.st_size, None
+        position.mtime_ns = status.st_mtime_ns
+        return position
 
-    def _is_reused(self, inode: Inode, place: FilePosition, path: Path, status: os.stat_result) -> bool:
+    def _is_reused(self, inode: Inode, position: FilePosition, path: Path, status: os.stat_result) -> bool:
         """Return whether retention removed the file with this inode and a new file reuses the number."""
-        if not self._retires or not place.offset or status.st_mtime_ns == place.mtime_ns:
+        if not self._retires or not position.offset or status.st_mtime_ns == position.mtime_ns:
             return False
-        return begins_otherwise(path, inode, place.first_id)
+        return begins_otherwise(path, inode, position.first_id)
 
     def _forget_absent(self, now: float) -> None:
         """Drop the positions of removed files, because another file may reuse their inode numbers.
@@ -656,52 +656,52 @@ class Tail:
         A listing can miss a file that is being rolled, so a file counts as removed after 2 s of absence.
         """
         absent = [pair for pair in self.places.items() if pair[1].met_in_look != self._look]
-        for inode, place in absent:
-            if place.absent_since is None:
-                place.absent_since = now
-            elif now - place.absent_since > _SETTLED_S:
-                self.vanished += place.offset < place.size_bytes
+        for inode, position in absent:
+            if position.absent_since is None:
+                position.absent_since = now
+            elif now - position.absent_since > _SETTLED_S:
+                self.vanished += position.offset < position.size_bytes
                 del self.places[inode]
 
     def _blocks_of(
-        self, inode: Inode, place: FilePosition, share: int | None
+        self, inode: Inode, position: FilePosition, share: int | None
     ) -> Iterator[tuple[FilePosition, Block]]:
-        place.rest = None
+        position.rest = None
         blocks = read_blocks(
-            place.path,
+            position.path,
             inode,
-            offset=place.offset,
-            number=place.number,
+            offset=position.offset,
+            number=position.number,
             chunk_bytes=self._chunk_bytes,
             limit_bytes=share,
             max_line_bytes=MAX_LINE_BYTES,
             # a search costs as much as a listing of all files, which follows soon if only a share is read
-            find_again=lambda inode: self._find_again(place, inode) if share is None else None,
+            find_again=lambda inode: self._find_again(position, inode) if share is None else None,
         )
         try:
             for block in blocks:
                 if not block.complete:
-                    (place.rest,) = block.lines()
+                    (position.rest,) = block.lines()
                     return
-                yield place, block
+                yield position, block
         except OSError as error:
             # removed between listing and opening, or not readable
             if not isinstance(error, FileNotFoundError):
-                self._on_unreadable(place.path, inode, error)
-            elif share is not None and not _is_rolled(place.path):
+                self._on_unreadable(position.path, inode, error)
+            elif share is not None and not _is_rolled(position.path):
                 self.behind = True
             return
-        if place.offset < place.size_bytes:
+        if position.offset < position.size_bytes:
             self.behind = True
 
-    def _find_again(self, place: FilePosition, inode: Inode) -> Path | None:
-        name = parse_file_name(place.path.name)
+    def _find_again(self, position: FilePosition, inode: Inode) -> Path | None:
+        name = parse_file_name(position.path.name)
         if name is None or name.segment is not None:
             # a numbered segment is never renamed, so it was removed
             return None
-        for path in stem_files(place.path.parent, name.stem, place.path.suffix):
+        for path in stem_files(position.path.parent, name.stem, position.path.suffix):
             if inode_at(path) == inode:
-                place.path = path
+                position.path = path
                 return path
         return None
 

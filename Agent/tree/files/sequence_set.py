@@ -49,10 +49,10 @@ class SeqSet:
     @classmethod
     def of_ranges(cls, ranges: Iterable[tuple[int, int]]) -> Self:
         """Create a set of the numbers in ranges (first, last)."""
-        found = cls()
+        numbers = cls()
         for first, last in ranges:
-            found.add_range(first, last)
-        return found
+            numbers.add_range(first, last)
+        return numbers
 
     def add_range(self, first: int, last: int) -> None:
         """Add every number from `first` to `last`."""

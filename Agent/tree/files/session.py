@@ -366,13 +366,13 @@ def as_tree(rows: Iterable[tuple[str, str | None]]) -> list[tuple[str, int]]:
     children: dict[str | None, list[str]] = {}
     for name, origin in listed:
         children.setdefault(origin if origin in names and origin != name else None, []).append(name)
-    found: list[tuple[str, int]] = []
+    nodes: list[tuple[str, int]] = []
     waiting = [(name, 0) for name in reversed(children.get(None, []))]
     while waiting:
         name, depth = waiting.pop()
-        found.append((name, depth))
+        nodes.append((name, depth))
         waiting += [(child, depth + 1) for child in reversed(children.get(name, []))]
-    return found
+    return nodes
 
 
 keeps_apart = False

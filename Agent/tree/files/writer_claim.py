@@ -104,8 +104,8 @@ def write_claim(session: Path, claim: Claim) -> None:
 
 def read_claims(session: Path) -> dict[str, Claim]:
     """Read the claims of a session by writer; a damaged claim still proves that its writer exists."""
-    found = entries_in(claims_dir(session), ".json")
-    return {path.stem: _read_claim(path, path.stem) for path in found}
+    entries = entries_in(claims_dir(session), ".json")
+    return {path.stem: _read_claim(path, path.stem) for path in entries}
 
 
 def is_written(session: Path, *, is_ended: bool) -> bool:

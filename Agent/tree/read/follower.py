@@ -93,13 +93,13 @@ class Follower:
 
     def _take(self, only: Collection[Path] | None = None) -> list[tuple[RawLine, Event]]:
         """Return the new events, after those that an interrupted `follow` has not yielded yet."""
-        found, self._ahead = self._ahead[self._given :], []
+        lines, self._ahead = self._ahead[self._given :], []
         for raw in self._tail.new_lines(_POLL_BYTES, only):
             event = self._decoder.decode(raw)
             if event is not None:
-                found.append((raw, event))
-        found.sort(key=lambda pair: event_key(pair[1]))
-        return found
+                lines.append((raw, event))
+        lines.sort(key=lambda pair: event_key(pair[1]))
+        return lines
 
     @property
     def behind(self) -> bool:
@@ -214,7 +214,7 @@ class Follower:
     @property
     def read_bytes(self) -> int:
         """Total number of bytes read."""
-        return sum(place.offset for place in self._tail.places.values())
+        return sum(position.offset for position in self._tail.places.values())
 
     def cursor(self) -> dict[str, Any]:
         """Return the position as JSON; a follower that starts from it continues after the yielded events.
@@ -229,16 +229,16 @@ class Follower:
         files = []
         # `relative_to` takes 4 times as long, and a session can have 10,000 agent files
         begin = f"{self.session.as_posix()}/"
-        for inode, place in self._tail.places.items():
-            offset, number = ahead.get(inode, (place.offset, place.number))
+        for inode, position in self._tail.places.items():
+            offset, number = ahead.get(inode, (position.offset, position.number))
             files.append(
                 {
                     "dev": inode[0],
                     "inode": inode[1],
-                    "name": place.path.as_posix().removeprefix(begin),
+                    "name": position.path.as_posix().removeprefix(begin),
                     "offset": offset,
                     "line_number": number,
-                    "first_id": place.first_id,
+                    "first_id": position.first_id,
                 }
             )
         return {"version": CURSOR_VERSION, "files": files}

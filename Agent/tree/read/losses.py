@@ -222,9 +222,9 @@ class Accounting:
         known = _union(seen, removed) if removed else seen
         durability = "unknown" if claim is None else claim.durability
         closed = writer in self.closed
-        found = self.recovered.get(writer)
+        recovered = self.recovered.get(writer)
         last_seq = max(known.highest, self.closed.get(writer, 0), 0 if board is None else board.last_seq)
-        last_seq = last_seq if found is None else max(known.highest, found.last_seq)
+        last_seq = last_seq if recovered is None else max(known.highest, recovered.last_seq)
         retired, missing = _split(known.missing(last_seq), self.retired.get(writer, []))
         if judged is not None:
             # even if it has closed in between: the files read first did not yet contain all of its lines
@@ -233,8 +233,8 @@ class Accounting:
             gaps += [Gap(first, last, "in_flight") for first, last in behind]
         elif closed:
             gaps = [Gap(first, last, "lost") for first, last in missing]
-        elif found is not None:
-            gaps = _as_found(missing, found)
+        elif recovered is not None:
+            gaps = _as_found(missing, recovered)
         else:
             gaps = _explain(missing, known, board, durability, alive)
         by_event = sum(last - first + 1 for first, last in retired)
@@ -254,12 +254,12 @@ class Accounting:
         )
 
 
-def _as_found(missing: list[tuple[int, int]], found: RecoveredWriter) -> list[Gap]:
+def _as_found(missing: list[tuple[int, int]], recovered: RecoveredWriter) -> list[Gap]:
     """Apply the verdicts of the recovery; other missing numbers existed then and are lost."""
     gaps: list[Gap] = []
     rest = missing
-    for verdict in sorted({verdict for _, _, verdict in found.gaps}):
-        inside, rest = _split(rest, [(low, high) for low, high, known in found.gaps if known == verdict])
+    for verdict in sorted({verdict for _, _, verdict in recovered.gaps}):
+        inside, rest = _split(rest, [(low, high) for low, high, known in recovered.gaps if known == verdict])
         gaps += [Gap(first, last, verdict) for first, last in inside]
     return gaps + [Gap(first, last, "lost") for first, last in rest]
 
@@ -500,7 +500,7 @@ class Scan:
         gone = [path for path in cold.files() if path not in read]
         if gone:
             read.update(gone)
-            seen = {place.path for place in tail.places.values() if place.offset}
+            seen = {position.path for position in tail.places.values() if position.offset}
             for path in gone:
                 if path not in seen:
                     yield from cold.lines(path)

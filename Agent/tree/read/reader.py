@@ -183,7 +183,7 @@ class TreeReader:
     def _files_of_runs(self) -> dict[str, list[Path]]:
         """Return the run files by agent; a run belongs to the agent of its first event."""
         decoder = LineDecoder(DamageLog(), Writers(self.session).knows)
-        found: dict[str, list[Path]] = {}
+        by_run: dict[str, list[Path]] = {}
         for run_id in self.run_ids():
             paths = run_files(self.session, run_id)
             firsts = (first_event(self.session, chain, decoder) for chain in chains_of(paths))
@@ -191,8 +191,8 @@ class TreeReader:
                 (first.agent_id for first in firsts if first is not None and first.agent_id), None
             )
             if agent_id is not None:
-                found.setdefault(agent_id, []).extend(paths)
-        return found
+                by_run.setdefault(agent_id, []).extend(paths)
+        return by_run
 
     def _cold_files(self) -> dict[Path, str | None]:
         return {} if self._cold is None else self._cold.files()
@@ -208,20 +208,21 @@ class TreeReader:
         """Return the agents by id, each with its files; ids come from the events, not from file names."""
         decoder = LineDecoder(self._damage, Writers(self.session).knows)
         in_agents = agents_dir(self.session)
-        found: dict[str, list[Path]] = {}
+        by_agent: dict[str, list[Path]] = {}
         standing = [path for path in self.files() if path.parent == in_agents]
         for path, agent_id in self._cold_files().items():
             if agent_id is not None and path.parent == in_agents:
-                found.setdefault(agent_id, []).append(path)
+                by_agent.setdefault(agent_id, []).append(path)
         sealed = None if self._cold is None else SealedLines(self._cold)
         for chain in chains_of(standing):
             event = first_event(self.session, chain, decoder, sealed)
             if event is not None and event.agent_id is not None:
-                found.setdefault(event.agent_id, []).extend(chain.paths)
+                by_agent.setdefault(event.agent_id, []).extend(chain.paths)
         for agent_id, files in self._files_of_runs().items():
-            found.setdefault(agent_id, []).extend(files)
+            by_agent.setdefault(agent_id, []).extend(files)
         return [
-            AgentFiles(agent_id, _in_order(dict.fromkeys(paths))) for agent_id, paths in sorted(found.items())
+            AgentFiles(agent_id, _in_order(dict.fromkeys(paths)))
+            for agent_id, paths in sorted(by_agent.items())
         ]
 
     def events(
@@ -375,20 +376,20 @@ class TreeReader:
     def in_flight(self) -> list[OpenSpan]:
         """Return the open spans, oldest first: of running processes, and of dead ones when they died."""
         writers = Writers(self.session)
-        found = self._found_open(writers)
+        open_spans = self._found_open(writers)
         spans = [
             _open_span(span, writer, writers.claims[writer].pid, alive=writer in writers.alive)
             for writer, board in writers.boards.items()
-            if writer not in found
+            if writer not in open_spans
             for span in board.open_spans
         ]
-        spans += itertools.chain.from_iterable(found.values())
+        spans += itertools.chain.from_iterable(open_spans.values())
         return sorted(spans, key=lambda span: (span.started_us, span.writer, span.span_id))
 
     def _found_open(self, writers: Writers) -> dict[str, list[OpenSpan]]:
         """Return the open spans that recovery found on the boards of killed writers, which it removed."""
         try:
-            found = read_recovery(self.session).writers
+            recovered = read_recovery(self.session).writers
         except DamagedInput as error:
             self._damage.note_file(Path(error.path or self.session), str(error))
             return {}
@@ -397,7 +398,7 @@ class TreeReader:
             writer: [
                 _open_span(span, writer, pids.get(writer, -1), alive=False) for span in account.open_spans
             ]
-            for writer, account in found.items()
+            for writer, account in recovered.items()
         }
 
 
@@ -445,20 +446,20 @@ class _Room:
 
 def chains_of(paths: Iterable[Path]) -> list[FileSequence]:
     """Group files by chain: the segments and the live file of one stem and writer."""
-    found: defaultdict[Path, list[tuple[float, Path]]] = defaultdict(list)
+    by_directory: defaultdict[Path, list[tuple[float, Path]]] = defaultdict(list)
     for path in paths:
         name = parse_file_name(path.name)
         if name is not None:
             writer = "" if name.writer is None else f"@{name.writer}"
             order = float("inf") if name.segment is None else name.segment
-            found[path.with_name(f"{name.stem}{writer}{path.suffix}")].append((order, path))
+            by_directory[path.with_name(f"{name.stem}{writer}{path.suffix}")].append((order, path))
     return [
         FileSequence(
             live,
             tuple(int(order) for order, _ in sorted(files) if order != float("inf")),
             tuple(path for _, path in sorted(files)),
         )
-        for live, files in found.items()
+        for live, files in by_directory.items()
     ]
 
 

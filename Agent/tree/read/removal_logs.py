@@ -94,14 +94,14 @@ class RetiredAccount:
     reasons: Counter[str] = field(default_factory=Counter)
     """Number of events removed for a reason other than policy, by reason."""
 
-    def add(self, found: ScannedFile) -> None:
+    def add(self, scanned: ScannedFile) -> None:
         """Add a file that is about to be removed."""
-        for numbers in (found.numbers, found.retired):
+        for numbers in (scanned.numbers, scanned.retired):
             for writer, seqs in numbers.items():
                 self.numbers.setdefault(writer, SeqSet()).update(seqs)
-        for writer, last in found.closed.items():
+        for writer, last in scanned.closed.items():
             self.closed[writer] = max(self.closed.get(writer, 0), last)
-        self.removing.append(found.removal)
+        self.removing.append(scanned.removal)
 
     def dropped_before(self, session: Path) -> Counter[str]:
         """Return the counts of the `log.dropped` events that were removed."""
@@ -145,7 +145,7 @@ def read_removal(
     os.close(fd)
     damage = DamageLog()
     decoder = LineDecoder(damage, is_known_writer)
-    found = ScannedFile(
+    scanned = ScannedFile(
         Removal(path.relative_to(session).as_posix(), status.st_ino, status.st_size), decoder.seen
     )
     quick = _QuickLook(decoder.seen)
@@ -153,14 +153,14 @@ def read_removal(
         if number % _BURST_LINES == 0:
             breathe()
         if quick.took(raw.line):
-            found.removal.events += 1
+            scanned.removal.events += 1
         elif raw.line:
             event = decoder.decode(raw)
             if event is not None:
-                found.removal.events += 1
-                _note(found, event)
-    found.removal.damaged_lines = damage.count
-    return found
+                scanned.removal.events += 1
+                _note(scanned, event)
+    scanned.removal.damaged_lines = damage.count
+    return scanned
 
 
 class _QuickLook:
@@ -198,16 +198,16 @@ class _QuickLook:
             return False
 
 
-def _note(found: ScannedFile, event: Event) -> None:
+def _note(scanned: ScannedFile, event: Event) -> None:
     """Add the facts of `log.closed`, `log.dropped` and `log.retired` events."""
     if event.kind == "log.closed":
-        found.closed[event.writer] = last_seq_in(event)
+        scanned.closed[event.writer] = last_seq_in(event)
     elif event.kind == "log.dropped":
         reason, count = dropped_by(event)
-        found.removal.dropped[reason] += count
+        scanned.removal.dropped[reason] += count
     elif event.kind == "log.retired" and (retired := retired_by(event)) is not None:
         with contextlib.suppress(ValueError):  # ignore an impossible range
-            found.retired.setdefault(retired[0], SeqSet()).update(_of_ranges([retired[1:]]))
+            scanned.retired.setdefault(retired[0], SeqSet()).update(_of_ranges([retired[1:]]))
 
 
 def read_account(session: Path) -> RetiredAccount:
@@ -217,8 +217,8 @@ def read_account(session: Path) -> RetiredAccount:
         DamagedInput: the account cannot be read.
     """
     remedy = "without it they count as unknown; nothing more is retired until it is removed"
-    found = read_stored(retired_file(session), _from_object, "the account of retired events", remedy)
-    return found or RetiredAccount()
+    account = read_stored(retired_file(session), _from_object, "the account of retired events", remedy)
+    return account or RetiredAccount()
 
 
 def write_account(session: Path, account: RetiredAccount) -> None:
@@ -241,7 +241,7 @@ def _to_object(account: RetiredAccount) -> dict[str, Any]:
             for entry in account.removing
         ],
         "reasons": account.reasons,
-        "writers": {writer: _numbers_object(found) for writer, found in sorted(account.numbers.items())},
+        "writers": {writer: _numbers_object(numbers) for writer, numbers in sorted(account.numbers.items())},
     }
 
 
@@ -249,7 +249,7 @@ def _from_object(stored: Any) -> RetiredAccount:
     if stored["version"] != ACCOUNT_VERSION:
         raise ValueError(f"it is of version {stored['version']!r}")
     return RetiredAccount(
-        numbers={writer: _numbers_from(found) for writer, found in stored["writers"].items()},
+        numbers={writer: _numbers_from(numbers) for writer, numbers in stored["writers"].items()},
         closed={writer: int(last) for writer, last in stored["closed"].items()},
         dropped=Counter({reason: int(count) for reason, count in stored["dropped"].items()}),
         files=int(stored["files"]),
@@ -264,11 +264,11 @@ def _from_object(stored: Any) -> RetiredAccount:
     )
 
 
-def _numbers_object(found: SeqSet) -> dict[str, Any]:
+def _numbers_object(numbers: SeqSet) -> dict[str, Any]:
     """Encode numbers as ranges, or as compressed bits in chunks with more than 64 ranges."""
     ranges: list[list[int]] = []
     bits: dict[str, str] = {}
-    for index, chunk in found.bits():
+    for index, chunk in numbers.bits():
         if (chunk & ~(chunk << 1)).bit_count() > _RUNS_AS_TEXT:
             packed = zlib.compress(chunk.to_bytes(_PIECE_BYTES, "little"), 1)
             bits[str(index)] = base64.b64encode(packed).decode()
@@ -282,7 +282,7 @@ def _numbers_object(found: SeqSet) -> dict[str, Any]:
 
 
 def _numbers_from(stored: Any) -> SeqSet:
-    found = _of_ranges(stored["ranges"])
+    numbers = _of_ranges(stored["ranges"])
     for index, text in stored["bits"].items():
         if not 0 <= int(index) <= _HIGHEST_SEQ >> 16:
             raise ValueError(f"a range of numbers at {index}")
@@ -291,18 +291,18 @@ def _numbers_from(stored: Any) -> SeqSet:
             data = zlib.decompressobj().decompress(packed, _PIECE_BYTES)
         except zlib.error as error:
             raise ValueError(str(error)) from None
-        found.add_bits(int(index), int.from_bytes(data, "little"))
-    return found
+        numbers.add_bits(int(index), int.from_bytes(data, "little"))
+    return numbers
 
 
 def _of_ranges(ranges: Any) -> SeqSet:
-    found = SeqSet()
+    numbers = SeqSet()
     for first, last in ranges:
         # a huge number in a damaged file would allocate memory for its whole range
         if not 0 < first <= last <= _HIGHEST_SEQ:
             raise ValueError(f"a range from {first} to {last}")
-        found.add_range(first, last)
-    return found
+        numbers.add_range(first, last)
+    return numbers
 
 
 RECOVERY_VERSION: Final = 1
@@ -351,8 +351,8 @@ def read_recovery(session: Path) -> Recovery:
         DamagedInput: the findings cannot be read.
     """
     remedy = "without it the losses of its writers are unknown"
-    found = read_stored(recovered_file(session), _recovered_from, "the account of a recovery", remedy)
-    return found or Recovery()
+    recovery = read_stored(recovered_file(session), _recovered_from, "the account of a recovery", remedy)
+    return recovery or Recovery()
 
 
 def write_recovery(session: Path, recovery: Recovery) -> None:

@@ -78,8 +78,8 @@ def safe_path(name: str) -> str:
     if not parts:
         return safe_name(name)
     *directories, last = parts
-    found = _SUFFIX.search(last)
-    suffix = found[0] if found is not None and found.start() > 0 else ""
+    match = _SUFFIX.search(last)
+    suffix = match[0] if match is not None and match.start() > 0 else ""
     stem = last.removesuffix(suffix)
     return "/".join([*map(safe_name, directories), safe_name(stem) + suffix])
 
@@ -319,8 +319,8 @@ class ArtifactFiles:
 
 
 def _numbered(path: str, number: int) -> str:
-    found = _SUFFIX.search(path)
-    suffix = found[0] if found is not None else ""
+    match = _SUFFIX.search(path)
+    suffix = match[0] if match is not None else ""
     return f"{path.removesuffix(suffix)}-{number}{suffix}"
 
 

@@ -303,7 +303,7 @@ class LineChain:
 
     def _grown(self, *, is_last: bool) -> list[tuple[Inode, _Place, int]]:
         """Return the files with uncovered bytes, and how many."""
-        found = []
+        grown = []
         for inode, place in list(self._places.items()):
             try:
                 status = os.lstat(place.path)
@@ -320,10 +320,10 @@ class LineChain:
             place.missed, place.seen_bytes = False, status.st_size
             size = status.st_size - place.offset
             if size > 0:
-                found.append((inode, place, size))
+                grown.append((inode, place, size))
             elif place.is_rolled and time.time() - status.st_mtime > _QUIET_S:
                 self._places.pop(inode, None)
-        return found
+        return grown
 
     def _missed(self, inode: Inode, place: _Place, *, is_last: bool) -> None:
         """Report a file as gone when it is missing twice: once can be a roll in progress."""
@@ -340,10 +340,10 @@ class LineChain:
             fd, status = open_file(path)
         except FileNotFoundError:
             return  # rolled or removed in between; the next pass checks again
-        found = (status.st_dev, status.st_ino)
+        inode_now = (status.st_dev, status.st_ino)
         fd = out_of_the_way(fd)
         try:
-            if found != inode:
+            if inode_now != inode:
                 return
             for data, end, is_last in self._whole_lines(fd, place, status.st_size):
                 if background and self._is_wanted_elsewhere():
@@ -363,7 +363,7 @@ class LineChain:
                 for state in self._paced(blocks) if is_fine and background else blocks:
                     self._add(place, path, LINES if is_fine else BYTES, state)
         finally:
-            give_back(fd, found)
+            give_back(fd, inode_now)
 
     def _whole_lines(self, fd: int, place: _Place, size_bytes: int) -> Iterator[tuple[bytes, int, bool]]:
         """Yield the bytes after the covered lines, about 1 MiB at a time.
@@ -407,7 +407,7 @@ class LineChain:
             return
         # a chain without blocks has only an end record and no salted root
         root = self._tree.root()
-        made = (self._tree.count, salted_root(root) if self._tree.count else root)
+        head = (self._tree.count, salted_root(root) if self._tree.count else root)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | NO_FOLLOW
         chains_dir(self._session).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         fd = os.open(chain_file(self._session, self._writer), flags, FILE_MODE)
@@ -419,8 +419,8 @@ class LineChain:
                 del self._unsaved[: os.write(fd, self._unsaved)]
         finally:
             give_back(fd, (status.st_dev, status.st_ino))
-        self._saved = made
-        self._on_head(*made)
+        self._saved = head
+        self._on_head(*head)
 
 
 def _fine_blocks(lines: list[bytes]) -> Iterator[BlockState]:

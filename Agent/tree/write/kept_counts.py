@@ -61,11 +61,11 @@ class KeptCounts:
 
     def by(self, place: int) -> Counter[str]:
         """Count events by kind (0), level (1) or agent (2); events without an agent are left out of (2)."""
-        found: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
         for row, number in self.rows.items():
             if (name := row[place]) is not None:
-                found[name] += number
-        return found
+                counts[name] += number
+        return counts
 
 
 def shown_error(timestamp: str, event_id: str, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,17 +102,17 @@ def keep_counts(session: Path, counts: KeptCounts) -> None:
 
 def read_counts(session: Path) -> KeptCounts:
     """Read the counts that match the current files; empty after retention or sealing changed the files."""
-    found = KeptCounts()
+    counts = KeptCounts()
     try:
         paths = entries_in(_counts_dir(session), ".json")
     except OSError:
-        return found
+        return counts
     if os.path.lexists(retired_file(session)) or (session / "archive").is_dir():
-        return found
+        return counts
     for path in paths:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # if damaged, count lines again
-            found.add(_from_object(orjson.loads(read_file(path))))
-    return found
+            counts.add(_from_object(orjson.loads(read_file(path))))
+    return counts
 
 
 def _from_object(stored: Any) -> KeptCounts:
@@ -130,7 +130,7 @@ def _from_object(stored: Any) -> KeptCounts:
 
 def files_of_others(session: Path, writers: Collection[str]) -> list[Path] | None:
     """Return the files of other writers; None if the writer of some file is unknown."""
-    found = []
+    files = []
     for path in tree_files(session):
         begins_with = first_id(path)
         if begins_with is None:
@@ -138,8 +138,8 @@ def files_of_others(session: Path, writers: Collection[str]) -> list[Path] | Non
                 continue
             return None
         if begins_with.partition("-")[0] not in writers:
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
 def _is_empty(path: Path) -> bool:

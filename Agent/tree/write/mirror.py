@@ -327,10 +327,12 @@ class Mirrors:
             if mirror.fd < 0:
                 # raises if the root was removed: a session recreates it, a mirror does not
                 self._root.stat()
-                place = mirror.path.parent
-                if mirror.had_place and not os.path.lexists(place) and mirror.is_too_early():
-                    raise FileNotFoundError(errno.ENOENT, "the mirror's directory was removed", str(place))
-                place.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
+                directory = mirror.path.parent
+                if mirror.had_place and not os.path.lexists(directory) and mirror.is_too_early():
+                    raise FileNotFoundError(
+                        errno.ENOENT, "the mirror's directory was removed", str(directory)
+                    )
+                directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
                 mirror.had_place = True
                 mirror.fd = out_of_the_way(_open(mirror.path, self._root))
             ours = os.fstat(mirror.fd)
@@ -423,11 +425,11 @@ def _open(path: Path, root: Path) -> int:
     A user who can do so could redirect the lines into any file of this user.
     """
     _refuse_foreign_directory(path.parent, root)
-    place = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    directory_fd = os.open(path.parent, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
-        return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=place)
+        return os.open(path.name, _FLAGS, FILE_MODE, dir_fd=directory_fd)
     finally:
-        os.close(place)
+        os.close(directory_fd)
 
 
 def _refuse_foreign_directory(place: Path, root: Path) -> None:

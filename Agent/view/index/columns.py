@@ -61,10 +61,10 @@ class Names(dict[str, int]):
 
     def copy(self) -> Names:
         """Return names that may grow on their own."""
-        made = Names()
-        made.texts = list(self.texts)
-        made.update(self)
-        return made
+        copied = Names()
+        copied.texts = list(self.texts)
+        copied.update(self)
+        return copied
 
 
 @dataclass(slots=True)
@@ -257,10 +257,10 @@ class Index:
     @cached_property
     def events_of(self) -> NDArray[Any]:
         """Return how many events each agent has."""
-        found = np.diff(self._tail_starts)
+        counts = np.diff(self._tail_starts)
         settled = np.diff(self.settled.starts)
-        found[: len(settled)] += settled
-        return found
+        counts[: len(settled)] += settled
+        return counts
 
     def id_of(self, row: int) -> str:
         """Return the id of an event."""
@@ -276,20 +276,22 @@ class Index:
         if row is not None:
             return row
         tail = slice(self.settled.count, None)
-        found = np.flatnonzero((self.columns["writer"][tail] == number) & (self.columns["seq"][tail] == seq))
-        return int(found[0]) + self.settled.count if len(found) else None
+        matching = np.flatnonzero(
+            (self.columns["writer"][tail] == number) & (self.columns["seq"][tail] == seq)
+        )
+        return int(matching[0]) + self.settled.count if len(matching) else None
 
     def numbers(self) -> dict[str, SeqSet]:
         """Return the numbers of each writer's events."""
         settled = self.settled.seen()
         writer, seq = (self.columns[name][self.settled.count :] for name in ("writer", "seq"))
-        found = {}
+        numbers = {}
         for number, name in enumerate(self.tables.writers.texts):
-            own = found[name] = SeqSet()
+            own = numbers[name] = SeqSet()
             if number in settled:
                 own.update(settled[number])
             add_numbers(own, np.sort(seq[writer == number]))
-        return found
+        return numbers
 
     @cached_property
     def active(self) -> int:
@@ -364,8 +366,8 @@ class Index:
         sent, received = int(rows[0]), int(rows[1])
         if sent != received:
             return int(self.agent[sent]), int(self.agent[received])
-        place = int(np.searchsorted(self.messages["row"], sent))
-        party = self.tables.parties.texts[int(self.messages["party"][place])]
+        index = int(np.searchsorted(self.messages["row"], sent))
+        party = self.tables.parties.texts[int(self.messages["party"][index])]
         other = self.tables.agents.get(party)
         own = int(self.agent[sent])
         other = own if other is None else other
@@ -391,8 +393,8 @@ def _arrows(index: Index) -> NDArray[Any]:
     has_party = party >= 0
     known[has_party] = is_agent[party[has_party]]
     alone = rows[lone & known]
-    found = np.concatenate([pairs, np.stack([alone, alone], axis=1)]).astype(np.int64)
-    return found[np.lexsort((found[:, 1], found[:, 0]))]
+    arrows = np.concatenate([pairs, np.stack([alone, alone], axis=1)]).astype(np.int64)
+    return arrows[np.lexsort((arrows[:, 1], arrows[:, 0]))]
 
 
 def no_tick(ticks: NDArray[Any]) -> int:

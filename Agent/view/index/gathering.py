@@ -98,7 +98,7 @@ class Gatherer:
     @property
     def progress(self) -> float:
         """Return which share of the files was read, 0 to 1."""
-        done = sum(place.offset for place in self._tail.places.values())
+        done = sum(position.offset for position in self._tail.places.values())
         return min(done / self._total_bytes, 1.0) if self._total_bytes else 0.0
 
     def is_outdated(self) -> bool:
@@ -168,14 +168,14 @@ class Gatherer:
         begin = f"{self.session.as_posix()}/"
         files = [
             {
-                "file": place.path.as_posix().removeprefix(begin),
-                "offset": place.offset,
-                "number": place.number,
-                "first_id": place.first_id,
+                "file": position.path.as_posix().removeprefix(begin),
+                "offset": position.offset,
+                "number": position.number,
+                "first_id": position.first_id,
                 "source": self._source_of.get(inode, -1),
                 "rests": [offset for of, offset in self._rests if of == inode],
             }
-            for inode, place in self._tail.places.items()
+            for inode, position in self._tail.places.items()
         ]
         return {
             "files": files,
@@ -248,8 +248,8 @@ class Gatherer:
                         self.store = LineStore.create(self.session)
                         self.sources.append(Source(archive_dir(self.session), None))
                     first, block = self.store.add(lines)
-                    for place, _, _ in self._rows.take(self.batch, block, source, first, numbered=True):
-                        self._take(raw_line(place), source, first + place)
+                    for position, _, _ in self._rows.take(self.batch, block, source, first, numbered=True):
+                        self._take(raw_line(position), source, first + position)
                     self._set_aside()
                 yield  # now that the engine holds no memory: to merge what was read takes as much
             if self.store is not None:
@@ -274,11 +274,11 @@ class Gatherer:
                     block.data[begin:end],
                     block.path,
                     block.inode,
-                    block.number + place,
+                    block.number + position,
                     block.offset + begin,
                     block.complete,
                 )
-                for place, begin, end in self._rows.take(self.batch, block.data, source, block.offset)
+                for position, begin, end in self._rows.take(self.batch, block.data, source, block.offset)
             ]
         for raw in odd:
             self._take(raw, source)
@@ -347,10 +347,10 @@ def _parts_of(session: Path) -> list[list[str]]:
 
 def _standing(session: Path) -> dict[str, tuple[Path, Inode, int]]:
     """Return the files of a session with their sizes, by the id on their first line or else their name."""
-    found = {}
+    positions = {}
     for path in tree_files(session):
         with contextlib.suppress(OSError):  # rolled or removed since it was listed
             status = path.lstat()
             key = first_id(path) or path.relative_to(session).as_posix()
-            found[key] = (path, (status.st_dev, status.st_ino), status.st_size)
-    return found
+            positions[key] = (path, (status.st_dev, status.st_ino), status.st_size)
+    return positions

@@ -156,7 +156,7 @@ class RowReader:
 
 def _places(lines: bytes) -> Iterator[tuple[int, int, int]]:
     at = 0
-    for place, line in enumerate(lines.split(b"\n")):
+    for index, line in enumerate(lines.split(b"\n")):
         if line:
-            yield place, at, at + len(line)
+            yield index, at, at + len(line)
         at += len(line) + 1

@@ -67,14 +67,14 @@ class LineStore:
             made_view_dir(session)
             temporary.unlink(missing_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW
-            made = cls(os.open(temporary, flags, FILE_MODE), temporary)
+            store = cls(os.open(temporary, flags, FILE_MODE), temporary)
         except OSError:
             with tempfile.TemporaryFile() as file:
-                made = cls(os.dup(file.fileno()), None)
-        made._tag = os.urandom(_TAG_BYTES)
-        os.write(made._fd, made._tag)
-        made._places.append(_TAG_BYTES)
-        return made
+                store = cls(os.dup(file.fileno()), None)
+        store._tag = os.urandom(_TAG_BYTES)
+        os.write(store._fd, store._tag)
+        store._places.append(_TAG_BYTES)
+        return store
 
     @classmethod
     def open(cls, session: Path, state: Mapping[str, Any] | None) -> LineStore | None:

@@ -50,18 +50,18 @@ class Lines:
         by_source: defaultdict[int, list[int]] = defaultdict(list)
         for row, source in zip(rows, index.columns["file"][np.asarray(rows, np.int64)].tolist(), strict=True):
             by_source[source].append(row)
-        found: dict[int, bytes] = {}
+        by_row: dict[int, bytes] = {}
         for source, own in by_source.items():
             offsets = {row: int(index.columns["offset"][row]) for row in own}
             if self.gatherer.sources[source].inode is None:
-                found.update(self._from_store(offsets))
+                by_row.update(self._from_store(offsets))
             else:
-                found.update(self._from_file(source, offsets))
-        return [found[row] for row in rows]
+                by_row.update(self._from_file(source, offsets))
+        return [by_row[row] for row in rows]
 
     def events(self, index: Index, rows: Sequence[int]) -> list[Event]:
         """Return the event of each row; FilesMovedError if one is not there any more."""
-        made = []
+        events = []
         for row, line in zip(rows, self.read(index, rows), strict=True):
             try:
                 event: Event | None = decode_line(line)
@@ -69,8 +69,8 @@ class Lines:
                 event = None
             if event is None or event.id != index.id_of(row):
                 raise moved(f"event {index.id_of(row)}")
-            made.append(event)
-        return made
+            events.append(event)
+        return events
 
     def _from_store(self, numbers: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
         store = self.gatherer.store

@@ -121,9 +121,9 @@ def _fitted(new: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any] | None:
 
 
 def _widened(ticks: NDArray[Any]) -> NDArray[Any]:
-    made = ticks.astype(np.int64)
-    made[ticks == no_tick(ticks)] = NO_TICK
-    return made
+    widened = ticks.astype(np.int64)
+    widened[ticks == no_tick(ticks)] = NO_TICK
+    return widened
 
 
 def _sorted(
@@ -162,11 +162,11 @@ def _sorted(
         rows = row_of[_joined("q", held, "row", moved, read)]
         kept = np.flatnonzero(rows >= 0)
         kept = kept[np.argsort(rows[kept], kind="stable")]
-        made = {"row": rows[kept].astype(np.uint32)}
+        columns = {"row": rows[kept].astype(np.uint32)}
         for name, code in types.items():
             if name != "place":
-                made[name] = _joined(code, held, name, more, read)[kept]
-        attached.append(made)
+                columns[name] = _joined(code, held, name, more, read)[kept]
+        attached.append(columns)
     return narrow, attached[0], attached[1], len(repeated)
 
 
@@ -177,14 +177,14 @@ def _joined(
     parts = [each.pop(name) for each in new]
     if name in known:
         parts.insert(0, _widened(known[name]) if name == "tick" else known[name])
-    made = np.empty(sum(map(len, parts)), code)
+    joined = np.empty(sum(map(len, parts)), code)
     at = 0
     for part in parts:
-        made[at : at + len(part)] = part
+        joined[at : at + len(part)] = part
         at += len(part)
     for each in read:
         each.let_go()
-    return made
+    return joined
 
 
 def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
@@ -210,5 +210,5 @@ def _repeated(writer: NDArray[Any], seq: NDArray[Any], flags: NDArray[Any]) -> N
     by_id = np.lexsort((flags & BELIEVED, seq, writer))
     writer, seq = writer[by_id], seq[by_id]
     same = (writer[1:] == writer[:-1]) & (seq[1:] == seq[:-1])
-    found: NDArray[Any] = by_id[1:][same]
-    return found
+    repeated: NDArray[Any] = by_id[1:][same]
+    return repeated

@@ -53,10 +53,10 @@ class Rooms:
                 with tempfile.TemporaryFile(dir=made_view_dir(self._session), buffering=0) as file:
                     # reserved, since who writes into a mapping would not learn of a full disk
                     os.posix_fallocate(file.fileno(), 0, size)
-                    made = mmap.mmap(file.fileno(), size)
+                    mapped = mmap.mmap(file.fileno(), size)
                 with self._lock:
-                    self._mapped.add(made)
-                return np.frombuffer(made, dtype, count)
+                    self._mapped.add(mapped)
+                return np.frombuffer(mapped, dtype, count)
             except (OSError, ValueError):
                 pass  # read-only, full, or without mappings
         return np.empty(count, dtype)
@@ -89,8 +89,8 @@ class Rooms:
             room[:head] = old[:head]
             self.let_go()
         room[head:end] = new
-        found: NDArray[Any] = room[:end]
-        return found
+        continued: NDArray[Any] = room[:end]
+        return continued
 
     def let_go(self) -> None:
         """Let the memory of all columns in files go until they are looked at again."""

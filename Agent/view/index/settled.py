@@ -132,16 +132,16 @@ class Settled:
         if writer + 1 >= len(starts):
             return None
         seqs, stop = self._columns["seq"], int(starts[writer + 1])
-        place = bisect_left(range(stop), seq, int(starts[writer]), key=lambda at: int(seqs[order[at]]))
-        return int(order[place]) if place < stop and int(seqs[order[place]]) == seq else None
+        index = bisect_left(range(stop), seq, int(starts[writer]), key=lambda at: int(seqs[order[at]]))
+        return int(order[index]) if index < stop and int(seqs[order[index]]) == seq else None
 
     def last_numbers(self, writers: int) -> NDArray[Any]:
         """Return the highest number of each writer; 0 for one without events."""
         order, starts = self.by_id
-        found = np.zeros(writers, np.int64)
+        last = np.zeros(writers, np.int64)
         has_rows = np.flatnonzero(starts[1:] > starts[:-1])
-        found[has_rows] = self._columns["seq"][order[starts[1:][has_rows] - 1]]
-        return found
+        last[has_rows] = self._columns["seq"][order[starts[1:][has_rows] - 1]]
+        return last
 
     def seen(self) -> Mapping[int, SeqSet]:
         """Return the numbers of each writer."""
@@ -189,9 +189,9 @@ def first_halves(messages: Mapping[str, NDArray[Any]], known: NDArray[Any], begi
 
 def _filled(rooms: Rooms, values: NDArray[Any]) -> NDArray[Any]:
     """Return rows or keys in room of their own."""
-    made = rooms.empty(len(values), values.dtype if values.dtype.kind == "u" else np.uint32)
-    made[:] = values
-    return made
+    filled = rooms.empty(len(values), values.dtype if values.dtype.kind == "u" else np.uint32)
+    filled[:] = values
+    return filled
 
 
 def _regrouped(
@@ -213,16 +213,16 @@ def _regrouped(
     ends = np.append(ends, np.full(more, starts[-1]))
     added = np.bincount(groups, minlength=count)
     sizes = ends - starts[:-1] + added
-    made = rooms.empty(int(sizes.sum()), np.uint32)
+    regrouped = rooms.empty(int(sizes.sum()), np.uint32)
     taken = at = used = 0
     for group in np.flatnonzero(added).tolist():
         kept, fresh = int(ends[group]) - taken, int(added[group])
-        made[at : at + kept] = old[taken : taken + kept]
+        regrouped[at : at + kept] = old[taken : taken + kept]
         at += kept
-        made[at : at + fresh] = new[used : used + fresh]
+        regrouped[at : at + fresh] = new[used : used + fresh]
         at, used, taken = at + fresh, used + fresh, int(starts[group + 1])
-    made[at:] = old[taken:]
-    return made, np.append(0, np.cumsum(sizes))
+    regrouped[at:] = old[taken:]
+    return regrouped, np.append(0, np.cumsum(sizes))
 
 
 def _add_numbers(seen: dict[int, SeqSet], columns: Mapping[str, NDArray[Any]], begin: int, end: int) -> None:
@@ -235,11 +235,11 @@ def _add_numbers(seen: dict[int, SeqSet], columns: Mapping[str, NDArray[Any]], b
             add_numbers(seen.setdefault(number, SeqSet()), own)
 
 
-def add_numbers(found: SeqSet, seq: NDArray[Any]) -> None:
+def add_numbers(numbers: SeqSet, seq: NDArray[Any]) -> None:
     """Add ascending numbers to a set."""
     if not len(seq):
         return
     seq = seq.astype(np.int64)
     breaks = np.flatnonzero(np.diff(seq) != 1)
     for first, last in zip(seq[np.r_[0, breaks + 1]].tolist(), seq[np.r_[breaks, -1]].tolist(), strict=True):
-        found.add_range(first, last)
+        numbers.add_range(first, last)
