@@ -780,3 +780,95 @@ def test_an_amount_that_parts_is_linked_to_the_balance_that_lacks_it() -> None:
     (token,) = set(act.tokens) - before
     assert token[0] == "difference"
     assert [each.agent for each in log.by_token[token]][:2] == ["keeper", "auditor"]
+
+
+def booked(odd: int | None, *, wrong: str = "") -> Diary:
+    """Accounts that are opened, invoiced in one currency or another, and told to those who look after it."""
+    diary = Diary()
+    for n in range(STEPS):
+        currency = ("euro", "euro", "yen")[n % 3]
+        diary.write(n, "desk1", action_type="open", account=f"A-{n}", currency=currency)
+        diary.write(n, "desk1", action_type="invoice", account=f"A-{n}", number=f"I-{n}")
+        if currency == "yen" and not (n == odd and wrong == "untold"):
+            diary.write(n, "desk2", action_type="change", account=f"A-{n}")
+        if n % 5 == 0:
+            diary.write(n, "desk1", action_type="invoice", account=f"A-{n}", number=f"I-{n}")
+            if not (n == odd and wrong == "kept"):
+                diary.write(n, "desk2", action_type="cancel", account=f"A-{n}", number=f"I-{n}")
+    return diary
+
+
+@pytest.mark.parametrize(
+    ("odd", "wrong", "told"),
+    [(20, "untold", ("open -> change", (("currency", "yen"),))), (25, "kept", ("invoice -> cancel", ()))],
+)
+def test_what_follows_only_some_values_or_only_repeated_acts_is_missed(
+    odd: int, wrong: str, told: tuple[str, tuple[tuple[str, str], ...]]
+) -> None:
+    for broken in (odd, None):
+        missing = found(follow_ups.find, booked(broken, wrong=wrong), "follow-up missing")
+        at = [(each.about, each.group, each.step) for each in missing if len(each.acts) == 1]
+        assert ((*told, odd) in at) is (broken is not None)
+
+
+@pytest.mark.parametrize("odd", [20, None])
+def test_what_took_the_place_of_one_of_several_acts_is_told_with_what_led_to_it(odd: int | None) -> None:
+    diary = Diary()
+    for n in range(STEPS):
+        for k in range(3):
+            is_odd = n == odd and k == 1
+            desk = f"firm{(n + k) % 7}" if not is_odd else "firm9"
+            diary.write(n, "office", action_type="tell", case=f"K-{n}", to=desk)
+            diary.write(n, desk, action_type="file_away" if is_odd else "note", case=f"K-{n}")
+    few = found(follow_ups.find, diary, "too few")
+    assert [
+        (each.step, each.first.name, each.found, each.usual, [act.name for act in each.extras])
+        for each in few
+    ] == ([] if odd is None else [(odd, "file_away", 2, 3, ["note", "tell"])])
+
+
+@pytest.mark.parametrize("odd", [20, None])
+def test_an_act_about_two_things_that_are_unlike_where_others_are_alike_is_found(odd: int | None) -> None:
+    diary = Diary()
+    for n in range(STEPS):
+        for name in ("K", "L"):
+            street = f"{n} Mill Row" if name == "K" or n != odd else "3 Quay"
+            diary.write(n, "desk1", action_type="open", file=f"{name}-{n}", address=street)
+    for n in range(STEPS):
+        diary.write(STEPS + n, "desk2", action_type="join", file=f"K-{n}", joined=f"L-{n}")
+    unlike = found(relations.find, diary, "unlike")
+    assert [
+        (each.first.name, each.step, each.beside.value, each.beside.level) for each in unlike if each.beside
+    ] == ([] if odd is None else [("join", STEPS + odd, "3 Quay", f"{odd} Mill Row")])
+
+
+@pytest.mark.parametrize("odd", [4, None])
+def test_two_values_that_are_equal_in_all_but_one_of_a_few_events_part(odd: int | None) -> None:
+    diary = Diary()
+    for n in range(7):
+        diary.write(n, "desk1", action_type="insert", slot=3 * n, first=3 * n + (n == odd))
+    parted = found(relations.find, diary, "amounts part")
+    assert [(each.step, each.beside.value, each.beside.level) for each in parted if each.beside] == (
+        [] if odd is None else [(odd, 3 * odd + 1, 3 * odd)]
+    )
+
+
+@pytest.mark.parametrize("since", [BREAK, STEPS])
+def test_numbers_that_leave_those_that_they_go_along_with_are_found(since: int) -> None:
+    draw = random.Random(5)
+    diary, carried = Diary(), dict.fromkeys(("shop1", "shop2", "shop3"), 0)
+    for step in range(STEPS):
+        for shop in carried:
+            for _ in range(3):
+                cents = draw.choice((285, 345, 419, 199, 255))
+                points, carried[shop] = divmod(cents + carried[shop], 10)
+                if shop == "shop2" and step >= since:
+                    points, carried[shop] = cents // 10, 0
+                diary.write(step, shop, action_type="book", cents=cents, points=points)
+    shifts = [
+        each for each in found(values.find, diary, "level shifts") if each.about == "book points per cents"
+    ]
+    assert [(abs(each.step - since) <= 1, each.group, len(each.acts)) for each in shifts] == (
+        [(True, (("agent", "shop2"),), 1)] if since < STEPS else []
+    )
+    assert all(each.found < each.usual < 0.11 for each in shifts)

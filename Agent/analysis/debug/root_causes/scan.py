@@ -360,6 +360,7 @@ def scan_numbers(
     *,
     least: int = 5,
     field: str = "agent",
+    is_apart: bool = False,
 ) -> list[Finding]:
     """Return series whose level departs from their own past at some step, unlike the others at that step.
 
@@ -367,8 +368,9 @@ def scan_numbers(
         series: {owner: observations in order, each with a number}.
         least: minimum number of observations on either side.
         field: what the owners are.
+        is_apart: whether the numbers have no part that all series share, such as the time of day.
     """
-    common = _common(series) if len(series) >= 4 else {}
+    common = _common(series) if len(series) >= 4 and not is_apart else {}
     scores: dict[str, Shift] = {}
     for owner, seen in series.items():
         if len(seen) < 2 * least:

@@ -131,6 +131,10 @@ class Wording:
         subject = _noun_of(act.sort)
         own, others = holds(beside.path, beside.value, name), holds(beside.other, beside.level, other)
         earlier = beside.earlier
+        if finding.rule == "unlike":
+            return (
+                f"the {beside.link} of {subject} at {since} have {others} and {own}; otherwise {_gap(True)}"
+            )
         if finding.rule in {"amounts part", "not carried on"}:
             if earlier is None:
                 return f"{subject} has {own} and {others} at {since}; otherwise {_gap(beside.usual)}"
@@ -363,6 +367,7 @@ _SAID: Final[Mapping[str, str]] = {
     "error comes up": "an error in {about}{where} {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
     "empty": "{about}{where} is empty {times}",
+    "too few": "{about} happen {found} times, not {usual} as usual, at {since}",
     "happens again": "{about}{where} is repeated for {again} {times}",
 }
 """Sentence templates for the findings of each rule."""

@@ -1,10 +1,11 @@
-"""Detect missing follow-ups about a thing or of an agent, unexpected repetitions, and new transitions.
+"""Detect missing follow-ups about a thing or of an agent, wrong numbers of events, and new transitions.
 
 A thing is what an identifier names: an order, a document. An entity is one of a few that many acts concern.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -47,6 +48,8 @@ def find(log: Log) -> Iterator[Finding]:
     if len(lives) < MIN_TIMES:
         return
     yield from _missing(log, lives, turns, _named)
+    yield from _missing_of_some(log, lives)
+    yield from _too_few(log, lives)
     yield from _again(lives)
 
 
@@ -170,6 +173,105 @@ def _missing(
                     life = lives[about_of[each.first.place, turn]]
                     each.extras = _ends(each.first, life, each.first.step + horizon)
                 yield each
+
+
+def _missing_of_some(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Finding]:
+    """Yield acts with some value, or repeated acts, without what nearly always follows those, but not others.
+
+    Only messages in a foreign language are followed by one to an interpreter, only second bookings by a
+    refund.
+    """
+    number: Counter[tuple[Sort, str]] = Counter()
+    followed: dict[tuple[Sort, str], Counter[Sort]] = defaultdict(Counter)
+    for thing, act, later in _with_later(lives):
+        key = act.sort, _named(act, thing)
+        number[key] += 1
+        followed[key].update(later.keys())
+    wanted: dict[tuple[Sort, str], list[Sort]] = {}
+    for key, counts in followed.items():
+        some = [sort for sort, times in counts.items() if MIN_TIMES <= times < FOLLOWS * number[key]]
+        if some:
+            wanted[key] = sorted(sort for sort in some if sort != key[0])
+    begun: dict[tuple[Sort, str, tuple[str, str]], list[tuple[Any, Act, dict[Sort, int]]]] = defaultdict(list)
+    for thing, act, later in _with_later(lives):
+        key = act.sort, _named(act, thing)
+        if key in wanted:
+            after = {sort: later[sort] - act.step for sort in wanted[key] if sort in later}
+            values = [each.key[0] for each in act.groups if len(each.key) == 1]
+            if any(each.sort == act.sort for each in lives[thing] if each.place < act.place):
+                values.append(_REPEATED)
+            for value in values:
+                if value[0] != "agent" and not value[0].startswith(_ENDS):
+                    begun[*key, value].append((thing, act, after))
+    strongest: dict[int, Finding] = {}
+    for (sort, name, value), found in begun.items():
+        for other in wanted[sort, name] if len(found) >= MIN_TIMES else ():
+            longest = max((after[other] for *_, after in found if other in after), default=0)
+            inside = [each for each in found if each[1].step + longest + 1 < log.steps]
+            things = {thing for thing, *_ in inside}
+            without = [(thing, act) for thing, act, after in inside if other not in after]
+            lacking = len({thing for thing, _ in without})
+            if not lacking or len(things) < MIN_TIMES or lacking > max(1.0, EXCEPTIONS * len(things)):
+                continue
+            nats = math.log((len(things) + 1) / (lacking + 0.5))
+            about = f"{sort[2] or sort[1]} -> {other[2] or other[1]}"
+            group = () if value == _REPEATED else (value,)
+            for _, act in without:
+                if act.place not in strongest or strongest[act.place].nats < nats:
+                    strongest[act.place] = Finding(
+                        "follow-up missing", about, [act], nats, group, of=len(things), found=1
+                    )
+    yield from strongest.values()
+
+
+_REPEATED: Final = ("", "again")
+_ENDS: Final = ("result", "outcome", "status")
+"""Fields that are part of each turn already."""
+EXCEPTIONS: Final = 0.1
+"""Largest share of things without a follow-up that the others have; of few things, one may lack it."""
+
+
+def _with_later(lives: Mapping[Any, list[Act]]) -> Iterator[tuple[Any, Act, dict[Sort, int]]]:
+    """Yield (thing, act, {sort: step of the first later act of it about the thing}), last act first."""
+    for thing, life in lives.items():
+        later: dict[Sort, int] = {}
+        for act in reversed(life):
+            yield thing, act, later
+            later[act.sort] = act.step
+
+
+def _too_few(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Finding]:
+    """Yield what may have taken the place of an act of which others have the same number about each thing.
+
+    That is the rarest act about the thing in the same step, and the two before it.
+    """
+    of_kind: dict[tuple[Sort, str], dict[Any, list[Act]]] = defaultdict(lambda: defaultdict(list))
+    for thing, life in lives.items():
+        for act in life:
+            of_kind[act.sort, _named(act, thing)][thing].append(act)
+    for (sort, name), own in of_kind.items():
+        if len(own) < MIN_SEEN:
+            continue
+        longest = max(acts[-1].step - acts[0].step for acts in own.values())
+        ended = {thing: acts for thing, acts in own.items() if acts[0].step + longest < log.steps}
+        counts = Counter(map(len, ended.values()))
+        usual, often = max(counts.items(), key=lambda pair: (pair[1], pair[0]), default=(0, 0))
+        if usual < 2 or len(ended) < MIN_SEEN or len(ended) - often > EXCEPTIONS * len(ended):
+            continue
+        fewer = [(thing, acts) for thing, acts in ended.items() if len(acts) < usual]
+        for thing, acts in fewer:
+            # An act of a sort that seldom occurs names no things, but holds the same value.
+            life = log.by_token.get(thing, lives[thing])
+            beside = [at for at, act in enumerate(life) if act.step == acts[0].step and act.sort != sort]
+            if not beside:
+                continue
+            at = min(beside, key=lambda at: log.alike[life[at].sort[1:]])
+            nats = math.log((len(ended) + 1) / (len(fewer) + 0.5))
+            about = f"{sort[2] or sort[1]} of one {name}"
+            yield Finding(
+                "too few", about, [life[at]], nats, usual=usual, found=len(acts), of=len(ended),
+                extras=tuple(life[max(0, at - 2) : at]),
+            )  # fmt: skip
 
 
 def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:

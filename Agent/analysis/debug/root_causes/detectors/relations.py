@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import compress, islice, permutations, repeat
+from itertools import combinations, compress, islice, permutations, repeat
 from operator import attrgetter, eq, ne, sub
 from statistics import median
 from typing import Any, Final
@@ -75,6 +75,9 @@ def find(log: Log) -> Iterator[Finding]:
             yield from _continued(acts, fields[sort])
             yield from _numbers(acts, fields[sort])
             yield from _untimely(log, acts, fields[sort])
+        elif len(acts) >= FEWEST and sort[1] != SNAPSHOT:
+            yield from _equal_in_few(acts, fields[sort])
+    yield from _unlike(log)
     for (sort, link, other), pairs in _linked(log).items():
         if len(pairs) >= MIN_SEEN:
             yield from _broken(link, pairs, fields[sort], fields[other])
@@ -383,6 +386,78 @@ def _continued(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
                 if len(each.acts) == 1:
                     # Either of the two events may be the wrong one.
                     yield replace(each, extras=before[each.first.place][1:])
+
+
+def _equal_in_few(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
+    """Yield the only one of a few events of which two values that vary are not equal."""
+    for path, other in combinations(fields, 2):
+        both = [
+            (act, act.values[path], act.values[other]) for act in acts if {path, other} <= act.values.keys()
+        ]
+        if len(both) < FEWEST or "~" in path + other:
+            continue
+        apart = [each for each in both if each[1] != each[2]]
+        if len(apart) == 1 and max(Counter(str(value) for _, value, _ in both).values()) <= COMMON * len(
+            both
+        ):
+            act, level, value = apart[0]
+            usual = 0 if is_number(value) else True
+            yield Finding(
+                "amounts part", f"{_label(act.sort)}: {path} and {other}", [act],
+                math.log((len(both) + 1) / 1.5), of=len(both), found=1,
+                beside=Beside(other, value, path, level, usual),
+            )  # fmt: skip
+
+
+FEWEST: Final = 6
+
+
+def _unlike(log: Log) -> Iterator[Finding]:
+    """Yield acts about two things that have unlike values, where others are about things with equal ones.
+
+    Files are joined if they have one address: each was opened with it, long before.
+    """
+    pairs: dict[tuple[Sort, str, str, Sort], list[tuple[Act, Act, Act]]] = defaultdict(list)
+    for act in log.acts:
+        if not 2 <= len(act.things) <= MAX_BACK or act.kind == SNAPSHOT:
+            continue
+        for (one, name), (other, other_name) in combinations(zip(act.things, act.named, strict=True), 2):
+            firsts = _firsts(log, one, other, act), _firsts(log, other, one, act)
+            for sort, first in firsts[0].items():
+                if sort in firsts[1]:
+                    pairs[act.sort, name, other_name, sort].append((act, first, firsts[1][sort]))
+    for (_, name, other_name, sort), found in pairs.items():
+        if len(found) < FEWEST:
+            continue
+        about = f"{name} and {other_name}" if name != other_name else f"two of {name}"
+        for path in _fields([each for _, *both in found for each in both]):
+            rows = [
+                (act, one.values[path], other.values[path])
+                for act, one, other in found
+                if path in one.values and path in other.values
+            ]
+            if len(rows) < FEWEST or leaf(path) in {name, other_name} or "~" in path:
+                continue
+            unlike = [row for row in rows if row[1] != row[2]]
+            commonest = max(Counter(str(value) for _, value, _ in rows).values())
+            if len(unlike) <= max(1.0, SELDOM * len(rows)) and 2 * commonest <= len(rows):
+                for act, value, other_value in unlike:
+                    yield Finding(
+                        "unlike", f"{_label(act.sort)}: {path} of {about}", [act],
+                        math.log((len(rows) + 1) / (len(unlike) + 0.5)), of=len(rows), found=1,
+                        beside=Beside(path, other_value, path, value, True, about, sort),
+                    )  # fmt: skip
+
+
+def _firsts(log: Log, thing: Hashable, other: Hashable, until: Act) -> dict[Sort, Act]:
+    """Return the first act of each sort about a thing, and not about another one, before an act."""
+    found: dict[Sort, Act] = {}
+    for act in log.by_thing[thing]:
+        if act.place >= until.place:
+            break
+        if other not in act.things:
+            found.setdefault(act.sort, act)
+    return found
 
 
 def _composed(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:

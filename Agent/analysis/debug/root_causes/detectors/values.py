@@ -1,4 +1,4 @@
-"""Detect unusual content of events: new values and formats, numbers out of range or round, changed levels."""
+"""Detect unusual values: new ones and new forms, numbers out of range or round, changed levels and ratios."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from decimal import Decimal
+from itertools import combinations
+from statistics import median
 from typing import Final
 
-from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, is_number
+from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, is_number, leaf
 from Agent.analysis.debug.root_causes.scan import (
     MIN_SEEN,
     Finding,
@@ -32,6 +34,7 @@ def find(log: Log) -> Iterator[Finding]:
         if len(acts) < 3 or sort[1] == "state":
             continue
         levelled = _levelled(acts)
+        yield from _ratios(acts)
         for path, seen in columns(acts, log.roles).items():
             label = f"{sort[2] or sort[1]} {path}"
             if path.startswith("error_"):
@@ -160,6 +163,55 @@ def _levels(
         yield from scan_numbers("level shifts", label, series, field=path)
 
 
+def _ratios(acts: list[Act]) -> Iterator[Finding]:
+    """Yield where numbers part from those that they go along with: points from cents."""
+    if len(acts) < 2 * MIN_SEEN:
+        return
+    counts = Counter(
+        path for act in acts for path, value in act.values.items() if is_number(value) and value > 0
+    )
+    many = [
+        path
+        for path, number in counts.items()
+        if number > 0.9 * len(acts)
+        and not path.endswith("#")
+        and len({act.values.get(path) for act in acts}) >= MIN_SIZES
+    ]
+    for pair in combinations(many[:MAX_NUMBERS], 2):
+        both = [(act, act.values.get(pair[0]), act.values.get(pair[1])) for act in acts]
+        rows = [(act, x, y) for act, x, y in both if is_number(x) and is_number(y) and x > 0 and y > 0]
+        if len(rows) < 2 * MIN_SEEN:
+            continue
+        large, small = pair
+        if median(x for _, x, _ in rows) < median(y for *_, y in rows):
+            large, small = small, large
+            rows = [(act, y, x) for act, x, y in rows]
+        sizes = sorted(x for _, x, _ in rows)
+        middle = sizes[len(sizes) // 2]
+        spread = (sizes[-1 - len(sizes) // 10] - sizes[len(sizes) // 10]) / middle
+        ratio = median(y / x for _, x, y in rows)
+        off = median(abs(y / x / ratio - 1) for _, x, y in rows)
+        # Numbers that hardly vary are near each other without any relation.
+        if not 0 < off < min(ALONG, ALONG_OF_SPREAD * spread):
+            continue
+        series: dict[str, list[Observation]] = defaultdict(list)
+        for act, x, y in rows:
+            series[act.agent].append(Observation(act, y - ratio * x))
+        if len(series) > 1:
+            series[""] = [Observation(act, y - ratio * x) for act, x, y in rows]
+        label = f"{acts[0].sort[2] or acts[0].sort[1]} {leaf(small)} per {leaf(large)}"
+        for each in scan_numbers("level shifts", label, series, is_apart=True):
+            told = onset(each)
+            told.usual, told.found = ratio + told.usual / middle, ratio + told.found / middle
+            yield told
+
+
+MAX_NUMBERS: Final = 8
+MIN_SIZES: Final = 5
+ALONG: Final = 0.08
+"""Largest median deviation of numbers that go along with others, as a share."""
+ALONG_OF_SPREAD: Final = 0.3
+"""The same, as a share of how much the others vary."""
 MIN_DISTINCT: Final = 6
 """With fewer distinct values, a number counts or names something."""
 OUTPUTS: Final = ("result", "state.", "outcome")
