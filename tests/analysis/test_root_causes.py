@@ -820,11 +820,15 @@ def test_what_took_the_place_of_one_of_several_acts_is_told_with_what_led_to_it(
             desk = f"firm{(n + k) % 7}" if not is_odd else "firm9"
             diary.write(n, "office", action_type="tell", case=f"K-{n}", to=desk)
             diary.write(n, desk, action_type="file_away" if is_odd else "note", case=f"K-{n}")
-    few = found(follow_ups.find, diary, "too few")
+    log = diary.log()
+    few = [each for each in follow_ups.find(log) if each.rule == "too few"]
     assert [
         (each.step, each.first.name, each.found, each.usual, [act.name for act in each.extras])
         for each in few
     ] == ([] if odd is None else [(odd, "file_away", 2, 3, ["note", "tell"])])
+    assert [Wording(log).finding(each) for each in few] == [
+        f"file_away at tick {odd}, where note comes 2 of the usual 3 times for the same thing"
+    ] * len(few)
 
 
 @pytest.mark.parametrize("odd", [20, None])
@@ -836,10 +840,20 @@ def test_an_act_about_two_things_that_are_unlike_where_others_are_alike_is_found
             diary.write(n, "desk1", action_type="open", file=f"{name}-{n}", address=street)
     for n in range(STEPS):
         diary.write(STEPS + n, "desk2", action_type="join", file=f"K-{n}", joined=f"L-{n}")
-    unlike = found(relations.find, diary, "unlike")
-    assert [
-        (each.first.name, each.step, each.beside.value, each.beside.level) for each in unlike if each.beside
-    ] == ([] if odd is None else [("join", STEPS + odd, "3 Quay", f"{odd} Mill Row")])
+    log = diary.log()
+    unlike = [each for each in relations.find(log) if each.rule == "unlike"]
+    assert [(each.first.name, each.step, Wording(log).finding(each)) for each in unlike] == (
+        []
+        if odd is None
+        else [
+            (
+                "join",
+                STEPS + odd,
+                f'the file and joined of join at tick {STEPS + odd} have address "{odd} Mill Row" and address '
+                '"3 Quay"; otherwise they are equal',
+            )
+        ]
+    )
 
 
 @pytest.mark.parametrize("odd", [4, None])

@@ -120,6 +120,7 @@ class Wording:
             usual=_listed(finding.usual), found=_listed(finding.found, ": "), of=finding.of,
             present=finding.of - number, first=_noun(first), second=_noun(second), range=" to ".join(ends),
             again=_thing(finding.first) if number == 1 else "the same thing",
+            act=_noun_of(finding.first.sort),
         )  # fmt: skip
 
     def _related(self, finding: Finding, beside: Beside, since: str) -> str:
@@ -367,7 +368,7 @@ _SAID: Final[Mapping[str, str]] = {
     "error comes up": "an error in {about}{where} {times}",
     "never done": "no {about}; its {of} peers have {usual} each",
     "empty": "{about}{where} is empty {times}",
-    "too few": "{about} happen {found} times, not {usual} as usual, at {since}",
+    "too few": "{act} at {since}, where {about} comes {found} of the usual {usual} times for {again}",
     "happens again": "{about}{where} is repeated for {again} {times}",
 }
 """Sentence templates for the findings of each rule."""

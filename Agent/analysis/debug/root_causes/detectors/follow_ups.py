@@ -249,7 +249,7 @@ def _too_few(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Finding]:
     for thing, life in lives.items():
         for act in life:
             of_kind[act.sort, _named(act, thing)][thing].append(act)
-    for (sort, name), own in of_kind.items():
+    for (sort, _), own in of_kind.items():
         if len(own) < MIN_SEEN:
             continue
         longest = max(acts[-1].step - acts[0].step for acts in own.values())
@@ -267,7 +267,7 @@ def _too_few(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Finding]:
                 continue
             at = min(beside, key=lambda at: log.alike[life[at].sort[1:]])
             nats = math.log((len(ended) + 1) / (len(fewer) + 0.5))
-            about = f"{sort[2] or sort[1]} of one {name}"
+            about = sort[2] or sort[1]
             yield Finding(
                 "too few", about, [life[at]], nats, usual=usual, found=len(acts), of=len(ended),
                 extras=tuple(life[max(0, at - 2) : at]),
