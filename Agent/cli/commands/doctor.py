@@ -376,7 +376,7 @@ def _show_entrances(rows: list[Entrance]) -> None:
                 render.emit(f"{'':17}found in no file, so not checked: {', '.join(row.unrecorded)}")
 
 
-FILE_STYLES: dict[str, dict[str, Any]] = {"missing": {"dim": True}, "read": {"fg": "green"}}
+FILE_STYLES: dict[str, dict[str, Any]] = {"not there": {"dim": True}, "read": {"fg": "green"}}
 
 
 @parameters.group(no_args_is_help=True, usual="show")
