@@ -149,14 +149,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     return result
 
 
-_LIBRARIES = ("numpy", "numpy.random")
-"""What every third replay of these tests imports; it takes as long as all else that such a replay does."""
-
-
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[Launcher]:
     """Forks the children of replays from one warm process."""
-    with ForkServer(modules=_LIBRARIES) as server:
+    with ForkServer() as server:
 
         def launch(module: str, request: Path, environment: Mapping[str, str]) -> Child:
             with _processes_allowed():

@@ -86,10 +86,11 @@ def farm(tmp_path, monkeypatch):
 
 def _has_ticked(root, arguments):
     for session in list_sessions(root):
+        has_acted = any((session.path / "agents").glob("*.log"))
         if "control" not in arguments:
-            return any((session.path / "agents").glob("*.log"))
+            return has_acted
         program = read_program(session.path)
-        return program is not None and program.has_ticked
+        return has_acted and program is not None and program.has_ticked
     return False
 
 

@@ -104,16 +104,10 @@ class ForkServer(AbstractContextManager["ForkServer"]):
         target: a replay request; its session is read and its target imported before the first fork.
             `Worker` uses this and reads the answer from the control socket.
         output: the files for what the import prints.
-        modules: modules of libraries that children find imported; each child would else import them anew.
     """
 
-    def __init__(
-        self,
-        target: Path | None = None,
-        output: tuple[IO[bytes], IO[bytes]] | None = None,
-        modules: Sequence[str] = (),
-    ) -> None:
-        self._arguments = ["" if target is None else str(target), *modules]
+    def __init__(self, target: Path | None = None, output: tuple[IO[bytes], IO[bytes]] | None = None) -> None:
+        self._arguments = [] if target is None else [str(target)]
         self._output = output or (subprocess.DEVNULL, None)
         self._lock = Lock()
         self._control: socket.socket | None = None
@@ -326,14 +320,14 @@ def _begin(task: dict[str, Any], stdout: int, stderr: int) -> None:
     sys.pycache_prefix = os.environ.get("PYTHONPYCACHEPREFIX")
 
 
-def main(descriptor: int, target: str, *modules: str) -> None:
+def main(descriptor: int, target: str | None = None) -> None:
     """Serve until the other end closes the socket; in a forked child, run its task."""
-    for module in (*_MODULES, *modules):
+    for module in _MODULES:
         importlib.import_module(module)
     _warm()
     with socket.socket(fileno=descriptor) as control:
-        prepared = _prepare(Path(target), control) if target else None
-        if target and prepared is None:
+        prepared = None if target is None else _prepare(Path(target), control)
+        if target is not None and prepared is None:
             return
         gc.collect()
         gc.freeze()
