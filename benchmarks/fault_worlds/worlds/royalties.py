@@ -74,7 +74,7 @@ class Society:
         self.system = SystemLogger("society")
         rng = self.case.rng("society")
         for name in MEMBERS:
-            bank = f"IBAN {rng.randint(10, 99)} {rng.randint(1000, 9999)} {rng.randint(1000, 9999)}"
+            bank = account(rng)
             record = {"bank": bank, "street": f"{rng.choice(SECOND)} Road {rng.randint(1, 90)}"}
             self.members[name] = Member(name, record, bank)
         self.who, self.partner = rng.sample(MEMBERS, 2)
@@ -85,6 +85,11 @@ class Society:
     def act(self, who: str, name: str, /, **data: object) -> str:
         """Record an action."""
         return self.logs[who].log_action(name, data)
+
+
+def account(rng: random.Random) -> str:
+    """Draw an account as it is shown."""
+    return f"{rng.choice(('Sparbank', 'Union', 'Postbank', 'Merkur', 'Handels'))} ..{rng.randint(1000, 9999)}"
 
 
 def register(society: Society, clerk: str, work: Work, shares: tuple[int, int], length: int) -> str:
@@ -222,7 +227,7 @@ def everyday(society: Society, rng: random.Random) -> None:
         edit(society, first, two, {"street": f"{rng.choice(FIRST)} Street {small}"}, seen)
         if draws[5] < 0.6:
             _, seen = look(society, second, two)
-            bank = f"IBAN {small + 10} {rng.randint(1000, 9999)} {rng.randint(1000, 9999)}"
+            bank = account(rng)
             society.members[two].bank = bank
             edit(society, second, two, {"bank": bank}, seen)
     for name in [three, *([four] if draws[6] < 0.4 else [])]:
@@ -321,7 +326,7 @@ def _begin(society: Society, rng: random.Random) -> None:
     elif case.has("lost_update"):
         read, seen = look(society, society.clerk, who)
         _, fresh = look(society, "member_desk", who)
-        bank = f"IBAN {rng.randint(10, 99)} {rng.randint(1000, 9999)} {rng.randint(1000, 9999)}"
+        bank = account(rng)
         society.members[who].bank = bank
         edit(society, "member_desk", who, {"bank": bank}, fresh)
         if not case.strikes("lost_update", now):
