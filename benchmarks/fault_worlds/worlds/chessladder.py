@@ -370,7 +370,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     ),
     "forfeit": (
         "I was there to the minute and the round was already over, lost without a move",
-        "My round says forfeit. I came when I was told to, {rival} can confirm it",
+        "My round says forfeit. I came when the organiser told me to, {rival} can confirm it",
         "no show?! i sat at the board on time, and {rival} as well",
     ),
     "masters": (

@@ -365,7 +365,7 @@ TEXTS = {
     "not paid": (
         "They want 1,400 from me at the counter for an injection that was approved, I have it in writing",
         "{shop} would not give me my injection without paying. Last time it was no problem at all",
-        "my injection was refused at the till although everything had been agreed with the fund",
+        "my injection was refused at the till although everything had been agreed with Helva",
     ),
     "recalled pack": (
         "The news says this batch must not be taken, and I was handed exactly that an hour ago!",
