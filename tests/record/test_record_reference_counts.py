@@ -5,6 +5,7 @@ import gc
 import sys
 
 from Agent import AgentLogger, trace_agent_action, trace_errors
+from Agent.record.state.tracker import NONE
 
 CALLS = 300
 
@@ -65,3 +66,37 @@ def test_no_call_leaks_a_reference_to_a_constant(recorded):
         if any(one > CALLS // 3 for one in rise):
             leaked[number] = rise
     assert leaked == {}
+
+
+class World:
+    def __init__(self):
+        self.tick = 0
+
+
+class Member:
+    def __init__(self, number, world):
+        self.agent_id, self.world, self.wealth, self.rows = f"m{number}", world, 0, list(range(2_000))
+
+    @trace_agent_action()
+    def step(self):
+        self.wealth += 1
+        self.rows.append(self.wealth)
+
+
+def tracked():
+    gc.collect()
+    return len(gc.get_objects())
+
+
+def test_an_agent_adds_few_objects_to_those_that_the_garbage_collector_looks_through(recorded):
+    world, before_all = World(), Member(-1, None)
+    before_all.step()
+    members, before = [], tracked()
+    for number in range(200):
+        member = Member(number, world)
+        member.step()
+        member.world = World()  # code outside of actions writes to it, and another object is large
+        member.step()
+        members.append(member)
+    assert (tracked() - before) / len(members) < 28
+    assert NONE == {}, "the empty mapping that all agents share was written to"

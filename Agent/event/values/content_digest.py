@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -314,7 +313,8 @@ class _LeadsToAgents(Exception):
     """A large value leads to other agents: it is their environment."""
 
 
-_Step = tuple[Callable[[Any], None], Any]
+_Step = Callable[["_Walk", Any], None]
+_Items = Collection[tuple[Any, Any]]
 
 
 class _Walk:
@@ -351,7 +351,8 @@ class _Walk:
         )  # fmt: skip
         self._agents: set[str | int] = set()
         self._out = bytearray()
-        self._steps: list[_Step] = []
+        self._steps: list[Any] = []
+        """Arguments, each followed by its `_Step`: a pair for each would make the garbage collector run."""
         self._open: dict[int, int] = {}
         self._closed: dict[int, tuple[Any, bytes]] = {}
         self._sets: dict[int, tuple[Any, bytes]] = {}
@@ -391,11 +392,12 @@ class _Walk:
     def run(self, value: Any) -> None:
         """Walk over a value and all that it holds."""
         outer = self._steps
-        steps = self._steps = [(self._visit, value)]
+        steps = self._steps = [value, _Walk._visit]
+        take = steps.pop
         try:
             while steps:
-                step, argument = steps.pop()
-                step(argument)
+                step: _Step = take()
+                step(self, take())
         finally:
             self._steps = outer
 
@@ -414,9 +416,6 @@ class _Walk:
             kept = {id(each): each for each in self._kept}
             for identity, place in self._places.items():
                 reached.places.setdefault(identity, (content, place, kept.get(identity)))
-
-    def _write(self, data: bytes) -> None:
-        self._out += data
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
@@ -492,19 +491,19 @@ class _Walk:
             self._push(items)
 
     def _plain_dict(self, value: dict[Any, Any]) -> None:
-        items = list(value.items())
-        if self._flat_mapping(value, items):
+        copy = value.copy()
+        if self._flat_mapping(copy):
             return
         if self._enter(value):
-            self._pairs(items, b"{")
+            self._pairs(copy.items())
 
-    def _flat_mapping(self, value: dict[Any, Any], items: list[tuple[Any, Any]]) -> bool:
+    def _flat_mapping(self, value: dict[Any, Any]) -> bool:
         """Write a mapping of strings or integers to plain scalars in one C call; False for other mappings."""
         if all_strings(value):
-            return self._flat(dict(items), [item for _, item in items], b"{")
+            return self._flat(value, list(value.values()), b"{")
         if not _INTEGERS.issuperset(map(type, value)):
             return False
-        parts = [part for item in items for part in item]
+        parts = [part for item in value.items() for part in item]
         return self._flat(parts, parts, b"k")
 
     def _flat(self, container: Any, values: list[Any], head: bytes) -> bool:
@@ -546,33 +545,33 @@ class _Walk:
             return False
         return all(type(each) is not str or hides.text(each) == each for each in values)
 
-    def _pairs(self, items: list[tuple[Any, Any]], head: bytes) -> None:
+    def _attributes(self, items: _Items) -> None:
+        self._pairs(items, b".")
+
+    def _pairs(self, items: _Items, head: bytes = b"{") -> None:
         self._out += head + b"%d:" % len(items)
-        self._steps.append((self._next_pairs, iter(items)))
+        self._steps += [iter(items), _Walk._next_pairs]
 
     def _next_pairs(self, pairs: Iterator[tuple[Any, Any]]) -> None:
-        """Write pairs until one needs its own step, and continue after it later.
-
-        One step per pair would create a million tuples at a time, which the garbage collector would scan.
-        """
+        """Write pairs until one needs its own step, and continue after it later."""
         is_denied = None if self._hides is None else self._hides.is_denied
         for key, item in pairs:
-            visit = self._visit
+            visit = _Walk._visit
             if type(key) is str:
                 self._text(key)
                 if is_denied is not None and is_denied(key):
-                    visit = self._hide
+                    visit = _Walk._hide
             elif type(key) is int:
                 self._integer(key)
             else:
-                self._steps += [(self._next_pairs, pairs), (visit, item), (visit, key)]
+                self._steps += [pairs, _Walk._next_pairs, item, visit, key, visit]
                 return
             cls = type(item)
-            if cls in _SCALARS and visit == self._visit:
+            if cls in _SCALARS and visit is _Walk._visit:
                 self._count(1)
                 self._scalar(item, cls)
             else:
-                self._steps += [(self._next_pairs, pairs), (visit, item)]
+                self._steps += [pairs, _Walk._next_pairs, item, visit]
                 return
 
     def _hide(self, value: Any) -> None:
@@ -583,7 +582,7 @@ class _Walk:
         self._out += b"h" + _HIDDEN
 
     def _push(self, values: Iterable[Any]) -> None:
-        self._steps.append((self._next_values, iter(values)))
+        self._steps += [iter(values), _Walk._next_values]
 
     def _next_values(self, values: Iterator[Any]) -> None:
         for value in values:
@@ -592,7 +591,7 @@ class _Walk:
                 self._count(1)
                 self._scalar(value, cls)
             else:
-                self._steps += [(self._next_values, values), (self._visit, value)]
+                self._steps += [values, _Walk._next_values, value, _Walk._visit]
                 return
 
     def _enter(self, value: Any) -> bool:
@@ -608,11 +607,11 @@ class _Walk:
             self._out += b"^%d;" % (len(self._open) - depth)
             return False
         self._open[identity] = len(self._open)
-        self._steps.append((self._close, (value, len(self._out), self._marks)))
+        self._steps += [self._marks, len(self._out), value, _Walk._close]
         return True
 
-    def _close(self, begun: tuple[Any, int, int]) -> None:
-        value, start, marks = begun
+    def _close(self, value: Any) -> None:
+        start, marks = self._steps.pop(), self._steps.pop()
         del self._open[id(value)]
         if self._marks != marks or len(self._out) - start < 64:
             self._kept.append(value)
@@ -762,8 +761,10 @@ class _Walk:
         self._out += plan.head
         attributes = plan_attributes(value, plan)
         if attributes and not self._flat_attributes(attributes):
-            items = sorted(attributes.items(), key=lambda item: name_or_kind(item[0]))
-            self._steps.append((partial(self._pairs, items), b"."))
+            items: _Items = sorted(attributes.items(), key=lambda item: name_or_kind(item[0]))
+            if all_strings(attributes):
+                items = dict(items).items()  # fewer objects to hold than as many pairs
+            self._steps += [items, _Walk._attributes]
         if pieces is not None:
             self._pieces(pieces)
 
@@ -784,7 +785,7 @@ class _Walk:
         if pieces.members is not None:
             self._set(b"<", list(pieces.members))
         if pieces.mapping is not None:
-            self._steps.append((partial(self._pairs, list(pieces.mapping)), b"{"))
+            self._steps += [list(pieces.mapping), _Walk._pairs]
         if pieces.ordered:
             self._out += b"%d:" % len(pieces.ordered)
             self._push(pieces.ordered)

@@ -718,6 +718,12 @@ static int compared_closely(PyObject *tracker, PyObject *name, PyObject *value, 
     return meet_any(&all, value, &at, 0, 0) && at == all.count ? SAME : OTHER;
 }
 
+/* Whether a field was recorded, or is read at full states only. To compare it may have run code that put another set there. */
+static int is_recorded(PyObject *tracker, PyObject *last, PyObject *name) {
+    PyObject *heavy = GET(tracker, TRACKER_heavy);
+    return PyDict_Contains(last, name) == 1 || (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1);
+}
+
 static int compared(PyObject *tracker, PyObject *name, PyObject *value) {
     int is_fixed;
     return compared_closely(tracker, name, value, &is_fixed);
@@ -837,9 +843,16 @@ static int is_lightened(PyObject *tracker, PyObject *name, PyObject *value) {
 static int take_scalar(PyObject *tracker, PyObject *name, PyObject *value) {
     PyObject *heavy = GET(tracker, TRACKER_heavy), *kept = GET(tracker, TRACKER_kept);
     if (PyDict_SetItem(GET(tracker, TRACKER_last), name, value) < 0) return -1;
-    if (PySet_GET_SIZE(heavy) == 0) return 0;
-    int was_heavy = PySet_Discard(heavy, name), was_kept = was_heavy <= 0 ? 0 : PyDict_Contains(kept, name);
-    return was_heavy < 0 || was_kept < 0 || (was_kept && PyDict_DelItem(kept, name) < 0) ? -1 : 0;
+    if (PySet_GET_SIZE(heavy) == 0 || PySet_Contains(heavy, name) != 1) return PyErr_Occurred() ? -1 : 0;
+    /* Agents may share the set, and `kept` where it is empty. */
+    PyObject *one = PyTuple_Pack(1, name), *set = one == NULL ? NULL : PyFrozenSet_New(one);
+    PyObject *rest = set == NULL ? NULL : PyNumber_Subtract(heavy, set);
+    Py_XDECREF(one);
+    Py_XDECREF(set);
+    if (rest == NULL) return -1;
+    PUT(tracker, TRACKER_heavy, rest);
+    int was_kept = PyDict_Contains(kept, name);
+    return was_kept < 0 || (was_kept && PyDict_DelItem(kept, name) < 0) ? -1 : 0;
 }
 
 /* Whether a field is read at full states only, and may not be left out there; 1 and 0. */
@@ -862,10 +875,10 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
     PyObject *tagged = NULL;
     PyObject *fields = fields_of(lane, tracker, GET(call, CALL_target));
     if (fields == NULL) return NULL;
-    PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy);
+    PyObject *last = GET(tracker, TRACKER_last);
     if (PyLong_AsLongLong(GET(tracker, TRACKER_actions)) <= lane->probes
         && (holds_large(tracker) || PyDict_GET_SIZE(GET(tracker, TRACKER_probed)) > 0)) goto done;
-    if (PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(heavy)) goto done;
+    if (PyDict_GET_SIZE(GET(tracker, TRACKER_kept)) > PySet_GET_SIZE(GET(tracker, TRACKER_heavy))) goto done;
     if (has_rested(tracker, fields)) {
         tail = ATTRIBUTE(code, CODE, tail_unchanged);
         goto done;
@@ -891,12 +904,12 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
             Py_DECREF(taken);
         }
         if (how == CHANGED && PyDict_SetItem(changed, name, value) < 0) how = OTHER;
-        met += PyDict_Contains(last, name) == 1 || (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1);
+        met += is_recorded(tracker, last, name);
         Py_DECREF(name);
         Py_DECREF(value);
         if (how == OTHER) goto done;
     }
-    if (PyErr_Occurred() || met != PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy)) goto done; /* one is gone */
+    if (PyErr_Occurred() || met != PyDict_GET_SIZE(last) + PySet_GET_SIZE(GET(tracker, TRACKER_heavy))) goto done; /* one is gone */
     if (containers != NULL && keep_containers(tracker, containers) < 0) goto done;
     are_fixed = are_fixed && version_of(fields) == versions.fields;
     if (PyDict_GET_SIZE(changed) == 0) {
@@ -995,18 +1008,18 @@ static int is_as_left(Lane *lane, PyObject *tracker, PyObject *target) {
     Py_ssize_t at = 0, met = 0;
     int answer = 0;
     if (fields == NULL) return 0;
-    PyObject *last = GET(tracker, TRACKER_last), *heavy = GET(tracker, TRACKER_heavy);
+    PyObject *last = GET(tracker, TRACKER_last);
     while (PyDict_Next(fields, &at, &name, &value)) {
         if (!PyUnicode_CheckExact(name)) goto done;
         Py_INCREF(name);
         Py_INCREF(value);
         int is_other = is_rewritten(tracker, name, value);
-        met += PyDict_Contains(last, name) == 1 || (PySet_GET_SIZE(heavy) > 0 && PySet_Contains(heavy, name) == 1);
+        met += is_recorded(tracker, last, name);
         Py_DECREF(name);
         Py_DECREF(value);
         if (is_other) goto done;
     }
-    answer = met == PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy);
+    answer = met == PyDict_GET_SIZE(last) + PySet_GET_SIZE(GET(tracker, TRACKER_heavy));
 done:
     Py_DECREF(fields);
     return answer && !PyErr_Occurred();

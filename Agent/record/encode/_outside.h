@@ -121,11 +121,12 @@ done:
     return how;
 }
 
-/* From now on fields with objects that something else wrote are told as such. 0, or -1 with an exception. */
-static int note_written_outside(PyObject *tracker, PyObject *names) {
-    for (Py_ssize_t at = 0; at < PyList_GET_SIZE(names); at++)
-        if (PySet_Add(GET(tracker, TRACKER_written_outside), PyList_GET_ITEM(names, at)) < 0) return -1;
-    return 0;
+/* Add names to a set that agents may share. 0, or -1 with an exception. */
+static int add_names(PyObject **set, PyObject *names) {
+    PyObject *more = PyFrozenSet_New(names), *both = more == NULL ? NULL : PyNumber_Or(*set, more);
+    Py_XDECREF(more);
+    if (both != NULL) Py_SETREF(*set, both);
+    return both == NULL ? -1 : 0;
 }
 
 /* `emit_outside` where only scalars differ, and objects that full states alone tell. `only` are the fields to look at, None for all, NULL for all that were written, of
@@ -176,14 +177,13 @@ static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject 
     }
     if (PyErr_Occurred() || met != PyDict_GET_SIZE(last) + PySet_GET_SIZE(heavy)) goto done; /* one is gone */
     answer = -1; /* from here on it is told here, or not at all */
-    if (PyDict_Update(last, changed) < 0 || PyDict_Update(changed, more) < 0 || note_written_outside(tracker, objects) < 0
+    if (PyDict_Update(last, changed) < 0 || PyDict_Update(changed, more) < 0 || add_names(member(tracker, TRACKER_written_outside), objects) < 0
         || PyList_Sort(objects) < 0) goto done;
     if (PyDict_GET_SIZE(changed) == 0 && PyList_GET_SIZE(objects) == 0) {
         answer = TOLD;
         goto done;
     }
-    for (at = 0; PyDict_Next(changed, &at, &name, &value);)
-        if (PySet_Add(watched, name) < 0) goto done;
+    if (add_names(member(tracker, TRACKER_watched), changed) < 0) goto done;
     writers = PyDict_GET_SIZE(changed) == 0 ? PyDict_New() : writers_of(lane, known, target, changed);
     if (writers == NULL) goto done;
     payload = Py_BuildValue("{sssO}", "trigger", "outside", "changed", changed);

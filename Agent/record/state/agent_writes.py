@@ -110,7 +110,7 @@ class _Looked:
 
     __slots__ = ("compared", "fields", "known", "marks", "number", "pending")
 
-    def __init__(self, known: Known, fields: set[str] | None) -> None:
+    def __init__(self, known: Known, fields: frozenset[str] | None) -> None:
         self.known = known
         self.fields = fields
         self.marks: dict[str, object] = {}
@@ -260,7 +260,7 @@ class AgentWrites:
         present = tracker.present(obj)
         looked = self._looked.get(tracker)
         if looked is None:
-            names = set(fields)
+            names = frozenset(fields)
             if names and len(self._looked) < _MOST_AGENTS:
                 looked = _Looked(known, names)
                 looked.take(present)
@@ -276,7 +276,7 @@ class AgentWrites:
             elif before:
                 writers[name] = before
             if looked.fields is not None and len(looked.fields) < _MOST_FIELDS:
-                looked.fields.add(name)
+                looked.fields |= {name}
             if name in present:
                 looked.marks[name] = _mark(present[name])
             else:

@@ -166,11 +166,33 @@ _WEAKREFS = type.__dict__["__weakrefoffset__"].__get__
 """Returns where objects of a class keep their weak references, 0 if they cannot; no metaclass is asked."""
 
 
+class _KeyedRef(weakref.ref[Any]):
+    """A weak reference that knows under which key it is stored, so that all of them share one callback."""
+
+    __slots__ = ("key",)
+    key: int
+
+    @classmethod
+    def to(cls, value: object, forget: Callable[[Any], None]) -> _KeyedRef:
+        """Return a reference to a value, stored under its id."""
+        made = cls(value, forget)
+        made.key = id(value)
+        return made
+
+
 class Holders:
     """Records which agents hold which object, such as a generator that two agents draw from."""
 
     def __init__(self) -> None:
         self._holders: dict[int, tuple[Callable[[], object | None], dict[str, None]]] = {}
+        holders = self._holders
+
+        def forget(gone: _KeyedRef) -> None:
+            known = holders.get(gone.key)
+            if known is not None and known[0] is gone:
+                holders.pop(gone.key, None)
+
+        self._forget = forget
 
     def is_shared(self, value: object) -> bool:
         """Whether several agents hold it."""
@@ -191,22 +213,12 @@ class Holders:
             return agent_id, None
         known = self._holders.get(id(value))
         if known is None or known[0]() is not value:
-            known = self._holders[id(value)] = (weakref.ref(value, self._forgetting(id(value))), {})
+            known = self._holders[id(value)] = (_KeyedRef.to(value, self._forget), {})
         holders = known[1]
         holders[agent_id] = None
         first = next(iter(holders))
         # Thousands of agents may hold one world: at most two holders are read.
         return first, first if first != agent_id else next(islice(holders, 1, None), None)
-
-    def _forgetting(self, key: int) -> Callable[[object], None]:
-        holders = self._holders
-
-        def forget(gone: object) -> None:
-            known = holders.get(key)
-            if known is not None and known[0] is gone:
-                holders.pop(key, None)
-
-        return forget
 
 
 class Agents:
@@ -238,6 +250,15 @@ class Agents:
         self._keeping: deque[StateTracker] | None = deque() if is_keeping else None
         self.gone: deque[Known] = deque()
         """Garbage-collected agents whose last state is not recorded yet."""
+        known, gone = self._known, self.gone
+
+        def leave(ref: _KeyedRef) -> None:
+            # A weak reference's callback may run in any thread and under any lock, so it does the minimum.
+            lost = known.pop(ref.key, None)
+            if is_keeping and lost is not None and lost.has_unrecorded:
+                gone.append(lost)
+
+        self._leave = leave
 
     @property
     def has_written(self) -> bool:
@@ -277,17 +298,8 @@ class Agents:
         return fresh
 
     def _reference(self, obj: object) -> Callable[[], object]:
-        key = id(obj)
-        known, gone, is_keeping = self._known, self.gone, self._keeping is not None
-
-        def leave(_: object) -> None:
-            # A weak reference's callback may run in any thread and under any lock, so it does the minimum.
-            lost = known.pop(key, None)
-            if is_keeping and lost is not None and lost.has_unrecorded:
-                gone.append(lost)
-
         try:
-            return weakref.ref(obj, leave)
+            return _KeyedRef.to(obj, self._leave)
         except TypeError:
             return lambda: obj
 

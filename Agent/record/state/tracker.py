@@ -18,12 +18,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import EnumType
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
 
-from Agent.event.classes import forgetting
+from Agent.event.classes import MOST_CLASSES, forgetting
 from Agent.event.limits_of_time import pass_on
 from Agent.event.pointers import value_at
 from Agent.event.values.arrays import number_tag
@@ -73,6 +73,9 @@ def _any_keys(_payload: Mapping[str, Any]) -> bool:
 
 
 _NOTHING_HELD: tuple[None, None, None] = (None, None, None)
+# Empty containers are shared: each container that an agent adds makes the garbage collector run sooner.
+NONE: dict[str, Any] = {}
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 class Outside(NamedTuple):
@@ -90,7 +93,7 @@ class LastSeen(NamedTuple):
     values: dict[str, Any]
     dumped: dict[str, tuple[bytes, Types]]
     """Fields of which only the JSON is known, with tags by pointers relative to the value."""
-    unseen: set[str]
+    unseen: Collection[str]
 
 
 class StateTracker:
@@ -105,13 +108,13 @@ class StateTracker:
     """
 
     __slots__ = (
-        "__weakref__", "_actions_before", "_agent_of", "_held", "_ignored", "_is_listed", "_keeping",
-        "_opaque", "_probing", "_read", "_reading", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
+        "__weakref__", "_actions_before", "_agent_of", "_held", "_hides", "_ignored", "_is_listed",
+        "_keeping", "_opaque", "_owner", "_read", "_ref", "_refused", "_value_bytes", "actions", "borrowed",
         "cls", "compared", "environments", "failure", "forms", "heavy", "held", "held_together", "init",
-        "is_due", "is_explicit", "kept", "large_bytes_left", "last", "places", "probed", "shared", "streams",
+        "is_due", "is_explicit", "kept", "large_bytes_left", "last", "probed", "shared", "streams",
         "watched", "written_outside",
     )  # fmt: skip
-    streams: dict[str, Position]
+    streams: Mapping[str, Position]
     """By field, where generators stood whose draws are not recorded one by one."""
     compared: bytes | None
     """The versions of the agent's `__dict__` and of `last` when the C code last found them equal."""
@@ -130,52 +133,47 @@ class StateTracker:
         except TypeError:
             self._ref = lambda: obj
         self._agent_of = agent_of
-        self.places = Places()
-        """The places of the objects in the agent's fields, while a state is written."""
-        self._reading = Reading(owner=owner, most_with_agents=MOST_WITH_AGENTS, places=self.places)
+        self._owner = owner
+        self._hides: Hides | None = None
         self._value_bytes = value_bytes
         self._keeping = keeping
         self.cls = type(obj)
         exposure = exposure_of(self.cls)
         self._read, self.is_explicit = exposure.read, exposure.is_explicit
         self.last: dict[str, Any] = {}
-        self.heavy: set[str] = set()
-        self.kept: dict[str, Any] = {}
+        self.heavy = self.written_outside = self.watched = self._opaque = _NO_NAMES
+        # `written_outside`: fields with an object that code other than the agent's actions changed.
+        # `watched`: fields that other code wrote before; each outermost action begins with a check of them.
+        self.kept: Mapping[str, Any] = NONE
         """Values of heavy fields at the last check, if they are plain data without a path to the agent."""
-        self._refused: dict[str, type] = {}
+        self._refused: Mapping[str, type] = NONE
         self._held: dict[str, tuple[Any, tuple[Any, ...] | weakref.ref[Any] | int, str | None]] = {}
         # By field, the bytes recorded last and what shows that the value is unchanged: a tuple of all objects
         # in it; of an agent a weak reference, with its `agent_id` if that is its recorded id; of a value with
         # mutable objects the number of members.
-        self._opaque: set[str] = set()
         self._is_listed = False
         self._actions_before, self.compared = 0, None
         # Attributes that hold handles, such as loggers, with their types: not examined again at each action.
-        self._ignored: dict[str, type] = {}
-        self.shared: dict[str, str] = {}
-        self.borrowed: dict[str, Callable[[], object | None]] = {}
+        self._ignored: Mapping[str, type] = NONE
+        self.shared: Mapping[str, str] = NONE
+        self.borrowed: Mapping[str, Callable[[], object | None]] = NONE
         """Fields with an object that another agent held first, whose state contains the object's content."""
         self.held: tuple[HeldObject, ...] | None = None
         """Objects and generators in its fields that code outside of actions may change; None if none."""
-        self.held_together: dict[str, str] = {}
+        self.held_together: Mapping[str, str] = NONE
         """Fields with an object that another agent also holds, and the id of that agent."""
-        self.written_outside: set[str] = set()
-        """Fields with an object that code other than the agent's actions changed."""
-        self.watched: set[str] = set()
-        """Fields that other code wrote before; they are checked at the begin of each outermost action."""
-        self.probed: dict[str, dict[str, Any]] = {}
+        self.probed: Mapping[str, dict[str, Any]] = NONE
         """Descriptions with digests of large objects in its fields, from the end of its last action."""
-        self._probing = self._reading
-        self.environments: dict[str, dict[str, Any]] = {}
+        self.environments: Mapping[str, dict[str, Any]] = NONE
         """By field, the reference to an object that contains agents; only its name is compared."""
-        self.actions, self.large_bytes_left, self.streams = 0, _MOST_LARGE_BYTES, {}
+        self.actions, self.large_bytes_left, self.streams = 0, _MOST_LARGE_BYTES, NONE
         """The budget left for recording large fields that code outside of actions changed."""
         self.is_due = False
         """In a replay: whether the next action began with a full state when it was recorded."""
         self.failure: Exception | None = None
         """Why the last read of the state failed; reset by the caller that reports it."""
         self.init: tuple[bytes, Types | None] | None = None
-        self.forms: dict[str, tuple[Collection[str], bytes]] = {}
+        self.forms: Mapping[str, tuple[Collection[str], bytes]] = NONE
         """By field, the attribute names and the JSON of small objects, encoded by the last comparison."""
 
     def obj(self) -> object | None:
@@ -215,13 +213,12 @@ class StateTracker:
             self.failure = error
             # The comparison is incomplete, so all fields count as changed the next time.
             self.last.clear()
-            self.heavy.clear()
-            self.kept.clear()
+            self.heavy, self.kept = _NO_NAMES, NONE
             return {}, []
 
     def follow_streams(self, fields: dict[str, Any]) -> None:
         """Note where the generators in these fields stand; `drawn` reports it from now on after each draw."""
-        self.streams = {name: stream_position(value) for name, value in own_streams(fields).items()}
+        self.streams = {name: stream_position(value) for name, value in own_streams(fields).items()} or NONE
 
     def drawn(self, obj: object) -> dict[str, str]:
         """Return a digest of the position of each generator that was drawn from since it was asked last."""
@@ -232,7 +229,7 @@ class StateTracker:
                 continue
             position = stream_position(value)
             if position != before:
-                self.streams[name] = position
+                self.streams = {**self.streams, name: position}
                 if is_own_stream(value):
                     found[name] = digest_bytes(repr(position).encode())
         return found
@@ -275,8 +272,8 @@ class StateTracker:
         last = self.last.copy()
         changed, gone = self.changes(obj, only)
         objects = {name for name, value in changed.items() if is_object(value, self._agent_of)}
-        before, self.probed = self.probed, {}
-        now = self._forms_of(obj, before) if before else {}
+        before, self.probed = self.probed, NONE
+        now = self._forms_of(obj, before, self._hides) if before else {}
         differing = {name for name, form in before.items() if now.get(name, form)["digest"] != form["digest"]}
         written: set[str] = set()
         if objects or differing or is_written is not None:
@@ -294,7 +291,7 @@ class StateTracker:
             changed.pop(name, None)
             if name in written:
                 self.last.pop(name, None)
-                self.heavy.add(name)
+                self.heavy |= {name}
             elif name in last:
                 self.last[name] = last[name]  # the change is recorded at the end of the action
             else:
@@ -304,33 +301,33 @@ class StateTracker:
 
     def probe(self, obj: object, hides: Hides | None) -> None:
         """Store digests of large objects, which the comparison at an action's end does not cover."""
-        self._probing = self._reading._replace(hides=hides)
+        self._hides = hides
         names = self.heavy - self.written_outside - self.borrowed.keys() - self.environments.keys()
-        self.probed = self._forms_of(obj, names) if names else {}
+        self.probed = self._forms_of(obj, names, hides) if names else NONE
 
     def content_digests(self, obj: object, names: Iterable[str], hides: Hides | None) -> dict[str, str]:
         """Return digests of the contents of objects in fields, without ids and times that a library made."""
-        self._probing = self._reading._replace(hides=hides)
-        forms = self._forms_of(obj, names)
+        forms = self._forms_of(obj, names, hides)
         return {name: form.get("without_made", form["digest"]) for name, form in forms.items()}
 
-    def _forms_of(self, obj: object, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    def _forms_of(self, obj: object, names: Iterable[str], hides: Hides | None) -> dict[str, dict[str, Any]]:
         found = {}
         try:
             present = self._read(obj)
-            self.places.begin(present)
+            reading = self._reading(Places(present), hides)
             for name in names:
                 value = present.get(name)
                 if is_object(value, self._agent_of):
-                    content = content_of(value, self._agent_of, self._probing)
+                    content = content_of(value, self._agent_of, reading)
                     if content.kind is OpaqueKind.COMPARABLE:
                         found[name] = describe(value, content)
         except Exception as error:  # noqa: BLE001 - as above
             pass_on(error)
             self.failure = error
-        finally:
-            self.places.end()
         return found
+
+    def _reading(self, places: Places | None = None, hides: Hides | None = None) -> Reading:
+        return Reading(hides, self._owner, MOST_WITH_AGENTS, places=places)
 
     def _changes(
         self, obj: object, present: Mapping[str, Any], items: Iterable[tuple[str, Any]]
@@ -338,10 +335,8 @@ class StateTracker:
         """Return the same as `changes`, for the present state and those of its items that may differ."""
         changed: dict[str, Any] = {}
         gone: list[str] = []
-        self.forms.clear()
+        self.forms = NONE
         last = self.last
-        heavy = self.heavy
-        ignored = self._ignored
         for name, value in items:
             kind = type(value)
             if kind in SCALARS:
@@ -349,12 +344,12 @@ class StateTracker:
                 if type(before) is kind and (before == value or (before != before and value != value)):
                     continue
                 if kind is str and len(value) > HEAVY_BYTES:
-                    heavy.add(name)
+                    self.heavy |= {name}
                     continue
                 changed[name] = last[name] = value
-                heavy.discard(name)
-                ignored.pop(name, None)
-            elif name not in heavy and ignored.get(name) is not kind:
+                self.heavy = self.heavy - {name} if name in self.heavy else self.heavy
+                self._ignored = _without(self._ignored, name)
+            elif name not in self.heavy and self._ignored.get(name) is not kind:
                 held = self._held.get(name)
                 if (
                     held is not None
@@ -367,23 +362,23 @@ class StateTracker:
                 objects = snapshot(value)
                 raw = self._bytes_of(name, value, present)
                 if raw is None:
-                    if name not in heavy:
+                    if name not in self.heavy:
                         # It is no longer state, as when a lock replaces a None.
-                        ignored[name] = kind
+                        self._ignored = {**self._ignored, name: kind}
                         if name in last:
                             gone.append(name)
                 else:
                     if last.get(name, _ABSENT) != raw:
                         last[name] = raw
                         changed[name] = value
-                        ignored.pop(name, None)
+                        self._ignored = _without(self._ignored, name)
                     self._hold(name, value, objects)
-        if not (last.keys() <= present.keys() and heavy <= present.keys()):
-            gone += [name for name in (*last, *heavy) if name not in present]
+        if not (last.keys() <= present.keys() and self.heavy <= present.keys()):
+            gone += [name for name in (*last, *self.heavy) if name not in present]
         for name in gone:
             last.pop(name, None)
-            heavy.discard(name)
-        if (heavy or self.kept) and self._keeping is not None:
+        self.heavy = self.heavy.difference(gone) if gone else self.heavy
+        if (self.heavy or self.kept) and self._keeping is not None:
             self._keep(present, obj)
         return changed, gone
 
@@ -409,30 +404,23 @@ class StateTracker:
         Whether a value is plain data is checked at full states and when its type changes; at each action, the
         check would cost more than writing the event. `let_go` repeats it for agents that no longer act.
         """
-        kept, refused, known = self.kept, self._refused, set[int]()
-        for name in tuple(self.heavy):  # a copy: another thread may end an action of the agent meanwhile
+        known = set[int]()
+        for name in self.heavy:
             value = present.get(name, _ABSENT)
-            before = kept.get(name, _ABSENT)
+            before = self.kept.get(name, _ABSENT)
             if value is before or value is _ABSENT:
                 continue
             kind = type(value)
-            if type(before) is kind:
-                kept[name] = value
-            elif refused.get(name) is not kind:
+            is_kept = type(before) is kind
+            if not is_kept and self._refused.get(name) is not kind:
                 # Agents are reachable from an environment, so it is never plain data.
                 is_environment = name in self.environments or often_reference(kind) is not None
-                if not is_environment and is_plain_data(value, obj, self._agent_of, known):
-                    kept[name] = value
-                    refused.pop(name, None)
-                else:
-                    refused[name] = kind
-                    kept.pop(name, None)
-            else:
-                kept.pop(name, None)
-        if not kept.keys() <= self.heavy:
-            for name in kept.keys() - self.heavy:
-                kept.pop(name, None)
-        if kept and not self._is_listed and self._keeping is not None:
+                is_kept = not is_environment and is_plain_data(value, obj, self._agent_of, known)
+                self._refused = _without(self._refused, name) if is_kept else {**self._refused, name: kind}
+            self.kept = {**self.kept, name: value} if is_kept else _without(self.kept, name)
+        for name in self.kept.keys() - self.heavy:
+            self.kept = _without(self.kept, name)
+        if self.kept and not self._is_listed and self._keeping is not None:
             self._is_listed = True
             self._keeping.append(self)
 
@@ -462,15 +450,15 @@ class StateTracker:
         obj, known = self._ref(), set[int]()
         for name, value in list(self.kept.items()) if obj is not None else ():
             if not is_plain_data(value, obj, self._agent_of, known):
-                self._refused[name] = type(value)
-                self.kept.pop(name, None)
+                self._refused = {**self._refused, name: type(value)}
+                self.kept = _without(self.kept, name)
         self._is_listed = obj is not None and bool(self.kept)
         return self._is_listed
 
     def last_seen(self) -> LastSeen:
         """Return the known state of a garbage-collected agent, and drop the kept values."""
-        kept, self.kept = self.kept, {}
-        forms = (self.probed | self.environments).items()
+        kept, self.kept = dict(self.kept), NONE
+        forms = {**self.probed, **self.environments}.items()
         known = {name: orjson.dumps(form) for name, form in forms}
         known = {name: form for name, form in known.items() if name in self.heavy and name not in kept}
         dumped: dict[str, tuple[bytes, Types]] = {
@@ -506,7 +494,7 @@ class StateTracker:
         if raw is None:
             sort = sort_of(kind)
             if sort is Sort.GENERATOR:
-                self.heavy.add(name)
+                self.heavy |= {name}
                 return None
             is_no_agent = not self.is_explicit and sort in _PERHAPS_AGENTS
             if is_no_agent:
@@ -518,7 +506,7 @@ class StateTracker:
             if (name in self.borrowed and self.borrowed[name]() is value) or (
                 name in self.written_outside and is_object(value, self._agent_of)
             ):
-                self.heavy.add(name)
+                self.heavy |= {name}
                 return None
             if sort is Sort.UNKNOWN and self._is_environment(name, value):
                 return None
@@ -531,7 +519,7 @@ class StateTracker:
             if raw is None:
                 return None
         if len(raw) > HEAVY_BYTES and is_heavy(raw) and not (is_queue(kind) and len(raw) < _MOST_QUEUE_BYTES):
-            self.heavy.add(name)
+            self.heavy |= {name}
             self.last.pop(name, None)
             return None
         return raw
@@ -539,16 +527,16 @@ class StateTracker:
     def _is_environment(self, name: str, value: Any) -> bool:
         """Whether the class of a value shows that it contains agents; then note its reference."""
         try:
-            form = form_of_reference(value, self._agent_of, self._reading)
+            form = form_of_reference(value, self._agent_of, self._reading())
             if form is None or not form["reference"].startswith("environment "):
                 return False
             if len(orjson.dumps(form)) > HEAVY_BYTES // 2:
                 return False
         except Exception:  # noqa: BLE001 - attributes that the class hides, a surrogate: use the codec
             return False
-        self.environments[name] = form
-        self._opaque.add(name)
-        self.heavy.add(name)
+        self.environments = {**self.environments, name: form}
+        self._opaque |= {name}
+        self.heavy |= {name}
         self.last.pop(name, None)
         return True
 
@@ -563,23 +551,21 @@ class StateTracker:
         return raw
 
     def _tagged(self, name: str, value: Any, present: Mapping[str, Any]) -> bytes | None:
-        self.places.begin(present)
-        dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading)
-        self.places.end()
+        dumped = to_json(value, "", agent_of=self._agent_of, reading=self._reading(Places(present)))
         if not dumped.types:
             return dumped.json
         is_single = len(dumped.types) == 1
         raw = dumped.json + (orjson.dumps(dumped.types) if is_single else write_json(dumped.types))
         if dumped.attributes is not None:
-            self.forms[name] = dumped.attributes, dumped.json
+            self.forms = {**self.forms, name: (dumped.attributes, dumped.json)}
         if dumped.opaque:
             if is_heavy(raw):
-                self._opaque.add(name)
+                self._opaque |= {name}
             elif _is_large_inside(dumped):
                 if dumped.opaque == ("",) and b'"environment ' in dumped.json:
-                    self.environments[name] = read_json(dumped.json)
-                self._opaque.add(name)
-                self.heavy.add(name)
+                    self.environments = {**self.environments, name: read_json(dumped.json)}
+                self._opaque |= {name}
+                self.heavy |= {name}
                 self.last.pop(name, None)
                 return None
         return raw
@@ -587,13 +573,13 @@ class StateTracker:
     def _small_object(self, name: str, value: Any, agent_of: AgentOf | None) -> bytes | None:
         """Return what `to_json` would make of an object of few short scalars; None for other values."""
         try:
-            form = form_of_scalars(agent_of, self._reading.hides, value)
+            form = form_of_scalars(agent_of, None, value)
             raw = None if form is None else orjson.dumps(form)
         except Exception:  # noqa: BLE001 - attributes that the class hides, a surrogate: use the codec
             return None
         if form is None or raw is None or len(raw) > HEAVY_BYTES // 2:
             return None
-        self.forms[name] = form["attributes"], raw
+        self.forms = {**self.forms, name: (form["attributes"], raw)}
         return raw + b'{"":"opaque"}'
 
     def small_field(self, name: str, value: Any) -> bytes | None:
@@ -612,10 +598,8 @@ class StateTracker:
             exposed: the state, if the caller has just read it.
         """
         exposed = read_state(obj) if exposed is None else exposed
-        self.heavy.clear()
-        self._ignored.clear()
-        self._opaque.clear()
-        self.environments.clear()
+        self.heavy = self._opaque = _NO_NAMES
+        self._ignored = self.environments = NONE
         self._held.clear()
         self.last = {}
         borrowed = self.borrowed
@@ -623,17 +607,17 @@ class StateTracker:
             if type(value) in SCALARS and not (type(value) is str and len(value) > HEAVY_BYTES):
                 self.last[name] = value
             elif name in borrowed and borrowed[name]() is value:
-                self.heavy.add(name)  # an object, and not an agent
+                self.heavy |= {name}  # an object, and not an agent
             else:
                 objects = snapshot(value)
                 raw = self._bytes_of(name, value, exposed.fields)
                 if raw is not None:
                     self.last[name] = raw
                     self._hold(name, value, objects)
-        self.forms.clear()
+        self.forms = NONE
+        self.heavy, self._opaque = _shared(self.heavy), _shared(self._opaque)
         if self._keeping is not None:
-            self.kept.clear()
-            self._refused.clear()
+            self.kept = self._refused = NONE
             if self.heavy:
                 self._keep(exposed.fields, obj)
         return exposed
@@ -655,6 +639,23 @@ class Known:
         """Whether it has acted, and has heavy fields, which only a full state records."""
         tracker = self.tracker
         return tracker is not None and tracker.actions > 0 and bool(tracker.heavy)
+
+
+_name_sets: dict[frozenset[str], frozenset[str]] = {}
+
+
+def _shared(names: frozenset[str]) -> frozenset[str]:
+    """Return an equal set, the same one for all agents."""
+    if len(_name_sets) > MOST_CLASSES:
+        _name_sets.clear()
+    return _name_sets.setdefault(names, names)
+
+
+V = TypeVar("V")
+
+
+def _without(known: Mapping[str, V], name: str) -> Mapping[str, V]:
+    return {key: value for key, value in known.items() if key != name} if name in known else known
 
 
 _UNCHANGING = (date, timedelta, Decimal, UUID, range)

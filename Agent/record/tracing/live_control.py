@@ -254,7 +254,7 @@ def change_field(pipeline: Pipeline, request: Mapping[str, Any], place: TickPlac
             "field", f"{name} of {agent_id} cannot be set: it is computed, or identifies the agent"
         )
     tracker.changes(obj, {name})  # so that it counts neither as the action's change nor as found later
-    tracker.watched.add(name)
+    tracker.watched |= {name}
     pipeline.agents.between.told(known, obj, [name])
     event_id = pipeline.emit(known.binding.slot("state_change", 20), INTERVENTION, body=body, types=types)
     told = read_json(b"{" + body + b"}")  # without secrets

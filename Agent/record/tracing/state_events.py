@@ -41,7 +41,7 @@ from Agent.record.state.introspection import (
     sort_of,
 )
 from Agent.record.state.plain_data import references_within
-from Agent.record.state.tracker import StateTracker
+from Agent.record.state.tracker import NONE, StateTracker
 from Agent.record.tracing.function_facts import CodeIdentity
 from Agent.record.tracing.program_state import ProgramState
 
@@ -188,7 +188,7 @@ def emit_outside(
         changed.update(_written_values(pipeline, known, tracker.present(obj), only, objects))
     if not changed and not gone and not objects:
         return
-    tracker.watched.update(changed, gone)
+    tracker.watched = tracker.watched.union(changed, gone)
     payload: dict[str, Any] = {"trigger": "outside", "changed": changed}
     if gone:
         payload["unset"] = gone
@@ -370,7 +370,7 @@ def _note_shared(
     places: dict[int, str | None] = {}  # objects often share one generator
     agent_id = str(binding.agent_id)
     note = pipeline.agents.holders.note
-    tracker.borrowed.clear()
+    borrowed = {}
     for name, value in items_perhaps(fields, _may_matter):
         kind = type(value)
         if type(kind) is not type and has_own_hash(kind):
@@ -391,11 +391,13 @@ def _note_shared(
         if other is None:
             continue
         if is_generator:
-            tracker.shared[name] = other
+            tracker.shared = {**tracker.shared, name: other}
             continue
-        tracker.held_together[name] = other
+        if tracker.held_together.get(name) != other:
+            tracker.held_together = {**tracker.held_together, name: other}
         if first != agent_id:
-            tracker.borrowed[name] = weakref.ref(value)
+            borrowed[name] = weakref.ref(value)
+    tracker.borrowed = borrowed or NONE
     return adopted
 
 
@@ -550,11 +552,11 @@ def _tail_of_fields(
     changed, gone = tracker.changes(obj, present=present)
     forms = tracker.forms
     if forms:
-        tracker.forms = {}
+        tracker.forms = NONE
     if tracker.heavy and tracker.actions <= pipeline.options.probes:
         tracker.probe(obj, pipeline.capture.reading.hides)
     elif tracker.probed:
-        tracker.probed = {}  # the number of probed actions is reached
+        tracker.probed = NONE  # the number of probed actions is reached
     if tracker.failure is not None:
         failure, tracker.failure = tracker.failure, None
         pipeline.health.trouble("reading the state of an agent", failure)

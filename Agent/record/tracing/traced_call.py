@@ -25,7 +25,7 @@ from Agent.record.encode.native import native
 from Agent.record.state.agent_writes import BY, wait_for_turn
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.introspection import is_object
-from Agent.record.state.tracker import Known, StateTracker
+from Agent.record.state.tracker import NONE, Known, StateTracker
 from Agent.record.tracing.changed_arguments import (
     Place,
     args_after,
@@ -362,7 +362,7 @@ class Call:
         tracker = self.tracker
         assert tracker is not None  # noqa: S101 - as above
         if forms := tracker.forms:
-            tracker.forms = {}
+            tracker.forms = NONE
         tail, types = tail_of_changes(self.pipeline, tracker, self.target, code, changed, [], forms)
         return (tail, types) if types else tail
 

@@ -383,9 +383,9 @@ class LastStates:
     def _object(self, agent_id: str) -> object | None:
         return self._objects.get(agent_id) or self._nearby.get(agent_id)
 
-    def _heavy(self, agent_id: str) -> set[str]:
+    def _heavy(self, agent_id: str) -> frozenset[str]:
         known = self._context.pipeline.agents.find(self._object(agent_id))
-        return set() if known is None or known.tracker is None else known.tracker.heavy
+        return frozenset() if known is None or known.tracker is None else known.tracker.heavy
 
     def _late_fields(self, agent_id: str) -> set[str]:
         """Return the fields of a last state that no action records; the others were compared at actions."""

@@ -472,7 +472,7 @@ def trackers(
             tracker = pipeline.agents.tracker(known, obj)
             tracker.actions = 1
             own = facts.get(str(known.binding.agent_id))
-            tracker.watched = set() if own is None else set(own.written)
+            tracker.watched = frozenset(() if own is None else own.written)
             yield tracker, known.binding, obj
 
 
