@@ -48,10 +48,10 @@ static PyObject *TAG_TUPLE, *TAG_UUID, *TAG_DATETIME, *TAG_DATE, *TAG_OPAQUE;
 static PyObject *NUMBER_TAGS; /* {type: tag} of numpy's numbers */
 static PyObject *MARKS[4]; /* what a JSON Pointer escapes, each with its escape */
 
-static unsigned char RARE[12]; /* marks that belong to a secret, and seldom to anything else */
+static unsigned char RARE[13]; /* marks that belong to a secret, and seldom to anything else */
 
 static void fill_tables(void) {
-    memcpy(RARE, "=>%('`#$|@~\\", sizeof RARE);
+    memcpy(RARE, "=>%('`#<$|@~\\", sizeof RARE);
     for (int c = 0; c < 256; c++) {
         int digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
         LOWER[c] = (unsigned char)(upper ? c + 32 : c);
@@ -303,13 +303,13 @@ static int found_in_blocks(const char *raw, Py_ssize_t count) {
     /* variables, since tests for constants become one test of a bit, one byte at a time */
     const unsigned char *m = RARE;
     unsigned char m0 = m[0], m1 = m[1], m2 = m[2], m3 = m[3], m4 = m[4], m5 = m[5], m6 = m[6], m7 = m[7], m8 = m[8], m9 = m[9];
-    unsigned char m10 = m[10], m11 = m[11];
+    unsigned char m10 = m[10], m11 = m[11], m12 = m[12];
     for (Py_ssize_t i = 0; i < count * BLOCK; i++) {
         unsigned char c = (unsigned char)raw[i];
         beyond |= c;
-        signs |= (unsigned char)((c == m0) | (c == m1) | (c == m2) | (c == m3) | (c == m4) | (c == m5) | (c == m6));
-        marks |= (unsigned char)((c == m7) | (c == m8) | (c == m9) | (c == m10));
-        slash |= (unsigned char)(c == m11);
+        signs |= (unsigned char)((c == m0) | (c == m1) | (c == m2) | (c == m3) | (c == m4) | (c == m5) | (c == m6) | (c == m7));
+        marks |= (unsigned char)((c == m8) | (c == m9) | (c == m10) | (c == m11));
+        slash |= (unsigned char)(c == m12);
     }
     return (named ? MAY_BE_NAMED : 0) | (beyond >= 128 ? IS_NOT_ASCII : 0) | (signs ? HAS_SIGNS : 0)
         | (marks ? HAS_MARKS : 0) | (slash ? HAS_BACKSLASH : 0);
@@ -382,7 +382,7 @@ static int ends_port(const char *raw, const char *colon) { return colon - raw >=
 
 /* Whether none of the rare marks that were found belongs to a secret. */
 static int marks_are_harmless(const Judge *judge, const char *raw, const char *end, int found) {
-    for (const char *sign = "=>%('`#"; (found & HAS_SIGNS) && *sign != 0; sign++)
+    for (const char *sign = "=>%('`#<"; (found & HAS_SIGNS) && *sign != 0; sign++)
         if (!signs_are_harmless(judge, raw, end, *sign)) return 0;
     if ((found & HAS_BACKSLASH) && (!signs_are_harmless(judge, raw, end, '\\') || holds(raw, end, 'P', "PRIVATE KEY"))) return 0;
     if (!(found & HAS_MARKS)) return 1;

@@ -28,12 +28,14 @@ from Agent.record.secrets.names import (
     NONE,
     SURE,
     is_below,
+    is_random,
     least_secret_number,
     looks_drawn,
     may_be_number,
     name_says,
     plain_name,
 )
+from Agent.record.secrets.nearby import HELD, is_strong, speaks_of_secret
 from Agent.record.secrets.patterns import command_secrets, replaced
 
 BYTES_TAGS = frozenset({"bytes", "bytearray"})
@@ -87,6 +89,8 @@ _SCHEMA_VALUES = frozenset("const default example examples".split())
 _COLUMNS = frozenset("columns column_names fields field_names header names".split())
 _ROWS = frozenset("row rows data values records".split())
 
+_DEPTH_BESIDE = 4
+"""How deep below a member or item a secret is searched that another one speaks of."""
 _MAX_REPEATED, _SHORTEST_REPEATED, _SAFE_REPEATED, _LONGEST_REPEATED = 16, 4, 8, 4096
 
 
@@ -117,6 +121,7 @@ class RedactionWalk:
     def _members(self, value: dict[str, Any], pointer: str, named: Mapping[str, int]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         columns = _columns_of(value)
+        told = {key for key, item in value.items() if _speaks(item)}
         for key, item in value.items():
             clean = self.redactor.text(key)
             place = self._place(pointer, key, clean)
@@ -127,8 +132,24 @@ class RedactionWalk:
                 result[clean] = self._authority(item, place)
                 continue
             says = max(self.redactor.says(key), named.get(key, NONE))
-            result[clean] = self._under(key, says, item, place)
+            if says == NONE and len(told) > (key in told) and self.redactor.reads_texts:
+                result[clean] = self._beside(key, self.value(item, place), place)
+            else:
+                result[clean] = self._under(key, says, item, place)
         return result
+
+    def _beside(self, key: str, value: Any, pointer: str, depth: int = 0) -> Any:
+        """Redact what another member or item speaks of: `{"prompt": "New password?", "answer": X}`."""
+        if isinstance(value, dict) and depth < _DEPTH_BESIDE:
+            return {
+                inner: self._beside(inner, item, f"{pointer}/{escape(inner)}", depth + 1)
+                for inner, item in value.items()
+            }
+        if isinstance(value, list) and depth < _DEPTH_BESIDE:
+            return [self._beside(key, item, f"{pointer}/{at}", depth + 1) for at, item in enumerate(value)]
+        if isinstance(value, str) and key.lower() in HELD and is_strong(self._told(value, pointer)):
+            return self._hidden(value, pointer)
+        return value
 
     def _authority(self, value: str, pointer: str) -> str:
         """Redact the password in `user:password@host`, a part of a URL."""
@@ -194,6 +215,8 @@ class RedactionWalk:
                 result.append(item[:at] + self._hidden(item[at:], place))
             elif told and before and self._follows(before, told):
                 result.append(self._hidden(item, place))
+            elif index and self.redactor.reads_texts and _speaks(value[index - 1]):
+                result.append(self._beside("value", self.value(item, place), place))
             else:
                 result.append(self.value(item, place))
             before = told
@@ -267,7 +290,7 @@ class RedactionWalk:
             return [self._likely(item, f"{pointer}/{index}") for index, item in enumerate(value)]
         if isinstance(value, dict):
             return self._members(value, pointer, dict.fromkeys(value, LIKELY))
-        if isinstance(value, str) and looks_drawn(self._told(value, pointer)):
+        if isinstance(value, str) and is_random(self._told(value, pointer)):
             return self._hidden(value, pointer)
         return self.value(value, pointer)
 
@@ -301,6 +324,11 @@ class RedactionWalk:
             return self._told(key, pointer)
         names = [one for one in key if isinstance(one, str)] if isinstance(key, list) else []
         return max(names, key=self.redactor.says, default="")
+
+
+def _speaks(value: Any) -> bool:
+    """Whether a text, or a text in a mapping, speaks of a secret."""
+    return any(map(speaks_of_secret, value.values())) if isinstance(value, dict) else speaks_of_secret(value)
 
 
 def _columns_of(value: dict[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ Span = tuple[int, int]
 
 OPEN: Final = r"""(?:\\{0,3}["'`]|%2[27]|&(?:quot|apos|#3[49]);)"""
 """A quotation mark: of code, escaped, in a URL, or an entity of HTML."""
+HEADERS: Final = ("authorization", "authorisation")
 HEADER: Final = rf"""(?P<closed>{OPEN})?[ ]{{0,3}}(?P<sign>[:=,]|=>|%3A(?:%20)?)[ ]{{0,3}}(?P<value>{OPEN}(?i:value)(?:{OPEN})?[ ]?:[ ]?)?(?P<open>{OPEN})?"""
 _CREDENTIAL: Final = r"(?s)(?P<scheme>[A-Za-z][A-Za-z0-9\-]{0,30})(?:[ ]{1,3}|%20)(?P<rest>\S.*)"
 _PARAMETERS: Final = r"[A-Za-z][\w\-]{0,30}="

@@ -224,7 +224,7 @@ _NAME_ENDS: Final = {
     *b"passe senha wachtwoord haslo parola sifre card_number cardnumber card_num cardnum creditcard".split(),
     *b"contrasenas passes senhas haslos parolas card_numbers cardnumbers card_nums cardnums creditcards".split(),
     *b"credit_cards connection_strings connectionstrings webhookuri word_list wordlist wordslist".split(),
-    *b"credit_card connection_string connectionstring private-lines thin words_list seed kty nonce ?code &code".split(),
+    *b"credit_card connection_string connectionstring private-lines thin words_list seed kty nonce ?code &code ?appid &appid".split(),
     *(b"card number", b"credit card", b"connection string", b"secret_code", b"kind"),
     *(b"token string", b"key string", b"secret string"),
     *(
@@ -295,7 +295,7 @@ def _class_of(byte: int) -> int:
     """Return the class of a byte for `looks_clean`: `a` in a run, `!` for a sign to check, else a blank."""
     if byte < 128 and (chr(byte).isalnum() or byte in b"-_+/"):
         return 97
-    return 33 if byte in b"=@'\\>$~%(`#|" else 32
+    return 33 if byte in b"=@'\\<>$~%(`#|" else 32
 
 
 # One pass maps all bytes to three classes, which makes the following searches fast.
@@ -430,7 +430,9 @@ def _blanks_are_harmless(raw: bytes) -> bool:
 
 def _marks_are_harmless(raw: bytes) -> bool:
     """Whether no sign belongs to a secret."""
-    if not all(_names_are_harmless(raw, sign) for sign in (b"=", b">", b"%", b"(", b"'", b"`", b"#", b"\\")):
+    if not all(
+        _names_are_harmless(raw, sign) for sign in (b"=", b"<", b">", b"%", b"(", b"'", b"`", b"#", b"\\")
+    ):
         return False
     if 64 in raw and b"://" in raw:
         return False

@@ -20,7 +20,7 @@ _LEAST_SECRET: Final = 100.0
 
 _SEPARATORS: Final = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\s.\-]+"
 # Any other key, such as a sentence or code, is not a name; it is searched like a text.
-_NAME: Final = r"[\w\s.\-/:\[\]()*#?@$]{2,100}"
+_NAME: Final = r"[\w\u0900-\u0e7f\s.\-/:\[\]()*#?@$]{2,100}"  # with the vowels of Indic scripts and Thai
 _VENDORS: Final = (
     "openai|anthropic|azure|aws|gcp|google|gemini|stripe|github|gitlab|slack|sendgrid|twilio|mailgun|huggingface|hf|"
     "cohere|groq|mistral|deepseek|openrouter|tavily|pinecone|cloudflare|datadog|okta|algolia|heroku|linear|notion|"
@@ -207,10 +207,23 @@ def looks_drawn(value: str, least: int = 6) -> bool:
     if value.isdigit():
         return len(value) >= 15
     if not has_digit(value) and (len(value) < 20 or value.islower() or not value.isascii()):
-        return False
+        return is_letters_drawn(value)
     if _is_grouped(value):
         return True
     return compiled(_HARMLESS_VALUE).fullmatch(value) is None and not _is_camel_case(value)
+
+
+def is_letters_drawn(value: str) -> bool:
+    """Whether a value of letters changes between capitals and small ones as drawn letters do, and names do not."""
+    if not (_SHORTEST_OF_LETTERS <= len(value) <= _JUDGED_CHARS and value.isascii() and value.isalpha()):
+        return False
+    pieces = compiled(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])").findall(value)
+    return len(value) < _CHARS_OF_PIECE * len(pieces)
+
+
+_SHORTEST_OF_LETTERS: Final = 12
+_CHARS_OF_PIECE: Final = 3
+"""Drawn letters change case after 2 on average, capitalised words after 5."""
 
 
 def _is_grouped(value: str) -> bool:
@@ -249,6 +262,11 @@ def is_strong_choice(value: str) -> bool:
     return (
         signs and sum(map(str.isdigit, value)) > 1 and len(value) > _SHORTEST_CHOSEN and may_be_chosen(value)
     )
+
+
+def is_random(value: str) -> bool:
+    """Whether a value looks random, or like words and a number that a person chose."""
+    return looks_drawn(value) or (value.rstrip("!?#*$%").isalnum() and is_strong_choice(value))
 
 
 _SHORTEST_CHOSEN: Final = 8

@@ -14,7 +14,7 @@ from typing import Final
 
 from Agent.record.secrets.columns import in_inserts, in_tables
 from Agent.record.secrets.command_forms import COMMAND_FORMS
-from Agent.record.secrets.headers import OPEN, changes_often, credential_of_header
+from Agent.record.secrets.headers import HEADERS, OPEN, changes_often, credential_of_header
 from Agent.record.secrets.introduced import introduced
 from Agent.record.secrets.issuers import JOINED_OPTIONS, LOGINS, PASSWORD_OPTIONS, Token, tokens_by_head
 from Agent.record.secrets.names import (
@@ -28,6 +28,7 @@ from Agent.record.secrets.names import (
     is_issued,
     is_placeholder,
     is_prose,
+    is_random,
     is_strong_choice,
     is_wordlike,
     is_words,
@@ -39,6 +40,7 @@ from Agent.record.secrets.names import (
     plain_name,
 )
 from Agent.record.secrets.names import compiled as _compiled
+from Agent.record.secrets.nearby import REACH, next_mixed, value_before, value_near
 
 # ---- keys that are marked by their issuer ----
 
@@ -341,7 +343,7 @@ _SHORTEST_REPEATED, _LONGEST_REPEATED, _MOST_REPEATED = 8, 200, 16
 def _repeated(text: str, found: Sequence[Span]) -> Iterator[Span]:
     """Yield where else a random secret stands: `'X' is too short: password='X'`."""
     for secret in sorted({text[begin:end] for begin, end in found})[:_MOST_REPEATED]:
-        if _SHORTEST_REPEATED <= len(secret) <= _LONGEST_REPEATED and looks_drawn(secret):
+        if _SHORTEST_REPEATED <= len(secret) <= _LONGEST_REPEATED and is_random(secret):
             at = text.find(secret)
             while at >= 0:
                 yield at, at + len(secret)
@@ -391,7 +393,7 @@ def replaced(text: str, token: Callable[[str], str]) -> str:
 Span = tuple[int, int]
 
 _ANCHORS: Final = (
-    "mot de passe|clave (?:de acceso|secreta)|codice (?:di accesso|segreto)|pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
+    "appid|mot de passe|clave (?:de acceso|secreta)|codice (?:di accesso|segreto)|pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
     "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
     "wachtwoord|has[lł]o|lösenord|adgangskode|salasana|heslo|jelszó|κωδικός|mật khẩu|סיסמה|كلمة (?:المرور|السر)|รหัสผ่าน|पासवर्ड|口令|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
 )
@@ -399,6 +401,8 @@ _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
 _WORD_BEFORE: Final = r"([A-Za-z0-9]{2,20})[ .]\Z"
 _SECOND_WORDS: Final = frozenset("key keys number phrase code codes string token password secret".split())
+_PARAMETERS: Final = frozenset({"key", "code", "appid"})
+"""Names that may be those of secrets as parameters of a URL."""
 _NUMBER_NAMES: Final = (
     r"(?:^|_)(?:pin|otp|totp|ssn|cvv2?|cvc2?|passcode|card_?num(?:ber)?|credit_?card|iban|codes?)$"
 )
@@ -461,7 +465,7 @@ _TYPE_CHECKS: Final = frozenset(
 
 def named_values(text: str, lower: str) -> Iterator[Span]:
     """Yield the spans of values of secret names in a text; `lower` is the text in lower case."""
-    done = 0
+    done, mixed = 0, -1
     for anchor in _compiled(_ANCHORS).finditer(lower):
         at = anchor.start()
         if at < done:
@@ -470,12 +474,18 @@ def named_values(text: str, lower: str) -> Iterator[Span]:
         begin = left.start() if left else at
         if text[begin - 1 : begin] == "%":  # `%22password%22`
             begin = min(begin + 2, at)
-        right = _compiled(_RIGHT).match(text, anchor.end())
+        # no blank divides a name in Chinese or Japanese from what follows
+        right = _compiled(_RIGHT).match(text, anchor.end()) if anchor[0] < "\u2e80" else None
         done = end = right.end() if right else anchor.end()
         name = text[begin:end]
         says = _says(text, name, begin)
         if says != NONE:
             span = _value_of(text, name, says, begin, end)
+            if span is None and says == SURE and not lower[begin:end].endswith(HEADERS):
+                if mixed < end:
+                    mixed = next_mixed(text, end)
+                near = value_near(text, begin, end) if mixed < end + REACH else None
+                span = near or value_before(text, begin)
             if span is not None:
                 done = max(done, span[1])
                 yield span
@@ -486,7 +496,7 @@ def _says(text: str, name: str, begin: int) -> int:
     says = name_says(name.strip("-"))
     if says == SURE:
         return says
-    if name.lower() in {"key", "code"} and text[begin - 1 : begin] in {"?", "&"}:
+    if name.lower() in _PARAMETERS and text[begin - 1 : begin] in {"?", "&"}:
         return LIKELY
     if name.lower() in _SECOND_WORDS:
         word = _compiled(_WORD_BEFORE).search(text, max(0, begin - 22), begin)
@@ -497,7 +507,7 @@ def _says(text: str, name: str, begin: int) -> int:
 
 def _value_of(text: str, name: str, says: int, begin: int, end: int) -> Span | None:
     plain = plain_name(name.strip("-"))
-    if plain.endswith(("authorization", "authorisation")):
+    if plain.endswith(HEADERS):
         return credential_of_header(text, begin, end)
     if plain.endswith(("signature", "sig")) and not _opens(text, begin, plain):
         return None
@@ -626,10 +636,10 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
         if _is_beginning(text, match) or _compiled(_OUTSIDE).match(value):
             return False
         is_command = match["open"].endswith("`") and " " in value
-        return (says == SURE and not is_command) or looks_drawn(value)
+        return (says == SURE and not is_command) or is_random(value)
     if len(value) < _SHORTEST_BARE or is_code(value) or _is_attribute(value):
         return False
-    if match["sign"] == "->" and not looks_drawn(value):
+    if match["sign"] == "->" and not is_random(value):
         return False  # `before -> after`
     if value.replace(".", "").isidentifier() and not has_digit(value) and _is_in_code(text, match):
         return False
