@@ -73,9 +73,9 @@ class Edit:
 
     def __str__(self) -> str:
         lines = f" lines {self.first_line:,} to {self.last_line:,}" if self.first_line is not None else ""
-        made = f" (block {self.block} of {self.time})" if self.block is not None else ""
+        block = f" (block {self.block} of {self.time})" if self.block is not None else ""
         further = f", and {self.further:,} later blocks" if self.further else ""
-        return f"{self.file}{lines}: {self.problem}{made}{further}"
+        return f"{self.file}{lines}: {self.problem}{block}{further}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ class ChainedFiles(ExitStack):
         self._look_into_archive()
         self._look_at_files()  # what was restored from there meanwhile
         files = [file for chain in chains.values() for file in chain.files.values()]
-        found = self._found(files)
-        self.files = [(file, found.get(id(file))) for file in files]
+        states = self._found(files)
+        self.files = [(file, states.get(id(file))) for file in files]
         """(chain, name) of each file; the name is None if the file is missing."""
 
     def _look_at_files(self) -> None:
@@ -199,26 +199,26 @@ class ChainedFiles(ExitStack):
     def _found(self, files: Iterable[FileChain]) -> dict[int, str]:
         """The name under which each file is found, by `id` of its chain; without those that are nowhere."""
         by_id = {event_id: name for name, event_id in self.first_ids.items() if event_id is not None}
-        found: dict[int, str] = {}
+        by_inode: dict[int, str] = {}
         waiting: list[FileChain] = []
         for file in files:
             name = by_id.get(file.first_id or "")
             if name is not None and _stem(name) == _stem(file.file):
-                found[id(file)] = name
+                by_inode[id(file)] = name
             elif self.reason_missing(file) is None:
                 waiting.append(file)
         # Their first line is another one: under the same name, else in the order of the segments.
-        names = set(self.first_ids).difference(found.values())
+        names = set(self.first_ids).difference(by_inode.values())
         free = dict.fromkeys(sorted(names, key=lambda name: (_order(name), name)))
         for file in [each for each in waiting if each.file in free]:
-            found[id(file)] = file.file
+            by_inode[id(file)] = file.file
             del free[file.file]
-        for file in [each for each in waiting if id(each) not in found]:
+        for file in [each for each in waiting if id(each) not in by_inode]:
             alike = next((name for name in free if _stem(name) == _stem(file.file)), None)
             if alike is not None:
-                found[id(file)] = alike
+                by_inode[id(file)] = alike
                 del free[alike]
-        return found
+        return by_inode
 
 
 def _stem(name: str) -> tuple[str, str]:
@@ -248,8 +248,8 @@ def leaf_of(kind: str, lines: Sequence[bytes], state: BlockState | None = None) 
     """Return the leaf of a block's lines (with newlines), using the salts and erased lines of its state."""
     if kind != LINES:
         return leaf_of_bytes(b"".join(lines), b"" if state is None else state.seed)
-    salts, gone = (b"", ()) if state is None else (state.salts(), state.gone)
-    return leaf_of_lines([line[:-1] for line in lines], salts, gone)
+    salts, erased = (b"", ()) if state is None else (state.salts(), state.gone)
+    return leaf_of_lines([line[:-1] for line in lines], salts, erased)
 
 
 class FoundBlock(NamedTuple):
@@ -269,15 +269,15 @@ def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) 
     """Read the lines of a file block by block and compare them."""
     number = 1
     for block, state in zip(file.blocks, states, strict=True):
-        own = list(islice(lines, state.lines))
+        in_file = list(islice(lines, state.lines))
         problem = None
-        if len(own) < state.lines or (own and not own[-1].endswith(b"\n")):
+        if len(in_file) < state.lines or (in_file and not in_file[-1].endswith(b"\n")):
             problem = "cut short"
-        elif own and (
-            sum(map(len, own)) != state.size_bytes or leaf_of(block.kind, own, state) != state.leaf
+        elif in_file and (
+            sum(map(len, in_file)) != state.size_bytes or leaf_of(block.kind, in_file, state) != state.leaf
         ):
             problem = "not what was written"
-        yield FoundBlock(block, state, number, own, problem)
+        yield FoundBlock(block, state, number, in_file, problem)
         number += state.lines
 
 
@@ -300,23 +300,25 @@ def current_states(
     return max(fitting, key=lambda states: sum(state.lines for state in states)), []
 
 
-def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = ()) -> ChainReport | None:
+def check_chains(
+    session: Path, heads_by_writer: Mapping[str, str], expected_heads: Iterable[str] = ()
+) -> ChainReport | None:
     """Compare all files with the chains; None if the session was recorded without chains.
 
     Args:
         session: the session's directory.
-        told: the heads in `log.closed` events, by writer.
-        kept: heads of the session or of writers that were stored elsewhere.
+        heads_by_writer: the heads in `log.closed` events, by writer.
+        expected_heads: heads of the session or of writers that were stored elsewhere.
 
     Raises:
         DamagedInput: the account of retired numbers, or a part of the archive, cannot be read.
-        UsageError: an element of `kept` is not a head.
+        UsageError: an element of `expected_heads` is not a head.
     """
     # before the chains: a running writer updates its board after its chain file
     boards = _heads_of_boards(session)
     chains = read_chains(session)
-    kept = [_plain(head) for head in kept]
-    if not chains and not kept and (not told or _is_copied(session)):
+    expected_heads = [_plain(head) for head in expected_heads]
+    if not chains and not expected_heads and (not heads_by_writer or _is_copied(session)):
         return None
     report = ChainReport(heads=tuple(chain.head() for chain in chains.values()))
     with ChainedFiles(session, chains) as chained:
@@ -329,10 +331,10 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
                 covered[name] = _compare(chained, name, file, report)
         ended = {writer for writer, chain in chains.items() if chain.ended}
         # A head does not cover writers without a chain, but a genuine writer at least has a claim.
-        known = {*chains, *read_claims(session)} if kept else None
+        writers = {*chains, *read_claims(session)} if expected_heads else None
 
         def is_added(writer: str) -> bool:
-            return writer in ended or (known is not None and writer not in known)
+            return writer in ended or (writers is not None and writer not in writers)
 
         edited = {edit.file for edit in report.edits}
         for name in chained.first_ids:
@@ -342,11 +344,11 @@ def check_chains(session: Path, told: Mapping[str, str], kept: Iterable[str] = (
                 problem = (
                     f"{added:,} of the events after the last block were added after their writer had ended"
                 )
-                if known is not None:
+                if writers is not None:
                     problem += ", or by one that never began here"
                 report.edits.append(Edit(name, problem))
     report.edits.sort(key=lambda edit: edit.time or "~")
-    report.edits += _wrong_heads(session, chains, boards, told, kept, report.head)
+    report.edits += _wrong_heads(session, chains, boards, heads_by_writer, expected_heads, report.head)
     return report
 
 
@@ -381,9 +383,11 @@ def _edit_of_all(file: FileChain, name: str, problem: str) -> Edit:
     return _edit(file, name, FoundBlock(first, first.written, 1, [], problem), len(file.blocks) - 1)
 
 
-def _edit(file: FileChain, name: str, found: FoundBlock, further: int) -> Edit:
-    last, block = found.line + found.state.lines - 1, f"{file.writer}:{found.block.number}"
-    return Edit(name, str(found.problem), found.line, last, found.block.time, block, further)
+def _edit(file: FileChain, name: str, found_block: FoundBlock, further: int) -> Edit:
+    last, block = found_block.line + found_block.state.lines - 1, f"{file.writer}:{found_block.block.number}"
+    return Edit(
+        name, str(found_block.problem), found_block.line, last, found_block.block.time, block, further
+    )
 
 
 def _compare(chained: ChainedFiles, name: str, file: FileChain, report: ChainReport) -> int:
@@ -409,12 +413,12 @@ def _compare(chained: ChainedFiles, name: str, file: FileChain, report: ChainRep
 
 
 def _heads_of_boards(session: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    heads: dict[str, list[str]] = {}
     for path in entries_in(boards_dir(session), ".board"):
         board = read_board(path)
         if board is not None and board.heads:
-            found[path.stem] = [head_text(path.stem, count, root) for count, root in board.heads]
-    return found
+            heads[path.stem] = [head_text(path.stem, count, root) for count, root in board.heads]
+    return heads
 
 
 def _lines_behind(
@@ -447,21 +451,24 @@ def _wrong_heads(
     session: Path,
     chains: Mapping[str, WriterChain],
     boards: Mapping[str, list[str]],
-    told: Mapping[str, str],
-    kept: Iterable[str],
+    heads_by_writer: Mapping[str, str],
+    expected_heads: Iterable[str],
     head: str,
 ) -> Iterator[Edit]:
     """Chains whose head differs from the one recorded in `log.closed` or kept elsewhere."""
     for writer, chain in chains.items():
         if chain.problem is not None:
             yield Edit(_chain_name(session, writer), chain.problem)
-    for told_by, heads in (("log.closed", told.values()), ("the head that was kept", kept)):
-        for wanted in heads:
-            writer, _, rest = wanted.partition(":")
-            if not rest and wanted != head:
+    for told_by, heads in (
+        ("log.closed", heads_by_writer.values()),
+        ("the head that was kept", expected_heads),
+    ):
+        for expected in heads:
+            writer, _, digest = expected.partition(":")
+            if not digest and expected != head:
                 yield Edit("session", f"its head is {head}, not the one that was kept")
-            elif rest and not _has_head(chains.get(writer), wanted):
-                yield Edit(_chain_name(session, writer), f"it does not lead to {told_by}, {wanted}")
+            elif digest and not _has_head(chains.get(writer), expected):
+                yield Edit(_chain_name(session, writer), f"it does not lead to {told_by}, {expected}")
     for writer, heads in boards.items():
         # the process may have been killed while it wrote the newer one
         if not any(_has_head(chains.get(writer), each) for each in heads):
@@ -470,8 +477,8 @@ def _wrong_heads(
 
 def _has_head(chain: WriterChain | None, head: str) -> bool:
     """Return whether a chain, or its first blocks, has this head."""
-    writer, _, rest = head.partition(":")
-    count = rest.partition(":")[0]
+    writer, _, digest = head.partition(":")
+    count = digest.partition(":")[0]
     if chain is None:
         chain = WriterChain(writer)
     return count.isdigit() and int(count) <= len(chain.leaves) and head == chain.head(int(count))
@@ -506,14 +513,14 @@ def prove_event(session: Path, event_id: str) -> dict[str, Any]:
         )
     mark = b'"id":"%s"' % event_id.encode()
     with ChainedFiles(session, chains) as chained:
-        own = [(file, name) for file, name in chained.files if file.writer == writer and name is not None]
-        for file, name in own:
-            for found in walk(file, current_states(chained, name, file)[0], chained.lines(name)):
-                for number, line in enumerate(found.lines, start=found.line):
+        files = [(file, name) for file, name in chained.files if file.writer == writer and name is not None]
+        for file, name in files:
+            for block in walk(file, current_states(chained, name, file)[0], chained.lines(name)):
+                for number, line in enumerate(block.lines, start=block.line):
                     if mark in line and id_of(line) == event_id:
-                        if leaf_of(found.block.kind, found.lines, found.state) != found.block.written.leaf:
-                            raise _unprovable(session / name, found.block)
-                        return _proof(chains, chain, found, number, name)
+                        if leaf_of(block.block.kind, block.lines, block.state) != block.block.written.leaf:
+                            raise _unprovable(session / name, block.block)
+                        return _proof(chains, chain, block, number, name)
     raise InputError(
         f"no block covers {event_id}",
         path=session,
@@ -534,19 +541,19 @@ def _unprovable(path: Path, block: ChainBlock) -> InputError:
 
 
 def _proof(
-    chains: Mapping[str, WriterChain], chain: WriterChain, found: FoundBlock, number: int, name: str
+    chains: Mapping[str, WriterChain], chain: WriterChain, found_block: FoundBlock, number: int, name: str
 ) -> dict[str, Any]:
-    block, state, index = found.block, found.state, number - found.line
+    block, state, index = found_block.block, found_block.state, number - found_block.line
     heads = sorted(each.head() for each in chains.values())
     if block.kind == LINES:
         salts = state.salts()
-        digests = digests_of_lines([line[:-1] for line in found.lines], salts, state.gone)
+        digests = digests_of_lines([line[:-1] for line in found_block.lines], salts, state.gone)
         salt = salts[index * SALT_BYTES : (index + 1) * SALT_BYTES]
         content: dict[str, Any] = {"lines": [digest.hex() for digest in digests]}
     else:
-        content, salt = {"bytes": base64.b64encode(b"".join(found.lines)).decode()}, state.seed
+        content, salt = {"bytes": base64.b64encode(b"".join(found_block.lines)).decode()}, state.seed
     return {
-        "event": found.lines[index][:-1].decode(),
+        "event": found_block.lines[index][:-1].decode(),
         "place": f"{name}:{number}",
         "time": block.time,
         "writer": chain.writer,
@@ -596,10 +603,10 @@ def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[by
         return False
     first = None
     after: list[BlockState] = []
-    for found in walk(file, states, chained.lines(name)):
-        kept = [keep(line[:-1]) for line in found.lines]
-        first = first or next((line for line in kept if line is not None), None)
-        after.append(_after(found, kept))
+    for found_block in walk(file, states, chained.lines(name)):
+        kept_lines = [keep(line[:-1]) for line in found_block.lines]
+        first = first or next((line for line in kept_lines if line is not None), None)
+        after.append(_after(found_block, kept_lines))
     if after == states:
         return False
     for block, state, new in zip(file.blocks, states, after, strict=True):
@@ -612,29 +619,29 @@ def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[by
     return True
 
 
-def _after(found: FoundBlock, kept: Sequence[bytes | None]) -> BlockState:
+def _after(block: FoundBlock, kept_lines: Sequence[bytes | None]) -> BlockState:
     """Return the state of a block after each line (without newline) is replaced by what remains of it."""
-    state, own = found.state, [line[:-1] for line in found.lines]
-    if kept == own:
+    state, lines = block.state, [line[:-1] for line in block.lines]
+    if kept_lines == lines:
         return state
-    left = [line + b"\n" for line in kept if line is not None]
+    left = [line + b"\n" for line in kept_lines if line is not None]
     size_bytes = sum(map(len, left))
     salts = state.salts()
-    if found.block.kind != LINES or not salts:
-        return BlockState(size_bytes, len(left), leaf_of(found.block.kind, left))
-    if not left or any(line not in {None, was} for line, was in zip(kept, own, strict=True)):
+    if block.block.kind != LINES or not salts:
+        return BlockState(size_bytes, len(left), leaf_of(block.block.kind, left))
+    if not left or any(line not in {None, was} for line, was in zip(kept_lines, lines, strict=True)):
         # nothing is left to check; or of a damaged line a part, which nothing can tell from an edit
         return BlockState(size_bytes, len(left), state.leaf)
-    digests, gone = digests_of_lines(own, salts), dict(state.gone)
-    places = [place for place in range(found.block.written.lines) if place not in gone]
+    digests, erased = digests_of_lines(lines, salts), dict(state.gone)
+    kept_positions = [place for place in range(block.block.written.lines) if place not in erased]
     left_salts = b""
-    for index, line in enumerate(kept):
+    for index, line in enumerate(kept_lines):
         if line is None:
-            gone[places[index]] = digests[index]
+            erased[kept_positions[index]] = digests[index]
         else:
             left_salts += salts[index * SALT_BYTES : (index + 1) * SALT_BYTES]
     return BlockState(
-        size_bytes, len(left), state.leaf, left_salts=left_salts, gone=tuple(sorted(gone.items()))
+        size_bytes, len(left), state.leaf, left_salts=left_salts, gone=tuple(sorted(erased.items()))
     )
 
 

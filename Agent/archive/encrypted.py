@@ -332,8 +332,8 @@ def _write(session: Path, target: Path, key: bytes) -> dict[str, str]:
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> str:
     fd, status = open_file(path)
     # in nanoseconds, by which a sealed file is recognised
-    told = {_TIME: str(status.st_mtime_ns)}
-    member = _member(name, size=status.st_size, pax_headers=told)
+    pax_headers = {_TIME: str(status.st_mtime_ns)}
+    member = _member(name, size=status.st_size, pax_headers=pax_headers)
     with os.fdopen(fd, "rb") as file:
         tar.addfile(member, file)
         file.seek(0)
@@ -343,9 +343,9 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> str:
 _TIME: Final = "AGENT_TRACE.mtime_ns"
 
 
-def _member(name: str, **told: Any) -> tarfile.TarInfo:
+def _member(name: str, **pax_headers: Any) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
-    for key, value in {"mode": FILE_MODE, **told}.items():
+    for key, value in {"mode": FILE_MODE, **pax_headers}.items():
         setattr(member, key, value)
     return member
 
@@ -434,10 +434,12 @@ def _digest_of(member: _Member) -> str:
 
 def _compare(session: Path, path: Path, key: bytes, digests: dict[str, str]) -> None:
     """Read an encrypted file back; DamagedInput if it differs from what was read from the session's files."""
-    found: dict[str, str | None] = {}
+    found_digests: dict[str, str | None] = {}
     for member in _members(path, key, session_id_of(session)):
-        found[member.name] = found.get(member.link) if member.content is None else _digest_of(member)
-    if found != digests:
+        found_digests[member.name] = (
+            found_digests.get(member.link) if member.content is None else _digest_of(member)
+        )
+    if found_digests != digests:
         raise DamagedInput(
             "the encrypted session does not read back identically",
             path=session,
@@ -460,15 +462,15 @@ def _remove_readable(session: Path, as_text: Callable[[bytes], str] | None) -> i
 
 def _renew_mirrors(root: Path, as_text: Callable[[bytes], str] | None) -> None:
     """Write the mirrors anew from the readable sessions, if there are any mirrors."""
-    there = {
+    mirrors = {
         name: entries_in((root / name).parent, beginning=(root / name).name) for name in MIRROR_FILES.values()
     }
-    if not any(there.values()):
+    if not any(mirrors.values()):
         return
     rebuild_mirrors(root, as_text=as_text)
     if as_text is None:
         for category, name in MIRROR_FILES.items():
-            for path in there[name] if category.endswith(".text") else ():
+            for path in mirrors[name] if category.endswith(".text") else ():
                 path.unlink(missing_ok=True)
 
 
@@ -476,14 +478,14 @@ def _unpack(session: Path, key: bytes, target: Path) -> int:
     """Write the files of an encrypted session below an empty directory; returns their number."""
     number = 0
     for member in _members(encrypted_file(session), key, session_id_of(session)):
-        place = target / member.name
+        path = target / member.name
         for below in reversed(PurePosixPath(member.name).parents):
             (target / below).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         number += 1
         if member.content is None:
-            os.link(target / member.link, place)
+            os.link(target / member.link, path)
             continue
-        with naming(place), os.fdopen(os.open(place, NEW_FILE, FILE_MODE), "wb") as file:
+        with naming(path), os.fdopen(os.open(path, NEW_FILE, FILE_MODE), "wb") as file:
             shutil.copyfileobj(member.content, file, _COPY_BYTES)
             file.flush()
             os.utime(file.fileno(), ns=(member.mtime_ns, member.mtime_ns))
@@ -504,22 +506,22 @@ def decrypt(session: Path, key: bytes) -> int:
     with locked(session) as is_alone:
         if not is_alone:
             raise UsageError("another process encrypts this session", path=session, remedy="wait for it")
-        place = session / ".decrypting"
-        _remove(place)
-        place.mkdir(mode=DIRECTORY_MODE)
+        staging = session / ".decrypting"
+        _remove(staging)
+        staging.mkdir(mode=DIRECTORY_MODE)
         try:
-            number = _unpack(session, key, place)
+            number = _unpack(session, key, staging)
             # what a kill left beside the encrypted file is in it, too, which has been read by now
             for entry in entries_in(session):
-                if entry not in {encrypted_file(session), place}:
+                if entry not in {encrypted_file(session), staging}:
                     _remove(entry)
             # the description last: with it the readable files count
-            entries = sorted(entries_in(place), key=lambda each: each.name == session_file(session).name)
+            entries = sorted(entries_in(staging), key=lambda each: each.name == session_file(session).name)
             for entry in entries:
-                sync_directory(place)
+                sync_directory(staging)
                 entry.rename(session / entry.name)
         finally:
-            _remove(place)
+            _remove(staging)
         encrypted_file(session).unlink()
         sync_directory(session)
     return number
@@ -552,26 +554,26 @@ def open_encrypted(session: Path, key: bytes) -> Path:
     """
     vault = encrypted_file(session).resolve()
     status = vault.stat()
-    known = (vault, status.st_mtime_ns, status.st_size)
-    place = _opened.get(known)
-    if place is not None and place.is_dir():
-        return place
+    cache_key = (vault, status.st_mtime_ns, status.st_size)
+    directory = _opened.get(cache_key)
+    if directory is not None and directory.is_dir():
+        return directory
     _remove_left()
     above = Path(tempfile.mkdtemp(prefix=OPENED_ROOT, dir=_memory_disk()))
     _remove_at_exit(above)
     _held.enter_context(locked(above, wait=True))
-    place = above / session.name
-    place.mkdir(mode=DIRECTORY_MODE)
+    directory = above / session.name
+    directory.mkdir(mode=DIRECTORY_MODE)
     try:
-        _unpack(session, key, place)
+        _unpack(session, key, directory)
         origin = os.open(above / OPENED_FROM, NEW_FILE, FILE_MODE)
         with os.fdopen(origin, "wb") as file:
             file.write(os.fsencode(session))
     except BaseException:
         shutil.rmtree(above, ignore_errors=True)
         raise
-    _opened[known] = place
-    return place
+    _opened[cache_key] = directory
+    return directory
 
 
 def _memory_disk() -> Path:
@@ -579,13 +581,13 @@ def _memory_disk() -> Path:
     return _MEMORY_DISK if usable else Path(tempfile.gettempdir())
 
 
-def _remove_at_exit(place: Path) -> None:
+def _remove_at_exit(directory: Path) -> None:
     if not _removed_at_exit:
         atexit.register(_remove_opened)
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, _end)  # which would end the process without `atexit`
-    _removed_at_exit[place] = os.getpid()
+    _removed_at_exit[directory] = os.getpid()
 
 
 _removed_at_exit: dict[Path, int] = {}
@@ -593,9 +595,9 @@ _removed_at_exit: dict[Path, int] = {}
 
 
 def _remove_opened() -> None:
-    for place, pid in list(_removed_at_exit.items()):
+    for directory, pid in list(_removed_at_exit.items()):
         if os.getpid() == pid:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _end(number: int, _frame: object) -> None:

@@ -86,12 +86,12 @@ class FieldPlace(NamedTuple):
         if self.pointer:
             return value_at(line, self.pointer, _ABSENT)
         value: Any = line
-        for place, key in enumerate(self.keys):
+        for depth, key in enumerate(self.keys):
             if not isinstance(value, Mapping):
                 return _ABSENT
-            whole = ".".join(self.keys[place:])
-            if whole in value:  # a key may have dots itself
-                return value[whole]
+            dotted = ".".join(self.keys[depth:])
+            if dotted in value:  # a key may have dots itself
+                return value[dotted]
             value = value.get(key, _ABSENT)
         return value
 
@@ -103,36 +103,36 @@ class FieldMap:
     sources: Mapping[str, tuple[FieldPlace, ...]]
 
     @classmethod
-    def of(cls, given: Iterable[str]) -> FieldMap:
+    def of(cls, texts: Iterable[str]) -> FieldMap:
         """Read `agent_id=user.name`, with commas or in several texts; other fields have usual places.
 
         Raises:
             UsageError: a field of an event is unknown, or has no place.
         """
-        sources = {name: tuple(FieldPlace.of(place) for place in places) for name, places in USUAL.items()}
-        for text in (part for each in given for part in each.split(",")):
-            name, equals, place = text.strip().partition("=")
-            if name not in USUAL or not equals or not place:
+        sources = {name: tuple(FieldPlace.of(key) for key in places) for name, places in USUAL.items()}
+        for text in (part for each in texts for part in each.split(",")):
+            name, equals, key = text.strip().partition("=")
+            if name not in USUAL or not equals or not key:
                 raise UsageError(
                     f"{text.strip()!r} does not map a field of an event",
                     remedy=f"write FIELD=PLACE, such as agent_id=user.name; fields are {', '.join(USUAL)}",
                 )
-            sources[name] = (FieldPlace.of(place),)
+            sources[name] = (FieldPlace.of(key),)
         return cls(sources)
 
     def values(self, line: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
         """The values found in a line, and the keys of the line that they took as a whole."""
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         taken: set[str] = set()
         for name, sources in self.sources.items():
             for source in sources:
                 value = source.read(line)
                 if value is not _ABSENT and value is not None:
-                    found[name] = value
+                    values[name] = value
                     key = source.pointer[1:] if source.pointer else ".".join(source.keys)
                     taken.add(key)
                     break
-        return found, taken
+        return values, taken
 
 
 @dataclass(slots=True)
@@ -160,7 +160,7 @@ class ImportedLines:
         }
 
 
-def import_lines(path: Path, given: Iterable[str], root: Path, redactor: Redactor) -> ImportedLines:
+def import_lines(path: Path, field_texts: Iterable[str], root: Path, redactor: Redactor) -> ImportedLines:
     """Import a file of JSON lines as a new session under a trace root.
 
     A line becomes an `agent_action` if it has an action, an event of the kind that it names if that is a kind
@@ -170,7 +170,7 @@ def import_lines(path: Path, given: Iterable[str], root: Path, redactor: Redacto
 
     Args:
         path: the file.
-        given: the mapping, as for `FieldMap.of`.
+        field_texts: the mapping, as for `FieldMap.of`.
         root: the trace root, created if missing.
         redactor: replaces secrets.
 
@@ -178,19 +178,19 @@ def import_lines(path: Path, given: Iterable[str], root: Path, redactor: Redacto
         InputError: the file cannot be read, or none of its lines is an event.
         UsageError: the mapping is wrong.
     """
-    return import_objects(objects_in(path), FieldMap.of(given), path, root, redactor)
+    return import_objects(objects_in(path), FieldMap.of(field_texts), path, root, redactor)
 
 
 def import_objects(
     lines: Iterable[tuple[int, Any]], fields: FieldMap, path: Path, root: Path, redactor: Redactor
 ) -> ImportedLines:
     """Import objects, each with the number of its line, as `import_lines` does."""
-    made = ImportedLines(path)
-    converted = _Rows(fields, redactor, made)
+    imported = ImportedLines(path)
+    converted = _Rows(fields, redactor, imported)
     rows = converted(lines)
     first = next(rows, None)
     if first is None:
-        why = f": {made.problems[0]}" if made.problems else ""
+        why = f": {imported.problems[0]}" if imported.problems else ""
         raise InputError(
             f"no line is an event{why}",
             path=path,
@@ -202,8 +202,11 @@ def import_objects(
     except BaseException:
         shutil.rmtree(stored.path)
         raise
-    made.session, made.events = stored.path, converted.count - 1  # without the row that closes the writer
-    return made
+    imported.session, imported.events = (
+        stored.path,
+        converted.count - 1,
+    )  # without the row that closes the writer
+    return imported
 
 
 def objects_in(path: Path) -> Iterator[tuple[int, Any]]:
@@ -232,10 +235,10 @@ def objects_in(path: Path) -> Iterator[tuple[int, Any]]:
 class _Rows:
     """Turns foreign objects into rows of events."""
 
-    def __init__(self, fields: FieldMap, redactor: Redactor, made: ImportedLines) -> None:
+    def __init__(self, fields: FieldMap, redactor: Redactor, imported: ImportedLines) -> None:
         self._fields = fields
         self._redactor = redactor
-        self._made = made
+        self._made = imported
         self._writer = new_writer_id(os.urandom(5))
         self._ids: dict[str, str] = {}
         self._failed_inside: set[str] = set()
@@ -267,34 +270,34 @@ class _Rows:
         if not isinstance(line, dict):
             raise ValueError("not a JSON object")  # noqa: TRY004 - counted, not raised
         line = self._redactor.object(line)
-        found, taken = self._fields.values(line)
-        duration_ms = _duration_ms(found)
-        ts_us = _time_us(found, duration_ms)
+        values, taken = self._fields.values(line)
+        duration_ms = _duration_ms(values)
+        ts_us = _time_us(values, duration_ms)
         body = {key: value for key, value in line.items() if key not in taken}
-        kind = self._kind(found, body)
+        kind = self._kind(values, body)
         body = {f"user.{key}" if key in _OWN_KEYS else key: value for key, value in body.items()}
-        if "message" in found:
-            body["message"] = _text(found["message"])
-        if "logger" in found:
-            body["logger"] = _text(found["logger"])
+        if "message" in values:
+            body["message"] = _text(values["message"])
+        if "logger" in values:
+            body["logger"] = _text(values["logger"])
         if kind == "agent_action":
-            body["action_type"] = _text(found["action"])
-            if found.get("error"):
+            body["action_type"] = _text(values["action"])
+            if values.get("error"):
                 body["outcome"] = "error"
-                body["user.error"] = found["error"]
+                body["user.error"] = values["error"]
         elif kind == "error":
-            body["error_message"] = _text(found["error"])
+            body["error_message"] = _text(values["error"])
             body.setdefault("message", body["error_message"])
         if duration_ms is not None:
             body["duration_ms"] = duration_ms
         check_numbers(kind, body)
-        return self._with_envelope(kind, ts_us, body, found)
+        return self._with_envelope(kind, ts_us, body, values)
 
     def _error_of(self, action: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the error of a failed action, unless an action inside it failed before."""
         if action["span_id"] not in self._failed_inside:
-            told = action["body"]["user.error"]
-            message = f"{action['body']['action_type']} failed" if told is True else _text(told)
+            error_value = action["body"]["user.error"]
+            message = f"{action['body']['action_type']} failed" if error_value is True else _text(error_value)
             body: dict[str, Any] = {
                 "error_message": message,
                 "message": message,
@@ -310,54 +313,54 @@ class _Rows:
             self._failed_inside.add(action["parent_span_id"])
 
     @staticmethod
-    def _kind(found: dict[str, Any], body: dict[str, Any]) -> str:
-        named = found.get("kind")
-        if "action" in found:
+    def _kind(values: dict[str, Any], body: dict[str, Any]) -> str:
+        named = values.get("kind")
+        if "action" in values:
             return "agent_action"
         if isinstance(named, str) and named in KINDS and not named.startswith(("log.", "run.", "source.")):
             return named
         if named is not None:
             body["source_kind"] = named
-        return "error" if found.get("error") else "log"
+        return "error" if values.get("error") else "log"
 
     def _with_envelope(
-        self, kind: str, ts_us: int, body: dict[str, Any], found: Mapping[str, Any]
+        self, kind: str, ts_us: int, body: dict[str, Any], values: Mapping[str, Any]
     ) -> dict[str, Any]:
         self.count += 1
         own_id = event_id(self._writer, self.count)
-        if "id" in found:
-            self._ids[_text(found["id"])] = own_id
-        is_span = "span_id" in found or ("duration_ms" in body and kind == "agent_action")
-        agent = _text(found["agent_id"]) if "agent_id" in found else None
+        if "id" in values:
+            self._ids[_text(values["id"])] = own_id
+        is_span = "span_id" in values or ("duration_ms" in body and kind == "agent_action")
+        agent = _text(values["agent_id"]) if "agent_id" in values else None
         if agent is not None:
             self._made.agents.add(agent)
         return {
             "event_id": own_id,
             "ts_us": ts_us,
             "kind": kind,
-            "severity": LEVELS[_level(found.get("level"), kind)],
+            "severity": LEVELS[_level(values.get("level"), kind)],
             "body": body,
             "agent_id": agent,
-            "agent_role": _text(found["agent_role"]) if "agent_role" in found else None,
+            "agent_role": _text(values["agent_role"]) if "agent_role" in values else None,
             "outcome": body.pop("outcome", None),
             "name": None,
             "duration_ms": None,
             "run_id": None,
-            "span_id": _span_id(found.get("span_id", own_id)) if is_span else None,
-            "parent_span_id": _span_id(found["parent_span_id"]) if found.get("parent_span_id") else None,
-            "causes": self._causes(found.get("causes")),
-            "tick": _tick(found.get("tick")),
+            "span_id": _span_id(values.get("span_id", own_id)) if is_span else None,
+            "parent_span_id": _span_id(values["parent_span_id"]) if values.get("parent_span_id") else None,
+            "causes": self._causes(values.get("causes")),
+            "tick": _tick(values.get("tick")),
         }
 
-    def _causes(self, given: Any) -> list[str]:
-        known = []
-        for cause in given if isinstance(given, list) else [given] if given is not None else []:
-            own = self._ids.get(_text(cause))
-            if own is None:
+    def _causes(self, value: Any) -> list[str]:
+        event_ids = []
+        for cause in value if isinstance(value, list) else [value] if value is not None else []:
+            new_id = self._ids.get(_text(cause))
+            if new_id is None:
                 self._made.unknown_causes += 1
             else:
-                known.append(own)
-        return known
+                event_ids.append(new_id)
+        return event_ids
 
 
 _OWN_KEYS: Final = frozenset(
@@ -375,45 +378,45 @@ def _span_id(value: Any) -> str:
     return blake2b(_text(value).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def _level(given: Any, kind: str) -> str:
-    if isinstance(given, int) and not isinstance(given, bool):
-        return next((name for name, number in reversed(LEVELS.items()) if given >= number), "DEBUG")
-    name = str(given).upper() if given is not None else ""
+def _level(value: Any, kind: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return next((name for name, number in reversed(LEVELS.items()) if value >= number), "DEBUG")
+    name = str(value).upper() if value is not None else ""
     name = _LEVEL_OF.get(name, name)
     return name if name in LEVELS else "ERROR" if kind == "error" else "INFO"
 
 
-def _tick(given: Any) -> int | None:
-    if isinstance(given, bool):
+def _tick(value: Any) -> int | None:
+    if isinstance(value, bool):
         return None
-    if isinstance(given, str) and given.lstrip("-").isdecimal():
-        given = int(given)
-    is_whole = isinstance(given, int) or (isinstance(given, float) and given.is_integer())
-    return int(given) if is_whole and abs(given) < 1 << 63 else None
+    if isinstance(value, str) and value.lstrip("-").isdecimal():
+        value = int(value)
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return int(value) if is_whole and abs(value) < 1 << 63 else None
 
 
-def _number(value: Any, what: str) -> float:
+def _number(value: Any, name: str) -> float:
     try:
         number = float(value) if not isinstance(value, bool) else math.nan
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{what} {str(value)[:40]!r} is no number")
+        raise ValueError(f"{name} {str(value)[:40]!r} is no number")
     return number
 
 
-def _duration_ms(found: Mapping[str, Any]) -> float | None:
-    if "duration_ms" in found:
-        return _number(found["duration_ms"], "the duration")
-    return _number(found["duration_s"], "the duration") * 1000 if "duration_s" in found else None
+def _duration_ms(values: Mapping[str, Any]) -> float | None:
+    if "duration_ms" in values:
+        return _number(values["duration_ms"], "the duration")
+    return _number(values["duration_s"], "the duration") * 1000 if "duration_s" in values else None
 
 
-def _time_us(found: Mapping[str, Any], duration_ms: float | None) -> int:
+def _time_us(values: Mapping[str, Any], duration_ms: float | None) -> int:
     """The time of an event, of a span its end, in microseconds since 1970."""
-    if "started" in found:
-        return _moment_us(found["started"]) + round((duration_ms or 0) * 1000)
-    if "timestamp" in found:
-        return _moment_us(found["timestamp"])
+    if "started" in values:
+        return _moment_us(values["started"]) + round((duration_ms or 0) * 1000)
+    if "timestamp" in values:
+        return _moment_us(values["timestamp"])
     raise ValueError("no time")
 
 
@@ -447,14 +450,14 @@ _AGENT: Final = ("gen_ai.agent.id", "gen_ai.agent.name", "agent.name", "agent_id
 _TICK: Final = ("agent_trace.tick", "tick")
 
 
-def import_otlp(path: Path, given: Iterable[str], root: Path, redactor: Redactor) -> ImportedLines:
+def import_otlp(path: Path, field_texts: Iterable[str], root: Path, redactor: Redactor) -> ImportedLines:
     """Import spans as actions: of the agent that `gen_ai.agent.id` or `.name` names, else of the service.
 
     An action is named after its span. Its payload has the span's attributes, events, status and trace id.
 
     Args:
         path: a file with an `ExportTraceServiceRequest` in each line.
-        given: a mapping as for `import_lines`; fields are those of a span with `attributes` as an object and
+        field_texts: a mapping as for `import_lines`; fields are those of a span with `attributes` as an object and
             the resource's as `resource`.
         root, redactor: as for `import_lines`.
 
@@ -470,7 +473,7 @@ def import_otlp(path: Path, given: Iterable[str], root: Path, redactor: Redactor
         "tick=/tick",
     ]
     usual += ["span_id=/id", "parent_span_id=/parent", "error=/failed"]
-    return import_objects(_spans(path), FieldMap.of([*usual, *given]), path, root, redactor)
+    return import_objects(_spans(path), FieldMap.of([*usual, *field_texts]), path, root, redactor)
 
 
 _END: Final = "endTimeUnixNano"
@@ -496,8 +499,8 @@ def _spans(path: Path) -> Iterator[tuple[int, Any]]:
 
 def _of(value: Any, *names: str, kind: type = dict) -> Any:
     """The first of these members that is of a kind; an empty one if there is none."""
-    found = (value.get(name) for name in names) if isinstance(value, dict) else ()
-    return next((each for each in found if isinstance(each, kind)), kind())
+    values = (value.get(name) for name in names) if isinstance(value, dict) else ()
+    return next((each for each in values if isinstance(each, kind)), kind())
 
 
 def _flat(span: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
@@ -505,7 +508,7 @@ def _flat(span: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
     end, start = int(span["endTimeUnixNano"]), int(span["startTimeUnixNano"])
     trace, status = span["traceId"], _of(span, "status")
     failed = status.get("code") in _FAILED
-    made = {
+    flat = {
         _END: end,
         "duration_ms": (end - start) / 1e6,
         "id": f"{trace}:{span['spanId']}",
@@ -519,33 +522,33 @@ def _flat(span: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
         "resource": resource,
     }
     if span.get("parentSpanId"):
-        made["parent"] = f"{trace}:{span['parentSpanId']}"
+        flat["parent"] = f"{trace}:{span['parentSpanId']}"
     if failed:
-        made["failed"] = status.get("message") or attributes.get("error.type") or True
+        flat["failed"] = status.get("message") or attributes.get("error.type") or True
     events = [
         {"name": each.get("name"), **_attributes(each.get("attributes"))}
         for each in _of(span, "events", kind=list)
         if isinstance(each, dict)
     ]
-    return made | ({"events": events} if events else {})
+    return flat | ({"events": events} if events else {})
 
 
-def _attributes(given: Any) -> dict[str, Any]:
+def _attributes(attributes: Any) -> dict[str, Any]:
     """The list of keys and values as an object."""
-    pairs = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    pairs = [each for each in attributes if isinstance(each, dict)] if isinstance(attributes, list) else []
     return {str(each.get("key")): _value(each.get("value")) for each in pairs}
 
 
-def _value(given: Any) -> Any:
-    if not isinstance(given, dict) or len(given) != 1:
+def _value(any_value: Any) -> Any:
+    if not isinstance(any_value, dict) or len(any_value) != 1:
         return None
-    ((kind, value),) = given.items()
+    ((kind, value),) = any_value.items()
     if kind == "intValue":
         return int(value)
     if kind == "arrayValue":
-        return [_value(each) for each in _of(given, kind).get("values") or ()]
+        return [_value(each) for each in _of(any_value, kind).get("values") or ()]
     if kind == "kvlistValue":
-        return _attributes(_of(given, kind).get("values"))
+        return _attributes(_of(any_value, kind).get("values"))
     return value
 
 
@@ -559,7 +562,7 @@ _INSPECT_USUAL: Final = (
 )
 
 
-def import_inspect(path: Path, given: Iterable[str], root: Path, redactor: Redactor) -> ImportedLines:
+def import_inspect(path: Path, field_texts: Iterable[str], root: Path, redactor: Redactor) -> ImportedLines:
     """Import the events of all samples: each sample is an agent, `task/id` (`task/id@epoch` from the second).
 
     Calls of models and tools, and spans, are actions with their durations, nested as in Inspect; everything
@@ -569,7 +572,7 @@ def import_inspect(path: Path, given: Iterable[str], root: Path, redactor: Redac
 
     Args:
         path: a log with the ending .json.
-        given: a mapping as for `import_lines`, of the members of Inspect's events.
+        field_texts: a mapping as for `import_lines`, of the members of Inspect's events.
         root, redactor: as for `import_lines`.
 
     Raises:
@@ -577,7 +580,9 @@ def import_inspect(path: Path, given: Iterable[str], root: Path, redactor: Redac
         DamagedInput: it is no log of Inspect in JSON.
         UsageError: the mapping is wrong.
     """
-    return import_objects(_inspect_events(path), FieldMap.of([*_INSPECT_USUAL, *given]), path, root, redactor)
+    return import_objects(
+        _inspect_events(path), FieldMap.of([*_INSPECT_USUAL, *field_texts]), path, root, redactor
+    )
 
 
 def _inspect_events(path: Path) -> Iterator[tuple[int, Any]]:
@@ -586,20 +591,20 @@ def _inspect_events(path: Path) -> Iterator[tuple[int, Any]]:
     for sample, agent, log in _inspect_samples(path):
         listed = [each for each in sample.get("events") or () if isinstance(each, dict)]
         ends = {each.get("id"): each.get("timestamp") for each in listed if each.get("event") == "span_end"}
-        asked = {
+        fields = {
             "event": "sample_begins",
             "at": _inspect_moment(sample, listed, 0),
             **_chosen(sample, _INPUTS),
         }
-        told = {
+        common = {
             "event": "sample_ends",
             "at": _inspect_moment(sample, listed, -1),
             **_chosen(sample, _OUTPUTS),
         }
         if number == 0:
-            began = _made_at(log) or asked["at"]
+            began = _made_at(log) or fields["at"]
             yield number, {"event": "log", "kind": "inspect.log", "what": "log", "log": log, "at": began}
-        for each in (asked, *listed, told):
+        for each in (fields, *listed, common):
             number += 1
             if each.get("event") != "span_end":
                 yield number, {"agent": agent, **_flat_inspect(each, ends)}
@@ -623,10 +628,10 @@ def _chosen(sample: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {f"sample_{name}" if name == "id" else name: sample[name] for name in names if sample.get(name)}
 
 
-def _inspect_moment(sample: dict[str, Any], listed: list[dict[str, Any]], place: int) -> Any:
+def _inspect_moment(sample: dict[str, Any], listed: list[dict[str, Any]], index: int) -> Any:
     """When a sample began or ended: as it says itself, else as its first or last event does."""
-    told = sample.get("completed_at" if place else "started_at")
-    return told or (listed[place].get("timestamp") if listed else None)
+    moment = sample.get("completed_at" if index else "started_at")
+    return moment or (listed[index].get("timestamp") if listed else None)
 
 
 def _made_at(log: dict[str, Any]) -> Any:
@@ -654,45 +659,45 @@ def _inspect_samples(path: Path) -> Iterator[tuple[dict[str, Any], str, dict[str
         raise DamagedInput(
             "it is no log of Inspect: an object with eval, its task, and samples", path=path
         ) from None
-    rest = {name: value for name, value in log.items() if name not in {"samples", "location"}}
+    header = {name: value for name, value in log.items() if name not in {"samples", "location"}}
     for sample in samples if isinstance(samples, list) else ():
         if isinstance(sample, dict):
             epoch = f"@{sample['epoch']}" if sample.get("epoch", 1) != 1 else ""
-            yield sample, f"{task}/{sample.get('id')}{epoch}", rest
+            yield sample, f"{task}/{sample.get('id')}{epoch}", header
 
 
 def _flat_inspect(event: dict[str, Any], ends: dict[Any, Any]) -> dict[str, Any]:
     """An event with its time, and with its duration and what it did if it is a span."""
-    made = dict(event)
+    flat = dict(event)
     kind, began = event.get("event"), event.get("timestamp")
-    made.setdefault("at", began)
+    flat.setdefault("at", began)
     if kind != "error":
-        made["kind"] = f"inspect.{kind}"  # its states and others are not ours of the same name
-    made.pop("timestamp", None)
-    made.pop("traceback_ansi", None)
+        flat["kind"] = f"inspect.{kind}"  # its states and others are not ours of the same name
+    flat.pop("timestamp", None)
+    flat.pop("traceback_ansi", None)
     if isinstance(failure := event.get("error"), dict):  # with its traceback
-        made["error"] = failure.get("message") or failure.get("type") or "error"
-        made["failure"] = {key: value for key, value in failure.items() if key != "traceback_ansi"}
+        flat["error"] = failure.get("message") or failure.get("type") or "error"
+        flat["failure"] = {key: value for key, value in failure.items() if key != "traceback_ansi"}
     if kind == "span_begin":
-        ended, made["span"], made["span_id"] = (
+        ended, flat["span"], flat["span_id"] = (
             ends.get(event.get("id")),
             event.get("id"),
             event.get("parent_id"),
         )
-        made["action"] = event.get("name") or "span"
-        made.pop("id", None)
+        flat["action"] = event.get("name") or "span"
+        flat.pop("id", None)
     elif kind in _INSPECT_SPANS:
-        ended, made["span"] = event.get("completed"), event.get("uuid") or f"{began} {kind}"
+        ended, flat["span"] = event.get("completed"), event.get("uuid") or f"{began} {kind}"
         name = event.get("model") if kind == "model" else event.get("function") or event.get("name")
-        made["action"] = f"{kind} {name}" if name else kind
+        flat["action"] = f"{kind} {name}" if name else kind
     else:
-        made.setdefault("what", made["error"] if kind == "error" else str(kind).replace("_", " "))
-        return made
-    made["what"] = made["action"]
+        flat.setdefault("what", flat["error"] if kind == "error" else str(kind).replace("_", " "))
+        return flat
+    flat["what"] = flat["action"]
     if isinstance(began, str) and isinstance(ended, str):
         try:
-            made["took_ms"] = max(parse_timestamp(ended) - parse_timestamp(began), 0) / 1000
+            flat["took_ms"] = max(parse_timestamp(ended) - parse_timestamp(began), 0) / 1000
         except ValueError:
-            return made  # the time of a beginning will do
-        made["at"] = ended
-    return made
+            return flat  # the time of a beginning will do
+        flat["at"] = ended
+    return flat

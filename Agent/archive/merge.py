@@ -94,11 +94,11 @@ def merge_sessions(sessions: Sequence[Path], root: Path) -> Merged:
                 path=path,
                 remedy="merge when the program has ended",
             )
-    made = _created([info for info, _ in infos], root)
+    merged_dir = _created([info for info, _ in infos], root)
     try:
-        return _filled(made, infos)
+        return _filled(merged_dir, infos)
     except BaseException:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(merged_dir, ignore_errors=True)
         raise
 
 
@@ -117,14 +117,14 @@ def _created(infos: Sequence[SessionInfo], root: Path) -> Path:
     )
 
 
-def _filled(made: Path, infos: Sequence[tuple[SessionInfo, Path]]) -> Merged:
-    merged = Merged(made)
+def _filled(merged_dir: Path, infos: Sequence[tuple[SessionInfo, Path]]) -> Merged:
+    merged = Merged(merged_dir)
     retired, recovery = RetiredAccount(), Recovery()
     for info, path in infos:
         shifted_us = _behind_us(path)
-        names = _copied_logs(path, made, shifted_us)
-        _copy_state(path, made)
-        _copy_runs(path, made, shifted_us)
+        names = _copied_logs(path, merged_dir, shifted_us)
+        _copy_state(path, merged_dir)
+        _copy_runs(path, merged_dir, shifted_us)
         _add_accounts(path, names, retired, recovery)
         merged.sources.append(
             {
@@ -137,13 +137,13 @@ def _filled(made: Path, infos: Sequence[tuple[SessionInfo, Path]]) -> Merged:
             }
         )
     if retired.numbers or retired.closed or retired.files:
-        write_account(made, retired)
+        write_account(merged_dir, retired)
     if recovery.writers or recovery.torn_tails:
-        write_recovery(made, recovery)
-    update_session(made, other={"merged_from": merged.sources}, recovered_at=recovery.recovered_at)
-    write_summary(made)
-    found = open_reader(made).losses()
-    merged.lost, merged.unknown = found.total_lost, found.total_unknown
+        write_recovery(merged_dir, recovery)
+    update_session(merged_dir, other={"merged_from": merged.sources}, recovered_at=recovery.recovered_at)
+    write_summary(merged_dir)
+    losses = open_reader(merged_dir).losses()
+    merged.lost, merged.unknown = losses.total_lost, losses.total_unknown
     return merged
 
 
@@ -176,44 +176,44 @@ def _all_lines(session: Path) -> Iterator[tuple[Path, Iterable[bytes]]]:
             yield path, (raw.line for raw in archive.lines(path))
 
 
-def _copied_logs(session: Path, made: Path, shifted_us: int) -> dict[str, str]:
+def _copied_logs(session: Path, merged_dir: Path, shifted_us: int) -> dict[str, str]:
     """Copy the logs; return their names in the new session, where two sessions may have the same."""
     logs = list(_all_lines(session))
-    names = _names([path.relative_to(session).as_posix() for path, _ in logs], session, made)
+    names = _names([path.relative_to(session).as_posix() for path, _ in logs], session, merged_dir)
     for path, lines in logs:
-        target = made / names[path.relative_to(session).as_posix()]
+        target = merged_dir / names[path.relative_to(session).as_posix()]
         target.parent.mkdir(mode=0o700, exist_ok=True)
         _write(target, lines, shifted_us)
     return names
 
 
-def _names(files: Sequence[str], session: Path, made: Path) -> dict[str, str]:
+def _names(files: Sequence[str], session: Path, merged_dir: Path) -> dict[str, str]:
     """New names of files: all segments of a log are renamed if one of them is in the new session already."""
     taken: dict[str, str] = {}
     for file in files:
-        place, _, base = file.rpartition("/")
+        directory, _, base = file.rpartition("/")
         parsed = parse_file_name(base)
-        if parsed is not None and (made / file).exists():
+        if parsed is not None and (merged_dir / file).exists():
             owner = parsed.writer or _owner(session / file)
-            taken[f"{place}/{parsed.stem}@{parsed.writer}"] = owner
-    found: dict[str, str] = {}
+            taken[f"{directory}/{parsed.stem}@{parsed.writer}"] = owner
+    names: dict[str, str] = {}
     for file in files:
-        place, _, base = file.rpartition("/")
+        directory, _, base = file.rpartition("/")
         parsed = parse_file_name(base)
-        there = None if parsed is None else taken.get(f"{place}/{parsed.stem}@{parsed.writer}")
-        if parsed is None or there is None:
-            found[file] = file
+        taken_by = None if parsed is None else taken.get(f"{directory}/{parsed.stem}@{parsed.writer}")
+        if parsed is None or taken_by is None:
+            names[file] = file
             continue
         number = "" if parsed.segment is None else f".{parsed.segment}"
-        name = f"{parsed.stem}@{there}{number}{Path(base).suffix}"
-        found[file] = f"{place}/{name}" if place else name
-        if (made / found[file]).exists():
+        name = f"{parsed.stem}@{taken_by}{number}{Path(base).suffix}"
+        names[file] = f"{directory}/{name}" if directory else name
+        if (merged_dir / names[file]).exists():
             raise InputError(
-                f"another of the sessions has {found[file]} too",
+                f"another of the sessions has {names[file]} too",
                 path=session,
                 remedy="merge each session once, and not with a merged one that has it",
             )
-    return found
+    return names
 
 
 def _owner(path: Path) -> str:
@@ -239,18 +239,20 @@ def _moved(line: bytes, shifted_us: int) -> bytes:
         moved = format_timestamp(parse_timestamp(line[_TIME].decode()) + shifted_us).encode()
     except ValueError:
         return line  # damaged
-    made = line[: _TIME.start] + moved + line[_TIME.stop :]
-    return _HLC.sub(b"", made, count=1) if b',"hlc":' in made and _hlc_of(made) else made
+    moved_line = line[: _TIME.start] + moved + line[_TIME.stop :]
+    return (
+        _HLC.sub(b"", moved_line, count=1) if b',"hlc":' in moved_line and _hlc_of(moved_line) else moved_line
+    )
 
 
-def _copy_state(session: Path, made: Path) -> None:
+def _copy_state(session: Path, merged_dir: Path) -> None:
     """Copy the claims and the boards, by which the losses of a writer are known."""
-    for directory, there in (
-        (claims_dir(session), claims_dir(made)),
-        (boards_dir(session), boards_dir(made)),
+    for directory, target in (
+        (claims_dir(session), claims_dir(merged_dir)),
+        (boards_dir(session), boards_dir(merged_dir)),
     ):
         for path in entries_in(directory):
-            _copy(path, there / path.name)
+            _copy(path, target / path.name)
 
 
 def _copy(path: Path, target: Path) -> None:
@@ -264,15 +266,15 @@ def _new(target: Path) -> BinaryIO:
     return os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
-def _copy_runs(session: Path, made: Path, shifted_us: int) -> None:
+def _copy_runs(session: Path, merged_dir: Path, shifted_us: int) -> None:
     """Copy the runs; their event files move in time as the logs do."""
     for path in files_below(runs_dir(session)):
-        target = runs_dir(made) / path.relative_to(runs_dir(session))
+        target = runs_dir(merged_dir) / path.relative_to(runs_dir(session))
         if target.exists():
             if read_file(target) == read_file(path):
                 continue
             raise InputError(
-                f"the sessions have {target.relative_to(made)} in common, and it differs",
+                f"the sessions have {target.relative_to(merged_dir)} in common, and it differs",
                 path=session,
                 remedy="give the runs of each host their own ids",
             )
@@ -285,15 +287,15 @@ def _copy_runs(session: Path, made: Path, shifted_us: int) -> None:
 
 def _add_accounts(session: Path, names: dict[str, str], retired: RetiredAccount, recovery: Recovery) -> None:
     """Add what a session's accounts say of lines that are not in its files."""
-    found = read_account(session)
-    found.settle(session)
-    for writer, numbers in found.numbers.items():
+    account = read_account(session)
+    account.settle(session)
+    for writer, numbers in account.numbers.items():
         retired.numbers[writer] = numbers
-    retired.closed |= found.closed
-    retired.dropped += found.dropped
-    retired.reasons += Counter(found.reasons)
+    retired.closed |= account.closed
+    retired.dropped += account.dropped
+    retired.reasons += Counter(account.reasons)
     for name in ("files", "size_bytes", "events", "damaged_lines"):
-        setattr(retired, name, getattr(retired, name) + getattr(found, name))
+        setattr(retired, name, getattr(retired, name) + getattr(account, name))
     other = read_recovery(session)
     recovery.writers |= other.writers
     recovery.torn_tails += [replace(tail, file=names.get(tail.file, tail.file)) for tail in other.torn_tails]

@@ -109,24 +109,24 @@ def prune(
             "prune needs a policy", remedy="give --keep-sessions, --older-than or --max-bytes; try --dry-run"
         )
     now_s = time.time() if now_s is None else now_s
-    found = [_candidate(ref.session_id, ref.path) for ref in list_sessions(root)]
-    _choose(found, policy, now_s)
+    candidates = [_candidate(ref.session_id, ref.path) for ref in list_sessions(root)]
+    _choose(candidates, policy, now_s)
     finished = len(interrupted_removals(root)) if dry_run else finish_removals(root)
     pruned: list[PrunedSession] = []
-    for candidate in found:
+    for candidate in candidates:
         if candidate.reason is None:
             continue
         in_use = why_in_use(candidate.path, now_s=now_s)
-        gone = in_use is None and not dry_run and remove_session(candidate.path)
+        is_removed = in_use is None and not dry_run and remove_session(candidate.path)
         path, size_bytes = str(candidate.path), candidate.size_bytes
-        session = PrunedSession(candidate.session_id, path, size_bytes, candidate.reason, in_use, gone)
+        session = PrunedSession(candidate.session_id, path, size_bytes, candidate.reason, in_use, is_removed)
         pruned.append(session)
         if session.removed:
             on_removed(session)
     if any(session.removed for session in pruned):
         drop_dead_links(root)
     going = {session.session_id for session in pruned if session.in_use is None}
-    staying = [candidate for candidate in found if candidate.session_id not in going]
+    staying = [candidate for candidate in candidates if candidate.session_id not in going]
     return Pruning(
         tuple(pruned), dry_run, len(staying), sum(candidate.size_bytes for candidate in staying), finished
     )
@@ -172,22 +172,22 @@ def prune_checkpoints(
 
 def ended_before(root: Path, before_s: float) -> list[Path]:
     """Return the sessions that no process uses and that ended before a time, in seconds since 1970."""
-    found = [_candidate(ref.session_id, ref.path) for ref in list_sessions(root)]
-    return [each.path for each in found if each.ended_s < before_s and why_in_use(each.path) is None]
+    candidates = [_candidate(ref.session_id, ref.path) for ref in list_sessions(root)]
+    return [each.path for each in candidates if each.ended_s < before_s and why_in_use(each.path) is None]
 
 
-def _choose(found: list[_Candidate], policy: Policy, now_s: float) -> None:
-    """Set the reason of each session that matches the policy; `found` is oldest first."""
+def _choose(candidates: list[_Candidate], policy: Policy, now_s: float) -> None:
+    """Set the reason of each session that matches the policy; `candidates` is oldest first."""
     if policy.keep_sessions is not None:
-        for candidate in found[: max(len(found) - policy.keep_sessions, 0)]:
+        for candidate in candidates[: max(len(candidates) - policy.keep_sessions, 0)]:
             candidate.reason = f"beyond the newest {policy.keep_sessions}"
     if policy.older_than_s is not None:
-        for candidate in found:
+        for candidate in candidates:
             if candidate.reason is None and now_s - candidate.ended_s > policy.older_than_s:
                 candidate.reason = "too old"
     if policy.max_bytes is not None:
-        left_bytes = sum(candidate.size_bytes for candidate in found if candidate.reason is None)
-        for candidate in found:
+        left_bytes = sum(candidate.size_bytes for candidate in candidates if candidate.reason is None)
+        for candidate in candidates:
             if left_bytes <= policy.max_bytes:
                 return
             if candidate.reason is None:

@@ -201,11 +201,11 @@ def _plain_files(session: Path) -> list[Path]:
 
 def _find_torn_tails(session: Path, recovery: Recovery) -> bool:
     """Record incomplete last lines that are not events; returns whether a new one was found."""
-    known = {(tail.file, tail.offset) for tail in recovery.torn_tails}
+    known_tails = {(tail.file, tail.offset) for tail in recovery.torn_tails}
     before = len(recovery.torn_tails)
     for path in _plain_files(session):
         tail = _torn_tail(session, path)
-        if tail is not None and (tail.file, tail.offset) not in known:
+        if tail is not None and (tail.file, tail.offset) not in known_tails:
             recovery.torn_tails.append(tail)
     return len(recovery.torn_tails) > before
 
@@ -327,11 +327,11 @@ def rebuild_mirrors(
                 path=ref.path,
                 remedy="rebuild them when no process records",
             )
-    for place in sorted({(root / name).parent for name in MIRROR_FILES.values()}):
-        if os.path.lexists(place) and not place.is_dir():
+    for directory in sorted({(root / name).parent for name in MIRROR_FILES.values()}):
+        if os.path.lexists(directory) and not directory.is_dir():
             raise InputError(
                 "something else is in the place of a directory of category files",
-                path=place,
+                path=directory,
                 remedy="remove or rename it",
             )
     with locked(root) as is_alone:
@@ -341,24 +341,24 @@ def rebuild_mirrors(
             )
         for left in entries_in(root, beginning=_MAKING):
             delete_tree(left)
-        place = root / f"{_MAKING}{os.urandom(4).hex()}"
-        place.mkdir(mode=0o700)
+        directory = root / f"{_MAKING}{os.urandom(4).hex()}"
+        directory.mkdir(mode=0o700)
         try:
-            counts = _fill(root, place, as_text)
+            counts = _fill(root, directory, as_text)
             for category, name in MIRROR_FILES.items():
                 if as_text is not None or not category.endswith(_TEXT):
-                    _take_place(root / name, place / name)
+                    _take_place(root / name, directory / name)
         finally:
-            delete_tree(place)
+            delete_tree(directory)
         return dict(counts)
 
 
 def _fill(
     root: Path,
-    place: Path,
+    directory: Path,
     as_text: Callable[[bytes], str] | None,
 ) -> Counter[str]:
-    mirrors = Mirrors(place)
+    mirrors = Mirrors(directory)
     # closed from the start, so that this thread writes each line at once
     mirrors.close()
     waiting: defaultdict[str, list[bytes]] = defaultdict(list)
@@ -385,7 +385,7 @@ def _fill(
     if failures:
         raise InputError(
             f"the mirrors could not be written: {', '.join(sorted(set(map(_reason, failures))))}",
-            path=place,
+            path=directory,
             remedy="free disk space, or change the permissions; the old ones are unchanged",
         )
     return counts
@@ -408,10 +408,10 @@ def _categories(event: Event) -> set[str]:
         category = plural if plural in MIRROR_FILES else "agents" if event.agent_id is not None else "system"
     else:
         category = str(kind.category)
-    found = {category if category in MIRROR_FILES else "events"}
+    categories = {category if category in MIRROR_FILES else "events"}
     if LEVELS.get(event.level, 0) >= LEVELS["ERROR"]:
-        found.add("errors")
-    return found
+        categories.add("errors")
+    return categories
 
 
 def _take_place(old: Path, new: Path) -> None:

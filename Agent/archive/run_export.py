@@ -142,9 +142,9 @@ class Manifest:
 def _manifest_of(stored: Any) -> Manifest:
     if stored["format"] != FORMAT:
         raise ValueError(f"the format is {stored['format']!r}")
-    for name, known in (("version", BUNDLE_VERSION), ("schema_version", CURRENT_SCHEMA)):
-        if type(stored[name]) is not int or not 1 <= stored[name] <= known:
-            raise ValueError(f"{name} is {stored[name]!r}, this program knows {known}")
+    for name, supported in (("version", BUNDLE_VERSION), ("schema_version", CURRENT_SCHEMA)):
+        if type(stored[name]) is not int or not 1 <= stored[name] <= supported:
+            raise ValueError(f"{name} is {stored[name]!r}, this program knows {supported}")
     runs, run_id = stored["runs"], stored["run_id"]
     if not isinstance(runs, list) or not all(isinstance(run, str) for run in runs):
         raise TypeError("runs is not a list of ids")
@@ -154,14 +154,14 @@ def _manifest_of(stored: Any) -> Manifest:
         raise ValueError("its run is not in it")
     if not _SESSION_ID.fullmatch(stored["session_id"]) or not _UID.fullmatch(stored["session_uid"]):
         raise ValueError("it names no session")
-    whole = stored["version"] == BUNDLE_VERSION
-    if whole and run_id is not None:
+    is_current = stored["version"] == BUNDLE_VERSION
+    if is_current and run_id is not None:
         raise ValueError("a bundle is a whole session")
     members = {path: (size, digest) for path, (size, digest) in stored["members"].items()}
     for path, (size, digest) in members.items():
         if type(size) is not int or size < 0 or not _DIGEST.fullmatch(digest):
             raise ValueError(f"its entry for {path[:200]!r} is invalid")
-        if not is_member_path(path, {*runs, ROOT_RUN}, whole=whole) or size > _most_bytes(path):
+        if not is_member_path(path, {*runs, ROOT_RUN}, is_bundle=is_current) or size > _most_bytes(path):
             raise ValueError(f"{path[:200]!r} is not a path of a run's, or too large for it")
     return Manifest(
         stored["schema_version"],
@@ -170,7 +170,7 @@ def _manifest_of(stored: Any) -> Manifest:
         run_id,
         tuple(runs),
         members,
-        whole,
+        is_current,
     )
 
 
@@ -198,18 +198,18 @@ def wrong_artifact(event: Event, members: Mapping[str, tuple[int, str]]) -> str 
     return name if name in members and isinstance(digest, str) and members[name][1] != digest else None
 
 
-def is_member_path(path: str, run_dirs: set[str], *, whole: bool = False) -> bool:
+def is_member_path(path: str, run_dirs: set[str], *, is_bundle: bool = False) -> bool:
     """Return whether a package of these runs may contain a path; other paths are never written.
 
     Args:
         path: of the member.
         run_dirs: the names of the runs' directories.
-        whole: whether it is a bundle, which also has segments, digests of lines, and replays.
+        is_bundle: whether it is a bundle, which also has segments, digests of lines, and replays.
     """
     parts = path.split("/")
     if len(parts) > _MAX_DEPTH or not _is_plain(parts):
         return False
-    if whole and _is_bundled(parts, run_dirs):
+    if is_bundle and _is_bundled(parts, run_dirs):
         return True
     if any("@" in part for part in parts):
         return False
@@ -311,12 +311,12 @@ def check_members(package: zipfile.ZipFile, path: Path, limits: PackageLimits) -
             raise refused(f"the member {info.filename[:200]!r} {why}", path)
         seen.add(info.filename.casefold())
     manifest = Manifest.from_bytes(_manifest_bytes(package, path), path)
-    found = {info.filename: info.file_size for info in infos if info.filename != MANIFEST}
-    if found != {name: size for name, (size, _) in manifest.members.items()}:
+    sizes = {info.filename: info.file_size for info in infos if info.filename != MANIFEST}
+    if sizes != {name: size for name, (size, _) in manifest.members.items()}:
         raise refused("its members differ from those in its manifest", path)
-    if sum(found.values()) > limits.max_bytes:
+    if sum(sizes.values()) > limits.max_bytes:
         raise refused(
-            f"it holds {sum(found.values()):,} bytes; at most {limits.max_bytes:,} are allowed", path
+            f"it holds {sum(sizes.values()):,} bytes; at most {limits.max_bytes:,} are allowed", path
         )
     return manifest
 
@@ -393,25 +393,25 @@ def export_run(
         OSError: it cannot be written; no file is left under its name.
     """
     target = Path(path)
-    with _packing(target) as (aside, place):
+    with _packing(target) as (aside, directory):
         if ref.agent_id is not None:
-            what = "one agent's part of a run cannot be exported"
-            raise UsageError(what, remedy="name the run or the session")
+            message = "one agent's part of a run cannot be exported"
+            raise UsageError(message, remedy="name the run or the session")
         runs = _runs_of(ref)
         _refuse_if_open(ref, runs)
-        written = _Lines(place)
+        written = _Lines(directory)
         saved: list[Event] = []
         events = _gather(ref, runs, written, saved, only)
         members = dict(written.close())
         if only is not None:
             runs = tuple(run for run in runs if f"runs/{safe_name(run)}/events.jsonl" in members)
-        told = None if only is None else set(map(artifact_member, saved))
+        saved_members = None if only is None else set(map(artifact_member, saved))
         for run in (*runs, *([ROOT_RUN] if ref.run_id is None else [])):
             # What somebody put there by hand under a name that none of ours has stays there.
             members.update(
                 each
                 for each in _files_of(ref.session, run)
-                if is_member_path(each[0], {run}) and (told is None or each[0] in told)
+                if is_member_path(each[0], {run}) and (saved_members is None or each[0] in saved_members)
             )
         manifest = _write(aside, members, ref, runs)
         _refuse_damaged(ref.session, saved, manifest)
@@ -438,7 +438,7 @@ def export_bundle(session: Path, path: str | os.PathLike[str]) -> ExportedRun:
         OSError: it cannot be written; no file is left under its name.
     """
     target, ref = Path(path), RunRef(session, None)
-    with _packing(target) as (aside, place):
+    with _packing(target) as (aside, directory):
         runs = _runs_of(ref)
         _refuse_if_open(ref, runs)
         refuse_unrecovered(session)
@@ -447,35 +447,35 @@ def export_bundle(session: Path, path: str | os.PathLike[str]) -> ExportedRun:
         events = sum(writer.read for writer in scan.losses.writers)
         if not events:
             raise RunNotFound("the session has no events", path=session)
-        members = _as_they_are(session, (*runs, ROOT_RUN), place)
-        manifest = _write(aside, members, ref, runs, whole=True)
+        members = _as_they_are(session, (*runs, ROOT_RUN), directory)
+        manifest = _write(aside, members, ref, runs, is_bundle=True)
         _refuse_damaged(session, saved, manifest)
     return ExportedRun(target, None, runs, events, len(manifest.members), target.stat().st_size)
 
 
-def _as_they_are(session: Path, runs: tuple[str, ...], place: Path) -> dict[str, Path]:
-    """Return the files of a bundle by member name; sealed ones are restored below `place`."""
+def _as_they_are(session: Path, runs: tuple[str, ...], directory: Path) -> dict[str, Path]:
+    """Return the files of a bundle by member name; sealed ones are restored below `directory`."""
     members = {path.relative_to(session).as_posix(): path for path in tree_files(session)}
-    gone = segments_gone(session, read_parts(session))
-    for part in {part.name: part for part, _ in gone}.values():
-        segments = {segment.file: segment for other, segment in gone if other.name == part.name}
-        below = place / part.name
+    sealed_segments = segments_gone(session, read_parts(session))
+    for part in {part.name: part for part, _ in sealed_segments}.values():
+        segments = {segment.file: segment for other, segment in sealed_segments if other.name == part.name}
+        below = directory / part.name
         for path in unseal(session, below, only=[part], files=segments.keys()):
             name = path.relative_to(below).as_posix()
             # another writer may have taken the name of a removed file
             members[name if name not in members else str(segments[name].beside)] = path
     for name in members:
-        if not is_member_path(name, set(runs), whole=True):
+        if not is_member_path(name, set(runs), is_bundle=True):
             raise DamagedInput(
                 "no recording gives a log file this name", path=session / name, remedy="move it elsewhere"
             )
-    found = [retired_file(session), recovered_file(session), *entries_in(chains_dir(session), ".jsonl")]
+    paths = [retired_file(session), recovered_file(session), *entries_in(chains_dir(session), ".jsonl")]
     for run in runs:
         members.update(_files_of(session, run))
-        found += files_below(run_dir(session, run) / "replays")
-    members.update((path.relative_to(session).as_posix(), path) for path in found if path.is_file())
+        paths += files_below(run_dir(session, run) / "replays")
+    members.update((path.relative_to(session).as_posix(), path) for path in paths if path.is_file())
     # what somebody put there by hand stays there
-    return {name: path for name, path in members.items() if is_member_path(name, set(runs), whole=True)}
+    return {name: path for name, path in members.items() if is_member_path(name, set(runs), is_bundle=True)}
 
 
 @contextmanager
@@ -486,8 +486,8 @@ def _packing(target: Path) -> Iterator[tuple[Path, Path]]:
         raise is_there
     aside = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        with tempfile.TemporaryDirectory(prefix="agent-trace-export-") as place:
-            yield aside, Path(place)
+        with tempfile.TemporaryDirectory(prefix="agent-trace-export-") as directory:
+            yield aside, Path(directory)
         give_name(aside, aside, target)
     except FileExistsError:
         raise is_there from None
@@ -497,13 +497,13 @@ def _packing(target: Path) -> Iterator[tuple[Path, Path]]:
 
 def _runs_of(ref: RunRef) -> tuple[str, ...]:
     """Return the runs to export: the run and those started within it, at any depth."""
-    known = run_ids(ref.session)
+    existing = run_ids(ref.session)
     if ref.run_id is None:
-        return tuple(known)
-    if ref.run_id not in known:
+        return tuple(existing)
+    if ref.run_id not in existing:
         raise RunNotFound(f"no run {ref.run_id!r}", path=ref.session)
-    found = open_reader(ref.session).begun_in({ref.run_id})
-    return tuple(run for run in known if run in found)
+    nested = open_reader(ref.session).begun_in({ref.run_id})
+    return tuple(run for run in existing if run in nested)
 
 
 def _refuse_if_open(ref: RunRef, runs: tuple[str, ...]) -> None:
@@ -521,8 +521,8 @@ def _refuse_if_open(ref: RunRef, runs: tuple[str, ...]) -> None:
 class _Lines:
     """The log files of the package while they are written; only a few are open at a time."""
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
+    def __init__(self, directory: Path) -> None:
+        self._place = directory
         self._open: OrderedDict[str, IO[bytes]] = OrderedDict()
         self._names: dict[str, Path] = {}
 
@@ -568,14 +568,14 @@ def _gather(
     `saved` receives the `artifact.saved` events.
     """
     reader = open_reader(ref.session)
-    wanted = set(runs)
+    wanted_ids = set(runs)
     codes: set[str | None] = set()
     states: set[str] = set()
     events = 0
     for event in reader.events():
         if only is not None and not only(event):
             continue
-        if ref.run_id is None or event.run_id in wanted:
+        if ref.run_id is None or event.run_id in wanted_ids:
             written.add(file_of(event), encode_event(_without_path(event)))
             codes.add(event.code)
             states |= states_of(event.extra.get("reads"))
@@ -587,7 +587,7 @@ def _gather(
             digest = event.extra.get("digest")
             is_code = isinstance(digest, str) and digest in codes
             is_needed = event.id in states if event.kind == "source.state" else is_code
-            if event.run_id not in wanted and is_needed:
+            if event.run_id not in wanted_ids and is_needed:
                 written.add(file_of(event), encode_event(_without_path(event)))
                 events += 1
     return events
@@ -630,22 +630,24 @@ def _files_of(session: Path, run: str) -> Iterator[tuple[str, Path]]:
 
 
 def _write(
-    aside: Path, members: dict[str, Path], ref: RunRef, runs: tuple[str, ...], *, whole: bool = False
+    aside: Path, members: dict[str, Path], ref: RunRef, runs: tuple[str, ...], *, is_bundle: bool = False
 ) -> Manifest:
     info = open_session(ref.session)
     stored = info.to_object()
-    names = (*_SHARED_FIELDS, *BUNDLED_FIELDS) if whole else _SHARED_FIELDS
+    names = (*_SHARED_FIELDS, *BUNDLED_FIELDS) if is_bundle else _SHARED_FIELDS
     shared = {name: stored[name] for name in names if name in stored}
     description = orjson.dumps(shared, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    told: dict[str, tuple[int, str]] = {}
+    described: dict[str, tuple[int, str]] = {}
     fd = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW, FILE_MODE)
     with naming(aside), os.fdopen(fd, "w+b") as file:
         with zipfile.ZipFile(file, "w") as package:
-            told["session.json"] = _add(package, "session.json", iter([description]), len(description))
+            described["session.json"] = _add(package, "session.json", iter([description]), len(description))
             for name, path in sorted(members.items()):
-                told[name] = _add(package, name, chunks_of(path), path.stat().st_size)
+                described[name] = _add(package, name, chunks_of(path), path.stat().st_size)
             session_id = session_id_of(ref.session)
-            manifest = Manifest(CURRENT_SCHEMA, session_id, info.session_uid, ref.run_id, runs, told, whole)
+            manifest = Manifest(
+                CURRENT_SCHEMA, session_id, info.session_uid, ref.run_id, runs, described, is_bundle
+            )
             data = manifest.to_bytes()
             _add(package, MANIFEST, iter([data]), len(data))
         file.flush()

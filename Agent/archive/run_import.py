@@ -213,14 +213,14 @@ def _extract(
             (staging / below).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         left_bytes -= size_bytes
         try:
-            found = _copy(package, name, target, min(size_bytes, left_bytes + size_bytes))
+            copied = _copy(package, name, target, min(size_bytes, left_bytes + size_bytes))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
             raise refused(f"{name} cannot be read: {error}", source) from None
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
             raise refused(f"{name} is outside the file", source) from None
-        if found != (size_bytes, digest):
+        if copied != (size_bytes, digest):
             raise refused(f"{name} differs from the manifest", source)
 
 
@@ -433,7 +433,7 @@ class StoredSession:
         # one buffer for all lines of a file: lines that were kept one by one would pin the far larger buffers
         # between which they were made, sixteen times their size
         lines: dict[str, bytearray] = {}
-        places: dict[str, list[tuple[tuple[int, str, int], slice]]] = {}
+        slices: dict[str, list[tuple[tuple[int, str, int], slice]]] = {}
         run_ids: dict[str, str | None] = {}
         ended_us = self._began_us
         for row in rows:
@@ -444,7 +444,7 @@ class StoredSession:
             of_file = lines.setdefault(name, bytearray())
             begin = len(of_file)
             of_file += encode_event(event)
-            places.setdefault(name, []).append((event.order, slice(begin, len(of_file))))
+            slices.setdefault(name, []).append((event.order, slice(begin, len(of_file))))
             if event.kind == "artifact.saved":
                 self._save_artifact(event, row["body"].get("artifact_text"))
         for name, of_file in sorted(lines.items()):
@@ -454,8 +454,8 @@ class StoredSession:
                 make_run_dir(self.path, run_id)
             path.touch(FILE_MODE)
             with path.open("wb") as file:
-                for _, place in sorted(places[name], key=itemgetter(0)):
-                    file.write(of_file[place])
+                for _, part in sorted(slices[name], key=itemgetter(0)):
+                    file.write(of_file[part])
         update_session(self.path, ended_at=format_timestamp(ended_us))
 
     def _save_artifact(self, event: Event, text: Any) -> None:
@@ -490,8 +490,8 @@ def restored_event(row: Mapping[str, Any], session_id: str) -> Event:
     if row["name"] is not None and kind in KINDS and KINDS[kind].about:
         extra[KINDS[kind].about] = row["name"]
     if row["duration_ms"] is not None:
-        known = {field.name for field in KINDS[kind].fields} if kind in KINDS else set()
-        extra["latency_ms" if "latency_ms" in known else "duration_ms"] = row["duration_ms"]
+        field_names = {field.name for field in KINDS[kind].fields} if kind in KINDS else set()
+        extra["latency_ms" if "latency_ms" in field_names else "duration_ms"] = row["duration_ms"]
     if kind not in KINDS or KINDS[kind].home is not Home.RUN:
         extra["event_type"] = kind
     return Event(
@@ -518,11 +518,11 @@ def restored_event(row: Mapping[str, Any], session_id: str) -> Event:
 def restored_checkpoint(run_id: str, row: Mapping[str, Any]) -> Checkpoint:
     """Convert a stored row to a checkpoint; its `state` and `state_types` are JSON texts."""
     tags = orjson.loads(row["state_types"])
-    kept = {pointer: tag for pointer, tag in tags.items() if tag != "redacted"}
+    restorable = {pointer: tag for pointer, tag in tags.items() if tag != "redacted"}
     return Checkpoint(
         run_id,
         row["step_id"],
-        decode_value(orjson.loads(row["state"]), kept),
+        decode_value(orjson.loads(row["state"]), restorable),
         agent_id=row["agent_id"],
         timestamp=moment_of(row["saved_us"]),
         tick=row["tick"],

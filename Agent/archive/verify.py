@@ -164,7 +164,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
     scan = reader.scan({"artifact.saved", "log.closed", "log.dropped"})
     artifacts = _Artifacts(session)
     dropped: Counter[str] = Counter()
-    told: dict[str, str] = {}
+    heads_by_writer: dict[str, str] = {}
     try:
         for event in scan:
             if event.kind == "log.dropped":
@@ -172,7 +172,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
                 dropped[reason] += count
             elif event.kind == "log.closed":
                 if isinstance(head := event.extra.get("head"), str):
-                    told[event.writer] = head
+                    heads_by_writer[event.writer] = head
             else:
                 artifacts.check(event)
     except DamagedInput as error:
@@ -204,37 +204,39 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
         tuple(_changed_files(session, parts)),
         dict(sorted((+dropped).items())),
         tuple(find_passed_over(session)),
-        _chains(session, told, list(heads), is_running=any(row.state == "running" for row in rows)),
+        _chains(
+            session, heads_by_writer, list(heads), is_running=any(row.state == "running" for row in rows)
+        ),
         tuple(map(check_graph, graph_files(session.parent))),
     )
 
 
-def find_passed_over(base: Path, *places: Path, below: bool = True) -> list[PassedOver]:
+def find_passed_over(base: Path, *directories: Path, below: bool = True) -> list[PassedOver]:
     """Return the entries that readers skip in a base or in these places in it; with `below`, at any depth."""
     return [
         PassedOver(shown_name(path.relative_to(base).as_posix()), reason)
-        for place in places or (base,)
+        for place in directories or (base,)
         for path, reason in passed_over(place, below=below)
     ]
 
 
 def _chains(
-    session: Path, told: Mapping[str, str], heads: list[str], *, is_running: bool
+    session: Path, heads_by_writer: Mapping[str, str], heads: list[str], *, is_running: bool
 ) -> ChainReport | None:
-    report = check_chains(session, told, heads)
+    report = check_chains(session, heads_by_writer, heads)
     for _ in range(_LOOKS if is_running else 1):
         if report is None or not report.edits:
             break
         # check again: a file that was rolled or sealed during the check is in another place now
-        report = check_chains(session, told, heads)
+        report = check_chains(session, heads_by_writer, heads)
     return report
 
 
 def find_undescribed(session: Path, parts: Iterable[Part]) -> Iterator[str]:
     """Yield the Parquet files of an archive that no description names; nothing is read from them."""
-    known = {part.parquet.name for part in parts}
+    part_names = {part.parquet.name for part in parts}
     for path in entries_in(archive_dir(session), ".parquet"):
-        if path.name not in known and not path.name.startswith("."):
+        if path.name not in part_names and not path.name.startswith("."):
             yield path.relative_to(session).as_posix()
 
 
@@ -266,13 +268,13 @@ class _Artifacts:
 
     def check(self, event: Event) -> None:
         """Check the file of an `artifact.saved` event."""
-        ref, wanted = event.extra.get("ref"), event.extra.get("digest")
+        ref, expected = event.extra.get("ref"), event.extra.get("digest")
         name, problem = str(ref)[:200], None
         try:
             path = artifact_path(self._session, event.run_id or ROOT_RUN, str(ref))
             name = path.relative_to(self._session).as_posix()
             self.checked += 1
-            if self._digest(path) != wanted and isinstance(wanted, str):
+            if self._digest(path) != expected and isinstance(expected, str):
                 problem = "it differs from what was saved"
         except DamagedInput as error:
             problem = error.message
@@ -304,9 +306,9 @@ def _is_torn_tail(session: Path, entry: Damage, recovery: Recovery) -> bool:
 
 def _writer_of(entry: Damage) -> str:
     """Return the writer of a damaged line: from its id if present, else from its file's name."""
-    found = _ID.search(entry.text)
-    if found is not None:
-        return found[1]
+    match = _ID.search(entry.text)
+    if match is not None:
+        return match[1]
     return writer_of(entry.path) or _UNKNOWN
 
 
@@ -317,8 +319,10 @@ def _row(account: WriterLosses, recovery: Recovery, damaged: int, torn: int) -> 
         state = "running"
     else:
         state = "recovered" if account.writer in recovery.writers else "killed"
-    told = {name: getattr(account, name) for name in ("writer", "pid", "kind", *_COUNTS)}
-    return VerifiedWriter(**told, state=state, taken=account.last_seq, damaged_lines=damaged, torn_tails=torn)
+    counts = {name: getattr(account, name) for name in ("writer", "pid", "kind", *_COUNTS)}
+    return VerifiedWriter(
+        **counts, state=state, taken=account.last_seq, damaged_lines=damaged, torn_tails=torn
+    )
 
 
 def _row_of_unknown(damaged: int, torn: int) -> VerifiedWriter:

@@ -52,9 +52,9 @@ def event_line(event: Event, *, width: int | None, with_agent: bool = True) -> s
         message = clip(message, max(width - before - 2, 1))
         taken = before + display_width(message)
         details = clip(details, max(width - taken - 4, 0))
-    look = LEVEL_STYLES.get(event.level, {})
-    own = {"fg": _colour_of(event.agent_id)} if event.agent_id else look or {"dim": True}
-    line = f"{paint(head, **(look or {'dim': True}))}{paint(who, **own)}  {paint(message, **look)}"
+    style = LEVEL_STYLES.get(event.level, {})
+    name_style = {"fg": _colour_of(event.agent_id)} if event.agent_id else style or {"dim": True}
+    line = f"{paint(head, **(style or {'dim': True}))}{paint(who, **name_style)}  {paint(message, **style)}"
     return f"{line}  {paint(details, dim=True)}" if details.strip("…") else line
 
 
@@ -87,8 +87,8 @@ class FieldTest:
 
     def holds_for(self, event: Event) -> bool:
         """Whether it holds; in a list for one item (!= and !~: all), without the field for != and !~ only."""
-        found = any(self._holds(value) for value in field_values(event, self.key))
-        return not found if self.sign in {"!=", "!~"} else found
+        is_met = any(self._holds(value) for value in field_values(event, self.key))
+        return not is_met if self.sign in {"!=", "!~"} else is_met
 
     def _holds(self, value: Any) -> bool:
         if self.sign in _COMPARE:
@@ -188,10 +188,10 @@ def _number(value: Any) -> float | None:
 
 def parse_condition(text: str) -> FieldTest:
     """Parse a condition; ValueError with a one-clause message if it is invalid."""
-    found = _CONDITION.fullmatch(text)
-    if found is None:
+    match = _CONDITION.fullmatch(text)
+    if match is None:
         raise ValueError(f"{text!r} is not a condition, write key=value, 'key~regex' or 'key>number'")
-    key, sign, value = found[1], found[2], found[3]
+    key, sign, value = match[1], match[2], match[3]
     pattern = None
     if sign in {"~", "!~"}:
         try:

@@ -254,9 +254,9 @@ def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
     except AgentTraceError as error:
         return _say(str(error), error.exit_code)
     except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
+        file_suffix = f" ({error.filename})" if error.filename else ""
         remedy = _REMEDIES.get(error.errno or 0, "")
-        return _say(f"{(error.strerror or str(error)).lower()}{place}{remedy}", EXIT_UNREADABLE)
+        return _say(f"{(error.strerror or str(error)).lower()}{file_suffix}{remedy}", EXIT_UNREADABLE)
     except Exception as error:  # noqa: BLE001
         return _own_bug(error, show="--debug" in arguments)
     finally:
@@ -278,9 +278,9 @@ def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError:
-            given = argument.encode("utf-8", "surrogateescape")
-            shown = given.decode("utf-8", "backslashreplace")
-            if _is_utf8(given):
+            raw = argument.encode("utf-8", "surrogateescape")
+            shown = raw.decode("utf-8", "backslashreplace")
+            if _is_utf8(raw):
                 encoding = sys.getfilesystemencoding()
                 message = f"this locale reads arguments as {encoding}, not UTF-8: {shown}; set PYTHONUTF8=1"
             else:

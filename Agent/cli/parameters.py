@@ -83,9 +83,9 @@ def _made(name: str, annotated: Any, default: Any, text: str) -> click.Parameter
             how |= each
         elif isinstance(each, click.ParamType):
             how["type"] = each
-    words = specs[0].split() if specs else []
-    flags = [word for word in words if word.startswith("-")]
-    metavar = " ".join(word for word in words if not word.startswith("-")) or None
+    declarations = specs[0].split() if specs else []
+    flags = [word for word in declarations if word.startswith("-")]
+    metavar = " ".join(word for word in declarations if not word.startswith("-")) or None
     if metavar is not None and not flags:
         nargs = -1 if how.pop("multiple") else 1
         return click.Argument(
@@ -125,8 +125,10 @@ def command(
         params.sort(key=lambda each: _LAST.index(str(each.name)) if each.name in _LAST else -1)
         make = click.command if of is None else of.command
         about, _, examples = _parts(function)
-        made: click.Command = make(epilog=_epilog(examples), params=params, help=about, **how)(function)
-        return made
+        click_command: click.Command = make(epilog=_epilog(examples), params=params, help=about, **how)(
+            function
+        )
+        return click_command
 
     return decorate
 
@@ -141,16 +143,16 @@ def _declared(function: Callable[..., Any]) -> Iterator[click.Parameter]:
             for each, hint in get_type_hints(several, include_extras=True).items():
                 yield _made(each, hint, parameter.empty, _texts(several).get(each, ""))
         else:
-            made = _made(name, hints[name], parameter.default, texts.get(name, ""))
-            if made.callback is _run_or_session:
+            declared = _made(name, hints[name], parameter.default, texts.get(name, ""))
+            if declared.callback is _run_or_session:
                 yield _session_instead
-            yield made
+            yield declared
 
 
 def _texts(described: Any) -> dict[str, str]:
     """The description of each parameter in the docstring's Args section; {} without one."""
-    found = (each.partition(":") for each in re.split(r"\n    (?=\w)", f"\n{_parts(described)[1]}")[1:])
-    return {name: " ".join(text.split()) for name, _, text in found}
+    paragraphs = (each.partition(":") for each in re.split(r"\n    (?=\w)", f"\n{_parts(described)[1]}")[1:])
+    return {name: " ".join(text.split()) for name, _, text in paragraphs}
 
 
 def _parts(described: Any) -> tuple[str, str, str]:
@@ -182,8 +184,8 @@ class _Group(click.Group):
 
 def group(**how: Any) -> Callable[[Any], click.Group]:
     """Make a click group from a function, as `command` does; options alone go to its command `usual`."""
-    made: Callable[[Any], Any] = command(json=False, cls=_Group, **how)
-    return made
+    decorator: Callable[[Any], Any] = command(json=False, cls=_Group, **how)
+    return decorator
 
 
 def _remember_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -386,9 +388,9 @@ def selected(
     from Agent.analysis.query.selected import selected_session
 
     trees = trees_of(paths, root)
-    with ExitStack() as kept:
+    with ExitStack() as stack:
         with working("reading the sessions"), engine_over(trees, **across) as engine:
-            path = kept.enter_context(selected_session(engine, trees, choose(engine)))
+            path = stack.enter_context(selected_session(engine, trees, choose(engine)))
         yield path
 
 

@@ -55,15 +55,15 @@ def paint(text: str, **style: Any) -> str:
     return click.style(text, **style) if style and uses_colour() else text
 
 
-def emit(text: str = "", *, whole: bool = False) -> None:
+def emit(text: str = "", *, verbatim: bool = False) -> None:
     """Print a part of the answer on stdout; nothing with --json.
 
     Control characters are escaped, except styles and line ends. On a terminal, lines are wrapped unless
-    `whole`, which is for the contents of files.
+    `verbatim`, which is for the contents of files.
     """
     if wants_json():
         return
-    width = None if whole else width_of_terminal()
+    width = None if verbatim else width_of_terminal()
     for line in _obeying_nothing(text).split("\n"):
         for shown in wrapped(line, width):
             click.echo(shown, color=uses_colour())
@@ -103,8 +103,8 @@ def _obeying_nothing(text: str) -> str:
 def note_damage(damaged: int) -> None:
     """Report the number of damaged lines that were skipped, if any."""
     if damaged:
-        told = f"{words.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped"
-        note(told, always=True)
+        message = f"{words.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped"
+        note(message, always=True)
 
 
 JSON_WANTED: Final = "Agent.cli.json"
@@ -118,10 +118,10 @@ def wants_json() -> bool:
     return context is not None and bool(context.meta.get(JSON_WANTED))
 
 
-def document(made: Callable[[], Any]) -> None:
+def document(make: Callable[[], Any]) -> None:
     """With --json, print the answer as one JSON document and suppress later notes."""
     if wants_json():
-        emit_json(made())
+        emit_json(make())
         click.get_current_context().meta[_ANSWERED] = True
 
 
@@ -205,9 +205,9 @@ def clean(text: object) -> str:
 
 def heading(title: str, aside: str = "") -> None:
     """Print an underlined section title, with a remark on the right."""
-    room = width_of_page() - len(title) - len(aside)
+    width = width_of_page() - len(title) - len(aside)
     emit()
-    emit(paint(title, bold=True) + (" " * max(room, 2) + paint(aside, dim=True) if aside else ""))
+    emit(paint(title, bold=True) + (" " * max(width, 2) + paint(aside, dim=True) if aside else ""))
     rule = "─" if (sys.stdout.encoding or "").lower().startswith("utf") else "-"
     emit(paint(rule * width_of_page(), dim=True))
 
@@ -243,8 +243,8 @@ def emit_text(text: str) -> None:
 def emit_beside(head: str, columns: int, text: str) -> None:
     """Print a text to the right of a head of `columns` columns, wrapped to the terminal."""
     width = width_of_terminal()
-    room = None if width is None else max(width - columns, _LEAST_ROOM)
-    for number, line in enumerate(wrapped(clean(text), room, indent=0)):
+    least_width = None if width is None else max(width - columns, _LEAST_ROOM)
+    for number, line in enumerate(wrapped(clean(text), least_width, indent=0)):
         emit((head if number == 0 else " " * columns) + line)
 
 
@@ -271,9 +271,9 @@ def table(rows: Iterable[Any], *columns: Column) -> None:
     drawn = grid(rows, *columns)
     cells = [[_shown(value) for value in row] for row in drawn.rows]
     width = width_of_terminal()
-    room = None if width is None else width - 2
+    inner_width = None if width is None else width - 2
     how: dict[str, Any] = {"names": drawn.columns, "spare": drawn.spare, "whole": True, "paint": painted}
-    for line in layout.table(cells, drawn.right, room, **how):
+    for line in layout.table(cells, drawn.right, inner_width, **how):
         emit(f"  {line}")
 
 
@@ -281,9 +281,9 @@ def _shown(value: object) -> object:
     return value if isinstance(value, Cell) else None if value in (None, "") else clean(value)
 
 
-def painted(text: str, look: str) -> str:
+def painted(text: str, style: str) -> str:
     """The text in the style of a look of `Agent.render.blocks`."""
-    return paint(text, **LOOKS.get(look, {}))
+    return paint(text, **LOOKS.get(style, {}))
 
 
 VERDICT_STYLES: dict[str, dict[str, Any]] = {
@@ -316,12 +316,12 @@ def emit_judged(
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Callable[[float], None]]:
+def bar(title: str) -> Iterator[Callable[[float], None]]:
     """Show a progress bar; yields a function to call with the finished share."""
     if not sys.stderr.isatty():
         yield lambda _share: None
         return
-    drawn = _Bar(what)
+    drawn = _Bar(title)
     try:
         yield drawn.show
     finally:
@@ -331,8 +331,8 @@ def bar(what: str) -> Iterator[Callable[[float], None]]:
 class _Bar:
     """A progress bar that is created at the first reported share, so that fast work does not load rich."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self, title: str) -> None:
+        self._what = title
         self._progress: object = None
 
     def show(self, share: float) -> None:
@@ -364,29 +364,29 @@ class _Bar:
 
 
 @contextmanager
-def shown(what: str = "reading the session") -> Iterator[None]:
+def shown(title: str = "reading the session") -> Iterator[None]:
     """Show the progress of long queries while this is open."""
     from Agent.analysis.query.progress import listener
 
-    with _heard(listener, what):
+    with _heard(listener, title):
         yield
 
 
 @contextmanager
-def shown_forks(what: str) -> Iterator[None]:
+def shown_forks(title: str) -> Iterator[None]:
     """Show the progress of forks that take longer than 1 s while this is open."""
     from Agent.replay.worker.jobs import listener
 
-    with _heard(listener, what):
+    with _heard(listener, title):
         yield
 
 
 @contextmanager
-def _heard(listener: ContextVar[Callable[[float], None] | None], what: str) -> Iterator[None]:
+def _heard(listener: ContextVar[Callable[[float], None] | None], title: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    with bar(what) as show:
+    with bar(title) as show:
         token = listener.set(show)
         try:
             yield
@@ -399,7 +399,7 @@ PATIENCE_S = 1.0
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
+def working(title: str) -> Iterator[None]:
     """Show a spinner for work without a measurable progress, if it takes longer than 1 s."""
     if not sys.stderr.isatty():
         yield
@@ -408,7 +408,7 @@ def working(what: str) -> Iterator[None]:
 
     from Agent.analysis.query.progress import listener
 
-    status = Console(stderr=True).status(what)
+    status = Console(stderr=True).status(title)
     timer = Timer(PATIENCE_S, status.start)
     timer.daemon = True
     token = listener.set(None)  # a bar of a query would be drawn over the spinner

@@ -58,8 +58,8 @@ class ProgramSettings(NamedTuple):
 
 def main() -> int:
     """Run the program that the arguments name, after the settings; return the exit code."""
-    told, program, *arguments = sys.argv[1:]
-    settings = ProgramSettings(**json.loads(told))
+    settings_json, program, *arguments = sys.argv[1:]
+    settings = ProgramSettings(**json.loads(settings_json))
     try:
         if not settings.is_module:
             _check_readable(program)
@@ -107,13 +107,13 @@ def _tell_children(entries: Iterable[InstrumentEntry], *, spans: bool) -> None:
 
 def begin_in_child() -> None:
     """Record what the program's own process records, in a Python process that it started."""
-    told = os.environ.get(_CHILDREN)
-    if told is None:
+    settings_text = os.environ.get(_CHILDREN)
+    if settings_text is None:
         return
     try:
-        asked = json.loads(told)
-        sys.meta_path.insert(0, _TracedImports([InstrumentEntry(*each) for each in asked["entries"]]))
-        if asked["spans"]:
+        settings = json.loads(settings_text)
+        sys.meta_path.insert(0, _TracedImports([InstrumentEntry(*each) for each in settings["entries"]]))
+        if settings["spans"]:
             record_spans()
     except Exception as error:  # noqa: BLE001 - recording never keeps the user's program from running
         say(f"this process is not recorded ({type(error).__name__}: {error})")
@@ -144,8 +144,8 @@ class _TracedImports(MetaPathFinder):
 class _TracingLoader(Loader):
     """Loads a module with its own loader, and then traces its classes."""
 
-    def __init__(self, own: Loader, entries: Iterable[InstrumentEntry]) -> None:
-        self._own = own
+    def __init__(self, loader: Loader, entries: Iterable[InstrumentEntry]) -> None:
+        self._own = loader
         self._entries = entries
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
@@ -179,13 +179,13 @@ def _instrument(entry: InstrumentEntry) -> None:
     Raises:
         ConfigurationError: the class or a method does not exist; names the file and line.
     """
-    found: Any
+    target: Any
     try:
-        found = import_module(entry.module)
+        target = import_module(entry.module)
         for name in entry.name.split("."):
-            found = getattr(found, name)
+            target = getattr(target, name)
         instrument(
-            found,
+            target,
             methods=entry.methods,
             agent_id=entry.agent_id,
             agent_role=entry.agent_role,
@@ -193,9 +193,9 @@ def _instrument(entry: InstrumentEntry) -> None:
             level=entry.level,
         )
     except (ImportError, AttributeError, ConfigurationError) as error:
-        what = error.message if isinstance(error, ConfigurationError) else str(error)
+        reason = error.message if isinstance(error, ConfigurationError) else str(error)
         raise ConfigurationError(
-            f"{entry.module}:{entry.name} cannot be traced: {what}",
+            f"{entry.module}:{entry.name} cannot be traced: {reason}",
             path=entry.path,
             line=entry.line,
             remedy="a class of the script itself takes @trace_agent_action instead",

@@ -106,8 +106,8 @@ class Destination:
     @property
     def cursor_name(self) -> str:
         """Return the name of a session's cursor for this service; another key is another project."""
-        told = f"{self.place}|{self.api_key or ''}".encode()
-        return f"ship-{urlsplit(self.url).hostname}-{blake2b(told, digest_size=5).hexdigest()}"
+        identity = f"{self.place}|{self.api_key or ''}".encode()
+        return f"ship-{urlsplit(self.url).hostname}-{blake2b(identity, digest_size=5).hexdigest()}"
 
     @property
     def shows_key(self) -> bool:
@@ -143,27 +143,27 @@ class ServiceResponse:
             return False
         if not count:
             return isinstance(self.body.get("database"), str)
-        taken, known, refused = (self.body.get(key) for key in ("accepted", "duplicates", "refused"))
-        if type(taken) is not int or type(known) is not int or not isinstance(refused, list):
+        taken, duplicates, refused = (self.body.get(key) for key in ("accepted", "duplicates", "refused"))
+        if type(taken) is not int or type(duplicates) is not int or not isinstance(refused, list):
             return False
-        return taken >= 0 and known >= 0 and taken + known + len(refused) == count
+        return taken >= 0 and duplicates >= 0 and taken + duplicates + len(refused) == count
 
     @property
     def problem(self) -> str:
         """Return the service's error message with the status, in one clause."""
         error = self.body.get("error")
-        told = error.get("message") if isinstance(error, dict) else None
+        message = error.get("message") if isinstance(error, dict) else None
         # other services: `google.rpc.Status` of OTLP, and RFC 9457
-        told = told or self.body.get("message") or self.body.get("detail")
-        said = f": {' '.join(told.split())[:300]}" if isinstance(told, str) and told else ""
-        return f"it answers {self.status} {http.client.responses.get(self.status, '')}".rstrip() + said
+        message = message or self.body.get("message") or self.body.get("detail")
+        suffix = f": {' '.join(message.split())[:300]}" if isinstance(message, str) and message else ""
+        return f"it answers {self.status} {http.client.responses.get(self.status, '')}".rstrip() + suffix
 
     @property
     def remedy(self) -> str | None:
         """Return the service's advice on the error, or None."""
         error = self.body.get("error")
-        told = error.get("remedy") if isinstance(error, dict) else None
-        return " ".join(told.split())[:300] if isinstance(told, str) and told else None
+        remedy = error.get("remedy") if isinstance(error, dict) else None
+        return " ".join(remedy.split())[:300] if isinstance(remedy, str) and remedy else None
 
 
 class _TimedReader(io.RawIOBase):
@@ -298,10 +298,10 @@ class Connection:
 
 def _object_in(content: bytes) -> dict[str, Any]:
     try:
-        found = orjson.loads(content)
+        value = orjson.loads(content)
     except orjson.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _seconds(text: str | None) -> float | None:
@@ -479,8 +479,8 @@ class Delivery:
         return min(_TIMEOUT_S, max(self._patience_s - waited_s, _LEAST_TIMEOUT_S))
 
     def _not_delivered(self, problem: str, remedy: str | None) -> NotDelivered:
-        place = self._connection.destination.place
-        return NotDelivered(f"{place} accepts no {self.what}: {problem}", remedy=remedy)
+        url = self._connection.destination.place
+        return NotDelivered(f"{url} accepts no {self.what}: {problem}", remedy=remedy)
 
 
 def bodies_of(events: Sequence[bytes]) -> list[Sequence[bytes]]:

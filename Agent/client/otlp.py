@@ -183,7 +183,7 @@ class OtlpShipment(OutgoingSession):
             Stopped: see `Delivery`.
             NotDelivered: see `Delivery`; it says how many spans were sent, and how many were not.
         """
-        here = Follower(self.session, from_start=False).cursor()
+        cursor = Follower(self.session, from_start=False).cursor()
         events = open_reader(self.session).events()
         try:
             for event in events:
@@ -197,9 +197,9 @@ class OtlpShipment(OutgoingSession):
             for event in events:
                 self._add(event)
             self.end()
-            told = f"{error.message}; {self.outcome.sent} spans were sent, {len(self._waiting)} were not"
-            raise NotDelivered(told, remedy=f"{error.remedy}; --resume sends the rest") from None
-        self._keep(here)
+            message = f"{error.message}; {self.outcome.sent} spans were sent, {len(self._waiting)} were not"
+            raise NotDelivered(message, remedy=f"{error.remedy}; --resume sends the rest") from None
+        self._keep(cursor)
 
     def unsent(self) -> int:
         """Return the number of spans that have ended and that the receiver does not have."""
@@ -258,8 +258,8 @@ class OtlpShipment(OutgoingSession):
         if self._ended:
             self._cursor.ended_after = self._events
 
-    def _keep(self, place: Mapping[str, Any]) -> None:
-        self._cursor.place, self._cursor.content = place, self._content
+    def _keep(self, cursor: Mapping[str, Any]) -> None:
+        self._cursor.place, self._cursor.content = cursor, self._content
         self._write_cursor(self._cursor.to_object())
 
 
@@ -270,15 +270,15 @@ class _EventSet:
         self._of_writer: dict[str, SeqSet] = {}
 
     def __contains__(self, event: Event) -> bool:
-        known = self._of_writer.get(event.writer)
-        return known is not None and event.seq in known
+        numbers = self._of_writer.get(event.writer)
+        return numbers is not None and event.seq in numbers
 
     def add(self, event: Event) -> None:
         self._of_writer.setdefault(event.writer, SeqSet()).add(event.seq)
 
     def update(self, other: _EventSet) -> None:
-        for writer, known in other._of_writer.items():
-            self._of_writer.setdefault(writer, SeqSet()).update(known)
+        for writer, numbers in other._of_writer.items():
+            self._of_writer.setdefault(writer, SeqSet()).update(numbers)
 
     def to_object(self) -> dict[str, list[tuple[int, int]]]:
         """Return the ranges of each writer's numbers, first and last."""
@@ -287,10 +287,10 @@ class _EventSet:
     @classmethod
     def from_object(cls, stored: Mapping[str, Any]) -> Self:
         """Read the result of `to_object`; ValueError or TypeError if it is none."""
-        found = cls()
+        restored = cls()
         for writer, ranges in stored.items():
-            found._of_writer[writer] = SeqSet.of_ranges((int(first), int(last)) for first, last in ranges)
-        return found
+            restored._of_writer[writer] = SeqSet.of_ranges((int(first), int(last)) for first, last in ranges)
+        return restored
 
 
 class _OtlpCursor:
@@ -310,20 +310,20 @@ class _OtlpCursor:
         """The events whose spans the receiver has, or that made none."""
 
     def to_object(self) -> dict[str, Any]:
-        rest = {"content": self.content, "ended_after": self.ended_after, "sent": self.sent.to_object()}
-        return {**self.place, **rest}
+        options = {"content": self.content, "ended_after": self.ended_after, "sent": self.sent.to_object()}
+        return {**self.place, **options}
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> Self:
         """Return a stored cursor; an empty one, with which all is sent, if it is missing or damaged."""
-        found = cls()
+        state = cls()
         try:
-            found.sent = _EventSet.from_object(stored["sent"])
-            found.place = {"version": stored["version"], "files": list(stored["files"])}
-            found.content, found.ended_after = stored["content"] is True, stored["ended_after"]
+            state.sent = _EventSet.from_object(stored["sent"])
+            state.place = {"version": stored["version"], "files": list(stored["files"])}
+            state.content, state.ended_after = stored["content"] is True, stored["ended_after"]
         except (ValueError, TypeError, KeyError, AttributeError):
             return cls()
-        return found
+        return state
 
 
 def spans_of(

@@ -31,10 +31,10 @@ class Certificates(NamedTuple):
 
     def context(self) -> ssl.SSLContext:
         """Return the TLS settings; OSError if a file cannot be read, or is none."""
-        made = ssl.create_default_context(cafile=self.authority)
+        ssl_context = ssl.create_default_context(cafile=self.authority)
         if self.client is not None:
-            made.load_cert_chain(self.client, self.client_key)
-        return made
+            ssl_context.load_cert_chain(self.client, self.client_key)
+        return ssl_context
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class OtlpDestination(Destination):
     @property
     def cursor_name(self) -> str:
         """Return the name of a session's cursor for this receiver, and of the lock of its exporter."""
-        told = repr((self.place, self.headers, self.service)).encode()
-        return f"otlp-{urlsplit(self.url).hostname}-{blake2b(told, digest_size=5).hexdigest()}"
+        identity = repr((self.place, self.headers, self.service)).encode()
+        return f"otlp-{urlsplit(self.url).hostname}-{blake2b(identity, digest_size=5).hexdigest()}"
 
     def tls_context(self) -> ssl.SSLContext:
         """Return the settings of TLS connections."""
@@ -117,9 +117,9 @@ class OtlpDestination(Destination):
 
     def to_order(self) -> dict[str, Any]:
         """Return what the sender process needs to know."""
-        made = {name: value for name, value in asdict(self).items() if name != "api_key"}
+        fields = {name: value for name, value in asdict(self).items() if name != "api_key"}
         return {
-            **made,
+            **fields,
             "headers": dict(self.headers),
             "attributes": dict(self.attributes),
             "certificates": list(self.certificates),
@@ -129,10 +129,10 @@ class OtlpDestination(Destination):
     @classmethod
     def from_order(cls, order: Mapping[str, Any]) -> Self:
         """Read the result of `to_order`."""
-        given = {name: value for name, value in order.items() if name in cls.__dataclass_fields__}
+        fields = {name: value for name, value in order.items() if name in cls.__dataclass_fields__}
         for name in ("headers", "attributes"):
-            given[name] = tuple(given[name].items())
-        return cls(**{**given, "certificates": Certificates(*given["certificates"])})
+            fields[name] = tuple(fields[name].items())
+        return cls(**{**fields, "certificates": Certificates(*fields["certificates"])})
 
 
 def otlp_destination(
@@ -157,8 +157,8 @@ def otlp_destination(
     Raises:
         ConfigurationError: there is no endpoint, or it or a certificate is invalid.
     """
-    whole = None if endpoint else traces_endpoint or os.environ.get(TRACES_ENDPOINT)
-    url = endpoint or whole or os.environ.get(ENDPOINT)
+    full_endpoint = None if endpoint else traces_endpoint or os.environ.get(TRACES_ENDPOINT)
+    url = endpoint or full_endpoint or os.environ.get(ENDPOINT)
     if not url:
         raise ConfigurationError(
             "no receiver is named", remedy="give its address, such as http://localhost:6006"
@@ -176,7 +176,7 @@ def otlp_destination(
         headers=tuple(headers.items()),
         service=name,
         attributes=tuple(attributes.items()),
-        is_whole=whole is not None and not whole.rstrip("/").endswith(TRACES_PATH),
+        is_whole=full_endpoint is not None and not full_endpoint.rstrip("/").endswith(TRACES_PATH),
         is_compressed=_variable("COMPRESSION") != "none",
         certificates=Certificates(
             *(_variable(each) or None for each in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"))

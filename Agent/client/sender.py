@@ -101,12 +101,12 @@ class Sender:
             return
         why = f" ({answer['problem']})" if answer.get("problem") else ""
         name = self.session.name.removeprefix("session_")
-        place, unsent = self.destination.place, answer.get("unsent")
-        what = f"not all events have reached {place}"
+        url, unsent = self.destination.place, answer.get("unsent")
+        message = f"not all events have reached {url}"
         if isinstance(unsent, int):
             note("a span had not reached its receiver at the end of the program", unsent)
-            what = f"{answer['sent']} spans have reached {place}, and {unsent} have not"
-        say(f"{what} yet{why}; nothing is lost: `agent-trace {self.destination.command} {name}`")
+            message = f"{answer['sent']} spans have reached {url}, and {unsent} have not"
+        say(f"{message} yet{why}; nothing is lost: `agent-trace {self.destination.command} {name}`")
 
     def _leave(self, *, reap: bool) -> None:
         """Close the pipe; the process then sends the rest and ends."""
@@ -159,34 +159,34 @@ def sender_for(
 
     None if another process of the session has one, which also sends the events of this process.
     """
-    wanted = _Wanted(session, destination, content)
-    sender = _senders.get(wanted)
+    key = _Wanted(session, destination, content)
+    sender = _senders.get(key)
     if sender is not None:
         return sender
     with _lock:
         if not _senders:
             call_at_last(_finish_all)
-        sender = _senders.get(wanted)
+        sender = _senders.get(key)
         if sender is None:
             if not is_sent_by_another(session, destination):
                 sender = Sender(session, destination, content=content, exit_timeout_s=exit_timeout_s)
-            _senders[wanted] = sender
+            _senders[key] = sender
     return sender
 
 
 def finish_sender(sender: Sender) -> None:
     """Send the rest and end the process, while the program continues."""
     with _lock:
-        for wanted in [wanted for wanted, known in _senders.items() if known is sender]:
-            del _senders[wanted]
+        for key in [key for key, known in _senders.items() if known is sender]:
+            del _senders[key]
     sender.finish(reap=True)
 
 
 def _finish_all() -> None:
-    for wanted, known in list(_senders.items()):
+    for key, registered in list(_senders.items()):
         # The other process that sent for this one may have ended: then start a sender for the rest.
-        sender = known or sender_for(
-            wanted.session, wanted.destination, content=wanted.content, exit_timeout_s=5.0
+        sender = registered or sender_for(
+            key.session, key.destination, content=key.content, exit_timeout_s=5.0
         )
         if sender is not None:
             sender.finish()

@@ -110,14 +110,14 @@ class _Sending:
     def run(self) -> None:
         """Send until the agent's process has ended and all is sent or the time for retries is over."""
         while True:
-            found = self._send_pending()
-            if self._orders.is_alone and found is _SendState.SENT and self._ends():
+            state = self._send_pending()
+            if self._orders.is_alone and state is _SendState.SENT and self._ends():
                 continue  # the end of the session leaves something more to send
             if self._orders.is_alone and (
-                found in {_SendState.SENT, _SendState.ELSEWHERE} or self._orders.is_over
+                state in {_SendState.SENT, _SendState.ELSEWHERE} or self._orders.is_over
             ):
                 return
-            if self._orders.wait(found.value):
+            if self._orders.wait(state.value):
                 self._handle_command()
 
     def _new_shipment(self) -> OutgoingSession:
@@ -148,8 +148,8 @@ class _Sending:
         """Wait during a delivery; return whether an order or the deadline interrupts it."""
         outcome = self._shipment.outcome if self._shipment is not None else None
         if outcome is not None and outcome.problem:
-            place = self._destination.place
-            self._say_once(f"{place} accepts no events now: {outcome.problem}; they are kept and sent later")
+            url = self._destination.place
+            self._say_once(f"{url} accepts no events now: {outcome.problem}; they are kept and sent later")
         if self._deadline_s is None:
             return self._orders.wait(seconds)
         left_s = self._deadline_s - time.monotonic()
@@ -158,10 +158,10 @@ class _Sending:
         time.sleep(seconds)
         return False
 
-    def _say_once(self, what: str) -> None:
-        if what not in self._told:
-            self._told.add(what)
-            say(what)
+    def _say_once(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            say(message)
 
     def _handle_command(self) -> None:
         order = self._orders.take()
@@ -170,16 +170,16 @@ class _Sending:
             timeout_s = float(order.get("timeout_s", 0.0)) if order.get("order") == "flush" else 0.0
             self._deadline_s = time.monotonic() + timeout_s
             try:
-                found = self._send_pending()
+                state = self._send_pending()
             finally:
                 self._deadline_s = None
-            self._answer(order, found)
+            self._answer(order, state)
 
-    def _answer(self, order: dict[str, Any], found: _SendState) -> None:
+    def _answer(self, order: dict[str, Any], state: _SendState) -> None:
         answer: dict[str, Any] = {
             "order": order.get("order"),
-            "delivered": found is _SendState.SENT,
-            "elsewhere": found is _SendState.ELSEWHERE,
+            "delivered": state is _SendState.SENT,
+            "elsewhere": state is _SendState.ELSEWHERE,
         }
         if self._shipment is not None:
             outcome = self._shipment.outcome
@@ -192,7 +192,7 @@ class _Sending:
                 "problem": outcome.problem,
                 "dropped": dict(self._shipment.dropped),
             }
-            if found is not _SendState.SENT:
+            if state is not _SendState.SENT:
                 answer["unsent"] = self._shipment.unsent()
         self._orders.answer(answer)
 

@@ -158,11 +158,11 @@ class OutgoingSession:
         """
         raise NotImplementedError
 
-    def ship_all(self, *, follow: bool, told: Callable[[], None] = lambda: None) -> None:
+    def ship_all(self, *, follow: bool, report_caught_up: Callable[[], None] = lambda: None) -> None:
         """Send what is there; with `follow` until no process writes to the session.
 
         Args:
-            told: called after each part.
+            report_caught_up: called after each part.
 
         Raises:
             Stopped, NotDelivered: see `Delivery`.
@@ -171,7 +171,7 @@ class OutgoingSession:
             # Checked before sending: events written before the last program ended are then sent below.
             may_grow = follow and is_written(self.session)
             while self.ship() or self.behind:
-                told()
+                report_caught_up()
             if may_grow:
                 time.sleep(_LOOK_S)
             elif not self.end():
@@ -234,8 +234,8 @@ class Shipment(OutgoingSession):
     ) -> None:
         self._content = content
         connection = Connection(destination)
-        told = session_to_wire(open_session(session))
-        delivery = Delivery(connection, told, wait, content=content, patience_s=patience_s)
+        session_message = session_to_wire(open_session(session))
+        delivery = Delivery(connection, session_message, wait, content=content, patience_s=patience_s)
         super().__init__(session, destination, connection, delivery, AllowList(redaction_key()))
         self.damage = DamageLog()
         self._total_bytes, self._total_at_s = 0, -math.inf

@@ -239,18 +239,18 @@ class AgentRun(RecorderBlock):
         """
         if not is_open(self.run_id):
             return ""
-        told = None if status is None else as_message(status)
-        if told is not None and told not in RUN_STATUSES:
+        message = None if status is None else as_message(status)
+        if message is not None and message not in RUN_STATUSES:
             with RecordingGuard("finish") as pipeline:
                 if pipeline is not None:
-                    note_misuse(pipeline, "a run was given an unknown status", told)
-            told = None
+                    note_misuse(pipeline, "a run was given an unknown status", message)
+            message = None
         if isinstance(error, BaseException) and isinstance(error, Exception) and not self._failures:
             self._classify(error)
         failed = error is not None or self._failures > 0
-        found = told or (RunStatus.FAILURE if failed else RunStatus.SUCCESS).value
-        ok = found == RunStatus.SUCCESS.value
-        return self._recorder.finish_run(ok, error, status=found, run_id=self.run_id)
+        final_status = message or (RunStatus.FAILURE if failed else RunStatus.SUCCESS).value
+        ok = final_status == RunStatus.SUCCESS.value
+        return self._recorder.finish_run(ok, error, status=final_status, run_id=self.run_id)
 
     def _classify(self, error: Exception) -> None:
         """Record an exception as a failure, in the innermost step that it left, if any."""
@@ -321,10 +321,10 @@ class AgentStep(RecorderBlock):
             run_id=self.run.run_id,
         )
 
-    def _misused(self, what: str, detail: str) -> None:
+    def _misused(self, misuse: str, detail: str) -> None:
         with RecordingGuard("step") as pipeline:
             if pipeline is not None:
-                note_misuse(pipeline, what, detail)
+                note_misuse(pipeline, misuse, detail)
 
 
 def _span_of(pipeline: Pipeline, run_id: str, step_id: str) -> str | None:

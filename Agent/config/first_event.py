@@ -65,10 +65,10 @@ def _begin() -> Exception | None:
             begin_again()
         except Exception as error:  # noqa: BLE001 - a program that cannot be recorded must not fail
             pass_on(error)
-            what = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
+            prefix = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
             if obstacle() is None:
-                say(f"nothing is recorded: {what}{error}")
-            note_obstacle(f"{what}{error}")
+                say(f"nothing is recorded: {prefix}{error}")
+            note_obstacle(f"{prefix}{error}")
             if _may_pass(error):
                 unrecorded.try_again_ns = time.monotonic_ns() + unrecorded.RETRY_NS
             return error

@@ -69,22 +69,22 @@ def outputs_in(
         form = _form(name, handlers.get(name, {}), config)
         if form != MirrorForm():
             forms[category.value] = form
-    own = {name: entry for name, entry in handlers.items() if name not in HANDLER_CATEGORIES}
-    for name, entry in own.items():
+    user_handlers = {name: entry for name, entry in handlers.items() if name not in HANDLER_CATEGORIES}
+    for name, entry in user_handlers.items():
         if made_by(entry) is None:
-            near = near_miss(name, HANDLER_CATEGORIES)
+            suggestion = near_miss(name, HANDLER_CATEGORIES)
             raise ConfigurationError(
-                f"handler {name!r} has neither class nor (){near}",
+                f"handler {name!r} has neither class nor (){suggestion}",
                 remedy=f"give it a class; the category files are {', '.join(HANDLER_CATEGORIES)}",
             )
         _check_names(f"handler {name!r}", entry, config)
-    known = [*HANDLER_CATEGORIES, *own]
-    shared = _names("the root logger", "handlers", root, known, ())
+    handler_names = [*HANDLER_CATEGORIES, *user_handlers]
+    shared = _names("the root logger", "handlers", root, handler_names, ())
     routes, filters = {}, {}
     for name, category in LOGGER_CATEGORIES.items():
         logger = config["loggers"].get(name, {})
         default = (f"{name}_file",)
-        route = _names(f"logger {name!r}", "handlers", logger, known, default)
+        route = _names(f"logger {name!r}", "handlers", logger, handler_names, default)
         if logger.get("propagate", True):
             route = (*route, *shared)
         routes[category.value] = tuple(dict.fromkeys(route))
@@ -94,16 +94,16 @@ def outputs_in(
     _check_apart(forms, {name for route in routes.values() for name in route})
     if routes == PLAIN_ROUTES and not forms and not filters:
         return None
-    used = {name: own[name] for route in routes.values() for name in route if name in own}
+    used = {name: user_handlers[name] for route in routes.values() for name in route if name in user_handlers}
     return Outputs(routes, forms, used, filters, config["formatters"], config["filters"])
 
 
-def check_logger(name: str, logger: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def check_logger(name: str, logger: Mapping[str, Any], handlers: Mapping[str, Any]) -> None:
     """Raise ConfigurationError unless the logger exists and its settings are valid."""
-    if name not in known:
+    if name not in handlers:
         raise ConfigurationError(
-            f"logger {name!r} is not a source of events{near_miss(name, known)}",
-            remedy=f"use one of {', '.join(known)}; logging.Filter('agent.creator') picks by role",
+            f"logger {name!r} is not a source of events{near_miss(name, handlers)}",
+            remedy=f"use one of {', '.join(handlers)}; logging.Filter('agent.creator') picks by role",
         )
     unknown = sorted(set(map(str, logger)) - _LOGGER_KEYS)
     if unknown:
@@ -114,20 +114,20 @@ def check_logger(name: str, logger: Mapping[str, Any], known: Mapping[str, Any])
 
 
 def _names(
-    who: str, key: str, entry: Mapping[str, Any], known: Any, default: tuple[str, ...]
+    who: str, key: str, entry: Mapping[str, Any], allowed: Any, default: tuple[str, ...]
 ) -> tuple[str, ...]:
     """The handlers or filters that an entry names; ConfigurationError if one is not defined."""
-    given = entry.get(key, default)
-    if isinstance(given, str) or not isinstance(given, list | tuple):
-        raise ConfigurationError(f"{key} of {who} is {given!r}", remedy="give a list of names")
-    for name in given:
+    names = entry.get(key, default)
+    if isinstance(names, str) or not isinstance(names, list | tuple):
+        raise ConfigurationError(f"{key} of {who} is {names!r}", remedy="give a list of names")
+    for name in names:
         # A value that is not a name is a filter object, which `dictConfig` accepts too.
-        if (key == "handlers" or isinstance(name, str)) and name not in known:
+        if (key == "handlers" or isinstance(name, str)) and name not in allowed:
             raise ConfigurationError(
-                f"{who} names {key.removesuffix('s')} {name!r}, which is not defined{near_miss(name, known)}",
+                f"{who} names {key.removesuffix('s')} {name!r}, which is not defined{near_miss(name, allowed)}",
                 remedy=f"define it under {key!r}",
             )
-    return tuple(given)
+    return tuple(names)
 
 
 def _check_names(who: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> None:
@@ -179,12 +179,12 @@ def level_of(level: Any) -> int:
 
 def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
     """The path of a category file; None for its default path."""
-    given = entry.get("filename")
-    if given is None:
+    filename = entry.get("filename")
+    if filename is None:
         return None
-    if not isinstance(given, str | os.PathLike) or not os.fspath(given):
-        raise ConfigurationError(f"{who} has filename {given!r}", remedy="give the path of a file")
-    path = os.path.normpath(os.fspath(given))
+    if not isinstance(filename, str | os.PathLike) or not os.fspath(filename):
+        raise ConfigurationError(f"{who} has filename {filename!r}", remedy="give the path of a file")
+    path = os.path.normpath(os.fspath(filename))
     parts = path.replace("\\", "/").split("/")
     wrong = ""
     if not path.isprintable():
@@ -199,7 +199,7 @@ def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
         wrong = "is inside a session"
     if wrong:
         raise ConfigurationError(
-            f"{who} has filename {given!r}, which {wrong}",
+            f"{who} has filename {filename!r}, which {wrong}",
             remedy="choose a file below the trace root, or an absolute path",
         )
     return None if path == os.path.normpath(MIRROR_FILES[category]) else path

@@ -86,23 +86,23 @@ class OutputRouter:
     def open_mirrors(self, root: Path, rotation: Mapping[str, tuple[int, int]] | None) -> Mirrors:
         """Open the category files that a logger names, with their paths and formats."""
         named = {name for route in self._outputs.routes.values() for name in route}
-        wanted = [category for category in HANDLER_CATEGORIES.values() if _file_name(category) in named]
+        categories = [category for category in HANDLER_CATEGORIES.values() if _file_name(category) in named]
         files = {
             category: form.filename
             for category, form in self._outputs.forms.items()
             if form.filename is not None
         }
-        taken = {files.get(category.value, MIRROR_FILES[category.value]) for category in wanted}
+        taken = {files.get(category.value, MIRROR_FILES[category.value]) for category in categories}
         twins = [
             f"{category.value}.text"
-            for category in wanted
+            for category in categories
             if _file_name(category) in self._outputs.routes[category.value]
             and MIRROR_FILES.get(f"{category.value}.text", "") not in {*taken, ""}
         ]
         return Mirrors(
             root,
             rotation=rotation,
-            categories=(*(category.value for category in wanted), *twins),
+            categories=(*(category.value for category in categories), *twins),
             files=files,
             forms={
                 category: self._in_form(shell)
@@ -124,9 +124,9 @@ class OutputRouter:
         files: dict[str, Take] = {}
         for name in names:
             own_category = HANDLER_CATEGORIES.get(name)
-            take = mirrors.adder(own_category.value) if mirrors is not None and own_category else None
-            if take is not None:
-                files[name] = take
+            add = mirrors.adder(own_category.value) if mirrors is not None and own_category else None
+            if add is not None:
+                files[name] = add
         handlers = self._handlers_of(category)
         judge = self._filters.get(category)
         takers = _Route(names, files, handlers, judge)
@@ -161,19 +161,19 @@ class OutputRouter:
 
     def _hand_out(self, line: bytes, takers: _Route) -> None:
         """Pass a line to files and, as a LogRecord, to handlers that do not have it already."""
-        own = self._own
-        before = own.taken_by if own.line is line else ()
-        nested, own.busy = own.busy, True
+        records = self._own
+        before = records.taken_by if records.line is line else ()
+        nested, records.busy = records.busy, True
         try:
             record = None
             if (takers.handlers or takers.judge is not None) and not nested:
                 record = self._record_of(line)
                 if record is not None and takers.judge is not None and not self._passes(takers.judge, record):
                     return
-            for name, take in takers.files.items():
+            for name, add in takers.files.items():
                 # An event logged by a formatter would be formatted too, in an endless loop.
                 if name not in before and not (nested and name in self._shells):
-                    take(line)
+                    add(line)
             if nested:
                 self.failures["logged by a handler, filter or formatter itself"] += 1
             elif record is not None:
@@ -181,8 +181,8 @@ class OutputRouter:
                     if name not in before:
                         self._handle(name, handler, record)
         finally:
-            own.busy = nested
-        own.line, own.taken_by = line, takers.names
+            records.busy = nested
+        records.line, records.taken_by = line, takers.names
 
     def _may_come_twice(self, category: str) -> bool:
         """Whether a handler is named for errors and for this category, so that it could get a line twice."""
@@ -214,14 +214,14 @@ class OutputRouter:
 
     def _in_form(self, shell: logging.Handler) -> Callable[[list[bytes]], list[bytes]]:
         """The function that formats a batch of recorded lines for a category file."""
-        own = self._own
+        forms = self._own
 
         def in_form(lines: list[bytes]) -> list[bytes]:
-            nested, own.busy = own.busy, True
+            nested, forms.busy = forms.busy, True
             try:
                 return [made for line in lines if (made := self._made(line, shell)) is not None]
             finally:
-                own.busy = nested
+                forms.busy = nested
 
         return in_form
 
@@ -229,22 +229,22 @@ class OutputRouter:
         """A line formatted for a category file: unchanged if that fails, None if a filter rejects it."""
         try:
             record = as_log_record(line)
-            kept: Any = record.levelno >= shell.level and shell.filter(record)
-            if not kept:
+            accepted: Any = record.levelno >= shell.level and shell.filter(record)
+            if not accepted:
                 return None
             if shell.formatter is None:
                 return line
-            text = shell.formatter.format(kept if isinstance(kept, logging.LogRecord) else record)
+            text = shell.formatter.format(accepted if isinstance(accepted, logging.LogRecord) else record)
         except Exception as error:  # noqa: BLE001 - a user's formatter may raise anything
             self._failed("a formatter or filter of a category file", error)
             return line
         return f"{text}\n".encode("utf-8", "backslashreplace")
 
-    def _failed(self, what: str, error: BaseException | None) -> None:
-        reason = f"{what}: {type(error).__name__}"
+    def _failed(self, action: str, error: BaseException | None) -> None:
+        reason = f"{action}: {type(error).__name__}"
         self.failures[reason] += 1
         if self.failures[reason] == 1:
-            say(f"{what} failed: {type(error).__name__}: {error}; `Agent.health()` counts it")
+            say(f"{action} failed: {type(error).__name__}: {error}; `Agent.health()` counts it")
 
     def flush(self) -> None:
         """Flush category files and handlers."""
@@ -259,11 +259,11 @@ class OutputRouter:
         self._each("flush")
         self._each("close")
 
-    def _each(self, what: str) -> None:
+    def _each(self, action: str) -> None:
         nested, self._own.busy = self._own.busy, True
         for name, handler in self._handlers.items():
             try:
-                getattr(handler, what)()
+                getattr(handler, action)()
             except Exception as error:  # noqa: BLE001 - a user's handler may raise anything
                 self._failed(f"handler {name!r}", error)
         self._own.busy = nested

@@ -71,9 +71,9 @@ def options_from(
     Raises:
         ConfigurationError: a setting is invalid; names the first one and its source.
     """
-    found = found_settings(arguments, environment, base)
+    loaded = found_settings(arguments, environment, base)
     outputs = base.outputs if base is not None else None
-    options = with_changes(Options(), values_of(found.settings))
+    options = with_changes(Options(), values_of(loaded.settings))
     return options if outputs is None else replace(options, outputs=outputs)
 
 
@@ -82,11 +82,13 @@ def found_settings(
 ) -> LoadedOptions:
     """Every option with its source; see `options_from`."""
     environment = os.environ if environment is None else environment
-    given = settings_from({name: value for name, value in arguments.items() if value is not None}, "argument")
+    from_arguments = settings_from(
+        {name: value for name, value in arguments.items() if value is not None}, "argument"
+    )
     variables = _variables(environment)
     project, user = project_file(), user_file(environment)
     choices = (
-        given.pop("preset", None),
+        from_arguments.pop("preset", None),
         _chosen_by_variable(environment),
         project.preset if project else None,
         user.preset if user else None,
@@ -101,7 +103,7 @@ def found_settings(
         if file is not None:
             settings.update(file.settings)
     settings.update(variables)
-    settings.update(given)
+    settings.update(from_arguments)
     return LoadedOptions(settings, preset)
 
 
@@ -131,14 +133,14 @@ def configured_root() -> Path:
 
 
 def _variables(environment: Mapping[str, str]) -> Settings:
-    found: Settings = {}
+    settings: Settings = {}
     for suffix, name in ENVIRONMENT.items():
         variable = PREFIX + suffix
         text = environment.get(variable)
         if text:
-            found.update(settings_from({name: _parse(variable, name, text)}, variable))
-    check_each(found)
-    return found
+            settings.update(settings_from({name: _parse(variable, name, text)}, variable))
+    check_each(settings)
+    return settings
 
 
 def _parse(variable: str, name: str, text: str) -> Any:
@@ -165,11 +167,11 @@ def _entry(variable: str, name: str, part: str) -> tuple[str, Any]:
     raise ConfigurationError(f"{variable} holds {part.strip()!r}", remedy=f"write it as {example}")
 
 
-def _whole(variable: str, whole: str, text: str) -> int:
+def _whole(variable: str, number: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise ConfigurationError(f"{variable} is {whole!r}", remedy="use a whole number") from None
+        raise ConfigurationError(f"{variable} is {number!r}", remedy="use a whole number") from None
 
 
 def redaction_key(
@@ -357,9 +359,9 @@ def project_file(directory: str | None = None) -> ConfigurationFile | None:
         # Most pyproject.toml files do not mention us; then the TOML parser is not imported.
         if b"agent-trace" not in _read_bytes(path):
             continue
-        found = read_file(path, TABLE)
-        if found is not None:
-            return found
+        configuration = read_file(path, TABLE)
+        if configuration is not None:
+            return configuration
     return None
 
 
@@ -378,16 +380,16 @@ def classes_to_instrument() -> tuple[InstrumentEntry, ...]:
 def project_paths(directory: str | None = None) -> Iterator[str]:
     """The possible paths of the project's file, nearest first."""
     try:
-        place = os.path.abspath(directory) if directory is not None else os.getcwd()  # noqa: PTH100, PTH109
+        path = os.path.abspath(directory) if directory is not None else os.getcwd()  # noqa: PTH100, PTH109
     except OSError:  # the working directory was removed
         return
     while True:
-        yield os.path.join(place, OWN_NAME)  # noqa: PTH118
-        yield os.path.join(place, PROJECT_NAME)  # noqa: PTH118
-        above = os.path.dirname(place)  # noqa: PTH120
-        if above == place:
+        yield os.path.join(path, OWN_NAME)  # noqa: PTH118
+        yield os.path.join(path, PROJECT_NAME)  # noqa: PTH118
+        above = os.path.dirname(path)  # noqa: PTH120
+        if above == path:
             return
-        place = above
+        path = above
 
 
 def user_path(environment: Mapping[str, str]) -> str | None:
@@ -403,8 +405,8 @@ def state_of(path: str) -> str:
     state = _state(path)
     if state:
         return state
-    found = read_file(path, TABLE if path.endswith(PROJECT_NAME) else ())
-    return "read" if found is not None else "has no [tool.agent-trace]"
+    configuration = read_file(path, TABLE if path.endswith(PROJECT_NAME) else ())
+    return "read" if configuration is not None else "has no [tool.agent-trace]"
 
 
 def _state(path: str) -> str:
@@ -469,10 +471,13 @@ def read_file(path: str, table: tuple[str, ...] = ()) -> ConfigurationFile | Non
 
 def _no_toml(path: str, text: str, message: str) -> ConfigurationError:
     where = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", message)
-    what = message[: where.start()] if where else message
+    problem = message[: where.start()] if where else message
     line = int(where[1]) if where and where[1] else text.rstrip("\n").count("\n") + 1
     return ConfigurationError(
-        f"this is not TOML: {what[:1].lower()}{what[1:]}", path=path, line=line, remedy="correct that line"
+        f"this is not TOML: {problem[:1].lower()}{problem[1:]}",
+        path=path,
+        line=line,
+        remedy="correct that line",
     )
 
 
@@ -491,17 +496,17 @@ def _configuration_of(
     if INSTRUMENT in document:
         entries = _instrument_entries(document[INSTRUMENT], path, line_of(text, (*table, INSTRUMENT)))
         document = {name: value for name, value in document.items() if name != INSTRUMENT}
-    found = {
+    settings = {
         name: setting._replace(line=line_of(text, (*table, *name.split("."))))
         for name, setting in settings_from(document, path).items()
     }
-    preset = found.pop("preset", None)
-    root = found.get("trace_root")
+    preset = settings.pop("preset", None)
+    root = settings.get("trace_root")
     if root is not None and isinstance(root.value, str) and root.value:
-        place = os.path.join(os.path.dirname(path), os.path.expanduser(root.value))  # noqa: PTH111, PTH118, PTH120
-        found["trace_root"] = root._replace(value=os.path.normpath(place))
-    check_each(found)
-    return ConfigurationFile(path, found, preset, entries)
+        root_path = os.path.join(os.path.dirname(path), os.path.expanduser(root.value))  # noqa: PTH111, PTH118, PTH120
+        settings["trace_root"] = root._replace(value=os.path.normpath(root_path))
+    check_each(settings)
+    return ConfigurationFile(path, settings, preset, entries)
 
 
 _ENTRY_KEYS = ("target", "methods", "agent_id", "agent_role", "ignore", "level")
@@ -510,8 +515,8 @@ _ENTRY_KEYS = ("target", "methods", "agent_id", "agent_role", "ignore", "level")
 def _instrument_entries(value: Any, path: str, line: int | None) -> tuple[InstrumentEntry, ...]:
     """Read the tables `[[instrument]]` of a file; ConfigurationError for the first invalid one."""
 
-    def wrong(what: str, remedy: str) -> ConfigurationError:
-        return ConfigurationError(f"instrument: {what}", path=path, line=line, remedy=remedy)
+    def wrong(problem: str, remedy: str) -> ConfigurationError:
+        return ConfigurationError(f"instrument: {problem}", path=path, line=line, remedy=remedy)
 
     if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
         raise wrong("it is not a list of tables", "write [[instrument]] before each")
@@ -563,11 +568,11 @@ def _directory() -> Path:
     """The directory of the presets; the build copies them into `Agent/config/presets`."""
     from pathlib import Path
 
-    here = Path(__file__).parent
-    for place in (here / "presets", here.parent.parent / "config"):
-        if place.is_dir():
-            return place
-    raise ConfigurationError("the preset files are missing", path=here, remedy="reinstall agent-trace")
+    package_dir = Path(__file__).parent
+    for directory in (package_dir / "presets", package_dir.parent.parent / "config"):
+        if directory.is_dir():
+            return directory
+    raise ConfigurationError("the preset files are missing", path=package_dir, remedy="reinstall agent-trace")
 
 
 def preset_names() -> list[str]:
@@ -591,6 +596,6 @@ def read_preset(chosen: Setting) -> ConfigurationFile:
         path = preset_path(chosen.value)
     except ConfigurationError as error:
         raise misplaced(error.message, chosen, error.remedy) from None
-    found = read_file(str(path))
-    assert found is not None  # noqa: S101 - the whole file was asked for
-    return found
+    preset = read_file(str(path))
+    assert preset is not None  # noqa: S101 - the whole file was asked for
+    return preset

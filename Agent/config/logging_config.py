@@ -59,26 +59,26 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
     with wiring_lock():
         session = current_session()
         if session is None:
-            wanted = options_from(options, base=options_in(LOGGING_CONFIG if config is None else config))
-            return _begin(wanted)
+            chosen = options_from(options, base=options_in(LOGGING_CONFIG if config is None else config))
+            return _begin(chosen)
         # Options without a new value stay unchanged.
         base = session.options
-        given = {name: value for name, value in options.items() if value is not None}
+        arguments = {name: value for name, value in options.items() if value is not None}
         if config is not None:
-            told = options_in(config)
-            given = {"levels": told.levels, "rotation": told.rotation, **given}
-            base = replace(base, outputs=told.outputs)
-        if "preset" in given:
-            given = {**preset_values(given.pop("preset")), **given}
-        wanted = placed(with_changes(base, given))
-        if wanted == replace(session.options, level=wanted.level, levels=wanted.levels):
-            return set_levels(wanted)
+            configured = options_in(config)
+            arguments = {"levels": configured.levels, "rotation": configured.rotation, **arguments}
+            base = replace(base, outputs=configured.outputs)
+        if "preset" in arguments:
+            arguments = {**preset_values(arguments.pop("preset")), **arguments}
+        chosen = placed(with_changes(base, arguments))
+        if chosen == replace(session.options, level=chosen.level, levels=chosen.levels):
+            return set_levels(chosen)
         from Agent.config.handlers import open_outlets
 
         # Built first: if that fails, the running session continues.
-        outlets = open_outlets(wanted.outputs)
+        outlets = open_outlets(chosen.outputs)
         shutdown_logging()
-        return _begin(wanted, outlets)
+        return _begin(chosen, outlets)
 
 
 def begin_again() -> RecordingSession:

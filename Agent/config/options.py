@@ -171,8 +171,8 @@ def _check_captures(options: Options) -> None:
             )
     for name, level in {"": options.capture, **options.captures}.items():
         if level not in CAPTURES:
-            what = f"the capture of {name}" if name else "capture"
-            raise ConfigurationError(f"{what} is {level!r}", remedy=f"use {', '.join(CAPTURES)}")
+            subject = f"the capture of {name}" if name else "capture"
+            raise ConfigurationError(f"{subject} is {level!r}", remedy=f"use {', '.join(CAPTURES)}")
 
 
 def _check_category(category: Any) -> None:
@@ -199,8 +199,8 @@ def is_rotation(sizes: Any) -> bool:
     """Whether a value is a file size in bytes (at least 1) and a number of old files."""
     if not isinstance(sizes, tuple | list) or len(sizes) != 2:
         return False
-    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in sizes)
-    return whole and sizes[0] >= 1 and sizes[1] >= 0
+    are_integers = all(isinstance(number, int) and not isinstance(number, bool) for number in sizes)
+    return are_integers and sizes[0] >= 1 and sizes[1] >= 0
 
 
 def with_changes(options: Options, changes: Mapping[str, Any]) -> Options:
@@ -224,8 +224,8 @@ def near_miss(name: object, names: Iterable[str]) -> str:
     """` (did you mean ...?)` if one of the names is similar, else ""."""
     import difflib
 
-    near = difflib.get_close_matches(str(name).lower(), list(map(str, names)), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    matches = difflib.get_close_matches(str(name).lower(), list(map(str, names)), n=1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def level_number(name: str) -> int:
@@ -261,13 +261,13 @@ Settings = dict[str, Setting]
 
 def settings_from(values: Mapping[str, Any], origin: str) -> Settings:
     """The settings in some values; a table gives one setting per category."""
-    found: Settings = {}
+    settings: Settings = {}
     for name, value in values.items():
         if name in TABLES and isinstance(value, Mapping):
-            found.update({f"{name}.{key}": Setting(entry, origin) for key, entry in value.items()})
+            settings.update({f"{name}.{key}": Setting(entry, origin) for key, entry in value.items()})
         else:
-            found[name] = Setting(value, origin)
-    return found
+            settings[name] = Setting(value, origin)
+    return settings
 
 
 def values_of(settings: Mapping[str, Setting]) -> dict[str, Any]:

@@ -38,9 +38,9 @@ def child_environment() -> dict[str, str]:
     """Return the environment of a process of the package: it finds the package, and joins no session."""
     from pathlib import Path
 
-    kept = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
-    paths = (str(Path(__file__).resolve().parents[2]), kept.get("PYTHONPATH", ""))
-    return kept | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    environment = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
+    paths = (str(Path(__file__).resolve().parents[2]), environment.get("PYTHONPATH", ""))
+    return environment | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 def _lacks_descriptors() -> bool:
@@ -120,10 +120,10 @@ def has_ended() -> bool:
     return _ended
 
 
-def note_obstacle(what: str | None) -> None:
+def note_obstacle(reason: str | None) -> None:
     """Store why nothing is recorded; None when recording works."""
     global _obstacle  # noqa: PLW0603 - the one recording of this process
-    _obstacle = what
+    _obstacle = reason
 
 
 def obstacle() -> str | None:
@@ -148,16 +148,18 @@ def program() -> Program | None:
         return None
     from Agent.tree.files.session import Program
 
-    own = Program.of(os.getpid())
+    current = Program.of(os.getpid())
     parent = processes.parent_process()
     first = None if parent is None else parent.pid
     while first is not None and _parents.get(first) is not None:
         first = _parents[first]
-    if own is None or first is None:
-        return own
-    found = Program.of(first)
+    if current is None or first is None:
+        return current
+    first_program = Program.of(first)
     # a process that started later reuses the pid of one that ended
-    return own if found is None or found.start_ticks > own.start_ticks else found
+    return (
+        current if first_program is None or first_program.start_ticks > current.start_ticks else first_program
+    )
 
 
 begin_late: Callable[[], None] = _nothing
@@ -166,9 +168,9 @@ end_program: Callable[[], None] = _nothing
 """Ends the session that other processes of this program began; set by `first_event.py`."""
 
 
-def call_at_last(what: Callable[[], None]) -> None:
+def call_at_last(callback: Callable[[], None]) -> None:
     """Register a call for after the end of recording, such as sending the last events."""
-    _last.append(what)
+    _last.append(callback)
 
 
 def _end_with_process() -> None:

@@ -271,8 +271,8 @@ def set_levels(options: Options) -> RecordingSession:
     _session = replace(_session, options=options)
     overall = level_number(options.level)
     for category, limit in LIMITS.items():
-        own = level_number(options.levels.get(category, "DEBUG"))
-        limit.value = max(overall, own)
+        level = level_number(options.levels.get(category, "DEBUG"))
+        limit.value = max(overall, level)
     return _session
 
 
@@ -615,8 +615,8 @@ def _mirror_counters() -> list[Callable[[], Mapping[str, int]]]:
     return [lambda: _unreported(mirrors.counts.snapshot(), mirrors.refused_at_first)]
 
 
-def _unreported(counts: Mapping[str, int], told: Collection[str]) -> dict[str, int]:
-    return {reason: n for reason, n in counts.items() if reason not in told}
+def _unreported(counts: Mapping[str, int], reported: Collection[str]) -> dict[str, int]:
+    return {reason: n for reason, n in counts.items() if reason not in reported}
 
 
 def _refused(counted: Iterable[Callable[[], Mapping[str, int]]]) -> Counter[str]:
@@ -630,8 +630,10 @@ def _refused(counted: Iterable[Callable[[], Mapping[str, int]]]) -> Counter[str]
 def _report_refused(new: Counter[str]) -> None:
     """Report new failures on stderr in one line, since no event can record them any more."""
     if new:
-        said = ", ".join(reason if n == 1 else f"{reason} ({n} times)" for reason, n in sorted(new.items()))
-        say(f"a failure while recording ended: {said}")
+        reasons = ", ".join(
+            reason if n == 1 else f"{reason} ({n} times)" for reason, n in sorted(new.items())
+        )
+        say(f"a failure while recording ended: {reasons}")
 
 
 def current_session() -> RecordingSession | None:

@@ -119,11 +119,11 @@ def leave_session(path: Path) -> bool:
 
 def end_program() -> None:
     """End sessions that other processes recorded, if this process is the root of the program."""
-    own = program()
-    if own is None or own.pid != os.getpid():
+    current_program = program()
+    if current_program is None or current_program.pid != os.getpid():
         return
     for root in _met | {configured_root().absolute()}:
-        with agree_on_session(root, own, create=False) as meeting:
+        with agree_on_session(root, current_program, create=False) as meeting:
             if meeting is None:
                 continue
             session = meeting.session()
@@ -185,8 +185,8 @@ def _create(options: Options, redactor: Redactor, descent: Program | None) -> Pa
 
 def _arguments(redactor: Redactor) -> list[str]:
     """The command line without its secrets, or only the shapes of its words under `metadata`."""
-    words = redactor.arguments(list(map(printable, sys.argv)))
-    return words if redactor.levels is None else redactor.levels.arguments(words)
+    arguments = redactor.arguments(list(map(printable, sys.argv)))
+    return arguments if redactor.levels is None else redactor.levels.arguments(arguments)
 
 
 def _configuration(options: Options) -> dict[str, Any]:
@@ -198,8 +198,8 @@ def _configuration(options: Options) -> dict[str, Any]:
 def _joinable(options: Options) -> Path | None:
     """The session from the environment, if its process is still running and uses the same root."""
     text = os.environ.get(SESSION_VARIABLE, "")
-    pid, _, rest = text.partition(":")
-    start, _, path_text = rest.partition(":")
+    pid, _, session_text = text.partition(":")
+    start, _, path_text = session_text.partition(":")
     if not pid.isdigit() or not path_text or int(pid) == os.getpid():
         return None
     if str(process_start_ticks(int(pid))) != start:

@@ -61,20 +61,20 @@ def effective_settings() -> EffectiveSettings:
         ConfigurationError: a file or variable has an invalid setting.
     """
     base = options_in(LOGGING_CONFIG)
-    found, preset = found_settings({}, base=base)
-    settings = {name: found[name] for name in SETTABLE if name not in TABLES}
+    loaded, preset = found_settings({}, base=base)
+    settings = {name: loaded[name] for name in SETTABLE if name not in TABLES}
     root = settings["trace_root"]
     settings["trace_root"] = root._replace(value=type(base.trace_root)(root.value).absolute())
     overall = settings["level"]
     for category in sorted(Category):
-        own = found.get(f"levels.{category}", overall)
-        decides = own if level_number(own.value) > level_number(overall.value) else overall
+        value = loaded.get(f"levels.{category}", overall)
+        decides = value if level_number(value.value) > level_number(overall.value) else overall
         settings[f"levels.{category}"] = decides._replace(value=str(decides.value).upper())
     for category in sorted(Category):
         usual = Setting(list(DEFAULT_ROTATION[category.value]), DEFAULT)
-        own = found.get(f"rotation.{category}", usual)
-        settings[f"rotation.{category}"] = own._replace(value=list(own.value))
+        value = loaded.get(f"rotation.{category}", usual)
+        settings[f"rotation.{category}"] = value._replace(value=list(value.value))
     for category in sorted(Category):
-        settings[f"captures.{category}"] = found.get(f"captures.{category}", settings["capture"])
-    settings.update({name: each for name, each in found.items() if name.startswith("captures.")})
+        settings[f"captures.{category}"] = loaded.get(f"captures.{category}", settings["capture"])
+    settings.update({name: each for name, each in loaded.items() if name.startswith("captures.")})
     return EffectiveSettings(settings, preset, base.outputs.described() if base.outputs is not None else None)

@@ -39,16 +39,16 @@ class TextMirrors:
 
     def adder(self, category: str) -> Callable[[bytes], None] | None:
         """The function that takes a category's lines; None if nothing receives them."""
-        take = self.takers.adder(category) if self.takers is not None else None
+        add = self.takers.adder(category) if self.takers is not None else None
         twinned = self.takers is not None and category in _TWINNED
         twin = self.takers.adder(f"{category}.text") if self.takers is not None and twinned else None
         if twin is None and not self._console:
-            return take
+            return add
 
         def take_and_mirror(line: bytes) -> None:
             """Pass on a line, and write its text to the twin and the console."""
-            if take is not None:
-                take(line)
+            if add is not None:
+                add(line)
             event = read_json(line)
             if twin is not None:
                 twin(as_text(event).encode("utf-8", "replace"))

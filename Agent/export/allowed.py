@@ -66,17 +66,17 @@ class AllowList:
     def payload(self, kind: str, extra: Mapping[str, Any], path: str = "/extra") -> dict[str, Any]:
         """Return the part of a payload that may leave; for an unknown kind it is empty."""
         row = _ROWS.get(kind, {})
-        kept: dict[str, Any] = {}
+        allowed: dict[str, Any] = {}
         for key, value in extra.items():
             shape = row.get(key)
             if value is None:
                 continue
-            found = _MISSING if shape is None else self._shapes[shape](value, f"{path}/{key}")
-            if found is not _MISSING:
-                kept[key] = found
+            allowed_value = _MISSING if shape is None else self._shapes[shape](value, f"{path}/{key}")
+            if allowed_value is not _MISSING:
+                allowed[key] = allowed_value
             elif shape not in {"metadata", "numbers", "keys"} or not isinstance(value, (dict, list)):
                 self.drop(path, key)
-        return kept
+        return allowed
 
     def drop(self, path: str, key: object) -> None:
         """Count a dropped value; a key that is not a label may be content, so it is counted as `*`."""
@@ -94,17 +94,17 @@ class AllowList:
         """Return an id, or the digest that replaces it, or None, which is counted."""
         return self._counted(self._identity(value, path), path)
 
-    def _counted(self, found: Any, path: str) -> str | None:
-        if found is _MISSING:
+    def _counted(self, value: Any, path: str) -> str | None:
+        if value is _MISSING:
             self.dropped.note(path)
             return None
-        return str(found)
+        return str(value)
 
     def metadata(self, value: Any, path: str) -> dict[str, Any]:
         """Return the numbers, booleans and labels of a mapping with harmless names; others are counted."""
-        found = self._metadata(value, path)
-        if found is not _MISSING:
-            return dict(found)
+        allowed = self._metadata(value, path)
+        if allowed is not _MISSING:
+            return dict(allowed)
         if not isinstance(value, dict):
             self.dropped.note(path)
         return {}
@@ -129,11 +129,11 @@ class AllowList:
     def _keys(self, value: Any, path: str) -> Any:
         if not isinstance(value, list):
             return _MISSING
-        found = [self._name_or_number(each, path) for each in value[:_MAX_MEMBERS]]
-        kept = [each for each in found if each is not _MISSING]
-        for _ in range(len(value) - len(kept)):
+        keys = [self._name_or_number(each, path) for each in value[:_MAX_MEMBERS]]
+        allowed = [each for each in keys if each is not _MISSING]
+        for _ in range(len(value) - len(allowed)):
             self.dropped.note(f"{path}/*")
-        return kept or _MISSING
+        return allowed or _MISSING
 
     @staticmethod
     def _label(value: Any, _path: str) -> Any:
@@ -149,15 +149,15 @@ class AllowList:
         """Return the allowed members of a user's mapping; its keys, which may be content, are checked too."""
         if not isinstance(value, dict):
             return _MISSING
-        kept: dict[str, Any] = {}
+        members: dict[str, Any] = {}
         for key, each in value.items():
             if each is None:
                 continue
-            if isinstance(key, str) and len(kept) < _MAX_MEMBERS and _may_stay(key, each, with_labels):
-                kept[key] = each
+            if isinstance(key, str) and len(members) < _MAX_MEMBERS and _may_stay(key, each, with_labels):
+                members[key] = each
             else:
                 self.drop(path, key)
-        return kept or _MISSING
+        return members or _MISSING
 
 
 def _may_stay(key: str, value: Any, with_labels: bool) -> bool:
@@ -210,8 +210,10 @@ def _one_of(values: frozenset[str]) -> Callable[[Any, str], Any]:
 def _row(kind: Kind) -> dict[str, str]:
     """Return the form in which each key of a kind may leave; its numbers and booleans always may."""
     plain = {"number": "number", "integer": "number", "boolean": "flag"}
-    known = {each.name: each.leaves or plain.get(each.type, "") for each in (*kind.fields, *kind.also_leaves)}
-    return {name: shape for name, shape in known.items() if shape}
+    leaving = {
+        each.name: each.leaves or plain.get(each.type, "") for each in (*kind.fields, *kind.also_leaves)
+    }
+    return {name: shape for name, shape in leaving.items() if shape}
 
 
 _ROWS: Final = {name: _row(kind) for name, kind in KINDS.items()}
@@ -316,10 +318,10 @@ def may_hold(key: str, *, a_number: bool) -> bool:
 def _may_hold_short(key: str, a_number: bool) -> bool:
     if not _is_short_label(key):
         return False
-    words = set(plain_name(key).replace("/", "_").replace(":", "_").split("_"))
-    if words & _PERSONAL:
+    tokens = set(plain_name(key).replace("/", "_").replace(":", "_").split("_"))
+    if tokens & _PERSONAL:
         return False
-    return a_number or (words.isdisjoint(_WRITTEN) and not is_secret_name(key))
+    return a_number or (tokens.isdisjoint(_WRITTEN) and not is_secret_name(key))
 
 
 def hidden_name(text: str, key: bytes) -> str:

@@ -49,11 +49,11 @@ def _checked(schema: Mapping[str, Any], read: Callable[[Any], Any], problem: str
 
 
 def _one_of(values: Iterable[str]) -> _Field:
-    known = [*values]
+    accepted = [*values]
     return _checked(
-        {"type": "string", "enum": known},
-        lambda value: value if isinstance(value, str) and value in known else None,
-        f"it must be one of {', '.join(known)}",
+        {"type": "string", "enum": accepted},
+        lambda value: value if isinstance(value, str) and value in accepted else None,
+        f"it must be one of {', '.join(accepted)}",
     )
 
 
@@ -159,7 +159,7 @@ def _read(
     fields: Fields,
     allowed: AllowList,
     wrong: _Mistakes,
-    place: str = "",
+    prefix: str = "",
     path: str = "",
     needed: Iterable[str] = (),
 ) -> dict[str, Any]:
@@ -167,25 +167,25 @@ def _read(
 
     Args:
         wrong: receives the mistakes.
-        place: the path of the object in the document.
+        prefix: the path of the object in the document.
         path: the same with `*` for each index, under which dropped values are counted.
         needed: the required fields.
     """
     if not isinstance(value, dict):
-        wrong.note(place, "it is not an object")
+        wrong.note(prefix, "it is not an object")
         return dict.fromkeys(fields)
     for key in value.keys() - fields.keys():
         allowed.drop(path, key)
-    found: dict[str, Any] = {}
+    read_fields: dict[str, Any] = {}
     for name, field in fields.items():
-        given = value.get(name)
-        found[name] = None if given is None else field.read(allowed, given, f"{path}/{name}")
-        if found[name] is not None:
+        raw = value.get(name)
+        read_fields[name] = None if raw is None else field.read(allowed, raw, f"{path}/{name}")
+        if read_fields[name] is not None:
             continue
-        if name in needed or (given is not None and not field.is_dropped):
-            known = "" if field.is_dropped else f"; {field.problem}"
-            wrong.note(f"{place}/{name}", f"it is missing{known}" if given is None else field.problem)
-    return found
+        if name in needed or (raw is not None and not field.is_dropped):
+            expectation = "" if field.is_dropped else f"; {field.problem}"
+            wrong.note(f"{prefix}/{name}", f"it is missing{expectation}" if raw is None else field.problem)
+    return read_fields
 
 
 def run_of_document(value: object, allowed: AllowList, *, content: bool = False) -> RunMessage:
@@ -224,14 +224,14 @@ def run_of_document(value: object, allowed: AllowList, *, content: bool = False)
 
 
 def _steps(listed: Iterable[Any], allowed: AllowList, wrong: _Mistakes) -> tuple[StepMessage, ...]:
-    found: dict[str, StepMessage] = {}
+    steps: dict[str, StepMessage] = {}
     for index, value in enumerate(listed):
         step = _read(value, _STEP, allowed, wrong, f"/steps/{index}", "/steps/*")
         key = shown = step["step_id"] or f"step_{index + 1}"
-        while key in found:  # repeated ids, as in retries; the new key may be taken too
+        while key in steps:  # repeated ids, as in retries; the new key may be taken too
             key = f"{key}.{index}"
         lasted_ms = elapsed_ms(step["started_at"], step["ended_at"])
-        found[key] = StepMessage(
+        steps[key] = StepMessage(
             step_id=shown,
             step_key=key,
             position=index if step["seq"] is None else step["seq"],
@@ -243,7 +243,7 @@ def _steps(listed: Iterable[Any], allowed: AllowList, wrong: _Mistakes) -> tuple
             metadata=step["metadata"] or {},
             parent_step_id=step["parent_step_id"],
         )
-    return tuple(found.values())
+    return tuple(steps.values())
 
 
 def _failure(

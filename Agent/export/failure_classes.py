@@ -70,9 +70,9 @@ def _type_of(error_type: str, step_type: str | None, error_module: str | None) -
     library = (error_module or "").partition(".")[0]
     if library in _MODEL_MODULES:
         return FailureType.MODEL
-    found = _OF_STEPS.get(step_type or "")
-    if found is not None:
-        return found
+    failure_type = _OF_STEPS.get(step_type or "")
+    if failure_type is not None:
+        return failure_type
     return FailureType.MODEL if re.search(_MODEL_NAMES, error_type) else FailureType.ORCHESTRATION
 
 

@@ -100,11 +100,11 @@ class _Sample:
 
     def _around(self, span_id: str | None) -> list[str]:
         """Return a span of this sample and those around it."""
-        found: list[str] = []
-        while span_id is not None and span_id in self.spans and span_id not in found:
-            found.append(span_id)
+        enclosing: list[str] = []
+        while span_id is not None and span_id in self.spans and span_id not in enclosing:
+            enclosing.append(span_id)
             span_id = self.spans[span_id][1]
-        return found
+        return enclosing
 
 
 def write_inspect(path: str | os.PathLike[str], ref: RunRef) -> InspectLog:
@@ -151,10 +151,12 @@ def write_inspect(path: str | os.PathLike[str], ref: RunRef) -> InspectLog:
 
 def _names(samples: Mapping[str, _Sample]) -> tuple[str, dict[str, tuple[Any, int]]]:
     """Return the task, and each sample's id and epoch; those of the log if the session was imported."""
-    told = {name: sample.members for name, sample in samples.items() if "id" in sample.members}
-    tasks = {name.rpartition(f"/{members['id']}")[0] for name, members in told.items()}
-    if len(told) == len(samples) and len(tasks) == 1 and (task := tasks.pop()):
-        return task, {name: (members["id"], members.get("epoch") or 1) for name, members in told.items()}
+    members_by_name = {name: sample.members for name, sample in samples.items() if "id" in sample.members}
+    tasks = {name.rpartition(f"/{members['id']}")[0] for name, members in members_by_name.items()}
+    if len(members_by_name) == len(samples) and len(tasks) == 1 and (task := tasks.pop()):
+        return task, {
+            name: (members["id"], members.get("epoch") or 1) for name, members in members_by_name.items()
+        }
     return _SOURCE, {name: (name, 1) for name in samples}
 
 
@@ -208,7 +210,7 @@ def _sample_object(sample: _Sample, session_uid: str, sample_id: Any, epoch: int
             event.pop("parent_id", None)
         events.append(event)
     first_us = sample.first_us or sample.last_us
-    made = {
+    sample_object = {
         "input": "",
         "target": "",
         **{name: value for name, value in sample.members.items() if name in _OF_SAMPLE},
@@ -219,11 +221,11 @@ def _sample_object(sample: _Sample, session_uid: str, sample_id: Any, epoch: int
         "started_at": format_timestamp(first_us),
         "completed_at": format_timestamp(sample.last_us),
     }
-    made.setdefault("model_usage", sample.usage)
-    made.setdefault("total_time", (sample.last_us - first_us) / 1e6)
+    sample_object.setdefault("model_usage", sample.usage)
+    sample_object.setdefault("total_time", (sample.last_us - first_us) / 1e6)
     if sample.error is not None:
-        made["error"] = sample.error
-    return made
+        sample_object["error"] = sample.error
+    return sample_object
 
 
 def _add(sample: _Sample, event: Event, number: int, session: Path) -> None:
@@ -257,9 +259,9 @@ def _add(sample: _Sample, event: Event, number: int, session: Path) -> None:
     if imported in {"model", "tool"} and event.kind == "agent_action":
         _put(sample, began_us, number, common | _restored(event) | done)
     elif event.kind == "model.call":
-        made = _model_call(event, session)
-        _count(sample.usage.setdefault(made["model"], {}), made["output"].get("usage") or {})
-        _put(sample, began_us, number, common | made | done)
+        converted = _model_call(event, session)
+        _count(sample.usage.setdefault(converted["model"], {}), converted["output"].get("usage") or {})
+        _put(sample, began_us, number, common | converted | done)
     elif event.kind == "tool.call":
         _put(sample, began_us, number, common | _tool_call(event, session) | done)
     elif event.kind == "error":
@@ -303,8 +305,8 @@ def _add_span(
     }
     _put(sample, began_us, number, begin, _BEGIN)
     if not is_imported:
-        told = common | {"uuid": f"{event.id}.info", "span_id": span_id} | _info(event)
-        _put(sample, ended_us, number, told | {"timestamp": format_timestamp(ended_us)})
+        info = common | {"uuid": f"{event.id}.info", "span_id": span_id} | _info(event)
+        _put(sample, ended_us, number, info | {"timestamp": format_timestamp(ended_us)})
     _put(sample, ended_us, number, end, _END)
 
 
@@ -313,9 +315,9 @@ def _without_none(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metadata(event: Event) -> dict[str, Any] | None:
-    found = {"tick": event.tick, "run_id": event.run_id, "causes": list(event.causes) or None}
-    told = {name: value for name, value in found.items() if value is not None}
-    return told or None
+    values = {"tick": event.tick, "run_id": event.run_id, "causes": list(event.causes) or None}
+    present = {name: value for name, value in values.items() if value is not None}
+    return present or None
 
 
 def _info(event: Event) -> dict[str, Any]:
@@ -327,20 +329,23 @@ def _info(event: Event) -> dict[str, Any]:
 
 def _restored(event: Event) -> dict[str, Any]:
     """Return the members that an imported event had in its log."""
-    made = {
+    restored = {
         name.removeprefix("user."): value for name, value in event.extra.items() if name not in _NOT_MEMBERS
     }
-    if made["event"] == "tool":
-        made.setdefault("id", event.id)
-        if isinstance(made.get("error"), str):
-            made["error"] = event.extra.get("failure") or {"type": "unknown", "message": made["error"]}
-    return made
+    if restored["event"] == "tool":
+        restored.setdefault("id", event.id)
+        if isinstance(restored.get("error"), str):
+            restored["error"] = event.extra.get("failure") or {
+                "type": "unknown",
+                "message": restored["error"],
+            }
+    return restored
 
 
 def _model_call(event: Event, session: Path) -> dict[str, Any]:
     extra = event.extra
     model = str(extra.get("model_name") or "unknown")
-    asked = recorded_value(event, session, "args", "prompt_ref", "args_ref")
+    request = recorded_value(event, session, "args", "prompt_ref", "args_ref")
     answered = recorded_value(event, session, "result", "output_ref", "result_ref")
     used = {"input_tokens": extra.get("prompt_tokens"), "output_tokens": extra.get("completion_tokens")}
     usage = {name: count for name, count in used.items() if isinstance(count, int)}
@@ -349,18 +354,18 @@ def _model_call(event: Event, session: Path) -> dict[str, Any]:
         output["choices"] = [_choice(message, model) for message in messages_in(answered, by_model=True)]
     if usage:
         output["usage"] = usage | {"total_tokens": sum(usage.values())}
-    made = {
+    model_event = {
         "event": "model",
         "model": model,
-        "input": [] if asked is None else list(_chat(messages_in(asked, by_model=False))),
+        "input": [] if request is None else list(_chat(messages_in(request, by_model=False))),
         "tools": [],
         "tool_choice": "auto",
         "config": {},
         "output": output,
     }
     if extra.get("outcome") == "error":
-        made["error"] = output["error"] = _error_text(event)
-    return made
+        model_event["error"] = output["error"] = _error_text(event)
+    return model_event
 
 
 def _chat(messages: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -374,43 +379,43 @@ def _chat(messages: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         if answers and len(answers) == len(parts):
             continue
         role = message["role"] if message["role"] in {"system", "assistant"} else "user"
-        made: dict[str, Any] = {
+        chat_message: dict[str, Any] = {
             "role": role,
             "content": "\n".join(part["content"] for part in parts if part["type"] == "text"),
         }
         calls = [part for part in parts if part["type"] == "tool_call"]
         if calls and role == "assistant":
-            made["tool_calls"] = [
+            chat_message["tool_calls"] = [
                 {"id": call["id"], "function": call["name"], "arguments": _arguments(call["arguments"])}
                 for call in calls
             ]
-        yield made
+        yield chat_message
 
 
-def _arguments(given: Any) -> dict[str, Any]:
-    if isinstance(given, str):
+def _arguments(arguments: Any) -> dict[str, Any]:
+    if isinstance(arguments, str):
         try:
-            given = orjson.loads(given)
+            arguments = orjson.loads(arguments)
         except orjson.JSONDecodeError:
-            return {"arguments": given}
-    return given if isinstance(given, dict) else {} if given is None else {"arguments": given}
+            return {"arguments": arguments}
+    return arguments if isinstance(arguments, dict) else {} if arguments is None else {"arguments": arguments}
 
 
 def _choice(message: Mapping[str, Any], model: str) -> dict[str, Any]:
-    said = [each for each in _chat([message]) if each["role"] != "tool"]
-    own = {
-        **(said[0] if said else {"content": ""}),
+    messages = [each for each in _chat([message]) if each["role"] != "tool"]
+    choice = {
+        **(messages[0] if messages else {"content": ""}),
         "role": "assistant",
         "source": "generate",
         "model": model,
     }
     stopped = message.get("finish_reason")
-    return {"message": own, "stop_reason": stopped if stopped in _STOPS else "unknown"}
+    return {"message": choice, "stop_reason": stopped if stopped in _STOPS else "unknown"}
 
 
 def _tool_call(event: Event, session: Path) -> dict[str, Any]:
     result = recorded_value(event, session, "result", "result_ref", "output_ref")
-    made: dict[str, Any] = {
+    tool_event: dict[str, Any] = {
         "event": "tool",
         "id": str(event.extra.get("call_id") or event.id),
         "function": str(event.extra.get("name") or "tool"),
@@ -419,15 +424,19 @@ def _tool_call(event: Event, session: Path) -> dict[str, Any]:
         "result": result if isinstance(result, str | int | float | bool) else json_text(result),
     }
     if event.extra.get("outcome") == "error":
-        made |= {"error": {"type": "unknown", "message": _error_text(event)}, "failed": True, "result": ""}
-    return made
+        tool_event |= {
+            "error": {"type": "unknown", "message": _error_text(event)},
+            "failed": True,
+            "result": "",
+        }
+    return tool_event
 
 
 def _error_text(event: Event) -> str:
-    told = event.extra.get("error")
-    if isinstance(told, Mapping):
-        told = told.get("message") or told.get("error_message") or json_text(told)
-    return told if isinstance(told, str) and told else "error"
+    message = event.extra.get("error")
+    if isinstance(message, Mapping):
+        message = message.get("message") or message.get("error_message") or json_text(message)
+    return message if isinstance(message, str) and message else "error"
 
 
 def _eval_error(event: Event) -> dict[str, Any]:

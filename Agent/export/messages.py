@@ -232,7 +232,7 @@ class _Known(RunParts):
 
     def begin_step(self, event: EventMessage) -> None:
         key = _text(event.body.get("step_span")) or event.event_id
-        told = StepMessage(
+        step = StepMessage(
             step_id=_text(event.body.get("step_id")) or key,
             step_key=key,
             position=event.ts_us,
@@ -244,10 +244,10 @@ class _Known(RunParts):
         )
         ended = self.steps.get(key)
         if ended is not None:
-            told = replace(
-                ended, step_type=told.step_type, position=told.position, started_us=told.started_us
+            step = replace(
+                ended, step_type=step.step_type, position=step.position, started_us=step.started_us
             )
-        self.steps[key] = told
+        self.steps[key] = step
 
     def end_step(self, event: EventMessage) -> None:
         key = event.span_id or event.event_id
@@ -296,21 +296,21 @@ _TAKERS: Final = {
 
 def runs_of_events(events: Iterable[EventMessage]) -> list[RunMessage]:
     """Return the explicit runs in some events, in order of their first event."""
-    known: dict[str, _Known] = {}
+    runs: dict[str, _Known] = {}
     errors: dict[str, EventMessage] = {}
     for event in events:
         if event.kind == "error":
             errors[event.event_id] = event
         if event.run_id is None or event.kind not in _TOLD_BY:
             continue
-        found = known.get(event.run_id)
-        if found is None:
+        run_state = runs.get(event.run_id)
+        if run_state is None:
             run = RunMessage(event.run_id, session_uid=event.session_uid)
-            found = known[event.run_id] = _Known(run)
-        _TAKERS[event.kind](found, event)
-    for each in known.values():
+            run_state = runs[event.run_id] = _Known(run)
+        _TAKERS[event.kind](run_state, event)
+    for each in runs.values():
         each.classify(errors)
-    return [each.message() for each in known.values()]
+    return [each.message() for each in runs.values()]
 
 
 def _failure(event: EventMessage, failure_id: str) -> FailureMessage:

@@ -59,10 +59,10 @@ def as_json(spans: Iterable[Span], service: str, attributes: Mapping[str, str] =
 
 def _span_object(span: Span) -> dict[str, Any]:
     # In OTLP's JSON, ids are hexadecimal, and 64-bit integers are text.
-    made: dict[str, Any] = {"traceId": span.trace_id.hex(), "spanId": span.span_id.hex()}
+    span_object: dict[str, Any] = {"traceId": span.trace_id.hex(), "spanId": span.span_id.hex()}
     if span.parent_span_id:
-        made["parentSpanId"] = span.parent_span_id.hex()
-    made |= {
+        span_object["parentSpanId"] = span.parent_span_id.hex()
+    span_object |= {
         "name": span.name,
         "kind": span.kind,
         "startTimeUnixNano": str(span.start_ns),
@@ -70,12 +70,12 @@ def _span_object(span: Span) -> dict[str, Any]:
         "attributes": _objects(span.attributes),
     }
     if span.events:
-        made["events"] = [
+        span_object["events"] = [
             {"timeUnixNano": str(each.time_ns), "name": each.name, "attributes": _objects(each.attributes)}
             for each in span.events
         ]
     if span.links:
-        made["links"] = [
+        span_object["links"] = [
             {
                 "traceId": each.trace_id.hex(),
                 "spanId": each.span_id.hex(),
@@ -88,10 +88,10 @@ def _span_object(span: Span) -> dict[str, Any]:
         ("droppedLinksCount", span.dropped_links),
     ):
         if count:
-            made[name] = count
+            span_object[name] = count
     if span.status:
-        made["status"] = {"code": span.status, "message": span.status_message}
-    return made
+        span_object["status"] = {"code": span.status, "message": span.status_message}
+    return span_object
 
 
 def _objects(attributes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -129,7 +129,7 @@ def as_protobuf(spans: Iterable[Span], service: str, attributes: Mapping[str, st
     scope = resource.scope_spans.add()
     scope.scope.name, scope.scope.version, scope.schema_url = _SCOPE, __version__, SCHEMA_URL
     for span in spans:
-        made = scope.spans.add(
+        message = scope.spans.add(
             trace_id=span.trace_id,
             span_id=span.span_id,
             parent_span_id=span.parent_span_id,
@@ -140,13 +140,15 @@ def as_protobuf(spans: Iterable[Span], service: str, attributes: Mapping[str, st
             dropped_events_count=span.dropped_events,
             dropped_links_count=span.dropped_links,
         )
-        _fill(made.attributes, span.attributes)
+        _fill(message.attributes, span.attributes)
         for event in span.events:
-            _fill(made.events.add(time_unix_nano=event.time_ns, name=event.name).attributes, event.attributes)
+            _fill(
+                message.events.add(time_unix_nano=event.time_ns, name=event.name).attributes, event.attributes
+            )
         for link in span.links:
-            _fill(made.links.add(trace_id=link.trace_id, span_id=link.span_id).attributes, link.attributes)
+            _fill(message.links.add(trace_id=link.trace_id, span_id=link.span_id).attributes, link.attributes)
         if span.status:
-            made.status.code, made.status.message = span.status, _text(span.status_message)
+            message.status.code, message.status.message = span.status, _text(span.status_message)
     return bytes(request.SerializeToString())
 
 

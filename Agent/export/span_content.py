@@ -30,37 +30,37 @@ def json_text(value: Any) -> str:
 
 def content_of(event: Event, sort: SpanSort, session: Path) -> dict[str, Any]:
     """Return the attributes with the content of an event."""
-    found = _both_sides(event, sort, session)
+    attributes = _both_sides(event, sort, session)
     if event.state and any(event.state.values()):
-        found[OWN + "state"] = _cut(json_text(event.state), found)
+        attributes[OWN + "state"] = _cut(json_text(event.state), attributes)
     if event.message and event.kind == "log":
-        found[OWN + "message"] = _cut(event.message, found)
+        attributes[OWN + "message"] = _cut(event.message, attributes)
     for key in _SHOWN_KEYS:
         if key in event.extra:
             value = event.extra[key]
-            found[OWN + key] = _cut(value if isinstance(value, str) else json_text(value), found)
-    return found
+            attributes[OWN + key] = _cut(value if isinstance(value, str) else json_text(value), attributes)
+    return attributes
 
 
 def _both_sides(event: Event, sort: SpanSort, session: Path) -> dict[str, Any]:
     """Return what went into a call and what came out."""
-    found: dict[str, Any] = {}
-    asked = recorded_value(event, session, "args", "prompt_ref", "args_ref")
+    attributes: dict[str, Any] = {}
+    request = recorded_value(event, session, "args", "prompt_ref", "args_ref")
     answered = recorded_value(event, session, "result", "output_ref", "result_ref")
-    if asked is None and isinstance(answered, dict) and {"input", "output"} <= answered.keys():
-        asked, answered = answered["input"], answered["output"]  # the output of a step of a graph
-    for side, value in (("input", asked), ("output", answered)):
+    if request is None and isinstance(answered, dict) and {"input", "output"} <= answered.keys():
+        request, answered = answered["input"], answered["output"]  # the output of a step of a graph
+    for side, value in (("input", request), ("output", answered)):
         if value is None:
             continue
         is_text = isinstance(value, str)
-        text = found[f"{side}.value"] = _cut(value if is_text else json_text(value), found)
+        text = attributes[f"{side}.value"] = _cut(value if is_text else json_text(value), attributes)
         if not is_text:
-            found[f"{side}.mime_type"] = _JSON
+            attributes[f"{side}.mime_type"] = _JSON
         if sort is TOOL:
-            found |= dict.fromkeys(_TOOL_NAMES[side], text)
+            attributes |= dict.fromkeys(_TOOL_NAMES[side], text)
         elif sort is MODEL:
-            found |= _messages(side, messages_in(value, by_model=side == "output"))
-    return found
+            attributes |= _messages(side, messages_in(value, by_model=side == "output"))
+    return attributes
 
 
 _TOOL_NAMES: Final = {
@@ -74,11 +74,11 @@ _SHOWN_KEYS: Final = (
 """The keys of payloads that hold content."""
 
 
-def _cut(text: str, found: dict[str, Any]) -> str:
+def _cut(text: str, attributes: dict[str, Any]) -> str:
     data = text.encode("utf-8", "replace")
     if len(data) <= MAX_CONTENT_BYTES:
         return text
-    found[OWN + "cut_bytes"] = found.get(OWN + "cut_bytes", 0) + len(data) - MAX_CONTENT_BYTES
+    attributes[OWN + "cut_bytes"] = attributes.get(OWN + "cut_bytes", 0) + len(data) - MAX_CONTENT_BYTES
     return data[:MAX_CONTENT_BYTES].decode("utf-8", "ignore")
 
 
@@ -109,18 +109,18 @@ def messages_in(value: Any, *, by_model: bool) -> list[dict[str, Any]]:
         value: the prompt or the answer, in the form of any SDK.
         by_model: whether the model made it, for messages that name no role.
     """
-    found = [_message(each, by_model) for each in _listed(value)]
-    if not found:
+    messages = [_message(each, by_model) for each in _listed(value)]
+    if not messages:
         text = value if isinstance(value, str) else json_text(value)
-        found = [_message({"content": text}, by_model)]
-    return found
+        messages = [_message({"content": text}, by_model)]
+    return messages
 
 
 def _listed(value: Any) -> list[Mapping[str, Any]]:
     """Return the messages of a value, each a mapping with a role or a content."""
     if isinstance(value, list):
-        found = [each for one in value for each in _listed(one)]
-        return found if len(found) >= len(value) else []
+        nested = [each for one in value for each in _listed(one)]
+        return nested if len(nested) >= len(value) else []
     if not isinstance(value, Mapping):
         return []
     for key in ("messages", "choices", "generations", "output"):
@@ -137,22 +137,22 @@ def _listed(value: Any) -> list[Mapping[str, Any]]:
     return [value] if "content" in value or "tool_calls" in value else []
 
 
-def _message(given: Mapping[str, Any], by_model: bool) -> dict[str, Any]:
-    role = given.get("role")
+def _message(message: Mapping[str, Any], by_model: bool) -> dict[str, Any]:
+    role = message.get("role")
     shown = role if isinstance(role, str) and role else "assistant" if by_model else "user"
-    made: dict[str, Any] = {"role": _ROLES.get(shown, shown), "parts": list(_parts(given))}
+    converted: dict[str, Any] = {"role": _ROLES.get(shown, shown), "parts": list(_parts(message))}
     if by_model:
         ended = next(
-            (given[key] for key in ("finish_reason", "stop_reason") if isinstance(given.get(key), str)),
+            (message[key] for key in ("finish_reason", "stop_reason") if isinstance(message.get(key), str)),
             "stop",
         )
-        made["finish_reason"] = ended
-    return made
+        converted["finish_reason"] = ended
+    return converted
 
 
-def _parts(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    content = given.get("content")
-    answers_call = given.get("tool_call_id")
+def _parts(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    content = message.get("content")
+    answers_call = message.get("tool_call_id")
     if isinstance(answers_call, str):
         yield {"type": "tool_call_response", "id": answers_call, "response": content}
         content = None
@@ -166,7 +166,7 @@ def _parts(given: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield _tool_call(each, each.get("input", each.get("arguments", each.get("args"))))
         elif each is not None:
             yield {"type": "text", "content": json_text(each)}
-    calls = given.get("tool_calls")
+    calls = message.get("tool_calls")
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, Mapping):
             function = call.get("function")
@@ -185,10 +185,10 @@ def _tool_call(call: Mapping[str, Any], arguments: Any) -> dict[str, Any]:
 
 def _messages(side: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
     """Return messages under the names of both conventions."""
-    found: dict[str, Any] = {f"gen_ai.{side}.messages": json_text(messages)}
+    attributes: dict[str, Any] = {f"gen_ai.{side}.messages": json_text(messages)}
     for number, message in enumerate(messages):
         begin = f"llm.{side}_messages.{number}.message"
-        found[f"{begin}.role"] = message["role"]
+        attributes[f"{begin}.role"] = message["role"]
         texts = [part["content"] for part in message["parts"] if part["type"] == "text"]
         texts += [
             part["response"] if isinstance(part["response"], str) else json_text(part["response"])
@@ -196,13 +196,13 @@ def _messages(side: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
             if part["type"] == "tool_call_response"
         ]
         if texts:
-            found[f"{begin}.content"] = "\n".join(texts)
+            attributes[f"{begin}.content"] = "\n".join(texts)
         calls = [part for part in message["parts"] if part["type"] == "tool_call"]
-        for place, call in enumerate(calls):
-            at = f"{begin}.tool_calls.{place}.tool_call"
-            found |= {
+        for index, call in enumerate(calls):
+            at = f"{begin}.tool_calls.{index}.tool_call"
+            attributes |= {
                 f"{at}.id": call["id"],
                 f"{at}.function.name": call["name"],
                 f"{at}.function.arguments": json_text(call["arguments"]),
             }
-    return found
+    return attributes

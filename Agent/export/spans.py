@@ -135,10 +135,10 @@ def trace_id_of(session_uid: str, run_id: str | None) -> bytes:
     text = session_uid if run_id is None else run_id
     digits = text.replace("-", "")
     try:
-        found = bytes.fromhex(digits) if len(digits) == 32 else b""
+        trace_id = bytes.fromhex(digits) if len(digits) == 32 else b""
     except ValueError:
-        found = b""
-    return found if any(found) else _digest(16, session_uid, str(run_id))
+        trace_id = b""
+    return trace_id if any(trace_id) else _digest(16, session_uid, str(run_id))
 
 
 def _digest(size: int, *parts: str) -> bytes:
@@ -232,13 +232,13 @@ class SpanMaker:
     # traces
 
     def _trace(self, run_id: str | None) -> _Trace:
-        found = self._traces.get(run_id)
-        if found is None:
+        trace = self._traces.get(run_id)
+        if trace is None:
             trace_id = trace_id_of(self._info.session_uid, run_id)
-            found = self._traces[run_id] = _Trace(trace_id, root_span_id(trace_id), run_id)
+            trace = self._traces[run_id] = _Trace(trace_id, root_span_id(trace_id), run_id)
             if run_id is None and self._info.started_at:
-                found.started_us = parse_timestamp(self._info.started_at)
-        return found
+                trace.started_us = parse_timestamp(self._info.started_at)
+        return trace
 
     def _begin(self, trace: _Trace, event: Event) -> None:
         trace.started_us = event.timestamp_us
@@ -296,8 +296,8 @@ class SpanMaker:
         if status == ERROR:
             attributes["error.type"] = error_type or "_OTHER"
         self._add_lineage(trace, attributes, pending)
-        for told in self._replays(trace):
-            pending.add(told)
+        for replay in self._replays(trace):
+            pending.add(replay)
         return Span(
             trace.trace_id,
             trace.root_id,
@@ -341,31 +341,36 @@ class SpanMaker:
             except (OSError, ValueError, KeyError, TypeError):
                 self._allowed.dropped.note("/replays/*/report.json")  # listed with what was left out
                 continue
-            told: dict[str, Any] = {OWN + "replay.id": path.parent.name, OWN + "replay.verdict": verdict}
+            attributes: dict[str, Any] = {
+                OWN + "replay.id": path.parent.name,
+                OWN + "replay.verdict": verdict,
+            }
             counts = report.get("counts")
             if isinstance(counts, dict):
-                told |= {f"{OWN}replay.{key}": counts[key] for key in ("actions", "covered") if key in counts}
-            yield SpanEvent(OWN + "replay", time_ns, told)
+                attributes |= {
+                    f"{OWN}replay.{key}": counts[key] for key in ("actions", "covered") if key in counts
+                }
+            yield SpanEvent(OWN + "replay", time_ns, attributes)
             divergence = report.get("divergence")
             if isinstance(divergence, dict):
                 yield SpanEvent(OWN + "divergence", time_ns, self._divergence(path.parent.name, divergence))
 
     def _divergence(self, replay_id: str, divergence: Mapping[str, Any]) -> dict[str, Any]:
-        told: dict[str, Any] = {OWN + "replay.id": replay_id}
+        attributes: dict[str, Any] = {OWN + "replay.id": replay_id}
         for key in ("step", "tick"):
             if isinstance(divergence.get(key), int):
-                told[f"{OWN}divergence.{key}"] = divergence[key]
+                attributes[f"{OWN}divergence.{key}"] = divergence[key]
         for key in ("agent_id", "action", "field", "event_id"):
             value = divergence.get(key)
             if value and (shown := self._allowed.name(value, f"/divergence/{key}")) is not None:
-                told[f"{OWN}divergence.{key}"] = shown
+                attributes[f"{OWN}divergence.{key}"] = shown
         if self._content:
-            told |= {
+            attributes |= {
                 f"{OWN}divergence.{key}": json_text(divergence[key])
                 for key in ("recorded", "replayed")
                 if key in divergence
             }
-        return told
+        return attributes
 
     # spans
 
@@ -397,8 +402,8 @@ class SpanMaker:
         self._remember(event, trace.trace_id, span_id)
         for link in self._links(event, (trace.trace_id, span_id)):
             pending.link(link)
-        what = sort.operation or _SHOWN_KINDS.get(event.kind, event.kind)
-        shown = " ".join(each for each in (what, agent if sort is AGENT else None, name) if each)
+        label = sort.operation or _SHOWN_KINDS.get(event.kind, event.kind)
+        shown = " ".join(each for each in (label, agent if sort is AGENT else None, name) if each)
         return Span(
             trace.trace_id,
             span_id,
@@ -435,7 +440,7 @@ class SpanMaker:
     def _parent(self, trace: _Trace, event: Event) -> bytes:
         return trace.root_id if event.parent_span_id is None else span_bytes(event.parent_span_id)
 
-    def _unended(self, trace: _Trace, span_id: bytes, known: OpenSpan | None, step: Event | None) -> Span:
+    def _unended(self, trace: _Trace, span_id: bytes, open_span: OpenSpan | None, step: Event | None) -> Span:
         """Make a span for a step or parent without an end: its process died, or its level is not recorded."""
         pending = trace.pending.pop(span_id, None) or _Pending()
         attributes = {names.SPAN_KIND: BLOCK.kind, **self._common(trace), OWN + "unfinished": True}
@@ -445,10 +450,12 @@ class SpanMaker:
             attributes |= self._of_agent(step) | _attributes(payload)
             name = f"step {payload.get('name') or payload.get('step_id') or ''}".rstrip()
             started_us, parent = step.timestamp_us, self._parent(trace, step)
-        elif known is not None:
-            started_us = known.started_us
-            name = self._allowed.label(known.name, "/open_spans/*/name") or name
-            agent = None if known.agent_id is None else self._allowed.name(known.agent_id, "/agent_id")
+        elif open_span is not None:
+            started_us = open_span.started_us
+            name = self._allowed.label(open_span.name, "/open_spans/*/name") or name
+            agent = (
+                None if open_span.agent_id is None else self._allowed.name(open_span.agent_id, "/agent_id")
+            )
             if agent is not None:
                 attributes |= dict.fromkeys(AGENT.written, agent)
         return Span(
@@ -490,18 +497,18 @@ class SpanMaker:
         pending.add(SpanEvent(OWN + event.kind, event.timestamp_us * _US, {**self._of_agent(event), **about}))
 
     def _exception(self, event: Event, payload: dict[str, Any]) -> dict[str, Any]:
-        told = {"exception.type": self._full_type(event), **self._of_agent(event)}
+        attributes = {"exception.type": self._full_type(event), **self._of_agent(event)}
         if self._content:
             for name, key in (("message", "error_message"), ("stacktrace", "traceback")):
                 if isinstance(text := event.extra.get(key), str):
-                    told[f"exception.{name}"] = text
+                    attributes[f"exception.{name}"] = text
         told_keys = ("fingerprint", "call", "action_type")
-        kept: dict[str, Any] = {key: payload[key] for key in told_keys if key in payload}
+        payload_keys: dict[str, Any] = {key: payload[key] for key in told_keys if key in payload}
         module = event.extra.get("error_module")
         error_module = module if isinstance(module, str) else None
         sort = classify(str(event.extra.get("error_type")), error_module=error_module)
-        kept |= {"failure_type": sort[0].value, "failure_code": sort[1].value}
-        return told | _attributes(kept)
+        payload_keys |= {"failure_type": sort[0].value, "failure_code": sort[1].value}
+        return attributes | _attributes(payload_keys)
 
     def _full_type(self, event: Event) -> str:
         """Return the class of an error with its module, as OpenTelemetry names it; `_OTHER` if unknown."""
@@ -525,30 +532,30 @@ class SpanMaker:
         self._known[event.id] = trace_id, span_id
         _limit(self._known)
 
-    def _links(self, event: Event, own: tuple[bytes, bytes]) -> Iterator[SpanLink]:
+    def _links(self, event: Event, own_ids: tuple[bytes, bytes]) -> Iterator[SpanLink]:
         """Yield a link to the span of each recorded cause in another span."""
         for cause in event.causes:
-            known = self._known.get(cause)
-            if known is not None and known != own:
-                yield SpanLink(*known, {OWN + "link": "cause", OWN + "event_id": cause})
+            cause_ids = self._known.get(cause)
+            if cause_ids is not None and cause_ids != own_ids:
+                yield SpanLink(*cause_ids, {OWN + "link": "cause", OWN + "event_id": cause})
 
     # attributes
 
     def _common(self, trace: _Trace, event: Event | None = None) -> dict[str, Any]:
-        found: dict[str, Any] = {"session.id": self._info.session_uid}
+        attributes: dict[str, Any] = {"session.id": self._info.session_uid}
         run_id = None if trace.run_id is None else self._allowed.identity(trace.run_id, "/run_id")
         if run_id is not None:
-            found[OWN + "run_id"] = run_id
+            attributes[OWN + "run_id"] = run_id
         if event is None:
-            return found
-        found |= self._of_agent(event)
-        found[OWN + "kind"], found[OWN + "event_id"] = event.kind, event.id
+            return attributes
+        attributes |= self._of_agent(event)
+        attributes[OWN + "kind"], attributes[OWN + "event_id"] = event.kind, event.id
         if event.tick is not None:
-            found[OWN + "tick"] = event.tick
+            attributes[OWN + "tick"] = event.tick
         if event.code is not None:
-            found[OWN + "code"] = event.code
+            attributes[OWN + "code"] = event.code
         digest = event.code or self._digests.get(str(event.extra.get("call")))
-        return found if digest is None else found | self._code(digest)
+        return attributes if digest is None else attributes | self._code(digest)
 
     def _code(self, digest: str) -> dict[str, Any]:
         """Return the attributes of a function; its event may be in a file that is read later."""
@@ -563,35 +570,35 @@ class SpanMaker:
         digest, qualname = str(event.extra.get("digest")), str(event.extra.get("qualname"))
         if self._codes.get(digest):
             return
-        found: dict[str, Any] = {}
+        attributes: dict[str, Any] = {}
         name = self._allowed.label(code_name(event.extra), "/extra/qualname")
         if name is not None:
-            found[names.CODE_FUNCTION] = name
-        place = code_place(event.extra)
-        if place is not None:
-            found[names.CODE_LINE] = place.line
+            attributes[names.CODE_FUNCTION] = name
+        location = code_place(event.extra)
+        if location is not None:
+            attributes[names.CODE_LINE] = location.line
             if self._content:
-                found[names.CODE_FILE] = place.file
-        self._codes[digest] = found
+                attributes[names.CODE_FILE] = location.file
+        self._codes[digest] = attributes
         if self._digests.setdefault(qualname, digest) != digest:
             self._digests[qualname] = None
 
     def _of_agent(self, event: Event) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        attributes: dict[str, Any] = {}
         if event.agent_id and (shown := self._allowed.name(event.agent_id, "/agent_id")) is not None:
-            found = dict.fromkeys(AGENT.written, shown)
+            attributes = dict.fromkeys(AGENT.written, shown)
         if event.agent_role and (role := self._allowed.name(event.agent_role, "/agent_role")) is not None:
-            found[OWN + "role"] = role
-        return found
+            attributes[OWN + "role"] = role
+        return attributes
 
     @staticmethod
     def _payload(event: Event) -> dict[str, Any]:
         return {key: value for key, value in event.extra.items() if key not in _ABOUT_AGENT}
 
 
-def _limit(known: dict[str, Any]) -> None:
-    if len(known) > _MAX_KNOWN:
-        del known[next(iter(known))]
+def _limit(table: dict[str, Any]) -> None:
+    if len(table) > _MAX_KNOWN:
+        del table[next(iter(table))]
 
 
 def root_span_id(trace_id: bytes) -> bytes:
@@ -602,10 +609,10 @@ def root_span_id(trace_id: bytes) -> bytes:
 def span_bytes(span_id: str) -> bytes:
     """Return the 8 bytes of a recorded span id; of another form, a digest."""
     try:
-        found = bytes.fromhex(span_id) if len(span_id) == 16 else b""
+        raw = bytes.fromhex(span_id) if len(span_id) == 16 else b""
     except ValueError:
-        found = b""
-    return found if any(found) else _digest(8, span_id)
+        raw = b""
+    return raw if any(raw) else _digest(8, span_id)
 
 
 def _own_span(session_uid: str, event: Event) -> bytes:
@@ -622,16 +629,16 @@ def _start_us(event: Event) -> int:
 
 def _attributes(payload: Mapping[str, Any], about: str = "") -> dict[str, Any]:
     """Return the attributes of a payload that may leave; `about` is the key of its name."""
-    found: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
     for key, value in payload.items():
         if key in _WRITTEN_ELSEWHERE or (key == about and about in {"name", "model_name"}):
             continue
         if key == "attributes" and isinstance(value, dict):
-            found |= value  # of a span that another library made: under their own names
+            attributes |= value  # of a span that another library made: under their own names
             continue
         for name in names.PAYLOAD_NAMES.get(key, (OWN + key,)):
-            found |= _flat(name, value)
-    return found
+            attributes |= _flat(name, value)
+    return attributes
 
 
 def _flat(name: str, value: Any) -> Iterable[tuple[str, Any]]:

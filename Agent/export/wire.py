@@ -193,10 +193,10 @@ def read_run(value: object, *, content: bool = False) -> tuple[RunMessage, Dropp
 
 
 def _list_of(value: Mapping[str, Any], key: str) -> list[Any]:
-    found = value.get(key, [])
-    if not isinstance(found, list):
+    items = value.get(key, [])
+    if not isinstance(items, list):
         raise WireError(f"/{key}", "it is not an array")
-    return found
+    return items
 
 
 def _session_uid(session: object) -> str:
@@ -250,8 +250,8 @@ def _event(item: object, uid: str, allowed: AllowList, *, with_content: bool) ->
 
 def _optional(read: Any, item: Mapping[str, Any], key: str) -> str | None:
     value = item.get(key)
-    found: str | None = None if value is None else read(value, f"/{key}")
-    return found
+    text: str | None = None if value is None else read(value, f"/{key}")
+    return text
 
 
 def _event_id(value: object) -> str:
@@ -274,17 +274,17 @@ def _causes(value: object, allowed: AllowList) -> tuple[str, ...]:
     if not isinstance(value, list):
         allowed.dropped.note("/causes")
         return ()
-    found = [each for each in value[:_MAX_CAUSES] if isinstance(each, str) and _EVENT_ID.fullmatch(each)]
-    for _ in range(len(value) - len(found)):
+    causes = [each for each in value[:_MAX_CAUSES] if isinstance(each, str) and _EVENT_ID.fullmatch(each)]
+    for _ in range(len(value) - len(causes)):
         allowed.dropped.note("/causes/*")
-    return tuple(found)
+    return tuple(causes)
 
 
 def _tick(value: object, allowed: AllowList) -> int | None:
-    found = read_whole(value)
-    if found is None and value is not None:
+    tick = read_whole(value)
+    if tick is None and value is not None:
         allowed.dropped.note("/tick")
-    return found
+    return tick
 
 
 def _digest(value: object, _path: str) -> str | None:
@@ -316,8 +316,8 @@ def _content(item: Mapping[str, Any], extra: Mapping[str, Any], allowed: AllowLi
             beside[key] = value
         elif value:
             allowed.dropped.note(f"/{key}")
-    given = {f"user.{key}" if key in _RESERVED else key: value for key, value in extra.items()}
-    cleaned: dict[str, Any] = _plain({**given, **beside}, 0)
+    fields = {f"user.{key}" if key in _RESERVED else key: value for key, value in extra.items()}
+    cleaned: dict[str, Any] = _plain({**fields, **beside}, 0)
     return cleaned
 
 

@@ -132,19 +132,19 @@ def _comparison_keys(content: bytes, encoded: EncodedArtifact) -> dict[str, Any]
     descriptions of objects; `unseen` lists why parts cannot be compared. Each one is left out if it adds
     nothing to the digest of the bytes.
     """
-    told: dict[str, Any] = {}
-    rest = without_tokens(content)
-    if rest is None and any(map(leaves_out_secrets, (encoded.types or {}).values())):
-        rest = content
-    if rest is not None:
-        told["digest_without_secrets"] = _digest(rest)
+    keys: dict[str, Any] = {}
+    remainder = without_tokens(content)
+    if remainder is None and any(map(leaves_out_secrets, (encoded.types or {}).values())):
+        remainder = content
+    if remainder is not None:
+        keys["digest_without_secrets"] = _digest(remainder)
     if is_text(encoded.media_type or ""):
-        found = compared(content, encoded.types or {})
-        if found.content is not None:
-            told["digest_compared"] = _digest(found.content)
-        if found.unseen:
-            told["unseen"] = list(found.unseen)
-    return told
+        reduced_content = compared(content, encoded.types or {})
+        if reduced_content.content is not None:
+            keys["digest_compared"] = _digest(reduced_content.content)
+        if reduced_content.unseen:
+            keys["unseen"] = list(reduced_content.unseen)
+    return keys
 
 
 def _digest(content: bytes) -> str:
@@ -215,8 +215,8 @@ class Tagged(NamedTuple):
     def leaves_out_secrets(self) -> bool:
         """Whether a value with an equal digest may hold another secret."""
         nodes = (value_at(self.value, at) for at, tag in self.types.items() if tag in _LARGE)
-        told = (text for node in nodes if type(node) is dict for text in node.values() if type(text) is str)
-        return any(map(leaves_out_secrets, (*self.types.values(), *told)))
+        texts = (text for node in nodes if type(node) is dict for text in node.values() if type(text) is str)
+        return any(map(leaves_out_secrets, (*self.types.values(), *texts)))
 
     def with_script(self, modules: Collection[str]) -> Tagged:
         """The value with the script's module names replaced by `__main__`, as the script itself records them.
@@ -283,19 +283,21 @@ def compared(content: bytes, types: Mapping[str, str]) -> Compared:
         if is_unseen(tag, node):
             unseen.append(str(node["unseen"]))
         if tag == "truncated":
-            kept = {key: each for key, each in node.items() if key not in _OF_CUTS}
+            members = {key: each for key, each in node.items() if key not in _OF_CUTS}
             name, mark, cls = str(node.get("tag", "")).partition(":")
-            return {**kept, "tag": f"{name}{mark}{without_script(cls)}"}
+            return {**members, "tag": f"{name}{mark}{without_script(cls)}"}
         return {**opaque_key(node), "same_as": node.get("same_as")}
 
-    told = content
+    reduced_text = content
     large = {at: tag for at, tag in types.items() if tag in _LARGE}
     if large:
-        told = write_json(fold_tags(read_json(content), large, "", reduced))
-    if _SCRIPT_BYTES in told:
-        told = told.replace(_SCRIPT_BYTES, str(module_name("__main__")).encode("utf-8", "replace"))
-    told = without_tokens(told) or told
-    return Compared(None if told == content else told, tuple(dict.fromkeys(unseen)))
+        reduced_text = write_json(fold_tags(read_json(content), large, "", reduced))
+    if _SCRIPT_BYTES in reduced_text:
+        reduced_text = reduced_text.replace(
+            _SCRIPT_BYTES, str(module_name("__main__")).encode("utf-8", "replace")
+        )
+    reduced_text = without_tokens(reduced_text) or reduced_text
+    return Compared(None if reduced_text == content else reduced_text, tuple(dict.fromkeys(unseen)))
 
 
 LARGE_BYTES = 16_384
@@ -354,10 +356,10 @@ class CallParts:
             self._members.append(b'"%s":%s' % (part.encode(), raw))
             return
         if raw is None or len(raw) < LARGE_BYTES:
-            known = tuple(self._found)
+            secrets = tuple(self._found)
             body, types = capture.body({part: value}, found=self._found)
-            if known:
-                body, types = self._pipeline.redactor.without(known, body, types, "/extra")
+            if secrets:
+                body, types = self._pipeline.redactor.without(secrets, body, types, "/extra")
             if len(body) < LARGE_BYTES and (not types or "truncated" not in types.values()):
                 self._members.append(body)
                 self.types.update(types or {})
@@ -389,9 +391,9 @@ class CallParts:
         if raw is None or not capture.judge.clean(raw):
             body, types = capture.body({"item": item}, "")
             raw = body[len(b'"item":') :]
-            place = f"/extra/items/{len(self._items)}"
+            item_pointer = f"/extra/items/{len(self._items)}"
             for pointer, tag in (types or {}).items():
-                self._item_types[place + pointer.removeprefix("/item")] = tag
+                self._item_types[item_pointer + pointer.removeprefix("/item")] = tag
         self._items.append(raw)
         self._held_bytes += len(raw)
         if self._held_bytes > _MAX_HELD_BYTES:

@@ -80,10 +80,10 @@ class ExternalCall:
         if self._board_slot >= 0 and board is not None:
             board.close_span(self._board_slot)
 
-    def _is_late(self, what: str) -> bool:
+    def _is_late(self, subject: str) -> bool:
         """Whether the recording in which it began is closed, so that its event cannot be written."""
         if self._pipeline.closed:
-            self._pipeline.health.note(f"{what} outlived the recording that it began in")
+            self._pipeline.health.note(f"{subject} outlived the recording that it began in")
         return self._pipeline.closed
 
     def _add_place(self, payload: dict[str, Any]) -> None:
@@ -110,8 +110,8 @@ class ExternalCall:
             return ending
         pipeline, secrets = self._pipeline, self._parts.secrets
         try:
-            told = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
-            ending["error"] = pipeline.redactor.text_without(secrets, told) if secrets else told
+            message = f"{type(error).__qualname__}: {message_of(error)[:_MAX_ERROR_CHARS]}"
+            ending["error"] = pipeline.redactor.text_without(secrets, message) if secrets else message
             agent = self._own_agent or pipeline.binding(self._run.agent_id, None, "flight", "errors")
             ending["error_id"] = record_error(pipeline, agent, error, more={"call": call})
         except Exception as trouble:  # noqa: BLE001 - it must not replace the user's exception
@@ -140,11 +140,11 @@ _NOWHERE = SpanScope(None)
 """A scope without span, agent or run, for calls outside of any: None would mean the current scope."""
 
 
-def note_trouble(what: str, error: BaseException, lost: str) -> None:
+def note_trouble(action: str, error: BaseException, lost: str) -> None:
     """Count a failure to record a part of a call, and the event or part that is lost."""
     active = installed.active_pipeline()
     if active is not None:
-        active.health.trouble(what, error)
+        active.health.trouble(action, error)
         active.health.drop(lost)
 
 

@@ -246,7 +246,7 @@ def open_model_call(
         return OpenModelCall(None, None, None)
     site = call_site(2)
     try:
-        asked = request()
+        request_value = request()
     except Exception as error:
         if player is not None:
             raise  # without the request, the replay cannot find the recorded call
@@ -255,14 +255,14 @@ def open_model_call(
     answer, leave = None, None
     if player is not None:
         name = facts.model_name
-        described = described_call("model.call", name, asked, site, qualname=name, streams=streams)
+        described = described_call("model.call", name, request_value, site, qualname=name, streams=streams)
         answer, leave = asked_of(player, described)
     recording = None
     if is_recorded():
         try:
             pipeline = installed.active or pipeline_of_first_call()
             if pipeline is not None:
-                recording = _Recording(pipeline, facts, asked, site, answer, streams)
+                recording = _Recording(pipeline, facts, request_value, site, answer, streams)
         except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
             note_trouble("the call of a model", error, _LOST)
     return OpenModelCall(answer, recording, leave, None if owner is None else id(owner))
@@ -277,7 +277,7 @@ class _Recording(ExternalCall):
         self,
         pipeline: Pipeline,
         facts: ModelFacts,
-        asked: Any,
+        request: Any,
         site: str,
         answer: Answer | None,
         streams: bool,
@@ -286,7 +286,7 @@ class _Recording(ExternalCall):
         self._facts = facts
         self._chunks: int | None = 0 if streams else None
         self.first_chunk_ms: float | None = None
-        self._prompt_ref = self._saved("prompt", asked)
+        self._prompt_ref = self._saved("prompt", request)
         self._begin(f"model {facts.model_name}")
 
     def _saved(self, part: str, value: Any) -> str:
@@ -319,7 +319,7 @@ class _Recording(ExternalCall):
         facts = self._facts
         try:
             self._leave_board()
-            told = self._told(make, usage)
+            keys = self._told(make, usage)
             ending = present(outcome=outcome)
             if error is not None:
                 ending = self._ending(error, as_message(facts.model_name))
@@ -334,17 +334,17 @@ class _Recording(ExternalCall):
             self._add_place(payload)
             payload["prompt_ref"] = self._prompt_ref
             self._add_answer(payload)
-            self._emit("model.call", {**payload, **told, "latency_ms": latency_ms, **ending})
+            self._emit("model.call", {**payload, **keys, "latency_ms": latency_ms, **ending})
         except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(trouble)
             return {}
-        return told
+        return keys
 
     def _told(self, make: Making | None, usage: Callable[[], Usage | None] | None) -> dict[str, Any]:
         """The payload keys for output, pieces, tokens and cost; a failure in one does not affect the rest."""
         output = _made("the answer of a model", make)
         first_ms = self.first_chunk_ms
-        told = present(
+        keys = present(
             output_ref=None if output is None else self._saved("output", output),
             chunks=self._chunks,
             chunks_ref=None if self._chunks is None else self._parts.save_items("chunks"),
@@ -353,23 +353,23 @@ class _Recording(ExternalCall):
         used = _made("the usage of a model", usage)
         if isinstance(used, Usage):
             counts = {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens}
-            told |= present(**counts, usage=used.details or None)
+            keys |= present(**counts, usage=used.details or None)
             if self.answer is None or self.answer.event_id is None:  # a recorded response costs nothing
-                told |= cost_of(self._facts.model_name, *used[:2])
-        return told
+                keys |= cost_of(self._facts.model_name, *used[:2])
+        return keys
 
     def _trouble(self, error: BaseException) -> None:
         note_trouble("the end of a model call", error, _LOST)
 
 
-def _made(what: str, make: Making | None) -> Any:
+def _made(subject: str, make: Making | None) -> Any:
     """The result of `make`; None if there is none or it raises, which is counted."""
     if make is None:
         return None
     try:
         return make()
     except Exception as error:  # noqa: BLE001 - recording never raises into the code that is recorded
-        note_trouble(what, error, _LOST)
+        note_trouble(subject, error, _LOST)
         return None
 
 
@@ -408,10 +408,10 @@ def set_prices(table: Mapping[str, Price | tuple[float, float] | Mapping[str, An
     Raises:
         UsageError: a price is invalid.
     """
-    made = {}
-    for name, given in table.items():
+    prices = {}
+    for name, entry in table.items():
         try:
-            price = Price(**given) if isinstance(given, Mapping) else Price(*given)
+            price = Price(**entry) if isinstance(entry, Mapping) else Price(*entry)
             if price.input < 0 or price.output < 0 or price.per_tokens < 1:
                 raise ValueError("negative")  # noqa: TRY301 - all invalid prices are reported in one place
         except (TypeError, ValueError) as error:
@@ -419,9 +419,9 @@ def set_prices(table: Mapping[str, Price | tuple[float, float] | Mapping[str, An
                 f"the price of {name} is invalid: {error}",
                 remedy="give (input, output) for a million tokens, or a Price",
             ) from None
-        made[name] = price
+        prices[name] = price
     _prices.clear()
-    _prices.update(made)
+    _prices.update(prices)
 
 
 def cost_of(model_name: str, prompt_tokens: int | None, completion_tokens: int | None) -> dict[str, Any]:
@@ -441,17 +441,17 @@ def _price_of_family(model_name: str) -> Price | None:
     return _prices[max(beginnings, key=len)] if beginnings else None
 
 
-def usage_of(told: Any) -> Usage | None:
+def usage_of(data: Any) -> Usage | None:
     """The token counts in the usage data of a model, a mapping or an object; None if it has none."""
-    if told is None or isinstance(told, Usage):
-        return told
-    prompt, completion = _first_count(told, _INPUT), _first_count(told, _OUTPUT)
+    if data is None or isinstance(data, Usage):
+        return data
+    prompt, completion = _first_count(data, _INPUT), _first_count(data, _OUTPUT)
     return None if prompt is None and completion is None else Usage(prompt, completion)
 
 
-def _first_count(told: Any, names: tuple[str, ...]) -> int | None:
+def _first_count(data: Any, names: tuple[str, ...]) -> int | None:
     for name in names:
-        value = told.get(name) if isinstance(told, Mapping) else getattr(told, name, None)
+        value = data.get(name) if isinstance(data, Mapping) else getattr(data, name, None)
         if type(value) is int:
             return value
     return None
@@ -531,8 +531,8 @@ class ModelStream:
         call.chunk(lambda: chunk if codec is None else codec.encode(chunk))
         try:
             text = self._text_of(chunk) if self._text_of is not None else chunk
-            told = self._usage_of(chunk) if self._usage_of is not None else _field(chunk, "usage")
-            self.usage = usage_of(told) or self.usage
+            reported = self._usage_of(chunk) if self._usage_of is not None else _field(chunk, "usage")
+            self.usage = usage_of(reported) or self.usage
         except Exception as error:  # noqa: BLE001 - functions of the user must not break the stream
             note_trouble("what a piece of a model's answer says", error, _LOST)
             return

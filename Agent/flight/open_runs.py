@@ -192,16 +192,16 @@ class Run:
         if not open_steps:
             return None
         around = _scopes_around()
-        found = next((step for step in reversed(open_steps) if step.scope in around), open_steps[-1])
-        open_steps.remove(found)
+        matching = next((step for step in reversed(open_steps) if step.scope in around), open_steps[-1])
+        open_steps.remove(matching)
         if not open_steps:
             self.steps.pop(step_id, None)
-        return found
+        return matching
 
     def open_steps(self) -> list[OpenStep]:
         """The steps that are not finished, oldest first."""
-        found = [step for same in list(self.steps.values()) for step in same]
-        return sorted(found, key=lambda step: step.started_ns)
+        steps = [step for same in list(self.steps.values()) for step in same]
+        return sorted(steps, key=lambda step: step.started_ns)
 
     @property
     def directory_id(self) -> str:
@@ -210,12 +210,12 @@ class Run:
 
 
 def _scopes_around() -> list[Any]:
-    found = []
+    scopes = []
     scope = current_scope.get()
     while isinstance(scope, RunScope):
-        found.append(scope)
+        scopes.append(scope)
         scope = scope.before
-    return found
+    return scopes
 
 
 OPEN_RUNS: dict[str, Run] = {}
@@ -358,13 +358,13 @@ def ending_of(pipeline: Pipeline, run: Run, error: str | BaseException | None) -
     if not isinstance(error, BaseException):
         return {"error": error, "outcome": "error"}
     outcome = outcome_of(error)
-    told: dict[str, Any] = {"error": f"{type(error).__qualname__}: {message_of(error)}", "outcome": outcome}
+    keys: dict[str, Any] = {"error": f"{type(error).__qualname__}: {message_of(error)}", "outcome": outcome}
     if outcome == "error":
         scope = settled_scope()
         agent = scope.agent if scope is not None else None
         binding = agent or pipeline.binding(run.agent_id, None, "flight", "errors")
-        told["error_id"] = record_error(pipeline, binding, error)
-    return told
+        keys["error_id"] = record_error(pipeline, binding, error)
+    return keys
 
 
 def _user_fields(pipeline: Pipeline, kind: str, fields: Mapping[str, Any], own_keys: Any) -> dict[str, Any]:
@@ -421,13 +421,13 @@ def _links(run: Run, scope: SpanScope | None, span_id: str | None) -> bytes:
     return links.encode()
 
 
-def note_misuse(pipeline: Pipeline, what: str, detail: str) -> None:
+def note_misuse(pipeline: Pipeline, misuse: str, detail: str) -> None:
     """Count an invalid call, print a message the first time, and log a warning each time."""
-    pipeline.health.note(what)
-    if pipeline.health.notes[what] == 1:
-        say(f"{what} ({pipeline.redactor.text(detail)[:200]}); `Agent.health()` counts it")
+    pipeline.health.note(misuse)
+    if pipeline.health.notes[misuse] == 1:
+        say(f"{misuse} ({pipeline.redactor.text(detail)[:200]}); `Agent.health()` counts it")
     slot = pipeline.binding(None, None, "flight", Category.SYSTEM.value).slot("log", WARNING)
-    pipeline.emit(slot, f"{what}: {detail}")
+    pipeline.emit(slot, f"{misuse}: {detail}")
 
 
 def pipeline_of_first_call() -> Pipeline | None:

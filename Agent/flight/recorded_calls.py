@@ -83,8 +83,8 @@ class RecordedCall:
     def arguments(self) -> Tagged:
         """Its arguments, with tokens in place of secrets."""
         part = "args" if self.kind == "tool.call" else "prompt"
-        found = self.book.part(self.event, part)
-        return Tagged({}, {}) if found is None else found
+        arguments = self.book.part(self.event, part)
+        return Tagged({}, {}) if arguments is None else arguments
 
     @cached_property
     def digest(self) -> str:
@@ -127,25 +127,25 @@ class CallBook:
             if part not in event.extra:
                 return None
             return Tagged(event.extra[part], tags_below(event.types, f"/extra/{part}"))
-        kept = self._kept.get(f"{event.run_id}:{ref}") or _Kept(event.run_id, None, None, {})
+        artifact = self._kept.get(f"{event.run_id}:{ref}") or _Kept(event.run_id, None, None, {})
         path = artifact_path(self.ref.session, event.run_id or ROOT_RUN, ref)
-        raw = b"".join(read_artifact(path, kept.digest))
-        if kept.media_type is not None and kept.media_type.startswith("text/"):
+        raw = b"".join(read_artifact(path, artifact.digest))
+        if artifact.media_type is not None and artifact.media_type.startswith("text/"):
             return Tagged(raw.decode("utf-8", "surrogateescape"), {})
         try:
-            return Tagged(orjson.loads(raw), kept.types)
+            return Tagged(orjson.loads(raw), artifact.types)
         except orjson.JSONDecodeError:
             raise DamagedInput("an artifact is not valid JSON", path=path) from None
 
     def answer(
-        self, call: RecordedCall, decode: Decode | None = None, given: Mapping[str, Any] | None = None
+        self, call: RecordedCall, decode: Decode | None = None, arguments: Mapping[str, Any] | None = None
     ) -> Answer:
         """The response of a recorded call, restored.
 
         Args:
             call: a call of this book.
             decode: the `decode` of the tool's codec.
-            given: the arguments of the current call; `Answer.change` repeats on them what the recorded call
+            arguments: the arguments of the current call; `Answer.change` repeats on them what the recorded call
                 changed in place.
 
         Raises:
@@ -158,8 +158,8 @@ class CallBook:
 
         with self._naming(call):
             answer = self._answer(call, decode)
-            if given is not None:
-                answer = with_changes(call.event.extra, partial(self._part_at, call.event), given, answer)
+            if arguments is not None:
+                answer = with_changes(call.event.extra, partial(self._part_at, call.event), arguments, answer)
         return answer if answer.change is None else answer._replace(change=change)
 
     @contextmanager
@@ -194,11 +194,11 @@ class CallBook:
         result = None
         if outcome is None:
             part = "output" if not is_tool else "result" if items is None else "returned"
-            found = self.part(event, part)
-            if found is None and items is None:
+            value = self.part(event, part)
+            if value is None and items is None:
                 raise Unanswerable("it is not in the recording")
-            if found is not None:
-                result = self._restored(found, decode if part == "result" else None)
+            if value is not None:
+                result = self._restored(value, decode if part == "result" else None)
         if self._has_tokens:
             self.lacks.setdefault(event.id, "a secret in it was replaced by a token")
         return Answer(result, error, items, event.id)
@@ -207,12 +207,12 @@ class CallBook:
         """The items of a generator or the pieces of a stream; None if the call returned a single response."""
         if count not in event.extra:
             return None
-        found = Tagged([], {}) if event.extra[count] == 0 else self.part(event, part)
-        if found is None or not isinstance(found.value, list):
+        items = Tagged([], {}) if event.extra[count] == 0 else self.part(event, part)
+        if items is None or not isinstance(items.value, list):
             raise Unanswerable("only the number of its items was recorded")
         return tuple(
-            self._restored(Tagged(item, tags_below(found.types, f"/{number}")), decode)
-            for number, item in enumerate(found.value)
+            self._restored(Tagged(item, tags_below(items.types, f"/{number}")), decode)
+            for number, item in enumerate(items.value)
         )
 
     def _raised(self, event: Event, outcome: str) -> BaseException:
@@ -229,15 +229,17 @@ class CallBook:
         if outcome != "error":
             raise Unanswerable(f"it was {outcome}, and its exception is not in the recording")
         error_id = str(event.extra.get("error_id"))
-        told = self._errors.get(error_id)
-        if told is None:
+        error_event = self._errors.get(error_id)
+        if error_event is None:
             raise Unanswerable(f"its error event {error_id} is not in the recording")
 
-        part = partial(self._part_at, told)
-        made = remake_error(told.extra, error_id, told.session_id, part=part, find_class=self.find_class)
-        if made.lack is not None:
-            self.lacks[event.id] = made.lack
-        return made.error
+        part = partial(self._part_at, error_event)
+        exception = remake_error(
+            error_event.extra, error_id, error_event.session_id, part=part, find_class=self.find_class
+        )
+        if exception.lack is not None:
+            self.lacks[event.id] = exception.lack
+        return exception.error
 
     def _part_at(self, event: Event, path: tuple[str, ...]) -> Any:
         """A restored value of an event; `LACKING` if it is missing or cannot be restored."""
@@ -250,19 +252,19 @@ class CallBook:
         except Unanswerable:
             return LACKING
 
-    def _restored(self, found: Tagged, decode: Decode | None = None) -> Any:
+    def _restored(self, stored: Tagged, decode: Decode | None = None) -> Any:
         """The original value; a secret stays replaced by its token."""
-        tags = {pointer: tag for pointer, tag in found.types.items() if tag != "redacted"}
-        self._has_tokens = self._has_tokens or len(tags) < len(found.types)
+        tags = {pointer: tag for pointer, tag in stored.types.items() if tag != "redacted"}
+        self._has_tokens = self._has_tokens or len(tags) < len(stored.types)
         missing: list[str] = []
-        value = decode_value(found.value, tags, codecs=self.codecs, unrestored=missing)
+        value = decode_value(stored.value, tags, codecs=self.codecs, unrestored=missing)
         if missing:
             node = value if isinstance(value, Unrestored) else None
-            what = tags.get(missing[0], "?")
-            if what == "opaque" and node is not None and isinstance(node.value, dict):
-                what = f"opaque, a {node.value.get('class')}"
+            reason = tags.get(missing[0], "?")
+            if reason == "opaque" and node is not None and isinstance(node.value, dict):
+                reason = f"opaque, a {node.value.get('class')}"
             raise Unanswerable(
-                f"it contains a value without an exact form ({what} at {missing[0] or 'its root'})"
+                f"it contains a value without an exact form ({reason} at {missing[0] or 'its root'})"
             )
         if decode is None:
             return value
@@ -278,9 +280,9 @@ class CallBook:
         """The `error` events of failed calls by id, read from the session on first access."""
         if self.errors is not None:
             return self.errors
-        wanted = {call.event.extra.get("error_id") for call in self.calls} - {None}
+        error_ids = {call.event.extra.get("error_id") for call in self.calls} - {None}
         events = TreeReader(self.ref.session).events(kinds={"error"})
-        return {event.id: event for event in events if event.id in wanted}
+        return {event.id: event for event in events if event.id in error_ids}
 
     def keep(self, event: Event) -> None:
         """Store the facts of an `artifact.saved` event."""
@@ -321,14 +323,14 @@ def calls_among(events: Iterable[Event], ref: RunRef, decoding: Decoding | None 
         program = RecordedProgram(ref.session)
         decoding = Decoding(program, program.find, scripts=program.modules)
     book = CallBook(ref, *decoding)
-    found: list[Event] = []
+    call_events: list[Event] = []
     for event in events:
         if event.kind == "artifact.saved":
             book.keep(event)
         elif event.kind in CALL_KINDS:
-            found.append(event)
+            call_events.append(event)
     counts: Counter[tuple[str, str, str, tuple[str, ...]]] = Counter()
-    for number, event in enumerate(_by_beginning(found), start=1):
+    for number, event in enumerate(_by_beginning(call_events), start=1):
         extra = event.extra
         path = extra.get("path")
         call = RecordedCall(
@@ -434,63 +436,63 @@ class Nearest(NamedTuple):
 
 
 def find_match(
-    free: Sequence[RecordedCall], asked: RequestedCall, tolerance: float
+    free: Sequence[RecordedCall], request: RequestedCall, tolerance: float
 ) -> Match | tuple[Nearest, ...]:
     """Find the match on the best rung; if there is none, return up to 3 nearest calls.
 
     Args:
         free: the recorded calls of that name whose response was not used yet, in recorded order.
-        asked: the requested call.
+        request: the requested call.
         tolerance: the largest difference of one argument on the rung `near`; 0 disables that rung.
     """
-    digest = asked.arguments.digest
+    digest = request.arguments.digest
     elsewhere = None
     for call in free:
         if digest and call.digest == digest:
-            if asked.is_at(call):
-                hides = asked.arguments.leaves_out_secrets
+            if request.is_at(call):
+                hides = request.arguments.leaves_out_secrets
                 return Match(call, Rung.HIDDEN if hides else Rung.EXACT, {})
             elsewhere = elsewhere or call
     if elsewhere is not None:
-        return Match(elsewhere, Rung.MOVED, _moved(elsewhere, asked))
-    here = [call for call in free if asked.is_at(call)]
-    turn = _next_in_order(here, asked)
+        return Match(elsewhere, Rung.MOVED, _moved(elsewhere, request))
+    at_place = [call for call in free if request.is_at(call)]
+    turn = _next_in_order(at_place, request)
     # Distances cost up to quadratic time in the length of texts, so only some candidates are measured.
-    looked_at = dict.fromkeys((*filter(None, (turn,)), *here[:_MAX_LOOKED_AT], *free[:_MAX_LOOKED_AT]))
-    measured = [Nearest(call, distances(call.arguments, asked.arguments)) for call in looked_at]
+    looked_at = dict.fromkeys((*filter(None, (turn,)), *at_place[:_MAX_LOOKED_AT], *free[:_MAX_LOOKED_AT]))
+    measured = [Nearest(call, distances(call.arguments, request.arguments)) for call in looked_at]
     for call, distance in measured:
         if not any(distance.values()):
-            return Match(call, Rung.HIDDEN, {**_moved(call, asked), **distance})
+            return Match(call, Rung.HIDDEN, {**_moved(call, request), **distance})
     for call, distance in measured:
         if call is turn and max(distance.values()) <= tolerance:
             return Match(call, Rung.NEAR, distance)
     return tuple(sorted(measured, key=lambda one: sum(one.distance.values()))[:_SHOWN_NEAREST])
 
 
-def _next_in_order(here: Sequence[RecordedCall], asked: RequestedCall) -> RecordedCall | None:
+def _next_in_order(at_place: Sequence[RecordedCall], request: RequestedCall) -> RecordedCall | None:
     """The next recorded call here: the one with the same ordinal, or the first one if no place is known."""
-    if asked.place is None:
-        return here[0] if here else None
-    return next((call for call in here if call.ordinal == asked.ordinal), None)
+    if request.place is None:
+        return at_place[0] if at_place else None
+    return next((call for call in at_place if call.ordinal == request.ordinal), None)
 
 
-def _moved(call: RecordedCall, asked: RequestedCall) -> dict[str, float]:
-    if asked.place is None:
+def _moved(call: RecordedCall, request: RequestedCall) -> dict[str, float]:
+    if request.place is None:
         return {}
-    pairs = zip(("site", "path"), call.place, asked.place, strict=True)
+    pairs = zip(("site", "path"), call.place, request.place, strict=True)
     return {name: 1.0 for name, recorded, given in pairs if recorded != given}
 
 
-def distances(recorded: Tagged, given: Tagged) -> dict[str, float]:
+def distances(recorded: Tagged, requested: Tagged) -> dict[str, float]:
     """The distance of two values, by the JSON Pointer of each part that differs.
 
     The distance is 0 if a secret hides the difference. For texts it is 1 minus the ratio of `difflib`
     (Ratcliff and Obershelp), for floats the relative difference. It is 1 for all other values, and for texts
     of which only the shape was recorded.
     """
-    found: dict[str, float] = {}
-    _walk(recorded.value, given.value, "", recorded.types, given.types, found)
-    return found
+    differences: dict[str, float] = {}
+    _walk(recorded.value, requested.value, "", recorded.types, requested.types, differences)
+    return differences
 
 
 def _walk(
@@ -499,39 +501,39 @@ def _walk(
     at: str,
     tags: Mapping[str, str],
     other_tags: Mapping[str, str],
-    found: dict[str, float],
+    differences: dict[str, float],
 ) -> None:
-    """Compare two nodes at a pointer and add the distances of the parts that differ to `found`."""
+    """Compare two nodes at a pointer and add the distances of the parts that differ to `differences`."""
     tag, other_tag = tags.get(at), other_tags.get(at)
     if isinstance(one, str) and isinstance(other, str):
         if one != other:
             # Digests of different texts share digits by chance, so comparing them as texts means nothing.
             unlike = "opaque" in {tag, other_tag} and (is_shape(one) or is_shape(other))
-            found[at] = 1.0 if unlike else _text_distance(one, other)
+            differences[at] = 1.0 if unlike else _text_distance(one, other)
         elif tag != other_tag and "redacted" not in {tag, other_tag}:
-            found[at] = 1.0
+            differences[at] = 1.0
         return
     is_object = tag == "opaque" and isinstance(one, dict)
     if tag != other_tag or type(one) is not type(other) or (is_object and not _are_one_object(one, other)):
-        found[at] = 1.0
+        differences[at] = 1.0
     elif is_object:
         return
     elif isinstance(one, dict):
         for key in filter(other.__contains__, one):
-            _walk(one[key], other[key], f"{at}/{escape(key)}", tags, other_tags, found)
+            _walk(one[key], other[key], f"{at}/{escape(key)}", tags, other_tags, differences)
         # A key that only one side has counts as completely different.
         alone = [key for key in {**one, **other} if (key in one) != (key in other)]
-        found.update({f"{at}/{escape(key)}": 1.0 for key in alone})
+        differences.update({f"{at}/{escape(key)}": 1.0 for key in alone})
     elif isinstance(one, list) and (tag or "").partition(":")[0] in _UNORDERED:
         if canonical_bytes(one, tags, at) != canonical_bytes(other, other_tags, at):
-            found[at] = 1.0
+            differences[at] = 1.0
     elif isinstance(one, list):
         for index, (left, right) in enumerate(zip(one, other, strict=False)):
-            _walk(left, right, f"{at}/{index}", tags, other_tags, found)
+            _walk(left, right, f"{at}/{index}", tags, other_tags, differences)
         shorter, longer = sorted((len(one), len(other)))
-        found.update({f"{at}/{index}": 1.0 for index in range(shorter, longer)})
+        differences.update({f"{at}/{index}": 1.0 for index in range(shorter, longer)})
     elif repr(one) != repr(other):  # 0.0 == -0.0, but they are different values
-        found[at] = _number_distance(one, other)
+        differences[at] = _number_distance(one, other)
 
 
 def _are_one_object(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -576,9 +578,9 @@ class RecordedProgram(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> type:
         if name.startswith("__main__.") and find_class(name) is None:
-            found = {id(cls): cls for cls in self._candidates(name.removeprefix("__main__."))}
-            if len(found) == 1:
-                return next(iter(found.values()))
+            classes = {id(cls): cls for cls in self._candidates(name.removeprefix("__main__."))}
+            if len(classes) == 1:
+                return next(iter(classes.values()))
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -606,8 +608,8 @@ class RecordedProgram(Mapping[str, Any]):
         ]
 
     def _candidates(self, qualname: str) -> Iterator[type]:
-        found = (find_class(f"{name}.{qualname}") for name in self.modules())
-        return (cls for cls in found if cls is not None)
+        classes = (find_class(f"{name}.{qualname}") for name in self.modules())
+        return (cls for cls in classes if cls is not None)
 
     @cached_property
     def _file_name(self) -> str | None:

@@ -53,8 +53,8 @@ def recorded_graph(graph: Any, agent: str | None = None) -> Any:
         for name, node in graph.nodes.items()
     }
     # Like `Pregel.copy`, but with a subclass as the class of the copy.
-    known = {name: value for name, value in vars(graph).items() if name != "__orig_class__"}
-    copy = type(type(graph).__name__, (_RecordedGraph, type(graph)), {})(**{**known, "nodes": nodes})
+    attributes = {name: value for name, value in vars(graph).items() if name != "__orig_class__"}
+    copy = type(type(graph).__name__, (_RecordedGraph, type(graph)), {})(**{**attributes, "nodes": nodes})
     setattr(copy, _PLAIN, graph)
     copy.agent_trace_agent = agent or graph.get_name()
     return copy
@@ -72,17 +72,17 @@ class _RecordedGraph:
         """Call the graph's own `invoke` as a step of a run."""
         with GraphCall(self, input, config, more.get("context")) as call:
             call.look_back()
-            found = super().invoke(input, config, **more)  # type: ignore[misc]
-            call.ended(found)
-        return found
+            result = super().invoke(input, config, **more)  # type: ignore[misc]
+            call.ended(result)
+        return result
 
     async def ainvoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
         """Call the graph's own `ainvoke` as a step of a run."""
         with GraphCall(self, input, config, more.get("context")) as call:
             await call.look_back_async()
-            found = await super().ainvoke(input, config, **more)  # type: ignore[misc]
-            call.ended(found)
-        return found
+            result = await super().ainvoke(input, config, **more)  # type: ignore[misc]
+            call.ended(result)
+        return result
 
     def stream(self, input: Any, config: Any = None, **more: Any) -> Iterator[Any]:  # noqa: A002
         """Call the graph's own `stream`, with a checkpoint after each super-step; `invoke` uses it, too."""
@@ -101,8 +101,8 @@ class _RecordedGraph:
         return astreamed(_streaming_call(self, input, config, more), inherited, more)
 
 
-def _streaming_call(graph: Any, given: Any, config: Any, more: dict[str, Any]) -> GraphCall:
-    call = GraphCall(graph, given, config, more.get("context"))
+def _streaming_call(graph: Any, input_value: Any, config: Any, more: dict[str, Any]) -> GraphCall:
+    call = GraphCall(graph, input_value, config, more.get("context"))
     call.is_streaming = True
     return call
 
@@ -136,14 +136,14 @@ def _recording_node(name: str, bound: Any) -> Any:
 
         def invoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
             with node_step(name, input, config or {}) as step:
-                found = bound.invoke(input, config, **more)
-                step["output"] = kept(found)
-            return found
+                result = bound.invoke(input, config, **more)
+                step["output"] = kept(result)
+            return result
 
         async def ainvoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
             with node_step(name, input, config or {}) as step:
-                found = await bound.ainvoke(input, config, **more)
-                step["output"] = kept(found)
-            return found
+                result = await bound.ainvoke(input, config, **more)
+                step["output"] = kept(result)
+            return result
 
     return RecordedNode()

@@ -273,8 +273,8 @@ _Row = TypeVar("_Row", ModelCall, ToolCall, Artifact)
 
 def _row_of(row: type[_Row], event: Event, **keys: str) -> _Row:
     """The row of an event: each field is read from the key of its name, or from the key given in `keys`."""
-    given = {**event.extra, "timestamp": event.timestamp}
-    values = ((each.name, each.type, given.get(keys.get(each.name, each.name))) for each in fields(row))
+    payload = {**event.extra, "timestamp": event.timestamp}
+    values = ((each.name, each.type, payload.get(keys.get(each.name, each.name))) for each in fields(row))
     return row(**{name: _READERS[str(of_type)](value) for name, of_type, value in values})
 
 

@@ -95,8 +95,8 @@ class RunRecord:
         for step in self.steps:
             if step.step_type == STEP_EVENT and step.output_ref is not None:
                 stored = orjson.loads(b"".join(self.read(step.output_ref)))
-                found = decode_value(stored, types.get(step.output_ref, {}))
-                yield StepEvent.of({**found, "step_id": step.step_id})
+                step_fields = decode_value(stored, types.get(step.output_ref, {}))
+                yield StepEvent.of({**step_fields, "step_id": step.step_id})
 
     def checkpoints(self) -> list[CheckpointInfo]:
         """Its checkpoints in the order in which they were saved, without those that were pruned.
@@ -107,10 +107,10 @@ class RunRecord:
 
         with LocalCheckpointStore(self.ref.session) as store:
             try:
-                found = store.list_checkpoints(self._directory_id())
+                infos = store.list_checkpoints(self._directory_id())
             except RunNotFound:
                 return []  # the run saved no checkpoint
-        return [info for info in found if self.ref.agent_id in {None, info.agent_id}]
+        return [info for info in infos if self.ref.agent_id in {None, info.agent_id}]
 
     def path_of(self, ref: str) -> Path:
         """The file of an artifact; raises DamagedInput if the reference is invalid."""
@@ -131,11 +131,11 @@ def list_runs(root: str | os.PathLike[str] | None = None, session: str | None = 
     Raises:
         SessionNotFound: the session does not exist.
     """
-    place = _root(root)
+    root_path = _root(root)
     if session is None:
-        sessions = [ref.path for ref in reversed(readable_sessions(place))]
+        sessions = [ref.path for ref in reversed(readable_sessions(root_path))]
     else:
-        sessions = [find_session(place, session)]
+        sessions = [find_session(root_path, session)]
     for path in sessions:
         for run_id in reversed(run_ids(path)):
             yield _folded(RunRef(path, run_id), keeps_rows=False).summary()
@@ -177,9 +177,9 @@ def find_run(run: RunName = None, root: str | os.PathLike[str] | None = None) ->
     Raises:
         RunNotFound, SessionNotFound: no run, or more than one, has that name.
     """
-    found = find_explicit_run(run, root)
-    if found is not None:
-        return found
+    ref = find_explicit_run(run, root)
+    if ref is not None:
+        return ref
     try:
         return find_session_run(run, root)
     except SessionNotFound:
@@ -206,13 +206,13 @@ def find_explicit_run(run: RunName, root: str | os.PathLike[str] | None = None) 
         path = path.resolve()
         is_run = path.parent.name == "runs" and path.parent.parent.name.startswith("session_")
         return RunRef(path.parent.parent, path.name if path.name != ROOT_RUN else None) if is_run else None
-    place = _root(root)
-    matches = _matching(readable_sessions(place), text)
+    root_path = _root(root)
+    matches = _matching(readable_sessions(root_path), text)
     if len(matches) > 1:
         names = ", ".join(str(found.run_id) for found in matches[:_SHOWN_MATCHES])
         raise RunNotFound(
             f"{text!r} is the beginning of {len(matches)} runs: {names}",
-            path=place,
+            path=root_path,
             remedy="give more of the id",
         )
     return matches[0] if matches else None
@@ -233,45 +233,45 @@ def find_session_run(
     Raises:
         SessionNotFound: no session or more than one has this name.
     """
-    place = _root(root)
+    root_path = _root(root)
     if not isinstance(run, str) or run == "last":
-        return RunRef(find_session(place, run), None, agent_id)
+        return RunRef(find_session(root_path, run), None, agent_id)
     cuts = [at for at, letter in enumerate(run) if letter == os.sep and at]
     for cut in (len(run), *reversed(cuts)) if cuts else ():
         path = Path(run[:cut])
         if is_directory(path) and _is_session(path):
             return RunRef(readable(path), None, run[cut + 1 :] or agent_id)
-    session, slash, rest = run.partition("/")
+    session, slash, agent = run.partition("/")
     try:
-        return RunRef(find_session(place, run), None, agent_id)
+        return RunRef(find_session(root_path, run), None, agent_id)
     except SessionNotFound:
         if not slash:
             raise
-    return RunRef(find_session(place, session), None, rest or agent_id)
+    return RunRef(find_session(root_path, session), None, agent or agent_id)
 
 
-def _is_session(place: Path) -> bool:
+def _is_session(path: Path) -> bool:
     """Whether a directory holds a session, not many: a trace root has agents of its own, too."""
-    if place.name.startswith("session_") or session_file(place).is_file():
+    if path.name.startswith("session_") or session_file(path).is_file():
         return True
-    return agents_dir(place).is_dir() and not readable_sessions(place)
+    return agents_dir(path).is_dir() and not readable_sessions(path)
 
 
-def _root(given: str | os.PathLike[str] | None) -> Path:
-    return Path(given) if given is not None else default_root()
+def _root(root: str | os.PathLike[str] | None) -> Path:
+    return Path(root) if root is not None else default_root()
 
 
 def _matching(sessions: list[SessionRef], text: str) -> list[RunRef]:
     """The runs whose id starts with the text, newest session first; a run with exactly that id wins alone."""
-    found = []
+    refs = []
     for session in reversed(sessions):
         names = run_ids(session.path)
         if text in names:
             return [RunRef(session.path, text)]
         if _is_root_run(session.path, text):
             return [RunRef(session.path, None)]
-        found += [RunRef(session.path, name) for name in names if text and name.startswith(text)]
-    return found
+        refs += [RunRef(session.path, name) for name in names if text and name.startswith(text)]
+    return refs
 
 
 def _is_root_run(session: Path, text: str) -> bool:

@@ -317,12 +317,12 @@ class ToolSpec:
                 return None
             signature = self._signature
             target = signature.target_of(args)
-            known = pipeline.agents.find(target) if target is not None else None
+            agent = pipeline.agents.find(target) if target is not None else None
             arguments = signature.arguments(args, kwargs)
             return self._open(
                 self,
                 pipeline,
-                None if known is None else known.binding,
+                None if agent is None else agent.binding,
                 arguments,
                 site,
                 None if self._key_of is None else self._key(arguments),

@@ -133,53 +133,53 @@ class ToolReplayer:
             # After the first miss, all calls fail, even if the program caught its error.
             if self.missed is not None:
                 raise self.missed
-            asked = self.ask(kind, name, arguments, place)
-            found = self.find(asked)
-            if not isinstance(found, Match):
-                self.missed = self._miss(asked, found)
+            request = self.ask(kind, name, arguments, place)
+            match = self.find(request)
+            if not isinstance(match, Match):
+                self.missed = self._miss(request, match)
                 raise self.missed
-            answer = self.take(found, arguments if isinstance(arguments, Mapping) else None)
-        if not found.is_exact:
-            self._report_match(found)
+            answer = self.take(match, arguments if isinstance(arguments, Mapping) else None)
+        if not match.is_exact:
+            self._report_match(match)
         return answer
 
     def ask(self, kind: str, name: str, arguments: Any, place: CallPlace | None = None) -> RequestedCall:
         """Describe a current call in the recorded form, so that it can be compared."""
         return RequestedCall(kind, name, self._tagged(kind, name, arguments), *self._turn(kind, name, place))
 
-    def find(self, asked: RequestedCall) -> Match | tuple[Nearest, ...]:
+    def find(self, request: RequestedCall) -> Match | tuple[Nearest, ...]:
         """Find the matching recorded call; if there is none, return the nearest ones."""
-        return find_match(self._free.get((asked.kind, asked.name), []), asked, self._tolerance)
+        return find_match(self._free.get((request.kind, request.name), []), request, self._tolerance)
 
-    def take(self, found: Match, given: Mapping[str, Any] | None = None) -> Answer:
+    def take(self, match: Match, arguments: Mapping[str, Any] | None = None) -> Answer:
         """Return the response of a matching call and mark it as used.
 
         Args:
-            found: a match that `find` returned.
-            given: the arguments of the current call; `Answer.change` repeats on them what the recorded call
+            match: a match that `find` returned.
+            arguments: the arguments of the current call; `Answer.change` repeats on them what the recorded call
                 changed in place.
 
         Raises:
             RecordingMiss: the response cannot be restored.
         """
-        call = found.call
+        call = match.call
         self._free[call.kind, call.name].remove(call)
-        self.matches.append(found)
-        return self._book.answer(call, self._decoder(call.name), given)
+        self.matches.append(match)
+        return self._book.answer(call, self._decoder(call.name), arguments)
 
     def forget_miss(self) -> None:
         """Clear `missed`, for a caller that makes the call live instead."""
         self.missed = None
 
     def _turn(
-        self, kind: str, name: str, place: CallPlace | None
+        self, kind: str, name: str, call_place: CallPlace | None
     ) -> tuple[tuple[str, tuple[str, ...]] | None, int]:
         """The place of a call, and the number of earlier calls there."""
-        if place is None:
+        if call_place is None:
             return None, 0
-        key = (kind, name, place.site, place.path)
+        key = (kind, name, call_place.site, call_place.path)
         self._asked[key] += 1
-        return (place.site, place.path), self._asked[key] - 1
+        return (call_place.site, call_place.path), self._asked[key] - 1
 
     def _decoder(self, name: str) -> Decode | None:
         codec = self._codecs.get(name)
@@ -210,44 +210,48 @@ class ToolReplayer:
             self._own_capture = Capture(Redactor(os.urandom(16)), agent_of=agent_id_of)
         return self._own_capture
 
-    def _miss(self, asked: RequestedCall, nearest: tuple[Nearest, ...]) -> RecordingMiss:
+    def _miss(self, request: RequestedCall, nearest: tuple[Nearest, ...]) -> RecordingMiss:
         """The error for a call without a match: the call, the nearest recorded calls, and the remedy."""
-        key = (asked.kind, asked.name)
+        key = (request.kind, request.name)
         total, left = self._totals.get(key, 0), len(self._free.get(key, []))
-        given = short_json(asked.arguments.value, _SHOWN_CHARS)
-        text = f"{asked.name}({given}) has no recorded response in this run: "
+        arguments = short_json(request.arguments.value, _SHOWN_CHARS)
+        text = f"{request.name}({arguments}) has no recorded response in this run: "
         if not total:
-            known = ", ".join(sorted({name for kind, name in self._totals if kind == asked.kind})[:5])
-            text += f"it has no call of {asked.name}" + (f", but {known}" if known else "")
+            recorded_names = ", ".join(
+                sorted({name for kind, name in self._totals if kind == request.kind})[:5]
+            )
+            text += f"it has no call of {request.name}" + (
+                f", but {recorded_names}" if recorded_names else ""
+            )
         elif not left:
             text += f"all {total} recorded calls of it were used"
         else:
             first, *others = nearest
-            told = [_described_call(first) + _both_values(first, asked), *map(_described_call, others)]
-            text += f"{left} of {total} recorded calls are left, the nearest " + "; ".join(told)
+            described = [_described_call(first) + _both_values(first, request), *map(_described_call, others)]
+            text += f"{left} of {total} recorded calls are left, the nearest " + "; ".join(described)
         return RecordingMiss(
             text,
             path=self.ref.session,
-            remedy=f"record the run again, or allow the call: live={{{asked.name!r}}}",
+            remedy=f"record the run again, or allow the call: live={{{request.name!r}}}",
         )
 
-    def _report_match(self, found: Match) -> None:
+    def _report_match(self, matched: Match) -> None:
         """Record an inexact match as an event; if nothing is recorded, print a message for the first one."""
         active = installed.active_pipeline()
-        call = found.call
+        call = matched.call
         if active is None:
             if sum(not match.is_exact for match in self.matches) == 1:
                 say(
                     f"{call.name} was matched with a recorded call that differs in "
-                    f"{_differing(found.distance)}"
+                    f"{_differing(matched.distance)}"
                 )
             return
         payload: dict[str, Any] = {
             "name": call.name,
             "call": call.kind,
-            "rung": found.rung.value,
+            "rung": matched.rung.value,
             "recorded_id": call.event.id,
-            "distance": dict(found.distance),
+            "distance": dict(matched.distance),
         }
         if call.event.run_id is not None:
             payload["recorded_run"] = call.event.run_id
@@ -296,12 +300,12 @@ def _described_call(one: Nearest) -> str:
     return f"{one.call.event.id}{where}, which differs in {_differing(one.distance)}"
 
 
-def _both_values(one: Nearest, asked: RequestedCall) -> str:
+def _both_values(one: Nearest, request: RequestedCall) -> str:
     """The recorded and the current value at the pointer where a recorded call differs most."""
     if not any(one.distance.values()):
         return ""
     at = max(one.distance, key=lambda each: one.distance[each])
-    sides = [value_at(given, at, _ABSENT) for given in (one.call.arguments.value, asked.arguments.value)]
+    sides = [value_at(given, at, _ABSENT) for given in (one.call.arguments.value, request.arguments.value)]
     recorded, now = shown_around_difference(sides[0], sides[1], _SHOWN_CHARS)
     return f": {recorded} recorded, {now} now"
 

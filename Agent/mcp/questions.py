@@ -67,8 +67,8 @@ class Questions:
 
     def analyze(self, session: Session = "last") -> dict[str, Any]:
         """Summarise one session: its agents with their counts, kinds of events, ticks, errors, losses."""
-        found = self._analyzer(session).session_summary()
-        return {key: found[key] for key in _SUMMARY}
+        summary = self._analyzer(session).session_summary()
+        return {key: summary[key] for key in _SUMMARY}
 
     def journey(
         self,
@@ -100,12 +100,12 @@ class Questions:
             return (from_tick is None or tick >= from_tick) and (to_tick is None or tick <= to_tick)
 
         chosen = (event for event in agent_events(analyzer.reader, agent) if wanted(event))
-        found = list(deque(chosen, limit)) if newest else list(islice(chosen, limit))
+        events = list(deque(chosen, limit)) if newest else list(islice(chosen, limit))
         counts = analyzer.analyze_agent_activity(agent)
         return {
             "session": session_id_of(analyzer.path),
             "agent": {key: counts[key] for key in _COUNTS},
-            "events": [_brief(event) for event in found],
+            "events": [_brief(event) for event in events],
         }
 
     def errors(
@@ -116,9 +116,9 @@ class Questions:
         if agent is not None:
             self._check(analyzer, agent)
             return {"agent": agent, "errors": list(map(_slim, analyzer.get_errors(agent, limit)))}
-        found = error_patterns(analyzer.engine)
-        rows = [{key: row[key] for key in _PATTERN} for row in found["fingerprints"][:limit]]
-        totals = {key: found[key] for key in ("total_errors", "total_fingerprints", "by_type", "by_agent")}
+        patterns = error_patterns(analyzer.engine)
+        rows = [{key: row[key] for key in _PATTERN} for row in patterns["fingerprints"][:limit]]
+        totals = {key: patterns[key] for key in ("total_errors", "total_fingerprints", "by_type", "by_agent")}
         return {"session": session_id_of(analyzer.path), **totals, "patterns": rows}
 
     def debug(self, issue: Issue, session: Session = "last") -> dict[str, Any]:
@@ -130,9 +130,9 @@ class Questions:
         """
         if not issue.strip():
             raise UsageError("the issue is empty", remedy="describe the problem in a few words")
-        found = self._analyzer(session).debug_issue(issue).to_dict()
-        found["causes"] = found["causes"][:_CAUSES]
-        return {key: found[key] for key in found if found[key] not in ([], ())}
+        report = self._analyzer(session).debug_issue(issue).to_dict()
+        report["causes"] = report["causes"][:_CAUSES]
+        return {key: report[key] for key in report if report[key] not in ([], ())}
 
     def causes(
         self,
@@ -155,11 +155,11 @@ class Questions:
         """Show an agent's state at a moment, with the event that set each field, or one field's changes."""
         analyzer = self._analyzer(session)
         if why is not None:
-            found = analyzer.field_changes(agent, why, at)
-            return {**found, "changes": list(map(_slim, found["changes"]))}
-        found = analyzer.state_at(agent, _LAST if at is None else at)
-        found["fields"] = {name: _shortened(value) for name, value in found["fields"].items()}
-        return {key: found[key] for key in _STATE if found[key]}
+            answer = analyzer.field_changes(agent, why, at)
+            return {**answer, "changes": list(map(_slim, answer["changes"]))}
+        answer = analyzer.state_at(agent, _LAST if at is None else at)
+        answer["fields"] = {name: _shortened(value) for name, value in answer["fields"].items()}
+        return {key: answer[key] for key in _STATE if answer[key]}
 
     def diff(
         self,
@@ -256,10 +256,10 @@ _ENVELOPE: Final = frozenset(
 
 def _slim(row: dict[str, Any]) -> dict[str, Any]:
     """A row of an event without empty values and without what a reader of a few events does not use."""
-    kept = {key: value for key, value in row.items() if key not in _ENVELOPE and value not in _EMPTY}
-    if isinstance(kept.get("extra"), dict):
-        kept["extra"] = {key: value for key, value in kept["extra"].items() if key not in _REPEATED}
-    return kept
+    fields = {key: value for key, value in row.items() if key not in _ENVELOPE and value not in _EMPTY}
+    if isinstance(fields.get("extra"), dict):
+        fields["extra"] = {key: value for key, value in fields["extra"].items() if key not in _REPEATED}
+    return fields
 
 
 def _shortened(value: Any) -> Any:

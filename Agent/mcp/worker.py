@@ -195,8 +195,8 @@ def main(root: str, deadline_s: str, max_chars: str) -> None:
     for line in sys.stdin.buffer:
         request = orjson.loads(line)
         try:
-            found = tool_method(questions, request["tool"])(**request["arguments"])
-            reply = {"text": fitted(found, int(max_chars))}
+            answer = tool_method(questions, request["tool"])(**request["arguments"])
+            reply = {"text": fitted(answer, int(max_chars))}
         except AgentTraceError as error:
             reply = {"error": str(error)}
         except OSError as error:

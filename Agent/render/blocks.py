@@ -79,8 +79,8 @@ class Column(NamedTuple):
             value = row.get(self.cell) if isinstance(row, Mapping) else getattr(row, self.cell)
         if self.form is not None:
             value = self.form(value)
-        look = self.looks.get(str(value))
-        return value if look is None else Cell(str(value), look)
+        style = self.looks.get(str(value))
+        return value if style is None else Cell(str(value), style)
 
 
 _NUMBERS: Final = (count, milliseconds, number, seconds, size)
@@ -120,10 +120,10 @@ def first_of(rows: Sequence[Any], most: int, *columns: Column) -> list[Block]:
     return [grid(rows[:most], *columns), *more] if rows else []
 
 
-def sentence(*parts: str | None, look: str | None = None) -> list[Block]:
+def sentence(*parts: str | None, style: str | None = None) -> list[Block]:
     """The non-empty parts as one paragraph; [] if there are none."""
-    told = "; ".join(part for part in parts if part)
-    return [Words(f"{told}.", look)] if told else []
+    text = "; ".join(part for part in parts if part)
+    return [Words(f"{text}.", style)] if text else []
 
 
 class Bars(NamedTuple):

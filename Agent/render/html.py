@@ -80,9 +80,9 @@ class TextInNotebook:
     def _repr_html_(self) -> str:
         lines = self.lines()
         headline = next(lines, "")
-        rest = [*islice(lines, _CODE_LINES), *(["..."] if next(lines, None) is not None else [])]
-        look = _LOOK_OF.get(headline.partition(" ")[0])
-        return block_html(Words(headline, look)) + block_html(Words("\n".join(rest), "code"))
+        further_lines = [*islice(lines, _CODE_LINES), *(["..."] if next(lines, None) is not None else [])]
+        style = _LOOK_OF.get(headline.partition(" ")[0])
+        return block_html(Words(headline, style)) + block_html(Words("\n".join(further_lines), "code"))
 
 
 def template(name: str, **filters: Callable[..., Any]) -> Template:
@@ -111,11 +111,11 @@ def _blocks(name: str) -> Any:
     )
 
 
-def _at_length(words: str) -> Any:
+def _at_length(text: str) -> Any:
     """Format a long text, such as a traceback, with a higher limit than `shown`."""
     from markupsafe import escape
 
-    return escape(shown(words, _CODE_CHARS))
+    return escape(shown(text, _CODE_CHARS))
 
 
 class SvgElement(NamedTuple):
@@ -138,17 +138,17 @@ class Drawing:
     shapes: list[SvgElement] = field(default_factory=list)
     words: list[tuple[float, float, object, str]] = field(default_factory=list)
 
-    def draw(self, name: str, look: str, tip: str | None = None, **places: object) -> None:
+    def draw(self, name: str, style: str, tip: str | None = None, **attributes: object) -> None:
         """Add a shape; numbers are rounded to a tenth of a unit."""
         rounded = {
             key: f"{value:.1f}".removesuffix(".0") if isinstance(value, float) else value
-            for key, value in places.items()
+            for key, value in attributes.items()
         }
-        self.shapes.append(SvgElement(name, look, tip, rounded | dict(_PLAIN.get(look, {}))))
+        self.shapes.append(SvgElement(name, style, tip, rounded | dict(_PLAIN.get(style, {}))))
 
-    def write(self, x: float, y: float, words: object, anchor: str = "middle") -> None:
+    def write(self, x: float, y: float, text: object, anchor: str = "middle") -> None:
         """Add a text."""
-        self.words.append((x, y, words, anchor))
+        self.words.append((x, y, text, anchor))
 
     def frame(self, steps: Sequence[float], scale: float, ends: tuple[str, str]) -> None:
         """Add the grid and scale on the left, and the labels at both ends of the time axis."""
@@ -178,11 +178,11 @@ def _short(value: float) -> str:
 
 def stacked_bars(block: Bars) -> Drawing:
     """Draw bars over time, each stacked from the parts `names`, bottom first."""
-    made = Drawing(block.height, block.label)
+    drawing = Drawing(block.height, block.label)
     bottom = block.height - 22
     steps = _steps(max((sum(bar.values()) for bar in block.bars), default=0) or 1, least=1.0)
     scale = (bottom - TOP) / steps[-1]
-    made.frame(steps, scale, block.ends)
+    drawing.frame(steps, scale, block.ends)
     wide = (WIDTH - LEFT - RIGHT) / max(len(block.bars), 1)
     for at, (bar, tip) in enumerate(zip(block.bars, block.tips, strict=True)):
         level, x = float(bottom), LEFT + at * wide
@@ -190,17 +190,17 @@ def stacked_bars(block: Bars) -> Drawing:
             tall = bar.get(name, 0) * scale
             if tall > 0:
                 level -= tall
-                made.draw("rect", f"c{colour}", x=x, y=level, width=max(wide - 1, 0.6), height=tall)
-        made.draw("rect", "hit", tip, x=x, y=float(TOP), width=wide, height=float(bottom - TOP))
-    for share, words in block.marks:
+                drawing.draw("rect", f"c{colour}", x=x, y=level, width=max(wide - 1, 0.6), height=tall)
+        drawing.draw("rect", "hit", tip, x=x, y=float(TOP), width=wide, height=float(bottom - TOP))
+    for share, text in block.marks:
         x = LEFT + share * (WIDTH - LEFT - RIGHT)
-        made.draw("line", "mark", words, x1=x, x2=x, y1=float(TOP), y2=float(bottom))
-    return made
+        drawing.draw("line", "mark", text, x1=x, x2=x, y1=float(TOP), y2=float(bottom))
+    return drawing
 
 
 def curve(block: Curve) -> Drawing:
     """Draw one curve over time; the scale includes 0 if the values vary by more than 40 %."""
-    made = Drawing(170, block.label)
+    drawing = Drawing(170, block.label)
     low, high = min(block.values), max(block.values)
     if low > 0 and low < high * 0.6:
         low = 0.0
@@ -208,28 +208,28 @@ def curve(block: Curve) -> Drawing:
         high = 0.0
     if high == low:
         low, high = low - 1, high + 1
-    bottom = made.height - 22
+    bottom = drawing.height - 22
     step = _steps(high - low)[1]
     steps = [step * at for at in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
     scale = (bottom - TOP) / (steps[-1] - steps[0])
-    made.frame(steps, scale, block.ends)
+    drawing.frame(steps, scale, block.ends)
     wide = (WIDTH - LEFT - RIGHT) / max(len(block.values) - 1, 1)
-    places = [
+    points = [
         (LEFT + at * wide, bottom - (value - steps[0]) * scale) for at, value in enumerate(block.values)
     ]
-    made.draw("polyline", "curve", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in places))
-    for (x, y), tip in zip(places, block.tips, strict=True):
-        made.draw("circle", "point", tip, cx=x, cy=y, r=3)
-    return made
+    drawing.draw("polyline", "curve", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points))
+    for (x, y), tip in zip(points, block.tips, strict=True):
+        drawing.draw("circle", "point", tip, cx=x, cy=y, r=3)
+    return drawing
 
 
 def ranges(block: Ranges) -> Drawing:
     """Draw a line from p50 over p95 to p99 for each operation, in milliseconds on a logarithmic scale."""
     names_wide, row_tall = 230, 24
-    made = Drawing(len(block.rows) * row_tall + 30, block.label, look="plot ranges")
-    found = [row[key] for _, row in block.rows for key in ("p50", "p99") if row.get(key) and row[key] > 0]
-    low = math.floor(math.log10(min(found, default=1.0)))
-    high = max(math.ceil(math.log10(max(found, default=1.0))), low + 1)
+    drawing = Drawing(len(block.rows) * row_tall + 30, block.label, look="plot ranges")
+    durations = [row[key] for _, row in block.rows for key in ("p50", "p99") if row.get(key) and row[key] > 0]
+    low = math.floor(math.log10(min(durations, default=1.0)))
+    high = max(math.ceil(math.log10(max(durations, default=1.0))), low + 1)
     per_decade = (WIDTH - names_wide - RIGHT - 60) / (high - low)
 
     def place(value: float) -> float:
@@ -237,22 +237,24 @@ def ranges(block: Ranges) -> Drawing:
 
     for power in range(low, high + 1):
         x = place(10.0**power)
-        made.draw("line", "grid", x1=x, x2=x, y1=4, y2=made.height - 22)
-        made.write(x, made.height - 6, milliseconds(10.0**power))
+        drawing.draw("line", "grid", x1=x, x2=x, y1=4, y2=drawing.height - 22)
+        drawing.write(x, drawing.height - 6, milliseconds(10.0**power))
     for at, (name, row) in enumerate(block.rows):
         y = at * row_tall + 16.0
-        told = ", ".join(f"{key} {milliseconds(float(row.get(key) or 0))}" for key in ("p50", "p95", "p99"))
-        tip = f"{name}: {told}, {count(row.get('count'))} times"
+        tooltip = ", ".join(
+            f"{key} {milliseconds(float(row.get(key) or 0))}" for key in ("p50", "p95", "p99")
+        )
+        tip = f"{name}: {tooltip}, {count(row.get('count'))} times"
         p50, p95, p99 = (place(float(row.get(key) or 0)) for key in ("p50", "p95", "p99"))
-        made.write(names_wide - 10, y + 4, shown(name, 30), "end")
-        made.draw("line", "range", tip, x1=p50, x2=p99, y1=y, y2=y)
-        for look, x, radius in (("c0", p50, 5), ("c3", p95, 4), ("c5", p99, 4)):
-            made.draw("circle", look, tip, cx=x, cy=y, r=radius)
-    return made
+        drawing.write(names_wide - 10, y + 4, shown(name, 30), "end")
+        drawing.draw("line", "range", tip, x1=p50, x2=p99, y1=y, y2=y)
+        for style, x, radius in (("c0", p50, 5), ("c3", p95, 4), ("c5", p99, 4)):
+            drawing.draw("circle", style, tip, cx=x, cy=y, r=radius)
+    return drawing
 
 
 def share_bar(share: Share) -> Drawing:
     """Draw a small bar whose filled part is a share, 0 to 1."""
-    made = Drawing(12, number(share.part), width=80, look="share")
-    made.draw("rect", "c0", share.tip, x=0, y=2, width=max(min(share.part, 1.0), 0.0) * 80, height=8)
-    return made
+    drawing = Drawing(12, number(share.part), width=80, look="share")
+    drawing.draw("rect", "c0", share.tip, x=0, y=2, width=max(min(share.part, 1.0), 0.0) * 80, height=8)
+    return drawing

@@ -27,14 +27,14 @@ def display_width(text: str) -> int:
 
 def clip(text: str, width: int) -> str:
     """The text in at most `width` columns, with an ellipsis if it was cut."""
-    kept = columns = 0
+    end = columns = 0
     # stop at the width, since a text may be as long as a line of a file
     for at, char in enumerate(text, start=1):
         columns += display_width(char)
         if columns > width:
-            return text[:kept].rstrip() + "…"
+            return text[:end].rstrip() + "…"
         if columns < width:
-            kept = at
+            end = at
     return text
 
 
@@ -45,9 +45,9 @@ def wrapped(line: str, width: int | None, indent: int = 4) -> list[str]:
     further = " " * (len(line) - len(line.lstrip()) + indent)
     lines, columns = [""], 0
     for blanks, word in _WORD.findall(line):
-        room = width - columns - len(blanks)
+        width_left = width - columns - len(blanks)
         needed = display_width(STYLE.sub("", word))
-        if lines[-1] and needed > room and columns > len(further):
+        if lines[-1] and needed > width_left and columns > len(further):
             lines.append(further + word)
             columns = len(further) + needed
         else:
@@ -91,7 +91,7 @@ def section(title: str, lines: Iterable[str]) -> str:
     return "\n".join([title, *body]) if body else ""
 
 
-def _unpainted(text: str, _look: str) -> str:
+def _unpainted(text: str, _style: str) -> str:
     return text
 
 
@@ -102,7 +102,7 @@ def table(
     *,
     names: Sequence[str] = (),
     spare: Sequence[int] = (),
-    whole: bool = False,
+    uncut: bool = False,
     paint: Callable[[str, str], str] = _unpainted,
 ) -> list[str]:
     """Format rows in columns as wide as their widest cell.
@@ -114,26 +114,26 @@ def table(
             cut, those of the last column first. Right-aligned columns and times are never cut.
         names: the names of the columns.
         spare: the indices of columns that may be left out, the least important first; a last line names them.
-        whole: whether texts longer than a cell of a report are kept.
+        uncut: whether texts longer than a cell of a report are kept.
         paint: applies a look to a text.
     """
     titled = [[Cell(name, "soft") for name in names], *rows] if names else rows
-    looks = [[value.look if isinstance(value, Cell) else "" for value in row] for row in titled]
-    cells = [[_text(value, cut_long=not whole) for value in row] for row in titled]
+    styles = [[value.look if isinstance(value, Cell) else "" for value in row] for row in titled]
+    cells = [[_text(value, cut_long=not uncut) for value in row] for row in titled]
     if not cells:
         return []
     widths = widths_of(cells)
     fixed = {*right, *(at for at, name in enumerate(names) if name.endswith("(UTC)"))}
-    kept = _kept_columns(widths, fixed, spare, width)
-    may_be_cut = [at not in fixed for at in kept]
-    shown, _ = fitted([widths[at] for at in kept], [*[False] * (len(kept) - 1), may_be_cut[-1]], width)
+    columns = _kept_columns(widths, fixed, spare, width)
+    may_be_cut = [at not in fixed for at in columns]
+    shown, _ = fitted([widths[at] for at in columns], [*[False] * (len(columns) - 1), may_be_cut[-1]], width)
     shown, gap = fitted(shown, may_be_cut, width)
-    to_right = {place for place, at in enumerate(kept) if at in right}
+    to_right = {place for place, at in enumerate(columns) if at in right}
     lines = []
-    for row, look in zip(cells, looks, strict=True):
-        texts = padded([row[at] for at in kept], shown, to_right)
-        lines.append((" " * gap).join(map(paint, texts, (look[at] for at in kept))).rstrip())
-    left_out = [names[at] for at in range(len(widths)) if at not in kept]
+    for row, row_styles in zip(cells, styles, strict=True):
+        texts = padded([row[at] for at in columns], shown, to_right)
+        lines.append((" " * gap).join(map(paint, texts, (row_styles[at] for at in columns))).rstrip())
+    left_out = [names[at] for at in range(len(widths)) if at not in columns]
     if left_out and width is not None:
         lines.append(paint(clip(f"too narrow for {', '.join(left_out)}", width), "soft"))
     return lines
@@ -143,14 +143,14 @@ def _kept_columns(
     widths: Sequence[int], fixed: Collection[int], spare: Sequence[int], width: int | None
 ) -> list[int]:
     """The columns that fit a width if only the last is cut; of `spare`, the first ones are left out."""
-    kept = list(range(len(widths)))
+    columns = list(range(len(widths)))
     for at in spare:
-        last = widths[kept[-1]]
-        least = last if kept[-1] in fixed else min(last, LEAST_CELL)
-        if width is None or sum(widths[each] for each in kept[:-1]) + least + len(kept) - 1 <= width:
+        last = widths[columns[-1]]
+        least = last if columns[-1] in fixed else min(last, LEAST_CELL)
+        if width is None or sum(widths[each] for each in columns[:-1]) + least + len(columns) - 1 <= width:
             break
-        kept.remove(at)
-    return kept
+        columns.remove(at)
+    return columns
 
 
 def _text(value: object, *, cut_long: bool) -> str:
@@ -176,16 +176,16 @@ LEAST_CELL: Final = 12
 
 
 def fitted(
-    widths: Sequence[int], may_be_cut: Sequence[bool], room: int | None, least: int = LEAST_CELL
+    widths: Sequence[int], may_be_cut: Sequence[bool], width: int | None, least: int = LEAST_CELL
 ) -> tuple[list[int], int]:
-    """Column widths that fit into `room`, cutting the widest first, and the gap between columns."""
-    if room is None:
+    """Column widths that fit into `width`, cutting the widest first, and the gap between columns."""
+    if width is None:
         return list(widths), 2
-    made, gaps = list(widths), len(widths) - 1
-    gap = 2 if sum(made) + 2 * gaps <= room else 1
-    while sum(made) + gap * gaps > room:
-        widest = max(range(len(made)), key=lambda at: made[at] if may_be_cut[at] else 0)
-        if not may_be_cut[widest] or made[widest] <= least:
+    fitted_widths, gaps = list(widths), len(widths) - 1
+    gap = 2 if sum(fitted_widths) + 2 * gaps <= width else 1
+    while sum(fitted_widths) + gap * gaps > width:
+        widest = max(range(len(fitted_widths)), key=lambda at: fitted_widths[at] if may_be_cut[at] else 0)
+        if not may_be_cut[widest] or fitted_widths[widest] <= least:
             break
-        made[widest] -= 1
-    return made, gap
+        fitted_widths[widest] -= 1
+    return fitted_widths, gap

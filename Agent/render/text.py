@@ -16,36 +16,36 @@ def sections_text(parts: Iterable[Section], width: int | None = None) -> str:
 
     With a width, tables are cut to it; paragraphs are never wider than a page.
     """
-    told = (
+    lines = (
         section(each.title, chain.from_iterable(_lines(block, width) for block in each.blocks))
         for each in parts
     )
-    return "\n\n".join(part for part in told if part)
+    return "\n\n".join(part for part in lines if part)
 
 
 def _lines(block: Block, width: int | None) -> Iterator[str]:
-    room = None if width is None else width - 2
+    text_width = None if width is None else width - 2
     match block:
         case Words(words) | Title(words):
-            yield from wrap(words, min(room or WIDTH, WIDTH - 2))
+            yield from wrap(words, min(text_width or WIDTH, WIDTH - 2))
         case Grid(columns, rows, right, most, spare):
             shares = {at for row in rows for at, value in enumerate(row) if isinstance(value, Share)}
             shown = [at for at in range(len(columns)) if at not in shares]
             cells = [[row[at] for at in shown] for row in rows[:most]]
             to_right = {place for place, at in enumerate(shown) if at in right}
             least = [shown.index(at) for at in spare if at in shown]
-            yield from table(cells, to_right, room, names=[columns[at] for at in shown], spare=least)
+            yield from table(cells, to_right, text_width, names=[columns[at] for at in shown], spare=least)
             yield from _more(len(rows) - most)
         case Entries(entries, most):
             for entry in entries[:most]:
-                yield clip(f"{entry.times}  {_folded(entry.text)}", room or WIDTH)
+                yield clip(f"{entry.times}  {_folded(entry.text)}", text_width or WIDTH)
                 for line in entry.about:
                     yield from wrap(
-                        _folded(line), room or WIDTH, initial_indent="  ", subsequent_indent="    "
+                        _folded(line), text_width or WIDTH, initial_indent="  ", subsequent_indent="    "
                     )
             yield from _more(len(entries) - most)
         case Curve(values):
-            yield from curve(values if room is None else fewer(values, room))
+            yield from curve(values if text_width is None else fewer(values, text_width))
         case SideBySide(columns):
             for column in columns:
                 yield from chain.from_iterable(_lines(each, width) for each in column)

@@ -35,9 +35,9 @@ def short_number(value: float) -> str:
 def curve(values: Sequence[float | None], lines: int = 1) -> list[str]:
     """A curve as lines of block characters, the highest values on the first; None is a gap."""
     blocks = " ▁▂▃▄▅▆▇█"
-    known = [value for value in values if value is not None]
-    low, most = min(known), 8 * lines - 1
-    span = (max(known) - low) or 1.0
+    present = [value for value in values if value is not None]
+    low, most = min(present), 8 * lines - 1
+    span = (max(present) - low) or 1.0
     tall = [0 if value is None else 1 + min(most, int((value - low) / span * 8 * lines)) for value in values]
     below = [8 * (lines - 1 - line) for line in range(lines)]
     return ["".join(blocks[min(max(each - under, 0), 8)] for each in tall) for under in below]
@@ -47,11 +47,11 @@ def fewer(values: Sequence[float | None], most: int) -> list[float | None]:
     """The values, or if there are more than `most`, the means of that many adjacent groups; None is a gap."""
     groups = max(min(most, len(values)), 1)
     edges = [len(values) * group // groups for group in range(groups + 1)]
-    made: list[float | None] = []
+    means: list[float | None] = []
     for begin, end in pairwise(edges):
-        known = [value for value in values[begin:end] if value is not None]
-        made.append(sum(known) / len(known) if known else None)
-    return made
+        present = [value for value in values[begin:end] if value is not None]
+        means.append(sum(present) / len(present) if present else None)
+    return means
 
 
 def count(value: Any) -> str:
@@ -103,9 +103,9 @@ def seconds(value: Any) -> str:
         return f"{value * 1000:.3g} ms"
     if value < 120:
         return f"{value:.3g} s"
-    minutes, rest = divmod(round(value), 60)
+    minutes, seconds_left = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds_left} s"
 
 
 def clock(timestamp: str | None, *, date: bool = False) -> str:

@@ -59,19 +59,19 @@ _SCHEME: Final = {
 
 def complete_openapi(app: FastAPI, role: ServerRole, settings: ServerSettings) -> None:
     """Add descriptions of parameters, and the scopes of routes that need a key, to the OpenAPI document."""
-    made: Callable[[], dict[str, Any]] = app.openapi
+    default_openapi: Callable[[], dict[str, Any]] = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is not None:
             return app.openapi_schema
-        told = made()
-        told.setdefault("components", {})["securitySchemes"] = {"key": _SCHEME}
-        for path, operations in told["paths"].items():
+        schema = default_openapi()
+        schema.setdefault("components", {})["securitySchemes"] = {"key": _SCHEME}
+        for path, operations in schema["paths"].items():
             for method, operation in operations.items():
                 for parameter in operation.get("parameters", ()):
-                    known = _PARAMETERS.get(parameter["name"])
-                    if known is not None:
-                        parameter.setdefault("description", known)
+                    description = _PARAMETERS.get(parameter["name"])
+                    if description is not None:
+                        parameter.setdefault("description", description)
                 for status, answer in operation["responses"].items():
                     if status >= "400":  # all errors have one form, whatever the media type of the route
                         answer["content"] = _REFUSAL
@@ -80,7 +80,7 @@ def complete_openapi(app: FastAPI, role: ServerRole, settings: ServerSettings) -
                     if method == "delete" and path.startswith("/v1/"):
                         scope = "delete"
                     operation["security"] = [{"key": [scope]}]
-        return told
+        return schema
 
     app.openapi = document  # type: ignore[method-assign]  # the way to extend it that FastAPI documents
 
@@ -146,8 +146,10 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
 
 def _replays(settings: ServerSettings, store: Store) -> Replays:
     """Make the `Replays` with the store of the app if that is a `ReplayStore`, else with a new one."""
-    own = store if isinstance(store, ReplayStore) else open_store(settings.database_url, role=Role.REPLAY)
-    return Replays(cast("ReplayStore", own), settings)
+    replay_store = (
+        store if isinstance(store, ReplayStore) else open_store(settings.database_url, role=Role.REPLAY)
+    )
+    return Replays(cast("ReplayStore", replay_store), settings)
 
 
 _ABOUT: Final[dict[ServerRole, str]] = {
@@ -168,8 +170,8 @@ async def _known_parameters(request: Request) -> None:
     operations = request.app.openapi()["paths"].get(request.scope["route"].path, {})
     described = operations.get(request.method.lower(), {}).get("parameters", ())
     names = {each["name"] for each in described if each["in"] == "query"}
-    given = [name for name, _ in request.query_params.multi_items()]
-    twice = sorted(name for name in names if given.count(name) > 1)
+    parameter_names = [name for name, _ in request.query_params.multi_items()]
+    twice = sorted(name for name in names if parameter_names.count(name) > 1)
     if twice:
         raise Problem(400, f"{twice[0]} is given more than once", remedy="give one value")
     unknown = sorted(request.query_params.keys() - names)
@@ -197,13 +199,15 @@ def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: Server
     )
     def metrics(request: Request, project: Granted) -> PlainTextResponse:
         """Since it was started: with a key of the key's project alone, without one of the whole server."""
-        whose = None if request.headers.get("authorization") is None else project.project_id
+        project_id = None if request.headers.get("authorization") is None else project.project_id
         replays: Replays | None = app.state.replays
         gauges = (
-            "" if replays is None else gauges_text(replays.gauges(project if whose is not None else None))
+            ""
+            if replays is None
+            else gauges_text(replays.gauges(project if project_id is not None else None))
         )
-        told = counters.text(whose) + gauges
-        return PlainTextResponse(told, media_type="text/plain; version=0.0.4; charset=utf-8")
+        text = counters.text(project_id) + gauges
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _only(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -272,7 +276,7 @@ class _Answer:
         if not self._known & {tag, b"*"}:
             await self._send({**head, "headers": headers})
             return False
-        kept = [(name, value) for name, value in headers if not name.startswith(b"content-")]
-        await self._send({**head, "status": 304, "headers": kept})
+        kept_headers = [(name, value) for name, value in headers if not name.startswith(b"content-")]
+        await self._send({**head, "status": 304, "headers": kept_headers})
         await self._send({"type": "http.response.body", "body": b""})
         return True

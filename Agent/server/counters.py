@@ -107,13 +107,13 @@ class _Counts:
 
 
 def _sum(projects: Iterable[_Counts]) -> _Counts:
-    whole = _Counts()
+    total = _Counts()
     for each in projects:
-        whole.plain.update(each.plain)
-        whole.requests.update(each.requests)
-        whole.buckets.update(each.buckets)
-        whole.seconds += each.seconds
-    return whole
+        total.plain.update(each.plain)
+        total.requests.update(each.requests)
+        total.buckets.update(each.buckets)
+        total.seconds += each.seconds
+    return total
 
 
 def _head(name: str, kind: str) -> list[str]:

@@ -89,7 +89,7 @@ class Problem(Exception):
             "path": self.path,
             "remedy": self.remedy,
         }
-        told: dict[str, Any] = {
+        body: dict[str, Any] = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
@@ -97,8 +97,8 @@ class Problem(Exception):
             "error": error,
         }
         if self.errors:
-            told["errors"] = [{"path": path, "message": message} for path, message in self.errors]
-        return JSONResponse(told, self.status, self.headers, media_type=PROBLEM_JSON)
+            body["errors"] = [{"path": path, "message": message} for path, message in self.errors]
+        return JSONResponse(body, self.status, self.headers, media_type=PROBLEM_JSON)
 
 
 def install_problems(app: FastAPI, role: str) -> None:
@@ -130,10 +130,10 @@ def _handler(maker: Callable[[Any], Problem]) -> Callable[[Request, Exception], 
 
 
 def _of_parameters(error: RequestValidationError) -> Problem:
-    found = [_of_parameter(each) for each in error.errors()]
-    first = found[0]
-    if len(found) > 1:
-        first.errors = [("", each.message) for each in found]
+    problems = [_of_parameter(each) for each in error.errors()]
+    first = problems[0]
+    if len(problems) > 1:
+        first.errors = [("", each.message) for each in problems]
     return first
 
 
@@ -144,8 +144,8 @@ def _of_parameter(first: dict[str, Any]) -> Problem:
     if first["type"] == "string_pattern_mismatch":
         remedy = _LISTED.get(name, "/openapi.json describes its format")
         return Problem(422, f"parameter {name} has an invalid format", remedy=remedy)
-    said = first["msg"].removeprefix("Input ").removeprefix("String ")
-    return Problem(422, f"parameter {name} {said}")
+    message = first["msg"].removeprefix("Input ").removeprefix("String ")
+    return Problem(422, f"parameter {name} {message}")
 
 
 def _of_routing(request: Request, error: HTTPException, role: str) -> Problem:
@@ -188,8 +188,8 @@ def _unavailable(error: Exception, message: str, remedy: str) -> Problem:
 
 def _log_for_operator(error: Exception) -> None:
     """Log the database's message for the operator: the client can do nothing about a full disk."""
-    said = str(getattr(error, "orig", None) or error).strip().splitlines()
-    _log.warning("the database does not answer: %s", said[0][:200] if said else type(error).__name__)
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    _log.warning("the database does not answer: %s", lines[0][:200] if lines else type(error).__name__)
 
 
 def _unforeseen(_error: Exception) -> Problem:

@@ -128,8 +128,8 @@ class BoundedConnection(H11Protocol):
         if is_loopback(host):
             return False
         clients = (getattr(each, "client", None) for each in self.connections)
-        own = [client for client in clients if client is not None and client[0] == host]
-        return len(own) > MAX_OF_ONE_CLIENT
+        of_host = [client for client in clients if client is not None and client[0] == host]
+        return len(of_host) > MAX_OF_ONE_CLIENT
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel all timeouts of the connection."""

@@ -75,11 +75,11 @@ class Replays:
         """
         key = None if project is None else project.project_id
         with self._lock:
-            read_s, known = self._gauges.get(key, (-math.inf, {}))
+            read_s, gauges = self._gauges.get(key, (-math.inf, {}))
         if time.monotonic() - read_s < _GAUGES_S:
-            return known
+            return gauges
         counts = self.store.count_replays(project, now_us())
-        found = {
+        measured = {
             "checkpoint_success_ratio": _part(counts.checkpointed_runs, counts.runs),
             "checkpoint_storage_bytes": float(counts.storage_bytes),
             "replays": float(counts.replays),
@@ -88,8 +88,8 @@ class Replays:
             "replay_divergence_ratio": _part(counts.diverged, counts.completed),
         }
         with self._lock:
-            self._gauges[key] = time.monotonic(), found
-        return found
+            self._gauges[key] = time.monotonic(), measured
+        return measured
 
     def trace(self, project: Project, trace_id: str) -> TraceSession:
         """Return the session with a run's events.
@@ -151,7 +151,7 @@ class Replays:
         ]
         return self.store.add_checkpoints(project, rows), outcome["lacking"], outcome["hidden_by"]
 
-    def keep_checkpoint(self, project: Project, trace_id: str, given: Mapping[str, Any]) -> str:
+    def keep_checkpoint(self, project: Project, trace_id: str, body: Mapping[str, Any]) -> str:
         """Store a state from a client as a checkpoint, and return its id.
 
         Raises:
@@ -159,17 +159,17 @@ class Replays:
         """
         self.trace(project, trace_id)
         _refuse_without_leave(project)
-        own = checkpoint_id_of(trace_id, given["step_id"], given.get("agent_id"))
-        checkpoint_id = given.get("checkpoint_id") or own
+        default_id = checkpoint_id_of(trace_id, body["step_id"], body.get("agent_id"))
+        checkpoint_id = body.get("checkpoint_id") or default_id
         row = CheckpointRow(
             checkpoint_id=checkpoint_id,
             run_id=trace_id,
             position=0,
-            step_id=given["step_id"],
-            agent_id=given.get("agent_id"),
+            step_id=body["step_id"],
+            agent_id=body.get("agent_id"),
             saved_us=now_us(),
             reason="sent",
-            state=json_text(given["state"], "/state"),
+            state=json_text(body["state"], "/state"),
         )
         if not self.store.add_checkpoints(project, [row]):
             raise Problem(
@@ -189,18 +189,18 @@ class Replays:
         Raises:
             Problem: 404, 409 if the project accepts no content, 503 if no worker is free.
         """
-        found = self.store.find_checkpoint(project, checkpoint_id)
-        if found is None:
+        stored = self.store.find_checkpoint(project, checkpoint_id)
+        if stored is None:
             raise no_checkpoint()
         _refuse_without_leave(project)
-        sent = self.trace(project, found[0]["run_id"])
+        sent = self.trace(project, stored[0]["run_id"])
         self._refuse_large(sent)
         created_us = now_us()
         replay_id = uuid7(created_us // 1000, os.urandom(10))
         longest_s = self.settings.replay_timeout_s * _WAITS + _GRACE_S
         row = ReplayRow(
             replay_id,
-            found[0]["run_id"],
+            stored[0]["run_id"],
             checkpoint_id,
             created_us=created_us,
             due_us=created_us + int(longest_s * 1e6),
@@ -208,7 +208,7 @@ class Replays:
         )
         self.store.begin_replay(project, row)
         try:
-            future = self.workers.submit(lambda: self._replay(project, replay_id, found, sent, config))
+            future = self.workers.submit(lambda: self._replay(project, replay_id, stored, sent, config))
         except Problem as problem:
             self._end(project, replay_id, "failed", problem=problem)
             raise
@@ -224,12 +224,12 @@ class Replays:
         self,
         project: Project,
         replay_id: str,
-        found: tuple[dict[str, Any], dict[str, Any]],
+        stored: tuple[dict[str, Any], dict[str, Any]],
         sent: TraceSession,
         config: Mapping[str, Any],
     ) -> None:
-        wanted, last = found
-        rows = [wanted] if last["checkpoint_id"] == wanted["checkpoint_id"] else [wanted, last]
+        checkpoint, last = stored
+        rows = [checkpoint] if last["checkpoint_id"] == checkpoint["checkpoint_id"] else [checkpoint, last]
         request = {**_about(sent), "do": "replay", "checkpoints": rows, "config": config}
         try:
             outcome = self.workers.run(request, self._rows(project, sent), self._timeout_s(config))
@@ -265,20 +265,20 @@ class Replays:
         result: Mapping[str, Any] | None = None,
         problem: Problem | None = None,
     ) -> None:
-        told = None if problem is None else {"message": problem.message, "remedy": problem.remedy}
+        error = None if problem is None else {"message": problem.message, "remedy": problem.remedy}
         values = {
             "status": status,
             "finished_us": now_us(),
             "result": None if result is None else orjson.dumps(result).decode(),
-            "problem": None if told is None else orjson.dumps(told).decode(),
+            "problem": None if error is None else orjson.dumps(error).decode(),
         }
         self.store.end_replay(project, replay_id, values)
 
     def _timeout_s(self, config: Mapping[str, Any]) -> float:
         """Return the timeout of the process, which is later than the executor's own, cleaner timeout."""
-        own = config.get("timeout_seconds")
+        timeout_s = config.get("timeout_seconds")
         most = self.settings.replay_timeout_s
-        return most if own is None else min(most, own + _START_S)
+        return most if timeout_s is None else min(most, timeout_s + _START_S)
 
     def _rows(self, project: Project, sent: TraceSession) -> Iterator[dict[str, Any]]:
         if sent.session_uid is not None and sent.events > 0:
@@ -298,11 +298,11 @@ class Replays:
         settings = self.settings
         most_mib = settings.replay_memory_bytes >> 20
         if "problem" in outcome:
-            told = outcome["problem"]
-            if told["kind"] == "ConfigurationError":
-                return Problem(500, told["message"], remedy="the operator of the server can fix that")
-            status = 409 if lacking_state or told["kind"] == "DamagedInput" else 422
-            return Problem(status, told["message"], remedy=told["remedy"])
+            problem = outcome["problem"]
+            if problem["kind"] == "ConfigurationError":
+                return Problem(500, problem["message"], remedy="the operator of the server can fix that")
+            status = 409 if lacking_state or problem["kind"] == "DamagedInput" else 422
+            return Problem(status, problem["message"], remedy=problem["remedy"])
         if "timed_out" in outcome:
             text = f"it did not end within {settings.replay_timeout_s:g} s and was stopped"
         elif "out_of_memory" in outcome:
@@ -467,13 +467,15 @@ class ReplayWorkers:
         """
         settings = self._settings
         # Files that a process writes while it is being killed are removed by the next server.
-        with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as place:
-            directory = Path(place)
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as worker_directory:
+            directory = Path(worker_directory)
             if not _spooled(directory / SPOOL, rows):
                 return {"too_large": _MAX_SPOOL_BYTES >> 20}
             limits = {"memory_bytes": settings.replay_memory_bytes, "timeout_s": timeout_s}
-            told = {**request, **limits, "executors": list(settings.executors)}
-            (directory / REQUEST).write_bytes(orjson.dumps(told, option=orjson.OPT_NON_STR_KEYS))
+            settings_of_worker = {**request, **limits, "executors": list(settings.executors)}
+            (directory / REQUEST).write_bytes(
+                orjson.dumps(settings_of_worker, option=orjson.OPT_NON_STR_KEYS)
+            )
             return self._outcome(directory, timeout_s)
 
     def _outcome(self, directory: Path, timeout_s: float) -> dict[str, Any]:
@@ -510,11 +512,11 @@ def _kill_escaped(directory: Path) -> None:
     """
     mark = b"TMPDIR=" + os.fsencode(directory)
     for _ in range(_KILL_ROUNDS):  # a killed process may have started another before
-        found = [pid for pid in _processes() if mark in _environment_of(pid).split(b"\0")]
-        for pid in found:
+        pids = [pid for pid in _processes() if mark in _environment_of(pid).split(b"\0")]
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if not found:
+        if not pids:
             return
         time.sleep(_LOOK_S)
 
@@ -539,8 +541,8 @@ def _remove_leftovers() -> None:
     oldest_s = time.time() - _LEFT_S
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):  # another user's directory, or already removed
-            found = path.lstat()
-            if found.st_uid == os.getuid() and found.st_mtime < oldest_s:
+            status = path.lstat()
+            if status.st_uid == os.getuid() and status.st_mtime < oldest_s:
                 delete_tree(path)
 
 
@@ -557,22 +559,22 @@ def _spooled(path: Path, rows: Iterable[Mapping[str, Any]]) -> bool:
 
 def _read_outcome(directory: Path, returncode: int) -> dict[str, Any]:
     if returncode == 0:
-        told = _regular(directory / OUTCOME)
-        if len(told) > _MAX_OUTCOME_BYTES:
+        raw = _regular(directory / OUTCOME)
+        if len(raw) > _MAX_OUTCOME_BYTES:
             return {"too_large": _MAX_OUTCOME_BYTES >> 20}
         with contextlib.suppress(orjson.JSONDecodeError):  # user code in the worker may have changed the file
-            found = orjson.loads(told)
-            if isinstance(found, dict):
-                return found
+            outcome = orjson.loads(raw)
+            if isinstance(outcome, dict):
+                return outcome
     if returncode in _OUT_OF_TIME:
         return {"timed_out": True}
     last = _regular(directory / "stderr", _MAX_STDERR_BYTES).decode("utf-8", "replace").splitlines()
     # Only the class of an error, since its text may contain sent values.
     error = _ERROR_CLASS.match(last[-1]) if last else None
-    what = error[1] if error is not None else "no error that is known"
-    if what == "MemoryError":
+    error_name = error[1] if error is not None else "no error that is known"
+    if error_name == "MemoryError":
         return {"out_of_memory": True}
-    _log.error("a worker of replays ended with %s: %s", returncode, what)
+    _log.error("a worker of replays ended with %s: %s", returncode, error_name)
     return {"ended": returncode}
 
 
@@ -583,10 +585,10 @@ def _regular(path: Path, last_bytes: int = _MAX_OUTCOME_BYTES + 1) -> bytes:
     except OSError:
         return b""
     with open(opened, "rb") as file:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(opened)
+        if not stat.S_ISREG(status.st_mode):
             return b""
-        file.seek(max(0, found.st_size - last_bytes))
+        file.seek(max(0, status.st_size - last_bytes))
         return file.read(last_bytes)
 
 
@@ -596,6 +598,6 @@ def _environment(directory: Path) -> dict[str, str]:
     package = str(Path(__file__).resolve().parents[2])
     behind = environment.get("PYTHONPATH")
     # Absolute paths, since the worker runs in another directory.
-    places = [str(Path(place).absolute()) for place in behind.split(os.pathsep)] if behind else []
-    environment["PYTHONPATH"] = os.pathsep.join([package, *places])
+    paths = [str(Path(place).absolute()) for place in behind.split(os.pathsep)] if behind else []
+    environment["PYTHONPATH"] = os.pathsep.join([package, *paths])
     return environment | {"HOME": str(directory), "TMPDIR": str(directory), "PYTHONDONTWRITEBYTECODE": "1"}

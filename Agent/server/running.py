@@ -158,11 +158,11 @@ def _check_certificate(settings: ServerSettings) -> None:
             settings.tls_certificate, settings.tls_key, password=lambda: ""
         )
     except (OSError, ValueError) as error:  # SSLError is an OSError
-        told = error.strerror if isinstance(error, OSError) else str(error)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
         if isinstance(error, ssl.SSLError):
-            told = (error.reason or "one of them is not in PEM, or is encrypted").replace("_", " ").lower()
+            reason = (error.reason or "one of them is not in PEM, or is encrypted").replace("_", " ").lower()
         raise InputError(
-            f"TLS does not work with this certificate and key: {told}",
+            f"TLS does not work with this certificate and key: {reason}",
             path=settings.tls_certificate,
             remedy="give both in PEM, the key without a password",
         ) from None
@@ -205,9 +205,9 @@ def serve(
 def _allow_files() -> None:
     """Raise this process's limit of open files to `_FILES`, or to the hard limit if that is lower."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    limit = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def started_lines(server: RunningServer) -> list[str]:
@@ -219,18 +219,18 @@ def started_lines(server: RunningServer) -> list[str]:
 
 def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[str]:
     """Return warnings for the administrator about these settings."""
-    found = [
+    warnings = [
         f"there is no module {name} here, so replays fail; check that PYTHONPATH contains its directory"
         for name in settings.executors
         if "replay" in roles and not _is_there(name)
     ]
     if keys_missing(settings, roles):
-        found.append(
+        warnings.append(
             "there is no valid key yet, so every request is refused; create one with: agent-trace keys add"
         )
     if settings.tls_certificate is None and not settings.loopback:
-        found.append("without TLS, keys are sent unencrypted; give --tls-certificate and --tls-key")
-    return found
+        warnings.append("without TLS, keys are sent unencrypted; give --tls-certificate and --tls-key")
+    return warnings
 
 
 def _is_there(module: str) -> bool:

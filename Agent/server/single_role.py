@@ -42,12 +42,12 @@ def _run(role: str, arguments: Sequence[str]) -> int:
     parser.add_argument("--database", metavar="URL", default=os.environ.get("AGENT_TRACE_DATABASE"))
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=INGEST_PORT if role == "ingest" else QUERY_PORT)
-    given = parser.parse_args(list(arguments))
+    options = parser.parse_args(list(arguments))
     settings = ServerSettings(
-        database_url=given.database or default_database_url(os.environ),
-        host=given.host,
-        ingest_port=given.port,
-        query_port=given.port,
+        database_url=options.database or default_database_url(os.environ),
+        host=options.host,
+        ingest_port=options.port,
+        query_port=options.port,
     )
     roles: list[ServerRole] = ["ingest" if role == "ingest" else "query"]
     for line in warnings_of(settings, roles):

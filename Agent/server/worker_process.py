@@ -40,15 +40,15 @@ def main(directory: Path) -> None:
 def limit_process(memory_bytes: int, timeout_s: float) -> None:
     """Set limits for this process, which it cannot raise again, since they are hard limits."""
     whole_s = int(timeout_s) + _SPARE_S
-    for what, most in (
+    for resource_kind, most in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CPU, whole_s),
         (resource.RLIMIT_FSIZE, _MAX_FILE_BYTES),
         (resource.RLIMIT_CORE, 0),
     ):
-        _, hard = resource.getrlimit(what)
+        _, hard = resource.getrlimit(resource_kind)
         least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (least, least))
+        resource.setrlimit(resource_kind, (least, least))
     signal.alarm(whole_s)  # in case the server, which should end it, has stopped
 
 
@@ -67,21 +67,21 @@ def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
             return {"problem": {"kind": "ConfigurationError", "message": message, "remedy": None}}
     # Read the rows twice: in memory they would take several times the size of their lines.
     began_us = min((row["ts_us"] for row in _rows(directory)), default=0)
-    made = StoredSession(directory / "trace", request["session_uid"], began_us)
-    made.add(_rows(directory))
+    stored = StoredSession(directory / "trace", request["session_uid"], began_us)
+    stored.add(_rows(directory))
     try:
         if request["do"] == "checkpoints":
             if not any(map(holds_content, _rows(directory))):
                 return {"without_content": True}
-            found, hidden = asyncio.run(_checkpoints(made.path, request))
-            return {"checkpoints": found, "lacking": made.lacking, "hidden_by": hidden}
-        return {"result": asyncio.run(_replay(made.path, request))}
+            checkpoints, hidden = asyncio.run(_checkpoints(stored.path, request))
+            return {"checkpoints": checkpoints, "lacking": stored.lacking, "hidden_by": hidden}
+        return {"result": asyncio.run(_replay(stored.path, request))}
     except AgentTraceError as error:
         message, remedy = error.message.replace(str(directory), "."), error.remedy
         if request["run_id"] is None:  # the request named a session by its UUID
             message = message.replace("'last'", f"'{request['session_uid']}'")
-        if isinstance(error, DamagedInput) and made.lacking:
-            message = f"artifacts of it were not sent, such as {made.lacking[0]}"
+        if isinstance(error, DamagedInput) and stored.lacking:
+            message = f"artifacts of it were not sent, such as {stored.lacking[0]}"
             remedy = "only texts of at most 512 KiB are; replay it where it was recorded: agent-trace replay"
         return {"problem": {"kind": type(error).__name__, "message": message, "remedy": remedy}}
 
@@ -104,11 +104,11 @@ async def _checkpoints(session: Path, request: Mapping[str, Any]) -> tuple[list[
     trace = request["run_id"] or "last"
     await manager.auto_checkpoint_trace(trace)
     with LocalCheckpointStore(session) as store:
-        found = [
+        checkpoints = [
             {"position": position, **store.as_row(saved.info)}
             for position, saved in enumerate(await manager.list_checkpoints(trace))
         ]
-    return found, list(manager.hidden_by)
+    return checkpoints, list(manager.hidden_by)
 
 
 async def _replay(session: Path, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,20 +120,20 @@ async def _replay(session: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     from Agent.tree.write.artifacts import ROOT_RUN
 
     manager = CheckpointManager(session)
-    wanted = request["checkpoints"][0]
+    checkpoint = request["checkpoints"][0]
     with LocalCheckpointStore(session) as store:
         for row in request["checkpoints"]:
             store.save_checkpoint(restored_checkpoint(request["run_id"] or ROOT_RUN, row))
-    (here,) = [
+    (matching,) = [
         saved.checkpoint_id
         for saved in await manager.list_checkpoints(request["run_id"] or "last")
-        if (saved.info.step_id, saved.info.agent_id) == (wanted["step_id"], wanted["agent_id"])
+        if (saved.info.step_id, saved.info.agent_id) == (checkpoint["step_id"], checkpoint["agent_id"])
     ]
-    result = await ReplayExecutor(manager).replay(here, ReplayConfig(**request["config"]))
-    told = result.to_dict()
+    result = await ReplayExecutor(manager).replay(matching, ReplayConfig(**request["config"]))
+    answer = result.to_dict()
     for key in ("replay_id", "checkpoint_id", "run"):
-        del told[key]  # ids in this temporary directory, which mean nothing elsewhere
-    return told
+        del answer[key]  # ids in this temporary directory, which mean nothing elsewhere
+    return answer
 
 
 if __name__ == "__main__":

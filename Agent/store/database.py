@@ -173,12 +173,12 @@ class Store:
     def delete_older(self, project: Project, before_us: int) -> writes.Deleted:
         """Delete what is older than a time, each session and run in a transaction of its own."""
         done: list[writes.Deleted] = []
-        for older, gone in (
+        for older, deleted in (
             (writes.older_sessions, self.delete_session),
             (writes.older_runs, self.delete_run),
         ):
             while names := query_method(older)(self, project, before_us):
-                done += [found for name in names if (found := gone(project, name)) is not None]
+                done += [found for name in names if (found := deleted(project, name)) is not None]
         return writes.together(done)
 
     authenticate = query_method(keys.authenticate)
@@ -224,19 +224,19 @@ def find_sent(connection: Connection, project: Project, trace_id: str) -> TraceS
     """Return the session of a run, or of a session's UUID; None if neither is stored."""
     run = find_run(connection, project, trace_id)
     session_uid = trace_id if run is None else run["session_uid"]
-    found = None
+    row = None
     if session_uid is not None and _is_uuid(session_uid):
-        found = connection.execute(rows_of(SESSIONS, project, session_uid=session_uid)).first()
-    if found is None:
+        row = connection.execute(rows_of(SESSIONS, project, session_uid=session_uid)).first()
+    if row is None:
         return None if run is None else TraceSession(session_uid, trace_id)
-    return TraceSession(session_uid, None if run is None else trace_id, found.events, found.first_us)
+    return TraceSession(session_uid, None if run is None else trace_id, row.events, row.first_us)
 
 
 def add_checkpoints(connection: Connection, project: Project, rows: Sequence[CheckpointRow]) -> list[str]:
     """Store the checkpoints that are missing, after the existing ones; return the new ids."""
     sent = own(CHECKPOINTS, project, checkpoint_id=[row.checkpoint_id for row in rows])
-    known = set(connection.execute(select(CHECKPOINTS.c.checkpoint_id).where(sent)).scalars())
-    new = [row for row in rows if row.checkpoint_id not in known]
+    sent_ids = set(connection.execute(select(CHECKPOINTS.c.checkpoint_id).where(sent)).scalars())
+    new = [row for row in rows if row.checkpoint_id not in sent_ids]
     if not new:
         return []
     of_run = own(CHECKPOINTS, project, run_id=new[0].run_id)
@@ -262,23 +262,23 @@ def find_checkpoint(
     connection: Connection, project: Project, checkpoint_id: str
 ) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Return a checkpoint with its state, and the last one of the same run and agent; None if missing."""
-    found = plain_rows(connection, rows_of(CHECKPOINTS, project, checkpoint_id=checkpoint_id))
-    if not found:
+    rows = plain_rows(connection, rows_of(CHECKPOINTS, project, checkpoint_id=checkpoint_id))
+    if not rows:
         return None
     (last,) = plain_rows(
         connection,
-        rows_of(CHECKPOINTS, project, run_id=found[0]["run_id"])
-        .where(CHECKPOINTS.c.agent_id.is_not_distinct_from(found[0]["agent_id"]))
+        rows_of(CHECKPOINTS, project, run_id=rows[0]["run_id"])
+        .where(CHECKPOINTS.c.agent_id.is_not_distinct_from(rows[0]["agent_id"]))
         .order_by(CHECKPOINTS.c.position.desc(), CHECKPOINTS.c.checkpoint_id.desc())
         .limit(1),
     )
-    return found[0], last
+    return rows[0], last
 
 
 def delete_checkpoint(connection: Connection, project: Project, checkpoint_id: str) -> bool:
     """Delete a checkpoint; return False if it was missing."""
-    gone = delete(CHECKPOINTS).where(own(CHECKPOINTS, project, checkpoint_id=checkpoint_id))
-    return connection.execute(gone).rowcount > 0
+    statement = delete(CHECKPOINTS).where(own(CHECKPOINTS, project, checkpoint_id=checkpoint_id))
+    return connection.execute(statement).rowcount > 0
 
 
 class ReplayCounts(NamedTuple):
@@ -384,5 +384,5 @@ class ReplayStore(Store):
 
     def sent_events(self, project: Project, session_uid: str) -> Iterator[dict[str, Any]]:
         """Yield all events of a session, oldest first, page by page; no connection is open between pages."""
-        wanted = EventFilter(session_uid=session_uid)
-        return all_items(lambda cursor: self.list_events(project, wanted, limit=MAX_LIMIT, cursor=cursor))
+        filters = EventFilter(session_uid=session_uid)
+        return all_items(lambda cursor: self.list_events(project, filters, limit=MAX_LIMIT, cursor=cursor))

@@ -147,10 +147,10 @@ def _sqlite_engine(path: Path, role: Role) -> Engine:
 def _identity(path: Path) -> tuple[int, int] | None:
     """Return device and inode of a file; None if it is missing."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def fold_log(engine: Engine) -> None:
@@ -204,10 +204,10 @@ def _postgres_engine(url: URL, role: Role) -> Engine:
 
         @event.listens_for(engine, "connect")
         def take_role(connection: Any, _record: Any) -> None:
-            found = connection.execute(
+            rows = connection.execute(
                 "SELECT 1 FROM pg_roles WHERE rolname = %s AND pg_has_role(oid, 'member')", (READER_ROLE,)
             )
-            if found.fetchone() is not None:
+            if rows.fetchone() is not None:
                 connection.execute(f"SET ROLE {READER_ROLE}")
             connection.commit()
 
@@ -283,8 +283,8 @@ def _newest() -> str:
 
 
 def _refuse_unknown(current: str | None) -> None:
-    known = {each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if current is not None and current not in known:
+    revisions = {each.revision for each in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if current is not None and current not in revisions:
         raise InputError(
             f"the database has schema version {current[:40]}, which agent-trace {__version__} does not know",
             remedy="use the version of agent-trace that wrote it, or a newer one",

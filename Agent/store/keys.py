@@ -32,14 +32,14 @@ def add_project(connection: Connection, name: str) -> Project:
             f"{name[:80]!r} is not a name of a project",
             remedy="use up to 64 letters, digits, dots, underscores and dashes",
         )
-    found = _find(connection, name)
-    if found is None:
+    project = _find(connection, name)
+    if project is None:
         statement = insert_into(connection, PROJECTS)
         statement = statement.values(name=name, content_allowed=False, created_us=now_us())
         # Another process may create it at the same time.
         connection.execute(statement.on_conflict_do_nothing(index_elements=["name"]))
-        found = find_project(connection, name)
-    return found
+        project = find_project(connection, name)
+    return project
 
 
 def find_project(connection: Connection, name: str) -> Project:
@@ -48,12 +48,12 @@ def find_project(connection: Connection, name: str) -> Project:
     Raises:
         InputError: it is missing.
     """
-    found = _find(connection, name)
-    if found is None:
+    project = _find(connection, name)
+    if project is None:
         raise InputError(
             f"no project {name[:80]!r}", remedy="create one with: agent-trace keys add --project NAME"
         )
-    return found
+    return project
 
 
 def list_projects(connection: Connection) -> list[Project]:
@@ -174,14 +174,14 @@ def revoke_key(connection: Connection, key_id: str) -> ApiKey:
     """
     # Users often paste the whole token: use the id in it, and never print the secret part.
     token = _TOKEN.fullmatch(key_id)
-    wanted = token[1] if token else key_id
+    wanted_id = token[1] if token else key_id
     connection.execute(
         update(API_KEYS)
-        .where(API_KEYS.c.key_id == wanted, API_KEYS.c.revoked_us.is_(None))
+        .where(API_KEYS.c.key_id == wanted_id, API_KEYS.c.revoked_us.is_(None))
         .values(revoked_us=now_us())
     )
     for key in list_keys(connection):
-        if key.key_id == wanted:
+        if key.key_id == wanted_id:
             return key
     raise InputError("no key with that id", remedy="agent-trace keys list shows them")
 

@@ -159,8 +159,8 @@ class Pool:
         at_us = now_us()
         result = {key: report[key] for key in report if key not in ("replay_id", "checkpoint_id", "run")}
         checkpoint_id = checkpoint_id_of(trace_id, info.step_id, info.agent_id)
-        asked = orjson.dumps({"executor": report["executor"]}).decode()
-        store.begin_replay(project, ReplayRow(replay_id, trace_id, checkpoint_id, at_us, at_us, asked))
+        request = orjson.dumps({"executor": report["executor"]}).decode()
+        store.begin_replay(project, ReplayRow(replay_id, trace_id, checkpoint_id, at_us, at_us, request))
         status = "completed" if report["completed"] else "failed"
         values = {"status": status, "finished_us": at_us, "result": orjson.dumps(result).decode()}
         store.end_replay(project, replay_id, values)
@@ -192,13 +192,13 @@ class Pool:
     def _close(self) -> None:
         with self._lock:
             store, self._store = self._store, None
-            place, self._place = self._place, None
+            directory, self._place = self._place, None
             self._sessions.clear()
             self._ids.clear()
         if store is not None:
             store.close()
-        if place is not None:
-            place.cleanup()
+        if directory is not None:
+            directory.cleanup()
 
     def _known(self) -> tuple[ReplayStore, Project]:
         store, project = self._store, self._project
@@ -225,11 +225,11 @@ class Pool:
             delete_tree(before.made.path)
             self._ids.clear()
         began_us = sent.first_us or min((row["saved_us"] for row in listed), default=0)
-        made = StoredSession(self.trace_root, sent.session_uid or _NO_UID, began_us)
+        stored = StoredSession(self.trace_root, sent.session_uid or _NO_UID, began_us)
         if sent.session_uid is not None and sent.events:
-            made.add(list(store.sent_events(project, sent.session_uid)))
-        self._sessions[key] = _Made(made, sent.events, sent.session_uid or trace_id)
-        return made.path
+            stored.add(list(store.sent_events(project, sent.session_uid)))
+        self._sessions[key] = _Made(stored, sent.events, sent.session_uid or trace_id)
+        return stored.path
 
     def _restore(self, session: Path, run_id: str, listed: list[dict[str, Any]]) -> None:
         """Make the checkpoints of a run in the local session equal to those in the database."""
@@ -240,9 +240,9 @@ class Pool:
             with contextlib.suppress(RunNotFound):  # the run has no checkpoints yet
                 local.delete_checkpoints(run_id)
             for row in listed:
-                found = store.find_checkpoint(project, row["checkpoint_id"])
-                if found is not None:
-                    local.save_checkpoint(restored_checkpoint(run_id, found[0]))
+                checkpoint = store.find_checkpoint(project, row["checkpoint_id"])
+                if checkpoint is not None:
+                    local.save_checkpoint(restored_checkpoint(run_id, checkpoint[0]))
 
     def _trace_id(self, session: Path, info: CheckpointInfo) -> str:
         """Return the database's id of the run of a checkpoint: the run id, or the session's UUID."""
@@ -288,18 +288,22 @@ def open_store(database_url: str, *, role: Role | str = Role.INGEST) -> Store:
         UsageError: the URL is not that of a supported database. InputError: the database does not respond, is
         not a database, has another version, or has no tables yet.
     """
-    wanted = Role(role)
+    role_value = Role(role)
     url = parse_url(database_url)
     shown = shown_url(url)
-    if url.get_backend_name() == "sqlite" and wanted is Role.QUERY and not Path(str(url.database)).exists():
+    if (
+        url.get_backend_name() == "sqlite"
+        and role_value is Role.QUERY
+        and not Path(str(url.database)).exists()
+    ):
         raise InputError(
             "there is no database",
             path=url.database,
             remedy="start the ingest role first: agent-trace serve --role ingest",
         )
-    engine = make_engine(url, wanted)
+    engine = make_engine(url, role_value)
     try:
-        _prepare(engine, wanted)
+        _prepare(engine, role_value)
     except DBAPIError as error:
         engine.dispose()
         why = _first_line(error)
@@ -311,7 +315,7 @@ def open_store(database_url: str, *, role: Role | str = Role.INGEST) -> Store:
     except BaseException:
         engine.dispose()
         raise
-    return (ReplayStore if wanted is Role.REPLAY else Store)(engine, wanted, shown)
+    return (ReplayStore if role_value is Role.REPLAY else Store)(engine, role_value, shown)
 
 
 def _prepare(engine: Engine, role: Role) -> None:
@@ -328,5 +332,5 @@ def _prepare(engine: Engine, role: Role) -> None:
 
 def _first_line(error: DBAPIError) -> str:
     """Return the first line of the database's error message, without the statement."""
-    said = str(error.orig).strip().splitlines()
-    return said[0][:200] if said else type(error).__name__
+    lines = str(error.orig).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

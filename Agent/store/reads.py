@@ -51,25 +51,30 @@ _MOST_NAMED: Final = 5_000
 
 
 def list_runs(
-    connection: Connection, project: Project, wanted: RunFilter, *, limit: int = 50, cursor: str | None = None
+    connection: Connection,
+    project: Project,
+    filters: RunFilter,
+    *,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Page:
     """Return a page of runs, newest first."""
-    statement = narrowed_runs(rows_of(RUNS, project), wanted)
+    statement = narrowed_runs(rows_of(RUNS, project), filters)
     order = RUNS.c.listed_us, RUNS.c.run_id
     return read_page(connection, statement, *order, limit=limit, cursor=cursor, newest_first=True)
 
 
-def narrowed_runs(statement: Select[Any], wanted: RunFilter) -> Select[Any]:
+def narrowed_runs(statement: Select[Any], filters: RunFilter) -> Select[Any]:
     """Add a filter to a statement over runs."""
     names = ("agent_id", "agent_version", "status", "failure_type", "failure_code", "session_uid")
-    if wanted.session_id is not None:
-        statement = statement.where(_of_session(RUNS, wanted.session_id))
-    if wanted.label is not None:
-        key, equals, value = wanted.label.partition("=")
+    if filters.session_id is not None:
+        statement = statement.where(_of_session(RUNS, filters.session_id))
+    if filters.label is not None:
+        key, equals, value = filters.label.partition("=")
         if not equals or not key:
             raise UsageError("a label is written KEY=VALUE", remedy="give label=environment=production")
         statement = statement.where(cast(RUNS.c.labels[key].as_string(), Text) == value)
-    return _narrowed(statement, RUNS.c.listed_us, wanted, names)
+    return _narrowed(statement, RUNS.c.listed_us, filters, names)
 
 
 def _of_session(table: Table, session_id: str) -> ColumnElement[bool]:
@@ -81,16 +86,16 @@ def _of_session(table: Table, session_id: str) -> ColumnElement[bool]:
 
 
 def _narrowed(
-    statement: Select[Any], time: Column[Any], wanted: RunFilter | EventFilter, names: Iterable[str]
+    statement: Select[Any], time: Column[Any], filters: RunFilter | EventFilter, names: Iterable[str]
 ) -> Select[Any]:
     """Add conditions for these columns and the time to a statement."""
     for name in names:
-        if (value := getattr(wanted, name)) is not None:
+        if (value := getattr(filters, name)) is not None:
             statement = statement.where(time.table.c[name] == value)
-    if wanted.since_us is not None:
-        statement = statement.where(time >= wanted.since_us)
-    if wanted.until_us is not None:
-        statement = statement.where(time < wanted.until_us)
+    if filters.since_us is not None:
+        statement = statement.where(time >= filters.since_us)
+    if filters.until_us is not None:
+        statement = statement.where(time < filters.until_us)
     return statement
 
 
@@ -110,14 +115,14 @@ def list_steps(
 def list_failures(connection: Connection, project: Project, run_id: str) -> list[dict[str, Any]]:
     """Return the failures of a run, in order; at most 1,000."""
     order = FAILURES.c.occurred_us.nulls_last(), FAILURES.c.failure_id
-    found = rows_of(FAILURES, project, run_id=run_id).order_by(*order).limit(_MAX_FAILURES)
-    return plain_rows(connection, found)
+    query = rows_of(FAILURES, project, run_id=run_id).order_by(*order).limit(_MAX_FAILURES)
+    return plain_rows(connection, query)
 
 
 def list_events(
     connection: Connection,
     project: Project,
-    wanted: EventFilter,
+    filters: EventFilter,
     *,
     limit: int = 200,
     cursor: str | None = None,
@@ -127,29 +132,29 @@ def list_events(
     Raises:
         UsageError: neither a session nor a run is given.
     """
-    if wanted.session_uid is None and wanted.session_id is None and wanted.run_id is None:
+    if filters.session_uid is None and filters.session_id is None and filters.run_id is None:
         remedy = "give session_uid, session_id or run_id"
         raise UsageError("events are read by session or by run", remedy=remedy)
-    statement = narrowed_events(connection, rows_of(EVENTS, project), project, wanted)
+    statement = narrowed_events(connection, rows_of(EVENTS, project), project, filters)
     return read_page(connection, statement, EVENTS.c.ts_us, EVENTS.c.event_id, limit=limit, cursor=cursor)
 
 
 def narrowed_events(
-    connection: Connection, statement: Select[Any], project: Project, wanted: EventFilter
+    connection: Connection, statement: Select[Any], project: Project, filters: EventFilter
 ) -> Select[Any]:
     """Add a filter to a statement over the events of a project."""
-    session_uid = wanted.session_uid
-    if session_uid is None and wanted.run_id is not None:
+    session_uid = filters.session_uid
+    if session_uid is None and filters.run_id is not None:
         # The session determines the partition of a run's events.
-        run = find_run(connection, project, wanted.run_id)
+        run = find_run(connection, project, filters.run_id)
         session_uid = run["session_uid"] if run is not None else None
     if session_uid is not None:
         statement = statement.where(EVENTS.c.session_uid == session_uid)
-    if wanted.session_id is not None:
-        statement = statement.where(_of_session(EVENTS, wanted.session_id))
-    if wanted.min_severity is not None:
-        statement = statement.where(EVENTS.c.severity >= wanted.min_severity)
-    return _narrowed(statement, EVENTS.c.ts_us, wanted, ("run_id", "agent_id", "kind"))
+    if filters.session_id is not None:
+        statement = statement.where(_of_session(EVENTS, filters.session_id))
+    if filters.min_severity is not None:
+        statement = statement.where(EVENTS.c.severity >= filters.min_severity)
+    return _narrowed(statement, EVENTS.c.ts_us, filters, ("run_id", "agent_id", "kind"))
 
 
 def list_sessions(
@@ -171,16 +176,16 @@ def events_by_id(
     connection: Connection, project: Project, session_uid: str, ids: Collection[str]
 ) -> list[dict[str, Any]]:
     """Return the stored events of the first 5,000 ids, up to about 16 MiB."""
-    wanted = rows_of(EVENTS, project, session_uid=session_uid, event_id=_named(ids))
-    return rows_within(connection, wanted)[0]
+    query = rows_of(EVENTS, project, session_uid=session_uid, event_id=_named(ids))
+    return rows_within(connection, query)[0]
 
 
 def events_of_agent(
     connection: Connection, project: Project, session_uid: str, agent_id: str, *, since_us: int, until_us: int
 ) -> list[dict[str, Any]]:
     """Return the newest 5,000 events of an agent in a time range, newest first."""
-    wanted = rows_of(EVENTS, project, session_uid=session_uid, agent_id=agent_id)
-    return _newest_events(connection, wanted, since_us, until_us)
+    query = rows_of(EVENTS, project, session_uid=session_uid, agent_id=agent_id)
+    return _newest_events(connection, query, since_us, until_us)
 
 
 def events_of_spans(
@@ -195,15 +200,15 @@ def events_of_spans(
 ) -> list[dict[str, Any]]:
     """Return the spans `around` and the direct children of the spans `within`, in a time range."""
     linked = or_(EVENTS.c.span_id.in_(_named(around)), EVENTS.c.parent_span_id.in_(_named(within)))
-    wanted = rows_of(EVENTS, project, session_uid=session_uid).where(linked)
-    return _newest_events(connection, wanted, since_us, until_us)
+    query = rows_of(EVENTS, project, session_uid=session_uid).where(linked)
+    return _newest_events(connection, query, since_us, until_us)
 
 
 def _newest_events(
-    connection: Connection, wanted: Select[Any], since_us: int, until_us: int
+    connection: Connection, query: Select[Any], since_us: int, until_us: int
 ) -> list[dict[str, Any]]:
     newest_first = EVENTS.c.ts_us.desc(), EVENTS.c.event_id.desc()
-    in_time = wanted.where(EVENTS.c.ts_us.between(since_us, until_us)).order_by(*newest_first)
+    in_time = query.where(EVENTS.c.ts_us.between(since_us, until_us)).order_by(*newest_first)
     return rows_within(connection, in_time.limit(_MOST_LINKED))[0]
 
 
@@ -223,7 +228,7 @@ _MAX_INTERVALS: Final = 1_000
 
 
 def count_runs(
-    connection: Connection, project: Project, wanted: RunFilter, *, interval: str | None = None
+    connection: Connection, project: Project, filters: RunFilter, *, interval: str | None = None
 ) -> dict[str, Any]:
     """Return counts over all matching runs, and latencies, tokens and cost over the newest of them.
 
@@ -233,19 +238,19 @@ def count_runs(
 
     def counted(*by: ColumnElement[Any], more: Sequence[ColumnElement[Any]] = ()) -> list[dict[str, Any]]:
         number = func.count().label("runs")
-        statement = _meant(project, wanted, *by, number, *more).group_by(*by)
+        statement = _meant(project, filters, *by, number, *more).group_by(*by)
         rows = connection.execute(statement.order_by(func.count().desc(), *by).limit(_MAX_GROUPS))
         return [dict(row) for row in rows.mappings()]
 
     by_status = counted(RUNS.c.status)
     failed = func.sum(case((RUNS.c.status == "failure", 1), else_=0)).label("failed")
-    usage = _usage(connection, project, wanted, interval)
+    usage = _usage(connection, project, filters, interval)
     return {
         "versions": [
             row | usage.of("agent_version", row["agent_version"])
             for row in counted(RUNS.c.agent_version, more=[failed])
         ],
-        "intervals": _by_interval(connection, project, wanted, interval, failed, usage),
+        "intervals": _by_interval(connection, project, filters, interval, failed, usage),
         "usage": usage.whole(),
         "runs": sum(row["runs"] for row in by_status),
         "by_status": {row["status"]: row["runs"] for row in by_status},
@@ -255,8 +260,8 @@ def count_runs(
             for row in counted(RUNS.c.failure_type, RUNS.c.failure_code)
             if row["failure_type"] is not None
         ],
-        "run_ms": _run_latency(connection, project, wanted),
-        "steps": _step_latencies(connection, project, wanted),
+        "run_ms": _run_latency(connection, project, filters),
+        "steps": _step_latencies(connection, project, filters),
         "sampled_runs": SAMPLED_RUNS,
     }
 
@@ -271,7 +276,7 @@ def _begin_us(interval: str) -> ColumnElement[Any]:
 def _by_interval(
     connection: Connection,
     project: Project,
-    wanted: RunFilter,
+    filters: RunFilter,
     interval: str | None,
     failed: ColumnElement[Any],
     usage: _Usage,
@@ -279,7 +284,7 @@ def _by_interval(
     if interval is None:
         return None
     begins = _begin_us(interval)
-    statement = _meant(project, wanted, begins, func.count().label("runs"), failed).group_by(begins)
+    statement = _meant(project, filters, begins, func.count().label("runs"), failed).group_by(begins)
     rows = connection.execute(statement.order_by(begins.desc()).limit(_MAX_INTERVALS)).mappings()
     return [dict(row) | usage.of("begins_us", row["begins_us"]) for row in reversed(rows.all())]
 
@@ -306,11 +311,11 @@ class _Usage:
         return {name: sum(int(row[name] or 0) for row in rows) for name in names} | {"cost": dict(cost)}
 
 
-def _usage(connection: Connection, project: Project, wanted: RunFilter, interval: str | None) -> _Usage:
+def _usage(connection: Connection, project: Project, filters: RunFilter, interval: str | None) -> _Usage:
     """Sum up the model calls of the newest matching runs."""
     begins = _begin_us(interval) if interval is not None else literal_column("0").label("begins_us")
     newest = (
-        _meant(project, wanted, RUNS.c.run_id, RUNS.c.agent_version, begins)
+        _meant(project, filters, RUNS.c.run_id, RUNS.c.agent_version, begins)
         .order_by(RUNS.c.listed_us.desc(), RUNS.c.run_id.desc())
         .limit(SAMPLED_RUNS)
         .subquery()
@@ -343,21 +348,21 @@ def _number(connection: Connection, name: str) -> ColumnElement[Any]:
     return case((kind.in_(("integer", "real")), func.json_extract(EVENTS.c.body, f"$.{name}")))
 
 
-def _meant(project: Project, wanted: RunFilter, *columns: ColumnElement[Any]) -> Select[Any]:
+def _meant(project: Project, filters: RunFilter, *columns: ColumnElement[Any]) -> Select[Any]:
     """Select columns of the matching runs of a project."""
-    return narrowed_runs(select(*columns).where(own(RUNS, project)), wanted)
+    return narrowed_runs(select(*columns).where(own(RUNS, project)), filters)
 
 
-def _newest(project: Project, wanted: RunFilter, column: ColumnElement[Any]) -> Select[Any]:
+def _newest(project: Project, filters: RunFilter, column: ColumnElement[Any]) -> Select[Any]:
     newest_first = RUNS.c.listed_us.desc(), RUNS.c.run_id.desc()
-    return _meant(project, wanted, column).order_by(*newest_first).limit(SAMPLED_RUNS)
+    return _meant(project, filters, column).order_by(*newest_first).limit(SAMPLED_RUNS)
 
 
-def _summary(value: ColumnElement[Any], place: ColumnElement[Any], total: ColumnElement[Any]) -> list[Any]:
+def _summary(value: ColumnElement[Any], rank: ColumnElement[Any], total: ColumnElement[Any]) -> list[Any]:
     """Return columns for the count, the mean, p50 and p95 (values that occurred), and the maximum."""
 
     def quantile(part: float) -> ColumnElement[Any]:
-        return func.min(case((place >= total * part, value)))
+        return func.min(case((rank >= total * part, value)))
 
     return [
         func.count().label("count"),
@@ -368,10 +373,10 @@ def _summary(value: ColumnElement[Any], place: ColumnElement[Any], total: Column
     ]
 
 
-def _run_latency(connection: Connection, project: Project, wanted: RunFilter) -> dict[str, Any] | None:
+def _run_latency(connection: Connection, project: Project, filters: RunFilter) -> dict[str, Any] | None:
     lasted = ((RUNS.c.ended_us - RUNS.c.started_us) / 1000.0).label("ms")
     newest = (
-        _newest(project, wanted, lasted)
+        _newest(project, filters, lasted)
         .where(RUNS.c.ended_us >= RUNS.c.started_us)  # both times are known, and the clock was not set back
         .subquery()
     )
@@ -384,8 +389,8 @@ def _run_latency(connection: Connection, project: Project, wanted: RunFilter) ->
     return _plain(dict(row)) if row["count"] else None
 
 
-def _step_latencies(connection: Connection, project: Project, wanted: RunFilter) -> list[dict[str, Any]]:
-    newest = _newest(project, wanted, RUNS.c.run_id).subquery()
+def _step_latencies(connection: Connection, project: Project, filters: RunFilter) -> list[dict[str, Any]]:
+    newest = _newest(project, filters, RUNS.c.run_id).subquery()
     of_type = STEPS.c.step_type
     ranked = (
         select(
@@ -425,7 +430,7 @@ _KEY_CHARS: Final = 120
 def list_error_groups(
     connection: Connection,
     project: Project,
-    wanted: EventFilter,
+    filters: EventFilter,
     *,
     limit: int = 50,
     cursor: str | None = None,
@@ -436,7 +441,7 @@ def list_error_groups(
     `failure_code`, `first_us`, `last_us`, `errors`, `agents` (their number), `agent_ids` (at most 20, those
     with the most errors), and `session_uid`, `run_id` and `event_id` of the newest error.
     """
-    errors = _errors(connection, project, wanted)
+    errors = _errors(connection, project, filters)
     groups = _groups(errors).subquery()
     order = groups.c.last_us, groups.c.group_key
     page = read_page(connection, select(groups), *order, limit=limit, cursor=cursor, newest_first=True)
@@ -446,7 +451,7 @@ def list_error_groups(
     return page
 
 
-def _errors(connection: Connection, project: Project, wanted: EventFilter) -> Select[Any]:
+def _errors(connection: Connection, project: Project, filters: EventFilter) -> Select[Any]:
     """Select the newest matching errors, each with the key of its group."""
 
     def told(name: str) -> ColumnElement[Any]:
@@ -467,7 +472,7 @@ def _errors(connection: Connection, project: Project, wanted: EventFilter) -> Se
         key.label("group_key"),
         *(told(name).label(name) for name in ("fingerprint", "failure_type", "failure_code")),
     ).where(own(EVENTS, project))
-    narrowed = narrowed_events(connection, statement, project, wanted)
+    narrowed = narrowed_events(connection, statement, project, filters)
     # A literal, not a parameter, so that any plan can use the partial index of errors.
     return (
         narrowed.where(EVENTS.c.severity >= literal_column("40"))
@@ -517,10 +522,10 @@ def _agents(connection: Connection, errors: Select[Any], keys: list[str]) -> dic
         .where(placed.c.place <= _MOST_AGENTS)
         .order_by(placed.c.group_key, placed.c.place)
     )
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    agents: defaultdict[str, list[str]] = defaultdict(list)
     for group_key, agent_id in rows:
-        found[group_key].append(agent_id)
-    return found
+        agents[group_key].append(agent_id)
+    return agents
 
 
 _MOST_LOOKED_FOR: Final = 5_000
@@ -532,7 +537,7 @@ _Gap = tuple[str, range]
 def list_journey(
     connection: Connection,
     project: Project,
-    wanted: EventFilter,
+    filters: EventFilter,
     *,
     limit: int = 200,
     cursor: str | None = None,
@@ -546,9 +551,9 @@ def list_journey(
     Raises:
         UsageError: no agent is given, or neither a session nor a run.
     """
-    if wanted.agent_id is None:
+    if filters.agent_id is None:
         raise UsageError("a journey is of one agent", remedy="give agent_id")
-    page = list_events(connection, project, wanted, limit=limit, cursor=cursor)
+    page = list_events(connection, project, filters, limit=limit, cursor=cursor)
     before = read_cursor(cursor) if cursor is not None else None
     ended_us = None if before is None else before[0]
     for item in page.items:
@@ -572,19 +577,24 @@ def _count_missing(
 ) -> None:
     """Set `missing` of the items: the count of numbers of their writers in between that are not stored."""
     gaps = _gaps(items, before)
-    asked: defaultdict[str, set[str]] = defaultdict(set)
+    numbers_by_writer: defaultdict[str, set[str]] = defaultdict(set)
     left = _MOST_LOOKED_FOR
     looked_at: dict[int, _Gap] = {}
-    for place, (writer, numbers) in gaps.items():
+    for index, (writer, numbers) in gaps.items():
         if len(numbers) <= left:
             left -= len(numbers)
-            looked_at[place] = (writer, numbers)
-            asked[items[place]["session_uid"]].update(event_id(writer, number) for number in numbers)
+            looked_at[index] = (writer, numbers)
+            numbers_by_writer[items[index]["session_uid"]].update(
+                event_id(writer, number) for number in numbers
+            )
     stored = {
-        (uid, known) for uid, ids in asked.items() if ids for known in _stored(connection, project, uid, ids)
+        (uid, known)
+        for uid, ids in numbers_by_writer.items()
+        if ids
+        for known in _stored(connection, project, uid, ids)
     }
-    for place, item in enumerate(items):
-        gap = looked_at.get(place)
+    for index, item in enumerate(items):
+        gap = looked_at.get(index)
         item["missing"] = None
         if gap is not None:
             ids = ((item["session_uid"], event_id(gap[0], number)) for number in gap[1])
@@ -598,14 +608,14 @@ def _gaps(items: Sequence[dict[str, Any]], before: str | None) -> dict[int, _Gap
     if before is not None:
         with contextlib.suppress(ValueError):  # a cursor made by a client may not contain an event id
             last = dict([split_event_id(before)])
-    for place, item in enumerate(items):
+    for index, item in enumerate(items):
         writer, number = split_event_id(item["event_id"])
         if writer in last:
-            gaps[place] = (writer, range(last[writer] + 1, number))
+            gaps[index] = (writer, range(last[writer] + 1, number))
         last[writer] = max(number, last.get(writer, 0))
     return gaps
 
 
 def _stored(connection: Connection, project: Project, session_uid: str, ids: Iterable[str]) -> set[str]:
-    wanted = own(EVENTS, project, session_uid=session_uid, event_id=sorted(ids))
-    return set(connection.execute(select(EVENTS.c.event_id).where(wanted)).scalars())
+    condition = own(EVENTS, project, session_uid=session_uid, event_id=sorted(ids))
+    return set(connection.execute(select(EVENTS.c.event_id).where(condition)).scalars())

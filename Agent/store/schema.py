@@ -74,12 +74,12 @@ def _table(name: str, record: type[Any], key: str, *more: SchemaItem, **options:
     Args:
         key: the columns of the primary key after the project.
     """
-    given = {each.name for each in more if isinstance(each, Column)}
+    column_names = {each.name for each in more if isinstance(each, Column)}
     types = dict.fromkeys(key.split(), "str") | {each.name: str(each.type) for each in fields(record)}
     columns: list[Column[Any]] = [Column("project_id", Integer, primary_key=True, autoincrement=False)]
     for column, of in types.items():
         kind = _UID if column == "session_uid" else _COLUMN_TYPES.get(of.removesuffix(" | None"))
-        if kind is not None and column not in given:
+        if kind is not None and column not in column_names:
             nullable = of.endswith("None") or of.startswith("tuple")
             columns.append(Column(column, kind, primary_key=column in key.split(), nullable=nullable))
     return Table(name, METADATA, *columns, *more, **options)
@@ -246,8 +246,8 @@ class Project(NamedTuple):
     @property
     def database_id(self) -> str:
         """Return an id of this project in this database; a rebuilt database has another one."""
-        told = f"{self.project_id}|{self.name}|{self.created_us}".encode()
-        return hashlib.blake2b(told, digest_size=8).hexdigest()
+        identity = f"{self.project_id}|{self.name}|{self.created_us}".encode()
+        return hashlib.blake2b(identity, digest_size=8).hexdigest()
 
 
 class Ingested(NamedTuple):
@@ -363,9 +363,9 @@ def read_page(
         of_number, of_text = read_cursor(cursor)
         if isinstance(text.type, Uuid):
             of_text = _uuid(of_text)
-        place = tuple_(bindparam(None, of_number, number.type), bindparam(None, of_text, text.type))
+        position = tuple_(bindparam(None, of_number, number.type), bindparam(None, of_text, text.type))
         key = tuple_(number, text)
-        statement = statement.where(key < place if newest_first else key > place)
+        statement = statement.where(key < position if newest_first else key > position)
     order = (number.desc(), text.desc()) if newest_first else (number, text)
     # Read one row more than the page has, to find out whether more follow.
     rows, is_cut = rows_within(connection, statement.order_by(*order).limit(limit + 1))
@@ -398,33 +398,33 @@ def rows_within(connection: Connection, statement: Select[Any]) -> tuple[list[di
     if _LARGE.isdisjoint(column.key for column in statement.selected_columns):
         return plain_rows(connection, statement), False  # small rows; a server-side cursor costs round trips
     buffered = {"stream_results": True, "max_row_buffer": _ROWS_AT_ONCE}
-    found = connection.execute(statement, execution_options=buffered)
-    names = tuple(found.keys())
-    large = [place for place, name in enumerate(names) if name in _LARGE]
+    fetched = connection.execute(statement, execution_options=buffered)
+    names = tuple(fetched.keys())
+    large = [index for index, name in enumerate(names) if name in _LARGE]
     rows: list[dict[str, Any]] = []
     size_bytes = 0
     at_once = 1  # one row at first, since it may already be large
     while True:
-        part = found.fetchmany(at_once)
+        part = fetched.fetchmany(at_once)
         for row in part:
             if size_bytes > _MOST_PAGE_BYTES:
-                found.close()
+                fetched.close()
                 return rows, True
             rows.append(dict(zip(names, row, strict=True)))
-            for place in large:
-                value = row[place]
+            for index in large:
+                value = row[index]
                 size_bytes += len(value if isinstance(value, str) else orjson.dumps(value))
         if len(part) < at_once:  # avoids another fetch, which on PostgreSQL is a round trip even if empty
-            found.close()
+            fetched.close()
             return rows, False
         at_once = _ROWS_AT_ONCE
 
 
 def plain_rows(connection: Connection, statement: Select[Any]) -> list[dict[str, Any]]:
     """Return the rows of a statement as dicts; SQLAlchemy's mappings would double the time of a query."""
-    found = connection.execute(statement)
-    names = tuple(found.keys())
-    return [dict(zip(names, row, strict=True)) for row in found.all()]
+    result = connection.execute(statement)
+    names = tuple(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result.all()]
 
 
 def shown_columns(table: Table, *hidden: str) -> list[Any]:
@@ -440,11 +440,11 @@ def rows_of(table: Table, project: Project, *hidden: str, **equal: Any) -> Selec
 def own(table: Table, project: Project | int, **equal: Any) -> ColumnElement[bool]:
     """Return the condition that a row is a project's and has these values; of a list, one of them."""
     project_id = project if isinstance(project, int) else project.project_id
-    wanted = (
+    conditions = (
         table.c[name].in_(value) if isinstance(value, list) else table.c[name] == value
         for name, value in equal.items()
     )
-    return and_(table.c.project_id == project_id, *wanted)
+    return and_(table.c.project_id == project_id, *conditions)
 
 
 Upsert = postgresql.Insert | sqlite.Insert

@@ -181,19 +181,19 @@ def _add_content(
     """Complete the stored events of a session that have less than the given ones."""
     of_session = own(EVENTS, project_id, session_uid=session_uid)
     for begin in range(0, len(events), _IDS_PER_QUESTION):
-        given = {event.event_id: event.body for event in events[begin : begin + _IDS_PER_QUESTION]}
+        sent_bodies = {event.event_id: event.body for event in events[begin : begin + _IDS_PER_QUESTION]}
         stored = connection.execute(
-            select(EVENTS.c.event_id, EVENTS.c.body).where(of_session, EVENTS.c.event_id.in_(given))
+            select(EVENTS.c.event_id, EVENTS.c.body).where(of_session, EVENTS.c.event_id.in_(sent_bodies))
         ).all()
         grown = {
-            event_id: given[event_id]
+            event_id: sent_bodies[event_id]
             for event_id, body in sorted(stored, key=lambda row: row.event_id)
-            if body != given[event_id] and _adds(body, given[event_id])
+            if body != sent_bodies[event_id] and _adds(body, sent_bodies[event_id])
         }
         if grown and connection.dialect.name == "postgresql":
-            told = {"project_id": project_id, "session_uid": session_uid}
+            key = {"project_id": project_id, "session_uid": session_uid}
             bodies = {"ids": list(grown), "bodies": [_json(body) for body in grown.values()]}
-            connection.execute(_UPDATE_ARRAYS, told | bodies)
+            connection.execute(_UPDATE_ARRAYS, key | bodies)
         elif grown:
             connection.execute(
                 update(EVENTS)
@@ -203,17 +203,17 @@ def _add_content(
             )
 
 
-def _adds(stored: Any, given: Any) -> bool:
+def _adds(stored: Any, sent: Any) -> bool:
     """Return whether the given value contains everything in the stored value."""
     if isinstance(stored, Mapping):
-        return isinstance(given, Mapping) and all(
-            name in given and _adds(value, given[name]) for name, value in stored.items()
+        return isinstance(sent, Mapping) and all(
+            name in sent and _adds(value, sent[name]) for name, value in stored.items()
         )
     if isinstance(stored, list):
-        return isinstance(given, list) and len(given) == len(stored) and all(map(_adds, stored, given))
-    if isinstance(stored, str) and isinstance(given, str) and stored.startswith(_DIGESTED):
+        return isinstance(sent, list) and len(sent) == len(stored) and all(map(_adds, stored, sent))
+    if isinstance(stored, str) and isinstance(sent, str) and stored.startswith(_DIGESTED):
         return True
-    return bool(stored == given)
+    return bool(stored == sent)
 
 
 def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow]) -> int:
@@ -221,7 +221,7 @@ def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow])
     if not runs:
         return 0
     ordered = sorted(runs, key=lambda run: run.run_id)
-    known = _known_runs(connection, project_id, [run.run_id for run in ordered])
+    existing = _known_runs(connection, project_id, [run.run_id for run in ordered])
     connection.execute(_merge_runs(connection), [_run_values(project_id, run) for run in ordered])
     steps = [
         _values(step, _OF_STEP) | {"project_id": project_id, "run_id": run.run_id}
@@ -238,24 +238,24 @@ def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow])
     if failures:
         connection.execute(_merge_failures(connection), failures)
         _settle_failures(connection, project_id, {each["run_id"] for each in failures})
-    return len({run.run_id for run in ordered} - known)
+    return len({run.run_id for run in ordered} - existing)
 
 
 def _known_runs(connection: Connection, project_id: int, run_ids: Sequence[str]) -> set[str]:
-    known: set[str] = set()
+    existing: set[str] = set()
     for begin in range(0, len(run_ids), _IDS_PER_QUESTION):
         some = list(run_ids[begin : begin + _IDS_PER_QUESTION])
-        found = connection.execute(select(RUNS.c.run_id).where(own(RUNS, project_id, run_id=some)))
-        known.update(found.scalars())
-    return known
+        stored_ids = connection.execute(select(RUNS.c.run_id).where(own(RUNS, project_id, run_id=some)))
+        existing.update(stored_ids.scalars())
+    return existing
 
 
 def _run_values(project_id: int, run: RunRow) -> dict[str, Any]:
     times = [run.started_us, run.ended_us]
     times += [step.started_us for step in run.steps] + [failure.occurred_us for failure in run.failures]
-    known = [each for each in times if each is not None]
+    known_times = [each for each in times if each is not None]
     # A run without any known time gets the server's time.
-    listed_us = run.started_us if run.started_us is not None else min(known, default=now_us())
+    listed_us = run.started_us if run.started_us is not None else min(known_times, default=now_us())
     return _values(run, _OF_RUN) | {"project_id": project_id, "listed_us": listed_us}
 
 
@@ -378,10 +378,10 @@ class Months:
         last = month = (now.year, now.month)
         for _ in range(_MONTHS_AHEAD):
             last = _following(last)
-        wanted = {found for found in map(month_of_id, ids) if found and _FIRST_MONTH <= found <= last}
-        wanted |= {month, _following(month)}
+        months = {found for found in map(month_of_id, ids) if found and _FIRST_MONTH <= found <= last}
+        months |= {month, _following(month)}
         with self._lock:
-            return sorted(wanted - self._there)
+            return sorted(months - self._there)
 
     def made(self, month: Month) -> None:
         """Note that the partitions of a month exist."""
@@ -423,14 +423,14 @@ class Deleted(NamedTuple):
 
 def delete_run(connection: Connection, project: Project, run_id: str) -> Deleted | None:
     """Delete a run with its parts and events; None if the project does not have it."""
-    found = connection.execute(select(RUNS.c.session_uid).where(own(RUNS, project, run_id=run_id))).first()
-    if found is None:
+    row = connection.execute(select(RUNS.c.session_uid).where(own(RUNS, project, run_id=run_id))).first()
+    if row is None:
         return None
     events = 0
-    if found.session_uid is not None:
-        of_run = own(EVENTS, project, session_uid=found.session_uid, run_id=run_id)
+    if row.session_uid is not None:
+        of_run = own(EVENTS, project, session_uid=row.session_uid, run_id=run_id)
         events = connection.execute(delete(EVENTS).where(of_run)).rowcount
-        _shrink_session(connection, project, found.session_uid, events)
+        _shrink_session(connection, project, row.session_uid, events)
     _delete_runs(connection, project, [run_id])
     return Deleted(runs=1, events=events)
 
@@ -444,8 +444,8 @@ def _shrink_session(connection: Connection, project: Project, session_uid: str, 
 
 def delete_session(connection: Connection, project: Project, session_uid: str) -> Deleted | None:
     """Delete a session with its events and runs; None if the project does not have it."""
-    gone = delete(SESSIONS).where(own(SESSIONS, project, session_uid=session_uid))
-    sessions = connection.execute(gone).rowcount
+    statement = delete(SESSIONS).where(own(SESSIONS, project, session_uid=session_uid))
+    sessions = connection.execute(statement).rowcount
     runs = connection.execute(select(RUNS.c.run_id).where(own(RUNS, project, session_uid=session_uid)))
     run_ids = list(runs.scalars())
     if not sessions and not run_ids:
@@ -465,12 +465,12 @@ def _delete_runs(connection: Connection, project: Project, run_ids: list[str]) -
 
 def older_sessions(connection: Connection, project: Project, before_us: int) -> list[str]:
     """Return the sessions whose last event is older than a time, oldest first; 200 at most."""
-    found = (
+    query = (
         select(SESSIONS.c.session_uid)
         .where(own(SESSIONS, project), SESSIONS.c.last_us < before_us)
         .order_by(SESSIONS.c.last_us, SESSIONS.c.session_uid)
     )
-    return list(connection.execute(found.limit(_AT_ONCE)).scalars())
+    return list(connection.execute(query.limit(_AT_ONCE)).scalars())
 
 
 def older_runs(connection: Connection, project: Project, before_us: int) -> list[str]:
@@ -478,15 +478,15 @@ def older_runs(connection: Connection, project: Project, before_us: int) -> list
 
     A run that was posted as a document has no session; its age is that of its end, or else of its start.
     """
-    known = select(SESSIONS.c.session_uid).where(own(SESSIONS, project))
+    sessions = select(SESSIONS.c.session_uid).where(own(SESSIONS, project))
     age = func.coalesce(RUNS.c.ended_us, RUNS.c.listed_us)
-    found = (
+    query = (
         select(RUNS.c.run_id)
         .where(own(RUNS, project), age < before_us)
-        .where(RUNS.c.session_uid.is_(None) | RUNS.c.session_uid.not_in(known))
+        .where(RUNS.c.session_uid.is_(None) | RUNS.c.session_uid.not_in(sessions))
         .order_by(age, RUNS.c.run_id)
     )
-    return list(connection.execute(found.limit(_AT_ONCE)).scalars())
+    return list(connection.execute(query.limit(_AT_ONCE)).scalars())
 
 
 def count_older(connection: Connection, project: Project, before_us: int) -> Deleted:

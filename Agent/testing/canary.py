@@ -74,18 +74,18 @@ def plant_and_search(before: Callable[[str], object] = lambda _durability: None)
     Args:
         before: called with each durability before it is tested.
     """
-    found = Searched()
+    searched = Searched()
     for durability in DURABILITIES:
         before(durability)
-        with tempfile.TemporaryDirectory(prefix="agent-trace-canary-") as place:
+        with tempfile.TemporaryDirectory(prefix="agent-trace-canary-") as directory:
             seed = secrets.token_hex(16)
-            root = Path(place, "trace")
+            root = Path(directory, "trace")
             missing = plant_all(root, durability, seed)
             contents = contents_of(root)
-            found.entrances += search(contents, durability, seed, missing)
-            found.files += len(contents)
-            found.size_bytes += sum(map(len, contents.values()))
-    return found
+            searched.entrances += search(contents, durability, seed, missing)
+            searched.files += len(contents)
+            searched.size_bytes += sum(map(len, contents.values()))
+    return searched
 
 
 def plant_all(root: Path, durability: str, seed: str) -> list[str]:
@@ -108,15 +108,15 @@ def plant_all(root: Path, durability: str, seed: str) -> list[str]:
 
 def contents_of(root: Path) -> dict[str, bytes]:
     """Every file under the root by relative path, also decompressed where needed, and all file names."""
-    found = {
+    contents = {
         str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
     }
-    for name, data in list(found.items()):
+    for name, data in list(contents.items()):
         if data.startswith(_ZSTD):
             reader = ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True)
-            found[f"{name}, decompressed"] = reader.read()
-    found["file names"] = "\n".join(str(path.relative_to(root)) for path in root.rglob("*")).encode()
-    return found
+            contents[f"{name}, decompressed"] = reader.read()
+    contents["file names"] = "\n".join(str(path.relative_to(root)) for path in root.rglob("*")).encode()
+    return contents
 
 
 def search(
@@ -126,11 +126,11 @@ def search(
     absent = set(missing)
     everything = b"\n".join(contents.values())
     endings = {everything[at : at + _ENDING_BYTES] for at in range(len(everything) - _ENDING_BYTES + 1)}
-    found = []
+    entrances = []
     for name in (*ENTRANCES, ARGV):
         planted = plants(seed, name)
         entrance = Entrance(name, durability, len(planted))
-        found.append(entrance)
+        entrances.append(entrance)
         if name in absent:
             entrance.state = ABSENT
             continue
@@ -140,7 +140,7 @@ def search(
             entrance.state = LEAKED
         elif entrance.unrecorded:
             entrance.state = UNRECORDED
-    return found
+    return entrances
 
 
 def _judge(

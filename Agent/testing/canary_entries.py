@@ -147,13 +147,13 @@ def plants(seed: str, entrance: str) -> list[Plant]:
         return "".join(chance.choice(alphabet) for _ in range(length))
 
     shapes = {**_api_keys(some), **_secret_texts(some), **_mappings(some)}
-    found = []
+    planted = []
     for shape, (secret, make) in shapes.items():
         marker = f"canary{some(_HEX, 10)}"
         value = make(secret)
         value = f"{marker} {value}" if isinstance(value, str) else {"note": marker, **value}
-        found.append(Plant(entrance, shape, secret, marker, value))
-    return found
+        planted.append(Plant(entrance, shape, secret, marker, value))
+    return planted
 
 
 Enter = Callable[[Plant], object]
@@ -181,19 +181,19 @@ class PlantedFailure(Exception):
 class Agent:
     """An agent whose methods are all traced."""
 
-    def __init__(self, agent_id: str, held: Any = None) -> None:
+    def __init__(self, agent_id: str, content: Any = None) -> None:
         self.agent_id = agent_id
-        self.held = held
+        self.held = content
 
     @trace_agent_action
-    def act(self, given: Any, *, named: Any = None) -> Any:
+    def act(self, value: Any, *, named: Any = None) -> Any:
         """Return the argument."""
-        return given if named is None else None
+        return value if named is None else None
 
     @trace_agent_action
-    def keep(self, given: list[Any]) -> None:
+    def keep(self, values: list[Any]) -> None:
         """Change the state."""
-        self.held = given[0].value
+        self.held = values[0].value
 
     @trace_agent_action
     def fail(self, plant: Plant) -> None:
@@ -212,14 +212,14 @@ class Agent:
         yield plant.value
 
     @trace_learning_update(update_type="bandit")
-    def learn(self, given: Any) -> Any:
+    def learn(self, value: Any) -> Any:
         """An update."""
-        return given
+        return value
 
     @trace_performance
-    def measured(self, given: Any) -> Any:
+    def measured(self, value: Any) -> Any:
         """A measured call."""
-        return given
+        return value
 
     @trace_errors()
     def risk(self, plant: Plant) -> None:
@@ -331,9 +331,9 @@ class _Hidden:
 @entrance("constructor arguments")
 def _constructed(plant: Plant) -> None:
     class Made:
-        def __init__(self, held: Any) -> None:
+        def __init__(self, content: Any) -> None:
             self.agent_id = "made"
-            del held
+            del content
 
         def act(self) -> None:
             """Do something."""
@@ -453,17 +453,17 @@ def _structlog(plant: Plant) -> None:
 
 def argument_words(seed: str) -> list[str]:
     """A command line with secrets: `--password X`, `--api-key=X`, and whole texts."""
-    words: list[str] = []
+    arguments: list[str] = []
     for plant in plants(seed, ARGV):
         if isinstance(plant.value, str):
-            words.append(plant.text)
+            arguments.append(plant.text)
         elif plant.shape == "password":
-            words += ["--note", plant.marker, "--password", plant.secret]
+            arguments += ["--note", plant.marker, "--password", plant.secret]
         elif plant.shape == "API key by name":
-            words += [f"--note={plant.marker}", f"--api-key={plant.secret}"]
+            arguments += [f"--note={plant.marker}", f"--api-key={plant.secret}"]
         else:
-            words.append(f"--options={plant.text}")
-    return words
+            arguments.append(f"--options={plant.text}")
+    return arguments
 
 
 def run(root: str, durability: str, seed: str) -> list[str]:
@@ -497,9 +497,9 @@ class PlantedRunFailure(Exception):
 
 
 @record_tool
-def give_back(given: Any) -> Any:
+def give_back(value: Any) -> Any:
     """A tool."""
-    return given
+    return value
 
 
 @record_tool(kind="write")
@@ -509,9 +509,9 @@ def refuse(plant: Plant) -> None:
 
 
 @record_tool
-def give_each(given: list[Any]) -> Any:
+def give_each(values: list[Any]) -> Any:
     """A tool that yields its response piece by piece."""
-    yield from given
+    yield from values
 
 
 @entrance("labels of a run")
@@ -559,7 +559,7 @@ def _models(plant: Plant) -> None:
 def _tools(plant: Plant) -> None:
     with _recorder.run():
         give_back(plant.value)
-        give_back(given=[plant.text] * 400)
+        give_back(value=[plant.text] * 400)
         list(give_each([plant.value, plant.text]))
         with contextlib.suppress(PlantedRunFailure):
             refuse(plant)

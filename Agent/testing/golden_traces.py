@@ -51,7 +51,7 @@ class GoldenTraces:
         directories: where to look for them, nearest first.
         snapshot: syrupy's own fixture.
         code_directories: where to look for targets besides `sys.path`, as `agent-trace golden check` does.
-        here: the test's directory, for relative paths that the test gives.
+        directory: the test's directory, for relative paths that the test gives.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class GoldenTraces:
         directories: list[Path],
         snapshot: SnapshotAssertion,
         code_directories: Sequence[Path] = (),
-        here: Path = Path(),
+        directory: Path = Path(),
     ) -> None:
-        self._here = here
+        self._here = directory
         self._directories = directories
         self._code_directories = tuple(code_directories)
         self._snapshot = snapshot.use_extension(ExpectedOutcome)
@@ -82,23 +82,23 @@ class GoldenTraces:
         try:
             code = None if target is None else target_name(target, None, None)
             with _importable(self._code_directories + _project_of(golden)):
-                found = check_golden(golden, code)
-                if not found.passes and self._is_update:
-                    found = update_golden(golden, code)
+                report = check_golden(golden, code)
+                if not report.passes and self._is_update:
+                    report = update_golden(golden, code)
         except AgentTraceError as error:
             pytest.fail(f"golden trace {name}: {error}", pytrace=False)
         # In an update syrupy stores what it is compared with, so a failed replay must not be compared.
-        is_heard = found.passes or not self._is_update
-        is_expected = is_heard and self._snapshot(name=str(golden.directory)) == found.outcome_text
-        if not found.passes:
-            pytest.fail(_failure_text(found), pytrace=False)
+        is_heard = report.passes or not self._is_update
+        is_expected = is_heard and self._snapshot(name=str(golden.directory)) == report.outcome_text
+        if not report.passes:
+            pytest.fail(_failure_text(report), pytrace=False)
         if not is_expected:
             pytest.fail(
                 f"golden trace {name}: {golden.expected} does not match the recording\n"
-                f"it should be:\n{found.outcome_text}",
+                f"it should be:\n{report.outcome_text}",
                 pytrace=False,
             )
-        return found
+        return report
 
     @property
     def _is_update(self) -> bool:
@@ -122,14 +122,16 @@ class GoldenTraces:
 def golden_traces_for(request: pytest.FixtureRequest) -> GoldenTraces:
     """The golden traces that a test can use: beside its file, above it, or in the project's directory."""
     root = request.config.rootpath
-    here = request.path.parent
-    places = [each / DEFAULT_DIRECTORY.name for each in (here, *here.parents) if each.is_relative_to(root)]
-    directories = [each for each in dict.fromkeys([*places, root / DEFAULT_DIRECTORY]) if each.is_dir()]
+    directory = request.path.parent
+    candidates = [
+        each / DEFAULT_DIRECTORY.name for each in (directory, *directory.parents) if each.is_relative_to(root)
+    ]
+    directories = [each for each in dict.fromkeys([*candidates, root / DEFAULT_DIRECTORY]) if each.is_dir()]
     return GoldenTraces(
         directories or [root / DEFAULT_DIRECTORY],
         request.getfixturevalue("snapshot"),
         [root, request.config.invocation_params.dir],
-        here,
+        directory,
     )
 
 
@@ -151,18 +153,18 @@ def _importable(directories: Sequence[Path]) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _failure_text(found: GoldenReport) -> str:
-    lines = [f"golden trace {found.name}: the code does not do what was recorded", str(found)]
-    output = (found.report.stdout + found.report.stderr).strip()
+def _failure_text(report: GoldenReport) -> str:
+    lines = [f"golden trace {report.name}: the code does not do what was recorded", str(report)]
+    output = (report.report.stdout + report.report.stderr).strip()
     if output:
         lines.append(f"  it printed:\n{output[-2_000:]}")
-    if found.report.verdict == "UNVERIFIED":
+    if report.report.verdict == "UNVERIFIED":
         lines.append("  a replay that proved nothing fails: docs/REPLAY.md lists the reasons")
     else:
         lines.append("  if the change is intended: pytest --snapshot-update keeps the new behaviour")
-        step = 1 if found.report.divergence is None else found.report.divergence.step
+        step = 1 if report.report.divergence is None else report.report.divergence.step
         lines.append(
-            f'  or only from that step on: agent-trace golden accept {found.name} {step} --reason "..."'
+            f'  or only from that step on: agent-trace golden accept {report.name} {step} --reason "..."'
         )
-        lines.append(f"  to find the smallest part that fails: agent-trace golden shrink {found.name}")
+        lines.append(f"  to find the smallest part that fails: agent-trace golden shrink {report.name}")
     return "\n".join(lines)

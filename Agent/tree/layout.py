@@ -347,9 +347,11 @@ def tree_files(session: Path) -> list[Path]:
 
 def log_files(session: Path) -> list[Path]:
     """Return the log files of a session, in order: the session's own, then the agents'."""
-    own = [session / name for name, parsed in _log_files(session) if parsed.stem in CATEGORY_FILES.values()]
+    mirrors = [
+        session / name for name, parsed in _log_files(session) if parsed.stem in CATEGORY_FILES.values()
+    ]
     agents = agents_dir(session)
-    return own + [agents / name for name, _ in _log_files(agents)]
+    return mirrors + [agents / name for name, _ in _log_files(agents)]
 
 
 def tree_entries(session: Path) -> Iterator[os.DirEntry[str]]:
@@ -475,16 +477,16 @@ def passed_over(directory: Path, *, below: bool = True) -> Iterator[tuple[Path, 
     """
     waiting = [directory]
     while waiting:
-        place = waiting.pop()
+        current = waiting.pop()
         try:
-            with os.scandir(place) as entries:
+            with os.scandir(current) as entries:
                 ordered = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if error.errno not in NO_DIRECTORY:
                 raise
             continue
         for entry in ordered:
-            path = place / entry.name
+            path = current / entry.name
             if (why := _why_passed_over(entry, path)) is not None:
                 yield path, why
             elif below and _is_plain_directory(entry):
@@ -512,12 +514,12 @@ def files_below(directory: Path) -> list[Path]:
     """Return every regular file below a directory by name; links are not followed."""
     files, waiting = [], [directory]
     while waiting:
-        place = waiting.pop()
-        for entry in scan(place):
+        current = waiting.pop()
+        for entry in scan(current):
             if _is_plain_directory(entry):
-                waiting.append(place / entry.name)
+                waiting.append(current / entry.name)
             elif entry.is_file(follow_symlinks=False):
-                files.append(place / entry.name)
+                files.append(current / entry.name)
     return sorted(files)
 
 
@@ -638,10 +640,10 @@ def find_session_dir(root: Path, ref: str | os.PathLike[str] | None = None) -> P
             else "name another trace root or record one",
         )
     assert ref is not None  # noqa: S101 - one of the three above, for the type checker
-    wanted = ref.removeprefix(_SESSION_PREFIX)
-    if wanted in {session.session_id for session in sessions}:
-        return root / f"{_SESSION_PREFIX}{wanted}"
-    matches = [session for session in sessions if wanted and session.session_id.startswith(wanted)]
+    session_ref = ref.removeprefix(_SESSION_PREFIX)
+    if session_ref in {session.session_id for session in sessions}:
+        return root / f"{_SESSION_PREFIX}{session_ref}"
+    matches = [session for session in sessions if session_ref and session.session_id.startswith(session_ref)]
     if len(matches) == 1:
         return matches[0].path
     if matches:

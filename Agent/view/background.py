@@ -65,38 +65,42 @@ class Background:
         self._children: set[subprocess.Popen[bytes]] = set()
         self._closed = threading.Event()
 
-    def answer(self, kind: str, asked: Mapping[str, Any], version: int = 0) -> dict[str, Any] | None:
+    def answer(self, kind: str, request: Mapping[str, Any], version: int = 0) -> dict[str, Any] | None:
         """Return what a child process found out; None until it has.
 
         With a greater version, the session has grown, and it is asked again in time.
 
         Args:
             kind: a key of `KINDS`.
-            asked: what its function takes, as JSON values.
+            request: what its function takes, as JSON values.
             version: how many events the session has.
 
         Raises:
             UsageError: too much is asked, or too many others are waiting.
             AgentTraceError: there is no answer.
         """
-        sent = orjson.dumps(dict(asked), option=orjson.OPT_SORT_KEYS)
+        sent = orjson.dumps(dict(request), option=orjson.OPT_SORT_KEYS)
         if len(sent) > MOST_ASKED_BYTES:
             raise UsageError(f"{len(sent)} bytes are too much to ask", remedy="ask for less")
         key = kind.encode() + b" " + sent
         with self._lock:
-            found = self._found.setdefault(key, _Found())
+            computation = self._found.setdefault(key, _Found())
             self._found.move_to_end(key)
-            if found.version != version and not found.is_waiting and time.monotonic() >= found.again_s:
+            if (
+                computation.version != version
+                and not computation.is_waiting
+                and time.monotonic() >= computation.again_s
+            ):
                 if sum(each.is_waiting for each in self._found.values()) >= _MOST_WAITING:
                     del self._found[key]
                     raise UsageError("too many other questions are waiting", remedy="ask again in a minute")
-                found.is_waiting, found.version = True, version
-                self._threads.submit(self._find, kind, sent, found)
+                computation.is_waiting, computation.version = True, version
+                self._threads.submit(self._find, kind, sent, computation)
             for old in [name for name, each in self._found.items() if not each.is_waiting][:-_KEPT]:
                 del self._found[old]
-            if found.failure is not None:
-                raise found.failure
-            return found.answer
+            if computation.failure is not None:
+                raise computation.failure
+            return computation.answer
 
     def close(self) -> None:
         """Stop looking."""
@@ -106,7 +110,7 @@ class Background:
                 child.kill()
         self._threads.shutdown(cancel_futures=True)
 
-    def _find(self, kind: str, sent: bytes, found: _Found) -> None:
+    def _find(self, kind: str, sent: bytes, computation: _Found) -> None:
         began = time.monotonic()
         answer: dict[str, Any] | None = None
         failure: AgentTraceError | None = None
@@ -118,8 +122,8 @@ class Background:
             failure = InputError(f"no process can be started: {error.strerror}")
         ended = time.monotonic()
         with self._lock:
-            found.answer, found.failure, found.is_waiting = answer, failure, False
-            found.again_s = ended + max(_LEAST_INTERVAL_S, 10 * (ended - began))
+            computation.answer, computation.failure, computation.is_waiting = answer, failure, False
+            computation.again_s = ended + max(_LEAST_INTERVAL_S, 10 * (ended - began))
 
     def _in_child(self, kind: str, sent: bytes) -> dict[str, Any] | None:
         """Return what a child process answers; None if it was stopped."""
@@ -144,12 +148,12 @@ class Background:
             return None
         try:
             response = orjson.loads(answer)
-            found, problem = response.get("answer"), response.get("problem")
+            child_answer, problem = response.get("answer"), response.get("problem")
         except (orjson.JSONDecodeError, AttributeError):
-            found, problem = (None, [f"its process ended with code {child.returncode}", None])
-        if found is None:
+            child_answer, problem = (None, [f"its process ended with code {child.returncode}", None])
+        if child_answer is None:
             raise InputError(f"nothing was found: {problem[0]}", remedy=problem[1])
-        return dict(found)
+        return dict(child_answer)
 
 
 # in the child
@@ -164,13 +168,13 @@ def _explain(session: Path, text: str, *, is_tested: bool = False) -> dict[str, 
 def _compare(session: Path, other: str) -> dict[str, Any]:
     from Agent.replay.diff.run_comparison import compare_runs
 
-    found = compare_runs(session, other, session.parent, every_agent=True)
-    rest = found.to_dict()
-    listed = found.of_agents[:MOST_CHARS]
+    comparison = compare_runs(session, other, session.parent, every_agent=True)
+    fields = comparison.to_dict()
+    listed = comparison.of_agents[:MOST_CHARS]
     return {
-        **{name: rest[name] for name in ("a", "b", "differ", "compared", "states", "notes")},
-        "text": str(found),
-        "first": None if found.divergence is None else _describe(found.divergence),
+        **{name: fields[name] for name in ("a", "b", "differ", "compared", "states", "notes")},
+        "text": str(comparison),
+        "first": None if comparison.divergence is None else _describe(comparison.divergence),
         "agents": [_describe(each) for each in listed],
     }
 
@@ -186,11 +190,11 @@ def _trace_back(session: Path, agent: str, field: str, at: str) -> dict[str, Any
     from Agent.analysis.analyzer import LogAnalyzer
 
     with LogAnalyzer(session) as log:
-        found = log.provenance(agent, field, at)
+        origin = log.provenance(agent, field, at)
     # As text, since any number may be in a value.
-    for each in (*found["hops"], *found["inputs"]):
+    for each in (*origin["hops"], *origin["inputs"]):
         each["value"] = _text(each["value"])
-    return {**found, "value": _text(found["value"])}
+    return {**origin, "value": _text(origin["value"])}
 
 
 def _text(value: Any) -> str:
@@ -218,84 +222,84 @@ def _run_with(session: Path, agent: str, *, is_inside: bool) -> tuple[str, Calla
 
 
 def _fork(
-    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **rest: Any
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **options: Any
 ) -> dict[str, Any]:
     from Agent.replay import fork_run
 
     run, of_run = _run_with(session, agent, is_inside=is_inside)
     change = of_run(patch) or None
-    _, found = fork_run(
-        run, at, change, root=session.parent, seed=rest["seed"], live=live, timeout_seconds=_FORK_S
+    _, result = fork_run(
+        run, at, change, root=session.parent, seed=options["seed"], live=live, timeout_seconds=_FORK_S
     )
     return {
-        "session": session_id_of(found.session),
-        "text": str(found),
-        "stopped": found.stopped,
-        "changed": found.outcome.changed,
+        "session": session_id_of(result.session),
+        "text": str(result),
+        "stopped": result.stopped,
+        "changed": result.outcome.changed,
         "last": None,
     }
 
 
 def _turning(
-    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **rest: Any
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **options: Any
 ) -> dict[str, Any]:
     from Agent.replay import turning_point
 
     run, of_run = _run_with(session, agent, is_inside=is_inside)
-    found = turning_point(
-        run, at, of_run(patch), rest["outcome"], root=session.parent, live=live, timeout_seconds=_FORK_S
+    result = turning_point(
+        run, at, of_run(patch), options["outcome"], root=session.parent, live=live, timeout_seconds=_FORK_S
     )
-    last = None if found.last is None else found.last.event_id
-    return {"session": None, "text": str(found), "stopped": found.stopped, "changed": [], "last": last}
+    last = None if result.last is None else result.last.event_id
+    return {"session": None, "text": str(result), "stopped": result.stopped, "changed": [], "last": last}
 
 
 def _sweep(
-    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **rest: Any
+    session: Path, agent: str, at: str, patch: list[Any], live: list[str], *, is_inside: bool, **options: Any
 ) -> dict[str, Any]:
     from Agent.replay import sweep_forks
     from Agent.replay.forks.outcome import varied_patches
 
     run, of_run = _run_with(session, agent, is_inside=is_inside)
-    patches = [of_run(each) for each in varied_patches(patch or None, rest["vary"])]
-    count = len(patches or [None]) * max(1, rest["seeds"])
+    patches = [of_run(each) for each in varied_patches(patch or None, options["vary"])]
+    count = len(patches or [None]) * max(1, options["seeds"])
     if count > _MOST_FORKS:
         raise UsageError(f"{count:,} forks are too many", remedy=f"give values and seeds for {_MOST_FORKS:,}")
-    found = sweep_forks(
+    result = sweep_forks(
         run,
         at,
         patches=patches,
-        seeds=range(1, rest["seeds"] + 1),
-        outcome=rest["outcome"],
+        seeds=range(1, options["seeds"] + 1),
+        outcome=options["outcome"],
         root=session.parent,
         live=live,
         timeout_seconds=_FORK_S,
     )
     return {
         "session": None,
-        "text": found.text(with_bars=False),
-        "bars": [[text.strip(), number] for text, number in found.distribution],
+        "text": result.text(with_bars=False),
+        "bars": [[text.strip(), number] for text, number in result.distribution],
         "stopped": None,
         "changed": [],
         "last": None,
     }
 
 
-def _describe(found: Any) -> dict[str, Any]:
+def _describe(result: Any) -> dict[str, Any]:
     """Describe a difference of two events: the words, both values and both events."""
     from Agent.replay.compare.python_text import differing_texts
 
-    is_event = found.field == "events"
-    one, other = (found.a, found.b) if is_event else differing_texts(found.a, found.b)
+    is_event = result.field == "events"
+    one, other = (result.a, result.b) if is_event else differing_texts(result.a, result.b)
     return {
-        "agent": found.agent_id,
-        "tick": found.tick,
-        "what": found.action,
-        "where": found.where,
+        "agent": result.agent_id,
+        "tick": result.tick,
+        "what": result.action,
+        "where": result.where,
         "a": str(one)[:MOST_CHARS],
         "b": str(other)[:MOST_CHARS],
-        "id_a": found.event_a,
-        "id_b": found.event_b,
-        "common": None if found.common_cause is None else found.common_cause.event_a,
+        "id_a": result.event_a,
+        "id_b": result.event_b,
+        "common": None if result.common_cause is None else result.common_cause.event_a,
     }
 
 
@@ -312,9 +316,9 @@ KINDS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
 
 def main() -> None:
     """Print the answer about the session that the second argument names, or why there is none."""
-    asked = orjson.loads(sys.stdin.buffer.read())
+    request = orjson.loads(sys.stdin.buffer.read())
     try:
-        answer: dict[str, Any] = {"answer": KINDS[sys.argv[1]](Path(sys.argv[2]), **asked)}
+        answer: dict[str, Any] = {"answer": KINDS[sys.argv[1]](Path(sys.argv[2]), **request)}
     except AgentTraceError as error:
         answer = {"problem": [error.message, error.remedy]}
     sys.stdout.buffer.write(orjson.dumps(answer, default=str))

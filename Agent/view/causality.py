@@ -69,13 +69,13 @@ class _Linked(FilledWindow):
         agent = self._index.tables.agents.get(agent_id)
         if agent is None:
             return  # it is only named in a message
-        own = self._index.rows_of(agent)
-        begin, end, trail = np.searchsorted(own, [self._first, self._last, self._trail]).tolist()
-        rows = own[begin:end]
+        agent_rows = self._index.rows_of(agent)
+        begin, end, trail = np.searchsorted(agent_rows, [self._first, self._last, self._trail]).tolist()
+        rows = agent_rows[begin:end]
         rows = rows[-MOST_EACH:] if self._newest else rows[:MOST_EACH]
         # and the spans that were open at the end of the range: their events follow it
         parents = self._index.columns["parent"]
-        later = own[end:trail]
+        later = agent_rows[end:trail]
         is_around = np.isin(self._index.columns["span"][later], np.unique(parents[rows][parents[rows] != 0]))
         self.add(self._read([*rows.tolist(), *later[is_around][:MOST_EACH].tolist()]))
 
@@ -124,8 +124,8 @@ class _Linked(FilledWindow):
         return matching
 
     def _read(self, rows: Sequence[int]) -> list[Row]:
-        wanted = list(dict.fromkeys(rows))[:MAX_LINKED]
-        return [event_row(event) for event in self._lines.events(self._index, wanted)]
+        limited = list(dict.fromkeys(rows))[:MAX_LINKED]
+        return [event_row(event) for event in self._lines.events(self._index, limited)]
 
 
 def _marks(texts: Iterable[str]) -> NDArray[Any]:

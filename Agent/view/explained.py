@@ -42,44 +42,44 @@ def _settled(shown: Shown, event_id: str) -> int:
     """Return when what an event inside an action changed is part of the agent's state: as the action ends."""
     index, row = shown.index, shown.row_of(event_id)
     (event,) = shown.lines.events(index, [row])
-    own = index.rows_of(int(index.agent[row]))
-    begin = int(own.searchsorted(row)) + 1
+    agent_rows = index.rows_of(int(index.agent[row]))
+    begin = int(agent_rows.searchsorted(row)) + 1
     inside = event.parent_span_id
     if inside is not None:
-        rows = own[begin : begin + _MOST_INSIDE].tolist()
+        rows = agent_rows[begin : begin + _MOST_INSIDE].tolist()
         for later, one in zip(rows, shown.lines.events(index, rows), strict=True):
             if one.span_id == inside:
                 row, inside = later, one.parent_span_id
     return index.time(row)
 
 
-def comparison(shown: Shown, other: Shown, found: Mapping[str, Any]) -> dict[str, Any]:
+def comparison(shown: Shown, other: Shown, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return how two sessions differ, with the places of both events of each difference."""
     names = ("a", "b", "differ", "compared", "states", "notes", "text")
-    first = found["first"]
+    first = result["first"]
     return {
         **_READY,
-        **{name: found[name] for name in names},
+        **{name: result[name] for name in names},
         "first": None if first is None else _placed(shown, other, [first])[0],
-        "agents": _placed(shown, other, found["agents"]),
+        "agents": _placed(shown, other, result["agents"]),
     }
 
 
-def differences(shown: Shown, other: Shown, found: Mapping[str, Any]) -> dict[str, Any]:
+def differences(shown: Shown, other: Shown, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the events of an agent in which two sessions differ."""
-    return {**_READY, "pairs": _placed(shown, other, found["pairs"]), "more": found["more"]}
+    return {**_READY, "pairs": _placed(shown, other, result["pairs"]), "more": result["more"]}
 
 
-def provenance(shown: Shown, found: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(shown: Shown, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hops from a value back to where it came from, each an event."""
-    events = {node["id"]: node for node in nodes(shown, [each["id"] for each in found["hops"]])}
+    events = {node["id"]: node for node in nodes(shown, [each["id"] for each in result["hops"]])}
     names = ("action", "path", "value", "rule", "from")
     hops = [
         events[each["id"]] | {name: each.get(name) for name in names}
-        for each in found["hops"]
+        for each in result["hops"]
         if each["id"] in events
     ]
-    return {**_READY, **{name: found[name] for name in ("field", "value", "end", "inputs")}, "hops": hops}
+    return {**_READY, **{name: result[name] for name in ("field", "value", "end", "inputs")}, "hops": hops}
 
 
 def _placed(shown: Shown, other: Shown, listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -96,12 +96,12 @@ def _time_of(shown: Shown, event_id: str | None) -> int | None:
     return None
 
 
-def edge(found: Mapping[str, Any]) -> dict[str, Any]:
+def edge(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return an edge between two events."""
-    ends = {"from": found["cause_id"], "to": found["effect_id"]}
-    test = found.get("test")
+    ends = {"from": result["cause_id"], "to": result["effect_id"]}
+    test = result.get("test")
     shown = {"test": None if test is None else str(CauseTest(**test))}
-    return ends | {name: found[name] for name in ("basis", "rule", "reason")} | shown
+    return ends | {name: result[name] for name in ("basis", "rule", "reason")} | shown
 
 
 def nodes(shown: Shown, ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -65,11 +65,11 @@ class Moment:
         self.applied += 1
         return changed
 
-    def settled(self, fields: dict[str, Any], place: int) -> None:
-        """Note what a checkpoint's stored state changed in `fields`; `place` is that of the checkpoint."""
+    def settled(self, fields: dict[str, Any], position: int) -> None:
+        """Note what a checkpoint's stored state changed in `fields`; `position` is that of the checkpoint."""
         for name in self.fold.fields:
             if fields.get(name, _ABSENT) != self.fold.fields[name]:
-                self.changed[name] = place
+                self.changed[name] = position
                 self.before.pop(name, None)
                 if name in fields:
                     self.before[name] = fields[name]
@@ -104,27 +104,29 @@ class History:
         with self._lock:
             self.rows, self._read = rows, read
 
-    def at(self, place: int) -> Moment:
-        """Return the state after the first `place` events of `rows`; the caller may change it."""
+    def at(self, position: int) -> Moment:
+        """Return the state after the first `position` events of `rows`; the caller may change it."""
         with self._lock:
-            self._fold_to(place)
-            if self._last.applied == place:
+            self._fold_to(position)
+            if self._last.applied == position:
                 return self._last.copy()
-            found = self._copies[bisect_right(self._copies, place, key=lambda each: each.applied) - 1].copy()
-            for event in self._read(self.rows[found.applied : place].tolist()):
-                found.add(event)
-            return found
+            fold = self._copies[
+                bisect_right(self._copies, position, key=lambda each: each.applied) - 1
+            ].copy()
+            for event in self._read(self.rows[fold.applied : position].tolist()):
+                fold.add(event)
+            return fold
 
-    def changes(self, name: str, place: int) -> list[int]:
-        """Return the places below `place` of the events that changed a field."""
+    def changes(self, name: str, position: int) -> list[int]:
+        """Return the places below `position` of the events that changed a field."""
         with self._lock:
-            self._fold_to(place)
-            known = self.places.get(name, array("I"))
-            return known[: bisect_right(known, place - 1)].tolist()
+            self._fold_to(position)
+            positions = self.places.get(name, array("I"))
+            return positions[: bisect_right(positions, position - 1)].tolist()
 
-    def _fold_to(self, place: int) -> None:
-        while self._last.applied < place:
-            stop = min(place, self._last.applied + _BATCH_EVENTS)
+    def _fold_to(self, position: int) -> None:
+        while self._last.applied < position:
+            stop = min(position, self._last.applied + _BATCH_EVENTS)
             for event in self._read(self.rows[self._last.applied : stop].tolist()):
                 at = self._last.applied
                 for name in self._last.add(event):

@@ -41,13 +41,13 @@ class Lanes:
         return cls(np.array(agents, np.int64), lane_of)
 
 
-def by_trouble(index: Index, open_spans: Mapping[str, Sequence[str]], known: Iterable[int] = ()) -> Lanes:
+def by_trouble(index: Index, open_spans: Mapping[str, Sequence[str]], earlier: Iterable[int] = ()) -> Lanes:
     """Order the agents by errors, spans that a killed process left open, warnings, role and name.
 
     Args:
         index: of the session.
         open_spans: {agent: names of the spans that a killed process left open}.
-        known: agents whose lanes are known already and stay; new ones follow them.
+        earlier: agents whose lanes are known already and stay; new ones follow them.
     """
     events = index.events_of
     errors = counts(index, index.errors)
@@ -61,9 +61,9 @@ def by_trouble(index: Index, open_spans: Mapping[str, Sequence[str]], known: Ite
             agent == NOBODY, roles.get(agent, ""), _natural(names[agent]), agent,
         )  # fmt: skip
 
-    listed = [agent for agent in known if events[agent]]
-    rest = set(np.flatnonzero(events).tolist()).difference(listed)
-    return Lanes.of([*listed, *sorted(rest, key=key)], index.agents)
+    listed = [agent for agent in earlier if events[agent]]
+    unlisted = set(np.flatnonzero(events).tolist()).difference(listed)
+    return Lanes.of([*listed, *sorted(unlisted, key=key)], index.agents)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -86,12 +86,12 @@ def lane_rows(
     warnings = counts(index, index.warnings)
     last_error = {agent: int(index.errors_of(agent)[-1]) for agent in lanes.agents.tolist() if errors[agent]}
     quoted = {} if lines is None else _messages(index, lines, list(last_error.values()))
-    made = []
+    rows = []
     for agent in lanes.agents.tolist():
         pieces = index.pieces_of(agent)
         name = index.tables.agents.texts[agent]
         left = open_spans.get(name, ()) if agent != NOBODY else ()
-        made.append(
+        rows.append(
             {
                 "agent": name,
                 "role": index.tables.roles.get(agent, ""),
@@ -104,7 +104,7 @@ def lane_rows(
                 ),
             }
         )
-    return made
+    return rows
 
 
 def _messages(index: Index, lines: Lines, rows: list[int]) -> dict[int, str]:

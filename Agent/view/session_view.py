@@ -148,26 +148,26 @@ class SessionView:
         must_rebuild, self._must_rebuild = self._must_rebuild or self._moved.is_set(), True
         self._moved.clear()
         is_first = not self._ready.is_set()
-        known, lines = self._shown.index, self._shown.lines
+        earlier, lines = self._shown.index, self._shown.lines
         is_new = is_first or must_rebuild or lines.gatherer.is_outdated()
         if is_new:
             gatherer = Gatherer(self._session)
             # lines that are not where an index has them are not where its stored form has them either
             stored = None if must_rebuild else load(self._session)
             is_resumed = stored is not None and gatherer.resume(stored)
-            found, lines = stored.index if stored is not None and is_resumed else None, Lines(gatherer)
-            self._stored = 0 if found is None else found.count
+            indexed, lines = stored.index if stored is not None and is_resumed else None, Lines(gatherer)
+            self._stored = 0 if indexed is None else indexed.count
         else:
-            found = known
-        index = self._gathered(lines.gatherer, found)
+            indexed = earlier
+        index = self._gathered(lines.gatherer, indexed)
         if index is None and is_new:
-            index = found
+            index = indexed
         if self._closed.is_set():
             return
         if index is None:
             self._must_rebuild = False
             if not lines.gatherer.is_explained:
-                self._shown = replace(self._shown, lost=lines.gatherer.lost(known))
+                self._shown = replace(self._shown, lost=lines.gatherer.lost(earlier))
             return
         self._publish(index, lines, keep=not is_new)
         self._must_rebuild = False
@@ -191,10 +191,10 @@ class SessionView:
             return False
         return True
 
-    def _gathered(self, gatherer: Gatherer, known: Index | None) -> Index | None:
+    def _gathered(self, gatherer: Gatherer, earlier: Index | None) -> Index | None:
         """Return the index with the new events, None if nothing is new; at first, show it as it grows."""
         began = shown_s = time.monotonic()
-        index = known
+        index = earlier
         for _ in gatherer.read_on():
             if self._closed.is_set():
                 return None
@@ -206,7 +206,9 @@ class SessionView:
                 rows = lane_rows(index, lanes, None, {})
                 self._shown = Shown(index, lanes, Lines(gatherer), rows, progress=gatherer.progress)
                 index.rooms.let_go()
-        return gatherer.merged(index) if index is not known or known is None or gatherer.has_news else None
+        return (
+            gatherer.merged(index) if index is not earlier or earlier is None or gatherer.has_news else None
+        )
 
     def _publish(self, index: Index, lines: Lines, *, keep: bool) -> None:
         """Show a complete index; with `keep`, lanes that are known stay where they are."""
@@ -222,12 +224,12 @@ class SessionView:
             self._keep_histories(was, shown)
             self._shown = shown
 
-    def _lost(self, index: Index, lines: Lines, known: int, *, keep: bool) -> int:
+    def _lost(self, index: Index, lines: Lines, earlier_lost: int, *, keep: bool) -> int:
         """Count the events that are missing; while a page follows seldom, since it looks at every number."""
         began = time.monotonic()
         if keep and self._watching and began < self._count_again_s:
             lines.gatherer.is_explained = False  # the next look that finds nothing new counts
-            return known
+            return earlier_lost
         lost = lines.gatherer.lost(index)
         ended = time.monotonic()
         self._count_again_s = ended + max(_LOOK_S, _COST_OF_LOST * (ended - began))
@@ -237,10 +239,10 @@ class SessionView:
         """Extend the histories to which events were only added, and forget the others."""
         for agent, history in list(self._histories.items()):
             # the rows before `head` are the same; those behind it may be other events
-            kept = bisect_left(history.rows, shown.index.head)
-            rows = np.append(history.rows[:kept], _changing(shown.index, agent, shown.index.head))
-            if was.lines is shown.lines and _places(was.index, history.rows[kept:]) == _places(
-                shown.index, rows[kept : len(history.rows)]
+            kept_count = bisect_left(history.rows, shown.index.head)
+            rows = np.append(history.rows[:kept_count], _changing(shown.index, agent, shown.index.head))
+            if was.lines is shown.lines and _places(was.index, history.rows[kept_count:]) == _places(
+                shown.index, rows[kept_count : len(history.rows)]
             ):
                 history.extend(rows, partial(shown.lines.events, shown.index))
             else:
@@ -370,12 +372,12 @@ class SessionView:
         _check_time(t)
         shown = self._seen()
         index = shown.index
-        place = shown.place_after(t)
+        row_after = shown.place_after(t)
         return {
-            "events": place,
-            "errors": int(np.searchsorted(index.errors, place)),
-            "messages": index.messages_before(place),
-            "tick": index.tick_at(place - 1),
+            "events": row_after,
+            "errors": int(np.searchsorted(index.errors, row_after)),
+            "messages": index.messages_before(row_after),
+            "tick": index.tick_at(row_after - 1),
         }
 
     # events
@@ -413,8 +415,8 @@ class SessionView:
         def answer(shown: Shown) -> dict[str, Any]:
             rows = shown.rows(None if lanes is None else shown.agents_of(lanes), t0, t1)
             number = None if kind is None else shown.index.tables.kinds.get(kind, -1)
-            found = shown.chosen(rows if order == "asc" else rows[::-1], kind=number, errors=errors, q=q)
-            some = list(islice(found, limit + 1))
+            chosen = shown.chosen(rows if order == "asc" else rows[::-1], kind=number, errors=errors, q=q)
+            some = list(islice(chosen, limit + 1))
             return {"events": shown.listed(some[:limit]), "more": len(some) > limit}
 
         return self._reading(answer)
@@ -506,20 +508,20 @@ class SessionView:
             if number is None:
                 return {"agent": agent, "t": t, "tick": None, "fields": [], "handles": []}
             history = self._history(shown, number)
-            place = bisect_left(history.rows, shown.place_after(t))
-            moment = history.at(place)
+            position = bisect_left(history.rows, shown.place_after(t))
+            moment = history.at(position)
             if moment.fold.checkpoint is not None:
                 before = dict(moment.fold.fields)
                 with LocalCheckpointStore(self._session) as store:
                     settle_from_store(moment.fold, store)
                 row = shown.row_of(moment.fold.checkpoint.id)
                 moment.settled(before, bisect_left(history.rows, row))
-            own = index.rows_of(number)
-            last = int(np.searchsorted(own, shown.place_after(t))) - 1
+            agent_rows = index.rows_of(number)
+            last = int(np.searchsorted(agent_rows, shown.place_after(t))) - 1
             return {
                 "agent": agent,
                 "t": t,
-                "tick": None if last < 0 else index.tick_at(last, own),
+                "tick": None if last < 0 else index.tick_at(last, agent_rows),
                 "fields": [
                     _field(shown, moment, history.rows, name, value)
                     for name, value in moment.values().items()
@@ -540,9 +542,9 @@ class SessionView:
         def answer(shown: Shown) -> dict[str, Any]:
             changes = self._changes(shown, agent, field, shown.place_after(t), MOST_CHANGES + 1)
             listed = []
-            for place, (row, event, after) in enumerate(changes):
-                if place or len(changes) <= MOST_CHANGES:
-                    before = changes[place - 1][2] if place else None
+            for position, (row, event, after) in enumerate(changes):
+                if position or len(changes) <= MOST_CHANGES:
+                    before = changes[position - 1][2] if position else None
                     change = {"id": event.id, "t": shown.index.time(row), "tick": event.tick}
                     listed.append(change | {"action": change_of(event), "before": before, "after": after})
             return {"changes": listed[::-1]}
@@ -584,8 +586,8 @@ class SessionView:
         if number is None:
             return []
         history = self._history(shown, number)
-        places = history.changes(field, bisect_left(history.rows, end))[-most:]
-        rows = history.rows[places].tolist()
+        positions = history.changes(field, bisect_left(history.rows, end))[-most:]
+        rows = history.rows[positions].tolist()
         changes = []
         for row, event in zip(rows, shown.lines.events(shown.index, rows), strict=True):
             is_set, value = value_in(event, field)
@@ -594,10 +596,10 @@ class SessionView:
 
     def _history(self, shown: Shown, agent: int) -> History:
         with self._lock:
-            known = self._histories.get(agent)
-            if known is not None and shown is self._shown:
+            cached = self._histories.get(agent)
+            if cached is not None and shown is self._shown:
                 self._histories.move_to_end(agent)
-                return known
+                return cached
         history = History(_changing(shown.index, agent), partial(shown.lines.events, shown.index))
         with self._lock:
             if shown is self._shown:
@@ -618,24 +620,24 @@ class SessionView:
         text = (q or "").strip()
         if len(text) > MOST_CHARS:
             raise UsageError(f"{len(text)} characters are too many", remedy=f"describe it in {MOST_CHARS}")
-        found = self._in_background("explain", {"text": text} | ({"is_tested": True} if is_tested else {}))
-        if found is None:
+        answer = self._in_background("explain", {"text": text} | ({"is_tested": True} if is_tested else {}))
+        if answer is None:
             return {**PENDING, "status": "", "causes": [], "tests": []}
-        return self._reading(lambda shown: explained.findings(shown, found))
+        return self._reading(lambda shown: explained.findings(shown, answer))
 
     def comparison(self, other: SessionView) -> dict[str, Any]:
         """Return where another session of the same root differs from this one, as `diff` finds it."""
-        found = self._in_background("compare", {"other": other.session_id})
-        if found is None or not other.is_ready:
+        answer = self._in_background("compare", {"other": other.session_id})
+        if answer is None or not other.is_ready:
             return {**PENDING}
-        return self._reading(lambda shown: explained.comparison(shown, other.shown, found))
+        return self._reading(lambda shown: explained.comparison(shown, other.shown, answer))
 
     def differences(self, other: SessionView, *, agent: str) -> dict[str, Any]:
         """Return the events of an agent in which another session differs from this one."""
-        found = self._in_background("differences", {"other": other.session_id, "agent": agent})
-        if found is None or not other.is_ready:
+        answer = self._in_background("differences", {"other": other.session_id, "agent": agent})
+        if answer is None or not other.is_ready:
             return {**PENDING}
-        return self._reading(lambda shown: explained.differences(shown, other.shown, found))
+        return self._reading(lambda shown: explained.differences(shown, other.shown, answer))
 
     def provenance(self, *, agent: str, field: str, at: str) -> dict[str, Any]:
         """Return where the value of a field came from, as of an event of the agent.
@@ -647,8 +649,8 @@ class SessionView:
         shown = self._seen()
         shown.agent_number(agent)
         shown.row_of(at)
-        found = self._in_background("provenance", {"agent": agent, "field": field, "at": at})
-        return {**PENDING} if found is None else self._reading(lambda now: explained.provenance(now, found))
+        answer = self._in_background("provenance", {"agent": agent, "field": field, "at": at})
+        return {**PENDING} if answer is None else self._reading(lambda now: explained.provenance(now, answer))
 
     def fork(
         self,
@@ -699,24 +701,24 @@ class SessionView:
                 raise UsageError(
                     f"the value of {name[:80]} is not JSON", remedy="texts need quotes"
                 ) from None
-        asked = {"number": number, "agent": agent, "at": at, "patch": patch, "live": list(live)}
-        asked["is_inside"] = shown.acts_inside(agent)
+        request = {"number": number, "agent": agent, "at": at, "patch": patch, "live": list(live)}
+        request["is_inside"] = shown.acts_inside(agent)
         if outcome:
             outcome = shown.outcome_of(agent, outcome)
         if vary or seeds:
             many = {"vary": list(vary), "seeds": seeds, "outcome": outcome or "error"}
-            found = self._background.answer("sweep", {**asked, **many})
+            answer = self._background.answer("sweep", {**request, **many})
         elif outcome:
-            found = self._background.answer("turning", {**asked, "outcome": outcome})
+            answer = self._background.answer("turning", {**request, "outcome": outcome})
         elif patch or seed is not None:
-            found = self._background.answer("fork", {**asked, "seed": seed})
+            answer = self._background.answer("fork", {**request, "seed": seed})
         else:
             raise UsageError("nothing is changed", remedy="change a field, or give a seed")
-        return {**PENDING} if found is None else {"state": "ready", **found}
+        return {**PENDING} if answer is None else {"state": "ready", **answer}
 
-    def _in_background(self, kind: str, asked: dict[str, Any]) -> dict[str, Any] | None:
+    def _in_background(self, kind: str, request: dict[str, Any]) -> dict[str, Any] | None:
         shown = self._seen()
-        return self._background.answer(kind, asked, shown.index.count) if self.is_ready else None
+        return self._background.answer(kind, request, shown.index.count) if self.is_ready else None
 
     @property
     def is_ready(self) -> bool:
@@ -744,8 +746,8 @@ def _changing(index: Index, agent: int, first: int = 0) -> NDArray[Any]:
 
 def _field(shown: Shown, moment: Moment, rows: NDArray[Any], name: str, value: Any) -> dict[str, Any]:
     text, is_cut = as_text(value)
-    place = moment.changed.get(name)
-    row = None if place is None else int(rows[place])
+    position = moment.changed.get(name)
+    row = None if position is None else int(rows[position])
     return {
         "name": name,
         "value": text,

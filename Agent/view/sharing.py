@@ -53,11 +53,11 @@ def awaited(ask: Callable[[], T]) -> T:
         InputError: it is not there within 10 minutes.
     """
     end_s = time.monotonic() + WAIT_S
-    while (found := ask()).get("state") == PENDING["state"]:
+    while (answer := ask()).get("state") == PENDING["state"]:
         if time.monotonic() > end_s:
             raise InputError("what the page should hold was not found within 10 minutes")
         time.sleep(_LOOK_S)
-    return found
+    return answer
 
 
 def moment_of(view: SessionView, when: str) -> SharedMoment:
@@ -71,10 +71,10 @@ def moment_of(view: SessionView, when: str) -> SharedMoment:
     tick = when.removeprefix("tick:")
     if tick != when and tick.lstrip("-").isdecimal():
         ticks, rows = index.ticks
-        place = int(np.searchsorted(ticks, int(tick), "right"))
-        if place == 0 or int(ticks[place - 1]) != int(tick):
+        position = int(np.searchsorted(ticks, int(tick), "right"))
+        if position == 0 or int(ticks[position - 1]) != int(tick):
             raise UsageError(f"the session has no tick {tick}", remedy="the page shows its ticks")
-        return SharedMoment(index.time(int(rows[place])) - 1 if place < len(rows) else index.length_us)
+        return SharedMoment(index.time(int(rows[position])) - 1 if position < len(rows) else index.length_us)
     try:
         split_event_id(when)
     except ValueError:
@@ -133,10 +133,10 @@ def _part(shown: Shown, first: int, last: int) -> dict[str, Any]:
 
 def shared_comparison(view: SessionView, other: SessionView) -> dict[str, Any]:
     """Return how two sessions differ, and for each agent the events in which they do."""
-    found = awaited(lambda: view.comparison(other))
-    agents = [each["agent"] for each in found["agents"] if each["agent"] is not None][:_MOST_COMPARED]
+    comparison = awaited(lambda: view.comparison(other))
+    agents = [each["agent"] for each in comparison["agents"] if each["agent"] is not None][:_MOST_COMPARED]
     return {
-        "comparison": found,
+        "comparison": comparison,
         "differences": {
             agent: awaited(lambda agent=agent: view.differences(other, agent=agent))  # type: ignore[misc]
             for agent in agents
@@ -158,11 +158,11 @@ def _events(shown: Shown, first: int, last: int) -> dict[str, list[Any]]:
     index = shown.index
     rows = range(first, last)
     listed: list[dict[str, Any]] = []
-    whole: list[Any] = []
+    events: list[Any] = []
     for begin in range(first, last, _BLOCK):
         some = list(range(begin, min(begin + _BLOCK, last)))
         listed += shown.listed(some)
-        whole += [_shortened(event_to_object(event)) for event in shown.lines.events(index, some)]
+        events += [_shortened(event_to_object(event)) for event in shown.lines.events(index, some)]
     columns = index.columns
     return {
         "step": np.diff(index.t_us[first:last], prepend=index.first_us).tolist(),
@@ -171,7 +171,7 @@ def _events(shown: Shown, first: int, last: int) -> dict[str, list[Any]]:
         "kind": columns["kind"][first:last].tolist(),
         "lane": [each["lane"] for each in listed],
         **{name: [each[name] for each in listed] for name in ("tick", "level", "text")},
-        "whole": whole,
+        "whole": events,
     }
 
 

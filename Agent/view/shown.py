@@ -62,17 +62,21 @@ class Shown:
 
     @cached_property
     def _places(self) -> CodePlaces:
-        places = CodePlaces()
+        code_places = CodePlaces()
         number = self.index.tables.kinds.get("code")
         if number is not None:
             for event in self.lines.events(self.index, np.flatnonzero(self.index.kind == number).tolist()):
-                places.add(event.extra)
-        return places
+                code_places.add(event.extra)
+        return code_places
 
     def code_of(self, event: Event) -> dict[str, Any] | None:
         """Return where an event's function begins, or where its error was raised; None if that is unknown."""
-        place = self._places.of(event.kind, event.extra, event.code)
-        return None if place is None else {**place._asdict(), "place": path_line(place.file, place.line)}
+        location = self._places.of(event.kind, event.extra, event.code)
+        return (
+            None
+            if location is None
+            else {**location._asdict(), "place": path_line(location.file, location.line)}
+        )
 
     def agents_of(self, lanes: Sequence[int] | None, first: int = 0, last: int | None = None) -> NDArray[Any]:
         """Return the agents on some lanes, or on those from `first` to before `last`.
@@ -97,10 +101,10 @@ class Shown:
         Raises:
             AgentNotFound: the session has no such agent.
         """
-        found = self.index.tables.agents.get(agent)
-        if found is None and agent != SESSION:
+        agent_index = self.index.tables.agents.get(agent)
+        if agent_index is None and agent != SESSION:
             raise AgentNotFound(f"no agent {agent!r} in this session", remedy="the overview lists its agents")
-        return found
+        return agent_index
 
     def acts_inside(self, agent: str) -> bool:
         """Return whether the first actions of an agent all happened inside actions of other agents."""
@@ -115,10 +119,10 @@ class Shown:
 
     def outcome_of(self, agent: str, outcome: str) -> str:
         """Return the outcome of a fork, a field or a condition on one, with the agent whose field it is."""
-        asked = outcome.strip()
+        text = outcome.strip()
         names = self.index.tables.agents
-        is_named = asked == "error" or any(asked.startswith((f"{name}.", f"{name}/")) for name in names)
-        return asked if is_named or not asked else f"{agent}.{asked}"
+        is_named = text == "error" or any(text.startswith((f"{name}.", f"{name}/")) for name in names)
+        return text if is_named or not text else f"{agent}.{text}"
 
     def row_of(self, event_id: str) -> int:
         """Return the row of an event.
@@ -196,11 +200,11 @@ class Shown:
                 some = some[self.index.kind[some] == kind]
             if errors:
                 some = some[(self.index.flags[some] & ERROR) != 0]
-            found = some.tolist()
+            row_numbers = some.tolist()
             if contains is None:
-                yield from found
+                yield from row_numbers
             else:
-                for row, line in zip(found, self.lines.read(self.index, found), strict=True):
+                for row, line in zip(row_numbers, self.lines.read(self.index, row_numbers), strict=True):
                     if contains(line):
                         yield row
             at += block
@@ -209,11 +213,11 @@ class Shown:
     def next_to(self, rows: Rows, t: float, direction: int) -> int | None:
         """Return the first of some ascending rows after a time, or the last before it; None for none."""
         if direction > 0:
-            place = bisect_left(rows, self.place_after(t))
-            return int(rows[place]) if place < len(rows) else None
+            position = bisect_left(rows, self.place_after(t))
+            return int(rows[position]) if position < len(rows) else None
         before = int(np.searchsorted(self.index.t_us, int(np.ceil(t)) + self.index.first_us))
-        place = bisect_left(rows, before)
-        return int(rows[place - 1]) if place > 0 else None
+        position = bisect_left(rows, before)
+        return int(rows[position - 1]) if position > 0 else None
 
     def error_rows(self, rows: Rows) -> NDArray[Any]:
         """Return those of some rows that are errors."""

@@ -35,26 +35,26 @@ class TickAxis:
     """
 
     def __init__(self, ticks: Sequence[Sequence[int]], length_us: int) -> None:
-        places: list[float] = []
+        positions: list[float] = []
         times: list[float] = []
         for tick, t in ticks:
-            if not places or (tick > places[-1] and t >= times[-1]):
-                places.append(tick)
+            if not positions or (tick > positions[-1] and t >= times[-1]):
+                positions.append(tick)
                 times.append(t)
         if times and times[0] > 0:
-            places.insert(0, places[0] - 1)
+            positions.insert(0, positions[0] - 1)
             times.insert(0, 0)
-        if places:
-            places.append(places[-1] + 1)
+        if positions:
+            positions.append(positions[-1] + 1)
             times.append(max(length_us, times[-1] + 1))
-        self._places, self._times = np.array(places, float), np.array(times, float)
+        self._places, self._times = np.array(positions, float), np.array(times, float)
 
     def __bool__(self) -> bool:
         return len(self._places) > 0
 
-    def times(self, places: NDArray[Any]) -> NDArray[Any]:
+    def times(self, positions: NDArray[Any]) -> NDArray[Any]:
         """Return the times of places on the axis."""
-        times: NDArray[Any] = np.interp(places, self._places, self._times)
+        times: NDArray[Any] = np.interp(positions, self._places, self._times)
         return times
 
 
@@ -68,9 +68,9 @@ def edge_rows(index: Index, t0: float, t1: float, px: int, axis: TickAxis | None
     if axis is not None:
         edges = axis.times(edges)
     end = int(np.floor(edges[-1])) + 1
-    whole = np.minimum(np.ceil(edges).astype(np.int64), end)
-    whole[-1] = end
-    return np.searchsorted(index.t_us, whole + index.first_us)
+    clipped = np.minimum(np.ceil(edges).astype(np.int64), end)
+    clipped[-1] = end
+    return np.searchsorted(index.t_us, clipped + index.first_us)
 
 
 def window(
@@ -97,17 +97,17 @@ def _events(
     """Return the rows from `first` to before `last`, and the position of each agent; None for too many."""
     if last - first > MOST_EVENTS and len(agents) == index.active:
         return None
-    own: list[NDArray[Any]] = []
+    agent_rows: list[NDArray[Any]] = []
     count = 0
     for agent in agents.tolist():
         rows = index.rows_between(agent, first, last)
         count += len(rows)
         if count > MOST_EVENTS:
             return None
-        own.append(rows)
+        agent_rows.append(rows)
     position = np.full(index.agents, -1, np.int64)
     position[agents] = np.arange(len(agents))
-    rows = np.concatenate([*own, _open_at(index, last)])
+    rows = np.concatenate([*agent_rows, _open_at(index, last)])
     rows = np.unique(rows[position[index.agent[rows]] >= 0])
     return None if len(rows) > MOST_EVENTS else (rows, position[index.agent[rows]])
 
@@ -169,8 +169,8 @@ def _levels(counts: NDArray[Any]) -> NDArray[Any]:
     if most <= 1:
         return (counts * _MOST_LEVEL).astype(np.uint8)
     if most + 1 < counts.size:  # each count once
-        found: NDArray[Any] = _levels(np.arange(most + 1))[counts]
-        return found
+        level_of_row: NDArray[Any] = _levels(np.arange(most + 1))[counts]
+        return level_of_row
     levels = 1 + np.round((_MOST_LEVEL - 1) * np.log(np.maximum(counts, 1)) / np.log(most))
     return np.where(counts > 0, levels, 0).astype(np.uint8)
 

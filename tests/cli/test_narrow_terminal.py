@@ -180,7 +180,7 @@ def test_a_narrow_table_lacks_its_spare_columns_and_names_them():
     rows = [("an-id-of-a-run", "agent_1", 12, "x" * 30)]
     names = ("RUN", "AGENT", "STEPS", "LABELS")
     assert layout.table(rows, {2}, 70, names=names, spare=[3, 2])[1].endswith("x" * 30)
-    narrow = layout.table(rows, {2}, 34, names=names, spare=[3, 2], whole=True)
+    narrow = layout.table(rows, {2}, 34, names=names, spare=[3, 2], uncut=True)
     assert narrow[1].split() == ["an-id-of-a-run", "agent_1", "12"] and narrow[2] == "too narrow for LABELS"
     assert layout.table(rows, {2}, 26, names=names, spare=[3, 2])[2] == "too narrow for STEPS, LAB…"
 

@@ -394,7 +394,7 @@ def error_sections(
     """Some patterns of `error_patterns`, which of them occur together, and warnings and log messages.
 
     Args:
-        found: what `error_patterns` returns.
+        patterns: what `error_patterns` returns.
         patterns: the patterns to show.
         tails: {id of an example: the agent's events before it} (`errors.journey_tail`).
     """
@@ -486,7 +486,7 @@ def _performance(performance: Mapping[str, Any]) -> list[Block]:
     )
     blocks += [Title("Slowest"), *slowest] if slowest else []
     peak = performance["resources"].get("max_memory_bytes")
-    memory = sentence(f"Memory at most {peak / 1e6:,.0f} MB" if peak else None, look="soft")
+    memory = sentence(f"Memory at most {peak / 1e6:,.0f} MB" if peak else None, style="soft")
     return [*blocks, *metrics(performance), *memory]
 
 

@@ -180,18 +180,20 @@ def holds(path: Path, target: Target) -> bool:
 
 
 def _everything_below(root: Path) -> Iterator[Path]:
-    for place, directories, names in os.walk(root):
+    for directory, directories, names in os.walk(root):
         for name in sorted((*directories, *names)):
-            yield Path(place, name)
+            yield Path(directory, name)
 
 
 def _form_in_name(path: Path, name: str, target: Target) -> str | None:
     """Return the form in which a file name contains the target; for an agent or a run, `name`."""
     if target.kind == AGENT:
         parsed = parse_file_name(path.name)
-        own = path.parent.name == "agents" and parsed is not None and parsed.stem == safe_name(target.value)
+        is_agent_file = (
+            path.parent.name == "agents" and parsed is not None and parsed.stem == safe_name(target.value)
+        )
         is_of_session = path.parent.parent.name.startswith("session_")
-        return "name" if own and is_of_session else None
+        return "name" if is_agent_file and is_of_session else None
     if target.kind == "run":
         return "name" if path.parent.name == "runs" and path.name in target.run_dirs else None
     return target.forms.find_in_text(name)
@@ -201,9 +203,9 @@ def _search(path: Path, target: Target, proof: Proof) -> str | None:
     """Return the form in which a file contains the target."""
     proof.files += 1
     proof.size_bytes += path.stat().st_size
-    found = target.forms.find_in_stream(names_in_chain(path) or chunks_of(path))
-    if found is not None:
-        return found
+    form = target.forms.find_in_stream(names_in_chain(path) or chunks_of(path))
+    if form is not None:
+        return form
     with os.fdopen(open_file(path)[0], "rb") as file:
         head = file.read(16)
     if head.startswith(_ZSTD):
@@ -221,13 +223,13 @@ def _search(path: Path, target: Target, proof: Proof) -> str | None:
 
 def _unpacked(target: Target, proof: Proof, chunks: Iterator[bytes], kind: str) -> str | None:
     try:
-        found = target.forms.find_in_stream(chunks)
+        form = target.forms.find_in_stream(chunks)
     except _DAMAGE:
         # Damage is not content: its bytes were searched as they stand.
         proof.not_looked_into[f"damaged {kind}"] = proof.not_looked_into.get(f"damaged {kind}", 0) + 1
         return None
     proof.unpacked_files += 1
-    return None if found is None else f"{found} in {kind}"
+    return None if form is None else f"{form} in {kind}"
 
 
 def _gzip_chunks(path: Path) -> Iterator[bytes]:
@@ -266,13 +268,13 @@ def _shown(value: object) -> str:
 def _search_sealed(root: Path, session: Path, target: Target, proof: Proof) -> None:
     """Search the lines in a session's archive."""
     searched: set[str] = set()
-    found: set[str] = set()
+    lines_found: set[str] = set()
     for part, _, line in sealed_lines(read_parts(session)):
         name = part.parquet.relative_to(root).as_posix()
         searched.add(name)
-        form = target.forms.find(line) if name not in found else None
+        form = target.forms.find(line) if name not in lines_found else None
         if form is not None:
-            found.add(name)
+            lines_found.add(name)
             proof.left.append(FoundForm(name, f"{form} in Parquet"))
     proof.unpacked_files += len(searched)
 
@@ -342,14 +344,14 @@ class _Found:
 
 def target_of(*, agent: str | None = None, run: str | None = None, match: str | None = None) -> Target:
     """Create the target; UsageError unless exactly one is named, or if a value is too short."""
-    given = [
+    criteria = [
         (kind, value) for kind, value in ((AGENT, agent), (RUN, run), (MATCH, match)) if value is not None
     ]
-    if len(given) != 1:
+    if len(criteria) != 1:
         raise UsageError(
             "erase needs exactly one option", remedy="give --agent ID, --run ID or --match VALUE"
         )
-    kind, value = given[0]
+    kind, value = criteria[0]
     if kind == MATCH and len(value.encode("utf-8", "surrogatepass")) < SHORTEST_VALUE:
         raise UsageError(
             f"{value!r} is too short to be distinguished from other bytes",
@@ -393,18 +395,18 @@ def erase(
             )
         _refuse_if_in_use(root, progress)
         before = pending(root)
-        wanted = target or before
-        if wanted is None:
+        target_or_pending = target or before
+        if target_or_pending is None:
             raise UsageError(
                 "no erasure was interrupted", remedy="give --agent ID, --run ID or --match VALUE"
             )
         if dry_run:
-            return _dry(root, wanted, progress)
+            return _dry(root, target_or_pending, progress)
         if before is not None:
             done = _erase(root, before, progress, resumed=True)
-            if (wanted.kind, wanted.value) == (before.kind, before.value):
+            if (target_or_pending.kind, target_or_pending.value) == (before.kind, before.value):
                 return done
-        return _erase(root, wanted, progress)
+        return _erase(root, target_or_pending, progress)
 
 
 def _refuse_if_in_use(root: Path, progress: Callable[[str, float], None]) -> None:
@@ -417,8 +419,8 @@ def _refuse_if_in_use(root: Path, progress: Callable[[str, float], None]) -> Non
 
 
 def _dry(root: Path, target: Target, progress: Callable[[str, float], None]) -> Erasure:
-    found, target = _find(root, target, progress)
-    done = _report_of(target, found)
+    sessions, target = _find(root, target, progress)
+    done = _report_of(target, sessions)
     done.dry_run = True
     done.mirror_lines = erase_from_mirrors(root, target, dry_run=True)
     done.graph_checkpoints = _erase_from_graphs(root, target, dry_run=True)
@@ -430,8 +432,8 @@ def _erase_from_graphs(root: Path, target: Target, *, dry_run: bool = False) -> 
     return sum(erase_from_graph(path, finds, chunks_of(path), dry_run=dry_run) for path in graph_files(root))
 
 
-def _report_of(target: Target, found: list[_Found]) -> Erasure:
-    sessions = [each.told for each in found if each.told.anything]
+def _report_of(target: Target, plans: list[_Found]) -> Erasure:
+    sessions = [each.told for each in plans if each.told.anything]
     return Erasure(target.kind, target.value, sessions=sessions)
 
 
@@ -448,13 +450,13 @@ def _erase(
             progress("tidying", number / len(sessions))
             remove_leftovers(ref.path)
             tidy(ref.path)
-        found, target = _find(root, target, progress)
+        plans, target = _find(root, target, progress)
         write_plan(root, target)
-        for number, each in enumerate(found):
-            progress("erasing", number / len(found))
+        for number, each in enumerate(plans):
+            progress("erasing", number / len(plans))
             _erase_session(each, target, resumed=resumed)
         drop_dead_links(root)
-        done = _report_of(target, found)
+        done = _report_of(target, plans)
         done.resumed = resumed
         progress("mirrors", 0.0)
         done.mirror_lines = erase_from_mirrors(root, target)
@@ -485,40 +487,40 @@ def _find(root: Path, target: Target, progress: Callable[[str, float], None]) ->
     stored: dict[str, set[ErasedArtifact]] = {}
     for artifact in target.artifacts:
         stored.setdefault(artifact.session_id, set()).add(artifact)
-    found, sealed = [], set()
+    plans, sealed = [], set()
     for number, session in enumerate(sessions):
         progress("looking", number / len(sessions))
         refuse_damaged_account(session)
         # An artifact goes with lines of its own session alone, so no step grows with the sessions before it.
-        own = frozenset(stored.get(session_id_of(session), ()))
-        here = target.within(own)
-        lines = _find_lines(session, here)
+        own_artifacts = frozenset(stored.get(session_id_of(session), ()))
+        session_target = target.within(own_artifacts)
+        lines = _find_lines(session, session_target)
 
-        def holds_it(path: Path, wanted: Target = target) -> bool:
-            return holds(path, wanted)
+        def holds_it(path: Path, sought: Target = target) -> bool:
+            return holds(path, sought)
 
-        own |= find_artifacts(session, here, holds_it, lines.artifacts)
-        if own != here.artifacts:
+        own_artifacts |= find_artifacts(session, session_target, holds_it, lines.artifacts)
+        if own_artifacts != session_target.artifacts:
             # Their events go as well: they are looked for again, now with what they name.
-            here = target.within(own)
-            lines = _find_lines(session, here)
+            session_target = target.within(own_artifacts)
+            lines = _find_lines(session, session_target)
         if lines.parts:
             sealed.add(session_id_of(session))
-        replays = find_replays(session, here, holds_it)
-        told = ErasedSession(
+        replays = find_replays(session, session_target, holds_it)
+        erased_session = ErasedSession(
             session_id_of(session),
             events=lines.events,
             damaged_lines=lines.damaged,
             files=len(lines.files),
             parts=len(lines.parts),
-            artifacts=len(own),
+            artifacts=len(own_artifacts),
             checkpoints=erase_checkpoints(session, target, dry_run=True),
             replays=len(replays),
             runs=len(target.run_dirs.intersection(run_ids(session))),
         )
-        found.append(_Found(session, lines, own, replays, told))
-    artifacts = frozenset(artifact for each in found for artifact in each.artifacts)
-    return found, target.with_found(artifacts=artifacts, sealed=frozenset(sealed))
+        plans.append(_Found(session, lines, own_artifacts, replays, erased_session))
+    artifacts = frozenset(artifact for each in plans for artifact in each.artifacts)
+    return plans, target.with_found(artifacts=artifacts, sealed=frozenset(sealed))
 
 
 def _find_lines(session: Path, target: Target) -> FoundLines:
@@ -532,33 +534,33 @@ def _runs_in(sessions: list[Path], target: Target, progress: Callable[[str, floa
     """Return the runs to erase completely: those started within an erased run, or for the agent."""
     if target.kind == MATCH:
         return frozenset()
-    found = set(target.runs)
+    affected_runs = set(target.runs)
     for number, session in enumerate(sessions):
         progress("looking for runs", number / len(sessions))
         reader = TreeReader(session)
         if target.kind == RUN:
-            found.update(reader.begun_in(frozenset(found)))
+            affected_runs.update(reader.begun_in(frozenset(affected_runs)))
             continue
         for run_id in reader.run_ids():
             began = reader.run_beginning(run_id)
             if began and began.extra.get("agent") == target.value:
-                found.add(run_id)
-    return frozenset(found)
+                affected_runs.add(run_id)
+    return frozenset(affected_runs)
 
 
 def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], bytes | None]:
-    whole, session_id = is_whole(session, path, target), session_id_of(session)
-    return lambda line: target.judge(line, session_id, whole=whole).kept
+    is_whole_file, session_id = is_whole(session, path, target), session_id_of(session)
+    return lambda line: target.judge(line, session_id, is_whole_file=is_whole_file).kept
 
 
-def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
+def _erase_session(session_plan: _Found, target: Target, *, resumed: bool) -> None:
     """The steps of one session; each can be done again, and leaves what the next ones need."""
-    session, lines = found.session, found.lines
-    touched = resumed or found.told.anything
+    session, lines = session_plan.session, session_plan.lines
+    touched = resumed or session_plan.told.anything
     if touched and entries_in(boards_dir(session)):
         recover_session(session)
     erase_checkpoints(session, target)
-    for replay in found.replays:
+    for replay in session_plan.replays:
         delete_tree(replay)
     enter(session, lines)
     was_sealed, unsealed = open_parts(session, lines)
@@ -570,7 +572,7 @@ def _erase_session(found: _Found, target: Target, *, resumed: bool) -> None:
         rewrite(path, judge, target.forms)
     forget_erased(session)
     # After the lines that name them: the plan knows which they are.
-    remove_artifacts(session, found.artifacts)
+    remove_artifacts(session, session_plan.artifacts)
     remove_runs(session, target)
     if touched:
         sweep_blobs(session)
@@ -600,8 +602,8 @@ def pending(root: Path) -> Target | None:
     Raises:
         DamagedInput: the plan cannot be read.
     """
-    what = "the plan of an erasure that was interrupted"
-    return read_stored(plan_file(root), _target_in, what, "remove it, and erase the same again")
+    description = "the plan of an erasure that was interrupted"
+    return read_stored(plan_file(root), _target_in, description, "remove it, and erase the same again")
 
 
 def _target_in(stored: Any) -> Target:

@@ -130,15 +130,15 @@ def _long_line_holds(raw: RawLine, forms: ByteForms) -> bool:
     return raw.left_out_bytes > 0 and forms.find_in_stream(_whole_line(raw)) is not None
 
 
-def _judged(raw: RawLine, target: Target, session_id: str, *, whole: bool = False) -> LineVerdict:
+def _judged(raw: RawLine, target: Target, session_id: str, *, is_whole_file: bool = False) -> LineVerdict:
     """What becomes of a line; one longer than any event goes if it holds what goes."""
-    judged = target.judge(raw.line, session_id, whole=whole)
+    judged = target.judge(raw.line, session_id, is_whole_file=is_whole_file)
     if judged.kept is not None and _long_line_holds(raw, target.forms):
         return LineVerdict(None, None)
     return judged
 
 
-def find_lines(session: Path, files: Iterable[Path], target: Target, found: FoundLines) -> None:
+def find_lines(session: Path, files: Iterable[Path], target: Target, lines: FoundLines) -> None:
     """Find the lines to erase in the files of a session.
 
     Raises:
@@ -146,18 +146,18 @@ def find_lines(session: Path, files: Iterable[Path], target: Target, found: Foun
     """
     session_id = session_id_of(session)
     for path in files:
-        whole = is_whole(session, path, target)
+        is_whole_file = is_whole(session, path, target)
         hit = False
         for raw in lines_of(path):
-            kept, event = _judged(raw, target, session_id, whole=whole)
-            if kept is not raw.line:
+            verdict, event = _judged(raw, target, session_id, is_whole_file=is_whole_file)
+            if verdict is not raw.line:
                 hit = True
-                found.note(event)
-        if hit or whole:
-            found.files.append(path)
+                lines.note(event)
+        if hit or is_whole_file:
+            lines.files.append(path)
 
 
-def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
+def find_sealed(session: Path, target: Target, lines: FoundLines) -> None:
     """Find the lines to erase in archive parts whose log files were removed.
 
     Raises:
@@ -165,23 +165,25 @@ def find_sealed(session: Path, target: Target, found: FoundLines) -> None:
         MissingExtra: duckdb is not installed.
     """
     session_id = session_id_of(session)
-    gone = _names_by_part(session)
-    for part, file, line in sealed_lines(part for part in read_parts(session) if part.name in gone):
-        if file not in gone[part.name]:
+    names_by_part = _names_by_part(session)
+    for part, file, line in sealed_lines(part for part in read_parts(session) if part.name in names_by_part):
+        if file not in names_by_part[part.name]:
             continue  # read as a file
-        kept, event = target.judge(line, session_id, whole=is_whole(session, session / file, target))
-        if kept is not line:
-            found.note(event)
-        if part.name not in found.parts and (kept is not line or _is_named(part, target)):
-            found.parts.append(part.name)
+        verdict, event = target.judge(
+            line, session_id, is_whole_file=is_whole(session, session / file, target)
+        )
+        if verdict is not line:
+            lines.note(event)
+        if part.name not in lines.parts and (verdict is not line or _is_named(part, target)):
+            lines.parts.append(part.name)
 
 
 def _names_by_part(session: Path) -> dict[str, set[str]]:
     """{part: names of its files that were removed}."""
-    found: dict[str, set[str]] = {}
+    names: dict[str, set[str]] = {}
     for part, segment in segments_gone(session, read_parts(session)):
-        found.setdefault(part.name, set()).add(segment.file)
-    return found
+        names.setdefault(part.name, set()).add(segment.file)
+    return names
 
 
 def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, str, bytes]]:
@@ -201,7 +203,7 @@ def _is_named(part: Part, target: Target) -> bool:
     )
 
 
-def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
+def open_parts(session: Path, lines: FoundLines) -> tuple[bool, list[Path]]:
     """Drop the parts with lines to erase; if a part replaces its log files, they are restored first.
 
     Returns:
@@ -211,12 +213,16 @@ def open_parts(session: Path, found: FoundLines) -> tuple[bool, list[Path]]:
         DamagedInput: a part cannot be read; it is as it was.
         OSError: its files cannot be written.
     """
-    going = {path.relative_to(session).as_posix() for path in found.files}
+    going = {path.relative_to(session).as_posix() for path in lines.files}
     is_any, restored = False, []
-    gone = _names_by_part(session)
+    names_by_part = _names_by_part(session)
     for part in read_parts(session):
-        if part.name in found.parts or any(segment.file in going for segment in part.segments):
-            files = {each.file for each in part.segments} if part.json_removed else gone.get(part.name, set())
+        if part.name in lines.parts or any(segment.file in going for segment in part.segments):
+            files = (
+                {each.file for each in part.segments}
+                if part.json_removed
+                else names_by_part.get(part.name, set())
+            )
             if files:
                 unseal(session, only=[part], files=files)
                 restored += [each.place_in(session) for each in part.segments if each.file in files]
@@ -233,7 +239,7 @@ def is_whole(session: Path, path: Path, target: Target) -> bool:
     return path.parent.parent == runs_dir(session) and path.parent.name in target.run_dirs
 
 
-def enter(session: Path, found: FoundLines) -> None:
+def enter(session: Path, lines: FoundLines) -> None:
     """Enter the lines to erase into the account of the session.
 
     Raises:
@@ -242,16 +248,16 @@ def enter(session: Path, found: FoundLines) -> None:
     """
     account = read_account(session)
     added = 0
-    for writer, seq, reason, count in found.dropped:
-        known = account.numbers.get(writer)
-        if known is None or seq not in known:
+    for writer, seq, reason, count in lines.dropped:
+        seen_numbers = account.numbers.get(writer)
+        if seen_numbers is None or seq not in seen_numbers:
             account.dropped[reason] += count
-    for writer, numbers in found.numbers.items():
-        known = account.numbers.setdefault(writer, SeqSet())
-        before = len(known)
-        known.update(numbers)
-        added += len(known) - before
-    for writer, last in found.closed.items():
+    for writer, numbers in lines.numbers.items():
+        seen_numbers = account.numbers.setdefault(writer, SeqSet())
+        before = len(seen_numbers)
+        seen_numbers.update(numbers)
+        added += len(seen_numbers) - before
+    for writer, last in lines.closed.items():
         account.closed[writer] = max(account.closed.get(writer, 0), last)
     if added:
         account.events += added
@@ -286,8 +292,8 @@ def rewrite(path: Path, judge: Callable[[bytes], bytes | None], forms: ByteForms
 def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None], forms: ByteForms) -> Iterator[bytes]:
     batch: list[bytes] = []
     for raw in lines_of(path):
-        kept = judge(raw.line)
-        if kept is None or _long_line_holds(raw, forms):
+        verdict = judge(raw.line)
+        if verdict is None or _long_line_holds(raw, forms):
             continue
         # Do not complete the torn last line of a killed program: a newline would turn it into a damaged line.
         end = b"\n" if raw.complete else b""
@@ -297,7 +303,7 @@ def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None], forms: Byt
             yield from _whole_line(raw)
             yield end
             continue
-        batch.append(kept + end)
+        batch.append(verdict + end)
         if len(batch) == _BATCH_LINES:
             yield b"".join(batch)
             batch = []
@@ -310,16 +316,16 @@ def drop_cursor_entries(session: Path, files: Iterable[Path]) -> None:
 
     Called before files are rewritten, which invalidates the positions in them.
     """
-    gone = {first for path in files if (first := first_id(path)) is not None}
+    first_ids = {first for path in files if (first := first_id(path)) is not None}
     for path in entries_in(cursors_dir(session), ".json"):
         try:
             stored = orjson.loads(read_file(path))
             entries = list(stored["files"])
-            kept = [entry for entry in entries if entry["first_id"] not in gone]
+            remaining = [entry for entry in entries if entry["first_id"] not in first_ids]
         except (ValueError, TypeError, KeyError):
             continue  # whoever uses it says that it is damaged, and reads from the beginning
-        if len(kept) < len(entries):
-            replace_file(path, orjson.dumps({**stored, "files": kept}, option=orjson.OPT_APPEND_NEWLINE))
+        if len(remaining) < len(entries):
+            replace_file(path, orjson.dumps({**stored, "files": remaining}, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def settle_torn_tails(session: Path) -> None:
@@ -381,7 +387,7 @@ ERASED_TEXT: Final = "[erased]"
 
 
 def find_artifacts(
-    session: Path, target: Target, holds: Callable[[Path], bool], told: Iterable[tuple[str, str]]
+    session: Path, target: Target, holds: Callable[[Path], bool], named: Iterable[tuple[str, str]]
 ) -> frozenset[ErasedArtifact]:
     """The artifacts that go: those that hold the value, and those that erased lines name.
 
@@ -389,18 +395,18 @@ def find_artifacts(
         session: the session's directory.
         target: what is erased.
         holds: whether a file holds the value.
-        told: (directory of the run, path) of what erased `artifact.saved` events name.
+        named: (directory of the run, path) of what erased `artifact.saved` events name.
     """
     session_id = session_id_of(session)
-    found = {ErasedArtifact(session_id, run_dir, path) for run_dir, path in told}
+    artifacts = {ErasedArtifact(session_id, run_dir, path) for run_dir, path in named}
     if target.kind == MATCH:
         for run in _directories(runs_dir(session)):
             base = artifacts_dir(session, run.name)
             for path in files_below(base):
                 name = path.relative_to(base).as_posix()
                 if target.is_named_by(name) or holds(path):
-                    found.add(ErasedArtifact(session_id, run.name, name))
-    return frozenset(found)
+                    artifacts.add(ErasedArtifact(session_id, run.name, name))
+    return frozenset(artifacts)
 
 
 def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> None:
@@ -438,7 +444,7 @@ _TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -> list[Path]:
     """Return the replay directories that contain the target; replays can be repeated."""
-    found = []
+    replays = []
     for run in _directories(runs_dir(session)):
         for replay in _directories(run / "replays"):
             files = files_below(replay)
@@ -447,8 +453,8 @@ def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -
             else:
                 hit = any(holds(path) for path in files) or target.is_named_by(replay.name)
             if hit:
-                found.append(replay)
-    return found
+                replays.append(replay)
+    return replays
 
 
 def remove_runs(session: Path, target: Target) -> None:
@@ -533,13 +539,13 @@ def _without_names(stored: Any, target: Target) -> Any:
 def _without_spans(account: Any, target: Target) -> Any:
     if not isinstance(account, dict) or "open_spans" not in account:
         return account
-    kept = [
+    remaining = [
         span
         for span in account["open_spans"]
         if not (target.kind == AGENT and span.get("agent_id") == target.value)
         and not target.is_named_by(str(span.get("name")))
     ]
-    return {**account, "open_spans": kept}
+    return {**account, "open_spans": remaining}
 
 
 def _directories(parent: Path) -> list[Path]:
@@ -554,24 +560,24 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
         OSError, DamagedInput: something cannot be opened or written; what was done counts.
     """
     count = 0
-    whole = []
+    unreadable = []
     for directory in saved_runs(session):
         with _opened(session, directory) as run:
             rows = run.files.index.rows(removed=None)
             is_named = target.kind == MATCH and target.is_named_by(run.run_id)
             is_begun = run.files.index.fact(REMOVED_FACT) is not None
             if is_named or is_begun or directory.parent.name in target.run_dirs:
-                whole.append(run.run_id)
+                unreadable.append(run.run_id)
                 count += len(rows)
                 continue
             numbers = set(_going(run, rows, target))
             count += len(numbers)
             if not dry_run and (numbers or _is_unfinished(run, rows)):
                 remove(run, [row for row in rows if row.number in numbers])
-                run.files.index.shrink(whole=True)
+                run.files.index.shrink(vacuum=True)
     if not dry_run:
         with LocalCheckpointStore(session, redactor=Redactor(b"")) as store:
-            for run_id in whole:
+            for run_id in unreadable:
                 # One whose removal was interrupted is finished when it is looked for, and then is none.
                 with contextlib.suppress(RunNotFound):
                     store.delete_checkpoints(run_id)
@@ -584,8 +590,8 @@ def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:
     sizes = {path.name: path.stat().st_size for path in entries_in(run.files.directory, PACK_SUFFIX)}
     for row in rows:
         sizes[row.pack] = sizes.get(row.pack, 0) - row.frame_bytes
-    wanted = run.files.index.all_chunks()
-    is_stray = any(digest not in wanted for digest in run.files.chunks.names())
+    used = run.files.index.all_chunks()
+    is_stray = any(digest not in used for digest in run.files.chunks.names())
     return is_stray or any(sizes.values()) or any(row.removed for row in rows)
 
 
@@ -626,8 +632,8 @@ def _matching(run: RunCheckpoints, chain: list[Row], target: Target) -> Iterator
                 if isinstance(state, dict) and target.value in state:
                     yield row.number
                 continue
-            told = orjson.dumps({name: getattr(row, name) for name in Row.__slots__})
-            if target.forms.find(orjson.dumps(value)) is not None or target.forms.find(told) is not None:
+            row_json = orjson.dumps({name: getattr(row, name) for name in Row.__slots__})
+            if target.forms.find(orjson.dumps(value)) is not None or target.forms.find(row_json) is not None:
                 yield row.number
     except (DamagedInput, FileNotFoundError) as error:
         raise NotErased(
@@ -675,8 +681,8 @@ def _mirrors(root: Path, *, twins: bool) -> Iterator[Path]:
 def _erased_line_count(path: Path, target: Target, ids: set[bytes]) -> int:
     count = 0
     for raw in lines_of(path):
-        kept, event = _judged(raw, target, "")
-        if kept is not raw.line:
+        verdict, event = _judged(raw, target, "")
+        if verdict is not raw.line:
             count += 1
             if event is not None:
                 ids.add(event.id.encode())
@@ -707,7 +713,7 @@ class _EntryJudge:
         return None if self._drops_entry or holds else line
 
     def _header_goes(self, line: bytes) -> bool:
-        found = _ID_AT_END.search(line)
-        if found is not None and found[1] in self._ids:
+        match = _ID_AT_END.search(line)
+        if match is not None and match[1] in self._ids:
             return True
         return self._target.kind == AGENT and f" [{self._target.value}] ".encode() in line

@@ -104,8 +104,8 @@ class ByteForms:
 
     def find(self, data: bytes) -> str | None:
         """Return the name of a form found in some bytes; None if there is none."""
-        found = self._search(data)
-        return None if found is None else self._names[found[0]]
+        form = self._search(data)
+        return None if form is None else self._names[form[0]]
 
     def find_in_text(self, text: str) -> str | None:
         """Search a text, such as a file name."""
@@ -113,13 +113,13 @@ class ByteForms:
 
     def find_in_stream(self, chunks: Iterable[bytes]) -> str | None:
         """Search bytes in chunks, without loading all of them."""
-        held = b""
+        buffer = b""
         for chunk in chunks:
-            held += chunk
-            found = self.find(held)
-            if found is not None:
-                return found
-            held = held[-self.longest :]
+            buffer += chunk
+            form = self.find(buffer)
+            if form is not None:
+                return form
+            buffer = buffer[-self.longest :]
         return None
 
 
@@ -173,14 +173,14 @@ class Target:
         sealed: frozenset[str] = frozenset(),
     ) -> Self:
         """The same with more runs and artifacts that go, and sessions to be sealed again."""
-        found = replace(self, artifacts=self.artifacts | artifacts, sealed=self.sealed | sealed)
-        return found if runs <= self.runs else replace(found, runs=self.runs | runs)
+        extended = replace(self, artifacts=self.artifacts | artifacts, sealed=self.sealed | sealed)
+        return extended if runs <= self.runs else replace(extended, runs=self.runs | runs)
 
     def within(self, artifacts: frozenset[ErasedArtifact]) -> Self:
         """The same for one session, with its artifacts alone; what was made of the runs is made once."""
-        found = replace(self, artifacts=artifacts)
-        vars(found).update(forms=self.forms, run_dirs=self.run_dirs, names=self.names)
-        return found
+        narrowed = replace(self, artifacts=artifacts)
+        vars(narrowed).update(forms=self.forms, run_dirs=self.run_dirs, names=self.names)
+        return narrowed
 
     def to_object(self) -> dict[str, Any]:
         """As JSON."""
@@ -221,21 +221,21 @@ class Target:
         """The agent or the run, and the runs to erase completely, in their JSON form."""
         return frozenset(_quoted(name).encode() for name in (self.value, *self.runs))
 
-    def judge(self, line: bytes, session_id: str, *, whole: bool = False) -> LineVerdict:
+    def judge(self, line: bytes, session_id: str, *, is_whole_file: bool = False) -> LineVerdict:
         """What becomes of a line of the recording or of a mirror.
 
         Args:
             line: without its newline.
             session_id: the session's; of a mirror's line "", for then the line says so itself.
-            whole: whether the line stands in a file that goes as a whole.
+            is_whole_file: whether the line stands in a file that goes as a whole.
         """
-        if not whole and not self._may_match(line):
+        if not is_whole_file and not self._may_match(line):
             return LineVerdict(line, None)
         try:
             event = decode_line(line)
         except DamagedLine:
-            return self._judge_damaged(line, session_id, whole=whole)
-        if whole or self._matches_event(event, line, session_id):
+            return self._judge_damaged(line, session_id, is_whole_file=is_whole_file)
+        if is_whole_file or self._matches_event(event, line, session_id):
             return LineVerdict(None, event)
         return LineVerdict(line, None)
 
@@ -279,14 +279,14 @@ class Target:
         path = str(event.extra.get("path"))
         return ErasedArtifact(session_id, event.run_id or ROOT_RUN, path) in self.artifacts
 
-    def _judge_damaged(self, line: bytes, session_id: str, *, whole: bool) -> LineVerdict:
+    def _judge_damaged(self, line: bytes, session_id: str, *, is_whole_file: bool) -> LineVerdict:
         """Judge a damaged line; a complete event after a torn one is judged separately."""
         behind = event_behind(line)
         if behind is None:
-            goes = whole or self._names_in(line)
+            goes = is_whole_file or self._names_in(line)
             return LineVerdict(None if goes else line, None)
         at, event = behind
-        if whole or self._matches_event(event, line[at:], session_id):
+        if is_whole_file or self._matches_event(event, line[at:], session_id):
             return LineVerdict(None, event)
         return LineVerdict(line[at:] if self._names_in(line[:at]) else line, None)
 

@@ -56,9 +56,9 @@ def open_connection(session: Path, share: int = 1, threads: int | None = None) -
                     remedy="leave the session unsealed, or erase what holds values of many megabytes",
                 ) from error
             except duckdb.IOException as error:
-                told = str(error).partition("\n")[0].removeprefix("IO Error: ")
+                message = str(error).partition("\n")[0].removeprefix("IO Error: ")
                 raise InputError(
-                    f"a file cannot be read or written: {told}",
+                    f"a file cannot be read or written: {message}",
                     path=session,
                     remedy="free disk space, or make its files accessible, and try again",
                 ) from error
@@ -137,16 +137,16 @@ def remove_left_spills(session: Path) -> None:
             shutil.rmtree(spill, ignore_errors=True)
 
 
-def load_duckdb(what: str) -> Any:
-    """Import duckdb; MissingExtra if it is missing, or too old for `what`."""
+def load_duckdb(purpose: str) -> Any:
+    """Import duckdb; MissingExtra if it is missing, or too old for `purpose`."""
     try:
         import duckdb
     except ImportError as error:
-        raise MissingExtra(f"{what} needs duckdb", remedy="pip install duckdb") from error
+        raise MissingExtra(f"{purpose} needs duckdb", remedy="pip install duckdb") from error
     if numbers_of(duckdb.__version__) < OLDEST_DUCKDB:
         oldest = ".".join(map(str, OLDEST_DUCKDB))
         raise MissingExtra(
-            f"{what} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
+            f"{purpose} needs duckdb {oldest} or newer, and {duckdb.__version__} is installed",
             remedy=f"pip install 'duckdb>={oldest}'",
         )
     return duckdb
@@ -178,8 +178,8 @@ def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any
 
 def numbers_of(version: object) -> tuple[int, ...]:
     """Return the first two numbers of a version; (0, 0) if it has none."""
-    found = re.match(r"(\d+)\.(\d+)", str(version))
-    return (0, 0) if found is None else (int(found[1]), int(found[2]))
+    match = re.match(r"(\d+)\.(\d+)", str(version))
+    return (0, 0) if match is None else (int(match[1]), int(match[2]))
 
 
 def cores() -> int:

@@ -113,10 +113,10 @@ def payload_columns() -> dict[str, str]:
     return columns
 
 
-def _wider(known: str | None, other: str) -> str:
-    if known is None:
+def _wider(current: str | None, other: str) -> str:
+    if current is None:
         return other
-    return max(known, other, key=_WIDER.index)
+    return max(current, other, key=_WIDER.index)
 
 
 def flat_keys() -> set[str]:
@@ -243,16 +243,16 @@ def lines_of_parts(rows: Iterable[Sequence[Any]]) -> list[bytes]:
     Args:
         rows: a file, the number of a line, and the columns of `LINE_PARTS` each.
     """
-    made = []
+    lines = []
     for _file, _number, raw, begin, message, middle, extra, end in rows:
         if raw is not None:
-            made.append(raw)
+            lines.append(raw)
             continue
         text = orjson.dumps(message)
         if b"\\u00" in text:  # the engine writes upper case
             text = _ESCAPES.sub(lambda found: found[0][:2] + found[0][2:].upper(), text)
-        made.append(f"{begin}{text.decode()}{middle}{extra}{end}".encode())
-    return made
+        lines.append(f"{begin}{text.decode()}{middle}{extra}{end}".encode())
+    return lines
 
 
 TEXT_BYTES: Final = (
@@ -265,8 +265,8 @@ _STORED: Final = tuple(key for key in ENVELOPE_KEYS if key not in {"timestamp", 
 
 def promoted_columns() -> dict[str, str]:
     """Return the payload keys that are columns of the sealed form, with their types."""
-    known = payload_columns()
-    return {name: known[name] for name in PROMOTED if name in known}
+    types = payload_columns()
+    return {name: types[name] for name in PROMOTED if name in types}
 
 
 def literal(text: str) -> str:
@@ -285,7 +285,7 @@ def rows_of(lines: str, *, unproven: bool = False) -> str:
     """
     envelope = {name: kind for name, kind in ENVELOPE.items() if name != "type"}
     payload = {"agent_id": "VARCHAR", "agent_role": "VARCHAR", "event_type": "VARCHAR", **promoted_columns()}
-    known = (
+    columns = (
         f"length(writer) = 8 AND NOT contains(writer, '-') AND schema_version BETWEEN 1 AND {CURRENT_SCHEMA}"
     )
     parsed = f"json_transform(text, {literal(structure(envelope))})"
@@ -300,7 +300,7 @@ def rows_of(lines: str, *, unproven: bool = False) -> str:
             "ELSE TRY(decode(encode(text)[head_bytes + 1:strlen(text) - tail_bytes])) END"
         )
         # what may be as long as it was and yet written otherwise: numbers, and characters that are escaped
-        known += (
+        columns += (
             f" AND (tail_bytes = 1 OR ends_with(text, {_TAIL}))"
             " AND (strlen(to_json(message)) = strlen(message) + 2 OR contains(text, to_json(message)))"
         )
@@ -308,7 +308,7 @@ def rows_of(lines: str, *, unproven: bool = False) -> str:
     else:
         parsed, opened = f"TRY({parsed})", f"TRY({opened})"
         around = f"{_HEAD} AS head, {_TAIL} AS tail"
-        known += " AND starts_with(text, head) AND ends_with(text, tail)"
+        columns += " AND starts_with(text, head) AND ends_with(text, tail)"
         between = "substr(text, length(head) + 1, length(text) - length(head) - length(tail))"
         is_object = "starts_with(extra, '{')"
     apart = (
@@ -317,13 +317,15 @@ def rows_of(lines: str, *, unproven: bool = False) -> str:
     )
     # What stands between head and tail is the payload's text if it is one JSON object: a second parse says
     # so, and gives the promoted columns.
-    cut = f"SELECT *, CASE WHEN {known} THEN {between} END AS extra FROM (SELECT *, {around} FROM ({apart}))"
-    whole = (
+    cut = (
+        f"SELECT *, CASE WHEN {columns} THEN {between} END AS extra FROM (SELECT *, {around} FROM ({apart}))"
+    )
+    expression = (
         "SELECT *, p IS NOT NULL AS fits, CASE WHEN p IS NULL THEN TRY(json_transform(text, "
         f"{literal(structure(_WHOLE))})) END AS w "
         f"FROM (SELECT *, CASE WHEN {is_object} THEN {opened} END AS p FROM ({cut}))"
     )
-    return f"SELECT file, line, {_named(_columns_of(payload))} FROM ({whole})"
+    return f"SELECT file, line, {_named(_columns_of(payload))} FROM ({expression})"
 
 
 _PLACE: Final = order_columns("j.") | {
@@ -341,11 +343,11 @@ _WHOLE: Final = ENVELOPE | {
 
 def _columns_of(payload: dict[str, str]) -> dict[str, str]:
     """Each stored column and what it is: of a line that fits, of another event, of a damaged line (NULL)."""
-    place = order_columns("w.")
-    kept = {
-        "ts_us": place["ts_us"],
-        "writer": place["writer"],
-        "seq": place["seq"],
+    order = order_columns("w.")
+    usable = {
+        "ts_us": order["ts_us"],
+        "writer": order["writer"],
+        "seq": order["seq"],
         "agent_id": "coalesce(w.extra.agent_id, w.agent_id)",
         "event_type": f"coalesce(w.type, w.extra.event_type, '{NO_KIND}')",
     }
@@ -356,10 +358,10 @@ def _columns_of(payload: dict[str, str]) -> dict[str, str]:
     is_whole = f"{is_event('w.')} AND {has_payload('text')}"
     columns = {
         name: f"CASE WHEN fits THEN {fitting.get(name, name)} WHEN {is_whole} THEN {expression} END"
-        for name, expression in kept.items()
+        for name, expression in usable.items()
     }
     columns |= {name: f"CASE WHEN fits THEN {name} END" for name in (*_STORED, "extra")}
-    columns |= {quoted_name(name): f"p.{quoted_name(name)}" for name in payload if name not in kept}
+    columns |= {quoted_name(name): f"p.{quoted_name(name)}" for name in payload if name not in usable}
     columns["raw"] = f"CASE WHEN NOT fits THEN {TEXT_BYTES} END"
     return columns
 

@@ -124,13 +124,13 @@ class SealedSegment:
     @property
     def beside(self) -> str | None:
         """The name with the writer's id; None if it already has one, or the writer is unknown."""
-        place, _, base = self.file.rpartition("/")
+        directory, _, base = self.file.rpartition("/")
         name = parse_file_name(base)
         if name is None or name.writer is not None or self.first_id is None:
             return None
         number = "" if name.segment is None else f".{name.segment}"
         ending = base.rpartition(".")[2]
-        return f"{place}{'/' if place else ''}{name.stem}@{split_event_id(self.first_id)[0]}{number}.{ending}"
+        return f"{directory}{'/' if directory else ''}{name.stem}@{split_event_id(self.first_id)[0]}{number}.{ending}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +270,14 @@ def segments_gone(session: Path, parts: Sequence[Part]) -> list[SegmentOfPart]:
     Raises:
         DamagedInput: the account of retired events is needed, and cannot be read.
     """
-    found = [
+    segments = [
         (part, segment)
         for part in parts
         if part.json_removed
         for segment in part.segments
         if not segment.exists_in(session)
     ]
-    return found + removed_otherwise(session, parts)
+    return segments + removed_otherwise(session, parts)
 
 
 def removed_otherwise(
@@ -374,24 +374,24 @@ def write_rows(connection: Any, group: list[FinishedSegment], target: Path, name
     """
     with contextlib.ExitStack() as stack:
         seen = [_look_at(each.path) for each in group]
-        for each, look in zip(group, seen, strict=True):
-            if look.marks.longest > MAX_LINE_BYTES:
+        for each, facts in zip(group, seen, strict=True):
+            if facts.marks.longest > MAX_LINE_BYTES:
                 raise DamagedInput(
                     f"a line is longer than {MAX_LINE_BYTES >> 20} MiB, which no event is; it is not sealed",
                     path=each.path,
                     remedy="remove that line; `verify` names it",
                 )
         sources = [
-            _as_text(each.path, stack) if look.marks.is_odd else each.path
-            for each, look in zip(group, seen, strict=True)
+            _as_text(each.path, stack) if facts.marks.is_odd else each.path
+            for each, facts in zip(group, seen, strict=True)
         ]
-        longest = max(_LEAST_LINE_BYTES, *(2 * look.marks.longest + 2 for look in seen))
+        longest = max(_LEAST_LINE_BYTES, *(2 * facts.marks.longest + 2 for facts in seen))
         _load(connection, sources, longest)
     back = _write(connection, group, seen, target)
     connection.execute("DROP TABLE sealed_lines")
     digest = file_digest(target, sync=True)
     segments = []
-    for each, look, rows in zip(group, seen, back, strict=True):
+    for each, facts, rows in zip(group, seen, back, strict=True):
         status = each.path.lstat()
         if (status.st_size, status.st_mtime_ns) != (each.size_bytes, each.mtime_ns):
             raise DamagedInput(
@@ -403,11 +403,11 @@ def write_rows(connection: Any, group: list[FinishedSegment], target: Path, name
             SealedSegment(
                 file=each.file,
                 size_bytes=each.size_bytes,
-                lines=look.marks.lines,
+                lines=facts.marks.lines,
                 events=rows.events,
                 damaged=rows.damaged,
-                digest=look.digest,
-                ends_with_newline=look.marks.ends_with_newline,
+                digest=facts.digest,
+                ends_with_newline=facts.marks.ends_with_newline,
                 mtime_ns=each.mtime_ns,
                 first_id=first_id(each.path),
                 agent_id=rows.agent_id,
@@ -512,7 +512,7 @@ def _write(connection: Any, group: list[FinishedSegment], seen: list[_Seen], tar
                 raise
             continue
         back = _read_back(connection, group, seen, target)
-        if all(found.same == found.lines for found in back):
+        if all(read_back.same == read_back.lines for read_back in back):
             break
     else:
         raise DamagedInput(
@@ -520,11 +520,11 @@ def _write(connection: Any, group: list[FinishedSegment], seen: list[_Seen], tar
             path=target,
             remedy="the JSON lines are unchanged; please report this",
         )
-    for each, look, found in zip(group, seen, back, strict=True):
-        expected = each.size_bytes + (0 if look.marks.ends_with_newline or not look.marks.lines else 1)
-        if (found.lines, found.size_bytes) != (look.marks.lines, expected):
+    for each, facts, read_back in zip(group, seen, back, strict=True):
+        expected = each.size_bytes + (0 if facts.marks.ends_with_newline or not facts.marks.lines else 1)
+        if (read_back.lines, read_back.size_bytes) != (facts.marks.lines, expected):
             raise DamagedInput(
-                f"{found.lines} of {look.marks.lines} lines were read while it was sealed",
+                f"{read_back.lines} of {facts.marks.lines} lines were read while it was sealed",
                 path=each.path,
                 remedy="the JSON lines are unchanged; please report this",
             )
@@ -566,8 +566,8 @@ def _read_back(
     # rows after the last loaded line have no number
     excess = by_number.pop(None, None)
     nothing = _ReadBack(0, 0, 0, 0, 0, 0, None, None, None)
-    found = [by_number.get(number, nothing) for number in range(len(group))]
-    return found if excess is None else [replace(each, same=-1) for each in found]
+    listed = [by_number.get(number, nothing) for number in range(len(group))]
+    return listed if excess is None else [replace(each, same=-1) for each in listed]
 
 
 def file_digest(path: Path, *, sync: bool = False) -> str:

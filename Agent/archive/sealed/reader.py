@@ -93,9 +93,9 @@ class ArchiveLines:
 
     def fixed(self) -> ArchiveLines:
         """Return a snapshot: the segments that are removed now."""
-        found = ArchiveLines(self._session)
-        found._fixed = self.segments()
-        return found
+        fixed_lines = ArchiveLines(self._session)
+        fixed_lines._fixed = self.segments()
+        return fixed_lines
 
     @contextmanager
     def _connection(self, threads: int | None = None) -> Iterator[Any]:
@@ -110,67 +110,69 @@ class ArchiveLines:
     def lines(self, path: Path) -> Iterator[RawLine]:
         """Yield the lines of one segment in their original order."""
         file = path.relative_to(self._session).as_posix()
-        own = [(part, segment) for part, segment in self.segments() if segment.file == file]
-        if own:
+        pairs = [(part, segment) for part, segment in self.segments() if segment.file == file]
+        if pairs:
             with self._connection() as connection:
-                yield from self._read(connection, own, f"{_rows_of(own)} ORDER BY line")
+                yield from self._read(connection, pairs, f"{_rows_of(pairs)} ORDER BY line")
 
     def lines_to_read(
         self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: KeptCounts | None = None
     ) -> Iterator[RawLine]:
         """The lines of some kinds, and what may be no event; the numbers of all others go into `seen`."""
-        gone = self.segments()
-        if not gone:
+        segments = self.segments()
+        if not segments:
             return
         with self._connection() as connection:
             if kinds is None:
                 # one part after another, since sorting takes the memory of what is sorted
-                for part in _parts_in(gone):
-                    own = [pair for pair in gone if pair[0] is part]
-                    yield from self._read(connection, own, f"{_rows_of(own)} ORDER BY file, line")
+                for part in _parts_in(segments):
+                    of_part = [pair for pair in segments if pair[0] is part]
+                    yield from self._read(connection, of_part, f"{_rows_of(of_part)} ORDER BY file, line")
                 return
-            rows = _rows_of(gone)
+            rows = _rows_of(segments)
             doubtful = add_numbers(connection, rows, kinds, seen)
             if tally is not None:
                 count_others(connection, rows, kinds, doubtful, tally)
-            wanted = rows_to_read(kinds, doubtful)
-            yield from self._read(connection, gone, f"{rows} AND {wanted} ORDER BY filename, file, line")
+            condition = rows_to_read(kinds, doubtful)
+            yield from self._read(
+                connection, segments, f"{rows} AND {condition} ORDER BY filename, file, line"
+            )
 
-    def _read(self, connection: Any, gone: list[SegmentOfPart], rows: str) -> Iterator[RawLine]:
+    def _read(self, connection: Any, segments: list[SegmentOfPart], rows: str) -> Iterator[RawLine]:
         query = f"SELECT parse_filename(filename, true), {_ROW} FROM {rows}"
-        return self._fetch(connection, gone, query)
+        return self._fetch(connection, segments, query)
 
-    def _fetch(self, connection: Any, gone: list[SegmentOfPart], query: str) -> Iterator[RawLine]:
+    def _fetch(self, connection: Any, segments: list[SegmentOfPart], query: str) -> Iterator[RawLine]:
         """The lines that a query for (part, file, line, bytes) of these segments finds."""
-        raw_line = self._raw_lines(gone)
+        raw_line = self._raw_lines(segments)
         cursor = connection.execute(query)
-        while found := cursor.fetchmany(_BATCH_ROWS):
-            for part, file, line, data in found:
+        while rows := cursor.fetchmany(_BATCH_ROWS):
+            for part, file, line, data in rows:
                 if data:
                     yield raw_line(part, file, line, data)
 
-    def _raw_lines(self, gone: list[SegmentOfPart]) -> Callable[[str, str, int, bytes], RawLine]:
+    def _raw_lines(self, segments: list[SegmentOfPart]) -> Callable[[str, str, int, bytes], RawLine]:
         """Return what makes the line of a row of these segments."""
-        places = {
+        by_file = {
             (part.name, segment.file): (
                 int(part.name.removeprefix("part-")),
-                place,
+                index,
                 segment,
                 self._session / segment.file,
             )
-            for part in _parts_in(gone)
-            for place, segment in enumerate(part.segments)
+            for part in _parts_in(segments)
+            for index, segment in enumerate(part.segments)
         }
 
         def raw_line(part: str, file: str, line: int, data: bytes) -> RawLine:
-            if (part, file) not in places:
-                _segment_of(next(known for known, _ in gone if known.name == part), file)
-            number, place, segment, path = places[part, file]
+            if (part, file) not in by_file:
+                _segment_of(next(known for known, _ in segments if known.name == part), file)
+            number, index, segment, path = by_file[part, file]
             return RawLine(
                 line=bytes(data),
                 path=path,
                 # an inode of its own, so that damage at one place is counted once
-                inode=(-number, place),
+                inode=(-number, index),
                 number=line,
                 offset=line,
                 complete=line < segment.lines or segment.ends_with_newline,
@@ -184,30 +186,30 @@ class ArchiveLines:
         Rows come as they are stored, by file and line, without a sort, and on one thread: so the engine holds
         no more than what it reads at once, and between two parts nothing.
         """
-        gone = self.segments()
-        if gone:
-            raw_line = self._raw_lines(gone)
-            for part in _parts_in(gone):
-                yield self._every_line(part.name, [pair for pair in gone if pair[0] is part], raw_line)
+        segments = self.segments()
+        if segments:
+            raw_line = self._raw_lines(segments)
+            for part in _parts_in(segments):
+                yield self._every_line(part.name, [pair for pair in segments if pair[0] is part], raw_line)
 
     def _every_line(
-        self, part: str, own: list[SegmentOfPart], raw_line: Callable[[str, str, int, bytes], RawLine]
+        self, part: str, segments: list[SegmentOfPart], raw_line: Callable[[str, str, int, bytes], RawLine]
     ) -> Iterator[tuple[list[bytes], Callable[[int], RawLine]]]:
         with self._connection(threads=1) as connection, large_buffers_given_back():
             connection.execute("SET disable_parquet_prefetching = true")  # a whole row group ahead
             connection.execute("SET streaming_buffer_size = '1MB'")  # of results that nobody fetched yet
-            cursor = connection.execute(f"SELECT {_PLACE}, {LINE_PARTS} FROM {_rows_of(own)}")
-            while found := cursor.fetchmany(_STREAMED_ROWS):
-                lines = lines_of_parts(found)
-                yield lines, partial(_nth, raw_line, part, found, lines)
+            cursor = connection.execute(f"SELECT {_PLACE}, {LINE_PARTS} FROM {_rows_of(segments)}")
+            while rows := cursor.fetchmany(_STREAMED_ROWS):
+                lines = lines_of_parts(rows)
+                yield lines, partial(_nth, raw_line, part, rows, lines)
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
         """Yield the lines of all segments in order of (timestamp, writer, seq); large sorts spill to disk."""
-        gone = self.segments()
-        if not gone:
+        segments = self.segments()
+        if not segments:
             return
         with self._connection() as connection:
-            yield from self._fetch(connection, gone, _ordered_query(gone, since_us, until_us))
+            yield from self._fetch(connection, segments, _ordered_query(segments, since_us, until_us))
 
 
 @contextmanager
@@ -229,14 +231,14 @@ def _told_as_damage(session: Path) -> Iterator[None]:
 
 def _segment_of(part: Part, file: str) -> SealedSegment:
     """Return the segment of that name; DamagedInput for the row of a file that the part does not describe."""
-    found = next((segment for segment in part.segments if segment.file == file), None)
-    if found is None:
+    matching = next((segment for segment in part.segments if segment.file == file), None)
+    if matching is None:
         raise DamagedInput(
             f"it holds lines of {file!r}, which its description does not name",
             path=part.parquet,
             remedy="restore it from a copy",
         )
-    return found
+    return matching
 
 
 def _nth(
@@ -250,26 +252,26 @@ def _nth(
     return raw_line(part, file, number, lines[at])
 
 
-def _parts_in(gone: list[SegmentOfPart]) -> list[Part]:
+def _parts_in(segments: list[SegmentOfPart]) -> list[Part]:
     """The parts that hold some segments, each once, in their order."""
-    return sorted({part.name: part for part, _ in gone}.values(), key=lambda part: part.name)
+    return sorted({part.name: part for part, _ in segments}.values(), key=lambda part: part.name)
 
 
-def _rows_of(gone: list[SegmentOfPart]) -> str:
+def _rows_of(segments: list[SegmentOfPart]) -> str:
     """The rows of some segments as a relation, with their condition at its end."""
-    parts = _parts_in(gone)
+    parts = _parts_in(segments)
     source = f"{part_source(parts)} WHERE true"
     for part in parts:
-        files = [segment.file for known, segment in gone if known is part]
+        files = [segment.file for known, segment in segments if known is part]
         if len(files) < len(part.segments):
             listed, name = ", ".join(map(literal, files)), literal(part.name)
             source += f" AND (parse_filename(filename, true) <> {name} OR file IN ({listed}))"
     return source
 
 
-def _ordered_query(gone: list[SegmentOfPart], since_us: int | None, until_us: int | None) -> str:
-    parts = _parts_in(gone)
-    listed = ", ".join(f"({literal(part.name)}, {literal(segment.file)})" for part, segment in gone)
+def _ordered_query(segments: list[SegmentOfPart], since_us: int | None, until_us: int | None) -> str:
+    parts = _parts_in(segments)
+    listed = ", ".join(f"({literal(part.name)}, {literal(segment.file)})" for part, segment in segments)
     bounds = [
         f"(ts_us IS NULL OR ts_us {sign} {bound})"
         for sign, bound in ((">=", since_us), ("<", until_us))
@@ -339,8 +341,8 @@ def count_others(
     """Count the events whose lines `rows_to_read` leaves out; arguments as for `add_numbers`."""
     others = f"{rows} AND NOT {rows_to_read(kinds, doubtful)}"
     cursor = connection.execute(f"SELECT event_type, level, agent_id, count(*) FROM {others} GROUP BY ALL")
-    while found := cursor.fetchmany(_BATCH_ROWS):
-        for kind, level, agent_id, number in found:
+    while fetched := cursor.fetchmany(_BATCH_ROWS):
+        for kind, level, agent_id, number in fetched:
             tally.rows[kind, level, agent_id] += number
     first_us, last_us = connection.execute(f"SELECT min(ts_us), max(ts_us) FROM {others}").fetchone()
     if first_us is not None:
@@ -378,11 +380,11 @@ def file_lines(
     A part is about a hundred megabytes of lines at most; it is sorted, which may take as much memory. A part
     that the engine cannot read is DamagedInput.
     """
-    wanted = "" if files is None else f"WHERE file IN ({', '.join(literal(name) for name in files)})"
+    condition = "" if files is None else f"WHERE file IN ({', '.join(literal(name) for name in files)})"
     cursor = connection.cursor()
     try:
         with _told_as_damage(part.directory.parent):
-            cursor.execute(f"SELECT {_ROW} FROM {part_source([part])} {wanted} ORDER BY file, line")
+            cursor.execute(f"SELECT {_ROW} FROM {part_source([part])} {condition} ORDER BY file, line")
             while rows := cursor.fetchmany(_BATCH_ROWS):
                 yield from rows
     finally:
@@ -391,13 +393,13 @@ def file_lines(
 
 def digests_of(connection: Any, part: Part) -> dict[str, str]:
     """Return the digest that each file of a part would have if it were restored."""
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for file, lines in _by_file(file_lines(connection, part)):
         digest = new_hash()
         for chunk in _chunks(lines, _segment_of(part, file)):
             digest.update(chunk)
-        found[file] = digest.hexdigest()
-    return found
+        digests[file] = digest.hexdigest()
+    return digests
 
 
 def _by_file(rows: Iterator[tuple[str, int, bytes]]) -> Iterator[tuple[str, Iterator[bytes]]]:
@@ -451,13 +453,13 @@ def unseal(
             by_name = {
                 segment.file: segment for segment in part.segments if files is None or segment.file in files
             }
-            places = {name: segment.place_in(target) for name, segment in by_name.items()}
-            missing = [name for name, place in places.items() if not place.exists()]
+            paths = {name: segment.place_in(target) for name, segment in by_name.items()}
+            missing = [name for name, place in paths.items() if not place.exists()]
             if not missing:
                 continue
             left = {name for name in missing if by_name[name].size_bytes}
             for file, lines in _by_file(file_lines(connection, part, missing)):
-                written.append(_restore(part, by_name[file], lines, places[file]))
+                written.append(_restore(part, by_name[file], lines, paths[file]))
                 left.discard(file)
             if left:
                 raise DamagedInput(

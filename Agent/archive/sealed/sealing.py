@@ -120,8 +120,8 @@ def seal(
             raise UsageError(
                 "another process is sealing this session", path=path, remedy="wait for it and try again"
             )
-        known = tidy(path)
-        sealed = {each.file for part in known for each in part.segments if each.is_file(path / each.file)}
+        existing = tidy(path)
+        sealed = {each.file for part in existing for each in part.segments if each.is_file(path / each.file)}
         open_ones = [each for each in finished if each.file not in sealed]
         done.already = len(finished) - len(open_ones)
         total = sum(each.size_bytes for each in open_ones)
@@ -150,14 +150,14 @@ def tidy(session: Path) -> list[Part]:
         elif len(usable_segments(session, part)) == len(part.segments):
             parts.append(part)
         else:
-            gone = {segment.file for whose, segment in removed if whose is part}
-            if gone:
-                unseal(session, only=[part], files=gone)  # their lines are nowhere else
+            files = {segment.file for whose, segment in removed if whose is part}
+            if files:
+                unseal(session, only=[part], files=files)  # their lines are nowhere else
             drop_part(part)
-    known = {part.parquet.name for part in parts}
+    names = {part.parquet.name for part in parts}
     for entry in entries_in(archive_dir(session)):
         unfinished = entry.name.startswith(".") and entry.name.endswith(".new")
-        if unfinished or (entry.suffix == ".parquet" and entry.name not in known):
+        if unfinished or (entry.suffix == ".parquet" and entry.name not in names):
             entry.unlink()
     return parts
 
@@ -269,25 +269,25 @@ def _count(done: Sealed, part: Part) -> None:
 
 def _remove(session: Path, done: Sealed) -> None:
     """Remove the log files of sealed segments, part by part, after reading each part back completely."""
-    known = read_parts(session)
+    existing = read_parts(session)
     intact = {
-        part.name: [each for each in part.segments if each.is_file(session / each.file)] for part in known
+        part.name: [each for each in part.segments if each.is_file(session / each.file)] for part in existing
     }
-    parts = [part for part in known if intact[part.name]]
+    parts = [part for part in existing if intact[part.name]]
     with contextlib.closing(side_by_side(session, [partial(_proven, part=part) for part in parts])) as proven:
         for part in proven:
-            there = intact[part.name]
+            intact_part = intact[part.name]
             if not part.json_removed:
                 mark_removed(part)
-            done.removed += _unlink(session, there)
-            done.removed_bytes += sum(each.size_bytes for each in there)
+            done.removed += _unlink(session, intact_part)
+            done.removed_bytes += sum(each.size_bytes for each in intact_part)
 
 
 def _proven(connection: Any, part: Part) -> Part:
     """Check a part by reading it back, unless it replaces its log files; DamagedInput if it differs."""
     if not part.json_removed:
-        found = digests_of(connection, part)
-        wrong = [each for each in part.segments if found.get(each.file) != each.digest]
+        digests = digests_of(connection, part)
+        wrong = [each for each in part.segments if digests.get(each.file) != each.digest]
         if wrong:
             raise DamagedInput(
                 f"{wrong[0].file} does not read back identically",

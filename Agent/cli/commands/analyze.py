@@ -156,7 +156,7 @@ def debug(
             report = parameters.analyzer_of(run, root).debug_issue(issue, test=test, **how)
     render.document(report.to_dict)
     if markdown:
-        render.emit(report.to_markdown(), whole=True)
+        render.emit(report.to_markdown(), verbatim=True)
     else:
         width = render.width_of_page()
         text = report.to_text(width) if show_all else report.to_screen(width=width)
@@ -278,9 +278,9 @@ def causes(
     if render.wants_json() or form == "json":
         render.emit_json(graph.to_dict())
     elif form == "dot":
-        render.emit(graph.to_dot().rstrip("\n"), whole=True)
+        render.emit(graph.to_dot().rstrip("\n"), verbatim=True)
     elif form == "svg":
-        render.emit(graph.to_svg().rstrip("\n"), whole=True)
+        render.emit(graph.to_svg().rstrip("\n"), verbatim=True)
     else:
         for line in graph.to_text(limit).splitlines():
             render.emit(layout.clip(render.clean(line), render.width_of_terminal() or len(line) + 1))
@@ -382,19 +382,19 @@ def learning(
     """
     run = one_of(run, more, **across)
     if across["engine"] is not None:
-        found = _learning_of_trees(agent, by, (run, *more), root, **across)
+        report = _learning_of_trees(agent, by, (run, *more), root, **across)
     else:
         analyzer = parameters.analyzer_of(run, root, agent)
-        found = analyzer.learning_report(agent, by)
+        report = analyzer.learning_report(agent, by)
         if agent is not None:
-            found["lineage"] = analyzer.learning_lineage(agent)
-    render.document(lambda: found)
-    if not any(found[key] for key in _LEARNING) and not found["changes"]["counts"]:
+            report["lineage"] = analyzer.learning_lineage(agent)
+    render.document(lambda: report)
+    if not any(report[key] for key in _LEARNING) and not report["changes"]["counts"]:
         render.note("no learning events; LearningLogger and trace_learning_update record them")
         return
     from Agent.analysis.report.details import learning_sections
 
-    _print(learning_sections(found))
+    _print(learning_sections(report))
 
 
 def _learning_of_trees(
@@ -448,7 +448,7 @@ def interactions(
         raise misuse("--content shows how content spread in a session; leave out the agent")
     with parameters.engine_for(run, more, root, **across) as engine:
         if content is None:
-            found = interaction_report(engine, agent, edges=render.wants_json())
+            report = interaction_report(engine, agent, edges=render.wants_json())
         else:
             with interaction_lines(engine) as lines:
                 spread = cascade(engine, lines, content)
@@ -456,13 +456,13 @@ def interactions(
         render.document(lambda: spread)
         _print(cascade_sections(spread))
         return
-    render.document(lambda: found)
-    if not found["graph"]["nodes"] and not found["total_interactions"] and not found["cascades"]["total"]:
+    render.document(lambda: report)
+    if not report["graph"]["nodes"] and not report["total_interactions"] and not report["cascades"]["total"]:
         render.note("no interactions; InteractionLogger and AgentLogger.send record them")
         return
-    _print(interaction_sections(found))
-    if any(row["tree"] for row in found["top_cascades"]):
-        first = found["top_cascades"][0]["content_id"]
+    _print(interaction_sections(report))
+    if any(row["tree"] for row in report["top_cascades"]):
+        first = report["top_cascades"][0]["content_id"]
         render.note(f"agent-trace interactions --content {first} shows how one spread")
 
 
@@ -483,11 +483,11 @@ def performance(run: OneRun, more: More, root: Root, **across: Unpack[Across]) -
     from Agent.analysis.performance import performance_report
 
     with parameters.engine_for(run, more, root, **across) as engine:
-        found = performance_report(engine)
-    render.document(lambda: found)
-    if not found["spans"] and not found["metrics"]:
+        report = performance_report(engine)
+    render.document(lambda: report)
+    if not report["spans"] and not report["metrics"]:
         render.note("nothing was measured; trace_performance and trace_agent_action measure")
         return
     from Agent.analysis.report.details import performance_sections
 
-    _print(performance_sections(found))
+    _print(performance_sections(report))

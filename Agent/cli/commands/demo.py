@@ -234,14 +234,14 @@ def _changed_lines() -> list[str]:
 
 
 def _next_commands(recording: DemoRecording, root: Path, tick: int) -> list[str]:
-    place, session = _place(root), recording.session_id
+    root_option, session = _place(root), recording.session_id
     stretch = f"--since tick:{max(tick - 2, 0)} --until tick:{tick + 2}"
     return [
-        f"agent-trace journey {_agent(recording)} {stretch}{place}",
-        f"agent-trace errors --session {session}{place}",
-        f"agent-trace play {_run(recording)}{place}",
-        f"agent-trace replay {session}/creator_001 --target Agent.demo.targets:changed_creator{place}",
-        f"agent-trace tail -n 10 --type cascade --session {session}{place}",
+        f"agent-trace journey {_agent(recording)} {stretch}{root_option}",
+        f"agent-trace errors --session {session}{root_option}",
+        f"agent-trace play {_run(recording)}{root_option}",
+        f"agent-trace replay {session}/creator_001 --target Agent.demo.targets:changed_creator{root_option}",
+        f"agent-trace tail -n 10 --type cascade --session {session}{root_option}",
     ]
 
 
@@ -304,10 +304,10 @@ def run(
     settings = {"is_module": is_module, "spans": not no_spans, "endpoint": endpoint, "content": content}
     # Not `-m`: the program's directory takes the first place of the path, as if Python had started it.
     start = f"import sys; sys.path[0] = {str(_PACKAGES)!r}; from {_RUNNER} import main; sys.exit(main())"
-    words = [sys.executable, "-c", start, json.dumps(settings), program, *arguments]
+    argv = [sys.executable, "-c", start, json.dumps(settings), program, *arguments]
     sys.stdout.flush()
     environment = {**os.environ, "AGENT_TRACE_ROOT": str(Path(root).absolute())}
-    os.execve(sys.executable, words, environment)  # noqa: S606 - this interpreter, this package
+    os.execve(sys.executable, argv, environment)  # noqa: S606 - this interpreter, this package
 
 
 _WAIT_S: Final = 10.0
@@ -318,7 +318,7 @@ Request = Literal["status", "pause", "step", "resume", "set"]
 def control(
     name: Annotated[str, "SESSION", {"shell_complete": complete_runs}],
     what: Annotated[Request, "{status|pause|step|resume|set}"],
-    given: Annotated[tuple[str, ...], "[N | AGENT FIELD=VALUE]"],
+    arguments: Annotated[tuple[str, ...], "[N | AGENT FIELD=VALUE]"],
     wait: Annotated[float, "--wait SECONDS", click.FloatRange(min=0)] = _WAIT_S,
     *,
     root: Root,
@@ -347,30 +347,30 @@ def control(
     """
     path = find_session(root, name)
     if what == "status":
-        _no_more(what, given)
+        _no_more(what, arguments)
         return _status(path)
-    asked: dict[str, Any] = {"command": what}
+    request: dict[str, Any] = {"command": what}
     if what == "set":
-        asked |= _change(given)
+        request |= _change(arguments)
     elif what == "step":
-        asked["ticks"] = _ticks(given)
+        request["ticks"] = _ticks(arguments)
     else:
-        _no_more(what, given)
-    return _ask(path, asked, wait)
+        _no_more(what, arguments)
+    return _ask(path, request, wait)
 
 
-def _ask(session: Path, asked: dict[str, Any], wait_s: float) -> int:
+def _ask(session: Path, sent: dict[str, Any], wait_s: float) -> int:
     from Agent.tree.files.control import NoTick, request, user_name
 
     try:
         with shown("waiting for the program's next tick"):
-            answer = request(session, {**asked, "by": user_name()}, wait_s)
+            answer = request(session, {**sent, "by": user_name()}, wait_s)
     except NoTick as late:
         return _not_done(session, str(late))
     refused = answer.get("refused")
     if refused is None:
         render.document(lambda: {"session": session_id_of(session), "done": True, **_told(answer)})
-        render.emit_text(_words(asked, answer))
+        render.emit_text(_words(sent, answer))
         return 0
     message, remedy = str(refused["message"]), refused["remedy"]
     if refused["what"] == "state":
@@ -385,39 +385,39 @@ def _not_done(session: Path, why: str) -> int:
     return 1
 
 
-def _words(asked: dict[str, Any], answer: dict[str, Any]) -> str:
+def _words(request: dict[str, Any], answer: dict[str, Any]) -> str:
     from Agent.tree.files.control import before
 
-    place = before(answer["tick"])
-    if asked["command"] == "set":
+    position = before(answer["tick"])
+    if request["command"] == "set":
         return (
-            f"{asked['field']} of {asked['agent_id']}{place}: {cell(answer['old'])} -> "
+            f"{request['field']} of {request['agent_id']}{position}: {cell(answer['old'])} -> "
             f"{cell(answer['new'])} (event {answer['event_id']})"
         )
-    return f"running on{place}" if asked["command"] == "resume" else f"paused{place}"
+    return f"running on{position}" if request["command"] == "resume" else f"paused{position}"
 
 
 def _told(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name != "id"}
 
 
-def _change(given: tuple[str, ...]) -> dict[str, Any]:
+def _change(arguments: tuple[str, ...]) -> dict[str, Any]:
     from Agent.tree.files.control import parsed
 
-    if len(given) != 2 or "=" not in given[1][1:]:
+    if len(arguments) != 2 or "=" not in arguments[1][1:]:
         raise misuse("set takes AGENT FIELD=VALUE")
-    name, _, text = given[1].partition("=")
-    return {"agent_id": given[0], "field": name, "value": parsed(text), "text": text}
+    name, _, text = arguments[1].partition("=")
+    return {"agent_id": arguments[0], "field": name, "value": parsed(text), "text": text}
 
 
-def _ticks(given: tuple[str, ...]) -> int:
-    if len(given) > 1 or not all(each.isascii() and each.isdecimal() and int(each) for each in given):
+def _ticks(arguments: tuple[str, ...]) -> int:
+    if len(arguments) > 1 or not all(each.isascii() and each.isdecimal() and int(each) for each in arguments):
         raise misuse("step takes the number of ticks, at least 1")
-    return int(given[0]) if given else 1
+    return int(arguments[0]) if arguments else 1
 
 
-def _no_more(what: str, given: tuple[str, ...]) -> None:
-    if given:
+def _no_more(what: str, arguments: tuple[str, ...]) -> None:
+    if arguments:
         raise misuse(f"{what} takes nothing more")
 
 
@@ -435,8 +435,8 @@ def _status(session: Path) -> int:
     else:
         assert program is not None  # noqa: S101 - else `controlled` raises
         why, state = None, program.state
-    told = {name: getattr(program, name) for name in ("tick", "since", "pid", "has_ticked")}
-    render.document(lambda: {"session": session_id_of(session), "state": state, **told})
+    fields = {name: getattr(program, name) for name in ("tick", "since", "pid", "has_ticked")}
+    render.document(lambda: {"session": session_id_of(session), "state": state, **fields})
     render.emit_text(why or _status_words(program))
     return 1 if why else 0
 

@@ -76,8 +76,8 @@ def doctor(root: Root, canary: bool) -> int:
         checks.append(check)
         _show(check)
     wrong = [check for check in checks if check.state == FAIL]
-    found = {"ok": not wrong, "version": __version__, "root": str(root), "checks": list(map(asdict, checks))}
-    render.document(lambda: found)
+    report = {"ok": not wrong, "version": __version__, "root": str(root), "checks": list(map(asdict, checks))}
+    render.document(lambda: report)
     render.emit()
     render.emit(f"{words.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
     return 1 if wrong else 0
@@ -92,7 +92,7 @@ def _show(check: Check) -> None:
 
 def _all_checks(root: Path) -> Iterator[Check]:
     """Run the checks in order; a check that raises is a failed check."""
-    looks: tuple[tuple[str, Callable[[], Finding]], ...] = (
+    checks: tuple[tuple[str, Callable[[], Finding]], ...] = (
         ("python", _python),
         ("libraries", _libraries),
         ("native parts", _native_parts),
@@ -105,18 +105,18 @@ def _all_checks(root: Path) -> Iterator[Check]:
         ("self-test", _self_test),
         ("newest session", lambda: _newest_session(root)),
     )
-    for name, look in looks:
+    for name, check in checks:
         try:
-            yield Check(name, *look())
+            yield Check(name, *check())
         except Exception as error:  # noqa: BLE001 - the exception is the finding
             yield Check(name, FAIL, f"{type(error).__name__}: {error}")
 
 
 def _python() -> Finding:
-    found = f"Agent Trace {__version__}, Python {sys.version.split()[0]}, {sys.platform}"
+    text = f"Agent Trace {__version__}, Python {sys.version.split()[0]}, {sys.platform}"
     if not sys.platform.startswith("linux"):
-        return WARN, found, "only Linux is fully supported; elsewhere, record from one process"
-    return OK, found
+        return WARN, text, "only Linux is fully supported; elsewhere, record from one process"
+    return OK, text
 
 
 _COLUMNS: Final = "Agent.analysis.query._columns"
@@ -145,37 +145,37 @@ def _native_parts() -> Finding:
 def _libraries() -> Finding:
     from Agent.archive.sealed.connection import OLDEST_DUCKDB, numbers_of
 
-    found = {name: _version(name) for name in LIBRARIES}
-    missing = [name for name, number in found.items() if number is None]
+    versions = {name: _version(name) for name in LIBRARIES}
+    missing = [name for name, number in versions.items() if number is None]
     if missing:
         return FAIL, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
-    if numbers_of(found["duckdb"]) < OLDEST_DUCKDB:
+    if numbers_of(versions["duckdb"]) < OLDEST_DUCKDB:
         oldest = ".".join(map(str, OLDEST_DUCKDB))
-        wanted = f"duckdb {found['duckdb']} is older than {oldest}: no command that queries works"
-        return FAIL, wanted, f"pip install 'duckdb>={oldest}'"
-    return OK, ", ".join(f"{name} {number}" for name, number in found.items())
+        reason = f"duckdb {versions['duckdb']} is older than {oldest}: no command that queries works"
+        return FAIL, reason, f"pip install 'duckdb>={oldest}'"
+    return OK, ", ".join(f"{name} {number}" for name, number in versions.items())
 
 
 def _nearest(root: Path) -> Path:
     """The directory itself, or the nearest existing one above it."""
-    place = root.absolute()
-    while not place.is_dir() and place != place.parent:
-        place = place.parent
-    return place
+    directory = root.absolute()
+    while not directory.is_dir() and directory != directory.parent:
+        directory = directory.parent
+    return directory
 
 
 def _root(root: Path) -> Finding:
     remedy = "choose another with --root or AGENT_TRACE_ROOT, or change its permissions"
-    place = _nearest(root)
+    existing = _nearest(root)
     if root.exists() and not root.is_dir():
         return FAIL, f"{root} is not a directory", remedy
     try:
-        with tempfile.NamedTemporaryFile(dir=place, prefix=".agent-trace-doctor-") as file:
+        with tempfile.NamedTemporaryFile(dir=existing, prefix=".agent-trace-doctor-") as file:
             file.write(b"can this be written?")
             file.flush()
     except OSError as error:
-        return FAIL, f"{place} cannot be written: {error.strerror}", remedy
-    if place != root.absolute():
+        return FAIL, f"{existing} cannot be written: {error.strerror}", remedy
+    if existing != root.absolute():
         return OK, f"{root} does not exist yet and can be created"
     rights = root.stat().st_mode & 0o777
     if rights & 0o077:
@@ -193,17 +193,17 @@ def _entries(root: Path) -> Finding:
     odd += [each for ref in list_sessions(root)[-1:] for each in find_passed_over(root, ref.path)]
     if not odd:
         return OK, "every checked entry belongs to the tree"
-    told = ", ".join(str(each) for each in odd[:_SHOWN_ENTRIES])
+    listed = ", ".join(str(each) for each in odd[:_SHOWN_ENTRIES])
     more = f" and {len(odd) - _SHOWN_ENTRIES:,} more" if len(odd) > _SHOWN_ENTRIES else ""
-    return WARN, f"ignored: {told}{more}", "rename or remove them; nothing reads or deletes them"
+    return WARN, f"ignored: {listed}{more}", "rename or remove them; nothing reads or deletes them"
 
 
 def _disk_space(root: Path) -> Finding:
     free = shutil.disk_usage(_nearest(root)).free
-    found = f"{words.size(free)} free"
+    text = f"{words.size(free)} free"
     if free < FREE_BYTES_NEEDED:
-        return FAIL, found, "free some space: recording would soon lose events, and report it"
-    return OK if free >= FREE_BYTES_WANTED else WARN, found
+        return FAIL, text, "free some space: recording would soon lose events, and report it"
+    return OK if free >= FREE_BYTES_WANTED else WARN, text
 
 
 def _open_files() -> Finding:
@@ -228,9 +228,9 @@ def _inotify() -> Finding:
         def on_any_event(self, event: FileSystemEvent) -> None:  # noqa: ARG002
             woken.set()
 
-    with tempfile.TemporaryDirectory(prefix="agent-trace-doctor-") as place:
+    with tempfile.TemporaryDirectory(prefix="agent-trace-doctor-") as directory:
         observer = Observer()
-        observer.schedule(Waker(), place)
+        observer.schedule(Waker(), directory)
         try:
             observer.start()
         except OSError as error:
@@ -240,7 +240,7 @@ def _inotify() -> Finding:
                 "raise fs.inotify.max_user_instances or max_user_watches",
             )
         try:
-            Path(place, "file").touch()
+            Path(directory, "file").touch()
             heard = woken.wait(2.0)
         finally:
             observer.stop()
@@ -255,8 +255,8 @@ def _board(root: Path) -> Finding:
     from Agent.tree.write.crash_board import Board, read_board
 
     nearest = _nearest(root)
-    place = nearest if os.access(nearest, os.W_OK) else Path(tempfile.gettempdir())
-    with tempfile.TemporaryDirectory(prefix=".agent-trace-doctor-", dir=place) as directory:
+    writable = nearest if os.access(nearest, os.W_OK) else Path(tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix=".agent-trace-doctor-", dir=writable) as directory:
         path = Path(directory, "board")
         board = Board.create(path)
         board.thread_slot()(41)
@@ -274,8 +274,8 @@ def _self_test() -> Finding:
     from Agent.replay import replay_run
     from Agent.tree.read.reader import TreeReader
 
-    with tempfile.TemporaryDirectory(prefix="agent-trace-doctor-") as place:
-        root = Path(place, "trace")
+    with tempfile.TemporaryDirectory(prefix="agent-trace-doctor-") as directory:
+        root = Path(directory, "trace")
         recording = record_session(root, Settings(agents=3, ticks=12))
         reader = TreeReader(recording.session)
         kinds = [event.kind for event in reader.events()]
@@ -303,8 +303,8 @@ def _losses(session: Path) -> Losses:
         from Agent.analysis.query.engine import open_engine
 
         with open_engine(session) as engine:
-            if (found := counted_losses(session, engine)) is not None:
-                return found
+            if (losses := counted_losses(session, engine)) is not None:
+                return losses
     return open_reader(session).losses()
 
 
@@ -312,19 +312,19 @@ def _newest_session(root: Path) -> Finding:
     from Agent.analysis.listing import size_on_disk
     from Agent.tree.layout import is_encrypted, list_sessions
 
-    known = list_sessions(root)
-    if not known:
+    sessions = list_sessions(root)
+    if not sessions:
         return OK, "no session yet"
-    if is_encrypted(known[-1].path):
-        return OK, f"{known[-1].session_id}: encrypted, {words.size(size_on_disk(known[-1].path))}"
-    losses = _losses(known[-1].path)
-    size = words.size(size_on_disk(known[-1].path))
-    found = f"{known[-1].session_id}: {losses.total_read:,} events read, {losses.total_lost:,} lost, {size}"
+    if is_encrypted(sessions[-1].path):
+        return OK, f"{sessions[-1].session_id}: encrypted, {words.size(size_on_disk(sessions[-1].path))}"
+    losses = _losses(sessions[-1].path)
+    size = words.size(size_on_disk(sessions[-1].path))
+    text = f"{sessions[-1].session_id}: {losses.total_read:,} events read, {losses.total_lost:,} lost, {size}"
     if not losses.clean:
-        return FAIL, f"{found}, {losses.total_unknown:,} unexplained", "see its log.dropped events"
+        return FAIL, f"{text}, {losses.total_unknown:,} unexplained", "see its log.dropped events"
     if losses.damaged_lines:
-        return WARN, f"{found}, {words.plural(losses.damaged_lines, 'damaged line')}"
-    return OK, found
+        return WARN, f"{text}, {words.plural(losses.damaged_lines, 'damaged line')}"
+    return OK, text
 
 
 _LOOKS: dict[str, dict[str, Any]] = {
@@ -343,19 +343,19 @@ def _search_for_secrets() -> int:
         if not render.wants_json():
             render.note(f"planting secrets under durability {durability} ...")
 
-    found = plant_and_search(tell)
-    rows = [asdict(entrance) for entrance in found.entrances]
-    told = {"files": found.files, "bytes": found.size_bytes, "entrances": rows}
-    render.document(lambda: {"ok": not found.wrong, **told})
-    _show_entrances(found.entrances)
-    planted = sum(entrance.planted for entrance in found.entrances if entrance.state != ABSENT)
-    failed = f"{words.plural(len(found.wrong), 'entrance')} failed" if found.wrong else "none found"
+    searched = plant_and_search(tell)
+    rows = [asdict(entrance) for entrance in searched.entrances]
+    report = {"files": searched.files, "bytes": searched.size_bytes, "entrances": rows}
+    render.document(lambda: {"ok": not searched.wrong, **report})
+    _show_entrances(searched.entrances)
+    planted = sum(entrance.planted for entrance in searched.entrances if entrance.state != ABSENT)
+    failed = f"{words.plural(len(searched.wrong), 'entrance')} failed" if searched.wrong else "none found"
     render.emit()
     render.emit(
-        f"{planted:,} secrets planted, {found.files} files and {words.size(found.size_bytes)} searched: "
+        f"{planted:,} secrets planted, {searched.files} files and {words.size(searched.size_bytes)} searched: "
         + failed
     )
-    return 1 if found.wrong else 0
+    return 1 if searched.wrong else 0
 
 
 def _show_entrances(rows: list[Entrance]) -> None:
@@ -408,30 +408,30 @@ def show(origin: bool) -> None:
     from Agent.config.options import TABLES
     from Agent.config.settings_here import effective_settings
 
-    found = effective_settings()
-    entries = {name: setting._asdict() for name, setting in found.settings.items()}
-    chosen = None if found.preset is None else found.preset._asdict()
-    render.document(lambda: {"preset": chosen, "settings": entries, "outputs": found.outputs})
-    lines = [] if found.preset is None else [("preset", found.preset)]
-    lines += [(name, setting) for name, setting in found.settings.items() if "." not in name]
+    settings = effective_settings()
+    entries = {name: setting._asdict() for name, setting in settings.settings.items()}
+    chosen = None if settings.preset is None else settings.preset._asdict()
+    render.document(lambda: {"preset": chosen, "settings": entries, "outputs": settings.outputs})
+    lines = [] if settings.preset is None else [("preset", settings.preset)]
+    lines += [(name, setting) for name, setting in settings.settings.items() if "." not in name]
     width = max(len(f"{name} = {_toml(setting.value)}") for name, setting in lines) + 2
     for name, setting in lines:
         _line(name, setting, width if origin else 0)
     for table in TABLES:
         render.emit(f"\n[{table}]")
-        for name, setting in found.settings.items():
+        for name, setting in settings.settings.items():
             if name.startswith(f"{table}."):
                 _line(_toml_key(name.partition(".")[2]), setting, width if origin else 0)
-    if found.outputs is not None:
+    if settings.outputs is not None:
         render.emit("\n# LOGGING_CONFIG also sets formatters or handlers:")
-        render.emit(f"# {orjson.dumps(found.outputs).decode()}", whole=True)
+        render.emit(f"# {orjson.dumps(settings.outputs).decode()}", verbatim=True)
 
 
 def _line(name: str, setting: Any, width: int) -> None:
     """Print one setting; with a width, its source follows as a comment in that column."""
     text = f"{name} = {_toml(setting.value)}"
     where = render.paint(f"# {render.clean(setting)}", dim=True)
-    render.emit(f"{text.ljust(width)}{where}" if width else text, whole=True)
+    render.emit(f"{text.ljust(width)}{where}" if width else text, verbatim=True)
 
 
 def _toml_key(name: str) -> str:
@@ -456,34 +456,34 @@ def path() -> None:
     from Agent.config.load import project_paths, state_of, user_path
 
     rows: list[tuple[str, str]] = []
-    found = False
-    for place in project_paths():
-        is_hidden = found and os.path.exists(place)  # noqa: PTH110
-        state = "not read: a nearer file was found" if is_hidden else _state(state_of, place)
-        found = found or state == "read" or state.startswith("wrong")
-        rows.append((place, state))
-    own = user_path(os.environ)
-    if own is not None:
-        rows.append((own, _state(state_of, own)))
-    render.document(lambda: [{"path": place, "state": state} for place, state in rows])
-    room = (render.width_of_terminal() or sys.maxsize) - max(len(state) for _, state in rows)
-    width = min(max(len(place) for place, _ in rows), room - 2)
-    for place, state in rows:
+    any_read = False
+    for path_text in project_paths():
+        is_hidden = any_read and os.path.exists(path_text)  # noqa: PTH110
+        state = "not read: a nearer file was found" if is_hidden else _state(state_of, path_text)
+        any_read = any_read or state == "read" or state.startswith("wrong")
+        rows.append((path_text, state))
+    user_file = user_path(os.environ)
+    if user_file is not None:
+        rows.append((user_file, _state(state_of, user_file)))
+    render.document(lambda: [{"path": path_text, "state": state} for path_text, state in rows])
+    columns = (render.width_of_terminal() or sys.maxsize) - max(len(state) for _, state in rows)
+    width = min(max(len(path_text) for path_text, _ in rows), columns - 2)
+    for path_text, state in rows:
         style = FILE_STYLES.get(state, {"fg": "yellow"})
-        render.emit(f"{render.clean(place).ljust(width)}  {render.paint(render.clean(state), **style)}")
+        render.emit(f"{render.clean(path_text).ljust(width)}  {render.paint(render.clean(state), **style)}")
 
 
-def _state(state_of: Any, place: str) -> str:
+def _state(state_of: Any, path_text: str) -> str:
     try:
-        return str(state_of(place))
+        return str(state_of(path_text))
     except AgentTraceError as error:
         return f"wrong: {error.message}"
 
 
-def _complete(*words: Any) -> list[str]:
+def _complete(*arguments: Any) -> list[str]:
     from Agent.config.load import preset_names
 
-    return [name for name in preset_names() if name.startswith(words[-1])]
+    return [name for name in preset_names() if name.startswith(arguments[-1])]
 
 
 @command(of=config)
@@ -501,7 +501,7 @@ def presets(name: Annotated[str | None, "[NAME]", {"shell_complete": _complete}]
 
     if name is not None:
         render.document(lambda: preset_values(name))
-        render.emit(preset_path(name).read_text(encoding="utf-8").rstrip(), whole=True)
+        render.emit(preset_path(name).read_text(encoding="utf-8").rstrip(), verbatim=True)
         return
     render.document(lambda: {each: preset_values(each) for each in preset_names()})
     width = max(map(len, preset_names())) + 2
@@ -522,14 +522,14 @@ def version() -> None:
     Examples:
         agent-trace version --json
     """
-    found = {
+    versions = {
         "agent-trace": __version__,
         "python": platform.python_version(),
         "platform": f"{sys.platform} {platform.machine()}",
         **{name: _version(name) for name in _LIBRARIES},
     }
-    render.document(lambda: found)
-    for name, number in found.items():
+    render.document(lambda: versions)
+    for name, number in versions.items():
         render.emit(f"{name:<12}  {number or 'not installed'}")
 
 

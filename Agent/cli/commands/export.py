@@ -96,11 +96,11 @@ def otlp(  # noqa: PLR0913 - each is a separate option
     from Agent.flight.run_reading import find_run
 
     receivers = {"endpoint": endpoint, "traces_endpoint": traces_endpoint}
-    given = [name for name, url in receivers.items() if url is not None and not _is_from_environment(name)]
-    if len(given) + (file is not None) > 1:
+    named = [name for name, url in receivers.items() if url is not None and not _is_from_environment(name)]
+    if len(named) + (file is not None) > 1:
         raise misuse("give one of --file, --endpoint and --traces-endpoint")
-    if given:  # a variable of the other one does not count
-        endpoint, traces_endpoint = (receivers[name] if name in given else None for name in receivers)
+    if named:  # a variable of the other one does not count
+        endpoint, traces_endpoint = (receivers[name] if name in named else None for name in receivers)
     elif traces_endpoint is not None:
         endpoint = None
     if file is not None:
@@ -163,11 +163,11 @@ def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool
     allowed = AllowList(redaction_key())
     name, attributes = described_program(service)
     count = size_bytes = 0
-    with ExitStack() as kept:
+    with ExitStack() as stack:
         out: BinaryIO = sys.stdout.buffer
         if file is not None:
             with _told(file):
-                out = kept.enter_context(os.fdopen(os.open(file, NEW_FILE, FILE_MODE), "wb"))
+                out = stack.enter_context(os.fdopen(os.open(file, NEW_FILE, FILE_MODE), "wb"))
         for portion in in_batches(_spans(ref, allowed, content)):
             line = as_json(portion, name, attributes) + b"\n"
             out.write(line)
@@ -201,12 +201,12 @@ def _to_receiver(ref: RunRef, destination: OtlpDestination, how: _How) -> int:
         raise misuse("--follow, --resume and --again export whole sessions")
     if destination.shows_key:
         render.note(f"the headers go to {destination.place} unencrypted; use https")
-    told = False
+    is_reported = False
 
     def wait(seconds: float) -> bool:
-        nonlocal told
-        if not told:
-            told = True
+        nonlocal is_reported
+        if not is_reported:
+            is_reported = True
             render.note(f"{destination.place}: no answer yet, trying for {how.patience_s:g} seconds")
         time.sleep(seconds)
         return False
@@ -328,11 +328,11 @@ def inspect(*, run: Run, file: NewFile, root: Root) -> None:
     from Agent.flight.run_reading import find_run
 
     with working("writing the log"), _told(file):
-        made = write_inspect(file, find_run(run, root))
-    render.document(lambda: asdict(made))
+        written = write_inspect(file, find_run(run, root))
+    render.document(lambda: asdict(written))
     render.emit(
-        f"{file} ({words.size(made.size_bytes)}): {words.plural(made.events, 'event')} "
-        f"of {words.plural(made.samples, 'sample')}"
+        f"{file} ({words.size(written.size_bytes)}): {words.plural(written.events, 'event')} "
+        f"of {words.plural(written.samples, 'sample')}"
     )
     render.note("it contains inputs and outputs of agents; share it only with people who may see them")
 
@@ -352,12 +352,12 @@ def perfetto(*, run: Run, file: NewFile, root: Root) -> None:
 
     analyzer = parameters.analyzer_of(run, root)
     with working("writing the trace"), _told(file):
-        made = write_perfetto(file, analyzer.reader, analyzer.engine)
-    render.document(lambda: asdict(made))
+        written = write_perfetto(file, analyzer.reader, analyzer.engine)
+    render.document(lambda: asdict(written))
     render.emit(
-        f"{file} ({words.size(made.size_bytes)}): {words.plural(made.slices, 'slice')}, "
-        f"{words.plural(made.instants, 'instant')}, {words.plural(made.flows, 'flow')}, "
-        f"{words.plural(made.counter_values, 'value')} of counters on {words.plural(made.tracks, 'track')}"
+        f"{file} ({words.size(written.size_bytes)}): {words.plural(written.slices, 'slice')}, "
+        f"{words.plural(written.instants, 'instant')}, {words.plural(written.flows, 'flow')}, "
+        f"{words.plural(written.counter_values, 'value')} of counters on {words.plural(written.tracks, 'track')}"
     )
 
 

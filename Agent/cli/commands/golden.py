@@ -102,11 +102,11 @@ def add(
     if not added.is_kept:
         render.note("not added: a golden trace must pass; --failing keeps it as a test that fails now")
         return added.exit_code
-    told = f"added {added.golden.directory}, {words.size(added.golden.size_bytes)}"
+    message = f"added {added.golden.directory}, {words.size(added.golden.size_bytes)}"
     if test is not None:
-        render.emit_text(f"{told}; its test: {test}")
+        render.emit_text(f"{message}; its test: {test}")
     else:
-        render.emit(f"{told}; its test, which --test writes:")
+        render.emit(f"{message}; its test, which --test writes:")
         for line in source_of_test(added.golden).splitlines()[3:]:
             render.emit(f"  {line}")
     render.note("it contains inputs and outputs of the run; review it before you commit it")
@@ -125,13 +125,13 @@ def list_(directory: Directory) -> None:
     """
     from Agent.replay.golden.trace import list_goldens
 
-    found = list_goldens(directory)
-    render.document(lambda: [_described(each) for each in found])
-    if not found:
+    goldens = list_goldens(directory)
+    render.document(lambda: [_described(each) for each in goldens])
+    if not goldens:
         render.note(f"no golden traces in {directory}; agent-trace golden add RUN makes one")
         return
     render.table(
-        found,
+        goldens,
         Column("NAME", "name"),
         Column("DRIVES", _driven),
         Column("TARGET", "target"),
@@ -178,9 +178,9 @@ def check(
     from Agent.replay.worker.fork_server import in_parallel
 
     parameters.find_code_here()
-    places = _places(names, directory)
+    directories = _places(names, directory)
     with bar("replaying golden traces") as show:
-        reports = in_parallel([partial(try_golden, each, target) for each in places], workers, show)
+        reports = in_parallel([partial(try_golden, each, target) for each in directories], workers, show)
     if junit is not None:
         junit.write_bytes(junit_report(reports))
     if markdown is not None:
@@ -238,11 +238,11 @@ def bisect(
     from Agent.replay.golden import bisecting
 
     parameters.find_code_here()
-    (found,) = _named((name,), directory)
+    (golden_dir,) = _named((name,), directory)
     if good is None:
-        return bisecting.step(found)
+        return bisecting.step(golden_dir)
     with bar("bisecting"):
-        first = bisecting.bisect_golden(found, good, bad, progress=render.note)
+        first = bisecting.bisect_golden(golden_dir, good, bad, progress=render.note)
     render.document(first.to_dict)
     render.emit_text(f"{first.commit[:12]} is the first with which {name} fails: {first.subject}")
     render.emit_text(f"  {first.author}, {first.date}; {_listed(*first.files[:6])}")
@@ -266,11 +266,11 @@ def update(names: Names, target: OtherTarget, directory: Directory) -> int:
 
     parameters.find_code_here()
     reports = []
-    found = _named(names, directory)
+    directories = _named(names, directory)
     with bar("recording again") as show:
-        for number, each in enumerate(found, 1):
+        for number, each in enumerate(directories, 1):
             reports.append(update_golden(each, target))
-            show(number / len(found))
+            show(number / len(directories))
     render.document(lambda: [report.to_dict() for report in reports])
     for report in reports:
         _show(report, with_name=True)
@@ -299,9 +299,9 @@ def accept(
     from Agent.replay.golden.adding import accept_golden
 
     parameters.find_code_here()
-    (found,) = _named((name,), directory)
+    (golden_dir,) = _named((name,), directory)
     with bar("recording again"):
-        report = accept_golden(found, step, reason, target)
+        report = accept_golden(golden_dir, step, reason, target)
     render.document(report.to_dict)
     _show(report, with_name=True)
     return report.exit_code
@@ -344,20 +344,22 @@ def shrink(
 
     parameters.find_code_here()
     with bar("searching for a smaller failure") as show:
-        found = shrunk(trace, show, **how)
-    divergence = found.report.report.divergence
-    why = str(divergence) if divergence is not None else found.report.report.reasons[0]
-    test = write_test(found.golden, test_path, f"fails since {why}")
-    render.document(lambda: {**found.to_dict(), "test": str(test)})
+        shrunk_golden = shrunk(trace, show, **how)
+    divergence = shrunk_golden.report.report.divergence
+    why = str(divergence) if divergence is not None else shrunk_golden.report.report.reasons[0]
+    test = write_test(shrunk_golden.golden, test_path, f"fails since {why}")
+    render.document(lambda: {**shrunk_golden.to_dict(), "test": str(test)})
     render.emit(
-        f"{found.golden.name}: {found.actions[0]:,} of {words.plural(found.actions[1], 'action')}, "
-        f"{found.agents[0]:,} of {words.plural(found.agents[1], 'agent')}, "
-        f"after {words.plural(found.trials, 'trial')}"
+        f"{shrunk_golden.golden.name}: {shrunk_golden.actions[0]:,} of {words.plural(shrunk_golden.actions[1], 'action')}, "
+        f"{shrunk_golden.agents[0]:,} of {words.plural(shrunk_golden.agents[1], 'agent')}, "
+        f"after {words.plural(shrunk_golden.trials, 'trial')}"
     )
-    if not found.is_smallest:
+    if not shrunk_golden.is_smallest:
         render.note("no trials left: a smaller one may exist")
-    _show(found.report)
-    render.emit(f"kept as {found.golden.directory}; {test} fails until the code again does what was recorded")
+    _show(shrunk_golden.report)
+    render.emit(
+        f"kept as {shrunk_golden.golden.directory}; {test} fails until the code again does what was recorded"
+    )
     return 0
 
 
@@ -375,10 +377,10 @@ def shrunk(trace: str, progress: Progress, **how: Unpack[HowToShrink]) -> Shrunk
     try:
         return shrink_golden(find_golden(trace, directory), target, name=name, progress=progress)
     except RunNotFound as no_golden:
-        with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as place:
+        with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as scratch:
             checks = {"normaliser": how["normaliser"], "timeout_seconds": how["timeout_seconds"]}
             try:
-                added = add_golden(trace, target, how["root"], directory=place, failing=True, **checks)
+                added = add_golden(trace, target, how["root"], directory=scratch, failing=True, **checks)
             except RunNotFound:
                 raise no_golden from None
             if not added.is_kept:
@@ -428,8 +430,8 @@ def _places(names: tuple[str, ...], directory: Path) -> list[Path]:
     for name in names:
         with suppress(DamagedInput):  # `try_golden` reports it with the others' results
             find_golden(name, directory)
-    places = [golden_place(name, directory) for name in dict.fromkeys(names)]
-    return places or golden_places(directory) or _none(directory)
+    directories = [golden_place(name, directory) for name in dict.fromkeys(names)]
+    return directories or golden_places(directory) or _none(directory)
 
 
 def _none(directory: Path) -> NoReturn:
@@ -437,8 +439,8 @@ def _none(directory: Path) -> NoReturn:
 
 
 def _added(added: AddedGolden, test: Path | None) -> dict[str, Any]:
-    found = {"added": added.is_kept, **_described(added.golden), "check": added.report.to_dict()}
-    return found if test is None else {**found, "test": str(test)}
+    answer = {"added": added.is_kept, **_described(added.golden), "check": added.report.to_dict()}
+    return answer if test is None else {**answer, "test": str(test)}
 
 
 def _described(each: GoldenTrace) -> dict[str, Any]:

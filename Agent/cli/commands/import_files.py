@@ -106,18 +106,20 @@ def bundle(*, file: File, root: Place) -> int:
 
     with working("importing"):
         done = import_run(file, root)
-        found = verify(done.session)
+        verification = verify(done.session)
     session = session_id_of(done.session)
-    render.document(lambda: done.to_dict() | {"sound": found.sound})
+    render.document(lambda: done.to_dict() | {"sound": verification.sound})
     render.emit(f"{words.plural(done.events, 'event')} imported as session {session}")
     for run_id in done.runs:
         render.emit(f"  run {run_id}")
-    if found.chain is not None and found.sound:
-        render.emit(f"{words.plural(found.chain.lines, 'line')} match the digests made during recording")
-    if not found.sound:
+    if verification.chain is not None and verification.sound:
+        render.emit(
+            f"{words.plural(verification.chain.lines, 'line')} match the digests made during recording"
+        )
+    if not verification.sound:
         render.emit(render.paint("not sound", fg="red") + f": agent-trace verify {session} says why")
     render.note(f"agent-trace analyze {session} reports what happened in it")
-    return 0 if found.sound else 1
+    return 0 if verification.sound else 1
 
 
 def _import(
@@ -133,8 +135,8 @@ def _import(
         done = convert(Path(file), mapping, root, Redactor(redaction_key()))
     render.document(done.to_dict)
     session = session_id_of(done.session)
-    whose = words.plural(len(done.agents), "agent")
-    render.emit(f"{words.plural(done.events, 'event')} of {whose} imported as session {session}")
+    agents = words.plural(len(done.agents), "agent")
+    render.emit(f"{words.plural(done.events, 'event')} of {agents} imported as session {session}")
     if done.skipped:
         render.note(f"{words.plural(done.skipped, 'line')} skipped: {'; '.join(done.problems)}")
     if done.unknown_causes:

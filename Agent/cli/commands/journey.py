@@ -105,12 +105,12 @@ def journey(
     if how["all_sessions"]:
         _show_all_sessions(root, agent)
         return
-    with ExitStack() as kept:
+    with ExitStack() as stack:
         if across["engine"] is None:
             session = find(parameters.session_beside(run, agent), root)
         else:
             chosen = parameters.selected(lambda _: of_agent(agent), (run, *more), root, **across)
-            session = kept.enter_context(chosen)
+            session = stack.enter_context(chosen)
         reader = open_reader(session)
         if how["tree"]:
             _show_tree(reader, agent, limit, everything=how["everything"])
@@ -159,15 +159,15 @@ def _show_screen(reader: TreeReader, agent: str) -> None:
     from Agent.analysis.journeys import journey_overview
 
     last: deque[Event] = deque(maxlen=SCREEN_EVENTS)
-    found = journey_overview(reader, agent, each=last.append)
-    _print_overview(found)
+    overview = journey_overview(reader, agent, each=last.append)
+    _print_overview(overview)
     render.emit()
     _print_events(last)
-    if found["total_logs"] > len(last):
+    if overview["total_logs"] > len(last):
         tick = last[0].tick
         before = "" if tick is None else f", --until tick:{tick} those before it"
         render.note(
-            f"the last {len(last)} of {words.count(found['total_logs'])} events; --all shows all, "
+            f"the last {len(last)} of {words.count(overview['total_logs'])} events; --all shows all, "
             f"--tree the nesting{before}"
         )
 
@@ -176,76 +176,88 @@ def _show_summary(reader: TreeReader, agent: str, *, gaps: bool) -> None:
     from Agent.analysis.journeys import journey_overview
     from Agent.analysis.query.engine import open_engine
 
-    found = journey_overview(reader, agent, open_engine(reader.session) if gaps else None)
-    render.document(lambda: found)
-    _print_overview(found)
+    overview = journey_overview(reader, agent, open_engine(reader.session) if gaps else None)
+    render.document(lambda: overview)
+    _print_overview(overview)
 
 
-def _print_overview(found: dict[str, Any]) -> None:
-    role = f" ({found['agent_role']})" if found["agent_role"] else ""
+def _print_overview(overview: dict[str, Any]) -> None:
+    role = f" ({overview['agent_role']})" if overview["agent_role"] else ""
     render.emit(
-        render.paint(render.clean(f"{found['agent_id']}{role}"), bold=True)
-        + f" in session {found['session_id']}"
+        render.paint(render.clean(f"{overview['agent_id']}{role}"), bold=True)
+        + f" in session {overview['session_id']}"
     )
-    ticks = "" if found["first_tick"] is None else f", ticks {found['first_tick']} to {found['last_tick']}"
-    others = {kind: count for kind, count in found["event_types"].items() if kind != "agent_action"}
-    last = found["recent_errors"][-1]["message"] if found["errors"] else ""
-    gone = {True: "", False: ", its process is gone"}
+    ticks = (
+        ""
+        if overview["first_tick"] is None
+        else f", ticks {overview['first_tick']} to {overview['last_tick']}"
+    )
+    others = {kind: count for kind, count in overview["event_types"].items() if kind != "agent_action"}
+    last = overview["recent_errors"][-1]["message"] if overview["errors"] else ""
+    process_notes = {True: "", False: ", its process is gone"}
     open_spans = [
-        f"{each['name']} since {words.moment(each['started_at'])}{gone[each['alive']]}"
-        for each in found["in_flight"]
+        f"{each['name']} since {words.moment(each['started_at'])}{process_notes[each['alive']]}"
+        for each in overview["in_flight"]
     ]
     render.pairs(
         [
-            ("events", f"{words.count(found['total_logs'])} in {words.seconds(found['duration_s'])}{ticks}"),
-            ("first, last", f"{words.moment(found['started_at'])}  to  {words.moment(found['last_seen'])}"),
-            ("actions", _ranked(found["action_counts"])),
-            *_code(found),
+            (
+                "events",
+                f"{words.count(overview['total_logs'])} in {words.seconds(overview['duration_s'])}{ticks}",
+            ),
+            (
+                "first, last",
+                f"{words.moment(overview['started_at'])}  to  {words.moment(overview['last_seen'])}",
+            ),
+            ("actions", _ranked(overview["action_counts"])),
+            *_code(overview),
             ("other events", _ranked(others)),
-            ("errors", found["errors"] and layout.clip(f"{found['errors']:,}, the last: {last}", 84)),
-            ("busy, idle", _idle(found)),
+            ("errors", overview["errors"] and layout.clip(f"{overview['errors']:,}, the last: {last}", 84)),
+            ("busy, idle", _idle(overview)),
             *(("still open", each) for each in open_spans),
-            ("record", _record(found)),
+            ("record", _record(overview)),
         ],
         cut=True,
     )
 
 
-def _code(found: dict[str, Any], most: int = 3) -> list[tuple[str, str]]:
+def _code(overview: dict[str, Any], most: int = 3) -> list[tuple[str, str]]:
     """Where the most frequent actions stand in the program, one line each."""
-    told = [(name, found["code"][name]) for name in found["action_counts"] if name in found["code"]]
+    places = [
+        (name, overview["code"][name]) for name in overview["action_counts"] if name in overview["code"]
+    ]
     return [
         ("" if number else "code", f"{words.path_line(**place)}  {name}")
-        for number, (name, place) in enumerate(told[:most])
+        for number, (name, place) in enumerate(places[:most])
     ]
 
 
-def _idle(found: dict[str, Any]) -> str:
-    told = f"{words.seconds(found['busy_s'])}, {words.seconds(found['idle_s'])}"
-    longest = max(found["idle"], key=lambda each: each["seconds"], default=None)
+def _idle(overview: dict[str, Any]) -> str:
+    text = f"{words.seconds(overview['busy_s'])}, {words.seconds(overview['idle_s'])}"
+    longest = max(overview["idle"], key=lambda each: each["seconds"], default=None)
     if longest is not None and longest["seconds"] > 0:
-        told += f"; longest idle {words.seconds(longest['seconds'])} from {words.clock(longest['start'])}"
-    return told
+        text += f"; longest idle {words.seconds(longest['seconds'])} from {words.clock(longest['start'])}"
+    return text
 
 
-def _record(found: dict[str, Any]) -> str:
+def _record(overview: dict[str, Any]) -> str:
     parts = []
-    if found["damaged_lines"]:
-        parts.append(f"{words.plural(found['damaged_lines'], 'damaged line')} in its files")
-    if found["gaps"] is None:
+    if overview["damaged_lines"]:
+        parts.append(f"{words.plural(overview['damaged_lines'], 'damaged line')} in its files")
+    if overview["gaps"] is None:
         parts.append("missing events were not checked (--gaps)")
-    for gap in (found["gaps"] or [])[:4]:
+    for gap in (overview["gaps"] or [])[:4]:
         where = f"between {_clock(gap['after'])} and {_clock(gap['before'])}"
-        what = f"{words.plural(gap['count'], 'event')} {gap['verdict']}"
-        parts.append(f"{what} {where} by {gap['writer']}, possibly of this agent")
-    if found["gaps"] is not None and len(found["gaps"]) > 4:
-        parts.append(f"{len(found['gaps']) - 4} more gaps (--json)")
+        subject = f"{words.plural(gap['count'], 'event')} {gap['verdict']}"
+        parts.append(f"{subject} {where} by {gap['writer']}, possibly of this agent")
+    if overview["gaps"] is not None and len(overview["gaps"]) > 4:
+        parts.append(f"{len(overview['gaps']) - 4} more gaps (--json)")
     return "; ".join(parts) or "nothing missing"
 
 
 def _ranked(counts: dict[str, int], most: int = 6) -> str:
-    told = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:most])
-    return f"{told}, {len(counts) - most} more" if len(counts) > most else told
+    ranked = ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:most])
+    return f"{ranked}, {len(counts) - most} more" if len(counts) > most else ranked
 
 
 def _clock(timestamp: str | None) -> str:
@@ -286,30 +298,33 @@ def _tree_line(row: dict[str, Any]) -> str:
     if row["children"] and row["self_ms"] is not None:
         took += f", {words.milliseconds(row['self_ms'])} self"
     outcome = f"  {row['outcome']}" if row["outcome"] else ""
-    look = render.LEVEL_STYLES.get(row["level"], {})
-    room = max(render.width_of_page() - 22 - 2 * row["depth"] - len(took) - len(outcome), 16)
-    text = render.paint(layout.clip(render.clean(name), room), **look)
+    style = render.LEVEL_STYLES.get(row["level"], {})
+    width = max(render.width_of_page() - 22 - 2 * row["depth"] - len(took) - len(outcome), 16)
+    text = render.paint(layout.clip(render.clean(name), width), **style)
     return f"{head} {'  ' * row['depth']}{text}{render.paint(took + outcome, dim=True)}"
 
 
 def _show_all_sessions(root: Path, agent: str) -> None:
     from Agent.analysis.journeys import journeys_overview
 
-    found = journeys_overview(root, agent)
-    for session_id, why in found["unread"].items():
+    overview = journeys_overview(root, agent)
+    for session_id, why in overview["unread"].items():
         render.note(f"{session_id} was skipped: {why}")
-    render.document(lambda: found)
-    sessions = found["sessions"]
+    render.document(lambda: overview)
+    sessions = overview["sessions"]
     render.emit(
         render.paint(render.clean(agent), bold=True) + f" in {words.plural(len(sessions), 'session')}"
     )
     render.pairs(
         [
-            ("events", words.count(found["events"])),
-            ("first, last", f"{words.moment(found['first_seen'])}  to  {words.moment(found['last_seen'])}"),
-            ("actions", _ranked(found["action_counts"]) or "none"),
-            ("errors", words.count(found["errors"])),
-            ("between sessions", words.seconds(found["between_s"])),
+            ("events", words.count(overview["events"])),
+            (
+                "first, last",
+                f"{words.moment(overview['first_seen'])}  to  {words.moment(overview['last_seen'])}",
+            ),
+            ("actions", _ranked(overview["action_counts"]) or "none"),
+            ("errors", words.count(overview["errors"])),
+            ("between sessions", words.seconds(overview["between_s"])),
         ],
         cut=True,
     )
@@ -383,39 +398,39 @@ def state(
 _LAST = "9999-12-31T23:59:59.999999Z"
 
 
-def _show_state(found: dict[str, Any]) -> None:
-    del found["values"]  # the same as `fields` with `types`, as Python objects
-    render.document(lambda: found)
-    as_of, base = found["as_of"], found["base"]
-    render.emit(f"{render.paint(render.clean(found['agent_id']), bold=True)} after {_point(as_of)}")
+def _show_state(answer: dict[str, Any]) -> None:
+    del answer["values"]  # the same as `fields` with `types`, as Python objects
+    render.document(lambda: answer)
+    as_of, base = answer["as_of"], answer["base"]
+    render.emit(f"{render.paint(render.clean(answer['agent_id']), bold=True)} after {_point(as_of)}")
     rows = [
-        (name, _value(value), _made(found["made_by"][name]))
-        for name, value in list(found["fields"].items())[:MAX_FIELDS]
+        (name, _value(value), _made(answer["made_by"][name]))
+        for name, value in list(answer["fields"].items())[:MAX_FIELDS]
     ]
     if rows:
         width = max(layout.display_width(name) for name, _, _ in rows)
-        room = render.width_of_page() - width - 44
+        value_width = render.width_of_page() - width - 44
         render.table(
             rows,
             Column("FIELD", lambda row: row[0]),
-            Column("VALUE", lambda row: layout.clip(row[1], max(room, 20))),
+            Column("VALUE", lambda row: layout.clip(row[1], max(value_width, 20))),
             Column("MADE BY", lambda row: row[2]),
         )
-    for name, value in found["reported"].items():
-        if name in found["fields"]:
+    for name, value in answer["reported"].items():
+        if name in answer["fields"]:
             continue  # the exposed field is authoritative
         render.emit(f"  {render.clean(name)} = {_value(value)}  " + render.paint("(as reported)", dim=True))
-    hidden = len(found["fields"]) - len(rows)
+    hidden = len(answer["fields"]) - len(rows)
     if hidden > 0:
         render.note(f"{words.plural(hidden, 'field')} more; --json has all")
-    if found["last_tick"] is not None:
-        render.note(f"its last recorded tick is {found['last_tick']}")
+    if answer["last_tick"] is not None:
+        render.note(f"its last recorded tick is {answer['last_tick']}")
     if base is not None:
-        render.note(f"from the full state {base['id']} and {words.plural(found['changes'], 'change')} since")
-    if found["sampled"] and found["changes"]:
-        render.note(f"recorded in full states only, so possibly older: {', '.join(found['sampled'])}")
-    if found["unseen"]:
-        render.note(f"could not be exposed: {', '.join(found['unseen'])}")
+        render.note(f"from the full state {base['id']} and {words.plural(answer['changes'], 'change')} since")
+    if answer["sampled"] and answer["changes"]:
+        render.note(f"recorded in full states only, so possibly older: {', '.join(answer['sampled'])}")
+    if answer["unseen"]:
+        render.note(f"could not be exposed: {', '.join(answer['unseen'])}")
 
 
 def _point(point: dict[str, Any]) -> str:
@@ -423,9 +438,9 @@ def _point(point: dict[str, Any]) -> str:
     return f"{point['id']} ({words.moment(point['timestamp'])}{tick})"
 
 
-def _made(made: dict[str, Any]) -> str:
-    tick = "" if made["tick"] is None else f" t{made['tick']}"
-    return f"{made['action']}{tick}  {made['id']}"
+def _made(source: dict[str, Any]) -> str:
+    tick = "" if source["tick"] is None else f" t{source['tick']}"
+    return f"{source['action']}{tick}  {source['id']}"
 
 
 def _value(value: Any) -> str:
@@ -434,15 +449,15 @@ def _value(value: Any) -> str:
     return render.clean(orjson.dumps(value).decode())
 
 
-def _show_changes(found: dict[str, Any]) -> None:
-    render.document(lambda: found)
+def _show_changes(result: dict[str, Any]) -> None:
+    render.document(lambda: result)
     render.emit(
-        f"{render.paint(render.clean(found['field']), bold=True)} of {render.clean(found['agent_id'])}: "
-        f"{words.plural(found['count'], 'change')}"
+        f"{render.paint(render.clean(result['field']), bold=True)} of {render.clean(result['agent_id'])}: "
+        f"{words.plural(result['count'], 'change')}"
     )
-    shown = found["changes"]
-    for place, actions in _places(shown).items():
-        render.emit("  " + render.clean(f"{', '.join(actions)} is at {place}"), whole=True)
+    shown = result["changes"]
+    for location, actions in _places(shown).items():
+        render.emit("  " + render.clean(f"{', '.join(actions)} is at {location}"), verbatim=True)
     render.table(
         shown,
         Column("TIME (UTC)", "timestamp", words.clock, spare=1),
@@ -458,20 +473,20 @@ def _show_changes(found: dict[str, Any]) -> None:
         )
     if last["causes"]:
         render.emit(f"  caused by {', '.join(last['causes'][:6])}")
-    if found["count"] > len(shown):
-        render.note(f"the last {len(shown)} of {words.count(found['count'])} changes")
+    if result["count"] > len(shown):
+        render.note(f"the last {len(shown)} of {words.count(result['count'])} changes")
     render.note(f"agent-trace causes {last['id']} looks further back")
 
 
 def _places(changes: list[dict[str, Any]]) -> dict[str, list[str]]:
     """The actions that made changes, by their place in the program."""
-    found: dict[str, list[str]] = {}
+    by_location: dict[str, list[str]] = {}
     for each in changes:
         if "file" in each and (action := str(each["action"])) not in (
-            known := found.setdefault(words.path_line(each["file"], each["line"]), [])
+            actions_there := by_location.setdefault(words.path_line(each["file"], each["line"]), [])
         ):
-            known.append(action)
-    return found
+            actions_there.append(action)
+    return by_location
 
 
 def _change(change: dict[str, Any]) -> str:
@@ -499,31 +514,31 @@ def _value_at(value: Any) -> str:
 PLOT_LINES = 8
 
 
-def _show_course(found: dict[str, Any]) -> None:
+def _show_course(result: dict[str, Any]) -> None:
     """Draw the values of a field as a curve: a column for each stretch of ticks, or of time without ticks."""
-    render.document(lambda: found)
-    points, end = found["points"], found["end"]
+    render.document(lambda: result)
+    points, end = result["points"], result["end"]
     key = "timestamp" if end["tick"] is None else "tick"
     last = _place(end, key)
-    places = [last if point[key] is None else _place(point, key) for point in points]
-    first = places[0]
-    known = [point["value"] for point in points if point["value"] is not None]
-    margin = max(len(words.number(value)) for value in (min(known), max(known)))
+    labels = [last if point[key] is None else _place(point, key) for point in points]
+    first = labels[0]
+    recorded = [point["value"] for point in points if point["value"] is not None]
+    margin = max(len(words.number(value)) for value in (min(recorded), max(recorded)))
     columns = max(render.width_of_page() - margin - 5, 10)
     columns = min(columns, last - first + 1)
     values, at = [], -1
     for column in range(columns):
         until = first + (last - first) * column // max(columns - 1, 1)
-        while at + 1 < len(places) and places[at + 1] <= until:
+        while at + 1 < len(labels) and labels[at + 1] <= until:
             at += 1
         values.append(points[at]["value"])
     render.emit(
-        f"{render.paint(render.clean(found['field']), bold=True)} of {render.clean(found['agent_id'])}: "
+        f"{render.paint(render.clean(result['field']), bold=True)} of {render.clean(result['agent_id'])}: "
         f"{words.plural(len(points), 'change')}, now {words.number(points[-1]['value'])}"
     )
     lines = words.curve(values, PLOT_LINES)
     for number, line in enumerate(lines):
-        label = {0: max(known), PLOT_LINES - 1: min(known)}.get(number)
+        label = {0: max(recorded), PLOT_LINES - 1: min(recorded)}.get(number)
         head = ("" if label is None else words.number(label)).rjust(margin)
         render.emit(f"  {render.paint(f'{head} │', dim=True)}{line}".rstrip())
     ends = [f"tick {each}" if key == "tick" else words.clock(each) for each in (points[0][key], end[key])]
@@ -543,20 +558,20 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
 
     if not analyzer.reader.holds_agent(agent):
         raise unknown_agent(analyzer.reader, agent)
-    found = list(analyzer.checkpoints(agent, None if render.wants_json() else MAX_CHECKPOINTS))
-    render.document(lambda: {"agent_id": agent, "checkpoints": found})
-    if not found:
+    checkpoints = list(analyzer.checkpoints(agent, None if render.wants_json() else MAX_CHECKPOINTS))
+    render.document(lambda: {"agent_id": agent, "checkpoints": checkpoints})
+    if not checkpoints:
         render.note(f"no full state of {agent} was recorded")
         return
     render.table(
-        found,
+        checkpoints,
         Column("TIME (UTC)", "timestamp", words.moment),
         Column("TICK", "tick", right=True),
         Column("ID", "id"),
         Column("REASON", "name"),
     )
-    if len(found) == MAX_CHECKPOINTS:
-        render.note(f"the newest {len(found)}; --json has all")
+    if len(checkpoints) == MAX_CHECKPOINTS:
+        render.note(f"the newest {len(checkpoints)}; --json has all")
 
 
 @command()
@@ -581,12 +596,12 @@ def provenance(
         agent-trace provenance creator_017 cooldown_until
         agent-trace provenance last/creator_017 pending --at tick:20 --json
     """
-    found = parameters.analyzer_of(run, root, agent).provenance(agent, field, at)
-    render.document(lambda: found)
-    value = layout.clip(_value(found["value"]), max(render.width_of_page() - 30, 20))
+    result = parameters.analyzer_of(run, root, agent).provenance(agent, field, at)
+    render.document(lambda: result)
+    value = layout.clip(_value(result["value"]), max(render.width_of_page() - 30, 20))
     render.emit(f"{render.paint(render.clean(f'{agent}.{field}'), bold=True)} = {value}")
     render.table(
-        found["hops"],
+        result["hops"],
         Column("WHEN", _when, spare=2),
         Column("AGENT", "agent_id"),
         Column("IN", "action", spare=3),
@@ -595,10 +610,10 @@ def provenance(
         Column("KNOWN BY", "rule", spare=1),
         Column("EVENT", "id"),
     )
-    render.emit(f"  {render.clean(found['end'])}")
-    if found["inputs"]:
+    render.emit(f"  {render.clean(result['end'])}")
+    if result["inputs"]:
         shown = ", ".join(
-            f"{each['path']}={layout.clip(_value(each['value']), 24)}" for each in found["inputs"]
+            f"{each['path']}={layout.clip(_value(each['value']), 24)}" for each in result["inputs"]
         )
         render.note(f"it had at hand: {shown}")
 
@@ -621,15 +636,19 @@ def watch(
         agent-trace watch 'len(inbox) > 3 and tick > 20' last/creator_017
     """
     session, agent = parameters.split_run(run)
-    found = parameters.analyzer_of(session, root).watch(condition, agent or None)
-    render.document(lambda: found)
-    held = found["intervals"]
-    agents = len({each["agent_id"] for each in held})
-    often = f"{words.plural(len(held), 'time')}, for {agents} of {words.plural(found['agents'], 'agent')}"
-    render.emit(f"{render.paint(render.clean(condition), bold=True)} held {often if held else 'at no time'}")
-    if held:
+    result = parameters.analyzer_of(session, root).watch(condition, agent or None)
+    render.document(lambda: result)
+    intervals = result["intervals"]
+    agents = len({each["agent_id"] for each in intervals})
+    often = (
+        f"{words.plural(len(intervals), 'time')}, for {agents} of {words.plural(result['agents'], 'agent')}"
+    )
+    render.emit(
+        f"{render.paint(render.clean(condition), bold=True)} held {often if intervals else 'at no time'}"
+    )
+    if intervals:
         render.table(
-            held[:limit],
+            intervals[:limit],
             Column("AGENT", "agent_id"),
             Column("SINCE", lambda row: _when(row["since"])),
             Column("BY", lambda row: row["since"]["action"], spare=1),
@@ -637,11 +656,11 @@ def watch(
             Column("VALUES", lambda row: layout.clip(_values(row["values"]), 40), spare=2),
             Column("EVENT", lambda row: row["since"]["id"]),
         )
-    if len(held) > limit:
-        render.note(f"the first {limit} of {len(held):,} times; --limit or --json has more")
-    for error, count in found["failures"].items():
+    if len(intervals) > limit:
+        render.note(f"the first {limit} of {len(intervals):,} times; --limit or --json has more")
+    for error, count in result["failures"].items():
         render.note(f"for {words.plural(count, 'state')} it could not be evaluated: {error}")
-    return 0 if held else 1
+    return 0 if intervals else 1
 
 
 def _when(point: dict[str, Any]) -> str:

@@ -100,17 +100,17 @@ def merge(sessions: Annotated[tuple[str, ...], "PATH..."], root: Root) -> int:
     from Agent.archive.merge import merge_sessions
 
     with render.working("joining the sessions"):
-        made = merge_sessions([find_session(root, each) for each in sessions], root)
-    render.document(made.to_dict)
-    for source in made.sources:
+        merged = merge_sessions([find_session(root, each) for each in sessions], root)
+    render.document(merged.to_dict)
+    for source in merged.sources:
         moved = f", moved by {source['shifted_us'] / 1e6:.6f} s" if source["shifted_us"] else ""
         render.emit(f"{source['session_id']} of {source['host'] or 'an unknown host'}{moved}")
-    lost = f"; {words.plural(made.lost, 'event')} lost" if made.lost else ""
-    open_end = f"; what {words.plural(made.unknown, 'number')} held is unknown" if made.unknown else ""
+    lost = f"; {words.plural(merged.lost, 'event')} lost" if merged.lost else ""
+    open_end = f"; what {words.plural(merged.unknown, 'number')} held is unknown" if merged.unknown else ""
     render.emit(
-        f"{session_id_of(made.session)}: {words.plural(len(made.sources), 'session')} joined{lost}{open_end}"
+        f"{session_id_of(merged.session)}: {words.plural(len(merged.sources), 'session')} joined{lost}{open_end}"
     )
-    return 1 if made.lost else 0
+    return 1 if merged.lost else 0
 
 
 def _rebuild(root: Path) -> dict[str, int]:
@@ -164,9 +164,11 @@ def _why_unacknowledged(done: Recovered) -> str:
     kinds = {each.durability for each in done.losses.writers if each.unacknowledged}
     if not kinds:
         return ""
-    held = kinds & {"queued", "buffered"}
+    held_kinds = kinds & {"queued", "buffered"}
     return (
-        f" (held in memory, durability {' and '.join(sorted(held))})" if held else " (calls had not returned)"
+        f" (held in memory, durability {' and '.join(sorted(held_kinds))})"
+        if held_kinds
+        else " (calls had not returned)"
     )
 
 
@@ -196,17 +198,17 @@ def verify(run: NewestSession, heads: Annotated[tuple[str, ...], "--head HEAD"],
     from Agent.archive.erase.erasing import plan_file
     from Agent.archive.verify import verify as verify_session
 
-    found = verify_session(find_session(root, parameters.session_of(run)), heads)
+    verification = verify_session(find_session(root, parameters.session_of(run)), heads)
     if plan_file(root).exists():
         render.note("an erasure under this root was interrupted; agent-trace erase finishes it")
-    render.document(found.to_dict)
-    _show_verification(found)
-    return 0 if found.sound else 1
+    render.document(verification.to_dict)
+    _show_verification(verification)
+    return 0 if verification.sound else 1
 
 
-def _show_verification(found: Verification) -> None:
+def _show_verification(verification: Verification) -> None:
     render.table(
-        found.writers,
+        verification.writers,
         Column("WRITER", "writer"),
         Column("PROCESS", "pid", spare=1),
         Column("STATE", "state", looks=_STATE_LOOKS),
@@ -220,44 +222,46 @@ def _show_verification(found: Verification) -> None:
         Column("TORN", "torn_tails", words.count),
     )
     render.emit()
-    for path in found.undescribed_parts:
+    for path in verification.undescribed_parts:
         render.note(
             f"not read: {render.clean(path)}: the .json that describes it is missing; seal removes it"
         )
-    for odd in found.passed_over[:_SHOWN_ARTIFACTS]:
+    for odd in verification.passed_over[:_SHOWN_ARTIFACTS]:
         render.note(f"passed over: {render.clean(odd)}")
-    if len(found.passed_over) > _SHOWN_ARTIFACTS:
-        render.note(f"and {len(found.passed_over) - _SHOWN_ARTIFACTS:,} more")
-    read = sum(row.read for row in found.writers)
-    name = session_id_of(found.session)
-    _show_chain(found)
-    for reason, number in found.dropped.items():
+    if len(verification.passed_over) > _SHOWN_ARTIFACTS:
+        render.note(f"and {len(verification.passed_over) - _SHOWN_ARTIFACTS:,} more")
+    read = sum(row.read for row in verification.writers)
+    name = session_id_of(verification.session)
+    _show_chain(verification)
+    for reason, number in verification.dropped.items():
         render.emit(f"{words.plural(number, 'event')} could not be written: {render.clean(reason)}")
-    _show_graphs(found)
-    if found.sound:
-        beside = f" and {words.plural(found.artifacts, 'artifact')}" if found.artifacts else ""
-        never = sum(found.dropped.values())
+    _show_graphs(verification)
+    if verification.sound:
+        beside = f" and {words.plural(verification.artifacts, 'artifact')}" if verification.artifacts else ""
+        never = sum(verification.dropped.values())
         lacking = f"{never:,} never written" if never else "none lost"
         render.emit(f"{name} is sound: {words.plural(read, 'event')}{beside} read, {lacking}")
-        if found.erased:
-            render.note(f"{words.plural(found.erased, 'event')} of the retired ones were erased on request")
-        if any(row.state == "killed" for row in found.writers):
+        if verification.erased:
+            render.note(
+                f"{words.plural(verification.erased, 'event')} of the retired ones were erased on request"
+            )
+        if any(row.state == "killed" for row in verification.writers):
             render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
         return
-    render.emit(render.paint(f"{name} is not sound: {', '.join(_faults(found))}", fg="red"))
-    for edit in found.chain.edits[:_SHOWN_EDITS] if found.chain is not None else ():
+    render.emit(render.paint(f"{name} is not sound: {', '.join(_faults(verification))}", fg="red"))
+    for edit in verification.chain.edits[:_SHOWN_EDITS] if verification.chain is not None else ():
         render.emit(f"  {render.clean(str(edit))}")
-    for artifact in found.damaged_artifacts[:_SHOWN_ARTIFACTS]:
+    for artifact in verification.damaged_artifacts[:_SHOWN_ARTIFACTS]:
         render.emit(f"  {render.clean(artifact.path)}: {artifact.problem}")
-    for path in found.damaged_parts:
+    for path in verification.damaged_parts:
         render.emit(f"  {render.clean(path)}: differs from what was sealed")
-    for path in found.changed_files:
+    for path in verification.changed_files:
         render.emit(f"  {render.clean(path)}: its lines differ from those that were sealed")
 
 
-def _show_chain(found: Verification) -> None:
+def _show_chain(verification: Verification) -> None:
     """Print the result of the digest checks, apart from edits."""
-    chain = found.chain
+    chain = verification.chain
     if chain is None:
         render.note(
             "recorded without digests of its lines: an edit that leaves a valid event cannot be detected"
@@ -279,9 +283,9 @@ def _show_chain(found: Verification) -> None:
     render.emit(f"head {chain.head}")
 
 
-def _show_graphs(found: Verification) -> None:
+def _show_graphs(verification: Verification) -> None:
     """Print what was found in the files of `TraceSaver` under the root."""
-    for graph in found.graph_files:
+    for graph in verification.graph_files:
         for problem in graph.problems:
             render.emit(render.paint(f"{render.clean(graph.path)}: {problem}", fg="red"))
         if not graph.problems:
@@ -316,30 +320,30 @@ def prove(event_id: Annotated[str, "ID"], run: NewestSession, root: Root) -> Non
     render.emit(f"head {proof['head']}")
 
 
-def _faults(found: Verification) -> list[str]:
+def _faults(verification: Verification) -> list[str]:
     """The reasons why a session is not sound, with counts."""
-    edits = [] if found.chain is None else found.chain.edits
+    edits = [] if verification.chain is None else verification.chain.edits
     counted = (
-        (found.damaged_lines, "damaged line", ""),
-        (len(found.damaged_artifacts), "damaged artifact", ""),
-        (len(found.damaged_parts), "damaged part", " of the archive"),
-        (len(found.changed_files), "file", " changed since sealing"),
-        (sum(bool(graph.problems) for graph in found.graph_files), "damaged file", " of graph states"),
+        (verification.damaged_lines, "damaged line", ""),
+        (len(verification.damaged_artifacts), "damaged artifact", ""),
+        (len(verification.damaged_parts), "damaged part", " of the archive"),
+        (len(verification.changed_files), "file", " changed since sealing"),
+        (sum(bool(graph.problems) for graph in verification.graph_files), "damaged file", " of graph states"),
     )
     return [
-        *([f"{found.lost:,} lost"] if found.lost else []),
-        *([f"{found.unknown:,} missing without an explanation"] if found.unknown else []),
+        *([f"{verification.lost:,} lost"] if verification.lost else []),
+        *([f"{verification.unknown:,} missing without an explanation"] if verification.unknown else []),
         *(f"{words.plural(number, noun)}{rest}" for number, noun, rest in counted if number),
         *([f"{len(edits):,} edited or gone"] if edits else []),
     ]
 
 
-def _parse(value: str, units: Mapping[str, float], what: str) -> float:
-    found = _NUMBER.fullmatch(value.strip())
-    unit = None if found is None else units.get(found[2].lower())
-    if found is None or unit is None:
-        raise click.BadParameter(f"{value!r} is not {what}")
-    return float(found[1]) * unit
+def _parse(value: str, units: Mapping[str, float], subject: str) -> float:
+    match = _NUMBER.fullmatch(value.strip())
+    unit = None if match is None else units.get(match[2].lower())
+    if match is None or unit is None:
+        raise click.BadParameter(f"{value!r} is not {subject}")
+    return float(match[1]) * unit
 
 
 def _age(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
@@ -419,8 +423,12 @@ def _prune_database(url: str, project: str, older_than_s: float, *, dry_run: boo
 
     before_us = round((time.time() - older_than_s) * 1e6)
     with open_store(url, role="admin") as store:
-        place = store.find_project(project)
-        done = store.count_older(place, before_us) if dry_run else store.delete_older(place, before_us)
+        project_of_name = store.find_project(project)
+        done = (
+            store.count_older(project_of_name, before_us)
+            if dry_run
+            else store.delete_older(project_of_name, before_us)
+        )
     render.document(lambda: {"database": store.url, "project": project, "dry_run": dry_run, **done._asdict()})
     runs, sessions = words.plural(done.runs, "run"), words.plural(done.sessions, "session")
     verb = "would be deleted" if dry_run else "deleted"
@@ -436,8 +444,8 @@ def _show_pruning(done: Pruning) -> None:
                 f"would remove {session.session_id}, {words.size(session.size_bytes)}: {session.reason}"
             )
     if done.finished:
-        what = words.plural(done.finished, "removal")
-        render.note(f"{what} interrupted earlier {'would be finished' if done.dry_run else 'finished'}")
+        subject = words.plural(done.finished, "removal")
+        render.note(f"{subject} interrupted earlier {'would be finished' if done.dry_run else 'finished'}")
     verb = "would free" if done.dry_run else "freed"
     render.emit(
         f"{verb} {words.size(done.freed_bytes)}; "

@@ -221,10 +221,10 @@ def diff(
     from Agent.replay import compare_runs
 
     with bar("comparing") as show:
-        found = compare_runs(runs[0], runs[1], root, exhaustive=exhaustive, progress=show)
-    render.document(found.to_dict)
-    render.emit_text(str(found))
-    return found.exit_code
+        comparison = compare_runs(runs[0], runs[1], root, exhaustive=exhaustive, progress=show)
+    render.document(comparison.to_dict)
+    render.emit_text(str(comparison))
+    return comparison.exit_code
 
 
 def _in_numbers(runs: tuple[str, ...], field: str | None, values: str | None, root: Path) -> int:
@@ -233,13 +233,13 @@ def _in_numbers(runs: tuple[str, ...], field: str | None, values: str | None, ro
     with shown("comparing"):
         if field is not None:
             chosen = [value.strip() for value in values.split(",")] if values else []
-            found = analyzer.compare_by(field, chosen)
+            comparison = analyzer.compare_by(field, chosen)
         else:
-            found = analyzer.compare(parameters.session_of(runs[1]))
-    render.document(found.to_dict)
+            comparison = analyzer.compare(parameters.session_of(runs[1]))
+    render.document(comparison.to_dict)
     width = render.width_of_terminal()
-    render.emit_report(found.to_text(width), width=width)
-    return 1 if found.real else 0
+    render.emit_report(comparison.to_text(width), width=width)
+    return 1 if comparison.real else 0
 
 
 class Continuation(TypedDict):
@@ -358,8 +358,8 @@ def _point_of_no_return(run: str, patch: Any, outcome: str | None, **how: Any) -
     from Agent.replay import turning_point
 
     with shown_forks("bisecting"):
-        found = turning_point(run, patch=patch, outcome=outcome, **how)
-    return _show(found)
+        turning = turning_point(run, patch=patch, outcome=outcome, **how)
+    return _show(turning)
 
 
 @command()

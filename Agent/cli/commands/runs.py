@@ -34,11 +34,11 @@ def export_file(ref: RunRef, target: str) -> None:
 
     done = export_run(ref, target)
     render.document(done.to_dict)
-    what = "run" if len(done.runs) == 1 else f"run with {words.plural(len(done.runs) - 1, 'run')} in it"
+    subject = "run" if len(done.runs) == 1 else f"run with {words.plural(len(done.runs) - 1, 'run')} in it"
     if ref.run_id is None:
-        what = f"session with {words.plural(len(done.runs), 'run')}"
+        subject = f"session with {words.plural(len(done.runs), 'run')}"
     render.emit(
-        f"{done.path}: the {what}, {words.plural(done.events, 'event')}, {words.size(done.size_bytes)}"
+        f"{done.path}: the {subject}, {words.plural(done.events, 'event')}, {words.size(done.size_bytes)}"
     )
     render.note("it contains inputs and outputs of the run; share it only with people who may see them")
 
@@ -66,8 +66,8 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
     from Agent.flight.run_reading import list_runs
 
     root = Path(ctx.params.get("root") or default_root())
-    found = [each.run_id for each in islice(list_runs(root), 50)]
-    runs = [CompletionItem(run_id) for run_id in found if run_id.startswith(incomplete)]
+    summaries = [each.run_id for each in islice(list_runs(root), 50)]
+    runs = [CompletionItem(run_id) for run_id in summaries if run_id.startswith(incomplete)]
     return runs + parameters.complete_runs(ctx, param, incomplete)
 
 
@@ -122,24 +122,24 @@ def runs(
         agent-trace runs 01a1f918 --export run.zip
         agent-trace runs --import run.zip
     """
-    what = next((name for name, wanted in parts.items() if wanted), None)
+    part = next((name for name, wanted in parts.items() if wanted), None)
     if metrics:
-        if any(given is not None for given in (run, what, artifact, target, source, limit)):
+        if any(given is not None for given in (run, part, artifact, target, source, limit)):
             raise misuse("--metrics covers all runs, and takes no other option")
         _metrics(root)
     elif source is not None:
-        if any(given is not None for given in (run, what, artifact, target)):
+        if any(given is not None for given in (run, part, artifact, target)):
             raise misuse("--import takes only the file")
         import_file(source, root)
     elif run is not None:
-        _show_run(run, root, what, artifact, target)
-    elif what is not None or artifact is not None or target is not None:
+        _show_run(run, root, part, artifact, target)
+    elif part is not None or artifact is not None or target is not None:
         raise misuse("steps, artifacts and exports need a RUN")
     else:
         _list(root, limit)
 
 
-def _show_run(run: str, root: Path, what: str | None, artifact: str | None, target: str | None) -> None:
+def _show_run(run: str, root: Path, part: str | None, artifact: str | None, target: str | None) -> None:
     """Show a run, one part of it or one artifact, or export it to a file."""
     from Agent.flight.run_reading import find_run, read_run
 
@@ -150,17 +150,17 @@ def _show_run(run: str, root: Path, what: str | None, artifact: str | None, targ
     if artifact is not None:
         _print_artifact(record, artifact)
         return
-    if what is None:
+    if part is None:
         render.document(lambda: _as_data(record))
         _show(record)
         return
-    rows: Any = record.checkpoints() if what == "checkpoints" else getattr(record, what)
+    rows: Any = record.checkpoints() if part == "checkpoints" else getattr(record, part)
     render.document(lambda: [asdict(row) for row in rows])
     if rows:
-        render.table(rows, *COLUMNS[what])
-        _note_sums(record, what, rows)
+        render.table(rows, *COLUMNS[part])
+        _note_sums(record, part, rows)
     else:
-        render.note(_NONE[what])
+        render.note(_NONE[part])
     if record.children and not rows:
         render.note(f"it has {words.plural(len(record.children), 'run')}: {_children(record)}")
 
@@ -175,7 +175,7 @@ def _list(root: Path, limit: int | None) -> None:
     from Agent.flight.run_reading import list_runs
 
     count = limit or _LISTED
-    found = list(islice(list_runs(root), count + 1))
+    summaries = list(islice(list_runs(root), count + 1))
     locked = sum(is_encrypted(ref.path) for ref in readable_sessions(root))
     if locked:
         is_are = "is" if locked == 1 else "are"
@@ -183,7 +183,7 @@ def _list(root: Path, limit: int | None) -> None:
             f"{words.plural(locked, 'session')} {is_are} encrypted; with the key, which is in the file that "
             "AGENT_TRACE_ENCRYPTION_KEY_FILE names, their runs are listed, too"
         )
-    rows, more = found[:count], len(found) > count
+    rows, more = summaries[:count], len(summaries) > count
     render.document(lambda: {"root": str(root), "runs": [_row(each) for each in rows], "more": more})
     if not rows:
         render.note(f"no run was recorded in {root} yet; `agent-trace runs last` shows a session's root run")
@@ -231,11 +231,11 @@ def _show(record: RunRecord) -> None:
     render.emit(f"{render.paint(f'{title} {shown}', bold=True)}  {_state(run)}")
     tokens = f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"
     paid = "".join(f", {cost(sum_, currency)}" for currency, sum_ in run.costs.items())
-    kept = len(record.checkpoints())
+    checkpoint_count = len(record.checkpoints())
     render.pairs(
         [
             ("agent", run.agent),
-            ("labels", _labels(run, whole=True)),
+            ("labels", _labels(run, uncut=True)),
             ("session", run.session_id),
             ("started", run.started_at and words.date_time(run.started_at)),
             ("parent run", run.parent_run_id),
@@ -244,7 +244,7 @@ def _show(record: RunRecord) -> None:
             ("open steps", ", ".join(run.open_steps[:_SHOWN_ROWS])),
             ("model calls", run.model_calls and f"{run.model_calls:,} ({tokens}{paid}), --models"),
             ("tool calls", run.tool_calls and f"{run.tool_calls:,}, --tools"),
-            ("checkpoints", kept and f"{kept:,}, --checkpoints"),
+            ("checkpoints", checkpoint_count and f"{checkpoint_count:,}, --checkpoints"),
             ("nested runs", _children(record)),
         ]
     )
@@ -272,22 +272,22 @@ def _note_place(record: RunRecord) -> None:
     render.note(f"in {record.path_of(first.ref).parents[first.path.count('/')]}")
 
 
-def _print_artifact(record: RunRecord, wanted: str) -> None:
+def _print_artifact(record: RunRecord, name: str) -> None:
     from Agent.errors import InputError
 
-    found = next((each for each in record.artifacts if wanted in {each.path, each.ref}), None)
-    if found is None:
+    artifact = next((each for each in record.artifacts if name in {each.path, each.ref}), None)
+    if artifact is None:
         raise InputError(
-            f"no artifact {wanted!r}",
+            f"no artifact {name!r}",
             path=record.ref.session,
             remedy=f"`agent-trace runs {record.summary.run_id} --artifacts` lists what there is",
         )
-    for _ in record.read(found.ref):
+    for _ in record.read(artifact.ref):
         pass  # reads everything, so that nothing is printed before all chunks are verified
     if sys.stdout.isatty():  # joined: a character may be split between two chunks
-        render.emit_bytes(b"".join(record.read(found.ref)).removesuffix(b"\n") + b"\n")
+        render.emit_bytes(b"".join(record.read(artifact.ref)).removesuffix(b"\n") + b"\n")
         return
-    for chunk in record.read(found.ref):
+    for chunk in record.read(artifact.ref):
         render.emit_bytes(chunk)
 
 
@@ -295,27 +295,30 @@ def _state(run: RunSummary) -> str:
     return render.painted(run.state, STATE_LOOKS.get(run.state, ""))
 
 
-def _labels(run: RunSummary, *, whole: bool = False) -> str:
+def _labels(run: RunSummary, *, uncut: bool = False) -> str:
     text = " ".join(f"{key}={value}" for key, value in run.labels.items())
-    return text if whole else layout.clip(render.clean(text), _SHOWN_LABEL_CHARS)
+    return text if uncut else layout.clip(render.clean(text), _SHOWN_LABEL_CHARS)
 
 
 def _metrics(root: Path) -> None:
     """Print statistics of checkpoints, replays and forks, each with its counts."""
     from Agent.replay.diff.metrics import replay_metrics
 
-    found = replay_metrics(root)
-    render.document(lambda: {"root": str(root), **found.to_dict()})
+    metrics = replay_metrics(root)
+    render.document(lambda: {"root": str(root), **metrics.to_dict()})
     render.pairs(
         [
-            ("checkpoint success", _rate(found.checkpointed_runs, found.runs, "run")),
-            ("checkpoint storage", words.size(found.storage_bytes)),
-            ("replay success", _rate(found.completed_replays, found.replays, "replay")),
-            ("replay latency", "-" if found.latency_ms is None else f"{found.latency_ms:,.1f} ms, median"),
-            ("divergence", _rate(found.diverged_forks, found.forks, "fork")),
+            ("checkpoint success", _rate(metrics.checkpointed_runs, metrics.runs, "run")),
+            ("checkpoint storage", words.size(metrics.storage_bytes)),
+            ("replay success", _rate(metrics.completed_replays, metrics.replays, "replay")),
+            (
+                "replay latency",
+                "-" if metrics.latency_ms is None else f"{metrics.latency_ms:,.1f} ms, median",
+            ),
+            ("divergence", _rate(metrics.diverged_forks, metrics.forks, "fork")),
         ]
     )
-    for problem in found.unread:
+    for problem in metrics.unread:
         render.note(problem)
 
 
@@ -323,21 +326,21 @@ def _rate(count: int, of: int, noun: str) -> str:
     return "-" if not of else f"{count / of:.0%}, {words.count(count)} of {words.plural(of, noun)}"
 
 
-def _note_sums(record: RunRecord, what: str, rows: Sequence[Any]) -> None:
+def _note_sums(record: RunRecord, kind: str, rows: Sequence[Any]) -> None:
     """Print the totals of one part of a run."""
-    if what == "artifacts":
+    if kind == "artifacts":
         _note_place(record)
-    elif what == "model_calls":
+    elif kind == "model_calls":
         run = record.summary
         sums = [f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"]
         sums += [cost(paid, currency) for currency, paid in run.costs.items()]
         unpriced = sum(each.cost is None and each.answered_by is None for each in rows)
         sums += [f"{unpriced} of unknown cost (set_prices sets prices)"] if unpriced else []
         render.note("together " + ", ".join(sums))
-    elif what == "checkpoints":
-        whole, stored = sum(each.state_bytes for each in rows), sum(each.size_bytes for each in rows)
+    elif kind == "checkpoints":
+        state_bytes, stored = sum(each.state_bytes for each in rows), sum(each.size_bytes for each in rows)
         number = words.plural(len(rows), "checkpoint")
-        render.note(f"{number}: {words.size(whole)} of state in {words.size(stored)}")
+        render.note(f"{number}: {words.size(state_bytes)} of state in {words.size(stored)}")
 
 
 _NONE = {

@@ -37,11 +37,11 @@ Database = Annotated[
 ]
 
 
-def database_of(given: str | None) -> str:
+def database_of(url: str | None) -> str:
     """The given database URL, else the user's default."""
     from Agent.server.settings import default_database_url
 
-    return given or default_database_url(os.environ)
+    return url or default_database_url(os.environ)
 
 
 _PORT = click.IntRange(0, 65535)
@@ -191,12 +191,12 @@ def list_them(database: Database) -> None:
         agent-trace keys list
     """
     with _store(database) as store:
-        found, projects = store.list_keys(), store.list_projects()
-    facts = {"keys": list(map(_key_facts, found)), "projects": list(map(_project_facts, projects))}
+        listed_keys, projects = store.list_keys(), store.list_projects()
+    facts = {"keys": list(map(_key_facts, listed_keys)), "projects": list(map(_project_facts, projects))}
     render.document(lambda: facts)
-    if found:
+    if listed_keys:
         render.table(
-            found,
+            listed_keys,
             Column("KEY", "key_id"),
             Column("PROJECT", "project"),
             Column("SCOPES", _scopes),
@@ -347,12 +347,12 @@ def _ship_one(
 ) -> dict[str, Any]:
     from Agent.errors import SessionInUse
 
-    told = False
+    is_reported = False
 
     def wait(seconds: float) -> bool:
-        nonlocal told
-        if shipment.outcome.problem and not told:
-            told = True
+        nonlocal is_reported
+        if shipment.outcome.problem and not is_reported:
+            is_reported = True
             longest = f"trying again for {how['patience_s']:g} seconds"
             render.note(f"{destination.place}: {shipment.outcome.problem}, {longest}")
         time.sleep(seconds)
@@ -382,15 +382,15 @@ def _taken_over(
     from Agent.errors import SessionInUse
 
     ends_s = time.monotonic() + _TAKE_OVER_S
-    told = False
+    is_reported = False
     while True:
         try:
             return Shipment(path, destination, wait, **how)
         except SessionInUse:
             if not follow and (is_written(path) or time.monotonic() > ends_s):
                 raise
-        if not told:
-            told = True
+        if not is_reported:
+            is_reported = True
             render.note(f"another process is sending it to {destination.place}; waiting for it to end")
         time.sleep(_LOOK_S)
 
@@ -400,7 +400,7 @@ def _send(shipment: Shipment, *, follow: bool) -> None:
 
     with bar(f"sending {shipment.session.name.removeprefix('session_')}") as show:
         shipment.ship_archive()
-        shipment.ship_all(follow=follow, told=lambda: show(shipment.share))
+        shipment.ship_all(follow=follow, report_caught_up=lambda: show(shipment.share))
         show(1.0)
 
 
@@ -425,18 +425,18 @@ def _answer(path: Path, shipment: Shipment | None) -> dict[str, Any]:
     return answer
 
 
-def _show_shipment(answer: dict[str, Any], place: str) -> None:
+def _show_shipment(answer: dict[str, Any], destination: str) -> None:
     name = session_id_of(Path(answer["session"]))
     if "skipped" in answer:
         render.note(f"{name}: {answer['skipped']}")
         return
     if answer["sent"]:
-        known = answer["sent"] - answer["stored"]
-        aside = f", {words.count(known)} of them already there" if known else ""
+        duplicates = answer["sent"] - answer["stored"]
+        aside = f", {words.count(duplicates)} of them already there" if duplicates else ""
         amount = f"{words.size(answer['bytes'])} in {words.plural(answer['bodies'], 'request')}"
-        render.emit(f"{name}: {words.plural(answer['sent'], 'event')} sent to {place}{aside}, {amount}")
+        render.emit(f"{name}: {words.plural(answer['sent'], 'event')} sent to {destination}{aside}, {amount}")
     elif not answer["refused"]:
-        render.emit(f"{name}: everything is already at {place}")
+        render.emit(f"{name}: everything is already at {destination}")
     if answer.get("is_other_database"):
         render.note("  a different database answered than before, so everything was sent")
     show_paths("not sent", answer["dropped"])
@@ -456,14 +456,14 @@ def _show_shipment(answer: dict[str, Any], place: str) -> None:
         render.note("  a program is still writing to it: --follow continues until it has ended")
 
 
-def show_paths(what: str, paths: Mapping[str, int]) -> None:
+def show_paths(title: str, paths: Mapping[str, int]) -> None:
     """Print the values that stayed on this machine, by path."""
     if not paths:
         return
     shown = [f"{path} {words.count(times)}" for path, times in list(paths.items())[:_SHOWN_PATHS]]
     more = len(paths) - len(shown)
     aside = f", and {words.plural(more, 'more path')}" if more > 0 else ""
-    render.note(f"  {what}: {', '.join(shown)}{aside}")
+    render.note(f"  {title}: {', '.join(shown)}{aside}")
 
 
 @command(json=False)

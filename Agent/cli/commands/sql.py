@@ -106,12 +106,16 @@ def _show_schema(engine: Any, form: str) -> None:
     if form == "json":
         render.emit_json(columns)
     elif form == "csv":
-        rows = [(view, name, sql_type) for view, found in columns.items() for name, sql_type in found.items()]
+        rows = [
+            (view, name, sql_type)
+            for view, view_columns in columns.items()
+            for name, sql_type in view_columns.items()
+        ]
         FORMATS["csv"](["view", "column", "type"], iter([rows]))
     else:
-        for view, found in columns.items():
+        for view, view_columns in columns.items():
             render.emit(render.paint(view, bold=True))
-            shown_columns = ", ".join(f"{name} {sql_type}" for name, sql_type in found.items())
+            shown_columns = ", ".join(f"{name} {sql_type}" for name, sql_type in view_columns.items())
             render.paragraph(shown_columns)
 
 
@@ -196,10 +200,10 @@ def _write_table(result: SqlResult, limit: int | None) -> None:
         ["null" if value is None else render.clean(_short(value)) for value in row] for row in rows[:most]
     ]
     right = {at for at, sql_type in enumerate(result.types.values()) if sql_type.startswith(NUMBERS)}
-    room, widths = render.width_of_terminal(), layout.widths_of([result.columns, *cells])
-    widths, gap = layout.fitted(widths, [True] * len(widths), room, _LEAST_WIDTH)
-    if room is not None and sum(widths) + gap * (len(widths) - 1) > room:
-        _write_records(result.columns, cells, room)
+    width, widths = render.width_of_terminal(), layout.widths_of([result.columns, *cells])
+    widths, gap = layout.fitted(widths, [True] * len(widths), width, _LEAST_WIDTH)
+    if width is not None and sum(widths) + gap * (len(widths) - 1) > width:
+        _write_records(result.columns, cells, width)
     else:
         for number, row in enumerate([result.columns, *cells]):
             line = (" " * gap).join(layout.padded(row, widths, right)).rstrip()

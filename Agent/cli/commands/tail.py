@@ -83,7 +83,7 @@ def tail(
     cursor: Annotated[Path | None, "--cursor FILE"],
     run: OneRun,
     root: Root,
-    **asked: Unpack[TailFilter],
+    **filters: Unpack[TailFilter],
 ) -> int:
     """Print the newest events, and follow them with -f.
 
@@ -109,12 +109,12 @@ def tail(
         raise misuse("--cursor continues where it was; leave out -n")
     session, agent = parameters.split_run(run)
     if agent:
-        asked["agents"] += (agent,)
-    wanted = Selection(fields=(*short[1], *where), **asked)
-    if lines is None and not (wanted.since or wanted.until or cursor):
+        filters["agents"] += (agent,)
+    selection = Selection(fields=(*short[1], *where), **filters)
+    if lines is None and not (selection.since or selection.until or cursor):
         lines = LINES
     path = find_session(root, session)
-    screen = _Screen(wanted, as_json=render.wants_json())
+    screen = _Screen(selection, as_json=render.wants_json())
     interrupted = _Tail(path, screen, lines, cursor).run(follow=follow or short[0])
     return EXIT_INTERRUPTED if interrupted else 0
 
@@ -122,8 +122,8 @@ def tail(
 class _Screen:
     """Prints the matching events in batches."""
 
-    def __init__(self, wanted: Selection, *, as_json: bool) -> None:
-        self.wanted = wanted
+    def __init__(self, selection: Selection, *, as_json: bool) -> None:
+        self.wanted = selection
         self._as_json = as_json
         self._width = render.width_of_terminal()
         self.printed = 0
@@ -185,37 +185,37 @@ class _Tail:
         from Agent.analysis.session import unknown_agent
         from Agent.archive.sealed.reader import open_reader
 
-        reader, wanted = open_reader(self._path), self._screen.wanted
-        for agent in wanted.agents:
+        reader, selection = open_reader(self._path), self._screen.wanted
+        for agent in selection.agents:
             if not follow and not reader.holds_agent(agent):
                 raise unknown_agent(reader, agent)
         if self._lines is not None:
-            newest = self._newest(reader, wanted, self._lines)
+            newest = self._newest(reader, selection, self._lines)
             self._damaged = lambda: newest.damaged
             return iter(newest.lines)
         self._damaged = lambda: reader.damaged_lines
-        agent_id = wanted.agents[0] if len(wanted.agents) == 1 else None
+        agent_id = selection.agents[0] if len(selection.agents) == 1 else None
         if agent_id is not None and not reader.holds_agent(agent_id):
             return iter(())
-        return reader.event_lines(agent_id, wanted.since_us, wanted.until_us)
+        return reader.event_lines(agent_id, selection.since_us, selection.until_us)
 
-    def _newest(self, reader: TreeReader, wanted: Selection, count: int) -> Newest:
+    def _newest(self, reader: TreeReader, selection: Selection, count: int) -> Newest:
         from Agent.tree.layout import agent_files
 
         def files() -> list[Path]:
             """The files that may hold matching events now."""
-            if not wanted.agents:
+            if not selection.agents:
                 return reader.files()
-            return [path for agent in wanted.agents for path in agent_files(self._path, agent)]
+            return [path for agent in selection.agents for path in agent_files(self._path, agent)]
 
-        found = Newest([], 0)
+        newest = Newest([], 0)
         for _ in range(_TRIES):
             before = files()
-            found = newest_lines(self._path, before, count, wanted, wanted.since_us)
+            newest = newest_lines(self._path, before, count, selection, selection.since_us)
             # a segment that was rolled in the meantime may have been missed under both names
             if files() == before:
                 break
-        return found
+        return newest
 
     def _noted(self, lines: Iterable[Line]) -> Iterator[Line]:
         """Yield the lines and remember their numbers, since the follower may read new events again."""
@@ -247,8 +247,8 @@ class _Tail:
     def _tell_what_is_missing(self, follower: Follower) -> None:
         render.note_damage(self._damaged() + follower.damaged_lines)
         if follower.vanished_files:
-            gone = words.plural(follower.vanished_files, "file")
-            render.note(f"{gone} vanished before all of it was read; agent-trace verify names the loss")
+            vanished = words.plural(follower.vanished_files, "file")
+            render.note(f"{vanished} vanished before all of it was read; agent-trace verify names the loss")
 
     def _is_new(self, event: Event) -> bool:
         seen = self._seen.get(event.writer)
@@ -263,8 +263,8 @@ class _Tail:
         from Agent.tree.files.session import replace_file
 
         self._kept_s = time.monotonic()
-        place = {"session": self._path.name, **follower.cursor()}
-        replace_file(self._cursor, orjson.dumps(place, option=orjson.OPT_APPEND_NEWLINE))
+        position = {"session": self._path.name, **follower.cursor()}
+        replace_file(self._cursor, orjson.dumps(position, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _read_cursor(file: Path, session: Path) -> dict[str, Any] | None:
@@ -272,8 +272,8 @@ def _read_cursor(file: Path, session: Path) -> dict[str, Any] | None:
     import orjson
 
     try:
-        place = orjson.loads(file.read_bytes())
-        name = place["session"]
+        position = orjson.loads(file.read_bytes())
+        name = position["session"]
     except FileNotFoundError:
         if not file.parent.is_dir():
             raise InputError(
@@ -287,7 +287,7 @@ def _read_cursor(file: Path, session: Path) -> dict[str, Any] | None:
     if name != session.name:
         render.note(f"the cursor was in {name}; {session.name} is shown from its first event")
         return None
-    return dict(place)
+    return dict(position)
 
 
 def _reader_is_gone() -> bool:
@@ -344,7 +344,7 @@ def newest_lines(
     session: Path,
     files: Iterable[Path],
     count: int,
-    wanted: Callable[[Event], bool],
+    matches: Callable[[Event], bool],
     since_us: int | None = None,
 ) -> Newest:
     """Find the newest `count` matching events; damaged lines are skipped and counted.
@@ -353,7 +353,7 @@ def newest_lines(
         session: the session's directory, whose archive replaces files that were removed.
         files: the files to read, newest first, until the rest of a file is older than the events found.
         count: the number of events.
-        wanted: returns whether an event matches.
+        matches: returns whether an event matches.
         since_us: the time at which to stop reading back.
     """
     newest = _Kept(count, since_us)
@@ -365,10 +365,10 @@ def newest_lines(
         for line, event in newest.events(_lines_backwards(path)):
             if newest.has_none_before(event.timestamp_us + SLACK_US):
                 break
-            if wanted(event):
+            if matches(event):
                 newest.add(line, event)
     for line, event in newest.events(_sealed(session, newest)):
-        if wanted(event):
+        if matches(event):
             newest.add(line, event)
     return newest.result()
 
@@ -461,13 +461,13 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
                 if held_bytes > MAX_LINE_BYTES:
                     parts, held_bytes = [_TOO_LONG], 0
                 continue
-            rest, *whole = b"".join(reversed(parts)).split(b"\n")
-            parts, held_bytes = [rest], len(rest)
-            if at_end and whole:
-                whole, at_end = whole[:-1], False
-            yield from (piece for piece in reversed(whole) if piece)
-        if not at_end and (rest := b"".join(reversed(parts))):
-            yield rest
+            remainder, *lines = b"".join(reversed(parts)).split(b"\n")
+            parts, held_bytes = [remainder], len(remainder)
+            if at_end and lines:
+                lines, at_end = lines[:-1], False
+            yield from (piece for piece in reversed(lines) if piece)
+        if not at_end and (remainder := b"".join(reversed(parts))):
+            yield remainder
 
 
 _TOO_LONG: Final = b"\0"

@@ -111,7 +111,7 @@ def view(
 
     def started() -> None:
         render.document(lambda: {"url": address, "session": session_id_of(path), "port": server.port})
-        render.emit(address, whole=True)
+        render.emit(address, verbatim=True)
         if not render.wants_json():
             render.note("Ctrl-C stops it")
         if is_opened:
@@ -157,7 +157,7 @@ def _share(root: Path, names: tuple[str, str | None], at: str | None, file: Path
         page = shared_page(root, names[0], at=at, other=names[1])
     written = write_whole(file, page)
     render.document(lambda: {"file": str(written), "size_bytes": len(page), "session": names[0]})
-    render.emit(f"{written} ({words.size(len(page))}); it needs no server", whole=True)
+    render.emit(f"{written} ({words.size(len(page))}); it needs no server", verbatim=True)
 
 
 def _open(address: str) -> None:

@@ -255,9 +255,9 @@ def _object_delta(old: dict[str, Any], new: dict[str, Any]) -> Delta:
     first = _first_moved(old, order)
     moved = order[first:]
     again = {key: new[key] for key in moved}
-    gone = removed + [key for key in moved if key in old]
-    kept = {key: inner for key, inner in changed.items() if key not in again}
-    readded = _without_empty_end([_OBJECT, kept, again, gone])
+    left_in_old = removed + [key for key in moved if key in old]
+    plain_changes = {key: inner for key, inner in changed.items() if key not in again}
+    readded = _without_empty_end([_OBJECT, plain_changes, again, left_in_old])
     if len(moved) <= len(order) // 8:
         return readded
     scripted = _without_empty_end([_OBJECT, changed, added, removed, _key_script(left, order)])
@@ -272,13 +272,13 @@ def _without_empty_end(parts: Delta) -> Delta:
 
 def _first_moved(old: dict[str, Any], order: list[str]) -> int:
     """The number of leading keys that are in the same order as in the old object."""
-    places = {key: place for place, key in enumerate(old)}
+    positions = {key: position for position, key in enumerate(old)}
     last = -1
     for number, key in enumerate(order):
-        place = places.get(key, -1)
-        if place <= last:
+        position = positions.get(key, -1)
+        if position <= last:
             return number
-        last = place
+        last = position
     return len(order)
 
 
@@ -338,10 +338,10 @@ def _nearby_blocks(old: list[Any], new: list[Any]) -> list[Block] | None:
         if a == len(old) or b == len(new):
             return blocks
         left -= 1
-        found = _meeting(old, new, a, b) if left >= 0 else None
-        if found is None:
+        meeting = _meeting(old, new, a, b) if left >= 0 else None
+        if meeting is None:
             return None
-        a, b = found
+        a, b = meeting
 
 
 def _alike(old: list[Any], new: list[Any], a: int, b: int) -> int:
@@ -359,19 +359,19 @@ def _alike(old: list[Any], new: list[Any], a: int, b: int) -> int:
 def _meeting(old: list[Any], new: list[Any], a: int, b: int) -> tuple[int, int] | None:
     """The next positions, up to `_NEAR` items ahead in one or both lists, from which they are equal again."""
     for ahead in range(1, _NEAR + 1):
-        for own, other in ((a + ahead, b + ahead), (a, b + ahead), (a + ahead, b)):
+        for i, other in ((a + ahead, b + ahead), (a, b + ahead), (a + ahead, b)):
             # Require several equal items: in lists of few distinct values, one may be equal by chance.
             alike = 0
             while (
                 alike < _ALIKE
-                and own + alike < len(old)
+                and i + alike < len(old)
                 and other + alike < len(new)
-                and same(old[own + alike], new[other + alike])
+                and same(old[i + alike], new[other + alike])
             ):
                 alike += 1
-            at_end = own + alike == len(old) and other + alike == len(new)
+            at_end = i + alike == len(old) and other + alike == len(new)
             if alike == _ALIKE or at_end:
-                return own, other
+                return i, other
     return None
 
 

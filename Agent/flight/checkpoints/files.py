@@ -109,7 +109,7 @@ class Row:
     def of_frame(cls, path: Path, offset: int, size_bytes: int, frame: Mapping[str, Any]) -> Row:
         """The row of a frame in a pack; raises KeyError, TypeError or ValueError if it is no checkpoint."""
         needed = {name: kind(frame[name]) for name, kind in _NEEDED.items()}
-        known: dict[str, Any] = {name: frame.get(name) for name in ("agent_id", *ABOUT)}
+        optional: dict[str, Any] = {name: frame.get(name) for name in ("agent_id", *ABOUT)}
         return cls(
             saved_us=parse_timestamp(frame["timestamp"]),
             pack=path.name,
@@ -119,7 +119,7 @@ class Row:
             opaque=int(frame.get("opaque") or 0),
             writer=path.name.partition("-")[0],
             **needed,
-            **known,
+            **optional,
         )
 
     def head(self, run_id: str) -> dict[str, Any]:
@@ -172,14 +172,14 @@ def _open_files(path: Path) -> set[tuple[int, tuple[int, int]]]:
         A set of (descriptor, (device, inode)).
     """
     inodes = {inode_at(path.with_name(f"{path.name}{end}")) for end in ("", "-wal", "-shm")}
-    found = set()
+    descriptors = set()
     with contextlib.suppress(OSError):
         for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names are enough
             with contextlib.suppress(OSError):  # the descriptor of the listing itself is already closed
                 status = os.fstat(int(name))
                 if (inode := (status.st_dev, status.st_ino)) in inodes:
-                    found.add((int(name), inode))
-    return found
+                    descriptors.add((int(name), inode))
+    return descriptors
 
 
 class CheckpointIndex:
@@ -284,9 +284,9 @@ class CheckpointIndex:
         try:
             yield
         except (sqlite3.OperationalError, sqlite3.InterfaceError) as error:
-            told = f"the index of checkpoints {self.path}: {error}"
-            known = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            raise (OSError(_ERRNO[known], told) if known in _ERRNO else OSError(told)) from error
+            message = f"the index of checkpoints {self.path}: {error}"
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            raise (OSError(_ERRNO[code], message) if code in _ERRNO else OSError(message)) from error
         except sqlite3.DatabaseError as error:
             raise DamagedInput(
                 f"the index of checkpoints cannot be read: {error}",
@@ -348,9 +348,9 @@ class CheckpointIndex:
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Delete rows and their lists of chunks."""
-        gone = [(number,) for number in numbers]
-        self._db.executemany("DELETE FROM checkpoints WHERE number = ?", gone)
-        self._db.executemany("DELETE FROM chunks WHERE number = ?", gone)
+        keys = [(number,) for number in numbers]
+        self._db.executemany("DELETE FROM checkpoints WHERE number = ?", keys)
+        self._db.executemany("DELETE FROM chunks WHERE number = ?", keys)
 
     def set_chunks(self, number: int, digests: list[str]) -> None:
         """Set the chunks of a snapshot, in order."""
@@ -361,8 +361,8 @@ class CheckpointIndex:
 
     def knows_chunk(self, digest: str) -> bool:
         """Whether a snapshot of the run uses the chunk."""
-        found = self._db.execute("SELECT 1 FROM chunks WHERE digest = ? LIMIT 1", [digest])
-        return found.fetchone() is not None
+        rows = self._db.execute("SELECT 1 FROM chunks WHERE digest = ? LIMIT 1", [digest])
+        return rows.fetchone() is not None
 
     def all_chunks(self) -> set[str]:
         """The digests of all chunks that snapshots use."""
@@ -385,20 +385,20 @@ class CheckpointIndex:
     def fact(self, key: str) -> str | None:
         """The value noted under a key, or None."""
         with self.converting_errors():
-            found = self._db.execute("SELECT value FROM facts WHERE key = ?", [key]).fetchone()
-        return None if found is None else str(found[0])
+            row = self._db.execute("SELECT value FROM facts WHERE key = ?", [key]).fetchone()
+        return None if row is None else str(row[0])
 
     def note(self, key: str, value: str) -> None:
         """Store a value under a key for the run."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", [key, value])
 
-    def shrink(self, *, whole: bool) -> None:
-        """Truncate the WAL, so that it holds no removed data; with `whole`, also release free pages.
+    def shrink(self, *, vacuum: bool) -> None:
+        """Truncate the WAL, so that it holds no removed data; with `vacuum`, also release free pages.
 
         Does nothing while another process reads; the next call catches up.
         """
         with contextlib.suppress(sqlite3.OperationalError):
-            if whole:
+            if vacuum:
                 self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -424,8 +424,8 @@ def checkpoints_dir(session: Path, run_id: str) -> Path:
 
 def saved_runs(session: Path) -> list[Path]:
     """The checkpoint directories of a session that have an index, in the order of the runs' names."""
-    places = [run / "checkpoints" for run in run_dirs(session)]
-    return [place for place in places if (place / INDEX_NAME).exists()]
+    directories = [run / "checkpoints" for run in run_dirs(session)]
+    return [place for place in directories if (place / INDEX_NAME).exists()]
 
 
 def shared_chunks_dir(session: Path) -> Path:
@@ -604,10 +604,10 @@ class RunFiles:
             except DamagedInput as error:
                 problem = error
             # Another process may have rewritten the chain; then the index has its new place.
-            found = self.index.rows(removed=None, number=row.number)
-            if not found or (found[0] == row and self._has_packs(row)):
+            rows = self.index.rows(removed=None, number=row.number)
+            if not rows or (rows[0] == row and self._has_packs(row)):
                 break
-            row = found[0]
+            row = rows[0]
         assert problem is not None  # noqa: S101 - set by each failed attempt
         raise problem
 

@@ -65,16 +65,16 @@ Finds = Callable[[Iterable[bytes]], object | None]
 
 def graph_files(root: Path) -> list[Path]:
     """The files of `TraceSaver` below a trace root, outside of the sessions."""
-    found, waiting = [], [root]
+    files, waiting = [], [root]
     while waiting:
-        place = waiting.pop()
-        for entry in scan(place):
+        path = waiting.pop()
+        for entry in scan(path):
             if entry.is_dir(follow_symlinks=False):
                 if not is_session_name(entry.name):
-                    waiting.append(place / entry.name)
-            elif entry.is_file(follow_symlinks=False) and is_graph_file(place / entry.name):
-                found.append(place / entry.name)
-    return sorted(found)
+                    waiting.append(path / entry.name)
+            elif entry.is_file(follow_symlinks=False) and is_graph_file(path / entry.name):
+                files.append(path / entry.name)
+    return sorted(files)
 
 
 def is_graph_file(path: Path) -> bool:
@@ -232,9 +232,9 @@ def erase_from_graph(path: Path, finds: Finds, chunks: Iterable[bytes], *, dry_r
     """
     with read_only(path) if dry_run else _alone(path) as db:
         blobs = db.execute("SELECT id FROM blob").fetchall()
-        held = {blob for (blob,) in blobs if finds([raw_value(db, blob)]) is not None}
-        going = _checkpoints_holding(db, held, finds)
-        if dry_run or not (going or held or finds(chunks) is not None):
+        matching = {blob for (blob,) in blobs if finds([raw_value(db, blob)]) is not None}
+        going = _checkpoints_holding(db, matching, finds)
+        if dry_run or not (going or matching or finds(chunks) is not None):
             return len(going)
         db.execute("BEGIN IMMEDIATE")
         unused = []
@@ -243,29 +243,31 @@ def erase_from_graph(path: Path, finds: Finds, chunks: Iterable[bytes], *, dry_r
                 db, "thread = ? AND ns = ? AND checkpoint = ?", (thread, ns, checkpoint_id)
             )
         unused += forget(db, going)
-        for blob in held:
+        for blob in matching:
             unused += forget_writes(db, "blob = ?", (blob,))  # of checkpoints that are not there
         for names in db.execute("SELECT DISTINCT thread, ns, checkpoint, task FROM task_write").fetchall():
             if finds(["\n".join(names).encode()]) is not None:
                 unused += forget_writes(db, "thread = ? AND ns = ? AND checkpoint = ? AND task = ?", names)
         for (blob,) in db.execute("SELECT id FROM blob WHERE base IS NOT NULL").fetchall():
             (base,) = db.execute("SELECT base FROM blob WHERE id = ?", (blob,)).fetchone()
-            if base in held and blob not in held:  # a value that stays is no difference to one that goes
-                whole = zstandard.ZstdCompressor(level=LEVEL).compress(raw_value(db, blob))
-                db.execute("UPDATE blob SET base = NULL, data = ? WHERE id = ?", (whole, blob))
-        remove_unused(db, [*unused, *held])
+            if (
+                base in matching and blob not in matching
+            ):  # a value that stays is no difference to one that goes
+                compressed = zstandard.ZstdCompressor(level=LEVEL).compress(raw_value(db, blob))
+                db.execute("UPDATE blob SET base = NULL, data = ? WHERE id = ?", (compressed, blob))
+        remove_unused(db, [*unused, *matching])
         db.execute("COMMIT")
         db.execute("VACUUM")
         return len(going)
 
 
 def _checkpoints_holding(
-    db: sqlite3.Connection, held: set[int], finds: Finds
+    db: sqlite3.Connection, matching: set[int], finds: Finds
 ) -> dict[int, tuple[str, str, str]]:
     """{number: (thread, ns, id)} of the checkpoints that hold it, and of those read through these."""
     having: set[int] = set()
     writing: set[tuple[str, str, str]] = set()
-    for blob in held:
+    for blob in matching:
         having |= {
             number for (number,) in db.execute("SELECT checkpoint FROM channel_value WHERE blob = ?", (blob,))
         }
@@ -274,16 +276,16 @@ def _checkpoints_holding(
         }
         writing.update(db.execute("SELECT thread, ns, checkpoint FROM task_write WHERE blob = ?", (blob,)))
     going: dict[int, tuple[str, str, str]] = {}
-    gone: set[tuple[str, str, str]] = set()
+    removed: set[tuple[str, str, str]] = set()
     query = "SELECT number, thread, ns, id, parent, run, metadata FROM checkpoint ORDER BY number"
     for number, thread, ns, own_id, parent, run, metadata in db.execute(query).fetchall():
         channels = db.execute("SELECT channel FROM channel_value WHERE checkpoint = ?", (number,))
         names = "\n".join((thread, ns, own_id, run or "", *(channel for (channel,) in channels))).encode()
         key = (thread, ns, own_id)
-        through = (thread, ns, parent) in gone and DELTA_CHANNELS.encode() in metadata
+        through = (thread, ns, parent) in removed and DELTA_CHANNELS.encode() in metadata
         if number in having or key in writing or through or finds([names, b"\n", metadata]) is not None:
             going[number] = key
-            gone.add(key)
+            removed.add(key)
     return going
 
 
@@ -320,11 +322,11 @@ def prune_graphs(root: Path, policy: RetentionPolicy, now_us: int, *, dry_run: b
 def _saved_us(checkpoint_id: str) -> int | None:
     """When a checkpoint was saved, in microseconds since 1970: its id is a UUID of version 6."""
     try:
-        made = UUID(checkpoint_id)
+        uuid = UUID(checkpoint_id)
     except ValueError:
         return None
-    ticks = int(made.hex[:12] + made.hex[13:16], 16)
-    return (ticks - _UUID_EPOCH) // 10 if made.hex[12] == "6" else None
+    ticks = int(uuid.hex[:12] + uuid.hex[13:16], 16)
+    return (ticks - _UUID_EPOCH) // 10 if uuid.hex[12] == "6" else None
 
 
 # verification

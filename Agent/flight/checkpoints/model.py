@@ -42,10 +42,10 @@ class StepEvent:
         """Make a step from an object or mapping with these names; raises TypeError without `step_id`."""
         if isinstance(source, cls):
             return source
-        found = _found(source, cls.__dataclass_fields__)
-        if "step_id" not in found:
+        fields = _found(source, cls.__dataclass_fields__)
+        if "step_id" not in fields:
             raise TypeError(f"a step needs a step_id: {type(source).__name__} has none")
-        return cls(**found)
+        return cls(**fields)
 
     def checkpoint(self, run_id: str, **more: Any) -> Checkpoint:
         """The checkpoint of the output state; `more` sets further fields of `Checkpoint`."""
@@ -91,11 +91,11 @@ class Checkpoint:
         """
         if isinstance(source, cls):
             return source
-        found = _found(source, set(cls.__dataclass_fields__) - {"info", "unrestored"})
-        lacking = [name for name in ("run_id", "step_id", "state") if name not in found]
+        fields = _found(source, set(cls.__dataclass_fields__) - {"info", "unrestored"})
+        lacking = [name for name in ("run_id", "step_id", "state") if name not in fields]
         if lacking:
             raise TypeError(f"a checkpoint needs {' and '.join(lacking)}: {type(source).__name__} has none")
-        return cls(**found)
+        return cls(**fields)
 
 
 def _found(source: object, names: Iterable[str]) -> dict[str, Any]:

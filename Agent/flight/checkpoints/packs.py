@@ -213,12 +213,12 @@ class PackReader:
 
 def _frame_object(line: bytes, path: Path) -> dict[str, Any]:
     try:
-        found = read_json(line)
+        frame = read_json(line)
     except orjson.JSONDecodeError as error:
         raise DamagedInput(f"a frame of a checkpoint is not JSON: {error}", path=path) from None
-    if type(found) is not dict:
+    if type(frame) is not dict:
         raise DamagedInput("a frame of a checkpoint is not a JSON object", path=path)
-    return found
+    return frame
 
 
 def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -229,11 +229,11 @@ def frames(path: Path, on_rest: Callable[[int], None]) -> Iterator[tuple[int, in
     data = memoryview(read_file(path))
     offset = 0
     while offset < len(data):
-        found = _next_frame(data, offset)
-        if found is None:
+        frame = _next_frame(data, offset)
+        if frame is None:
             on_rest(len(data) - offset)
             return
-        size, line = found
+        size, line = frame
         try:
             content = _frame_object(line, path)
         except DamagedInput:
@@ -429,9 +429,9 @@ class ChunkFiles:
             return True
         link = self.shared / path.name
         try:
-            known = link.stat()
+            shared_status = link.stat()
             # The shared name counts as one link, and the run's name as another if both are one file.
-            if known.st_nlink > 1 + (known.st_ino == path.stat().st_ino):
+            if shared_status.st_nlink > 1 + (shared_status.st_ino == path.stat().st_ino):
                 return False
             link.unlink()
         except FileNotFoundError:

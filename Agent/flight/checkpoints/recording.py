@@ -202,10 +202,10 @@ class SessionCheckpoints:
     def _sessions(self) -> list[Path]:
         """The directories of the recorded session, then of all others, newest first."""
         pipeline = recording.active_pipeline()
-        own = [] if pipeline is None or pipeline.artifacts is None else [pipeline.artifacts.session]
+        recorded = [] if pipeline is None or pipeline.artifacts is None else [pipeline.artifacts.session]
         self._close_unless_for(pipeline)
         others = [ref.path for ref in reversed(readable_sessions(default_root()))]
-        return own + [path for path in others if path not in own]
+        return recorded + [path for path in others if path not in recorded]
 
     def _holding(self, run_id: str) -> LocalCheckpointStore:
         """The store of the newest session that has checkpoints of the run."""
@@ -435,8 +435,8 @@ class RunCheckpointing:
         if self._state is not None:
             return _exposed(self._state)
         living = ((agent_id, agent.ref()) for agent_id, agent in list(self._agents.items()))
-        found = {agent_id: dict(read_state(obj).fields) for agent_id, obj in living if obj is not None}
-        return found or None
+        states = {agent_id: dict(read_state(obj).fields) for agent_id, obj in living if obj is not None}
+        return states or None
 
     def _only_version(self) -> str | None:
         """The version of its agents, if all have the same."""
@@ -482,8 +482,8 @@ def _of_scope() -> RunCheckpointing | None:
     """The checkpointing of the current run, or None."""
     scope = settled_scope()
     run = None if scope is None or scope.run_id is None else OPEN_RUNS.get(scope.run_id)
-    found = None if run is None else run.checkpoints
-    return found if isinstance(found, RunCheckpointing) else None
+    checkpointing = None if run is None else run.checkpoints
+    return checkpointing if isinstance(checkpointing, RunCheckpointing) else None
 
 
 @contextmanager

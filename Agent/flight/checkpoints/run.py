@@ -115,13 +115,13 @@ class RunCheckpoints:
 
     def _free_name(self, step_id: str, agent_id: str | None) -> str:
         """The name of a step, with a number added if the agent already has a checkpoint of that name."""
-        known = self._repeated.get((step_id, agent_id), 1)
-        name = step_id if known == 1 else f"{step_id}-{known}"
+        number = self._repeated.get((step_id, agent_id), 1)
+        name = step_id if number == 1 else f"{step_id}-{number}"
         while self.files.index.row(name, agent_id) is not None:
-            known += 1
-            name = f"{step_id}-{known}"
-        if known > 1:
-            self._repeated[step_id, agent_id] = known
+            number += 1
+            name = f"{step_id}-{number}"
+        if number > 1:
+            self._repeated[step_id, agent_id] = number
         return name
 
     def _write(self, row: Row, document: CheckpointDocument, head: _Head | None) -> _Head:
@@ -130,9 +130,10 @@ class RunCheckpoints:
         if head is not None and head.row.position < MAX_CHAIN:
             delta = diff(head.value, document.value)
             delta_bytes = 4 if delta is None else len(write_json(delta))  # 4 for `null`
-            whole = len(document.text)
-            if delta_bytes <= _MAX_DELTA * whole and (
-                head.delta_bytes + delta_bytes <= _MAX_DELTAS * max(whole, head.snapshot_bytes, _SMALL_BYTES)
+            full_size = len(document.text)
+            if delta_bytes <= _MAX_DELTA * full_size and (
+                head.delta_bytes + delta_bytes
+                <= _MAX_DELTAS * max(full_size, head.snapshot_bytes, _SMALL_BYTES)
             ):
                 row.chain, row.position = head.row.chain, head.row.position + 1
                 self.files.write(row, self.run_id, document.value, delta)
@@ -222,7 +223,7 @@ def rebuild(directory: Path) -> int:
 
 def _fill(index: CheckpointIndex, directory: Path) -> None:
     """Enter the frames of all packs into an empty index; the newest row of a step and agent is listed."""
-    found: dict[int, tuple[Row, list[str]]] = {}
+    rows_by_number: dict[int, tuple[Row, list[str]]] = {}
     for path in entries_in(directory, PACK_SUFFIX):
         index.add_pack(path.name)
         for offset, size, frame in frames(path, partial(_report_rest, path)):
@@ -231,13 +232,13 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
             except (KeyError, TypeError, ValueError) as error:
                 say(f"{path}: no valid checkpoint at byte {offset}: {type(error).__name__} {error}")
                 continue
-            known = found.get(row.number)
+            existing = rows_by_number.get(row.number)
             # Frames with the same number are copies of each other, or an earlier one was not committed.
-            if known is None or known[0].saved_us <= row.saved_us:
-                found[row.number] = row, frame.get("chunks") or []
+            if existing is None or existing[0].saved_us <= row.saved_us:
+                rows_by_number[row.number] = row, frame.get("chunks") or []
     newest: dict[tuple[str, str | None], int] = {}
-    begun = {row.chain for row, _ in found.values() if row.position == 0}
-    for number, (row, digests) in sorted(found.items()):
+    begun = {row.chain for row, _ in rows_by_number.values() if row.position == 0}
+    for number, (row, digests) in sorted(rows_by_number.items()):
         if row.chain not in begun:
             say(
                 f"{directory}: the checkpoint of {row.step_id} is left out, because the one that "
@@ -321,20 +322,20 @@ class OpenRuns:
 
     def _opened(self, directory: Path, *, make: bool, run_id: str | None = None) -> RunCheckpoints:
         files = RunFiles(directory, shared_chunks_dir(self.session), make=make, durable=self.durable)
-        known = files.index.fact("run_id")
-        if known is None and run_id is not None and make:
+        stored_id = files.index.fact("run_id")
+        if stored_id is None and run_id is not None and make:
             with files.changing():
                 files.index.note("run_id", run_id)
-        if known is None:
-            known = directory.parent.name if run_id is None else run_id
-        run = self._runs[known] = RunCheckpoints(known, files)
+        if stored_id is None:
+            stored_id = directory.parent.name if run_id is None else run_id
+        run = self._runs[stored_id] = RunCheckpoints(stored_id, files)
         while len(self._runs) > _KNOWN_RUNS:
             self._runs.popitem(last=False)[1].close()
         return run
 
     def ids(self) -> list[str]:
         """The ids of the runs that have checkpoints."""
-        found = []
+        run_ids = []
         at_hand = {run.files.directory: run.run_id for run in self._runs.values()}
         for directory in saved_runs(self.session):
             run_id = at_hand.get(directory)
@@ -342,8 +343,8 @@ class OpenRuns:
                 files = RunFiles(directory, None, make=False)
                 run_id = files.index.fact("run_id") or directory.parent.name
                 files.close()
-            found.append(run_id)
-        return found
+            run_ids.append(run_id)
+        return run_ids
 
     def end(self, run: RunCheckpoints) -> None:
         """Close a run; a checkpoint saved later begins with a snapshot."""
@@ -390,12 +391,12 @@ class OpenRuns:
         freed += sum(path.stat().st_size for path in files_below(files.directory))
         self.end(run)
         # Rename first, so that a kill leaves no partial directory under the old name.
-        gone = files.directory.with_name(f"{files.directory.name}.{files.writer}{_REMOVED_SUFFIX}")
+        renamed = files.directory.with_name(f"{files.directory.name}.{files.writer}{_REMOVED_SUFFIX}")
         try:
-            files.directory.rename(gone)
+            files.directory.rename(renamed)
         except FileNotFoundError:
             return 0  # another process found the mark and removed it first
-        shutil.rmtree(gone)
+        shutil.rmtree(renamed)
         return freed
 
     def finish_removals(self) -> None:
@@ -426,11 +427,11 @@ def remove(run: RunCheckpoints, rows: Iterable[Row]) -> Removed:
     Raises:
         OSError: a file could not be written; the next removal continues from there.
     """
-    gone = list(rows)
+    removed = list(rows)
     with run.files.changing():
-        run.files.index.mark_removed(row.number for row in gone)
+        run.files.index.mark_removed(row.number for row in removed)
     outcome = sweep(run)
-    outcome.checkpoints = len(gone)
+    outcome.checkpoints = len(removed)
     return outcome
 
 
@@ -454,7 +455,7 @@ def sweep(run: RunCheckpoints) -> Removed:
         with files.changing():
             _collect(run)
         if waiting:
-            index.shrink(whole=sum(waiting.values()) >= _MANY_ROWS)
+            index.shrink(vacuum=sum(waiting.values()) >= _MANY_ROWS)
         outcome.size_bytes = before - _size_of(run)
     return outcome
 
@@ -464,10 +465,10 @@ def _size_of(run: RunCheckpoints) -> int:
     total = 0
     for path in files_below(run.files.directory):
         with contextlib.suppress(FileNotFoundError):
-            found = path.stat()
+            status = path.stat()
             # One link is the run's own, the other is in the shared directory.
-            if found.st_nlink <= 2:
-                total += found.st_size
+            if status.st_nlink <= 2:
+                total += status.st_size
     return total
 
 
@@ -553,21 +554,21 @@ def _collect(run: RunCheckpoints) -> None:
 
 def _stray_packs(run: RunCheckpoints) -> list[Path]:
     """The packs that are not in the index and have no live writer."""
-    known = run.files.index.packs()
-    packs = [path for path in entries_in(run.files.directory, PACK_SUFFIX) if path.name not in known]
+    indexed = run.files.index.packs()
+    packs = [path for path in entries_in(run.files.directory, PACK_SUFFIX) if path.name not in indexed]
     return [path for path in packs if not run.files.is_live(path.name.partition("-")[0])]
 
 
 def _stray_chunks(run: RunCheckpoints) -> list[str]:
     """The digests of chunks that no snapshot uses."""
-    wanted = run.files.index.all_chunks()
-    return [digest for digest in run.files.chunks.names() if digest not in wanted]
+    used = run.files.index.all_chunks()
+    return [digest for digest in run.files.chunks.names() if digest not in used]
 
 
 def problems(run: RunCheckpoints) -> list[CheckpointProblem]:
     """List all checkpoints that cannot be loaded and all files that belong to none; reads all of them."""
     files = run.files
-    found: list[CheckpointProblem] = []
+    reported: list[CheckpointProblem] = []
     chains: dict[int, list[Row]] = {}
     for row in files.index.rows(removed=None):
         chains.setdefault(row.chain, []).append(row)
@@ -584,7 +585,9 @@ def problems(run: RunCheckpoints) -> list[CheckpointProblem]:
             except DamagedInput as error:
                 trouble = error.path or str(files.directory), error.message
             if trouble is not None and not row.removed:
-                found.append(CheckpointProblem(*trouble, row.step_id, row.agent_id))
+                reported.append(CheckpointProblem(*trouble, row.step_id, row.agent_id))
     strays = [*_stray_packs(run), *map(files.chunks.path, _stray_chunks(run))]
-    found += [CheckpointProblem(str(path), "belongs to no checkpoint; prune removes it") for path in strays]
-    return found
+    reported += [
+        CheckpointProblem(str(path), "belongs to no checkpoint; prune removes it") for path in strays
+    ]
+    return reported

@@ -123,19 +123,19 @@ class StateFold:
         self.sampled = sorted(name for name in full if _is_sampled(full[name], self.tags.get(name, {})))
         return changed
 
-    def _apply(self, event: Event, new: object, gone: object, pointer: str) -> dict[str, Any]:
+    def _apply(self, event: Event, new: object, unset: object, pointer: str) -> dict[str, Any]:
         """Set the changed fields and delete the unset ones; `pointer` locates the new values' tags."""
         changed = dict(new) if isinstance(new, dict) else {}
         for name, value in changed.items():
             self.fields[name] = value
             self.made_by[name] = event
-            found = tags_below(event.types, f"{pointer}/{escape(name)}")
+            tags = tags_below(event.types, f"{pointer}/{escape(name)}")
             self.tags.pop(name, None)
-            if found:
-                self.tags[name] = found
+            if tags:
+                self.tags[name] = tags
         # An action recorded the field, so it is no longer large or a generator.
         self.sampled = [name for name in self.sampled if name not in changed]
-        for name in gone if isinstance(gone, list) else ():
+        for name in unset if isinstance(unset, list) else ():
             self.fields.pop(name, None)
             self.tags.pop(name, None)
             self.made_by.pop(name, None)
@@ -152,12 +152,12 @@ class StateFold:
         Args:
             fields, types: as for `of`.
         """
-        known = StateFold.of(fields, types)
+        checkpoint_fold = StateFold.of(fields, types)
         for name in [name for name in self.fields if name not in fields and name not in self._since]:
             for about in (self.fields, self.tags, self.made_by):
                 about.pop(name, None)
-        for name, value in known.fields.items():
-            tags = known.tags.get(name, {})
+        for name, value in checkpoint_fold.fields.items():
+            tags = checkpoint_fold.tags.get(name, {})
             if name in self._since or (
                 _same(self.fields.get(name, _ABSENT), value) and self.tags.get(name, {}) == tags
             ):
@@ -168,7 +168,7 @@ class StateFold:
                 self.tags[name] = tags
             if self.checkpoint is not None:
                 self.made_by[name] = self.checkpoint
-        self.sampled = sorted({*self.sampled, *known.sampled} & self.fields.keys() - self._since)
+        self.sampled = sorted({*self.sampled, *checkpoint_fold.sampled} & self.fields.keys() - self._since)
 
     def types(self) -> dict[str, str]:
         """The tags of all fields, by pointer relative to the mapping of fields."""

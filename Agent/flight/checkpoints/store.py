@@ -43,23 +43,23 @@ from Agent.record.encode.redaction import Redactor
 from Agent.record.state.agents import agent_id_of
 
 
-def row_of(given: Checkpoint, redactor: Redactor) -> Row:
+def row_of(checkpoint: Checkpoint, redactor: Redactor) -> Row:
     """The index row of a checkpoint; the user's texts are redacted."""
-    saved_us = time.time_ns() // 1000 if given.timestamp is None else unix_us(given.timestamp)
+    saved_us = time.time_ns() // 1000 if checkpoint.timestamp is None else unix_us(checkpoint.timestamp)
 
     def text(value: object) -> str | None:
         return None if value is None else redactor.text(str(value))
 
     return Row(
-        step_id=redactor.text(str(given.step_id)),
-        agent_id=None if given.agent_id is None else str(given.agent_id),
+        step_id=redactor.text(str(checkpoint.step_id)),
+        agent_id=None if checkpoint.agent_id is None else str(checkpoint.agent_id),
         saved_us=saved_us,
-        agent_version=text(given.agent_version),
-        code=text(given.code),
-        tick=given.tick,
-        phase=text(given.phase),
-        reason=text(given.reason),
-        event_id=given.event_id,
+        agent_version=text(checkpoint.agent_version),
+        code=text(checkpoint.code),
+        tick=checkpoint.tick,
+        phase=text(checkpoint.phase),
+        reason=text(checkpoint.reason),
+        event_id=checkpoint.event_id,
     )
 
 
@@ -120,27 +120,29 @@ class LocalCheckpointStore:
         if isinstance(checkpoint, str):
             if step_id is None:
                 raise TypeError("save_checkpoint needs a checkpoint, or run_id, step_id and state")
-            given = Checkpoint(checkpoint, step_id, state, **details)
+            to_save = Checkpoint(checkpoint, step_id, state, **details)
         elif step_id is not None or details:
             raise TypeError("save_checkpoint takes a checkpoint alone, or run_id, step_id and state")
         else:
-            given = Checkpoint.of(checkpoint)
-        values = {"state": given.state}
-        if given.messages:
-            values["messages"] = given.messages
-        if given.tool_calls:
-            values["tool_calls"] = given.tool_calls
+            to_save = Checkpoint.of(checkpoint)
+        values = {"state": to_save.state}
+        if to_save.messages:
+            values["messages"] = to_save.messages
+        if to_save.tool_calls:
+            values["tool_calls"] = to_save.tool_calls
         document = encode_document(values, self._capture)
         with self._runs.lock:
             try:
-                return self._saved(given, document, how)
+                return self._saved(to_save, document, how)
             except RemovedMeanwhile:
                 # Another process removed the run's checkpoints; `get` then starts a new directory.
-                return self._saved(given, document, how)
+                return self._saved(to_save, document, how)
 
-    def _saved(self, given: Checkpoint, document: CheckpointDocument, how: dict[str, bool]) -> CheckpointInfo:
-        run = self._runs.get(given.run_id, make=True)
-        return run.save(row_of(given, self._capture.redactor), document, **how).info(given.run_id)
+    def _saved(
+        self, checkpoint: Checkpoint, document: CheckpointDocument, how: dict[str, bool]
+    ) -> CheckpointInfo:
+        run = self._runs.get(checkpoint.run_id, make=True)
+        return run.save(row_of(checkpoint, self._capture.redactor), document, **how).info(checkpoint.run_id)
 
     def load_checkpoint(self, run_id: str, step_id: str, agent_id: str | None = None) -> Checkpoint:
         """Load the checkpoint of a step, with Python values.
@@ -158,12 +160,12 @@ class LocalCheckpointStore:
         row, document, text = self._found(run_id, step_id, agent_id)
         unrestored: list[str] = []
         values = decode_document(document, text, unrestored)
-        found = checkpoint_of(row, run_id)
-        found.state = values.get("state")
-        found.messages = values.get("messages", [])
-        found.tool_calls = values.get("tool_calls", [])
-        found.unrestored = tuple(unrestored)
-        return found
+        loaded = checkpoint_of(row, run_id)
+        loaded.state = values.get("state")
+        loaded.messages = values.get("messages", [])
+        loaded.tool_calls = values.get("tool_calls", [])
+        loaded.unrestored = tuple(unrestored)
+        return loaded
 
     def recorded_state(
         self, run_id: str, step_id: str, agent_id: str | None = None
@@ -225,12 +227,12 @@ class LocalCheckpointStore:
         with self._runs.lock:
             run = self._runs.get(run_id)
             if step_ids is None and agent_id is None and not exactly:
-                gone = self._runs.remove(run)
-                if gone is not None:
-                    return gone
-            wanted = None if step_ids is None else set(map(self._capture.strict.text, step_ids))
+                removed = self._runs.remove(run)
+                if removed is not None:
+                    return removed
+            names = None if step_ids is None else set(map(self._capture.strict.text, step_ids))
             rows = run.files.index.listed(agent_id, everybody=agent_id is None and not exactly)
-            return remove(run, [row for row in rows if wanted is None or row.step_id in wanted])
+            return remove(run, [row for row in rows if names is None or row.step_id in names])
 
     def prune(
         self, policy: RetentionPolicy | None = None, *, now: datetime | None = None, dry_run: bool = False
@@ -272,10 +274,10 @@ class LocalCheckpointStore:
                 return Removed(checkpoints=len(infos), runs=1)
             return self._runs.remove(run) or remove(run, rows)
         dropped = {(info.step_id, info.agent_id) for info in policy.dropped(infos, failed=failed)}
-        gone = [row for row in rows if (row.step_id, row.agent_id) in dropped]
+        to_remove = [row for row in rows if (row.step_id, row.agent_id) in dropped]
         if dry_run:
-            return Removed(checkpoints=len(gone))
-        return remove(run, gone) if gone else sweep(run)
+            return Removed(checkpoints=len(to_remove))
+        return remove(run, to_remove) if to_remove else sweep(run)
 
     def runs(self) -> list[str]:
         """The ids of the runs that have checkpoints."""
@@ -349,10 +351,10 @@ class LocalCheckpointStore:
 
     def _no_step(self, run: RunCheckpoints, step_id: str, agent_id: str | None) -> EventNotFound:
         rows = run.files.index.listed(agent_id, everybody=agent_id is None)
-        whose = "" if agent_id is None else f" of {agent_id!r}"
-        known = ", ".join(dict.fromkeys(row.step_id for row in rows[-3:])) or "none"
+        of_agent = "" if agent_id is None else f" of {agent_id!r}"
+        last_steps = ", ".join(dict.fromkeys(row.step_id for row in rows[-3:])) or "none"
         return EventNotFound(
-            f"run {run.run_id!r} has no checkpoint{whose} of step {step_id!r}",
+            f"run {run.run_id!r} has no checkpoint{of_agent} of step {step_id!r}",
             path=run.files.directory,
-            remedy=f"it has {len(rows)}, the last of them: {known}",
+            remedy=f"it has {len(rows)}, the last of them: {last_steps}",
         )

@@ -35,8 +35,8 @@ def recorded_model(model: Model) -> Model:
     for base in type(model).__mro__:
         home = _HOMES.get((base.__module__, base.__qualname__))
         if home is not None:
-            made: Model = import_module(f"{__name__}.{home}").recorded(model)
-            return made
+            copy: Model = import_module(f"{__name__}.{home}").recorded(model)
+            return copy
     raise UsageError(
         f"{type(model).__module__}.{type(model).__qualname__} is not a model that can be recorded",
         remedy="give a chat model of LangChain, or a Model of the OpenAI Agents SDK, Pydantic AI or "

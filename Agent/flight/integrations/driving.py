@@ -55,14 +55,14 @@ def recorded_copy(model: Any, methods: Mapping[str, Any]) -> Any:
     metaclass: Any = type(base)
     cls = metaclass(base.__name__, (base,), {**names, **methods})
     try:
-        made = model.model_copy() if hasattr(model, "model_copy") else copy.copy(model)
-        object.__setattr__(made, "__class__", cls)
+        copied = model.model_copy() if hasattr(model, "model_copy") else copy.copy(model)
+        object.__setattr__(copied, "__class__", cls)
     except Exception as error:
         raise UsageError(
             f"{base.__module__}.{base.__qualname__} cannot be copied, so it cannot be recorded: {error}"
         ) from error
     setattr(cls, RECORDED, True)
-    return made
+    return copied
 
 
 @contextmanager
@@ -195,11 +195,11 @@ def _answered(call: OpenModelCall, shape: Shape) -> Any:
         raise answer.error
     with call.inside():
         if answer.result is None and answer.items is not None:  # it was recorded as a stream
-            made = shape.whole([decoded(shape.decode_chunk, item, call) for item in answer.items])
+            response = shape.whole([decoded(shape.decode_chunk, item, call) for item in answer.items])
         else:
-            made = decoded(shape.decode, answer.result, call)
-    call.end(lambda: shape.encode(made), lambda: shape.usage(made))
-    return made
+            response = decoded(shape.decode, answer.result, call)
+    call.end(lambda: shape.encode(response), lambda: shape.usage(response))
+    return response
 
 
 def _recorded_chunks(call: OpenModelCall, shape: Shape) -> Iterator[Any]:

@@ -42,8 +42,8 @@ def TraceWrapper(env: Environment, agent_id: str = "environment") -> Environment
         home = _HOMES.get((base.__module__, base.__qualname__))
         if home is not None:
             module = import_module(f"{__package__}.{home[0]}")
-            made: Environment = getattr(module, home[1])(env, agent_id)
-            return made
+            wrapper: Environment = getattr(module, home[1])(env, agent_id)
+            return wrapper
     raise UsageError(
         f"{type(env).__module__}.{type(env).__qualname__} is no environment that can be recorded",
         remedy="give an environment of Gymnasium, or an AECEnv or ParallelEnv of PettingZoo",
@@ -95,11 +95,11 @@ class Episodes:
         self._steps = 0
         self._loggers: dict[str, LearningLogger] = {}
 
-    def seed_for(self, given: int | None) -> int | None:
+    def seed_for(self, seed: int | None) -> int | None:
         """The seed for a reset: the given one, or a drawn one if the environment has none yet."""
-        if given is None and not self.is_seeded:
+        if seed is None and not self.is_seeded:
             return secrets.randbits(31)
-        return given
+        return seed
 
     @contextmanager
     def tick(self) -> Iterator[None]:
@@ -122,8 +122,8 @@ class Episodes:
         """Note a step, and record its rewards by agent."""
         self.step += 1
         self._steps += 1
-        for agent, given in rewards.items():
-            reward = float(given)
+        for agent, amount in rewards.items():
+            reward = float(amount)
             self.returns[agent] = self.returns.get(agent, 0.0) + reward
             logger = self._loggers.get(agent)
             if logger is None:

@@ -15,12 +15,12 @@ class RecordedEnv(RecordedEnvironment, gymnasium.Wrapper[Any, Any, Any, Any]):
 
     @trace_agent_action("reset")
     def _reset(self, seed: int | None, options: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
-        found = self.env.reset(seed=seed, options=options)
+        result = self.env.reset(seed=seed, options=options)
         self.episodes.began()
-        return found
+        return result
 
     @trace_agent_action("step")
     def _step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        found = self.env.step(action)
-        self.episodes.stepped({self.agent_id: found[1]}, action)
-        return found
+        result = self.env.step(action)
+        self.episodes.stepped({self.agent_id: result[1]}, action)
+        return result

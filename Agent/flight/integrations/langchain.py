@@ -39,40 +39,40 @@ def _named(
 def _open(
     model: Any, _method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, streams: bool
 ) -> OpenModelCall:
-    messages, stop, given = _named(*args, **kwargs)
+    messages, stop, call_options = _named(*args, **kwargs)
 
     def request() -> dict[str, Any]:
-        asked: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
+        fields: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
         if stop:
-            asked["stop"] = list(stop)
+            fields["stop"] = list(stop)
         # Options `ls_*` are metadata for tracing, which differ between runs and do not reach the model.
-        options = {key: value for key, value in given.items() if not key.startswith("ls_")}
+        options = {key: value for key, value in call_options.items() if not key.startswith("ls_")}
         if options:
-            asked["options"] = options
-        return asked
+            fields["options"] = options
+        return fields
 
     return open_model_call(_facts(model, stop), request, streams=streams, owner=model)
 
 
 def _facts(model: Any, stop: Any) -> ModelFacts:
     try:
-        told = model._get_ls_params(stop=stop)  # noqa: SLF001 - LangChain calls it for its tracers
+        ls_params = model._get_ls_params(stop=stop)  # noqa: SLF001 - LangChain calls it for its tracers
     except Exception:  # noqa: BLE001 - a model without a name is recorded under its class
-        told = {}
-    name = told.get("ls_model_name") or getattr(model, "model_name", None) or type(model).__name__
+        ls_params = {}
+    name = ls_params.get("ls_model_name") or getattr(model, "model_name", None) or type(model).__name__
     params = {
         key.removeprefix("ls_"): value
-        for key, value in told.items()
+        for key, value in ls_params.items()
         if key in {"ls_temperature", "ls_max_tokens", "ls_stop"} and value is not None
     }
-    return ModelFacts(str(name), "langchain", told.get("ls_provider"), params or None)
+    return ModelFacts(str(name), "langchain", ls_params.get("ls_provider"), params or None)
 
 
 def _asked(message: Any) -> dict[str, Any]:
     """A message without its id, which differs between runs."""
-    told: dict[str, Any] = _messages.message_to_dict(message)
-    told["data"] = {key: value for key, value in told["data"].items() if key != "id"}
-    return told
+    dumped: dict[str, Any] = _messages.message_to_dict(message)
+    dumped["data"] = {key: value for key, value in dumped["data"].items() if key != "id"}
+    return dumped
 
 
 def _encode_generation(generation: Any) -> dict[str, Any]:
@@ -82,8 +82,8 @@ def _encode_generation(generation: Any) -> dict[str, Any]:
     }
 
 
-def _decode_message(told: Any) -> Any:
-    return _messages.messages_from_dict([told])[0]
+def _decode_message(dumped: Any) -> Any:
+    return _messages.messages_from_dict([dumped])[0]
 
 
 def _encode(result: Any) -> dict[str, Any]:
@@ -91,36 +91,36 @@ def _encode(result: Any) -> dict[str, Any]:
     return {"generations": generations, "llm_output": result.llm_output}
 
 
-def _decode(told: Any) -> Any:
+def _decode(dumped: Any) -> Any:
     generations = [
         _outputs.ChatGeneration(
             message=_decode_message(one["message"]), generation_info=one["generation_info"]
         )
-        for one in told["generations"]
+        for one in dumped["generations"]
     ]
-    return _outputs.ChatResult(generations=generations, llm_output=told["llm_output"])
+    return _outputs.ChatResult(generations=generations, llm_output=dumped["llm_output"])
 
 
-def _decode_chunk(told: Any) -> Any:
+def _decode_chunk(dumped: Any) -> Any:
     return _outputs.ChatGenerationChunk(
-        message=_decode_message(told["message"]), generation_info=told["generation_info"]
+        message=_decode_message(dumped["message"]), generation_info=dumped["generation_info"]
     )
 
 
 def _whole(chunks: list[Any]) -> Any:
-    whole = chunks[0]
+    total = chunks[0]
     for chunk in chunks[1:]:
-        whole = whole + chunk
-    message = _messages.message_chunk_to_message(whole.message)
-    generation = _outputs.ChatGeneration(message=message, generation_info=whole.generation_info)
+        total = total + chunk
+    message = _messages.message_chunk_to_message(total.message)
+    generation = _outputs.ChatGeneration(message=message, generation_info=total.generation_info)
     return _outputs.ChatResult(generations=[generation])
 
 
 def _usage(result: Any) -> Usage | None:
-    told = getattr(result.generations[0].message, "usage_metadata", None) if result.generations else None
-    if told is not None:
-        details = {key: value for key, value in told.items() if key.endswith("_details") and value}
-        return Usage(told.get("input_tokens"), told.get("output_tokens"), details or None)
+    usage = getattr(result.generations[0].message, "usage_metadata", None) if result.generations else None
+    if usage is not None:
+        details = {key: value for key, value in usage.items() if key.endswith("_details") and value}
+        return Usage(usage.get("input_tokens"), usage.get("output_tokens"), details or None)
     tokens = (result.llm_output or {}).get("token_usage")
     if not isinstance(tokens, dict):
         return None

@@ -40,14 +40,14 @@ class GraphCall:
 
     Args:
         graph: the recorded graph.
-        given: its input.
+        input_value: its input.
         config: its configuration.
         context: the `runtime.context` of its nodes.
     """
 
-    def __init__(self, graph: Any, given: Any, config: Any = None, context: Any = None) -> None:
+    def __init__(self, graph: Any, input_value: Any, config: Any = None, context: Any = None) -> None:
         self.graph = graph
-        self.given = given
+        self.given = input_value
         self.is_streaming = False
         self.last_step = 0
         """The number of the last super-step in which a node began, counted from the call's first, 1."""
@@ -97,9 +97,9 @@ class GraphCall:
         """Whether a node of another recorded graph made the call."""
         return self._within is not None
 
-    def ended(self, found: Any) -> None:
+    def ended(self, result: Any) -> None:
         """Set the result of the call in its output."""
-        self.output["output"] = kept(found)
+        self.output["output"] = kept(result)
 
     def _next_prefix(self) -> str:
         """The prefix that distinguishes the steps of several calls in one run; "" for the first call."""
@@ -111,14 +111,18 @@ class GraphCall:
 
     def _settings(self) -> dict[str, Any]:
         """The given values that nodes may read besides the state: configurable, context, recursion limit."""
-        given = self._config.get("configurable") or {}
-        own = {key: each for key, each in given.items() if key not in _OWN_KEYS and not key.startswith("__")}
-        found = {"configurable": kept(own)} if own else {}
+        configurable = self._config.get("configurable") or {}
+        user_settings = {
+            key: each
+            for key, each in configurable.items()
+            if key not in _OWN_KEYS and not key.startswith("__")
+        }
+        settings = {"configurable": kept(user_settings)} if user_settings else {}
         if self._context is not None:
-            found["context"] = kept(self._context)
+            settings["context"] = kept(self._context)
         if "recursion_limit" in self._config:
-            found["recursion_limit"] = self._config["recursion_limit"]
-        return found
+            settings["recursion_limit"] = self._config["recursion_limit"]
+        return settings
 
     # -- earlier calls of the thread
 
@@ -159,8 +163,8 @@ class GraphCall:
         return None if saver is True or "thread_id" not in self._thread()["configurable"] else saver
 
     def _thread(self) -> dict[str, Any]:
-        own = (getattr(self.graph, "config", None) or {}).get("configurable") or {}
-        return {**self._config, "configurable": {**own, **(self._config.get("configurable") or {})}}
+        bound = (getattr(self.graph, "config", None) or {}).get("configurable") or {}
+        return {**self._config, "configurable": {**bound, **(self._config.get("configurable") or {})}}
 
     def _judge(self, earlier: Any, waiting: Callable[[], Any]) -> None:
         """Set `continued` unless the thread has ended and its visible state determines how it continues."""
@@ -217,7 +221,7 @@ def kept(value: Any) -> Any:
 
 
 @contextmanager
-def node_step(name: str, given: Any, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def node_step(name: str, input_value: Any, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Return a block that is the step of a node; set `output` in the mapping that it yields.
 
     Exceptions by which a node signals to its graph, such as an interrupt, do not fail the step.
@@ -225,20 +229,20 @@ def node_step(name: str, given: Any, config: Mapping[str, Any]) -> Iterator[dict
     call = open_call.get()
     step_id, kind = (node_step_id(name, config), NODE_STEP) if call is None else call.node(name, config)
     bubbles = optional_module("langgraph.errors", FRAMEWORK).GraphBubbleUp
-    told: BaseException | None = None
+    failure: BaseException | None = None
     token = _open_node.set(step_id)
     try:
         with recorder.step(step_id, name, step_type=kind) as step:
-            step.output = {"input": kept(given), "output": None}
+            step.output = {"input": kept(input_value), "output": None}
             try:
                 yield step.output
             except bubbles as error:
-                told = error
+                failure = error
                 step.output["told"] = {type(error).__name__: kept(list(error.args))}
     finally:
         _open_node.reset(token)
-    if told is not None:
-        raise told
+    if failure is not None:
+        raise failure
 
 
 FRAMEWORK: Final = "langgraph"
@@ -259,43 +263,43 @@ def plain_values(value: Any) -> Any:
     return _plain(value, {})
 
 
-def _plain(value: Any, made: dict[int, tuple[Any, Any]]) -> Any:
-    """The plain form of one value; `made` is {id: (value, plain form)} of the containers seen so far."""
+def _plain(value: Any, seen: dict[int, tuple[Any, Any]]) -> Any:
+    """The plain form of one value; `seen` is {id: (value, plain form)} of the containers seen so far."""
     if isinstance(value, _PLAIN):
         return value
-    if id(value) in made:
-        return made[id(value)][1]
-    made[id(value)] = value, value  # ends the recursion for a value that contains itself
-    form = _form(value, made)
-    made[id(value)] = value, form
+    if id(value) in seen:
+        return seen[id(value)][1]
+    seen[id(value)] = value, value  # ends the recursion for a value that contains itself
+    form = _form(value, seen)
+    seen[id(value)] = value, form
     return form
 
 
-def _form(value: Any, made: dict[int, tuple[Any, Any]]) -> Any:
+def _form(value: Any, seen: dict[int, tuple[Any, Any]]) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(each, made) for key, each in value.items()}
+        return {key: _plain(each, seen) for key, each in value.items()}
     if type(value) in {list, tuple}:
-        return type(value)(_plain(each, made) for each in value)
+        return type(value)(_plain(each, seen) for each in value)
     messages = optional_module("langchain_core.messages", "langchain-core")
     if isinstance(value, messages.BaseMessage):
         return {MESSAGE: messages.message_to_dict(value)}
     name = type(value).__name__
     if name in _SAID and type(value) is getattr(optional_module("langgraph.types", FRAMEWORK), name, None):
-        return {f"{FRAMEWORK}.{name}": {each: _plain(getattr(value, each), made) for each in _SAID[name]}}
+        return {f"{FRAMEWORK}.{name}": {each: _plain(getattr(value, each), seen) for each in _SAID[name]}}
     return value
 
 
 def restored_values(value: Any) -> Any:
     """Restore messages and LangGraph objects from the plain form."""
     if isinstance(value, dict):
-        found = _marked(value)
-        if found is None:
+        marked = _marked(value)
+        if marked is None:
             return {key: restored_values(each) for key, each in value.items()}
-        name, body = found
+        name, body = marked
         if name == MESSAGE:
             return optional_module("langchain_core.messages", "langchain-core").messages_from_dict([body])[0]
-        made = getattr(optional_module("langgraph.types", FRAMEWORK), name)
-        return made(**{each: restored_values(part) for each, part in body.items()})
+        cls = getattr(optional_module("langgraph.types", FRAMEWORK), name)
+        return cls(**{each: restored_values(part) for each, part in body.items()})
     if type(value) in {list, tuple}:
         return type(value)(restored_values(each) for each in value)
     return value
@@ -309,9 +313,9 @@ def made_ids(value: Any) -> Iterator[str]:
         if not isinstance(node, (dict, list, tuple)) or id(node) in seen:
             continue
         seen.add(id(node))
-        found = _marked(node) if isinstance(node, dict) else None
-        if found is not None:
-            name, body = found
+        marked = _marked(node) if isinstance(node, dict) else None
+        if marked is not None:
+            name, body = marked
             identity = (body.get("data") or {}).get("id") if name == MESSAGE else body.get("id")
             if isinstance(identity, str):
                 yield identity
@@ -366,14 +370,14 @@ class Chunks:
             if chunk["type"] == "values" and not chunk.get("ns"):
                 self._call.keep_state(self._as_fields(chunk))
             return (chunk,) if chunk["type"] in self._modes else ()
-        *place, mode, payload = chunk
-        if mode == "values" and not (place and place[0]):
+        *namespace, mode, payload = chunk
+        if mode == "values" and not (namespace and namespace[0]):
             self._call.keep_state(payload)
             payload = self._wanted(payload)
         if mode not in self._modes:
             return ()
-        told = (*place,) if self._is_single else (*place, mode)
-        return ((*told, payload),) if told else (payload,)
+        prefix = (*namespace,) if self._is_single else (*namespace, mode)
+        return ((*prefix, payload),) if prefix else (payload,)
 
     def _wanted(self, payload: Any) -> Any:
         """The part of a complete state that the caller asked for."""

@@ -83,9 +83,9 @@ def without_secrets(redactor: Redactor, typed: tuple[str, bytes]) -> tuple[str, 
         )
     form = _JsonForm(redactor)
     types: dict[str, str] = {}
-    told = form.told(form.unpacked(raw), "", types)
-    clean = redactor.value(told, "", types)
-    return typed if clean == told else (kind, form.packed(clean))
+    as_json = form.told(form.unpacked(raw), "", types)
+    clean = redactor.value(as_json, "", types)
+    return typed if clean == as_json else (kind, form.packed(clean))
 
 
 class _JsonForm:
@@ -100,10 +100,10 @@ class _JsonForm:
         return ormsgpack.unpackb(raw, ext_hook=self._extension, option=_NON_TEXT_KEYS)
 
     def _extension(self, code: int, data: bytes) -> Any:
-        held = self.unpacked(data)
+        inner = self.unpacked(data)
         if code != _ARRAY_CODE:
-            return {_OBJECT: [code, held]}
-        text = _text_in(held[0], held[3])
+            return {_OBJECT: [code, inner]}
+        text = _text_in(inner[0], inner[3])
         if text is not None and self._redactor.text(text) != text:
             return self._redactor.counted_token(text)
         # an array's bytes are kept aside: they hold numbers, and a shape that a token would not fit
@@ -120,11 +120,11 @@ class _JsonForm:
             return value
         if all(isinstance(key, str) for key in value):
             return {key: self.told(item, f"{pointer}/{escape(key)}", types) for key, item in value.items()}
-        place = f"{pointer}/{escape(_PAIRS)}"
-        types[place] = "map"
+        pairs_pointer = f"{pointer}/{escape(_PAIRS)}"
+        types[pairs_pointer] = "map"
         return {
             _PAIRS: [
-                [self.told(part, f"{place}/{at}/{which}", types) for which, part in enumerate(pair)]
+                [self.told(part, f"{pairs_pointer}/{at}/{which}", types) for which, part in enumerate(pair)]
                 for at, pair in enumerate(value.items())
             ]
         }
@@ -139,15 +139,15 @@ class _JsonForm:
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
-            ((key, held),) = value.items()
-            if key == _OBJECT and isinstance(held, list):
-                return ormsgpack.Ext(held[0], self.packed(held[1]))
+            ((key, content),) = value.items()
+            if key == _OBJECT and isinstance(content, list):
+                return ormsgpack.Ext(content[0], self.packed(content[1]))
             if key == _BYTES:
-                return held.encode("latin-1")
-            if key == _ARRAY and isinstance(held, int):
-                return ormsgpack.Ext(_ARRAY_CODE, self._arrays[held])
-            if key == _PAIRS and isinstance(held, list):
-                return {_hashable(self._packable(name)): self._packable(item) for name, item in held}
+                return content.encode("latin-1")
+            if key == _ARRAY and isinstance(content, int):
+                return ormsgpack.Ext(_ARRAY_CODE, self._arrays[content])
+            if key == _PAIRS and isinstance(content, list):
+                return {_hashable(self._packable(name)): self._packable(item) for name, item in content}
         return {key: self._packable(item) for key, item in value.items()}
 
 
@@ -195,9 +195,9 @@ def _in_thread(
     """Return the same method, run in a thread, so that it does not block the event loop."""
 
     async def awaited(saver: Any, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        own = getattr(saver, method.__name__)  # a subclass may have another one
-        found: R = await asyncio.to_thread(own, *args, **kwargs)
-        return found
+        method_of_class = getattr(saver, method.__name__)  # a subclass may have another one
+        result: R = await asyncio.to_thread(method_of_class, *args, **kwargs)
+        return result
 
     awaited.__doc__ = f"See `{method.__name__}`."
     return awaited
@@ -243,11 +243,11 @@ class TraceSaver(BaseCheckpointSaver[str]):
     def get_tuple(self, config: Any) -> CheckpointTuple | None:
         """Return the checkpoint that the config names, else the newest of its thread and namespace."""
         thread, ns = _place(config)
-        wanted = get_checkpoint_id(config)
-        which = "id = ?" if wanted else "? IS NULL"
+        wanted_id = get_checkpoint_id(config)
+        which = "id = ?" if wanted_id else "? IS NULL"
         query = f"SELECT {_COLUMNS} FROM checkpoint WHERE thread = ? AND ns = ? AND {which}"  # noqa: S608
         with self._reading() as db:
-            row = db.execute(f"{query} ORDER BY id DESC LIMIT 1", (thread, ns, wanted)).fetchone()
+            row = db.execute(f"{query} ORDER BY id DESC LIMIT 1", (thread, ns, wanted_id)).fetchone()
             return None if row is None else self._tuple(db, _Row._make(row))
 
     def list(
@@ -260,10 +260,10 @@ class TraceSaver(BaseCheckpointSaver[str]):
     ) -> Iterator[CheckpointTuple]:
         """Yield checkpoints, newest first: of a config's thread, with such metadata, before another one."""
         where, values = ["1"], []
-        given = config["configurable"] if config else {}
+        configurable = config["configurable"] if config else {}
         for column, value in (
-            ("thread", given.get("thread_id")),
-            ("ns", given.get("checkpoint_ns")),
+            ("thread", configurable.get("thread_id")),
+            ("ns", configurable.get("checkpoint_ns")),
             ("id", get_checkpoint_id(config) if config else None),
         ):
             if value is not None:
@@ -285,10 +285,10 @@ class TraceSaver(BaseCheckpointSaver[str]):
             with self._reading() as db:
                 if db.execute("SELECT 1 FROM checkpoint WHERE number = ?", (row.number,)).fetchone():
                     left -= 1
-                    found = self._tuple(db, row)
+                    checkpoint = self._tuple(db, row)
                 else:
                     continue  # removed in the meantime
-            yield found
+            yield checkpoint
 
     def put(
         self, config: Any, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
@@ -305,16 +305,16 @@ class TraceSaver(BaseCheckpointSaver[str]):
                 "SELECT number, body FROM checkpoint WHERE thread = ? AND ns = ? AND id = ?",
                 (thread, ns, parent),
             ).fetchone()
-            known = {}
+            parent_values = {}
             if before is not None:
                 rows = db.execute(
                     "SELECT channel, version, blob FROM channel_value WHERE checkpoint = ?", before[:1]
                 )
-                known = {channel: (version, blob) for channel, version, blob in rows}
+                parent_values = {channel: (version, blob) for channel, version, blob in rows}
             values = []
             for channel, value in checkpoint["channel_values"].items():
                 version = None if channel not in versions else str(versions[channel])
-                older = known.get(channel, (None, None))
+                older = parent_values.get(channel, (None, None))
                 if channel in new_versions or version is None or older[0] != version:
                     blob = self._store(db, self._dumped(value), older[1])
                 else:
@@ -341,20 +341,20 @@ class TraceSaver(BaseCheckpointSaver[str]):
         thread, ns = _place(config)
         at = config["configurable"]["checkpoint_id"]
         with self._writing() as db:
-            for place, (channel, value) in enumerate(writes):
-                position = WRITES_IDX_MAP.get(channel, place)
+            for index, (channel, value) in enumerate(writes):
+                position = WRITES_IDX_MAP.get(channel, index)
                 blob = self._store(db, self._dumped(value), None)
                 key = (thread, ns, at, task_id, position)
-                known = db.execute(
+                existing = db.execute(
                     "SELECT blob FROM task_write WHERE thread = ? AND ns = ? AND checkpoint = ? AND task = ? "
                     "AND position = ?",
                     key,
                 ).fetchone()
-                if known is None or position < 0:
+                if existing is None or position < 0:
                     row = (*key, task_path, channel, blob)
                     db.execute("INSERT OR REPLACE INTO task_write VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-                if known is not None:
-                    remove_unused(db, [blob, known[0]])
+                if existing is not None:
+                    remove_unused(db, [blob, existing[0]])
 
     # many checkpoints
 
@@ -396,17 +396,17 @@ class TraceSaver(BaseCheckpointSaver[str]):
                 "WHERE thread = ? ORDER BY number",
                 (source,),
             ).fetchall()
-            for number, ns, own_id, *rest in rows:
-                there = db.execute(
+            for number, ns, own_id, *columns in rows:
+                existing = db.execute(
                     "SELECT 1 FROM checkpoint WHERE thread = ? AND ns = ? AND id = ?", (target, ns, own_id)
                 ).fetchone()
-                if there:
+                if existing:
                     continue
-                made = db.execute(_ADD, (target, ns, own_id, *rest)).lastrowid
+                new_number = db.execute(_ADD, (target, ns, own_id, *columns)).lastrowid
                 db.execute(
                     "INSERT INTO channel_value SELECT ?, channel, version, blob FROM channel_value "
                     "WHERE checkpoint = ?",
-                    (made, number),
+                    (new_number, number),
                 )
             db.execute(
                 "INSERT OR IGNORE INTO task_write SELECT ?, ns, checkpoint, task, position, path, channel, "
@@ -438,8 +438,8 @@ class TraceSaver(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """See `list`."""
-        found = self.list(config, filter=filter, before=before, limit=limit)
-        while (each := await asyncio.to_thread(next, found, None)) is not None:
+        checkpoints = self.list(config, filter=filter, before=before, limit=limit)
+        while (each := await asyncio.to_thread(next, checkpoints, None)) is not None:
             yield each
 
     # the file
@@ -509,9 +509,9 @@ class TraceSaver(BaseCheckpointSaver[str]):
         """Store a serialized value, unless it is stored already; return its number."""
         kind, raw = typed
         digest = value_digest(kind, raw)
-        known = db.execute("SELECT id FROM blob WHERE digest = ?", (digest,)).fetchone()
-        if known is not None:
-            return int(known[0])
+        existing = db.execute("SELECT id FROM blob WHERE digest = ?", (digest,)).fetchone()
+        if existing is not None:
+            return int(existing[0])
         data, depth = None, 0
         if base is not None and len(raw) >= _LEAST_BYTES:
             (base_depth,) = db.execute("SELECT depth FROM blob WHERE id = ?", (base,)).fetchone()
@@ -523,8 +523,8 @@ class TraceSaver(BaseCheckpointSaver[str]):
         if data is None:
             data = self._compressor.compress(raw)
         row = (digest, kind, base if depth else None, depth, data)
-        made = db.execute("INSERT INTO blob (digest, kind, base, depth, data) VALUES (?, ?, ?, ?, ?)", row)
-        return int(made.lastrowid or 0)
+        cursor = db.execute("INSERT INTO blob (digest, kind, base, depth, data) VALUES (?, ?, ?, ?, ?)", row)
+        return int(cursor.lastrowid or 0)
 
     def _load(self, db: sqlite3.Connection, blob: int) -> Any:
         (kind,) = db.execute("SELECT kind FROM blob WHERE id = ?", (blob,)).fetchone()
@@ -572,8 +572,8 @@ def _channels(db: sqlite3.Connection, number: int) -> set[str]:
 
 
 def _place(config: Any) -> tuple[str, str]:
-    given = config["configurable"]
-    return str(given["thread_id"]), str(given.get("checkpoint_ns", ""))
+    configurable = config["configurable"]
+    return str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
 
 
 def _config(thread: str, ns: str, checkpoint_id: str) -> Any:

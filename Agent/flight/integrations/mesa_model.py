@@ -31,7 +31,7 @@ def trace_mesa(model: type, *agents: type, methods: Iterable[str] = ("step",)) -
     """
     names = list(methods)
     traced = TracedModel()
-    own = Instrumented(model)
+    traced_model = Instrumented(model)
     step = model.step  # type: ignore[attr-defined]
 
     @functools.wraps(step)
@@ -44,12 +44,12 @@ def trace_mesa(model: type, *agents: type, methods: Iterable[str] = ("step",)) -
 
     traced.callback(instrument(model, ["step"], agent_id=lambda _: "model", agent_role="model").undo)
     for cls in agents:
-        found = [name for name in names if hasattr(cls, name)] or names
+        existing = [name for name in names if hasattr(cls, name)] or names
         kind = cls.__name__.lower()
-        traced.callback(instrument(cls, found, agent_id=_numbered(kind), agent_role=kind).undo)
+        traced.callback(instrument(cls, existing, agent_id=_numbered(kind), agent_role=kind).undo)
     step = model.step  # type: ignore[attr-defined]
-    own.replace("step", step_in_tick)
-    traced.callback(own.undo)
+    traced_model.replace("step", step_in_tick)
+    traced.callback(traced_model.undo)
     return traced
 
 

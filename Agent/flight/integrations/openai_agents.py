@@ -38,21 +38,21 @@ def recorded(model: Any) -> Any:
 def _open(
     model: Any, _method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, streams: bool
 ) -> OpenModelCall:
-    given = {**dict(zip(_PARAMETERS, args, strict=False)), **kwargs}
+    named = {**dict(zip(_PARAMETERS, args, strict=False)), **kwargs}
 
     def request() -> dict[str, Any]:
-        asked = {
-            "instructions": given.get("system_instructions"),
-            "input": given.get("input"),
-            "settings": _settings(given.get("model_settings")),
-            "tools": [_tool(tool) for tool in given.get("tools") or ()],
-            "handoffs": [handoff.tool_name for handoff in given.get("handoffs") or ()],
-            "output_schema": _schema_name(given.get("output_schema")),
-            "prompt": given.get("prompt"),
-            "previous_response_id": given.get("previous_response_id"),
-            "conversation_id": given.get("conversation_id"),
+        fields = {
+            "instructions": named.get("system_instructions"),
+            "input": named.get("input"),
+            "settings": _settings(named.get("model_settings")),
+            "tools": [_tool(tool) for tool in named.get("tools") or ()],
+            "handoffs": [handoff.tool_name for handoff in named.get("handoffs") or ()],
+            "output_schema": _schema_name(named.get("output_schema")),
+            "prompt": named.get("prompt"),
+            "previous_response_id": named.get("previous_response_id"),
+            "conversation_id": named.get("conversation_id"),
         }
-        return {key: value for key, value in asked.items() if value not in (None, [], {})}
+        return {key: value for key, value in fields.items() if value not in (None, [], {})}
 
     name = getattr(model, "model", None)
     facts = ModelFacts(name if isinstance(name, str) else type(model).__name__, "openai_agents")
@@ -66,9 +66,9 @@ def _settings(settings: Any) -> dict[str, Any] | None:
 
 
 def _tool(tool: Any) -> dict[str, Any]:
-    told = {"name": tool.name, "description": getattr(tool, "description", None)}
+    described = {"name": tool.name, "description": getattr(tool, "description", None)}
     schema = getattr(tool, "params_json_schema", None)
-    return {**told, "parameters": schema} if schema is not None else told
+    return {**described, "parameters": schema} if schema is not None else described
 
 
 def _schema_name(schema: Any) -> str | None:
@@ -89,12 +89,12 @@ def _encode(response: Any) -> dict[str, Any]:
     }
 
 
-def _decode(told: Any) -> Any:
+def _decode(dumped: Any) -> Any:
     return _items.ModelResponse(
-        output=[_OUTPUT_ITEM.validate_python(item) for item in told["output"]],
-        usage=_usage_module.deserialize_usage(told["usage"]),
-        response_id=told["response_id"],
-        request_id=told["request_id"],
+        output=[_OUTPUT_ITEM.validate_python(item) for item in dumped["output"]],
+        usage=_usage_module.deserialize_usage(dumped["usage"]),
+        response_id=dumped["response_id"],
+        request_id=dumped["request_id"],
     )
 
 

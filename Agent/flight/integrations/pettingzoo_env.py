@@ -25,15 +25,15 @@ class RecordedParallelEnv(RecordedEnvironment, BaseParallelWrapper[Any, Any, Any
     def _reset(
         self, seed: int | None, options: dict[str, Any] | None
     ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        found: tuple[dict[str, Any], dict[str, dict[str, Any]]] = self.env.reset(seed=seed, options=options)
+        result: tuple[dict[str, Any], dict[str, dict[str, Any]]] = self.env.reset(seed=seed, options=options)
         self.episodes.began()
-        return found
+        return result
 
     @trace_agent_action("step")
     def _step(self, actions: dict[str, Any]) -> Step:
-        found: Step = self.env.step(actions)
-        self.episodes.stepped(found[1], actions)
-        return found
+        result: Step = self.env.step(actions)
+        self.episodes.stepped(result[1], actions)
+        return result
 
 
 class RecordedAECEnv(RecordedEnvironment, BaseWrapper[Any, Any, Any]):  # type: ignore[misc]

@@ -144,13 +144,13 @@ def _open(
 ) -> OpenModelCall:
     def request() -> dict[str, Any]:
         dumped = _messages.ModelMessagesTypeAdapter.dump_python(messages, mode="json")
-        asked: dict[str, Any] = {"messages": [_without_run(message) for message in dumped]}
+        fields: dict[str, Any] = {"messages": [_without_run(message) for message in dumped]}
         tools = [_tool(tool) for tool in (*parameters.function_tools, *parameters.output_tools)]
         if tools:
-            asked["tools"] = tools
+            fields["tools"] = tools
         if settings:
-            asked["settings"] = dict(settings)
-        return asked
+            fields["settings"] = dict(settings)
+        return fields
 
     return open_model_call(
         ModelFacts(model.model_name, "pydantic_ai", model.system), request, streams=streams
@@ -159,11 +159,11 @@ def _open(
 
 def _without_run(message: dict[str, Any]) -> dict[str, Any]:
     """A message without the times and ids that differ between runs, so that a replay finds the call."""
-    told = {key: value for key, value in message.items() if key not in _OWN_TO_A_RUN}
-    told["parts"] = [
+    fields = {key: value for key, value in message.items() if key not in _OWN_TO_A_RUN}
+    fields["parts"] = [
         {key: value for key, value in part.items() if key not in _OWN_TO_A_RUN} for part in message["parts"]
     ]
-    return told
+    return fields
 
 
 def _tool(tool: Any) -> dict[str, Any]:
@@ -171,18 +171,18 @@ def _tool(tool: Any) -> dict[str, Any]:
 
 
 def _encode(response: Any) -> Any:
-    told = _messages.ModelMessagesTypeAdapter.dump_python([response], mode="json")[0]
+    dumped = _messages.ModelMessagesTypeAdapter.dump_python([response], mode="json")[0]
     # The adapter also dumps default values; keep only those that the instance was created with.
-    held = vars(response.usage)
-    told["usage"] = {name: value for name, value in told["usage"].items() if name in held}
-    return told
+    usage_fields = vars(response.usage)
+    dumped["usage"] = {name: value for name, value in dumped["usage"].items() if name in usage_fields}
+    return dumped
 
 
-def _decode(told: Any) -> Any:
-    response = _messages.ModelMessagesTypeAdapter.validate_python([told])[0]
-    held = vars(response.usage)
-    for name in held.keys() - told.get("usage", held).keys():
-        del held[name]
+def _decode(dumped: Any) -> Any:
+    response = _messages.ModelMessagesTypeAdapter.validate_python([dumped])[0]
+    usage_fields = vars(response.usage)
+    for name in usage_fields.keys() - dumped.get("usage", usage_fields).keys():
+        del usage_fields[name]
     return response
 
 

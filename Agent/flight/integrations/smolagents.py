@@ -23,20 +23,20 @@ def _named(messages: Any, *args: Any, **kwargs: Any) -> tuple[Any, tuple[Any, ..
 def _open(
     model: Any, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any], *, streams: bool
 ) -> OpenModelCall:
-    messages, more, given = _named(*args, **kwargs)
+    messages, more, call_options = _named(*args, **kwargs)
 
     def request() -> dict[str, Any]:
         # Positional arguments get the names of the method's parameters after `self` and `messages`.
         names = method.__code__.co_varnames[2 : method.__code__.co_argcount]
-        options = {**dict(zip(names, more, strict=False)), **given}
+        options = {**dict(zip(names, more, strict=False)), **call_options}
         tools = options.pop("tools_to_call_from", None)
-        asked: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
+        fields: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
         if tools:
-            asked["tools"] = [_models.get_tool_json_schema(tool) for tool in tools]
+            fields["tools"] = [_models.get_tool_json_schema(tool) for tool in tools]
         options = {key: value for key, value in options.items() if value is not None}
         if options:
-            asked["options"] = options
-        return asked
+            fields["options"] = options
+        return fields
 
     name = getattr(model, "model_id", None) or type(model).__name__
     return open_model_call(ModelFacts(str(name), "smolagents"), request, streams=streams, owner=model)
@@ -46,9 +46,9 @@ def _asked(message: Any) -> Any:
     """A message without its raw response and token counts, which the model does not get."""
     if isinstance(message, dict):
         return message
-    told = _encode(message)
-    told.pop("token_usage")
-    return told
+    dumped = _encode(message)
+    dumped.pop("token_usage")
+    return dumped
 
 
 def _encode(message: Any) -> dict[str, Any]:
@@ -66,12 +66,12 @@ def _encode_usage(usage: Any) -> dict[str, int] | None:
     return {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
 
 
-def _decode_usage(told: Any) -> Any:
-    return None if told is None else _models.TokenUsage(**told)
+def _decode_usage(dumped: Any) -> Any:
+    return None if dumped is None else _models.TokenUsage(**dumped)
 
 
-def _decode(told: Any) -> Any:
-    return _models.ChatMessage.from_dict(dict(told), token_usage=_decode_usage(told["token_usage"]))
+def _decode(dumped: Any) -> Any:
+    return _models.ChatMessage.from_dict(dict(dumped), token_usage=_decode_usage(dumped["token_usage"]))
 
 
 def _encode_chunk(delta: Any) -> dict[str, Any]:
@@ -93,24 +93,24 @@ def _encode_call_delta(delta: Any) -> dict[str, Any]:
     return {"index": delta.index, "id": delta.id, "type": delta.type, "function": parts}
 
 
-def _decode_chunk(told: Any) -> Any:
-    calls = told["tool_calls"]
+def _decode_chunk(dumped: Any) -> Any:
+    calls = dumped["tool_calls"]
     return _models.ChatMessageStreamDelta(
-        content=told["content"],
+        content=dumped["content"],
         tool_calls=None if calls is None else [_decode_call_delta(one) for one in calls],
-        token_usage=_decode_usage(told["token_usage"]),
+        token_usage=_decode_usage(dumped["token_usage"]),
     )
 
 
-def _decode_call_delta(told: Any) -> Any:
-    parts = told["function"]
+def _decode_call_delta(dumped: Any) -> Any:
+    parts = dumped["function"]
     function = None if parts is None else _models.ChatMessageToolCallFunction(**parts)
-    return _models.ChatMessageToolCallStreamDelta(**{**told, "function": function})
+    return _models.ChatMessageToolCallStreamDelta(**{**dumped, "function": function})
 
 
 def _usage(message: Any) -> Usage | None:
-    told = message.token_usage
-    return None if told is None else Usage(told.input_tokens, told.output_tokens)
+    token_usage = message.token_usage
+    return None if token_usage is None else Usage(token_usage.input_tokens, token_usage.output_tokens)
 
 
 _SHAPE = Shape(

@@ -211,7 +211,7 @@ class Fork:
         """Return a pipeline for forks that are not recorded.
 
         Args:
-            hear: called with each line; the default is the method `observe`.
+            observe: called with each line; the default is the method `observe`.
         """
         state = self.bench.recording.configuration("state", default="exit")
         pipeline = record_lines(
@@ -598,7 +598,7 @@ class ForkRecording:
         lineage: the fork's origin.
         configuration: the original's settings that affect the recording.
         targets: the targets that can replay the fork, by agent.
-        hear: called with each line, if given.
+        observe: called with each line, if given.
 
     Raises:
         InputError: the root is not writable.

@@ -388,7 +388,7 @@ def try_golden(path: Path, target: str | None = None, stop: Event | None = None)
     """Check a golden trace as `check_golden` does; an error of it or of its target is a result.
 
     Args:
-        place: its own directory.
+        path: its own directory.
     """
     name = path.name
     try:

@@ -120,10 +120,10 @@ class OpenViews:
         if _SESSION.fullmatch(session) is None:
             raise SessionNotFound("this is no id of a session", remedy="/sessions lists them")
         # Prefixes of ids, and paths, are for the command line alone.
-        found = session_id_of(find_session(self.root, None if session == _NEWEST else session))
-        if session not in (_NEWEST, found):
+        session_id = session_id_of(find_session(self.root, None if session == _NEWEST else session))
+        if session not in (_NEWEST, session_id):
             raise SessionNotFound(f"no session has the id {session}", remedy="/sessions lists them")
-        return found
+        return session_id
 
     def _close_oldest(self) -> None:
         idle = sorted((one.last_use, name) for name, one in self._open.items() if not one.users)
@@ -254,13 +254,15 @@ _PLAIN: Final = "overview search arrows counters state why provenance series"
 def _plain_route(views: OpenViews, name: str) -> Callable[..., Response]:
     """Return the route that answers with what this method of a view returns."""
 
-    def route(session: str, **given: Any) -> Response:
+    def route(session: str, **parameters: Any) -> Response:
         with views.use(session) as opened:
-            return answer(getattr(opened, name)(**given))
+            return answer(getattr(opened, name)(**parameters))
 
-    own, _ = inspect.signature(route, eval_str=True).parameters.values()
-    _, *asked = inspect.signature(getattr(view.SessionView, name), eval_str=True).parameters.values()
-    route.__signature__ = inspect.Signature([own, *asked])  # type: ignore[attr-defined]
+    session_parameter, _ = inspect.signature(route, eval_str=True).parameters.values()
+    _, *parameters_of_method = inspect.signature(
+        getattr(view.SessionView, name), eval_str=True
+    ).parameters.values()
+    route.__signature__ = inspect.Signature([session_parameter, *parameters_of_method])  # type: ignore[attr-defined]
     return route
 
 
@@ -281,8 +283,8 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
     @api.get("/{session}/compare")
     def compare(session: str, other: str, agent: str | None = None) -> Response:
         with views.use(session) as opened, views.use(other) as beside:
-            found = opened.comparison(beside) if agent is None else opened.differences(beside, agent=agent)
-            return answer(found)
+            result = opened.comparison(beside) if agent is None else opened.differences(beside, agent=agent)
+            return answer(result)
 
 
 async def _live_events(views: OpenViews, session: str) -> AsyncIterator[bytes]:
@@ -337,7 +339,7 @@ def _add_ranges(api: APIRouter, views: OpenViews) -> None:
         q: str | None = None,
     ) -> Response:
         with views.use(session) as opened:
-            found = opened.events(
+            page = opened.events(
                 lanes=_numbers(lanes),
                 t0=t0,
                 t1=t1,
@@ -347,7 +349,7 @@ def _add_ranges(api: APIRouter, views: OpenViews) -> None:
                 errors=errors,
                 q=q or None,
             )
-        return answer(found)
+        return answer(page)
 
 
 def _add_moments(api: APIRouter, views: OpenViews, editor: Editor | None) -> None:
@@ -359,10 +361,10 @@ def _add_moments(api: APIRouter, views: OpenViews, editor: Editor | None) -> Non
     @api.get("/{session}/event/{event_id:path}")
     def event(session: str, event_id: str, links: bool = True) -> Response:
         with views.use(session) as opened:
-            found = opened.event(event_id, links=links)
-        if editor is not None and found["code"] is not None:
-            editor.add_link(found["code"], found["event"]["timestamp"])
-        return answer(found)
+            details = opened.event(event_id, links=links)
+        if editor is not None and details["code"] is not None:
+            editor.add_link(details["code"], details["event"]["timestamp"])
+        return answer(details)
 
     @api.get("/{session}/step")
     def step(
@@ -406,14 +408,14 @@ def _forks(views: OpenViews) -> APIRouter:
     forks = APIRouter(prefix="/api")
 
     @forks.post("/{session}/forks")
-    def fork(session: str, asked: AskedFork) -> Response:
+    def fork(session: str, body: AskedFork) -> Response:
         with views.use(session) as opened:
-            return answer(opened.fork(**asked.model_dump()))
+            return answer(opened.fork(**body.model_dump()))
 
     @forks.post("/{session}/tests")
-    def test(session: str, asked: AskedTest) -> Response:
+    def test(session: str, body: AskedTest) -> Response:
         with views.use(session) as opened:
-            return answer(opened.findings(q=asked.q, is_tested=True))
+            return answer(opened.findings(q=body.q, is_tested=True))
 
     return forks
 
@@ -445,15 +447,15 @@ def _control(views: OpenViews) -> APIRouter:
         return {"state": program.state, "tick": program.tick, "since": program.since}
 
     @routes.post("/{session}/control")
-    def ask(session: str, asked: AskedControl) -> dict[str, Any]:
-        given: dict[str, Any] = {"command": asked.command, "by": f"{control.user_name()}, in a page"}
-        if asked.command == "set":
-            value = control.parsed(asked.text)
-            given |= {"agent_id": asked.agent, "field": asked.field, "value": value, "text": asked.text}
-        elif asked.command == "step":
-            given["ticks"] = asked.ticks
+    def ask(session: str, body: AskedControl) -> dict[str, Any]:
+        request: dict[str, Any] = {"command": body.command, "by": f"{control.user_name()}, in a page"}
+        if body.command == "set":
+            value = control.parsed(body.text)
+            request |= {"agent_id": body.agent, "field": body.field, "value": value, "text": body.text}
+        elif body.command == "step":
+            request["ticks"] = body.ticks
         try:
-            answer = control.request(find_session(views.root, views.id_of(session)), given, _CONTROL_S)
+            answer = control.request(find_session(views.root, views.id_of(session)), request, _CONTROL_S)
         except (control.NoTick, InputError) as error:
             return {"done": False, "why": str(error)}
         refused = answer.get("refused")
@@ -498,12 +500,12 @@ def _pages(views: OpenViews, may: Mapping[str, bool]) -> APIRouter:
 
     @pages.get("/static/{name}")
     def static(request: Request, name: str) -> Response:
-        found = static_files().get(name)
-        if found is None:
+        file = static_files().get(name)
+        if file is None:
             raise HTTPException(404)
-        known = request.query_params.get("v") == found.digest
-        headers = {"Cache-Control": _A_YEAR if known else "no-cache"}
-        return Response(found.content, media_type=found.media_type, headers=headers)
+        is_versioned = request.query_params.get("v") == file.digest
+        headers = {"Cache-Control": _A_YEAR if is_versioned else "no-cache"}
+        return Response(file.content, media_type=file.media_type, headers=headers)
 
     return pages
 
@@ -522,13 +524,13 @@ class StaticFile:
 def static_files() -> dict[str, StaticFile]:
     """Return the static files by name: those of the pages, and the style sheet of reports."""
     paths = [*sorted(_STATIC.iterdir()), html.STYLE_SHEET]
-    found = {}
+    files = {}
     for path in paths:
         media_type = _TYPES.get(path.suffix)
         if media_type is not None:
             content = path.read_bytes()
-            found[path.name] = StaticFile(content, media_type, hashlib.sha256(content).hexdigest()[:16])
-    return found
+            files[path.name] = StaticFile(content, media_type, hashlib.sha256(content).hexdigest()[:16])
+    return files
 
 
 @lru_cache(maxsize=1)
@@ -545,8 +547,8 @@ def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
     def static(name: str) -> str:
         return f"{base}/static/{name}?v={static_files()[name].digest}"
 
-    made = environment().get_template(template)
-    return HTMLResponse(made.render(base=base, static=static, version=__version__, **values))
+    rendered = environment().get_template(template)
+    return HTMLResponse(rendered.render(base=base, static=static, version=__version__, **values))
 
 
 def _document(request: Request, session: str | None, section: str, page: Document) -> HTMLResponse:
@@ -647,8 +649,8 @@ class PagesServer:
         """Return the address of a page with the token, for one person; it is a secret."""
         name = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104 - only read here
         name = f"[{name}]" if ":" in name else name
-        given = {"token": self.token} | {key: value for key, value in query.items() if value is not None}
-        return f"http://{name}:{self.port}{path}?{urlencode(given)}"
+        parameters = {"token": self.token} | {key: value for key, value in query.items() if value is not None}
+        return f"http://{name}:{self.port}{path}?{urlencode(parameters)}"
 
     @property
     def loopback(self) -> bool:

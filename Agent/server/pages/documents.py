@@ -40,8 +40,8 @@ class Document:
     """Title and drawn blocks of each section."""
 
 
-def _drawn(title: str, about: str, made: Iterator[Section], numbers: Numbers = ()) -> Document:
-    parts = tuple((each.title, Markup("".join(map(block_html, each.blocks)))) for each in made)  # noqa: S704
+def _drawn(title: str, about: str, sections: Iterator[Section], numbers: Numbers = ()) -> Document:
+    parts = tuple((each.title, Markup("".join(map(block_html, each.blocks)))) for each in sections)  # noqa: S704
     return Document(title, about, numbers, parts)
 
 
@@ -100,11 +100,11 @@ def _errors(log: LogAnalyzer) -> Report:
 
 
 def _runs(log: LogAnalyzer) -> Report:
-    found = islice(list_runs(log.path.parent, str(log.path)), _MOST_RUNS)
-    refs = [RunRef(log.path, None), *(RunRef(log.path, each.run_id) for each in found)]
-    made = [section for ref in refs for section in _run(ref)]
+    newest = islice(list_runs(log.path.parent, str(log.path)), _MOST_RUNS)
+    refs = [RunRef(log.path, None), *(RunRef(log.path, each.run_id) for each in newest)]
+    sections = [section for ref in refs for section in _run(ref)]
     nothing = "No step, model call, tool call, artifact or checkpoint was recorded."
-    return None, iter(made or [Section("", [Words(nothing, "soft")])])
+    return None, iter(sections or [Section("", [Words(nothing, "soft")])])
 
 
 def _run(ref: RunRef) -> Iterator[Section]:
@@ -140,7 +140,7 @@ def report_page(root: Path, session: str, section: str) -> Document:
     title, make = SECTIONS[section]
     with LogAnalyzer(find_session(root, session)) as log:
         head, sections = make(log)
-        made = list(sections)
+        listed = list(sections)
     nothing = Section("", [Words("Nothing of this was recorded.", "soft")])
     about, numbers = (session, ()) if head is None else (head.about, head.numbers)
-    return _drawn(title, about, iter(made or [nothing]), numbers)
+    return _drawn(title, about, iter(listed or [nothing]), numbers)

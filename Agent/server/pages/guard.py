@@ -92,12 +92,12 @@ class Guard:
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told = MutableHeaders(scope=message)
+                response_headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    told[name] = value
-                told.setdefault("Cache-Control", "no-store")
+                    response_headers[name] = value
+                response_headers.setdefault("Cache-Control", "no-store")
                 if grants:
-                    told.append("Set-Cookie", self._cookie(scope))
+                    response_headers.append("Set-Cookie", self._cookie(scope))
             await send(message)
 
         refusal = self._refusal(scope, headers, grants=grants)
@@ -134,8 +134,8 @@ class Guard:
         """Return whether the address holds the token."""
         if self._token is None or b"token=" not in scope["query_string"]:
             return False
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
-        return any(_same(each, self._token) for each in given)
+        tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+        return any(_same(each, self._token) for each in tokens)
 
     def _cookie(self, scope: Scope) -> str:
         secure = "; Secure" if scope["scheme"] == "https" else ""
@@ -161,10 +161,10 @@ def refused(status: int, message: str, remedy: str | None, *, as_page: bool) -> 
         return JSONResponse({"error": message, "remedy": remedy}, status_code=status)
     from markupsafe import escape
 
-    words = f"<p>{escape(remedy)}</p>" if remedy else ""
+    paragraph = f"<p>{escape(remedy)}</p>" if remedy else ""
     page = (
         '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Agent Trace</title></head>'
-        f"<body><main><h1>{escape(message[:1].upper() + message[1:])}</h1>{words}</main></body></html>"
+        f"<body><main><h1>{escape(message[:1].upper() + message[1:])}</h1>{paragraph}</main></body></html>"
     )
     return HTMLResponse(page, status_code=status)
 
@@ -175,22 +175,22 @@ def _is_known(scope: Scope, headers: dict[bytes, str], token: str) -> bool:
     if scheme.casefold() == "bearer" and _same(key.strip(), token):
         return True
     # Lenient: a broken cookie of another program on this host must not hide ours.
-    found = cookie_parser(headers.get(b"cookie", "")).get(cookie_name(scope))
-    return found is not None and _same(found, token)
+    cookie = cookie_parser(headers.get(b"cookie", "")).get(cookie_name(scope))
+    return cookie is not None and _same(cookie, token)
 
 
 def _is_own_request(scope: Scope, headers: dict[bytes, str]) -> bool:
     """Return whether a script of these very pages sent a request, as the browser says."""
-    own = f"{scope['scheme']}://{headers.get(b'host', '')}"
+    origin = f"{scope['scheme']}://{headers.get(b'host', '')}"
     return (
-        headers.get(b"origin", "").casefold() == own.casefold()
+        headers.get(b"origin", "").casefold() == origin.casefold()
         and headers.get(b"sec-fetch-site", "same-origin") == "same-origin"
         and headers.get(b"content-type", "").partition(";")[0].strip() == "application/json"
     )
 
 
-def _same(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode(), token.encode())
+def _same(candidate: str, token: str) -> bool:
+    return hmac.compare_digest(candidate.encode(), token.encode())
 
 
 def _has_port(host: str) -> bool:

@@ -55,8 +55,8 @@ def shared_page(root: Path, session: str, *, at: str | None = None, other: str |
 
 
 def _fitted(views: list[SessionView], at: str | None) -> bytes:
-    own = views[0]
-    moment = None if at is None else sharing.moment_of(own, at)
+    session_view = views[0]
+    moment = None if at is None else sharing.moment_of(session_view, at)
     query: dict[str, Any] = {}
     if moment is not None:
         query = {"t": int(moment.t)} | ({} if moment.agent is None else {"agent": moment.agent})
@@ -65,19 +65,19 @@ def _fitted(views: list[SessionView], at: str | None) -> bytes:
     compared = None
     if len(views) > 1:
         query["compare"] = views[1].session_id
-        compared = sharing.shared_comparison(own, views[1])
+        compared = sharing.shared_comparison(session_view, views[1])
         first = compared["comparison"]["first"]
         around = around if around is not None or first is None else first["t_a"]
     most = sharing.MOST_EVENTS // len(views)
     for _ in range(_TRIES):
         sessions = {each.session_id: sharing.shared_session(each, around, most) for each in views}
-        held = {
+        data = {
             "query": urlencode(query),
-            "session": own.session_id,
+            "session": session_view.session_id,
             "sessions": sessions,
             "compared": compared,
         }
-        page = _page(own.session_id, encoded(held))
+        page = _page(session_view.session_id, encoded(data))
         if len(page) <= MOST_BYTES:
             return page
         largest = max(len(each["events"]["text"]) for each in sessions.values())
@@ -93,8 +93,8 @@ def _page(session: str, data: bytes) -> bytes:
         f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    made = environment().get_template("shared.html")
-    page = made.render(
+    template = environment().get_template("shared.html")
+    page = template.render(
         session=session,
         policy=policy,
         style=Markup(style),  # noqa: S704 - files of this package

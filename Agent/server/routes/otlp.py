@@ -95,12 +95,12 @@ def events_of(spans: Iterable[SpanFacts]) -> list[EventMessage]:
     within: defaultdict[tuple[str, str | None], list[SpanFacts]] = defaultdict(list)
     for each in by_id.values():
         within[each.trace_id, each.parent_id].append(each)
-    found = []
+    events = []
     for each in by_id.values():
         agent_id = _agent_of(each, by_id)
-        found.append(_event(each, agent_id))
-        found += _errors(each, agent_id, within[each.trace_id, each.span_id])
-    return found
+        events.append(_event(each, agent_id))
+        events += _errors(each, agent_id, within[each.trace_id, each.span_id])
+    return events
 
 
 def _agent_of(span: SpanFacts, by_id: Mapping[tuple[str, str], SpanFacts]) -> str | None:
@@ -158,15 +158,15 @@ def _body(kind: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
         return {"attributes": dict(metadata)} if metadata else {}
     if kind != "model.call":
         return {}
-    told = {
+    body = {
         "prompt_tokens": _first(metadata, READ_INPUT_TOKENS, int),
         "completion_tokens": _first(metadata, READ_OUTPUT_TOKENS, int),
         "cost": _first(metadata, (COST,), int, float),
         "model_provider": _first(metadata, ("gen_ai.provider.name", "gen_ai.system", "llm.provider"), str),
     }
-    if told["cost"] is not None:
-        told["currency"] = "USD"
-    return {key: value for key, value in told.items() if value is not None}
+    if body["cost"] is not None:
+        body["currency"] = "USD"
+    return {key: value for key, value in body.items() if value is not None}
 
 
 def _first(metadata: Mapping[str, Any], names: Iterable[str], *types: type) -> Any:
@@ -176,13 +176,13 @@ def _first(metadata: Mapping[str, Any], names: Iterable[str], *types: type) -> A
 
 def _errors(span: SpanFacts, agent_id: str | None, within: Iterable[SpanFacts]) -> list[EventMessage]:
     """Return an error for each exception of a span that it does not have from a span within it."""
-    known = {digest for each in within for _, digest, _ in each.exceptions}
-    told = [each for each in span.exceptions if each[1] not in known]
+    inner_digests = {digest for each in within for _, digest, _ in each.exceptions}
+    exceptions = [each for each in span.exceptions if each[1] not in inner_digests]
     if span.failed and not span.exceptions and not any(each.failed for each in within):
-        told = [(span.error_type, b"", span.ended_us)]
+        exceptions = [(span.error_type, b"", span.ended_us)]
     return [
         _error(span, agent_id, number, error_type, occurred_us)
-        for number, (error_type, _, occurred_us) in enumerate(told)
+        for number, (error_type, _, occurred_us) in enumerate(exceptions)
     ]
 
 
@@ -332,8 +332,10 @@ def _items(value: Any, *names: str) -> list[dict[str, Any]]:
     """Return the objects in an array of an object; other values are left to protobuf's parser."""
     if not isinstance(value, dict):
         return []
-    found = [value.get(name) for name in names]
-    return [each for listed in found if isinstance(listed, list) for each in listed if isinstance(each, dict)]
+    arrays = [value.get(name) for name in names]
+    return [
+        each for listed in arrays if isinstance(listed, list) for each in listed if isinstance(each, dict)
+    ]
 
 
 _SHOWN_PATHS: Final = 5
@@ -419,8 +421,8 @@ def _read(media_type: str, body: bytes) -> tuple[str, ReadSpans]:
 
 def _partial_success(read: ReadSpans) -> str:
     """Return messages for the sender about rejected spans and dropped values; empty if there are none."""
-    what = "1 span is" if read.rejected == 1 else f"{read.rejected:,} spans are"
-    parts = [f"{what} none that can be stored: {read.problem}"] if read.rejected else []
+    subject = "1 span is" if read.rejected == 1 else f"{read.rejected:,} spans are"
+    parts = [f"{subject} none that can be stored: {read.problem}"] if read.rejected else []
     if read.dropped:
         shown = ", ".join(f"{path} ({count})" for path, count in read.dropped.most_common(_SHOWN_PATHS))
         more = f" and {len(read.dropped) - _SHOWN_PATHS} more" if len(read.dropped) > _SHOWN_PATHS else ""
@@ -531,13 +533,13 @@ def _add(traces: dict[str, RunParts], span: Any, service: Mapping[str, str], all
 
 def _exception(event: Any, ended_us: int) -> tuple[str | None, bytes, int]:
     """Return the class of an exception, a digest of its class and text, and its time."""
-    told = {each.key: _plain(each.value) for each in event.attributes}
-    name = told.get("exception.type")
-    text = repr((name, told.get("exception.message"))).encode("utf-8", "replace")
+    values = {each.key: _plain(each.value) for each in event.attributes}
+    name = values.get("exception.type")
+    text = repr((name, values.get("exception.message"))).encode("utf-8", "replace")
     occurred_us = event.time_unix_nano // _NS_PER_US
-    known = isinstance(name, str) and is_label(name)
+    is_class = isinstance(name, str) and is_label(name)
     return (
-        str(name) if known else None,
+        str(name) if is_class else None,
         blake2b(text, digest_size=8).digest(),
         occurred_us if 0 < occurred_us < _LAST_US else ended_us,
     )
@@ -548,7 +550,7 @@ def _whole_run(
 ) -> RunMessage:
     """Read the run's values from its root span only, so that the order of spans does not matter."""
     agent = next((metadata[key] for key in AGENT.named_by if key in metadata), None)
-    told = {"service": service.get("service.name"), "conversation": metadata.get("gen_ai.conversation.id")}
+    labels = {"service": service.get("service.name"), "conversation": metadata.get("gen_ai.conversation.id")}
     status = RunStatus.FAILURE if span.status.code == _ERROR else RunStatus.SUCCESS
     return RunMessage(
         run_id=trace_id,
@@ -558,25 +560,25 @@ def _whole_run(
         started_us=times[0],
         ended_us=times[1],
         session_uid=session_of(trace_id),
-        labels={key: value for key, value in told.items() if value is not None},
+        labels={key: value for key, value in labels.items() if value is not None},
     )
 
 
 def _service(attributes: Iterable[Any], allowed: AllowList) -> dict[str, str]:
     """Read name and version of the program; other values of a resource may name people and hosts."""
-    found: dict[str, str] = {}
+    service: dict[str, str] = {}
     for each in attributes:
         if each.key in ("service.name", "service.version"):
             text = allowed.label(_plain(each.value), f"{_RESOURCE}/{each.key}")
             if text is not None:
-                found[each.key] = text
-    return found
+                service[each.key] = text
+    return service
 
 
 def _metadata(attributes: Mapping[str, Any], allowed: AllowList) -> dict[str, Any]:
     """Return numbers and booleans with harmless names, and known labels; other values are counted."""
     numbers = {key: value for key, value in attributes.items() if not isinstance(value, (str, list))}
-    kept = allowed.metadata(numbers, _SPAN) if numbers else {}
+    metadata = allowed.metadata(numbers, _SPAN) if numbers else {}
     for key, value in attributes.items():
         if key in numbers:
             continue
@@ -584,38 +586,38 @@ def _metadata(attributes: Mapping[str, Any], allowed: AllowList) -> dict[str, An
             allowed.drop(_SPAN, key)
             continue
         listed = value[:_MAX_LISTED] if isinstance(value, list) else [value]
-        found = [text for each in listed if (text := allowed.label(each, f"{_SPAN}/{key}")) is not None]
-        if found:
-            kept[key] = ",".join(found)
-    return kept
+        labels = [text for each in listed if (text := allowed.label(each, f"{_SPAN}/{key}")) is not None]
+        if labels:
+            metadata[key] = ",".join(labels)
+    return metadata
 
 
 def _step_type(sort: SpanSort, attributes: Mapping[str, Any]) -> StepType:
     """Return the type of a step as our exporter wrote it, else that of its sort."""
-    told = attributes.get(STEP_TYPE)
-    return StepType(told) if isinstance(told, str) and told in _KNOWN_STEPS else sort.step_type
+    step_type = attributes.get(STEP_TYPE)
+    return StepType(step_type) if isinstance(step_type, str) and step_type in _KNOWN_STEPS else sort.step_type
 
 
 def _name(sort: SpanSort, metadata: Mapping[str, Any], span_name: str, allowed: AllowList) -> str | None:
     """Return the name of a step: its tool, model or agent, else the span's name if that is a label."""
-    known = next((metadata[key] for key in (*OWN_NAMES, *sort.named_by) if key in metadata), None)
-    if known is not None:
-        return str(known)
+    name = next((metadata[key] for key in (*OWN_NAMES, *sort.named_by) if key in metadata), None)
+    if name is not None:
+        return str(name)
     return allowed.label(span_name, "/spans/*/name")
 
 
 def _error_type(events: Iterable[Any], metadata: Mapping[str, Any], allowed: AllowList) -> str | None:
     """Return the class of the exception that ended a span; the texts of its events are dropped."""
-    found = metadata.get("error.type")
+    error_type = metadata.get("error.type")
     for event in events:
         for each in event.attributes:
             if each.key == "exception.type":
                 name = _plain(each.value)
-                known = allowed.label(name, "/spans/*/events/*/attributes/exception.type")
-                found = found or known
+                label = allowed.label(name, "/spans/*/events/*/attributes/exception.type")
+                error_type = error_type or label
             else:
                 allowed.drop("/spans/*/events/*/attributes", each.key)
-    return None if found is None else str(found)
+    return None if error_type is None else str(error_type)
 
 
 def _failure(span_id: str, step_type: StepType, error_type: str | None, occurred_us: int) -> FailureMessage:

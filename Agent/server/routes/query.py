@@ -83,7 +83,7 @@ _PARAMETERS: Final[dict[str, Any]] = {
 Wanted = TypeVar("Wanted", RunFilter, EventFilter)
 
 
-def _reader_of(wanted: type[Wanted], names: str, **needed: Any) -> Callable[..., Wanted]:
+def _reader_of(filter_type: type[Wanted], names: str, **needed: Any) -> Callable[..., Wanted]:
     """Make a dependency that reads these parameters of a request into a filter.
 
     Args:
@@ -91,13 +91,13 @@ def _reader_of(wanted: type[Wanted], names: str, **needed: Any) -> Callable[...,
     """
     types = needed | {name: _PARAMETERS[name] for name in names.split()}
 
-    def read(**given: Any) -> Wanted:
-        given["session_uid"] = plain_uid(given["session_uid"])
-        if (level := given.pop("min_level", None)) is not None:
-            given["min_severity"] = LEVELS[level]
+    def read(**values: Any) -> Wanted:
+        values["session_uid"] = plain_uid(values["session_uid"])
+        if (level := values.pop("min_level", None)) is not None:
+            values["min_severity"] = LEVELS[level]
         for name in ("since", "until"):
-            given[f"{name}_us"] = unix_us(name, given.pop(name))
-        return wanted(**given)
+            values[f"{name}_us"] = unix_us(name, values.pop(name))
+        return filter_type(**values)
 
     # FastAPI reads and documents the parameters of this signature.
     defaults = {name: Parameter.empty if name in needed else None for name in types}
@@ -141,12 +141,12 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
     @lists("/runs", RunAnswer, "List runs, newest first")
     def list_runs(
         project: Granted,
-        wanted: Annotated[RunFilter, Depends(_runs_asked)],
+        filters: Annotated[RunFilter, Depends(_runs_asked)],
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Response:
         """Each filter that is given narrows the list."""
-        return page_answer(store.list_runs(project, wanted, limit=limit, cursor=cursor), run_answer)
+        return page_answer(store.list_runs(project, filters, limit=limit, cursor=cursor), run_answer)
 
     @router.get("/runs/{run_id}", summary="Show a run", responses=_MISSING, response_model=WholeRunAnswer)
     def get_run(project: Granted, run_id: str) -> Shown:
@@ -176,8 +176,8 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
     def list_run_events(project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None) -> Response:
         """Of a run that was sent as a document there are none."""
         known(project, run_id)
-        wanted = EventFilter(run_id=run_id)
-        return page_answer(store.list_events(project, wanted, limit=limit, cursor=cursor), event_answer)
+        filters = EventFilter(run_id=run_id)
+        return page_answer(store.list_events(project, filters, limit=limit, cursor=cursor), event_answer)
 
 
 def _add_other_routes(router: APIRouter, store: Store) -> None:
@@ -186,12 +186,12 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
     @lists("/events", EventAnswer, "List events of a session or a run, oldest first")
     def list_events(
         project: Granted,
-        wanted: Annotated[EventFilter, Depends(_events_asked)],
+        filters: Annotated[EventFilter, Depends(_events_asked)],
         limit: Limit = 200,
         cursor: Cursor = None,
     ) -> Response:
         """With agent_id it is that agent's journey, with min_level=ERROR what went wrong."""
-        return page_answer(store.list_events(project, wanted, limit=limit, cursor=cursor), event_answer)
+        return page_answer(store.list_events(project, filters, limit=limit, cursor=cursor), event_answer)
 
     @lists("/sessions", SessionAnswer, "List sessions, newest first")
     def list_sessions(
@@ -203,10 +203,10 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
 
     @router.get("/stats", summary="Count runs, failures and latencies")
     def get_stats(
-        project: Granted, wanted: Annotated[RunFilter, Depends(_runs_asked)], interval: Interval = None
+        project: Granted, filters: Annotated[RunFilter, Depends(_runs_asked)], interval: Interval = None
     ) -> CountsAnswer:
         """Over the runs that the filters leave, by version, and by interval if one is given."""
-        return counts_answer(store.count_runs(project, wanted, interval=interval))
+        return counts_answer(store.count_runs(project, filters, interval=interval))
 
 
 def _add_explaining_routes(router: APIRouter, store: Store) -> None:
@@ -215,25 +215,25 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
     @lists("/journeys", JourneyStepAnswer, "Show an agent's events in a session or a run")
     def get_journey(
         project: Granted,
-        wanted: Annotated[EventFilter, Depends(_journey_asked)],
+        filters: Annotated[EventFilter, Depends(_journey_asked)],
         limit: Limit = 200,
         cursor: Cursor = None,
     ) -> Response:
         """Its events in order, with the time between them and how many are missing there."""
         return page_answer(
-            store.list_journey(project, wanted, limit=limit, cursor=cursor), journey_step_answer
+            store.list_journey(project, filters, limit=limit, cursor=cursor), journey_step_answer
         )
 
     @lists("/errors", ErrorGroupAnswer, "List errors by fingerprint, the latest first")
     def list_errors(
         project: Granted,
-        wanted: Annotated[EventFilter, Depends(_errors_asked)],
+        filters: Annotated[EventFilter, Depends(_errors_asked)],
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Response:
         """Over the newest 100,000 errors that the filters leave."""
         return page_answer(
-            store.list_error_groups(project, wanted, limit=limit, cursor=cursor), error_group_answer
+            store.list_error_groups(project, filters, limit=limit, cursor=cursor), error_group_answer
         )
 
     @lists("/causes", CauseAnswer, "Show what led to an event, the nearest cause first", responses=_NO_EVENT)
@@ -241,10 +241,10 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
         project: Granted, session_uid: Session, event_id: EventId, lookback_s: Lookback = 60
     ) -> Response:
         """Recorded links, and such that a named rule infers; a hundred at most, on one page."""
-        found = causes_of(store, project, session_uid, event_id, round(lookback_s * 1_000_000))
-        if found is None:
+        causes = causes_of(store, project, session_uid, event_id, round(lookback_s * 1_000_000))
+        if causes is None:
             raise Problem(404, "no event with that id", remedy="/v1/events lists them")
-        return page_answer(Page(found, None), cause_answer)
+        return page_answer(Page(causes, None), cause_answer)
 
 
 _TRAIL_US: Final = 60_000_000
@@ -270,14 +270,14 @@ def causes_of(
         Rows of the store with `edge`, `hops` and `inferred_hops`, as in `causality.chain`.
     """
     session_uid = str(uuid.UUID(session_uid))
-    found = store.events_by_id(project, session_uid, [event_id])
-    if not found:
+    rows = store.events_by_id(project, session_uid, [event_id])
+    if not rows:
         return None
-    row = _row(found[0])
+    row = _row(rows[0])
     at = time_us(row)
     since_us = max(0, at - lookback_us)
     links = _StoredLinks(store, project, session_uid, since_us, at)
-    links.take(found)
+    links.take(rows)
     causes = chain(row, links, since_us=since_us)
     of_walk = ("edge", "hops", "inferred_hops")
     return [links.stored[each["id"]] | {name: each[name] for name in of_walk} for each in causes]
@@ -295,9 +295,9 @@ class _StoredLinks(FilledWindow):
         self._place = project, session_uid
         self._since_us, self._until_us = since_us, until_us
 
-    def take(self, found: Iterable[dict[str, Any]]) -> None:
+    def take(self, event_rows: Iterable[dict[str, Any]]) -> None:
         """Add rows of the store to the window."""
-        rows = {each["event_id"]: each for each in found}
+        rows = {each["event_id"]: each for each in event_rows}
         self.stored = rows | self.stored
         self.add([_row(each) for each in rows.values()])
 
@@ -306,15 +306,15 @@ class _StoredLinks(FilledWindow):
             self.take(self._store.events_by_id(*self._place, ids))
         if around or inside:
             until_us = min(self._until_us + (_TRAIL_US if around else 0), _LAST_US)
-            found = self._store.events_of_spans(
+            rows = self._store.events_of_spans(
                 *self._place, around=around, within=inside, since_us=self._since_us, until_us=until_us
             )
-            self.take(found)
+            self.take(rows)
 
     def _add_agent(self, agent_id: str) -> None:
         since_us, until_us = self._since_us, self._until_us
-        found = self._store.events_of_agent(*self._place, agent_id, since_us=since_us, until_us=until_us)
-        self.take(found)
+        rows = self._store.events_of_agent(*self._place, agent_id, since_us=since_us, until_us=until_us)
+        self.take(rows)
 
 
 def _row(stored: Mapping[str, Any]) -> Row:

@@ -112,11 +112,11 @@ def checkpoint_router(replays: Replays) -> APIRouter:
         wait_s: WaitMade = 2.0,
     ) -> CreatedAnswer:
         """Behind each step whose state is known; a run that has checkpoints keeps those. Nothing runs."""
-        given = await made_of_json(request, settings, _checked_checkpoint, optional=True)
+        body = await made_of_json(request, settings, _checked_checkpoint, optional=True)
         lacking: list[str] = []
         hidden: list[str] = []
-        if "state" in given:
-            created = [await run_in_threadpool(replays.keep_checkpoint, project, trace_id, given)]
+        if "state" in body:
+            created = [await run_in_threadpool(replays.keep_checkpoint, project, trace_id, body)]
         else:
             future = await run_in_threadpool(replays.begin_making, project, trace_id)
             waiting = asyncio.wrap_future(future)
@@ -144,10 +144,10 @@ def checkpoint_router(replays: Replays) -> APIRouter:
     @router.get("/checkpoints/{checkpoint_id}", summary="Show a checkpoint with its state")
     def get_checkpoint(project: GrantedReplay, checkpoint_id: str) -> WholeCheckpointAnswer:
         """By its id, as it is listed."""
-        found = store.find_checkpoint(project, checkpoint_id)
-        if found is None:
+        stored = store.find_checkpoint(project, checkpoint_id)
+        if stored is None:
             raise no_checkpoint()
-        return whole_checkpoint_answer(found[0])
+        return whole_checkpoint_answer(stored[0])
 
     @router.delete("/checkpoints/{checkpoint_id}", status_code=204, summary="Delete a checkpoint")
     def delete_checkpoint(project: GrantedReplay, checkpoint_id: str) -> Response:
@@ -165,16 +165,16 @@ def _checked_checkpoint(value: object) -> dict[str, Any]:
     Raises:
         Problem: 422 with the path of the error.
     """
-    asked = _asked(AskedCheckpoints, value)
-    given = asked.model_fields_set
-    if "state" not in given:
-        if not asked.auto or given - {"auto"}:
+    body = _asked(AskedCheckpoints, value)
+    keys = body.model_fields_set
+    if "state" not in keys:
+        if not body.auto or keys - {"auto"}:
             raise Problem(422, "it is neither auto nor a state", remedy="give auto, or step_id and state")
-    elif "auto" in given and asked.auto:
+    elif "auto" in keys and body.auto:
         raise Problem(422, "it is both auto and a state", remedy="give one of the two")
-    elif asked.step_id is None:
+    elif body.step_id is None:
         raise Problem(422, "a state needs the step that it follows", path="/step_id", remedy="give step_id")
-    return {name: getattr(asked, name) for name in given}
+    return {name: getattr(body, name) for name in keys}
 
 
 _REFUSED: Final = {
@@ -193,14 +193,14 @@ def _asked(model: type[M], value: object) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        places = [each["loc"] for each in error.errors(include_url=False, include_input=False)]
-    if () in places:
+        locations = [each["loc"] for each in error.errors(include_url=False, include_input=False)]
+    if () in locations:
         raise Problem(422, "the body is not an object", remedy="send {}, or nothing")
     mistakes = [
         (f"/{key}", f"{key} is invalid")
         if key in model.model_fields
         else ("", _REFUSED.get(key, f"unknown key {key[:40]!r}"))
-        for key in dict.fromkeys(str(place[0]) for place in places)
+        for key in dict.fromkeys(str(place[0]) for place in locations)
     ]
     (path, text), *more = mistakes
     remedy = f"known keys: {', '.join(model.model_fields)}; see /openapi.json"
@@ -241,14 +241,14 @@ def replay_router(replays: Replays) -> APIRouter:
     store, settings, lists = replays.store, replays.settings, partial(add_list, router)
 
     def known(project: Project, replay_id: str) -> dict[str, Any]:
-        found = store.find_replay(project, replay_id)
-        if found is None:
+        stored = store.find_replay(project, replay_id)
+        if stored is None:
             raise Problem(
                 404,
                 "no replay with that id",
                 remedy="GET /api/traces/{trace_id}/replays lists those of a run",
             )
-        return found
+        return stored
 
     @router.post(
         "/checkpoints/{checkpoint_id}/replay",
@@ -271,10 +271,10 @@ def replay_router(replays: Replays) -> APIRouter:
         for done in ended:
             if not done.cancelled() and isinstance(refused := done.exception(), Problem):
                 raise refused
-        told = replay_answer(await run_in_threadpool(known, project, replay_id), now_us())
-        response.status_code = 202 if told.status == "running" else 201
+        answer = replay_answer(await run_in_threadpool(known, project, replay_id), now_us())
+        response.status_code = 202 if answer.status == "running" else 201
         response.headers["Location"] = f"/api/replays/{replay_id}"
-        return told
+        return answer
 
     @router.get("/replays/{replay_id}", summary="Show a replay")
     def get_replay(project: GrantedReplay, replay_id: str) -> ReplayAnswer:
@@ -284,11 +284,11 @@ def replay_router(replays: Replays) -> APIRouter:
     @router.get("/replays/{replay_id}/diff", summary="Show what a replay changed", responses=NO_CONTENT)
     def get_diff(project: GrantedReplay, replay_id: str) -> DiffAnswer:
         """The recorded output beside the new one, key by key."""
-        told = replay_answer(known(project, replay_id), now_us())
-        if told.result is None:
-            why = told.problem.message if told.problem is not None else "it has not ended"
+        answer = replay_answer(known(project, replay_id), now_us())
+        if answer.result is None:
+            why = answer.problem.message if answer.problem is not None else "it has not ended"
             raise Problem(409, f"the replay has no result: {why}", remedy="ask for the replay")
-        result = told.result
+        result = answer.result
         return DiffAnswer(
             replay_id=replay_id,
             verdict=result.verdict,
@@ -316,8 +316,8 @@ def _checked(value: object, longest_s: float) -> dict[str, Any]:
     Raises:
         Problem: 422 with the path of the error.
     """
-    asked = _asked(AskedReplay, value)
-    config = {name: each for name, each in asked if each is not None}
+    body = _asked(AskedReplay, value)
+    config = {name: each for name, each in body if each is not None}
     if config.get("timeout_seconds", 0) > longest_s:
         raise Problem(
             422,

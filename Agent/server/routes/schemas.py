@@ -548,8 +548,8 @@ def listed_replay_answer(row: Mapping[str, Any], now_us: int) -> Shown:
     if status == RUNNING_REPLAY and now_us > row["due_us"]:
         status = INTERRUPTED
         problem = {"message": "the server that ran it has stopped", "remedy": "replay the checkpoint again"}
-    told = {"status": status, "request": orjson.loads(row["request"]), "problem": problem}
-    return _listed_replay(row) | told
+    changes = {"status": status, "request": orjson.loads(row["request"]), "problem": problem}
+    return _listed_replay(row) | changes
 
 
 def replay_answer(row: Mapping[str, Any], now_us: int) -> ReplayAnswer:
@@ -594,8 +594,8 @@ def unix_us(name: str, text: str | None) -> int | None:
 
 def page_answer(page: Page, shape: Callable[[Any], Shown]) -> Response:
     """Make the JSON response of a page with converted rows; FastAPI does not validate it again."""
-    told = {"items": [shape(row) for row in page.items], "next_cursor": page.next_cursor}
-    return Response(orjson.dumps(told), media_type="application/json")
+    body = {"items": [shape(row) for row in page.items], "next_cursor": page.next_cursor}
+    return Response(orjson.dumps(body), media_type="application/json")
 
 
 def add_list(

@@ -79,8 +79,8 @@ class ControlFiles:
     def __init__(self, session: Path, writer: str) -> None:
         directory = control_dir(session)
         directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        known = read_program(session)
-        if known is not None and is_live(session, known):
+        program = read_program(session)
+        if program is not None and is_live(session, program):
             raise SessionInUse("another process of the session is controlled", path=directory)
         self._path = directory / "program.json"
         self._request = directory / "request.json"
@@ -206,7 +206,7 @@ def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, 
 
     Args:
         session: the session's directory.
-        asked: `command`, and what it needs; see `LiveControl`.
+        content: `command`, and what it needs; see `LiveControl`.
         wait_s: how long to wait for the answer; a request that was not taken by then is withdrawn.
 
     Raises:
@@ -218,9 +218,9 @@ def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, 
     until = time.monotonic() + wait_s
     own_id = secrets.token_hex(8)
     asked_at = format_timestamp(time.time_ns() // 1000)
-    whole = {"id": own_id, "token": program.token, "asked_at": asked_at, **content}
+    message = {"id": own_id, "token": program.token, "asked_at": asked_at, **content}
     path = control_dir(session) / "request.json"
-    _put(path, own_id, orjson.dumps(whole), until)
+    _put(path, own_id, orjson.dumps(message), until)
     try:
         answer = _answer(session, own_id, until)
     except BaseException:

@@ -166,15 +166,15 @@ except (ImportError, AttributeError):  # not built, or built from an older sourc
     write_own, _know_flags = _write_own, None
 
 
-def most_open(wanted: int) -> int:
-    """Return how many files may be kept open: `wanted`, but at most 1/8 of the process's limit.
+def most_open(limit: int) -> int:
+    """Return how many files may be kept open: `limit`, but at most 1/8 of the process's limit.
 
     `out_of_the_way` uses the upper 1/4 of the numbers, and mirrors and other files need some of them.
     """
     if resource is None:
-        return wanted
+        return limit
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // 8))
+    return limit if soft == resource.RLIM_INFINITY else max(1, min(limit, soft // 8))
 
 
 def names(fd: int, inode: tuple[int, int]) -> bool:

@@ -181,22 +181,22 @@ def read_blocks(
                 left_out_bytes += held_bytes - len(parts[0])
                 held_bytes = len(parts[0])
             continue
-        held = b"".join(parts)
-        end = held.rfind(b"\n") + 1
-        first = held.find(b"\n") + 1 if left_out_bytes else end
-        for piece in (held[:first], held[first:end]):
+        partial = b"".join(parts)
+        end = partial.rfind(b"\n") + 1
+        first = partial.find(b"\n") + 1 if left_out_bytes else end
+        for piece in (partial[:first], partial[first:end]):
             if piece:
                 yield Block(piece, path, inode, number + 1, at, True, left_out_bytes)
                 number += piece.count(b"\n")
                 at += len(piece) + left_out_bytes
                 left_out_bytes = 0
-        parts = [held[end:]]
+        parts = [partial[end:]]
         held_bytes = len(parts[0])
     else:
         return
-    rest = b"".join(parts)
-    if rest:
-        yield Block(rest, path, inode, number + 1, at, False, left_out_bytes)
+    remainder = b"".join(parts)
+    if remainder:
+        yield Block(remainder, path, inode, number + 1, at, False, left_out_bytes)
 
 
 def line_key(line: bytes) -> OrderKey | None:
@@ -276,10 +276,10 @@ class DamageLog:
 
     def note(self, raw: RawLine, reason: str) -> None:
         """Record a damaged line."""
-        place = (raw.inode, raw.offset)
-        if place in self._places:
+        position = (raw.inode, raw.offset)
+        if position in self._places:
             return
-        self._places.add(place)
+        self._places.add(position)
         self.count += 1
         if len(self._kept) < _KEPT_DAMAGES:
             text = raw.line[:_SHOWN_CHARS].decode("utf-8", "backslashreplace")
@@ -300,8 +300,8 @@ class DamageLog:
 
 def own_line(line: bytes, event: Event) -> bytes:
     """Return the bytes of a line that belong to its event: all of it, or the part after a torn line."""
-    own = b'{"timestamp":"%s","id":"%s"' % (event.timestamp.encode(), event.id.encode())
-    return line[max(line.rfind(own), 0) :]
+    prefix = b'{"timestamp":"%s","id":"%s"' % (event.timestamp.encode(), event.id.encode())
+    return line[max(line.rfind(prefix), 0) :]
 
 
 class LineDecoder:
@@ -561,9 +561,9 @@ class Tail:
     def rests(self) -> Iterator[RawLine]:
         """Yield the incomplete last lines of the files that were read, each once."""
         for position in self.places.values():
-            rest, position.rest = position.rest, None
-            if rest is not None:
-                yield rest
+            remainder, position.rest = position.rest, None
+            if remainder is not None:
+                yield remainder
 
     def _list(self, limit_bytes: int, only: Collection[Path] | None) -> None:
         """List the files that have grown, and compute how much of each to read in a pass."""
@@ -593,9 +593,9 @@ class Tail:
                 self._on_unreadable(path, (-1, hash(path)), error)
                 continue
             inode = (status.st_dev, status.st_ino)
-            known = self.places.get(inode)
+            known_position = self.places.get(inode)
             # a file that is being rolled can be listed under both names
-            if known is not None and known.met_in_look == self._look:
+            if known_position is not None and known_position.met_in_look == self._look:
                 continue
             position = self._place(inode, path, status)
             position.met_in_look = self._look

@@ -184,9 +184,9 @@ class ErrorCounters:
         with self._lock:
             self._by_reason[reason] = self._by_reason.get(reason, 0) + count
 
-    def fail(self, what: str, error: OSError) -> None:
+    def fail(self, action: str, error: OSError) -> None:
         """Count a failure of the operating system, e.g. `write:ENOSPC`."""
-        self.add(f"{what}:{error_name(error)}")
+        self.add(f"{action}:{error_name(error)}")
 
     def snapshot(self) -> dict[str, int]:
         """Return a copy of the counts."""

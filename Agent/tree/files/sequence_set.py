@@ -81,10 +81,10 @@ class SeqSet:
 
     def without(self, other: SeqSet) -> SeqSet:
         """Return the numbers that another set does not contain."""
-        rest = SeqSet()
+        remaining = SeqSet()
         for index, bits in self.bits():
-            rest.add_bits(index, bits & ~other._bits(index))
-        return rest
+            remaining.add_bits(index, bits & ~other._bits(index))
+        return remaining
 
     def bits(self) -> Iterator[tuple[int, int]]:
         """Yield (index, bits) of the chunks in ascending order, as `add_bits` takes them."""

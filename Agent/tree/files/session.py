@@ -136,27 +136,27 @@ _STORED_AS: Final[Mapping[str, Any]] = {
 """{type of a field: type of its value in JSON}; each may be followed by `| None`."""
 
 
-def record_of(cls: type[_Stored], stored: Mapping[str, Any], **given: Any) -> _Stored:
+def record_of(cls: type[_Stored], stored: Mapping[str, Any], **overrides: Any) -> _Stored:
     """Make a dataclass of a JSON object, from its members of the fields' names and types.
 
     Args:
-        given: the fields that are not read.
+        overrides: the fields that are not read.
 
     Raises:
         TypeError: a value is of another type than its field, or one is missing.
     """
     for each in fields(cls):  # type: ignore[arg-type]
-        if each.name in given or each.name not in stored:
+        if each.name in overrides or each.name not in stored:
             continue
         value, kind = stored[each.name], str(each.type).removesuffix(" | None")
-        known = _STORED_AS[kind]
+        stored_names = _STORED_AS[kind]
         if value is None and kind != each.type:
-            given[each.name] = None
+            overrides[each.name] = None
             continue
-        if not isinstance(value, known) or isinstance(value, bool) != (known is bool):
+        if not isinstance(value, stored_names) or isinstance(value, bool) != (stored_names is bool):
             raise TypeError(f"{each.name} is {value!r}")
-        given[each.name] = tuple(map(str, value)) if known is list else value
-    return cls(**given)
+        overrides[each.name] = tuple(map(str, value)) if stored_names is list else value
+    return cls(**overrides)
 
 
 def create_session(root: Path, info: SessionInfo) -> Path:
@@ -194,18 +194,18 @@ def open_session(session: Path) -> SessionInfo:
     return info
 
 
-def read_stored(path: Path, make: Callable[[Any], _Stored], what: str, remedy: str) -> _Stored | None:
+def read_stored(path: Path, make: Callable[[Any], _Stored], subject: str, remedy: str) -> _Stored | None:
     """Read a JSON file and convert it with `make`; None if the file is missing.
 
     Raises:
-        DamagedInput: the file cannot be read, or `make` rejects its content; `what` names it in the message.
+        DamagedInput: the file cannot be read, or `make` rejects its content; `subject` names it in the message.
     """
     try:
         return make(orjson.loads(read_file(path)))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, FileNotFoundError) or not path.parent.is_dir():
             return None  # never written; every other failure is damage
-        raise DamagedInput(f"{what} cannot be read: {error}", path=path, remedy=remedy) from None
+        raise DamagedInput(f"{subject} cannot be read: {error}", path=path, remedy=remedy) from None
 
 
 def update_session(session: Path, **changes: Any) -> SessionInfo:
@@ -332,8 +332,8 @@ class Lineage:
     @classmethod
     def from_object(cls, relation: str, stored: Mapping[str, Any]) -> Self:
         """Read the result of `to_object`; TypeError if a required field is missing."""
-        known = {name: value for name, value in stored.items() if name != "patch"}
-        return record_of(cls, known, patch=stored.get("patch"), relation=relation)
+        known_fields = {name: value for name, value in stored.items() if name != "patch"}
+        return record_of(cls, known_fields, patch=stored.get("patch"), relation=relation)
 
 
 def lineage_within(info: SessionInfo) -> Lineage | None:
@@ -434,11 +434,11 @@ class SessionAgreement:
     def forget(self) -> None:
         """Make processes that start later begin a new session; also removes the files of dead programs."""
         directory = programs_dir(self._root)
-        place = _place()
+        path = _place()
         for name in [entry.name for entry in scan(directory)]:
             process, _, where = name.partition("@")
             pid, _, ticks = process.partition("-")
-            if where != place or not pid.isdigit() or not ticks.isdigit():
+            if where != path or not pid.isdigit() or not ticks.isdigit():
                 continue
             left = Program(int(pid), int(ticks))
             if left == self._program or Program.of(left.pid) != left:

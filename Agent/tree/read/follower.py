@@ -373,11 +373,11 @@ def _start_notices(directories: Iterable[Path], wake: Callable[[Path | None], No
     # a queue overflow is harmless, because scans find all lines: suppress watchdog's warning
     logging.getLogger("watchdog").addHandler(logging.NullHandler())
     # leave out open and close events, including the reader's own: most events of a busy session are these
-    wanted = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent]
+    event_types = [FileModifiedEvent, FileCreatedEvent, FileMovedEvent]
     observer: Any = Observer()
     try:
         for directory in directories:
-            observer.schedule(_Waker(wake), str(directory), recursive=False, event_filter=wanted)
+            observer.schedule(_Waker(wake), str(directory), recursive=False, event_filter=event_types)
         observer.start()
     except (OSError, RuntimeError):
         observer.stop()

@@ -219,24 +219,24 @@ class Accounting:
         seen = self.seen.get(writer) or SeqSet()
         removed = (self.removed.get(writer) or SeqSet()).without(seen)
         # numbers that were read or removed need no explanation
-        known = _union(seen, removed) if removed else seen
+        accounted = _union(seen, removed) if removed else seen
         durability = "unknown" if claim is None else claim.durability
         closed = writer in self.closed
         recovered = self.recovered.get(writer)
-        last_seq = max(known.highest, self.closed.get(writer, 0), 0 if board is None else board.last_seq)
-        last_seq = last_seq if recovered is None else max(known.highest, recovered.last_seq)
-        retired, missing = _split(known.missing(last_seq), self.retired.get(writer, []))
+        last_seq = max(accounted.highest, self.closed.get(writer, 0), 0 if board is None else board.last_seq)
+        last_seq = last_seq if recovered is None else max(accounted.highest, recovered.last_seq)
+        retired, missing = _split(accounted.missing(last_seq), self.retired.get(writer, []))
         if judged is not None:
             # even if it has closed in between: the files read first did not yet contain all of its lines
             behind, missing = _split(missing, [(judged + 1, last_seq)])
-            gaps = _explain(missing, known, board, durability, True)
+            gaps = _explain(missing, accounted, board, durability, True)
             gaps += [Gap(first, last, "in_flight") for first, last in behind]
         elif closed:
             gaps = [Gap(first, last, "lost") for first, last in missing]
         elif recovered is not None:
             gaps = _as_found(missing, recovered)
         else:
-            gaps = _explain(missing, known, board, durability, alive)
+            gaps = _explain(missing, accounted, board, durability, alive)
         by_event = sum(last - first + 1 for first, last in retired)
         retired += itertools.islice(removed.ranges(), _KEPT_RETIRED_RANGES)
         gaps += [Gap(first, last, "retired") for first, last in retired]
@@ -257,11 +257,13 @@ class Accounting:
 def _as_found(missing: list[tuple[int, int]], recovered: RecoveredWriter) -> list[Gap]:
     """Apply the verdicts of the recovery; other missing numbers existed then and are lost."""
     gaps: list[Gap] = []
-    rest = missing
+    unexplained = missing
     for verdict in sorted({verdict for _, _, verdict in recovered.gaps}):
-        inside, rest = _split(rest, [(low, high) for low, high, known in recovered.gaps if known == verdict])
+        inside, unexplained = _split(
+            unexplained, [(low, high) for low, high, known in recovered.gaps if known == verdict]
+        )
         gaps += [Gap(first, last, verdict) for first, last in inside]
-    return gaps + [Gap(first, last, "lost") for first, last in rest]
+    return gaps + [Gap(first, last, "lost") for first, last in unexplained]
 
 
 def _union(one: SeqSet, other: SeqSet) -> SeqSet:
@@ -300,32 +302,32 @@ def _explain(
     A thread held a number if the board lists it, or if the thread can have taken it but not yet stored it:
     each thread explains at most one number above its last stored one.
     """
-    held = "in_flight" if alive else "unacknowledged"
+    default_verdict = "in_flight" if alive else "unacknowledged"
     gaps: list[Gap] = []
     unexplained: list[tuple[int, int]] = []
     slots = frozenset() if board is None else frozenset(board.last_seq_by_thread)
     for first, last in missing:
         if durability in HELD_IN_MEMORY and first > seen.highest:
             # a buffer is written in order, so only the highest numbers can be missing
-            gaps.append(Gap(first, last, held))
+            gaps.append(Gap(first, last, default_verdict))
             continue
         at = first
         for slot in sorted(slot for slot in slots if first <= slot <= last):
             if at < slot:
                 unexplained.append((at, slot - 1))
-            gaps.append(Gap(slot, slot, held))
+            gaps.append(Gap(slot, slot, default_verdict))
             at = slot + 1
         if at <= last:
             unexplained.append((at, last))
     in_queue = 0 if board is None or durability != "queued" else board.threads
     if sum(last - first + 1 for first, last in unexplained) <= in_queue:
         # each thread can have queued one line after others that took later numbers
-        return gaps + [Gap(first, last, held) for first, last in unexplained]
-    return gaps + _explain_unstored(unexplained, seen, board, held)
+        return gaps + [Gap(first, last, default_verdict) for first, last in unexplained]
+    return gaps + _explain_unstored(unexplained, seen, board, default_verdict)
 
 
 def _explain_unstored(
-    unexplained: list[tuple[int, int]], seen: SeqSet, board: BoardView | None, held: str
+    unexplained: list[tuple[int, int]], seen: SeqSet, board: BoardView | None, default_verdict: str
 ) -> list[Gap]:
     if board is None:
         return [Gap(first, last, "unknown") for first, last in unexplained]
@@ -339,7 +341,7 @@ def _explain_unstored(
         at = first
         while at <= last and free and free[0] < at:
             free.pop(0)
-            gaps.append(Gap(at, at, held))
+            gaps.append(Gap(at, at, default_verdict))
             at += 1
         if at <= last:
             gaps.append(Gap(at, last, "unknown"))
@@ -477,11 +479,11 @@ class Scan:
         tail = Tail(self._session, self._damage.note_unreadable, self._files)
         cold = None if self._cold is None else self._cold.fixed()
         read = set() if cold is None else set(cold.files())
-        for look in range(LOOKS):
-            if look:
+        for attempt in range(LOOKS):
+            if attempt:
                 time.sleep(LOOK_AGAIN_S)
             self._writers = writers = Writers(self._session, account)
-            if not look and cold is not None:
+            if not attempt and cold is not None:
                 kinds = None if self._kinds is None else self._kinds | TELLING
                 yield from cold.lines_to_read(kinds, seen, self._tally)
             # twice, because a file can be rolled between listing and opening; its numbered name is final
@@ -497,11 +499,11 @@ class Scan:
 
     def _sealed_meanwhile(self, cold: ColdLines, tail: Tail, read: set[Path]) -> Iterator[RawLine]:
         """Yield the lines of files that were sealed and removed before they were read."""
-        gone = [path for path in cold.files() if path not in read]
-        if gone:
-            read.update(gone)
+        sealed_paths = [path for path in cold.files() if path not in read]
+        if sealed_paths:
+            read.update(sealed_paths)
             seen = {position.path for position in tail.places.values() if position.offset}
-            for path in gone:
+            for path in sealed_paths:
                 if path not in seen:
                     yield from cold.lines(path)
 

@@ -63,24 +63,24 @@ def is_run_file(path: Path) -> bool:
 def files_naming(session: Path, agent_id: str) -> list[Path]:
     """Return the run files that contain an agent's id, so that other runs need not be read for it."""
     try:
-        wanted = b'"agent_id":' + orjson.dumps(agent_id)
+        needle = b'"agent_id":' + orjson.dumps(agent_id)
     except orjson.JSONEncodeError:  # a lone surrogate: no event can name it
         return []
     return [
-        path for run_id in run_ids(session) for path in run_files(session, run_id) if _holds(path, wanted)
+        path for run_id in run_ids(session) for path in run_files(session, run_id) if _holds(path, needle)
     ]
 
 
-def _holds(path: Path, wanted: bytes) -> bool:
+def _holds(path: Path, needle: bytes) -> bool:
     try:
         fd, _ = open_file(path)
     except OSError:
         return True  # reading it later reports the error
     try:
-        held = b""
+        buffer = b""
         while chunk := os.read(fd, _CHUNK_BYTES):
-            held = held[-len(wanted) :] + chunk
-            if wanted in held:
+            buffer = buffer[-len(needle) :] + chunk
+            if needle in buffer:
                 return True
     finally:
         os.close(fd)
@@ -175,10 +175,12 @@ class TreeReader:
             for run in self.run_ids()
             if (began := self.run_beginning(run)) is not None
         }
-        found = set(runs)
-        while more := {run for run, parent in parents.items() if parent in found and run not in found}:
-            found |= more
-        return found
+        runs_found = set(runs)
+        while more := {
+            run for run, parent in parents.items() if parent in runs_found and run not in runs_found
+        }:
+            runs_found |= more
+        return runs_found
 
     def _files_of_runs(self) -> dict[str, list[Path]]:
         """Return the run files by agent; a run belongs to the agent of its first event."""
@@ -200,8 +202,8 @@ class TreeReader:
     def _cold_stem(self, stem: str, *, in_agents: bool = True) -> list[Path]:
         """Return the removed files of one stem."""
         directory = agents_dir(self.session) if in_agents else self.session
-        there = [path for path in self._cold_files() if path.parent == directory]
-        named = [(path, parse_file_name(path.name)) for path in there]
+        paths = [path for path in self._cold_files() if path.parent == directory]
+        named = [(path, parse_file_name(path.name)) for path in paths]
         return [path for path, name in named if name is not None and name.stem == stem]
 
     def agents(self) -> list[AgentFiles]:
@@ -277,8 +279,8 @@ class TreeReader:
         The second listing finds files that were sealed since the first; the third, files that were restored.
         A name can be in both forms if a later process reused it.
         """
-        before, gone = standing(), sealed()
-        return list(dict.fromkeys([*gone, *before, *standing()]))
+        before, sealed_before = standing(), sealed()
+        return list(dict.fromkeys([*sealed_before, *before, *standing()]))
 
     def _files_of_agent(self, agent_id: str) -> list[Path]:
         return self._in_either_form(
@@ -322,7 +324,7 @@ class TreeReader:
         decoder = LineDecoder(self._damage, writers.knows)
         since = b"" if since_us is None else format_timestamp(since_us).encode()
         until = b"~" if until_us is None else format_timestamp(until_us).encode()  # "~" sorts after digits
-        wanted = None if kinds is None else frozenset(kinds)
+        kind_set = None if kinds is None else frozenset(kinds)
         sealed = None if self._cold is None else SealedLines(self._cold, with_cold, since_us, until_us)
         lines = merged_lines(self.session, chains_of(paths), decoder, writers.may_finish, sealed)
         for key, _, raw, decoded in lines:
@@ -332,7 +334,7 @@ class TreeReader:
             # A run's files hold the events of every agent that took part in it.
             if event is not None and agent_id not in {None, event.agent_id} and is_run_file(raw.path):
                 continue
-            if event is not None and (wanted is None or event.kind in wanted):
+            if event is not None and (kind_set is None or event.kind in kind_set):
                 yield own_line(raw.line, event), event
 
     def scan(
@@ -530,25 +532,25 @@ def merged_lines(
         sealed: the archived lines.
     """
     sequence = None if sealed is None else sealed.sequence
-    room = _Room.of(len(chains) + (sequence is not None))
+    buffer = _Room.of(len(chains) + (sequence is not None))
     ordered = [
         _merged_in_order(
-            _chain_lines(session, chain, room.chunk_bytes, decoder, sealed), room, decoder, is_unfinished
+            _chain_lines(session, chain, buffer.chunk_bytes, decoder, sealed), buffer, decoder, is_unfinished
         )
         for chain in chains
     ]
     if sequence is not None:
-        ordered.append(_merged_in_order(sequence, room, decoder, is_unfinished))
+        ordered.append(_merged_in_order(sequence, buffer, decoder, is_unfinished))
     return ordered[0] if len(ordered) == 1 else heapq.merge(*ordered)
 
 
 def _merged_in_order(
     lines: Iterator[RawLine],
-    room: _Room,
+    buffer: _Room,
     decoder: LineDecoder,
     is_unfinished: Callable[[RawLine], bool],
 ) -> Iterator[Ordered]:
-    held: list[Ordered] = []
+    pending: list[Ordered] = []
     held_bytes = 0
     for serial, raw in enumerate(lines):
         if not raw.complete and is_unfinished(raw):
@@ -556,23 +558,23 @@ def _merged_in_order(
         key = line_key(raw.line) or decoder.key_of(raw.line)
         if key is None:
             # An event after a torn line is accepted only if its id is new, so yield earlier lines first.
-            held.sort()
-            yield from held
-            held, held_bytes = [], 0
+            pending.sort()
+            yield from pending
+            pending, held_bytes = [], 0
             event = decoder.decode(raw)
             if event is not None:
                 yield event_key(event), serial, raw, event
             continue
-        held.append((key, serial, raw, None))
+        pending.append((key, serial, raw, None))
         held_bytes += len(raw.line)
-        if len(held) >= 2 * room.lines or held_bytes > room.held_bytes:
-            held.sort()
-            half = (len(held) + 1) // 2
-            yield from held[:half]
-            del held[:half]
-            held_bytes = sum(len(raw.line) for _, _, raw, _ in held)
-    held.sort()
-    yield from held
+        if len(pending) >= 2 * buffer.lines or held_bytes > buffer.held_bytes:
+            pending.sort()
+            half = (len(pending) + 1) // 2
+            yield from pending[:half]
+            del pending[:half]
+            held_bytes = sum(len(raw.line) for _, _, raw, _ in pending)
+    pending.sort()
+    yield from pending
 
 
 def _chain_lines(

@@ -105,23 +105,23 @@ class RetiredAccount:
 
     def dropped_before(self, session: Path) -> Counter[str]:
         """Return the counts of the `log.dropped` events that were removed."""
-        gone = [removal.dropped for removal in self.removing if not removal.still_there(session)]
-        return sum(gone, Counter(self.dropped))
+        finished = [removal.dropped for removal in self.removing if not removal.still_there(session)]
+        return sum(finished, Counter(self.dropped))
 
     def settle(self, session: Path) -> list[Removal]:
         """Count the removed files of the last step; files that still exist stay in `removing`."""
-        gone: list[Removal] = []
+        finished: list[Removal] = []
         staying: list[Removal] = []
         for removal in self.removing:
-            (staying if removal.still_there(session) else gone).append(removal)
+            (staying if removal.still_there(session) else finished).append(removal)
         self.removing = staying
-        for removal in gone:
+        for removal in finished:
             self.files += 1
             self.size_bytes += removal.size_bytes
             self.events += removal.events
             self.damaged_lines += removal.damaged_lines
             self.dropped.update(removal.dropped)
-        return gone
+        return finished
 
 
 def read_removal(

@@ -32,27 +32,27 @@ def summarise(
         SessionNotFound: the session is missing.
     """
     reader = reader or TreeReader(session)
-    found = KeptCounts()
-    scan = reader.scan({"error"}, found, counts)
+    totals = KeptCounts()
+    scan = reader.scan({"error"}, totals, counts)
     for event in scan:
-        found.error_types[str(event.extra.get("error_type", "unknown"))] += 1
-        found.errors.append(shown_error(event.timestamp, event.id, event.extra))
-        if len(found.errors) >= 2 * MOST_ERRORS:
-            found.errors = _earliest(found.errors)
-    kinds = found.by(0)
+        totals.error_types[str(event.extra.get("error_type", "unknown"))] += 1
+        totals.errors.append(shown_error(event.timestamp, event.id, event.extra))
+        if len(totals.errors) >= 2 * MOST_ERRORS:
+            totals.errors = _earliest(totals.errors)
+    kinds = totals.by(0)
     return {
         "summary_version": SUMMARY_VERSION,
         "session_id": session_id_of(session),
         "events": kinds.total(),
-        "first_timestamp": found.first,
-        "last_timestamp": found.last,
+        "first_timestamp": totals.first,
+        "last_timestamp": totals.last,
         "by_kind": _ranked(kinds),
-        "by_level": _ranked(found.by(1)),
-        "by_agent": _ranked(found.by(2)),
+        "by_level": _ranked(totals.by(1)),
+        "by_agent": _ranked(totals.by(2)),
         "errors": {
             "count": kinds["error"],
-            "by_type": _ranked(found.error_types),
-            "first": _earliest(found.errors),
+            "by_type": _ranked(totals.error_types),
+            "first": _earliest(totals.errors),
         },
         "open_spans": _left_open(reader),
         "files": _files(reader, session),

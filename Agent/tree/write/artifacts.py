@@ -138,13 +138,13 @@ def read_artifact(path: Path, digest: str | None = None) -> Iterator[bytes]:
         raise DamagedInput(
             f"the artifact cannot be read: {error.strerror or error}", path=path, remedy="it was removed"
         ) from None
-    held = b""
+    block = b""
     try:
         while chunk := os.read(fd, _CHUNK_BYTES):
             hasher.update(chunk)
-            if held:
-                yield held
-            held = chunk
+            if block:
+                yield block
+            block = chunk
     finally:
         os.close(fd)
     if digest is not None and hasher.hexdigest() != digest:
@@ -153,8 +153,8 @@ def read_artifact(path: Path, digest: str | None = None) -> Iterator[bytes]:
             path=path,
             remedy="restore it from a copy",
         )
-    if held:
-        yield held
+    if block:
+        yield block
 
 
 def new_hash() -> Hash:
@@ -263,8 +263,8 @@ class ArtifactFiles:
 
     def _claim(self, base: str, path: str, put: Callable[[str], None]) -> str:
         """Store a content under the first free name: `name.json`, `name-2.json`, ...; returns the name."""
-        wanted = f"{base}/{path}"
-        number = self._next_number.get(wanted, 1)
+        path_in_run = f"{base}/{path}"
+        number = self._next_number.get(path_in_run, 1)
         while True:
             free = path if number == 1 else _numbered(path, number)
             try:
@@ -274,7 +274,7 @@ class ArtifactFiles:
                 continue
             if len(self._next_number) >= _MAX_COUNTERS:
                 self._next_number.clear()
-            self._next_number[wanted] = number + 1
+            self._next_number[path_in_run] = number + 1
             if self._sync:
                 sync_directory(Path(base, free).parent)
             return free
@@ -304,14 +304,14 @@ class ArtifactFiles:
 
     def _make_directory(self, run_id: str, directory: str) -> str:
         """Create a directory below a run's artifacts if needed; returns the run's artifacts directory."""
-        known = self._bases.get((run_id, directory))
-        if known is not None:
-            return known
-        base = made = make_run_dir(self.session, run_id) / "artifacts"
+        existing = self._bases.get((run_id, directory))
+        if existing is not None:
+            return existing
+        base = directory_path = make_run_dir(self.session, run_id) / "artifacts"
         for part in ("", *directory.split("/")):
-            made /= part
+            directory_path /= part
             with contextlib.suppress(FileExistsError):
-                made.mkdir(mode=DIRECTORY_MODE)
+                directory_path.mkdir(mode=DIRECTORY_MODE)
         if len(self._bases) >= _MAX_COUNTERS:
             self._bases.clear()
         self._bases[run_id, directory] = str(base)

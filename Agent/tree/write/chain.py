@@ -211,14 +211,14 @@ class LineChain:
 
     def rolled(self, inode: Inode, path: str) -> None:
         """Register the new name of a rolled segment."""
-        place = self._places.get(inode)
-        if place is not None:
-            place.path, place.is_rolled = path, True
+        position = self._places.get(inode)
+        if position is not None:
+            position.path, position.is_rolled = path, True
 
     def let_go(self, inode: Inode) -> int:
         """Forget a removed file; returns its size in bytes when it was last seen."""
-        place = self._places.pop(inode, None)
-        return 0 if place is None else place.seen_bytes
+        position = self._places.pop(inode, None)
+        return 0 if position is None else position.seen_bytes
 
     def cover(self) -> str:
         """Cover every complete line that is in files now, and return the head."""
@@ -272,13 +272,13 @@ class LineChain:
             looked_s = time.monotonic() - began
             limit_bytes = FINE_BYTES if background else FINE_BYTES * _AT_THE_END
             is_fine = sum(size for _, _, size in grown) <= limit_bytes
-            for inode, place, size in grown:
+            for inode, position, size in grown:
                 if background and self._is_wanted_elsewhere():
                     break
-                if everything or size >= place.enough_bytes:
+                if everything or size >= position.enough_bytes:
                     try:
                         self._cover_file(
-                            inode, place, is_fine=is_fine, everything=everything, background=background
+                            inode, position, is_fine=is_fine, everything=everything, background=background
                         )
                     except OSError as error:
                         self._counts.fail("chain", error)
@@ -304,38 +304,38 @@ class LineChain:
     def _grown(self, *, is_last: bool) -> list[tuple[Inode, _Place, int]]:
         """Return the files with uncovered bytes, and how many."""
         grown = []
-        for inode, place in list(self._places.items()):
+        for inode, position in list(self._places.items()):
             try:
-                status = os.lstat(place.path)
+                status = os.lstat(position.path)
             except (FileNotFoundError, NotADirectoryError):
-                if place.is_rolled:  # removed by retention
+                if position.is_rolled:  # removed by retention
                     self._places.pop(inode, None)
                 else:
-                    self._missed(inode, place, is_last=is_last)
+                    self._missed(inode, position, is_last=is_last)
                 continue
             if (status.st_dev, status.st_ino) != inode:
-                if not place.is_rolled:
-                    self._missed(inode, place, is_last=is_last)
+                if not position.is_rolled:
+                    self._missed(inode, position, is_last=is_last)
                 continue
-            place.missed, place.seen_bytes = False, status.st_size
-            size = status.st_size - place.offset
+            position.missed, position.seen_bytes = False, status.st_size
+            size = status.st_size - position.offset
             if size > 0:
-                grown.append((inode, place, size))
-            elif place.is_rolled and time.time() - status.st_mtime > _QUIET_S:
+                grown.append((inode, position, size))
+            elif position.is_rolled and time.time() - status.st_mtime > _QUIET_S:
                 self._places.pop(inode, None)
         return grown
 
-    def _missed(self, inode: Inode, place: _Place, *, is_last: bool) -> None:
+    def _missed(self, inode: Inode, position: _Place, *, is_last: bool) -> None:
         """Report a file as gone when it is missing twice: once can be a roll in progress."""
-        if not place.missed and not is_last:
-            place.missed = True
+        if not position.missed and not is_last:
+            position.missed = True
         elif self._on_gone is None or not self._on_gone(inode):
             self._places.pop(inode, None)
 
     def _cover_file(
-        self, inode: Inode, place: _Place, *, is_fine: bool, everything: bool, background: bool
+        self, inode: Inode, position: _Place, *, is_fine: bool, everything: bool, background: bool
     ) -> None:
-        path = Path(place.path)
+        path = Path(position.path)
         try:
             fd, status = open_file(path)
         except FileNotFoundError:
@@ -345,35 +345,37 @@ class LineChain:
         try:
             if inode_now != inode:
                 return
-            for data, end, is_last in self._whole_lines(fd, place, status.st_size):
+            for data, end, is_last in self._whole_lines(fd, position, status.st_size):
                 if background and self._is_wanted_elsewhere():
                     return
-                if place.offset == 0:
-                    place.first_id = id_of(data)
+                if position.offset == 0:
+                    position.first_id = id_of(data)
                 if not is_fine:
                     blocks = _coarse_blocks(data, end)
                 else:
                     lines = data[: end - 1].split(b"\n")
                     if is_last and not everything:
-                        rest = len(lines) % BLOCK_LINES  # lines of an incomplete block wait for the next pass
-                        size = sum(map(len, lines[len(lines) - rest :])) + rest + len(data) - end
-                        place.enough_bytes = size * BLOCK_LINES // max(rest, 1)
-                        del lines[len(lines) - rest :]
+                        incomplete = (
+                            len(lines) % BLOCK_LINES
+                        )  # lines of an incomplete block wait for the next pass
+                        size = sum(map(len, lines[len(lines) - incomplete :])) + incomplete + len(data) - end
+                        position.enough_bytes = size * BLOCK_LINES // max(incomplete, 1)
+                        del lines[len(lines) - incomplete :]
                     blocks = _fine_blocks(lines)
                 for state in self._paced(blocks) if is_fine and background else blocks:
-                    self._add(place, path, LINES if is_fine else BYTES, state)
+                    self._add(position, path, LINES if is_fine else BYTES, state)
         finally:
             give_back(fd, inode_now)
 
-    def _whole_lines(self, fd: int, place: _Place, size_bytes: int) -> Iterator[tuple[bytes, int, bool]]:
+    def _whole_lines(self, fd: int, position: _Place, size_bytes: int) -> Iterator[tuple[bytes, int, bool]]:
         """Yield the bytes after the covered lines, about 1 MiB at a time.
 
         Each with the end of its last complete line, and whether the file ends there.
         """
         # Read no more than the file has: 1 MiB for each of thousands of small files would fragment the heap,
         # which would grow with every file.
-        want_bytes = min(_READ_BYTES, max(size_bytes - place.offset, 0) + 1)
-        while data := os.pread(fd, want_bytes, place.offset):
+        want_bytes = min(_READ_BYTES, max(size_bytes - position.offset, 0) + 1)
+        while data := os.pread(fd, want_bytes, position.offset):
             end, is_last = data.rfind(b"\n") + 1, len(data) < want_bytes
             if end:
                 yield data, end, is_last
@@ -393,13 +395,13 @@ class LineChain:
                 time.sleep(_PAUSE_S)
                 burst_began = time.perf_counter()
 
-    def _add(self, place: _Place, path: Path, kind: str, state: BlockState) -> None:
+    def _add(self, position: _Place, path: Path, kind: str, state: BlockState) -> None:
         block = ChainBlock(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
-        name = None if place.recorded_path == path else path.relative_to(self._session).as_posix()
-        place.recorded_path = path
-        self._unsaved += _record(block, place.index, name, place.first_id, VERSION)
+        name = None if position.recorded_path == path else path.relative_to(self._session).as_posix()
+        position.recorded_path = path
+        self._unsaved += _record(block, position.index, name, position.first_id, VERSION)
         self._tree.add(tree_leaf(kind, state.leaf))
-        place.offset += state.size_bytes
+        position.offset += state.size_bytes
 
     def _save(self) -> None:
         """Append the unsaved blocks to the chain's file; OSError if that fails."""
@@ -432,13 +434,13 @@ def _fine_blocks(lines: list[bytes]) -> Iterator[BlockState]:
 
 
 def _coarse_blocks(data: bytes, end: int) -> Iterator[BlockState]:
-    at, whole = 0, memoryview(data)
+    at, data_view = 0, memoryview(data)
     while at < end:
         begin, most = at, min(at + BLOCK_BYTES, end)
         at = data.rfind(b"\n", begin, most) + 1 or data.find(b"\n", begin) + 1
         seed = os.urandom(SALT_BYTES)
-        leaf = leaf_of_bytes(whole[begin:at], seed)
-        yield BlockState(at - begin, newlines_in(whole[begin:at]), leaf, seed)
+        leaf = leaf_of_bytes(data_view[begin:at], seed)
+        yield BlockState(at - begin, newlines_in(data_view[begin:at]), leaf, seed)
 
 
 def read_chains(session: Path) -> dict[str, WriterChain]:
@@ -507,10 +509,10 @@ def _state_from(stored: dict[str, Any]) -> BlockState:
 def _left_from(stored: dict[str, Any], written: BlockState) -> BlockState:
     """Read the state after an erasure of salted lines; its leaf must equal the written one."""
     state = _state_from({**stored, "leaf": written.leaf.hex()})
-    gone = tuple((place, bytes.fromhex(digest)) for place, digest in stored.get("gone", ()))
-    if any(place not in range(written.lines) or len(digest) != 32 for place, digest in gone):
+    erased = tuple((place, bytes.fromhex(digest)) for place, digest in stored.get("gone", ()))
+    if any(place not in range(written.lines) or len(digest) != 32 for place, digest in erased):
         raise ValueError("an erased line without a place or a digest")
-    return state._replace(left_salts=_salts_in(stored, "salts", state.lines), gone=gone)
+    return state._replace(left_salts=_salts_in(stored, "salts", state.lines), gone=erased)
 
 
 def _salts_in(stored: dict[str, Any], key: str, count: int) -> bytes:
@@ -568,7 +570,7 @@ def salts_of(seed: bytes, lines: int) -> bytes:
 
 
 def digests_of_lines(
-    lines: Sequence[bytes], salts: bytes = b"", gone: Iterable[tuple[int, bytes]] = ()
+    lines: Sequence[bytes], salts: bytes = b"", erased: Iterable[tuple[int, bytes]] = ()
 ) -> list[bytes]:
     """Return the digests of a block's lines (without newlines), with those of erased lines in place."""
     if salts:
@@ -576,16 +578,16 @@ def digests_of_lines(
         digests = [hasher.digest() for hasher in map(sha256, map(add, each, lines))]
     else:
         digests = [sha256(line).digest() for line in lines]
-    for place, digest in gone:
-        digests.insert(place, digest)
+    for position, digest in erased:
+        digests.insert(position, digest)
     return digests
 
 
 def leaf_of_lines(
-    lines: Sequence[bytes], salts: bytes = b"", gone: Iterable[tuple[int, bytes]] = ()
+    lines: Sequence[bytes], salts: bytes = b"", erased: Iterable[tuple[int, bytes]] = ()
 ) -> bytes:
     """Return the leaf of a block whose lines can be proved one by one, computed from their digests."""
-    digests = digests_of_lines(lines, salts, gone)
+    digests = digests_of_lines(lines, salts, erased)
     return sha256((_SALTED_LINES if salts else _LINES) + b"".join(digests)).digest()
 
 

@@ -59,11 +59,11 @@ class KeptCounts:
         self.errors += other.errors
         self.reach(other.first, other.last)
 
-    def by(self, place: int) -> Counter[str]:
+    def by(self, index: int) -> Counter[str]:
         """Count events by kind (0), level (1) or agent (2); events without an agent are left out of (2)."""
         counts: Counter[str] = Counter()
         for row, number in self.rows.items():
-            if (name := row[place]) is not None:
+            if (name := row[index]) is not None:
                 counts[name] += number
         return counts
 

@@ -121,10 +121,10 @@ class Mirrors:
         self.counts = ErrorCounters()
         self.refused_at_first: frozenset[str] = frozenset()
         """Reasons why some directories could not be used at the start."""
-        places, forms = {**MIRROR_FILES, **(files or {})}, forms or {}
+        file_names, forms = {**MIRROR_FILES, **(files or {})}, forms or {}
         self._mirrors = {
             category: _Mirror(
-                root / places[category], *sizes[category.removesuffix(".text")], forms.get(category)
+                root / file_names[category], *sizes[category.removesuffix(".text")], forms.get(category)
             )
             for category in categories
         }
@@ -139,9 +139,9 @@ class Mirrors:
 
     def make_directories(self) -> None:
         """Create the directory of each mirror, so that users find all of them; failures are counted."""
-        places = {mirror.path.parent for mirror in self._mirrors.values()}
+        directories = {mirror.path.parent for mirror in self._mirrors.values()}
         links_to_runs = self._root / "runs"
-        for directory in places | ({links_to_runs} if os.path.lexists(links_to_runs) else set()):
+        for directory in directories | ({links_to_runs} if os.path.lexists(links_to_runs) else set()):
             try:
                 directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
                 _refuse_foreign_directory(directory, self._root)
@@ -432,8 +432,8 @@ def _open(path: Path, root: Path) -> int:
         os.close(directory_fd)
 
 
-def _refuse_foreign_directory(place: Path, root: Path) -> None:
-    for directory in {root, place}:
+def _refuse_foreign_directory(mirror_dir: Path, root: Path) -> None:
+    for directory in {root, mirror_dir}:
         status = directory.lstat()
         if stat.S_ISLNK(status.st_mode) and directory != root:
             raise OSError(errno.ELOOP, "the mirror's directory is a link", str(directory))

@@ -172,9 +172,9 @@ class QueuedSink:
             self._write_here()
             return
         while len(self.lines) + self.in_hand > self.limit:
-            room = _taken_lock()
-            self._waiting_for_room.append(room)
-            self._wait(room)
+            lock = _taken_lock()
+            self._waiting_for_room.append(lock)
+            self._wait(lock)
 
     def flush(self) -> None:
         """Write all queued lines to the kernel."""

@@ -55,9 +55,9 @@ class SessionStream:
             if file.segment is segment:
                 size = len(line)
                 # Not exact among threads: a segment may exceed its limit by a few lines.
-                room = segment.room_bytes - size
-                if room >= 0:
-                    segment.room_bytes = room
+                free_bytes = segment.room_bytes - size
+                if free_bytes >= 0:
+                    segment.room_bytes = free_bytes
                     written = _write(segment.fd, line)
                     if written == size:
                         return True
@@ -240,8 +240,8 @@ class SessionWriter:
         run_id = category.removeprefix(RUN_CATEGORY)
         file = self._run_files.get(run_id)
         if file is None:
-            made = OwnFile(run_dir(self.session, run_id), "events", self._state, ".jsonl", rolls=False)
-            file = self._run_files.setdefault(run_id, made)
+            stream = OwnFile(run_dir(self.session, run_id), "events", self._state, ".jsonl", rolls=False)
+            file = self._run_files.setdefault(run_id, stream)
         return self._stream_of(file)
 
     def _stream_of(self, file: OwnFile) -> DurableStream:

@@ -139,7 +139,7 @@ class Index:
         links: the links, likewise.
         tables: the texts.
         rooms: make room for what is derived.
-        known: an index with the same rows before `head`.
+        earlier: an index with the same rows before `head`.
         head: from there on its rows are others.
     """
 
@@ -150,7 +150,7 @@ class Index:
         links: Columns,
         tables: Tables,
         rooms: Rooms,
-        known: Index | None = None,
+        earlier: Index | None = None,
         head: int = 0,
     ) -> None:
         self.columns = columns
@@ -158,7 +158,7 @@ class Index:
         self.links = links
         self.tables = tables
         self.rooms = rooms
-        self.head = head if known is not None else 0
+        self.head = head if earlier is not None else 0
         """The rows before this one are those of the index before."""
         self.t_us = columns["t_us"]
         self.agent = columns["agent"]
@@ -170,58 +170,58 @@ class Index:
         self.first_us = int(self.t_us[0]) if self.count else 0
         self.length_us = int(self.t_us[-1]) - self.first_us if self.count else 0
         self.agents = len(tables.agents.texts)
-        self.settled = self._settled_after(known)
+        self.settled = self._settled_after(earlier)
         """What is known of the first rows; the others are looked at as they are asked for."""
         tail = self.agent[self.settled.count :]
         order = np.argsort(tail, kind="stable")
         self._tail_rows = (order + self.settled.count).astype(np.uint32)
         self._tail_starts = np.searchsorted(tail[order], np.arange(self.agents + 1))
-        self.errors: NDArray[Any] = self._flagged(ERROR, None if known is None else known.errors)
+        self.errors: NDArray[Any] = self._flagged(ERROR, None if earlier is None else earlier.errors)
         """The rows of errors."""
-        self.warnings: NDArray[Any] = self._flagged(WARNING, None if known is None else known.warnings)
+        self.warnings: NDArray[Any] = self._flagged(WARNING, None if earlier is None else earlier.warnings)
         """The rows of warnings."""
-        was_full = known is not None and known.has_full_state
+        was_full = earlier is not None and earlier.has_full_state
         self.has_full_state: bool = was_full or bool(np.any(self.flags[self.head :] & FULL_STATE))
         self.first_ticks: tuple[NDArray[Any], NDArray[Any]] = self._first_ticks(
-            None if known is None else known.first_ticks
+            None if earlier is None else earlier.first_ticks
         )
         """The recorded ticks in ascending order, and the first row with each."""
 
-    def _settled_after(self, known: Index | None) -> Settled:
+    def _settled_after(self, earlier: Index | None) -> Settled:
         agents, writers = self.agents, len(self.tables.writers.texts)
-        if known is None:
+        if earlier is None:
             return Settled.of(self.columns, self.count, agents, writers, self.rooms)
-        settled = known.settled
+        settled = earlier.settled
         if self.head < settled.count:
             return Settled.of(self.columns, max(0, self.head - MARGIN), agents, writers, self.rooms)
         if self.count - settled.count <= MOST_UNSETTLED:
             return settled
         return settled.advanced(self.columns, self.messages, self.count - MARGIN, agents, writers)
 
-    def _flagged(self, flag: int, known: NDArray[Any] | None) -> NDArray[Any]:
-        """Return the rows with a flag; `known` are those of the index before."""
+    def _flagged(self, flag: int, earlier: NDArray[Any] | None) -> NDArray[Any]:
+        """Return the rows with a flag; `earlier` are those of the index before."""
         rows = (np.flatnonzero(self.flags[self.head :] & flag) + self.head).astype(np.uint32)
-        if known is None:
+        if earlier is None:
             return rows
-        return self.rooms.continued(known, int(np.searchsorted(known, self.head)), rows)
+        return self.rooms.continued(earlier, int(np.searchsorted(earlier, self.head)), rows)
 
     def _first_ticks(
-        self, known: tuple[NDArray[Any], NDArray[Any]] | None
+        self, earlier: tuple[NDArray[Any], NDArray[Any]] | None
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the recorded ticks in ascending order, and the first row with each."""
         ticks, firsts = np.empty(0, np.int64), np.empty(0, np.int64)
-        if known is not None:
-            is_kept = known[1] < self.head
-            ticks, firsts = (each if is_kept.all() else each[is_kept] for each in known)
+        if earlier is not None:
+            is_kept = earlier[1] < self.head
+            ticks, firsts = (each if is_kept.all() else each[is_kept] for each in earlier)
         at = self.head
         while at < self.count:
             end = min(at + max(_CHUNK, len(ticks)), self.count)
             rows = np.flatnonzero(self.tick[at:end] != self.no_tick) + at
-            found, places = np.unique(self.tick[rows], return_index=True)
-            is_new = ~np.isin(found, ticks, assume_unique=True)
+            first_ticks, indices = np.unique(self.tick[rows], return_index=True)
+            is_new = ~np.isin(first_ticks, ticks, assume_unique=True)
             if is_new.any():
-                ticks = np.concatenate([ticks, found[is_new]])
-                firsts = np.concatenate([firsts, rows[places[is_new]]])
+                ticks = np.concatenate([ticks, first_ticks[is_new]])
+                firsts = np.concatenate([firsts, rows[indices[is_new]]])
                 order = np.argsort(ticks, kind="stable")
                 ticks, firsts = ticks[order], firsts[order]
             at = end
@@ -238,8 +238,8 @@ class Index:
         if agent + 1 >= len(self.settled.starts):
             return [tail]
         begin, end = self.settled.starts[agent : agent + 2]
-        own = self.settled.by_agent[begin:end]
-        return [own] if not len(tail) else [tail] if not len(own) else [own, tail]
+        agent_rows = self.settled.by_agent[begin:end]
+        return [agent_rows] if not len(tail) else [tail] if not len(agent_rows) else [agent_rows, tail]
 
     def rows_of(self, agent: int) -> NDArray[Any]:
         """Return the rows of an agent, in order of time."""
@@ -287,10 +287,10 @@ class Index:
         writer, seq = (self.columns[name][self.settled.count :] for name in ("writer", "seq"))
         numbers = {}
         for number, name in enumerate(self.tables.writers.texts):
-            own = numbers[name] = SeqSet()
+            writer_numbers = numbers[name] = SeqSet()
             if number in settled:
-                own.update(settled[number])
-            add_numbers(own, np.sort(seq[writer == number]))
+                writer_numbers.update(settled[number])
+            add_numbers(writer_numbers, np.sort(seq[writer == number]))
         return numbers
 
     @cached_property
@@ -330,9 +330,9 @@ class Index:
         while end > 0:
             begin = max(end - step, 0)
             ticks = self.tick[begin:end] if rows is None else self.tick[rows[begin:end]]
-            known = np.flatnonzero(ticks != self.no_tick)
-            if len(known):
-                return int(ticks[known[-1]])
+            with_tick = np.flatnonzero(ticks != self.no_tick)
+            if len(with_tick):
+                return int(ticks[with_tick[-1]])
             end, step = begin, step * 4
         return None
 
@@ -344,8 +344,8 @@ class Index:
     @cached_property
     def _late_messages(self) -> NDArray[Any]:
         """Return the rows of first halves that are not settled, ascending."""
-        known, _ = self.settled.messages(self.messages)
-        _, rows = first_halves(self.messages, known, self.settled.count, self.count)
+        keys, _ = self.settled.messages(self.messages)
+        _, rows = first_halves(self.messages, keys, self.settled.count, self.count)
         return np.sort(rows)
 
     def messages_before(self, row: int) -> int:
@@ -369,9 +369,9 @@ class Index:
         index = int(np.searchsorted(self.messages["row"], sent))
         party = self.tables.parties.texts[int(self.messages["party"][index])]
         other = self.tables.agents.get(party)
-        own = int(self.agent[sent])
-        other = own if other is None else other
-        return (own, other) if self.flags[sent] & SENT else (other, own)
+        sender = int(self.agent[sent])
+        other = sender if other is None else other
+        return (sender, other) if self.flags[sent] & SENT else (other, sender)
 
 
 def _arrows(index: Index) -> NDArray[Any]:
@@ -389,10 +389,10 @@ def _arrows(index: Index) -> NDArray[Any]:
     pairs = np.stack([rows[leads[is_pair]], rows[is_pair]], axis=1)
     lone = (size[group] == 1) | (~is_sent[leads])
     is_agent = np.array([index.tables.agents.get(text) is not None for text in index.tables.parties.texts])
-    known = np.zeros(len(rows), bool)
+    is_shown = np.zeros(len(rows), bool)
     has_party = party >= 0
-    known[has_party] = is_agent[party[has_party]]
-    alone = rows[lone & known]
+    is_shown[has_party] = is_agent[party[has_party]]
+    alone = rows[lone & is_shown]
     arrows = np.concatenate([pairs, np.stack([alone, alone], axis=1)]).astype(np.int64)
     return arrows[np.lexsort((arrows[:, 1], arrows[:, 0]))]
 

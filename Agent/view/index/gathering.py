@@ -105,21 +105,22 @@ class Gatherer:
         """Return whether a file that was read is gone or rewritten, so that all is to be read again."""
         if self._archived_ns != _changed_ns(archive_dir(self.session)):
             return True
-        known = {source.inode for source in self.sources if source.inode is not None}
+        inodes = {source.inode for source in self.sources if source.inode is not None}
         sizes: dict[Inode, int] = {}
         for path in tree_files(self.session):
             with contextlib.suppress(OSError):  # rolled or removed since it was listed
                 status = path.lstat()
                 sizes[status.st_dev, status.st_ino] = status.st_size
-        places = self._tail.places
+        positions = self._tail.places
         return any(
-            inode not in sizes or (inode in places and sizes[inode] < places[inode].offset) for inode in known
+            inode not in sizes or (inode in positions and sizes[inode] < positions[inode].offset)
+            for inode in inodes
         )
 
-    def merged(self, known: Index | None) -> Index:
+    def merged(self, earlier: Index | None) -> Index:
         """Return an index of known events and those that were read since the last call."""
         batches, self._aside, self.batch = [*self._aside, self.batch], [], Batch()
-        index, repeated = merged(known, batches, self.tables, self._rooms)
+        index, repeated = merged(earlier, batches, self.tables, self._rooms)
         self.repeated += repeated
         return index
 
@@ -206,18 +207,18 @@ class Gatherer:
             return False
         standing = _standing(self.session)
         sources = [Source(self.session / name, None) for name, _ in state["sources"]]
-        places: dict[Inode, FilePosition] = {}
+        positions: dict[Inode, FilePosition] = {}
         missing = {number for number, (_, is_archived) in enumerate(state["sources"]) if not is_archived}
         rests: set[tuple[Inode, int]] = set()
         for entry in state["files"]:
             first = entry["first_id"]
-            found = standing.get(entry["file"] if first is None else first)
-            if found is None or found[2] < entry["offset"]:
+            standing_path = standing.get(entry["file"] if first is None else first)
+            if standing_path is None or standing_path[2] < entry["offset"]:
                 if entry["source"] >= 0 or entry["offset"]:
                     return False
                 continue
-            path, inode, _ = found
-            places[inode] = FilePosition(path, int(entry["offset"]), int(entry["number"]), first)
+            path, inode, _ = standing_path
+            positions[inode] = FilePosition(path, int(entry["offset"]), int(entry["number"]), first)
             rests.update((inode, int(offset)) for offset in entry["rests"])
             if entry["source"] >= 0:
                 sources[entry["source"]] = Source(path, inode)
@@ -231,7 +232,7 @@ class Gatherer:
         self.tables, self.sources = stored.index.tables.copy(), sources
         self._rows = RowReader(self.tables)
         self._source_of = {each.inode: n for n, each in enumerate(sources) if each.inode is not None}
-        self._tail.places.update(places)
+        self._tail.places.update(positions)
         self._rests, self._archive, self.store = rests, None, store
         self.account.closed.update(closed)
         self.account.retired.update(retired)
@@ -294,14 +295,14 @@ class Gatherer:
 
     def paths_of(self, source: int) -> Iterator[Path]:
         """Yield where a file may be: where it was read, then the names that it can have been rolled to."""
-        known = self.sources[source]
-        yield known.path
-        name = parse_file_name(known.path.name)
+        source_of = self.sources[source]
+        yield source_of.path
+        name = parse_file_name(source_of.path.name)
         if name is None:
             return
-        for path in stem_files(known.path.parent, name.stem, known.path.suffix):
-            if inode_at(path) == known.inode:
-                known.path = path
+        for path in stem_files(source_of.path.parent, name.stem, source_of.path.suffix):
+            if inode_at(path) == source_of.inode:
+                source_of.path = path
                 yield path
 
     def _take(self, raw: RawLine, source: int, number: int | None = None) -> None:
@@ -316,13 +317,13 @@ class Gatherer:
         if event is None:
             return
         # an event after a torn line is on the line's end, and any other with its id comes before it
-        own = own_line(raw.line, event)
-        skipped = len(raw.line) - len(own)
+        own_bytes = own_line(raw.line, event)
+        skipped = len(raw.line) - len(own_bytes)
         self.account.see(event)
         if number is None or self.store is None:
             offset = raw.offset + skipped
         else:
-            offset = self.store.add([own])[0] if skipped else number
+            offset = self.store.add([own_bytes])[0] if skipped else number
         add_event(self.batch, self.tables, event, source, offset, BELIEVED if skipped else 0)
 
 

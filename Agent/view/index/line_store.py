@@ -153,10 +153,10 @@ class LineStore:
             self._blocks.move_to_end(low)
             return block[number - self._firsts[low]]
 
-    def _block(self, place: int) -> list[bytes]:
-        begin, end = self._places[place], self._places[place + 1]
+    def _block(self, number: int) -> list[bytes]:
+        begin, end = self._places[number], self._places[number + 1]
         data = self._decompressor.decompress(os.pread(self._fd, end - begin, begin))
-        block = self._blocks[place] = data.split(b"\n")
+        block = self._blocks[number] = data.split(b"\n")
         self._kept_bytes += len(data)
         while self._kept_bytes > _KEPT_BYTES and len(self._blocks) > 1:
             _, old = self._blocks.popitem(last=False)

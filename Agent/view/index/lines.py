@@ -24,10 +24,10 @@ class FilesMovedError(EventNotFound):
     """A file of the index is not where it was: it was sealed, retired or rewritten since."""
 
 
-def moved(what: str) -> FilesMovedError:
+def moved(subject: str) -> FilesMovedError:
     """Return the error for what the index has and the files no longer have."""
     return FilesMovedError(
-        f"{what} is not where it was read", remedy="try again in a moment: the index is made again"
+        f"{subject} is not where it was read", remedy="try again in a moment: the index is made again"
     )
 
 
@@ -51,8 +51,8 @@ class Lines:
         for row, source in zip(rows, index.columns["file"][np.asarray(rows, np.int64)].tolist(), strict=True):
             by_source[source].append(row)
         by_row: dict[int, bytes] = {}
-        for source, own in by_source.items():
-            offsets = {row: int(index.columns["offset"][row]) for row in own}
+        for source, numbers in by_source.items():
+            offsets = {row: int(index.columns["offset"][row]) for row in numbers}
             if self.gatherer.sources[source].inode is None:
                 by_row.update(self._from_store(offsets))
             else:

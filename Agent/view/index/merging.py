@@ -25,7 +25,7 @@ from Agent.view.index.rooms import Rooms
 
 
 def merged(
-    known: Index | None, batches: Sequence[Batch], tables: Tables, rooms: Rooms | None = None
+    earlier: Index | None, batches: Sequence[Batch], tables: Tables, rooms: Rooms | None = None
 ) -> tuple[Index, int]:
     """Return an index of known and new events, and the number of events that were left out as repeated.
 
@@ -34,48 +34,52 @@ def merged(
     many times a second.
 
     Args:
-        known: the index so far, which is continued in its own rooms.
+        earlier: the index so far, which is continued in its own rooms.
         batches: the new events.
         tables: the texts of all.
         rooms: of the batches, and of an index without a known one; None for private memory.
     """
-    head = 0 if known is None else _settled(known, batches, len(tables.writers.texts))
-    if known is None or not head:
+    head = 0 if earlier is None else _settled(earlier, batches, len(tables.writers.texts))
+    if earlier is None or not head:
         rooms = rooms or Rooms()
-        read = {rooms} if known is None else {rooms, known.rooms}
-        columns, messages, links, repeated = _sorted(known, batches, tables, read)
-        rooms = rooms if known is None else known.rooms
+        read = {rooms} if earlier is None else {rooms, earlier.rooms}
+        columns, messages, links, repeated = _sorted(earlier, batches, tables, read)
+        rooms = rooms if earlier is None else earlier.rooms
         columns = {name: rooms.kept(columns.pop(name)) for name in tuple(columns)}
         return Index(columns, messages, links, tables.copy(), rooms), repeated
-    columns, messages, links, repeated = _sorted(_Tail.of(known, head), batches, tables)
-    rooms = known.rooms
-    columns = {name: _continued(rooms, known.columns[name], head, values) for name, values in columns.items()}
+    columns, messages, links, repeated = _sorted(_Tail.of(earlier, head), batches, tables)
+    rooms = earlier.rooms
+    columns = {
+        name: _continued(rooms, earlier.columns[name], head, values) for name, values in columns.items()
+    }
     attached = []
-    for old, new in ((known.messages, messages), (known.links, links)):
-        kept = int(np.searchsorted(old["row"], head))
+    for old, new in ((earlier.messages, messages), (earlier.links, links)):
+        kept_count = int(np.searchsorted(old["row"], head))
         new["row"] = (new["row"].astype(np.int64) + head).astype(np.uint32)
-        attached.append({name: rooms.continued(old[name], kept, values) for name, values in new.items()})
-    return Index(columns, attached[0], attached[1], tables.copy(), rooms, known, head), repeated
+        attached.append(
+            {name: rooms.continued(old[name], kept_count, values) for name, values in new.items()}
+        )
+    return Index(columns, attached[0], attached[1], tables.copy(), rooms, earlier, head), repeated
 
 
 _LEAST_HEAD: Final = 4_096
 
 
-def _settled(known: Index, batches: Sequence[Batch], writers: int) -> int:
+def _settled(earlier: Index, batches: Sequence[Batch], writers: int) -> int:
     """Return before which row no new event belongs, none of which repeats an event there; 0 for none."""
     parts = [(np.array(each.columns["t_us"]), each) for each in batches if len(each)]
     if not parts:
         return 0
-    head = int(np.searchsorted(known.t_us, min(int(times.min()) for times, _ in parts)))
-    if head < max(_LEAST_HEAD, known.count * 3 // 4):
+    head = int(np.searchsorted(earlier.t_us, min(int(times.min()) for times, _ in parts)))
+    if head < max(_LEAST_HEAD, earlier.count * 3 // 4):
         return 0
     first = np.full(writers, np.iinfo(np.int64).max)
     for _, each in parts:
         np.minimum.at(first, np.array(each.columns["writer"]), np.array(each.columns["seq"]))
-    settled = known.settled
+    settled = earlier.settled
     last = settled.last_numbers(writers) if head >= settled.count else np.zeros(writers, np.int64)
     begin = settled.count if head >= settled.count else 0
-    columns = known.columns
+    columns = earlier.columns
     np.maximum.at(last, columns["writer"][begin:head], columns["seq"][begin:head])
     return 0 if np.any(last >= first) else head
 
@@ -94,9 +98,9 @@ class _Tail:
         columns = {name: values[head:] for name, values in index.columns.items()}
         attached = []
         for each in (index.messages, index.links):
-            kept = int(np.searchsorted(each["row"], head))
-            rest = {name: values[kept:] for name, values in each.items()}
-            attached.append(rest | {"row": rest["row"].astype(np.int64) - head})
+            kept_count = int(np.searchsorted(each["row"], head))
+            remainder = {name: values[kept_count:] for name, values in each.items()}
+            attached.append(remainder | {"row": remainder["row"].astype(np.int64) - head})
         return cls(index.count - head, columns, attached[0], attached[1])
 
 
@@ -127,14 +131,14 @@ def _widened(ticks: NDArray[Any]) -> NDArray[Any]:
 
 
 def _sorted(
-    known: Index | _Tail | None, batches: Sequence[Batch], tables: Tables, read: Collection[Rooms] = ()
+    earlier: Index | _Tail | None, batches: Sequence[Batch], tables: Tables, read: Collection[Rooms] = ()
 ) -> tuple[Columns, Columns, Columns, int]:
     """Return the columns of known and new events in order, and how many were left out as repeated.
 
     Of `read`, where known and new columns are, the memory is let go after each column.
     """
-    starts = np.cumsum([0 if known is None else known.count, *map(len, batches)])
-    old: Columns = {} if known is None else known.columns
+    starts = np.cumsum([0 if earlier is None else earlier.count, *map(len, batches)])
+    old: Columns = {} if earlier is None else earlier.columns
     new = [batch.columns for batch in batches]
     first = {name: _joined(TYPES[name], old, name, new, read) for name in ("t_us", "writer", "seq", "flags")}
     rank = np.empty(len(tables.writers.texts), np.int64)
@@ -154,29 +158,29 @@ def _sorted(
     row_of[order] = np.arange(len(order), dtype=row_of.dtype)
     attached = []
     for kind, types in (("messages", MESSAGE_TYPES), ("links", LINK_TYPES)):
-        held: Columns = {} if known is None else getattr(known, kind)
+        existing: Columns = {} if earlier is None else getattr(earlier, kind)
         more = [getattr(batch, kind) for batch in batches]
         moved = [
             {"row": np.array(each["place"], np.int64) + at} for each, at in zip(more, starts, strict=False)
         ]
-        rows = row_of[_joined("q", held, "row", moved, read)]
-        kept = np.flatnonzero(rows >= 0)
-        kept = kept[np.argsort(rows[kept], kind="stable")]
-        columns = {"row": rows[kept].astype(np.uint32)}
+        rows = row_of[_joined("q", existing, "row", moved, read)]
+        remaining = np.flatnonzero(rows >= 0)
+        remaining = remaining[np.argsort(rows[remaining], kind="stable")]
+        columns = {"row": rows[remaining].astype(np.uint32)}
         for name, code in types.items():
             if name != "place":
-                columns[name] = _joined(code, held, name, more, read)[kept]
+                columns[name] = _joined(code, existing, name, more, read)[remaining]
         attached.append(columns)
     return narrow, attached[0], attached[1], len(repeated)
 
 
 def _joined(
-    code: str, known: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]], read: Collection[Rooms]
+    code: str, existing: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]], read: Collection[Rooms]
 ) -> NDArray[Any]:
     """Join a known column, which may be narrow, and new parts of it, which are taken away."""
     parts = [each.pop(name) for each in new]
-    if name in known:
-        parts.insert(0, _widened(known[name]) if name == "tick" else known[name])
+    if name in existing:
+        parts.insert(0, _widened(existing[name]) if name == "tick" else existing[name])
     joined = np.empty(sum(map(len, parts)), code)
     at = 0
     for part in parts:
@@ -193,8 +197,8 @@ def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
         return values
     is_absent = values == NO_TICK if values.dtype.kind == "i" else None
     if is_absent is not None and is_absent.any():
-        known = values[~is_absent]
-        least, most = (int(known.min()), int(known.max())) if len(known) else (0, 0)
+        present = values[~is_absent]
+        least, most = (int(present.min()), int(present.max())) if len(present) else (0, 0)
         small = np.iinfo(np.int32)
         if small.min < least and most <= small.max:
             return np.where(is_absent, small.min, values).astype(np.int32)

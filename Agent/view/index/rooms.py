@@ -65,10 +65,10 @@ class Rooms:
         """Return a column, which is out of memory until it is looked at if it is large."""
         if self._session is None or values.nbytes < _SMALL_BYTES:
             return values
-        room = self.empty(len(values), values.dtype)
-        room[:] = values
+        array = self.empty(len(values), values.dtype)
+        array[:] = values
         self.let_go()
-        return room
+        return array
 
     def continued(self, old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
         """Return the first `head` numbers of a column and new ones, of the same type.
@@ -76,20 +76,20 @@ class Rooms:
         The result has room behind it, which the next call fills: known numbers are copied seldom, not each
         time. Only the last result may be continued; what others see of the same memory does not change.
         """
-        room, end = old.base, head + len(new)
-        is_room = isinstance(room, np.ndarray) and room.dtype == old.dtype and room.flags.writeable
+        array, end = old.base, head + len(new)
+        is_room = isinstance(array, np.ndarray) and array.dtype == old.dtype and array.flags.writeable
         if (
-            room is None
+            array is None
             or not is_room
             or head != len(old)
-            or end > len(room)
-            or _address(old) != _address(room)
+            or end > len(array)
+            or _address(old) != _address(array)
         ):
-            room = self.empty(max(end + end // 4, _LEAST_ROOM), old.dtype)
-            room[:head] = old[:head]
+            array = self.empty(max(end + end // 4, _LEAST_ROOM), old.dtype)
+            array[:head] = old[:head]
             self.let_go()
-        room[head:end] = new
-        continued: NDArray[Any] = room[:end]
+        array[head:end] = new
+        continued: NDArray[Any] = array[:end]
         return continued
 
     def let_go(self) -> None:

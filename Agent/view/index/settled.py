@@ -164,26 +164,28 @@ class Settled:
             return None
         keys, rows = self._messages
         new_keys, new_rows = first_halves(messages, keys, self.count, count)
-        places = np.searchsorted(keys, new_keys)
+        positions = np.searchsorted(keys, new_keys)
         grown = self._rooms.empty(len(keys) + len(new_keys), keys.dtype)
         at = 0
-        for number, place in enumerate(places.tolist()):
-            grown[at + number : place + number] = keys[at:place]
-            grown[place + number] = new_keys[number]
-            at = place
+        for number, position in enumerate(positions.tolist()):
+            grown[at + number : position + number] = keys[at:position]
+            grown[position + number] = new_keys[number]
+            at = position
         grown[at + len(new_keys) :] = keys[at:]
         return grown, self._rooms.continued(rows, len(rows), np.sort(new_rows))
 
 
-def first_halves(messages: Mapping[str, NDArray[Any]], known: NDArray[Any], begin: int, end: int) -> _Grouped:
+def first_halves(
+    messages: Mapping[str, NDArray[Any]], known_keys: NDArray[Any], begin: int, end: int
+) -> _Grouped:
     """Return the keys of messages from one row to before another that are not known, and their first rows."""
     first, last = np.searchsorted(messages["row"], [begin, end])
     keys, firsts = np.unique(messages["key"][first:last], return_index=True)
     rows = messages["row"][first:last][firsts]
-    places = np.searchsorted(known, keys)
+    positions = np.searchsorted(known_keys, keys)
     is_known = np.zeros(len(keys), bool)
-    inside = places < len(known)
-    is_known[inside] = known[places[inside]] == keys[inside]
+    inside = positions < len(known_keys)
+    is_known[inside] = known_keys[positions[inside]] == keys[inside]
     return keys[~is_known], rows[~is_known]
 
 
@@ -195,19 +197,19 @@ def _filled(rooms: Rooms, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _regrouped(
-    rooms: Rooms, known: _Grouped, ends: NDArray[Any], new: NDArray[Any], groups: NDArray[Any], count: int
+    rooms: Rooms, grouped: _Grouped, ends: NDArray[Any], new: NDArray[Any], groups: NDArray[Any], count: int
 ) -> _Grouped:
     """Return grouped rows with new ones at the end of each group, and where each of `count` groups begins.
 
     Args:
         rooms: make room for them.
-        known: the rows so far; where each group of them begins, and after the last one the end.
+        grouped: the rows so far; where each group of them begins, and after the last one the end.
         ends: where each group ends; what follows up to the next is left out, and is among the new ones.
         new: the new rows, by group.
         groups: the group of each.
         count: how many groups there are now.
     """
-    old, starts = known
+    old, starts = grouped
     more = count + 1 - len(starts)
     starts = np.append(starts, np.full(more, starts[-1]))
     ends = np.append(ends, np.full(more, starts[-1]))
@@ -216,9 +218,9 @@ def _regrouped(
     regrouped = rooms.empty(int(sizes.sum()), np.uint32)
     taken = at = used = 0
     for group in np.flatnonzero(added).tolist():
-        kept, fresh = int(ends[group]) - taken, int(added[group])
-        regrouped[at : at + kept] = old[taken : taken + kept]
-        at += kept
+        kept_count, fresh = int(ends[group]) - taken, int(added[group])
+        regrouped[at : at + kept_count] = old[taken : taken + kept_count]
+        at += kept_count
         regrouped[at : at + fresh] = new[used : used + fresh]
         at, used, taken = at + fresh, used + fresh, int(starts[group + 1])
     regrouped[at:] = old[taken:]
@@ -231,8 +233,8 @@ def _add_numbers(seen: dict[int, SeqSet], columns: Mapping[str, NDArray[Any]], b
         writer, seq = (columns[name][at : min(at + _CHUNK, end)] for name in ("writer", "seq"))
         order = np.lexsort((seq, writer))
         numbers, starts = np.unique(writer[order], return_index=True)
-        for number, own in zip(numbers.tolist(), np.split(seq[order], starts[1:]), strict=True):
-            add_numbers(seen.setdefault(number, SeqSet()), own)
+        for number, sequence_numbers in zip(numbers.tolist(), np.split(seq[order], starts[1:]), strict=True):
+            add_numbers(seen.setdefault(number, SeqSet()), sequence_numbers)
 
 
 def add_numbers(numbers: SeqSet, seq: NDArray[Any]) -> None:

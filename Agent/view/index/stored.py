@@ -166,8 +166,8 @@ def _is_sound(groups: Mapping[str, Columns], tables: Tables, sources: int) -> bo
         return False
     for group, types in _ATTACHED.items():
         columns = groups[group]
-        wanted = {"row", *types} - {"place"}
-        if set(columns) != wanted or len({len(values) for values in columns.values()}) != 1:
+        expected = {"row", *types} - {"place"}
+        if set(columns) != expected or len({len(values) for values in columns.values()}) != 1:
             return False
         if not _is_below(columns["row"], count):
             return False

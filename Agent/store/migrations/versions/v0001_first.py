@@ -124,8 +124,8 @@ def _make_tables() -> None:
     _index("runs_by_agent", "runs", "agent_id listed_us run_id")
     _index("runs_by_version", "runs", "agent_version listed_us run_id")
     _index("runs_by_status", "runs", "status listed_us run_id")
-    known = "failure_type IS NOT NULL"
-    _index("runs_by_failure", "runs", "failure_type failure_code listed_us run_id", known)
+    is_failure = "failure_type IS NOT NULL"
+    _index("runs_by_failure", "runs", "failure_type failure_code listed_us run_id", is_failure)
     _index("runs_by_session", "runs", "session_uid listed_us run_id", "session_uid IS NOT NULL")
     op.create_table(
         "steps",

@@ -12,11 +12,11 @@ down_revision = "0002"
 def upgrade() -> None:
     """Makes both indices."""
     for name, column in (("events_by_span", "span_id"), ("events_within_span", "parent_span_id")):
-        known = text(f"{column} IS NOT NULL")
+        condition = text(f"{column} IS NOT NULL")
         op.create_index(
             name,
             "events",
             ["project_id", "session_uid", column],
-            postgresql_where=known,
-            sqlite_where=known,
+            postgresql_where=condition,
+            sqlite_where=condition,
         )
