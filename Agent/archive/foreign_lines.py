@@ -457,8 +457,8 @@ def import_otlp(path: Path, field_texts: Iterable[str], root: Path, redactor: Re
 
     Args:
         path: a file with an `ExportTraceServiceRequest` in each line.
-        field_texts: a mapping as for `import_lines`; fields are those of a span with `attributes` as an object and
-            the resource's as `resource`.
+        field_texts: a mapping as for `import_lines`; its fields are those of a span, with the attributes as
+            objects: `attributes`, and `resource` for those of the resource.
         root, redactor: as for `import_lines`.
 
     Raises:

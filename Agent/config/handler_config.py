@@ -124,7 +124,8 @@ def _names(
         # A value that is not a name is a filter object, which `dictConfig` accepts too.
         if (key == "handlers" or isinstance(name, str)) and name not in allowed:
             raise ConfigurationError(
-                f"{who} names {key.removesuffix('s')} {name!r}, which is not defined{near_miss(name, allowed)}",
+                f"{who} names {key.removesuffix('s')} {name!r}, which is not defined"
+                + near_miss(name, allowed),
                 remedy=f"define it under {key!r}",
             )
     return tuple(names)

@@ -31,7 +31,7 @@ _NOT_STORED = "an artifact could not be stored"
 def save_artifact(pipeline: Pipeline, run: Run, name: Any, data: Any, media_type: str | None) -> str:
     """Store an artifact under the program's name for it and return the reference.
 
-    If it cannot be stored, that is counted, and the reference that it would have had is returned.
+    A failure is counted; the returned reference is then the one that the artifact would have had.
     """
     path = safe_path(pipeline.redactor.text(as_message(name)))
     try:
@@ -60,7 +60,7 @@ def save_call_part(
     *,
     tool: str | None = None,
 ) -> str:
-    """Store a part of a call: a string as text, what is encoded as it is, another value as JSON.
+    """Store a part of a call: a string as text, an encoded value unchanged, any other value as JSON.
 
     Args:
         call_id: names the directory of the call.

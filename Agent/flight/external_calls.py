@@ -1,4 +1,4 @@
-"""Calls of tools and models: ask the replay for a recorded response, open the call, write it as one event.
+"""Calls of tools and models: get the recorded response in a replay, open the call, write it as one event.
 
 `tool_calls.py` and `model_calls.py` define what each of them records; `recorded_calls.py` reads both back.
 """
@@ -68,7 +68,7 @@ class ExternalCall:
         self._parts = CallParts(pipeline, self._run, self._span_id, name)
 
     def _begin(self, shown: str) -> None:
-        """Put it on the board of open spans under that name, and start its clock."""
+        """Add the call to the board of open spans under that name, and start its clock."""
         self._board_slot = open_on_board(self._pipeline, self._span_id, self._own_agent, shown)
         self._started_ns = self._pipeline.monotonic_ns()
 
@@ -137,7 +137,7 @@ class ExternalCall:
 
 
 _NOWHERE = SpanScope(None)
-"""A scope without span, agent or run, for calls outside of any: None would mean the current scope."""
+"""A scope without span, agent or run, for calls outside of all of them; None would mean the current scope."""
 
 
 def note_trouble(action: str, error: BaseException, lost: str) -> None:
@@ -193,7 +193,7 @@ OPEN_PLAYERS: list[Player] = []
 
 
 def player_here() -> Player | None:
-    """The player to ask for a recorded response; None outside of a replay."""
+    """The player that provides recorded responses; None outside of a replay."""
     player = current_player.get()
     # A thread does not inherit the context of the one that started it, so fall back to the newest replay.
     if player is None and OPEN_PLAYERS:

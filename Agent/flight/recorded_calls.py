@@ -145,8 +145,8 @@ class CallBook:
         Args:
             call: a call of this book.
             decode: the `decode` of the tool's codec.
-            arguments: the arguments of the current call; `Answer.change` repeats on them what the recorded call
-                changed in place.
+            arguments: the current arguments; `Answer.change` repeats on them what the recorded call changed
+                in place.
 
         Raises:
             RecordingMiss: the response was not recorded, or it cannot be restored.

@@ -251,7 +251,7 @@ def find_session_run(
 
 
 def _is_session(path: Path) -> bool:
-    """Whether a directory holds a session, not many: a trace root has agents of its own, too."""
+    """Whether a directory is one session: a trace root also has an `agents` directory."""
     if path.name.startswith("session_") or session_file(path).is_file():
         return True
     return agents_dir(path).is_dir() and not readable_sessions(path)
@@ -262,7 +262,7 @@ def _root(root: str | os.PathLike[str] | None) -> Path:
 
 
 def _matching(sessions: list[SessionRef], text: str) -> list[RunRef]:
-    """The runs whose id starts with the text, newest session first; a run with exactly that id wins alone."""
+    """The runs whose id starts with the text, newest session first; if one has exactly that id, only that."""
     refs = []
     for session in reversed(sessions):
         names = run_ids(session.path)

@@ -329,10 +329,10 @@ class Recorder:
     def save_artifact(
         self, path: str, data: Any, media_type: str | None = None, *, run_id: str | None = None
     ) -> str:
-        """Keep something as a file of the run; return the reference to it.
+        """Store data as a file of the run; return the reference to it.
 
         Args:
-            path: its name, relative, with `/`; whatever it contains, the file stays in the run. A name in use
+            path: its name, relative, with `/`; it cannot lead outside the run. A name in use
                 gets a number, so no artifact is overwritten.
             data: text, bytes, a `Path` or an open file (streamed), a numpy array, a data frame, or any value,
                 which is kept as JSON. Secrets are replaced in text and JSON.
@@ -356,7 +356,7 @@ class Recorder:
         return RunBlock(self, agent, labels, checkpoints=checkpoints, state=state)
 
     def step(self, step_id: str, name: str | None = None, *, step_type: str | None = None) -> StepBlock:
-        """Return a block that is a step; what is assigned to its `output` is kept."""
+        """Return a block that is a step; the value assigned to its `output` is saved."""
         return StepBlock(self, step_id, name, step_type)
 
     def attach(self, run_id: str) -> AttachBlock:

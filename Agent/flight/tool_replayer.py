@@ -156,8 +156,8 @@ class ToolReplayer:
 
         Args:
             match: a match that `find` returned.
-            arguments: the arguments of the current call; `Answer.change` repeats on them what the recorded call
-                changed in place.
+            arguments: the current arguments; `Answer.change` repeats on them what the recorded call changed
+                in place.
 
         Raises:
             RecordingMiss: the response cannot be restored.

@@ -184,21 +184,21 @@ async def _known_parameters(request: Request) -> None:
 
 
 def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: ServerRole) -> None:
-    @app.get("/health", summary="Say whether the service works", responses=cast("Any", _only(500, 503)))
+    @app.get("/health", summary="Check that the service works", responses=cast("Any", _only(500, 503)))
     async def health() -> HealthAnswer:
-        """Needs no key and says nothing else."""
+        """Needs no key."""
         # In separate threads, since all shared ones may be waiting for the database.
         await to_thread.run_sync(store.ping, limiter=app.state.health_threads)
         return HealthAnswer(status="ok", role=role, version=__version__)
 
     @app.get(
         "/metrics",
-        summary="Count what the service did, for Prometheus",
+        summary="Show counters for Prometheus",
         response_class=PlainTextResponse,
         responses=ERRORS,
     )
     def metrics(request: Request, project: Granted) -> PlainTextResponse:
-        """Since it was started: with a key of the key's project alone, without one of the whole server."""
+        """Counters since the start: with a key, of its project only; without one, of the whole server."""
         project_id = None if request.headers.get("authorization") is None else project.project_id
         replays: Replays | None = app.state.replays
         gauges = (
@@ -217,14 +217,14 @@ def _only(*statuses: int) -> dict[int | str, dict[str, Any]]:
 _BEGINNINGS: Final = ("/v1/", "/api/", "/openapi.json")
 """The paths whose answers have an ETag; `/health` and `/metrics` differ each time."""
 _CACHE_CONTROL: Final = (b"cache-control", b"private, no-cache")
-"""A client may keep an answer, and has to ask each time whether it still holds."""
+"""Clients may cache an answer, but must revalidate it each time."""
 
 
 class Conditional:
-    """ASGI application that answers HEAD like GET without the body, and gives answers to GET an ETag.
+    """ASGI application that answers HEAD like GET without the body, and adds an ETag to answers of GET.
 
-    A client that has an answer already gets 304. The ETag is a digest of the body, so it holds for every
-    server of a database; it saves the transfer, not the query.
+    A client that already has the answer gets 304. The ETag is a digest of the body, so it is the same on
+    every server of a database; it saves the transfer, not the query.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -237,12 +237,13 @@ class Conditional:
             return
         answer = _Answer(scope, send)
         if scope["method"] == "HEAD":
-            scope["method"] = "GET"  # routes know GET alone; what counts requests has seen the method
+            # routes are declared for GET only; requests were already counted with their own method
+            scope["method"] = "GET"
         await self._app(scope, receive, answer.send)
 
 
 class _Answer:
-    """One answer, of which the head is held back until its body is known."""
+    """One answer, whose head is held back until its body is complete."""
 
     def __init__(self, scope: AsgiScope, send: Send) -> None:
         self._send = send
@@ -270,7 +271,7 @@ class _Answer:
         await self._send({**message, "body": b""} if self._is_head else message)
 
     async def _is_known(self, head: Message, body: bytes) -> bool:
-        """Send the head with its ETag; return whether the client has the body, so that all is sent."""
+        """Send the head with its ETag; return whether the client has the body, which is then not sent."""
         tag = b'"%s"' % blake2b(body, digest_size=12).hexdigest().encode()
         headers: list[Any] = [*head["headers"], (b"etag", b"W/" + tag), _CACHE_CONTROL]
         if not self._known & {tag, b"*"}:

@@ -25,7 +25,7 @@ _RETRY_AFTER_S: Final = 2
 _QUERY_CANCELED: Final = "57014"
 _LISTED: Final = {"session_uid": "/v1/sessions lists them", "event_id": "/v1/events lists them"}
 _ASKS: Final = {"ingest": True, "query": False}
-"""By role, whether the other role is asked by GET: an unknown request of that sort may be for that role."""
+"""By role, whether the other role takes GET requests: an unknown GET request may be meant for that role."""
 
 _OTHER_ROLES: Final = {
     "ingest": "use the query role, by default on port 8001",

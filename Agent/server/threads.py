@@ -54,7 +54,7 @@ class ServerInThread(uvicorn.Server):
         yield
 
     def start(self, listening: socket.socket, name: str) -> None:
-        """Return when it answers.
+        """Start, and return when the server responds.
 
         Raises:
             InputError: it did not start.
@@ -76,5 +76,5 @@ class ServerInThread(uvicorn.Server):
             self.thread.join()
 
     def is_alive(self) -> bool:
-        """Return whether it is still running."""
+        """Return whether the server is still running."""
         return self.thread is not None and self.thread.is_alive()

@@ -130,7 +130,8 @@ class SealedSegment:
             return None
         number = "" if name.segment is None else f".{name.segment}"
         ending = base.rpartition(".")[2]
-        return f"{directory}{'/' if directory else ''}{name.stem}@{split_event_id(self.first_id)[0]}{number}.{ending}"
+        writer = split_event_id(self.first_id)[0]
+        return f"{directory}{'/' if directory else ''}{name.stem}@{writer}{number}.{ending}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -352,8 +352,8 @@ def _search_for_secrets() -> int:
     failed = f"{words.plural(len(searched.wrong), 'entrance')} failed" if searched.wrong else "none found"
     render.emit()
     render.emit(
-        f"{planted:,} secrets planted, {searched.files} files and {words.size(searched.size_bytes)} searched: "
-        + failed
+        f"{planted:,} secrets planted, "
+        f"{searched.files} files and {words.size(searched.size_bytes)} searched: {failed}"
     )
     return 1 if searched.wrong else 0
 

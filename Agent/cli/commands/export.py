@@ -357,7 +357,8 @@ def perfetto(*, run: Run, file: NewFile, root: Root) -> None:
     render.emit(
         f"{file} ({words.size(written.size_bytes)}): {words.plural(written.slices, 'slice')}, "
         f"{words.plural(written.instants, 'instant')}, {words.plural(written.flows, 'flow')}, "
-        f"{words.plural(written.counter_values, 'value')} of counters on {words.plural(written.tracks, 'track')}"
+        f"{words.plural(written.counter_values, 'value')} of counters "
+        f"on {words.plural(written.tracks, 'track')}"
     )
 
 

@@ -350,7 +350,8 @@ def shrink(
     test = write_test(shrunk_golden.golden, test_path, f"fails since {why}")
     render.document(lambda: {**shrunk_golden.to_dict(), "test": str(test)})
     render.emit(
-        f"{shrunk_golden.golden.name}: {shrunk_golden.actions[0]:,} of {words.plural(shrunk_golden.actions[1], 'action')}, "
+        f"{shrunk_golden.golden.name}: {shrunk_golden.actions[0]:,} of "
+        f"{words.plural(shrunk_golden.actions[1], 'action')}, "
         f"{shrunk_golden.agents[0]:,} of {words.plural(shrunk_golden.agents[1], 'agent')}, "
         f"after {words.plural(shrunk_golden.trials, 'trial')}"
     )

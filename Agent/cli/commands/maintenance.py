@@ -108,7 +108,8 @@ def merge(sessions: Annotated[tuple[str, ...], "PATH..."], root: Root) -> int:
     lost = f"; {words.plural(merged.lost, 'event')} lost" if merged.lost else ""
     open_end = f"; what {words.plural(merged.unknown, 'number')} held is unknown" if merged.unknown else ""
     render.emit(
-        f"{session_id_of(merged.session)}: {words.plural(len(merged.sources), 'session')} joined{lost}{open_end}"
+        f"{session_id_of(merged.session)}: "
+        f"{words.plural(len(merged.sources), 'session')} joined{lost}{open_end}"
     )
     return 1 if merged.lost else 0
 

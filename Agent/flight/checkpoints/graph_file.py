@@ -60,7 +60,7 @@ _UUID_EPOCH: Final = 0x01B21DD213814000
 
 Blobs = list[int]
 Finds = Callable[[Iterable[bytes]], object | None]
-"""Says whether pieces of bytes contain what is erased: not None if so."""
+"""Returns None if pieces of bytes do not contain the erased data, else a description of the match."""
 
 
 def graph_files(root: Path) -> list[Path]:
@@ -86,12 +86,12 @@ def is_graph_file(path: Path) -> bool:
         with read_only(path) as db:
             return {name for (name,) in db.execute("SELECT name FROM sqlite_master")} >= _TABLES
     except sqlite3.Error:
-        return path.name == GRAPH_FILE  # `verify` names the damage
+        return path.name == GRAPH_FILE  # `verify` reports the damage
 
 
 @contextmanager
 def read_only(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a SQLite file for the block without making files beside it, unless somebody has it open."""
+    """Open a SQLite file within the block; create no files beside it unless another connection is open."""
     mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as db:
         yield db
@@ -99,7 +99,7 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file for the block, where nobody else has it open; SessionInUse otherwise."""
+    """Open the file exclusively within the block; SessionInUse if another connection is open."""
     db = sqlite3.connect(path, timeout=1, isolation_level=None)
     with contextlib.closing(db):
         try:
@@ -125,7 +125,7 @@ def refuse_if_open(root: Path) -> None:
 
 
 def raw_value(db: sqlite3.Connection, blob: int) -> bytes:
-    """The serialized value: the differences applied to the value at their beginning."""
+    """The serialized value: the stored differences, applied to their base value."""
     chain = []
     at: int | None = blob
     while at is not None:
@@ -145,12 +145,12 @@ def value_digest(kind: str, raw: bytes) -> bytes:
 
 
 def is_encrypted(kind: str) -> bool:
-    """Whether LangGraph's `EncryptedSerializer` made the value: it names its cipher behind a plus."""
+    """Whether the value was encrypted by LangGraph: its kind then ends in `+` and the name of the cipher."""
     return "+" in kind
 
 
 def values_in(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield (kind, bytes) of every value and of all metadata, whole and not compressed."""
+    """Yield (kind, bytes) of every value and of all metadata, decompressed."""
     with read_only(path) as db:
         for blob, kind in db.execute("SELECT id, kind FROM blob").fetchall():
             yield kind, raw_value(db, blob)
@@ -158,7 +158,7 @@ def values_in(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def packed_member(key: str, value: str) -> bytes:
-    """A member of a mapping in MessagePack, by which LangGraph serializes."""
+    """A member of a mapping in MessagePack, the format that LangGraph uses."""
     return _packed(key) + _packed(value)
 
 
@@ -174,7 +174,7 @@ def _packed(text: str) -> bytes:
 
 
 def forget(db: sqlite3.Connection, numbers: Iterable[int]) -> Blobs:
-    """Remove checkpoints; return the values that they had."""
+    """Remove checkpoints; return the numbers of their values."""
     blobs: Blobs = []
     for number in numbers:
         key = (number,)
@@ -186,14 +186,14 @@ def forget(db: sqlite3.Connection, numbers: Iterable[int]) -> Blobs:
 
 
 def forget_writes(db: sqlite3.Connection, where: str, key: tuple[object, ...]) -> Blobs:
-    """Remove what tasks wrote; return the values that they had."""
+    """Remove the writes of tasks; return the numbers of their values."""
     blobs = [blob for (blob,) in db.execute(f"SELECT blob FROM task_write WHERE {where}", key)]  # noqa: S608
     db.execute(f"DELETE FROM task_write WHERE {where}", key)  # noqa: S608 - text of the package
     return blobs
 
 
 def remove_unused(db: sqlite3.Connection, blobs: Iterable[int]) -> None:
-    """Remove values that nothing has any more, and then those that only these were differences to."""
+    """Remove unreferenced values, then the base values that only these referred to."""
     waiting = list(dict.fromkeys(blobs))
     while waiting:
         blob = waiting.pop()
@@ -213,19 +213,19 @@ def drop_thread(db: sqlite3.Connection, thread: str) -> int:
 
 
 def erase_from_graph(path: Path, finds: Finds, chunks: Iterable[bytes], *, dry_run: bool = False) -> int:
-    """Remove the checkpoints that hold what is erased, and every byte of it in the file.
+    """Remove the checkpoints that contain the erased data, and every byte of it in the file.
 
-    A checkpoint that is read through the writes of a removed one (`DeltaChannel`) goes with it. Encrypted
+    A checkpoint that is read through the writes of a removed one (`DeltaChannel`) is removed, too. Encrypted
     values cannot be searched.
 
     Args:
         path: the file.
-        finds: whether bytes hold it.
-        chunks: the bytes of the file as they are.
+        finds: searches bytes for the erased data.
+        chunks: the bytes of the file.
         dry_run: only count.
 
     Returns:
-        How many checkpoints go.
+        The number of removed checkpoints.
 
     Raises:
         SessionInUse: a program has the file open.
@@ -244,7 +244,7 @@ def erase_from_graph(path: Path, finds: Finds, chunks: Iterable[bytes], *, dry_r
             )
         unused += forget(db, going)
         for blob in matching:
-            unused += forget_writes(db, "blob = ?", (blob,))  # of checkpoints that are not there
+            unused += forget_writes(db, "blob = ?", (blob,))  # writes whose checkpoint is missing
         for names in db.execute("SELECT DISTINCT thread, ns, checkpoint, task FROM task_write").fetchall():
             if finds(["\n".join(names).encode()]) is not None:
                 unused += forget_writes(db, "thread = ? AND ns = ? AND checkpoint = ? AND task = ?", names)
@@ -252,7 +252,7 @@ def erase_from_graph(path: Path, finds: Finds, chunks: Iterable[bytes], *, dry_r
             (base,) = db.execute("SELECT base FROM blob WHERE id = ?", (blob,)).fetchone()
             if (
                 base in matching and blob not in matching
-            ):  # a value that stays is no difference to one that goes
+            ):  # a remaining value must not be stored as a difference to a removed one
                 compressed = zstandard.ZstdCompressor(level=LEVEL).compress(raw_value(db, blob))
                 db.execute("UPDATE blob SET base = NULL, data = ? WHERE id = ?", (compressed, blob))
         remove_unused(db, [*unused, *matching])
@@ -264,7 +264,7 @@ def erase_from_graph(path: Path, finds: Finds, chunks: Iterable[bytes], *, dry_r
 def _checkpoints_holding(
     db: sqlite3.Connection, matching: set[int], finds: Finds
 ) -> dict[int, tuple[str, str, str]]:
-    """{number: (thread, ns, id)} of the checkpoints that hold it, and of those read through these."""
+    """{number: (thread, ns, id)} of the checkpoints with erased data, and of those read through them."""
     having: set[int] = set()
     writing: set[tuple[str, str, str]] = set()
     for blob in matching:
@@ -290,10 +290,10 @@ def _checkpoints_holding(
 
 
 def prune_graphs(root: Path, policy: RetentionPolicy, now_us: int, *, dry_run: bool = False) -> Removed:
-    """Remove the threads whose newest checkpoint is older than the policy keeps runs.
+    """Remove the threads whose newest checkpoint is older than the policy's limit for runs.
 
-    A thread that ended in an error, or waits for an answer, counts as failed. Threads whose ids are not
-    LangGraph's, which hold the time, are kept.
+    A thread that ended in an error, or waits for an answer, counts as failed. Threads whose checkpoint ids do
+    not contain the time, unlike LangGraph's, are kept.
     """
     done = Removed()
     for path in graph_files(root):
@@ -320,7 +320,7 @@ def prune_graphs(root: Path, policy: RetentionPolicy, now_us: int, *, dry_run: b
 
 
 def _saved_us(checkpoint_id: str) -> int | None:
-    """When a checkpoint was saved, in microseconds since 1970: its id is a UUID of version 6."""
+    """When a checkpoint was saved, in microseconds since 1970, from its id, a UUID of version 6."""
     try:
         uuid = UUID(checkpoint_id)
     except ValueError:
@@ -333,7 +333,7 @@ def _saved_us(checkpoint_id: str) -> int | None:
 
 
 class GraphFile(NamedTuple):
-    """What `verify` finds in a file of `TraceSaver`."""
+    """The result of verifying a file of `TraceSaver`."""
 
     path: str
     threads: int

@@ -252,7 +252,7 @@ class _Agent:
 def begin_checkpoints(
     pipeline: Pipeline, run: Run, policy: CheckpointPolicy | None, state: Any, labels: Mapping[str, Any]
 ) -> None:
-    """Set up checkpoints for a run that begins, unless it wants none or its recording keeps no files.
+    """Set up checkpoints for a new run, unless it has no policy and state, or its recording keeps no files.
 
     Args:
         pipeline: the pipeline that records the run.

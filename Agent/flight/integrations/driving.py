@@ -127,7 +127,7 @@ async def drive_stream_async(
 
 
 class Method(NamedTuple):
-    """A method of an interface that asks a model."""
+    """A method of an interface that calls a model."""
 
     name: str
     drive: Callable[[Begin, Callable[[], Any], Shape], Any]
@@ -232,7 +232,7 @@ def decoded(decode: Callable[[Any], Any], recorded: Any, call: OpenModelCall) ->
 
 
 class Stepped:
-    """An awaitable whose every step is made by `run`, in the task that awaits it."""
+    """An awaitable whose steps are executed by `run`, in the task that awaits it."""
 
     def __init__(self, awaitable: Awaitable[Any], run: Callable[..., Any]) -> None:
         self._awaitable = awaitable

@@ -1,4 +1,4 @@
-"""`TraceWrapper` for environments of Gymnasium and PettingZoo, and what their wrappers have in common."""
+"""`TraceWrapper` for environments of Gymnasium and PettingZoo, and the code that their wrappers share."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _HOMES: Final = {
 def TraceWrapper(env: Environment, agent_id: str = "environment") -> Environment:  # noqa: N802 - a wrapper's name
     """Wrap an environment so that it records resets, steps, rewards and seeds, and can be replayed.
 
-    Each `reset` and `step` is an `agent_action` of the environment, with its arguments and what it returned;
-    each reward is a `reward` event of the agent that got it. A reset without a seed gets one, unless the
-    environment was seeded before, so that a recording can always be repeated. Steps are ticks, unless the
-    program sets ticks itself. For a replay, the target returns `TraceWrapper` of a new environment.
+    Each `reset` and `step` is recorded as an `agent_action` of the environment, with arguments and result;
+    each reward is a `reward` event of the agent that received it. A reset without a seed gets one, unless the
+    environment was seeded before, so that a recording can be repeated. Steps are ticks, unless the
+    program sets ticks itself. For a replay, the target returns a `TraceWrapper` around a new environment.
 
     Args:
         env: of Gymnasium, or of PettingZoo (AEC or parallel).
         agent_id: the name of the environment in the recording.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: `env` is none of these.
     """
     for base in type(env).__mro__:
         home = _HOMES.get((base.__module__, base.__qualname__))
@@ -51,7 +51,7 @@ def TraceWrapper(env: Environment, agent_id: str = "environment") -> Environment
 
 
 class RecordedEnvironment:
-    """What all wrappers have in common, before the base class of their library."""
+    """The mixin of all wrappers, placed before the base class of their library."""
 
     agent_role = "environment"
     episodes: Episodes
@@ -68,11 +68,11 @@ class RecordedEnvironment:
         return self.episodes.state()
 
     def trace_restore(self, fields: Mapping[str, Any]) -> None:
-        """Take over exposed fields of a recording."""
+        """Restore the exposed fields from a recording."""
         self.episodes.restore(fields)
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
-        """Reset the environment, and record the seed and what is observed first."""
+        """Reset the environment, and record the seed and the first observation."""
         with self.episodes.tick():
             return self._reset(self.episodes.seed_for(seed), options)
 
@@ -96,14 +96,14 @@ class Episodes:
         self._loggers: dict[str, LearningLogger] = {}
 
     def seed_for(self, seed: int | None) -> int | None:
-        """The seed for a reset: the given one, or a drawn one if the environment has none yet."""
+        """The seed for a reset: the given one, or a random one if the environment has none yet."""
         if seed is None and not self.is_seeded:
             return secrets.randbits(31)
         return seed
 
     @contextmanager
     def tick(self) -> Iterator[None]:
-        """Make the next step a tick, unless the program has set one."""
+        """Begin a tick for the next step, unless the program sets ticks itself."""
         scope = current_scope.get()
         if scope is not None and scope.tick is not None:
             yield
@@ -112,14 +112,14 @@ class Episodes:
             yield
 
     def began(self) -> None:
-        """Note a reset."""
+        """Count a reset."""
         self.number += 1
         self.step = 0
         self.returns = {}
         self.is_seeded = True
 
     def stepped(self, rewards: Mapping[str, Any], action: Any) -> None:
-        """Note a step, and record its rewards by agent."""
+        """Count a step, and record its rewards by agent."""
         self.step += 1
         self._steps += 1
         for agent, amount in rewards.items():
@@ -135,7 +135,7 @@ class Episodes:
         return {"episode": self.number, "step": self.step, "returns": dict(self.returns)}
 
     def restore(self, fields: Mapping[str, Any]) -> None:
-        """Take over recorded fields."""
+        """Restore recorded fields."""
         self.number = int(fields.get("episode", self.number))
         self.step = int(fields.get("step", self.step))
         self.returns = dict(fields.get("returns", self.returns))

@@ -20,7 +20,7 @@ GRAPH_STEP: Final = "langgraph.graph"
 NODE_STEP: Final = "langgraph.node"
 INNER_GRAPH_STEP: Final = "langgraph.inner_graph"
 INNER_NODE_STEP: Final = "langgraph.inner_node"
-"""The inner types are for graphs that a node of a recorded graph calls; they are replayed with the node."""
+"""The inner types are for graphs called by a node of a recorded graph; they are replayed with the node."""
 _OWN_KEYS: Final = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 open_call: ContextVar[GraphCall | None] = ContextVar("agent_trace_graph_call", default=None)

@@ -1,7 +1,7 @@
 """`TraceSaver`: a checkpointer for LangGraph in one SQLite file that grows by what changes.
 
-A value of a channel is stored once, however many checkpoints and threads have it, compressed, and as a
-difference to the value before it where that is smaller. Removing checkpoints keeps what others need.
+A value of a channel is stored once for all checkpoints and threads that have it: compressed, and as a
+difference to the previous value if that is smaller. Removing checkpoints keeps the values that others need.
 """
 
 from __future__ import annotations
@@ -55,21 +55,21 @@ _OBJECT: Final = "\0object"
 _BYTES: Final = "\0bytes"
 _PAIRS: Final = "\0pairs"
 _ARRAY: Final = "\0array"
-"""The only key of a mapping that stands for what JSON lacks."""
+"""The only key of a mapping that represents a value without a JSON form."""
 _ARRAY_CODE: Final = 6
-"""The code of numpy's arrays among LangGraph's extensions: (type, shape, order, bytes)."""
+"""The extension code of LangGraph for numpy arrays: (type, shape, order, bytes)."""
 _NON_TEXT_KEYS: Final = ormsgpack.OPT_NON_STR_KEYS
 
 
 def without_secrets(redactor: Redactor, typed: tuple[str, bytes]) -> tuple[str, bytes]:
-    """Return a serialized value without its secrets; one that has none, and an encrypted one, as it is.
+    """Return a serialized value without its secrets; encrypted values stay unchanged.
 
     Args:
         redactor: makes the tokens.
         typed: (kind, bytes) as LangGraph's serializer gives it.
 
     Raises:
-        UsageError: it is serialized in a way that cannot be read here, such as pickle.
+        UsageError: its serialization, such as pickle, cannot be read here.
     """
     kind, raw = typed
     if not redactor.enabled or kind == "null" or is_encrypted(kind):
@@ -106,12 +106,12 @@ class _JsonForm:
         text = _text_in(inner[0], inner[3])
         if text is not None and self._redactor.text(text) != text:
             return self._redactor.counted_token(text)
-        # an array's bytes are kept aside: they hold numbers, and a shape that a token would not fit
+        # an array's bytes are stored separately: they are numbers, and a token would not fit the shape
         self._arrays.append(data)
         return {_ARRAY: len(self._arrays) - 1}
 
     def told(self, value: Any, pointer: str, types: dict[str, str]) -> Any:
-        """What was unpacked as JSON, with tags by which the redactor knows pairs of keys and values."""
+        """The unpacked value as JSON, with tags that mark pairs of keys and values for the redactor."""
         if isinstance(value, bytes):
             return {_BYTES: value.decode("latin-1")}
         if isinstance(value, list | tuple):
@@ -156,7 +156,7 @@ def _hashable(key: Any) -> Any:
 
 
 def _text_in(array_type: str, data: bytes) -> str | None:
-    """The text in the bytes of an array, if its type is one of text: U with 4 bytes a character, S with 1."""
+    """The text in the bytes of an array of a text type: U with 4 bytes per character, S with 1."""
     if array_type[1:2] == "U":
         return data.decode("utf-32-be" if array_type[0] == ">" else "utf-32-le").replace("\0", "\n")
     return data.decode("latin-1").replace("\0", "\n") if array_type[1:2] == "S" else None
@@ -165,9 +165,10 @@ def _text_in(array_type: str, data: bytes) -> str | None:
 _LEAST_BYTES: Final = 512
 """Smaller values are not stored as a difference."""
 _MOST_STEPS: Final = 32
-"""The most differences to apply to read a value."""
+"""The maximum number of differences that reading a value applies."""
 _WORTH: Final = 0.25
-"""A difference is stored if it is at most this part of the value; compression alone gives about as much."""
+"""A difference is stored if it is at most this fraction of the value; compression alone achieves about as
+much."""
 _WAIT_S: Final = 60
 
 
@@ -204,10 +205,11 @@ def _in_thread(
 
 
 class TraceSaver(BaseCheckpointSaver[str]):
-    """Saves the checkpoints of LangGraph in a SQLite file, for threads and processes at once.
+    """Saves the checkpoints of LangGraph in a SQLite file; safe for several threads and processes.
 
     Args:
-        path: the file, made if missing, for its owner alone; default: langgraph.sqlite in the trace root,
+        path: the file, created if missing, readable by its owner only; default: langgraph.sqlite in the trace
+            root,
             where `agent-trace erase`, `prune --checkpoints` and `verify` find it.
         serde: LangGraph's serializer; an `EncryptedSerializer` encrypts values and metadata.
         redact: whether secrets in values and metadata are replaced by tokens, as in recordings; a graph that
@@ -221,7 +223,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
         self.path = Path(path) if path is not None else _recorded_root() / GRAPH_FILE
         self._own_redactor = Redactor(os.urandom(32), enabled=redact)
         self._lock = threading.RLock()
-        self._compressor = zstandard.ZstdCompressor(level=LEVEL)  # used under the lock
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL)  # access needs the lock
         self._connection: sqlite3.Connection | None = None
         self._pid = 0
 
@@ -241,7 +243,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
     # one checkpoint
 
     def get_tuple(self, config: Any) -> CheckpointTuple | None:
-        """Return the checkpoint that the config names, else the newest of its thread and namespace."""
+        """Return the checkpoint named by the config, else the newest of its thread and namespace."""
         thread, ns = _place(config)
         wanted_id = get_checkpoint_id(config)
         which = "id = ?" if wanted_id else "? IS NULL"
@@ -258,7 +260,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
         before: Any = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Yield checkpoints, newest first: of a config's thread, with such metadata, before another one."""
+        """Yield checkpoints, newest first, filtered by thread, metadata and a later checkpoint."""
         where, values = ["1"], []
         configurable = config["configurable"] if config else {}
         for column, value in (
@@ -337,7 +339,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
     def put_writes(
         self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        """Save what a task wrote; a write that is there stays, unless it is of LangGraph's own channels."""
+        """Save the writes of a task; existing writes are kept, except those of LangGraph's own channels."""
         thread, ns = _place(config)
         at = config["configurable"]["checkpoint_id"]
         with self._writing() as db:
@@ -415,11 +417,11 @@ class TraceSaver(BaseCheckpointSaver[str]):
             )
 
     def get_next_version(self, current: str | None, channel: None) -> str:  # noqa: ARG002
-        """The version after this one; two branches of a thread never give the same one."""
+        """The next version; different for any two branches of a thread."""
         number = 0 if current is None else int(str(current).partition(".")[0])
         return f"{number + 1:032}.{random.random():016}"
 
-    # the same without blocking the event loop
+    # asynchronous variants, which do not block the event loop
 
     aget_tuple = _in_thread(get_tuple)
     aput = _in_thread(put)
@@ -466,7 +468,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other writer enters; it takes effect as a whole or not at all."""
+        """An atomic transaction that excludes other writers."""
         with self._lock:
             db = self._open()
             db.execute("BEGIN IMMEDIATE")
@@ -502,7 +504,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
         """The serialized value without its secrets."""
         redactor = self._own_redactor
         if redactor.enabled and (pipeline := active_pipeline()) is not None:
-            redactor = pipeline.redactor  # the same tokens, and rules, as the recording has
+            redactor = pipeline.redactor  # the same tokens and rules as in the recording
         return without_secrets(redactor, self.serde.dumps_typed(value))
 
     def _store(self, db: sqlite3.Connection, typed: tuple[str, bytes], base: int | None) -> int:
@@ -533,7 +535,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
     # removal
 
     def _delete(self, where: str, values: Sequence[str]) -> None:
-        """Remove checkpoints, except those that remaining ones need for their delta channels."""
+        """Remove checkpoints, except those that others need for their delta channels."""
         query = f"SELECT {_COLUMNS} FROM checkpoint AS c WHERE {where}"  # noqa: S608 - text of this module
         with self._writing() as db:
             rows = [_Row._make(row) for row in db.execute(query, values)]
@@ -548,7 +550,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
             remove_unused(db, unused)
 
     def _needed(self, db: sqlite3.Connection, thread: str, ns: str, going: set[int]) -> set[int]:
-        """The ancestors of remaining checkpoints from which these read delta channels."""
+        """The ancestors from which remaining checkpoints read delta channels."""
         query = f"SELECT {_COLUMNS} FROM checkpoint WHERE thread = ? AND ns = ?"  # noqa: S608 - text of this module
         rows = {row[3]: _Row._make(row) for row in db.execute(query, (thread, ns))}
         needed: set[int] = set()
@@ -581,7 +583,7 @@ def _config(thread: str, ns: str, checkpoint_id: str) -> Any:
 
 
 def _recorded_root() -> Path:
-    """The root of the session that is recorded, else the configured one."""
+    """The root of the session being recorded, else the configured one."""
     pipeline = active_pipeline()
     if pipeline is not None and pipeline.artifacts is not None:
         return pipeline.artifacts.session.parent

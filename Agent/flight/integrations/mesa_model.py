@@ -19,12 +19,13 @@ def trace_mesa(model: type, *agents: type, methods: Iterable[str] = ("step",)) -
     """Trace a class of Mesa models and classes of its agents.
 
     The model is the agent `model`; its agents are named after their class and number, such as wolf_17. Each
-    step of the model is a tick with Mesa's own number, which begins with 1. Call it before the model is made.
+    step of the model is a tick with Mesa's own number, which begins with 1. Call it before the model is
+    created.
 
     Args:
         model: a subclass of `mesa.Model`.
         agents: subclasses of `mesa.Agent`.
-        methods: the methods of agents to trace; those that a class lacks are left out for it.
+        methods: the methods of agents to trace; missing ones are ignored.
 
     Raises:
         ConfigurationError: the model has no `step`, or none of an agent's methods exists.
@@ -38,7 +39,7 @@ def trace_mesa(model: type, *agents: type, methods: Iterable[str] = ("step",)) -
     def step_in_tick(self: Any, *args: Any, **kwargs: Any) -> Any:
         if self.steps == 1:
             with tick(0):
-                pass  # policies of checkpoints count from the first tick that ends
+                pass  # checkpoint policies count from the first tick that ends
         with tick(self.steps):
             return step(self, *args, **kwargs)
 

@@ -18,7 +18,7 @@ class RecordedParallelEnv(RecordedEnvironment, BaseParallelWrapper[Any, Any, Any
 
     def trace_state(self) -> dict[str, Any]:
         """The exposed fields: the episode, its step, its returns by agent, and who is in it."""
-        agents = list(self.env.agents) if self.episodes.number else []  # only a reset sets them
+        agents = list(self.env.agents) if self.episodes.number else []  # set by the first reset
         return {**super().trace_state(), "agents": agents}
 
     @trace_agent_action("reset")
@@ -37,7 +37,7 @@ class RecordedParallelEnv(RecordedEnvironment, BaseParallelWrapper[Any, Any, Any
 
 
 class RecordedAECEnv(RecordedEnvironment, BaseWrapper[Any, Any, Any]):  # type: ignore[misc]
-    """An environment of agents in turn, whose resets and steps are recorded; see `TraceWrapper`."""
+    """An environment with agents in turn whose resets and steps are recorded; see `TraceWrapper`."""
 
     def trace_state(self) -> dict[str, Any]:
         """The exposed fields: the episode, its step, its returns by agent, and whose turn it is."""
@@ -54,7 +54,7 @@ class RecordedAECEnv(RecordedEnvironment, BaseWrapper[Any, Any, Any]):  # type: 
             self._step(self.env.agent_selection, action)
 
     def observe(self, agent: Any) -> Any:
-        """Return what an agent sees, and record it, since environments may draw random numbers for it."""
+        """Return an agent's observation, and record it, since environments may draw random numbers for it."""
         with self.episodes.tick():
             return self._observe(agent)
 

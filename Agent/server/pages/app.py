@@ -1,4 +1,4 @@
-"""`Pages`: the app of the pages and of their API, which `ui/README.md` describes and `Agent.view` answers."""
+"""`Pages`: the app of the pages and their API; `ui/README.md` describes it, `Agent.view` implements it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ _QUIET_S: Final = 1.0
 _CONTROL_S: Final = 10.0
 """How long a request waits for the next tick of a program."""
 _MOST_OPEN: Final = 4
-"""The most sessions that stay open at once."""
+"""The maximum number of open sessions."""
 
 
 @dataclass(slots=True)
@@ -81,7 +81,7 @@ class _Opened:
 
 @dataclass(slots=True)
 class OpenViews:
-    """The open sessions of one trace root: the `_MOST_OPEN` last used stay open, and those in use."""
+    """The open sessions of one trace root: those in use, and the `_MOST_OPEN` last used."""
 
     root: Path
     _open: dict[str, _Opened] = field(default_factory=dict)
@@ -90,7 +90,7 @@ class OpenViews:
 
     @contextmanager
     def use(self, session: str) -> Iterator[view.SessionView]:
-        """Give the view of a session, by its full id or `newest`.
+        """Return the view of a session, by its full id or `newest`.
 
         Raises:
             SessionNotFound: the root has no session of this id.
@@ -119,7 +119,7 @@ class OpenViews:
             return session
         if _SESSION.fullmatch(session) is None:
             raise SessionNotFound("this is no id of a session", remedy="/sessions lists them")
-        # Prefixes of ids, and paths, are for the command line alone.
+        # Only the command line accepts prefixes of ids, and paths.
         session_id = session_id_of(find_session(self.root, None if session == _NEWEST else session))
         if session not in (_NEWEST, session_id):
             raise SessionNotFound(f"no session has the id {session}", remedy="/sessions lists them")
@@ -143,12 +143,12 @@ class Pages:
 
     Args:
         root: the trace root.
-        token: the secret that the address of the first page holds; None admits every program of the machine.
-        host: the address that the server listens on, which decides the names under which it answers.
-        allow_fork: whether the holder of the token may fork runs, which runs the code of their targets in
+        token: the secret in the address of the first page; None admits every program on the machine.
+        host: the address that the server listens on; it determines the accepted host names.
+        allow_fork: whether the holder of the token may fork runs, which executes the code of their targets in
             child processes.
         allow_control: whether the holder of the token may pause running programs and change their agents.
-        editor: what opens lines of the recorded program on the reader's machine; None for no links.
+        editor: opens lines of the recorded program on the reader's machine; None for no links.
 
     Raises:
         MissingExtra: a library of the extra `view` is not installed.
@@ -164,7 +164,7 @@ class Pages:
         allow_control: bool = False,
         editor: Editor | None = None,
     ) -> None:
-        _ = view.open_view  # now, so that a missing library is reported at the start
+        _ = view.open_view  # imported now, so that a missing library is reported at the start
         self._views = OpenViews(root)
         app = FastAPI(
             title="Agent Trace pages",
@@ -183,10 +183,10 @@ class Pages:
         app.include_router(_pages(self._views, may))
         _install_problems(app)
         for route in app.routes:
-            # reads the parameters of all routes, which the first request would wait for
+            # prepares all routes, so that the first request need not wait for it
             route.matches({"type": "http", "method": "GET", "path": "/", "headers": []})
         compressed = GZipMiddleware(app, minimum_size=_GZIP_BYTES, compresslevel=1)
-        # Outermost, so that answers to defects have its headers, too.
+        # Outermost, so that error responses have its headers, too.
         self._app = Guard(compressed, token=token, host=host, **may)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -207,11 +207,11 @@ def answer(value: Any) -> Response:
 
 
 def encoded(value: Any) -> bytes:
-    """Return a value as JSON; what JSON lacks becomes null, lone surrogates become escapes."""
+    """Return a value as JSON; values without a JSON form become null, lone surrogates become escapes."""
     try:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
-        # A lone surrogate or an integer beyond 64 bits: the escapes of the standard library hold both.
+        # A lone surrogate or an integer beyond 64 bits: the standard library can encode both.
         return json.dumps(_finite(value)).encode()
 
 
@@ -248,11 +248,11 @@ def _api(views: OpenViews, editor: Editor | None) -> APIRouter:
 
 
 _PLAIN: Final = "overview search arrows counters state why provenance series"
-"""The methods of a view whose parameters are those of their routes."""
+"""The methods of a view that have the same parameters as their routes."""
 
 
 def _plain_route(views: OpenViews, name: str) -> Callable[..., Response]:
-    """Return the route that answers with what this method of a view returns."""
+    """Return the route that returns the result of this method of a view."""
 
     def route(session: str, **parameters: Any) -> Response:
         with views.use(session) as opened:
@@ -288,11 +288,11 @@ def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
 
 
 async def _live_events(views: OpenViews, session: str) -> AsyncIterator[bytes]:
-    """Yield what is new in a session as server-sent events, until the page goes."""
+    """Yield the news of a session as server-sent events, until the page disconnects."""
     with views.use(session) as opened, Watch(opened) as watch:
         quiet_s = 0.0
         while True:
-            # Even without news: only so is it seen that a program has ended, or that the page has gone.
+            # Sent without news, too: this detects that the program has ended or the page has disconnected.
             if watch.is_behind or quiet_s >= _QUIET_S:
                 quiet_s = 0.0
                 yield b"data: %b\n\n" % encoded(await run_in_threadpool(watch.news))
@@ -381,7 +381,7 @@ def _add_moments(api: APIRouter, views: OpenViews, editor: Editor | None) -> Non
 
 
 class AskedFork(BaseModel):
-    """A fork, as a page asks for it; asked again, it says whether the fork has ended."""
+    """A page's request for a fork; a repeated request returns whether the fork has ended."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -397,7 +397,7 @@ class AskedFork(BaseModel):
 
 
 class AskedTest(BaseModel):
-    """A test of the causes of a complaint by forks, as a page asks for it."""
+    """A page's request to test the causes of a complaint by forks."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -424,7 +424,7 @@ def _forks(views: OpenViews) -> APIRouter:
 
 
 class AskedControl(BaseModel):
-    """A request to a running program, as a page asks for it."""
+    """A page's request to a running program."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -481,7 +481,7 @@ def _pages(views: OpenViews, may: Mapping[str, bool]) -> APIRouter:
             target = f"{base}/sessions"
         else:
             target = f"{base}/s/{session}"
-        # With the token, if one is given: the first page sets the cookie, also after a redirect.
+        # Keep the token in the redirect, since the first page sets the cookie.
         return RedirectResponse(f"{target}?{query}" if query else target, status_code=303)
 
     @pages.get("/sessions")
@@ -517,7 +517,7 @@ class StaticFile:
     content: bytes
     media_type: str
     digest: str
-    """Part of its address, so that a browser never uses the file of another version."""
+    """A part of its address, so that a browser never uses a file of another version."""
 
 
 @lru_cache(maxsize=1)
@@ -602,14 +602,14 @@ _DRAIN_S = 1
 
 
 class _ReportingServer(uvicorn.Server):
-    """A server that says when it answers."""
+    """A server that reports when it has started."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._say = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to answer."""
+        """Start, and report it."""
         await super().startup(sockets)
         self._say()
 
@@ -621,7 +621,7 @@ class PagesServer:
         root: the trace root.
         host: the address to listen on.
         port: its port; 0 for any free one.
-        editor: as for `Pages`.
+        editor: see `Pages`.
         may: `allow_fork` and `allow_control`, as for `Pages`.
 
     Raises:
@@ -646,7 +646,7 @@ class PagesServer:
         self._server: ServerInThread | None = None
 
     def address(self, path: str = "/", **query: str | None) -> str:
-        """Return the address of a page with the token, for one person; it is a secret."""
+        """Return the address of a page with the token; it is a secret."""
         name = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)  # noqa: S104 - only read here
         name = f"[{name}]" if ":" in name else name
         parameters = {"token": self.token} | {key: value for key, value in query.items() if value is not None}

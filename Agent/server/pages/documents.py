@@ -1,4 +1,4 @@
-"""The document pages: the list of the sessions, and the reports on one, of blocks of `Agent.render`."""
+"""The document pages: the list of sessions, and reports on one session made of blocks of `Agent.render`."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def report_page(root: Path, session: str, section: str) -> Document:
     """Make one report on a session.
 
     Raises:
-        EventNotFound: there is no report of that name.
+        EventNotFound: no report has that name.
         SessionNotFound: the session does not exist, or is empty.
     """
     if section not in SECTIONS:

@@ -1,7 +1,7 @@
-"""Links from a place in a recorded program to that line in the editor of this machine.
+"""Links from a code location in a recorded program to that line in the editor of this machine.
 
-What a recording says is text: a link is made of it only if it is the path of a Python file that this machine
-has, and every character in it is quoted.
+Recorded paths are untrusted: a link is made only if a Python file exists at the path on this machine, and
+every character of the path is quoted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TEMPLATES: Final = {
     "cursor": "cursor://file/{path}:{line}",
     "pycharm": "pycharm://open?file={path}&line={line}",
 }
-"""The addresses under which editors open a line of a file."""
+"""The URL templates with which editors open a line of a file."""
 NONE: Final = "none"
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]{1,40}):[!-~]*", re.IGNORECASE)
 _NO_EDITOR: Final = frozenset({"javascript", "data", "vbscript", "blob", "about", "file", "view-source"})
@@ -30,12 +30,12 @@ _SUFFIXES: Final = frozenset({".py", ".pyw", ""})
 
 @dataclass(frozen=True, slots=True)
 class Editor:
-    """An editor that opens addresses made of a template with `{path}` and `{line}`."""
+    """An editor that opens URLs made from a template with `{path}` and `{line}`."""
 
     template: str
 
     def add_link(self, code: dict[str, Any], timestamp: str) -> None:
-        """Add to a place the address that opens it, `link`, and whether the file is newer than the event.
+        """Add to a code location the URL that opens it, `link`, and whether the file is newer than the event.
 
         Args:
             code: `file` and `line` of the place; unchanged if this machine has no such Python file.
@@ -76,7 +76,7 @@ def editor_of(text: str) -> Editor | None:
 
 def _modified_us(file: str) -> int | None:
     """Return when a Python file was changed, in microseconds since 1970; None for everything else."""
-    # To look at \\server\share would send this user's name to that server.
+    # Looking at \\server\share would send this user's name to that server.
     if file.startswith(("//", "\\\\")) or Path(file).suffix not in _SUFFIXES:
         return None
     try:

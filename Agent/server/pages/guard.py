@@ -1,8 +1,8 @@
-"""Who may see the pages: the holder of a token, under a name of this machine; by default with GET alone.
+"""Access to the pages: only with the token, under a host name of this machine, and by default only with GET.
 
-A page in the same browser could otherwise read traces: by a request to loopback, or by a name of its own that
-it lets point to 127.0.0.1. Forks run code, and control changes a running program, so beside the token a POST
-needs the origin of these pages: a page of another port of this host gets the cookie sent, too. Next:
+Another page in the same browser could otherwise read traces: by a request to loopback, or by DNS rebinding.
+Forks run code, and control changes a running program, so a POST also needs the origin of these pages, because
+browsers send the cookie to all ports of a host. Next:
 `app.py`, then `documents.py`.
 """
 
@@ -26,7 +26,8 @@ POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""What a page may load: files and answers of this server, and no script or style within the page."""
+"""The content security policy: pages load files and answers of this server only, and no inline script or
+style."""
 _HEADERS: Final = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -39,16 +40,16 @@ _POSTS: Final = {
     re.compile(r"/api/[^/]+/(?:forks|tests)"): "this request may start no fork",
     re.compile(r"/api/[^/]+/control"): "this request may control no program",
 }
-"""The only paths that may take a POST, with the refusal of one that is not of these pages."""
+"""The only paths that accept POST, each with the message for a request from elsewhere."""
 _OPEN_PATHS: Final = "/static/"
-"""The only paths that need no token: the files of the package, which hold no data."""
+"""The only paths that need no token: the static files of the package."""
 
 
 def names_of_this_machine(host: str) -> frozenset[str]:
-    """Return the names and addresses under which a server that listens on `host` may be asked.
+    """Return the host names and addresses that a server listening on `host` accepts.
 
-    Beyond loopback these are the names of the machine too; any address is allowed there, since a name that
-    points elsewhere is not an address.
+    Beyond loopback they include the names of the machine; every IP address is accepted there, since DNS
+    rebinding needs a name.
     """
     names = {"localhost", "127.0.0.1", "::1", host.strip("[]").casefold()}
     if not is_loopback(host):
@@ -57,11 +58,11 @@ def names_of_this_machine(host: str) -> frozenset[str]:
 
 
 class Guard:
-    """ASGI middleware that lets the holder of the token GET, and POST where forks or control are allowed.
+    """ASGI middleware that admits requests with the token: GET, and POST where forks or control are allowed.
 
     Args:
-        app: what is guarded.
-        token: the secret; None admits everybody who asks under a name of this machine.
+        app: the guarded application.
+        token: the secret; None admits all requests to a host name of this machine.
         host: the address that the server listens on.
         allow_fork, allow_control: whether forks may be started, and programs controlled; only with a token.
     """
@@ -104,7 +105,7 @@ class Guard:
         await (self._app if refusal is None else refusal)(scope, receive, sent)
 
     def _refusal(self, scope: Scope, headers: dict[bytes, str], *, grants: bool) -> Response | None:
-        """Return why a request is refused; None if it is not."""
+        """Return why a request is refused; None if it is allowed."""
         wants_page = "text/html" in headers.get(b"accept", "")
         if not self._is_own_name(headers.get(b"host", "")):
             remedy = "use localhost or 127.0.0.1"
@@ -131,7 +132,7 @@ class Guard:
         return name in self._names or (self._any_address and _is_address(name))
 
     def _is_given(self, scope: Scope) -> bool:
-        """Return whether the address holds the token."""
+        """Return whether the address contains the token."""
         if self._token is None or b"token=" not in scope["query_string"]:
             return False
         tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
@@ -144,19 +145,19 @@ class Guard:
 
 
 def cookie_name(scope: Scope) -> str:
-    """Return the name of the cookie: with the port, since cookies are shared by all ports of a host."""
+    """Return the name of the cookie; it contains the port, since all ports of a host share cookies."""
     server = scope.get("server")
     return f"agent_trace_{server[1] if server else 0}"
 
 
 def path_of(scope: Scope) -> str:
-    """Return the path of a request below the place where the pages are mounted."""
+    """Return the path of a request below the mount point of the pages."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
 def refused(status: int, message: str, remedy: str | None, *, as_page: bool) -> Response:
-    """Return the answer to a refused request: problem JSON, or the same in words for a person."""
+    """Return the answer to a refused request: problem JSON, or an HTML page for a browser."""
     if not as_page:
         return JSONResponse({"error": message, "remedy": remedy}, status_code=status)
     from markupsafe import escape
@@ -170,7 +171,7 @@ def refused(status: int, message: str, remedy: str | None, *, as_page: bool) -> 
 
 
 def _is_known(scope: Scope, headers: dict[bytes, str], token: str) -> bool:
-    """Return whether the cookie or the header holds the token."""
+    """Return whether the cookie or the header contains the token."""
     scheme, _, key = headers.get(b"authorization", "").partition(" ")
     if scheme.casefold() == "bearer" and _same(key.strip(), token):
         return True
@@ -180,7 +181,7 @@ def _is_known(scope: Scope, headers: dict[bytes, str], token: str) -> bool:
 
 
 def _is_own_request(scope: Scope, headers: dict[bytes, str]) -> bool:
-    """Return whether a script of these very pages sent a request, as the browser says."""
+    """Return whether a request comes from a script of these pages, according to the browser."""
     origin = f"{scope['scheme']}://{headers.get(b'host', '')}"
     return (
         headers.get(b"origin", "").casefold() == origin.casefold()

@@ -1,7 +1,7 @@
-"""`shared_page`: a session, a moment of it or a comparison as one HTML file that asks no server.
+"""`shared_page`: a session, a moment of it or a comparison as one HTML file that needs no server.
 
-It is the page of `agent-trace view` with its script, its style and the data in it. The policy in the file
-allows this script and this style alone, and no request.
+It is the page of `agent-trace view` with script, style and data inlined. Its content security policy allows
+only this script and style, and no requests.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _SLACK: Final = 0.9
 
 
 def shared_page(root: Path, session: str, *, at: str | None = None, other: str | None = None) -> bytes:
-    """Make one HTML file of at most 5 MB of a session.
+    """Make one HTML file, at most 5 MB, from a session.
 
-    A session that does not fit is shared in part: the events around the moment, or the leading finding.
+    Of a session that does not fit, the file contains the events around the moment or the leading finding.
 
     Args:
         root: the trace root.
@@ -39,8 +39,8 @@ def shared_page(root: Path, session: str, *, at: str | None = None, other: str |
         other: the id of a session that it is compared with.
 
     Raises:
-        SessionNotFound: there is no such session.
-        UsageError, EventNotFound: there is no such moment.
+        SessionNotFound: the session does not exist.
+        UsageError, EventNotFound: the session has no such moment.
         InputError: the session cannot be read, or explained.
     """
     with ExitStack() as opened:

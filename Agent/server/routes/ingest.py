@@ -106,7 +106,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
         responses={200: {"model": StoredRunAnswer, "description": "The run existed and was merged."}},
     )
     async def post_run(request: Request, response: Response, project: Granted) -> StoredRunAnswer:
-        """One run as a document. The same again, or more of it, is merged by its run_id."""
+        """One run as a document. A repeated or extended document is merged by run_id."""
         run, dropped = await made_of_json(request, settings, _refusing(read_run, project))
         done = await run_in_threadpool(take, project, Batch((), (run,)), dropped, None)
         response.status_code = 201 if done.runs_new else 200
@@ -114,7 +114,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
 
     @router.post("/events", summary="Store a batch of events", openapi_extra=json_body(_BATCH))
     async def post_events(request: Request, project: Granted) -> BatchAnswer:
-        """Events of one session, and runs. What is stored already is counted and left as it is."""
+        """Events of one session, and runs. Items that are already stored are counted and not changed."""
         batch, dropped = await made_of_json(request, settings, _refusing(read_batch, project))
         return await run_in_threadpool(take_batch, project, batch, dropped)
 

@@ -400,7 +400,7 @@ def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> A
         responses=_ANSWERS,
     )
     async def post_traces(request: Request, project: Granted) -> Response:
-        """OTLP over HTTP. A trace becomes a run, a span a step of it; what comes again is stored once."""
+        """OTLP over HTTP. A trace becomes a run, a span one of its steps; repeated spans are stored once."""
         media_type, read = await made_of_body(
             request, settings, (PROTOBUF, JSON), _read, limit_bytes=MAX_OTLP_BYTES
         )

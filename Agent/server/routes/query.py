@@ -145,7 +145,7 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Response:
-        """Each filter that is given narrows the list."""
+        """All given filters apply."""
         return page_answer(store.list_runs(project, filters, limit=limit, cursor=cursor), run_answer)
 
     @router.get("/runs/{run_id}", summary="Show a run", responses=_MISSING, response_model=WholeRunAnswer)
@@ -174,7 +174,7 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
 
     @lists("/runs/{run_id}/events", EventAnswer, "List the events of a run, oldest first", responses=_MISSING)
     def list_run_events(project: Granted, run_id: str, limit: Limit = 200, cursor: Cursor = None) -> Response:
-        """Of a run that was sent as a document there are none."""
+        """A run that was sent as a document has none."""
         known(project, run_id)
         filters = EventFilter(run_id=run_id)
         return page_answer(store.list_events(project, filters, limit=limit, cursor=cursor), event_answer)
@@ -190,7 +190,7 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
         limit: Limit = 200,
         cursor: Cursor = None,
     ) -> Response:
-        """With agent_id it is that agent's journey, with min_level=ERROR what went wrong."""
+        """With agent_id: that agent's journey; with min_level=ERROR: the errors."""
         return page_answer(store.list_events(project, filters, limit=limit, cursor=cursor), event_answer)
 
     @lists("/sessions", SessionAnswer, "List sessions, newest first")
@@ -205,7 +205,7 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
     def get_stats(
         project: Granted, filters: Annotated[RunFilter, Depends(_runs_asked)], interval: Interval = None
     ) -> CountsAnswer:
-        """Over the runs that the filters leave, by version, and by interval if one is given."""
+        """Of the matching runs, by version, and by interval if one is given."""
         return counts_answer(store.count_runs(project, filters, interval=interval))
 
 
@@ -219,7 +219,7 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
         limit: Limit = 200,
         cursor: Cursor = None,
     ) -> Response:
-        """Its events in order, with the time between them and how many are missing there."""
+        """Its events in order, with the time and the number of missing events between them."""
         return page_answer(
             store.list_journey(project, filters, limit=limit, cursor=cursor), journey_step_answer
         )
@@ -231,7 +231,7 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Response:
-        """Over the newest 100,000 errors that the filters leave."""
+        """Of the newest 100,000 matching errors."""
         return page_answer(
             store.list_error_groups(project, filters, limit=limit, cursor=cursor), error_group_answer
         )
@@ -240,7 +240,7 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
     def list_causes(
         project: Granted, session_uid: Session, event_id: EventId, lookback_s: Lookback = 60
     ) -> Response:
-        """Recorded links, and such that a named rule infers; a hundred at most, on one page."""
+        """Recorded links and those inferred by a named rule; at most a hundred, on one page."""
         causes = causes_of(store, project, session_uid, event_id, round(lookback_s * 1_000_000))
         if causes is None:
             raise Problem(404, "no event with that id", remedy="/v1/events lists them")

@@ -111,7 +111,7 @@ def checkpoint_router(replays: Replays) -> APIRouter:
         trace_id: str,
         wait_s: WaitMade = 2.0,
     ) -> CreatedAnswer:
-        """Behind each step whose state is known; a run that has checkpoints keeps those. Nothing runs."""
+        """After each step whose state is known; existing checkpoints are kept. No code is executed."""
         body = await made_of_json(request, settings, _checked_checkpoint, optional=True)
         lacking: list[str] = []
         hidden: list[str] = []
@@ -151,7 +151,7 @@ def checkpoint_router(replays: Replays) -> APIRouter:
 
     @router.delete("/checkpoints/{checkpoint_id}", status_code=204, summary="Delete a checkpoint")
     def delete_checkpoint(project: GrantedReplay, checkpoint_id: str) -> Response:
-        """Its replays stay: they hold what they gave themselves."""
+        """Its replays are kept: they contain their results."""
         if not store.delete_checkpoint(project, checkpoint_id):
             raise no_checkpoint()
         return Response(status_code=204)
@@ -208,7 +208,7 @@ def _asked(model: type[M], value: object) -> M:
 
 
 class AskedReplay(_Asked):
-    """What a replay does differently."""
+    """The settings of a replay."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"modified_input": {"query": "new question"}, "dry_run": True}]}
@@ -262,7 +262,7 @@ def replay_router(replays: Replays) -> APIRouter:
     async def post_replay(
         request: Request, response: Response, project: GrantedReplay, checkpoint_id: str, wait_s: Wait = 20.0
     ) -> ReplayAnswer:
-        """In a process of its own, with a limit of time and of memory. The network is out of its reach."""
+        """In a separate process with limits of time and memory, without network."""
         config = await made_of_json(
             request, settings, lambda value: _checked(value, settings.replay_timeout_s), optional=True
         )
@@ -278,7 +278,7 @@ def replay_router(replays: Replays) -> APIRouter:
 
     @router.get("/replays/{replay_id}", summary="Show a replay")
     def get_replay(project: GrantedReplay, replay_id: str) -> ReplayAnswer:
-        """Its status, and what it gave once it has ended."""
+        """Its status, and its result once it has ended."""
         return replay_answer(known(project, replay_id), now_us())
 
     @router.get("/replays/{replay_id}/diff", summary="Show what a replay changed", responses=NO_CONTENT)
@@ -301,7 +301,7 @@ def replay_router(replays: Replays) -> APIRouter:
     def list_replays(
         project: GrantedReplay, trace_id: str, limit: Limit = 50, cursor: Cursor = None
     ) -> Response:
-        """Without what they gave."""
+        """Without their results."""
         replays.trace(project, trace_id)
         page = store.list_replays(project, trace_id, limit=limit, cursor=cursor)
         at_us = now_us()

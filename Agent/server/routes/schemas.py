@@ -28,7 +28,7 @@ A page may have 1,000 items, and making and validating a model for each took mos
 
 
 class ErrorDetail(BaseModel):
-    """What is wrong, and what to do about it."""
+    """The error, and what to do about it."""
 
     code: str
     message: str
@@ -44,7 +44,7 @@ class MistakeAnswer(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    """Every answer of 400 and above, in the form of RFC 9457; `error` adds what programs and people need."""
+    """Every answer of 400 and above, in the form of RFC 9457; `error` has further details."""
 
     type: str
     title: str
@@ -90,10 +90,10 @@ class RefusedItem(BaseModel):
 
 
 class BatchAnswer(BaseModel):
-    """What became of a batch; what was accepted is committed.
+    """The result of a batch; accepted items are committed.
 
-    `database` names the project's place: where it differs from that of an earlier answer, the database was
-    rebuilt, and holds nothing of what was sent before.
+    `database` identifies the project's database: if it differs from that of an earlier answer, the database
+    was rebuilt and lacks what was sent before.
     """
 
     accepted: int
@@ -105,7 +105,7 @@ class BatchAnswer(BaseModel):
 
 
 class StoredRunAnswer(BaseModel):
-    """A run that is stored; `dropped` names what may not be, by its path."""
+    """A stored run; `dropped` counts the values that may not be stored, by path."""
 
     run_id: str
     stored: Literal[True]
@@ -113,7 +113,7 @@ class StoredRunAnswer(BaseModel):
 
 
 class RunAnswer(BaseModel):
-    """One run; what is not known is null."""
+    """One run; unknown values are null."""
 
     run_id: str
     status: str
@@ -130,7 +130,7 @@ class RunAnswer(BaseModel):
 
 
 class StepAnswer(BaseModel):
-    """One step of a run, in its place."""
+    """One step of a run, in order."""
 
     step_id: str
     step_key: str
@@ -144,7 +144,7 @@ class StepAnswer(BaseModel):
 
 
 class FailureAnswer(BaseModel):
-    """One failure of a run; the message only where the project stores content."""
+    """One failure of a run; with the message only if the project stores content."""
 
     failure_id: str
     failure_type: str
@@ -166,7 +166,7 @@ class WholeRunAnswer(RunAnswer):
 
 
 class EventAnswer(BaseModel):
-    """One event, as far as it may be stored."""
+    """One event, with the values that may be stored."""
 
     session_uid: str
     id: str
@@ -187,10 +187,10 @@ class EventAnswer(BaseModel):
 
 
 class JourneyStepAnswer(EventAnswer):
-    """One event of an agent, with what lies between it and the one before.
+    """One event of an agent, with the gap to the previous one.
 
-    `gap_ms` is the time in which nothing of the agent is recorded; `missing` counts events of the same writer
-    that are not stored, null where that is not known.
+    `gap_ms` is the time without recorded events of the agent; `missing` counts events of the same writer that
+    are not stored, null if unknown.
     """
 
     started_at: str | None
@@ -199,7 +199,7 @@ class JourneyStepAnswer(EventAnswer):
 
 
 class EventPlace(BaseModel):
-    """Where an event is found."""
+    """The location of an event."""
 
     session_uid: str
     event_id: str
@@ -207,7 +207,7 @@ class EventPlace(BaseModel):
 
 
 class ErrorGroupAnswer(BaseModel):
-    """Errors of one fingerprint; `agent_ids` are those with most of them, twenty at most of `agents`."""
+    """Errors with one fingerprint; `agent_ids` are the at most twenty agents with the most errors."""
 
     fingerprint: str | None
     kind: str
@@ -223,7 +223,7 @@ class ErrorGroupAnswer(BaseModel):
 
 
 class EdgeAnswer(BaseModel):
-    """That one event led to another: by the record, or by the rule that is named."""
+    """One event led to another, as recorded or as inferred by the named rule."""
 
     cause_id: str
     effect_id: str
@@ -233,7 +233,7 @@ class EdgeAnswer(BaseModel):
 
 
 class CauseAnswer(BaseModel):
-    """An event that led to the one asked about, `hops` steps before it, `inferred_hops` of them inferred.
+    """A cause of the requested event, `hops` steps before it, of which `inferred_hops` are inferred.
 
     Its `timestamp` is the end of an action, `started_at` the beginning.
     """
@@ -246,7 +246,7 @@ class CauseAnswer(BaseModel):
 
 
 class SessionAnswer(BaseModel):
-    """One execution of a program, with how many of its events are stored."""
+    """One execution of a program, with the number of its stored events."""
 
     session_uid: str
     session_id: str | None
@@ -256,7 +256,7 @@ class SessionAnswer(BaseModel):
 
 
 class PageAnswer(BaseModel, Generic[T]):
-    """Some items, and the cursor behind them; null where nothing follows."""
+    """Some items, and the cursor of the next page; null on the last page."""
 
     items: list[T]
     next_cursor: str | None
@@ -273,7 +273,7 @@ class LatencyAnswer(BaseModel):
 
 
 class StepLatencyAnswer(LatencyAnswer):
-    """Of the steps of one type."""
+    """Durations of the steps of one type."""
 
     step_type: str | None
 
@@ -287,7 +287,7 @@ class AgentCount(BaseModel):
 
 
 class FailureCount(BaseModel):
-    """Runs by the failure they are listed under."""
+    """Runs by their failure."""
 
     failure_type: str
     failure_code: str
@@ -295,7 +295,7 @@ class FailureCount(BaseModel):
 
 
 class UsageAnswer(BaseModel):
-    """Model calls with their tokens, and what they cost by currency."""
+    """Model calls with their tokens, and their cost by currency."""
 
     model_calls: int
     prompt_tokens: int
@@ -304,7 +304,7 @@ class UsageAnswer(BaseModel):
 
 
 class VersionCount(UsageAnswer):
-    """Runs of one version of agents."""
+    """Runs with one version of the agents."""
 
     agent_version: str | None
     runs: int
@@ -320,9 +320,9 @@ class IntervalCount(UsageAnswer):
 
 
 class CountsAnswer(BaseModel):
-    """Runs in numbers; latencies, tokens and cost are of the newest `sampled_runs` of them at most.
+    """Statistics of runs; latencies, tokens and cost are of the newest `sampled_runs` runs.
 
-    `intervals` is null unless an interval is asked for; one without a run is left out.
+    `intervals` is null unless the request names an interval; intervals without runs are left out.
     """
 
     runs: int
@@ -435,17 +435,17 @@ class CheckpointAnswer(BaseModel):
 
 
 class WholeCheckpointAnswer(CheckpointAnswer):
-    """A checkpoint; `state_types` tags what plain JSON cannot hold, by its pointer in `state`."""
+    """A checkpoint; `state_types` tags the values that JSON cannot express, by pointer in `state`."""
 
     state: Any
     state_types: dict[str, str]
 
 
 class CreatedAnswer(BaseModel):
-    """The checkpoints of a run, and those that are new.
+    """The checkpoints of a run, and the new ones.
 
-    `not_sent` names artifacts that are missing, `hidden_by` fields that are recorded in full states only, so
-    that the state behind other steps is not known.
+    `not_sent` names missing artifacts; `hidden_by` names fields that are recorded in full states only, so
+    that the state after other steps is unknown.
     """
 
     trace_id: str
@@ -463,7 +463,7 @@ class ProblemAnswer(BaseModel):
 
 
 class DifferenceAnswer(BaseModel):
-    """What a replay gave differently, key by key."""
+    """The differences of a replay's output, by key."""
 
     summary: str
     has_changes: bool
@@ -473,9 +473,9 @@ class DifferenceAnswer(BaseModel):
 
 
 class ResultAnswer(BaseModel):
-    """What continuing from a checkpoint gave, beside what was recorded.
+    """The result of continuing from a checkpoint, beside the recorded one.
 
-    `verdict` is null of a comparison: where something was modified.
+    `verdict` is null if the replay modified something: then the result is a comparison.
     """
 
     executor: str
@@ -495,7 +495,7 @@ class ResultAnswer(BaseModel):
 
 
 class ListedReplayAnswer(BaseModel):
-    """A replay, with what was asked for."""
+    """A replay, with its request."""
 
     replay_id: str
     trace_id: str
@@ -508,7 +508,7 @@ class ListedReplayAnswer(BaseModel):
 
 
 class ReplayAnswer(ListedReplayAnswer):
-    """A replay with what it gave; `result` is null while it runs, and where it gave nothing."""
+    """A replay with its result; `result` is null while it runs, and if it failed."""
 
     result: ResultAnswer | None
 

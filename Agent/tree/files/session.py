@@ -198,7 +198,7 @@ def read_stored(path: Path, make: Callable[[Any], _Stored], subject: str, remedy
     """Read a JSON file and convert it with `make`; None if the file is missing.
 
     Raises:
-        DamagedInput: the file cannot be read, or `make` rejects its content; `subject` names it in the message.
+        DamagedInput: the file cannot be read, or `make` rejects it; the message calls it `subject`.
     """
     try:
         return make(orjson.loads(read_file(path)))
