@@ -1,4 +1,4 @@
-"""Long-term keeping of sessions: sealing into Parquet, verifying, recovering, pruning, erasing, exporting.
+"""Long-term storage of sessions: sealing into Parquet, verifying, recovering, pruning, erasing, exporting.
 
 Start at `sealed.sealing`; `sealed.parts` describes the files in `archive/`, and `sealed.reader` reads events
 from log files and from the archive.

@@ -131,7 +131,7 @@ class ChainedFiles(ExitStack):
         self.first_ids: dict[str, str | None] = {}
         self._look_at_files()
         self._look_into_archive()
-        self._look_at_files()  # what was restored from there meanwhile
+        self._look_at_files()  # restored from the archive in the meantime
         files = [file for chain in chains.values() for file in chain.files.values()]
         states = self._found(files)
         self.files = [(file, states.get(id(file))) for file in files]
@@ -148,7 +148,7 @@ class ChainedFiles(ExitStack):
         for part, segment in segments_gone(self._session, read_parts(self._session)):
             name = segment.file
             if self.first_ids.get(name) not in {None, segment.first_id}:
-                name = segment.beside or name  # another one that had the name
+                name = segment.beside or name  # another file that had this name
             self._sealed[name] = part, segment.file
             self.first_ids[name] = segment.first_id
 
@@ -167,7 +167,7 @@ class ChainedFiles(ExitStack):
         fd = None if name in self._sealed else self._opened(name)
         if fd is not None:
             with os.fdopen(fd, "rb") as file:
-                # of a line longer than any event the beginning will do: no digest fits it
+                # a line longer than any event cannot match a digest, so its beginning is enough
                 is_new = True
                 while piece := file.readline(MAX_LINE_BYTES):
                     if is_new:
@@ -197,7 +197,7 @@ class ChainedFiles(ExitStack):
         return seq in self._account.numbers.get(writer, ())
 
     def _found(self, files: Iterable[FileChain]) -> dict[int, str]:
-        """The name under which each file is found, by `id` of its chain; without those that are nowhere."""
+        """The current name of each file, by `id` of its chain; missing files are left out."""
         by_id = {event_id: name for name, event_id in self.first_ids.items() if event_id is not None}
         by_inode: dict[int, str] = {}
         waiting: list[FileChain] = []
@@ -207,7 +207,7 @@ class ChainedFiles(ExitStack):
                 by_inode[id(file)] = name
             elif self.reason_missing(file) is None:
                 waiting.append(file)
-        # Their first line is another one: under the same name, else in the order of the segments.
+        # Their first line changed: match them by name, else in the order of the segments.
         names = set(self.first_ids).difference(by_inode.values())
         free = dict.fromkeys(sorted(names, key=lambda name: (_order(name), name)))
         for file in [each for each in waiting if each.file in free]:
@@ -240,7 +240,7 @@ def _states_of(file: FileChain) -> list[list[BlockState]]:
     before = [block.was or block.written for block in file.blocks]
     now = [block.now or block.written for block in file.blocks]
     if not any(state.lines for state in now):
-        return [before, written]  # it stands, so the erasure that removes it was interrupted
+        return [before, written]  # it still exists, so the erasure that removes it was interrupted
     return [now, before, written] if before != written else [now, written]
 
 
@@ -253,7 +253,7 @@ def leaf_of(kind: str, lines: Sequence[bytes], state: BlockState | None = None) 
 
 
 class FoundBlock(NamedTuple):
-    """The lines found in the place of a block."""
+    """The lines found at the position of a block."""
 
     block: ChainBlock
     state: BlockState
@@ -296,7 +296,7 @@ def current_states(
     fitting = [states for states, wrong in tried if not wrong]
     if not fitting:
         return tried[0]
-    # Without its last blocks a file fits as well; more lines there show that it was not rewritten yet.
+    # A file without its last blocks matches, too; further lines show that it was not rewritten yet.
     return max(fitting, key=lambda states: sum(state.lines for state in states)), []
 
 
@@ -597,7 +597,7 @@ def account_in_chains(session: Path, going: Mapping[str, Callable[[bytes], bytes
 
 
 def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[bytes], bytes | None]) -> bool:
-    """Record the future states of a file's blocks; returns whether any loses lines. Skips edited blocks."""
+    """Record the future states of a file's unedited blocks; returns whether any loses lines."""
     states, wrong = current_states(chained, name, file)
     if wrong:
         return False
@@ -614,7 +614,7 @@ def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[by
         block.now = new if new != block.written else None
         if block.now is not None:
             block.why = ERASED
-    if first is not None:  # else it is found by what it was until it is gone
+    if first is not None:  # else the old name identifies it until it is removed
         file.file, file.first_id = name, id_of(first)
     return True
 
@@ -630,7 +630,7 @@ def _after(block: FoundBlock, kept_lines: Sequence[bytes | None]) -> BlockState:
     if block.block.kind != LINES or not salts:
         return BlockState(size_bytes, len(left), leaf_of(block.block.kind, left))
     if not left or any(line not in {None, was} for line, was in zip(kept_lines, lines, strict=True)):
-        # nothing is left to check; or of a damaged line a part, which nothing can tell from an edit
+        # nothing remains to check; or a part of a damaged line remains, which looks like an edit
         return BlockState(size_bytes, len(left), state.leaf)
     digests, erased = digests_of_lines(lines, salts), dict(state.gone)
     kept_positions = [place for place in range(block.block.written.lines) if place not in erased]
@@ -664,7 +664,7 @@ def forget_erased(session: Path) -> None:
 
 
 def names_in_chain(path: Path) -> Iterator[bytes] | None:
-    """Return the file names in a chain's file; None if it is not one. Digests match short texts by chance."""
+    """Return the file names in a chain file, without digests, which match short texts by chance."""
     if path.parent.name != chains_dir(Path()).name or path.parent.parent.name != ".state":
         return None
     return _names(path)

@@ -1,12 +1,12 @@
 """Encrypts a session as one file, and opens such sessions for reading.
 
-`sealed.aes` is a line of JSON, then the session's files as a tar, compressed with zstd, in chunks of 1 MiB
-encrypted with AES-256-GCM. The key of a file is derived from the user's by HKDF with a salt of its own; the
-nonce of a chunk is its number and whether it is the last; the first line is authenticated with each chunk.
-So chunks cannot be changed, reordered, cut off, or moved to another session's file.
+`sealed.aes` is a line of JSON, followed by the session's files as a tar archive, compressed with zstd and
+encrypted in chunks of 1 MiB with AES-256-GCM. The key of a file is derived from the user's key by HKDF with a
+random salt; the nonce of a chunk is its number and whether it is the last; each chunk authenticates the first
+line. So chunks cannot be changed, reordered, cut off, or moved to another session's file.
 
-Parquet's own encryption is not used: DuckDB writes it without a download only in a form that it calls not
-secure, does not read what pyarrow writes, and artifacts and checkpoints are no Parquet.
+Parquet's own encryption is not used: without a download, DuckDB writes it only in a form that it calls
+insecure; DuckDB cannot read what pyarrow writes; and artifacts and checkpoints are not Parquet.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ _MEMORY_DISK: Final = Path("/dev/shm")  # noqa: S108 - directories in it are pri
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """The first line of the file, which anybody can read."""
+    """The first line of the file, which is not encrypted."""
 
     session_id: str
     session_uid: str
     key_id: str
-    """Tells a wrong key from a damaged file; derived from the key, and says nothing about it."""
+    """Distinguishes a wrong key from a damaged file; derived from the key without revealing it."""
     salt: str
     sealed_at: str
     format: str = FORMAT
@@ -110,7 +110,7 @@ def key_of(data: bytes, where: str) -> bytes:
     """Read a key: 32 bytes, or these as hexadecimal or base64.
 
     Raises:
-        UsageError: it is no key; `where` says where it came from.
+        UsageError: it is not a key; `where` names its source in the message.
     """
     if len(data) == KEY_BYTES:
         return data
@@ -172,7 +172,7 @@ class _Encrypting(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         self._waiting += data
-        # the last chunk is only known at the end, so one is always kept
+        # the last chunk is known only at the end, so one chunk is always held back
         while len(self._waiting) > CHUNK_BYTES:
             self._put(bytes(self._waiting[:CHUNK_BYTES]), is_last=False)
             del self._waiting[:CHUNK_BYTES]
@@ -188,7 +188,7 @@ class _Encrypting(io.RawIOBase):
 
 
 class _Decrypting(io.RawIOBase):
-    """Reads chunks, each after it was authenticated."""
+    """Reads chunks and authenticates each one."""
 
     def __init__(self, file: IO[bytes], key: bytes, header: _Header, path: Path) -> None:
         self._file = file
@@ -236,30 +236,30 @@ def encrypt(
     remove: bool = False,
     as_text: Callable[[bytes], str] | None = None,
 ) -> EncryptedSession:
-    """Seal a session, and encrypt it whole as `sealed.aes` in its directory.
+    """Seal a session, and encrypt all of it as `sealed.aes` in its directory.
 
-    What is written is read back and compared with the files before anything is removed. A kill leaves a
-    readable session, or an encrypted one with remains that the next call removes.
+    The written file is read back and compared with the session before anything is removed. After a kill, the
+    session is readable, or encrypted with leftovers that the next call removes.
 
     Args:
         session: its directory.
         key: 32 bytes.
         remove: remove everything else: all files of the session, its lines in the mirrors of the trace root,
             and links to its runs. Until then the readable files count.
-        as_text: formats a line for the text mirrors, which are written anew without the session; if None
-            they are removed.
+        as_text: formats a line for the text mirrors, which are rewritten without the session; if None they
+            are removed.
 
     Raises:
         SessionInUse: a process records the session or, with `remove`, under this root.
         UsageError: its program was killed, and it was not recovered.
-        DamagedInput: what was written does not read back as it was; nothing was removed.
+        DamagedInput: the written file does not read back identically; nothing was removed.
         MissingExtra: cryptography is not installed.
     """
     _ciphers()
     refuse_links(session)
     vault = encrypted_file(session)
     if remove:
-        for ref in list_sessions(session.parent):  # who records there writes to the mirrors
+        for ref in list_sessions(session.parent):  # a recording process writes to the mirrors
             refuse_if_in_use(ref.path, "encrypt when no process records under this root")
     if is_encrypted(session):
         for member in _members(vault, key, session_id_of(session)):
@@ -272,7 +272,7 @@ def encrypt(
         if not is_alone:
             raise UsageError("another process encrypts this session", path=session, remedy="wait for it")
         seal(session, remove)
-        vault.unlink(missing_ok=True)  # of an earlier state; the readable files count
+        vault.unlink(missing_ok=True)  # of an earlier state; the readable files are authoritative
         aside = vault.with_name(f".{vault.name}.new")
         aside.unlink(missing_ok=True)
         try:
@@ -287,7 +287,7 @@ def encrypt(
 
 
 def _is_left_out(session: Path, path: Path) -> bool:
-    """Return whether a file of a session is a cache that is made again, or the encrypted file itself."""
+    """Return whether a file of a session is a cache, or the encrypted file itself."""
     return path.name.lstrip(".").startswith(encrypted_file(session).name) or path.is_relative_to(
         view_dir(session)
     )
@@ -319,7 +319,7 @@ def _write(session: Path, target: Path, key: bytes) -> dict[str, str]:
                     first = names.setdefault(inode_at(path) or (0, 0), name)
                     if first == name:
                         digests[name] = _add(tar, path, name)
-                    else:  # another name of a shared content
+                    else:  # a further name of a shared content
                         tar.addfile(_member(name, type=tarfile.LNKTYPE, linkname=first))
                         digests[name] = digests[first]
         buffered.flush()
@@ -331,7 +331,7 @@ def _write(session: Path, target: Path, key: bytes) -> dict[str, str]:
 
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> str:
     fd, status = open_file(path)
-    # in nanoseconds, by which a sealed file is recognised
+    # in nanoseconds, since a sealed file is recognised by it
     pax_headers = {_TIME: str(status.st_mtime_ns)}
     member = _member(name, size=status.st_size, pax_headers=pax_headers)
     with os.fdopen(fd, "rb") as file:
@@ -351,7 +351,7 @@ def _member(name: str, **pax_headers: Any) -> tarfile.TarInfo:
 
 
 def _read_header(path: Path, key: bytes, session_id: str) -> tuple[_Header, int]:
-    """Return the first line, and its size in bytes; refuse what the key does not open."""
+    """Return the first line and its size in bytes; raises an error if the key does not match."""
     fd, _ = open_file(path)
     with os.fdopen(fd, "rb") as file:
         line = file.readline(_MAX_HEADER_BYTES)
@@ -387,7 +387,7 @@ class _Member(NamedTuple):
 
     name: str
     content: IO[bytes] | None
-    """None for another name of the file `link`."""
+    """None for a further name of the file `link`."""
     link: str = ""
     mtime_ns: int = 0
 
@@ -404,7 +404,7 @@ def _as_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> _Member:
 
 
 def _members(path: Path, key: bytes, session_id: str) -> Iterator[_Member]:
-    """Yield the files in an encrypted session; each has to be read before the next."""
+    """Yield the files in an encrypted session; read each one before the next."""
     import zstandard
 
     header, skipped = _read_header(path, key, session_id)
@@ -417,7 +417,7 @@ def _members(path: Path, key: bytes, session_id: str) -> Iterator[_Member]:
             with unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
                 for member in tar:
                     yield _as_member(tar, member)
-            while plain.read(_COPY_BYTES):  # the last chunk shows that nothing was cut off
+            while plain.read(_COPY_BYTES):  # reading the last chunk proves that nothing was cut off
                 pass
         except (tarfile.TarError, zstandard.ZstdError, ValueError, KeyError) as error:
             raise DamagedInput(
@@ -433,7 +433,7 @@ def _digest_of(member: _Member) -> str:
 
 
 def _compare(session: Path, path: Path, key: bytes, digests: dict[str, str]) -> None:
-    """Read an encrypted file back; DamagedInput if it differs from what was read from the session's files."""
+    """Read an encrypted file back; DamagedInput if it differs from the session's files."""
     found_digests: dict[str, str | None] = {}
     for member in _members(path, key, session_id_of(session)):
         found_digests[member.name] = (
@@ -448,8 +448,8 @@ def _compare(session: Path, path: Path, key: bytes, digests: dict[str, str]) -> 
 
 
 def _remove_readable(session: Path, as_text: Callable[[bytes], str] | None) -> int:
-    """Remove all files of an encrypted session but that one, its lines in mirrors, and links to its runs."""
-    # without a description the directory counts as encrypted, whatever remains after a kill
+    """Remove the readable files of an encrypted session, its lines in mirrors, and links to its runs."""
+    # first the description: without it, the directory counts as encrypted even after a kill
     described = _remove(session_file(session))
     sync_directory(session)
     others = [entry for entry in entries_in(session) if entry != encrypted_file(session)]
@@ -461,7 +461,7 @@ def _remove_readable(session: Path, as_text: Callable[[bytes], str] | None) -> i
 
 
 def _renew_mirrors(root: Path, as_text: Callable[[bytes], str] | None) -> None:
-    """Write the mirrors anew from the readable sessions, if there are any mirrors."""
+    """Rewrite the mirrors from the readable sessions, if mirrors exist."""
     mirrors = {
         name: entries_in((root / name).parent, beginning=(root / name).name) for name in MIRROR_FILES.values()
     }
@@ -493,13 +493,13 @@ def _unpack(session: Path, key: bytes, target: Path) -> int:
 
 
 def decrypt(session: Path, key: bytes) -> int:
-    """Make an encrypted session readable again, in its place; returns the number of files.
+    """Decrypt a session in its directory; returns the number of files.
 
-    A kill before the end leaves it encrypted.
+    After a kill, it is still encrypted.
 
     Raises:
-        UsageError: it is not encrypted, or another process is at work on it.
-        DamagedInput, InputError: it cannot be read, or not with this key; nothing is changed.
+        UsageError: it is not encrypted, or another process encrypts or decrypts it.
+        DamagedInput, InputError: it cannot be read with this key; nothing is changed.
     """
     if not is_encrypted(session):
         raise UsageError("the session is not encrypted", path=session)
@@ -511,11 +511,11 @@ def decrypt(session: Path, key: bytes) -> int:
         staging.mkdir(mode=DIRECTORY_MODE)
         try:
             number = _unpack(session, key, staging)
-            # what a kill left beside the encrypted file is in it, too, which has been read by now
+            # leftovers of a kill are in the encrypted file, too, which has been read by now
             for entry in entries_in(session):
                 if entry not in {encrypted_file(session), staging}:
                     _remove(entry)
-            # the description last: with it the readable files count
+            # the description last: once it exists, the readable files are authoritative
             entries = sorted(entries_in(staging), key=lambda each: each.name == session_file(session).name)
             for entry in entries:
                 sync_directory(staging)
@@ -528,7 +528,7 @@ def decrypt(session: Path, key: bytes) -> int:
 
 
 def _remove(entry: Path) -> int:
-    """Remove a file, a link or a directory if it is there; returns the number of files."""
+    """Remove a file, a link or a directory if it exists; returns the number of files."""
     if entry.is_dir() and not entry.is_symlink():
         number = len(files_below(entry))
         delete_tree(entry)
@@ -543,14 +543,14 @@ _held = ExitStack()
 
 
 def open_encrypted(session: Path, key: bytes) -> Path:
-    """Decrypt a session into a private directory in memory, and return it; it is removed as the process ends.
+    """Decrypt a session into a private directory in memory, which is removed when the process ends.
 
     The directory is below `/dev/shm` or, on systems without it, below the temporary directory. A second call
-    returns the first one's directory. What is written into it does not reach the session.
+    returns the same directory. Files written into it do not reach the session.
 
     Raises:
-        DamagedInput, InputError: it cannot be read, or not with this key.
-        OSError: there is no room for it.
+        DamagedInput, InputError: it cannot be read with this key.
+        OSError: it does not fit.
     """
     vault = encrypted_file(session).resolve()
     status = vault.stat()
@@ -586,12 +586,12 @@ def _remove_at_exit(directory: Path) -> None:
         atexit.register(_remove_opened)
         is_main = threading.current_thread() is threading.main_thread()
         if is_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, _end)  # which would end the process without `atexit`
+            signal.signal(signal.SIGTERM, _end)  # a signal would end the process without running `atexit`
     _removed_at_exit[directory] = os.getpid()
 
 
 _removed_at_exit: dict[Path, int] = {}
-"""Directories by the process that opened a session there: a forked child leaves its parent's alone."""
+"""{directory: the process that opened a session there}; a forked child does not remove its parent's."""
 
 
 def _remove_opened() -> None:
@@ -607,7 +607,7 @@ def _end(number: int, _frame: object) -> None:
 
 
 def _remove_left() -> None:
-    """Remove the directories of processes that were killed; one that is alive holds a lock on its own."""
+    """Remove the directories of killed processes; a live process holds a lock on its directory."""
     for path in entries_in(_memory_disk(), beginning=OPENED_ROOT):
         with contextlib.suppress(OSError), locked(path) as is_alone:
             if is_alone and not path.is_symlink() and path.stat().st_uid == os.getuid():

@@ -1,9 +1,9 @@
-"""Import what another program logged as a session: JSON lines, or spans in lines of OTLP JSON.
+"""Import the log of another program as a session: JSON lines, or spans in lines of OTLP JSON.
 
-A mapping says which field of a line is what.
+A mapping assigns fields of a line to fields of an event.
 
-Secrets are replaced before anything is written, as in a recording. What no field of an event takes stays in
-the event's payload under its own name.
+Secrets are replaced before anything is written, as in a recording. Other fields of a line stay in the event's
+payload under their own names.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ USUAL: Final[dict[str, tuple[str, ...]]] = {
     "causes": ("causes",),
     "error": ("error",),
 }
-"""The fields of an event that a mapping can name, and where they are looked for if it does not."""
+"""{field of an event that a mapping can name: the places where it is searched by default}."""
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 _SHOWN: Final = 5
@@ -66,7 +66,7 @@ _ABSENT: Final = object()
 
 
 class FieldPlace(NamedTuple):
-    """Where the value of a field is: keys joined by dots, a JSON Pointer, or a constant."""
+    """The location of a field's value: keys joined by dots, a JSON Pointer, or a constant."""
 
     keys: tuple[str, ...] = ()
     pointer: str = ""
@@ -80,7 +80,7 @@ class FieldPlace(NamedTuple):
         return cls(pointer=text) if text.startswith("/") else cls(keys=tuple(text.split(".")))
 
     def read(self, line: Mapping[str, Any]) -> Any:
-        """The value in a line; `_ABSENT` if the line has none."""
+        """Return the value in a line; `_ABSENT` if the line has none."""
         if self.constant is not None:
             return self.constant
         if self.pointer:
@@ -90,7 +90,7 @@ class FieldPlace(NamedTuple):
             if not isinstance(value, Mapping):
                 return _ABSENT
             dotted = ".".join(self.keys[depth:])
-            if dotted in value:  # a key may have dots itself
+            if dotted in value:  # a key may contain dots
                 return value[dotted]
             value = value.get(key, _ABSENT)
         return value
@@ -98,16 +98,16 @@ class FieldPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FieldMap:
-    """Which fields of a foreign line are which fields of an event."""
+    """The mapping from the fields of a foreign line to those of an event."""
 
     sources: Mapping[str, tuple[FieldPlace, ...]]
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> FieldMap:
-        """Read `agent_id=user.name`, with commas or in several texts; other fields have usual places.
+        """Parse `agent_id=user.name`, with commas or in several texts; other fields have default places.
 
         Raises:
-            UsageError: a field of an event is unknown, or has no place.
+            UsageError: a field of an event is unknown, or its place is missing.
         """
         sources = {name: tuple(FieldPlace.of(key) for key in places) for name, places in USUAL.items()}
         for text in (part for each in texts for part in each.split(",")):
@@ -121,7 +121,7 @@ class FieldMap:
         return cls(sources)
 
     def values(self, line: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
-        """The values found in a line, and the keys of the line that they took as a whole."""
+        """The values found in a line, and the keys of the line that they use up."""
         values: dict[str, Any] = {}
         taken: set[str] = set()
         for name, sources in self.sources.items():
@@ -137,19 +137,19 @@ class FieldMap:
 
 @dataclass(slots=True)
 class ImportedLines:
-    """What an import made, and what it left out."""
+    """The result of an import."""
 
     session: Path
     events: int = 0
     agents: set[str] = field(default_factory=set)
     skipped: int = 0
     problems: list[str] = field(default_factory=list)
-    """The first lines that were skipped, each with its number and the reason."""
+    """The first skipped lines, each with its number and the reason."""
     unknown_causes: int = 0
-    """Causes that name no earlier line."""
+    """The number of causes that name no earlier line."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain values, ready for JSON."""
+        """Return the result as JSON values."""
         return {
             "session": str(self.session),
             "events": self.events,
@@ -163,10 +163,10 @@ class ImportedLines:
 def import_lines(path: Path, field_texts: Iterable[str], root: Path, redactor: Redactor) -> ImportedLines:
     """Import a file of JSON lines as a new session under a trace root.
 
-    A line becomes an `agent_action` if it has an action, an event of the kind that it names if that is a kind
-    of events, an `error` if it has one, else a `log`. A failed action has an `error` in it as well, unless an
-    action inside it failed. A line with a duration or a span id is a span; span ids
-    are replaced by digests of them. Lines that are no JSON object, or have no time, are skipped and counted.
+    A line with an action becomes an `agent_action`; a line that names a kind of events becomes an event of
+    that kind; a line with an error becomes an `error`, any other line a `log`. A failed action also gets an
+    `error`, unless an action inside it failed. A line with a duration or a span id is a span; span ids are
+    replaced by their digests. Lines that are not a JSON object, or have no time, are skipped and counted.
 
     Args:
         path: the file.
@@ -210,8 +210,8 @@ def import_objects(
 
 
 def objects_in(path: Path) -> Iterator[tuple[int, Any]]:
-    """The lines of a file with their numbers; an exception in place of a line that is no JSON."""
-    if "\0" in str(path):  # the system knows no such name
+    """The lines of a file with their numbers; an exception in place of a line that is not JSON."""
+    if "\0" in str(path):  # the file system rejects the name
         raise InputError("no such file", path=path)
     try:
         with path.open("rb") as file:
@@ -233,7 +233,7 @@ def objects_in(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 class _Rows:
-    """Turns foreign objects into rows of events."""
+    """Converts foreign objects to rows of events."""
 
     def __init__(self, fields: FieldMap, redactor: Redactor, imported: ImportedLines) -> None:
         self._fields = fields
@@ -242,11 +242,11 @@ class _Rows:
         self._writer = new_writer_id(os.urandom(5))
         self._ids: dict[str, str] = {}
         self._failed_inside: set[str] = set()
-        """The spans in which another one failed: its error is theirs."""
+        """The spans with a failed span inside, which already has the error."""
         self.count = 0
 
     def __call__(self, lines: Iterable[tuple[int, Any]]) -> Iterator[dict[str, Any]]:
-        """Yield the rows; at the end one that says how many there are."""
+        """Yield the rows; the last one contains their number."""
         last_us = 0
         for number, line in lines:
             try:
@@ -367,7 +367,7 @@ _OWN_KEYS: Final = frozenset(
     "message logger state types code artifact_text agent_id agent_role outcome event_type action_type "
     "duration_ms error_message error_id root call".split()
 )
-"""Keys of payloads whose meaning a foreign value would not have."""
+"""Payload keys that have a meaning here, so that a foreign value needs another name."""
 
 
 def _text(value: Any) -> str:
@@ -412,7 +412,7 @@ def _duration_ms(values: Mapping[str, Any]) -> float | None:
 
 
 def _time_us(values: Mapping[str, Any], duration_ms: float | None) -> int:
-    """The time of an event, of a span its end, in microseconds since 1970."""
+    """The time of an event, or the end of a span, in microseconds since 1970."""
     if "started" in values:
         return _moment_us(values["started"]) + round((duration_ms or 0) * 1000)
     if "timestamp" in values:
@@ -427,7 +427,7 @@ _FACTORS: Final[tuple[tuple[float, Callable[[float], float]], ...]] = (
     (1e17, lambda number: number),
     (math.inf, lambda number: number / 1e3),
 )
-"""Numbers of this size are seconds, milliseconds, microseconds, nanoseconds since 1970."""
+"""The limits by which numbers are read as seconds, milliseconds, microseconds or nanoseconds since 1970."""
 
 
 def _moment_us(value: Any) -> int:
@@ -443,7 +443,7 @@ def _moment_us(value: Any) -> int:
     return us
 
 
-# Spans in lines of OTLP JSON, such as the file exporter of a collector writes.
+# Spans in lines of OTLP JSON, as written by the file exporter of a collector.
 
 _FAILED: Final = (2, "STATUS_CODE_ERROR")
 _AGENT: Final = ("gen_ai.agent.id", "gen_ai.agent.name", "agent.name", "agent_id")
@@ -451,7 +451,7 @@ _TICK: Final = ("agent_trace.tick", "tick")
 
 
 def import_otlp(path: Path, field_texts: Iterable[str], root: Path, redactor: Redactor) -> ImportedLines:
-    """Import spans as actions: of the agent that `gen_ai.agent.id` or `.name` names, else of the service.
+    """Import spans as actions of the agent named by `gen_ai.agent.id` or `.name`, else of the service.
 
     An action is named after its span. Its payload has the span's attributes, events, status and trace id.
 
@@ -498,7 +498,7 @@ def _spans(path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _of(value: Any, *names: str, kind: type = dict) -> Any:
-    """The first of these members that is of a kind; an empty one if there is none."""
+    """Return the first of these members that has a type; an empty value of the type if there is none."""
     values = (value.get(name) for name in names) if isinstance(value, dict) else ()
     return next((each for each in values if isinstance(each, kind)), kind())
 
@@ -534,7 +534,7 @@ def _flat(span: dict[str, Any], resource: dict[str, Any]) -> dict[str, Any]:
 
 
 def _attributes(attributes: Any) -> dict[str, Any]:
-    """The list of keys and values as an object."""
+    """Convert a list of keys and values to an object."""
     pairs = [each for each in attributes if isinstance(each, dict)] if isinstance(attributes, list) else []
     return {str(each.get("key")): _value(each.get("value")) for each in pairs}
 
@@ -554,21 +554,21 @@ def _value(any_value: Any) -> Any:
 
 _ZIP: Final = b"PK\x03\x04"
 _INSPECT_SPANS: Final = frozenset({"model", "tool", "subtask", "sandbox"})
-"""Inspect's events that have an end."""
+"""Inspect events with an end."""
 _INSPECT_USUAL: Final = (
     *("timestamp=/at", "duration_ms=/took_ms", "action=/action", "kind=/kind", "agent_id=/agent"),
     *("id=/uuid", "span_id=/span", "parent_span_id=/span_id", "error=/error", "message=/what"),
-    "tick=/metadata/tick",  # as `export inspect` writes it
+    "tick=/metadata/tick",  # as written by `export inspect`
 )
 
 
 def import_inspect(path: Path, field_texts: Iterable[str], root: Path, redactor: Redactor) -> ImportedLines:
     """Import the events of all samples: each sample is an agent, `task/id` (`task/id@epoch` from the second).
 
-    Calls of models and tools, and spans, are actions with their durations, nested as in Inspect; everything
-    else is a log event with `inspect.` and its kind as `source_kind`. The first event of a sample has its
-    input, the last its output and scores. What the log says beside its samples, such as its task, its results
-    and its status, is an event of the session, `inspect.log`.
+    Model calls, tool calls and spans become actions with their durations, nested as in Inspect; all other
+    events become log events whose `source_kind` is `inspect.` and the kind. The first event of a sample has
+    its input, the last its output and scores. The rest of the log, such as task, results and status, becomes
+    an event of the session, `inspect.log`.
 
     Args:
         path: a log with the ending .json.
@@ -577,7 +577,7 @@ def import_inspect(path: Path, field_texts: Iterable[str], root: Path, redactor:
 
     Raises:
         InputError: the file cannot be read, or has no event.
-        DamagedInput: it is no log of Inspect in JSON.
+        DamagedInput: it is not an Inspect log in JSON.
         UsageError: the mapping is wrong.
     """
     return import_objects(
@@ -629,7 +629,7 @@ def _chosen(sample: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _inspect_moment(sample: dict[str, Any], listed: list[dict[str, Any]], index: int) -> Any:
-    """When a sample began or ended: as it says itself, else as its first or last event does."""
+    """When a sample began or ended, from its own fields, else from its first or last event."""
     moment = sample.get("completed_at" if index else "started_at")
     return moment or (listed[index].get("timestamp") if listed else None)
 
@@ -667,12 +667,13 @@ def _inspect_samples(path: Path) -> Iterator[tuple[dict[str, Any], str, dict[str
 
 
 def _flat_inspect(event: dict[str, Any], ends: dict[Any, Any]) -> dict[str, Any]:
-    """An event with its time, and with its duration and what it did if it is a span."""
+    """Flatten an event: its time, and for a span also its duration and result."""
     flat = dict(event)
     kind, began = event.get("event"), event.get("timestamp")
     flat.setdefault("at", began)
     if kind != "error":
-        flat["kind"] = f"inspect.{kind}"  # its states and others are not ours of the same name
+        # Inspect's `state` events and others differ from ours of the same name
+        flat["kind"] = f"inspect.{kind}"
     flat.pop("timestamp", None)
     flat.pop("traceback_ansi", None)
     if isinstance(failure := event.get("error"), dict):  # with its traceback
@@ -698,6 +699,6 @@ def _flat_inspect(event: dict[str, Any], ends: dict[Any, Any]) -> dict[str, Any]
         try:
             flat["took_ms"] = max(parse_timestamp(ended) - parse_timestamp(began), 0) / 1000
         except ValueError:
-            return flat  # the time of a beginning will do
+            return flat  # use the time of the beginning
         flat["at"] = ended
     return flat

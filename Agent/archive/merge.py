@@ -1,9 +1,9 @@
-"""Join the sessions of several hosts, which recorded one simulation, into one new session.
+"""Join the sessions in which several hosts recorded one simulation into one new session.
 
-Every event keeps its id, so what was lost stays countable by writer. A host whose clock was behind what it
-had heard (`hlc`, see `record/carried.py`) has its times moved forward by that much, all of them, so that in
-every view of the new session an effect stands behind its causes. The sessions themselves are not changed; the
-chains of digests stay with them, since they prove the original lines.
+Events keep their ids, so losses can still be counted by writer. If a host's clock was behind the times in the
+messages it received (`hlc`, see `record/carried.py`), all of its times are moved forward by that difference,
+so that effects follow their causes. The original sessions are not changed and keep their chains of digests,
+which prove the original lines.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _TIME: Final = slice(len('{"timestamp":"'), len('{"timestamp":"2026-11-20T10:30:
 
 @dataclass(slots=True)
 class Merged:
-    """What `merge_sessions` made."""
+    """The result of `merge_sessions`."""
 
     session: Path
     sources: list[dict[str, Any]] = field(default_factory=list)
@@ -74,12 +74,12 @@ class Merged:
 
 
 def merge_sessions(sessions: Sequence[Path], root: Path) -> Merged:
-    """Make one session under a root of several, in order of their start; they stay as they are.
+    """Merge several sessions, in order of their start, into a new one under a root.
 
     Raises:
         UsageError: fewer than two different sessions.
         SessionInUse: one of them is still recorded.
-        InputError: one cannot be read, or two have a file in common that differs.
+        InputError: one cannot be read, or two have different files with the same name.
     """
     infos = sorted(
         {open_session(path).session_uid: (open_session(path), path.resolve()) for path in sessions}.values(),
@@ -148,7 +148,7 @@ def _filled(merged_dir: Path, infos: Sequence[tuple[SessionInfo, Path]]) -> Merg
 
 
 def _behind_us(session: Path) -> int:
-    """By how much the clock of a session's host was behind what it had heard, at most."""
+    """The maximum by which the clock of a session's host was behind the times it received."""
     most = 0
     for _, lines in _all_lines(session):
         for line in lines:
@@ -161,11 +161,11 @@ def _hlc_of(line: bytes) -> int:
     try:
         return decode_line(line).hlc or 0
     except DamagedLine:
-        return 0  # kept as it is, and counted as damaged by whoever reads it
+        return 0  # kept unchanged; readers count it as damaged
 
 
 def _all_lines(session: Path) -> Iterator[tuple[Path, Iterable[bytes]]]:
-    """Each log of a session with its lines, as on disk, or from the archive where that is all there is."""
+    """Yield each log of a session with its lines: from disk, or from the archive if the file was removed."""
     present_logs = log_files(session)
     for path in present_logs:
         if (inode := inode_at(path)) is not None:
@@ -177,7 +177,7 @@ def _all_lines(session: Path) -> Iterator[tuple[Path, Iterable[bytes]]]:
 
 
 def _copied_logs(session: Path, merged_dir: Path, shifted_us: int) -> dict[str, str]:
-    """Copy the logs; return their names in the new session, where two sessions may have the same."""
+    """Copy the logs; return their names in the new session, which differ if a name is taken."""
     logs = list(_all_lines(session))
     names = _names([path.relative_to(session).as_posix() for path, _ in logs], session, merged_dir)
     for path, lines in logs:
@@ -188,7 +188,7 @@ def _copied_logs(session: Path, merged_dir: Path, shifted_us: int) -> dict[str, 
 
 
 def _names(files: Sequence[str], session: Path, merged_dir: Path) -> dict[str, str]:
-    """New names of files: all segments of a log are renamed if one of them is in the new session already."""
+    """New names of files: all segments of a log are renamed if the new session already has one of them."""
     taken: dict[str, str] = {}
     for file in files:
         directory, _, base = file.rpartition("/")
@@ -232,13 +232,13 @@ def _write(target: Path, lines: Iterable[bytes], shifted_us: int) -> None:
 
 
 def _moved(line: bytes, shifted_us: int) -> bytes:
-    """The line at its place in the common time."""
+    """The line with its time moved to the common clock."""
     if not shifted_us or not line.startswith(b'{"timestamp":"'):
         return line
     try:
         moved = format_timestamp(parse_timestamp(line[_TIME].decode()) + shifted_us).encode()
     except ValueError:
-        return line  # damaged
+        return line  # a damaged line has no valid time
     moved_line = line[: _TIME.start] + moved + line[_TIME.stop :]
     return (
         _HLC.sub(b"", moved_line, count=1) if b',"hlc":' in moved_line and _hlc_of(moved_line) else moved_line
@@ -246,7 +246,7 @@ def _moved(line: bytes, shifted_us: int) -> bytes:
 
 
 def _copy_state(session: Path, merged_dir: Path) -> None:
-    """Copy the claims and the boards, by which the losses of a writer are known."""
+    """Copy the claims and boards, from which losses are computed."""
     for directory, target in (
         (claims_dir(session), claims_dir(merged_dir)),
         (boards_dir(session), boards_dir(merged_dir)),
@@ -267,7 +267,7 @@ def _new(target: Path) -> BinaryIO:
 
 
 def _copy_runs(session: Path, merged_dir: Path, shifted_us: int) -> None:
-    """Copy the runs; their event files move in time as the logs do."""
+    """Copy the runs; the times in their event files are moved like those of the logs."""
     for path in files_below(runs_dir(session)):
         target = runs_dir(merged_dir) / path.relative_to(runs_dir(session))
         if target.exists():
@@ -286,7 +286,7 @@ def _copy_runs(session: Path, merged_dir: Path, shifted_us: int) -> None:
 
 
 def _add_accounts(session: Path, names: dict[str, str], retired: RetiredAccount, recovery: Recovery) -> None:
-    """Add what a session's accounts say of lines that are not in its files."""
+    """Add a session's accounts of lines that are no longer in its files."""
     account = read_account(session)
     account.settle(session)
     for writer, numbers in account.numbers.items():

@@ -29,7 +29,7 @@ from Agent.tree.retention import (
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Which sessions to remove: those that match any rule; a rule of None matches none."""
+    """The sessions to remove: those that match any rule; a rule of None matches none."""
 
     keep_sessions: int | None = None
     """Keep this many of the newest sessions."""
@@ -48,13 +48,13 @@ class PrunedSession:
     size_bytes: int
     reason: str
     in_use: str | None
-    """Why it is kept nevertheless; None if it is removed."""
+    """Why it is in use and kept; None if it is removed."""
     removed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """What was removed, or would be."""
+    """The result: removed sessions, or those that would be removed."""
 
     sessions: tuple[PrunedSession, ...]
     dry_run: bool
@@ -139,7 +139,7 @@ def prune_checkpoints(
     dry_run: bool = False,
     on_session: Callable[[str, Removed], None] = lambda _session_id, _removed: None,
 ) -> Removed:
-    """Remove the checkpoints that a policy does not keep, and such threads of `TraceSaver` as a whole.
+    """Remove the checkpoints and the `TraceSaver` threads that a policy does not keep.
 
     After a kill, the next call continues.
 
@@ -201,7 +201,7 @@ def _candidate(session_id: str, path: Path) -> _Candidate:
         ended_at = open_session(path).ended_at
         ended_s = newest_s if ended_at is None else parse_timestamp(ended_at) / 1_000_000
     except (InputError, ValueError):
-        ended_s = newest_s  # without a description its files say when it was last written to
+        ended_s = newest_s  # without a description, use the last modification of its files
     return _Candidate(session_id, path, size_bytes, ended_s)
 
 

@@ -126,7 +126,7 @@ def recover_session(session: Path) -> Recovered:
                 changed = True
         if changed or (recovery.writers and recovery.recovered_at is None):
             recovery.recovered_at = format_timestamp(time.time_ns() // 1000)
-            # on the disk before a board is removed: from then on it is what records the losses
+            # sync before a board is removed: from then on only this account records the losses
             write_recovery(session, recovery)
         changed |= _end_tails(session)
         changed |= _remove_boards(session)
@@ -287,7 +287,7 @@ def _last_timestamp(session: Path, recovery: Recovery) -> str:
     """Return the time of the last event, for a session without a recorded end."""
     tally = KeptCounts()
     for _ in open_reader(session).scan((), tally):
-        pass  # none is asked for
+        pass  # none is requested
     return tally.last or recovery.recovered_at or format_timestamp(time.time_ns() // 1000)
 
 
@@ -316,7 +316,7 @@ def rebuild_mirrors(
     Raises:
         SessionInUse: a process records under that root, and writes to the mirrors itself, or another one
             rebuilds them or erases.
-        InputError: no directory stands where one of them belongs.
+        InputError: something other than a directory is in the place of one.
         OSError: they cannot be written.
     """
     for ref in list_sessions(root):
@@ -402,7 +402,7 @@ def _categories(event: Event) -> set[str]:
     """Return the mirrors of an event: that of its category, and `errors` if it is an error."""
     kind = KINDS.get(event.kind)
     if kind is None or event.kind == "log":
-        # a free message belongs to whose logger wrote it
+        # a log message belongs to the category of its logger
         first = event.logger.partition(".")[0]
         plural = {"agent": "agents", "interaction": "interactions"}.get(first, first)
         category = plural if plural in MIRROR_FILES else "agents" if event.agent_id is not None else "system"

@@ -1,9 +1,9 @@
 """Exports a run, or a whole session as it is, to one file for another machine.
 
 The file is a zip of a session with a manifest of members and digests; the same run always gives the same
-bytes. A run has its events, artifacts, checkpoints, and the runs started within it. A bundle of a session has
-each log file byte by byte, with the digests made during recording. `run_import` imports both and trusts
-nothing in the file.
+bytes. A run is exported with its events, artifacts, checkpoints and nested runs. A bundle of a session
+contains each log file byte by byte, with the digests made during recording. `run_import` imports both and
+validates everything in the file.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ from Agent.tree.write.artifacts import ARTIFACT_SCHEME, ROOT_RUN, artifacts_dir,
 FORMAT: Final = "agent-trace run"
 PACKAGE_VERSION: Final = 1
 BUNDLE_VERSION: Final = 2
-"""The version of a bundle, which programs that know only runs refuse."""
+"""The version of a bundle; earlier programs, which only support runs, reject it."""
 MANIFEST: Final = "manifest.json"
 _MAX_MANIFEST_BYTES: Final = 256 << 20
 _MAX_ENTRY_BYTES: Final = 512
@@ -97,7 +97,7 @@ class PackageLimits:
 
     max_members: int = 200_000
     max_bytes: int = 8 << 30
-    """All members together, as they are stored and once more with what is compressed in them."""
+    """The total size of all members, as stored and after decompressing checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +233,12 @@ def is_member_path(path: str, run_dirs: set[str], *, is_bundle: bool = False) ->
 
 
 def _is_plain(parts: list[str]) -> bool:
-    """Return whether no part of a path leads elsewhere or hides; only `.state` begins with a dot."""
+    """Return whether no part of a path leads outside or is hidden; only `.state` may begin with a dot."""
     return all(map(_PART.fullmatch, parts[1:] if parts[0] == _STATE else parts))
 
 
 def _is_bundled(parts: list[str], run_dirs: set[str]) -> bool:
-    """Return whether a path, given by its parts, is one that only a bundle has."""
+    """Return whether a path, given by its parts, may only be in a bundle."""
     match parts:
         case [".state", "retired.json" | "recovered.json"]:
             return True
@@ -407,7 +407,7 @@ def export_run(
             runs = tuple(run for run in runs if f"runs/{safe_name(run)}/events.jsonl" in members)
         saved_members = None if only is None else set(map(artifact_member, saved))
         for run in (*runs, *([ROOT_RUN] if ref.run_id is None else [])):
-            # What somebody put there by hand under a name that none of ours has stays there.
+            # Files that the user put there under other names are not exported.
             members.update(
                 each
                 for each in _files_of(ref.session, run)
@@ -421,10 +421,10 @@ def export_run(
 def export_bundle(session: Path, path: str | os.PathLike[str]) -> ExportedRun:
     """Export a whole session to a new file, with its log files byte by byte.
 
-    Sealed segments whose log files were removed are restored for it. Beside what `export_run` gives of a root
-    run, it has the digests made during recording, so that `verify` works on it elsewhere, the account of
-    removed events, replays, and what the session was forked from. It has no host, command line, settings or
-    targets.
+    Sealed segments whose log files were removed are restored for it. In addition to the content that
+    `export_run` writes for a root run, it has the digests made during recording, so that `verify` works on it
+    elsewhere, the account of removed events, replays, and the session's origin if it is a fork. It has no
+    host, command line, settings or targets.
 
     Args:
         session: the session's directory.
@@ -432,9 +432,9 @@ def export_bundle(session: Path, path: str | os.PathLike[str]) -> ExportedRun:
 
     Raises:
         UsageError: the file exists, or the session's program was killed and it was not recovered.
-        SessionNotFound: there is no such session.
+        SessionNotFound: the session does not exist.
         SessionInUse: a process still records it, or writes checkpoints of it.
-        DamagedInput: an artifact differs from what was saved, or a file has the name of no log file.
+        DamagedInput: an artifact differs from what was saved, or a file does not have the name of a log file.
         OSError: it cannot be written; no file is left under its name.
     """
     target, ref = Path(path), RunRef(session, None)
@@ -474,13 +474,13 @@ def _as_they_are(session: Path, runs: tuple[str, ...], directory: Path) -> dict[
         members.update(_files_of(session, run))
         paths += files_below(run_dir(session, run) / "replays")
     members.update((path.relative_to(session).as_posix(), path) for path in paths if path.is_file())
-    # what somebody put there by hand stays there
+    # files that the user put there are not exported
     return {name: path for name, path in members.items() if is_member_path(name, set(runs), is_bundle=True)}
 
 
 @contextmanager
 def _packing(target: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield (a file, a directory for its parts); after the block the file gets its name, if that is free."""
+    """Yield (a file, a directory for its parts); afterwards the file is renamed to the target, if free."""
     is_there = UsageError("the file already exists", path=target, remedy="remove it, or choose another name")
     if target.exists():
         raise is_there

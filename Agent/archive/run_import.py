@@ -1,7 +1,7 @@
 """Creates sessions from a file of a run or of a whole session, or from event rows in a database.
 
 Everything in a file is checked first: names belong to a run, sizes and digests match the manifest, lines are
-events. The work happens in a new directory, which one rename turns into a session. Database rows lack content
+events. The session is built in a new directory and created by one rename. Database rows lack content
 that was not sent; an artifact without its text is reported as damaged.
 """
 
@@ -91,7 +91,7 @@ _STAGING: Final = ".importing-"
 _CHUNK_BYTES: Final = 1024 * 1024
 _MAX_SEQ: Final = 1 << 32
 _MAX_SCATTERED: Final = 65_536
-"""Into how many stretches of 65,536 the numbers may fall: each takes 8 KiB wherever they are counted."""
+"""The maximum number of chunks of 65,536 numbers; each chunk takes 8 KiB when numbers are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def _refuse_if_here(root: Path, manifest: Manifest, source: Path) -> None:
 def _remove_leftovers(root: Path) -> None:
     """Remove the directories of killed imports; a running import holds a lock on its directory."""
     for path in entries_in(root, beginning=_STAGING):
-        with contextlib.suppress(OSError), locked(path) as is_alone:  # gone, or another user's: it stays
+        with contextlib.suppress(OSError), locked(path) as is_alone:  # already removed, or another user's
             if is_alone and not path.is_symlink():
                 delete_tree(path)
 
@@ -209,7 +209,8 @@ def _extract(
     left_bytes = limits.max_bytes
     for name, (size_bytes, digest) in sorted(manifest.members.items()):
         target = staging.joinpath(*name.split("/"))
-        for below in reversed(Path(name).parents):  # `parents=True` would make those between for everybody
+        # `parents=True` would create the parents with access for everybody
+        for below in reversed(Path(name).parents):
             (staging / below).mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         left_bytes -= size_bytes
         try:
@@ -256,7 +257,7 @@ def _check_events(staging: Path, manifest: Manifest, source: Path) -> tuple[dict
                     event = decode_line(line)
                     last_us = max(last_us, event.timestamp_us)
                 except (DamagedLine, ValueError, OverflowError, RecursionError) as error:
-                    if manifest.whole:  # readers count it there as here
+                    if manifest.whole:  # readers count it as damaged, too
                         continue
                     raise refused(f"{path.name} has a line that is not an event: {error}", source) from None
                 stretches.add((event.writer, event.seq >> 16))
@@ -293,7 +294,8 @@ def _check_reference(staging: Path, event: Event, path: Path, source: Path) -> N
 def _describe(staging: Path, manifest: Manifest, source: Path, last_us: int) -> None:
     """Write a new description with safe fields only: no host, no process, no code to load."""
     stored: Any = None
-    with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError):  # then it is made of the manifest
+    # then the description is built from the manifest
+    with contextlib.suppress(FileNotFoundError, orjson.JSONDecodeError):
         stored = orjson.loads(session_file(staging).read_bytes())
     if not isinstance(stored, dict):
         raise refused("it has no description of its session", source)
@@ -424,14 +426,14 @@ class StoredSession:
         self.path = create_session(root, info)
         for directory in (agents_dir(self.path), runs_dir(self.path)):
             directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        make_run_dir(self.path, ROOT_RUN)  # by which the session is found under its UUID
+        make_run_dir(self.path, ROOT_RUN)  # the session is found under its UUID by this
         self.lacking: list[str] = []
         """Artifacts whose content was not sent."""
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the lines of events and the contents of artifacts; call this once."""
-        # one buffer for all lines of a file: lines that were kept one by one would pin the far larger buffers
-        # between which they were made, sixteen times their size
+        # One buffer for all lines of a file: separate objects would pin larger buffers allocated between
+        # them, which takes 16 times the memory.
         lines: dict[str, bytearray] = {}
         slices: dict[str, list[tuple[tuple[int, str, int], slice]]] = {}
         run_ids: dict[str, str | None] = {}

@@ -95,7 +95,7 @@ class Verification:
     damaged_parts: tuple[str, ...] = ()
     """Parts that differ from what was sealed, as paths in the session."""
     undescribed_parts: tuple[str, ...] = ()
-    """Parquet files without the JSON file that lists their segments, as a killed `seal` leaves them, too."""
+    """Parquet files without the JSON file that lists their segments, such as leftovers of a killed `seal`."""
     changed_files: tuple[str, ...] = ()
     """Log files that were sealed, still exist, and differ from their sealed form."""
     dropped: Mapping[str, int] = field(default_factory=dict)
@@ -182,7 +182,7 @@ def verify(session: Path, heads: Iterable[str] = ()) -> Verification:
     torn: Counter[str] = Counter()
     for entry in reader.damage():
         (torn if _is_torn_tail(session, entry, recovery) else damaged)[_writer_of(entry)] += 1
-    # only the first 1,000 damages are kept; the others are only counted
+    # the first 1,000 damages are kept, further ones are only counted
     damaged[_UNKNOWN] += losses.damaged_lines - damaged.total() - torn.total()
     rows = [
         _row(account, recovery, damaged.pop(account.writer, 0), torn.pop(account.writer, 0))
@@ -246,7 +246,7 @@ def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
         for segment in part.segments:
             path = segment.place_in(session)
             digest = beginning_digest(path, segment.size_bytes)
-            if digest != segment.digest and path.is_file():  # else removed after it was sealed
+            if digest != segment.digest and path.is_file():  # otherwise it was removed after sealing
                 yield path.relative_to(session).as_posix()
 
 

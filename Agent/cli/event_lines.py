@@ -1,7 +1,7 @@
 """Format events as lines for people, and select the events that a command shows.
 
-Events are selected by agent, level, kind, time and conditions on fields; fields have the names that they
-have in the event's line (`field_values`).
+Events are selected by agent, level, kind, time and conditions on fields; fields are named as in the event's
+line (`field_values`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def event_line(event: Event, *, width: int | None, with_agent: bool = True) -> s
 
 @lru_cache(maxsize=4096)
 def _colour_of(agent_id: str) -> int:
-    """The agent's colour, always the same, out of those of 256 that are readable on dark and light."""
+    """The agent's fixed colour, one of the 256 colours that is readable on dark and light backgrounds."""
     return AGENT_COLOURS[zlib.crc32(agent_id.encode("utf-8", "surrogatepass")) % len(AGENT_COLOURS)]
 
 
@@ -86,7 +86,7 @@ class FieldTest:
     pattern: re.Pattern[str] | None = None
 
     def holds_for(self, event: Event) -> bool:
-        """Whether it holds; in a list for one item (!= and !~: all), without the field for != and !~ only."""
+        """Whether it holds: in a list for any item (!= and !~: all); without the field only != and !~ hold."""
         is_met = any(self._holds(value) for value in field_values(event, self.key))
         return not is_met if self.sign in {"!=", "!~"} else is_met
 

@@ -200,24 +200,24 @@ def run() -> NoReturn:
 
 
 class _Remarks(io.FileIO):
-    """Standard error; what cannot be written there is discarded, since it could be reported nowhere else."""
+    """Standard error; output that cannot be written is discarded, since nothing else could report it."""
 
     def write(self, data: Any) -> int:
-        """Write the data, or discard them; return their size."""
+        """Write the data, or discard it; return its size."""
         try:
             return super().write(data)
-        except OSError:  # a full disk, a reader that has ended: the exit code still gives the answer
+        except OSError:  # on a full disk or a closed pipe, the exit code still gives the answer
             return len(data)
 
 
 def _complete_standard_streams() -> None:
     """Put /dev/null in the place of standard streams that are closed, and keep failing remarks silent.
 
-    Without that, Python has None for such a stream, and the next file that is opened gets its descriptor:
-    what is printed would end up in it.
+    Otherwise Python has None for such a stream, and the next opened file gets its descriptor, so that output
+    would be written into that file.
     """
     free = os.open(os.devnull, os.O_RDWR)
-    while free <= 2:  # the lowest free descriptor is taken, so each closed one of the three is
+    while free <= 2:  # `open` uses the lowest free descriptor, so each closed one of the three is filled
         free = os.dup(free)
     os.close(free)
     if sys.stdin is None:
@@ -353,7 +353,7 @@ def _own_bug(error: Exception, *, show: bool) -> int:
             delete=False,
         ) as file:
             file.write(f"agent-trace {__version__}, Python {sys.version}\n{details}")
-    except OSError:  # no place for a file
+    except OSError:  # no file can be written
         return _own_bug(error, show=True)
     return _say(
         f"this is a bug in Agent Trace ({type(error).__name__}), the details are in {file.name}", EXIT_BUG

@@ -250,7 +250,7 @@ def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [CompletionItem(f"{session}/{each}") for each in _agents(ctx, session, agent)]
 
 
-# which session
+# Sessions and agents.
 
 
 _SESSION = "Agent.cli.session"
@@ -272,7 +272,7 @@ def _run_or_session(ctx: click.Context, _param: click.Parameter, value: str | No
 
 _OF_AGENT = "Agent.cli.session_of_agent"
 _A_SESSION = re.compile(r"last|last-fork|[0-9]{4,8}(?:_[0-9]{1,6}(?:-[0-9]+)?)?_?")
-"""What names a session before a slash; other slashes belong to the id of an agent."""
+"""Matches the part that names a session before a slash; other slashes belong to an agent's id."""
 
 
 def _agent_alone(ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -401,7 +401,7 @@ def one_of(run: str, more: tuple[str, ...], engine: str | None, master: str | No
     return run
 
 
-# when, which, how near
+# Parameter types of times, kinds and tolerances.
 
 
 @dataclass(frozen=True, slots=True)
@@ -510,7 +510,7 @@ class Number(click.FloatRange):
 
 ABOVE_ZERO = Number(min=0, min_open=True)
 
-# shared parameters
+# Shared parameters.
 
 _WHEN = "this time: -3h, an ISO time, or tick:N."
 _TARGET = "MODULE:NAME of a class or factory that builds the agent; default: the one the session remembers."

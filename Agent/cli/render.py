@@ -70,7 +70,7 @@ def emit(text: str = "", *, verbatim: bool = False) -> None:
 
 
 def emit_pages(lines: Iterable[str], *, paged: bool) -> None:
-    """Print printable lines; those of a terminal that are more than its screen go to $PAGER, if `paged`."""
+    """Print printable lines; if `paged`, more lines than fit on a terminal's screen go to $PAGER."""
     left = iter(lines)
     if paged and not wants_json() and sys.stdout.isatty() and sys.stdin.isatty():
         first = list(islice(left, shutil.get_terminal_size((MAX_WIDTH, 24)).lines))
@@ -131,7 +131,7 @@ def _is_answered() -> bool:
 
 
 def give_each(answers: Sequence[Any], *, every: bool) -> None:
-    """With --json, print the answers of several sessions: a list with `every`, else the only one."""
+    """With --json, print the answers of several sessions: with `every` as a list, else the single one."""
     if wants_json():
         emit_json(answers if every else answers[0])
     elif not answers:
@@ -178,7 +178,7 @@ def _write(data: bytes) -> None:
 
 
 def harmless_json(data: bytes) -> bytes:
-    """The JSON with unprintable characters escaped, even in a pipe: its output may end on a terminal."""
+    """The JSON with unprintable characters escaped, even in a pipe, since its output may reach a terminal."""
     # A carriage return between two values would move the cursor; inside a text JSON escapes it.
     data = data.replace(b"\r", b" ")
     return data if data.isascii() and b"\x7f" not in data else _harmless(data)

@@ -1,9 +1,9 @@
 """Run a program with recording switched on.
 
-`agent-trace run` replaces its process by this one. It traces the classes that the configuration names, loads
-the OpenTelemetry instrumentations that are installed, with the span processor of this package, and then runs
-the program as Python would. Python processes that the program starts do the same (`child_start`), once they
-import a module with such a class.
+`agent-trace run` replaces its process by this one. It traces the classes named by the configuration, loads
+the installed OpenTelemetry instrumentations with the span processor of this package, and then runs the
+program as Python would. Python processes started by the program do the same (`child_start`) once they import
+a module with such a class.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from Agent.tree.layout import list_sessions
 _DISABLED: Final = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 _STARTED_AT: Final = format_timestamp(time.time_ns() // 1000)
 _AROUND: Final = frozenset({__file__, runpy.__file__, "<frozen runpy>"})
-"""The files of the calls around the program, which its tracebacks do not show."""
+"""The files of the frames around the program, which are hidden in its tracebacks."""
 _CHILDREN: Final = "AGENT_TRACE_RUN_CHILDREN"
-"""The variable that says to child processes what to record."""
+"""The environment variable with the settings for child processes."""
 _NEWEST: Final = 8
-"""How many of the newest sessions may be the program's."""
+"""The number of newest sessions that are searched for the program's."""
 
 
 class ProgramSettings(NamedTuple):
-    """What `agent-trace run` was asked to do."""
+    """The options of `agent-trace run`."""
 
     is_module: bool = False
     """Whether the program is a module, as in `python -m`."""
@@ -57,7 +57,7 @@ class ProgramSettings(NamedTuple):
 
 
 def main() -> int:
-    """Run the program that the arguments name, after the settings; return the exit code."""
+    """Run the program named by the arguments after the settings; return the exit code."""
     settings_json, program, *arguments = sys.argv[1:]
     settings = ProgramSettings(**json.loads(settings_json))
     try:
@@ -66,7 +66,7 @@ def main() -> int:
         sys.argv = [program, *arguments]
         if sys.path[0] not in sys.path[1:]:
             sys.path.append(sys.path[0])  # this package, for child processes
-        # A script finds the modules beside it, a module those in the working directory.
+        # A script imports from its own directory, a module from the working directory.
         beside = os.getcwd() if settings.is_module else os.path.dirname(os.path.realpath(program))  # noqa: PTH109, PTH120
         sys.path[0] = beside
         entries = classes_to_instrument()
@@ -106,7 +106,7 @@ def _tell_children(entries: Iterable[InstrumentEntry], *, spans: bool) -> None:
 
 
 def begin_in_child() -> None:
-    """Record what the program's own process records, in a Python process that it started."""
+    """Record in a Python process started by the program, with the same settings."""
     settings_text = os.environ.get(_CHILDREN)
     if settings_text is None:
         return
@@ -120,7 +120,7 @@ def begin_in_child() -> None:
 
 
 class _TracedImports(MetaPathFinder):
-    """Traces the named classes of a module when it is imported: the program may never need it."""
+    """Traces the named classes of a module when it is imported, since the program may never import it."""
 
     def __init__(self, entries: Iterable[InstrumentEntry]) -> None:
         self._entries: dict[str, list[InstrumentEntry]] = {}
@@ -133,8 +133,8 @@ class _TracedImports(MetaPathFinder):
         path: Sequence[str] | None,  # noqa: ARG002
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        """Return where the module is, with a loader that traces its classes; None for other modules."""
-        entries = self._entries.pop(fullname, None)  # so that the other finders are asked now
+        """Return the module's spec with a loader that traces its classes; None for other modules."""
+        entries = self._entries.pop(fullname, None)  # so that the other finders are used now
         spec = None if entries is None else find_spec(fullname)
         if entries is not None and spec is not None and spec.loader is not None:
             spec.loader = _TracingLoader(spec.loader, entries)
@@ -142,18 +142,18 @@ class _TracedImports(MetaPathFinder):
 
 
 class _TracingLoader(Loader):
-    """Loads a module with its own loader, and then traces its classes."""
+    """Loads a module with its original loader, and then traces its classes."""
 
     def __init__(self, loader: Loader, entries: Iterable[InstrumentEntry]) -> None:
         self._own = loader
         self._entries = entries
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Make the module as its own loader makes it."""
+        """Create the module with its original loader."""
         return self._own.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the module, then trace; what cannot be traced is reported, and the import goes on."""
+        """Execute the module, then trace its classes; failures are reported and the import continues."""
         module.__loader__ = self._own
         if module.__spec__ is not None:
             module.__spec__.loader = self._own
@@ -174,7 +174,7 @@ def _check_readable(program: str) -> None:
 
 
 def _instrument(entry: InstrumentEntry) -> None:
-    """Trace a class that the configuration names.
+    """Trace a class named by the configuration.
 
     Raises:
         ConfigurationError: the class or a method does not exist; names the file and line.
@@ -239,7 +239,7 @@ def record_spans() -> list[str]:
 
 
 def _is_about_missing_library(error: Exception) -> bool:
-    """Return whether the library of an instrumentation is not installed, which is no failure."""
+    """Return whether the library of an instrumentation is not installed, which is not a failure."""
     if isinstance(error, ModuleNotFoundError):
         return True
     conflict = getattr(error, "conflict", None)
@@ -247,14 +247,14 @@ def _is_about_missing_library(error: Exception) -> bool:
 
 
 def _tell_if_nothing() -> None:
-    """Say so if the program has ended and nothing was recorded, by it or its children."""
+    """Report if the program has ended and neither it nor its children recorded anything."""
     sessions = list_sessions(configured_root())
     if installed.active_pipeline() is not None:
         return
     try:
         started = [open_session(each.path).started_at for each in sessions[-_NEWEST:]]
     except AgentTraceError:
-        return  # something was recorded, though not whole
+        return  # something was recorded, even if incomplete
     if not any(each >= _STARTED_AT for each in started):
         say(
             "nothing was recorded: no library of the program has an installed OpenTelemetry instrumentation, "

@@ -81,7 +81,7 @@ class Destination:
             )
 
     def to_order(self) -> dict[str, Any]:
-        """Return what the sender process needs to know."""
+        """Return the data for the sender process."""
         return {"url": self.url, "api_key": self.api_key}
 
     @property

@@ -1,8 +1,8 @@
 """Send a session as spans to any receiver of OTLP over HTTP, while it is recorded or afterwards.
 
 `export_otlp` starts the sender process of `sender.py` for it, which follows the session's files; so a slow or
-dead receiver neither delays an agent nor loses events. Spans have the ids of the recording: what is sent
-again is the same span. A cursor keeps which events' spans the receiver has, so that the next one resumes.
+dead receiver neither delays an agent nor loses events. Spans have the ids of the recording, so a repeated
+span is the same span. A cursor stores which events' spans the receiver has, so that the next export resumes.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class OtlpDelivery(Delivery):
 class OtlpShipment(OutgoingSession):
     """Sends one session as spans, while it grows or afterwards.
 
-    A span is made of its whole session, so all events are read each time; those whose spans the receiver has,
-    by the cursor, are not sent again.
+    Spans depend on the whole session, so all events are read each time; spans that the receiver has according
+    to the cursor are not sent again.
 
     Args:
         session: its directory.
@@ -118,7 +118,8 @@ class OtlpShipment(OutgoingSession):
         content: also send arguments, results, prompts, messages and states. Spans that were sent without
             content before are then sent again.
         patience_s: see `Delivery`.
-        resume: leave out what the cursor says was sent; else all is sent, and the cursor begins anew.
+        resume: skip spans that were sent according to the cursor; else everything is sent and the cursor
+            starts again.
 
     Raises:
         SessionInUse: another process exports the session to this receiver.
@@ -177,7 +178,7 @@ class OtlpShipment(OutgoingSession):
         return len(events)
 
     def ship_recorded(self) -> None:
-        """Send the spans of all that is recorded now, sealed parts included, and the roots of its traces.
+        """Send the spans of everything recorded so far, including sealed parts, and the roots of its traces.
 
         Raises:
             Stopped: see `Delivery`.
@@ -202,13 +203,13 @@ class OtlpShipment(OutgoingSession):
         self._keep(cursor)
 
     def unsent(self) -> int:
-        """Return the number of spans that have ended and that the receiver does not have."""
+        """Return the number of ended spans that the receiver does not have."""
         while self._take():
             pass
         return len(self._waiting)
 
     def end(self) -> bool:
-        """Add the roots of the session's traces after its end; return whether there is something to send."""
+        """Add the roots of the session's traces after its end; return whether anything has to be sent."""
         if self._ended:
             return False
         self._ended = True
@@ -252,7 +253,7 @@ class OtlpShipment(OutgoingSession):
             if is_sent:
                 self._keep(self._cursor.place)
             raise
-        # Also the events that made no span: whole ranges of numbers are short.
+        # Also the events without a span, since complete ranges of numbers are short.
         self._cursor.sent.update(self._seen)
         self._seen = _EventSet()
         if self._ended:
@@ -286,7 +287,7 @@ class _EventSet:
 
     @classmethod
     def from_object(cls, stored: Mapping[str, Any]) -> Self:
-        """Read the result of `to_object`; ValueError or TypeError if it is none."""
+        """Read the result of `to_object`; ValueError or TypeError if it is invalid."""
         restored = cls()
         for writer, ranges in stored.items():
             restored._of_writer[writer] = SeqSet.of_ranges((int(first), int(last)) for first, last in ranges)
@@ -294,15 +295,15 @@ class _EventSet:
 
 
 class _OtlpCursor:
-    """Which events' spans a receiver has.
+    """The events whose spans a receiver has.
 
-    Unlike that of `Shipment`, it is more than a position: events before a position are needed again, since
-    the spans after it are made of them.
+    Unlike that of `Shipment`, it is more than a position: events before a position are needed again for the
+    spans after it.
     """
 
     def __init__(self) -> None:
         self.place: Mapping[str, Any] = {"version": CURSOR_VERSION, "files": []}
-        """The position before which nothing has to be sent, for retention."""
+        """The position up to which everything was sent, for retention."""
         self.content = False
         self.ended_after: int | None = None
         """The number of events of the session when the roots of its traces were sent."""
@@ -334,7 +335,7 @@ def spans_of(
     runs: frozenset[str | None] | None = None,
     content: bool = False,
 ) -> Iterator[Span]:
-    """Yield the spans of a recorded session, sealed parts included, or of some of its runs.
+    """Yield the spans of a recorded session, including sealed parts, or of some of its runs.
 
     Args:
         session: its directory.
@@ -360,10 +361,10 @@ def export_otlp(
     content: bool = False,
     exit_timeout_s: float = _EXIT_TIMEOUT_S,
 ) -> Sender | None:
-    """Export this program's session while it is recorded, from a process of its own.
+    """Export this program's session while it is recorded, from a separate process.
 
-    The first call begins to record if nothing did. A span is sent when it has ended, the root of the session
-    after the program. At its end the program waits for what is not sent yet.
+    The first call starts recording if necessary. A span is sent when it has ended, the root of the session
+    after the end of the program. At its end, the program waits for unsent spans.
 
     Args:
         endpoint: the receiver, such as `http://localhost:6006`; default: OTEL_EXPORTER_OTLP_ENDPOINT.

@@ -1,4 +1,4 @@
-"""The receiver of OTLP over HTTP that a session is exported to, as OpenTelemetry's own variables name it."""
+"""The receiver of OTLP over HTTP that a session is exported to, also from OpenTelemetry's variables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SERVICE_NAME: Final = "service.name"
 
 
 class Certificates(NamedTuple):
-    """Files for TLS, each with its path or None."""
+    """The paths of files for TLS; None if unused."""
 
     authority: str | None = None
     """The certificates to trust."""
@@ -30,7 +30,7 @@ class Certificates(NamedTuple):
     client_key: str | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return the TLS settings; OSError if a file cannot be read, or is none."""
+        """Return the TLS settings; OSError if a file cannot be read or is invalid."""
         ssl_context = ssl.create_default_context(cafile=self.authority)
         if self.client is not None:
             ssl_context.load_cert_chain(self.client, self.client_key)
@@ -84,7 +84,7 @@ class OtlpDestination(Destination):
 
     @property
     def path(self) -> str:
-        """Return what is added to `place` for a request."""
+        """Return the path that a request appends to `place`."""
         return "" if self.is_whole else TRACES_PATH
 
     @property
@@ -116,7 +116,7 @@ class OtlpDestination(Destination):
         return self.certificates.context()
 
     def to_order(self) -> dict[str, Any]:
-        """Return what the sender process needs to know."""
+        """Return the data for the sender process."""
         fields = {name: value for name, value in asdict(self).items() if name != "api_key"}
         return {
             **fields,
@@ -142,10 +142,10 @@ def otlp_destination(
     *,
     traces_endpoint: str | None = None,
 ) -> OtlpDestination:
-    """Make a destination; what is not given is read from OpenTelemetry's own variables.
+    """Make a destination; missing values are read from OpenTelemetry's environment variables.
 
-    Of variables that exist for all signals and for traces, such as OTEL_EXPORTER_OTLP_TRACES_HEADERS, the
-    latter goes first. Compression, certificates and attributes of the program have variables only.
+    A variable for traces, such as OTEL_EXPORTER_OTLP_TRACES_HEADERS, takes precedence over that for all
+    signals. Compression, certificates and attributes of the program can only be set by variables.
 
     Args:
         endpoint: default: OTEL_EXPORTER_OTLP_ENDPOINT.
@@ -155,7 +155,7 @@ def otlp_destination(
             OTEL_EXPORTER_OTLP_TRACES_ENDPOINT.
 
     Raises:
-        ConfigurationError: there is no endpoint, or it or a certificate is invalid.
+        ConfigurationError: the endpoint is missing, or it or a certificate is invalid.
     """
     full_endpoint = None if endpoint else traces_endpoint or os.environ.get(TRACES_ENDPOINT)
     url = endpoint or full_endpoint or os.environ.get(ENDPOINT)
@@ -185,14 +185,14 @@ def otlp_destination(
 
 
 def described_program(service: str | None = None) -> tuple[str, dict[str, str]]:
-    """Return the name and further attributes of the program, as given or as the environment has them."""
+    """Return the name and further attributes of the program, as given or from the environment."""
     attributes = _pairs(os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
     named = attributes.pop(_SERVICE_NAME, None)
     return service or os.environ.get("OTEL_SERVICE_NAME") or named or DEFAULT_SERVICE, attributes
 
 
 def _variable(name: str) -> str:
-    """Return the variable for traces, or else for all signals; "" if there is none."""
+    """Return the variable for traces, else that for all signals; "" without either."""
     start = "OTEL_EXPORTER_OTLP_"
     return os.environ.get(f"{start}TRACES_{name}") or os.environ.get(start + name, "")
 

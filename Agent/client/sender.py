@@ -1,4 +1,4 @@
-"""The agent's side of the sender process: start it, and ask it for its progress.
+"""The agent's side of the sender process: start it, and request its progress.
 
 Nothing here raises, and only `flush` and the end of the program wait: recording continues whether or not
 sending works.

@@ -112,7 +112,7 @@ class _Sending:
         while True:
             state = self._send_pending()
             if self._orders.is_alone and state is _SendState.SENT and self._ends():
-                continue  # the end of the session leaves something more to send
+                continue  # the end of the session adds further events to send
             if self._orders.is_alone and (
                 state in {_SendState.SENT, _SendState.ELSEWHERE} or self._orders.is_over
             ):

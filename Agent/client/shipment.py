@@ -72,7 +72,7 @@ _MOST_CHANGES: Final = 3
 _TOTAL_S: Final = 2.0
 """How long the total size of the files is cached; with many agents, reading it takes as long as sending."""
 _LOOK_S: Final = 0.5
-"""The seconds between two looks at a session that is followed."""
+"""The interval between checks of a followed session, in seconds."""
 _OWN: Final = (_ARCHIVE, _CONTENT, _DATABASE)
 
 
@@ -159,7 +159,7 @@ class OutgoingSession:
         raise NotImplementedError
 
     def ship_all(self, *, follow: bool, report_caught_up: Callable[[], None] = lambda: None) -> None:
-        """Send what is there; with `follow` until no process writes to the session.
+        """Send the existing events; with `follow`, continue until no process writes to the session.
 
         Args:
             report_caught_up: called after each part.
@@ -188,7 +188,7 @@ class OutgoingSession:
         return None
 
     def end(self) -> bool:
-        """Add what only the end of the session shows; return whether there is something to send."""
+        """Add data that is known only at the end of the session; return whether anything has to be sent."""
         return False
 
     def close(self) -> None:
@@ -275,7 +275,7 @@ class Shipment(OutgoingSession):
         return len(events)
 
     def _ask_once(self) -> None:
-        """Ask once for the id of the database, since the cursor may belong to another one."""
+        """Request the id of the database once, since the cursor may belong to another one."""
         if not self._is_known:
             self._delivery.deliver([])
             self._is_known = True

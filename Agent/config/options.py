@@ -50,7 +50,7 @@ class Outputs:
     filters: Mapping[str, Mapping[str, Any]]
 
     def described(self) -> dict[str, Any]:
-        """For `session.json` and `config show`: names and classes, but no arguments of handlers."""
+        """For `session.json` and `config show`: names and classes, without arguments of handlers."""
         return {
             "routes": {category: list(names) for category, names in self.routes.items()},
             "handlers": {name: str(made_by(entry)) for name, entry in self.handlers.items()},
@@ -92,7 +92,7 @@ class Options:
     redact: bool = True
     """Whether to replace secrets before they reach the disk."""
     capture: str = "redacted"
-    """What to keep of values: `full`, `redacted` (without secrets) or `metadata` (only their shapes)."""
+    """How values are recorded: `full`, `redacted` (without secrets) or `metadata` (only their shapes)."""
     captures: Mapping[str, str] = field(default_factory=dict)
     """The same for single categories, and for `tool:PATTERN` and `field:PATTERN`."""
     console: bool = False
@@ -102,7 +102,7 @@ class Options:
     board: bool = True
     """Whether to store open spans so that they can be read after a kill."""
     durability: str = field(default="kernel", metadata={"words": ("kernel", "disk", "queued")})
-    """What an event survives once its call returned: under `kernel` a kill, under `disk` also a power cut.
+    """What a recorded event survives: under `kernel` a kill, under `disk` also a power failure.
 
     `queued` passes events to a thread that writes them: calls never wait for the disk, but a kill may lose
     the queue.

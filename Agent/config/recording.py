@@ -224,7 +224,7 @@ class RetentionThread:
 def retention_thread_for(
     session: Path, options: Options, pipeline: Pipeline, rolled: Callable[[], int], *, began: bool
 ) -> RetentionThread | None:
-    """Start a keeper if the options set a policy that this process applies; else None."""
+    """Start a retention thread if the options set a policy that this process applies; else None."""
     if options.max_session_bytes <= 0 and not (began and options.keep_sessions > 0):
         return None
     return RetentionThread(session, options, pipeline, rolled, began=began)
@@ -279,7 +279,7 @@ def set_levels(options: Options) -> RecordingSession:
 def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSession:
     """Start recording into a new session, or into that of the process that started this one."""
     global _retention_thread, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - the one session of this process
-    # What the first action needs is loaded here, where nobody measures an action.
+    # Load the code for the first action here, so that it is not measured as part of an action.
     import Agent.record.sources.sources
     import Agent.record.tracing.changed_arguments
     import Agent.record.tracing.traced_call  # noqa: F401
@@ -319,7 +319,7 @@ def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSes
 
 
 def _take_control(path: Path, writer: str, pipeline: Pipeline) -> None:
-    """Let `agent-trace control` pause the program; not in a replay, which decides about ticks itself."""
+    """Allow `agent-trace control` to pause the program; not in a replay, which controls ticks itself."""
     global _control  # noqa: PLW0603 - the one session of this process
     if installed.at_tick is not None:
         return
@@ -567,7 +567,7 @@ def _shut_down() -> None:
         if queue is not None:
             queue.write_through()
         pipeline.close()
-        # Lines that a mirror lacks are in the session all the same.
+        # Lines that a mirror lacks are still in the session.
         if pipeline.counts().writers and not any(count() for count in of_lines):
             from Agent.tree.write.kept_counts import keep_counts
 
@@ -699,7 +699,7 @@ def _after_fork_in_child() -> None:
     if pipeline is None:
         return
     if _control is not None:
-        _control = installed.at_tick = None  # requests are for the parent
+        _control = installed.at_tick = None  # requests are addressed to the parent
     if _writer is not None:
         (_writer if _queue is None else _queue).after_fork_in_child()
         if _mirrors is not None:

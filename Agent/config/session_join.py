@@ -1,9 +1,9 @@
-"""Decide which session this process records into: that of its program, if there is one, or a new one.
+"""Determine the session that this process records into: that of its program if it exists, else a new one.
 
 A parent process passes its session through the environment. Processes that were started before there was a
 session find each other under the trace root (`tree/files/session.py`).
 
-`recording.begin` asks once, before it opens a writer.
+`recording.begin` calls it once, before it opens a writer.
 """
 
 from __future__ import annotations

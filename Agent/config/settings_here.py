@@ -1,4 +1,4 @@
-"""`LOGGING_CONFIG`, and every setting as it applies here, without the modules that record."""
+"""`LOGGING_CONFIG`, and the effective settings, without importing the modules that record."""
 
 from __future__ import annotations
 

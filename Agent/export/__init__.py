@@ -1,4 +1,4 @@
-"""Public names of the export: the wire format, and the allow-list of the values that may be sent."""
+"""Public names of the export: the wire format, and the allow-list of values that may be sent."""
 
 from typing import TYPE_CHECKING
 

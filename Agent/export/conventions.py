@@ -1,9 +1,9 @@
-"""The names of other tools for what is recorded, one table for both directions.
+"""The names of other tools for recorded data, one table for both directions.
 
 `spans.py` writes these names and the service reads them. GenAI names are those of the OpenTelemetry semantic
 conventions 1.44.0 (package opentelemetry-semantic-conventions 0.66b2, status Development), kinds of spans
-those of OpenInference (package openinference-semantic-conventions 0.1.42). What neither has is named
-`agent_trace.*`.
+those of OpenInference (package openinference-semantic-conventions 0.1.42). Other names begin with
+`agent_trace.`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from Agent.event.kinds import StepType
 SEMCONV_VERSION: Final = "1.44.0"
 SCHEMA_URL: Final = f"https://opentelemetry.io/schemas/{SEMCONV_VERSION}"
 OWN: Final = "agent_trace."
-"""The prefix of attributes that no convention has."""
+"""The prefix of attributes that are in no convention."""
 
 OPERATION: Final = "gen_ai.operation.name"
 SPAN_KIND: Final = "openinference.span.kind"
@@ -24,24 +24,24 @@ STEP_TYPE: Final = OWN + "step_type"
 NAME: Final = OWN + "name"
 """The name of a block, and of a step of any type."""
 OWN_NAMES: Final = (NAME, OWN + "action_type")
-"""What our own exporter calls a span; it goes before the names of its sort."""
+"""The attributes with the name of a span from our own exporter; they precede the names of its sort."""
 
 
 class SpanSort(NamedTuple):
-    """One row of the table: a sort of span, and how both conventions name it."""
+    """One row of the table: a sort of span, and its names in both conventions."""
 
     operation: str
     """`gen_ai.operation.name`; "" if the conventions have no name for it."""
     kind: str
     """`openinference.span.kind`."""
     step_type: StepType = StepType.OTHER
-    """The type of the step that the service makes of such a span."""
+    """The type of the step that the service creates from such a span."""
     named_by: tuple[str, ...] = ()
     """The attributes with the name of the agent, tool or model; the first one found counts."""
     written: tuple[str, ...] = ()
-    """Those of them that are written."""
+    """The attributes that are written."""
     also: tuple[str, ...] = ()
-    """Further operations and kinds that are read as this sort."""
+    """Further operations and kinds that are mapped to this sort."""
 
 
 _ENTITY: Final = "traceloop.entity.name"
@@ -105,14 +105,14 @@ _BY_NAME: Final = {
 
 
 _NAMED_IN: Final = (OPERATION, SPAN_KIND, "traceloop.span.kind", "llm.request.type")
-"""Where the sort of a received span is named: by the conventions, OpenInference and OpenLLMetry."""
+"""The attributes that name the sort of a received span: GenAI, OpenInference and OpenLLMetry."""
 
 
 def sort_of(attributes: Mapping[str, object]) -> SpanSort:
     """Return the sort of a received span; `BLOCK` for unknown names.
 
-    Instrumentations that are older than the names of operations, or do not use them, such as that of Vercel's
-    AI SDK, name the tool or the model: their spans are calls of it.
+    Instrumentations without operation names, such as that of Vercel's AI SDK, name the tool or the model:
+    their spans are calls of it.
     """
     named = False
     for where in _NAMED_IN:

@@ -144,12 +144,12 @@ class _Mistakes(list[tuple[str, str]]):
     """The mistakes of a document so far, as (path, problem)."""
 
     def note(self, path: str, problem: str) -> None:
-        """Add one; more than 100 are not listed."""
+        """Add a mistake; at most 100 are listed."""
         if len(self) < _MOST_MISTAKES:
             self.append((path, problem))
 
     def refuse(self) -> None:
-        """Raise WireError if there are any."""
+        """Raise WireError if there are mistakes."""
         if self:
             raise WireError(*self[0], self if len(self) > 1 else ())
 

@@ -1,7 +1,7 @@
-"""Writes a session as a log of Inspect: a sample for each agent, spans, calls of models and tools, errors.
+"""Writes a session as an Inspect log: a sample for each agent, spans, model and tool calls, errors.
 
-The mapping is that of `Agent.archive.foreign_lines.import_inspect`, the other way: what was imported from a
-log has its samples, inputs, scores, events and results again. The form is version 2, of inspect_ai 0.3.
+The mapping is the inverse of `Agent.archive.foreign_lines.import_inspect`: an imported log gets its samples,
+inputs, scores, events and results back. The format is version 2, of inspect_ai 0.3.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _SESSION: Final = "session"
 _SOURCE: Final = "agent_trace"
 _IMPORTED: Final = "inspect."
 _LEFT_OUT: Final = frozenset({"code", "artifact.saved"})
-"""Kinds that say how a session was recorded; so do those whose name begins with one of `_OF_RECORDING`."""
+"""Kinds about the recording itself; also those whose name begins with one of `_OF_RECORDING`."""
 _OF_RECORDING: Final = ("log.", "source.")
 _STOPS: Final = frozenset({"stop", "max_tokens", "model_length", "tool_calls", "content_filter"})
 _NOT_MEMBERS: Final = frozenset(
     {"agent_id", "agent_role", "event_type", "source_kind", "action_type", "duration_ms", "outcome",
      "error_message", "error_id", "failure", "span_id", "parent_id"}
 )  # fmt: skip
-"""Keys of an imported event that its import made or consumed."""
+"""Keys of an imported event that the import added or consumed."""
 _OF_SAMPLE: Final = (
     "input", "target", "choices", "metadata", "messages", "attachments", "output", "scores", "limit",
     "model_usage", "total_time", "working_time",
@@ -45,7 +45,7 @@ _OF_SAMPLE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class InspectLog:
-    """What was written."""
+    """The result of the export."""
 
     path: Path
     samples: int
@@ -54,11 +54,11 @@ class InspectLog:
 
 
 class _Placed(NamedTuple):
-    """An event of Inspect with its place."""
+    """An event of Inspect with its sort key."""
 
     at_us: int
     rank: int
-    """At one time, spans begin first, the outer one before the inner, and end last, the inner one first."""
+    """At one time, spans begin first, outer before inner, and end last, inner before outer."""
     span_id: str | None
     number: int
     event: dict[str, Any]
@@ -76,17 +76,17 @@ class _Sample:
     name: str
     listed: list[_Placed] = field(default_factory=list)
     members: dict[str, Any] = field(default_factory=dict)
-    """What an imported log said of the sample."""
+    """The fields of the sample in an imported log."""
     usage: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: dict[str, Any] | None = None
-    """What ended an imported sample; an error that an agent recorded does not end it."""
+    """The error that ended an imported sample; errors recorded by an agent do not end it."""
     spans: dict[str, tuple[int, str | None]] = field(default_factory=dict)
-    """By id: when a span began, in microseconds since 1970, and the span around it."""
+    """{span id: (beginning in microseconds since 1970, enclosing span)}."""
     first_us: int | None = None
     last_us: int = 0
 
     def in_order(self) -> list[dict[str, Any]]:
-        """Return the events by time; nothing within a span is before its beginning.
+        """Return the events by time; no event within a span is before its beginning.
 
         A beginning is the end less the duration, both rounded, so it may be off by a microsecond.
         """
@@ -99,7 +99,7 @@ class _Sample:
         return [event for *_, event in sorted(placed, key=lambda place: place[:4])]
 
     def _around(self, span_id: str | None) -> list[str]:
-        """Return a span of this sample and those around it."""
+        """Return a span of this sample and its enclosing spans."""
         enclosing: list[str] = []
         while span_id is not None and span_id in self.spans and span_id not in enclosing:
             enclosing.append(span_id)
@@ -110,16 +110,16 @@ class _Sample:
 def write_inspect(path: str | os.PathLike[str], ref: RunRef) -> InspectLog:
     """Write a session, a run or one agent as a log that `inspect_ai.log.read_eval_log` reads.
 
-    Each agent becomes a sample; what is recorded outside of agents is a sample of its run. Actions are spans,
-    with what they did as an `info` event in them; calls of models and tools, and errors, are Inspect's own;
-    everything else is an `info` event with the kind and the payload.
+    Each agent becomes a sample; events outside of agents become a sample of their run. Actions are spans with
+    their payload as an `info` event; model calls, tool calls and errors are Inspect's own events; all others
+    are `info` events with kind and payload.
 
     Args:
-        path: of the file, which must not exist.
+        path: the path of the file, which must not exist.
         ref: what to write, as returned by `find_run`.
 
     Raises:
-        RunNotFound: nothing is recorded there.
+        RunNotFound: the run or session has no events.
         FileExistsError: the file exists.
     """
     target = Path(path)
@@ -142,7 +142,7 @@ def write_inspect(path: str | os.PathLike[str], ref: RunRef) -> InspectLog:
     task, names = _names(samples)
     log = _log(open_session(ref.session), session_id_of(ref.session), task, names, samples)
     if "status" in imported:
-        log.pop("error", None)  # samples may have failed in an evaluation that did not
+        log.pop("error", None)  # samples can fail in a successful evaluation
     log |= imported | {"eval": log["eval"] | imported.get("eval", {}), "version": LOG_VERSION}
     with os.fdopen(os.open(target, NEW_FILE, FILE_MODE), "wb") as file:
         size_bytes = file.write(orjson.dumps(log, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
@@ -167,7 +167,7 @@ def _log(
     names: Mapping[str, tuple[Any, int]],
     samples: Mapping[str, _Sample],
 ) -> dict[str, Any]:
-    """Return the log as an object; `created` and ids are the session's, so that it is the same each time."""
+    """Return the log as an object; `created` and ids come from the session, so exports are reproducible."""
     failed = next((sample.error for sample in samples.values() if sample.error is not None), None)
     usage: dict[str, dict[str, Any]] = {}
     for sample in samples.values():
@@ -205,7 +205,7 @@ def _sample_object(sample: _Sample, session_uid: str, sample_id: Any, epoch: int
     events = []
     for event in sample.in_order():
         if event.get("span_id") not in sample.spans:
-            event.pop("span_id", None)  # of another agent's action
+            event.pop("span_id", None)  # an action of another agent
         if event["event"] == "span_begin" and event.get("parent_id") not in sample.spans:
             event.pop("parent_id", None)
         events.append(event)
@@ -229,7 +229,7 @@ def _sample_object(sample: _Sample, session_uid: str, sample_id: Any, epoch: int
 
 
 def _add(sample: _Sample, event: Event, number: int, session: Path) -> None:
-    """Add what an event says to its sample."""
+    """Add an event to its sample."""
     ended_us = event.timestamp_us
     lasted = event.extra.get("duration_ms", event.extra.get("latency_ms"))
     lasted_us = round(lasted * 1000) if isinstance(lasted, int | float) else 0
@@ -247,7 +247,7 @@ def _add(sample: _Sample, event: Event, number: int, session: Path) -> None:
             sample.error = _eval_error(event)
         return
     if event.kind == "error" and event.extra.get("source_kind") == "failed action":
-        return  # the import made it of an action, which has it
+        return  # the import derived this error from an action, which already has it
     common = {
         "uuid": event.id,
         "timestamp": format_timestamp(began_us),
@@ -281,7 +281,7 @@ def _put(sample: _Sample, at_us: int, number: int, event: dict[str, Any], rank: 
 def _add_span(
     sample: _Sample, event: Event, common: dict[str, Any], when_us: tuple[int, int], number: int
 ) -> None:
-    """Add the beginning and the end of a span, and between them what it did."""
+    """Add the beginning and end of a span, with its payload in between."""
     began_us, ended_us = when_us
     span_id = str(event.span_id)
     sample.spans[span_id] = began_us, event.parent_span_id
@@ -328,7 +328,7 @@ def _info(event: Event) -> dict[str, Any]:
 
 
 def _restored(event: Event) -> dict[str, Any]:
-    """Return the members that an imported event had in its log."""
+    """Return the original members of an imported event."""
     restored = {
         name.removeprefix("user."): value for name, value in event.extra.items() if name not in _NOT_MEMBERS
     }
@@ -369,7 +369,7 @@ def _model_call(event: Event, session: Path) -> dict[str, Any]:
 
 
 def _chat(messages: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield messages as Inspect has them."""
+    """Yield messages in the form of Inspect."""
     for message in messages:
         parts = message["parts"]
         answers = [part for part in parts if part["type"] == "tool_call_response"]
@@ -420,7 +420,7 @@ def _tool_call(event: Event, session: Path) -> dict[str, Any]:
         "id": str(event.extra.get("call_id") or event.id),
         "function": str(event.extra.get("name") or "tool"),
         "arguments": _arguments(recorded_value(event, session, "args", "args_ref")),
-        # a list would be read as content of several types
+        # Inspect would read a list as content of several types
         "result": result if isinstance(result, str | int | float | bool) else json_text(result),
     }
     if event.extra.get("outcome") == "error":

@@ -173,7 +173,7 @@ def _set(target: Any, value: Any) -> None:
 
 
 def rejected_in(content: bytes) -> tuple[int, str]:
-    """Read the answer to a request: the number of rejected spans, and why; (0, "") if it says nothing."""
+    """Read the response to a request: the number of rejected spans, and why; (0, "") if none was."""
     with extra_needed("otel", "OTLP over HTTP"):
         from google.protobuf.message import DecodeError
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -181,16 +181,16 @@ def rejected_in(content: bytes) -> tuple[int, str]:
     try:
         answer.ParseFromString(content)
     except DecodeError:
-        return 0, ""  # accepted, by a receiver that answers in another form
+        return 0, ""  # accepted by a receiver with another form of response
     return int(answer.partial_success.rejected_spans), str(answer.partial_success.error_message)
 
 
 def status_message(content: bytes) -> str:
-    """Read what a refusal says, a `google.rpc.Status`; "" if it is none."""
+    """Read the message of an error response, a `google.rpc.Status`; "" if it is none."""
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTracePartialSuccess
 
-    # Its two fields have the numbers and types of those of Status, which is in no package that OTLP needs.
+    # Its two fields have the numbers and types of Status, which no package needed for OTLP contains.
     status = ExportTracePartialSuccess()
     try:
         status.ParseFromString(content)

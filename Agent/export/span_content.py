@@ -1,7 +1,7 @@
 """The content of spans, exported only on request: arguments, results, prompts, answers, messages, states.
 
 Values are as recorded, that is after redaction. Prompts and answers are in artifacts, in the form of the SDK
-that made the call; the roles and texts of the usual forms are found, and any other value is one text.
+that made the call; roles and texts are extracted from common forms, and any other value becomes one text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from Agent.export.conventions import MODEL, OWN, TOOL, SpanSort
 from Agent.tree.write.artifacts import ROOT_RUN, artifact_path, read_artifact
 
 MAX_CONTENT_BYTES: Final = 512 * 1024
-"""The size limit of one value; a larger one is cut, and its attribute `agent_trace.cut_bytes` says so."""
+"""The size limit of one value; larger ones are cut, and `agent_trace.cut_bytes` has the size of the rest."""
 _ROLES: Final = {"human": "user", "ai": "assistant", "model": "assistant", "function": "tool"}
 _JSON: Final = "application/json"
 
@@ -43,7 +43,7 @@ def content_of(event: Event, sort: SpanSort, session: Path) -> dict[str, Any]:
 
 
 def _both_sides(event: Event, sort: SpanSort, session: Path) -> dict[str, Any]:
-    """Return what went into a call and what came out."""
+    """Return the attributes for the input and output of a call."""
     attributes: dict[str, Any] = {}
     request = recorded_value(event, session, "args", "prompt_ref", "args_ref")
     answered = recorded_value(event, session, "result", "output_ref", "result_ref")
@@ -94,7 +94,7 @@ def recorded_value(event: Event, session: Path, key: str, *references: str) -> A
             path = artifact_path(session, event.run_id or ROOT_RUN, ref)
             text = b"".join(read_artifact(path, None)).decode()
         except (DamagedInput, OSError, UnicodeDecodeError):
-            return None  # pruned, damaged or not text: the span says where it was
+            return None  # pruned, damaged or not text: the span has its reference
         try:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -107,7 +107,7 @@ def messages_in(value: Any, *, by_model: bool) -> list[dict[str, Any]]:
 
     Args:
         value: the prompt or the answer, in the form of any SDK.
-        by_model: whether the model made it, for messages that name no role.
+        by_model: whether the model produced it, for messages without a role.
     """
     messages = [_message(each, by_model) for each in _listed(value)]
     if not messages:

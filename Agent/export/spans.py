@@ -1,8 +1,8 @@
-"""Turn recorded events into spans: a trace for each run, a span for each action, step, tool or model call.
+"""Convert recorded events to spans: a trace for each run, a span for each action, step, tool or model call.
 
 The ids of traces and spans are those of the recording, or digests of them, so a second export gives the same
-spans. Events that are not spans become events of the span in which they happened; those that failed it become
-its `exception`. Without content, only what the allow-list permits becomes an attribute. Next: `otlp.py`.
+spans. Events that are not spans become events of the enclosing span; errors that failed it become its
+`exception`. Without content, only what the allow-list permits becomes an attribute. Next: `otlp.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from Agent.tree.read.reader import OpenSpan
 from Agent.tree.write.artifacts import ROOT_RUN
 
 MAX_SPAN_EVENTS: Final = 128
-"""The most events, and the most links, of a span: the default limit of OpenTelemetry's SDKs."""
+"""The maximum number of events and of links of a span: the default limit of OpenTelemetry's SDKs."""
 INTERNAL, CLIENT = 1, 3
 OK, ERROR = 1, 2
 _MAX_KNOWN: Final = 65_536
@@ -48,7 +48,7 @@ _US: Final = 1000
 
 
 class SpanEvent(NamedTuple):
-    """Something that happened in a span at one moment."""
+    """An event within a span."""
 
     name: str
     time_ns: int
@@ -87,7 +87,7 @@ class Span:
 
 @dataclass(slots=True)
 class _Pending:
-    """What belongs to a span that has not ended yet."""
+    """The events and links of a span that has not ended yet."""
 
     events: list[SpanEvent] = field(default_factory=list)
     links: list[SpanLink] = field(default_factory=list)
@@ -110,7 +110,7 @@ class _Pending:
 
 @dataclass(slots=True)
 class _Trace:
-    """One run: its ids, and what its root span has to say."""
+    """One run: its ids, and the data for its root span."""
 
     trace_id: bytes
     root_id: bytes
@@ -118,20 +118,20 @@ class _Trace:
     started_us: int | None = None
     last_us: int = 0
     is_used: bool = False
-    """Whether anything of it was exported, so that it needs a root."""
+    """Whether any span of it was exported, so that it needs a root."""
     has_root: bool = False
     attributes: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     pending: dict[bytes, _Pending] = field(default_factory=dict)
-    """By span, what belongs to spans that have not ended."""
+    """{span: the events and links of a span that has not ended}."""
     first_parent: bytes | None = None
-    """The parent of its first step, which is the run's own span, unless an action began that step."""
+    """The parent of its first step: the run's own span, unless an action began that step."""
     awaited: dict[bytes, None] = field(default_factory=dict)
     """The parents of exported spans that have not ended, in order."""
 
 
 def trace_id_of(session_uid: str, run_id: str | None) -> bytes:
-    """Return the trace of a run, 16 bytes: its id where that is a UUID, else a digest of session and id."""
+    """Return the trace id of a run, 16 bytes: its id if that is a UUID, else a digest of session and id."""
     text = session_uid if run_id is None else run_id
     digits = text.replace("-", "")
     try:
@@ -169,17 +169,17 @@ class SpanMaker:
         self._info = info
         self._allowed = allowed
         self._payloads = allowed.uncounted() if content else allowed
-        """Content is what the allow-list drops, so it is not counted where it is exported."""
+        """The allow-list for content, which is not counted as dropped when it is exported."""
         self._content = content
         self._runs = runs
         self._traces: dict[str | None, _Trace] = {}
         self._steps: dict[str, Event] = {}
         """By span, the beginnings of the steps that have not ended."""
         self._known: dict[str, tuple[bytes, bytes]] = {}
-        """By event id, the span that it is, or in which it happened."""
+        """{event id: its own span, or the enclosing one}."""
         self._errors: dict[str, str] = {}
         self._codes: dict[str, dict[str, Any]] = {}
-        """By digest of the code, the attributes that say where the function is."""
+        """{digest of the code: the attributes with the function's location}."""
         self._digests: dict[str, str | None] = {}
         """By name of a function, its digest; None if several functions have the name."""
 
@@ -229,7 +229,7 @@ class SpanMaker:
             if not trace.has_root and (trace.is_used or trace.pending):
                 yield self._root(trace, None)
 
-    # traces
+    # Traces.
 
     def _trace(self, run_id: str | None) -> _Trace:
         trace = self._traces.get(run_id)
@@ -372,7 +372,7 @@ class SpanMaker:
             }
         return attributes
 
-    # spans
+    # Spans.
 
     def _span(self, trace: _Trace, event: Event) -> Span:
         trace.is_used = True
@@ -472,10 +472,10 @@ class SpanMaker:
             dropped_links=pending.dropped_links,
         )
 
-    # what happens in spans
+    # Events and links of spans.
 
     def _note(self, trace: _Trace, event: Event) -> None:
-        """Keep an event for the span in which it happened."""
+        """Keep an event for its enclosing span."""
         span_id = self._parent(trace, event)
         if event.parent_span_id is None:
             trace.is_used = True
@@ -563,7 +563,7 @@ class SpanMaker:
             for event in open_reader(self._session).category_events("system"):
                 if event.kind == "code":
                     self._note_code(event)
-            self._codes.setdefault(digest, {})  # looked for once
+            self._codes.setdefault(digest, {})  # searched only once
         return self._codes[digest]
 
     def _note_code(self, event: Event) -> None:
@@ -602,12 +602,12 @@ def _limit(table: dict[str, Any]) -> None:
 
 
 def root_span_id(trace_id: bytes) -> bytes:
-    """Return the id of the span of a whole trace, where no recorded one is known."""
+    """Return the id of a trace's root span, if no recorded one is known."""
     return blake2b(trace_id, digest_size=8).digest()
 
 
 def span_bytes(span_id: str) -> bytes:
-    """Return the 8 bytes of a recorded span id; of another form, a digest."""
+    """Return the 8 bytes of a recorded span id; a digest for ids of another form."""
     try:
         raw = bytes.fromhex(span_id) if len(span_id) == 16 else b""
     except ValueError:
@@ -634,7 +634,7 @@ def _attributes(payload: Mapping[str, Any], about: str = "") -> dict[str, Any]:
         if key in _WRITTEN_ELSEWHERE or (key == about and about in {"name", "model_name"}):
             continue
         if key == "attributes" and isinstance(value, dict):
-            attributes |= value  # of a span that another library made: under their own names
+            attributes |= value  # attributes of a span of another library keep their names
             continue
         for name in names.PAYLOAD_NAMES.get(key, (OWN + key,)):
             attributes |= _flat(name, value)
@@ -656,7 +656,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _add_model(attributes: dict[str, Any], payload: dict[str, Any]) -> None:
-    """Add what both conventions say about a model call: parameters, sums, cost, time to the first part."""
+    """Add the attributes of a model call in both conventions: parameters, counts, cost, time to first chunk."""
     params = payload.get("params")
     for key, value in params.items() if isinstance(params, dict) else ():
         attributes[names.PARAMETER_NAMES.get(key, f"{OWN}params.{key}")] = value

@@ -1,4 +1,4 @@
-"""The questions that are tools: each method of `Questions` is one, its docstring is what a model reads."""
+"""The tools: each method of `Questions` is one, and its docstring is the description for the model."""
 
 from __future__ import annotations
 

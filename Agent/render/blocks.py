@@ -69,7 +69,7 @@ class Column(NamedTuple):
     looks: Mapping[str, str] = {}
     """{formatted value: look}."""
     spare: int = 0
-    """Where there is too little room, columns with the highest number go first; 0 always stays."""
+    """If the width is too small, columns with the highest number are left out first; 0 is always kept."""
 
     def value(self, row: Any) -> object:
         """The formatted cell of a row."""

@@ -1,4 +1,4 @@
-"""Say in words what an event records: its message, and the payload that the message leaves out."""
+"""Describe an event as text: its message, and the payload that the message does not contain."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_CHARS = 400
 
 
 def event_words(event: Event) -> str:
-    """One printable line that says what happened: the message, then the details of `describe`."""
+    """One printable line about an event: the message, then the details of `describe`."""
     message = shown_safely(cut(event.message or event.kind, MOST_CHARS))
     return cut(f"{message}  {describe(event)}".rstrip(), MOST_CHARS)
 

@@ -39,7 +39,7 @@ _PLAIN: Final[Mapping[str, Mapping[str, object]]] = {
     "range": {"stroke": _COLOURS[6], "stroke-width": 4},
     **{f"c{number}": {"fill": colour} for number, colour in enumerate(_COLOURS)},
 }
-"""How a shape looks without a style sheet, as in a notebook; a rule of a style sheet goes before it."""
+"""The attributes of a shape without a style sheet, as in a notebook; a style sheet overrides them."""
 STYLE_SHEET: Final = Path(__file__).with_name("templates") / "page.css"
 """The look of the blocks, for servers that send it as a file."""
 MOST_CHARS: Final = 400

@@ -62,9 +62,9 @@ def count(value: Any) -> str:
 def path_line(file: str, line: int) -> str:
     """A place in code as path:line, which terminals of editors open; relative if below this directory.
 
-    Of an installed package the path begins with the package.
+    For an installed package, the path begins with the package.
     """
-    with contextlib.suppress(ValueError, OSError):  # elsewhere, or the working directory is gone
+    with contextlib.suppress(ValueError, OSError):  # elsewhere, or the working directory was removed
         file = Path(file).relative_to(Path.cwd()).as_posix()
     return f"{_INSTALLED.sub('', file)}:{line}"
 

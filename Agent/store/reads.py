@@ -420,11 +420,11 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 SAMPLED_ERRORS: Final = 100_000
-"""Groups are made of so many of the newest errors that are meant, so that the question stays bounded."""
+"""The number of newest matching errors that are grouped, so that the cost of the query is bounded."""
 
 _MOST_AGENTS: Final = 20
 _KEY_CHARS: Final = 120
-"""A cursor holds a key, and is a parameter of at most 1,000 characters however much of it is escaped."""
+"""The maximum length of a key, so that a cursor that contains it has at most 1,000 characters."""
 
 
 def list_error_groups(

@@ -24,7 +24,7 @@ from Agent.replay.plan.target import Target, target_name
 
 
 class ExpectedOutcome(SingleFileSnapshotExtension):
-    """Tells syrupy where the expected outcome is: in the golden trace's directory, which is the index."""
+    """The syrupy extension that reads the expected outcome from the golden trace's directory."""
 
     _write_mode = WriteMode.TEXT
     file_extension = "txt"
@@ -72,9 +72,10 @@ class GoldenTraces:
         """Replay a golden trace; fail the test unless the current code behaves as recorded.
 
         Args:
-            name: of the golden trace.
+            name: the name of the golden trace.
             target: a target that replaces the recorded one: `module:factory`, or the function itself.
-            directory: of the golden traces, relative to the test's directory; default: `golden_traces` beside
+            directory: the directory of the golden traces, relative to the test's directory; default:
+                `golden_traces` beside
                 the test or above it, else `tests/golden_traces` of the project.
         """
         __tracebackhide__ = True

@@ -1,4 +1,4 @@
-"""The default trace root, and what opens encrypted sessions.
+"""The default trace root, and the function that opens encrypted sessions.
 
 `config/` sets both, because no other package reads settings.
 """
@@ -48,4 +48,4 @@ def _without_key(session: Path) -> Path:
 
 
 open_encrypted: Callable[[Path], Path] = _without_key
-"""Makes an encrypted session readable, and returns where; `config/first_event.py` sets it once."""
+"""Decrypts an encrypted session and returns the directory; `config/first_event.py` sets it once."""

@@ -71,10 +71,10 @@ RESUMED: Final = "resumed_from"
 """Keys of `session.json` that hold the origin of a forked or resumed run."""
 
 OPENED_ROOT: Final = "agent-trace-opened-"
-"""How the directories begin in which encrypted sessions are opened; nothing new is recorded there."""
+"""The prefix of the directories in which encrypted sessions are opened; nothing is recorded there."""
 
 OPENED_FROM: Final = ".opened_from"
-"""The file there with the path of the encrypted session."""
+"""The file there that contains the path of the encrypted session."""
 
 _SESSION_PREFIX = "session_"
 _SURROGATE = re.compile("[\udc80-\udcff]")
@@ -208,12 +208,12 @@ def cursors_dir(session: Path) -> Path:
 
 
 def view_dir(session: Path) -> Path:
-    """Directory of the index that pages of a session are drawn from; it may be removed at any time."""
+    """Directory of the index for the pages of a session; it may be removed at any time."""
     return session / ".state" / "view"
 
 
 def control_dir(session: Path) -> Path:
-    """Directory in which a running program that allows it takes requests; see `files/control.py`."""
+    """Directory with the requests to a running program that allows control; see `files/control.py`."""
     return session / ".state" / "control"
 
 
@@ -277,9 +277,9 @@ def readable(session: Path) -> Path:
 
 
 def recorded_at(session: Path) -> Path:
-    """Return the directory of a session as users know it, also of an encrypted one that is opened."""
+    """Return the original directory of a session, also for an encrypted one that is opened."""
     if session.parent.name.startswith(OPENED_ROOT):
-        with contextlib.suppress(OSError):  # then the place where it is opened will do
+        with contextlib.suppress(OSError):  # use the directory in which it is opened
             return Path(os.fsdecode(read_file(session.parent / OPENED_FROM)))
     return session
 
@@ -291,7 +291,7 @@ def readable_sessions(root: Path) -> list[SessionRef]:
         try:
             sessions.append(SessionRef(ref.session_id, readable(ref.path)))
         except SessionEncrypted:
-            sessions.append(ref)  # it has no files that a reader would find
+            sessions.append(ref)  # it has no readable files
     return sessions
 
 

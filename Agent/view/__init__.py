@@ -1,6 +1,6 @@
-"""The pages' view of sessions: lists, an index of each, and windows of it; plain data, no HTML.
+"""The pages' view of sessions: lists, an index of each session, and windows of it; plain data, no HTML.
 
-Start at `session_view.SessionView`. The answers are those that ui/README.md describes. It needs numpy.
+Start at `session_view.SessionView`. ui/README.md describes the answers. Needs numpy.
 """
 
 from __future__ import annotations

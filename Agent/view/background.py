@@ -1,8 +1,8 @@
-"""Answers that take seconds: what explains a session, how two differ, where values come from, and forks.
+"""Answers that take seconds: explanations of a session, differences, provenance of values, and forks.
 
-A child process finds each of them: it takes processor time and up to a gigabyte of memory, and the pages go
-on answering meanwhile. As a module this is that child: `python -m Agent.view.background KIND SESSION`, with
-what is asked as JSON on standard input.
+A child process computes each of them, since that takes processor time and up to 1 GB of memory, while the
+pages continue to respond. The child runs this module: `python -m Agent.view.background KIND SESSION`, with
+the request as JSON on standard input.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _MOST_WAITING: Final = 8
 _AT_ONCE: Final = 2
 _LEAST_INTERVAL_S: Final = 30.0
 _FORK_S: Final = 600.0
-"""How long the code of a fork may run."""
+"""The timeout of a fork's code, in seconds."""
 _MOST_FORKS: Final = 1_000
-"""The most forks of a sweep."""
+"""The maximum number of forks in a sweep."""
 
 
 @dataclass(slots=True)
@@ -44,14 +44,14 @@ class _Found:
     answer: dict[str, Any] | None = None
     failure: AgentTraceError | None = None
     version: int = -1
-    """How many events the session had when it was asked for."""
+    """The number of events of the session at the time of the request."""
     again_s: float = 0.0
-    """When it may be looked for again, since the session has grown."""
+    """The earliest time to compute it again after the session has grown."""
     is_waiting: bool = False
 
 
 class Background:
-    """The answers about one session, each found once for what is asked and a content of the session.
+    """The answers about one session, each computed once per request and content of the session.
 
     Args:
         session: the session's directory.
@@ -66,18 +66,18 @@ class Background:
         self._closed = threading.Event()
 
     def answer(self, kind: str, request: Mapping[str, Any], version: int = 0) -> dict[str, Any] | None:
-        """Return what a child process found out; None until it has.
+        """Return the answer of a child process; None until it is ready.
 
-        With a greater version, the session has grown, and it is asked again in time.
+        A greater version means that the session has grown; the answer is then computed again after a while.
 
         Args:
             kind: a key of `KINDS`.
-            request: what its function takes, as JSON values.
-            version: how many events the session has.
+            request: the arguments of its function, as JSON values.
+            version: the number of events of the session.
 
         Raises:
-            UsageError: too much is asked, or too many others are waiting.
-            AgentTraceError: there is no answer.
+            UsageError: the request is too large, or too many others are waiting.
+            AgentTraceError: the computation failed.
         """
         sent = orjson.dumps(dict(request), option=orjson.OPT_SORT_KEYS)
         if len(sent) > MOST_ASKED_BYTES:
@@ -103,7 +103,7 @@ class Background:
             return computation.answer
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop all child processes."""
         with self._lock:
             self._closed.set()
             for child in self._children:
@@ -126,7 +126,7 @@ class Background:
             computation.again_s = ended + max(_LEAST_INTERVAL_S, 10 * (ended - began))
 
     def _in_child(self, kind: str, sent: bytes) -> dict[str, Any] | None:
-        """Return what a child process answers; None if it was stopped."""
+        """Return the answer of a child process; None if it was stopped."""
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
         with self._lock:
             if self._closed.is_set():
@@ -156,7 +156,7 @@ class Background:
         return dict(child_answer)
 
 
-# in the child
+# Code of the child process.
 
 
 def _explain(session: Path, text: str, *, is_tested: bool = False) -> dict[str, Any]:
@@ -204,10 +204,10 @@ def _text(value: Any) -> str:
 
 
 def _run_with(session: Path, agent: str, *, is_inside: bool) -> tuple[str, Callable[[Any], Any]]:
-    """Return the run that shows what a change to an agent leads to, and what writes a patch of it for that.
+    """Return the run in which to change an agent, and a function that converts a patch of the agent for it.
 
-    That of an agent which acts inside others is the whole run, where the session remembers how to make it: by
-    itself, the agent would meet only what was recorded.
+    For an agent that acts inside others it is the whole run, if the session has a target for it: replayed
+    alone, the agent would only receive what was recorded.
     """
     info = open_session(session)
     if not is_inside or "*" not in info.targets:
@@ -285,7 +285,7 @@ def _sweep(
 
 
 def _describe(result: Any) -> dict[str, Any]:
-    """Describe a difference of two events: the words, both values and both events."""
+    """Describe a difference of two events: the text, both values and both events."""
     from Agent.replay.compare.python_text import differing_texts
 
     is_event = result.field == "events"
@@ -315,7 +315,7 @@ KINDS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
 
 
 def main() -> None:
-    """Print the answer about the session that the second argument names, or why there is none."""
+    """Print the answer about the session named by the second argument, or the error."""
     request = orjson.loads(sys.stdin.buffer.read())
     try:
         answer: dict[str, Any] = {"answer": KINDS[sys.argv[1]](Path(sys.argv[2]), **request)}

@@ -1,7 +1,8 @@
 """Causes and effects of an event, found through the index by the rules of `analysis.causality.chains`.
 
-`analysis` asks its SQL engine, which reads every line of a session for each step back. Here marks of spans,
-causes and messages in the index say which few lines may match, and these are read and compared in full.
+`analysis` uses its SQL engine, which reads every line of a session for each step back. Here, hashes of spans,
+causes and messages in the index select the few lines that may match, which are then read and compared in
+full.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from Agent.view.index.lines import Lines
 
 LOOKBACK_US: Final = 60_000_000
 MOST_EACH: Final = 2_500
-"""The most events of one agent that are read, those nearest to the event; the rules look at 2,000."""
+"""The maximum number of events read per agent, nearest to the event; the rules look at 2,000."""
 
 
 def causes_and_effects(index: Index, lines: Lines, row: int, event: Event) -> tuple[list[Row], list[Row]]:
-    """Return what led to an event within a minute, and what it led to, as `chain` and `effects` do."""
+    """Return the causes of an event within a minute, and its effects, as `chain` and `effects` do."""
     event_as_row = event_row(event)
     at_us = int(index.t_us[row])
     before = _Linked(index, lines, at_us - LOOKBACK_US, at_us, newest=True)
@@ -44,7 +45,7 @@ class _Linked(FilledWindow):
         lines: its lines.
         since_us: the start of the range.
         until_us: the last microsecond of the range.
-        newest: of an agent with many events in the range, whether the last of them are read, or the first.
+        newest: whether the last or the first events are read of an agent with many events in the range.
     """
 
     def __init__(self, index: Index, lines: Lines, since_us: int, until_us: int, *, newest: bool) -> None:
@@ -68,12 +69,12 @@ class _Linked(FilledWindow):
     def _add_agent(self, agent_id: str) -> None:
         agent = self._index.tables.agents.get(agent_id)
         if agent is None:
-            return  # it is only named in a message
+            return  # the agent is only named in a message
         agent_rows = self._index.rows_of(agent)
         begin, end, trail = np.searchsorted(agent_rows, [self._first, self._last, self._trail]).tolist()
         rows = agent_rows[begin:end]
         rows = rows[-MOST_EACH:] if self._newest else rows[:MOST_EACH]
-        # and the spans that were open at the end of the range: their events follow it
+        # include spans that were open at the end of the range, since their events follow it
         parents = self._index.columns["parent"]
         later = agent_rows[end:trail]
         is_around = np.isin(self._index.columns["span"][later], np.unique(parents[rows][parents[rows] != 0]))
@@ -99,19 +100,19 @@ class _Linked(FilledWindow):
         ]
 
     def _named(self, ids: Iterable[str]) -> list[int]:
-        """Return the rows of events by id, as far as they are in the range."""
+        """Return the rows of events by id, without those outside the range."""
         rows = []
         for event_id in ids:
             try:
                 row = self._index.row_of(*split_event_id(event_id))
             except ValueError:
-                continue  # a text that the program wrote where an event id can be
+                continue  # a text of the program in the place of an event id
             if row is not None and self._first <= row < self._last:
                 rows.append(row)
         return rows
 
     def _marked(self, column: str, texts: Iterable[str], last: int) -> list[int]:
-        """Return the rows of the range, or of up to another row, whose mark is that of one of some texts."""
+        """Return the rows of the range, or up to another row, whose hash is that of one of the texts."""
         marks = _marks(texts)
         if not len(marks):
             return []

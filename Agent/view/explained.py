@@ -1,4 +1,4 @@
-"""What child processes found out, as the pages show it: events by id become nodes with times and lanes."""
+"""The answers of child processes in the form of the pages: event ids become nodes with times and lanes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ PENDING: Final = {"state": "pending"}
 _READY: Final = {"state": "ready"}
 _MOST_CAUSES: Final = 3
 _MOST_INSIDE: Final = 4_096
-"""How far behind an event the end of the action around it is looked for."""
+"""The number of later events among which the end of the enclosing action is searched."""
 
 
 def findings(shown: Shown, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the leading causes of a report of `debug`."""
+    """Return the leading causes in a report of `debug`."""
     causes = [_cause(shown, each) for each in report["causes"][:_MOST_CAUSES]]
     return {**_READY, **{name: report[name] for name in ("status", "tests")}, "causes": causes}
 
@@ -39,7 +39,7 @@ def _cause(shown: Shown, cause: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settled(shown: Shown, event_id: str) -> int:
-    """Return when what an event inside an action changed is part of the agent's state: as the action ends."""
+    """Return when the change made by an event is in the agent's state: at the end of the enclosing action."""
     index, row = shown.index, shown.row_of(event_id)
     (event,) = shown.lines.events(index, [row])
     agent_rows = index.rows_of(int(index.agent[row]))
@@ -54,7 +54,7 @@ def _settled(shown: Shown, event_id: str) -> int:
 
 
 def comparison(shown: Shown, other: Shown, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how two sessions differ, with the places of both events of each difference."""
+    """Return how two sessions differ, with the rows of both events of each difference."""
     names = ("a", "b", "differ", "compared", "states", "notes", "text")
     first = result["first"]
     return {

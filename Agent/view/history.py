@@ -1,7 +1,7 @@
-"""What an agent's state was at any moment, and where its fields got their values.
+"""An agent's state at any moment, and the origin of the values of its fields.
 
-The events that changed it are known from the index; they are folded once, in order, and copies of the fold
-are kept at intervals, so that a moment before the last one asked for costs a few events, not all of them.
+The index lists the events that changed it. They are folded once, in order, and copies of the fold are kept at
+intervals, so that an earlier moment costs a few events instead of all of them.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class Moment:
 
     fold: StateFold = field(default_factory=StateFold)
     applied: int = 0
-    """How many of the agent's changing events were folded in."""
+    """The number of the agent's changing events folded in."""
     changed: dict[str, int] = field(default_factory=dict)
-    """{field: the place of the event that set its value}."""
+    """{field: the position of the event that set its value}."""
     before: dict[str, Any] = field(default_factory=dict)
-    """{field: its value before that}; a field without one is new."""
+    """{field: its previous value}; missing for a new field."""
     handles: list[str] = field(default_factory=list)
 
     def copy(self) -> Moment:
-        """Return a moment that may be continued on its own; values are shared, since no fold changes them."""
+        """Return an independent copy; values are shared, since no fold changes them."""
         return Moment(self.fold.copy(), self.applied, dict(self.changed), dict(self.before), self.handles)
 
     def add(self, event: Event) -> list[str]:
@@ -75,7 +75,7 @@ class Moment:
                     self.before[name] = fields[name]
 
     def values(self) -> dict[str, Any]:
-        """Return the fields in their order, then those that only the program reported."""
+        """Return the fields in order, then those that only the program reported."""
         return self.fold.fields | {
             name: value for name, value in self.fold.reported.items() if name not in self.fold.fields
         }
@@ -97,10 +97,10 @@ class History:
         self._copies: list[Moment] = [Moment()]
         self._every = 64
         self.places: dict[str, array[int]] = {}
-        """{field: the places in `rows` of the events that changed it}, as far as they were folded."""
+        """{field: the positions in `rows` of the folded events that changed it}."""
 
     def extend(self, rows: NDArray[Any], read: Callable[[Sequence[int]], list[Event]]) -> None:
-        """Continue with further rows; those known so far are the same events."""
+        """Append rows; the existing rows must be the same events."""
         with self._lock:
             self.rows, self._read = rows, read
 
@@ -118,7 +118,7 @@ class History:
             return fold
 
     def changes(self, name: str, position: int) -> list[int]:
-        """Return the places below `position` of the events that changed a field."""
+        """Return the positions below `position` of the events that changed a field."""
         with self._lock:
             self._fold_to(position)
             positions = self.places.get(name, array("I"))

@@ -1,4 +1,4 @@
-"""The lanes of a session: its agents, those in trouble first; and facts about the session as a whole."""
+"""The lanes of a session: its agents, those with errors first; and facts about the whole session."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DIGITS: Final = re.compile(r"([0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """Which agent is on which lane."""
+    """The assignment of agents to lanes."""
 
     agents: NDArray[Any]
     """The agent of each lane."""
@@ -35,7 +35,7 @@ class Lanes:
 
     @classmethod
     def of(cls, agents: Sequence[int], count: int) -> Lanes:
-        """Make lanes of agents in this order; `count` is how many agents there are."""
+        """Make lanes of agents in this order; `count` is the number of agents."""
         lane_of = np.full(max(count, 1), -1, np.int64)
         lane_of[list(agents)] = np.arange(len(agents))
         return cls(np.array(agents, np.int64), lane_of)
@@ -45,9 +45,9 @@ def by_trouble(index: Index, open_spans: Mapping[str, Sequence[str]], earlier: I
     """Order the agents by errors, spans that a killed process left open, warnings, role and name.
 
     Args:
-        index: of the session.
+        index: the index of the session.
         open_spans: {agent: names of the spans that a killed process left open}.
-        earlier: agents whose lanes are known already and stay; new ones follow them.
+        earlier: agents that keep their lanes; new ones follow them.
     """
     events = index.events_of
     errors = counts(index, index.errors)
@@ -68,7 +68,7 @@ def by_trouble(index: Index, open_spans: Mapping[str, Sequence[str]], earlier: I
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """A sort key that puts agent_2 before agent_10."""
-    # not as numbers: Python refuses to make them of thousands of digits
+    # not converted to numbers, since Python rejects thousands of digits
     parts = ((part.lstrip("0"), part.isdigit()) for part in _DIGITS.split(name))
     return [(len(text), text) if is_number else (-1, text) for text, is_number in parts]
 
@@ -112,7 +112,7 @@ def _messages(index: Index, lines: Lines, rows: list[int]) -> dict[int, str]:
         pairs = zip(rows, lines.events(index, rows), strict=True)
         return {row: event.message or event.kind for row, event in pairs}
     except FilesMovedError:
-        return {}  # the counts still say what is wrong; the next index has the texts
+        return {}  # show the counts only; the next index has the texts
 
 
 def _why(errors: int, message: str | None, left: Sequence[str], warnings: int) -> str:
@@ -155,7 +155,7 @@ def status_of(session: Path, info: SessionInfo | None) -> str:
 
 
 def program_of(info: SessionInfo | None) -> str | None:
-    """Return the command line of a session's program, with the name of the script alone."""
+    """Return the command line of a session's program, with the script's name instead of its path."""
     if info is None or not info.argv:
         return None
     script = Path(str(info.argv[0]))
@@ -164,7 +164,7 @@ def program_of(info: SessionInfo | None) -> str | None:
 
 
 def replay_of(index: Index, info: SessionInfo | None) -> dict[str, Any]:
-    """Say whether the session can be replayed, which needs states, and with which targets it was."""
+    """Return whether the session can be replayed, which needs states, and its stored targets."""
     kinds = index.tables.kinds
     state, action = kinds.get("state"), kinds.get("agent_action")
     if action is None or state is None or not index.has_full_state:

@@ -1,4 +1,4 @@
-"""A session as it grows: what differs between one overview and the next, for a page that follows it."""
+"""A growing session: the differences between one overview and the next, for a page that follows it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _LARGE_BYTES: Final = 512 * 1024
 
 
 def give_back_large_arrays() -> None:
-    """Have the C library return arrays of 512 KiB and more to the system when they are freed.
+    """Make the C library return arrays of 512 KiB and more to the system when they are freed.
 
-    By default, glibc raises that limit up to 32 MB with each array that it frees. The index of a session that
-    grows is built anew many times a second, so the heap would have holes of its size. For a server's own
-    process; without `mallopt`, nothing changes.
+    By default, glibc raises that limit up to 32 MB with each freed array. The index of a growing session is
+    rebuilt many times per second, which would leave holes of its size in the heap. Only for a server's
+    process; without `mallopt`, it does nothing.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -24,10 +24,10 @@ def give_back_large_arrays() -> None:
 
 
 class Watch:
-    """Tells one page what is new. While it is open, the session's files are looked at many times a second.
+    """Reports news of a session to one page; while open, the files are checked many times per second.
 
     Args:
-        view: of the session.
+        view: the view of the session.
     """
 
     def __init__(self, view: SessionView) -> None:
@@ -45,11 +45,11 @@ class Watch:
 
     @property
     def is_behind(self) -> bool:
-        """Return whether the session has another content than what was reported last."""
+        """Return whether the session has changed since the last report."""
         return self._version is not self._view.version
 
     def news(self) -> dict[str, Any]:
-        """Return what of the overview is new: of `lanes` {number: lane}, of `ticks` those that were added."""
+        """Return the changes of the overview: `lanes` as {number: lane}, and the added `ticks`."""
         self._version = self._view.version
         overview, reported = self._view.overview(), self._reported
         self._reported = overview

@@ -1,8 +1,8 @@
-"""`SessionView`: what the pages of one session ask, answered from its index.
+"""`SessionView`: answers the requests of the pages of one session from its index.
 
-The index is built in a thread of its own and published as it grows; each question is answered from the index
-of that moment and never waits for the rest. `gathering` reads the files, `columns` holds the index, `shown`
-has the answers that need nothing else.
+A separate thread builds the index and publishes it as it grows; each request is answered from the current
+index and never waits for the rest. `gathering` reads the files, `columns` holds the index, `shown` has the
+answers that need only the index.
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ MOST_ARROWS: Final = 10_000
 MOST_FOUND: Final = 50
 MOST_US: Final = 2**60
 _LOOK_S: Final = 1.0
-"""How long an index is taken for current, without a look at the files."""
+"""How long an index counts as current without checking the files, in seconds."""
 _COST: Final = 5
-"""At least this many times what the last look at the files took passes before the next."""
+"""The minimum pause between checks of the files, as a multiple of the duration of the last one."""
 _FIRST_SHOWN_S: Final = 0.3
 _EXPLAIN_S: Final = 0.2
 _STORED_AGAIN: Final = 10
-"""The index is stored again after it has grown by 1 event in so many."""
+"""The index is stored again after it has grown by this fraction (1/N)."""
 _WATCHED_S: Final = 0.05
-"""How often the files are looked at while a page follows."""
+"""The interval between checks of the files while a page follows, in seconds."""
 _WATCHED_COST: Final = 1
 _COST_OF_LOST: Final = 20
 _KEPT_HISTORIES: Final = 16
 
 
 class SessionView:
-    """The index of one session, and the answers of its pages.
+    """The index of one session, and the answers for its pages.
 
     Safe to use from several threads. Times are microseconds since the first event. Every method raises
     UsageError for a wrong argument, and InputError if the session cannot be read.
@@ -85,15 +85,15 @@ class SessionView:
         self._closed = threading.Event()
         self._failure: AgentTraceError | None = None
         self._watching = 0
-        """How many pages follow the session."""
+        """The number of pages that follow the session."""
         self._looked_s = 0.0
         self._count_again_s = 0.0
-        """When the lost events are counted again while a page follows."""
+        """The time of the next count of lost events while a page follows."""
         self._must_rebuild = False
         self._moved = threading.Event()
-        """Set by a question that found a file elsewhere than the index has it."""
+        """Set when a request finds that a file has moved."""
         self._stored = 0
-        """How many events the stored index has."""
+        """The number of events in the stored index."""
         nothing = merged(None, [], Tables())[0]
         self._shown = Shown(nothing, by_trouble(nothing, {}), Lines(Gatherer(session)), [], progress=0.0)
         self._background = Background(session)
@@ -101,7 +101,7 @@ class SessionView:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop the threads; questions are still answered from the last index."""
+        """Stop the threads; requests are still answered from the last index."""
         self._closed.set()
         self._wake.set()
         self._background.close()
@@ -111,7 +111,7 @@ class SessionView:
         """Wait until the index is complete; return whether it is."""
         return self._ready.wait(timeout_s)
 
-    # the index
+    # Building the index.
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -133,7 +133,7 @@ class SessionView:
             self._looked_s = time.monotonic()
             self._wake.clear()
             if not self._closed.is_set():  # set before the wake-up that was just cleared
-                # numbers that seem to be missing may be in files that were read too early: look again
+                # missing numbers may be in files that were read too early: check again
                 is_explained = self._shown.lines.gatherer.is_explained
                 self._wake.wait(_WATCHED_S if self._watching else None if is_explained else _EXPLAIN_S)
             if not is_first:
@@ -143,8 +143,8 @@ class SessionView:
             self._store()
 
     def _look(self) -> None:
-        """Read what is new, and show it; everything, if files that were read are gone."""
-        # until the end of this look: what was read and is not shown would be missing from the next index
+        """Read and publish new lines; read everything again if files were removed."""
+        # until the end of this pass: lines read but not published would be missing from the next index
         must_rebuild, self._must_rebuild = self._must_rebuild or self._moved.is_set(), True
         self._moved.clear()
         is_first = not self._ready.is_set()
@@ -152,7 +152,7 @@ class SessionView:
         is_new = is_first or must_rebuild or lines.gatherer.is_outdated()
         if is_new:
             gatherer = Gatherer(self._session)
-            # lines that are not where an index has them are not where its stored form has them either
+            # if lines have moved since the index was built, the stored index is outdated, too
             stored = None if must_rebuild else load(self._session)
             is_resumed = stored is not None and gatherer.resume(stored)
             indexed, lines = stored.index if stored is not None and is_resumed else None, Lines(gatherer)
@@ -178,7 +178,7 @@ class SessionView:
                 self._shown = replace(self._shown, index=stored.index)
 
     def _store(self) -> bool:
-        """Store the index; return whether that was possible, and it is still that of the files."""
+        """Store the index; return whether that was possible and the index still matches the files."""
         index, gatherer = self._shown.index, self._shown.lines.gatherer
         is_stored = store(self._session, index, gatherer.state())
         index.rooms.let_go()
@@ -186,20 +186,20 @@ class SessionView:
             return False
         self._stored = index.count
         if gatherer.is_outdated():
-            # erased meanwhile: nothing of it may stay in the index
+            # erased in the meantime: the index must not keep any of it
             remove(self._session)
             return False
         return True
 
     def _gathered(self, gatherer: Gatherer, earlier: Index | None) -> Index | None:
-        """Return the index with the new events, None if nothing is new; at first, show it as it grows."""
+        """Return the index with new events, None without any; the first time, publish it as it grows."""
         began = shown_s = time.monotonic()
         index = earlier
         for _ in gatherer.read_on():
             if self._closed.is_set():
                 return None
             now = time.monotonic()
-            # after twice as long each time, so that all of the sorting takes about as long as the last
+            # double the interval each time, so that all sorts together take about twice as long as the last
             if not self._ready.is_set() and now - shown_s > max(_FIRST_SHOWN_S, (shown_s - began)):
                 index, shown_s = gatherer.merged(index), now
                 lanes = by_trouble(index, {})
@@ -211,7 +211,7 @@ class SessionView:
         )
 
     def _publish(self, index: Index, lines: Lines, *, keep: bool) -> None:
-        """Show a complete index; with `keep`, lanes that are known stay where they are."""
+        """Publish a complete index; with `keep`, existing lanes keep their numbers."""
         left: defaultdict[str, list[str]] = defaultdict(list)
         for span in open_reader(self._session).in_flight():
             if not span.alive and span.agent_id is not None:
@@ -225,10 +225,10 @@ class SessionView:
             self._shown = shown
 
     def _lost(self, index: Index, lines: Lines, earlier_lost: int, *, keep: bool) -> int:
-        """Count the events that are missing; while a page follows seldom, since it looks at every number."""
+        """Count missing events; at intervals only while a page follows, since it examines every number."""
         began = time.monotonic()
         if keep and self._watching and began < self._count_again_s:
-            lines.gatherer.is_explained = False  # the next look that finds nothing new counts
+            lines.gatherer.is_explained = False  # count again at the next check without news
             return earlier_lost
         lost = lines.gatherer.lost(index)
         ended = time.monotonic()
@@ -236,9 +236,9 @@ class SessionView:
         return lost
 
     def _keep_histories(self, was: Shown, shown: Shown) -> None:
-        """Extend the histories to which events were only added, and forget the others."""
+        """Extend the histories to which events were only appended, and drop the others."""
         for agent, history in list(self._histories.items()):
-            # the rows before `head` are the same; those behind it may be other events
+            # rows before `head` are unchanged; later ones may be other events
             kept_count = bisect_left(history.rows, shown.index.head)
             rows = np.append(history.rows[:kept_count], _changing(shown.index, agent, shown.index.head))
             if was.lines is shown.lines and _places(was.index, history.rows[kept_count:]) == _places(
@@ -249,7 +249,7 @@ class SessionView:
                 del self._histories[agent]
 
     def _seen(self) -> Shown:
-        """Return the index to answer from, and let it be brought up to date."""
+        """Return the current index, and request an update."""
         if time.monotonic() - self._looked_s > _LOOK_S and self._ready.is_set():
             self._wake.set()
         if self._failure is not None:
@@ -257,7 +257,7 @@ class SessionView:
         return self._shown
 
     def _reading(self, answer: Callable[[Shown], dict[str, Any]]) -> dict[str, Any]:
-        """Return an answer that reads lines; if files were moved meanwhile, the index is made again."""
+        """Return an answer that reads lines; if files have moved, rebuild the index."""
         try:
             return answer(self._seen())
         except FilesMovedError:
@@ -266,21 +266,21 @@ class SessionView:
             raise
 
     def watch(self, more: int) -> None:
-        """Note that so many more pages follow the session, or with -1, one fewer."""
+        """Change the number of pages that follow the session."""
         with self._lock:
             self._watching += more
         self._wake.set()
 
     @property
     def version(self) -> object:
-        """Return an object that is another one after the session has grown."""
+        """Return an object that is replaced when the session grows."""
         return self._shown if self._ready.is_set() else None
 
-    # the whole session
+    # The whole session.
 
     def overview(self) -> dict[str, Any]:
-        """Return what is known about the session, its ticks and its lanes, those in trouble first."""
-        is_ready = self._ready.is_set()  # before the index is taken, which may be complete a moment later
+        """Return the description of the session, its ticks and its lanes, those with errors first."""
+        is_ready = self._ready.is_set()  # before getting the index, which may be complete a moment later
         shown = self._seen()
         index, info = shown.index, description(self._session)
         lanes = shown.lane_rows
@@ -314,17 +314,17 @@ class SessionView:
         axis: str = "time",
         sum_lanes: bool = False,
     ) -> bytes:
-        """Return what a range of time looks like (`windows.window`; the format is in ui/README.md).
+        """Return the window of a time range (`windows.window`; ui/README.md describes the format).
 
         Args:
-            t0: where it begins; with `axis="tick"`, a tick.
-            t1: where it ends, inclusive.
-            px: into how many bins it is divided, 1 to 4,000.
-            lanes: which lanes, in this order; None for those from `first` to before `last`.
+            t0: the start; with `axis="tick"`, a tick.
+            t1: the end, inclusive.
+            px: the number of bins, 1 to 4,000.
+            lanes: the lanes, in this order; None for those from `first` to before `last`.
             first: the first lane.
             last: the lane after the last; None for all.
             axis: `time` or `tick`, in which bins are equally wide.
-            sum_lanes: whether all of these lanes become one.
+            sum_lanes: whether to add up all of these lanes.
         """
         _check_range(t0, t1)
         if not 1 <= px <= MOST_PX:
@@ -341,7 +341,7 @@ class SessionView:
         return window(shown.index, agents, edges, head, sum_lanes=sum_lanes)
 
     def arrows(self, *, t0: float, t1: float, limit: int = 400) -> dict[str, Any]:
-        """Return messages that were on their way between t0 and t1: at most `limit`, evenly sampled."""
+        """Return messages in transit between t0 and t1: at most `limit`, evenly sampled."""
         _check_range(t0, t1)
         _check_limit(limit, MOST_ARROWS)
         shown = self._seen()
@@ -380,7 +380,7 @@ class SessionView:
             "tick": index.tick_at(row_after - 1),
         }
 
-    # events
+    # Events.
 
     def events(
         self,
@@ -397,14 +397,14 @@ class SessionView:
         """List the events of some lanes from t0 to t1, both inclusive, in order of time.
 
         Args:
-            lanes: which lanes; None for all.
+            lanes: the lanes; None for all.
             t0: the earliest time; None for the first event.
             t1: the latest time; None for the last event.
-            limit: at most so many, 1 to 1,000; `more` says whether there are others.
+            limit: the maximum number, 1 to 1,000; `more` tells whether there are others.
             order: `asc`, or `desc` for the latest first.
             kind: only this kind.
             errors: only errors.
-            q: only those whose line contains this text, in any case.
+            q: only events whose line contains this text, ignoring case.
         """
         for t in (t0, t1):
             _check_time(0.0 if t is None else t)
@@ -422,10 +422,10 @@ class SessionView:
         return self._reading(answer)
 
     def event(self, event_id: str, *, links: bool = True) -> dict[str, Any]:
-        """Return one event with its causes and effects; without `links` at once, and without them.
+        """Return one event with its causes and effects; without `links`, only the event, immediately.
 
-        `code` is where its function begins, or where its error was raised: `function`, `file`, `line`, and
-        `place`, the two for people; None if that is not recorded.
+        `code` is the location of its function, or of its error: `function`, `file`, `line`, and `place` (file
+        and line as text); None if it is not recorded.
 
         Raises:
             EventNotFound: the session does not have this event.
@@ -452,7 +452,7 @@ class SessionView:
     def step(
         self, *, t: float, lanes: Sequence[int] | None = None, by: str = "event", direction: int = 1
     ) -> dict[str, Any]:
-        """Return the next event, error or beginning of a tick after a time; the last before it with -1."""
+        """Return the next event, error or start of a tick after a time; with -1, the last one before it."""
         _check_time(t)
         if by not in ("event", "tick", "error"):
             raise UsageError(f"{by!r} is nothing to step by", remedy="give event, tick or error")
@@ -477,7 +477,7 @@ class SessionView:
         }
 
     def search(self, *, q: str) -> dict[str, Any]:
-        """Find agents by name or role, and at most 50 events whose line contains a text, in any case."""
+        """Find agents by name or role, and at most 50 events whose line contains a text, ignoring case."""
         if not q.strip():
             return {"agents": [], "events": []}
 
@@ -493,7 +493,7 @@ class SessionView:
 
         return self._reading(answer)
 
-    # state
+    # State.
 
     def state(self, *, agent: str, t: float) -> dict[str, Any]:
         """Return an agent's recorded state at a time, and when each field last changed.
@@ -608,14 +608,15 @@ class SessionView:
                     self._histories.popitem(last=False)
         return history
 
-    # what takes seconds
+    # Answers that take seconds.
 
     def findings(self, *, q: str | None = None, is_tested: bool = False) -> dict[str, Any]:
-        """Return what `debug` finds without a text, or for a complaint: `pending` until it is there.
+        """Return the findings of `debug`, without a text or for a complaint; `pending` until they are ready.
 
         Args:
-            q: the complaint.
-            is_tested: whether forks of the run test the leading causes, which runs the program's code.
+            q: the complaint; empty for none.
+            is_tested: whether to test the leading causes by forks of the run, which executes the program's
+                code.
         """
         text = (q or "").strip()
         if len(text) > MOST_CHARS:
@@ -626,7 +627,7 @@ class SessionView:
         return self._reading(lambda shown: explained.findings(shown, answer))
 
     def comparison(self, other: SessionView) -> dict[str, Any]:
-        """Return where another session of the same root differs from this one, as `diff` finds it."""
+        """Return where another session of the same root differs from this one, as found by `diff`."""
         answer = self._in_background("compare", {"other": other.session_id})
         if answer is None or not other.is_ready:
             return {**PENDING}
@@ -665,25 +666,25 @@ class SessionView:
         vary: Sequence[str] = (),
         seeds: int = 0,
     ) -> dict[str, Any]:
-        """Fork the run of an agent after one of its events, in child processes; `pending` until it has ended.
+        """Fork an agent's run after one of its events, in child processes; `pending` until it has ended.
 
         Args:
-            number: distinguishes forks that are otherwise the same.
-            agent: whose state changes.
+            number: distinguishes otherwise equal forks.
+            agent: the agent whose state is changed.
             at: the event after which the fork begins.
             values: {field: its new value as JSON text}.
-            seed: seeds the generators that the agent exposes.
+            seed: the seed of the generators that the agent exposes.
             live: names of tools, models and agents that may be called live.
-            outcome: with it, the point of no return is looked for: the last one at which the change alters
-                this, such as `followers>1000`.
-            vary: `FIELD=VALUE,VALUE` each; with them or with `seeds`, one fork for each combination tells how
-                the outcome is distributed (by default the first error).
+            outcome: searches the point of no return: the last point at which the change alters this outcome,
+                such as `followers>1000`.
+            vary: `FIELD=VALUE,VALUE` each; with `vary` or `seeds`, one fork per combination shows the
+                distribution of the outcome (default: the first error).
             seeds: the number of seeds to try with each combination.
 
         Returns:
-            `session` of the fork (None with an outcome), `text`, the words of the command `fork`, `stopped`,
-            why it had to, `last`, the event of the last point at which the change still helps, and for many
-            forks `bars`: each outcome with its number of forks.
+            `session` of the fork (None with an outcome); `text`, the report of the command `fork`; `stopped`,
+            why it stopped early; `last`, the event of the last point at which the change still has an effect;
+            and for many forks `bars`, each outcome with its number of forks.
 
         Raises:
             AgentNotFound, EventNotFound: the session has no such agent or event.
@@ -722,23 +723,23 @@ class SessionView:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether the index was complete once."""
+        """Return whether the first index is complete."""
         return self._ready.is_set()
 
     @property
     def shown(self) -> Shown:
-        """Return the index to answer from."""
+        """Return the current index."""
         return self._seen()
 
 
 def _places(index: Index, rows: NDArray[Any]) -> tuple[list[int], list[int]]:
-    """Return where the lines of some rows are, by which events are the same in two indexes."""
+    """Return the locations of the lines of some rows, which identify events across two indexes."""
     file, offset = (index.columns[name][rows].tolist() for name in ("file", "offset"))
     return file, offset
 
 
 def _changing(index: Index, agent: int, first: int = 0) -> NDArray[Any]:
-    """Return the rows from `first` on of the events that may change an agent's state."""
+    """Return the rows from `first` on of events that may change an agent's state."""
     rows = index.rows_between(agent, first, index.count)
     rows_changing: NDArray[Any] = rows[(index.flags[rows] & (STATE | FULL_STATE)) != 0]
     return rows_changing

@@ -20,11 +20,11 @@ NEWEST: Final = "newest"
 
 
 def session_list(root: Path | None = None) -> dict[str, Any]:
-    """List the newest 500 sessions under a trace root, the newest first.
+    """List the newest 500 sessions under a trace root, newest first.
 
     Returns:
         `sessions`: dicts with `id`, `started` (RFC 3339, None if unknown), `size_bytes`, `is_running`, and
-        `fork_of`: None, or the `session` that it was forked from and the `step` where.
+            `fork_of`: None, or the `session` from which it was forked and the `step`.
     """
     sessions = readable_sessions(trace_root(root))[-MOST_SESSIONS:]
     return {"sessions": [_row(each.session_id, each.path) for each in reversed(sessions)]}
@@ -42,7 +42,7 @@ def _row(session_id: str, path: Path) -> dict[str, Any]:
 
 
 def open_view(session: str, *, root: Path | None = None) -> SessionView:
-    """Open the view of a session; close it when nobody looks at it any more.
+    """Open the view of a session; the caller closes it.
 
     Args:
         session: its id, a prefix of exactly one id, or `newest`.

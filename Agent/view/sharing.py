@@ -1,6 +1,6 @@
-"""A session as data that a page holds in itself: its events, changes of states, findings, and a comparison.
+"""A session as data embedded in a page: its events, state changes, findings, and a comparison.
 
-What a shared page may hold is bounded, so of a large session it has the events around a moment.
+The size of a shared page is limited, so for a large session it has the events around a moment.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from Agent.view.session_view import SessionView
 from Agent.view.shown import Shown
 
 MOST_EVENTS: Final = 60_000
-"""The most events of one session that a shared page holds."""
+"""The maximum number of events in a shared page."""
 _MOST_CHARS: Final = 20_000
-"""Of a longer event its beginning is shared, which is what a page shows of it."""
+"""Longer events are cut to this length, which is what a page shows."""
 _MOST_COMPARED: Final = 100
-"""Of so many agents that differ, all differences are shared; of the others the first."""
+"""The number of agents whose differences are all shared; of further agents only the first difference."""
 WAIT_S: Final = 600.0
-"""How long an answer, or an index, may take."""
+"""The timeout of an answer or an index, in seconds."""
 _LOOK_S: Final = 0.1
 _BLOCK: Final = 4_096
 
@@ -47,10 +47,10 @@ class SharedMoment:
 
 
 def awaited(ask: Callable[[], T]) -> T:
-    """Return an answer once it is no longer pending.
+    """Wait until an answer is no longer pending, and return it.
 
     Raises:
-        InputError: it is not there within 10 minutes.
+        InputError: it is not ready within 10 minutes.
     """
     end_s = time.monotonic() + WAIT_S
     while (answer := ask()).get("state") == PENDING["state"]:
@@ -61,10 +61,10 @@ def awaited(ask: Callable[[], T]) -> T:
 
 
 def moment_of(view: SessionView, when: str) -> SharedMoment:
-    """Return the moment that a text names: the id of an event, tick:N (its end), or a time (RFC 3339).
+    """Return the moment named by a text: the id of an event, tick:N (its end), or a time (RFC 3339).
 
     Raises:
-        UsageError: it names nothing of the session.
+        UsageError: it names no moment of the session.
     """
     shown = view.shown
     index = shown.index
@@ -89,13 +89,13 @@ def moment_of(view: SessionView, when: str) -> SharedMoment:
 
 
 def shared_session(view: SessionView, around: float | None, most: int = MOST_EVENTS) -> dict[str, Any]:
-    """Return a session for a page that asks no server; ui/src/offline.ts answers from it.
+    """Return a session for a page without a server; ui/src/offline.ts answers from it.
 
     Args:
-        view: of the session, complete.
+        view: the view of the session, with a complete index.
         around: the time around which events are kept if they are too many; None for that of the leading
             finding, or the end if there is none.
-        most: at most so many events.
+        most: the maximum number of events.
     """
     findings = awaited(view.findings)
     shown = view.shown
@@ -117,7 +117,7 @@ def shared_session(view: SessionView, around: float | None, most: int = MOST_EVE
 
 
 def _part(shown: Shown, first: int, last: int) -> dict[str, Any]:
-    """Return which part of a session some rows are, and how much happened before it."""
+    """Describe the part of a session that some rows cover, and the counts before it."""
     index = shown.index
     return {
         "t0": index.time(first),
@@ -132,7 +132,7 @@ def _part(shown: Shown, first: int, last: int) -> dict[str, Any]:
 
 
 def shared_comparison(view: SessionView, other: SessionView) -> dict[str, Any]:
-    """Return how two sessions differ, and for each agent the events in which they do."""
+    """Return how two sessions differ, and for each agent the events that differ."""
     comparison = awaited(lambda: view.comparison(other))
     agents = [each["agent"] for each in comparison["agents"] if each["agent"] is not None][:_MOST_COMPARED]
     return {
@@ -154,7 +154,7 @@ def _range(shown: Shown, around: float | None, most: int) -> tuple[int, int]:
 
 
 def _events(shown: Shown, first: int, last: int) -> dict[str, list[Any]]:
-    """Return columns of events; times as differences, which compress well."""
+    """Return events as columns; times are differences, which compress well."""
     index = shown.index
     rows = range(first, last)
     listed: list[dict[str, Any]] = []
@@ -183,7 +183,7 @@ def _shortened(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _states(shown: Shown, first: int, last: int) -> dict[str, Any]:
-    """Return for each agent what its fields became, and by which event: [time, id, {field: text}]."""
+    """Return each agent's changes of fields with their events: [time, id, {field: text}]."""
     index = shown.index
     states = {}
     for agent in shown.lanes.agents.tolist():

@@ -1,6 +1,6 @@
-"""One state of a session's index with its lanes, and the answers that need nothing else.
+"""One state of a session's index with its lanes, and the answers that need only these.
 
-`SessionView` replaces its `Shown` as the index grows; a question is answered from one of them throughout.
+`SessionView` replaces its `Shown` as the index grows; each request is answered from a single one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MOST_LISTED: Final = 1_000
 _FIRST_BLOCK: Final = 512
 _FIRST_ACTIONS: Final = 64
 Rows = range | NDArray[Any]
-"""Rows of an index, ascending or descending; a range takes no memory."""
+"""Rows of an index, ascending or descending; a range needs no memory."""
 _MOST_BLOCK: Final = 16_384
 
 
@@ -45,14 +45,14 @@ class Shown:
     lanes: Lanes
     lines: Lines
     lane_rows: list[dict[str, Any]]
-    """The lanes as `overview` describes them."""
+    """The lanes in the form of `overview`."""
     lost: int = 0
     progress: float = 1.0
-    """How much of the files the index has, 0 to 1."""
+    """The share of the files that the index covers, from 0 to 1."""
 
     @cached_property
     def ticks(self) -> list[list[int]]:
-        """Return the recorded ticks with their times, as `overview` has them."""
+        """Return the recorded ticks with their times, in the form of `overview`."""
         return shown_ticks(self.index)
 
     @cached_property
@@ -70,7 +70,7 @@ class Shown:
         return code_places
 
     def code_of(self, event: Event) -> dict[str, Any] | None:
-        """Return where an event's function begins, or where its error was raised; None if that is unknown."""
+        """Return the location of an event's function or of its error; None if unknown."""
         location = self._places.of(event.kind, event.extra, event.code)
         return (
             None
@@ -82,7 +82,7 @@ class Shown:
         """Return the agents on some lanes, or on those from `first` to before `last`.
 
         Raises:
-            UsageError: there is no such lane.
+            UsageError: the lane does not exist.
         """
         count = len(self.lanes.agents)
         if lanes is None:
@@ -107,7 +107,7 @@ class Shown:
         return agent_index
 
     def acts_inside(self, agent: str) -> bool:
-        """Return whether the first actions of an agent all happened inside actions of other agents."""
+        """Return whether all of an agent's first actions happened inside actions of other agents."""
         number = self.agent_number(agent)
         numbers = self.index.tables.kinds
         kinds = [numbers[kind] for kind in ACTION_KINDS if kind in numbers]
@@ -118,7 +118,7 @@ class Shown:
         )
 
     def outcome_of(self, agent: str, outcome: str) -> str:
-        """Return the outcome of a fork, a field or a condition on one, with the agent whose field it is."""
+        """Return a fork's outcome, a field or a condition on one, qualified by the agent."""
         text = outcome.strip()
         names = self.index.tables.agents
         is_named = text == "error" or any(text.startswith((f"{name}.", f"{name}/")) for name in names)
@@ -145,7 +145,7 @@ class Shown:
         return row
 
     def place_after(self, t: float) -> int:
-        """Return how many events happened up to a time, inclusive."""
+        """Return the number of events up to a time, inclusive."""
         return int(np.searchsorted(self.index.t_us, int(np.floor(t)) + self.index.first_us, "right"))
 
     def rows(self, agents: NDArray[Any] | None, t0: float | None = None, t1: float | None = None) -> Rows:
@@ -161,7 +161,7 @@ class Shown:
         return rows
 
     def listed(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """Describe some events as the list of events shows them."""
+        """Describe some events in the form of the list of events."""
         return [
             self._listed(row, event)
             for row, event in zip(rows, self.lines.events(self.index, rows), strict=True)
@@ -191,7 +191,7 @@ class Shown:
     def chosen(
         self, rows: Rows, *, kind: int | None = None, errors: bool = False, q: str | None = None
     ) -> Iterator[int]:
-        """Yield those of some rows that are of a kind, are errors, and whose line has a text, in any case."""
+        """Yield the rows of a kind, that are errors, and whose line contains a text, ignoring case."""
         contains = _Contains(q) if q else None
         block, at = _FIRST_BLOCK, 0
         while at < len(rows):
@@ -211,7 +211,7 @@ class Shown:
             block = min(block * 2, _MOST_BLOCK)
 
     def next_to(self, rows: Rows, t: float, direction: int) -> int | None:
-        """Return the first of some ascending rows after a time, or the last before it; None for none."""
+        """Return the first of some ascending rows after a time, or the last before it; else None."""
         if direction > 0:
             position = bisect_left(rows, self.place_after(t))
             return int(rows[position]) if position < len(rows) else None
@@ -220,7 +220,7 @@ class Shown:
         return int(rows[position - 1]) if position > 0 else None
 
     def error_rows(self, rows: Rows) -> NDArray[Any]:
-        """Return those of some rows that are errors."""
+        """Return the rows that are errors."""
         if isinstance(rows, range):
             begin, end = np.searchsorted(self.index.errors, [rows.start, rows.stop])
             return self.index.errors[begin:end]
@@ -229,13 +229,13 @@ class Shown:
 
 
 class _Contains:
-    """Whether a line contains a text, in any case: as it is, or escaped as JSON."""
+    """Whether a line contains a text, ignoring case: literally, or escaped as JSON."""
 
     def __init__(self, q: str) -> None:
         lower = q.lower()
         try:
             escaped = orjson.dumps(lower)[1:-1].decode()
-        except orjson.JSONEncodeError:  # a lone surrogate, which no line has
+        except orjson.JSONEncodeError:  # a lone surrogate, which no line contains
             escaped = lower
         self._forms = {lower, escaped}
         self._is_ascii = q.isascii()

@@ -1,8 +1,8 @@
-"""Windows: what a range of time and some lanes look like, as counts in bins or as single events.
+"""Windows: a range of time and some lanes, as counts in bins or as single events.
 
-An answer is a JSON head and columns of numbers, little endian (`ui/README.md`). Bins are exact at any zoom:
-the edges become rows once, and each agent's rows are sorted, so that a count between two edges is the
-difference of two places, found by bisection; where an agent has fewer events than the window has edges, they
+An answer is a JSON header and columns of numbers, little endian (`ui/README.md`). Bins are exact at any zoom:
+the edges are converted to rows once, and each agent's rows are sorted, so a count between two edges is the
+difference of two indices, found by bisection. If an agent has fewer events than the window has edges, they
 are counted instead.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from Agent.view.index.columns import ERROR, FULL_STATE, RECEIVED, SENT, STATE, WARNING, Index
 
 MOST_EVENTS: Final = 5_000
-"""Up to this many events are answered one by one."""
+"""Up to this many events are returned individually."""
 MOST_PX: Final = 4_000
 _MOST_LEVEL: Final = 127
 _ERROR_BIT: Final = 128
@@ -27,11 +27,11 @@ _SHOWN_FLAGS: Final = ERROR | WARNING | STATE | FULL_STATE | SENT | RECEIVED
 
 
 class TickAxis:
-    """Ticks as places on an axis: straight between the first times of two recorded ticks.
+    """Maps ticks to times: linear between the first times of two recorded ticks.
 
     Args:
         ticks: [tick, microseconds since the first event], ascending.
-        length_us: where the last tick ends.
+        length_us: the end of the last tick.
     """
 
     def __init__(self, ticks: Sequence[Sequence[int]], length_us: int) -> None:
@@ -53,16 +53,16 @@ class TickAxis:
         return len(self._places) > 0
 
     def times(self, positions: NDArray[Any]) -> NDArray[Any]:
-        """Return the times of places on the axis."""
+        """Return the times of positions on the axis."""
         times: NDArray[Any] = np.interp(positions, self._places, self._times)
         return times
 
 
 def edge_rows(index: Index, t0: float, t1: float, px: int, axis: TickAxis | None) -> NDArray[Any]:
-    """Return the px + 1 edges of bins as rows: a bin has the rows from its edge to before the next.
+    """Return the px + 1 edges of bins as rows: a bin has the rows from its edge to before the next one.
 
-    A bin holds the events from its time, inclusive, to the next, exclusive; the last one includes t1. Whole
-    numbers are compared with whole numbers, because a bisection converts all times to the type of the edges.
+    A bin contains the events from its time, inclusive, to the next, exclusive; the last one includes t1. The
+    edges are integers, because a bisection converts all times to the type of the edges.
     """
     edges = np.linspace(t0, t1, px + 1)
     if axis is not None:
@@ -76,7 +76,7 @@ def edge_rows(index: Index, t0: float, t1: float, px: int, axis: TickAxis | None
 def window(
     index: Index, agents: NDArray[Any], edges: NDArray[Any], head: dict[str, Any], *, sum_lanes: bool
 ) -> bytes:
-    """Return the answer for some agents, in this order, and the bins between `edges`.
+    """Return the window of some agents, in this order, with the bins between `edges`.
 
     Summed lanes are always bins. Single events include spans that are open at the end of the window.
     """
@@ -168,7 +168,7 @@ def _levels(counts: NDArray[Any]) -> NDArray[Any]:
     most = int(counts.max(initial=0))
     if most <= 1:
         return (counts * _MOST_LEVEL).astype(np.uint8)
-    if most + 1 < counts.size:  # each count once
+    if most + 1 < counts.size:  # scale each distinct count once
         level_of_row: NDArray[Any] = _levels(np.arange(most + 1))[counts]
         return level_of_row
     levels = 1 + np.round((_MOST_LEVEL - 1) * np.log(np.maximum(counts, 1)) / np.log(most))

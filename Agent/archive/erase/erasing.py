@@ -1,9 +1,9 @@
-"""`erase` removes an agent, a run or a value from everything below a trace root, and proves it.
+"""`erase` removes an agent, a run or a value from everything below a trace root, and proves the erasure.
 
-A plan stands on the disk before anything goes, each step can be done again, and the proof comes last: killed
-anywhere, the next erasure goes on. `target` says what goes, `files` where it is. The proof searches every
-byte below the root for what should be gone; compressed frames, rows of SQLite and sealed lines are searched
-as what they hold, beside their own bytes.
+A plan is on the disk before anything is removed, each step can be repeated, and the proof comes last: after a
+kill, the next erasure continues. `target` defines what is erased, `files` finds and removes it. The proof
+searches every byte below the root for the target, and also the content of compressed frames, SQLite rows and
+sealed lines.
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def prove(
 
     Args:
         root: the trace root.
-        target: what should be gone.
-        besides: files that are left out: the plan of the erasure itself.
+        target: the erased data.
+        besides: files that are not searched: the plan of the erasure itself.
         progress: called with the step and how far it is, 0 to 1.
 
     Raises:
@@ -225,7 +225,7 @@ def _unpacked(target: Target, proof: Proof, chunks: Iterator[bytes], kind: str) 
     try:
         form = target.forms.find_in_stream(chunks)
     except _DAMAGE:
-        # Damage is not content: its bytes were searched as they stand.
+        # A damaged file is not decoded; its raw bytes were searched.
         proof.not_looked_into[f"damaged {kind}"] = proof.not_looked_into.get(f"damaged {kind}", 0) + 1
         return None
     proof.unpacked_files += 1
@@ -301,7 +301,7 @@ class ErasedSession:
 
     @property
     def anything(self) -> bool:
-        """Whether anything goes."""
+        """Whether anything is erased."""
         return any(value for name, value in asdict(self).items() if name != "session_id")
 
 
@@ -317,7 +317,7 @@ class Erasure:
     sessions: list[ErasedSession] = field(default_factory=list)
     mirror_lines: int = 0
     graph_checkpoints: int = 0
-    """How many checkpoints of LangGraph go, of files of `TraceSaver`."""
+    """The number of erased LangGraph checkpoints in files of `TraceSaver`."""
     proof: Proof | None = None
 
     @property
@@ -333,7 +333,7 @@ class Erasure:
 
 @dataclass(slots=True)
 class _Found:
-    """The parts of one session to erase, in the form that the steps need."""
+    """The plan for one session: the data to erase, in the form that the steps need."""
 
     session: Path
     lines: FoundLines
@@ -380,10 +380,10 @@ def erase(
         progress: called with the step and how far it is, 0 to 1.
 
     Raises:
-        SessionNotFound: there is no such root.
+        SessionNotFound: the root does not exist.
         SessionInUse: a process records under it, or another one erases.
-        UsageError: nothing was interrupted, and no target is given.
-        NotErased: something cannot be rewritten or removed; the next erasure goes on.
+        UsageError: no erasure was interrupted, and no target is given.
+        NotErased: something cannot be rewritten or removed; the next erasure continues.
         DamagedInput: an account or a part of an archive cannot be read.
     """
     if not root.is_dir():
@@ -491,7 +491,7 @@ def _find(root: Path, target: Target, progress: Callable[[str, float], None]) ->
     for number, session in enumerate(sessions):
         progress("looking", number / len(sessions))
         refuse_damaged_account(session)
-        # An artifact goes with lines of its own session alone, so no step grows with the sessions before it.
+        # Artifacts are matched within their own session only, so a step does not grow with earlier sessions.
         own_artifacts = frozenset(stored.get(session_id_of(session), ()))
         session_target = target.within(own_artifacts)
         lines = _find_lines(session, session_target)
@@ -501,7 +501,7 @@ def _find(root: Path, target: Target, progress: Callable[[str, float], None]) ->
 
         own_artifacts |= find_artifacts(session, session_target, holds_it, lines.artifacts)
         if own_artifacts != session_target.artifacts:
-            # Their events go as well: they are looked for again, now with what they name.
+            # Their events are erased as well: search again, now including these artifacts.
             session_target = target.within(own_artifacts)
             lines = _find_lines(session, session_target)
         if lines.parts:
@@ -554,7 +554,7 @@ def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], by
 
 
 def _erase_session(session_plan: _Found, target: Target, *, resumed: bool) -> None:
-    """The steps of one session; each can be done again, and leaves what the next ones need."""
+    """The steps of one session; each can be repeated, and preserves what the next ones need."""
     session, lines = session_plan.session, session_plan.lines
     touched = resumed or session_plan.told.anything
     if touched and entries_in(boards_dir(session)):
@@ -571,7 +571,7 @@ def _erase_session(session_plan: _Found, target: Target, *, resumed: bool) -> No
     for path, judge in judges.items():
         rewrite(path, judge, target.forms)
     forget_erased(session)
-    # After the lines that name them: the plan knows which they are.
+    # After the lines that name them, since the plan lists the artifacts.
     remove_artifacts(session, session_plan.artifacts)
     remove_runs(session, target)
     if touched:

@@ -87,7 +87,7 @@ class FoundLines:
     """(writer, seq, reason, count) of each `log.dropped` event to erase."""
     damaged: int = 0
     artifacts: set[tuple[str, str]] = field(default_factory=set)
-    """(directory of the run, path) of what their `artifact.saved` events name."""
+    """(directory of the run, path) of the artifacts named by their `artifact.saved` events."""
 
     @property
     def events(self) -> int:
@@ -109,7 +109,7 @@ class FoundLines:
 
 
 def lines_of(path: Path) -> Iterator[RawLine]:
-    """The lines of a file, of those longer than any event the beginning; OSError if it cannot be read."""
+    """The lines of a file, overlong ones cut to their beginning; OSError if it cannot be read."""
     status = path.lstat()
     return read_lines(path, (status.st_dev, status.st_ino), max_line_bytes=MAX_LINE_BYTES)
 
@@ -131,7 +131,7 @@ def _long_line_holds(raw: RawLine, forms: ByteForms) -> bool:
 
 
 def _judged(raw: RawLine, target: Target, session_id: str, *, is_whole_file: bool = False) -> LineVerdict:
-    """What becomes of a line; one longer than any event goes if it holds what goes."""
+    """The verdict on a line; an overlong line is erased if it contains the target."""
     judged = target.judge(raw.line, session_id, is_whole_file=is_whole_file)
     if judged.kept is not None and _long_line_holds(raw, target.forms):
         return LineVerdict(None, None)
@@ -168,7 +168,7 @@ def find_sealed(session: Path, target: Target, lines: FoundLines) -> None:
     names_by_part = _names_by_part(session)
     for part, file, line in sealed_lines(part for part in read_parts(session) if part.name in names_by_part):
         if file not in names_by_part[part.name]:
-            continue  # read as a file
+            continue  # its log file exists and is read itself
         verdict, event = target.judge(
             line, session_id, is_whole_file=is_whole(session, session / file, target)
         )
@@ -232,7 +232,7 @@ def open_parts(session: Path, lines: FoundLines) -> tuple[bool, list[Path]]:
 
 
 def is_whole(session: Path, path: Path, target: Target) -> bool:
-    """Return whether a whole file is erased, including damaged lines: an erased run's or the agent's own."""
+    """Return whether a whole file is erased, including damaged lines: that of an erased run or agent."""
     if target.kind == AGENT and path.parent == agents_dir(session):
         name = parse_file_name(path.name)
         return name is not None and name.stem == safe_name(target.value)
@@ -269,9 +269,9 @@ def rewrite(path: Path, judge: Callable[[bytes], bytes | None], forms: ByteForms
     """Remove lines from a file, which is replaced atomically, or deleted if nothing remains.
 
     Args:
-        path: of the file, which keeps the time of its last change.
-        judge: what stays of a line, or of the beginning of one that is longer than any event.
-        forms: such a line goes if it holds one of them.
+        path: the file; its modification time is preserved.
+        judge: returns what remains of a line, or of the beginning of an overlong one.
+        forms: an overlong line that contains one of them is removed.
 
     Raises:
         OSError: it cannot be read or replaced; it is as it was.
@@ -323,7 +323,7 @@ def drop_cursor_entries(session: Path, files: Iterable[Path]) -> None:
             entries = list(stored["files"])
             remaining = [entry for entry in entries if entry["first_id"] not in first_ids]
         except (ValueError, TypeError, KeyError):
-            continue  # whoever uses it says that it is damaged, and reads from the beginning
+            continue  # its user reports the damage and reads from the beginning
         if len(remaining) < len(entries):
             replace_file(path, orjson.dumps({**stored, "files": remaining}, option=orjson.OPT_APPEND_NEWLINE))
 
@@ -389,13 +389,13 @@ ERASED_TEXT: Final = "[erased]"
 def find_artifacts(
     session: Path, target: Target, holds: Callable[[Path], bool], named: Iterable[tuple[str, str]]
 ) -> frozenset[ErasedArtifact]:
-    """The artifacts that go: those that hold the value, and those that erased lines name.
+    """The artifacts to erase: those that contain the value, and those named by erased lines.
 
     Args:
         session: the session's directory.
-        target: what is erased.
-        holds: whether a file holds the value.
-        named: (directory of the run, path) of what erased `artifact.saved` events name.
+        target: the target of the erasure.
+        holds: returns whether a file contains the value.
+        named: (directory of the run, path) of the artifacts in erased `artifact.saved` events.
     """
     session_id = session_id_of(session)
     artifacts = {ErasedArtifact(session_id, run_dir, path) for run_dir, path in named}
@@ -410,14 +410,14 @@ def find_artifacts(
 
 
 def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> None:
-    """Remove artifacts of a session; OSError where one cannot be removed."""
+    """Remove artifacts of a session; OSError if one cannot be removed."""
     session_id = session_id_of(session)
     for artifact in artifacts:
         if artifact.session_id != session_id:
             continue
         base = artifacts_dir(session, artifact.run_dir)
         path = base.joinpath(*artifact.path.split("/"))
-        # The path comes out of the recording: nothing outside of the run's own directory is touched.
+        # The path is recorded data, so nothing outside the run's own directory is touched.
         if ".." in path.parts or not path.resolve().is_relative_to(base.resolve()):
             continue
         if path.is_file() and not path.is_symlink():
@@ -523,7 +523,7 @@ def _without_value(value: Any, target: Target) -> Any:
 
 
 def _without_names(stored: Any, target: Target) -> Any:
-    """A description without the replay target of an agent, and without what of it was open in a crash."""
+    """A description without the agent's replay target and its spans that were open at a crash."""
     if not isinstance(stored, dict):
         return stored
     clean = dict(stored)
@@ -553,11 +553,11 @@ def _directories(parent: Path) -> list[Path]:
 
 
 def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -> int:
-    """Remove the checkpoints that go, and what removals that were killed had left; how many go.
+    """Remove the checkpoints to erase, and leftovers of killed removals; returns the number of checkpoints.
 
     Raises:
-        NotErased: one of them cannot be read, so nobody can say whether it holds the value.
-        OSError, DamagedInput: something cannot be opened or written; what was done counts.
+        NotErased: one of them cannot be read, so it may contain the value.
+        OSError, DamagedInput: something cannot be opened or written; earlier removals stay done.
     """
     count = 0
     unreadable = []
@@ -578,7 +578,7 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
     if not dry_run:
         with LocalCheckpointStore(session, redactor=Redactor(b"")) as store:
             for run_id in unreadable:
-                # One whose removal was interrupted is finished when it is looked for, and then is none.
+                # Opening a run whose removal was interrupted finishes that removal.
                 with contextlib.suppress(RunNotFound):
                     store.delete_checkpoints(run_id)
         remove_unshared(shared_chunks_dir(session))
@@ -586,7 +586,7 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
 
 
 def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:
-    """Whether a removal that was killed has left bytes behind that belong to no checkpoint."""
+    """Whether a killed removal left bytes that belong to no checkpoint."""
     sizes = {path.name: path.stat().st_size for path in entries_in(run.files.directory, PACK_SUFFIX)}
     for row in rows:
         sizes[row.pack] = sizes.get(row.pack, 0) - row.frame_bytes
@@ -620,7 +620,7 @@ def _going(run: RunCheckpoints, rows: list[Row], target: Target) -> Iterator[int
 
 
 def _matching(run: RunCheckpoints, chain: list[Row], target: Target) -> Iterator[int]:
-    """Those of a chain whose document, or whose row, holds the value; those of a run that hold the agent."""
+    """The rows of a chain whose document or columns contain the value; for an agent, also the run's."""
     value: Any = None
     try:
         for row in chain:
@@ -695,9 +695,9 @@ def _twin_holds(path: Path, target: Target, ids: set[bytes]) -> bool:
 
 
 class _EntryJudge:
-    """Judges the lines of a text twin: an entry is a line that begins with its time, and those below it.
+    """Judges the lines of a text twin: an entry is a line that begins with a time, and the lines below it.
 
-    A value may stand below the first line only; then what of the entry goes are the lines that hold it.
+    If the value is only below the first line of an entry, only the lines that contain it are erased.
     """
 
     def __init__(self, target: Target, ids: set[bytes]) -> None:
@@ -706,7 +706,7 @@ class _EntryJudge:
         self._drops_entry = False
 
     def kept(self, line: bytes) -> bytes | None:
-        """What stays of the next line."""
+        """What remains of the next line."""
         if _HEADER.match(line):
             self._drops_entry = self._header_goes(line)
         holds = self._target.kind == MATCH and self._target.forms.find(line) is not None

@@ -31,7 +31,7 @@ _ESCAPED_TWICE: Final = ("JSON", "JSON in JSON")
 
 
 def _json_forms(text: str) -> Iterator[bytes]:
-    """The text inside a JSON string, with and without escapes for what is not ASCII; surrogates escaped."""
+    """The text inside a JSON string, with and without escapes for non-ASCII characters."""
     yield json.dumps(text)[1:-1].encode()
     try:
         yield orjson.dumps(text)[1:-1]
@@ -70,7 +70,7 @@ class ByteForms:
 
     Args:
         texts: the texts to search for; not empty.
-        packed: their forms in MessagePack, where these are others.
+        packed: their forms in MessagePack, if these differ.
     """
 
     def __init__(self, texts: Iterable[str], packed: Iterable[bytes] = ()) -> None:
@@ -91,7 +91,7 @@ class ByteForms:
         self._has_base64 = all(
             any(True for _ in base64_forms(text.encode("utf-8", "surrogatepass"))) for text in self.texts
         )
-        # The longest first, so that a match is named after the right form.
+        # The longest first, so that a match is reported as the right form.
         ordered = sorted(names, key=len, reverse=True)
         self._search = re.compile(b"|".join(map(re.escape, ordered))).search
         self.longest = max(map(len, ordered))
@@ -172,12 +172,12 @@ class Target:
         artifacts: frozenset[ErasedArtifact] = frozenset(),
         sealed: frozenset[str] = frozenset(),
     ) -> Self:
-        """The same with more runs and artifacts that go, and sessions to be sealed again."""
+        """A copy with more runs and artifacts to erase, and sessions to seal again."""
         extended = replace(self, artifacts=self.artifacts | artifacts, sealed=self.sealed | sealed)
         return extended if runs <= self.runs else replace(extended, runs=self.runs | runs)
 
     def within(self, artifacts: frozenset[ErasedArtifact]) -> Self:
-        """The same for one session, with its artifacts alone; what was made of the runs is made once."""
+        """A copy for one session, with its artifacts only; values computed from the runs are shared."""
         narrowed = replace(self, artifacts=artifacts)
         vars(narrowed).update(forms=self.forms, run_dirs=self.run_dirs, names=self.names)
         return narrowed
@@ -194,7 +194,7 @@ class Target:
 
     @classmethod
     def from_object(cls, stored: Any) -> Self:
-        """The target in a JSON object; KeyError, TypeError or ValueError if it holds none."""
+        """Read a target from a JSON object; KeyError, TypeError or ValueError if it is invalid."""
         if stored["kind"] not in {AGENT, RUN, MATCH} or not isinstance(stored["value"], str):
             raise ValueError(f"it erases {stored['kind']!r}")
         artifacts = frozenset(ErasedArtifact(*map(str, entry)) for entry in stored["artifacts"])
@@ -203,7 +203,7 @@ class Target:
 
     @cached_property
     def forms(self) -> ByteForms:
-        """By what its traces are found in bytes: the value, or the members that name the agent or the run."""
+        """The byte forms to search for: of the value, or of the members that name the agent or the run."""
         if self.kind == MATCH:
             return ByteForms([self.value])
         key = "agent_id" if self.kind == AGENT else "run_id"
@@ -222,12 +222,12 @@ class Target:
         return frozenset(_quoted(name).encode() for name in (self.value, *self.runs))
 
     def judge(self, line: bytes, session_id: str, *, is_whole_file: bool = False) -> LineVerdict:
-        """What becomes of a line of the recording or of a mirror.
+        """The verdict on a line of the recording or of a mirror.
 
         Args:
             line: without its newline.
-            session_id: the session's; of a mirror's line "", for then the line says so itself.
-            is_whole_file: whether the line stands in a file that goes as a whole.
+            session_id: the session's id; "" for a line of a mirror, which contains the id.
+            is_whole_file: whether the whole file of the line is erased.
         """
         if not is_whole_file and not self._may_match(line):
             return LineVerdict(line, None)
@@ -246,7 +246,7 @@ class Target:
             return self._matches(line)
         if _quoted(self.value).encode() in line:
             return True
-        # one look for each run in a line, not one for each run that goes
+        # one lookup for each run in a line, not one for each erased run
         return not self.names.isdisjoint(_RUN_IDS.findall(line))
 
     def _matches(self, line: bytes) -> bool:
@@ -254,7 +254,7 @@ class Target:
             return True
         if b"\\u" not in line and b"\\/" not in line:
             return False
-        # Another program may have escaped what needs none.
+        # Another program may have escaped characters needlessly.
         try:
             return self.forms.find(orjson.dumps(orjson.loads(line))) is not None
         except (orjson.JSONDecodeError, orjson.JSONEncodeError):

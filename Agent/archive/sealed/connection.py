@@ -21,25 +21,25 @@ from Agent.tree.layout import entries_in, is_text, shown_name
 
 MEMORY_LIMIT_MB: Final = 1000
 OLDEST_DUCKDB: Final = (1, 4)
-"""Older versions do not know all functions and options that queries and sealing use."""
+"""Older versions lack functions and options that queries and sealing use."""
 _LARGE: Final = ctypes.c_size_t(1024 * 1024)
 _LEFT_S: Final = 3600.0
-"""Another machine may have a process of that number that is at work on a shared disk."""
+"""On a shared disk, a process of another machine may have the same pid."""
 
 
 @contextlib.contextmanager
 def open_connection(session: Path, share: int = 1, threads: int | None = None) -> Iterator[Any]:
-    """A DuckDB connection of bounded memory, whose overflow goes into the session's `.state` if it can.
+    """A DuckDB connection of bounded memory; it spills to the session's `.state` if that is writable.
 
     Args:
         session: its directory.
-        share: of how many that work side by side it is one; each has its share of the memory, and one core.
-        threads: on how many cores it works; None for all, or the one of its share.
+        share: the number of parallel connections; each gets its share of the memory, and one core.
+        threads: the number of cores; None for all, or for one if `share` is above 1.
 
     Raises:
         MissingExtra: duckdb is not installed.
-        InputError: what is done with it needs more memory or meets a file that cannot be read or written, or
-            the session's path is not UTF-8.
+        InputError: an operation needs more memory, a file cannot be read or written, or the session's path is
+            not UTF-8.
     """
     duckdb = load_duckdb("the archive")
     refuse_what_no_query_names(session)
@@ -66,10 +66,10 @@ def open_connection(session: Path, share: int = 1, threads: int | None = None) -
 
 @contextlib.contextmanager
 def large_buffers_given_back() -> Iterator[None]:
-    """Have the engine return buffers of 1 MiB and more to the system as soon as it frees them.
+    """Make the engine return buffers of 1 MiB and more to the system as soon as it frees them.
 
-    Its allocator keeps them for a while, and where rows have several KB each it frees some 10 MB every 10 ms.
-    For the thread that enters, on an open connection. Of an engine without this allocator, nothing changes.
+    Its allocator keeps them for a while, although with rows of several KB it frees about 10 MB every 10 ms.
+    Applies to the calling thread, on an open connection. Without this allocator, it does nothing.
     """
     import _duckdb
 
@@ -82,7 +82,7 @@ def large_buffers_given_back() -> Iterator[None]:
         for arena in range(arenas.value):
             name, old, new = f"arena.{arena}.oversize_threshold".encode(), ctypes.c_size_t(), _LARGE
             size = ctypes.c_size_t(ctypes.sizeof(old))
-            # of an arena that no thread has used yet, it fails and changes nothing
+            # for an arena that no thread has used yet, it fails and changes nothing
             if not control(name, ctypes.byref(old), ctypes.byref(size), ctypes.byref(new), size):
                 before[name] = old
     try:
@@ -93,11 +93,10 @@ def large_buffers_given_back() -> Iterator[None]:
 
 
 class Spill:
-    """A directory for large sorts and joins, for its owner alone and gone after `close`.
+    """A private directory for large sorts and joins; `close` removes it.
 
-    It lies in the session's `.state`, and is made when the engine needs it; what a killed process left there
-    `seal` removes. Where nothing can be written there, as in the session of somebody else, it is a private
-    temporary directory.
+    It is in the session's `.state`, and created when the engine needs it; `seal` removes leftovers of killed
+    processes. If `.state` is not writable, as in another user's session, it is a private temporary directory.
 
     Args:
         session: the session's directory.
@@ -105,8 +104,8 @@ class Spill:
 
     def __init__(self, session: Path) -> None:
         self.path = _spill_path(session / ".state")
-        """What the engine is given; empty where there is no room: what is too large is refused then."""
-        # also where an engine is not closed but forgotten
+        """The path for the engine; empty if no directory can be created: then too large operations fail."""
+        # also if an engine is never closed
         self._remove = weakref.finalize(self, _remove_spill, self.path, os.getpid())
 
     def close(self) -> None:
@@ -124,7 +123,7 @@ def _spill_path(state: Path) -> str:
 
 
 def _remove_spill(path: str, pid: int) -> None:
-    # a child that was forked meanwhile has it from its parent, who may be using it
+    # a forked child inherited it from its parent, which may still use it
     if path and pid == os.getpid():
         shutil.rmtree(path, ignore_errors=True)
 
@@ -153,7 +152,7 @@ def load_duckdb(purpose: str) -> Any:
 
 
 def refuse_what_no_query_names(session: Path) -> None:
-    """InputError for a session whose path is not UTF-8, as the engine's names of files are."""
+    """Raise InputError for a session whose path is not UTF-8, which the engine requires."""
     if not is_text(str(session)):
         raise InputError(
             "the path of the session is not UTF-8, which queries and sealing need",
@@ -163,7 +162,7 @@ def refuse_what_no_query_names(session: Path) -> None:
 
 
 def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any:
-    """A DuckDB connection of bounded memory that loads nothing from afar."""
+    """A DuckDB connection of bounded memory that loads no extensions or remote files."""
     config = {
         "memory_limit": memory_limit,
         "autoinstall_known_extensions": False,
@@ -171,7 +170,7 @@ def connected(duckdb: Any, spill: Spill, memory_limit: str, threads: int) -> Any
         "threads": threads,
     }
     if numbers_of(duckdb.__version__) >= (2, 0):
-        # For reading ahead from afar there would be eight threads: with a local disk they only hold memory.
+        # The eight threads for prefetching remote files would only waste memory.
         config["async_threads"] = 1
     return duckdb.connect(config=config)
 

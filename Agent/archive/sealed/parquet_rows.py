@@ -56,7 +56,7 @@ PROMOTED: Final = (
 
 
 def order_columns(of: str = "") -> dict[str, str]:
-    """The place of a line in the order of all, as expressions over its envelope; `of` is a prefix."""
+    """The sort key of a line as expressions over its envelope; `of` is a prefix."""
     return {
         "ts_us": f"epoch_us(try_cast({of}timestamp AS TIMESTAMP))",
         "writer": f"split_part({of}id, '-', 1)",
@@ -65,7 +65,7 @@ def order_columns(of: str = "") -> dict[str, str]:
 
 
 def is_event(of: str = "") -> str:
-    """The codec's own conditions for a line to be an event; a damaged one arrives as a row of NULLs."""
+    """The codec's conditions for a line to be an event; a damaged line is a row of NULLs."""
     return (
         f"({of}id IS NOT NULL AND regexp_full_match({of}id, '.{{8}}-(0|[1-9][0-9]{{0,17}})') "
         f"AND try_cast({of}timestamp AS TIMESTAMP) IS NOT NULL "
@@ -80,12 +80,12 @@ def has_content(of: str = "") -> str:
 
 
 def has_payload(text: str) -> str:
-    """The same of a line's text: read as a struct, a payload that is no object looks like an empty one."""
+    """The same for a line's text, since as a struct a payload that is not an object looks empty."""
     return f"TRY({text}->>'$.type' IS NOT NULL OR json_type({text}, '$.extra') = 'OBJECT')"
 
 
 def is_object(column: str) -> str:
-    """Whether a column of JSON, as the engine reads it, holds an object."""
+    """Whether a JSON column of the engine holds an object."""
     return f"starts_with({column}::VARCHAR, '{{')"
 
 
@@ -131,7 +131,7 @@ def quoted_name(name: str) -> str:
 
 
 def structure(columns: dict[str, str]) -> str:
-    """The columns as the structure that `json_transform` takes; `VARCHAR[]` becomes a list of text."""
+    """The columns as a structure for `json_transform`; `VARCHAR[]` becomes a list of text."""
     parts = ", ".join(f'"{name}": {_member(sql_type)}' for name, sql_type in columns.items())
     return "{" + parts + "}"
 
@@ -145,7 +145,7 @@ def _member(sql_type: str) -> str:
 ROW_GROUP_ROWS: Final = 32_768
 """Small enough to find one agent's rows without reading many others, large enough to compress well."""
 _ROW_GROUP_BYTES: Final = 8 * 1024 * 1024
-"""Of the lines in a row group, since whoever reads one row holds its columns in memory."""
+"""The size of the lines in a row group, since reading one row holds the group's columns in memory."""
 _LEAST_ROWS: Final = 2048
 """The engine writes row groups of this many rows or a multiple."""
 
@@ -218,7 +218,7 @@ _HEAD_BYTES: Final = " + ".join(
         _optional_bytes("tick", "strlen(tick::VARCHAR)"),
     ]
 )
-"""How long a head is that holds nothing to be escaped outside the message and the causes."""
+"""SQL for the length of a head in which only the message and the causes may need escapes."""
 
 _TAIL_BYTES: Final = " + ".join(
     [
@@ -233,12 +233,12 @@ LINE_BYTES: Final = f"coalesce(raw, encode(concat({_HEAD}, extra, {_TAIL})))"
 """SQL for the bytes of a row's line, without its newline."""
 
 LINE_PARTS: Final = f"raw, {_BEFORE_MESSAGE}), message, concat({_AFTER_MESSAGE}, extra, {_TAIL}"
-"""SQL for what `lines_of_parts` joins; the engine then holds no copy of the long texts of 2,048 lines."""
+"""SQL for the parts that `lines_of_parts` joins, so that the engine copies no long texts."""
 _ESCAPES: Final = re.compile(rb"\\(u00..|.)")
 
 
 def lines_of_parts(rows: Iterable[Sequence[Any]]) -> list[bytes]:
-    """Return what `LINE_BYTES` is of each row.
+    """Return the value of `LINE_BYTES` for each row.
 
     Args:
         rows: a file, the number of a line, and the columns of `LINE_PARTS` each.
@@ -249,7 +249,7 @@ def lines_of_parts(rows: Iterable[Sequence[Any]]) -> list[bytes]:
             lines.append(raw)
             continue
         text = orjson.dumps(message)
-        if b"\\u00" in text:  # the engine writes upper case
+        if b"\\u00" in text:  # the engine writes hexadecimal in upper case
             text = _ESCAPES.sub(lambda found: found[0][:2] + found[0][2:].upper(), text)
         lines.append(f"{begin}{text.decode()}{middle}{extra}{end}".encode())
     return lines
@@ -279,9 +279,9 @@ def rows_of(lines: str, *, unproven: bool = False) -> str:
 
     Args:
         lines: a relation with `file`, `line` (the number in its file, from 1) and `text`.
-        unproven: take a line whose length is right to be its columns, and one that begins and ends as ours do
-            to be JSON; where it is not, the engine's error comes out. For those who read back what was
-            written and ask again where it is not the same.
+        unproven: assume that a line of the right length equals its columns, and that one with our beginning
+            and end is JSON; if not, the engine raises an error. For callers that read back the rows and
+            repeat the query without this if they differ.
     """
     envelope = {name: kind for name, kind in ENVELOPE.items() if name != "type"}
     payload = {"agent_id": "VARCHAR", "agent_role": "VARCHAR", "event_type": "VARCHAR", **promoted_columns()}
@@ -293,13 +293,13 @@ def rows_of(lines: str, *, unproven: bool = False) -> str:
     if unproven:
         parsed = f"CASE WHEN starts_with(text, '{_BEGIN}') AND ends_with(text, '}}') THEN {parsed} END"
         around = f"{_HEAD_BYTES} AS head_bytes, {_TAIL_BYTES} AS tail_bytes"
-        # where there are others than ASCII, characters would be counted from the beginning
+        # with non-ASCII text, characters would have to be counted from the beginning
         between = (
             "CASE WHEN length(text) = strlen(text) "
             "THEN substr(text, head_bytes + 1, strlen(text) - head_bytes - tail_bytes) "
             "ELSE TRY(decode(encode(text)[head_bytes + 1:strlen(text) - tail_bytes])) END"
         )
-        # what may be as long as it was and yet written otherwise: numbers, and characters that are escaped
+        # numbers and escaped characters may be written differently with the same length
         columns += (
             f" AND (tail_bytes = 1 OR ends_with(text, {_TAIL}))"
             " AND (strlen(to_json(message)) = strlen(message) + 2 OR contains(text, to_json(message)))"
@@ -315,8 +315,8 @@ def rows_of(lines: str, *, unproven: bool = False) -> str:
         f"SELECT file, line, text, j.id AS id, {_named(_PLACE)}, {_members('j', _STORED)} "
         f"FROM (SELECT *, {parsed} AS j FROM {lines})"
     )
-    # What stands between head and tail is the payload's text if it is one JSON object: a second parse says
-    # so, and gives the promoted columns.
+    # The text between head and tail is the payload if it is one JSON object: a second parse checks that, and
+    # gives the promoted columns.
     cut = (
         f"SELECT *, CASE WHEN {columns} THEN {between} END AS extra FROM (SELECT *, {around} FROM ({apart}))"
     )
@@ -332,17 +332,17 @@ _PLACE: Final = order_columns("j.") | {
     "writer": "substr(j.id, 1, 8)",
     "seq": "try_cast(substr(j.id, 10) AS BIGINT)",
 }
-"""The place of a line whose id has the right form, which whoever takes it has to see to."""
+"""The sort key of a line whose id has a valid form, which the caller has to check."""
 
 _WHOLE: Final = ENVELOPE | {
     "agent_id": "VARCHAR",
     "extra": structure({"agent_id": "VARCHAR", "event_type": "VARCHAR"}),
 }
-"""What is asked of a line that does not fit: where it belongs, by the rules of the live form."""
+"""The sort key of a line that does not fit, by the rules of the live form."""
 
 
 def _columns_of(payload: dict[str, str]) -> dict[str, str]:
-    """Each stored column and what it is: of a line that fits, of another event, of a damaged line (NULL)."""
+    """The expression of each stored column, for lines that fit, other events, and damaged lines (NULL)."""
     order = order_columns("w.")
     usable = {
         "ts_us": order["ts_us"],
@@ -378,13 +378,12 @@ def _members(struct: str, names: tuple[str, ...]) -> str:
 
 
 def copy_statement(rows: str, target: str, session_uid: str | None, line_bytes: int) -> str:
-    """The statement that writes sealed rows into a Parquet file, in the order in which they come.
+    """The statement that writes sealed rows into a Parquet file, in the given order.
 
-    `line_bytes` is the mean length of their lines. Each row says which event of which session it is
-    (`session_uid`, `id`), so that whoever reads files of many sessions can tell them apart.
-    Segments come by agent, and a segment's lines are in order of time but for the jitter of threads: so rows
-    stand by agent and time without being sorted, which would be a third of the work. Level 1 compresses the
-    delta-encoded columns better than the default level, and faster.
+    `line_bytes` is the mean length of their lines. Each row identifies session and event (`session_uid`,
+    `id`), for readers of many sessions. Segments are ordered by agent, and the lines of a segment almost by
+    time, so rows are clustered by agent and time without a sort, which would be a third of the work. Level 1
+    compresses the delta-encoded columns better and faster than the default level.
     """
     group = _ROW_GROUP_BYTES // max(line_bytes, 1) // _LEAST_ROWS * _LEAST_ROWS
     group = min(max(group, _LEAST_ROWS), ROW_GROUP_ROWS)

@@ -221,7 +221,7 @@ def read_parts(session: Path) -> list[Part]:
 def _read_part(path: Path) -> Part:
     try:
         part = Part.from_object(orjson.loads(read_file(path)), path.parent)
-        # ours were made under this name; another would lead out of the directory
+        # parts are created under this name; another name could lead out of the directory
         if part.name != path.stem:
             raise DamagedInput(f"it describes {part.name!r}", path=path, remedy=_REMEDY)
         if part.archive_version > ARCHIVE_VERSION:
@@ -312,7 +312,7 @@ def removed_otherwise(
 
 
 def _is_retired(segment: SealedSegment, account: RetiredAccount) -> bool:
-    """Whether retention removed a segment, or is about to; one without an event counts if any was."""
+    """Whether retention removed a segment, or is about to; if it has no event, whether any was removed."""
     if segment.first_id is None:
         return bool(account.files or account.removing)
     writer, seq = split_event_id(segment.first_id)
@@ -475,24 +475,24 @@ def _load(connection: Any, sources: list[Path], longest: int) -> None:
 
 
 def escaped(path: str) -> str:
-    """A path in which nothing is a wildcard: as it is, `a?b.log` would read `aXb.log` too."""
+    """Escape wildcards in a path: otherwise `a?b.log` would also match `aXb.log`."""
     return path.translate(_WILD)
 
 
 def _session_uid(session: Path) -> str | None:
-    """What distinguishes the session from every other one; None where its description is gone."""
+    """The session's UUID; None if its description is missing."""
     try:
         return open_session(session).session_uid
     except InputError:
-        return None  # sealed all the same, without it
+        return None  # seal it without the UUID
 
 
 def _write(connection: Any, group: list[FinishedSegment], seen: list[_Seen], target: Path) -> list[_ReadBack]:
     """Write the rows of the loaded lines, read them back, and compare; their number and size, with the files.
 
-    Rows come without proof first, which costs a third less; where that goes wrong, they come with it.
+    Rows are first written without proof, which costs a third less; if they differ, again with it.
     """
-    import duckdb  # opening the connection has said clearly if it is missing
+    import duckdb  # opening the connection has reported it if duckdb is missing
 
     file, line = _place(group, seen)
     lines = f"(SELECT {file} AS file, {line} AS line, text FROM sealed_lines)"
@@ -508,7 +508,7 @@ def _write(connection: Any, group: list[FinishedSegment], seen: list[_Seen], tar
             rows = rows_of(lines, unproven=unproven)
             connection.execute(copy_statement(rows, str(target), session_uid, line_bytes))
         except duckdb.InvalidInputException:
-            # a line that looks like ours is no JSON
+            # a line that looks like ours is not JSON
             if not unproven:
                 raise
             continue
@@ -533,7 +533,7 @@ def _write(connection: Any, group: list[FinishedSegment], seen: list[_Seen], tar
 
 
 def _place(group: list[FinishedSegment], seen: list[_Seen]) -> tuple[str, str]:
-    """The file of a loaded line and its number there, from the `number` of the file and the `rowid`."""
+    """SQL for the file of a loaded line and its number there, from the file's `number` and the `rowid`."""
     names = ", ".join(literal(each.file) for each in group)
     starts = itertools.accumulate((look.marks.lines for look in seen[:-1]), initial=0)
     return f"([{names}])[number + 1]", f"(rowid - ([{', '.join(map(str, starts))}])[number + 1] + 1)"
@@ -546,14 +546,14 @@ def _make_private(target: Path) -> None:
 def _read_back(
     connection: Any, group: list[FinishedSegment], seen: list[_Seen], target: Path
 ) -> list[_ReadBack]:
-    """Each loaded line beside the row that stands in its place, by file.
+    """Compare each loaded line with the row in its place, by file.
 
-    Rows that are in another order, too many or too few make lines that are not the same.
+    Reordered, additional or missing rows count as differences.
     """
     file, line = _place(group, seen)
     same = f"file = {file} AND line = {line} AND {LINE_BYTES} = {TEXT_BYTES}"
     blank = "regexp_full_match(TRY(decode(raw)), '\\s*')"
-    # both sides as they are scanned: what is computed below the join would be copied for it
+    # both sides as scanned: columns computed below the join would be copied for it
     rows = connection.execute(
         f"SELECT number, count(number), count(*) FILTER (WHERE {same}), sum(octet_length({TEXT_BYTES}) + 1), "
         "count(event_type), "
@@ -581,11 +581,11 @@ def file_digest(path: Path, *, sync: bool = False) -> str:
 
 
 def beginning_digest(path: Path, size_bytes: int) -> str | None:
-    """The same of so many bytes at the beginning of a file; None where there are not as many."""
+    """The digest of the first bytes of a file; None if the file is shorter."""
     try:
         fd, status = open_file(path)
     except OSError:
-        return None  # there is none
+        return None  # the file is missing
     hasher = new_hash()
     with os.fdopen(fd, "rb") as file:
         if status.st_size < size_bytes:
@@ -616,7 +616,7 @@ def finished_segments(session: Path) -> tuple[list[FinishedSegment], dict[str, s
         The files that can be sealed, and those that cannot with the reason.
 
     Raises:
-        SessionNotFound: there is no such directory.
+        SessionNotFound: the directory does not exist.
     """
     if not session.is_dir():
         raise SessionNotFound(
@@ -627,7 +627,7 @@ def finished_segments(session: Path) -> tuple[list[FinishedSegment], dict[str, s
     for path in log_files(session):  # a run's own events stay the plain file that people read
         try:
             status = path.lstat()
-        except FileNotFoundError:  # rolled since it was listed: its writer runs
+        except FileNotFoundError:  # rolled since it was listed, so its writer runs
             continue
         file = path.relative_to(session).as_posix()
         if path.is_symlink() or not status.st_size:
@@ -657,7 +657,7 @@ def _closed_writers(files: Iterable[Path]) -> set[str]:
         try:
             fd, status = open_file(path)
         except OSError:
-            # Rolled, or not ours to read: then its writer counts as running, and its files wait, named.
+            # Rolled, or unreadable: then its writer counts as running, and its files are listed as waiting.
             continue
         try:
             os.lseek(fd, max(status.st_size - _TAIL_BYTES, 0), os.SEEK_SET)
@@ -669,7 +669,7 @@ def _closed_writers(files: Iterable[Path]) -> set[str]:
                 try:
                     event = decode_line(line)
                 except DamagedLine:
-                    continue  # cut where reading began, or torn: no last words
+                    continue  # cut at the start of reading, or torn, so not a `log.closed`
                 if event.kind == "log.closed":
                     closed.add(event.writer)
     return closed

@@ -40,7 +40,7 @@ from Agent.tree.write.kept_counts import KeptCounts
 _BATCH_ROWS: Final = 4096
 _STREAMED_ROWS: Final = 256
 _PLACE: Final = "CAST(file AS VARCHAR) AS file, CAST(line AS BIGINT) AS line"
-"""Where a line stood; a part that somebody else wrote may have these columns in another type."""
+"""The position of a line; cast, because a part written by another tool may have other column types."""
 _ROW: Final = f"{_PLACE}, {LINE_BYTES}"
 _SETTLED_NS: Final = 2_000_000_000
 
@@ -74,19 +74,19 @@ class ArchiveLines:
 
     @property
     def _parts(self) -> list[Part]:
-        """The parts as they are now; every change of one changes the directory."""
+        """The current parts; every change of a part changes the directory."""
         try:
             changed_ns = archive_dir(self._session).stat().st_mtime_ns
         except (FileNotFoundError, NotADirectoryError):
             return []  # nothing was sealed
-        # what comes in the same instant as the last change does not change the time again
+        # a change in the same instant as the last one does not change the time again
         if changed_ns != self._seen_ns or time.time_ns() - changed_ns < _SETTLED_NS:
             self._known = read_parts(self._session)
             self._seen_ns = changed_ns
         return self._known
 
     def segments(self) -> list[SegmentOfPart]:
-        """The segments that are to be read here: a file that a killed `seal --remove` left is read itself."""
+        """The segments to read from the archive; a file left by a killed `seal --remove` is read itself."""
         if self._fixed is not None:
             return self._fixed
         return sorted(segments_gone(self._session, self._parts), key=lambda pair: _place(pair[1].file))
@@ -99,12 +99,12 @@ class ArchiveLines:
 
     @contextmanager
     def _connection(self, threads: int | None = None) -> Iterator[Any]:
-        """A connection of this session, on which what the engine cannot read is DamagedInput."""
+        """A connection of this session that raises DamagedInput for unreadable data."""
         with open_connection(self._session, threads=threads) as connection, _told_as_damage(self._session):
             yield connection
 
     def files(self) -> dict[Path, str | None]:
-        """The names that the segments had, in order, and the agent of the first event of each."""
+        """The former paths of the segments, in order, each with the agent of its first event."""
         return {self._session / segment.file: segment.agent_id for _, segment in self.segments()}
 
     def lines(self, path: Path) -> Iterator[RawLine]:
@@ -118,13 +118,13 @@ class ArchiveLines:
     def lines_to_read(
         self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: KeptCounts | None = None
     ) -> Iterator[RawLine]:
-        """The lines of some kinds, and what may be no event; the numbers of all others go into `seen`."""
+        """The lines of some kinds, and doubtful lines; the numbers of all others are added to `seen`."""
         segments = self.segments()
         if not segments:
             return
         with self._connection() as connection:
             if kinds is None:
-                # one part after another, since sorting takes the memory of what is sorted
+                # one part after another, since a sort holds its input in memory
                 for part in _parts_in(segments):
                     of_part = [pair for pair in segments if pair[0] is part]
                     yield from self._read(connection, of_part, f"{_rows_of(of_part)} ORDER BY file, line")
@@ -143,7 +143,7 @@ class ArchiveLines:
         return self._fetch(connection, segments, query)
 
     def _fetch(self, connection: Any, segments: list[SegmentOfPart], query: str) -> Iterator[RawLine]:
-        """The lines that a query for (part, file, line, bytes) of these segments finds."""
+        """The lines found by a query for (part, file, line, bytes) of these segments."""
         raw_line = self._raw_lines(segments)
         cursor = connection.execute(query)
         while rows := cursor.fetchmany(_BATCH_ROWS):
@@ -152,7 +152,7 @@ class ArchiveLines:
                     yield raw_line(part, file, line, data)
 
     def _raw_lines(self, segments: list[SegmentOfPart]) -> Callable[[str, str, int, bytes], RawLine]:
-        """Return what makes the line of a row of these segments."""
+        """Return a function that converts a row of these segments to a line."""
         by_file = {
             (part.name, segment.file): (
                 int(part.name.removeprefix("part-")),
@@ -171,7 +171,7 @@ class ArchiveLines:
             return RawLine(
                 line=bytes(data),
                 path=path,
-                # an inode of its own, so that damage at one place is counted once
+                # a distinct inode, so that damage at one place is counted once
                 inode=(-number, index),
                 number=line,
                 offset=line,
@@ -181,10 +181,10 @@ class ArchiveLines:
         return raw_line
 
     def every_part(self) -> Iterator[Iterator[tuple[list[bytes], Callable[[int], RawLine]]]]:
-        """Yield all lines, part by part: batches, each with what says where its lines stood, by their place.
+        """Yield all lines, part by part, in batches; each has a function that returns the line at an index.
 
-        Rows come as they are stored, by file and line, without a sort, and on one thread: so the engine holds
-        no more than what it reads at once, and between two parts nothing.
+        Rows are read in stored order, by file and line, without a sort and on one thread, so that the engine
+        holds only the current batch, and nothing between two parts.
         """
         segments = self.segments()
         if segments:
@@ -196,8 +196,8 @@ class ArchiveLines:
         self, part: str, segments: list[SegmentOfPart], raw_line: Callable[[str, str, int, bytes], RawLine]
     ) -> Iterator[tuple[list[bytes], Callable[[int], RawLine]]]:
         with self._connection(threads=1) as connection, large_buffers_given_back():
-            connection.execute("SET disable_parquet_prefetching = true")  # a whole row group ahead
-            connection.execute("SET streaming_buffer_size = '1MB'")  # of results that nobody fetched yet
+            connection.execute("SET disable_parquet_prefetching = true")  # would read a whole row group ahead
+            connection.execute("SET streaming_buffer_size = '1MB'")  # for results that are not fetched yet
             cursor = connection.execute(f"SELECT {_PLACE}, {LINE_PARTS} FROM {_rows_of(segments)}")
             while rows := cursor.fetchmany(_STREAMED_ROWS):
                 lines = lines_of_parts(rows)
@@ -214,14 +214,14 @@ class ArchiveLines:
 
 @contextmanager
 def _told_as_damage(session: Path) -> Iterator[None]:
-    """Raise DamagedInput for what the engine cannot read of a session's archive."""
-    import duckdb  # opening a connection has said clearly if it is missing
+    """Raise DamagedInput if the engine cannot read a session's archive."""
+    import duckdb  # opening a connection has reported it if duckdb is missing
 
     try:
         yield
     except duckdb.Error as error:
         if os.strerror(errno.ENOSPC) in str(error):
-            raise  # of its spill, not of the archive
+            raise  # about the spill directory, not the archive
         raise DamagedInput(
             f"the archive cannot be read: {str(error).partition(chr(10))[0]}",
             path=archive_dir(session),
@@ -253,12 +253,12 @@ def _nth(
 
 
 def _parts_in(segments: list[SegmentOfPart]) -> list[Part]:
-    """The parts that hold some segments, each once, in their order."""
+    """The parts that contain some segments, each once, in order."""
     return sorted({part.name: part for part, _ in segments}.values(), key=lambda part: part.name)
 
 
 def _rows_of(segments: list[SegmentOfPart]) -> str:
-    """The rows of some segments as a relation, with their condition at its end."""
+    """The rows of some segments as a relation that ends with its condition."""
     parts = _parts_in(segments)
     source = f"{part_source(parts)} WHERE true"
     for part in parts:
@@ -277,7 +277,7 @@ def _ordered_query(segments: list[SegmentOfPart], since_us: int | None, until_us
         for sign, bound in ((">=", since_us), ("<", until_us))
         if bound is not None
     ]
-    # A line that is no event has no time: it takes that of the event before it in its file.
+    # A line that is not an event has no time: use that of the event before it in its file.
     time_us = "ts_us"
     if any(part.damaged for part in parts):
         time_us = "coalesce(ts_us, max(ts_us) OVER (PARTITION BY filename, file ORDER BY line), 0)"
@@ -296,14 +296,14 @@ def _place(file: str) -> tuple[str, str, str, float]:
 
 
 PIECE: Final = "seq >> 16"
-"""Which 65536 numbers one belongs to, as `SeqSet.add_bits` takes them."""
+"""The index of a number's chunk of 65,536 numbers, for `SeqSet.add_bits`."""
 NUMBER_BITS: Final = "bitstring_agg((seq & 65535)::INTEGER, 0, 65535)::BLOB"
-"""The numbers of a group of one piece; a bit for each, since retention leaves them scattered."""
+"""The numbers of a group within one chunk as bits, since retention leaves them scattered."""
 _LOWEST_FIRST: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-"""The engine's bit strings begin with the highest bit of a byte, ours with the lowest."""
+"""Reverses the bits of a byte: the engine's bit strings begin with the highest bit, ours with the lowest."""
 
 Doubtful = list[tuple[str, int]]
-"""(writer, piece) where a number comes twice: only reading shows which line is the event."""
+"""(writer, chunk) with repeated numbers: only reading shows which line is the event."""
 
 
 def bits_of(answer: Any) -> int:
@@ -312,12 +312,12 @@ def bits_of(answer: Any) -> int:
 
 
 def add_numbers(connection: Any, rows: str, kinds: Collection[str], seen: dict[str, SeqSet]) -> Doubtful:
-    """Put the numbers of events into `seen` that need no reading; which pieces were left out.
+    """Add the numbers of events that need not be read to `seen`; returns the chunks that were left out.
 
     Args:
         connection: to DuckDB.
         rows: sealed rows as a relation, with a condition after WHERE.
-        kinds: those to be read.
+        kinds: the kinds to read.
         seen: the numbers by writer.
     """
     doubtful: Doubtful = []
@@ -359,7 +359,7 @@ def rows_to_read(kinds: Collection[str], doubtful: Doubtful) -> str:
 
 
 def _to_read(kinds: Collection[str]) -> str:
-    """Damaged lines, those that are kept as they stand, and events of these kinds; NULL counts as true."""
+    """SQL for damaged lines, lines stored as bytes, and events of these kinds; NULL counts as true."""
     if not kinds:
         return "(event_type IS NULL OR raw IS NOT NULL)"
     listed = ", ".join(map(literal, sorted(kinds)))
@@ -375,10 +375,10 @@ def part_source(parts: Iterable[Part]) -> str:
 def file_lines(
     connection: Any, part: Part, files: Sequence[str] | None = None
 ) -> Iterator[tuple[str, int, bytes]]:
-    """(file, number, bytes) of a part's lines in the order of files and numbers; of some files, or of all.
+    """(file, number, bytes) of a part's lines in the order of files and numbers, for some files or all.
 
-    A part is about a hundred megabytes of lines at most; it is sorted, which may take as much memory. A part
-    that the engine cannot read is DamagedInput.
+    A part has at most about 100 MB of lines; sorting it may take as much memory. Raises DamagedInput if the
+    engine cannot read the part.
     """
     condition = "" if files is None else f"WHERE file IN ({', '.join(literal(name) for name in files)})"
     cursor = connection.cursor()
@@ -432,10 +432,10 @@ def unseal(
 
     Args:
         session: the session's directory.
-        into: the directory to write to; default: the session itself, where the files that still stand there
-            are left alone. A file whose name another writer took since gets its writer's name.
-        only: the parts whose files are wanted; default: all.
-        files: the names of those files; default: all.
+        into: the directory to write to; default: the session itself, where existing files are left alone. A
+            file whose name another writer took since then gets the writer's id in its name.
+        only: the parts to restore; default: all.
+        files: the names of the files to restore; default: all.
 
     Returns:
         The files written.

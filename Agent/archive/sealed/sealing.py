@@ -101,9 +101,9 @@ def seal(
         progress: called with (bytes sealed, bytes to seal).
 
     Raises:
-        SessionNotFound: there is no such directory.
+        SessionNotFound: the directory does not exist.
         UsageError: another process is sealing this session.
-        DamagedInput: what was written does not read back as it was; nothing was removed.
+        DamagedInput: the archive does not read back identically; nothing was removed.
         MissingExtra: duckdb is not installed.
         OSError: the archive cannot be written.
     """
@@ -144,7 +144,7 @@ def tidy(session: Path) -> list[Part]:
     removed = removed_otherwise(session, known_parts)
     for part in known_parts:
         if part.json_removed and any(_is_changed(session, each) for each in part.segments):
-            # the changed file counts: sealing it again next to the old part would duplicate its events
+            # use the changed file: sealing it again next to the old part would duplicate its events
             unseal(session, only=[part])
             drop_part(part)
         elif len(usable_segments(session, part)) == len(part.segments):
@@ -152,7 +152,7 @@ def tidy(session: Path) -> list[Part]:
         else:
             files = {segment.file for whose, segment in removed if whose is part}
             if files:
-                unseal(session, only=[part], files=files)  # their lines are nowhere else
+                unseal(session, only=[part], files=files)  # these lines exist nowhere else
             drop_part(part)
     names = {part.parquet.name for part in parts}
     for entry in entries_in(archive_dir(session)):
@@ -168,9 +168,9 @@ def _is_changed(session: Path, segment: SealedSegment) -> bool:
 
 
 def _groups(segments: list[FinishedSegment], part_bytes: int) -> list[list[FinishedSegment]]:
-    """Segments in the order of their names, an agent's together, in parts of that size at most.
+    """Group segments by name, so by agent, into parts of at most that size.
 
-    Where that makes several, they are as many as keep all cores busy to the end, and about alike.
+    If there are several, they are of about equal size, and enough to keep all cores busy.
     """
     total = sum(segment.size_bytes for segment in segments)
     workers = min(cores(), MOST_WORKERS)
@@ -196,7 +196,7 @@ def _make_parts(session: Path, directory: Path, groups: list[list[FinishedSegmen
         partial(_make_part, directory=directory, name=f"part-{number:06d}", group=group)
         for number, group in enumerate(groups, max(numbers, default=0) + 1)
     ]
-    # a part that is much larger than usual needs all the memory
+    # a part much larger than usual needs all the memory
     is_large = any(sum(each.size_bytes for each in group) > LARGE_BYTES for group in groups)
     yield from side_by_side(session, tasks, 1 if is_large else 0)
 
@@ -217,22 +217,22 @@ def _make_part(connection: Any, directory: Path, name: str, group: list[Finished
 def side_by_side(
     session: Path, tasks: Sequence[Callable[[Any], _Result]], workers: int = 0
 ) -> Generator[_Result]:
-    """What each task gives, as they end; a task is handed a DuckDB connection.
+    """Run tasks in parallel and yield their results in order of completion; each gets a DuckDB connection.
 
-    A part is too small for one connection to keep two cores busy: its tables come in blocks of a hundred
-    thousand rows, and what is done outside the engine is done by one thread.
+    One connection cannot keep two cores busy with a part: its tables have blocks of 100,000 rows, and work
+    outside the engine runs on one thread.
 
     Args:
-        session: whose `.state` takes what the engine has no memory for.
-        tasks: what is to be done, in any order.
-        workers: how many at a time; default: as many as there are cores, at most 4.
+        session: its `.state` holds the engine's spill files.
+        tasks: the functions to call, in any order.
+        workers: how many run in parallel; default: the number of cores, at most 4.
 
-    What a task raises is raised here, and the others are interrupted; so they are when the generator is
-    closed, which whoever may leave it early has to do.
+    An exception of a task is re-raised here, and the other tasks are interrupted. They are also interrupted
+    when the generator is closed; a caller that stops early has to close it.
     """
     number = max(min(workers or cores(), MOST_WORKERS, len(tasks)), 1)
     at_work: set[Any] = set()
-    # so that no connection is closed while it is interrupted
+    # so that no connection is closed during its interruption
     lock = threading.Lock()
 
     def work(task: Callable[[Any], _Result]) -> _Result:

@@ -1,6 +1,6 @@
-"""What Python runs at the start of every process that a program of `agent-trace run` starts.
+"""Runs at the start of every Python process that a program of `agent-trace run` starts.
 
-Its folder is in PYTHONPATH of these processes, as a `sitecustomize` of the user may be, which runs first.
+Its directory is in PYTHONPATH of these processes. A `sitecustomize` of the user runs first.
 """
 
 from __future__ import annotations

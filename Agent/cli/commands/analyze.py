@@ -140,7 +140,8 @@ def debug(
     if not issue.strip():
         raise misuse("TEXT is empty; describe the problem in a few words")
     across: Across = {"engine": how.pop("engine"), "master": how.pop("master")}  # type: ignore[misc]
-    agent = "" if across["engine"] else parameters.split_run(run)[1]  # a place's name has slashes
+    # names of code locations contain slashes
+    agent = "" if across["engine"] else parameters.split_run(run)[1]
     issue = issue if agent in issue else f"{agent} {issue}"
     run = one_of(run, more, **across)
     if not test and any(given not in (None, (), "") for given in how.values()):
@@ -170,7 +171,7 @@ def _debug_trees(issue: str, paths: tuple[str, ...], root: Path, **across: Unpac
 
     chosen = parameters.selected(lambda engine: around_complaint(engine, issue), paths, root, **across)
     with chosen as path, working("looking for causes"), LogAnalyzer(path) as analyzer:
-        # its commands would name the session that is gone afterwards
+        # its commands would name the temporary session
         return replace(analyzer.debug_issue(issue), commands=())
 
 
@@ -443,7 +444,7 @@ def interactions(
     agent = None
     if across["engine"] is None:
         session, agent = parameters.session_and_agent(run, root)
-        run = str(session)  # with what others did to the agent
+        run = str(session)  # including what others did to the agent
     if content is not None and agent is not None:
         raise misuse("--content shows how content spread in a session; leave out the agent")
     with parameters.engine_for(run, more, root, **across) as engine:

@@ -1,4 +1,4 @@
-"""Programs that run: `demo` records a simulation, `run` a program without an edit, `control` pauses one."""
+"""Running programs: `demo` records a simulation, `run` an unmodified program, `control` pauses one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ AGENTS, TICKS, SEED = 60, 96, 7
 
 _RUNNER: Final = "Agent.cli.run_program"
 _PACKAGES: Final = Path(__file__).resolve().parents[3]
-"""Where this package is; a source tree need not be installed."""
+"""The directory of this package, which need not be installed."""
 
 REPAIRED = "Agent.demo.targets:repaired_creator"
 

@@ -1,4 +1,4 @@
-"""`export`: give recorded sessions to other tools and machines: spans (`otlp`), files of several formats."""
+"""`export`: convert sessions for other tools and machines: spans (`otlp`) and several file formats."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def otlp(  # noqa: PLR0913 - each is a separate option
     named = [name for name, url in receivers.items() if url is not None and not _is_from_environment(name)]
     if len(named) + (file is not None) > 1:
         raise misuse("give one of --file, --endpoint and --traces-endpoint")
-    if named:  # a variable of the other one does not count
+    if named:  # a variable for the other option is ignored
         endpoint, traces_endpoint = (receivers[name] if name in named else None for name in receivers)
     elif traces_endpoint is not None:
         endpoint = None
@@ -135,7 +135,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _runs(ref: RunRef) -> frozenset[str | None] | None:
-    """The runs to export: one with the runs started in it, or all of a session."""
+    """The runs to export: one with its nested runs, or all of a session."""
     if ref.run_id is None:
         return None
     from Agent.archive.sealed.reader import open_reader
@@ -182,7 +182,7 @@ def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool
 
 
 class _How(NamedTuple):
-    """How spans are sent."""
+    """The options for sending spans."""
 
     content: bool
     follow: bool
@@ -192,7 +192,7 @@ class _How(NamedTuple):
 
     @property
     def keeps_cursor(self) -> bool:
-        """Whether the session's cursor knows afterwards what the receiver has."""
+        """Whether the session's cursor is updated."""
         return self.follow or self.resume or self.again
 
 
@@ -399,7 +399,7 @@ def _write(form: str, run: str, file: Path, query: str, root: Path) -> None:
 
 @contextmanager
 def _told(file: Path) -> Iterator[None]:
-    """Turn the refusal of an existing file into a usage error."""
+    """Convert the error of an existing file to a usage error."""
     try:
         yield
     except FileExistsError:

@@ -222,7 +222,7 @@ def _print_overview(overview: dict[str, Any]) -> None:
 
 
 def _code(overview: dict[str, Any], most: int = 3) -> list[tuple[str, str]]:
-    """Where the most frequent actions stand in the program, one line each."""
+    """The code locations of the most frequent actions, one line each."""
     places = [
         (name, overview["code"][name]) for name in overview["action_counts"] if name in overview["code"]
     ]
@@ -479,7 +479,7 @@ def _show_changes(result: dict[str, Any]) -> None:
 
 
 def _places(changes: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """The actions that made changes, by their place in the program."""
+    """The actions that made changes, by code location."""
     by_location: dict[str, list[str]] = {}
     for each in changes:
         if "file" in each and (action := str(each["action"])) not in (
@@ -490,7 +490,7 @@ def _places(changes: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def _change(change: dict[str, Any]) -> str:
-    """Before and after; of objects, only the members that differ."""
+    """The values before and after; for objects, only the members that differ."""
     before, after = change.get("before", _NOTHING), change.get("after", _NOTHING)
     if isinstance(before, dict) and isinstance(after, dict):
         names = [name for name in before | after if before.get(name, _NOTHING) != after.get(name, _NOTHING)]

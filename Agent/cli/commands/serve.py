@@ -1,4 +1,4 @@
-"""What answers others: `serve`, `keys` and `ship` of the service, and `mcp`."""
+"""Commands for services: `serve`, `keys`, `ship` and `mcp`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PORT = click.IntRange(0, 65535)
 
 
 class ServeOptions(TypedDict):
-    """How the service runs, as `ServerSettings` names it.
+    """The options of the service, named as in `ServerSettings`.
 
     Args:
         host: Address to listen on; beyond loopback, keys are required.

@@ -1,4 +1,4 @@
-"""`view`: the pages of the recorded sessions, in a browser of this machine."""
+"""`view`: the pages of recorded sessions in a browser on this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 _PORT = click.IntRange(0, 65535)
 _END = "9e15"
-"""A time beyond every session's end, for which the page takes the end."""
+"""A time after the end of every session, which the page treats as the end."""
 
 
 class Allowed(TypedDict):
@@ -122,9 +122,9 @@ def view(
 
 @contextmanager
 def _without_plugins() -> Iterator[None]:
-    """Keep pydantic from loading plugins for what is made within the block.
+    """Prevent pydantic from loading plugins within the block.
 
-    The pages need none, and that of logfire takes 16 MB. Children get the environment as it was.
+    The pages need none, and that of logfire takes 16 MB. Child processes get the original environment.
     """
     name = "PYDANTIC_DISABLE_PLUGINS"
     before = os.environ.get(name)
@@ -161,7 +161,7 @@ def _share(root: Path, names: tuple[str, str | None], at: str | None, file: Path
 
 
 def _open(address: str) -> None:
-    """Open the browser from a thread: some browsers keep the caller waiting until they end."""
+    """Open the browser from a thread, since some browsers block the caller until they end."""
     import threading
     import webbrowser
 

@@ -1,8 +1,8 @@
-"""The files by which a command controls a running program that allows it.
+"""The files through which a command controls a running program that allows it.
 
 The program describes itself in `.state/control/program.json`, with a token of this run. A request is a file
-beside it that holds the token, one at a time; the program takes it where a tick begins, and answers in its
-description. Both files are readable by their owner alone. Next: `record/tracing/live_control.py`.
+beside it that contains the token, one at a time; the program reads it at the beginning of a tick, and answers
+in its description. Only the owner can read both files. Next: `record/tracing/live_control.py`.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ ENDED: Final = "ended"
 _MOST_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.02
 _LOOK_S: Final = 0.5
-"""How often to look whether the program still lives."""
+"""The interval between checks whether the program still runs, in seconds."""
 _NOT_OWN: Final = "a request that is not of the program's owner, or is stale, was refused"
 _REMEDY: Final = "record it with setup_logging(control=True)"
 
 
 @dataclass(slots=True)
 class ControlledProgram:
-    """What a controlled program says about itself."""
+    """The description of a controlled program."""
 
     writer: str
-    """The id of its writer, whose claim says whether the process lives."""
+    """The id of its writer, whose claim shows whether the process still runs."""
     token: str
-    """A secret of this run, without which it takes no request."""
+    """A secret of this run that every request must contain."""
     pid: int
     state: str = RUNNING
     """`running`, `paused` or `ended`."""
@@ -59,13 +59,13 @@ class ControlledProgram:
     tick: int | None = None
     """The tick before which it pauses."""
     since: str = ""
-    """When the state began."""
+    """The time when the state began."""
     answered: dict[str, Any] | None = None
     """The last answer, with the `id` of its request."""
 
 
 class ControlFiles:
-    """The program's side: its description, and the requests that it takes.
+    """The program's side: its description, and incoming requests.
 
     Args:
         session: the session's directory.
@@ -86,18 +86,18 @@ class ControlFiles:
         self._request = directory / "request.json"
         self._waiting = str(self._request)
         self.program = ControlledProgram(writer, secrets.token_hex(16), os.getpid())
-        self._request.unlink(missing_ok=True)  # of a program that was killed
+        self._request.unlink(missing_ok=True)  # left by a killed program
         self.tell(state=RUNNING)
 
     def waits(self) -> bool:
-        """Return whether there is a request."""
+        """Return whether a request is waiting."""
         return os.access(self._waiting, os.F_OK)
 
     def take(self) -> dict[str, Any] | None:
         """Remove the request and return it; None without one.
 
         Raises:
-            PermissionError: the request is not one of the program's owner, or has another program's token.
+            PermissionError: the request belongs to another user, or has another program's token.
         """
         try:
             fd, status = open_file(self._request)
@@ -133,11 +133,11 @@ class ControlFiles:
             file.write(orjson.dumps(asdict(program)))
 
     def is_there(self) -> bool:
-        """Return whether the description still exists: without it, nobody can let a paused program go on."""
+        """Return whether the description exists; without it, no request could resume a paused program."""
         return self._path.exists()
 
     def end(self) -> None:
-        """End the control: the program takes no request any more. Its last answer can still be read."""
+        """End the control: the program accepts no further requests. Its last answer can still be read."""
         self._request.unlink(missing_ok=True)
         if self.is_there():
             self.tell(state=ENDED, token="", tick=None)
@@ -188,7 +188,7 @@ def parsed(text: str) -> Any:
 
 
 def user_name() -> str:
-    """Return the name of the user who asks; `unknown` for one without a name."""
+    """Return the name of the requesting user; `unknown` without one."""
     import getpass
 
     try:
@@ -198,7 +198,7 @@ def user_name() -> str:
 
 
 class NoTick(Exception):
-    """The program did not answer in time: no tick began, or none ended where it was asked to step."""
+    """The program did not answer in time: no tick began, or a requested step did not end."""
 
 
 def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, Any]:
@@ -206,8 +206,8 @@ def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, 
 
     Args:
         session: the session's directory.
-        content: `command`, and what it needs; see `LiveControl`.
-        wait_s: how long to wait for the answer; a request that was not taken by then is withdrawn.
+        content: `command` and its arguments; see `LiveControl`.
+        wait_s: how long to wait for the answer; a request that was not accepted by then is withdrawn.
 
     Raises:
         InputError: the session has no live program that allows control, or it ended.
@@ -231,14 +231,14 @@ def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, 
     if _withdraw(path, own_id):
         more = "" if program.has_ticked else "; it has begun none yet: with tick(n) marks its steps"
         raise NoTick(f"the program began no tick within {wait_s:g} s, and the request was withdrawn{more}")
-    answer = _answer(session, own_id, time.monotonic() + _LOOK_S)  # it was taken at the last moment
+    answer = _answer(session, own_id, time.monotonic() + _LOOK_S)  # it was accepted at the last moment
     if answer is None:
         raise NoTick(f"the program goes on to its next tick, which took longer than {wait_s:g} s")
     return answer
 
 
 def _put(path: Path, own_id: str, data: bytes, until: float) -> None:
-    """Write a request where none is; it appears as a whole."""
+    """Write a request atomically, if none is waiting."""
     temporary = path.with_name(f".{own_id}.new")
     fd = os.open(temporary, NEW_FILE, FILE_MODE)
     try:
@@ -263,7 +263,7 @@ def _put(path: Path, own_id: str, data: bytes, until: float) -> None:
 
 
 def _answer(session: Path, own_id: str, until: float) -> dict[str, Any] | None:
-    """Wait for the answer to a request; None if it does not come in time."""
+    """Wait for the answer to a request; None after the timeout."""
     look_at = time.monotonic() + _LOOK_S
     while True:
         program = read_program(session)
@@ -281,7 +281,7 @@ def _answer(session: Path, own_id: str, until: float) -> dict[str, Any] | None:
 
 
 def _withdraw(path: Path, own_id: str) -> bool:
-    """Remove a request; return whether it had not been taken."""
+    """Remove a request; return whether it had not been accepted."""
     with contextlib.suppress(OSError, orjson.JSONDecodeError, AttributeError):
         if orjson.loads(read_file(path)).get("id") == own_id:
             path.unlink()

@@ -1,4 +1,4 @@
-"""Long-lived file descriptors, kept out of the program's way, and locks that a fork does not inherit."""
+"""Long-lived file descriptors, which avoid the program's numbers, and locks that a fork does not inherit."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def give_back(fd: int, inode: tuple[int, int]) -> None:
 
 
 def let_go(fd: int) -> None:
-    """Forget a descriptor that the program has closed."""
+    """Unregister a descriptor that the program has closed."""
     _ours.discard(fd)
 
 

@@ -539,7 +539,7 @@ class Tail:
     def _pass_over(
         self, limit_bytes: int | None, only: Collection[Path] | None
     ) -> Iterator[tuple[FilePosition, Block]]:
-        """Yield the new blocks of a pass; who takes them moves the position before the next."""
+        """Yield the new blocks of a pass; the caller advances the position before the next block."""
         self.behind = False
         if limit_bytes is None:
             for inode, position in self._grown_files(only):

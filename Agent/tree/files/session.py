@@ -108,7 +108,7 @@ class SessionInfo:
 
     @property
     def recording(self) -> int:
-        """The number of what it holds, see `WITH_CHANGED_ARGUMENTS` and `WITH_CHANGES_INSIDE`; 0 for none."""
+        """The version of the recording, see `WITH_CHANGED_ARGUMENTS` and `WITH_CHANGES_INSIDE`; else 0."""
         number = self.versions.get("recording", "0")
         return int(number) if number.isdecimal() else 0
 
@@ -120,9 +120,9 @@ class SessionInfo:
 
 
 WITH_CHANGED_ARGUMENTS = 1
-"""From this number on, outermost actions record which of their arguments they changed in place."""
+"""From this version on, outermost actions record which of their arguments they changed in place."""
 WITH_CHANGES_INSIDE = 2
-"""From this number on, so do actions inside others of the same agent."""
+"""From this version on, so do actions inside others of the same agent."""
 _STORED_AS: Final[Mapping[str, Any]] = {
     "str": str,
     "int": int,
@@ -137,7 +137,7 @@ _STORED_AS: Final[Mapping[str, Any]] = {
 
 
 def record_of(cls: type[_Stored], stored: Mapping[str, Any], **overrides: Any) -> _Stored:
-    """Make a dataclass of a JSON object, from its members of the fields' names and types.
+    """Make a dataclass from the members of a JSON object that match its fields' names and types.
 
     Args:
         overrides: the fields that are not read.

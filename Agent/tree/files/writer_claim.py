@@ -111,7 +111,7 @@ def read_claims(session: Path) -> dict[str, Claim]:
 def is_written(session: Path, *, is_ended: bool) -> bool:
     """Return whether a running process has the log of a session open.
 
-    A process that has closed its log may run on: then it has removed its board.
+    A process that has closed its log may continue to run; its board is then removed.
 
     Args:
         session: the session's directory.

@@ -77,15 +77,16 @@ class _Mirror:
         self.limit_bytes = limit_bytes
         self.backups = backups
         self.waiting: list[bytes] = []
-        # Who writes now. Not re-entrant: a signal handler that finds it taken leaves its lines to the one who
-        # has it. No lock: an exception of a handler right after `acquire` would leave it taken for ever.
+        # The thread that writes now. Not re-entrant: a signal handler that finds it taken leaves its lines to
+        # the holder. Not a lock: an exception of a handler right after `acquire` would leave it locked
+        # forever.
         self.taken: dict[str, object] = {}
         self.fd = -1
         self.inode = (-1, -1)
         # Until this time, and for this many bytes, the descriptor is not compared with the file name.
         self.look_at_ns = self.room_bytes = 0
         self.gone_since_ns = 0
-        """Since when its file or directory is missing; 0 if it exists."""
+        """The time since which its file or directory is missing; 0 if it exists."""
         self.had_place = False
         """Whether its directory has existed."""
 
@@ -266,7 +267,7 @@ class Mirrors:
             if is_last and not mirror.waiting:
                 self._close_file(mirror)
         finally:
-            # without a call, since Python runs the handlers of signals behind calls
+            # without a call, since Python runs signal handlers after calls
             try:
                 if taken[_BY] is mine:
                     del taken[_BY]

@@ -75,7 +75,7 @@ class QueuedSink:
     """
 
     defers: Final = True
-    """Says that a line that `write` accepted may be refused later."""
+    """Whether a line that `write` accepted may be refused later."""
 
     def __init__(
         self, sink: Sink, *, size: int, when_full: WhenFull = "block", gather_s: float = _GATHER_S
@@ -103,7 +103,7 @@ class QueuedSink:
         """Whether the thread does not check for new lines and has to be woken."""
         self._waiting_for_room: deque[threading.Lock] = deque()
         self._thread: threading.Thread | None = None
-        # No lock: an exception of a signal's handler right after `acquire` would leave it taken for ever.
+        # Not a lock: an exception of a signal handler right after `acquire` would leave it locked forever.
         self._starting: dict[str, object] = {}
         self._turn = threading.RLock()
         self._wake = _taken_lock()
@@ -144,7 +144,7 @@ class QueuedSink:
                 # no thread can start at interpreter exit
                 self._through = True
             finally:
-                # without a call, since Python runs the handlers of signals behind calls
+                # without a call, since Python runs signal handlers after calls
                 try:
                     if starting[_BY] is mine:
                         del starting[_BY]

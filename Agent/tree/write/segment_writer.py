@@ -94,11 +94,11 @@ class GroupCommit:
 
 _PATIENCE_S: Final = 0.1
 _REMOVAL_S: Final = 0.05
-"""How long a new file waits for a directory that is being removed; not again for 20 times as long."""
+"""How long a new file waits for the removal of a directory, at most every 21 times as long."""
 _PROBED: Final = 8
 _PROBE_INTERVAL_S: Final = 0.0005
 _PROBE_PER_FILE_S: Final = 0.00001
-"""Removing an agent's file takes 17 us in memory, 75 us on a disk: of many files some remain longer."""
+"""The interval of checks per open file: removing one takes 17 us in memory, 75 us on a disk."""
 
 
 class Evictable(Protocol):

@@ -116,7 +116,7 @@ class SessionWriter:
     Args:
         session: the session's directory.
         durability: `disk` syncs every line; with the other names a line is in the kernel when `write`
-            returns, and the claim records the name, for what the caller does with lines before they get here.
+            returns; the claim records the name, since the caller may buffer lines.
         kind: the purpose of this stream, for people who read the claim.
         segment_size_bytes: a file that would exceed this is rotated first.
         max_open_files: how many descriptors serve all agents.
@@ -257,7 +257,7 @@ class SessionWriter:
         return self._state.rolled
 
     def flush(self) -> None:
-        """Nothing waits: each line is in the kernel when `write` returns."""
+        """Do nothing: each line is in the kernel when `write` returns."""
 
     def head(self) -> str:
         """Return the head of this writer's chain over every whole line now in its files."""

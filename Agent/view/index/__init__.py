@@ -1,1 +1,1 @@
-"""The index of one session: how its files become columns, how it is stored, and how lines are read again."""
+"""The index of one session: columns built from its files, their storage, and reading lines again."""

@@ -1,7 +1,7 @@
 """The index of a session as columns: one number per event and fact, in order of time.
 
-`gathering` fills a `Batch` from lines, `merging` turns batches into an `Index`, which never changes, and
-`windows` and `session_view` answer from it. An event's line is read again where its words are needed.
+`gathering` fills a `Batch` from lines, `merging` turns batches into an immutable `Index`, and `windows` and
+`session_view` answer from it. An event's line is read again where its text is needed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ FULL_STATE: Final = 8
 SENT: Final = 16
 RECEIVED: Final = 32
 BELIEVED: Final = 128
-"""It follows a torn line, so that any other event with its id comes before it; never in an answer."""
+"""It follows a torn line, so any other event with its id takes precedence; never in an answer."""
 
 NO_TICK: Final = -(2**63)
 NOBODY: Final = 0
-"""The number of `SESSION`, under which events without an agent are."""
+"""The number of `SESSION`, the agent of events without one."""
 SESSION: Final = "(session)"
 _CHUNK: Final = 65_536
 
@@ -41,11 +41,11 @@ Columns = dict[str, NDArray[Any]]
 
 
 class Names(dict[str, int]):
-    """Texts with their numbers: `names[text]` gives a new text the next number.
+    """Numbered texts: `names[text]` gives a new text the next number.
 
     Args:
         texts: the first texts, in order.
-        unnamed: texts before these that are only shown; a text that is equal gets a number of its own.
+        unnamed: texts before these that are only displayed; an equal text gets a separate number.
     """
 
     def __init__(self, texts: Iterable[str] = (), *, unnamed: Iterable[str] = ()) -> None:
@@ -60,7 +60,7 @@ class Names(dict[str, int]):
         return number
 
     def copy(self) -> Names:
-        """Return names that may grow on their own."""
+        """Return an independent copy."""
         copied = Names()
         copied.texts = list(self.texts)
         copied.update(self)
@@ -77,10 +77,10 @@ class Tables:
     kinds: Names = field(default_factory=Names)
     writers: Names = field(default_factory=Names)
     parties: Names = field(default_factory=Names)
-    """The agents at the other end of messages, which may have no events."""
+    """The agents at the other end of messages; they may have no events."""
 
     def copy(self) -> Tables:
-        """Return tables that may grow on their own."""
+        """Return an independent copy."""
         names = (self.kinds.copy(), self.writers.copy(), self.parties.copy())
         return Tables(self.agents.copy(), dict(self.roles), *names)
 
@@ -99,15 +99,15 @@ TYPES: Final = {
     "flags": "B",
     "duration_us": "f",
 }
-"""The columns of events and the types in which they are gathered; `span` and `parent` are marks of ids."""
+"""The columns of events and their types while they are gathered; `span` and `parent` are hashes of ids."""
 MESSAGE_TYPES: Final = {"place": "q", "key": "Q", "party": "i"}
-"""The columns of halves of messages: the event's place, a digest of the message's id, the other agent."""
+"""The columns of halves of messages: the event's position, a digest of the message's id, the other agent."""
 LINK_TYPES: Final = {"place": "q", "key": "I"}
-"""The columns of links: the event's place, and the mark of the id of an event that it names as its cause."""
+"""The columns of links: the event's position, and the hash of the id of a cause that it names."""
 
 
 class Batch:
-    """Events in the order in which they were read: an `array` for each column, until they are set aside."""
+    """Events in the order in which they were read: an `array` for each column, until `set_aside`."""
 
     def __init__(self) -> None:
         self.columns: dict[str, Any] = {name: array(code) for name, code in TYPES.items()}
@@ -118,7 +118,7 @@ class Batch:
         return len(self.columns.get("t_us", ()))
 
     def set_aside(self, rooms: Rooms) -> None:
-        """Move its columns where they take no memory until they are merged; nothing can be added then."""
+        """Move the columns out of memory until they are merged; nothing can be added afterwards."""
         self.columns, self.messages, self.links = (
             {name: rooms.kept(np.asarray(values)) for name, values in each.items()}
             for each in (self.columns, self.messages, self.links)
@@ -131,16 +131,16 @@ class Batch:
 
 
 class Index:
-    """All events of a session so far, in order of (time, writer, number). It never changes.
+    """All events of a session so far, in order of (time, writer, number). Immutable.
 
     Args:
         columns: as gathered, sorted.
-        messages: the halves of messages, with `row` for `place`, in order of rows.
+        messages: the halves of messages, with `row` in place of `place`, in order of rows.
         links: the links, likewise.
         tables: the texts.
-        rooms: make room for what is derived.
+        rooms: allocates derived columns.
         earlier: an index with the same rows before `head`.
-        head: from there on its rows are others.
+        head: the first row that differs from `earlier`.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Index:
         self.tables = tables
         self.rooms = rooms
         self.head = head if earlier is not None else 0
-        """The rows before this one are those of the index before."""
+        """The first row that differs from the previous index."""
         self.t_us = columns["t_us"]
         self.agent = columns["agent"]
         self.kind = columns["kind"]
@@ -171,7 +171,7 @@ class Index:
         self.length_us = int(self.t_us[-1]) - self.first_us if self.count else 0
         self.agents = len(tables.agents.texts)
         self.settled = self._settled_after(earlier)
-        """What is known of the first rows; the others are looked at as they are asked for."""
+        """Facts about the first rows; for the other rows they are computed on request."""
         tail = self.agent[self.settled.count :]
         order = np.argsort(tail, kind="stable")
         self._tail_rows = (order + self.settled.count).astype(np.uint32)
@@ -199,7 +199,7 @@ class Index:
         return settled.advanced(self.columns, self.messages, self.count - MARGIN, agents, writers)
 
     def _flagged(self, flag: int, earlier: NDArray[Any] | None) -> NDArray[Any]:
-        """Return the rows with a flag; `earlier` are those of the index before."""
+        """Return the rows with a flag; `earlier` are those of the previous index."""
         rows = (np.flatnonzero(self.flags[self.head :] & flag) + self.head).astype(np.uint32)
         if earlier is None:
             return rows
@@ -256,7 +256,7 @@ class Index:
 
     @cached_property
     def events_of(self) -> NDArray[Any]:
-        """Return how many events each agent has."""
+        """Return the number of events of each agent."""
         counts = np.diff(self._tail_starts)
         settled = np.diff(self.settled.starts)
         counts[: len(settled)] += settled
@@ -295,7 +295,7 @@ class Index:
 
     @cached_property
     def active(self) -> int:
-        """Return how many agents have events."""
+        """Return the number of agents with events."""
         return int(np.count_nonzero(self.events_of))
 
     @cached_property
@@ -313,7 +313,7 @@ class Index:
     def ticks(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the recorded ticks in ascending order, and the row at which each first began.
 
-        A tick cannot begin after a later one: where it does, because runs overlap, it takes the time of that.
+        If a tick began after a later one, because runs overlap, it gets the time of the later one.
         """
         ticks, firsts = self.first_ticks
         return ticks, np.minimum.accumulate(firsts[::-1])[::-1]
@@ -322,8 +322,8 @@ class Index:
         """Return the tick of an event, or else that of the nearest earlier event with one.
 
         Args:
-            row: of the event; with `rows`, its place among them.
-            rows: only these are looked at.
+            row: the row of the event; with `rows`, its index in them.
+            rows: the only rows to consider.
         """
         end = row + 1
         step = 256
@@ -337,7 +337,7 @@ class Index:
         return None
 
     def own_tick(self, row: int) -> int | None:
-        """Return the tick that an event was recorded with."""
+        """Return the recorded tick of an event."""
         tick = int(self.tick[row])
         return None if tick == self.no_tick else tick
 
@@ -357,12 +357,12 @@ class Index:
     def arrows(self) -> NDArray[Any]:
         """Return messages as pairs of rows (sender's, receiver's), in order of the first.
 
-        A message with one half has that row twice. An end that is not an agent of the session is left out.
+        A message with one half has that row twice. Ends that are not agents of the session are left out.
         """
         return _arrows(self)
 
     def lane_ends(self, rows: NDArray[Any]) -> tuple[int, int]:
-        """Return the agents at both ends of a message: of its halves, or else of its half and the party."""
+        """Return the agents at both ends of a message: of both halves, or of one half and its party."""
         sent, received = int(rows[0]), int(rows[1])
         if sent != received:
             return int(self.agent[sent]), int(self.agent[received])
@@ -398,5 +398,5 @@ def _arrows(index: Index) -> NDArray[Any]:
 
 
 def no_tick(ticks: NDArray[Any]) -> int:
-    """Return the number that stands for an absent tick in a column."""
+    """Return the number that represents a missing tick in a column."""
     return int(np.iinfo(ticks.dtype).min) if ticks.dtype.kind == "i" else NO_TICK

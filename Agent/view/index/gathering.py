@@ -1,7 +1,7 @@
-"""Read the lines of a session into columns: all of them at first, then those that were appended.
+"""Read the lines of a session into columns: first all of them, then appended ones.
 
-Most lines become rows in C, block by block; whatever is unusual goes through `LineDecoder`, so that the same
-lines count as events here and in `TreeReader`.
+Most lines are converted to rows in C, block by block; unusual lines go through `LineDecoder`, so that the
+same lines count as events here and in `TreeReader`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from Agent.view.index.stored import Stored
 _LOOKS: Final = 3
 _PASS_BYTES: Final = 8 * 1024 * 1024
 _ASIDE_ROWS: Final = 65_536
-"""Rows have 59 bytes and more until they are merged."""
+"""The number of rows after which a batch is set aside; rows take at least 59 bytes until they are merged."""
 
 
 @dataclass(slots=True)
@@ -72,11 +72,11 @@ class Gatherer:
         self._archived_ns = _changed_ns(archive_dir(session))
         self._rests: set[tuple[Inode, int]] = set()
         self.repeated = 0
-        """How many events were left out, because another one has their id."""
+        """The number of events left out because another event has their id."""
         self.batch = Batch()
-        """What was read last and is not merged."""
+        """The current batch, not merged yet."""
         self._aside: list[Batch] = []
-        """What was read before that, likewise."""
+        """Earlier batches, not merged yet."""
         self._rooms = Rooms(session)
         self._rows = RowReader(self.tables)
         self._tail = Tail(session, self.damage.note_unreadable)
@@ -92,17 +92,17 @@ class Gatherer:
 
     @property
     def damaged(self) -> int:
-        """Return how many lines were damaged."""
+        """Return the number of damaged lines."""
         return self._damaged_before + self.damage.count
 
     @property
     def progress(self) -> float:
-        """Return which share of the files was read, 0 to 1."""
+        """Return the share of the files that was read, from 0 to 1."""
         done = sum(position.offset for position in self._tail.places.values())
         return min(done / self._total_bytes, 1.0) if self._total_bytes else 0.0
 
     def is_outdated(self) -> bool:
-        """Return whether a file that was read is gone or rewritten, so that all is to be read again."""
+        """Return whether a file was removed or rewritten, so that everything has to be read again."""
         if self._archived_ns != _changed_ns(archive_dir(self.session)):
             return True
         inodes = {source.inode for source in self.sources if source.inode is not None}
@@ -118,7 +118,7 @@ class Gatherer:
         )
 
     def merged(self, earlier: Index | None) -> Index:
-        """Return an index of known events and those that were read since the last call."""
+        """Return an index of the earlier events and those read since the last call."""
         batches, self._aside, self.batch = [*self._aside, self.batch], [], Batch()
         index, repeated = merged(earlier, batches, self.tables, self._rooms)
         self.repeated += repeated
@@ -126,17 +126,17 @@ class Gatherer:
 
     @property
     def has_news(self) -> bool:
-        """Return whether something was read that is not merged."""
+        """Return whether unmerged events were read."""
         return bool(self._aside) or len(self.batch) > 0
 
     def lost(self, index: Index) -> int:
-        """Count the events that the numbers of their writers miss; `is_explained` says whether for good.
+        """Count missing events by their writers' numbers; `is_explained` tells whether the count is final.
 
-        Of a running process only the numbers are judged that it had taken before the files were read, so that
-        the rest is known after another look at the files.
+        For a running process only numbers taken before the files were read are judged; the others need
+        another pass over the files.
         """
         account = Accounting(index.numbers(), dict(self.account.closed), dict(self.account.retired))
-        with contextlib.suppress(DamagedInput):  # what it removed then counts as lost, as in `losses`
+        with contextlib.suppress(DamagedInput):  # events that it removed then count as lost, as in `losses`
             add_said(account, self.session)
         losses = self.writers.losses(account, self.damaged)
         self.is_explained = self.writers.are_explained(losses) or self._looks >= _LOOKS
@@ -145,7 +145,7 @@ class Gatherer:
         return losses.total_lost
 
     def read_on(self) -> Iterator[None]:
-        """Read what is new, and yield after about every 8 MiB of lines, or after each part of the archive."""
+        """Read new lines, and yield after about every 8 MiB, or after each part of the archive."""
         self.writers = Writers(self.session, self._accounted)
         self._total_bytes = sum(_size_bytes(path) for path in tree_files(self.session))
         if self._archive is not None:
@@ -159,13 +159,13 @@ class Gatherer:
             if not self._tail.behind:
                 break
         for raw in self._tail.rests():
-            # a last line without a newline: nobody completes it if its writer has ended
+            # a last line without a newline, which stays incomplete if its writer has ended
             if (raw.inode, raw.offset) not in self._rests and not self.writers.may_finish(raw):
                 self._rests.add((raw.inode, raw.offset))
                 self._take(raw, self._source(raw))
 
     def state(self) -> dict[str, Any]:
-        """Return what another gatherer needs to continue from here, as JSON."""
+        """Return the state from which another gatherer can continue, as JSON."""
         begin = f"{self.session.as_posix()}/"
         files = [
             {
@@ -192,7 +192,7 @@ class Gatherer:
         }
 
     def resume(self, stored: Stored) -> bool:
-        """Continue from a stored index; False, with nothing changed, if its files are not those on disk."""
+        """Continue from a stored index; False, without changes, if its files are not those on disk."""
         try:
             return self._resume(stored)
         except (KeyError, TypeError, ValueError, IndexError, OverflowError):
@@ -228,7 +228,7 @@ class Gatherer:
         closed = {name: int(last) for name, last in state["closed"].items()}
         retired = {name: [(int(a), int(b)) for a, b in each] for name, each in state["retired"].items()}
         damaged, repeated = int(state["damaged"]), int(state["repeated"])
-        # from here on nothing fails: what was changed half would be continued wrongly
+        # nothing may fail from here on, since a partial change would be continued wrongly
         self.tables, self.sources = stored.index.tables.copy(), sources
         self._rows = RowReader(self.tables)
         self._source_of = {each.inode: n for n, each in enumerate(sources) if each.inode is not None}
@@ -252,7 +252,7 @@ class Gatherer:
                     for position, _, _ in self._rows.take(self.batch, block, source, first, numbered=True):
                         self._take(raw_line(position), source, first + position)
                     self._set_aside()
-                yield  # now that the engine holds no memory: to merge what was read takes as much
+                yield  # merge now, while the engine holds no memory, since merging takes as much
             if self.store is not None:
                 self.store.keep(self.session)
         finally:
@@ -267,7 +267,7 @@ class Gatherer:
 
     def _take_block(self, block: Block) -> None:
         source = self._source(block)
-        if block.left_out_bytes:  # no event is as long
+        if block.left_out_bytes:  # longer than any event
             odd = list(block.lines())
         else:
             odd = [
@@ -294,7 +294,7 @@ class Gatherer:
         return source
 
     def paths_of(self, source: int) -> Iterator[Path]:
-        """Yield where a file may be: where it was read, then the names that it can have been rolled to."""
+        """Yield the possible paths of a file: where it was read, then the names of rolled segments."""
         source_of = self.sources[source]
         yield source_of.path
         name = parse_file_name(source_of.path.name)
@@ -310,13 +310,13 @@ class Gatherer:
 
         Args:
             raw: the line.
-            source: of which source.
-            number: of the line in the store; None for a line in a file.
+            source: the index of its source.
+            number: its number in the store; None for a line in a file.
         """
         event = self._decoder.decode(raw)
         if event is None:
             return
-        # an event after a torn line is on the line's end, and any other with its id comes before it
+        # an event after a torn line is at its end, and any other event with its id takes precedence
         own_bytes = own_line(raw.line, event)
         skipped = len(raw.line) - len(own_bytes)
         self.account.see(event)
@@ -342,12 +342,12 @@ def _changed_ns(directory: Path) -> int:
 
 
 def _parts_of(session: Path) -> list[list[str]]:
-    """Return what shows whether the archive is the one that was read."""
+    """Return an identity of the archive, to detect that it changed."""
     return [[part.name, part.digest] for part in read_parts(session) if part.json_removed]
 
 
 def _standing(session: Path) -> dict[str, tuple[Path, Inode, int]]:
-    """Return the files of a session with their sizes, by the id on their first line or else their name."""
+    """Return the files of a session with their sizes, by the id on their first line, else by name."""
     positions = {}
     for path in tree_files(session):
         with contextlib.suppress(OSError):  # rolled or removed since it was listed

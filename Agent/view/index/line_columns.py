@@ -1,8 +1,7 @@
-"""One line to one row of columns: of a decoded event, or in C without making one.
+"""Converts one line to one row of columns: from a decoded event, or in C without decoding it.
 
-`RowReader` takes a line only if it is in the log's own form and valid in every key that makes it an event;
-any other is left to `gathering`, which decodes it and calls `add_event`. A test holds that both ways come to
-the same columns.
+`RowReader` accepts a line only if it has the log's canonical form and every required key is valid;
+`gathering` decodes other lines and calls `add_event`. A test checks that both ways give the same columns.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ except (ImportError, AttributeError):  # built without a compiler, or from an ol
 
 _LONGEST_MS: Final = 1e12
 MOST_TICK: Final = 2**62
-"""A tick that is larger, or as small, counts as none."""
+"""Ticks outside this limit count as missing."""
 _FULL: Final = frozenset({"state", "checkpoint"})
 
 
@@ -51,12 +50,12 @@ def is_built() -> bool:
 
 
 def mark(text: str) -> int:
-    """Return 32 bits of a text, by which rows are found that may name it."""
+    """Return a 32-bit hash of a text, to find rows that may name it."""
     return crc32(text.encode("utf-8", "surrogatepass"))
 
 
 def message_key(message_id: str) -> int:
-    """Return 64 bits of a message's id, by which its halves are found."""
+    """Return a 64-bit hash of a message's id, to find its halves."""
     text = message_id.encode("utf-8", "surrogatepass")
     return crc32(text) << 32 | crc32(text[::-1])
 
@@ -96,7 +95,7 @@ def add_event(batch: Batch, tables: Tables, event: Event, source: int, offset: i
 
 
 def _message(batch: Batch, tables: Tables, extra: Mapping[str, Any]) -> int:
-    """Note a half of a message, and return its flag."""
+    """Add a half of a message, and return its flag."""
     is_sent = str(extra.get("direction", "")).startswith("sen")
     message_id = extra.get("message_id")
     if message_id is not None:
@@ -113,18 +112,18 @@ def _link(batch: Batch, event_id: str) -> None:
 
 
 def _duration_us(span_id: str | None, extra: Mapping[str, Any]) -> float:
-    """Return the duration of a span in microseconds; 0 for other events, and for what is no duration."""
+    """Return the duration of a span in microseconds; 0 for other events and invalid durations."""
     taken_ms = None if span_id is None else number(extra.get("duration_ms"))
     return taken_ms * 1000 if taken_ms is not None and 0 <= taken_ms < _LONGEST_MS else 0.0
 
 
 class RowReader:
-    """Reads the lines of a block into a batch, all but those that are to be decoded.
+    """Reads the lines of a block into a batch, except those that need decoding.
 
-    In C, a line costs a fifteenth of what `add_event` costs; without a compiler every line is decoded.
+    In C, a line costs 1/15 of `add_event`; without the extension every line is decoded.
 
     Args:
-        tables: the texts that columns refer to; they grow.
+        tables: the texts that columns refer to; new texts are added.
     """
 
     def __init__(self, tables: Tables) -> None:
@@ -134,17 +133,17 @@ class RowReader:
     def take(
         self, batch: Batch, lines: bytes, source: int, offset: int, *, numbered: bool = False
     ) -> list[tuple[int, int, int]]:
-        """Add the lines that are in the log's own form as rows.
+        """Add the lines in canonical form as rows.
 
         Args:
-            batch: to which they are added.
-            lines: each with its newline, which the last may lack.
-            source: of which source.
-            offset: of the first line.
-            numbered: whether offsets are numbers of lines, not of bytes.
+            batch: receives the rows.
+            lines: the bytes of the lines; only the last may lack its newline.
+            source: the index of the source.
+            offset: the offset of the first line.
+            numbered: whether offsets count lines instead of bytes.
 
         Returns:
-            The (number, begin, end) of every other line: which one it is, from 0, and where in `lines`.
+            (number, begin, end) of every other line: its number from 0, and its range in `lines`.
         """
         if self._rows is None:
             return list(_places(lines))

@@ -1,8 +1,8 @@
-"""Lines of a sealed session in small compressed blocks, so that any of them is read by its number.
+"""The lines of a sealed session in small compressed blocks, for access by number.
 
-Parquet keeps an agent's lines together by tens of thousands, and reading one decompresses them all. The lines
-are read once for the index anyway, and kept beside it: `.state/view/lines`, a cache like the index, or a file
-without a name where the session cannot be written.
+Parquet stores tens of thousands of an agent's lines together, and reading one decompresses all of them. The
+lines are read once for the index anyway, and stored beside it: in `.state/view/lines`, a cache like the
+index, or in an unnamed file if the session is not writable.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class LineStore:
     """Lines by number, in the order in which they were added; reading is safe from several threads.
 
     Args:
-        fd: of the file.
-        path: where it is, None without a name.
+        fd: the descriptor of the file.
+        path: its path; None for an unnamed file.
     """
 
     def __init__(self, fd: int, path: Path | None) -> None:
@@ -49,9 +49,9 @@ class LineStore:
         self._firsts = array("Q")
         """The number of the first line of each block."""
         self._places = array("Q")
-        """Where each block begins; one more for where the last one ends."""
+        """The offset of each block, followed by the end of the last one."""
         self.count = 0
-        """How many lines it has."""
+        """The number of lines."""
         self._lock = threading.Lock()
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
         self._decompressor = zstandard.ZstdDecompressor()
@@ -60,7 +60,7 @@ class LineStore:
 
     @classmethod
     def create(cls, session: Path) -> LineStore:
-        """Make an empty store; OSError if not even a file without a name can be made."""
+        """Create an empty store; OSError if not even an unnamed file can be created."""
         path = lines_file(session)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
@@ -78,13 +78,13 @@ class LineStore:
 
     @classmethod
     def open(cls, session: Path, state: Mapping[str, Any] | None) -> LineStore | None:
-        """Open the store that `state` describes; None if the file is not that one."""
+        """Open the store that `state` describes; None if the file is a different one."""
         if state is None:
             return None
         try:
             fd, status = open_file(lines_file(session))
         except OSError:
-            return None  # removed, as it may be at any time
+            return None  # removed, which may happen at any time
         store = cls(fd, lines_file(session))
         store._tag = bytes.fromhex(state["tag"])
         store._firsts, store._places = array("Q", state["firsts"]), array("Q", state["places"])
@@ -94,7 +94,7 @@ class LineStore:
         return store
 
     def add(self, lines: Sequence[bytes]) -> tuple[int, bytes]:
-        """Add lines in blocks of their own; return the number of the first, and all joined by newlines."""
+        """Add lines in new blocks; return the number of the first line, and all lines joined by newlines."""
         first, joined = self.count, b"\n".join(lines)
         view = memoryview(joined)
         begin = end = count = 0
@@ -119,7 +119,7 @@ class LineStore:
             self.count += count
 
     def keep(self, session: Path) -> None:
-        """Give the finished file its name, if it can have one."""
+        """Give the finished file its name, if it can be named."""
         if self._path is not None and self._path != lines_file(session):
             self._path.replace(lines_file(session))
             self._path = lines_file(session)
@@ -130,7 +130,7 @@ class LineStore:
             self._path.unlink(missing_ok=True)
 
     def state(self) -> dict[str, Any] | None:
-        """Return what `open` needs, as JSON; None if the file has no name."""
+        """Return the state for `open`, as JSON; None for an unnamed file."""
         if self._path is None:
             return None
         return {

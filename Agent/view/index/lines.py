@@ -21,11 +21,11 @@ _CHUNK_BYTES: Final = 1024 * 1024
 
 
 class FilesMovedError(EventNotFound):
-    """A file of the index is not where it was: it was sealed, retired or rewritten since."""
+    """A file of the index has moved: it was sealed, retired or rewritten since."""
 
 
 def moved(subject: str) -> FilesMovedError:
-    """Return the error for what the index has and the files no longer have."""
+    """Return the error for lines that are in the index but no longer in the files."""
     return FilesMovedError(
         f"{subject} is not where it was read", remedy="try again in a moment: the index is made again"
     )
@@ -35,7 +35,7 @@ class Lines:
     """The lines of a session's events.
 
     Args:
-        gatherer: knows where the files are.
+        gatherer: provides the paths of the files.
     """
 
     def __init__(self, gatherer: Gatherer) -> None:
@@ -45,7 +45,7 @@ class Lines:
         """Return the line of each row, as recorded and without its newline.
 
         Raises:
-            FilesMovedError: a line is not there any more.
+            FilesMovedError: a line has moved or was removed.
         """
         by_source: defaultdict[int, list[int]] = defaultdict(list)
         for row, source in zip(rows, index.columns["file"][np.asarray(rows, np.int64)].tolist(), strict=True):
@@ -60,7 +60,7 @@ class Lines:
         return [by_row[row] for row in rows]
 
     def events(self, index: Index, rows: Sequence[int]) -> list[Event]:
-        """Return the event of each row; FilesMovedError if one is not there any more."""
+        """Return the event of each row; FilesMovedError if one has moved or was removed."""
         events = []
         for row, line in zip(rows, self.read(index, rows), strict=True):
             try:
@@ -88,7 +88,7 @@ class Lines:
             os.close(fd)
 
     def _open(self, source: int) -> int:
-        """Open the file of a source, under its present name."""
+        """Open the file of a source, under its current name."""
         inode = self.gatherer.sources[source].inode
         for path in self.gatherer.paths_of(source):
             try:

@@ -1,4 +1,4 @@
-"""Batches of new events become an index: sorted as a whole, or behind the rows that are settled."""
+"""Merges batches of new events into an index: sorts everything, or only the rows after the settled ones."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from Agent.view.index.rooms import Rooms
 def merged(
     earlier: Index | None, batches: Sequence[Batch], tables: Tables, rooms: Rooms | None = None
 ) -> tuple[Index, int]:
-    """Return an index of known and new events, and the number of events that were left out as repeated.
+    """Return an index of earlier and new events, and the number of repeated events that were left out.
 
-    The batches are emptied, one column after the other, so that no event is held twice. Where all new events
-    are later than nearly all known ones, only the others are sorted again: a session that is written grows
-    many times a second.
+    The batches are emptied column by column, so that no event is in memory twice. If all new events are later
+    than nearly all earlier ones, only the last rows are sorted again, since a running session grows many
+    times per second.
 
     Args:
-        earlier: the index so far, which is continued in its own rooms.
+        earlier: the index so far, which is continued in its own memory.
         batches: the new events.
-        tables: the texts of all.
-        rooms: of the batches, and of an index without a known one; None for private memory.
+        tables: the texts of all events.
+        rooms: the memory of the batches, and of a first index; None for private memory.
     """
     head = 0 if earlier is None else _settled(earlier, batches, len(tables.writers.texts))
     if earlier is None or not head:
@@ -66,7 +66,7 @@ _LEAST_HEAD: Final = 4_096
 
 
 def _settled(earlier: Index, batches: Sequence[Batch], writers: int) -> int:
-    """Return before which row no new event belongs, none of which repeats an event there; 0 for none."""
+    """Return the number of first rows that no new event precedes or repeats; 0 if there are none."""
     parts = [(np.array(each.columns["t_us"]), each) for each in batches if len(each)]
     if not parts:
         return 0
@@ -105,13 +105,13 @@ class _Tail:
 
 
 def _continued(rooms: Rooms, old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
-    """Return the first rows of a column and new ones, each in as few bytes as its own numbers need."""
+    """Append new rows to the first rows of a column, in the narrowest type that holds them."""
     fitted = _fitted(new, old.dtype)
     if fitted is not None:
         return rooms.continued(old, head, fitted)
     if "i" not in (old.dtype.kind, new.dtype.kind):
         return np.concatenate([old[:head], new])
-    # ticks: what stands for an absent one differs
+    # ticks: the number for a missing tick differs
     return _narrowed(np.concatenate([_widened(old[:head]), _widened(new)]))
 
 
@@ -133,9 +133,9 @@ def _widened(ticks: NDArray[Any]) -> NDArray[Any]:
 def _sorted(
     earlier: Index | _Tail | None, batches: Sequence[Batch], tables: Tables, read: Collection[Rooms] = ()
 ) -> tuple[Columns, Columns, Columns, int]:
-    """Return the columns of known and new events in order, and how many were left out as repeated.
+    """Return the sorted columns of earlier and new events, and the number of repeated ones left out.
 
-    Of `read`, where known and new columns are, the memory is let go after each column.
+    The memory of `read`, which holds the input columns, is released after each column.
     """
     starts = np.cumsum([0 if earlier is None else earlier.count, *map(len, batches)])
     old: Columns = {} if earlier is None else earlier.columns
@@ -177,7 +177,7 @@ def _sorted(
 def _joined(
     code: str, existing: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]], read: Collection[Rooms]
 ) -> NDArray[Any]:
-    """Join a known column, which may be narrow, and new parts of it, which are taken away."""
+    """Join an existing column, which may be narrow, and new parts, which are removed from their batches."""
     parts = [each.pop(name) for each in new]
     if name in existing:
         parts.insert(0, _widened(existing[name]) if name == "tick" else existing[name])
@@ -192,7 +192,7 @@ def _joined(
 
 
 def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a column in as few bytes as its numbers need; an absent tick stays the least number."""
+    """Return a column in the narrowest type; a missing tick remains the smallest number."""
     if values.dtype.kind == "f" or not len(values):
         return values
     is_absent = values == NO_TICK if values.dtype.kind == "i" else None
@@ -210,7 +210,7 @@ def _narrowed(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _repeated(writer: NDArray[Any], seq: NDArray[Any], flags: NDArray[Any]) -> NDArray[Any]:
-    """Return the places of events whose id another event has: the earliest regular one keeps it."""
+    """Return the positions of events with a repeated id, except the earliest regular one of each id."""
     by_id = np.lexsort((flags & BELIEVED, seq, writer))
     writer, seq = writer[by_id], seq[by_id]
     same = (writer[1:] == writer[:-1]) & (seq[1:] == seq[:-1])

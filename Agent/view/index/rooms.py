@@ -1,7 +1,7 @@
-"""Memory for columns that grow: files without a name beside the index, mapped, so that none of it is private.
+"""Memory for growing columns: unnamed files beside the index, mapped into memory, so that it is not private.
 
-What nobody looks at is in the file alone once it is let go. Where no file can be made, as in a session that
-cannot be written, and for what is small, the memory is the process's own.
+After `let_go`, unused pages are only in the file. Small columns, and all columns if no file can be created,
+such as in a read-only session, use private memory.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LEAST_ROOM: Final = 4_096
 
 
 def made_view_dir(session: Path) -> Path:
-    """Return the directory of a session's index, made if it is missing; OSError if that is impossible."""
+    """Return the directory of a session's index, created if missing; OSError if that is impossible."""
     directory = view_dir(session)
     if not is_directory(directory.parent) or directory.is_symlink():
         raise NotADirectoryError(directory)
@@ -33,11 +33,11 @@ def made_view_dir(session: Path) -> Path:
 
 
 class Rooms:
-    """Makes room for columns.
+    """Allocates memory for columns.
 
     Args:
-        session: beside whose index; None for private memory.
-        stored: a stored index, whose memory is let go with the rest.
+        session: the session beside whose index the files are; None for private memory.
+        stored: a stored index, whose memory `let_go` releases, too.
     """
 
     def __init__(self, session: Path | None = None, stored: mmap.mmap | None = None) -> None:
@@ -46,12 +46,12 @@ class Rooms:
         self._mapped = weakref.WeakSet(() if stored is None else (stored,))
 
     def empty(self, count: int, dtype: Any) -> NDArray[Any]:
-        """Return a column of so many numbers, to be filled."""
+        """Return an uninitialised column of a given length."""
         size = count * np.dtype(dtype).itemsize
         if self._session is not None and size >= _SMALL_BYTES and hasattr(os, "posix_fallocate"):
             try:
                 with tempfile.TemporaryFile(dir=made_view_dir(self._session), buffering=0) as file:
-                    # reserved, since who writes into a mapping would not learn of a full disk
+                    # reserve blocks, since a write to a mapping on a full disk would kill the process
                     os.posix_fallocate(file.fileno(), 0, size)
                     mapped = mmap.mmap(file.fileno(), size)
                 with self._lock:
@@ -62,7 +62,7 @@ class Rooms:
         return np.empty(count, dtype)
 
     def kept(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return a column, which is out of memory until it is looked at if it is large."""
+        """Return a copy of a column, which is out of memory until it is used if it is large."""
         if self._session is None or values.nbytes < _SMALL_BYTES:
             return values
         array = self.empty(len(values), values.dtype)
@@ -71,10 +71,10 @@ class Rooms:
         return array
 
     def continued(self, old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
-        """Return the first `head` numbers of a column and new ones, of the same type.
+        """Return the first `head` numbers of a column followed by new ones of the same type.
 
-        The result has room behind it, which the next call fills: known numbers are copied seldom, not each
-        time. Only the last result may be continued; what others see of the same memory does not change.
+        The result has spare capacity, which the next call fills, so numbers are rarely copied. Only the last
+        result may be continued; earlier results that share its memory do not change.
         """
         array, end = old.base, head + len(new)
         is_room = isinstance(array, np.ndarray) and array.dtype == old.dtype and array.flags.writeable
@@ -93,7 +93,7 @@ class Rooms:
         return continued
 
     def let_go(self) -> None:
-        """Let the memory of all columns in files go until they are looked at again."""
+        """Release the memory of all columns in files until they are used again."""
         if hasattr(mmap, "MADV_DONTNEED"):
             with self._lock:
                 mapped = list(self._mapped)

@@ -1,7 +1,7 @@
-"""The rows of an index that no new event moves, by agent and by writer, in memory that is not private.
+"""The rows of an index that no new event can move, grouped by agent and by writer.
 
-A session that is written grows many times a second. What is known of its settled rows is continued from one
-index to the next, and only the rows behind them are looked at each time.
+A running session grows many times per second. Facts about settled rows are carried over from one index to the
+next, and only the later rows are examined each time.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from Agent.tree.files.sequence_set import SeqSet
 from Agent.view.index.rooms import Rooms
 
 MARGIN: Final = 16_384
-"""So many rows at the end are not settled: events of other writers may still belong between them."""
+"""The number of last rows that are not settled, since events of other writers may still precede them."""
 MOST_UNSETTLED: Final = 65_536 + MARGIN
 _CHUNK: Final = 65_536
 _Grouped = tuple[NDArray[Any], NDArray[Any]]
 
 
 class Settled:
-    """The first rows of an index. What it returns never changes.
+    """The first rows of an index; results are immutable.
 
     Args:
-        columns: of the index.
-        count: how many rows are settled.
-        by_agent: them by agent, then by time.
-        starts: where each agent's rows begin in `by_agent`.
-        writers: how many writers there are.
-        rooms: make room for what grows.
-        by_id: as the property, if it is known.
-        seen: as `seen`, likewise.
-        messages: as `messages`, likewise.
+        columns: the columns of the index.
+        count: the number of settled rows.
+        by_agent: these rows by agent, then by time.
+        starts: the index in `by_agent` at which each agent's rows begin.
+        writers: the number of writers.
+        rooms: allocates growing columns.
+        by_id: the value of the property, if known.
+        seen: likewise.
+        messages: likewise.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Settled:
     def of(
         cls, columns: Mapping[str, NDArray[Any]], count: int, agents: int, writers: int, rooms: Rooms
     ) -> Settled:
-        """Return the first `count` rows of an index with so many agents and writers."""
+        """Return the first `count` rows of an index with these numbers of agents and writers."""
         agent = columns["agent"][:count]
         by_agent = _filled(rooms, np.argsort(agent, kind="stable"))
         starts = np.searchsorted(agent[by_agent], np.arange(agents + 1))
@@ -78,7 +78,7 @@ class Settled:
         agents: int,
         writers: int,
     ) -> Settled:
-        """Return these rows with further ones: those of a longer index with the same first rows."""
+        """Return these rows with further ones from a longer index with the same first rows."""
         agent = columns["agent"][self.count : count]
         order = np.argsort(agent, kind="stable")
         by_agent, starts = _regrouped(
@@ -98,7 +98,7 @@ class Settled:
 
     @property
     def by_id(self) -> _Grouped:
-        """Return the rows by writer, then by number; and where each writer's begin."""
+        """Return the rows by writer, then by number, and the index at which each writer's rows begin."""
         if self._by_id is None:
             writer, seq = (self._columns[name][: self.count] for name in ("writer", "seq"))
             order = _filled(self._rooms, np.lexsort((seq, writer)))
@@ -117,7 +117,7 @@ class Settled:
         for number, least in zip(numbers.tolist(), leasts.tolist(), strict=True):
             if number >= len(ends):
                 break
-            # numbers may be a little out of order in time: those behind the least new one are sorted again
+            # numbers may be slightly out of order in time: sort again those after the smallest new one
             begin, end = int(starts[number]), int(ends[number])
             ends[number] = bisect_left(range(end), least, begin, key=lambda at: int(seq[order[at]]))
             if ends[number] < end:
@@ -151,7 +151,7 @@ class Settled:
         return self._seen
 
     def messages(self, messages: Mapping[str, NDArray[Any]]) -> _Grouped:
-        """Return the messages' keys in ascending order, and the rows of the first half of each, ascending."""
+        """Return the messages' keys in ascending order, and the rows of their first halves, ascending."""
         if self._messages is None:
             end = int(np.searchsorted(messages["row"], self.count))
             keys, firsts = np.unique(messages["key"][:end], return_index=True)
@@ -178,7 +178,7 @@ class Settled:
 def first_halves(
     messages: Mapping[str, NDArray[Any]], known_keys: NDArray[Any], begin: int, end: int
 ) -> _Grouped:
-    """Return the keys of messages from one row to before another that are not known, and their first rows."""
+    """Return the new keys of messages from one row to before another, and their first rows."""
     first, last = np.searchsorted(messages["row"], [begin, end])
     keys, firsts = np.unique(messages["key"][first:last], return_index=True)
     rows = messages["row"][first:last][firsts]
@@ -190,7 +190,7 @@ def first_halves(
 
 
 def _filled(rooms: Rooms, values: NDArray[Any]) -> NDArray[Any]:
-    """Return rows or keys in room of their own."""
+    """Return a copy of rows or keys in newly allocated memory."""
     filled = rooms.empty(len(values), values.dtype if values.dtype.kind == "u" else np.uint32)
     filled[:] = values
     return filled
@@ -199,15 +199,16 @@ def _filled(rooms: Rooms, values: NDArray[Any]) -> NDArray[Any]:
 def _regrouped(
     rooms: Rooms, grouped: _Grouped, ends: NDArray[Any], new: NDArray[Any], groups: NDArray[Any], count: int
 ) -> _Grouped:
-    """Return grouped rows with new ones at the end of each group, and where each of `count` groups begins.
+    """Return grouped rows with new ones at the end of each group, and the start of each of `count` groups.
 
     Args:
-        rooms: make room for them.
-        grouped: the rows so far; where each group of them begins, and after the last one the end.
-        ends: where each group ends; what follows up to the next is left out, and is among the new ones.
-        new: the new rows, by group.
-        groups: the group of each.
-        count: how many groups there are now.
+        rooms: allocates the result.
+        grouped: the rows so far, and the start of each group, followed by the end of the last one.
+        ends: the end of each group; the rows from there to the next group are left out, and among the new
+            ones.
+        new: the new rows, sorted by group.
+        groups: the group of each new row.
+        count: the number of groups in the result.
     """
     old, starts = grouped
     more = count + 1 - len(starts)
@@ -228,7 +229,7 @@ def _regrouped(
 
 
 def _add_numbers(seen: dict[int, SeqSet], columns: Mapping[str, NDArray[Any]], begin: int, end: int) -> None:
-    """Add the numbers of some rows to those of their writers."""
+    """Add the numbers of some rows to the sets of their writers."""
     for at in range(begin, end, _CHUNK):
         writer, seq = (columns[name][at : min(at + _CHUNK, end)] for name in ("writer", "seq"))
         order = np.lexsort((seq, writer))

@@ -1,7 +1,7 @@
-"""The index on disk, `.state/view/index`: a head in JSON, then the columns, mapped into memory when read.
+"""The index on disk, `.state/view/index`: a header in JSON, then the columns, mapped into memory when read.
 
-It is a cache: where it is missing, damaged, of another version or of other files, everything is read again;
-where it cannot be written, the index stays in memory. `erase` removes it.
+It is a cache: if it is missing, damaged, or of another version or other files, everything is read again; if
+it cannot be written, the index stays in memory. `erase` removes it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _ATTACHED: Final = {"messages": MESSAGE_TYPES, "links": LINK_TYPES}
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An index as it was stored, with what its `Gatherer` knew about the files."""
+    """A stored index, with the state of its `Gatherer`."""
 
     index: Index
     state: Mapping[str, Any]
@@ -46,7 +46,7 @@ def index_file(session: Path) -> Path:
 
 
 def store(session: Path, index: Index, state: Mapping[str, Any]) -> bool:
-    """Write the index of a session; False where that is impossible, as on a tree that cannot be written."""
+    """Write the index of a session; False if that is impossible, such as on a read-only tree."""
     groups = {"events": index.columns, "messages": index.messages, "links": index.links}
     columns = [
         (group, name, values.dtype.str, np.ascontiguousarray(values))
@@ -81,12 +81,12 @@ def store(session: Path, index: Index, state: Mapping[str, Any]) -> bool:
             file.seek(0)
             file.write(_HEAD.pack(_MAGIC, len(head), checked))
     except OSError:
-        return False  # read-only, or full: the index is in memory
+        return False  # read-only, or full: the index stays in memory
     return True
 
 
 def load(session: Path) -> Stored | None:
-    """Return the stored index of a session; None if there is none that can be used."""
+    """Return the stored index of a session; None if it is missing or unusable."""
     try:
         fd, status = open_file(index_file(session))
     except OSError:
@@ -141,7 +141,7 @@ def _parsed(data: mmap.mmap, rooms: Rooms) -> Stored | None:
 
 
 def _crc32(data: mmap.mmap, view: memoryview) -> int:
-    """Return the checksum of what follows the head; of what was read for it, no more stays in memory."""
+    """Return the checksum of the columns; pages read for it are released."""
     checked = 0
     for begin in range(0, len(view), _CHECKED_BYTES):
         checked = crc32(view[max(begin, _HEAD.size) : begin + _CHECKED_BYTES], checked)
@@ -151,7 +151,7 @@ def _crc32(data: mmap.mmap, view: memoryview) -> int:
 
 
 def _is_sound(groups: Mapping[str, Columns], tables: Tables, sources: int) -> bool:
-    """Return whether all columns are there, equally long, and name only what exists."""
+    """Return whether all columns exist with equal length and contain only valid references."""
     events = groups["events"]
     if set(events) != set(TYPES) or len({len(values) for values in events.values()}) != 1:
         return False

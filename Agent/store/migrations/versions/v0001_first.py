@@ -1,6 +1,6 @@
 """Version 1: projects, keys, sessions, events, runs, steps, failures; on PostgreSQL with the role that reads.
 
-Written out in full, for it must not follow later changes of `Agent.store.schema`.
+Written out in full, since later changes of `Agent.store.schema` must not affect it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ END $$
 
 
 def upgrade() -> None:
-    """Makes all tables."""
+    """Create all tables."""
     _make_tables()
     if op.get_context().dialect.name == "postgresql":
         op.execute("CREATE TABLE events_default PARTITION OF events DEFAULT")
@@ -44,18 +44,18 @@ def upgrade() -> None:
 
 
 def _of_project(*keys: str) -> list[Column[Any]]:
-    """The columns of the key: the project, and these texts."""
+    """The columns of the primary key: the project, and these texts."""
     project = Column("project_id", Integer, primary_key=True, autoincrement=False)
     return [project, *(Column(name, _ID, primary_key=True) for name in keys)]
 
 
 def _texts(names: str) -> list[Column[Any]]:
-    """Columns of texts that may be missing."""
+    """Nullable text columns."""
     return [Column(name, _ID) for name in names.split()]
 
 
 def _index(name: str, table: str, columns: str, condition: str | None = None) -> None:
-    """An index of a project's rows, of those alone for which a condition holds where one is given."""
+    """An index of a project's rows; with a condition, a partial index."""
     where = None if condition is None else text(condition)
     op.create_index(name, table, ["project_id", *columns.split()], postgresql_where=where, sqlite_where=where)
 

@@ -1,4 +1,4 @@
-"""Version 2: checkpoints and replays. The role that reads may not read them: they hold content."""
+"""Version 2: checkpoints and replays. The reading role has no access to them, since they contain content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ID: Final = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Makes both tables."""
+    """Create both tables."""
     op.create_table(
         "checkpoints",
         Column("project_id", Integer, primary_key=True, autoincrement=False),

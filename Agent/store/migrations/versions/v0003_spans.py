@@ -1,4 +1,4 @@
-"""Version 3: indices by span, for what led to an event: a large session was read whole for it."""
+"""Version 3: indices by span for the causes of an event, so that a large session is not read completely."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Makes both indices."""
+    """Create both indices."""
     for name, column in (("events_by_span", "span_id"), ("events_within_span", "parent_span_id")):
         condition = text(f"{column} IS NOT NULL")
         op.create_index(

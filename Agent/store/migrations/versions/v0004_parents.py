@@ -1,4 +1,4 @@
-"""Version 4: the step around each step, so that a run is a tree; an index of model calls."""
+"""Version 4: the enclosing step of each step, so that a run is a tree; an index of model calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Adds the column, which is unknown of the steps that are stored, and the index."""
+    """Add the column, NULL for existing steps, and the index."""
     op.add_column(
         "steps",
         Column("parent_step_id", Text().with_variant(Text(collation="C"), "postgresql"), nullable=True),
