@@ -664,7 +664,7 @@ def forget_erased(session: Path) -> None:
 
 
 def names_in_chain(path: Path) -> Iterator[bytes] | None:
-    """Return the file names in a chain file, without digests, which match short texts by chance."""
+    """Return the file names in a chain file, without its digests; None for other files."""
     if path.parent.name != chains_dir(Path()).name or path.parent.parent.name != ".state":
         return None
     return _names(path)

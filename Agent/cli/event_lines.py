@@ -86,7 +86,7 @@ class FieldTest:
     pattern: re.Pattern[str] | None = None
 
     def holds_for(self, event: Event) -> bool:
-        """Whether it holds: in a list for any item (!= and !~: all); without the field only != and !~ hold."""
+        """Whether it holds: in a list for one item (!= and !~: all), without the field only for != and !~."""
         is_met = any(self._holds(value) for value in field_values(event, self.key))
         return not is_met if self.sign in {"!=", "!~"} else is_met
 

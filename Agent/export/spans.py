@@ -656,7 +656,7 @@ def _is_scalar(value: Any) -> bool:
 
 
 def _add_model(attributes: dict[str, Any], payload: dict[str, Any]) -> None:
-    """Add the attributes of a model call in both conventions: parameters, counts, cost, time to first chunk."""
+    """Add a model call's attributes of both conventions: parameters, counts, cost, time to first chunk."""
     params = payload.get("params")
     for key, value in params.items() if isinstance(params, dict) else ():
         attributes[names.PARAMETER_NAMES.get(key, f"{OWN}params.{key}")] = value
