@@ -37,7 +37,7 @@ from Agent.tree.default_root import default_root
 from Agent.tree.files.lines import DamageLog, Inode, LineDecoder, RawLine, Tail
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import inode_at, tree_files
-from Agent.tree.read.losses import Accounting, Losses, Writers, add_said
+from Agent.tree.read.losses import Accounting, Losses, Writers, add_accounts
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.read.removal_logs import read_account
 
@@ -255,7 +255,7 @@ def _count(path: Path, engine: Engine) -> tuple[Losses, _Count] | None:
         account = count.account()
         try:
             # After the files are read: retention logs a removal before it removes the file.
-            add_said(account, path)
+            add_accounts(account, path)
         except DamagedInput:
             return None  # the caller then uses the reader, which reports the damage
         all_losses = writers.losses(account, damaged)

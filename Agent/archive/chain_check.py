@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from Agent.archive.sealed.connection import open_connection
-from Agent.archive.sealed.parts import Part, read_parts, segments_gone
+from Agent.archive.sealed.parts import Part, read_parts, segments_only_archived
 from Agent.archive.sealed.reader import file_lines
 from Agent.errors import DamagedInput, InputError, UsageError
 from Agent.event.codec import DamagedLine, decode_line
@@ -129,23 +129,23 @@ class ChainedFiles(ExitStack):
         self._sealed: dict[str, tuple[Part, str]] = {}
         self._connection: Any = None
         self.first_ids: dict[str, str | None] = {}
-        self._look_at_files()
-        self._look_into_archive()
-        self._look_at_files()  # restored from the archive in the meantime
+        self._find_files()
+        self._find_in_archive()
+        self._find_files()  # restored from the archive in the meantime
         files = [file for chain in chains.values() for file in chain.files.values()]
-        states = self._found(files)
+        states = self._match_files(files)
         self.files = [(file, states.get(id(file))) for file in files]
         """(chain, name) of each file; the name is None if the file is missing."""
 
-    def _look_at_files(self) -> None:
+    def _find_files(self) -> None:
         for path in tree_files(self._session):
             name = path.relative_to(self._session).as_posix()
             if name not in self.first_ids:
                 self.first_ids[name] = first_id(path)
 
-    def _look_into_archive(self) -> None:
+    def _find_in_archive(self) -> None:
         """Find files that are only in the archive, under the names that they would be restored to."""
-        for part, segment in segments_gone(self._session, read_parts(self._session)):
+        for part, segment in segments_only_archived(self._session, read_parts(self._session)):
             name = segment.file
             if self.first_ids.get(name) not in {None, segment.first_id}:
                 name = segment.beside or name  # another file that had this name
@@ -157,7 +157,7 @@ class ChainedFiles(ExitStack):
         try:
             return open_file(self._session / name)[0]
         except FileNotFoundError:
-            self._look_into_archive()
+            self._find_in_archive()
             if name not in self._sealed:
                 raise
             return None
@@ -196,7 +196,7 @@ class ChainedFiles(ExitStack):
             return False
         return seq in self._account.numbers.get(writer, ())
 
-    def _found(self, files: Iterable[FileChain]) -> dict[int, str]:
+    def _match_files(self, files: Iterable[FileChain]) -> dict[int, str]:
         """The current name of each file, by `id` of its chain; missing files are left out."""
         by_id = {event_id: name for name, event_id in self.first_ids.items() if event_id is not None}
         by_inode: dict[int, str] = {}
@@ -252,7 +252,7 @@ def leaf_of(kind: str, lines: Sequence[bytes], state: BlockState | None = None) 
     return leaf_of_lines([line[:-1] for line in lines], salts, erased)
 
 
-class FoundBlock(NamedTuple):
+class CheckedBlock(NamedTuple):
     """The lines found at the position of a block."""
 
     block: ChainBlock
@@ -265,7 +265,7 @@ class FoundBlock(NamedTuple):
     """What differs; None if nothing does."""
 
 
-def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) -> Iterator[FoundBlock]:
+def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) -> Iterator[CheckedBlock]:
     """Read the lines of a file block by block and compare them."""
     number = 1
     for block, state in zip(file.blocks, states, strict=True):
@@ -277,13 +277,13 @@ def walk(file: FileChain, states: Iterable[BlockState], lines: Iterator[bytes]) 
             sum(map(len, in_file)) != state.size_bytes or leaf_of(block.kind, in_file, state) != state.leaf
         ):
             problem = "not what was written"
-        yield FoundBlock(block, state, number, in_file, problem)
+        yield CheckedBlock(block, state, number, in_file, problem)
         number += state.lines
 
 
 def current_states(
     chained: ChainedFiles, name: str, file: FileChain
-) -> tuple[list[BlockState], list[FoundBlock]]:
+) -> tuple[list[BlockState], list[CheckedBlock]]:
     """Return the expected states of a file's blocks, and the blocks that differ, without their lines.
 
     Raises:
@@ -380,10 +380,10 @@ def _report_missing(chained: ChainedFiles, file: FileChain, report: ChainReport)
 
 def _edit_of_all(file: FileChain, name: str, problem: str) -> Edit:
     first = file.blocks[0]
-    return _edit(file, name, FoundBlock(first, first.written, 1, [], problem), len(file.blocks) - 1)
+    return _edit(file, name, CheckedBlock(first, first.written, 1, [], problem), len(file.blocks) - 1)
 
 
-def _edit(file: FileChain, name: str, found_block: FoundBlock, further: int) -> Edit:
+def _edit(file: FileChain, name: str, found_block: CheckedBlock, further: int) -> Edit:
     last, block = found_block.line + found_block.state.lines - 1, f"{file.writer}:{found_block.block.number}"
     return Edit(
         name, str(found_block.problem), found_block.line, last, found_block.block.time, block, further
@@ -541,7 +541,7 @@ def _unprovable(path: Path, block: ChainBlock) -> InputError:
 
 
 def _proof(
-    chains: Mapping[str, WriterChain], chain: WriterChain, found_block: FoundBlock, number: int, name: str
+    chains: Mapping[str, WriterChain], chain: WriterChain, found_block: CheckedBlock, number: int, name: str
 ) -> dict[str, Any]:
     block, state, index = found_block.block, found_block.state, number - found_block.line
     heads = sorted(each.head() for each in chains.values())
@@ -619,7 +619,7 @@ def _enter(chained: ChainedFiles, name: str, file: FileChain, keep: Callable[[by
     return True
 
 
-def _after(block: FoundBlock, kept_lines: Sequence[bytes | None]) -> BlockState:
+def _after(block: CheckedBlock, kept_lines: Sequence[bytes | None]) -> BlockState:
     """Return the state of a block after each line (without newline) is replaced by what remains of it."""
     state, lines = block.state, [line[:-1] for line in block.lines]
     if kept_lines == lines:

@@ -286,7 +286,7 @@ def encrypt(
     return EncryptedSession(session, len(digests), vault.stat().st_size, removed)
 
 
-def _is_left_out(session: Path, path: Path) -> bool:
+def _is_excluded(session: Path, path: Path) -> bool:
     """Return whether a file of a session is a cache, or the encrypted file itself."""
     return path.name.lstrip(".").startswith(encrypted_file(session).name) or path.is_relative_to(
         view_dir(session)
@@ -314,7 +314,7 @@ def _write(session: Path, target: Path, key: bytes) -> dict[str, str]:
         with packed, tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar:
             names: dict[tuple[int, int], str] = {}
             for path in files_below(session):
-                if not _is_left_out(session, path):
+                if not _is_excluded(session, path):
                     name = path.relative_to(session).as_posix()
                     first = names.setdefault(inode_at(path) or (0, 0), name)
                     if first == name:
@@ -558,7 +558,7 @@ def open_encrypted(session: Path, key: bytes) -> Path:
     directory = _opened.get(cache_key)
     if directory is not None and directory.is_dir():
         return directory
-    _remove_left()
+    _remove_leftovers()
     above = Path(tempfile.mkdtemp(prefix=OPENED_ROOT, dir=_memory_disk()))
     _remove_at_exit(above)
     _held.enter_context(locked(above, wait=True))
@@ -606,7 +606,7 @@ def _end(number: int, _frame: object) -> None:
     os.kill(os.getpid(), number)
 
 
-def _remove_left() -> None:
+def _remove_leftovers() -> None:
     """Remove the directories of killed processes; a live process holds a lock on its directory."""
     for path in entries_in(_memory_disk(), beginning=OPENED_ROOT):
         with contextlib.suppress(OSError), locked(path) as is_alone:

@@ -65,7 +65,7 @@ _LEVEL_OF: Final = {
 _ABSENT: Final = object()
 
 
-class FieldPlace(NamedTuple):
+class FieldPath(NamedTuple):
     """The location of a field's value: keys joined by dots, a JSON Pointer, or a constant."""
 
     keys: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class FieldPlace(NamedTuple):
     constant: str | None = None
 
     @classmethod
-    def of(cls, text: str) -> FieldPlace:
+    def of(cls, text: str) -> FieldPath:
         """Read `a.b`, `/a/b` or `=text`."""
         if text.startswith("="):
             return cls(constant=text[1:])
@@ -100,7 +100,7 @@ class FieldPlace(NamedTuple):
 class FieldMap:
     """The mapping from the fields of a foreign line to those of an event."""
 
-    sources: Mapping[str, tuple[FieldPlace, ...]]
+    sources: Mapping[str, tuple[FieldPath, ...]]
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> FieldMap:
@@ -109,7 +109,7 @@ class FieldMap:
         Raises:
             UsageError: a field of an event is unknown, or its place is missing.
         """
-        sources = {name: tuple(FieldPlace.of(key) for key in places) for name, places in USUAL.items()}
+        sources = {name: tuple(FieldPath.of(key) for key in places) for name, places in USUAL.items()}
         for text in (part for each in texts for part in each.split(",")):
             name, equals, key = text.strip().partition("=")
             if name not in USUAL or not equals or not key:
@@ -117,7 +117,7 @@ class FieldMap:
                     f"{text.strip()!r} does not map a field of an event",
                     remedy=f"write FIELD=PLACE, such as agent_id=user.name; fields are {', '.join(USUAL)}",
                 )
-            sources[name] = (FieldPlace.of(key),)
+            sources[name] = (FieldPath.of(key),)
         return cls(sources)
 
     def values(self, line: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
@@ -238,7 +238,7 @@ class _Rows:
     def __init__(self, fields: FieldMap, redactor: Redactor, imported: ImportedLines) -> None:
         self._fields = fields
         self._redactor = redactor
-        self._made = imported
+        self._imported = imported
         self._writer = new_writer_id(os.urandom(5))
         self._ids: dict[str, str] = {}
         self._failed_inside: set[str] = set()
@@ -252,9 +252,9 @@ class _Rows:
             try:
                 row = self._row(line)
             except ValueError as error:
-                self._made.skipped += 1
-                if len(self._made.problems) < _SHOWN:
-                    self._made.problems.append(f"line {number}: {error}")
+                self._imported.skipped += 1
+                if len(self._imported.problems) < _SHOWN:
+                    self._imported.problems.append(f"line {number}: {error}")
                 continue
             last_us = max(last_us, row["ts_us"])
             if row["outcome"] == "error" and row["kind"] == "agent_action":
@@ -275,7 +275,7 @@ class _Rows:
         ts_us = _time_us(values, duration_ms)
         body = {key: value for key, value in line.items() if key not in taken}
         kind = self._kind(values, body)
-        body = {f"user.{key}" if key in _OWN_KEYS else key: value for key, value in body.items()}
+        body = {f"user.{key}" if key in _RESERVED_KEYS else key: value for key, value in body.items()}
         if "message" in values:
             body["message"] = _text(values["message"])
         if "logger" in values:
@@ -333,7 +333,7 @@ class _Rows:
         is_span = "span_id" in values or ("duration_ms" in body and kind == "agent_action")
         agent = _text(values["agent_id"]) if "agent_id" in values else None
         if agent is not None:
-            self._made.agents.add(agent)
+            self._imported.agents.add(agent)
         return {
             "event_id": own_id,
             "ts_us": ts_us,
@@ -357,13 +357,13 @@ class _Rows:
         for cause in value if isinstance(value, list) else [value] if value is not None else []:
             new_id = self._ids.get(_text(cause))
             if new_id is None:
-                self._made.unknown_causes += 1
+                self._imported.unknown_causes += 1
             else:
                 event_ids.append(new_id)
         return event_ids
 
 
-_OWN_KEYS: Final = frozenset(
+_RESERVED_KEYS: Final = frozenset(
     "message logger state types code artifact_text agent_id agent_role outcome event_type action_type "
     "duration_ms error_message error_id root call".split()
 )
@@ -602,7 +602,7 @@ def _inspect_events(path: Path) -> Iterator[tuple[int, Any]]:
             **_chosen(sample, _OUTPUTS),
         }
         if number == 0:
-            began = _made_at(log) or fields["at"]
+            began = _created_at(log) or fields["at"]
             yield number, {"event": "log", "kind": "inspect.log", "what": "log", "log": log, "at": began}
         for each in (fields, *listed, common):
             number += 1
@@ -634,7 +634,7 @@ def _inspect_moment(sample: dict[str, Any], listed: list[dict[str, Any]], index:
     return moment or (listed[index].get("timestamp") if listed else None)
 
 
-def _made_at(log: dict[str, Any]) -> Any:
+def _created_at(log: dict[str, Any]) -> Any:
     stats = log.get("stats")
     began = stats.get("started_at") if isinstance(stats, dict) else None
     return began or log["eval"].get("created")

@@ -50,7 +50,7 @@ from Agent.tree.read.removal_logs import (
     write_recovery,
 )
 from Agent.tree.read.summary import write_summary
-from Agent.tree.retention import delete_tree, finish_removal, living_writers, who_writes
+from Agent.tree.retention import delete_tree, finish_removal, living_writers, writers_clause
 from Agent.tree.write.artifacts import blobs_dir
 from Agent.tree.write.crash_board import remove_board
 from Agent.tree.write.kept_counts import KeptCounts
@@ -160,7 +160,7 @@ _ELSEWHERE: Final = (
 
 def refuse_if_in_use(session: Path, remedy: str, runs: Iterable[Path] = ()) -> None:
     """Raise SessionInUse if a process records a session, or writes checkpoints of these runs."""
-    reason = who_writes(session)
+    reason = writers_clause(session)
     if reason is None and held_claim(runs) is not None:
         reason = "a process writes checkpoints"
     if reason is not None:
@@ -347,7 +347,7 @@ def rebuild_mirrors(
             counts = _fill(root, directory, as_text)
             for category, name in MIRROR_FILES.items():
                 if as_text is not None or not category.endswith(_TEXT):
-                    _take_place(root / name, directory / name)
+                    _replace_mirror(root / name, directory / name)
         finally:
             delete_tree(directory)
         return dict(counts)
@@ -414,7 +414,7 @@ def _categories(event: Event) -> set[str]:
     return categories
 
 
-def _take_place(old: Path, new: Path) -> None:
+def _replace_mirror(old: Path, new: Path) -> None:
     """Replace a mirror and its backups by the new ones."""
     for path in entries_in(old.parent, beginning=old.name):
         if path.name == old.name or path.name.removeprefix(f"{old.name}.").isdigit():

@@ -24,7 +24,7 @@ from typing import IO, Any, Final
 import orjson
 
 from Agent.archive.recover import held_claim, refuse_unrecovered
-from Agent.archive.sealed.parts import read_parts, segments_gone
+from Agent.archive.sealed.parts import read_parts, segments_only_archived
 from Agent.archive.sealed.reader import open_reader, unseal
 from Agent.errors import DamagedInput, RunNotFound, SessionInUse, UsageError
 from Agent.event.codec import CURRENT_SCHEMA, encode_event
@@ -456,7 +456,7 @@ def export_bundle(session: Path, path: str | os.PathLike[str]) -> ExportedRun:
 def _as_they_are(session: Path, runs: tuple[str, ...], directory: Path) -> dict[str, Path]:
     """Return the files of a bundle by member name; sealed ones are restored below `directory`."""
     members = {path.relative_to(session).as_posix(): path for path in tree_files(session)}
-    sealed_segments = segments_gone(session, read_parts(session))
+    sealed_segments = segments_only_archived(session, read_parts(session))
     for part in {part.name: part for part, _ in sealed_segments}.values():
         segments = {segment.file: segment for other, segment in sealed_segments if other.name == part.name}
         below = directory / part.name
@@ -522,7 +522,7 @@ class _Lines:
     """The log files of the package while they are written; only a few are open at a time."""
 
     def __init__(self, directory: Path) -> None:
-        self._place = directory
+        self._directory = directory
         self._open: OrderedDict[str, IO[bytes]] = OrderedDict()
         self._names: dict[str, Path] = {}
 
@@ -530,7 +530,7 @@ class _Lines:
         """Append a line to a file."""
         file = self._open.get(name)
         if file is None:
-            path = self._names.setdefault(name, self._place / str(len(self._names)))
+            path = self._names.setdefault(name, self._directory / str(len(self._names)))
             file = self._open[name] = path.open("ab")
             if len(self._open) > _OPEN_FILES:
                 self._open.popitem(last=False)[1].close()

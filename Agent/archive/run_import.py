@@ -136,7 +136,7 @@ def import_run(
         ) from None
     with file, open_package(file, source, limits) as package:
         manifest = check_members(package, source, limits)
-        _refuse_if_here(root, manifest, source)
+        _refuse_existing(root, manifest, source)
         make_root(root)
         _remove_leftovers(root)
         with _staging(root) as staging:
@@ -149,7 +149,7 @@ def import_run(
             _refuse_odd_accounts(staging, source)
             _rebuild_indices(staging, manifest, source)
             write_summary(staging)
-            session = _put_in_place(staging, root, manifest)
+            session = _move_to_session(staging, root, manifest)
     for run in (*manifest.runs, ROOT_RUN):
         if (session / "runs" / run).is_dir():
             make_run_dir(session, run)
@@ -162,7 +162,7 @@ def import_run(
     )
 
 
-def _refuse_if_here(root: Path, manifest: Manifest, source: Path) -> None:
+def _refuse_existing(root: Path, manifest: Manifest, source: Path) -> None:
     for ref in list_sessions(root):
         for run in set(run_ids(ref.path)) & set(manifest.runs):
             raise InputError(
@@ -381,7 +381,7 @@ def _rebuild_indices(staging: Path, manifest: Manifest, source: Path) -> None:
                     store.note_outcome(run, ok=ok)
 
 
-def _put_in_place(staging: Path, root: Path, manifest: Manifest) -> Path:
+def _move_to_session(staging: Path, root: Path, manifest: Manifest) -> Path:
     """Rename the directory to the first free session name."""
     for path in [*log_files(staging), staging]:
         fd = os.open(path, os.O_RDONLY)
@@ -405,7 +405,7 @@ def _put_in_place(staging: Path, root: Path, manifest: Manifest) -> Path:
         return session
 
 
-_BESIDE: Final = ("message", "state", "types", "artifact_text", "logger", "code")
+_BESIDE_PAYLOAD: Final = ("message", "state", "types", "artifact_text", "logger", "code")
 
 
 class StoredSession:
@@ -485,7 +485,7 @@ def restored_event(row: Mapping[str, Any], session_id: str) -> Event:
         session_id: the id of the new session.
     """
     kind, body = row["kind"], row["body"]
-    extra = {key: value for key, value in body.items() if key not in _BESIDE}
+    extra = {key: value for key, value in body.items() if key not in _BESIDE_PAYLOAD}
     for key in ("agent_id", "agent_role", "outcome"):
         if row[key] is not None:
             extra[key] = row[key]

@@ -244,7 +244,7 @@ def _changed_files(session: Path, parts: list[Part]) -> Iterator[str]:
     """Yield sealed files that still exist with other bytes; lines appended after sealing are allowed."""
     for part in parts:
         for segment in part.segments:
-            path = segment.place_in(session)
+            path = segment.path_in(session)
             digest = beginning_digest(path, segment.size_bytes)
             if digest != segment.digest and path.is_file():  # otherwise it was removed after sealing
                 yield path.relative_to(session).as_posix()
@@ -301,7 +301,7 @@ def _is_torn_tail(session: Path, entry: Damage, recovery: Recovery) -> bool:
         name = entry.path.relative_to(session).as_posix()
     except ValueError:
         return False  # not a file of the session
-    return recovery.tells_of(name, entry.line_number)
+    return recovery.is_torn_tail(name, entry.line_number)
 
 
 def _writer_of(entry: Damage) -> str:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from Agent.analysis.query.progress import Bounds, bounds, told_deadline
+from Agent.analysis.query.progress import Bounds, bounds, shown_deadline
 from Agent.errors import AgentTraceError
 from Agent.version import __version__
 
@@ -242,7 +242,7 @@ def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
             stream.reconfigure(errors="backslashreplace")
     token = bounds.set(Bounds(_QUERY_SECONDS, _QUERY_MEMORY_BYTES, _end_in_query if owns_process else None))
     try:
-        _refuse_what_is_no_text(arguments)
+        _refuse_undecodable(arguments)
         result = _result(arguments)
         sys.stdout.flush()
     except (BrokenPipeError, PipeClosed):
@@ -250,15 +250,15 @@ def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except click.ClickException as error:
-        return _say(_usage_line(error), error.exit_code)
+        return _report(_usage_line(error), error.exit_code)
     except AgentTraceError as error:
-        return _say(str(error), error.exit_code)
+        return _report(str(error), error.exit_code)
     except OSError as error:
         file_suffix = f" ({error.filename})" if error.filename else ""
         remedy = _REMEDIES.get(error.errno or 0, "")
-        return _say(f"{(error.strerror or str(error)).lower()}{file_suffix}{remedy}", EXIT_UNREADABLE)
+        return _report(f"{(error.strerror or str(error)).lower()}{file_suffix}{remedy}", EXIT_UNREADABLE)
     except Exception as error:  # noqa: BLE001
-        return _own_bug(error, show="--debug" in arguments)
+        return _report_bug(error, show="--debug" in arguments)
     finally:
         bounds.reset(token)
     return result if isinstance(result, int) else 0
@@ -273,7 +273,7 @@ def _result(arguments: Sequence[str]) -> object:
         return 0
 
 
-def _refuse_what_is_no_text(arguments: Sequence[str]) -> None:
+def _refuse_undecodable(arguments: Sequence[str]) -> None:
     for argument in arguments:
         try:
             argument.encode()
@@ -303,12 +303,12 @@ def _end_in_query(limit_s: float | None) -> None:
         sys.stderr.write("\r\x1b[K\x1b[?25h")  # erase the progress bar and show the cursor
     if limit_s is not None:
         remedy = "query less, or allow more time"
-        code = _say(f"the query took longer than its {told_deadline(limit_s)}; {remedy}", EXIT_UNREADABLE)
+        code = _report(f"the query took longer than its {shown_deadline(limit_s)}; {remedy}", EXIT_UNREADABLE)
     # skip exit hooks, which would wait for the query engine
     os._exit(code)
 
 
-def _say(message: str, code: int) -> int:
+def _report(message: str, code: int) -> int:
     """Print a message as one line on stderr, wrapped on a terminal; return the exit code."""
     from Agent.cli import render
 
@@ -334,7 +334,7 @@ def _pipe_closed() -> int:
     return 0
 
 
-def _own_bug(error: Exception, *, show: bool) -> int:
+def _report_bug(error: Exception, *, show: bool) -> int:
     """Report an unexpected error, and write its traceback to a file or, with --debug, to stderr."""
     import tempfile
     import traceback
@@ -342,7 +342,7 @@ def _own_bug(error: Exception, *, show: bool) -> int:
     details = "".join(traceback.format_exception(error))
     if show:
         click.echo(details, err=True, nl=False)
-        return _say("this is a bug in Agent Trace, see the details above", EXIT_BUG)
+        return _report("this is a bug in Agent Trace, see the details above", EXIT_BUG)
     try:
         with tempfile.NamedTemporaryFile(
             "w",
@@ -354,7 +354,7 @@ def _own_bug(error: Exception, *, show: bool) -> int:
         ) as file:
             file.write(f"agent-trace {__version__}, Python {sys.version}\n{details}")
     except OSError:  # no file can be written
-        return _own_bug(error, show=True)
-    return _say(
+        return _report_bug(error, show=True)
+    return _report(
         f"this is a bug in Agent Trace ({type(error).__name__}), the details are in {file.name}", EXIT_BUG
     )

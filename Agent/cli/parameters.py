@@ -71,7 +71,7 @@ COUNT = Count(min=1)
 FROM_ZERO = Count(min=0)
 
 
-def _made(name: str, annotated: Any, default: Any, text: str) -> click.Parameter:
+def _click_parameter(name: str, annotated: Any, default: Any, text: str) -> click.Parameter:
     """Make the click parameter for an annotated parameter of a function."""
     kind, *more = get_args(annotated) if get_origin(annotated) is Annotated else (annotated,)
     specs = [each for each in more if isinstance(each, str)]
@@ -141,9 +141,9 @@ def _declared(function: Callable[..., Any]) -> Iterator[click.Parameter]:
         if parameter.kind is parameter.VAR_KEYWORD:
             (several,) = get_args(hints[name])
             for each, hint in get_type_hints(several, include_extras=True).items():
-                yield _made(each, hint, parameter.empty, _texts(several).get(each, ""))
+                yield _click_parameter(each, hint, parameter.empty, _texts(several).get(each, ""))
         else:
-            declared = _made(name, hints[name], parameter.default, texts.get(name, ""))
+            declared = _click_parameter(name, hints[name], parameter.default, texts.get(name, ""))
             if declared.callback is _run_or_session:
                 yield _session_instead
             yield declared
@@ -203,7 +203,7 @@ def misuse(message: str) -> click.UsageError:
     return click.UsageError(message, click.get_current_context(silent=True))
 
 
-def find_code_here() -> None:
+def make_code_importable() -> None:
     """Make code in the working directory importable, as `python -m` does."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
@@ -295,7 +295,7 @@ def session_of(run: str) -> str:
     return split_run(run)[0]
 
 
-def session_beside(run: str, agent: str | None = None) -> str:
+def session_of_both(run: str, agent: str | None = None) -> str:
     """The session of RUN, if AGENT is given separately.
 
     Raises:
@@ -320,7 +320,7 @@ def analyzer_of(run: str, root: Path, agent: str | None = None) -> Any:
     """The `LogAnalyzer` of a session."""
     from Agent.analysis import LogAnalyzer
 
-    return LogAnalyzer(session_beside(run, agent), root)
+    return LogAnalyzer(session_of_both(run, agent), root)
 
 
 def session_and_agent(run: str, root: Path) -> tuple[Path, str | None]:
@@ -444,7 +444,7 @@ def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> Sin
         raise click.BadParameter(f"{value!r} is not a time, {hint}", ctx, param) from None
 
 
-def _known_kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+def _existing_kinds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """Check that the given kinds of events exist."""
     from Agent.config.options import near_miss
     from Agent.event.payloads import KINDS
@@ -485,12 +485,12 @@ def _normaliser(ctx: click.Context, param: click.Parameter, values: tuple[str, .
         raise click.BadParameter(str(error), ctx, param) from None
 
 
-def _found_target(ctx: click.Context, _param: click.Parameter, target: str | None) -> str | None:
+def _importable_target(ctx: click.Context, _param: click.Parameter, target: str | None) -> str | None:
     """Check that the target can be imported, before anything is read."""
     if target is not None and not ctx.resilient_parsing:
         from Agent.replay.worker.jobs import check_target
 
-        find_code_here()
+        make_code_importable()
         check_target(target)
     return target
 
@@ -531,7 +531,7 @@ OneSession = Annotated[str, "[RUN]", {"callback": _run_or_session}, _SESSIONS]
 """A session, as an argument or with --session; OneRun may also name an agent after a slash."""
 OneRun = Annotated[str, "[RUN]", {"callback": _run_or_session}, _RUNS]
 _SESSION_OPTION = Annotated[str, "--session -s ID", _NAMES, {"default": "last"}, _SESSIONS, _INSTEAD]
-_session_instead = _made("session", _SESSION_OPTION, inspect.Parameter.empty, "")
+_session_instead = _click_parameter("session", _SESSION_OPTION, inspect.Parameter.empty, "")
 More = Annotated[tuple[str, ...], "[PATH]..."]
 """Further sessions, trace roots or patterns, all sealed, for --engine."""
 
@@ -561,7 +561,7 @@ Limit = Annotated[int, "--limit -n N", COUNT]
 SomeLimit = Annotated[int | None, "--limit -n N", COUNT]
 Workers = Annotated[int | None, "--workers N", COUNT]
 Seconds = Annotated[float | None, "--timeout SECONDS", "Stop after this many seconds.", ABOVE_ZERO]
-Target = Annotated[str | None, "--target MODULE:FACTORY", _TARGET, {"callback": _found_target}]
+Target = Annotated[str | None, "--target MODULE:FACTORY", _TARGET, {"callback": _importable_target}]
 Network = Annotated[bool, "--network", "Allow network access during the replay."]
 From = Annotated[Since | None, "--since WHEN", f"Only from {_WHEN}", {"callback": _since}]
 Until = Annotated[Since | None, "--until WHEN", f"Only before {_WHEN}", {"callback": _since}]
@@ -569,7 +569,7 @@ Kinds = Annotated[
     tuple[str, ...],
     "--type -t KIND",
     "Only this kind of event; repeatable.",
-    {"callback": _known_kinds, "shell_complete": _complete_kinds},
+    {"callback": _existing_kinds, "shell_complete": _complete_kinds},
 ]
 Normalise = Annotated[
     Any,

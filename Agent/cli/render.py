@@ -64,7 +64,7 @@ def emit(text: str = "", *, verbatim: bool = False) -> None:
     if wants_json():
         return
     width = None if verbatim else width_of_terminal()
-    for line in _obeying_nothing(text).split("\n"):
+    for line in _without_controls(text).split("\n"):
         for shown in wrapped(line, width):
             click.echo(shown, color=uses_colour())
 
@@ -84,15 +84,15 @@ def emit_pages(lines: Iterable[str], *, paged: bool) -> None:
 
 def note(text: str, *, always: bool = False) -> None:
     """Print a remark on stderr, wrapped on a terminal; after a JSON answer only if `always`."""
-    if _is_answered() and not always:
+    if _is_document_printed() and not always:
         return
     width = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stderr.isatty() else None
-    for line in _obeying_nothing(text).split("\n"):
+    for line in _without_controls(text).split("\n"):
         for shown in wrapped(line, width):
             click.echo(shown, err=True)
 
 
-def _obeying_nothing(text: str) -> str:
+def _without_controls(text: str) -> str:
     if text.isprintable():
         return text
     pieces = layout.STYLE.split(text)
@@ -109,7 +109,7 @@ def note_damage(damaged: int) -> None:
 
 JSON_WANTED: Final = "Agent.cli.json"
 """The key in the click context that records whether --json was given."""
-_ANSWERED: Final = "Agent.cli.answered"
+_DOCUMENT_PRINTED: Final = "Agent.cli.answered"
 
 
 def wants_json() -> bool:
@@ -122,12 +122,12 @@ def document(make: Callable[[], Any]) -> None:
     """With --json, print the answer as one JSON document and suppress later notes."""
     if wants_json():
         emit_json(make())
-        click.get_current_context().meta[_ANSWERED] = True
+        click.get_current_context().meta[_DOCUMENT_PRINTED] = True
 
 
-def _is_answered() -> bool:
+def _is_document_printed() -> bool:
     context = click.get_current_context(silent=True)
-    return context is not None and _ANSWERED in context.meta
+    return context is not None and _DOCUMENT_PRINTED in context.meta
 
 
 def give_each(answers: Sequence[Any], *, every: bool) -> None:
@@ -332,7 +332,7 @@ class _Bar:
     """A progress bar that is created at the first reported share, so that fast work does not load rich."""
 
     def __init__(self, title: str) -> None:
-        self._what = title
+        self._title = title
         self._progress: object = None
 
     def show(self, share: float) -> None:
@@ -352,7 +352,7 @@ class _Bar:
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._progress.add_task(self._what, total=1.0)
+            self._progress.add_task(self._title, total=1.0)
             self._progress.start()
         self._progress.update(self._progress.task_ids[0], completed=share)
 

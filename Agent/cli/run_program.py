@@ -72,7 +72,7 @@ def main() -> int:
         entries = classes_to_instrument()
         for entry in entries:
             _instrument(entry)
-        _tell_children(entries, spans=settings.spans)
+        _configure_children(entries, spans=settings.spans)
         if settings.spans:
             record_spans()
         if settings.endpoint is not None:
@@ -82,7 +82,7 @@ def main() -> int:
     except AgentTraceError as error:
         say(str(error))
         return error.exit_code
-    atexit.register(_tell_if_nothing)
+    atexit.register(_report_if_nothing)
     try:
         if settings.is_module:
             runpy.run_module(program, run_name="__main__", alter_sys=True)
@@ -99,7 +99,7 @@ def main() -> int:
     return 0
 
 
-def _tell_children(entries: Iterable[InstrumentEntry], *, spans: bool) -> None:
+def _configure_children(entries: Iterable[InstrumentEntry], *, spans: bool) -> None:
     os.environ[_CHILDREN] = json.dumps({"entries": [*entries], "spans": spans})
     paths = [str(Path(__file__).with_name("child_start")), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -145,19 +145,19 @@ class _TracingLoader(Loader):
     """Loads a module with its original loader, and then traces its classes."""
 
     def __init__(self, loader: Loader, entries: Iterable[InstrumentEntry]) -> None:
-        self._own = loader
+        self._loader = loader
         self._entries = entries
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         """Create the module with its original loader."""
-        return self._own.create_module(spec)
+        return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
         """Execute the module, then trace its classes; failures are reported and the import continues."""
-        module.__loader__ = self._own
+        module.__loader__ = self._loader
         if module.__spec__ is not None:
-            module.__spec__.loader = self._own
-        self._own.exec_module(module)
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
         for entry in self._entries:
             try:
                 _instrument(entry)
@@ -246,7 +246,7 @@ def _is_about_missing_library(error: Exception) -> bool:
     return conflict is not None and getattr(conflict, "found", None) is None
 
 
-def _tell_if_nothing() -> None:
+def _report_if_nothing() -> None:
     """Report if the program has ended and neither it nor its children recorded anything."""
     sessions = list_sessions(configured_root())
     if installed.active_pipeline() is not None:

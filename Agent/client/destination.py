@@ -314,7 +314,7 @@ MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 _FIRST_WAIT_S: Final = 0.5
 _LONGEST_WAIT_S: Final = 60.0
 _NOT_THE_SERVICE: Final = "it answers as no service does; another program may listen there"
-_TRY_AGAIN: Final = frozenset({408, 425, 429})
+_RETRY_STATUSES: Final = frozenset({408, 425, 429})
 _TOO_MUCH: Final = 413
 _TOO_MUCH_OR_WRONG: Final = frozenset({400, _TOO_MUCH, 422})
 _MOST_REASONS: Final = 100
@@ -389,7 +389,7 @@ class Delivery:
             NotDelivered: the service accepts nothing from this sender, or `patience_s` is over.
         """
         body = encode_body(self._session, events, content=self._content)
-        answer = self._answer_to(body, len(events))
+        answer = self._final_response(body, len(events))
         if answer.status in _TOO_MUCH_OR_WRONG:
             if len(events) > 1:
                 half = len(events) // 2
@@ -422,7 +422,7 @@ class Delivery:
         if not self.outcome.sent and self.outcome.refused >= _MAX_REFUSED_AT_FIRST:
             raise self._not_delivered(answer.problem, answer.remedy)
 
-    def _answer_to(self, body: bytes, count: int) -> ServiceResponse:
+    def _final_response(self, body: bytes, count: int) -> ServiceResponse:
         """Send a body of `count` events until a response is final, and return that response."""
         waited_s, next_s, tries = 0.0, _FIRST_WAIT_S, 0
         while True:
@@ -440,7 +440,7 @@ class Delivery:
                 problem, asked_s = answer.problem, answer.retry_after_s
                 if 200 <= answer.status < 300:
                     problem = _NOT_THE_SERVICE
-                elif answer.status not in _TRY_AGAIN and answer.status < 500:
+                elif answer.status not in _RETRY_STATUSES and answer.status < 500:
                     self.outcome.problem = problem
                     raise self._not_delivered(problem, self._remedy_of(answer))
             waited_s += time.monotonic() - began_s

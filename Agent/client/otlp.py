@@ -69,7 +69,7 @@ class OtlpDelivery(Delivery):
 
     def _send(self, spans: list[Span]) -> None:
         body = as_protobuf(spans, self._destination.service, dict(self._destination.attributes))
-        answer = self._answer_to(body, len(spans))
+        answer = self._final_response(body, len(spans))
         if answer.status == _TOO_LARGE:
             if len(spans) > 1:
                 half = len(spans) // 2

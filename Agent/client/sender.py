@@ -87,7 +87,7 @@ class Sender:
 
     def flush(self, timeout_s: float) -> dict[str, Any]:
         """Send everything recorded until now, and return the sender's response."""
-        return self._ask("flush", timeout_s)
+        return self._request("flush", timeout_s)
 
     def finish(self, *, reap: bool = False) -> None:
         """Send the rest and let the process end; report if not everything could be sent.
@@ -95,7 +95,7 @@ class Sender:
         Args:
             reap: wait for the end of the process, if the program continues.
         """
-        answer = self._ask("finish", self.exit_timeout_s)
+        answer = self._request("finish", self.exit_timeout_s)
         self._leave(reap=reap and bool(answer.get("delivered")))
         if answer.get("delivered") or answer.get("elsewhere"):
             return
@@ -121,7 +121,7 @@ class Sender:
             # Popen would warn about a process that still runs, but this one is meant to outlive the program.
             process.returncode = 0
 
-    def _ask(self, order: str, timeout_s: float) -> dict[str, Any]:
+    def _request(self, order: str, timeout_s: float) -> dict[str, Any]:
         if self._pid != os.getpid():
             return {
                 "delivered": False,
@@ -140,7 +140,7 @@ class Sender:
         return {**self.last, "delivered": False, "problem": problem, "unsent": None}
 
 
-class _Wanted(NamedTuple):
+class _SenderKey(NamedTuple):
     """The session to send, and where and how."""
 
     session: Path
@@ -148,7 +148,7 @@ class _Wanted(NamedTuple):
     content: bool
 
 
-_senders: dict[_Wanted, Sender | None] = {}
+_senders: dict[_SenderKey, Sender | None] = {}
 _lock = threading.Lock()
 
 
@@ -159,7 +159,7 @@ def sender_for(
 
     None if another process of the session has one, which also sends the events of this process.
     """
-    key = _Wanted(session, destination, content)
+    key = _SenderKey(session, destination, content)
     sender = _senders.get(key)
     if sender is not None:
         return sender

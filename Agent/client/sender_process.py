@@ -73,7 +73,7 @@ class _Commands:
                 self._next = orjson.loads(self._pipe.recv_bytes())
         except (EOFError, OSError):
             self._alone_since_s = time.monotonic()
-            _let_go_of_stderr()
+            _redirect_stderr()
         return self._next is not None
 
     def take(self) -> dict[str, Any] | None:
@@ -88,7 +88,7 @@ class _Commands:
             self._pipe.send_bytes(orjson.dumps(answer))
 
 
-def _let_go_of_stderr() -> None:
+def _redirect_stderr() -> None:
     """Redirect stderr to /dev/null, so that a reader of the agent's stderr does not wait for this process."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -104,7 +104,7 @@ class _Sending:
         self._destination = _destination_of(order)
         self._content = bool(order.get("content"))
         self._shipment: OutgoingSession | None = None
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._deadline_s: float | None = None
 
     def run(self) -> None:
@@ -140,7 +140,7 @@ class _Sending:
         except Stopped:
             return _SendState.INTERRUPTED
         except NotDelivered as error:
-            self._say_once(str(error))
+            self._report_once(str(error))
             return _SendState.TURNED_AWAY
         return _SendState.SENT
 
@@ -149,7 +149,7 @@ class _Sending:
         outcome = self._shipment.outcome if self._shipment is not None else None
         if outcome is not None and outcome.problem:
             url = self._destination.place
-            self._say_once(f"{url} accepts no events now: {outcome.problem}; they are kept and sent later")
+            self._report_once(f"{url} accepts no events now: {outcome.problem}; they are kept and sent later")
         if self._deadline_s is None:
             return self._orders.wait(seconds)
         left_s = self._deadline_s - time.monotonic()
@@ -158,9 +158,9 @@ class _Sending:
         time.sleep(seconds)
         return False
 
-    def _say_once(self, message: str) -> None:
-        if message not in self._told:
-            self._told.add(message)
+    def _report_once(self, message: str) -> None:
+        if message not in self._reported:
+            self._reported.add(message)
             say(message)
 
     def _handle_command(self) -> None:

@@ -71,7 +71,7 @@ _MOST_CHANGES: Final = 3
 """How often the database may change before the whole session has been sent to one."""
 _TOTAL_S: Final = 2.0
 """How long the total size of the files is cached; with many agents, reading it takes as long as sending."""
-_LOOK_S: Final = 0.5
+_POLL_S: Final = 0.5
 """The interval between checks of a followed session, in seconds."""
 _OWN: Final = (_ARCHIVE, _CONTENT, _DATABASE)
 
@@ -173,7 +173,7 @@ class OutgoingSession:
             while self.ship() or self.behind:
                 report_caught_up()
             if may_grow:
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
             elif not self.end():
                 return
 
@@ -257,7 +257,7 @@ class Shipment(OutgoingSession):
 
     def ship(self) -> int:
         """Send the new events, see `OutgoingSession.ship`; the cursor then points past them."""
-        self._ask_once()
+        self._request_database_once()
         events = self._follower.poll()
         if not events:
             self._changes = 0
@@ -274,7 +274,7 @@ class Shipment(OutgoingSession):
             self._keep(self._stored.get(_ARCHIVE))
         return len(events)
 
-    def _ask_once(self) -> None:
+    def _request_database_once(self) -> None:
         """Request the id of the database once, since the cursor may belong to another one."""
         if not self._is_known:
             self._delivery.deliver([])
@@ -314,7 +314,7 @@ class Shipment(OutgoingSession):
             Stopped, NotDelivered: see `Delivery.deliver`.
             DamagedInput: a part of the archive cannot be read.
         """
-        self._ask_once()
+        self._request_database_once()
         cold = ArchiveLines(self.session)
         segments = len(cold.files())
         if not segments:

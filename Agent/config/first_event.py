@@ -60,9 +60,9 @@ def _begin() -> Exception | None:
     with wiring_lock(), undisturbed():
         try:
             unrecorded.require_descriptors()
-            from Agent.config.logging_config import begin_again
+            from Agent.config.logging_config import restart_recording
 
-            begin_again()
+            restart_recording()
         except Exception as error:  # noqa: BLE001 - a program that cannot be recorded must not fail
             pass_on(error)
             prefix = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "

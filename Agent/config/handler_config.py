@@ -91,7 +91,7 @@ def outputs_in(
         needed = _names(f"logger {name!r}", "filters", logger, config["filters"], ())
         if needed:
             filters[category.value] = needed
-    _check_apart(forms, {name for route in routes.values() for name in route})
+    _check_distinct_paths(forms, {name for route in routes.values() for name in route})
     if routes == PLAIN_ROUTES and not forms and not filters:
         return None
     used = {name: user_handlers[name] for route in routes.values() for name in route if name in user_handlers}
@@ -170,7 +170,7 @@ def _form(name: str, entry: Mapping[str, Any], config: Mapping[str, Any]) -> Mir
         del settings["formatter"]
     if level_of(settings.get("level", 0)) <= 10:
         settings.pop("level", None)
-    return MirrorForm(_place(who, entry, HANDLER_CATEGORIES[name].value), settings)
+    return MirrorForm(_category_path(who, entry, HANDLER_CATEGORIES[name].value), settings)
 
 
 def level_of(level: Any) -> int:
@@ -178,7 +178,7 @@ def level_of(level: Any) -> int:
     return level if isinstance(level, int) else 0 if str(level).upper() == "NOTSET" else level_number(level)
 
 
-def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
+def _category_path(who: str, entry: Mapping[str, Any], category: str) -> str | None:
     """The path of a category file; None for its default path."""
     filename = entry.get("filename")
     if filename is None:
@@ -206,7 +206,7 @@ def _place(who: str, entry: Mapping[str, Any], category: str) -> str | None:
     return None if path == os.path.normpath(MIRROR_FILES[category]) else path
 
 
-def _check_apart(forms: Mapping[str, MirrorForm], used: set[str]) -> None:
+def _check_distinct_paths(forms: Mapping[str, MirrorForm], used: set[str]) -> None:
     """Raise ConfigurationError if two category files have the same path."""
     holders: dict[str, str] = {}
     for name, category in HANDLER_CATEGORIES.items():

@@ -39,7 +39,7 @@ class _Route(NamedTuple):
     """The filters of its logger."""
 
 
-class _Own(threading.local):
+class _ThreadState(threading.local):
     """State of the current thread."""
 
     busy = False
@@ -59,7 +59,7 @@ class OutputRouter:
     def __init__(self, outputs: Outputs) -> None:
         self._outputs = outputs
         self.failures: Counter[str] = Counter()
-        self._own = _Own()
+        self._thread_state = _ThreadState()
         self._mirrors: Mirrors | None = None
         # Handlers that write nothing; each holds the formatter, filters and level of a category file.
         shells = {
@@ -135,7 +135,7 @@ class OutputRouter:
         if not files and not handlers:
             return None
         special = handlers or judge is not None or not self._shells.keys().isdisjoint(files) or len(files) > 1
-        if not special and not self._may_come_twice(category):
+        if not special and not self._may_arrive_twice(category):
             return next(iter(files.values()))
         return lambda line: self._hand_out(line, takers)
 
@@ -148,7 +148,7 @@ class OutputRouter:
         """Pass on an error; handlers of the logger that logged it get it too, as in `logging`."""
         record = self._record_of(line)
         category = LOGGER_CATEGORIES.get(record.name.partition(".")[0]) if record is not None else None
-        before = self._own.taken_by if self._own.line is line else ()
+        before = self._thread_state.taken_by if self._thread_state.line is line else ()
         self._hand_out(line, takers)
         if category is not None and category != Category.ERRORS:
             theirs = {
@@ -161,7 +161,7 @@ class OutputRouter:
 
     def _hand_out(self, line: bytes, takers: _Route) -> None:
         """Pass a line to files and, as a LogRecord, to handlers that do not have it already."""
-        records = self._own
+        records = self._thread_state
         before = records.taken_by if records.line is line else ()
         nested, records.busy = records.busy, True
         try:
@@ -184,7 +184,7 @@ class OutputRouter:
             records.busy = nested
         records.line, records.taken_by = line, takers.names
 
-    def _may_come_twice(self, category: str) -> bool:
+    def _may_arrive_twice(self, category: str) -> bool:
         """Whether a handler is named for errors and for this category, so that it could get a line twice."""
         routes, errors = self._outputs.routes, Category.ERRORS.value
         others = routes if category == errors else (category,)
@@ -214,18 +214,18 @@ class OutputRouter:
 
     def _in_form(self, shell: logging.Handler) -> Callable[[list[bytes]], list[bytes]]:
         """The function that formats a batch of recorded lines for a category file."""
-        forms = self._own
+        forms = self._thread_state
 
         def in_form(lines: list[bytes]) -> list[bytes]:
             nested, forms.busy = forms.busy, True
             try:
-                return [made for line in lines if (made := self._made(line, shell)) is not None]
+                return [made for line in lines if (made := self._formatted(line, shell)) is not None]
             finally:
                 forms.busy = nested
 
         return in_form
 
-    def _made(self, line: bytes, shell: logging.Handler) -> bytes | None:
+    def _formatted(self, line: bytes, shell: logging.Handler) -> bytes | None:
         """A line formatted for a category file: unchanged if that fails, None if a filter rejects it."""
         try:
             record = as_log_record(line)
@@ -260,13 +260,13 @@ class OutputRouter:
         self._each("close")
 
     def _each(self, action: str) -> None:
-        nested, self._own.busy = self._own.busy, True
+        nested, self._thread_state.busy = self._thread_state.busy, True
         for name, handler in self._handlers.items():
             try:
                 getattr(handler, action)()
             except Exception as error:  # noqa: BLE001 - a user's handler may raise anything
                 self._failed(f"handler {name!r}", error)
-        self._own.busy = nested
+        self._thread_state.busy = nested
 
 
 def _file_name(category: str) -> str:

@@ -71,13 +71,13 @@ def options_from(
     Raises:
         ConfigurationError: a setting is invalid; names the first one and its source.
     """
-    loaded = found_settings(arguments, environment, base)
+    loaded = read_settings(arguments, environment, base)
     outputs = base.outputs if base is not None else None
     options = with_changes(Options(), values_of(loaded.settings))
     return options if outputs is None else replace(options, outputs=outputs)
 
 
-def found_settings(
+def read_settings(
     arguments: Mapping[str, Any], environment: Mapping[str, str] | None = None, base: Options | None = None
 ) -> LoadedOptions:
     """Every option with its source; see `options_from`."""
@@ -152,7 +152,7 @@ def _parse(variable: str, name: str, text: str) -> Any:
         if lower in _TRUE | _FALSE:
             return lower in _TRUE
         raise ConfigurationError(f"{variable} is {text!r}", remedy="use 1 or 0")
-    return _whole(variable, text, text) if kind is int else text
+    return _whole_number(variable, text, text) if kind is int else text
 
 
 def _entry(variable: str, name: str, part: str) -> tuple[str, Any]:
@@ -162,12 +162,12 @@ def _entry(variable: str, name: str, part: str) -> tuple[str, Any]:
         return category, value
     size, colon, backups = value.partition(":")
     if name == "rotation" and colon:
-        return category, (_whole(variable, part, size), _whole(variable, part, backups))
+        return category, (_whole_number(variable, part, size), _whole_number(variable, part, backups))
     example = _EXAMPLES.get(name, "agents=200000000:10,errors=50000000:5")
     raise ConfigurationError(f"{variable} holds {part.strip()!r}", remedy=f"write it as {example}")
 
 
-def _whole(variable: str, number: str, text: str) -> int:
+def _whole_number(variable: str, number: str, text: str) -> int:
     try:
         return int(text)
     except ValueError:
@@ -202,7 +202,7 @@ def redaction_key(
         say(f"the redaction key {path} cannot be used ({reason}); this process uses a temporary one")
         return key
     try:
-        return _kept(key, path)
+        return _store_key(key, path)
     except OSError as error:
         reason = error.strerror or error
         lacking(f"the redaction key could not be saved ({reason}); tokens match within this process only")
@@ -254,7 +254,7 @@ def session_key(root: Path, environment: Mapping[str, str] | None = None) -> byt
     return key_of(data, str(path))
 
 
-def _kept(key: bytes, path: Path) -> bytes:
+def _store_key(key: bytes, path: Path) -> bytes:
     """Store a new key; if another process was faster, return its key."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Written aside and then linked, so that two processes that start together agree on one key.

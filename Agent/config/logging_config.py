@@ -81,7 +81,7 @@ def setup_logging(config: Mapping[str, Any] | None = None, **options: Any) -> Re
         return _begin(chosen, outlets)
 
 
-def begin_again() -> RecordingSession:
+def restart_recording() -> RecordingSession:
     """Start with the options of the session whose directory was removed, else with the configured ones."""
     options = options_of_removed()
     with wiring_lock():

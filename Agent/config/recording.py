@@ -61,7 +61,7 @@ _SHARE: Final = 0.25
 _BURST_S: Final = 0.0003
 _LONG_BURST_S: Final = 0.01
 _PAUSE_S: Final = 0.001
-_MUCH_PARTS: Final = 4
+_BEHIND_FRACTION: Final = 4
 _LEAST_PAUSE_S: Final = 0.02
 _PATIENCE_S: Final = 10.0
 _LAST_PASS_S: Final = 1.0
@@ -93,7 +93,7 @@ class RetentionThread:
         self._rolled = rolled
         self._removes_sessions = began and options.keep_sessions > 0
         self._retention: Retention | None = None
-        self._looked_at = 0
+        self._rolled_before = 0
         self._burst_began = 0.0
         self._begin()
 
@@ -117,16 +117,18 @@ class RetentionThread:
         pause_s = _INTERVAL_S
         while not self._stopping.wait(pause_s):
             rolled = self._rolled()
-            if rolled == self._looked_at:
+            if rolled == self._rolled_before:
                 pause_s = _INTERVAL_S
                 continue
             began = time.monotonic()
             done = self._retire()
             took_s = time.monotonic() - began
             if done is not None and not done.in_use:
-                self._looked_at = rolled
+                self._rolled_before = rolled
             # if much was retired, as much may have been written in the meantime
-            behind = done is not None and done.size_bytes > self._options.max_session_bytes // _MUCH_PARTS
+            behind = (
+                done is not None and done.size_bytes > self._options.max_session_bytes // _BEHIND_FRACTION
+            )
             pause_s = _LEAST_PAUSE_S if behind else max(took_s * (1 / _SHARE - 1), _INTERVAL_S)
 
     def _retire(self) -> Retired | None:
@@ -136,7 +138,7 @@ class RetentionThread:
         with self._turn:
             if self._retention is None:
                 self._retention = Retention(
-                    self._session, self._options.max_session_bytes, keep_going=self._keep_going
+                    self._session, self._options.max_session_bytes, keep_going=self._pause
                 )
             try:
                 done = self._retention.run()
@@ -144,10 +146,10 @@ class RetentionThread:
                 self._pipeline.health.trouble("retention", error)
                 return None
         if done is not None:
-            self._tell(done)
+            self._emit_retired(done)
         return done
 
-    def _keep_going(self, excess_bytes: int) -> bool:
+    def _pause(self, excess_bytes: int) -> bool:
         """Pause, so that the program's calls do not wait for this thread; return whether to continue.
 
         The further the session exceeds its limit, the longer the work between two pauses, which slows down a
@@ -162,7 +164,7 @@ class RetentionThread:
                 self._burst_began = time.perf_counter()
         return not self._stopping.is_set()
 
-    def _tell(self, done: Retired) -> None:
+    def _emit_retired(self, done: Retired) -> None:
         from Agent.tree.retention import POLICY
 
         pipeline = self._pipeline
@@ -217,7 +219,7 @@ class RetentionThread:
         """Continue in a forked child, for its own segments; only the parent removes old sessions."""
         self._removes_sessions = False
         self._retention = None
-        self._looked_at = self._rolled()
+        self._rolled_before = self._rolled()
         self._begin()
 
 
@@ -301,7 +303,7 @@ def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSes
     note_obstacle(None)
     _take_over(_pipeline)
     watched = _pipeline
-    watched.stamps.watch(lambda: _is_there(watched, directories))
+    watched.stamps.watch(lambda: _directories_exist(watched, directories))
     install_pipeline(_pipeline)
     for lack in lacks:
         _pipeline.health.note(lack)
@@ -406,7 +408,7 @@ class _Directories:
         return True
 
 
-def _is_there(pipeline: Pipeline, directories: _Directories) -> bool:
+def _directories_exist(pipeline: Pipeline, directories: _Directories) -> bool:
     """Whether a pipeline's directories still exist unreplaced; if not, stop using it."""
     if pipeline.is_gone or pipeline is not _pipeline:
         return not pipeline.is_gone

@@ -12,7 +12,7 @@ from Agent.config.handler_config import (
     TEXT_FORMATTER,
     read_sections,
 )
-from Agent.config.load import found_settings
+from Agent.config.load import read_settings
 from Agent.config.options import DEFAULT, SETTABLE, TABLES, Options, Setting, Settings, level_number
 from Agent.event.kinds import Category
 from Agent.tree.layout import MIRROR_FILES
@@ -61,7 +61,7 @@ def effective_settings() -> EffectiveSettings:
         ConfigurationError: a file or variable has an invalid setting.
     """
     base = options_in(LOGGING_CONFIG)
-    loaded, preset = found_settings({}, base=base)
+    loaded, preset = read_settings({}, base=base)
     settings = {name: loaded[name] for name in SETTABLE if name not in TABLES}
     root = settings["trace_root"]
     settings["trace_root"] = root._replace(value=type(base.trace_root)(root.value).absolute())

@@ -240,7 +240,7 @@ _VERSION = re.compile(r"v?\d{1,4}(?:\.\d{1,3}){1,2}(?:[\-+.]?[A-Za-z][A-Za-z0-9.
 _SMALL_NUMBER = re.compile(r"\d{1,6}", re.ASCII)
 _HIDDEN = re.compile(r"~[0-9a-f]{16}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_OWN_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}|[a-z2-7]{8}-[1-9][0-9]{0,18}", re.ASCII)
+_OUR_ID = re.compile(r"[0-9a-f]{16}|[0-9a-f]{32}|[a-z2-7]{8}-[1-9][0-9]{0,18}", re.ASCII)
 """Ids of spans, traces and events, and UUIDs without dashes."""
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
 _MOMENT = re.compile(
@@ -286,7 +286,7 @@ def _is_short_label(text: str) -> bool:
 
 def is_identity(text: str) -> bool:
     """Return whether a text is the id of an event, a span, a run or a call without other information."""
-    if any(shape.fullmatch(text) for shape in (_OWN_ID, _UUID, _ULID, _HIDDEN)):
+    if any(shape.fullmatch(text) for shape in (_OUR_ID, _UUID, _ULID, _HIDDEN)):
         return True
     return _IDENTITY.fullmatch(text) is not None and not _is_doubtful(_MOMENT.sub("t", text))
 
@@ -295,10 +295,10 @@ def _is_doubtful(text: str) -> bool:
     """Return whether a text with only label characters looks like a URL, number, sentence or secret."""
     if "//" in text or _MANY_DIGITS.search(text) or len(_WORD.findall(text)) > _MOST_WORDS:
         return True
-    return any(_looks_drawn(run) for run in _LONG_RUN.findall(text)) or bool(secrets_in(text))
+    return any(_looks_random(run) for run in _LONG_RUN.findall(text)) or bool(secrets_in(text))
 
 
-def _looks_drawn(run: str) -> bool:
+def _looks_random(run: str) -> bool:
     """Return whether a long run of letters and digits looks random: 3 changes between them, or no vowel."""
     changes = sum(a.isdigit() != b.isdigit() for a, b in itertools.pairwise(run))
     return changes >= 3 or not (run.isdigit() or any(vowel in run.lower() for vowel in "aeiou"))
@@ -311,11 +311,11 @@ def may_hold(key: str, *, a_number: bool) -> bool:
         key: the key of the value; it has to be a label.
         a_number: whether the value is a number, for which more keys are allowed (`prompt_tokens`).
     """
-    return len(key) <= LABEL_CHARS and _may_hold_short(key, a_number)
+    return len(key) <= LABEL_CHARS and _is_harmless_short_key(key, a_number)
 
 
 @lru_cache(maxsize=4096)
-def _may_hold_short(key: str, a_number: bool) -> bool:
+def _is_harmless_short_key(key: str, a_number: bool) -> bool:
     if not _is_short_label(key):
         return False
     tokens = set(plain_name(key).replace("/", "_").replace(":", "_").split("_"))

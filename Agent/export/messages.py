@@ -184,7 +184,7 @@ def elapsed_ms(started_us: int | None, ended_us: int | None) -> float | None:
     return (ended_us - started_us) / 1000
 
 
-_TOLD_BY: Final = frozenset("run.started run.finished run.failure step.started step.finished".split())
+_RUN_KINDS: Final = frozenset("run.started run.finished run.failure step.started step.finished".split())
 _FAILED: Final = frozenset({RunStatus.FAILURE.value, RunStatus.PARTIAL.value})
 _MOST_CHARS: Final = 200
 """The maximum length of a text by which runs are filtered; longer ones fit no filter and no index."""
@@ -205,7 +205,7 @@ class RunParts:
 
 
 @dataclass(slots=True)
-class _Known(RunParts):
+class _RunState(RunParts):
     """The parts of one run that are read from events."""
 
     ending: EventMessage | None = None
@@ -286,27 +286,27 @@ class _Known(RunParts):
 
 
 _TAKERS: Final = {
-    "run.started": _Known.begin,
-    "run.finished": _Known.end,
-    "run.failure": _Known.fail,
-    "step.started": _Known.begin_step,
-    "step.finished": _Known.end_step,
+    "run.started": _RunState.begin,
+    "run.finished": _RunState.end,
+    "run.failure": _RunState.fail,
+    "step.started": _RunState.begin_step,
+    "step.finished": _RunState.end_step,
 }
 
 
 def runs_of_events(events: Iterable[EventMessage]) -> list[RunMessage]:
     """Return the explicit runs in some events, in order of their first event."""
-    runs: dict[str, _Known] = {}
+    runs: dict[str, _RunState] = {}
     errors: dict[str, EventMessage] = {}
     for event in events:
         if event.kind == "error":
             errors[event.event_id] = event
-        if event.run_id is None or event.kind not in _TOLD_BY:
+        if event.run_id is None or event.kind not in _RUN_KINDS:
             continue
         run_state = runs.get(event.run_id)
         if run_state is None:
             run = RunMessage(event.run_id, session_uid=event.session_uid)
-            run_state = runs[event.run_id] = _Known(run)
+            run_state = runs[event.run_id] = _RunState(run)
         _TAKERS[event.kind](run_state, event)
     for each in runs.values():
         each.classify(errors)

@@ -34,7 +34,7 @@ MAX_SPAN_EVENTS: Final = 128
 """The maximum number of events and of links of a span: the default limit of OpenTelemetry's SDKs."""
 INTERNAL, CLIENT = 1, 3
 OK, ERROR = 1, 2
-_MAX_KNOWN: Final = 65_536
+_MAX_EVENT_SPANS: Final = 65_536
 """The number of recent events that can be named as causes; their spans are kept in memory."""
 _NOT_EXPORTED: Final = frozenset(
     "state code log.opened log.closed log.dropped log.retired source.read source.state artifact.saved metric "
@@ -175,7 +175,7 @@ class SpanMaker:
         self._traces: dict[str | None, _Trace] = {}
         self._steps: dict[str, Event] = {}
         """By span, the beginnings of the steps that have not ended."""
-        self._known: dict[str, tuple[bytes, bytes]] = {}
+        self._event_spans: dict[str, tuple[bytes, bytes]] = {}
         """{event id: its own span, or the enclosing one}."""
         self._errors: dict[str, str] = {}
         self._codes: dict[str, dict[str, Any]] = {}
@@ -529,13 +529,13 @@ class SpanMaker:
         return error if self._content and isinstance(error, str) else ""
 
     def _remember(self, event: Event, trace_id: bytes, span_id: bytes) -> None:
-        self._known[event.id] = trace_id, span_id
-        _limit(self._known)
+        self._event_spans[event.id] = trace_id, span_id
+        _limit(self._event_spans)
 
     def _links(self, event: Event, own_ids: tuple[bytes, bytes]) -> Iterator[SpanLink]:
         """Yield a link to the span of each recorded cause in another span."""
         for cause in event.causes:
-            cause_ids = self._known.get(cause)
+            cause_ids = self._event_spans.get(cause)
             if cause_ids is not None and cause_ids != own_ids:
                 yield SpanLink(*cause_ids, {OWN + "link": "cause", OWN + "event_id": cause})
 
@@ -597,7 +597,7 @@ class SpanMaker:
 
 
 def _limit(table: dict[str, Any]) -> None:
-    if len(table) > _MAX_KNOWN:
+    if len(table) > _MAX_EVENT_SPANS:
         del table[next(iter(table))]
 
 

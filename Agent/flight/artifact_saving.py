@@ -316,8 +316,17 @@ class CallParts:
     """
 
     __slots__ = (
-        "_call_id", "_found", "_held_bytes", "_item_types", "_items", "_lost", "_members", "_pipeline",
-        "_run", "_tool", "types",
+        "_call_id",
+        "_held_bytes",
+        "_item_types",
+        "_items",
+        "_lost",
+        "_members",
+        "_pipeline",
+        "_run",
+        "_secrets_found",
+        "_tool",
+        "types",
     )  # fmt: skip
 
     def __init__(self, pipeline: Pipeline, run: Run, call_id: str, tool: str | None = None) -> None:
@@ -328,7 +337,7 @@ class CallParts:
         self._members: list[bytes] = []
         self._items: list[bytes] = []
         self._item_types: dict[str, str] = {}
-        self._found: list[str] = []
+        self._secrets_found: list[str] = []
         self._held_bytes = 0
         self._lost = False
         self.types: dict[str, str] = {}
@@ -345,19 +354,19 @@ class CallParts:
     @property
     def secrets(self) -> list[str]:
         """The secrets found by their key names in the parts so far; later parts are searched for them."""
-        return self._found
+        return self._secrets_found
 
     def take(self, part: str, value: Any) -> None:
         """Add a value as `"part": ...`, or as `"part_ref": ...` if it has `LARGE_BYTES` or more."""
         capture = self._pipeline.capture
         # The judge encodes plain values fast; None means that the value needs the full capture.
-        raw = None if self._found else capture.judge.value(value)
+        raw = None if self._secrets_found else capture.judge.value(value)
         if raw is not None and len(raw) < LARGE_BYTES and capture.judge.clean(raw):
             self._members.append(b'"%s":%s' % (part.encode(), raw))
             return
         if raw is None or len(raw) < LARGE_BYTES:
-            secrets = tuple(self._found)
-            body, types = capture.body({part: value}, found=self._found)
+            secrets = tuple(self._secrets_found)
+            body, types = capture.body({part: value}, found=self._secrets_found)
             if secrets:
                 body, types = self._pipeline.redactor.without(secrets, body, types, "/extra")
             if len(body) < LARGE_BYTES and (not types or "truncated" not in types.values()):

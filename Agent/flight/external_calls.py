@@ -86,14 +86,14 @@ class ExternalCall:
             self._pipeline.health.note(f"{subject} outlived the recording that it began in")
         return self._pipeline.closed
 
-    def _add_place(self, payload: dict[str, Any]) -> None:
+    def _add_call_site(self, payload: dict[str, Any]) -> None:
         """Add call site and path to the payload."""
         if self._site:
             payload["site"] = self._site
         if self._scope is not None and self._scope.path:
             payload["path"] = list(self._scope.path)
 
-    def _add_answer(self, payload: dict[str, Any]) -> None:
+    def _add_answered_by(self, payload: dict[str, Any]) -> None:
         """Add the id of the recorded call whose response was returned."""
         if self.answer is not None and self.answer.event_id is not None:
             payload["answered_by"] = self.answer.event_id
@@ -148,7 +148,7 @@ def note_trouble(action: str, error: BaseException, lost: str) -> None:
         active.health.drop(lost)
 
 
-def asked_of(player: Player, call: TracedCall) -> tuple[Answer | None, Leave | None]:
+def ask_player(player: Player, call: TracedCall) -> tuple[Answer | None, Leave | None]:
     """Return (recorded response, None), or (None, the callback for the end of the live call).
 
     Raises:
@@ -192,7 +192,7 @@ OPEN_PLAYERS: list[Player] = []
 """The tool replays that are open in this process, newest last."""
 
 
-def player_here() -> Player | None:
+def active_player() -> Player | None:
     """The player that provides recorded responses; None outside of a replay."""
     player = current_player.get()
     # A thread does not inherit the context of the one that started it, so fall back to the newest replay.

@@ -21,11 +21,11 @@ from Agent.flight.artifact_saving import save_call_part
 from Agent.flight.external_calls import (
     ExternalCall,
     Leave,
-    asked_of,
+    active_player,
+    ask_player,
     call_site,
     described_call,
     note_trouble,
-    player_here,
 )
 from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
 from Agent.record.emit import installed
@@ -68,7 +68,7 @@ class OpenModelCall:
         owner: the `id()` of the model; None if nested calls of it are recorded, too.
     """
 
-    __slots__ = ("_leave", "_owner", "_recording", "answer", "told")
+    __slots__ = ("_leave", "_owner", "_recording", "answer", "ending_keys")
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class OpenModelCall:
         self._recording = recording
         self._leave = leave
         self._owner = owner
-        self.told: dict[str, Any] = {}
+        self.ending_keys: dict[str, Any] = {}
         """The payload keys for output, tokens and cost; empty until the call has ended."""
 
     @contextmanager
@@ -154,7 +154,7 @@ class OpenModelCall:
         outcome: str | None = None,
     ) -> None:
         if self._recording is not None:
-            self.told = self._recording.finish(make, usage, error, outcome)
+            self.ending_keys = self._recording.finish(make, usage, error, outcome)
         if self._leave is not None:
             self._leave(None, error)
 
@@ -241,7 +241,7 @@ def open_model_call(
     Raises:
         ReplayError: the replay has no response for the call.
     """
-    player = player_here()
+    player = active_player()
     if id(owner) in _at_work.get() or (player is None and not is_recorded()):
         return OpenModelCall(None, None, None)
     site = call_site(2)
@@ -256,7 +256,7 @@ def open_model_call(
     if player is not None:
         name = facts.model_name
         described = described_call("model.call", name, request_value, site, qualname=name, streams=streams)
-        answer, leave = asked_of(player, described)
+        answer, leave = ask_player(player, described)
     recording = None
     if is_recorded():
         try:
@@ -319,7 +319,7 @@ class _Recording(ExternalCall):
         facts = self._facts
         try:
             self._leave_board()
-            keys = self._told(make, usage)
+            keys = self._outcome_keys(make, usage)
             ending = present(outcome=outcome)
             if error is not None:
                 ending = self._ending(error, as_message(facts.model_name))
@@ -331,18 +331,18 @@ class _Recording(ExternalCall):
                 interface=facts.interface,
                 params=dict(facts.params) if facts.params else None,
             )
-            self._add_place(payload)
+            self._add_call_site(payload)
             payload["prompt_ref"] = self._prompt_ref
-            self._add_answer(payload)
+            self._add_answered_by(payload)
             self._emit("model.call", {**payload, **keys, "latency_ms": latency_ms, **ending})
         except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
             self._trouble(trouble)
             return {}
         return keys
 
-    def _told(self, make: Making | None, usage: Callable[[], Usage | None] | None) -> dict[str, Any]:
+    def _outcome_keys(self, make: Making | None, usage: Callable[[], Usage | None] | None) -> dict[str, Any]:
         """The payload keys for output, pieces, tokens and cost; a failure in one does not affect the rest."""
-        output = _made("the answer of a model", make)
+        output = _result_of("the answer of a model", make)
         first_ms = self.first_chunk_ms
         keys = present(
             output_ref=None if output is None else self._saved("output", output),
@@ -350,7 +350,7 @@ class _Recording(ExternalCall):
             chunks_ref=None if self._chunks is None else self._parts.save_items("chunks"),
             first_chunk_ms=None if first_ms is None else round(first_ms, 6),
         )
-        used = _made("the usage of a model", usage)
+        used = _result_of("the usage of a model", usage)
         if isinstance(used, Usage):
             counts = {"prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens}
             keys |= present(**counts, usage=used.details or None)
@@ -362,7 +362,7 @@ class _Recording(ExternalCall):
         note_trouble("the end of a model call", error, _LOST)
 
 
-def _made(subject: str, make: Making | None) -> Any:
+def _result_of(subject: str, make: Making | None) -> Any:
     """The result of `make`; None if there is none or it raises, which is counted."""
     if make is None:
         return None
@@ -540,7 +540,7 @@ class ModelStream:
             self._texts.append(text)
 
     def _ended(self, call: OpenModelCall) -> None:
-        self.cost, self.output_ref = call.told.get("cost"), call.told.get("output_ref")
+        self.cost, self.output_ref = call.ending_keys.get("cost"), call.ending_keys.get("output_ref")
 
 
 def record_model_stream(

@@ -129,7 +129,7 @@ class OpenStep(_Open):
 class CheckpointsOfRun(Protocol):
     """Saves the checkpoints of one run while it is recorded; implemented in `checkpoints.recording`."""
 
-    def state_told(self, state: Any) -> None:
+    def set_state(self, state: Any) -> None:
         """Take the state that the program passed."""
 
     def step_ended(self, step_id: str, *, failed: bool) -> None:
@@ -347,7 +347,7 @@ def emit_run_event(
         flat = {run_pointer(pointer): tag for pointer, tag in types.items()}
         body = b'%s,"types":%s' % (body, orjson.dumps(flat))
     slot = _binding_of(pipeline, run, agent).slot(kind, level)
-    head = _head(pipeline.session_id, kind, level)
+    head = _line_prefix(pipeline.session_id, kind, level)
     return pipeline.put(slot, head, _links(run, scope, span_id), b"," if body else b"", body + b"}\n")
 
 
@@ -399,7 +399,7 @@ def _binding_of(pipeline: Pipeline, run: Run, agent: AgentBinding | None) -> Age
 
 
 @lru_cache(maxsize=256)
-def _head(session_id: str, kind: str, level: int) -> bytes:
+def _line_prefix(session_id: str, kind: str, level: int) -> bytes:
     """The bytes of a line from the end of the id to the session id or the level."""
     begin = orjson.dumps({"type": kind, "session_id": session_id})[1:-1]
     head = b'","schema_version":%d,%s' % (CURRENT_SCHEMA, begin)

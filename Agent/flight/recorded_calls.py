@@ -50,7 +50,7 @@ class Decoding(NamedTuple):
     scripts: Callable[[], Collection[str]] = tuple
 
 
-class _Kept(NamedTuple):
+class _ArtifactFacts(NamedTuple):
     """The facts about one file from its `artifact.saved` event."""
 
     run_id: str | None
@@ -112,7 +112,7 @@ class CallBook:
     calls: list[RecordedCall] = field(default_factory=list)
     lacks: dict[str, str] = field(default_factory=dict)
     """{id of the call's event: how its restored answer is less complete than the recorded one}."""
-    _kept: dict[str, _Kept] = field(default_factory=dict)
+    _artifacts: dict[str, _ArtifactFacts] = field(default_factory=dict)
     _has_tokens: bool = field(default=False, repr=False)
     """Whether the answer that is being restored has tokens in place of secrets."""
 
@@ -127,7 +127,9 @@ class CallBook:
             if part not in event.extra:
                 return None
             return Tagged(event.extra[part], tags_below(event.types, f"/extra/{part}"))
-        artifact = self._kept.get(f"{event.run_id}:{ref}") or _Kept(event.run_id, None, None, {})
+        artifact = self._artifacts.get(f"{event.run_id}:{ref}") or _ArtifactFacts(
+            event.run_id, None, None, {}
+        )
         path = artifact_path(self.ref.session, event.run_id or ROOT_RUN, ref)
         raw = b"".join(read_artifact(path, artifact.digest))
         if artifact.media_type is not None and artifact.media_type.startswith("text/"):
@@ -289,7 +291,7 @@ class CallBook:
         extra = event.extra
         types = extra.get("value_types")
         digest, media_type = extra.get("digest"), extra.get("media_type")
-        self._kept[f"{event.run_id}:{extra.get('ref')}"] = _Kept(
+        self._artifacts[f"{event.run_id}:{extra.get('ref')}"] = _ArtifactFacts(
             event.run_id,
             digest if isinstance(digest, str) else None,
             media_type if isinstance(media_type, str) else None,
@@ -376,7 +378,7 @@ def _began_us(event: Event) -> float:
 
 _UNORDERED = frozenset({"set", "frozenset", "map", "Counter", "defaultdict"})
 _MAX_COMPARED_CHARS = 1_000
-_MAX_LOOKED_AT = 24
+_MAX_MEASURED = 24
 _SHOWN_NEAREST = 3
 
 
@@ -458,7 +460,7 @@ def find_match(
     at_place = [call for call in free if request.is_at(call)]
     turn = _next_in_order(at_place, request)
     # Distances cost up to quadratic time in the length of texts, so only some candidates are measured.
-    looked_at = dict.fromkeys((*filter(None, (turn,)), *at_place[:_MAX_LOOKED_AT], *free[:_MAX_LOOKED_AT]))
+    looked_at = dict.fromkeys((*filter(None, (turn,)), *at_place[:_MAX_MEASURED], *free[:_MAX_MEASURED]))
     measured = [Nearest(call, distances(call.arguments, request.arguments)) for call in looked_at]
     for call, distance in measured:
         if not any(distance.values()):

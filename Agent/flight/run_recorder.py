@@ -269,7 +269,7 @@ class Recorder:
                 call.end(step.tool_result)
             run = OPEN_RUNS.get(self.current_run_id or "")
             if run is not None and run.checkpoints is not None:
-                run.checkpoints.state_told(step.output_state)
+                run.checkpoints.set_state(step.output_state)
             return self.finish_step(step.step_id, None, step.output)
         return ""
 

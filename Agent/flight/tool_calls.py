@@ -16,11 +16,11 @@ from Agent.errors import ConfigurationError, RecordingMiss
 from Agent.flight.external_calls import (
     ExternalCall,
     Leave,
-    asked_of,
+    active_player,
+    ask_player,
     call_site,
     described_call,
     note_trouble,
-    player_here,
 )
 from Agent.flight.open_runs import is_recorded, pipeline_of_first_call
 from Agent.record.emit import installed
@@ -125,8 +125,8 @@ class OpenToolCall(ExternalCall):
                 "call_id": self._span_id,
                 "tool_kind": facts.kind,
             }
-            self._add_place(payload)
-            self._add_answer(payload)
+            self._add_call_site(payload)
+            self._add_answered_by(payload)
             payload.update(ending)
             payload["duration_ms"] = round(duration_ms, 6)
             self._emit("tool.call", payload)
@@ -295,13 +295,13 @@ class ToolSpec:
         Raises:
             ReplayError: the replay has no response for the call, or refuses a live call.
         """
-        player = player_here()
+        player = active_player()
         if player is None:
             if not is_recorded():
                 return None
             return self._begin(args, kwargs, None, call_site(_SITE_DEPTH))
         site = call_site(_SITE_DEPTH)
-        answer, leave = asked_of(player, self._described(args, kwargs, site))
+        answer, leave = ask_player(player, self._described(args, kwargs, site))
         call = self._begin(args, kwargs, answer, site) if is_recorded() else None
         if call is None:
             return answer
@@ -426,7 +426,7 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
                 return await function(*args, **kwargs)
             answer = call if type(call) is Answer else call.answer  # type: ignore[union-attr]
             if answer is not None:
-                return _answered(call, answer)
+                return _recorded_outcome(call, answer)
             try:
                 result = await function(*args, **kwargs)
             except BaseException as error:
@@ -444,7 +444,7 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
             return function(*args, **kwargs)
         answer = call if type(call) is Answer else call.answer  # type: ignore[union-attr]
         if answer is not None:
-            return _answered(call, answer)
+            return _recorded_outcome(call, answer)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
@@ -456,7 +456,7 @@ def _wrap(function: Callable[..., Any], spec: ToolSpec) -> Callable[..., Any]:
     return recorded
 
 
-def _answered(call: Any, answer: Answer) -> Any:
+def _recorded_outcome(call: Any, answer: Answer) -> Any:
     """Return or raise the recorded outcome; the event of the current call refers to the recorded one."""
     if answer.change is not None:
         answer.change()
@@ -480,12 +480,12 @@ def _open_steps(
     if answer is not None:
         body = replayed_items(spec.name, answer, like=function)
         if isinstance(call, Answer):
-            return _Answered(body)
+            return _RecordedSteps(body)
         call.body = body  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]
 
 
-class _Answered(Unobserved):
+class _RecordedSteps(Unobserved):
     """The steps of a replayed generator when nothing is recorded."""
 
     def __init__(self, body: Callable[..., Any]) -> None:

@@ -74,7 +74,7 @@ class ToolReplayer:
         flush_active()  # the run may be recorded by this process, with events still in its buffer
         if book is not None:
             run = book.ref
-        self.ref = run if isinstance(run, RunRef) else find_run(run, root or _root_here())
+        self.ref = run if isinstance(run, RunRef) else find_run(run, root or _recorded_root())
         self.matches: list[Match] = []
         """The match of every response that was returned, in order."""
         self.missed: RecordingMiss | None = None
@@ -86,9 +86,9 @@ class ToolReplayer:
         for call in self._book.calls:
             self._free.setdefault((call.kind, call.name), []).append(call)
         self._totals = {key: len(calls) for key, calls in self._free.items()}
-        self._asked: Counter[tuple[str, str, str, tuple[str, ...]]] = Counter()
+        self._request_counts: Counter[tuple[str, str, str, tuple[str, ...]]] = Counter()
         self._lock = Lock()
-        self._own_capture: Capture | None = None
+        self._private_capture: Capture | None = None
 
     @property
     def inexact(self) -> list[Match]:
@@ -178,8 +178,8 @@ class ToolReplayer:
         if call_place is None:
             return None, 0
         key = (kind, name, call_place.site, call_place.path)
-        self._asked[key] += 1
-        return (call_place.site, call_place.path), self._asked[key] - 1
+        self._request_counts[key] += 1
+        return (call_place.site, call_place.path), self._request_counts[key] - 1
 
     def _decoder(self, name: str) -> Decode | None:
         codec = self._codecs.get(name)
@@ -206,9 +206,9 @@ class ToolReplayer:
 
         Matching treats tokens as hidden values, so different ones do not prevent a match.
         """
-        if self._own_capture is None:
-            self._own_capture = Capture(Redactor(os.urandom(16)), agent_of=agent_id_of)
-        return self._own_capture
+        if self._private_capture is None:
+            self._private_capture = Capture(Redactor(os.urandom(16)), agent_of=agent_id_of)
+        return self._private_capture
 
     def _miss(self, request: RequestedCall, nearest: tuple[Nearest, ...]) -> RecordingMiss:
         """The error for a call without a match: the call, the nearest recorded calls, and the remedy."""
@@ -259,7 +259,7 @@ class ToolReplayer:
         active.emit(slot, call.name, payload)
 
 
-def _root_here() -> Path | None:
+def _recorded_root() -> Path | None:
     """The trace root of the active recording; None if there is none or it keeps no files."""
     active = installed.active_pipeline()
     return active.artifacts.session.parent if active is not None and active.artifacts is not None else None

@@ -35,7 +35,7 @@ def event_words(event: Event) -> str:
 
 def describe(event: Event) -> str:
     """The payload beyond the message: `key=value` pairs, changed fields and the duration."""
-    hidden = _told_by_message(event.kind) | LEFT_TO_JSON
+    hidden = _in_message(event.kind) | LEFT_TO_JSON
     parts = [f"{key}={_short(value)}" for key, value in _pairs(event.extra, hidden)]
     if event.state:
         changed = sorted({*event.state.get("set", {}), *event.state.get("unset", [])})
@@ -74,7 +74,7 @@ def _short(value: Any) -> str:
 
 
 @lru_cache(maxsize=256)
-def _told_by_message(kind: str) -> frozenset[str]:
+def _in_message(kind: str) -> frozenset[str]:
     """The fields that the message of a kind already shows."""
     row = KINDS.get(kind)
     template = row.message if row else ""

@@ -32,7 +32,7 @@ class RateLimit:
         self._per_second = per_second
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._remaining: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait_s(self, key_id: str) -> float:
         """Count one request of a key; return 0 if it may be answered, else the seconds to wait."""
@@ -41,12 +41,12 @@ class RateLimit:
         full = max(1.0, self._per_second * _BURST_S)
         with self._lock:
             now_s = self._now_s()
-            left, then_s = self._left.pop(key_id, (full, now_s))
+            left, then_s = self._remaining.pop(key_id, (full, now_s))
             left = min(full, left + (now_s - then_s) * self._per_second)
             allowed = left >= 1
-            self._left[key_id] = (left - 1 if allowed else left, now_s)
-            if len(self._left) > _MAX_KEYS:
-                self._left.popitem(last=False)
+            self._remaining[key_id] = (left - 1 if allowed else left, now_s)
+            if len(self._remaining) > _MAX_KEYS:
+                self._remaining.popitem(last=False)
         return 0.0 if allowed else (1 - left) / self._per_second
 
 
@@ -83,7 +83,7 @@ class Access:
     def _project(self, request: Request) -> Project:
         header = request.headers.get("authorization")
         if header is None:
-            if self._keyless and _from_here(request):
+            if self._keyless and _is_local(request):
                 return self._store.find_project("default")
             raise _unauthorized("a key is needed here")
         kind, _, token = header.partition(" ")
@@ -135,7 +135,7 @@ def _unauthorized(message: str) -> Problem:
     )
 
 
-def _from_here(request: Request) -> bool:
+def _is_local(request: Request) -> bool:
     """Return whether a request is from a program on this machine, not from a proxy or a foreign web page.
 
     A web page in a browser can send requests to this machine. They have the page's origin, or are marked as

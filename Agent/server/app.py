@@ -124,7 +124,7 @@ def make_app(settings: ServerSettings, *, role: ServerRole, and_replay: bool = F
     app.state.replays = replays
     app.state.access = Access(store, Scope(role), settings)
     install_problems(app, role)
-    _add_own_routes(app, store, counters, role)
+    _add_service_routes(app, store, counters, role)
     if replays is not None:
         app.state.replay_access = Access(replays.store, Scope.REPLAY, settings)
         app.include_router(checkpoint_router(replays))
@@ -183,7 +183,7 @@ async def _known_parameters(request: Request) -> None:
         )
 
 
-def _add_own_routes(app: FastAPI, store: Store, counters: Counters, role: ServerRole) -> None:
+def _add_service_routes(app: FastAPI, store: Store, counters: Counters, role: ServerRole) -> None:
     @app.get("/health", summary="Check that the service works", responses=cast("Any", _only(500, 503)))
     async def health() -> HealthAnswer:
         """Needs no key."""

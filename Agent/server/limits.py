@@ -30,7 +30,7 @@ MAX_CONNECTIONS: Final = 512
 MAX_OF_ONE_CLIENT: Final = 384
 """The limit of one address, so that one client cannot block all others. It does not apply to loopback, which
 all programs of this machine share."""
-_MOST_TOLD: Final = 128
+_MAX_REFUSED: Final = 128
 """The number of connections beyond a limit that get an error response; further ones are closed at once."""
 REST_S: Final = 30.0
 """The timeout of the rest of a body after its request was answered, since a client reads the response after
@@ -79,8 +79,8 @@ class BoundedListener(socket.socket):
             self._close_waiting()
             raise ConnectionAbortedError from error
         host = str(address[0])
-        of_one = self._hosts[host] >= MAX_OF_ONE_CLIENT + _MOST_TOLD and not is_loopback(host)
-        if of_one or self._hosts.total() >= MAX_CONNECTIONS + _MOST_TOLD:
+        of_one = self._hosts[host] >= MAX_OF_ONE_CLIENT + _MAX_REFUSED and not is_loopback(host)
+        if of_one or self._hosts.total() >= MAX_CONNECTIONS + _MAX_REFUSED:
             plain.close()
             raise ConnectionAbortedError
         self._hosts[host] += 1
@@ -134,7 +134,7 @@ class BoundedConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel all timeouts of the connection."""
         self._unwatch()
-        self._read_again()
+        self._resume_reading()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -145,12 +145,12 @@ class BoundedConnection(H11Protocol):
     def pause_writing(self) -> None:
         """Wait for a client that does not read its response, with a timeout."""
         super().pause_writing()
-        self._read_again()
+        self._resume_reading()
         self._unread = self.loop.call_later(REST_S, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Continue with a client that reads again."""
-        self._read_again()
+        self._resume_reading()
         super().resume_writing()
 
     def on_response_complete(self) -> None:
@@ -186,7 +186,7 @@ class BoundedConnection(H11Protocol):
             longest_s = REST_S if self.conn.their_state is h11.SEND_BODY else HEAD_S
             self._overdue = self.loop.call_later(longest_s, self.transport.close)
 
-    def _read_again(self) -> None:
+    def _resume_reading(self) -> None:
         unread, self._unread = self._unread, None
         if unread is not None:
             unread.cancel()
@@ -229,7 +229,7 @@ def large_bodies() -> asyncio.Semaphore:
     return asyncio.Semaphore(_LARGE_AT_ONCE)
 
 
-async def made_of_json(
+async def read_json_body(
     request: Request, settings: ServerSettings, make: Callable[[Any], T], *, optional: bool = False
 ) -> T:
     """Read the JSON body of a request and return `make(value)`.
@@ -243,12 +243,12 @@ async def made_of_json(
     """
     if optional and not _has_body(request):
         return make({})
-    return await made_of_body(
+    return await read_body(
         request, settings, ("application/json",), lambda _type, unpacked: make(json_of(unpacked))
     )
 
 
-async def made_of_body(
+async def read_body(
     request: Request,
     settings: ServerSettings,
     media_types: tuple[str, ...],
@@ -322,7 +322,7 @@ def json_of(unpacked: bytes) -> Any:
         Problem: 400 not JSON, 413 more than `_MAX_VALUES` values.
     """
     # A value of 2 bytes takes up to 100 bytes of memory when parsed.
-    if sum(map(unpacked.count, (b",", b"{", b"["))) > _MAX_VALUES and _holds_too_many(unpacked):
+    if sum(map(unpacked.count, (b",", b"{", b"["))) > _MAX_VALUES and _has_too_many(unpacked):
         text = f"the body holds more than {_MAX_VALUES:,} values"
         raise Problem(413, text, remedy="send it in parts")
     try:
@@ -331,7 +331,7 @@ def json_of(unpacked: bytes) -> Any:
         raise Problem(400, "the body is not JSON in UTF-8") from None
 
 
-def _holds_too_many(unpacked: bytes) -> bool:
+def _has_too_many(unpacked: bytes) -> bool:
     """Return whether JSON has more than `_MAX_VALUES` values, ignoring separators within texts."""
     values = 0
     for count, token in enumerate(_TOKEN.finditer(unpacked)):

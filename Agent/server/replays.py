@@ -43,7 +43,7 @@ _NO_UID: Final = "00000000-0000-0000-0000-000000000000"
 _GAUGES_S: Final = 10.0
 
 
-def _part(count: float, of: int) -> float | None:
+def _ratio(count: float, of: int) -> float | None:
     return count / of if of else None
 
 
@@ -80,12 +80,12 @@ class Replays:
             return gauges
         counts = self.store.count_replays(project, now_us())
         measured = {
-            "checkpoint_success_ratio": _part(counts.checkpointed_runs, counts.runs),
+            "checkpoint_success_ratio": _ratio(counts.checkpointed_runs, counts.runs),
             "checkpoint_storage_bytes": float(counts.storage_bytes),
             "replays": float(counts.replays),
-            "replay_success_ratio": _part(counts.completed, counts.replays),
-            "replay_latency_seconds": _part(counts.latency_s, counts.replays),
-            "replay_divergence_ratio": _part(counts.diverged, counts.completed),
+            "replay_success_ratio": _ratio(counts.completed, counts.replays),
+            "replay_latency_seconds": _ratio(counts.latency_s, counts.replays),
+            "replay_divergence_ratio": _ratio(counts.diverged, counts.completed),
         }
         with self._lock:
             self._gauges[key] = time.monotonic(), measured
@@ -388,14 +388,14 @@ def _status_of(outcome: Mapping[str, Any]) -> str:
 
 
 _PREFIX: Final = "agent-trace-replay-"
-_LEFT_S: Final = 86_400
+_LEFTOVER_AGE_S: Final = 86_400
 """The age in seconds, longer than any replay, from which a worker's directory is a leftover."""
-_LOOK_S: Final = 0.05
+_POLL_S: Final = 0.05
 _WAITING_PER_WORKER: Final = 4
 _RETRY_AFTER_S: Final = 5
 _MAX_SPOOL_BYTES: Final = 256 << 20
 _MAX_OUTCOME_BYTES: Final = 64 << 20
-_KEPT_WORDS: Final = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
+_PASSED_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH")
 _OUT_OF_TIME: Final = (-signal.SIGXCPU, -signal.SIGALRM)
 _MAX_STDERR_BYTES: Final = 4096
 _KILL_ROUNDS: Final = 10
@@ -492,7 +492,7 @@ class ReplayWorkers:
         ends_at = time.monotonic() + timeout_s
         try:
             while process.poll() is None:
-                if self._stop.wait(_LOOK_S):
+                if self._stop.wait(_POLL_S):
                     return {"interrupted": True}
                 if time.monotonic() >= ends_at:
                     return {"timed_out": True}
@@ -518,7 +518,7 @@ def _kill_escaped(directory: Path) -> None:
                 os.kill(pid, signal.SIGKILL)
         if not pids:
             return
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _processes() -> list[int]:
@@ -538,7 +538,7 @@ def _environment_of(pid: int) -> bytes:
 
 def _remove_leftovers() -> None:
     """Remove the directories of workers whose server was killed: they contain sent events."""
-    oldest_s = time.time() - _LEFT_S
+    oldest_s = time.time() - _LEFTOVER_AGE_S
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):  # another user's directory, or already removed
             status = path.lstat()
@@ -594,7 +594,7 @@ def _regular(path: Path, last_bytes: int = _MAX_OUTCOME_BYTES + 1) -> bytes:
 
 def _environment(directory: Path) -> dict[str, str]:
     """Return the environment of a worker, without addresses, keys or passwords of the server."""
-    environment = {name: os.environ[name] for name in _KEPT_WORDS if name in os.environ}
+    environment = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
     package = str(Path(__file__).resolve().parents[2])
     behind = environment.get("PYTHONPATH")
     # Absolute paths, since the worker runs in another directory.

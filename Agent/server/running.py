@@ -108,7 +108,7 @@ class RunningServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _made_pages(self, root: Path) -> Pages | None:
+    def _make_pages(self, root: Path) -> Pages | None:
         """Make the pages of a trace root; None without their extra, which the service does not need."""
         from Agent.server.pages import Pages
 
@@ -125,7 +125,7 @@ class RunningServer:
         try:
             app = make_app(settings, role=role, and_replay=role == "ingest" and "replay" in self.roles)
             if role == "query" and settings.pages_root is not None and settings.loopback:
-                self._pages = self._made_pages(settings.pages_root)
+                self._pages = self._make_pages(settings.pages_root)
                 if self._pages is not None:
                     app.mount(PAGES_PATH, self._pages)
         except BaseException:
@@ -168,7 +168,7 @@ def _check_certificate(settings: ServerSettings) -> None:
         ) from None
 
 
-_LOOK_S = 0.5
+_POLL_S = 0.5
 _FILES = 4096
 """The limit of open files: connections of two roles and of the database, and workers."""
 
@@ -195,7 +195,7 @@ def serve(
             # All present objects stay alive; without this, full collections would scan them, for 50 ms each.
             gc.freeze()
             started(server)
-            while not ended.wait(_LOOK_S):
+            while not ended.wait(_POLL_S):
                 if not server.alive():
                     raise InputError("a server stopped unexpectedly", remedy="see the message above")
     finally:
@@ -222,7 +222,7 @@ def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[s
     warnings = [
         f"there is no module {name} here, so replays fail; check that PYTHONPATH contains its directory"
         for name in settings.executors
-        if "replay" in roles and not _is_there(name)
+        if "replay" in roles and not _is_importable(name)
     ]
     if keys_missing(settings, roles):
         warnings.append(
@@ -233,7 +233,7 @@ def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[s
     return warnings
 
 
-def _is_there(module: str) -> bool:
+def _is_importable(module: str) -> bool:
     """Return whether the top-level package of a module can be found, without importing it."""
     try:
         return find_spec(module.partition(".")[0]) is not None

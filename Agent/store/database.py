@@ -48,27 +48,27 @@ from Agent.store.writes import Months, ingest_batch, make_month
 from Agent.tree.layout import safe_name
 
 Its = ParamSpec("Its")
-Given = TypeVar("Given")
-_Asked = Callable[Concatenate[Connection, Its], Given]
-_Method = Callable[Concatenate[Any, Its], Given]
+ResultT = TypeVar("ResultT")
+_Question = Callable[Concatenate[Connection, Its], ResultT]
+_Method = Callable[Concatenate[Any, Its], ResultT]
 
 
-def query_method(question: _Asked[Its, Given]) -> _Method[Its, Given]:
+def query_method(question: _Question[Its, ResultT]) -> _Method[Its, ResultT]:
     """Convert a query function to a method of a store, which opens a connection for each call."""
 
     @wraps(question)
-    def method(store: Store, /, *args: Its.args, **kwargs: Its.kwargs) -> Given:
+    def method(store: Store, /, *args: Its.args, **kwargs: Its.kwargs) -> ResultT:
         with store.engine.connect() as connection:
             return question(connection, *args, **kwargs)
 
     return method
 
 
-def change_method(change: _Asked[Its, Given]) -> _Method[Its, Given]:
+def change_method(change: _Question[Its, ResultT]) -> _Method[Its, ResultT]:
     """Convert a function that writes to a method of a store, which commits before it returns."""
 
     @wraps(change)
-    def method(store: Store, /, *args: Its.args, **kwargs: Its.kwargs) -> Given:
+    def method(store: Store, /, *args: Its.args, **kwargs: Its.kwargs) -> ResultT:
         with store.writing() as connection:
             return change(connection, *args, **kwargs)
 

@@ -40,7 +40,7 @@ _NO_UID: Final = "00000000-0000-0000-0000-000000000000"
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _RebuiltSession:
     """A session under the root, with its number of events and the id of its root run in the database."""
 
     made: StoredSession
@@ -67,8 +67,8 @@ class Pool:
         self._lock = threading.RLock()
         self._store: ReplayStore | None = None
         self._project: Project | None = None
-        self._place: tempfile.TemporaryDirectory[str] | None = None
-        self._sessions: dict[str, _Made] = {}
+        self._temporary_directory: tempfile.TemporaryDirectory[str] | None = None
+        self._sessions: dict[str, _RebuiltSession] = {}
         self._ids: dict[str, list[str]] = {}
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -91,9 +91,9 @@ class Pool:
         Raises:
             UsageError: the pool is not open.
         """
-        if self._place is None:
+        if self._temporary_directory is None:
             raise UsageError("the pool is not open", remedy="write: pool = await create_pool(url)")
-        return Path(self._place.name)
+        return Path(self._temporary_directory.name)
 
     @property
     def local_root(self) -> Path:
@@ -183,7 +183,7 @@ class Pool:
         assert isinstance(store, ReplayStore)  # noqa: S101 - the role determines the class
         try:
             self._project = store.find_project(self._name)
-            self._place = tempfile.TemporaryDirectory(prefix="agent-trace-pool-")
+            self._temporary_directory = tempfile.TemporaryDirectory(prefix="agent-trace-pool-")
         except BaseException:
             store.close()
             raise
@@ -192,7 +192,7 @@ class Pool:
     def _close(self) -> None:
         with self._lock:
             store, self._store = self._store, None
-            directory, self._place = self._place, None
+            directory, self._temporary_directory = self._temporary_directory, None
             self._sessions.clear()
             self._ids.clear()
         if store is not None:
@@ -228,7 +228,7 @@ class Pool:
         stored = StoredSession(self.trace_root, sent.session_uid or _NO_UID, began_us)
         if sent.session_uid is not None and sent.events:
             stored.add(list(store.sent_events(project, sent.session_uid)))
-        self._sessions[key] = _Made(stored, sent.events, sent.session_uid or trace_id)
+        self._sessions[key] = _RebuiltSession(stored, sent.events, sent.session_uid or trace_id)
         return stored.path
 
     def _restore(self, session: Path, run_id: str, listed: list[dict[str, Any]]) -> None:

@@ -238,7 +238,7 @@ def count_runs(
 
     def counted(*by: ColumnElement[Any], more: Sequence[ColumnElement[Any]] = ()) -> list[dict[str, Any]]:
         number = func.count().label("runs")
-        statement = _meant(project, filters, *by, number, *more).group_by(*by)
+        statement = _select_matching(project, filters, *by, number, *more).group_by(*by)
         rows = connection.execute(statement.order_by(func.count().desc(), *by).limit(_MAX_GROUPS))
         return [dict(row) for row in rows.mappings()]
 
@@ -284,7 +284,9 @@ def _by_interval(
     if interval is None:
         return None
     begins = _begin_us(interval)
-    statement = _meant(project, filters, begins, func.count().label("runs"), failed).group_by(begins)
+    statement = _select_matching(project, filters, begins, func.count().label("runs"), failed).group_by(
+        begins
+    )
     rows = connection.execute(statement.order_by(begins.desc()).limit(_MAX_INTERVALS)).mappings()
     return [dict(row) | usage.of("begins_us", row["begins_us"]) for row in reversed(rows.all())]
 
@@ -315,7 +317,7 @@ def _usage(connection: Connection, project: Project, filters: RunFilter, interva
     """Sum up the model calls of the newest matching runs."""
     begins = _begin_us(interval) if interval is not None else literal_column("0").label("begins_us")
     newest = (
-        _meant(project, filters, RUNS.c.run_id, RUNS.c.agent_version, begins)
+        _select_matching(project, filters, RUNS.c.run_id, RUNS.c.agent_version, begins)
         .order_by(RUNS.c.listed_us.desc(), RUNS.c.run_id.desc())
         .limit(SAMPLED_RUNS)
         .subquery()
@@ -348,14 +350,14 @@ def _number(connection: Connection, name: str) -> ColumnElement[Any]:
     return case((kind.in_(("integer", "real")), func.json_extract(EVENTS.c.body, f"$.{name}")))
 
 
-def _meant(project: Project, filters: RunFilter, *columns: ColumnElement[Any]) -> Select[Any]:
+def _select_matching(project: Project, filters: RunFilter, *columns: ColumnElement[Any]) -> Select[Any]:
     """Select columns of the matching runs of a project."""
     return narrowed_runs(select(*columns).where(own(RUNS, project)), filters)
 
 
 def _newest(project: Project, filters: RunFilter, column: ColumnElement[Any]) -> Select[Any]:
     newest_first = RUNS.c.listed_us.desc(), RUNS.c.run_id.desc()
-    return _meant(project, filters, column).order_by(*newest_first).limit(SAMPLED_RUNS)
+    return _select_matching(project, filters, column).order_by(*newest_first).limit(SAMPLED_RUNS)
 
 
 def _summary(value: ColumnElement[Any], rank: ColumnElement[Any], total: ColumnElement[Any]) -> list[Any]:
@@ -528,7 +530,7 @@ def _agents(connection: Connection, errors: Select[Any], keys: list[str]) -> dic
     return agents
 
 
-_MOST_LOOKED_FOR: Final = 5_000
+_MAX_LOOKUPS: Final = 5_000
 """The most ids per page that are looked up to find missing events; further gaps are unknown."""
 
 _Gap = tuple[str, range]
@@ -578,7 +580,7 @@ def _count_missing(
     """Set `missing` of the items: the count of numbers of their writers in between that are not stored."""
     gaps = _gaps(items, before)
     numbers_by_writer: defaultdict[str, set[str]] = defaultdict(set)
-    left = _MOST_LOOKED_FOR
+    left = _MAX_LOOKUPS
     looked_at: dict[int, _Gap] = {}
     for index, (writer, numbers) in gaps.items():
         if len(numbers) <= left:

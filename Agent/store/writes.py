@@ -69,13 +69,13 @@ _DIGESTED: Final = "~"
 _POSTGRESQL: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 _TYPES: Final = {name: EVENTS.c[name].type.compile(_POSTGRESQL).partition(" ")[0] for name in _OF_EVENT}
 _NAMES: Final = ", ".join(_OF_EVENT)
-_TAKEN: Final = ", ".join(f"CAST({name} AS {of})" for name, of in _TYPES.items())
-_GIVEN: Final = ", ".join(
+_CAST_COLUMNS: Final = ", ".join(f"CAST({name} AS {of})" for name, of in _TYPES.items())
+_ARRAYS: Final = ", ".join(
     f"CAST(:{name} AS {'TEXT' if of == 'JSONB' else of}[])" for name, of in _TYPES.items()
 )
 _INSERT_ARRAYS: Final = text(
-    f"INSERT INTO events (project_id, {_NAMES}) SELECT :project_id, {_TAKEN} "  # noqa: S608 - names of the table
-    f"FROM unnest({_GIVEN}) AS given ({_NAMES}) ON CONFLICT DO NOTHING"
+    f"INSERT INTO events (project_id, {_NAMES}) SELECT :project_id, {_CAST_COLUMNS} "  # noqa: S608 - names of the table
+    f"FROM unnest({_ARRAYS}) AS given ({_NAMES}) ON CONFLICT DO NOTHING"
 )
 _UPDATE_ARRAYS: Final = text(
     "UPDATE events SET body = CAST(given.body AS JSONB) "
@@ -221,7 +221,7 @@ def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow])
     if not runs:
         return 0
     ordered = sorted(runs, key=lambda run: run.run_id)
-    existing = _known_runs(connection, project_id, [run.run_id for run in ordered])
+    existing = _stored_runs(connection, project_id, [run.run_id for run in ordered])
     connection.execute(_merge_runs(connection), [_run_values(project_id, run) for run in ordered])
     steps = [
         _values(step, _OF_STEP) | {"project_id": project_id, "run_id": run.run_id}
@@ -241,7 +241,7 @@ def _write_runs(connection: Connection, project_id: int, runs: Sequence[RunRow])
     return len({run.run_id for run in ordered} - existing)
 
 
-def _known_runs(connection: Connection, project_id: int, run_ids: Sequence[str]) -> set[str]:
+def _stored_runs(connection: Connection, project_id: int, run_ids: Sequence[str]) -> set[str]:
     existing: set[str] = set()
     for begin in range(0, len(run_ids), _IDS_PER_QUESTION):
         some = list(run_ids[begin : begin + _IDS_PER_QUESTION])
@@ -365,7 +365,7 @@ class Months:
     """A cache of the months that have partitions, so that ingest checks the database once for each."""
 
     def __init__(self) -> None:
-        self._there: set[Month] = set()
+        self._existing: set[Month] = set()
         self._lock = threading.Lock()
 
     def missing(self, ids: Iterable[str], now: datetime) -> list[Month]:
@@ -381,12 +381,12 @@ class Months:
         months = {found for found in map(month_of_id, ids) if found and _FIRST_MONTH <= found <= last}
         months |= {month, _following(month)}
         with self._lock:
-            return sorted(months - self._there)
+            return sorted(months - self._existing)
 
     def made(self, month: Month) -> None:
         """Note that the partitions of a month exist."""
         with self._lock:
-            self._there.add(month)
+            self._existing.add(month)
 
 
 def make_month(connection: Connection, month: Month) -> None:

@@ -19,7 +19,7 @@ from zstandard import ZstdDecompressor
 
 from Agent.config.process import child_environment
 from Agent.errors import AgentTraceError
-from Agent.testing.canary_entries import ARGV, ENTRANCES, Plant, argument_words, plants
+from Agent.testing.canary_entries import ARGV, ENTRANCES, Plant, plants, secret_arguments
 
 DURABILITIES = ("kernel", "queued")
 CLEAN, LEAKED, UNRECORDED, ABSENT = "not found", "FOUND", "NOT RECORDED", "not installed"
@@ -92,7 +92,7 @@ def plant_all(root: Path, durability: str, seed: str) -> list[str]:
     """Plant secrets in a separate process; return the names of the entrances that are not installed."""
     command = [sys.executable, "-m", "Agent.testing.canary_entries", str(root), durability]
     done = subprocess.run(  # noqa: S603 - our own module
-        [*command, *argument_words(seed)],
+        [*command, *secret_arguments(seed)],
         input=seed,
         env=child_environment(),
         capture_output=True,

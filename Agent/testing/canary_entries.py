@@ -451,7 +451,7 @@ def _structlog(plant: Plant) -> None:
         log.info(plant.text, **{f"own_{key}": value for key, value in plant.fields.items()})
 
 
-def argument_words(seed: str) -> list[str]:
+def secret_arguments(seed: str) -> list[str]:
     """A command line with secrets: `--password X`, `--api-key=X`, and whole texts."""
     arguments: list[str] = []
     for plant in plants(seed, ARGV):

@@ -61,7 +61,7 @@ class GoldenTraces:
         code_directories: Sequence[Path] = (),
         directory: Path = Path(),
     ) -> None:
-        self._here = directory
+        self._test_directory = directory
         self._directories = directories
         self._code_directories = tuple(code_directories)
         self._snapshot = snapshot.use_extension(ExpectedOutcome)
@@ -79,7 +79,9 @@ class GoldenTraces:
                 the test or above it, else `tests/golden_traces` of the project.
         """
         __tracebackhide__ = True
-        golden = self._find(name, self._directories if directory is None else [self._here / directory])
+        golden = self._find(
+            name, self._directories if directory is None else [self._test_directory / directory]
+        )
         try:
             code = None if target is None else target_name(target, None, None)
             with _importable(self._code_directories + _project_of(golden)):

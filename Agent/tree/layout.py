@@ -556,7 +556,7 @@ def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
         except FileExistsError:
             continue  # taken: try the next id
         try:
-            for directory in _made_with(session):
+            for directory in _subdirectories(session):
                 directory.mkdir(mode=DIRECTORY_MODE)
         except OSError:
             remove_empty_session(session)
@@ -565,13 +565,13 @@ def create_session_dir(root: Path, session_id: str) -> tuple[Path, str]:
     raise AssertionError("unreachable: the candidates never end")
 
 
-def _made_with(session: Path) -> tuple[Path, ...]:
+def _subdirectories(session: Path) -> tuple[Path, ...]:
     return agents_dir(session), session / ".state", claims_dir(session), boards_dir(session)
 
 
 def remove_empty_session(session: Path) -> None:
     """Remove the empty directories of a session whose creation failed."""
-    for directory in (*reversed(_made_with(session)), session):
+    for directory in (*reversed(_subdirectories(session)), session):
         with contextlib.suppress(OSError):  # what made creating it fail can make removing it fail
             directory.rmdir()
 

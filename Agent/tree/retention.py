@@ -186,7 +186,7 @@ def write_cursor(session: Path, name: str, cursor: dict[str, Any]) -> None:
     )
 
 
-def held_by_cursors(session: Path) -> IsHeld:
+def cursors_hold(session: Path) -> IsHeld:
     """Return a check by the cursors of a session: a segment is held until every cursor has passed its end.
 
     An unreadable cursor holds every segment.
@@ -336,7 +336,7 @@ class Retention:
         by_writer: dict[str, WriterRetired],
     ) -> bool:
         """Enter one step's segments into the account; returns whether more have to be removed."""
-        is_held, claims = held_by_cursors(self.session), read_claims(self.session)
+        is_held, claims = cursors_hold(self.session), read_claims(self.session)
         target_bytes = self.max_session_bytes - self.max_session_bytes // _SLACK_PARTS
         excess_bytes = done.left_bytes + done.size_bytes - target_bytes
         step_bytes = 0
@@ -457,7 +457,7 @@ def living_writers(session: Path) -> dict[str, int]:
     }
 
 
-def who_writes(session: Path, *, now_s: float | None = None) -> str | None:
+def writers_clause(session: Path, *, now_s: float | None = None) -> str | None:
     """Return a clause that says which processes or machine may write to a session now; None if none."""
     pids = sorted(set(living_writers(session).values()))
     if pids:
@@ -468,7 +468,7 @@ def who_writes(session: Path, *, now_s: float | None = None) -> str | None:
 def why_in_use(session: Path, *, now_s: float | None = None) -> str | None:
     """Return the reason why a session must not be removed now, as a clause; None if it is unused."""
     now_s = time.time() if now_s is None else now_s
-    if (reason := who_writes(session, now_s=now_s)) is not None:
+    if (reason := writers_clause(session, now_s=now_s)) is not None:
         return reason
     try:
         info = open_session(session)

@@ -27,7 +27,7 @@ from Agent.tree.files.session import open_session
 from Agent.tree.layout import session_id_of
 
 MOST_CHARS: Final = 2_000
-MOST_ASKED_BYTES: Final = 1_000_000
+MAX_REQUEST_BYTES: Final = 1_000_000
 _VALUE_CHARS: Final = 300
 _KEPT: Final = 32
 _MOST_WAITING: Final = 8
@@ -40,7 +40,7 @@ _MOST_FORKS: Final = 1_000
 
 
 @dataclass(slots=True)
-class _Found:
+class _Computation:
     answer: dict[str, Any] | None = None
     failure: AgentTraceError | None = None
     version: int = -1
@@ -60,7 +60,7 @@ class Background:
     def __init__(self, session: Path) -> None:
         self._session = session
         self._lock = threading.Lock()
-        self._found: OrderedDict[bytes, _Found] = OrderedDict()
+        self._computations: OrderedDict[bytes, _Computation] = OrderedDict()
         self._threads = ThreadPoolExecutor(_AT_ONCE, "background")
         self._children: set[subprocess.Popen[bytes]] = set()
         self._closed = threading.Event()
@@ -80,24 +80,24 @@ class Background:
             AgentTraceError: the computation failed.
         """
         sent = orjson.dumps(dict(request), option=orjson.OPT_SORT_KEYS)
-        if len(sent) > MOST_ASKED_BYTES:
+        if len(sent) > MAX_REQUEST_BYTES:
             raise UsageError(f"{len(sent)} bytes are too much to ask", remedy="ask for less")
         key = kind.encode() + b" " + sent
         with self._lock:
-            computation = self._found.setdefault(key, _Found())
-            self._found.move_to_end(key)
+            computation = self._computations.setdefault(key, _Computation())
+            self._computations.move_to_end(key)
             if (
                 computation.version != version
                 and not computation.is_waiting
                 and time.monotonic() >= computation.again_s
             ):
-                if sum(each.is_waiting for each in self._found.values()) >= _MOST_WAITING:
-                    del self._found[key]
+                if sum(each.is_waiting for each in self._computations.values()) >= _MOST_WAITING:
+                    del self._computations[key]
                     raise UsageError("too many other questions are waiting", remedy="ask again in a minute")
                 computation.is_waiting, computation.version = True, version
-                self._threads.submit(self._find, kind, sent, computation)
-            for old in [name for name, each in self._found.items() if not each.is_waiting][:-_KEPT]:
-                del self._found[old]
+                self._threads.submit(self._compute, kind, sent, computation)
+            for old in [name for name, each in self._computations.items() if not each.is_waiting][:-_KEPT]:
+                del self._computations[old]
             if computation.failure is not None:
                 raise computation.failure
             return computation.answer
@@ -110,7 +110,7 @@ class Background:
                 child.kill()
         self._threads.shutdown(cancel_futures=True)
 
-    def _find(self, kind: str, sent: bytes, computation: _Found) -> None:
+    def _compute(self, kind: str, sent: bytes, computation: _Computation) -> None:
         began = time.monotonic()
         answer: dict[str, Any] | None = None
         failure: AgentTraceError | None = None
@@ -213,12 +213,12 @@ def _run_with(session: Path, agent: str, *, is_inside: bool) -> tuple[str, Calla
     if not is_inside or "*" not in info.targets:
         return f"{session_id_of(session)}/{agent}", lambda patch: patch
 
-    def of_whole_run(patch: Any) -> Any:
+    def in_whole_run(patch: Any) -> Any:
         if isinstance(patch, Mapping):
             return {agent: patch}
         return [each | {"path": f"/{escape(agent)}{each['path']}"} for each in patch]
 
-    return session_id_of(session), of_whole_run
+    return session_id_of(session), in_whole_run
 
 
 def _fork(

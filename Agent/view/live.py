@@ -11,7 +11,7 @@ _M_MMAP_THRESHOLD: Final = -3
 _LARGE_BYTES: Final = 512 * 1024
 
 
-def give_back_large_arrays() -> None:
+def release_large_arrays() -> None:
     """Make the C library return arrays of 512 KiB and more to the system when they are freed.
 
     By default, glibc raises that limit up to 32 MB with each freed array. The index of a growing session is

@@ -50,13 +50,13 @@ MOST_POINTS: Final = 2_000
 MOST_ARROWS: Final = 10_000
 MOST_FOUND: Final = 50
 MOST_US: Final = 2**60
-_LOOK_S: Final = 1.0
+_CHECK_INTERVAL_S: Final = 1.0
 """How long an index counts as current without checking the files, in seconds."""
 _COST: Final = 5
 """The minimum pause between checks of the files, as a multiple of the duration of the last one."""
 _FIRST_SHOWN_S: Final = 0.3
 _EXPLAIN_S: Final = 0.2
-_STORED_AGAIN: Final = 10
+_STORE_GROWTH: Final = 10
 """The index is stored again after it has grown by this fraction (1/N)."""
 _WATCHED_S: Final = 0.05
 """The interval between checks of the files while a page follows, in seconds."""
@@ -86,8 +86,8 @@ class SessionView:
         self._failure: AgentTraceError | None = None
         self._watching = 0
         """The number of pages that follow the session."""
-        self._looked_s = 0.0
-        self._count_again_s = 0.0
+        self._checked_s = 0.0
+        self._next_count_s = 0.0
         """The time of the next count of lost events while a page follows."""
         self._must_rebuild = False
         self._moved = threading.Event()
@@ -117,7 +117,7 @@ class SessionView:
         while not self._closed.is_set():
             is_first, began = not self._ready.is_set(), time.monotonic()
             try:
-                self._look()
+                self._read_new_lines()
                 self._failure = None
             except AgentTraceError as error:
                 self._failure = error
@@ -130,7 +130,7 @@ class SessionView:
             self._ready.set()
             if self._watching:
                 self._shown.index.rooms.let_go()
-            self._looked_s = time.monotonic()
+            self._checked_s = time.monotonic()
             self._wake.clear()
             if not self._closed.is_set():  # set before the wake-up that was just cleared
                 # missing numbers may be in files that were read too early: check again
@@ -138,11 +138,11 @@ class SessionView:
                 self._wake.wait(_WATCHED_S if self._watching else None if is_explained else _EXPLAIN_S)
             if not is_first:
                 cost = _WATCHED_COST if self._watching else _COST
-                self._closed.wait(max(0.0, began + cost * (self._looked_s - began) - time.monotonic()))
+                self._closed.wait(max(0.0, began + cost * (self._checked_s - began) - time.monotonic()))
         if not self._must_rebuild and self._stored != self._shown.index.count:
             self._store()
 
-    def _look(self) -> None:
+    def _read_new_lines(self) -> None:
         """Read and publish new lines; read everything again if files were removed."""
         # until the end of this pass: lines read but not published would be missing from the next index
         must_rebuild, self._must_rebuild = self._must_rebuild or self._moved.is_set(), True
@@ -171,7 +171,7 @@ class SessionView:
             return
         self._publish(index, lines, keep=not is_new)
         self._must_rebuild = False
-        is_grown = index.count - self._stored > index.count // _STORED_AGAIN
+        is_grown = index.count - self._stored > index.count // _STORE_GROWTH
         if is_grown and self._store() and is_first and (stored := load(self._session)) is not None:
             # the same index, mapped into memory instead of held in it
             with self._lock:
@@ -227,12 +227,12 @@ class SessionView:
     def _lost(self, index: Index, lines: Lines, earlier_lost: int, *, keep: bool) -> int:
         """Count missing events; at intervals only while a page follows, since it examines every number."""
         began = time.monotonic()
-        if keep and self._watching and began < self._count_again_s:
+        if keep and self._watching and began < self._next_count_s:
             lines.gatherer.is_explained = False  # count again at the next check without news
             return earlier_lost
         lost = lines.gatherer.lost(index)
         ended = time.monotonic()
-        self._count_again_s = ended + max(_LOOK_S, _COST_OF_LOST * (ended - began))
+        self._next_count_s = ended + max(_CHECK_INTERVAL_S, _COST_OF_LOST * (ended - began))
         return lost
 
     def _keep_histories(self, was: Shown, shown: Shown) -> None:
@@ -241,16 +241,16 @@ class SessionView:
             # rows before `head` are unchanged; later ones may be other events
             kept_count = bisect_left(history.rows, shown.index.head)
             rows = np.append(history.rows[:kept_count], _changing(shown.index, agent, shown.index.head))
-            if was.lines is shown.lines and _places(was.index, history.rows[kept_count:]) == _places(
-                shown.index, rows[kept_count : len(history.rows)]
-            ):
+            if was.lines is shown.lines and _line_locations(
+                was.index, history.rows[kept_count:]
+            ) == _line_locations(shown.index, rows[kept_count : len(history.rows)]):
                 history.extend(rows, partial(shown.lines.events, shown.index))
             else:
                 del self._histories[agent]
 
-    def _seen(self) -> Shown:
+    def _current(self) -> Shown:
         """Return the current index, and request an update."""
-        if time.monotonic() - self._looked_s > _LOOK_S and self._ready.is_set():
+        if time.monotonic() - self._checked_s > _CHECK_INTERVAL_S and self._ready.is_set():
             self._wake.set()
         if self._failure is not None:
             raise self._failure
@@ -259,7 +259,7 @@ class SessionView:
     def _reading(self, answer: Callable[[Shown], dict[str, Any]]) -> dict[str, Any]:
         """Return an answer that reads lines; if files have moved, rebuild the index."""
         try:
-            return answer(self._seen())
+            return answer(self._current())
         except FilesMovedError:
             self._moved.set()
             self._wake.set()
@@ -281,7 +281,7 @@ class SessionView:
     def overview(self) -> dict[str, Any]:
         """Return the description of the session, its ticks and its lanes, those with errors first."""
         is_ready = self._ready.is_set()  # before getting the index, which may be complete a moment later
-        shown = self._seen()
+        shown = self._current()
         index, info = shown.index, description(self._session)
         lanes = shown.lane_rows
         return {
@@ -331,7 +331,7 @@ class SessionView:
             raise UsageError(f"{px} is no width of a window", remedy=f"give 1 to {MOST_PX} pixels")
         if axis not in ("time", "tick"):
             raise UsageError(f"{axis!r} is not an axis", remedy="give time or tick")
-        shown = self._seen()
+        shown = self._current()
         if axis == "tick" and not shown.axis:
             raise UsageError("the session has no ticks", remedy="give axis=time")
         agents = shown.agents_of(lanes, first, last)
@@ -344,7 +344,7 @@ class SessionView:
         """Return messages in transit between t0 and t1: at most `limit`, evenly sampled."""
         _check_range(t0, t1)
         _check_limit(limit, MOST_ARROWS)
-        shown = self._seen()
+        shown = self._current()
         index = shown.index
         pairs = index.arrows
         times = index.t_us[pairs] - index.first_us
@@ -370,7 +370,7 @@ class SessionView:
     def counters(self, *, t: float) -> dict[str, Any]:
         """Count events, errors and messages up to a time, and return the tick of that time."""
         _check_time(t)
-        shown = self._seen()
+        shown = self._current()
         index = shown.index
         row_after = shown.place_after(t)
         return {
@@ -458,7 +458,7 @@ class SessionView:
             raise UsageError(f"{by!r} is nothing to step by", remedy="give event, tick or error")
         if direction not in (1, -1):
             raise UsageError(f"{direction} is no direction", remedy="give 1 or -1")
-        shown = self._seen()
+        shown = self._current()
         index = shown.index
         if by == "tick":
             rows: Rows = np.unique(index.ticks[1])
@@ -647,7 +647,7 @@ class SessionView:
             AgentNotFound: the session has no such agent.
             EventNotFound: it has no such event.
         """
-        shown = self._seen()
+        shown = self._current()
         shown.agent_number(agent)
         shown.row_of(at)
         answer = self._in_background("provenance", {"agent": agent, "field": field, "at": at})
@@ -690,7 +690,7 @@ class SessionView:
             AgentNotFound, EventNotFound: the session has no such agent or event.
             UsageError: a value is not JSON, or nothing is changed.
         """
-        shown = self._seen()
+        shown = self._current()
         if shown.agent_number(agent) is None:
             raise UsageError("only an agent can be forked", remedy="choose one")
         shown.row_of(at)
@@ -718,7 +718,7 @@ class SessionView:
         return {**PENDING} if answer is None else {"state": "ready", **answer}
 
     def _in_background(self, kind: str, request: dict[str, Any]) -> dict[str, Any] | None:
-        shown = self._seen()
+        shown = self._current()
         return self._background.answer(kind, request, shown.index.count) if self.is_ready else None
 
     @property
@@ -729,10 +729,10 @@ class SessionView:
     @property
     def shown(self) -> Shown:
         """Return the current index."""
-        return self._seen()
+        return self._current()
 
 
-def _places(index: Index, rows: NDArray[Any]) -> tuple[list[int], list[int]]:
+def _line_locations(index: Index, rows: NDArray[Any]) -> tuple[list[int], list[int]]:
     """Return the locations of the lines of some rows, which identify events across two indexes."""
     file, offset = (index.columns[name][rows].tolist() for name in ("file", "offset"))
     return file, offset

@@ -31,7 +31,7 @@ _MOST_COMPARED: Final = 100
 """The number of agents whose differences are all shared; of further agents only the first difference."""
 WAIT_S: Final = 600.0
 """The timeout of an answer or an index, in seconds."""
-_LOOK_S: Final = 0.1
+_POLL_S: Final = 0.1
 _BLOCK: Final = 4_096
 
 T = TypeVar("T", bound=Mapping[str, Any])
@@ -56,7 +56,7 @@ def awaited(ask: Callable[[], T]) -> T:
     while (answer := ask()).get("state") == PENDING["state"]:
         if time.monotonic() > end_s:
             raise InputError("what the page should hold was not found within 10 minutes")
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
     return answer
 
 
@@ -107,7 +107,7 @@ def shared_session(view: SessionView, around: float | None, most: int = MOST_EVE
     times = {"t0": index.time(first), "t1": index.time(last - 1)}
     return {
         "overview": view.overview(),
-        "part": None if last - first == index.count else _part(shown, first, last),
+        "part": None if last - first == index.count else _described_part(shown, first, last),
         "findings": findings,
         "links": {event_id: view.event(event_id) for event_id in sorted(named)},
         "events": _events(shown, first, last),
@@ -116,7 +116,7 @@ def shared_session(view: SessionView, around: float | None, most: int = MOST_EVE
     }
 
 
-def _part(shown: Shown, first: int, last: int) -> dict[str, Any]:
+def _described_part(shown: Shown, first: int, last: int) -> dict[str, Any]:
     """Describe the part of a session that some rows cover, and the counts before it."""
     index = shown.index
     return {

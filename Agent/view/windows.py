@@ -84,9 +84,9 @@ def window(
         events = _events(index, agents, int(edges[0]), int(edges[-1]))
         if events is not None:
             rows, lanes = events
-            return _answer(head | {"mode": "events", "count": len(rows)}, _columns(index, rows, lanes))
+            return _encoded(head | {"mode": "events", "count": len(rows)}, _columns(index, rows, lanes))
     activity, errors = _bins(index, agents, edges, sum_lanes=sum_lanes)
-    return _answer(
+    return _encoded(
         head | {"mode": "bins"}, [_levels(activity) | np.where(errors, _ERROR_BIT, 0).astype(np.uint8)]
     )
 
@@ -175,7 +175,7 @@ def _levels(counts: NDArray[Any]) -> NDArray[Any]:
     return np.where(counts > 0, levels, 0).astype(np.uint8)
 
 
-def _answer(head: dict[str, Any], columns: Sequence[NDArray[Any]]) -> bytes:
+def _encoded(head: dict[str, Any], columns: Sequence[NDArray[Any]]) -> bytes:
     text = orjson.dumps(head)
     padding = b"\0" * (-(4 + len(text)) % 8)
     return b"".join([struct.pack("<I", len(text)), text, padding, *(each.tobytes() for each in columns)])

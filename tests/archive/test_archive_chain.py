@@ -313,9 +313,9 @@ def behind_a_block_that_went(session, entries, entry, lines):
     for each in entries:
         if each.get("f") == entry["f"]:
             each |= {"now": {"size": 0, "lines": 0}, "why": "erased"}
-    from Agent.archive.erase.files import FoundLines, enter
+    from Agent.archive.erase.files import MatchingLines, enter
 
-    found = FoundLines()
+    found = MatchingLines()
     for line in lines:
         found.note(decode_line(line))
     enter(session, found)

@@ -23,7 +23,7 @@ from Agent.archive.erase.erasing import erase
 from Agent.archive.erase.target import AGENT, Target
 from Agent.archive.recover import recover_session
 from Agent.archive.sealed.connection import open_connection
-from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, lines_of_parts
+from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, joined_lines
 from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts, write_part
 from Agent.archive.sealed.reader import ArchiveLines, part_source
 from Agent.archive.verify import verify
@@ -766,4 +766,4 @@ def test_a_line_that_is_joined_outside_the_engine_is_the_line_that_the_engine_jo
         source = part_source(read_parts(session))
         parts = connection.execute(f"SELECT file, line, {LINE_PARTS} FROM {source}").fetchall()
         whole = connection.execute(f"SELECT {LINE_BYTES} FROM {source}").fetchall()
-    assert lines_of_parts(parts) == [line for (line,) in whole]
+    assert joined_lines(parts) == [line for (line,) in whole]

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from Agent.testing import canary
-from Agent.testing.canary_entries import ARGV, ENTRANCES, argument_words, plants
+from Agent.testing.canary_entries import ARGV, ENTRANCES, plants, secret_arguments
 
 SEED = "a seed"
 
@@ -133,5 +133,5 @@ def test_secrets_are_new_for_every_seed_and_the_same_for_one():
 
 
 def test_a_command_line_carries_every_secret():
-    words = " ".join(argument_words(SEED))
+    words = " ".join(secret_arguments(SEED))
     assert all(plant.secret in words and plant.marker in words for plant in plants(SEED, ARGV))

@@ -309,7 +309,7 @@ def test_an_unexpected_error_is_one_line_that_names_the_file_with_the_details(mo
 
 def test_debug_shows_the_traceback_instead(monkeypatch, capsys):
     monkeypatch.setattr(entry, "cli", raising(ZeroDivisionError("a detail")))
-    assert entry._own_bug(ZeroDivisionError("a detail"), show=True) == 70
+    assert entry._report_bug(ZeroDivisionError("a detail"), show=True) == 70
     assert "ZeroDivisionError: a detail" in capsys.readouterr().err
 
 

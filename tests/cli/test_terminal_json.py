@@ -8,7 +8,7 @@ from Agent.cli import render
 from Agent.cli.commands.sql import FORMATS
 from Agent.cli.commands.tail import _Screen
 from Agent.cli.event_lines import Selection
-from Agent.cli.main import _say
+from Agent.cli.main import _report
 from Agent.event.codec import encode_event
 from Agent.event.model import Event
 
@@ -91,7 +91,7 @@ def test_notes_errors_and_tables_fit_a_narrow_terminal(monkeypatch):
     seen = []
     for stream, show in (
         ("stderr", lambda: render.note(told)),
-        ("stderr", lambda: _say(told, 3)),
+        ("stderr", lambda: _report(told, 3)),
         ("stdout", lambda: render.emit_beside("a head  ", 8, told)),
         ("stdout", lambda: render.table([range(7)], *wide)),
     ):

@@ -20,7 +20,7 @@ from Agent.export.allowed import AllowList
 from Agent.flight import recorder
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions
-from Agent.tree.retention import held_by_cursors
+from Agent.tree.retention import cursors_hold
 
 
 def never(_seconds):
@@ -391,10 +391,10 @@ def test_retention_keeps_what_was_not_exported_yet(trace_root):
             with pytest.raises(NotDelivered):
                 shipment.ship()
             shipment.ship()
-            assert not held_by_cursors(session)(log, log.stat())
+            assert not cursors_hold(session)(log, log.stat())
         with log.open("a") as file:
             file.write("{}\n")
-        assert held_by_cursors(session)(log, log.stat())
+        assert cursors_hold(session)(log, log.stat())
 
 
 @pytest.mark.process

@@ -18,7 +18,7 @@ from Agent.errors import NotDelivered, SessionInUse
 from Agent.flight import recorder
 from Agent.tree.layout import list_sessions, tree_files
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.retention import held_by_cursors
+from Agent.tree.retention import cursors_hold
 
 
 def never(_seconds):
@@ -173,7 +173,7 @@ def test_retention_keeps_what_was_not_sent_yet(trace_root):
             shipment.ship()
         service.answers = None
         send_all(shipment)
-    held = held_by_cursors(session)
+    held = cursors_hold(session)
     assert not any(held(path, path.stat()) for path in tree_files(session))
     path = session / "agents" / "clerk.log"
     with path.open("ab") as file:

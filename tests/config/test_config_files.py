@@ -17,7 +17,6 @@ import Agent
 from Agent import AgentLogger, setup_logging
 from Agent.config.load import (
     ENVIRONMENT,
-    found_settings,
     line_of,
     options_from,
     preset_names,
@@ -25,6 +24,7 @@ from Agent.config.load import (
     project_file,
     project_paths,
     read_file,
+    read_settings,
     state_of,
     user_path,
 )
@@ -76,7 +76,7 @@ def test_every_source_goes_over_the_next(project, user):
     base = Options(
         level="OFF", queue_size=6, buffer_entries=6, segment_size_bytes=8192, console=True, board=False
     )
-    found = found_settings({"level": "INFO"}, variables, base)
+    found = read_settings({"level": "INFO"}, variables, base)
     told = {name: (setting.value, setting.origin) for name, setting in found.settings.items()}
     assert told["level"] == ("INFO", "argument")
     assert told["queue_size"] == (2, "AGENT_TRACE_QUEUE_SIZE")

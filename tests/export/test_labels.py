@@ -101,7 +101,7 @@ def test_a_number_of_a_customer_and_a_key_are_no_ids(text):
 
 
 def test_what_is_too_long_for_a_label_is_not_kept_to_be_remembered():
-    caches = (allowed._is_short_label, allowed._may_hold_short)
+    caches = (allowed._is_short_label, allowed._is_harmless_short_key)
     before = [cache.cache_info().currsize for cache in caches]
     for number in range(10):
         long = f"a prompt {number}" * 50

@@ -460,7 +460,7 @@ def test_a_run_whose_removal_died_half_way_is_gone_and_can_be_begun_anew(
 ) -> None:
     steps(store, "r", 3)
     with monkeypatch.context() as patch:
-        patch.setattr(OpenRuns, "_take_away", lambda *_: (_ for _ in ()).throw(Killed))
+        patch.setattr(OpenRuns, "_delete_directory", lambda *_: (_ for _ in ()).throw(Killed))
         with contextlib.suppress(Killed):
             store.delete_checkpoints("r")
     with LocalCheckpointStore(session) as other, pytest.raises(RunNotFound):

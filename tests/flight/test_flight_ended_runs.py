@@ -29,7 +29,7 @@ def test_a_program_that_makes_runs_without_end_keeps_no_file_of_those_that_ended
         assert kept() <= before + 10
         chain = recording._writer._state.chain
         chain.cover()
-        ended = [place for place in chain._places.values() if place.path.endswith("/events.jsonl")]
+        ended = [place for place in chain._files.values() if place.path.endswith("/events.jsonl")]
         assert sum(not place.is_rolled for place in ended) <= 10
     finally:
         shutdown_logging()

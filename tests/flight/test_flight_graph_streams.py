@@ -13,7 +13,7 @@ from Agent.flight.integrations.langgraph import (
     Chunks,
     GraphCall,
     astreamed,
-    made_ids,
+    generated_ids,
     plain_values,
     restored_values,
     streamed,
@@ -179,4 +179,4 @@ def test_what_is_said_to_a_graph_has_a_form_that_comes_back_with_its_messages():
     back = restored_values(plain_values({"said": said, "asked": (Interrupt("sure?", id="b" * 32),)}))
     assert back["said"] == said
     assert back["asked"][0].value == "sure?"
-    assert sorted(made_ids(plain_values([said, back["asked"]]))) == ["a" * 32, "b" * 32]
+    assert sorted(generated_ids(plain_values([said, back["asked"]]))) == ["a" * 32, "b" * 32]

@@ -12,7 +12,7 @@ import pytest
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.reading import Limits
 from Agent.event.values.values import decode_value, to_json
-from Agent.flight.integrations.langgraph import made_ids
+from Agent.flight.integrations.langgraph import generated_ids
 from Agent.replay.drive.states import agents_in, generators_in, held_together
 from Agent.replay.experiments.interventions import without_message
 
@@ -145,7 +145,7 @@ def test_walks_over_live_values_end(made):
         assert list(generators_in(agent)) == []
         held_together({"a": agent, "b": agent})
         without_message([value], "m-1")
-        list(made_ids([value]))
+        list(generated_ids([value]))
 
 
 def test_a_value_that_is_cut_many_times_is_read_once(made, monkeypatch):

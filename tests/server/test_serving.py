@@ -373,7 +373,7 @@ def test_connections_that_begin_no_handshake_are_bounded_and_ended(tmp_path, mon
     certificate = self_made_certificate(tmp_path)
 
     monkeypatch.setattr(limits, "MAX_CONNECTIONS", 5)
-    monkeypatch.setattr(limits, "_MOST_TOLD", 3)
+    monkeypatch.setattr(limits, "_MAX_REFUSED", 3)
     monkeypatch.setattr(threads, "HEAD_S", 1.0)
     settings = ServerSettings(
         str(tmp_path / "service.db"), ingest_port=0, tls_certificate=certificate[0], tls_key=certificate[1]

@@ -59,7 +59,7 @@ def looked(view: SessionView, until, timeout_s: float = 10.0) -> None:
     end = time.monotonic() + timeout_s
     while not until(view):
         assert time.monotonic() < end, "it was not seen in time"
-        view._looked_s = 0.0
+        view._checked_s = 0.0
         view.counters(t=0)
         time.sleep(0.02)
 
@@ -574,7 +574,7 @@ def test_a_look_that_fails_midway_loses_no_event(session: Path, monkeypatch):
         monkeypatch.undo()
         end = time.monotonic() + 10
         while view._failure is not None and time.monotonic() < end:
-            view._looked_s = 0.0
+            view._checked_s = 0.0
             view._wake.set()
             time.sleep(0.02)
         same_as_reader(view, session)

@@ -36,7 +36,7 @@ from Agent.analysis.query.progress import (
     in_use,
     interruptible,
     is_ending,
-    told_deadline,
+    shown_deadline,
 )
 from Agent.analysis.query.remote_trees import RemoteTree
 from Agent.analysis.query.state_view import ACTION_STATES, action_states
@@ -57,7 +57,7 @@ from Agent.archive.sealed.connection import (
     cores,
     load_duckdb,
     numbers_of,
-    refuse_what_no_query_names,
+    refuse_non_utf8_path,
 )
 from Agent.archive.sealed.parts import archive_dir, escaped
 from Agent.errors import DamagedInput, InputError, UsageError
@@ -554,7 +554,7 @@ class Engine:
                 raise SystemExit from None  # in a thread that ends with the interpreter
             if has_expired():
                 raise InputError(
-                    f"the query took longer than its {told_deadline()}",
+                    f"the query took longer than its {shown_deadline()}",
                     path=self._session,
                     remedy="query less, or allow more time",
                 ) from error
@@ -572,7 +572,7 @@ class Engine:
         if self._connection is not None:
             return self._connection
         duckdb = load_duckdb("an aggregate")
-        refuse_what_no_query_names(self._session)
+        refuse_non_utf8_path(self._session)
         self._spill = Spill(self._session)
         connection = connected(duckdb, self._spill, MEMORY_LIMIT, min(cores(), MOST_THREADS))
         connection.execute("SET preserve_insertion_order = false")

@@ -76,7 +76,7 @@ def has_expired() -> bool:
     return _expired_s is not None
 
 
-def told_deadline(limit_s: float | None = None) -> str:
+def shown_deadline(limit_s: float | None = None) -> str:
     """A deadline in words, by default the one that stopped the query."""
     return f"{_expired_s if limit_s is None else limit_s:g} s"
 

@@ -9,7 +9,7 @@ from Agent.flight.run_reading import RunRecord
 from Agent.render import words
 from Agent.render.blocks import Block, Column, Section, Words, first_of
 
-STATE_LOOKS: Final = {"running": "good", "crashed": "bad", "failure": "bad", "error": "bad", "open": "warn"}
+STATE_STYLES: Final = {"running": "good", "crashed": "bad", "failure": "bad", "error": "bad", "open": "warn"}
 _MOST_ROWS: Final = 500
 _TITLES: Final = {
     "steps": "Steps",
@@ -44,7 +44,7 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     "steps": (
         Column("STEP", "step_id"),
         Column("NAME", "name"),
-        Column("STATE", "state", looks=STATE_LOOKS),
+        Column("STATE", "state", looks=STATE_STYLES),
         Column("DURATION", "duration_ms", words.milliseconds),
         Column("OUTPUT", lambda step: _short(step.output_ref) if step.error is None else step.error),
     ),
@@ -78,7 +78,7 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         Column("STEP", "step_id"),
         Column("AGENT", "agent_id"),
         _TIME,
-        Column("WHY", "reason", looks=STATE_LOOKS),
+        Column("WHY", "reason", looks=STATE_STYLES),
         Column("TICK", "tick", right=True),
         Column("PHASE", "phase"),
         Column("STATE", "state_bytes", words.size),
@@ -110,7 +110,7 @@ def run_sections(record: RunRecord) -> Iterator[Section]:
         blocks.insert(
             0,
             Words(
-                " · ".join([run.state, *(str(each) for each in facts if each)]), STATE_LOOKS.get(run.state)
+                " · ".join([run.state, *(str(each) for each in facts if each)]), STATE_STYLES.get(run.state)
             ),
         )
     if blocks:

@@ -23,7 +23,7 @@ import orjson
 
 from Agent.archive.chain_check import account_in_chains, forget_erased, names_in_chain
 from Agent.archive.erase.files import (
-    FoundLines,
+    MatchingLines,
     drop_cursor_entries,
     enter,
     erase_checkpoints,
@@ -103,7 +103,7 @@ _DAMAGE: Final = (DamagedInput, gzip.BadGzipFile, EOFError, zlib.error, sqlite3.
 
 
 @dataclass(frozen=True, slots=True)
-class FoundForm:
+class FormMatch:
     """A trace of the target that remains: the file, and the form in which it was found."""
 
     file: str
@@ -119,7 +119,7 @@ class Proof:
     forms: tuple[str, ...] = ()
     unpacked_files: int = 0
     """Number of files whose compressed or sealed content was searched, too."""
-    left: list[FoundForm] = field(default_factory=list)
+    left: list[FormMatch] = field(default_factory=list)
     not_looked_into: dict[str, int] = field(default_factory=dict)
     """Number of files, by kind, of which only the raw bytes were searched."""
 
@@ -165,7 +165,7 @@ def prove(
         elif path.is_symlink():
             form = form or target.forms.find_in_text(os.fspath(path.readlink()))
         if form is not None:
-            proof.left.append(FoundForm(name, form))
+            proof.left.append(FormMatch(name, form))
     for ref in list_sessions(root):
         if is_encrypted_session(ref.path):
             kind = "encrypted session"
@@ -275,7 +275,7 @@ def _search_sealed(root: Path, session: Path, target: Target, proof: Proof) -> N
         form = target.forms.find(line) if name not in lines_found else None
         if form is not None:
             lines_found.add(name)
-            proof.left.append(FoundForm(name, f"{form} in Parquet"))
+            proof.left.append(FormMatch(name, f"{form} in Parquet"))
     proof.unpacked_files += len(searched)
 
 
@@ -332,11 +332,11 @@ class Erasure:
 
 
 @dataclass(slots=True)
-class _Found:
+class _SessionPlan:
     """The plan for one session: the data to erase, in the form that the steps need."""
 
     session: Path
-    lines: FoundLines
+    lines: MatchingLines
     artifacts: frozenset[ErasedArtifact]
     replays: list[Path]
     told: ErasedSession
@@ -432,7 +432,7 @@ def _erase_from_graphs(root: Path, target: Target, *, dry_run: bool = False) -> 
     return sum(erase_from_graph(path, finds, chunks_of(path), dry_run=dry_run) for path in graph_files(root))
 
 
-def _report_of(target: Target, plans: list[_Found]) -> Erasure:
+def _report_of(target: Target, plans: list[_SessionPlan]) -> Erasure:
     sessions = [each.told for each in plans if each.told.anything]
     return Erasure(target.kind, target.value, sessions=sessions)
 
@@ -480,7 +480,9 @@ def _naming_failures(root: Path) -> Iterator[None]:
         ) from error
 
 
-def _find(root: Path, target: Target, progress: Callable[[str, float], None]) -> tuple[list[_Found], Target]:
+def _find(
+    root: Path, target: Target, progress: Callable[[str, float], None]
+) -> tuple[list[_SessionPlan], Target]:
     """Find what to erase in each session; also returns the target with the runs and artifacts found."""
     sessions = [ref.path for ref in list_sessions(root)]
     target = target.with_found(runs=_runs_in(sessions, target, progress))
@@ -518,13 +520,13 @@ def _find(root: Path, target: Target, progress: Callable[[str, float], None]) ->
             replays=len(replays),
             runs=len(target.run_dirs.intersection(run_ids(session))),
         )
-        plans.append(_Found(session, lines, own_artifacts, replays, erased_session))
+        plans.append(_SessionPlan(session, lines, own_artifacts, replays, erased_session))
     artifacts = frozenset(artifact for each in plans for artifact in each.artifacts)
     return plans, target.with_found(artifacts=artifacts, sealed=frozenset(sealed))
 
 
-def _find_lines(session: Path, target: Target) -> FoundLines:
-    lines = FoundLines()
+def _find_lines(session: Path, target: Target) -> MatchingLines:
+    lines = MatchingLines()
     find_lines(session, tree_files(session), target, lines)
     find_sealed(session, target, lines)
     return lines
@@ -553,7 +555,7 @@ def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], by
     return lambda line: target.judge(line, session_id, is_whole_file=is_whole_file).kept
 
 
-def _erase_session(session_plan: _Found, target: Target, *, resumed: bool) -> None:
+def _erase_session(session_plan: _SessionPlan, target: Target, *, resumed: bool) -> None:
     """The steps of one session; each can be repeated, and preserves what the next ones need."""
     session, lines = session_plan.session, session_plan.lines
     touched = resumed or session_plan.told.anything

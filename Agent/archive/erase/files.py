@@ -20,7 +20,7 @@ import orjson
 
 from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, LineVerdict, Target
 from Agent.archive.sealed.connection import open_connection
-from Agent.archive.sealed.parts import Part, archive_dir, drop_part, read_parts, segments_gone
+from Agent.archive.sealed.parts import Part, archive_dir, drop_part, read_parts, segments_only_archived
 from Agent.archive.sealed.reader import file_lines, unseal
 from Agent.errors import DamagedInput, NotErased, RunNotFound
 from Agent.event.codec import DamagedLine, decode_line
@@ -74,7 +74,7 @@ _CHUNK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(slots=True)
-class FoundLines:
+class MatchingLines:
     """The lines of a session to erase."""
 
     files: list[Path] = field(default_factory=list)
@@ -114,7 +114,7 @@ def lines_of(path: Path) -> Iterator[RawLine]:
     return read_lines(path, (status.st_dev, status.st_ino), max_line_bytes=MAX_LINE_BYTES)
 
 
-def _whole_line(raw: RawLine) -> Iterator[bytes]:
+def _line_chunks(raw: RawLine) -> Iterator[bytes]:
     """Yield a line in chunks, without its newline."""
     fd, _ = open_file(raw.path)
     with os.fdopen(fd, "rb") as file:
@@ -127,7 +127,7 @@ def _whole_line(raw: RawLine) -> Iterator[bytes]:
 
 def _long_line_holds(raw: RawLine, forms: ByteForms) -> bool:
     """Return whether an overlong line contains the target, without loading all of it."""
-    return raw.left_out_bytes > 0 and forms.find_in_stream(_whole_line(raw)) is not None
+    return raw.left_out_bytes > 0 and forms.find_in_stream(_line_chunks(raw)) is not None
 
 
 def _judged(raw: RawLine, target: Target, session_id: str, *, is_whole_file: bool = False) -> LineVerdict:
@@ -138,7 +138,7 @@ def _judged(raw: RawLine, target: Target, session_id: str, *, is_whole_file: boo
     return judged
 
 
-def find_lines(session: Path, files: Iterable[Path], target: Target, lines: FoundLines) -> None:
+def find_lines(session: Path, files: Iterable[Path], target: Target, lines: MatchingLines) -> None:
     """Find the lines to erase in the files of a session.
 
     Raises:
@@ -157,7 +157,7 @@ def find_lines(session: Path, files: Iterable[Path], target: Target, lines: Foun
             lines.files.append(path)
 
 
-def find_sealed(session: Path, target: Target, lines: FoundLines) -> None:
+def find_sealed(session: Path, target: Target, lines: MatchingLines) -> None:
     """Find the lines to erase in archive parts whose log files were removed.
 
     Raises:
@@ -181,7 +181,7 @@ def find_sealed(session: Path, target: Target, lines: FoundLines) -> None:
 def _names_by_part(session: Path) -> dict[str, set[str]]:
     """{part: names of its files that were removed}."""
     names: dict[str, set[str]] = {}
-    for part, segment in segments_gone(session, read_parts(session)):
+    for part, segment in segments_only_archived(session, read_parts(session)):
         names.setdefault(part.name, set()).add(segment.file)
     return names
 
@@ -203,7 +203,7 @@ def _is_named(part: Part, target: Target) -> bool:
     )
 
 
-def open_parts(session: Path, lines: FoundLines) -> tuple[bool, list[Path]]:
+def open_parts(session: Path, lines: MatchingLines) -> tuple[bool, list[Path]]:
     """Drop the parts with lines to erase; if a part replaces its log files, they are restored first.
 
     Returns:
@@ -225,7 +225,7 @@ def open_parts(session: Path, lines: FoundLines) -> tuple[bool, list[Path]]:
             )
             if files:
                 unseal(session, only=[part], files=files)
-                restored += [each.place_in(session) for each in part.segments if each.file in files]
+                restored += [each.path_in(session) for each in part.segments if each.file in files]
             drop_part(part)
             is_any = True
     return is_any, restored
@@ -239,7 +239,7 @@ def is_whole(session: Path, path: Path, target: Target) -> bool:
     return path.parent.parent == runs_dir(session) and path.parent.name in target.run_dirs
 
 
-def enter(session: Path, lines: FoundLines) -> None:
+def enter(session: Path, lines: MatchingLines) -> None:
     """Enter the lines to erase into the account of the session.
 
     Raises:
@@ -277,7 +277,7 @@ def rewrite(path: Path, judge: Callable[[bytes], bytes | None], forms: ByteForms
         OSError: it cannot be read or replaced; it is as it was.
     """
     status = path.lstat()
-    batches = _kept_batches(path, judge, forms)
+    batches = _remaining_batches(path, judge, forms)
     first = next(batches, None)
     if first is None:
         path.unlink()
@@ -289,7 +289,9 @@ def rewrite(path: Path, judge: Callable[[bytes], bytes | None], forms: ByteForms
         os.utime(file.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None], forms: ByteForms) -> Iterator[bytes]:
+def _remaining_batches(
+    path: Path, judge: Callable[[bytes], bytes | None], forms: ByteForms
+) -> Iterator[bytes]:
     batch: list[bytes] = []
     for raw in lines_of(path):
         verdict = judge(raw.line)
@@ -300,7 +302,7 @@ def _kept_batches(path: Path, judge: Callable[[bytes], bytes | None], forms: Byt
         if raw.left_out_bytes:
             yield b"".join(batch)
             batch = []
-            yield from _whole_line(raw)
+            yield from _line_chunks(raw)
             yield end
             continue
         batch.append(verdict + end)
@@ -339,16 +341,16 @@ def settle_torn_tails(session: Path) -> None:
     by_file: dict[str, list[TornTail]] = {}
     for tail in recovery.torn_tails:
         by_file.setdefault(tail.file, []).append(tail)
-    sealed = {each.file for _, each in segments_gone(session, read_parts(session))}
+    sealed = {each.file for _, each in segments_only_archived(session, read_parts(session))}
     for file, tails in by_file.items():
         # Files that exist only in the archive were not rewritten.
         is_archived = file in sealed and not (session / file).exists()
-        settled += tails if is_archived else _found_again(session / file, tails)
+        settled += tails if is_archived else _matches_left(session / file, tails)
     if settled != recovery.torn_tails:
         write_recovery(session, Recovery(recovery.recovered_at, recovery.writers, settled))
 
 
-def _found_again(path: Path, tails: list[TornTail]) -> Iterator[TornTail]:
+def _matches_left(path: Path, tails: list[TornTail]) -> Iterator[TornTail]:
     if not path.exists():
         return
     sizes = Counter(tail.size_bytes for tail in tails)
@@ -708,11 +710,11 @@ class _EntryJudge:
     def kept(self, line: bytes) -> bytes | None:
         """What remains of the next line."""
         if _HEADER.match(line):
-            self._drops_entry = self._header_goes(line)
+            self._drops_entry = self._drops_header(line)
         holds = self._target.kind == MATCH and self._target.forms.find(line) is not None
         return None if self._drops_entry or holds else line
 
-    def _header_goes(self, line: bytes) -> bool:
+    def _drops_header(self, line: bytes) -> bool:
         match = _ID_AT_END.search(line)
         if match is not None and match[1] in self._ids:
             return True

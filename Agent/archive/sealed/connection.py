@@ -23,7 +23,7 @@ MEMORY_LIMIT_MB: Final = 1000
 OLDEST_DUCKDB: Final = (1, 4)
 """Older versions lack functions and options that queries and sealing use."""
 _LARGE: Final = ctypes.c_size_t(1024 * 1024)
-_LEFT_S: Final = 3600.0
+_LEFTOVER_AGE_S: Final = 3600.0
 """On a shared disk, a process of another machine may have the same pid."""
 
 
@@ -42,7 +42,7 @@ def open_connection(session: Path, share: int = 1, threads: int | None = None) -
             not UTF-8.
     """
     duckdb = load_duckdb("the archive")
-    refuse_what_no_query_names(session)
+    refuse_non_utf8_path(session)
     with contextlib.closing(Spill(session)) as spill:
         threads = threads or (cores() if share == 1 else 1)
         connection = connected(duckdb, spill, f"{MEMORY_LIMIT_MB // share}MB", threads)
@@ -65,7 +65,7 @@ def open_connection(session: Path, share: int = 1, threads: int | None = None) -
 
 
 @contextlib.contextmanager
-def large_buffers_given_back() -> Iterator[None]:
+def releasing_large_buffers() -> Iterator[None]:
     """Make the engine return buffers of 1 MiB and more to the system as soon as it frees them.
 
     Its allocator keeps them for a while, although with rows of several KB it frees about 10 MB every 10 ms.
@@ -128,11 +128,15 @@ def _remove_spill(path: str, pid: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def remove_left_spills(session: Path) -> None:
+def remove_stale_spills(session: Path) -> None:
     """Remove spill directories of killed processes in `.state`, 1 hour after their last change."""
     for spill in entries_in(session / ".state", beginning="spill-"):
         pid = spill.name.split("-")[1]
-        if pid.isdecimal() and not is_running(int(pid)) and time.time() - spill.stat().st_mtime > _LEFT_S:
+        if (
+            pid.isdecimal()
+            and not is_running(int(pid))
+            and time.time() - spill.stat().st_mtime > _LEFTOVER_AGE_S
+        ):
             shutil.rmtree(spill, ignore_errors=True)
 
 
@@ -151,7 +155,7 @@ def load_duckdb(purpose: str) -> Any:
     return duckdb
 
 
-def refuse_what_no_query_names(session: Path) -> None:
+def refuse_non_utf8_path(session: Path) -> None:
     """Raise InputError for a session whose path is not UTF-8, which the engine requires."""
     if not is_text(str(session)):
         raise InputError(

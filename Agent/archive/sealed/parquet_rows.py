@@ -233,11 +233,11 @@ LINE_BYTES: Final = f"coalesce(raw, encode(concat({_HEAD}, extra, {_TAIL})))"
 """SQL for the bytes of a row's line, without its newline."""
 
 LINE_PARTS: Final = f"raw, {_BEFORE_MESSAGE}), message, concat({_AFTER_MESSAGE}, extra, {_TAIL}"
-"""SQL for the parts that `lines_of_parts` joins, so that the engine copies no long texts."""
+"""SQL for the parts that `joined_lines` joins, so that the engine copies no long texts."""
 _ESCAPES: Final = re.compile(rb"\\(u00..|.)")
 
 
-def lines_of_parts(rows: Iterable[Sequence[Any]]) -> list[bytes]:
+def joined_lines(rows: Iterable[Sequence[Any]]) -> list[bytes]:
     """Return the value of `LINE_BYTES` for each row.
 
     Args:
@@ -312,7 +312,7 @@ def rows_of(lines: str, *, unproven: bool = False) -> str:
         between = "substr(text, length(head) + 1, length(text) - length(head) - length(tail))"
         is_object = "starts_with(extra, '{')"
     apart = (
-        f"SELECT file, line, text, j.id AS id, {_named(_PLACE)}, {_members('j', _STORED)} "
+        f"SELECT file, line, text, j.id AS id, {_named(_SORT_KEY)}, {_members('j', _STORED)} "
         f"FROM (SELECT *, {parsed} AS j FROM {lines})"
     )
     # The text between head and tail is the payload if it is one JSON object: a second parse checks that, and
@@ -322,19 +322,19 @@ def rows_of(lines: str, *, unproven: bool = False) -> str:
     )
     expression = (
         "SELECT *, p IS NOT NULL AS fits, CASE WHEN p IS NULL THEN TRY(json_transform(text, "
-        f"{literal(structure(_WHOLE))})) END AS w "
+        f"{literal(structure(_STRUCTURE))})) END AS w "
         f"FROM (SELECT *, CASE WHEN {is_object} THEN {opened} END AS p FROM ({cut}))"
     )
     return f"SELECT file, line, {_named(_columns_of(payload))} FROM ({expression})"
 
 
-_PLACE: Final = order_columns("j.") | {
+_SORT_KEY: Final = order_columns("j.") | {
     "writer": "substr(j.id, 1, 8)",
     "seq": "try_cast(substr(j.id, 10) AS BIGINT)",
 }
 """The sort key of a line whose id has a valid form, which the caller has to check."""
 
-_WHOLE: Final = ENVELOPE | {
+_STRUCTURE: Final = ENVELOPE | {
     "agent_id": "VARCHAR",
     "extra": structure({"agent_id": "VARCHAR", "event_type": "VARCHAR"}),
 }

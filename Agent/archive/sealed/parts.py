@@ -98,7 +98,7 @@ class SealedSegment:
             return first_id(path) == self.first_id
         return beginning_digest(path, self.size_bytes) == self.digest
 
-    def place_in(self, directory: Path) -> Path:
+    def path_in(self, directory: Path) -> Path:
         """Return the path to restore the file to: its own, or one with the writer's id if that is taken.
 
         Raises:
@@ -265,7 +265,7 @@ def mark_removed(part: Part) -> Part:
 SegmentOfPart = tuple[Part, SealedSegment]
 
 
-def segments_gone(session: Path, parts: Sequence[Part]) -> list[SegmentOfPart]:
+def segments_only_archived(session: Path, parts: Sequence[Part]) -> list[SegmentOfPart]:
     """Return the segments that only the archive has, because their log files were removed.
 
     Raises:
@@ -336,7 +336,7 @@ _WILD: Final = str.maketrans({char: f"[{char}]" for char in "*?["})
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _FileFacts:
     """The result of reading the bytes of a file once."""
 
     marks: LineMarks
@@ -374,7 +374,7 @@ def write_rows(connection: Any, group: list[FinishedSegment], target: Path, name
         DamagedInput: it does not read back as it was written, or a segment changed meanwhile.
     """
     with contextlib.ExitStack() as stack:
-        seen = [_look_at(each.path) for each in group]
+        seen = [_inspected(each.path) for each in group]
         for each, facts in zip(group, seen, strict=True):
             if facts.marks.longest > MAX_LINE_BYTES:
                 raise DamagedInput(
@@ -431,13 +431,13 @@ def write_rows(connection: Any, group: list[FinishedSegment], target: Path, name
     )
 
 
-def _look_at(path: Path) -> _Seen:
+def _inspected(path: Path) -> _FileFacts:
     """Read a file once for its digest, lines and marks."""
     digest, marks = new_hash(), LineMarks()
     for chunk in chunks_of(path):
         digest.update(chunk)
         marks.take(chunk)
-    return _Seen(marks, digest.hexdigest())
+    return _FileFacts(marks, digest.hexdigest())
 
 
 def _as_text(path: Path, stack: contextlib.ExitStack) -> Path:
@@ -487,14 +487,16 @@ def _session_uid(session: Path) -> str | None:
         return None  # seal it without the UUID
 
 
-def _write(connection: Any, group: list[FinishedSegment], seen: list[_Seen], target: Path) -> list[_ReadBack]:
+def _write(
+    connection: Any, group: list[FinishedSegment], seen: list[_FileFacts], target: Path
+) -> list[_ReadBack]:
     """Write the rows of the loaded lines, read them back, and compare; their number and size, with the files.
 
     Rows are first written without proof, which costs a third less; if they differ, again with it.
     """
     import duckdb  # opening the connection has reported it if duckdb is missing
 
-    file, line = _place(group, seen)
+    file, line = _line_position(group, seen)
     lines = f"(SELECT {file} AS file, {line} AS line, text FROM sealed_lines)"
     session_uid = _session_uid(target.parent.parent)
     line_bytes = sum(segment.size_bytes for segment in group) // max(
@@ -532,7 +534,7 @@ def _write(connection: Any, group: list[FinishedSegment], seen: list[_Seen], tar
     return back
 
 
-def _place(group: list[FinishedSegment], seen: list[_Seen]) -> tuple[str, str]:
+def _line_position(group: list[FinishedSegment], seen: list[_FileFacts]) -> tuple[str, str]:
     """SQL for the file of a loaded line and its number there, from the file's `number` and the `rowid`."""
     names = ", ".join(literal(each.file) for each in group)
     starts = itertools.accumulate((look.marks.lines for look in seen[:-1]), initial=0)
@@ -544,13 +546,13 @@ def _make_private(target: Path) -> None:
 
 
 def _read_back(
-    connection: Any, group: list[FinishedSegment], seen: list[_Seen], target: Path
+    connection: Any, group: list[FinishedSegment], seen: list[_FileFacts], target: Path
 ) -> list[_ReadBack]:
     """Compare each loaded line with the row in its place, by file.
 
     Reordered, additional or missing rows count as differences.
     """
-    file, line = _place(group, seen)
+    file, line = _line_position(group, seen)
     same = f"file = {file} AND line = {line} AND {LINE_BYTES} = {TEXT_BYTES}"
     blank = "regexp_full_match(TRY(decode(raw)), '\\s*')"
     # both sides as scanned: columns computed below the join would be copied for it

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.archive.sealed.connection import large_buffers_given_back, open_connection
-from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, lines_of_parts, literal
+from Agent.archive.sealed.connection import open_connection, releasing_large_buffers
+from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, joined_lines, literal
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
@@ -25,7 +25,7 @@ from Agent.archive.sealed.parts import (
     archive_dir,
     escaped,
     read_parts,
-    segments_gone,
+    segments_only_archived,
 )
 from Agent.errors import DamagedInput
 from Agent.event.clock import format_timestamp
@@ -39,9 +39,9 @@ from Agent.tree.write.kept_counts import KeptCounts
 
 _BATCH_ROWS: Final = 4096
 _STREAMED_ROWS: Final = 256
-_PLACE: Final = "CAST(file AS VARCHAR) AS file, CAST(line AS BIGINT) AS line"
+_POSITION: Final = "CAST(file AS VARCHAR) AS file, CAST(line AS BIGINT) AS line"
 """The position of a line; cast, because a part written by another tool may have other column types."""
-_ROW: Final = f"{_PLACE}, {LINE_BYTES}"
+_ROW: Final = f"{_POSITION}, {LINE_BYTES}"
 _SETTLED_NS: Final = 2_000_000_000
 
 
@@ -89,7 +89,9 @@ class ArchiveLines:
         """The segments to read from the archive; a file left by a killed `seal --remove` is read itself."""
         if self._fixed is not None:
             return self._fixed
-        return sorted(segments_gone(self._session, self._parts), key=lambda pair: _place(pair[1].file))
+        return sorted(
+            segments_only_archived(self._session, self._parts), key=lambda pair: _file_order(pair[1].file)
+        )
 
     def fixed(self) -> ArchiveLines:
         """Return a snapshot: the segments that are removed now."""
@@ -100,7 +102,10 @@ class ArchiveLines:
     @contextmanager
     def _connection(self, threads: int | None = None) -> Iterator[Any]:
         """A connection of this session that raises DamagedInput for unreadable data."""
-        with open_connection(self._session, threads=threads) as connection, _told_as_damage(self._session):
+        with (
+            open_connection(self._session, threads=threads) as connection,
+            _reported_as_damage(self._session),
+        ):
             yield connection
 
     def files(self) -> dict[Path, str | None]:
@@ -195,12 +200,12 @@ class ArchiveLines:
     def _every_line(
         self, part: str, segments: list[SegmentOfPart], raw_line: Callable[[str, str, int, bytes], RawLine]
     ) -> Iterator[tuple[list[bytes], Callable[[int], RawLine]]]:
-        with self._connection(threads=1) as connection, large_buffers_given_back():
+        with self._connection(threads=1) as connection, releasing_large_buffers():
             connection.execute("SET disable_parquet_prefetching = true")  # would read a whole row group ahead
             connection.execute("SET streaming_buffer_size = '1MB'")  # for results that are not fetched yet
-            cursor = connection.execute(f"SELECT {_PLACE}, {LINE_PARTS} FROM {_rows_of(segments)}")
+            cursor = connection.execute(f"SELECT {_POSITION}, {LINE_PARTS} FROM {_rows_of(segments)}")
             while rows := cursor.fetchmany(_STREAMED_ROWS):
-                lines = lines_of_parts(rows)
+                lines = joined_lines(rows)
                 yield lines, partial(_nth, raw_line, part, rows, lines)
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
@@ -213,7 +218,7 @@ class ArchiveLines:
 
 
 @contextmanager
-def _told_as_damage(session: Path) -> Iterator[None]:
+def _reported_as_damage(session: Path) -> Iterator[None]:
     """Raise DamagedInput if the engine cannot read a session's archive."""
     import duckdb  # opening a connection has reported it if duckdb is missing
 
@@ -282,14 +287,14 @@ def _ordered_query(segments: list[SegmentOfPart], since_us: int | None, until_us
     if any(part.damaged for part in parts):
         time_us = "coalesce(ts_us, max(ts_us) OVER (PARTITION BY filename, file ORDER BY line), 0)"
     return (
-        f"SELECT part, file, line, data FROM (SELECT parse_filename(filename, true) AS part, {_PLACE}, "
+        f"SELECT part, file, line, data FROM (SELECT parse_filename(filename, true) AS part, {_POSITION}, "
         f"{LINE_BYTES} AS data, {time_us} AS time_us, ts_us IS NULL AS is_late, writer, seq "
         f"FROM {part_source(parts)} {'WHERE ' + ' AND '.join(bounds) if bounds else ''}) "
         f"WHERE (part, file) IN ({listed}) ORDER BY time_us, is_late, writer, seq, file, line"
     )
 
 
-def _place(file: str) -> tuple[str, str, str, float]:
+def _file_order(file: str) -> tuple[str, str, str, float]:
     path = Path(file)
     name = parse_file_name(path.name)
     return (path.parent.as_posix(), *(segment_order(name) if name is not None else (path.name, "", 0.0)))
@@ -383,7 +388,7 @@ def file_lines(
     condition = "" if files is None else f"WHERE file IN ({', '.join(literal(name) for name in files)})"
     cursor = connection.cursor()
     try:
-        with _told_as_damage(part.directory.parent):
+        with _reported_as_damage(part.directory.parent):
             cursor.execute(f"SELECT {_ROW} FROM {part_source([part])} {condition} ORDER BY file, line")
             while rows := cursor.fetchmany(_BATCH_ROWS):
                 yield from rows
@@ -453,7 +458,7 @@ def unseal(
             by_name = {
                 segment.file: segment for segment in part.segments if files is None or segment.file in files
             }
-            paths = {name: segment.place_in(target) for name, segment in by_name.items()}
+            paths = {name: segment.path_in(target) for name, segment in by_name.items()}
             missing = [name for name, place in paths.items() if not place.exists()]
             if not missing:
                 continue

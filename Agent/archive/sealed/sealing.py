@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from Agent.archive.sealed.connection import cores, open_connection, remove_left_spills
+from Agent.archive.sealed.connection import cores, open_connection, remove_stale_spills
 from Agent.archive.sealed.parts import (
     FinishedSegment,
     Part,
@@ -138,7 +138,7 @@ def seal(
 def tidy(session: Path) -> list[Part]:
     """Remove the leftovers of a killed seal, and parts whose log files have changed."""
     refuse_links(session)
-    remove_left_spills(session)
+    remove_stale_spills(session)
     parts = []
     known_parts = read_parts(session)
     removed = removed_otherwise(session, known_parts)

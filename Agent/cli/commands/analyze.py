@@ -147,7 +147,7 @@ def debug(
     if not test and any(given not in (None, (), "") for given in how.values()):
         raise misuse("--target, --outcome, --live and --seeds require --test")
     if test:
-        parameters.find_code_here()
+        parameters.make_code_importable()
     if across["engine"] is not None:
         if test:
             raise misuse("--test is for one session, without --engine")
@@ -288,7 +288,7 @@ def causes(
     return 0 if graph.causes or graph.effects or graph.missing else 1
 
 
-STATE_LOOKS = {"running": "good", "paused": "warn", "crashed": "bad"}
+STATE_STYLES = {"running": "good", "paused": "warn", "crashed": "bad"}
 
 
 @command()
@@ -324,7 +324,7 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
         Column("EVENTS", "events", words.count),
         Column("ERRORS", "errors", words.count),
         Column("MiB", "size_bytes", lambda size_bytes: f"{size_bytes / 2**20:,.1f}", spare=3),
-        Column("STATE", "state", looks=STATE_LOOKS),
+        Column("STATE", "state", looks=STATE_STYLES),
     )
     for row in rows:
         if row["origin"]:

@@ -369,8 +369,8 @@ def _ask(session: Path, sent: dict[str, Any], wait_s: float) -> int:
         return _not_done(session, str(late))
     refused = answer.get("refused")
     if refused is None:
-        render.document(lambda: {"session": session_id_of(session), "done": True, **_told(answer)})
-        render.emit_text(_words(sent, answer))
+        render.document(lambda: {"session": session_id_of(session), "done": True, **_described(answer)})
+        render.emit_text(_sentence(sent, answer))
         return 0
     message, remedy = str(refused["message"]), refused["remedy"]
     if refused["what"] == "state":
@@ -385,7 +385,7 @@ def _not_done(session: Path, why: str) -> int:
     return 1
 
 
-def _words(request: dict[str, Any], answer: dict[str, Any]) -> str:
+def _sentence(request: dict[str, Any], answer: dict[str, Any]) -> str:
     from Agent.tree.files.control import before
 
     position = before(answer["tick"])
@@ -397,7 +397,7 @@ def _words(request: dict[str, Any], answer: dict[str, Any]) -> str:
     return f"running on{position}" if request["command"] == "resume" else f"paused{position}"
 
 
-def _told(answer: dict[str, Any]) -> dict[str, Any]:
+def _described(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in answer.items() if name != "id"}
 
 

@@ -327,7 +327,7 @@ def _newest_session(root: Path) -> Finding:
     return OK, text
 
 
-_LOOKS: dict[str, dict[str, Any]] = {
+_STATE_STYLES: dict[str, dict[str, Any]] = {
     "not found": {"fg": "green"},
     "FOUND": {"fg": "red", "bold": True},
     "NOT RECORDED": {"fg": "red", "bold": True},
@@ -366,7 +366,7 @@ def _show_entrances(rows: list[Entrance]) -> None:
         for row in rows:
             if row.durability != durability:
                 continue
-            state = render.paint(row.state.ljust(13), **_LOOKS[row.state])
+            state = render.paint(row.state.ljust(13), **_STATE_STYLES[row.state])
             render.emit(f"  {state}  {row.name.ljust(width)}  {row.planted:>3} planted")
             for shape in dict.fromkeys(leak.shape for leak in row.leaks):
                 files = [render.clean(leak.file) for leak in row.leaks if leak.shape == shape]

@@ -166,7 +166,7 @@ def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool
     with ExitStack() as stack:
         out: BinaryIO = sys.stdout.buffer
         if file is not None:
-            with _told(file):
+            with _reporting_existing(file):
                 out = stack.enter_context(os.fdopen(os.open(file, NEW_FILE, FILE_MODE), "wb"))
         for portion in in_batches(_spans(ref, allowed, content)):
             line = as_json(portion, name, attributes) + b"\n"
@@ -327,7 +327,7 @@ def inspect(*, run: Run, file: NewFile, root: Root) -> None:
     from Agent.export.inspect_log import write_inspect
     from Agent.flight.run_reading import find_run
 
-    with working("writing the log"), _told(file):
+    with working("writing the log"), _reporting_existing(file):
         written = write_inspect(file, find_run(run, root))
     render.document(lambda: asdict(written))
     render.emit(
@@ -351,7 +351,7 @@ def perfetto(*, run: Run, file: NewFile, root: Root) -> None:
     from Agent.analysis.perfetto import write_perfetto
 
     analyzer = parameters.analyzer_of(run, root)
-    with working("writing the trace"), _told(file):
+    with working("writing the trace"), _reporting_existing(file):
         written = write_perfetto(file, analyzer.reader, analyzer.engine)
     render.document(lambda: asdict(written))
     render.emit(
@@ -390,7 +390,7 @@ def as_csv(*, run: Run, file: NewFile, query: Query = _ALL, root: Root) -> None:
 def _write(form: str, run: str, file: Path, query: str, root: Path) -> None:
     from Agent.analysis.query.tables import WRITERS, SqlResult
 
-    with parameters.engine_of(run, root) as engine, shown("writing the rows"), _told(file):
+    with parameters.engine_of(run, root) as engine, shown("writing the rows"), _reporting_existing(file):
         number = WRITERS[form](file, SqlResult(engine, query))
     size_bytes = file.stat().st_size
     render.document(lambda: {"path": str(file), "rows": number, "size_bytes": size_bytes})
@@ -398,7 +398,7 @@ def _write(form: str, run: str, file: Path, query: str, root: Path) -> None:
 
 
 @contextmanager
-def _told(file: Path) -> Iterator[None]:
+def _reporting_existing(file: Path) -> Iterator[None]:
     """Convert the error of an existing file to a usage error."""
     try:
         yield

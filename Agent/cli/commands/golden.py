@@ -87,7 +87,7 @@ def add(
     """
     from Agent.replay.golden.adding import add_golden, source_of_test, write_test
 
-    parameters.find_code_here()
+    parameters.make_code_importable()
     with bar("replaying") as show:
         show(0.0)
         added = add_golden(run, **how)
@@ -177,8 +177,8 @@ def check(
     from Agent.replay.golden.trace import NotChecked, junit_report, markdown_report, try_golden
     from Agent.replay.worker.fork_server import in_parallel
 
-    parameters.find_code_here()
-    directories = _places(names, directory)
+    parameters.make_code_importable()
+    directories = _directories(names, directory)
     with bar("replaying golden traces") as show:
         reports = in_parallel([partial(try_golden, each, target) for each in directories], workers, show)
     if junit is not None:
@@ -237,7 +237,7 @@ def bisect(
     """
     from Agent.replay.golden import bisecting
 
-    parameters.find_code_here()
+    parameters.make_code_importable()
     (golden_dir,) = _named((name,), directory)
     if good is None:
         return bisecting.step(golden_dir)
@@ -264,7 +264,7 @@ def update(names: Names, target: OtherTarget, directory: Directory) -> int:
     """
     from Agent.replay.golden.adding import update_golden
 
-    parameters.find_code_here()
+    parameters.make_code_importable()
     reports = []
     directories = _named(names, directory)
     with bar("recording again") as show:
@@ -298,7 +298,7 @@ def accept(
     """
     from Agent.replay.golden.adding import accept_golden
 
-    parameters.find_code_here()
+    parameters.make_code_importable()
     (golden_dir,) = _named((name,), directory)
     with bar("recording again"):
         report = accept_golden(golden_dir, step, reason, target)
@@ -342,7 +342,7 @@ def shrink(
     """
     from Agent.replay.golden.adding import write_test
 
-    parameters.find_code_here()
+    parameters.make_code_importable()
     with bar("searching for a smaller failure") as show:
         shrunk_golden = shrunk(trace, show, **how)
     divergence = shrunk_golden.report.report.divergence
@@ -424,7 +424,7 @@ def _named(names: tuple[str, ...], directory: Path) -> list[GoldenTrace]:
     return list_goldens(directory) or _none(directory)
 
 
-def _places(names: tuple[str, ...], directory: Path) -> list[Path]:
+def _directories(names: tuple[str, ...], directory: Path) -> list[Path]:
     """The directories of these golden traces, or of all; RunNotFound if one is missing."""
     from Agent.replay.golden.trace import find_golden, golden_place, golden_places
 

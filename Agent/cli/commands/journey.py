@@ -107,7 +107,7 @@ def journey(
         return
     with ExitStack() as stack:
         if across["engine"] is None:
-            session = find(parameters.session_beside(run, agent), root)
+            session = find(parameters.session_of_both(run, agent), root)
         else:
             chosen = parameters.selected(lambda _: of_agent(agent), (run, *more), root, **across)
             session = stack.enter_context(chosen)
@@ -404,7 +404,7 @@ def _show_state(answer: dict[str, Any]) -> None:
     as_of, base = answer["as_of"], answer["base"]
     render.emit(f"{render.paint(render.clean(answer['agent_id']), bold=True)} after {_point(as_of)}")
     rows = [
-        (name, _value(value), _made(answer["made_by"][name]))
+        (name, _value(value), _source_text(answer["made_by"][name]))
         for name, value in list(answer["fields"].items())[:MAX_FIELDS]
     ]
     if rows:
@@ -438,7 +438,7 @@ def _point(point: dict[str, Any]) -> str:
     return f"{point['id']} ({words.moment(point['timestamp'])}{tick})"
 
 
-def _made(source: dict[str, Any]) -> str:
+def _source_text(source: dict[str, Any]) -> str:
     tick = "" if source["tick"] is None else f" t{source['tick']}"
     return f"{source['action']}{tick}  {source['id']}"
 
@@ -456,7 +456,7 @@ def _show_changes(result: dict[str, Any]) -> None:
         f"{words.plural(result['count'], 'change')}"
     )
     shown = result["changes"]
-    for location, actions in _places(shown).items():
+    for location, actions in _by_location(shown).items():
         render.emit("  " + render.clean(f"{', '.join(actions)} is at {location}"), verbatim=True)
     render.table(
         shown,
@@ -478,7 +478,7 @@ def _show_changes(result: dict[str, Any]) -> None:
     render.note(f"agent-trace causes {last['id']} looks further back")
 
 
-def _places(changes: list[dict[str, Any]]) -> dict[str, list[str]]:
+def _by_location(changes: list[dict[str, Any]]) -> dict[str, list[str]]:
     """The actions that made changes, by code location."""
     by_location: dict[str, list[str]] = {}
     for each in changes:

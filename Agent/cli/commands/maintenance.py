@@ -35,7 +35,7 @@ _UNITS_BYTES = {"": 1, "b": 1} | {
 _SHOWN_ARTIFACTS = 10
 _SHOWN_EDITS = 10
 _NUMBER = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]*)")
-_STATE_LOOKS = {"running": "good", "killed": "bad", "recovered": "warn"}
+_STATE_STYLES = {"running": "good", "killed": "bad", "recovered": "warn"}
 
 
 @command()
@@ -212,7 +212,7 @@ def _show_verification(verification: Verification) -> None:
         verification.writers,
         Column("WRITER", "writer"),
         Column("PROCESS", "pid", spare=1),
-        Column("STATE", "state", looks=_STATE_LOOKS),
+        Column("STATE", "state", looks=_STATE_STYLES),
         Column("TAKEN", "taken", words.count),
         Column("READ", "read", words.count),
         Column("LOST", "lost", words.count),
@@ -624,7 +624,7 @@ def erase(
 
     target = _target(root, agent, run, match)
     if not dry_run and not yes:
-        _ask(target or pending(root), root)
+        _confirm(target or pending(root), root)
     from Agent.cli.render import bar
 
     with bar("looking" if dry_run else "erasing") as show:
@@ -658,7 +658,7 @@ def _target(root: Path, agent: str | None, run: str | None, match: str | None) -
     return target_of(run=ref.run_id)
 
 
-def _ask(target: Target | None, root: Path) -> None:
+def _confirm(target: Target | None, root: Path) -> None:
     """Ask for confirmation; raise if it is refused or there is no terminal."""
     if target is None:
         return  # nothing to erase, which is reported later

@@ -158,7 +158,7 @@ def replay(
         raise misuse("--since and --workers require --all")
     if every and (keep_going is not None or pdb):
         raise misuse("--keep-going and --pdb require a single RUN")
-    parameters.find_code_here()
+    parameters.make_code_importable()
     if every:
         return replay_all(agent=agent, since=since, workers=workers, **how)
     with nullcontext() if pdb else working("replaying"):
@@ -273,7 +273,7 @@ def resume(run: Run, agent: OneAgent, **how: Unpack[Continuation]) -> int:
     """
     from Agent.replay import resume_from_checkpoint
 
-    parameters.find_code_here()
+    parameters.make_code_importable()
     with shown_forks("resuming"):
         result = resume_from_checkpoint(_of_agent(run, agent), **how)
     return _show(result)
@@ -322,7 +322,7 @@ def fork(
     """
     patch = None if modify is None else _json(modify)
     name = _of_agent(run, agent)
-    parameters.find_code_here()
+    parameters.make_code_importable()
     if sweep:
         if seed is not None:
             raise misuse("a sweep takes --seeds instead")
@@ -387,7 +387,7 @@ def ask(
     """
     from Agent.replay import ask_agent
 
-    parameters.find_code_here()
+    parameters.make_code_importable()
     with shown_forks("asking"):
         answer = ask_agent(run, function, at, target, root, timeout_seconds=timeout_seconds)
     for printed in filter(str.strip, (answer.stdout, answer.stderr)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, Unpack
 import click
 from click.shell_completion import CompletionItem
 
-from Agent.analysis.report.run_details import COLUMNS, STATE_LOOKS, cost
+from Agent.analysis.report.run_details import COLUMNS, STATE_STYLES, cost
 from Agent.cli import parameters, render
 from Agent.cli.commands.analyze import indented
 from Agent.cli.parameters import Root, SomeLimit, command, misuse
@@ -196,7 +196,7 @@ def _list(root: Path, limit: int | None) -> None:
         Column("RUN", lambda run: indented(run.run_id, depths[run.run_id])),
         Column("STARTED (UTC)", "started_at", words.date_time),
         Column("DURATION", "duration_s", words.seconds, spare=1),
-        Column("STATE", "state", looks=STATE_LOOKS),
+        Column("STATE", "state", looks=STATE_STYLES),
         Column("STEPS", "steps", words.count, spare=2),
         Column("MODEL", "model_calls", words.count, spare=4),
         Column("AGENT", "agent"),
@@ -259,14 +259,14 @@ def _show(record: RunRecord) -> None:
     if record.artifacts:
         render.heading("Artifacts", _of(record.artifacts, "--artifacts"))
         render.table(record.artifacts[:_SHOWN_ROWS], *COLUMNS["artifacts"])
-        _note_place(record)
+        _note_directory(record)
 
 
 def _of(rows: tuple[Any, ...], option: str) -> str:
     return f"{_SHOWN_ROWS} of {words.count(len(rows))}, {option} for all" if len(rows) > _SHOWN_ROWS else ""
 
 
-def _note_place(record: RunRecord) -> None:
+def _note_directory(record: RunRecord) -> None:
     """Print where the artifacts of a run are."""
     first = record.artifacts[0]
     render.note(f"in {record.path_of(first.ref).parents[first.path.count('/')]}")
@@ -292,7 +292,7 @@ def _print_artifact(record: RunRecord, name: str) -> None:
 
 
 def _state(run: RunSummary) -> str:
-    return render.painted(run.state, STATE_LOOKS.get(run.state, ""))
+    return render.painted(run.state, STATE_STYLES.get(run.state, ""))
 
 
 def _labels(run: RunSummary, *, uncut: bool = False) -> str:
@@ -329,7 +329,7 @@ def _rate(count: int, of: int, noun: str) -> str:
 def _note_sums(record: RunRecord, kind: str, rows: Sequence[Any]) -> None:
     """Print the totals of one part of a run."""
     if kind == "artifacts":
-        _note_place(record)
+        _note_directory(record)
     elif kind == "model_calls":
         run = record.summary
         sums = [f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"]
@@ -372,12 +372,12 @@ def prune_runs(
     verb = "would be removed" if dry_run else "removed"
 
     def tell(session_id: str, removed: Removed) -> None:
-        render.emit(f"{session_id}: {_told(removed)} {verb}")
+        render.emit(f"{session_id}: {_counts_text(removed)} {verb}")
 
     done = prune_checkpoints(root, policy, dry_run=dry_run, on_session=tell)
     render.document(lambda: {"root": str(root), "dry_run": dry_run, **asdict(done)})
     freed = "" if dry_run else f", {words.size(max(done.size_bytes, 0))} freed"
-    render.emit(f"{_told(done)} {verb}{freed}")
+    render.emit(f"{_counts_text(done)} {verb}{freed}")
     if done.waiting:
         render.note(
             f"{done.waiting} more will be removed once the process that writes to their run has ended"
@@ -386,6 +386,6 @@ def prune_runs(
         render.note(f"{done.damaged} of the remaining ones cannot be loaded")
 
 
-def _told(removed: Removed) -> str:
+def _counts_text(removed: Removed) -> str:
     runs = f", {words.plural(removed.runs, 'run')} whole" if removed.runs else ""
     return words.plural(removed.checkpoints, "checkpoint") + runs

@@ -210,7 +210,7 @@ def list_them(database: Database) -> None:
     render.table(
         projects,
         Column("PROJECT", "name"),
-        Column("CONTENT", lambda each: _taken(each.content_allowed)),
+        Column("CONTENT", lambda each: _acceptance(each.content_allowed)),
     )
 
 
@@ -247,7 +247,7 @@ def content(
     with _store(database) as store:
         done = store.set_content(project, allowed=allowed)
     render.document(lambda: _project_facts(done))
-    render.emit(f"content of {done.name} is {_taken(done.content_allowed)} from now on")
+    render.emit(f"content of {done.name} is {_acceptance(done.content_allowed)} from now on")
 
 
 def _key_facts(key: ApiKey) -> dict[str, Any]:
@@ -273,11 +273,11 @@ def _day(unix_us: int | None) -> str:
     return "-" if unix_us is None else format_timestamp(unix_us)[:10]
 
 
-def _taken(allowed: bool) -> str:
+def _acceptance(allowed: bool) -> str:
     return "stored" if allowed else "not stored"
 
 
-_LOOK_S: Final = 0.5
+_POLL_S: Final = 0.5
 _TAKE_OVER_S: Final = 120.0
 """Longer than the time in which a finished program's background process sends the rest of its session."""
 _SHOWN_PATHS: Final = 6
@@ -359,7 +359,7 @@ def _ship_one(
         return False
 
     try:
-        shipment = _taken_over(path, destination, wait, how, follow=follow)
+        shipment = _take_over(path, destination, wait, how, follow=follow)
     except (SessionInUse, SessionNotFound) as error:
         # a session that is busy, or has no name yet, must not prevent the others from being sent
         if not goes_on:
@@ -370,7 +370,7 @@ def _ship_one(
         return _answer(path, shipment)
 
 
-def _taken_over(
+def _take_over(
     path: Path, destination: Destination, wait: Callable[[float], bool], how: dict[str, Any], *, follow: bool
 ) -> Shipment:
     """Wait until no other process sends the session; return its shipment.
@@ -392,7 +392,7 @@ def _taken_over(
         if not is_reported:
             is_reported = True
             render.note(f"another process is sending it to {destination.place}; waiting for it to end")
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
 
 
 def _send(shipment: Shipment, *, follow: bool) -> None:

@@ -44,7 +44,7 @@ EXIT_INTERRUPTED: Final = 130
 _BATCH: Final = 500
 _TRIES: Final = 3
 _LATE_S: Final = 1.0
-_KEEP_EVERY_S: Final = 1.0
+_SAVE_INTERVAL_S: Final = 1.0
 
 
 def _split_short(
@@ -156,7 +156,7 @@ class _Tail:
         self._screen = screen
         self._lines = lines
         self._cursor = cursor
-        self._kept_s = 0.0
+        self._saved_s = 0.0
         self._seen: dict[str, SeqSet] = {}
         self._damaged: Callable[[], int] = int
         """Returns the number of damaged lines that were skipped in the existing events."""
@@ -177,7 +177,7 @@ class _Tail:
             if begun is None:
                 self._screen.show(self._noted(self._history(follow=follow)))
             interrupted = self._follow(follower, follow=follow)
-            self._tell_what_is_missing(follower)
+            self._note_missing(follower)
             return interrupted
 
     def _history(self, *, follow: bool) -> Iterator[Line]:
@@ -237,14 +237,14 @@ class _Tail:
 
             for batch in follower.follow_lines(ended, SETTLE_S):
                 self._screen.show(pair for pair in batch if self._is_new(pair[1]))
-                if time.monotonic() - self._kept_s > _KEEP_EVERY_S:
-                    self._keep(follower)
+                if time.monotonic() - self._saved_s > _SAVE_INTERVAL_S:
+                    self._save_position(follower)
                 if interrupted():
                     break
-            self._keep(follower)
+            self._save_position(follower)
             return interrupted()
 
-    def _tell_what_is_missing(self, follower: Follower) -> None:
+    def _note_missing(self, follower: Follower) -> None:
         render.note_damage(self._damaged() + follower.damaged_lines)
         if follower.vanished_files:
             vanished = words.plural(follower.vanished_files, "file")
@@ -254,7 +254,7 @@ class _Tail:
         seen = self._seen.get(event.writer)
         return seen is None or event.seq not in seen
 
-    def _keep(self, follower: Follower) -> None:
+    def _save_position(self, follower: Follower) -> None:
         """Store in the cursor file how far everything is printed."""
         if self._cursor is None:
             return
@@ -262,7 +262,7 @@ class _Tail:
 
         from Agent.tree.files.session import replace_file
 
-        self._kept_s = time.monotonic()
+        self._saved_s = time.monotonic()
         position = {"session": self._path.name, **follower.cursor()}
         replace_file(self._cursor, orjson.dumps(position, option=orjson.OPT_APPEND_NEWLINE))
 
@@ -356,7 +356,7 @@ def newest_lines(
         matches: returns whether an event matches.
         since_us: the time at which to stop reading back.
     """
-    newest = _Kept(count, since_us)
+    newest = _NewestEvents(count, since_us)
     if count <= 0:
         return newest.result()
     for modified_us, path in sorted(((_modified_us(path), path) for path in files), reverse=True):
@@ -373,7 +373,7 @@ def newest_lines(
     return newest.result()
 
 
-class _Kept:
+class _NewestEvents:
     """The newest `count` of the events added."""
 
     def __init__(self, count: int, since_us: int | None) -> None:
@@ -408,7 +408,7 @@ class _Kept:
         return Newest([line for _, _, line in sorted(self._found)], self._damaged)
 
 
-def _sealed(session: Path, newest: _Kept) -> Iterator[bytes]:
+def _sealed(session: Path, newest: _NewestEvents) -> Iterator[bytes]:
     """The lines of removed segments from the archive, newest time range first."""
     from Agent.archive.sealed.reader import ArchiveLines
 

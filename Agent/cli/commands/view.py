@@ -14,7 +14,7 @@ import click
 from Agent.analysis.session import unknown_agent
 from Agent.archive.sealed.reader import open_reader
 from Agent.cli import render
-from Agent.cli.parameters import Root, command, complete_runs, find_code_here, misuse, split_run
+from Agent.cli.parameters import Root, command, complete_runs, make_code_importable, misuse, split_run
 from Agent.cli.render import shown
 from Agent.errors import SessionNotFound
 from Agent.render import words
@@ -97,7 +97,7 @@ def view(
         _share(path.parent, names, at, file)
         return
     if may["allow_fork"]:
-        find_code_here()
+        make_code_importable()
     with _without_plugins():
         from Agent.server.pages import PagesServer, editor_of
 

@@ -304,7 +304,7 @@ def _script(
     a = b = 0
     for a_next, b_next, count in [*blocks, (len(old), len(new), 0)]:
         gap(script, old[a:a_next], new[b:b_next])
-        _say(script, count)
+        _append_step(script, count)
         a, b = a_next + count, b_next + count
     # `_scripted` keeps the rest of the list, so a last "keep" step is redundant.
     if script and type(script[-1]) is int and script[-1] > 0:
@@ -314,7 +314,7 @@ def _script(
 
 def _replace(script: list[Any], old: list[Any], new: list[Any]) -> None:
     """A gap between two blocks of equal keys: remove the old keys and insert the new ones."""
-    _say(script, -len(old))
+    _append_step(script, -len(old))
     if new:
         script.append(new)
 
@@ -388,7 +388,7 @@ def _gap(script: list[Any], old: list[Any], new: list[Any]) -> None:
         candidates.append(tried)
     for step in min(candidates, key=lambda tried: len(orjson.dumps(tried))):
         if type(step) is int:
-            _say(script, step)
+            _append_step(script, step)
         else:
             script.append(step)
 
@@ -403,21 +403,21 @@ def _paired(script: list[Any], old: list[Any], new: list[Any], lead: int) -> Non
         if new[lead + len(old) :]:
             script.append(new[lead + len(old) :])
         return
-    _say(script, -lead)
+    _append_step(script, -lead)
     for before, after in zip(old[lead:], new, strict=False):
         _change(script, before, after)
-    _say(script, -(len(old) - lead - len(new)))
+    _append_step(script, -(len(old) - lead - len(new)))
 
 
 def _change(script: list[Any], before: Any, after: Any) -> None:
     delta = _delta(before, after) if not same(before, after) else None
     if delta is None:
-        _say(script, 1)
+        _append_step(script, 1)
     else:
         script.append({"0": delta})
 
 
-def _say(script: list[Any], count: int) -> None:
+def _append_step(script: list[Any], count: int) -> None:
     """Append a step that keeps (> 0) or skips (< 0) items, merged with a previous step of the same sign."""
     if not count:
         return

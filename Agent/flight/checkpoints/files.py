@@ -359,7 +359,7 @@ class CheckpointIndex:
             "INSERT INTO chunks VALUES (?, ?, ?)", [(number, at, digest) for at, digest in enumerate(digests)]
         )
 
-    def knows_chunk(self, digest: str) -> bool:
+    def has_chunk(self, digest: str) -> bool:
         """Whether a snapshot of the run uses the chunk."""
         rows = self._db.execute("SELECT 1 FROM chunks WHERE digest = ? LIMIT 1", [digest])
         return rows.fetchone() is not None
@@ -408,7 +408,7 @@ REMOVED_FACT: Final = "removed"
 """The key that marks the index of a run whose checkpoints are all being removed."""
 _CLAIM_SUFFIX: Final = ".writer"
 _PACK_BYTES: Final = 8 << 20
-_WHOLE_BYTES: Final = 8192
+_INLINE_BYTES: Final = 8192
 """Snapshots up to this length are stored in their frame: a chunk file would take a block of the disk."""
 _ATTEMPTS: Final = 5
 
@@ -451,7 +451,7 @@ class RunFiles:
         self.chunks = ChunkFiles(directory / "chunks", shared, durable=durable)
         self.writer = os.urandom(5).hex()
         self._pack: PackWriter | None = None
-        self._packs_made = 0
+        self._created_packs = 0
         self._claim: PackWriter | None = None
 
     def close(self) -> None:
@@ -484,7 +484,7 @@ class RunFiles:
                 self._pack.path.unlink(missing_ok=True)
                 self.end_pack()
             elif self._pack is not None:
-                self._pack.take_back(size_bytes)
+                self._pack.truncate(size_bytes)
             raise
 
     def _refuse_if_removed(self) -> None:
@@ -502,8 +502,8 @@ class RunFiles:
         self.end_pack()
         if self._claim is None:
             self._claim = PackWriter(self.directory / f"{self.writer}{_CLAIM_SUFFIX}")
-        self._packs_made += 1
-        path = self.directory / f"{self.writer}-{self._packs_made}{PACK_SUFFIX}"
+        self._created_packs += 1
+        path = self.directory / f"{self.writer}-{self._created_packs}{PACK_SUFFIX}"
         self._pack = PackWriter(path, durable=self.durable)
         self.index.add_pack(path.name)
         return self._pack
@@ -531,13 +531,13 @@ class RunFiles:
         content: dict[str, Any]
         if row.position:
             content = {"delta": delta}
-        elif row.state_bytes <= _WHOLE_BYTES:
+        elif row.state_bytes <= _INLINE_BYTES:
             content = {"document": value}
         else:
             digests = []
             for chunk in split(value):
                 digest = chunk_digest(chunk)
-                is_there = self.index.knows_chunk(digest) and self.chunks.path(digest).exists()
+                is_there = self.index.has_chunk(digest) and self.chunks.path(digest).exists()
                 if digest not in digests and not is_there:
                     row.size_bytes += self.chunks.put(digest, chunk)
                 digests.append(digest)

@@ -42,7 +42,7 @@ class StepEvent:
         """Make a step from an object or mapping with these names; raises TypeError without `step_id`."""
         if isinstance(source, cls):
             return source
-        fields = _found(source, cls.__dataclass_fields__)
+        fields = _fields_of(source, cls.__dataclass_fields__)
         if "step_id" not in fields:
             raise TypeError(f"a step needs a step_id: {type(source).__name__} has none")
         return cls(**fields)
@@ -91,14 +91,14 @@ class Checkpoint:
         """
         if isinstance(source, cls):
             return source
-        fields = _found(source, set(cls.__dataclass_fields__) - {"info", "unrestored"})
+        fields = _fields_of(source, set(cls.__dataclass_fields__) - {"info", "unrestored"})
         lacking = [name for name in ("run_id", "step_id", "state") if name not in fields]
         if lacking:
             raise TypeError(f"a checkpoint needs {' and '.join(lacking)}: {type(source).__name__} has none")
         return cls(**fields)
 
 
-def _found(source: object, names: Iterable[str]) -> dict[str, Any]:
+def _fields_of(source: object, names: Iterable[str]) -> dict[str, Any]:
     """{name: value} for the names that a mapping or an object has."""
     if isinstance(source, Mapping):
         return {name: source[name] for name in names if name in source}
@@ -244,7 +244,7 @@ class CheckpointTrigger:
     _steps: int = 0
     _tick: int | None = None
     _phase: str | None = None
-    _taken_ns: int | None = None
+    _last_saved_ns: int | None = None
 
     def due(
         self,
@@ -266,8 +266,8 @@ class CheckpointTrigger:
         """
         policy = self.policy
         self._steps += steps
-        if self._taken_ns is None:
-            self._taken_ns = now_ns
+        if self._last_saved_ns is None:
+            self._last_saved_ns = now_ns
         if self._tick is None:
             self._tick = tick
         began = phase is not None and phase != self._phase
@@ -288,10 +288,10 @@ class CheckpointTrigger:
             reason = "tick"
         elif policy.every_steps and self._steps >= policy.every_steps:
             reason = "step"
-        elif policy.every_seconds and now_ns - self._taken_ns >= policy.every_seconds * 1e9:
+        elif policy.every_seconds and now_ns - self._last_saved_ns >= policy.every_seconds * 1e9:
             reason = "time"
         if reason is not None:
-            self._steps, self._taken_ns = 0, now_ns
+            self._steps, self._last_saved_ns = 0, now_ns
             self._tick = self._tick if tick is None else tick
         return reason
 

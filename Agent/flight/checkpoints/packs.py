@@ -137,7 +137,7 @@ class PackWriter:
             if self.durable:
                 getattr(os, "fdatasync", os.fsync)(self.fd)
         except OSError:
-            self.take_back(offset)
+            self.truncate(offset)
             raise
         self.size_bytes = offset + len(frame)
         return offset
@@ -147,7 +147,7 @@ class PackWriter:
         status = os.fstat(self.fd)
         self._inode = (status.st_dev, status.st_ino)
 
-    def take_back(self, size_bytes: int) -> None:
+    def truncate(self, size_bytes: int) -> None:
         """Truncate the file to that length."""
         self.size_bytes = size_bytes
         if self.fd >= 0 and names(self.fd, self._inode):
@@ -266,7 +266,7 @@ _MIN_BYTES: Final = 8192
 _MEAN_BYTES: Final = 32_768
 _MAX_BYTES: Final = 131_072
 _SUFFIX: Final = ".json.zst"
-_ASKED_EACH: Final = 16
+_PIECES_PER_MEMORY_CHECK: Final = 16
 """The number of pieces after which the available memory is checked again."""
 
 
@@ -280,7 +280,7 @@ def split(value: Any) -> list[bytes]:
     length = 0
     # Do not collect all pieces first: each short one keeps the 1 KiB buffer that orjson allocates.
     for number, piece in enumerate(_pieces(value)):
-        if not number % _ASKED_EACH:
+        if not number % _PIECES_PER_MEMORY_CHECK:
             ask_memory_for_more()
         pending.append(piece)
         length += len(piece)

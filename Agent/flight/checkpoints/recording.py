@@ -282,9 +282,9 @@ class RunCheckpointing:
         self._pipeline, self._run, self._policy, self._state = pipeline, run, policy, state
         self._run_id = run.directory_id
         self._version = labels.get("agent_version")
-        self._whole: CheckpointTrigger | None = None
+        self._run_trigger: CheckpointTrigger | None = None
         if policy.of != "agents" or state is not None:
-            self._whole = policy.trigger(self._run_id)
+            self._run_trigger = policy.trigger(self._run_id)
         self._agents: dict[str, _Agent] = {}
         self._in_tick: dict[str, _Agent] = {}
         """The agents that have acted since the last tick ended."""
@@ -296,18 +296,18 @@ class RunCheckpointing:
         """The reason of the last checkpoint of the whole run."""
         self._was_saved = False
 
-    def state_told(self, state: Any) -> None:
+    def set_state(self, state: Any) -> None:
         """Set the state of the run, as passed by the program."""
         self._state = state
-        if self._whole is None:
-            self._whole = self._policy.trigger(self._run_id)
+        if self._run_trigger is None:
+            self._run_trigger = self._policy.trigger(self._run_id)
 
     def step_ended(self, step_id: str, *, failed: bool) -> None:
         """Save a checkpoint if one is due after a step that `finish_step` ended."""
         self._stepped = True
         with _taking_checkpoint(self._pipeline) as is_step:
             if is_step:
-                self._take_whole(step_id, settled_scope(), error=failed)
+                self._save_of_run(step_id, settled_scope(), error=failed)
 
     def phase_began(self, name: str) -> None:
         """Set the current phase."""
@@ -333,11 +333,11 @@ class RunCheckpointing:
             if tick is not None:
                 self._in_tick[agent_id] = agent  # checkpoints by tick are saved at the end of the tick
             if self._policy.of != "run":
-                self._take_of(agent_id, agent, step_id or f"step_{agent.steps}", scope, error=failed)
+                self._save_of_agent(agent_id, agent, step_id or f"step_{agent.steps}", scope, error=failed)
         if call.root and step_id is None and tick is None:
             # Outside of steps and ticks, each outermost action of the program counts as a step of the run.
             self._steps += 1
-            self._take_whole(f"step_{self._steps}", scope, error=failed)
+            self._save_of_run(f"step_{self._steps}", scope, error=failed)
 
     def tick_ended(self, number: int) -> None:
         """Save the checkpoints that are due after a tick of the simulation."""
@@ -347,17 +347,17 @@ class RunCheckpointing:
         for agent_id, agent in acted.items() if self._policy.of != "run" else ():
             with _taking_checkpoint(self._pipeline) as is_step:
                 if is_step:
-                    self._take_of(agent_id, agent, f"tick_{number}", scope, tick=number, steps=0)
+                    self._save_of_agent(agent_id, agent, f"tick_{number}", scope, tick=number, steps=0)
         with _taking_checkpoint(self._pipeline) as is_step:
             if is_step and self._open_step(scope) is None and (scope is None or not scope.actions):
                 # A tick counts as a step, unless steps of the run ended in it and were counted already.
-                self._take_whole(f"tick_{number}", scope, tick=number, steps=0 if stepped else 1)
+                self._save_of_run(f"tick_{number}", scope, tick=number, steps=0 if stepped else 1)
 
     def run_ended(self, *, ok: bool) -> None:
         """Save the state of a failed run, unless the error already led to a checkpoint; store the outcome."""
         with _taking_checkpoint(self._pipeline) as is_step:
             if is_step and not ok and self._reason != "error":
-                self._take_whole(_FAILURE, settled_scope(), error=True)
+                self._save_of_run(_FAILURE, settled_scope(), error=True)
         if not self._was_saved and not self._agents and self._state is None:
             self._pipeline.health.note("a run wanted checkpoints and nothing in it exposed state")
         checkpoint_store.note_outcome(self._run_id, ok=ok)
@@ -367,7 +367,7 @@ class RunCheckpointing:
         names = () if scope is None else scope.path
         return next((name for name in reversed(names) if name in self._run.steps), None)
 
-    def _take_of(
+    def _save_of_agent(
         self,
         agent_id: str,
         agent: _Agent,
@@ -398,7 +398,7 @@ class RunCheckpointing:
         )
         self._save(taken, agent.binding)
 
-    def _take_whole(
+    def _save_of_run(
         self,
         name: str,
         scope: SpanScope | None,
@@ -408,13 +408,13 @@ class RunCheckpointing:
         steps: int = 1,
     ) -> None:
         """Save a checkpoint of the whole run, if it is due."""
-        if self._whole is None:
+        if self._run_trigger is None:
             return
         if tick is None and scope is not None:
             tick = scope.tick
         now_ns = self._pipeline.monotonic_ns()
-        reason = self._whole.due(now_ns, tick=tick, phase=self._phase, error=error, steps=steps)
-        state = self._whole_state() if reason is not None else None
+        reason = self._run_trigger.due(now_ns, tick=tick, phase=self._phase, error=error, steps=steps)
+        state = self._state_of_run() if reason is not None else None
         self._reason = reason or self._reason
         if state is None:
             return
@@ -430,7 +430,7 @@ class RunCheckpointing:
         )
         self._save(taken, None)
 
-    def _whole_state(self) -> Any:
+    def _state_of_run(self) -> Any:
         """The run's own state; without one, {agent id: state} for its agents, or None if it has none."""
         if self._state is not None:
             return _exposed(self._state)

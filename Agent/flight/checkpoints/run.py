@@ -45,12 +45,12 @@ _SMALL_BYTES: Final = 8192
 """States smaller than this count as this size for `_MAX_DELTAS`, since they load fast."""
 _MAX_DELTA: Final = 0.5
 """A delta larger than this fraction of the whole state is replaced by a snapshot."""
-_HELD_BYTES: Final = 16 << 20
+_MAX_CACHED_BYTES: Final = 16 << 20
 """The limit for last documents held parsed, in bytes of their JSON; others are loaded when needed."""
 
 
 @dataclass(slots=True)
-class _Head:
+class _ChainEnd:
     """The last checkpoint of a chain that this process continues; `value` is None while it is not held."""
 
     row: Row
@@ -70,8 +70,8 @@ class RunCheckpoints:
     def __init__(self, run_id: str, files: RunFiles) -> None:
         self.run_id = run_id
         self.files = files
-        self._heads: OrderedDict[str | None, _Head] = OrderedDict()
-        self._held_bytes = 0
+        self._chain_ends: OrderedDict[str | None, _ChainEnd] = OrderedDict()
+        self._cached_bytes = 0
         self._repeated: dict[tuple[str, str | None], int] = {}
         """{(step, agent): last number added to the name}; the search for a free number starts there."""
 
@@ -91,7 +91,7 @@ class RunCheckpoints:
         """
         files = self.files
         with files.lock:
-            head = None if full else self._head(row.agent_id)
+            head = None if full else self._chain_end(row.agent_id)
             try:
                 with files.changing():
                     index = files.index
@@ -110,7 +110,7 @@ class RunCheckpoints:
             except BaseException:
                 self.forget(row.agent_id)
                 raise
-            self._hold(row.agent_id, head)
+            self._cache(row.agent_id, head)
         return row
 
     def _free_name(self, step_id: str, agent_id: str | None) -> str:
@@ -124,7 +124,7 @@ class RunCheckpoints:
             self._repeated[step_id, agent_id] = number
         return name
 
-    def _write(self, row: Row, document: CheckpointDocument, head: _Head | None) -> _Head:
+    def _write(self, row: Row, document: CheckpointDocument, head: _ChainEnd | None) -> _ChainEnd:
         """Write a delta if it is within the limits of the chain, otherwise a snapshot; return the new end."""
         delta: Any = None
         if head is not None and head.row.position < MAX_CHAIN:
@@ -137,14 +137,14 @@ class RunCheckpoints:
             ):
                 row.chain, row.position = head.row.chain, head.row.position + 1
                 self.files.write(row, self.run_id, document.value, delta)
-                return _Head(row, document.value, head.snapshot_bytes, head.delta_bytes + delta_bytes)
+                return _ChainEnd(row, document.value, head.snapshot_bytes, head.delta_bytes + delta_bytes)
         row.chain, row.position = row.number, 0
         self.files.write(row, self.run_id, document.value, None)
-        return _Head(row, document.value, len(document.text))
+        return _ChainEnd(row, document.value, len(document.text))
 
-    def _head(self, agent_id: str | None) -> _Head | None:
+    def _chain_end(self, agent_id: str | None) -> _ChainEnd | None:
         """The end of the agent's chain with its document, which is loaded again if it is not held."""
-        head = self._heads.get(agent_id)
+        head = self._chain_ends.get(agent_id)
         if head is not None and head.value is None:
             try:
                 head.value = self.files.document(head.row)[0]
@@ -152,43 +152,43 @@ class RunCheckpoints:
                 # The next checkpoint begins a new chain; loading the damaged one reports the damage.
                 self.forget(agent_id)
                 return None
-            self._held_bytes += head.row.state_bytes
+            self._cached_bytes += head.row.state_bytes
         return head
 
-    def _hold(self, agent_id: str | None, head: _Head) -> None:
-        """Hold a chain's end; above `_HELD_BYTES`, the documents of the least recent chains are dropped."""
+    def _cache(self, agent_id: str | None, head: _ChainEnd) -> None:
+        """Cache the end of a chain; above `_MAX_CACHED_BYTES`, the least recent documents are dropped."""
         self.forget(agent_id)
-        self._heads[agent_id] = head
-        self._held_bytes += head.row.state_bytes
-        for other in list(self._heads) if self._held_bytes > _HELD_BYTES else ():
-            if other != agent_id and self._heads[other].value is not None:
-                self._heads[other].value = None
-                self._held_bytes -= self._heads[other].row.state_bytes
-                if self._held_bytes <= _HELD_BYTES:
+        self._chain_ends[agent_id] = head
+        self._cached_bytes += head.row.state_bytes
+        for other in list(self._chain_ends) if self._cached_bytes > _MAX_CACHED_BYTES else ():
+            if other != agent_id and self._chain_ends[other].value is not None:
+                self._chain_ends[other].value = None
+                self._cached_bytes -= self._chain_ends[other].row.state_bytes
+                if self._cached_bytes <= _MAX_CACHED_BYTES:
                     break
 
     def forget(self, agent_id: str | None) -> None:
         """Stop continuing the agent's chain; its next checkpoint will be a snapshot."""
-        head = self._heads.pop(agent_id, None)
+        head = self._chain_ends.pop(agent_id, None)
         if head is not None and head.value is not None:
-            self._held_bytes -= head.row.state_bytes
+            self._cached_bytes -= head.row.state_bytes
 
     def forget_chains(self, chains: set[int]) -> None:
         """Stop continuing these chains."""
-        for agent_id in [known for known, head in self._heads.items() if head.row.chain in chains]:
+        for agent_id in [known for known, head in self._chain_ends.items() if head.row.chain in chains]:
             self.forget(agent_id)
 
     def suspend(self) -> None:
         """Drop the held documents and close files; the next save still continues its chain."""
-        for head in self._heads.values():
+        for head in self._chain_ends.values():
             head.value = None
-        self._held_bytes = 0
+        self._cached_bytes = 0
         self.files.suspend()
 
     def close(self) -> None:
         """Close all files and stop continuing all chains."""
-        self._heads.clear()
-        self._held_bytes = 0
+        self._chain_ends.clear()
+        self._cached_bytes = 0
         self.files.close()
 
 
@@ -226,7 +226,7 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
     rows_by_number: dict[int, tuple[Row, list[str]]] = {}
     for path in entries_in(directory, PACK_SUFFIX):
         index.add_pack(path.name)
-        for offset, size, frame in frames(path, partial(_report_rest, path)):
+        for offset, size, frame in frames(path, partial(_report_incomplete_end, path)):
             try:
                 row = Row.of_frame(path, offset, size, frame)
             except (KeyError, TypeError, ValueError) as error:
@@ -254,13 +254,13 @@ def _fill(index: CheckpointIndex, directory: Path) -> None:
             index.set_chunks(number, digests)
 
 
-def _report_rest(path: Path, size_bytes: int) -> None:
+def _report_incomplete_end(path: Path, size_bytes: int) -> None:
     say(f"{path}: its last {size_bytes} bytes are not a complete checkpoint")
 
 
 _OPEN_RUNS: Final = 6
 """The number of runs whose files are kept open; each holds at most five."""
-_KNOWN_RUNS: Final = 30
+_MAX_CONTINUED_RUNS: Final = 30
 """The number of runs whose chains are continued; one that is not open holds one file, its claim.
 
 A later save in any other run begins a new chain.
@@ -311,7 +311,7 @@ class OpenRuns:
             run = self._opened(directory, make=make, run_id=run_id)
         if run is not None and run.files.index.fact(REMOVED_FACT) is not None:
             # A removal was interrupted: finish it.
-            self._take_away(run)
+            self._delete_directory(run)
             run = self._opened(directory, make=True, run_id=run_id) if make else None
         if run is None:
             raise self._no_run(run_id)
@@ -329,7 +329,7 @@ class OpenRuns:
         if stored_id is None:
             stored_id = directory.parent.name if run_id is None else run_id
         run = self._runs[stored_id] = RunCheckpoints(stored_id, files)
-        while len(self._runs) > _KNOWN_RUNS:
+        while len(self._runs) > _MAX_CONTINUED_RUNS:
             self._runs.popitem(last=False)[1].close()
         return run
 
@@ -381,10 +381,10 @@ class OpenRuns:
             outcome.checkpoints = len(files.index.listed())
             # The mark stops all saves; the next process that opens the run finishes an interrupted removal.
             files.index.note(REMOVED_FACT, "yes")
-        outcome.size_bytes = self._take_away(run)
+        outcome.size_bytes = self._delete_directory(run)
         return outcome
 
-    def _take_away(self, run: RunCheckpoints) -> int:
+    def _delete_directory(self, run: RunCheckpoints) -> int:
         """Remove the directory of a run that is marked as removed; return the bytes freed."""
         files = run.files
         freed = files.chunks.remove(files.chunks.names())
@@ -494,7 +494,7 @@ def _rebase(run: RunCheckpoints, chain: int) -> int:
                     lacks_base = True
                     continue
                 if lacks_base:
-                    _write_again(run, row, base, files.verified(row, value))
+                    _rewrite(run, row, base, files.verified(row, value))
                     lacks_base = False
                 # If the next row is removed, a later one needs this document as its base.
                 base = write_json(value) if reading < last_kept and rows[reading + 1].removed else None
@@ -506,7 +506,7 @@ def _rebase(run: RunCheckpoints, chain: int) -> int:
     return sum(not row.removed for row in rows[reading : last_kept + 1])
 
 
-def _write_again(run: RunCheckpoints, row: Row, base: bytes | None, text: bytes) -> None:
+def _rewrite(run: RunCheckpoints, row: Row, base: bytes | None, text: bytes) -> None:
     """Write a row's frame again as a delta on `base`, or as a snapshot if `base` is None."""
     value = read_json(text)
     row.position = row.position if base is not None else 0

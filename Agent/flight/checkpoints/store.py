@@ -157,7 +157,7 @@ class LocalCheckpointStore:
             EventNotFound: the step has no checkpoint, or it has one for each of several agents.
             DamagedInput: it cannot be read; the error has path and remedy.
         """
-        row, document, text = self._found(run_id, step_id, agent_id)
+        row, document, text = self._find(run_id, step_id, agent_id)
         unrestored: list[str] = []
         values = decode_document(document, text, unrestored)
         loaded = checkpoint_of(row, run_id)
@@ -178,7 +178,7 @@ class LocalCheckpointStore:
         Raises:
             RunNotFound, EventNotFound, DamagedInput: as `load_checkpoint`.
         """
-        _, document, text = self._found(run_id, step_id, agent_id)
+        _, document, text = self._find(run_id, step_id, agent_id)
         value, types = plain_document(document, text)
         return value.get("state"), tags_below(types, "/state")
 
@@ -330,7 +330,7 @@ class LocalCheckpointStore:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _found(self, run_id: str, step_id: str, agent_id: str | None) -> tuple[Row, Any, bytes]:
+    def _find(self, run_id: str, step_id: str, agent_id: str | None) -> tuple[Row, Any, bytes]:
         """The row of a step's checkpoint, and its document, parsed and as text."""
         with self._runs.lock:
             run = self._runs.get(run_id)

@@ -179,12 +179,12 @@ def _driven(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Drive
         call.chunk(lambda: shape.encode_chunk(chunk))
         seen.append(chunk)
 
-    def of_whole(read: Callable[[Any], Any]) -> Any:
+    def with_response(read: Callable[[Any], Any]) -> Any:
         answer = shape.whole(seen) if seen else None
         return None if answer is None else read(answer)
 
     begin = live if call.answer is None else partial(_recorded_chunks, call, shape)
-    return begin, take, partial(of_whole, shape.encode), partial(of_whole, shape.usage)
+    return begin, take, partial(with_response, shape.encode), partial(with_response, shape.usage)
 
 
 def _answered(call: OpenModelCall, shape: Shape) -> Any:

@@ -42,7 +42,7 @@ def _open(
     messages, stop, call_options = _named(*args, **kwargs)
 
     def request() -> dict[str, Any]:
-        fields: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
+        fields: dict[str, Any] = {"messages": [_request_message(message) for message in messages]}
         if stop:
             fields["stop"] = list(stop)
         # Options `ls_*` are metadata for tracing, which differ between runs and do not reach the model.
@@ -68,7 +68,7 @@ def _facts(model: Any, stop: Any) -> ModelFacts:
     return ModelFacts(str(name), "langchain", ls_params.get("ls_provider"), params or None)
 
 
-def _asked(message: Any) -> dict[str, Any]:
+def _request_message(message: Any) -> dict[str, Any]:
     """A message without its id, which differs between runs."""
     dumped: dict[str, Any] = _messages.message_to_dict(message)
     dumped["data"] = {key: value for key, value in dumped["data"].items() if key != "id"}
@@ -107,7 +107,7 @@ def _decode_chunk(dumped: Any) -> Any:
     )
 
 
-def _whole(chunks: list[Any]) -> Any:
+def _combined(chunks: list[Any]) -> Any:
     total = chunks[0]
     for chunk in chunks[1:]:
         total = total + chunk
@@ -127,7 +127,7 @@ def _usage(result: Any) -> Usage | None:
     return Usage(tokens.get("prompt_tokens"), tokens.get("completion_tokens"))
 
 
-_SHAPE = Shape(_encode, _decode, _usage, _encode_generation, _decode_chunk, _whole)
+_SHAPE = Shape(_encode, _decode, _usage, _encode_generation, _decode_chunk, _combined)
 _EVENTS = Shape(_encode, _decode, lambda _: None, dict, dict, lambda _: None)
 """For models that implement the event protocol themselves; their pieces are plain mappings."""
 _METHODS = (

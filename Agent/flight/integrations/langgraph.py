@@ -21,7 +21,7 @@ NODE_STEP: Final = "langgraph.node"
 INNER_GRAPH_STEP: Final = "langgraph.inner_graph"
 INNER_NODE_STEP: Final = "langgraph.inner_node"
 """The inner types are for graphs called by a node of a recorded graph; they are replayed with the node."""
-_OWN_KEYS: Final = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
+_INTERNAL_KEYS: Final = ("thread_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map")
 
 open_call: ContextVar[GraphCall | None] = ContextVar("agent_trace_graph_call", default=None)
 _open_node: ContextVar[str | None] = ContextVar("agent_trace_graph_node", default=None)
@@ -115,7 +115,7 @@ class GraphCall:
         user_settings = {
             key: each
             for key, each in configurable.items()
-            if key not in _OWN_KEYS and not key.startswith("__")
+            if key not in _INTERNAL_KEYS and not key.startswith("__")
         }
         settings = {"configurable": kept(user_settings)} if user_settings else {}
         if self._context is not None:
@@ -248,7 +248,7 @@ def node_step(name: str, input_value: Any, config: Mapping[str, Any]) -> Iterato
 FRAMEWORK: Final = "langgraph"
 MESSAGE: Final = "langchain.message"
 """The key that marks a message in plain form."""
-_SAID: Final = {
+_CONTROL_FIELDS: Final = {
     "Command": ("graph", "update", "resume", "goto"),
     "Send": ("node", "arg"),
     "Interrupt": ("value", "id"),
@@ -284,8 +284,14 @@ def _form(value: Any, seen: dict[int, tuple[Any, Any]]) -> Any:
     if isinstance(value, messages.BaseMessage):
         return {MESSAGE: messages.message_to_dict(value)}
     name = type(value).__name__
-    if name in _SAID and type(value) is getattr(optional_module("langgraph.types", FRAMEWORK), name, None):
-        return {f"{FRAMEWORK}.{name}": {each: _plain(getattr(value, each), seen) for each in _SAID[name]}}
+    if name in _CONTROL_FIELDS and type(value) is getattr(
+        optional_module("langgraph.types", FRAMEWORK), name, None
+    ):
+        return {
+            f"{FRAMEWORK}.{name}": {
+                each: _plain(getattr(value, each), seen) for each in _CONTROL_FIELDS[name]
+            }
+        }
     return value
 
 
@@ -305,7 +311,7 @@ def restored_values(value: Any) -> Any:
     return value
 
 
-def made_ids(value: Any) -> Iterator[str]:
+def generated_ids(value: Any) -> Iterator[str]:
     """Yield the ids of messages and interrupts in plain values; LangGraph generates these at random."""
     pending, seen = [value], set[int]()
     while pending:
@@ -330,7 +336,7 @@ def _marked(value: dict[Any, Any]) -> tuple[str, dict[str, Any]] | None:
     if not isinstance(key, str) or not isinstance(body, dict):
         return None
     name = key if key == MESSAGE else key.removeprefix(f"{FRAMEWORK}.")
-    return (name, body) if name == MESSAGE or (name != key and name in _SAID) else None
+    return (name, body) if name == MESSAGE or (name != key and name in _CONTROL_FIELDS) else None
 
 
 _INTERRUPT = "__interrupt__"
@@ -358,7 +364,7 @@ class Chunks:
         self.asked = {**more, "stream_mode": [*dict.fromkeys([*self._modes, "values"])]}
         keys = more.get("output_keys")
         if keys is not None and keys != graph.stream_channels_asis:
-            if is_own and not self._is_typed:  # `invoke` uses only the last state, which `_wanted` reduces
+            if is_own and not self._is_typed:  # `invoke` uses only the last state, which `_requested` reduces
                 self._keys = keys
                 self.asked["output_keys"] = None
             else:
@@ -373,13 +379,13 @@ class Chunks:
         *namespace, mode, payload = chunk
         if mode == "values" and not (namespace and namespace[0]):
             self._call.keep_state(payload)
-            payload = self._wanted(payload)
+            payload = self._requested(payload)
         if mode not in self._modes:
             return ()
         prefix = (*namespace,) if self._is_single else (*namespace, mode)
         return ((*prefix, payload),) if prefix else (payload,)
 
-    def _wanted(self, payload: Any) -> Any:
+    def _requested(self, payload: Any) -> Any:
         """The part of a complete state that the caller asked for."""
         keys = self._keys
         if keys is None or not isinstance(payload, dict):

@@ -83,7 +83,7 @@ def without_secrets(redactor: Redactor, typed: tuple[str, bytes]) -> tuple[str, 
         )
     form = _JsonForm(redactor)
     types: dict[str, str] = {}
-    as_json = form.told(form.unpacked(raw), "", types)
+    as_json = form.to_json(form.unpacked(raw), "", types)
     clean = redactor.value(as_json, "", types)
     return typed if clean == as_json else (kind, form.packed(clean))
 
@@ -110,21 +110,24 @@ class _JsonForm:
         self._arrays.append(data)
         return {_ARRAY: len(self._arrays) - 1}
 
-    def told(self, value: Any, pointer: str, types: dict[str, str]) -> Any:
+    def to_json(self, value: Any, pointer: str, types: dict[str, str]) -> Any:
         """The unpacked value as JSON, with tags that mark pairs of keys and values for the redactor."""
         if isinstance(value, bytes):
             return {_BYTES: value.decode("latin-1")}
         if isinstance(value, list | tuple):
-            return [self.told(item, f"{pointer}/{at}", types) for at, item in enumerate(value)]
+            return [self.to_json(item, f"{pointer}/{at}", types) for at, item in enumerate(value)]
         if not isinstance(value, dict):
             return value
         if all(isinstance(key, str) for key in value):
-            return {key: self.told(item, f"{pointer}/{escape(key)}", types) for key, item in value.items()}
+            return {key: self.to_json(item, f"{pointer}/{escape(key)}", types) for key, item in value.items()}
         pairs_pointer = f"{pointer}/{escape(_PAIRS)}"
         types[pairs_pointer] = "map"
         return {
             _PAIRS: [
-                [self.told(part, f"{pairs_pointer}/{at}/{which}", types) for which, part in enumerate(pair)]
+                [
+                    self.to_json(part, f"{pairs_pointer}/{at}/{which}", types)
+                    for which, part in enumerate(pair)
+                ]
                 for at, pair in enumerate(value.items())
             ]
         }
@@ -244,7 +247,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
 
     def get_tuple(self, config: Any) -> CheckpointTuple | None:
         """Return the checkpoint named by the config, else the newest of its thread and namespace."""
-        thread, ns = _place(config)
+        thread, ns = _thread_and_namespace(config)
         wanted_id = get_checkpoint_id(config)
         which = "id = ?" if wanted_id else "? IS NULL"
         query = f"SELECT {_COLUMNS} FROM checkpoint WHERE thread = ? AND ns = ? AND {which}"  # noqa: S608
@@ -296,7 +299,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
         self, config: Any, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
     ) -> Any:
         """Save a checkpoint as the child of the one that the config names."""
-        thread, ns = _place(config)
+        thread, ns = _thread_and_namespace(config)
         parent = config["configurable"].get("checkpoint_id")
         body = {key: value for key, value in checkpoint.items() if key != "channel_values"}
         whole_metadata = get_checkpoint_metadata(config, metadata)
@@ -340,7 +343,7 @@ class TraceSaver(BaseCheckpointSaver[str]):
         self, config: Any, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Save the writes of a task; existing writes are kept, except those of LangGraph's own channels."""
-        thread, ns = _place(config)
+        thread, ns = _thread_and_namespace(config)
         at = config["configurable"]["checkpoint_id"]
         with self._writing() as db:
             for index, (channel, value) in enumerate(writes):
@@ -573,7 +576,7 @@ def _channels(db: sqlite3.Connection, number: int) -> set[str]:
     }
 
 
-def _place(config: Any) -> tuple[str, str]:
+def _thread_and_namespace(config: Any) -> tuple[str, str]:
     configurable = config["configurable"]
     return str(configurable["thread_id"]), str(configurable.get("checkpoint_ns", ""))
 

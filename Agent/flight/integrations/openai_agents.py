@@ -103,7 +103,7 @@ def _usage(response: Any) -> Usage:
     return Usage(used.input_tokens, used.output_tokens)
 
 
-def _whole(events: list[Any]) -> Any:
+def _final_response(events: list[Any]) -> Any:
     """The response in the last event of a stream; None if the stream did not reach its end."""
     last = events[-1]
     if getattr(last, "type", None) not in _ENDS:
@@ -120,7 +120,7 @@ def _whole(events: list[Any]) -> Any:
     return _items.ModelResponse(output=last.response.output, usage=usage, response_id=last.response.id)
 
 
-_SHAPE = Shape(_encode, _decode, _usage, _plain, _EVENT.validate_python, _whole)
+_SHAPE = Shape(_encode, _decode, _usage, _plain, _EVENT.validate_python, _final_response)
 _METHODS = (
     Method("get_response", drive_async, _SHAPE),
     Method("stream_response", drive_stream_async, _SHAPE),

@@ -15,7 +15,7 @@ _models = optional_module("pydantic_ai.models", _PACKAGE)
 _wrapper: Any = optional_module("pydantic_ai.models.wrapper", _PACKAGE).WrapperModel
 _EVENT = optional_module("pydantic", _PACKAGE).TypeAdapter(_messages.ModelResponseStreamEvent)
 
-_OWN_TO_A_RUN = frozenset({"timestamp", "run_id", "conversation_id"})
+_SPECIFIC_TO_A_RUN = frozenset({"timestamp", "run_id", "conversation_id"})
 
 
 def recorded(model: Any) -> Any:
@@ -159,9 +159,10 @@ def _open(
 
 def _without_run(message: dict[str, Any]) -> dict[str, Any]:
     """A message without the times and ids that differ between runs, so that a replay finds the call."""
-    fields = {key: value for key, value in message.items() if key not in _OWN_TO_A_RUN}
+    fields = {key: value for key, value in message.items() if key not in _SPECIFIC_TO_A_RUN}
     fields["parts"] = [
-        {key: value for key, value in part.items() if key not in _OWN_TO_A_RUN} for part in message["parts"]
+        {key: value for key, value in part.items() if key not in _SPECIFIC_TO_A_RUN}
+        for part in message["parts"]
     ]
     return fields
 

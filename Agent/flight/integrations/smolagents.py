@@ -30,7 +30,7 @@ def _open(
         names = method.__code__.co_varnames[2 : method.__code__.co_argcount]
         options = {**dict(zip(names, more, strict=False)), **call_options}
         tools = options.pop("tools_to_call_from", None)
-        fields: dict[str, Any] = {"messages": [_asked(message) for message in messages]}
+        fields: dict[str, Any] = {"messages": [_request_message(message) for message in messages]}
         if tools:
             fields["tools"] = [_models.get_tool_json_schema(tool) for tool in tools]
         options = {key: value for key, value in options.items() if value is not None}
@@ -42,7 +42,7 @@ def _open(
     return open_model_call(ModelFacts(str(name), "smolagents"), request, streams=streams, owner=model)
 
 
-def _asked(message: Any) -> Any:
+def _request_message(message: Any) -> Any:
     """A message without its raw response and token counts, which the model does not get."""
     if isinstance(message, dict):
         return message

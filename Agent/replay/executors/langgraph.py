@@ -28,7 +28,7 @@ from Agent.flight.integrations.langgraph import (
     FRAMEWORK,
     GRAPH_STEP,
     NODE_STEP,
-    made_ids,
+    generated_ids,
     node_step_id,
     plain_values,
     restored_values,
@@ -164,7 +164,7 @@ class _Drive:
         execution.reads = self.watch.reads
         execution.user_code_ran = bool(self.nodes.ran)
         for ids, states in zip(self._ids, (self.states, values), strict=True):
-            ids.update(made_ids([plain_values(each) for each in states.values()]))
+            ids.update(generated_ids([plain_values(each) for each in states.values()]))
         self._judge_error(execution)
         difference = None
         if values and not self.changes:

@@ -405,10 +405,10 @@ def turn_recording_away(directory: Path) -> Callable[[], None]:
 
     def back() -> None:
         vars(session)["create_session_dir"] = create_session_dir
-        session.keeps_apart = False
+        session.records_separately = False
 
     vars(session)["create_session_dir"] = elsewhere
-    session.keeps_apart = True
+    session.records_separately = True
     return back
 
 

@@ -49,11 +49,11 @@ from Agent.server.threads import ServerInThread, server_config
 from Agent.tree.files import control
 from Agent.tree.layout import find_session, session_id_of
 from Agent.version import __version__
-from Agent.view.live import Watch, give_back_large_arrays
+from Agent.view.live import Watch, release_large_arrays
 from Agent.view.sharing import moment_of
 
-_HERE: Final = Path(__file__).parent
-_STATIC: Final = _HERE / "static"
+_DIRECTORY: Final = Path(__file__).parent
+_STATIC: Final = _DIRECTORY / "static"
 _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -64,7 +64,7 @@ _SESSION: Final = re.compile(r"[A-Za-z0-9_.\-]{1,200}")
 _NEWEST: Final = "newest"
 _MISSING: Final = (SessionNotFound, RunNotFound, AgentNotFound, EventNotFound)
 _GZIP_BYTES: Final = 1024
-_TELL_S: Final = 0.02
+_NEWS_INTERVAL_S: Final = 0.02
 _QUIET_S: Final = 1.0
 _CONTROL_S: Final = 10.0
 """How long a request waits for the next tick of a program."""
@@ -241,7 +241,7 @@ def _api(views: OpenViews, editor: Editor | None) -> APIRouter:
     api = APIRouter(prefix="/api")
     for name in _PLAIN.split():
         api.get(f"/{{session}}/{name}")(_plain_route(views, name))
-    _add_whole_session(api, views)
+    _add_session_routes(api, views)
     _add_ranges(api, views)
     _add_moments(api, views, editor)
     return api
@@ -266,7 +266,7 @@ def _plain_route(views: OpenViews, name: str) -> Callable[..., Response]:
     return route
 
 
-def _add_whole_session(api: APIRouter, views: OpenViews) -> None:
+def _add_session_routes(api: APIRouter, views: OpenViews) -> None:
     @api.get("/sessions")
     def sessions() -> Response:
         return answer(view.session_list(views.root))
@@ -296,8 +296,8 @@ async def _live_events(views: OpenViews, session: str) -> AsyncIterator[bytes]:
             if watch.is_behind or quiet_s >= _QUIET_S:
                 quiet_s = 0.0
                 yield b"data: %b\n\n" % encoded(await run_in_threadpool(watch.news))
-            await asyncio.sleep(_TELL_S)
-            quiet_s += _TELL_S
+            await asyncio.sleep(_NEWS_INTERVAL_S)
+            quiet_s += _NEWS_INTERVAL_S
 
 
 def _add_ranges(api: APIRouter, views: OpenViews) -> None:
@@ -537,7 +537,7 @@ def static_files() -> dict[str, StaticFile]:
 def environment() -> Environment:
     """Return the templates of the package."""
     return Environment(
-        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined
+        loader=FileSystemLoader(_DIRECTORY / "templates"), autoescape=True, undefined=StrictUndefined
     )
 
 
@@ -575,7 +575,7 @@ def _install_problems(app: FastAPI) -> None:
 
         app.add_exception_handler(kind, handler)
 
-    handle(AgentTraceError, _of_own_error)
+    handle(AgentTraceError, _of_internal_error)
     handle(RequestValidationError, _of_parameters)
     handle(HTTPException, lambda error: (error.status_code, "there is nothing at this address", None))
     handle(
@@ -583,7 +583,7 @@ def _install_problems(app: FastAPI) -> None:
     )
 
 
-def _of_own_error(error: AgentTraceError) -> tuple[int, str, str | None]:
+def _of_internal_error(error: AgentTraceError) -> tuple[int, str, str | None]:
     status = 400 if isinstance(error, UsageError) else 422 if isinstance(error, InputError) else 500
     if isinstance(error, _MISSING):
         status = 404
@@ -606,12 +606,12 @@ class _ReportingServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
-        self._say = started
+        self._report_started = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and report it."""
         await super().startup(sockets)
-        self._say()
+        self._report_started()
 
 
 class PagesServer:
@@ -663,7 +663,7 @@ class PagesServer:
         Args:
             started: called when the server answers.
         """
-        give_back_large_arrays()
+        release_large_arrays()
         try:
             _ReportingServer(self._config(), started).run(sockets=[self._listening])
         finally:

@@ -89,7 +89,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        grants = self._is_given(scope)
+        grants = self._has_token(scope)
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -107,13 +107,13 @@ class Guard:
     def _refusal(self, scope: Scope, headers: dict[bytes, str], *, grants: bool) -> Response | None:
         """Return why a request is refused; None if it is allowed."""
         wants_page = "text/html" in headers.get(b"accept", "")
-        if not self._is_own_name(headers.get(b"host", "")):
+        if not self._is_accepted_host(headers.get(b"host", "")):
             remedy = "use localhost or 127.0.0.1"
             return refused(421, "this server has another name", remedy, as_page=wants_page)
         if scope["method"] == "POST":
             for path, refusal in self._posts:
                 if path.fullmatch(path_of(scope)):
-                    if not _is_own_request(scope, headers) or not _is_known(scope, headers, str(self._token)):
+                    if not _is_same_origin(scope, headers) or not _is_known(scope, headers, str(self._token)):
                         return refused(403, refusal, _REMEDY, as_page=False)
                     return None
         if scope["method"] != "GET":
@@ -126,12 +126,12 @@ class Guard:
             return refused(403, "the token is missing or wrong", _REMEDY, as_page=wants_page)
         return None
 
-    def _is_own_name(self, host: str) -> bool:
+    def _is_accepted_host(self, host: str) -> bool:
         name = host.rpartition(":")[0] if _has_port(host) else host
         name = name.strip("[]").casefold()
         return name in self._names or (self._any_address and _is_address(name))
 
-    def _is_given(self, scope: Scope) -> bool:
+    def _has_token(self, scope: Scope) -> bool:
         """Return whether the address contains the token."""
         if self._token is None or b"token=" not in scope["query_string"]:
             return False
@@ -180,7 +180,7 @@ def _is_known(scope: Scope, headers: dict[bytes, str], token: str) -> bool:
     return cookie is not None and _same(cookie, token)
 
 
-def _is_own_request(scope: Scope, headers: dict[bytes, str]) -> bool:
+def _is_same_origin(scope: Scope, headers: dict[bytes, str]) -> bool:
     """Return whether a request comes from a script of these pages, according to the browser."""
     origin = f"{scope['scheme']}://{headers.get(b'host', '')}"
     return (

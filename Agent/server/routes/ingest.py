@@ -15,7 +15,7 @@ from Agent.export.wire import read_batch, read_run
 from Agent.server.access import Granted, GrantedDelete
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem
-from Agent.server.limits import made_of_json
+from Agent.server.limits import read_json_body
 from Agent.server.routes.schemas import (
     ERRORS,
     UUID_SHAPE,
@@ -107,7 +107,7 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
     )
     async def post_run(request: Request, response: Response, project: Granted) -> StoredRunAnswer:
         """One run as a document. A repeated or extended document is merged by run_id."""
-        run, dropped = await made_of_json(request, settings, _refusing(read_run, project))
+        run, dropped = await read_json_body(request, settings, _refusing(read_run, project))
         done = await run_in_threadpool(take, project, Batch((), (run,)), dropped, None)
         response.status_code = 201 if done.runs_new else 200
         return StoredRunAnswer(run_id=run.run_id, stored=True, dropped=dropped)
@@ -115,18 +115,18 @@ def ingest_router(store: Store, settings: ServerSettings, counters: Counters) ->
     @router.post("/events", summary="Store a batch of events", openapi_extra=json_body(_BATCH))
     async def post_events(request: Request, project: Granted) -> BatchAnswer:
         """Events of one session, and runs. Items that are already stored are counted and not changed."""
-        batch, dropped = await made_of_json(request, settings, _refusing(read_batch, project))
+        batch, dropped = await read_json_body(request, settings, _refusing(read_batch, project))
         return await run_in_threadpool(take_batch, project, batch, dropped)
 
     return router
 
 
-_GONE: Final = refusals({404: "The project has nothing with that id."})
+_NOT_FOUND: Final = refusals({404: "The project has nothing with that id."})
 
 
 def removal_router(store: Store) -> APIRouter:
     """Make the routes that delete, for a store that may write."""
-    router = APIRouter(prefix="/v1", responses=ERRORS | _GONE)
+    router = APIRouter(prefix="/v1", responses=ERRORS | _NOT_FOUND)
 
     @router.delete("/runs/{run_id}", status_code=204, summary="Delete a run")
     def delete_run(project: GrantedDelete, run_id: str) -> Response:

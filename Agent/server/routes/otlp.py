@@ -48,7 +48,7 @@ from Agent.lazy_names import extra_needed
 from Agent.server.access import Granted
 from Agent.server.counters import Counters
 from Agent.server.errors import Problem
-from Agent.server.limits import json_of, made_of_body
+from Agent.server.limits import json_of, read_body
 from Agent.server.routes.ingest import BODY_ERRORS
 from Agent.server.routes.schemas import ERRORS
 from Agent.server.settings import ServerSettings
@@ -239,7 +239,7 @@ def read_request(media_type: str, body: bytes) -> ExportTraceServiceRequest:
     message = ExportTraceServiceRequest()
     try:
         if media_type == PROTOBUF:
-            if len(body) > _SURELY_FEW_BYTES and _holds_too_many(body, message.DESCRIPTOR):
+            if len(body) > _SURELY_FEW_BYTES and _has_too_many(body, message.DESCRIPTOR):
                 text = f"the body holds more than {_MAX_MESSAGES:,} messages"
                 raise Problem(413, text, remedy="send it in parts")
             message.ParseFromString(body)
@@ -252,7 +252,7 @@ def read_request(media_type: str, body: bytes) -> ExportTraceServiceRequest:
     return message
 
 
-def _holds_too_many(body: bytes, of_whole: Any) -> bool:
+def _has_too_many(body: bytes, of_whole: Any) -> bool:
     """Return whether a body has too many messages, each of which takes far more memory than its bytes.
 
     Raises:
@@ -401,7 +401,7 @@ def otlp_router(store: Store, settings: ServerSettings, counters: Counters) -> A
     )
     async def post_traces(request: Request, project: Granted) -> Response:
         """OTLP over HTTP. A trace becomes a run, a span one of its steps; repeated spans are stored once."""
-        media_type, read = await made_of_body(
+        media_type, read = await read_body(
             request, settings, (PROTOBUF, JSON), _read, limit_bytes=MAX_OTLP_BYTES
         )
         return Response(await run_in_threadpool(take, project, media_type, read), media_type=media_type)

@@ -80,10 +80,10 @@ _PARAMETERS: Final[dict[str, Any]] = {
     "until": Time,
 }
 """{name in a request: type} of the filters of lists."""
-Wanted = TypeVar("Wanted", RunFilter, EventFilter)
+FilterT = TypeVar("FilterT", RunFilter, EventFilter)
 
 
-def _reader_of(filter_type: type[Wanted], names: str, **needed: Any) -> Callable[..., Wanted]:
+def _reader_of(filter_type: type[FilterT], names: str, **needed: Any) -> Callable[..., FilterT]:
     """Make a dependency that reads these parameters of a request into a filter.
 
     Args:
@@ -91,7 +91,7 @@ def _reader_of(filter_type: type[Wanted], names: str, **needed: Any) -> Callable
     """
     types = needed | {name: _PARAMETERS[name] for name in names.split()}
 
-    def read(**values: Any) -> Wanted:
+    def read(**values: Any) -> FilterT:
         values["session_uid"] = plain_uid(values["session_uid"])
         if (level := values.pop("min_level", None)) is not None:
             values["min_severity"] = LEVELS[level]
@@ -109,15 +109,17 @@ def _reader_of(filter_type: type[Wanted], names: str, **needed: Any) -> Callable
     return read
 
 
-_runs_asked: Final = _reader_of(
+_run_filter: Final = _reader_of(
     RunFilter,
     "agent_id agent_version status failure_type failure_code session_uid session_id label since until",
 )
-_events_asked: Final = _reader_of(
+_event_filter: Final = _reader_of(
     EventFilter, "session_uid session_id run_id agent_id kind min_level since until"
 )
-_journey_asked: Final = _reader_of(EventFilter, "session_uid session_id run_id since until", agent_id=AgentId)
-_errors_asked: Final = _reader_of(EventFilter, "session_uid session_id run_id agent_id since until")
+_journey_filter: Final = _reader_of(
+    EventFilter, "session_uid session_id run_id since until", agent_id=AgentId
+)
+_error_filter: Final = _reader_of(EventFilter, "session_uid session_id run_id agent_id since until")
 
 
 def query_router(store: Store) -> APIRouter:
@@ -141,7 +143,7 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
     @lists("/runs", RunAnswer, "List runs, newest first")
     def list_runs(
         project: Granted,
-        filters: Annotated[RunFilter, Depends(_runs_asked)],
+        filters: Annotated[RunFilter, Depends(_run_filter)],
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Response:
@@ -186,7 +188,7 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
     @lists("/events", EventAnswer, "List events of a session or a run, oldest first")
     def list_events(
         project: Granted,
-        filters: Annotated[EventFilter, Depends(_events_asked)],
+        filters: Annotated[EventFilter, Depends(_event_filter)],
         limit: Limit = 200,
         cursor: Cursor = None,
     ) -> Response:
@@ -203,7 +205,7 @@ def _add_other_routes(router: APIRouter, store: Store) -> None:
 
     @router.get("/stats", summary="Count runs, failures and latencies")
     def get_stats(
-        project: Granted, filters: Annotated[RunFilter, Depends(_runs_asked)], interval: Interval = None
+        project: Granted, filters: Annotated[RunFilter, Depends(_run_filter)], interval: Interval = None
     ) -> CountsAnswer:
         """Of the matching runs, by version, and by interval if one is given."""
         return counts_answer(store.count_runs(project, filters, interval=interval))
@@ -215,7 +217,7 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
     @lists("/journeys", JourneyStepAnswer, "Show an agent's events in a session or a run")
     def get_journey(
         project: Granted,
-        filters: Annotated[EventFilter, Depends(_journey_asked)],
+        filters: Annotated[EventFilter, Depends(_journey_filter)],
         limit: Limit = 200,
         cursor: Cursor = None,
     ) -> Response:
@@ -227,7 +229,7 @@ def _add_explaining_routes(router: APIRouter, store: Store) -> None:
     @lists("/errors", ErrorGroupAnswer, "List errors by fingerprint, the latest first")
     def list_errors(
         project: Granted,
-        filters: Annotated[EventFilter, Depends(_errors_asked)],
+        filters: Annotated[EventFilter, Depends(_error_filter)],
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Response:
@@ -292,7 +294,7 @@ class _StoredLinks(FilledWindow):
         super().__init__(MAX_HOPS)
         self.stored: dict[str, dict[str, Any]] = {}
         self._store = store
-        self._place = project, session_uid
+        self._scope = project, session_uid
         self._since_us, self._until_us = since_us, until_us
 
     def take(self, event_rows: Iterable[dict[str, Any]]) -> None:
@@ -303,17 +305,17 @@ class _StoredLinks(FilledWindow):
 
     def _ask(self, ids: set[str], around: set[str], inside: set[str]) -> None:
         if ids:
-            self.take(self._store.events_by_id(*self._place, ids))
+            self.take(self._store.events_by_id(*self._scope, ids))
         if around or inside:
             until_us = min(self._until_us + (_TRAIL_US if around else 0), _LAST_US)
             rows = self._store.events_of_spans(
-                *self._place, around=around, within=inside, since_us=self._since_us, until_us=until_us
+                *self._scope, around=around, within=inside, since_us=self._since_us, until_us=until_us
             )
             self.take(rows)
 
     def _add_agent(self, agent_id: str) -> None:
         since_us, until_us = self._since_us, self._until_us
-        rows = self._store.events_of_agent(*self._place, agent_id, since_us=since_us, until_us=until_us)
+        rows = self._store.events_of_agent(*self._scope, agent_id, since_us=since_us, until_us=until_us)
         self.take(rows)
 
 

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from Agent.export.allowed import is_identity, is_label
 from Agent.server.access import GrantedReplay
 from Agent.server.errors import Problem
-from Agent.server.limits import made_of_json
+from Agent.server.limits import read_json_body
 from Agent.server.replays import Replays, json_text, no_checkpoint
 from Agent.server.routes.ingest import BODY_ERRORS, json_body
 from Agent.server.routes.schemas import (
@@ -49,7 +49,7 @@ WaitMade = Annotated[
 _MAX_LISTED: Final = 1000
 
 
-def _kept_if(is_right: Callable[[str], bool]) -> AfterValidator:
+def _valid_if(is_right: Callable[[str], bool]) -> AfterValidator:
     def checked(text: str) -> str:
         if not is_right(text):
             raise ValueError
@@ -58,16 +58,16 @@ def _kept_if(is_right: Callable[[str], bool]) -> AfterValidator:
     return AfterValidator(checked)
 
 
-_Name = Annotated[str, Field(min_length=1, max_length=200), _kept_if(str.isprintable)]
-_Identity = Annotated[str, Field(max_length=128), _kept_if(is_identity)]
-_Label = Annotated[str, Field(max_length=64), _kept_if(is_label)]
+_Name = Annotated[str, Field(min_length=1, max_length=200), _valid_if(str.isprintable)]
+_Identity = Annotated[str, Field(max_length=128), _valid_if(is_identity)]
+_Label = Annotated[str, Field(max_length=64), _valid_if(is_label)]
 
 
-class _Asked(BaseModel):
+class _RequestModel(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class AskedCheckpoints(_Asked):
+class AskedCheckpoints(_RequestModel):
     """One checkpoint with a state, or one after each step of the run."""
 
     model_config = ConfigDict(
@@ -112,7 +112,7 @@ def checkpoint_router(replays: Replays) -> APIRouter:
         wait_s: WaitMade = 2.0,
     ) -> CreatedAnswer:
         """After each step whose state is known; existing checkpoints are kept. No code is executed."""
-        body = await made_of_json(request, settings, _checked_checkpoint, optional=True)
+        body = await read_json_body(request, settings, _checked_checkpoint, optional=True)
         lacking: list[str] = []
         hidden: list[str] = []
         if "state" in body:
@@ -165,7 +165,7 @@ def _checked_checkpoint(value: object) -> dict[str, Any]:
     Raises:
         Problem: 422 with the path of the error.
     """
-    body = _asked(AskedCheckpoints, value)
+    body = _validated(AskedCheckpoints, value)
     keys = body.model_fields_set
     if "state" not in keys:
         if not body.auto or keys - {"auto"}:
@@ -181,10 +181,10 @@ _REFUSED: Final = {
     "target": "the service does not load code named by a request",
     "live": "the service does not call tools or models",
 }
-M = TypeVar("M", bound=_Asked)
+M = TypeVar("M", bound=_RequestModel)
 
 
-def _asked(model: type[M], value: object) -> M:
+def _validated(model: type[M], value: object) -> M:
     """Check the body of a request by its model.
 
     Raises:
@@ -207,7 +207,7 @@ def _asked(model: type[M], value: object) -> M:
     raise Problem(422, text, path=path or None, remedy=remedy, errors=mistakes if more else ())
 
 
-class AskedReplay(_Asked):
+class AskedReplay(_RequestModel):
     """The settings of a replay."""
 
     model_config = ConfigDict(
@@ -240,7 +240,7 @@ def replay_router(replays: Replays) -> APIRouter:
     router = APIRouter(prefix="/api", responses=ERRORS | NOT_FOUND)
     store, settings, lists = replays.store, replays.settings, partial(add_list, router)
 
-    def known(project: Project, replay_id: str) -> dict[str, Any]:
+    def existing_replay(project: Project, replay_id: str) -> dict[str, Any]:
         stored = store.find_replay(project, replay_id)
         if stored is None:
             raise Problem(
@@ -263,7 +263,7 @@ def replay_router(replays: Replays) -> APIRouter:
         request: Request, response: Response, project: GrantedReplay, checkpoint_id: str, wait_s: Wait = 20.0
     ) -> ReplayAnswer:
         """In a separate process with limits of time and memory, without network."""
-        config = await made_of_json(
+        config = await read_json_body(
             request, settings, lambda value: _checked(value, settings.replay_timeout_s), optional=True
         )
         replay_id, future = await run_in_threadpool(replays.begin_replay, project, checkpoint_id, config)
@@ -271,7 +271,7 @@ def replay_router(replays: Replays) -> APIRouter:
         for done in ended:
             if not done.cancelled() and isinstance(refused := done.exception(), Problem):
                 raise refused
-        answer = replay_answer(await run_in_threadpool(known, project, replay_id), now_us())
+        answer = replay_answer(await run_in_threadpool(existing_replay, project, replay_id), now_us())
         response.status_code = 202 if answer.status == "running" else 201
         response.headers["Location"] = f"/api/replays/{replay_id}"
         return answer
@@ -279,12 +279,12 @@ def replay_router(replays: Replays) -> APIRouter:
     @router.get("/replays/{replay_id}", summary="Show a replay")
     def get_replay(project: GrantedReplay, replay_id: str) -> ReplayAnswer:
         """Its status, and its result once it has ended."""
-        return replay_answer(known(project, replay_id), now_us())
+        return replay_answer(existing_replay(project, replay_id), now_us())
 
     @router.get("/replays/{replay_id}/diff", summary="Show what a replay changed", responses=NO_CONTENT)
     def get_diff(project: GrantedReplay, replay_id: str) -> DiffAnswer:
         """The recorded output beside the new one, key by key."""
-        answer = replay_answer(known(project, replay_id), now_us())
+        answer = replay_answer(existing_replay(project, replay_id), now_us())
         if answer.result is None:
             why = answer.problem.message if answer.problem is not None else "it has not ended"
             raise Problem(409, f"the replay has no result: {why}", remedy="ask for the replay")
@@ -316,7 +316,7 @@ def _checked(value: object, longest_s: float) -> dict[str, Any]:
     Raises:
         Problem: 422 with the path of the error.
     """
-    body = _asked(AskedReplay, value)
+    body = _validated(AskedReplay, value)
     config = {name: each for name, each in body if each is not None}
     if config.get("timeout_seconds", 0) > longest_s:
         raise Problem(

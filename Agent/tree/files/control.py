@@ -39,7 +39,7 @@ _MOST_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.02
 _LOOK_S: Final = 0.5
 """The interval between checks whether the program still runs, in seconds."""
-_NOT_OWN: Final = "a request that is not of the program's owner, or is stale, was refused"
+_FOREIGN_REQUEST: Final = "a request that is not of the program's owner, or is stale, was refused"
 _REMEDY: Final = "record it with setup_logging(control=True)"
 
 
@@ -105,7 +105,7 @@ class ControlFiles:
             return None
         except OSError as error:  # a link or a pipe
             self._request.unlink(missing_ok=True)
-            raise PermissionError(_NOT_OWN) from error
+            raise PermissionError(_FOREIGN_REQUEST) from error
         with os.fdopen(fd, "rb") as file:
             data = file.read(_MOST_BYTES)
         self._request.unlink(missing_ok=True)
@@ -116,7 +116,7 @@ class ControlFiles:
         is_own = status.st_uid == os.geteuid() and not status.st_mode & 0o077
         token = request.get("token") if isinstance(request, dict) else None
         if not (is_own and isinstance(token, str) and self._is_token(token)):
-            raise PermissionError(_NOT_OWN)
+            raise PermissionError(_FOREIGN_REQUEST)
         return dict(request)
 
     def _is_token(self, token: str) -> bool:

@@ -74,7 +74,7 @@ def reopen_segment(path: str, limit_bytes: int, inode: tuple[int, int], *, torn:
     return segment
 
 
-def open_aside(path: Path | str) -> int:
+def open_for_one_line(path: Path | str) -> int:
     """Open or create a file of this writer to append one line; returns the descriptor."""
     return os.open(path, _APPEND | os.O_CREAT, FILE_MODE)
 

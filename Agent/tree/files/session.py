@@ -375,7 +375,7 @@ def as_tree(rows: Iterable[tuple[str, str | None]]) -> list[tuple[str, int]]:
     return nodes
 
 
-keeps_apart = False
+records_separately = False
 """Set by a replay: code that it calls must not record into the program's session."""
 
 _PATIENCE_S: Final = 5.0
@@ -418,7 +418,7 @@ class SessionAgreement:
         """Return the agreed session; None if there is none, or it may no longer be written to."""
         name = os.pread(self._fd, _LONGEST_NAME, 0).decode("utf-8", "replace").strip()
         path = self._root / name
-        if not is_session_name(name) or not _is_own_directory(path):
+        if not is_session_name(name) or not _is_private_directory(path):
             return None
         try:
             info = open_session(path)
@@ -434,7 +434,7 @@ class SessionAgreement:
     def forget(self) -> None:
         """Make processes that start later begin a new session; also removes the files of dead programs."""
         directory = programs_dir(self._root)
-        path = _place()
+        path = _pid_scope()
         for name in [entry.name for entry in scan(directory)]:
             process, _, where = name.partition("@")
             pid, _, ticks = process.partition("-")
@@ -460,7 +460,7 @@ def agree_on_session(root: Path, program: Program, *, create: bool) -> Iterator[
         program: the program whose processes meet.
         create: whether to create root and file; else None if they are missing.
     """
-    if keeps_apart:
+    if records_separately:
         yield None
         return
     try:
@@ -483,30 +483,30 @@ def _directory(root: Path, *, create: bool) -> Path:
     if create:
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=DIRECTORY_MODE)
-    if not _is_own_directory(directory):
+    if not _is_private_directory(directory):
         raise PermissionError(13, "others can write there", str(directory))
     return directory
 
 
 def _name(program: Program) -> str:
-    return f"{program.pid}-{program.start_ticks}@{_place()}"
+    return f"{program.pid}-{program.start_ticks}@{_pid_scope()}"
 
 
-def _place() -> str:
+def _pid_scope() -> str:
     """Return an id of the scope in which pids are unique: this machine or container since its boot."""
     return blake2b(f"{hostname()}|{boot_id()}".encode(), digest_size=6).hexdigest()
 
 
-def _is_own_directory(path: Path) -> bool:
+def _is_private_directory(path: Path) -> bool:
     """Return whether it is a directory (not a link) of this user that nobody else can write to."""
     try:
         status = path.lstat()
     except OSError:
         return False
-    return stat.S_ISDIR(status.st_mode) and _is_own(status)
+    return stat.S_ISDIR(status.st_mode) and _is_private(status)
 
 
-def _is_own(status: os.stat_result) -> bool:
+def _is_private(status: os.stat_result) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
@@ -526,7 +526,7 @@ def _locked(path: Path, *, create: bool) -> int | None:
             close_lock(fd)
             raise
         status = os.fstat(fd)
-        if stat.S_ISREG(status.st_mode) and _is_own(status) and status.st_nlink == 1:
+        if stat.S_ISREG(status.st_mode) and _is_private(status) and status.st_nlink == 1:
             return fd
         close_lock(fd)
         # a file without links was removed before we had the lock: try again

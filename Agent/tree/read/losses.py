@@ -234,7 +234,7 @@ class Accounting:
         elif closed:
             gaps = [Gap(first, last, "lost") for first, last in missing]
         elif recovered is not None:
-            gaps = _as_found(missing, recovered)
+            gaps = _with_recovery(missing, recovered)
         else:
             gaps = _explain(missing, accounted, board, durability, alive)
         by_event = sum(last - first + 1 for first, last in retired)
@@ -254,7 +254,7 @@ class Accounting:
         )
 
 
-def _as_found(missing: list[tuple[int, int]], recovered: RecoveredWriter) -> list[Gap]:
+def _with_recovery(missing: list[tuple[int, int]], recovered: RecoveredWriter) -> list[Gap]:
     """Apply the verdicts of the recovery; other missing numbers existed then and are lost."""
     gaps: list[Gap] = []
     unexplained = missing
@@ -510,13 +510,13 @@ class Scan:
     def _close(self, account: Accounting, writers: Writers) -> None:
         # after the files: retention enters events into its account before it removes them
         try:
-            add_said(account, self._session)
+            add_accounts(account, self._session)
         except DamagedInput as error:
             self._damage.note_file(Path(error.path or self._session), str(error))
         self.losses = writers.losses(account, self._damage.count)
 
 
-def add_said(account: Accounting, session: Path) -> None:
+def add_accounts(account: Accounting, session: Path) -> None:
     """Add the accounts of recovery and retention of a session; DamagedInput if one cannot be read."""
     account.add_recovery(read_recovery(session).writers)
     retired = read_account(session)

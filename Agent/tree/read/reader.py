@@ -378,7 +378,7 @@ class TreeReader:
     def in_flight(self) -> list[OpenSpan]:
         """Return the open spans, oldest first: of running processes, and of dead ones when they died."""
         writers = Writers(self.session)
-        open_spans = self._found_open(writers)
+        open_spans = self._open_at_death(writers)
         spans = [
             _open_span(span, writer, writers.claims[writer].pid, alive=writer in writers.alive)
             for writer, board in writers.boards.items()
@@ -388,7 +388,7 @@ class TreeReader:
         spans += itertools.chain.from_iterable(open_spans.values())
         return sorted(spans, key=lambda span: (span.started_us, span.writer, span.span_id))
 
-    def _found_open(self, writers: Writers) -> dict[str, list[OpenSpan]]:
+    def _open_at_death(self, writers: Writers) -> dict[str, list[OpenSpan]]:
         """Return the open spans that recovery found on the boards of killed writers, which it removed."""
         try:
             recovered = read_recovery(self.session).writers
@@ -429,7 +429,7 @@ class FileSequence:
 
 
 @dataclass(frozen=True, slots=True)
-class _Room:
+class _MergeLimits:
     """Memory limits per chain."""
 
     chunk_bytes: int
@@ -532,7 +532,7 @@ def merged_lines(
         sealed: the archived lines.
     """
     sequence = None if sealed is None else sealed.sequence
-    buffer = _Room.of(len(chains) + (sequence is not None))
+    buffer = _MergeLimits.of(len(chains) + (sequence is not None))
     ordered = [
         _merged_in_order(
             _chain_lines(session, chain, buffer.chunk_bytes, decoder, sealed), buffer, decoder, is_unfinished
@@ -546,7 +546,7 @@ def merged_lines(
 
 def _merged_in_order(
     lines: Iterator[RawLine],
-    buffer: _Room,
+    buffer: _MergeLimits,
     decoder: LineDecoder,
     is_unfinished: Callable[[RawLine], bool],
 ) -> Iterator[Ordered]:

@@ -339,7 +339,7 @@ class Recovery:
     writers: dict[str, RecoveredWriter] = field(default_factory=dict)
     torn_tails: list[TornTail] = field(default_factory=list)
 
-    def tells_of(self, file: str, line_number: int) -> bool:
+    def is_torn_tail(self, file: str, line_number: int) -> bool:
         """Return whether a damaged line is a torn tail that the recovery found."""
         return any(tail.file == file and tail.line_number == line_number for tail in self.torn_tails)
 

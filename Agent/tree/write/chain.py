@@ -141,7 +141,7 @@ class WriterChain:
 
 
 @dataclass(slots=True)
-class _Place:
+class _CoveredFile:
     """One file of the writer, and the offset up to which it is covered."""
 
     index: int
@@ -183,7 +183,7 @@ class LineChain:
         self._counts = counts
         self._on_head = on_head
         self._on_gone = on_gone
-        self._places: dict[Inode, _Place] = {}
+        self._files: dict[Inode, _CoveredFile] = {}
         self._next_index = itertools.count().__next__
         self._tree = Frontier()
         self._saved = (0, self._tree.root())
@@ -201,7 +201,7 @@ class LineChain:
 
     def began(self, inode: Inode, path: str) -> None:
         """Register a new file of this writer; the first one starts the thread."""
-        self._places[inode] = _Place(self._next_index(), path)
+        self._files[inode] = _CoveredFile(self._next_index(), path)
         if self._thread is None and not self._stopping.is_set():
             self._thread = threading.Thread(target=self._run, name="agent-trace-chain", daemon=True)
             try:
@@ -211,13 +211,13 @@ class LineChain:
 
     def rolled(self, inode: Inode, path: str) -> None:
         """Register the new name of a rolled segment."""
-        position = self._places.get(inode)
+        position = self._files.get(inode)
         if position is not None:
             position.path, position.is_rolled = path, True
 
     def let_go(self, inode: Inode) -> int:
         """Forget a removed file; returns its size in bytes when it was last seen."""
-        position = self._places.pop(inode, None)
+        position = self._files.pop(inode, None)
         return 0 if position is None else position.seen_bytes
 
     def cover(self) -> str:
@@ -273,7 +273,7 @@ class LineChain:
             limit_bytes = FINE_BYTES if background else FINE_BYTES * _AT_THE_END
             is_fine = sum(size for _, _, size in grown) <= limit_bytes
             for inode, position, size in grown:
-                if background and self._is_wanted_elsewhere():
+                if background and self._has_waiting_caller():
                     break
                 if everything or size >= position.enough_bytes:
                     try:
@@ -297,19 +297,19 @@ class LineChain:
             self._busy = False
         return looked_s
 
-    def _is_wanted_elsewhere(self) -> bool:
+    def _has_waiting_caller(self) -> bool:
         """Return whether another thread waits to cover the rest."""
         return self._wanted or self._stopping.is_set()
 
-    def _grown(self, *, is_last: bool) -> list[tuple[Inode, _Place, int]]:
+    def _grown(self, *, is_last: bool) -> list[tuple[Inode, _CoveredFile, int]]:
         """Return the files with uncovered bytes, and how many."""
         grown = []
-        for inode, position in list(self._places.items()):
+        for inode, position in list(self._files.items()):
             try:
                 status = os.lstat(position.path)
             except (FileNotFoundError, NotADirectoryError):
                 if position.is_rolled:  # removed by retention
-                    self._places.pop(inode, None)
+                    self._files.pop(inode, None)
                 else:
                     self._missed(inode, position, is_last=is_last)
                 continue
@@ -322,18 +322,18 @@ class LineChain:
             if size > 0:
                 grown.append((inode, position, size))
             elif position.is_rolled and time.time() - status.st_mtime > _QUIET_S:
-                self._places.pop(inode, None)
+                self._files.pop(inode, None)
         return grown
 
-    def _missed(self, inode: Inode, position: _Place, *, is_last: bool) -> None:
+    def _missed(self, inode: Inode, position: _CoveredFile, *, is_last: bool) -> None:
         """Report a file as gone when it is missing twice: once can be a roll in progress."""
         if not position.missed and not is_last:
             position.missed = True
         elif self._on_gone is None or not self._on_gone(inode):
-            self._places.pop(inode, None)
+            self._files.pop(inode, None)
 
     def _cover_file(
-        self, inode: Inode, position: _Place, *, is_fine: bool, everything: bool, background: bool
+        self, inode: Inode, position: _CoveredFile, *, is_fine: bool, everything: bool, background: bool
     ) -> None:
         path = Path(position.path)
         try:
@@ -346,7 +346,7 @@ class LineChain:
             if inode_now != inode:
                 return
             for data, end, is_last in self._whole_lines(fd, position, status.st_size):
-                if background and self._is_wanted_elsewhere():
+                if background and self._has_waiting_caller():
                     return
                 if position.offset == 0:
                     position.first_id = id_of(data)
@@ -367,7 +367,9 @@ class LineChain:
         finally:
             give_back(fd, inode_now)
 
-    def _whole_lines(self, fd: int, position: _Place, size_bytes: int) -> Iterator[tuple[bytes, int, bool]]:
+    def _whole_lines(
+        self, fd: int, position: _CoveredFile, size_bytes: int
+    ) -> Iterator[tuple[bytes, int, bool]]:
         """Yield the bytes after the covered lines, about 1 MiB at a time.
 
         Each with the end of its last complete line, and whether the file ends there.
@@ -395,7 +397,7 @@ class LineChain:
                 time.sleep(_PAUSE_S)
                 burst_began = time.perf_counter()
 
-    def _add(self, position: _Place, path: Path, kind: str, state: BlockState) -> None:
+    def _add(self, position: _CoveredFile, path: Path, kind: str, state: BlockState) -> None:
         block = ChainBlock(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
         name = None if position.recorded_path == path else path.relative_to(self._session).as_posix()
         position.recorded_path = path
@@ -486,7 +488,7 @@ def _take(chain: WriterChain, stored: dict[str, Any]) -> None:
     if is_salted:
         written = written._replace(seed=_salts_in(stored, "seed", 1))
     block = ChainBlock(stored["n"], kind, str(stored["time"]), written)
-    left = _left_from if is_salted and kind == LINES else lambda other, _: _state_from(other)
+    left = _erased_state if is_salted and kind == LINES else lambda other, _: _state_from(other)
     block.was, block.now = (
         None if stored.get(name) is None else left(stored[name], written) for name in ("was", "now")
     )
@@ -506,7 +508,7 @@ def _state_from(stored: dict[str, Any]) -> BlockState:
     return BlockState(size_bytes, lines, leaf)
 
 
-def _left_from(stored: dict[str, Any], written: BlockState) -> BlockState:
+def _erased_state(stored: dict[str, Any], written: BlockState) -> BlockState:
     """Read the state after an erasure of salted lines; its leaf must equal the written one."""
     state = _state_from({**stored, "leaf": written.leaf.hex()})
     erased = tuple((place, bytes.fromhex(digest)) for place, digest in stored.get("gone", ()))

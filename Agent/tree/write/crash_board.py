@@ -92,7 +92,7 @@ class NoBoard:
     def close_span(self, slot: int) -> None:
         """Do nothing."""
 
-    def keep_head(self, blocks: int, root: bytes) -> None:
+    def store_head(self, blocks: int, root: bytes) -> None:
         """Store no head."""
 
     def remove(self) -> None:
@@ -261,7 +261,7 @@ class Board:
         except OSError:
             return False
 
-    def keep_head(self, blocks: int, root: bytes) -> None:
+    def store_head(self, blocks: int, root: bytes) -> None:
         """Store the head of the writer's chain; the previous one is kept in case of a kill in between."""
         _HEAD.pack_into(self._bytes, _HEADS_AT_BYTES[self._head_turn], blocks, root)
         self._head_turn ^= 1

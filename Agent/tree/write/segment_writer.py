@@ -26,7 +26,7 @@ from Agent.tree.files.segment import (
     claim_segment,
     error_name,
     numbered,
-    open_aside,
+    open_for_one_line,
     reopen_segment,
     roll_segment,
 )
@@ -48,9 +48,9 @@ class GroupCommit:
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
         self._turn = threading.RLock()
-        self._asked = 0
+        self._last_ticket = 0
         self._waiting: list[tuple[int, Segment]] = []
-        self._answers: dict[int, bool] = {}
+        self._verdicts: dict[int, bool] = {}
 
     after_fork_in_child = _after_fork
 
@@ -61,21 +61,21 @@ class GroupCommit:
         clean, so a second `fdatasync` would succeed without writing them.
         """
         with self._lock:
-            self._asked += 1
-            ticket = self._asked
+            self._last_ticket += 1
+            ticket = self._last_ticket
             self._waiting.append((ticket, segment))
         with self._turn:
             with self._lock:
-                if ticket in self._answers:
-                    return self._answers.pop(ticket)
+                if ticket in self._verdicts:
+                    return self._verdicts.pop(ticket)
                 batch, self._waiting = self._waiting, []
             verdicts: dict[int, bool] = {}
             for _, waiting in batch:
                 if id(waiting) not in verdicts:
                     verdicts[id(waiting)] = self._sync_one(waiting)
             with self._lock:
-                self._answers.update((number, verdicts[id(waiting)]) for number, waiting in batch)
-                verdict = self._answers.pop(ticket, None)
+                self._verdicts.update((number, verdicts[id(waiting)]) for number, waiting in batch)
+                verdict = self._verdicts.pop(ticket, None)
         # no verdict if a signal handler aborted the sync of the thread that served this request, too
         return self._sync_one(segment) if verdict is None else verdict
 
@@ -253,7 +253,7 @@ class OpenFiles:
             try:
                 if segment.pins and names(segment.fd, segment.inode):
                     # with the flags of a log file, so that the write succeeds and is not repeated elsewhere
-                    null = open_aside(Path(os.devnull))
+                    null = open_for_one_line(Path(os.devnull))
                     os.dup2(null, segment.fd, inheritable=False)
                     os.close(null)
                 else:
@@ -417,11 +417,11 @@ class OwnFile:
             self._shared.counts.fail("write", error)
             return False
         return self._in_turn(
-            line, lambda: self._can_go_on(segment, error, len(line)) and self._send(self.segment, line)
+            line, lambda: self._can_continue(segment, error, len(line)) and self._send(self.segment, line)
         )
 
     @undisturbed()
-    def replace_gone(self) -> None:
+    def replace_missing(self) -> None:
         """Continue in a new file if the current one was removed or moved away."""
         files, segment = self._shared.files, self.segment
         with files.lock:
@@ -485,7 +485,7 @@ class OwnFile:
     def _write_aside(self, line: bytes, *, sync: bool) -> bool:
         """Append a line to this writer's further file, which no other process opens, and close it."""
         try:
-            fd = open_aside(self._further_path())
+            fd = open_for_one_line(self._further_path())
             try:
                 # the leading newline ends a torn line, if there is one
                 data = b"\n" + line
@@ -522,7 +522,7 @@ class OwnFile:
                     return self._segment_for(size_bytes)
                 self._roll(segment)
         except OSError as error:
-            return self.segment if self._can_go_on(segment, error, size_bytes) else CLOSED
+            return self.segment if self._can_continue(segment, error, size_bytes) else CLOSED
         return self.segment
 
     def _send(self, segment: Segment, line: bytes) -> bool:
@@ -533,7 +533,7 @@ class OwnFile:
             try:
                 written = _write(segment.fd, data)
             except OSError as error:
-                if not self._can_go_on(segment, error, len(line)):
+                if not self._can_continue(segment, error, len(line)):
                     return False
                 segment = self.segment
                 continue
@@ -549,7 +549,7 @@ class OwnFile:
     def _room(self, segment: Segment) -> int:
         return max(self._limit_bytes - segment.size_bytes(), 0)
 
-    def _can_go_on(self, segment: Segment, error: OSError, size_bytes: int) -> bool:
+    def _can_continue(self, segment: Segment, error: OSError, size_bytes: int) -> bool:
         """Replace a segment that takes no more lines; returns whether another one is open."""
         if error.errno == errno.EBADF:
             self._shared.counts.add("descriptor_closed")  # a failure only if the file cannot be reopened
@@ -609,7 +609,7 @@ class OwnFile:
             try:
                 segment = self._reopen_or_claim()
             except OSError as error:
-                if attempt < 3 and self._made_way(error):
+                if attempt < 3 and self._can_retry(error):
                     continue
                 shared.counts.add(f"open:{error_name(error)}")
                 return CLOSED
@@ -622,7 +622,7 @@ class OwnFile:
             return self.segment
         return CLOSED
 
-    def _made_way(self, error: OSError) -> bool:
+    def _can_retry(self, error: OSError) -> bool:
         if error.errno in _TOO_MANY:
             files = self._shared.files
             evicted = [files.evict_one() for _ in range(max(1, len(files) // 2))]

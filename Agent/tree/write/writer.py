@@ -97,7 +97,7 @@ class SyncedStream(SessionStream):
             wait_for(self.sync)
         return written
 
-    def bring_to_disk(self, segment: Segment) -> bool:
+    def sync_pinned_segment(self, segment: Segment) -> bool:
         """Sync a segment that was pinned for a line written to it, and unpin it; False as in `sync`."""
         if not collecting():
             return self._file.sync_pinned(segment)
@@ -178,16 +178,16 @@ class SessionWriter:
                 self._counts.fail("board", error)
 
     def _new_chain(self, writer: str) -> LineChain:
-        return LineChain(self.session, writer, self._counts, self._keep_head, self._replace_gone)
+        return LineChain(self.session, writer, self._counts, self._keep_head, self._replace_missing)
 
     def _keep_head(self, blocks: int, root: bytes) -> None:
-        self.board.keep_head(blocks, root)  # looked up at each call: the board is created after the chain
+        self.board.store_head(blocks, root)  # looked up at each call: the board is created after the chain
 
-    def _replace_gone(self, inode: tuple[int, int]) -> bool:
+    def _replace_missing(self, inode: tuple[int, int]) -> bool:
         """Replace a missing file by a new one; returns whether the old one is still written to."""
         for file in (*self._files.values(), *self._run_files.values()):
             if file.segment.inode == inode:
-                file.replace_gone()
+                file.replace_missing()
                 return file.segment.inode == inode
         return False
 

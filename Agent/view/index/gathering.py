@@ -27,7 +27,7 @@ from Agent.tree.files.lines import (
     own_line,
 )
 from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
-from Agent.tree.read.losses import Accounting, Writers, add_said
+from Agent.tree.read.losses import Accounting, Writers, add_accounts
 from Agent.view.index.columns import BELIEVED, Batch, Index, Tables
 from Agent.view.index.line_columns import RowReader, add_event
 from Agent.view.index.line_store import LineStore
@@ -137,7 +137,7 @@ class Gatherer:
         """
         account = Accounting(index.numbers(), dict(self.account.closed), dict(self.account.retired))
         with contextlib.suppress(DamagedInput):  # events that it removed then count as lost, as in `losses`
-            add_said(account, self.session)
+            add_accounts(account, self.session)
         losses = self.writers.losses(account, self.damaged)
         self.is_explained = self.writers.are_explained(losses) or self._looks >= _LOOKS
         self._looks = 0 if self.is_explained else self._looks + 1

@@ -20,7 +20,7 @@ from typing import Any, Final
 import zstandard
 
 from Agent.tree.layout import FILE_MODE, NO_FOLLOW, open_file, view_dir
-from Agent.view.index.rooms import made_view_dir
+from Agent.view.index.rooms import create_view_dir
 
 BLOCK_LINES: Final = 32
 _BLOCK_BYTES: Final = 256 * 1024
@@ -64,7 +64,7 @@ class LineStore:
         path = lines_file(session)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
         try:
-            made_view_dir(session)
+            create_view_dir(session)
             temporary.unlink(missing_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_FOLLOW
             store = cls(os.open(temporary, flags, FILE_MODE), temporary)

@@ -23,7 +23,7 @@ _SMALL_BYTES: Final = 256 * 1024
 _LEAST_ROOM: Final = 4_096
 
 
-def made_view_dir(session: Path) -> Path:
+def create_view_dir(session: Path) -> Path:
     """Return the directory of a session's index, created if missing; OSError if that is impossible."""
     directory = view_dir(session)
     if not is_directory(directory.parent) or directory.is_symlink():
@@ -50,7 +50,7 @@ class Rooms:
         size = count * np.dtype(dtype).itemsize
         if self._session is not None and size >= _SMALL_BYTES and hasattr(os, "posix_fallocate"):
             try:
-                with tempfile.TemporaryFile(dir=made_view_dir(self._session), buffering=0) as file:
+                with tempfile.TemporaryFile(dir=create_view_dir(self._session), buffering=0) as file:
                     # reserve blocks, since a write to a mapping on a full disk would kill the process
                     os.posix_fallocate(file.fileno(), 0, size)
                     mapped = mmap.mmap(file.fileno(), size)

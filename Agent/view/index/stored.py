@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from Agent.tree.files.session import replacing
 from Agent.tree.layout import open_file, view_dir
 from Agent.view.index.columns import LINK_TYPES, MESSAGE_TYPES, SESSION, TYPES, Columns, Index, Names, Tables
-from Agent.view.index.rooms import Rooms, made_view_dir
+from Agent.view.index.rooms import Rooms, create_view_dir
 
 VERSION: Final = 2
 _MAGIC: Final = b"agent-trace view index\n\0"
@@ -67,7 +67,7 @@ def store(session: Path, index: Index, state: Mapping[str, Any]) -> bool:
         }
     )
     try:
-        made_view_dir(session)
+        create_view_dir(session)
         with replacing(index_file(session), sync=False) as file:
             file.write(_HEAD.pack(_MAGIC, len(head), 0))
             checked = crc32(head)
