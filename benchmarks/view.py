@@ -104,7 +104,7 @@ def memory_mb(name: str) -> float:
 def measure_view(session: Path) -> dict[str, Any]:
     """Open the view of a session in this process and ask it."""
     from Agent.view import SessionView
-    from Agent.view.live import release_large_arrays
+    from Agent.view.sessions import release_large_arrays
 
     release_large_arrays()  # as a server does
     before = time.perf_counter(), time.process_time()

@@ -21,9 +21,9 @@ from Agent.analysis.query.views import IS_ERROR, scan, whole_lines
 from Agent.analysis.stats import holm, welch
 from Agent.errors import UsageError
 from Agent.render.blocks import Block, Grid, Section, Words
+from Agent.render.formats import cell, plural, short_number
 from Agent.render.html import notebook_html
 from Agent.render.text import sections_text
-from Agent.render.words import cell, plural, short_number
 from Agent.tree.layout import session_id_of
 
 ALPHA = 0.05

@@ -20,8 +20,8 @@ from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import Forest, Node, build_forest
 from Agent.render.blocks import Column, Section, first_of
+from Agent.render.formats import plural
 from Agent.render.html import notebook_html
-from Agent.render.words import plural
 from Agent.tree.layout import readable_sessions, session_id_of
 from Agent.tree.read.losses import Gap
 from Agent.tree.read.reader import OpenSpan, TreeReader

@@ -53,7 +53,7 @@ from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import delete_tree, finish_removal, living_writers, writers_clause
 from Agent.tree.write.artifacts import blobs_dir
 from Agent.tree.write.crash_board import remove_board
-from Agent.tree.write.kept_counts import KeptCounts
+from Agent.tree.write.event_counts import EventCounts
 from Agent.tree.write.mirror import Mirrors
 
 
@@ -285,7 +285,7 @@ def _describe(session: Path, recovery: Recovery, done: Recovered, changed: bool)
 
 def _last_timestamp(session: Path, recovery: Recovery) -> str:
     """Return the time of the last event, for a session without a recorded end."""
-    tally = KeptCounts()
+    tally = EventCounts()
     for _ in open_reader(session).scan((), tally):
         pass  # none is requested
     return tally.last or recovery.recovered_at or format_timestamp(time.time_ns() // 1000)

@@ -21,7 +21,7 @@ from typing import Any, Final
 import click
 
 from Agent.record.encode.safe_text import json_shown_safely, shown_safely
-from Agent.render import layout, words
+from Agent.render import formats, layout
 from Agent.render.blocks import Cell, Column, grid
 from Agent.render.layout import clip, display_width, fitting, wrapped
 
@@ -103,7 +103,7 @@ def _without_controls(text: str) -> str:
 def note_damage(damaged: int) -> None:
     """Report the number of damaged lines that were skipped, if any."""
     if damaged:
-        message = f"{words.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped"
+        message = f"{formats.plural(damaged, 'damaged line')} {'was' if damaged == 1 else 'were'} skipped"
         note(message, always=True)
 
 

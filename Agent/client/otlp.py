@@ -20,7 +20,7 @@ from Agent.client.shipment import OutgoingSession, stored_cursor
 from Agent.config.load import redaction_key
 from Agent.errors import NotDelivered
 from Agent.event.model import Event
-from Agent.export.allowed import AllowList
+from Agent.export.allow_list import AllowList
 from Agent.export.otlp import (
     MAX_BATCH_SPANS,
     PROTOBUF,

@@ -28,7 +28,7 @@ from Agent.client.sender import lock_sending
 from Agent.config.load import redaction_key
 from Agent.errors import DamagedInput, NotDelivered
 from Agent.event.model import Event
-from Agent.export.allowed import AllowList
+from Agent.export.allow_list import AllowList
 from Agent.export.messages import Dropped
 from Agent.export.wire import event_to_wire, session_to_wire
 from Agent.tree.files.descriptors import close_lock

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from Agent.config.effective_settings import LOGGING_CONFIG, effective_settings, options_in
 from Agent.config.handler_config import HANDLER_CATEGORIES
 from Agent.config.load import options_from, preset_values
 from Agent.config.options import Options, with_changes
@@ -26,7 +27,6 @@ from Agent.config.recording import (
     set_levels,
     shutdown_logging,
 )
-from Agent.config.settings_here import LOGGING_CONFIG, effective_settings, options_in
 
 if TYPE_CHECKING:
     from Agent.config.handlers import OutputRouter

@@ -571,9 +571,9 @@ def _shut_down() -> None:
         pipeline.close()
         # Lines that a mirror lacks are still in the session.
         if pipeline.counts().writers and not any(count() for count in of_lines):
-            from Agent.tree.write.kept_counts import keep_counts
+            from Agent.tree.write.event_counts import save_counts
 
-            keep_counts(session.path, pipeline.counts())
+            save_counts(session.path, pipeline.counts())
         _end_session(session)
 
     _end_part(end_writing)
@@ -592,7 +592,7 @@ def _end_session(session: RecordingSession) -> None:
     """Mark the session as ended, if this process is the one to end it."""
     from Agent.config.session_join import leave_session
     from Agent.tree.read.summary import write_summary
-    from Agent.tree.write.kept_counts import read_counts
+    from Agent.tree.write.event_counts import read_counts
 
     if not leave_session(session.path):
         return

@@ -35,7 +35,7 @@ from Agent.tree.files.writer_claim import process_start_ticks
 from Agent.tree.layout import boards_dir
 from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import living_writers
-from Agent.tree.write.kept_counts import read_counts
+from Agent.tree.write.event_counts import read_counts
 
 SESSION_VARIABLE: Final = "AGENT_TRACE_SESSION"
 """The variable that names the session to child processes: `pid:start:path` of its owner."""

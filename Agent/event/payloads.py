@@ -22,7 +22,7 @@ class Field(NamedTuple):
     required: bool = True
     doc: str = ""
     leaves: str = ""
-    """The form in which a value may be exported (`export/allowed.py`); numbers and booleans always may."""
+    """The form in which a value may be exported (`export/allow_list.py`); numbers and booleans always may."""
 
 
 class Kind(NamedTuple):

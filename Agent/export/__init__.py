@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
-    from Agent.export.allowed import AllowList
+    from Agent.export.allow_list import AllowList
     from Agent.export.failure_classes import classify, classify_exception
     from Agent.export.messages import (
         Batch,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from Agent.event.kinds import FailureCode, FailureType, RunStatus, StepType
-from Agent.export.allowed import AllowList
+from Agent.export.allow_list import AllowList
 from Agent.export.messages import (
     MAX_INTEGER,
     MAX_ITEMS,

@@ -1,6 +1,6 @@
 """Writes a session as an Inspect log: a sample for each agent, spans, model and tool calls, errors.
 
-The mapping is the inverse of `Agent.archive.foreign_lines.import_inspect`: an imported log gets its samples,
+The mapping is the inverse of `Agent.archive.log_import.import_inspect`: an imported log gets its samples,
 inputs, scores, events and results back. The format is version 2, of inspect_ai 0.3.
 """
 

@@ -21,7 +21,7 @@ from Agent.event.code_places import code_name, code_place
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.export import conventions as names
-from Agent.export.allowed import AllowList
+from Agent.export.allow_list import AllowList
 from Agent.export.conventions import AGENT, BLOCK, MODEL, OWN, RUN, SpanSort, sort_of
 from Agent.export.failure_classes import classify
 from Agent.export.span_content import content_of, json_text

@@ -1,6 +1,6 @@
 """The wire format: convert events to bodies of requests, and bodies back to messages.
 
-Without content, an event is sent as its envelope and the values that `allowed.py` permits; with content, it
+Without content, an event is sent as its envelope and the values that `allow_list.py` permits; with content it
 is sent as recorded, that is after redaction. Reading applies the allow-list again, unless the project accepts
 content, and is total: any JSON gives a result or a `WireError`.
 """
@@ -18,7 +18,7 @@ from Agent.event.ids import is_session_id, split_event_id
 from Agent.event.kinds import LEVELS
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
-from Agent.export.allowed import AllowList
+from Agent.export.allow_list import AllowList
 from Agent.export.documents import run_of_document
 from Agent.export.failure_classes import classify
 from Agent.export.messages import (

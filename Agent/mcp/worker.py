@@ -20,7 +20,7 @@ import orjson
 from Agent.config.process import child_environment
 from Agent.errors import AgentTraceError, InputError
 from Agent.event.pointers import escape
-from Agent.render.words import plural
+from Agent.render.formats import plural
 
 _MODULE: Final = "Agent.mcp.worker"
 _QUERY_SHARE: Final = 0.8

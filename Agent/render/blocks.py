@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from Agent.render.words import count, milliseconds, number, seconds, size
+from Agent.render.formats import count, milliseconds, number, seconds, size
 
 
 class Cell(NamedTuple):

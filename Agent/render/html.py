@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from Agent.record.encode.safe_text import cut, shown_safely
 from Agent.render.blocks import Bars, Block, Curve, Head, Ranges, Section, Share, Title, Words
-from Agent.render.words import count, milliseconds, number
+from Agent.render.formats import count, milliseconds, number
 from Agent.version import __version__
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from Agent.render.blocks import Cell, Link
-from Agent.render.words import cell
+from Agent.render.formats import cell
 
 WIDTH: Final = 100
 _WORD: Final = re.compile(r"(\s*)(\S+)")

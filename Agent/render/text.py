@@ -7,8 +7,8 @@ from itertools import chain
 from textwrap import wrap
 
 from Agent.render.blocks import Block, Curve, Entries, Grid, Section, Share, SideBySide, Title, Words
+from Agent.render.formats import curve, fewer
 from Agent.render.layout import WIDTH, clip, section, table
-from Agent.render.words import curve, fewer
 
 
 def sections_text(parts: Iterable[Section], width: int | None = None) -> str:

@@ -7,7 +7,7 @@ from Agent.lazy_names import lazy_names as _lazy_names
 
 if TYPE_CHECKING:
     from Agent.server.app import make_app
-    from Agent.server.running import RunningServer, serve
+    from Agent.server.role_servers import RunningServer, serve
     from Agent.server.settings import ServerSettings
 
 __all__ = ["make_app", "RunningServer", "serve", "ServerSettings"]

@@ -23,8 +23,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from Agent.server.errors import Problem
+from Agent.server.server_thread import HEAD_S
 from Agent.server.settings import ServerSettings, is_loopback
-from Agent.server.threads import HEAD_S
 
 MAX_CONNECTIONS: Final = 512
 MAX_OF_ONE_CLIENT: Final = 384

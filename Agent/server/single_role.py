@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from Agent.errors import AgentTraceError
 
 if TYPE_CHECKING:
-    from Agent.server.running import RunningServer
+    from Agent.server.role_servers import RunningServer
     from Agent.server.settings import ServerRole
 
 _EXIT_INTERRUPTED = 130
@@ -32,7 +32,7 @@ def run_role(role: str, arguments: Sequence[str]) -> int:
 
 
 def _run(role: str, arguments: Sequence[str]) -> int:
-    from Agent.server.running import serve, started_lines, warnings_of
+    from Agent.server.role_servers import serve, started_lines, warnings_of
     from Agent.server.settings import INGEST_PORT, QUERY_PORT, ServerSettings, default_database_url
 
     parser = argparse.ArgumentParser(

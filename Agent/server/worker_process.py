@@ -55,7 +55,7 @@ def limit_process(memory_bytes: int, timeout_s: float) -> None:
 def _outcome(directory: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     from Agent.archive.run_import import StoredSession
     from Agent.errors import AgentTraceError, DamagedInput
-    from Agent.export.allowed import holds_content
+    from Agent.export.allow_list import holds_content
 
     for module in request["executors"]:
         try:

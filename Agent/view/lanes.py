@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from Agent.errors import DamagedInput, SessionNotFound
 from Agent.record.encode.safe_text import cut, shown_safely
-from Agent.render.words import plural
+from Agent.render.formats import plural
 from Agent.tree.files.session import SessionInfo, open_session
 from Agent.tree.files.writer_claim import is_written
 from Agent.view.index.columns import NOBODY, Index

@@ -1,7 +1,7 @@
 """`SessionView`: answers the requests of the pages of one session from its index.
 
 A separate thread builds the index and publishes it as it grows; each request is answered from the current
-index and never waits for the rest. `gathering` reads the files, `columns` holds the index, `shown` has the
+index and never waits for the rest. `gathering` reads the files, `columns` holds the index, `snapshot` has the
 answers that need only the index.
 """
 
@@ -31,10 +31,10 @@ from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.tree.layout import session_id_of
-from Agent.view import explained
+from Agent.view import background_answers
 from Agent.view.background import MOST_CHARS, Background
+from Agent.view.background_answers import PENDING
 from Agent.view.causality import causes_and_effects
-from Agent.view.explained import PENDING
 from Agent.view.history import History, Moment, as_text, value_in
 from Agent.view.index.columns import FULL_STATE, NOBODY, STATE, Index, Tables
 from Agent.view.index.gathering import Gatherer
@@ -42,7 +42,7 @@ from Agent.view.index.lines import FilesMovedError, Lines
 from Agent.view.index.merging import merged
 from Agent.view.index.stored import load, remove, store
 from Agent.view.lanes import by_trouble, description, lane_rows, program_of, replay_of, status_of
-from Agent.view.shown import MOST_LISTED, Rows, Shown
+from Agent.view.snapshot import MOST_LISTED, Rows, Snapshot
 from Agent.view.windows import MOST_PX, edge_rows, window
 
 MOST_CHANGES: Final = 50
@@ -95,7 +95,9 @@ class SessionView:
         self._stored = 0
         """The number of events in the stored index."""
         nothing = merged(None, [], Tables())[0]
-        self._shown = Shown(nothing, by_trouble(nothing, {}), Lines(Gatherer(session)), [], progress=0.0)
+        self._snapshot = Snapshot(
+            nothing, by_trouble(nothing, {}), Lines(Gatherer(session)), [], progress=0.0
+        )
         self._background = Background(session)
         self._thread = threading.Thread(target=self._run, name=f"view {self.session_id}", daemon=True)
         self._thread.start()
@@ -129,17 +131,17 @@ class SessionView:
                 self._failure = InputError(f"the index cannot be made: {error!r}", path=self._session)
             self._ready.set()
             if self._watching:
-                self._shown.index.rooms.let_go()
+                self._snapshot.index.memory.let_go()
             self._checked_s = time.monotonic()
             self._wake.clear()
             if not self._closed.is_set():  # set before the wake-up that was just cleared
                 # missing numbers may be in files that were read too early: check again
-                is_explained = self._shown.lines.gatherer.is_explained
+                is_explained = self._snapshot.lines.gatherer.is_explained
                 self._wake.wait(_WATCHED_S if self._watching else None if is_explained else _EXPLAIN_S)
             if not is_first:
                 cost = _WATCHED_COST if self._watching else _COST
                 self._closed.wait(max(0.0, began + cost * (self._checked_s - began) - time.monotonic()))
-        if not self._must_rebuild and self._stored != self._shown.index.count:
+        if not self._must_rebuild and self._stored != self._snapshot.index.count:
             self._store()
 
     def _read_new_lines(self) -> None:
@@ -148,7 +150,7 @@ class SessionView:
         must_rebuild, self._must_rebuild = self._must_rebuild or self._moved.is_set(), True
         self._moved.clear()
         is_first = not self._ready.is_set()
-        earlier, lines = self._shown.index, self._shown.lines
+        earlier, lines = self._snapshot.index, self._snapshot.lines
         is_new = is_first or must_rebuild or lines.gatherer.is_outdated()
         if is_new:
             gatherer = Gatherer(self._session)
@@ -167,7 +169,7 @@ class SessionView:
         if index is None:
             self._must_rebuild = False
             if not lines.gatherer.is_explained:
-                self._shown = replace(self._shown, lost=lines.gatherer.lost(earlier))
+                self._snapshot = replace(self._snapshot, lost=lines.gatherer.lost(earlier))
             return
         self._publish(index, lines, keep=not is_new)
         self._must_rebuild = False
@@ -175,13 +177,13 @@ class SessionView:
         if is_grown and self._store() and is_first and (stored := load(self._session)) is not None:
             # the same index, mapped into memory instead of held in it
             with self._lock:
-                self._shown = replace(self._shown, index=stored.index)
+                self._snapshot = replace(self._snapshot, index=stored.index)
 
     def _store(self) -> bool:
         """Store the index; return whether that was possible and the index still matches the files."""
-        index, gatherer = self._shown.index, self._shown.lines.gatherer
+        index, gatherer = self._snapshot.index, self._snapshot.lines.gatherer
         is_stored = store(self._session, index, gatherer.state())
-        index.rooms.let_go()
+        index.memory.let_go()
         if not is_stored:
             return False
         self._stored = index.count
@@ -204,8 +206,8 @@ class SessionView:
                 index, shown_s = gatherer.merged(index), now
                 lanes = by_trouble(index, {})
                 rows = lane_rows(index, lanes, None, {})
-                self._shown = Shown(index, lanes, Lines(gatherer), rows, progress=gatherer.progress)
-                index.rooms.let_go()
+                self._snapshot = Snapshot(index, lanes, Lines(gatherer), rows, progress=gatherer.progress)
+                index.memory.let_go()
         return (
             gatherer.merged(index) if index is not earlier or earlier is None or gatherer.has_news else None
         )
@@ -216,13 +218,13 @@ class SessionView:
         for span in open_reader(self._session).in_flight():
             if not span.alive and span.agent_id is not None:
                 left[span.agent_id].append(span.name)
-        was = self._shown
+        was = self._snapshot
         lanes = by_trouble(index, left, was.lanes.agents.tolist() if keep else ())
         rows = lane_rows(index, lanes, lines, left)
-        shown = Shown(index, lanes, lines, rows, self._lost(index, lines, was.lost, keep=keep))
+        snapshot = Snapshot(index, lanes, lines, rows, self._lost(index, lines, was.lost, keep=keep))
         with self._lock:
-            self._keep_histories(was, shown)
-            self._shown = shown
+            self._keep_histories(was, snapshot)
+            self._snapshot = snapshot
 
     def _lost(self, index: Index, lines: Lines, earlier_lost: int, *, keep: bool) -> int:
         """Count missing events; at intervals only while a page follows, since it examines every number."""
@@ -235,28 +237,28 @@ class SessionView:
         self._next_count_s = ended + max(_CHECK_INTERVAL_S, _COST_OF_LOST * (ended - began))
         return lost
 
-    def _keep_histories(self, was: Shown, shown: Shown) -> None:
+    def _keep_histories(self, was: Snapshot, snapshot: Snapshot) -> None:
         """Extend the histories to which events were only appended, and drop the others."""
         for agent, history in list(self._histories.items()):
             # rows before `head` are unchanged; later ones may be other events
-            kept_count = bisect_left(history.rows, shown.index.head)
-            rows = np.append(history.rows[:kept_count], _changing(shown.index, agent, shown.index.head))
-            if was.lines is shown.lines and _line_locations(
+            kept_count = bisect_left(history.rows, snapshot.index.head)
+            rows = np.append(history.rows[:kept_count], _changing(snapshot.index, agent, snapshot.index.head))
+            if was.lines is snapshot.lines and _line_locations(
                 was.index, history.rows[kept_count:]
-            ) == _line_locations(shown.index, rows[kept_count : len(history.rows)]):
-                history.extend(rows, partial(shown.lines.events, shown.index))
+            ) == _line_locations(snapshot.index, rows[kept_count : len(history.rows)]):
+                history.extend(rows, partial(snapshot.lines.events, snapshot.index))
             else:
                 del self._histories[agent]
 
-    def _current(self) -> Shown:
+    def _current(self) -> Snapshot:
         """Return the current index, and request an update."""
         if time.monotonic() - self._checked_s > _CHECK_INTERVAL_S and self._ready.is_set():
             self._wake.set()
         if self._failure is not None:
             raise self._failure
-        return self._shown
+        return self._snapshot
 
-    def _reading(self, answer: Callable[[Shown], dict[str, Any]]) -> dict[str, Any]:
+    def _reading(self, answer: Callable[[Snapshot], dict[str, Any]]) -> dict[str, Any]:
         """Return an answer that reads lines; if files have moved, rebuild the index."""
         try:
             return answer(self._current())
@@ -274,31 +276,31 @@ class SessionView:
     @property
     def version(self) -> object:
         """Return an object that is replaced when the session grows."""
-        return self._shown if self._ready.is_set() else None
+        return self._snapshot if self._ready.is_set() else None
 
     # The whole session.
 
     def overview(self) -> dict[str, Any]:
         """Return the description of the session, its ticks and its lanes, those with errors first."""
         is_ready = self._ready.is_set()  # before getting the index, which may be complete a moment later
-        shown = self._current()
-        index, info = shown.index, description(self._session)
-        lanes = shown.lane_rows
+        snapshot = self._current()
+        index, info = snapshot.index, description(self._session)
+        lanes = snapshot.lane_rows
         return {
             "state": "ready" if is_ready else "building",
-            "progress": shown.progress,
+            "progress": snapshot.progress,
             "session_id": self.session_id,
             "program": program_of(info),
             "first_us": index.first_us,
             "length_us": index.length_us,
             "status": status_of(self._session, info),
             "events": index.count,
-            "agents": len(lanes) - int(NOBODY in shown.lanes.agents),
+            "agents": len(lanes) - int(NOBODY in snapshot.lanes.agents),
             "errors": len(index.errors),
-            "lost": shown.lost,
+            "lost": snapshot.lost,
             "replay": replay_of(index, info),
             "kinds": list(index.tables.kinds.texts),
-            "ticks": shown.ticks,
+            "ticks": snapshot.ticks,
             "lanes": lanes,
         }
 
@@ -331,21 +333,21 @@ class SessionView:
             raise UsageError(f"{px} is no width of a window", remedy=f"give 1 to {MOST_PX} pixels")
         if axis not in ("time", "tick"):
             raise UsageError(f"{axis!r} is not an axis", remedy="give time or tick")
-        shown = self._current()
-        if axis == "tick" and not shown.axis:
+        snapshot = self._current()
+        if axis == "tick" and not snapshot.axis:
             raise UsageError("the session has no ticks", remedy="give axis=time")
-        agents = shown.agents_of(lanes, first, last)
-        edges = edge_rows(shown.index, t0, t1, px, shown.axis if axis == "tick" else None)
+        agents = snapshot.agents_of(lanes, first, last)
+        edges = edge_rows(snapshot.index, t0, t1, px, snapshot.axis if axis == "tick" else None)
         begin = 0 if lanes is not None or sum_lanes else first
         head = {"px": px, "from": begin, "to": begin + (1 if sum_lanes else len(agents)), "t0": t0, "t1": t1}
-        return window(shown.index, agents, edges, head, sum_lanes=sum_lanes)
+        return window(snapshot.index, agents, edges, head, sum_lanes=sum_lanes)
 
     def arrows(self, *, t0: float, t1: float, limit: int = 400) -> dict[str, Any]:
         """Return messages in transit between t0 and t1: at most `limit`, evenly sampled."""
         _check_range(t0, t1)
         _check_limit(limit, MOST_ARROWS)
-        shown = self._current()
-        index = shown.index
+        snapshot = self._current()
+        index = snapshot.index
         pairs = index.arrows
         times = index.t_us[pairs] - index.first_us
         inside = np.flatnonzero((times.min(axis=1) <= t1) & (times.max(axis=1) >= t0))
@@ -357,8 +359,8 @@ class SessionView:
             start, end = index.lane_ends(pair)
             arrows.append(
                 {
-                    "from": int(shown.lanes.lane_of[start]),
-                    "to": int(shown.lanes.lane_of[end]),
+                    "from": int(snapshot.lanes.lane_of[start]),
+                    "to": int(snapshot.lanes.lane_of[end]),
                     "t0": index.time(pair[0]),
                     "t1": index.time(pair[1]),
                     "id0": index.id_of(pair[0]),
@@ -370,9 +372,9 @@ class SessionView:
     def counters(self, *, t: float) -> dict[str, Any]:
         """Count events, errors and messages up to a time, and return the tick of that time."""
         _check_time(t)
-        shown = self._current()
-        index = shown.index
-        row_after = shown.place_after(t)
+        snapshot = self._current()
+        index = snapshot.index
+        row_after = snapshot.place_after(t)
         return {
             "events": row_after,
             "errors": int(np.searchsorted(index.errors, row_after)),
@@ -412,12 +414,12 @@ class SessionView:
         if order not in ("asc", "desc"):
             raise UsageError(f"{order!r} is no order", remedy="give asc or desc")
 
-        def answer(shown: Shown) -> dict[str, Any]:
-            rows = shown.rows(None if lanes is None else shown.agents_of(lanes), t0, t1)
-            number = None if kind is None else shown.index.tables.kinds.get(kind, -1)
-            chosen = shown.chosen(rows if order == "asc" else rows[::-1], kind=number, errors=errors, q=q)
+        def answer(snapshot: Snapshot) -> dict[str, Any]:
+            rows = snapshot.rows(None if lanes is None else snapshot.agents_of(lanes), t0, t1)
+            number = None if kind is None else snapshot.index.tables.kinds.get(kind, -1)
+            chosen = snapshot.chosen(rows if order == "asc" else rows[::-1], kind=number, errors=errors, q=q)
             some = list(islice(chosen, limit + 1))
-            return {"events": shown.listed(some[:limit]), "more": len(some) > limit}
+            return {"events": snapshot.listed(some[:limit]), "more": len(some) > limit}
 
         return self._reading(answer)
 
@@ -431,20 +433,20 @@ class SessionView:
             EventNotFound: the session does not have this event.
         """
 
-        def answer(shown: Shown) -> dict[str, Any]:
-            row = shown.row_of(event_id)
-            (event,) = shown.lines.events(shown.index, [row])
-            node = shown.node(row, event)
+        def answer(snapshot: Snapshot) -> dict[str, Any]:
+            row = snapshot.row_of(event_id)
+            (event,) = snapshot.lines.events(snapshot.index, [row])
+            node = snapshot.node(row, event)
             described = {"event": event_to_object(event), **{key: node[key] for key in ("t", "lane", "text")}}
-            described["code"] = shown.code_of(event)
+            described["code"] = snapshot.code_of(event)
             if not links:
                 return {**described, "causes": [], "effects": [], "edges": []}
-            causes, effects = causes_and_effects(shown.index, shown.lines, row, event)
+            causes, effects = causes_and_effects(snapshot.index, snapshot.lines, row, event)
             return {
                 **described,
-                "causes": explained.nodes(shown, [each["id"] for each in causes]),
-                "effects": explained.nodes(shown, [each["id"] for each in effects]),
-                "edges": [explained.edge(each["edge"]) for each in (*causes, *effects)],
+                "causes": background_answers.nodes(snapshot, [each["id"] for each in causes]),
+                "effects": background_answers.nodes(snapshot, [each["id"] for each in effects]),
+                "edges": [background_answers.edge(each["edge"]) for each in (*causes, *effects)],
             }
 
         return self._reading(answer)
@@ -458,21 +460,21 @@ class SessionView:
             raise UsageError(f"{by!r} is nothing to step by", remedy="give event, tick or error")
         if direction not in (1, -1):
             raise UsageError(f"{direction} is no direction", remedy="give 1 or -1")
-        shown = self._current()
-        index = shown.index
+        snapshot = self._current()
+        index = snapshot.index
         if by == "tick":
             rows: Rows = np.unique(index.ticks[1])
         else:
-            rows = shown.rows(None if lanes is None else shown.agents_of(lanes))
-            rows = shown.error_rows(rows) if by == "error" else rows
-        row = shown.next_to(rows, t, direction)
+            rows = snapshot.rows(None if lanes is None else snapshot.agents_of(lanes))
+            rows = snapshot.error_rows(rows) if by == "error" else rows
+        row = snapshot.next_to(rows, t, direction)
         if row is None:
             return {"t": None}
         return {
             "t": index.time(row),
             "row": row,
             "id": index.id_of(row),
-            "lane": int(shown.lanes.lane_of[int(index.agent[row])]),
+            "lane": int(snapshot.lanes.lane_of[int(index.agent[row])]),
             "tick": index.own_tick(row),
         }
 
@@ -481,15 +483,15 @@ class SessionView:
         if not q.strip():
             return {"agents": [], "events": []}
 
-        def answer(shown: Shown) -> dict[str, Any]:
+        def answer(snapshot: Snapshot) -> dict[str, Any]:
             small = q.strip().lower()
             agents = [
                 lane
-                for lane, each in enumerate(shown.lane_rows)
+                for lane, each in enumerate(snapshot.lane_rows)
                 if small in each["agent"].lower() or small in each["role"].lower()
             ]
-            rows = list(islice(shown.chosen(range(shown.index.count), q=q.strip()), MOST_FOUND))
-            return {"agents": agents, "events": shown.listed(rows)}
+            rows = list(islice(snapshot.chosen(range(snapshot.index.count), q=q.strip()), MOST_FOUND))
+            return {"agents": agents, "events": snapshot.listed(rows)}
 
         return self._reading(answer)
 
@@ -503,27 +505,27 @@ class SessionView:
         """
         _check_time(t)
 
-        def answer(shown: Shown) -> dict[str, Any]:
-            index, number = shown.index, shown.agent_number(agent)
+        def answer(snapshot: Snapshot) -> dict[str, Any]:
+            index, number = snapshot.index, snapshot.agent_number(agent)
             if number is None:
                 return {"agent": agent, "t": t, "tick": None, "fields": [], "handles": []}
-            history = self._history(shown, number)
-            position = bisect_left(history.rows, shown.place_after(t))
+            history = self._history(snapshot, number)
+            position = bisect_left(history.rows, snapshot.place_after(t))
             moment = history.at(position)
             if moment.fold.checkpoint is not None:
                 before = dict(moment.fold.fields)
                 with LocalCheckpointStore(self._session) as store:
                     settle_from_store(moment.fold, store)
-                row = shown.row_of(moment.fold.checkpoint.id)
+                row = snapshot.row_of(moment.fold.checkpoint.id)
                 moment.settled(before, bisect_left(history.rows, row))
             agent_rows = index.rows_of(number)
-            last = int(np.searchsorted(agent_rows, shown.place_after(t))) - 1
+            last = int(np.searchsorted(agent_rows, snapshot.place_after(t))) - 1
             return {
                 "agent": agent,
                 "t": t,
                 "tick": None if last < 0 else index.tick_at(last, agent_rows),
                 "fields": [
-                    _field(shown, moment, history.rows, name, value)
+                    _field(snapshot, moment, history.rows, name, value)
                     for name, value in moment.values().items()
                 ],
                 "handles": moment.handles,
@@ -539,13 +541,13 @@ class SessionView:
         """
         _check_time(t)
 
-        def answer(shown: Shown) -> dict[str, Any]:
-            changes = self._changes(shown, agent, field, shown.place_after(t), MOST_CHANGES + 1)
+        def answer(snapshot: Snapshot) -> dict[str, Any]:
+            changes = self._changes(snapshot, agent, field, snapshot.place_after(t), MOST_CHANGES + 1)
             listed = []
             for position, (row, event, after) in enumerate(changes):
                 if position or len(changes) <= MOST_CHANGES:
                     before = changes[position - 1][2] if position else None
-                    change = {"id": event.id, "t": shown.index.time(row), "tick": event.tick}
+                    change = {"id": event.id, "t": snapshot.index.time(row), "tick": event.tick}
                     listed.append(change | {"action": change_of(event), "before": before, "after": after})
             return {"changes": listed[::-1]}
 
@@ -558,19 +560,19 @@ class SessionView:
             AgentNotFound: the session has no such agent.
         """
 
-        def answer(shown: Shown) -> dict[str, Any]:
-            number = shown.agent_number(agent)
+        def answer(snapshot: Snapshot) -> dict[str, Any]:
+            number = snapshot.agent_number(agent)
             if number is None:
                 return {"points": []}
-            history = self._history(shown, number)
+            history = self._history(snapshot, number)
             rows = history.rows[history.changes(field, len(history.rows))].tolist()
             if len(rows) > MOST_POINTS:
                 some = np.linspace(0, len(rows) - 1, MOST_POINTS).round().astype(np.int64)
                 rows = [rows[place] for place in some.tolist()]
-            values = [value_in(event, field)[1] for event in shown.lines.events(shown.index, rows)]
+            values = [value_in(event, field)[1] for event in snapshot.lines.events(snapshot.index, rows)]
             return {
                 "points": [
-                    [shown.index.time(row), value]
+                    [snapshot.index.time(row), value]
                     for row, value in zip(rows, values, strict=True)
                     if isinstance(value, int | float) and not isinstance(value, bool)
                 ]
@@ -579,30 +581,30 @@ class SessionView:
         return self._reading(answer)
 
     def _changes(
-        self, shown: Shown, agent: str, field: str, end: int, most: int
+        self, snapshot: Snapshot, agent: str, field: str, end: int, most: int
     ) -> list[tuple[int, Event, str | None]]:
         """Return the last changes of a field before a row: row, event, and the new value as text."""
-        number = shown.agent_number(agent)
+        number = snapshot.agent_number(agent)
         if number is None:
             return []
-        history = self._history(shown, number)
+        history = self._history(snapshot, number)
         positions = history.changes(field, bisect_left(history.rows, end))[-most:]
         rows = history.rows[positions].tolist()
         changes = []
-        for row, event in zip(rows, shown.lines.events(shown.index, rows), strict=True):
+        for row, event in zip(rows, snapshot.lines.events(snapshot.index, rows), strict=True):
             is_set, value = value_in(event, field)
             changes.append((row, event, as_text(value)[0] if is_set else None))
         return changes
 
-    def _history(self, shown: Shown, agent: int) -> History:
+    def _history(self, snapshot: Snapshot, agent: int) -> History:
         with self._lock:
             cached = self._histories.get(agent)
-            if cached is not None and shown is self._shown:
+            if cached is not None and snapshot is self._snapshot:
                 self._histories.move_to_end(agent)
                 return cached
-        history = History(_changing(shown.index, agent), partial(shown.lines.events, shown.index))
+        history = History(_changing(snapshot.index, agent), partial(snapshot.lines.events, snapshot.index))
         with self._lock:
-            if shown is self._shown:
+            if snapshot is self._snapshot:
                 self._histories[agent] = history
                 while len(self._histories) > _KEPT_HISTORIES:
                     self._histories.popitem(last=False)
@@ -624,21 +626,23 @@ class SessionView:
         answer = self._in_background("explain", {"text": text} | ({"is_tested": True} if is_tested else {}))
         if answer is None:
             return {**PENDING, "status": "", "causes": [], "tests": []}
-        return self._reading(lambda shown: explained.findings(shown, answer))
+        return self._reading(lambda snapshot: background_answers.findings(snapshot, answer))
 
     def comparison(self, other: SessionView) -> dict[str, Any]:
         """Return where another session of the same root differs from this one, as found by `diff`."""
         answer = self._in_background("compare", {"other": other.session_id})
         if answer is None or not other.is_ready:
             return {**PENDING}
-        return self._reading(lambda shown: explained.comparison(shown, other.shown, answer))
+        return self._reading(lambda snapshot: background_answers.comparison(snapshot, other.snapshot, answer))
 
     def differences(self, other: SessionView, *, agent: str) -> dict[str, Any]:
         """Return the events of an agent in which another session differs from this one."""
         answer = self._in_background("differences", {"other": other.session_id, "agent": agent})
         if answer is None or not other.is_ready:
             return {**PENDING}
-        return self._reading(lambda shown: explained.differences(shown, other.shown, answer))
+        return self._reading(
+            lambda snapshot: background_answers.differences(snapshot, other.snapshot, answer)
+        )
 
     def provenance(self, *, agent: str, field: str, at: str) -> dict[str, Any]:
         """Return where the value of a field came from, as of an event of the agent.
@@ -647,11 +651,15 @@ class SessionView:
             AgentNotFound: the session has no such agent.
             EventNotFound: it has no such event.
         """
-        shown = self._current()
-        shown.agent_number(agent)
-        shown.row_of(at)
+        snapshot = self._current()
+        snapshot.agent_number(agent)
+        snapshot.row_of(at)
         answer = self._in_background("provenance", {"agent": agent, "field": field, "at": at})
-        return {**PENDING} if answer is None else self._reading(lambda now: explained.provenance(now, answer))
+        return (
+            {**PENDING}
+            if answer is None
+            else self._reading(lambda now: background_answers.provenance(now, answer))
+        )
 
     def fork(
         self,
@@ -690,10 +698,10 @@ class SessionView:
             AgentNotFound, EventNotFound: the session has no such agent or event.
             UsageError: a value is not JSON, or nothing is changed.
         """
-        shown = self._current()
-        if shown.agent_number(agent) is None:
+        snapshot = self._current()
+        if snapshot.agent_number(agent) is None:
             raise UsageError("only an agent can be forked", remedy="choose one")
-        shown.row_of(at)
+        snapshot.row_of(at)
         patch = []
         for name, text in values.items():
             try:
@@ -703,9 +711,9 @@ class SessionView:
                     f"the value of {name[:80]} is not JSON", remedy="texts need quotes"
                 ) from None
         request = {"number": number, "agent": agent, "at": at, "patch": patch, "live": list(live)}
-        request["is_inside"] = shown.acts_inside(agent)
+        request["is_inside"] = snapshot.acts_inside(agent)
         if outcome:
-            outcome = shown.outcome_of(agent, outcome)
+            outcome = snapshot.outcome_of(agent, outcome)
         if vary or seeds:
             many = {"vary": list(vary), "seeds": seeds, "outcome": outcome or "error"}
             answer = self._background.answer("sweep", {**request, **many})
@@ -718,8 +726,8 @@ class SessionView:
         return {**PENDING} if answer is None else {"state": "ready", **answer}
 
     def _in_background(self, kind: str, request: dict[str, Any]) -> dict[str, Any] | None:
-        shown = self._current()
-        return self._background.answer(kind, request, shown.index.count) if self.is_ready else None
+        snapshot = self._current()
+        return self._background.answer(kind, request, snapshot.index.count) if self.is_ready else None
 
     @property
     def is_ready(self) -> bool:
@@ -727,7 +735,7 @@ class SessionView:
         return self._ready.is_set()
 
     @property
-    def shown(self) -> Shown:
+    def snapshot(self) -> Snapshot:
         """Return the current index."""
         return self._current()
 
@@ -745,7 +753,7 @@ def _changing(index: Index, agent: int, first: int = 0) -> NDArray[Any]:
     return rows_changing
 
 
-def _field(shown: Shown, moment: Moment, rows: NDArray[Any], name: str, value: Any) -> dict[str, Any]:
+def _field(snapshot: Snapshot, moment: Moment, rows: NDArray[Any], name: str, value: Any) -> dict[str, Any]:
     text, is_cut = as_text(value)
     position = moment.changed.get(name)
     row = None if position is None else int(rows[position])
@@ -753,8 +761,8 @@ def _field(shown: Shown, moment: Moment, rows: NDArray[Any], name: str, value: A
         "name": name,
         "value": text,
         "is_cut": is_cut,
-        "changed": None if row is None else shown.index.time(row),
-        "changed_id": None if row is None else shown.index.id_of(row),
+        "changed": None if row is None else snapshot.index.time(row),
+        "changed_id": None if row is None else snapshot.index.id_of(row),
         "before": as_text(moment.before[name])[0] if name in moment.before else None,
     }
 

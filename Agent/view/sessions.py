@@ -1,10 +1,11 @@
-"""The sessions under a trace root, and the view of one of them."""
+"""The sessions under a trace root, the view of one of them, and its changes while it grows."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from Agent.analysis.listing import size_on_disk
 from Agent.analysis.session import find, trace_root
@@ -17,6 +18,8 @@ from Agent.view.session_view import SessionView
 
 MOST_SESSIONS: Final = 500
 NEWEST: Final = "newest"
+_M_MMAP_THRESHOLD: Final = -3
+_LARGE_BYTES: Final = 512 * 1024
 
 
 def session_list(root: Path | None = None) -> dict[str, Any]:
@@ -54,3 +57,61 @@ def open_view(session: str, *, root: Path | None = None) -> SessionView:
     if os.sep in session:
         raise SessionNotFound(f"no session {session[:80]!r}", remedy="give an id, not a path")
     return SessionView(find(None if session == NEWEST else session, trace_root(root)))
+
+
+def release_large_arrays() -> None:
+    """Make the C library return arrays of 512 KiB and more to the system when they are freed.
+
+    By default, glibc raises that limit up to 32 MB with each freed array. The index of a growing session is
+    rebuilt many times per second, which would leave holes of its size in the heap. Only for a server's
+    process; without `mallopt`, it does nothing.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+class Watch:
+    """Reports news of a session to one page; while open, the files are checked many times per second.
+
+    Args:
+        view: the view of the session.
+    """
+
+    def __init__(self, view: SessionView) -> None:
+        self._view = view
+        self._reported: dict[str, Any] = {}
+        self._version: object = None
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+        self._view.watch(1)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._view.watch(-1)
+
+    @property
+    def is_behind(self) -> bool:
+        """Return whether the session has changed since the last report."""
+        return self._version is not self._view.version
+
+    def news(self) -> dict[str, Any]:
+        """Return the changes of the overview: `lanes` as {number: lane}, and the added `ticks`."""
+        self._version = self._view.version
+        overview, reported = self._view.overview(), self._reported
+        self._reported = overview
+        if not reported:
+            return overview
+        new = {name: value for name, value in overview.items() if reported[name] != value}
+        if "lanes" in new:
+            old = reported["lanes"]
+            new["lanes"] = {
+                number: lane
+                for number, lane in enumerate(overview["lanes"])
+                if number >= len(old) or lane != old[number]
+            }
+        count = len(reported["ticks"])
+        if "ticks" in new and overview["ticks"][:count] == reported["ticks"]:
+            new["more_ticks"] = new.pop("ticks")[count:]
+        return new

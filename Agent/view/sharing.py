@@ -17,11 +17,11 @@ from Agent.errors import InputError, UsageError
 from Agent.event.clock import parse_timestamp
 from Agent.event.codec import event_to_object
 from Agent.event.ids import split_event_id
-from Agent.view.explained import PENDING
+from Agent.view.background_answers import PENDING
 from Agent.view.history import Moment, as_text
 from Agent.view.index.columns import FULL_STATE, STATE
 from Agent.view.session_view import SessionView
-from Agent.view.shown import Shown
+from Agent.view.snapshot import Snapshot
 
 MOST_EVENTS: Final = 60_000
 """The maximum number of events in a shared page."""
@@ -66,8 +66,8 @@ def moment_of(view: SessionView, when: str) -> SharedMoment:
     Raises:
         UsageError: it names no moment of the session.
     """
-    shown = view.shown
-    index = shown.index
+    snapshot = view.snapshot
+    index = snapshot.index
     tick = when.removeprefix("tick:")
     if tick != when and tick.lstrip("-").isdecimal():
         ticks, rows = index.ticks
@@ -84,7 +84,7 @@ def moment_of(view: SessionView, when: str) -> SharedMoment:
             raise UsageError(
                 f"{when[:80]!r} is no moment", remedy="give tick:17, the id of an event, or a time (RFC 3339)"
             ) from None
-    row = shown.row_of(when)
+    row = snapshot.row_of(when)
     return SharedMoment(index.time(row), when, index.tables.agents.texts[int(index.agent[row])])
 
 
@@ -98,27 +98,27 @@ def shared_session(view: SessionView, around: float | None, most: int = MOST_EVE
         most: the maximum number of events.
     """
     findings = awaited(view.findings)
-    shown = view.shown
-    index = shown.index
+    snapshot = view.snapshot
+    index = snapshot.index
     if around is None and findings["causes"]:
         around = findings["causes"][0]["t"]
-    first, last = _range(shown, around, most)
+    first, last = _range(snapshot, around, most)
     named = {node["id"] for cause in findings["causes"] for node in cause["events"]}
     times = {"t0": index.time(first), "t1": index.time(last - 1)}
     return {
         "overview": view.overview(),
-        "part": None if last - first == index.count else _described_part(shown, first, last),
+        "part": None if last - first == index.count else _described_part(snapshot, first, last),
         "findings": findings,
         "links": {event_id: view.event(event_id) for event_id in sorted(named)},
-        "events": _events(shown, first, last),
-        "states": _states(shown, first, last),
+        "events": _events(snapshot, first, last),
+        "states": _states(snapshot, first, last),
         "arrows": view.arrows(**times, limit=5_000)["arrows"],
     }
 
 
-def _described_part(shown: Shown, first: int, last: int) -> dict[str, Any]:
+def _described_part(snapshot: Snapshot, first: int, last: int) -> dict[str, Any]:
     """Describe the part of a session that some rows cover, and the counts before it."""
-    index = shown.index
+    index = snapshot.index
     return {
         "t0": index.time(first),
         "t1": index.time(last - 1),
@@ -144,25 +144,25 @@ def shared_comparison(view: SessionView, other: SessionView) -> dict[str, Any]:
     }
 
 
-def _range(shown: Shown, around: float | None, most: int) -> tuple[int, int]:
-    count = shown.index.count
+def _range(snapshot: Snapshot, around: float | None, most: int) -> tuple[int, int]:
+    count = snapshot.index.count
     if count <= most:
         return 0, count
-    middle = count if around is None else shown.place_after(around)
+    middle = count if around is None else snapshot.place_after(around)
     first = min(max(0, middle - most // 2), count - most)
     return first, first + most
 
 
-def _events(shown: Shown, first: int, last: int) -> dict[str, list[Any]]:
+def _events(snapshot: Snapshot, first: int, last: int) -> dict[str, list[Any]]:
     """Return events as columns; times are differences, which compress well."""
-    index = shown.index
+    index = snapshot.index
     rows = range(first, last)
     listed: list[dict[str, Any]] = []
     events: list[Any] = []
     for begin in range(first, last, _BLOCK):
         some = list(range(begin, min(begin + _BLOCK, last)))
-        listed += shown.listed(some)
-        events += [_shortened(event_to_object(event)) for event in shown.lines.events(index, some)]
+        listed += snapshot.listed(some)
+        events += [_shortened(event_to_object(event)) for event in snapshot.lines.events(index, some)]
     columns = index.columns
     return {
         "step": np.diff(index.t_us[first:last], prepend=index.first_us).tolist(),
@@ -182,18 +182,18 @@ def _shortened(event: dict[str, Any]) -> dict[str, Any]:
     return {"id": event["id"], "beginning": text[:_MOST_CHARS].decode("utf-8", "replace")}
 
 
-def _states(shown: Shown, first: int, last: int) -> dict[str, Any]:
+def _states(snapshot: Snapshot, first: int, last: int) -> dict[str, Any]:
     """Return each agent's changes of fields with their events: [time, id, {field: text}]."""
-    index = shown.index
+    index = snapshot.index
     states = {}
-    for agent in shown.lanes.agents.tolist():
+    for agent in snapshot.lanes.agents.tolist():
         rows = index.rows_of(agent)
         rows = rows[((index.flags[rows] & (STATE | FULL_STATE)) != 0) & (rows < last)].tolist()
         moment = Moment()
         entries: list[list[Any]] = []
         for begin in range(0, len(rows), _BLOCK):
             some = rows[begin : begin + _BLOCK]
-            for row, event in zip(some, shown.lines.events(index, some), strict=True):
+            for row, event in zip(some, snapshot.lines.events(index, some), strict=True):
                 if row >= first and not entries and moment.values():
                     entries.append([0, None, _texts(moment.values(), moment.values())])
                 changed = moment.add(event)

@@ -189,7 +189,7 @@ NOT_OF_THE_TREE = {
     "Agent/analysis/query/tables.py",  # a new file
     "Agent/archive/encrypted.py",  # a tar within a file that was opened so
     "Agent/archive/erase/erasing.py",  # gzip of a file that was looked at
-    "Agent/archive/foreign_lines.py",  # the file that somebody names
+    "Agent/archive/log_import.py",  # the file that somebody names
     "Agent/archive/run_export.py",  # its own package
     "Agent/archive/run_import.py",  # the package that somebody names
     "Agent/flight/checkpoints/recording.py",  # whatever the program's agents have open

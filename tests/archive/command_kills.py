@@ -292,7 +292,7 @@ def main() -> int:
     for module in (
         "duckdb",
         "Agent.archive.prune",
-        "Agent.render.words",
+        "Agent.render.formats",
         "Agent.cli.commands.maintenance",
         "Agent.cli.commands.runs",
     ):

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from Agent import LogAnalyzer
-from Agent.archive.foreign_lines import FieldMap, import_lines, import_otlp
+from Agent.archive.log_import import FieldMap, import_lines, import_otlp
 from Agent.archive.sealed.reader import open_reader
 from Agent.cli.main import main
 from Agent.errors import DamagedInput, InputError, UsageError
@@ -141,7 +141,7 @@ def test_wrong_mappings_say_what_is_possible(tmp_path, trace_root):
 
 
 def test_a_line_without_end_is_refused(tmp_path, trace_root, monkeypatch):
-    monkeypatch.setattr("Agent.archive.foreign_lines.MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("Agent.archive.log_import.MAX_LINE_BYTES", 100)
     with pytest.raises(DamagedInput, match="a line is longer"):
         import_lines(written(tmp_path, {"ts": 1}, {"ts": 1, "x": "y" * 200}), [], trace_root, REDACTOR)
     assert not list(trace_root.glob("session_*"))

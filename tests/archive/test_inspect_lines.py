@@ -7,7 +7,7 @@ import json
 import pytest
 
 from Agent import LogAnalyzer
-from Agent.archive.foreign_lines import import_inspect
+from Agent.archive.log_import import import_inspect
 from Agent.archive.verify import verify
 from Agent.errors import DamagedInput, InputError
 from Agent.record.encode.redaction import Redactor

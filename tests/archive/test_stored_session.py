@@ -9,7 +9,7 @@ from support.processes import run_python
 from Agent import AgentLogger, shutdown_logging, trace_agent_action
 from Agent.archive.run_import import StoredSession, restored_event
 from Agent.client.shipment import artifact_text
-from Agent.export.allowed import AllowList, holds_content
+from Agent.export.allow_list import AllowList, holds_content
 from Agent.export.wire import event_to_wire, read_batch
 from Agent.flight import recorder
 from Agent.flight.run_reading import RunRef, read_run

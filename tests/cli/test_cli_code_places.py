@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from Agent.demo.creators import Creator, TrendService
-from Agent.render.words import path_line
+from Agent.render.formats import path_line
 
 ISSUE = "Agent creator_017 stopped publishing"
 FILE = inspect.getsourcefile(Creator)

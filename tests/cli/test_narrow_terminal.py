@@ -14,8 +14,8 @@ from Agent.demo.platform import Settings, record_session
 from Agent.flight import recorder
 from Agent.render import layout
 from Agent.render.blocks import Curve, Section
+from Agent.render.formats import fewer
 from Agent.render.text import sections_text
-from Agent.render.words import fewer
 
 COLUMNS = 80
 AGENT = "creator_017"

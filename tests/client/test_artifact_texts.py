@@ -4,7 +4,7 @@ import orjson
 
 from Agent import shutdown_logging
 from Agent.client.shipment import MAX_ARTIFACT_BYTES, artifact_text
-from Agent.export.allowed import AllowList
+from Agent.export.allow_list import AllowList
 from Agent.export.wire import event_to_wire, read_batch
 from Agent.flight import recorder
 from Agent.tree.layout import list_sessions

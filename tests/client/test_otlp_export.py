@@ -16,7 +16,7 @@ from Agent.client.destination import Connection
 from Agent.client.otlp import OtlpDelivery, OtlpShipment, spans_of
 from Agent.client.otlp_destination import OtlpDestination, otlp_destination
 from Agent.errors import ConfigurationError, NotDelivered, SessionInUse
-from Agent.export.allowed import AllowList
+from Agent.export.allow_list import AllowList
 from Agent.flight import recorder
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import list_sessions

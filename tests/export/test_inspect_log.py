@@ -9,7 +9,7 @@ import pytest
 from support.session_files import session_directories
 
 from Agent import AgentLogger, setup_logging, shutdown_logging, tick, trace_agent_action
-from Agent.archive.foreign_lines import import_inspect
+from Agent.archive.log_import import import_inspect
 from Agent.errors import RunNotFound
 from Agent.export.inspect_log import write_inspect
 from Agent.flight import find_run, record_tool, recorder

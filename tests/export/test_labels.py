@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from Agent.export import allowed
-from Agent.export.allowed import hidden_name, is_identity, is_label, may_hold
+from Agent.export import allow_list
+from Agent.export.allow_list import hidden_name, is_identity, is_label, may_hold
 
 LABELS = [
     "my_agent", "search_kb", "gpt-4o", "claude-3-5-sonnet-20241022", "meta-llama/Llama-3.1-8B", "agent.creator",
@@ -101,7 +101,7 @@ def test_a_number_of_a_customer_and_a_key_are_no_ids(text):
 
 
 def test_what_is_too_long_for_a_label_is_not_kept_to_be_remembered():
-    caches = (allowed._is_short_label, allowed._is_harmless_short_key)
+    caches = (allow_list._is_short_label, allow_list._is_harmless_short_key)
     before = [cache.cache_info().currsize for cache in caches]
     for number in range(10):
         long = f"a prompt {number}" * 50

@@ -22,7 +22,7 @@ from Agent import (
     trace_context,
 )
 from Agent.client.otlp import spans_of
-from Agent.export.allowed import AllowList
+from Agent.export.allow_list import AllowList
 from Agent.export.otlp import as_json, as_protobuf
 from Agent.export.span_content import messages_in
 from Agent.export.spans import MAX_SPAN_EVENTS, SpanMaker

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.export import AllowList, WireError, encode_body, event_to_wire, read_batch, read_run
-from Agent.export.allowed import _ROWS
+from Agent.export.allow_list import _ROWS
 
 UID = "01a1faff-075e-7c23-890d-c1a7a6022ab5"
 PROSE = "Please tell Jane Doe that her test was positive"

@@ -137,7 +137,7 @@ def test_a_journey_and_the_spans_name_the_places_of_nested_functions(trace_root)
     from Agent import LogAnalyzer
     from Agent.analysis.journeys import journey_overview
     from Agent.client.otlp import spans_of
-    from Agent.export.allowed import AllowList
+    from Agent.export.allow_list import AllowList
     from Agent.tree.files.session import open_session
 
     setup_logging(trace_root=trace_root)

@@ -369,7 +369,7 @@ def test_what_our_own_exporter_sends_comes_back_as_it_was_recorded(service, trac
         Clerk().answer()
     shutdown_logging()
     session = list_sessions(trace_root)[-1].path
-    from Agent.export.allowed import AllowList
+    from Agent.export.allow_list import AllowList
 
     body = as_protobuf(spans_of(session, open_session(session), AllowList()), "shop")
     assert send(service, None, body=body).status_code == 200

@@ -202,7 +202,7 @@ def test_a_small_answer_goes_at_once_over_a_connection_that_is_kept():
 
 @pytest.mark.further
 def test_who_listens_for_others_is_told_what_is_missing_for_that(tmp_path):
-    from Agent.server.running import warnings_of
+    from Agent.server.role_servers import warnings_of
 
     url = str(tmp_path / "s.db")
     assert warnings_of(ServerSettings(url), ["ingest"]) == []
@@ -325,7 +325,7 @@ def test_a_certificate_that_is_none_is_told_in_one_line(tmp_path, capsys):
 
 
 def test_an_executor_that_is_not_there_is_told_when_the_server_starts():
-    from Agent.server.running import warnings_of
+    from Agent.server.role_servers import warnings_of
 
     settings = ServerSettings("service.db", executors=("no_such_module.of_mine", "json.decoder"))
     (said,) = warnings_of(settings, ["ingest", "replay"])
@@ -368,13 +368,13 @@ def test_a_path_with_a_slash_too_many_is_unknown_and_leads_nowhere(tmp_path):
 
 @pytest.mark.process
 def test_connections_that_begin_no_handshake_are_bounded_and_ended(tmp_path, monkeypatch):
-    from Agent.server import limits, threads
+    from Agent.server import limits, server_thread
 
     certificate = self_made_certificate(tmp_path)
 
     monkeypatch.setattr(limits, "MAX_CONNECTIONS", 5)
     monkeypatch.setattr(limits, "_MAX_REFUSED", 3)
-    monkeypatch.setattr(threads, "HEAD_S", 1.0)
+    monkeypatch.setattr(server_thread, "HEAD_S", 1.0)
     settings = ServerSettings(
         str(tmp_path / "service.db"), ingest_port=0, tls_certificate=certificate[0], tls_key=certificate[1]
     )

@@ -18,8 +18,8 @@ from Agent import AgentLogger, setup_logging, shutdown_logging, tick, trace_agen
 from Agent.analysis.analyzer import LogAnalyzer
 from Agent.errors import AgentNotFound, EventNotFound, UsageError
 from Agent.event.clock import format_timestamp
-from Agent.view import explained, open_view, session_list
-from Agent.view.live import Watch
+from Agent.view import background_answers, open_view, session_list
+from Agent.view.sessions import Watch
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +397,7 @@ def test_a_page_that_follows_is_told_of_every_event_and_only_of_what_is_new(trac
             assert told == view.overview()
         shutdown_logging()
         end_s = time.monotonic() + 10
-        while view.overview()["lost"] or not view.shown.lines.gatherer.is_explained:
+        while view.overview()["lost"] or not view.snapshot.lines.gatherer.is_explained:
             assert time.monotonic() < end_s, "what is lost is counted in the end"
             time.sleep(0.05)
 
@@ -430,13 +430,13 @@ def test_the_cursor_of_a_finding_is_where_its_change_is_part_of_the_state(trace_
             "event_ids": [change["id"]],
         }
         report = {"status": "found", "tests": [], "causes": [cause]}
-        (found,) = explained.findings(view.shown, report)["causes"]
+        (found,) = background_answers.findings(view.snapshot, report)["causes"]
         assert found["t"] == action["t"] and found["events"][0]["t"] == change["t"]
 
 
 FREED = """
 import numpy as np
-from Agent.view.live import give_back_large_arrays
+from Agent.view.sessions import release_large_arrays
 
 def memory_mb():
     with open("/proc/self/status") as status:
@@ -455,7 +455,7 @@ print(memory_mb() - before_mb)
 def test_a_server_of_a_growing_session_gives_the_memory_of_freed_arrays_back(tmp_path):
     grown_mb = [
         int(run_python("-c", FREED.replace("CALL", call), cwd=tmp_path).stdout)
-        for call in ("", "give_back_large_arrays()")
+        for call in ("", "release_large_arrays()")
     ]
     if grown_mb[0] < 100:
         pytest.skip("this C library gives freed arrays back anyway")

@@ -25,10 +25,10 @@ from Agent.event.codec import decode_line
 from Agent.tree.layout import view_dir
 from Agent.view import SessionView
 from Agent.view.index import merging, stored
+from Agent.view.index.column_memory import ColumnMemory
 from Agent.view.index.columns import Batch, Index, Tables
 from Agent.view.index.line_columns import RowReader, add_event, is_built
 from Agent.view.index.merging import merged
-from Agent.view.index.rooms import Rooms
 
 
 def ids(view: SessionView) -> list[str]:
@@ -36,7 +36,7 @@ def ids(view: SessionView) -> list[str]:
     found: list[str] = []
     while True:
         last = len(found)
-        index = view._shown.index
+        index = view._snapshot.index
         found = [index.id_of(row) for row in range(index.count)]
         if len(found) >= last:
             return found
@@ -46,12 +46,14 @@ def same_as_reader(view: SessionView, session: Path) -> None:
     wanted = [event.id for event in open_reader(session).events()]
     assert ids(view) == wanted
     some = random.Random(1).sample(range(len(wanted)), min(len(wanted), 40))
-    assert [event.id for event in view._shown.lines.events(view._shown.index, some)] == [
+    assert [event.id for event in view._snapshot.lines.events(view._snapshot.index, some)] == [
         wanted[n] for n in some
     ]
     losses = open_reader(session).losses()
     looked(view, lambda view: view.overview()["lost"] == losses.total_lost)
-    assert view._shown.lines.gatherer.damaged + view._shown.lines.gatherer.repeated == losses.damaged_lines
+    assert (
+        view._snapshot.lines.gatherer.damaged + view._snapshot.lines.gatherer.repeated == losses.damaged_lines
+    )
 
 
 def looked(view: SessionView, until, timeout_s: float = 10.0) -> None:
@@ -202,12 +204,12 @@ def test_most_lines_are_read_the_short_way(session: Path):
 
 def test_without_a_compiler_the_index_is_the_same(session: Path, monkeypatch):
     with viewed(session) as view:
-        before = {name: values.tolist() for name, values in view._shown.index.columns.items()}
+        before = {name: values.tolist() for name, values in view._snapshot.index.columns.items()}
     stored.remove(session)
     monkeypatch.setattr("Agent.view.index.line_columns._Rows", None)
     with viewed(session) as view:
         same_as_reader(view, session)
-        after = view._shown.index.columns
+        after = view._snapshot.index.columns
     assert {name: after[name].tolist() for name in ("t_us", "seq", "flags", "tick", "duration_us")} == {
         name: before[name] for name in ("t_us", "seq", "flags", "tick", "duration_us")
     }
@@ -274,7 +276,7 @@ def test_damaged_lines_are_left_out_and_an_event_after_a_torn_line_is_kept(sessi
     rewritten(session, "ada", torn)
     with viewed(session) as view:
         same_as_reader(view, session)
-        assert view._shown.lines.gatherer.damaged >= 4
+        assert view._snapshot.lines.gatherer.damaged >= 4
         assert view.overview()["lost"] > 0
 
 
@@ -377,7 +379,7 @@ def test_a_sealed_session_has_the_same_answers(session: Path):
         answers = [_answers(view, end), view.window(t0=0, t1=end, px=50, sum_lanes=True)]
         seal(session, remove=True)
         assert not list(session.glob("agents/*.log"))
-        looked(view, lambda view: view._shown.lines.gatherer.sources[0].inode is None)
+        looked(view, lambda view: view._snapshot.lines.gatherer.sources[0].inode is None)
         assert ids(view) == before
         assert [_answers(view, end), view.window(t0=0, t1=end, px=50, sum_lanes=True)] == answers
     with viewed(session) as view:
@@ -409,7 +411,9 @@ def test_the_index_is_stored_for_its_owner_alone_and_read_again(session: Path, m
     with viewed(session) as view:
         assert ids(view) == before and not reads
         assert view.state(agent="ada", t=end) == state
-        assert isinstance(view._shown.index.t_us.base, object) and not view._shown.index.t_us.flags.owndata
+        assert (
+            isinstance(view._snapshot.index.t_us.base, object) and not view._snapshot.index.t_us.flags.owndata
+        )
 
 
 def test_only_appended_lines_are_read_after_the_index_was_stored(session: Path, monkeypatch):
@@ -462,12 +466,12 @@ def test_a_damaged_index_is_made_again(session: Path, place):
 
 def test_an_index_that_names_what_is_not_there_is_refused(session: Path):
     with viewed(session) as view:
-        index, state = view._shown.index, view._shown.lines.gatherer.state()
+        index, state = view._snapshot.index, view._snapshot.lines.gatherer.state()
         before = ids(view)
     for name, wrong in (("agent", 200), ("kind", 250), ("writer", 99), ("file", 240)):
         columns = dict(index.columns)
         columns[name] = np.full(index.count, wrong, np.uint8)
-        forged = type(index)(dict(index.columns), index.messages, index.links, index.tables, Rooms())
+        forged = type(index)(dict(index.columns), index.messages, index.links, index.tables, ColumnMemory())
         forged.columns = columns
         assert stored.store(session, forged, state)
         assert stored.load(session) is None, name
@@ -545,7 +549,7 @@ def test_a_view_that_is_closed_while_it_is_built_leaves_no_file_behind(trace_roo
     make_session(trace_root, events=12_000, agents=20, sealed=True)
     (session,) = trace_root.glob("session_*/")
     view = SessionView(session)
-    while not view._shown.index.count and not view.wait(0):
+    while not view._snapshot.index.count and not view.wait(0):
         time.sleep(0.001)
     view.close()
     assert not view._thread.is_alive()
@@ -582,7 +586,7 @@ def test_a_look_that_fails_midway_loses_no_event(session: Path, monkeypatch):
 
 def test_a_stored_state_of_another_version_is_not_continued(session: Path):
     with viewed(session) as view:
-        index, state, before = view._shown.index, view._shown.lines.gatherer.state(), ids(view)
+        index, state, before = view._snapshot.index, view._snapshot.lines.gatherer.state(), ids(view)
     for wrong in (
         {"files": [{}]},
         {"archive": None},
@@ -631,7 +635,7 @@ def _random_batch(chance: random.Random, count: int, t: int, seq: int, widest: i
 
 
 def _grown_index(
-    seed: int, monkeypatch: pytest.MonkeyPatch, *, by_tail: bool, rooms: Rooms | None = None
+    seed: int, monkeypatch: pytest.MonkeyPatch, *, by_tail: bool, memory: ColumnMemory | None = None
 ) -> tuple[Index, int, set[int]]:
     chance, tables, index, used = random.Random(seed), Tables(), None, 0
     settled_rows = set()
@@ -650,7 +654,7 @@ def _grown_index(
         )
         used += index is not None and settled(index, [batch], 2) > 0
         before, seen = index, None if index is None else index.t_us.tolist()
-        index, _ = merged(index, [batch], tables, rooms)
+        index, _ = merged(index, [batch], tables, memory)
         settled_rows.add(index.settled.count)
         if turn % 4 == 1 and by_tail:  # what is known is continued, too
             index.messages_before(index.count)
@@ -674,8 +678,8 @@ def test_an_index_that_grows_at_its_end_is_the_one_that_is_sorted_as_a_whole(
     whole, _, _ = _grown_index(seed, monkeypatch, by_tail=False)
     monkeypatch.setattr("Agent.view.index.columns.MARGIN", margin)
     monkeypatch.setattr("Agent.view.index.columns.MOST_UNSETTLED", 5 * margin)
-    monkeypatch.setattr("Agent.view.index.rooms._SMALL_BYTES", 1)
-    grown, used, settled_rows = _grown_index(seed, monkeypatch, by_tail=True, rooms=Rooms(tmp_path))
+    monkeypatch.setattr("Agent.view.index.column_memory._SMALL_BYTES", 1)
+    grown, used, settled_rows = _grown_index(seed, monkeypatch, by_tail=True, memory=ColumnMemory(tmp_path))
     assert used > 5
     assert (tmp_path / ".state" / "view").is_dir() and not list((tmp_path / ".state" / "view").iterdir())
     if margin == 40:

@@ -32,7 +32,7 @@ from Agent.analysis.stats import welch
 from Agent.errors import EventNotFound, UsageError
 from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
-from Agent.render.words import plural, short_number
+from Agent.render.formats import plural, short_number
 from Agent.tree.read.reader import TreeReader
 
 Verdict = Literal["SHOWN", "CONTRARY", "INCONCLUSIVE"]

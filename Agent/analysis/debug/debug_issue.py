@@ -33,7 +33,7 @@ from Agent.analysis.query.views import EVENT_COLUMNS, engine_row, whole_lines
 from Agent.analysis.session import SessionRef, code_places, find, losses
 from Agent.archive.sealed.reader import open_reader
 from Agent.event.code_places import CodePlace
-from Agent.render.words import plural
+from Agent.render.formats import plural
 from Agent.tree.read.reader import TreeReader
 
 _PLACED: Final = 3

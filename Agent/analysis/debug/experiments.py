@@ -15,7 +15,7 @@ from Agent.analysis.debug.causes import MAX_CONFIDENCE, Cause
 from Agent.analysis.debug.experiment_seam import HowToTest, Measurable, TriedEvent, cause_tester
 from Agent.analysis.debug.question.question import Question
 from Agent.errors import ReplayError
-from Agent.render.words import plural
+from Agent.render.formats import plural
 
 __all__ = ["complaint_of", "tested"]
 

@@ -8,7 +8,7 @@ from typing import Final
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import Log
 from Agent.event.clock import format_timestamp
-from Agent.render.words import plural
+from Agent.render.formats import plural
 
 __all__ = ["observations"]
 

@@ -17,7 +17,7 @@ from Agent.analysis.debug.question.question import Question, stems
 from Agent.analysis.debug.root_causes import Log
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.session import in_flight
-from Agent.render.words import plural
+from Agent.render.formats import plural
 from Agent.tree.read.reader import TreeReader
 
 __all__ = ["error_causes", "event_causes", "loss_causes", "missing_events", "open_span_causes"]

@@ -16,10 +16,10 @@ from Agent.analysis.session import trace_root
 from Agent.errors import InputError
 from Agent.event.code_places import CodePlace
 from Agent.render.blocks import Entries, Entry, Grid, Section, Words
+from Agent.render.formats import path_line
 from Agent.render.html import notebook_html
 from Agent.render.html import shown as printable
 from Agent.render.layout import WIDTH, section, table
-from Agent.render.words import path_line
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import recorded_at
 

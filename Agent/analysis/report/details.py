@@ -20,7 +20,7 @@ from Agent.analysis.report.sections import (
 )
 from Agent.record.encode.safe_text import cut
 from Agent.render.blocks import Block, Cell, Curve, Grid, Section, Title, Words
-from Agent.render.words import clock, count, milliseconds, number, plural, seconds
+from Agent.render.formats import clock, count, milliseconds, number, plural, seconds
 
 CHANGES: Final = 5
 UPDATES: Final = 4

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from Agent.flight.run_reading import RunRecord
-from Agent.render import words
+from Agent.render import formats
 from Agent.render.blocks import Block, Column, Section, Words, first_of
 
 STATE_STYLES: Final = {"running": "good", "crashed": "bad", "failure": "bad", "error": "bad", "open": "warn"}
@@ -38,19 +38,19 @@ def _call_state(outcome: str | None, answered_by: str | None) -> str:
 
 _CALL_LOOKS = {"error": "bad", "cancelled": "warn", "closed": "warn", "recorded": "soft"}
 """`closed`: a stream that was not read to its end; `recorded`: a response from a replay."""
-_TIME = Column("TIME (UTC)", "timestamp", words.clock)
+_TIME = Column("TIME (UTC)", "timestamp", formats.clock)
 _OUTCOME = Column("STATE", lambda call: _call_state(call.outcome, call.answered_by), looks=_CALL_LOOKS)
 COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
     "steps": (
         Column("STEP", "step_id"),
         Column("NAME", "name"),
         Column("STATE", "state", looks=STATE_STYLES),
-        Column("DURATION", "duration_ms", words.milliseconds),
+        Column("DURATION", "duration_ms", formats.milliseconds),
         Column("OUTPUT", lambda step: _short(step.output_ref) if step.error is None else step.error),
     ),
     "artifacts": (
         Column("ARTIFACT", "path"),
-        Column("SIZE", "size_bytes", words.size),
+        Column("SIZE", "size_bytes", formats.size),
         Column("TYPE", "media_type"),
         Column("STEP", "step_id"),
     ),
@@ -59,7 +59,7 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         Column("TOOL", "name"),
         Column("KIND", "kind"),
         _OUTCOME,
-        Column("DURATION", "duration_ms", words.milliseconds),
+        Column("DURATION", "duration_ms", formats.milliseconds),
         Column("CALLED IN", "site"),
         Column("WITHIN", lambda each: " > ".join(each.path) if each.error is None else each.error),
     ),
@@ -67,11 +67,11 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         _TIME,
         Column("MODEL", "model_name"),
         _OUTCOME,
-        Column("IN", "prompt_tokens", words.count),
-        Column("OUT", "completion_tokens", words.count),
+        Column("IN", "prompt_tokens", formats.count),
+        Column("OUT", "completion_tokens", formats.count),
         Column("COST", lambda each: cost(each.cost, each.currency), right=True),
-        Column("FIRST", "first_chunk_ms", words.milliseconds),
-        Column("DURATION", "latency_ms", words.milliseconds),
+        Column("FIRST", "first_chunk_ms", formats.milliseconds),
+        Column("DURATION", "latency_ms", formats.milliseconds),
         Column("WITHIN", lambda each: " > ".join(each.path) or each.step_id),
     ),
     "checkpoints": (
@@ -81,8 +81,8 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
         Column("WHY", "reason", looks=STATE_STYLES),
         Column("TICK", "tick", right=True),
         Column("PHASE", "phase"),
-        Column("STATE", "state_bytes", words.size),
-        Column("STORED", "size_bytes", words.size),
+        Column("STATE", "state_bytes", formats.size),
+        Column("STORED", "size_bytes", formats.size),
         Column("AS", "kind"),
         Column("VERSION", "agent_version"),
         Column("CODE", lambda each: each.code and each.code[:8]),
@@ -103,10 +103,10 @@ def run_sections(record: RunRecord) -> Iterator[Section]:
     blocks: list[Block] = []
     for name, rows in parts.items():
         if rows:
-            blocks += [Words(f"{_TITLES[name]}: {words.count(len(rows))}", "soft")]
+            blocks += [Words(f"{_TITLES[name]}: {formats.count(len(rows))}", "soft")]
             blocks += first_of(rows, _MOST_ROWS, *COLUMNS[name])
     if run.state != "root":
-        facts = [run.agent, run.started_at and words.date_time(run.started_at), run.error]
+        facts = [run.agent, run.started_at and formats.date_time(run.started_at), run.error]
         blocks.insert(
             0,
             Words(

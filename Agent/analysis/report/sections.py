@@ -36,7 +36,7 @@ from Agent.render.blocks import (
     numbers,
     sentence,
 )  # fmt: skip
-from Agent.render.words import (
+from Agent.render.formats import (
     cell,
     clock,
     count,

@@ -86,7 +86,7 @@ from Agent.tree.retention import (
     drop_dead_links,
     finish_removals,
 )
-from Agent.tree.write.kept_counts import forget_counts
+from Agent.tree.write.event_counts import forget_counts
 
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _GZIP: Final = b"\x1f\x8b"

@@ -35,7 +35,7 @@ from Agent.tree.files.session import refuse_links, replacing, sync_directory
 from Agent.tree.layout import DIRECTORY_MODE, parse_file_name, segment_order
 from Agent.tree.read.reader import TreeReader
 from Agent.tree.write.artifacts import new_hash
-from Agent.tree.write.kept_counts import KeptCounts
+from Agent.tree.write.event_counts import EventCounts
 
 _BATCH_ROWS: Final = 4096
 _STREAMED_ROWS: Final = 256
@@ -121,7 +121,7 @@ class ArchiveLines:
                 yield from self._read(connection, pairs, f"{_rows_of(pairs)} ORDER BY line")
 
     def lines_to_read(
-        self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: KeptCounts | None = None
+        self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: EventCounts | None = None
     ) -> Iterator[RawLine]:
         """The lines of some kinds, and doubtful lines; the numbers of all others are added to `seen`."""
         segments = self.segments()
@@ -341,7 +341,7 @@ def add_numbers(connection: Any, rows: str, kinds: Collection[str], seen: dict[s
 
 
 def count_others(
-    connection: Any, rows: str, kinds: Collection[str], doubtful: Doubtful, tally: KeptCounts
+    connection: Any, rows: str, kinds: Collection[str], doubtful: Doubtful, tally: EventCounts
 ) -> None:
     """Count the events whose lines `rows_to_read` leaves out; arguments as for `add_numbers`."""
     others = f"{rows} AND NOT {rows_to_read(kinds, doubtful)}"

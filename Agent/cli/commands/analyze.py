@@ -22,7 +22,7 @@ from Agent.cli.parameters import (
     one_of,
 )
 from Agent.cli.render import shown, shown_forks, working
-from Agent.render import layout, words
+from Agent.render import formats, layout
 from Agent.render.blocks import Column
 from Agent.tree.files.session import as_tree
 
@@ -70,7 +70,7 @@ def analyze(
             written = parameters.analyzer_of(run, root).write_html(page)
         size_bytes = written.stat().st_size
         render.document(lambda: {"path": str(written), "size_bytes": size_bytes})
-        render.emit(f"{written} ({words.size(size_bytes)})")
+        render.emit(f"{written} ({formats.size(size_bytes)})")
         return
     report = analyze_session(session, root, agent or None)
     render.document(report.to_dict)
@@ -225,9 +225,9 @@ def errors(
 
     _print(error_sections(patterns, rows, tails))
     hidden = patterns["total_fingerprints"] - len(rows)
-    others = f", {words.plural(hidden, 'pattern')} more" if hidden > 0 else ""
+    others = f", {formats.plural(hidden, 'pattern')} more" if hidden > 0 else ""
     total = patterns["total_errors"]
-    render.note(f"{words.plural(total, 'error')} in total{others}" if total else "no errors")
+    render.note(f"{formats.plural(total, 'error')} in total{others}" if total else "no errors")
 
 
 CAUSES_LIMIT = 12
@@ -318,11 +318,11 @@ def sessions(limit: parameters.SomeLimit, root: Root) -> None:
     render.table(
         [{**by_id[name], "name": indented(name, depth)} for name, depth in tree],
         Column("SESSION", "name"),
-        Column("STARTED (UTC)", "started_at", lambda at: words.date_time(at)[:16]),
-        Column("DURATION", "duration_s", words.seconds, spare=1),
-        Column("AGENTS", "agents", words.count, spare=2),
-        Column("EVENTS", "events", words.count),
-        Column("ERRORS", "errors", words.count),
+        Column("STARTED (UTC)", "started_at", lambda at: formats.date_time(at)[:16]),
+        Column("DURATION", "duration_s", formats.seconds, spare=1),
+        Column("AGENTS", "agents", formats.count, spare=2),
+        Column("EVENTS", "events", formats.count),
+        Column("ERRORS", "errors", formats.count),
         Column("MiB", "size_bytes", lambda size_bytes: f"{size_bytes / 2**20:,.1f}", spare=3),
         Column("STATE", "state", looks=STATE_STYLES),
     )

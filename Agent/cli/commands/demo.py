@@ -20,7 +20,7 @@ from Agent.cli.parameters import Count, Place, Root, command, complete_runs, mis
 from Agent.cli.render import bar, shown, working
 from Agent.errors import AgentNotFound, InputError, UsageError
 from Agent.render import layout
-from Agent.render.words import cell
+from Agent.render.formats import cell
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import find_session, session_id_of
 

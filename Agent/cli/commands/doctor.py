@@ -17,7 +17,7 @@ import orjson
 from Agent.cli import parameters, render
 from Agent.cli.parameters import Root, command
 from Agent.errors import AgentTraceError
-from Agent.render import words
+from Agent.render import formats
 from Agent.tree.layout import shown_name
 from Agent.version import __version__
 
@@ -79,7 +79,7 @@ def doctor(root: Root, canary: bool) -> int:
     report = {"ok": not wrong, "version": __version__, "root": str(root), "checks": list(map(asdict, checks))}
     render.document(lambda: report)
     render.emit()
-    render.emit(f"{words.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
+    render.emit(f"{formats.plural(len(wrong), 'check')} failed" if wrong else "all required checks passed")
     return 1 if wrong else 0
 
 
@@ -200,7 +200,7 @@ def _entries(root: Path) -> Finding:
 
 def _disk_space(root: Path) -> Finding:
     free = shutil.disk_usage(_nearest(root)).free
-    text = f"{words.size(free)} free"
+    text = f"{formats.size(free)} free"
     if free < FREE_BYTES_NEEDED:
         return FAIL, text, "free some space: recording would soon lose events, and report it"
     return OK if free >= FREE_BYTES_WANTED else WARN, text
@@ -290,7 +290,7 @@ def _self_test() -> Finding:
             f"{recording.outcome.posts} posts were published, {posts} read; lost: {losses.total_lost}",
         )
     if report.verdict != "IDENTICAL":
-        return FAIL, f"{words.plural(len(kinds), 'event')} read, but the replay is {report.verdict}"
+        return FAIL, f"{formats.plural(len(kinds), 'event')} read, but the replay is {report.verdict}"
     return OK, f"{len(kinds)} events recorded and read, one agent replayed: IDENTICAL"
 
 
@@ -316,14 +316,14 @@ def _newest_session(root: Path) -> Finding:
     if not sessions:
         return OK, "no session yet"
     if is_encrypted(sessions[-1].path):
-        return OK, f"{sessions[-1].session_id}: encrypted, {words.size(size_on_disk(sessions[-1].path))}"
+        return OK, f"{sessions[-1].session_id}: encrypted, {formats.size(size_on_disk(sessions[-1].path))}"
     losses = _losses(sessions[-1].path)
-    size = words.size(size_on_disk(sessions[-1].path))
+    size = formats.size(size_on_disk(sessions[-1].path))
     text = f"{sessions[-1].session_id}: {losses.total_read:,} events read, {losses.total_lost:,} lost, {size}"
     if not losses.clean:
         return FAIL, f"{text}, {losses.total_unknown:,} unexplained", "see its log.dropped events"
     if losses.damaged_lines:
-        return WARN, f"{text}, {words.plural(losses.damaged_lines, 'damaged line')}"
+        return WARN, f"{text}, {formats.plural(losses.damaged_lines, 'damaged line')}"
     return OK, text
 
 
@@ -349,11 +349,11 @@ def _search_for_secrets() -> int:
     render.document(lambda: {"ok": not searched.wrong, **report})
     _show_entrances(searched.entrances)
     planted = sum(entrance.planted for entrance in searched.entrances if entrance.state != ABSENT)
-    failed = f"{words.plural(len(searched.wrong), 'entrance')} failed" if searched.wrong else "none found"
+    failed = f"{formats.plural(len(searched.wrong), 'entrance')} failed" if searched.wrong else "none found"
     render.emit()
     render.emit(
         f"{planted:,} secrets planted, "
-        f"{searched.files} files and {words.size(searched.size_bytes)} searched: {failed}"
+        f"{searched.files} files and {formats.size(searched.size_bytes)} searched: {failed}"
     )
     return 1 if searched.wrong else 0
 
@@ -370,7 +370,7 @@ def _show_entrances(rows: list[Entrance]) -> None:
             render.emit(f"  {state}  {row.name.ljust(width)}  {row.planted:>3} planted")
             for shape in dict.fromkeys(leak.shape for leak in row.leaks):
                 files = [render.clean(leak.file) for leak in row.leaks if leak.shape == shape]
-                more = f" and {words.plural(len(files) - 1, 'other file')}" if len(files) > 1 else ""
+                more = f" and {formats.plural(len(files) - 1, 'other file')}" if len(files) > 1 else ""
                 render.emit(f"{'':17}{shape} in {files[0]}{more}")
             if row.unrecorded:
                 render.emit(f"{'':17}found in no file, so not checked: {', '.join(row.unrecorded)}")
@@ -405,8 +405,8 @@ def show(origin: bool) -> None:
         agent-trace config show --origin
         agent-trace config show > agent-trace.toml
     """
+    from Agent.config.effective_settings import effective_settings
     from Agent.config.options import TABLES
-    from Agent.config.settings_here import effective_settings
 
     settings = effective_settings()
     entries = {name: setting._asdict() for name, setting in settings.settings.items()}

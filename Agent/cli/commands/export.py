@@ -18,12 +18,12 @@ from Agent.cli.commands.serve import show_paths
 from Agent.cli.parameters import Root, Run, command, misuse
 from Agent.cli.render import shown, working
 from Agent.errors import UsageError
-from Agent.render import words
+from Agent.render import formats
 
 if TYPE_CHECKING:
     from Agent.client.otlp import OtlpShipment
     from Agent.client.otlp_destination import OtlpDestination
-    from Agent.export.allowed import AllowList
+    from Agent.export.allow_list import AllowList
     from Agent.export.spans import Span
     from Agent.flight.run_reading import RunRef
 
@@ -156,7 +156,7 @@ def _spans(ref: RunRef, allowed: AllowList, content: bool) -> Iterator[Span]:
 def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool) -> int:
     from Agent.client.otlp_destination import described_program
     from Agent.config.load import redaction_key
-    from Agent.export.allowed import AllowList
+    from Agent.export.allow_list import AllowList
     from Agent.export.otlp import as_json, in_batches
     from Agent.tree.layout import FILE_MODE, NEW_FILE
 
@@ -176,7 +176,7 @@ def _to_lines(ref: RunRef, file: Path | None, service: str | None, content: bool
         render.document(
             lambda: {"file": str(file), "spans": count, "left_out": dict(allowed.dropped.most_common())}
         )
-        render.emit(f"{file}: {words.plural(count, 'span')}, {words.size(size_bytes)}")
+        render.emit(f"{file}: {formats.plural(count, 'span')}, {formats.size(size_bytes)}")
     show_paths("left out", allowed.dropped)
     return 0
 
@@ -225,16 +225,16 @@ def _to_receiver(ref: RunRef, destination: OtlpDestination, how: _How) -> int:
         "left_out": dict(dropped.most_common()),
     }  # fmt: skip
     render.document(lambda: answer)
-    amount = f"{words.size(outcome.bytes)} in {words.plural(outcome.bodies, 'request')}"
+    amount = f"{formats.size(outcome.bytes)} in {formats.plural(outcome.bodies, 'request')}"
     if already and not outcome.sent and not outcome.refused:
-        render.emit(f"everything is already at {destination.place}: {words.plural(already, 'span')}")
+        render.emit(f"everything is already at {destination.place}: {formats.plural(already, 'span')}")
         render.note("  --again sends all of them again, should it have lost them")
     else:
-        before = f"; {words.plural(already, 'span')} were there already" if already else ""
-        render.emit(f"{words.plural(outcome.sent, 'span')} sent to {destination.place}, {amount}{before}")
+        before = f"; {formats.plural(already, 'span')} were there already" if already else ""
+        render.emit(f"{formats.plural(outcome.sent, 'span')} sent to {destination.place}, {amount}{before}")
     show_paths("left out", dropped)
     for reason, times in outcome.reasons.items():
-        render.note(f"  {words.plural(times, 'span')} refused: {render.clean(reason)}")
+        render.note(f"  {formats.plural(times, 'span')} refused: {render.clean(reason)}")
     if problem is not None:
         render.note(f"  the cursor cannot be saved ({problem}), so --resume would send everything again")
     return 1 if outcome.refused else 0
@@ -244,7 +244,7 @@ def _send(ref: RunRef, destination: OtlpDestination, wait: Any, content: bool, p
     from Agent.client.destination import Connection
     from Agent.client.otlp import OtlpDelivery
     from Agent.config.load import redaction_key
-    from Agent.export.allowed import AllowList
+    from Agent.export.allow_list import AllowList
     from Agent.export.otlp import in_batches
 
     allowed = AllowList(redaction_key())
@@ -306,8 +306,8 @@ def bundle(*, run: Run, file: NewFile, root: Root) -> None:
         done = export_bundle(find_session(root, session), file)
     render.document(done.to_dict)
     render.emit(
-        f"{done.path} ({words.size(done.size_bytes)}): {words.plural(done.events, 'event')}, "
-        f"{words.plural(len(done.runs), 'run')}"
+        f"{done.path} ({formats.size(done.size_bytes)}): {formats.plural(done.events, 'event')}, "
+        f"{formats.plural(len(done.runs), 'run')}"
     )
     render.note("it contains inputs and outputs of agents; share it only with people who may see them")
 
@@ -331,8 +331,8 @@ def inspect(*, run: Run, file: NewFile, root: Root) -> None:
         written = write_inspect(file, find_run(run, root))
     render.document(lambda: asdict(written))
     render.emit(
-        f"{file} ({words.size(written.size_bytes)}): {words.plural(written.events, 'event')} "
-        f"of {words.plural(written.samples, 'sample')}"
+        f"{file} ({formats.size(written.size_bytes)}): {formats.plural(written.events, 'event')} "
+        f"of {formats.plural(written.samples, 'sample')}"
     )
     render.note("it contains inputs and outputs of agents; share it only with people who may see them")
 
@@ -355,10 +355,10 @@ def perfetto(*, run: Run, file: NewFile, root: Root) -> None:
         written = write_perfetto(file, analyzer.reader, analyzer.engine)
     render.document(lambda: asdict(written))
     render.emit(
-        f"{file} ({words.size(written.size_bytes)}): {words.plural(written.slices, 'slice')}, "
-        f"{words.plural(written.instants, 'instant')}, {words.plural(written.flows, 'flow')}, "
-        f"{words.plural(written.counter_values, 'value')} of counters "
-        f"on {words.plural(written.tracks, 'track')}"
+        f"{file} ({formats.size(written.size_bytes)}): {formats.plural(written.slices, 'slice')}, "
+        f"{formats.plural(written.instants, 'instant')}, {formats.plural(written.flows, 'flow')}, "
+        f"{formats.plural(written.counter_values, 'value')} of counters "
+        f"on {formats.plural(written.tracks, 'track')}"
     )
 
 
@@ -394,7 +394,7 @@ def _write(form: str, run: str, file: Path, query: str, root: Path) -> None:
         number = WRITERS[form](file, SqlResult(engine, query))
     size_bytes = file.stat().st_size
     render.document(lambda: {"path": str(file), "rows": number, "size_bytes": size_bytes})
-    render.emit(f"{file} ({words.size(size_bytes)}): {words.plural(number, 'row')}")
+    render.emit(f"{file} ({formats.size(size_bytes)}): {formats.plural(number, 'row')}")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from Agent.cli import parameters, render
 from Agent.cli.parameters import COUNT, DIRECTORY, Root, Run, Seconds, Workers, command
 from Agent.cli.render import VERDICT_STYLES, bar, emit_judged
 from Agent.errors import DamagedInput, ReplayError, RunNotFound
-from Agent.render import words
+from Agent.render import formats
 from Agent.render.blocks import Column
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def add(
     if not added.is_kept:
         render.note("not added: a golden trace must pass; --failing keeps it as a test that fails now")
         return added.exit_code
-    message = f"added {added.golden.directory}, {words.size(added.golden.size_bytes)}"
+    message = f"added {added.golden.directory}, {formats.size(added.golden.size_bytes)}"
     if test is not None:
         render.emit_text(f"{message}; its test: {test}")
     else:
@@ -137,7 +137,7 @@ def list_(directory: Directory) -> None:
         Column("TARGET", "target"),
         Column("MAY DIFFER", lambda each: _listed(str(each.normaliser), *each.ignore), spare=1),
         Column("RECORDED", lambda each: each.recorded_at[:16].replace("T", " "), spare=2),
-        Column("SIZE", "size_bytes", words.size, spare=3),
+        Column("SIZE", "size_bytes", formats.size, spare=3),
     )
 
 
@@ -203,7 +203,7 @@ def check(
         else:
             _show(report, with_name=True)
     passed = sum(report.passes for report in reports)
-    render.emit(f"{passed:,} of {words.plural(len(reports), 'golden trace')} passed")
+    render.emit(f"{passed:,} of {formats.plural(len(reports), 'golden trace')} passed")
     return exit_code
 
 
@@ -248,7 +248,7 @@ def bisect(
     render.emit_text(f"  {first.author}, {first.date}; {_listed(*first.files[:6])}")
     render.emit_text(f"  {first.difference}")
     skipped = f", {first.skipped} of them skipped" if first.skipped else ""
-    render.note(f"{words.plural(first.checked, 'commit')} checked{skipped}")
+    render.note(f"{formats.plural(first.checked, 'commit')} checked{skipped}")
     return 0
 
 
@@ -351,9 +351,9 @@ def shrink(
     render.document(lambda: {**shrunk_golden.to_dict(), "test": str(test)})
     render.emit(
         f"{shrunk_golden.golden.name}: {shrunk_golden.actions[0]:,} of "
-        f"{words.plural(shrunk_golden.actions[1], 'action')}, "
-        f"{shrunk_golden.agents[0]:,} of {words.plural(shrunk_golden.agents[1], 'agent')}, "
-        f"after {words.plural(shrunk_golden.trials, 'trial')}"
+        f"{formats.plural(shrunk_golden.actions[1], 'action')}, "
+        f"{shrunk_golden.agents[0]:,} of {formats.plural(shrunk_golden.agents[1], 'agent')}, "
+        f"after {formats.plural(shrunk_golden.trials, 'trial')}"
     )
     if not shrunk_golden.is_smallest:
         render.note("no trials left: a smaller one may exist")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 from Agent.cli import parameters, render
 from Agent.cli.parameters import Place, command
 from Agent.cli.render import working
-from Agent.render import words
+from Agent.render import formats
 from Agent.tree.layout import session_id_of
 
 if TYPE_CHECKING:
-    from Agent.archive.foreign_lines import ImportedLines
+    from Agent.archive.log_import import ImportedLines
     from Agent.record.encode.redaction import Redactor
 
 File = Annotated[str, "FILE"]
@@ -53,7 +53,7 @@ def jsonl(*, file: File, mapping: Map, root: Place) -> None:
         agent-trace import jsonl app.jsonl -m timestamp=at,agent_id=user.name,action=/event/type
         agent-trace import jsonl app.jsonl -m agent_id==crawler --json
     """
-    from Agent.archive.foreign_lines import import_lines
+    from Agent.archive.log_import import import_lines
 
     _import(import_lines, file, mapping, root)
 
@@ -69,7 +69,7 @@ def otlp(*, file: File, mapping: Map, root: Place) -> None:
         agent-trace import otlp spans.jsonl
         agent-trace import otlp spans.jsonl -m tick=attributes.step
     """
-    from Agent.archive.foreign_lines import import_otlp
+    from Agent.archive.log_import import import_otlp
 
     _import(import_otlp, file, mapping, root)
 
@@ -84,7 +84,7 @@ def inspect(*, file: File, mapping: Map, root: Place) -> None:
     Examples:
         agent-trace import inspect logs/2026-11-20_arithmetic.json
     """
-    from Agent.archive.foreign_lines import import_inspect
+    from Agent.archive.log_import import import_inspect
 
     _import(import_inspect, file, mapping, root)
 
@@ -109,12 +109,12 @@ def bundle(*, file: File, root: Place) -> int:
         verification = verify(done.session)
     session = session_id_of(done.session)
     render.document(lambda: done.to_dict() | {"sound": verification.sound})
-    render.emit(f"{words.plural(done.events, 'event')} imported as session {session}")
+    render.emit(f"{formats.plural(done.events, 'event')} imported as session {session}")
     for run_id in done.runs:
         render.emit(f"  run {run_id}")
     if verification.chain is not None and verification.sound:
         render.emit(
-            f"{words.plural(verification.chain.lines, 'line')} match the digests made during recording"
+            f"{formats.plural(verification.chain.lines, 'line')} match the digests made during recording"
         )
     if not verification.sound:
         render.emit(render.paint("not sound", fg="red") + f": agent-trace verify {session} says why")
@@ -135,12 +135,12 @@ def _import(
         done = convert(Path(file), mapping, root, Redactor(redaction_key()))
     render.document(done.to_dict)
     session = session_id_of(done.session)
-    agents = words.plural(len(done.agents), "agent")
-    render.emit(f"{words.plural(done.events, 'event')} of {agents} imported as session {session}")
+    agents = formats.plural(len(done.agents), "agent")
+    render.emit(f"{formats.plural(done.events, 'event')} of {agents} imported as session {session}")
     if done.skipped:
-        render.note(f"{words.plural(done.skipped, 'line')} skipped: {'; '.join(done.problems)}")
+        render.note(f"{formats.plural(done.skipped, 'line')} skipped: {'; '.join(done.problems)}")
     if done.unknown_causes:
         render.note(
-            f"{words.plural(done.unknown_causes, 'cause')} left out, which no earlier line has as its id"
+            f"{formats.plural(done.unknown_causes, 'cause')} left out, which no earlier line has as its id"
         )
     render.note(f"agent-trace analyze {session} reports what happened in it")

@@ -23,7 +23,7 @@ from Agent.cli.parameters import (
     misuse,
     one_of,
 )
-from Agent.render import layout, words
+from Agent.render import formats, layout
 from Agent.render.blocks import Column
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _show_screen(reader: TreeReader, agent: str) -> None:
         tick = last[0].tick
         before = "" if tick is None else f", --until tick:{tick} those before it"
         render.note(
-            f"the last {len(last)} of {words.count(overview['total_logs'])} events; --all shows all, "
+            f"the last {len(last)} of {formats.count(overview['total_logs'])} events; --all shows all, "
             f"--tree the nesting{before}"
         )
 
@@ -196,18 +196,19 @@ def _print_overview(overview: dict[str, Any]) -> None:
     last = overview["recent_errors"][-1]["message"] if overview["errors"] else ""
     process_notes = {True: "", False: ", its process is gone"}
     open_spans = [
-        f"{each['name']} since {words.moment(each['started_at'])}{process_notes[each['alive']]}"
+        f"{each['name']} since {formats.moment(each['started_at'])}{process_notes[each['alive']]}"
         for each in overview["in_flight"]
     ]
     render.pairs(
         [
             (
                 "events",
-                f"{words.count(overview['total_logs'])} in {words.seconds(overview['duration_s'])}{ticks}",
+                f"{formats.count(overview['total_logs'])} in "
+                f"{formats.seconds(overview['duration_s'])}{ticks}",
             ),
             (
                 "first, last",
-                f"{words.moment(overview['started_at'])}  to  {words.moment(overview['last_seen'])}",
+                f"{formats.moment(overview['started_at'])}  to  {formats.moment(overview['last_seen'])}",
             ),
             ("actions", _ranked(overview["action_counts"])),
             *_code(overview),
@@ -227,28 +228,28 @@ def _code(overview: dict[str, Any], most: int = 3) -> list[tuple[str, str]]:
         (name, overview["code"][name]) for name in overview["action_counts"] if name in overview["code"]
     ]
     return [
-        ("" if number else "code", f"{words.path_line(**place)}  {name}")
+        ("" if number else "code", f"{formats.path_line(**place)}  {name}")
         for number, (name, place) in enumerate(places[:most])
     ]
 
 
 def _idle(overview: dict[str, Any]) -> str:
-    text = f"{words.seconds(overview['busy_s'])}, {words.seconds(overview['idle_s'])}"
+    text = f"{formats.seconds(overview['busy_s'])}, {formats.seconds(overview['idle_s'])}"
     longest = max(overview["idle"], key=lambda each: each["seconds"], default=None)
     if longest is not None and longest["seconds"] > 0:
-        text += f"; longest idle {words.seconds(longest['seconds'])} from {words.clock(longest['start'])}"
+        text += f"; longest idle {formats.seconds(longest['seconds'])} from {formats.clock(longest['start'])}"
     return text
 
 
 def _record(overview: dict[str, Any]) -> str:
     parts = []
     if overview["damaged_lines"]:
-        parts.append(f"{words.plural(overview['damaged_lines'], 'damaged line')} in its files")
+        parts.append(f"{formats.plural(overview['damaged_lines'], 'damaged line')} in its files")
     if overview["gaps"] is None:
         parts.append("missing events were not checked (--gaps)")
     for gap in (overview["gaps"] or [])[:4]:
         where = f"between {_clock(gap['after'])} and {_clock(gap['before'])}"
-        subject = f"{words.plural(gap['count'], 'event')} {gap['verdict']}"
+        subject = f"{formats.plural(gap['count'], 'event')} {gap['verdict']}"
         parts.append(f"{subject} {where} by {gap['writer']}, possibly of this agent")
     if overview["gaps"] is not None and len(overview["gaps"]) > 4:
         parts.append(f"{len(overview['gaps']) - 4} more gaps (--json)")
@@ -261,7 +262,7 @@ def _ranked(counts: dict[str, int], most: int = 6) -> str:
 
 
 def _clock(timestamp: str | None) -> str:
-    return "its end" if timestamp is None else words.clock(timestamp)
+    return "its end" if timestamp is None else formats.clock(timestamp)
 
 
 def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything: bool) -> None:
@@ -279,7 +280,7 @@ def _show_tree(reader: TreeReader, agent: str, limit: int | None, *, everything:
         render.emit(_tree_line(row))
     if cut or left_out:
         render.note(
-            f"the last {words.count(len(rows) - cut)} of {words.count(len(rows) + left_out)} steps; "
+            f"the last {formats.count(len(rows) - cut)} of {formats.count(len(rows) + left_out)} steps; "
             "--tree --all shows all, --tree -n 500 the last 500 events"
         )
 
@@ -294,9 +295,9 @@ def _tree_line(row: dict[str, Any]) -> str:
     name = row["name"] if row["name"] != row["event_type"] else row["message"] or row["event_type"]
     if row["event_type"] != "agent_action" and name != row["message"]:
         name = f"{row['event_type']}: {name}"
-    took = "" if row["duration_ms"] is None else f"  {words.milliseconds(row['duration_ms'])}"
+    took = "" if row["duration_ms"] is None else f"  {formats.milliseconds(row['duration_ms'])}"
     if row["children"] and row["self_ms"] is not None:
-        took += f", {words.milliseconds(row['self_ms'])} self"
+        took += f", {formats.milliseconds(row['self_ms'])} self"
     outcome = f"  {row['outcome']}" if row["outcome"] else ""
     style = render.LEVEL_STYLES.get(row["level"], {})
     width = max(render.width_of_page() - 22 - 2 * row["depth"] - len(took) - len(outcome), 16)
@@ -313,18 +314,18 @@ def _show_all_sessions(root: Path, agent: str) -> None:
     render.document(lambda: overview)
     sessions = overview["sessions"]
     render.emit(
-        render.paint(render.clean(agent), bold=True) + f" in {words.plural(len(sessions), 'session')}"
+        render.paint(render.clean(agent), bold=True) + f" in {formats.plural(len(sessions), 'session')}"
     )
     render.pairs(
         [
-            ("events", words.count(overview["events"])),
+            ("events", formats.count(overview["events"])),
             (
                 "first, last",
-                f"{words.moment(overview['first_seen'])}  to  {words.moment(overview['last_seen'])}",
+                f"{formats.moment(overview['first_seen'])}  to  {formats.moment(overview['last_seen'])}",
             ),
             ("actions", _ranked(overview["action_counts"]) or "none"),
-            ("errors", words.count(overview["errors"])),
-            ("between sessions", words.seconds(overview["between_s"])),
+            ("errors", formats.count(overview["errors"])),
+            ("between sessions", formats.seconds(overview["between_s"])),
         ],
         cut=True,
     )
@@ -333,12 +334,12 @@ def _show_all_sessions(root: Path, agent: str) -> None:
     render.table(
         rows,
         Column("SESSION", "session_id"),
-        Column("FIRST (UTC)", "started_at", words.date_time),
-        Column("DURATION", "duration_s", words.seconds),
-        Column("IDLE", "idle_s", words.seconds, spare=2),
-        Column("EVENTS", "total_logs", words.count),
-        Column("ACTIONS", lambda row: words.count(sum(row["action_counts"].values())), right=True, spare=1),
-        Column("ERRORS", "errors", words.count),
+        Column("FIRST (UTC)", "started_at", formats.date_time),
+        Column("DURATION", "duration_s", formats.seconds),
+        Column("IDLE", "idle_s", formats.seconds, spare=2),
+        Column("EVENTS", "total_logs", formats.count),
+        Column("ACTIONS", lambda row: formats.count(sum(row["action_counts"].values())), right=True, spare=1),
+        Column("ERRORS", "errors", formats.count),
         Column("TICKS", _ticks, spare=3),
     )
     if len(rows) < len(sessions):
@@ -422,11 +423,12 @@ def _show_state(answer: dict[str, Any]) -> None:
         render.emit(f"  {render.clean(name)} = {_value(value)}  " + render.paint("(as reported)", dim=True))
     hidden = len(answer["fields"]) - len(rows)
     if hidden > 0:
-        render.note(f"{words.plural(hidden, 'field')} more; --json has all")
+        render.note(f"{formats.plural(hidden, 'field')} more; --json has all")
     if answer["last_tick"] is not None:
         render.note(f"its last recorded tick is {answer['last_tick']}")
     if base is not None:
-        render.note(f"from the full state {base['id']} and {words.plural(answer['changes'], 'change')} since")
+        changes = formats.plural(answer["changes"], "change")
+        render.note(f"from the full state {base['id']} and {changes} since")
     if answer["sampled"] and answer["changes"]:
         render.note(f"recorded in full states only, so possibly older: {', '.join(answer['sampled'])}")
     if answer["unseen"]:
@@ -435,7 +437,7 @@ def _show_state(answer: dict[str, Any]) -> None:
 
 def _point(point: dict[str, Any]) -> str:
     tick = "" if point["tick"] is None else f", tick {point['tick']}"
-    return f"{point['id']} ({words.moment(point['timestamp'])}{tick})"
+    return f"{point['id']} ({formats.moment(point['timestamp'])}{tick})"
 
 
 def _source_text(source: dict[str, Any]) -> str:
@@ -453,14 +455,14 @@ def _show_changes(result: dict[str, Any]) -> None:
     render.document(lambda: result)
     render.emit(
         f"{render.paint(render.clean(result['field']), bold=True)} of {render.clean(result['agent_id'])}: "
-        f"{words.plural(result['count'], 'change')}"
+        f"{formats.plural(result['count'], 'change')}"
     )
     shown = result["changes"]
     for location, actions in _by_location(shown).items():
         render.emit("  " + render.clean(f"{', '.join(actions)} is at {location}"), verbatim=True)
     render.table(
         shown,
-        Column("TIME (UTC)", "timestamp", words.clock, spare=1),
+        Column("TIME (UTC)", "timestamp", formats.clock, spare=1),
         Column("TICK", "tick", right=True),
         Column("EVENT", "id"),
         Column("BY", "action"),
@@ -474,7 +476,7 @@ def _show_changes(result: dict[str, Any]) -> None:
     if last["causes"]:
         render.emit(f"  caused by {', '.join(last['causes'][:6])}")
     if result["count"] > len(shown):
-        render.note(f"the last {len(shown)} of {words.count(result['count'])} changes")
+        render.note(f"the last {len(shown)} of {formats.count(result['count'])} changes")
     render.note(f"agent-trace causes {last['id']} looks further back")
 
 
@@ -483,7 +485,7 @@ def _by_location(changes: list[dict[str, Any]]) -> dict[str, list[str]]:
     by_location: dict[str, list[str]] = {}
     for each in changes:
         if "file" in each and (action := str(each["action"])) not in (
-            actions_there := by_location.setdefault(words.path_line(each["file"], each["line"]), [])
+            actions_there := by_location.setdefault(formats.path_line(each["file"], each["line"]), [])
         ):
             actions_there.append(action)
     return by_location
@@ -523,7 +525,7 @@ def _show_course(result: dict[str, Any]) -> None:
     labels = [last if point[key] is None else _place(point, key) for point in points]
     first = labels[0]
     recorded = [point["value"] for point in points if point["value"] is not None]
-    margin = max(len(words.number(value)) for value in (min(recorded), max(recorded)))
+    margin = max(len(formats.number(value)) for value in (min(recorded), max(recorded)))
     columns = max(render.width_of_page() - margin - 5, 10)
     columns = min(columns, last - first + 1)
     values, at = [], -1
@@ -534,14 +536,14 @@ def _show_course(result: dict[str, Any]) -> None:
         values.append(points[at]["value"])
     render.emit(
         f"{render.paint(render.clean(result['field']), bold=True)} of {render.clean(result['agent_id'])}: "
-        f"{words.plural(len(points), 'change')}, now {words.number(points[-1]['value'])}"
+        f"{formats.plural(len(points), 'change')}, now {formats.number(points[-1]['value'])}"
     )
-    lines = words.curve(values, PLOT_LINES)
+    lines = formats.curve(values, PLOT_LINES)
     for number, line in enumerate(lines):
         label = {0: max(recorded), PLOT_LINES - 1: min(recorded)}.get(number)
-        head = ("" if label is None else words.number(label)).rjust(margin)
+        head = ("" if label is None else formats.number(label)).rjust(margin)
         render.emit(f"  {render.paint(f'{head} │', dim=True)}{line}".rstrip())
-    ends = [f"tick {each}" if key == "tick" else words.clock(each) for each in (points[0][key], end[key])]
+    ends = [f"tick {each}" if key == "tick" else formats.clock(each) for each in (points[0][key], end[key])]
     gap = columns - layout.display_width("".join(ends))
     below = f"{' ' * margin}  {ends[0]}{' ' * gap}{ends[1]}" if gap > 1 else " to ".join(ends)
     render.emit(render.paint(f"  {below}", dim=True))
@@ -565,7 +567,7 @@ def _show_checkpoints(analyzer: Any, agent: str) -> None:
         return
     render.table(
         checkpoints,
-        Column("TIME (UTC)", "timestamp", words.moment),
+        Column("TIME (UTC)", "timestamp", formats.moment),
         Column("TICK", "tick", right=True),
         Column("ID", "id"),
         Column("REASON", "name"),
@@ -640,9 +642,8 @@ def watch(
     render.document(lambda: result)
     intervals = result["intervals"]
     agents = len({each["agent_id"] for each in intervals})
-    often = (
-        f"{words.plural(len(intervals), 'time')}, for {agents} of {words.plural(result['agents'], 'agent')}"
-    )
+    times, of_agents = formats.plural(len(intervals), "time"), formats.plural(result["agents"], "agent")
+    often = f"{times}, for {agents} of {of_agents}"
     render.emit(
         f"{render.paint(render.clean(condition), bold=True)} held {often if intervals else 'at no time'}"
     )
@@ -659,7 +660,7 @@ def watch(
     if len(intervals) > limit:
         render.note(f"the first {limit} of {len(intervals):,} times; --limit or --json has more")
     for error, count in result["failures"].items():
-        render.note(f"for {words.plural(count, 'state')} it could not be evaluated: {error}")
+        render.note(f"for {formats.plural(count, 'state')} it could not be evaluated: {error}")
     return 0 if intervals else 1
 
 

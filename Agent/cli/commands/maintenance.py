@@ -15,7 +15,7 @@ from Agent.cli import parameters, render
 from Agent.cli.commands.runs import prune_runs
 from Agent.cli.parameters import FROM_ZERO, NewestSession, Root, SomeSession, command, misuse
 from Agent.errors import InputError, RunNotFound, SessionInUse, SessionNotFound, UsageError
-from Agent.render import words
+from Agent.render import formats
 from Agent.render.blocks import Column
 from Agent.tree.layout import find_session, find_session_dir, is_encrypted, list_sessions, session_id_of
 
@@ -81,7 +81,7 @@ def recover(run: NewestSession, every: Annotated[bool, "--all"], mirrors: bool, 
     for each in done:
         _show_recovered(each)
     if rebuilt is not None:
-        lines = words.plural(sum(rebuilt.values()), "line")
+        lines = formats.plural(sum(rebuilt.values()), "line")
         render.emit(f"the category files were rebuilt, {lines} in total")
     return exit_code
 
@@ -105,11 +105,11 @@ def merge(sessions: Annotated[tuple[str, ...], "PATH..."], root: Root) -> int:
     for source in merged.sources:
         moved = f", moved by {source['shifted_us'] / 1e6:.6f} s" if source["shifted_us"] else ""
         render.emit(f"{source['session_id']} of {source['host'] or 'an unknown host'}{moved}")
-    lost = f"; {words.plural(merged.lost, 'event')} lost" if merged.lost else ""
-    open_end = f"; what {words.plural(merged.unknown, 'number')} held is unknown" if merged.unknown else ""
+    lost = f"; {formats.plural(merged.lost, 'event')} lost" if merged.lost else ""
+    open_end = f"; what {formats.plural(merged.unknown, 'number')} held is unknown" if merged.unknown else ""
     render.emit(
         f"{session_id_of(merged.session)}: "
-        f"{words.plural(len(merged.sources), 'session')} joined{lost}{open_end}"
+        f"{formats.plural(len(merged.sources), 'session')} joined{lost}{open_end}"
     )
     return 1 if merged.lost else 0
 
@@ -143,11 +143,11 @@ def _show_recovered(done: Recovered) -> None:
                 "killed writers",
                 ", ".join(f"{each.writer} (process {each.pid})" for each in done.writers) or "none",
             ),
-            ("events read", words.count(done.losses.total_read)),
-            ("lost", words.count(done.losses.total_lost)),
+            ("events read", formats.count(done.losses.total_read)),
+            ("lost", formats.count(done.losses.total_lost)),
             ("unacknowledged", f"{done.losses.total_unacknowledged:,}{_why_unacknowledged(done)}"),
-            ("unknown", words.count(done.losses.total_unknown)),
-            ("retired", words.count(done.losses.total_retired)),
+            ("unknown", formats.count(done.losses.total_unknown)),
+            ("retired", formats.count(done.losses.total_retired)),
             ("torn ends", ", ".join(f"{each.file}:{each.line_number}" for each in done.torn_tails) or "none"),
         ]
     )
@@ -213,14 +213,14 @@ def _show_verification(verification: Verification) -> None:
         Column("WRITER", "writer"),
         Column("PROCESS", "pid", spare=1),
         Column("STATE", "state", looks=_STATE_STYLES),
-        Column("TAKEN", "taken", words.count),
-        Column("READ", "read", words.count),
-        Column("LOST", "lost", words.count),
-        Column("UNACK", "unacknowledged", words.count),
-        Column("UNKNOWN", "unknown", words.count),
-        Column("RETIRED", "retired", words.count),
-        Column("DAMAGED", "damaged_lines", words.count),
-        Column("TORN", "torn_tails", words.count),
+        Column("TAKEN", "taken", formats.count),
+        Column("READ", "read", formats.count),
+        Column("LOST", "lost", formats.count),
+        Column("UNACK", "unacknowledged", formats.count),
+        Column("UNKNOWN", "unknown", formats.count),
+        Column("RETIRED", "retired", formats.count),
+        Column("DAMAGED", "damaged_lines", formats.count),
+        Column("TORN", "torn_tails", formats.count),
     )
     render.emit()
     for path in verification.undescribed_parts:
@@ -235,16 +235,17 @@ def _show_verification(verification: Verification) -> None:
     name = session_id_of(verification.session)
     _show_chain(verification)
     for reason, number in verification.dropped.items():
-        render.emit(f"{words.plural(number, 'event')} could not be written: {render.clean(reason)}")
+        render.emit(f"{formats.plural(number, 'event')} could not be written: {render.clean(reason)}")
     _show_graphs(verification)
     if verification.sound:
-        beside = f" and {words.plural(verification.artifacts, 'artifact')}" if verification.artifacts else ""
+        artifacts = formats.plural(verification.artifacts, "artifact")
+        beside = f" and {artifacts}" if verification.artifacts else ""
         never = sum(verification.dropped.values())
         lacking = f"{never:,} never written" if never else "none lost"
-        render.emit(f"{name} is sound: {words.plural(read, 'event')}{beside} read, {lacking}")
+        render.emit(f"{name} is sound: {formats.plural(read, 'event')}{beside} read, {lacking}")
         if verification.erased:
             render.note(
-                f"{words.plural(verification.erased, 'event')} of the retired ones were erased on request"
+                f"{formats.plural(verification.erased, 'event')} of the retired ones were erased on request"
             )
         if any(row.state == "killed" for row in verification.writers):
             render.note(f"a writer was killed; agent-trace recover {name} finishes its session")
@@ -268,19 +269,19 @@ def _show_chain(verification: Verification) -> None:
             "recorded without digests of its lines: an edit that leaves a valid event cannot be detected"
         )
         return
-    where = " of unedited files" if chain.edits else f" in {words.plural(chain.blocks, 'block')}"
-    render.emit(f"{words.plural(chain.lines, 'line')}{where} match their digests")
+    where = " of unedited files" if chain.edits else f" in {formats.plural(chain.blocks, 'block')}"
+    render.emit(f"{formats.plural(chain.lines, 'line')}{where} match their digests")
     for why in sorted({gap.why for gap in chain.gaps}):
         gaps = [gap for gap in chain.gaps if gap.why == why]
-        lines = words.plural(sum(gap.lines for gap in gaps), "line")
-        render.emit(f"{lines} of {words.plural(sum(gap.blocks for gap in gaps), 'block')} were {why}")
+        lines = formats.plural(sum(gap.lines for gap in gaps), "line")
+        render.emit(f"{lines} of {formats.plural(sum(gap.blocks for gap in gaps), 'block')} were {why}")
         if unchecked := sum(gap.unchecked for gap in gaps):
             render.emit(
-                f"{words.plural(unchecked, 'other line')} of these blocks cannot be compared with the head"
+                f"{formats.plural(unchecked, 'other line')} of these blocks cannot be compared with the head"
             )
     if chain.uncovered:
         verb = "is" if chain.uncovered == 1 else "are"
-        render.emit(f"{words.plural(chain.uncovered, 'line')} {verb} in no block")
+        render.emit(f"{formats.plural(chain.uncovered, 'line')} {verb} in no block")
     render.emit(f"head {chain.head}")
 
 
@@ -290,9 +291,9 @@ def _show_graphs(verification: Verification) -> None:
         for problem in graph.problems:
             render.emit(render.paint(f"{render.clean(graph.path)}: {problem}", fg="red"))
         if not graph.problems:
-            saved = words.plural(graph.checkpoints, "checkpoint")
+            saved = formats.plural(graph.checkpoints, "checkpoint")
             render.emit(
-                f"{render.clean(graph.path)}: {saved} of {words.plural(graph.threads, 'thread')} as saved"
+                f"{render.clean(graph.path)}: {saved} of {formats.plural(graph.threads, 'thread')} as saved"
             )
 
 
@@ -313,11 +314,11 @@ def prove(event_id: Annotated[str, "ID"], run: NewestSession, root: Root) -> Non
     proof = prove_event(find_session(root, parameters.session_of(run)), event_id)
     render.document(lambda: proof)
     render.emit(render.clean(f"{event_id} is in {proof['place']}"))
-    closed = words.moment(proof["time"])
+    closed = formats.moment(proof["time"])
     render.emit(
         f"block {proof['block']} of the {proof['blocks']} of writer {proof['writer']}, closed {closed} UTC"
     )
-    render.emit(f"{words.plural(len(proof['path']), 'digest')} from its line to the head of the session")
+    render.emit(f"{formats.plural(len(proof['path']), 'digest')} from its line to the head of the session")
     render.emit(f"head {proof['head']}")
 
 
@@ -334,7 +335,7 @@ def _faults(verification: Verification) -> list[str]:
     return [
         *([f"{verification.lost:,} lost"] if verification.lost else []),
         *([f"{verification.unknown:,} missing without an explanation"] if verification.unknown else []),
-        *(f"{words.plural(number, noun)}{rest}" for number, noun, rest in counted if number),
+        *(f"{formats.plural(number, noun)}{rest}" for number, noun, rest in counted if number),
         *([f"{len(edits):,} edited or gone"] if edits else []),
     ]
 
@@ -409,7 +410,7 @@ def prune(
     from Agent.archive.prune import prune as prune_sessions
 
     def tell(session: PrunedSession) -> None:
-        render.emit(f"removed {session.session_id}, {words.size(session.size_bytes)}: {session.reason}")
+        render.emit(f"removed {session.session_id}, {formats.size(session.size_bytes)}: {session.reason}")
 
     done = prune_sessions(
         root, Policy(keep_sessions, older_than, max_bytes), dry_run=dry_run, on_removed=tell
@@ -431,9 +432,9 @@ def _prune_database(url: str, project: str, older_than_s: float, *, dry_run: boo
             else store.delete_older(project_of_name, before_us)
         )
     render.document(lambda: {"database": store.url, "project": project, "dry_run": dry_run, **done._asdict()})
-    runs, sessions = words.plural(done.runs, "run"), words.plural(done.sessions, "session")
+    runs, sessions = formats.plural(done.runs, "run"), formats.plural(done.sessions, "session")
     verb = "would be deleted" if dry_run else "deleted"
-    render.emit(f"{sessions}, {runs} and {words.plural(done.events, 'event')} {verb}")
+    render.emit(f"{sessions}, {runs} and {formats.plural(done.events, 'event')} {verb}")
 
 
 def _show_pruning(done: Pruning) -> None:
@@ -442,15 +443,15 @@ def _show_pruning(done: Pruning) -> None:
             render.note(f"{session.session_id} is kept although it is {session.reason}: {session.in_use}")
         elif done.dry_run:
             render.emit(
-                f"would remove {session.session_id}, {words.size(session.size_bytes)}: {session.reason}"
+                f"would remove {session.session_id}, {formats.size(session.size_bytes)}: {session.reason}"
             )
     if done.finished:
-        subject = words.plural(done.finished, "removal")
+        subject = formats.plural(done.finished, "removal")
         render.note(f"{subject} interrupted earlier {'would be finished' if done.dry_run else 'finished'}")
     verb = "would free" if done.dry_run else "freed"
     render.emit(
-        f"{verb} {words.size(done.freed_bytes)}; "
-        f"{words.plural(done.kept, 'session')} of {words.size(done.kept_bytes)} "
+        f"{verb} {formats.size(done.freed_bytes)}; "
+        f"{formats.plural(done.kept, 'session')} of {formats.size(done.kept_bytes)} "
         f"{'stays' if done.kept == 1 else 'stay'}"
     )
 
@@ -496,7 +497,7 @@ def seal(
         old = set(ended_before(root, time.time() - keep_plain_days * 86_400))
         paths = [path for path in paths if path in old]
         if not paths and not render.wants_json():
-            render.note(f"no session ended more than {words.plural(keep_plain_days, 'day')} ago")
+            render.note(f"no session ended more than {formats.plural(keep_plain_days, 'day')} ago")
             return 0
     if encrypt:
         render.give_each([_encrypt(path, _key(root), remove) for path in paths], every=every)
@@ -525,11 +526,12 @@ def _encrypt(path: Path, key: bytes, remove: bool) -> dict[str, object]:
     with render.working(f"encrypting {name}"):
         done = encrypt(path, key, remove=remove, as_text=_text)
     if done.already:
-        render.emit(f"{name}: already encrypted, {words.size(done.size_bytes)}")
+        render.emit(f"{name}: already encrypted, {formats.size(done.size_bytes)}")
     else:
-        render.emit(f"{name}: {words.plural(done.files, 'file')} encrypted, {words.size(done.size_bytes)}")
+        files = formats.plural(done.files, "file")
+        render.emit(f"{name}: {files} encrypted, {formats.size(done.size_bytes)}")
     if done.removed:
-        render.emit(f"{name}: {words.plural(done.removed, 'readable file')} removed")
+        render.emit(f"{name}: {formats.plural(done.removed, 'readable file')} removed")
     elif not done.already:
         render.note("its readable files are still there; --remove removes them")
     return done.to_dict()
@@ -549,22 +551,23 @@ def _seal(path: Path, remove: bool) -> dict[str, object]:
     if done.segments:
         ratio = done.json_bytes / max(done.parquet_bytes, 1)
         render.emit(
-            f"{name}: {words.plural(done.segments, 'file')}, {words.plural(done.events, 'event')} sealed, "
-            f"{words.size(done.json_bytes)} in {words.size(done.parquet_bytes)} (1/{ratio:.1f})"
+            f"{name}: {formats.plural(done.segments, 'file')}, "
+            f"{formats.plural(done.events, 'event')} sealed, "
+            f"{formats.size(done.json_bytes)} in {formats.size(done.parquet_bytes)} (1/{ratio:.1f})"
         )
     elif done.already:
-        render.emit(f"{name}: already sealed, {words.plural(done.already, 'file')}")
+        render.emit(f"{name}: already sealed, {formats.plural(done.already, 'file')}")
     else:
         render.emit(f"{name}: nothing to seal")
     if done.removed:
         render.emit(
-            f"{name}: {words.plural(done.removed, 'JSON file')} removed, {words.size(done.removed_bytes)}"
+            f"{name}: {formats.plural(done.removed, 'JSON file')} removed, {formats.size(done.removed_bytes)}"
         )
     if done.damaged:
-        render.note(f"{words.plural(done.damaged, 'damaged line')} kept unchanged")
+        render.note(f"{formats.plural(done.damaged, 'damaged line')} kept unchanged")
     if done.waiting:
         file, why = next(iter(done.waiting.items()))
-        render.note(f"{words.plural(len(done.waiting), 'file')} skipped: {file}: {why}")
+        render.note(f"{formats.plural(len(done.waiting), 'file')} skipped: {file}: {why}")
     return done.to_dict()
 
 
@@ -574,10 +577,10 @@ def _restore(path: Path, root: Path) -> dict[str, object]:
 
     if is_encrypted(path):
         number = decrypt(path, _key(root))
-        render.emit(f"{session_id_of(path)}: {words.plural(number, 'file')} decrypted")
+        render.emit(f"{session_id_of(path)}: {formats.plural(number, 'file')} decrypted")
     written = unseal(path)
     names = [file.relative_to(path).as_posix() for file in written]
-    render.emit(f"{path.name.removeprefix('session_')}: {words.plural(len(names), 'file')} restored")
+    render.emit(f"{path.name.removeprefix('session_')}: {formats.plural(len(names), 'file')} restored")
     return {"session": str(path), "restored": names}
 
 
@@ -676,7 +679,7 @@ def _show_erasure(done: Erasure) -> None:
     verb = "would be erased" if done.dry_run else "erased"
     for session in done.sessions[:_SHOWN_ERASED]:
         parts = [
-            words.plural(number, noun)
+            formats.plural(number, noun)
             for number, noun in (
                 (session.events, "event"),
                 (session.artifacts, "artifact"),
@@ -689,11 +692,11 @@ def _show_erasure(done: Erasure) -> None:
         ]
         render.emit(f"{session.session_id}: {', '.join(parts) or 'the description'} {verb}")
     if len(done.sessions) > _SHOWN_ERASED:
-        render.emit(f"and {words.plural(len(done.sessions) - _SHOWN_ERASED, 'more session')}")
+        render.emit(f"and {formats.plural(len(done.sessions) - _SHOWN_ERASED, 'more session')}")
     if done.mirror_lines:
-        render.emit(f"mirrors: {words.plural(done.mirror_lines, 'line')} {verb}")
+        render.emit(f"mirrors: {formats.plural(done.mirror_lines, 'line')} {verb}")
     if done.graph_checkpoints:
-        render.emit(f"graphs: {words.plural(done.graph_checkpoints, 'checkpoint')} {verb}")
+        render.emit(f"graphs: {formats.plural(done.graph_checkpoints, 'checkpoint')} {verb}")
     if not (done.sessions or done.mirror_lines or done.graph_checkpoints):
         render.emit("nothing like that is recorded here")
     if done.proof is not None:
@@ -703,7 +706,7 @@ def _show_erasure(done: Erasure) -> None:
 def _show_proof(proof: Proof) -> None:
     looked_for = ", ".join(text for form, text in _FORMS.items() if form in proof.forms)
     searched = (
-        f"{words.plural(proof.files, 'file')} of {words.size(proof.size_bytes)} searched "
+        f"{formats.plural(proof.files, 'file')} of {formats.size(proof.size_bytes)} searched "
         f"({looked_for}), {proof.unpacked_files:,} of them unpacked"
     )
     if proof.clean:
@@ -713,8 +716,8 @@ def _show_proof(proof: Proof) -> None:
         for left in proof.left[:_SHOWN_ERASED]:
             render.emit(f"  {render.clean(left.file)}: {left.form}")
         if len(proof.left) > _SHOWN_ERASED:
-            render.emit(f"  and {words.plural(len(proof.left) - _SHOWN_ERASED, 'more file')}")
+            render.emit(f"  and {formats.plural(len(proof.left) - _SHOWN_ERASED, 'more file')}")
     if "base64" not in proof.forms:
         render.note("it is too short to be searched inside base64")
     for kind, number in proof.not_looked_into.items():
-        render.note(f"{words.plural(number, 'file')} of kind {kind} searched as raw bytes, not decoded")
+        render.note(f"{formats.plural(number, 'file')} of kind {kind} searched as raw bytes, not decoded")

@@ -16,7 +16,7 @@ from Agent.analysis.report.run_details import COLUMNS, STATE_STYLES, cost
 from Agent.cli import parameters, render
 from Agent.cli.commands.analyze import indented
 from Agent.cli.parameters import Root, SomeLimit, command, misuse
-from Agent.render import layout, words
+from Agent.render import formats, layout
 from Agent.render.blocks import Column
 from Agent.tree.default_root import default_root
 from Agent.tree.files.session import as_tree, lineage_of
@@ -34,11 +34,11 @@ def export_file(ref: RunRef, target: str) -> None:
 
     done = export_run(ref, target)
     render.document(done.to_dict)
-    subject = "run" if len(done.runs) == 1 else f"run with {words.plural(len(done.runs) - 1, 'run')} in it"
+    subject = "run" if len(done.runs) == 1 else f"run with {formats.plural(len(done.runs) - 1, 'run')} in it"
     if ref.run_id is None:
-        subject = f"session with {words.plural(len(done.runs), 'run')}"
+        subject = f"session with {formats.plural(len(done.runs), 'run')}"
     render.emit(
-        f"{done.path}: the {subject}, {words.plural(done.events, 'event')}, {words.size(done.size_bytes)}"
+        f"{done.path}: the {subject}, {formats.plural(done.events, 'event')}, {formats.size(done.size_bytes)}"
     )
     render.note("it contains inputs and outputs of the run; share it only with people who may see them")
 
@@ -50,7 +50,7 @@ def import_file(source: str, root: Path) -> None:
     done = import_run(source, root)
     render.document(done.to_dict)
     session = session_id_of(done.session)
-    render.emit(f"{words.plural(done.events, 'event')} imported as session {session}")
+    render.emit(f"{formats.plural(done.events, 'event')} imported as session {session}")
     for run_id in done.runs:
         render.emit(f"  run {run_id}")
     render.note(f"agent-trace runs {done.run_id or session} shows it")
@@ -162,7 +162,7 @@ def _show_run(run: str, root: Path, part: str | None, artifact: str | None, targ
     else:
         render.note(_NONE[part])
     if record.children and not rows:
-        render.note(f"it has {words.plural(len(record.children), 'run')}: {_children(record)}")
+        render.note(f"it has {formats.plural(len(record.children), 'run')}: {_children(record)}")
 
 
 def _children(record: RunRecord) -> str:
@@ -180,8 +180,8 @@ def _list(root: Path, limit: int | None) -> None:
     if locked:
         is_are = "is" if locked == 1 else "are"
         render.note(
-            f"{words.plural(locked, 'session')} {is_are} encrypted; with the key, which is in the file that "
-            "AGENT_TRACE_ENCRYPTION_KEY_FILE names, their runs are listed, too"
+            f"{formats.plural(locked, 'session')} {is_are} encrypted; with the key, which is in the file "
+            "that AGENT_TRACE_ENCRYPTION_KEY_FILE names, their runs are listed, too"
         )
     rows, more = summaries[:count], len(summaries) > count
     render.document(lambda: {"root": str(root), "runs": [_row(each) for each in rows], "more": more})
@@ -194,11 +194,11 @@ def _list(root: Path, limit: int | None) -> None:
     render.table(
         [by_id[name] for name, _ in tree],
         Column("RUN", lambda run: indented(run.run_id, depths[run.run_id])),
-        Column("STARTED (UTC)", "started_at", words.date_time),
-        Column("DURATION", "duration_s", words.seconds, spare=1),
+        Column("STARTED (UTC)", "started_at", formats.date_time),
+        Column("DURATION", "duration_s", formats.seconds, spare=1),
         Column("STATE", "state", looks=STATE_STYLES),
-        Column("STEPS", "steps", words.count, spare=2),
-        Column("MODEL", "model_calls", words.count, spare=4),
+        Column("STEPS", "steps", formats.count, spare=2),
+        Column("MODEL", "model_calls", formats.count, spare=4),
         Column("AGENT", "agent"),
         Column("LABELS", _labels, spare=3),
     )
@@ -229,7 +229,7 @@ def _show(record: RunRecord) -> None:
     title = "Root run of session" if run.state == "root" else "Run"
     shown = run.session_id if run.state == "root" else run.run_id
     render.emit(f"{render.paint(f'{title} {shown}', bold=True)}  {_state(run)}")
-    tokens = f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"
+    tokens = f"{formats.count(run.prompt_tokens)} + {formats.count(run.completion_tokens)} tokens"
     paid = "".join(f", {cost(sum_, currency)}" for currency, sum_ in run.costs.items())
     checkpoint_count = len(record.checkpoints())
     render.pairs(
@@ -237,9 +237,9 @@ def _show(record: RunRecord) -> None:
             ("agent", run.agent),
             ("labels", _labels(run, uncut=True)),
             ("session", run.session_id),
-            ("started", run.started_at and words.date_time(run.started_at)),
+            ("started", run.started_at and formats.date_time(run.started_at)),
             ("parent run", run.parent_run_id),
-            ("duration", None if run.state == "root" else run.duration_s and words.seconds(run.duration_s)),
+            ("duration", None if run.state == "root" else run.duration_s and formats.seconds(run.duration_s)),
             ("error", run.error),
             ("open steps", ", ".join(run.open_steps[:_SHOWN_ROWS])),
             ("model calls", run.model_calls and f"{run.model_calls:,} ({tokens}{paid}), --models"),
@@ -263,7 +263,7 @@ def _show(record: RunRecord) -> None:
 
 
 def _of(rows: tuple[Any, ...], option: str) -> str:
-    return f"{_SHOWN_ROWS} of {words.count(len(rows))}, {option} for all" if len(rows) > _SHOWN_ROWS else ""
+    return f"{_SHOWN_ROWS} of {formats.count(len(rows))}, {option} for all" if len(rows) > _SHOWN_ROWS else ""
 
 
 def _note_directory(record: RunRecord) -> None:
@@ -309,7 +309,7 @@ def _metrics(root: Path) -> None:
     render.pairs(
         [
             ("checkpoint success", _rate(metrics.checkpointed_runs, metrics.runs, "run")),
-            ("checkpoint storage", words.size(metrics.storage_bytes)),
+            ("checkpoint storage", formats.size(metrics.storage_bytes)),
             ("replay success", _rate(metrics.completed_replays, metrics.replays, "replay")),
             (
                 "replay latency",
@@ -323,7 +323,7 @@ def _metrics(root: Path) -> None:
 
 
 def _rate(count: int, of: int, noun: str) -> str:
-    return "-" if not of else f"{count / of:.0%}, {words.count(count)} of {words.plural(of, noun)}"
+    return "-" if not of else f"{count / of:.0%}, {formats.count(count)} of {formats.plural(of, noun)}"
 
 
 def _note_sums(record: RunRecord, kind: str, rows: Sequence[Any]) -> None:
@@ -332,15 +332,15 @@ def _note_sums(record: RunRecord, kind: str, rows: Sequence[Any]) -> None:
         _note_directory(record)
     elif kind == "model_calls":
         run = record.summary
-        sums = [f"{words.count(run.prompt_tokens)} + {words.count(run.completion_tokens)} tokens"]
+        sums = [f"{formats.count(run.prompt_tokens)} + {formats.count(run.completion_tokens)} tokens"]
         sums += [cost(paid, currency) for currency, paid in run.costs.items()]
         unpriced = sum(each.cost is None and each.answered_by is None for each in rows)
         sums += [f"{unpriced} of unknown cost (set_prices sets prices)"] if unpriced else []
         render.note("together " + ", ".join(sums))
     elif kind == "checkpoints":
         state_bytes, stored = sum(each.state_bytes for each in rows), sum(each.size_bytes for each in rows)
-        number = words.plural(len(rows), "checkpoint")
-        render.note(f"{number}: {words.size(state_bytes)} of state in {words.size(stored)}")
+        number = formats.plural(len(rows), "checkpoint")
+        render.note(f"{number}: {formats.size(state_bytes)} of state in {formats.size(stored)}")
 
 
 _NONE = {
@@ -376,7 +376,7 @@ def prune_runs(
 
     done = prune_checkpoints(root, policy, dry_run=dry_run, on_session=tell)
     render.document(lambda: {"root": str(root), "dry_run": dry_run, **asdict(done)})
-    freed = "" if dry_run else f", {words.size(max(done.size_bytes, 0))} freed"
+    freed = "" if dry_run else f", {formats.size(max(done.size_bytes, 0))} freed"
     render.emit(f"{_counts_text(done)} {verb}{freed}")
     if done.waiting:
         render.note(
@@ -387,5 +387,5 @@ def prune_runs(
 
 
 def _counts_text(removed: Removed) -> str:
-    runs = f", {words.plural(removed.runs, 'run')} whole" if removed.runs else ""
-    return words.plural(removed.checkpoints, "checkpoint") + runs
+    runs = f", {formats.plural(removed.runs, 'run')} whole" if removed.runs else ""
+    return formats.plural(removed.checkpoints, "checkpoint") + runs

@@ -14,14 +14,14 @@ from Agent.cli import parameters, render
 from Agent.cli.parameters import ABOVE_ZERO, Number, Root, SomeSession, command, misuse
 from Agent.errors import SessionNotFound
 from Agent.event.clock import format_timestamp
-from Agent.render import words
+from Agent.render import formats
 from Agent.render.blocks import Column
 from Agent.tree.layout import session_id_of
 
 if TYPE_CHECKING:
     from Agent.client.destination import Destination
     from Agent.client.shipment import Shipment
-    from Agent.server.running import RunningServer
+    from Agent.server.role_servers import RunningServer
     from Agent.server.settings import ServerRole
     from Agent.store import ApiKey, Project, Store
 
@@ -104,7 +104,7 @@ def serve(
     """
     from Agent.server import ServerSettings
     from Agent.server import serve as serve_roles
-    from Agent.server.running import started_lines, warnings_of
+    from Agent.server.role_servers import started_lines, warnings_of
 
     settings = ServerSettings(
         database_url=database_of(database),
@@ -432,9 +432,10 @@ def _show_shipment(answer: dict[str, Any], destination: str) -> None:
         return
     if answer["sent"]:
         duplicates = answer["sent"] - answer["stored"]
-        aside = f", {words.count(duplicates)} of them already there" if duplicates else ""
-        amount = f"{words.size(answer['bytes'])} in {words.plural(answer['bodies'], 'request')}"
-        render.emit(f"{name}: {words.plural(answer['sent'], 'event')} sent to {destination}{aside}, {amount}")
+        aside = f", {formats.count(duplicates)} of them already there" if duplicates else ""
+        amount = f"{formats.size(answer['bytes'])} in {formats.plural(answer['bodies'], 'request')}"
+        sent = formats.plural(answer["sent"], "event")
+        render.emit(f"{name}: {sent} sent to {destination}{aside}, {amount}")
     elif not answer["refused"]:
         render.emit(f"{name}: everything is already at {destination}")
     if answer.get("is_other_database"):
@@ -446,7 +447,7 @@ def _show_shipment(answer: dict[str, Any], destination: str) -> None:
             "  its project takes no content: agent-trace keys content PROJECT --on there, then ship again"
         )
     for reason, times in list(answer["reasons"].items())[:_SHOWN_PATHS]:
-        render.note(f"  {words.plural(times, 'event')} refused: {render.clean(reason)}")
+        render.note(f"  {formats.plural(times, 'event')} refused: {render.clean(reason)}")
     render.note_damage(answer["damaged_lines"])
     if answer.get("cursor_problem"):
         render.note(
@@ -460,9 +461,9 @@ def show_paths(title: str, paths: Mapping[str, int]) -> None:
     """Print the values that stayed on this machine, by path."""
     if not paths:
         return
-    shown = [f"{path} {words.count(times)}" for path, times in list(paths.items())[:_SHOWN_PATHS]]
+    shown = [f"{path} {formats.count(times)}" for path, times in list(paths.items())[:_SHOWN_PATHS]]
     more = len(paths) - len(shown)
-    aside = f", and {words.plural(more, 'more path')}" if more > 0 else ""
+    aside = f", and {formats.plural(more, 'more path')}" if more > 0 else ""
     render.note(f"  {title}: {', '.join(shown)}{aside}")
 
 

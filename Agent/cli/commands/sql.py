@@ -22,7 +22,7 @@ from Agent.cli.parameters import (
     one_of,
 )
 from Agent.cli.render import shown
-from Agent.render import layout, words
+from Agent.render import formats, layout
 
 if TYPE_CHECKING:
     from Agent.analysis.query.tables import SqlResult
@@ -211,7 +211,7 @@ def _write_table(result: SqlResult, limit: int | None) -> None:
     if not cells:
         render.note("no rows")
     elif len(rows) > most:
-        render.note(f"{words.plural(most, 'row')} shown; for more, use -n N, --csv or --json")
+        render.note(f"{formats.plural(most, 'row')} shown; for more, use -n N, --csv or --json")
 
 
 def _short(value: Any) -> str:

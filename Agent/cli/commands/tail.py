@@ -28,7 +28,7 @@ from Agent.cli.parameters import DIRECTORY, FROM_ZERO, OneRun, Root, command, mi
 from Agent.errors import DamagedInput, InputError
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
-from Agent.render import words
+from Agent.render import formats
 from Agent.tree.files.lines import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class _Tail:
     def _note_missing(self, follower: Follower) -> None:
         render.note_damage(self._damaged() + follower.damaged_lines)
         if follower.vanished_files:
-            vanished = words.plural(follower.vanished_files, "file")
+            vanished = formats.plural(follower.vanished_files, "file")
             render.note(f"{vanished} vanished before all of it was read; agent-trace verify names the loss")
 
     def _is_new(self, event: Event) -> bool:

@@ -17,7 +17,7 @@ from Agent.cli import render
 from Agent.cli.parameters import Root, command, complete_runs, make_code_importable, misuse, split_run
 from Agent.cli.render import shown
 from Agent.errors import SessionNotFound
-from Agent.render import words
+from Agent.render import formats
 from Agent.tree.layout import find_session, list_sessions, session_id_of
 
 _PORT = click.IntRange(0, 65535)
@@ -157,7 +157,7 @@ def _share(root: Path, names: tuple[str, str | None], at: str | None, file: Path
         page = shared_page(root, names[0], at=at, other=names[1])
     written = write_whole(file, page)
     render.document(lambda: {"file": str(written), "size_bytes": len(page), "session": names[0]})
-    render.emit(f"{written} ({words.size(len(page))}); it needs no server", verbatim=True)
+    render.emit(f"{written} ({formats.size(len(page))}); it needs no server", verbatim=True)
 
 
 def _open(address: str) -> None:

@@ -38,7 +38,7 @@ from Agent.record.state.agents import Agents, agent_id_of
 from Agent.record.state.class_fields import ClassFields
 from Agent.record.state.introspection import instance_dict
 from Agent.tree.write import writer
-from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, shown_error
+from Agent.tree.write.event_counts import MOST_ERRORS, EventCounts, shown_error
 from Agent.tree.write.sink import NoRoom, Sink
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class Pipeline(PipelineSlots):
         """Called at the end of actions and ticks and at phases, if a run uses checkpoints."""
         self._next_report_ns = 0
         self.room = HeadRoom()
-        self._counts = KeptCounts()
+        self._counts = EventCounts()
         self._bindings: dict[tuple[str | None, str | None, str, str], AgentBinding] = {}
         self._envelope = b'","schema_version":%d,"session_id":%s,' % (
             CURRENT_SCHEMA,
@@ -426,7 +426,7 @@ class Pipeline(PipelineSlots):
             if len(self._counts.errors) < MOST_ERRORS:
                 self._counts.errors.append(shown_error(event["timestamp"], event["id"], extra))
 
-    def counts(self) -> KeptCounts:
+    def counts(self) -> EventCounts:
         """Return the counts of writers that closed without losses; call it after `close`."""
         return self._counts
 
@@ -545,7 +545,7 @@ class Pipeline(PipelineSlots):
         # The parent reports its own losses, and its files hold the states of its agents.
         self.health.forget()
         self.agents.forget_states()
-        self._counts = KeptCounts()
+        self._counts = EventCounts()
         for cells in self.room.written.values():
             for cell in cells.values():
                 cell[0] = 0

@@ -44,12 +44,12 @@ from Agent.render import html
 from Agent.server.pages.documents import SECTIONS, Document, report_page, sessions_page
 from Agent.server.pages.editor import Editor
 from Agent.server.pages.guard import Guard, path_of, refused
+from Agent.server.server_thread import ServerInThread, server_config
 from Agent.server.settings import is_loopback, listen_on
-from Agent.server.threads import ServerInThread, server_config
 from Agent.tree.files import control
 from Agent.tree.layout import find_session, session_id_of
 from Agent.version import __version__
-from Agent.view.live import Watch, release_large_arrays
+from Agent.view.sessions import Watch, release_large_arrays
 from Agent.view.sharing import moment_of
 
 _DIRECTORY: Final = Path(__file__).parent

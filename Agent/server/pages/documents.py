@@ -17,7 +17,7 @@ from Agent.analysis.report import sections as overview
 from Agent.errors import EventNotFound, RunNotFound
 from Agent.event.clock import format_timestamp
 from Agent.flight.run_reading import RunRef, list_runs, read_run
-from Agent.render import words
+from Agent.render import formats
 from Agent.render.blocks import Cell, Column, Head, Link, Section, Words, grid
 from Agent.render.html import block_html
 from Agent.tree.layout import find_session
@@ -48,7 +48,7 @@ def _drawn(title: str, about: str, sections: Iterator[Section], numbers: Numbers
 def sessions_page(listed: Mapping[str, Any], base: str) -> Document:
     """Make the page that lists the sessions, newest first."""
     rows = listed["sessions"]
-    return _drawn("Sessions", words.plural(len(rows), "session"), _sessions(rows, base))
+    return _drawn("Sessions", formats.plural(len(rows), "session"), _sessions(rows, base))
 
 
 def _sessions(rows: list[dict[str, Any]], base: str) -> Iterator[Section]:
@@ -59,7 +59,7 @@ def _sessions(rows: list[dict[str, Any]], base: str) -> Iterator[Section]:
         rows,
         Column("Session", lambda row: Link(row["id"], f"{base}/s/{quote(row['id'], safe='')}")),
         Column("Started (UTC)", lambda row: _time(row.get("started"))),
-        Column("Size", "size_bytes", words.size, spare=1),
+        Column("Size", "size_bytes", formats.size, spare=1),
         Column("State", lambda row: Cell("running", "good") if row.get("is_running") else ""),
         most=len(rows),
     )
@@ -68,7 +68,7 @@ def _sessions(rows: list[dict[str, Any]], base: str) -> Iterator[Section]:
 
 def _time(started: Any) -> str:
     text = format_timestamp(started) if isinstance(started, int) else started
-    return words.date_time(text) if text else "-"
+    return formats.date_time(text) if text else "-"
 
 
 # reports

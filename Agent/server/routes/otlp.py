@@ -17,7 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from Agent.event.ids import SEQ_DIGITS, new_writer_id
 from Agent.event.kinds import FailureCode, RunStatus, StepType
-from Agent.export.allowed import AllowList, is_label
+from Agent.export.allow_list import AllowList, is_label
 from Agent.export.conventions import (
     AGENT,
     BLOCK,

@@ -34,7 +34,7 @@ from Agent.server.routes.schemas import (
     Limit,
     RunAnswer,
     SessionAnswer,
-    Shown,
+    Snapshot,
     StepAnswer,
     Time,
     Uid,
@@ -151,7 +151,7 @@ def _add_run_routes(router: APIRouter, store: Store) -> None:
         return page_answer(store.list_runs(project, filters, limit=limit, cursor=cursor), run_answer)
 
     @router.get("/runs/{run_id}", summary="Show a run", responses=_MISSING, response_model=WholeRunAnswer)
-    def get_run(project: Granted, run_id: str) -> Shown:
+    def get_run(project: Granted, run_id: str) -> Snapshot:
         """One run by its whole id, with its first thousand steps and failures."""
         run = run_answer(known(project, run_id))
         steps = store.list_steps(project, run_id, limit=MAX_LIMIT)

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from Agent.export.allowed import is_identity, is_label
+from Agent.export.allow_list import is_identity, is_label
 from Agent.server.access import GrantedReplay
 from Agent.server.errors import Problem
 from Agent.server.limits import read_json_body

@@ -20,7 +20,7 @@ from Agent.store.schema import RUNNING_REPLAY
 _LAST_US: Final = 253_402_300_800_000_000  # the first microsecond of the year 10000
 T = TypeVar("T")
 
-Shown = dict[str, Any]
+Snapshot = dict[str, Any]
 """An item of a list as a dict for JSON; a test checks that its keys equal those of its model.
 
 A page may have 1,000 items, and making and validating a model for each took most of the time of a response.
@@ -337,7 +337,7 @@ class CountsAnswer(BaseModel):
     sampled_runs: int
 
 
-def shape_of(model: type[BaseModel], **columns: str | None) -> Callable[[Mapping[str, Any]], Shown]:
+def shape_of(model: type[BaseModel], **columns: str | None) -> Callable[[Mapping[str, Any]], Snapshot]:
     """Make a function that converts a row to an item: each field of the model is the column of that name.
 
     A field that ends in `_at` is the column that ends in `_us`, and such a column is converted to text.
@@ -353,7 +353,7 @@ def shape_of(model: type[BaseModel], **columns: str | None) -> Callable[[Mapping
     fields |= {name: column or "" for name, column in columns.items()}
     times = [name for name, column in fields.items() if column.endswith("_us")]
 
-    def shape(row: Mapping[str, Any]) -> Shown:
+    def shape(row: Mapping[str, Any]) -> Snapshot:
         item = {name: row[column] if column else None for name, column in fields.items()}
         for name in times:
             item[name] = _time(item[name])
@@ -380,31 +380,31 @@ def counts_answer(counts: Mapping[str, Any]) -> CountsAnswer:
     return CountsAnswer.model_validate({**counts, "intervals": intervals})
 
 
-def run_answer(row: Mapping[str, Any]) -> Shown:
+def run_answer(row: Mapping[str, Any]) -> Snapshot:
     """Convert a row to a run of a response."""
     return _run(row) | {"duration_ms": elapsed_ms(row["started_us"], row["ended_us"])}
 
 
-def event_answer(row: Mapping[str, Any]) -> Shown:
+def event_answer(row: Mapping[str, Any]) -> Snapshot:
     """Convert a row to an event of a response."""
     level = LEVEL_NAMES.get(row["severity"], "INFO")
     return _event(row) | {"level": level, "causes": row["causes"] or []}
 
 
-def journey_step_answer(row: Mapping[str, Any]) -> Shown:
+def journey_step_answer(row: Mapping[str, Any]) -> Snapshot:
     """Convert a row to a step of a journey."""
     between = {"started_at": _time(row["started_us"]), "gap_ms": row["gap_ms"], "missing": row["missing"]}
     return event_answer(row) | between
 
 
-def error_group_answer(row: Mapping[str, Any]) -> Shown:
+def error_group_answer(row: Mapping[str, Any]) -> Snapshot:
     """Convert a row to a group of errors."""
     session_uid = str(uuid.UUID(row["session_uid"]))
     example = {"session_uid": session_uid, "event_id": row["event_id"], "run_id": row["run_id"]}
     return _error_group(row) | {"example": example}
 
 
-def cause_answer(row: Mapping[str, Any]) -> Shown:
+def cause_answer(row: Mapping[str, Any]) -> Snapshot:
     """Convert a row to a cause of an event."""
     ended_us, duration_ms = row["ts_us"], row["duration_ms"] if row["span_id"] else None
     started_us = ended_us if ended_us is None or not duration_ms else ended_us - round(duration_ms * 1000)
@@ -527,7 +527,7 @@ _checkpoint = shape_of(CheckpointAnswer, trace_id="run_id")
 _listed_replay = shape_of(ListedReplayAnswer, trace_id="run_id")
 
 
-def checkpoint_answer(row: Mapping[str, Any]) -> Shown:
+def checkpoint_answer(row: Mapping[str, Any]) -> Snapshot:
     """Convert a row to a checkpoint of a list."""
     item = _checkpoint(row)
     if not row["saved_us"]:  # the state before the first step was given, not saved
@@ -541,7 +541,7 @@ def whole_checkpoint_answer(row: Mapping[str, Any]) -> WholeCheckpointAnswer:
     return WholeCheckpointAnswer(**checkpoint_answer(row), state=state, state_types=types)
 
 
-def listed_replay_answer(row: Mapping[str, Any], now_us: int) -> Shown:
+def listed_replay_answer(row: Mapping[str, Any], now_us: int) -> Snapshot:
     """Convert a row to a replay of a list; one past its due time is shown as interrupted."""
     status = row["status"]
     problem = None if row["problem"] is None else orjson.loads(row["problem"])
@@ -592,7 +592,7 @@ def unix_us(name: str, text: str | None) -> int | None:
         ) from None
 
 
-def page_answer(page: Page, shape: Callable[[Any], Shown]) -> Response:
+def page_answer(page: Page, shape: Callable[[Any], Snapshot]) -> Response:
     """Make the JSON response of a page with converted rows; FastAPI does not validate it again."""
     body = {"items": [shape(row) for row in page.items], "next_cursor": page.next_cursor}
     return Response(orjson.dumps(body), media_type="application/json")

@@ -21,7 +21,7 @@ from Agent.tree.files.writer_claim import Claim, read_claims
 from Agent.tree.layout import boards_dir
 from Agent.tree.read.removal_logs import ColdLines, RecoveredWriter, read_account, read_recovery
 from Agent.tree.write.crash_board import BoardView, read_board
-from Agent.tree.write.kept_counts import KeptCounts
+from Agent.tree.write.event_counts import EventCounts
 
 _KEPT_RETIRED_RANGES: Final = 1000
 HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
@@ -443,7 +443,7 @@ class Scan:
         damage: DamageLog,
         cold: ColdLines | None = None,
         kinds: Collection[str] | None = None,
-        tally: KeptCounts | None = None,
+        tally: EventCounts | None = None,
         counted: Mapping[str, int] | None = None,
         files: Callable[[], list[Path]] | None = None,
     ) -> None:

@@ -50,7 +50,7 @@ from Agent.tree.layout import (
 from Agent.tree.read.losses import Losses, Scan, Writers
 from Agent.tree.read.removal_logs import ColdLines, read_recovery
 from Agent.tree.write.crash_board import BoardSpan
-from Agent.tree.write.kept_counts import KeptCounts, files_of_others
+from Agent.tree.write.event_counts import EventCounts, files_of_others
 
 _CHUNK_BYTES: Final = 1024 * 1024
 
@@ -340,8 +340,8 @@ class TreeReader:
     def scan(
         self,
         kinds: Collection[str] | None = None,
-        tally: KeptCounts | None = None,
-        counts: KeptCounts | None = None,
+        tally: EventCounts | None = None,
+        counts: EventCounts | None = None,
     ) -> Scan:
         """Scan every event once, unordered across files; `.losses` is set when iteration ends.
 

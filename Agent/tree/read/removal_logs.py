@@ -26,7 +26,7 @@ from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in, retir
 from Agent.tree.files.session import read_stored, replace_durably
 from Agent.tree.layout import open_file, recovered_file, retired_file
 from Agent.tree.write.crash_board import BoardSpan
-from Agent.tree.write.kept_counts import KeptCounts
+from Agent.tree.write.event_counts import EventCounts
 
 ACCOUNT_VERSION: Final = 1
 ERASED: Final = "erased"
@@ -398,7 +398,7 @@ class ColdLines(Protocol):
         """Return a snapshot: the segments that are removed now, regardless of later changes."""
 
     def lines_to_read(
-        self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: KeptCounts | None = None
+        self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: EventCounts | None = None
     ) -> Iterator[RawLine]:
         """Yield the lines of events of some kinds (None: all), and lines that have to be decoded to know.
 

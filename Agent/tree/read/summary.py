@@ -11,7 +11,7 @@ import orjson
 from Agent.tree.files.session import replace_file
 from Agent.tree.layout import session_id_of, summary_file
 from Agent.tree.read.reader import TreeReader
-from Agent.tree.write.kept_counts import MOST_ERRORS, KeptCounts, forget_counts, shown_error
+from Agent.tree.write.event_counts import MOST_ERRORS, EventCounts, forget_counts, shown_error
 
 SUMMARY_VERSION = 1
 _SHOWN_DAMAGES = 100
@@ -19,7 +19,7 @@ _SHOWN_SPANS = 1000
 
 
 def summarise(
-    session: Path, reader: TreeReader | None = None, counts: KeptCounts | None = None
+    session: Path, reader: TreeReader | None = None, counts: EventCounts | None = None
 ) -> dict[str, Any]:
     """Compute counts by kind, level and agent, errors, files with sizes, and losses; reads every line once.
 
@@ -32,7 +32,7 @@ def summarise(
         SessionNotFound: the session is missing.
     """
     reader = reader or TreeReader(session)
-    totals = KeptCounts()
+    totals = EventCounts()
     scan = reader.scan({"error"}, totals, counts)
     for event in scan:
         totals.error_types[str(event.extra.get("error_type", "unknown"))] += 1
@@ -82,7 +82,7 @@ def _damage(reader: TreeReader, session: Path) -> list[dict[str, Any]]:
 
 
 def write_summary(
-    session: Path, reader: TreeReader | None = None, *, counts: KeptCounts | None = None
+    session: Path, reader: TreeReader | None = None, *, counts: EventCounts | None = None
 ) -> Path:
     """Write a session's `trace_summary.json`; `reader` and `counts` as in `summarise`.
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.view.index.rooms import Rooms
+from Agent.view.index.column_memory import ColumnMemory
 from Agent.view.index.settled import MARGIN, MOST_UNSETTLED, Settled, add_numbers, first_halves
 
 ERROR: Final = 1
@@ -117,10 +117,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.columns.get("t_us", ()))
 
-    def set_aside(self, rooms: Rooms) -> None:
+    def set_aside(self, memory: ColumnMemory) -> None:
         """Move the columns out of memory until they are merged; nothing can be added afterwards."""
         self.columns, self.messages, self.links = (
-            {name: rooms.kept(np.asarray(values)) for name, values in each.items()}
+            {name: memory.kept(np.asarray(values)) for name, values in each.items()}
             for each in (self.columns, self.messages, self.links)
         )
 
@@ -149,7 +149,7 @@ class Index:
         messages: Columns,
         links: Columns,
         tables: Tables,
-        rooms: Rooms,
+        memory: ColumnMemory,
         earlier: Index | None = None,
         head: int = 0,
     ) -> None:
@@ -157,7 +157,7 @@ class Index:
         self.messages = messages
         self.links = links
         self.tables = tables
-        self.rooms = rooms
+        self.memory = memory
         self.head = head if earlier is not None else 0
         """The first row that differs from the previous index."""
         self.t_us = columns["t_us"]
@@ -190,10 +190,10 @@ class Index:
     def _settled_after(self, earlier: Index | None) -> Settled:
         agents, writers = self.agents, len(self.tables.writers.texts)
         if earlier is None:
-            return Settled.of(self.columns, self.count, agents, writers, self.rooms)
+            return Settled.of(self.columns, self.count, agents, writers, self.memory)
         settled = earlier.settled
         if self.head < settled.count:
-            return Settled.of(self.columns, max(0, self.head - MARGIN), agents, writers, self.rooms)
+            return Settled.of(self.columns, max(0, self.head - MARGIN), agents, writers, self.memory)
         if self.count - settled.count <= MOST_UNSETTLED:
             return settled
         return settled.advanced(self.columns, self.messages, self.count - MARGIN, agents, writers)
@@ -203,7 +203,7 @@ class Index:
         rows = (np.flatnonzero(self.flags[self.head :] & flag) + self.head).astype(np.uint32)
         if earlier is None:
             return rows
-        return self.rooms.continued(earlier, int(np.searchsorted(earlier, self.head)), rows)
+        return self.memory.continued(earlier, int(np.searchsorted(earlier, self.head)), rows)
 
     def _first_ticks(
         self, earlier: tuple[NDArray[Any], NDArray[Any]] | None

@@ -28,11 +28,11 @@ from Agent.tree.files.lines import (
 )
 from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
 from Agent.tree.read.losses import Accounting, Writers, add_accounts
+from Agent.view.index.column_memory import ColumnMemory
 from Agent.view.index.columns import BELIEVED, Batch, Index, Tables
 from Agent.view.index.line_columns import RowReader, add_event
 from Agent.view.index.line_store import LineStore
 from Agent.view.index.merging import merged
-from Agent.view.index.rooms import Rooms
 from Agent.view.index.stored import Stored
 
 _LOOKS: Final = 3
@@ -77,7 +77,7 @@ class Gatherer:
         """The current batch, not merged yet."""
         self._aside: list[Batch] = []
         """Earlier batches, not merged yet."""
-        self._rooms = Rooms(session)
+        self._memory = ColumnMemory(session)
         self._rows = RowReader(self.tables)
         self._tail = Tail(session, self.damage.note_unreadable)
         self._decoder = LineDecoder(self.damage, self._knows)
@@ -120,7 +120,7 @@ class Gatherer:
     def merged(self, earlier: Index | None) -> Index:
         """Return an index of the earlier events and those read since the last call."""
         batches, self._aside, self.batch = [*self._aside, self.batch], [], Batch()
-        index, repeated = merged(earlier, batches, self.tables, self._rooms)
+        index, repeated = merged(earlier, batches, self.tables, self._memory)
         self.repeated += repeated
         return index
 
@@ -261,7 +261,7 @@ class Gatherer:
 
     def _set_aside(self) -> None:
         if len(self.batch) >= _ASIDE_ROWS:
-            self.batch.set_aside(self._rooms)
+            self.batch.set_aside(self._memory)
             self._aside.append(self.batch)
             self.batch = Batch()
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 import zstandard
 
 from Agent.tree.layout import FILE_MODE, NO_FOLLOW, open_file, view_dir
-from Agent.view.index.rooms import create_view_dir
+from Agent.view.index.column_memory import create_view_dir
 
 BLOCK_LINES: Final = 32
 _BLOCK_BYTES: Final = 256 * 1024

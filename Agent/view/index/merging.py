@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from Agent.view.index.column_memory import ColumnMemory
 from Agent.view.index.columns import (
     BELIEVED,
     LINK_TYPES,
@@ -21,11 +22,10 @@ from Agent.view.index.columns import (
     Tables,
     no_tick,
 )
-from Agent.view.index.rooms import Rooms
 
 
 def merged(
-    earlier: Index | None, batches: Sequence[Batch], tables: Tables, rooms: Rooms | None = None
+    earlier: Index | None, batches: Sequence[Batch], tables: Tables, memory: ColumnMemory | None = None
 ) -> tuple[Index, int]:
     """Return an index of earlier and new events, and the number of repeated events that were left out.
 
@@ -41,25 +41,25 @@ def merged(
     """
     head = 0 if earlier is None else _settled(earlier, batches, len(tables.writers.texts))
     if earlier is None or not head:
-        rooms = rooms or Rooms()
-        read = {rooms} if earlier is None else {rooms, earlier.rooms}
+        memory = memory or ColumnMemory()
+        read = {memory} if earlier is None else {memory, earlier.memory}
         columns, messages, links, repeated = _sorted(earlier, batches, tables, read)
-        rooms = rooms if earlier is None else earlier.rooms
-        columns = {name: rooms.kept(columns.pop(name)) for name in tuple(columns)}
-        return Index(columns, messages, links, tables.copy(), rooms), repeated
+        memory = memory if earlier is None else earlier.memory
+        columns = {name: memory.kept(columns.pop(name)) for name in tuple(columns)}
+        return Index(columns, messages, links, tables.copy(), memory), repeated
     columns, messages, links, repeated = _sorted(_Tail.of(earlier, head), batches, tables)
-    rooms = earlier.rooms
+    memory = earlier.memory
     columns = {
-        name: _continued(rooms, earlier.columns[name], head, values) for name, values in columns.items()
+        name: _continued(memory, earlier.columns[name], head, values) for name, values in columns.items()
     }
     attached = []
     for old, new in ((earlier.messages, messages), (earlier.links, links)):
         kept_count = int(np.searchsorted(old["row"], head))
         new["row"] = (new["row"].astype(np.int64) + head).astype(np.uint32)
         attached.append(
-            {name: rooms.continued(old[name], kept_count, values) for name, values in new.items()}
+            {name: memory.continued(old[name], kept_count, values) for name, values in new.items()}
         )
-    return Index(columns, attached[0], attached[1], tables.copy(), rooms, earlier, head), repeated
+    return Index(columns, attached[0], attached[1], tables.copy(), memory, earlier, head), repeated
 
 
 _LEAST_HEAD: Final = 4_096
@@ -104,11 +104,11 @@ class _Tail:
         return cls(index.count - head, columns, attached[0], attached[1])
 
 
-def _continued(rooms: Rooms, old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
+def _continued(memory: ColumnMemory, old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
     """Append new rows to the first rows of a column, in the narrowest type that holds them."""
     fitted = _fitted(new, old.dtype)
     if fitted is not None:
-        return rooms.continued(old, head, fitted)
+        return memory.continued(old, head, fitted)
     if "i" not in (old.dtype.kind, new.dtype.kind):
         return np.concatenate([old[:head], new])
     # ticks: the number for a missing tick differs
@@ -131,7 +131,10 @@ def _widened(ticks: NDArray[Any]) -> NDArray[Any]:
 
 
 def _sorted(
-    earlier: Index | _Tail | None, batches: Sequence[Batch], tables: Tables, read: Collection[Rooms] = ()
+    earlier: Index | _Tail | None,
+    batches: Sequence[Batch],
+    tables: Tables,
+    read: Collection[ColumnMemory] = (),
 ) -> tuple[Columns, Columns, Columns, int]:
     """Return the sorted columns of earlier and new events, and the number of repeated ones left out.
 
@@ -175,7 +178,11 @@ def _sorted(
 
 
 def _joined(
-    code: str, existing: Mapping[str, Any], name: str, new: Sequence[dict[str, Any]], read: Collection[Rooms]
+    code: str,
+    existing: Mapping[str, Any],
+    name: str,
+    new: Sequence[dict[str, Any]],
+    read: Collection[ColumnMemory],
 ) -> NDArray[Any]:
     """Join an existing column, which may be narrow, and new parts, which are removed from their batches."""
     parts = [each.pop(name) for each in new]

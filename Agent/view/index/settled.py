@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.view.index.rooms import Rooms
+from Agent.view.index.column_memory import ColumnMemory
 
 MARGIN: Final = 16_384
 """The number of last rows that are not settled, since events of other writers may still precede them."""
@@ -45,7 +45,7 @@ class Settled:
         by_agent: NDArray[Any],
         starts: NDArray[Any],
         writers: int,
-        rooms: Rooms,
+        memory: ColumnMemory,
         by_id: _Grouped | None = None,
         seen: dict[int, SeqSet] | None = None,
         messages: _Grouped | None = None,
@@ -55,20 +55,20 @@ class Settled:
         self.starts = starts
         self._columns = columns
         self._writers = writers
-        self._rooms = rooms
+        self._memory = memory
         self._by_id = by_id
         self._seen = seen
         self._messages = messages
 
     @classmethod
     def of(
-        cls, columns: Mapping[str, NDArray[Any]], count: int, agents: int, writers: int, rooms: Rooms
+        cls, columns: Mapping[str, NDArray[Any]], count: int, agents: int, writers: int, memory: ColumnMemory
     ) -> Settled:
         """Return the first `count` rows of an index with these numbers of agents and writers."""
         agent = columns["agent"][:count]
-        by_agent = _filled(rooms, np.argsort(agent, kind="stable"))
+        by_agent = _filled(memory, np.argsort(agent, kind="stable"))
         starts = np.searchsorted(agent[by_agent], np.arange(agents + 1))
-        return cls(columns, count, by_agent, starts, writers, rooms)
+        return cls(columns, count, by_agent, starts, writers, memory)
 
     def advanced(
         self,
@@ -82,7 +82,7 @@ class Settled:
         agent = columns["agent"][self.count : count]
         order = np.argsort(agent, kind="stable")
         by_agent, starts = _regrouped(
-            self._rooms,
+            self._memory,
             (self.by_agent, self.starts),
             self.starts[1:],
             order + self.count,
@@ -93,15 +93,15 @@ class Settled:
             _add_numbers(self._seen, columns, self.count, count)
         by_id = self._with_ids(columns, count, writers)
         halves = self._with_messages(messages, count)
-        self._rooms.let_go()
-        return Settled(columns, count, by_agent, starts, writers, self._rooms, by_id, self._seen, halves)
+        self._memory.let_go()
+        return Settled(columns, count, by_agent, starts, writers, self._memory, by_id, self._seen, halves)
 
     @property
     def by_id(self) -> _Grouped:
         """Return the rows by writer, then by number, and the index at which each writer's rows begin."""
         if self._by_id is None:
             writer, seq = (self._columns[name][: self.count] for name in ("writer", "seq"))
-            order = _filled(self._rooms, np.lexsort((seq, writer)))
+            order = _filled(self._memory, np.lexsort((seq, writer)))
             self._by_id = order, np.searchsorted(writer[order], np.arange(self._writers + 1))
         return self._by_id
 
@@ -124,7 +124,7 @@ class Settled:
                 new = np.append(new, order[int(ends[number]) : end])
         writer = columns["writer"][new]
         by_number = np.lexsort((seq[new], writer))
-        return _regrouped(self._rooms, (order, starts), ends, new[by_number], writer[by_number], writers)
+        return _regrouped(self._memory, (order, starts), ends, new[by_number], writer[by_number], writers)
 
     def row_of(self, writer: int, seq: int) -> int | None:
         """Return the row of an event by its id; None if it is not among these."""
@@ -156,7 +156,7 @@ class Settled:
             end = int(np.searchsorted(messages["row"], self.count))
             keys, firsts = np.unique(messages["key"][:end], return_index=True)
             rows = np.sort(messages["row"][:end][firsts])
-            self._messages = _filled(self._rooms, keys), _filled(self._rooms, rows)
+            self._messages = _filled(self._memory, keys), _filled(self._memory, rows)
         return self._messages
 
     def _with_messages(self, messages: Mapping[str, NDArray[Any]], count: int) -> _Grouped | None:
@@ -165,14 +165,14 @@ class Settled:
         keys, rows = self._messages
         new_keys, new_rows = first_halves(messages, keys, self.count, count)
         positions = np.searchsorted(keys, new_keys)
-        grown = self._rooms.empty(len(keys) + len(new_keys), keys.dtype)
+        grown = self._memory.empty(len(keys) + len(new_keys), keys.dtype)
         at = 0
         for number, position in enumerate(positions.tolist()):
             grown[at + number : position + number] = keys[at:position]
             grown[position + number] = new_keys[number]
             at = position
         grown[at + len(new_keys) :] = keys[at:]
-        return grown, self._rooms.continued(rows, len(rows), np.sort(new_rows))
+        return grown, self._memory.continued(rows, len(rows), np.sort(new_rows))
 
 
 def first_halves(
@@ -189,15 +189,20 @@ def first_halves(
     return keys[~is_known], rows[~is_known]
 
 
-def _filled(rooms: Rooms, values: NDArray[Any]) -> NDArray[Any]:
+def _filled(memory: ColumnMemory, values: NDArray[Any]) -> NDArray[Any]:
     """Return a copy of rows or keys in newly allocated memory."""
-    filled = rooms.empty(len(values), values.dtype if values.dtype.kind == "u" else np.uint32)
+    filled = memory.empty(len(values), values.dtype if values.dtype.kind == "u" else np.uint32)
     filled[:] = values
     return filled
 
 
 def _regrouped(
-    rooms: Rooms, grouped: _Grouped, ends: NDArray[Any], new: NDArray[Any], groups: NDArray[Any], count: int
+    memory: ColumnMemory,
+    grouped: _Grouped,
+    ends: NDArray[Any],
+    new: NDArray[Any],
+    groups: NDArray[Any],
+    count: int,
 ) -> _Grouped:
     """Return grouped rows with new ones at the end of each group, and the start of each of `count` groups.
 
@@ -216,7 +221,7 @@ def _regrouped(
     ends = np.append(ends, np.full(more, starts[-1]))
     added = np.bincount(groups, minlength=count)
     sizes = ends - starts[:-1] + added
-    regrouped = rooms.empty(int(sizes.sum()), np.uint32)
+    regrouped = memory.empty(int(sizes.sum()), np.uint32)
     taken = at = used = 0
     for group in np.flatnonzero(added).tolist():
         kept_count, fresh = int(ends[group]) - taken, int(added[group])

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from Agent.tree.files.session import replacing
 from Agent.tree.layout import open_file, view_dir
+from Agent.view.index.column_memory import ColumnMemory, create_view_dir
 from Agent.view.index.columns import LINK_TYPES, MESSAGE_TYPES, SESSION, TYPES, Columns, Index, Names, Tables
-from Agent.view.index.rooms import Rooms, create_view_dir
 
 VERSION: Final = 2
 _MAGIC: Final = b"agent-trace view index\n\0"
@@ -100,7 +100,7 @@ def load(session: Path) -> Stored | None:
     finally:
         os.close(fd)
     try:
-        return _parsed(data, Rooms(session, data))
+        return _parsed(data, ColumnMemory(session, data))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None  # damaged, or of another version
 
@@ -110,7 +110,7 @@ def remove(session: Path) -> None:
     index_file(session).unlink(missing_ok=True)
 
 
-def _parsed(data: mmap.mmap, rooms: Rooms) -> Stored | None:
+def _parsed(data: mmap.mmap, memory: ColumnMemory) -> Stored | None:
     magic, head_bytes, checked = _HEAD.unpack_from(data)
     if magic != _MAGIC or head_bytes > min(len(data), _MOST_HEAD_BYTES):
         return None
@@ -136,7 +136,7 @@ def _parsed(data: mmap.mmap, rooms: Rooms) -> Stored | None:
     )
     if not _is_sound(groups, tables, len(head["state"]["sources"])):
         return None
-    index = Index(groups["events"], groups["messages"], groups["links"], tables, rooms)
+    index = Index(groups["events"], groups["messages"], groups["links"], tables, memory)
     return Stored(index, head["state"])
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
 from Agent.analysis.debug.root_causes.scan import Beside, Finding
 from Agent.event.clock import format_timestamp
-from Agent.render.words import plural, short_number
+from Agent.render.formats import plural, short_number
 
 __all__ = ["Wording", "moment", "short"]
 

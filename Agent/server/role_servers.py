@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Self
 from Agent.errors import InputError, MissingExtra
 from Agent.server.app import make_app
 from Agent.server.limits import BoundedConnection, BoundedListener
+from Agent.server.server_thread import ServerInThread, server_config
 from Agent.server.settings import ServerRole, ServerSettings, listen_on
-from Agent.server.threads import ServerInThread, server_config
 from Agent.store import open_store
 from Agent.store.engines import parse_url, shown_url
 

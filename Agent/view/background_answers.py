@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from Agent.analysis.causality.chains import CauseTest
 from Agent.errors import EventNotFound, UsageError
-from Agent.view.shown import Shown
+from Agent.view.snapshot import Snapshot
 
 PENDING: Final = {"state": "pending"}
 _READY: Final = {"state": "ready"}
@@ -17,16 +17,16 @@ _MOST_INSIDE: Final = 4_096
 """The number of later events among which the end of the enclosing action is searched."""
 
 
-def findings(shown: Shown, report: Mapping[str, Any]) -> dict[str, Any]:
+def findings(snapshot: Snapshot, report: Mapping[str, Any]) -> dict[str, Any]:
     """Return the leading causes in a report of `debug`."""
-    causes = [_cause(shown, each) for each in report["causes"][:_MOST_CAUSES]]
+    causes = [_cause(snapshot, each) for each in report["causes"][:_MOST_CAUSES]]
     return {**_READY, **{name: report[name] for name in ("status", "tests")}, "causes": causes}
 
 
-def _cause(shown: Shown, cause: Mapping[str, Any]) -> dict[str, Any]:
+def _cause(snapshot: Snapshot, cause: Mapping[str, Any]) -> dict[str, Any]:
     lines = cause["explanation"].splitlines()
     named = [*cause["event_ids"], *(e[end] for e in cause["edges"] for end in ("cause_id", "effect_id"))]
-    events = nodes(shown, list(dict.fromkeys(named)))
+    events = nodes(snapshot, list(dict.fromkeys(named)))
     return {
         "title": cause["title"],
         "sentence": lines[0] if lines else cause["title"],
@@ -34,45 +34,45 @@ def _cause(shown: Shown, cause: Mapping[str, Any]) -> dict[str, Any]:
         "lines": lines[1:],
         "events": events,
         "edges": [edge(each) for each in cause["edges"]],
-        "t": _settled(shown, events[0]["id"]) if events else None,
+        "t": _settled(snapshot, events[0]["id"]) if events else None,
     }
 
 
-def _settled(shown: Shown, event_id: str) -> int:
+def _settled(snapshot: Snapshot, event_id: str) -> int:
     """Return when the change made by an event is in the agent's state: at the end of the enclosing action."""
-    index, row = shown.index, shown.row_of(event_id)
-    (event,) = shown.lines.events(index, [row])
+    index, row = snapshot.index, snapshot.row_of(event_id)
+    (event,) = snapshot.lines.events(index, [row])
     agent_rows = index.rows_of(int(index.agent[row]))
     begin = int(agent_rows.searchsorted(row)) + 1
     inside = event.parent_span_id
     if inside is not None:
         rows = agent_rows[begin : begin + _MOST_INSIDE].tolist()
-        for later, one in zip(rows, shown.lines.events(index, rows), strict=True):
+        for later, one in zip(rows, snapshot.lines.events(index, rows), strict=True):
             if one.span_id == inside:
                 row, inside = later, one.parent_span_id
     return index.time(row)
 
 
-def comparison(shown: Shown, other: Shown, result: Mapping[str, Any]) -> dict[str, Any]:
+def comparison(snapshot: Snapshot, other: Snapshot, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return how two sessions differ, with the rows of both events of each difference."""
     names = ("a", "b", "differ", "compared", "states", "notes", "text")
     first = result["first"]
     return {
         **_READY,
         **{name: result[name] for name in names},
-        "first": None if first is None else _placed(shown, other, [first])[0],
-        "agents": _placed(shown, other, result["agents"]),
+        "first": None if first is None else _placed(snapshot, other, [first])[0],
+        "agents": _placed(snapshot, other, result["agents"]),
     }
 
 
-def differences(shown: Shown, other: Shown, result: Mapping[str, Any]) -> dict[str, Any]:
+def differences(snapshot: Snapshot, other: Snapshot, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the events of an agent in which two sessions differ."""
-    return {**_READY, "pairs": _placed(shown, other, result["pairs"]), "more": result["more"]}
+    return {**_READY, "pairs": _placed(snapshot, other, result["pairs"]), "more": result["more"]}
 
 
-def provenance(shown: Shown, result: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(snapshot: Snapshot, result: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hops from a value back to where it came from, each an event."""
-    events = {node["id"]: node for node in nodes(shown, [each["id"] for each in result["hops"]])}
+    events = {node["id"]: node for node in nodes(snapshot, [each["id"] for each in result["hops"]])}
     names = ("action", "path", "value", "rule", "from")
     hops = [
         events[each["id"]] | {name: each.get(name) for name in names}
@@ -82,17 +82,17 @@ def provenance(shown: Shown, result: Mapping[str, Any]) -> dict[str, Any]:
     return {**_READY, **{name: result[name] for name in ("field", "value", "end", "inputs")}, "hops": hops}
 
 
-def _placed(shown: Shown, other: Shown, listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _placed(snapshot: Snapshot, other: Snapshot, listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {**each, "t_a": _time_of(shown, each["id_a"]), "t_b": _time_of(other, each["id_b"])}
+        {**each, "t_a": _time_of(snapshot, each["id_a"]), "t_b": _time_of(other, each["id_b"])}
         for each in listed
     ]
 
 
-def _time_of(shown: Shown, event_id: str | None) -> int | None:
+def _time_of(snapshot: Snapshot, event_id: str | None) -> int | None:
     if event_id is not None:
         with contextlib.suppress(EventNotFound, UsageError):
-            return shown.index.time(shown.row_of(event_id))
+            return snapshot.index.time(snapshot.row_of(event_id))
     return None
 
 
@@ -100,16 +100,17 @@ def edge(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return an edge between two events."""
     ends = {"from": result["cause_id"], "to": result["effect_id"]}
     test = result.get("test")
-    shown = {"test": None if test is None else str(CauseTest(**test))}
-    return ends | {name: result[name] for name in ("basis", "rule", "reason")} | shown
+    snapshot = {"test": None if test is None else str(CauseTest(**test))}
+    return ends | {name: result[name] for name in ("basis", "rule", "reason")} | snapshot
 
 
-def nodes(shown: Shown, ids: Sequence[str]) -> list[dict[str, Any]]:
+def nodes(snapshot: Snapshot, ids: Sequence[str]) -> list[dict[str, Any]]:
     """Describe events by id; those that are not in the index are left out."""
     rows = []
     for event_id in ids:
         with contextlib.suppress(EventNotFound, UsageError):
-            rows.append(shown.row_of(event_id))
+            rows.append(snapshot.row_of(event_id))
     return [
-        shown.node(row, event) for row, event in zip(rows, shown.lines.events(shown.index, rows), strict=True)
+        snapshot.node(row, event)
+        for row, event in zip(rows, snapshot.lines.events(snapshot.index, rows), strict=True)
     ]

@@ -32,7 +32,7 @@ def create_view_dir(session: Path) -> Path:
     return directory
 
 
-class Rooms:
+class ColumnMemory:
     """Allocates memory for columns.
 
     Args:

@@ -27,7 +27,7 @@ _VERSION: Final = 1
 
 
 @dataclass(slots=True)
-class KeptCounts:
+class EventCounts:
     """Counts of events, from single events or from other counts."""
 
     writers: dict[str, int] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class KeptCounts:
         self.first = min(filter(None, (self.first, *timestamps)), default=None)
         self.last = max(filter(None, (self.last, *timestamps)), default=None)
 
-    def add(self, other: KeptCounts) -> None:
+    def add(self, other: EventCounts) -> None:
         """Add the counts of another process."""
         self.writers.update(other.writers)
         self.rows.update(other.rows)
@@ -80,7 +80,7 @@ def shown_error(timestamp: str, event_id: str, extra: Mapping[str, Any]) -> dict
     }
 
 
-def keep_counts(session: Path, counts: KeptCounts) -> None:
+def save_counts(session: Path, counts: EventCounts) -> None:
     """Save the counts of a process that has closed its writers; errors are ignored, as it is a cache."""
     if not counts.writers:
         return
@@ -100,9 +100,9 @@ def keep_counts(session: Path, counts: KeptCounts) -> None:
             file.write(orjson.dumps(data))
 
 
-def read_counts(session: Path) -> KeptCounts:
+def read_counts(session: Path) -> EventCounts:
     """Read the counts that match the current files; empty after retention or sealing changed the files."""
-    counts = KeptCounts()
+    counts = EventCounts()
     try:
         paths = entries_in(_counts_dir(session), ".json")
     except OSError:
@@ -115,10 +115,10 @@ def read_counts(session: Path) -> KeptCounts:
     return counts
 
 
-def _from_object(stored: Any) -> KeptCounts:
+def _from_object(stored: Any) -> EventCounts:
     if stored["version"] != _VERSION:
         raise ValueError("of another version")
-    return KeptCounts(
+    return EventCounts(
         writers=dict(stored["writers"]),
         rows=Counter({(kind, level, agent_id): number for kind, level, agent_id, number in stored["rows"]}),
         first=stored["first"],

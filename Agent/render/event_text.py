@@ -10,8 +10,8 @@ from typing import Any
 from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.record.encode.safe_text import cut, shown_safely
+from Agent.render.formats import seconds
 from Agent.render.layout import clip
-from Agent.render.words import seconds
 
 LEFT_TO_JSON = frozenset(
     "agent_id agent_role event_type type call root class fields digest traceback fingerprint error_module "
@@ -24,10 +24,10 @@ OPENED = ("_data", "_state", "metadata", "args", "data")
 """Suffixes of keys whose value is a dict that the user logged: its own keys are shown instead."""
 
 MOST_CHARS = 400
-"""The longest line of `event_words`."""
+"""The longest line of `event_line_text`."""
 
 
-def event_words(event: Event) -> str:
+def event_line_text(event: Event) -> str:
     """One printable line about an event: the message, then the details of `describe`."""
     message = shown_safely(cut(event.message or event.kind, MOST_CHARS))
     return cut(f"{message}  {describe(event)}".rstrip(), MOST_CHARS)

@@ -1,6 +1,6 @@
 """One state of a session's index with its lanes, and the answers that need only these.
 
-`SessionView` replaces its `Shown` as the index grows; each request is answered from a single one.
+`SessionView` replaces its `Snapshot` as the index grows; each request is answered from a single one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from Agent.event.code_places import CodePlaces
 from Agent.event.ids import split_event_id
 from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
-from Agent.render.event_words import event_words
-from Agent.render.words import path_line
+from Agent.render.event_text import event_line_text
+from Agent.render.formats import path_line
 from Agent.view.index.columns import ERROR, NOBODY, SESSION, Index
 from Agent.view.index.lines import Lines
 from Agent.view.lanes import Lanes, shown_ticks
@@ -38,7 +38,7 @@ _MOST_BLOCK: Final = 16_384
 
 
 @dataclass(frozen=True)
-class Shown:
+class Snapshot:
     """An index, its lanes and its lines."""
 
     index: Index
@@ -185,7 +185,7 @@ class Shown:
             "lane": int(self.lanes.lane_of[agent]),
             "agent": self.index.tables.agents.texts[agent],
             "tick": event.tick,
-            "text": event_words(event),
+            "text": event_line_text(event),
         }
 
     def chosen(
