@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "allowed": "AllowList",
+    "allow_list": "AllowList",
     "failure_classes": "classify classify_exception",
     "messages": "Batch Dropped EventMessage FailureMessage Refused RunMessage StepMessage WireError",
     "wire": "encode_body event_to_wire read_batch read_run session_to_wire",

@@ -14,7 +14,7 @@ __all__ = ["make_app", "RunningServer", "serve", "ServerSettings"]
 
 _HOMES = {
     "app": "make_app",
-    "running": "RunningServer serve",
+    "role_servers": "RunningServer serve",
     "settings": "ServerSettings",
 }
 

@@ -97,7 +97,7 @@ class SyncedStream(SessionStream):
             wait_for(self.sync)
         return written
 
-    def sync_pinned_segment(self, segment: Segment) -> bool:
+    def bring_to_disk(self, segment: Segment) -> bool:
         """Sync a segment that was pinned for a line written to it, and unpin it; False as in `sync`."""
         if not collecting():
             return self._file.sync_pinned(segment)
