@@ -410,6 +410,35 @@ def test_agents_are_born_and_die_in_the_same_lines_with_and_without_the_native_p
     assert any(b'"objects":["world"]' in line for line in quick)
 
 
+class Giver:
+    agent_role = "giver"
+
+    def __init__(self, agent_id):
+        self.agent_id, self.wealth = agent_id, 100
+
+    @trace_agent_action
+    def give(self, other):
+        self.wealth -= 1
+        other.wealth += 1
+
+
+def test_scalars_that_agents_write_to_others_are_noted_without_a_look_in_python(monkeypatch):
+    with recording(RecordOptions()) as recorded:
+        givers = [Giver(f"giver {number}") for number in range(3)]
+        for number in range(150):
+            givers[number % 3].give(givers[(number + (number > 50)) % 3])
+        between, looks = type(recorded.pipeline.agents.between), []
+        for name in ("begins", "ended"):
+            method = getattr(between, name)
+            monkeypatch.setattr(
+                between, name, lambda *args, method=method: looks.append(method) or method(*args)
+            )
+        for number in range(90):
+            givers[number % 3].give(givers[(number + 1) % 3])
+        assert "writers" in str(recorded.of("state_change")[-1])
+        assert not looks
+
+
 def test_versions_are_noted_where_no_field_can_change_in_place():
     with recording(RecordOptions()) as recorded:
         noted = []

@@ -19,7 +19,7 @@ static PyObject *plain_marks(PyObject *looked) {
     if (!IS_A(looked, LOOKED) || !PyDict_CheckExact(GET(looked, LOOKED_marks)) || !PyDict_CheckExact(GET(looked, LOOKED_pending)))
         return NULL;
     PyObject *marks = GET(looked, LOOKED_compared), *fields = GET(looked, LOOKED_fields);
-    if (!PyList_CheckExact(marks) || PyList_GET_SIZE(marks) != MARK_SIZE || !PySet_Check(fields)) return NULL;
+    if (!PyList_CheckExact(marks) || PyList_GET_SIZE(marks) != MARK_SIZE || !PyAnySet_Check(fields)) return NULL;
     PyObject *names = PyList_GET_ITEM(marks, 1), *values = PyList_GET_ITEM(marks, 2);
     if (!PyTuple_CheckExact(names) || !PyTuple_CheckExact(values) || PyTuple_GET_SIZE(names) != PyTuple_GET_SIZE(values)) return NULL;
     return marks;

@@ -343,7 +343,7 @@ class AgentWrites:
         """From now on, check only the fields that were written by other code."""
         for tracker, looked in list(self._looked.items()):
             if looked.fields is None:
-                looked.fields = tracker.watched | looked.pending.keys()
+                looked.fields = tracker.watched.union(looked.pending)
             if not looked.fields:
                 del self._looked[tracker]
                 continue
