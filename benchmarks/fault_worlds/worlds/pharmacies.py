@@ -120,10 +120,10 @@ class Town:
         message = self.logs[who].send(to, body, causes=cause or None)
         return message.event_id, self.logs[to].receive(message)
 
-    def call_line(self, patient: Patient, about: str, cause: str) -> None:
-        """Let somebody ring the patient line; what happens to the patient of the case at its end is the symptom."""
+    def call_line(self, patient: Patient, about: str, cause: str, *, planned: bool) -> None:
+        """Let somebody ring the patient line; the call of the patient of the case at its end is the symptom."""
         noted = self.act(LINE, "take_call", cause, patient=patient.name, about=about)
-        if patient is self.who and self.now >= self.case.end:
+        if planned:
             names = {"name": patient.name, "shop": patient.shop, "other": self.elsewhere, "third": self.third}
             self.case.symptom(noted, *(text.format(**names) for text in TEXTS[about]))
 
@@ -140,9 +140,8 @@ def script(town: Town, patient: Patient, rng: random.Random, planned: str = "") 
         away = planned == "wrong_recipient" and case.strikes(planned)
         forgets = away
     mg = rng.choice(DRUGS[drug])
-    to = rng.choice([name for name in SHOPS if name != patient.shop]) if away else patient.shop
-    if planned and away:
-        to = town.elsewhere
+    other = rng.choice([name for name in SHOPS if name != patient.shop])
+    to = (town.elsewhere if planned else other) if away else patient.shop
     wrote = town.logs[patient.doctor].log_decision(
         "prescribe", {"rx": rx, "patient": patient.name, "drug": drug, "mg": mg}, rng.choice(REASONS)
     )
@@ -165,7 +164,7 @@ def script(town: Town, patient: Patient, rng: random.Random, planned: str = "") 
         if planned:
             case.hop(turned)
         if planned or called:
-            town.call_line(patient, "no prescription", turned)
+            town.call_line(patient, "no prescription", turned, planned=bool(planned))
         if planned:
             return
         asked, _ = town.say(at, to, turned, ask="transfer", rx=rx)
@@ -176,7 +175,7 @@ def script(town: Town, patient: Patient, rng: random.Random, planned: str = "") 
         if planned:
             case.hop(refused)
         if planned or called:
-            town.call_line(patient, "not paid", refused)
+            town.call_line(patient, "not paid", refused, planned=bool(planned))
         if planned:
             return
         yield from approve(town, at, rx, refused, rng, "")
@@ -189,7 +188,7 @@ def script(town: Town, patient: Patient, rng: random.Random, planned: str = "") 
     handed = town.act(at, "hand_out", filed, rx=rx, patient=patient.name, drug=drug, mg=mg, batch=batch)
     if batch in town.recalled:
         case.hop(handed)
-        town.call_line(patient, "recalled pack", handed)
+        town.call_line(patient, "recalled pack", handed, planned=bool(planned))
 
 
 def approve(town: Town, shop: str, rx: str, cause: str, rng: random.Random, planned: str) -> Process:
@@ -305,9 +304,10 @@ def packs(town: Town, patient: Patient, rng: random.Random) -> Process:
             found = town.act(
                 patient.home, "reaction", brought, patient=patient.name, pulse=rng.randint(40, 52)
             )
-            if patient is town.who:
+            planned = patient is town.who and town.now == town.case.end
+            if planned:
                 town.case.hop(made, brought, found)
-            town.call_line(patient, "wrong dose", found)
+            town.call_line(patient, "wrong dose", found, planned=planned)
             _, asked = town.say(patient.home, patient.shop, found, ask="dose", patient=patient.name)
             content["mg"] = patient.chart
             patient.entered = town.act(patient.shop, "set_dose", asked, by="phone", **content)
@@ -330,9 +330,9 @@ def days(town: Town, rng: random.Random) -> Process:
         one, shop, small = rng.choice(town.people), rng.choice(SHOPS), rng.randint(1, 60)
         home = rng.choice(town.people[:12])
         fresh = town.case.rng(f"life/{hour}")
-        if draws[0] < 0.5 and one is not town.who:
+        if draws[0] < 0.5 and (one is not town.who or not town.case.begin - 2 <= hour <= town.case.end):
             town.start(script(town, one, fresh), hour)
-        if draws[1] < 0.14 and (home is not town.who or hour < town.case.begin - 12):
+        if draws[1] < 0.14 and (home is not town.who or not town.case.begin - 12 <= hour <= town.case.end):
             town.start(change_dose(town, home, fresh), hour)
         if draws[2] < 0.04:
             held = sorted(town.shops[shop].batches - {town.batch}) or ["XX000"]
