@@ -37,6 +37,7 @@ SYNTAXES = [
     *(
         "Q: {n}?\nA: {v}",
         "{n}... {v}",
+        "I enter '{v}' as the {n}",
         "{n} ok ({v})",
         "getenv('{n}', '{v}')",
         "Your {n} is <strong>{v}</strong>.",
@@ -61,6 +62,11 @@ NOT_NAMED = [
     "forgot password? see docs/SecretStore2.md",
     "password [redacted:0123456789abcdef] for LanternCoral2231",
     "secret rotation (v1beta12, 35 ms)",
+    "fix(auth): hash passwords with Argon2id (closes PROJ-2213)",
+    "password hash algorithm: PBKDF2WithHmacSHA256",
+    "credentials ok, using a GeForce RTX4090Ti",
+    "Der Schlüssel: unter der Matte",
+    "MISO pin: GPIO19",
 ]
 BESIDE = [
     {"setting": "smtp.password", "old": None, "new": "@@"},
@@ -70,6 +76,7 @@ BESIDE = [
     [{"role": "assistant", "content": "Please type your password."}, {"role": "user", "content": "@@"}],
 ]
 NOT_BESIDE = [
+    {"login.password": "Password", "login.password.placeholder": "Enter your password"},
     {"message": "password reset", "request_id": "req_8fA3kZq91Lm", "model": "Qwen2.5-7B-Instruct"},
     {"question": "What is the new password?", "answer": "I cannot tell you."},
     {"type": "random_password", "name": "db", "result": "3f2a9c1e7b8d4f6a5c0e9d8b7a6f5e4d3c2b1a09"},
@@ -98,6 +105,13 @@ def test_a_value_near_a_name_is_replaced_in_every_syntax():
     ]
     # is one in a hundred, since drawn letters may look like a name
     assert len(left) <= 0.01 * len(SYNTAXES) * len(NAMES), left
+
+
+@pytest.mark.parametrize(
+    "name", ["API-Schlüssel", "clé API", "API-ключ", "密钥", "令牌", "アクセストークン", "токен"]
+)
+def test_words_for_a_key_in_other_languages_are_names(name):
+    assert "8fA3kZq91LmPq2" not in recorded(f"{name}: 8fA3kZq91LmPq2", REDACTOR)
 
 
 @pytest.mark.parametrize("text", NOT_NAMED)

@@ -35,7 +35,7 @@ from Agent.record.secrets.names import (
     name_says,
     plain_name,
 )
-from Agent.record.secrets.nearby import HELD, is_strong, speaks_of_secret
+from Agent.record.secrets.nearby import is_held_by, is_strong, speaks_of_secret
 from Agent.record.secrets.patterns import command_secrets, replaced
 
 BYTES_TAGS = frozenset({"bytes", "bytearray"})
@@ -147,7 +147,7 @@ class RedactionWalk:
             }
         if isinstance(value, list) and depth < _DEPTH_BESIDE:
             return [self._beside(key, item, f"{pointer}/{at}", depth + 1) for at, item in enumerate(value)]
-        if isinstance(value, str) and key.lower() in HELD and is_strong(self._told(value, pointer)):
+        if isinstance(value, str) and is_held_by(key) and is_strong(self._told(value, pointer)):
             return self._hidden(value, pointer)
         return value
 
@@ -269,6 +269,8 @@ class RedactionWalk:
         if isinstance(value, str) and (
             value.startswith(_MARK) or value.lower() in _SAYS_NONE or not value.strip("*•█")
         ):
+            return value
+        if isinstance(value, str) and value[:1].isupper() and _is_label(key, value):
             return value
         if isinstance(value, str) and value.lower() in _MODES and plain_name(key).endswith("auth"):
             return value
@@ -481,6 +483,12 @@ def _plain_text(value: str, tag: str | None) -> str:
     except ValueError:
         return value
     return value
+
+
+def _is_label(key: str, value: str) -> bool:
+    """Whether a value repeats its key for people to read: `{"login.password": "Password"}`."""
+    name = plain_name(value)
+    return name_says(value) != NONE and value[1:] == value[1:].lower() and plain_name(key).endswith(name)
 
 
 def _is_directory(key: str, value: Any) -> bool:

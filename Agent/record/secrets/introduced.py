@@ -82,7 +82,6 @@ _VALUE: Final = r"""(?P<secret>[^\s"'`$<%{\\][^\s"'\\]{3,200})"""
 _ARGUMENT: Final = r"""\\{0,3}["'](?P<secret>[^"'\\\r\n$<{][^"'\\\r\n]{2,300})\\{0,3}["']"""
 _OPEN: Final = r"""\\{0,3}["']"""
 _MIXED: Final = r"""["'`]?(?P<secret>[^\s"'`,;\\/]{4,100}?)["'`]?(?=[.,;!?]{0,2}(?:[\s"']|\\[nr]|\Z))"""
-_SUBJECT: Final = r"(?:pass\w*|token|key|secret|pin|credential)"
 
 _FORMS: Final = (
     # FTP (RFC 959), POP3 (RFC 1939), NNTP (RFC 4643): behind the user, or the mark of a direction
@@ -183,12 +182,6 @@ _FORMS: Final = (
         rf"""(?i){_OPEN}[^"'\\\r\n]{{0,60}}(?:pass(?:word|phrase|code)|passwd)[^"'\\\r\n]{{0,40}}{_OPEN}[^()\r\n]{{0,60}}\)\.(?:fill|type|press_?sequentially|send_?keys)\({_ARGUMENT}""",
         _is_given,
     ),
-    # `page.fill('#password', 'X')`
-    _Form(
-        (".fill(", ".type("),
-        rf"""(?i)\.(?:fill|type)\({_OPEN}[^"'\\\r\n]{{0,60}}(?:pass(?:word|phrase|code)|passwd)[^"'\\\r\n]{{0,40}}{_OPEN}[ ]{{0,3}},[ ]{{0,3}}{_ARGUMENT}""",
-        _is_given,
-    ),
     # cookies in the format of Netscape
     _Form(
         ("true\t", "false\t"),
@@ -219,11 +212,6 @@ _FORMS: Final = (
         _is_given,
     ),
     # sentences
-    _Form(
-        (" as the ", " as your ", " as my ", " as its "),
-        rf"""(?i)(?<!\w)["'`]?(?P<secret>[^\s"'`,;\\]{{6,100}})["'`]?[ ]as[ ](?:the|your|my|its)[ ](?:[\w\-]{{1,20}}[ ]){{0,2}}{_SUBJECT}""",
-        _is_drawn,
-    ),
     # a user and a password in one sentence
     _Form(
         (" password ", " pass ", " pwd ", " passphrase ", " kennwort ", " пароль "),
@@ -237,7 +225,6 @@ _FORMS: Final = (
         rf"""[ ]+(?:user[ ])?["'`]?[\w.@\-]{{1,60}}["'`]?[ ]?[/:][ ]?{_MIXED}""",
         lambda value: _is_drawn(value) or may_be_chosen(value),
     ),
-    _Form(("with credential",), rf"""(?i)with[ ]credentials?[ ]+{_MIXED}""", _is_random),
     _Form(
         ("token ",),
         r"""(?i)(?<![\w\-])token[ ]+["'`]?(?P<secret>[a-z0-9]{12,19})(?![\w/(.\-])""",

@@ -153,7 +153,7 @@ NAMES_NEARBY: Final = tuple(
     sorted((*b"secret key token pass pwd cookie auth sig= dp.st.".split(), b"asic ", b"earer "))
 )
 """Literals that make a following long run suspicious, in lower case, sorted."""
-_NOT_ASCII: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호 암호 lösenord jelszó κωδικός khẩu סיסמה المرور السر รหัสผ่าน पासवर्ड 口令".split()
+_NOT_ASCII: Final = "contraseña hasło şifre пароль 密码 密碼 パスワード 비밀번호 암호 lösenord jelszó κωδικός khẩu סיסמה المرور السر รหัสผ่าน पासवर्ड 口令 schlüssel clé ключ токен 密钥 密鑰 令牌 トークン".split()
 
 
 def _wide(word: str) -> str:

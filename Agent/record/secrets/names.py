@@ -39,6 +39,7 @@ _SURE_NAME: Final = rf"""(?x)
     | (?:contrase(?:ñ|n)a | mot_?de_?passe | (?:^|_)senha | (?:^|_)has[lł]o | (?:^|_)parola)s?{_SUFFIX}
     | (?:^|_)(?:clave_(?:de_acceso|secreta) | codice_(?:di_accesso|segreto) | passord | adgangskode | salasana | heslo){_SUFFIX}
     | lösenord | jelszó | κωδικός | mật_khẩu | סיסמה | كلمة_(?:المرور|السر) | รหัสผ่าน | पासवर्ड | 口令
+    | 密钥 | 密鑰 | (?:netzwerk|wlan|wifi|wpa2?|api|sicherheits|zugriffs|zugangs|geheim)_?schlüssel$ | ^clé_(?:api|secrète|d.accès)
     | şifre | пароль | 密码 | 密碼 | パスワード | 비밀번호 | 암호(?![화문학])
     | (?:^|_)(?:secrets?|pwd|pw|auth|authori[sz]ation|cookies?|jwt|[cx]srf|ssn|cvv|cvc|creds?|pin|otp|totp|pass|mnemonic
       |passkey|bearer|psk)_?\d*$
@@ -58,7 +59,7 @@ _LIKELY_NAME: Final = rf"""(?x)
     | (?:^|_)secrets?_ | (?:^|_)webhook(?:_?ur[li])?$
     | (?:^|_|(?<=[a-z]))(?:license|account|db|database|master|client|consumer|subscription|admin|app|application|host|server|shared
       |data|root|project|[a-z]+auth)_?keys?{_SUFFIX}
-    | (?:^|_)token{_SUFFIX} | token$ | ^tokens$
+    | (?:^|_)token{_SUFFIX} | token$ | ^tokens$ | schlüssel$ | (?:^|_)(?:ключ|токен)[аиыу]?$ | 令牌 | トークン
     """
 # Tokens of language models and cursors of paginated responses are not secrets.
 _HARMLESS_WORDS: Final = (

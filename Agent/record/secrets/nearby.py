@@ -28,7 +28,7 @@ from Agent.record.secrets.names import (
 
 Span = tuple[int, int]
 
-HELD: Final = frozenset(
+_HELD: Final = frozenset(
     "value v val text content contents data input default string new current now result output answer reply response "
     "typed entered literal plaintext plain clear a".split()
 )
@@ -70,6 +70,11 @@ _LONGEST_TOLD: Final = 400
 _SHORTEST_IN_PROSE: Final = 12
 """Without a sign, a quotation mark or `is` before it, a shorter word is the name of something."""
 _SHORTEST, _LONGEST, _SHORTEST_WITH_SLASH = 8, 200, 20
+
+
+def is_held_by(label: str) -> bool:
+    """Whether a label or key is that of any value, such as `value`, `new` or `ParameterValue`."""
+    return label.lower() in _HELD or label.lower().endswith("value")
 
 
 def is_strong(value: str) -> bool:
@@ -153,7 +158,7 @@ def _told(text: str, last: Span, span: Span, words: int, lines: int, clauses: in
     at, stop = span
     own = compiled(_LABELLED).fullmatch(text, at, stop)
     if own is not None:
-        is_held, at = own["label"].lower() in HELD, own.start("value")
+        is_held, at = is_held_by(own["label"]), own.start("value")
         is_other = not is_held
     else:
         is_held, is_other = _label(text, last, at) if words else (False, False)
@@ -181,7 +186,7 @@ def _label(text: str, last: Span, at: int) -> tuple[bool, bool]:
     """Return whether the word before a value is the label of any value, and whether it is another's label."""
     begin, end = last
     word, gap = text[begin:end], text[end:at]
-    if word.lower() in HELD:
+    if is_held_by(word):
         return True, False
     if word.isdigit():
         return False, False
@@ -214,7 +219,7 @@ def _is_alone(text: str, begin: int, end: int) -> bool:
     )
 
 
-_FORWARD: Final = r"""[ ](?:is|as|was|est|ist|es)[ ](?:(?:the|your|my|our|its|his|her|a|an|new|now|le|la|das|dein|ihr)[ ]){0,2}(?:[\w\-]{1,20}[ ]){0,2}\Z|["'`]?[ ]?[(\[]\Z"""
+_FORWARD: Final = r"""["'`]?[ ](?:is|as|was|est|ist|es)[ ](?:(?:the|your|my|our|its|his|her|a|an|new|now|le|la|das|dein|ihr)[ ]){0,2}(?:[\w\-]{1,20}[ ]){0,2}\Z|["'`]?[ ]?[(\[]\Z"""
 _BEING: Final = (" is ", " as ", " was ", " est ", " ist ", " es ")
 
 

@@ -395,7 +395,7 @@ Span = tuple[int, int]
 _ANCHORS: Final = (
     "appid|mot de passe|clave (?:de acceso|secreta)|codice (?:di accesso|segreto)|pass|pwd|secret|token|key|auth|cred|card|connection|cookie|pin|otp|ssn|psk|jwt|csrf|xsrf|cvv|cvc|sess|sid|mnemonic|"
     "phrase|number|bearer|signature|sig|oauth|hmac|dsn|iban|salt|webhook|code|pw|kennwort|passwort|contrase|parola|senha|"
-    "wachtwoord|has[lł]o|lösenord|adgangskode|salasana|heslo|jelszó|κωδικός|mật khẩu|סיסמה|كلمة (?:المرور|السر)|รหัสผ่าน|पासवर्ड|口令|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
+    "wachtwoord|has[lł]o|lösenord|adgangskode|salasana|heslo|jelszó|κωδικός|mật khẩu|סיסמה|كلمة (?:المرور|السر)|รหัสผ่าน|पासवर्ड|口令|schlüssel|clé (?:api|secrète|d.accès)|ключ|токен|密钥|密鑰|令牌|トークン|şifre|пароль|密码|密碼|パスワード|비밀번호|암호(?![화문학])"
 )
 _LEFT: Final = r"[\w\-]{0,40}\Z"
 _RIGHT: Final = r"[\w\-]{0,40}"
@@ -445,9 +445,6 @@ _OUTSIDE: Final = r"[ ]?[,)\]};+%](?:[ ),\]}:]|\Z)"
 """What follows a text that ends with the name, as in `("Password: ", color="red")`."""
 _TYPE_NAME: Final = r"_?(?:[A-Z]{2,5}(?=[A-Z][a-z]{2}))?(?:[A-Z][a-z]{2,}){2,}(?!\w)"
 _EXPRESSION: Final = r"[ ](?:[+*/%|]|==?|!=|->|(?:if|else|and|or|for|in|is|not)\b)[ (]"
-_FORM_PART: Final = rf"""{OPEN}(?:\s|\\[rn]){{2,12}}(?P<bare>[^\s"'\\]{{3,500}})"""
-# `ParameterKey=DbPassword,ParameterValue=X`, as on the command line of CloudFormation
-_PARAMETER: Final = r"""(?i),parametervalue=\\{0,3}["']?(?P<bare>[^\s"',\\]{3,500})"""
 # `- name: DB_PASSWORD`, and on the next line `value: X`, as in manifests of Kubernetes
 _NEXT_LINE: Final = r"""\\{0,3}["']?[ \t]{0,8}(?:\r?\n|(?:\\r)?\\n){1,2}(?:[ \t]|\\t){0,40}value:[ ]{1,8}\\{0,3}["']?(?P<bare>[^\s"'\\,;]{3,500})"""
 # `["password"]=> string(5) "X"`, as PHP shows it
@@ -456,7 +453,6 @@ _DUMPED: Final = (
 )
 # `passwords: ['X', 'Y']`
 _LISTED: Final = rf"""(?:{OPEN})?[ \t]{{0,8}}[:=][ ]{{0,3}}[\[(][ ]{{0,3}}(?P<bare>\\{{0,3}}["'][^\[\](){{}}\r\n]{{3,2000}})[\])]"""
-_CALL: Final = rf"""\([ ]{{0,3}}(?P<open>{OPEN})(?P<quoted>[^\r\n"'\\`]{{1,500}})(?P=open)[ ]{{0,3}}\)"""
 _TYPE_CHECKS: Final = frozenset(
     {"secret", "token", "pass", "auth", "cookie", "cookies", "bearer", "credentials"}
 )
@@ -639,6 +635,8 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
         return (says == SURE and not is_command) or is_random(value)
     if len(value) < _SHORTEST_BARE or is_code(value) or _is_attribute(value):
         return False
+    if is_wordlike(value) and _compiled(_NUMBER_NAMES).search(plain_name(name)):
+        return False  # `MISO pin: GPIO19`
     if match["sign"] == "->" and not is_random(value):
         return False  # `before -> after`
     if value.replace(".", "").isidentifier() and not has_digit(value) and _is_in_code(text, match):
@@ -720,25 +718,13 @@ def _accepts_paired(_text: str, match: re.Match[str], value: str, name: str, say
     return (says == SURE and (bool(match["header"]) or _is_drawn_word(value))) or looks_drawn(value)
 
 
-def _accepts_call(_text: str, _match: re.Match[str], value: str, name: str, says: int) -> bool:
-    """Accept the argument of a setter; the argument of a getter is a name."""
-    return says == SURE and name.lower().startswith(("set", "with", "use")) and not is_placeholder(value)
-
-
-def _accepts_form_part(_text: str, _match: re.Match[str], value: str, _name: str, says: int) -> bool:
-    return looks_drawn(value) or (says == SURE and value.isalnum())
-
-
 _ARRANGEMENTS: Final = (
     (_LISTED, _accepts_list),
     (_DUMPED, _accepts_element),
     (_ASSIGNED, _accepts_assigned),
     (_ELEMENT, _accepts_element),
     (_PAIRED, _accepts_paired),
-    (_FORM_PART, _accepts_form_part),
-    (_PARAMETER, _accepts_element),
     (_NEXT_LINE, _accepts_element),
-    (_CALL, _accepts_call),
 )
 """How a value follows its name, each with the test whether it is a secret; the first match decides."""
 
