@@ -406,7 +406,7 @@ def inode_at(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def open_file(path: Path) -> tuple[int, os.stat_result]:
+def open_file(path: Path | str) -> tuple[int, os.stat_result]:
     """Open a regular file for reading; OSError for links and others. Does not block on a pipe."""
     fd = os.open(path, os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0))
     try:

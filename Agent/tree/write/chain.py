@@ -151,7 +151,7 @@ class _CoveredFile:
     first_id: str | None = None
     enough_bytes: int = _ENOUGH_BYTES
     """Estimated size of a full block, from the lines so far; a pass waits for as many new bytes."""
-    recorded_path: Path | None = None
+    recorded_path: str | None = None
     """The path that was last written to the chain."""
     seen_bytes: int = 0
     """The size when it was last seen under its name."""
@@ -335,9 +335,8 @@ class LineChain:
     def _cover_file(
         self, inode: Inode, position: _CoveredFile, *, is_fine: bool, everything: bool, background: bool
     ) -> None:
-        path = Path(position.path)
         try:
-            fd, status = open_file(path)
+            fd, status = open_file(position.path)
         except FileNotFoundError:
             return  # rolled or removed in between; the next pass checks again
         inode_now = (status.st_dev, status.st_ino)
@@ -363,7 +362,7 @@ class LineChain:
                         del lines[len(lines) - incomplete :]
                     blocks = _fine_blocks(lines)
                 for state in self._paced(blocks) if is_fine and background else blocks:
-                    self._add(position, path, LINES if is_fine else BYTES, state)
+                    self._add(position, LINES if is_fine else BYTES, state)
         finally:
             give_back(fd, inode_now)
 
@@ -397,10 +396,12 @@ class LineChain:
                 time.sleep(_PAUSE_S)
                 burst_began = time.perf_counter()
 
-    def _add(self, position: _CoveredFile, path: Path, kind: str, state: BlockState) -> None:
+    def _add(self, position: _CoveredFile, kind: str, state: BlockState) -> None:
         block = ChainBlock(self._tree.count, kind, format_timestamp(time.time_ns() // 1000), state)
-        name = None if position.recorded_path == path else path.relative_to(self._session).as_posix()
-        position.recorded_path = path
+        name = None
+        if position.recorded_path != position.path:
+            name = position.path.removeprefix(f"{self._session}{os.sep}").replace(os.sep, "/")
+        position.recorded_path = position.path
         self._unsaved += _record(block, position.index, name, position.first_id, VERSION)
         self._tree.add(tree_leaf(kind, state.leaf))
         position.offset += state.size_bytes

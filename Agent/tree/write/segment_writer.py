@@ -209,7 +209,12 @@ class OpenFiles:
 
     def _any_removed(self) -> bool:
         for file in (*islice(self._ring, _PROBED), *islice(reversed(self._ring), _PROBED)):
-            if is_removed(file.segment.fd, file.segment.inode):
+            segment = file.segment
+            try:
+                has_name = os.fstat(segment.fd).st_nlink > 0
+            except OSError:  # the program closed it
+                continue
+            if not has_name and is_removed(segment.fd, segment.inode):
                 return True
         return False
 
