@@ -83,7 +83,7 @@ class Unrecorded:
         if self._lacked_descriptors:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Report the number of lost calls on stderr, if no later session recorded it."""
         calls = self.take()
         if calls:
@@ -179,7 +179,7 @@ def _end_with_process() -> None:
         begin_late()
     _ended = True
     _hooks.at_end()
-    unrecorded.tell()
+    unrecorded.report()
     # every start method of `multiprocessing` imports this module
     if "multiprocessing.popen_fork" in sys.modules:
         end_program()

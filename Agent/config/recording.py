@@ -138,7 +138,7 @@ class RetentionThread:
         with self._turn:
             if self._retention is None:
                 self._retention = Retention(
-                    self._session, self._options.max_session_bytes, keep_going=self._pause
+                    self._session, self._options.max_session_bytes, may_continue=self._pause
                 )
             try:
                 done = self._retention.run()
@@ -253,7 +253,7 @@ class RecordingSession:
 
 
 _session: RecordingSession | None = None
-_gone: tuple[Options, Health] | None = None
+_removed: tuple[Options, Health] | None = None
 """Options and loss counts of a session whose directory was removed."""
 _late = Health()
 """Counts of the last ended session; calls in progress at its end are counted here too."""
@@ -364,16 +364,16 @@ def placed(options: Options) -> Options:
 
 def options_of_removed() -> Options | None:
     """The options of a session whose directory was removed; None if there is none."""
-    return None if _gone is None else _gone[0]
+    return None if _removed is None else _removed[0]
 
 
 def _take_over(pipeline: Pipeline) -> None:
     """Add losses from the time without recording to the counts of the new pipeline."""
-    global _gone, _late  # noqa: PLW0603 - the one session of this process
-    if _gone is not None:
+    global _removed, _late  # noqa: PLW0603 - the one session of this process
+    if _removed is not None:
         # calls still in progress in the old pipeline are counted in the new one too
-        _gone[1].hand_over(pipeline.health)
-        _gone = None
+        _removed[1].hand_over(pipeline.health)
+        _removed = None
     if calls := unrecorded.take():
         pipeline.health.drop("nothing could be recorded", calls)
     if late := _late.late:
@@ -427,14 +427,14 @@ def _directories_exist(pipeline: Pipeline, directories: _Directories) -> bool:
 
 def _leave_removed(pipeline: Pipeline) -> None:
     """Stop recording into a removed directory; a later event starts a new session."""
-    global _gone, _retention_thread, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
+    global _removed, _retention_thread, _session, _pipeline, _writer, _queue, _mirrors  # noqa: PLW0603 - as above
     from Agent.config.session_join import SESSION_VARIABLE
 
     session, writer, mirrors, keeper = _session, _writer, _mirrors, _retention_thread
     assert session is not None and writer is not None  # noqa: S101 - set and cleared together with the pipeline
     pipeline.closed = pipeline.is_gone = True
     pipeline.health.lose_since_safe("the session's directory was removed")
-    _gone = session.options, pipeline.health
+    _removed = session.options, pipeline.health
     note_obstacle("the session's directory was removed")
     unrecorded.wait_for_removal(session.root)
     _retention_thread = _session = _pipeline = _writer = _queue = _mirrors = None
@@ -529,14 +529,14 @@ def shutdown_logging() -> None:
     with wiring_lock():
         if unrecorded.calls:
             process.begin_late()
-        if _pipeline is not None and not _pipeline.stamps.look() and _gone is not None:
+        if _pipeline is not None and not _pipeline.stamps.look() and _removed is not None:
             # A new session records what was lost with the removed directory.
             try:
-                begin(_gone[0])
+                begin(_removed[0])
             except (OSError, ConfigurationError) as error:
                 say(f"losses cannot be recorded: {error}")
         _shut_down()
-        unrecorded.tell()
+        unrecorded.report()
         note_obstacle(None)
         for limit in LIMITS.values():
             limit.value = 0
@@ -652,7 +652,9 @@ def health() -> dict[str, Any]:
     if pipeline is not None and not pipeline.stamps.look():
         pipeline = None
     if pipeline is None or _session is None:
-        dropped, notes = ({}, {}) if _gone is None else (dict(_gone[1].dropped), dict(_gone[1].notes))
+        dropped, notes = (
+            ({}, {}) if _removed is None else (dict(_removed[1].dropped), dict(_removed[1].notes))
+        )
         if unrecorded.calls:
             dropped["nothing could be recorded"] = unrecorded.calls
         if _late.late:

@@ -302,7 +302,7 @@ def compared(content: bytes, types: Mapping[str, str]) -> Compared:
 
 LARGE_BYTES = 16_384
 """Values of this size or larger are stored in a separate file."""
-_MAX_HELD_BYTES = 32 * 1024 * 1024
+_MAX_ITEM_BYTES = 32 * 1024 * 1024
 """Items of a generator are held in memory until it ends; above this size, all are dropped."""
 
 
@@ -317,7 +317,7 @@ class CallParts:
 
     __slots__ = (
         "_call_id",
-        "_held_bytes",
+        "_item_bytes",
         "_item_types",
         "_items",
         "_lost",
@@ -338,7 +338,7 @@ class CallParts:
         self._items: list[bytes] = []
         self._item_types: dict[str, str] = {}
         self._secrets_found: list[str] = []
-        self._held_bytes = 0
+        self._item_bytes = 0
         self._lost = False
         self.types: dict[str, str] = {}
         """The tags of the members, as pointers into the event's payload."""
@@ -404,8 +404,8 @@ class CallParts:
             for pointer, tag in (types or {}).items():
                 self._item_types[item_pointer + pointer.removeprefix("/item")] = tag
         self._items.append(raw)
-        self._held_bytes += len(raw)
-        if self._held_bytes > _MAX_HELD_BYTES:
+        self._item_bytes += len(raw)
+        if self._item_bytes > _MAX_ITEM_BYTES:
             self.lose_items()
 
     def lose_items(self) -> None:
@@ -419,7 +419,7 @@ class CallParts:
         """Add the held items as `items`, or as `items_ref` if they have `LARGE_BYTES` or more."""
         if self._lost:
             return
-        if self._held_bytes + len(self._items) < LARGE_BYTES:
+        if self._item_bytes + len(self._items) < LARGE_BYTES:
             self._members.append(b'"items":[%s]' % b",".join(self._items))
             self.types.update(self._item_types)
             return

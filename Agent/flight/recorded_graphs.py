@@ -17,9 +17,9 @@ from Agent.flight.integrations.langgraph import (
     Chunks,
     GraphCall,
     astreamed,
-    kept,
     node_step,
     open_call,
+    recordable,
     streamed,
 )
 
@@ -89,7 +89,7 @@ class _RecordedGraph:
         inherited = partial(super().stream, input, config)  # type: ignore[misc]
         view = _view_for_invoke(self, more)
         if view is not None:
-            return _tapped(inherited(**view.asked), view)
+            return _tapped(inherited(**view.stream_arguments), view)
         return streamed(_streaming_call(self, input, config, more), inherited, more)
 
     def astream(self, input: Any, config: Any = None, **more: Any) -> AsyncIterator[Any]:  # noqa: A002
@@ -97,7 +97,7 @@ class _RecordedGraph:
         inherited = partial(super().astream, input, config)  # type: ignore[misc]
         view = _view_for_invoke(self, more)
         if view is not None:
-            return _atapped(inherited(**view.asked), view)
+            return _atapped(inherited(**view.stream_arguments), view)
         return astreamed(_streaming_call(self, input, config, more), inherited, more)
 
 
@@ -137,13 +137,13 @@ def _recording_node(name: str, bound: Any) -> Any:
         def invoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
             with node_step(name, input, config or {}) as step:
                 result = bound.invoke(input, config, **more)
-                step["output"] = kept(result)
+                step["output"] = recordable(result)
             return result
 
         async def ainvoke(self, input: Any, config: Any = None, **more: Any) -> Any:  # noqa: A002
             with node_step(name, input, config or {}) as step:
                 result = await bound.ainvoke(input, config, **more)
-                step["output"] = kept(result)
+                step["output"] = recordable(result)
             return result
 
     return RecordedNode()

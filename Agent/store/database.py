@@ -39,7 +39,7 @@ from Agent.store.schema import (
     RunRow,
     all_items,
     insert_into,
-    own,
+    matching,
     plain_rows,
     read_page,
     rows_of,
@@ -142,7 +142,7 @@ class Store:
             for month in self._months.missing(set(ids), datetime.now(UTC)):
                 with self.writing() as connection:
                     make_month(connection, month)
-                self._months.made(month)
+                self._months.note_created(month)
         with self.writing() as connection:
             return ingest_batch(
                 connection,
@@ -234,12 +234,12 @@ def find_sent(connection: Connection, project: Project, trace_id: str) -> TraceS
 
 def add_checkpoints(connection: Connection, project: Project, rows: Sequence[CheckpointRow]) -> list[str]:
     """Store the checkpoints that are missing, after the existing ones; return the new ids."""
-    sent = own(CHECKPOINTS, project, checkpoint_id=[row.checkpoint_id for row in rows])
+    sent = matching(CHECKPOINTS, project, checkpoint_id=[row.checkpoint_id for row in rows])
     sent_ids = set(connection.execute(select(CHECKPOINTS.c.checkpoint_id).where(sent)).scalars())
     new = [row for row in rows if row.checkpoint_id not in sent_ids]
     if not new:
         return []
-    of_run = own(CHECKPOINTS, project, run_id=new[0].run_id)
+    of_run = matching(CHECKPOINTS, project, run_id=new[0].run_id)
     last = connection.execute(select(func.max(CHECKPOINTS.c.position)).where(of_run)).scalar()
     behind = 0 if last is None else last + 1
     values = [
@@ -277,7 +277,7 @@ def find_checkpoint(
 
 def delete_checkpoint(connection: Connection, project: Project, checkpoint_id: str) -> bool:
     """Delete a checkpoint; return False if it was missing."""
-    statement = delete(CHECKPOINTS).where(own(CHECKPOINTS, project, checkpoint_id=checkpoint_id))
+    statement = delete(CHECKPOINTS).where(matching(CHECKPOINTS, project, checkpoint_id=checkpoint_id))
     return connection.execute(statement).rowcount > 0
 
 
@@ -304,7 +304,7 @@ def count_replays(connection: Connection, project: Project | None, at_us: int) -
     def of(table: Table, *columns: Any) -> Any:
         statement = select(*columns).select_from(table)
         if project is not None:
-            statement = statement.where(own(table, project))
+            statement = statement.where(matching(table, project))
         return connection.execute(statement).one()
 
     runs = of(RUNS, func.count())
@@ -344,7 +344,9 @@ def begin_replay(connection: Connection, project: Project, row: ReplayRow) -> No
 
 def end_replay(connection: Connection, project: Project, replay_id: str, values: Mapping[str, Any]) -> None:
     """Store the end of a replay: `status`, `finished_us`, and `result` or `problem` as JSON texts."""
-    connection.execute(update(REPLAYS).where(own(REPLAYS, project, replay_id=replay_id)).values(**values))
+    connection.execute(
+        update(REPLAYS).where(matching(REPLAYS, project, replay_id=replay_id)).values(**values)
+    )
 
 
 def find_replay(connection: Connection, project: Project, replay_id: str) -> dict[str, Any] | None:

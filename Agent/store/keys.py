@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, Row, insert, select, update
 
 from Agent.errors import InputError, UsageError
-from Agent.store.schema import API_KEYS, PROJECTS, Project, insert_into, now_us, own
+from Agent.store.schema import API_KEYS, PROJECTS, Project, insert_into, matching, now_us
 
 DEFAULT_PROJECT: Final = "default"
 """The project of requests without a key."""
@@ -68,7 +68,7 @@ def set_content(connection: Connection, name: str, *, allowed: bool) -> Project:
         InputError: the project is missing.
     """
     project = find_project(connection, name)
-    connection.execute(update(PROJECTS).where(own(PROJECTS, project)).values(content_allowed=allowed))
+    connection.execute(update(PROJECTS).where(matching(PROJECTS, project)).values(content_allowed=allowed))
     return project._replace(content_allowed=allowed)
 
 

@@ -36,7 +36,7 @@ from Agent.store.schema import (
     Page,
     Project,
     RunFilter,
-    own,
+    matching,
     plain_rows,
     read_cursor,
     read_page,
@@ -335,7 +335,7 @@ def _usage(connection: Connection, project: Project, filters: RunFilter, interva
         )
         .join(newest, newest.c.run_id == EVENTS.c.run_id)
         # A literal, not a parameter, so that any plan can use the partial index of model calls.
-        .where(own(EVENTS, project, kind=literal_column("'model.call'")))
+        .where(matching(EVENTS, project, kind=literal_column("'model.call'")))
         .group_by(*by)
     )
     return _Usage(plain_rows(connection, statement))
@@ -352,7 +352,7 @@ def _number(connection: Connection, name: str) -> ColumnElement[Any]:
 
 def _select_matching(project: Project, filters: RunFilter, *columns: ColumnElement[Any]) -> Select[Any]:
     """Select columns of the matching runs of a project."""
-    return narrowed_runs(select(*columns).where(own(RUNS, project)), filters)
+    return narrowed_runs(select(*columns).where(matching(RUNS, project)), filters)
 
 
 def _newest(project: Project, filters: RunFilter, column: ColumnElement[Any]) -> Select[Any]:
@@ -402,7 +402,7 @@ def _step_latencies(connection: Connection, project: Project, filters: RunFilter
             func.count().over(partition_by=of_type).label("total"),
         )
         .join(newest, newest.c.run_id == STEPS.c.run_id)
-        .where(own(STEPS, project), STEPS.c.latency_ms.is_not(None))
+        .where(matching(STEPS, project), STEPS.c.latency_ms.is_not(None))
         .subquery()
     )
     rows = connection.execute(
@@ -473,7 +473,7 @@ def _errors(connection: Connection, project: Project, filters: EventFilter) -> S
         cast(EVENTS.c.session_uid, Text).label("session_uid"),
         key.label("group_key"),
         *(told(name).label(name) for name in ("fingerprint", "failure_type", "failure_code")),
-    ).where(own(EVENTS, project))
+    ).where(matching(EVENTS, project))
     narrowed = narrowed_events(connection, statement, project, filters)
     # A literal, not a parameter, so that any plan can use the partial index of errors.
     return (
@@ -619,5 +619,5 @@ def _gaps(items: Sequence[dict[str, Any]], before: str | None) -> dict[int, _Gap
 
 
 def _stored(connection: Connection, project: Project, session_uid: str, ids: Iterable[str]) -> set[str]:
-    condition = own(EVENTS, project, session_uid=session_uid, event_id=sorted(ids))
+    condition = matching(EVENTS, project, session_uid=session_uid, event_id=sorted(ids))
     return set(connection.execute(select(EVENTS.c.event_id).where(condition)).scalars())

@@ -434,10 +434,10 @@ def shown_columns(table: Table, *hidden: str) -> list[Any]:
 
 def rows_of(table: Table, project: Project, *hidden: str, **equal: Any) -> Select[Any]:
     """Select the rows of a project with these values, without the hidden columns."""
-    return select(*shown_columns(table, *hidden)).where(own(table, project, **equal))
+    return select(*shown_columns(table, *hidden)).where(matching(table, project, **equal))
 
 
-def own(table: Table, project: Project | int, **equal: Any) -> ColumnElement[bool]:
+def matching(table: Table, project: Project | int, **equal: Any) -> ColumnElement[bool]:
     """Return the condition that a row is a project's and has these values; of a list, one of them."""
     project_id = project if isinstance(project, int) else project.project_id
     conditions = (

@@ -49,8 +49,8 @@ from Agent.store.schema import (
     StepRow,
     Upsert,
     insert_into,
+    matching,
     now_us,
-    own,
 )
 
 _IDS_PER_QUESTION: Final = 5_000
@@ -179,7 +179,7 @@ def _add_content(
     connection: Connection, project_id: int, session_uid: str, events: Sequence[EventRow]
 ) -> None:
     """Complete the stored events of a session that have less than the given ones."""
-    of_session = own(EVENTS, project_id, session_uid=session_uid)
+    of_session = matching(EVENTS, project_id, session_uid=session_uid)
     for begin in range(0, len(events), _IDS_PER_QUESTION):
         sent_bodies = {event.event_id: event.body for event in events[begin : begin + _IDS_PER_QUESTION]}
         stored = connection.execute(
@@ -245,7 +245,7 @@ def _stored_runs(connection: Connection, project_id: int, run_ids: Sequence[str]
     existing: set[str] = set()
     for begin in range(0, len(run_ids), _IDS_PER_QUESTION):
         some = list(run_ids[begin : begin + _IDS_PER_QUESTION])
-        stored_ids = connection.execute(select(RUNS.c.run_id).where(own(RUNS, project_id, run_id=some)))
+        stored_ids = connection.execute(select(RUNS.c.run_id).where(matching(RUNS, project_id, run_id=some)))
         existing.update(stored_ids.scalars())
     return existing
 
@@ -327,7 +327,7 @@ def _settle_failures(connection: Connection, project_id: int, run_ids: Iterable[
 
     connection.execute(
         update(RUNS)
-        .where(own(RUNS, project_id, run_id=bindparam("of_run")))
+        .where(matching(RUNS, project_id, run_id=bindparam("of_run")))
         .values(failure_type=first(FAILURES.c.failure_type), failure_code=first(FAILURES.c.failure_code)),
         rows,
     )
@@ -383,7 +383,7 @@ class Months:
         with self._lock:
             return sorted(months - self._existing)
 
-    def made(self, month: Month) -> None:
+    def note_created(self, month: Month) -> None:
         """Note that the partitions of a month exist."""
         with self._lock:
             self._existing.add(month)
@@ -423,12 +423,12 @@ class Deleted(NamedTuple):
 
 def delete_run(connection: Connection, project: Project, run_id: str) -> Deleted | None:
     """Delete a run with its parts and events; None if the project does not have it."""
-    row = connection.execute(select(RUNS.c.session_uid).where(own(RUNS, project, run_id=run_id))).first()
+    row = connection.execute(select(RUNS.c.session_uid).where(matching(RUNS, project, run_id=run_id))).first()
     if row is None:
         return None
     events = 0
     if row.session_uid is not None:
-        of_run = own(EVENTS, project, session_uid=row.session_uid, run_id=run_id)
+        of_run = matching(EVENTS, project, session_uid=row.session_uid, run_id=run_id)
         events = connection.execute(delete(EVENTS).where(of_run)).rowcount
         _shrink_session(connection, project, row.session_uid, events)
     _delete_runs(connection, project, [run_id])
@@ -437,20 +437,22 @@ def delete_run(connection: Connection, project: Project, run_id: str) -> Deleted
 
 def _shrink_session(connection: Connection, project: Project, session_uid: str, events: int) -> None:
     """Reduce the count of a session's events; without any left, the session goes."""
-    shrunk = own(SESSIONS, project, session_uid=session_uid)
+    shrunk = matching(SESSIONS, project, session_uid=session_uid)
     connection.execute(update(SESSIONS).where(shrunk).values(events=SESSIONS.c.events - events))
     connection.execute(delete(SESSIONS).where(shrunk, SESSIONS.c.events <= 0))
 
 
 def delete_session(connection: Connection, project: Project, session_uid: str) -> Deleted | None:
     """Delete a session with its events and runs; None if the project does not have it."""
-    statement = delete(SESSIONS).where(own(SESSIONS, project, session_uid=session_uid))
+    statement = delete(SESSIONS).where(matching(SESSIONS, project, session_uid=session_uid))
     sessions = connection.execute(statement).rowcount
-    runs = connection.execute(select(RUNS.c.run_id).where(own(RUNS, project, session_uid=session_uid)))
+    runs = connection.execute(select(RUNS.c.run_id).where(matching(RUNS, project, session_uid=session_uid)))
     run_ids = list(runs.scalars())
     if not sessions and not run_ids:
         return None
-    events = connection.execute(delete(EVENTS).where(own(EVENTS, project, session_uid=session_uid))).rowcount
+    events = connection.execute(
+        delete(EVENTS).where(matching(EVENTS, project, session_uid=session_uid))
+    ).rowcount
     # A session's root run has the id of the session.
     _delete_runs(connection, project, [*run_ids, session_uid])
     return Deleted(len(run_ids), sessions, events)
@@ -460,14 +462,14 @@ def _delete_runs(connection: Connection, project: Project, run_ids: list[str]) -
     for begin in range(0, len(run_ids), _AT_ONCE):
         some = run_ids[begin : begin + _AT_ONCE]
         for table in _OF_RUNS:
-            connection.execute(delete(table).where(own(table, project, run_id=some)))
+            connection.execute(delete(table).where(matching(table, project, run_id=some)))
 
 
 def older_sessions(connection: Connection, project: Project, before_us: int) -> list[str]:
     """Return the sessions whose last event is older than a time, oldest first; 200 at most."""
     query = (
         select(SESSIONS.c.session_uid)
-        .where(own(SESSIONS, project), SESSIONS.c.last_us < before_us)
+        .where(matching(SESSIONS, project), SESSIONS.c.last_us < before_us)
         .order_by(SESSIONS.c.last_us, SESSIONS.c.session_uid)
     )
     return list(connection.execute(query.limit(_AT_ONCE)).scalars())
@@ -478,11 +480,11 @@ def older_runs(connection: Connection, project: Project, before_us: int) -> list
 
     A run that was posted as a document has no session; its age is that of its end, or else of its start.
     """
-    sessions = select(SESSIONS.c.session_uid).where(own(SESSIONS, project))
+    sessions = select(SESSIONS.c.session_uid).where(matching(SESSIONS, project))
     age = func.coalesce(RUNS.c.ended_us, RUNS.c.listed_us)
     query = (
         select(RUNS.c.run_id)
-        .where(own(RUNS, project), age < before_us)
+        .where(matching(RUNS, project), age < before_us)
         .where(RUNS.c.session_uid.is_(None) | RUNS.c.session_uid.not_in(sessions))
         .order_by(age, RUNS.c.run_id)
     )
@@ -493,14 +495,14 @@ def count_older(connection: Connection, project: Project, before_us: int) -> Del
     """Return how much of a project is older than a time."""
 
     def count(table: Table, *conditions: Any) -> int:
-        statement = select(func.count()).select_from(table).where(own(table, project), *conditions)
+        statement = select(func.count()).select_from(table).where(matching(table, project), *conditions)
         return int(connection.execute(statement).scalar() or 0)
 
     old = SESSIONS.c.last_us < before_us
-    uids = select(SESSIONS.c.session_uid).where(own(SESSIONS, project))
+    uids = select(SESSIONS.c.session_uid).where(matching(SESSIONS, project))
     age = func.coalesce(RUNS.c.ended_us, RUNS.c.listed_us)
     alone = (RUNS.c.session_uid.is_(None) | RUNS.c.session_uid.not_in(uids)) & (age < before_us)
-    summed = select(func.coalesce(func.sum(SESSIONS.c.events), 0)).where(own(SESSIONS, project), old)
+    summed = select(func.coalesce(func.sum(SESSIONS.c.events), 0)).where(matching(SESSIONS, project), old)
     events = connection.execute(summed)
     runs = count(RUNS, RUNS.c.session_uid.in_(uids.where(old))) + count(RUNS, alone)
     return Deleted(runs, count(SESSIONS, old), int(events.scalar() or 0))

@@ -127,7 +127,7 @@ def _leases_work(directory: Path) -> bool:
         return False
 
 
-_LOOK_AGAIN_S: Final = 0.02
+_RECHECK_S: Final = 0.02
 _PATIENCE_S: Final = 3.0
 
 
@@ -170,7 +170,7 @@ def readers_excluded(session: Path) -> Iterator[bool]:
                 if alone or time.monotonic() >= patience_s:
                     yield alone
                     return
-            time.sleep(_LOOK_AGAIN_S)
+            time.sleep(_RECHECK_S)
 
 
 IsHeld = Callable[[Path, os.stat_result], bool]
@@ -214,7 +214,7 @@ POLICY: Final = "max_session_bytes"
 # a pass frees 1/16 of the limit more than it must, so that not every roll starts another pass
 _SLACK_PARTS: Final = 16
 # cursors and readers are ignored once the session exceeds the limit by this factor
-_HELD_TIMES: Final = 2
+_HARD_LIMIT_FACTOR: Final = 2
 # the maximum that one step removes; keeps the account small and its writing frequent
 _STEP_BYTES: Final = 256 * 1024 * 1024
 _STEP_FILES: Final = 1000
@@ -258,7 +258,7 @@ class Retention:
     Args:
         session: the session's directory.
         max_session_bytes: limit of the total size of its log files.
-        keep_going: called repeatedly with the number of bytes above the target at the step's beginning, to
+        may_continue: called repeatedly with the number of bytes above the target at the step's beginning, to
             pause for other threads; false ends the pass after the current file.
     """
 
@@ -267,11 +267,11 @@ class Retention:
         session: Path,
         max_session_bytes: int,
         *,
-        keep_going: Callable[[int], bool] = lambda _: True,
+        may_continue: Callable[[int], bool] = lambda _: True,
     ) -> None:
         self.session = session
         self.max_session_bytes = max_session_bytes
-        self._keep_going = keep_going
+        self._may_continue = may_continue
         self._watch = WriterWatch(retention_lock_file(session).parent)
 
     def run(self) -> Retired | None:
@@ -290,7 +290,7 @@ class Retention:
     def _pass(self) -> Retired | None:
         with readers_excluded(self.session) as alone:
             pass
-        if not alone and self._oldest_first()[1] <= _HELD_TIMES * self.max_session_bytes:
+        if not alone and self._oldest_first()[1] <= _HARD_LIMIT_FACTOR * self.max_session_bytes:
             return None
         account = read_account(self.session)
         _remove(self.session, account, at_once=not alone)
@@ -341,15 +341,15 @@ class Retention:
         excess_bytes = done.left_bytes + done.size_bytes - target_bytes
         step_bytes = 0
 
-        def keep_going() -> bool:
-            return self._keep_going(excess_bytes)
+        def may_continue() -> bool:
+            return self._may_continue(excess_bytes)
 
         for segment in oldest:
             path = Path(segment.path)
             try:
                 if self._has_to_stay(path, is_held, done):
                     continue
-                scanned = read_removal(self.session, path, claims.__contains__, keep_going)
+                scanned = read_removal(self.session, path, claims.__contains__, may_continue)
             except FileNotFoundError:
                 continue  # another process has removed it
             account.add(scanned)
@@ -359,7 +359,7 @@ class Retention:
             done.size_bytes += size_bytes
             done.left_bytes -= size_bytes
             step_bytes += size_bytes
-            if done.left_bytes <= target_bytes or not keep_going():
+            if done.left_bytes <= target_bytes or not may_continue():
                 return False
             if step_bytes >= _STEP_BYTES or len(account.removing) >= _STEP_FILES:
                 return True
@@ -369,7 +369,7 @@ class Retention:
         if self._watch.is_open(path):
             done.in_use += 1
             return True
-        if done.left_bytes <= _HELD_TIMES * self.max_session_bytes and is_held(path, path.lstat()):
+        if done.left_bytes <= _HARD_LIMIT_FACTOR * self.max_session_bytes and is_held(path, path.lstat()):
             done.held += 1
             return True
         return False

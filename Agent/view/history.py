@@ -96,7 +96,7 @@ class History:
         self._last = Moment()
         self._copies: list[Moment] = [Moment()]
         self._every = 64
-        self.places: dict[str, array[int]] = {}
+        self.positions_of: dict[str, array[int]] = {}
         """{field: the positions in `rows` of the folded events that changed it}."""
 
     def extend(self, rows: NDArray[Any], read: Callable[[Sequence[int]], list[Event]]) -> None:
@@ -121,7 +121,7 @@ class History:
         """Return the positions below `position` of the events that changed a field."""
         with self._lock:
             self._fold_to(position)
-            positions = self.places.get(name, array("I"))
+            positions = self.positions_of.get(name, array("I"))
             return positions[: bisect_right(positions, position - 1)].tolist()
 
     def _fold_to(self, position: int) -> None:
@@ -130,7 +130,7 @@ class History:
             for event in self._read(self.rows[self._last.applied : stop].tolist()):
                 at = self._last.applied
                 for name in self._last.add(event):
-                    self.places.setdefault(name, array("I")).append(at)
+                    self.positions_of.setdefault(name, array("I")).append(at)
                 if self._last.applied % self._every == 0:
                     self._keep()
 

@@ -348,8 +348,8 @@ def test_much_that_waits_in_many_files_is_read_with_few_looks_at_all_of_them(ses
     for number in range(300):
         (session / "agents" / f"a{number:03}.log").write_bytes(make_line(W, number + 1, text="x" * 1000))
     follower = Follower(session)
-    look, looks = follower._tail._looked_at, []
-    monkeypatch.setattr(follower._tail, "_looked_at", lambda now: looks.append(1) or look(now))
+    look, looks = follower._tail._files_to_check, []
+    monkeypatch.setattr(follower._tail, "_files_to_check", lambda now: looks.append(1) or look(now))
     monkeypatch.setattr("Agent.tree.files.lines._LISTING_INTERVAL_S", 60.0)
     polls = [follower.poll()]
     # what is written meanwhile, into a file that was read already and into a new one, comes before the end

@@ -282,7 +282,7 @@ assert mirrors.counts.snapshot() == {}, mirrors.counts.snapshot()
 
 
 def test_lines_that_nobody_can_write_are_dropped_and_counted_not_hoarded(tmp_path, monkeypatch):
-    monkeypatch.setattr("Agent.tree.write.mirror._HELD_LINES", 100)
+    monkeypatch.setattr("Agent.tree.write.mirror._MAX_WAITING_LINES", 100)
     monkeypatch.setattr("Agent.tree.write.mirror._BATCH_LINES", 10)
     mirrors = Mirrors(tmp_path)
     add = mirrors.adder("agents")

@@ -261,11 +261,11 @@ def test_only_one_pass_at_a_time(session):
     first, second = Retention(session, 40_000), Retention(session, 40_000)
     answers = []
 
-    def keep_going(_):
+    def may_continue(_):
         answers.append(second.run())
         return False
 
-    first = Retention(session, 40_000, keep_going=keep_going)
+    first = Retention(session, 40_000, may_continue=may_continue)
     assert first.run() is not None
     assert answers and set(answers) == {None}
 
@@ -435,7 +435,7 @@ def test_a_child_that_was_forked_in_a_pass_holds_nothing_up(session):
     record(session)
     children = []
 
-    def keep_going(_):
+    def may_continue(_):
         if not children:
             read, write = os.pipe()
             pid = os.fork()
@@ -447,7 +447,7 @@ def test_a_child_that_was_forked_in_a_pass_holds_nothing_up(session):
             children.append((pid, write))
         return True
 
-    assert Retention(session, 60_000, keep_going=keep_going).run().files > 0
+    assert Retention(session, 60_000, may_continue=may_continue).run().files > 0
     try:
         assert Retention(session, 40_000).run().files > 0
         with nothing_retired(session):

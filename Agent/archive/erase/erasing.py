@@ -339,7 +339,7 @@ class _SessionPlan:
     lines: MatchingLines
     artifacts: frozenset[ErasedArtifact]
     replays: list[Path]
-    told: ErasedSession
+    erased: ErasedSession
 
 
 def target_of(*, agent: str | None = None, run: str | None = None, match: str | None = None) -> Target:
@@ -433,7 +433,7 @@ def _erase_from_graphs(root: Path, target: Target, *, dry_run: bool = False) -> 
 
 
 def _report_of(target: Target, plans: list[_SessionPlan]) -> Erasure:
-    sessions = [each.told for each in plans if each.told.anything]
+    sessions = [each.erased for each in plans if each.erased.anything]
     return Erasure(target.kind, target.value, sessions=sessions)
 
 
@@ -558,7 +558,7 @@ def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], by
 def _erase_session(session_plan: _SessionPlan, target: Target, *, resumed: bool) -> None:
     """The steps of one session; each can be repeated, and preserves what the next ones need."""
     session, lines = session_plan.session, session_plan.lines
-    touched = resumed or session_plan.told.anything
+    touched = resumed or session_plan.erased.anything
     if touched and entries_in(boards_dir(session)):
         recover_session(session)
     erase_checkpoints(session, target)

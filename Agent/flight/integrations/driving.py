@@ -24,7 +24,7 @@ class Shape(NamedTuple):
     usage: Callable[[Any], Usage | None]
     encode_chunk: Callable[[Any], Any]
     decode_chunk: Callable[[Any], Any]
-    whole: Callable[[list[Any]], Any]
+    combine: Callable[[list[Any]], Any]
     """Combines the pieces of a stream to a response; None if that is not possible."""
 
 
@@ -180,7 +180,7 @@ def _driven(call: OpenModelCall, live: Callable[[], Any], shape: Shape) -> Drive
         seen.append(chunk)
 
     def with_response(read: Callable[[Any], Any]) -> Any:
-        answer = shape.whole(seen) if seen else None
+        answer = shape.combine(seen) if seen else None
         return None if answer is None else read(answer)
 
     begin = live if call.answer is None else partial(_recorded_chunks, call, shape)
@@ -195,7 +195,7 @@ def _answered(call: OpenModelCall, shape: Shape) -> Any:
         raise answer.error
     with call.inside():
         if answer.result is None and answer.items is not None:  # it was recorded as a stream
-            response = shape.whole([decoded(shape.decode_chunk, item, call) for item in answer.items])
+            response = shape.combine([decoded(shape.decode_chunk, item, call) for item in answer.items])
         else:
             response = decoded(shape.decode, answer.result, call)
     call.end(lambda: shape.encode(response), lambda: shape.usage(response))

@@ -47,7 +47,7 @@ class GraphCall:
 
     def __init__(self, graph: Any, input_value: Any, config: Any = None, context: Any = None) -> None:
         self.graph = graph
-        self.given = input_value
+        self.graph_input = input_value
         self.is_streaming = False
         self.last_step = 0
         """The number of the last super-step in which a node began, counted from the call's first, 1."""
@@ -72,7 +72,12 @@ class GraphCall:
         self._step: StepBlock = recorder.step(f"{self._prefix}graph", self.graph.get_name(), step_type=kind)
         self._step.__enter__()
         self._step.output = self.output
-        self.output |= {"input": kept(self.given), "output": None, "continued": False, **self._settings()}
+        self.output |= {
+            "input": recordable(self.graph_input),
+            "output": None,
+            "continued": False,
+            **self._settings(),
+        }
         self._token = open_call.set(self)
         return self
 
@@ -99,7 +104,7 @@ class GraphCall:
 
     def ended(self, result: Any) -> None:
         """Set the result of the call in its output."""
-        self.output["output"] = kept(result)
+        self.output["output"] = recordable(result)
 
     def _next_prefix(self) -> str:
         """The prefix that distinguishes the steps of several calls in one run; "" for the first call."""
@@ -117,9 +122,9 @@ class GraphCall:
             for key, each in configurable.items()
             if key not in _INTERNAL_KEYS and not key.startswith("__")
         }
-        settings = {"configurable": kept(user_settings)} if user_settings else {}
+        settings = {"configurable": recordable(user_settings)} if user_settings else {}
         if self._context is not None:
-            settings["context"] = kept(self._context)
+            settings["context"] = recordable(self._context)
         if "recursion_limit" in self._config:
             settings["recursion_limit"] = self._config["recursion_limit"]
         return settings
@@ -157,7 +162,7 @@ class GraphCall:
         saver = getattr(self.graph, "checkpointer", None)
         if not saver:
             return None
-        if self.given is None or type(self.given).__name__ == "Command":
+        if self.graph_input is None or type(self.graph_input).__name__ == "Command":
             self.output["continued"] = True
             return None
         return None if saver is True or "thread_id" not in self._thread()["configurable"] else saver
@@ -205,11 +210,11 @@ class GraphCall:
         has_files = active is not None and active.artifacts is not None
         if self._run_id is not None and has_files and not self.is_inner:
             checkpoint_store.save_checkpoint(
-                self._run_id, f"{self._prefix}step_{self.last_step}", kept(values), reason=FRAMEWORK
+                self._run_id, f"{self._prefix}step_{self.last_step}", recordable(values), reason=FRAMEWORK
             )
 
 
-def kept(value: Any) -> Any:
+def recordable(value: Any) -> Any:
     """The value in plain form; if that fails, the value itself, which is then recorded like any other."""
     try:
         return plain_values(value)
@@ -233,12 +238,12 @@ def node_step(name: str, input_value: Any, config: Mapping[str, Any]) -> Iterato
     token = _open_node.set(step_id)
     try:
         with recorder.step(step_id, name, step_type=kind) as step:
-            step.output = {"input": kept(input_value), "output": None}
+            step.output = {"input": recordable(input_value), "output": None}
             try:
                 yield step.output
             except bubbles as error:
                 failure = error
-                step.output["told"] = {type(error).__name__: kept(list(error.args))}
+                step.output["told"] = {type(error).__name__: recordable(list(error.args))}
     finally:
         _open_node.reset(token)
     if failure is not None:
@@ -361,12 +366,12 @@ class Chunks:
         self._is_single = not isinstance(mode, list)
         self._is_typed = more.get("version") == "v2"
         self._keys: Any = None
-        self.asked = {**more, "stream_mode": [*dict.fromkeys([*self._modes, "values"])]}
+        self.stream_arguments = {**more, "stream_mode": [*dict.fromkeys([*self._modes, "values"])]}
         keys = more.get("output_keys")
         if keys is not None and keys != graph.stream_channels_asis:
             if is_own and not self._is_typed:  # `invoke` uses only the last state, which `_requested` reduces
                 self._keys = keys
-                self.asked["output_keys"] = None
+                self.stream_arguments["output_keys"] = None
             else:
                 call.output["partial"] = True
 
@@ -432,7 +437,7 @@ def streamed(
     with _streaming(call) as within:
         within.run(call.look_back)
         view = Chunks(call, more, is_own=False)
-        source: Any = within.run(partial(chunks_of, **view.asked))
+        source: Any = within.run(partial(chunks_of, **view.stream_arguments))
         while True:
             try:
                 chunk = within.run(next, source)
@@ -456,7 +461,7 @@ async def astreamed(
     with _streaming(call) as within:
         await Stepped(call.look_back_async(), within.run)
         view = Chunks(call, more, is_own=False)
-        source: Any = within.run(partial(chunks_of, **view.asked))
+        source: Any = within.run(partial(chunks_of, **view.stream_arguments))
         while True:
             try:
                 chunk = await Stepped(source.__anext__(), within.run)

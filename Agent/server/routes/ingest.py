@@ -152,7 +152,7 @@ def _refusing(
 ) -> Callable[[object], tuple[T, Dropped]]:
     """Make the reader of a project's bodies, which converts a `WireError` to a `Problem` 422."""
 
-    def told(value: object) -> tuple[T, Dropped]:
+    def checked(value: object) -> tuple[T, Dropped]:
         try:
             return read(value, content=project.content_allowed)
         except WireError as error:
@@ -160,4 +160,4 @@ def _refusing(
                 422, error.problem, code="malformed", path=error.path, errors=error.mistakes
             ) from None
 
-    return told
+    return checked

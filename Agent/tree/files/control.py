@@ -37,7 +37,7 @@ PAUSED: Final = "paused"
 ENDED: Final = "ended"
 _MOST_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.02
-_LOOK_S: Final = 0.5
+_LIVENESS_S: Final = 0.5
 """The interval between checks whether the program still runs, in seconds."""
 _FOREIGN_REQUEST: Final = "a request that is not of the program's owner, or is stale, was refused"
 _REMEDY: Final = "record it with setup_logging(control=True)"
@@ -231,7 +231,7 @@ def request(session: Path, content: dict[str, Any], wait_s: float) -> dict[str, 
     if _withdraw(path, own_id):
         more = "" if program.has_ticked else "; it has begun none yet: with tick(n) marks its steps"
         raise NoTick(f"the program began no tick within {wait_s:g} s, and the request was withdrawn{more}")
-    answer = _answer(session, own_id, time.monotonic() + _LOOK_S)  # it was accepted at the last moment
+    answer = _answer(session, own_id, time.monotonic() + _LIVENESS_S)  # it was accepted at the last moment
     if answer is None:
         raise NoTick(f"the program goes on to its next tick, which took longer than {wait_s:g} s")
     return answer
@@ -264,7 +264,7 @@ def _put(path: Path, own_id: str, data: bytes, until: float) -> None:
 
 def _answer(session: Path, own_id: str, until: float) -> dict[str, Any] | None:
     """Wait for the answer to a request; None after the timeout."""
-    look_at = time.monotonic() + _LOOK_S
+    look_at = time.monotonic() + _LIVENESS_S
     while True:
         program = read_program(session)
         if program is not None and program.answered is not None and program.answered.get("id") == own_id:
@@ -274,7 +274,7 @@ def _answer(session: Path, own_id: str, until: float) -> dict[str, Any] | None:
             raise InputError("the program ended before it answered", path=session)
         if now > look_at:
             controlled(session)
-            look_at = now + _LOOK_S
+            look_at = now + _LIVENESS_S
         if now > until:
             return None
         time.sleep(_POLL_S)

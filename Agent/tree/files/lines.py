@@ -464,7 +464,7 @@ class FilePosition:
     size_bytes: int = 0
     mtime_ns: int = 0
     read_in_pass: int = 0
-    met_in_look: int = 0
+    seen_in_pass: int = 0
     quiet_since: float | None = None
     absent_since: float | None = None
     rest: RawLine | None = None
@@ -584,7 +584,7 @@ class Tail:
         self._retires = self._retires or os.path.lexists(retired_file(self._session))
         self._look += 1
         grown: list[tuple[Inode, FilePosition]] = []
-        for path in self._looked_at(now) if only is None else only:
+        for path in self._files_to_check(now) if only is None else only:
             try:
                 status = path.lstat()
             except FileNotFoundError:
@@ -595,10 +595,10 @@ class Tail:
             inode = (status.st_dev, status.st_ino)
             known_position = self.places.get(inode)
             # a file that is being rolled can be listed under both names
-            if known_position is not None and known_position.met_in_look == self._look:
+            if known_position is not None and known_position.seen_in_pass == self._look:
                 continue
             position = self._place(inode, path, status)
-            position.met_in_look = self._look
+            position.seen_in_pass = self._look
             # other than regular files are read, too, so that opening them reports the error
             if status.st_size > position.offset or not stat.S_ISREG(status.st_mode):
                 position.quiet_since = None
@@ -609,7 +609,7 @@ class Tail:
             self._forget_absent(now)
         return grown
 
-    def _looked_at(self, now: float) -> Iterator[Path]:
+    def _files_to_check(self, now: float) -> Iterator[Path]:
         """Yield the files to check: the given ones, or all of the session's except settled segments.
 
         Files are yielded one at a time, because a list of all paths takes as much memory as the positions.
@@ -628,8 +628,8 @@ class Tail:
                 position = self.places.get((device, entry.inode()))
                 if position is not None and position.path.name == entry.name:
                     if position.quiet_since is not None and now - position.quiet_since > _SETTLED_S:
-                        position.met_in_look, position.absent_since = self._look, None
-                    if position.met_in_look == self._look:
+                        position.seen_in_pass, position.absent_since = self._look, None
+                    if position.seen_in_pass == self._look:
                         continue
                 yield Path(entry.path)
 
@@ -655,7 +655,7 @@ class Tail:
 
         A listing can miss a file that is being rolled, so a file counts as removed after 2 s of absence.
         """
-        absent = [pair for pair in self.places.items() if pair[1].met_in_look != self._look]
+        absent = [pair for pair in self.places.items() if pair[1].seen_in_pass != self._look]
         for inode, position in absent:
             if position.absent_since is None:
                 position.absent_since = now

@@ -75,10 +75,10 @@ class Follower:
         self._wake = threading.Event()
         self._observer: Any = None
         self._written: deque[Path] = deque()
-        self._look_at_all_s = 0.0
-        self._looked_s = 0.0
+        self._full_scan_s = 0.0
+        self._scanned_s = 0.0
         self._ahead: list[tuple[RawLine, Event]] = []
-        self._given = 0
+        self._yielded = 0
         if cursor is not None:
             self._resume(cursor)
         elif not from_start:
@@ -93,7 +93,7 @@ class Follower:
 
     def _take(self, only: Collection[Path] | None = None) -> list[tuple[RawLine, Event]]:
         """Return the new events, after those that an interrupted `follow` has not yielded yet."""
-        lines, self._ahead = self._ahead[self._given :], []
+        lines, self._ahead = self._ahead[self._yielded :], []
         for raw in self._tail.new_lines(_POLL_BYTES, only):
             event = self._decoder.decode(raw)
             if event is not None:
@@ -129,7 +129,7 @@ class Follower:
         for batch in self._batches(stop, 0.0):
             for _, event in batch:
                 # counted one by one, so that a cursor taken in between skips no event that was not yielded
-                self._given += 1
+                self._yielded += 1
                 yield event
 
     def follow_lines(
@@ -144,7 +144,7 @@ class Follower:
             settle_s: minimum age of an event, so that events of several writers are yielded in order.
         """
         for batch in self._batches(stop, settle_s):
-            self._given = len(batch)
+            self._yielded = len(batch)
             yield [(own_line(raw.line, event), event) for raw, event in batch]
 
     def _batches(self, stop: Callable[[], bool], settle_s: float) -> Iterator[list[tuple[RawLine, Event]]]:
@@ -158,13 +158,13 @@ class Follower:
             only = None if stopping else self._noticed()
             events = self._take(only)
             settled = len(events) if stopping or self.behind else _settled(events, settle_s)
-            self._ahead, self._given = events, 0
+            self._ahead, self._yielded = events, 0
             if settled:
                 batch = events[:settled]
                 yield batch
                 # release the events: the consumer may keep the list while the next batch is read
                 batch.clear()
-            self._ahead, self._given = events[settled:], 0
+            self._ahead, self._yielded = events[settled:], 0
             any_came = bool(events)
             del events
             if self.behind:
@@ -178,7 +178,7 @@ class Follower:
             if self._observer is None:
                 self._start_notices()
                 # nothing notifies of lines written before notifications started
-                self._look_at_all_s = 0.0
+                self._full_scan_s = 0.0
                 continue
             now = time.monotonic()
             if any_came:
@@ -196,17 +196,17 @@ class Follower:
         """Return the files with notifications since the last check; None if all files are due."""
         written = {self._written.popleft() for _ in range(len(self._written))}
         now = time.monotonic()
-        if self.behind or not self._observer or now >= self._look_at_all_s:
+        if self.behind or not self._observer or now >= self._full_scan_s:
             # set before the check, so that a notification during it is not lost
-            self._looked_s = now
-            self._look_at_all_s = now + max(_ALL_INTERVAL_S, self._tail.listing_s / _ALL_SHARE)
+            self._scanned_s = now
+            self._full_scan_s = now + max(_ALL_INTERVAL_S, self._tail.listing_s / _ALL_SHARE)
             return None
         return [path for path in written if is_tree_file(self.session, path)]
 
     def _wake_for(self, path: Path | None) -> None:
         if path is None:
-            soonest_s = self._looked_s + self._tail.listing_s / _LOOKING_SHARE
-            self._look_at_all_s = min(self._look_at_all_s, soonest_s)
+            soonest_s = self._scanned_s + self._tail.listing_s / _LOOKING_SHARE
+            self._full_scan_s = min(self._full_scan_s, soonest_s)
         else:
             self._written.append(path)
         self._wake.set()
@@ -223,7 +223,7 @@ class Follower:
         if threads wrote into one file out of order of their timestamps.
         """
         ahead: dict[Inode, tuple[int, int]] = {}
-        for raw, _ in self._ahead[self._given :]:
+        for raw, _ in self._ahead[self._yielded :]:
             place_before = (raw.offset, raw.number - 1)
             ahead[raw.inode] = min(ahead.get(raw.inode, place_before), place_before)
         files = []

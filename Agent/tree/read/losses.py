@@ -26,7 +26,7 @@ from Agent.tree.write.event_counts import EventCounts
 _KEPT_RETIRED_RANGES: Final = 1000
 HELD_IN_MEMORY: Final = frozenset({"buffered", "queued"})
 """Durabilities under which several lines can be in memory between getting a number and being written."""
-TELLING: Final = frozenset({"log.closed", "log.retired"})
+ACCOUNTED_KINDS: Final = frozenset({"log.closed", "log.retired"})
 """The kinds of events that `Accounting.see` evaluates."""
 
 
@@ -173,7 +173,7 @@ class Accounting:
     recovered: Mapping[str, RecoveredWriter] = field(default_factory=dict)
 
     def see(self, event: Event) -> None:
-        """Evaluate an event of a kind in `TELLING`; others are ignored."""
+        """Evaluate an event of a kind in `ACCOUNTED_KINDS`; others are ignored."""
         if event.kind == "log.closed":
             self.closed[event.writer] = last_seq_in(event)
         elif event.kind == "log.retired" and (retired := retired_by(event)) is not None:
@@ -348,9 +348,9 @@ def _explain_unstored(
     return gaps
 
 
-LOOKS: Final = 5
+MAX_PASSES: Final = 5
 """Maximum number of passes over a running session until all numbers that can be judged are explained."""
-LOOK_AGAIN_S: Final = 0.02
+RECHECK_S: Final = 0.02
 
 
 class Writers:
@@ -479,12 +479,12 @@ class Scan:
         tail = Tail(self._session, self._damage.note_unreadable, self._files)
         cold = None if self._cold is None else self._cold.fixed()
         read = set() if cold is None else set(cold.files())
-        for attempt in range(LOOKS):
+        for attempt in range(MAX_PASSES):
             if attempt:
-                time.sleep(LOOK_AGAIN_S)
+                time.sleep(RECHECK_S)
             self._writers = writers = Writers(self._session, account)
             if not attempt and cold is not None:
-                kinds = None if self._kinds is None else self._kinds | TELLING
+                kinds = None if self._kinds is None else self._kinds | ACCOUNTED_KINDS
                 yield from cold.lines_to_read(kinds, seen, self._tally)
             # twice, because a file can be rolled between listing and opening; its numbered name is final
             yield from tail.new_lines()

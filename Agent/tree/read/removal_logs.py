@@ -31,7 +31,7 @@ from Agent.tree.write.event_counts import EventCounts
 ACCOUNT_VERSION: Final = 1
 ERASED: Final = "erased"
 """The reason for events removed by an erasure; events removed by policy have no reason."""
-_TELLING: Final = frozenset({"log.closed", "log.dropped", "log.retired"})
+_ACCOUNTED_KINDS: Final = frozenset({"log.closed", "log.dropped", "log.retired"})
 _RUNS_AS_TEXT = 64
 _PIECE_BYTES = 8192
 _CHUNK_BYTES = 64 * 1024
@@ -148,7 +148,7 @@ def read_removal(
     scanned = ScannedFile(
         Removal(path.relative_to(session).as_posix(), status.st_ino, status.st_size), decoder.seen
     )
-    quick = _QuickLook(decoder.seen)
+    quick = _EnvelopeReader(decoder.seen)
     for number, raw in enumerate(read_lines(path, (status.st_dev, status.st_ino), chunk_bytes=_CHUNK_BYTES)):
         if number % _BURST_LINES == 0:
             breathe()
@@ -163,7 +163,7 @@ def read_removal(
     return scanned
 
 
-class _QuickLook:
+class _EnvelopeReader:
     """Recognises most events by their envelope, 3 times as fast as the decoder."""
 
     def __init__(self, seen: dict[str, SeqSet]) -> None:
@@ -180,7 +180,7 @@ class _QuickLook:
             if (
                 stored["schema_version"] != CURRENT_SCHEMA
                 or "type" in stored
-                or extra.get("event_type") in _TELLING
+                or extra.get("event_type") in _ACCOUNTED_KINDS
                 or ("causes" in stored and not isinstance(stored["causes"], list))
                 or len(timestamp) != _TIMESTAMP_CHARS
             ):

@@ -167,7 +167,7 @@ class LineChain:
         writer: the writer's id.
         counts: counts failures.
         on_head: called with (blocks, root) after blocks were saved to the chain's file.
-        on_gone: called for a file that is missing; returns whether it is still written to.
+        on_missing: called for a file that is missing; returns whether it is still written to.
     """
 
     def __init__(
@@ -176,13 +176,13 @@ class LineChain:
         writer: str,
         counts: ErrorCounters,
         on_head: Callable[[int, bytes], None],
-        on_gone: Callable[[Inode], bool] | None = None,
+        on_missing: Callable[[Inode], bool] | None = None,
     ) -> None:
         self._session = session
         self._writer = writer
         self._counts = counts
         self._on_head = on_head
-        self._on_gone = on_gone
+        self._on_missing = on_missing
         self._files: dict[Inode, _CoveredFile] = {}
         self._next_index = itertools.count().__next__
         self._tree = Frontier()
@@ -329,7 +329,7 @@ class LineChain:
         """Report a file as gone when it is missing twice: once can be a roll in progress."""
         if not position.missed and not is_last:
             position.missed = True
-        elif self._on_gone is None or not self._on_gone(inode):
+        elif self._on_missing is None or not self._on_missing(inode):
             self._files.pop(inode, None)
 
     def _cover_file(

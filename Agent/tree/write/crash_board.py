@@ -146,13 +146,13 @@ class Board:
 
         The slot of an ended thread keeps its value until no unused slot is left.
         """
-        slots = self._words
+        words = self._words
         with self._lock:
-            slots[_W_THREADS] += 1
+            words[_W_THREADS] += 1
             slot = _THREADS_AT + self._take_thread_slot()
 
         # every event calls it, so it is built from C functions, without a Python frame
-        return functools.partial(operator.setitem, slots, slot)
+        return functools.partial(operator.setitem, words, slot)
 
     def _take_thread_slot(self) -> int:
         me = weakref.ref(threading.current_thread())
@@ -307,18 +307,18 @@ def read_board(path: Path) -> BoardView | None:
         return None  # without a board, losses are computed from the lines alone
     if len(data) != SIZE_BYTES:
         return None
-    slots = memoryview(data).cast("Q")
-    if slots[_W_MAGIC] != _MAGIC:
+    words = memoryview(data).cast("Q")
+    if words[_W_MAGIC] != _MAGIC:
         return None
-    names = _read_names(data[_NAMES_AT_BYTES:], slots[_W_NAMES])
+    names = _read_names(data[_NAMES_AT_BYTES:], words[_W_NAMES])
     # usually all names fit on the board and this file is missing
     with contextlib.suppress(FileNotFoundError):
         names += _read_names(read_file(_names_path(path)), None)
     return BoardView(
-        last_seq_by_thread=tuple(seq for seq in slots[_THREADS_AT:_SPANS_AT] if seq),
-        threads=slots[_W_THREADS],
-        overflow=slots[_W_THREAD_OVERFLOW],
-        span_overflow=slots[_W_SPAN_OVERFLOW],
+        last_seq_by_thread=tuple(seq for seq in words[_THREADS_AT:_SPANS_AT] if seq),
+        threads=words[_W_THREADS],
+        overflow=words[_W_THREAD_OVERFLOW],
+        span_overflow=words[_W_SPAN_OVERFLOW],
         open_spans=tuple(_read_spans(data, names)),
         heads=tuple(head for head in (_HEAD.unpack_from(data, at) for at in _HEADS_AT_BYTES) if head[0]),
     )

@@ -43,12 +43,12 @@ _BATCH_LINES = 16_384
 # Limits how far a file exceeds its rotation size: no append is larger than 1/64 of that size, or, for small
 # files, than the smaller of 1/8 of it and 16 KiB.
 _APPEND_BYTES = 16_384
-_HELD_LINES = 32_768
+_MAX_WAITING_LINES = 32_768
 _INTERVAL_S = 0.05
-_LOOK_AGAIN_NS = 20_000_000
+_RECHECK_NS = 20_000_000
 _REMOVAL_NS = 1_000_000_000
 """A removed file is recreated after this delay, because its directory may be about to be removed, too."""
-_LOOKS = 64
+_CHECKS_PER_SIZE = 64
 _IDLE_ROUNDS = 20
 _END_PATIENCE_S = 5.0
 _TURN_S = 0.001
@@ -67,8 +67,18 @@ class _Mirror:
     """One mirror file: its waiting lines and its descriptor."""
 
     __slots__ = (
-        "backups", "fd", "form", "gone_since_ns", "had_place", "inode", "limit_bytes", "look_at_ns", "path",
-        "room_bytes", "taken", "waiting",
+        "backups",
+        "check_at_ns",
+        "fd",
+        "form",
+        "had_directory",
+        "inode",
+        "limit_bytes",
+        "missing_since_ns",
+        "path",
+        "room_bytes",
+        "taken",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, path: Path, limit_bytes: int, backups: int, form: Form | None) -> None:
@@ -84,17 +94,17 @@ class _Mirror:
         self.fd = -1
         self.inode = (-1, -1)
         # Until this time, and for this many bytes, the descriptor is not compared with the file name.
-        self.look_at_ns = self.room_bytes = 0
-        self.gone_since_ns = 0
+        self.check_at_ns = self.room_bytes = 0
+        self.missing_since_ns = 0
         """The time since which its file or directory is missing; 0 if it exists."""
-        self.had_place = False
+        self.had_directory = False
         """Whether its directory has existed."""
 
     def is_too_early(self) -> bool:
         """Return whether it is too early to recreate the file, because the root may be in removal."""
         now_ns = time.monotonic_ns()
-        self.gone_since_ns = self.gone_since_ns or now_ns
-        return now_ns - self.gone_since_ns < _REMOVAL_NS
+        self.missing_since_ns = self.missing_since_ns or now_ns
+        return now_ns - self.missing_since_ns < _REMOVAL_NS
 
 
 class Mirrors:
@@ -149,7 +159,7 @@ class Mirrors:
             except OSError as error:
                 self.counts.fail("mirror", error)
         for mirror in self._mirrors.values():
-            mirror.had_place = mirror.path.parent.is_dir()
+            mirror.had_directory = mirror.path.parent.is_dir()
         self.refused_at_first = frozenset(self.counts.snapshot())
 
     def add(self, category: str, line: RedactedBytes, urgent: bool = False) -> None:
@@ -178,7 +188,7 @@ class Mirrors:
         mirror.waiting.append(line)
         if urgent:
             # this may be the last line of the process, so check the file name first
-            mirror.look_at_ns = 0
+            mirror.check_at_ns = 0
             self._flush(mirror)
         elif len(mirror.waiting) >= _BATCH_LINES or self._idle:
             self._flush_or_wake(mirror)
@@ -187,17 +197,17 @@ class Mirrors:
         """Write a full batch, or make sure that the thread will."""
         if len(mirror.waiting) >= _BATCH_LINES or self._closed:
             self._flush(mirror)
-            if len(mirror.waiting) > _HELD_LINES:
+            if len(mirror.waiting) > _MAX_WAITING_LINES:
                 # the writing thread does not keep up; a mirror may delay a caller by at most 0.2 s
                 self._flush(mirror, patience_s=0.2)
-            if len(mirror.waiting) > _HELD_LINES:
+            if len(mirror.waiting) > _MAX_WAITING_LINES:
                 self._drop(mirror)
         if self._idle and not self._closed:
             self._start()
 
     def _drop(self, mirror: _Mirror) -> None:
         # Drop the older half, so that the next line does not find a full list again.
-        count = len(mirror.waiting) - _HELD_LINES // 2
+        count = len(mirror.waiting) - _MAX_WAITING_LINES // 2
         del mirror.waiting[:count]
         self.counts.add("mirror:held_too_many", count)
 
@@ -275,7 +285,7 @@ class Mirrors:
                 pass  # another thread had it, and has ended
 
     def _write(self, mirror: _Mirror, lines: list[bytes]) -> None:
-        most = max(mirror.limit_bytes // _LOOKS, min(mirror.limit_bytes // 8, _APPEND_BYTES), 1)
+        most = max(mirror.limit_bytes // _CHECKS_PER_SIZE, min(mirror.limit_bytes // 8, _APPEND_BYTES), 1)
         appends = -(-sum(map(len, lines)) // most)
         each = -(-len(lines) // max(appends, 1))
         for first in range(0, len(lines), max(each, 1)):
@@ -294,9 +304,9 @@ class Mirrors:
             if mirror.fd >= 0 and size_bytes < 0:
                 # closed by the program, and the number may already belong to another file
                 let_go(mirror.fd)
-                mirror.fd, mirror.look_at_ns = -1, 0
+                mirror.fd, mirror.check_at_ns = -1, 0
             mirror.room_bytes -= len(batch)
-            if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.look_at_ns:
+            if mirror.room_bytes < 0 or time.monotonic_ns() > mirror.check_at_ns:
                 self._open_for(mirror, len(batch))
                 status = os.fstat(mirror.fd)
                 size_bytes = status.st_size
@@ -323,18 +333,18 @@ class Mirrors:
         The check costs as much as a write, so it is repeated only after 20 ms or 1/64 of the size. If another
         process rotates in between, the rotated file gets a few more lines.
         """
-        mirror.look_at_ns = mirror.room_bytes = 0
+        mirror.check_at_ns = mirror.room_bytes = 0
         for _ in range(3):
             if mirror.fd < 0:
                 # raises if the root was removed: a session recreates it, a mirror does not
                 self._root.stat()
                 directory = mirror.path.parent
-                if mirror.had_place and not os.path.lexists(directory) and mirror.is_too_early():
+                if mirror.had_directory and not os.path.lexists(directory) and mirror.is_too_early():
                     raise FileNotFoundError(
                         errno.ENOENT, "the mirror's directory was removed", str(directory)
                     )
                 directory.mkdir(mode=DIRECTORY_MODE, parents=True, exist_ok=True)
-                mirror.had_place = True
+                mirror.had_directory = True
                 mirror.fd = out_of_the_way(_open(mirror.path, self._root))
             ours = os.fstat(mirror.fd)
             mirror.inode = (ours.st_dev, ours.st_ino)
@@ -343,10 +353,10 @@ class Mirrors:
             except FileNotFoundError:
                 if mirror.is_too_early():
                     return
-                mirror.gone_since_ns = 0
+                mirror.missing_since_ns = 0
                 self._close_file(mirror)
                 continue
-            mirror.gone_since_ns = 0
+            mirror.missing_since_ns = 0
             if (ours.st_dev, ours.st_ino) != (named.st_dev, named.st_ino):
                 # another process rotated
                 self._close_file(mirror)
@@ -354,8 +364,8 @@ class Mirrors:
             room_bytes = mirror.limit_bytes - ours.st_size - size_bytes
             if ours.st_size == 0 or room_bytes >= 0:
                 if mirror.backups > 0:
-                    mirror.look_at_ns = time.monotonic_ns() + _LOOK_AGAIN_NS
-                    mirror.room_bytes = min(room_bytes, mirror.limit_bytes // _LOOKS)
+                    mirror.check_at_ns = time.monotonic_ns() + _RECHECK_NS
+                    mirror.room_bytes = min(room_bytes, mirror.limit_bytes // _CHECKS_PER_SIZE)
                 return
             if not self._rotate(mirror, mirror.inode):
                 return
@@ -387,7 +397,7 @@ class Mirrors:
 
     def _close_file(self, mirror: _Mirror) -> None:
         fd, mirror.fd = mirror.fd, -1
-        mirror.look_at_ns = mirror.room_bytes = 0
+        mirror.check_at_ns = mirror.room_bytes = 0
         if fd >= 0:
             try:
                 give_back(fd, mirror.inode)

@@ -133,7 +133,7 @@ class QueuedSink:
     def attend(self) -> None:
         """Wake the thread, or start it; write in the calling thread if none can be started."""
         if self._through:
-            self._write_here()
+            self._write_in_caller()
         else:
             mine, starting = object(), self._starting
             try:
@@ -151,7 +151,7 @@ class QueuedSink:
                 except KeyError:
                     pass  # another thread had it, and has ended
             if self._through:
-                self._write_here()
+                self._write_in_caller()
 
     def _start(self) -> None:
         if self._thread is None or not self._thread.is_alive():
@@ -169,7 +169,7 @@ class QueuedSink:
     def wait_for_room(self) -> None:
         """Wait until the number of queued lines is within the limit."""
         if self._is_writer():
-            self._write_here()
+            self._write_in_caller()
             return
         while len(self.lines) + self.in_hand > self.limit:
             lock = _taken_lock()
@@ -187,7 +187,7 @@ class QueuedSink:
             return
         if self._is_writer():
             # called from a finaliser during a batch: the rest of that batch is written afterwards
-            self._write_here()
+            self._write_in_caller()
             return
         written = _taken_lock()
         self.lines.append((None, written))
@@ -198,7 +198,7 @@ class QueuedSink:
         self._wake_thread()
         while not done.acquire(timeout=_PATIENCE_S):
             if self._thread is None or not self._thread.is_alive():
-                self._write_here()
+                self._write_in_caller()
                 self._admit_waiting()
             else:
                 self._wake_thread()
@@ -206,7 +206,7 @@ class QueuedSink:
     def _is_writer(self) -> bool:
         return self._thread is threading.current_thread()
 
-    def _write_here(self) -> None:
+    def _write_in_caller(self) -> None:
         """Write the queue in the calling thread, which is the writing thread or replaces it."""
         while self.lines:
             self._write_batch()
@@ -304,7 +304,7 @@ class QueuedSink:
         thread = self._thread
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(timeout=5.0)
-        self._write_here()
+        self._write_in_caller()
         self._admit_waiting()
 
     def head(self) -> str | None:

@@ -138,7 +138,7 @@ class Index:
         messages: the halves of messages, with `row` in place of `place`, in order of rows.
         links: the links, likewise.
         tables: the texts.
-        rooms: allocates derived columns.
+        memory: allocates derived columns.
         earlier: an index with the same rows before `head`.
         head: the first row that differs from `earlier`.
     """

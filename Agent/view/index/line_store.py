@@ -48,7 +48,7 @@ class LineStore:
         self._tag = b""
         self._firsts = array("Q")
         """The number of the first line of each block."""
-        self._places = array("Q")
+        self._block_offsets = array("Q")
         """The offset of each block, followed by the end of the last one."""
         self.count = 0
         """The number of lines."""
@@ -73,7 +73,7 @@ class LineStore:
                 store = cls(os.dup(file.fileno()), None)
         store._tag = os.urandom(_TAG_BYTES)
         os.write(store._fd, store._tag)
-        store._places.append(_TAG_BYTES)
+        store._block_offsets.append(_TAG_BYTES)
         return store
 
     @classmethod
@@ -87,9 +87,9 @@ class LineStore:
             return None  # removed, which may happen at any time
         store = cls(fd, lines_file(session))
         store._tag = bytes.fromhex(state["tag"])
-        store._firsts, store._places = array("Q", state["firsts"]), array("Q", state["places"])
+        store._firsts, store._block_offsets = array("Q", state["firsts"]), array("Q", state["places"])
         store.count = int(state["count"])
-        if os.pread(fd, _TAG_BYTES, 0) != store._tag or status.st_size != store._places[-1]:
+        if os.pread(fd, _TAG_BYTES, 0) != store._tag or status.st_size != store._block_offsets[-1]:
             return None
         return store
 
@@ -115,7 +115,7 @@ class LineStore:
             done += os.write(self._fd, data[done:])
         with self._lock:
             self._firsts.append(self.count)
-            self._places.append(self._places[-1] + len(data))
+            self._block_offsets.append(self._block_offsets[-1] + len(data))
             self.count += count
 
     def keep(self, session: Path) -> None:
@@ -136,7 +136,7 @@ class LineStore:
         return {
             "tag": self._tag.hex(),
             "firsts": self._firsts.tolist(),
-            "places": self._places.tolist(),
+            "places": self._block_offsets.tolist(),
             "count": self.count,
         }
 
@@ -154,7 +154,7 @@ class LineStore:
             return block[number - self._firsts[low]]
 
     def _block(self, number: int) -> list[bytes]:
-        begin, end = self._places[number], self._places[number + 1]
+        begin, end = self._block_offsets[number], self._block_offsets[number + 1]
         data = self._decompressor.decompress(os.pread(self._fd, end - begin, begin))
         block = self._blocks[number] = data.split(b"\n")
         self._kept_bytes += len(data)

@@ -37,7 +37,7 @@ def merged(
         earlier: the index so far, which is continued in its own memory.
         batches: the new events.
         tables: the texts of all events.
-        rooms: the memory of the batches, and of a first index; None for private memory.
+        memory: the memory of the batches, and of a first index; None for private memory.
     """
     head = 0 if earlier is None else _settled(earlier, batches, len(tables.writers.texts))
     if earlier is None or not head:

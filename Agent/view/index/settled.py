@@ -32,7 +32,7 @@ class Settled:
         by_agent: these rows by agent, then by time.
         starts: the index in `by_agent` at which each agent's rows begin.
         writers: the number of writers.
-        rooms: allocates growing columns.
+        memory: allocates growing columns.
         by_id: the value of the property, if known.
         seen: likewise.
         messages: likewise.
@@ -207,7 +207,7 @@ def _regrouped(
     """Return grouped rows with new ones at the end of each group, and the start of each of `count` groups.
 
     Args:
-        rooms: allocates the result.
+        memory: allocates the result.
         grouped: the rows so far, and the start of each group, followed by the end of the last one.
         ends: the end of each group; the rows from there to the next group are left out, and among the new
             ones.
