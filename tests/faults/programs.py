@@ -205,7 +205,7 @@ def sabotage(mutation: str, seed: int) -> None:
         sound = Follower.cursor
 
         def cursor(self: Any) -> dict[str, Any]:
-            self._given = len(self._ahead)
+            self._yielded = len(self._ahead)
             return sound(self)
 
         Follower.cursor = cursor  # type: ignore[method-assign]
