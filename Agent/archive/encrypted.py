@@ -121,7 +121,8 @@ def key_of(data: bytes, where: str) -> bytes:
             if len(key) == KEY_BYTES:
                 return key
     raise UsageError(
-        f"{where} holds no key", remedy="a key is 32 random bytes; `openssl rand -hex 32` prints one"
+        f"{where} does not contain a key",
+        remedy="a key is 32 random bytes; `openssl rand -hex 32` prints one",
     )
 
 
@@ -362,7 +363,7 @@ def _read_header(path: Path, key: bytes, session_id: str) -> tuple[_Header, int]
     except (ValueError, TypeError, AttributeError):
         is_ours = False
     if not is_ours or header.format != FORMAT:
-        raise DamagedInput("it is no encrypted session", path=path, remedy="restore it from a copy")
+        raise DamagedInput("it is not an encrypted session", path=path, remedy="restore it from a copy")
     if header.version != FILE_VERSION:
         raise DamagedInput(
             f"it is of version {header.version!r}, this program knows {FILE_VERSION}",

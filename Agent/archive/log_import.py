@@ -401,7 +401,7 @@ def _number(value: Any, name: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{name} {str(value)[:40]!r} is no number")
+        raise ValueError(f"{name} {str(value)[:40]!r} is not a number")
     return number
 
 
@@ -657,7 +657,7 @@ def _inspect_samples(path: Path) -> Iterator[tuple[dict[str, Any], str, dict[str
         samples, task = log.get("samples"), log["eval"]["task"]
     except (ValueError, TypeError, KeyError, AttributeError):
         raise DamagedInput(
-            "it is no log of Inspect: an object with eval, its task, and samples", path=path
+            "it is not an Inspect log: an object with eval, its task, and samples", path=path
         ) from None
     header = {name: value for name, value in log.items() if name not in {"samples", "location"}}
     for sample in samples if isinstance(samples, list) else ():

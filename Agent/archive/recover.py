@@ -103,7 +103,9 @@ def recover_session(session: Path) -> Recovered:
         OSError: something cannot be written.
     """
     if is_encrypted(session):
-        raise InputError("it is encrypted; what is encrypted has ended", path=session, remedy="leave it so")
+        raise InputError(
+            "it is encrypted, so it ended cleanly", path=session, remedy="nothing needs to be recovered"
+        )
     reader = open_reader(session)
     refuse_links(session)
     refuse_if_in_use(session, _ELSEWHERE)

@@ -153,7 +153,7 @@ def _manifest_of(stored: Any) -> Manifest:
     if run_id is not None and run_id not in runs:
         raise ValueError("its run is not in it")
     if not _SESSION_ID.fullmatch(stored["session_id"]) or not _UID.fullmatch(stored["session_uid"]):
-        raise ValueError("it names no session")
+        raise ValueError("it does not name a session")
     is_current = stored["version"] == BUNDLE_VERSION
     if is_current and run_id is not None:
         raise ValueError("a bundle is a whole session")

@@ -141,7 +141,7 @@ class SectionedGroup(click.Group):
         if name and not name.startswith("-") and name not in _BY_NAME:
             from Agent.config.options import near_miss
 
-            ctx.fail(f"there is no command {name!r}{near_miss(name, _BY_NAME)}")
+            ctx.fail(f"unknown command {name!r}{near_miss(name, _BY_NAME)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

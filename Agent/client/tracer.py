@@ -214,7 +214,7 @@ class AgentRun(RecorderBlock):
                 return ""
             kind = as_message(failure_type)
             if kind not in FAILURE_TYPES:
-                note_misuse(pipeline, "a failure was given a type that is none", kind)
+                note_misuse(pipeline, "a failure was given an unknown type", kind)
                 kind = FailureType.ORCHESTRATION.value
             run = open_run(self.run_id, pipeline)
             payload = present(
@@ -292,7 +292,7 @@ class AgentStep(RecorderBlock):
 
     def _begin(self) -> None:
         if self.step_type not in _STEP_TYPES:
-            self._misused("a step was given a type that is none", self.step_type)
+            self._misused("a step was given an unknown type", self.step_type)
             self.step_type = StepType.OTHER.value
         recorder = self.run._recorder  # noqa: SLF001 - AgentStep and AgentRun belong together
         recorder.start_step(self.step_id, self.name, step_type=self.step_type, run_id=self.run.run_id)

@@ -136,7 +136,7 @@ def _check_names(who: str, entry: Mapping[str, Any], config: Mapping[str, Any]) 
     formatter = entry.get("formatter")
     if formatter is not None and not (isinstance(formatter, str) and formatter in config["formatters"]):
         raise ConfigurationError(
-            f"{who} names formatter {formatter!r}, which is not there"
+            f"{who} names formatter {formatter!r}, which is not defined"
             f"{near_miss(formatter, config['formatters'])}",
             remedy="define it under 'formatters'",
         )

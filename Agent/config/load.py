@@ -189,7 +189,7 @@ def redaction_key(
 
     key = os.urandom(32)
     if not Path(home).is_absolute():
-        lacking("there is no home directory for the redaction key; tokens match within this process only")
+        lacking("the home directory for the redaction key is missing; tokens match within this process only")
         return key
     path = Path(home) / "agent-trace" / "redaction.key"
     try:
@@ -276,7 +276,7 @@ def _store_key(key: bytes, path: Path) -> bytes:
 def _read_key(path: Path) -> bytes:
     key = path.read_bytes()
     if len(key) < 16:
-        raise OSError("it holds no key")
+        raise OSError("it does not contain a key")
     return key
 
 

@@ -169,7 +169,7 @@ class Recorder:
             if pipeline is None:
                 return identity
             if run_id is not None and identity != run_id:
-                note_misuse(pipeline, "a run was given an id that none can have", as_text(run_id))
+                note_misuse(pipeline, "a run was given an invalid id", as_text(run_id))
             self._start(pipeline, identity, self._agent if agent is None else agent, labels)
             if checkpoints is not None or state is not None:
                 from Agent.flight.checkpoints.recording import begin_checkpoints
@@ -199,7 +199,7 @@ class Recorder:
                 return ""
             run = self._run(pipeline, run_id)
             if run.run_id is None or (run_id is None and run is not self._own_run(pipeline)):
-                note_misuse(pipeline, "a run was finished where none was open", as_text(run_id or error))
+                note_misuse(pipeline, "a run was finished, but none is open", as_text(run_id or error))
                 return ""
             return self._finish(pipeline, run, bool(ok), error, status)
         return ""
@@ -402,7 +402,7 @@ class Recorder:
             text = as_message(run_id)
             if is_run_id(text):
                 return open_run(text, pipeline)
-            note_misuse(pipeline, "a run was named by an id that none can have", text)
+            note_misuse(pipeline, "a run was named by an invalid id", text)
         return self._own_run(pipeline) or surrounding_run(pipeline)
 
     def _start(
@@ -477,7 +477,7 @@ class Recorder:
             **ending_of(pipeline, run, error),
         )
         if step is None:
-            note_misuse(pipeline, "a step was finished that was not open", identity)
+            note_misuse(pipeline, "a step was finished that is not open", identity)
             payload["problem"] = "it was not open"
             emit_run_event(pipeline, run, "step.finished", payload, level=WARNING)
             return output_ref

@@ -86,9 +86,7 @@ class Questions:
         """
         for kind in kinds or ():
             if kind not in KINDS:
-                raise UsageError(
-                    f"there is no kind of event {kind!r}", remedy=f"kinds are {', '.join(KINDS)}"
-                )
+                raise UsageError(f"unknown kind of event {kind!r}", remedy=f"kinds are {', '.join(KINDS)}")
         analyzer = self._analyzer(session)
 
         def wanted(event: Event) -> bool:
@@ -284,7 +282,7 @@ def _brief(event: Event) -> dict[str, Any]:
 def tool_method(questions: Questions, tool: str) -> Callable[..., dict[str, Any]]:
     """The method that answers a tool."""
     if tool not in TOOLS:
-        raise UsageError(f"there is no tool {tool!r}", remedy=f"the tools are {', '.join(TOOLS)}")
+        raise UsageError(f"unknown tool {tool!r}", remedy=f"the tools are {', '.join(TOOLS)}")
     method: Callable[..., dict[str, Any]] = getattr(questions, tool)
     return method
 

@@ -571,7 +571,7 @@ def _read_outcome(directory: Path, returncode: int) -> dict[str, Any]:
     last = _regular(directory / "stderr", _MAX_STDERR_BYTES).decode("utf-8", "replace").splitlines()
     # Only the class of an error, since its text may contain sent values.
     error = _ERROR_CLASS.match(last[-1]) if last else None
-    error_name = error[1] if error is not None else "no error that is known"
+    error_name = error[1] if error is not None else "an unknown error"
     if error_name == "MemoryError":
         return {"out_of_memory": True}
     _log.error("a worker of replays ended with %s: %s", returncode, error_name)

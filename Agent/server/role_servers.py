@@ -220,13 +220,13 @@ def started_lines(server: RunningServer) -> list[str]:
 def warnings_of(settings: ServerSettings, roles: Sequence[ServerRole]) -> list[str]:
     """Return warnings for the administrator about these settings."""
     warnings = [
-        f"there is no module {name} here, so replays fail; check that PYTHONPATH contains its directory"
+        f"module {name} is missing here, so replays fail; check that PYTHONPATH contains its directory"
         for name in settings.executors
         if "replay" in roles and not _is_importable(name)
     ]
     if keys_missing(settings, roles):
         warnings.append(
-            "there is no valid key yet, so every request is refused; create one with: agent-trace keys add"
+            "no valid key exists yet, so every request is refused; create one with: agent-trace keys add"
         )
     if settings.tls_certificate is None and not settings.loopback:
         warnings.append("without TLS, keys are sent unencrypted; give --tls-certificate and --tls-key")

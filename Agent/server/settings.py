@@ -121,5 +121,7 @@ def default_database_url(environment: Mapping[str, str]) -> str:
     if not home.is_absolute():  # the XDG specification says to ignore relative paths
         home = Path(environment.get("HOME", ""), ".local", "share")
     if not home.is_absolute():
-        raise UsageError("there is no home directory for the database", remedy="choose one with --database")
+        raise UsageError(
+            "the home directory for the database is missing", remedy="choose one with --database"
+        )
     return f"sqlite:///{home / 'agent-trace' / 'service.db'}"

@@ -297,7 +297,7 @@ def open_store(database_url: str, *, role: Role | str = Role.INGEST) -> Store:
         and not Path(str(url.database)).exists()
     ):
         raise InputError(
-            "there is no database",
+            "the database does not exist",
             path=url.database,
             remedy="start the ingest role first: agent-trace serve --role ingest",
         )

@@ -81,7 +81,9 @@ class Background:
         """
         sent = orjson.dumps(dict(request), option=orjson.OPT_SORT_KEYS)
         if len(sent) > MAX_REQUEST_BYTES:
-            raise UsageError(f"{len(sent)} bytes are too much to ask", remedy="ask for less")
+            raise UsageError(
+                f"{len(sent)} bytes are too many for a request", remedy="make the request smaller"
+            )
         key = kind.encode() + b" " + sent
         with self._lock:
             computation = self._computations.setdefault(key, _Computation())
@@ -93,7 +95,7 @@ class Background:
             ):
                 if sum(each.is_waiting for each in self._computations.values()) >= _MOST_WAITING:
                     del self._computations[key]
-                    raise UsageError("too many other questions are waiting", remedy="ask again in a minute")
+                    raise UsageError("too many other requests are waiting", remedy="retry in a minute")
                 computation.is_waiting, computation.version = True, version
                 self._threads.submit(self._compute, kind, sent, computation)
             for old in [name for name, each in self._computations.items() if not each.is_waiting][:-_KEPT]:

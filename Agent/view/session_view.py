@@ -330,7 +330,7 @@ class SessionView:
         """
         _check_range(t0, t1)
         if not 1 <= px <= MOST_PX:
-            raise UsageError(f"{px} is no width of a window", remedy=f"give 1 to {MOST_PX} pixels")
+            raise UsageError(f"{px} is not a valid width of a window", remedy=f"give 1 to {MOST_PX} pixels")
         if axis not in ("time", "tick"):
             raise UsageError(f"{axis!r} is not an axis", remedy="give time or tick")
         snapshot = self._current()
@@ -412,7 +412,7 @@ class SessionView:
             _check_time(0.0 if t is None else t)
         _check_limit(limit, MOST_LISTED)
         if order not in ("asc", "desc"):
-            raise UsageError(f"{order!r} is no order", remedy="give asc or desc")
+            raise UsageError(f"{order!r} is not an order", remedy="give asc or desc")
 
         def answer(snapshot: Snapshot) -> dict[str, Any]:
             rows = snapshot.rows(None if lanes is None else snapshot.agents_of(lanes), t0, t1)
@@ -457,9 +457,9 @@ class SessionView:
         """Return the next event, error or start of a tick after a time; with -1, the last one before it."""
         _check_time(t)
         if by not in ("event", "tick", "error"):
-            raise UsageError(f"{by!r} is nothing to step by", remedy="give event, tick or error")
+            raise UsageError(f"{by!r} is not a unit to step by", remedy="give event, tick or error")
         if direction not in (1, -1):
-            raise UsageError(f"{direction} is no direction", remedy="give 1 or -1")
+            raise UsageError(f"{direction} is not a direction", remedy="give 1 or -1")
         snapshot = self._current()
         index = snapshot.index
         if by == "tick":
@@ -722,7 +722,7 @@ class SessionView:
         elif patch or seed is not None:
             answer = self._background.answer("fork", {**request, "seed": seed})
         else:
-            raise UsageError("nothing is changed", remedy="change a field, or give a seed")
+            raise UsageError("the fork changes nothing", remedy="change a field, or give a seed")
         return {**PENDING} if answer is None else {"state": "ready", **answer}
 
     def _in_background(self, kind: str, request: dict[str, Any]) -> dict[str, Any] | None:
@@ -781,4 +781,4 @@ def _check_range(t0: float, t1: float) -> None:
 
 def _check_limit(limit: int, most: int) -> None:
     if not 1 <= limit <= most:
-        raise UsageError(f"{limit} is no limit", remedy=f"give 1 to {most}")
+        raise UsageError(f"{limit} is not a valid limit", remedy=f"give 1 to {most}")

@@ -55,7 +55,7 @@ def awaited(ask: Callable[[], T]) -> T:
     end_s = time.monotonic() + WAIT_S
     while (answer := ask()).get("state") == PENDING["state"]:
         if time.monotonic() > end_s:
-            raise InputError("what the page should hold was not found within 10 minutes")
+            raise InputError("the data of the page was not ready within 10 minutes")
         time.sleep(_POLL_S)
     return answer
 
@@ -82,7 +82,8 @@ def moment_of(view: SessionView, when: str) -> SharedMoment:
             return SharedMoment(parse_timestamp(when) - index.first_us)
         except ValueError:
             raise UsageError(
-                f"{when[:80]!r} is no moment", remedy="give tick:17, the id of an event, or a time (RFC 3339)"
+                f"{when[:80]!r} is not a moment",
+                remedy="give tick:17, the id of an event, or a time (RFC 3339)",
             ) from None
     row = snapshot.row_of(when)
     return SharedMoment(index.time(row), when, index.tables.agents.texts[int(index.agent[row])])

@@ -175,7 +175,7 @@ def test_another_key_and_what_is_no_key_are_told_apart(copy, tmp_path):
     assert key_of(KEY, "x") == key_of(KEY.hex().encode() + b"\n", "x") == KEY
     assert key_of(b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n", "x") == KEY
     for data in (b"", b"password", KEY[:31], KEY + b"\n" * 2, KEY.hex().encode()[:-2], b"\xff" * 40):
-        with pytest.raises(UsageError, match="holds no key"):
+        with pytest.raises(UsageError, match="does not contain a key"):
             key_of(data, "x")
     file = tmp_path / "key"
     environment = {"AGENT_TRACE_ENCRYPTION_KEY_FILE": str(file)}

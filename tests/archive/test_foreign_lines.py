@@ -109,7 +109,7 @@ def test_lines_that_are_no_events_are_skipped_and_counted_with_their_numbers(tmp
     done = import_lines(path, [], trace_root, REDACTOR)
     assert (done.events, done.skipped) == (1, 7)
     assert done.problems[0].startswith("line 1: not JSON") and done.problems[1] == "line 2: no time"
-    assert "'yesterday' is no number" in done.problems[3]
+    assert "'yesterday' is not a number" in done.problems[3]
     with pytest.raises(
         InputError, match=r"no line is an event: line 1: not JSON.*--map says where a field is"
     ):

@@ -74,7 +74,7 @@ def test_samples_are_agents_and_calls_are_nested_actions_with_durations(tmp_path
 
 @pytest.mark.parametrize("held", ["", "[]", "{}", '{"eval": {}}', "null", '"x"', '{"eval": 3}'])
 def test_what_is_no_log_is_one_error(tmp_path, held):
-    with pytest.raises(DamagedInput, match="no log of Inspect"):
+    with pytest.raises(DamagedInput, match="not an Inspect log"):
         imported(tmp_path, held)
 
 

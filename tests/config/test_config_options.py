@@ -262,16 +262,16 @@ def test_a_damaged_key_is_not_used_and_that_is_told(tmp_path, capfd):
     assert len(redaction_key({"XDG_CONFIG_HOME": str(tmp_path)}, told.append)) == 32
     assert path.read_bytes() == b"short"
     assert told == [
-        "the redaction key could not be read (it holds no key); tokens match within this process only"
+        "the redaction key could not be read (it does not contain a key); tokens match within this process only"
     ]
-    assert f"the redaction key {path} cannot be used (it holds no key)" in capfd.readouterr().err
+    assert f"the redaction key {path} cannot be used (it does not contain a key)" in capfd.readouterr().err
 
 
 def test_health_says_where_the_redaction_key_could_not_be_kept(trace_root, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
     setup_logging(trace_root=trace_root)
     assert health()["notes"] == {
-        "there is no home directory for the redaction key; tokens match within this process only": 1
+        "the home directory for the redaction key is missing; tokens match within this process only": 1
     }
 
 

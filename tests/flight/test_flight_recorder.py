@@ -276,8 +276,8 @@ def test_finishing_a_step_that_is_not_open_is_counted_told_once_and_kept(trace_r
     for _ in range(2):
         ref = recorder.finish_step("never", output={"kept": True})
     recorder.finish_run()
-    assert health()["notes"]["a step was finished that was not open"] == 2
-    assert capfd.readouterr().err.count("a step was finished that was not open") == 1
+    assert health()["notes"]["a step was finished that is not open"] == 2
+    assert capfd.readouterr().err.count("a step was finished that is not open") == 1
     ends = [e for e in run_events(trace_root, run_id) if e["type"] == "step.finished"]
     assert [(e["problem"], e["level"]) for e in ends] == [("it was not open", "WARNING")] * 2
     assert json.loads((trace_root / "runs" / run_id / "artifacts/steps/never.json").read_text()) == {
@@ -294,7 +294,7 @@ def test_finishing_a_step_that_is_not_open_is_counted_told_once_and_kept(trace_r
 def test_finishing_a_run_where_none_is_open_does_no_harm(trace_root):
     recorder.finish_run()
     recorder.finish_run(ok=False, error="x")
-    assert health()["notes"]["a run was finished where none was open"] == 2
+    assert health()["notes"]["a run was finished, but none is open"] == 2
 
 
 def test_a_run_that_ends_names_the_steps_that_are_open(trace_root):

@@ -286,7 +286,7 @@ def test_a_policy_that_is_none_is_counted_and_the_run_goes_on(trace_root: Path) 
 def test_a_run_that_exposes_nothing_says_so(trace_root: Path) -> None:
     with recorder.run("empty", checkpoints=CheckpointPolicy(every_steps=1)), recorder.step("one"):
         pass
-    assert health()["notes"] == {"a run wanted checkpoints and nothing in it exposed state": 1}
+    assert health()["notes"] == {"a run has a checkpoint policy, but nothing in it exposed state": 1}
 
 
 def test_threads_that_take_part_are_kept_each_with_its_own_steps(agents: list[Counter]) -> None:

@@ -341,7 +341,7 @@ def test_nobody_else_may_fork_or_test_causes_by_forks(root, opened, changed):
     headers.setdefault("Content-Type", "application/json")
     for path, asked in (("forks", FORK), ("tests", {"q": "a_0 stopped"})):
         answer = forking(root).post(f"{API}/{path}", content=json.dumps(asked), headers=headers)
-        assert (answer.status_code, answer.json()["error"]) == (403, "this request may start no fork")
+        assert (answer.status_code, answer.json()["error"]) == (403, "this request may not start a fork")
     assert opened == {}, "no session was even opened"
 
 
@@ -440,7 +440,7 @@ def test_nobody_else_may_control_a_program(root, requests, changed):
     headers = {key: value for key, value in (OWN | changed).items() if value is not None}
     headers.setdefault("Content-Type", "application/json")
     answer = controlling(root).post(f"{API}/control", content=json.dumps(CONTROL), headers=headers)
-    assert (answer.status_code, answer.json()["error"]) == (403, "this request may control no program")
+    assert (answer.status_code, answer.json()["error"]) == (403, "this request may not control a program")
     evil = {**OWN, "Host": "evil.example:8123", "Origin": "http://evil.example:8123"}
     assert controlling(root).post(f"{API}/control", json=CONTROL, headers=evil).status_code == 421
     assert requests == []

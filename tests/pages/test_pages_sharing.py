@@ -137,7 +137,7 @@ def test_the_command_writes_a_private_file_and_says_where(session):
     )
     assert (
         done.returncode == 2
-        and "'x' is no moment" in done.stderr
+        and "'x' is not a moment" in done.stderr
         and not (session.parent / "b.html").exists()
     )
 

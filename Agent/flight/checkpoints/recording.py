@@ -359,7 +359,7 @@ class RunCheckpointing:
             if is_step and not ok and self._reason != "error":
                 self._save_of_run(_FAILURE, settled_scope(), error=True)
         if not self._was_saved and not self._agents and self._state is None:
-            self._pipeline.health.note("a run wanted checkpoints and nothing in it exposed state")
+            self._pipeline.health.note("a run has a checkpoint policy, but nothing in it exposed state")
         checkpoint_store.note_outcome(self._run_id, ok=ok)
 
     def _open_step(self, scope: SpanScope | None) -> str | None:

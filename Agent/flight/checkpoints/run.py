@@ -581,7 +581,7 @@ def problems(run: RunCheckpoints) -> list[CheckpointProblem]:
                 if trouble is None:
                     files.verified(row, value)
             except FileNotFoundError as error:
-                trouble = str(error.filename), "its pack is gone"
+                trouble = str(error.filename), "its pack is missing"
             except DamagedInput as error:
                 trouble = error.path or str(files.directory), error.message
             if trouble is not None and not row.removed:

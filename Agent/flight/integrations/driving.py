@@ -227,7 +227,7 @@ def decoded(decode: Callable[[Any], Any], recorded: Any, call: OpenModelCall) ->
         raise RecordingMiss(
             f"the recorded response of a model (event {event_id}) cannot be rebuilt: "
             f"{type(error).__name__}: {error}",
-            remedy="was it recorded with another version of the library?",
+            remedy="check whether it was recorded with another version of the library",
         ) from error
 
 

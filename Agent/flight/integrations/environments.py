@@ -45,7 +45,7 @@ def TraceWrapper(env: Environment, agent_id: str = "environment") -> Environment
             wrapper: Environment = getattr(module, home[1])(env, agent_id)
             return wrapper
     raise UsageError(
-        f"{type(env).__module__}.{type(env).__qualname__} is no environment that can be recorded",
+        f"{type(env).__module__}.{type(env).__qualname__} is not an environment that can be recorded",
         remedy="give an environment of Gymnasium, or an AECEnv or ParallelEnv of PettingZoo",
     )
 

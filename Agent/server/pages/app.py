@@ -118,7 +118,7 @@ class OpenViews:
         if session in self._open:
             return session
         if _SESSION.fullmatch(session) is None:
-            raise SessionNotFound("this is no id of a session", remedy="/sessions lists them")
+            raise SessionNotFound("this is not the id of a session", remedy="/sessions lists them")
         # Only the command line accepts prefixes of ids, and paths.
         session_id = session_id_of(find_session(self.root, None if session == _NEWEST else session))
         if session not in (_NEWEST, session_id):
@@ -577,7 +577,7 @@ def _install_problems(app: FastAPI) -> None:
 
     handle(AgentTraceError, _of_internal_error)
     handle(RequestValidationError, _of_parameters)
-    handle(HTTPException, lambda error: (error.status_code, "there is nothing at this address", None))
+    handle(HTTPException, lambda error: (error.status_code, "nothing exists at this address", None))
     handle(
         Exception, lambda _error: (500, "this is a bug in Agent Trace; the terminal has the details", None)
     )

@@ -134,9 +134,7 @@ def report_page(root: Path, session: str, section: str) -> Document:
         SessionNotFound: the session does not exist, or is empty.
     """
     if section not in SECTIONS:
-        raise EventNotFound(
-            f"there is no report {section[:40]!r}", remedy=f"use one of {', '.join(SECTIONS)}"
-        )
+        raise EventNotFound(f"no report {section[:40]!r}", remedy=f"use one of {', '.join(SECTIONS)}")
     title, make = SECTIONS[section]
     with LogAnalyzer(find_session(root, session)) as log:
         head, sections = make(log)

@@ -66,7 +66,7 @@ def editor_of(text: str) -> Editor | None:
     scheme = _SCHEME.fullmatch(template)
     if scheme is None or "{path}" not in template:
         raise UsageError(
-            f"{text[:80]!r} is no editor",
+            f"{text[:80]!r} is not an editor",
             remedy=f"give {', '.join(TEMPLATES)}, none, or a template such as {TEMPLATES['vscode']}",
         )
     if scheme[1].lower() in _NO_EDITOR:

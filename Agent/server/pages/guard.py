@@ -37,8 +37,8 @@ _HEADERS: Final = {
 }
 _REMEDY: Final = "open the address that the command printed, with its token"
 _POSTS: Final = {
-    re.compile(r"/api/[^/]+/(?:forks|tests)"): "this request may start no fork",
-    re.compile(r"/api/[^/]+/control"): "this request may control no program",
+    re.compile(r"/api/[^/]+/(?:forks|tests)"): "this request may not start a fork",
+    re.compile(r"/api/[^/]+/control"): "this request may not control a program",
 }
 """The only paths that accept POST, each with the message for a request from elsewhere."""
 _OPEN_PATHS: Final = "/static/"
@@ -117,7 +117,7 @@ class Guard:
                         return refused(403, refusal, _REMEDY, as_page=False)
                     return None
         if scope["method"] != "GET":
-            response = refused(405, "the pages only read", "use GET", as_page=False)
+            response = refused(405, "the pages are read-only", "use GET", as_page=False)
             response.headers["Allow"] = "GET"
             return response
         if grants or self._token is None or path_of(scope).startswith(_OPEN_PATHS):

@@ -422,7 +422,7 @@ def _read(media_type: str, body: bytes) -> tuple[str, ReadSpans]:
 def _partial_success(read: ReadSpans) -> str:
     """Return messages for the sender about rejected spans and dropped values; empty if there are none."""
     subject = "1 span is" if read.rejected == 1 else f"{read.rejected:,} spans are"
-    parts = [f"{subject} none that can be stored: {read.problem}"] if read.rejected else []
+    parts = [f"{subject} invalid: {read.problem}"] if read.rejected else []
     if read.dropped:
         shown = ", ".join(f"{path} ({count})" for path, count in read.dropped.most_common(_SHOWN_PATHS))
         more = f" and {len(read.dropped) - _SHOWN_PATHS} more" if len(read.dropped) > _SHOWN_PATHS else ""

@@ -39,7 +39,7 @@ _MOST_BYTES: Final = 1 << 20
 _POLL_S: Final = 0.02
 _LIVENESS_S: Final = 0.5
 """The interval between checks whether the program still runs, in seconds."""
-_FOREIGN_REQUEST: Final = "a request that is not of the program's owner, or is stale, was refused"
+_FOREIGN_REQUEST: Final = "a stale request, or one of another user, was refused"
 _REMEDY: Final = "record it with setup_logging(control=True)"
 
 
