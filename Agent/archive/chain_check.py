@@ -372,7 +372,7 @@ def _is_copied(session: Path) -> bool:
 def _report_missing(chained: ChainedFiles, file: FileChain, report: ChainReport) -> None:
     why = chained.reason_missing(file)
     if why is None:
-        report.edits.append(_edit_of_all(file, file.file, "it is gone"))
+        report.edits.append(_edit_of_all(file, file.file, "it is missing"))
     else:
         lines = sum(block.written.lines for block in file.blocks)
         report.gaps.append(ChainGap(file.file, why, len(file.blocks), lines))

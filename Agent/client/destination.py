@@ -123,7 +123,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class ServiceResponse:
-    """The response of a service: its status, its JSON, and the wait that it asks for."""
+    """The response of a service: its status, its JSON, and the requested wait."""
 
     status: int
     body: dict[str, Any]
@@ -135,7 +135,7 @@ class ServiceResponse:
     def accounts_for(self, count: int) -> bool:
         """Return whether the response accounts for each of `count` events, or refuses the body.
 
-        The page of a proxy that asks for a password, or a truncated response, does not.
+        The login page of a proxy, or a truncated response, does not.
         """
         if self.status in _TOO_MUCH_OR_WRONG:
             return self.status == _TOO_MUCH or isinstance(self.body.get("error"), dict)
@@ -382,7 +382,7 @@ class Delivery:
     def deliver(self, events: Sequence[bytes]) -> None:
         """Send events, and return when the service has all of them, except those it refused.
 
-        An empty body asks for the id of the database.
+        An empty body requests the id of the database.
 
         Raises:
             Stopped: `wait` returned True.

@@ -51,7 +51,7 @@ class Sender:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._pipe, other = Pipe()
-        """The pipe for orders and responses; when it closes, the sender knows that this process has ended."""
+        """The pipe for orders and responses; its end tells the sender that this process has ended."""
         try:
             self._process = self._start(other)
         finally:

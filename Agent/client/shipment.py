@@ -96,7 +96,7 @@ def stored_cursor(session: Path, destination: Destination) -> dict[str, Any]:
 
 
 class OutgoingSession:
-    """A session on its way to a destination; only one process sends it there.
+    """A session that is being sent to a destination, by one process at a time.
 
     Args:
         session: its directory.

@@ -65,7 +65,7 @@ class Unrecorded:
         """The trace root in which something was removed."""
 
     def wait_for_removal(self, root: Path) -> None:
-        """Try again once the trace root is gone, or after a delay: its removal may still be in progress."""
+        """Try again once the trace root is removed, or after a delay: its removal may be in progress."""
         self._removed = root
         self.try_again_ns = time.monotonic_ns() + self.RETRY_NS
 

@@ -212,7 +212,7 @@ class RetentionThread:
                 time.sleep(_LAST_PASS_S / 10)
 
     def abandon(self) -> None:
-        """Stop the thread of a session whose directory is gone."""
+        """Stop the thread of a session whose directory was removed."""
         self._stopping.set()
 
     def after_fork_in_child(self) -> None:
@@ -530,7 +530,7 @@ def shutdown_logging() -> None:
         if unrecorded.calls:
             process.begin_late()
         if _pipeline is not None and not _pipeline.stamps.look() and _removed is not None:
-            # A new session records what was lost with the removed directory.
+            # A new session records the losses of the removed directory.
             try:
                 begin(_removed[0])
             except (OSError, ConfigurationError) as error:

@@ -52,7 +52,7 @@ class TextMirrors:
             event = read_json(line)
             if twin is not None:
                 twin(as_text(event).encode("utf-8", "replace"))
-            # An error goes to two mirrors, but is shown once.
+            # An error is written to two mirrors, but shown once.
             if self._console and line is not self._shown:
                 self._shown = line
                 _show(event)

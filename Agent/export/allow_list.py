@@ -60,7 +60,7 @@ class AllowList:
         }
 
     def uncounted(self) -> AllowList:
-        """Return a list with the same key and counts of its own, for payloads that leave as a whole."""
+        """Return a list with the same key and separate counts, for payloads that are sent completely."""
         return AllowList(self._key)
 
     def payload(self, kind: str, extra: Mapping[str, Any], path: str = "/extra") -> dict[str, Any]:

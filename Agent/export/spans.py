@@ -339,7 +339,7 @@ class SpanMaker:
                 verdict = str(report["verdict"])
                 time_ns = path.stat().st_mtime_ns
             except (OSError, ValueError, KeyError, TypeError):
-                self._allowed.dropped.note("/replays/*/report.json")  # listed with what was left out
+                self._allowed.dropped.note("/replays/*/report.json")  # listed with the dropped values
                 continue
             attributes: dict[str, Any] = {
                 OWN + "replay.id": path.parent.name,

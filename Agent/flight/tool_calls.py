@@ -1,6 +1,7 @@
-"""`@record_tool`: record the calls of a function, so that they can be replayed; its signature is kept.
+"""`@record_tool`: record the calls of a function for replay; its signature is preserved.
 
-A call first asks the current player (see `tool_replayer.py`) for a recorded response. If it gets none, the
+A call first requests a recorded response from the current player (see `tool_replayer.py`). If it gets none,
+the
 body runs. `OpenToolCall` records the arguments before the body, the response or exception after it, and then
 writes the event.
 """
@@ -287,7 +288,7 @@ class ToolSpec:
         self._open: Callable[..., OpenToolCall] = SteppedToolCall if self.is_stepped else OpenToolCall
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> OpenToolCall | Answer | None:
-        """Open a call: ask the replay for the recorded response, and record the arguments.
+        """Open a call: get the recorded response in a replay, and record the arguments.
 
         Return the open call, which may hold a recorded response. If nothing is recorded, return the Answer
         alone, or None if there is none.

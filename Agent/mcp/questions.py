@@ -27,20 +27,18 @@ MAX_ROWS: Final = 200
 _OPEN_SESSIONS: Final = 4
 _NAME: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
 
-Session = Annotated[str, Field(description="A session id, a unique beginning of one, or last.")]
+Session = Annotated[str, Field(description="A session id, a unique prefix of one, or last.")]
 Agent = Annotated[str, Field(description="The id of an agent; analyze lists those of a session.")]
-Limit = Annotated[int, Field(ge=1, le=MAX_ROWS, description="The most rows of the answer.")]
+Limit = Annotated[int, Field(ge=1, le=MAX_ROWS, description="The maximum number of rows.")]
 Kinds = Annotated[
     list[str] | None, Field(description="Only these kinds of events, such as agent_action or error.")
 ]
-FirstTick = Annotated[int | None, Field(description="Only from this tick on.")]
-LastTick = Annotated[int | None, Field(description="Only up to this tick.")]
-Newest = Annotated[bool, Field(description="The last events of those asked for, not the first.")]
-Moment = Annotated[
-    str | None, Field(description="tick:34, an event id, or a UTC time; default: the last moment known.")
-]
-Name = Annotated[str | None, Field(description="A field of the state; the answer is how it got its value.")]
-EventId = Annotated[str, Field(description="The id of an event, as other answers give it.")]
+FirstTick = Annotated[int | None, Field(description="The first tick.")]
+LastTick = Annotated[int | None, Field(description="The last tick.")]
+Newest = Annotated[bool, Field(description="Return the last matching events instead of the first.")]
+Moment = Annotated[str | None, Field(description="tick:34, an event id, or a UTC time; default: the end.")]
+Name = Annotated[str | None, Field(description="A field; the answer shows how it got its value.")]
+EventId = Annotated[str, Field(description="The id of an event, as in other answers.")]
 Lookback = Annotated[float, Field(ge=0, description="How many seconds before the event to look for causes.")]
 Issue = Annotated[str, Field(description="The problem in a few words, naming agents and actions.")]
 OtherSession = Annotated[str, Field(description="The session or run to compare with.")]
@@ -51,7 +49,7 @@ class Questions:
     """Questions about the sessions of one trace root.
 
     Args:
-        root: the trace root. No question reads a file outside of it.
+        root: the trace root. No file outside of it is read.
         deadline_s: the time limit of one SQL query in seconds.
     """
 
@@ -80,9 +78,9 @@ class Questions:
         newest: Newest = True,
         limit: Limit = 40,
     ) -> dict[str, Any]:
-        """Show what one agent did, event by event in order, and count what it did in all.
+        """Show the events of one agent in order, and the counts of all of its actions.
 
-        Start without ticks for an overview; then ask for the ticks around a moment of interest.
+        Start without ticks for an overview; then give the ticks around a moment of interest.
         """
         for kind in kinds or ():
             if kind not in KINDS:
@@ -122,8 +120,8 @@ class Questions:
     def debug(self, issue: Issue, session: Session = "last") -> dict[str, Any]:
         """Rank what may explain a problem described in words.
 
-        A cause names the events that it rests on, with the path to the symptom; each step of it is recorded
-        or inferred by a named rule. Below a confidence of `threshold` it is a hint: check it with state,
+        A cause lists the events that support it, with the path to the symptom; each step is recorded or
+        inferred by a named rule. Below a confidence of `threshold` it is a hint: check it with state,
         journey and causes.
         """
         if not issue.strip():
@@ -137,10 +135,10 @@ class Questions:
         event_id: EventId,
         session: Session = "last",
         lookback_s: Lookback = 60.0,
-        effects: Annotated[bool, Field(description="Also what the event led to.")] = False,
+        effects: Annotated[bool, Field(description="Also return the effects of the event.")] = False,
         limit: Limit = 20,
     ) -> dict[str, Any]:
-        """Walk back from an event to what led to it, across agents, nearest first."""
+        """List the causes of an event across agents, nearest first."""
         graph = self._analyzer(session).causal_graph(event_id, lookback_s, with_effects=effects).to_dict()
         for side in ("causes", "effects"):
             graph[side] = [_slim(row) for row in graph[side][:limit]]
@@ -163,7 +161,7 @@ class Questions:
         self,
         a: Session,
         b: OtherSession,
-        agent: Annotated[str | None, Field(description="Compare this agent alone.")] = None,
+        agent: Annotated[str | None, Field(description="Compare only this agent.")] = None,
     ) -> dict[str, Any]:
         """Find the first difference of two sessions or runs: tick, agent, field and both values."""
         from Agent.replay import compare_runs
@@ -196,7 +194,7 @@ class Questions:
         self._open.clear()
 
     def _path(self, session: str) -> Path:
-        """The directory of a session of the root; a path is not accepted."""
+        """The directory of a session under the root; paths are not accepted."""
         if _NAME.fullmatch(session) is None:
             raise UsageError(
                 f"{session!r} is not a session id",
@@ -215,7 +213,7 @@ class Questions:
         return analyzer
 
     def _run(self, name: str, agent: str | None) -> str:
-        """The name of a run for `compare_runs`: of the root, and never a path."""
+        """The name of a run under the root for `compare_runs`; paths are not accepted."""
         if agent is None:
             if _NAME.fullmatch(name) is None:
                 self._path(name)
@@ -253,7 +251,7 @@ _ENVELOPE: Final = frozenset(
 
 
 def _slim(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of an event without empty values and without what a reader of a few events does not use."""
+    """A row of an event without empty values and without keys that are only useful in bulk."""
     fields = {key: value for key, value in row.items() if key not in _ENVELOPE and value not in _EMPTY}
     if isinstance(fields.get("extra"), dict):
         fields["extra"] = {key: value for key, value in fields["extra"].items() if key not in _REPEATED}
@@ -261,7 +259,7 @@ def _slim(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shortened(value: Any) -> Any:
-    """A field as it is or, if it is long, such as a generator, as the beginning of its JSON."""
+    """A field's value; if it is long, such as a generator, the beginning of its JSON."""
     text = orjson.dumps(value).decode()
     return (
         value if len(text) <= _FIELD_CHARS else f"{text[:_FIELD_CHARS]}… ({len(text):,} characters of JSON)"

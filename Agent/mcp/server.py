@@ -33,7 +33,7 @@ def make_server(
     Args:
         root: the trace root.
         timeout_s: seconds that one answer may take.
-        max_chars: the most characters of one answer.
+        max_chars: the maximum length of one answer.
     """
     worker = QuestionWorker(root, timeout_s, max_chars)
     server: MCPServer[Any] = MCPServer(

@@ -1,8 +1,8 @@
 """The process that answers questions: one at a time, within a time limit, and never on the client's stdout.
 
-The server keeps one such process and kills it if an answer takes too long, so that no question, however
-large its session, can stop the server. Requests and answers are lines of JSON over its stdin and stdout; an
-answer that is too long is cut, and says what was left out (`fitted`).
+The server keeps one such process and kills it if an answer takes too long, so that a question about a large
+session cannot block the server. Requests and answers are lines of JSON on stdin and stdout; a long answer is
+cut and lists what was left out (`fitted`).
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from Agent.render.formats import plural
 
 _MODULE: Final = "Agent.mcp.worker"
 _QUERY_SHARE: Final = 0.8
-"""A query stops before the process is killed, because its error can say more."""
+"""A query stops before the process is killed, because its error is more specific."""
 MAX_CHARS: Final = 20_000
 TIMEOUT_S: Final = 60.0
 _LINE_BYTES: Final = 64 * 1024 * 1024
 
 
 class QuestionWorker:
-    """Answers questions in a process of its own.
+    """Answers questions in a separate process.
 
     Args:
         root: the trace root.
         timeout_s: seconds that one answer may take.
-        max_chars: the most characters of one answer.
+        max_chars: the maximum length of one answer.
     """
 
     def __init__(self, root: Path, timeout_s: float = TIMEOUT_S, max_chars: int = MAX_CHARS) -> None:
@@ -50,7 +50,7 @@ class QuestionWorker:
         """Return the answer of a tool as JSON.
 
         Raises:
-            AgentTraceError: the question is wrong, what it names does not exist, or it takes too long.
+            AgentTraceError: the question is invalid, refers to something missing, or takes too long.
         """
         async with self._lock:
             process = await self._running()
@@ -85,7 +85,7 @@ class QuestionWorker:
                 *self._arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                cwd=self._root if self._root.is_dir() else None,  # no name of a session is a path here
+                cwd=self._root if self._root.is_dir() else None,  # session names cannot be paths here
                 env=child_environment(),
                 limit=_LINE_BYTES,
             )
@@ -128,8 +128,8 @@ _STEPS: Final = (
 def fitted(answer: dict[str, Any], max_chars: int) -> str:
     """Return an answer as JSON of at most `max_chars` characters.
 
-    Long lists, objects and texts are cut, all by the same limits, which are the widest that fit. The key
-    `left_out` then says by JSON Pointer how many items, or characters of texts, were cut where.
+    Long lists, objects and texts are cut by the widest common limits that fit. The key `left_out` then has
+    the number of items or characters that were cut, by JSON Pointer.
 
     Args:
         answer: JSON values; others become text.
@@ -146,7 +146,7 @@ def fitted(answer: dict[str, Any], max_chars: int) -> str:
         text = orjson.dumps(cut).decode()
         if len(text) <= max_chars:
             return text
-    # an object of many keys, each with a little
+    # an object of many keys with small values
     return orjson.dumps({"left_out": {"": f"an answer of {len(text)} characters at the least"}}).decode()
 
 
@@ -154,11 +154,11 @@ _MOST_NOTES: Final = 8
 
 
 def _cut(value: Any, at: str, most: int, chars: int, depth: int, left_out: dict[str, str]) -> Any:
-    """A copy of a value as JSON within the limits; what is cut is noted by its place."""
+    """A copy of a value as JSON within the limits; cuts are recorded by JSON Pointer."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int | float) and abs(value) < 1 << 63:
-        return value  # not a NaN, which no comparison holds for
+        return value  # not a NaN, for which every comparison is false
     if not isinstance(value, Mapping | Sequence) or isinstance(value, str | bytes):
         return _cut_text(value, at, chars, left_out)
     if depth == 0 and value:
@@ -188,7 +188,7 @@ def _cut_text(value: Any, at: str, chars: int, left_out: dict[str, str]) -> str:
 def main(root: str, deadline_s: str, max_chars: str) -> None:
     """Answer requests until stdin ends."""
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints goes to stderr, not between the answers
+    os.dup2(2, 1)  # printed output goes to stderr, not between the answers
     from Agent.mcp.questions import Questions, tool_method
 
     questions = Questions(Path(root), float(deadline_s))

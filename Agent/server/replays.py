@@ -34,7 +34,7 @@ _GRACE_S: Final = 30
 _START_S: Final = 15
 """The seconds for the start of a process, in addition to a replay's own timeout."""
 _MOST_UNTOLD: Final = 64
-"""The most runs whose result of making checkpoints is kept until a client asks for it."""
+"""The maximum number of runs whose result of creating checkpoints is kept until a client requests it."""
 _WAITS: Final = 5
 """The factor from the timeout of a replay to its due time, since it may wait for others before it starts."""
 _NO_UID: Final = "00000000-0000-0000-0000-000000000000"

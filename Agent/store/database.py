@@ -171,7 +171,7 @@ class Store:
     count_older = query_method(writes.count_older)
 
     def delete_older(self, project: Project, before_us: int) -> writes.Deleted:
-        """Delete what is older than a time, each session and run in a transaction of its own."""
+        """Delete sessions and runs older than a time, each in a separate transaction."""
         done: list[writes.Deleted] = []
         for older, deleted in (
             (writes.older_sessions, self.delete_session),

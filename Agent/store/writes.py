@@ -436,7 +436,7 @@ def delete_run(connection: Connection, project: Project, run_id: str) -> Deleted
 
 
 def _shrink_session(connection: Connection, project: Project, session_uid: str, events: int) -> None:
-    """Reduce the count of a session's events; without any left, the session goes."""
+    """Reduce the count of a session's events; delete the session when none remain."""
     shrunk = matching(SESSIONS, project, session_uid=session_uid)
     connection.execute(update(SESSIONS).where(shrunk).values(events=SESSIONS.c.events - events))
     connection.execute(delete(SESSIONS).where(shrunk, SESSIONS.c.events <= 0))

@@ -1,4 +1,4 @@
-"""The trace tree: writes encoded lines to files and reads events back; no other package knows the file names.
+"""The trace tree: writes encoded lines to files and reads events back; file names are defined only here.
 
 - `layout` makes and parses every path; `default_root` is the trace root in use.
 - `undisturbed` defers the signals of timers.

@@ -91,7 +91,7 @@ class undisturbed(ContextDecorator):  # noqa: N801 - it is used like a function
 
 
 def _end(waiting: list[_Waiting]) -> None:
-    """Restore every handler; if one raises, the others are restored all the same."""
+    """Restore every handler; if one raises, the others are still restored."""
     if waiting:
         try:
             waiting.pop().leave(None)

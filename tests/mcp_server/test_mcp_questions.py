@@ -112,7 +112,7 @@ def test_what_does_not_exist_is_an_error_with_a_remedy(questions):
         questions.diff("last", "last", agent="creator17")
     with pytest.raises(EventNotFound):
         questions.causes("aaaaaaaa-1")
-    with pytest.raises(UsageError, match="no kind of event"):
+    with pytest.raises(UsageError, match="unknown kind of event"):
         questions.journey("creator_017", kinds=["nonsense"])
     with pytest.raises(UsageError, match="empty"):
         questions.debug(" ")

@@ -322,7 +322,7 @@ class Erasure:
 
     @property
     def events(self) -> int:
-        """How many events go."""
+        """The number of events to erase."""
         return sum(session.events for session in self.sessions)
 
     def to_dict(self) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class MatchingLines:
 
     @property
     def events(self) -> int:
-        """How many events go."""
+        """The number of events to erase."""
         return sum(map(len, self.numbers.values()))
 
     def note(self, event: Event | None) -> None:

@@ -362,7 +362,7 @@ class _ReadBack:
 
 
 def write_rows(connection: Any, group: list[FinishedSegment], target: Path, name: str) -> Part:
-    """Write the rows of some segments into a new file, read it back, and bring it to the disk.
+    """Write the rows of some segments into a new file, read it back, and sync it.
 
     Args:
         connection: to DuckDB.

@@ -342,7 +342,7 @@ def perfetto(*, run: Run, file: NewFile, root: Root) -> None:
     """Write a session as a trace of Perfetto.
 
     Open the file with ui.perfetto.dev, which reads it on your machine. A track for each agent with nested
-    slices of what it did, instants for other events, flows from causes to effects such as messages, and
+    slices of its actions, instants for other events, flows from causes to effects such as messages, and
     counters for rewards and metrics. Names, ids and numbers are written, contents are not. RUN is a session.
 
     Examples:

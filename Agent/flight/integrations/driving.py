@@ -157,7 +157,7 @@ class Method(NamedTuple):
 def recorded_by(
     model: Any, methods: Iterable[Method], opened: Callable[..., OpenModelCall], plain: type = object
 ) -> Any:
-    """Copy a model and record those of these methods that it has; see `recorded_copy`.
+    """Copy a model and record the given methods that it has; see `recorded_copy`.
 
     Args:
         opened: see `Method.recorded`.

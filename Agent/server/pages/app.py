@@ -401,7 +401,7 @@ class AskedTest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    q: str = Field("", max_length=2_000, description="the complaint; none for what stands out")
+    q: str = Field("", max_length=2_000, description="the complaint; empty for the leading findings")
 
 
 def _forks(views: OpenViews) -> APIRouter:

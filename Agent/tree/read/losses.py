@@ -349,7 +349,7 @@ def _explain_unstored(
 
 
 MAX_PASSES: Final = 5
-"""Maximum number of passes over a running session until all numbers that can be judged are explained."""
+"""Maximum number of passes over a running session until all classifiable numbers are explained."""
 RECHECK_S: Final = 0.02
 
 

@@ -400,7 +400,7 @@ class ColdLines(Protocol):
     def lines_to_read(
         self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: EventCounts | None = None
     ) -> Iterator[RawLine]:
-        """Yield the lines of events of some kinds (None: all), and lines that have to be decoded to know.
+        """Yield the lines of events of some kinds (None: all), and lines that have to be decoded first.
 
         Before the first line, the numbers of all other events are added to `seen`, by writer, and these
         events are counted in `tally`.

@@ -326,7 +326,7 @@ class LineChain:
         return grown
 
     def _missed(self, inode: Inode, position: _CoveredFile, *, is_last: bool) -> None:
-        """Report a file as gone when it is missing twice: once can be a roll in progress."""
+        """Report a file as removed when it is missing twice, since once can be a roll in progress."""
         if not position.missed and not is_last:
             position.missed = True
         elif self._on_missing is None or not self._on_missing(inode):

@@ -262,7 +262,7 @@ class Mirrors:
         return busy
 
     def _flush(self, mirror: _Mirror, patience_s: float = 0.0, *, is_last: bool = False) -> None:
-        """Write the waiting lines, and close the file after the last; nothing if another thread goes on."""
+        """Write the waiting lines, and close the file at the end; nothing if another thread is writing."""
         mine, taken = object(), mirror.taken
         until_s = time.monotonic() + patience_s if patience_s else 0.0
         try:

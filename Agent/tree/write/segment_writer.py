@@ -322,7 +322,7 @@ class OwnFile:
             self._shared.chain.rolled(self._inode, path)
 
     def forget(self) -> None:
-        """Reset to an unclaimed file; a forked child writes files of its own."""
+        """Reset to an unclaimed file; a forked child writes its own files."""
         self.segment = CLOSED
         self._path: str | None = None
         self._inode = (-1, -1)
