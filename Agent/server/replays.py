@@ -129,7 +129,7 @@ class Replays:
                 del self._making[key]
         return future
 
-    def told(self, project: Project, trace_id: str) -> None:
+    def forget_result(self, project: Project, trace_id: str) -> None:
         """Remove the result of making a run's checkpoints, after a client has received it."""
         with self._lock:
             self._making.pop((project.project_id, trace_id), None)

@@ -130,7 +130,7 @@ def checkpoint_router(replays: Replays) -> APIRouter:
                 return CreatedAnswer(
                     trace_id=trace_id, checkpoint_ids=[], created=[], not_sent=[], hidden_by=[]
                 )
-            replays.told(project, trace_id)
+            replays.forget_result(project, trace_id)
             created, lacking, hidden = waiting.result()
         ids = await run_in_threadpool(_ids, project, trace_id)
         return CreatedAnswer(
