@@ -33,14 +33,14 @@ class Graph:
 
     def __init__(self, fails=False):
         self.fails = fails
-        self.asked = None
+        self.stream_arguments = None
         self.call = None
 
     def get_name(self):
         return "Counting"
 
     def stream(self, **asked):
-        self.asked = asked
+        self.stream_arguments = asked
         for number, state in enumerate(STATES):
             self.call.last_step = number
             yield ("values", state)
@@ -73,7 +73,7 @@ def test_a_streamed_graph_is_a_run_with_a_checkpoint_behind_each_super_step(trac
     record = newest()
     assert [list(chunk) for chunk in chunks] == [["node_0"], ["node_1"], ["node_2"]], "as without recording"
     assert {run for chunk in chunks for run in chunk.values()} == {record.summary.run_id}
-    assert graph.asked["stream_mode"] == ["updates", "values"]
+    assert graph.stream_arguments["stream_mode"] == ["updates", "values"]
     assert (record.summary.agent, record.summary.state) == ("counter", "success")
     assert [each.step_id for each in record.checkpoints()] == ["step_0", "step_1", "step_2"]
 
@@ -141,7 +141,7 @@ def test_a_state_of_which_a_part_was_asked_for_is_kept_whole():
     kept = []
     call = SimpleNamespace(graph=Graph(), keep_state=kept.append, output={})
     view = Chunks(call, {"stream_mode": ["updates", "values"], "output_keys": ["n"]}, is_own=True)
-    assert view.asked["output_keys"] is None
+    assert view.stream_arguments["output_keys"] is None
     assert (view.take(("values", STATES[2])), kept) == ((("values", {"n": 2}),), [STATES[2]])
     Chunks(call, {"stream_mode": "values", "output_keys": ["n"]}, is_own=False)
     assert call.output["partial"]
