@@ -346,7 +346,7 @@ def test_a_reader_reads_a_database_that_nobody_has_open(database_url):
 
 
 def test_a_database_without_a_schema_is_no_database_for_a_reader(database_url):
-    with pytest.raises(InputError, match=r"no database|no Agent Trace schema"):
+    with pytest.raises(InputError, match=r"database does not exist|no Agent Trace schema"):
         open_store(database_url, role="query")
 
 
