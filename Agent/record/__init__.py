@@ -1,7 +1,7 @@
-"""From user code to events: loggers, decorators, blocks, state, redaction.
+"""Record events of the program: loggers, decorators, blocks, state, redaction.
 
-And the sources of chance and time.
+Also records the sources of randomness and time.
 
-`loggers` and `tracing` are the doors; `emit` is the pipeline behind them, `encode` makes bytes of values and
-is the only maker of redacted bytes, `sources` records clock, chance and environment.
+Users call `loggers` and `tracing`; these pass events to the pipeline in `emit`. Only `encode` converts values
+to redacted bytes. `sources` records clocks, random draws and the environment.
 """

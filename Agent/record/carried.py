@@ -1,12 +1,12 @@
 """Carry the context of a call to another process or host, and adopt it there.
 
-The text of `carry` fits into an environment variable, a header or a message of a queue. What is recorded
-where it was adopted belongs to the carried span, run and tick, and has the carried events as causes.
+The text of `carry` fits into an environment variable, a header or a queue message. Events recorded inside
+`adopt` belong to the carried span, run and tick, and have the carried events as causes.
 
-Clocks of hosts differ. The text also says how late it is, and a process whose own clock is behind notes the
-difference in the key `hlc` of its events: timestamp plus `hlc` never orders an effect before its cause. It is
-a hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014) written as its distance to the
-writer's clock, so that programs that adopt nothing, and clocks that agree, record nothing for it.
+Clocks of hosts differ. So the text contains the time, and a process whose clock is behind that time notes the
+difference in the key `hlc` of its events: timestamp plus `hlc` never orders an effect before its cause. This
+is a hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014), stored as its difference to the
+writer's clock, so that a program that adopts nothing, or whose clock agrees, records no `hlc`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def carry(*causes: str) -> str:
     """Return the current context as text, for `adopt` in another process or on another host.
 
     Args:
-        causes: ids of events, as `log_action` and others return them, that led to what is done there; 64 at
+        causes: ids of events, as `log_action` and others return them, that caused the work done there; 64 at
             most.
 
     Returns:
@@ -57,7 +57,7 @@ def carry(*causes: str) -> str:
 
 @contextmanager
 def adopt(carried: str | None) -> Iterator[None]:
-    """Record the block as a part of the carried context; without one, or a damaged one, as it is."""
+    """Record the block as a part of the carried context; a missing or damaged one is ignored."""
     found = None if not carried else _FORM.fullmatch(carried)
     if found is None:
         if carried:
@@ -82,7 +82,7 @@ def adopt(carried: str | None) -> Iterator[None]:
 
 
 def _ahead_us(carried_us: int) -> int:
-    """By how much this process's clock is behind what it has heard."""
+    """Return how far this process's clock is behind the carried time, in microseconds."""
     try:
         now_us = current_pipeline().stamps.now_us()
     except RuntimeError:

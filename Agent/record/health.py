@@ -1,7 +1,7 @@
-"""What recording says about itself: counters by reason, and one line on stderr at the first of each kind.
+"""The health of the recording: counters by reason, and a line on stderr for the first event of each reason.
 
-Nothing in here raises, since it is called from where something already went wrong; but an exception that the
-program's own handler of a signal raised goes on to the program, whatever was interrupted.
+Nothing here raises, since it is called while errors are handled; but an error raised by a signal handler of
+the program is passed on to the program.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TOO_LATE: Final = "recording ended before the event was written"
 
 
 class Health:
-    """Counters of one pipeline; `dropped` maps a reason to the number of events it cost."""
+    """Counters of one pipeline; `dropped` maps a reason to the number of lost events."""
 
     __slots__ = ("_safe_events", "dropped", "events", "late", "notes", "too_deep", "unreported")
 
@@ -29,14 +29,14 @@ class Health:
         """Events written."""
         self.dropped: Counter[str] = Counter()
         self.unreported: Counter[str] = Counter()
-        """Drops for which no `log.dropped` event stands in the recording yet."""
+        """Drops that no `log.dropped` event in the recording has reported yet."""
         self.notes: Counter[str] = Counter()
-        """What was odd but cost no event: collisions of keys, cut values, unreadable state."""
+        """Problems that lost no event: collisions of keys, cut values, unreadable state."""
         self._safe_events = 0
         self.too_deep = 0
-        """Events lost where the recursion limit left no frame to count them in; `settle` does."""
+        """Events lost when the recursion limit left no frame to count them; `settle` counts them."""
         self.late: int | None = None
-        """Events lost since the files were closed, by calls that were under way then; None before."""
+        """Events lost by calls that were running when the files were closed; None while they are open."""
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count events that were not written."""
@@ -49,11 +49,11 @@ class Health:
             say(f"events are being lost: {reason}; `Agent.health()` counts them")
 
     def seen_safe(self) -> None:
-        """Note that what was written so far stands where it should."""
+        """Note that the events written so far are safely in the files."""
         self._safe_events = self.events
 
     def lose_since_safe(self, reason: str) -> None:
-        """Count as lost what was written since `seen_safe`: where it went nobody can say."""
+        """Count the events written since `seen_safe` as lost, since it is unknown where they were written."""
         lost = self.events - self._safe_events
         self.events = self._safe_events
         self.note(reason)
@@ -61,7 +61,7 @@ class Health:
             self.drop(reason, lost)
 
     def hand_over(self, other: Health) -> None:
-        """Let another one count on from here, and count in it from now on."""
+        """Add the counts to another `Health`, and share its counters from now on."""
         other.events += self.events
         other.dropped.update(self.dropped)
         other.unreported.update(self.unreported)
@@ -69,13 +69,13 @@ class Health:
         self.dropped, self.unreported, self.notes = other.dropped, other.unreported, other.notes
 
     def settle(self) -> None:
-        """Count what could only be noted."""
+        """Count the events in `too_deep`."""
         lost, self.too_deep = self.too_deep, 0
         if lost:
             self.drop("the recursion limit left no room for the call", lost)
 
     def take_back(self, lines: Sequence[bytes]) -> None:
-        """Count events that were refused after they had been taken; a report among them is due again."""
+        """Count events that the file system refused; a `log.dropped` event among them is due again."""
         self.events -= len(lines)
         import orjson
 
@@ -86,11 +86,11 @@ class Health:
                 self.unreported[report["reason"]] += report["count"]
 
     def note(self, what: str, count: int = 1) -> None:
-        """Count something odd that cost nothing."""
+        """Count a problem that lost no event."""
         self.notes[what] += count
 
     def moved(self, fields: Mapping[str, Any], own_keys: AbstractSet[str]) -> Mapping[str, Any]:
-        """The user's fields; one that has the name of one of our keys moves to `user.<key>`, counted."""
+        """Return the user's fields; one with a reserved name moves to `user.<key>` and is counted."""
         try:
             if own_keys.isdisjoint(fields):
                 return fields
@@ -101,7 +101,7 @@ class Health:
         return moved
 
     def trouble(self, where: str, error: BaseException) -> None:
-        """Count an error of our own in code that serves the user's call.
+        """Count an internal error during a user's call.
 
         Raises:
             Exception: the same error, if a handler of a signal raised it, such as that of a time limit.
@@ -115,7 +115,7 @@ class Health:
         pass_on(error)
 
     def forget(self) -> None:
-        """Begin to count again, in a child process."""
+        """Reset all counters, in a child process."""
         self.events = self.too_deep = self._safe_events = 0
         for counter in (self.dropped, self.unreported, self.notes):
             counter.clear()
@@ -125,36 +125,36 @@ _current: Health | None = None
 
 
 def attend(health: Health | None) -> None:
-    """Let `note` count where what is recorded now is counted."""
+    """Make `note`, `lost` and `trouble` count in this `Health`."""
     global _current  # noqa: PLW0603 - there is one pipeline that events go to
     _current = health
 
 
 def note(what: str, count: int = 1) -> None:
-    """Count something odd where no pipeline is at hand."""
+    """Count a problem that lost no event, without access to the pipeline."""
     if _current is not None:
         _current.note(what, count)
 
 
 def lost(reason: str) -> None:
-    """Count an event that was not written, likewise."""
+    """Count an event that was not written, without access to the pipeline."""
     if _current is not None:
         _current.drop(reason)
 
 
 def trouble(where: str, error: BaseException) -> None:
-    """Count an error of our own in code that serves the user's call, likewise."""
+    """Count an internal error during a user's call, without access to the pipeline."""
     if _current is not None:
         _current.trouble(where, error)
 
 
 def say(text: str) -> None:
-    """One line on stderr; a closed or broken stderr is nobody's reason to fail."""
+    """Write a line on stderr; ignore a closed or broken stderr."""
     stream = sys.__stderr__
     if stream is None:
         return
     line = " ".join(text.split())
     try:
         stream.write(f"agent-trace: {line}\n")
-    except (OSError, ValueError, RuntimeError):  # the last where a signal handler interrupts its own writing
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: a signal handler interrupted a write
         return

@@ -3,8 +3,8 @@
 A record becomes a `log` event with the name of its logger, in the file of the agent whose action is running.
 An exception in a record is one `error` event, however many records mention it.
 
-`python-json-logger` determines the fields of a record of `logging`; our codec makes the bytes, as it can
-write any value.
+`python-json-logger` determines the fields of a `logging` record; the package's own codec writes them, since
+it accepts any value.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MAX_DEPTH = 4
 
 
 class Foreign(NamedTuple):
-    """A record of another library, with our names and levels."""
+    """A record of another library, with the names and levels of this package."""
 
     logger: str
     level: int
@@ -56,7 +56,7 @@ _depth = _Depth()
 
 
 def level_below(number: object) -> int:
-    """Return the highest of our levels not above a number, at least DEBUG; INFO for other types."""
+    """Return the highest standard level not above a number, at least DEBUG; INFO for other types."""
     if not isinstance(number, int):
         # `logging.makeLogRecord` sets None; a record from a socket may have any value.
         return _INFO

@@ -30,7 +30,7 @@ except ImportError:
 _LIMIT: Final = LIMITS[Category.SYSTEM.value]
 _INFO, _WARNING = 20, 30
 _MAX_OPEN: Final = 65_536
-"""The most open spans that are remembered; further ones are recorded without their agent."""
+"""The maximum number of open spans with a stored agent; further spans are recorded without one."""
 _MAX_EVENTS: Final = 128
 
 
@@ -61,7 +61,7 @@ class AgentTraceSpanProcessor(SpanProcessor):
         self._lock = threading.Lock()
 
     def on_start(self, span: Span, parent_context: Any = None) -> None:  # noqa: ARG002 - the span knows its parent
-        """Remember the action in which the span begins."""
+        """Store the action in which the span begins."""
         try:
             scope = current_scope.get()
             around = span.parent.span_id if span.parent is not None and not span.parent.is_remote else None
@@ -112,7 +112,7 @@ class AgentTraceSpanProcessor(SpanProcessor):
             current_scope.reset(token)
 
     def shutdown(self) -> None:
-        """Write all buffered events to the files; recording goes on."""
+        """Write all buffered events to the files; recording continues."""
         installed.flush_active()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - nothing here takes that long
@@ -147,7 +147,7 @@ def _payload(span: ReadableSpan, failed: bool) -> dict[str, Any]:
 
 
 def _plain(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return attributes with lists in place of tuples, which OpenTelemetry makes of any sequence."""
+    """Return attributes with lists instead of tuples, to which OpenTelemetry converts any sequence."""
     return {
         key: list(value) if isinstance(value, Sequence) and not isinstance(value, str | bytes) else value
         for key, value in (attributes or {}).items()

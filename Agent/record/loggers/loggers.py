@@ -37,10 +37,10 @@ Answer = TypeVar("Answer")
 def awaitable(
     method: Callable[Concatenate[Recorder, Given], Answer],
 ) -> Callable[Concatenate[Recorder, Given], Coroutine[Any, Any, Answer]]:
-    """Make the awaitable twin of a recording method; its name is the method's with an `a` before it.
+    """Make the awaitable variant of a recording method, which has an `a` before the name.
 
-    The call of the twin records the event; `await` returns the result of the method once the event is as
-    durable as after a call of the method. If the task is cancelled, the event is neither lost nor repeated.
+    Calling it records the event; `await` returns the method's result once the event is as durable as after a
+    direct call. If the task is cancelled, the event is neither lost nor repeated.
     """
     name = method.__name__
 
@@ -49,7 +49,7 @@ def awaitable(
         waits: Waits = []
         before = collect_waits(waits)
         try:
-            # Looked up by name, so that the twin calls the method of a subclass that overrides it.
+            # Looked up by name, so that the variant calls the override of a subclass.
             answer: Answer = getattr(self, name)(*args, **kwargs)
         finally:
             collect_waits(before)
@@ -85,7 +85,7 @@ Causes = str | Iterable[str] | None
 
 
 def as_causes(causes: Causes) -> tuple[str, ...]:
-    """Return event ids as a tuple, whether one id, an iterable or nothing was given."""
+    """Return event ids as a tuple; `causes` may be one id, an iterable or None."""
     if causes is None:
         return ()
     if type(causes) is str:
@@ -103,7 +103,7 @@ class EventLogger:
 
     Args:
         name: the key `logger` of each event.
-        category: determines the file of events without an agent, and the level that applies.
+        category: determines the file of events without an agent, and the minimum level.
         agent_id: the agent of the events; default: the agent of the surrounding action.
         agent_role: its role.
     """
@@ -201,7 +201,7 @@ class EventLogger:
         except Exception as trouble:  # noqa: BLE001 - recording never raises into the code that is recorded
             return self._gave_up("exception", trouble)
 
-    # The same, awaited.
+    # Awaitable variants.
     adebug = awaitable(debug)
     ainfo = awaitable(info)
     awarning = awaitable(warning)
@@ -250,7 +250,7 @@ class EventLogger:
         *,
         buffered: bool = False,
     ) -> str:
-        """Write one event; callers leave out values that are None."""
+        """Write one event; callers omit values that are None."""
         try:
             pipeline = self._owner
             # A slot is cached while the pipeline stays the same, and only if the logger has an agent.
@@ -259,7 +259,7 @@ class EventLogger:
                 pipeline, binding = self._place()
                 slot = binding.slot(kind, level)
                 if LIMITS[slot.category].value > level:
-                    return ""  # the first event of all sets up recording, and with it the level
+                    return ""  # the first event of the process sets up recording, which sets the level
                 if self.agent_id is not None:
                     self._slots[kind] = slot
             if self._fields:
@@ -310,7 +310,7 @@ class EventLogger:
     def _with_own_fields(
         self, pipeline: Pipeline, own_keys: frozenset[str], body: bytes, types: Types | None
     ) -> tuple[bytes, Types | None]:
-        """Return the payload with the bound fields; a field with the name of one of our keys is renamed."""
+        """Return the payload with the bound fields; a field with a reserved name is renamed."""
         capture = pipeline.capture
         if not own_keys.isdisjoint(self._fields):
             moved = pipeline.health.moved(self._fields, own_keys)
@@ -474,7 +474,7 @@ class AgentLogger(EventLogger):
             pass_on(error)
             return self._gave_up("receive", error)
 
-    # The same, awaited.
+    # Awaitable variants.
     alog_action = awaitable(log_action)
     alog_decision = awaitable(log_decision)
     alog_state_change = awaitable(log_state_change)

@@ -78,7 +78,7 @@ class PerformanceLogger(EventLogger):
         """Write the buffered events now."""
         flush_active()
 
-    # The same, awaited.
+    # Awaitable variants.
     alog_metric = awaitable(log_metric)
     alog_latency = awaitable(log_latency)
     alog_throughput = awaitable(log_throughput)
@@ -160,7 +160,7 @@ class SystemLogger(EventLogger):
             return ""
         return self._record(kind, label, values, causes)
 
-    # The same, awaited.
+    # Awaitable variants.
     alog_init = awaitable(log_init)
     alog_config = awaitable(log_config)
     alog_module = awaitable(log_module)

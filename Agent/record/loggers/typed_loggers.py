@@ -104,7 +104,7 @@ class LearningLogger(EventLogger):
         values["learning_type"] = self.learning_type
         return self._record(kind, label, values, causes, level)
 
-    # The same, awaited.
+    # Awaitable variants.
     alog_training_step = awaitable(log_training_step)
     alog_reward = awaitable(log_reward)
     alog_exploration_exploitation = awaitable(log_exploration_exploitation)
@@ -208,7 +208,7 @@ class InteractionLogger(EventLogger):
         }  # fmt: skip
         return self._record("collaboration", collaboration_type, values, causes)
 
-    # The same, awaited.
+    # Awaitable variants.
     alog_interaction = awaitable(log_interaction)
     alog_content_interaction = awaitable(log_content_interaction)
     alog_connection = awaitable(log_connection)

@@ -53,11 +53,12 @@ EXEMPT_MODULES = frozenset(
 FOR_THEMSELVES = frozenset({"gettext", "joblib", "tempfile", "tqdm"})
 """Modules that read sources only for progress bars, file names and languages, not for values of the program.
 
-`recorded_sources()` records such reads and a replay answers them; a replay without them reports nothing.
+`recorded_sources()` records such reads and a replay returns them; if they were not recorded, it reports
+nothing.
 """
 
 _STANDS_IN = "Agent.replay.drive.numpy_seeds"
-"""Our module through which numpy reads entropy in a replay; the read belongs to one of its callers."""
+"""The module of this package through which numpy reads entropy in a replay; the read belongs to a caller."""
 OWN, NOT_OWN = "Agent.", "Agent.demo"
 """Name prefixes: of the modules of this package, and of those among them that count as user code."""
 _LIBRARY = sys.stdlib_module_names - {"__main__"}
@@ -156,7 +157,7 @@ def _sort_of(name: str) -> int:
 
 
 def is_for_itself(asker: FrameType) -> bool:
-    """Return whether the asker, or what it called, reads sources only for itself."""
+    """Return whether the reading frame, or code that it called, reads sources only for its own purposes."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
     while frame is not None:
         if module_of(frame) in FOR_THEMSELVES:

@@ -5,9 +5,9 @@ is enough. The position of a Mersenne twister is a number of 32-bit words after 
 count describe the draws completely. The functions of `random` are methods of one hidden generator; those that
 draw directly are replaced in the module, and in other modules that imported them by name.
 
-numpy's generators accept no attributes, so adopting one returns another object, of our class, that draws from
-the same stream. Its draws are recorded as the state before them, the number of calls and a short mark of the
-state after them.
+numpy's generators accept no attributes, so adopting one returns an object of a recording class that draws
+from the same stream. Its draws are recorded as the state before them, the number of calls and a short mark of
+the state after them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def place_in_stream(generator: object) -> str:
         # Imported here, since it loads OpenSSL.
         from hashlib import blake2b
 
-        # What `_text_of_state` begins with, without 625 numbers of Python.
+        # The beginning of `_text_of_state`, without converting 625 numbers to Python integers.
         text = b"(%r, (%s" % (generator.VERSION, native.words_text(words))  # type: ignore[union-attr]
         adopted.digested = words, blake2b(text, digest_size=8)
     digest = adopted.digested[1].copy()
@@ -112,7 +112,7 @@ class AdoptedRandom(Adopted):
         if pipeline is None or self._pipeline is pipeline:
             return
         state = random.Random.getstate(self.rng)
-        twin = random.Random(0)  # of the class that the codec knows, without our attributes
+        twin = random.Random(0)  # of the class that the codec handles, without the recording methods
         twin.setstate(state)
         self.key = f"random@{tell_state(pipeline, self, repr(state).encode(), twin)}"
         self._pipeline, self.position = pipeline, 0
@@ -177,7 +177,7 @@ class AdoptedDraws(Adopted):
     def __init__(self, name: str, place: str) -> None:
         super().__init__(name, place)
         self.drawing_thread = 0
-        """The thread in which one of its methods runs, whose own draws are part of what that gives."""
+        """The thread in which one of its methods runs: draws inside the method are part of its result."""
 
     def new_segment(self, reads: Reads) -> list[Any]:
         """See `Adopted`: a segment is the list of the values."""
@@ -429,7 +429,7 @@ class AdoptedNumpy(Adopted):
         self.bits: Any = None
         """Its bit generator; None for the one behind the module functions."""
         self.drawing_thread = 0
-        """The thread in which one of its methods runs, whose own draws are part of what that gives."""
+        """The thread in which one of its methods runs: draws inside the method are part of its result."""
 
     def begin(self, reads: Reads | None) -> None:
         """See `Adopted`; the segment of the previous owner gets the mark of the state at its end."""

@@ -337,7 +337,7 @@ def _id_as_hex(made: Any) -> str:
 
 
 def _encode_uuid_time(value: Any) -> list[Any]:
-    """Encode what the system's library returns for `uuid1`: 16 bytes and a safety code."""
+    """Encode the result of the system library for `uuid1`: 16 bytes and a safety code."""
     return [bytes.hex(value[0]), value[1]]
 
 

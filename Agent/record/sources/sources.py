@@ -1,4 +1,4 @@
-"""Turn on the recording of sources (`recorded_sources()`, `adopt()`), and watch for reads it would miss.
+"""Turn on the recording of sources (`recorded_sources()`, `adopt()`), and detect reads that it misses.
 
 Reads within a traced action are recorded in its event; reads outside of actions are not recorded.
 
@@ -68,7 +68,7 @@ from Agent.record.sources.seams import (
 
 Hook = Callable[[FrameType, str, Any], None]
 
-_MOMENTS = frozenset({"now", "utcnow"})  # `today` asks `time.time` by its name
+_MOMENTS = frozenset({"now", "utcnow"})  # `today` looks up `time.time` by name
 _ENTROPY = frozenset({"urandom", "getrandom"})
 _DRAWS = frozenset({"random", "getrandbits"})
 _SEEDS = frozenset({"seed", "setstate"})
