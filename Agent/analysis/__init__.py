@@ -1,7 +1,7 @@
 """Analyse one session: journeys, learning curves, error patterns, causal chains and debug reports.
 
-Start at `analyzer`, the facade. `session` finds the session, `query` runs SQL over its files, each
-question has its own module or package (`journeys`, `learning`, `interactions`, `performance`, `errors`,
+Start at `analyzer`, the facade. `session` finds the session, `query` runs SQL over its files, each kind of
+analysis has a module or package (`journeys`, `learning`, `interactions`, `performance`, `errors`,
 `causality`, `comparison`), and `report` and `debug` combine the answers.
 """
 

@@ -1,4 +1,4 @@
-"""`LogAnalyzer`, the facade of this package: each method loads the module that answers it."""
+"""`LogAnalyzer`, the facade of this package: each method imports the module that implements it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class LogAnalyzer:
-    """Answers questions about one session from its own files.
+    """Analyses one session from its files.
 
     Args:
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
@@ -72,7 +72,7 @@ class LogAnalyzer:
         return self._engine
 
     def close(self) -> None:
-        """Close the query engine; the next question opens it again."""
+        """Close the query engine; the next query opens it again."""
         self._engine.close()
 
     def __enter__(self) -> Self:
@@ -276,7 +276,7 @@ class LogAnalyzer:
         live: bool | Collection[str] = False,
         seeds: int | None = None,
     ) -> debug.DebugReport:
-        """Rank what explains an issue described in words (`debug.debug_issue`)."""
+        """Rank the likely causes of an issue described in words (`debug.debug_issue`)."""
         from Agent.analysis.debug import debug_issue as debug
         from Agent.analysis.debug.experiment_seam import HowToTest
 

@@ -4,7 +4,7 @@ The units are agents if both sides have at least 8, else blocks of time. Events 
 so counting each event as a unit would make noise look significant.
 """
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import math
@@ -217,7 +217,7 @@ def _doubts(first: ComparedSide, second: ComparedSide, *, by_tick: bool, are_ses
 
 
 def _common_ratio(latencies: Sequence[BehaviourDifference]) -> float:
-    """The median ratio of all operations' medians: the machine's part; 1 with fewer than 3 operations."""
+    """The median ratio of all operations' medians: the machine's influence; 1 with fewer than 3."""
     ratios = sorted(each.second / each.first for each in latencies if " p50 " in each.name and each.first > 0)
     return statistics.median(ratios) if len(ratios) >= _MIN_OPERATIONS else 1.0
 
@@ -497,7 +497,7 @@ def comparison_sections(found: Mapping[str, Any]) -> Iterator[Section]:
     """The sides, the differences that noise does not explain, and the 5 largest of the others.
 
     Args:
-        found: what `BehaviourComparison.to_dict` returns.
+        found: the result of `BehaviourComparison.to_dict`.
     """
     sides = (("A", found["first"]), ("B", found["second"]))
     yield Section("Compared", [Words(f"{label} {_side(side)}") for label, side in sides])

@@ -21,7 +21,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     each.__name__: each for each in (abs, all, any, bool, float, int, len, max, min, round, sorted, str, sum)
 }
 _MOST_BITS = 100_000
-"""Of a power: it is computed for each state, and one that simpleeval allows may take minutes."""
+"""The maximum size of a power in bits: each state computes it, and simpleeval's limit allows minutes."""
 
 
 def _power(base: Any, exponent: Any) -> Any:
@@ -31,7 +31,7 @@ def _power(base: Any, exponent: Any) -> Any:
 
 
 def _remainder(value: Any, divisor: Any) -> Any:
-    if isinstance(value, str | bytes):  # formats a text, of any width
+    if isinstance(value, str | bytes):  # `%` formats a text, of any width
         raise InvalidExpression("% is for numbers")
     return operator.mod(value, divisor)
 
@@ -142,7 +142,7 @@ class _Condition:
         try:
             return bool(EvalWithCompoundTypes(_OPERATORS, _FUNCTIONS, values).eval(self._text, self._tree))
         except InvalidExpression as error:
-            # What the condition may not do is the same for each state.
+            # A forbidden operation fails for every state.
             raise UsageError(f"the condition {self._text!r} cannot be evaluated: {error}") from error
         except Exception as error:  # noqa: BLE001 - a state that the condition does not fit is counted, not hidden
             self.failures[f"{type(error).__name__}: {error}"] += 1

@@ -1,6 +1,6 @@
-"""Errors, and what else was logged, in patterns: their trends, and which errors occur together."""
+"""Patterns of errors and other log messages: their trends, and which errors occur together."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import math
@@ -34,7 +34,7 @@ from Agent.event.code_places import CodePlace, frame_of
 from Agent.tree.read.reader import TreeReader
 
 NUMBERS: Final = r"0[xX][0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|[0-9]+(?:[.,:][0-9]+)*"
-"""The regular expression for what becomes #, in the syntax that RE2, Java and Python share."""
+"""The regular expression for the parts that become #, in the syntax that RE2, Java and Python share."""
 
 _NUMBERS = re.compile(NUMBERS, re.ASCII)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
@@ -86,7 +86,7 @@ def pattern_text(pattern: Mapping[str, Any]) -> str:
 TOP_MESSAGES = 20
 TOP_PATTERNS = 50
 MAX_ERRORS = 10_000
-"""The most errors that a list holds; the newest are kept."""
+"""The maximum number of errors in a list; the newest are kept."""
 MAX_SHAPES = 20_000
 TOP_TOGETHER = 10
 WINDOW_US = 1_000_000
@@ -130,7 +130,7 @@ class Errors(Rows):
 def error_patterns(engine: QueryEngine, ends_us: tuple[int, int] | None = None) -> dict[str, Any]:
     """Count every error of the session once, and group them into patterns.
 
-    An error is an event of kind `error`, or a line of level ERROR or CRITICAL that does not point at one.
+    An error is an event of kind `error`, or a line of level ERROR or CRITICAL that does not refer to one.
 
     Args:
         engine: over the session.

@@ -1,6 +1,6 @@
 """Interactions between agents: who with whom, how content spread, and how messages flowed."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 from collections import Counter
@@ -35,7 +35,7 @@ def interaction_lines(engine: QueryEngine, agent_id: str | None = None) -> Itera
 
     Args:
         engine: over the session.
-        agent_id: keep the events in which this agent takes part alone; None: of all agents.
+        agent_id: keep only the events in which this agent takes part; None for all events.
     """
     kinds = ", ".join(f"'{kind}'" for kind in _KINDS)
     query = (
@@ -64,7 +64,7 @@ def interaction_report(
 
     Args:
         engine: over the session.
-        agent_id: of the events in which this agent takes part alone; None: of all agents.
+        agent_id: only the events in which this agent takes part; None for all events.
         edges: return every edge of the graph.
 
     Returns:
@@ -431,7 +431,7 @@ def _tables(engine: QueryEngine, lines: str) -> Iterator[None]:
 
 
 def _derived(engine: QueryEngine, name: str, query: str) -> None:
-    """Keep a table of the graph, however large: others are made of it."""
+    """Keep a table of the graph, of any size, since other tables are derived from it."""
     engine.keep(name, f"({query})", derived=True)
 
 
@@ -533,13 +533,13 @@ def message_flow(engine: QueryEngine, lines: str) -> dict[str, Any]:
     `lines` is from `interaction_lines`.
 
     Returns:
-        `sent` and `received` (events); `delivered`; `never_received`; `undelivered`: those of these where a
-        later message to the same agent was received, so they were lost or left unread (the others may have
+        `sent` and `received` (events); `delivered`; `never_received`; `undelivered`: those never received
+        although a later message to the same agent was, so they were lost or left unread (the others may have
         been in transit at the end); `never_sent` (received without a recorded sending); `received_twice`;
         `latency_ms` from sending to the first receipt: count, mean, p50, p95, p99, max, `quantiles` (exact or
-        approximate), and `negative` (receipts before the sending, if two machines' clocks differ);
-        `slowest`, `oldest_undelivered` (message_id with sender, recipient, sent_at, and sent_id, the event of
-        the sending); `by_agent` (most unread first: agent_id, sent, received, unread); `pairs`.
+        approximate), and `negative` (receipts before the sending, if two machines' clocks differ); `slowest`,
+        `oldest_undelivered` (message_id with sender, recipient, sent_at, and sent_id, the event of the
+        sending); `by_agent` (most unread first: agent_id, sent, received, unread); `pairs`.
     """
     try:
         engine.keep(

@@ -1,6 +1,6 @@
-"""What one agent did, event by event and in overview, from its files alone; also the session's timeline."""
+"""One agent's events, one by one and in overview, from its files only; also the session's timeline."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 from array import array

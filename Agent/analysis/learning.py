@@ -1,6 +1,6 @@
 """How agents learn: totals, curves, convergence, and which experience led to which update."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import math
@@ -80,7 +80,7 @@ def learning_progress(engine: QueryEngine, agent_id: str | None = None) -> dict[
     Rewards that are not finite count in `reward_count` only.
 
     Args:
-        engine: over the session, or over the agent's files alone.
+        engine: over the session, or over only the agent's files.
         agent_id: None for all agents, and for events without an agent.
 
     Returns:
@@ -95,7 +95,7 @@ def learning_progress(engine: QueryEngine, agent_id: str | None = None) -> dict[
 def progress_of(
     engine: QueryEngine, agent_id: str | None, lines: str, parameters: list[Any]
 ) -> dict[str, Any]:
-    """`learning_progress` over the rows of `learning_lines`."""
+    """Return `learning_progress` for the rows of `learning_lines`."""
     progress = {"agent_id": agent_id} | _shared(engine.row(f"SELECT {_SUMS} FROM {lines}", parameters))
     progress["learning_stages"] = _stages(engine, lines, parameters)
     progress["reward_curve"] = _reward_curve(engine, lines, parameters)
@@ -203,7 +203,7 @@ def learning_report(
     """Report how one agent, or all, learned: totals, curves, changes, convergence.
 
     Args:
-        engine: over the session, or over the agent's files alone.
+        engine: over the session, or over only the agent's files.
         agent_id: None for all agents.
         by: the axis of the curves: tick, time or episode (a key `episode` in the payload of the rewards);
             None for ticks if most rewards have one, else time.
@@ -271,7 +271,7 @@ def _axis(engine: QueryEngine, source: TableExpression, agent_id: str | None, by
 def _placed(source: TableExpression, agent_id: str | None, axis: str) -> TableExpression:
     """The source with the axis as column `place`, and `explored`, since `exploration` is also a kind."""
     if axis == "episode":
-        # a key of the user's own, which only the payload's text contains
+        # a key of the user, which only the payload's text contains
         whose = "" if agent_id is None else " AND agent_id = $1"
         return TableExpression(
             "(SELECT event_type, "
@@ -406,7 +406,7 @@ RULE_USE: Final = "the first choice or action after it"
 
 
 def learning_lineage(reader: TreeReader, agent_id: str) -> dict[str, Any]:
-    """Link one agent's experience to its updates and their use, from its files alone, in flat memory.
+    """Link one agent's experience to its updates and their use, from its files only, in constant memory.
 
     Args:
         reader: of the session.

@@ -120,7 +120,7 @@ def _stored_counts(session: Path) -> dict[str, Any] | None:
         stored = orjson.loads(read_file(summary_file(session)))
         counts = _summed(stored) if stored["summary_version"] == SUMMARY_VERSION else None
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
-        return None  # only a cache: count again
+        return None  # it is only a cache: count again
     if counts is None:
         return None
     times = counts["first_timestamp"], counts["last_timestamp"]

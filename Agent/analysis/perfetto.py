@@ -1,7 +1,7 @@
-"""Export a session as a trace of Perfetto: a track for each agent, slices, messages as flows, counters.
+"""Export a session as a Perfetto trace: a track for each agent, slices, messages as flows, counters.
 
 The file is Perfetto's native protobuf, built with the classes of the package `perfetto`, agent by agent, so
-that memory depends on the largest agent and not on the session. Names, ids, ticks and numbers are exported;
+that the memory depends on the largest agent, not on the session. Names, ids, ticks and numbers are exported;
 arguments, results, texts of messages and states are not.
 """
 
@@ -22,7 +22,7 @@ from Agent.event.clock import parse_timestamp
 from Agent.tree.read.reader import TreeReader
 
 _ROUNDING_NS: Final = 1_000
-"""Times are recorded in microseconds and durations in nanoseconds, so neighbours may overlap by this much."""
+"""Times are recorded in microseconds and durations in nanoseconds, so neighbours may overlap by this."""
 _PACKETS: Final = 2_000
 _SEQUENCE: Final = 1
 _NEVER: Final = 1 << 63
@@ -73,14 +73,14 @@ class _Other(NamedTuple):
 
 @dataclass(slots=True)
 class PerfettoFile:
-    """What a file has."""
+    """The content of an exported file."""
 
     path: Path
     slices: int = 0
     instants: int = 0
     counter_values: int = 0
     flows: int = 0
-    """The number of links from a cause to its effect, of events that are both in the file."""
+    """The number of links from a cause to its effect with both events in the file."""
     tracks: int = 0
     size_bytes: int = 0
 
@@ -89,10 +89,10 @@ def write_perfetto(path: Path, reader: TreeReader, engine: Engine) -> PerfettoFi
     """Write a session to a new file that ui.perfetto.dev and `trace_processor` read.
 
     A slice is a span of an agent: an action, a step, a measured block, a call of a tool or model. Slices are
-    nested as the calls were; those that overlap without nesting, as in concurrent tasks, are on further
+    nested as the calls were; slices that overlap without nesting, as in concurrent tasks, are on further
     tracks of the agent. A span that never ended has no end. Other events are instants; rewards, metrics,
-    throughput and resources are counters. A flow leads from each recorded cause to its effect, such as
-    from the sending of a message to its reception.
+    throughput and resources are counters. A flow leads from each recorded cause to its effect, such as from
+    the sending of a message to its reception.
 
     Args:
         path: must not exist.
@@ -119,10 +119,11 @@ def _classes_of_perfetto() -> Any:
     needed("perfetto", "a trace of Perfetto", "perfetto")
     try:
         from perfetto.protos.perfetto.trace import perfetto_trace_pb2
-    except Exception as error:  # protobuf's own VersionError; `perfetto` does not say which version it needs
+    # a VersionError of protobuf; `perfetto` does not declare the version that it needs
+    except Exception as error:
         raise MissingExtra(
-            f"the installed protobuf does not fit perfetto: {error}",
-            remedy="pip install --upgrade protobuf; in a new environment if another package holds it",
+            f"the installed protobuf is not compatible with perfetto: {error}",
+            remedy="pip install --upgrade protobuf; in a new environment if another package pins it",
         ) from error
     return perfetto_trace_pb2
 
@@ -147,7 +148,7 @@ class _Slice:
 
 @dataclass(slots=True)
 class _Lane:
-    """A track with the slices that are open on it, the innermost last."""
+    """A track with its open slices, the innermost last."""
 
     uuid: int
     open: list[_Slice] = field(default_factory=list)
@@ -170,7 +171,7 @@ class _Writer:
         self._is_first = True
 
     def write(self, reader: TreeReader, engine: Engine) -> None:
-        """Write everything."""
+        """Write the whole trace."""
         session = reader.session.name
         self._track(_uuid(session), session)
         unended: dict[str | None, list[_Slice]] = {}
@@ -219,7 +220,7 @@ class _Writer:
         return packet
 
     def _flush(self) -> None:
-        # traces that follow each other in a file are one trace
+        # concatenated traces in a file are one trace
         self._file.write(self._trace.SerializeToString())
         self._trace = self._protos.Trace()
 
@@ -247,7 +248,7 @@ class _Writer:
 
     @staticmethod
     def _interned(packet: Any, known: dict[str, int], table: str, text: str) -> int:
-        """The number of a name, which is written once."""
+        """The number of a name; the name itself is written once."""
         number = known.get(text)
         if number is None:
             number = known[text] = len(known) + 1
@@ -300,9 +301,9 @@ class _Writer:
                 self._end(lane)
 
     def _fits(self, lane: _Lane, each: _Slice) -> bool:
-        """Whether the innermost open slice of a track is this one's caller; without a caller, none is open.
+        """Whether the innermost open slice of a track is this one's caller; without one, whether none is.
 
-        Slices that have ended by then are ended. Overlaps by rounding are cut.
+        Slices that ended before it are closed. Overlaps from rounding are cut.
         """
         start_ns = each.start_ns
         while lane.open and lane.open[-1] is not each.caller:
@@ -317,7 +318,7 @@ class _Writer:
         else:
             around = lane.open[-1]
             if each.end_ns > around.end_ns + _ROUNDING_NS:
-                return False  # it went on after its caller had ended
+                return False  # it continued after its caller had ended
             each.end_ns = min(each.end_ns, around.end_ns)
         each.start_ns = min(start_ns, each.end_ns)
         return True
@@ -352,7 +353,7 @@ def _tuples(engine: Engine, query: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _uuid(*parts: str) -> int:
-    """A number of 64 bits that is the same for the same parts."""
+    """A 64-bit number that is equal for equal parts."""
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") or 1
 
@@ -362,7 +363,7 @@ def _nested(spans: list[_Span], above: dict[str, str], unended: list[_Slice]) ->
 
     Args:
         spans: of one agent.
-        above: the parents of all spans that have both a parent and a child, of all agents.
+        above: {span: its parent}, for the spans of all agents that have both a parent and a child.
         unended: the slices of the agent's spans that never ended.
     """
     slices = list(unended)
@@ -384,7 +385,8 @@ def _nested(spans: list[_Span], above: dict[str, str], unended: list[_Slice]) ->
         while at_slice is not None and each.depth < _MOST_LEVELS:
             each.depth += 1
             at_slice = at_slice.caller
-    # An event is timed when it is written, a little after its call ended, so its call began a little earlier.
+    # An event gets its time when it is written, shortly after its call ended; so its call began slightly
+    # earlier.
     for each in sorted(slices, key=lambda one: -one.depth):
         if each.caller is not None:
             each.caller.start_ns = min(each.caller.start_ns, each.start_ns)
@@ -401,7 +403,7 @@ _VALUES: Final = {
 
 
 def _values(other: _Other) -> dict[str, float]:
-    """The numbers of an event of a counted kind, by the name of their counter."""
+    """The numbers of an event as {name of the counter: value}."""
     import orjson
 
     payload = orjson.loads(other.payload or "{}")

@@ -1,6 +1,6 @@
 """Durations and resource use: per operation, per agent, over time, and as a summary."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""Follow a value of an agent's state back through what set it, across agents, to an input from outside.
+"""Follow a value of an agent's state back through the events that set it, to an external input.
 
-Each hop is a recorded event. From the action that set a value, the walk goes on to the input that holds the
-same value: a recorded response, a message, the result of a nested call, an argument, another field. Where no
-input holds it, the value was computed there, and the walk ends with the inputs that the action had at hand.
+Each hop is a recorded event. From the action that set a value, the walk continues to the input that contains
+the same value: a recorded response, a message, the result of a nested call, an argument, another field. If no
+input contains it, the action computed the value, and the walk ends with the inputs of that action.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _OUTSIDE: Final = {
     "model.call": "a recorded response of the model {}",
     "source.read": "read from {}",
 }
-"""Kinds of events whose value comes from outside of the recorded agents."""
+"""Kinds of events whose values come from outside the recorded agents."""
 
 
 class _Input(NamedTuple):
-    """A value that an action had at hand."""
+    """A value that was available to an action."""
 
     path: str
     """Where the value is, such as `args.order.total` or `message.body.size`."""
@@ -64,7 +64,7 @@ class _Walk:
 def provenance(
     reader: TreeReader, engine: Engine, agent_id: str, name: str, when: Moment | None = None
 ) -> dict[str, Any]:
-    """Follow the value of a field back to where it came from.
+    """Follow the value of a field back to its origin.
 
     Args:
         reader: of the session.
@@ -75,10 +75,10 @@ def provenance(
 
     Returns:
         `agent_id`, `field`, `value`; `hops`, from the value back: `id`, `agent_id`, `tick`, `timestamp`,
-        `action` of an event, `path` and `value` in it, `from` (the argument that held it, if one did), and
+        `action` of an event, `path` and `value` in it, `from` (the argument that contained it, if any), and
         `rule`: `recorded` for the event that set a field, a caller and a message, `same value` where values
-        were compared; `end`, why the walk ended there; `inputs`, the `path`, `value` and event `id` of what
-        the last action had at hand.
+        were compared; `end`, why the walk ended there; `inputs`, the `path`, `value` and event `id` of each
+        input of the last action.
 
     Raises:
         AgentNotFound, EventNotFound, UsageError: as `states.field_changes`.
@@ -100,7 +100,7 @@ def provenance(
 
 
 def _of_field(walk: _Walk, agent_id: str, name: str, changes: dict[str, Any], rule: str = "recorded") -> None:
-    """Go to the event that set a field, and on from there."""
+    """Add the event that set a field, and continue from there."""
     last = changes["changes"][-1]
     row = _row(walk, agent_id, last["id"])
     value = last.get("after")
@@ -118,10 +118,11 @@ def _of_field(walk: _Walk, agent_id: str, name: str, changes: dict[str, Any], ru
 
 
 def _of_value(walk: _Walk, row: Row, path: str, values: list[Any], inner: Row | None = None) -> None:
-    """Go from an action to the input that holds one of some values, and on from there.
+    """Continue from an action to the input that contains one of some values.
 
     Args:
-        inner: an event inside the action: only what ended before it began counts; None for all of the action.
+        inner: an event inside the action; only events that ended before it began count. None for the whole
+            action.
     """
     walk.links.prepare([row], fails=lambda _row: True)
     inputs = list(_inputs(walk, row, inner))
@@ -165,7 +166,7 @@ def _of_input(walk: _Walk, source: _Input) -> None:
 
 
 def _of_sender(walk: _Walk, row: Row, source: _Input) -> None:
-    """Go from a received message to the action that sent it."""
+    """Continue from a received message to the action that sent it."""
     walk.links.prepare([row], fails=lambda _row: False)
     sent = walk.links.sent.get(str(row["extra"].get("message_id")))
     if sent is None:
@@ -182,7 +183,7 @@ def _of_sender(walk: _Walk, row: Row, source: _Input) -> None:
 
 
 def _given_by(row: Row, error: Row | None) -> Iterator[_Input]:
-    """What an event inside an action gave it, with the exception that ended it."""
+    """Yield the values that an action received from an event inside it, or from the event's exception."""
     kind, extra = row["event_type"], row["extra"]
     if error is not None:
         of = "outside" if kind in _OUTSIDE else "result"
@@ -198,7 +199,7 @@ def _given_by(row: Row, error: Row | None) -> Iterator[_Input]:
 
 
 def _inputs(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]:
-    """What an action had at hand, nearest first: what happened inside it, arguments, the agent's fields."""
+    """Yield the inputs of an action, nearest first: from events inside it, arguments, the agent's fields."""
     yield from _inputs_inside(walk, row, inner)
     yield from _leaves("args", row["extra"].get("args"), row, "args")
     if row["agent_id"] is None:
@@ -214,17 +215,18 @@ def _inputs(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]:
         fold.add(event)
     for name, value in fold.fields.items():
         yield from _leaves(name, value, row, "field")
-    # Messages that arrived earlier come last: an inbox holds them, and any of them may be meant.
+    # Messages that arrived earlier come last: an inbox may hold several, and it is unknown which one was
+    # used.
     for message in walk.links.before(row, began, _MAX_EARLIER):
         if message["event_type"] == "agent_message" and not is_sent(message):
             yield from _leaves("message.body", message["extra"].get("body"), message, "message")
 
 
 def _inputs_inside(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]:
-    """What happened inside an action, up to an inner event, the latest first."""
+    """Yield the inputs from events inside an action, up to an inner event, latest first."""
     inside = walk.links.inside.get(row["span_id"] or "", [])
     if inner is not None:
-        # The order decides beside the time: a short call begins and ends within one microsecond.
+        # Compare the order as well as the time: a short call begins and ends within one microsecond.
         until_us, until = started_us(inner), order(inner)
         inside = [each for each in inside if order(each) < until and time_us(each) <= until_us]
     walk.links.prepare([each for each in inside if "error_id" in each["extra"]], fails=lambda _row: False)
@@ -233,7 +235,7 @@ def _inputs_inside(walk: _Walk, row: Row, inner: Row | None) -> Iterator[_Input]
 
 
 def _leaves(path: str, value: Any, row: Row, kind: str) -> Iterator[_Input]:
-    """The value and the values in it, with their paths; at most 2,000."""
+    """Yield the value and the values in it, with their paths; at most 2,000."""
     open_: list[tuple[str, Any]] = [(path, value)]
     for _ in range(_MAX_LEAVES):
         if not open_:
@@ -254,7 +256,7 @@ def _below(path: str, key: str, kind: str) -> str:
 
 
 def _looked_for(before: Any, after: Any) -> list[Any]:
-    """What to look for among the inputs of the action that set a field: its value, and what is new in it."""
+    """The values to search for in the inputs of the action that set a field: its value, and new parts."""
     looked = [after]
     if isinstance(after, list):
         old = before if isinstance(before, list) else []
@@ -269,7 +271,7 @@ def _looked_for(before: Any, after: Any) -> list[Any]:
 
 
 def _tells(value: Any) -> bool:
-    """Whether equal values are a sign that one came from the other: not flags, 0, 1, or empty ones."""
+    """Whether equality suggests that one value came from the other: not for flags, 0, 1 and empty values."""
     return not isinstance(value, bool) and value not in (None, 0, 1, -1, "", [], {})
 
 
@@ -282,7 +284,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _add(walk: _Walk, row: Row, path: str, value: Any, rule: str, *, again: bool = False) -> bool:
-    """Add a hop; False if the walk ends, because it is too long or was here before."""
+    """Add a hop; False if the walk ends, because it is too long or already visited the event."""
     if (row["id"], path) in walk.seen:
         walk.end = walk.end or "the walk came back to an earlier event"
         return False

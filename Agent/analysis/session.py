@@ -1,9 +1,9 @@
 """Find a session and count its losses; buffers of this process are flushed first.
 
-Aggregates use the query engine, questions about one agent use the reader.
+Aggregates use the query engine, analyses of one agent use the reader.
 """
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import difflib
@@ -77,7 +77,7 @@ def find(session: SessionRef = None, root: str | os.PathLike[str] | None = None)
 
 
 def flush_recording() -> Path | None:
-    """Flush what this process buffers; return the directory it records into, None if it does not record."""
+    """Flush the buffers of this process; return the directory it records into, None if it does not record."""
     pipeline = sys.modules.get("Agent.record.emit.installed")
     if pipeline is None:  # nothing in this process records
         return None
@@ -151,7 +151,7 @@ def in_flight(reader: TreeReader) -> list[dict[str, Any]]:
 
 
 def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
-    """Count what the recording lacks, by writer and in total.
+    """Count the events that are missing in the recording, by writer and in total.
 
     Returns:
         The keys of `Losses.to_dict`, `total_lost`, and `dropped`: {reason: count} of events that were never
@@ -171,10 +171,10 @@ def losses(path: Path, reader: TreeReader, engine: Engine) -> dict[str, Any]:
 
 
 def written_losses(engine: QueryEngine) -> dict[str, Any]:
-    """Count what sealed sessions lack from the numbers of their events alone, in one question.
+    """Count the missing events of sealed sessions from the numbers of their events only, in one query.
 
-    A writer's numbers are 1, 2, 3 ... up to its last one, which its `log.closed` says. Of a writer that did
-    not close, the numbers behind its last event are unknown.
+    The events of a writer are numbered 1, 2, 3 ... up to the last one, which its `log.closed` contains. If a
+    writer did not close, the numbers after its last event are unknown.
 
     Returns:
         `clean` (nothing is missing, and every writer closed), `total_lost`, `dropped` ({reason: count}),
@@ -343,7 +343,7 @@ def _catch_up(path: Path, before: dict[Path, Inode], count: _Count, writers: Wri
 def _read_damaged(path: Path, engine: Engine, count: _Count, writers: Writers) -> int | None:
     """Decode the files that hold damaged lines, add their events, and return the number of damaged lines.
 
-    None if a writer is alive, which may be writing such a line just now, or if the engine counts damaged
+    None if a writer is alive, since it may be writing such a line now, or if the engine counts damaged
     lines differently.
     """
     if writers.alive:

@@ -3,7 +3,7 @@
 `agent_vars` gives the fields of all agents by tick as a data frame, as a simulation's data collector does.
 """
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import re
@@ -51,8 +51,8 @@ def state_at(reader: TreeReader, engine: Engine, agent_id: str, when: Moment) ->
     Returns:
         `fields` (exposed state, JSON values), `types` ({JSON Pointer below `fields`: tag}), `values` (the
         fields restored as Python values; an `Unrestored` where that is impossible), `made_by` ({field: id,
-        timestamp, tick, event_type, action of the event that set its value}), `reported` (what
-        `log_state_change` said), `as_of` (the last event applied), `base` (the full state that the fold
+        timestamp, tick, event_type, action of the event that set its value}), `reported` (the changes in
+        `log_state_change` events), `as_of` (the last event applied), `base` (the full state that the fold
         started from, or None), `changes` since it, `sampled` (fields over 4 KiB and generators: recorded in
         full states and checkpoints only), `unseen` (names that could not be exposed), `last_tick` (the
         agent's last tick if a later one was requested, else None).
@@ -396,8 +396,8 @@ def agent_vars(
 
     A row has the values at the end of the tick. An agent has rows from its first tick to its last; ticks in
     which only others acted repeat its values. Values are exact where the run has a checkpoint of that tick
-    (`CheckpointPolicy(every_ticks=1, of="run")`). Elsewhere they are what the agent's own events say: a write
-    by other code after its last action of a tick is then known from its next event, and counts from there.
+    (`CheckpointPolicy(every_ticks=1, of="run")`). Otherwise they are from the agent's own events: a write by
+    other code after its last action of a tick is then known only from its next event, and counts from there.
 
     Args:
         reader: of the session.

@@ -18,7 +18,7 @@ from Agent.event.limits_of_time import pass_on
 T = TypeVar("T")
 
 ERROR_MARK: Final = "__agent_trace_error__"
-"""The attribute of an exception that was recorded: ids of the session and the event, which are no content."""
+"""The attribute of a recorded exception: the ids of its session and event; it is not part of the content."""
 MOST_CLASSES: Final = 4096
 """The size limit of a cache by class: an entry keeps its class alive, and a program may create any number."""
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement
@@ -70,7 +70,7 @@ def class_name(cls: type) -> str:
 
 
 def known_name(cls: type) -> str:
-    """Return the same as `class_name`, from a cache while the class has the same module and name."""
+    """Return the same as `class_name`, cached until the class has another module or name."""
     parts = _MODULE.__get__(cls), _QUALNAME.__get__(cls)
     try:
         module, qualname, name = _known_names[cls]
@@ -154,7 +154,7 @@ def is_of_library(path: str) -> bool:
 _INSTALLED = re.compile(r"(?:^|[\\/])(?:site|dist)-packages(?:[\\/]|$)")
 
 _remembered: dict[int, dict[type, Any]] = {}
-"""All caches by class, each under its `id()`."""
+"""{`id()` of a cache: the cache}, for all caches by class."""
 
 
 forgetting: list[Callable[[], None]] = []
@@ -180,7 +180,7 @@ def remember(known: dict[type, T], cls: type, found: T) -> T:
 
 
 class _Places(NamedTuple):
-    """Where the instances of a class keep their attributes."""
+    """The storage of the attributes of a class's instances."""
 
     slots: tuple[tuple[str, MemberDescriptorType], ...]
     instance: Any
@@ -210,14 +210,14 @@ def attributes_of(value: object) -> dict[str, Any]:
 
 
 def own_attributes(value: object) -> dict[str, Any]:
-    """Return the same without a copy: of an object without slots the `__dict__` itself, only to be read."""
+    """Return the same without a copy: the `__dict__` itself if the class has no slots; do not change it."""
     cls = type(value)
     places = _places_of(cls)
     if places.slots or places.instance is None:
         return _with_slots(value, cls, places)
     try:
         attributes = places.instance.__get__(value, cls)
-    except AttributeError:  # a proxy (wrapt's, as OpenTelemetry makes them) of an object that has none
+    except AttributeError:  # a proxy of wrapt, as OpenTelemetry uses, around an object without `__dict__`
         return {}
     return attributes if type(attributes) is dict else _plain_dict(attributes)
 
@@ -247,7 +247,7 @@ def _in_slots(value: object, slots: tuple[tuple[str, MemberDescriptorType], ...]
 
 
 in_slots: Callable[[object, tuple[tuple[str, MemberDescriptorType], ...]], dict[str, Any]] = _in_slots
-"""Returns the values in the slots of an object; `record/` puts a form in C here."""
+"""Returns the values in the slots of an object; `record/` replaces it by a C function."""
 
 
 def _slots(cls: type) -> dict[str, MemberDescriptorType]:
@@ -278,7 +278,7 @@ def _plain_dict(instance: object) -> dict[str, Any]:
 
 
 def restore_attributes(value: object, attributes: Mapping[Any, Any]) -> None:
-    """Set attributes in the slots and the `__dict__` of an instance; ValueError if one has no place."""
+    """Set attributes in the slots and the `__dict__` of an instance; ValueError if one cannot be stored."""
     slots: dict[str, MemberDescriptorType] = {}
     for base in reversed(mro_of(type(value))):
         if _is_heap(base):
@@ -305,7 +305,7 @@ def remove_attributes(value: object, names: Iterable[str]) -> None:
 
 
 def find_class(name: str) -> type | None:
-    """Find the class of exactly this `module.QualName` in the loaded modules; None if it is missing."""
+    """Find the class with this `module.QualName` in the loaded modules; None if it is missing."""
     if len(name) > _NAME_CHARS:
         return None
     parts = name.split(".")

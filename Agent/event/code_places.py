@@ -1,7 +1,7 @@
-"""Where in the program's files an event was recorded: the place of its function, or of the line that raised.
+"""The position in the program's files of an event: of its function, or of the line that raised an error.
 
 A `code` event has the file and line of a function; the action events name it by its digest. An `error` event
-has them in its traceback. Both are recorded texts, which may be anything.
+has them in its traceback. Both are recorded texts, so they may be invalid.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CodePlace(NamedTuple):
     """Its absolute path, as recorded."""
     line: int
     function: str
-    """The qualified name of the function, with its module where that is known."""
+    """The qualified name of the function, with its module if known."""
 
 
 def code_place(extra: Mapping[str, Any]) -> CodePlace | None:
@@ -74,7 +74,7 @@ class CodePlaces:
         return bool(self._of_digest)
 
     def add(self, extra: Mapping[str, Any]) -> None:
-        """Take the payload of a `code` event."""
+        """Add the place in the payload of a `code` event."""
         place = code_place(extra)
         if place is not None:
             self._of_digest[str(extra.get("digest"))] = place
@@ -86,8 +86,8 @@ class CodePlaces:
         Args:
             kind: of the event.
             extra: its payload.
-            code: the digest of its code, which only outermost actions have; of others, the name of the
-                function decides if a single function has it.
+            code: the digest of its code, which only outermost actions have; other events are matched by the
+                name of their function, if it is unique.
         """
         if kind == "code":
             return code_place(extra)

@@ -306,7 +306,11 @@ def migrate_event(obj: Mapping[str, Any]) -> dict[str, Any]:
     version = event.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= CURRENT_SCHEMA:
         is_newer = isinstance(version, int) and not isinstance(version, bool) and version > CURRENT_SCHEMA
-        remedy = "install a newer agent-trace" if is_newer else "it is no event of Agent Trace, or damaged"
+        remedy = (
+            "install a newer agent-trace"
+            if is_newer
+            else "it is not an event of Agent Trace, or it is damaged"
+        )
         raise SchemaError(f"schema version {version!r}; this program reads 1 to {CURRENT_SCHEMA}: {remedy}")
     while version < CURRENT_SCHEMA:
         event = _UPCASTERS[version](event)
@@ -324,10 +328,10 @@ def validate_event(obj: Mapping[str, Any]) -> list[str]:
         return [*problems, "extra is not an object"]
     name = obj.get("type") if run_view else payload.get("event_type")
     if not isinstance(name, str):
-        return [*problems, "the event does not say its type"]
+        return [*problems, "the event has no type"]
     kind = KINDS.get(name)
     if kind is None:
-        return problems  # a kind of a later minor version: kept, not judged
+        return problems  # a kind of a later minor version, which cannot be checked
     problems.extend(
         problem for field in kind.fields if (problem := _field_problem(name, field, payload)) is not None
     )

@@ -1,7 +1,7 @@
-"""Recognises exceptions that the program's handler of a signal raised, such as that of a time limit.
+"""Recognises exceptions raised by the program's signal handlers, such as the handler of a time limit.
 
-They only happen to interrupt recording, and belong to the program: code that catches whatever users' classes
-raise passes them on.
+Such an exception may interrupt recording, but is meant for the program. So code that catches all exceptions
+of users' classes has to raise it again.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any, Final
 
 
 def pass_on(error: BaseException) -> None:
-    """Raise an error again if it is the program's: an interrupt, an exit, or one of a signal's handler."""
+    """Raise an error again if it is for the program: an interrupt, an exit, or one of a signal handler."""
     if isinstance(error, (KeyboardInterrupt, SystemExit)) or is_of_signal(error):
         raise error
 
 
 def is_of_signal(error: BaseException) -> bool:
-    """Whether a function that is the handler of a signal now was running when an error was raised.
+    """Whether a current signal handler was running when an error was raised.
 
-    Looks at no variable of a frame, since that would keep the variable's value alive.
+    It does not access the variables of frames, since that would keep their values alive.
     """
     if isinstance(error, RecursionError):
         return False  # the stack is nearly full
@@ -37,7 +37,7 @@ def is_of_signal(error: BaseException) -> bool:
 
 
 def _code_of(handler: Any) -> CodeType | None:
-    """Return the code that runs first if a handler is called; None if it is not written in Python."""
+    """Return the code object that a call of a handler runs first; None if it is not written in Python."""
     while isinstance(handler, (partial, MethodType)):
         handler = handler.func if isinstance(handler, partial) else handler.__func__
     if type(handler) is not FunctionType:

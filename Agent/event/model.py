@@ -45,7 +45,7 @@ class Event:
     tick: int | None = None
     """The step of the simulation."""
     hlc: int | None = None
-    """By how many microseconds the writer's clock was behind what it had heard from other processes."""
+    """How many microseconds the writer's clock was behind the times it had received from other processes."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """The payload: the keys that `payloads.KINDS` lists for the kind, and keys that the user added."""
     code: str | None = None
@@ -89,6 +89,6 @@ class Event:
 
     @property
     def order(self) -> tuple[int, str, int]:
-        """Return the sort key that merges events of several writers, effects after what they heard of."""
+        """Return the sort key that merges events of several writers, effects after carried causes."""
         writer, seq = split_event_id(self.id)
         return self.timestamp_us + (self.hlc or 0), writer, seq

@@ -20,7 +20,7 @@ _scripts: dict[str, str] = {}
 
 
 def name_script(module: str, name: str) -> None:
-    """Replace the name of a module by `name` from now on, if the recorded script is imported here."""
+    """Use `name` for a module from now on, if the recorded script was imported as that module."""
     _scripts[module] = name
     for cache in NAMED_CACHES:
         cache.clear()

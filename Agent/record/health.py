@@ -97,7 +97,7 @@ class Health:
             moved = {f"user.{key}" if key in own_keys else key: value for key, value in fields.items()}
         except Exception:  # noqa: BLE001 - a key whose __hash__ or __eq__ raises is none of ours
             return fields
-        self.note("a user's key had the name of one of ours and moved to user.<key>")
+        self.note("a user's key with a reserved name was renamed to user.<key>")
         return moved
 
     def trouble(self, where: str, error: BaseException) -> None:

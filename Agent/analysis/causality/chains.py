@@ -38,7 +38,7 @@ from Agent.tree.read.reader import TreeReader
 Verdict = Literal["SHOWN", "CONTRARY", "INCONCLUSIVE"]
 
 LEVEL = 0.99
-"""The confidence level: with 5 false causes tested per report, 1 in 20 reports shows a false one."""
+"""The confidence level: if each report tests 5 false causes, 1 in 20 reports shows a false one."""
 
 MIN_OTHERS = 19
 """With 19 other seeds, a run is worse than all of them by chance with probability 1/20."""
@@ -98,7 +98,7 @@ def judged(intervention: str, with_it: Sequence[Any], without_it: Sequence[Any],
     values = [*with_it, *without_it]
     if not all(isinstance(value, (bool, int, float)) and math.isfinite(value) for value in values):
         return CauseTest(
-            "INCONCLUSIVE", intervention, reason="what the complaint is about is not a number in the forks"
+            "INCONCLUSIVE", intervention, reason="the quantity of the complaint is not a number in the forks"
         )
     if len(with_it) < 1 or len(without_it) < 1:
         return CauseTest("INCONCLUSIVE", intervention, reason="nothing was compared")
@@ -139,7 +139,7 @@ def judged_chance(intervention: str, recorded: Any, others: Sequence[Any], worse
     values = [recorded, *others]
     if not others or not all(isinstance(value, (bool, int, float)) for value in values):
         return CauseTest(
-            "INCONCLUSIVE", intervention, reason="what the complaint is about is not a number in the forks"
+            "INCONCLUSIVE", intervention, reason="the quantity of the complaint is not a number in the forks"
         )
     numbers = [float(value) for value in others]
     own = float(recorded)
@@ -197,7 +197,7 @@ MAX_INFERRED_HOPS = 3
 MAX_CAUSES = 100
 _LOOK_AHEAD = 200
 _LOOK_BEHIND = 2_000
-"""How many earlier events of the agent the rules look at."""
+"""The number of earlier events of the agent that the rules search."""
 
 _LEARNING = frozenset({"learning_update", "policy_update"})
 _ACTS = frozenset({"agent_action", "decision", "content_generation", "strategy_update", "state_change"})
@@ -302,7 +302,7 @@ def _recorded(row: Row, window: EventWindow) -> Iterator[_Link]:
 
 
 def _inferred(row: Row, window: EventWindow) -> Iterator[_Link]:
-    """Rules for what is not recorded; each takes the same agent's nearest earlier event of some kind."""
+    """Rules for unrecorded links; each takes the same agent's nearest earlier event of some kind."""
     began = started_us(row)
     earlier = window.before(row, began, _LOOK_BEHIND)
     kind = row["event_type"]
@@ -490,7 +490,7 @@ def causality_chain(
 
     Args:
         reader: of the session.
-        engine: over the session; queried only for what the agents' own files lack.
+        engine: over the session; queried only for events that are not in the agents' files.
         event: an event id, an event dict (from `get_errors`, a journey, ...) or an Event.
         lookback_seconds: how far back to look for causes, recorded ones too.
 

@@ -1,6 +1,6 @@
 """Events with their links: spans, causes, messages and agents; read from files or held in memory."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import bisect
@@ -78,10 +78,10 @@ class EventWindow:
             self.inside[span].sort(key=order)
 
     def prepare(self, rows: Iterable[Row], *, fails: Callable[[Row], bool]) -> None:
-        """Load the events that are linked to some events; nothing to do here, since all are in memory."""
+        """Load the events that are linked to some events; does nothing here, since all are in memory."""
 
     def before(self, row: Row, until_us: int, most: int) -> list[Row]:
-        """The same agent's events before an event, nearest first: of the last `most`, those up to a time."""
+        """Of the agent's last `most` events before an event, return those up to a time, nearest first."""
         known = self._by_agent.get(row["agent_id"], [])
         index = bisect.bisect_left(known, order(row), key=lambda pair: pair[0])
         near = known[max(index - most, 0) : index]
@@ -98,7 +98,8 @@ class FilledWindow(EventWindow):
     """A window over a time range of a session that loads events on demand, one query for each step back.
 
     Args:
-        max_questions: the most queries for links; reading the events of single agents does not count.
+        max_questions: the maximum number of queries for links; reading the events of single agents does not
+            count.
     """
 
     def __init__(self, max_questions: int) -> None:
@@ -173,9 +174,9 @@ def load_event(engine: Engine, event_id: str) -> Row | None:
 
 
 MAX_EVENTS_EACH = 20_000
-"""The most events held of one agent; the newest of the time range."""
+"""The maximum number of events held of one agent: the newest in the time range."""
 MAX_LINKED = 20_000
-"""The most events of other agents that one query loads."""
+"""The maximum number of events of other agents that one query loads."""
 TRAIL_US = 60_000_000
 """How long after the time range to look for the ends of spans that were open at its end."""
 MAX_QUERIES = 6
@@ -190,7 +191,7 @@ class Links(FilledWindow):
         engine: over the whole session.
         since_us: the start of the range.
         until_us: the last microsecond of the range.
-        max_questions: the most queries for links.
+        max_questions: the maximum number of queries for links.
     """
 
     def __init__(
@@ -210,7 +211,7 @@ class Links(FilledWindow):
         places = [place for place in map(_place, ids) if place is not None]
         until_us = max(self.until_us, self.until_us + TRAIL_US * bool(around))
         if self._has_asked:
-            self._engine.ends_us()  # one pass over all lines, from which the next ones know where these are
+            self._engine.ends_us()  # one pass over all lines builds an index for the next queries
         self._has_asked = True
         only = Only(
             since_us=self.since_us,
@@ -262,13 +263,13 @@ def _place(event_id: str) -> tuple[str, int] | None:
     try:
         return split_event_id(event_id)
     except ValueError:
-        return None  # a text that the program wrote where an event id can be
+        return None  # a text of the program in a place for an event id
 
 
 def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
     """Load one event by its id: search the files for its bytes, then query the archive if there is one.
 
-    An engine that has an index of the lines finds it sooner.
+    If the engine has an index of the lines, query it first.
     """
     if _place(event_id) is None:
         return None
@@ -276,7 +277,7 @@ def find_event(reader: TreeReader, engine: Engine, event_id: str) -> Row | None:
         return load_event(engine, event_id)
     mark = b'"id":"' + event_id.encode() + b'"'
     writer = event_id.rpartition("-")[0]
-    # start with the files that have the writer in their names
+    # start with the files whose names contain the writer
     for path in sorted(reader.files(), key=lambda path: f"@{writer}." not in path.name):
         line = _line_with(path, mark)
         while line is not None:

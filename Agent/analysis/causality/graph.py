@@ -1,6 +1,6 @@
 """The causes and effects of one event as a graph: values, an indented tree, DOT or SVG."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 from collections import defaultdict
@@ -161,7 +161,7 @@ def causal_graph(
 def around_event(
     engine: QueryEngine, event_id: str, lookback_seconds: float = 60, *, with_effects: bool = False
 ) -> ChosenEvents:
-    """The events of many sessions that `causal_graph` looks at: those near in time, and those they name.
+    """The events of many sessions that `causal_graph` searches: those near in time, and those that they name.
 
     Raises:
         EventNotFound: no session has this event.
@@ -223,7 +223,7 @@ def _absent(reader: TreeReader, engine: Engine, rows: Sequence[Row], links: Link
 
 
 def _whys(reader: TreeReader, ids: list[str]) -> dict[str, str]:
-    """For each id, what the loss accounting says about it."""
+    """{id: the reason why its event is missing, from the loss accounting}."""
     try:
         writers = {writer.writer: writer for writer in reader.losses().writers}
     except DamagedInput as error:

@@ -52,7 +52,7 @@ class Sources:
     older: tuple[str, ...] = ()
     verbatim: tuple[str, ...] = ()
     only: str = ""
-    """An SQL condition on rows of the archive, if only some rows of a part are to be read."""
+    """An SQL condition on rows of the archive, if only some rows of a part are read."""
     uniform: bool = False
     """Whether every row of the archive is an event stored in columns, without its original line."""
     damaged: tuple[tuple[str, int], ...] = ()
@@ -73,7 +73,7 @@ class Sources:
         return self.forms, self.only, self.uniform
 
     def set_apart(self, session: Path, odd: Collection[str]) -> Sources:
-        """The sources with all live files but the odd ones in `lines`."""
+        """Return the sources with all live files in `lines`, except those that `_columns` cannot read."""
         live, lines = [], []
         root = f"{session.resolve()}{os.sep}"
         for name, listed, pattern in zip(
@@ -206,8 +206,8 @@ def find_sources(
     Args:
         session: its directory.
         files: those that may be read.
-        agent_id: whose rows are wanted of the archive; None for all.
-        parts: those of its archive that may be read.
+        agent_id: read only this agent's rows of the archive; None for all.
+        parts: parts of its archive that may be read.
     """
     listed = {path: found for path in files if (found := standing_at(path)) is not None}
     is_whole = all(found.inode != -1 for found in listed.values())
@@ -303,7 +303,7 @@ def _wanted(session: Path, agent_id: str | None) -> Callable[[SealedSegment], bo
 
 
 def _only(session: Path, read: list[tuple[Part, list[SealedSegment]]]) -> str:
-    """A condition for the wanted rows if parts hold others; its constants let DuckDB skip row groups."""
+    """A condition for the rows to read if the parts have others; its constants let DuckDB skip row groups."""
     if all(len(segments) == len(part.segments) for part, segments in read):
         return ""
     files = sorted({each.file for _, segments in read for each in segments})
@@ -336,7 +336,7 @@ def standing_at(path: Path) -> Standing | None:
     try:
         status = os.lstat(path)
     except OSError:
-        # keep it in the list, so that whoever reads the file reports the error
+        # keep it in the list, so that reading the file reports the error
         return Standing(-1, 0, 0)
     if not stat.S_ISREG(status.st_mode):
         return None

@@ -4,7 +4,7 @@ All aggregate modules use `Engine.rows`. The engine can open no files outside th
 read, and damaged lines never count.
 """
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import contextlib
@@ -79,13 +79,13 @@ try:
     from Agent.analysis.query import _columns
 
     Files = _columns.Files
-except ImportError:  # not compiled here: DuckDB's own reader, which takes two to three times as long
+except ImportError:  # not compiled: use DuckDB's own reader, which takes two to three times as long
     Files = None
 
 _OLDEST_WITH_STREAMS: Final = (2, 0)
-"""DuckDB before it reads an Arrow stream only once, and needs pyarrow for more."""
+"""Older versions of DuckDB read an Arrow stream only once, and need pyarrow to read it again."""
 _ODD: Final = 1
-"""What `Lines` says of a file with a line that is to be read otherwise; 2 of one that it cannot read."""
+"""The mark of a file with a line that DuckDB's reader has to read; 2 marks a file that cannot be read."""
 
 
 class FilesMoved(InputError):
@@ -102,8 +102,8 @@ class Engine:
         archive: whether to read sealed segments from the session's archive.
         agent_id: only this agent's rows of the archive; None for all.
         deadline_s: the time limit of one query in seconds; None for no limit.
-        trees: sealed sessions that are read instead, `session` being the first.
-        remote: further ones in an object store.
+        trees: sealed sessions that are read instead; `session` is the first.
+        remote: further sealed sessions in an object store.
 
     Raises:
         UsageError: the deadline is not a number of seconds above 0.
@@ -139,16 +139,16 @@ class Engine:
         self._files: Any = None
         """The `Files` of the current listing, with their index."""
         self._lines: dict[str, tuple[str, Any]] = {}
-        """What is registered: its name and the lines, by what is asked of them."""
+        """{requested columns and rows: name registered in DuckDB, the lines}."""
         self._listing = 0
-        """Counts the changes of `_lines`."""
+        """The number of changes of `_lines`."""
         self._odd: set[str] = set()
-        """Files that DuckDB's own reader reads: a line of them is written otherwise than ours."""
+        """Files with a line in a form that recording does not write; DuckDB's own reader reads them."""
         self._spill: Spill | None = None
         self._set: dict[str, list[str]] = {}
         self._connection: Any = None
         self._streams = False
-        """Whether lines are made columns here; else DuckDB's own reader reads every file."""
+        """Whether `_columns` reads the lines; else DuckDB's own reader reads every file."""
         self._views: tuple[Any, ...] | None = None
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
@@ -246,7 +246,7 @@ class Engine:
                 self._set[form] = files
 
     def _registered(self, asked: str) -> str:
-        """The name under which the connection finds what is asked of the lines of live files."""
+        """Register the requested columns of the live files' lines, if necessary; return their name."""
         if asked not in self._lines:
             if self._files is None:
                 self._files = _columns.Files(self._sources.lines, CURRENT_SCHEMA, MAX_LINE_BYTES)
@@ -259,12 +259,12 @@ class Engine:
         return self._lines[asked][0]
 
     def _found_odd(self) -> bool:
-        """Whether a file turned out to be odd, or gone; then the answer is wrong."""
+        """Whether a file could not be read as columns, or disappeared, so that the answer is wrong."""
         is_odd = False
         for _, lines in self._lines.values():
             for (path, inode, *_), mark in zip(self._sources.lines, lines.marks(), strict=True):
                 is_odd |= mark != 0
-                # of one that is there and cannot be read, DuckDB says why
+                # DuckDB's reader then reports why an existing file cannot be read
                 if mark == _ODD or (mark and (now := standing_at(Path(path))) and now.inode == inode):
                     self._odd.add(path)
         if is_odd:
@@ -276,7 +276,7 @@ class Engine:
         self._listing += 1
 
     def _are_fine(self) -> bool:
-        """Look at every line that columns are made of; False if one is to be read otherwise."""
+        """Check every line that is read as columns; False if DuckDB's reader has to read one."""
         for _, lines in self._lines.values():
             lines.look()
         return not any(any(lines.marks()) for _, lines in self._lines.values())
@@ -331,11 +331,11 @@ class Engine:
         asked = query if most is None else first_of(self._open(), query, most)
 
         def begin() -> tuple[list[list[tuple[Any, ...]]], Any]:
-            """The first two batches, and the cursor for the rest, which is read when no file can be odd."""
+            """The first two batches, and the cursor for the rest, for which all lines are checked."""
             cursor = self._user_cursor(asked, words)
             first = [batch for _ in range(2) if (batch := self._next(cursor, query, rows))]
             if len(first) == 2:
-                self._are_fine()  # what is yielded cannot be taken back
+                self._are_fine()  # rows cannot be taken back once they are yielded
             return first, cursor if len(first) == 2 else None
 
         with in_use(self), nothing_retired(self._given):
@@ -381,7 +381,7 @@ class Engine:
         try:
             with self._translated(query):
                 return next(reader, None)
-        except (pyarrow.ArrowException, OSError) as error:  # what pyarrow makes of DuckDB's errors
+        except (pyarrow.ArrowException, OSError) as error:  # pyarrow converts DuckDB's errors to these
             raise _bad_query(error, query) from error
 
     def _arrow_table(self, query: str, words: frozenset[str] | None) -> Any:
@@ -413,10 +413,10 @@ class Engine:
             return tuples
 
     def numbers(self) -> dict[str, bytes] | None:
-        """The numbers of all events by writer: bytes in which the lowest bit of the first stands for 0.
+        """The numbers of all events by writer, as bits: 0 is the lowest bit of the first byte.
 
-        None if only a query can count them: a number comes twice, or the archive or DuckDB's own reader has a
-        part of the lines.
+        None if only a query can count them: a number occurs twice, or some lines are in the archive or are
+        read by DuckDB's own reader.
         """
         return self._settled(self._numbers)
 
@@ -438,13 +438,13 @@ class Engine:
 
     @property
     def is_indexed(self) -> bool:
-        """Whether an earlier query left an index of all lines, by which the next ones find single events."""
+        """Whether an earlier query built an index of all lines, which speeds up queries for single events."""
         return self._sources.forms == (views.LINES,) and (
             self._files is not None and self._files.ends_us() is not None
         )
 
     def _has_index(self) -> bool:
-        """Whether `_files` has an index, which one pass over all lines makes, and these are all lines."""
+        """Whether `_files` has an index of all lines; one pass over the lines builds it if necessary."""
         if self._sources.forms != (views.LINES,):
             return False
         self._resolved(f"SELECT event_type FROM {scan()}")
@@ -465,7 +465,7 @@ class Engine:
         # for a file of one byte some versions of the engine return a row, and others do not
         standing = self._sources.standing.items()
         ones = {str(path.resolve()) for path, listed in standing if listed.size_bytes == 1}
-        # a file whose lines are columns has none
+        # a file that is read as columns has none
         for row in self._dicts(views.damaged_lines(), ()) if self._sources.live else ():
             counted = 0 if row["filename"] in ones else damaged.get(row["filename"], 0)
             damaged[row["filename"]] = row["lines"] + counted
@@ -501,7 +501,7 @@ class Engine:
         self.close()
 
     def _check(self, query: str) -> frozenset[str] | None:
-        """The words of a user's query, None if it may use everything; UsageError if it does not only read."""
+        """The words of a user's query; None if it may use any column; UsageError if it does not only read."""
         connection = self._open()
         import duckdb
 
@@ -528,9 +528,9 @@ class Engine:
         except duckdb.IOException as error:
             if os.strerror(errno.ENOSPC) in str(error):
                 raise InputError(
-                    f"the disk is too full for what the query sorts: {_first_line(error)}",
+                    f"the disk has no space for the data that the query sorts: {_first_line(error)}",
                     path=self._session,
-                    remedy="free disk space, or ask for fewer columns or rows",
+                    remedy="free disk space, or select fewer columns or rows",
                 ) from error
             raise FilesMoved(
                 f"the session's files cannot be read: {_first_line(error)}",
@@ -565,7 +565,9 @@ class Engine:
             if (long := _LONG_LINE.search(str(error))) is not None:
                 raise _too_long(Path(long[1])) from error
             if not self._session.is_dir():
-                raise FilesMoved(f"the session is gone: {_first_line(error)}", path=self._session) from error
+                raise FilesMoved(
+                    f"the session no longer exists: {_first_line(error)}", path=self._session
+                ) from error
             raise _bad_query(error, sql) from error
 
     def _open(self) -> Any:
@@ -578,7 +580,7 @@ class Engine:
         connection.execute("SET preserve_insertion_order = false")
         for macro in MACROS:
             connection.execute(f"CREATE TEMP MACRO {macro}")
-        # of many sessions, the name within its session
+        # for many sessions, the name within its session
         here = "" if isinstance(self._known, SealedSources) else f"{self._session}/"
         connection.execute("SET VARIABLE session = ?", [here])
         # Progress goes to the listener, not to the terminal. In Jupyter without ipywidgets DuckDB refuses
@@ -586,7 +588,7 @@ class Engine:
         with contextlib.suppress(duckdb.InvalidInputException):
             connection.execute("SET enable_progress_bar = true")
             connection.execute("SET enable_progress_bar_print = false")
-        # From here on DuckDB can open no files outside these sessions, whatever a query says.
+        # From here on DuckDB cannot open files outside these sessions, whatever the query is.
         # DuckDB checks a glob pattern in its escaped form and a matching file in its plain form.
         places = [*map(str, self._sessions), *(f"{tree.url}/" for tree in self.remote)]
         allowed = [name for each in places for name in (each, escaped(each))]
@@ -611,12 +613,12 @@ class Engine:
         except UsageError:
             if words is None:
                 raise
-        # again with all of them, among which the error finds what may be meant
+        # again with all of them, so that the error can suggest similar names
         self._make_views(None)
         return self._execute(asked, ())
 
     def _make_views(self, words: frozenset[str] | None) -> None:
-        # again for each query, because segments may have been sealed since
+        # created again for each query, because segments may have been sealed since
         wanted = words, self._sources.statement, self._listing
         if wanted != self._views:
             of_states = [action_states()] if words is None or ACTION_STATES in words else []
@@ -632,7 +634,7 @@ def _is_deadline(value: object) -> bool:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-"""All engines with an open connection, to close at exit: an open one prints pages of errors then."""
+"""All engines with an open connection, to close at exit, when an open one would print pages of errors."""
 
 
 def _close_all() -> None:
@@ -676,7 +678,7 @@ def _too_long(path: Path) -> DamagedInput:
             if data.endswith(b"\n"):
                 number, size_bytes = number + 1, 0
     return DamagedInput(
-        f"a line is longer than {MAX_LINE_BYTES >> 20} MiB, which no event is, and SQL cannot pass over it",
+        f"a line is longer than {MAX_LINE_BYTES >> 20} MiB, which no event is, and SQL cannot skip it",
         path=path,
         line=number,
         remedy="remove that line; `verify` and `tail` read the file as it is",

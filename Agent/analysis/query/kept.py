@@ -1,6 +1,6 @@
-"""Tables that a question keeps while it is answered, and libraries that only some answers need.
+"""Temporary tables of an analysis, and optional libraries.
 
-Apart from the engine, which `tail` does without.
+Separate from the engine, which `tail` does not load.
 """
 
 from __future__ import annotations

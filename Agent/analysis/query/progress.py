@@ -60,9 +60,9 @@ class Bounds(NamedTuple):
 
     deadline_s: float | None = None
     memory_bytes: int | None = None
-    """The address space that the process may add after a query begins, because the engine's own memory limit
-    does not count every allocation. The limit covers the whole process, so only a process that does nothing
-    else sets it."""
+    """The address space that the process may allocate after a query begins, because the engine's own memory
+    limit does not count every allocation. The limit covers the whole process, so only a process that does
+    nothing else sets it."""
     give_up: Callable[[float | None], None] | None = None
     """Ends the process. Called with the deadline in seconds, or with None after Ctrl-C, if the engine is
     still running 2 s later: the engine does not check for interrupts within one call of a function."""
@@ -84,8 +84,8 @@ def shown_deadline(limit_s: float | None = None) -> str:
 def interruptible(connection: Any, fetch: Callable[[], Answer], deadline_s: float | None = None) -> Answer:
     """Return the result of `fetch`, which queries this connection; Ctrl-C and the deadline stop the query.
 
-    If called in the main thread, the query runs in another one so that the main thread can handle Ctrl-C: the
-    engine itself checks for signals only when it is done.
+    If called in the main thread, the query runs in another one so that the main thread can handle Ctrl-C,
+    since the engine checks for signals only at the end.
     """
     with watched(connection), _bounded(connection, deadline_s):
         if threading.current_thread() is not threading.main_thread():
@@ -218,7 +218,7 @@ def _end_queries() -> None:
             engine.interrupt()
         time.sleep(0.01)
     for thread in threads:
-        # its frames hold objects of the engine, and release them when the thread ends
+        # its frames hold objects of the engine until the thread ends
         if thread is not threading.current_thread():
             thread.join(max(until_s - time.monotonic(), 0))
     for close in _at_exit:

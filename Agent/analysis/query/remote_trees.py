@@ -1,7 +1,7 @@
 """Sealed sessions in an object store, which DuckDB reads through fsspec: `s3://`, `gs://`, `memory://`.
 
-A session there is a copy of its directory: `session.json`, `archive/` and, if it has runs, `runs/`. Every row
-of its archive counts. fsspec and the library of each store are the user's own; nothing else needs them.
+Such a session is a copy of its directory: `session.json`, `archive/` and, if it has runs, `runs/`. All rows
+of its archive are read. The user installs fsspec and the library of the store; nothing else needs them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LIBRARIES: Final = {
     "abfs": "adlfs",
     "az": "adlfs",
 }
-"""What PyPI has for a scheme."""
+"""{scheme of a URL: the package on PyPI that reads it}."""
 _AGAIN: Final = "copy the session again"
 
 
@@ -39,10 +39,10 @@ class RemoteTree:
 
     url: str
     store: Any
-    """fsspec's file system."""
+    """The file system of fsspec."""
     parts: tuple[Part, ...]
     run_files: tuple[str, ...]
-    """The names in it of the event files of its runs, which stay JSON lines."""
+    """The names in the store of the event files of its runs, which remain JSON lines."""
     sources: Sources
 
 
@@ -50,7 +50,7 @@ def remote_trees(urls: Iterable[str]) -> list[RemoteTree]:
     """Find the sessions of some URLs: sessions, trace roots, or patterns of both.
 
     Raises:
-        MissingExtra: fsspec, or what it needs for the store, is not installed.
+        MissingExtra: fsspec, or its library for the store, is not installed.
         SessionNotFound: a URL is none of these.
         InputError: a session has lines that are not sealed, or the store cannot be read.
     """
@@ -87,7 +87,7 @@ def _reading(url: str) -> Iterator[None]:
         yield
     except AgentTraceError:
         raise
-    except Exception as error:  # the libraries of stores have no error in common
+    except Exception as error:  # the libraries of stores have no common base class of errors
         first = (str(error) or type(error).__name__).partition("\n")[0]
         raise InputError(
             f"the object store cannot be read: {first}",
@@ -146,7 +146,7 @@ def _part(url: str, text: bytes) -> Part:
         raise DamagedInput(
             f"a part of the archive cannot be read: {error}", path=url, remedy=_AGAIN
         ) from None
-    # another name would lead out of the session
+    # another name could point outside the session
     if part.name != PurePosixPath(url).stem or part.archive_version > ARCHIVE_VERSION:
         raise DamagedInput("a part of the archive has another name or version", path=url, remedy=_AGAIN)
     return part

@@ -1,9 +1,9 @@
-"""Select rows of many sealed sessions, and keep them as one small session for questions that need a session.
+"""Copy selected events of many sealed sessions into a small session, for analyses that need a session.
 
-These questions (`debug`, `journey`, `causes`) hold events in memory, so their number is bounded.
+These analyses (`debug`, `journey`, `causes`) hold events in memory, so their number is limited.
 """
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import os
@@ -26,19 +26,19 @@ from Agent.tree.layout import agents_dir, claims_dir, entries_in, safe_name, ses
 from Agent.tree.read.removal_logs import Recovery, read_recovery, write_recovery
 
 MOST_ROWS: Final = 200_000
-"""Some 300 MB of memory while causes are looked for."""
+"""The maximum number of events: a search for causes among these takes about 300 MB of memory."""
 
 
 class ChosenEvents(NamedTuple):
-    """Which events a question needs."""
+    """The events that an analysis needs."""
 
     where: str
     """A condition on the columns of `whole_lines`, and `error_id`."""
     parameters: list[Any]
     what: str
-    """The events in words, after their number."""
+    """The description of the events, after their number in messages."""
     remedy: str
-    """How to ask for fewer."""
+    """How to select fewer events."""
 
 
 def of_agent(agent_id: str) -> ChosenEvents:
@@ -50,10 +50,10 @@ def of_agent(agent_id: str) -> ChosenEvents:
 def selected_session(
     engine: QueryEngine, trees: Trees, chosen: ChosenEvents, most: int = MOST_ROWS
 ) -> Iterator[Path]:
-    """Keep events of many sessions as a session in a temporary directory, within the block.
+    """Copy events of many sessions into a session in a temporary directory, which exists within the block.
 
     Raises:
-        InputError: these are more than `most` events, or none.
+        InputError: the selection has more than `most` events, or none.
     """
     where, parameters, what, remedy = chosen
     number = engine.row(f"SELECT count(*) AS n FROM {scan('error_id')} WHERE {where}", parameters)["n"]
@@ -83,14 +83,15 @@ def selected_session(
 
 
 def _name(engine: QueryEngine, trees: Trees) -> str:
-    """The id of the first session, and how many more there are."""
+    """The id of the first session, and the number of the others."""
     paths = [*(tree.session for tree in trees.local), *(Path(tree.url) for tree in engine.remote)]
-    paths += [Path(url) for url in trees.remote if not engine.remote]  # which Spark reads by Hadoop
+    # sessions that Spark reads through Hadoop
+    paths += [Path(url) for url in trees.remote if not engine.remote]
     return session_id_of(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
 
 
 def _keep_accounts(trees: Trees, path: Path) -> None:
-    """Keep what the sessions know of their writers: a call that a killed process began is in no event."""
+    """Copy the sessions' data about writers: open calls of a killed process are in no event."""
     recovery = Recovery()
     for tree in trees.local:
         recovery.writers |= read_recovery(tree.session).writers

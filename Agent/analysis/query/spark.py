@@ -1,10 +1,10 @@
-"""Run the same questions over many sealed sessions with Spark, on this machine or on a cluster.
+"""Run the same queries over many sealed sessions with Spark, on this machine or on a cluster.
 
-`SparkEngine` is a `QueryEngine`. It makes of the archives' rows the columns that a question asks for. PySpark
-is the extra `cluster`, and needs Java.
+`SparkEngine` is a `QueryEngine`. It derives the columns of a query from the rows of the archives. PySpark is
+in the extra `cluster`, and needs Java.
 """
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import logging
@@ -39,13 +39,13 @@ from Agent.errors import InputError, MissingExtra, UsageError
 from Agent.event.codec import CURRENT_SCHEMA
 
 _OBJECT: Final = "concat('{{', array_join(transform({entries}, e -> concat({key}, ':', {value})), ','), '}}')"
-"""A JSON object of entries whose values are JSON; a VARIANT would order the keys inside of these anew."""
+"""A JSON object of entries whose values are JSON; a VARIANT would reorder the keys inside these values."""
 _QUOTED: Final = "substr(to_json(array({0})), 2, length(to_json(array({0}))) - 2)"
 _MEMBER: Final = (
     "element_at(transform(array(to_json({found})), v -> CASE WHEN v LIKE '{{%' OR v LIKE '[%' "
     "THEN try_element_at(from_json({text}, 'map<string,string>'), {name}) ELSE v END), 1)"
 )
-"""The JSON of a member: of an object or a list as it was written, of others the VARIANT's."""
+"""The JSON of a member: the original text of an object or a list, the VARIANT's text of other values."""
 WORDS: Final = {
     "total": "sum", "about": "percentile_approx", "div": "div", "every": "1", "first": "slice",
     "each": "explode", "keys": "json_object_keys",
@@ -55,7 +55,7 @@ WORDS: Final = {
         value="e.value",
     ),
 }  # fmt: skip
-"""Spark's words for what a question leaves to the engine."""
+"""Spark's form of each placeholder in a query."""
 _FUNCTIONS: Final = (
     "is_json_object(value STRING) RETURNS BOOLEAN RETURN json_object_keys(value) IS NOT NULL",
     "json_member(value STRING, name STRING) RETURNS STRING "
@@ -86,7 +86,7 @@ _REMEDIES: Final = (
     (
         re.compile(r"Class org\.apache\.hadoop\.fs\.\S+ not found|No FileSystem for scheme"),
         "add the store's library to Spark, such as org.apache.hadoop:hadoop-aws of Spark's own Hadoop "
-        "version, with spark.jars.packages in its spark-defaults.conf; or say s3://, which s3fs reads",
+        "version, with spark.jars.packages in its spark-defaults.conf; or use s3://, which s3fs reads",
     ),
     (
         re.compile(r"No module named|has no attribute|ImportError"),
@@ -94,13 +94,13 @@ _REMEDIES: Final = (
         "PYSPARK_PYTHON",
     ),
 )
-"""What helps against an error, by its first line."""
+"""The remedies for errors, by pattern in the first line."""
 _AGAIN: Final = "repeat the query; if a part is damaged, agent-trace verify names it"
 _NUMBERED: Final = re.compile(r"\$([0-9]+)")
-"""A parameter by its number, which Spark has by name."""
+"""A numbered parameter; Spark's parameters have names."""
 DEFAULT_MASTER: Final = "local[*]"
 _REFUSED: Final = re.compile(r"\b(CallMethodViaReflection|TryReflect|ScriptTransformation)\b")
-"""What of a query could run other programs, by the names of Spark's own plans."""
+"""The nodes in Spark's plans that could run other programs."""
 _SQL_TYPES: Final = {
     "BIGINT": "BIGINT", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN", "VARCHAR": "STRING", "JSON": "STRING",
     "VARCHAR[]": "ARRAY<STRING>",
@@ -113,7 +113,7 @@ class SparkEngine:
     Args:
         trees: the sessions.
         master: where it runs: `local[*]`, `spark://HOST:PORT`, `yarn`, `k8s://...`.
-        settings: further settings of Spark, which have precedence.
+        settings: further settings of Spark, which take precedence.
 
     Raises:
         MissingExtra: pyspark or Java is missing.
@@ -164,7 +164,7 @@ class SparkEngine:
         )
 
     def _of_stores(self) -> Iterator[Any]:
-        """The events of sessions in object stores: of archives as of now, of older ones, and of runs."""
+        """Yield the events of sessions in object stores: of current archives, older ones, and runs."""
         archived: list[tuple[str, Part]] = []
         older: list[tuple[str, Part]] = []
         lines: list[tuple[str, str]] = []
@@ -184,7 +184,7 @@ class SparkEngine:
         return self._spark.read.parquet(*(_as_url(place) for place in places))
 
     def _lines(self, places: list[str], session: Path) -> Any:
-        """The JSON lines of runs as rows of an archive that holds nothing but lines."""
+        """The JSON lines of runs as rows of an archive that contains only lines."""
         text = self._spark.read.text([_as_url(place) for place in places])
         start = len(f"file://{session}/") + 1
         return _of_lines(
@@ -192,14 +192,14 @@ class SparkEngine:
         )
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run one of this package's questions; return a dict for each row."""
+        """Run one of this package's queries; return a dict for each row."""
         with _translated(sql):
             return [row.asDict() for row in self._frame(sql, parameters).collect()]
 
     def _frame(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         text = resolve(sql, (ROWS,)) if has_legs(sql) else sql
         text = ROWS_ASKED.sub(lambda asked: self._rows_of(asked[1].split()), text)
-        # a backslash in a literal of Spark's escapes
+        # in a string literal of Spark, a backslash begins an escape
         made = worded(text, WORDS).replace("\\", "\\\\")
         if "$1" in made and parameters:
             named = {f"p{number}": value for number, value in enumerate(parameters, 1)}
@@ -212,24 +212,24 @@ class SparkEngine:
         return f"SELECT {', '.join(made)} FROM {_BASE}"
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
-        """Return the only row of a question."""
+        """Return the only row of a query."""
         return self.rows(sql, parameters)[0]
 
     def keep(self, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False) -> bool:
-        """Keep the rows of a query as a table of the cluster, in memory or on its disks, where all fit."""
+        """Keep the rows of a query as a table in the cluster's memory or on its disks, without a limit."""
         with _translated(query):
             frame = self._frame(f"SELECT * FROM {query}", parameters).persist()
             shown = self._without_plan(frame) if derived else frame
             shown.createOrReplaceTempView(name)
-        # an earlier table of this name is let go with it: rows of this one may still be made of its rows
+        # an earlier table of this name is released together with this one, whose rows may depend on it
         self._kept.setdefault(name, []).append(frame)
         return True
 
     def _without_plan(self, frame: Any) -> Any:
-        """The rows of a kept frame as a table that Spark does not plan again.
+        """Return the rows of a kept frame as a table without a plan.
 
-        A plan has the plans of its tables in it, so that of a table which is made of itself in each round
-        would double, and double again. Lost rows are computed again as before.
+        A plan contains the plans of its tables, so if each round derives a table from itself, the plan
+        doubles in each round. Lost rows can still be recomputed.
         """
         from pyspark.sql.classic.dataframe import DataFrame
 
@@ -292,7 +292,7 @@ class SparkEngine:
                 for statement in (*views.statements(), action_states()):
                     self._frame(statement)
             self._has_views = True
-        # as a table of another query, so that a statement that is none does not parse
+        # as a sub-query, so that a statement that is not a query does not parse
         text = query.rstrip().rstrip(";")
         with _translated(query):
             frame = self._spark.sql(f"SELECT * FROM (\n{text}\n)")
@@ -318,7 +318,7 @@ class SparkEngine:
 
 
 def _as_url(path: str) -> str:
-    """A place as Spark names it: a path is a file's URL, in which a wildcard's meaning is lost."""
+    """A path or URL for Spark: paths become file URLs with escaped wildcards."""
     return path if "://" in path else Path(path).as_uri()
 
 
@@ -346,7 +346,7 @@ _IN_ARCHIVES: Final = {
 
 
 def _of_lines(text: Any) -> Any:
-    """JSON lines, given as `value` and `file`, as rows of an archive that holds nothing but lines."""
+    """JSON lines with the columns `value` and `file` as rows of an archive that contains only lines."""
     return text.selectExpr(
         "value AS text",
         "file",
@@ -367,8 +367,8 @@ def _of_lines(text: Any) -> Any:
 def _stored(rows: Any, promoted: Collection[str]) -> Any:
     """The events of archive rows as `_COLUMNS` expects them.
 
-    A row has its columns, or it has its line as bytes, from which they are read: `text` is that line,
-    `payload` the payload, `parsed` whether promoted keys are to be looked for in it.
+    A row has either its columns or its line as bytes, from which they are read: `text` is that line,
+    `payload` the payload, and `parsed` whether to read promoted keys from it.
     """
     has = set(rows.columns)
     text = "text" if "text" in has else "CAST(raw AS STRING)"
@@ -432,8 +432,8 @@ _NO_JAVA: Final = "install Java 17 or newer, for example with apt install defaul
 
 
 def _started(master: str, settings: dict[str, str]) -> Any:
-    """Start Spark, whose own messages go to a file that is removed."""
-    # of pandas, which nothing here uses
+    """Start Spark; its messages go to a file that is removed."""
+    # a warning about pandas, which is not used here
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     try:
         from pyspark import SparkConf, SparkContext
@@ -446,7 +446,7 @@ def _started(master: str, settings: dict[str, str]) -> Any:
         ) from error
     home = os.environ.get("JAVA_HOME")
     if shutil.which("java") is None and not (home and (Path(home) / "bin" / "java").exists()):
-        raise MissingExtra("--engine spark needs Java, and there is none on the PATH", remedy=_NO_JAVA)
+        raise MissingExtra("--engine spark needs Java, which is not on the PATH", remedy=_NO_JAVA)
     local = _ON_THIS_MACHINE if _LOCAL.fullmatch(master) else {}
     conf = SparkConf().setMaster(master).setAll(list((_SETTINGS | local | settings).items()))
     with tempfile.TemporaryFile() as output:
@@ -461,12 +461,13 @@ def _started(master: str, settings: dict[str, str]) -> Any:
                 raise
             raise InputError(
                 f"Spark does not start at {master}: {_first_line(error)}",
-                remedy="check --master, and that it can be reached from here",
+                remedy="check --master, and that this machine can reach it",
             ) from error
     if local and "PYSPARK_PYTHON" not in os.environ:
         context.pythonExec = sys.executable  # the first python3 on the PATH may lack the libraries
     context.setLogLevel("OFF")
-    logging.getLogger("SQLQueryContextLogger").disabled = True  # prints every error of a query to stderr
+    # it would print every error of a query to stderr
+    logging.getLogger("SQLQueryContextLogger").disabled = True
     return SparkSession(context)
 
 
@@ -492,13 +493,14 @@ def _stop(spark: Any) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    """The first line of Spark's own words about an error."""
+    """The first line of Spark's message about an error."""
     text = str(error).strip()
     java = getattr(error, "java_exception", None)
     if java is not None:
         text = str(java.getMessage() or java.toString())
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("An error occurred")]
-    if "Traceback (most recent call last):" in lines:  # of an executor's Python, which ends with its error
+    # the traceback of an executor's Python ends with the error
+    if "Traceback (most recent call last):" in lines:
         lines = [line for line in lines if not line.startswith((" ", "\t"))][-1:]
     return str(lines[0][:300]) if lines else type(error).__name__
 

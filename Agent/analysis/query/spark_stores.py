@@ -1,7 +1,7 @@
-"""Sealed sessions in an object store as rows of Spark, whose executors read them through fsspec.
+"""Sealed sessions in an object store as Spark rows; the executors read them through fsspec.
 
-For stores that Spark's Hadoop has no library for. An executor needs pyarrow, fsspec and fsspec's library for
-the store; it does not need this package, since the functions that read travel to it whole.
+Used for stores without a Hadoop library in Spark. An executor needs pyarrow, fsspec and fsspec's library for
+the store; it does not need this package, since Spark sends it the code of the reading functions.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from Agent.archive.sealed.parts import Part
 from Agent.errors import MissingExtra
 
 _TASK_ROWS: Final = 500_000
-"""Rows of a part that one task reads; those of one with more are read by several."""
+"""The number of rows that one task reads; several tasks read a larger part."""
 _OF_STORES: Final = ("AWS_", "AZURE_", "FSSPEC_", "GOOGLE_")
-"""The beginnings of the variables in which fsspec's libraries look for keys and endpoints."""
+"""The prefixes of the environment variables from which fsspec's libraries read keys and endpoints."""
 _HADOOP_ALONE: Final = "s3a"
-"""Hadoop's own name for S3: who uses it means that library, also where it is missing."""
+"""Hadoop's scheme for S3: it selects Hadoop's library, even if that is missing."""
 
 
 class Piece(NamedTuple):
@@ -36,7 +36,7 @@ def pieces_of(parts: Iterable[tuple[str, Part]], most_rows: int = _TASK_ROWS) ->
 
 
 def hadoop_reads(spark: Any, url: str) -> bool:
-    """Whether Spark reads a URL with a library of its own."""
+    """Whether Spark reads a URL with a Hadoop library."""
     from py4j.protocol import Py4JJavaError
 
     scheme = url.partition("://")[0]
@@ -49,12 +49,12 @@ def hadoop_reads(spark: Any, url: str) -> bool:
 
 
 def part_rows(spark: Any, pieces: list[Piece], columns: Mapping[str, str]) -> Any:
-    """Some columns of archives, by name with Spark's types; a column that a part lacks is NULL there."""
+    """Read columns of archives, given by name with Spark's types; a column that a part lacks is NULL."""
     return _read(spark, part_reader, pieces, columns)
 
 
 def text_rows(spark: Any, files: list[tuple[str, str]]) -> Any:
-    """The lines of files, given as URL and name: columns `value` and `file`."""
+    """Read the lines of files, given as (URL, name), as columns `value` and `file`."""
     return _read(spark, line_reader, files, {"value": "STRING", "file": "STRING"})
 
 
@@ -69,7 +69,7 @@ def _read(spark: Any, reader: Callable[..., Any], of: Sequence[Any], columns: Ma
 
         read = reader([tuple(each) for each in of], to_arrow_schema(schema), keys)
         return spark.range(0, len(of), 1, tasks).mapInArrow(read, schema)
-    except ImportError as error:  # it says of which library it wants which version
+    except ImportError as error:  # its message names the library and the version that PySpark requires
         raise MissingExtra(
             f"--engine spark needs more to read {of[0][0].partition('://')[0]}://: "
             f"{str(error).partition(';')[0]}",
@@ -77,19 +77,19 @@ def _read(spark: Any, reader: Callable[..., Any], of: Sequence[Any], columns: Ma
         ) from error
 
 
-# Functions inside functions, which Spark sends as code and not by the name of their module.
+# Nested functions, since Spark sends these as code, not as the name of their module.
 
 
 def part_reader(pieces: list[tuple[Any, ...]], schema: Any, keys: dict[str, str]) -> Callable[..., Any]:
-    """A function from batches of numbers of pieces to batches of their rows, in the columns of a schema.
+    """Return a function from batches of piece numbers to batches of these pieces' rows.
 
-    The schema is Arrow's; `keys` are variables for the environment.
+    `schema` is the Arrow schema of the rows; `keys` are set as environment variables.
     """
 
     def read(batches: Iterator[Any]) -> Iterator[Any]:
         import os
 
-        os.environ.update(keys)  # before fsspec is imported, which looks for its own only then
+        os.environ.update(keys)  # before the import of fsspec, which reads its variables only then
         import pyarrow.parquet  # type: ignore[import-untyped]
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
@@ -113,7 +113,7 @@ def part_reader(pieces: list[tuple[Any, ...]], schema: Any, keys: dict[str, str]
 
 
 def line_reader(files: list[tuple[str, str]], schema: Any, keys: dict[str, str]) -> Callable[..., Any]:
-    """The same for lines of files, each line with the name of its file."""
+    """Return the same for the lines of files, each line with the name of its file."""
 
     def read(batches: Iterator[Any]) -> Iterator[Any]:
         import os

@@ -1,9 +1,10 @@
-"""The view `action_states`: each action with what its agent exposed after it, folded in SQL.
+"""The view `action_states`: each action with its agent's exposed state after it, folded in SQL.
 
-The fold is that of `Agent.flight.checkpoints.state_fold`, without what only the checkpoint of a run stored.
+The fold is that of `Agent.flight.checkpoints.state_fold`, without the fields that only a run's checkpoint
+stored.
 """
 
-# ruff: noqa: S608 - the statement is put together from names of this package alone
+# ruff: noqa: S608 - the statement is built only from names of this package
 from __future__ import annotations
 
 from typing import Final
@@ -16,10 +17,11 @@ _KEYS: Final = ("action_type", "outcome", "duration_ms", "fields", "changed", "u
 
 
 def action_states() -> str:
-    """The statement that creates the view, one text for both engines.
+    """The statement that creates the view, the same for both engines.
 
-    Its columns are those that place an action, and `state`: a JSON object of all fields after the action. A
-    value holds from the event that set it until one sets or unsets it, or a full state lacks it.
+    Its columns identify the action and its position, and `state` is a JSON object of all fields after the
+    action. A value is valid from the event that set it until another event sets or unsets it, or a full state
+    lacks it.
     """
     return f"CREATE OR REPLACE TEMP VIEW {ACTION_STATES} AS {_FOLD}"
 

@@ -1,4 +1,4 @@
-"""Tables of answers for other programs: Arrow in memory, Parquet and CSV in files."""
+"""Results as tables for other programs: Arrow in memory, Parquet and CSV in files."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SHOWN_ROWS: Final = 50
 _SHOWN_CHARS: Final = 200
 
 _INTEGERS: Final = range(-(2**63), 2**64)
-"""Those that are written as numbers in JSON."""
+"""The SQL types that are written as numbers in JSON."""
 
 
 class Rows:  # noqa: PLW1641 - no hash, as a list has none
-    """An answer of dicts in order, and a table for whoever reads Arrow: polars, pandas, pyarrow, DuckDB.
+    """A result of dicts in order, also readable as an Arrow table by polars, pandas, pyarrow and DuckDB.
 
-    It is no list, because polars and pyarrow read lists by rules of their own; `list(rows)` is one.
+    It is not a list, because polars and pyarrow convert lists by other rules; `list(rows)` makes one.
     """
 
     def __init__(self, rows: Iterable[dict[str, Any]] = ()) -> None:
@@ -62,7 +62,7 @@ class Rows:  # noqa: PLW1641 - no hash, as a list has none
         return table_of(self._rows)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Hand the rows to any library that reads Arrow."""
+        """Pass the rows to a library that reads Arrow."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
 
@@ -97,7 +97,7 @@ class SqlResult(Sequence[dict[str, Any]]):
 
         Args:
             rows: the size of a batch.
-            most: the most rows in all; DuckDB then does not sort more than these.
+            most: the maximum number of rows; DuckDB then does not sort more than these.
         """
         return self._engine.user_batches(self.query, rows, most)
 
@@ -147,7 +147,7 @@ class SqlResult(Sequence[dict[str, Any]]):
         return self._engine.user_arrow(self.query)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Hand the rows to a library that reads Arrow, such as polars; MissingExtra without pyarrow."""
+        """Pass the rows to a library that reads Arrow, such as polars; MissingExtra without pyarrow."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def arrow_batches(self, rows: int = 65_536) -> Iterator[Any]:
@@ -160,7 +160,7 @@ def _shown(value: object) -> object:
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> Any:
-    """Return dicts as a `pyarrow.Table`: dicts in them become JSON text, as do lists of other than texts.
+    """Return dicts as a `pyarrow.Table`: nested dicts become JSON text, as do lists of anything but texts.
 
     Raises:
         MissingExtra: pyarrow is not installed.
@@ -184,14 +184,14 @@ def _column(values: list[Any]) -> list[Any]:
 
 
 def cell(value: object) -> str:
-    """A value as text: JSON for what is nested."""
+    """The value as text: JSON for nested values."""
     if isinstance(value, str):
         return value
     return as_json(value).decode()
 
 
 def as_json(value: object) -> bytes:
-    """Return a value of the engine as JSON: bytes as hexadecimal, and what JSON lacks as text."""
+    """Return a value of the engine as JSON: bytes as hexadecimal, types that JSON lacks as text."""
     try:
         return orjson.dumps(value, default=_unknown, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError:  # a HUGEINT, a TIMETZ

@@ -1,6 +1,6 @@
-"""Many sealed sessions as one source of rows: which they are, and that each is sealed.
+"""Many sealed sessions as one source of rows: find them, and check that each is sealed.
 
-`Engine` (DuckDB) and `SparkEngine` read them; both refuse a session with lines that are in no archive.
+`Engine` (DuckDB) and `SparkEngine` read them; both refuse a session with unsealed lines.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _REMOTE: Final = "://"
 
 
 class SealedTree(NamedTuple):
-    """One session whose logs are all in its archive."""
+    """A session whose logs are all in its archive."""
 
     session: Path
     parts: tuple[Part, ...]
     sources: Sources
-    """What is to be read of it; `only` says which rows, if not all of a part's."""
+    """The sources to read; `only` selects rows if not all rows of a part are read."""
     run_files: tuple[Path, ...]
-    """The event files of its runs, which stay JSON lines."""
+    """The event files of its runs, which remain JSON lines."""
 
 
 class Trees(NamedTuple):
-    """What was named on a command line."""
+    """The sessions named on a command line."""
 
     local: tuple[SealedTree, ...]
     remote: tuple[str, ...]
-    """URLs of sessions in an object store, whose archives are read as they are."""
+    """URLs of sessions in an object store."""
 
 
 def sealed_trees(given: Sequence[str]) -> Trees:
@@ -74,7 +74,7 @@ def _sessions_at(path: str) -> list[Path]:
 
 
 def sealed_tree(session: Path) -> SealedTree:
-    """Look at one session; InputError if it has lines that are not sealed."""
+    """Return one session with its sources; InputError if it has lines that are not sealed."""
     parts = read_parts(session)
     sources = find_sources(session, tree_files(session), parts=parts)
     of_runs = [path for path in sources.standing if path.is_relative_to(runs_dir(session))]
@@ -124,6 +124,6 @@ class SealedSources:
 
 
 def _only_there(tree: SealedTree) -> str:
-    """A session's condition on archive rows, which leaves the rows of other sessions alone."""
+    """A session's condition on archive rows, which accepts all rows of other sessions."""
     here = f"starts_with(filename, {literal(f'{archive_dir(tree.session)}/')})"
     return f"(NOT {here} OR {tree.sources.only or 'true'})"

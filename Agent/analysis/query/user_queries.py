@@ -1,4 +1,4 @@
-"""What a user's query is: that it only reads, which tables and columns it names, and its errors in words."""
+"""Check a user's query: that it only reads, and which tables and columns it names; report its errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_reads_only(connection: Any, query: str) -> Any:
     """Refuse everything except a single reading statement.
 
     Returns:
-        Its syntax tree; None of one that describes or explains another.
+        Its syntax tree; None for a statement that describes or explains another.
 
     Raises:
         UsageError: the statement writes, sets or loads, or there is more than one.
@@ -92,7 +92,7 @@ def _nodes(tree: Any) -> set[str]:
 
 
 _OF_EVERYTHING: Final = frozenset({"STAR", "SHOW_REF", "POSITIONAL_REFERENCE", "PIVOT", "TABLE_FUNCTION"})
-"""What may use columns that a query does not name."""
+"""Node types that may use columns that a query does not name."""
 
 
 def words_of(tree: Any) -> frozenset[str] | None:

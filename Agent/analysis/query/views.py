@@ -1,11 +1,11 @@
 """SQL over each form of a session's lines with the same columns, and conversion of events to dicts.
 
-A scan (`scan`, `whole_lines`, `numbers`) is an engine's business: it has one leg for each form of the lines.
-A question about whole sessions is one text over scans for both engines, DuckDB and Spark: functions that both
-have, no `::`, the order of NULLs said, and the few words of `WORDS` that each engine fills in.
+Each engine implements the scans (`scan`, `whole_lines`, `numbers`), which have one leg for each form of the
+lines. A query over whole sessions is the same text for both engines, DuckDB and Spark: it uses functions that
+both have, no `::`, an explicit order of NULLs, and placeholders that each engine fills in (`WORDS`).
 """
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import re
@@ -68,38 +68,39 @@ _ARCHIVED: Final = {
 
 
 class Only(NamedTuple):
-    """What a query asks for at most, so that other lines of live files are passed over.
+    """An upper bound of the rows that a query needs, so that other lines of live files are skipped.
 
-    The query says it in SQL besides: of the archive, and of files that DuckDB reads, it gets all lines.
+    The query needs the same conditions in SQL, since it gets all lines of the archive and of files that
+    DuckDB reads.
     """
 
     kinds: Collection[str] | None = None
     """The kinds of events; None for all."""
     with_errors: bool = False
-    """Whether every event of level ERROR or CRITICAL is asked for as well."""
+    """Whether every event of level ERROR or CRITICAL is needed as well."""
     with_warnings: bool = False
-    """Whether every event of level WARNING is asked for as well."""
+    """Whether every event of level WARNING is needed as well."""
     since_us: int | None = None
     until_us: int | None = None
     ids: Collection[str] | None = None
     """The ids of events; None for all."""
     spans: Collection[str] = ()
-    """Beside the events with these ids, those of these spans and those inside of them."""
+    """In addition to the events with these ids: those of these spans and those inside them."""
 
 
 EVERYTHING: Final = Only()
 
 
 TOTAL: Final = "{{total}}"
-"""The sum of floating-point numbers; of DuckDB's, one that does not depend on the order of the rows."""
+"""The sum of floating-point numbers; in DuckDB it does not depend on the order of the rows."""
 ABOUT: Final = "{{about}}"
 """An estimated quantile of a column, for a share of 0 to 1."""
 DIV: Final = "{{div}}"
-"""The whole-number division of numbers that are not negative, between its operands."""
+"""The operator for integer division of non-negative numbers."""
 EVERY: Final = "{{every}}"
 """The last argument of `regexp_replace`, so that every match is replaced."""
 FIRST: Final = "{{first}}"
-"""The first elements of a list, as a function of the list, 1 and their number."""
+"""A function for the first elements of a list: its arguments are the list, 1 and their number."""
 KEYS: Final = "{{keys}}"
 """The names of a JSON object's members, as a list."""
 EACH: Final = "{{each}}"
@@ -112,7 +113,7 @@ WORDS: Final = {
     "object": "to_json(map(coalesce(list(field ORDER BY field) FILTER (WHERE value IS NOT NULL), []), "
     "coalesce(list(value ORDER BY field) FILTER (WHERE value IS NOT NULL), [])))",
 }  # fmt: skip
-"""DuckDB's words for what a question leaves to the engine."""
+"""DuckDB's form of each placeholder in a query."""
 MACROS: Final = (
     "is_json_object(value) AS "
     "coalesce(CASE WHEN json_valid(value) THEN json_type(value) END = 'OBJECT', false)",
@@ -121,27 +122,27 @@ MACROS: Final = (
     "json_part(value, name) AS json_extract(value, '/' || replace(replace(name, '~', '~0'), '/', '~1'))",
     "json_texts(value) AS CASE WHEN json_type(value) = 'ARRAY' THEN CAST(value AS VARCHAR[]) END",
 )
-"""DuckDB's macros for what Spark has other functions for."""
+"""DuckDB's macros for functions that Spark defines differently."""
 _WORD_LEFT: Final = re.compile(r"\{\{(\w+)\}\}")
 
 
 class QueryEngine(Protocol):
-    """What questions about whole sessions ask: `Engine` here, `SparkEngine` for many sealed sessions."""
+    """The interface of the engines: `Engine`, and `SparkEngine` for many sealed sessions."""
 
     @property
     def remote(self) -> Sequence[Any]:
         """The sessions in an object store, as `RemoteTree`."""
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Run a question; return a dict for each row. Parameters stand for `?`."""
+        """Run a query; return a dict for each row. Parameters replace `?`."""
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
-        """Return the only row of a question."""
+        """Return the only row of a query."""
 
     def keep(self, name: str, query: str, parameters: Sequence[Any] = (), *, derived: bool = False) -> bool:
         """Keep the rows of a query as a table until `drop_table`; False if they are too many.
 
-        One that is derived from kept tables may have any number of rows.
+        A table that is derived from kept tables may have any number of rows.
         """
 
     def drop_table(self, name: str) -> None:
@@ -152,7 +153,7 @@ class QueryEngine(Protocol):
 
 
 def worded(sql: str, words: Mapping[str, str] = WORDS) -> str:
-    """A resolved question with the words that it leaves to the engine filled in."""
+    """Fill in the placeholders of a resolved query."""
     return _WORD_LEFT.sub(lambda match: words[match[1]], sql)
 
 
@@ -191,7 +192,7 @@ def _of_base(columns: Iterable[str]) -> str:
 
 
 ROWS_ASKED: Final = re.compile(r"\{\{rows (.*?)\}\}")
-"""The columns that are asked of `ROWS`, in a resolved statement."""
+"""The requested columns of `ROWS`, in a resolved statement."""
 
 
 def _of_line(payload: dict[str, str], of: str = "") -> dict[str, str]:
@@ -207,16 +208,16 @@ def _of_line(payload: dict[str, str], of: str = "") -> dict[str, str]:
 
 
 def _of_columns(payload: Mapping[str, str]) -> dict[str, str]:
-    """The columns of a scan from those that `read_columns` makes of lines, all of which are events."""
+    """The columns of a scan from those that `read_columns` returns for lines, all of which are events."""
     columns = {name: name for name in ("ts_us", "writer", "seq", "timestamp", "id", *_ENVELOPE_COLUMNS)}
     columns |= {"level": "coalesce(level, 'INFO')", "state": f"CASE WHEN {is_object('state')} THEN state END"}
     return columns | {name: quoted_name(name) for name in payload} | {"filename": "filename"}
 
 
 def read_columns(payload: Mapping[str, str], spare: Collection[str], only: Only) -> str:
-    """The lines of files as columns, which the engine makes: those of the envelope, and these payload keys.
+    """The lines of files as columns, which the engine reads: those of the envelope, and these payload keys.
 
-    A key that a run's flat line has beside the envelope is looked for there, too.
+    Keys that a run's flat line has next to the envelope are read from there, too.
     """
     columns = dict(_COLUMNS_OF_ENVELOPE)
     for name, sql_type in payload.items():
@@ -229,7 +230,7 @@ def read_columns(payload: Mapping[str, str], spare: Collection[str], only: Only)
 def source_of_columns(
     columns: Mapping[str, str], optional: Mapping[str, str], only: Only = EVERYTHING
 ) -> str:
-    """What `Engine` replaces by the columns that it makes of lines; see `asked_in`."""
+    """A placeholder that `Engine` replaces by the columns that it reads from lines; see `asked_in`."""
     listed = {name: f"{name},{made}" for name, made in columns.items()}
     asked = _joined({"event_type": listed.pop("event_type")} | listed, optional)
     kinds = "*" if only.kinds is None else " ".join(sorted(only.kinds))
@@ -246,12 +247,12 @@ def source_of_columns(
 
 _ERROR_LEVELS: Final = 1
 _WARNING_LEVEL: Final = 2
-"""Bits that `Files.lines` takes for levels."""
+"""Bits for levels, as an argument of `Files.lines`."""
 _IS_ID: Final = re.compile(r"[a-z0-9]{8}-[0-9]+")
 _FIRST_US: Final = -(2**63)
 _LAST_US: Final = 2**63 - 1
 LINES_ASKED: Final = re.compile(r"\{\{lines (.*?)\}\}")
-"""A source of columns in a resolved statement."""
+"""A placeholder for lines as columns in a resolved statement."""
 _AskedColumn = tuple[str, str, str | None, str | None]
 
 
@@ -260,7 +261,7 @@ _Asked = tuple[tuple[_AskedColumn, ...], _Texts | None, int, int, int, _Texts | 
 
 
 def asked_in(source: str) -> _Asked:
-    """What `Files.lines` takes for such a source."""
+    """The arguments of `Files.lines` for such a placeholder."""
     columns, kinds, levels, since_us, until_us, ids, spans = source.split("~")
     named = (each.split(",") for each in columns.split(", "))
     return (
@@ -336,7 +337,7 @@ def whole_lines(only: Only = EVERYTHING) -> str:
 
 
 def _read_whole(only: Only) -> str:
-    """The lines of files as columns, the payload as JSON; of flat lines, the keys beside it."""
+    """The lines of files as columns, the payload as JSON; for flat lines, the keys next to the envelope."""
     of_flat = {name: f"j,,{name}" for name in sorted(flat_keys() - {*_AGENT})}
     columns = _COLUMNS_OF_ENVELOPE | {"types": "j,,types", "event_type": _KIND_COLUMN}
     columns |= {name: f"T,{name},{name}" for name in _AGENT} | {"extra": "j,,extra"} | of_flat
@@ -470,7 +471,7 @@ def names() -> list[str]:
 LIVE: Final = "live"
 """JSON lines in live files."""
 LINES: Final = "lines"
-"""The same in files whose every line `Lines` understands: the engine gets them as columns."""
+"""JSON lines in files that `_columns` can read completely: the engine reads them as columns."""
 SEALED: Final = "sealed"
 """Archive rows with the promoted columns of this version."""
 OLDER: Final = "older"
@@ -478,7 +479,7 @@ OLDER: Final = "older"
 VERBATIM: Final = "verbatim"
 """Archived events that are stored as their original line."""
 ROWS: Final = "rows"
-"""The rows of many sealed sessions, of which Spark makes the columns that are asked for."""
+"""The rows of many sealed sessions, from which Spark derives the requested columns."""
 
 UNNEEDED: Final = frozenset(
     "session_id level logger message run_id span_id parent_span_id causes tick code state types "

@@ -31,7 +31,7 @@ CASCADE: Final = 30
 
 
 def learning_sections(learning: Mapping[str, Any]) -> Iterator[Section]:
-    """`learning_report` in full; for one agent with its `lineage` (`learning_lineage`)."""
+    """The blocks of the full `learning_report`; for one agent with its `lineage` (`learning_lineage`)."""
     learners = {k: v for k, v in learning.get("by_agent", {}).items() if v["reward_count"]}
     return filled(
         ("All agents" if learning["agent_id"] is None else learning["agent_id"], learned(learning)),
@@ -126,7 +126,7 @@ def _edge(edge: Mapping[str, Any]) -> str:
 
 
 def interaction_sections(interactions: Mapping[str, Any]) -> Iterator[Section]:
-    """`interaction_report` in full."""
+    """The blocks of the full `interaction_report`."""
     graph, messages = interactions["graph"], interactions["messages"]
     joint = [
         f"{row['one']} and {row['other']} {row['times']} x" for row in graph["collaborations"][:CONNECTED]
@@ -236,7 +236,7 @@ def cascade_sections(cascade: Mapping[str, Any]) -> Iterator[Section]:
 
 
 def performance_sections(performance: Mapping[str, Any]) -> Iterator[Section]:
-    """`performance_report` in full."""
+    """The blocks of the full `performance_report`."""
     steps = performance["latency_steps"]
     return filled(
         (

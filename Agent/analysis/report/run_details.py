@@ -92,10 +92,10 @@ COLUMNS: Final[Mapping[str, tuple[Column, ...]]] = {
 
 
 def run_sections(record: RunRecord) -> Iterator[Section]:
-    """The parts of a run that were recorded, each at most 500 rows, in a section for each kind.
+    """Yield the recorded parts of a run, a section for each kind with at most 500 rows.
 
     Yields:
-        nothing for a root run in which nothing was recorded.
+        nothing for a root run without recorded parts.
     """
     run = record.summary
     parts = {name: getattr(record, name) for name in _TITLES if name != "checkpoints"}

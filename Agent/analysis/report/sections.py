@@ -70,7 +70,7 @@ STEPS: Final = 8
 
 
 class SessionQuestions(Protocol):
-    """The questions that a page asks about a session; `LogAnalyzer` answers them."""
+    """The analyses of a session that a page needs; `LogAnalyzer` implements them."""
 
     def session_summary(self) -> dict[str, Any]:
         """Summarise the session in one dict."""
@@ -113,7 +113,7 @@ def gather(asked: SessionQuestions) -> Facts:
 def _tracebacks(asked: SessionQuestions, event_ids: list[str]) -> dict[str, str]:
     if not event_ids:
         return {}
-    # `split_event_id` validates these: a writer has eight characters, one of which could be a quote
+    # `split_event_id` validates these, but the eight characters of a writer may include a quote
     places = [split_event_id(event_id) for event_id in event_ids]
     listed = ", ".join(f"'{writer.replace(chr(39), chr(39) * 2)}-{seq}'" for writer, seq in places)
     query = f"SELECT id, traceback AS text FROM errors WHERE id IN ({listed})"  # noqa: S608
@@ -394,7 +394,7 @@ def error_sections(
     """Some patterns of `error_patterns`, which of them occur together, and warnings and log messages.
 
     Args:
-        patterns: what `error_patterns` returns.
+        errors: the result of `error_patterns`.
         patterns: the patterns to show.
         tails: {id of an example: the agent's events before it} (`errors.journey_tail`).
     """

@@ -1,6 +1,6 @@
 """A whole session in one report: a mapping for programs, text for people, a file to keep."""
 
-# ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
+# ruff: noqa: S608 - statements are built only from names of this package; values are parameters
 from __future__ import annotations
 
 import errno
@@ -163,7 +163,7 @@ def _answers(engine: QueryEngine, ends_us: tuple[int, int] | None) -> dict[str, 
 
 
 def _counts(engine: QueryEngine) -> dict[str, Any]:
-    """Count everything in one pass over the lines, in groups small enough to hold in memory."""
+    """Count everything in one pass over the lines, in groups that fit into memory."""
     query = (
         "(SELECT agent_id, max(agent_role) AS role, event_type, level, "
         "CASE WHEN event_type = 'agent_action' THEN coalesce(action_type, '') END AS action, count(*) AS n, "

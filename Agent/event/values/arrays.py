@@ -1,6 +1,6 @@
 """Codecs for values of numpy and pandas and for `random.Random`, without importing either library.
 
-numpy is looked up among the loaded modules; a process without it gets the recorded form back, unrestored.
+numpy is looked up among the loaded modules; in a process without it, values stay in their recorded form.
 """
 
 # ruff: noqa: SLF001 - see above
@@ -24,7 +24,7 @@ _SCALAR_KINDS = "biufcmM"
 _TEXT_OF = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _FLOAT_OF = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _HEAD_ITEMS = 64
-_MOST_BYTES = 1 << 26  # of an array that is built from recorded data
+_MOST_BYTES = 1 << 26  # for an array that is built from recorded data
 
 
 def _numpy() -> Any:
@@ -161,7 +161,7 @@ def _build_array(reduced: Any, argument: str, _binding: Binding) -> Any:
     data, shape = reduced["data"], reduced["shape"]
     allowed = {"b": bool, "f": float, "c": float, "U": str}.get(dtype.kind, int)
     if len(data) * dtype.itemsize > _MOST_BYTES:
-        raise ValueError("larger than what is recorded")
+        raise ValueError("larger than any recorded array")
     numbers = [_float(item) if allowed is float else item for item in data]
     if type(data) is not list or any(type(item) is not allowed for item in numbers):
         raise ValueError("data of another type")
@@ -254,13 +254,13 @@ ARRAY_BUILDERS: Mapping[str, Builder] = {
 
 # Values of numpy and pandas beyond arrays of numbers: taken apart into parts, and rebuilt by constructors.
 #
-# Reading the parts bypasses the caches of pandas, so that it changes nothing. Neither library is loaded here.
-# A rebuilt value counts only if its content has the recorded digest, which reveals a version of pandas that
-# builds something else.
+# Reading the parts bypasses the caches of pandas, so the value does not change. Neither library is loaded
+# here. A rebuilt value counts only if its content has the recorded digest, since another version of pandas
+# may build a different value.
 
 
 class Form(NamedTuple):
-    """How objects of a C class are taken apart and rebuilt."""
+    """How objects of a C class are split into parts and rebuilt."""
 
     split: Callable[[Any], list[Any] | None]
     """Returns the parts; None if the object cannot be rebuilt."""

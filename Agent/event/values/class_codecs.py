@@ -40,7 +40,7 @@ class Binding:
         self.codecs: Mapping[str, Any] = codecs or {}
 
     def find(self, name: str, fits: Callable[[type], bool]) -> type:
-        """Return the class if it is of the kind that the tag says; raise LookupError otherwise."""
+        """Return the class if it is of the kind in the tag; raise LookupError otherwise."""
         chosen = self.codecs.get(name)
         found = chosen if chosen is not None else find_class(name)
         if found is None or not issubclass(type(found), type) or not fits(found):
@@ -85,7 +85,7 @@ _REMEMBERED: dict[type, Reducer | None] = {}
 
 def _find_reducer(cls: type) -> Reducer | None:
     if find_in_classes(cls, "__agent_trace_recorded__") is not None:
-        return None  # a model whose calls are recorded: by its class name another one would be built
+        return None  # a model whose calls are recorded: its class name would restore a different one
     if _is_enum(cls):
         return _reduce_enum
     if _is_dataclass(cls):
@@ -173,7 +173,7 @@ def _reduce_enum(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
     for name, member in members.items():
         if member is value:
             if text_or_none(name) is None:
-                raise ValueError("a name that is no text")
+                raise ValueError("a name that is not a text")
             return tag, name
     parts = [
         name
@@ -181,13 +181,13 @@ def _reduce_enum(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG001
         if member.value and member.value & value.value == member.value
     ]
     if _combine(cls, members, parts) is not value:
-        raise ValueError("no combination of members")
+        raise ValueError("not a combination of members")
     return tag, parts
 
 
 def _combine(cls: Any, members: Mapping[str, Any], names: list[str]) -> Any:
     if not issubclass(cls, Flag):
-        raise TypeError("a combination, and no Flag")
+        raise TypeError("a combination of members of an enum that is not a Flag")
     return fold(or_, (members[name] for name in names), cls(0))
 
 
@@ -288,7 +288,7 @@ def _stands_alone(exact: Any, base: type) -> bool:
     if base is float:
         return math.isfinite(exact)
     if base is dict:
-        # A dict with the keys of the longer form would be mistaken for it.
+        # A dict with the keys of the longer form would be read as that form.
         return all(type(key) is str for key in list(exact)) and bool(exact.keys() != _LONG_FORM)
     return base in (list, tuple)
 

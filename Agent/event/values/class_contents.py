@@ -41,7 +41,7 @@ from Agent.event.script_names import without_script
 
 
 class Unreadable(Exception):
-    """The value cannot be taken apart; the message says why."""
+    """The content of the value cannot be read; the message gives the reason."""
 
 
 class KindOfValue(NamedTuple):

@@ -136,7 +136,7 @@ def _reduce_defaultdict(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa:
         known = _FACTORIES.get(factory.__name__) is factory
         name = factory.__name__ if known else class_name(factory)
     else:
-        # The name of a lambda is for readers only; whoever decodes it has to provide the function.
+        # The name of a lambda is for readers only; to decode it, the caller has to provide the function.
         module = getattr(factory, "__module__", None) if type(factory) is type(_reduce_path) else None
         name = f"{module}.{factory.__qualname__}" if module else class_name(type(factory))
     return f"defaultdict:{name}", dict(dict.items(value))
@@ -268,7 +268,7 @@ def is_builtin_type(cls: type) -> bool:
     return cls in (str, int, float, bool, type(None), list, dict) or builtin_reducer(cls) is not None
 
 
-# From reduced forms to values. For a form that it did not write, each may raise any exception.
+# From reduced forms to values. Each may raise any exception for a form that the encoder did not write.
 
 
 def _build_int(reduced: Any, _argument: str, _binding: Binding) -> int:

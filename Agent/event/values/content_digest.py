@@ -1,8 +1,8 @@
 """The digest of the whole content of a value, for values that no codec restores.
 
 Two values have equal digests if their classes, attributes, items and bytes are equal; functions, if their
-names and what they hold are. The walk calls no method of the value and consumes nothing. `class_contents.py`
-has the table of the content by class.
+names and the values that they hold are equal. The walk calls no method of the value and consumes nothing.
+`class_contents.py` has the table of the content by class.
 
 Lists, mappings and values of restorable classes count by content, even if they occur more than once. Other
 objects count by identity: a second occurrence is written as the position of the first. Objects more than
@@ -146,7 +146,8 @@ def content_of(
             if reached is not None:
                 walk.note_reached(reached, content)
             return content
-        # Ids and moments are kept apart here as in `without_made`, or code and they could not both differ.
+        # Ids and moments are left out here too, as in `without_made`; else code and ids could not both
+        # differ.
         walk = _Walk(agent_of, reading, leaves_out_code=True, made=[] if content.made else None)
         walk.run(value)
         return content._replace(without_code=walk.content().text)
@@ -166,10 +167,11 @@ def content_of(
 def whole_digest(
     value: object, agent_of: AgentOf, hides: Hides | None, reached: ReachedObjects
 ) -> str | None:
-    """Return the digest of all that a value holds, of any size, agents by id; None if it cannot be read.
+    """Return the digest of the whole content of a value of any size; None if it cannot be read.
 
-    Code, and ids and moments that a library may have made, are left out. An object that an earlier walk
-    reached counts by its position there. The limit applies to all walks that share `reached` together.
+    Agents count by their ids. Code, and ids and moments that a library may have made, are left out. An object
+    that an earlier walk reached counts by its position there. The limit applies to all walks that share
+    `reached` together.
     """
     by_place = reached.by_place(value)
     if by_place is None and reached.nodes > MAX_NODES:
@@ -291,7 +293,7 @@ def _of_scalars(value: object, plan: ClassPlan, hides: Hides | None) -> Content 
 
 _FEW = 1_000
 _ASKED_EACH = 100  # nodes
-_SCALARS_A_NODE = 16  # a sweep in C over so many costs less than one step of the walk
+_SCALARS_A_NODE = 16  # a check in C of so many scalars costs less than one step of the walk
 
 
 def _named(value: object) -> Content | None:
@@ -595,7 +597,7 @@ class _Walk:
                 return
 
     def _enter(self, value: Any) -> bool:
-        """Begin a value that counts by content; False if it is written already."""
+        """Begin a value that counts by content; False if it was already written."""
         identity = id(value)
         known = self._closed.get(identity)
         if known is not None:
@@ -763,7 +765,7 @@ class _Walk:
         if attributes and not self._flat_attributes(attributes):
             items: _Items = sorted(attributes.items(), key=lambda item: name_or_kind(item[0]))
             if all_strings(attributes):
-                items = dict(items).items()  # fewer objects to hold than as many pairs
+                items = dict(items).items()  # fewer objects than the same number of pairs
             self._steps += [items, _Walk._attributes]
         if pieces is not None:
             self._pieces(pieces)

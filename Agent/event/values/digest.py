@@ -16,7 +16,7 @@ ALGORITHM = "c1"
 """Prefix of content digests (`c1:`); digests without it predate the reading of content."""
 
 HIDING = "/redacted"
-"""Suffix of the algorithm of a digest that leaves secrets out: it stays equal while a secret changes."""
+"""Suffix of the algorithm of digests without secrets; such a digest stays equal if a secret changes."""
 
 _UNORDERED_PAIRS = ("map", "Counter", "defaultdict")
 _SETS = ("set", "frozenset")
@@ -42,7 +42,8 @@ _blake2b: Callable[..., Any] | None = None
 
 
 def _loaded() -> Callable[..., Any]:
-    # Late: importing the package should not cost loading it. Once: an import statement costs half a digest.
+    # Imported at the first use, so that the package loads without it; and only once, since an import
+    # statement takes half as long as a digest.
     global _blake2b  # noqa: PLW0603 - a cache
     from _blake2 import blake2b
 
@@ -98,7 +99,7 @@ def code_digest(module: str, qualname: str, source: str) -> str:
 def differ_in_tokens_alone(one: str, other: str) -> bool:
     """Whether two redacted texts differ only in which secrets were hidden.
 
-    Only the holder of the key can tell the secrets behind two tokens apart, and the key may have changed.
+    Without the key, two tokens do not show whether their secrets are equal, and the key may have changed.
     """
     return "[redacted:" in one and _TOKEN.sub("<hidden>", one) == _TOKEN.sub("<hidden>", other)
 

@@ -32,7 +32,7 @@ def unit_of(value: Any) -> int | None:
 
 
 def any_may_be_made(values: Iterable[Any]) -> bool:
-    """Whether any of the values may be made."""
+    """Whether any of the values may be made by a library."""
     for value in values:
         kind = type(value)
         if kind is str:

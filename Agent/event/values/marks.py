@@ -1,4 +1,4 @@
-"""Marks: whatever determines the JSON of a value, computed faster than the JSON. Equal marks, equal JSON.
+"""Marks: what determines the JSON of a value, computed faster than the JSON. Equal marks mean equal JSON.
 
 Containers, plain data, agents, references, and C objects that hold plain data have a mark. Objects that count
 by their content have none: reading it takes as long as encoding it.
@@ -27,7 +27,7 @@ class _NoMark(Exception):
 
 
 def mark_of(value: object, agent_of: AgentOf, *, shows_references: bool = True) -> list[object] | None:
-    """Return a list that stays equal while the JSON of the value stays equal; None if the value has no mark.
+    """Return a list that is equal as long as the JSON of the value is equal; None if the value has no mark.
 
     It contains only strings, bytes, numbers and classes.
 
@@ -46,10 +46,10 @@ def mark_of(value: object, agent_of: AgentOf, *, shows_references: bool = True) 
 def content_by_mark(
     value: object, agent_of: AgentOf, hides: Hides | None, read: Callable[[object], Content]
 ) -> Content:
-    """Return the content that `read` finds in a value; that of a value with a mark is kept.
+    """Return the result of `read` for a value, cached if the value has a mark.
 
     Args:
-        hides: what is hidden in it.
+        hides: the redaction rules that `read` applies.
     """
     mark = mark_of(value, agent_of)
     if mark is None:

@@ -90,7 +90,7 @@ class StandIn:
 
 
 class OpaqueKind(StrEnum):
-    """What is known of a value that no codec restores; each kind is a key of its form on disk."""
+    """The description of a value that no codec restores; each kind is a key of its form on disk."""
 
     COMPARABLE = "digest"
     REFERENCE = "reference"
@@ -201,7 +201,7 @@ def head_of_text(text: str, chars: int) -> dict[str, Any]:
 
 
 def head_of_bytes(data: bytes | bytearray, chars: int) -> dict[str, Any]:
-    """Return the same for bytes; the head is base64."""
+    """Return the form of bytes that were cut, as `head_of_text` does; the head is base64."""
     from binascii import b2a_base64
 
     head = bytes(data[: max(chars, 0) // 4 * 3])
@@ -284,9 +284,9 @@ def _shown_of(attributes: dict[str, Any], most: int, most_chars: int) -> dict[st
 
 
 shown_of: Callable[[dict[str, Any], int, int], dict[str, Any]] = _shown_of
-"""Returns the attributes that a form shows, at most so many and of so many characters.
+"""Returns the attributes that a form shows, up to a number of attributes and of characters.
 
-`record/` puts a form in C here.
+`record/` replaces it by a C function.
 """
 _BELOW_INTEGERS = 1 << 63
 """Integers of 64 bits are shown."""

@@ -1,10 +1,10 @@
 """Values without a codec that have more than attributes: taken apart into parts, and rebuilt from them.
 
 Functions and classes are found by name in the loaded modules, the code of a local function in the compiled
-source of its module: recorded data supplies what a function holds, never its code. No constructor, reduction
-or `__setstate__` of a user class runs; the C base class creates the object. Only functions of the program and
-harmless ones of the standard library are found, so that a recording cannot pass `os.system` to code that
-calls its argument.
+source of its module: recorded data supplies the values that a function holds, never its code. No constructor,
+reduction or `__setstate__` of a user class runs; the C base class creates the object. Only functions of the
+program and harmless ones of the standard library are found, so that a recording cannot pass `os.system` to
+code that calls its argument.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from Agent.event.values.codecs import pairs_of
 from Agent.event.values.content_digest import content_of
 
 LOCAL = "local"
-"""Tag of a local function or lambda: its code is looked up by name, what it holds is recorded."""
+"""Tag of a local function or lambda: its code is looked up by name, the values that it holds are recorded."""
 CELL = "cell"
 """Tag of a variable that a closure shares with its function."""
 
@@ -148,7 +148,7 @@ def _find_form(cls: type) -> Form | None:
     return _ERROR if form is None and issubclass(base, BaseException) else form
 
 
-# Functions and what they hold.
+# Functions and the values that they hold.
 
 
 def _function(function: Any) -> tuple[str, Any] | None:
@@ -193,8 +193,8 @@ def _build_function(reduced: Any, argument: str, binding: Binding) -> Any:
 def local_code(held: Mapping[str, Any], argument: str, binding: Binding) -> tuple[CodeType, dict[str, Any]]:
     """Return the code of a local function and the names of its module; LookupError if it is missing.
 
-    If several have the same name, the recorded digest of the code selects one; a single one is taken whatever
-    its code, since it may have been edited.
+    If several have the same name, the recorded digest of the code selects one; a single one is used even if
+    its code differs, since it may have been edited.
     """
     module_name, _, qualname = argument.partition(":")
     module = binding.module(module_name)
@@ -305,7 +305,7 @@ def _build_class(_reduced: Any, argument: str, binding: Binding) -> Any:
 def name_of(value: object) -> str | None:
     """Return `module:NAME` of an object that its class's module, or a class there, holds; None for others.
 
-    Programs identify such objects by `is`, so a copy with the same content would not do.
+    Programs identify such objects by `is`, so a copy would not work.
     """
     title = namespace_of(type(value)).get("__module__")
     if type(title) is not str or type(module := sys.modules.get(title)) is not ModuleType:
@@ -550,7 +550,7 @@ _FORMS: dict[type, Form] = {
 """Forms by C class, for classes that are always loaded."""
 
 _NAMED_HERE = {class_name(cls): cls for cls in _FORMS}
-"""Needed because some of them are in no module under their names."""
+"""Needed because some of them cannot be found in a module by name."""
 
 _CALLED = Form(_call_parts, _call)
 _BY_NAME: dict[str, Form] = {

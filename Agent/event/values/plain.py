@@ -21,7 +21,7 @@ _PLAIN = SCALARS | _CONTAINERS
 _FEW_CONTAINERS = 256
 _MOST_LEVELS = 256  # orjson's limit
 _MOST_AGAIN = 100_000
-_SWEPT_FROM = 6  # for fewer items a loop is as fast as a sweep in C
+_SWEPT_FROM = 6  # for fewer items a loop is as fast as one call in C
 
 # Without these, orjson writes subclasses, dataclasses and datetimes in its own format, and without a tag.
 DUMP_OPTIONS = (
@@ -73,7 +73,7 @@ def least_bytes(value: Any, most_bytes: int) -> int:
 
 
 def _least_bytes_by_levels(value: Any, most_bytes: int) -> int:
-    """Return the same as `least_bytes`, for so many containers that some may occur repeatedly."""
+    """Return the same as `least_bytes` for many containers, of which some may occur repeatedly."""
     least = 0
     level = [value]
     for _ in range(_MOST_LEVELS):
@@ -151,7 +151,7 @@ def _is_small(value: Any, levels: int) -> bool:
 
 
 def ask_memory_for(value: Any) -> None:
-    """Do the same for any value without cycles, except small ones."""
+    """Raise MemoryError if orjson might lack memory for a value without cycles; skips small values."""
     if type(value) in _NESTING and _is_small(value, 1):
         return
     text_bytes = items = widest = 0

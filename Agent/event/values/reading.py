@@ -1,4 +1,4 @@
-"""How a value is read: limits on its size, which parts are secret, and whose field it is."""
+"""The settings for reading a value: limits on its size, its secret parts, and the agent that has it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Hides(Protocol):
 
 
 NO_SECRETS = ("", None, True, False)
-"""Values that are no secret under any name."""
+"""Values that are not secret under any name."""
 
 
 def is_secret(name: Any, held: Any, hides: Hides) -> bool:
@@ -135,14 +135,14 @@ _MOST_MEMBERS = 10_000
 
 
 class Reading(NamedTuple):
-    """How content is read."""
+    """The settings for reading content."""
 
     hides: Hides | None = None
     """Finds secrets, which are left out."""
     owner: str | None = None
     """The agent whose field the value is."""
     most_with_agents: int | None = None
-    """A value of more nodes that leads to an agent other than `owner` is an environment: a reference."""
+    """A value of more nodes that leads to an agent other than `owner` is an environment, so a reference."""
     is_of_names: bool = False
     """The value is a mapping of names, such as fields: each name has a separate value."""
     places: Places | None = None

@@ -1,7 +1,7 @@
 """Encode any Python value as plain JSON with sparse tags, and decode it exactly where possible.
 
 `encode_value` starts the walk of `walk.py`; `decode_value` applies the tags by the table in `codecs.py`, or
-rebuilds a graph of objects. `to_json` turns a value into bytes, by a faster way if possible.
+rebuilds a graph of objects. `to_json` turns a value into bytes, in a faster way if possible.
 """
 
 from __future__ import annotations
@@ -98,12 +98,12 @@ def encode_value(
     except RepeatsSpent:
         limits = limits.usual()
     except BudgetSpent:
-        pass  # too large as a whole: it is walked again below, and cut
+        pass  # too large: walk it again below, and cut it
     except Exception as error:  # noqa: BLE001 - recording must not raise into the recorded program
         pass_on(error)
         return _given_up(value, pointer, error)
     try:
-        # Within a budget that leaves room for what cuts add.
+        # Cuts add bytes, so leave room for them in the budget.
         walk = Walk(limits, agent_of, cutting=True, reading=reading, start=pointer)
         return Encoded(walk.whole(value, pointer), walk.types, tuple(walk.opaque))
     except Exception as error:  # noqa: BLE001
@@ -315,7 +315,7 @@ class Graph:
             return None
         try:
             made = self._elsewhere(held)
-        except LookupError:  # it was cut or redacted: the container here is separate then
+        except LookupError:  # it was cut or redacted: the container here is separate
             return None
         return None if type(made) is Unrestored else made
 
@@ -395,9 +395,9 @@ class Graph:
                 at = f"{pointer}/{key}"
                 made = self._made[at] = self._instance(OBJECT, form["class"], form[key], at)
             else:
-                raise LookupError("a lock that somebody held")
+                raise LookupError("a lock that was held")
         if type(made) is Unrestored:
-            raise LookupError("a part that cannot be made again")
+            raise LookupError("a part that cannot be rebuilt")
         if STAND_IN not in form:
             self._objects.append((pointer, form, made))
         return made
@@ -480,7 +480,7 @@ class Dumped(tuple[bytes, "dict[str, str] | None", tuple[str, ...], "Collection[
     types: dict[str, str] | None = property(itemgetter(1), doc="{JSON Pointer: tag}, None for plain values.")  # type: ignore[assignment]
     opaque: tuple[str, ...] = property(itemgetter(2), doc="Pointers of what cannot be restored.")  # type: ignore[assignment]
     attributes: Collection[str] | None = property(
-        itemgetter(3), doc="Names, if short scalars are all it holds."
+        itemgetter(3), doc="The names, if it contains only short scalars."
     )  # type: ignore[assignment]
 
 
@@ -509,7 +509,7 @@ def to_json(
         if exceeds(value, limits.max_bytes):
             return _walked(value, pointer, limits, agent_of, reading)
         if kind is dict:
-            # Two sweeps in C: over the types of the values, and for the null that a NaN would leave.
+            # Two checks in C: of the types of the values, and for the null that a NaN would leave.
             if _is_scalar(map(type, value.values())):
                 data = write_json(value, DUMP_OPTIONS)
                 if (data.find(b"null") < 0 or not any_nonfinite(value.values())) and len(
@@ -537,7 +537,7 @@ def to_json(
                 return Dumped((common[0], common[1] or None, (), None))
     except Exception as error:  # noqa: BLE001 - a surrogate, a big integer, a dict changed by another thread
         pass_on(error)
-        # nothing is lost: the walk encodes the value again
+        # the walk encodes the value again
     return _walked(value, pointer, limits, agent_of, reading)
 
 
@@ -724,7 +724,7 @@ def _are_few_scalars(found: dict[str, Any]) -> bool:
 _TREATED_APART = frozenset({"__module__", "_name_"})
 """Attributes that `plan_attributes` changes."""
 are_few_scalars: Callable[[dict[str, Any]], bool] = _are_few_scalars
-"""Whether `describe` shows each of these attributes unchanged; `record/` puts a form in C here."""
+"""Whether `describe` shows each of these attributes unchanged; `record/` replaces it by a C function."""
 
 
 def _digest_of_scalars(found: dict[str, Any], head: bytes, hides: Hides | None) -> str | None:
@@ -742,5 +742,5 @@ def _digest_of_scalars(found: dict[str, Any], head: bytes, hides: Hides | None) 
 digest_of_scalars: Callable[[dict[str, Any], bytes, Hides | None], str | None] = _digest_of_scalars
 """Returns the digest of an object from its attributes and its class's `ClassPlan.head`.
 
-None unless they are few short scalars in which nothing is to be hidden. `record/` puts a form in C here.
+None unless they are few short scalars without secrets. `record/` replaces it by a C function.
 """

@@ -91,7 +91,7 @@ _CHANGING = frozenset(
     "set bytearray deque OrderedDict Counter defaultdict ndarray Random Generator RandomState".split()
 )
 _SHOWN: Any = object()
-"""The form already has everything that restores the object."""
+"""The form already contains everything needed to restore the object."""
 _UNKEPT: Any = object()
 """Nothing restores the object."""
 
@@ -335,7 +335,7 @@ class Walk:
         return content
 
     def _lack_memory(self) -> None:
-        """Note refused memory; after a few refusals cut the rest, as each one takes long."""
+        """Count a failed allocation; after a few of these, cut the rest, since each one takes long."""
         self._refused += 1
         if self._refused > _MOST_REFUSED:
             raise BudgetSpent
@@ -455,12 +455,12 @@ class Walk:
         elif kind in SCALARS:
             encoded = self.node(reduced, pointer)
         else:
-            raise TypeError(f"a codec gave a {class_name(kind)}")
+            raise TypeError(f"a codec returned a {class_name(kind)}")
         inner = self.types.get(pointer)
         if inner in _NO_TAG:
             return encoded
         if inner is not None and (inner != "map" or tag.startswith("registered:")):
-            raise TypeError(f"a codec gave what needs the tag {inner} itself")
+            raise TypeError(f"a codec returned a value that needs the tag {inner} itself")
         return self._tagged(encoded, tag, pointer)
 
     def _describe(

@@ -75,7 +75,7 @@ def record_foreign(read: Callable[[], Foreign]) -> str:
         read: returns the record; it may call the user's code, whose exceptions are counted.
     """
     if _depth.value >= _MAX_DEPTH:
-        health.lost("a log record was made within another of itself, again and again")
+        health.lost("log records were nested in each other in an endless loop")
         return ""
     _depth.value += 1
     try:
