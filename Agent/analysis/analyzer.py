@@ -216,7 +216,7 @@ class LogAnalyzer:
         return interactions.interaction_summary(self.engine)
 
     def performance_summary(self) -> dict[str, Any]:
-        """Summarise where the time goes (`performance.performance_summary`)."""
+        """Summarise the durations and the resource use (`performance.performance_summary`)."""
         from Agent.analysis import performance
 
         return performance.performance_summary(self.engine)

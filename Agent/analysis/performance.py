@@ -61,7 +61,7 @@ _MEASURED: Final = (
 @contextmanager
 def _sources(engine: QueryEngine) -> Iterator[tuple[str, str]]:
     """Keep the two tables that all answers are computed from: timed spans, and other measurements."""
-    engine.ends_us()  # one pass over all lines, from which the next ones know where theirs are
+    engine.ends_us()  # one pass over all lines builds an index for the next queries
     others = (
         f"(SELECT ts_us, event_type, {', '.join(_MEASURED)} "
         f"FROM {scan(*_MEASURED, only=Only(('metric', 'throughput', 'resource')))} "

@@ -81,7 +81,7 @@ _PERFORMANCE, _SYSTEM, _EVENTS, _ERRORS = (
 _RUN = Home.RUN
 
 _ROWS = (
-    # what agents do
+    # actions of agents
     _kind(
         "agent_action",
         _AGENTS,
@@ -139,7 +139,7 @@ _ROWS = (
         "Strategy update: {strategy_type}",
         "strategy_type:any/label old_strategy?:any new_strategy?:any reason?:any",
     ),
-    # what they learn
+    # learning
     _kind(
         "learning_update",
         _LEARNING,
@@ -186,7 +186,7 @@ _ROWS = (
         about="metric",
         view="learning",
     ),
-    # what happens between them
+    # interactions
     _kind(
         "interaction",
         _INTERACTIONS,
@@ -216,7 +216,7 @@ _ROWS = (
         "collaboration_type:any/label participants:array/keys content_id?:any/key data?:any",
         view="interactions",
     ),
-    # how long it takes
+    # performance
     _kind(
         "metric",
         _PERFORMANCE,
@@ -242,7 +242,7 @@ _ROWS = (
         "memory_bytes?:integer cpu_percent?:number open_files?:integer data?:any",
         view="metrics",
     ),
-    # what goes wrong
+    # failures
     _kind(
         "error",
         _ERRORS,

@@ -78,7 +78,7 @@ def receive(message: Message) -> str:
 
 
 def _is_off() -> bool:
-    """Whether some actions may go unrecorded, so that not being inside one is no mistake."""
+    """Whether some actions may be unrecorded, so that a call outside a recorded action is not an error."""
     if LIMITS[Category.AGENTS.value].value > LEVELS["DEBUG"]:
         return True
     try:

@@ -1,11 +1,11 @@
 /* The lines of log files as columns: an Arrow stream that DuckDB reads in place of its own JSON reader.
 
-   It does nothing that the JSON reader does not, but in one pass, with the checks of an envelope in it: a query that
-   reads five columns of a million lines takes what it takes to look at each byte once. A line that it does not
-   understand completely (which no program of this package writes) marks its file as odd: whoever asks then reads that
-   file with DuckDB's reader. So it decides in one direction only.
+   It returns the same rows as the JSON reader, but in one pass that includes the checks of the envelope: a query for
+   five columns of a million lines reads each byte once. A line that it cannot read completely (recording never writes
+   one) marks its file as odd, and the caller then reads that file with DuckDB's reader. So this code can only
+   decline a file, never change the result.
 
-   A column has a name, a kind, and the keys where its value stands: in the payload, beside it, or both.
+   A column has a name, a kind, and the keys of its value: in the payload, next to it, or both.
 
      T text            j JSON text          i integer        d double      b boolean      L list of text
      u, w, n           time in microseconds since 1970, writer and number of the event
@@ -127,7 +127,7 @@ static int take_places(Question *question, PyObject *ids) {
         int64_t seq = 0;
         Py_ssize_t digit = 9;
         while (digit < length && digit < 9 + MOST_DIGITS && id[digit] >= '0' && id[digit] <= '9') seq = seq * 10 + id[digit++] - '0';
-        if (length < 10 || id[8] != '-' || digit < length) continue; /* no event has it */
+        if (length < 10 || id[8] != '-' || digit < length) continue; /* no event has this id */
         Place *place = place_of(question, id, seq);
         place->seq = seq;
         memcpy(&place->writer, id, 8);
@@ -257,7 +257,7 @@ static PyObject *arrow_c_stream(PyObject *self, PyObject *Py_UNUSED(arguments), 
     return capsule;
 }
 
-/* Every line once, for the marks and the index alone. */
+/* Read every line once, only for the marks and the index. */
 static PyObject *look(PyObject *self, PyObject *Py_UNUSED(ignored)) {
     PyObject *capsule = arrow_c_stream(self, NULL, NULL);
     if (capsule == NULL) return NULL;
@@ -304,21 +304,21 @@ static PyObject *numbers(PyObject *self, PyObject *Py_UNUSED(ignored)) {
 
 static PyMethodDef methods_of_files[] = {
     {"lines", lines_of, METH_VARARGS,
-     "lines(columns, kinds, levels, since_us, until_us, ids, spans): columns are (name, kind, key in the payload, key "
-     "beside it); of events of these kinds (None: all) and of these levels (1: an error's, 2: WARNING), in that time, with these ids "
-     "(None: all) or, at least, of these spans or inside of them."},
-    {"ends_us", ends_us, METH_NOARGS, "After a pass over all lines, the times of the first and the last; else None."},
+     "lines(columns, kinds, levels, since_us, until_us, ids, spans): the `Lines` with these columns, each a tuple (name, kind, "
+     "key in the payload, key next to it). They are of events of these kinds (None: all) or levels (1: ERROR and CRITICAL, "
+     "2: WARNING), in this time range, with these ids (None: all) or of these spans or inside them, possibly with further events."},
+    {"ends_us", ends_us, METH_NOARGS, "After a pass over all lines, the times of the first and the last event; else None."},
     {"numbers", numbers, METH_NOARGS,
-     "After a pass over all lines, the bytes of each writer in which the bit of each of its numbers is set; else None, and "
-     "where a number comes twice."},
+     "After a pass over all lines, {writer: bytes in which a bit is set for each event number}; None before that, or if a "
+     "number occurs twice."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMethodDef methods_of_lines[] = {
     {"__arrow_c_stream__", (PyCFunction)(void (*)(void))arrow_c_stream, METH_VARARGS | METH_KEYWORDS,
-     "A new stream over the lines, as the Arrow PyCapsule interface has it."},
-    {"look", look, METH_NOARGS, "Look at every line, for the marks and the index alone."},
-    {"marks", marks, METH_NOARGS, "A byte for each file: 0, or 1 where a line is odd, or 2 where it cannot be read."},
+     "Return a new stream over the lines, as in the Arrow PyCapsule interface."},
+    {"look", look, METH_NOARGS, "Read every line, only for the marks and the index."},
+    {"marks", marks, METH_NOARGS, "Return a byte for each file: 0, or 1 if a line is odd, or 2 if the file cannot be read."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -333,7 +333,7 @@ static PyType_Slot slots_of_files[] = {
 static PyType_Slot slots_of_lines[] = {
     {Py_tp_dealloc, free_lines},
     {Py_tp_methods, methods_of_lines},
-    {Py_tp_doc, "What was asked of some files with `Files.lines`."},
+    {Py_tp_doc, "The requested columns and lines of some files; see `Files.lines`."},
     {0, NULL},
 };
 

@@ -1,6 +1,6 @@
-/* What a line holds, as JSON: its head, texts, numbers and values, each without any space between its tokens. */
+/* The JSON of a line: its head, texts, numbers and values, without spaces between tokens. */
 
-enum { MOST_DIGITS = 18, MOST_DEPTH = 250 }; /* an event is no deeper than 254, of which two are around a value */
+enum { MOST_DIGITS = 18, MOST_DEPTH = 250 }; /* an event has at most 254 levels, two of them around a value */
 
 static int digits(const char *at, int count) {
     int value = 0;
@@ -19,7 +19,7 @@ static int is_date(int year, int month, int day) {
 
 static int64_t days_since_1970(int year, int month, int day) {
     static const short BEFORE[13] = {0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    int leap = (year - 1969) / 4; /* from 1970 to 2099 every fourth year is one */
+    int leap = (year - 1969) / 4; /* from 1970 to 2099 every fourth year is a leap year */
     return (int64_t)(year - 1970) * 365 + leap + BEFORE[month] + (month > 2 && year % 4 == 0) + day - 1;
 }
 
@@ -63,7 +63,7 @@ static int read_head(const char *line, const char *end, int newest_schema, Head 
     return 1;
 }
 
-/* The length of the UTF-8 character at `at`, which is no ASCII; 0 where there is none. */
+/* The length of the non-ASCII UTF-8 character at `at`; 0 if it is invalid. */
 static int character(const unsigned char *at, const unsigned char *end) {
     int more, low = 0x80, high = 0xBF;
     if (*at >= 0xC2 && *at <= 0xDF) more = 1;
@@ -93,7 +93,7 @@ static int hexadecimal(const char *at) {
     return value;
 }
 
-/* The end of a text whose opening quote is behind `at`, the closing quote; NULL where it is not one. */
+/* The closing quote of a text whose opening quote is just before `at`; NULL if the text is invalid. */
 static const char *text_end(const char *at, const char *end, int *escaped) {
     const uint64_t ONES = 0x0101010101010101u, HIGH = 0x8080808080808080u;
     for (;;) {
@@ -102,7 +102,7 @@ static const char *text_end(const char *at, const char *end, int *escaped) {
             memcpy(&eight, at, 8);
             quotes = eight ^ ONES * '"';
             slashes = eight ^ ONES * '\\';
-            /* a quote, a backslash, what stands before the space, and what is no ASCII: the first of them is exact */
+            /* quotes, backslashes, control characters and non-ASCII bytes; only the first match is exact */
             uint64_t found = (((quotes - ONES) & ~quotes) | ((slashes - ONES) & ~slashes) | ((eight - ONES * ' ') & ~eight) | eight) & HIGH;
             if (found) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
@@ -142,7 +142,7 @@ static const char *text_end(const char *at, const char *end, int *escaped) {
     }
 }
 
-/* The end of a number that a double can hold; NULL where it is none, or one that has to be computed to tell. */
+/* The end of a number that certainly fits into a double; NULL for anything else. */
 static const char *number_end(const char *at, const char *end, int *is_whole) {
     const char *from = at;
     *is_whole = 1;
@@ -163,7 +163,7 @@ static const char *number_end(const char *at, const char *end, int *is_whole) {
         const char *first = at;
         while (at < end && *at >= '0' && *at <= '9') at++;
         if (at == first) return NULL;
-        if (at - first > 2 && first[-1] != '-') return NULL; /* it may be beyond what a double holds */
+        if (at - first > 2 && first[-1] != '-') return NULL; /* it may exceed the range of a double */
     }
     return at - from > 300 ? NULL : at;
 }
@@ -174,7 +174,7 @@ static const char *literal_end(const char *at, const char *end) {
     return NULL;
 }
 
-/* The end of a value without any space between its tokens; NULL where it is none, or written otherwise. */
+/* The end of a value without spaces between its tokens; NULL if it is invalid or not compact. */
 static const char *value_end(const char *at, const char *end) {
     uint8_t in_object[MOST_DEPTH];
     int depth = 0, ignored;
@@ -237,7 +237,7 @@ static int double_of(const char *at, const char *end, double *value) {
         behind += point;
     }
     if (negative && mantissa == 0 && !point) return 0;
-    *value = (double)mantissa / TENS[behind]; /* both are exact, so this is rounded once */
+    *value = (double)mantissa / TENS[behind]; /* both are exact, so the result is rounded only once */
     if (negative) *value = -*value;
     return 1;
 slowly:;
@@ -248,7 +248,7 @@ slowly:;
     char *stopped;
     errno = 0;
     *value = strtod(copy, &stopped);
-    /* in another locale a point may not be one, and too large a number is none to DuckDB */
+    /* another locale may have another decimal point, and DuckDB does not accept numbers that are too large */
     return errno == 0 && *stopped == 0;
 }
 

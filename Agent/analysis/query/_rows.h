@@ -1,58 +1,58 @@
-/* What is asked of the lines, the rows that are built of them, and the index that the first pass leaves. */
+/* The request for lines, the rows that are built from them, and the index from the first pass. */
 
 enum {
     BUFFER_BYTES = 1 << 20,
     BATCH_ROWS = 8192,
-    BATCH_BYTES = 4 << 20, /* of lines: a batch of long ones ends sooner */
+    BATCH_BYTES = 4 << 20, /* of lines, so that a batch of long lines has fewer rows */
     MOST_COLUMNS = 256,
     MOST_KINDS = 250,
     LEVEL_SHIFT = 8,
     ERROR_BIT = 1 << LEVEL_SHIFT,
     WARNING_BIT = 2 << LEVEL_SHIFT,
-    NO_NUMBER = 1 << 28, /* from here on numbers are not counted here */
+    NO_NUMBER = 1 << 28, /* larger event numbers are not counted here */
     WINDOW_BYTES = 1 << 16,
     BLOCK_LINES = 64,
     SLOTS = 64
 };
 enum { FINE = 0, ODD = 1, GONE = 2 };
-enum { SPAN_NONE = 0, SPAN_UNCLEAR = 1, SPAN_MARKS = 2 }; /* unclear: escaped, or no text */
-enum { FAILED = -1, NOT_READ = 0, READ = 1, NOT_ASKED = 2 }; /* what became of a line */
+enum { SPAN_NONE = 0, SPAN_UNCLEAR = 1, SPAN_MARKS = 2 }; /* unclear: escaped, or not a text */
+enum { FAILED = -1, NOT_READ = 0, READ = 1, NOT_ASKED = 2 }; /* the result of reading a line */
 
 typedef struct {
     char kind;
-    char *name, *inner, *outer; /* the keys in the payload and beside it; NULL where it is not looked for */
+    char *name, *inner, *outer; /* the keys in the payload and next to it; NULL if not read from there */
     int inner_len, outer_len;
 } Column;
 
-/* The first and the last time of a block of lines, and the lowest and the highest number. */
+/* The first and last time, and the lowest and highest event number, in a block of lines. */
 typedef struct {
     int64_t first_us, last_us, low, high;
 } Ends;
 
-/* Where the lines of a file are, and what they are: a byte for the kind, and a bit for the level. */
+/* The lines of a file: their lengths, and for each line a byte for the kind and a bit for the level. */
 typedef struct {
     char *path;
     uint64_t inode;
     int64_t size;
     int64_t lines, room;
     uint32_t *length;
-    uint16_t *spans; /* of each line, the marks of its span and of the one around it */
+    uint16_t *spans; /* for each line, the marks of its span and of the parent span */
     uint16_t *what;
-    Ends *ends; /* of each block of lines */
+    Ends *ends; /* for each block of lines */
 } File;
 
 typedef struct {
     char name[9];
     int64_t bytes;
-    uint8_t *bits; /* one for each number */
+    uint8_t *bits; /* one bit for each event number */
 } Writer;
 
-/* The files of a session, shared by what is asked of them. The first pass over everything leaves an index. */
+/* The files of a session, shared by all requests. The first pass over all lines leaves an index. */
 typedef struct {
     atomic_int references;
     int newest_schema, files, max_line;
     File *file;
-    atomic_int is_indexed, is_claimed; /* whether the index is whole; whether a stream makes it */
+    atomic_int is_indexed, is_claimed; /* whether the index is complete; whether a stream builds it */
     int kinds, writers, is_double;
     char *kind[MOST_KINDS];
     int kind_len[MOST_KINDS];
@@ -60,28 +60,28 @@ typedef struct {
     int64_t first_us, last_us;
 } Files;
 
-/* An event by its id; the number of an empty slot is -1. */
+/* The id of an event; an empty slot has the number -1. */
 typedef struct {
     uint64_t writer;
     int64_t seq;
 } Place;
 
-/* What is asked of the lines, shared by the object and its streams. */
+/* The requested columns and lines, shared by the `Lines` object and its streams. */
 typedef struct {
     atomic_int references;
     Files *files;
     int columns;
     Column *column;
     atomic_uchar *marks;
-    char **kind; /* only events of these kinds, and those of `levels`; NULL for all */
+    char **kind; /* only events of these kinds or of `levels`; NULL for all */
     int *kind_len;
-    int kinds, levels, is_filtered; /* levels: the bits of those that are asked for beside the kinds */
+    int kinds, levels, is_filtered; /* levels: the bits of the levels requested in addition to the kinds */
     int64_t since_us, until_us;
     Place *place; /* only these events, hashed; NULL for all */
     uint64_t slots; /* a power of two */
-    int64_t *number; /* their numbers in order */
+    int64_t *number; /* their numbers, sorted */
     int64_t numbers;
-    uint16_t *span; /* and, beside them, events of these spans and inside of them, if there is an index; in order */
+    uint16_t *span; /* with an index, also the events of these spans and inside them; sorted */
     int64_t spans;
     int16_t inner_slot[SLOTS], outer_slot[SLOTS], inner_next[MOST_COLUMNS], outer_next[MOST_COLUMNS];
 } Question;
@@ -121,11 +121,11 @@ static void drop_question(Question *question) {
     free(question);
 }
 
-/* One column of the batch that is being made. */
+/* One column of the current batch. */
 typedef struct {
     uint8_t *valid;
-    char *data;     /* of text: its bytes; else the values */
-    int32_t *offsets, *inner_offsets; /* of text and lists; of the texts in a list */
+    char *data;     /* the bytes of texts; else the values */
+    int32_t *offsets, *inner_offsets; /* for texts and lists; for the texts in a list */
     int64_t used, room, nulls, texts, texts_room;
     int is_set;
 } Building;
@@ -133,17 +133,17 @@ typedef struct {
 typedef struct {
     Question *question;
     int at_file, fd;
-    int64_t size, offset, held, line_at; /* of the file; in it; in the buffer; up to where the buffer was taken */
+    int64_t size, offset, held, line_at; /* of the file; read so far; in the buffer; the current line in the buffer */
     char *buffer;
     int64_t buffer_bytes;
-    char *text; /* room for a text without its escapes */
+    char *text; /* a buffer for unescaped text */
     int64_t text_bytes;
     Building *building;
     int64_t rows, line_bytes;
-    int64_t at_line; /* of a file whose lines are known */
+    int64_t at_line; /* in an indexed file */
     int makes_index;
-    int may_have_place, is_linked; /* whether the block may have an event that is asked for; whether the line is of a span that is */
-    const char *kind, *level;   /* of the line that is read */
+    int may_have_place, is_linked; /* whether the block may have a requested event; whether the line's span is requested */
+    const char *kind, *level;   /* of the current line */
     int kind_len, level_len;
     uint16_t line_spans[2];
     const char *error;
@@ -174,7 +174,7 @@ static void set_valid(Building *to, int64_t row) {
     to->is_set = 1;
 }
 
-/* A text without its escapes, which `text_end` has seen. */
+/* Unescape a text that `text_end` has checked. */
 static int64_t unescaped(const char *at, const char *end, char *to) {
     char *begin = to;
     while (at < end) {
@@ -206,7 +206,7 @@ static int64_t unescaped(const char *at, const char *end, char *to) {
     return to - begin;
 }
 
-/* Whether no number of fewer digits is read as the same: those of 15 and less never are. */
+/* Whether no shorter number has the same double value, which is certain up to 15 digits. */
 static int is_shortest(const char *at, const char *end) {
     char copy[32], other[32];
     if (end - at >= (Py_ssize_t)sizeof copy) return 0;
@@ -222,11 +222,11 @@ static int is_shortest(const char *at, const char *end) {
     return strcmp(copy, other) == 0;
 }
 
-/* Whether DuckDB's reader would write the value as it is written: it writes numbers and escapes in its own way. */
+/* Whether DuckDB's reader would keep the text of the value; it rewrites some numbers and escapes. */
 static int is_as_written(const char *at, const char *end) {
     if (memchr(at, '\\', (size_t)(end - at)) != NULL) return 0;
     const char *first = at;
-    for (; at < end; at++) { /* each number, in texts as well: fewer would do */
+    for (; at < end; at++) { /* each number, even inside texts, which is stricter than necessary */
         if ((*at < '0' || *at > '9') || (at > first && ((at[-1] >= '0' && at[-1] <= '9') || at[-1] == '.'))) continue;
         int count = 0, point = 0;
         const char *number = at;
@@ -243,7 +243,7 @@ static int is_as_written(const char *at, const char *end) {
     return 1;
 }
 
-/* Whether a text is none that DuckDB takes for a number. */
+/* Whether DuckDB certainly does not read a text as a number. */
 static int is_no_number(const char *at, const char *end) {
     if (at < end && strchr("iInN+- ", *at) != NULL) return 0;
     for (; at < end; at++)
@@ -256,7 +256,7 @@ static int integer_of(const char *at, const char *end, int64_t *value) {
     const char *digit = at + negative;
     int64_t found = 0;
     for (; digit < end && *digit >= '0' && *digit <= '9' && digit - at <= MOST_DIGITS; digit++) found = found * 10 + *digit - '0';
-    if (digit < end) { /* rounded to the even one, as DuckDB does */
+    if (digit < end) { /* rounded half to even, as in DuckDB */
         double real;
         if (!double_of(at, end, &real) || !(real > -1e18 && real < 1e18)) return 0;
         found = (int64_t)nearbyint(real);
@@ -266,7 +266,7 @@ static int integer_of(const char *at, const char *end, int64_t *value) {
     return 1;
 }
 
-/* Take the value from `at` to `end`; 0 where DuckDB's reader has to say what it is, -1 where memory ends. */
+/* Store the value from `at` to `end`; 0 if DuckDB's reader has to read it, -1 if memory runs out. */
 static int put_value(Stream *stream, int column, const char *at, const char *end, int escaped) {
     Building *to = &stream->building[column];
     int64_t row = stream->rows;
@@ -329,7 +329,7 @@ static unsigned slot_of(const char *key, int64_t length) {
     return ((unsigned)length * 7 + (unsigned char)key[0] + 31u * (unsigned char)key[length - 1]) % SLOTS;
 }
 
-/* Where an event stands among the places, or would stand. */
+/* The slot of an event in the hash table, or the free slot for it. */
 static Place *place_of(const Question *question, const char *writer, int64_t seq) {
     uint64_t name;
     memcpy(&name, writer, 8);
@@ -340,7 +340,7 @@ static Place *place_of(const Question *question, const char *writer, int64_t seq
     }
 }
 
-/* A text's mark; two texts may have the same. */
+/* A 16-bit hash of a text; different texts may have the same. */
 static uint16_t mark_of(const char *text, int64_t length) {
     uint32_t hash = 2166136261u;
     for (int64_t at = 0; at < length; at++) hash = (hash ^ (unsigned char)text[at]) * 16777619u;
@@ -374,7 +374,7 @@ static int bit_of_level(const Stream *stream) {
     return stream->level_len == 7 && memcmp(stream->level, "WARNING", 7) == 0 ? WARNING_BIT : 0;
 }
 
-/* Whether the line is asked for, as far as it has been read. */
+/* Whether the line may be requested, judged by the part read so far. */
 static int is_asked(const Stream *stream) {
     const Question *question = stream->question;
     if (!question->is_filtered || (question->levels && (stream->level == NULL || (question->levels & bit_of_level(stream))))) return 1;
@@ -389,7 +389,7 @@ static int is_kind_key(const char *key, int64_t length, int is_payload) {
     return is_payload ? length == 10 && memcmp(key, "event_type", 10) == 0 : length == 4 && memcmp(key, "type", 4) == 0;
 }
 
-/* One object: each of its values is taken by the columns that ask for its key. -1, 0 and 1 as above. */
+/* Read one object: each value is stored in the columns with its key. Returns FAILED, NOT_READ, READ or NOT_ASKED. */
 static int read_members(Stream *stream, const char **place, const char *end, int is_payload, int *has_kind, int *has_payload) {
     Question *question = stream->question;
     const int16_t *slots = is_payload ? question->inner_slot : question->outer_slot;
@@ -445,7 +445,7 @@ static int read_members(Stream *stream, const char **place, const char *end, int
                 const char *wanted = is_payload ? asked->inner : asked->outer;
                 if (length != (is_payload ? asked->inner_len : asked->outer_len) || memcmp(key, wanted, (size_t)length) != 0)
                     continue;
-                /* twice the same key, or in the payload and beside it: which of them counts is not said here */
+                /* a repeated key, or one both in the payload and next to it: DuckDB decides which value counts */
                 if (stream->building[column].is_set) return 0;
                 int put = put_value(stream, column, value, at, escaped);
                 if (put != 1) return put;
@@ -489,7 +489,7 @@ static int end_row(Stream *stream, const Head *head, const char *path) {
     return 1;
 }
 
-/* Take back what was put of a row. */
+/* Undo the stored values of an incomplete row. */
 static void drop_row(Stream *stream) {
     for (int at = 0; at < stream->question->columns; at++) {
         Building *to = &stream->building[at];
@@ -536,7 +536,7 @@ static int kind_number(Files *files, const char *kind, int length) {
     return files->kinds++;
 }
 
-/* The number of an event is marked; where one comes twice, or is a very large one, others have to count. */
+/* Mark the number of an event; repeated or very large numbers have to be counted elsewhere. */
 static int note_number(Files *files, const Head *head) {
     Writer *writer = files->writer;
     int at = 0;
@@ -563,7 +563,7 @@ static int note_number(Files *files, const Head *head) {
     return 1;
 }
 
-/* Room for so many lines of a file, which are more than it has, or as many. */
+/* Allocate memory for a number of lines of a file, at least as many as it has now. */
 static int take_room(File *file, int64_t room) {
     uint32_t *lengths = realloc(file->length, (size_t)room * sizeof *lengths);
     if (lengths != NULL) file->length = lengths;
@@ -589,7 +589,7 @@ static int note_line(Stream *stream, int64_t length, const Head *head) {
     if (head->seq < ends->low) ends->low = head->seq;
     if (head->seq > ends->high) ends->high = head->seq;
     int kind = stream->kind == NULL ? kind_number(files, "log", 3) : kind_number(files, stream->kind, stream->kind_len);
-    if (kind < 0) stream->makes_index = 0; /* too many kinds: without an index, then */
+    if (kind < 0) stream->makes_index = 0; /* too many kinds: build no index */
     if (head->us < files->first_us) files->first_us = head->us;
     if (head->us > files->last_us) files->last_us = head->us;
     file->length[file->lines] = (uint32_t)length;

@@ -67,7 +67,7 @@ static void close_file(Stream *stream) {
     stream->at_file++;
 }
 
-/* Opens the file that is next. Where another has its name by now, that one is read, as DuckDB would. */
+/* Open the next file. If its name refers to another file by now, read that one, as DuckDB does. */
 static int open_next(Stream *stream) {
     const File *file = &stream->question->files->file[stream->at_file];
     struct stat status;
@@ -80,7 +80,7 @@ static int open_next(Stream *stream) {
     return 1;
 }
 
-/* What has been noted is of a part of the lines only. */
+/* Discard the index, because it covers only a part of the lines. */
 static void forget_index(Stream *stream) {
     Files *files = stream->question->files;
     for (int at = 0; at < files->files; at++) files->file[at].lines = 0;
@@ -98,14 +98,14 @@ static void leave_file(Stream *stream, int mark) {
     }
     if (stream->makes_index) {
         File *file = &stream->question->files->file[stream->at_file];
-        if (file->lines) take_room(file, file->lines); /* a smaller one is had */
+        if (file->lines) take_room(file, file->lines); /* if shrinking fails, the larger one remains */
     }
     close_file(stream);
     stream->at_line = 0;
     if (stream->makes_index && stream->at_file == stream->question->files->files) atomic_store(&stream->question->files->is_indexed, 1);
 }
 
-/* Read on behind what the buffer holds, at most to `most`; FINE, or the mark of a file that has to be left. */
+/* Read the next bytes into the buffer, up to offset `most`; returns FINE, or the mark of a file to leave. */
 static int read_on(Stream *stream, int64_t most) {
     stream->held -= stream->line_at;
     memmove(stream->buffer, stream->buffer + stream->line_at, (size_t)stream->held);
@@ -119,13 +119,13 @@ static int read_on(Stream *stream, int64_t most) {
     do got = pread(stream->fd, stream->buffer + stream->held, (size_t)wanted, stream->offset);
     while (got < 0 && errno == EINTR);
     if (got < 0) return GONE;
-    if (got == 0) stream->size = stream->offset; /* it became shorter */
+    if (got == 0) stream->size = stream->offset; /* the file became shorter */
     stream->held += got;
     stream->offset += got;
     return FINE;
 }
 
-/* To the next line that is asked for, of a file whose lines are known; 0 if there is none. */
+/* Go to the next requested line of an indexed file; 0 if there is none. */
 static int go_to_asked(Stream *stream, const uint8_t *asked) {
     const Question *question = stream->question;
     const File *file = &question->files->file[stream->at_file];
@@ -158,7 +158,7 @@ static int go_to_asked(Stream *stream, const uint8_t *asked) {
     return 1;
 }
 
-/* Fill the batch; 0 where memory ends. */
+/* Fill the batch; 0 if memory runs out. */
 static int fill_batch(Stream *stream) {
     Question *question = stream->question;
     Files *files = question->files;
@@ -173,7 +173,7 @@ static int fill_batch(Stream *stream) {
     if (stream->buffer == NULL && !grown(&stream->buffer, &stream->buffer_bytes, is_indexed ? WINDOW_BYTES : BUFFER_BYTES)) return 0;
     while (stream->at_file < files->files && stream->rows < BATCH_ROWS && stream->line_bytes < BATCH_BYTES) {
         const File *file = &files->file[stream->at_file];
-        if (atomic_load(&question->marks[stream->at_file]) != FINE) { /* seen by another stream */
+        if (atomic_load(&question->marks[stream->at_file]) != FINE) { /* found by another stream */
             leave_file(stream, atomic_load(&question->marks[stream->at_file]));
             continue;
         }
@@ -181,7 +181,7 @@ static int fill_batch(Stream *stream) {
             leave_file(stream, GONE);
             continue;
         }
-        stream->is_linked = question->spans > 0; /* without an index, all may be */
+        stream->is_linked = question->spans > 0; /* without an index, any line may be */
         if (is_indexed && !go_to_asked(stream, asked)) {
             leave_file(stream, FINE);
             continue;
@@ -191,13 +191,13 @@ static int fill_batch(Stream *stream) {
         if (end == NULL) {
             int mark = stream->offset < stream->size ? read_on(stream, stream->size)
                        : stream->line_at == stream->held ? FINE
-                                                         : ODD; /* a last line without its end */
+                                                         : ODD; /* a last line without a newline */
             if (mark != FINE || (stream->offset >= stream->size && stream->line_at == stream->held)) leave_file(stream, mark);
             continue;
         }
         int taken = read_line(stream, line, end, file->path);
         if (taken == FAILED) return 0;
-        if (taken == NOT_READ) { /* the whole answer is left out then */
+        if (taken == NOT_READ) { /* the whole result is discarded then */
             leave_file(stream, ODD);
             continue;
         }
@@ -237,7 +237,7 @@ static int make_array(struct ArrowArray *array, int64_t length, int64_t buffers,
     return 0;
 }
 
-/* The column as an array of its own; what it holds goes over to it. */
+/* Move the buffers of a column into an Arrow array. */
 static int hand_over(struct ArrowArray *array, Building *from, char kind, int64_t rows) {
     int has_offsets = is_text(kind);
     if (!make_array(array, rows, kind == 'L' ? 2 : has_offsets ? 3 : 2, kind == 'L')) return 0;
@@ -264,7 +264,7 @@ static int get_next(struct ArrowArrayStream *self, struct ArrowArray *array) {
     Stream *stream = self->private_data;
     int columns = stream->question->columns;
     memset(array, 0, sizeof *array);
-    if (stream->at_file >= stream->question->files->files) return 0; /* a released array: the end */
+    if (stream->at_file >= stream->question->files->files) return 0; /* a released array marks the end */
     Question *question = stream->question;
     if (stream->at_file == 0 && stream->fd < 0 && !question->is_filtered && question->place == NULL && question->since_us == INT64_MIN &&
         question->until_us == INT64_MAX && !atomic_load(&question->files->is_indexed) && atomic_exchange(&question->files->is_claimed, 1) == 0)
@@ -297,7 +297,7 @@ static void release_schema(struct ArrowSchema *schema) {
     schema->release = NULL;
 }
 
-/* The metadata that says that a text is JSON: each number of four bytes, as the machine writes them. */
+/* The metadata that marks a text as JSON; the numbers have 4 bytes in the machine's byte order. */
 static const char *of_json(void) {
     static struct {
         int32_t pairs, key_len;
@@ -311,7 +311,7 @@ static const char *of_json(void) {
 static int make_schema(struct ArrowSchema *schema, const char *format, const char *name, int64_t children) {
     memset(schema, 0, sizeof *schema);
     schema->format = format;
-    schema->flags = 2; /* there may be nulls */
+    schema->flags = 2; /* may be null */
     schema->private_data = malloc(strlen(name) + 1);
     schema->children = calloc((size_t)(children ? children : 1), sizeof(void *));
     schema->release = release_schema;
@@ -362,6 +362,6 @@ static void release_stream(struct ArrowArrayStream *self) {
 static void free_capsule(PyObject *capsule) {
     struct ArrowArrayStream *stream = PyCapsule_GetPointer(capsule, "arrow_array_stream");
     if (stream == NULL) return;
-    if (stream->release != NULL) stream->release(stream); /* nobody took it */
+    if (stream->release != NULL) stream->release(stream); /* no consumer took it */
     free(stream);
 }

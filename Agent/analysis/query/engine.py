@@ -154,7 +154,7 @@ class Engine:
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Run one of this package's own queries; return a dict for each row.
 
-        A query over kept tables alone does not look at the files.
+        A query that uses only kept tables does not check the files.
         """
         if not reads_files(sql):
             with in_use(self):

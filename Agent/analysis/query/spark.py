@@ -334,7 +334,7 @@ _OWN: Final = {name: kind for name, kind in ENVELOPE.items() if name not in {"ti
     "extra": "VARCHAR",
     "agent_role": "VARCHAR",
 }
-"""The columns of an archive besides those of the order, the agent and the kind."""
+"""The columns of an archive, without those for the order, the agent and the kind."""
 _IN_ARCHIVES: Final = {
     name: _SQL_TYPES.get(kind, kind)
     for name, kind in {

@@ -69,7 +69,7 @@ def first_of(connection: Any, query: str, rows: int) -> str:
     try:
         connection.extract_statements(limited)
     except duckdb.Error:
-        return query  # not valid in brackets, for example with a comment behind its semicolon
+        return query  # not valid in brackets, for example with a comment after its semicolon
     return limited
 
 

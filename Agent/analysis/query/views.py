@@ -509,7 +509,7 @@ _AS_COLUMNS: Final = "{{as columns}}"
 
 def either(legs: Mapping[str, str]) -> str:
     """A sub-query template: the union of one leg per form, which `resolve` turns into SQL."""
-    # files last: if they are read first, DuckDB spills to disk what it sorts of the other legs
+    # files last: if they are read first, DuckDB spills the sorted rows of the other legs to disk
     in_order = sorted(legs, key=lambda form: form in (LIVE, LINES))
     return "({{any}}" + _OR.join(f"{form}:{legs[form]}" for form in in_order) + "{{end}})"
 

@@ -252,7 +252,7 @@ ARRAY_BUILDERS: Mapping[str, Builder] = {
 }
 
 
-# Values of numpy and pandas beyond arrays of numbers: taken apart into parts, and rebuilt by constructors.
+# Values of numpy and pandas beyond arrays of numbers: split into parts, and rebuilt by constructors.
 #
 # Reading the parts bypasses the caches of pandas, so the value does not change. Neither library is loaded
 # here. A rebuilt value counts only if its content has the recorded digest, since another version of pandas

@@ -211,7 +211,7 @@ def reference_of(value: object) -> str | None:
     return None
 
 
-# Recordings name classes of loggers by the modules in which they first were.
+# Recordings contain the names of logger classes with their original modules.
 _FORMER_MODULES = (
     ("Agent.record.loggers.loggers.", "Agent.record.loggers."),
     ("Agent.record.loggers.program_loggers.", "Agent.record.program_loggers."),
@@ -311,7 +311,7 @@ _Reader = Callable[[Any], Pieces]
 
 
 def pieces_of(value: Any, base: type) -> Pieces | None:
-    """Return what the C part of a value holds; None if it has only attributes.
+    """Return the content of the C part of a value; None if it has only attributes.
 
     Args:
         base: the C class that determines its layout.

@@ -81,7 +81,7 @@ _ZONE_OF_PYDANTIC = "pydantic_core._pydantic_core.TzInfo"
 
 
 def _zone_parts(zone: tzinfo | None) -> dict[str, Any] | None:
-    """Return what a zone needs besides the text; None if the text suffices."""
+    """Return the part of a zone that the text does not contain; None if the text suffices."""
     if zone is None or zone is UTC:
         return None
     if type(zone) is timezone:
@@ -559,7 +559,7 @@ def _make_plan(cls: type) -> ClassPlan:
 def _cached(cls: type) -> frozenset[str]:
     """Return the attributes in which a class of an installed library caches derived values.
 
-    Caches of the program's own classes are kept: a replay compares what they compute.
+    Caches of the program's own classes are kept: a replay compares their results.
     """
     namespace = namespace_of(cls)
     names = [name for name, found in namespace.items() if type(found) is cached_property]

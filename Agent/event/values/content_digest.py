@@ -2,7 +2,7 @@
 
 Two values have equal digests if their classes, attributes, items and bytes are equal; functions, if their
 names and the values that they hold are equal. The walk calls no method of the value and consumes nothing.
-`class_contents.py` has the table of the content by class.
+`class_contents.py` defines the content by class.
 
 Lists, mappings and values of restorable classes count by content, even if they occur more than once. Other
 objects count by identity: a second occurrence is written as the position of the first. Objects more than
@@ -85,7 +85,7 @@ FEW_NODES = 64
 
 
 NEAR_NODES = 200
-"""Objects within this distance always count by content: about what is written with an action's line."""
+"""Objects within this distance always count by content: about as far as an action's line describes them."""
 
 
 class _HoldsMuch(Exception):
@@ -146,8 +146,7 @@ def content_of(
             if reached is not None:
                 walk.note_reached(reached, content)
             return content
-        # Ids and moments are left out here too, as in `without_made`; else code and ids could not both
-        # differ.
+        # Leave ids and moments out here, too, so that code and ids may both differ.
         walk = _Walk(agent_of, reading, leaves_out_code=True, made=[] if content.made else None)
         walk.run(value)
         return content._replace(without_code=walk.content().text)
@@ -169,9 +168,8 @@ def whole_digest(
 ) -> str | None:
     """Return the digest of the whole content of a value of any size; None if it cannot be read.
 
-    Agents count by their ids. Code, and ids and moments that a library may have made, are left out. An object
-    that an earlier walk reached counts by its position there. The limit applies to all walks that share
-    `reached` together.
+    Agents count by id; code, and ids and moments that a library may have made, are left out. An object that
+    an earlier walk reached counts by its position there. The limit applies to all walks with this `reached`.
     """
     by_place = reached.by_place(value)
     if by_place is None and reached.nodes > MAX_NODES:
@@ -509,7 +507,7 @@ class _Walk:
         return self._flat(parts, parts, b"k")
 
     def _flat(self, container: Any, values: list[Any], head: bytes) -> bool:
-        """Write plain scalars in one C call; False if there is anything else, or a secret."""
+        """Write plain scalars in one C call; False for other values and secrets."""
         try:
             kinds = set(map(type, values))
             if not SCALARS.issuperset(kinds):

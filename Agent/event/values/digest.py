@@ -56,7 +56,7 @@ def digest_json(value: Any, types: Mapping[str, str] | None = None, pointer: str
 
     Args:
         value: a JSON value.
-        types: {JSON Pointer: tag} of its event, or of the value alone.
+        types: {JSON Pointer: tag} of its event, or of the value only.
         pointer: the value's place in `types`.
     """
     return digest_bytes(canonical_bytes(value, types, pointer))
@@ -77,7 +77,7 @@ def digest_named(
 
 
 def named_digest(named: bytes) -> str:
-    """Return the digest, with its algorithm, of what `named_bytes` returns."""
+    """Return the digest, with its algorithm, of the bytes from `named_bytes`."""
     return f"{ALGORITHM}:{digest_bytes(named)}"
 
 
@@ -97,7 +97,7 @@ def code_digest(module: str, qualname: str, source: str) -> str:
 
 
 def differ_in_tokens_alone(one: str, other: str) -> bool:
-    """Whether two redacted texts differ only in which secrets were hidden.
+    """Whether two redacted texts differ only in their hidden secrets.
 
     Without the key, two tokens do not show whether their secrets are equal, and the key may have changed.
     """

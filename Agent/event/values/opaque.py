@@ -73,7 +73,7 @@ class StandIn:
 
     Args:
         name: the class of the replaced object.
-        used: called with what is called or read; it raises.
+        used: called with a description of the call or the attribute read; it raises.
     """
 
     __slots__ = ("_name", "_used")
@@ -292,7 +292,7 @@ _BELOW_INTEGERS = 1 << 63
 """Integers of 64 bits are shown."""
 
 
-# Locks and what is built on them: conditions, semaphores, events and queues of the standard library.
+# Locks and types that use them: conditions, semaphores, events and queues of the standard library.
 #
 # Holders and waiters belong to the process. An idle lock consists of its state alone, so a new one can
 # replace it when a recorded value is restored.

@@ -1,4 +1,4 @@
-"""Values without a codec that have more than attributes: taken apart into parts, and rebuilt from them.
+"""Values without a codec that have more than attributes: split into parts, and rebuilt from them.
 
 Functions and classes are found by name in the loaded modules, the code of a local function in the compiled
 source of its module: recorded data supplies the values that a function holds, never its code. No constructor,
@@ -167,7 +167,7 @@ def _function(function: Any) -> tuple[str, Any] | None:
     held: dict[str, Any] = {"code": content_of(code).text}
     names = {"__module__": function.__module__, "__qualname__": qualname, "__name__": function.__name__}
     usual = {"__module__": home, "__qualname__": code.co_qualname, "__name__": code.co_name}
-    if names != usual:  # a decorator gave it the names of what it wraps
+    if names != usual:  # a decorator copied the names of the wrapped function
         held["names"] = names
     parts = {
         "cells": cells,
@@ -520,7 +520,7 @@ def _zone_info_parts(value: Any) -> list[Any] | None:
 
 
 def _call_parts(value: Any) -> list[Any] | None:
-    """Return the constructor arguments that the class's own C reduction gives; None if it needs more."""
+    """Return the constructor arguments from the class's own C reduction; None if they do not suffice."""
     reduction: Any = type(value).__reduce__
     reduced = reduction(value)
     is_call = type(reduced) is tuple and len(reduced) == 2 and reduced[0] is type(value)

@@ -1,4 +1,4 @@
-"""The check whether orjson alone may write a value; `to_json` tries it first.
+"""The check whether orjson may write a value directly; `to_json` tries it first.
 
 Plain means: exact dict, list, str, int, float, bool and None, with nothing to tag and nothing to cut.
 """

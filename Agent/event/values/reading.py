@@ -157,7 +157,7 @@ USUAL = Reading()
 
 
 class Named(NamedTuple):
-    """Replaces a value that is recorded as a reference, whatever it holds."""
+    """Replaces a value that is always recorded as a reference."""
 
     value: object
     reference: str

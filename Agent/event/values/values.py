@@ -66,7 +66,7 @@ from Agent.event.values.walk import BudgetSpent, RepeatsSpent, Walk
 
 
 class Encoded(NamedTuple):
-    """A value as it is recorded."""
+    """A recorded value."""
 
     value: Any
     """Plain JSON that shares nothing with the original."""
@@ -462,7 +462,7 @@ def _has_content(made: Any, form: dict[str, Any]) -> bool:
     return content.without_code != "" and content.without_code == form.get("without_code")
 
 
-# Any value to JSON bytes: by orjson alone, by the short walk, or by the full walk.
+# Convert any value to JSON bytes: by orjson, by the short walk, or by the full walk.
 #
 # This step of the hot path is between payload and line; redaction follows. It never raises: the last
 # fallback is an object that says what failed.
@@ -677,7 +677,7 @@ MOST_OF_FORM = 16_384
 
 
 def form_of_named(named: Named) -> dict[str, Any]:
-    """Return the form of a value that is recorded as a reference, whatever it holds."""
+    """Return the form of a value that is always recorded as a reference."""
     return describe(named.value, Content(OpaqueKind.REFERENCE, named.reference))
 
 

@@ -1,6 +1,6 @@
-"""The walk over one value: budgets, path, tags. It cuts what is too large and always terminates.
+"""The walk over one value: budgets, path, tags. It cuts values that are too large and always terminates.
 
-`values.py` starts it; at each node it looks up the reduced form of what plain JSON lacks in `codecs.py`.
+`values.py` starts it; at each node it looks up the reduced form of types that JSON lacks in `codecs.py`.
 """
 
 from __future__ import annotations

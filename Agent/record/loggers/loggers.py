@@ -440,7 +440,7 @@ class AgentLogger(EventLogger):
     def log_learning_update(
         self, learning_stage: Any, update_data: Any = None, *, causes: Causes = None
     ) -> str:
-        """Record an update of what the agent has learned."""
+        """Record a learning update of the agent."""
         if self._limit.value > INFO:
             return ""
         values = {"learning_stage": learning_stage, "update_data": update_data}

@@ -442,7 +442,7 @@ def adopt_held(generator: random.Random, place: str) -> None:
     """
     if generator is not hidden_random and adopted_of(generator) is None:
         adopt_random(generator, numbered(place))
-        _adoptions.open(lasting=True, notices=False)  # notices cost time, and the user asked for none
+        _adoptions.open(lasting=True, notices=False)  # notices take time, and the user did not enable them
 
 
 def _adopt(source: Any, name: str | None) -> Any:
