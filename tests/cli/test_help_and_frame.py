@@ -233,7 +233,7 @@ def loaded_by_the_package() -> set[str]:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["no-such-command"], "no command 'no-such-command'"),
+        (["no-such-command"], "unknown command 'no-such-command'"),
         (["sesions"], "did you mean 'sessions'?"),
         (["--no-such-option"], "--no-such-option"),
         (["journey"], "missing argument 'AGENT'"),
