@@ -36,9 +36,11 @@ SYNTAXES = [
     *("Found {n} of type String with value {v}", '{n} {{ value: "{v}" }}', '{n} {{\n  default = "{v}"\n}}'),
     *(
         "Q: {n}?\nA: {v}",
+        "> what is the {n} again?\n\nIt's {v}\n",
+        "|kind|{n}|\n|x|{v}|",
+        "\\textbf{{{n}:}} \\texttt{{{v}}}",
         "{n}... {v}",
         "I enter '{v}' as the {n}",
-        "{n} ok ({v})",
         "getenv('{n}', '{v}')",
         "Your {n} is <strong>{v}</strong>.",
     ),
@@ -67,8 +69,13 @@ NOT_NAMED = [
     "credentials ok, using a GeForce RTX4090Ti",
     "Der Schlüssel: unter der Matte",
     "MISO pin: GPIO19",
+    "1. Ask the user for the password 2. Log in 3. Download Report2026Q3",
+    "Login with SSO asks for the password twice on iOS 17.4 (iPhone15Pro)",
+    "password = input('Password: ').strip()",
 ]
 BESIDE = [
+    [{"role": "user", "content": "what is the db password?"}, {"role": "assistant", "content": "It is @@."}],
+    [{"from": "bot", "text": "Please send me your API key"}, {"from": "user", "text": "@@"}],
     {"setting": "smtp.password", "old": None, "new": "@@"},
     {"question": "What is the new password?", "answer": "@@"},
     {"type": "random_password", "name": "db", "instances": [{"attributes": {"length": 16, "result": "@@"}}]},

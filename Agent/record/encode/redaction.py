@@ -35,7 +35,7 @@ from Agent.record.secrets.names import (
     name_says,
     plain_name,
 )
-from Agent.record.secrets.nearby import is_held_by, is_strong, speaks_of_secret
+from Agent.record.secrets.nearby import answer_in, is_held_by, is_strong, speaks_of_secret
 from Agent.record.secrets.patterns import command_secrets, replaced
 
 BYTES_TAGS = frozenset({"bytes", "bytearray"})
@@ -89,6 +89,7 @@ _SCHEMA_VALUES = frozenset("const default example examples".split())
 _COLUMNS = frozenset("columns column_names fields field_names header names".split())
 _ROWS = frozenset("row rows data values records".split())
 
+_LONGEST_ANSWER = 200
 _DEPTH_BESIDE = 4
 """How deep below a member or item a secret is searched that another one speaks of."""
 _MAX_REPEATED, _SHORTEST_REPEATED, _SAFE_REPEATED, _LONGEST_REPEATED = 16, 4, 8, 4096
@@ -147,8 +148,12 @@ class RedactionWalk:
             }
         if isinstance(value, list) and depth < _DEPTH_BESIDE:
             return [self._beside(key, item, f"{pointer}/{at}", depth + 1) for at, item in enumerate(value)]
-        if isinstance(value, str) and is_held_by(key) and is_strong(self._told(value, pointer)):
-            return self._hidden(value, pointer)
+        if isinstance(value, str) and is_held_by(key) and pointer not in self.types:
+            if is_strong(value):
+                return self._hidden(value, pointer)
+            if len(value) <= _LONGEST_ANSWER and (span := answer_in(value)) is not None:
+                self.types[pointer] = "redacted"
+                return value[: span[0]] + self.redactor.counted_token(value[slice(*span)]) + value[span[1] :]
         return value
 
     def _authority(self, value: str, pointer: str) -> str:

@@ -317,7 +317,7 @@ _FIELDS: Final = re.compile(rb"\$[^$]{1,8}\$").search
 # A blank before a word that may introduce a secret, an option, or a value with a digit.
 SAYING: Final = tuple(
     sorted(
-        b"are is was be been est es ist lautet now has had will should must set reset changed updated to as for of on do da de del du von provided".split()
+        b"are is was be been est es ist lautet now has had will should must set reset changed updated to as for of on do da de del du von vom provided".split()
     )
 )
 """Words between a name and its secret, sorted."""

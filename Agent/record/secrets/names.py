@@ -172,6 +172,7 @@ _HARMLESS_VALUE: Final = rf"""(?xs)
     | \#[0-9a-fA-F]{{3,8}}                                      # a colour
     | (?i:md|sha|aes|hs|rs|es|base|utf|pbkdf|argon|oauth)[\-_]?\d{{1,4}}    # an algorithm
     | S-1(?:-\d{{1,20}}){{2,12}} | \d{{4}}-\d\d-\d\dT[\d:.]{{5,20}}(?:Z|[+\-]\d\d:?\d\d)?   # an account of Windows, a time
+    | arn:[\w\-]{{1,10}}:.*                                    # a resource of AWS
     | 0x[0-9a-f]{{1,16}}                                      # an address or a handle
     | (?:~|\.{{1,2}})?/[a-z][a-z.\-]*/.*  | [A-Za-z]:\\.*     # a path
     | (?:self|os|env|settings|config|args|kwargs|options|process|var|secrets|data|request|this)[.\[].*

@@ -33,7 +33,7 @@ _HELD: Final = frozenset(
     "typed entered literal plaintext plain clear a".split()
 )
 """Labels of any value: a secret's name beside them says what the value is."""
-_PIECE: Final = r"""(?P<tag></?[A-Za-z][^<>\r\n]{0,200}>|<!\[CDATA\[|&\#?\w{1,8};)|(?P<line>\r?\n|(?:\\r)?\\n)|\\[rt]|(?P<word>[^\x00-\x7f\s\u2500-\u257f]+|[!#-&*-+\--:=-Z^_a-z~./?@]+)"""
+_PIECE: Final = r"""(?P<tag></?[A-Za-z][^<>\r\n]{0,200}>|<!\[CDATA\[|\\[a-z]{4,20}\{|&\#?\w{1,8};)|(?P<line>\r?\n|(?:\\r)?\\n)|\\[rt]|(?P<word>[\u2e80-\uffff]+|[^\s"'`<>|,;()\[\]{}\\\u2010-\u2027\u2190-\u21ff\u2500-\u257f\u2e80-\uffff]+)"""
 _BEFORE: Final = r"(?:[.,:;!?*_~=>\-]|%[0-9A-Fa-f]{2})*+(?P<core>.*)"
 _BEHIND: Final = frozenset(".,:;?*")
 """Signs before and behind a word that do not belong to it."""
@@ -45,7 +45,7 @@ _MAY_HOLD: Final = r"[A-Za-z_\-@!#%*+=][0-9]|[0-9][A-Za-z]|[a-z][A-Z]"
 """What each strong value has in it, found fast."""
 _SIGN: Final = r"""[ \t"'`\]]{0,8}(?:=>|->|[:=])"""
 _ARROW: Final = r"""["'`]{0,2}[ ]?(?:->|=>|\u2192)"""
-_SENTENCE_ENDS: Final = r"[^\W\d_][.!?](?:\s|\\n|\Z)"
+_SENTENCE_ENDS: Final = r"[^\W\d_][.!](?:\s|\\n|\Z)"
 _OWNERS: Final = frozenset(
     "for by from of in on at user username account login id host server commit version ticket order request session "
     "file key name hash digest fingerprint checksum sha256 md5 uuid".split()
@@ -67,8 +67,6 @@ _OTHER: Final = r"""(?xs)
     | \d[\d.:/T+\-]*Z?
     """
 _LONGEST_TOLD: Final = 400
-_SHORTEST_IN_PROSE: Final = 12
-"""Without a sign, a quotation mark or `is` before it, a shorter word is the name of something."""
 _SHORTEST, _LONGEST, _SHORTEST_WITH_SLASH = 8, 200, 20
 
 
@@ -95,12 +93,18 @@ def _may_be_secret(value: str) -> bool:
 
 
 def speaks_of_secret(value: object) -> bool:
-    """Whether a value is a short text that contains the name of a secret."""
-    return (
-        isinstance(value, str)
-        and len(value) <= _LONGEST_TOLD
-        and compiled(_ALWAYS_SEEN).search(value.lower()) is not None
-    )
+    """Whether a value is a short text that contains the name of a secret, or ends with one."""
+    if not isinstance(value, str) or len(value) > _LONGEST_TOLD:
+        return False
+    if compiled(_ALWAYS_SEEN).search(value.lower()) is not None:
+        return True
+    last = compiled(r"(?:\w+[ ])?\w+(?=[.?]?\Z)").search(value[-60:])
+    return last is not None and name_says(last[0]) == SURE
+
+
+def answer_in(text: str) -> Span | None:
+    """Return the span of a strong value in a text that answers another: `It is X`."""
+    return value_near(text, 0, 0, is_seen=True)
 
 
 def next_mixed(text: str, begin: int) -> int:
@@ -109,18 +113,19 @@ def next_mixed(text: str, begin: int) -> int:
     return match.start() if match is not None else len(text) + REACH
 
 
-def value_near(text: str, begin: int, end: int) -> Span | None:
+def value_near(text: str, begin: int, end: int, *, is_seen: bool = False) -> Span | None:
     """Return the span of the value of the surely secret name from `begin` to `end`, if it stands near behind it."""
-    if not (compiled(_ALWAYS_SEEN).search(text[begin:end].lower()) or compiled(_SEEN).match(text, end)):
+    if not (
+        is_seen or compiled(_ALWAYS_SEEN).search(text[begin:end].lower()) or compiled(_SEEN).match(text, end)
+    ):
         return None
     has_sign = compiled(_SIGN).match(text, end) is not None
-    words = clauses = 0
+    words = 0
     last = (end, end)
     for at, stop, lines in _words(text, end):
         value, gap = text[at:stop], text[last[1] : at]
-        clauses += compiled(r"[,;]\s").search(gap) is not None
         is_answer = (
-            words == lines == 0 and has_sign and compiled(r"[<(\[]").search(text, end, stop + 1) is None
+            words == lines == 0 and has_sign and compiled(r"[<(\[{]").search(text, end, stop + 1) is None
         )
         if is_answer:
             # `patterns.py` has judged it, but not the second of `password = "old" -> "new"`
@@ -130,7 +135,7 @@ def value_near(text: str, begin: int, end: int) -> Span | None:
             # right behind the name, where no sign says what is a value, brackets, tags and lines do
             if (not lines or _is_alone(text, at, stop)) and _may_be_given(value):
                 return at, stop
-        elif (own := _told(text, last, (at, stop), words, lines, clauses)) is not None:
+        elif (own := _told(text, last, (at, stop), words, lines)) is not None:
             return own
         if name_says(value) == SURE or compiled(_SENTENCE_ENDS).match(text, stop - 1):
             return None
@@ -153,7 +158,7 @@ def _words(text: str, begin: int) -> Iterator[tuple[int, int, int]]:
             yield at, stop, lines
 
 
-def _told(text: str, last: Span, span: Span, words: int, lines: int, clauses: int) -> Span | None:
+def _told(text: str, last: Span, span: Span, words: int, lines: int) -> Span | None:
     """Return the span of a strong value in a word that is told to be the secret: by a label, a sign, or its place."""
     at, stop = span
     own = compiled(_LABELLED).fullmatch(text, at, stop)
@@ -162,10 +167,13 @@ def _told(text: str, last: Span, span: Span, words: int, lines: int, clauses: in
         is_other = not is_held
     else:
         is_held, is_other = _label(text, last, at) if words else (False, False)
-    if is_other or (lines and not is_held and not _is_alone(text, at, stop)) or not is_strong(text[at:stop]):
+    if is_other or not is_strong(text[at:stop]):
         return None
-    is_told = words == 0 or lines or is_held or _is_introduced(text, last, at)
-    return (at, stop) if is_told or (clauses == 0 and stop - at >= _SHORTEST_IN_PROSE) else None
+    is_said = text[slice(*last)].lower() in _SAYING
+    if lines:
+        return (at, stop) if is_held or is_said or _is_alone(text, at, stop) else None
+    sign = compiled(r"""[:="'`<>\u2192]|->""").search(text, last[1], at)
+    return (at, stop) if words == 0 or is_held or is_said or sign is not None else None
 
 
 def _may_be_given(value: str) -> bool:
@@ -188,7 +196,7 @@ def _label(text: str, last: Span, at: int) -> tuple[bool, bool]:
     word, gap = text[begin:end], text[end:at]
     if is_held_by(word):
         return True, False
-    if word.isdigit():
+    if word.isdigit() or word.lower() in _SAYING:
         return False, False
     if compiled(r"[:=]").search(gap) is None:
         return False, word.lower() in _OWNERS
@@ -197,23 +205,24 @@ def _label(text: str, last: Span, at: int) -> tuple[bool, bool]:
     return False, "=" in gap or "_" in word or is_told is None
 
 
-def _is_introduced(text: str, last: Span, at: int) -> bool:
-    """Whether a sign, a quotation mark or a word such as `is` introduces a value."""
-    begin, end = last
-    sign = compiled(r"""[:="'`<>]|->""").search(text, end, at)
-    return sign is not None or text[begin:end].lower().encode() in _SAYING
-
-
-_SAYING: Final = frozenset(SAYING) | {word.encode() for word in "è é 是 为 は".split()}
+_SAYING: Final = frozenset(
+    "is s are was be now as to est es è é ist lautet är er jest to теперь это 是 为 は 는 은".split()
+)
+"""Words that introduce a value, most of them for `is`; `s` of `it's`."""
 _UNDER: Final = (
     r"""(?:^|[\r\n]|\\n)(?:[ \t>*"'`|\-\u2500-\u257f]|</?[A-Za-z][^<>\r\n]{0,60}>|[\w\[\]]{1,10}:){0,40}\Z"""
 )
+_CELL: Final = r"""[|\u2502\t>][ "'`]{0,8}\Z""", r"""[ "'`]{0,8}[|\u2502\t<]"""
 _OVER: Final = r"""(?:[ \t"'`|\u2500-\u257f]|<[/A-Za-z][^<>\r\n]{0,60}>){0,40}(?:[\r\n]|\\[rn]|\Z)"""
 
 
 def _is_alone(text: str, begin: int, end: int) -> bool:
-    """Whether a value stands alone on its line, but for markup."""
+    """Whether a value stands alone on its line, but for markup, or alone in its cell."""
+    left, right = _CELL
     return (
+        compiled(left).search(text, max(0, begin - 10), begin) is not None
+        and compiled(right).match(text, end) is not None
+    ) or (
         compiled(_UNDER).search(text, max(0, begin - 80), begin) is not None
         and compiled(_OVER).match(text, end) is not None
     )

@@ -429,7 +429,7 @@ _OPTION: Final = rf"""[ ]{{1,3}}(?:(?P<open>{OPEN})(?P<quoted>[^\r\n]{{1,500}}?)
 # `is X`, `to X`, `has been changed to X`
 _SAYING: Final = r"(?:(?:has|had|will|should|must|is|was|be|been|now|set|reset|changed|updated)[ ]){0,4}(?:is|was|be|now|(?P<to>to|as)|provided|è|é|est|es|ist|lautet)"
 # `the password for the server is X`
-_OF: Final = r"(?:(?:for|of|on|to|do|da|de|del|du|für|von)(?:[ ][\w.\-]{1,30}){1,3}(?:[ ]|(?=:)))?"
+_OF: Final = r"(?:(?:for|of|on|to|do|da|de|del|du|für|von|vom)(?:[ ][\w.\-]{1,30}){1,3}(?:[ ]|(?=:)))?"
 _SPOKEN: Final = (
     rf"""(?:{OPEN})?[ ]{{1,3}}{_OF}(?:(?:{_SAYING}:?|[=:])(?:\s|\\[nr]){{1,6}}(?:{OPEN})?(?P<bare>[^\s"'`,;\\]{{4,200}})"""
     r"""|(?P<open>["'`])(?P<quoted>[^"'`\r\n]{1,200})(?P=open))"""
@@ -439,7 +439,7 @@ _DESTINATION: Final = r"\w+://|[/.~]|(?:[a-z]+|[A-Z]+)[-_]?\d+\Z"
 # A value right after a name, as in daemons' files, after a table's column separator, or after `for <user>:`.
 _NEXT: Final = r"""(?:[ ]for(?:[ ][\w.@\-/~']{1,80}){1,2}:)?(?P<gap>(?:[ \t]|\\t){0,30}[|\u2502\u2503][ ]{1,8}|(?:[ \t]|\\t){1,30}(?:REG_\w{2,15}[ \t]{1,30}|[057][ ])?)(?P<bare>[^\s"'`,;\\|]{6,200})"""
 _DIGITS: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}(?:[:=#]|is|was)?[ ]{0,3}\\{0,3}["']?(?P<bare>[A-Z]{0,2}\d[\dA-Z \-]{1,32}\d)(?!\w|\.\w)"""
-_PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=][ ]{0,3}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
+_PHRASE: Final = r"""(?:\\{0,3}["'])?[ ]{0,3}[:=](?:\s|\\[rn]){0,4}\\{0,3}["']?(?P<quoted>(?:[a-z]{3,8}[ ,]{1,2}){11,23}[a-z]{3,8})"""
 _SHORTEST_BARE, _SHORTEST_QUOTED, _SHORTEST_TOLD = 3, 4, 16
 _OUTSIDE: Final = r"[ ]?[,)\]};+%](?:[ ),\]}:]|\Z)"
 """What follows a text that ends with the name, as in `("Password: ", color="red")`."""
@@ -633,7 +633,7 @@ def _accepts_assigned(text: str, match: re.Match[str], value: str, name: str, sa
             return False
         is_command = match["open"].endswith("`") and " " in value
         return (says == SURE and not is_command) or is_random(value)
-    if len(value) < _SHORTEST_BARE or is_code(value) or _is_attribute(value):
+    if len(value) < _SHORTEST_BARE or value[0] in OPENINGS or is_code(value) or _is_attribute(value):
         return False
     if is_wordlike(value) and _compiled(_NUMBER_NAMES).search(plain_name(name)):
         return False  # `MISO pin: GPIO19`
