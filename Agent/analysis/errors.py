@@ -370,21 +370,21 @@ def _together(
 def _unusual_pairs(
     both: dict[str, dict[tuple[str, str], int]], alone: dict[str, int], windows: int
 ) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    unusual_pairs: list[dict[str, Any]] = []
     pairs = both["windows"].keys() | both["spans"].keys()
     for first, second in pairs:
         seen, spans = both["windows"].get((first, second), 0), both["spans"].get((first, second), 0)
         expected = alone[first] * alone[second] / windows
         unusual = seen >= _MIN_TOGETHER and _poisson_tail(seen, expected) * len(pairs) < _RARE
         if unusual or spans >= _MIN_TOGETHER:
-            found.append(
+            unusual_pairs.append(
                 {
                     "first": first, "second": second, "windows": seen, "expected": round(expected, 2),
                     "spans": spans,
                 }
             )  # fmt: skip
-    found.sort(key=lambda pair: (-pair["spans"] - pair["windows"], pair["first"], pair["second"]))
-    return found[:TOP_TOGETHER]
+    unusual_pairs.sort(key=lambda pair: (-pair["spans"] - pair["windows"], pair["first"], pair["second"]))
+    return unusual_pairs[:TOP_TOGETHER]
 
 
 def _poisson_tail(count: int, mean: float) -> float:

@@ -485,9 +485,9 @@ def _by_type(engine: QueryEngine) -> dict[str, dict[str, int]]:
 
 def _components(engine: QueryEngine) -> dict[str, Any]:
     sizes = "(SELECT label, count(*) AS n FROM graph_labels GROUP BY label)"
-    found = engine.row(f"SELECT count(*) AS count, coalesce(max(n), 0) AS largest FROM {sizes}")
+    components = engine.row(f"SELECT count(*) AS count, coalesce(max(n), 0) AS largest FROM {sizes}")
     largest = engine.rows(f"SELECT n FROM {sizes} ORDER BY n DESC LIMIT {TOP}")
-    return found | {"sizes": [row["n"] for row in largest]}
+    return components | {"sizes": [row["n"] for row in largest]}
 
 
 def _connectors(engine: QueryEngine) -> list[dict[str, Any]]:

@@ -158,10 +158,10 @@ def timeline(engine: QueryEngine, buckets: int = DEFAULT_BUCKETS) -> dict[str, A
     first, last = ends_us
     width = max(1, -(-(last - first + 1) // buckets))
     count = -(-(last - first + 1) // width)
-    made = [_empty(first + n * width, min(first + (n + 1) * width, last + 1)) for n in range(count)]
-    place = f"((ts_us - {first}) {DIV} {width})"
+    intervals = [_empty(first + n * width, min(first + (n + 1) * width, last + 1)) for n in range(count)]
+    bucket = f"((ts_us - {first}) {DIV} {width})"
     query = (
-        f"(SELECT {place} AS bucket, event_type, agent_id, count(*) AS n, min(tick) AS low, "
+        f"(SELECT {bucket} AS bucket, event_type, agent_id, count(*) AS n, min(tick) AS low, "
         f"max(tick) AS high, count(*) FILTER (WHERE {IS_ERROR}) AS errors FROM {scan('error_id')} "
         # events written after the ends were queried have no bucket
         f"WHERE ts_us BETWEEN {first} AND {last} GROUP BY bucket, event_type, agent_id)"
@@ -171,10 +171,10 @@ def timeline(engine: QueryEngine, buckets: int = DEFAULT_BUCKETS) -> dict[str, A
             "SELECT bucket, event_type, CAST(sum(n) AS BIGINT) AS n, min(low) AS low, max(high) AS high, "
             f"CAST(sum(errors) AS BIGINT) AS errors FROM {groups.text} GROUP BY 1, 2 ORDER BY 1, n DESC, 2"
         ):
-            _add(made[row["bucket"]], row)
+            _add(intervals[row["bucket"]], row)
         for row in engine.rows(f"SELECT bucket, count(DISTINCT agent_id) AS n FROM {groups.text} GROUP BY 1"):
-            made[row["bucket"]]["agents"] = row["n"]
-    return {"buckets": made, "marks": marks(engine)}
+            intervals[row["bucket"]]["agents"] = row["n"]
+    return {"buckets": intervals, "marks": marks(engine)}
 
 
 def _empty(start_us: int, end_us: int) -> dict[str, Any]:

@@ -113,9 +113,9 @@ def progress_of(
 @contextmanager
 def learning_lines(engine: QueryEngine, agent_id: str | None) -> Iterator[TableExpression]:
     """Keep the learning events of one agent, or of all, so that the log is scanned only once."""
-    asked = (*LEARNING_KINDS, "strategy_update")
-    kinds = ", ".join(f"'{kind}'" for kind in asked)
-    lines = scan(*_KEYS, only=Only(asked))
+    kind_names = (*LEARNING_KINDS, "strategy_update")
+    kinds = ", ".join(f"'{kind}'" for kind in kind_names)
+    lines = scan(*_KEYS, only=Only(kind_names))
     whose = "" if agent_id is None else " AND agent_id = $1"
     columns = "ts_us, writer, seq, id, timestamp, tick, agent_id, event_type, causes"
     query = f"(SELECT {columns}, {', '.join(_KEYS)} FROM {lines} WHERE event_type IN ({kinds}){whose})"

@@ -353,13 +353,13 @@ def latency_steps(engine: QueryEngine, spans: str) -> dict[str, Any]:
     exact = "percentile_cont(0.5) WITHIN GROUP (ORDER BY duration_ms)"
     middle = exact if edges["n"] <= EXACT_ROWS else f"{ABOUT}(duration_ms, 0.5)"
     width = max(1, -(-(high - low + 1) // BUCKETS))
-    place = f"(({'tick' if by_tick else 'ts_us'} - {low}) {DIV} {width})"
+    bucket = f"(({'tick' if by_tick else 'ts_us'} - {low}) {DIV} {width})"
     rows = engine.rows(
-        f"SELECT kind, name, {place} AS bucket, count(*) AS n, {middle} AS median, "
+        f"SELECT kind, name, {bucket} AS bucket, count(*) AS n, {middle} AS median, "
         f"min(ts_us) AS first_us, min(tick) AS tick FROM {spans} JOIN (SELECT kind, name FROM "
         f"(SELECT kind, name, count(*) AS n, {TOTAL}(duration_ms) AS total_ms FROM {spans} GROUP BY 1, 2) "
         f"WHERE n >= {LEAST_SPANS} ORDER BY total_ms DESC, kind, name LIMIT {MAX_OPERATIONS}) "
-        f"USING (kind, name) WHERE {place} IS NOT NULL GROUP BY 1, 2, 3 ORDER BY kind, name, bucket"
+        f"USING (kind, name) WHERE {bucket} IS NOT NULL GROUP BY 1, 2, 3 ORDER BY kind, name, bucket"
     )
     series: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:

@@ -240,13 +240,13 @@ def _leaves(path: str, value: Any, row: Row, kind: str) -> Iterator[_Input]:
     for _ in range(_MAX_LEAVES):
         if not open_:
             return
-        where, found = open_.pop(0)
-        if found is not None:
-            yield _Input(where, found, row, kind)
-        if isinstance(found, dict):
-            open_ += [(_below(where, str(key), kind), each) for key, each in found.items()]
-        elif isinstance(found, list):
-            open_ += [(_below(where, str(index), kind), each) for index, each in enumerate(found)]
+        where, node = open_.pop(0)
+        if node is not None:
+            yield _Input(where, node, row, kind)
+        if isinstance(node, dict):
+            open_ += [(_below(where, str(key), kind), each) for key, each in node.items()]
+        elif isinstance(node, list):
+            open_ += [(_below(where, str(index), kind), each) for index, each in enumerate(node)]
 
 
 def _below(path: str, key: str, kind: str) -> str:

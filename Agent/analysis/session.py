@@ -274,10 +274,10 @@ def _counted_lines(engine: Engine) -> _Count | None:
     log_lines = "list({'writer': writer, 'seq': seq, 'said': said}) FILTER (WHERE said IS NOT NULL) AS lines"
     rows: list[dict[str, Any]]
     if (by_writer := engine.numbers()) is not None:
-        for writer, held in by_writer.items():
+        for writer, bits_of_writer in by_writer.items():
             seen = count.seen.setdefault(writer, SeqSet())
-            for piece, start in enumerate(range(0, len(held), _PIECE_BYTES)):
-                seen.add_bits(piece, int.from_bytes(held[start : start + _PIECE_BYTES], "little"))
+            for piece, start in enumerate(range(0, len(bits_of_writer), _PIECE_BYTES)):
+                seen.add_bits(piece, int.from_bytes(bits_of_writer[start : start + _PIECE_BYTES], "little"))
         rows = engine.rows(f"SELECT {log_lines} FROM {numbers(Only(TELLING))}")
     else:
         rows = engine.rows(
@@ -373,7 +373,7 @@ def _lines_of(path: Path, files: list[Path], damage: DamageLog) -> Iterator[RawL
     there = [file for file in files if file.exists()]
     tail = Tail(path, damage.note_unreadable, lambda: there)
     yield from tail.new_lines()
-    yield from (place.rest for place in tail.places.values() if place.rest is not None)
+    yield from (tailed.rest for tailed in tail.places.values() if tailed.rest is not None)
     archive = ArchiveLines(path)
     for file in files:
         if file not in there:

@@ -169,14 +169,14 @@ def forget_classes() -> None:
         forget()
 
 
-def remember(known: dict[type, T], cls: type, found: T) -> T:
+def remember(known: dict[type, T], cls: type, fact: T) -> T:
     """Store a fact about a class in a cache, and return the fact. A full cache is cleared first."""
     _remembered.setdefault(id(known), known)
     with suppress(Exception):  # __hash__ or __eq__ of a metaclass raised: the fact is computed at each call
         if len(known) >= MOST_CLASSES:
             known.clear()
-        known[cls] = found
-    return found
+        known[cls] = fact
+    return fact
 
 
 class _Places(NamedTuple):

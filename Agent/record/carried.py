@@ -58,21 +58,21 @@ def carry(*causes: str) -> str:
 @contextmanager
 def adopt(carried: str | None) -> Iterator[None]:
     """Record the block as a part of the carried context; a missing or damaged one is ignored."""
-    found = None if not carried else _FORM.fullmatch(carried)
-    if found is None:
+    match = None if not carried else _FORM.fullmatch(carried)
+    if match is None:
         if carried:
             note("an invalid carried context was ignored")
         yield
         return
     scope = SpanScope(
         current_scope.get(),
-        span_id=found["span"] or None,
-        tick=int(found["tick"]) if found["tick"] else None,
-        causes=tuple((found["causes"] or "").split(",")) if found["causes"] else (),
+        span_id=match["span"] or None,
+        tick=int(match["tick"]) if match["tick"] else None,
+        causes=tuple((match["causes"] or "").split(",")) if match["causes"] else (),
     )
-    if found["run"]:
-        scope.run_id = found["run"]
-    ahead = ahead_us.set(max(ahead_us.get(), _ahead_us(int(found["us"]))))
+    if match["run"]:
+        scope.run_id = match["run"]
+    ahead = ahead_us.set(max(ahead_us.get(), _ahead_us(int(match["us"]))))
     token = current_scope.set(scope)
     try:
         yield

@@ -88,11 +88,11 @@ def _is_off() -> bool:
     return False
 
 
-def _speaker(what: str) -> tuple[Pipeline, AgentBinding]:
+def _speaker(method: str) -> tuple[Pipeline, AgentBinding]:
     scope = current_scope.get()
     if scope is None or scope.agent is None or scope.agent.agent_id is None:
         raise UsageError(
-            f"{what}() was called outside a traced action, so it has no sender",
-            remedy=f"call it in a traced action, or use AgentLogger.{what}()",
+            f"{method}() was called outside a traced action, so it has no sender",
+            remedy=f"call it in a traced action, or use AgentLogger.{method}()",
         )
     return current_pipeline(), scope.agent

@@ -116,9 +116,9 @@ def judged(intervention: str, with_it: Sequence[Any], without_it: Sequence[Any],
         low, high = newcombe(sum(first), len(first), sum(second), len(second))
         method = f"Newcombe's interval at {LEVEL:.0%}"
     else:
-        found = welch(second, first, LEVEL)
-        assert found.low is not None and found.high is not None  # noqa: S101 - there are two of each
-        low, high, method = found.low, found.high, f"Welch's interval at {LEVEL:.0%}"
+        interval = welch(second, first, LEVEL)
+        assert interval.low is not None and interval.high is not None  # noqa: S101 - there are two of each
+        low, high, method = interval.low, interval.high, f"Welch's interval at {LEVEL:.0%}"
     verdict, reason = _verdict(low, high, effect, worse)
     forks = len(first) + len(second)
     return CauseTest(verdict, intervention, mean_1, mean_2, effect, low, high, LEVEL, forks, method, reason)
@@ -221,10 +221,10 @@ class Edge:
 
     def to_dict(self) -> dict[str, Any]:
         """The edge as a plain dict; without `test` if it was not tested."""
-        made = asdict(self)
+        plain = asdict(self)
         if self.test is None:
-            del made["test"]
-        return made
+            del plain["test"]
+        return plain
 
 
 def is_failure(row: Row) -> bool:

@@ -209,8 +209,8 @@ def find_sources(
         agent_id: read only this agent's rows of the archive; None for all.
         parts: parts of its archive that may be read.
     """
-    listed = {path: found for path in files if (found := standing_at(path)) is not None}
-    is_whole = all(found.inode != -1 for found in listed.values())
+    listed = {path: listing for path in files if (listing := standing_at(path)) is not None}
+    is_whole = all(listing.inode != -1 for listing in listed.values())
     if not parts:
         return Sources(
             live=_patterns(session, listed),

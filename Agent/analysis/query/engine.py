@@ -245,18 +245,18 @@ class Engine:
                 connection.execute(f"SET VARIABLE {form} = ?", [files])
                 self._set[form] = files
 
-    def _registered(self, asked: str) -> str:
+    def _registered(self, source: str) -> str:
         """Register the requested columns of the live files' lines, if necessary; return their name."""
-        if asked not in self._lines:
+        if source not in self._lines:
             if self._files is None:
                 self._files = _columns.Files(self._sources.lines, CURRENT_SCHEMA, MAX_LINE_BYTES)
-            name, lines = f"lines_{len(self._lines)}", self._files.lines(*asked_in(asked))
+            name, lines = f"lines_{len(self._lines)}", self._files.lines(*asked_in(source))
             # DuckDB registers nothing while the rows of an earlier result are pending
-            with self._translated(asked):
+            with self._translated(source):
                 self._open().execute("SELECT 1").fetchall()
                 self._open().register(name, lines)
-            self._lines[asked] = name, lines
-        return self._lines[asked][0]
+            self._lines[source] = name, lines
+        return self._lines[source][0]
 
     def _found_odd(self) -> bool:
         """Whether a file could not be read as columns, or disappeared, so that the answer is wrong."""
@@ -305,12 +305,12 @@ class Engine:
     def user_columns(self, query: str) -> dict[str, str]:
         """The columns of a user's query with their SQL types; duplicate names get a number."""
         words = self._check(query)
-        asked = columns_of(query)
+        statement = columns_of(query)
 
         def fetch() -> list[tuple[Any, ...]]:
-            cursor = self._user_cursor(asked, words)
+            cursor = self._user_cursor(statement, words)
             with self._translated(query):
-                return list(cursor.description if asked == query else cursor.fetchall())
+                return list(cursor.description if statement == query else cursor.fetchall())
 
         columns: dict[str, str] = {}
         for name, sql_type, *_ in self._settled(fetch):
@@ -328,11 +328,11 @@ class Engine:
         The engine cannot run another query until the last batch was taken.
         """
         words = self._check(query)
-        asked = query if most is None else first_of(self._open(), query, most)
+        statement = query if most is None else first_of(self._open(), query, most)
 
         def begin() -> tuple[list[list[tuple[Any, ...]]], Any]:
             """The first two batches, and the cursor for the rest, for which all lines are checked."""
-            cursor = self._user_cursor(asked, words)
+            cursor = self._user_cursor(statement, words)
             first = [batch for _ in range(2) if (batch := self._next(cursor, query, rows))]
             if len(first) == 2:
                 self._are_fine()  # rows cannot be taken back once they are yielded
@@ -605,17 +605,17 @@ class Engine:
         _engines.add(self)
         return connection
 
-    def _user_cursor(self, asked: str, words: frozenset[str] | None) -> Any:
+    def _user_cursor(self, statement: str, words: frozenset[str] | None) -> Any:
         """Run a user's query over the views and columns that it names."""
         self._make_views(words)
         try:
-            return self._execute(asked, ())
+            return self._execute(statement, ())
         except UsageError:
             if words is None:
                 raise
         # again with all of them, so that the error can suggest similar names
         self._make_views(None)
-        return self._execute(asked, ())
+        return self._execute(statement, ())
 
     def _make_views(self, words: frozenset[str] | None) -> None:
         # created again for each query, because segments may have been sealed since

@@ -54,12 +54,12 @@ def remote_trees(urls: Iterable[str]) -> list[RemoteTree]:
         SessionNotFound: a URL is none of these.
         InputError: a session has lines that are not sealed, or the store cannot be read.
     """
-    found: dict[str, None] = {}
+    session_urls: dict[str, None] = {}
     for url in urls:
         with _reading(url):
-            found.update(dict.fromkeys(_sessions_at(url)))
+            session_urls.update(dict.fromkeys(_sessions_at(url)))
     trees = []
-    for url in found:
+    for url in session_urls:
         with _reading(url):
             trees.append(_remote_tree(url))
     return trees
@@ -72,13 +72,13 @@ def _store(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
-        found: tuple[Any, str] = url_to_fs(url)
+        file_system_and_path: tuple[Any, str] = url_to_fs(url)
     except ImportError as error:
         raise MissingExtra(
             f"{scheme}:// needs {library or 'fsspec'} ({error})",
             remedy=f"pip install {library or 'fsspec'}",
         ) from error
-    return found
+    return file_system_and_path
 
 
 @contextmanager

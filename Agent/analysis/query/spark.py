@@ -200,16 +200,16 @@ class SparkEngine:
         text = resolve(sql, (ROWS,)) if has_legs(sql) else sql
         text = ROWS_ASKED.sub(lambda asked: self._rows_of(asked[1].split()), text)
         # in a string literal of Spark, a backslash begins an escape
-        made = worded(text, WORDS).replace("\\", "\\\\")
-        if "$1" in made and parameters:
+        statement = worded(text, WORDS).replace("\\", "\\\\")
+        if "$1" in statement and parameters:
             named = {f"p{number}": value for number, value in enumerate(parameters, 1)}
-            return self._spark.sql(_NUMBERED.sub(r":p\1", made), args=named)
-        return self._spark.sql(made, args=list(parameters) or None)
+            return self._spark.sql(_NUMBERED.sub(r":p\1", statement), args=named)
+        return self._spark.sql(statement, args=list(parameters) or None)
 
     def _rows_of(self, names: list[str]) -> str:
         """The sub-query of a scan."""
-        made = (f"{self._columns[name]} AS {quoted_name(name)}" for name in names)
-        return f"SELECT {', '.join(made)} FROM {_BASE}"
+        columns = (f"{self._columns[name]} AS {quoted_name(name)}" for name in names)
+        return f"SELECT {', '.join(columns)} FROM {_BASE}"
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> dict[str, Any]:
         """Return the only row of a query."""
@@ -233,10 +233,11 @@ class SparkEngine:
         """
         from pyspark.sql.classic.dataframe import DataFrame
 
-        made = frame._jdf  # noqa: SLF001 - PySpark has no name for it
+        java_frame = frame._jdf  # noqa: SLF001 - PySpark has no name for it
         session = self._spark._jsparkSession  # noqa: SLF001
         return DataFrame(
-            session.internalCreateDataFrame(made.queryExecution().toRdd(), made.schema(), False), self._spark
+            session.internalCreateDataFrame(java_frame.queryExecution().toRdd(), java_frame.schema(), False),
+            self._spark,
         )
 
     def drop_table(self, name: str) -> None:

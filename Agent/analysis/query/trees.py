@@ -38,16 +38,16 @@ class Trees(NamedTuple):
     """URLs of sessions in an object store."""
 
 
-def sealed_trees(given: Sequence[str]) -> Trees:
+def sealed_trees(paths: Sequence[str]) -> Trees:
     """Find the sessions of some paths: sessions, trace roots, globs of both, or URLs of sessions.
 
     Raises:
         SessionNotFound: a path is none of these.
         InputError: a session has lines that are not sealed.
     """
-    remote = tuple(dict.fromkeys(path for path in given if _REMOTE in path))
+    remote = tuple(dict.fromkeys(path for path in paths if _REMOTE in path))
     directories: dict[Path, None] = {}
-    for path in given:
+    for path in paths:
         if _REMOTE not in path:
             directories.update(dict.fromkeys(_sessions_at(path)))
     return Trees(tuple(map(sealed_tree, directories)), remote)

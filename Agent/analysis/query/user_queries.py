@@ -45,9 +45,9 @@ def check_reads_only(connection: Any, query: str) -> Any:
             return tree if is_itself else None
     if kinds == ["SELECT"]:
         kinds = ["one that writes"]
-    what = "nothing" if not kinds else "several" if len(kinds) > 1 else kinds[0].replace("_", " ")
+    statement_kind = "nothing" if not kinds else "several" if len(kinds) > 1 else kinds[0].replace("_", " ")
     raise UsageError(
-        f"only a single reading statement is allowed, this is {what}",
+        f"only a single reading statement is allowed, this is {statement_kind}",
         remedy="write SELECT ... FROM events, and see the views with agent-trace sql --schema",
     )
 

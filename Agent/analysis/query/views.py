@@ -231,8 +231,8 @@ def source_of_columns(
     columns: Mapping[str, str], optional: Mapping[str, str], only: Only = EVERYTHING
 ) -> str:
     """A placeholder that `Engine` replaces by the columns that it reads from lines; see `asked_in`."""
-    listed = {name: f"{name},{made}" for name, made in columns.items()}
-    asked = _joined({"event_type": listed.pop("event_type")} | listed, optional)
+    listed = {name: f"{name},{column}" for name, column in columns.items()}
+    requested = _joined({"event_type": listed.pop("event_type")} | listed, optional)
     kinds = "*" if only.kinds is None else " ".join(sorted(only.kinds))
     bounds = (
         (_FIRST_US if only.since_us is None else only.since_us),
@@ -242,7 +242,7 @@ def source_of_columns(
     ids = "*" if only.ids is None else " ".join(filter(_IS_ID.fullmatch, only.ids))
     # in hexadecimal, because a program may give spans any ids
     spans = " ".join(span.encode("utf-8", "replace").hex() for span in only.spans)
-    return f"{{{{lines {asked}~{kinds}~{levels}~{bounds[0]}~{bounds[1]}~{ids}~{spans}}}}}"
+    return f"{{{{lines {requested}~{kinds}~{levels}~{bounds[0]}~{bounds[1]}~{ids}~{spans}}}}}"
 
 
 _ERROR_LEVELS: Final = 1
@@ -443,7 +443,9 @@ def _listed(columns: Iterable[str]) -> dict[str, str]:
 
 def _wanted(columns: Mapping[str, str], wanted: Collection[str]) -> dict[str, str]:
     """The columns that are named; one at least."""
-    return {name: made for name, made in columns.items() if name.lower() in wanted} or {"seq": "1"}
+    return {name: expression for name, expression in columns.items() if name.lower() in wanted} or {
+        "seq": "1"
+    }
 
 
 def _own_keys(view: str) -> list[str]:
@@ -455,12 +457,14 @@ def _view(name: str, columns: Mapping[str, str]) -> str:
     # A line of level ERROR without an exception is an error too; its error columns are NULL.
     where = {"events": "true", "spans": "span_id IS NOT NULL", "errors": IS_ERROR}.get(name)
     where = where or f"event_type IN ({', '.join(map(literal, _VIEWS[name]))})"
-    asked = f"SELECT {', '.join(f'{made} AS {quoted_name(column)}' for column, made in columns.items())} FROM"
-    named = {*_WORD.findall(asked), *_WORD.findall(where)}
+    selection = (
+        f"SELECT {', '.join(f'{sql} AS {quoted_name(column)}' for column, sql in columns.items())} FROM"
+    )
+    named = {*_WORD.findall(selection), *_WORD.findall(where)}
     keys = _OF_SPANS if name == "spans" else () if name == "events" else _own_keys(name)
     only = EVERYTHING if name in {"events", "spans"} else Only(_VIEWS[name], with_errors=name == "errors")
     source = whole_lines() if name == "events" else scan(*(key for key in keys if key in named), only=only)
-    return f"CREATE OR REPLACE TEMP VIEW {name} AS {asked} {source} WHERE {where}"
+    return f"CREATE OR REPLACE TEMP VIEW {name} AS {selection} {source} WHERE {where}"
 
 
 def names() -> list[str]:
@@ -537,8 +541,8 @@ def resolve(sql: str, forms: Collection[str], only: str = "", *, uniform: bool =
 
 def _named(sql: str) -> frozenset[str] | None:
     """The words of a query outside its scans; None if it may use every column."""
-    asked = _ANY.sub(" ", sql)
-    return None if _EVERYTHING.search(asked) else frozenset(_WORD.findall(asked))
+    outside = _ANY.sub(" ", sql)
+    return None if _EVERYTHING.search(outside) else frozenset(_WORD.findall(outside))
 
 
 def has_legs(sql: str) -> bool:

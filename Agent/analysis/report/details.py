@@ -68,8 +68,8 @@ def _curves(curves: Mapping[str, Any]) -> list[Block]:
     return blocks
 
 
-def _place(place: object, axis: str) -> str:
-    return clock(place)[:8] if isinstance(place, str) else f"{axis} {place}"
+def _place(position: object, axis: str) -> str:
+    return clock(position)[:8] if isinstance(position, str) else f"{axis} {position}"
 
 
 def _changes(changes: Mapping[str, Any]) -> list[Block]:
@@ -104,8 +104,8 @@ def _lineage(lineage: Mapping[str, Any]) -> list[Block]:
         tick = "" if update["tick"] is None else f" tick {update['tick']}"
         came = _edges(update["experience"], update["experience_count"])
         used = _edges(update["used_by"], len(update["used_by"]))
-        what = f"{clock(update['timestamp'])}{tick} {update['name']} {update['id']}"
-        blocks.append(Words(f"{what}: from {came}; used by {used}"))
+        title = f"{clock(update['timestamp'])}{tick} {update['name']} {update['id']}"
+        blocks.append(Words(f"{title}: from {came}; used by {used}"))
     return blocks
 
 

@@ -97,27 +97,27 @@ class Facts:
     """Causal chains by event id of the error, nearest cause first."""
 
 
-def gather(asked: SessionQuestions) -> Facts:
+def gather(questions: SessionQuestions) -> Facts:
     """Collect the facts about a session for its page."""
-    summary = asked.session_summary()
+    summary = questions.session_summary()
     examples = [row["example_id"] for row in summary["errors"]["fingerprints"] if row.get("example_id")]
     chains = {}
     for event_id in examples[:CHAINS]:
         try:
-            chains[event_id] = asked.find_causality_chain(event_id, _LOOKBACK_S)
+            chains[event_id] = questions.find_causality_chain(event_id, _LOOKBACK_S)
         except EventNotFound:
             continue  # retention removed the event in the meantime
-    return Facts(summary, asked.timeline(BUCKETS), _tracebacks(asked, examples[:EXAMPLES]), chains)
+    return Facts(summary, questions.timeline(BUCKETS), _tracebacks(questions, examples[:EXAMPLES]), chains)
 
 
-def _tracebacks(asked: SessionQuestions, event_ids: list[str]) -> dict[str, str]:
+def _tracebacks(questions: SessionQuestions, event_ids: list[str]) -> dict[str, str]:
     if not event_ids:
         return {}
     # `split_event_id` validates these, but the eight characters of a writer may include a quote
     places = [split_event_id(event_id) for event_id in event_ids]
     listed = ", ".join(f"'{writer.replace(chr(39), chr(39) * 2)}-{seq}'" for writer, seq in places)
     query = f"SELECT id, traceback AS text FROM errors WHERE id IN ({listed})"  # noqa: S608
-    return {row["id"]: row["text"] for row in asked.sql(query) if row["text"]}
+    return {row["id"]: row["text"] for row in questions.sql(query) if row["text"]}
 
 
 def header(facts: Facts) -> Head:
@@ -129,7 +129,7 @@ def header(facts: Facts) -> Head:
     if summary["first_tick"] is not None:
         ticks = f", ticks {summary['first_tick']} to {summary['last_tick']}"
     when = f"{clock(summary['first_seen'], date=True)} to {clock(summary['last_seen'], date=True)} UTC{ticks}"
-    what = f"{plural(summary['total_events'], 'event')} of {plural(agents, 'agent')}"
+    totals = f"{plural(summary['total_events'], 'event')} of {plural(agents, 'agent')}"
     numbers = [
         ("events", count(summary["total_events"]), None),
         ("agent" if agents == 1 else "agents", count(agents), None),
@@ -138,7 +138,7 @@ def header(facts: Facts) -> Head:
         ("events lost", count(lost + dropped), "bad" if lost + dropped else "good"),
         ("still open", count(len(summary["in_flight"])), "warn" if summary["in_flight"] else None),
     ]
-    about = f"{what} in {seconds(summary['duration_s'])}, {when}"
+    about = f"{totals} in {seconds(summary['duration_s'])}, {when}"
     whose = f"{summary['agent_id']} in session" if "agent_id" in summary else "Session"
     return Head(f"{whose} {summary['session_id']}", about, numbers)
 

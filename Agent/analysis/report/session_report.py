@@ -232,18 +232,18 @@ def export_analysis(target: Path, path: Path, reader: TreeReader, engine: Engine
     return write_whole(target, data)
 
 
-def write_page(target: Path, asked: SessionQuestions) -> Path:
+def write_page(target: Path, questions: SessionQuestions) -> Path:
     """Write the HTML page of a session atomically, readable by its owner only; return its path.
 
     Raises:
         InputError: the file cannot be written.
     """
-    return write_whole(target, session_page(asked).encode("utf-8", "backslashreplace"))
+    return write_whole(target, session_page(questions).encode("utf-8", "backslashreplace"))
 
 
-def session_page(asked: SessionQuestions) -> str:
+def session_page(questions: SessionQuestions) -> str:
     """Render the HTML page of a session from the answers of an analyzer's public methods."""
-    facts = gather(asked)
+    facts = gather(questions)
     return html.page(header(facts), sections(facts))
 
 

@@ -303,19 +303,19 @@ def _array_parts(value: Any) -> list[Any] | None:
 def _make_array(_cls: type, dtype: Any, shape: list[int], data: Any) -> Any:
     numpy: Any = sys.modules["numpy"]
     if dtype == _OBJECTS:
-        made = numpy.empty(len(data), object)
+        array = numpy.empty(len(data), object)
         for index, item in enumerate(data):
-            made[index] = item
-        return made.reshape(shape)
+            array[index] = item
+        return array.reshape(shape)
     known = numpy.dtype(dtype)
     if type(data) is bytes:
         if known.hasobject:
             raise LookupError("addresses")
         return numpy.frombuffer(data, known).reshape(shape).copy()
-    made = numpy.empty(shape, known)
+    array = numpy.empty(shape, known)
     for name, column in zip(known.names, data, strict=True):
-        made[name] = column
-    return made
+        array[name] = column
+    return array
 
 
 def _make_scalar(_cls: type, dtype: Any, data: bytes) -> Any:
@@ -334,10 +334,10 @@ def _masked_parts(value: Any) -> list[Any]:
 
 
 def _make_masked(cls: Any, data: Any, mask: Any, fill: Any, is_hard: bool) -> Any:
-    made = cls(data, mask=mask, hard_mask=is_hard)
+    array = cls(data, mask=mask, hard_mask=is_hard)
     if fill is not None:
-        made.fill_value = fill
-    return made
+        array.fill_value = fill
+    return array
 
 
 def _pandas() -> Any:
@@ -345,10 +345,10 @@ def _pandas() -> Any:
 
 
 def _make_timestamp(cls: Any, moment: Any, zone: Any, fold: int) -> Any:
-    made = cls(moment)
+    timestamp = cls(moment)
     if zone is not None:
-        made = made.tz_localize("UTC").tz_convert(zone)
-    return made.replace(fold=fold) if fold else made
+        timestamp = timestamp.tz_localize("UTC").tz_convert(zone)
+    return timestamp.replace(fold=fold) if fold else timestamp
 
 
 def _index_parts(value: Any) -> list[Any]:
@@ -360,9 +360,9 @@ def _make_index(cls: Any, values: Any, name: Any) -> Any:
 
 
 def _times_parts(value: Any) -> list[Any]:
-    held = getattr(value, "_data", value)  # an index, or the array itself
-    freq = getattr(held, "_freq", None) or getattr(value, "_freq", None)
-    return [held._ndarray, getattr(held.dtype, "tz", None), None if freq is None else freq.freqstr]
+    array = getattr(value, "_data", value)  # an index, or the array itself
+    freq = getattr(array, "_freq", None) or getattr(value, "_freq", None)
+    return [array._ndarray, getattr(array.dtype, "tz", None), None if freq is None else freq.freqstr]
 
 
 def _named_times_parts(value: Any) -> list[Any]:
@@ -375,12 +375,12 @@ def _make_times(
 ) -> Any:
     pandas = _pandas()
     index = pandas.DatetimeIndex if moments.dtype.kind == "M" else pandas.TimedeltaIndex
-    made = index(moments, freq=freq, name=name)
+    times = index(moments, freq=freq, name=name)
     if zone is not None:
-        made = made.tz_localize("UTC").tz_convert(zone)
+        times = times.tz_localize("UTC").tz_convert(zone)
     if not has_freq:
-        vars(made).pop("_freq", None)
-    return made if issubclass(cls, pandas.Index) else made.array
+        vars(times).pop("_freq", None)
+    return times if issubclass(cls, pandas.Index) else times.array
 
 
 def _series_parts(value: Any) -> list[Any]:
@@ -388,27 +388,27 @@ def _series_parts(value: Any) -> list[Any]:
 
 
 def _make_series(cls: Any, values: Any, index: Any, name: Any, attributes: dict[Any, Any]) -> Any:
-    made = cls(values, index=index, name=name, dtype=values.dtype)
-    made.attrs.update(attributes)
-    return made
+    series = cls(values, index=index, name=name, dtype=values.dtype)
+    series.attrs.update(attributes)
+    return series
 
 
 def _frame_parts(value: Any) -> list[Any]:
     numpy: Any = sys.modules["numpy"]
     columns: dict[int, Any] = {}
     for block in value._mgr.blocks:
-        held = block.values
+        values = block.values
         columns.update(
-            zip(map(int, block.mgr_locs), held if type(held) is numpy.ndarray else [held], strict=True)
+            zip(map(int, block.mgr_locs), values if type(values) is numpy.ndarray else [values], strict=True)
         )
     return [[columns[at] for at in sorted(columns)], value.columns, value.index, dict(value.attrs)]
 
 
 def _make_frame(cls: Any, columns: list[Any], names: Any, index: Any, attributes: Any) -> Any:
-    made = cls(dict(enumerate(columns)), index=index)
-    made.columns = names
-    made.attrs.update(attributes)
-    return made
+    frame = cls(dict(enumerate(columns)), index=index)
+    frame.columns = names
+    frame.attrs.update(attributes)
+    return frame
 
 
 def _text_array_parts(value: Any) -> list[Any] | None:

@@ -42,10 +42,10 @@ class Binding:
     def find(self, name: str, fits: Callable[[type], bool]) -> type:
         """Return the class if it is of the kind in the tag; raise LookupError otherwise."""
         chosen = self.codecs.get(name)
-        found = chosen if chosen is not None else find_class(name)
-        if found is None or not issubclass(type(found), type) or not fits(found):
+        cls = chosen if chosen is not None else find_class(name)
+        if cls is None or not issubclass(type(cls), type) or not fits(cls):
             raise LookupError(name)
-        return found
+        return cls
 
     def module(self, name: str) -> Any:
         """Return the loaded module of a name (`__main__`: the recorded script); LookupError if missing."""
@@ -203,9 +203,9 @@ def _reduce_dataclass(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: A
 
 def _build_instance(name: str) -> Builder:
     def build(reduced: Any, argument: str, binding: Binding) -> Any:
-        made, usual = bare_instance(name, argument, binding)
-        restore_attributes(made, usual | _attributes(reduced))
-        return made
+        instance, usual = bare_instance(name, argument, binding)
+        restore_attributes(instance, usual | _attributes(reduced))
+        return instance
 
     return build
 
@@ -218,9 +218,9 @@ def _reduce_model(value: Any, limits: Limits) -> tuple[str, Any]:  # noqa: ARG00
     """Return the fields, and the model's other state where it differs from that of most models."""
     cls = type(value)
     attributes = attributes_of(value)
-    given = attributes.pop(_FIELDS_SET, None)
-    if given != _fields_of(cls):
-        attributes[_FIELDS_SET] = given
+    fields_set = attributes.pop(_FIELDS_SET, None)
+    if fields_set != _fields_of(cls):
+        attributes[_FIELDS_SET] = fields_set
     for name in _PARTS:
         if attributes.get(name, _PARTS) is None:
             del attributes[name]

@@ -234,8 +234,8 @@ def _source_function(value: Any) -> str | None:
         original = value.__dict__.get("__wrapped__")
         if original is not None:
             return _source_function(original) if type(original) in CALLABLE else None
-        held = _hidden_generator("random")
-        return next((f"random.{name}" for name, each in _own(held).items() if each is value), None)
+        generator = _hidden_generator("random")
+        return next((f"random.{name}" for name, each in _own(generator).items() if each is value), None)
     owner = value.__self__
     if type(owner) is ModuleType:
         return f"{value.__module__}.{value.__name__}" if value.__module__ in _SOURCE_MODULES else None
@@ -248,10 +248,10 @@ def _source_function(value: Any) -> str | None:
 
 
 def _hidden_generator(module: str) -> Any:
-    found = sys.modules.get(module)
+    loaded = sys.modules.get(module)
     if module == "numpy.random":
-        return getattr(getattr(found, "mtrand", None), "_rand", None)
-    return None if found is None else vars(found).get("_inst")
+        return getattr(getattr(loaded, "mtrand", None), "_rand", None)
+    return None if loaded is None else vars(loaded).get("_inst")
 
 
 def _own(value: Any) -> dict[str, Any]:
@@ -383,10 +383,10 @@ def _function(value: Any) -> Pieces:
     if _is_ours(file) and "__wrapped__" in function.__dict__:
         return Pieces("traced", (function.__dict__["__wrapped__"],))
     cells = [_cell(cell) for cell in function.__closure__ or ()]
-    held = (function.__defaults__, function.__kwdefaults__, tuple(cells), dict(function.__dict__) or None)
+    members = (function.__defaults__, function.__kwdefaults__, tuple(cells), dict(function.__dict__) or None)
     name = Name(function.__module__, str(function.__qualname__))
     code = None if _is_at_its_name(function) else function.__code__
-    return Pieces("function", (name, *held, code), has_code=code is not None)
+    return Pieces("function", (name, *members, code), has_code=code is not None)
 
 
 def _is_at_its_name(function: Any) -> bool:
@@ -398,18 +398,18 @@ def _is_at_its_name(function: Any) -> bool:
 
 def at_name(module: Any, qualname: str) -> Iterator[Any]:
     """Yield what a module has under a qualified name, and everything that it wraps."""
-    found = module
+    member = module
     for part in qualname.split("."):
         try:
-            namespace = namespace_of(found) if issubclass(type(found), type) else vars(found)
+            namespace = namespace_of(member) if issubclass(type(member), type) else vars(member)
         except TypeError:
             return  # it has no attributes to descend into
-        found = namespace.get(part)
+        member = namespace.get(part)
     for _ in range(_MOST_WRAPPERS):
-        yield found
-        wrapped = getattr(found, "__func__", None) if type(found) in _HOLDERS else None
-        found = wrapped or getattr(found, "__dict__", {}).get("__wrapped__")
-        if found is None:
+        yield member
+        wrapped = getattr(member, "__func__", None) if type(member) in _HOLDERS else None
+        member = wrapped or getattr(member, "__dict__", {}).get("__wrapped__")
+        if member is None:
             return
 
 
@@ -460,8 +460,8 @@ _READ_PARTIAL = [vars(partial)[name].__get__ for name in ("func", "args", "keywo
 def _code(value: CodeType) -> Pieces:
     names = (value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
     counts = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags)
-    held = (value.co_name, names, counts, value.co_consts)
-    return Pieces("code", held, raw=value.co_code, has_code=True)
+    contents = (value.co_name, names, counts, value.co_consts)
+    return Pieces("code", contents, raw=value.co_code, has_code=True)
 
 
 def _generator(value: Any, prefix: str = "gi") -> Pieces:
@@ -473,11 +473,15 @@ def _generator(value: Any, prefix: str = "gi") -> Pieces:
         return Pieces("finished generator", (code.co_name,))
     # The function precedes the local variables and the stack with the iterators of loops. Debuggers and
     # tracers add the frame and a copy of its variables before the function, so skip what precedes it.
-    held = gc.get_referents(value)
-    at = next((at for at, each in enumerate(held) if type(each) is FunctionType and held[at + 1] is code), 0)
-    while held[-1] is None:  # the slot for a handled exception is None or empty, depending on who ran before
-        held.pop()
-    return Pieces("generator", (frame.f_lasti, *held[at:]), has_code=True)
+    referents = gc.get_referents(value)
+    at = next(
+        (at for at, each in enumerate(referents) if type(each) is FunctionType and referents[at + 1] is code),
+        0,
+    )
+    # The slot for a handled exception is None or empty, depending on who ran before.
+    while referents[-1] is None:
+        referents.pop()
+    return Pieces("generator", (frame.f_lasti, *referents[at:]), has_code=True)
 
 
 def _proxy(value: Any) -> Pieces:
@@ -542,9 +546,9 @@ def _constant_name(value: Any) -> Pieces:
 
 
 def _c_data(value: Any) -> Pieces:
-    held = _pointed_bytes(value)
-    if held is not None:
-        return Pieces("ctypes bytes", raw=held)
+    pointed = _pointed_bytes(value)
+    if pointed is not None:
+        return Pieces("ctypes bytes", raw=pointed)
     view = memoryview(value)
     raw = view.tobytes()
     if any(raw) and _has_pointers(type(value)):
@@ -557,13 +561,13 @@ def _pointed_bytes(value: Any) -> bytes | None:
     if find_in_classes(type(value), "_type_") != "z":
         return None
     base = next(each for each in mro_of(type(value)) if class_name(each) == "_ctypes._CData")
-    held = vars(base)["_objects"].__get__(value)
-    begins = id(held) + bytes.__basicsize__ - 1
-    if type(held) is not bytes or memoryview(value).tobytes() != begins.to_bytes(
+    target = vars(base)["_objects"].__get__(value)
+    begins = id(target) + bytes.__basicsize__ - 1
+    if type(target) is not bytes or memoryview(value).tobytes() != begins.to_bytes(
         _POINTER_BYTES, sys.byteorder
     ):
         return None
-    return held
+    return target
 
 
 _POINTER_BYTES = 8 if sys.maxsize > 2**32 else 4
@@ -587,18 +591,18 @@ _LEFT_OUT_OF_ERRORS = frozenset({"__traceback__", "__context__", "__dict__", "__
 def _exception(value: Any, base: type) -> Pieces:
     """Return arguments, cause, and the extra fields of built-in exception classes."""
     arguments: Any = BaseException.__dict__["args"]
-    held: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for each in mro_of(base):
         for name, member in namespace_of(each).items():
             if name in _LEFT_OUT_OF_ERRORS or type(member) not in _DESCRIPTORS:
                 continue
             try:
-                found = member.__get__(value)
+                field = member.__get__(value)
             except AttributeError:
                 continue  # an empty slot
-            if found is not None:
-                held[name] = found
-    return Pieces("error", (arguments.__get__(value), sorted(held.items())))
+            if field is not None:
+                fields[name] = field
+    return Pieces("error", (arguments.__get__(value), sorted(fields.items())))
 
 
 def _numpy_array(value: Any) -> Pieces:
@@ -652,11 +656,11 @@ def _without_class_ids(value: Any) -> Any:
     return kind(map(_without_class_ids, value)) if kind is list or kind is tuple else value
 
 
-def _leave_out_id(found: re.Match[str]) -> str:
-    name = found[1]
+def _leave_out_id(match: re.Match[str]) -> str:
+    name = match[1]
     cls = find_class(name if "." in name else f"builtins.{name}")
-    is_id = "<locals>" in name if cls is None else id(cls) == int(found[2])
-    return f"{without_script(name)}:" if is_id else found[0]
+    is_id = "<locals>" in name if cls is None else id(cls) == int(match[2])
+    return f"{without_script(name)}:" if is_id else match[0]
 
 
 def _reduction_of(base: type, name: str) -> _Reader:
@@ -673,13 +677,13 @@ def _reduction_of(base: type, name: str) -> _Reader:
 
 def _reduced(value: Any, member: Callable[[Any], Any], name: str, *, is_whole: bool) -> Pieces:
     try:
-        found = member(value)
+        reduction = member(value)
         if name.startswith("pydantic_core."):
-            found = _without_class_ids(found)
+            reduction = _without_class_ids(reduction)
     except Exception as error:
         pass_on(error)
         raise Unreadable(f"{name} cannot be taken apart ({type(error).__name__})") from error
-    return Pieces("reduced", found[1:] if type(found) is tuple and not is_whole else (found,))
+    return Pieces("reduced", reduction[1:] if type(reduction) is tuple and not is_whole else (reduction,))
 
 
 def _in_memory(value: Any, name: str) -> Pieces:

@@ -166,9 +166,9 @@ def parts_of_queue(queue: Any) -> dict[str, Any]:
 
     Waiters and the count of unfinished tasks belong to the process.
     """
-    found = attributes_of(queue)
+    attributes = attributes_of(queue)
     names = ("maxsize", "queue", "is_shutdown")
-    return {name: found.get(name, found.get(f"_{name}")) for name in names}
+    return {name: attributes.get(name, attributes.get(f"_{name}")) for name in names}
 
 
 def fill_queue(queue: Any, other: Any) -> None:
@@ -176,16 +176,16 @@ def fill_queue(queue: Any, other: Any) -> None:
 
     It is unknown which items are being processed, so any number of `task_done` calls is allowed.
     """
-    given = parts_of_queue(other)
-    _put_items(queue, tuple(given["queue"]), given["maxsize"], _MOST_UNFINISHED)
+    parts = parts_of_queue(other)
+    _put_items(queue, tuple(parts["queue"]), parts["maxsize"], _MOST_UNFINISHED)
 
 
 def _put_items(queue: Any, items: Sequence[Any], maxsize: int, unfinished: int) -> None:
     present = attributes_of(queue)
     prefix = "" if "maxsize" in present else "_"
-    held = present[f"{prefix}queue"]
-    held.clear()
-    held.extend(items)
+    container = present[f"{prefix}queue"]
+    container.clear()
+    container.extend(items)
     restore_attributes(queue, {f"{prefix}maxsize": maxsize, f"{prefix}unfinished_tasks": unfinished})
     if unfinished and "_finished" in present:
         present["_finished"].clear()
@@ -246,12 +246,12 @@ _BY_NAME: dict[tuple[str, str], Reducer] = {
 def builtin_reducer(cls: type) -> Reducer | None:
     """Return the codec of a type of the standard library or of numpy; None for other classes."""
     try:
-        found = _REDUCERS.get(cls)
+        known = _REDUCERS.get(cls)
     except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ or __eq__ raises is foreign
         pass_on(error)
         return None
-    if found is not None:
-        return found
+    if known is not None:
+        return known
     module, _, name = class_name(cls).rpartition(".")
     reducer = _BY_NAME.get((module, name))
     if reducer is not None and vars(sys.modules[module]).get(name) is cls:
@@ -562,7 +562,7 @@ def _cached(cls: type) -> frozenset[str]:
     Caches of the program's own classes are kept: a replay compares their results.
     """
     namespace = namespace_of(cls)
-    names = [name for name, found in namespace.items() if type(found) is cached_property]
+    names = [name for name, member in namespace.items() if type(member) is cached_property]
     title = namespace.get("__module__") if names else None
     module = sys.modules.get(title) if type(title) is str else None
     file = vars(module).get("__file__") if isinstance(module, ModuleType) else None
@@ -574,13 +574,15 @@ def plan_attributes(value: Any, plan: ClassPlan) -> dict[str, Any]:
     if plan.base is FunctionType or issubclass(plan.base, type):
         return {}  # the readers of these classes include them
     try:
-        found = attributes_without_waiters(value) if plan.has_waiters else attributes_of(value)
+        attributes = attributes_without_waiters(value) if plan.has_waiters else attributes_of(value)
     except ValueError as error:
         raise Unreadable(f"{class_name(type(value))} hides its attributes") from error
-    if "_name_" in found and "_value_" in found:
-        return {name: found[name] for name in ("_name_", "_value_")}
-    if "__module__" in found:
-        found = {**found, "__module__": module_name(found["__module__"])}
-    if plan.lazy or ERROR_MARK in found:
-        return {name: item for name, item in found.items() if name not in plan.lazy and name != ERROR_MARK}
-    return found
+    if "_name_" in attributes and "_value_" in attributes:
+        return {name: attributes[name] for name in ("_name_", "_value_")}
+    if "__module__" in attributes:
+        attributes = {**attributes, "__module__": module_name(attributes["__module__"])}
+    if plan.lazy or ERROR_MARK in attributes:
+        return {
+            name: item for name, item in attributes.items() if name not in plan.lazy and name != ERROR_MARK
+        }
+    return attributes

@@ -156,8 +156,8 @@ def content_of(
         content = Content(OpaqueKind.UNSEEN, str(error))
         return _counted(value, plan, content) if str(error).startswith(_TOO_LARGE) else content
     except _LeadsToAgents:
-        found = Content(OpaqueKind.REFERENCE, f"environment {class_text(type(value))}")
-        return with_own(value, plan, _counted(value, plan, found), reading)
+        reference = Content(OpaqueKind.REFERENCE, f"environment {class_text(type(value))}")
+        return with_own(value, plan, _counted(value, plan, reference), reading)
     except Exception as error:  # noqa: BLE001 - a foreign class may raise anything
         pass_on(error)
         return Content(OpaqueKind.UNSEEN, f"{class_name(type(error))} while it was read")
@@ -205,15 +205,15 @@ def with_own(value: object, plan: ClassPlan, content: Content, reading: Reading)
     if content.kind is not OpaqueKind.REFERENCE or reading.owner is not None:
         return content
     own = {
-        name: held
-        for name, held in plan_attributes(value, plan).items()
-        if type(held) in SCALARS or (type(held) is tuple and all_scalars(held))
+        name: item
+        for name, item in plan_attributes(value, plan).items()
+        if type(item) in SCALARS or (type(item) is tuple and all_scalars(item))
     }
     hides, algorithm, digest = reading.hides, ALGORITHM, ""
     with suppress(Exception):  # a secret may not be JSON
         digest = _digest_of_own(own)
     if not digest or (hides is not None and (hides, digest) not in _without_secrets):
-        secret = {name for name, held in own.items() if hides is not None and is_secret(name, held, hides)}
+        secret = {name for name, item in own.items() if hides is not None and is_secret(name, item, hides)}
         if secret or not digest:
             own = {name: own[name] for name in own.keys() - secret}
             algorithm, digest = ALGORITHM + HIDING * bool(secret), _digest_of_own(own)
@@ -414,8 +414,8 @@ class _Walk:
         reached.nodes += self._nodes
         if self._nodes > FEW_NODES:
             kept = {id(each): each for each in self._kept}
-            for identity, place in self._places.items():
-                reached.places.setdefault(identity, (content, place, kept.get(identity)))
+            for identity, position in self._places.items():
+                reached.places.setdefault(identity, (content, position, kept.get(identity)))
 
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
@@ -655,9 +655,9 @@ class _Walk:
     def _begin_object(self, value: Any) -> bool:
         """Assign a position to an object; False if it has one, or counts by reference, and is written."""
         self._marks += 1
-        place = self._places.get(id(value))
-        if place is not None:
-            self._out += b"@%d;" % place
+        position = self._places.get(id(value))
+        if position is not None:
+            self._out += b"@%d;" % position
             return False
         if self._stands is not None and self._nodes > 1:  # the first node is the value itself
             name = self._stands.field_of(value)

@@ -134,15 +134,15 @@ class _Marking:
         found += (kind, reference)
         if not self._shows_references:
             return
-        for name, held in attributes.items():
-            of = type(held)
+        for name, member in attributes.items():
+            of = type(member)
             if of not in SCALARS or type(name) is not str:
                 continue
             if of is str:
-                if len(held) <= TEXT_CHARS:
-                    found += (name, held)
+                if len(member) <= TEXT_CHARS:
+                    found += (name, member)
             else:
-                found += (name, of, held if of is int else repr(held))
+                found += (name, of, member if of is int else repr(member))
 
     def add_parts(self, value: Any, kind: type) -> None:
         """Add an object of a C class without attributes, such as an iterator."""

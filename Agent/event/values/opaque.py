@@ -178,8 +178,8 @@ def _is_ordinary(cls: type) -> bool:
         return _ordinary[cls]
     except Exception as error:  # noqa: BLE001 - not cached, or a metaclass whose __hash__ or __eq__ raises
         pass_on(error)
-        found = not issubclass(cls, (type, ModuleType, BaseException, *_SAFE_REPRS, *_FUNCTIONS))
-        return remember(_ordinary, cls, found)
+        is_ordinary = not issubclass(cls, (type, ModuleType, BaseException, *_SAFE_REPRS, *_FUNCTIONS))
+        return remember(_ordinary, cls, is_ordinary)
 
 
 _ordinary: dict[type, bool] = {}
@@ -351,15 +351,15 @@ def attributes_without_waiters(value: object) -> dict[str, Any]:
 
     Raises ValueError if the class hides its `__dict__`.
     """
-    found = attributes_of(value)
-    found.pop("_loop", None)  # the loop of the first waiter
-    if "_locked" in found:
-        found["_locked"] = False
+    attributes = attributes_of(value)
+    attributes.pop("_loop", None)  # the loop of the first waiter
+    if "_locked" in attributes:
+        attributes["_locked"] = False
     for name in WAITING:
-        if name in found:
+        if name in attributes:
             is_without = any(class_name(base) in _WITHOUT_A_LIST for base in mro_of(type(value)))
-            found[name] = None if is_without else deque()
-    return found
+            attributes[name] = None if is_without else deque()
+    return attributes
 
 
 def parts_of_idle(value: object) -> dict[str, Any] | None:
@@ -382,14 +382,14 @@ def make_lock(name: str, parts: Mapping[str, Any]) -> Any:
     if cls is None:
         raise LookupError(name)
     if name.endswith(".Condition"):
-        made = cls(parts["_lock"])
+        lock = cls(parts["_lock"])
     elif name in _STATE:
-        made = cls()
-        restore_attributes(made, parts)
+        lock = cls()
+        restore_attributes(lock, parts)
     else:
-        made = object.__new__(cls)
-        restore_attributes(made, parts)
-    return made
+        lock = object.__new__(cls)
+        restore_attributes(lock, parts)
+    return lock
 
 
 def _is_idle(value: Any) -> bool:
@@ -403,4 +403,4 @@ def _is_idle(value: Any) -> bool:
         return False
     if any(attributes.get(each) for each in WAITING):
         return False
-    return all(_is_idle(held) for held in attributes.values() if class_name(type(held)) in _KNOWN)
+    return all(_is_idle(member) for member in attributes.values() if class_name(type(member)) in _KNOWN)

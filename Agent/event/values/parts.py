@@ -68,14 +68,14 @@ def is_harmless(module: Any, name: str) -> bool:
         return False
     title = str(vars(module).get("__name__"))
     if title == "builtins":
-        found = vars(module).get(name)
-        return name in _HARMLESS_BUILTINS or (type(found) is type and issubclass(found, BaseException))
+        member = vars(module).get(name)
+        return name in _HARMLESS_BUILTINS or (type(member) is type and issubclass(member, BaseException))
     if title in _HARMLESS_MODULES:
         return not any(part.startswith("_") for part in name.split("."))
     if title == "numpy":
         numpy: Any = module
-        found = vars(module).get(name)
-        return type(found) is numpy.ufunc or (type(found) is type and issubclass(found, numpy.generic))
+        member = vars(module).get(name)
+        return type(member) is numpy.ufunc or (type(member) is type and issubclass(member, numpy.generic))
     file = vars(module).get("__file__")
     is_ours = title.startswith("Agent.") and not title.startswith("Agent.demo.")
     return type(file) is str and not is_ours and not is_installed(file)
@@ -121,10 +121,10 @@ def _build_parts(reduced: Any, argument: str, binding: Binding) -> Any:
     form = _form_of(cls)
     if form is None:
         raise LookupError(argument)
-    made = form.make(cls, *reduced["parts"])
+    instance = form.make(cls, *reduced["parts"])
     if reduced.get("attributes"):
-        restore_attributes(made, reduced["attributes"])
-    return made
+        restore_attributes(instance, reduced["attributes"])
+    return instance
 
 
 def _form_of(cls: type) -> Form | None:
@@ -154,8 +154,8 @@ def _find_form(cls: type) -> Form | None:
 def _function(function: Any) -> tuple[str, Any] | None:
     module = sys.modules.get(function.__module__)
     qualname = function.__qualname__
-    for steps, found in enumerate(at_name(module, qualname)):
-        if found is function:
+    for steps, candidate in enumerate(at_name(module, qualname)):
+        if candidate is function:
             name = f"function:{function.__module__}:{qualname}"
             return (name, steps) if is_harmless(module, qualname) else None
     module = sys.modules.get(str(function.__globals__.get("__name__")))
@@ -164,19 +164,19 @@ def _function(function: Any) -> tuple[str, Any] | None:
     cells = [*(function.__closure__ or ())]
     code = function.__code__
     home = function.__globals__.get("__name__")
-    held: dict[str, Any] = {"code": content_of(code).text}
+    reduced: dict[str, Any] = {"code": content_of(code).text}
     names = {"__module__": function.__module__, "__qualname__": qualname, "__name__": function.__name__}
     usual = {"__module__": home, "__qualname__": code.co_qualname, "__name__": code.co_name}
     if names != usual:  # a decorator copied the names of the wrapped function
-        held["names"] = names
+        reduced["names"] = names
     parts = {
         "cells": cells,
         "defaults": function.__defaults__,
         "keywords": function.__kwdefaults__,
         "attributes": function.__dict__,
     }
-    held |= {key: part for key, part in parts.items() if part}
-    return f"{LOCAL}:{home}:{code.co_qualname}", held
+    reduced |= {key: part for key, part in parts.items() if part}
+    return f"{LOCAL}:{home}:{code.co_qualname}", reduced
 
 
 def _build_function(reduced: Any, argument: str, binding: Binding) -> Any:
@@ -184,13 +184,15 @@ def _build_function(reduced: Any, argument: str, binding: Binding) -> Any:
     module = binding.module(module_name)
     if type(reduced) is not int or not is_harmless(module, qualname):
         raise LookupError(argument)
-    found = next((each for steps, each in enumerate(at_name(module, qualname)) if steps == reduced), None)
-    if type(found) is not FunctionType:
+    function = next((each for steps, each in enumerate(at_name(module, qualname)) if steps == reduced), None)
+    if type(function) is not FunctionType:
         raise LookupError(argument)
-    return found
+    return function
 
 
-def local_code(held: Mapping[str, Any], argument: str, binding: Binding) -> tuple[CodeType, dict[str, Any]]:
+def local_code(
+    reduced: Mapping[str, Any], argument: str, binding: Binding
+) -> tuple[CodeType, dict[str, Any]]:
     """Return the code of a local function and the names of its module; LookupError if it is missing.
 
     If several have the same name, the recorded digest of the code selects one; a single one is used even if
@@ -202,8 +204,8 @@ def local_code(held: Mapping[str, Any], argument: str, binding: Binding) -> tupl
         raise LookupError(argument)
     codes = _codes_at(module, qualname)
     if len(codes) > 1:
-        codes = [code for code in codes if content_of(code).text == held["code"]][:1]
-    if not codes or len(codes[0].co_freevars) != len(held.get("cells", ())):
+        codes = [code for code in codes if content_of(code).text == reduced["code"]][:1]
+    if not codes or len(codes[0].co_freevars) != len(reduced.get("cells", ())):
         raise LookupError(argument)
     return codes[0], vars(module)
 
@@ -211,11 +213,11 @@ def local_code(held: Mapping[str, Any], argument: str, binding: Binding) -> tupl
 def _codes_at(module: ModuleType, qualname: str) -> list[CodeType]:
     """Return the code of all functions with a qualified name in a module, compiled but not run."""
     code = _code_of(module)
-    found = [] if code is None else [code]
+    matches = [] if code is None else [code]
     for part in qualname.replace(".<locals>", "").split("."):
-        inner = (each for code in found for each in _inner_codes(code))
-        found = [each for each in inner if each.co_name == part]
-    return [code for code in found if code.co_qualname == qualname]
+        inner = (each for code in matches for each in _inner_codes(code))
+        matches = [each for each in inner if each.co_name == part]
+    return [code for code in matches if code.co_qualname == qualname]
 
 
 def _inner_codes(code: CodeType) -> Iterator[CodeType]:
@@ -269,10 +271,10 @@ def _builtin(function: Any) -> tuple[str, Any] | None:
 def _build_builtin(_reduced: Any, argument: str, binding: Binding) -> Any:
     module_name, _, name = argument.partition(":")
     module = binding.module(module_name)
-    found = vars(module).get(name) if is_harmless(module, name) else None
-    if type(found) is not BuiltinFunctionType:
+    function = vars(module).get(name) if is_harmless(module, name) else None
+    if type(function) is not BuiltinFunctionType:
         raise LookupError(argument)
-    return found
+    return function
 
 
 def _build_method(reduced: Any, _argument: str, _binding: Binding) -> Any:
@@ -325,23 +327,23 @@ _names: dict[str, tuple[int, dict[int, str]]] = {}
 
 def _names_in(namespace: Mapping[str, Any]) -> dict[int, str]:
     names: dict[int, str] = {}
-    for name, held in list(namespace.items()):
-        if issubclass(type(held), type):
-            if namespace_of(held).get("__module__") == namespace.get("__name__"):
+    for name, member in list(namespace.items()):
+        if issubclass(type(member), type):
+            if namespace_of(member).get("__module__") == namespace.get("__name__"):
                 names.update(
-                    {id(each): f"{name}.{inner}" for inner, each in list(namespace_of(held).items())}
+                    {id(each): f"{name}.{inner}" for inner, each in list(namespace_of(member).items())}
                 )
         else:
-            names[id(held)] = name
+            names[id(member)] = name
     return names
 
 
 def _object_at(module: Any, name: str) -> Any:
     outer, _, inner = name.partition(".")
-    found = vars(module).get(outer)
+    member = vars(module).get(outer)
     if inner:
-        return namespace_of(found).get(inner) if issubclass(type(found), type) else None
-    return found
+        return namespace_of(member).get(inner) if issubclass(type(member), type) else None
+    return member
 
 
 def named_object(name: str, binding: Binding) -> Any:
@@ -351,10 +353,10 @@ def named_object(name: str, binding: Binding) -> Any:
 
 
 def _build_named(_reduced: Any, argument: str, binding: Binding) -> Any:
-    found = named_object(argument, binding)
-    if found is None or attributes_of(found) or not _is_harmless_class(type(found)):
+    named = named_object(argument, binding)
+    if named is None or attributes_of(named) or not _is_harmless_class(type(named)):
         raise LookupError(argument)
-    return found
+    return named
 
 
 def _build_filled_by_function(reduced: Any, argument: str, binding: Binding) -> Any:
@@ -372,8 +374,8 @@ def _build_filled_by_function(reduced: Any, argument: str, binding: Binding) -> 
         if not is_harmless(module, qualname):
             continue
         codes = _codes_at(module, qualname)
-        made = [_without_cells(code, module) for code in codes if not code.co_freevars]
-        for function in (*at_name(module, qualname), *made):
+        functions = [_without_cells(code, module) for code in codes if not code.co_freevars]
+        for function in (*at_name(module, qualname), *functions):
             if type(function) is FunctionType and content_of(function).text == digest:
                 return defaultdict(function, pairs_of(reduced))
     raise LookupError(name)
@@ -407,28 +409,28 @@ def _make_partial(cls: Any, function: Any, arguments: Any, keywords: Any) -> Any
 
 
 def _error_parts(value: Any) -> list[Any] | None:
-    arguments, held = pieces_of(value, solid_base(type(value))).ordered  # type: ignore[union-attr]
-    return [list(arguments), {name: part for name, part in held if name != "__class__"}]
+    arguments, fields = pieces_of(value, solid_base(type(value))).ordered  # type: ignore[union-attr]
+    return [list(arguments), {name: part for name, part in fields if name != "__class__"}]
 
 
-def _make_error(cls: Any, arguments: list[Any], held: dict[str, Any]) -> Any:
+def _make_error(cls: Any, arguments: list[Any], fields: dict[str, Any]) -> Any:
     base: Any = solid_base(cls)
-    made = base.__new__(cls, *arguments)
-    base.__init__(made, *arguments)
-    for name, part in held.items():
+    error = base.__new__(cls, *arguments)
+    base.__init__(error, *arguments)
+    for name, part in fields.items():
         member = next(space[name] for each in mro_of(base) if name in (space := namespace_of(each)))
-        if member.__get__(made) != part:
-            member.__set__(made, part)
-    return made
+        if member.__get__(error) != part:
+            member.__set__(error, part)
+    return error
 
 
 _ERROR = Form(_error_parts, _make_error)
 
 
 def _make_deque(cls: Any, most: int | None, *items: Any) -> Any:
-    made = deque.__new__(cls)
-    deque.__init__(made, items, most)
-    return made
+    instance = deque.__new__(cls)
+    deque.__init__(instance, items, most)
+    return instance
 
 
 def _deque_parts(value: Any) -> list[Any]:
@@ -436,17 +438,17 @@ def _deque_parts(value: Any) -> list[Any]:
 
 
 def _make_ordered(cls: Any, pairs: dict[Any, Any]) -> Any:
-    made = OrderedDict.__new__(cls)
-    OrderedDict.update(made, pairs)
-    return made
+    instance = OrderedDict.__new__(cls)
+    OrderedDict.update(instance, pairs)
+    return instance
 
 
 def _make_default(cls: Any, factory: Any, pairs: dict[Any, Any]) -> Any:
     if factory is not None and not callable(factory):
         raise LookupError("no factory")
-    made = defaultdict.__new__(cls)
-    defaultdict.__init__(made, factory, pairs)
-    return made
+    instance = defaultdict.__new__(cls)
+    defaultdict.__init__(instance, factory, pairs)
+    return instance
 
 
 def _default_parts(value: Any) -> list[Any]:
@@ -455,15 +457,15 @@ def _default_parts(value: Any) -> list[Any]:
 
 def _referent(value: Any) -> list[Any] | None:
     """Return the dictionary behind a view or a proxy."""
-    held = gc.get_referents(value)
-    return [held[0]] if held and type(held[0]) is dict else None
+    referents = gc.get_referents(value)
+    return [referents[0]] if referents and type(referents[0]) is dict else None
 
 
 def _make_array(cls: Any, code: str, raw: bytes) -> Any:
     array: Any = sys.modules["array"].array
-    made = array.__new__(cls, code)
-    array.frombytes(made, raw)
-    return made
+    instance = array.__new__(cls, code)
+    array.frombytes(instance, raw)
+    return instance
 
 
 def _array_parts(value: Any) -> list[Any]:
@@ -486,19 +488,19 @@ def _file_parts(value: Any) -> list[Any] | None:
 
 def _make_file(cls: Any, content: Any, position: int) -> Any:
     base: Any = solid_base(cls)
-    made = base.__new__(cls)
-    base.__init__(made, content)
-    base.seek(made, position)
-    return made
+    file = base.__new__(cls)
+    base.__init__(file, content)
+    base.seek(file, position)
+    return file
 
 
 def _make_text_file(cls: Any, content: str, position: int) -> Any:
     import io
 
-    made = io.StringIO.__new__(cls)
-    io.StringIO.__init__(made, content, newline="")
-    io.StringIO.seek(made, position)
-    return made
+    file = io.StringIO.__new__(cls)
+    io.StringIO.__init__(file, content, newline="")
+    io.StringIO.seek(file, position)
+    return file
 
 
 def _make_pattern(_cls: type, pattern: Any, flags: int) -> Any:

@@ -74,11 +74,11 @@ NO_SECRETS = ("", None, True, False)
 """Values that are not secret under any name."""
 
 
-def is_secret(name: Any, held: Any, hides: Hides) -> bool:
+def is_secret(name: Any, value: Any, hides: Hides) -> bool:
     """Return whether a scalar, or one of a tuple, is a secret by its name or by its text."""
-    if type(name) is str and hides.is_denied(name) and held not in NO_SECRETS:
+    if type(name) is str and hides.is_denied(name) and value not in NO_SECRETS:
         return True
-    texts = held if type(held) is tuple else (held,)
+    texts = value if type(value) is tuple else (value,)
     return any(type(each) is str and hides.text(each) != each for each in texts)
 
 
@@ -122,9 +122,9 @@ class Places:
         """Return the first field with that very object as a member, and its position, or None."""
         if self._members is None:
             self._members = {}
-            for name, held in self._fields.items():
-                if type(held) in _OF_MEMBERS and len(held) <= _MOST_MEMBERS:
-                    members = list(held.values()) if type(held) is dict else list(held)
+            for name, container in self._fields.items():
+                if type(container) in _OF_MEMBERS and len(container) <= _MOST_MEMBERS:
+                    members = list(container.values()) if type(container) is dict else list(container)
                     for position, member in enumerate(members):
                         self._members.setdefault(id(member), (name, position))
         return self._members.get(id(value))

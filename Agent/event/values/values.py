@@ -140,10 +140,10 @@ def decode_value(
     binding = Binding(codecs)
     if "opaque" in types.values():
         graph = Graph(value, types, pointer, binding)
-        made = graph.made()
+        decoded = graph.made()
         if unrestored is not None:
             unrestored.extend(graph.unrestored)
-        return made
+        return decoded
 
     def restore(tag: str, node: Any, at: str) -> Any:
         restored = restore_tag(tag, node, binding)
@@ -271,13 +271,15 @@ class Graph:
 
     def _find_shared(self) -> dict[str, str]:
         """Return {pointer of a container: pointer of the same one in an object}, from the objects' forms."""
-        found: dict[str, str] = {}
+        shared_pointers: dict[str, str] = {}
         for pointer, tag in self._types.items():
             form = self._at(pointer) if tag == "opaque" else None
             shared = form.get(SHARED) if type(form) is dict else None
             if type(shared) is list:
-                found.update({f"{self._start}{at}": f"{self._start}{held}" for at, held in shared})
-        return found
+                shared_pointers.update(
+                    {f"{self._start}{at}": f"{self._start}{inside}" for at, inside in shared}
+                )
+        return shared_pointers
 
     def _at(self, pointer: str) -> Any:
         return value_at(self._value, pointer[len(self._start) :])
@@ -302,36 +304,36 @@ class Graph:
         if pointer not in self._marked:
             return copy_tree(node) if type(node) is dict or type(node) is list else node
         self._begun.add(pointer)
-        made = self._shared_one(pointer)
-        if made is None:
-            made = self._tagged(self._types.get(pointer), node, pointer)
-        self._made[pointer] = made
-        return made
+        built = self._shared_one(pointer)
+        if built is None:
+            built = self._tagged(self._types.get(pointer), node, pointer)
+        self._made[pointer] = built
+        return built
 
     def _shared_one(self, pointer: str) -> Any:
         """Return the container at a pointer that an object holds as well; None if no object does."""
-        held = self._shared.get(pointer)
-        if held is None:
+        shared = self._shared.get(pointer)
+        if shared is None:
             return None
         try:
-            made = self._elsewhere(held)
+            built = self._elsewhere(shared)
         except LookupError:  # it was cut or redacted: the container here is separate
             return None
-        return None if type(made) is Unrestored else made
+        return None if type(built) is Unrestored else built
 
     def _tagged(self, tag: str | None, node: Any, pointer: str) -> Any:
         if tag is None:
             if type(node) is not dict and type(node) is not list:
                 return node
-            made: Any = [] if type(node) is list else {}
-            self._made[pointer] = made
-            return self._filled(made, node, pointer)
+            built: Any = [] if type(node) is list else {}
+            self._made[pointer] = built
+            return self._filled(built, node, pointer)
         name, _, argument = tag.partition(":")
         if name not in _FILLED_LATER:
-            made = restore_tag(tag, self._children(node, pointer), self._binding)
-            if type(made) is Unrestored:
+            built = restore_tag(tag, self._children(node, pointer), self._binding)
+            if type(built) is Unrestored:
                 self.unrestored.append(pointer)
-            return made
+            return built
         try:
             return self._filled_later(name, argument, node, pointer)
         except Exception as error:  # noqa: BLE001 - recorded data, or a class that uses it, may be wrong in any way
@@ -345,14 +347,14 @@ class Graph:
             return self._filled({}, node, pointer)
         return self._filled([], node, pointer) if type(node) is list else node
 
-    def _filled(self, made: Any, node: Any, pointer: str) -> Any:
+    def _filled(self, container: Any, node: Any, pointer: str) -> Any:
         if type(node) is dict:
             for key, child in node.items():
-                made[key] = self._node(child, f"{pointer}/{escape(key)}")
+                container[key] = self._node(child, f"{pointer}/{escape(key)}")
         else:
             for index, child in enumerate(node):
-                made.append(self._node(child, f"{pointer}/{index}"))
-        return made
+                container.append(self._node(child, f"{pointer}/{index}"))
+        return container
 
     def _filled_later(self, name: str, argument: str, node: Any, pointer: str) -> Any:
         if name == "opaque":
@@ -364,11 +366,11 @@ class Graph:
         if name == CELL:
             return self._fill_cell(self._made.setdefault(pointer, CellType()), node, pointer)
         if name == "map":
-            made = self._made[pointer] = {}
+            mapping = self._made[pointer] = {}
             for index, (key, item) in enumerate(node):
                 at = f"{pointer}/{index}"
-                made[self._node(key, f"{at}/0")] = self._node(item, f"{at}/1")
-            return made
+                mapping[self._node(key, f"{at}/0")] = self._node(item, f"{at}/1")
+            return mapping
         return self._instance(name, argument, node, pointer)
 
     def _object(self, form: dict[str, Any], pointer: str) -> Any:
@@ -381,7 +383,7 @@ class Graph:
         if named is not None:
             return named
         if "same_as" in form:
-            made = self._elsewhere(self._start + form["same_as"])
+            built = self._elsewhere(self._start + form["same_as"])
         elif OpaqueKind.HANDLE in form:
             return make_lock(form["class"], form[CONTENT])
         elif STAND_IN in form and STAND_IN not in self._binding.codecs:
@@ -389,46 +391,46 @@ class Graph:
         else:
             at = f"{pointer}/{CONTENT}"
             if CONTENT in form and at in self._types:
-                made = self._node(form[CONTENT], at)
+                built = self._node(form[CONTENT], at)
             elif CONTENT in form or not is_name_of_lock(form["class"]):  # a lock's attributes are not enough
                 key = CONTENT if CONTENT in form else "attributes"
                 at = f"{pointer}/{key}"
-                made = self._made[at] = self._instance(OBJECT, form["class"], form[key], at)
+                built = self._made[at] = self._instance(OBJECT, form["class"], form[key], at)
             else:
                 raise LookupError("a lock that was held")
-        if type(made) is Unrestored:
+        if type(built) is Unrestored:
             raise LookupError("a part that cannot be rebuilt")
         if STAND_IN not in form:
-            self._objects.append((pointer, form, made))
-        return made
+            self._objects.append((pointer, form, built))
+        return built
 
     def _named(self, form: dict[str, Any]) -> Any:
         """Return the object that its class's module has under a name, if its content is the recorded one."""
-        found = named_object(form[NAMED], self._binding)
-        fits = found is not None and class_text(type(found)) == without_script(form["class"])
-        return found if fits and _has_content(found, form) else None
+        named = named_object(form[NAMED], self._binding)
+        fits = named is not None and class_text(type(named)) == without_script(form["class"])
+        return named if fits and _has_content(named, form) else None
 
     def _instance(self, name: str, argument: str, node: Any, pointer: str) -> Any:
         if name == OBJECT and is_name_of_lock(argument):
             return make_lock(argument, self._children(node, pointer))
         usual: dict[str, Any] = {}
         if name == OBJECT:
-            made: Any = object.__new__(self._binding.find(argument, is_plain_class))
+            instance: Any = object.__new__(self._binding.find(argument, is_plain_class))
         else:
-            made, usual = bare_instance(name, argument, self._binding)
-        self._made[pointer] = made
-        found = self._children(node, pointer)
+            instance, usual = bare_instance(name, argument, self._binding)
+        self._made[pointer] = instance
+        children = self._children(node, pointer)
         # A name that is not plain text turns an object into a list of pairs.
-        attributes = found if type(found) is dict else {key: held for key, held in found}  # noqa: C416
-        restore_attributes(made, usual | attributes)
-        return made
+        attributes = children if type(children) is dict else {key: value for key, value in children}  # noqa: C416
+        restore_attributes(instance, usual | attributes)
+        return instance
 
-    def _local(self, held: dict[str, Any], argument: str, pointer: str) -> FunctionType:
+    def _local(self, reduced: dict[str, Any], argument: str, pointer: str) -> FunctionType:
         """Build a local function; it exists before its closure, which may contain it."""
-        code, namespace = local_code(held, argument, self._binding)
+        code, namespace = local_code(reduced, argument, self._binding)
         cells: list[CellType] = []
         own: list[tuple[CellType, Any, str]] = []
-        for index, node in enumerate(held.get("cells", ())):
+        for index, node in enumerate(reduced.get("cells", ())):
             at = f"{pointer}/cells/{index}"
             if at not in self._made and self._types.get(at) == CELL:
                 own.append((CellType(), node, at))
@@ -440,12 +442,12 @@ class Graph:
         for cell, node, at in own:
             self._fill_cell(cell, node, at)
         for key, name in (("defaults", "__defaults__"), ("keywords", "__kwdefaults__")):
-            if key in held:
-                setattr(function, name, self._node(held[key], f"{pointer}/{key}"))
-        for name, text in held.get("names", {}).items():
+            if key in reduced:
+                setattr(function, name, self._node(reduced[key], f"{pointer}/{key}"))
+        for name, text in reduced.get("names", {}).items():
             setattr(function, name if name in _NAMES else "__name__", text)
-        if "attributes" in held:
-            function.__dict__.update(self._node(held["attributes"], f"{pointer}/attributes"))
+        if "attributes" in reduced:
+            function.__dict__.update(self._node(reduced["attributes"], f"{pointer}/attributes"))
         return function
 
     def _fill_cell(self, cell: CellType, node: list[Any], pointer: str) -> CellType:
@@ -454,9 +456,9 @@ class Graph:
         return cell
 
 
-def _has_content(made: Any, form: dict[str, Any]) -> bool:
+def _has_content(built: Any, form: dict[str, Any]) -> bool:
     """Whether an object's content is the recorded one, or differs from it only in code."""
-    content = content_of(made)
+    content = content_of(built)
     if content.text == form.get(content.kind):
         return True
     return content.without_code != "" and content.without_code == form.get("without_code")
@@ -660,11 +662,11 @@ def form_of_scalars(agent_of: AgentOf | None, hides: Hides | None, value: object
         return None
     if agent_of is not None and agent_of(value) is not None:
         return None
-    found = attributes_of(value)
-    known = digest_of_scalars(found, plan.head, hides) if found else None
+    attributes = attributes_of(value)
+    known = digest_of_scalars(attributes, plan.head, hides) if attributes else None
     if known is None:
         return None
-    form = {**plan.form, "attributes": found, "digest": known}
+    form = {**plan.form, "attributes": attributes, "digest": known}
     named = name_of(value)
     if named is not None:
         form[NAMED] = named
@@ -702,10 +704,10 @@ def form_of_reference(value: Any, agent_of: AgentOf | None, reading: Reading) ->
     return describe(value, content, shows=reading.shows_references, attributes=attributes)
 
 
-def _are_few_scalars(found: dict[str, Any]) -> bool:
-    if not all_strings(found) or not _TREATED_APART.isdisjoint(found):
+def _are_few_scalars(attributes: dict[str, Any]) -> bool:
+    if not all_strings(attributes) or not _TREATED_APART.isdisjoint(attributes):
         return False
-    for value in found.values():
+    for value in attributes.values():
         kind = type(value)
         if kind is str:
             if len(value) > TEXT_CHARS:
@@ -727,13 +729,13 @@ are_few_scalars: Callable[[dict[str, Any]], bool] = _are_few_scalars
 """Whether `describe` shows each of these attributes unchanged; `record/` replaces it by a C function."""
 
 
-def _digest_of_scalars(found: dict[str, Any], head: bytes, hides: Hides | None) -> str | None:
-    if len(found) > SHOWN_ATTRIBUTES or not are_few_scalars(found):
+def _digest_of_scalars(attributes: dict[str, Any], head: bytes, hides: Hides | None) -> str | None:
+    if len(attributes) > SHOWN_ATTRIBUTES or not are_few_scalars(attributes):
         return None
-    data = orjson.dumps(found, None, SORTED)  # too short to lack memory
-    if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, found)) > TEXT_CHARS):
+    data = orjson.dumps(attributes, None, SORTED)  # too short to lack memory
+    if len(data) > TEXT_CHARS and (len(data) > LARGE_BYTES // 2 or max(map(len, attributes)) > TEXT_CHARS):
         return None
-    if hides is not None and not hides.is_harmless(found, data):
+    if hides is not None and not hides.is_harmless(attributes, data):
         return None
     written = imported(data)
     return f"{ALGORITHM}:{digest_bytes(b'%sj.%d:%s' % (head, len(written), written))}"

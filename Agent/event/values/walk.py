@@ -396,9 +396,9 @@ class Walk:
             elif content.text.startswith("class ") and self.reading.keeps_content:
                 self._keep_content(value, content, form, pointer)
             return form
-        place = self.met.setdefault((id(value), root), below)
-        if place != below:
-            form["same_as"] = place
+        position = self.met.setdefault((id(value), root), below)
+        if position != below:
+            form["same_as"] = position
         elif self.reading.keeps_content:
             self._keep_content(value, content, form, pointer)
         return form
@@ -740,8 +740,8 @@ class _ContentWalk(Walk):
         except (ValueError, TypeError):
             tag, reduced = "opaque", None
         if tag == "opaque" or (tag.startswith(_MADE_BY_FUNCTION) and "@" in tag):
-            found = self._parts_of(value, kind)
-            tag, reduced = ("opaque", None) if found is None else found
+            tag_and_parts = self._parts_of(value, kind)
+            tag, reduced = ("opaque", None) if tag_and_parts is None else tag_and_parts
         if tag in _NO_TAG or tag.startswith(_GENERATORS):
             raise _NotPlain
         return tag, reduced
@@ -754,10 +754,10 @@ class _ContentWalk(Walk):
             if _is_of_process(value):
                 self.has_stand_ins = True
                 return f"{STAND_IN}:{class_name(kind)}", None
-            found = self._parts_of(value, kind)
-            if found is None:
+            parts = self._parts_of(value, kind)
+            if parts is None:
                 raise _NotPlain
-            return found
+            return parts
         attributes = attributes_of(value)
         if not attributes:
             named = name_of(value)
@@ -785,7 +785,7 @@ def _is_of_process(value: Any) -> bool:
         return handle_of(type(value)) in _TASKS
     cells = value.__closure__ or ()
     return "<locals>" in value.__qualname__ and any(
-        handle_of(type(held)) in _TASKS for cell in cells if (held := _held(cell)) is not None
+        handle_of(type(content)) in _TASKS for cell in cells if (content := _held(cell)) is not None
     )
 
 

@@ -111,15 +111,15 @@ def record_foreign(read: Callable[[], Foreign]) -> str:
         _depth.value -= 1
 
 
-def _named(given: Mapping[Any, Any]) -> dict[Any, Any]:
+def _named(raw_fields: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return the fields with text keys; if two keys have the same text, both fields are kept."""
-    for key in given:
+    for key in raw_fields:
         if type(key) is not str:
             break
     else:
-        return dict(given)
+        return dict(raw_fields)
     fields: dict[Any, Any] = {}
-    for key, value in given.items():
+    for key, value in raw_fields.items():
         name = as_text(key)
         while name in fields:
             name = f"user.{name}"
@@ -215,9 +215,9 @@ class TraceHandler(logging.Handler):
         # unchanged.
         seen: logging.LogRecord = object.__new__(type(record))
         seen.__dict__.update(record.__dict__)
-        given: dict[str, Any] = {}
+        message_fields: dict[str, Any] = {}
         if isinstance(record.msg, dict):
-            given = dict(record.msg)
+            message_fields = dict(record.msg)
             seen.message = ""
         else:
             try:
@@ -231,17 +231,17 @@ class TraceHandler(logging.Handler):
         formatted: str | None = None
         try:
             if formatter is own:
-                _add_texts(own, seen, given)
+                _add_texts(own, seen, message_fields)
             elif own is not None and "args" not in fields:
                 formatted = own.format(record)
         except Exception:  # noqa: BLE001 - a user's formatter may raise anything; the message is kept
             note("the formatter of the logging bridge failed")
         if formatter is not own and record.stack_info:
-            given.setdefault("stack_info", record.stack_info)
+            message_fields.setdefault("stack_info", record.stack_info)
         try:
-            found: dict[str, Any] = {}
-            formatter.add_fields(found, seen, given)
-            fields.update(formatter.process_log_record(found))
+            record_fields: dict[str, Any] = {}
+            formatter.add_fields(record_fields, seen, message_fields)
+            fields.update(formatter.process_log_record(record_fields))
         except Exception:  # noqa: BLE001 - the same; the fields of the record are then missing
             note("the formatter of the logging bridge failed")
         text = fields.pop("message", None)
@@ -250,14 +250,14 @@ class TraceHandler(logging.Handler):
         return seen.message if text is None else as_text(text)
 
 
-def _add_texts(own: BaseJsonFormatter, seen: logging.LogRecord, given: dict[str, Any]) -> None:
+def _add_texts(own: BaseJsonFormatter, seen: logging.LogRecord, message_fields: dict[str, Any]) -> None:
     """Add the texts of time, exception and stack as python-json-logger does before it names the fields."""
     seen.asctime = own.formatTime(seen, own.datefmt)
     wanted = own.exc_info_as_array or "exc_info" in own.rename_fields
     if wanted and seen.exc_info and seen.exc_info[0] is not None:
-        given.setdefault("exc_info", own.formatException(seen.exc_info))
+        message_fields.setdefault("exc_info", own.formatException(seen.exc_info))
     if seen.stack_info:
-        given.setdefault("stack_info", own.formatStack(seen.stack_info))
+        message_fields.setdefault("stack_info", own.formatStack(seen.stack_info))
 
 
 def _default_formatter() -> BaseJsonFormatter:

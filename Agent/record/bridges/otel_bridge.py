@@ -133,11 +133,11 @@ def _payload(span: ReadableSpan, failed: bool) -> dict[str, Any]:
     if attributes:
         payload["attributes"] = attributes
     listed = [(each.name, _plain(each.attributes)) for each in span.events[:_MAX_EVENTS]]
-    rest = [{"name": name, "attributes": found} for name, found in listed if name != "exception"]
+    rest = [{"name": name, "attributes": of_event} for name, of_event in listed if name != "exception"]
     if rest:
         payload["events"] = rest
     if failed:
-        raised = next((found for name, found in listed if name == "exception"), {})
+        raised = next((of_event for name, of_event in listed if name == "exception"), {})
         payload["outcome"] = "error"
         payload["error_type"] = raised.get("exception.type") or attributes.get("error.type") or "_OTHER"
         message = raised.get("exception.message") or span.status.description

@@ -65,17 +65,17 @@ def structlog_renderer(logger: Any, method_name: str, event_dict: MutableMapping
     raise DropEvent
 
 
-def _is_event(given: object) -> bool:
+def _is_event(event: object) -> bool:
     """Return whether this is an event dict, not the output of a renderer."""
-    return isinstance(given, Mapping)
+    return isinstance(event, Mapping)
 
 
 def _level(method_name: str, event_dict: Mapping[str, Any]) -> int:
     number = event_dict.get("level_number")
     if type(number) is int:
         return level_below(number)
-    said = event_dict.get("level")
-    name = said if type(said) is str and said.lower() in _LEVELS else as_text(method_name)
+    level = event_dict.get("level")
+    name = level if type(level) is str and level.lower() in _LEVELS else as_text(method_name)
     return _LEVELS.get(name.lower(), 20)
 
 

@@ -237,8 +237,8 @@ class EventLogger:
     ) -> str:
         """Write one event with the values that are not None; a required value that is None becomes null."""
         required = _required(kind)
-        given = {name: value for name, value in values.items() if value is not None or name in required}
-        return self._emit(kind, level, label, given, causes, buffered=buffered)
+        payload = {name: value for name, value in values.items() if value is not None or name in required}
+        return self._emit(kind, level, label, payload, causes, buffered=buffered)
 
     def _emit(
         self,

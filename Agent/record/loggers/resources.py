@@ -122,16 +122,16 @@ class ResourceSampler:
 
 def usage() -> dict[str, Any]:
     """Return current figures: `memory_bytes` (resident), `open_files`, and in `data` peak and threads."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     try:
         with open("/proc/self/statm", "rb") as statm:
-            found["memory_bytes"] = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            figures["memory_bytes"] = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         pass  # no such file on this system; the sample lacks the figure
     for directory in ("/proc/self/fd", "/dev/fd"):
         try:
             # One of them is the directory that is being listed.
-            found["open_files"] = max(len(os.listdir(directory)) - 1, 0)  # noqa: PTH208 - numbers, not paths
+            figures["open_files"] = max(len(os.listdir(directory)) - 1, 0)  # noqa: PTH208 - numbers, not paths
             break
         except OSError:
             continue  # this system has another directory for them, or none
@@ -143,7 +143,7 @@ def usage() -> dict[str, Any]:
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         data["peak_memory_bytes"] = peak if sys.platform == "darwin" else peak * 1024
-    return {**found, "data": data}
+    return {**figures, "data": data}
 
 
 def stop_samplers() -> None:

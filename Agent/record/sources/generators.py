@@ -42,10 +42,10 @@ def place_in_stream(generator: object) -> str:
     if not isinstance(generator, random.Random):
         return ""
     adopted = adopted_of(generator)
-    found = None if native is None else native.random_words(generator)
-    if found is None or not isinstance(adopted, AdoptedRandom):
+    words_and_place = None if native is None else native.random_words(generator)
+    if words_and_place is None or not isinstance(adopted, AdoptedRandom):
         return digest_bytes(_text_of_state(generator))
-    words, place = found
+    words, place = words_and_place
     end = b", %d), %r)" % (place, vars(generator)["gauss_next"])
     if adopted.digested is None or adopted.digested[0] != words:
         # Imported here, since it loads OpenSSL.
@@ -564,8 +564,8 @@ def _class_over(base: Any) -> Any:
             methods[name] = _recorded(getattr(base, name))
     if hasattr(base, "spawn"):
         methods["spawn"] = _spawn
-    made = type(base.__name__, (base,), {**methods, "__module__": base.__module__})
-    return _classes.setdefault(base.__name__, made)
+    cls = type(base.__name__, (base,), {**methods, "__module__": base.__module__})
+    return _classes.setdefault(base.__name__, cls)
 
 
 def _reduced_as(base: Any) -> Callable[[Any], Any]:

@@ -122,9 +122,9 @@ def rebind(pairs: list[tuple[Any, Any]]) -> None:
         if known.isdisjoint(map(id, list(namespace.values()))):  # fast check in C, as most modules have none
             continue
         for name, value in list(namespace.items()):
-            found = table.get(id(value))
-            if found is not None and found[0] is value and not name.startswith("__"):
-                namespace[name] = found[1]
+            pair = table.get(id(value))
+            if pair is not None and pair[0] is value and not name.startswith("__"):
+                namespace[name] = pair[1]
 
 
 seams = Seams()
@@ -153,15 +153,15 @@ def environment_seams() -> list[Seam]:
         name = _text(key)
         if name is None:
             return getitem(self, key)  # raises the usual error
-        found = _read(name, sys._getframe(1), now, _text)  # noqa: SLF001 - the one way to a caller
-        if found is None:
+        value = _read(name, sys._getframe(1), now, _text)  # noqa: SLF001 - the one way to a caller
+        if value is None:
             raise KeyError(key)
-        return os.fsencode(found) if type(key) is bytes and type(found) is str else found
+        return os.fsencode(value) if type(key) is bytes and type(value) is str else value
 
     def read_names(self: Any) -> Iterator[Any]:
-        found = _read(ALL_NAMES, sys._getframe(1), lambda: list(names(self)), _texts)  # noqa: SLF001 - as above
+        variables = _read(ALL_NAMES, sys._getframe(1), lambda: list(names(self)), _texts)  # noqa: SLF001 - as above
         is_bytes = self is getattr(os, "environb", None)
-        return iter([os.fsencode(name) if is_bytes and type(name) is str else name for name in found])
+        return iter([os.fsencode(name) if is_bytes and type(name) is str else name for name in variables])
 
     def show(self: Any) -> str:
         for _ in self.items():
@@ -241,22 +241,24 @@ def _same(value: Any) -> Any:
 
 def clock_seams() -> list[Seam]:
     """Return (owner, attribute, replacement) for functions that read clocks or entropy."""
-    found: list[Seam] = [(time, name, _clock(name)) for name in sorted(CLOCKS) if hasattr(time, name)]
-    found += [
+    replacements: list[Seam] = [(time, name, _clock(name)) for name in sorted(CLOCKS) if hasattr(time, name)]
+    replacements += [
         (time, name, _reading(getattr(time, name), f"time.{name}"))
         for name in sorted(CLOCKS_BY_ID)
         if hasattr(time, name)
     ]
-    found += [(time, name, _form(name, needed)) for name, needed in CLOCK_FORMS.items()]
+    replacements += [(time, name, _form(name, needed)) for name, needed in CLOCK_FORMS.items()]
     entropy = _reading(os.urandom, "os.urandom", bytes.hex, bytes.fromhex)
-    found += [(os, "urandom", entropy), (random, "_urandom", entropy)]
+    replacements += [(os, "urandom", entropy), (random, "_urandom", entropy)]
     if hasattr(os, "getrandom"):
-        found.append((os, "getrandom", _reading(os.getrandom, "os.getrandom", bytes.hex, bytes.fromhex)))
+        replacements.append(
+            (os, "getrandom", _reading(os.getrandom, "os.getrandom", bytes.hex, bytes.fromhex))
+        )
     uuid_time: Any = getattr(uuid, "_generate_time_safe", None)
     if uuid_time is not None:
         read_uuid_time = _reading(uuid_time, "uuid.uuid1", _encode_uuid_time, _decode_uuid_time)
-        found.append((uuid, "_generate_time_safe", read_uuid_time))
-    return found
+        replacements.append((uuid, "_generate_time_safe", read_uuid_time))
+    return replacements
 
 
 def _clock(name: str) -> Callable[..., Any]:
@@ -317,23 +319,23 @@ def _id_seams() -> list[Seam]:
     def decode(kept: str) -> Any:
         return cls(int=int(kept, 16))
 
-    found: list[Seam] = []
+    replacements: list[Seam] = []
     for name in _MADE_BY_LIBRARY:
         original = vars(library).get(name)
         if original is None:
             continue
         source, is_number = f"{IDS_OF_LIBRARY}.{name.removeprefix('_')}", name.startswith("_")
         to_text, from_text = (hex, _from_hex) if is_number else (_id_as_hex, decode)
-        found.append((library, name, _reading(original, source, to_text, from_text)))
-    return found
+        replacements.append((library, name, _reading(original, source, to_text, from_text)))
+    return replacements
 
 
 def _from_hex(kept: str) -> int:
     return int(kept, 16)
 
 
-def _id_as_hex(made: Any) -> str:
-    return hex(made.int)
+def _id_as_hex(identifier: Any) -> str:
+    return hex(identifier.int)
 
 
 def _encode_uuid_time(value: Any) -> list[Any]:
@@ -373,15 +375,15 @@ def _inside() -> tuple[dict[str, Any], Callable[[], None], Any]:
     import ctypes
 
     cls: Any = _builtin_class()
-    (namespace,) = (found for found in gc.get_referents(cls.__dict__) if type(found) is dict)
+    (namespace,) = (mapping for mapping in gc.get_referents(cls.__dict__) if type(mapping) is dict)
     modified = ctypes.pythonapi.PyType_Modified
     return namespace, lambda: modified(ctypes.py_object(cls)), cls
 
 
 def _builtin_class() -> type:
     """Return the class defined in C, even if other code replaced it in the module `datetime`."""
-    found: type = importlib.import_module("_datetime").datetime
-    return found
+    cls: type = importlib.import_module("_datetime").datetime
+    return cls
 
 
 def _recorded(name: str, original: Any) -> Any:

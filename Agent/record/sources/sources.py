@@ -172,16 +172,16 @@ def _is_watching(native: Any) -> bool:
     system: Any = sys.modules.get("posix") or sys.modules["nt"]
     moments: Any = importlib.import_module("_datetime").datetime
     twister: Any = vars(sys.modules["_random"].Random)
-    found = [
+    functions = [
         inspect.unwrap(getattr(clocks, name))
         for name in sorted(CLOCKS | CLOCKS_BY_ID)
         if hasattr(clocks, name)
     ]
-    found += [getattr(system, name) for name in sorted(_ENTROPY) if hasattr(system, name)]
-    found += [inspect.unwrap(vars(moments)[name]) for name in sorted(_MOMENTS)]
+    functions += [getattr(system, name) for name in sorted(_ENTROPY) if hasattr(system, name)]
+    functions += [inspect.unwrap(vars(moments)[name]) for name in sorted(_MOMENTS)]
     drawing, seeding = (tuple(twister[name] for name in sorted(names)) for names in (_DRAWS, _SEEDS))
     hidden = vars(sys.modules["random"])["_inst"]
-    return bool(native.set_watched(tuple(found), drawing, seeding, OWN, NOT_OWN, hidden))
+    return bool(native.set_watched(tuple(functions), drawing, seeding, OWN, NOT_OWN, hidden))
 
 
 def seeds_with_known_values(frame: FrameType) -> bool:
