@@ -244,7 +244,7 @@ def test_the_report_is_plain_values_text_and_markdown_with_commands(planted: Pla
     assert values["causes"][0]["edges"][0]["basis"] == "inferred"
     session, root = platform.builder.session_id, platform.builder.root
     assert f"agent-trace journey creator_005 --session {session} --root {root}" in report.commands
-    replay = f"agent-trace replay {session}/creator_005 --root {root} --target MODULE:FACTORY"
+    replay = f"agent-trace replay {session} --root {root}"
     assert replay in report.commands
     assert report.causes[0].title in report.to_markdown()
     text = [line for line in str(report).splitlines() if "agent-trace" not in line]

@@ -56,5 +56,5 @@ def _errors(log: Log, agent: str) -> list[str]:
     last = next(act for act in reversed(errors) if act.message == common)
     return [
         f"{agent} has {plural(len(errors), 'error')}, most often {common!r} "
-        f"({number} times, last at {format_timestamp(last.us)}, event {last.id})."
+        f"({plural(number, 'time')}, last at {format_timestamp(last.us)}, event {last.id})."
     ]

@@ -246,8 +246,10 @@ def commands_for(
     if agents:
         run = shlex.quote(f"{session}/{agents[0]}") + _root_option(path)
         made.append(f"agent-trace play {run}")
-        target = shlex.quote(_remembered_target(path, agents[0]) or "MODULE:FACTORY")
-        made.append(f"agent-trace replay {run} --target {target}")
+        target = _remembered_target(path, agents[0])
+        # Without a target, a replay runs the recorded program again, as a whole.
+        whole = shlex.quote(session) + _root_option(path)
+        made.append(f"agent-trace replay {f'{run} --target {shlex.quote(target)}' if target else whole}")
     return made or [f"agent-trace analyze{where}"]
 
 
