@@ -457,6 +457,22 @@ def test_draws_without_a_seed_prove_nothing_even_if_they_change_nothing(farm, te
     assert told in remarks(report), str(report)
 
 
+@pytest.mark.first_case
+@pytest.mark.parametrize(
+    ("generator", "verdict"), [("RandomState(7)", "IDENTICAL"), ("RandomState()", "UNVERIFIED")]
+)
+def test_a_seed_counts_though_creating_the_generator_is_what_loads_numpys_module(farm, generator, verdict):
+    text = PROGRAM.replace(
+        "    meadow = Meadow()\n    cows = [",
+        f"    meadow = Meadow()\n    meadow.grass[0] += numpy.random.{generator}.randint(3)\n    cows = [",
+    )
+    farm.record(text.replace("\n", "\nimport numpy\n", 1))
+    # In a process of its own, which has not loaded numpy.
+    command = [sys.executable, "-P", "-m", "Agent", "replay", "last", "--root", "trace"]
+    done = subprocess.run(command, capture_output=True, text=True, env=child_environment(), timeout=120)
+    assert done.stdout.startswith(verdict), done.stdout
+
+
 @pytest.mark.further
 def test_a_program_whose_actions_leave_nothing_proves_nothing(farm):
     text = PROGRAM.replace("cow.graze()", "cow.graze(), AgentLogger('told').info('a day')")

@@ -3,6 +3,7 @@
 `RandomState(7)` first reads entropy and then seeds itself with 7; so does code that creates a `RandomState()`
 and seeds it later. A replay replaces, in its own process, the two numpy functions that reveal this: the one
 through which a `SeedSequence` reads entropy, and the one that seeds a Mersenne twister with a number.
+Since numpy 2.3, `numpy.random` is loaded when a program first uses it, often to create a generator.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class NumpySeeds:
     def put_in(self) -> None:
         """Replace the two functions once numpy is loaded; repeated calls have no effect."""
         entropy: Any = sys.modules.get("numpy.random.bit_generator")
-        twister: Any = getattr(sys.modules.get("numpy.random"), "MT19937", None)
+        twister: Any = getattr(sys.modules.get("numpy.random._mt19937"), "MT19937", None)
         if self._is_in or twister is None or not hasattr(entropy, "randbits"):
             return
         self._is_in = True
@@ -72,7 +73,7 @@ class NumpySeeds:
 
     def look_at_seeding(self) -> None:
         """Watch which Mersenne twisters get a known seed, once numpy is loaded."""
-        twister: Any = getattr(sys.modules.get("numpy.random"), "MT19937", None)
+        twister: Any = getattr(sys.modules.get("numpy.random._mt19937"), "MT19937", None)
         if self._is_seeding_seen or twister is None:
             return
         self._is_seeding_seen = True

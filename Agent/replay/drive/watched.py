@@ -85,6 +85,8 @@ VARIED_SOURCES = ("time.", "datetime.", "os.urandom", "uuid", "secrets", "random
 """Sources that return other values in a replay with `clock_shift_s`."""
 _WRITING = frozenset({"open", "os.remove", "os.rename", "os.truncate", "sqlite3.connect"})
 """Names of the audit events for writes to files."""
+_LAST_OF_NUMPY = "numpy.random.mtrand"
+"""The module of `numpy.random` that is imported last."""
 _TRIED = (("127.0.0.1", 0), ("localhost", 0), ("::1", 0))
 """Addresses that libraries bind as a test; no other machine is reached by that."""
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
@@ -200,6 +202,11 @@ class SourceWatch:
                 reads = self.imported_with if self._is_importing else self.built_with
                 if not any(read.source == "numpy.random" for read in reads):
                     reads.append(SourceRead("numpy.random", "code that was not seen", "?", 0, 0))
+
+    def numpy_is_loading(self) -> None:
+        """Watch the seeding of numpy's generators before the code that loads them creates the first one."""
+        if self.runs_target and not self._is_importing:
+            self._seeds.put_in()
 
     @contextmanager
     def importing(self) -> Iterator[None]:
@@ -574,6 +581,8 @@ def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
             watch.keep_out(REFUSED[event])
         elif event in _WRITING and watch.runs_target:
             watch.files.look(event, arguments, sys._getframe(1))  # noqa: SLF001 - the only way to a caller
+        elif event == "import" and arguments[0] == _LAST_OF_NUMPY:
+            watch.numpy_is_loading()
 
     return audit
 
