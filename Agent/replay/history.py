@@ -31,14 +31,14 @@ from Agent.event.kinds import ACTION_KINDS
 from Agent.flight.run_reading import RunName, RunRef, find_session_run
 from Agent.record.emit.installed import flush_active
 from Agent.render.html import TextInNotebook
-from Agent.replay.compare.normaliser import Normaliser
+from Agent.replay.compare.normaliser import Normaliser, ignored_names
 from Agent.replay.compare.outcome import EXIT_CODES, Divergence, ReplayReport, Verdict
 from Agent.replay.plan.recording import (
     check_agent,
     session_info,
 )
 from Agent.replay.plan.target import Target, target_name
-from Agent.replay.rerun import RedriveOptions, drive_again, ignored_names
+from Agent.replay.rerun import RedriveOptions, drive_again
 from Agent.replay.worker.fork_server import Progress, Workers, cores, in_parallel
 from Agent.tree.default_root import default_root
 from Agent.tree.layout import readable_sessions

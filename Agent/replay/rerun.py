@@ -30,7 +30,7 @@ from Agent.record.sources.sources import UNADOPTED
 from Agent.replay.compare.comparison import SOMEWHERE_INSIDE
 from Agent.replay.compare.emitted_events import ARGS_AFTER
 from Agent.replay.compare.library_values import form_of
-from Agent.replay.compare.normaliser import Normaliser
+from Agent.replay.compare.normaliser import Normaliser, ignored_names
 from Agent.replay.compare.outcome import (
     Divergence,
     ReplayOutcome,
@@ -181,8 +181,13 @@ def replay_run(  # noqa: PLR0913 - each is a separate option
 
 def _of_program_alone(reference: RunRef, options: RedriveOptions) -> ReplayReport | None:
     """Replay without a target, by running the recorded script again; None if that cannot be."""
-    if not options.program or not _is_plain(options) or options.no_writes or options.network:
+    if not options.program:
         return None
+    if not _is_plain(options) or options.no_writes or options.network:
+        raise TargetNotGiven(
+            "no target was given, and options that ignore, allow or refuse something need one",
+            remedy="give --target module:factory (a class, or a function that takes a spec), or no option",
+        )
     found = replay_program(reference.session, options.timeout_seconds, options.stop)
     if found is None:
         return None
@@ -190,17 +195,6 @@ def _of_program_alone(reference: RunRef, options: RedriveOptions) -> ReplayRepor
     if reference.agent_id is not None:
         outcome.remark(f"{script.name} was run as a whole, with all agents, not {reference.agent_id} alone")
     return _report(reference, script.name, outcome, None)
-
-
-def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
-    """Return the distinct patterns of fields to ignore.
-
-    Raises:
-        UsageError: `ignore` is a single text, or a pattern is empty.
-    """
-    if isinstance(ignore, str) or not all(isinstance(each, str) and each for each in ignore):
-        raise UsageError(f"ignore is {ignore!r}", remedy='give a list of names of fields, such as ["cache"]')
-    return tuple(dict.fromkeys(ignore))
 
 
 def _check_is_driven(run: RunName, root: str | os.PathLike[str] | None) -> None:

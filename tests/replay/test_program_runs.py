@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support.processes import child_environment
 
+from Agent.errors import TargetNotGiven
 from Agent.replay import replay_run, replay_runs
 from Agent.replay.golden.adding import add_golden
 from Agent.replay.golden.trace import check_golden
@@ -455,6 +456,12 @@ def test_draws_without_a_seed_prove_nothing_even_if_they_change_nothing(farm, te
     report = farm.replay()
     assert report.verdict == "UNVERIFIED", str(report)
     assert told in remarks(report), str(report)
+
+
+def test_a_field_to_ignore_needs_a_target(farm):
+    farm.record()
+    with pytest.raises(TargetNotGiven, match="options that ignore, allow or refuse something need one"):
+        replay_run("last", root="trace", ignore=["fat"])
 
 
 @pytest.mark.first_case

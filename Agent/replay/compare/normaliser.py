@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
@@ -226,3 +226,14 @@ def _last_part(path: str) -> str:
     """Return the part of a path that must agree: its last part, unless that is a random temporary name."""
     last = re.split(r"[/\\]", path)[-1]
     return _TEMPORARY.sub("/<temporary>", last) if _TEMPORARY.fullmatch(last) else f"/{last}"
+
+
+def ignored_names(ignore: Collection[str]) -> tuple[str, ...]:
+    """Return the distinct patterns of fields to ignore.
+
+    Raises:
+        UsageError: `ignore` is a single text, or a pattern is empty.
+    """
+    if isinstance(ignore, str) or not all(isinstance(each, str) and each for each in ignore):
+        raise UsageError(f"ignore is {ignore!r}", remedy='give a list of names of fields, such as ["cache"]')
+    return tuple(dict.fromkeys(ignore))

@@ -22,7 +22,7 @@ from Agent.event.clock import format_timestamp
 from Agent.event.model import Event
 from Agent.flight.run_reading import RunRef, find_run
 from Agent.record.emit.installed import flush_active
-from Agent.replay.compare.normaliser import Normaliser
+from Agent.replay.compare.normaliser import Normaliser, ignored_names
 from Agent.replay.compare.outcome import ReplayReport, Verdict
 from Agent.replay.forks.forking import resume_from_checkpoint
 from Agent.replay.golden.trace import (
@@ -44,7 +44,7 @@ from Agent.replay.golden.trace import (
 )
 from Agent.replay.plan.recording import Recording, read_recording, session_info
 from Agent.replay.plan.target import Target, target_name
-from Agent.replay.rerun import check_holds_actions, ignored_names
+from Agent.replay.rerun import check_holds_actions
 from Agent.replay.worker.fork_server import Progress
 from Agent.tree.files.session import SessionInfo, replace_file
 from Agent.tree.layout import DIRECTORY_MODE
