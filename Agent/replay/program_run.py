@@ -215,6 +215,7 @@ def _judged(
             outcome.remark(
                 f"{program.name}, run again as a whole, proves nothing: it draws without a seed: "
                 f"{where or 'from ' + ' and '.join(sorted(chance.varying))}"
+                f"{'' if where else _repeated_with_a_target(recording, chance)}"
             )
             return None
         if chance.varying:
@@ -275,6 +276,13 @@ def _has_ids_and_times(recording: Recording) -> bool:
         if isinstance(each, dict)
         for source, kept in each.items()
     )
+
+
+def _repeated_with_a_target(recording: Recording, chance: _Chance) -> str:
+    """Say so if the recording holds the draws, which a run of the whole program makes anew."""
+    reads = (event.extra.get("reads") for event in recording.events)
+    sources = {source.partition("@")[0] for each in reads if isinstance(each, dict) for source in each}
+    return "; only a replay with a target repeats the recorded draws" if sources & {*chance.varying} else ""
 
 
 def _judged_by_ends(

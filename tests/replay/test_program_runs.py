@@ -464,6 +464,17 @@ def test_a_field_to_ignore_needs_a_target(farm):
         replay_run("last", root="trace", ignore=["fat"])
 
 
+@pytest.mark.integration
+def test_recorded_draws_need_a_target(farm):
+    text = DRAWING.replace("DRAW", "random.random()").replace(
+        "            cow.graze()", "            with recorded_sources():\n                cow.graze()"
+    )
+    farm.record("from Agent.flight import recorded_sources\n" + text)
+    report = replay_run("last", root="trace")
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "only a replay with a target repeats the recorded draws" in str(report)
+
+
 @pytest.mark.first_case
 @pytest.mark.parametrize(
     ("generator", "verdict"), [("RandomState(7)", "IDENTICAL"), ("RandomState()", "UNVERIFIED")]
