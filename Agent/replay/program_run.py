@@ -10,7 +10,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import PathFinder
 from pathlib import Path
 from threading import Event as StopEvent
@@ -207,6 +207,12 @@ def _judged(
             may_differ = may_differ and run.did_otherwise(is_concurrent=bool(outcome.beside))
             if len(checked) >= _RUNS and not may_differ:
                 break
+        durations = not _has_ids_and_times(recording) and _durations_vary(checked)
+        if durations:
+            checked = [
+                replace(run, comparison=_compared(session, run.session, by_form=True, durations=True))
+                for run in checked
+            ]
         first, *others = checked
         draws = is_alone or any(not read.is_of_library for read in outcome.sources)
         chance = _Chance.of(checked) if draws else _Chance()
@@ -226,7 +232,7 @@ def _judged(
         if not any(run.divergence for run in checked):
             return _judged_by_ends(outcome, recording, program, checked, has_changed=has_changed)
         if first.divergence is not None and not any(
-            _compared(first.session, run.session, by_form=by_form) for run in others
+            _compared(first.session, run.session, by_form=by_form, durations=durations) for run in others
         ):
             if may_differ:
                 return _diverged(outcome, recording, program, first.divergence, checked)
@@ -275,6 +281,16 @@ def _has_ids_and_times(recording: Recording) -> bool:
         for each in reads
         if isinstance(each, dict)
         for source, kept in each.items()
+    )
+
+
+def _durations_vary(runs: Sequence[ProgramRun]) -> bool:
+    """Whether two runs of the same code differ in durations alone, and only libraries read clocks."""
+    if len(runs) < _RUNS or any(run.divergence is None or run.clocks or not run.is_by_form for run in runs):
+        return False
+    one, other = (run.session for run in runs[:2])
+    return bool(_compared(one, other, by_form=True)) and not _compared(
+        one, other, by_form=True, durations=True
     )
 
 
@@ -539,11 +555,16 @@ def _draws_of_numpy(program: _Program, directory: Path, chance: _Chance) -> Sequ
     return [each for each in draws if each.startswith("numpy.random ")]
 
 
-def _compared(one: Path, other: Path, *, by_form: bool) -> RunComparison:
-    """Compare two recordings of the program; code in values may differ, since its effect is compared."""
+def _compared(one: Path, other: Path, *, by_form: bool, durations: bool = False) -> RunComparison:
+    """Compare two recordings of the program; code in values may differ, since its effect is compared.
+
+    Args:
+        by_form: whether ids and times agree by their form.
+        durations: whether durations do, too.
+    """
     infos = [session_info(each) for each in (one, other)] if by_form else []
     began_s = [parse_timestamp(info.started_at) / 1e6 for info in infos if info is not None]
-    values = ValuesOfRun((began_s[0], began_s[1])) if len(began_s) == 2 else None
+    values = ValuesOfRun((began_s[0], began_s[1]), has_durations=durations) if len(began_s) == 2 else None
     return compare_actions(one, other, made=values, are_of_one_program=True)
 
 

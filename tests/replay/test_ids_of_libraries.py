@@ -33,6 +33,11 @@ def test_ids_and_moments_of_two_runs_agree_by_form():
     assert made.number(began[0] + 5, began[1] + 9)
     assert not made.number(began[0] + 5, began[1] + 9e6)
     assert not made.number(5, 6)
+    assert made.ids_apart("took 0:00:01.956885", "took 0:00:02.000001") is None
+    made = ValuesOfRun(began, has_durations=True)
+    assert made.ids_apart("took 0:00:01.956885", "took 0:00:02.000001") == []
+    assert made.ids_apart("took 0:00:01.956885", "lost 0:00:02.000001") is None
+    assert made.ids_apart("at 10:30:00", "at 10:45:00") is None
 
 
 class Tool:

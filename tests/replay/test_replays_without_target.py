@@ -230,6 +230,12 @@ def test_the_clock_that_makes_runs_differ_is_named_with_its_place(desk):
 LIBRARY = """
 import random
 import time
+from datetime import datetime
+
+def took(work):
+    begun = datetime.now()
+    work()
+    return str(datetime.now() - begun)
 
 token = random.random()
 
@@ -238,6 +244,26 @@ class Made:
         random.random()
         self.at = time.time()
 """
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "made_library.py").write_text(LIBRARY)
+    monkeypatch.syspath_prepend(str(library))
+    monkeypatch.setenv("PYTHONPATH", str(library))
+    return library
+
+
+def record_with(desk, library, shop):
+    """Record the program, whose shop imports from the library."""
+    (desk.place / "main.py").write_text(PROGRAM.replace("SEED", "4"))
+    (desk.place / "shop.py").write_text(shop)
+    paths = os.pathsep.join([child_environment()["PYTHONPATH"], str(library)])
+    subprocess.run(
+        [sys.executable, "main.py"], check=True, env=child_environment(PYTHONPATH=paths), timeout=60
+    )
 
 
 @pytest.mark.further
@@ -250,23 +276,12 @@ def test_a_difference_behind_the_last_tick_is_not_before_those_in_ticks(desk):
 
 
 @pytest.mark.further
-def test_what_only_libraries_draw_and_read_proves_nothing_against_a_program(desk, tmp_path, monkeypatch):
-    library = tmp_path / "site-packages"
-    library.mkdir()
-    (library / "made_library.py").write_text(LIBRARY)
-    monkeypatch.syspath_prepend(str(library))
-    monkeypatch.setenv("PYTHONPATH", str(library))
+def test_what_only_libraries_draw_and_read_proves_nothing_against_a_program(desk, library):
     shop = SHOP.replace("name, chance, 10", "name, chance, 10\n        self.made_at = Made().at")
-    shop = f"import random\nfrom made_library import Made\n{shop}"
-    (desk.place / "main.py").write_text(PROGRAM.replace("SEED", "4"))
-    (desk.place / "shop.py").write_text(shop)
-    paths = os.pathsep.join([child_environment()["PYTHONPATH"], str(library)])
-    subprocess.run(
-        [sys.executable, "main.py"], check=True, env=child_environment(PYTHONPATH=paths), timeout=60
-    )
+    record_with(desk, library, f"import random\nfrom made_library import Made\n{shop}")
     report = replayed()
     assert report.verdict == "IDENTICAL", str(report)
-    assert "random by <module> (made_library.py:5); 2 runs drew otherwise" in str(report)
+    assert "random by <module> (made_library.py:11); 2 runs drew otherwise" in str(report)
     desk.change("shop.py", "return self.cash", "return self.cash + (price == 3)")
     report = replayed()
     assert (report.verdict, report.divergence.tick) == ("DIVERGED", 2), str(report)
@@ -292,3 +307,26 @@ def test_a_package_that_ran_as_a_module_runs_as_one_again(desk):
     desk.change("market/shop.py", "return self.cash", "return self.cash + (price == 3)")
     report = replayed()
     assert (report.verdict, report.divergence.tick) == ("DIVERGED", 2), str(report)
+
+
+@pytest.mark.further
+def test_durations_that_libraries_measure_may_differ_if_they_do_so_in_every_run(desk, library):
+    # A list that grows: a duration that equals the one before would be no change.
+    shop = SHOP.replace("name, chance, 10", "name, chance, 10\n        self.took = []")
+    shop = shop.replace("return self.cash", "self.took.append(took(list))\n        return self.cash")
+    record_with(desk, library, f"from made_library import took\n{shop}")
+    report = replayed()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "values agree but for ids and times that installed libraries made" in str(report)
+    desk.change("shop.py", "return self.cash", "return self.cash + (price == 3)")
+    report = replayed()
+    assert (report.verdict, report.divergence.tick) == ("DIVERGED", 2), str(report)
+
+
+@pytest.mark.further
+def test_a_duration_that_the_program_computes_is_compared(desk, library):
+    shop = SHOP.replace("return self.cash", "self.told = f'0:00:01.00000{price}'\n        return self.cash")
+    record_with(desk, library, f"from made_library import took\ntook(list)\n{shop}")
+    desk.change("shop.py", "01.00000", "02.00000")
+    report = replayed()
+    assert report.verdict == "DIVERGED", str(report)

@@ -24,6 +24,7 @@ _PIECES: Final = re.compile(
     r"(?<![0-9A-Za-z])(?P<id>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{8,64})(?![0-9A-Za-z])"
     r"|(?P<day>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:[.,]\d{1,9})?"
 )
+_DURATION: Final = re.compile(r"(?<![\w:.-])\d{1,2}:[0-5]\d:[0-5]\d\.\d{6}(?![\w:])")
 
 
 class LibraryValues:
@@ -127,17 +128,21 @@ class ValuesOfRun(LibraryValues):
 
     Args:
         runs_s: the seconds since 1970 at which each of both runs began.
+        has_durations: whether durations, as `str(timedelta)` writes them, agree with each other, too.
     """
 
-    def __init__(self, runs_s: tuple[float, float]) -> None:
+    def __init__(self, runs_s: tuple[float, float], *, has_durations: bool = False) -> None:
         super().__init__()
         self._runs_s = runs_s
+        self._has_durations = has_durations
 
     def __bool__(self) -> bool:
         return True
 
     def ids_apart(self, recorded: str, replayed: str) -> list[tuple[str, str]] | None:
         """Return the same as for one action, for ids of at least 16 digits and moments near both runs."""
+        if self._has_durations:
+            recorded, replayed = (_DURATION.sub("<duration>", each) for each in (recorded, replayed))
         if _PIECES.sub(_form, recorded) != _PIECES.sub(_form, replayed):
             return None
         apart = []
