@@ -49,10 +49,10 @@ _MOST_GROUPS = 20
 
 @dataclass(frozen=True, slots=True)
 class ReplayedRun:
-    """The result of one run; the run keeps the full report."""
+    """The result of one run; the full report is stored in the run."""
 
     run: str
-    """As a command line names it."""
+    """The run as written on a command line."""
     verdict: Verdict
     target: str = ""
     divergence: Divergence | None = None
@@ -64,12 +64,12 @@ class ReplayedRun:
 
     @property
     def exit_code(self) -> int:
-        """That of `replay`."""
+        """The exit code of `replay` for this verdict."""
         return EXIT_CODES[self.verdict]
 
     @property
     def way(self) -> str:
-        """In what way it does not do the same, without what differs from run to run; "" where it does."""
+        """Return how the run fails, without details that vary between runs; "" if it does not fail."""
         if self.verdict is Verdict.DIVERGED and self.divergence is not None:
             return f"differ at {self.divergence.action}, {self.divergence.field}"
         if self.verdict is Verdict.UNVERIFIED:
@@ -93,7 +93,7 @@ class ReplayedRun:
 
 @dataclass(frozen=True)
 class HistoryReport(TextInNotebook):
-    """The result of many runs; `str()` of it is for people, `to_dict()` for programs."""
+    """The result of many runs; `str()` is for people, `to_dict()` for programs."""
 
     runs: tuple[ReplayedRun, ...]
     seconds: float
@@ -101,7 +101,7 @@ class HistoryReport(TextInNotebook):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Verdict to the number of runs."""
+        """Return {verdict: number of runs}."""
         counts = Counter(run.verdict.value for run in self.runs)
         return {verdict.value: counts[verdict.value] for verdict in Verdict}
 
@@ -113,7 +113,7 @@ class HistoryReport(TextInNotebook):
 
     @property
     def exit_code(self) -> int:
-        """0 where every run is IDENTICAL or EQUIVALENT, 1 where one DIVERGED, else 4."""
+        """Return 0 if every run is IDENTICAL or EQUIVALENT, 1 if one DIVERGED, else 4."""
         return EXIT_CODES[self.verdict]
 
     @property
@@ -123,7 +123,7 @@ class HistoryReport(TextInNotebook):
 
     @property
     def ways(self) -> dict[str, tuple[ReplayedRun, ...]]:
-        """In what way runs do not do the same, and which do so, the most frequent first."""
+        """Return {how runs fail: the runs that fail like this}, the most frequent first."""
         by_way: dict[str, list[ReplayedRun]] = {}
         for run in self.failing:
             by_way.setdefault(run.way, []).append(run)
@@ -146,7 +146,7 @@ class HistoryReport(TextInNotebook):
 
     @property
     def headline(self) -> str:
-        """The verdict over all, and how many runs have which."""
+        """Return the verdict of all runs, and the number of runs with each verdict."""
         counts = ", ".join(f"{count:,} {verdict}" for verdict, count in self.counts.items() if count)
         return f"{self.verdict} {len(self.runs):,} run{'s' * (len(self.runs) != 1)}: {counts}"
 
@@ -154,7 +154,7 @@ class HistoryReport(TextInNotebook):
         covered, actions = (sum(getattr(run, name) for run in self.runs) for name in ("covered", "actions"))
         lines = [self.headline]
         lines.append(
-            f"  {covered:,} of {actions:,} actions covered; {self.seconds:.1f} s, {self.workers} at one time"
+            f"  {covered:,} of {actions:,} actions covered; {self.seconds:.1f} s, {self.workers} in parallel"
         )
         for way, runs in list(self.ways.items())[:_MOST_GROUPS]:
             lines.append(
@@ -171,12 +171,12 @@ class HistoryReport(TextInNotebook):
 
 
 def _of(run: ReplayedRun) -> str:
-    """Why a run proved nothing, as it said so itself."""
+    """Return why a run proved nothing, from its own reasons."""
     more = f" (and {len(run.reasons) - 1} more reasons)" if len(run.reasons) > 1 else ""
     return f"proved nothing: {run.reasons[0] if run.reasons else 'no reason'}{more}"
 
 
-def replay_runs(  # noqa: PLR0913 - each is a question of its own
+def replay_runs(  # noqa: PLR0913 - each is a separate option
     target: Target | None = None,
     root: str | os.PathLike[str] | None = None,
     *,
@@ -195,23 +195,24 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
 ) -> HistoryReport:
     """Replay all recorded runs with the current code, several in parallel.
 
-    A session is replayed as a whole. If it remembers targets of single agents, these are replayed one by one.
+    A session is replayed as a whole. If targets are recorded for single agents, these are replayed one by
+    one.
 
     Args:
-        target: `module:factory`, or such a function; default: the one that each session remembers.
+        target: `module:factory`, or such a function; default: the target recorded in each session.
         root: the trace root; default: the configured one, then ./trace.
         runs: which runs, named as for `replay_run`; default: every session under the root.
         agents: a pattern such as `creator_*`: matching agents are replayed one by one.
         since: only sessions that began at this time or later.
         normaliser: differences to allow.
         network: whether replayed code may use the network.
-        timeout_seconds: then a run ends as UNVERIFIED.
+        timeout_seconds: after this a run ends as UNVERIFIED.
         workers: number of parallel runs; default: the number of cores.
         progress: receives the completed share.
         ignore: fields to ignore, as for `replay_run`; `strict_factory`, `no_writes` and `program` likewise.
 
     Raises:
-        SessionNotFound: there is no run.
+        SessionNotFound: no run was found.
         TargetNotFound: the given target cannot be imported.
         UsageError: the target is not an importable name.
     """
@@ -222,7 +223,7 @@ def replay_runs(  # noqa: PLR0913 - each is a question of its own
     if not references:
         where = Path(root) if root is not None else default_root()
         raise SessionNotFound(
-            "there is no run to replay", path=where, remedy="record one, or ask for other agents or times"
+            "there is no run to replay", path=where, remedy="record one, or select other agents or times"
         )
     workers = min(workers or cores(), len(references))
     options = RedriveOptions(
@@ -258,7 +259,7 @@ def replay_agents(
 
     Args:
         session: "last", a session's id, a unique prefix of it or its path.
-        target: `module:factory`, or such a function; default: the one that the session remembers.
+        target: `module:factory`, or such a function; default: the target recorded in the session.
         agents: their ids, or a pattern such as `creator_*`; default: all that have actions.
         root: the trace root; default: the configured one, then ./trace.
         options: how to replay them; its `agents` and `asked_for` are for whole runs.
@@ -266,7 +267,7 @@ def replay_agents(
         progress: receives the completed share.
 
     Returns:
-        A report for each agent, in the order given, or of their first actions.
+        A report for each agent, in the given order or in the order of their first actions.
 
     Raises:
         SessionNotFound, AgentNotFound: the session or an agent does not exist.
@@ -284,7 +285,7 @@ def replay_agents(
 
 
 def _chosen(reference: RunRef, agents: str | Iterable[str] | None) -> list[str]:
-    """The ids of the agents that are meant; each must be there."""
+    """Return the ids of the selected agents; AgentNotFound if the session lacks one."""
     reader = open_reader(reference.session)
     if agents is not None and not isinstance(agents, str):
         chosen = list(dict.fromkeys(agents))
@@ -297,11 +298,11 @@ def _chosen(reference: RunRef, agents: str | Iterable[str] | None) -> list[str]:
 
 
 def _target_of(reference: RunRef, target: str | None) -> str:
-    """The target that is given, else the one that the session remembers; "" for none."""
+    """Return the given target, else the one recorded in the session; "" if it has none."""
     try:
         return target or target_name(None, session_info(reference.session), reference.agent_id)
     except TargetNotGiven:
-        return ""  # `_replayed` asks again and reports it
+        return ""  # `_replayed` reports the error
 
 
 def _report(
@@ -320,7 +321,7 @@ def _replayed(
     *,
     is_given: bool,
 ) -> ReplayedRun:
-    """One run; what stands in the way of driving it is why it proved nothing.
+    """Replay one run; if it cannot be replayed, the error is the reason for UNVERIFIED.
 
     Raises:
         TargetNotFound: the target was given for all runs and cannot be imported.
@@ -358,7 +359,7 @@ def _references(
         named = [RunRef(ref.path, None) for ref in readable_sessions(directory)]
     else:
         if isinstance(runs, (str, os.PathLike)):
-            raise UsageError("runs is one name, not several", remedy="give a list of them")
+            raise UsageError("runs is a single name", remedy="give a list of names")
         named = [find_session_run(run, root) for run in runs]
     return [
         each
@@ -369,7 +370,7 @@ def _references(
 
 
 def _units(reference: RunRef, agents: str | None) -> list[RunRef]:
-    """What is replayed of a run: all of it, or its agents one by one."""
+    """Return the parts to replay: the whole run, or its agents one by one."""
     if reference.agent_id is not None:
         return [reference]
     if agents is not None:
@@ -381,7 +382,7 @@ def _units(reference: RunRef, agents: str | None) -> list[RunRef]:
 
 
 def _began(session: Path) -> float:
-    """When a session began, in seconds since 1970; where nothing records it, by the directory's own time."""
+    """Return a session's start in seconds since 1970; if it is not recorded, the time of its directory."""
     info = session_info(session)
     if info is not None and info.started_at:
         return datetime.fromisoformat(info.started_at).timestamp()

@@ -40,7 +40,7 @@ class PlayedStep:
     agent_id: str | None
     action: str
     depth: int
-    """How many recorded actions stand around it."""
+    """The number of recorded actions that enclose it."""
     kind: str
     tick: int | None
     args: Any
@@ -50,9 +50,9 @@ class PlayedStep:
     error: str | None
     duration_ms: float | None
     changed: dict[str, Any] = field(default_factory=dict)
-    """Fields that the action left changed, with their new values."""
+    """Fields that differ after the action, with their new values."""
     removed: tuple[str, ...] = ()
-    """Fields that it took away."""
+    """Fields that it removed."""
 
     def __str__(self) -> str:
         indent = "  " * self.depth
@@ -71,17 +71,17 @@ class PlayedStep:
 class Playback(TextInNotebook):
     """The recorded steps of a run in the order in which they began.
 
-    Completeness is checked when it is first requested: that accounts for everything in the session and takes
-    longer than reading one agent's steps.
+    Completeness is checked on the first request, since the check covers the whole session and takes longer
+    than reading one agent's steps.
     """
 
     run: str
     session: Path
     agent_id: str | None
-    """Whose steps they are, where not everybody's."""
+    """The agent whose steps these are; None for all agents."""
     steps: tuple[PlayedStep, ...]
     reader: TreeReader = field(repr=False, compare=False)
-    """What read them."""
+    """The reader that found the steps."""
 
     @cached_property
     def _losses(self) -> Losses:
@@ -107,7 +107,7 @@ class Playback(TextInNotebook):
 
     @property
     def sound(self) -> bool:
-        """Tell whether nothing is damaged or missing."""
+        """Return whether the recording is complete and undamaged."""
         return not self.damage
 
     @property
@@ -179,7 +179,7 @@ def _steps(events: list[Event]) -> Iterator[PlayedStep]:
     }
     began = {event.id: began_us(event) for event in actions}
     for event in actions:
-        # A call began before what happened inside it, however late its own event was written.
+        # A call began before the events inside it, although its own event was written after them.
         for outer in above[event.id]:
             began[outer.id] = min(began[outer.id], began[event.id])
     actions.sort(key=lambda event: (began[event.id], len(above[event.id]), order_key(event)))
@@ -192,7 +192,7 @@ _ANSWERS = ("result", "result_ref", "output_ref")
 
 
 def _name_of(event: Event) -> str:
-    """What was done, by the name that its kind has for it."""
+    """Return the name of the step, from the field that its kind uses."""
     return str(next((event.extra[key] for key in _NAMES if event.extra.get(key)), event.message))
 
 

@@ -1,4 +1,4 @@
-"""Runs the whole recorded program again if calling its actions one by one proves nothing.
+"""Reruns the whole recorded program if calling its actions one by one proves nothing.
 
 Untraced code may change what agents read between their actions. A recording does not contain all of that
 code, but the program does. `judged_by_program` records the program again, and compares the recordings.
@@ -45,7 +45,7 @@ from Agent.replay.worker.jobs import Job, JobResult, run_job
 from Agent.tree.files.session import SessionInfo
 
 _RUNS = 2
-"""How many runs have to agree; each has other times, other unseeded draws and another order of sets."""
+"""The number of runs that must agree; times, unseeded draws and the order of sets differ between them."""
 _TIMES_SLOWER = 5
 _AT_LEAST_S = 60.0
 _PROGRAM = Job("program", "Agent.replay.worker.program:run_program")
@@ -70,10 +70,10 @@ class ProgramRun:
     is_sound: bool
     """Whether its recording has no losses and no damage."""
     refused: tuple[str, ...]
-    """The accesses that it was refused, such as network access."""
+    """The accesses that were refused, such as network access."""
     failure: str
     found_changed_files: bool
-    """Whether it asked for files that were written while the program was recorded, and got others or none."""
+    """Whether it opened files that the recorded run wrote and that are missing or different here."""
     chance: Mapping[str, str]
     """Digests of the process's random generators at the end; equal in every run if they are seeded."""
     unseeded: tuple[str, ...]
@@ -100,7 +100,7 @@ class ProgramRun:
             failed = f", and failed: {self.failure}" if self.failure else ""
             return f"it was refused {'; '.join(self.refused[:2])}{failed}"
         return self.failure or (
-            "the target gives other code" if self.is_sound else "events of it are missing"
+            "the target has different code" if self.is_sound else "its recording lacks events"
         )
 
     def did_otherwise(self, *, is_concurrent: bool) -> bool:
@@ -125,7 +125,7 @@ class ProgramRun:
 def replay_program(
     session: Path, timeout_seconds: float | None = None, stop: StopEvent | None = None
 ) -> tuple[ReplayOutcome, Path] | None:
-    """Replay a recording without a target, by runs of its program alone; None if its script is not here.
+    """Replay a recording without a target, by runs of its program alone; None if its script is not found.
 
     Returns:
         The outcome, and the script.
@@ -157,9 +157,9 @@ def judged_by_program(
     timeout_seconds: float | None = None,
     stop: StopEvent | None = None,
 ) -> ReplayOutcome | None:
-    """Run the recorded program again, and return the new outcome; None if that proves no more.
+    """Rerun the recorded program, and return the new outcome; None if that proves nothing further.
 
-    If two runs record the same as the recording, the program does the same. If code changed, runs that agree
+    If two runs match the recording, the program behaves the same. If code changed, runs that agree
     with each other and differ from the recording prove a difference: two runs, or three if actions ran at
     the same time.
     """
@@ -236,13 +236,13 @@ def _judged(
         ):
             if may_differ:
                 return _diverged(outcome, recording, program, first.divergence, checked)
-            # A difference that the actions show by themselves stays one.
+            # A difference that the actions alone show remains a difference.
             is_green = outcome.divergence is None
             if is_green and has_changed and not (first.refused or first.found_changed_files):
                 outcome.reasons.append(
                     f"code changed, and {program.name}, run again as a whole, {len(checked)} times, records "
-                    f"the same each time and something else than before: {first.divergence}; actions ran at "
-                    "the same time, so it may be their order alone"
+                    f"the same each time, but not what was recorded: {first.divergence}; actions ran at "
+                    "the same time, so their order alone may be the cause"
                 )
                 return None
     parted = next(run for run in checked if run.divergence is not None)
@@ -251,7 +251,7 @@ def _judged(
 
 
 def _note_changes(outcome: ReplayOutcome, recording: Recording, run: ProgramRun) -> None:
-    """Note which traced methods and modules of the program have other code than recorded."""
+    """Note the traced methods and modules of the program whose code differs from the recording."""
     outcome.code = {
         name: {"recorded": code, "replayed": run.code[name]}
         for name, code in _codes_of(recording.events).items()
@@ -274,7 +274,7 @@ def _codes_of(events: Iterable[Event]) -> dict[str, str]:
 
 
 def _has_ids_and_times(recording: Recording) -> bool:
-    """Whether recorded actions read clocks or ids, which another run of the program reads anew."""
+    """Whether recorded actions read clocks or ids, whose values differ in another run of the program."""
     reads = (event.extra.get("reads") for event in recording.events)
     return any(
         type(kept) is list and "@" not in source
@@ -309,7 +309,7 @@ def _judged_by_ends(
     *,
     has_changed: bool,
 ) -> ReplayOutcome | None:
-    """Return the outcome of runs that recorded the same events, by what they left; None if unknown."""
+    """Judge runs that recorded the same events by their final states; None if these are unknown."""
     was_free = not any(run.refused or run.found_changed_files for run in runs)
     left = _left_otherwise(recording, runs, may_differ=has_changed)
     if left is None and has_changed and was_free:
@@ -337,7 +337,7 @@ class _Left(NamedTuple):
     divergence: RunDivergence | None = None
     """The first content that is the same in all runs and differs from the recording."""
     is_of_program: bool = False
-    """Whether it is what the program holds outside of agents, which nothing else has compared."""
+    """Whether it is state outside of agents, which no other check has compared."""
 
 
 class _End(NamedTuple):
@@ -346,7 +346,7 @@ class _End(NamedTuple):
     event_id: str
     """The event of the agent's final state."""
     digest: str | None
-    """None if the recording is older than such digests, or the content could not be read."""
+    """None if the recording predates such digests, or the content could not be read."""
 
 
 def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], _End]:
@@ -376,7 +376,7 @@ def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_dif
             continue
         if end.digest is None or None in digests:
             unknown = unknown or _Left(
-                f"code changed, and not all that {agent_id}.{name} holds can be compared"
+                f"code changed, and part of what {agent_id}.{name} holds cannot be compared"
             )
         elif len(digests) == 1:
             (other,) = digests
@@ -387,13 +387,13 @@ def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_dif
             )
         else:
             unknown = unknown or _Left(
-                f"code changed, and what {agent_id}.{name} holds ends otherwise in each run"
+                f"code changed, and what {agent_id}.{name} holds ends differently in each run"
             )
     return unknown if may_differ else None
 
 
 def _redacted_at_end(recording: Recording, runs: Sequence[ProgramRun], *, has_changed: bool) -> int:
-    """Return how many contents ended alike in all runs except for secrets, which may differ."""
+    """Return the number of final contents that agree in all runs except for secrets, which may differ."""
     ends = _ends_of(recording.events).values()
     hidden = sum(end.digest is not None and leaves_out_secrets(end.digest) for end in ends)
     if has_changed:
@@ -403,7 +403,7 @@ def _redacted_at_end(recording: Recording, runs: Sequence[ProgramRun], *, has_ch
 
 
 def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Sequence[ProgramRun]) -> None:
-    """Note what changed code does otherwise although each agent does the same: their order, new globals."""
+    """Note differences of changed code that no single agent shows: the order of agents, and new globals."""
     events = [list(open_reader(run.session).events()) for run in runs]
     orders = [_order_of_agents(each) for each in events]
     if len(set(orders)) == 1 and orders[0] != _order_of_agents(recording.events):
@@ -418,8 +418,8 @@ def _compare_beyond_agents(proved: ReplayOutcome, recording: Recording, runs: Se
     )
     if new:
         proved.remark(
-            f"the program now changes {', '.join(list(new)[:_MOST_NEW])}, which it did not have before: "
-            "there is nothing to compare that with"
+            f"the program now changes {', '.join(list(new)[:_MOST_NEW])}, which the recording does not have, "
+            "so they cannot be compared"
         )
 
 
@@ -430,7 +430,7 @@ def _order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], .
 
 
 def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) -> _Left | None:
-    """Return the first global, closure or the like that ended otherwise in runs of changed code."""
+    """Return the first global, closure or the like that ended differently in runs of changed code."""
     recorded = program_state_of(recording.events)
     states = [program_state_of(open_reader(run.session).events()) for run in runs]
     left = left_otherwise(recorded, states)
@@ -439,8 +439,8 @@ def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) ->
     first = left[0]
     if not first.is_steady:
         return _Left(
-            f"code changed, and {first.name} ended otherwise than in the recording, and otherwise in each "
-            "run: keep clocks, ids and unseeded draws out of it, or keep it in a field",
+            f"code changed, and {first.name} ended differently than in the recording, and varies between runs"
+            ": keep clocks, ids and unseeded draws out of it, or keep it in a field",
             is_of_program=True,
         )
     one, other = recorded.shown(first.name), states[0].shown(first.name)
@@ -476,7 +476,7 @@ def _patience_s(info: SessionInfo) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Program:
-    """The recorded script, and what each run of it is given."""
+    """The recorded script, and the inputs of each run."""
 
     script: Path
     info: SessionInfo
@@ -487,7 +487,7 @@ class _Program:
     """The changes by hand, which each run repeats."""
 
     def run(self, directory: Path, *, looks_at_numpy: bool = False) -> JobResult:
-        """Run the program once in a copy of the working directory; return what its process answered."""
+        """Run the program once in a copy of the working directory; return the answer of its process."""
         configured = self.info.configuration
         settings = {name: configured[name] for name in _SETTINGS if name in configured}
         directory.mkdir()
@@ -510,8 +510,8 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
     """Run the program once, and compare its recording; return why if that is not possible.
 
     Args:
-        by_form: whether libraries make ids and times, or recorded sources answer them, so that another run
-            has others: they agree by form.
+        by_form: whether to compare ids and times by their form, since each run gets new ones from libraries
+            or recorded sources.
     """
     result = program.run(directory)
     if result.answer is None:
@@ -525,7 +525,7 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
     comparison = _compared(program.session, sessions[0], by_form=by_form)
     of_libraries = answer["clocks_of_libraries"] or answer["drawn_by_libraries"]
     if comparison.divergence is not None and not by_form and of_libraries and not answer["clocks"]:
-        by_form = True  # none but libraries made times and ids
+        by_form = True  # only libraries made times and ids
         comparison = _compared(program.session, sessions[0], by_form=True)
     reader = open_reader(sessions[0])
     code = _codes_of(reader.events())
@@ -547,7 +547,7 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
 
 
 def _draws_of_numpy(program: _Program, directory: Path, chance: _Chance) -> Sequence[str]:
-    """Return where the program draws from numpy's global generator, which only a run with seams shows."""
+    """Return where the program draws from numpy's global generator, by a run that intercepts draws."""
     if "numpy.random" not in chance.varying:
         return ()
     answer = program.run(directory / "draws", looks_at_numpy=True).answer
@@ -573,7 +573,7 @@ class _Copy(NamedTuple):
 
     directory: Path
     left_out: Sequence[Path]
-    """Where files would be that were written while the program was recorded, as its redirected output is."""
+    """Files written during the recording, such as redirected output, by their paths in the copy."""
 
 
 def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy | None:
@@ -680,7 +680,7 @@ def _diverged(
     proved.counts.effects, proved.counts.full_states = runs[0].comparison.compared, runs[0].comparison.states
     proved.remark(
         f"{_why(outcome)}: {program.name} was run again as a whole, {len(runs)} times, without network and "
-        "in a copy of its directory; all runs did the same, and not what was recorded"
+        "in a copy of its directory; all runs did the same, which differs from the recording"
     )
     return proved
 
@@ -722,10 +722,10 @@ def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOut
 
 
 class _Chance(NamedTuple):
-    """Draws that nothing seeds, which differ between runs."""
+    """Unseeded draws, which differ between runs."""
 
     varying: frozenset[str] = frozenset()
-    """The global generators that ended otherwise in one of the runs."""
+    """The global generators whose final states differ between runs."""
     is_own: bool = False
     """Whether the program draws itself, and not only installed libraries."""
     place: str = ""
@@ -745,7 +745,7 @@ class _Chance(NamedTuple):
 
 
 def _describe_difference(program: Path, run: ProgramRun) -> str:
-    remark = f"{program.name}, run again as a whole, records something else: {run.divergence}"
+    remark = f"{program.name}, run again as a whole, does not record the same: {run.divergence}"
     if run.refused or run.failure:
         return f"{remark}; {run.obstacle}"
     return f"{remark}; it reads a clock: {run.clocks[0]}" if run.clocks else remark

@@ -55,10 +55,10 @@ from Agent.tree.layout import DIRECTORY_MODE, run_dir
 
 ROOT_RUN = "root"
 _HASH_SEEDS = 2
-"""Under how many other hash seeds a difference without changed code must recur: one seed in two puts two
-members of a set in the same order."""
+"""The number of other hash seeds under which a difference without changed code must recur: half of all seeds
+give two members of a set the same order."""
 _MORE_HASH_SEEDS = 5
-"""The same where the code has lines whose value is another one in each process."""
+"""The same number if the code has lines whose value varies between processes."""
 _THREADS = "threads, "
 """The prefix of the text in `ReplayOutcome.unsteady` that names the places where threads were started."""
 _STATE = "state."
@@ -70,7 +70,7 @@ _SEEDED = {"random", "numpy.random", UNADOPTED}
 _MOST_ALONE = 12
 """How many agents are replayed alone if their order is unknown."""
 _CLOCK_SHIFTS_S = (40 * 86_400 + 5 * 3_600 + 61, 3 * 365 * 86_400 + 3_599)
-"""How far ahead the clocks of libraries are in further replays: another hour, day, month and year."""
+"""How far ahead the clocks of libraries are in further replays: a different hour, day, month and year."""
 _GREEN = {Verdict.IDENTICAL, Verdict.EQUIVALENT}
 _Replayed: TypeAlias = tuple[ReplayOutcome, str, str]
 """The outcome of a replay, its stdout and its stderr."""
@@ -180,7 +180,7 @@ def replay_run(  # noqa: PLR0913 - each is a separate option
 
 
 def _of_program_alone(reference: RunRef, options: RedriveOptions) -> ReplayReport | None:
-    """Replay without a target, by running the recorded script again; None if that cannot be."""
+    """Replay without a target, by rerunning the recorded script; None if that is not possible."""
     if not options.program:
         return None
     if not _is_plain(options) or options.no_writes or options.network:
@@ -251,8 +251,8 @@ def drive_again(
         if judge(alone)[0] in _GREEN:
             outcome.has_unknown_order = True
             outcome.doubts.append(
-                f"{found.agent_id} alone does what it did: what untraced code does while actions wait may "
-                "be what differs"
+                f"{found.agent_id} alone matches the recording: untraced code that runs while actions wait "
+                "may cause the difference"
             )
     may_differ = outcome.divergence is not None or outcome.changed_code
     if is_of_many and outcome.has_unknown_order and may_differ and judge(outcome)[0] is Verdict.UNVERIFIED:
@@ -381,12 +381,12 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
 
 
 def _is_plain(options: RedriveOptions) -> bool:
-    """Whether no option allows or adds differences, which a run of the whole program does not know."""
+    """Whether no option allows or adds differences, which a run of the whole program does not support."""
     return options.normaliser in {None, Normaliser()} and not options.ignore and not options.strict_factory
 
 
 def _may_come_of_outside(outcome: ReplayOutcome) -> bool:
-    """Whether nothing is proved, or other code may have changed what agents hold or what they were given."""
+    """Whether nothing is proved, or other code may have changed the agents' state or arguments."""
     is_open = judge(outcome)[0] is Verdict.UNVERIFIED
     is_of_arguments = outcome.divergence is not None and outcome.divergence.field == ARGS_AFTER
     return is_open or is_of_arguments or bool(outcome.imposed or outcome.references or outcome.beside)
@@ -398,7 +398,7 @@ def _is_unchanged(outcome: ReplayOutcome) -> bool:
 
 
 def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replayed:
-    """Replay each agent alone; return the whole's outcome if that proves no more.
+    """Replay each agent alone; return the outcome of the whole if that proves nothing further.
 
     An unknown order of concurrent agents does not matter to an agent that runs alone, since the others' calls
     get recorded responses. The earliest difference counts. If each agent alone matches the recording, so do
@@ -454,7 +454,7 @@ def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Wo
     has_threads = any(each.startswith(_THREADS) for each in outcome.unsteady)
     may_agree = has_threads and outcome.is_same_code
     may_change = reads_others or outcome.unsteady or outcome.is_same_code
-    # What only libraries read is looked at last, and may turn out not to matter.
+    # Reads by libraries alone are examined last, since they may not affect the result.
     bare = _without_libraries(outcome) if all(read.is_of_library for read in outcome.sources) else outcome
     if may_agree or (may_change and judge(bare)[0] is Verdict.DIVERGED):
         # Watching every field that is read is slow, and without a difference it cannot change the verdict.
@@ -522,18 +522,18 @@ def _check_is_steady(
         outcome.doubts.append(_changes(outcome))
     elif looks_at_hashes or outcome.is_same_code:
         outcome.doubts.append(
-            "in another process the difference is another one"
+            "the difference varies between processes"
             + (f", maybe because of {', '.join(outcome.varying)}" if outcome.varying else "")
-            + ": sort what the code walks there, if it is a set, and keep no id of a thread, a process or an "
-            "object, nor the time of an event loop" + _leaving_out(outcome.divergence)
+            + ": if the code iterates over a set there, sort it; and store no id of a thread, a process or "
+            "an object, nor the time of an event loop" + _leaving_out(outcome.divergence)
         )
 
 
 def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> None:
     """Remove libraries' unrecorded reads from the outcome if nothing compared depends on them.
 
-    A framework makes ids and times for itself. Further replays, with clocks days and years ahead and other
-    draws, must have the same outcome as this one. Reads of the user's own code always count.
+    A framework creates ids and times for internal use. Further replays, with clocks days and years ahead and
+    other draws, must have the same outcome as this one. Reads of the user's own code always count.
     """
     reads, chance = outcome.sources, outcome.chance_of_libraries
     is_alone = bool(reads or chance) and all(read.is_of_library for read in reads)
@@ -580,7 +580,7 @@ def _report_left_out(outcome: ReplayOutcome, names: str) -> None:
     """Report fields that are not compared: as a reason if changed code may affect them, else as a remark."""
     note = (
         f"{names}: not compared: only its digest is recorded, and that includes times and random values that "
-        "installed libraries read and no recording has"
+        "installed libraries read, which are not recorded"
     )
     if outcome.changed_code and outcome.divergence is None:
         outcome.reason(f"{note}; code changed: if what it changes there does not matter: --ignore {names}")
@@ -601,7 +601,7 @@ def _in_form(outcome: ReplayOutcome) -> Divergence | None:
 def _changes(outcome: ReplayOutcome) -> str:
     """Return the doubt about a difference that may vary between replays."""
     return (
-        "the difference may be another one in each replay, because of: "
+        "the difference may vary between replays, because of: "
         + "; ".join([*outcome.unsteady[:3], *outcome.varying])
         + _leaving_out(outcome.divergence)
     )
@@ -612,7 +612,7 @@ def _in_other_orders_of_threads(tried: tuple[_Replayed, _Replayed], once_more: _
 
     Without changed code, an order in which nothing differs is as good as the recorded one. Otherwise the
     replay that agrees with the most steps counts, once `_SAME_ORDERS` replays end at its difference; replays
-    that ended earlier merely had another order there. After `_MOST_ORDERS` replays a doubt is added.
+    that ended earlier merely had a different order there. After `_MOST_ORDERS` replays a doubt is added.
 
     Args:
         tried: the first two replays.
@@ -624,7 +624,7 @@ def _in_other_orders_of_threads(tried: tuple[_Replayed, _Replayed], once_more: _
         last = found[-1][0]
         if first.is_same_code and judge(last)[0] in _GREEN:
             last.remark(
-                f"its threads take turns in another order each time: replay {len(found)} agrees with the "
+                f"its threads run in a different order each time: replay {len(found)} agrees with the "
                 f"recording, the first one did not, {first.divergence}"
             )
             return found[-1]
@@ -712,8 +712,8 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -
         outcome.has_unknown_order = outcome.needs_others = True
         remedy = "replay each agent alone" if len(outcome.agents) > 1 else "await one action before the next"
         outcome.doubts.append(
-            f"steps ran at one time, as step {outcome.beside} did, and in another order the difference is "
-            f"another one: {remedy}"
+            f"steps ran at the same time, as step {outcome.beside} did, and in another order the difference "
+            f"changes: {remedy}"
         )
     return first
 
@@ -776,7 +776,7 @@ def _keep(report: ReplayReport) -> None:
     if report.path is not None:
         why = keep_json(report.path / "report.json", report.to_dict())
     if why:
-        report.outcome.remarks.append(f"the report could not be kept: {why}")
+        report.outcome.remarks.append(f"the report could not be stored: {why}")
 
 
 def keep_json(path: Path, value: object) -> str:

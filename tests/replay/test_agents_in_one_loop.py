@@ -155,8 +155,9 @@ def main():
 def test_an_action_that_waits_for_what_nothing_brings_ends_the_replay_and_says_so(toy):
     report = toy.record(FED).replay("last", timeout_seconds=30)
     assert report.verdict == "UNVERIFIED"
-    assert f"eat of a waits at {toy.name}.py:12 (return await self.plate.get()) for what nothing" in str(
-        report
+    assert (
+        f"eat of a waits at {toy.name}.py:12 (return await self.plate.get()) for something that nothing"
+        in str(report)
     )
 
 
@@ -213,7 +214,7 @@ def test_agents_that_look_again_and_again_are_identical_and_one_alone_ends_by_it
         report = toy.replay("last/b", factory="build_one")
         assert report.verdict == "UNVERIFIED", str(report)
         assert f"watch of b waits at {toy.name}.py:" in str(report)
-        assert "(await asyncio.sleep(PAUSE_S)) for what nothing in this replay does" in str(report)
+        assert "(await asyncio.sleep(PAUSE_S)) for something that nothing in this replay does" in str(report)
 
 
 @pytest.mark.further

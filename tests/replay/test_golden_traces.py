@@ -141,7 +141,7 @@ def test_a_run_that_the_code_does_not_do_again_is_not_kept_unless_it_is_to_fail(
 
 def test_a_name_is_taken_once(shop, goldens, toy):
     toy.record(SHOP)
-    with pytest.raises(UsageError, match="there is a golden trace 'buyer' already"):
+    with pytest.raises(UsageError, match="the golden trace 'buyer' already exists"):
         added(toy, goldens, name="buyer")
     assert added(toy, goldens, name="buyer", replace_old=True).is_kept
     assert [golden.name for golden in list_goldens(goldens)] == ["buyer"]

@@ -76,7 +76,7 @@ def test_a_large_field_that_leads_to_other_objects_is_named_as_not_in_the_record
     assert (report.verdict, report.unseen_at_end) == ("IDENTICAL", ("rows",)), str(report)
     report = toy.change("self.rows.append(number)", "self.rows.append(number + 0)").replay()
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "how rows of a ended is not in the recording" in report.reasons[0]
+    assert "the final value of rows of a is not in the recording" in report.reasons[0]
     assert "keep it until shutdown_logging()" in report.reasons[0]
 
 

@@ -95,7 +95,7 @@ def test_nothing_to_drive_and_mistakes_are_errors(toy, tmp_path):
         replay_runs("a:b", tmp_path / "nothing")
     with pytest.raises(UsageError, match="not module:factory"):
         replay_runs("nonsense", tmp_path)
-    with pytest.raises(UsageError, match="one name, not several"):
+    with pytest.raises(UsageError, match="runs is a single name"):
         replay_runs("a:b", tmp_path, runs="last")
 
 

@@ -248,7 +248,7 @@ def test_what_nodes_read_of_configuration_and_context_is_there_again(drive):
     opaque = drive(SETTINGS.replace("USER}", "Ada()}") + ada)
     result = opaque("step_0")
     assert result.verdict == "UNVERIFIED"
-    assert "configurable/user, an argument of the call, has no form" in result.reasons[0]
+    assert "configurable/user, an argument of the call, cannot be recorded" in result.reasons[0]
 
 
 QUIET = """

@@ -390,7 +390,7 @@ def test_a_changed_scheduler_of_actions_at_the_same_time_is_not_green(farm):
     farm.change("10 + day", "10 + 2 * day")
     report = farm.replay()
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "records the same each time and something else than before" in report.reasons[0]
+    assert "records the same each time, but not what was recorded" in report.reasons[0]
 
 
 def test_a_difference_of_the_actions_stays_one_though_their_scheduler_changed_too(farm):
@@ -421,7 +421,7 @@ def test_a_program_that_does_otherwise_each_time_proves_nothing(farm):
     farm.record(PROGRAM.replace("place * day % 5", "os.urandom(1)[0] % 5").replace("\n", "\nimport os\n", 1))
     report = farm.replay()
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "cows.py, run again as a whole, records something else" in remarks(report)
+    assert "cows.py, run again as a whole, does not record the same" in remarks(report)
 
 
 DRAWING = PROGRAM.replace("eaten = ", "eaten = (DRAW < 2) * ").replace("\n", "\nimport random\n", 1)
@@ -612,7 +612,7 @@ def test_a_target_with_other_code_than_the_program_is_judged_by_its_own(farm):
     Path("changed.py").write_text(other)
     report = replay_run("last", "changed:build", "trace")
     assert report.verdict != "IDENTICAL", str(report)
-    assert "cows.py, run again as a whole, proves nothing: the target gives other code" in remarks(report)
+    assert "cows.py, run again as a whole, proves nothing: the target has different code" in remarks(report)
 
 
 def test_code_or_constants_that_the_factory_sets_are_not_those_of_the_program(farm):

@@ -265,7 +265,7 @@ def test_a_new_global_is_named_and_keep_going_says_what_it_leaves_out(place):
     record(place)
     report = changed(place, "        MORE(1)", "        MORE(1)\n        noted.again = COUNT")
     assert report.verdict == "IDENTICAL", str(report)
-    assert "note: the program now changes shop.noted.again, which it did not have before" in str(report)
+    assert "note: the program now changes shop.noted.again, which the recording does not have" in str(report)
     report = changed(place, "COUNT += 1", "COUNT += 2", keep_going=3)
     assert report.verdict == "DIVERGED", str(report)
     assert report.divergence.texts == ("3", "6")

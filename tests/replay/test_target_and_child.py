@@ -91,7 +91,7 @@ def test_a_function_is_a_target_by_its_name(toy):
             ":build must take one argument, the spec, or none",
         ),
         ('= "a", "adder"', '= "z", "adder"', "build", "the object for a has the agent_id 'z'"),
-        ("    @trace_agent_action\n", "", "build", "left no event"),
+        ("    @trace_agent_action\n", "", "build", "recorded no event"),
         ("self.total += amount", "os._exit(3)", "build", "ended with 3 before it could report"),
         ("self.total += amount", "sys.exit(3)", "build", "proves nothing"),
     ],

@@ -180,7 +180,7 @@ def main():
     for name in ("a", "b"):
         report = toy.replay(f"last/{name}")
         assert report.verdict == "UNVERIFIED", name
-        assert "a generator that others draw from, too" in report.reasons[0]
+        assert "a generator that others also draw from" in report.reasons[0]
     # Driven together, every draw happens again.
     assert toy.replay("last", factory="build_all").verdict == "IDENTICAL"
 

@@ -108,6 +108,6 @@ def test_a_difference_that_the_order_of_a_set_makes_proves_nothing(toy):
     with launched_by(spawn):
         report = toy.replay()
         assert report.verdict == "UNVERIFIED", str(report)
-        assert "sort what the code walks there" in report.reasons[0]
+        assert "if the code iterates over a set there, sort it" in report.reasons[0]
         report = toy.change("list(places)[:3]", "sorted(places)[:3]").replay()
         assert report.verdict == "DIVERGED", str(report)

@@ -625,7 +625,7 @@ def test_changed_code_before_an_agent_first_acts_leaves_the_question_who_made_it
     assert toy.replay("last").verdict == "IDENTICAL"
     report = toy.change("number or self.reader.inbox.append(self.agent_id)", "pass").replay("last")
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "inbox of reader is not what the recording has" in report.reasons[0]
+    assert "inbox of reader differs from the recording" in report.reasons[0]
 
 
 def test_nothing_is_told_of_fields_that_nobody_else_wrote(toy):

@@ -176,7 +176,7 @@ class Comparison:
         self.passes_code = False
         """Whether values that differ only in the code they contain count as equal."""
         self.compares_sharing = False
-        """Whether it counts which of equal objects another holds; not where responses are copies."""
+        """Whether to compare which of several equal objects another one holds; not for copied responses."""
         self._same_id = same_id
         self._names: Collection[str] = ()
 
@@ -343,7 +343,7 @@ class Comparison:
         return self._digests(one, other, path) or self._sharing(one, other, path)
 
     def _sharing(self, one: Any, other: Any, path: str) -> Difference | None:
-        """Compare which objects around an object it also holds, where both forms have its whole content."""
+        """Compare which enclosing objects an object also holds, if both forms have its whole content."""
         if not (self.compares_sharing and CONTENT in one and CONTENT in other):
             return None
         held = ({inner: outer for outer, inner in form.get(SHARED, ())} for form in (one, other))
@@ -379,7 +379,7 @@ class Comparison:
             self._count_hidden(left, right)
             return None
         if left != right:
-            # Bytecode differs between versions of Python, so such digests say nothing about each other.
+            # Bytecode differs between versions of Python, so such digests cannot be compared.
             versions = {_version_in(algorithm), _version_in(other_algorithm)}
             if len(versions) > 1 and "" not in versions:
                 self.agreement.unseen[path] = "code of another version of Python"
@@ -621,7 +621,7 @@ def _shown_object(form: Any) -> Any:
 
 
 def _shown_place(form: Mapping[str, Any]) -> str:
-    """Return in words where the same object occurs elsewhere in the value, or that it does not."""
+    """Describe where the same object occurs elsewhere in the value, or say that it does not."""
     return _shown_held(form.get("same_as"))
 
 
@@ -728,7 +728,7 @@ def shown(value: Any) -> Any:
 
 
 def shown_beside(one: Any, other: Any) -> tuple[Any, Any]:
-    """Return two differing values as `shown` does; what it would cut is cut around the first difference."""
+    """Return two differing values like `shown`, but cut long ones around the first difference."""
     left, right = shown(one), shown(other)
     if one is ABSENT or other is ABSENT or _is_digest(left) or _is_digest(right):
         return left, right

@@ -249,7 +249,7 @@ ARGS_AFTER = "args_after"
 
 
 def arguments_difference(one: Event, other: Event, comparison: Comparison) -> Difference | None:
-    """Return the first argument that two calls changed in place to something else; None if there is none."""
+    """Return the first argument that two calls changed in place differently; None if they agree."""
     recorded, replayed = (event.extra.get(ARGS_AFTER) or {} for event in (one, other))
     for name in (*recorded, *(name for name in replayed if name not in recorded)):
         if name in recorded and name in replayed:

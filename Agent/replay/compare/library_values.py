@@ -19,7 +19,7 @@ _SHORTEST_ID: Final = 8
 _UUID_DIGITS: Final = 32
 _GAIN_US: Final = 50
 _NEAR_S: Final = 86_400.0
-"""How far a moment may be from the begin of its run; local time may be that far from UTC."""
+"""How far a moment may be from the start of its run; local time may be that far from UTC."""
 _PIECES: Final = re.compile(
     r"(?<![0-9A-Za-z])(?P<id>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{8,64})(?![0-9A-Za-z])"
     r"|(?P<day>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:[.,]\d{1,9})?"
@@ -36,7 +36,7 @@ class LibraryValues:
         """Times to the second, in UTC, in local time and in the library's own time zone."""
         self._numbers: set[float] = set()
         self._milliseconds: set[int] = set()
-        """Moments as they begin an UUID of version 7, which a library makes of a clock and random bytes."""
+        """Moments as the first digits of a UUID version 7, made from a clock and random bytes."""
         self._reads = 0
 
     def __bool__(self) -> bool:
@@ -109,7 +109,7 @@ class LibraryValues:
         return apart if all(self._is_made(one, other) for one, other in apart) else None
 
     def _is_made(self, recorded: str, replayed: str) -> bool:
-        """Whether the replayed id is a library's; an UUID of version 7 shows the moment when it was made."""
+        """Whether the replayed id is a library's; a UUID version 7 contains the moment when it was made."""
         one, other = (each.replace("-", "").lower() for each in (recorded, replayed))
         if other in self._ids:
             return True
@@ -122,7 +122,7 @@ class LibraryValues:
 
 
 class ValuesOfRun(LibraryValues):
-    """For another run of the whole program, in which libraries made ids and times that nothing collected.
+    """For another run of the whole program, in which the ids and times of libraries were not collected.
 
     Any id agrees with another of its form, and a moment of one run with a moment of the other.
 

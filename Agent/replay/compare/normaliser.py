@@ -1,6 +1,6 @@
-"""Declared differences in which two values may differ and still count as equal.
+"""Declared differences: two values that differ only in these count as equal.
 
-`comparison.py` asks here if two leaves differ. A difference allowed here makes a replay EQUIVALENT, and the
+`comparison.py` uses this if two leaves differ. A difference allowed here makes a replay EQUIVALENT, and the
 report counts it; every option is off by default.
 """
 
@@ -194,7 +194,7 @@ class Overlooked:
         ]
 
     def _bind(self, recorded: str, replayed: str) -> bool:
-        """Match two ids; whether neither was matched with another id before."""
+        """Match two ids; return whether neither was matched with a different id before."""
         known = self._bound.replayed.setdefault(recorded, replayed)
         return known == replayed and self._bound.recorded.setdefault(replayed, recorded) == recorded
 

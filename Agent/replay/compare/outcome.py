@@ -33,7 +33,7 @@ _KEYS = orjson.OPT_NON_STR_KEYS
 
 
 class ReplayStopped(BaseException):
-    """Ends a replay from inside the replayed code; as a BaseException it passes `except Exception`."""
+    """Ends a replay from inside the replayed code; not caught by `except Exception`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class ReplayOutcome:
     reasons: list[str] = field(default_factory=list)
     """Why the verdict is UNVERIFIED, in order of occurrence."""
     doubts: list[str] = field(default_factory=list)
-    """Why a difference, if there is one, would prove nothing."""
+    """Why a difference, if any, would prove nothing."""
     questions: list[str] = field(default_factory=list)
     """Effects of changed code that the recording cannot confirm: UNVERIFIED if nothing differs."""
     remarks: list[str] = field(default_factory=list)
@@ -189,7 +189,7 @@ class ReplayOutcome:
     are_modules_known: bool = False
     """Whether the recording has digests of the program's modules."""
     open_arguments: list[str] = field(default_factory=list)
-    """Arguments that ended otherwise than in the recording, where other code may have changed them."""
+    """Arguments whose final values differ from the recording, which other code may have changed."""
     changed_inside: dict[str, str] = field(default_factory=dict)
     """{`agent.field`: difference} of fields that contain changed code, which alone proves nothing."""
     by_code_alone: Divergence | None = None
@@ -199,11 +199,11 @@ class ReplayOutcome:
     unsteady: list[str] = field(default_factory=list)
     """Possible causes of differences that vary between replays: threads, clocks read at import."""
     varying: list[str] = field(default_factory=list)
-    """Lines of the differing agent's code whose value is another one in each process, such as `hash()`."""
+    """Lines of the differing agent's code whose value varies between processes, such as `hash()`."""
     beside: int = 0
     """The first step that may have run concurrently with another agent's in one event loop; 0 for none."""
     needs_others: bool = False
-    """Whether objects shared with agents that do not run here may be why nothing is proved."""
+    """Whether objects shared with agents that do not run here may prevent a proof."""
     has_unknown_order: bool = False
     """Whether agents acted at the same time, in an order that a replay cannot repeat."""
     has_paused: bool = False
@@ -218,14 +218,14 @@ class ReplayOutcome:
     environment: dict[str, Any] = field(default_factory=dict)
 
     def note_code(self, name: str, divergence: Divergence) -> None:
-        """Store that a field differs only in its code; a later difference in behaviour says more."""
+        """Store that a field differs only in its code; a later difference in behaviour takes precedence."""
         self.by_code_alone = self.by_code_alone or divergence
         self.changed_inside.setdefault(f"{divergence.agent_id}.{name}", str(divergence))
 
     def note_argument(self, divergence: Divergence, name: str) -> None:
-        """Store that an argument ended otherwise, which other code that holds it may have caused."""
+        """Store that an argument's final value differs, which other code that holds it may have caused."""
         reason = (
-            f"argument {name} of {divergence.action} of {divergence.agent_id} ended otherwise than in the "
+            f"argument {name} of {divergence.action} of {divergence.agent_id} ended differently than in the "
             f"recording (step {divergence.step}), where other code that holds it may have changed it"
         )
         if reason not in self.open_arguments:
@@ -241,8 +241,8 @@ class ReplayOutcome:
         self.factory_differences.append(f"{agent_id}: factory made {description}")
         if self.changed_code:
             self.ask(
-                f"{name} of {agent_id} is not what the recording has before its first action; changed code "
-                "ran before, and whether it is to write that is unknown: build it so in the factory"
+                f"{name} of {agent_id} differs from the recording before its first action; changed code "
+                "ran before, and it is unknown whether that code should set it: set it in the factory"
             )
 
     @property
@@ -307,7 +307,7 @@ def redacted_texts(value: Any, redactor: Redactor) -> Any:
 
 _STATE = "state."
 OF_PROGRAM = "program."
-"""Begins the field of a difference in what the program holds outside of agents, such as globals."""
+"""The prefix of a field in a difference outside of agents, such as in a global."""
 
 
 def locate(divergences: Iterable[Divergence], session: Path) -> list[Divergence]:
@@ -681,7 +681,7 @@ def _names(names: Iterable[str]) -> str:
 
 
 MAY_BE_WHY = "this may be why the replay differs, so the difference is not counted"
-"""Before the difference of an UNVERIFIED replay, behind the reasons why it proves nothing."""
+"""Printed between the reasons of an UNVERIFIED replay and its difference."""
 
 
 class Verdict(StrEnum):
@@ -728,7 +728,7 @@ def judge(outcome: ReplayOutcome) -> tuple[Verdict, list[str]]:
         reasons.append(f"field {name} cannot be seen: {why}; if it does not matter: --ignore {own}")
     if outcome.open_arguments and (outcome.changed_code or outcome.changed_modules):
         reasons += [
-            f"code changed, and {each}: replay where the script is, or return what changed"
+            f"code changed, and {each}: replay in the script's directory, or return what changed"
             for each in outcome.open_arguments[:_MOST_NAMED]
         ]
     if not outcome.reasons and outcome.counts.driven == 0 and outcome.divergence is None:

@@ -1,4 +1,4 @@
-"""Comparison of what runs of changed code left in the program's globals, functions, closures and defaults.
+"""Comparison of the program's globals, functions, closures and defaults at the end of runs of changed code.
 
 A recording has digests of what changed while agents acted, and the names of what did not. Only changed code
 can make a difference here, so nothing is compared if no code changed.
@@ -20,7 +20,7 @@ _DIGEST = re.compile(r"[a-z][0-9][\w./]*:[0-9a-f]+")  # not a token in the place
 
 
 class LeftInProgram(NamedTuple):
-    """What one run left in the program."""
+    """The state of the program at the end of one run."""
 
     changed: Mapping[str, str]
     """{name: digest} of what changed while agents acted."""
@@ -28,12 +28,12 @@ class LeftInProgram(NamedTuple):
     numbers: Mapping[str, int | float] = MappingProxyType({})
     """Those of them that are numbers."""
     unknown: frozenset[str] | None = None
-    """What has no digest; None if the recording is older than this list."""
+    """Names without a digest; None if the recording predates this list."""
     redacted: frozenset[str] = frozenset()
-    """Names under which secrets are left out, so that an equal digest says nothing of them."""
+    """Names whose digests leave out secrets, which equal digests therefore do not compare."""
 
     def shown(self, name: str) -> Any:
-        """Return what was under a name, for people."""
+        """Return the content under a name for a report."""
         at = self.at(name)
         return self.numbers.get(name, at if at in {UNCHANGED, _NO_VALUE} else f"content {at}")
 
@@ -50,7 +50,7 @@ class LeftInProgram(NamedTuple):
 
     @classmethod
     def of(cls, recorded: object) -> LeftInProgram | None:
-        """Read it from an event's payload; None if it is not there, or damaged."""
+        """Read the state from an event's payload; None if it is missing or damaged."""
         if type(recorded) is not dict:
             return None
         changed, unchanged = recorded.get("changed"), recorded.get("unchanged")
@@ -75,7 +75,7 @@ class LeftInProgram(NamedTuple):
 
 
 def program_state_of(events: Iterable[Event]) -> LeftInProgram | None:
-    """Return what the one process of a recording left; None if it is unknown, or there were several."""
+    """Return the program state of a recording's only process; None if unknown, or for several processes."""
     recorded: list[Any] = [
         event.extra["program"] for event in events if event.kind == "log.closed" and "program" in event.extra
     ]
@@ -83,7 +83,7 @@ def program_state_of(events: Iterable[Event]) -> LeftInProgram | None:
 
 
 class LeftOtherwise(NamedTuple):
-    """A name of the program that ended otherwise than in the recording."""
+    """A name of the program whose final content differs from the recording."""
 
     name: str
     recorded: str
@@ -99,11 +99,11 @@ class LeftOtherwise(NamedTuple):
 def left_otherwise(
     recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]
 ) -> list[LeftOtherwise]:
-    """Return the names that ended otherwise, those first in which the runs agree.
+    """Return the names whose final content differs, beginning with those on which the runs agree.
 
     A name that only the recording has counts as renamed if the runs have another name with the same content.
-    One that only the runs have, such as a new cache, has nothing to be compared with; a new key of a dict
-    that the recording has is a difference.
+    A name that only the runs have, such as a new cache, cannot be compared; a new key of a dict that the
+    recording has is a difference.
     """
     known = [run for run in runs if run is not None]
     if recorded is None or len(known) < len(runs):
@@ -120,7 +120,7 @@ def left_otherwise(
 
 
 def redacted_in_all(recorded: LeftInProgram | None, runs: Sequence[LeftInProgram | None]) -> int:
-    """Return how many names ended alike in all runs except for secrets, which may differ."""
+    """Return the number of names that ended equal in all runs except for secrets, which may differ."""
     known = [run for run in (recorded, *runs) if run is not None]
     if recorded is None or len(known) <= len(runs):
         return 0
@@ -133,7 +133,7 @@ def _is_elsewhere(digest: str, run: LeftInProgram, recorded: LeftInProgram) -> b
 
 
 def _is_of_another_python(one: str, others: Iterable[str | None]) -> bool:
-    """Whether digests over code, which is another one in each version of Python, cannot be compared."""
+    """Whether digests of code cannot be compared, since bytecode differs between versions of Python."""
     algorithms = {
         each.partition(":")[0].removesuffix(HIDING)
         for each in (one, *others)

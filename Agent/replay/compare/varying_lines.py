@@ -1,7 +1,7 @@
-"""Lines whose value is another one in each process: orders of sets, `hash`, `id`, `os.getpid`, `loop.time`.
+"""Lines whose value varies between processes: orders of sets, `hash`, `id`, `os.getpid`, `loop.time`.
 
-A recording does not hold these, and Python has no hook for them. If a difference is another one in another
-process, the source of the code that ran is searched for what may be the cause.
+A recording does not contain these values, and Python has no hook for them. If a difference varies between
+processes, the source of the code that ran is searched for possible causes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MOST_LINES = 4
 
 
 def varying_lines(functions: Iterable[FunctionType], set_fields: Collection[str]) -> list[str]:
-    """Return `os.getpid() in Nurse.treat (ward.py:40)` for lines of the functions, at most four.
+    """Return such lines of the functions, as `os.getpid() in Nurse.treat (ward.py:40)`, at most four.
 
     Args:
         functions: those of the program that the differing action reaches.
@@ -69,7 +69,7 @@ def _in_tree(tree: ast.AST, set_fields: Collection[str]) -> set[tuple[int, str]]
 
 
 def _called(function: ast.expr) -> tuple[str, bool]:
-    """Return the name of what is called, and whether it is called by that name alone."""
+    """Return the name of the called function, and whether it is called by a plain name."""
     if isinstance(function, ast.Name):
         return function.id, True
     return (function.attr if isinstance(function, ast.Attribute) else ""), False
@@ -82,7 +82,7 @@ def _is_loop(node: ast.expr) -> bool:
 
 
 def _walked_over(node: ast.AST) -> Iterator[ast.expr]:
-    """Yield the expressions whose order a node takes."""
+    """Yield the expressions over which a node iterates."""
     if isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
         yield node.iter
     elif isinstance(node, ast.Starred):

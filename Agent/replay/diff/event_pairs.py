@@ -1,7 +1,7 @@
 """`differing_events`: all events of one agent in which two runs differ, not only the first.
 
 After the first difference the runs no longer agree event by event, so events are paired by tick, kind and
-action before they are compared; what has no partner is reported as an event that only one run has.
+action before they are compared; an event without a partner is reported as one that only one run has.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from Agent.replay.plan.recording import module_names
 
 MOST_DIFFERING: Final = 200
 _MOST_PAIRED: Final = 4_000
-"""The most events of each run that are paired at once; pairing may take their product in steps."""
+"""The maximum number of events per run that are paired at once; pairing takes up to its square in steps."""
 
 
 def differing_events(
@@ -41,8 +41,8 @@ def differing_events(
 
     Args:
         a, b, root: as `compare_runs` takes them; ids, times and measurements are ignored likewise.
-        agent_id: whose events.
-        most: at most so many differences.
+        agent_id: the agent whose events are compared.
+        most: the maximum number of differences.
 
     Raises:
         RunNotFound, SessionNotFound: a run does not exist.
@@ -76,7 +76,7 @@ Pair = tuple[Event | None, Event | None]
 
 
 def _pairs(ones: Iterator[Event], others: Iterator[Event]) -> Iterator[Pair]:
-    """Pair the events of two runs: block by block, those of one kind and tick in their order."""
+    """Pair the events of two runs block by block, those of one kind and tick in order."""
     left, right = list(islice(ones, _MOST_PAIRED)), list(islice(others, _MOST_PAIRED))
     while left or right:
         first, second = ([(event.tick, describe(event)) for event in side] for side in (left, right))

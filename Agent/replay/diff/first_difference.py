@@ -67,7 +67,7 @@ _GENERATORS = ("random.", "numpy.Generator", "numpy.RandomState")
 _TELLING = frozenset({"state", "state_change", "checkpoint"})
 """Kinds of events, besides actions, that contain information about a state."""
 _BETWEEN = "recorded in full states only, and one run has none there"
-_OTHER_END = "what it leads to ended with other content, which code between actions may have changed"
+_OTHER_END = "the object ended with different content, which code between actions may have changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class SameIds:
     _back: dict[str, str] = field(default_factory=dict)
 
     def see(self, event: Event) -> None:
-        """Learn the prefix of its process's span ids."""
+        """Store the prefix that the span ids of its process have."""
         if event.span_id is not None:
             self._processes.add(event.span_id[:8])
 
@@ -177,7 +177,7 @@ class TickTimes:
         return [time for time, _ in timed], list(itertools.accumulate((tick for _, tick in timed), max))
 
     def placed(self, found: PlacedDivergence | None) -> PlacedDivergence | None:
-        """Return a difference with its tick as order, also if its event, which is no last state, has none."""
+        """Return a difference with a tick in its order; if its event has none, the tick at its time."""
         if found is None or found.divergence.tick is not None or found.divergence.action in _ENDS:
             return found
         tick, time, writer, number = found.order
@@ -199,13 +199,13 @@ class StreamWalk:
     comparison: Comparison
     """Compares values, and collects how they agreed."""
     same_ids: SameIds
-    """Matches ids; learns from every event."""
+    """Matches ids; receives every event."""
     counts: tuple[Callable[[Event], bool], Callable[[Event], bool]] = (_always, _always)
     """For each side, whether an event is compared; other events only update the state."""
     has_ends: bool = False
     """Whether the final contents of referenced objects are compared."""
     recording: int = 0
-    """The lower number of what both recordings hold (`SessionInfo.recording`)."""
+    """The lower `SessionInfo.recording` of both sessions."""
     compared: int = 0
     """The number of equal pairs of events."""
     states: int = 0
@@ -216,7 +216,7 @@ class StreamWalk:
     """{`agent.field`: why it was not compared}."""
     _states: StatePairs = field(init=False)
     _streams: tuple[set[str], set[str]] = field(init=False)
-    """For each side, the fields with generators for which actions record where they left them."""
+    """For each side, the fields with generators whose positions the actions record."""
 
     def first_divergence(
         self,
@@ -316,7 +316,7 @@ class StreamWalk:
         return changed and Difference(f"/{ARGS_AFTER}{changed.path}", changed.recorded, changed.replayed)
 
     def _draws_difference(self, one: Event, other: Event) -> Difference | None:
-        """Compare where two actions left the generators of their agents, if both runs record it."""
+        """Compare the positions of the agents' generators after two actions, if both runs record them."""
         drew = [(each.state or {}).get("drew") or {} for each in (one, other)]
         for name in sorted({*drew[0], *drew[1]} & self._streams[0] & self._streams[1]):
             places = [each.get(name) for each in drew]
@@ -348,7 +348,7 @@ class StreamWalk:
 
         A call is recorded when it ends, after the calls inside it, but its arguments were set before them.
         """
-        assert difference is not None  # noqa: S101 - the caller met a difference
+        assert difference is not None  # noqa: S101 - the caller found a difference
         if one is None or other is None:
             return one, other, difference
         for outer, its_like in zip(
@@ -419,7 +419,7 @@ def placed_divergence(
 ) -> PlacedDivergence:
     """Describe a difference of two events, of which one may be missing."""
     event = one if one is not None else other
-    assert event is not None  # noqa: S101 - one of both is there
+    assert event is not None  # noqa: S101 - at most one is missing
     field, path = _field(difference.path)
     divergence = RunDivergence(
         tick=event.tick,
@@ -579,7 +579,7 @@ def end_differences(
     for name in sorted(ones.keys() & others.keys()):
         left, right = ones[name], others[name]
         if left is None or right is None:
-            not_compared.setdefault(name, "not all that it leads to as the run ends can be compared")
+            not_compared.setdefault(name, "part of its content at the end of the run cannot be compared")
         elif left != right and is_fork:
             not_compared.setdefault(name, _OTHER_END)
         elif left != right:
@@ -620,7 +620,7 @@ class StatePairs:
         self._unsure = []
 
     def difference(self, *, is_first: bool, is_last: bool) -> StateDifference | None:
-        """Return the first field in which the states differ; None if none does, or none is compared here.
+        """Return the first field in which the states differ; None if they agree, or are not compared here.
 
         Args:
             is_first: whether this is before the first pair of events.

@@ -43,8 +43,8 @@ from Agent.tree.layout import open_file
 
 # Bisection of two sessions: full states and the fields that actions set show when the runs began to differ.
 #
-# It reads a few blocks of each file. It assumes that agents that once differ go on differing, and checks this
-# at random places. If seeking in the files is impossible, both sessions are compared event by event.
+# It reads a few blocks of each file. It assumes that agents that differ once continue to differ, and checks
+# this at random places. If seeking in the files is impossible, both sessions are compared event by event.
 
 _TAIL_BYTES = 3 * 1024
 _END_BYTES = 8 * 1024
@@ -524,7 +524,7 @@ class RunComparison(TextInNotebook):
     a: str
     b: str
     divergence: RunDivergence | None
-    """The first difference, None if there is none."""
+    """The first difference; None if the runs are alike."""
     compared: int
     """The number of equal pairs of events."""
     states: int
@@ -538,7 +538,7 @@ class RunComparison(TextInNotebook):
     unseen: tuple[str, ...] = ()
     """Other values that could not be compared, and why."""
     of_agents: tuple[RunDivergence, ...] = ()
-    """The first difference of each stream of events, in order, if all of them were asked for."""
+    """The first difference of each stream of events, in order, if `every_agent` was set."""
 
     @property
     def exit_code(self) -> int:
@@ -647,15 +647,15 @@ def compare_actions(
 ) -> RunComparison:
     """Find the first difference of two sessions inside their actions and in their states.
 
-    Writes of untraced code between actions are not compared, since it depends on timing when they are
-    noticed. Neither are the final contents of referenced objects.
+    Writes of untraced code between actions are not compared, since the moment at which they are noticed
+    depends on timing. Neither are the final contents of referenced objects.
 
     Args:
         a: the first session.
         b: the second.
         made: the ids and times that libraries made, which agree by form.
-        are_of_one_program: whether the program ran whole in both: values may differ in code that they hold,
-            whose effect the actions show, and it counts which of equal objects another one holds.
+        are_of_one_program: whether the program ran whole in both: then code inside values may differ, since
+            the actions show its effect, and it matters which of several equal objects another one holds.
     """
     one, other = open_side(a, None), open_side(b, None)
     one.only_actions = other.only_actions = True
@@ -672,7 +672,7 @@ def compare_actions(
 
 
 def _recording_of_both(one: RunSide, other: RunSide) -> int:
-    """Return the lower number of what both recordings hold; 0 for a fork, whose calls change copies."""
+    """Return the lower `SessionInfo.recording` of both; 0 for a fork, whose calls change copies."""
     if any(side.lineage is not None or side.forked is not None for side in (one, other)):
         return 0
     infos = session_info(one.session), session_info(other.session)
@@ -680,7 +680,7 @@ def _recording_of_both(one: RunSide, other: RunSide) -> int:
 
 
 def same_ids_of(one: RunSide, other: RunSide) -> SameIds:
-    """Return what matches the ids of two runs."""
+    """Return the matcher for the ids of two runs."""
     sides = one, other
     return SameIds(
         frozenset(name for side in sides for name in side.writers()),
@@ -700,7 +700,7 @@ def _bisected(one: RunSide, other: RunSide, same_ids: SameIds, notes: list[str])
     for key in bisection.streams():
         best = _earlier(best, walk.first_divergence(*bisection.events(key, window), limit=best))
     if best is None:
-        raise Unseekable("what differs at the end could not be narrowed down by blocks")
+        raise Unseekable("the difference at the end could not be located by blocks")
     grounds = (
         *window.notes,
         *(

@@ -130,7 +130,7 @@ class RunSide:
         return None if any("@" in path.name for path in paths) else paths
 
     def writers(self) -> list[str]:
-        """Return the writers of the session, and that of what a fork kept from before its point."""
+        """Return the writers of the session, and that of events that a fork kept from before its point."""
         return [*read_claims(self.session), REPLAYED]
 
 
@@ -161,14 +161,14 @@ def pair_agents(one: RunSide, other: RunSide) -> None:
     """Restrict both sides to the agent that one of them names.
 
     Raises:
-        UsageError: they name two agents, whose events are no pairs.
+        UsageError: they name two agents, whose events cannot be paired.
         AgentNotFound: a side does not have the agent.
     """
     named = [side.ref.agent_id for side in (one, other) if side.ref.agent_id is not None]
     if len(set(named)) > 1:
         raise UsageError(
-            f"{one.name} and {other.name} are two agents, and an agent is compared with itself",
-            remedy="name the same agent twice, or ask `journey --summary` about each",
+            f"{one.name} and {other.name} are different agents, and only the same agent can be compared",
+            remedy="name the same agent twice, or run `journey --summary` for each",
         )
     for side in (one, other):
         if named and side.ref.agent_id is None:

@@ -1,7 +1,7 @@
 """The input of a factory (`Spec`), and stubs for agents that are not replayed.
 
-A stub answers the calls that the recording has, under their recorded names. Any other access ends the replay
-as UNVERIFIED and names it. The spec includes the agent's constructor arguments.
+A stub answers recorded calls under their recorded names. Any other access ends the replay as UNVERIFIED, and
+the reason names it. The spec includes the agent's constructor arguments.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ConstructorArguments:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a target needs to know to build the replayed agents."""
+    """The input that a target needs to build the replayed agents."""
 
     agent_id: str | None
     """The replayed agent; None for a whole run with several agents."""
@@ -59,7 +59,7 @@ class Spec:
     init: ConstructorArguments | None
     """Constructor arguments of the agent; None if they were not recorded."""
     state: Mapping[str, Any]
-    """Its first recorded state; a replay restores it before the first action in any case."""
+    """Its first recorded state, which a replay always restores before the first action."""
     nested: Mapping[str, None]
     """{agent_id: None} for agents that acted only inside others, which build them. Add it to the factory's
     result to run their code."""
@@ -77,7 +77,7 @@ class Peers:
     Args:
         recording: the run.
         player: returns the player that answers.
-        refuse: called with a reason when something is accessed that the recording lacks.
+        refuse: called with a reason when replayed code accesses something that the recording lacks.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Peers:
             facts = self._recording.agents.get(agent_id)
             if facts is None:
                 known = ", ".join(sorted(self._recording.agents)[:5])
-                raise RecordingMiss(f"the run has no agent {agent_id!r}", remedy=f"it holds {known}")
+                raise RecordingMiss(f"the run has no agent {agent_id!r}", remedy=f"its agents: {known}")
             methods = {}
             for name, digest in facts.calls.items():
                 code = self._recording.codes.get(digest or "")
@@ -149,7 +149,7 @@ class Peers:
 def _make_stand_in(
     agent_id: str, role: str | None, methods: Mapping[str, Callable[..., Any]], refuse: Callable[[str], None]
 ) -> Any:
-    """Return an object of a new class, so that `type(peer)` shows what it is."""
+    """Return an object of a new class, so that `type(peer)` identifies it as a stub."""
 
     class AgentStub:
         """Answers calls for an agent from the recording."""
@@ -159,7 +159,7 @@ def _make_stand_in(
         def __getattr__(self, name: str) -> Any:
             if name in methods:
                 return methods[name]
-            # Python protocols look up such names on any object, which may lack them.
+            # Python protocols look up such names on any object; a missing one is not an error.
             if not (name.startswith("__") and name.endswith("__")):
                 refuse(f"{name!r} of {agent_id} was accessed, but is not among its recorded calls")
             raise AttributeError(f"the stub of {agent_id} has no {name!r} in the recording")
@@ -212,7 +212,7 @@ def what_the_spec_lacks(spec: Spec) -> str:
     if spec.init is None:
         return (
             f"; spec.init is None: the arguments of {spec.agent_id}'s constructor are not in the recording; "
-            "`instrument` its class before it is made, and they are"
+            "`instrument` its class before it is created to record them"
         )
     if spec.init.lacking:
         return (
@@ -223,7 +223,7 @@ def what_the_spec_lacks(spec: Spec) -> str:
 
 
 def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) -> None:
-    """Turn a difference into a doubt if unrecorded randomness went into the built objects."""
+    """Turn a difference into a doubt if the built objects depend on unrecorded randomness."""
     if not reads:
         return
     of_code = outcome.changed_inside.values()
@@ -239,7 +239,7 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
     )
     recorded = "build it in a traced action of the agent, inside `with recorded_sources():`"
     if any(source.startswith(_UNSEEDED) for source in sources):
-        remedy = f"no seed reaches that: {recorded}, or leave out the field that keeps it"
+        remedy = f"no seed reaches that: {recorded}, or ignore the field that keeps it"
     elif _SYSTEM_RANDOM in sources:
         remedy = f"give it a seed argument, in the program and in the factory; if it takes none, {recorded}"
     else:
@@ -249,7 +249,7 @@ def doubt_what_was_built(outcome: ReplayOutcome, reads: Sequence[SourceRead]) ->
         f"{named}; {remedy}"
     )
     if is_other:
-        # That the factory built a different object follows from this.
+        # The different object from the factory is a consequence.
         outcome.reasons[:] = [text, *(each for each in outcome.reasons if MADE_OTHERWISE not in each)]
     else:
         outcome.doubts.append(text)
@@ -270,7 +270,7 @@ def _argument(name: str) -> str:
 #
 # Calls of agents whose code does not run get recorded responses, but a field read without a traced method has
 # the value that the target gave it. The same holds for an object that the program changed between the actions
-# of its agent. A replay that found a difference is repeated with this watch, to see whether such a read may
+# of its agent. A replay that found a difference is repeated with this watch, to check whether such a read may
 # be the cause.
 
 _MOST_NAMED = 3
@@ -302,7 +302,7 @@ class FieldReads:
         self._recorded = _held(objects, lambda agent_id: _with_recorded_changes(recording, agent_id, live))
         inside = _held_inside(objects, lambda agent_id: _with_recorded_changes(recording, agent_id, live))
         self._recorded_inside = {(id(obj), name) for obj, name, _ in inside}
-        for obj, name, path in inside:  # the inner object may read fields that are not recorded
+        for obj, name, path in inside:  # the inner object may read unrecorded fields
             value = (live_attributes(obj) or {}).get(name)
             if id(obj) in self._outside and value is not None:
                 self._outside[id(value)] = self._recorded[id(value)] = value, path
@@ -334,20 +334,20 @@ class FieldReads:
             # The program's own code first.
             reads = sorted(self._found_outside, key=lambda read: self._found_outside[read])
             doubts.append(
-                f"the replayed code reads {', '.join(reads[:_MOST_NAMED])}: what the program changes there "
-                "between the actions is not in the recording; change it in a traced action, or register a "
+                f"the replayed code reads {', '.join(reads[:_MOST_NAMED])}: changes that the program makes "
+                "between the actions are not in the recording; change it in a traced action, or register a "
                 "codec for it"
             )
         if self._found_variables and is_same_code:
             named = ", ".join(list(self._found_variables)[:_MOST_NAMED])
             doubts.append(
-                f"the replayed code reads context variable {named}: what the program sets it to between the "
-                "actions is not in the recording; pass it as an argument, or set it in a traced action"
+                f"the replayed code reads context variable {named}: values that the program sets between the "
+                "actions are not in the recording; pass it as an argument, or set it in a traced action"
             )
         if self._found_shared and is_same_code:
             doubts.append(
                 f"the replayed code uses {', '.join(list(self._found_shared)[:_MOST_NAMED])}, which agents "
-                "whose code does not run use, too: replay the whole session, without the name of an agent"
+                "whose code does not run also use: replay the whole session, without the name of an agent"
             )
         if not self._found:
             return doubts
@@ -360,7 +360,7 @@ class FieldReads:
         ]
 
     def _watch_variables(self, modules: Iterable[str]) -> None:
-        """Watch reads of context variables of these modules: no recording has their values."""
+        """Watch reads of context variables of these modules, whose values are never recorded."""
         for module in map(sys.modules.get, modules):
             if module is None or is_of_library(str(getattr(module, "__file__", ""))):
                 continue
@@ -403,7 +403,7 @@ class FieldReads:
                 self._found_shared[f"{known[1]} in {place_of(user)}"] = None
 
     def _is_recorded(self, obj: object, name: str) -> bool:
-        """Whether the recording has the changes that others made to this attribute."""
+        """Whether the recording contains the changes that others made to this attribute."""
         if (id(obj), name) in self._recorded_inside:
             return True
         return id(obj) in self._recorded and self._is_looked_at(obj, name)
@@ -483,7 +483,7 @@ def _held(
 def _held_inside(
     objects: Mapping[str, object], names_of: Callable[[str], Collection[str]]
 ) -> list[tuple[object, str, str]]:
-    """Return (object, attribute, path) for attributes, inside fields, whose object recording follows too."""
+    """Return (object, attribute, path) for attributes, inside fields, whose object recording also follows."""
     held = []
     for agent_id, obj in objects.items():
         for path in names_of(agent_id):

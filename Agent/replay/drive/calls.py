@@ -55,9 +55,10 @@ class MisfitArguments(Exception):
 
 
 def bound_method(obj: object, call: str) -> Any:
-    """Return the method that a recorded `call` names, as users of the object get it; None if it is missing.
+    """Return the method that a recorded `call` names, by attribute access; None if it is missing.
 
-    If an untraced override called the recorded method of a base with `super()`, that is the one of the base.
+    If an untraced override called the recorded method of a base class with `super()`, return that of the
+    base.
 
     Args:
         obj: the object that the factory returned.
@@ -105,7 +106,7 @@ def bind_arguments(method: Any, recorded: dict[str, Any]) -> tuple[list[Any], di
 
 @lru_cache(maxsize=1024)
 def _binding_of(function: Any, names: tuple[str, ...]) -> _Binding:
-    """Return how methods of a function take arguments; whether they fit depends only on their names."""
+    """Return how methods of a function take arguments, which depends only on the names of the arguments."""
     return _bind(MethodType(function, object()), names)
 
 

@@ -1,4 +1,4 @@
-"""Repeats changes that somebody made by hand while the program ran, through `agent-trace control`.
+"""Repeats changes that a user made by hand through `agent-trace control` while the program ran.
 
 A change between actions is repeated before the next action. One at a tick inside an action is repeated when
 the replayed code begins that tick, before the code in it runs.
@@ -53,7 +53,7 @@ class ChangesByHand:
         """{number of an action: how many of the changes inside it were repeated}."""
 
     def repeat(self, events: Iterable[Event]) -> None:
-        """Make changes again.
+        """Repeat changes.
 
         Raises:
             ReplayStopped: a value cannot be restored, or the agent has no object here.
@@ -107,11 +107,11 @@ class ChangesByHand:
         self._put_back(agent_id, obj, values)
         known = context.pipeline.agents.find(obj)
         if known is not None and known.tracker is not None:
-            known.tracker.changes(obj, values.keys())  # so that they are not taken for changes by the action
+            known.tracker.changes(obj, values.keys())  # so that they do not count as changes by the action
 
 
 class ScriptedChanges:
-    """Makes recorded changes again in another run of the whole program, which records them as they were.
+    """Repeats recorded changes in another run of the whole program, which records them again.
 
     Args:
         changes: what `to_script` returns.
@@ -123,7 +123,7 @@ class ScriptedChanges:
         self._failures: list[str] = []
 
     def at_tick(self, _number: int | None) -> None:
-        """A tick begins: make the changes that were made there."""
+        """Repeat the changes that were made at the tick that begins."""
         place = self._ticks.next()
         while self._left and self._left[0]["tick_number"] <= place.of_all:
             change = self._left.popleft()
@@ -133,7 +133,7 @@ class ScriptedChanges:
                 self._failures.append(f"{change['description']} cannot be repeated: {error}")
 
     def _make(self, change: Mapping[str, Any], place: TickPlace) -> None:
-        # Only now, since its value may be of a class that the program defines.
+        # Decode only now, since the value may be of a class that the program defines.
         decoder = Decoder(lambda agent_id: agent_id, "__main__")
         restored = decoder.restore(Recorded(change["changed"], change["types"], CHANGED))
         if restored.unrestored:
@@ -144,7 +144,7 @@ class ScriptedChanges:
 
     @property
     def failure(self) -> str:
-        """Why not all changes were made again; "" if they were."""
+        """Why some changes were not repeated; "" if all were."""
         left = (
             f"{self._left[0]['description']} was not repeated: its tick did not begin" if self._left else ""
         )
@@ -175,7 +175,7 @@ def note_repeated(outcome: ReplayOutcome, event: Event) -> None:
 
 
 def describe_change(event: Event) -> str:
-    """Return a change by hand in words: where, whose field, and from what to what."""
+    """Return a change by hand in words: tick, field and agent, old and new value."""
     old, new = event.extra.get("old_state"), event.extra.get("changed")
     before = old if isinstance(old, dict) else {}
     fields = ", ".join(

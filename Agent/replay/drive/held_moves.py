@@ -1,7 +1,7 @@
 """Replay changes that code outside actions made to objects held by agents.
 
 `Agent/record/state/held_objects.py` records them, each before an action. The value to be changed must be the
-same as in the recording at that point; otherwise replayed code left it differently.
+same as in the recording at that point; otherwise replayed code changed it differently.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ class HeldMoves:
         """Apply the changes of these events.
 
         Args:
-            is_compared: compare what replayed code left there with the recording first.
+            is_compared: first compare the present value with the recording.
 
         Raises:
-            ReplayStopped: replayed code left another value than in the recording.
+            ReplayStopped: replayed code left a value that differs from the recording.
         """
         for event in events:
             for key, moves in self._restored(event).items():
@@ -140,7 +140,7 @@ class HeldMoves:
                 )
             remedy = "" if path == GLOBALS else f"; if no action reads it: --ignore {_field_of(path)}"
             self._context.player.stop(
-                f"{what} of {agent_id}, which code outside of actions changes, too, was {short(was)} before "
+                f"{what} of {agent_id}, which code outside of actions also changes, was {short(was)} before "
                 f"step {action.number}, and replayed code had left {short(present)} there{remedy}"
             )
         if "now" not in move:
@@ -162,10 +162,10 @@ class HeldMoves:
         self._generators.clear()
 
     def watch_draws(self, agent_id: str, obj: object, *, is_suspect: bool) -> None:
-        """Note the states of generators that agents draw from whose code does not run.
+        """Note the states of generators from which agents draw whose code does not run.
 
         Args:
-            is_suspect: such agents were seen with a generator of this one.
+            is_suspect: whether such agents share a generator with this one.
         """
         if not is_suspect and agent_id in self._unshared:
             return
@@ -194,8 +194,8 @@ class HeldMoves:
             if generator_mark(generator) != before:
                 self._context.outcome.needs_others = True
                 self._context.outcome.reason(
-                    f"{agent_id} draws from {name}, a generator that others draw from, too: their "
-                    "draws were not recorded; `recorder.adopt(generator)`, there and in the target, does"
+                    f"{agent_id} draws from {name}, a generator that others also draw from: their "
+                    "draws were not recorded; call `recorder.adopt(generator)` there and in the target"
                 )
 
     def _may_share(self, facts: AgentFacts) -> bool:
@@ -211,7 +211,7 @@ class HeldMoves:
         return None
 
     def _restored(self, event: Event) -> dict[str, Any]:
-        """Return {number: {name: change}}; what cannot be restored is left out with a remark."""
+        """Return {number: {name: change}}; changes that cannot be restored are left out with a remark."""
         restored = self._context.decoder.restore(in_payload(event, "moved"))
         lacking = set()
         for unrestored in restored.unrestored:
@@ -264,14 +264,14 @@ def _is(held: object, name: str, value: Any, *, is_mark: bool = False) -> bool:
 
 
 def _was(held: object, name: str, move: Mapping[str, Any]) -> bool:
-    """Whether the attribute has its recorded value from before the change, if that was recorded."""
+    """Whether the attribute has the recorded value from before the change, if that was recorded."""
     if "was_content" in move:
         return bool(content_of(_present(held, name)).text == move["was_content"])
     return "was" not in move or _is(held, name, move["was"], is_mark=True)
 
 
 def _put(held: object, name: str, move: Mapping[str, Any]) -> None:
-    """Change an attribute; containers and arrays in place if that was recorded so."""
+    """Change an attribute; containers and arrays in place if they were recorded like that."""
     present, value = _present(held, name), move["now"]
     if is_put_in_place(present, value) or name == ITSELF or live_attributes(held) is None:
         return

@@ -1,7 +1,7 @@
 """Replay actions that ran concurrently in one event loop, concurrently again.
 
 They begin in the recorded order, each after all actions that had ended before it. The event loop decides
-which open action continues at an `await`, as in the recording. Idle time passes at once.
+which open action continues at an `await`, as in the recording. Idle time is skipped.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _MOST_TURNS = 5_000_000
 _TURN_US = 2
 """Minimum duration of one iteration of an event loop."""
 _LONGER = 10
-"""Factor on the recorded time that a replay may wait for timers without an event."""
+"""The maximum wait for timers without an event, as a multiple of the recorded time."""
 _MORE_EVENTS = 4
-"""Factor on the recorded number of events; further events no longer count as progress."""
+"""The number of events that count as progress, as a multiple of the recorded number."""
 _OWN = str(Path(__file__).parents[2]) + os.sep
 _ASYNCIO = str(Path(asyncio.__file__).parent) + os.sep
 
@@ -43,10 +43,10 @@ class LaneEnded(Exception):
 
 
 class ConcurrentActions:
-    """Replays concurrent actions, each when its turn has come.
+    """Replays concurrent actions, each in its turn.
 
     Args:
-        group: the actions, in the order of their beginnings.
+        group: the actions, in the order in which they began.
         drive: replays one action; it raises LaneEnded if its agent cannot continue.
         is_loose: an action that began shortly after an end may also begin before it.
         is_prompt: start each action as soon as it can. Otherwise an action that began late in the recording
@@ -112,7 +112,7 @@ class ConcurrentActions:
     def go_on(self) -> bool:
         """Begin the next action although an action that precedes it in the recording has not ended.
 
-        The recorded beginnings are slightly late. Returns False if no action is left.
+        The recorded starts are slightly late. Returns False if no action is left.
         """
         if not self._left:
             return False
@@ -125,7 +125,7 @@ class ConcurrentActions:
         return None if first is None else (first, self._task_of[first.number])
 
     def _take_ready(self) -> list[DrivenAction]:
-        """Remove and return the next actions whose turn has come."""
+        """Remove and return the next actions that are due."""
         ready: list[DrivenAction] = []
         while self._left:
             action = self._left[0]
@@ -171,7 +171,7 @@ class ConcurrentActions:
         return None
 
     async def _pause_before(self, action: DrivenAction) -> None:
-        """Wait as long as the program did before an action, so that others progress as in the recording."""
+        """Wait before an action as long as the program did, so that others progress as in the recording."""
         since_us = self._ended_us.get(action.agent_id, self._began_us)
         is_late = action.call.began_us - since_us > _PAUSE_US
         if is_late and not self._is_prompt:
@@ -185,10 +185,10 @@ class ConcurrentActions:
 class RecordedTasks(ConcurrentActions):
     """Replays concurrent actions whose asyncio tasks are known from the recording.
 
-    Each recorded task becomes one task again, so that the loop schedules them alike. An action begins, and
-    continues after an `await`, once everything before it has happened. Tasks that began one after the other
-    are created together, as by `gather`. Actions that are not async ran without a break; each runs again
-    after what preceded it.
+    Each recorded task becomes one task, so that the loop schedules them in the same way. An action begins,
+    and continues after an `await`, once everything before it has happened. Tasks that began one after the
+    other are created together, as by `gather`. Actions that are not async ran without interruption; each is
+    replayed after everything that preceded it.
 
     Args:
         holds: also impose when actions continue after an `await`.
@@ -236,7 +236,7 @@ class RecordedTasks(ConcurrentActions):
         await self._until_all_ended()
 
     def go_on(self) -> bool:
-        """Begin the next waiting task although its turn has not come; False if none is left."""
+        """Begin the next waiting task although it is not due; return False if none is left."""
         if self._waiting:
             self._waiting.pop(min(self._waiting)).set_result(None)
         elif self._fresh:
@@ -296,7 +296,7 @@ class RecordedTasks(ConcurrentActions):
         self._wake()
 
     def _wake(self) -> None:
-        """Continue the tasks whose turn has come."""
+        """Continue the tasks that are due."""
         while self._waiting and self._is_due(first := min(self._waiting)):
             self._waiting.pop(first).set_result(None)
         self._start()
@@ -325,7 +325,7 @@ class RecordedTasks(ConcurrentActions):
 def turns_of(
     group: Sequence[DrivenAction], drive: Callable[[DrivenAction], Coroutine[Any, Any, None]], order: str
 ) -> ConcurrentActions:
-    """Return the scheduler for concurrent actions, for one of the orders that `Driver` knows."""
+    """Return the scheduler for concurrent actions, for one of the orders of `Driver`."""
     has_tasks = all(action.call.task or not action.call.is_async for action in group)
     is_recorded = has_tasks and len({action.event.writer for action in group}) == 1
     if is_recorded and order in {"", "free"}:
@@ -338,7 +338,7 @@ def _in_one_order(
 ) -> tuple[dict[int, tuple[float, float]], dict[float, list[DrivenAction]]]:
     """Return the turns of each action's beginning and end, and the sync actions that follow each end.
 
-    Calls are ordered by their beginnings, events by their ends.
+    Calls are ordered by their starts, events by their ends.
     """
     tasks = [action for action in actions if action.call.task]
     turns: dict[int, tuple[float, float]] = {action.number: action.call.turns for action in tasks}
@@ -390,7 +390,7 @@ class Patience:
         """Number of events after which further ones count as those of an endless loop."""
 
     def is_over(self, seen: object, waited_s: float) -> bool:
-        """Whether the limit is exceeded with this iteration.
+        """Return whether this iteration exceeds the limit.
 
         Args:
             seen: a value that changes with every event.
@@ -410,10 +410,10 @@ class Patience:
 
 
 class ReplayLoop(asyncio.SelectorEventLoop):
-    """An event loop in which idle time passes at once.
+    """An event loop that skips idle time.
 
-    It reports when its tasks wait for something that no task, timer, file or thread can deliver, and when
-    they loop endlessly.
+    It reports tasks that wait for something that no task, timer, file or thread can deliver, and endless
+    loops.
 
     Args:
         stuck: raises, or begins something.
@@ -431,7 +431,7 @@ class ReplayLoop(asyncio.SelectorEventLoop):
                 skipped_s = 0.0
                 # The loop itself registers one file, through which other threads wake it.
                 if timeout != 0 and len(self.get_map()) <= 1 and threading.active_count() == 1:
-                    woken = super().select(0)  # by a thread that has ended meanwhile
+                    woken = super().select(0)  # by a thread that has ended in the meantime
                     if woken:
                         return woken
                     if timeout is None:
@@ -465,8 +465,8 @@ def describe_wait(loop: ReplayLoop, turns: ConcurrentActions | None, current: Dr
     location = next(filter(None, map(_place_of_wait, tasks)), "")
     what = "the replayed code" if action is None else f"{action.call.name} of {action.agent_id}"
     return (
-        f"{what} waits{location} for what nothing in this replay does, such as an item from a task without a "
-        "traced action: replay the whole session, or trace that task"
+        f"{what} waits{location} for something that nothing in this replay does, such as an item from a task "
+        "without a traced action: replay the whole session, or trace that task"
     )
 
 

@@ -1,7 +1,7 @@
 """Compare one replayed action with its recording.
 
 Outcome, result, changed state, calls and effects are compared in that order. The first difference ends the
-replay. Agreements are counted, with whether they were informative.
+replay. Agreements are counted, informative ones separately.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ActionJudge:
         info = context.recording.info
         self._recording = 0 if info is None else info.recording
         self._is_whole = context.recording.is_complete
-        """The recording is complete, so that measurements are compared too."""
+        """Whether the recording is complete, so that measurements are compared, too."""
         self._driven: Counter[str] = Counter()
         self._covered: Counter[str] = Counter()
         self._agreed: list[DrivenAction] = []
@@ -72,7 +72,7 @@ class ActionJudge:
         self._identifiers.begin(action.effects)
 
     def agreed(self, action: DrivenAction, ids: Sequence[str]) -> None:
-        """Note an action that left exactly the recorded events; `settle` counts it.
+        """Note an action that produced exactly the recorded events; `settle` counts it.
 
         Args:
             ids: the ids of its effects in the replay.
@@ -115,7 +115,7 @@ class ActionJudge:
         if action.is_plain:
             self._identifiers.begin(action.effects)
         if replayed is None:
-            self._outcome.reason(f"{action.call.name} of {action.agent_id} left no event in the replay")
+            self._outcome.reason(f"{action.call.name} of {action.agent_id} recorded no event in the replay")
             raise ReplayStopped
         effects = effects_of(replayed, events)
         self._identifiers.see(effects)
@@ -197,14 +197,14 @@ class ActionJudge:
         return int(action.event.extra["result"] is not None and not is_named)
 
     def _changed_arguments(self, action: DrivenAction, replayed: Event, effects: Sequence[Event]) -> int:
-        """Compare what the action made of its arguments, and what replayed calls inside it made of theirs.
+        """Compare the changes that the action, and replayed calls inside it, made to their arguments.
 
         A replayed action gets copies of the recorded arguments. Other code that held the originals, such as
-        another agent, may have changed them in the recording, and does not change the copies. Such a
-        difference counts only if code changed. It is certain in a call that makes no others.
+        another agent, may have changed them in the recording, but does not change the copies. Such a
+        difference counts only if code changed, and always in a call that makes no other calls.
 
         Returns:
-            The number of arguments that changed alike.
+            The number of arguments that changed in the same way.
         """
         is_known = self._recording >= WITH_CHANGED_ARGUMENTS or action.event.extra.get("root") is not True
         pairs = [(action.event, replayed)] if is_known else []
@@ -283,7 +283,7 @@ class ActionJudge:
         return self._count_fields(recorded)
 
     def _positions(self, action: DrivenAction, replayed: Event) -> int:
-        """Compare where the action left the generators of its agent that it drew from, and count them.
+        """Compare the final positions of the agent's generators that the action drew from, and count them.
 
         Older recordings do not record it.
         """
@@ -299,7 +299,7 @@ class ActionJudge:
         return len(one)
 
     def _doubt_what_is_around(self, action: DrivenAction, name: str) -> None:
-        """Doubt who wrote a field: in the recording, an enclosing action may have done so."""
+        """Add a doubt about who wrote a field: in the recording, an enclosing action may have written it."""
         if action.event.extra.get("root") is not True and not self._outcome.changed_code:
             self._outcome.doubts.append(
                 f"{name} of {action.agent_id} may have been written by the action of another agent around "
@@ -358,7 +358,7 @@ class ActionJudge:
             if recorded != replayed:
                 if action.call.is_async:
                     self._outcome.doubts.append(
-                        f"step {action.number} is async: its tasks may act in another order"
+                        f"step {action.number} is async: its tasks may act in a different order"
                     )
                 counts = [f"after {count} answered calls" for count in (recorded, replayed)]
                 self._differs(action, "calls", Difference("", *counts), describe(effect))
@@ -402,7 +402,7 @@ class ActionJudge:
         """If a call differed, look for an earlier effect that differed too and report that instead.
 
         Args:
-            effects: what the action had left by then.
+            effects: the events that the action had produced by then.
         """
         self.note_code_inside(action, effects)
         divergence = self._outcome.divergence
@@ -501,8 +501,8 @@ def _ending_of(event: Event, errors: dict[str, Event]) -> str:
 # Fast comparison: the bytes that an action is about to write against its recorded line.
 #
 # If both are equal, the line need not be built, decoded and compared by value, which takes longer than most
-# actions. Anything that differs, or may be ambiguous, is written and compared in full: `ActionJudge` also
-# says where two events differ.
+# actions. Anything that differs, or may be ambiguous, is written and compared in full by `ActionJudge`, which
+# also reports where two events differ.
 
 _TOKEN = b"[redacted:"
 _NUMBER = b"0123456789.e+-"
@@ -527,7 +527,7 @@ class ExpectedLine:
         self._before = self._behind = b""
         self._held: tuple[Slot, bytes, bytes, bytes, bytes] | None = None
         self._place = 0
-        """Number of lines before the held one."""
+        """Number of lines before the one that is held back."""
         pipeline.put = self._put
         if pipeline.lane is not None:
             pipeline.lane.hold(self._put)
@@ -589,7 +589,7 @@ class ExpectedLine:
         return None
 
     def _put(self, slot: Slot, head: bytes, links: bytes, extra: bytes, rest: bytes) -> str:
-        """Do what `Pipeline.put` does, unless it is the expected line."""
+        """Replace `Pipeline.put`: hold back the expected line, and write any other."""
         if (
             self._agent_id is not None
             and rest.startswith(self._before)

@@ -1,6 +1,6 @@
-"""Agents by id, held weakly: a replay that kept agents alive would change programs that let them go.
+"""Agents by id, held weakly: a replay that kept agents alive would change programs that release them.
 
-A scheduler with weak references, such as Mesa's, calls a removed agent once more while something holds it.
+A scheduler with weak references, such as Mesa's, still calls a removed agent while something holds it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ class LivingAgents(Mapping[str, object]):
 
     def __init__(self) -> None:
         self.lasting: Collection[str] = ()
-        """Agents that are kept nevertheless."""
+        """Agents that are kept alive."""
         self._references: dict[str, Callable[[], object]] = {}
         self._held: dict[str, object] = {}
 
     def add(self, agent_id: str, agent: object) -> Callable[[], object]:
-        """Note an agent, and return the reference to it."""
+        """Add an agent, and return the reference to it."""
         if agent_id in self.lasting:
             self._held[agent_id] = agent
         reference = self._references[agent_id] = weakly(agent)
         return reference
 
     def update(self, agents: Mapping[str, object]) -> None:
-        """Note agents."""
+        """Add agents."""
         for agent_id, agent in agents.items():
             self.add(agent_id, agent)
 
@@ -44,7 +44,7 @@ class LivingAgents(Mapping[str, object]):
 
 
 def weakly(value: object) -> Callable[[], object]:
-    """Return a weak reference to a value; a strong one if its class has slots alone."""
+    """Return a weak reference to a value; a strong one if its class has only slots."""
     try:
         return weakref.ref(value)
     except TypeError:
@@ -56,10 +56,10 @@ class ObjectsSeen:
 
     def __init__(self) -> None:
         self._references: dict[int, Callable[[], object]] = {}
-        """By `id()`, which a later object may have again."""
+        """By `id()`, which a later object may reuse."""
 
     def is_new(self, value: object) -> bool:
-        """Note an object, and return whether it is seen for the first time."""
+        """Add an object, and return whether it is new."""
         known = self._references.get(id(value))
         if known is not None and known() is value:
             return False

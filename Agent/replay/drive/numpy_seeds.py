@@ -43,7 +43,7 @@ class NumpySeeds:
         self._built: dict[int, SourceRead] = {}
 
     def holds(self, read: SourceRead) -> bool:
-        """Whether numpy is reading now, so that the read counts only depending on the generator's use."""
+        """Whether numpy is reading now: then the use of the generator decides whether the read counts."""
         if self._is_reading:
             self._read = read
         return self._is_reading
@@ -99,7 +99,7 @@ class NumpySeeds:
         return [each for each in _bit_generators() if not any(given is each for given in self._given)]
 
     def take(self) -> list[SourceRead]:
-        """Return the reads that no seed replaced, and forget them."""
+        """Remove and return the reads that no seed replaced."""
         if not self._open:
             return []
         reads, self._open = list(self._open.values()), {}
@@ -107,7 +107,7 @@ class NumpySeeds:
 
     @contextmanager
     def looking_at_made(self, module: Any) -> Iterator[None]:
-        """Ignore the entropy of `default_rng` generators made meanwhile and neither used nor kept.
+        """Ignore the entropy of `default_rng` generators made in the block but neither used nor kept.
 
         Args:
             module: `numpy.random`; None if it is not loaded.
@@ -142,7 +142,7 @@ class NumpySeeds:
         self._open = {}
 
     def built(self, restored: Iterable[Any]) -> list[SourceRead]:
-        """Return the reads of that time, except by generators whose state was restored."""
+        """Return the reads made while the target was built, except by generators whose state was restored."""
         known = {_entropy_of(getattr(each, "_bit_generator", None)) for each in restored}
         return [read for entropy, read in self._built.items() if entropy not in known]
 

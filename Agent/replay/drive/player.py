@@ -204,7 +204,7 @@ class RecordedPlayer:
         if not lane.has_begun:
             self.stop(
                 f"{_named(call)} was called before {action.call.name} of {action.agent_id} began, "
-                "where the recording does not look"
+                "which is not recorded"
             )
         return self._enter_answered(call, action)
 
@@ -218,7 +218,7 @@ class RecordedPlayer:
             return
         try:
             _open_call.reset(tokens.pop(index)[1])
-        except ValueError:  # it ended in another task than it began in
+        except ValueError:  # it ended in a different task than it began in
             _open_call.set(None)
 
     def begin(self, action: DrivenAction) -> None:
@@ -320,9 +320,9 @@ class RecordedPlayer:
         try:
             answer, lack = self._answers.answer(chosen.event, named_arguments(call, chosen.event))
         except Unanswerable as error:
-            self.stop(f"the answer of {_named(call)} (event {chosen.event.id}): {error}")
+            self.stop(f"the response of {_named(call)} (event {chosen.event.id}): {error}")
         if lack is not None:
-            self._outcome.doubts.append(f"the answer of {_named(call)} (event {chosen.event.id}): {lack}")
+            self._outcome.doubts.append(f"the response of {_named(call)} (event {chosen.event.id}): {lack}")
         return answer
 
     def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Answer:
@@ -433,7 +433,7 @@ class RecordedPlayer:
 
 
 def with_stop(answer: Answer, stop: Callable[[str], None]) -> Answer:
-    """Return the answer; if its changes to arguments cannot be made here, that ends the replay."""
+    """Return the answer; end the replay if its changes to arguments cannot be made here."""
     change = answer.change
     if change is None:
         return answer
@@ -502,10 +502,10 @@ def _wraps_traced(call: TracedCall) -> bool:
     return depth > 1
 
 
-# Recorded results of calls, as something that can be returned again: a result or an exception.
+# Recorded results of calls in a form that can be returned again: a result or an exception.
 #
 # The player looks them up for calls of agents that are not replayed and of tools and models; it also judges
-# misses.
+# missing responses.
 
 NO_CALL = "<no further call>"
 """Shown in place of a recorded call if none is left."""
@@ -528,13 +528,13 @@ class AnswerBook:
         self._session_id = session_id
 
     def calls_among(self, events: Iterable[Event]) -> CallBook:
-        """Return the calls of tools and models among events that can be answered again."""
+        """Return the calls of tools and models among events that have recorded responses."""
         decoder = self._decoder
         decoding = Decoding(decoder.codecs, decoder.find_class, self._errors, decoder.scripts)
         return calls_among(events, RunRef(self._session, None), decoding)
 
     def answer(self, event: Event, given: Mapping[str, Any] | None = None) -> tuple[Answer, str | None]:
-        """Return the answer, and how it is less than the original result; None if it is the same.
+        """Return the answer, and what it lacks of the original result; None if it is the same.
 
         Args:
             event: the event of the recorded call.
@@ -557,7 +557,7 @@ class AnswerBook:
         if outcome == "cancelled":
             from asyncio import CancelledError
 
-            # Its caller cancelled it, as by a timeout, and does so again unless its code has changed.
+            # Its caller cancelled it, as by a timeout, and will do so again unless its code has changed.
             took_s = float(event.extra.get("duration_ms", 0.0)) / 1000
             return Answer(error=CancelledError(), waits_s=took_s + _CANCELLED_LATER_S), None
         if outcome is not None:
@@ -603,7 +603,7 @@ class Given(NamedTuple):
 
 
 class ToolMiss(NamedTuple):
-    """A call that the recording lacks, and what it has instead."""
+    """A call that the recording lacks, and the recorded calls in its place."""
 
     field: str
     recorded: Any
@@ -616,7 +616,7 @@ class ActionTools:
 
     Args:
         calls: the recorded calls of the action.
-        comparison: defines in what arguments may differ.
+        comparison: defines how arguments may differ.
     """
 
     def __init__(self, calls: CallBook, comparison: Comparison) -> None:
@@ -626,7 +626,7 @@ class ActionTools:
         self._comparison = comparison
 
     def answer(self, call: TracedCall) -> Given | ToolMiss:
-        """Return the recorded response, or what is recorded instead.
+        """Return the recorded response, or what the recording has instead.
 
         Raises:
             Unanswerable: the call is in the recording, but its result cannot be returned again.
@@ -647,8 +647,8 @@ class ActionTools:
             raise Unanswerable(str(error)) from None
         doubt = self._book.lacks.get(match.call.event.id)
         if not match.is_exact:
-            doubt = "the call was matched past a secret"
-        return Given(answer, None if doubt is None else f"the answer of {call.action_type}: {doubt}")
+            doubt = "the call was matched although an argument contains a secret"
+        return Given(answer, None if doubt is None else f"the response of {call.action_type}: {doubt}")
 
     def _as_declared(self, requested: RequestedCall) -> Match | None:
         """Return the first free call whose arguments differ only as declared, or in the script's name."""

@@ -65,7 +65,7 @@ class WholeStates:
         self._class_fields: dict[str, set[str]] = {}
         """{agent: class attributes that equalled the recording before its first action}."""
         self._agreed: dict[str, set[str]] = {}
-        """{class: these of the last agent whose first state has them}; not every first state does."""
+        """{class: these of the last agent whose first state contains them}; not every first state does."""
         self._classes: dict[str, tuple[str, type]] = {}
         """{agent: the recorded class and its object's class before its first action}."""
         self._put_back = put_back
@@ -193,7 +193,7 @@ class WholeStates:
     def _class_change(self, agent_id: str, event: Event, obj: object) -> tuple[str, Difference] | None:
         """Return a difference in the class that an agent's actions gave it by `self.__class__ = ...`.
 
-        The class at the begin may have another name than the recorded one: the target chooses it.
+        The class at the beginning may have a different name than the recorded one: the target chooses it.
         """
         if agent_id not in self._classes:
             return None
@@ -224,13 +224,13 @@ class WholeStates:
         )
 
     def note_passed(self, agent_id: str, obj: object) -> None:
-        """Report the fields that only full states hold, if some of the agent's actions have no full state."""
+        """Report the fields that only full states contain, if some of the agent's actions have none."""
         if agent_id in self._passed:
             names = (f"{agent_id}.{name}" for name in sorted(self._large(obj)))
             self._context.outcome.at_full_states.extend(names)
 
     def note_unseen(self, agent_id: str, obj: object, last: DrivenAction) -> None:
-        """Report the fields that only full states hold, for an agent without one after its last action."""
+        """Report the fields that only full states contain, for an agent without one after its last action."""
         if self._seen.get(agent_id) == last.number:
             return
         if large := self._large(obj):
@@ -244,7 +244,7 @@ class WholeStates:
 
 
 def _contents_of_large(obj: object) -> dict[str, str]:
-    """Return digests of an agent's fields that may be so large that only full states hold them."""
+    """Return digests of an agent's fields that may be so large that only full states contain them."""
     contents = {}
     for name, value in read_state(obj).fields.items():
         if type(value) not in SCALARS and sort_of(type(value)) is not Sort.GENERATOR:
@@ -259,7 +259,7 @@ class LastStates:
 
     Args:
         objects: the factory's objects by agent.
-        nearby: the agents that acted, including those inside others; learns which ones to keep.
+        nearby: the agents that acted, including those inside others; receives which ones to keep alive.
         whole: compares full states at a clean exit.
     """
 
@@ -287,10 +287,10 @@ class LastStates:
         """Number of the first replayed action after which a last state is due."""
         self._sought: dict[str, set[str]] = {}
         """{agent collected in the recording: fields that still differ from its last state}."""
-        # Code that does not run here may have kept some to the end; the others are to be compared.
+        # Code that does not run here may have kept some to the end; the others must be compared.
         nearby.lasting = {*plan.exits, *(agent_id for agent_id in plan.gone if self._sampled(agent_id))}
         self._held: dict[str, dict[str, int]] = {}
-        """{such an agent: {field: `id()` of what it held at first}}; it may be collected here too."""
+        """{such an agent: {field: `id()` of its first value}}; the agent may be collected here, too."""
 
     def acts(self, agent_id: str, obj: object) -> None:
         """Note an object that acts for the first time."""
@@ -334,7 +334,7 @@ class LastStates:
                 self._judge.ended(agent_id, is_changed=self._is_changed(agent_id, event))
 
     def compare_references(self) -> None:
-        """Ask about objects compared by name, unless their content at the end equals the recorded one.
+        """Add a question for each object compared by name, unless its final content is the recorded one.
 
         Used only if code changed: changes by code outside actions are not always repeated.
         """
@@ -364,10 +364,10 @@ class LastStates:
             if self._identity(agent_id, name) in same or context.fields.is_ignored(agent_id, name):
                 continue
             context.outcome.needs_others = True
-            what = differences.get((agent_id, name), "cannot be compared as it ended")
+            what = differences.get((agent_id, name), "cannot be compared at its end")
             context.outcome.ask(
-                f"code changed, and what {agent_id}.{name} leads to {what}: replay the whole session, where "
-                f"its script is, or ignore the field: --ignore {name}"
+                f"code changed, and what {agent_id}.{name} leads to {what}: replay the whole session in "
+                f"its script's directory, or ignore the field: --ignore {name}"
             )
 
     def _fields(self, agent_id: str) -> Mapping[str, Any]:
@@ -375,7 +375,7 @@ class LastStates:
         return {} if obj is None else read_state(obj).fields
 
     def _identity(self, agent_id: str, name: str) -> int | None:
-        """Return the `id()` of what a field holds, or held when its agent first acted if that is gone."""
+        """Return the `id()` of a field's value; if the agent is gone, of its value when it first acted."""
         if self._object(agent_id) is None:
             return self._held.get(agent_id, {}).get(name)
         return id(self._fields(agent_id).get(name))
@@ -487,7 +487,7 @@ def _is_comparable(fold: StateFold, name: str) -> bool:
 
 # Writes to an agent between its actions, where the recording has them, applied where they were made.
 #
-# Some are made by replayed code, when one replayed agent writes to another. Those recur without help, so
+# Some are made by replayed code, when one replayed agent writes to another. Those recur by themselves, so
 # existing values are compared first; `driver.py` calls this when an action begins.
 
 _CHANGED = "/extra/changed"
@@ -559,7 +559,7 @@ class OutsideWrites:
         # Otherwise such writes were not recorded; those of replayed code are compared when the action ends.
 
     def _note_due(self, action: DrivenAction, obj: object) -> None:
-        """Have a full state read before this action if the recording has one: it shows no later changes."""
+        """Request a full state before this action if the recording has one: it shows no later changes."""
         if not any(event.kind == "state" for event in action.before):
             return
         known = self._context.pipeline.agents.find(obj)
@@ -584,7 +584,7 @@ class OutsideWrites:
         facts = self._context.recording.agents[agent_id]
         for name, value in list(written.items()):
             if is_object(value, agent_id_of) and (is_shared(value) or name in facts.shared_objects):
-                # As in recording: the end of the action shows what others changed in it.
+                # As in recording: the end of the action shows the changes by others in it.
                 del written[name], tracker.last[name]
                 if name in before:
                     tracker.last[name] = before[name]
@@ -641,7 +641,7 @@ class OutsideWrites:
         known = self._context.pipeline.agents.find(obj)
         is_next = self._context.pipeline.options.strict_state and not is_ahead  # its action reports it
         if known is not None and known.tracker is not None and not is_next:
-            known.tracker.changes(obj, names)  # so that they are not taken for changes by the action
+            known.tracker.changes(obj, names)  # so that they do not count as changes by the action
 
     def _compare_unwritten(self, action: DrivenAction, name: str, event: Event | None, agent_id: str) -> None:
         """Stop if replayed code did not write a field that it wrote in the recording."""
@@ -691,10 +691,10 @@ class OutsideWrites:
             recorded_text = None if recorded is None else shown(recorded.extra["changed"].get(name, ABSENT))
             here = {} if value is ABSENT else {name: value}
             self._differs(action, name, recorded_text, _shown_field(here, name, self._context.pipeline))
-        # A writer that is not replayed may have written it again; the recording does not say which one did.
+        # A writer that is not replayed may have written it again; the recording does not show which one did.
         self._context.player.stop(
             f"{name} of {agent_id} was written from outside before step {action.number}, and replayed "
-            "code writes it too, with another value"
+            "code also writes it, with a different value"
         )
 
     def _differs(
@@ -710,7 +710,7 @@ class OutsideWrites:
 
 
 def _writers(event: Event | None, name: str) -> Sequence[str | None] | None:
-    """Return the writers of a field, None for code outside actions; None if the recording does not say."""
+    """Return the writers of a field, None for code outside actions; None if they are not recorded."""
     recorded = None if event is None else event.extra.get("writers")
     names = recorded.get(name) if isinstance(recorded, dict) else None
     return names if isinstance(names, list) and names else None

@@ -1,7 +1,7 @@
 """Answers of random, time and environment sources: what each replayed action read in the recording, in order.
 
-The seams of `record/sources/` ask here. A read beyond the recorded ones of a source is a difference. If the
-recording has no read of the source in that call, the watch notes it, with its place.
+The interception of sources in `record/sources/` calls this. A read beyond the recorded ones of a source is a
+difference. If the recording has no read of the source in that call, the watch notes the read and its place.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class SourceAnswers:
         reads.taken[source] += 1
         try:
             return decode(values[number])
-        except Exception as error:  # noqa: BLE001 - it was redacted, or changed on disk
+        except Exception as error:  # noqa: BLE001 - it was redacted or edited
             self._player.stop(f"the value of {source} cannot be restored: {type(error).__name__}: {error}")
 
     def variable(self, name: str, frame: FrameType, now: Callable[[], Any]) -> Any:
@@ -174,7 +174,7 @@ class SourceAnswers:
             return draws.value  # type: ignore[no-any-return]
         value = now()
         if draws.is_at_end_of(segment) and adopted.end_differs(segment):
-            self._more(draws.recorded, f"as many calls that drew another number of values, by {_asker()}")
+            self._more(draws.recorded, f"as many calls that drew a different number of values, by {_asker()}")
         return value
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
@@ -240,8 +240,8 @@ class SourceAnswers:
         place = self._places.of(adopted)
         if place is None:
             self._outcome.reason(
-                "generators that the target adopts cannot be distinguished: adopt them in the functions in "
-                "which the program does it, or name them, recorder.adopt(rng, name=...)"
+                "generators that the target adopts cannot be distinguished: adopt them in the same functions "
+                "as the program, or name them, recorder.adopt(rng, name=...)"
             )
         return None if reads is None or place is None else reads.draws_for(adopted, place)
 
@@ -271,7 +271,7 @@ class SourceAnswers:
             base = self._base(base_id)
             if base is None:
                 self._player.stop(
-                    f"the state that draws from {adopted.name} begin with is not in the recording"
+                    f"the state from which draws of {adopted.name} begin is not in the recording"
                 )
         if draws.kind == "draws":
             return
@@ -280,8 +280,8 @@ class SourceAnswers:
             self._more(draws.recorded, f"a generator that was seeded differently, by {_asker()}")
         try:
             adopted.put(segment, base)
-        except Exception as error:  # noqa: BLE001 - a state of another version, or one changed on disk
-            self._player.stop(f"a recorded state of {adopted.name} cannot be put back: {error}")
+        except Exception as error:  # noqa: BLE001 - a state of another version, or one that was edited
+            self._player.stop(f"a recorded state of {adopted.name} cannot be restored: {error}")
 
     def _base(self, event_id: str) -> Any:
         if event_id not in self._bases:
@@ -323,7 +323,7 @@ def _module_of(adopted: Adopted) -> str:
 
 
 def _drawer() -> Asker | None:
-    """Return who draws: the first frame outside this package, or the one that it acts for."""
+    """Return the code that draws: the first frame outside this package, or the one it acts for."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
     while frame is not None and is_own(frame):
         frame = frame.f_back
@@ -484,7 +484,7 @@ class GeneratorPlaces:
         self._known[adopted.number] = self._of_fields[adopted.number] = place
 
     def of(self, adopted: Adopted) -> str | None:
-        """Return its place, None if ambiguous; a generator whose place the recording lacks drew nothing."""
+        """Return its place, or None if ambiguous; a generator without a recorded place drew nothing."""
         if adopted.number not in self._known:
             self._known[adopted.number] = self._find(adopted)
         return self._known[adopted.number]

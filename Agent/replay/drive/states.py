@@ -55,7 +55,7 @@ _MAX_DEPTH = 6
 
 _MAX_HELD_DEPTH = 8
 _PLACED = (dict, list, deque)
-"""Containers in which a value can be replaced by another."""
+"""Containers in which a value can be replaced."""
 
 
 class RestorableState(NamedTuple):
@@ -70,7 +70,7 @@ class RestorableState(NamedTuple):
 
 
 def restorable(event: Event, decoder: Decoder) -> RestorableState:
-    """Return what can be restored of a full state."""
+    """Return the restorable part of a full state."""
     recorded = event.extra.get("fields")
     types = event.types or {}
     fields: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def restorable(event: Event, decoder: Decoder) -> RestorableState:
 
 
 def put_back(obj: object, fields: Mapping[str, Any], shared: SharedValues | None = None) -> None:
-    """Restore fields; others stay unchanged, even if the class restores its state as a whole.
+    """Restore fields; all others stay unchanged, even if the class restores its state as a whole.
 
     Args:
         shared: tracks the replacements of values that others hold as well.
@@ -141,7 +141,8 @@ def beyond_functions(
 ) -> tuple[str, Difference] | None:
     """Return the first field in which an object's state differs from its first recorded state, or None.
 
-    Functions that the program set on the object, and the factory did not, get stubs and are not compared.
+    Functions that the program set on the object but the factory did not are replaced by stubs and not
+    compared.
     """
     while True:
         difference = state_difference(event, obj, pipeline, comparison, rules)
@@ -192,7 +193,7 @@ def state_differences(
     Args:
         rules: which fields are compared; receives what could not be compared.
         names: the fields to compare; None for all.
-        is_alone: each field was recorded with everything that it holds, as for an agent that was collected.
+        is_alone: whether each field was recorded with everything that it holds, as for a collected agent.
     """
     fields = read_state(obj).fields
     places = None if is_alone else Places(fields)
@@ -301,7 +302,7 @@ def exposed_values(obj: object) -> list[Any]:
 def _find_agents(value: Any, depth: int, agents: dict[str, object], seen: dict[int, int]) -> None:
     if is_seen(value, depth, seen):
         return
-    kind = type(value)  # `isinstance` would make a lazy object, when it reads its `__class__`
+    kind = type(value)  # `isinstance` reads `__class__`, which would create a lazy object
     if issubclass(kind, Mapping):
         items: Iterable[Any] = (*value.values(), *value.keys())
     elif issubclass(kind, (list, tuple, set, frozenset, deque)):
@@ -375,7 +376,7 @@ class SharedValues:
         return value
 
     def _filled(self, present: Any, value: Any, depth: int) -> Any:
-        """Give the target's object the recorded attributes, so that all its other holders see them."""
+        """Set the recorded attributes on the target's object, so that all its other holders see them."""
         self._instead[id(present)] = present, present
         self._taken[id(value)] = value, present
         before, after = attributes_of(present), attributes_of(value)
@@ -428,7 +429,7 @@ def _can_be_shared(kind: type) -> bool:
 
 
 def _look_alike(one: Any, other: Any) -> bool:
-    """Whether both would be recorded alike."""
+    """Whether both would be recorded in the same way."""
     left, right = (to_json(value, "", agent_of=agent_id_of) for value in (one, other))
     if left.json != right.json or left.types != right.types:
         return False
@@ -436,7 +437,7 @@ def _look_alike(one: Any, other: Any) -> bool:
     return all(OpaqueKind.COMPARABLE in (value_at(forms[0], pointer) or ()) for pointer in left.opaque)
 
 
-# Which fields of agents a replay compares, and findings about fields that cannot be compared.
+# The fields of agents that a replay compares, and findings about fields that it cannot compare.
 #
 # A field is left out if the user named it, or if it holds an object that something outside the replay
 # changes: an agent whose code does not run, or the program between the actions. A plain value in such a field
@@ -462,7 +463,7 @@ class FieldRules:
         self.by_name: dict[tuple[str, str], None] = {}
         """(agent, field) pairs with an object that was compared only by name."""
         self.is_older = False
-        """The recording predates digests of content and lacks fields that only such digests show."""
+        """Whether the recording predates digests of content, and lacks fields that only such digests show."""
 
     def begin(self, facts: Mapping[str, AgentFacts], live: frozenset[str]) -> None:
         """Note which agents share objects.
@@ -531,7 +532,7 @@ class FieldRules:
         return not self._known.get((agent_id, name)) and self._elsewhere.get(agent_id, {}).get(name) == SHARED
 
     def doubt_shared(self, agent_id: str, name: str) -> None:
-        """Add a doubt about such a field: others may have changed it, or the code that ran."""
+        """Add a doubt about such a field: others, or the code that ran, may have changed it."""
         self._outcome.needs_others = True
         self._outcome.reason(
             f"{agent_id}.{name} differs from the recording, and agents that do not run share it: replay the "
@@ -549,7 +550,7 @@ class FieldRules:
         }
 
     def note(self, agent_id: str, name: str, agreement: Agreement) -> None:
-        """Report what a comparison of one field could not see, or compared only by name."""
+        """Report values of one field that could not be seen, or were compared only by name."""
         full = f"{agent_id}.{name}"
         for why in agreement.unseen.values():
             self._once(full, lambda: self._outcome.unseen_fields.setdefault(full, why))  # noqa: B023
@@ -566,7 +567,7 @@ class FieldRules:
         self._add(self._outcome.references, f"{agent_id}.{name} ({why})")
 
     def pass_older(self, agent_id: str, recorded: Mapping[str, Any], replayed: Recorded) -> Recorded:
-        """Return an action's changes, without fields of which an older recording could not hold anything."""
+        """Return an action's changes, without fields that an older recording could not contain."""
         changed = replayed.value["set"]
         newer = [
             name
@@ -579,7 +580,7 @@ class FieldRules:
         return replayed._replace(value={**replayed.value, "set": kept}) if newer else replayed
 
     def is_newer(self, replayed: Recorded, below: str) -> bool:
-        """Whether an older recording could not hold the value, since it has no codec."""
+        """Whether an older recording could not contain the value, since it has no codec."""
         return self.is_older and replayed.types.get(replayed.pointer + below) == "opaque"
 
     def note_state(self, agent_id: str, agreement: Agreement) -> None:

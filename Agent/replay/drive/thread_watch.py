@@ -1,7 +1,7 @@
 """Watch threads and pool tasks that a replayed action starts: whether they end with it, and overlap.
 
-Work of threads whose results the action takes in a fixed order is deterministic. Work that outlives the
-action is not, nor are calls of agents and tools from threads that run at the same time.
+Work of threads is deterministic if the action takes their results in a fixed order. Work that outlives the
+action is not, and neither are calls of agents and tools from threads that run at the same time.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ _worker: Any = vars(sys.modules[ThreadPoolExecutor.__module__])["_worker"]
 
 
 def _waits_for_work(thread: threading.Thread, begun_by: CodeType, patience_seconds: float = 0.0) -> bool:
-    """Whether it is a library's worker thread that has ended or waits for new work, as in a pool.
+    """Whether a thread is a library's worker that has ended or waits for new work, as in a pool.
 
     Args:
         patience_seconds: time that it may take to return to its queue.

@@ -1,9 +1,9 @@
 """Watch sources of randomness, time and environment during an action, to reveal unrecorded reads.
 
-The seams of `record/sources/` are installed here too: `source_results.py` answers from the recording, and
-reads that it lacks are noted here. Reads that bypass the seams are seen in the C functions themselves or by a
-profile hook (`record/sources/sources.py`), under any name. Draws that neither sees show in generator states
-compared before and after. A read is attributed to the first frame outside the standard library
+The wrappers of `record/sources/` are installed here, too: `source_results.py` answers from the recording, and
+unrecorded reads are noted here. Reads that bypass the wrappers are seen in the C functions themselves or by a
+profile hook (`record/sources/sources.py`), under any name. Draws that neither sees are found by comparing the
+states of generators before and after. A read is attributed to the first frame outside the standard library
 (`record/sources/adopted.py`). Also watched: draws from any `random.Random` that is neither exposed nor seeded
 during the action, and threads. Sockets and new processes are refused.
 """
@@ -82,13 +82,13 @@ REFUSED = {
 }
 T = TypeVar("T")
 VARIED_SOURCES = ("time.", "datetime.", "os.urandom", "uuid", "secrets", "random")
-"""Sources that return other values in a replay with `clock_shift_s`."""
+"""Sources whose values change in a replay with `clock_shift_s`."""
 _WRITING = frozenset({"open", "os.remove", "os.rename", "os.truncate", "sqlite3.connect"})
 """Names of the audit events for writes to files."""
 _LAST_OF_NUMPY = "numpy.random.mtrand"
 """The module of `numpy.random` that is imported last."""
 _TRIED = (("127.0.0.1", 0), ("localhost", 0), ("::1", 0))
-"""Addresses that libraries bind as a test; no other machine is reached by that."""
+"""Addresses that libraries bind as a test, without reaching another machine."""
 _TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
 _HOW = {"os.remove": "removed", "os.rename": "moved", "os.truncate": "cut"}
 
@@ -112,7 +112,7 @@ class SourceWatch:
         self.allows_network = False
         """Whether live calls are allowed, as after a fork point."""
         self.reachable: frozenset[str] = frozenset()
-        """What is not refused because the user declared it."""
+        """Accesses that are allowed because the user declared them."""
         self.reached: set[str] = set()
         """The parts of `reachable` that were used."""
         self.built_with: list[SourceRead] = []
@@ -126,9 +126,9 @@ class SourceWatch:
         self.imported_with: list[SourceRead] = []
         """Entropy that the user's modules read at import, which agents may use at any time."""
         self.clocks_at_import: list[str] = []
-        """Clocks that they read at import."""
+        """Clocks that the user's modules read at import."""
         self.clocks: list[SourceRead] = []
-        """Clocks that a program read which records itself, but for what it recorded."""
+        """Unrecorded clock reads of a program that records itself."""
         self.made = LibraryValues()
         self._is_building = self._is_importing = self._is_hooked = False
         self._seeds = NumpySeeds()
@@ -210,7 +210,7 @@ class SourceWatch:
 
     @contextmanager
     def importing(self) -> Iterator[None]:
-        """Watch while the target's module is imported: no agent's state may hold what it draws then."""
+        """Watch while the target's module is imported: no agent's state may contain values drawn then."""
         self._is_importing = True
         try:
             with self.building():
@@ -221,7 +221,7 @@ class SourceWatch:
             self._numpy_seeded = [(bits, repr(bits.state)) for bits in self._seeds.not_given()]
 
     def put_in_seams(self) -> None:
-        """Install the seams of the sources; call it once the target is imported."""
+        """Install the wrappers of the sources; call this after the target's import."""
         self._seeds.put_in()
         recorded_sources(notice="none").__enter__()
 
@@ -245,7 +245,7 @@ class SourceWatch:
         return known is not None and known() is generator
 
     def answered(self, source: str) -> None:
-        """Note that draws from this source get recorded values, so that a changed state means nothing."""
+        """Note that draws from this source get recorded values, so a changed state is not a draw."""
         self._read_now.add(source)
 
     def is_seeded(self, module: str) -> bool:
@@ -283,7 +283,7 @@ class SourceWatch:
             if excuses(read.source) is None:
                 outcome.reason(
                     f"{read.source} read by {read.function} ({read.file}:{read.line}) when its module was "
-                    "imported, which no recording holds: read it in an action or in the agent's constructor"
+                    "imported, which is not recorded: read it in an action or in the agent's constructor"
                 )
         outcome.sources = self.reads
         if outcome.divergence is not None:
@@ -296,7 +296,7 @@ class SourceWatch:
         ]
 
     def begin(self, action: DrivenAction) -> None:
-        """Start watching; the caller must call `end` in any case."""
+        """Start watching; the caller must always call `end`."""
         self.action, self._step = action, action.number
         self._read_now.clear()
         self._before.clear()
@@ -333,7 +333,7 @@ class SourceWatch:
             self._compare_imported()
 
     def close(self) -> None:
-        """Remove the hook after the last action."""
+        """Remove the profile hook after the last action."""
         if not self._is_hooked:
             return
         self._is_hooked = False
@@ -458,7 +458,7 @@ class SourceWatch:
         self._add_at(source, asker.f_code, asker.f_lineno)
 
     def _is_clock(self, source: str, asker: FrameType) -> bool:
-        """Whether the source is a clock, whose values are no chance; those of a whole program are kept."""
+        """Whether the source is a clock, which is not random; clock reads of a whole program are kept."""
         if not source.startswith(("time.", "datetime.")):
             return False
         if self._records and not is_import_of_library(asker):
@@ -497,7 +497,7 @@ class SourceWatch:
         return [*self.built_with, *dict.fromkeys([*seeds, *kept])]
 
     def keep_out(self, refused: str) -> None:
-        """Refuse what a replay must not reach, and note who requested it.
+        """Refuse an access that a replay must not make, and note the code that requested it.
 
         Raises:
             PermissionError: it is refused here.
@@ -521,7 +521,7 @@ class SourceWatch:
 
 
 class _BuildingPlayer:
-    """Notes reads through seams while the target builds, where no C function shows them."""
+    """Notes reads through wrappers while the target builds, which no C function shows."""
 
     def __init__(self, watch: SourceWatch, clock_shift_s: int) -> None:
         self._watch = watch
@@ -556,7 +556,7 @@ def _is_recorded(source: str) -> bool:
     """Whether the current action of a program that records itself records a read of the source."""
     if reads_here() is None:
         return False
-    # Generators that were adopted alone leave the other sources unrecorded.
+    # If only generators were adopted, the other sources are unrecorded.
     is_adopted = source == UNADOPTED or (source == "random" and adopted_of(hidden_random) is not None)
     return seams.are_in or is_adopted
 
@@ -573,7 +573,7 @@ def numpy_state() -> dict[str, Any]:
 def _hook_of(watch: SourceWatch) -> Callable[[str, tuple[Any, ...]], None]:
     """Return the audit hook.
 
-    A plain function takes half the time of a method, and each `id()` in replayed code calls it.
+    A plain function takes half the time of a method; each `id()` in replayed code calls the hook.
     """
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -598,9 +598,9 @@ def _is_adopted(bits: Any) -> bool:
 
 
 def _is_configuration(source: str, asker: FrameType) -> bool:
-    """Whether an installed library reads its configuration or is being imported: not the agent's read.
+    """Whether a library reads its configuration or is being imported: then it is not the agent's read.
 
-    Its draws from the global generators count in any case, since they advance them.
+    A library's draws from the global generators always count, since they advance them.
     """
     if source == ENVIRONMENT and is_of_library(asker.f_code.co_filename):
         return True

@@ -68,8 +68,8 @@ _GRAPH: Final = re.compile(r"(?:call_\d+\.)?graph")
 
 
 async def replay_graph(
-    input: Any,  # noqa: A002, ARG001 - as the protocol has it
-    state: Any,  # noqa: ARG001 - loaded again once the graph's classes are there
+    input: Any,  # noqa: A002, ARG001 - the protocol's names
+    state: Any,  # noqa: ARG001 - loaded again after the graph's classes
     config: Mapping[str, Any],
     overrides: Mapping[str, Any] | None = None,
 ) -> Execution:
@@ -104,7 +104,7 @@ def _graph_of(config: Mapping[str, Any]) -> Any:
         graph = graph(None)
     if not isinstance(graph, pregel.Pregel):
         raise UsageError(
-            f"the target gave a {type(graph).__name__}, not a compiled graph",
+            f"the target returned a {type(graph).__name__}, not a compiled graph",
             remedy="give what graph.compile() or recorded_graph() returns",
         )
     return graph
@@ -223,7 +223,7 @@ class _Drive:
         except Exception as error:  # noqa: BLE001 - what user code raises is a result
             execution.error = f"{type(error).__qualname__}: {self._as_recorded(message_of(error))}"
             if not self.nodes.ran:
-                execution.reasons.append(f"the graph could not be brought to that state: {execution.error}")
+                execution.reasons.append(f"the graph could not reach that state: {execution.error}")
         if execution.error is not None:
             execution.divergence = f"step {self.nodes.last_step}, {self.nodes.last_node}: {execution.error}"
 
@@ -258,12 +258,12 @@ class _Drive:
         patch, new_input = self.config["modified_state"], self.config["modified_input"]
         if new_input is not None and self.step:
             raise UsageError(
-                "a graph is given its input at the beginning",
+                "the input of a graph can be changed only at its beginning",
                 remedy="continue from step_0, or change the state, ReplayConfig(modified_state={...})",
             )
         for each in (patch, new_input):
             if each is not None and not isinstance(each, Mapping):
-                raise UsageError("the state of a graph is changed by a merge patch", remedy='{"key": value}')
+                raise UsageError("only a merge patch can change a graph's state", remedy='{"key": value}')
         return {**(new_input or {}), **(patch or {})}
 
     def _impose(self, fields: Mapping[str, Any], node: str) -> None:
@@ -303,8 +303,8 @@ class _Drive:
             if number not in self.states or number not in values:
                 if not ended:
                     return None
-                has_now = "there is a state now, but none was recorded"
-                has_not = "a state was recorded, but there is none now"
+                has_now = "it now has a state, but none was recorded"
+                has_not = "a state was recorded, but it now has none"
                 return f"{self._describe_step(number)}: {has_now if number in values else has_not}"
             one, other = plain_values(self.states[number]), plain_values(values[number])
             difference = recorded_difference(one, other, comparison)
@@ -381,7 +381,7 @@ class ExecutedNodes:
         return number <= self.answered_until or name in self.recorded
 
     def answer(self, step_id: str) -> Any:
-        """Return or raise a step's recorded response; RecordingMiss if there is none."""
+        """Return or raise a step's recorded response; RecordingMiss if it has none."""
         step = self.steps.get(step_id)
         signal = None if step is None else _control_flow_exception(step.kept.get("told"))
         if step is None or (step.error is not None and signal is None):
@@ -480,7 +480,7 @@ class RecordedGraphCall:
         self._take([step for step in steps if step.step_type == GRAPH_STEP and step.step_id == name])
 
     def holds(self, path: Collection[str]) -> bool:
-        """Whether a call with these enclosing spans was made inside this graph call, or outside all."""
+        """Whether a call with these enclosing spans was made inside this graph call or outside every one."""
         graphs = [name for name in path if _GRAPH.fullmatch(name)]
         return not graphs or f"{self.call}graph" in graphs
 
@@ -504,7 +504,7 @@ class RecordedGraphCall:
                     continue
                 loaded = store.load_checkpoint(run_id, info.step_id)
                 self.doubts += [
-                    f"{pointer} of {info.step_id} could not be brought back" for pointer in loaded.unrestored
+                    f"{pointer} of {info.step_id} could not be restored" for pointer in loaded.unrestored
                 ]
                 yield int(match[2]), restored_values(loaded.state)
 
@@ -539,6 +539,6 @@ def _doubts_of(call: DoneStep) -> Iterator[str]:
     for pointer in call.unrestored:
         if pointer.startswith(("/configurable", "/context")):
             yield (
-                f"{pointer.removeprefix('/')}, an argument of the call, has no form that can be recorded; "
+                f"{pointer.removeprefix('/')}, an argument of the call, cannot be recorded; "
                 "pass plain values or a dataclass"
             )

@@ -108,7 +108,7 @@ class ReplayExecutor:
         Raises:
             UsageError: an unknown executor, a patch that does not fit, or something the executor cannot do.
             RunNotFound, EventNotFound, DamagedInput: the checkpoint does not exist, or cannot be read.
-            MissingExtra, TargetNotGiven: the executor lacks a library, or a target.
+            MissingExtra, TargetNotGiven: a library or a target that the executor needs is missing.
         """
         config = ReplayConfig() if config is None else config
         saved = await self.checkpoints.get_checkpoint(checkpoint_id)
@@ -240,7 +240,7 @@ def _labels(saved: SavedCheckpoint) -> dict[str, Any]:
     try:
         return dict(read_run(saved.ref).summary.labels)
     except RunNotFound:
-        return {}  # a run that left nothing but checkpoints
+        return {}  # a run that left only checkpoints
 
 
 def _framework(saved: SavedCheckpoint, shown: str | None, config: ReplayConfig) -> str:
@@ -260,12 +260,12 @@ def _keep(saved: SavedCheckpoint, result: ReplayResult, source: RunSource | None
     """Write the report to the run's directory, and to the source that the run came from, if any."""
     directory = make_replay_directory(saved.session, saved.ref.run_id or ROOT_RUN)
     if directory is None:
-        result.execution.notes.append("the report could not be kept: the session cannot be written")
+        result.execution.notes.append("the report could not be stored: the session cannot be written")
         return
     result.replay_id, result.path = directory.name, directory
     report = result.to_dict()
     if why := keep_json(directory / "report.json", report):
-        result.execution.notes.append(f"the report could not be kept: {why}")
+        result.execution.notes.append(f"the report could not be stored: {why}")
     if source is not None:
         source.keep_replay(saved.session, saved.info, directory.name, report)
 
@@ -288,7 +288,7 @@ async def _mock(
 
 
 async def _generic(_given: Any, _state: Any, config: Mapping[str, Any], **_overrides: Any) -> Execution:
-    """Return the recorded output, since no code is known that could run."""
+    """Return the recorded output, since the executor has no code to run."""
     return Execution(
         config["original_output"],
         user_code_ran=False,
@@ -369,10 +369,10 @@ def register_executor(name: str, executor: ExecutorFunction | AgentExecutor) -> 
         UsageError: `executor` is neither.
     """
     if not isinstance(name, str) or not name:
-        raise UsageError(f"{name!r} is not a name of an executor", remedy="give a text")
+        raise UsageError(f"{name!r} is not the name of an executor", remedy="give a string")
     if isinstance(executor, type):
         raise UsageError(
-            f"the executor {name} is the class {executor.__name__}", remedy="give an object of it"
+            f"the executor {name} is the class {executor.__name__}", remedy="give an instance of it"
         )
     if isinstance(executor, AgentExecutor) and inspect.iscoroutinefunction(executor.execute):
         _REGISTERED[name] = executor.execute
@@ -387,7 +387,7 @@ def register_executor(name: str, executor: ExecutorFunction | AgentExecutor) -> 
 
 def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - whether calling it gives a coroutine is the question
+        getattr(function, "__call__", None)  # noqa: B004 - its call may return a coroutine
     )
 
 

@@ -40,7 +40,7 @@ class ReplayConfig:
     """How to continue from a checkpoint; by default, exactly as recorded."""
 
     modified_input: Any = None
-    """Another input. A mapping is a JSON merge patch of a recorded mapping; any other value replaces it."""
+    """A new input. A mapping is a JSON merge patch of a recorded mapping; any other value replaces it."""
     dry_run: bool = False
     """Use the mock executor: run no user code and call no model."""
     modified_state: Patch | None = None
@@ -48,7 +48,7 @@ class ReplayConfig:
     overrides: Mapping[str, Any] | None = None
     """Passed to the executor unchanged."""
     executor: str | None = None
-    """The executor's name; by default the run's label `framework`, then whatever the recording shows."""
+    """The executor's name; by default the run's label `framework`, else chosen by its steps or its target."""
     target: Any = None
     """`module:factory`, or such a function, for executors that build agents or graphs."""
     live: bool | Collection[str] = False
@@ -200,7 +200,7 @@ class AgentExecutor(Protocol):
 
     async def execute(
         self,
-        input: Any,  # noqa: A002 - the name that the executors of users have
+        input: Any,  # noqa: A002 - the name in users' executors
         state: Any,
         config: Mapping[str, Any],
         overrides: Mapping[str, Any] | None = None,
@@ -330,8 +330,8 @@ def _names(keys: list[str]) -> str:
 # Watching user code in this process: reads of clocks and random generators are noticed, and network access is
 # refused.
 #
-# The profiler is set only while the code itself runs, between the awaits of a coroutine too; other work of
-# the event loop is not seen. Its tool and model calls get the recorded responses after the checkpoint.
+# The profiler is set only while the code itself runs, also between the awaits of a coroutine; other work of
+# the event loop is not observed. Its tool and model calls get the recorded responses after the checkpoint.
 
 _NETWORK: Final = {
     "socket.connect",
@@ -382,7 +382,7 @@ class ExecutorWatch(SourceWatch):
             sys.setprofile(before)
 
     def stepped(self, awaitable: Awaitable[Any], step: int) -> Stepped:
-        """Return the awaitable, with its reads noticed while it runs."""
+        """Return the awaitable so that its reads are noticed while it runs."""
 
         def run(resume: Callable[[], Any]) -> Any:
             with self.noticing(step):
@@ -414,7 +414,7 @@ def _install_audit() -> None:
         watch = _open_watch.get()
         if watch is None or watch.allows_network:
             return
-        watch.refuse(sys._getframe(1))  # noqa: SLF001 - the one way to a caller
+        watch.refuse(sys._getframe(1))  # noqa: SLF001 - the only way to a caller
         raise PermissionError("the network is not allowed during a replay; ReplayConfig(live=...) allows it")
 
     sys.addaudithook(refuse)
@@ -424,7 +424,7 @@ class ReplayerByArguments(ToolReplayer):
     """Matches calls by name and arguments alone, since executors call from other places than the program."""
 
     def ask(self, kind: str, name: str, arguments: Any, _place: CallPlace | None = None) -> RequestedCall:
-        """Describe a call that is made now, without its place."""
+        """Describe a call made by the replay, without its place."""
         return super().ask(kind, name, arguments, None)
 
 
@@ -436,7 +436,7 @@ def replayer_after(
     Args:
         ref: the run; it may lack recorded calls.
         after_us: microseconds since 1970.
-        is_meant: takes the spans around a call, and says whether the call counts; by default all do.
+        is_meant: returns whether a call counts, given its enclosing spans; by default all calls count.
     """
     try:
         book = read_calls(ref)

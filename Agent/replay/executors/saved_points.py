@@ -69,14 +69,14 @@ def parse_checkpoint_id(checkpoint_id: str) -> CheckpointName:
     refuse_unstorable(*parts)
     if len(parts) not in {2, 3} or not parts[0]:
         raise UsageError(
-            f"{checkpoint_id!r} is not an id of a checkpoint",
-            remedy="auto_checkpoint_trace and list_checkpoints give them: RUN:STEP or RUN:STEP:AGENT",
+            f"{checkpoint_id!r} is not a checkpoint id",
+            remedy="auto_checkpoint_trace and list_checkpoints return ids: RUN:STEP or RUN:STEP:AGENT",
         )
     return CheckpointName(*parts)
 
 
 def refuse_unstorable(*names: str) -> None:
-    """UsageError for a name that no database holds: one with a NUL or a lone surrogate."""
+    """Raise UsageError for a name that no database can store: one with a NUL or a lone surrogate."""
     for name in names:
         if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
             raise UsageError(f"no run and no step is named {name!r}", remedy="agent-trace runs lists them")
@@ -170,8 +170,8 @@ class CheckpointManager:
 
         Args:
             trace_id: a run's id or its beginning, a session, `SESSION/agent_id`, or `last`.
-            limit: how many are made after steps at most, and how many before the first steps of agents; if
-                there are more, every n-th is made.
+            limit: the maximum number of checkpoints after steps, and of those before the first steps of
+                agents; if there are more, every n-th is made.
 
         Returns:
             The ids of all checkpoints of the run, in the order of the steps.
@@ -228,7 +228,7 @@ class CheckpointManager:
         except (RunNotFound, SessionNotFound):
             raise RunNotFound(
                 f"no run {trace_id!r} in {source.name}, nor under {source.local_root}",
-                remedy="agent-trace ship --content sends one there; agent-trace runs lists those here",
+                remedy="agent-trace ship --content sends a run there; agent-trace runs lists the local ones",
             ) from None
 
     def source_of(self, session: Path) -> RunSource | None:
@@ -303,7 +303,7 @@ class CheckpointManager:
             try:
                 listed = store.list_checkpoints(ref.run_id or ROOT_RUN)
             except RunNotFound:
-                return []  # the run itself is there, it left none
+                return []  # the run exists, without checkpoints
         return [self._named(ref, info) for info in listed if ref.agent_id in {None, info.agent_id}]
 
     def _named(self, ref: RunRef, info: CheckpointInfo, **more: Any) -> SavedCheckpoint:
@@ -316,7 +316,7 @@ class CheckpointManager:
         ref = self.find(name.run)
         with LocalCheckpointStore(ref.session) as store:
             loaded = store.load_checkpoint(ref.run_id or ROOT_RUN, name.step_id, name.agent_id)
-        assert loaded.info is not None  # noqa: S101 - what was loaded says how it is stored
+        assert loaded.info is not None  # noqa: S101 - a loaded checkpoint has its info
         return self._named(ref, loaded.info, state=loaded.state, unrestored=loaded.unrestored)
 
     def _deleted(self, checkpoint_id: str) -> bool:

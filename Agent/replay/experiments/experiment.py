@@ -61,8 +61,8 @@ from Agent.replay.worker.workbench import turn_recording_away
 
 MIN_SEEDS = 5
 CLEAR_SEEDS = 8
-"""No more seeds are tried where so many, with and without the event, do not overlap. By chance that
-happens once in 6,435 experiments: in 2 of the 12,870 ways to divide 16 values into halves."""
+"""The number of seeds after which no more are tried if the values with and without the event do not overlap.
+By chance that happens once in 6,435 experiments: in 2 of the 12,870 ways to divide 16 values into halves."""
 PATIENCE_S = 30.0
 """The time for all seeds of one event; slow forks get fewer seeds, but at least MIN_SEEDS."""
 
@@ -153,7 +153,7 @@ class Experiment:
         self._suspicion = suspicion
         self.fork.bring()
         if self.measure.agents and not self._live & {*self.measure.agents}:
-            raise ReplayError(f"the code of {self.measure.agents[0]} does not run in what the target builds")
+            raise ReplayError(f"the target builds no object that runs the code of {self.measure.agents[0]}")
         self._refuse_entries(self.fork.plan)
         bench = self.fork.bench
         self._calls = bench.answers(bench.pipeline).calls_among(self.fork.own_events())
@@ -240,7 +240,7 @@ class Experiment:
         return other
 
     def left(self, call: TracedCall) -> None:
-        """The body of a call has ended: pass the moment if it was this call."""
+        """Handle the end of a call's body: end the moment if it was this call."""
         if call is self._open:
             self._open = None
             self._end()
@@ -330,7 +330,7 @@ class Experiment:
                 return Answer(None)
             return self._called_with(call, kept)
         event = chosen.ordinary
-        assert event is not None  # noqa: S101 - these two kinds are made with it
+        assert event is not None  # noqa: S101 - both kinds have it
         if chosen.sort == "answer":
             return self._answer_of(event)
         restored = self.fork.bench.decoder.restore(in_payload(event, "args"))
@@ -349,7 +349,7 @@ class Experiment:
             return Answer(method(**args))
         except ReplayStopped:
             raise
-        except Exception as error:  # noqa: BLE001 - the caller gets it, as it would without the experiment
+        except Exception as error:  # noqa: BLE001 - the caller gets it, as without the experiment
             return Answer(error=error)
 
     def _new_id(self, call: TracedCall, recorded: str) -> str:
@@ -375,7 +375,7 @@ class Experiment:
         names = [*(state.get("set") or {}), *(state.get("unset") or [])]
         obj = self._agents_now().get(str(event.agent_id))
         if obj is None:
-            self._player.stop(f"{event.agent_id} has no object whose state could be put back")
+            self._player.stop(f"{event.agent_id} has no object whose state could be restored")
         values, types = {}, fold.types()
         for name in names:
             if name not in fold.fields:

@@ -339,7 +339,7 @@ class DroppedMessage:
 
 
 def _taken_from_all(message: object) -> bool:
-    """Remove a message from its containers, also inside a tuple as in priority queues; whether any had it."""
+    """Remove a message from its containers, also in tuples as in priority queues; return if any had it."""
     is_taken = False
     for holder in gc.get_referrers(message):
         if type(holder) is tuple:
@@ -475,7 +475,7 @@ def series_of(event: Event) -> str:
 
 @dataclass(slots=True)
 class MetricTally:
-    """Adds up a measure, event by event."""
+    """Sums up a measure, event by event."""
 
     measure: Measure
     count: int = 0
@@ -515,7 +515,7 @@ def recorded_value(measure: Measure, events: Iterable[Event], live: Collection[s
 
     Args:
         events: the events after the moment.
-        live: the agents whose code runs in a fork; a fork knows only the calls and errors of other agents.
+        live: the agents whose code runs in a fork; a fork sees only the calls and errors of other agents.
     """
     tally = MetricTally(measure)
     for event in events:
@@ -726,9 +726,9 @@ def _runs(
         except TargetNotGiven as error:
             missing = error
         except AgentNotFound:
-            continue  # other agents' events name it, but it recorded none
+            continue  # only other agents' events name it
     if not requests:
-        assert missing is not None  # noqa: S101 - the only way to have found nothing
+        assert missing is not None  # noqa: S101 - the only reason for no run
         raise TargetNotGiven(
             "no target was given, and the session remembers none",
             remedy="give --target module:factory (target=): a function that takes a spec and returns the "
@@ -745,7 +745,7 @@ def _stopped(forks: Sequence[dict[str, Any]]) -> str:
     """Return how many forks have no value, with the first reason."""
     unsound = [fork for fork in forks if not _is_sound(fork)]
     reason = next((fork["stopped"] for fork in unsound if fork["stopped"] is not None), None)
-    return f"{len(unsound)} of {len(forks)} forks did not finish: {reason or 'there was nothing to measure'}"
+    return f"{len(unsound)} of {len(forks)} forks did not finish: {reason or 'they had nothing to measure'}"
 
 
 def _lacks(result: dict[str, Any]) -> str | None:
@@ -758,4 +758,4 @@ def _lacks(result: dict[str, Any]) -> str | None:
             f"replayed without a change, the run does not do what was recorded ({baseline['value']} "
             f"instead of {recorded}), so a change would prove nothing"
         )
-    return "there is nothing to measure after that moment" if baseline["value"] is None else None
+    return "nothing can be measured after that moment" if baseline["value"] is None else None

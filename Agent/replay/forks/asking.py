@@ -46,13 +46,13 @@ class Answer(TextInNotebook):
     start: str
     """The recorded state that the agent was made from."""
     redriven: int
-    """Recorded actions that were replayed from there up to the moment."""
+    """The number of recorded actions that were replayed from there to the moment."""
     value: Any
     """The result as a JSON value."""
     types: dict[str, str]
-    """{JSON Pointer below the value: tag} of what JSON lacks, such as tuples."""
+    """{JSON pointer below the value: tag} for types that JSON lacks, such as tuples."""
     changed: tuple[str, ...]
-    """Fields of the agent that the function changed, in its own copy: such a function is not pure."""
+    """Fields that the function changed in its copy of the agent: such a function is not pure."""
     notes: tuple[str, ...]
     stdout: str = field(default="", repr=False)
     stderr: str = field(default="", repr=False)
@@ -69,7 +69,7 @@ class Answer(TextInNotebook):
             + (f", {self.redriven:,} recorded actions replayed up to the moment" if self.redriven else ""),
         ]
         if self.changed:
-            lines.append(f"  the function changed {', '.join(self.changed)}; the recording keeps what it has")
+            lines.append(f"  the function changed {', '.join(self.changed)}; the recording is unchanged")
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
 
@@ -82,7 +82,7 @@ def ask_agent(
     *,
     timeout_seconds: float | None = None,
 ) -> Answer:
-    """Call a function on an agent as it was at a moment of a recording, and return what it returned.
+    """Call a function on an agent as it was at a moment of a recording, and return its result.
 
     Args:
         run: `SESSION/agent_id`, or a run of one agent.
@@ -186,13 +186,13 @@ def _asked(fork: Fork, agent_id: str | None) -> tuple[str, object]:
     if agent_id in agents:
         return str(agent_id), agents[str(agent_id)]
     raise UsageError(
-        "the run has several agents" if agent_id is None else f"the target makes no {agent_id}",
+        "the run has several agents" if agent_id is None else f"the target builds no {agent_id}",
         remedy=f"name one, as SESSION/agent: {', '.join(list(agents)[:5])}",
     )
 
 
 def _digests(agent: object) -> dict[str, bytes]:
-    """Return what each exposed field of an agent holds, in a form that can be compared."""
+    """Return the value of each exposed field of an agent in a comparable form."""
     fields = read_state(agent).fields
     encoded = {name: to_json({name: value}, "", agent_of=agent_id_of) for name, value in fields.items()}
     return {

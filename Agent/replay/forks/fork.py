@@ -81,7 +81,8 @@ class Fork:
         request: the request of `forking.py`.
         find: finds the point instead of the request's step; the recorded actions are then always called.
         reports_progress: whether it reports its progress; in a sweep only the whole sweep does.
-        shows: takes an agent and the agents with an object, and says whether the outcome has its state.
+        shows: returns whether the outcome includes an agent's state, given the agent and all agents with an
+            object.
     """
 
     plan: Plan
@@ -167,7 +168,7 @@ class Fork:
             raise ReplayError(f"the state at {self.point.what} cannot be restored: {restored.unrestored[0]}")
         if not isinstance(restored.value, dict):
             raise ReplayError(
-                f"the state at {self.point.what} is not a mapping of names, so no object can take it"
+                f"the state at {self.point.what} is not a mapping of names, which restoring needs"
             )
         self.driver = self.bench.driver_for(self.plan)
         put_back(self.bench.objects[agent_id], restored.value)
@@ -182,7 +183,7 @@ class Fork:
         hidden = hidden_generator(given, self.first, recording, self.bench.watch.seeded)
         start = start_for(point, plan, recording, self._ref, given, is_alone=is_alone, hidden=hidden)
         if hidden is not None and start.begin:
-            self.outcome.note(f"{hidden} starts over: no checkpoint holds its state")
+            self.outcome.note(f"{hidden} starts over, since no checkpoint has its state")
         for agent_id, state in start.states.items():
             recording.agents[agent_id] = replace(recording.agents[agent_id], first_state=state, lives=1)
         self.driver = self.bench.driver_for(plan)
@@ -192,7 +193,7 @@ class Fork:
             reasons = judge(self.bench.outcome)[1] or [str(self.bench.outcome.divergence)]
             raise ReplayError(
                 f"{point.what} cannot be reached: replaying the actions before it failed: {reasons[0]}",
-                remedy="fork from a checkpoint, or with the code that was recorded",
+                remedy="fork from a checkpoint, or with the recorded code",
             )
         for read in self.bench.outcome.sources:
             self.outcome.note(f"before the point: {read}, which is not recorded")
@@ -671,7 +672,7 @@ class ForkRecording:
 
 def _unwritten(what: str, path: Path, error: OSError) -> InputError:
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    remedy = "free disk space" if is_full else "copy the trace root to a place that you may write to"
+    remedy = "free disk space" if is_full else "copy the trace root to a writable place"
     return InputError(f"{what}: {error.strerror or error}", path=path, remedy=remedy)
 
 

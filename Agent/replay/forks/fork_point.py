@@ -47,7 +47,7 @@ class ForkPoint:
     index: int
     """The number of whole actions before it."""
     effect: Event | None = None
-    """The effect of the next action after which the place is; None for the place before that action."""
+    """The effect of the next action just before the place; None for the place before that action."""
     state: Recorded | None = None
     """The state of a checkpoint at this place."""
     saved_us: int = 0
@@ -143,7 +143,7 @@ def _checkpoints(
 ) -> Iterator[tuple[str, list[CheckpointInfo]]]:
     """Yield the checkpoints of the run; for a session's root run, those of each run of the session."""
     for run_id in [ref.run_id] if ref.run_id is not None else store.runs():
-        with suppress(RunNotFound):  # that run left no checkpoint
+        with suppress(RunNotFound):  # the run has no checkpoint
             yield run_id, store.list_checkpoints(run_id, agent_id)
 
 
@@ -182,7 +182,7 @@ def _place_of(event: Event, what: str, actions: Sequence[DrivenAction]) -> ForkP
 
 
 def place_at(time_us: int, what: str, actions: Sequence[DrivenAction]) -> ForkPoint:
-    """Return the place of a time: between two actions, or after the last effect of an action by then."""
+    """Return the place of a time: between two actions, or inside one, after its last effect by then."""
     for index, action in enumerate(actions):
         if action.event.timestamp_us <= time_us:
             continue
@@ -216,7 +216,7 @@ def start_for(
     Args:
         objects: the target's objects by agent.
         is_alone: whether no agent's code runs inside another agent; such an agent's state cannot be restored.
-        hidden: a generator that no recorded state contains, in words; None if there is none.
+        hidden: the description of a generator that no recorded state contains, or None.
     """
     agents = list(objects)
     if not is_alone:
@@ -323,7 +323,7 @@ def _as_event(base: Event | None, agent_id: str, fields: dict[str, Any], types: 
 def hidden_generator(
     objects: Mapping[str, object], first: Event | None, recording: Recording, seeded: Collection[str]
 ) -> str | None:
-    """Find a random generator that no recorded state contains; return it in words, None if there is none.
+    """Find a random generator that no recorded state contains; return its description, or None.
 
     Only replaying the actions before the point restores such generators: those of a module that the target
     seeds, those in modules and classes of the program, and adopted ones that drew only before the point.
@@ -335,7 +335,7 @@ def hidden_generator(
     """
     before, behind = _places(recording, first)
     for place in sorted(before - behind):
-        return f"the generator {place}, which draws no more after the point"
+        return f"the generator {place}, which is not used after the point"
     for module in sorted(set(seeded) - before - behind):
         return f"the generator of {module}, which the target seeds"
     exposed = {id(generator) for obj in objects.values() for _, generator in generators_in(obj)}

@@ -325,7 +325,7 @@ class SweepReport(TextInNotebook):
 
     @property
     def exit_code(self) -> int:
-        """4 if every fork stopped, so that nothing was found out; else 0."""
+        """4 if every fork stopped, so that the sweep has no result; else 0."""
         return 4 if self.forks and all(fork.value == STOPPED for fork in self.forks) else 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -513,7 +513,7 @@ class TurningPoint(TextInNotebook):
 
     @property
     def exit_code(self) -> int:
-        """Return 0 if a point was found, 1 if the change alters nothing at the first, 4 if that stopped."""
+        """Return 0 if a point was found, 1 if the first fork is unaffected by the change, 4 if it stopped."""
         if self.last is not None:
             return 0
         return 4 if self.probes[0].value == STOPPED else 1
@@ -525,7 +525,7 @@ class TurningPoint(TextInNotebook):
     def __str__(self) -> str:
         outcome, count = self.outcome, len(self.probes)
         if self.exit_code == 4:
-            lines = [f"The fork at {self.step} stopped, so nothing was found out"]
+            lines = [f"The fork at {self.step} stopped, so the search has no result"]
         elif self.last is None:
             lines = [
                 f"At {self.step} the change no longer alters {outcome}: {_text(self.baseline)} both ways"
@@ -562,12 +562,12 @@ def turning_point(
 ) -> TurningPoint:
     """Find the latest point, from a step on, at which a change still alters an outcome.
 
-    The range of actions is halved until two neighbours differ. This assumes that a change that comes too late
-    at one point comes too late at all later ones.
+    The range of actions is halved until two neighbours differ. This assumes that a change that is too late at
+    one point is too late at all later ones.
 
     Args:
         run: as `fork_run` takes it.
-        step: the first point that is tried, such as the event that caused the trouble.
+        step: the first point to try, such as the event that caused the problem.
         patch: as `fork_run` takes it.
         outcome: as `sweep_forks` takes it; usually a condition such as `published>20`.
         target: as `fork_run` takes it.
@@ -577,7 +577,7 @@ def turning_point(
         progress: called with each fork's result.
 
     Raises:
-        UsageError: the outcome is `error`, which a change may alter in many ways, or what the change itself
+        UsageError: the outcome is `error`, which a change may alter in many ways, or a field that the change
             sets; others as `sweep_forks`.
     """
     measured = OutcomeOf.parse(outcome).field
@@ -588,7 +588,7 @@ def turning_point(
     if _sets(patch, measured, agent_id):
         raise UsageError(
             f"the outcome is {measured}, which the change itself sets",
-            remedy="name a field that the change leads to, such as 'published>20'",
+            remedy="name a field that the change affects indirectly, such as 'published>20'",
         )
     probes: list[ProbedPoint] = []
     stopped: list[str] = []

@@ -178,7 +178,7 @@ class ForkPlayer:
         _, token, ended = opened.pop(index)
         try:
             _open.reset(token)
-        except ValueError:  # the call ended in another task than it began in
+        except ValueError:  # the call ended in a different task than it began in
             _open.set(None)
         if ended.recorded is not None:
             self.left(ended.recorded)
@@ -268,7 +268,7 @@ class ForkPlayer:
         except Unanswerable as error:
             self.stop(f"the recorded response of {name} of {who} (event {planned.event.id}): {error}")
         if lack is not None:
-            self._outcome.note(f"the answer of {name} of {who}: {lack}")
+            self._outcome.note(f"the response of {name} of {who}: {lack}")
         self._outcome.answered[who] += 1
         return answer
 
@@ -400,7 +400,7 @@ class ForkSources(SourceAnswers):
         self._put_all([event for event, is_behind in zip(events, behind, strict=True) if is_behind])
 
     def go_on(self, player: ForkPlayer) -> None:
-        """Begin a fork, whose player knows the open calls."""
+        """Begin a fork; the player has its open calls."""
         self.player, self.clocks = player, ForkClocks(self._wall_us, self._latest)
         self._on_their_own: set[str] = set()
         self._are_released = False
@@ -489,7 +489,7 @@ class ForkSources(SourceAnswers):
             del self._seeded[adopted.number]
 
     def left(self, call: PlannedCall) -> None:
-        """Handle the end of a call with this counterpart; generators it drew less from become independent."""
+        """Handle the end of a call with this counterpart; generators that drew less become independent."""
         known = self._calls.get(call.event.id)
         for draws in known.draws if known is not None else ():
             if draws.left() is not None:
@@ -516,12 +516,12 @@ class ForkSources(SourceAnswers):
         base_id = adopted.base_id(key, segment)
         base = None if base_id is None else self._base(base_id)
         if base_id is not None and base is None:
-            self.fork.note(f"a state of {adopted.name} is missing in the recording, so it is not set")
+            self.fork.note(f"a state of {adopted.name} is missing from the recording, so it is not set")
             return
         try:
             adopted.move(segment, base)
         except Exception as error:  # noqa: BLE001 - a state of another version, or an edited log
-            self.fork.note(f"a recorded state of {adopted.name} cannot be put back: {error}")
+            self.fork.note(f"a recorded state of {adopted.name} cannot be restored: {error}")
 
 
 def _earliest(candidates: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:

@@ -34,7 +34,7 @@ def fork_each(fork: Fork, forks: Forks, tasks: Sequence[Callable[[], Any]]) -> l
     """Run each task in a fork of this process; return the results in order.
 
     Args:
-        tasks: each continues from the point in its own way, and returns the `value` to report.
+        tasks: each continues from the point with its change, and returns the `value` to report.
 
     Returns:
         For each task the keys of `_DIED` and times in seconds, or only `error` if it raised one.

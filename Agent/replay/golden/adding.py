@@ -140,7 +140,7 @@ def add_golden(  # noqa: PLR0913 - each is a separate option
     directory_of_golden = golden_place(name, Path(directory))
     if directory_of_golden.exists() and not replace_old:
         raise UsageError(
-            f"there is a golden trace {name!r} already",
+            f"the golden trace {name!r} already exists",
             path=directory_of_golden,
             remedy="give another --name, or --replace",
         )
@@ -255,7 +255,7 @@ def source_of_test(golden: GoldenTrace, why: str = "", path: Path | None = None)
     """Return the source of a test of a golden trace.
 
     Args:
-        why: what the test is about, a clause without a full stop.
+        why: the purpose of the test, as a clause without a full stop.
         path: the file of the test; the default is that of `write_test`.
     """
     what = " ".join(why.split()) or f"the code still does what {golden.origin} did"
@@ -286,7 +286,7 @@ def write_test(golden: GoldenTrace, path: Path | None = None, why: str = "") -> 
 
     Args:
         path: the file; by default `test_golden_NAME.py` next to the directory of golden traces.
-        why: what the test is about; see `source_of_test`.
+        why: the purpose of the test; see `source_of_test`.
 
     Raises:
         UsageError: a file with this name exists, and is not a test of this golden trace.
@@ -312,8 +312,8 @@ def _quoted(name: str) -> str:
 #
 # An accepted change keeps the older recording up to a step, which every later check replays too.
 #
-# The responses of other agents, tools and models stay as recorded. A call without a recorded response cannot
-# be answered; then the run has to be recorded again.
+# The responses of other agents, tools and models stay as recorded. If the code makes a call without a
+# recorded response, the run has to be recorded again.
 
 
 def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenReport:
@@ -386,7 +386,7 @@ def record_anew(
         raise ReplayError(
             f"{golden.name} was recorded again, and the code does not do the same twice: {why[0]}",
             path=golden.directory,
-            remedy="the golden trace is as it was",
+            remedy="the golden trace is unchanged",
         )
     return added.report
 
@@ -409,18 +409,18 @@ def accept_golden(golden: GoldenTrace, step: int, reason: str, target: str | Non
         ReplayError: it differs before that step, nothing was proved, or the code does not do the same twice.
     """
     if not reason.strip():
-        raise UsageError("a change is accepted for a reason", remedy='give --reason "..."')
+        raise UsageError("accepting a change needs a reason", remedy='give --reason "..."')
     checked = check_golden(golden, target)
     first = checked.report.divergence
     if checked.passes:
-        raise UsageError(f"{golden.name} passes: there is no new behaviour to accept")
+        raise UsageError(f"{golden.name} passes, so it has no new behaviour to accept")
     if checked.report.exit_code == 4 or first is None:
         why = (*checked.report.reasons, *checked.undeclared, "nothing was proved")[0]
-        raise ReplayError(f"nothing can be accepted of {golden.name}: {why}")
+        raise ReplayError(f"no change of {golden.name} can be accepted: {why}")
     if first.step < step:
         raise ReplayError(
-            f"{golden.name} differs at step {first.step} already, before step {step}: {first}",
-            remedy=f"mend that, or accept from step {first.step} on",
+            f"{golden.name} already differs at step {first.step}, before step {step}: {first}",
+            remedy=f"fix that, or accept from step {first.step} on",
         )
     with tempfile.TemporaryDirectory(prefix="agent-trace-golden-") as directory:
         change, *trimmed = (
@@ -446,7 +446,7 @@ def _cut(
         place: the directory to write to.
 
     Returns:
-        The accepted change with its new file, `file` is "" for step 1.
+        The accepted change with its new file; `file` is "" for step 1.
 
     Raises:
         UsageError: the current recording does not have this step.
@@ -500,7 +500,7 @@ class ShrunkGolden:
     trials: int
     """The number of replays made while shrinking."""
     is_smallest: bool
-    """Without any one action or agent it fails differently or passes; False if the trials ran out."""
+    """Whether removing any one action or agent makes it pass or fail differently; False if trials ran out."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON values."""
@@ -613,7 +613,7 @@ def shrink_golden(
         progress: called with a growing fraction between 0 and 1.
 
     Raises:
-        UsageError: the golden trace passes, cannot be replayed, or fails in another way each time.
+        UsageError: the golden trace passes, cannot be replayed, or fails differently each time.
     """
     golden = replace(golden, target=target or golden.target)
     with unpacked(golden) as reference:
@@ -642,7 +642,7 @@ def shrink_golden(
         if added.is_kept:
             delete_tree(added.golden.directory)
         raise UsageError(
-            f"{golden.name} fails in another way each time, so it cannot be made smaller",
+            f"{golden.name} fails differently each time, so it cannot be made smaller",
             remedy="`agent-trace golden check` shows how",
         )
     return ShrunkGolden(
@@ -697,7 +697,7 @@ def _fewest_agents(trials: _Trials, chosen: Chosen, report: ReplayReport) -> tup
 
     kept = _minimal(sorted(chosen.agents), lambda agents: trials.fails(part(agents)))
     failure = part(kept)
-    assert failure is not None  # noqa: S101 - it was replayed, or it is what was there before
+    assert failure is not None  # noqa: S101 - it was replayed now or before
     return failure, trials.golden.agent_id
 
 

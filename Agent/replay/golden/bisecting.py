@@ -42,7 +42,7 @@ class FirstBadCommit:
     """How many of these could not be checked."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain values, ready for JSON."""
+        """Return the result as JSON values."""
         return {**asdict(self), "files": list(self.files)}
 
 
@@ -57,15 +57,15 @@ def bisect_golden(
     """Find the first commit with which a golden trace fails.
 
     Commits are checked out in a temporary working tree; the caller's is not touched, and changes in it that
-    are not committed are not checked. The golden trace is the one given, at every commit. A commit whose code
-    proves nothing, such as one without the target, is skipped.
+    are not committed are not checked. Every commit is checked with the given golden trace. A commit that
+    cannot be checked, such as one without the target, is skipped.
 
     Args:
         golden: the golden trace.
         good: a commit with which it passes.
         bad: a later one with which it fails.
         directory: where commands are run, in the repository; default: the working directory.
-        progress: called with each commit and what was found.
+        progress: called with each commit and its result.
 
     Raises:
         InputError: not a repository, or no such commit.
@@ -95,7 +95,7 @@ def bisect_golden(
             if "We cannot bisect more" in output or "only 'skip'ped commits left" in output.lower():
                 raise ReplayError(
                     "only commits that cannot be checked are left between a good and a bad one",
-                    remedy="name ends between which the target can be imported",
+                    remedy="name commits --good and --bad between which the target can be imported",
                 )
             if _git(tree, "rev-parse", "BISECT_HEAD") == current:
                 raise ReplayError(f"git cannot bisect further: {output.strip()[:200]}")
@@ -131,7 +131,7 @@ class _Checks:
         self._fields: dict[str, str] = {}
 
     def at(self, commit: str) -> int:
-        """Whether the golden trace passes with a commit: GOOD, BAD or SKIP."""
+        """Return whether the golden trace passes with a commit: GOOD, BAD or SKIP."""
         if commit not in self.found:
             _git(self._tree, "checkout", "--quiet", "--force", "--detach", commit)
             self.found[commit] = self._check(commit)
@@ -164,7 +164,7 @@ class _Checks:
         return _meaning(done.returncode)
 
     def _environment(self) -> dict[str, str]:
-        """The environment in which code of the repository is imported from the working tree, and no other."""
+        """Return the environment in which the repository's code is imported only from the working tree."""
         own = str(Path(__file__).resolve().parents[3])
         paths = [Path(each or os.curdir).resolve() for each in sys.path]
         inside = [
@@ -172,7 +172,7 @@ class _Checks:
         ]
         inherited = [Path(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
         outside = [path for path in inherited if not path.resolve().is_relative_to(self._root)]
-        # this package itself is the one that runs, unless the repository is its own
+        # import this package from where it runs now, unless the repository contains it
         if not Path(own).is_relative_to(self._root):
             outside.append(Path(own))
         kept = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
@@ -203,7 +203,7 @@ class _Checks:
 
 @contextmanager
 def _working_tree(root: Path, commit: str) -> Iterator[Path]:
-    """A temporary working tree of the repository, whose bisection is its own."""
+    """Create a temporary working tree of the repository, with its own bisection state."""
     with tempfile.TemporaryDirectory(prefix="agent-trace-bisect-") as directory:
         tree = Path(directory).resolve() / "tree"
         _git(root, "worktree", "add", "--quiet", "--detach", str(tree), commit)
@@ -214,7 +214,7 @@ def _working_tree(root: Path, commit: str) -> Iterator[Path]:
 
 
 def _git(directory: Path, *arguments: str, what: str = "", may_fail: bool = False) -> str:
-    # the caller may be a hook of git, whose variables name the caller's index and working tree
+    # in a git hook, variables name the index and the working tree of the caller
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(  # noqa: S603 - git, without a shell

@@ -75,7 +75,7 @@ class GoldenTrace:
 
     name: str
     directory: Path
-    """Its own directory."""
+    """The directory of this golden trace."""
     target: str
     """`module:factory`."""
     agent_id: str | None = None
@@ -189,7 +189,7 @@ def list_goldens(directory: Path = DEFAULT_DIRECTORY) -> list[GoldenTrace]:
 
 
 def golden_places(directory: Path = DEFAULT_DIRECTORY) -> list[Path]:
-    """Return the own directories of the golden traces in a directory, sorted; what is in them is not read."""
+    """Return the directory of each golden trace in a directory, sorted, without reading the golden traces."""
     shown = [path for path in entries_in(directory) if not path.name.startswith(".")]
     return sorted(path for path in shown if (path / _DESCRIPTION).is_file())
 
@@ -211,13 +211,13 @@ def _read(place: Path) -> GoldenTrace:
         raise DamagedInput(
             f"the golden trace cannot be read: {type(error).__name__}: {error}",
             path=path,
-            remedy="take it from version control again, or add it again with --replace",
+            remedy="restore it from version control, or add it again with --replace",
         ) from None
 
 
 def _golden(stored: Any, path: Path) -> GoldenTrace:
     if stored["format"] != _FORMAT or stored["version"] not in (_VERSION, _WITH_CHANGES):
-        raise ValueError(f"it is {stored['format']!r} {stored['version']!r}, this program knows 1 and 2")
+        raise ValueError(f"it is {stored['format']!r} {stored['version']!r}, this version reads 1 and 2")
     missing = (
         {each.name for each in fields(GoldenTrace)} - stored.keys() - _LATER - {"directory", "normaliser"}
     )
@@ -274,7 +274,7 @@ class GoldenReport(TextInNotebook):
 
     @property
     def directory(self) -> Path:
-        """The directory that the golden trace is in."""
+        """The directory that contains the golden trace."""
         return self.golden.directory.parent
 
     @property
@@ -367,13 +367,13 @@ class NotChecked:
 
     name: str
     directory: Path
-    """The directory that it is in."""
+    """The directory that contains it."""
     error: AgentTraceError
     passes = False
 
     @property
     def exit_code(self) -> int:
-        """That of the error."""
+        """The exit code of the error."""
         return self.error.exit_code
 
     def to_dict(self) -> dict[str, Any]:
@@ -385,10 +385,10 @@ class NotChecked:
 
 
 def try_golden(path: Path, target: str | None = None, stop: Event | None = None) -> GoldenReport | NotChecked:
-    """Check a golden trace as `check_golden` does; an error of it or of its target is a result.
+    """Check a golden trace as `check_golden` does; return errors of it or of its target as NotChecked.
 
     Args:
-        path: its own directory.
+        path: the directory of the golden trace.
     """
     name = path.name
     try:
@@ -585,7 +585,7 @@ _NOT_IN_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U00
 
 
 def junit_report(reports: Sequence[GoldenReport | NotChecked]) -> bytes:
-    """Return the checks as a suite in JUnit's XML: DIVERGED is a failure, what proved nothing an error."""
+    """Return the checks as a JUnit XML suite: DIVERGED is a failure, a check that proved nothing an error."""
     failed = [report for report in reports if not report.passes]
     errors = sum(_is_error(report) for report in failed)
     counts = {"tests": len(reports), "failures": len(failed) - errors, "errors": errors, "skipped": 0}
@@ -612,7 +612,7 @@ def junit_report(reports: Sequence[GoldenReport | NotChecked]) -> bytes:
 
 
 def verdict_of(report: GoldenReport | NotChecked) -> str:
-    """The verdict of a check; that of one that could not be made is NOT CHECKED."""
+    """Return the verdict of a check, or NOT CHECKED if it could not be made."""
     return NOT_CHECKED if isinstance(report, NotChecked) else str(report.report.verdict)
 
 
@@ -621,7 +621,7 @@ def _is_error(report: GoldenReport | NotChecked) -> bool:
 
 
 def markdown_report(reports: Sequence[GoldenReport | NotChecked]) -> str:
-    """Return the checks as a table with each first difference, and the whole reports of those that fail."""
+    """Return the checks as a table with each first difference, and the full reports of those that fail."""
     passed = sum(report.passes for report in reports)
     lines = [
         f"### Golden traces: {passed:,} of {len(reports):,} passed",
@@ -651,7 +651,7 @@ def markdown_report(reports: Sequence[GoldenReport | NotChecked]) -> str:
 
 
 def why(report: GoldenReport | NotChecked) -> str:
-    """The first difference of a check that fails, or why it proved nothing, in one line."""
+    """Return the first difference of a failing check, or why it proved nothing, in one line."""
     if isinstance(report, NotChecked):
         return str(report.error)
     outcome = report.report.outcome

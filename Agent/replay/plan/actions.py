@@ -41,12 +41,11 @@ FRAMEWORK_KINDS = frozenset(
         INTERVENTION,
     }
 )
-"""Kinds that recording itself, its sampler thread or other libraries write; they are no effects of the
-replayed code."""
+"""Kinds that recording itself, its sampler thread or other libraries write, and not the replayed code."""
 OVERLAP_US = 50
 """The tolerance between the end of one span and the start of the next, which are two clock reads."""
 ASYNC_SLACK_US = 2_000
-"""By how much the recorded start of an async call may be too late."""
+"""The maximum delay of the recorded start of an async call."""
 _PROCESS_DIGITS = 8
 """The number of leading digits of a span id that identify its process."""
 
@@ -307,7 +306,7 @@ def _add_surroundings(
 
 def _add_effect(root: DrivenAction, event: Event, live: frozenset[str]) -> None:
     if event.kind == "metric":
-        # A peer with recorded responses does not run, so it measures nothing.
+        # A peer with recorded responses does not run, so it records no measurements.
         if event.agent_id is None or event.agent_id in live:
             root.metrics[str(event.extra.get("metric_name"))] += 1
     elif not names_only_objects(event):

@@ -25,7 +25,7 @@ from Agent.tree.layout import find_session
 from Agent.tree.read.reader import TreeReader
 
 REPLAYED = "replayed"
-"""The writer of what a replay makes; what a fork keeps from before its point has ids that begin with it."""
+"""The writer of a replay's events; the events that a fork keeps from before its point have this prefix."""
 _DIGEST_CHARS = 16
 _MOST_FORKS = 64
 _MOST_AROUND = 10_000
@@ -57,7 +57,7 @@ class AgentFacts:
     """The number of first states: more than one means that several objects had this id."""
     has_exit: bool = False
     shared_with: set[str | None] = field(default_factory=set)
-    """Agents seen with its generators before it was; None for agents that the recording does not name."""
+    """Agents that recorded the same generators earlier; None for agents that the recording does not name."""
     shared_objects: dict[str, set[str]] = field(default_factory=dict)
     """{field: other agents that hold the same object}."""
     written: set[str] = field(default_factory=set)
@@ -325,7 +325,7 @@ def _note_facts(recording: Recording, event: Event) -> None:
         if _can_be_read(event.extra.get("moved")):
             recording.moves.append(event)
         else:
-            recording.damage.append(f"event {event.id}: what code outside of actions changed cannot be read")
+            recording.damage.append(f"event {event.id}: changes by code outside of actions cannot be read")
     agent_id = event.agent_id
     if agent_id is None:
         return
@@ -442,7 +442,7 @@ def sharing_agents(
 
 
 def recorded_arguments(session: Path, info: SessionInfo | None = None) -> tuple[str, ...]:
-    """Return the command line that a session was recorded with, for a fork its original's; () if unknown.
+    """Return the command line with which a session, or a fork's original, was recorded; () if unknown.
 
     Args:
         session: the session's directory.
@@ -473,8 +473,8 @@ def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | No
 def package_of(script: Path) -> tuple[str, Path]:
     """Return the package of a script that ran as `python -m package`, and the directory that holds it.
 
-    For other scripts they are "" and the script's directory. Python names a module that it runs by its whole
-    path, and a script as it was called.
+    For other scripts they are "" and the script's directory. `sys.argv[0]` is the full path of a module run
+    with `-m`, but the path of a script as it was typed.
     """
     names: list[str] = []
     directory = script.parent
@@ -538,7 +538,7 @@ def check_agent(reader: TreeReader, agent_id: str) -> None:
 
 
 def note_gaps(outcome: ReplayOutcome, recording: Recording) -> None:
-    """Note what is missing from a recording, and what was read unrecorded when it was made."""
+    """Note what is missing from a recording, and the unrecorded reads during the recording."""
     outcome.scope = "whole" if recording.is_complete else "prefix"
     if recording.lost:
         outcome.reason(f"{recording.lost} events of the session are missing from the recording")

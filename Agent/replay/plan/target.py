@@ -215,7 +215,7 @@ def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     try:
         return function(*args, **kwargs)
     except ReplayError as error:
-        raise TargetFailed(f"the {kind} {name} needs what the recording does not hold: {error}") from error
+        raise TargetFailed(f"the {kind} {name} needs values that were not recorded: {error}") from error
     except BaseException as error:
         raise FactoryRaised(
             f"the {kind} {name} raised {type(error).__name__}: {error}{place_of(error)}"
@@ -349,7 +349,7 @@ class Decoder:
 
 
 class _Codecs(Mapping[str, Any]):
-    """Finds agents by id, and classes of the recorded `__main__` in the module that it is here."""
+    """Finds agents by id, and classes of the recorded `__main__` under its module name in this process."""
 
     def __init__(self, find_agent: AgentFinder, main_module: str | None) -> None:
         self._find_agent = find_agent

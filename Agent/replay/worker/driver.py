@@ -127,7 +127,7 @@ class Driver:
         self._current: DrivenAction | None = None
         self._loop: ReplayLoop | None = None
         self._is_ending = False
-        """Open actions are being ended; what they raise is not compared."""
+        """Whether open actions are being ended, whose exceptions are then not compared."""
         self._turns: ConcurrentActions | None = None
         self._found: list[Divergence] = []
         """Differences of actions that are replayed concurrently."""
@@ -140,7 +140,7 @@ class Driver:
         self._whole = WholeStates(context, self._put_back)
         self._held = HeldMoves(context, objects)
         self.nearby = LivingAgents()
-        """Agents reachable from driven ones; they keep the state that the factory gave them."""
+        """Agents reachable from replayed ones; they keep the state that the factory gave them."""
         self._by_hand = ChangesByHand(context, objects, self.nearby, self._put_back, self._keeps)
         self._by_hand.listen(plan, lambda: self._current)
         self._last_states = LastStates(context, plan, objects, self.nearby, self._judge, self._whole)
@@ -210,7 +210,7 @@ class Driver:
         """Stop comparing: from here on `player` answers calls and `pipeline` records events.
 
         Args:
-            player: its `stop` ends the replay; nothing else of it is used here.
+            player: only its method `stop`, which ends the replay, is used here.
             patched: fields that differ on purpose, as `agent.field` if there are several agents.
         """
         self._patched = patched
@@ -449,7 +449,7 @@ class Driver:
                 self._identify(generator, place)
 
     def _identify(self, generator: Any, place: str) -> bool:
-        """Answer draws of a generator from those recorded under a place; return whether it can be adopted."""
+        """Answer a generator's draws with those recorded under a place; return whether it can be adopted."""
         if isinstance(generator, random.Random):
             adopt_random(generator, "?")
         adopted = adoption_of(generator)
@@ -527,7 +527,7 @@ class Driver:
         if not self._player.has_begun:
             what = f" (it raised {type(error).__name__}: {error})" if error is not None else ""
             self._player.stop(
-                f"{action.call.name} of {action.agent_id} left no event{what}: is it decorated, or "
+                f"{action.call.name} of {action.agent_id} recorded no event{what}: is it decorated, or "
                 "instrumented in the factory's module?"
             )
         dropped = self._pipeline.health.dropped
@@ -573,8 +573,8 @@ class Driver:
 
         def used(what: str) -> None:
             self._player.stop(
-                f"{call.description} uses {what}, a task of the process that was recorded or a function that "
-                "holds one: replay what calls it instead"
+                f"{call.description} uses {what}, a task of the recorded process or a function that "
+                "holds one: replay its caller instead"
             )
 
         recorded = in_payload(event, "args")

@@ -1,10 +1,10 @@
-"""A process with this package loaded that forks for each request, at 10% of an interpreter's cost.
+"""A process that has loaded this package and forks for each request, at 10% of an interpreter's cost.
 
 `ForkServer` replaces `spawn` in `jobs.py`. A forked child has the caller's environment and working directory,
 its own process group and output files, and exits as an interpreter does. There are four differences: all
 children of a server share one hash seed (not the caller's), resource limits and umask are those at the start
-of the server, the modules of replay and forks are loaded already, and a child that has answered frees nothing
-at its end, so that no `__del__` runs then.
+of the server, the modules of replay and forks are already loaded, and a child that has answered exits without
+freeing objects, so no `__del__` runs.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class ForkServer(AbstractContextManager["ForkServer"]):
 
 @contextlib.contextmanager
 def forked_children() -> Iterator[None]:
-    """Fork child processes until the block ends, if the system can and no outer block set a launcher."""
+    """Fork child processes in the block, if the system supports it and no outer block set a launcher."""
     if not launches_anew() or not all(hasattr(os, name) for name in ("fork", "waitid", "setpgid")):
         yield
         return
@@ -349,17 +349,17 @@ def main(descriptor: int, target: str | None = None) -> None:
 
 
 def _warm() -> None:
-    """Compute once what each child would compute first: what secrets look like, and how source is read."""
+    """Fill caches that each child would otherwise fill: the patterns of secrets, and the source reader."""
     literals()
     name_says("some_token")
     inspect.getsource(_warm)
 
 
 def _end() -> NoReturn:
-    """End a child that has answered as an interpreter ends, but without freeing objects and modules."""
+    """End a child after its answer as an interpreter would, but without freeing objects and modules."""
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as children of `multiprocessing` do
     atexit._run_exitfuncs()  # noqa: SLF001 - the same
-    for each in gc.get_objects():  # those of before the fork are frozen, and not among them
+    for each in gc.get_objects():  # objects from before the fork are frozen, so they are not listed
         if type(each) in _BUFFERED:
             with contextlib.suppress(OSError, ValueError):  # a full disk, a closed file
                 each.flush()
@@ -404,7 +404,7 @@ def _has_threads() -> bool:
 
 
 def can_fork() -> bool:
-    """Whether the system has what a worker needs."""
+    """Whether the system supports what a worker needs: forks, and sending file descriptors."""
     return hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 
@@ -468,7 +468,7 @@ class Worker(AbstractContextManager["Worker"]):
         return replace(ended, stdout=stdout + ended.stdout, stderr=stderr + ended.stderr)
 
     def close(self) -> None:
-        """End the process; the callers end what still runs in its forks."""
+        """End the process; the callers end its running forks."""
         self._server.close()
         for file in self._files:
             file.close()

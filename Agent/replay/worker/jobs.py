@@ -150,7 +150,7 @@ def write_request(request: Mapping[str, Any], directory: Path) -> Path:
 
 
 def end_with_parent(parent_id: int) -> None:
-    """Have the system kill this process when its parent ends, in whatever way.
+    """Have the system kill this process when its parent ends, even by a kill.
 
     A killed parent cannot end its child, and the child's task may never end. Forks of this process have to
     call this function themselves.

@@ -42,7 +42,7 @@ _CHANGING: Final = dict.fromkeys(
 
 _ACCESS: Final = os.O_ACCMODE | os.O_TRUNC
 _ANEW: Final = os.O_WRONLY | os.O_TRUNC
-"""Flags of an open file that is written anew, so that what it held does not matter."""
+"""Flags of a file that is opened for overwriting, so its old contents do not matter."""
 
 _LISTING: Final = {"os.listdir", "os.scandir", "os.walk", "glob.glob"}
 """Audit events that list files."""
@@ -75,11 +75,11 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     package, location = package_of(Path(request["argv"][0]))
     own = str(Path(path).parent)
     others = [_moved(each, here, there) for each in sys.path]
-    # A script called by its whole path may stand in a package, too, and import what is beside it.
+    # A script called by its full path may be in a package, too, and import modules next to it.
     sys.path[:] = [_moved(str(location), here, there), *others, own] if package else [own, *others]
     module = ModuleType("__main__")
     module.__file__ = path
-    if package:  # as Python does it; recordings have this name of the module
+    if package:  # as Python does; recordings use this module name
         module.__package__, module.__spec__ = package, ModuleSpec(f"{package}.{Path(path).stem}", None)
     sys.modules["__main__"] = module
     guard = ProgramGuard(directory, Path(request["outcome_path"]).parent, left_out=request["left_out"])
@@ -138,7 +138,7 @@ def _moved(path: str, here: str, there: str) -> str:
 
 
 def _is_lookup(frame: FrameType | None) -> bool:
-    """Whether the standard library looks something of this machine up, as libraries do at import."""
+    """Whether the standard library queries this machine (libraries, platform), as packages do at import."""
     while frame is not None and not is_foreign_name(module_of(frame)):
         if module_of(frame) in _LOOKUPS:
             return True
@@ -188,7 +188,7 @@ class ProgramGuard:
             os.path.realpath(str(path_of(each) or ".")) for each in arguments[: _CHANGING.get(event, 1)]
         ]
         if event == "open" and isinstance(arguments[2], int) and arguments[2] & _ACCESS == _ANEW:
-            self._left_out.difference_update(places)  # from here on it is what this run has written
+            self._left_out.difference_update(places)  # from here on the file is this run's own
             return
         if event in _LISTING:
             is_left_out = any(Path(each).is_relative_to(places[0]) for each in self._left_out)
@@ -208,7 +208,7 @@ class ProgramGuard:
 
     def _refuse(self, what: str, frame: FrameType) -> None:
         refusal = f"{what} by {user_place(frame)}"
-        # A library that may not make its cache when it is imported works without one.
+        # A library that cannot write its cache during its import works without one.
         if refusal not in self.refused and not (what.startswith("to write ") and is_import_of_library(frame)):
             self.refused.append(refusal)
         raise PermissionError(f"{what} is not allowed while a replay runs the program")

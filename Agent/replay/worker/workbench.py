@@ -352,7 +352,7 @@ def _code_and_constants(modules: set[str]) -> dict[str, object]:
     by_name: dict[str, object] = {}
     for name in modules & sys.modules.keys():
         for key, value in list(vars(sys.modules[name]).items()):
-            kind = type(value)  # `isinstance` would make a lazy object, when it reads its `__class__`
+            kind = type(value)  # `isinstance` reads `__class__`, which would create a lazy object
             if issubclass(kind, type) and value.__module__ == name:
                 by_name |= {
                     f"{name}.{key}.{each}": held for each, held in vars(value).items() if each[0] != "_"
@@ -383,7 +383,7 @@ def _is_set_by_class(name: str, factory: Any) -> bool:
 
 
 def _stored(code: CodeType) -> set[str]:
-    """Return the names of attributes that a code and the functions inside it set."""
+    """Return the names of attributes that a code object and the functions inside it set."""
     names = {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_ATTR"}
     return names.union(*(_stored(each) for each in code.co_consts if type(each) is CodeType))
 
@@ -393,14 +393,14 @@ def _level(name: Any) -> int:
 
 
 def turn_recording_away(directory: Path) -> Callable[[], None]:
-    """Make everything that the target sets up record below `directory`, which is deleted after the replay.
+    """Redirect all recording that the target sets up to `directory`, which is deleted after the replay.
 
     Return a function that undoes this.
     """
     from Agent.tree.files import session
     from Agent.tree.layout import create_session_dir
 
-    def elsewhere(root: Path, session_id: str) -> tuple[Path, str]:  # noqa: ARG001 - the one it would have been
+    def elsewhere(root: Path, session_id: str) -> tuple[Path, str]:  # noqa: ARG001 - replaced
         return create_session_dir(directory / "recorded", session_id)
 
     def back() -> None:
@@ -509,7 +509,7 @@ def _drive(bench: Workbench) -> None:
     if changed := _changed_where_answered(bench):
         outcome.remark(
             f"{', '.join(changed[:_MOST_QUESTIONS])} changed and did not run here, since recorded responses "
-            "were returned: what it reads, draws or writes is not seen; replay the whole session"
+            "were returned, so its reads, draws and writes are not compared; replay the whole session"
         )
     if outcome.is_same_code and outcome.divergence is not None:
         outcome.varying = _varying_lines(bench, outcome.divergence)
@@ -518,7 +518,7 @@ def _drive(bench: Workbench) -> None:
 
 
 def _changed_where_answered(bench: Workbench) -> list[str]:
-    """Return the methods of agents with recorded responses whose code is another one now."""
+    """Return the methods of agents with recorded responses whose code has changed."""
     changed = []
     for agent_id in bench.outcome.answered:
         facts = bench.recording.agents.get(agent_id)
@@ -533,10 +533,10 @@ def _changed_where_answered(bench: Workbench) -> list[str]:
 
 
 def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
-    """Ask about globals, closures and the like that ended otherwise than in the recording.
+    """Add a question for each global, closure or the like that ended differently than in the recording.
 
-    Only if all recorded actions ran here: others may have changed them, too, and so may the code around them,
-    which a run of the program decides.
+    This is done only if all recorded actions ran here: otherwise actions that did not run, or the code around
+    them, may have changed it, which only a run of the program shows.
     """
     recorded, here = program_state_of(bench.recording.events), bench.pipeline.program_state
     is_whole = bench.agent_id is None and not (bench.outcome.answered or plan.undriven)
@@ -547,12 +547,12 @@ def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -
     for each in left_otherwise(recorded, left)[:_MOST_QUESTIONS]:
         bench.outcome.ask(
             f"code changed, and {each.name} did not end as in the recording, which no field, result or call "
-            "shows: replay where the script is, or keep it in a field"
+            "shows: replay in the script's directory, or keep it in a field"
         )
 
 
 def _varying_lines(bench: Workbench, divergence: Divergence) -> list[str]:
-    """Return the lines of the differing agent's code whose value is another one in each process."""
+    """Return the lines of the differing agent's code whose value varies between processes."""
     obj = bench.objects.get(divergence.inner_agent_id or divergence.agent_id)
     if obj is None:
         return []
@@ -671,7 +671,7 @@ def _conclude(bench: Workbench, field_reads: FieldReads | None) -> None:
     if agreement.redacted:
         outcome.normalisers.append(f"{agreement.redacted} redacted values, hidden on both sides")
     if agreement.identifiers:
-        outcome.normalisers.append(f"{agreement.identifiers} ids of events, which are others in every run")
+        outcome.normalisers.append(f"{agreement.identifiers} ids of events, which differ in every run")
     overlooked = bench.comparison.overlooked
     outcome.normalisers += overlooked.descriptions()
     if overlooked.of_libraries:
@@ -720,9 +720,9 @@ def _judge_unseen_ends(outcome: ReplayOutcome) -> None:
             continue
         for name in names:
             outcome.reason(
-                f"how {name} of {agent_id} ended is not in the recording: {agent_id} was garbage-collected "
-                "before recording ended; keep it until shutdown_logging(), or ignore the field: "
-                f"--ignore {name}"
+                f"the final value of {name} of {agent_id} is not in the recording: {agent_id} was "
+                "garbage-collected before recording ended; keep it until shutdown_logging(), or ignore the "
+                f"field: --ignore {name}"
             )
 
 
