@@ -150,11 +150,13 @@ def play_run(
         RunNotFound: several runs begin with that prefix.
     """
     flush_active()
-    found = find_explicit_run(run, root)
-    if found is not None and found.run_id is not None:
-        reader = open_reader(found.session)
-        events = (event for event in reader.events(agent_id) if event.run_id == found.run_id)
-        return Playback(str(found.run_id), found.session, agent_id, tuple(_steps(list(events))), reader)
+    run_reference = find_explicit_run(run, root)
+    if run_reference is not None and run_reference.run_id is not None:
+        reader = open_reader(run_reference.session)
+        events = (event for event in reader.events(agent_id) if event.run_id == run_reference.run_id)
+        return Playback(
+            str(run_reference.run_id), run_reference.session, agent_id, tuple(_steps(list(events))), reader
+        )
     reference = find_session_run(run, root, agent_id)
     reader = open_reader(reference.session)
     if reference.agent_id is not None:

@@ -277,10 +277,10 @@ def _has_ids_and_times(recording: Recording) -> bool:
     """Whether recorded actions read clocks or ids, whose values differ in another run of the program."""
     reads = (event.extra.get("reads") for event in recording.events)
     return any(
-        type(kept) is list and "@" not in source
+        type(recorded_reads) is list and "@" not in source
         for each in reads
         if isinstance(each, dict)
-        for source, kept in each.items()
+        for source, recorded_reads in each.items()
     )
 
 
@@ -311,10 +311,10 @@ def _judged_by_ends(
 ) -> ReplayOutcome | None:
     """Judge runs that recorded the same events by their final states; None if these are unknown."""
     was_free = not any(run.refused or run.found_changed_files for run in runs)
-    left = _left_otherwise(recording, runs, may_differ=has_changed)
-    if left is None and has_changed and was_free:
-        left = _program_left_otherwise(recording, runs)
-    if left is None:
+    end_difference = _end_difference(recording, runs, may_differ=has_changed)
+    if end_difference is None and has_changed and was_free:
+        end_difference = _program_state_difference(recording, runs)
+    if end_difference is None:
         proved = _identical(outcome, recording, program, runs[0].comparison)
         hidden = _redacted_at_end(recording, runs, has_changed=has_changed)
         if hidden:
@@ -322,15 +322,15 @@ def _judged_by_ends(
         if has_changed:
             _compare_beyond_agents(proved, recording, runs)
         return proved
-    if has_changed and was_free and left.divergence is not None:
-        return _diverged(outcome, recording, program, left.divergence, runs)
-    outcome.remark(f"{program.name}, run again as a whole, proves nothing: {left.why}")
-    if left.is_of_program and outcome.divergence is None:
-        outcome.reason(left.why)
+    if has_changed and was_free and end_difference.divergence is not None:
+        return _diverged(outcome, recording, program, end_difference.divergence, runs)
+    outcome.remark(f"{program.name}, run again as a whole, proves nothing: {end_difference.why}")
+    if end_difference.is_of_program and outcome.divergence is None:
+        outcome.reason(end_difference.why)
     return None
 
 
-class _Left(NamedTuple):
+class _EndDifference(NamedTuple):
     """Referenced objects that ended differently in runs that recorded the same events."""
 
     why: str
@@ -360,7 +360,9 @@ def _ends_of(events: Iterable[Event]) -> dict[tuple[str, str], _End]:
     return last_states
 
 
-def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_differ: bool) -> _Left | None:
+def _end_difference(
+    recording: Recording, runs: Sequence[ProgramRun], *, may_differ: bool
+) -> _EndDifference | None:
     """Return the first referenced object that ended differently; None if all ended as recorded.
 
     Args:
@@ -375,18 +377,18 @@ def _left_otherwise(recording: Recording, runs: Sequence[ProgramRun], *, may_dif
         if digests == {end.digest} and end.digest is not None:
             continue
         if end.digest is None or None in digests:
-            unknown = unknown or _Left(
+            unknown = unknown or _EndDifference(
                 f"code changed, and part of what {agent_id}.{name} holds cannot be compared"
             )
         elif len(digests) == 1:
             (other,) = digests
             values = f"content {end.digest}", f"content {other}"
-            return _Left(
+            return _EndDifference(
                 f"what {agent_id}.{name} holds did not end as in the recording",
                 RunDivergence(None, agent_id, "state", f"state.{name}", "", *values, end.event_id, None, 0),
             )
         else:
-            unknown = unknown or _Left(
+            unknown = unknown or _EndDifference(
                 f"code changed, and what {agent_id}.{name} holds ends differently in each run"
             )
     return unknown if may_differ else None
@@ -429,23 +431,23 @@ def _order_of_agents(events: Iterable[Event]) -> tuple[tuple[str | None, str], .
     return tuple((event.agent_id, method_name(event)) for event in sorted(entries, key=order_key))
 
 
-def _program_left_otherwise(recording: Recording, runs: Sequence[ProgramRun]) -> _Left | None:
+def _program_state_difference(recording: Recording, runs: Sequence[ProgramRun]) -> _EndDifference | None:
     """Return the first global, closure or the like that ended differently in runs of changed code."""
     recorded = program_state_of(recording.events)
     states = [program_state_of(open_reader(run.session).events()) for run in runs]
-    left = left_otherwise(recorded, states)
-    if not left or recorded is None or states[0] is None:
+    differing = left_otherwise(recorded, states)
+    if not differing or recorded is None or states[0] is None:
         return None
-    first = left[0]
+    first = differing[0]
     if not first.is_steady:
-        return _Left(
+        return _EndDifference(
             f"code changed, and {first.name} ended differently than in the recording, and varies between runs"
             ": keep clocks, ids and unseeded draws out of it, or keep it in a field",
             is_of_program=True,
         )
     one, other = recorded.shown(first.name), states[0].shown(first.name)
     divergence = RunDivergence(None, None, "", f"{OF_PROGRAM}{first.name}", "", one, other, None, None, 0)
-    return _Left(f"{first.name} did not end as in the recording", divergence)
+    return _EndDifference(f"{first.name} did not end as in the recording", divergence)
 
 
 def _script_here(session: Path, info: SessionInfo | None, target: str = "") -> Path | None:

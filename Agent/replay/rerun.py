@@ -188,24 +188,24 @@ def _of_program_alone(reference: RunRef, options: RedriveOptions) -> ReplayRepor
             "no target was given, and options that ignore, allow or refuse something need one",
             remedy="give --target module:factory (a class, or a function that takes a spec), or no option",
         )
-    found = replay_program(reference.session, options.timeout_seconds, options.stop)
-    if found is None:
+    program_result = replay_program(reference.session, options.timeout_seconds, options.stop)
+    if program_result is None:
         return None
-    outcome, script = found
+    outcome, script = program_result
     if reference.agent_id is not None:
         outcome.remark(f"{script.name} was run as a whole, with all agents, not {reference.agent_id} alone")
     return _report(reference, script.name, outcome, None)
 
 
 def _check_is_driven(run: RunName, root: str | os.PathLike[str] | None) -> None:
-    found = find_explicit_run(run, root)
-    if found is not None and found.run_id is not None:
-        session_id = found.session.name.removeprefix("session_")
+    run_ref = find_explicit_run(run, root)
+    if run_ref is not None and run_ref.run_id is not None:
+        session_id = run_ref.session.name.removeprefix("session_")
         raise ReplayError(
-            f"{found.run_id} is a run of the recorder; only traced actions of a session are replayed",
-            path=found.session,
+            f"{run_ref.run_id} is a run of the recorder; only traced actions of a session are replayed",
+            path=run_ref.session,
             remedy=f"agent-trace replay {session_id} replays its traced actions; agent-trace play "
-            f"{found.run_id} shows the run's steps, and ReplayExecutor continues from its checkpoints",
+            f"{run_ref.run_id} shows the run's steps, and ReplayExecutor continues from its checkpoints",
         )
 
 
@@ -245,14 +245,14 @@ def drive_again(
     outcome, stdout, stderr = _checked(reference, target, options, worker)
     agent_id = reference.agent_id
     is_of_many = agent_id is None and options.agents is None
-    found = outcome.divergence
-    if is_of_many and outcome.beside and found is not None and judge(outcome)[0] is Verdict.DIVERGED:
-        alone = _checked(reference._replace(agent_id=found.agent_id), target, options, worker)[0]
+    divergence = outcome.divergence
+    if is_of_many and outcome.beside and divergence is not None and judge(outcome)[0] is Verdict.DIVERGED:
+        alone = _checked(reference._replace(agent_id=divergence.agent_id), target, options, worker)[0]
         if judge(alone)[0] in _GREEN:
             outcome.has_unknown_order = True
             outcome.doubts.append(
-                f"{found.agent_id} alone matches the recording: untraced code that runs while actions wait "
-                "may cause the difference"
+                f"{divergence.agent_id} alone matches the recording: untraced code that runs while actions "
+                "wait may cause the difference"
             )
     may_differ = outcome.divergence is not None or outcome.changed_code
     if is_of_many and outcome.has_unknown_order and may_differ and judge(outcome)[0] is Verdict.UNVERIFIED:
@@ -264,12 +264,12 @@ def drive_again(
     elif (
         with_others
         and len(open_reader(reference.session).agents()) > 1
-        and (_may_come_of_others(outcome) or _reads_program_state(outcome, reference.session))
+        and (_may_be_caused_by_others(outcome) or _reads_program_state(outcome, reference.session))
     ):
         whole = _checked(reference._replace(agent_id=None), target, options, worker)
-        verdict, found = judge(whole[0])[0], whole[0].divergence
-        if verdict is Verdict.DIVERGED and found is not None and found.agent_id != agent_id:
-            outcome.remark(f"the whole session differs first at another agent: {found.step_text}")
+        verdict, divergence = judge(whole[0])[0], whole[0].divergence
+        if verdict is Verdict.DIVERGED and divergence is not None and divergence.agent_id != agent_id:
+            outcome.remark(f"the whole session differs first at another agent: {divergence.step_text}")
         elif verdict in _GREEN or (verdict is Verdict.DIVERGED and outcome.needs_others):
             outcome, stdout, stderr = whole
             outcome.remark(
@@ -283,7 +283,7 @@ def drive_again(
                 "an order that a replay does not impose"
             )
     is_whole = reference.agent_id is None or with_others
-    if options.program and is_whole and _may_come_of_program(outcome, options):
+    if options.program and is_whole and _may_need_program_run(outcome, options):
         rerun = judged_by_program(outcome, reference.session, target, options.timeout_seconds, options.stop)
         if rerun is not None:
             outcome, agent_id = _joined_with_program(outcome, rerun, agent_id, reference.session, options)
@@ -322,12 +322,14 @@ def _joined_with_program(
 ) -> tuple[ReplayOutcome, str | None]:
     """Return the outcome that counts, of the calls or the program (`rerun`), and its agent; None for all."""
     differs = rerun.divergence
-    is_open = _may_come_of_outside(outcome) or _is_unchanged(outcome)
+    is_open = _may_be_caused_from_outside(outcome) or _is_unchanged(outcome)
     if differs is not None and outcome.divergence is not None and not is_open:
         return outcome, agent_id  # both show a difference, and the calls show where it is for this agent
     if differs is not None and agent_id not in {None, differs.agent_id}:
         outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
-    elif differs is not None or _may_come_of_outside(outcome) or _reads_program_state(outcome, session):
+    elif (
+        differs is not None or _may_be_caused_from_outside(outcome) or _reads_program_state(outcome, session)
+    ):
         if options.keep_going and differs is not None:
             rerun.remark(
                 "--keep-going looks for further differences where calls are replayed one by one; of a run of "
@@ -346,7 +348,7 @@ def _joined_with_program(
     return outcome, agent_id
 
 
-def _may_come_of_others(outcome: ReplayOutcome) -> bool:
+def _may_be_caused_by_others(outcome: ReplayOutcome) -> bool:
     """Whether the outcome of one agent alone may be due only to the other agents not running."""
     verdict = judge(outcome)[0]
     if verdict is not Verdict.DIVERGED:
@@ -359,11 +361,11 @@ def _reads_program_state(outcome: ReplayOutcome, session: Path) -> bool:
     """Whether the agent differs where agents change globals, closures or the like, which others share."""
     if judge(outcome)[0] is not Verdict.DIVERGED:
         return False
-    left = program_state_of(open_reader(session).events())
-    return left is not None and bool(left.changed)
+    program_state = program_state_of(open_reader(session).events())
+    return program_state is not None and bool(program_state.changed)
 
 
-def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> bool:
+def _may_need_program_run(outcome: ReplayOutcome, options: RedriveOptions) -> bool:
     """Whether a run of the whole program may prove more than calls of its actions."""
     # The program itself may seed these generators, which `program_run.py` checks by their final states.
     reads = [read for read in outcome.sources if not (read.is_of_library or read.source in _SEEDED)]
@@ -372,7 +374,7 @@ def _may_come_of_program(outcome: ReplayOutcome, options: RedriveOptions) -> boo
     if outcome.set_by_factory:
         return False  # the program may not set these attributes
     if judge(outcome)[0] is Verdict.DIVERGED:
-        return _may_come_of_outside(outcome) or not outcome.changed_code
+        return _may_be_caused_from_outside(outcome) or not outcome.changed_code
     if judge(outcome)[0] in _GREEN:
         # Replaying recorded calls cannot show that a changed scheduler would make other calls, or that
         # objects that are compared by name changed.
@@ -385,7 +387,7 @@ def _is_plain(options: RedriveOptions) -> bool:
     return options.normaliser in {None, Normaliser()} and not options.ignore and not options.strict_factory
 
 
-def _may_come_of_outside(outcome: ReplayOutcome) -> bool:
+def _may_be_caused_from_outside(outcome: ReplayOutcome) -> bool:
     """Whether nothing is proved, or other code may have changed the agents' state or arguments."""
     is_open = judge(outcome)[0] is Verdict.UNVERIFIED
     is_of_arguments = outcome.divergence is not None and outcome.divergence.field == ARGS_AFTER
@@ -426,10 +428,10 @@ def _one_by_one(whole: _Replayed, replay: Callable[[str], _Replayed]) -> _Replay
     return merged, *whole[1:]
 
 
-def _place_of(found: Divergence | None) -> int:
+def _place_of(divergence: Divergence | None) -> int:
     """Return a difference's place in the recording: its event's number, which counts within a process."""
-    number = "" if found is None else found.event_id.rpartition("-")[2]
-    return int(number) if number.isdecimal() else 0 if found is None else found.step
+    number = "" if divergence is None else divergence.event_id.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0 if divergence is None else divergence.step
 
 
 def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Worker | None) -> _Replayed:
@@ -473,7 +475,7 @@ def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Wo
         else:
             _check_is_steady(outcome, again[0], once_more, looks_at_hashes=looks_at_hashes)
     left_out: list[str] = []
-    while (name := _made_by_libraries(outcome, once_more)) and name not in left_out:
+    while (name := _field_varied_by_libraries(outcome, once_more)) and name not in left_out:
         left_out.append(name)
         options = replace(options, ignore=(*options.ignore, name))
         outcome, stdout, stderr = once_more("")
@@ -482,7 +484,7 @@ def _checked(reference: RunRef, target: str, options: RedriveOptions, worker: Wo
         outcome.ignored = [each for each in outcome.ignored if each not in names]
         outcome.left_out = sorted(names)
         _report_left_out(outcome, ", ".join(left_out))
-    _look_at_libraries(outcome, once_more)
+    _check_library_reads(outcome, once_more)
     return outcome, stdout, stderr
 
 
@@ -529,7 +531,7 @@ def _check_is_steady(
         )
 
 
-def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> None:
+def _check_library_reads(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> None:
     """Remove libraries' unrecorded reads from the outcome if nothing compared depends on them.
 
     A framework creates ids and times for internal use. Further replays, with clocks days and years ahead and
@@ -543,7 +545,9 @@ def _look_at_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replaye
     for shift_s in _CLOCK_SHIFTS_S:
         other, *_ = once_more("", clock_shift_s=shift_s)
         bare = _without_libraries(other)
-        is_same = _in_form(other) == _in_form(outcome) and judge(bare)[0] is judge(without)[0]
+        is_same = (
+            _masked_divergence(other) == _masked_divergence(outcome) and judge(bare)[0] is judge(without)[0]
+        )
         if not is_same or not all(read.is_of_library for read in other.sources):
             return
     outcome.sources, outcome.doubts = [], without.doubts
@@ -561,19 +565,19 @@ def _without_libraries(outcome: ReplayOutcome) -> ReplayOutcome:
     return replace(outcome, sources=[], doubts=doubts)
 
 
-def _made_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> str | None:
+def _field_varied_by_libraries(outcome: ReplayOutcome, once_more: Callable[..., _Replayed]) -> str | None:
     """Return the field, recorded only as a digest, that differs because of libraries' unrecorded reads.
 
     That is the case if the digest changes again under another clock; else None.
     """
-    found, reads = outcome.divergence, outcome.sources
+    divergence, reads = outcome.divergence, outcome.sources
     is_alone = bool(reads) and all(read.is_of_library for read in reads)
-    if not is_alone or found is None or not _is_digest_of_field(found):
+    if not is_alone or divergence is None or not _is_digest_of_field(divergence):
         return None
     other = once_more("", clock_shift_s=_CLOCK_SHIFTS_S[0])[0].divergence
-    if other is None or (other.event_id, other.field) != (found.event_id, found.field):
+    if other is None or (other.event_id, other.field) != (divergence.event_id, divergence.field):
         return None
-    return found.field.removeprefix(_STATE) if other.replayed != found.replayed else None
+    return divergence.field.removeprefix(_STATE) if other.replayed != divergence.replayed else None
 
 
 def _report_left_out(outcome: ReplayOutcome, names: str) -> None:
@@ -588,14 +592,14 @@ def _report_left_out(outcome: ReplayOutcome, names: str) -> None:
         outcome.remark(note)
 
 
-def _is_digest_of_field(found: Divergence) -> bool:
-    return str(found.replayed).endswith(SOMEWHERE_INSIDE) and found.field.startswith(_STATE)
+def _is_digest_of_field(divergence: Divergence) -> bool:
+    return str(divergence.replayed).endswith(SOMEWHERE_INSIDE) and divergence.field.startswith(_STATE)
 
 
-def _in_form(outcome: ReplayOutcome) -> Divergence | None:
+def _masked_divergence(outcome: ReplayOutcome) -> Divergence | None:
     """Return the difference with ids and times masked, since those of libraries vary between replays."""
-    found = outcome.divergence
-    return None if found is None else replace(found, replayed=form_of(found.replayed))
+    divergence = outcome.divergence
+    return None if divergence is None else replace(divergence, replayed=form_of(divergence.replayed))
 
 
 def _changes(outcome: ReplayOutcome) -> str:
@@ -618,50 +622,50 @@ def _in_other_orders_of_threads(tried: tuple[_Replayed, _Replayed], once_more: _
         tried: the first two replays.
         once_more: replays once more.
     """
-    found = list(tried)
-    first = found[0][0]
+    tries = list(tried)
+    first = tries[0][0]
     while True:
-        last = found[-1][0]
+        last = tries[-1][0]
         if first.is_same_code and judge(last)[0] in _GREEN:
             last.remark(
-                f"its threads run in a different order each time: replay {len(found)} agrees with the "
+                f"its threads run in a different order each time: replay {len(tries)} agrees with the "
                 f"recording, the first one did not, {first.divergence}"
             )
-            return found[-1]
-        best = max(found, key=lambda each: _agreed_steps(each[0]))
-        furthest = [each[0].divergence for each in found if _agreed_steps(each[0]) == _agreed_steps(best[0])]
+            return tries[-1]
+        best = max(tries, key=lambda each: _agreed_steps(each[0]))
+        furthest = [each[0].divergence for each in tries if _agreed_steps(each[0]) == _agreed_steps(best[0])]
         is_one = furthest.count(best[0].divergence) == len(furthest)
         if is_one and len(furthest) == _SAME_ORDERS:
             return best
         is_open = last.divergence is not None and (is_one or first.is_same_code)
-        if not is_open or len(found) == _MOST_ORDERS:
+        if not is_open or len(tries) == _MOST_ORDERS:
             best[0].doubts.append(_changes(best[0]))
             return best
-        found.append(once_more(""))
+        tries.append(once_more(""))
 
 
-def _without_order(options: RedriveOptions, found: Divergence | None) -> RedriveOptions:
+def _without_order(options: RedriveOptions, divergence: Divergence | None) -> RedriveOptions:
     """Return options that ignore order, so that only other differences between threads remain.
 
     A digest cannot be compared without regard to order, so a field that is recorded only as one is ignored.
     """
     normaliser = replace(options.normaliser or Normaliser(), order=True)
-    if found is None or not _is_digest_of_field(found):
+    if divergence is None or not _is_digest_of_field(divergence):
         return replace(options, normaliser=normaliser)
-    name = found.field.removeprefix(_STATE)
+    name = divergence.field.removeprefix(_STATE)
     return replace(options, normaliser=normaliser, ignore=(*options.ignore, name))
 
 
-def _beyond_order(found: _Replayed, once_more: _OnceMore) -> _Replayed:
+def _beyond_order(attempt: _Replayed, once_more: _OnceMore) -> _Replayed:
     """Check whether a difference with threads is more than a rare order in the recording.
 
     A difference that occurs twice without regard to order counts; else a doubt is added.
 
     Args:
-        found: the replay whose difference recurred.
+        attempt: the replay whose difference recurred.
         once_more: replays without regard to order.
     """
-    seen = [found]
+    seen = [attempt]
     for _ in range(_SAME_ORDERS):
         other = once_more("")
         if judge(other[0])[0] is not Verdict.DIVERGED:
@@ -670,15 +674,15 @@ def _beyond_order(found: _Replayed, once_more: _OnceMore) -> _Replayed:
         if same is not None:
             return same
         seen.append(other)
-    found[0].doubts.append(_changes(found[0]))
-    return found
+    attempt[0].doubts.append(_changes(attempt[0]))
+    return attempt
 
 
-def _leaving_out(found: Divergence | None) -> str:
+def _leaving_out(divergence: Divergence | None) -> str:
     """Return the hint to ignore a field that varies between replays; "" for other differences."""
-    if found is None or not found.field.startswith(_STATE):
+    if divergence is None or not divergence.field.startswith(_STATE):
         return ""
-    return f"; if the field does not matter: --ignore {found.field.removeprefix(_STATE)}"
+    return f"; if the field does not matter: --ignore {divergence.field.removeprefix(_STATE)}"
 
 
 def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -> _Replayed:
@@ -704,11 +708,11 @@ def _in_other_turns(first: _Replayed, once_more: _OnceMore, *, is_whole: bool) -
         has_paused = has_paused or other[0].has_paused
         if turns == "prompt" and _agreed_steps(other[0]) > _agreed_steps(first[0]):
             first = other
-    outcome, found, later = first[0], first[0].divergence, other[0].divergence
-    is_shorter = later is not None and found is not None and later.step < found.step
+    outcome, divergence, later = first[0], first[0].divergence, other[0].divergence
+    is_shorter = later is not None and divergence is not None and later.step < divergence.step
     is_changed = outcome.changed_code or outcome.changed_modules
     counts = is_shorter or other[0].is_waiting or not outcome.has_unknown_turns
-    if found is not None and later != found and not (is_whole and is_changed and counts):
+    if divergence is not None and later != divergence and not (is_whole and is_changed and counts):
         outcome.has_unknown_order = outcome.needs_others = True
         remedy = "replay each agent alone" if len(outcome.agents) > 1 else "await one action before the next"
         outcome.doubts.append(

@@ -279,8 +279,10 @@ def _payload(event: Event, rules: ComparedFields | None = None) -> Recorded:
     if event.kind == "state":
         fields: Any = event.extra.get("fields")
         if isinstance(fields, dict) and rules is not None:
-            kept = rules.kept(str(event.agent_id), fields, event.types or {}, "/extra/fields")
-            return Recorded({"fields": kept}, _kept(event.types, "/extra/fields", kept), "/extra")
+            compared_fields = rules.kept(str(event.agent_id), fields, event.types or {}, "/extra/fields")
+            return Recorded(
+                {"fields": compared_fields}, _kept(event.types, "/extra/fields", compared_fields), "/extra"
+            )
     payload = {key: value for key, value in event.extra.items() if key not in left_out}
     types = _kept(event.types, "/extra", payload)
     if event.kind == "artifact.saved":
@@ -324,13 +326,13 @@ def _without_content(payload: Recorded) -> Recorded:
     return payload._replace(value=value)
 
 
-def _kept(types: Mapping[str, str] | None, pointer: str, kept: Mapping[str, Any]) -> dict[str, str]:
+def _kept(types: Mapping[str, str] | None, pointer: str, kept_values: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags of the kept values."""
     below = pointer + "/"
     return {
         at: tag
         for at, tag in (types or {}).items()
-        if at.startswith(below) and unescape(at[len(below) :].partition("/")[0]) in kept
+        if at.startswith(below) and unescape(at[len(below) :].partition("/")[0]) in kept_values
     }
 
 
@@ -341,9 +343,12 @@ def state_of(event: Event, rules: ComparedFields | None = None) -> Recorded:
     types = event.types or {}
     changed = state.get("set")
     if rules is not None and isinstance(changed, dict):
-        kept = rules.kept(str(event.agent_id), changed, types, "/state/set")
-        if len(kept) < len(changed):
-            state, types = {**state, "set": kept}, _kept(event.types, "/state/set", kept)
+        compared_fields = rules.kept(str(event.agent_id), changed, types, "/state/set")
+        if len(compared_fields) < len(changed):
+            state, types = (
+                {**state, "set": compared_fields},
+                _kept(event.types, "/state/set", compared_fields),
+            )
     return Recorded(state, types, "/state")
 
 

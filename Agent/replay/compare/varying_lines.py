@@ -37,7 +37,7 @@ def varying_lines(functions: Iterable[FunctionType], set_fields: Collection[str]
         functions: those of the program that the differing action reaches.
         set_fields: the names of attributes that hold sets.
     """
-    found: dict[str, None] = {}
+    descriptions: dict[str, None] = {}
     for function in functions:
         try:
             lines, begin = inspect.getsourcelines(function)
@@ -46,10 +46,10 @@ def varying_lines(functions: Iterable[FunctionType], set_fields: Collection[str]
             continue  # no source, or source that cannot be parsed alone
         file = os.path.basename(function.__code__.co_filename)  # noqa: PTH119 - a name for people
         for line, what in sorted(_in_tree(tree, set_fields)):
-            found[f"{what} in {function.__qualname__} ({file}:{begin + line - 1})"] = None
-            if len(found) == _MOST_LINES:
-                return list(found)
-    return list(found)
+            descriptions[f"{what} in {function.__qualname__} ({file}:{begin + line - 1})"] = None
+            if len(descriptions) == _MOST_LINES:
+                return list(descriptions)
+    return list(descriptions)
 
 
 def _in_tree(tree: ast.AST, set_fields: Collection[str]) -> set[tuple[int, str]]:
@@ -62,7 +62,7 @@ def _in_tree(tree: ast.AST, set_fields: Collection[str]) -> set[tuple[int, str]]
                 lines.add((node.lineno, _OF_PROCESS[name]))
             elif name == "time" and not is_plain and _is_loop(cast("ast.Attribute", node.func).value):
                 lines.add((node.lineno, "loop.time()"))
-        for walked in _walked_over(node):
+        for walked in _iterated_by(node):
             if _is_set(walked, names, set_fields):
                 lines.add((walked.lineno, "the order of a set"))
     return lines
@@ -81,7 +81,7 @@ def _is_loop(node: ast.expr) -> bool:
     return name.lower().endswith("loop")
 
 
-def _walked_over(node: ast.AST) -> Iterator[ast.expr]:
+def _iterated_by(node: ast.AST) -> Iterator[ast.expr]:
     """Yield the expressions over which a node iterates."""
     if isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
         yield node.iter

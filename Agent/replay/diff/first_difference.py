@@ -443,12 +443,12 @@ def placed_divergence(
 
 
 def _state_divergence(
-    found: StateDifference, number: int, alike: Sequence[tuple[Event, Event]], order: Order
+    state_difference: StateDifference, number: int, alike: Sequence[tuple[Event, Event]], order: Order
 ) -> PlacedDivergence:
-    one, other = found.events
-    path = f"/fields/{escape(found.name)}{found.difference.path}"
-    difference = Difference(path, found.difference.recorded, found.difference.replayed)
-    order = _BEHIND_ALL if found.is_patched else _order(one if one is not None else other, order)
+    one, other = state_difference.events
+    path = f"/fields/{escape(state_difference.name)}{state_difference.difference.path}"
+    difference = Difference(path, state_difference.difference.recorded, state_difference.difference.replayed)
+    order = _BEHIND_ALL if state_difference.is_patched else _order(one if one is not None else other, order)
     return placed_divergence(one, other, difference, number, alike, order)
 
 
@@ -546,8 +546,12 @@ class ForkedAt(NamedTuple):
         """Return the changes to one agent that a fork's session records."""
         patch, is_one = lineage.patch, len(lineage.agents) == 1
         if isinstance(patch, Mapping):
-            part = patch if is_one else patch.get(agent_id)
-            names = set(part) if isinstance(part, Mapping) else set(_first_keys(part or (), 0))
+            agent_patch = patch if is_one else patch.get(agent_id)
+            names = (
+                set(agent_patch)
+                if isinstance(agent_patch, Mapping)
+                else set(_first_keys(agent_patch or (), 0))
+            )
         else:
             own = [each for each in patch or () if is_one or _keys(each)[:1] == [agent_id]]
             names = set(_first_keys(own, 0 if is_one else 1))
@@ -601,9 +605,9 @@ class StatePairs:
     not_compared: dict[str, str] = field(default_factory=dict)
     """Fields that were not compared, and why."""
     _sides: tuple[_Side, _Side] = field(default_factory=lambda: (_Side(), _Side()))
-    _unsure: list[StateDifference] = field(default_factory=list)
+    _unconfirmed: list[StateDifference] = field(default_factory=list)
     """Possible differences, for which a side's value was folded from events without a full state."""
-    _sure: StateDifference | None = None
+    _confirmed: StateDifference | None = None
     """A possible difference that the agent's next action confirmed."""
 
     def add(self, side: int, event: Event) -> None:
@@ -611,13 +615,15 @@ class StatePairs:
         if event.code is None and event.kind not in _TELLING:
             return
         self._sides[side].add(event)
-        if not self._unsure or side or event.state is None:
+        if not self._unconfirmed or side or event.state is None:
             return
         # An action lists the fields that other code had changed before it, too. So a field that it does not
         # list had this value already, and the difference is confirmed.
         changed = {*(event.state.get("set") or ()), *(event.state.get("unset") or ())}
-        self._sure = next((each for each in self._unsure if each.name not in changed), self._sure)
-        self._unsure = []
+        self._confirmed = next(
+            (each for each in self._unconfirmed if each.name not in changed), self._confirmed
+        )
+        self._unconfirmed = []
 
     def difference(self, *, is_first: bool, is_last: bool) -> StateDifference | None:
         """Return the first field in which the states differ; None if they agree, or are not compared here.
@@ -627,8 +633,8 @@ class StatePairs:
             is_last: whether this is after the last pair of events.
         """
         one, other = self._sides
-        if self._sure is not None:
-            return self._sure
+        if self._confirmed is not None:
+            return self._confirmed
         if one.full is None and other.full is None and not (is_first or is_last):
             return None
         is_whole = one.full is not None and other.full is not None
@@ -649,7 +655,7 @@ class StatePairs:
             for each in differences:
                 self.not_compared.setdefault(each.name, "one run has no last state")
         # A value folded from events may be outdated, since other code can hold the same object and change it.
-        self._unsure = [] if is_last else differences
+        self._unconfirmed = [] if is_last else differences
         return None
 
     def _differences(self, *, is_first: bool, is_last: bool) -> Iterator[StateDifference]:

@@ -128,8 +128,8 @@ class SeekableLog:
         high = self._known[at][1] if at < len(self._known) else self.size
         while high - low > _BLOCK_BYTES:
             middle = (low + high) // 2
-            _, end, found = self._placed_line(middle, high)
-            if found >= place:
+            _, end, line_place = self._placed_line(middle, high)
+            if line_place >= place:
                 high = middle
             else:
                 low = end
@@ -142,10 +142,10 @@ class SeekableLog:
     def _placed_line(self, offset: int, limit: int) -> tuple[int, int, float]:
         """Return (start, end, place) of the first line after an offset that has a place; END if none has."""
         for start, line in self._lines(offset, self.size, whole=False):
-            found = self._axis(line)
-            if found is not None:
-                self._note(found, start)
-                return start, start + len(line) + 1, found
+            line_place = self._axis(line)
+            if line_place is not None:
+                self._note(line_place, start)
+                return start, start + len(line) + 1, line_place
             if start > limit:
                 break
         return self.size, self.size, END
@@ -168,8 +168,8 @@ class SeekableLog:
 
     def first_place(self) -> float:
         """Return the place of the first line that has one; END if none has."""
-        found = self._axis(self.head())
-        return self._placed_line(0, self.size)[2] if found is None else found
+        line_place = self._axis(self.head())
+        return self._placed_line(0, self.size)[2] if line_place is None else line_place
 
     def last_place(self) -> float:
         """Return the place of the last line that has one; -END if none was found."""
@@ -177,10 +177,10 @@ class SeekableLog:
         while True:
             lines = self.before(self.size, budget)
             for start, line in reversed(lines):
-                found = self._axis(line)
-                if found is not None:
-                    self._note(found, start)
-                    return found
+                line_place = self._axis(line)
+                if line_place is not None:
+                    self._note(line_place, start)
+                    return line_place
             if budget >= self.size:
                 return -END
             budget *= 4
@@ -189,16 +189,16 @@ class SeekableLog:
         """Return the whole lines in the last `budget_bytes` before an offset; at least one if possible."""
         while True:
             begin = max(0, offset - budget_bytes)
-            found = list(self._lines(begin, offset, whole=begin == 0))
-            if found or begin == 0:
-                return found
+            lines = list(self._lines(begin, offset, whole=begin == 0))
+            if lines or begin == 0:
+                return lines
             budget_bytes *= 2
 
     def until(self, start: int, place: float) -> Iterator[tuple[int, bytes]]:
         """Yield the lines from the start of a line at an offset up to the first line at or after a place."""
         for offset, line in self._lines(start, self.size):
-            found = self._axis(line)
-            if found is not None and found >= place:
+            line_place = self._axis(line)
+            if line_place is not None and line_place >= place:
                 return
             yield offset, line
 
@@ -560,22 +560,26 @@ class RunComparison(TextInNotebook):
         }
 
     def __str__(self) -> str:
-        found = self.divergence
-        if found is None and not (self.compared or self.states):
+        divergence = self.divergence
+        if divergence is None and not (self.compared or self.states):
             lines = [f"{self.a} and {self.b} have no comparable events or states"]
-        elif found is None:
+        elif divergence is None:
             rest = " in everything that could be compared" if self.not_compared or self.unseen else ""
             lines = [f"{self.a} and {self.b} are alike{rest}"]
         else:
-            is_event = found.field == "events"
-            one, other = map(str, (found.a, found.b)) if is_event else differing_texts(found.a, found.b)
+            is_event = divergence.field == "events"
+            one, other = (
+                map(str, (divergence.a, divergence.b))
+                if is_event
+                else differing_texts(divergence.a, divergence.b)
+            )
             lines = [
-                f"{self.a} and {self.b} differ at {found}",
-                f"  a: {one}" + (f" (event {found.event_a})" if found.event_a else ""),
-                f"  b: {other}" + (f" (event {found.event_b})" if found.event_b else ""),
+                f"{self.a} and {self.b} differ at {divergence}",
+                f"  a: {one}" + (f" (event {divergence.event_a})" if divergence.event_a else ""),
+                f"  b: {other}" + (f" (event {divergence.event_b})" if divergence.event_b else ""),
             ]
-            if found.common_cause is not None:
-                lines.append(f"  last in common: {found.common_cause}")
+            if divergence.common_cause is not None:
+                lines.append(f"  last in common: {divergence.common_cause}")
         lines += [f"  not compared: {line}" for line in _grouped(self.not_compared)]
         lines += [f"  not compared: {line}" for line in self.unseen[:_MOST_NAMED]]
         if len(self.unseen) > _MOST_NAMED:
@@ -632,12 +636,12 @@ def compare_runs(
     same_ids = same_ids_of(one, other)
     if not exhaustive and not every_agent and not is_aligned:
         try:
-            found = _bisected(one, other, same_ids, notes)
+            comparison = _bisected(one, other, same_ids, notes)
         except Unseekable as why:
             notes.append(f"compared every event: {why}")
         else:
-            if found is not None:
-                return found
+            if comparison is not None:
+                return comparison
             notes.append("compared every event, since the ends are alike")
     return _walked(one, other, same_ids, notes, has_ends=True, every_agent=every_agent, progress=progress)
 
@@ -749,9 +753,9 @@ def _walked(
         lineage = one.forked if key.kind == "agent" else None
         forked = None if lineage is None else ForkedAt.of(lineage, key.name)
         limit = None if every_agent else best
-        found = ticks.placed(walk.first_divergence(one.events(key), other.events(key), limit, forked))
-        best = _earlier(best, found)
-        each += [found] if found is not None and every_agent else []
+        divergence = ticks.placed(walk.first_divergence(one.events(key), other.events(key), limit, forked))
+        best = _earlier(best, divergence)
+        each += [divergence] if divergence is not None and every_agent else []
         progress(number / len(keys))
     agreement = comparison.agreement
     if comparison.overlooked.of_libraries:

@@ -228,7 +228,7 @@ class RecordedTasks(ConcurrentActions):
         self._resumed = {each.number: deque(each.resumed if self._holds else ()) for each in actions}
         """The recorded turns in which actions continue after an `await`."""
         all_turns = chain(chain(*self._turns.values()), *self._resumed.values())
-        self._to_come = sorted(all_turns, reverse=True)
+        self._turns_left = sorted(all_turns, reverse=True)
         self._passed: set[float] = set()
         self._waiting: dict[float, asyncio.Future[None]] = {}
         """Waiting tasks by the turn that they wait for."""
@@ -247,27 +247,27 @@ class RecordedTasks(ConcurrentActions):
 
     def _is_due(self, turn: float) -> bool:
         """Whether everything before that turn has happened."""
-        while self._to_come and self._to_come[-1] in self._passed:
-            self._to_come.pop()
-        return not self._to_come or self._to_come[-1] >= turn
+        while self._turns_left and self._turns_left[-1] in self._passed:
+            self._turns_left.pop()
+        return not self._turns_left or self._turns_left[-1] >= turn
 
     def _start(self) -> None:
         """Create the tasks that can begin, and those that began directly after them."""
-        made: set[float] = set()
+        created: set[float] = set()
         last = 0.0
         while self._fresh:
             number = self._fresh[0]
             turn = self._turns[self._actions[number][0].number][0]
-            if made:
+            if created:
                 between = self._order[
                     bisect.bisect(self._order, last) : bisect.bisect_left(self._order, turn)
                 ]
-                if not made.issuperset(self._task_at[each] for each in between):
+                if not created.issuperset(self._task_at[each] for each in between):
                     return
             elif not self._is_due(turn):
                 return
             last = turn
-            made.add(number)
+            created.add(number)
             self._make(self._fresh.popleft())
 
     def _make(self, number: float) -> None:

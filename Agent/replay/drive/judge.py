@@ -208,7 +208,9 @@ class ActionJudge:
         """
         is_known = self._recording >= WITH_CHANGED_ARGUMENTS or action.event.extra.get("root") is not True
         pairs = [(action.event, replayed)] if is_known else []
-        pairs += [pair for pair in zip(action.effects, effects, strict=False) if self._knows_changes(pair[0])]
+        pairs += [
+            pair for pair in zip(action.effects, effects, strict=False) if self._records_changes(pair[0])
+        ]
         for one, other in pairs:
             if ARGS_AFTER not in one.extra and ARGS_AFTER not in other.extra:
                 continue
@@ -224,7 +226,7 @@ class ActionJudge:
             self._outcome.note_argument(divergence_of(action, ARGS_AFTER, difference, place=place), name)
         return len(action.event.extra.get(ARGS_AFTER) or ()) if is_known else 0
 
-    def _knows_changes(self, event: Event) -> bool:
+    def _records_changes(self, event: Event) -> bool:
         """Whether an event inside an action is a call that records which arguments it changed in place."""
         is_recorded = event.code is not None or self._recording >= WITH_CHANGES_INSIDE
         return is_recorded and is_traced_action(event)
@@ -277,7 +279,7 @@ class ActionJudge:
                 )
             ):
                 if change.replayed == UNCHANGED:
-                    self._doubt_what_is_around(action, name)
+                    self._doubt_enclosing_actions(action, name)
                 self._diverge(divergence)
             self._outcome.note_code(name, divergence)
         return self._count_fields(recorded)
@@ -298,7 +300,7 @@ class ActionJudge:
                 self._differs(action, f"state.{name}", Difference("", *positions))
         return len(one)
 
-    def _doubt_what_is_around(self, action: DrivenAction, name: str) -> None:
+    def _doubt_enclosing_actions(self, action: DrivenAction, name: str) -> None:
         """Add a doubt about who wrote a field: in the recording, an enclosing action may have written it."""
         if action.event.extra.get("root") is not True and not self._outcome.changed_code:
             self._outcome.doubts.append(

@@ -156,22 +156,22 @@ class RecordedPlayer:
         """{method that the factory called: the agents}."""
 
     @property
-    def _lane(self) -> ActionProgress:
+    def _progress_here(self) -> ActionProgress:
         return current_lane.get() or self._only
 
     @property
     def action(self) -> DrivenAction | None:
         """The action being replayed here; None between actions."""
-        return self._lane.action
+        return self._progress_here.action
 
     @action.setter
     def action(self, action: DrivenAction | None) -> None:
-        self._lane.action = action
+        self._progress_here.action = action
 
     @property
     def has_begun(self) -> bool:
         """Whether the replayed call itself was entered."""
-        return self._lane.has_begun
+        return self._progress_here.has_begun
 
     def enter(self, call: TracedCall) -> Answer | None:
         """Return the recorded response, or None for the code of live agents."""
@@ -257,13 +257,14 @@ class RecordedPlayer:
 
     def _enter_in_thread(self, call: TracedCall) -> None:
         if call.kind != "metric" and self.threads is not None and self.threads.overlaps:
-            self.stop(f"{_asked(call)} was called in concurrent threads: {_ONE_BY_ONE}")
+            self.stop(f"{_requested_name(call)} was called in concurrent threads: {_ONE_BY_ONE}")
 
     def _stop_in_thread(self, call: TracedCall) -> None:
         """Stop at a call in a thread that the recording lacks; it may not have been a call of the action."""
         if get_ident() != self._thread_id:
             self.stop(
-                f"{_asked(call)} was called in a thread, but not as a call of the action: {_ONE_BY_ONE}"
+                f"{_requested_name(call)} was called in a thread, but not as a call of the action: "
+                f"{_ONE_BY_ONE}"
             )
 
     def _enter_outside(self, call: TracedCall) -> None:
@@ -327,7 +328,7 @@ class RecordedPlayer:
 
     def _enter_tool(self, call: TracedCall, action: DrivenAction) -> Answer:
         """Return the response of a tool or model to a call with the same name and arguments."""
-        lane = self._lane
+        lane = self._progress_here
         if lane.tools is None:
             lane.tools = ActionTools(self._answers.calls_among(action.effects), self._comparison)
         try:
@@ -460,7 +461,7 @@ def _named(call: TracedCall) -> str:
     return f"{_name(call)} of {call.agent_id}"
 
 
-def _asked(call: TracedCall) -> str:
+def _requested_name(call: TracedCall) -> str:
     return call.action_type if call.kind in CALL_KINDS else _named(call)
 
 
@@ -654,11 +655,13 @@ class ActionTools:
         """Return the first free call whose arguments differ only as declared, or in the script's name."""
         if not self._comparison.overlooked.normaliser and "opaque" in requested.arguments.types.values():
             return None  # the parts that distinguish such objects were compared before
-        given = Recorded(*requested.arguments, "")
+        requested_arguments = Recorded(*requested.arguments, "")
         for call in self._replayer.unused:
             if (call.kind, call.name) == (requested.kind, requested.name):
                 mark = self._comparison.mark()
-                difference, agreed = self._comparison.compare(Recorded(*call.arguments, ""), given, NAMES)
+                difference, agreed = self._comparison.compare(
+                    Recorded(*call.arguments, ""), requested_arguments, NAMES
+                )
                 if difference is None and not agreed.unseen and not agreed.older:
                     return Match(call, Rung.EXACT, {})
                 self._comparison.go_back(mark)
@@ -671,10 +674,10 @@ class ActionTools:
             return ToolMiss("calls", recorded, f"{requested.kind} {requested.name}")
         one = nearest[0]
         path = max(one.distance, key=lambda at: one.distance[at])
-        recorded, given = (
+        recorded, requested_arguments = (
             value_at(each.value, path, ABSENT) for each in (one.call.arguments, requested.arguments)
         )
-        return ToolMiss("args", recorded, given, path)
+        return ToolMiss("args", recorded, requested_arguments, path)
 
 
 # The shared parts of one replay, created by the workbench when the target's objects exist.

@@ -86,20 +86,20 @@ class WholeStates:
         """
         if event.extra.get("adopted"):
             self._put_shared(event, obj)
-        found = self._difference(action, event, obj)
+        field_difference = self._difference(action, event, obj)
         self._context.outcome.counts.full_states += 1
         agent_id = str(event.agent_id)
-        while found is not None and self._is_untouched(agent_id, found[0], obj):
-            self._leave_out(agent_id, found[0])
-            found = self._difference(action, event, obj)
+        while field_difference is not None and self._is_untouched(agent_id, field_difference[0], obj):
+            self._leave_out(agent_id, field_difference[0])
+            field_difference = self._difference(action, event, obj)
         last, count = self._acted.get(agent_id, (None, 0))
-        if found is None:
+        if field_difference is None:
             if last is not None:
                 self._seen[agent_id] = last.number
                 self._acted[agent_id] = last, 0
                 self._contents[agent_id] = _contents_of_large(obj)
             return
-        name, difference = found
+        name, difference = field_difference
         since = None
         if last is not None and name in self._large(obj):
             action = last  # an action since the last full state changed it
@@ -285,7 +285,7 @@ class LastStates:
                 self._from[plan.acted[agent_id]].append(agent_id)
         self.begin = min(self._from, default=len(plan.actions) + 1)
         """Number of the first replayed action after which a last state is due."""
-        self._sought: dict[str, set[str]] = {}
+        self._fields_to_match: dict[str, set[str]] = {}
         """{agent collected in the recording: fields that still differ from its last state}."""
         # Code that does not run here may have kept some to the end; the others must be compared.
         nearby.lasting = {*plan.exits, *(agent_id for agent_id in plan.gone if self._sampled(agent_id))}
@@ -300,8 +300,8 @@ class LastStates:
     def look(self, number: int) -> None:
         """Compare last states that are due after a replayed action."""
         for agent_id in self._from.pop(number, ()):
-            self._sought[agent_id] = self._late_fields(agent_id)
-        for agent_id, names in self._sought.items():
+            self._fields_to_match[agent_id] = self._late_fields(agent_id)
+        for agent_id, names in self._fields_to_match.items():
             if names and self._object(agent_id) is not None:
                 names -= {name for name in names if self._difference(agent_id, name) is None}
 
@@ -316,13 +316,13 @@ class LastStates:
             # For agents inside others the last step is that of the run.
             action = last.get(agent_id) or (self._plan.actions[-1] if agent_id not in self._objects else None)
             obj = self._object(agent_id)
-            if obj is None and self._sought.get(agent_id):  # it was collected here, too
-                self._context.outcome.unseen_ends[agent_id] = sorted(self._sought[agent_id])
+            if obj is None and self._fields_to_match.get(agent_id):  # it was collected here, too
+                self._context.outcome.unseen_ends[agent_id] = sorted(self._fields_to_match[agent_id])
             if obj is None or action is None:
                 continue
             self._whole.note_passed(agent_id, obj)
             event, facts = self._plan.exits.get(agent_id), self._context.recording.agents.get(agent_id)
-            if agent_id in self._sought:
+            if agent_id in self._fields_to_match:
                 event = self._plan.gone[agent_id]
                 self._conclude(agent_id, event)
             elif event is None or facts is None or facts.lives > 1:
@@ -424,7 +424,7 @@ class LastStates:
                 self._context.outcome.unseen_ends.setdefault(agent_id, []).append(name)
         shared = event.extra.get("shared") or ()
         passed = []
-        for name in sorted(self._sought[agent_id]):
+        for name in sorted(self._fields_to_match[agent_id]):
             if name in shared:
                 passed.append(name)  # others held it and may have changed it during an action
             elif (difference := self._difference(agent_id, name)) is not None:

@@ -40,15 +40,15 @@ class CallReads:
         self.taken: Counter[str] = Counter()
         self.of: dict[int, RecordedDraws] = {}
         """{number of an adopted generator here: its draws}."""
-        for source, kept in reads.items() if isinstance(reads, dict) else ():
-            if source == ENVIRONMENT and isinstance(kept, dict):
-                self.variables = {name: runs_of(name, value) for name, value in kept.items()}
-            elif isinstance(kept, list):
+        for source, recorded_reads in reads.items() if isinstance(reads, dict) else ():
+            if source == ENVIRONMENT and isinstance(recorded_reads, dict):
+                self.variables = {name: runs_of(name, value) for name, value in recorded_reads.items()}
+            elif isinstance(recorded_reads, list):
                 kind = source.partition("@")[0] if "@" in source else ""
                 if kind:
-                    self.draws.append(RecordedDraws(kind, source, places.of_key(source), kept))
+                    self.draws.append(RecordedDraws(kind, source, places.of_key(source), recorded_reads))
                 else:
-                    self.values[source] = list(kept)
+                    self.values[source] = list(recorded_reads)
 
     def draws_for(self, adopted: Adopted, place: str) -> RecordedDraws | None:
         """Return the recorded draws of a generator, identified by its place."""
@@ -160,21 +160,27 @@ class SourceAnswers:
         draws = self._draws(adopted)
         if draws is None:
             if self._drew_in_action(adopted):
-                self._more(f"no draw from {adopted.name} there", f"one, by {_asker()}")
+                self._more(f"no draw from {adopted.name} there", f"one, by {_place_of_drawing_code()}")
             self._undrawn(adopted)
             return now()
         self._watch.answered(_module_of(adopted))
         segment = draws.take(count, lambda segment: self._put(adopted, draws, segment))
         if segment is None:
-            self._more(draws.recorded, f"one more, by {_asker()}")
+            self._more(draws.recorded, f"one more, by {_place_of_drawing_code()}")
             return now()
         if draws.kind == "draws":
             if isinstance(draws.value, str):
-                self._more(f"a generator that is seeded ({draws.value})", f"a draw from it, by {_asker()}")
+                self._more(
+                    f"a generator that is seeded ({draws.value})",
+                    f"a draw from it, by {_place_of_drawing_code()}",
+                )
             return draws.value  # type: ignore[no-any-return]
         value = now()
         if draws.is_at_end_of(segment) and adopted.end_differs(segment):
-            self._more(draws.recorded, f"as many calls that drew a different number of values, by {_asker()}")
+            self._more(
+                draws.recorded,
+                f"as many calls that drew a different number of values, by {_place_of_drawing_code()}",
+            )
         return value
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
@@ -186,7 +192,9 @@ class SourceAnswers:
             draws = self._draws(adopted)
             taken = None if draws is None else draws.take(1, lambda _: None)
             if draws is not None and (taken is None or draws.value != mark):
-                self._more(draws.recorded, f"a generator that is seeded differently, by {_asker()}")
+                self._more(
+                    draws.recorded, f"a generator that is seeded differently, by {_place_of_drawing_code()}"
+                )
             elif draws is None:
                 self._undrawn(adopted)
             return
@@ -207,9 +215,9 @@ class SourceAnswers:
             pending += [
                 each for each in call.children if each.is_taken and each.agent_id in self._player.live
             ]
-            left = self._of(call).left()
-            if left is not None:
-                recorded, replayed = left
+            reads_left = self._of(call).left()
+            if reads_left is not None:
+                recorded, replayed = reads_left
                 if any(draws.is_free for draws in self._of(call).draws) and not self._adopts_any():
                     self._player.stop(
                         f"{call.whose} drew from an adopted generator, and the target adopted "
@@ -260,7 +268,7 @@ class SourceAnswers:
         """Report a draw that the recording lacks, unless it follows from the agent's state."""
         if self._watch.allows(adopted) or self._watch.is_seeded(_module_of(adopted)):
             return
-        asker = _drawer()
+        asker = _drawing_code()
         if asker is not None:
             self._watch.unrecorded(_module_of(adopted) or adopted.name, asker.frame)
 
@@ -277,7 +285,9 @@ class SourceAnswers:
             return
         seeded = self._seeded.pop(adopted.number, None)
         if seeded is not None and not adopted.began_at(seeded, base):
-            self._more(draws.recorded, f"a generator that was seeded differently, by {_asker()}")
+            self._more(
+                draws.recorded, f"a generator that was seeded differently, by {_place_of_drawing_code()}"
+            )
         try:
             adopted.put(segment, base)
         except Exception as error:  # noqa: BLE001 - a state of another version, or one that was edited
@@ -322,7 +332,7 @@ def _module_of(adopted: Adopted) -> str:
     return "numpy.random" if adopted.name == "numpy.RandomState" else ""
 
 
-def _drawer() -> Asker | None:
+def _drawing_code() -> Asker | None:
     """Return the code that draws: the first frame outside this package, or the one it acts for."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the only way to a caller
     while frame is not None and is_own(frame):
@@ -330,8 +340,8 @@ def _drawer() -> Asker | None:
     return asker_of(frame)
 
 
-def _asker() -> str:
-    asker = _drawer()
+def _place_of_drawing_code() -> str:
+    asker = _drawing_code()
     return "code of a library" if asker is None else place_of(asker.frame)
 
 
@@ -342,8 +352,8 @@ def recorded_counts(recording: Recording, agent_id: str | None) -> dict[str, int
         reads = event.extra.get("reads")
         if not isinstance(reads, dict) or agent_id not in {None, event.agent_id}:
             continue
-        for source, kept in reads.items():
-            counts[source.partition("@")[0]] += len(kept)
+        for source, recorded_reads in reads.items():
+            counts[source.partition("@")[0]] += len(recorded_reads)
     return dict(counts)
 
 
@@ -364,8 +374,8 @@ def _hidden_variables(recording: Recording) -> frozenset[str]:
     names = set()
     for event in recording.events:
         reads = event.extra.get("reads")
-        kept = reads.get(ENVIRONMENT) if isinstance(reads, dict) else None
-        for name in kept if isinstance(kept, dict) else ():
+        variables = reads.get(ENVIRONMENT) if isinstance(reads, dict) else None
+        for name in variables if isinstance(variables, dict) else ():
             below = f"{_READS}/{escape(ENVIRONMENT)}/{escape(name)}"
             if any(at == below or at.startswith(f"{below}/") for at in event.types or {}):
                 names.add(name)
@@ -454,9 +464,9 @@ class RecordedDraws:
         return self.recorded, str(taken)
 
 
-def _value(kept: Any) -> Any:
+def _value(recorded: Any) -> Any:
     """Return a drawn value: integers of any size are stored as text; other text marks a seed."""
-    return int(kept, 16) if isinstance(kept, str) and kept.startswith(("0x", "-0x")) else kept
+    return int(recorded, 16) if isinstance(recorded, str) and recorded.startswith(("0x", "-0x")) else recorded
 
 
 class GeneratorPlaces:

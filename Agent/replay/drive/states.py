@@ -99,12 +99,12 @@ def put_back(obj: object, fields: Mapping[str, Any], shared: SharedValues | None
     if shared is not None:
         fields = shared.fitted(present, fields)
     # Keep an existing string object: recording recognises an agent by the `id()` of its id string.
-    kept = {
+    unchanged = {
         name: value
         for name, value in present.items()
         if name not in fields or (type(value) is type(fields[name]) is str and value == fields[name])
     }
-    restore_state(obj, {**fields, **kept})
+    restore_state(obj, {**fields, **unchanged})
 
 
 def remove_fields(obj: Any, names: list[str]) -> None:
@@ -400,10 +400,10 @@ class SharedValues:
 def held_together(objects: Mapping[str, object]) -> list[dict[str, str]]:
     """Return {agent: field that holds or contains it} for each object that several agents share."""
     holders: dict[int, dict[str, str]] = {}
-    kept: list[Any] = []  # keeps the objects alive, so that no `id()` is reused
+    alive: list[Any] = []  # keeps the objects alive, so that no `id()` is reused
     for agent_id, obj in objects.items():
         fields = read_state(obj).fields
-        kept.append(fields)
+        alive.append(fields)
         seen: dict[int, int] = {}
         for name, value in fields.items():
             _find_holders(value, (agent_id, name), holders, _MAX_HELD_DEPTH, seen)
@@ -576,8 +576,8 @@ class FieldRules:
         ]
         for name in newer:
             self.note(agent_id, name, Agreement(older={""}))
-        kept = {name: value for name, value in changed.items() if name not in newer}
-        return replayed._replace(value={**replayed.value, "set": kept}) if newer else replayed
+        comparable = {name: value for name, value in changed.items() if name not in newer}
+        return replayed._replace(value={**replayed.value, "set": comparable}) if newer else replayed
 
     def is_newer(self, replayed: Recorded, below: str) -> bool:
         """Whether an older recording could not contain the value, since it has no codec."""

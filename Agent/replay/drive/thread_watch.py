@@ -93,21 +93,21 @@ class ThreadWatch:
         self._threads.clear()
         self._tasks.clear()
 
-    def _begun(self, frame: FrameType, made: Any, *, is_alone: bool = False) -> None:
+    def _begun(self, frame: FrameType, started: Any, *, is_alone: bool = False) -> None:
         if not self._is_on():
             return
         asker = _first_outside(frame)
         if asker is None:
             return
-        if isinstance(made, threading.Thread):
-            if getattr(made, "_target", None) is _worker:
+        if isinstance(started, threading.Thread):
+            if getattr(started, "_target", None) is _worker:
                 return  # a pool's thread: the pool's tasks count instead
-            self._threads.append((made, asker.f_code, asker.f_lineno))
+            self._threads.append((started, asker.f_code, asker.f_lineno))
         else:
-            self._tasks.append((made, asker.f_code, asker.f_lineno))
+            self._tasks.append((started, asker.f_code, asker.f_lineno))
         self.begun += 1
         at_work = sum(not task.done() for task, *_ in self._tasks) + sum(
-            thread is made or (thread.is_alive() and not _waits_for_work(thread, code))
+            thread is started or (thread.is_alive() and not _waits_for_work(thread, code))
             for thread, code, _ in self._threads
         )
         self.overlaps = self.overlaps or (at_work > 1 and not is_alone)

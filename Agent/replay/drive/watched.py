@@ -117,7 +117,7 @@ class SourceWatch:
         """The parts of `reachable` that were used."""
         self.built_with: list[SourceRead] = []
         """Draws by the target while it built the replayed objects."""
-        self._of_chance: dict[int, ref[Any]] = {}
+        self._unseeded_at_import: dict[int, ref[Any]] = {}
         """Generators of `random` that an imported module left without a known seed."""
         self._unseeded: list[tuple[ref[Any], SourceRead]] = []
         """Generators seeded from entropy while building, with the place; creating one is not yet a draw."""
@@ -241,7 +241,7 @@ class SourceWatch:
 
     def is_of_chance(self, generator: Any) -> bool:
         """Whether an imported module left the generator without a known seed."""
-        known = self._of_chance.get(id(generator))
+        known = self._unseeded_at_import.get(id(generator))
         return known is not None and known() is generator
 
     def answered(self, source: str) -> None:
@@ -402,11 +402,11 @@ class SourceWatch:
             return
         if seeds_with_known_values(frame):
             self._allowed[id(generator)] = generator
-            self._of_chance.pop(id(generator), None)
+            self._unseeded_at_import.pop(id(generator), None)
             return
         self._allowed.pop(id(generator), None)
         if self._is_importing:
-            self._of_chance[id(generator)] = ref(generator)
+            self._unseeded_at_import[id(generator)] = ref(generator)
         asker = asker_of(frame) if self._is_building and not self._is_importing else None
         if asker is not None and not is_import_of_library(asker.frame):
             code, line = asker.frame.f_code, asker.frame.f_lineno
@@ -488,13 +488,13 @@ class SourceWatch:
 
     def built_by_chance(self) -> list[SourceRead]:
         """Return randomness in built objects: draws, and unseeded generators whose state was not restored."""
-        kept = [
+        unseeded = [
             place
             for generator, place in self._unseeded
             if (live := generator()) is not None and id(live) not in self._granted
         ]
         seeds = self._seeds.built(self._granted.values())
-        return [*self.built_with, *dict.fromkeys([*seeds, *kept])]
+        return [*self.built_with, *dict.fromkeys([*seeds, *unseeded])]
 
     def keep_out(self, refused: str) -> None:
         """Refuse an access that a replay must not make, and note the code that requested it.

@@ -215,11 +215,11 @@ async def _executed(
     return execution
 
 
-def _input(given: Any, config: ReplayConfig) -> Any:
+def _input(recorded_input: Any, config: ReplayConfig) -> Any:
     if config.modified_input is None:
-        return given
-    if isinstance(given, dict) and isinstance(config.modified_input, Mapping):
-        return merged(dict(given), config.modified_input)
+        return recorded_input
+    if isinstance(recorded_input, dict) and isinstance(config.modified_input, Mapping):
+        return merged(dict(recorded_input), config.modified_input)
     return config.modified_input
 
 

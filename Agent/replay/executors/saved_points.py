@@ -360,9 +360,9 @@ def given_and_output(saved: SavedCheckpoint, last_state: Any) -> tuple[Any, Any,
     steps = done_steps(saved.ref, saved.info.agent_id)
     graph = [step for step in steps if step.step_type == GRAPH_STEP]
     if graph:
-        call, _, place = saved.info.step_id.rpartition("step_")
+        call, _, number = saved.info.step_id.rpartition("step_")
         own = next((step for step in graph if step.step_id == f"{call}graph"), graph[-1])
-        return own.given if place == "0" else None, own.output, "langgraph"
+        return own.given if number == "0" else None, own.output, "langgraph"
     steps = [step for step in steps if step.step_type != NODE_STEP]
     if not steps:
         return None, last_state, None
@@ -482,25 +482,25 @@ def _recorder_steps(record: RunRecord, program: RecordedProgram) -> Iterator[Don
     for step in sorted(ended, key=lambda each: str(each.finished_at)):
         kept = orjson.loads(b"".join(record.read(str(step.output_ref))))
         lost: list[str] = []
-        found = _made(program, kept, types.get(step.output_ref), lost=lost)
+        value = _made(program, kept, types.get(step.output_ref), lost=lost)
         done = DoneStep(
             step.step_id,
             parse_timestamp(str(step.finished_at)),
-            output=found,
+            output=value,
             step_type=step.step_type,
             error=_error_of(step),
         )
-        if step.step_type == _STEP_EVENT and isinstance(found, dict):
-            done.given = done.before = found.get("input_state")
+        if step.step_type == _STEP_EVENT and isinstance(value, dict):
+            done.given = done.before = value.get("input_state")
             done.began_us = None if step.started_at is None else parse_timestamp(step.started_at)
-            done.output = done.state = found.get("output_state")
-        elif step.step_type in {GRAPH_STEP, NODE_STEP} and isinstance(found, dict):
-            done.given, done.output = found.get("input"), found.get("output")
-            done.kept, done.unrestored = found, tuple(lost)
+            done.output = done.state = value.get("output_state")
+        elif step.step_type in {GRAPH_STEP, NODE_STEP} and isinstance(value, dict):
+            done.given, done.output = value.get("input"), value.get("output")
+            done.kept, done.unrestored = value, tuple(lost)
         elif step.step_type in _INNER_STEPS:
             continue  # parts of a node
         else:
-            outputs[step.step_id] = found
+            outputs[step.step_id] = value
             done.state = dict(outputs)
         yield done
 

@@ -101,7 +101,7 @@ class Experiment:
         """The place of the moment; None for the beginning of the run."""
         self._suspicion = Suspicion(None, "", ())
         self._variant = ExperimentVariant(None, None)
-        self._has_come = self._is_counting = False
+        self._is_reached = self._is_counting = False
         self._is_in_action = True
         """Whether the action that contains the moment was entered, so that calls inside it are counted."""
         self._calls_before = 0
@@ -200,7 +200,7 @@ class Experiment:
         self._variant, self._pipeline = variant, pipeline
         self.fork.go_on(pipeline, begin=self._observe, call=self._call)
         outcome, dropping = self.fork.outcome, self._dropping
-        if outcome.stopped is None and not self._has_come:
+        if outcome.stopped is None and not self._is_reached:
             outcome.stopped = "the moment was not reached again"
         elif outcome.stopped is None and dropping is not None and not dropping.is_gone:
             outcome.stopped = "the message was passed on in a way that cannot be intercepted"
@@ -251,7 +251,7 @@ class Experiment:
         event = decode_line(line)
         if self._is_counting:
             self.tally.see(event)
-        awaited = None if self._has_come else self._trigger
+        awaited = None if self._is_reached else self._trigger
         if awaited is not None:
             awaited.observe(line)  # calls `_begin` if this line is the moment
         if awaited is not None and awaited.has_acted:
@@ -264,7 +264,7 @@ class Experiment:
     def _is_here(self, call: TracedCall) -> bool:
         """Whether a starting call is the moment; counts matching calls."""
         place = self.place
-        if self._has_come or place is None or place.sort not in {"call", "tool"}:
+        if self._is_reached or place is None or place.sort not in {"call", "tool"}:
             return False
         if not self._is_in_action:
             self._is_in_action = call.kind in ACTION_KINDS  # the first entered call is the action itself
@@ -299,7 +299,7 @@ class Experiment:
 
     def _begin(self) -> None:
         """Begin the moment: seed the random generators, with and without an intervention."""
-        self._has_come = True
+        self._is_reached = True
         seed = self._variant.seed
         if seed is not None and not seed_generators(self._agents_now(), seed):
             self.fork.outcome.note("no agent exposes a generator: only those of modules were seeded")
@@ -391,16 +391,16 @@ class Experiment:
         """Restore fields that the program changed between two actions, on every agent that has them."""
         extra = event.extra
         own = extra.get("old_state")
-        wanted = own if isinstance(own, dict) else {str(extra.get("name")): extra.get("old_value")}
+        old_values = own if isinstance(own, dict) else {str(extra.get("name")): extra.get("old_value")}
         count = 0
         for obj in self._agents_now().values():
             exposed = read_state(obj).fields
-            values = {name: value for name, value in wanted.items() if name in exposed}
+            values = {name: value for name, value in old_values.items() if name in exposed}
             if values:
                 put_back(obj, values)
                 count += 1
         if not count:
-            self._player.stop(f"no agent whose code runs has a field {', '.join(wanted)}")
+            self._player.stop(f"no agent whose code runs has a field {', '.join(old_values)}")
 
     # calling
 

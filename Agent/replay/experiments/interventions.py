@@ -99,7 +99,7 @@ def _all(
     if is_live and _changed(event):
         names = ", ".join(_changed(event)[:4])
         yield Intervention("undo", f"what {_call(event)} changed of {event.agent_id} undone ({names})")
-    if is_live and (place.sort == "action" or _gives_nothing(event)):
+    if is_live and (place.sort == "action" or _returns_nothing(event)):
         yield Intervention("left_out", f"{_call(event)} left out")
 
 
@@ -127,8 +127,8 @@ def ordinary_call(event: Event, recording: Recording, suspects: Collection[str],
     return before[-1] if before else next(iter(fitting), None)
 
 
-def _key(event: Event, part: str) -> bytes:
-    return orjson.dumps(event.extra.get(part), option=orjson.OPT_SORT_KEYS)
+def _key(event: Event, name: str) -> bytes:
+    return orjson.dumps(event.extra.get(name), option=orjson.OPT_SORT_KEYS)
 
 
 def _is_like(one: Event, other: Event) -> bool:
@@ -146,7 +146,7 @@ def _given(event: Event) -> str:
     return names[1] if names[1] in event.extra else names[0]
 
 
-def _gives_nothing(event: Event) -> bool:
+def _returns_nothing(event: Event) -> bool:
     return event.extra.get("outcome") is None and event.extra.get("result", 0) is None
 
 
@@ -193,7 +193,7 @@ def place_of(event: Event, plan: Plan, live: Collection[str]) -> PlannedPlace | 
     """
     message_id = _message_id(event)
     if message_id is not None:
-        handed = _handed_on(message_id, plan, live)
+        handed = _passing_of(message_id, plan, live)
         if handed is not None:
             return handed
         event = _sending_of(message_id, plan) or event
@@ -205,7 +205,7 @@ def place_of(event: Event, plan: Plan, live: Collection[str]) -> PlannedPlace | 
     return _between(event, plan)
 
 
-def _handed_on(message_id: str, plan: Plan, live: Collection[str]) -> PlannedPlace | None:
+def _passing_of(message_id: str, plan: Plan, live: Collection[str]) -> PlannedPlace | None:
     """Find the first action or call with a message in its arguments."""
     for index, action in enumerate(plan.actions):
         if holds(action.event.extra.get("args"), message_id):
@@ -378,24 +378,24 @@ def without_message(value: Any, message_id: str) -> Any:
     return _without(value, message_id, {})
 
 
-def _without(value: Any, message_id: str, made: dict[int, tuple[Any, Any]]) -> Any:
+def _without(value: Any, message_id: str, copies: dict[int, tuple[Any, Any]]) -> Any:
     if _is_message(value, message_id):
         return GONE
     if not isinstance(value, (list, tuple, deque)) and type(value) is not dict:
         return value
-    if id(value) in made:
-        return made[id(value)][1]
-    made[id(value)] = value, value  # a container that contains itself keeps that reference
-    kept: Any
+    if id(value) in copies:
+        return copies[id(value)][1]
+    copies[id(value)] = value, value  # a container that contains itself keeps that reference
+    reduced: Any
     if type(value) is dict:
-        items = {key: _without(item, message_id, made) for key, item in value.items()}
-        kept = {key: item for key, item in items.items() if item is not GONE}
+        items = {key: _without(item, message_id, copies) for key, item in value.items()}
+        reduced = {key: item for key, item in items.items() if item is not GONE}
     else:
-        parts = [_without(item, message_id, made) for item in value]
+        parts = [_without(item, message_id, copies) for item in value]
         parts = [item for item in parts if item is not GONE]
-        kept = type(value)(parts) if type(value) in {list, tuple, deque} else value
-    made[id(value)] = value, kept
-    return kept
+        reduced = type(value)(parts) if type(value) in {list, tuple, deque} else value
+    copies[id(value)] = value, reduced
+    return reduced
 
 
 def _is_message(value: Any, message_id: str) -> bool:

@@ -117,7 +117,7 @@ def answer_question(request: dict[str, Any]) -> dict[str, Any]:
     """Carry out one request of `ask_agent`; the entry point of the worker process."""
     fork = Fork(request, find=lambda plan: _moment(fork, plan))
     fork.bring()
-    agent_id, agent = _asked(fork, request["agent_id"])
+    agent_id, agent = _asked_agent(fork, request["agent_id"])
     try:
         function = import_target(request["function"])
     except TargetNotImported as error:
@@ -171,14 +171,20 @@ def _moment(fork: Fork, plan: Plan) -> ForkPoint:
         point = place_at(parse_timestamp(step), f"at {step}", actions)
     except ValueError:
         ref = RunRef(recording.session, fork.bench.request["run_id"])
-        found = find_point(step, plan, recording, ref)
-        point = ForkPoint(f"after {found.what}", found.index, found.effect, found.state, found.saved_us)
+        named_point = find_point(step, plan, recording, ref)
+        point = ForkPoint(
+            f"after {named_point.what}",
+            named_point.index,
+            named_point.effect,
+            named_point.state,
+            named_point.saved_us,
+        )
     if point.effect is None:
         return point
     return ForkPoint(f"{point.what}, before the action that was running then", point.index)
 
 
-def _asked(fork: Fork, agent_id: str | None) -> tuple[str, object]:
+def _asked_agent(fork: Fork, agent_id: str | None) -> tuple[str, object]:
     """Return the agent that the question is about, and its id."""
     agents: Mapping[str, object] = fork.everybody()
     if agent_id is None and len(agents) == 1:

@@ -131,20 +131,20 @@ class Fork:
             self._build()
         except TargetFailed as error:
             raise ReplayError(str(error)) from error
-        bench, given = self.bench, list(self.bench.given)
-        self.plan = make_plan(bench.recording, frozenset(given), frozenset(bench.objects))
+        bench, agent_ids = self.bench, list(self.bench.given)
+        self.plan = make_plan(bench.recording, frozenset(agent_ids), frozenset(bench.objects))
         if self._run_ids:
             own = {event.id for event in self._entries()}
             self.plan.actions = [action for action in self.plan.actions if action.event.id in own]
         find = self._find or (lambda plan: find_point(self._step, plan, bench.recording, self._ref))
         self.point = find(self.plan)
-        self.outcome.agents = sorted(given)
+        self.outcome.agents = sorted(agent_ids)
         self.outcome.point = self.point.what
         self.outcome.remaining = len(self.plan.actions) - self.point.index
-        may_resume = self._find is None and len(given) == 1
-        self.resume = resume_of(bench.objects[given[0]]) if may_resume else None
+        may_resume = self._find is None and len(agent_ids) == 1
+        self.resume = resume_of(bench.objects[agent_ids[0]]) if may_resume else None
         if self.resume is not None and self.point.state is not None:
-            self._bring_by_state(self.point.state, given[0])
+            self._bring_by_state(self.point.state, agent_ids[0])
         elif self.plan.actions:
             self._bring_by_actions()
         else:
@@ -177,11 +177,11 @@ class Fork:
 
     def _bring_by_actions(self) -> None:
         """Restore the nearest state before the point, and replay the recorded actions up to it."""
-        plan, point, recording, given = self.plan, self.point, self.bench.recording, self.bench.given
+        plan, point, recording, objects = self.plan, self.point, self.bench.recording, self.bench.given
         self.first = first_event(point, plan)
-        is_alone = given.keys() == self.bench.objects.keys()
-        hidden = hidden_generator(given, self.first, recording, self.bench.watch.seeded)
-        start = start_for(point, plan, recording, self._ref, given, is_alone=is_alone, hidden=hidden)
+        is_alone = objects.keys() == self.bench.objects.keys()
+        hidden = hidden_generator(objects, self.first, recording, self.bench.watch.seeded)
+        start = start_for(point, plan, recording, self._ref, objects, is_alone=is_alone, hidden=hidden)
         if hidden is not None and start.begin:
             self.outcome.note(f"{hidden} starts over, since no checkpoint has its state")
         for agent_id, state in start.states.items():
@@ -382,9 +382,9 @@ class Fork:
         return player
 
     def _note_states(self, pipeline: Pipeline) -> None:
-        given = self.bench.given
-        for agent_id, obj in {**acting_in(pipeline), **given}.items():
-            if self._shows(agent_id, list(given)):
+        objects = self.bench.given
+        for agent_id, obj in {**acting_in(pipeline), **objects}.items():
+            if self._shows(agent_id, list(objects)):
                 self.outcome.states[agent_id] = state_of(obj, pipeline)
 
     def _entries(self) -> list[Event]:
@@ -420,13 +420,13 @@ class Fork:
         return [event for event in self.bench.recording.events if event.run_id in self._run_ids]
 
     def _build(self) -> None:
-        given = self.bench.build()
+        built = self.bench.build()
         known = self.bench.recording.agents
         if any(facts.entries for facts in known.values()):
-            self.bench.objects = objects_in(given, self.bench.agent_id, frozenset(known))
+            self.bench.objects = objects_in(built, self.bench.agent_id, frozenset(known))
         else:
             # The recording has only steps and checkpoints, so no recorded agent name has to match the object.
-            self.bench.objects = {agent_id_of(given) or self.bench.agent_id or "agent": given}
+            self.bench.objects = {agent_id_of(built) or self.bench.agent_id or "agent": built}
         self.bench.install()
 
 
@@ -510,14 +510,14 @@ def patch_objects(
         patches = dict(patch)
     else:
         patches = _by_agent(patch)
-    for agent_id, part in patches.items():
+    for agent_id, agent_patch in patches.items():
         if agent_id not in objects:
             known = ", ".join(list(objects)[:5])
             raise UsageError(
                 f"the patch names {agent_id!r}, but the code of that agent does not run",
                 remedy=f"with several agents a patch is {{agent: its changes}}, for {known}",
             )
-        _patch(agent_id, objects[agent_id], part, decoder, outcome, with_agent=not is_one)
+        _patch(agent_id, objects[agent_id], agent_patch, decoder, outcome, with_agent=not is_one)
 
 
 def _by_agent(operations: list[dict[str, Any]]) -> dict[str, Any]:

@@ -79,9 +79,9 @@ def find_point(step: str, plan: Plan, recording: Recording, ref: RunRef) -> Fork
     Raises:
         EventNotFound: the run has nothing with that name.
     """
-    kept = _checkpoint(step, recording, ref)
-    if kept is not None:
-        info, state = kept
+    checkpoint = _checkpoint(step, recording, ref)
+    if checkpoint is not None:
+        info, state = checkpoint
         return _of_checkpoint(info, state, plan, recording)
     named = _recorded_step(step, recording, ref)
     if named is not None:
@@ -246,9 +246,9 @@ def start_for(
         )
     if len(agents) == 1:
         nearest = _nearest(folds[agents[0]], plan, point)
-        kept = _nearest_checkpoint(agents[0], plan, point, recording, ref)
-        if kept is not None and (nearest is None or kept.begin > nearest[0]):
-            return kept
+        checkpoint = _nearest_checkpoint(agents[0], plan, point, recording, ref)
+        if checkpoint is not None and (nearest is None or checkpoint.begin > nearest[0]):
+            return checkpoint
         if nearest is not None:
             index, base = nearest
             return Start(index, {agents[0]: base}, f"full state {base.id} ({base.extra.get('reason')})")
@@ -347,13 +347,13 @@ def hidden_generator(
 
 def _places(recording: Recording, first: Event | None) -> tuple[set[str], set[str]]:
     """Return the places of adopted generators that drew before an event, and of those that drew after it."""
-    places, found = GeneratorPlaces(recording), (set[str](), set[str]())
+    places, places_by_side = GeneratorPlaces(recording), (set[str](), set[str]())
     for event in recording.events:
         for kind, key in kinds_of_draws(event.extra.get("reads")):
             if kind != "draws":
                 is_behind = first is not None and order_key(event) >= order_key(first)
-                found[is_behind].add(places.of_key(key))
-    return found
+                places_by_side[is_behind].add(places.of_key(key))
+    return places_by_side
 
 
 def _in_modules() -> Iterator[tuple[str, Any]]:

@@ -625,12 +625,12 @@ def turning_point(
 
 def _sets(patch: Patch, measured: str, agent_id: str | None) -> bool:
     """Return whether a patch of an agent, or of {agent: its fields} for None, sets what is measured."""
-    wanted = f"{measured.replace('/', '.')}."
+    path_prefix = f"{measured.replace('/', '.')}."
     for pointer, change in leaves(patch):
         path = change["path"] if isinstance(change, Mapping) and "op" in change else pointer
         name = "".join(f"{unescape(part)}." for part in str(path).split("/")[1:])
         for each in (name, f"{agent_id}.{name}"):
-            if wanted.startswith(each) or each.startswith(wanted):
+            if path_prefix.startswith(each) or each.startswith(path_prefix):
                 return True
     return False
 

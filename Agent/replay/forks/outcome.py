@@ -271,15 +271,17 @@ def apply_patch(fields: Mapping[str, Any], types: Mapping[str, str], patch: Patc
     )
     if not isinstance(after, dict):
         raise UsageError("the patch does not leave a mapping of fields", remedy="patch single fields")
-    kept = {at: tag for at, tag in types.items() if _keeps_tag(before, after, at, types)}
+    kept_types = {at: tag for at, tag in types.items() if _keeps_tag(before, after, at, types)}
     changed = [
         name
         for name, value in after.items()
-        if name not in before or not _equal(before[name], value) or _tags(types, name) != _tags(kept, name)
+        if name not in before
+        or not _equal(before[name], value)
+        or _tags(types, name) != _tags(kept_types, name)
     ]
     return Patched(
         after,
-        kept,
+        kept_types,
         tuple(changed),
         tuple(name for name in changed if name not in before),
         tuple(name for name in before if name not in after),

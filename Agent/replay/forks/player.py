@@ -288,14 +288,14 @@ class ForkPlayer:
 
 def answerable(calls: Iterable[PlannedCall], own: frozenset[str]) -> list[PlannedCall]:
     """Select the calls to answer: of agents whose code does not run, made by code that runs."""
-    found = []
+    calls_found = []
     for call in calls:
         above = call.parent
         if call.agent_id is None or call.agent_id in own:
             continue
         if above is None or above.agent_id is None or above.agent_id in own:
-            found.append(call)
-    return sorted(found, key=lambda call: (call.began_us, call.event.seq))
+            calls_found.append(call)
+    return sorted(calls_found, key=lambda call: (call.began_us, call.event.seq))
 
 
 def calls_in(call: PlannedCall, live: Collection[str] | None = None) -> Iterator[PlannedCall]:
@@ -402,7 +402,7 @@ class ForkSources(SourceAnswers):
     def go_on(self, player: ForkPlayer) -> None:
         """Begin a fork; the player has its open calls."""
         self.player, self.clocks = player, ForkClocks(self._wall_us, self._latest)
-        self._on_their_own: set[str] = set()
+        self._independent: set[str] = set()
         self._are_released = False
         self._calls.clear()
 
@@ -432,10 +432,10 @@ class ForkSources(SourceAnswers):
         reads = self._reads()
         values = () if reads is None else reads.values.get(source, ())
         if reads is not None and reads.taken[source] < len(values):
-            kept = values[reads.taken[source]]
+            recorded_value = values[reads.taken[source]]
             reads.taken[source] += 1
             try:
-                value = decode(kept)
+                value = decode(recorded_value)
             except Exception:  # noqa: BLE001 - the value is redacted, or the log was edited
                 self.fork.note(f"the recorded value of {source} cannot be restored, so it is read live")
             else:
@@ -454,20 +454,20 @@ class ForkSources(SourceAnswers):
     def draw(self, adopted: Adopted, count: int, now: Callable[[], T]) -> T:
         """See `SourcePlayer`."""
         place = None if self.is_putting or self.player.is_live else self._places.of(adopted)
-        if place is None or self._are_released or place in self._on_their_own:
+        if place is None or self._are_released or place in self._independent:
             return adopted.drawn(count, now)
         reads = self._reads()
         draws = None if reads is None else reads.draws_for(adopted, place)
         segment = None if draws is None else draws.take(count, lambda each: self._begin(adopted, draws, each))
         if draws is None or segment is None or isinstance(draws.value, str):
-            self._on_their_own.add(place)
+            self._independent.add(place)
             return adopted.drawn(count, now)
         if draws.kind == "draws":
-            kept = draws.value
-            return adopted.drawn(count, lambda: kept)  # type: ignore[no-any-return]
+            drawn = draws.value
+            return adopted.drawn(count, lambda: drawn)  # type: ignore[no-any-return]
         value = adopted.drawn(count, now)
         if draws.is_at_end_of(segment) and adopted.end_differs(segment):
-            self._on_their_own.add(place)
+            self._independent.add(place)
         return value
 
     def restarted(self, adopted: Adopted, *, is_known: bool, mark: str | None = None) -> None:
@@ -480,7 +480,7 @@ class ForkSources(SourceAnswers):
             place = self._places.of(adopted)
             draws = None if reads is None or place is None else reads.draws_for(adopted, place)
             if place and (draws is None or draws.take(1, lambda _: None) is None or draws.value != mark):
-                self._on_their_own.add(place)
+                self._independent.add(place)
             return
         if reads is not None:
             reads.of.pop(adopted.number, None)  # later draws are recorded under another state
@@ -493,7 +493,7 @@ class ForkSources(SourceAnswers):
         known = self._calls.get(call.event.id)
         for draws in known.draws if known is not None else ():
             if draws.left() is not None:
-                self._on_their_own.add(draws.place)
+                self._independent.add(draws.place)
 
     def _reads(self) -> CallReads | None:
         call = self.player.open_call()
@@ -508,7 +508,7 @@ class ForkSources(SourceAnswers):
         if seeded is not None and not adopted.began_at(
             seeded, None if base_id is None else self._base(base_id)
         ):
-            self._on_their_own.add(draws.place)
+            self._independent.add(draws.place)
             return
         self._move(adopted, draws.key, segment)
 

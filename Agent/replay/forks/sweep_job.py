@@ -69,23 +69,23 @@ def raise_first(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @contextmanager
 def silenced() -> Iterator[None]:
     """Discard what forks print in the block, since the mixed output of many forks is unreadable."""
-    kept = _pointed_at([os.open(os.devnull, os.O_WRONLY)] * 2)
+    saved_descriptors = _pointed_at([os.open(os.devnull, os.O_WRONLY)] * 2)
     try:
         yield
     finally:
-        _pointed_at(kept)
+        _pointed_at(saved_descriptors)
 
 
 def _pointed_at(targets: list[int]) -> list[int]:
     """Redirect stdout and stderr to these descriptors, close them, and return duplicates of the old ones."""
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = [os.dup(number) for number in (1, 2)]
+    saved_descriptors = [os.dup(number) for number in (1, 2)]
     for number, target in zip((1, 2), targets, strict=True):
         os.dup2(target, number)
     for target in set(targets):
         os.close(target)
-    return kept
+    return saved_descriptors
 
 
 def sweep(request: dict[str, Any]) -> dict[str, Any]:
@@ -142,15 +142,15 @@ def _smallest(
     if not flips:
         return None
     chosen = min(flips, key=lambda variant: _size(state, variant["patch"]))
-    kept, index = leaves(chosen["patch"]), 0
-    while index < len(kept) and len(kept) > 1:
-        fewer = kept[:index] + kept[index + 1 :]
+    kept_leaves, index = leaves(chosen["patch"]), 0
+    while index < len(kept_leaves) and len(kept_leaves) > 1:
+        fewer = kept_leaves[:index] + kept_leaves[index + 1 :]
         (result,) = try_all([chosen | {"patch": of_leaves(chosen["patch"], fewer)}])
         if "error" not in result and result["value"] not in (baseline, STOPPED):
-            kept = fewer
+            kept_leaves = fewer
         else:
             index += 1
-    return {"patch": of_leaves(chosen["patch"], kept), "seed": chosen["seed"]}
+    return {"patch": of_leaves(chosen["patch"], kept_leaves), "seed": chosen["seed"]}
 
 
 def _size(state: Any, patch: Patch) -> tuple[int, float, int]:

@@ -333,10 +333,10 @@ def update_golden(golden: GoldenTrace, target: str | None = None) -> GoldenRepor
         before = check_unpacked(golden, reference, target)
         if before.report.exit_code == 4:
             return before  # the new recording would be UNVERIFIED for the same reasons
-    kept = tuple(each for each in golden.accepted if _still_applies(golden, each, target))
-    older = {each.file: golden.directory / each.file for each in kept if each.file}
-    report = record_anew(replace(golden, target=target or golden.target, accepted=kept), golden, older)
-    return replace(report, dropped=tuple(each for each in golden.accepted if each not in kept))
+    applicable = tuple(each for each in golden.accepted if _still_applies(golden, each, target))
+    older = {each.file: golden.directory / each.file for each in applicable if each.file}
+    report = record_anew(replace(golden, target=target or golden.target, accepted=applicable), golden, older)
+    return replace(report, dropped=tuple(each for each in golden.accepted if each not in applicable))
 
 
 def _still_applies(golden: GoldenTrace, change: Accepted, target: str | None) -> bool:
@@ -584,16 +584,18 @@ class _Trials:
         """Return a golden trace that replays this part."""
         if alone is not None or self.golden.agent_id is not None:
             return replace(self.golden, agent_id=alone or self.golden.agent_id, agents=None, asked_for=None)
-        asked = asked_for(self.golden, self.recording)
-        return replace(self.golden, agents=tuple(sorted(chosen.agents)), asked_for=asked)
+        requested_agent = asked_for(self.golden, self.recording)
+        return replace(self.golden, agents=tuple(sorted(chosen.agents)), asked_for=requested_agent)
 
     def _driven(self, chosen: Chosen, alone: str | None) -> _Failure | None:
         with tempfile.TemporaryDirectory(prefix="agent-trace-shrink-") as directory:
-            part = replace(self.part(chosen, alone), directory=Path(directory))
+            part_trace = replace(self.part(chosen, alone), directory=Path(directory))
             export_run(
-                RunRef(self.recording.session, None), part.recording, only=needed(self.recording, chosen)
+                RunRef(self.recording.session, None),
+                part_trace.recording,
+                only=needed(self.recording, chosen),
             )
-            return _Failure.of(check_golden(part))
+            return _Failure.of(check_golden(part_trace))
 
 
 def shrink_golden(
@@ -635,9 +637,9 @@ def shrink_golden(
         chosen, alone = _fewest_agents(trials, _shortest(trials, whole, first.report), first.report)
         place = directory if directory is not None else golden.directory.parent
         new = name or f"{golden.name}-shrunk"
-        part = replace(trials.part(chosen, alone), name=new, directory=golden_place(new, place))
+        part_trace = replace(trials.part(chosen, alone), name=new, directory=golden_place(new, place))
         only = needed(recording, chosen)
-        added = keep_recording(part, RunRef(reference.session, None), only, failing=True)
+        added = keep_recording(part_trace, RunRef(reference.session, None), only, failing=True)
     if not added.is_kept or _Failure.of(added.report) != failure:
         if added.is_kept:
             delete_tree(added.golden.directory)

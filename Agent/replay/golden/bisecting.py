@@ -79,10 +79,10 @@ def bisect_golden(
     ]
     with _working_tree(root, ends[1]) as tree:
         checks = _Checks(golden, root, tree, here.relative_to(root), progress)
-        for end, name, wanted in ((ends[1], bad, BAD), (ends[0], good, GOOD)):
-            if (result := checks.at(end)) != wanted:
+        for end, name, expected in ((ends[1], bad, BAD), (ends[0], good, GOOD)):
+            if (result := checks.at(end)) != expected:
                 raise ReplayError(
-                    f"with {name} the golden trace {golden.name} is {_WORD[result]}, not {_WORD[wanted]}"
+                    f"with {name} the golden trace {golden.name} is {_WORD[result]}, not {_WORD[expected]}"
                     f"{': ' + checks.why[end] if end in checks.why else ''}",
                     remedy="--good names a commit with which it passes, --bad one with which it fails",
                 )
@@ -175,9 +175,11 @@ class _Checks:
         # import this package from where it runs now, unless the repository contains it
         if not Path(own).is_relative_to(self._root):
             outside.append(Path(own))
-        kept = {name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"}
+        inherited_variables = {
+            name: value for name, value in os.environ.items() if name != "AGENT_TRACE_SESSION"
+        }
         listed = dict.fromkeys(str(path) for path in (*inside, *outside))
-        return {**kept, "PYTHONPATH": os.pathsep.join(listed), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**inherited_variables, "PYTHONPATH": os.pathsep.join(listed), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def report(self, commit: str) -> FirstBadCommit:
         """Describe the first bad commit."""

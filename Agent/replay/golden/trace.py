@@ -523,11 +523,11 @@ def needed(recording: Recording, chosen: Chosen | None = None) -> Callable[[Reco
     Args:
         chosen: the part; the default is the whole recording, which may be that of one agent.
     """
-    kept = recording.events if chosen is None else list(_events_of(recording, chosen))
-    ids = {event.id for event in kept}
-    codes = {event.code for event in kept if event.code is not None}
+    needed_events = recording.events if chosen is None else list(_events_of(recording, chosen))
+    ids = {event.id for event in needed_events}
+    codes = {event.code for event in needed_events if event.code is not None}
     states: set[Any] = set()
-    for event in kept:
+    for event in needed_events:
         states |= states_of(event.extra.get("reads"))
     # The first states of all agents show whether a random generator is shared with one that is not replayed.
     is_shared = any(facts.shared_with for facts in recording.agents.values())

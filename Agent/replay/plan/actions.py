@@ -391,7 +391,7 @@ def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> li
     first = 0
     for each in own:
         each.before = []
-    left: list[Event] = []
+    unplaced: list[Event] = []
     for event in events:
         turn = event.extra.get("loop_turn")
         if type(turn) is int:
@@ -399,8 +399,8 @@ def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> li
             position = first = next(later, len(own))
         else:
             position = bisect.bisect_left(beginnings, float(event.timestamp_us))
-        (own[position].before if position < len(own) else left).append(event)
-    return left
+        (own[position].before if position < len(own) else unplaced).append(event)
+    return unplaced
 
 
 def _place_moves(plan: Plan, moves: list[Event], roots: Mapping[str, DrivenAction]) -> None:
@@ -596,7 +596,7 @@ def _action_around(call: PlannedCall | None, roots: Mapping[str, DrivenAction]) 
 
 def has_concurrent_calls(action: DrivenAction) -> bool:
     """Whether calls of agents, of tools or of models inside an action ran at the same time."""
-    return _is_concurrent(action.call) or _were_asked_at_one_time(action)
+    return _is_concurrent(action.call) or _has_concurrent_requests(action)
 
 
 def _is_concurrent(call: PlannedCall) -> bool:
@@ -606,7 +606,7 @@ def _is_concurrent(call: PlannedCall) -> bool:
     )
 
 
-def _were_asked_at_one_time(action: DrivenAction) -> bool:
+def _has_concurrent_requests(action: DrivenAction) -> bool:
     """Whether two tool or model calls with the same parent span overlapped."""
     beside = defaultdict(list)
     for event in action.effects:

@@ -54,19 +54,19 @@ def target_name(target: Target | None, info: SessionInfo | None, agent_id: str |
         UsageError: the text is not `module:factory`, or the function cannot be imported by name.
     """
     if target is None:
-        found = None if info is None else info.target_for(agent_id)
-        if found is None and info is not None and info.targets and agent_id is None:
+        recorded_target = None if info is None else info.target_for(agent_id)
+        if recorded_target is None and info is not None and info.targets and agent_id is None:
             raise TargetNotGiven(
                 f"the session remembers targets for {len(info.targets)} agents, but none for the whole run",
                 remedy=f"replay one agent, for example {info.session_id}/{min(info.targets)}",
             )
-        if found is None:
+        if recorded_target is None:
             raise TargetNotGiven(
                 "no target was given, and the session remembers none",
                 remedy="give --target module:factory (a class, or a function that takes a spec), or replay "
                 "in the directory of the recorded script, which then runs again as a whole",
             )
-        return found
+        return recorded_target
     if isinstance(target, str):
         module, colon, factory = target.partition(":")
         if not (colon and module and factory):

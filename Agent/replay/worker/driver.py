@@ -132,7 +132,7 @@ class Driver:
         self._found: list[Divergence] = []
         """Differences of actions that are replayed concurrently."""
         self._patched: Collection[str] = ()
-        self._goes_its_own_way = False
+        self._is_handed_over = False
         """True after `hand_over`: nothing is compared any more."""
         self._seen: list[Event] = []
         """Decoded lines of concurrent actions that were read."""
@@ -154,9 +154,9 @@ class Driver:
                         if len(group) == 1:
                             self._drive(group[0])
                         else:
-                            self._drive_together(group)
+                            self._drive_group(group)
                     except ReplayStopped:
-                        if not self._goes_on(group[-1]):
+                        if not self._continues_after(group[-1]):
                             raise
                 self._by_hand.end(self._plan)
                 self._outside.put_last(self._plan, self._objects)
@@ -166,7 +166,7 @@ class Driver:
         except ReplayStopped:
             pass  # the reason is in the outcome already
         finally:
-            self._put_first_in_front()
+            self._move_first_to_front()
             self._remark_large_fields()
             self.close()
 
@@ -214,7 +214,7 @@ class Driver:
             patched: fields that differ on purpose, as `agent.field` if there are several agents.
         """
         self._patched = patched
-        self._goes_its_own_way = True
+        self._is_handed_over = True
         self._player = player
         self._pipeline = pipeline
 
@@ -278,21 +278,21 @@ class Driver:
             else:
                 yield from ([action] for action in group)
 
-    def _drive_together(self, group: Sequence[DrivenAction]) -> None:
+    def _drive_group(self, group: Sequence[DrivenAction]) -> None:
         """Replay concurrent actions; of several differences, keep that of the first action."""
         from Agent.replay.drive.interleaved import LaneEnded, turns_of
 
-        found = self._found
+        divergences = self._found
         reasons = list(self._outcome.reasons)
 
         async def drive(action: DrivenAction) -> None:
             try:
-                await self._drive_beside(action)
+                await self._drive_concurrently(action)
             except ReplayStopped:
                 divergence, self._outcome.divergence = self._outcome.divergence, None
                 if divergence is None:
                     raise
-                found.append(divergence)
+                divergences.append(divergence)
                 self._player.is_stopped = False
                 raise LaneEnded from None
 
@@ -310,16 +310,16 @@ class Driver:
             self._turns = None
             turns.report_to(self._outcome)
             self._watch.end()
-            if found:
-                self._outcome.divergence = min(found, key=lambda divergence: divergence.step)
+            if divergences:
+                self._outcome.divergence = min(divergences, key=lambda divergence: divergence.step)
                 self._outcome.reasons[:] = reasons  # later reasons may be consequences of the difference
                 self._player.is_stopped = True
-                found.clear()
+                divergences.clear()
         if self._player.is_stopped:
             raise ReplayStopped
         self._held.doubt_draws(group[0].agent_id)
 
-    async def _drive_beside(self, action: DrivenAction) -> None:
+    async def _drive_concurrently(self, action: DrivenAction) -> None:
         """Replay an action in a task, concurrently with others."""
         from Agent.replay.drive.interleaved import cancelled_as_recorded
 
@@ -367,30 +367,30 @@ class Driver:
         tick, fields = action.event.tick, scope_fields(action.event, self._decoder)
         return SpanScope(None, tick=tick, fields=fields) if fields or tick is not None else None
 
-    def _goes_on(self, action: DrivenAction) -> bool:
+    def _continues_after(self, action: DrivenAction) -> bool:
         """Whether to look for further differences after this action; if so, store the one found."""
-        found = self._outcome.divergence
-        if found is None or len(self._outcome.further) >= self._keep_going:
+        divergence = self._outcome.divergence
+        if divergence is None or len(self._outcome.further) >= self._keep_going:
             return False
-        self._outcome.further.append(found)
+        self._outcome.further.append(divergence)
         self._outcome.divergence = None
         self._player.is_stopped = False
         self._whole.ended(action)
         return True
 
     def _remark_large_fields(self) -> None:
-        found = self._outcome.divergence
-        obj = None if found is None else self._objects.get(found.agent_id)
-        remark = "" if found is None or obj is None else self._whole.describe_large(found, obj)
+        divergence = self._outcome.divergence
+        obj = None if divergence is None else self._objects.get(divergence.agent_id)
+        remark = "" if divergence is None or obj is None else self._whole.describe_large(divergence, obj)
         if remark:
             self._outcome.remark(remark)
 
-    def _put_first_in_front(self) -> None:
-        found = self._outcome.further
-        if found:
+    def _move_first_to_front(self) -> None:
+        further = self._outcome.further
+        if further:
             last = [] if self._outcome.divergence is None else [self._outcome.divergence]
-            self._outcome.divergence, *rest = (*found, *last)
-            found[:] = rest
+            self._outcome.divergence, *rest = (*further, *last)
+            further[:] = rest
 
     def entered(self, call: TracedCall, recorded: PlannedCall | None) -> None:
         """Prepare a live agent whose action begins: restore its first state and apply writes from outside."""
@@ -598,14 +598,14 @@ class Driver:
         agent_id = str(event.agent_id)
         if agent_id in self._objects:
             self._restore(agent_id, obj)
-        found: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         for name, place in places.items():
             value, pointer = at_place(obj, place), f"/extra/args/{escape(name)}"
             recorded = Recorded(event.extra["args"].get(name), event.types or {}, pointer)
             here = as_captured(self._pipeline.capture.body({"value": value}, pointer), pointer).part("value")
             if value is not None and self._comparison.difference(recorded, here) is None:
-                found[name] = value
-        return found
+                arguments[name] = value
+        return arguments
 
     def _call(self, method: Any, args: list[Any], kwargs: dict[str, Any]) -> None:
         result = method(*args, **kwargs)
@@ -619,7 +619,7 @@ class Driver:
                 with cancelled_as_recorded(action):
                     return await awaitable
 
-            action = None if self._goes_its_own_way else self._current
+            action = None if self._is_handed_over else self._current
             loop = self._event_loop(() if self._current is None else [self._current])
             loop.run_until_complete(awaited())
 
@@ -638,7 +638,7 @@ class Driver:
 
         if self._loop is None:
             self._loop = ReplayLoop(self._is_stuck, self._progress)
-        self._loop.patience = Patience(group, is_compared=not self._goes_its_own_way)
+        self._loop.patience = Patience(group, is_compared=not self._is_handed_over)
         return self._loop
 
     def _progress(self) -> object:
@@ -687,10 +687,10 @@ class Driver:
         if first_state.is_redacted:
             self._outcome.doubts.append(f"secrets in the first state of {agent_id} were replaced by tokens")
         self._whole.begin(agent_id, first, obj)
-        found = beyond_functions(first, obj, self._pipeline, self._comparison, self._fields, self._outcome)
-        if found is None:
+        pair = beyond_functions(first, obj, self._pipeline, self._comparison, self._fields, self._outcome)
+        if pair is None:
             return
-        name, difference = found
+        name, difference = pair
         if name not in first_state.lacking:
             self._player.stop(
                 f"the restored state of {agent_id} differs from the recording before its first action: field "
@@ -716,8 +716,8 @@ class Driver:
 
     def _of_code_alone(self, first: Event, obj: object) -> list[str]:
         """Return the differing fields if only code that they hold differs; the replay shows its effect."""
-        found = state_differences(first, obj, self._pipeline, self._comparison, self._fields)
-        with_code = [name for name, _ in found]
+        differences = state_differences(first, obj, self._pipeline, self._comparison, self._fields)
+        with_code = [name for name, _ in differences]
         differs = partial(state_difference, first, obj, self._pipeline, self._comparison, self._fields)
         return with_code if self._comparison.passes_code_from_here(differs) else []
 
@@ -732,8 +732,8 @@ class Driver:
             if is_generator(first, name):
                 description = f"the random generator {name} in another state; the recorded state is used"
             else:
-                made, recorded = short(difference.replayed), short(difference.recorded)
-                description = f"{place_in(first, name, difference)}={made}, recorded {recorded}"
+                built, recorded = short(difference.replayed), short(difference.recorded)
+                description = f"{place_in(first, name, difference)}={built}, recorded {recorded}"
             self._outcome.note_made(agent_id, name, description)
 
     def _differs_at_first(self, agent_id: str, first: Event, name: str, difference: Difference) -> NoReturn:

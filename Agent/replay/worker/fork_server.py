@@ -200,7 +200,7 @@ class ForkedChild:
         self._link = link
         self._outputs = (stdout, stderr)
         self.returncode: int | None = None
-        pid = self._hear()
+        pid = self._next_number()
         if pid is None:
             raise ConnectionError("the process that forks children for replays was killed")
         self.pid = pid
@@ -211,13 +211,13 @@ class ForkedChild:
             selector.register(self._link, selectors.EVENT_READ)
             if not selector.select(timeout):
                 raise subprocess.TimeoutExpired("a forked child", timeout or 0)
-        code = self._hear()
+        code = self._next_number()
         self.returncode = -signal.SIGKILL if code is None else code
         self._link.close()
         stdout, stderr = map(_text, self._outputs)
         return stdout, stderr
 
-    def _hear(self) -> int | None:
+    def _next_number(self) -> int | None:
         """Return the next number from the supervisor of the child; None if the supervisor was killed."""
         received = self._link.recv(_NUMBER.size)
         return _NUMBER.unpack(received)[0] if received else None
@@ -523,10 +523,10 @@ def _received(connection: socket.socket, ends_at: float | None, stop: Event | No
     """
     line = b""
     while not line.endswith(b"\n"):
-        left = None if ends_at is None else ends_at - time.monotonic()
-        if left is not None and left <= 0:
+        seconds_left = None if ends_at is None else ends_at - time.monotonic()
+        if seconds_left is not None and seconds_left <= 0:
             return None
-        waits = [each for each in (left, _LOOK_S if stop is not None else None) if each is not None]
+        waits = [each for each in (seconds_left, _LOOK_S if stop is not None else None) if each is not None]
         if not select.select([connection], [], [], min(waits, default=None))[0]:
             if stop is not None and stop.is_set():
                 raise CancelledError
@@ -574,13 +574,13 @@ def in_parallel(
     try:
         if progress is not None:
             progress(0.0)
-        left = set(futures)
-        while left:
-            done, left = wait(left, return_when=FIRST_COMPLETED)
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
             if progress is not None:
-                progress(1 - len(left) / len(futures))
+                progress(1 - len(pending) / len(futures))
     finally:
         stop.set()
         pool.shutdown(wait=True, cancel_futures=True)

@@ -125,16 +125,16 @@ def _chance(begun: object) -> dict[str, str]:
     Args:
         begun: the state of `random` before the program ran.
     """
-    left: dict[str, object] = {"random": random.getstate()} if random.getstate() != begun else {}
-    left |= dict(zip(["numpy.random"], numpy_state_if_used(), strict=False))
-    return {source: digest_bytes(repr(state).encode()) for source, state in left.items()}
+    generator_states: dict[str, object] = {"random": random.getstate()} if random.getstate() != begun else {}
+    generator_states |= dict(zip(["numpy.random"], numpy_state_if_used(), strict=False))
+    return {source: digest_bytes(repr(state).encode()) for source, state in generator_states.items()}
 
 
 def _moved(path: str, here: str, there: str) -> str:
     """Return the copy of a path below the working directory if it exists, else the path."""
-    place = Path(here) / path
-    copy = Path(there) / place.relative_to(here) if place.is_relative_to(here) else place
-    return str(copy if copy.exists() else place)
+    moved_path = Path(here) / path
+    copy = Path(there) / moved_path.relative_to(here) if moved_path.is_relative_to(here) else moved_path
+    return str(copy if copy.exists() else moved_path)
 
 
 def _is_lookup(frame: FrameType | None) -> bool:

@@ -449,7 +449,7 @@ def replay_on(bench: Workbench) -> None:
         return
     built = list(bench.sink.lines)
     _drive(bench)
-    _judge_what_was_built(bench, built)
+    _judge_built_objects(bench, built)
     _conclude(bench, field_reads)
 
 
@@ -542,9 +542,9 @@ def _compare_program_state(bench: Workbench, plan: Plan, live: frozenset[str]) -
     is_whole = bench.agent_id is None and not (bench.outcome.answered or plan.undriven)
     if not is_whole or recorded is None or here is None or not live.issuperset(bench.recording.agents):
         return
-    left = [LeftInProgram.of(here.told())]
-    bench.comparison.agreement.redacted += redacted_in_all(recorded, left)
-    for each in left_otherwise(recorded, left)[:_MOST_QUESTIONS]:
+    final_state = [LeftInProgram.of(here.told())]
+    bench.comparison.agreement.redacted += redacted_in_all(recorded, final_state)
+    for each in left_otherwise(recorded, final_state)[:_MOST_QUESTIONS]:
         bench.outcome.ask(
             f"code changed, and {each.name} did not end as in the recording, which no field, result or call "
             "shows: replay in the script's directory, or keep it in a field"
@@ -587,11 +587,13 @@ def _count(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
         return
     outcome.undriven = plan.undriven
     outcome.counts.actions += sum(plan.undriven.values())
-    left = sorted(name for name in plan.undriven if name and name not in live)
-    if left:
-        named = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
+    unreturned = sorted(name for name in plan.undriven if name and name not in live)
+    if unreturned:
+        named = ", ".join(unreturned[:4]) + (
+            f" and {len(unreturned) - 4} more" if len(unreturned) > 4 else ""
+        )
         outcome.reason(
-            f"the run has actions of {len(left)} agents that the target did not return ({named}): "
+            f"the run has actions of {len(unreturned)} agents that the target did not return ({named}): "
             "return them, or replay one agent as SESSION/agent_id"
         )
     inside = sum(count for name, count in plan.undriven.items() if name in live)
@@ -601,7 +603,7 @@ def _count(bench: Workbench, plan: Plan, live: frozenset[str]) -> None:
         outcome.remarks.append(f"{plan.undriven['']} actions belong to no agent and were not replayed")
 
 
-def _judge_what_was_built(bench: Workbench, lines: Sequence[bytes]) -> None:
+def _judge_built_objects(bench: Workbench, lines: Sequence[bytes]) -> None:
     """If an agent's changed code ran in the factory, make its effect there the first difference."""
     outcome = bench.outcome
     if not lines or not any(MADE_OTHERWISE in reason for reason in outcome.reasons):
