@@ -123,6 +123,8 @@ def value_near(text: str, begin: int, end: int, *, is_seen: bool = False) -> Spa
     words = 0
     last = (end, end)
     for at, stop, lines in _words(text, end):
+        if at == end and text[begin:end].isascii() and begin < end:
+            return None  # the rest of a very long name
         value, gap = text[at:stop], text[last[1] : at]
         is_answer = (
             words == lines == 0 and has_sign and compiled(r"[<(\[{]").search(text, end, stop + 1) is None
