@@ -51,6 +51,19 @@ def test_an_array_of_records_that_the_program_changes_between_actions_is_seen_by
 
 
 @pytest.mark.process
+@pytest.mark.parametrize(
+    "read", ["self.world['heat'].sum()", "(lambda world: world.sum())(self.world['heat'])"]
+)
+def test_an_array_of_records_that_code_reads_is_no_cause_of_a_difference(toy, read):
+    toy.record(_filled(RECORDS).replace("return self.at", f"return self.at + float({read})"))
+    report = toy.replay(program=False)
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "the replayed code reads world of a by Walker.go" in str(report)
+    report = toy.change("self.at = (self.at + steps) % 24", "self.at = (self.at + steps) % 3").replay()
+    assert report.verdict == "DIVERGED", str(report)
+
+
+@pytest.mark.process
 def test_a_large_mapping_that_nothing_replayed_changed_proves_nothing_and_says_what_to_do(toy):
     report = toy.record(_filled(CELLS)).replay()
     assert report.verdict == "UNVERIFIED", str(report)

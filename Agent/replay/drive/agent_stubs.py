@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -295,6 +296,10 @@ class FieldReads:
     ) -> None:
         self._changing = _changing_fields(recording, live)
         self._is_on = is_on
+        self._objects = objects
+        self._by_name = {
+            agent_id: frozenset(facts.written_outside) for agent_id, facts in recording.agents.items()
+        }
         self._is_looking = False
         self._found: dict[str, None] = {}
         moved = {int(number) for event in recording.moves for number in event.extra["moved"]}
@@ -320,8 +325,25 @@ class FieldReads:
         for cls in classes if names else ():
             self._watch(cls, names, self._look)
         self._watch_variables({cls.__module__ for cls in classes})
-        for cls in {type(obj) for obj, _ in (*self._outside.values(), *self._shared.values())}:
-            self._watch(cls, None, self._look_outside)
+        kinds = {type(obj) for obj, _ in (*self._outside.values(), *self._shared.values())}
+        blind = {cls for cls in kinds if not self._watch(cls, None, self._look_outside)}
+        self._watch_holders(blind)
+
+    def _watch_holders(self, kinds: Collection[type]) -> None:
+        """Watch reads of fields that hold objects of C classes, whose own reads are not visible."""
+        for agent_id, obj in self._objects.items():
+            names = self._by_name.get(agent_id, frozenset())
+            fields = read_state(obj).fields if names and obj is not None else {}
+            blind = frozenset(name for name in names & fields.keys() if type(fields[name]) in kinds)
+            if blind:
+                self._watch(type(obj), blind, partial(self._look_at_field, obj, agent_id))
+
+    def _look_at_field(self, holder: object, agent_id: str, obj: object, name: str) -> None:
+        if obj is not holder or not self._is_on():
+            return
+        frame = sys._getframe(2)  # noqa: SLF001 - the only way to a caller
+        if not is_own(frame):
+            self._found_outside[f"{name} of {agent_id} by {place_of(frame)}"] = False
 
     def doubts(self, *, is_same_code: bool) -> list[str]:
         """Return why a difference proves nothing; empty if no such field was read.
@@ -373,7 +395,8 @@ class FieldReads:
         if self._is_on() and not is_own(frame):
             self._found_variables[f"{name} in {place_of(frame)}"] = None
 
-    def _watch(self, cls: Any, names: frozenset[str] | None, look: Callable[[object, str], None]) -> None:
+    def _watch(self, cls: Any, names: frozenset[str] | None, look: Callable[[object, str], None]) -> bool:
+        """Call `look` at each read of these attributes, None for all; return whether the class allows it."""
         original = cls.__getattribute__
 
         def __getattribute__(obj: Any, name: str) -> Any:  # noqa: N807 - replaces the method of that name
@@ -384,7 +407,8 @@ class FieldReads:
         try:
             cls.__getattribute__ = __getattribute__
         except TypeError:
-            return  # a C class: reads of its fields are not visible
+            return False  # a C class: reads of its fields are not visible
+        return True
 
     def _look_outside(self, obj: object, name: str) -> None:
         if self._is_looking or not self._is_on() or name.startswith("__"):
