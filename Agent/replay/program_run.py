@@ -26,20 +26,25 @@ from Agent.replay.compare.emitted_events import ARGS_AFTER
 from Agent.replay.compare.library_values import MADE_BY_LIBRARIES, ValuesOfRun
 from Agent.replay.compare.outcome import OF_PROGRAM, Divergence, ReplayOutcome, Verdict, judge
 from Agent.replay.compare.program_state import left_otherwise, program_state_of, redacted_in_all
+from Agent.replay.compare.python_text import differing_texts
 from Agent.replay.diff.first_difference import PASSED_OVER, RunDivergence
 from Agent.replay.diff.run_comparison import RunComparison, compare_actions
 from Agent.replay.drive.changes_by_hand import note_repeated, to_script
-from Agent.replay.plan.actions import Plan, first_beside, groups_of, is_by_hand, make_plan
+from Agent.replay.plan.actions import DrivenAction, Plan, first_beside, groups_of, is_by_hand, make_plan
 from Agent.replay.plan.recording import (
     Recording,
+    agents_that_acted,
+    codes_of,
     ends_of,
     is_traced_action,
     method_name,
     note_gaps,
     package_of,
+    parents_of,
     read_recording,
     recorded_script,
     session_info,
+    spans_around,
 )
 from Agent.replay.worker.jobs import Job, JobResult, run_job
 from Agent.tree.files.session import SessionInfo
@@ -72,8 +77,10 @@ class ProgramRun:
     refused: tuple[str, ...]
     """The accesses that were refused, such as network access."""
     failure: str
-    found_changed_files: bool
-    """Whether it opened files that the recorded run wrote and that are missing or different here."""
+    found_changed_files: tuple[str, ...]
+    """Files that it asked for and that were written while the program was recorded: it got others or none."""
+    read_newer: tuple[str, ...]
+    """Files that it read and that were written after the recording."""
     chance: Mapping[str, str]
     """Digests of the process's random generators at the end; equal in every run if they are seeded."""
     unseeded: tuple[str, ...]
@@ -117,6 +124,21 @@ class ProgramRun:
         return not is_concurrent or is_own
 
     @property
+    def other_files(self) -> str:
+        """Files that the run read and that the recorded run may not have read so, with a remedy; else ""."""
+        texts = []
+        if self.found_changed_files:
+            texts.append(
+                f"it asks for {_listed(self.found_changed_files)}, left by the recorded run: "
+                "remove that, or put back what was there before"
+            )
+        if self.read_newer:
+            texts.append(
+                f"it reads {_listed(self.read_newer)}, newer than the recording: put back the old one"
+            )
+        return "".join(f"; {text}" for text in texts)
+
+    @property
     def is_comparable(self) -> bool:
         """Whether all of it could be compared."""
         return self.is_sound and not (self.comparison.not_compared or self.comparison.unseen)
@@ -142,9 +164,12 @@ def replay_program(
     plan = make_plan(recording, agents, agents)
     if any(len(group) > 1 for group in groups_of(plan.actions)):
         outcome.beside = first_beside(plan.actions) or plan.actions[0].number
-    proved = None if outcome.reasons else _judged(outcome, recording, program, timeout_seconds, stop)
+    may_run = not outcome.reasons
+    proved = _judged(outcome, recording, program, timeout_seconds, stop) if may_run else None
     if proved is not None:
         return proved, program
+    outcome.agents, outcome.counts.actions = agents_that_acted(recording), len(plan.actions)
+    outcome.is_of_program = may_run
     outcome.reasons += outcome.remarks
     outcome.remarks = ["--target module:factory replays the recorded actions one by one instead"]
     return outcome, program
@@ -254,7 +279,7 @@ def _note_changes(outcome: ReplayOutcome, recording: Recording, run: ProgramRun)
     """Note the traced methods and modules of the program whose code differs from the recording."""
     outcome.code = {
         name: {"recorded": code, "replayed": run.code[name]}
-        for name, code in _codes_of(recording.events).items()
+        for name, code in codes_of(recording.events).items()
         if name in run.code
     }
     outcome.are_modules_known = bool(recording.modules)
@@ -262,15 +287,6 @@ def _note_changes(outcome: ReplayOutcome, recording: Recording, run: ProgramRun)
     outcome.changed_modules = [
         name for name, digest in recording.modules.items() if modules.get(name, digest) != digest
     ]
-
-
-def _codes_of(events: Iterable[Event]) -> dict[str, str]:
-    """Return {`agent.method`: digest of the code that ran last}."""
-    return {
-        f"{event.agent_id}.{method_name(event)}": event.code
-        for event in events
-        if event.code is not None and is_traced_action(event)
-    }
 
 
 def _has_ids_and_times(recording: Recording) -> bool:
@@ -324,7 +340,9 @@ def _judged_by_ends(
         return proved
     if has_changed and was_free and end_difference.divergence is not None:
         return _diverged(outcome, recording, program, end_difference.divergence, runs)
-    outcome.remark(f"{program.name}, run again as a whole, proves nothing: {end_difference.why}")
+    outcome.remark(
+        f"{program.name}, run again as a whole, proves nothing: {end_difference.why}{runs[0].other_files}"
+    )
     if end_difference.is_of_program and outcome.divergence is None:
         outcome.reason(end_difference.why)
     return None
@@ -501,6 +519,7 @@ class _Program:
             "directory": str(directory),
             "moved": [str(here), str(here if copy is None else copy.directory)],
             "left_out": [] if copy is None else list(map(str, copy.left_out)),
+            "recorded_until_ns": _recorded_until_us(self.info) * 1000,
             "by_hand": self.by_hand,
             "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
             "looks_at_numpy": looks_at_numpy,
@@ -530,7 +549,7 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
         by_form = True  # only libraries made times and ids
         comparison = _compared(program.session, sessions[0], by_form=True)
     reader = open_reader(sessions[0])
-    code = _codes_of(reader.events())
+    code = codes_of(reader.events())
     is_sound = reader.losses().clean and not reader.damaged_lines
     return ProgramRun(
         sessions[0],
@@ -539,7 +558,8 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
         is_sound,
         tuple(refused),
         failure,
-        answer["asked_for_left_out"],
+        tuple(answer["asked_for_left_out"]),
+        tuple(answer["read_newer"]),
         answer["chance"],
         tuple(answer["unseeded"]),
         tuple(answer["drawn_by_libraries"]),
@@ -570,6 +590,11 @@ def _compared(one: Path, other: Path, *, by_form: bool, durations: bool = False)
     return compare_actions(one, other, made=values, are_of_one_program=True)
 
 
+def _recorded_until_us(info: SessionInfo) -> int:
+    """Return when the recorded program wrote no more files, in microseconds since 1970."""
+    return parse_timestamp(info.ended_at or info.started_at) + _END_US
+
+
 class _Copy(NamedTuple):
     """A copy of the working directory."""
 
@@ -584,8 +609,7 @@ def _copied(source: Path, copy: Path, session: Path, info: SessionInfo) -> _Copy
     The trace root is left out too. Symbolic links are copied as links.
     """
     left_out = {session.parent.resolve(), session.resolve()}
-    until = info.ended_at or info.started_at
-    written_us = range(parse_timestamp(info.started_at), parse_timestamp(until) + _END_US)
+    written_us = range(parse_timestamp(info.started_at), _recorded_until_us(info))
     files, size_bytes = 0, 0
     lacking: list[Path] = []
 
@@ -659,12 +683,8 @@ def _diverged(
     """Return the outcome of runs of changed code that agree with each other and differ from the recording."""
     proved, plan = _of_program(outcome, recording)
     differing = next((event for event in recording.events if event.id == divergence.event_a), None)
-    own = [action for action in plan.actions if action.agent_id == divergence.agent_id] or plan.actions
-    # An event that the recording lacks is placed at the agent's last action.
-    action = own[-1]
-    if differing is not None:
-        place = order_key(differing)
-        action = next((each for each in own if order_key(each.event) >= place), action)
+    action = _action_of(differing, divergence.agent_id, recording, plan)
+    inner = None if divergence.agent_id == action.agent_id else divergence.agent_id
     proved.divergence = Divergence(
         step=action.number,
         event_id=divergence.event_a or action.event.id,
@@ -674,7 +694,8 @@ def _diverged(
         recorded=divergence.a,
         replayed=divergence.b,
         path=divergence.path,
-        place="" if divergence.agent_id in {None, action.agent_id} else f"what {divergence.agent_id} did",
+        place="" if inner is None else _named_inside(differing, inner),
+        inner_agent_id=inner or "",
         tick=divergence.tick,
     )
     proved.counts.driven = max(proved.divergence.step, 1)
@@ -682,9 +703,28 @@ def _diverged(
     proved.counts.effects, proved.counts.full_states = runs[0].comparison.compared, runs[0].comparison.states
     proved.remark(
         f"{_why(outcome)}: {program.name} was run again as a whole, {len(runs)} times, without network and "
-        "in a copy of its directory; all runs did the same, which differs from the recording"
+        f"in a copy of its directory; all runs did the same, unlike the recording{runs[0].other_files}"
     )
     return proved
+
+
+def _action_of(event: Event | None, agent_id: str | None, recording: Recording, plan: Plan) -> DrivenAction:
+    """Return the entry action around an event, else the next one of its agent, else the agent's last one."""
+    own = [action for action in plan.actions if action.agent_id == agent_id] or plan.actions
+    if event is None:
+        return own[-1]
+    by_span = {action.event.span_id: action for action in plan.actions}
+    for span_id in (event.span_id, *spans_around(event, parents_of(recording.events))):
+        if span_id in by_span:
+            return by_span[span_id]
+    place = order_key(event)
+    return next((each for each in own if order_key(each.event) >= place), own[-1])
+
+
+def _named_inside(event: Event | None, agent_id: str) -> str:
+    """Return what differs inside another agent's action."""
+    is_action = event is not None and is_traced_action(event)
+    return f"{method_name(event)} of {agent_id}" if event and is_action else f"what {agent_id} did"
 
 
 def _why(outcome: ReplayOutcome) -> str:
@@ -702,9 +742,7 @@ def _of_program(outcome: ReplayOutcome, recording: Recording) -> tuple[ReplayOut
     agents = frozenset(recording.agents)
     plan = make_plan(recording, agents, agents)
     proved = ReplayOutcome(
-        agents=sorted(
-            {each.agent_id for each in filter(is_traced_action, recording.events) if each.agent_id}
-        ),
+        agents=agents_that_acted(recording),
         code=outcome.code,
         is_of_program=True,
         changed_modules=outcome.changed_modules,
@@ -748,6 +786,15 @@ class _Chance(NamedTuple):
 
 def _describe_difference(program: Path, run: ProgramRun) -> str:
     remark = f"{program.name}, run again as a whole, does not record the same: {run.divergence}"
+    if run.divergence is not None:
+        recorded, replayed = differing_texts(run.divergence.a, run.divergence.b)
+        remark += f": recorded {recorded}, replayed {replayed}"
+    remark += run.other_files
     if run.refused or run.failure:
         return f"{remark}; {run.obstacle}"
     return f"{remark}; it reads a clock: {run.clocks[0]}" if run.clocks else remark
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NEW} more" if len(names) > _MOST_NEW else ""
+    return ", ".join(names[:_MOST_NEW]) + more

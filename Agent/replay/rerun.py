@@ -325,7 +325,7 @@ def _joined_with_program(
     is_open = _may_be_caused_from_outside(outcome) or _is_unchanged(outcome)
     if differs is not None and outcome.divergence is not None and not is_open:
         return outcome, agent_id  # both show a difference, and the calls show where it is for this agent
-    if differs is not None and agent_id not in {None, differs.agent_id}:
+    if differs is not None and agent_id not in {None, differs.agent_id, differs.inner_agent_id}:
         outcome.remark(f"the program as a whole differs first at another agent: {differs.step_text}")
     elif (
         differs is not None or _may_be_caused_from_outside(outcome) or _reads_program_state(outcome, session)

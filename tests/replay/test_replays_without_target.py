@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from support.processes import child_environment
@@ -146,6 +147,120 @@ def test_a_script_that_reads_what_its_recording_wrote_proves_no_difference(desk)
     assert replayed().verdict == "UNVERIFIED", str(replayed())
 
 
+KEPT = """
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from Agent import instrument, setup_logging, shutdown_logging
+from shop import Trader
+
+instrument(Trader, methods=["trade"], agent_id="name")
+setup_logging(trace_root="trace")
+Path("kept.db").unlink(missing_ok=True)
+with closing(sqlite3.connect("kept.db")) as base, base:
+    base.execute("create table prices (price)")
+    base.execute("insert into prices values (3)")
+price = int(Path("config.txt").read_text())
+trader = Trader("ann", random.Random(4))
+for _ in range(4):
+    trader.trade(price)
+shutdown_logging()
+"""
+
+
+def test_the_file_that_keeps_a_run_from_proving_anything_is_named_with_a_remedy(desk):
+    (desk.place / "config.txt").write_text("2")
+    os.utime(desk.place / "config.txt", (1_700_000_000, 1_700_000_000))
+    desk.record(KEPT)
+    assert replayed().verdict == "IDENTICAL", str(replayed())
+    desk.change("shop.py", "self.cash -= price", "self.cash -= 2 * price")
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "it asks for kept.db, left by the recorded run: remove that, or put back" in str(report)
+    assert "config.txt" not in str(report)
+    (desk.place / "kept.db").unlink()
+    report = replayed()
+    assert (report.verdict, report.divergence.field) == ("DIVERGED", "result"), str(report)
+
+
+def test_a_file_that_was_written_after_the_recording_is_named(desk):
+    (desk.place / "config.txt").write_text("2")
+    os.utime(desk.place / "config.txt", (1_700_000_000, 1_700_000_000))
+    desk.record(KEPT)
+    time.sleep(1.1)  # a program may still write files in the second after its recording
+    (desk.place / "config.txt").write_text("3")
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "it reads config.txt, newer than the recording" in str(report)
+    first, reason = str(report).splitlines()[:2]
+    assert first == "UNVERIFIED ann: 0 of 4 actions covered; the whole program ran again"
+    assert "recorded 2, replayed 3" in reason, reason
+
+
+HAGGLING = """
+class Seller:
+    def __init__(self, name):
+        self.name, self.offer = name, 100
+
+    def answer(self, bid):
+        return self.offer <= bid
+
+    def close(self, deal):
+        self.deal = deal
+
+
+class Broker:
+    name = "broker"
+
+    def settle(self, seller, bid):
+        for _ in range(3):
+            if seller.answer(bid):
+                return seller.offer
+            seller.offer -= 10
+        raise ValueError(seller.offer)
+"""
+DEALS = """
+from Agent import instrument, setup_logging, shutdown_logging
+from shop import Broker, Seller
+
+instrument(Seller, methods=["answer", "close"], agent_id="name")
+instrument(Broker, methods=["settle"], agent_id="name")
+setup_logging(trace_root="trace")
+broker = Broker()
+for name, bid in (("ann", 90), ("bob", 20), ("cy", 80)):
+    seller = Seller(name)
+    try:
+        broker.settle(seller, bid)
+    except ValueError:
+        seller.close(False)
+    else:
+        seller.close(True)
+shutdown_logging()
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "step", "where"),
+    [
+        ("seller.offer -= 10", "seller.offer -= 10 + (seller.name == 'bob')", 3, "offer, in answer of bob"),
+        ("self.offer <= bid", "self.offer <= bid + 60 * (self.name == 'bob')", 3, "answer of bob"),
+        ("self.deal = deal", "self.deal = deal or self.name == 'bob'", 4, "field deal"),
+    ],
+)
+def test_a_difference_inside_an_action_has_its_step_and_not_that_of_the_agents_next_one(
+    desk, old, new, step, where
+):
+    desk.record(DEALS, HAGGLING)
+    desk.change("shop.py", old, new)
+    report = replayed()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", step), str(report)
+    assert where in str(report)
+    report = replayed("last/bob")
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", step), str(report)
+
+
 @pytest.mark.further
 def test_one_agent_is_replayed_with_all_others(desk):
     desk.record()
@@ -249,8 +364,8 @@ class Made:
 @pytest.fixture
 def library(tmp_path, monkeypatch):
     library = tmp_path / "site-packages"
-    library.mkdir()
-    (library / "made_library.py").write_text(LIBRARY)
+    (library / "made_library").mkdir(parents=True)
+    (library / "made_library" / "__init__.py").write_text(LIBRARY)
     monkeypatch.syspath_prepend(str(library))
     monkeypatch.setenv("PYTHONPATH", str(library))
     return library
@@ -281,7 +396,7 @@ def test_what_only_libraries_draw_and_read_proves_nothing_against_a_program(desk
     record_with(desk, library, f"import random\nfrom made_library import Made\n{shop}")
     report = replayed()
     assert report.verdict == "IDENTICAL", str(report)
-    assert "random by <module> (made_library.py:11); 2 runs drew otherwise" in str(report)
+    assert "random by <module> (made_library/__init__.py:11); 2 runs drew otherwise" in str(report)
     desk.change("shop.py", "return self.cash", "return self.cash + (price == 3)")
     report = replayed()
     assert (report.verdict, report.divergence.tick) == ("DIVERGED", 2), str(report)
@@ -289,6 +404,22 @@ def test_what_only_libraries_draw_and_read_proves_nothing_against_a_program(desk
     report = replayed()
     assert report.verdict == "UNVERIFIED", str(report)
     assert "it draws without a seed: random by Trader.trade (shop.py:" in " ".join(report.reasons)
+
+
+@pytest.mark.parametrize("place", ["library", "program"])
+def test_a_process_that_looks_something_up_or_belongs_to_an_import_is_no_obstacle(desk, library, place):
+    started = 'import subprocess\nassert subprocess.run(["true"]).returncode == 0\n'
+    (library / "made_library" / "__init__.py").write_text(started if place == "library" else "")
+    looked_up = 'import ctypes.util\nctypes.util.find_library("dl")\n' if place == "program" else ""
+    record_with(desk, library, f"import made_library\n{looked_up}{SHOP}")
+    assert replayed().verdict == "IDENTICAL", str(replayed())
+    desk.change("shop.py", "return self.cash", "return self.cash + (price == 3)")
+    report = replayed()
+    assert (report.verdict, report.divergence.tick) == ("DIVERGED", 2), str(report)
+    desk.change("shop.py", "import made_library", "import subprocess\nsubprocess.run(['true'])")
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "a new process by <module> (shop.py:2)" in str(report)
 
 
 @pytest.mark.further

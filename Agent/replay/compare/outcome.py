@@ -316,7 +316,7 @@ def locate(divergences: Iterable[Divergence], session: Path) -> list[Divergence]
     wanted = {each.event_id for each in located}
     events: dict[str, Event] = {}
     reader = open_reader(session)
-    for agent_id in {each.agent_id for each in located}:
+    for agent_id in {name for each in located for name in (each.agent_id, each.inner_agent_id) if name}:
         for event in reader.events(agent_id) if wanted - events.keys() else ():
             if event.id in wanted:
                 events[event.id] = event
@@ -538,7 +538,8 @@ class ReplayReport(TextInNotebook):
             "ignored": self.ignored,
         }
         seen = [f"{label}: {_names(names)}" for label, names in lacking.items() if names]
-        seen = seen or ["all fields seen" if counts.driven else "nothing was replayed"]
+        undriven = "the whole program ran again" if self.outcome.is_of_program else "nothing was replayed"
+        seen = seen or ["all fields seen" if counts.driven else undriven]
         if self.at_full_states:
             seen.append(f"at full states only: {_names(self.at_full_states)}")
         return f"{self.verdict} {who}: {counts.covered:,} of {counts.actions:,} actions covered{scope}; " + (

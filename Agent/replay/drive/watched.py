@@ -36,7 +36,6 @@ from Agent.record.sources.adopted import (
     is_remade,
     living,
     module_of,
-    place_of,
     reads_here,
 )
 from Agent.record.sources.generators import adopted_of, hidden_random, numpy_random_module
@@ -469,7 +468,7 @@ class SourceWatch:
         read = SourceRead(
             source,
             code.co_qualname,
-            Path(code.co_filename).name,
+            file_of(code.co_filename),
             line,
             self._step,
             is_of_library=source.startswith(VARIED_SOURCES)
@@ -674,10 +673,18 @@ def path_of(given: Any) -> str | None:
         return None
 
 
+def file_of(path: str) -> str:
+    """Return the name of a source file, with its place in an installed library: `rich/style.py`."""
+    parts = Path(path).parts
+    places = [at for at, part in enumerate(parts) if part in {"site-packages", "dist-packages"}]
+    return "/".join(parts[places[-1] + 1 :]) if places else parts[-1]
+
+
 def user_place(frame: FrameType | None) -> str:
     """Return the place of the first frame outside the standard library."""
     while frame is not None and module_of(frame) in sys.stdlib_module_names - {"__main__"} and frame.f_back:
         frame = frame.f_back
     if frame is None:
         return "?"
-    return place_of(frame)
+    code = frame.f_code
+    return f"{code.co_qualname} ({file_of(code.co_filename)}:{frame.f_lineno})"

@@ -298,6 +298,20 @@ def is_traced_action(event: Event) -> bool:
     return event.kind in ACTION_KINDS and event.span_id is not None and "call" in event.extra
 
 
+def agents_that_acted(recording: Recording) -> list[str]:
+    """Return the ids of the agents with traced actions."""
+    return sorted({each.agent_id for each in filter(is_traced_action, recording.events) if each.agent_id})
+
+
+def codes_of(events: Iterable[Event]) -> dict[str, str]:
+    """Return {`agent.method`: digest of the code that ran last}."""
+    return {
+        f"{event.agent_id}.{method_name(event)}": event.code
+        for event in events
+        if event.code is not None and is_traced_action(event)
+    }
+
+
 def _note_code(recording: Recording, extra: Mapping[str, Any]) -> None:
     recording.codes[str(extra.get("digest"))] = CodeFacts(
         str(extra.get("module", "")),

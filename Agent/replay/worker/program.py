@@ -9,14 +9,17 @@ import os
 import random
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, Final
 
+from Agent.event.classes import is_of_library
 from Agent.event.values.digest import digest_bytes
 from Agent.record.emit import installed
 from Agent.record.sources.adopted import is_foreign_name, is_import_of_library, is_own, module_of
@@ -50,6 +53,8 @@ _LISTING: Final = {"os.listdir", "os.scandir", "os.walk", "glob.glob"}
 _LOOKUPS: Final = {"ctypes.util", "platform"}
 """Modules whose processes (ldconfig, gcc, uname) change nothing."""
 
+_OF_SYSTEM: Final = ("/dev/", "/proc/", "/sys/")
+
 _SIGNALS: Final = {"os.kill", "os.killpg"}
 
 
@@ -60,9 +65,10 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `program`, its file; `argv`; `directory`, the only writable place; `moved`, the working
-            directory and its copy; `environment`; `left_out`, files missing from the copy; `by_hand`,
-            changes to make at ticks; `looks_at_numpy`, whether to find out where the program draws from
-            numpy's global generator, instead of recording it.
+            directory and its copy; `environment`; `left_out`, files missing from the copy;
+            `recorded_until_ns`, when the recording ended; `by_hand`, changes to make at ticks;
+            `looks_at_numpy`, whether to find out where the program draws from numpy's global generator,
+            instead of recording it.
     """
     directory = Path(request["directory"])
     here, there = request["moved"]
@@ -82,7 +88,12 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     if package:  # as Python does; recordings use this module name
         module.__package__, module.__spec__ = package, ModuleSpec(f"{package}.{Path(path).stem}", None)
     sys.modules["__main__"] = module
-    guard = ProgramGuard(directory, Path(request["outcome_path"]).parent, left_out=request["left_out"])
+    guard = ProgramGuard(
+        directory,
+        Path(request["outcome_path"]).parent,
+        left_out=request["left_out"],
+        recorded_until_ns=request["recorded_until_ns"],
+    )
     failure = ""
     by_hand = ScriptedChanges(request["by_hand"])
     installed.at_tick = by_hand.at_tick
@@ -111,8 +122,15 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         "drawn_by_libraries": [_describe(read) for read in reads if read.is_of_library],
         "clocks": [_describe(read) for read in watch.clocks if not read.is_of_library],
         "clocks_of_libraries": [_describe(read) for read in watch.clocks if read.is_of_library],
-        "asked_for_left_out": guard.asked_for_left_out,
+        "asked_for_left_out": _named_below(there, guard.asked_for_left_out),
+        "read_newer": _named_below(there, guard.read_newer),
     }
+
+
+def _named_below(directory: str, paths: Iterable[str]) -> list[str]:
+    """Return paths relative to a directory where they are below it."""
+    place = os.path.realpath(directory)
+    return [os.path.relpath(path, place) if Path(path).is_relative_to(place) else path for path in paths]
 
 
 def _describe(read: SourceRead) -> str:
@@ -137,10 +155,16 @@ def _moved(path: str, here: str, there: str) -> str:
     return str(copy if copy.exists() else moved_path)
 
 
+def _is_allowed(event: str, arguments: tuple[Any, ...], frame: FrameType) -> bool:
+    """Whether it only tries an address, or starts a process for a look-up or while a library is imported."""
+    is_process = REFUSED[event] == "a new process"
+    return is_trial(event, arguments) or (is_process and (_is_lookup(frame) or is_import_of_library(frame)))
+
+
 def _is_lookup(frame: FrameType | None) -> bool:
-    """Whether the standard library queries this machine (libraries, platform), as packages do at import."""
+    """Whether the standard library looks something of this machine up."""
     while frame is not None and not is_foreign_name(module_of(frame)):
-        if module_of(frame) in _LOOKUPS:
+        if frame.f_globals.get("__name__") in _LOOKUPS:
             return True
         frame = frame.f_back
     return False
@@ -154,13 +178,20 @@ class ProgramGuard:
     Args:
         directories: where writing is allowed.
         left_out: files missing from the working directory.
+        recorded_until_ns: when the recording ended.
     """
 
-    def __init__(self, *directories: Path, left_out: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *directories: Path, left_out: Sequence[str] = (), recorded_until_ns: int | None = None
+    ) -> None:
         self.refused: list[str] = []
         """What was refused, with the location of the caller."""
-        self.asked_for_left_out = False
-        """Whether one of the files left out was opened, changed or listed."""
+        self.asked_for_left_out: dict[str, None] = {}
+        """The files left out that were opened, changed or listed."""
+        self.read_newer: dict[str, None] = {}
+        """The files opened that were written after the recording and before this run."""
+        now_ns = time.time_ns()
+        self._newer_ns = range(now_ns if recorded_until_ns is None else recorded_until_ns, now_ns)
         self._left_out = set(map(os.path.realpath, left_out))
         self._directories = tuple(f"{os.path.realpath(each)}{os.sep}" for each in directories)
 
@@ -170,10 +201,12 @@ class ProgramGuard:
         def audit(event: str, arguments: tuple[Any, ...]) -> None:
             if self._left_out and (event in _CHANGING or event in _LISTING):
                 self._note_left_out(event, arguments)
+            if event in {"open", "sqlite3.connect"}:
+                self._note_newer(arguments[0], sys._getframe(1))  # noqa: SLF001
             if event in _SIGNALS:
                 if arguments[0] != os.getpid():
                     self._refuse("a signal to another process", sys._getframe(1))  # noqa: SLF001
-            elif event in REFUSED and not is_trial(event, arguments) and not _is_lookup(sys._getframe(1)):  # noqa: SLF001
+            elif event in REFUSED and not _is_allowed(event, arguments, sys._getframe(1)):  # noqa: SLF001
                 self._refuse(REFUSED[event], sys._getframe(1))  # noqa: SLF001 - the only way to a caller
             elif event in _CHANGING and (event != "open" or writes(arguments[2])):
                 self._look(arguments[: _CHANGING[event]], sys._getframe(1))  # noqa: SLF001
@@ -191,10 +224,21 @@ class ProgramGuard:
             self._left_out.difference_update(places)  # from here on the file is this run's own
             return
         if event in _LISTING:
-            is_left_out = any(Path(each).is_relative_to(places[0]) for each in self._left_out)
+            asked = [each for each in sorted(self._left_out) if Path(each).is_relative_to(places[0])]
         else:
-            is_left_out = not self._left_out.isdisjoint(places)
-        self.asked_for_left_out = self.asked_for_left_out or is_left_out
+            asked = [each for each in places if each in self._left_out]
+        self.asked_for_left_out |= dict.fromkeys(asked)
+
+    def _note_newer(self, place: object, frame: FrameType) -> None:
+        path = path_of(place)
+        if not path or is_own(frame) or module_of(frame) == "importlib":
+            return
+        path = os.path.realpath(path)
+        if path.endswith((".py", ".pyc")) or path.startswith(_OF_SYSTEM) or is_of_library(path):
+            return  # the code that runs is compared by its digests
+        with suppress(OSError):
+            if Path(path).stat().st_mtime_ns in self._newer_ns:
+                self.read_newer[path] = None
 
     def _look(self, places: tuple[Any, ...], frame: FrameType) -> None:
         if is_own(frame) or module_of(frame) == "importlib":
