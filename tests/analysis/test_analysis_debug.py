@@ -49,8 +49,7 @@ def test_a_creator_blocked_by_a_tool_error_is_found_with_the_field_and_the_error
     assert report.causes[0].agent_ids[0] == "creator_005"
     named = {event_id for cause in report.causes[:3] for event_id in cause.event_ids}
     assert platform.facts["trigger"] in named
-    if with_ticks:  # else an event just before it is as likely to begin the path
-        assert any(edge.cause_id == platform.facts["trigger"] for edge in report.causes[0].edges)
+    assert any(edge.cause_id == platform.facts["trigger"] for edge in report.causes[0].edges)
     assert "no create_content" in str(report)
 
 
@@ -137,7 +136,7 @@ def test_what_everybody_stops_doing_is_nobodys_fault(builder: SessionBuilder) ->
 
 
 @pytest.mark.further
-def test_what_all_peers_do_and_one_never_did_is_told(builder: SessionBuilder) -> None:
+def test_what_all_peers_do_and_one_never_did_is_found(builder: SessionBuilder) -> None:
     for tick in range(30):
         builder.tick = tick
         for n in range(8):
@@ -146,7 +145,7 @@ def test_what_all_peers_do_and_one_never_did_is_told(builder: SessionBuilder) ->
                 builder.emit("agent_action", f"worker_{n}", role="worker", action_type="report_status")
         builder.pass_time(1)
     report = debug_issue("why does worker_3 never report its status?", session=builder.path)
-    assert "worker_3 called report_status 0 times; its 7 peers 30 to 30." in str(report)
+    assert report.causes[0].title == "worker_3: no report_status; its 7 peers have 30 each"
 
 
 @pytest.mark.further

@@ -163,6 +163,31 @@ def test_a_message_that_nobody_received_is_named_if_others_are(
 
 
 @pytest.mark.further
+@pytest.mark.parametrize("is_twice", [True, False])
+def test_what_comes_twice_where_all_else_comes_once_is_named(builder: SessionBuilder, is_twice: bool) -> None:
+    twice = ""
+    for tick in range(60):
+        builder.tick = tick
+        for n in range(4):
+            number = tick * 4 + (n - 1 if is_twice and (tick, n) == (32, 2) else n)
+            made = builder.emit(
+                "agent_action", f"clerk_{n}", role="clerk", action_type="issue",
+                args={"ticket": f"T{number}"}, duration_ms=1.0,
+            )  # fmt: skip
+            twice = made if (tick, n) == (32, 2) else twice
+            if is_twice and (tick, n) == (32, 3):
+                builder.emit(
+                    "log", "gate", role="gate", level="WARNING", message=f"T{32 * 4 + 1} was let in before"
+                )
+        builder.pass_time(0.1)
+    report = debug_issue("a guest with a ticket was turned away", session=builder.path)
+    if is_twice:
+        assert place(report, twice) in {1, 2, 3}, str(report)
+    else:
+        assert all(cause.confidence < CLEAR for cause in report.causes), str(report)
+
+
+@pytest.mark.further
 def test_the_same_session_and_text_give_the_same_order(yard: Callable[..., Yard]) -> None:
     made = yard("setting")
     first, second = (str(asked(made, f"{VICTIM} brings nothing")) for _ in range(2))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 import random
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 from analysis_kit import SessionBuilder
 
 from Agent.analysis import debug_issue
-from Agent.analysis.debug import root_causes
 from Agent.analysis.debug.question.question import read_question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Log, read_acts
 from Agent.analysis.debug.root_causes.causes import DETECTORS, cause_of, causes_in
-from Agent.analysis.debug.root_causes.detectors import follow_ups, relations, values
+from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, _oddness, _told, rank
 from Agent.analysis.debug.root_causes.reading import Axis, steps
@@ -27,7 +24,9 @@ from Agent.analysis.debug.root_causes.scan import (
     scan_beyond,
     scan_counts,
     scan_drifts,
+    scan_lone,
     scan_novel,
+    scan_numbers,
     scan_rare,
 )
 from Agent.analysis.debug.root_causes.transitions import surprises
@@ -106,6 +105,34 @@ def test_a_number_far_beyond_the_range_is_found_and_a_series_that_keeps_rising_i
     assert all(each.nats < 4 for each in scan_beyond("far", "x", rising))
 
 
+@pytest.mark.parametrize(("lone", "value"), [(0, 40), (2, 1), (1, 3), (5, 40)])
+def test_a_number_that_only_one_of_the_first_events_has_is_found(lone: int, value: int) -> None:
+    lonely = scan_lone("far", "x", observed([(n, "a", value if n == lone else 3) for n in range(9)]))
+    # `scan_beyond` finds those that three others come before.
+    assert [(each.step, each.found, each.usual) for each in lonely] == (
+        [(lone, value, (3, 3))] if value != 3 and lone < 3 else []
+    )
+
+
+def test_a_level_that_shifts_for_one_is_found_and_what_all_do_or_what_creeps_is_not() -> None:
+    draw = random.Random(4)
+
+    def series(level: Callable[[int, int], float]) -> dict[str, list[Observation]]:
+        return {
+            f"a{k}": observed([(n, f"a{k}", draw.gauss(level(k, n), 1.0)) for n in range(STEPS)])
+            for k in range(6)
+        }
+
+    (best, *_) = scan_numbers("level", "x", series(lambda k, n: 8.0 if k == 3 and n >= BREAK else 2.0))
+    assert best.group == (("agent", "a3"),)
+    assert abs(best.step - BREAK) <= 1
+    assert scan_numbers("level", "x", series(lambda _, n: 8.0 if n >= BREAK else 2.0)) == []
+    assert (
+        scan_numbers("level", "x", {"a": observed([(n, "a", n / 5 + draw.random()) for n in range(STEPS)])})
+        == []
+    )
+
+
 def test_who_stops_is_found_beside_those_who_go_on() -> None:
     series = {f"a{k}": [0 if k == 1 and n >= BREAK else 2 for n in range(STEPS)] for k in range(5)}
     seen = observed([(n, "a1", 0) for n in range(STEPS)])
@@ -125,6 +152,84 @@ def test_what_always_follows_about_a_thing_is_missed(is_broken: bool) -> None:
     missing = found(follow_ups.find, diary, "follow-up missing")
     assert bool(missing) is is_broken
     assert not is_broken or (missing[0].step, missing[0].first.agent) == (BREAK, "a2")
+
+
+@pytest.mark.parametrize(("keeper", "times"), [(2, 1), (2, 12), (None, 0)])
+def test_what_an_agent_leaves_open_is_found_without_the_name_of_a_thing(
+    keeper: int | None, times: int
+) -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(4):
+            diary.write(step, f"a{k}", action_type="ask")
+            diary.write(step, f"a{k}", action_type="take")
+            if not (k == keeper and BREAK <= step < BREAK + times):
+                diary.write(step, f"a{k}", action_type="hand_back")
+    left = found(follow_ups.find, diary, "left open")
+    assert [(each.step, each.first.agent, each.about, each.found) for each in left[:1]] == (
+        [] if keeper is None else [(BREAK, "a2", "take -> hand_back", times)]
+    )
+
+
+def test_an_agent_that_stops_leaves_nothing_open() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(4):
+            if k != 2 or step < BREAK:
+                diary.write(step, f"a{k}", action_type="hand_back")
+                diary.write(step, f"a{k}", action_type="take")
+    assert found(follow_ups.find, diary, "left open") == []
+
+
+@pytest.mark.parametrize("is_twice", [True, False])
+def test_what_comes_once_a_thing_and_comes_again_is_found(is_twice: bool) -> None:
+    diary = Diary()
+    for step in range(300):
+        diary.write(step // 5, "desk", action_type="pay", args={"bill": f"b{step}"})
+        if is_twice and step == 200:
+            diary.write(step // 5, "desk", action_type="pay", args={"bill": f"b{step}"})
+    again = found(follow_ups.find, diary, "happens again")
+    assert [each.step for each in again[:1]] == ([40] if is_twice else [])
+
+
+def test_a_few_things_that_come_round_again_are_not_repeated() -> None:
+    diary = Diary()
+    for step in range(300):
+        diary.write(step // 5, "desk", action_type="lend", args={"book": f"b{step % 160}"})
+    assert found(follow_ups.find, diary, "happens again") == []
+
+
+def test_two_numbers_that_are_equal_in_every_event_and_then_part_are_found() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(3):
+            real = 100 + 7 * step + k
+            read = real + 12 if k == 1 and step >= BREAK else real
+            diary.write(step, f"a{k}", action_type="weigh", args={"real": real}, result={"read": read})
+    (first, *_) = found(relations.find, diary, "amounts part")
+    assert (first.step, first.group) == (BREAK, (("agent", "a1"),))
+
+
+@pytest.mark.parametrize("since", [STEPS // 2, STEPS])
+def test_two_numbers_that_were_equal_and_part_for_good_are_found(since: int) -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        due = 31 + 17 * step % 90
+        diary.write(
+            step, "desk", action_type="book", due=due, booked=due - 1 - due % 7 if step >= since else due
+        )
+    parted = found(relations.find, diary, "amounts part")
+    assert [each.step for each in parted[:1]] == ([since] if since < STEPS else [])
+
+
+def test_failures_begin_where_they_begin() -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        for k in range(4):
+            failed = {"outcome": "error"} if k == 1 and step >= BREAK else {}
+            diary.write(step, f"a{k}", action_type="read", **failed)
+    (first, *_) = found(rates.find, diary, "fails")
+    assert (first.step, first.group) == (BREAK, (("agent", "a1"),))
 
 
 @pytest.mark.parametrize("is_broken", [True, False])
@@ -220,23 +325,72 @@ def test_the_same_shop_without_the_fault_accuses_nobody(builder: SessionBuilder)
     assert report.status != "cause"
 
 
+def test_a_level_that_every_agent_moves_once_is_worth_little_and_one_that_only_one_moves_is_worth_much() -> (
+    None
+):
+    def shifts(movers: set[int]) -> list[Finding]:
+        made = [
+            (step, f"a{n}", float(n in movers and step >= BREAK + n))
+            for step in range(STEPS)
+            for n in range(6)
+        ]
+        series: dict[str, list[Observation]] = {}
+        for each in observed(made):
+            series.setdefault(each.act.agent, []).append(each)
+        return scan_numbers("level shifts", "x", series)
+
+    (alone,) = shifts({2})
+    assert alone.first.step == BREAK + 2 and alone.nats > 5
+    assert max((each.nats for each in shifts(set(range(6)))), default=0.0) < alone.nats - 1.5
+
+
 @pytest.mark.parametrize(("slope", "since"), [(0.5, BREAK), (-0.5, BREAK), (0.5, 0), (0.0, BREAK)])
 def test_a_number_that_drifts_from_some_step_on_is_found_and_one_that_always_rises_is_not(
     slope: float, since: int
 ) -> None:
     draw = random.Random(7)
-    made = [
-        (n, f"a{k}", draw.random() + (k == 1) * slope * max(0, n - since))
-        for n in range(STEPS)
+    series = {
+        f"a{k}": observed(
+            [(n, f"a{k}", draw.random() + (k == 1) * slope * max(0, n - since)) for n in range(STEPS)]
+        )
         for k in range(4)
-    ]
-    drifts = scan_drifts("drifts", "x", observed(made))
+    }
+    drifts = scan_drifts("drifts", "x", series)
     if since and slope:
         (drift,) = drifts
         assert drift.group == (("agent", "a1"),) and abs(drift.step - BREAK) <= 2 and drift.nats > 10
-        assert drift.found == made[-3][2]
+        assert drift.found == series["a1"][-1].value
     else:
         assert drifts == []
+
+
+@pytest.mark.parametrize("late", [None, 25])
+def test_a_permit_that_is_over_when_it_is_used_is_told_of_its_grant(late: int | None) -> None:
+    diary = Diary()
+    for n in range(STEPS):
+        until = n + 3 if n == late else n + 9 + n % 4
+        diary.write(n, "desk1", action_type="grant", permit=f"p-{n}", until=until)
+        if n >= 6:
+            used = n - 6
+            until = used + 3 if used == late else used + 9 + used % 4
+            diary.write(n, "gate1", action_type="check", permit=f"p-{used}", until=until)
+    untimely = found(relations.find, diary, "untimely")
+    assert [(each.step, each.first.name, each.found) for each in untimely] == (
+        [] if late is None else [(late, "grant", late + 3)]
+    )
+
+
+@pytest.mark.parametrize("times", [1, STEPS - BREAK])
+def test_a_line_of_text_of_the_level_of_an_error_is_an_onset_if_it_comes_again(times: int) -> None:
+    diary = Diary()
+    for step in range(STEPS):
+        diary.write(step, "walker1", action_type="walk")
+        if BREAK <= step < BREAK + times:
+            diary.write(step, "walker1", "log")
+            diary.rows[-1] |= {"level": "ERROR", "message": "fell into a hole"}
+    onsets = found(rates.find, diary, "error comes up")[:1]
+    expected = [(BREAK, "fell into a hole")] if times > 1 else []
+    assert [(each.step, each.about) for each in onsets] == expected
 
 
 def lives(orders: int, *, odd: int) -> Diary:
@@ -272,6 +426,40 @@ def test_a_counter_that_all_bring_to_a_round_number_at_once_is_not_rounded() -> 
     assert found(values.find, diary, "rounded") == []
 
 
+@pytest.mark.parametrize("odd", [20, None])
+def test_a_value_that_is_part_of_another_is_missed(odd: int | None) -> None:
+    diary = Diary()
+    for n in range(STEPS):
+        diary.write(
+            n,
+            "desk1",
+            action_type="enrol",
+            client=f"C{100 + n}",
+            profile=f"p-C{101 if n == odd else 100 + n}/x",
+        )
+    told = found(relations.find, diary, "not as beside it")
+    expected = [] if odd is None else [(odd, "p-C101/x", f"C{100 + odd}", f"p-C{100 + odd}/x")]
+    assert [
+        (each.step, each.found if each.beside is None else each.beside.value, each.beside.level, each.beside.usual)
+        for each in told[:1] if each.beside is not None
+    ] == expected  # fmt: skip
+
+
+@pytest.mark.parametrize("short", [7, None])
+def test_a_shift_that_does_not_begin_when_the_one_before_it_ends_is_told_of_both(short: int | None) -> None:
+    draw = random.Random(2)
+    diary, ends = Diary(), dict.fromkeys(("osprey", "gannet", "petrel"), 0)
+    for n in range(12):
+        for boat, begins in ends.items():
+            ends[boat] = begins + draw.randint(4, 9)
+            is_short = (n, boat) == (short, "gannet")
+            diary.write(n, "desk1", action_type="assign", boat=boat, first=begins, last=ends[boat] - is_short)
+    parted = found(relations.find, diary, "not carried on")
+    assert [(each.step, each.extras[0].step, each.first.values["boat"]) for each in parted[:1]] == (
+        [] if short is None else [(short + 1, short, "gannet")]
+    )
+
+
 def test_what_leads_to_a_named_thing_is_near_it_and_less_so_by_each_hop() -> None:
     log = lives(40, odd=20).log()
     nearby.walk(log, {"p-20": 0.9}, {})
@@ -288,6 +476,19 @@ def test_one_value_that_is_not_carried_on_is_found_wherever_it_is(odd: int) -> N
 
 
 @pytest.mark.parametrize("odd", [20, -1])
+def test_one_value_that_is_not_what_another_determines_is_found(odd: int) -> None:
+    draw = random.Random(6)
+    halls = {"fish": "ice", "cable": "dry", "fruit": "cool"}
+    diary = Diary()
+    for n in range(60):
+        goods = draw.choice([*halls])
+        hall = next(each for each in halls.values() if each != halls[goods]) if n == odd else halls[goods]
+        diary.write(n, "yard", action_type="store", goods=goods, hall=hall)
+    told = found(relations.find, diary, "not as beside it")
+    assert {each.step for each in told} == ({20} if odd > 0 else set())
+
+
+@pytest.mark.parametrize("odd", [20, -1])
 def test_one_number_far_from_those_with_the_same_value_is_found_inside_the_range_of_all(odd: int) -> None:
     draw = random.Random(5)
     diary = Diary()
@@ -297,6 +498,13 @@ def test_one_number_far_from_those_with_the_same_value_is_found_inside_the_range
         diary.write(n, "store", action_type="weigh", sort=sort, kilos=weights[sort] + draw.uniform(-0.1, 0.1))
     told = found(relations.find, diary, "far from usual")
     assert [each.step for each in told[:1]] == ([20] if odd > 0 else [])
+
+
+def test_a_value_that_nearly_all_events_have_shows_no_relation() -> None:
+    diary = Diary()
+    for n in range(60):
+        diary.write(n, "yard", action_type="store", goods=f"{n % 3}", hall="ice" if n % 29 else "dry")
+    assert found(relations.find, diary, "not as beside it") == []
 
 
 class Refused:
@@ -425,6 +633,18 @@ def test_settings_whose_names_differ_in_a_value_are_compared_with_each_other(eur
     assert [each.found for each in far] == ([14] if euros == 14 else [])
 
 
+@pytest.mark.parametrize("odd", [40, -1])
+def test_a_failure_that_is_reported_like_a_success_is_found_though_nearly_all_succeed(odd: int) -> None:
+    diary = Diary()
+    for n in range(60):
+        is_bad = n % 8 == 0
+        outcome = {"outcome": "error"} if is_bad else {"result": "on"}
+        diary.write(n, "hall", action_type="start", test=f"t-{n}", **outcome)
+        diary.write(n, "boss", action_type="sign", test=f"t-{n}", says="off" if is_bad and n != odd else "on")
+    told = found(relations.find, diary, "not as beside it")
+    assert {each.step for each in told} == ({40} if odd > 0 else set())
+
+
 def test_the_words_of_a_text_are_sought_in_the_names_of_fields_too() -> None:
     diary = Diary()
     for n in range(20):
@@ -463,11 +683,17 @@ def test_a_single_event_that_chance_makes_as_odd_counts_for_little() -> None:
             "till: charge has paid 3 and price 10 at tick 20; otherwise they are equal",
         ),
         (
+            "not as beside it",
+            {"table": "bar"},
+            "till: charge with price 10 has table bar at tick 20, not hall as usual",
+        ),
+        (
             "follow-up missing",
             {"order": "o-lost"},
             "desk: no charge follows quote at tick 20 (it does in 38 of 39)",
         ),
         ("value beyond range", {"paid": 999}, "till: paid of charge is 999 at tick 20 (10 to 13 before)"),
+        ("new form", {"table": 7}, "till: table of charge is 7 at tick 20, written unlike all before"),
     ],
 )
 def test_a_break_is_told_in_plain_words_with_both_values(rule: str, odd: dict[str, Any], told: str) -> None:
@@ -556,22 +782,107 @@ def test_an_amount_that_parts_is_linked_to_the_balance_that_lacks_it() -> None:
     assert [each.agent for each in log.by_token[token]][:2] == ["keeper", "auditor"]
 
 
-def test_the_numbers_that_decide_stand_in_one_module_and_each_is_used() -> None:
-    folder = Path(root_causes.__file__).parent
-    defined: dict[str, set[str]] = {}
-    used: set[str] = set()
-    for path in folder.rglob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for each in tree.body:
-            if (
-                isinstance(each, ast.AnnAssign)
-                and isinstance(each.target, ast.Name)
-                and each.target.id[0] != "_"
-            ):
-                value = each.value.values[0] if isinstance(each.value, ast.Dict) else each.value
-                if isinstance(value, ast.Constant) and type(value.value) in {int, float}:
-                    defined.setdefault(path.name, set()).add(each.target.id)
-        if path.name != "constants.py":
-            used |= {each.id for each in ast.walk(tree) if isinstance(each, ast.Name)}
-    assert defined == {"constants.py": defined["constants.py"]}
-    assert defined["constants.py"] <= used
+def booked(odd: int | None, *, wrong: str = "") -> Diary:
+    """Accounts that are opened, invoiced in one currency or another, and told to those who look after it."""
+    diary = Diary()
+    for n in range(STEPS):
+        currency = ("euro", "euro", "yen")[n % 3]
+        diary.write(n, "desk1", action_type="open", account=f"A-{n}", currency=currency)
+        diary.write(n, "desk1", action_type="invoice", account=f"A-{n}", number=f"I-{n}")
+        if currency == "yen" and not (n == odd and wrong == "untold"):
+            diary.write(n, "desk2", action_type="change", account=f"A-{n}")
+        if n % 5 == 0:
+            diary.write(n, "desk1", action_type="invoice", account=f"A-{n}", number=f"I-{n}")
+            if not (n == odd and wrong == "kept"):
+                diary.write(n, "desk2", action_type="cancel", account=f"A-{n}", number=f"I-{n}")
+    return diary
+
+
+@pytest.mark.parametrize(
+    ("odd", "wrong", "told"),
+    [(20, "untold", ("open -> change", (("currency", "yen"),))), (25, "kept", ("invoice -> cancel", ()))],
+)
+def test_what_follows_only_some_values_or_only_repeated_acts_is_missed(
+    odd: int, wrong: str, told: tuple[str, tuple[tuple[str, str], ...]]
+) -> None:
+    for broken in (odd, None):
+        missing = found(follow_ups.find, booked(broken, wrong=wrong), "follow-up missing")
+        at = [(each.about, each.group, each.step) for each in missing if len(each.acts) == 1]
+        assert ((*told, odd) in at) is (broken is not None)
+
+
+@pytest.mark.parametrize("odd", [20, None])
+def test_what_took_the_place_of_one_of_several_acts_is_told_with_what_led_to_it(odd: int | None) -> None:
+    diary = Diary()
+    for n in range(STEPS):
+        for k in range(3):
+            is_odd = n == odd and k == 1
+            desk = f"firm{(n + k) % 7}" if not is_odd else "firm9"
+            diary.write(n, "office", action_type="tell", case=f"K-{n}", to=desk)
+            diary.write(n, desk, action_type="file_away" if is_odd else "note", case=f"K-{n}")
+    log = diary.log()
+    few = [each for each in follow_ups.find(log) if each.rule == "too few"]
+    assert [
+        (each.step, each.first.name, each.found, each.usual, [act.name for act in each.extras])
+        for each in few
+    ] == ([] if odd is None else [(odd, "file_away", 2, 3, ["note", "tell"])])
+    assert [Wording(log).finding(each) for each in few] == [
+        f"file_away at tick {odd}, where note comes 2 of the usual 3 times for the same thing"
+    ] * len(few)
+
+
+@pytest.mark.parametrize("odd", [20, None])
+def test_an_act_about_two_things_that_are_unlike_where_others_are_alike_is_found(odd: int | None) -> None:
+    diary = Diary()
+    for n in range(STEPS):
+        for name in ("K", "L"):
+            street = f"{n} Mill Row" if name == "K" or n != odd else "3 Quay"
+            diary.write(n, "desk1", action_type="open", file=f"{name}-{n}", address=street)
+    for n in range(STEPS):
+        diary.write(STEPS + n, "desk2", action_type="join", file=f"K-{n}", joined=f"L-{n}")
+    log = diary.log()
+    unlike = [each for each in relations.find(log) if each.rule == "unlike"]
+    assert [(each.first.name, each.step, Wording(log).finding(each)) for each in unlike] == (
+        []
+        if odd is None
+        else [
+            (
+                "join",
+                STEPS + odd,
+                f'the file and joined of join at tick {STEPS + odd} have address "{odd} Mill Row" and address '
+                '"3 Quay"; otherwise they are equal',
+            )
+        ]
+    )
+
+
+@pytest.mark.parametrize("odd", [4, None])
+def test_two_values_that_are_equal_in_all_but_one_of_a_few_events_part(odd: int | None) -> None:
+    diary = Diary()
+    for n in range(7):
+        diary.write(n, "desk1", action_type="insert", slot=3 * n, first=3 * n + (n == odd))
+    parted = found(relations.find, diary, "amounts part")
+    assert [(each.step, each.beside.value, each.beside.level) for each in parted if each.beside] == (
+        [] if odd is None else [(odd, 3 * odd + 1, 3 * odd)]
+    )
+
+
+@pytest.mark.parametrize("since", [BREAK, STEPS])
+def test_numbers_that_leave_those_that_they_go_along_with_are_found(since: int) -> None:
+    draw = random.Random(5)
+    diary, carried = Diary(), dict.fromkeys(("shop1", "shop2", "shop3"), 0)
+    for step in range(STEPS):
+        for shop in carried:
+            for _ in range(3):
+                cents = draw.choice((285, 345, 419, 199, 255))
+                points, carried[shop] = divmod(cents + carried[shop], 10)
+                if shop == "shop2" and step >= since:
+                    points, carried[shop] = cents // 10, 0
+                diary.write(step, shop, action_type="book", cents=cents, points=points)
+    shifts = [
+        each for each in found(values.find, diary, "level shifts") if each.about == "book points per cents"
+    ]
+    assert [(abs(each.step - since) <= 1, each.group, len(each.acts)) for each in shifts] == (
+        [(True, (("agent", "shop2"),), 1)] if since < STEPS else []
+    )
+    assert all(each.found < each.usual < 0.11 for each in shifts)

@@ -10,28 +10,15 @@ from functools import lru_cache
 from statistics import median
 from typing import Any, Final, TypeGuard
 
-from Agent.analysis.debug.root_causes.constants import (
-    FEW,
-    MAX_DEPTH,
-    MAX_EACH,
-    MAX_GROUP_FIELDS,
-    MAX_ITEMS,
-    MAX_KEYS,
-    MAX_LEVELS,
-    MAX_NAME,
-    MAX_PARTS,
-    MAX_TEXT,
-    MIN_KEYS,
-    MIN_SERIES,
-    SELDOM,
-    SOME_SHARE,
-)
-
 __all__ = ["SNAPSHOT", "Act", "Group", "Log", "Sort", "is_number", "read_acts"]
 
 Sort = tuple[str, str, str]
 """The class of an event: (role, or agent without a role; kind; name)."""
 
+MAX_DEPTH: Final = 4
+MAX_KEYS: Final = 40
+MAX_ITEMS: Final = 6
+MAX_TEXT: Final = 80
 
 NAMES: Final = (
     "action_type", "decision_type", "interaction_type", "metric_name", "collaboration_type", "strategy_type",
@@ -241,13 +228,19 @@ def _add_roles(acts: Sequence[Act], roles: dict[str, str]) -> None:
     made: dict[str, str] = {}
     for agent, counts in done.items():
         # Rare acts do not define a role.
-        usual = frozenset(sort for sort, number in counts.items() if number >= SELDOM * counts.total())
+        usual = frozenset(sort for sort, number in counts.items() if number >= USUAL * counts.total())
         made[agent] = alike.setdefault(usual, agent)
     shared = Counter(made.values())
     for act in acts:
         role = made.get(act.agent)
         if role is not None and shared[role] > 1:
             act.role = roles[act.agent] = role
+
+
+USUAL: Final = 0.1
+MAX_LEVELS: Final = 14
+"""A field with more distinct values does not define groups."""
+MAX_FIELDS: Final = 6
 
 
 def _add_groups(log: Log) -> None:
@@ -282,7 +275,7 @@ def _fields(acts: Sequence[Act]) -> list[str]:
         path
         for path, values in levels.items()
         if 2 <= len(values) <= MAX_LEVELS and number[path] >= 0.5 * len(acts)
-    ][:MAX_GROUP_FIELDS]
+    ][:MAX_FIELDS]
 
 
 def _name(kind: str, extra: Mapping[str, Any], message: str, values: Mapping[str, Any]) -> str:
@@ -440,6 +433,8 @@ def _patterns_of_one(log: Log, patterns: Mapping[str, tuple[str, str] | None]) -
     return {pattern for pattern, found in keys.items() if len(found) >= MIN_KEYS} - several
 
 
+MIN_KEYS: Final = 3
+MAX_PARTS: Final = 4
 _PARTS: Final = re.compile(r"[^A-Za-z0-9]+")
 
 
@@ -473,6 +468,9 @@ def _places(texts: Mapping[str, list[str]]) -> list[int]:
     return found
 
 
+MAX_NAME: Final = 40
+MAX_SAME: Final = 8
+MAX_TOKEN_SHARE: Final = 0.3
 _LAST_NUMBER: Final = re.compile(r"(?:^|[^0-9])0*([0-9]{1,4})$")
 
 
@@ -502,13 +500,13 @@ def _add_tokens(log: Log) -> None:
                     tokens[token] = None
         counts.update(tokens.keys())
         found.append(tokens)
-    most = SOME_SHARE * len(log.acts)
+    most = MAX_TOKEN_SHARE * len(log.acts)
     for act, tokens in zip(log.acts, found, strict=True):
         act.tokens = tuple(
             token
             for token in tokens
             if 1 < counts[token] <= most
-            and (not isinstance(token, tuple) or token[0] != "=" or counts[token] <= MAX_EACH)
+            and (not isinstance(token, tuple) or token[0] != "=" or counts[token] <= MAX_SAME)
         )
         for token in act.tokens:
             log.by_token[token].append(act)
@@ -551,6 +549,14 @@ def _value_tokens(path: str, value: str | int, agents: Mapping[str, str]) -> Ite
 _ID_ENDING: Final = re.compile(r"[_-]?(?:id|no|nr|num|number|key|name)$")
 _SAYS_ID: Final = re.compile(r"(?:^|[_-])(?:id|no|nr|number|uuid|key)$|(?:^|[a-z])Id$")
 
+MIN_THINGS: Final = 6
+MAX_EACH: Final = 8
+SHARE: Final = 0.1
+"""Minimum share of distinct values per event for a path that identifies things.
+
+Most of its values must also occur at most `MAX_EACH` times.
+"""
+
 
 def _name_things(log: Log) -> None:
     """Fill `things`, `named` and `mentions` of every act."""
@@ -566,8 +572,8 @@ def _name_things(log: Log) -> None:
         says = bool(_SAYS_ID.search(path.rsplit(".", 1)[-1]))
         whole = sum(1 for value in counts if isinstance(value, int)) > len(counts) / 2
         # One thing may recur often, but most must not.
-        many = len(counts) >= FEW and median(counts.values()) <= MAX_EACH
-        spread = len(counts) >= SELDOM * number
+        many = len(counts) >= MIN_THINGS and median(counts.values()) <= MAX_EACH
+        spread = len(counts) >= SHARE * number
         if not many or path.endswith("#"):
             continue
         says = says or (sort, path) in joined
@@ -591,7 +597,7 @@ def _joined(texts: Mapping[tuple[Sort, str], Counter[Any]]) -> set[tuple[Sort, s
     by_name: dict[str, list[tuple[tuple[Sort, str], set[Any]]]] = defaultdict(list)
     for key, counts in texts.items():
         values = {value for value in counts if isinstance(value, int)}
-        if len(values) >= MIN_SERIES and 2 * len(values) >= counts.total():
+        if len(values) >= MIN_JOINED and 2 * len(values) >= counts.total():
             by_name[leaf(key[1])].append((key, values))
     return {
         key
@@ -599,6 +605,9 @@ def _joined(texts: Mapping[tuple[Sort, str], Counter[Any]]) -> set[tuple[Sort, s
         for key, values in group
         if any(2 * len(values & others) >= len(values) for other, others in group if other[0] != key[0])
     }
+
+
+MIN_JOINED: Final = 20
 
 
 def _has_digit(value: Any) -> bool:

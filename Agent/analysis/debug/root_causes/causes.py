@@ -12,19 +12,10 @@ from Agent.analysis.debug.causes import Cause
 from Agent.analysis.debug.question.question import Question
 from Agent.analysis.debug.root_causes import nearby
 from Agent.analysis.debug.root_causes.acts import Act, Log
-from Agent.analysis.debug.root_causes.constants import (
-    EVEN,
-    LEAST_CONFIDENCE,
-    MAX_ALSO,
-    MAX_LINES,
-    OF_ODDS,
-    OF_SCORE,
-    OTHER_MOMENT,
-)
 from Agent.analysis.debug.root_causes.detectors import follow_ups, rates, relations, values
 from Agent.analysis.debug.root_causes.issue import Issue
 from Agent.analysis.debug.root_causes.ranking import Hypothesis, Step, rank
-from Agent.analysis.debug.root_causes.scan import Finding
+from Agent.analysis.debug.root_causes.scan import LEAST_CHANGE, Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET
 from Agent.analysis.debug.root_causes.wording import Wording, short
 
@@ -37,7 +28,17 @@ DETECTORS: Final[tuple[Callable[[Log], Iterator[Finding]], ...]] = (
     rates.find,
     nearby.find,
 )
-MAX_CONFIDENCE: Final = 1 - LEAST_CONFIDENCE
+EVEN: Final = 1.2
+OF_ODDS: Final = 0.53
+OF_SCORE: Final = 0.2
+LEAST: Final = 0.05
+"""Lowest confidence, and the share reserved for causes that the session does not show."""
+OTHER_MOMENT: Final = 0.5
+"""Factor on the confidence of a cause that begins after the moment that the text names."""
+MAX_CONFIDENCE: Final = 1 - LEAST
+MAX_ALSO: Final = 2
+_OWN: Final = frozenset({"level shifts", "value beyond range", "new value", "new form", "far from usual"})
+"""Rules about what an event holds."""
 
 
 def root_causes(log: Log, question: Question) -> list[Cause]:
@@ -50,9 +51,7 @@ def root_causes(log: Log, question: Question) -> list[Cause]:
     for each, fits in sorted(ordered, key=lambda pair: not pair[1]):
         cause = cause_of(each, words)
         if not fits:
-            cause = replace(
-                cause, confidence=round(max(LEAST_CONFIDENCE, OTHER_MOMENT * cause.confidence), 2)
-            )
+            cause = replace(cause, confidence=round(max(LEAST, OTHER_MOMENT * cause.confidence), 2))
         # A lower-ranked cause must not get a higher confidence.
         most = found[-1].confidence if found else MAX_CONFIDENCE
         found.append(replace(cause, confidence=min(cause.confidence, most)))
@@ -78,6 +77,7 @@ def findings_in(log: Log, question: Question, issue: Issue) -> list[Finding]:
 
 def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:
     """Return a hypothesis in words."""
+    hypothesis = replace(hypothesis, findings=_led(hypothesis.findings))
     acts, findings = hypothesis.acts, hypothesis.findings
     owner = dict(findings[0].group).get("agent", "") if findings else ""
     agents = dict.fromkeys([owner, *(act.agent for act in acts)])
@@ -92,14 +92,22 @@ def cause_of(hypothesis: Hypothesis, words: Wording) -> Cause:
     )
 
 
+def _led(findings: list[Finding]) -> list[Finding]:
+    """Return findings with one about the event itself before what did not follow the event."""
+    if findings and findings[0].rule == "follow-up missing":
+        own = [each for each in findings if each.rule in _OWN and each.worth >= LEAST_CHANGE][:1]
+        return [*own, *(each for each in findings if each not in own)]
+    return findings
+
+
 def confidence(hypothesis: Hypothesis) -> float:
     """Return the probability that a hypothesis is true, by logistic regression on its share and its score.
 
     Fitted to the first causes of sessions with a planted fault and without; docs/EXPLAIN.md has the figures.
     """
-    odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, LEAST_CONFIDENCE))
+    odds = math.log(hypothesis.chance / max(1 - hypothesis.chance, LEAST))
     sure = 1 / (1 + math.exp(EVEN - OF_ODDS * odds - OF_SCORE * hypothesis.score))
-    return round(min(MAX_CONFIDENCE, max(LEAST_CONFIDENCE, sure)), 2)
+    return round(min(MAX_CONFIDENCE, max(LEAST, sure)), 2)
 
 
 def _sentence(hypothesis: Hypothesis, words: Wording) -> str:
@@ -174,6 +182,7 @@ def _facts(finding: Finding) -> set[tuple[str, str]]:
 
 UNSAID: Final = frozenset({"about it", "order never seen"})
 """Rules of which only the strongest finding is worth a line."""
+MAX_LINES: Final = 6
 
 
 def _shared(step: Step, line: str) -> str:

@@ -12,15 +12,21 @@ from typing import Final
 
 from Agent.analysis.debug.question.question import Question, stems
 from Agent.analysis.debug.root_causes.acts import Act, Log, leaf
-from Agent.analysis.debug.root_causes.constants import HOP, MAX_HEARD, MIN_NUMBER, MIN_VALUE, SLACK
+from Agent.analysis.debug.root_causes.nearby import HOP
 from Agent.analysis.debug.root_causes.scan import Finding
 from Agent.analysis.debug.root_causes.symptoms import QUIET, symptoms
 
 __all__ = ["Issue"]
 
+MIN_VALUE: Final = 3
+MIN_NUMBER: Final = 100
+"""Smaller numbers are ignored: they may count anything."""
+SLACK: Final = 2
 LINKS: Final = frozenset({"agent", "span", "event", "=", "#"})
 """Kinds of tokens that do not correspond to words of a text."""
 _WORD: Final = re.compile(r"[a-z0-9]+")
+MAX_HEARD: Final = 60
+"""If more events than this match the text, none is used as a starting symptom."""
 
 
 class Issue:

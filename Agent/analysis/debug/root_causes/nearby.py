@@ -16,11 +16,16 @@ from statistics import median
 from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log
-from Agent.analysis.debug.root_causes.constants import HOP, LEAST_NEAR, MAX_HOLDERS, MAX_NEAR
 from Agent.analysis.debug.root_causes.scan import Finding
 
-__all__ = ["find", "walk"]
+__all__ = ["HOP", "find", "walk"]
 
+HOP: Final = 0.8
+"""Factor on nearness for each hop from one event to another."""
+LEAST: Final = 0.08
+MAX_SHARED: Final = 300
+"""A token that more events share does not link them."""
+MAX_NEAR: Final = 1_500
 UNTOLD: Final = frozenset({"log", "state"})
 """Log lines and states are excluded: they only report a deviation that happened elsewhere."""
 
@@ -43,7 +48,7 @@ def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) 
     def spread(act: Act) -> None:
         for other in act.tokens:
             value = act.near * HOP * (1 - math.log(len(log.by_token[other])) / size)
-            if value > max(LEAST_NEAR, best.get(other, 0.0)):
+            if value > max(LEAST, best.get(other, 0.0)):
                 best[other] = value
                 heapq.heappush(heap, (-value, next(order), other))
 
@@ -57,7 +62,7 @@ def walk(log: Log, named: Mapping[Hashable, float], heard: Mapping[int, float]) 
         if -minus < best[token]:
             continue
         holders = log.by_token.get(token, [])
-        if len(holders) > MAX_HOLDERS and token not in named:
+        if len(holders) > MAX_SHARED and token not in named:
             continue
         for act in holders:
             if -minus <= act.near:

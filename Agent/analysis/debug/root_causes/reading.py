@@ -10,7 +10,6 @@ from itertools import count
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import SILENT_KINDS, Log, read_acts
-from Agent.analysis.debug.root_causes.constants import FEW, MAX_ACTS, MAX_STEPS, SAMPLE, STEPS_OF_PLACE
 from Agent.analysis.query.engine import Engine
 from Agent.analysis.query.kept import kept
 from Agent.analysis.query.views import (
@@ -23,8 +22,15 @@ from Agent.analysis.query.views import (
     whole_lines,
 )
 
-__all__ = ["Axis", "Survey", "read_log", "steps", "survey"]
+__all__ = ["MAX_ACTS", "Axis", "Survey", "read_log", "steps", "survey"]
 
+MAX_ACTS: Final = 40_000
+"""A larger session is read as a sample: it takes 0.1 ms of processor time to explain an event."""
+SAMPLE: Final = 6_000
+"""Size of the sample: 4 scans of 252,000 events take as long as to find and explain so many of them."""
+MAX_STEPS: Final = 400
+STEPS_OF_PLACE: Final = 120
+MIN_TICKS: Final = 6
 _CHUNK: Final = 8_000
 _SPREAD: Final = "(seq * 2654435761 % 4294967296)"
 _SELDOM: Final = "'state_change', 'system.config', 'strategy_update', 'policy_update', 'error'"
@@ -134,7 +140,7 @@ def _axis(rows: list[dict[str, Any]]) -> Axis | None:
     ticked = [row for row in rows if row["ticked"]]
     if ticked and 2 * sum(row["ticked"] for row in ticked) >= sum(row["n"] for row in rows):
         first, last = min(row["first_tick"] for row in ticked), max(row["last_tick"] for row in ticked)
-        if last - first + 1 >= FEW:
+        if last - first + 1 >= MIN_TICKS:
             return Axis(True, first, last)
     timed = [row for row in rows if row["first_us"] is not None]
     if not timed:

@@ -8,41 +8,39 @@ log likelihood ratio of a change against none, minus the log of the number of ch
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from statistics import fmean
-from typing import Any, NamedTuple
+from statistics import fmean, median
+from typing import Any, Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Act, Group, Sort
-from Agent.analysis.debug.root_causes.constants import (
-    CAP,
-    LEAST_CHANGE,
-    MAX_FOUND,
-    MAX_LOOKED_AT,
-    MAX_TOLD,
-    MAY_BREAK,
-    MIN_DRIFT,
-    MIN_NATS,
-    MIN_OBSERVED,
-    NOISE,
-    SELDOM,
-    SOME_SHARE,
-)
 
 __all__ = [
     "Beside",
     "Finding",
+    "members_of",
     "Observation",
     "onset",
     "scan_counts",
     "scan_drifts",
+    "scan_lone",
+    "scan_numbers",
     "scan_rare",
+    "scan_violations",
     "scan_novel",
     "scan_beyond",
 ]
 
+CAP: Final = 40.0
+MIN_SEEN: Final = 12
+"""Minimum number of observations to learn a relation from."""
+MAY_BREAK: Final = 0.65
+"""Maximum share of violations: a relation may be broken for good after a third of the session."""
+STRICT: Final = 0.03
+"""Maximum share of earlier violations for a relation of two values."""
 Shift = tuple[float, int, float, float]
 """A change: nats, place, level before, level after."""
 
@@ -85,6 +83,8 @@ class Finding:
     """(field, value) pairs of the group that shows it; () for all acts."""
     usual: Any = None
     found: Any = None
+    since: int = 0
+    """Place of the group's last normal act."""
     of: int = 0
     """Number of observations that it was compared with."""
     extras: tuple[Act, ...] = ()
@@ -115,8 +115,21 @@ def onset(finding: Finding) -> Finding:
     return replace(finding, acts=finding.acts[:1], extras=tuple(finding.acts[1:4]))
 
 
+Members = Mapping[Group, Sequence[int]]
+"""The places of the acts of each group among others."""
+
+
+def members_of(acts: Iterable[Act]) -> dict[Group, list[int]]:
+    """Return the places of the acts of each group."""
+    found: dict[Group, list[int]] = {}
+    for at, act in enumerate(acts):
+        for group in act.groups:
+            found.setdefault(group, []).append(at)
+    return found
+
+
 def scan_rare(
-    rule: str, about: str, seen: Sequence[Observation], *, most: float = MAY_BREAK, base: float = SELDOM
+    rule: str, about: str, seen: Sequence[Observation], *, most: float = 0.25, base: float = 0.1
 ) -> list[Finding]:
     """Return groups in which an event that is rare elsewhere (a true value) happens from some step on.
 
@@ -127,47 +140,89 @@ def scan_rare(
         base: with a larger share of earlier violations in the group, no rule is assumed for it.
     """
     acts, is_bad = [each.act for each in seen], [bool(each.value) for each in seen]
+    return scan_violations(rule, about, acts, is_bad, most=most, base=base)
+
+
+def scan_violations(
+    rule: str, about: str, acts: Sequence[Act], is_bad: Sequence[int], *, most: float, base: float,
+    members: Members | None = None,
+) -> list[Finding]:  # fmt: skip
+    """Return the same as `scan_rare`, of acts and whether each is a violation.
+
+    Args:
+        members: `members_of` the acts, if it is known.
+    """
     bad = [at for at, each in enumerate(is_bad) if each]
     number = len(acts)
-    if not bad or number < MIN_OBSERVED or len(bad) > most * number:
+    if not bad or number < 8 or len(bad) > most * number:
         return []
-    found: list[Finding] = []
-    members: dict[Group, list[int]] = {}
-    for at, act in enumerate(acts):
-        for group in act.groups:
-            members.setdefault(group, []).append(at)
+    found = _near(rule, about, [acts[at] for at in bad], len(bad), number)
+    if members is None:
+        members = members_of(acts)
     hits_of = Counter(group for at in bad for group in acts[at].groups)
     penalty = 0.5 * math.log(1 + len(members))
+    best: list[tuple[float, tuple[tuple[str, str], ...], list[int], int]] = []
     everybody: tuple[tuple[str, str], ...] = ()
-    groups: list[tuple[tuple[tuple[str, str], ...], Sequence[int]]] = [(everybody, range(number))]
+    of_all: list[tuple[tuple[tuple[str, str], ...], Sequence[int]]] = [(everybody, range(number))]
     # No interval is likelier than by the entropy of its group: without a normal act there is no finding.
-    groups += [
+    of_groups = [
         (group.key, members[group])
         for group, number_bad in hits_of.items()
-        if -_share(number_bad, len(members[group])) - penalty > MIN_NATS
+        if -_share(number_bad, len(members[group])) - penalty > 1.0
     ]
-    best = [(key, *_best_interval(places, is_bad, number, len(bad), base)) for key, places in groups]
-    best.sort(key=lambda each: (-each[1], len(each[0]), each[0]))
+    for key, places in of_all + of_groups:
+        score, hits, since = _best_interval(places, is_bad, number, len(bad), base)
+        if score - penalty > 1.0:
+            best.append((score - penalty, key, hits, since))
+    best.sort(key=lambda each: (-each[0], len(each[1]), each[1]))
+    several = len(found) + 4
     taken: set[int] = set()
-    for key, score, hits in best:
-        if score - penalty > MIN_NATS and 2 * len(taken.intersection(hits)) <= len(hits):
-            taken.update(hits)
-            shown = [acts[at] for at in hits]
-            nats = min(CAP, score - penalty)
-            found.append(Finding(rule, about, shown, nats, key, of=number, found=len(hits)))
-    return found[:MAX_FOUND]
+    for score, key, hits, since in best:
+        if len(taken.intersection(hits)) > len(hits) / 2:
+            continue
+        taken.update(hits)
+        found.append(
+            Finding(
+                rule, about, [acts[at] for at in hits], min(CAP, score), key,
+                since=acts[since].place if since >= 0 else 0,
+                of=number, found=len(hits),
+            )
+        )  # fmt: skip
+        if len(found) >= several:
+            break
+    return found
+
+
+SELDOM_NEAR: Final = 0.2
+"""An event with a larger share is not a deviation, wherever it happens."""
+MAX_EACH: Final = 20
+
+
+def _near(
+    rule: str, about: str, acts: Sequence[Act], times: float, number: int, *, expected: float = 0.0
+) -> list[Finding]:
+    """Return events that are rare in the session and near what the issue names, one finding each."""
+    share = (times + 0.5) / (number + 1)
+    nats = -math.log(share) - expected
+    if share > SELDOM_NEAR or nats < 1.0:
+        return []
+    near = sorted((act for act in acts if act.near), key=lambda act: -act.near)[:MAX_EACH]
+    return [Finding(rule, about, [act], nats, of=number, found=1, local=True) for act in near]
 
 
 def _best_interval(
     members: Sequence[int], is_bad: Sequence[int], number: int, bad_all: int, base: float
-) -> tuple[float, list[int]]:
-    """Return the likeliest violating interval of a group: score, violations."""
+) -> tuple[float, list[int], int]:
+    """Return the likeliest violating interval of a group: score, violations, last normal place before it."""
     at_bad = [k for k, at in enumerate(members) if is_bad[at]]
-    best, chosen = 0.0, at_bad[:0]
+    if not at_bad:
+        return 0.0, [], -1
+    best, chosen, since = 0.0, [], -1
+    last = at_bad[-1]
     is_all = len(members) == number
-    for i, begin in enumerate(at_bad[:MAX_LOOKED_AT]):
+    for i, begin in enumerate(at_bad[:60]):
         hits = len(at_bad) - i
-        size = at_bad[-1] - begin + 1
+        size = last - begin + 1
         if i > base * begin:
             continue
         # It must be unlikely both by the group's own past and by all others.
@@ -177,15 +232,16 @@ def _best_interval(
         # A later start was chosen among more candidates.
         score -= math.log(1 + i)
         if score > best + 1e-9:
-            best, chosen = score, at_bad[i:]
-    return best, [members[k] for k in chosen]
+            best, chosen, since = score, at_bad[i:], begin - 1
+    return best, [members[k] for k in chosen], members[since] if since >= 0 and chosen else -1
 
 
 def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int = 5) -> list[Finding]:
     """Return values that first appear after many others, judged by the recent rate of new values."""
     count = Counter(each.value for each in seen)
-    if len(count) == 1 or len(count) > max(12, SOME_SHARE * len(seen)):
+    if len(count) == 1 or len(count) > max(12, 0.3 * len(seen)):
         return []
+    local = _seldom_values(rule, about, seen, count)
     first: dict[Hashable, int] = {}
     for at, each in enumerate(seen):
         first.setdefault(each.value, at)
@@ -205,12 +261,45 @@ def scan_novel(rule: str, about: str, seen: Sequence[Observation], *, least: int
             usual = Counter(each.value for each in seen[:at]).most_common(3)
             found.append(
                 Finding(
-                    rule, about, acts, nats, of=at, found=value,
+                    rule, about, acts, nats, since=seen[at - 1].act.place, of=at, found=value,
                     usual=[each for each, _ in usual],
                 )
             )  # fmt: skip
     found.sort(key=lambda each: (-each.nats, each.first.place))
-    return found[:MAX_FOUND]
+    return found[:6] + local
+
+
+def _seldom_values(rule: str, about: str, seen: Sequence[Observation], count: Counter[Any]) -> list[Finding]:
+    """Return rare values near what the issue names, relative to how rare values usually are in this field."""
+    if not any(each.act.near for each in seen):
+        return []
+    number = len(seen)
+    expected = -sum(times / number * math.log(times / number) for times in count.values())
+    found = []
+    for value, times in count.items():
+        if times <= SELDOM_NEAR * number:
+            acts = [each.act for each in seen if each.value == value and each.act.near]
+            for each in _near(rule, about, acts, times, number, expected=expected):
+                each.found = value
+                each.usual = [common for common, _ in count.most_common(3)]
+                found.append(each)
+    return found
+
+
+def _seldom_numbers(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
+    """Return numbers near what the issue names that lie in the tail of all numbers."""
+    near = [each for each in seen if each.act.near]
+    if not near or len(seen) < 8:
+        return []
+    values = sorted(each.value for each in seen)
+    found = []
+    for act, value in near:
+        below, above = bisect_left(values, value), len(values) - bisect_right(values, value)
+        tail = min(len(values) - below, len(values) - above)
+        for each in _near(rule, about, [act], 2 * tail, len(values)):
+            each.found, each.usual = value, (values[len(values) // 20], values[-1 - len(values) // 20])
+            found.append(each)
+    return found
 
 
 def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
@@ -237,14 +326,65 @@ def scan_beyond(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
                 if nats > 2.0:
                     found.append(
                         Finding(
-                            rule, about, [act], min(CAP / 2, nats), of=n,
+                            rule, about, [act], min(CAP / 2, nats), since=seen[n - 1].act.place, of=n,
                             found=value, usual=(low, high),
                         )
                     )  # fmt: skip
         low = value if math.isnan(low) else min(low, value)
         high = value if math.isnan(high) else max(high, value)
     found.sort(key=lambda each: (-each.nats, each.first.place))
-    return found[:MAX_FOUND]
+    return found[:4] + _seldom_numbers(rule, about, seen)
+
+
+def scan_lone(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
+    """Return the number among the first that differs from all others, which are the same."""
+    counts = Counter(each.value for each in seen).most_common(2)
+    if len(seen) < 3 or [times for _, times in counts] != [len(seen) - 1, 1]:
+        return []
+    usual, value = counts[0][0], counts[1][0]
+    at = next(at for at, each in enumerate(seen) if each.value == value)
+    # After three others `scan_beyond` finds it.
+    if at >= 3 or usual * value <= 0:
+        return []
+    nats = math.log(len(seen) - 1) + abs(math.log(value / usual))
+    finding = Finding(
+        rule, about, [seen[at].act], min(CAP / 2, nats), of=len(seen) - 1, found=value, usual=(usual, usual)
+    )
+    return [finding] if nats > LEAST_CHANGE else []
+
+
+def scan_numbers(
+    rule: str,
+    about: str,
+    series: dict[str, list[Observation]],
+    *,
+    least: int = 5,
+    field: str = "agent",
+    is_apart: bool = False,
+) -> list[Finding]:
+    """Return series whose level departs from their own past at some step, unlike the others at that step.
+
+    Args:
+        series: {owner: observations in order, each with a number}.
+        least: minimum number of observations on either side.
+        field: what the owners are.
+        is_apart: whether the numbers have no part that all series share, such as the time of day.
+    """
+    common = _common(series) if len(series) >= 4 and not is_apart else {}
+    scores: dict[str, Shift] = {}
+    for owner, seen in series.items():
+        if len(seen) < 2 * least:
+            continue
+        values = [float(each.value) - common.get(each.act.step, 0.0) for each in seen]
+        scores[owner] = _shift(values, max(least, len(seen) // 12))
+    found = []
+    for owner, nats, (_, at, low, high) in _standing_out(scores, len(series)):
+        values = [float(each.value) - common.get(each.act.step, 0.0) for each in series[owner]]
+        worth = min(nats * _suddenness(values, at, high - low), _seldom_move(series, owner, abs(high - low)))
+        if worth > LEAST_CHANGE:
+            group = ((field, owner),)
+            found.append(_changed(rule, about, series[owner], at, worth, group, usual=low, found=high))
+    return _surest(found)
 
 
 def _standing_out(scores: Mapping[str, Shift], number: int) -> Iterator[tuple[str, float, Shift]]:
@@ -258,9 +398,88 @@ def _standing_out(scores: Mapping[str, Shift], number: int) -> Iterator[tuple[st
             yield owner, nats, change
 
 
+LEAST_CHANGE: Final = 2.0
+NOISE: Final = 3.0
+"""Nats of the best change in a series that has no real change."""
+
+
+def _changed(
+    rule: str, about: str, seen: Sequence[Observation], at: int, nats: float,
+    group: tuple[tuple[str, str], ...], *, usual: float, found: float, before: int = 1,
+) -> Finding:  # fmt: skip
+    """Return the finding for a series that changes at a place, with the last `before` observations normal."""
+    acts = [each.act for each in seen[at : at + MAX_TOLD]]
+    since = seen[max(0, at - before)].act.place
+    return Finding(
+        rule, about, acts, min(CAP / 2, nats), group, usual=usual, found=found, since=since, of=len(seen)
+    )
+
+
 def _surest(found: list[Finding]) -> list[Finding]:
     """Return the strongest findings of one scan, at most `MAX_FOUND`."""
     return sorted(found, key=lambda each: (-each.nats, each.first.place))[:MAX_FOUND]
+
+
+MAX_TOLD: Final = 12
+MAX_FOUND: Final = 4
+
+
+def _seldom_move(series: Mapping[str, Sequence[Observation]], owner: str, change: float) -> float:
+    """Return the cap on the nats of a level change; in a series that rarely moves, the rarity of such a move.
+
+    Repeated readings between two moves are not independent observations.
+    """
+    own = [float(each.value) for each in series[owner]]
+    if sum(a != b for a, b in pairwise(own)) > STANDING * len(own):
+        return CAP
+    moves = [abs(float(b.value) - float(a.value)) for seen in series.values() for a, b in pairwise(seen)]
+    return math.log((1 + len(moves)) / max(1, sum(move >= change / 2 for move in moves)))
+
+
+STANDING: Final = 0.25
+"""A series that moves in at most this share of its readings counts as constant between moves."""
+
+
+def _suddenness(values: Sequence[float], at: int, change: float) -> float:
+    """Return how much of a level change happens at its place, 0 to 1: gradual change has no change point."""
+    width = max(3, min(at, len(values) - at) // 4)
+    step = fmean(values[at : at + width]) - fmean(values[max(0, at - width) : at])
+    return min(1.0, max(0.0, step / change) / 0.6) if change else 0.0
+
+
+def _common(series: dict[str, list[Observation]]) -> dict[int, float]:
+    """Return {step: median over all owners of their value minus their own level}."""
+    by_step: dict[int, list[float]] = defaultdict(list)
+    for seen in series.values():
+        level = median(float(each.value) for each in seen)
+        for each in seen:
+            by_step[each.act.step].append(float(each.value) - level)
+    return {step: median(values) if len(values) >= 3 else 0.0 for step, values in by_step.items()}
+
+
+def _shift(values: list[float], least: int) -> Shift:
+    """Return the best level change (nats, place, level before and after), less with autocorrelation."""
+    number = len(values)
+    total = sum(values)
+    squares = sum(value * value for value in values)
+    all_within = squares - total * total / number
+    if all_within <= 1e-12:
+        return 0.0, 0, 0.0, 0.0
+    best, place = 0.0, 0
+    left = 0.0
+    for at in range(1, number):
+        left += values[at - 1]
+        if at < least or number - at < least:
+            continue
+        right = total - left
+        gain = left * left / at + right * right / (number - at) - total * total / number
+        if gain > best:
+            best, place = gain, at
+    if place == 0:
+        return 0.0, 0, 0.0, 0.0
+    low, high = fmean(values[:place]), fmean(values[place:])
+    rest = [value - (low if at < place else high) for at, value in enumerate(values)]
+    return _nats(values, rest, all_within, max(all_within - best, 1e-9 * all_within)), place, low, high
 
 
 def _nats(values: Sequence[float], rest: Sequence[float], whole: float, within: float) -> float:
@@ -279,11 +498,13 @@ def _nats(values: Sequence[float], rest: Sequence[float], whole: float, within: 
     return 0.5 * number * worth * math.log(max(1.0, plain / within)) - math.log(number)
 
 
-def scan_drifts(rule: str, about: str, seen: Sequence[Observation]) -> list[Finding]:
-    """Return agents whose numbers rise or fall steadily from some act on, unlike before and the others."""
-    series: dict[str, list[Observation]] = defaultdict(list)
-    for each in seen:
-        series[each.act.agent].append(each)
+def scan_drifts(rule: str, about: str, series: Mapping[str, Sequence[Observation]]) -> list[Finding]:
+    """Return series whose numbers rise or fall steadily from some act on, unlike before and the others.
+
+    Args:
+        rule, about: what was measured.
+        series: {agent: observations in order, each with a number}.
+    """
     scores = {
         owner: _bend([float(each.value) for each in seen])
         for owner, seen in series.items()
@@ -291,15 +512,14 @@ def scan_drifts(rule: str, about: str, seen: Sequence[Observation]) -> list[Find
     }
     found = []
     for owner, nats, (_, at, low, _) in _standing_out(scores, len(series)):
-        own = series[owner]
+        seen = series[owner]
         # The fitted line may end beyond all values that were seen.
-        found.append(
-            Finding(
-                rule, about, [own[at].act], min(CAP / 2, nats), (("agent", owner),), usual=low,
-                found=own[-1].value, of=len(own), extras=tuple(each.act for each in own[at + 1 : at + 4]),
-            )
-        )  # fmt: skip
+        each = _changed(rule, about, seen, at, nats, (("agent", owner),), usual=low, found=seen[-1].value)
+        found.append(onset(each))
     return _surest(found)
+
+
+MIN_DRIFT: Final = 16
 
 
 def _bend(values: Sequence[float]) -> Shift:
@@ -348,18 +568,14 @@ def scan_counts(
     scores = {
         owner: _rate(counts, sums[number - len(counts) :] if len(series) >= 3 else None)
         for owner, counts in series.items()
-        if len(counts) >= MIN_OBSERVED
+        if len(counts) >= 8
     }
     found = []
     for owner, nats, (_, at, low, high) in _standing_out(scores, len(series)):
         group = (("agent", owner),) if owner else ()
-        places = range(at, min(at + MAX_TOLD, len(series[owner])))
-        found.append(
-            Finding(
-                rule, about, [act_at(owner, place) for place in places], min(CAP / 2, nats), group,
-                usual=low, found=high, of=len(series[owner]),
-            )
-        )  # fmt: skip
+        counts = series[owner]
+        seen = [Observation(act_at(owner, place), count) for place, count in enumerate(counts)]
+        found.append(_changed(rule, about, seen, at, nats, group, usual=low, found=high))
     return _surest(found)
 
 

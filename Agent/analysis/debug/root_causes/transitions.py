@@ -13,12 +13,17 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from Agent.analysis.debug.root_causes.acts import Log, Sort
-from Agent.analysis.debug.root_causes.constants import FEW, MAX_LIFE, MAX_ODD, SELDOM
 
 __all__ = ["Surprise", "surprises"]
 
 NO_CHAIN: Final = frozenset({"=", "event", "span"})
 """Kinds of tokens that link two events only, or events of one call: they have no usual order."""
+MAX_CHAIN: Final = 80
+"""A token that more events share is a category."""
+MIN_TIMES: Final = 6
+MARGIN: Final = 0.1
+"""Share of the session at either end in which a chain may be cut off by the recording."""
+MAX_NATS: Final = 8.0
 
 Place = tuple[str, Sort]
 
@@ -38,10 +43,10 @@ def surprises(log: Log) -> Surprise:
 
 def _steps(log: Log, *, forward: bool) -> Iterator[tuple[int, Place, Sort | None]]:
     """Yield (place of the event, (kind of token, sort), sort of the neighbour or None)."""
-    early, late = log.steps * SELDOM, log.steps * (1 - SELDOM)
+    early, late = log.steps * MARGIN, log.steps * (1 - MARGIN)
     for token, chain in log.by_token.items():
         kind = token[0] if isinstance(token, tuple) else "thing"
-        if not 2 <= len(chain) <= MAX_LIFE or kind in NO_CHAIN:
+        if not 2 <= len(chain) <= MAX_CHAIN or kind in NO_CHAIN:
             continue
         for at, act in enumerate(chain):
             beside = at + 1 if forward else at - 1
@@ -58,10 +63,10 @@ def _nats(steps: list[tuple[int, Place, Sort | None]], number: int) -> list[floa
     nats: dict[tuple[Place, Sort | None], float] = {}
     for where, found in counts.items():
         whole = found.total()
-        if whole >= FEW:
+        if whole >= MIN_TIMES:
             usual = -sum(times / whole * math.log(times / whole) for times in found.values())
             for beside, times in found.items():
-                nats[where, beside] = min(MAX_ODD, -math.log(times / whole) - usual)
+                nats[where, beside] = min(MAX_NATS, -math.log(times / whole) - usual)
     surprise = [0.0] * number
     for place, where, beside in steps:
         surprise[place] = max(surprise[place], nats.get((where, beside), 0.0))

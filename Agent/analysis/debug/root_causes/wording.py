@@ -8,13 +8,15 @@ from functools import lru_cache
 from typing import Any, Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log, Sort
-from Agent.analysis.debug.root_causes.constants import LONG, MAX_SHORT, MAX_VALUES
 from Agent.analysis.debug.root_causes.scan import Beside, Finding
 from Agent.event.clock import format_timestamp
 from Agent.render.formats import plural, short_number
 
 __all__ = ["Wording", "moment", "short"]
 
+MAX_VALUES: Final = 3
+_MAX_TEXT: Final = 48
+_MAX_CODE: Final = 16
 _LOCATION: Final = re.compile(
     r"\b(?:new_state|state|args|action_data|decision_data|metadata|body|metrics|result|observation)\.(?=\w)"
 )
@@ -110,13 +112,15 @@ class Wording:
             )
         if finding.beside is not None:
             return f"{self._related(finding, finding.beside, since)}{_more(number)}"
-        first, _, second = finding.about.partition(" -> ")
+        first, _, second = finding.about.replace(" before ", " -> ").partition(" -> ")
         ends = list(dict.fromkeys(map(short, finding.usual))) if isinstance(finding.usual, tuple) else []
         said = _SAID.get(finding.rule, "{about}{where}: {rule} {times}")
         return said.format(
             about=_about(finding), where=_where(finding), since=since, times=times, rule=finding.rule,
             usual=_listed(finding.usual), found=_listed(finding.found, ": "), of=finding.of,
             present=finding.of - number, first=_noun(first), second=_noun(second), range=" to ".join(ends),
+            again=_thing(finding.first) if number == 1 else "the same thing",
+            act=_noun_of(finding.first.sort),
         )  # fmt: skip
 
     def _related(self, finding: Finding, beside: Beside, since: str) -> str:
@@ -127,14 +131,22 @@ class Wording:
             name, other = _whole(beside.path), _whole(beside.other)
         subject = _noun_of(act.sort)
         own, others = holds(beside.path, beside.value, name), holds(beside.other, beside.level, other)
-        if finding.rule == "far from usual":
-            return f"{subject} with {others} has {own} at {since}, not about {short(beside.usual)} as usual"
-        apart = _gap(beside.usual)
-        if beside.earlier is None:
-            return f"{subject} has {own} and {others} at {since}; otherwise {apart}"
-        ends = {"agent": " before it", "span": " in the same call", "event": " recorded as its cause"}
-        before = f"the last {_noun_of(beside.earlier)}{ends.get(beside.link, f' of the same {beside.link}')}"
-        return f"{subject} has {own} at {since}, but {before} has {others}; otherwise {apart}"
+        earlier = beside.earlier
+        if finding.rule == "unlike":
+            return (
+                f"the {beside.link} of {subject} at {since} have {others} and {own}; otherwise {_gap(True)}"
+            )
+        if finding.rule in {"amounts part", "not carried on"}:
+            if earlier is None:
+                return f"{subject} has {own} and {others} at {since}; otherwise {_gap(beside.usual)}"
+            return (
+                f"{subject} has {own} at {since}, but {_which(beside)} has {others}; "
+                f"otherwise {_gap(beside.usual)}"
+            )
+        usual = f"about {short(beside.usual)}" if finding.rule == "far from usual" else short(beside.usual)
+        if earlier is None:
+            return f"{subject} with {others} has {own} at {since}, not {usual} as usual"
+        return f"{subject} has {own} at {since}, not {usual} as usual after {_any(beside)} with {others}"
 
 
 def _gap(usual: Any) -> str:
@@ -142,6 +154,22 @@ def _gap(usual: Any) -> str:
     if usual is True or usual == 0:
         return "they are equal"
     return f"it is {short(abs(usual))} {'more' if usual > 0 else 'less'}"
+
+
+def _which(beside: Beside) -> str:
+    """Return the earlier event of a relation, and what links it."""
+    noun = _noun_of(beside.earlier or ("", "event", ""))
+    ends = {"agent": " before it", "span": " in the same call", "event": " recorded as its cause"}
+    return f"the last {noun}{ends.get(beside.link, f' of the same {beside.link}')}"
+
+
+def _any(beside: Beside) -> str:
+    """Return an earlier event like that of a relation, and what would link it."""
+    noun = _noun_of(beside.earlier or ("", "event", ""))
+    ends = {"agent": "", "span": " in the same call", "event": " recorded as its cause"}
+    return (
+        f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}{ends.get(beside.link, f' of the same {beside.link}')}"
+    )
 
 
 def _more(number: int) -> str:
@@ -195,7 +223,7 @@ def _noun_of(sort: Sort) -> str:
 
 def _is_opaque(act: Act, value: object) -> bool:
     """Whether a value is a long code that no other event holds, such as a digest."""
-    return isinstance(value, str) and len(value) > LONG and " " not in value and value not in act.tokens
+    return isinstance(value, str) and len(value) > _MAX_CODE and " " not in value and value not in act.tokens
 
 
 def _is_called(act: Act) -> bool:
@@ -285,7 +313,7 @@ def short(value: Any) -> str:
     else:
         text = " ".join(str(value).split())
         text = f'"{text}"' if " " in text else text
-    return text if len(text) <= MAX_SHORT else f"{text[: MAX_SHORT - 3]}..."
+    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 3]}..."
 
 
 def _listed(value: Any, between: str = ", ") -> str:
@@ -306,6 +334,14 @@ def _fields(finding: Finding, since: str) -> str:
     return f"{_noun_of(finding.first.sort)} {_and(told)} for the first time at {since}"
 
 
+def _thing(act: Act) -> str:
+    """Return the thing that an event is about."""
+    if not act.things:
+        return "the same thing"
+    thing = act.things[0]
+    return f"{act.named[0]} {short(thing[1] if isinstance(thing, tuple) else thing)}"
+
+
 def _rate(finding: Finding, since: str) -> str:
     before, after = short(finding.usual), short(finding.found)
     about = f"{_noun(finding.about)}{_where(finding)}"
@@ -314,13 +350,25 @@ def _rate(finding: Finding, since: str) -> str:
     return f"{about} went from {before} to {after} per step at {since}"
 
 
+_MOVED: Final = "{about}{where} went from {usual} to {found} at {since}"
 _SAID: Final[Mapping[str, str]] = {
+    "level shifts": _MOVED,
     "drifts": "{about}{where} drifts from {since} on, from {usual} to {found}",
+    "untimely": "{about} is {found} at {since}, which proves too {usual} (unlike {present} of {of})",
     "duration shifts": "{about}{where} took {found} ms instead of {usual} ms from {since} on",
     "value beyond range": "{about} is {found} at {since} ({range} before)",
     "new value": "{about} is {found} for the first time at {since} (before: {usual})",
+    "new form": "{about} is {found} at {since}, written unlike all before",
+    "new error": "an error that is new at {since}: {found}",
     "follow-up missing": "no {second} follows {first}{where} {times} (it does in {present} of {of})",
-    "fails": "{first}{where} fails {times}",
+    "precondition missing": "no {first} comes before {second}{where} {times} (it does in {present} of {of})",
+    "left open": "{first} is not followed by {second} {found} of {of} times, first at {since}",
     "rounded": "{about}{where} is round {found} of {of} times, first at {since}",
+    "fails": "{about}{where} fails {times}",
+    "error comes up": "an error in {about}{where} {times}",
+    "never done": "no {about}; its {of} peers have {usual} each",
+    "empty": "{about}{where} is empty {times}",
+    "too few": "{act} at {since}, where {about} comes {found} of the usual {usual} times for {again}",
+    "happens again": "{about}{where} is repeated for {again} {times}",
 }
 """Sentence templates for the findings of each rule."""

@@ -1,42 +1,56 @@
-"""Detect missing follow-ups about a thing, and new transitions.
+"""Detect missing follow-ups about a thing or of an agent, wrong numbers of events, and new transitions.
 
 A thing is what an identifier names: an order, a document. An entity is one of a few that many acts concern.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from statistics import median
+from typing import Any, Final, NamedTuple
 
-from Agent.analysis.debug.root_causes.acts import Act, Log, leaf
-from Agent.analysis.debug.root_causes.constants import (
-    FEW,
-    FOLLOWS,
-    MAX_ENTITIES,
-    MAX_LIFE,
-    MAX_NAME,
-    MAX_SELDOM,
-    MIN_SERIES,
+from Agent.analysis.debug.root_causes.acts import Act, Log, Sort, leaf
+from Agent.analysis.debug.root_causes.scan import (
+    MAY_BREAK,
+    MIN_SEEN,
+    Finding,
+    Observation,
+    onset,
+    scan_novel,
+    scan_rare,
 )
-from Agent.analysis.debug.root_causes.scan import Finding, Observation, scan_novel, scan_rare
+from Agent.analysis.debug.root_causes.symptoms import QUIET
 
 __all__ = ["find"]
 
+MAX_LIFE: Final = 80
+"""A thing with more events is a category."""
+MIN_TIMES: Final = 6
+FOLLOWS: Final = 0.4
+MAX_ENTITIES: Final = 60
+MAX_NAME: Final = 40
 Turn = tuple[str, str, str, str]
 Entities = dict[tuple[str, str], list[Act]]
 
 
 def find(log: Log) -> Iterator[Finding]:
-    """Yield violations in the life cycles of entities and of things."""
+    """Yield violations in the life cycles of things."""
     entities = _entities(log)
     yield from _out_of_order(entities)
+    yield from _left_open(log)
     outcomes = _outcomes(log)
-    yield from _missing(log, _seldom(entities), outcomes, lambda _, entity: str(entity[0]))
-    lives = {thing: acts for thing, acts in log.by_thing.items() if len(acts) <= MAX_LIFE}
-    if len(lives) >= FEW:
-        yield from _missing(log, lives, outcomes, lambda act, thing: act.named[act.things.index(thing)])
+    lives = {thing: acts for thing, acts in log.by_thing.items() if 1 <= len(acts) <= MAX_LIFE}
+    turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
+    yield from _undone(log, entities, outcomes)
+    if len(lives) < MIN_TIMES:
+        return
+    yield from _missing(log, lives, turns, _named)
+    yield from _missing_of_some(log, lives)
+    yield from _too_few(log, lives)
+    yield from _again(lives)
 
 
 def _entities(log: Log) -> Entities:
@@ -72,7 +86,7 @@ def _out_of_order(entities: Entities) -> Iterator[Finding]:
             steps[name].append(Observation(act, (before.name, act.name, before.agent == act.agent)))
     for name, seen in steps.items():
         seen.sort(key=lambda each: each.act.place)
-        yield from scan_novel("order never seen", f"events about one {name}", seen, least=MIN_SERIES)
+        yield from scan_novel("order never seen", f"events about one {name}", seen, least=20)
 
 
 def _outcomes(log: Log) -> dict[Any, str]:
@@ -94,57 +108,170 @@ def _turn(act: Act, outcomes: dict[Any, str]) -> Turn:
     return (act.role, act.kind, act.name, "failed" if act.failed else ended)
 
 
-def _seldom(entities: Entities) -> Entities:
-    """Return what is seldom done to each entity, such as what is undone again: lent and returned."""
-    found: Entities = {}
+def _undone(log: Log, entities: Entities, outcomes: dict[Any, str]) -> Iterator[Finding]:
+    """Yield breaks in what is done to an entity and undone again: opened and closed, lent and returned."""
+    seldom: dict[tuple[str, str], list[Act]] = {}
     for entity, acts in entities.items():
         counts = Counter(act.sort for act in acts)
-        found[entity] = [act for act in acts if counts[act.sort] <= MAX_SELDOM]
-    return {entity: acts for entity, acts in found.items() if len(acts) > 1}
+        kept = [act for act in acts if counts[act.sort] <= MAX_SELDOM]
+        if len(kept) > 1:
+            seldom[entity] = kept
+    turns = {act.place: _turn(act, outcomes) for acts in seldom.values() for act in acts}
+    yield from _missing(log, seldom, turns, lambda _, entity: str(entity[0]))
+
+
+MAX_SELDOM: Final = 30
+
+
+def _named(act: Act, thing: Any) -> str:
+    """Return the field under which an act names a thing."""
+    return act.named[act.things.index(thing)]
 
 
 def _missing(
-    log: Log, lives: Mapping[Any, list[Act]], outcomes: dict[Any, str], named: Callable[[Act, Any], str]
+    log: Log, lives: Mapping[Any, list[Act]], turns: dict[int, Turn], named: Callable[[Act, Any], str]
 ) -> Iterator[Finding]:
-    """Yield acts without the act about the same thing that nearly always follows them.
+    """Yield acts without the act about the same thing that nearly always follows, or precedes, them.
 
     A follow-up counts until the same act recurs: a bed is cleaned after each guest.
     """
-    turns = {act.place: _turn(act, outcomes) for acts in lives.values() for act in acts}
-    lags: dict[tuple[Turn, Turn], list[int]] = defaultdict(list)
-    starts: dict[Turn, list[tuple[Act, dict[Turn, int]]]] = defaultdict(list)
-    about_of: dict[tuple[int, Turn], Any] = {}
+    for forward in (True, False):
+        lags: dict[tuple[Turn, Turn], list[int]] = defaultdict(list)
+        starts: dict[Turn, list[tuple[Act, dict[Turn, int]]]] = defaultdict(list)
+        about_of: dict[tuple[int, Turn], Any] = {}
+        for thing, life in lives.items():
+            last: dict[Turn, int] = {}
+            again: dict[Turn, dict[Turn, None]] = defaultdict(dict)
+            for act in reversed(life if forward else life[::-1]):
+                # An act may concern several things, of which only one recurs.
+                turn = (*turns[act.place][:3], f"{turns[act.place][3]} {named(act, thing)}")
+                since = again[turn] if turn in last else last
+                after = {other: abs(last[other] - act.step) for other in since if other != turn}
+                starts[turn].append((act, after))
+                about_of[act.place, turn] = thing
+                for other, lag in after.items():
+                    lags[turn, other].append(lag)
+                last[turn] = act.step
+                again[turn] = {}
+                for other, seen in again.items():
+                    if other != turn:
+                        seen[turn] = None
+        for (turn, other), found in sorted(lags.items()):
+            begun = sorted(starts[turn], key=lambda pair: pair[0].place)
+            if len(begun) < MIN_TIMES or len(found) < FOLLOWS * len(begun) or len(found) == len(begun):
+                continue
+            # The follow-up may still happen within the longest time it ever took.
+            horizon = max(found) + 1
+            inside = [
+                Observation(act, other not in after) for act, after in begun
+                if (act.step + horizon < log.steps if forward else act.step >= horizon)
+            ]  # fmt: skip
+            rule = "follow-up missing" if forward else "precondition missing"
+            about = f"{_told(turn)} -> {_told(other)}" if forward else f"{_told(other)} before {_told(turn)}"
+            for each in scan_rare(rule, about, inside, most=MAY_BREAK):
+                if forward and len(each.acts) == 1:
+                    life = lives[about_of[each.first.place, turn]]
+                    each.extras = _ends(each.first, life, each.first.step + horizon)
+                yield each
+
+
+def _missing_of_some(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Finding]:
+    """Yield acts with some value, or repeated acts, without what nearly always follows those, but not others.
+
+    Only messages in a foreign language are followed by one to an interpreter, only second bookings by a
+    refund.
+    """
+    number: Counter[tuple[Sort, str]] = Counter()
+    followed: dict[tuple[Sort, str], Counter[Sort]] = defaultdict(Counter)
+    for thing, act, later in _with_later(lives):
+        key = act.sort, _named(act, thing)
+        number[key] += 1
+        followed[key].update(later.keys())
+    wanted: dict[tuple[Sort, str], list[Sort]] = {}
+    for key, counts in followed.items():
+        some = [sort for sort, times in counts.items() if MIN_TIMES <= times < FOLLOWS * number[key]]
+        if some:
+            wanted[key] = sorted(sort for sort in some if sort != key[0])
+    begun: dict[tuple[Sort, str, tuple[str, str]], list[tuple[Any, Act, dict[Sort, int]]]] = defaultdict(list)
+    for thing, act, later in _with_later(lives):
+        key = act.sort, _named(act, thing)
+        if key in wanted:
+            after = {sort: later[sort] - act.step for sort in wanted[key] if sort in later}
+            values = [each.key[0] for each in act.groups if len(each.key) == 1]
+            if any(each.sort == act.sort for each in lives[thing] if each.place < act.place):
+                values.append(_REPEATED)
+            for value in values:
+                if value[0] != "agent" and not value[0].startswith(_ENDS):
+                    begun[*key, value].append((thing, act, after))
+    strongest: dict[int, Finding] = {}
+    for (sort, name, value), found in begun.items():
+        for other in wanted[sort, name] if len(found) >= MIN_TIMES else ():
+            longest = max((after[other] for *_, after in found if other in after), default=0)
+            inside = [each for each in found if each[1].step + longest + 1 < log.steps]
+            things = {thing for thing, *_ in inside}
+            without = [(thing, act) for thing, act, after in inside if other not in after]
+            lacking = len({thing for thing, _ in without})
+            if not lacking or len(things) < MIN_TIMES or lacking > max(1.0, EXCEPTIONS * len(things)):
+                continue
+            nats = math.log((len(things) + 1) / (lacking + 0.5))
+            about = f"{sort[2] or sort[1]} -> {other[2] or other[1]}"
+            group = () if value == _REPEATED else (value,)
+            for _, act in without:
+                if act.place not in strongest or strongest[act.place].nats < nats:
+                    strongest[act.place] = Finding(
+                        "follow-up missing", about, [act], nats, group, of=len(things), found=1
+                    )
+    yield from strongest.values()
+
+
+_REPEATED: Final = ("", "again")
+_ENDS: Final = ("result", "outcome", "status")
+"""Fields that are part of each turn already."""
+EXCEPTIONS: Final = 0.1
+"""Largest share of things without a follow-up that the others have; of few things, one may lack it."""
+
+
+def _with_later(lives: Mapping[Any, list[Act]]) -> Iterator[tuple[Any, Act, dict[Sort, int]]]:
+    """Yield (thing, act, {sort: step of the first later act of it about the thing}), last act first."""
     for thing, life in lives.items():
-        next_of: dict[Turn, int] = {}
-        again: dict[Turn, dict[Turn, None]] = defaultdict(dict)
+        later: dict[Sort, int] = {}
         for act in reversed(life):
-            # An act may concern several things, of which only one recurs.
-            turn = (*turns[act.place][:3], f"{turns[act.place][3]} {named(act, thing)}")
-            since = again[turn] if turn in next_of else next_of
-            after = {other: next_of[other] - act.step for other in since if other != turn}
-            starts[turn].append((act, after))
-            about_of[act.place, turn] = thing
-            for other, lag in after.items():
-                lags[turn, other].append(lag)
-            next_of[turn] = act.step
-            again[turn] = {}
-            for other, seen in again.items():
-                if other != turn:
-                    seen[turn] = None
-    for (turn, other), found in sorted(lags.items()):
-        begun = sorted(starts[turn], key=lambda pair: pair[0].place)
-        if len(begun) < FEW or len(found) < FOLLOWS * len(begun) or len(found) == len(begun):
+            yield thing, act, later
+            later[act.sort] = act.step
+
+
+def _too_few(log: Log, lives: Mapping[Any, list[Act]]) -> Iterator[Finding]:
+    """Yield what may have taken the place of an act of which others have the same number about each thing.
+
+    That is the rarest act about the thing in the same step, and the two before it.
+    """
+    of_kind: dict[tuple[Sort, str], dict[Any, list[Act]]] = defaultdict(lambda: defaultdict(list))
+    for thing, life in lives.items():
+        for act in life:
+            of_kind[act.sort, _named(act, thing)][thing].append(act)
+    for (sort, _), own in of_kind.items():
+        if len(own) < MIN_SEEN:
             continue
-        # The follow-up may still happen within the longest time it ever took.
-        horizon = max(found) + 1
-        inside = [
-            Observation(act, other not in after) for act, after in begun if act.step + horizon < log.steps
-        ]
-        for each in scan_rare("follow-up missing", f"{_told(turn)} -> {_told(other)}", inside):
-            if len(each.acts) == 1:
-                life = lives[about_of[each.first.place, turn]]
-                each.extras = _ends(each.first, life, each.first.step + horizon)
-            yield each
+        longest = max(acts[-1].step - acts[0].step for acts in own.values())
+        ended = {thing: acts for thing, acts in own.items() if acts[0].step + longest < log.steps}
+        counts = Counter(map(len, ended.values()))
+        usual, often = max(counts.items(), key=lambda pair: (pair[1], pair[0]), default=(0, 0))
+        if usual < 2 or len(ended) < MIN_SEEN or len(ended) - often > EXCEPTIONS * len(ended):
+            continue
+        fewer = [(thing, acts) for thing, acts in ended.items() if len(acts) < usual]
+        for thing, acts in fewer:
+            # An act of a sort that seldom occurs names no things, but holds the same value.
+            life = log.by_token.get(thing, lives[thing])
+            beside = [at for at, act in enumerate(life) if act.step == acts[0].step and act.sort != sort]
+            if not beside:
+                continue
+            at = min(beside, key=lambda at: log.alike[life[at].sort[1:]])
+            nats = math.log((len(ended) + 1) / (len(fewer) + 0.5))
+            about = sort[2] or sort[1]
+            yield Finding(
+                "too few", about, [life[at]], nats, usual=usual, found=len(acts), of=len(ended),
+                extras=tuple(life[max(0, at - 2) : at]),
+            )  # fmt: skip
 
 
 def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:
@@ -153,6 +280,100 @@ def _ends(act: Act, life: Sequence[Act], until: int) -> tuple[Act, ...]:
     return tuple(after[-1:])
 
 
+class _Span(NamedTuple):
+    """An act of an agent, and what the agent does until it does the same again."""
+
+    act: Act
+    within: dict[Sort, int]
+    """{sort: number of events until the first act of that sort}."""
+    rest: int | None = None
+    """Number of events until the agent's last one, if it never does the same again."""
+
+
+def _left_open(log: Log) -> Iterator[Finding]:
+    """Yield acts that their agent does again, or leaves for longer than ever, without what closes them.
+
+    No identifier is needed. An act closes the one that it follows most closely.
+    """
+    spans = _spans(log)
+    opens: dict[Sort, list[tuple[float, Sort, int]]] = defaultdict(list)
+    for sort, own in spans.items():
+        again = [each for each in own if each.rest is None]
+        between = Counter(other for each in again for other in each.within)
+        for other, number in between.items():
+            is_closing = (
+                len(again) >= MIN_SEEN
+                and number >= CLOSED * len(again)
+                and len(log.by_sort[other]) <= EXTRA * len(log.by_sort[sort])
+            )
+            if is_closing and other[1] == sort[1]:
+                lags = [each.within[other] for each in own if other in each.within]
+                opens[other].append((median(lags), sort, max(lags)))
+    for other, found in opens.items():
+        _, sort, longest = min(found)
+        seen = [
+            Observation(each.act, other not in each.within)
+            for each in spans[sort]
+            if other in each.within or each.rest is None or each.rest > longest
+        ]
+        about = f"{sort[2] or sort[1]} -> {other[2] or other[1]}"
+        for each in scan_rare("left open", about, seen, most=MAY_BREAK):
+            if not each.local:
+                yield onset(each)
+
+
+CLOSED: Final = 0.65
+"""An agent that never closes what it opens, of three, leaves so large a share closed."""
+EXTRA: Final = 1.05
+"""An act that occurs more often than what it closes, by this factor, does not close it."""
+
+
+def _spans(log: Log) -> dict[Sort, list[_Span]]:
+    """Return what agents do between two acts of each sort, in order."""
+    found: dict[Sort, list[_Span]] = defaultdict(list)
+    opened: dict[str, dict[Sort, _Span]] = defaultdict(dict)
+    last: dict[str, int] = {}
+    for act in log.acts:
+        if not act.agent or act.kind in QUIET or act.kind in {"log", "error"}:
+            continue
+        own = opened[act.agent]
+        if act.sort in own:
+            found[act.sort].append(own.pop(act.sort))
+        for each in own.values():
+            each.within.setdefault(act.sort, act.place - each.act.place)
+        own[act.sort] = _Span(act, {})
+        last[act.agent] = act.place
+    for agent, own in opened.items():
+        for sort, each in own.items():
+            found[sort].append(each._replace(rest=last[agent] - each.act.place))
+    for spans in found.values():
+        spans.sort(key=lambda each: each.act.place)
+    return found
+
+
 def _told(turn: Turn) -> str:
     ended = turn[3].rpartition(" ")[0]
     return f"{turn[2] or turn[1]} ({ended})" if ended else turn[2] or turn[1]
+
+
+def _again(lives: dict[Any, list[Act]]) -> Iterator[Finding]:
+    """Yield events that occur once per thing, where they recur."""
+    seen: dict[tuple[Sort, bool], list[Observation]] = defaultdict(list)
+    for life in lives.values():
+        by_all: Counter[Sort] = Counter()
+        by_one: Counter[tuple[Sort, str]] = Counter()
+        for act in life:
+            by_all[act.sort] += 1
+            by_one[act.sort, act.agent] += 1
+            seen[act.sort, False].append(Observation(act, by_all[act.sort] > 1))
+            seen[act.sort, True].append(Observation(act, by_one[act.sort, act.agent] > 1))
+    for observations in seen.values():
+        observations.sort(key=lambda each: each.act.place)
+        last = observations[3 * len(observations) // 4 :]
+        # If few things circulate, most of them recur eventually.
+        if sum(each.value for each in last) <= COMES_ROUND * len(last):
+            act = observations[0].act
+            yield from scan_rare("happens again", f"{act.name or act.kind}", observations)
+
+
+COMES_ROUND: Final = 1 / 3

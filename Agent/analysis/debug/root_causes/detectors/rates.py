@@ -1,26 +1,37 @@
-"""Detect changes in how often each agent does each thing, and how long it takes."""
+"""Detect changes in how often each agent does each thing, how often it fails, and how long it takes."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Final
 
 from Agent.analysis.debug.root_causes.acts import Act, Log
-from Agent.analysis.debug.root_causes.constants import MAX_SLICES, MIN_OBSERVED, SHORT_MS
 from Agent.analysis.debug.root_causes.scan import (
     Finding,
     Observation,
     scan_counts,
-    scan_drifts,
+    scan_novel,
+    scan_numbers,
+    scan_rare,
 )
 
 __all__ = ["find"]
 
+MIN_ACTS: Final = 8
+MAX_SLICES: Final = 120
+MIN_PEERS: Final = 5
+SHORT_MS: Final = 0.5
+"""Shorter durations are noise of the machine."""
+
 
 def find(log: Log) -> Iterator[Finding]:
-    """Yield changes of rates and durations."""
+    """Yield changes of rates, failures and durations."""
     yield from _counts(log)
+    yield from _never(log)
+    yield from _failures(log)
     yield from _durations(log)
 
 
@@ -33,7 +44,7 @@ def _counts(log: Log) -> Iterator[Finding]:
         first.setdefault(act.agent, act.step)
         by_slice.setdefault(act.step // width, act)
     for sort, acts in log.by_sort.items():
-        if len(acts) < MIN_OBSERVED or acts[0].kind == "error":
+        if len(acts) < MIN_ACTS or acts[0].kind == "error":
             continue
         begins = acts[0].step // width
         agents = (log.peers.get(sort[0]) if sort[0] else None) or dict.fromkeys(act.agent for act in acts)
@@ -70,16 +81,67 @@ def _act_at(
     return own.get((agent, part)) or by_slice.get(part) or otherwise
 
 
+def _failures(log: Log) -> Iterator[Finding]:
+    by_name: dict[tuple[str, str], list[Act]] = defaultdict(list)
+    for sort, acts in log.by_sort.items():
+        if acts[0].kind != "error":
+            by_name[sort[0], sort[2]] += acts
+    for (role, name), acts in by_name.items():
+        acts.sort(key=lambda act: act.place)
+        if any(act.failed for act in acts):
+            seen = [Observation(act, act.failed) for act in acts]
+            yield from scan_rare("fails", f"{name or role}", seen, most=0.9, base=0.5)
+    errors = [act for act in log.acts if _is_error(act)]
+    if errors:
+        seen = [Observation(act, (act.name, act.message.split(":")[0][:40])) for act in errors]
+        yield from scan_novel("new error", "error", seen, least=4)
+        sorts = dict.fromkeys((act.role, act.name) for act in errors)
+        for role, name in sorts:
+            beside = [act for act in log.acts if act.role == role]
+            rows = [Observation(act, _is_error(act) and act.name == name) for act in beside]
+            onsets = scan_rare("error comes up", name, rows, most=0.9, base=0.5)
+            # A failure that never recurs was dealt with.
+            yield from (each for each in onsets if len(each.acts) > 1)
+
+
+def _is_error(act: Act) -> bool:
+    """Whether an act is an error, or a log line of that level."""
+    return act.kind == "error" or (act.kind == "log" and act.failed)
+
+
 def _durations(log: Log) -> Iterator[Finding]:
     for sort, acts in log.by_sort.items():
-        timed = [
-            Observation(act, math.log(act.duration_ms))
-            for act in acts
-            if act.duration_ms is not None and act.duration_ms > 0
-        ]
-        for each in scan_drifts("duration shifts", sort[2] or sort[1], timed):
+        timed = [act for act in acts if act.duration_ms is not None and act.duration_ms > 0]
+        if len(timed) < 20:
+            continue
+        series: dict[str, list[Observation]] = defaultdict(list)
+        for act in timed:
+            series[act.agent].append(Observation(act, math.log(act.duration_ms or 1e-3)))
+        for each in scan_numbers("duration shifts", sort[2] or sort[1], series):
             if abs(each.found - each.usual) > math.log(2) and max(each.found, each.usual) > math.log(
                 SHORT_MS
             ):
                 each.usual, each.found = math.exp(each.usual), math.exp(each.found)
                 yield each
+
+
+def _never(log: Log) -> Iterator[Finding]:
+    """Yield what all peers of an agent do repeatedly and the agent never does."""
+    done: dict[str, dict[tuple[str, str], Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    firsts: dict[str, Act] = {}
+    for act in log.acts:
+        firsts.setdefault(act.agent, act)
+        if act.agent and act.kind != "error":
+            done[act.role][act.kind, act.name][act.agent] += 1
+    for role, sorts in done.items():
+        members = [agent for agent in log.peers.get(role, ()) if agent in firsts]
+        for (_, name), counts in sorts.items():
+            lacking = [agent for agent in members if not counts[agent]]
+            if len(members) < MIN_PEERS or len(lacking) != 1 or min(counts.values()) < 3:
+                continue
+            usual = sorted(counts.values())[len(counts) // 2]
+            nats = min(20.0, usual * math.log(len(members)) / 2)
+            yield Finding(
+                "never done", name, [firsts[lacking[0]]], nats, (("agent", lacking[0]),),
+                usual=usual, found=0, of=len(counts),
+            )  # fmt: skip

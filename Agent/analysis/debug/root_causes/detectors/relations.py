@@ -1,8 +1,9 @@
 """Detect events whose values break a relation that nearly all events of their sort keep.
 
-Two values of one event are equal or a constant amount apart, or one of the event and one of the latest
-earlier events about the same thing, in the same call, or of the same agent; a number stays near what is usual
-beside a value.
+A value is related to another of the same event, or of the latest earlier events about the same thing, in the
+same call, or of the same agent. Four relations are learned: two values are equal or a constant amount apart;
+one value determines the other, or is part of it; a number stays near what is usual beside a value. And a
+value may continue one of the last event of its sort: a shift begins when the one before it ends.
 """
 
 from __future__ import annotations
@@ -10,39 +11,50 @@ from __future__ import annotations
 import math
 from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import compress, islice, repeat
+from itertools import combinations, compress, islice, permutations, repeat
 from operator import attrgetter, eq, ne, sub
 from statistics import median
 from typing import Any, Final
 
-from Agent.analysis.debug.root_causes.acts import SNAPSHOT, Act, Log, Sort, is_number, leaf
-from Agent.analysis.debug.root_causes.constants import (
-    COMMON,
-    EACH,
-    FAR,
-    MAX_BACK,
-    MAX_FIELDS,
-    MAX_HOLDERS,
+from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, SNAPSHOT, Act, Log, Sort, is_number, leaf
+from Agent.analysis.debug.root_causes.scan import (
     MAY_BREAK,
-    MIN_NUMBER,
     MIN_SEEN,
-    SELDOM,
-    SOME,
-    SOME_SHARE,
+    STRICT,
+    Beside,
+    Finding,
+    Members,
+    members_of,
+    scan_violations,
 )
-from Agent.analysis.debug.root_causes.scan import Beside, Finding
 
 __all__ = ["find", "link_amounts"]
 
 Pair = tuple[Act, Act]
 """An act, and the act whose values its own are compared with."""
 
+MAX_FIELDS: Final = 28
+SOME: Final = 40
+"""Relations are sought in a sample of this many pairs, and checked in all of them."""
+MAX_BACK: Final = 4
+"""Number of sorts of earlier events about the same thing."""
+MAX_HOLDERS: Final = 300
+COMMON: Final = 0.7
+"""A value that a larger share of events has anyway shows no relation."""
+SELDOM: Final = 0.1
+"""A relation with a larger share of violations does not make a single one of them unusual."""
+EACH: Final = 4
+"""Minimum number of events with a value, to say what is usual beside it."""
+FAR: Final = 8.0
+"""Deviations in units of the median deviation; smaller ones are left to the scans of levels."""
 NO_LINK: Final = frozenset({"=", "#", "agent"})
 _NUMBERS: Final = frozenset({int, float})
 _ABSENT: Final = 2
+_FEW: Final = frozenset({str, bool, int})
+"""Types whose values may be levels."""
 
 
 class _Lacking:
@@ -59,7 +71,13 @@ def find(log: Log) -> Iterator[Finding]:
     for sort, acts in log.by_sort.items():
         if len(acts) >= MIN_SEEN and sort[1] != SNAPSHOT:
             yield from _broken("", [(act, act) for act in acts], fields[sort], fields[sort])
+            yield from _composed(acts, fields[sort])
+            yield from _continued(acts, fields[sort])
             yield from _numbers(acts, fields[sort])
+            yield from _untimely(log, acts, fields[sort])
+        elif len(acts) >= FEWEST and sort[1] != SNAPSHOT:
+            yield from _equal_in_few(acts, fields[sort])
+    yield from _unlike(log)
     for (sort, link, other), pairs in _linked(log).items():
         if len(pairs) >= MIN_SEEN:
             yield from _broken(link, pairs, fields[sort], fields[other])
@@ -78,7 +96,7 @@ def link_amounts(log: Log, findings: Sequence[Finding]) -> None:
         if not (is_number(beside.value) and is_number(beside.level)):
             continue
         amount = round(abs(beside.value - beside.level - beside.usual), 6)
-        for token in holders.get(amount, ()) if amount >= MIN_NUMBER or amount % 1 else ():
+        for token in holders.get(amount, ()) if amount >= MIN_AMOUNT or amount % 1 else ():
             held = log.by_token[token]
             if token not in act.tokens and act.place < held[-1].place and len(held) <= MAX_HOLDERS:
                 act.tokens += (token,)
@@ -86,12 +104,14 @@ def link_amounts(log: Log, findings: Sequence[Finding]) -> None:
 
 
 PARTING: Final = frozenset({"amounts part", "not carried on"})
+MIN_AMOUNT: Final = 100
+"""Smaller whole numbers may be anything."""
 
 
 def _fields(acts: Sequence[Act]) -> list[str]:
     """Return the paths that many of the acts have."""
     counts = Counter(path for act in acts for path in act.values if "~" not in path)
-    return [path for path, number in counts.items() if number >= SOME_SHARE * len(acts)][:MAX_FIELDS]
+    return [path for path, number in counts.items() if number >= 0.3 * len(acts)][:MAX_FIELDS]
 
 
 def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
@@ -123,8 +143,14 @@ def _linked(log: Log) -> dict[tuple[Sort, str, Sort], list[Pair]]:
     return pairs
 
 
-def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[str]) -> Iterator[Finding]:
-    """Yield violations of relations between the values of pairs of acts."""
+def _broken(
+    link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[str], *, is_same_sort: bool = False
+) -> Iterator[Finding]:
+    """Yield violations of relations between the values of pairs of acts.
+
+    Args:
+        is_same_sort: whether only equal values of different fields are a relation.
+    """
     some = pairs[:: max(1, len(pairs) // SOME)]
     columns = _Columns(pairs)
     beside_of = [
@@ -134,7 +160,9 @@ def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[s
     for number, path in enumerate(own):
         own_values = _Column([act.values.get(path, _LACKS) for act, _ in some])
         for place, (other, beside) in enumerate(beside_of):
-            if leaf(path) == leaf(other) == link if link else place >= number:
+            if (not link and path == other) or (link and leaf(path) == leaf(other) == link):
+                continue
+            if is_same_sort and (leaf(path) == leaf(other) or not _moves(some, path)):
                 continue
             values = own_values
             if values.is_sparse or beside.is_sparse:
@@ -143,7 +171,16 @@ def _broken(link: str, pairs: list[Pair], own: Sequence[str], others: Sequence[s
                 continue
             usual = None if values.commonest > COMMON else _difference(beside, values)
             if usual is not None:
-                yield from _parted(link, path, other, columns, usual, scanned)
+                if (link or place < number) and (not is_same_sort or usual is True or usual == 0):
+                    yield from _parted(link, path, other, columns, usual, scanned)
+            elif not is_same_sort and _may_determine(beside, values):
+                yield from _undetermined(link, path, other, columns)
+
+
+def _moves(pairs: Sequence[Pair], path: str) -> bool:
+    """Whether a value mostly differs between the two acts of a pair."""
+    moved = [act for act, earlier in pairs if act.values.get(path) != earlier.values.get(path)]
+    return 2 * len(moved) > len(pairs)
 
 
 class _Column:
@@ -168,6 +205,11 @@ class _Column:
     def is_finite(self) -> bool:
         """Whether all values are numbers with a difference."""
         return self.types <= _NUMBERS and all(map(math.isfinite, self.values))
+
+    @cached_property
+    def levels(self) -> set[Any]:
+        """The distinct values."""
+        return set(self.values)
 
 
 def _both(beside: _Column, values: _Column) -> tuple[_Column, _Column]:
@@ -213,6 +255,16 @@ class _Columns:
             path, self.own(path).values[row], other, self.others(other).values[row], usual, link, earlier
         )
 
+    @cached_property
+    def acts(self) -> list[Act]:
+        """The acts whose own values are compared."""
+        return [act for act, _ in self.pairs]
+
+    @cached_property
+    def members(self) -> Members:
+        """The places of the acts of each group."""
+        return members_of(self.acts)
+
 
 def _gap(beside: Any, value: Any) -> Any:
     """Return the difference of two numbers, otherwise whether the values are equal."""
@@ -242,10 +294,19 @@ def _difference(beside: _Column, values: _Column) -> Any:
     return usual if usual is not False and times > (1 - MAY_BREAK) * len(values.values) else None
 
 
+def _may_determine(beside: _Column, values: _Column) -> bool:
+    return (
+        beside.types <= _FEW
+        and values.types <= _FEW
+        and 2 <= len(beside.levels) <= len(beside.values) / EACH
+        and 2 <= len(values.levels) <= MAX_LEVELS
+    )
+
+
 def _parted(
     link: str, path: str, other: str, columns: _Columns, usual: Any, scanned: dict[bytes, list[Finding]]
 ) -> Iterator[Finding]:
-    """Yield violations of an equality or a constant difference.
+    """Yield violations of an equality or a constant difference, single ones and those that stay.
 
     Args:
         scanned: what was found for other values that the same events violate; counters often go together.
@@ -260,16 +321,174 @@ def _parted(
         )
     else:
         kept = bytes(map(ne, _gaps(beside, values), repeat(usual)))
-    if not 1 <= kept.count(1) <= SELDOM * len(kept):
+    if 1 not in kept:
         return
+    rule = "not carried on" if link else "amounts part"
     if kept not in scanned:
-        acts = [act for (act, _), each in zip(columns.pairs, kept, strict=True) if each != _ABSENT]
-        rule = "not carried on" if link else "amounts part"
-        scanned[kept] = [*_single(rule, "", acts, kept.replace(bytes([_ABSENT]), b""))]
+        acts, is_bad = columns.acts, kept
+        members: Members | None = columns.members
+        if _ABSENT in kept:
+            acts = [act for act, each in zip(acts, kept, strict=True) if each != _ABSENT]
+            is_bad, members = kept.replace(bytes([_ABSENT]), b""), None
+        found = scan_violations(rule, "", acts, is_bad, most=MAY_BREAK, base=STRICT, members=members)
+        scanned[kept] = [*(each for each in found if not each.local), *_single(rule, "", acts, is_bad)]
     label = _label(columns.pairs[0][0].sort)
     about = f"{other} to {label} {path}" if link else f"{label}: {other} and {path}"
     for each in scanned[kept]:
         yield replace(each, about=about, beside=columns.beside(link, path, other, each.first, usual))
+
+
+def _undetermined(link: str, path: str, other: str, columns: _Columns) -> Iterator[Finding]:
+    """Yield values that differ from what the value beside them nearly always determines."""
+    levels, own = columns.others(other), columns.own(path)
+    if levels.is_sparse or own.is_sparse:
+        levels, own = _both(levels, own)
+    both = Counter(zip(levels.values, own.values, strict=True))
+    beside_it: Counter[Any] = Counter()
+    values: Counter[str] = Counter()
+    usual: dict[Any, tuple[int, Any]] = {}
+    for (beside, value), times in both.items():
+        beside_it[beside] += times
+        values[str(value)] += times
+        if times > usual.get(beside, (0, None))[0]:
+            usual[beside] = times, value
+    often = {beside: number for beside, number in beside_it.items() if number >= EACH}
+    seen, of_both = sum(often.values()), both.total()
+    bad = seen - sum(usual[beside][0] for beside in often)
+    most = max(values.values())
+    # A value that most events have is news only where the value beside it halves the exceptions.
+    tells = most <= COMMON * of_both or 2 * bad <= of_both - most
+    if bad and _is_seldom(bad, seen) and 2 * seen > of_both and tells:
+        about = f"{_label(columns.pairs[0][0].sort)} {path} by {other}"
+        rows = zip(columns.acts, columns.others(other).values, columns.own(path).values, strict=True)
+        told = [row for row in rows if row[1] is not _LACKS and row[2] is not _LACKS and row[1] in often]
+        is_bad = [value != usual[beside][1] for _, beside, value in told]
+        for each in _single("not as beside it", about, [act for act, _, _ in told], is_bad):
+            expected = usual[columns.others(other).values[columns.rows[each.first.place]]][1]
+            each.beside = columns.beside(link, path, other, each.first, expected)
+            yield each
+
+
+def _continued(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
+    """Yield values that do not continue those of the last event of the agent, or with a field's value."""
+    for field in ("", *fields):
+        latest: dict[str, Act] = {}
+        before: dict[int, tuple[Act, Act]] = {}
+        for act in acts:
+            value = act.values.get(field) if field else act.agent
+            if isinstance(value, str):
+                if value in latest:
+                    before[act.place] = act, latest[value]
+                latest[value] = act
+        if len(latest) > 1 and len(before) >= max(MIN_SEEN, 2 * len(acts) / 3):
+            pairs = [*before.values()]
+            for each in _broken(leaf(field) or "agent", pairs, fields, fields, is_same_sort=True):
+                if len(each.acts) == 1:
+                    # Either of the two events may be the wrong one.
+                    yield replace(each, extras=before[each.first.place][1:])
+
+
+def _equal_in_few(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
+    """Yield the only one of a few events of which two values that vary are not equal."""
+    for path, other in combinations(fields, 2):
+        both = [
+            (act, act.values[path], act.values[other]) for act in acts if {path, other} <= act.values.keys()
+        ]
+        if len(both) < FEWEST or "~" in path + other:
+            continue
+        apart = [each for each in both if each[1] != each[2]]
+        if len(apart) == 1 and max(Counter(str(value) for _, value, _ in both).values()) <= COMMON * len(
+            both
+        ):
+            act, level, value = apart[0]
+            usual = 0 if is_number(value) else True
+            yield Finding(
+                "amounts part", f"{_label(act.sort)}: {path} and {other}", [act],
+                math.log((len(both) + 1) / 1.5), of=len(both), found=1,
+                beside=Beside(other, value, path, level, usual),
+            )  # fmt: skip
+
+
+FEWEST: Final = 6
+
+
+def _unlike(log: Log) -> Iterator[Finding]:
+    """Yield acts about two things that have unlike values, where others are about things with equal ones.
+
+    Files are joined if they have one address: each was opened with it, long before.
+    """
+    pairs: dict[tuple[Sort, str, str, Sort], list[tuple[Act, Act, Act]]] = defaultdict(list)
+    for act in log.acts:
+        if not 2 <= len(act.things) <= MAX_BACK or act.kind == SNAPSHOT:
+            continue
+        for (one, name), (other, other_name) in combinations(zip(act.things, act.named, strict=True), 2):
+            firsts = _firsts(log, one, other, act), _firsts(log, other, one, act)
+            for sort, first in firsts[0].items():
+                if sort in firsts[1]:
+                    pairs[act.sort, name, other_name, sort].append((act, first, firsts[1][sort]))
+    for (_, name, other_name, sort), found in pairs.items():
+        if len(found) < FEWEST:
+            continue
+        about = f"{name} and {other_name}" if name != other_name else f"two of {name}"
+        for path in _fields([each for _, *both in found for each in both]):
+            rows = [
+                (act, one.values[path], other.values[path])
+                for act, one, other in found
+                if path in one.values and path in other.values
+            ]
+            if len(rows) < FEWEST or leaf(path) in {name, other_name} or "~" in path:
+                continue
+            unlike = [row for row in rows if row[1] != row[2]]
+            commonest = max(Counter(str(value) for _, value, _ in rows).values())
+            if len(unlike) <= max(1.0, SELDOM * len(rows)) and 2 * commonest <= len(rows):
+                for act, value, other_value in unlike:
+                    yield Finding(
+                        "unlike", f"{_label(act.sort)}: {path} of {about}", [act],
+                        math.log((len(rows) + 1) / (len(unlike) + 0.5)), of=len(rows), found=1,
+                        beside=Beside(path, other_value, path, value, True, about, sort),
+                    )  # fmt: skip
+
+
+def _firsts(log: Log, thing: Hashable, other: Hashable, until: Act) -> dict[Sort, Act]:
+    """Return the first act of each sort about a thing, and not about another one, before an act."""
+    found: dict[Sort, Act] = {}
+    for act in log.by_thing[thing]:
+        if act.place >= until.place:
+            break
+        if other not in act.things:
+            found.setdefault(act.sort, act)
+    return found
+
+
+def _composed(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
+    """Yield texts without the value that others of their field contain: profile-8 of client 7."""
+    texts = {path: [act.values.get(path) for act in acts] for path in fields if not path.endswith(("#", "@"))}
+    many = [path for path, values in texts.items() if len(set(values)) >= MIN_SEEN]
+    for path, other in permutations(many, 2):
+        both = [
+            (act, text, part)
+            for act, text, part in zip(acts, texts[path], texts[other], strict=True)
+            if isinstance(text, str) and isinstance(part, str) and len(part) > 1
+        ]
+        some = both[:: max(1, len(both) // SOME)]
+        if len(both) < MIN_SEEN or 2 * sum(map(_is_part, some)) <= len(some):
+            continue
+        usual = next(each for each in some if _is_part(each))
+        told, is_bad = [act for act, _, _ in both], [not _is_part(each) for each in both]
+        about = f"{_label(acts[0].sort)} {path} by {other}"
+        values = {act.place: (text, part) for act, text, part in both}
+        found = scan_violations("not as beside it", about, told, is_bad, most=MAY_BREAK, base=STRICT)
+        singles = _single("not as beside it", about, told, is_bad)
+        for each in [*(each for each in found if not each.local), *singles]:
+            text, part = values[each.first.place]
+            each.beside = Beside(path, text, other, part, usual[1].replace(usual[2], part))
+            yield each
+
+
+def _is_part(row: tuple[Act, str, str]) -> bool:
+    """Whether a text contains another that is shorter."""
+    _, text, part = row
+    return len(part) < len(text) and part in text
 
 
 def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
@@ -304,6 +523,50 @@ def _numbers(acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
                         math.log((number + 1) / rank), found=act.values[path], of=number,
                         beside=Beside(path, act.values[path], other, act.values[other], level),
                     )  # fmt: skip
+
+
+def _untimely(log: Log, acts: Sequence[Act], fields: Sequence[str]) -> Iterator[Finding]:
+    """Yield ticks that events hold and that are past, unlike in nearly all others, or the reverse.
+
+    Each is reported at the first event about the same thing that holds it, such as the grant of a permit.
+    """
+    for path in fields:
+        held = [
+            (act, act.values[path], act.tick)
+            for act in acts
+            if act.tick is not None and is_number(act.values.get(path))
+        ]
+        if len(held) < MIN_SEEN:
+            continue
+        ahead = _middle(value - tick for _, value, tick in held)
+        # A number that does not go along with the ticks is none of them.
+        if (
+            not 0
+            < 2 * ahead
+            <= min(_middle(value for _, value, _ in held), _middle(tick for *_, tick in held))
+        ):
+            continue
+        for sign, found in ((1, "early"), (-1, "late")):
+            bad = [(act, value) for act, value, tick in held if sign * (value - tick) < 0]
+            if len(bad) > STRICT * len(held):
+                continue
+            for act, value in bad:
+                first = next(
+                    each
+                    for each in (*log.by_token.get((leaf(path), value), ()), act)
+                    if each is act or not set(each.tokens).isdisjoint(act.things)
+                )
+                yield Finding(
+                    "untimely", f"{_label(first.sort)} {path}", [first],
+                    math.log((len(held) + 1) / (len(bad) + 0.5)), usual=found, found=value, of=len(held),
+                    extras=(act,) if first is not act else (),
+                )  # fmt: skip
+
+
+def _middle(values: Iterable[float]) -> float:
+    """Return the width of the middle four fifths of some numbers."""
+    ordered = sorted(values)
+    return ordered[-1 - len(ordered) // 10] - ordered[len(ordered) // 10]
 
 
 def _single(rule: str, about: str, acts: Sequence[Act], is_bad: Sequence[int]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Detect unusual values: new ones, numbers out of range, round ones, and ones that drift."""
+"""Detect unusual values: new ones and new forms, numbers out of range or round, changed levels and ratios."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from decimal import Decimal
+from itertools import combinations
+from statistics import median
 from typing import Final
 
-from Agent.analysis.debug.root_causes.acts import Act, Log, is_number
-from Agent.analysis.debug.root_causes.constants import BY_CHANCE, FEW, MAY_STAY, MIN_SEEN, SELDOM
+from Agent.analysis.debug.root_causes.acts import MAX_LEVELS, Act, Log, is_number, leaf
 from Agent.analysis.debug.root_causes.scan import (
+    MIN_SEEN,
     Finding,
     Observation,
     onset,
     scan_beyond,
     scan_drifts,
+    scan_lone,
     scan_novel,
+    scan_numbers,
     scan_rare,
 )
 
@@ -25,10 +29,12 @@ __all__ = ["find"]
 
 
 def find(log: Log) -> Iterator[Finding]:
-    """Yield values that depart from the baseline."""
+    """Yield values and levels that depart from the baseline."""
     for sort, acts in log.by_sort.items():
         if len(acts) < 3 or sort[1] == "state":
             continue
+        levelled = _levelled(acts)
+        yield from _ratios(acts)
         for path, seen in columns(acts, log.roles).items():
             label = f"{sort[2] or sort[1]} {path}"
             if path.startswith("error_"):
@@ -37,21 +43,31 @@ def find(log: Log) -> Iterator[Finding]:
             if len(distinct) == 1:
                 continue
             numbers = seen if _all_numbers(seen) else [each for each in seen if is_number(each.value)]
-            if len(numbers) > (1 - SELDOM) * len(seen):
+            if len(numbers) > 0.9 * len(seen):
                 yield from scan_beyond("value beyond range", label, numbers)
+                yield from scan_lone("value beyond range", label, numbers)
                 if len(numbers) >= MIN_SEEN and not path.endswith("#"):
                     yield from _rounded(label, numbers)
-                if len(distinct) >= FEW and "*" not in path:
-                    yield from scan_drifts("drifts", label, numbers)
-            elif path == "failed":
-                yield from scan_rare("fails", sort[2] or sort[1], seen, most=MAY_STAY, base=BY_CHANCE)
+                if len(seen) >= 20 and "*" not in path:
+                    yield from _levels(label, numbers, path, levelled)
             elif len(seen) >= MIN_SEEN:
                 yield from scan_novel("new value", label, seen)
-        # A call that lacks a field explains why it fails.
-        paths = [
-            Observation(act, tuple(sorted(path for path in act.values if "[" not in path))) for act in acts
-        ]
-        yield from scan_novel("fields differ", sort[2] or sort[1], paths)
+            if len(seen) >= MIN_SEEN:
+                is_size = path.endswith("#")
+                empty = [
+                    Observation(act, not value and (is_size or not is_number(value)))
+                    for act, value in seen
+                    if not isinstance(value, bool)
+                ]
+                yield from scan_rare("empty", label, empty)
+                forms = {value: form(value) for value in distinct if value is not True and value is not False}
+                if len(set(forms.values())) > 1:
+                    written = [Observation(act, forms.get(value, "bool")) for act, value in seen]
+                    given = {act.place: value for act, value in seen}
+                    for each in scan_novel("new form", label, written):
+                        each.found = given[each.first.place]
+                        yield each
+        yield from _shapes(sort[2] or sort[1], acts)
 
 
 def columns(acts: list[Act], agents: Collection[str]) -> dict[str, list[Observation]]:
@@ -84,7 +100,7 @@ def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
     """Yield where numbers become round: from there on their last digit has a higher place than before."""
     places = [_last_place(each.value) for each in numbers]
     counts = Counter(place for place in places if place is not None)
-    finest = min((place for place, times in counts.items() if times >= FEW), default=None)
+    finest = min((place for place, times in counts.items() if times >= MIN_ROUND), default=None)
     if finest is None or finest == max(counts):
         return
     rounder = [
@@ -94,8 +110,15 @@ def _rounded(label: str, numbers: list[Observation]) -> Iterator[Finding]:
     values = {each.act.place: each.value for each in numbers}
     for each in scan_rare("rounded", label, rounder, most=MAY_STAY, base=BY_CHANCE):
         # One round number that recurs often does not show rounding.
-        if len({values[act.place] for act in each.acts}) >= FEW:
+        if not each.local and len({values[act.place] for act in each.acts}) >= MIN_ROUND:
             yield onset(each)
+
+
+MIN_ROUND: Final = 6
+MAY_STAY: Final = 0.95
+"""Numbers that were fine for a twentieth of the session may have become round."""
+BY_CHANCE: Final = 0.25
+"""Share of numbers that may end in zero: one in ten does by chance, and more in a small sample."""
 
 
 def _last_place(value: float) -> int | None:
@@ -105,7 +128,117 @@ def _last_place(value: float) -> int | None:
     return int(Decimal(repr(value)).normalize().as_tuple().exponent)
 
 
+LONG: Final = 16
+_DIGITS: Final = re.compile(r"[0-9]+")
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
+
+
+def form(value: object) -> str:
+    """Return how a value is written: its type and, for a short text, its pattern of letters and digits."""
+    if not isinstance(value, str):
+        return "number" if is_number(value) else type(value).__name__
+    return _LETTERS.sub("a", _DIGITS.sub("0", value)) if len(value) < LONG else "text"
+
+
+def _levels(
+    label: str, numbers: list[Observation], measured: str, levelled: dict[str, set[str]]
+) -> Iterator[Finding]:
+    by_agent: dict[str, list[Observation]] = defaultdict(list)
+    for each in numbers:
+        by_agent[each.act.agent].append(each)
+    if len({each.value for each in numbers}) >= MIN_DISTINCT:
+        yield from scan_drifts("drifts", label, by_agent)
+    if len(by_agent) > 1:
+        yield from scan_numbers("level shifts", label, by_agent)
+    else:
+        yield from scan_numbers("level shifts", label, {"": numbers} if "" in by_agent else by_agent)
+    for path, levels in levelled.items():
+        if path == measured:
+            continue
+        series = defaultdict(list)
+        for each in numbers:
+            value = each.act.values.get(path)
+            if value in levels:
+                series[value].append(each)
+        yield from scan_numbers("level shifts", label, series, field=path)
+
+
+def _ratios(acts: list[Act]) -> Iterator[Finding]:
+    """Yield where numbers part from those that they go along with: points from cents."""
+    if len(acts) < 2 * MIN_SEEN:
+        return
+    counts = Counter(
+        path for act in acts for path, value in act.values.items() if is_number(value) and value > 0
+    )
+    many = [
+        path
+        for path, number in counts.items()
+        if number > 0.9 * len(acts)
+        and not path.endswith("#")
+        and len({act.values.get(path) for act in acts}) >= MIN_SIZES
+    ]
+    for pair in combinations(many[:MAX_NUMBERS], 2):
+        both = [(act, act.values.get(pair[0]), act.values.get(pair[1])) for act in acts]
+        rows = [(act, x, y) for act, x, y in both if is_number(x) and is_number(y) and x > 0 and y > 0]
+        if len(rows) < 2 * MIN_SEEN:
+            continue
+        large, small = pair
+        if median(x for _, x, _ in rows) < median(y for *_, y in rows):
+            large, small = small, large
+            rows = [(act, y, x) for act, x, y in rows]
+        sizes = sorted(x for _, x, _ in rows)
+        middle = sizes[len(sizes) // 2]
+        spread = (sizes[-1 - len(sizes) // 10] - sizes[len(sizes) // 10]) / middle
+        ratio = median(y / x for _, x, y in rows)
+        off = median(abs(y / x / ratio - 1) for _, x, y in rows)
+        # Numbers that hardly vary are near each other without any relation.
+        if not 0 < off < min(ALONG, ALONG_OF_SPREAD * spread):
+            continue
+        series: dict[str, list[Observation]] = defaultdict(list)
+        for act, x, y in rows:
+            series[act.agent].append(Observation(act, y - ratio * x))
+        if len(series) > 1:
+            series[""] = [Observation(act, y - ratio * x) for act, x, y in rows]
+        label = f"{acts[0].sort[2] or acts[0].sort[1]} {leaf(small)} per {leaf(large)}"
+        for each in scan_numbers("level shifts", label, series, is_apart=True):
+            told = onset(each)
+            told.usual, told.found = ratio + told.usual / middle, ratio + told.found / middle
+            yield told
+
+
+MAX_NUMBERS: Final = 8
+MIN_SIZES: Final = 5
+ALONG: Final = 0.08
+"""Largest median deviation of numbers that go along with others, as a share."""
+ALONG_OF_SPREAD: Final = 0.3
+"""The same, as a share of how much the others vary."""
+MIN_DISTINCT: Final = 6
+"""With fewer distinct values, a number counts or names something."""
+OUTPUTS: Final = ("result", "state.", "outcome")
+"""Outputs of an act do not define groups to compare it by."""
+
+
+def _levelled(acts: list[Act]) -> dict[str, set[str]]:
+    levels: dict[str, set[str]] = defaultdict(set)
+    for act in acts:
+        for path, value in act.values.items():
+            if isinstance(value, str) and len(levels[path]) <= MAX_LEVELS:
+                levels[path].add(value)
+    return {
+        path: found
+        for path, found in levels.items()
+        if 2 <= len(found) <= MAX_LEVELS and not path.startswith(OUTPUTS)
+    }
+
+
 def _all_numbers(seen: list[Observation]) -> bool:
     return {int, float}.issuperset(type(each.value) for each in seen) and all(
         each.value == each.value for each in seen
     )
+
+
+def _shapes(label: str, acts: list[Act]) -> Iterator[Finding]:
+    """Yield fields that are missing or new."""
+    seen = [Observation(act, tuple(sorted(path for path in act.values if "[" not in path))) for act in acts]
+    if len({each.value for each in seen}) > 1:
+        yield from scan_novel("fields differ", label, seen)
