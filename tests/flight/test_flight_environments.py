@@ -149,5 +149,5 @@ def test_agents_in_turn_replay_identically(session):
 
 
 def test_what_is_no_environment_is_refused():
-    with pytest.raises(UsageError, match=r"builtins\.dict is no environment"):
+    with pytest.raises(UsageError, match=r"builtins\.dict is not an environment"):
         TraceWrapper({})

@@ -65,11 +65,11 @@ def main():
     ("before", "after", "step", "where"),
     [
         ("bids.sort()", "bids.sort(reverse=True)", 1, "argument bids[0], as the call left it"),
-        ("bids.sort()", "bids = sorted(bids)", None, "argument bids of sort_bids of a ended otherwise"),
+        ("bids.sort()", "bids = sorted(bids)", None, "argument bids of sort_bids of a ended differently"),
         ('["n"] = 1', '["n"] = 2', 2, "argument table['deep'][0]['n'], as the call left it"),
         ('("tea", 2)', '("tea", 2.0)', 3, "argument order.lines[0][1], as the call left it"),
         ("seen.append(3)", "seen.append(4)", 3, "[0], as the call left it"),
-        ("bids.append(4)", "bids.append(5)", None, "argument bids of later of a ended otherwise"),
+        ("bids.append(4)", "bids.append(5)", None, "argument bids of later of a ended differently"),
         ("return self.again()\n\ndef build", "bids.clear(); return self.again()\n\ndef build", 6, "bids, as"),
     ],
 )
@@ -160,7 +160,7 @@ def main():
         ("rows.append(n)", "rows.append(n + 1)", "DIVERGED", "rows[1], as the call left it, in agent_action fill of a"),
         ('("tea", n)', '("tea", -n)', "DIVERGED", "[0][1], as the call left it, in agent_action pack of a"),
         ("rows.append(9)", "rows.append(8)", "DIVERGED", "rows[1], as the call left it, in agent_action count of t"),
-        ("rows.append(7)", "rows.append(6)", "UNVERIFIED", "argument rows of act of a ended otherwise"),
+        ("rows.append(7)", "rows.append(6)", "UNVERIFIED", "argument rows of act of a ended differently"),
         ("rows.append(n)", "return len(rows)", "DIVERGED", "fill of a"),
     ],
 )  # fmt: skip
@@ -236,10 +236,10 @@ def main():
 def test_an_argument_that_others_hold_is_no_false_red(toy):
     report = toy.record(SHARED).replay("last")
     assert report.verdict == "IDENTICAL", str(report)
-    assert "note: argument book of act of a ended otherwise" in str(report)
+    assert "note: argument book of act of a ended differently" in str(report)
     report = toy.change("self.n += 1\n        return", "self.n = 1 + self.n\n        return").replay("last")
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "because code changed, and argument book of act of a ended otherwise" in str(report)
+    assert "because code changed, and argument book of act of a ended differently" in str(report)
 
 
 def test_an_argument_that_the_agent_holds_is_its_own_object(toy):
@@ -312,6 +312,6 @@ def main():
 def test_parts_of_an_argument_that_the_agent_holds_are_no_false_red(toy):
     report = toy.record(PARTS).replay()
     assert report.verdict == "IDENTICAL", str(report)
-    assert "note: argument seen of step of a ended otherwise" in str(report)
+    assert "note: argument seen of step of a ended differently" in str(report)
     report = toy.change('seen["new"].append(self.n)', 'seen["new"].append(0)').replay()
     assert report.verdict == "UNVERIFIED", str(report)

@@ -142,7 +142,7 @@ def test_a_changed_state_leads_the_edges_elsewhere(recorded):
     assert len(result.output["found"]) == 1
     result, _ = recorded(0, modified_input={"tries": 1})
     assert result.verdict is None and result.diff["changed"]["found"]["new"] == result.output["found"]
-    with pytest.raises(UsageError, match="at the beginning"):
+    with pytest.raises(UsageError, match="at its beginning"):
         recorded(2, modified_input={"tries": 1})
 
 

@@ -76,4 +76,4 @@ def test_an_outcome_that_many_changes_alter_is_refused(search):
 def test_what_the_change_itself_sets_is_no_outcome(search, outcome):
     with pytest.raises(UsageError, match="which the change itself sets") as refused:
         search(outcome)
-    assert "leads to" in refused.value.remedy
+    assert "affects indirectly" in refused.value.remedy
