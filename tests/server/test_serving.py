@@ -111,10 +111,10 @@ def test_mistakes_are_one_line_with_their_exit_code(tmp_path, monkeypatch, capsy
     cases = [
         (["Agent", "serve", "--port", port, "--query-port", "0"], 3, "cannot listen"),
         (["Agent", "serve", "--port", "0", "--database", "mysql://x/y"], 2, "not supported"),
-        (["Agent", "serve", "--role", "query", "--query-port", "0"], 3, "no database"),
+        (["Agent", "serve", "--role", "query", "--query-port", "0"], 3, "database does not exist"),
         (["Agent", "serve", "--tls-key", "x.pem"], 2, "certificate"),
         (["Agent.server.ingest", "--port", port], 3, "cannot listen"),
-        (["Agent.server.query", "--port", "0"], 3, "no database"),
+        (["Agent.server.query", "--port", "0"], 3, "database does not exist"),
         (["Agent", "keys", "revoke", "nosuchid"], 3, "no key with that id"),
         (["Agent", "keys", "add", "--project", "a/b", "--scope", "query"], 2, "name of a project"),
         (["Agent", "keys", "content", "nosuch", "--on"], 3, "no project"),
