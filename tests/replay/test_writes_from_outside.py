@@ -620,54 +620,6 @@ def test_what_the_action_around_wrote_takes_the_whole_session_where_one_agent_is
     assert "reader alone proves nothing" in str(report)
 
 
-HAGGLING = """
-class Seller:
-    def __init__(self):
-        self.agent_id, self.offer = "seller", 100
-
-    @trace_agent_action
-    def answer(self, bid):
-        {more}
-        return self.offer <= bid
-
-class Broker:
-    agent_id = "broker"
-
-    @trace_agent_action
-    def settle(self, seller):
-        while not seller.answer(70):
-            seller.offer -= 10
-        return seller.offer
-
-def build(spec):
-    return Seller()
-
-def main():
-    seller, broker = Seller(), Broker()
-    for start in (100, 90):
-        seller.offer = start
-        broker.settle(seller)
-"""
-
-
-@pytest.mark.parametrize("changed", ["bid >= self.offer", "self.offer <= bid"])
-def test_a_field_that_the_action_around_wrote_is_no_difference_of_the_code(toy, changed):
-    toy.record(HAGGLING.replace("{more}", "pass"))
-    if changed not in toy.source:
-        toy.change("self.offer <= bid", changed)
-    report = toy.replay("last/seller", program=False)
-    assert report.verdict == "UNVERIFIED", str(report)
-    assert "offer of seller may have been written by the action of another agent around" in str(report)
-
-
-def test_a_field_that_both_wrote_proves_nothing_where_no_code_changed(toy):
-    toy.record(HAGGLING.replace("{more}", "self.offer -= 1"))
-    report = toy.replay("last/seller", program=False)
-    assert report.verdict == "UNVERIFIED", str(report)
-    report = toy.change("self.offer -= 1", "self.offer -= 2").replay("last/seller", program=False)
-    assert report.verdict == "DIVERGED", str(report)
-
-
 def test_changed_code_before_an_agent_first_acts_leaves_the_question_who_made_its_first_state(toy):
     toy.record(_letters("number or self.reader.inbox.append(self.agent_id)", second="write(1)"))
     assert toy.replay("last").verdict == "IDENTICAL"

@@ -278,7 +278,7 @@ class ActionJudge:
                     state_of(action.event, self._fields), replayed_state, NAMES_OF_STATE
                 )
             ):
-                if change.replayed == UNCHANGED or not self._outcome.changed_code:
+                if change.replayed == UNCHANGED:
                     self._doubt_enclosing_actions(action, name)
                 self._diverge(divergence)
             self._outcome.note_code(name, divergence)
@@ -302,7 +302,7 @@ class ActionJudge:
 
     def _doubt_enclosing_actions(self, action: DrivenAction, name: str) -> None:
         """Add a doubt about who wrote a field: in the recording, an enclosing action may have written it."""
-        if action.event.extra.get("root") is not True:
+        if action.event.extra.get("root") is not True and not self._outcome.changed_code:
             self._outcome.doubts.append(
                 f"{name} of {action.agent_id} may have been written by the action of another agent around "
                 "this one, which is not replayed: replay the whole session"
