@@ -37,6 +37,7 @@ def test_ids_and_moments_of_two_runs_agree_by_form():
     made = ValuesOfRun(began, has_durations=True)
     assert made.ids_apart("took 0:00:01.956885", "took 0:00:02.000001") == []
     assert made.ids_apart("took 0:00:01.956885", "lost 0:00:02.000001") is None
+    assert made.ids_apart("took 0:00:00", "took 0:00:02.000001") == []
     assert made.ids_apart("at 10:30:00", "at 10:45:00") is None
 
 

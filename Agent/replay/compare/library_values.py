@@ -24,7 +24,7 @@ _PIECES: Final = re.compile(
     r"(?<![0-9A-Za-z])(?P<id>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9a-fA-F]{8,64})(?![0-9A-Za-z])"
     r"|(?P<day>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:[.,]\d{1,9})?"
 )
-_DURATION: Final = re.compile(r"(?<![\w:.-])\d{1,2}:[0-5]\d:[0-5]\d\.\d{6}(?![\w:])")
+_DURATION: Final = re.compile(r"(?<![\w:.-])(?:\d{1,2}:[0-5]\d:[0-5]\d\.\d{6}|0:00:00)(?![\w:.])")
 
 
 class LibraryValues:
