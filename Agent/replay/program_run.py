@@ -232,12 +232,8 @@ def _judged(
             may_differ = may_differ and run.did_otherwise(is_concurrent=bool(outcome.beside))
             if len(checked) >= _RUNS and not may_differ:
                 break
-        durations = not _has_ids_and_times(recording) and _durations_vary(checked)
-        if durations:
-            checked = [
-                replace(run, comparison=_compared(session, run.session, by_form=True, durations=True))
-                for run in checked
-            ]
+        by_duration = None if _has_ids_and_times(recording) else _compared_by_duration(session, checked)
+        checked = by_duration or checked
         first, *others = checked
         draws = is_alone or any(not read.is_of_library for read in outcome.sources)
         chance = _Chance.of(checked) if draws else _Chance()
@@ -257,7 +253,8 @@ def _judged(
         if not any(run.divergence for run in checked):
             return _judged_by_ends(outcome, recording, program, checked, has_changed=has_changed)
         if first.divergence is not None and not any(
-            _compared(first.session, run.session, by_form=by_form, durations=durations) for run in others
+            _compared(first.session, run.session, by_form=by_form, measured=[] if by_duration else None)
+            for run in others
         ):
             if may_differ:
                 return _diverged(outcome, recording, program, first.divergence, checked)
@@ -300,14 +297,17 @@ def _has_ids_and_times(recording: Recording) -> bool:
     )
 
 
-def _durations_vary(runs: Sequence[ProgramRun]) -> bool:
-    """Whether two runs of the same code differ in durations alone, and only libraries read clocks."""
+def _compared_by_duration(recorded: Path, runs: Sequence[ProgramRun]) -> list[ProgramRun] | None:
+    """Compare again without durations that libraries measured; None where two runs agree in one."""
     if len(runs) < _RUNS or any(run.divergence is None or run.clocks or not run.is_by_form for run in runs):
-        return False
-    one, other = (run.session for run in runs[:2])
-    return bool(_compared(one, other, by_form=True)) and not _compared(
-        one, other, by_form=True, durations=True
-    )
+        return None
+    measured: list[list[str]] = [[] for _ in runs]
+    compared = [
+        replace(run, comparison=_compared(recorded, run.session, by_form=True, measured=durations))
+        for run, durations in zip(runs, measured, strict=True)
+    ]
+    varies = all(len(set(each)) == len(each) for each in zip(*measured, strict=False))
+    return compared if measured[0] and varies else None
 
 
 def _repeated_with_a_target(recording: Recording, chance: _Chance) -> str:
@@ -577,16 +577,16 @@ def _draws_of_numpy(program: _Program, directory: Path, chance: _Chance) -> Sequ
     return [each for each in draws if each.startswith("numpy.random ")]
 
 
-def _compared(one: Path, other: Path, *, by_form: bool, durations: bool = False) -> RunComparison:
+def _compared(one: Path, other: Path, *, by_form: bool, measured: list[str] | None = None) -> RunComparison:
     """Compare two recordings of the program; code in values may differ, since its effect is compared.
 
     Args:
         by_form: whether ids and times agree by their form.
-        durations: whether durations do, too.
+        measured: gets the other's durations that differ, which then agree, too; None compares them.
     """
     infos = [session_info(each) for each in (one, other)] if by_form else []
     began_s = [parse_timestamp(info.started_at) / 1e6 for info in infos if info is not None]
-    values = ValuesOfRun((began_s[0], began_s[1]), has_durations=durations) if len(began_s) == 2 else None
+    values = ValuesOfRun((began_s[0], began_s[1]), durations=measured) if len(began_s) == 2 else None
     return compare_actions(one, other, made=values, are_of_one_program=True)
 
 

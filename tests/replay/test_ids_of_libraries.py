@@ -34,7 +34,7 @@ def test_ids_and_moments_of_two_runs_agree_by_form():
     assert not made.number(began[0] + 5, began[1] + 9e6)
     assert not made.number(5, 6)
     assert made.ids_apart("took 0:00:01.956885", "took 0:00:02.000001") is None
-    made = ValuesOfRun(began, has_durations=True)
+    made = ValuesOfRun(began, durations=[])
     assert made.ids_apart("took 0:00:01.956885", "took 0:00:02.000001") == []
     assert made.ids_apart("took 0:00:01.956885", "lost 0:00:02.000001") is None
     assert made.ids_apart("took 0:00:00", "took 0:00:02.000001") == []

@@ -85,7 +85,7 @@ FEW_NODES = 64
 
 
 NEAR_NODES = 200
-"""Objects within this distance always count by content: about as far as an action's line describes them."""
+"""Objects within this distance are digested by content: about the depth that an action's line describes."""
 
 
 class _HoldsMuch(Exception):

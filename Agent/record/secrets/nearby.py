@@ -161,7 +161,7 @@ def _words(text: str, begin: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _told(text: str, last: Span, span: Span, words: int, lines: int) -> Span | None:
-    """Return the span of a strong value in a word that is told to be the secret: by a label, a sign, or its place."""
+    """Return the span of a strong value in a word that a label, a sign or its position marks as the secret."""
     at, stop = span
     own = compiled(_LABELLED).fullmatch(text, at, stop)
     if own is not None:
@@ -202,7 +202,7 @@ def _label(text: str, last: Span, at: int) -> tuple[bool, bool]:
         return False, False
     if compiled(r"[:=]").search(gap) is None:
         return False, word.lower() in _OWNERS
-    # `for the user bob: X` is a sentence, `id: X` behind a comma or in a line of its own is a label
+    # In `for the user bob: X` the word is part of a sentence; in `, id: X`, or alone on a line, it is a label.
     is_told = compiled(r"(?<=[\w'`.,)])[ ]\Z|[(\[]\Z").search(text, max(0, begin - 2), begin)
     return False, "=" in gap or "_" in word or is_told is None
 

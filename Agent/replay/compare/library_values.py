@@ -128,20 +128,23 @@ class ValuesOfRun(LibraryValues):
 
     Args:
         runs_s: the seconds since 1970 at which each of both runs began.
-        has_durations: whether durations, as `str(timedelta)` writes them, agree with each other, too.
+        durations: gets the replayed durations, as `str(timedelta)` writes them, that differ from the recorded
+            ones, which then agree, too; None compares durations.
     """
 
-    def __init__(self, runs_s: tuple[float, float], *, has_durations: bool = False) -> None:
+    def __init__(self, runs_s: tuple[float, float], *, durations: list[str] | None = None) -> None:
         super().__init__()
         self._runs_s = runs_s
-        self._has_durations = has_durations
+        self._durations = durations
 
     def __bool__(self) -> bool:
         return True
 
     def ids_apart(self, recorded: str, replayed: str) -> list[tuple[str, str]] | None:
         """Return the same as for one action, for ids of at least 16 digits and moments near both runs."""
-        if self._has_durations:
+        if self._durations is not None:
+            pairs = zip(_DURATION.findall(recorded), _DURATION.findall(replayed), strict=False)
+            self._durations += [other for one, other in pairs if one != other]
             recorded, replayed = (_DURATION.sub("<duration>", each) for each in (recorded, replayed))
         if _PIECES.sub(_form, recorded) != _PIECES.sub(_form, replayed):
             return None
