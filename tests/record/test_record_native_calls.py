@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import enum
 import errno
+import random
 import re
 import sys
 import uuid
@@ -25,6 +26,7 @@ from Agent.record.emit.installed import active_pipeline
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.record.encode import capture as judging
 from Agent.record.encode.native import native
+from Agent.record.state import held_objects
 from Agent.record.state import tracker as tracking
 from Agent.testing import FakeClock
 from Agent.tree.layout import list_sessions
@@ -420,6 +422,119 @@ class Giver:
     def give(self, other):
         self.wealth -= 1
         other.wealth += 1
+
+
+class OwnRandom(random.Random):
+    """A generator of a class of the program."""
+
+
+GENERATORS = {
+    "random": random.Random,
+    "own class": OwnRandom,
+    "PCG64": np.random.default_rng,
+    "MT19937": lambda seed: np.random.Generator(np.random.MT19937(seed)),
+    "Philox": lambda seed: np.random.Generator(np.random.Philox(seed)),
+    "RandomState": np.random.RandomState,
+}
+NAMES = (
+    "rng",
+    "rng_of_dice",
+    'a "b"',
+    "w\u00fcrfel",
+    "n" * 70,
+    "api_key",
+    "sk-proj-" + "a1B2" * 8,
+    *"bcdefg",
+)
+
+
+class Player:
+    agent_role = "player"
+
+    def __init__(self, kinds):
+        self.agent_id, self.points = "player", 0
+        for seed, (name, kind) in enumerate(kinds.items()):
+            setattr(self, name, GENERATORS[kind](seed))
+
+    @trace_agent_action
+    def draw(self, name, how, points):
+        generator = getattr(self, name, None)
+        if how == "normal" and generator is not None:
+            (generator.gauss if isinstance(generator, random.Random) else generator.normal)(0, 1)
+        elif generator is not None:
+            generator.random()
+        self.points += points
+
+    @trace_agent_action
+    def draw_from_all(self):
+        for name in NAMES:
+            if hasattr(self, name):
+                getattr(self, name).random()
+
+    @trace_agent_action
+    def take(self, name, kind):
+        setattr(self, name, GENERATORS[kind](9) if kind in GENERATORS else kind)
+
+
+KINDS = st.sampled_from(sorted(GENERATORS))
+DRAWS = st.lists(
+    st.tuples(st.sampled_from(NAMES), st.sampled_from(["draw", "draw", "normal", "all", "take", "drop", "outside"]), KINDS),
+    max_size=12,
+)  # fmt: skip
+
+
+def lines_of_draws(kinds, draws):
+    with recording(RecordOptions(), FakeClock()) as recorded:
+        player = Player(kinds)
+        for number, (name, how, kind) in enumerate(draws):
+            if how == "all":
+                player.draw_from_all()
+            elif how == "take":
+                player.take(name, kind)
+            elif how == "drop":
+                player.__dict__.pop(name, None)
+                player.draw(name, "draw", 1)
+            elif how == "outside" and hasattr(player, name):
+                getattr(player, name).random()
+                player.draw(name, "draw", 0)
+            else:
+                player.draw(name, how, number % 2)
+        spans = re.compile(rb'(span_id":")[0-9a-f]{8}')
+        return [spans.sub(rb"\1", line) for line in recorded.sink.lines]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), KINDS, max_size=len(NAMES)), DRAWS)
+@example(dict.fromkeys(NAMES, "random"), [("rng", "all", "PCG64")])
+@example(
+    {"rng": "PCG64", "b": "random"},
+    [("rng", "all", "PCG64"), ("b", "normal", "PCG64"), ("b", "draw", "PCG64")],
+)
+@example(
+    {"rng": "random"}, [("rng", "take", "own class"), ("rng", "draw", "PCG64"), ("rng", "drop", "PCG64")]
+)
+@example({"rng": "RandomState"}, [("rng", "normal", "PCG64"), ("rng", "normal", "PCG64")])
+def test_where_actions_left_generators_is_the_same_with_and_without_the_native_part(kinds, draws):
+    quick = lines_of_draws(kinds, draws)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judging, "native", None)
+        patch.setattr(held_objects, "native", None)
+        assert lines_of_draws(kinds, draws) == quick
+
+
+@pytest.mark.parametrize("kind", ["random", "PCG64", "MT19937", "RandomState"])
+def test_where_an_action_left_its_generator_is_noted_without_a_call_of_python(monkeypatch, kind):
+    with recording(RecordOptions()) as recorded:
+        player, calls = Player({"rng": kind}), []
+        for _ in range(30):
+            player.draw("rng", "draw", 1)
+        drawn = tracking.StateTracker.drawn
+        monkeypatch.setattr(
+            tracking.StateTracker, "drawn", lambda self, obj: calls.append(obj) or drawn(self, obj)
+        )
+        for _ in range(30):
+            player.draw("rng", "draw", 1)
+        assert [{*event["state"]["drew"]} for event in recorded.of("agent_action")[-30:]] == [{"rng"}] * 30
+        assert not calls
 
 
 def test_scalars_that_agents_write_to_others_are_noted_without_a_look_in_python(monkeypatch):

@@ -147,6 +147,8 @@ static int is_pcg64_at(PyObject *bits, PyObject *position) {
     return PyLong_AsLong(PyTuple_GET_ITEM(position, 1)) == state->has_uint32;
 }
 
+static const char PCG64[] = "numpy.random._pcg64.PCG64";
+
 /* The generator of bits in a generator of numpy. */
 static PyObject *bits_of(PyObject *generator) {
     PyObject *bits = PyObject_GetAttr(generator, W_bit_generator);
@@ -162,19 +164,28 @@ static int is_numpy_at(PyObject *generator, PyObject *position) {
     PyObject *bits = bits_of(generator);
     if (bits == NULL) return -1;
     int same = are_twisters(bits)                                             ? is_mt19937_at(bits, position)
-               : strcmp(Py_TYPE(bits)->tp_name, "numpy.random._pcg64.PCG64") == 0 ? is_pcg64_at(bits, position)
+               : strcmp(Py_TYPE(bits)->tp_name, PCG64) == 0 ? is_pcg64_at(bits, position)
                                                                               : -1;
     Py_DECREF(bits);
     return same;
 }
 
-/* numpy_mark(generator): (first word, place of the next) of a generator of numpy whose bits are an MT19937's. */
+/* numpy_mark(generator): what `position_of` gives of a generator of numpy whose bits are a PCG64's or an MT19937's. */
 static PyObject *numpy_mark(PyObject *Py_UNUSED(module), PyObject *generator) {
-    PyObject *bits = bits_of(generator);
+    PyObject *bits = bits_of(generator), *number = NULL;
     if (bits == NULL) return NULL;
-    Mt19937 *state = are_twisters(bits) ? own_state(bits, sizeof(Mt19937)) : NULL;
-    Py_DECREF(bits);
-    if (state != NULL) return Py_BuildValue("(ki)", (unsigned long)state->key[0], state->pos);
+    if (are_twisters(bits)) {
+        Mt19937 *state = own_state(bits, sizeof(Mt19937));
+        if (state != NULL) number = PyLong_FromUnsignedLong(state->key[0]);
+        Py_DECREF(bits);
+        if (number != NULL) return Py_BuildValue("(Ni)", number, state->pos);
+    } else {
+        Pcg64 *state = strcmp(Py_TYPE(bits)->tp_name, PCG64) == 0 ? own_state(bits, sizeof(Pcg64)) : NULL;
+        if (state != NULL && is_inside(state->number, 16, bits))
+            number = _PyLong_FromByteArray((const unsigned char *)state->number, 16, PY_LITTLE_ENDIAN, 0);
+        Py_DECREF(bits);
+        if (number != NULL) return Py_BuildValue("(Ni)", number, state->has_uint32);
+    }
     if (PyErr_Occurred()) return NULL;
     Py_RETURN_NONE;
 }
@@ -306,6 +317,8 @@ static int tells_nothing(PyObject *held, PyObject *position_of) {
     }
     if (IS_A(reference, PLACE_OF)) {
         if ((value = at_place(reference, &is_gone)) == NULL) return is_gone ? IS_GONE : IS_UNLIKE;
+    } else if (IS_A(reference, STRONG)) {
+        if ((value = Py_XNewRef(GET(reference, STRONG_value))) == NULL) return IS_UNLIKE;
     } else {
         if (!PyWeakref_Check(reference)) return IS_UNLIKE;
 #if PY_VERSION_HEX >= 0x030D0000

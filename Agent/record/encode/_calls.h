@@ -6,12 +6,12 @@
 
 /* The slots of Python classes that are read and written here, by their place in the object. */
 enum { CALL, SCOPE, AGENT, BINDING, SLOT, TRACKER, THREAD, STAMPS, STREAM, SYNCED, OWN_FILE, SEGMENT, LIMIT, HEALTH, HELD,
-       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, PLACE_OF, CLASSES };
+       BETWEEN, OBJECTS, WRITES, LOOKED, KEPT, KEPT_READS, ADOPTED, RANDOM, SPEC, CODE, PIPELINE, PLACE_OF, STRONG, CLASSES };
 static const char *const CLASS_NAMES[CLASSES] = {"Call", "SpanScope", "Known", "AgentBinding", "Slot", "StateTracker",
                                                  "ThreadStamps", "Stamps", "SessionStream", "SyncedStream", "OwnFile", "Segment",
                                                  "Limit", "Health", "HeldObject", "BetweenActions", "HeldObjects",
                                                  "AgentWrites", "_Looked", "_Kept", "Reads", "Adopted", "AdoptedRandom",
-                                                 "FunctionFacts", "CodeIdentity", "PipelineSlots", "_Place"};
+                                                 "FunctionFacts", "CodeIdentity", "PipelineSlots", "_Place", "_Strong"};
 static PyTypeObject *CLASS[CLASSES];
 #define MEMBERS(M)                                                                                                     \
     M(CALL, args_body) M(CALL, binding) M(CALL, board_slot) M(CALL, changeable) M(CALL, held) M(CALL, is_entry) M(CALL, is_probed)   \
@@ -42,7 +42,7 @@ static PyTypeObject *CLASS[CLASSES];
     M(SPEC, capture_result) M(SPEC, code) M(SPEC, head) M(SPEC, head_root) M(SPEC, is_plain) M(SPEC, label) M(SPEC, slot_key)          \
     M(CODE, tail) M(CODE, tail_unchanged)                                                                              \
     M(PIPELINE, _next_span) M(PIPELINE, board) M(PIPELINE, codes_told) M(PIPELINE, lane) M(PIPELINE, watcher)                            \
-    M(PLACE_OF, agent) M(PLACE_OF, identity) M(PLACE_OF, kind) M(PLACE_OF, names)
+    M(PLACE_OF, agent) M(PLACE_OF, identity) M(PLACE_OF, kind) M(PLACE_OF, names) M(STRONG, value)
 #define NUMBER(class, name) class##_##name,
 enum { MEMBERS(NUMBER) MEMBER_COUNT };
 #define ROW(class, name) {class, #name},
@@ -61,7 +61,7 @@ static Py_ssize_t PLACE[MEMBER_COUNT];
     W(is_plain) W(is_method) W(names) W(max_plain_args) W(capture_args) W(capture_result) W(label) W(is_action) W(is_async)        \
     W(kind) W(head) W(slot) W(head_root) W(slot_key) W(strict_state) W(level) W(limit) W(link_bytes) W(board) W(table)         \
     W(sync) W(bring_to_disk) W(_next_span) W(__dict__) W(tail_unchanged) W(_changed_tail) W(_with_draws) W(small_field) W(_written) W(admitted) W(redactor)  \
-    W(bit_generator) W(_bit_generator) W(capsule) W(gauss_next) W(source_player) W(turns) W(is_used) W(outside) W(item) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args)
+    W(bit_generator) W(_bit_generator) W(capsule) W(gauss_next) W(getrandbits) W(__module__) W(source_player) W(turns) W(is_used) W(outside) W(item) W(logger) W(enabled) W(known_keys) W(reads_texts) W(looks_clean) W(is_harmless) W(func) W(args)
 #define WORD(name) static PyObject *W_##name;
 WORDS(WORD)
 #define WORD_ROW(name) {&W_##name, #name},
@@ -91,6 +91,7 @@ static int begins_quietly(PyObject *between, PyObject *held);
 static int ended_quietly(PyObject *between, PyObject *held, PyObject *own, PyObject *writer);
 typedef struct Lane Lane;
 static PyObject *body_of_reads(Lane *lane, PyObject *reads);
+static PyObject *tail_with_draws(Lane *lane, PyObject *tracker, PyObject *fields, PyObject *tail);
 enum { NOT_HERE = 0, TOLD = 1 };
 static int tell_outside(Lane *lane, PyObject *known, PyObject *target, PyObject *only, int are_written, int is_ahead);
 static PyObject *lane_tell_outside(Lane *lane, PyObject *const *arguments, Py_ssize_t count);
@@ -951,8 +952,10 @@ static PyObject *plain_state_tail(Lane *lane, PyObject *call, PyObject *code) {
         Py_SETREF(tail, PyTuple_Pack(2, tail, PyTuple_GET_ITEM(tagged, 1)));
 done:
     if (tail != NULL && PyDict_GET_SIZE(GET(tracker, TRACKER_streams)) > 0
-        && !have_not_drawn(NULL, fields, GET(tracker, TRACKER_streams), NULL))
-        Py_SETREF(tail, PyObject_CallMethodObjArgs(call, W__with_draws, tail, NULL));
+        && !have_not_drawn(NULL, fields, GET(tracker, TRACKER_streams), NULL)) {
+        PyObject *told = tail_with_draws(lane, tracker, fields, tail);
+        Py_SETREF(tail, told != NULL ? told : PyObject_CallMethodObjArgs(call, W__with_draws, tail, NULL));
+    }
     Py_XDECREF(tagged);
     Py_XDECREF(raw);
     Py_XDECREF(changed);

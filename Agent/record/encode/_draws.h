@@ -3,6 +3,8 @@
    The same as `AdoptedRandom` and `Reads` do in Python, which are asked wherever a player answers, another thread begins to
    draw, or the generator was seeded. Nothing may come between a count and its draw: threads change only where Python runs. */
 
+static void blake_digits(const Part *parts, int count, char *digits);
+
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
@@ -202,4 +204,96 @@ static PyObject *body_of_reads(Lane *lane, PyObject *reads) {
     }
     Py_XDECREF(raw);
     return body;
+}
+
+/* ---- where an action left the generators in its agent's fields ---- */
+
+static PyTypeObject *PLAIN_RANDOM; /* `random.Random`, once an agent has held one */
+
+static int is_plain_random(PyTypeObject *kind) {
+    if (kind == PLAIN_RANDOM) return 1;
+    if (PLAIN_RANDOM != NULL || kind->tp_base == NULL || strcmp(kind->tp_name, "Random") != 0 || strcmp(kind->tp_base->tp_name, "_random.Random") != 0)
+        return 0;
+    PyObject *module = PyDict_GetItemWithError(kind->tp_dict, W___module__);
+    if (module == NULL || !PyUnicode_Check(module) || PyUnicode_CompareWithASCIIString(module, "random") != 0) return 0;
+    PLAIN_RANDOM = (PyTypeObject *)Py_NewRef(kind);
+    return 1;
+}
+
+/* `stream_position` of a generator whose draws are not recorded one by one; None where Python has to say. */
+static PyObject *place_in_stream(PyObject *generator) {
+    const char *kind = Py_TYPE(generator)->tp_name;
+    if (is_plain_random(Py_TYPE(generator))) {
+        PyObject *own = PyObject_GenericGetDict(generator, NULL);
+        Twister *twister = own == NULL ? NULL : twister_of(generator);
+        int is_own = twister != NULL && PyDict_GetItemWithError(own, W_gauss_next) == Py_None
+                     && PyDict_GetItemWithError(own, W_getrandbits) == NULL; /* of an adopted one */
+        Py_XDECREF(own);
+        if (is_own && !PyErr_Occurred()) return Py_BuildValue("(kis)", (unsigned long)twister->words[0], twister->index, "None");
+    } else if (strcmp(kind, "numpy.random._generator.Generator") == 0 || strcmp(kind, "numpy.random.mtrand.RandomState") == 0) {
+        return numpy_mark(NULL, generator);
+    }
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+}
+
+enum { MOST_DRAWN = 8, LONGEST_NAME = 64, DIGITS_OF_DIGEST = 16 };
+
+/* Put `"name":"`; NULL where the name is long, has to be escaped, or may be a secret. */
+static char *put_name(Lane *lane, char *at, PyObject *name) {
+    if (!PyUnicode_IS_COMPACT_ASCII(name) || PyUnicode_GET_LENGTH(name) > LONGEST_NAME) return NULL;
+    Part text = {(const char *)PyUnicode_1BYTE_DATA(name), PyUnicode_GET_LENGTH(name)};
+    for (Py_ssize_t i = 0; i < text.size; i++)
+        if (text.bytes[i] < ' ' || text.bytes[i] == '"' || text.bytes[i] == '\\') return NULL;
+    if (lane->judge->looks_clean != Py_None) {
+        Part parts[] = {{"[\"", 2}, text, {"\"]", 2}};
+        PyObject *raw = joined(parts, 3);
+        int clean = raw == NULL ? -1 : is_clean(lane->judge, raw, 0);
+        Py_XDECREF(raw);
+        if (clean != 1) return NULL;
+    }
+    *at++ = '"';
+    at = put_bytes(at, text.bytes, text.size);
+    return put_bytes(at, "\":\"", 3);
+}
+
+/* `with_draws` for generators whose places are read here; NULL, without an exception, where Python has to. */
+static PyObject *tail_with_draws(Lane *lane, PyObject *tracker, PyObject *fields, PyObject *tail) {
+    char text[MOST_DRAWN * (LONGEST_NAME + DIGITS_OF_DIGEST + 6)], *end = text;
+    PyObject *body = PyTuple_Check(tail) ? PyTuple_GET_ITEM(tail, 0) : tail, *told = NULL, *name, *last;
+    PyObject *before = Py_NewRef(GET(tracker, TRACKER_streams)), *now = PyDict_Copy(before);
+    Py_ssize_t at = 0;
+    int drawn = 0;
+    if (now == NULL || !PyBytes_CheckExact(body)) goto done;
+    while (PyDict_Next(before, &at, &name, &last)) {
+        PyObject *generator = PyDict_GetItemWithError(fields, name), *place = NULL, *shown = NULL;
+        if (generator == NULL || (place = place_in_stream(generator)) == NULL || place == Py_None) {
+            Py_XDECREF(place);
+            goto done;
+        }
+        int same = PyObject_RichCompareBool(place, last, Py_EQ);
+        int is_put = same == 0 && drawn++ < MOST_DRAWN && (shown = PyObject_Repr(place)) != NULL && PyUnicode_IS_COMPACT_ASCII(shown)
+                     && PyDict_SetItem(now, name, place) == 0;
+        Py_DECREF(place);
+        if (is_put) {
+            Part part = {(const char *)PyUnicode_1BYTE_DATA(shown), PyUnicode_GET_LENGTH(shown)};
+            if (end != text) *end++ = ',';
+            char *next = put_name(lane, end, name);
+            is_put = next != NULL;
+            if (is_put) {
+                blake_digits(&part, 1, next);
+                end = put_bytes(next + DIGITS_OF_DIGEST, "\"", 1);
+            }
+        }
+        Py_XDECREF(shown);
+        if (same != 1 && !is_put) goto done;
+    }
+    Part parts[] = {{PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body) - 1}, {",\"drew\":{", 9}, {text, end - text}, {"}}", 2}};
+    told = drawn == 0 ? Py_NewRef(body) : joined(parts, 4);
+    if (told != NULL && body != tail) Py_SETREF(told, PyTuple_Pack(2, told, PyTuple_GET_ITEM(tail, 1)));
+    if (told != NULL && drawn > 0) PUT(tracker, TRACKER_streams, Py_NewRef(now));
+done:
+    if (told == NULL) PyErr_Clear();
+    Py_XDECREF(now);
+    Py_DECREF(before);
+    return told;
 }

@@ -1780,7 +1780,7 @@ static PyMethodDef functions[] = {
      "The items of a state that are neither the scalars recorded last nor ignored; None for no change at all."},
     {"tag_numbers", (PyCFunction)(void (*)(void))tag_numbers, METH_FASTCALL, "Have numbers of a type stand as Python's."},
     {"random_mark", random_mark, METH_O, "The first word of a `random.Random`, and the place of the next; None where they cannot be read."},
-    {"numpy_mark", numpy_mark, METH_O, "The first word of an MT19937 of numpy, and the place of the next; None for other generators of numpy."},
+    {"numpy_mark", numpy_mark, METH_O, "Where a generator of numpy with a PCG64 or an MT19937 stands; None for others."},
     {"random_words", random_words, METH_O, "All words of a `random.Random`, and the place of the next; None where they cannot be read."},
     {"shown", (PyCFunction)(void (*)(void))shown, METH_FASTCALL, "The attributes that the form of an object shows."},
     {"in_slots", (PyCFunction)(void (*)(void))in_slots, METH_FASTCALL, "The values in the slots of an object."},

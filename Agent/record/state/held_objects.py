@@ -667,6 +667,9 @@ def position_of(generator: Any) -> Position:
     """Return the parts of a generator's state that change when it is drawn from."""
     bits = getattr(generator, "bit_generator", None)
     if bits is not None:
+        mark: Position | None = None if native is None else native.numpy_mark(generator)
+        if mark is not None:
+            return mark
         state = bits.state
         inner = state["state"]
         number = inner.get("state")
@@ -754,7 +757,19 @@ def _reference(
     try:
         return _Place(weakref.ref(agent), place, value)
     except TypeError:
-        return lambda: value
+        return _Strong(value)
+
+
+class _Strong:
+    """A value that allows no weak references, and whose holder is not known."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __call__(self) -> object:
+        return self.value
 
 
 class _Place:
@@ -797,4 +812,4 @@ def _all_of(objects: tuple[HeldObject, ...], _mark_of: object, _seen_at: object)
 _differing: Any = _differing_in_python if native is None else native.differing
 _unlike_before: Any = _all_of if native is None else native.unlike_before
 if native is not None:
-    native.learn({each.__name__: each for each in (HeldObject, _Kept, _Place)})
+    native.learn({each.__name__: each for each in (HeldObject, _Kept, _Place, _Strong)})
