@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from Agent import trace_agent_action
 from Agent.record.encode.native import native
-from Agent.record.state import held_objects
+from Agent.record.state import generators, held_objects
 from Agent.record.state.agent_writes import BetweenActions
-from Agent.record.state.held_objects import HeldObjects, generator_mark, generators_in_fields
+from Agent.record.state.generators import generator_mark, generators_in_fields
+from Agent.record.state.held_objects import HeldObjects
 
 SCALARS = st.one_of(
     st.none(),
@@ -349,7 +350,7 @@ def moves_of(turns, *, is_quick, most_looks=1000):
             else:
                 setattr(box, name, value)
         unlike = native.unlike_before if is_quick else lambda objects, *_: objects
-        looked_at = unlike((held,), held_objects.position_of, None)
+        looked_at = unlike((held,), generators.position_of, None)
         moves = held.look() if looked_at else None
         found.append(
             {

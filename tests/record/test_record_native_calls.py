@@ -26,7 +26,7 @@ from Agent.record.emit.installed import active_pipeline
 from Agent.record.emit.pipeline import RecordOptions
 from Agent.record.encode import capture as judging
 from Agent.record.encode.native import native
-from Agent.record.state import held_objects
+from Agent.record.state import generators
 from Agent.record.state import tracker as tracking
 from Agent.testing import FakeClock
 from Agent.tree.layout import list_sessions
@@ -517,7 +517,7 @@ def test_where_actions_left_generators_is_the_same_with_and_without_the_native_p
     quick = lines_of_draws(kinds, draws)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "native", None)
-        patch.setattr(held_objects, "native", None)
+        patch.setattr(generators, "native", None)
         assert lines_of_draws(kinds, draws) == quick
 
 

@@ -9,7 +9,7 @@ import re
 import numpy
 import pytest
 
-from Agent.record.state import held_objects
+from Agent.record.state import generators
 from Agent.replay import compare_runs
 from Agent.tree.layout import list_sessions
 
@@ -144,10 +144,10 @@ def test_a_generator_stands_at_the_same_place_with_and_without_the_c_part(made, 
     for draws in (0, 1, 3, 700):
         for _ in range(draws):
             generator.random()
-        found = held_objects.stream_position(generator)
+        found = generators.stream_position(generator)
         with monkeypatch.context() as without:
-            without.setattr(held_objects, "native", None)
-            assert held_objects.stream_position(generator) == found
+            without.setattr(generators, "native", None)
+            assert generators.stream_position(generator) == found
 
 
 @pytest.mark.first_case

@@ -15,13 +15,11 @@ import itertools
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dis import get_instructions, opmap
-from types import CodeType, FunctionType, MemberDescriptorType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from Agent.event.classes import remember
-from Agent.event.limits_of_time import pass_on
 from Agent.event.values.content_digest import content_of
 from Agent.event.values.opaque import WAITING, has_waiters
 from Agent.event.values.plain import SCALARS
@@ -34,12 +32,17 @@ from Agent.record.state.followed_values import (
     is_same,
     items_perhaps_followed,
 )
+from Agent.record.state.generators import (
+    Position,
+    generators_in_fields,
+    is_own_stream,
+    position_of,
+    text_of_mark,
+)
 from Agent.record.state.introspection import (
     Sort,
-    generators_in,
-    is_random_class,
-    items_perhaps,
     items_perhaps_held,
+    live_attributes,
     may_be_held,
     sort_of,
 )
@@ -65,16 +68,11 @@ After a sweep that found none, twice as many.
 """
 _ACTIONS = 24
 """Number of outermost actions during which all objects are checked, not only those of the acting agent."""
-_MAX_DEPTH = 6
-_MOST_ITEMS = 1000
-"""Larger containers are not searched for generators."""
 _PLAIN_CONTAINERS = (dict, list, tuple, set, frozenset, deque)
 _NEVER = object()
 ITSELF = ""
 """Used instead of an attribute name for the position of a value that is itself a generator."""
 Holder = tuple[object, str]
-Position = tuple[int | str, ...]
-"""The position of a generator in its stream."""
 Entry = tuple[str, int, Any, "_Kept | None"]
 """Name, identity, the copy to compare with or None, and the large container that counts checks or None."""
 GLOBALS = ":"
@@ -259,7 +257,7 @@ class HeldObject:
             self._marks[name] = now
             found[name] = {"now": generator}
             if before is not None:
-                found[name]["was"] = _text_of_mark(before)
+                found[name]["was"] = text_of_mark(before)
 
     def _look_at_value(self, found: Moves, name: str, value: object) -> None:
         kept = self._values[name]
@@ -517,209 +515,6 @@ def _holds_values(value: object) -> bool:
 
 def _is_long(value: object) -> bool:
     return type(value) is str and len(value) > _MOST_TEXT
-
-
-def live_attributes(value: object) -> dict[str, Any] | None:
-    """Return an object's `__dict__` itself, or a new dict of its slots, without running code of its class.
-
-    Returns None if it has neither.
-    """
-    try:
-        found = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        slots = _slots_of(type(value))
-        return dict(_in_slots(value, slots)) if slots else None
-    return found if type(found) is dict else None
-
-
-def set_attribute(held: object, name: str, value: Any) -> None:
-    """Set an attribute that `live_attributes` reads, without running code of the class."""
-    found = live_attributes(held)
-    if found is not None and not _slots_of(type(held)):
-        found[name] = value
-    else:
-        object.__setattr__(held, name, value)
-
-
-def _in_slots(value: object, slots: Mapping[str, MemberDescriptorType]) -> Iterator[tuple[str, Any]]:
-    for name, slot in slots.items():
-        try:
-            yield name, slot.__get__(value)
-        except AttributeError:
-            continue  # the slot is empty
-
-
-def _slots_of(cls: type) -> Mapping[str, MemberDescriptorType]:
-    """The slots of a class whose objects have no `__dict__`."""
-    try:
-        found = _slots.get(cls)
-    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ raises
-        pass_on(error)
-        return {}
-    if found is None:
-        bases = [vars(base) for base in type.__dict__["__mro__"].__get__(cls)]
-        found = {
-            name: slot
-            for base in bases
-            if "__slots__" in base
-            for name, slot in base.items()
-            if type(slot) is MemberDescriptorType and name != "__weakref__"
-        }
-        has_dict = any("__dict__" in base for base in bases)
-        found = remember(_slots, cls, {} if has_dict else found)
-    return found
-
-
-_slots: dict[type, Mapping[str, MemberDescriptorType]] = {}
-
-
-def is_own_stream(value: object) -> bool:
-    """Whether it is a generator of numpy or `random` whose draws are not recorded one by one."""
-    if sort_of(type(value)) is not Sort.GENERATOR:
-        return False
-    if type(value).__module__.startswith("numpy.random"):
-        return not hasattr(value, "agent_trace_adopted")
-    return is_random_class(type(value)) and "getrandbits" not in vars(value)
-
-
-def own_streams(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the values for which `is_own_stream` is true."""
-    return {name: value for name, value in items_perhaps(fields, _hold_generators) if is_own_stream(value)}
-
-
-def generators_in_fields(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the generators in fields, including those in plain containers and dataclasses, with their places.
-
-    The place of a field's own value is the field name; the place of a generator inside it is
-    `<field>#<number>`, counted from 0.
-    """
-    for name, value in items_perhaps(fields, _hold_generators):
-        if not _may_hold_generators(type(value)):
-            continue
-        for number, generator in enumerate(_generators(value, _MAX_DEPTH, {})):
-            yield name if generator is value else f"{name}#{number}", generator
-
-
-def _may_hold_generators(cls: type) -> bool:
-    """Whether objects of a class are generators, or are searched for them."""
-    try:
-        return _hold_generators[cls]
-    except Exception as error:  # noqa: BLE001 - not cached yet, or a metaclass whose __hash__ or __eq__ raises
-        pass_on(error)
-        is_searched = issubclass(cls, tuple(_CONTAINERS)) or hasattr(cls, "__dataclass_fields__")
-        return remember(_hold_generators, cls, is_searched or sort_of(cls) is Sort.GENERATOR)
-
-
-_hold_generators: dict[type, bool] = {}
-
-
-def is_seen(value: object, depth: int, seen: dict[int, int]) -> bool:
-    """Whether a walk has visited the value with at least as many remaining levels; notes the visit if not.
-
-    Args:
-        value: has to live as long as the walk.
-        depth: the remaining levels.
-        seen: the remaining levels of earlier visits, by id.
-    """
-    if seen.get(id(value), -1) >= depth:
-        return True
-    seen[id(value)] = depth
-    return False
-
-
-def _generators(value: Any, depth: int, seen: dict[int, int]) -> Iterator[Any]:
-    if sort_of(type(value)) is Sort.GENERATOR:
-        yield value
-        return
-    if not depth or is_seen(value, depth, seen):
-        return
-    for item in _items(value):
-        if type(item) not in SCALARS:
-            yield from _generators(item, depth - 1, seen)
-
-
-def _items(value: Any) -> Collection[Any]:
-    """Return the items of a container of at most `_MOST_ITEMS`, copied without running code of its class."""
-    for base, read in _CONTAINERS.items():
-        if issubclass(
-            type(value), base
-        ):  # `isinstance` would make a lazy object, when it reads its `__class__`
-            return tuple(read(value)) if base.__len__(value) <= _MOST_ITEMS else ()
-    is_dataclass = hasattr(type(value), "__dataclass_fields__")
-    return tuple((live_attributes(value) or {}).values()) if is_dataclass else ()
-
-
-_CONTAINERS: dict[Any, Any] = {
-    dict: dict.values,
-    list: list.__iter__,
-    tuple: tuple.__iter__,
-    set: set.__iter__,
-    frozenset: frozenset.__iter__,
-}
-
-
-def generator_mark(generator: Any) -> str:
-    """Return a short text that changes when a generator is drawn from."""
-    return _text_of_mark(position_of(generator))
-
-
-def position_of(generator: Any) -> Position:
-    """Return the parts of a generator's state that change when it is drawn from."""
-    bits = getattr(generator, "bit_generator", None)
-    if bits is not None:
-        mark: Position | None = None if native is None else native.numpy_mark(generator)
-        if mark is not None:
-            return mark
-        state = bits.state
-        inner = state["state"]
-        number = inner.get("state")
-        if type(number) is int:
-            return number, state["has_uint32"]
-    elif hasattr(generator, "getstate"):
-        found = None if native is None else native.random_mark(generator)
-        if found is None:
-            words = generator.getstate()[1]
-            found = words[0], words[-1]
-        return *found, str(getattr(generator, "gauss_next", None))
-    else:
-        state = generator.get_state(legacy=False)
-        inner = state["state"]
-    more = () if bits is not None else (str(state["has_gauss"]),)
-    if "pos" in inner:
-        return int(inner["key"][0]), int(inner["pos"]), *more
-    if isinstance(inner.get("state"), int):
-        return int(inner["state"]), state["has_uint32"]
-    counted = inner.get("counter", inner.get("state"))
-    return *map(int, counted), state.get("buffer_pos", 0), state["has_uint32"], *more
-
-
-def stream_position(generator: Any) -> Position:
-    """Return the same, without whether a `RandomState` keeps half of a pair of normal numbers.
-
-    numpy gives that only together with all 624 words, which takes 30 us.
-    """
-    if hasattr(generator, "getstate"):
-        return position_of(generator)
-    found: Position | None = None if native is None else native.numpy_mark(generator)
-    if found is not None:
-        return found
-    position = position_of(generator)
-    return position[:2] if len(position) == _PARTS_OF_RANDOM_STATE else position
-
-
-_PARTS_OF_RANDOM_STATE = 3
-"""Of an MT19937's position in a `RandomState`; no other generator of numpy has as many."""
-
-
-def _text_of_mark(position: Position) -> str:
-    """Join the parts of a position with dots, numbers in hexadecimal."""
-    return ".".join(f"{part:x}" if type(part) is int else str(part) for part in position)
-
-
-def global_generators(cls: type) -> dict[str, Any]:
-    """Return the `random.Random` objects that are global in the module of a class, by name."""
-    module = sys.modules.get(cls.__module__)
-    return generators_in(vars(module)) if isinstance(module, ModuleType) else {}
 
 
 def _names_of_globals(module: ModuleType) -> frozenset[str]:

@@ -18,7 +18,7 @@ from dataclasses import is_dataclass
 from enum import IntEnum
 from functools import cached_property, lru_cache
 from itertools import chain
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
 
 from Agent.event.classes import attributes_of, class_name, find_in_classes, own_attributes, remember
@@ -604,3 +604,57 @@ def put_field(obj: object, fields: Mapping[str, Any], name: str, value: object) 
 def restore_state(obj: object, fields: Mapping[str, Any]) -> None:
     """Restore recorded state onto an object, as its class's exposure defines."""
     exposure_of(type(obj)).restore(obj, fields)
+
+
+def live_attributes(value: object) -> dict[str, Any] | None:
+    """Return an object's `__dict__` itself, or a new dict of its slots, without running code of its class.
+
+    Returns None if it has neither.
+    """
+    try:
+        found = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        slots = _slots_of(type(value))
+        return dict(_in_slots(value, slots)) if slots else None
+    return found if type(found) is dict else None
+
+
+def set_attribute(held: object, name: str, value: Any) -> None:
+    """Set an attribute that `live_attributes` reads, without running code of the class."""
+    found = live_attributes(held)
+    if found is not None and not _slots_of(type(held)):
+        found[name] = value
+    else:
+        object.__setattr__(held, name, value)
+
+
+def _in_slots(value: object, slots: Mapping[str, MemberDescriptorType]) -> Iterator[tuple[str, Any]]:
+    for name, slot in slots.items():
+        try:
+            yield name, slot.__get__(value)
+        except AttributeError:
+            continue  # the slot is empty
+
+
+def _slots_of(cls: type) -> Mapping[str, MemberDescriptorType]:
+    """The slots of a class whose objects have no `__dict__`."""
+    try:
+        found = _slots.get(cls)
+    except Exception as error:  # noqa: BLE001 - a metaclass whose __hash__ raises
+        pass_on(error)
+        return {}
+    if found is None:
+        bases = [vars(base) for base in type.__dict__["__mro__"].__get__(cls)]
+        found = {
+            name: slot
+            for base in bases
+            if "__slots__" in base
+            for name, slot in base.items()
+            if type(slot) is MemberDescriptorType and name != "__weakref__"
+        }
+        has_dict = any("__dict__" in base for base in bases)
+        found = remember(_slots, cls, {} if has_dict else found)
+    return found
+
+
+_slots: dict[type, Mapping[str, MemberDescriptorType]] = {}

@@ -38,13 +38,8 @@ from Agent.event.values.values import Dumped, form_of_reference, form_of_scalars
 from Agent.record.encode.capture import MOST_WITH_AGENTS, Types, is_plain
 from Agent.record.encode.event_template import AgentBinding
 from Agent.record.encode.native import native
-from Agent.record.state.held_objects import (
-    HeldObject,
-    Position,
-    is_own_stream,
-    own_streams,
-    stream_position,
-)
+from Agent.record.state.generators import Position, is_own_stream, own_streams, stream_position
+from Agent.record.state.held_objects import HeldObject
 from Agent.record.state.introspection import (
     Exposed,
     Sort,

@@ -28,7 +28,8 @@ from Agent.record.encode.native import native
 from Agent.record.encode.safe_text import clean_head
 from Agent.record.state.agent_writes import Found
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.held_objects import GLOBALS, global_generators
+from Agent.record.state.generators import global_generators
+from Agent.record.state.held_objects import GLOBALS
 from Agent.record.state.introspection import (
     Sort,
     can_be_held,

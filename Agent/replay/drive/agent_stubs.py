@@ -24,8 +24,8 @@ from Agent.record.sources.adopted import is_foreign_name, is_own, place_of
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.agents import agent_id_of
 from Agent.record.state.followed_values import copied
-from Agent.record.state.held_objects import is_own_stream, live_attributes
-from Agent.record.state.introspection import Sort, read_state, sort_of
+from Agent.record.state.generators import is_own_stream
+from Agent.record.state.introspection import Sort, live_attributes, read_state, sort_of
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.outcome import ReplayOutcome, SourceRead
 from Agent.replay.drive.player import Positional

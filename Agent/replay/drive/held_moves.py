@@ -16,16 +16,16 @@ from Agent.event.pointers import unescape
 from Agent.event.values.content_digest import content_of
 from Agent.record.sources.sources import adoption_of
 from Agent.record.state.followed_values import copied, is_same, pour
-from Agent.record.state.held_objects import (
-    GLOBALS,
-    ITSELF,
-    generator_mark,
-    generators_in_fields,
-    is_own_stream,
+from Agent.record.state.generators import generator_mark, generators_in_fields, is_own_stream
+from Agent.record.state.held_objects import GLOBALS, ITSELF
+from Agent.record.state.introspection import (
+    Sort,
+    is_put_in_place,
     live_attributes,
+    read_state,
     set_attribute,
+    sort_of,
 )
-from Agent.record.state.introspection import Sort, is_put_in_place, read_state, sort_of
 from Agent.replay.compare.comparison import Difference, in_payload
 from Agent.replay.compare.outcome import short
 from Agent.replay.drive.player import ReplayContext

@@ -24,7 +24,7 @@ from Agent.event.values.values import to_json
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.generators import place_in_stream
 from Agent.record.state.agents import agent_id_of
-from Agent.record.state.held_objects import generators_in_fields, is_seen
+from Agent.record.state.generators import generators_in_fields, is_seen
 from Agent.record.state.introspection import (
     Sort,
     generators_of,

@@ -19,9 +19,9 @@ from Agent.record.emit.installed import install_pipeline
 from Agent.record.emit.pipeline import Pipeline
 from Agent.record.sources.generators import adopt_random
 from Agent.record.sources.sources import adoption_of
-from Agent.record.state.held_objects import GLOBALS, live_attributes
+from Agent.record.state.held_objects import GLOBALS
 from Agent.record.state.identity import TRACED
-from Agent.record.state.introspection import generators_of, plain_attributes
+from Agent.record.state.introspection import generators_of, live_attributes, plain_attributes
 from Agent.record.tracing.changed_arguments import at_place
 from Agent.replay.compare.comparison import Difference, Recorded, as_captured, in_payload
 from Agent.replay.compare.outcome import Divergence, ReplayStopped, short
