@@ -43,7 +43,7 @@ class VerifiedWriter:
     pid: int | None
     kind: str
     state: str
-    """`closed`, `running`, `killed`, or `recovered` (killed, and the session was recovered)."""
+    """`closed`, `running`, `killed`, `unused` (killed before it recorded anything), or `recovered`."""
     taken: int
     read: int
     lost: int
@@ -318,7 +318,8 @@ def _row(account: WriterLosses, recovery: Recovery, damaged: int, torn: int) -> 
     elif account.alive:
         state = "running"
     else:
-        state = "recovered" if account.writer in recovery.writers else "killed"
+        killed = "unused" if account.is_unused else "killed"
+        state = "recovered" if account.writer in recovery.writers else killed
     counts = {name: getattr(account, name) for name in ("writer", "pid", "kind", *_COUNTS)}
     return VerifiedWriter(
         **counts, state=state, taken=account.last_seq, damaged_lines=damaged, torn_tails=torn

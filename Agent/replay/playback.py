@@ -103,7 +103,7 @@ class Playback(TextInNotebook):
     @property
     def is_complete(self) -> bool:
         """Whether every process of the session ended cleanly."""
-        return all(writer.closed for writer in self._losses.writers)
+        return all(writer.has_ended for writer in self._losses.writers)
 
     @property
     def sound(self) -> bool:

@@ -422,6 +422,61 @@ def test_a_process_that_looks_something_up_or_belongs_to_an_import_is_no_obstacl
     assert "a new process by <module> (shop.py:2)" in str(report)
 
 
+POOLED = """
+import multiprocessing
+import os
+import random
+from concurrent.futures import ProcessPoolExecutor
+
+FORK = multiprocessing.get_context("fork")
+POOLS = {"Pool": lambda: FORK.Pool(2), "executor": lambda: ProcessPoolExecutor(2, FORK)}
+
+def priced(day):
+    return 1 + day % 3
+
+def prices(kind, day):
+    with POOLS[kind]() as pool:
+        return iter(list(pool.map(priced, [day, day])))
+"""
+
+
+@pytest.mark.parametrize("kind", ["Pool", "executor"])
+def test_workers_that_record_nothing_may_compute_what_agents_are_given(desk, kind):
+    program = PROGRAM.replace("SEED", "4").replace("import Trader", "import Trader, prices")
+    program = program.replace(
+        "    with tick(day):", f"    todays = prices({kind!r}, day)\n    with tick(day):"
+    )
+    desk.record(program.replace("1 + day % 3", "next(todays)"), SHOP + POOLED)
+    report = replayed()
+    assert report.verdict == "IDENTICAL", str(report)
+    desk.change("shop.py", "1 + day % 3", "1 + day % 4")
+    report = replayed()
+    assert (report.verdict, report.divergence.tick) == ("DIVERGED", 3), str(report)
+    desk.change("shop.py", "1 + day % 4", "1 + day % 3 + random.getrandbits(64)")
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    elsewhere = desk.place.parent / "elsewhere"
+    desk.change("shop.py", "random.getrandbits(64)", f"(open({str(elsewhere)!r}, 'w') is None)")
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert f"to write {elsewhere} is not allowed" in str(report)
+    assert not elsewhere.exists()
+    desk.change("shop.py", f"(open({str(elsewhere)!r}, 'w') is None)", "os.system('true')")
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "a new process is not allowed" in str(report)
+
+
+def test_a_worker_that_is_killed_while_it_records_is_a_recording_that_did_not_end(desk):
+    traded = "def priced(day):\n    return Trader(f'worker {day}', random.Random(1)).trade(1)"
+    shop = SHOP + POOLED.replace("def priced(day):\n    return 1 + day % 3", traded)
+    program = PROGRAM.replace("SEED", "4").replace("import Trader", "import Trader, prices")
+    desk.record(program.replace("    with tick(day):", "    prices('Pool', day)\n    with tick(day):"), shop)
+    report = replayed()
+    assert report.verdict == "UNVERIFIED", str(report)
+    assert "the recording did not end cleanly" in str(report)
+
+
 @pytest.mark.further
 def test_a_package_that_ran_as_a_module_runs_as_one_again(desk):
     package = desk.place / "market"

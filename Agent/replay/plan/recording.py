@@ -149,7 +149,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
             raise AgentNotFound(f"no readable event of agent {agent_id!r}", path=session)
         # A span's event is written after the events inside it, so nesting is known only after a first pass.
         # If a process was killed, spans that it had not written are missing: keep events inside those too.
-        wanted = {agent_id} if all(writer.closed for writer in scan.losses.writers) else {agent_id, None}
+        wanted = {agent_id} if all(writer.has_ended for writer in scan.losses.writers) else {agent_id, None}
         recording.events = [
             event
             for event in reader.scan()
@@ -164,7 +164,7 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
             recording.damage.append(f"{damage.path.name}:{damage.line_number}: {damage.reason}")
     losses = scan.losses
     recording.lost = losses.total_lost + losses.total_unknown
-    recording.is_complete = all(writer.closed for writer in losses.writers)
+    recording.is_complete = all(writer.has_ended for writer in losses.writers)
     recording.open_agents = {span.span_id: span.agent_id for span in reader.in_flight()}
     return recording
 

@@ -57,6 +57,13 @@ _OF_SYSTEM: Final = ("/dev/", "/proc/", "/sys/")
 
 _SIGNALS: Final = {"os.kill", "os.killpg"}
 
+_FORKS: Final = "multiprocessing.popen_fork"
+"""The module that forks workers of the standard library's pools.
+
+Workers inherit the guard. What differs between two runs, such as draws from `random` (a fork seeds it anew),
+shows in their results.
+"""
+
 
 def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     """Run the program of a request as `__main__`; return what the guard refused, and how the program failed.
@@ -156,9 +163,16 @@ def _moved(path: str, here: str, there: str) -> str:
 
 
 def _is_allowed(event: str, arguments: tuple[Any, ...], frame: FrameType) -> bool:
-    """Whether it only tries an address, or starts a process for a look-up or while a library is imported."""
+    """Whether it tries an address, forks a worker, or starts a process to look up or to import."""
+    if event == "os.fork" and _is_of_pool(frame):
+        return True
     is_process = REFUSED[event] == "a new process"
     return is_trial(event, arguments) or (is_process and (_is_lookup(frame) or is_import_of_library(frame)))
+
+
+def _is_of_pool(frame: FrameType) -> bool:
+    """Whether the standard library forks a worker, or signals one of its own."""
+    return frame.f_globals.get("__name__") == _FORKS
 
 
 def _is_lookup(frame: FrameType | None) -> bool:
@@ -204,7 +218,7 @@ class ProgramGuard:
             if event in {"open", "sqlite3.connect"}:
                 self._note_newer(arguments[0], sys._getframe(1))  # noqa: SLF001
             if event in _SIGNALS:
-                if arguments[0] != os.getpid():
+                if arguments[0] != os.getpid() and not _is_of_pool(sys._getframe(1)):  # noqa: SLF001
                     self._refuse("a signal to another process", sys._getframe(1))  # noqa: SLF001
             elif event in REFUSED and not _is_allowed(event, arguments, sys._getframe(1)):  # noqa: SLF001
                 self._refuse(REFUSED[event], sys._getframe(1))  # noqa: SLF001 - the only way to a caller

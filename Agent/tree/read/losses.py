@@ -69,6 +69,20 @@ class WriterLosses:
     retired: int = 0
     """Events that a policy removed."""
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether it wrote at most `log.opened`, as in a forked process that records nothing.
+
+        A second number may have been taken: for `log.closed`, which a pool's worker is often killed in.
+        """
+        begins = not (self.read and self.gaps and self.gaps[0].first_seq == 1)
+        return self.read <= 1 and self.last_seq <= 2 and begins
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was closed, or recorded nothing that could be incomplete."""
+        return self.closed or self.is_unused
+
     def _count(self, verdict: str) -> int:
         return sum(gap.count for gap in self.gaps if gap.verdict == verdict)
 
