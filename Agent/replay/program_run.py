@@ -126,17 +126,10 @@ class ProgramRun:
     @property
     def other_files(self) -> str:
         """Files that the run read and that the recorded run may not have read so, with a remedy; else ""."""
-        texts = []
-        if self.found_changed_files:
-            texts.append(
-                f"it asks for {_listed(self.found_changed_files)}, left by the recorded run: "
-                "remove that, or put back what was there before"
-            )
-        if self.read_newer:
-            texts.append(
-                f"it reads {_listed(self.read_newer)}, newer than the recording: put back the old one"
-            )
-        return "".join(f"; {text}" for text in texts)
+        asked, read = _listed(self.found_changed_files), _listed(self.read_newer)
+        left = f"; it asks for {asked}, left by the recorded run: remove it, or put back what was there before"
+        newer = f"; it reads {read}, newer than the recording: put back the old one"
+        return (left if self.found_changed_files else "") + (newer if self.read_newer else "")
 
     @property
     def is_comparable(self) -> bool:
@@ -232,8 +225,9 @@ def _judged(
             may_differ = may_differ and run.did_otherwise(is_concurrent=bool(outcome.beside))
             if len(checked) >= _RUNS and not may_differ:
                 break
-        by_duration = None if _has_ids_and_times(recording) else _compared_by_duration(session, checked)
-        checked = by_duration or checked
+        # Durations that differ between runs of the same code were measured, so these runs do not differ.
+        measured = _may_hold_durations(recording, checked)
+        checked = (_compared_by_duration(session, checked) if measured else None) or checked
         first, *others = checked
         draws = is_alone or any(not read.is_of_library for read in outcome.sources)
         chance = _Chance.of(checked) if draws else _Chance()
@@ -253,7 +247,7 @@ def _judged(
         if not any(run.divergence for run in checked):
             return _judged_by_ends(outcome, recording, program, checked, has_changed=has_changed)
         if first.divergence is not None and not any(
-            _compared(first.session, run.session, by_form=by_form, measured=[] if by_duration else None)
+            _compared(first.session, run.session, by_form=by_form, measured=[] if measured else None)
             for run in others
         ):
             if may_differ:
@@ -297,17 +291,21 @@ def _has_ids_and_times(recording: Recording) -> bool:
     )
 
 
+def _may_hold_durations(recording: Recording, runs: Sequence[ProgramRun]) -> bool:
+    """Whether libraries may have measured durations in the runs, and the program's own code none."""
+    is_by_libraries = all(run.is_by_form and not run.clocks for run in runs)
+    return is_by_libraries and len(runs) >= _RUNS and not _has_ids_and_times(recording)
+
+
 def _compared_by_duration(recorded: Path, runs: Sequence[ProgramRun]) -> list[ProgramRun] | None:
     """Compare again without durations that libraries measured; None where two runs agree in one."""
-    if len(runs) < _RUNS or any(run.divergence is None or run.clocks or not run.is_by_form for run in runs):
-        return None
     measured: list[list[str]] = [[] for _ in runs]
     compared = [
         replace(run, comparison=_compared(recorded, run.session, by_form=True, measured=durations))
         for run, durations in zip(runs, measured, strict=True)
     ]
     varies = all(len(set(each)) == len(each) for each in zip(*measured, strict=False))
-    return compared if measured[0] and varies else None
+    return compared if all(measured) and varies else None
 
 
 def _repeated_with_a_target(recording: Recording, chance: _Chance) -> str:

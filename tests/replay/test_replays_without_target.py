@@ -506,6 +506,10 @@ def test_durations_that_libraries_measure_may_differ_if_they_do_so_in_every_run(
     assert "values agree but for ids and times that installed libraries made" in str(report)
     desk.change("shop.py", "'0:00:01", "'0:00:02")  # no clock measured these
     assert replayed().verdict != "IDENTICAL"
+    desk.change("shop.py", "'0:00:02", "'0:00:01")
+    desk.change("shop.py", "chance, 10\n", "chance, 9\n")
+    report = replayed()
+    assert report.verdict == "DIVERGED", str(report)
 
 
 @pytest.mark.further
