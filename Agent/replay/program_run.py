@@ -127,7 +127,7 @@ class ProgramRun:
     def other_files(self) -> str:
         """Files that the run read and that the recorded run may not have read so, with a remedy; else ""."""
         asked, read = _listed(self.found_changed_files), _listed(self.read_newer)
-        left = f"; it asks for {asked}, left by the recorded run: remove it, or put back what was there before"
+        left = f"; it asks for {asked}, left by the recorded run: remove it or put back what was there before"
         newer = f"; it reads {read}, newer than the recording: put back the old one"
         return (left if self.found_changed_files else "") + (newer if self.read_newer else "")
 

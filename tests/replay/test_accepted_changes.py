@@ -87,6 +87,54 @@ def test_changes_follow_one_another_and_each_cuts_what_is_older(toy):
     assert not list(golden.directory.glob("before_step*"))
 
 
+FIRST_INSIDE = """
+LIMIT = 3
+
+class Clerk:
+    def __init__(self):
+        self.agent_id, self.asked = "clerk", 0
+
+    @trace_agent_action
+    def empty(self, till):
+        self.asked += 1
+        return till.take(3)
+
+class Till:
+    def __init__(self, clerk):
+        self.agent_id, self.coins, self.clerk = "till", 0, clerk
+
+    @trace_agent_action
+    def take(self, amount):
+        self.coins -= amount
+        return self.coins
+
+    @trace_agent_action
+    def pay(self, amount):
+        self.coins += amount
+        return self.clerk.empty(self) if self.coins > LIMIT else self.coins
+
+def build(spec=None):
+    clerk = Clerk()
+    return {"clerk": clerk, "till": Till(clerk)}
+
+def main():
+    till = build()["till"]
+    for amount in (1, 2, 1, 1, 2, 3):
+        till.pay(amount)
+"""
+
+
+def test_an_agent_may_act_for_the_first_time_inside_the_action_of_another(toy):
+    golden = kept(toy.record(FIRST_INSIDE), "last")
+    assert update_golden(golden).passes
+    toy.change("LIMIT = 3", "LIMIT = 2")
+    assert check_golden(golden).report.divergence.step == 2
+    assert accept_golden(golden, 2, "two coins are enough").passes
+    assert check_golden(reread(golden)).passes
+    toy.change("LIMIT = 2", "LIMIT = 4")
+    assert check_golden(reread(golden)).report.divergence.step == 2
+
+
 def test_what_is_no_new_behaviour_is_not_accepted(toy):
     golden = kept(toy.record(TILL))
     with pytest.raises(UsageError, match="it has no new behaviour"):

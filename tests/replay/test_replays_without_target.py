@@ -178,7 +178,7 @@ def test_the_file_that_keeps_a_run_from_proving_anything_is_named_with_a_remedy(
     desk.change("shop.py", "self.cash -= price", "self.cash -= 2 * price")
     report = replayed()
     assert report.verdict == "UNVERIFIED", str(report)
-    assert "it asks for kept.db, left by the recorded run: remove that, or put back" in str(report)
+    assert "it asks for kept.db, left by the recorded run: remove it or put back" in str(report)
     assert "config.txt" not in str(report)
     (desk.place / "kept.db").unlink()
     report = replayed()

@@ -274,7 +274,9 @@ class Fork:
         else:
             self.trigger = ForkTrigger(point.effect, self.plan.actions[point.index].effects, change)
         if pipeline.artifacts is not None:
-            before = Counter(action.agent_id for action in self.plan.actions[: point.index])
+            done = self.plan.actions[: point.index]
+            before = {str(effect.agent_id): 1 for action in done for effect in action.effects}
+            before |= Counter(action.agent_id for action in done)
             emit_states(pipeline, self.everybody(), self.bench.recording.agents, before)
         self.bench.watch.is_on = False
         if not self.answers.reads_sources:
@@ -448,15 +450,18 @@ def emit_states(
     facts: Mapping[str, AgentFacts],
     actions: Mapping[str, int],
 ) -> None:
-    """Emit a full state of each agent at the start of a fork, so that actions need only record changes.
+    """Emit a full state of each agent that has acted, so that its actions need only record changes.
+
+    An agent that has not acted emits its first state at its first action, as in the original.
 
     Args:
         actions: the entry actions of each agent before the point, so that the next full state is due at the
             same action as in the original.
     """
     for tracker, binding, obj in trackers(pipeline, objects, facts):
-        tracker.actions = max(1, actions.get(str(binding.agent_id), 0))
-        emit_state(pipeline, binding, tracker, obj, "first")
+        tracker.actions = actions.get(str(binding.agent_id), 0)
+        if tracker.actions:
+            emit_state(pipeline, binding, tracker, obj, "first")
 
 
 def trackers(
