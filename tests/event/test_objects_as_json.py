@@ -204,6 +204,37 @@ def test_numbers_and_tables_of_libraries_come_back():
         assert content_of(made).text == content_of(value).text, value
 
 
+def test_tables_that_operations_made_come_back():
+    pandas = pytest.importorskip("pandas")
+    days = pandas.date_range("2026-01-01", periods=3)
+    sales = pandas.DataFrame({"day": days, "shop": ["x", "y", "x"], "sum": [1.0, 2.0, 3.0], "due": days})
+    texts = pandas.Series(["a", "b", "a", None])
+    values = [
+        sales, sales.assign(day=sales.day.dt.tz_localize("UTC")), sales.iloc[[0, 2]], sales.describe(), sales.T,
+        sales.groupby("shop")[["sum"]].mean(), sales.set_index(["shop", "sum"]),
+        sales.pivot_table(index="day", columns="shop", values="sum"), sales.set_index("day")["sum"].resample("2D").sum(),
+        sales.day - sales.day.min(), texts.astype("category"), texts.value_counts(), texts[1:3], texts.str.upper(),
+        pandas.concat([texts, texts]), pandas.DataFrame(columns=["a", "b"]), pandas.DataFrame(),
+    ]  # fmt: skip
+    for value in values:
+        made = again(value)
+        assert type(made) is type(value), value
+        assert content_of(made).text == content_of(value).text, value
+
+
+def test_the_content_of_texts_of_arrow_is_theirs_alone():
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    texts = pandas.Series(["a", "b", "c"], dtype="str")
+    same = [texts[1:].reset_index(drop=True), pandas.concat([texts[1:2], texts[2:]], ignore_index=True)]
+    assert {content_of(each.array).text for each in same} == {
+        content_of(pandas.Series(["b", "c"], dtype="str").array).text
+    }
+    others = [["b", "d"], ["b"], ["b", None], ["c", "b"]]
+    found = {content_of(pandas.Series(each, dtype="str").array).text for each in (*others, ["b", "c"])}
+    assert len(found) == len(others) + 1
+
+
 def test_a_record_that_somebody_changed_gives_no_object():
     dumped = to_json(Plain(rows=[[1], [2]]), "/extra", reading=KEEPING)
     form = orjson.loads(dumped.json)

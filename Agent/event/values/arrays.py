@@ -393,15 +393,18 @@ def _make_series(cls: Any, values: Any, index: Any, name: Any, attributes: dict[
     return series
 
 
-def _frame_parts(value: Any) -> list[Any]:
-    numpy: Any = sys.modules["numpy"]
+def columns_of(manager: Any) -> list[Any]:
+    """Return the columns of the manager of a table in order, however operations have arranged its blocks."""
     columns: dict[int, Any] = {}
-    for block in value._mgr.blocks:
+    for block in manager.blocks:
         values = block.values
-        columns.update(
-            zip(map(int, block.mgr_locs), values if type(values) is numpy.ndarray else [values], strict=True)
-        )
-    return [[columns[at] for at in sorted(columns)], value.columns, value.index, dict(value.attrs)]
+        # Numbers and times of several columns lie in one array with two dimensions, other columns alone.
+        columns.update(zip(map(int, block.mgr_locs), values if values.ndim == 2 else [values], strict=True))
+    return [columns[at] for at in sorted(columns)]
+
+
+def _frame_parts(value: Any) -> list[Any]:
+    return [columns_of(value._mgr), value.columns, value.index, dict(value.attrs)]
 
 
 def _make_frame(cls: Any, columns: list[Any], names: Any, index: Any, attributes: Any) -> Any:

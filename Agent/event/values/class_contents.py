@@ -38,6 +38,7 @@ from Agent.event.classes import (
 )
 from Agent.event.limits_of_time import pass_on
 from Agent.event.script_names import without_script
+from Agent.event.values.arrays import columns_of
 
 
 class Unreadable(Exception):
@@ -700,6 +701,18 @@ def _array_of_pandas(value: Any) -> Pieces:
     return pieces._replace(ordered=(made_by, state[:2]))
 
 
+def _array_of_arrow(value: Any) -> Pieces:
+    """Return its type and its items as Arrow writes them: without what slices and pieces leave in memory."""
+    arrow: Any = sys.modules["pyarrow"]
+    try:
+        whole = value.combine_chunks() if hasattr(value, "chunks") else value
+        raw = arrow.record_batch([whole], [""]).serialize().to_pybytes()
+    except Exception as error:
+        pass_on(error)
+        raise Unreadable(f"pyarrow cannot write the array ({type(error).__name__})") from error
+    return Pieces("arrow", (str(value.type),), raw=raw)
+
+
 _READERS: dict[type, _Reader] = {
     dict: _mapping(dict),
     list: _items(list),
@@ -745,6 +758,9 @@ _BY_NAME: dict[str, _Reader] = {
     "collections.defaultdict": _defaultdict,
     "array.array": _array,
     "pandas._libs.arrays.NDArrayBacked": _array_of_pandas,
+    "pandas._libs.internals.BlockManager": lambda value: Pieces("table", (columns_of(value), value.axes)),
+    "pyarrow.lib.Array": _array_of_arrow,
+    "pyarrow.lib.ChunkedArray": _array_of_arrow,
     "functools.partial": _partial,
     "functools._lru_cache_wrapper": lambda value: Pieces("cached", (value.__wrapped__,)),
     "weakref.ReferenceType": _weak,

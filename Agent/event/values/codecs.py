@@ -482,7 +482,7 @@ def register_codec(cls: type, encode: Callable[[Any], Any], decode: Callable[[An
 # Facts about a class, computed once.
 
 _LAZY: dict[str, frozenset[str]] = {
-    "pandas": frozenset({"_cache", "_item_cache", "_id", "_references", "_is_copy", "_engine"}),
+    "pandas": frozenset({"_cache", "_item_cache", "_id", "_references", "_is_copy", "_engine", "_readonly"}),
     "numpy.ma": frozenset({"_basedict", "_sharedmask"}),
 }
 """Attributes that libraries fill on access and that are not part of the content."""
