@@ -478,6 +478,18 @@ def test_a_worker_that_is_killed_while_it_records_is_a_recording_that_did_not_en
 
 
 @pytest.mark.further
+def test_handles_that_were_not_compared_are_listed(desk):
+    desk.record(
+        shop=SHOP.replace("10\n", "10\n        self.lock = Lock()\n", 1).replace(
+            "\nclass", "from threading import Lock\n\nclass", 1
+        )
+    )
+    report = replayed()
+    assert report.verdict == "IDENTICAL", str(report)
+    assert "handles, not compared: ann.lock, bob.lock" in str(report)
+
+
+@pytest.mark.further
 def test_a_package_that_ran_as_a_module_runs_as_one_again(desk):
     package = desk.place / "market"
     package.mkdir()

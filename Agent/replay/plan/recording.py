@@ -388,6 +388,13 @@ def _note_state(facts: AgentFacts, event: Event) -> None:
         facts.shared_with.add(None)
 
 
+def handles_of(recording: Recording) -> list[str]:
+    """Return the fields that full states list as handles, as `agent.field`."""
+    states = (event for event in recording.events if event.kind == "state")
+    names = [f"{event.agent_id}.{name}" for event in states for name in event.extra.get("handles") or ()]
+    return list(dict.fromkeys(names))
+
+
 def ends_of(event: Event) -> dict[str, str | None]:
     """Return the digests of the final contents of referenced objects, by field, from a final `state` event.
 
