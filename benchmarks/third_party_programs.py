@@ -269,7 +269,7 @@ SUBJECTS = (
         _edit("MoneyAgent", "give_money", "self.wealth -= 1", "self.wealth -= 1 + (self.model.steps == 120)",
               120, "household_", "wealth"),
         _edit("MoneyAgent", "move", "self.cell = ", "__import__('random').random(); self.cell = ", 0,
-              "random read by", "MoneyAgent.move (agents.py:"),
+              "random read by", "MoneyAgent.move (", "agents.py:"),
     ).shorter(STEPS),
     Subject(
         "Mesa Schelling", ("mesa",), "last", SCHELLING,
@@ -277,7 +277,7 @@ SUBJECTS = (
               "self.happy = (self.model.steps, self.unique_id) != (150, 9)", 150, "resident_9", "happy"),
         _edit("SchellingAgent", "assign_state", "neighbors = list",
               "__import__('random').random(); neighbors = list", 0, "random read by",
-              "SchellingAgent.assign_state (agents.py:"),
+              "SchellingAgent.assign_state (", "agents.py:"),
     ).shorter(STEPS),
     Subject(
         "LangGraph", ("langgraph", "langchain_core"), "graph", LANGGRAPH,
