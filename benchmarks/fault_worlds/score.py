@@ -53,6 +53,7 @@ class Task:
     Args:
         complaint: for the healthy twin, the complaint of the faulty case.
         all_wordings: whether to ask in each of the case's wordings.
+        is_pointed: whether the complaint names the event that shows the symptom by its id.
     """
 
     world: str
@@ -61,6 +62,7 @@ class Task:
     faulty: bool = True
     complaint: str = ""
     all_wordings: bool = False
+    is_pointed: bool = False
 
 
 def draw(seed: int, count: int, chosen: Sequence[str]) -> list[Task]:
@@ -87,7 +89,8 @@ def run_here(task: Task, root: Path) -> dict[str, Any]:
     from Agent import debug_issue
 
     began = time.process_time()
-    report = debug_issue(task.complaint or truth.complaint, root=root)
+    pointed = f" ({truth.symptom_id})" if task.is_pointed and truth.symptom_id else ""
+    report = debug_issue((task.complaint or truth.complaint) + pointed, root=root)
     answer["seconds"] = time.process_time() - began
     answer["status"] = report.status
     answer["causes"] = _first_causes(report)
@@ -303,6 +306,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, help="a JSON file for all answers")
     parser.add_argument("--prove", action="store_true", help="only check that each fault causes its symptom")
+    parser.add_argument(
+        "--pointed", action="store_true", help="complaints name the event that shows the symptom"
+    )
     parser.add_argument("--task", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.task:
@@ -315,7 +321,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if options.author:
         chosen = [name for name in chosen if worlds()[name].author == options.author]
-    tasks = draw(options.seed, options.cases, chosen)
+    tasks = [
+        dataclasses.replace(task, is_pointed=options.pointed)
+        for task in draw(options.seed, options.cases, chosen)
+    ]
     if options.prove:
         return 1 if prove(tasks) else 0
     scores = measure(tasks)

@@ -81,6 +81,17 @@ def test_the_event_that_says_or_holds_what_the_text_names_is_the_symptom(text: s
     assert (log.acts[likeliest].name, log.acts[likeliest].step) == ("cut", day)
 
 
+def test_an_event_that_the_text_names_by_its_id_is_the_symptom_alone() -> None:
+    log = cheeses()
+    for act in log.acts:
+        act.id = f"abcdefgh-{act.place}"
+    seen = at(log, "cut", 12)
+    text = f"the shop sold something sour on day 7, see {seen.id} and abcdefgh-999999"
+    assert Issue(read_question(text, ROLES, []), log).symptoms(log, []) == {seen.place: 1.0}
+    unknown = Issue(read_question("wheel-31 is no good, see abcdefgh-999999", ROLES, []), log)
+    assert len(unknown.symptoms(log, [])) > 1
+
+
 def test_of_events_that_fit_alike_the_odd_one_is_the_symptom() -> None:
     log = cheeses()
     odd = at(log, "cut", 12)

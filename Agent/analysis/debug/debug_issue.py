@@ -88,7 +88,8 @@ def debug_issue(
     """Rank what explains an issue described in words, such as "Agent creator_001 not generating content".
 
     Args:
-        text: the issue; agents, actions, errors and ticks that it names are examined first.
+        text: the issue; agents, actions, errors and ticks that it names are examined first. An event id says
+            which event shows the problem.
         session: None for the current or newest one; an id, a unique prefix of one, or a path.
         root: the trace root; default: the configured one, else ./trace.
         test: whether to test the leading causes by forks of the run, with and without them.
@@ -129,7 +130,7 @@ def explain(
         question = replace(question, naming=events_naming(engine, lines, question.things))
         if seen.axis is not None:
             with no_collection():
-                named = [each.id for each in question.naming]
+                named = [*question.event_ids, *(each.id for each in question.naming)]
                 log, is_sample = read_log(engine, lines, seen, seen.axis, question.agents, named)
             looked_at.append(_read(log, is_sample))
         evidence = matching_messages(engine, lines, question)

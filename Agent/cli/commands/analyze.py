@@ -122,6 +122,7 @@ def debug(
     """Find what explains an issue described in words.
 
     Finds the agents, kinds of events, errors and times that TEXT names, and ranks what may have caused it.
+    An event id in TEXT says which event shows the problem, so that it need not be guessed.
     --test runs your code from the moment of each leading cause, with and without it, under several seeds, and
     reports the difference. RUN is a session, or SESSION/agent_id to name the agent. Exit code 1: no
     explanation was found.

@@ -37,6 +37,7 @@ class Issue:
         self.text = question.text.lower()
         self.ticks, self.clock = question.ticks, question.clock
         self.moments = question.moments
+        self.event_ids = frozenset(question.event_ids)
         self.spaced = f" {' '.join(_WORD.findall(self.text))} "
         self.tokens = self._named_tokens(log)
         self.told = self._told(log, question)
@@ -104,7 +105,10 @@ class Issue:
         return found
 
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
-        """Return {place: probability that the text refers to this event}."""
+        """Return {place: probability that the text refers to this event}; of ids in it, only theirs."""
+        pointed_at = [act.place for act in log.acts if act.id in self.event_ids] if self.event_ids else []
+        if pointed_at:
+            return dict.fromkeys(pointed_at, 1 / len(pointed_at))
         return symptoms(log, self.told, self.seeds(log), self._then(log), findings)
 
     def _then(self, log: Log) -> Collection[int]:
