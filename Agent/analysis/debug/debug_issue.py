@@ -143,13 +143,17 @@ def explain(
         least = found[1].confidence if len(found) > 1 else 1.0
         for cause in recorded.error_causes(log, question, told_of):
             found.insert(2, replace(cause, confidence=min(cause.confidence, least)))
+        of_events = recorded.event_causes(reader, engine, question)
+        # Beside a description, an id says what to explain, and a chain of guesses is the nearest explanation.
+        guessed = [each for each in of_events if question.describes and each.confidence < recorded.SURE]
         causes = [
-            *recorded.event_causes(reader, engine, question),
+            *(each for each in of_events if each not in guessed),
             *recorded.loss_causes(account, question),
             *sorted(
                 [*found, *recorded.open_span_causes(reader, question)],
                 key=lambda cause: -cause.confidence,
             ),
+            *guessed,
         ]
         causes = _with_places(causes, path, engine, lines)
     tests: list[str] = []

@@ -20,12 +20,14 @@ from Agent.analysis.session import in_flight
 from Agent.render.formats import plural
 from Agent.tree.read.reader import TreeReader
 
-__all__ = ["error_causes", "event_causes", "loss_causes", "missing_events", "open_span_causes"]
+__all__ = ["SURE", "error_causes", "event_causes", "loss_causes", "missing_events", "open_span_causes"]
 
 _LOOK_BACK_US: Final = 60_000_000
 _MAX_EDGES: Final = 10
 _MAX_SPANS: Final = 3
 _HANGS: Final = frozenset({"absence", "slow", "error", "loop"})
+SURE: Final = 0.7
+"""The confidence of a chain of recorded causes that leads to a failure."""
 _RECORD_WORDS: Final = frozenset(
     {"event", "events", "line", "lines", "log", "logs", "record", "records", "trace"}
 )
@@ -54,7 +56,7 @@ def event_causes(reader: TreeReader, engine: Engine, question: Question) -> list
                 tuple(cause["id"] for cause in [row, *found[:_MAX_EDGES]]),
                 tuple(agents),
                 tuple(Edge(**cause["edge"]) for cause in found[:_MAX_EDGES]),
-                0.7 if failures and origin["inferred_hops"] == 0 else 0.5 if failures else 0.3,
+                SURE if failures and origin["inferred_hops"] == 0 else 0.5 if failures else 0.3,
                 "event",
             )
         )

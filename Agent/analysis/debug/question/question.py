@@ -24,6 +24,7 @@ _MOMENT = re.compile(
     re.IGNORECASE,
 )
 _CLOCK = re.compile(r"(?<![0-9:])([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(?![0-9:])")
+_ASKING = frozenset({"cause", "caused", "causes", "event", "happen", "happened", "lead", "led"})
 _EVENT_ID = re.compile(r"\b[a-z2-7]{8}-[0-9]+\b")
 
 # The words of a group are synonyms in a question; the first one represents the group.
@@ -178,6 +179,12 @@ class Question:
     """Numbered names that are not agents: an order, a document."""
     naming: tuple[Naming, ...] = ()
     """The events that name `things`; empty until they are looked up."""
+
+    @property
+    def describes(self) -> bool:
+        """Whether it has other words than those that ask for the cause of an event."""
+        ids = {event_id.partition("-")[0] for event_id in self.event_ids}
+        return bool({*self.words} - ids - _ASKING)
 
 
 def stem(word: str) -> str:
