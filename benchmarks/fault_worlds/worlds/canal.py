@@ -346,7 +346,7 @@ class Canal:
         planned = self.has("expired_permission", case.begin)
         sailing = {trip[1] for trip in self.trips}
         ashore = [barge for barge in BARGES if barge not in sailing and (barge != self.boat or self.far(4))]
-        if planned or rng.random() < 0.25:
+        if planned or (ashore and rng.random() < 0.25):
             barge, lock = (self.boat, self.lock) if planned else (rng.choice(ashore), rng.choice(LOCKS))
             ahead = rng.choice((0, 1, 2, 4) if barge == self.boat else (0, 1, 2, 4, 9, 25))
             paper, sail = f"P{self.next()}", case.end if planned else self.watch + ahead
