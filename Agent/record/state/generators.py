@@ -1,4 +1,4 @@
-"""The random generators that an agent's fields hold, and where they stand in their streams."""
+"""Random generators in an agent's fields, and their positions in their streams."""
 
 from __future__ import annotations
 

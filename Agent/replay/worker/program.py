@@ -171,7 +171,7 @@ def _is_allowed(event: str, arguments: tuple[Any, ...], frame: FrameType) -> boo
 
 
 def _is_of_pool(frame: FrameType) -> bool:
-    """Whether the standard library forks a worker, or signals one of its own."""
+    """Whether `multiprocessing` is forking a worker, or signalling one that it forked."""
     return frame.f_globals.get("__name__") == _FORKS
 
 

@@ -88,7 +88,7 @@ class Store:
         return "noted"
 
     def send_for(self, part: str, job: str) -> str:
-        """Order a part that is missing; it comes in the morning, for this job."""
+        """Order a missing part for this job; it arrives the next morning."""
         self.promised[job] = part
         self.coming.append(part)
         return "comes tomorrow"
@@ -188,7 +188,7 @@ class Reception:
         self.in_house = 0
 
     def read_label(self, plate: str, slip: str, front_bar: float, rear_bar: float) -> str:
-        """Enter the pressures that stand in the door of a car."""
+        """Enter the tyre pressures printed on the door of a car."""
         return self.file.pressures(plate, slip, front_bar, rear_bar)
 
     def take_in(self, plate: str, job: str, wish: str) -> str:

@@ -105,7 +105,10 @@ class Issue:
         return found
 
     def symptoms(self, log: Log, findings: Sequence[Finding]) -> dict[int, float]:
-        """Return {place: probability that the text refers to this event}; of ids in it, only theirs."""
+        """Return {place: probability that the text refers to this event}.
+
+        If the text has ids of events, these are the only ones.
+        """
         pointed_at = [act.place for act in log.acts if act.id in self.event_ids] if self.event_ids else []
         if pointed_at:
             return dict.fromkeys(pointed_at, 1 / len(pointed_at))
