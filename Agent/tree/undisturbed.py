@@ -1,4 +1,4 @@
-"""Defers the signals of timers during work that is done once, such as an import.
+"""Keeps the signals of timers, or the garbage collector, away from a piece of work.
 
 A handler that raises aborts the code it interrupts. If a program's timer raises every millisecond, an import
 that takes longer would never complete, and no event would be written.
@@ -7,9 +7,10 @@ that takes longer would never complete, and no event would be written.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # without the enumerations of `signal`
+import gc
 import threading
-from collections.abc import Callable
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterator
+from contextlib import ContextDecorator, contextmanager
 from types import FrameType
 from typing import Any, Final
 
@@ -88,6 +89,18 @@ class undisturbed(ContextDecorator):  # noqa: N801 - it is used like a function
     def __exit__(self, *_error: object) -> None:
         self._over.append(None)
         _end(self._waiting)
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Disable garbage collection: a million events hold no cycles, and the search takes 20% of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _end(waiting: list[_Waiting]) -> None:

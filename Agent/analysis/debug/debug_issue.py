@@ -9,7 +9,6 @@ that need no ranking: errors, open spans and lost events.
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -35,6 +34,7 @@ from Agent.archive.sealed.reader import open_reader
 from Agent.event.code_places import CodePlace
 from Agent.render.formats import plural
 from Agent.tree.read.reader import TreeReader
+from Agent.tree.undisturbed import no_collection
 
 _PLACED: Final = 3
 """Of so many causes, and of so many events of each, the place in the program is looked up."""
@@ -57,18 +57,6 @@ def held_lines(engine: Engine, events: int) -> Iterator[str]:
         return
     with kept(engine, "debug_lines", f"(SELECT {EVENT_COLUMNS} FROM {whole_lines()})") as source:
         yield source.text
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Disable garbage collection: a million tuples hold no cycles, and the search takes 20% of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 __all__ = ["Cause", "DebugReport", "debug_issue", "explain"]

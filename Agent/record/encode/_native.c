@@ -394,12 +394,11 @@ static int marks_are_harmless(const Judge *judge, const char *raw, const char *e
     return !holds(raw, end, 'Q', "Q~");
 }
 
-/* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. `named` is 0 where it is known
-   that no text ends like the name of a secret. */
-static int sweep(const Judge *judge, const char *raw, Py_ssize_t size, int named) {
+/* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. Strings of their own are looked at
+   apart. */
+static int sweep(const Judge *judge, const char *raw, Py_ssize_t size) {
     const char *end = raw + size;
-    if (!runs_are_harmless(judge, raw, end)) return 0;
-    if (!blanks_are_harmless(judge, raw, end) || (named && !values_are_harmless(judge, raw, end))) return 0;
+    if (!runs_are_harmless(judge, raw, end) || !blanks_are_harmless(judge, raw, end)) return 0;
     /* of JSON's own colons each stands behind a quote */
     if (has_own_colon(raw, size))
         for (const char *at = raw; (at = memchr(at, ':', (size_t)(end - at))) != NULL; at++)
@@ -409,9 +408,13 @@ static int sweep(const Judge *judge, const char *raw, Py_ssize_t size, int named
     return names_are_harmless(judge, raw, end, found) && marks_are_harmless(judge, raw, end, found);
 }
 
-/* 1 clean, 0 not, -1 with an exception. */
+/* 1 clean, 0 not, -1 with an exception. `named` is 0 where it is known that no text ends like the name of a secret. */
 static int is_clean(Judge *judge, PyObject *raw, int named) {
-    if (sweep(judge, PyBytes_AS_STRING(raw), PyBytes_GET_SIZE(raw), named)) return 1;
+    const char *at = PyBytes_AS_STRING(raw);
+    Py_ssize_t size = PyBytes_GET_SIZE(raw);
+    /* Python would find the same name. */
+    if (named && !values_are_harmless(judge, at, at + size)) return 0;
+    if (sweep(judge, at, size)) return 1;
     PyObject *answer = PyObject_CallOneArg(judge->looks_clean, raw);
     if (answer == NULL) return -1;
     int clean = PyObject_IsTrue(answer);

@@ -51,6 +51,7 @@ class ChangesByHand:
         self._ticks = TickCount()
         self._done: Counter[int] = Counter()
         """{number of an action: how many of the changes inside it were repeated}."""
+        self._changed_inside: list[DrivenAction] = []
 
     def repeat(self, events: Iterable[Event]) -> None:
         """Repeat changes.
@@ -67,12 +68,13 @@ class ChangesByHand:
         Args:
             current: returns the action that is replayed, if actions are replayed one by one.
         """
-        if any(each.by_hand_inside for each in plan.actions):
+        self._changed_inside = [each for each in plan.actions if each.by_hand_inside]
+        if self._changed_inside:
             installed.at_tick = lambda number: self._at_tick(number, driven_here() or current())
 
     def end(self, plan: Plan) -> None:
         """Make the changes after the last action, and note those inside actions whose tick did not begin."""
-        for action in plan.actions:
+        for action in self._changed_inside:
             for event in action.by_hand_inside[self._done[action.number] :]:
                 self._context.outcome.doubts.append(
                     f"{describe_change(event)} was not repeated: replayed code did not begin that tick in "

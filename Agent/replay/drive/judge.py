@@ -64,34 +64,25 @@ class ActionJudge:
         """Whether the recording is complete, so that measurements are compared, too."""
         self._driven: Counter[str] = Counter()
         self._covered: Counter[str] = Counter()
-        self._agreed: list[DrivenAction] = []
-        """Actions that agreed byte for byte and are not counted yet."""
 
     def begin(self, action: DrivenAction) -> None:
         """Note that an action is about to be replayed."""
         self._identifiers.begin(action.effects)
 
     def agreed(self, action: DrivenAction, ids: Sequence[str]) -> None:
-        """Note an action that produced exactly the recorded events; `settle` counts it.
+        """Count an action that produced exactly the recorded events.
 
         Args:
             ids: the ids of its effects in the replay.
         """
-        for effect, identity in zip(action.effects, ids, strict=True):
+        counts, effects, event = self._outcome.counts, action.effects, action.event
+        for effect, identity in zip(effects, ids, strict=True):
             self._identifiers.pair(effect.id, identity)
-        self._agreed.append(action)
-
-    def settle(self) -> None:
-        """Count the actions that agreed byte for byte since the last call."""
-        counts = self._outcome.counts
-        for action in self._agreed:
-            counts.results += 1
-            counts.effects += len(action.effects)
-            changed = self._count_fields(action.event.state or _NO_CHANGE)
-            self._driven[action.agent_id] += 1
-            answered = len(action.effects) + (action.event.extra["result"] is not None)
-            self._count(action.agent_id, changed + answered)
-        self._agreed.clear()
+        counts.results += 1
+        counts.effects += len(effects)
+        changed = self._count_fields(event.state or _NO_CHANGE)
+        self._driven[action.agent_id] += 1
+        self._count(action.agent_id, changed + len(effects) + (event.extra["result"] is not None))
 
     def compare(
         self,
@@ -111,7 +102,6 @@ class ActionJudge:
             ReplayStopped: they differ; the outcome says where.
         """
         replayed = _driven_event(action, events)
-        self.settle()
         if action.is_plain:
             self._identifiers.begin(action.effects)
         if replayed is None:
@@ -150,7 +140,6 @@ class ActionJudge:
 
     def ended(self, agent_id: str, *, is_changed: bool) -> None:
         """Note that an agent's final full state agreed; if it had changed, that covers all its actions."""
-        self.settle()
         if is_changed:
             self._count(agent_id, 1)
 

@@ -171,7 +171,7 @@ class RecordedPlayer:
     @property
     def has_begun(self) -> bool:
         """Whether the replayed call itself was entered."""
-        return self._progress_here.has_begun
+        return (current_lane.get() or self._only).has_begun
 
     def enter(self, call: TracedCall) -> Answer | None:
         """Return the recorded response, or None for the code of live agents."""

@@ -311,10 +311,11 @@ class LastStates:
         Raises:
             ReplayStopped: a state differs; the outcome names the field.
         """
-        last = {action.agent_id: action for action in self._plan.actions}
         for agent_id in (*self._objects, *self._context.outcome.inside):
             # For agents inside others the last step is that of the run.
-            action = last.get(agent_id) or (self._plan.actions[-1] if agent_id not in self._objects else None)
+            action = self._plan.last.get(agent_id)
+            if action is None and agent_id not in self._objects:
+                action = self._plan.actions[-1]
             obj = self._object(agent_id)
             if obj is None and self._fields_to_match.get(agent_id):  # it was collected here, too
                 self._context.outcome.unseen_ends[agent_id] = sorted(self._fields_to_match[agent_id])
@@ -513,8 +514,7 @@ class OutsideWrites:
         Raises:
             ReplayStopped: replayed code wrote something else.
         """
-        # The last action of each agent: later ones replace earlier ones in the mapping.
-        for agent_id, action in {each.agent_id: each for each in plan.actions}.items():
+        for agent_id, action in plan.last.items():
             events = plan.written_last.get(agent_id, ())
             if events:
                 self.compare(action, objects[agent_id], events)

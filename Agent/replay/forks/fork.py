@@ -135,7 +135,7 @@ class Fork:
         self.plan = make_plan(bench.recording, frozenset(agent_ids), frozenset(bench.objects))
         if self._run_ids:
             own = {event.id for event in self._entries()}
-            self.plan.actions = [action for action in self.plan.actions if action.event.id in own]
+            self.plan.take(action for action in self.plan.actions if action.event.id in own)
         find = self._find or (lambda plan: find_point(self._step, plan, bench.recording, self._ref))
         self.point = find(self.plan)
         self.outcome.agents = sorted(agent_ids)

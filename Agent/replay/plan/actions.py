@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nextafter
 
+from Agent.event.ids import split_event_id
 from Agent.event.kinds import INTERVENTION
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
@@ -26,6 +27,7 @@ from Agent.replay.plan.recording import (
     parents_of,
     spans_around,
 )
+from Agent.tree.undisturbed import no_collection
 
 FRAMEWORK_KINDS = frozenset(
     {
@@ -78,6 +80,16 @@ class PlannedCall:
     """The positions of its start and end in the order of the async steps of its process; 0 if unknown."""
     resumed: tuple[int, ...] = ()
     """The positions in the same order at which it continued after an `await`."""
+    writer: str = field(init=False)
+    """The writer of its event."""
+    seq: int = field(init=False)
+    """The number of its event within the writer."""
+    ended_us: int = field(init=False)
+    """The time of its event, in microseconds since 1970."""
+
+    def __post_init__(self) -> None:
+        self.writer, self.seq = split_event_id(self.event.id)
+        self.ended_us = self.event.timestamp_us
 
     @property
     def whose(self) -> str:
@@ -91,14 +103,11 @@ class PlannedCall:
 
     def overlaps(self, other: PlannedCall) -> bool:
         """Whether two calls ran concurrently, so that their order has no meaning."""
-        if self.turns[1] and other.turns[1] and self.event.writer == other.event.writer:
+        if self.turns[1] and other.turns[1] and self.writer == other.writer:
             return self.turns[0] < other.turns[1] and other.turns[0] < self.turns[1]
         # A recorded start may be too late by the time of capturing the result, which matters only for tasks.
         slack = ASYNC_SLACK_US if self.is_async and other.is_async else -2
-        return (
-            self.began_us < other.event.timestamp_us + slack
-            and other.began_us < self.event.timestamp_us + slack
-        )
+        return self.began_us < other.ended_us + slack and other.began_us < self.ended_us + slack
 
 
 @dataclass(slots=True)
@@ -147,6 +156,8 @@ class Plan:
     """Everything to replay."""
 
     actions: list[DrivenAction] = field(default_factory=list)
+    last: dict[str, DrivenAction] = field(default_factory=dict)
+    """{agent: its last replayed action}, in the order of their first ones."""
     exits: dict[str, Event] = field(default_factory=dict)
     """{agent: its state at a clean end}, including agents inside others."""
     gone: dict[str, Event] = field(default_factory=dict)
@@ -166,7 +177,13 @@ class Plan:
     notes: Counter[str] = field(default_factory=Counter)
     """{replayed agent: number of its `log_action` notes outside replayed actions}."""
 
+    def take(self, actions: Iterable[DrivenAction]) -> None:
+        """Set the actions to replay."""
+        self.actions = list(actions)
+        self.last = {action.agent_id: action for action in self.actions}
 
+
+@no_collection()
 def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str]) -> Plan:
     """Return the plan for a run.
 
@@ -178,7 +195,7 @@ def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str])
     tree = _CallTree(recording)
     plan = Plan()
     roots: dict[str, DrivenAction] = {}
-    for call in sorted(tree.calls.values(), key=lambda call: (call.began_us, call.event.seq)):
+    for call in sorted(tree.calls.values(), key=lambda call: (call.began_us, call.seq)):
         if call.event.code is None:
             continue  # only entry actions carry code
         # An entry without state is a call of a function, not of the agent's method.
@@ -191,7 +208,7 @@ def make_plan(recording: Recording, given: frozenset[str], live: frozenset[str])
             plan.functions += 1
         else:
             plan.undriven[call.agent_id or ""] += 1
-    plan.actions = list(roots.values())
+    plan.take(roots.values())
     _mark_overlaps(plan.actions)
     _add_surroundings(recording, plan, tree, roots, given, live)
     _add_gone(recording, plan, tree, roots, live)
@@ -246,9 +263,9 @@ def _is_inside(call: PlannedCall, given: frozenset[str]) -> bool:
 def _mark_overlaps(actions: list[DrivenAction]) -> None:
     last: DrivenAction | None = None
     for action in actions:
-        if last is not None and action.call.began_us < last.event.timestamp_us - OVERLAP_US:
+        if last is not None and action.call.began_us < last.call.ended_us - OVERLAP_US:
             action.overlaps = last.overlaps = True
-        if last is None or action.event.timestamp_us > last.event.timestamp_us:
+        if last is None or action.call.ended_us > last.call.ended_us:
             last = action
 
 
@@ -375,7 +392,7 @@ def _began_behind(action: DrivenAction, event: Event, turn: int) -> bool:
     """Whether an action began after a write or a state with a known turn of the event loop."""
     began = action.call.turns[0]
     # A synchronous action is not interrupted, so it began after the event if it ended after it.
-    return began > turn if began else action.event.seq > event.seq
+    return began > turn if began else action.call.seq > event.seq
 
 
 def _place_by_beginning(own: Sequence[DrivenAction], waiting: list[Event]) -> list[Event]:
@@ -482,7 +499,7 @@ class _CallTree:
             if call.parent is not None and not self.is_inside_tool(call.event):
                 call.parent.children.append(call)
         for call in self.calls.values():
-            call.children.sort(key=lambda child: (child.began_us, child.event.seq))
+            call.children.sort(key=lambda child: (child.began_us, child.seq))
 
     def _set_beginnings(self, recording: Recording) -> None:
         """Correct start times: no call begins after one with a later span id, or its agent's first state.
@@ -500,12 +517,12 @@ class _CallTree:
         for span_id in sorted(self.calls):
             call, ends = self.calls[span_id], ended[span_id[:_PROCESS_DIGITS]]
             first = firsts.pop(str(call.agent_id), None) if call.event.state is not None else None
-            if first is not None and first.writer == call.event.writer:
+            if first is not None and first.writer == call.writer:
                 # In a recording that a replay made, all first states precede all calls.
                 behind = 0 if call.is_async else bisect.bisect_right(ends, call.began_us)
                 earliest = max(float(first.timestamp_us), ends[behind - 1] if behind else 0.0)
                 call.began_us = min(call.began_us, earliest)
-            bisect.insort(ends, float(call.event.timestamp_us))
+            bisect.insort(ends, float(call.ended_us))
         later: dict[str, float] = {}
         for span_id in sorted(self.calls, reverse=True):
             call, process = self.calls[span_id], span_id[:_PROCESS_DIGITS]
@@ -526,12 +543,12 @@ class _CallTree:
             around = [
                 call
                 for call in self.calls.values()
-                if call.event.writer == event.writer
-                and call.event.seq > event.seq
+                if call.writer == event.writer
+                and call.seq > event.seq
                 and call.began_us - ASYNC_SLACK_US <= event.timestamp_us
             ]
             if around:
-                self._parents[span_id] = min(around, key=lambda call: call.event.seq).event.span_id
+                self._parents[span_id] = min(around, key=lambda call: call.seq).event.span_id
 
     def enclosing(self, span_id: str | None) -> PlannedCall | None:
         """Return the innermost traced call that is or contains a span."""
@@ -626,13 +643,14 @@ def overlap(one: DrivenAction, other: DrivenAction, *, is_loose: bool = False) -
         is_loose: whether async actions of two agents may overlap by ASYNC_SLACK_US, since their recorded
             starts are too late by the time of capturing the result.
     """
-    if one.call.turns[1] and other.call.turns[1] and one.event.writer == other.event.writer:
-        return other.call.turns[0] < one.call.turns[1]
-    are_tasks = one.call.is_async and other.call.is_async and one.agent_id != other.agent_id
+    first, later = one.call, other.call
+    if first.turns[1] and later.turns[1] and first.writer == later.writer:
+        return later.turns[0] < first.turns[1]
+    are_tasks = first.is_async and later.is_async and one.agent_id != other.agent_id
     slack_us = ASYNC_SLACK_US if is_loose and are_tasks else -OVERLAP_US
     # Events of a process are numbered in the order in which calls end.
-    is_within = other.event.writer == one.event.writer and other.event.seq < one.event.seq
-    return is_within or other.call.began_us < one.event.timestamp_us + slack_us
+    is_within = later.writer == first.writer and later.seq < first.seq
+    return is_within or later.began_us < first.ended_us + slack_us
 
 
 def groups_of(actions: Sequence[DrivenAction], *, is_loose: bool = False) -> Iterator[list[DrivenAction]]:

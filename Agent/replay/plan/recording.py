@@ -23,6 +23,7 @@ from Agent.replay.compare.outcome import ReplayOutcome
 from Agent.tree.files.session import SessionInfo, lineage_within, open_session
 from Agent.tree.layout import find_session
 from Agent.tree.read.reader import TreeReader
+from Agent.tree.undisturbed import no_collection
 
 REPLAYED = "replayed"
 """The writer of a replay's events; the events that a fork keeps from before its point have this prefix."""
@@ -128,6 +129,7 @@ class Recording:
         return default if self.info is None else self.info.configuration.get(name, default)
 
 
+@no_collection()
 def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     """Read a session, or only one agent's events and those inside its actions.
 
@@ -137,24 +139,30 @@ def read_recording(session: Path, agent_id: str | None = None) -> Recording:
     reader = open_reader(session)
     recording = Recording(session, agent_id, session_info(session))
     nesting = _Nesting(agent_id)
+    may_be_inside = False
     scan = reader.scan()
     for event in scan:
         _note_facts(recording, event)
-        if agent_id is None:
+        if agent_id is None or (event.agent_id == agent_id and not may_be_inside):
             recording.events.append(event)
-        else:
+        elif event.agent_id != agent_id and event.parent_span_id is not None:
+            may_be_inside = True
+            recording.events.clear()
+        if agent_id is not None:
             nesting.note(event)
     if agent_id is not None:
         if agent_id not in recording.agents:
             raise AgentNotFound(f"no readable event of agent {agent_id!r}", path=session)
-        # A span's event is written after the events inside it, so nesting is known only after a first pass.
+        # A span's event is written after the events inside it, so nesting is known only after a first pass;
+        # without events of others inside spans, one pass is enough.
         # If a process was killed, spans that it had not written are missing: keep events inside those too.
         wanted = {agent_id} if all(writer.has_ended for writer in scan.losses.writers) else {agent_id, None}
-        recording.events = [
-            event
-            for event in reader.scan()
-            if event.agent_id == agent_id or not wanted.isdisjoint(nesting.around(event))
-        ]
+        if may_be_inside:
+            recording.events = [
+                event
+                for event in reader.scan()
+                if event.agent_id == agent_id or not wanted.isdisjoint(nesting.around(event))
+            ]
     recording.events.sort(key=order_key)
     recording.moves.sort(key=order_key)
     for damage in reader.damage():

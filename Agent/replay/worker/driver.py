@@ -203,7 +203,6 @@ class Driver:
         finally:
             installed.open_reads = keeps_reads
             self._player.action = None
-            self._judge.settle()
             self._watch.close()
 
     def hand_over(self, player: Any, pipeline: Pipeline, patched: Collection[str]) -> None:
@@ -414,14 +413,15 @@ class Driver:
             return
         if action.before or self._pipeline.options.strict_state:
             self._outside.compare(action, target)
-        # Full states last: they include what was written and moved.
-        for event in filter(is_outside_write, action.before):
-            self._impose(action, event, target)
-        self._outside.put_ahead(action, self._objects, self._keeps)
-        self._held.put(action, action.moved)
-        for event in action.before:
-            if not is_outside_write(event):
+        if action.before or action.ahead or action.moved:
+            # Full states last: they include what was written and moved.
+            for event in filter(is_outside_write, action.before):
                 self._impose(action, event, target)
+            self._outside.put_ahead(action, self._objects, self._keeps)
+            self._held.put(action, action.moved)
+            for event in action.before:
+                if not is_outside_write(event):
+                    self._impose(action, event, target)
         self._held.watch_draws(agent_id, target, is_suspect=agent_id in self._suspects)
 
     def _allow_generators(self, agent_id: str, target: object) -> None:
@@ -484,12 +484,14 @@ class Driver:
 
     def _drive(self, action: DrivenAction) -> None:
         obj = self._objects[action.agent_id]
-        self._by_hand.repeat(action.by_hand)
+        if action.by_hand:
+            self._by_hand.repeat(action.by_hand)
         method, args, kwargs = self._prepared(action.call, obj)
         # The user's code may have set up logging since the last action.
         if installed.active is not self._pipeline:
             install_pipeline(self._pipeline)
-        self._note_ending(action)
+        if "outcome" in action.event.extra:
+            self._note_ending(action)
         self._sink.clear()
         self._answered_at.clear()
         if not action.is_plain:
