@@ -182,7 +182,12 @@ def ask_memory_for(value: Any) -> None:
             text_bytes += sum([most_utf8(child) for child in children if type(child) is str])
         if not kinds.isdisjoint(_NESTING):
             pending += [child for child in children if type(child) in _NESTING]
-    bytes(_AT_LEAST + _OF_A_BYTE * text_bytes + _OF_AN_ITEM * items + _OF_THE_WIDEST * widest)
+    _ask(_OF_A_BYTE * text_bytes + _OF_AN_ITEM * items + _OF_THE_WIDEST * widest)
+
+
+def _ask(most_bytes: int) -> None:
+    if most_bytes > _OF_A_WALK:  # no more than small values may need
+        bytes(most_bytes)
 
 
 def write_json(value: Any, options: int = 0) -> bytes:
@@ -195,7 +200,7 @@ def write_json(value: Any, options: int = 0) -> bytes:
 def read_json(data: bytes) -> Any:
     """Call `orjson.loads`; raise MemoryError if it may lack memory."""
     containers = _READ_LIST * data.count(b"[") + _READ_DICT * data.count(b"{")
-    bytes(_AT_LEAST + _OF_A_BYTE_READ * len(data) + containers)
+    _ask(_OF_A_BYTE_READ * len(data) + containers)
     return orjson.loads(data)
 
 

@@ -269,7 +269,8 @@ class Driver:
     def _groups(self) -> Iterator[Sequence[DrivenAction]]:
         """Yield the actions in replay order, concurrent ones as a group."""
         if self._is_sequential or not (self._is_loose or any(each.overlaps for each in self._plan.actions)):
-            yield from ([action] for action in self._plan.actions)
+            for action in self._plan.actions:
+                yield (action,)
             return
         for group in groups_of(self._plan.actions, is_loose=self._is_loose):
             if ran_in_one_loop(group):
