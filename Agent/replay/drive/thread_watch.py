@@ -74,6 +74,8 @@ class ThreadWatch:
 
     def begin(self) -> None:
         """Reset for the next action."""
+        if not (self.begun or self._joined):
+            return
         self.overlaps = False
         self.begun = 0
         self._threads.clear()
@@ -82,6 +84,8 @@ class ThreadWatch:
 
     def end(self) -> None:
         """Report work that outlives the action."""
+        if not self.begun:
+            return
         for thread, code, line in self._threads:
             if _waits_for_work(thread, code, patience_seconds=_PATIENCE_SECONDS):
                 continue
