@@ -133,7 +133,8 @@ def ask_memory_for_more() -> None:
 
 
 _FEW_ITEMS, _SHORT_CHARS = 12, 64
-# Small values need at most 256 KiB; no check is made for them, as it takes 10 times as long as writing.
+_OF_SMALL_VALUES = 262_144
+# Small values need at most that; no check is made for them, as it takes 10 times as long as writing.
 
 
 def _is_small(value: Any, levels: int) -> bool:
@@ -182,12 +183,9 @@ def ask_memory_for(value: Any) -> None:
             text_bytes += sum([most_utf8(child) for child in children if type(child) is str])
         if not kinds.isdisjoint(_NESTING):
             pending += [child for child in children if type(child) in _NESTING]
-    _ask(_OF_A_BYTE * text_bytes + _OF_AN_ITEM * items + _OF_THE_WIDEST * widest)
-
-
-def _ask(most_bytes: int) -> None:
-    if most_bytes > _OF_A_WALK:  # no more than small values may need
-        bytes(most_bytes)
+    most_bytes = _OF_A_BYTE * text_bytes + _OF_AN_ITEM * items + _OF_THE_WIDEST * widest
+    if most_bytes > _OF_SMALL_VALUES:
+        bytes(_AT_LEAST + most_bytes)
 
 
 def write_json(value: Any, options: int = 0) -> bytes:
@@ -200,7 +198,7 @@ def write_json(value: Any, options: int = 0) -> bytes:
 def read_json(data: bytes) -> Any:
     """Call `orjson.loads`; raise MemoryError if it may lack memory."""
     containers = _READ_LIST * data.count(b"[") + _READ_DICT * data.count(b"{")
-    _ask(_OF_A_BYTE_READ * len(data) + containers)
+    bytes(_AT_LEAST + _OF_A_BYTE_READ * len(data) + containers)
     return orjson.loads(data)
 
 

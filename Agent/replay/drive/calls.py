@@ -17,6 +17,7 @@ from Agent.event.model import Event
 from Agent.event.payloads import KINDS
 from Agent.event.pointers import escape, unescape, value_at
 from Agent.event.values.opaque import OpaqueKind
+from Agent.record.emit.context import SpanScope
 from Agent.record.state.identity import TRACED
 from Agent.replay.compare.comparison import Recorded
 from Agent.replay.compare.python_text import python_path
@@ -155,16 +156,20 @@ def _own_keys(kind: str) -> frozenset[str]:
     return _OWN_KEYS.union(field.name for field in KINDS[kind].fields) if kind in KINDS else _OWN_KEYS
 
 
-def scope_fields(event: Event, decoder: Decoder) -> dict[str, Any]:
-    """Return the fields that contexts around an action added to its event and to the events inside it."""
+def scope_around(event: Event, decoder: Decoder, parent: SpanScope | None = None) -> SpanScope | None:
+    """Return the scope that was open around an action, with its tick and the fields that contexts added.
+
+    Args:
+        parent: the scope to open it in.
+    """
     own = _own_keys(event.kind)
     if own.issuperset(event.extra):
-        return {}
+        return parent if event.tick is None else SpanScope(parent, tick=event.tick)
     fields = {}
     for key, value in event.extra.items():
         if key not in own:
             fields[key] = decoder.restore(Recorded(value, event.types or {}, f"/extra/{escape(key)}")).value
-    return fields
+    return SpanScope(parent, tick=event.tick, fields=fields)
 
 
 def in_debugger(method: Callable[..., Any], call: Callable[[], None]) -> None:

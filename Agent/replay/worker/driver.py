@@ -32,7 +32,7 @@ from Agent.replay.drive.calls import (
     bound_method,
     describe_unrestored,
     in_debugger,
-    scope_fields,
+    scope_around,
 )
 from Agent.replay.drive.changes_by_hand import ChangesByHand
 from Agent.replay.drive.held_moves import HeldMoves, held_at
@@ -245,10 +245,7 @@ class Driver:
                 self._impose(action, event, obj)
         self._outside.put_ahead(action, self._objects, self._keeps, is_compared=False)
         self._held.put(action, action.moved, is_compared=False)
-        scope = SpanScope(
-            around, tick=action.event.tick, fields=scope_fields(action.event, self._decoder) or None
-        )
-        token = current_scope.set(scope)
+        token = current_scope.set(scope_around(action.event, self._decoder, around))
         try:
             return self.raised_by(method, args, kwargs)
         finally:
@@ -328,7 +325,7 @@ class Driver:
         method, args, kwargs = self._prepared(action.call, obj)
         self._note_ending(action)
         self._player.begin(action)
-        token = current_scope.set(self._scope_of(action))
+        token = current_scope.set(scope_around(action.event, self._decoder))
         error: BaseException | None = None
         try:
             awaitable = self._awaitable(method, method(*args, **kwargs))
@@ -361,11 +358,6 @@ class Driver:
         outcome = action.event.extra.get("outcome")
         if outcome in {"cancelled", "interrupted"}:
             self._outcome.doubts.append(f"step {action.number} was {outcome} from outside")
-
-    def _scope_of(self, action: DrivenAction) -> SpanScope | None:
-        """Return the scope (tick and context fields) that was open around an action."""
-        tick, fields = action.event.tick, scope_fields(action.event, self._decoder)
-        return SpanScope(None, tick=tick, fields=fields) if fields or tick is not None else None
 
     def _continues_after(self, action: DrivenAction) -> bool:
         """Whether to look for further differences after this action; if so, store the one found."""
@@ -502,7 +494,7 @@ class Driver:
         self._sources.begin()
         self._expected.expect(action)
         self._held.begin_action()
-        token = current_scope.set(self._scope_of(action))
+        token = current_scope.set(scope_around(action.event, self._decoder))
         error: BaseException | None = None
         try:
             self._watch.begin(action)
