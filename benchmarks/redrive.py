@@ -4,6 +4,8 @@ The same actions are done untraced, traced into files, and driven again with and
 unrecorded sources, each in a process of its own, in turns. What is compared is processor time a step, the
 process's start and the first step left out of all; they stand apart with reading the record, since they are paid
 once. Without the watch nothing would be proved: it is taken away here only to show what it costs.
+
+With `--baseline DIR` steps are recorded and driven by this checkout and by another one, in turns.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from benchmarks.table import Report, Row, Table
 _REPOSITORY = Path(__file__).resolve().parents[1]
 WAYS = ("untraced", "traced", "driven again", "driven again, not watched")
 MOST = 2.0
+MOST_WORSE = 1.05
 LONG_US = 50
 """Actions that take longer are compared with the untraced program, others with the traced one."""
 
@@ -37,6 +40,8 @@ class Size(NamedTuple):
 
 FULL = Size({0: 20_000, 600: 10_000, 3_000: 3_000}, 7)
 QUICK = Size({0: 2_000, 600: 1_500, 3_000: 500}, 3)
+BESIDE = 15
+"""Turns beside another checkout."""
 
 
 class Taken(NamedTuple):
@@ -46,12 +51,12 @@ class Taken(NamedTuple):
     once_seconds: float
 
 
-def once(way: str, rounds: int, actions: int, directory: Path) -> Taken:
-    """One way, in a process of its own."""
+def once(way: str, rounds: int, actions: int, directory: Path, tree: Path = _REPOSITORY) -> Taken:
+    """One way, in a process of its own, by the package of a checkout."""
     command = [sys.executable, "-m", "benchmarks.redrive", "--one", way, str(rounds), str(actions)]
     done = subprocess.run(
         [*command, str(directory)], cwd=directory, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(_REPOSITORY)}, stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(tree)}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     if done.returncode != 0:
         raise RuntimeError(f"{way}, {rounds} rounds: {done.stderr}")
@@ -174,13 +179,54 @@ def measure(given: argparse.Namespace, directory: Path) -> Report:
     return report
 
 
+def measure_beside(baseline: Path, given: argparse.Namespace, directory: Path) -> Report:
+    """A recorded and a driven step beside those of another checkout."""
+    size = QUICK if given.quick else FULL
+    report = Report()
+    places = {tree: directory / name for tree, name in ((baseline, "baseline"), (_REPOSITORY, "now"))}
+    for place in places.values():
+        place.mkdir()
+    for rounds, actions in size.actions.items():
+        of: dict[tuple[Path, str], list[Taken]] = {(tree, way): [] for tree in places for way in WAYS[1:3]}
+        for turn in range(BESIDE):
+            progress(f"actions of {rounds} rounds, turn {turn + 1} of {BESIDE}")
+            for tree in list(places) if turn % 2 else reversed(places):
+                for way in WAYS[1:3]:
+                    of[tree, way].append(once(way, rounds, actions, places[tree], tree))
+        for way, what in ((WAYS[1], "recorded"), (WAYS[2], "driven")):
+            now, before = ([each.step_us for each in of[tree, way]] for tree in (_REPOSITORY, baseline))
+            low, middle, high = quartiles_of_ratios(now, before)
+            report.rows.append(
+                Row(
+                    f"a step of {rounds:,} rounds, {what}",
+                    f"{statistics.median(now):,.1f} us",
+                    f"{middle:.2f} x ({low:.2f} to {high:.2f}) {statistics.median(before):,.1f} us",
+                    f"<= {MOST_WORSE}",
+                    middle <= MOST_WORSE,
+                )
+            )
+        now, before = ([each.once_seconds for each in of[tree, WAYS[2]]] for tree in (_REPOSITORY, baseline))
+        low, middle, high = quartiles_of_ratios(now, before)
+        report.rows.append(
+            Row(
+                f"  once: start, reading {actions:,} steps, first step",
+                f"{statistics.median(now):.2f} s",
+                f"{middle:.2f} x ({low:.2f} to {high:.2f}) {statistics.median(before):.2f} s",
+            )
+        )
+    return report
+
+
 def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--one"]:
         way, rounds, actions, directory = arguments[1:]
         print(json.dumps(take(way, int(rounds), int(actions), Path(directory))._asdict()))
         return 0
     parser = options("benchmarks.redrive", "A re-drive measured beside the program that it drives.")
+    parser.add_argument("--baseline", type=Path, help="another checkout, built, to measure beside this one")
     given = parser.parse_args(arguments)
+    if given.baseline is not None:
+        return run(given, lambda directory: measure_beside(given.baseline.resolve(), given, directory))
     return run(given, lambda directory: measure(given, directory))
 
 
