@@ -79,6 +79,19 @@ class Data(Acting):
         self.beside = 5
 
 
+class Inherited(Acting):
+    __slots__ = ("_floor",)
+
+
+@dataclasses.dataclass(slots=True)
+class DataOfSlots(Inherited):
+    agent_id: str = "i"
+    x: int = 1
+
+    def __post_init__(self):
+        self._floor = 3
+
+
 @dataclasses.dataclass(frozen=True)
 class FrozenData(Acting):
     agent_id: str = "f"
@@ -140,6 +153,7 @@ SORTS = {
     "attributes": (lambda: Plain(x=1), {"agent_id": "p", "x": 1}),
     "slots": (Slots, {"agent_id": "s", "x": 1, "_Slots__private": 2}),
     "dataclass": (Data, {"agent_id": "d", "x": 1, "more": [], "beside": 5}),
+    "dataclass with slots of a base": (DataOfSlots, {"agent_id": "i", "x": 1, "_floor": 3}),
     "frozen dataclass": (FrozenData, {"agent_id": "f", "x": 1}),
     "pydantic": (Model, {"agent_id": "m", "x": 1}),
     "trace_state": (TraceState, {"x": 1}),

@@ -123,6 +123,13 @@ def test_draws_that_the_program_records_need_no_seed(desk):
 
 
 @pytest.mark.further
+def test_the_random_name_of_a_temporary_directory_is_no_draw_of_the_program(desk):
+    shop = SHOP.replace("        return self.cash", "        with TemporaryDirectory():\n            return self.cash")
+    desk.record(PROGRAM.replace("SEED", "4"), f"from tempfile import TemporaryDirectory\n{shop}")
+    assert replayed().verdict == "IDENTICAL", str(replayed())
+
+
+@pytest.mark.further
 def test_a_seeded_global_generator_is_as_good(desk):
     desk.record(PROGRAM.replace("random.Random(SEED)", "random\nrandom.seed(4)"))
     assert replayed().verdict == "IDENTICAL", str(replayed())

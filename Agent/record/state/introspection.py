@@ -282,17 +282,19 @@ def _of_attributes(cls: type) -> Exposure:
     if callable(getattr(cls, "trace_state", None)):
         read = _named(lambda obj: obj.trace_state())
         return Exposure(read, _trace_restore, is_explicit=True)
+    slots = tuple(
+        name for base in cls.__mro__ for name in _slot_names(base) if name not in {"__dict__", "__weakref__"}
+    )
     if is_dataclass(cls):
-        return Exposure(_reader(tuple(cls.__dataclass_fields__)), _set_attributes, is_explicit=False)
+        # Its bases may have slots that are no fields.
+        names = tuple(dict.fromkeys((*cls.__dataclass_fields__, *slots)))
+        return Exposure(_reader(names), _set_attributes, is_explicit=False)
     if "pydantic" in sys.modules and hasattr(cls, "model_fields"):
         return Exposure(_read_model, _restore_model, is_explicit=False)
     own = next((base for base in cls.__mro__ if "__getstate__" in vars(base)), object)
     # `__getstate__` of another library's base, such as gymnasium's EzPickle, ignores this class's attributes.
     if own is not object and _package_of(own) == _package_of(cls):
         return Exposure(_named(lambda obj: obj.__getstate__()), _setstate, is_explicit=True)
-    slots = tuple(
-        name for base in cls.__mro__ for name in _slot_names(base) if name not in {"__dict__", "__weakref__"}
-    )
     if slots:
         return Exposure(_reader(slots), _set_attributes, is_explicit=False)
     return Exposure(instance_dict, _set_attributes, is_explicit=False)

@@ -407,7 +407,7 @@ class SourceWatch:
         if self._is_importing:
             self._unseeded_at_import[id(generator)] = ref(generator)
         asker = asker_of(frame) if self._is_building and not self._is_importing else None
-        if asker is not None and not is_import_of_library(asker.frame):
+        if asker is not None and not (is_import_of_library(asker.frame) or is_for_itself(asker.frame)):
             code, line = asker.frame.f_code, asker.frame.f_lineno
             place = SourceRead(
                 "a generator without a seed", code.co_qualname, Path(code.co_filename).name, line, 0
