@@ -11,13 +11,11 @@ import stat
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.machinery import PathFinder
 from pathlib import Path
 from threading import Event as StopEvent
 from typing import Any, NamedTuple
 
 from Agent.archive.sealed.reader import open_reader
-from Agent.event.classes import is_of_library
 from Agent.event.clock import parse_timestamp
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
@@ -40,10 +38,9 @@ from Agent.replay.plan.recording import (
     is_traced_action,
     method_name,
     note_gaps,
-    package_of,
     parents_of,
     read_recording,
-    recorded_script,
+    script_here,
     session_info,
     spans_around,
 )
@@ -90,6 +87,8 @@ class ProgramRun:
     """The same for draws by installed libraries."""
     clocks: tuple[str, ...]
     """Unrecorded reads of clocks by the program's own code."""
+    has_free_order: bool
+    """Whether actions ran at the same time, in an order that times, files or threads may have changed."""
     is_by_form: bool
     """Whether ids and times were compared by their form."""
 
@@ -111,18 +110,17 @@ class ProgramRun:
             "the target has different code" if self.is_sound else "its recording lacks events"
         )
 
-    def did_otherwise(self, *, is_concurrent: bool) -> bool:
-        """Whether changed code can be the cause of the difference, rather than refused accesses or files.
+    @property
+    def did_otherwise(self) -> bool:
+        """Whether changed code is the cause of the difference, not refused accesses, files or another order.
 
-        Args:
-            is_concurrent: whether actions ran at the same time, so that their order alone may change which
-                actions run and with which arguments.
+        The order of actions may change which of them run, and with which arguments.
         """
         divergence = self.divergence
         if divergence is None or self.refused or self.found_changed_files:
             return False
         is_own = divergence.field in {"result", ARGS_AFTER} or divergence.field.startswith("state.")
-        return not is_concurrent or is_own
+        return not self.has_free_order or is_own
 
     @property
     def other_files(self) -> str:
@@ -146,7 +144,7 @@ def replay_program(
     Returns:
         The outcome, and the script.
     """
-    program = _script_here(session, session_info(session))
+    program = script_here(session, session_info(session))
     if program is None:
         return None
     recording = read_recording(session)
@@ -182,7 +180,7 @@ def judged_by_program(
     with each other and differ from the recording prove a difference: two runs, or three if actions ran at
     the same time.
     """
-    program = _script_here(session, session_info(session), target)
+    program = script_here(session, session_info(session), target)
     if program is None:
         return None
     recording = read_recording(session)
@@ -203,7 +201,8 @@ def _judged(
         return None
     is_alone = not outcome.counts.actions
     seconds = timeout_seconds or _patience_s(info)
-    again = _Program(program, info, session, seconds, stop, to_script(recording.events))
+    by_hand, beside = to_script(recording.events), bool(outcome.beside)
+    again = _Program(program, info, session, seconds, stop, by_hand, looks_at_order=beside)
     by_form = any(read.is_of_library for read in outcome.sources) or _has_ids_and_times(recording)
     may_differ = has_changed = False
     runs = _RUNS
@@ -221,9 +220,9 @@ def _judged(
                 if is_alone:
                     _note_changes(outcome, recording, run)
                 may_differ = has_changed = bool(outcome.changed_code or outcome.changed_modules)
-                runs += bool(has_changed and outcome.beside)
+                runs += bool(has_changed and run.has_free_order)
             checked.append(run)
-            may_differ = may_differ and run.did_otherwise(is_concurrent=bool(outcome.beside))
+            may_differ = may_differ and run.did_otherwise
             if len(checked) >= _RUNS and not may_differ:
                 break
         # Durations that differ between runs of the same code were measured, so these runs do not differ.
@@ -467,24 +466,6 @@ def _program_state_difference(recording: Recording, runs: Sequence[ProgramRun]) 
     return _EndDifference(f"{first.name} did not end as in the recording", divergence)
 
 
-def _script_here(session: Path, info: SessionInfo | None, target: str = "") -> Path | None:
-    """Return the recorded script if it is in the directory from which a target is imported, or is here."""
-    script = recorded_script(session, info)
-    if script is None or script.suffix != ".py":
-        return None
-    path = (Path.cwd() / script).resolve()
-    if not target:
-        is_here = path.is_relative_to(Path.cwd()) and not is_of_library(str(path))
-        return path if is_here and path.is_file() else None
-    spec = PathFinder.find_spec(target.partition(":")[0].partition(".")[0])
-    if spec is None or not path.is_file():
-        return None
-    # A package is a directory, with or without an `__init__.py`.
-    paths = [spec.origin] if spec.submodule_search_locations is None else spec.submodule_search_locations
-    directories = [Path(each).resolve().parent for each in paths if each is not None]
-    return path if {path.parent, package_of(script)[1]} & set(directories) else None
-
-
 def _patience_s(info: SessionInfo) -> float:
     """Return the time limit of a run in seconds, from the duration of the recorded one."""
     if info.ended_at is None:
@@ -504,6 +485,8 @@ class _Program:
     stop: StopEvent | None
     by_hand: Sequence[Mapping[str, Any]]
     """The changes by hand, which each run repeats."""
+    looks_at_order: bool
+    """Whether recorded actions ran at the same time."""
 
     def run(self, directory: Path, *, looks_at_numpy: bool = False) -> JobResult:
         """Run the program once in a copy of the working directory; return the answer of its process."""
@@ -522,6 +505,7 @@ class _Program:
             "by_hand": self.by_hand,
             "environment": {f"AGENT_TRACE_{name.upper()}": str(value) for name, value in settings.items()},
             "looks_at_numpy": looks_at_numpy,
+            "looks_at_order": self.looks_at_order,
         }
         return run_job(_PROGRAM, request, self.timeout_s, self.stop)
 
@@ -563,6 +547,7 @@ def _run_and_compare(program: _Program, directory: Path, *, by_form: bool) -> Pr
         tuple(answer["unseeded"]),
         tuple(answer["drawn_by_libraries"]),
         tuple(answer["clocks"]),
+        bool(answer["has_free_order"] or (program.looks_at_order and answer["clocks"])),
         by_form,
     )
 

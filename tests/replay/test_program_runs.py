@@ -385,8 +385,24 @@ if __name__ == "__main__":
 """
 
 
-def test_a_changed_scheduler_of_actions_at_the_same_time_is_not_green(farm):
+def test_a_changed_scheduler_of_tasks_that_only_code_orders_is_diverged(farm):
     farm.record(HERD)
+    farm.change("10 + day", "10 + 2 * day")
+    report = farm.replay()
+    assert (report.verdict, report.divergence.step) == ("DIVERGED", 3), str(report)
+    assert "argument grass" in str(report)
+
+
+WAITS = {
+    "a timer": "await asyncio.sleep(0.001)",
+    "a thread": "await asyncio.to_thread(int)",
+    "sets of tasks": "await asyncio.wait([asyncio.ensure_future(asyncio.sleep(0))])",
+}
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_a_changed_scheduler_of_tasks_that_something_else_may_order_is_not_green(farm, wait):
+    farm.record(HERD.replace("await asyncio.sleep(0)", wait))
     farm.change("10 + day", "10 + 2 * day")
     report = farm.replay()
     assert report.verdict == "UNVERIFIED", str(report)

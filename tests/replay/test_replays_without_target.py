@@ -124,7 +124,9 @@ def test_draws_that_the_program_records_need_no_seed(desk):
 
 @pytest.mark.further
 def test_the_random_name_of_a_temporary_directory_is_no_draw_of_the_program(desk):
-    shop = SHOP.replace("        return self.cash", "        with TemporaryDirectory():\n            return self.cash")
+    shop = SHOP.replace(
+        "        return self.cash", "        with TemporaryDirectory():\n            return self.cash"
+    )
     desk.record(PROGRAM.replace("SEED", "4"), f"from tempfile import TemporaryDirectory\n{shop}")
     assert replayed().verdict == "IDENTICAL", str(replayed())
 

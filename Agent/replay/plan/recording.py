@@ -9,11 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
 from Agent.archive.sealed.reader import open_reader
 from Agent.errors import AgentNotFound, DamagedInput, SessionNotFound
+from Agent.event.classes import is_of_library
 from Agent.event.kinds import ACTION_KINDS
 from Agent.event.model import Event
 from Agent.event.ordering import order_key
@@ -497,6 +499,24 @@ def recorded_script(session: Path, info: SessionInfo | None = None) -> Path | No
     """
     arguments = recorded_arguments(session, info)
     return Path(arguments[0]) if arguments else None
+
+
+def script_here(session: Path, info: SessionInfo | None, target: str = "") -> Path | None:
+    """Return the recorded script if it is in the directory from which a target is imported, or is here."""
+    script = recorded_script(session, info)
+    if script is None or script.suffix != ".py":
+        return None
+    path = (Path.cwd() / script).resolve()
+    if not target:
+        is_here = path.is_relative_to(Path.cwd()) and not is_of_library(str(path))
+        return path if is_here and path.is_file() else None
+    spec = PathFinder.find_spec(target.partition(":")[0].partition(".")[0])
+    if spec is None or not path.is_file():
+        return None
+    # A package is a directory, with or without an `__init__.py`.
+    paths = [spec.origin] if spec.submodule_search_locations is None else spec.submodule_search_locations
+    directories = [Path(each).resolve().parent for each in paths if each is not None]
+    return path if {path.parent, package_of(script)[1]} & set(directories) else None
 
 
 def package_of(script: Path) -> tuple[str, Path]:

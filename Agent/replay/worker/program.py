@@ -75,7 +75,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
             directory and its copy; `environment`; `left_out`, files missing from the copy;
             `recorded_until_ns`, when the recording ended; `by_hand`, changes to make at ticks;
             `looks_at_numpy`, whether to find out where the program draws from numpy's global generator,
-            instead of recording it.
+            instead of recording it; `looks_at_order`, whether to find out what may change the order of tasks.
     """
     directory = Path(request["directory"])
     here, there = request["moved"]
@@ -110,6 +110,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
     looks_at_numpy = request["looks_at_numpy"]
     if looks_at_numpy:
         adopt(import_module("numpy.random"))
+    order = OrderOfTasks() if request["looks_at_order"] else None
     try:
         with watch.building(records=not looks_at_numpy):
             if package:
@@ -131,6 +132,7 @@ def run_program(request: Mapping[str, Any]) -> dict[str, Any]:
         "clocks_of_libraries": [_describe(read) for read in watch.clocks if read.is_of_library],
         "asked_for_left_out": _named_below(there, guard.asked_for_left_out),
         "read_newer": _named_below(there, guard.read_newer),
+        "has_free_order": order is not None and order.is_free,
     }
 
 
@@ -182,6 +184,59 @@ def _is_lookup(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+class OrderOfTasks:
+    """Notes whether anything but the program's code decides in which order the tasks of its event loops run.
+
+    Those of asyncio's own loops run in the order in which they became ready, which timers, files and threads
+    may change, and `asyncio.wait` returns sets of tasks. Make one before the program runs; it stays there.
+    """
+
+    def __init__(self) -> None:
+        import asyncio
+        import threading
+
+        self._has_run = self._has_waited = False
+        loop = asyncio.base_events.BaseEventLoop
+        run, at, start = loop.run_forever, loop.call_at, threading.Thread.start
+        events = asyncio.selector_events.BaseSelectorEventLoop._process_events  # type: ignore[attr-defined]  # noqa: SLF001
+        wait = asyncio.wait
+
+        def run_forever(loop: Any) -> None:
+            self._has_run = True
+            run(loop)
+
+        def call_at(loop: Any, *args: Any, **kwargs: Any) -> Any:
+            self._has_waited = True
+            return at(loop, *args, **kwargs)
+
+        def process_events(loop: Any, ready: Sequence[object]) -> None:
+            self._has_waited = self._has_waited or bool(ready)
+            events(loop, ready)
+
+        def start_thread(thread: Any) -> None:
+            if not is_own(sys._getframe(1)):  # noqa: SLF001 - threads of the recording change no order
+                self._has_waited = True
+            start(thread)
+
+        def wait_for_some(*args: Any, **kwargs: Any) -> Any:
+            self._has_waited = True
+            return wait(*args, **kwargs)
+
+        for owner, name, function in (
+            (asyncio, "wait", wait_for_some),
+            (loop, "run_forever", run_forever),
+            (loop, "call_at", call_at),
+            (asyncio.selector_events.BaseSelectorEventLoop, "_process_events", process_events),
+            (threading.Thread, "start", start_thread),
+        ):
+            setattr(owner, name, function)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether times, files or threads may have changed the order, or other loops than asyncio's ran."""
+        return self._has_waited or not self._has_run
 
 
 class ProgramGuard:
