@@ -6,18 +6,22 @@ import dataclasses
 import enum
 import functools
 import gc
+import io
 import itertools
 import logging
 import random
 import socket
 import threading
 import weakref
+from array import array
+from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import ClassVar
 from uuid import UUID
 
+import attrs
 import numpy as np
 import orjson
 import pydantic
@@ -147,6 +151,71 @@ class StateNamedState(GetState):
 
     def __setstate__(self, state):
         self.x = state["state"]
+
+
+class Numbers(Acting, array):
+    pass
+
+
+class Grid(Acting, np.ndarray):
+    pass
+
+
+class Page(Acting, io.StringIO):
+    pass
+
+
+class Dice(Acting, random.Random):
+    pass
+
+
+class Broken(Acting, Exception):
+    pass
+
+
+class Shelf(Acting, defaultdict):
+    pass
+
+
+class Pair(Acting, ctypes.Structure):
+    _fields_ = (("x", ctypes.c_int),)
+
+
+@attrs.define
+class Lift(Inherited):
+    x: int = 0
+
+
+HELD_IN_C = {
+    "array": (lambda: Numbers("i", [1, 2]), lambda it: it.__setitem__(0, 5), {"self": ((5, 2), "i")}),
+    "ndarray": (lambda: np.zeros(2).view(Grid), lambda it: it.fill(3), {"self": ((3.0, 3.0), (2,), "float64")}),
+    "StringIO": (lambda: Page("a"), lambda it: it.write("bc"), {"self": ("bc", 2)}),
+    "Random": (lambda: Dice(1), lambda it: it.seed(2), {"self": random.Random(2).getstate()}),
+    "Exception": (lambda: Broken("a"), lambda it: setattr(it, "args", (7,)), {"self": (7,)}),
+    "defaultdict": (
+        lambda: Shelf(int), lambda it: setattr(it, "default_factory", str), {"self": {}, "default_factory": str},
+    ),
+    "ctypes": (lambda: Pair(1), lambda it: setattr(it, "x", 258), {"self": b"\x02\x01\0\0"}),
+    "attrs with slots of a base": (Lift, lambda it: setattr(it, "_floor", 4), {"x": 0, "_floor": 4}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "change", "expected"), HELD_IN_C.values(), ids=HELD_IN_C)
+def test_what_a_base_holds_outside_of_attributes_is_state(make, change, expected):
+    agent = make()
+    agent.agent_id = "held"
+    first = read_state(agent).fields
+    with recording() as found:
+        agent.act()
+        agent.act(change)
+        agent.act()
+    present = read_state(agent).fields
+    assert {name: present[name] for name in expected} == expected
+    changed = {name for name in expected if name not in first or first[name] != expected[name]}
+    assert changed
+    seen = [{*event["state"]["set"]} for event in found.of("agent_action")]
+    # 625 numbers are over 4 KiB, which only full states have
+    assert seen == [set(), set() if type(agent) is Dice else changed, set()]
 
 
 SORTS = {

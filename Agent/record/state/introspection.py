@@ -8,9 +8,12 @@ Handles such as loggers, locks and files are listed, and are not state.
 
 from __future__ import annotations
 
+import io
+import random
 import sys
 import weakref
-from collections import OrderedDict, deque
+from array import array
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields as dataclass_fields
@@ -21,7 +24,14 @@ from itertools import chain
 from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
 
-from Agent.event.classes import attributes_of, class_name, find_in_classes, own_attributes, remember
+from Agent.event.classes import (
+    attributes_of,
+    class_name,
+    find_in_classes,
+    is_of_library,
+    own_attributes,
+    remember,
+)
 from Agent.event.limits_of_time import pass_on
 from Agent.event.values.class_codecs import class_reducer
 from Agent.event.values.class_contents import TRACING, handle_of, is_over_memory
@@ -271,8 +281,13 @@ def _named(read: Callable[[Any], Mapping[str, Any]]) -> Callable[[Any], Mapping[
 
 def _choose(cls: type) -> Exposure:
     known = _of_attributes(cls)
+    if known.is_explicit:
+        return known
     kind = next((each for each in _CONTAINERS if issubclass(cls, each)), None)
-    return known if kind is None or known.is_explicit else _with_content(known, kind)
+    if kind is not None:
+        return _with_content(known, kind)
+    values = next((each for base, each in _values_of_bases() if issubclass(cls, base)), None)
+    return known if values is None else _with_values(known, values)
 
 
 def _of_attributes(cls: type) -> Exposure:
@@ -292,9 +307,14 @@ def _of_attributes(cls: type) -> Exposure:
     if "pydantic" in sys.modules and hasattr(cls, "model_fields"):
         return Exposure(_read_model, _restore_model, is_explicit=False)
     own = next((base for base in cls.__mro__ if "__getstate__" in vars(base)), object)
-    # `__getstate__` of another library's base, such as gymnasium's EzPickle, ignores this class's attributes.
-    if own is not object and _package_of(own) == _package_of(cls):
+    # `__getstate__` of another library's base, such as gymnasium's EzPickle, ignores this class's attributes,
+    # and one that a library made for it, such as attrs, ignores slots of bases.
+    code = getattr(vars(own).get("__getstate__"), "__code__", None)
+    is_made = code is not None and is_of_library(code.co_filename)
+    if own is not object and not is_made and _package_of(own) == _package_of(cls):
         return Exposure(_named(lambda obj: obj.__getstate__()), _setstate, is_explicit=True)
+    if issubclass(cls, defaultdict):
+        slots += ("default_factory",)
     if slots:
         return Exposure(_reader(slots), _set_attributes, is_explicit=False)
     return Exposure(instance_dict, _set_attributes, is_explicit=False)
@@ -313,8 +333,9 @@ _CONTAINERS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any], Callab
 """How the members of a container are read, removed and added, without code of a derived class."""
 _PLAIN: dict[type, type] = {OrderedDict: dict, deque: list}
 _MOST_OBJECTS = 64
+_MOST_ITEMS = 1_000
 _copies: dict[int, tuple[weakref.ref[Any], Any]] = {}
-"""By id of an agent, a weak reference to it and a plain container with its members."""
+"""By id of an agent, a weak reference to it and a plain copy of its members, or of what its base holds."""
 
 
 def _with_content(known: Exposure, kind: type) -> Exposure:
@@ -351,6 +372,58 @@ def _with_content(known: Exposure, kind: type) -> Exposure:
         if CONTENT in fields:
             clear(obj)
             extend(obj, fields[CONTENT])
+
+    return known._replace(read=read, restore=restore)
+
+
+def _values_of_bases() -> Iterator[tuple[type, Callable[[Any], object]]]:
+    """Yield types that hold values outside of attributes, and functions that read them without user code."""
+    yield random.Random, random.Random.getstate
+    yield BaseException, BaseException.args.__get__  # type: ignore[attr-defined]
+    yield array, lambda obj: (_few_or_bytes(array.tolist, array.tobytes, obj), obj.typecode)
+    for kind in (io.StringIO, io.BytesIO):
+        yield kind, lambda obj, kind=kind: (kind.getvalue(obj), kind.tell(obj))  # type: ignore[misc]
+    numpy, ctypes = sys.modules.get("numpy"), sys.modules.get("ctypes")
+    if numpy is not None:
+        yield numpy.ndarray, lambda obj: _of_ndarray(numpy.array(obj, subok=False))
+    for kind in () if ctypes is None else (ctypes.Structure, ctypes.Union, ctypes.Array):
+        yield kind, lambda obj: memoryview(obj).tobytes()
+
+
+def _of_ndarray(values: Any) -> tuple[object, ...]:
+    kind = type(values)
+    return _few_or_bytes(kind.tolist, kind.tobytes, values.ravel()), values.shape, str(values.dtype)
+
+
+def _few_or_bytes(items: Callable[[Any], list[Any]], raw: Callable[[Any], bytes], values: Any) -> object:
+    """Return the items of an array as a tuple, or as bytes if there are many."""
+    return tuple(items(values)) if len(values) <= _MOST_ITEMS else raw(values)
+
+
+def _are_equal(one: object, other: object) -> bool:
+    """Whether plain values are equal; False where code of the program would have to decide."""
+    if one is other or type(one) is not type(other):
+        return one is other
+    if type(one) is tuple and type(other) is tuple:
+        return len(one) == len(other) and all(map(_are_equal, one, other))
+    return type(one) in {*_SCALARS, bytes} and one == other
+
+
+def _with_values(known: Exposure, values: Callable[[Any], object]) -> Exposure:
+    """Return an exposure that has what a base holds as a further field, which the factory has to make."""
+
+    def read(obj: Any) -> Mapping[str, Any]:
+        place, present = id(obj), values(obj)
+        held = _copies.get(place)
+        if held is not None and held[0]() is obj and _are_equal(held[1], present):
+            # The same object as before, or it would be taken for one that other code put there.
+            return {**known.read(obj), CONTENT: held[1]}
+        with suppress(TypeError):  # slots without `__weakref__`
+            _copies[place] = weakref.ref(obj, lambda _: _copies.pop(place, None)), present
+        return {**known.read(obj), CONTENT: present}
+
+    def restore(obj: Any, fields: Mapping[str, Any]) -> None:
+        known.restore(obj, {name: value for name, value in fields.items() if name != CONTENT})
 
     return known._replace(read=read, restore=restore)
 

@@ -94,7 +94,8 @@ class ChangesByHand:
 
     def _repeat(self, event: Event) -> None:
         context, agent_id = self._context, str(event.agent_id)
-        obj = self._objects.get(agent_id) or self._nearby.get(agent_id)
+        obj = self._objects.get(agent_id)
+        obj = self._nearby.get(agent_id) if obj is None else obj
         if obj is None:
             context.player.stop(f"{describe_change(event)} cannot be repeated: {agent_id} has no object here")
         restored = context.decoder.restore(Recorded(event.extra.get("changed"), event.types or {}, CHANGED))

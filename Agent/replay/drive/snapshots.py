@@ -382,7 +382,8 @@ class LastStates:
         return id(self._fields(agent_id).get(name))
 
     def _object(self, agent_id: str) -> object | None:
-        return self._objects.get(agent_id) or self._nearby.get(agent_id)
+        obj = self._objects.get(agent_id)
+        return self._nearby.get(agent_id) if obj is None else obj
 
     def _heavy(self, agent_id: str) -> frozenset[str]:
         known = self._context.pipeline.agents.find(self._object(agent_id))
