@@ -5,7 +5,7 @@ unrecorded sources, each in a process of its own, in turns. What is compared is 
 process's start and the first step left out of all; they stand apart with reading the record, since they are paid
 once. Without the watch nothing would be proved: it is taken away here only to show what it costs.
 
-With `--baseline DIR` steps are recorded and driven by this checkout and by another one, in turns.
+With `--baseline DIR`, this checkout and another one record and drive the same steps in turns.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Taken(NamedTuple):
 
 
 def once(way: str, rounds: int, actions: int, directory: Path, tree: Path = _REPOSITORY) -> Taken:
-    """One way, in a process of its own, by the package of a checkout."""
+    """Measure one way in its own process, with the package of a checkout."""
     command = [sys.executable, "-m", "benchmarks.redrive", "--one", way, str(rounds), str(actions)]
     done = subprocess.run(
         [*command, str(directory)], cwd=directory, capture_output=True, text=True, check=False,

@@ -12,6 +12,7 @@ import logging
 import random
 import socket
 import threading
+import types
 import weakref
 from array import array
 from collections import defaultdict
@@ -216,6 +217,46 @@ def test_what_a_base_holds_outside_of_attributes_is_state(make, change, expected
     seen = [{*event["state"]["set"]} for event in found.of("agent_action")]
     # 625 numbers are over 4 KiB, which only full states have
     assert seen == [set(), set() if type(agent) is Dice else changed, set()]
+
+
+def test_what_a_base_holds_is_read_without_code_of_the_agent():
+    class Hostile(array):
+        typecode = property(lambda self: 1 / 0)
+
+        def __len__(self):
+            return 1 // 0
+
+    assert read_state(Hostile("i", [1, 2])).fields == {"self": ((1, 2), "i")}
+
+
+def test_a_closed_file_in_memory_keeps_what_it_held():
+    page = Page("a")
+    held = read_state(page).fields["self"]
+    page.close()
+    assert held == read_state(page).fields["self"] == ("a", 0)
+
+
+@pytest.mark.parametrize("kind", [float, object])
+def test_many_items_of_an_array_are_read_as_they_are(kind):
+    grid = np.array([kind() for _ in range(1001)], dtype=kind).view(Grid)
+    held = read_state(grid).fields["self"]
+    assert type(held) is np.ndarray
+    assert held.tolist() == grid.tolist()
+    if kind is float:
+        grid[0] = 5
+        assert read_state(grid).fields["self"] is held  # or other code would seem to have put it there
+        assert held[0] == 5
+    left = weakref.ref(grid)
+    del grid, held
+    gc.collect()
+    assert left() is None
+
+
+def test_getstate_of_a_class_in_an_installed_package_is_its_own():
+    module = types.ModuleType("installed")
+    text = "class Agent:\n    def __init__(self): self.a = self.b = 1\n    def __getstate__(self): return {'a': 1}\n"
+    exec(compile(text, f"{Path(attrs.__file__).parent}/made.py", "exec"), vars(module))
+    assert read_state(module.Agent()).fields == {"a": 1}
 
 
 SORTS = {

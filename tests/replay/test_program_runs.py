@@ -327,6 +327,16 @@ def test_another_of_equal_objects_is_diverged_if_the_program_ran_again(farm):
     assert "holds the object at /1" in str(report) and "holds the object at /2" in str(report)
 
 
+def test_an_agent_without_a_truth_value_is_replayed(farm):
+    farm.record(
+        PROGRAM.replace(
+            "    @trace_agent_action",
+            "    def __bool__(self):\n        return 1 // 0\n\n    @trace_agent_action",
+        )
+    )
+    assert farm.replay().verdict == "IDENTICAL", str(farm.replay())
+
+
 def test_one_agent_does_what_it_did_and_the_note_says_that_its_program_does_not(farm):
     farm.record(SCHEDULED)
     farm.change("else 2", "else 1")

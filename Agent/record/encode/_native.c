@@ -394,8 +394,8 @@ static int marks_are_harmless(const Judge *judge, const char *raw, const char *e
     return !holds(raw, end, 'Q', "Q~");
 }
 
-/* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. Strings of their own are looked at
-   apart. */
+/* Whether no byte can belong to the shape of a secret; 0 means that Python has to look. `values_are_harmless` checks whole
+   strings. */
 static int sweep(const Judge *judge, const char *raw, Py_ssize_t size) {
     const char *end = raw + size;
     if (!runs_are_harmless(judge, raw, end) || !blanks_are_harmless(judge, raw, end)) return 0;

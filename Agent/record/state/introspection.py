@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from enum import IntEnum
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import chain
 from types import BuiltinFunctionType, FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import Any, NamedTuple, cast
@@ -308,16 +308,22 @@ def _of_attributes(cls: type) -> Exposure:
         return Exposure(_read_model, _restore_model, is_explicit=False)
     own = next((base for base in cls.__mro__ if "__getstate__" in vars(base)), object)
     # `__getstate__` of another library's base, such as gymnasium's EzPickle, ignores this class's attributes,
-    # and one that a library made for it, such as attrs, ignores slots of bases.
-    code = getattr(vars(own).get("__getstate__"), "__code__", None)
-    is_made = code is not None and is_of_library(code.co_filename)
-    if own is not object and not is_made and _package_of(own) == _package_of(cls):
+    # and one that another library made for it, such as attrs, ignores slots of bases.
+    if own is not object and _package_of(own) == _package_of(cls) and not _is_made(own):
         return Exposure(_named(lambda obj: obj.__getstate__()), _setstate, is_explicit=True)
     if issubclass(cls, defaultdict):
         slots += ("default_factory",)
     if slots:
         return Exposure(_reader(slots), _set_attributes, is_explicit=False)
     return Exposure(instance_dict, _set_attributes, is_explicit=False)
+
+
+def _is_made(cls: type) -> bool:
+    """Whether another library made the class's `__getstate__`."""
+    function = vars(cls)["__getstate__"]
+    if type(function) is not FunctionType or not is_of_library(function.__code__.co_filename):
+        return False
+    return str(function.__globals__.get("__name__")).partition(".")[0] != _package_of(cls)
 
 
 CONTENT = "self"
@@ -334,6 +340,7 @@ _CONTAINERS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any], Callab
 _PLAIN: dict[type, type] = {OrderedDict: dict, deque: list}
 _MOST_OBJECTS = 64
 _MOST_ITEMS = 1_000
+_HELD_PLAIN = _SCALARS | {bytes}
 _copies: dict[int, tuple[weakref.ref[Any], Any]] = {}
 """By id of an agent, a weak reference to it and a plain copy of its members, or of what its base holds."""
 
@@ -380,47 +387,67 @@ def _values_of_bases() -> Iterator[tuple[type, Callable[[Any], object]]]:
     """Yield types that hold values outside of attributes, and functions that read them without user code."""
     yield random.Random, random.Random.getstate
     yield BaseException, BaseException.args.__get__  # type: ignore[attr-defined]
-    yield array, lambda obj: (_few_or_bytes(array.tolist, array.tobytes, obj), obj.typecode)
+    yield array, _in_array
     for kind in (io.StringIO, io.BytesIO):
-        yield kind, lambda obj, kind=kind: (kind.getvalue(obj), kind.tell(obj))  # type: ignore[misc]
+        yield kind, partial(_in_file, kind)
     numpy, ctypes = sys.modules.get("numpy"), sys.modules.get("ctypes")
     if numpy is not None:
-        yield numpy.ndarray, lambda obj: _of_ndarray(numpy.array(obj, subok=False))
+        yield numpy.ndarray, lambda obj: _in_ndarray(numpy.ndarray.view(obj, numpy.ndarray))
     for kind in () if ctypes is None else (ctypes.Structure, ctypes.Union, ctypes.Array):
         yield kind, lambda obj: memoryview(obj).tobytes()
 
 
-def _of_ndarray(values: Any) -> tuple[object, ...]:
-    kind = type(values)
-    return _few_or_bytes(kind.tolist, kind.tobytes, values.ravel()), values.shape, str(values.dtype)
+def _in_array(obj: Any) -> tuple[object, object]:
+    """Return its items, as bytes if there are many, and their type code."""
+    few = array.__len__(obj) <= _MOST_ITEMS
+    return tuple(array.tolist(obj)) if few else array.tobytes(obj), array.typecode.__get__(obj)
 
 
-def _few_or_bytes(items: Callable[[Any], list[Any]], raw: Callable[[Any], bytes], values: Any) -> object:
-    """Return the items of an array as a tuple, or as bytes if there are many."""
-    return tuple(items(values)) if len(values) <= _MOST_ITEMS else raw(values)
+def _in_file(kind: Any, obj: Any) -> object:
+    """Return the text or bytes of a file in memory, and the position in it; None after it was closed."""
+    return None if kind.closed.__get__(obj) else (kind.getvalue(obj), kind.tell(obj))
 
 
-def _are_equal(one: object, other: object) -> bool:
-    """Whether plain values are equal; False where code of the program would have to decide."""
-    if one is other or type(one) is not type(other):
-        return one is other
-    if type(one) is tuple and type(other) is tuple:
-        return len(one) == len(other) and all(map(_are_equal, one, other))
-    return type(one) in {*_SCALARS, bytes} and one == other
+def _in_ndarray(values: Any) -> object:
+    """Return items with shape and type, or the array itself if it has many."""
+    if values.size > _MOST_ITEMS:
+        return values
+    return tuple(values.ravel().tolist()), values.shape, str(values.dtype)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value holds no objects of the program, so that it is compared without the program's code."""
+    return all(map(_is_plain, value)) if type(value) is tuple else type(value) in _HELD_PLAIN
+
+
+def _kept(obj: Any, present: Any) -> Any:
+    """Return what the base of an agent holds, as the same object as before if it is equal, or was closed.
+
+    Another object would be taken for one that other code put there. Objects of the program are not kept, as
+    they may lead to the agent, nor is a view of an array: its copy is.
+    """
+    is_array = hasattr(present, "dtype")
+    if present.dtype.hasobject if is_array else not _is_plain(present):
+        return present
+    place = id(obj)
+    reference, held = _copies.get(place, (None, None))
+    if held is not None and reference is not None and reference() is obj:
+        if is_array and (type(held), held.shape, held.dtype) == (type(present), present.shape, present.dtype):
+            held[...] = present
+            return held
+        if not is_array and (present is None or (type(held) is type(present) and held == present)):
+            return held
+    kept = present.copy() if is_array else present
+    with suppress(TypeError):  # slots without `__weakref__`
+        _copies[place] = weakref.ref(obj, lambda _: _copies.pop(place, None)), kept
+    return kept
 
 
 def _with_values(known: Exposure, values: Callable[[Any], object]) -> Exposure:
     """Return an exposure that has what a base holds as a further field, which the factory has to make."""
 
     def read(obj: Any) -> Mapping[str, Any]:
-        place, present = id(obj), values(obj)
-        held = _copies.get(place)
-        if held is not None and held[0]() is obj and _are_equal(held[1], present):
-            # The same object as before, or it would be taken for one that other code put there.
-            return {**known.read(obj), CONTENT: held[1]}
-        with suppress(TypeError):  # slots without `__weakref__`
-            _copies[place] = weakref.ref(obj, lambda _: _copies.pop(place, None)), present
-        return {**known.read(obj), CONTENT: present}
+        return {**known.read(obj), CONTENT: _kept(obj, values(obj))}
 
     def restore(obj: Any, fields: Mapping[str, Any]) -> None:
         known.restore(obj, {name: value for name, value in fields.items() if name != CONTENT})
