@@ -244,9 +244,10 @@ def main(arguments: Sequence[str], *, owns_process: bool = False) -> int:
     try:
         _refuse_undecodable(arguments)
         result = _result(arguments)
-        sys.stdout.flush()
-    except (BrokenPipeError, PipeClosed):
-        return _pipe_closed()
+        _flush()
+    except PipeClosed:  # the command ends with its output, as `tail` does
+        _discard_output()
+        return 0
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
     except click.ClickException as error:
@@ -328,10 +329,17 @@ def _usage_line(error: click.ClickException) -> str:
     return f"{message}; see {context.command_path} --help" if context is not None else message
 
 
-def _pipe_closed() -> int:
-    """Discard buffered output after the reader closed the pipe, as `head` does."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+
+
+def _discard_output() -> None:
+    from Agent.cli import render
+
+    render.discard_output()
 
 
 def _report_bug(error: Exception, *, show: bool) -> int:

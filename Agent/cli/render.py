@@ -55,18 +55,40 @@ def paint(text: str, **style: Any) -> str:
     return click.style(text, **style) if style and uses_colour() else text
 
 
-def emit(text: str = "", *, verbatim: bool = False) -> None:
+_has_reader = True
+
+
+def discard_output() -> None:
+    """Discard what is still printed, notes included: the reader of stdout closed the pipe, as `head` does."""
+    global _has_reader  # noqa: PLW0603 - as the descriptor, it is the process's
+    _has_reader = False
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+
+
+def emit(text: str = "", *, verbatim: bool = False) -> bool:
     """Print a part of the answer on stdout; nothing with --json.
+
+    If the reader closed the pipe, the command goes on without output, so that its exit code is its answer's.
 
     Control characters are escaped, except styles and line ends. On a terminal, lines are wrapped unless
     `verbatim`, which is for the contents of files.
+
+    Returns:
+        False if the reader has just closed the pipe, so that a long output can end there.
     """
     if wants_json():
-        return
+        return True
     width = None if verbatim else width_of_terminal()
-    for line in _without_controls(text).split("\n"):
-        for shown in wrapped(line, width):
-            click.echo(shown, color=uses_colour())
+    try:
+        for line in _without_controls(text).split("\n"):
+            for shown in wrapped(line, width):
+                click.echo(shown, color=uses_colour())
+    except BrokenPipeError:
+        discard_output()
+        return False
+    return True
 
 
 def emit_pages(lines: Iterable[str], *, paged: bool) -> None:
@@ -79,12 +101,13 @@ def emit_pages(lines: Iterable[str], *, paged: bool) -> None:
             return
         left = chain(first, left)
     for line in left:
-        emit(line)
+        if not emit(line):
+            return
 
 
 def note(text: str, *, always: bool = False) -> None:
     """Print a remark on stderr, wrapped on a terminal; after a JSON answer only if `always`."""
-    if _is_document_printed() and not always:
+    if (_is_document_printed() or not _has_reader) and not always:
         return
     width = shutil.get_terminal_size((MAX_WIDTH, 24)).columns if sys.stderr.isatty() else None
     for line in _without_controls(text).split("\n"):
@@ -161,20 +184,33 @@ def _as_text(value: Any) -> Any:
     return shown_name(str(value)) if isinstance(value, (str, Path)) else value
 
 
-def emit_json_bytes(data: bytes) -> None:
-    """Print encoded JSON, such as lines of a recording; control characters are escaped."""
-    _write(harmless_json(data))
+def emit_json_bytes(data: bytes) -> bool:
+    """Print encoded JSON, such as lines of a recording; control characters are escaped.
+
+    Returns:
+        As `emit`.
+    """
+    return _write(harmless_json(data))
 
 
-def emit_bytes(data: bytes) -> None:
-    """Print bytes unchanged, such as an artifact; on a terminal, control characters are escaped."""
-    _write(_harmless(data) if sys.stdout.isatty() else data)
+def emit_bytes(data: bytes) -> bool:
+    """Print bytes unchanged, such as an artifact; on a terminal, control characters are escaped.
+
+    Returns:
+        As `emit`.
+    """
+    return _write(_harmless(data) if sys.stdout.isatty() else data)
 
 
-def _write(data: bytes) -> None:
-    sys.stdout.flush()  # earlier text output must come first
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+def _write(data: bytes) -> bool:
+    try:
+        sys.stdout.flush()  # earlier text output must come first
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        discard_output()
+        return False
+    return True
 
 
 def harmless_json(data: bytes) -> bytes:

@@ -337,6 +337,19 @@ def test_a_closed_pipe_ends_quietly(recorded):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["text", "JSON"])
+def test_a_closed_pipe_leaves_a_negative_answer_negative(recorded, options):
+    command = [sys.executable, "-m", "Agent", "debug", "nothing is called like this", *options]
+    command += ["--root", str(recorded.root)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as gone:
+        for out in (subprocess.DEVNULL, gone):
+            done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60)
+            assert (done.returncode, done.stderr) == (1, ""), out
+
+
 STREAMS = {
     "stdout closed": (">&-", False),
     "stderr closed": ("2>&-", False),

@@ -148,9 +148,11 @@ def _print_events(events: Iterable[Event]) -> int:
     number = 0
     for number, event in enumerate(events, 1):  # noqa: B007 - it is given at the end
         if is_data:
-            render.emit_json_bytes(encode_event(event))
+            is_read = render.emit_json_bytes(encode_event(event))
         else:
-            render.emit(event_line(event, width=width, with_agent=False))
+            is_read = render.emit(event_line(event, width=width, with_agent=False))
+        if not is_read:
+            break
     return number
 
 

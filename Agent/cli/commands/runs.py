@@ -288,7 +288,8 @@ def _print_artifact(record: RunRecord, name: str) -> None:
         render.emit_bytes(b"".join(record.read(artifact.ref)).removesuffix(b"\n") + b"\n")
         return
     for chunk in record.read(artifact.ref):
-        render.emit_bytes(chunk)
+        if not render.emit_bytes(chunk):
+            return
 
 
 def _state(run: RunSummary) -> str:
