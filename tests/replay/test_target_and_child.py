@@ -84,6 +84,8 @@ def test_a_function_is_a_target_by_its_name(toy):
         ("return Adder()", "return None", "build", "returned nothing"),
         ("return Adder()", "return object()", "build", "has no agent_id: instrument its class"),
         ("return Adder()", "return {'b': Adder()}", "build", "the factory returned b, not a"),
+        ("return Adder()", "return [object()]", "build", "a list, and its object has no agent_id"),
+        ("return Adder()", "return [Adder(), Adder()]", "build", "two objects with the agent_id 'a'"),
         (
             "def build(spec)",
             "def build(spec, more)",
@@ -107,6 +109,12 @@ def test_what_goes_wrong_with_a_target_is_the_reason(toy, old, new, factory, rea
     else:
         assert (report.verdict, report.exit_code) == ("UNVERIFIED", 4)
         assert reason in report.reasons[0], report.reasons
+
+
+@pytest.mark.parametrize("listed", ["[Adder()]", "(Adder(),)"])
+def test_a_factory_may_return_its_agents_in_a_list(toy, listed):
+    toy.record(ADDER).change("return Adder()", f"return {listed}")
+    assert toy.replay().verdict == "IDENTICAL"
 
 
 @pytest.mark.further

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -226,7 +226,7 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
     """Return a factory's result as {agent_id: object}; None as object means that the agent is inside others.
 
     Args:
-        given: the factory's result: one agent, or a mapping.
+        given: the factory's result: one agent, several in a list or tuple, or a mapping.
         agent_id: the requested agent; None for a whole run.
         known: the agents in the recording.
 
@@ -236,7 +236,9 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
     if given is None or inspect.isawaitable(given):
         what = "nothing" if given is None else "a coroutine; it must not be async"
         raise TargetFailed(f"the factory returned {what}")
-    if isinstance(given, Mapping) and agent_id_of(given) is None:  # an agent may be a mapping itself
+    if isinstance(given, (list, tuple)) and agent_id_of(given) is None:  # an agent may be a list itself
+        given = _by_agent(given)
+    if isinstance(given, Mapping) and agent_id_of(given) is None:
         objects = {str(name): obj for name, obj in given.items()}
     else:
         own = agent_id_of(given)
@@ -264,6 +266,22 @@ def objects_in(given: Any, agent_id: str | None, known: frozenset[str]) -> dict[
     if all(obj is None for obj in objects.values()):
         raise TargetFailed("the factory returned no object")
     return objects
+
+
+def _by_agent(objects: Sequence[Any]) -> dict[str, Any]:
+    """Return {agent_id: object}; TargetFailed for objects without an id, or two with the same."""
+    found: dict[str, Any] = {}
+    for obj in objects:
+        agent_id = agent_id_of(obj)
+        if agent_id is None:
+            raise TargetFailed(
+                f"the factory returned a list, and its {type(obj).__qualname__} has no agent_id; "
+                "return {agent_id: object}, or instrument its class in the factory's module"
+            )
+        if agent_id in found:
+            raise TargetFailed(f"the factory returned two objects with the agent_id {agent_id!r}")
+        found[agent_id] = obj
+    return found
 
 
 # Restoring recorded values as Python values for a target: its classes, its agents, its exceptions.
