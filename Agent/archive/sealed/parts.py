@@ -14,7 +14,7 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -39,12 +39,14 @@ from Agent.tree.files.session import open_session, record_of, replace_durably, s
 from Agent.tree.files.writer_claim import Claim, read_claims
 from Agent.tree.layout import (
     FILE_MODE,
+    agents_dir,
     category_files,
     entries_in,
     log_files,
     open_file,
     parse_file_name,
     read_file,
+    scan,
 )
 from Agent.tree.read.removal_logs import RetiredAccount, read_account
 from Agent.tree.write.artifacts import new_hash
@@ -120,6 +122,10 @@ class SealedSegment:
         if self.exists_at(directory / self.file):
             return True
         return self.beside is not None and os.path.lexists(directory / self.beside)
+
+    def may_be_among(self, names: Collection[str]) -> bool:
+        """Return whether the file has one of these names, for a listing of the session's directories."""
+        return self.file in names or self.beside in names
 
     @property
     def beside(self) -> str | None:
@@ -271,14 +277,21 @@ def segments_only_archived(session: Path, parts: Sequence[Part]) -> list[Segment
     Raises:
         DamagedInput: the account of retired events is needed, and cannot be read.
     """
+    names = _names_in(session) if parts else frozenset()
     segments = [
         (part, segment)
         for part in parts
         if part.json_removed
         for segment in part.segments
-        if not segment.exists_in(session)
+        if not (segment.may_be_among(names) and segment.exists_in(session))
     ]
     return segments + removed_otherwise(session, parts)
+
+
+def _names_in(session: Path) -> frozenset[str]:
+    """The names in a session's directories of log files, as segments have them."""
+    in_agents = (f"agents/{entry.name}" for entry in scan(agents_dir(session)))
+    return frozenset([*(entry.name for entry in scan(session)), *in_agents])
 
 
 def removed_otherwise(

@@ -8,11 +8,12 @@ they are sealed, which is faster for queries about one agent.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -208,9 +209,14 @@ class ArchiveLines:
                 lines = joined_lines(rows)
                 yield lines, partial(_nth, raw_line, part, rows, lines)
 
-    def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
-        """Yield the lines of all segments in order of (timestamp, writer, seq); large sorts spill to disk."""
+    def ordered_lines(
+        self, since_us: int | None, until_us: int | None, only: Collection[Path] | None = None
+    ) -> Iterator[RawLine]:
+        """Yield the lines of segments in order of (timestamp, writer, seq); large sorts spill to disk."""
         segments = self.segments()
+        if only is not None:
+            files = {path.relative_to(self._session).as_posix() for path in only}
+            segments = [pair for pair in segments if pair[1].file in files]
         if not segments:
             return
         with self._connection() as connection:
@@ -266,34 +272,42 @@ def _rows_of(segments: list[SegmentOfPart]) -> str:
     """The rows of some segments as a relation that ends with its condition."""
     parts = _parts_in(segments)
     source = f"{part_source(parts)} WHERE true"
+    wanted = {part.name: [segment.file for known, segment in segments if known is part] for part in parts}
+    if all(len(wanted[part.name]) < len(part.segments) for part in parts):
+        # By a plain column the engine skips row groups; by the name of the part, it reads all of them.
+        source += f" AND file IN ({_listed(itertools.chain.from_iterable(wanted.values()))})"
+        if len(parts) == 1:
+            return source
     for part in parts:
-        files = [segment.file for known, segment in segments if known is part]
+        files = wanted[part.name]
         if len(files) < len(part.segments):
-            listed, name = ", ".join(map(literal, files)), literal(part.name)
-            source += f" AND (parse_filename(filename, true) <> {name} OR file IN ({listed}))"
+            name = literal(part.name)
+            source += f" AND (parse_filename(filename, true) <> {name} OR file IN ({_listed(files)}))"
     return source
 
 
+def _listed(files: Iterable[str]) -> str:
+    return ", ".join(map(literal, sorted(set(files))))
+
+
 def _ordered_query(segments: list[SegmentOfPart], since_us: int | None, until_us: int | None) -> str:
-    parts = _parts_in(segments)
-    listed = ", ".join(f"({literal(part.name)}, {literal(segment.file)})" for part, segment in segments)
-    bounds = [
-        f"(ts_us IS NULL OR ts_us {sign} {bound})"
+    bounds = "".join(
+        f" AND (ts_us IS NULL OR ts_us {sign} {bound})"
         for sign, bound in ((">=", since_us), ("<", until_us))
         if bound is not None
-    ]
+    )
     # A line that is not an event has no time: use that of the event before it in its file.
     time_us = "ts_us"
-    if any(part.damaged for part in parts):
+    if any(part.damaged for part in _parts_in(segments)):
         time_us = "coalesce(ts_us, max(ts_us) OVER (PARTITION BY filename, file ORDER BY line), 0)"
     return (
         f"SELECT part, file, line, data FROM (SELECT parse_filename(filename, true) AS part, {_POSITION}, "
         f"{LINE_BYTES} AS data, {time_us} AS time_us, ts_us IS NULL AS is_late, writer, seq "
-        f"FROM {part_source(parts)} {'WHERE ' + ' AND '.join(bounds) if bounds else ''}) "
-        f"WHERE (part, file) IN ({listed}) ORDER BY time_us, is_late, writer, seq, file, line"
+        f"FROM {_rows_of(segments)}{bounds}) ORDER BY time_us, is_late, writer, seq, file, line"
     )
 
 
+@lru_cache(maxsize=65_536)
 def _file_order(file: str) -> tuple[str, str, str, float]:
     path = Path(file)
     name = parse_file_name(path.name)
@@ -408,9 +422,7 @@ def digests_of(connection: Any, part: Part) -> dict[str, str]:
 
 
 def _by_file(rows: Iterator[tuple[str, int, bytes]]) -> Iterator[tuple[str, Iterator[bytes]]]:
-    from itertools import groupby
-
-    for file, group in groupby(rows, key=lambda row: row[0]):
+    for file, group in itertools.groupby(rows, key=lambda row: row[0]):
         yield file, (row[2] for row in group)
 
 

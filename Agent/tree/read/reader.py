@@ -325,7 +325,10 @@ class TreeReader:
         since = b"" if since_us is None else format_timestamp(since_us).encode()
         until = b"~" if until_us is None else format_timestamp(until_us).encode()  # "~" sorts after digits
         kind_set = None if kinds is None else frozenset(kinds)
-        sealed = None if self._cold is None else SealedLines(self._cold, with_cold, since_us, until_us)
+        sealed = None
+        if self._cold is not None:
+            only = None if with_cold else paths
+            sealed = SealedLines(self._cold, True, since_us, until_us, only)
         lines = merged_lines(self.session, chains_of(paths), decoder, writers.may_finish, sealed)
         for key, _, raw, decoded in lines:
             if not since <= key[0] < until:
@@ -473,6 +476,7 @@ class SealedLines:
         as_sequence: provide them as one ordered sequence, since there can be thousands of segments; else
             separately for each file name.
         since_us, until_us: time range of the sequence, as in `TreeReader.events`.
+        only: the paths of the sequence; all by default.
     """
 
     def __init__(
@@ -481,11 +485,12 @@ class SealedLines:
         as_sequence: bool = False,
         since_us: int | None = None,
         until_us: int | None = None,
+        only: Collection[Path] | None = None,
     ) -> None:
         self._cold, self._began = cold, cold.fixed()
         self._gone = frozenset(self._began.files())
         self._as_sequence = as_sequence
-        self.sequence = self._began.ordered_lines(since_us, until_us) if as_sequence else None
+        self.sequence = self._began.ordered_lines(since_us, until_us, only) if as_sequence else None
 
     def lines(self, path: Path, standing: Iterator[RawLine]) -> Iterator[RawLine]:
         """Yield the lines of one path: archived ones first, then those of the file on disk."""

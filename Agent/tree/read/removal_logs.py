@@ -406,8 +406,10 @@ class ColdLines(Protocol):
         events are counted in `tally`.
         """
 
-    def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
-        """Yield the lines of all segments in order of (timestamp, writer, seq).
+    def ordered_lines(
+        self, since_us: int | None, until_us: int | None, only: Collection[Path] | None = None
+    ) -> Iterator[RawLine]:
+        """Yield the lines of segments, all or some by path, in order of (timestamp, writer, seq).
 
         A damaged line follows the line before it in its segment.
         """
