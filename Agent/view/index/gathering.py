@@ -1,20 +1,26 @@
 """Read the lines of a session into columns: first all of them, then appended ones.
 
 Most lines are converted to rows in C, block by block; unusual lines go through `LineDecoder`, so that the
-same lines count as events here and in `TreeReader`.
+same lines count as events here and in `TreeReader`. `Lines` reads the lines of chosen events again.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from Agent.archive.sealed.parts import archive_dir, read_parts
 from Agent.archive.sealed.reader import ArchiveLines
-from Agent.errors import DamagedInput
+from Agent.errors import DamagedInput, EventNotFound
+from Agent.event.codec import DamagedLine, decode_line
+from Agent.event.model import Event
 from Agent.tree.files.lines import (
     Block,
     DamageLog,
@@ -26,14 +32,12 @@ from Agent.tree.files.lines import (
     first_id,
     own_line,
 )
-from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
+from Agent.tree.layout import inode_at, open_file, parse_file_name, stem_files, tree_files
 from Agent.tree.read.losses import Accounting, Writers, add_accounts
-from Agent.view.index.column_memory import ColumnMemory
-from Agent.view.index.columns import BELIEVED, Batch, Index, Tables
+from Agent.view.index.columns import BELIEVED, Batch, ColumnMemory, Index, Tables
 from Agent.view.index.line_columns import RowReader, add_event
-from Agent.view.index.line_store import LineStore
 from Agent.view.index.merging import merged
-from Agent.view.index.stored import Stored
+from Agent.view.index.stored import LineStore, Stored
 
 _LOOKS: Final = 3
 _PASS_BYTES: Final = 8 * 1024 * 1024
@@ -355,3 +359,105 @@ def _standing(session: Path) -> dict[str, tuple[Path, Inode, int]]:
             key = first_id(path) or path.relative_to(session).as_posix()
             positions[key] = (path, (status.st_dev, status.st_ino), status.st_size)
     return positions
+
+
+_FIRST_BYTES: Final = 8 * 1024
+_CHUNK_BYTES: Final = 1024 * 1024
+
+
+class FilesMovedError(EventNotFound):
+    """A file of the index has moved: it was sealed, retired or rewritten since."""
+
+
+def moved(subject: str) -> FilesMovedError:
+    """Return the error for lines that are in the index but no longer in the files."""
+    return FilesMovedError(
+        f"{subject} is not where it was read", remedy="try again in a moment: the index is made again"
+    )
+
+
+class Lines:
+    """The lines of a session's events.
+
+    Args:
+        gatherer: provides the paths of the files.
+    """
+
+    def __init__(self, gatherer: Gatherer) -> None:
+        self.gatherer = gatherer
+
+    def read(self, index: Index, rows: Sequence[int]) -> list[bytes]:
+        """Return the line of each row, as recorded and without its newline.
+
+        Raises:
+            FilesMovedError: a line has moved or was removed.
+        """
+        by_source: defaultdict[int, list[int]] = defaultdict(list)
+        for row, source in zip(rows, index.columns["file"][np.asarray(rows, np.int64)].tolist(), strict=True):
+            by_source[source].append(row)
+        by_row: dict[int, bytes] = {}
+        for source, numbers in by_source.items():
+            offsets = {row: int(index.columns["offset"][row]) for row in numbers}
+            if self.gatherer.sources[source].inode is None:
+                by_row.update(self._from_store(offsets))
+            else:
+                by_row.update(self._from_file(source, offsets))
+        return [by_row[row] for row in rows]
+
+    def events(self, index: Index, rows: Sequence[int]) -> list[Event]:
+        """Return the event of each row; FilesMovedError if one has moved or was removed."""
+        events = []
+        for row, line in zip(rows, self.read(index, rows), strict=True):
+            try:
+                event: Event | None = decode_line(line)
+            except DamagedLine:
+                event = None
+            if event is None or event.id != index.id_of(row):
+                raise moved(f"event {index.id_of(row)}")
+            events.append(event)
+        return events
+
+    def _from_store(self, numbers: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+        store = self.gatherer.store
+        if store is None:
+            raise moved("the archive")
+        for row, number in sorted(numbers.items(), key=lambda pair: pair[1]):
+            yield row, store.read(number)
+
+    def _from_file(self, source: int, offsets: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+        fd = self._open(source)
+        try:
+            for row, offset in offsets.items():
+                yield row, _line_at(fd, offset)
+        finally:
+            os.close(fd)
+
+    def _open(self, source: int) -> int:
+        """Open the file of a source, under its current name."""
+        inode = self.gatherer.sources[source].inode
+        for path in self.gatherer.paths_of(source):
+            try:
+                fd, status = open_file(path)
+            except OSError:
+                continue  # rolled since it was read; its next name follows
+            if (status.st_dev, status.st_ino) == inode:
+                return fd
+            os.close(fd)
+        raise moved(self.gatherer.sources[source].path.name)
+
+
+def _line_at(fd: int, offset: int) -> bytes:
+    data = os.pread(fd, _FIRST_BYTES, offset)
+    end = data.find(b"\n")
+    if end >= 0:
+        return data[:end]
+    parts = [data]
+    while data:
+        offset += len(data)
+        data = os.pread(fd, _CHUNK_BYTES, offset)
+        end = data.find(b"\n")
+        if end >= 0:
+            parts.append(data[:end])
+            break
+        parts.append(data)
+    return b"".join(parts)

@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from Agent.view.index.column_memory import ColumnMemory
 from Agent.view.index.columns import (
     BELIEVED,
     LINK_TYPES,
@@ -17,6 +16,7 @@ from Agent.view.index.columns import (
     NO_TICK,
     TYPES,
     Batch,
+    ColumnMemory,
     Columns,
     Index,
     Tables,
