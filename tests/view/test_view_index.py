@@ -677,6 +677,7 @@ def test_an_index_that_grows_at_its_end_is_the_one_that_is_sorted_as_a_whole(
     whole, _, _ = _grown_index(seed, monkeypatch, by_tail=False)
     monkeypatch.setattr("Agent.view.index.columns.MARGIN", margin)
     monkeypatch.setattr("Agent.view.index.columns.MOST_UNSETTLED", 5 * margin)
+    monkeypatch.setattr("Agent.view.index.columns.GROWTH", 10_000)
     monkeypatch.setattr("Agent.view.index.columns._SMALL_BYTES", 1)
     grown, used, settled_rows = _grown_index(seed, monkeypatch, by_tail=True, memory=ColumnMemory(tmp_path))
     assert used > 5

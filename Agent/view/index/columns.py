@@ -117,238 +117,93 @@ def _address(values: NDArray[Any]) -> int:
 MARGIN: Final = 16_384
 """The number of last rows that are not settled, since events of other writers may still precede them."""
 MOST_UNSETTLED: Final = 65_536 + MARGIN
+GROWTH: Final = 8
+"""Rows are settled again when more than MOST_UNSETTLED, and more than this fraction (1/N), are not."""
 _CHUNK: Final = 65_536
-_Grouped = tuple[NDArray[Any], NDArray[Any]]
+Columns = dict[str, NDArray[Any]]
 
 
 class Settled:
-    """The first rows of an index; results are immutable.
+    """The first rows of an index; each fact about them is computed once, when it is asked for.
 
     Args:
         columns: the columns of the index.
+        messages: its halves of messages.
         count: the number of settled rows.
-        by_agent: these rows by agent, then by time.
-        starts: the index in `by_agent` at which each agent's rows begin.
+        agents: the number of agents.
         writers: the number of writers.
-        memory: allocates growing columns.
-        by_id: the value of the property, if known.
-        seen: likewise.
-        messages: likewise.
+        memory: allocates the results.
     """
 
     def __init__(
-        self,
-        columns: Mapping[str, NDArray[Any]],
-        count: int,
-        by_agent: NDArray[Any],
-        starts: NDArray[Any],
-        writers: int,
-        memory: ColumnMemory,
-        by_id: _Grouped | None = None,
-        seen: dict[int, SeqSet] | None = None,
-        messages: _Grouped | None = None,
+        self, columns: Columns, messages: Columns, count: int, agents: int, writers: int, memory: ColumnMemory
     ) -> None:
         self.count = count
-        self.by_agent = by_agent
-        self.starts = starts
-        self._columns = columns
+        self._writer, self._seq = columns["writer"][:count], columns["seq"][:count]
+        end = int(np.searchsorted(messages["row"], count))
+        self._message_rows, self._message_keys = messages["row"][:end], messages["key"][:end]
         self._writers = writers
         self._memory = memory
-        self._by_id = by_id
-        self._seen = seen
-        self._messages = messages
-
-    @classmethod
-    def of(
-        cls, columns: Mapping[str, NDArray[Any]], count: int, agents: int, writers: int, memory: ColumnMemory
-    ) -> Settled:
-        """Return the first `count` rows of an index with these numbers of agents and writers."""
         agent = columns["agent"][:count]
-        by_agent = _filled(memory, np.argsort(agent, kind="stable"))
-        starts = np.searchsorted(agent[by_agent], np.arange(agents + 1))
-        return cls(columns, count, by_agent, starts, writers, memory)
+        self.by_agent = self._filled(np.argsort(agent, kind="stable"))
+        """These rows by agent, then by time."""
+        self.starts = np.searchsorted(agent[self.by_agent], np.arange(agents + 1))
+        """The index in `by_agent` at which each agent's rows begin."""
 
-    def advanced(
-        self,
-        columns: Mapping[str, NDArray[Any]],
-        messages: Mapping[str, NDArray[Any]],
-        count: int,
-        agents: int,
-        writers: int,
-    ) -> Settled:
-        """Return these rows with further ones from a longer index with the same first rows."""
-        agent = columns["agent"][self.count : count]
-        order = np.argsort(agent, kind="stable")
-        by_agent, starts = _regrouped(
-            self._memory,
-            (self.by_agent, self.starts),
-            self.starts[1:],
-            order + self.count,
-            agent[order],
-            agents,
-        )
-        if self._seen is not None:
-            _add_numbers(self._seen, columns, self.count, count)
-        by_id = self._with_ids(columns, count, writers)
-        halves = self._with_messages(messages, count)
-        self._memory.let_go()
-        return Settled(columns, count, by_agent, starts, writers, self._memory, by_id, self._seen, halves)
-
-    @property
-    def by_id(self) -> _Grouped:
+    @cached_property
+    def _by_id(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the rows by writer, then by number, and the index at which each writer's rows begin."""
-        if self._by_id is None:
-            writer, seq = (self._columns[name][: self.count] for name in ("writer", "seq"))
-            order = _filled(self._memory, np.lexsort((seq, writer)))
-            self._by_id = order, np.searchsorted(writer[order], np.arange(self._writers + 1))
-        return self._by_id
-
-    def _with_ids(self, columns: Mapping[str, NDArray[Any]], count: int, writers: int) -> _Grouped | None:
-        if self._by_id is None:
-            return None
-        order, starts = self._by_id
-        seq, new = columns["seq"], np.arange(self.count, count)
-        writer = columns["writer"][self.count : count]
-        ends = starts[1:].copy()
-        numbers, firsts = np.unique(writer[sorted_new := np.lexsort((seq[new], writer))], return_index=True)
-        leasts = seq[new[sorted_new[firsts]]]
-        for number, least in zip(numbers.tolist(), leasts.tolist(), strict=True):
-            if number >= len(ends):
-                break
-            # numbers may be slightly out of order in time: sort again those after the smallest new one
-            begin, end = int(starts[number]), int(ends[number])
-            ends[number] = bisect_left(range(end), least, begin, key=lambda at: int(seq[order[at]]))
-            if ends[number] < end:
-                new = np.append(new, order[int(ends[number]) : end])
-        writer = columns["writer"][new]
-        by_number = np.lexsort((seq[new], writer))
-        return _regrouped(self._memory, (order, starts), ends, new[by_number], writer[by_number], writers)
+        order = self._filled(np.lexsort((self._seq, self._writer)))
+        return order, np.searchsorted(self._writer[order], np.arange(self._writers + 1))
 
     def row_of(self, writer: int, seq: int) -> int | None:
         """Return the row of an event by its id; None if it is not among these."""
-        order, starts = self.by_id
+        order, starts = self._by_id
         if writer + 1 >= len(starts):
             return None
-        seqs, stop = self._columns["seq"], int(starts[writer + 1])
-        index = bisect_left(range(stop), seq, int(starts[writer]), key=lambda at: int(seqs[order[at]]))
-        return int(order[index]) if index < stop and int(seqs[order[index]]) == seq else None
+        stop = int(starts[writer + 1])
+        index = bisect_left(range(stop), seq, int(starts[writer]), key=lambda at: int(self._seq[order[at]]))
+        return int(order[index]) if index < stop and int(self._seq[order[index]]) == seq else None
 
-    def last_numbers(self, writers: int) -> NDArray[Any]:
+    @cached_property
+    def last_numbers(self) -> NDArray[Any]:
         """Return the highest number of each writer; 0 for one without events."""
-        order, starts = self.by_id
-        last = np.zeros(writers, np.int64)
-        has_rows = np.flatnonzero(starts[1:] > starts[:-1])
-        last[has_rows] = self._columns["seq"][order[starts[1:][has_rows] - 1]]
+        last = np.zeros(self._writers, np.int64)
+        np.maximum.at(last, self._writer, self._seq)
         return last
 
-    def seen(self) -> Mapping[int, SeqSet]:
+    @cached_property
+    def numbers(self) -> Mapping[int, SeqSet]:
         """Return the numbers of each writer."""
-        if self._seen is None:
-            self._seen = {}
-            _add_numbers(self._seen, self._columns, 0, self.count)
-        return self._seen
+        return _numbers_of(self._writer, self._seq)
 
-    def messages(self, messages: Mapping[str, NDArray[Any]]) -> _Grouped:
+    @cached_property
+    def messages(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the messages' keys in ascending order, and the rows of their first halves, ascending."""
-        if self._messages is None:
-            end = int(np.searchsorted(messages["row"], self.count))
-            keys, firsts = np.unique(messages["key"][:end], return_index=True)
-            rows = np.sort(messages["row"][:end][firsts])
-            self._messages = _filled(self._memory, keys), _filled(self._memory, rows)
-        return self._messages
+        keys, firsts = np.unique(self._message_keys, return_index=True)
+        return self._filled(keys), self._filled(np.sort(self._message_rows[firsts]))
 
-    def _with_messages(self, messages: Mapping[str, NDArray[Any]], count: int) -> _Grouped | None:
-        if self._messages is None:
-            return None
-        keys, rows = self._messages
-        new_keys, new_rows = first_halves(messages, keys, self.count, count)
-        positions = np.searchsorted(keys, new_keys)
-        grown = self._memory.empty(len(keys) + len(new_keys), keys.dtype)
-        at = 0
-        for number, position in enumerate(positions.tolist()):
-            grown[at + number : position + number] = keys[at:position]
-            grown[position + number] = new_keys[number]
-            at = position
-        grown[at + len(new_keys) :] = keys[at:]
-        return grown, self._memory.continued(rows, len(rows), np.sort(new_rows))
+    def _filled(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy of rows or keys in newly allocated memory."""
+        filled = self._memory.empty(len(values), values.dtype if values.dtype.kind == "u" else np.uint32)
+        filled[:] = values
+        return filled
 
 
-def first_halves(
-    messages: Mapping[str, NDArray[Any]], known_keys: NDArray[Any], begin: int, end: int
-) -> _Grouped:
-    """Return the new keys of messages from one row to before another, and their first rows."""
-    first, last = np.searchsorted(messages["row"], [begin, end])
-    keys, firsts = np.unique(messages["key"][first:last], return_index=True)
-    rows = messages["row"][first:last][firsts]
-    positions = np.searchsorted(known_keys, keys)
-    is_known = np.zeros(len(keys), bool)
-    inside = positions < len(known_keys)
-    is_known[inside] = known_keys[positions[inside]] == keys[inside]
-    return keys[~is_known], rows[~is_known]
-
-
-def _filled(memory: ColumnMemory, values: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy of rows or keys in newly allocated memory."""
-    filled = memory.empty(len(values), values.dtype if values.dtype.kind == "u" else np.uint32)
-    filled[:] = values
-    return filled
-
-
-def _regrouped(
-    memory: ColumnMemory,
-    grouped: _Grouped,
-    ends: NDArray[Any],
-    new: NDArray[Any],
-    groups: NDArray[Any],
-    count: int,
-) -> _Grouped:
-    """Return grouped rows with new ones at the end of each group, and the start of each of `count` groups.
-
-    Args:
-        memory: allocates the result.
-        grouped: the rows so far, and the start of each group, followed by the end of the last one.
-        ends: the end of each group; the rows from there to the next group are left out, and among the new
-            ones.
-        new: the new rows, sorted by group.
-        groups: the group of each new row.
-        count: the number of groups in the result.
-    """
-    old, starts = grouped
-    more = count + 1 - len(starts)
-    starts = np.append(starts, np.full(more, starts[-1]))
-    ends = np.append(ends, np.full(more, starts[-1]))
-    added = np.bincount(groups, minlength=count)
-    sizes = ends - starts[:-1] + added
-    regrouped = memory.empty(int(sizes.sum()), np.uint32)
-    taken = at = used = 0
-    for group in np.flatnonzero(added).tolist():
-        kept_count, fresh = int(ends[group]) - taken, int(added[group])
-        regrouped[at : at + kept_count] = old[taken : taken + kept_count]
-        at += kept_count
-        regrouped[at : at + fresh] = new[used : used + fresh]
-        at, used, taken = at + fresh, used + fresh, int(starts[group + 1])
-    regrouped[at:] = old[taken:]
-    return regrouped, np.append(0, np.cumsum(sizes))
-
-
-def _add_numbers(seen: dict[int, SeqSet], columns: Mapping[str, NDArray[Any]], begin: int, end: int) -> None:
-    """Add the numbers of some rows to the sets of their writers."""
-    for at in range(begin, end, _CHUNK):
-        writer, seq = (columns[name][at : min(at + _CHUNK, end)] for name in ("writer", "seq"))
-        order = np.lexsort((seq, writer))
-        numbers, starts = np.unique(writer[order], return_index=True)
-        for number, sequence_numbers in zip(numbers.tolist(), np.split(seq[order], starts[1:]), strict=True):
-            add_numbers(seen.setdefault(number, SeqSet()), sequence_numbers)
-
-
-def add_numbers(numbers: SeqSet, seq: NDArray[Any]) -> None:
-    """Add ascending numbers to a set."""
-    if not len(seq):
-        return
-    seq = seq.astype(np.int64)
-    breaks = np.flatnonzero(np.diff(seq) != 1)
-    for first, last in zip(seq[np.r_[0, breaks + 1]].tolist(), seq[np.r_[breaks, -1]].tolist(), strict=True):
-        numbers.add_range(first, last)
+def _numbers_of(writer: NDArray[Any], seq: NDArray[Any]) -> dict[int, SeqSet]:
+    """Return the numbers of each writer in some rows."""
+    numbers: dict[int, SeqSet] = {}
+    for at in range(0, len(seq), _CHUNK):
+        some, values = writer[at : at + _CHUNK], seq[at : at + _CHUNK].astype(np.int64)
+        order = np.lexsort((values, some))
+        some, values = some[order], values[order]
+        begins = np.flatnonzero(np.r_[True, (np.diff(values) != 1) | (some[1:] != some[:-1])])
+        ends = np.r_[begins[1:], len(values)] - 1
+        for of, first, last in zip(
+            some[begins].tolist(), values[begins].tolist(), values[ends].tolist(), strict=True
+        ):
+            numbers.setdefault(of, SeqSet()).add_range(first, last)
+    return numbers
 
 
 ERROR: Final = 1
@@ -367,8 +222,6 @@ NO_TICK: Final = -(2**63)
 NOBODY: Final = 0
 """The number of `SESSION`, the agent of events without one."""
 SESSION: Final = "(session)"
-
-Columns = dict[str, NDArray[Any]]
 
 
 class Names(dict[str, int]):
@@ -519,15 +372,18 @@ class Index:
         """The recorded ticks in ascending order, and the first row with each."""
 
     def _settled_after(self, earlier: Index | None) -> Settled:
-        agents, writers = self.agents, len(self.tables.writers.texts)
-        if earlier is None:
-            return Settled.of(self.columns, self.count, agents, writers, self.memory)
-        settled = earlier.settled
-        if self.head < settled.count:
-            return Settled.of(self.columns, max(0, self.head - MARGIN), agents, writers, self.memory)
-        if self.count - settled.count <= MOST_UNSETTLED:
-            return settled
-        return settled.advanced(self.columns, self.messages, self.count - MARGIN, agents, writers)
+        count = self.count
+        if earlier is not None:
+            settled = earlier.settled
+            unsettled = self.count - settled.count
+            if self.head < settled.count:
+                count = max(0, self.head - MARGIN)
+            elif unsettled <= max(MOST_UNSETTLED, self.count // GROWTH):
+                return settled
+            else:
+                count = self.count - MARGIN
+        writers = len(self.tables.writers.texts)
+        return Settled(self.columns, self.messages, count, self.agents, writers, self.memory)
 
     def _flagged(self, flag: int, earlier: NDArray[Any] | None) -> NDArray[Any]:
         """Return the rows with a flag; `earlier` are those of the previous index."""
@@ -614,14 +470,11 @@ class Index:
 
     def numbers(self) -> dict[str, SeqSet]:
         """Return the numbers of each writer's events."""
-        settled = self.settled.seen()
-        writer, seq = (self.columns[name][self.settled.count :] for name in ("writer", "seq"))
-        numbers = {}
-        for number, name in enumerate(self.tables.writers.texts):
-            writer_numbers = numbers[name] = SeqSet()
-            if number in settled:
-                writer_numbers.update(settled[number])
-            add_numbers(writer_numbers, np.sort(seq[writer == number]))
+        numbers = {name: SeqSet() for name in self.tables.writers.texts}
+        tail = (self.columns[name][self.settled.count :] for name in ("writer", "seq"))
+        for part in (self.settled.numbers, _numbers_of(*tail)):
+            for writer, some in part.items():
+                numbers[self.tables.writers.texts[writer]].update(some)
         return numbers
 
     @cached_property
@@ -675,13 +528,18 @@ class Index:
     @cached_property
     def _late_messages(self) -> NDArray[Any]:
         """Return the rows of first halves that are not settled, ascending."""
-        keys, _ = self.settled.messages(self.messages)
-        _, rows = first_halves(self.messages, keys, self.settled.count, self.count)
-        return np.sort(rows)
+        begin = int(np.searchsorted(self.messages["row"], self.settled.count))
+        keys, firsts = np.unique(self.messages["key"][begin:], return_index=True)
+        known, _ = self.settled.messages
+        places = np.searchsorted(known, keys)
+        is_new = np.ones(len(keys), bool)
+        inside = places < len(known)
+        is_new[inside] = known[places[inside]] != keys[inside]
+        return np.sort(self.messages["row"][begin:][firsts[is_new]])
 
     def messages_before(self, row: int) -> int:
         """Count the messages whose first half is before a row."""
-        _, rows = self.settled.messages(self.messages)
+        _, rows = self.settled.messages
         return int(np.searchsorted(rows, row)) + int(np.searchsorted(self._late_messages, row))
 
     @cached_property

@@ -77,8 +77,9 @@ def _settled(earlier: Index, batches: Sequence[Batch], writers: int) -> int:
     for _, each in parts:
         np.minimum.at(first, np.array(each.columns["writer"]), np.array(each.columns["seq"]))
     settled = earlier.settled
-    last = settled.last_numbers(writers) if head >= settled.count else np.zeros(writers, np.int64)
-    begin = settled.count if head >= settled.count else 0
+    last, begin = np.zeros(writers, np.int64), 0
+    if head >= settled.count:
+        last[: len(settled.last_numbers)], begin = settled.last_numbers, settled.count
     columns = earlier.columns
     np.maximum.at(last, columns["writer"][begin:head], columns["seq"][begin:head])
     return 0 if np.any(last >= first) else head
