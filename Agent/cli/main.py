@@ -44,7 +44,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("demo", "demo", "Record a simulation, explain it, and replay it."),
         ("run", "demo", "Run a program and record it, without an edit of it."),
         ("sessions", "analyze", "List the recorded sessions, newest last."),
-        ("view", "view", "Show a session in the browser: what went wrong, when, and why."),
+        ("view", "serve", "Show a session in the browser: what went wrong, when, and why."),
         ("analyze", "analyze", "Report what happened in a session."),
         ("journey", "journey", "Show what one agent did, in order."),
         ("errors", "analyze", "Group errors, warnings and log messages by pattern."),
