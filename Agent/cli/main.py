@@ -87,7 +87,7 @@ SECTIONS: tuple[tuple[str, tuple[CommandEntry, ...]], ...] = (
         ("serve", "serve", "Run the service, a shared database of runs."),
         ("keys", "serve", "Create, list and revoke API keys of the service."),
         ("ship", "serve", "Send live or finished sessions to a service."),
-        ("import", "import_files", "Make a session of what another program logged."),
+        ("import", "export", "Make a session of what another program logged."),
         ("export", "export", "Give recorded sessions to other tools."),
         ("mcp", "serve", "Answer questions of an MCP client about sessions."),
     ),
