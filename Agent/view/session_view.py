@@ -40,18 +40,20 @@ from Agent.view.index.merging import merged
 from Agent.view.index.stored import load, remove, store
 from Agent.view.snapshot import (
     MOST_LISTED,
+    MOST_PX,
     PENDING,
     Rows,
     Snapshot,
     by_trouble,
     description,
     edge,
+    edge_rows,
     lane_rows,
     program_of,
     replay_of,
     status_of,
+    window,
 )
-from Agent.view.windows import MOST_PX, edge_rows, window
 
 MOST_CHANGES: Final = 50
 MOST_POINTS: Final = 2_000
@@ -324,7 +326,7 @@ class SessionView:
         axis: str = "time",
         sum_lanes: bool = False,
     ) -> bytes:
-        """Return the window of a time range (`windows.window`; ui/README.md describes the format).
+        """Return the window of a time range (`snapshot.window`; ui/README.md describes the format).
 
         Args:
             t0: the start; with `axis="tick"`, a tick.

@@ -26,7 +26,7 @@ from Agent.tree.layout import view_dir
 from Agent.view import SessionView
 from Agent.view.index import merging, stored
 from Agent.view.index.columns import Batch, ColumnMemory, Index, Tables
-from Agent.view.index.line_columns import RowReader, add_event, is_built
+from Agent.view.index.gathering import RowReader, add_event, is_built
 from Agent.view.index.merging import merged
 
 
@@ -205,7 +205,7 @@ def test_without_a_compiler_the_index_is_the_same(session: Path, monkeypatch):
     with viewed(session) as view:
         before = {name: values.tolist() for name, values in view._snapshot.index.columns.items()}
     stored.remove(session)
-    monkeypatch.setattr("Agent.view.index.line_columns._Rows", None)
+    monkeypatch.setattr("Agent.view.index.gathering._Rows", None)
     with viewed(session) as view:
         same_as_reader(view, session)
         after = view._snapshot.index.columns

@@ -1,6 +1,6 @@
 """The index of a session as columns: one number per event and fact, in order of time.
 
-`gathering` fills a `Batch` from lines, `merging` turns batches into an immutable `Index`, and `windows` and
+`gathering` fills a `Batch` from lines, `merging` turns batches into an immutable `Index`, and `snapshot` and
 `session_view` answer from it. An event's line is read again where its text is needed.
 
 A running session grows many times per second: facts about `Settled` rows, which no new event can move, are
