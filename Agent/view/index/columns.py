@@ -117,7 +117,7 @@ def _address(values: NDArray[Any]) -> int:
 MARGIN: Final = 16_384
 """The number of last rows that are not settled, since events of other writers may still precede them."""
 MOST_UNSETTLED: Final = 65_536 + MARGIN
-GROWTH: Final = 8
+GROWTH: Final = 16
 """Rows are settled again when more than MOST_UNSETTLED, and more than this fraction (1/N), are not."""
 _CHUNK: Final = 65_536
 Columns = dict[str, NDArray[Any]]
