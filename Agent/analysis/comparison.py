@@ -23,7 +23,7 @@ from Agent.errors import UsageError
 from Agent.render.blocks import Block, Grid, Section, Words
 from Agent.render.formats import cell, plural, short_number
 from Agent.render.html import notebook_html
-from Agent.render.text import sections_text
+from Agent.render.layout import sections_text
 from Agent.tree.layout import session_id_of
 
 ALPHA = 0.05

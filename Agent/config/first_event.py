@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from Agent.analysis.debug import experiment_seam
 from Agent.config import process
-from Agent.config.process import has_ended, note_obstacle, obstacle, unrecorded, wiring_lock
+from Agent.config.process import has_ended, unrecorded, wiring_lock
 from Agent.errors import ConfigurationError
 from Agent.event.kinds import LEVEL_OFF
 from Agent.event.limits_of_time import pass_on
@@ -66,9 +66,9 @@ def _begin() -> Exception | None:
         except Exception as error:  # noqa: BLE001 - a program that cannot be recorded must not fail
             pass_on(error)
             prefix = "" if isinstance(error, ConfigurationError) else f"{type(error).__name__}: "
-            if obstacle() is None:
+            if unrecorded.obstacle is None:
                 say(f"nothing is recorded: {prefix}{error}")
-            note_obstacle(f"{prefix}{error}")
+            unrecorded.obstacle = f"{prefix}{error}"
             if _may_pass(error):
                 unrecorded.try_again_ns = time.monotonic_ns() + unrecorded.RETRY_NS
             return error

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from Agent.config.effective_settings import LOGGING_CONFIG, effective_settings, options_in
-from Agent.config.handler_config import HANDLER_CATEGORIES
+from Agent.config.handler_config import HANDLER_CATEGORIES, LOGGING_CONFIG, effective_settings, options_in
 from Agent.config.load import options_from, preset_values
 from Agent.config.options import Options, with_changes
 from Agent.config.process import wiring_lock

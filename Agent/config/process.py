@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 
 def _nothing() -> None:
     """The default hook: before the first event nothing needs to be done."""
-
-
-class Hooks(NamedTuple):
-    """What recording does at the end of the process, before a fork, and after it in the child."""
-
-    at_end: Callable[[], None] = _nothing
-    before_fork: Callable[[], None] = _nothing
-    after_fork_in_child: Callable[[], None] = _nothing
 
 
 def child_environment() -> dict[str, str]:
@@ -60,6 +52,8 @@ class Unrecorded:
     def __init__(self) -> None:
         self.calls = 0
         self.try_again_ns = 0
+        self.obstacle: str | None = None
+        """Why nothing is recorded; None if recording works."""
         self._lacked_descriptors = False
         self._removed: Path | None = None
         """The trace root in which something was removed."""
@@ -89,7 +83,7 @@ class Unrecorded:
         if calls:
             from Agent.record.health import say
 
-            say(f"{calls} events were not recorded: {obstacle() or 'nothing could be recorded'}")
+            say(f"{calls} events were not recorded: {self.obstacle or 'nothing could be recorded'}")
 
     def take(self) -> int:
         """Return the number of lost calls and reset it."""
@@ -98,10 +92,8 @@ class Unrecorded:
 
 
 unrecorded = Unrecorded()
-_hooks = Hooks()
 _last: list[Callable[[], None]] = []
 _ended = False
-_obstacle: str | None = None
 _forking = 0
 """The process that is forking, for its child."""
 _parents: dict[int, int | None] = {}
@@ -118,23 +110,6 @@ def wiring_lock() -> threading.RLock:
 def has_ended() -> bool:
     """Whether the process, and recording with it, is ending."""
     return _ended
-
-
-def note_obstacle(reason: str | None) -> None:
-    """Store why nothing is recorded; None when recording works."""
-    global _obstacle  # noqa: PLW0603 - the one recording of this process
-    _obstacle = reason
-
-
-def obstacle() -> str | None:
-    """Why nothing is recorded; None if recording works."""
-    return _obstacle
-
-
-def set_hooks(hooks: Hooks) -> None:
-    """Set what to do at the process's end and forks."""
-    global _hooks  # noqa: PLW0603 - the one recording of this process
-    _hooks = hooks
 
 
 def program() -> Program | None:
@@ -162,6 +137,10 @@ def program() -> Program | None:
     )
 
 
+end_recording: Callable[[], None] = _nothing
+"""Ends recording; set by `recording.py`, like the next two."""
+before_fork: Callable[[], None] = _nothing
+after_fork_in_child: Callable[[], None] = _nothing
 begin_late: Callable[[], None] = _nothing
 """Starts a session for the number of lost calls, if that is possible now; set by `first_event.py`."""
 end_program: Callable[[], None] = _nothing
@@ -178,7 +157,7 @@ def _end_with_process() -> None:
     if unrecorded.calls:
         begin_late()
     _ended = True
-    _hooks.at_end()
+    end_recording()
     unrecorded.report()
     # every start method of `multiprocessing` imports this module
     if "multiprocessing.popen_fork" in sys.modules:
@@ -193,7 +172,7 @@ def _before_fork() -> None:
     # have. With a timeout, since the holder of the lock may be waiting for this thread.
     _lock.acquire(timeout=5.0)
     _forking = os.getpid()
-    _hooks.before_fork()
+    before_fork()
 
 
 def _after_fork_in_parent() -> None:
@@ -209,7 +188,7 @@ def _after_fork_in_child() -> None:
     parent = None if processes is None else processes.parent_process()
     _parents[_forking] = None if parent is None else parent.pid
     unrecorded.take()
-    _hooks.after_fork_in_child()
+    after_fork_in_child()
 
 
 # At import, so that the program's own exit handlers run before and are recorded.

@@ -21,15 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from Agent.config import process
 from Agent.config.load import redaction_key
 from Agent.config.options import Options, level_number
-from Agent.config.process import (
-    Hooks,
-    call_at_last,
-    note_obstacle,
-    obstacle,
-    set_hooks,
-    unrecorded,
-    wiring_lock,
-)
+from Agent.config.process import call_at_last, unrecorded, wiring_lock
 from Agent.errors import AgentTraceError, ConfigurationError, SessionInUse
 from Agent.event.classes import forget_classes
 from Agent.event.kinds import Category
@@ -300,7 +292,7 @@ def begin(options: Options, outlets: OutputRouter | None = None) -> RecordingSes
     _pipeline = _open_pipeline(path, options, redactor, writer, copies)
     _session = RecordingSession(_pipeline.session_id, path, path.parent, options)
     set_levels(options)
-    note_obstacle(None)
+    unrecorded.obstacle = None
     _take_over(_pipeline)
     watched = _pipeline
     watched.stamps.watch(lambda: _directories_exist(watched, directories))
@@ -435,7 +427,7 @@ def _leave_removed(pipeline: Pipeline) -> None:
     pipeline.closed = pipeline.is_gone = True
     pipeline.health.lose_since_safe("the session's directory was removed")
     _removed = session.options, pipeline.health
-    note_obstacle("the session's directory was removed")
+    unrecorded.obstacle = "the session's directory was removed"
     unrecorded.wait_for_removal(session.root)
     _retention_thread = _session = _pipeline = _writer = _queue = _mirrors = None
     _leave_control()
@@ -537,7 +529,7 @@ def shutdown_logging() -> None:
                 say(f"losses cannot be recorded: {error}")
         _shut_down()
         unrecorded.report()
-        note_obstacle(None)
+        unrecorded.obstacle = None
         for limit in LIMITS.values():
             limit.value = 0
 
@@ -661,7 +653,7 @@ def health() -> dict[str, Any]:
             dropped[TOO_LATE] = _late.late
         nothing: dict[str, Any] = {
             "recording": False,
-            "obstacle": obstacle(),
+            "obstacle": unrecorded.obstacle,
             "session_id": None,
             "path": None,
             "events": 0,
@@ -738,6 +730,8 @@ def _end_with_multiprocessing(util: ModuleType) -> None:
     util.Finalize(None, shutdown_logging, exitpriority=-100)
 
 
-set_hooks(Hooks(shutdown_logging, _before_fork, _after_fork_in_child))
+process.end_recording = shutdown_logging
+process.before_fork = _before_fork
+process.after_fork_in_child = _after_fork_in_child
 # Otherwise C libraries print pages about classes that outlive the interpreter.
 call_at_last(forget_classes)

@@ -1,1 +1,1 @@
-"""The renderer: reports are plain data (`blocks.py`), drawn as text (`text.py`) or HTML (`html.py`)."""
+"""The renderer: reports are plain data (`blocks.py`), drawn as text (`layout.py`) or HTML (`html.py`)."""

@@ -1,6 +1,6 @@
 """The parts of a report as plain data: sections of blocks, for a terminal, a page or a notebook.
 
-`text.py` draws them as lines, `html.py` as HTML elements.
+`layout.py` draws them as lines, `html.py` as HTML elements.
 """
 
 from __future__ import annotations

@@ -1,20 +1,16 @@
 """Answers that take seconds: explanations of a session, differences, provenance of values, and forks.
 
-A child process computes each of them, since that takes processor time and up to 1 GB of memory, while the
-pages continue to respond. The child runs this module: `python -m Agent.view.background KIND SESSION`, with
-the request as JSON on standard input.
+A worker process computes each of them as a job, since that takes processor time and up to 1 GB of memory; the
+pages still respond.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +19,7 @@ import orjson
 
 from Agent.errors import AgentTraceError, InputError, UsageError
 from Agent.event.pointers import escape
+from Agent.replay.worker.jobs import Job, run_job
 from Agent.tree.files.session import open_session
 from Agent.tree.layout import session_id_of
 
@@ -62,11 +59,10 @@ class Background:
         self._lock = threading.Lock()
         self._computations: OrderedDict[bytes, _Computation] = OrderedDict()
         self._threads = ThreadPoolExecutor(_AT_ONCE, "background")
-        self._children: set[subprocess.Popen[bytes]] = set()
         self._closed = threading.Event()
 
     def answer(self, kind: str, request: Mapping[str, Any], version: int = 0) -> dict[str, Any] | None:
-        """Return the answer of a child process; None until it is ready.
+        """Return the answer of a worker process; None until it is ready.
 
         A greater version means that the session has grown; the answer is then computed again after a while.
 
@@ -97,7 +93,7 @@ class Background:
                     del self._computations[key]
                     raise UsageError("too many other requests are waiting", remedy="retry in a minute")
                 computation.is_waiting, computation.version = True, version
-                self._threads.submit(self._compute, kind, sent, computation)
+                self._threads.submit(self._compute, kind, request, computation)
             for old in [name for name, each in self._computations.items() if not each.is_waiting][:-_KEPT]:
                 del self._computations[old]
             if computation.failure is not None:
@@ -105,19 +101,16 @@ class Background:
             return computation.answer
 
     def close(self) -> None:
-        """Stop all child processes."""
-        with self._lock:
-            self._closed.set()
-            for child in self._children:
-                child.kill()
+        """Stop all worker processes."""
+        self._closed.set()
         self._threads.shutdown(cancel_futures=True)
 
-    def _compute(self, kind: str, sent: bytes, computation: _Computation) -> None:
+    def _compute(self, kind: str, request: Mapping[str, Any], computation: _Computation) -> None:
         began = time.monotonic()
         answer: dict[str, Any] | None = None
         failure: AgentTraceError | None = None
         try:
-            answer = self._in_child(kind, sent)
+            answer = self._of_job(kind, request)
         except AgentTraceError as error:
             failure = error
         except OSError as error:
@@ -127,38 +120,21 @@ class Background:
             computation.answer, computation.failure, computation.is_waiting = answer, failure, False
             computation.again_s = ended + max(_LEAST_INTERVAL_S, 10 * (ended - began))
 
-    def _in_child(self, kind: str, sent: bytes) -> dict[str, Any] | None:
-        """Return the answer of a child process; None if it was stopped."""
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
-        with self._lock:
-            if self._closed.is_set():
-                return None
-            child = subprocess.Popen(  # noqa: S603 - this interpreter and this package
-                [sys.executable, "-P", "-m", __name__, kind, str(self._session.absolute())],
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-            self._children.add(child)
+    def _of_job(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the answer of a worker process; None if it was stopped."""
+        whole = {"kind": kind, "session": str(self._session.absolute()), "request": request}
         try:
-            with child:
-                answer, _ = child.communicate(sent)
-        finally:
-            self._children.discard(child)
-        if self._closed.is_set():
+            result = run_job(_JOB, whole, stop=self._closed)
+        except CancelledError:
             return None
-        try:
-            response = orjson.loads(answer)
-            child_answer, problem = response.get("answer"), response.get("problem")
-        except (orjson.JSONDecodeError, AttributeError):
-            child_answer, problem = (None, [f"its process ended with code {child.returncode}", None])
-        if child_answer is None:
-            raise InputError(f"nothing was found: {problem[0]}", remedy=problem[1])
-        return dict(child_answer)
+        except AgentTraceError as error:
+            raise InputError(f"nothing was found: {error.message}", remedy=error.remedy) from None
+        if result.answer is None:
+            raise InputError(f"nothing was found: {result.failure}")
+        return result.answer
 
 
-# Code of the child process.
+# Code of the worker process.
 
 
 def _explain(session: Path, text: str, *, is_tested: bool = False) -> dict[str, Any]:
@@ -316,15 +292,11 @@ KINDS: Final[dict[str, Callable[..., dict[str, Any]]]] = {
 }
 
 
-def main() -> None:
-    """Print the answer about the session named by the second argument, or the error."""
-    request = orjson.loads(sys.stdin.buffer.read())
-    try:
-        answer: dict[str, Any] = {"answer": KINDS[sys.argv[1]](Path(sys.argv[2]), **request)}
-    except AgentTraceError as error:
-        answer = {"problem": [error.message, error.remedy]}
-    sys.stdout.buffer.write(orjson.dumps(answer, default=str))
+def answered(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry out a job: return the answer about a session, as JSON values."""
+    answer = KINDS[whole["kind"]](Path(whole["session"]), **whole["request"])
+    plain: dict[str, Any] = orjson.loads(orjson.dumps(answer, default=str))
+    return plain
 
 
-if __name__ == "__main__":
-    main()
+_JOB: Final = Job("computation", f"{__name__}:answered")

@@ -19,8 +19,7 @@ from Agent.analysis.query.views import event_row
 from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.view.index.columns import Index
-from Agent.view.index.line_columns import mark, message_key
-from Agent.view.index.lines import Lines
+from Agent.view.index.gathering import Lines, mark, message_key
 
 LOOKBACK_US: Final = 60_000_000
 MOST_EACH: Final = 2_500

@@ -31,19 +31,29 @@ from Agent.event.pointers import escape
 from Agent.flight.checkpoints.state_fold import change_of, settle_from_store
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.tree.layout import session_id_of
-from Agent.view import background_answers
 from Agent.view.background import MOST_CHARS, Background
-from Agent.view.background_answers import PENDING
 from Agent.view.causality import causes_and_effects
 from Agent.view.history import History, Moment, as_text, value_in
 from Agent.view.index.columns import FULL_STATE, NOBODY, STATE, Index, Tables
-from Agent.view.index.gathering import Gatherer
-from Agent.view.index.lines import FilesMovedError, Lines
+from Agent.view.index.gathering import FilesMovedError, Gatherer, Lines
 from Agent.view.index.merging import merged
 from Agent.view.index.stored import load, remove, store
-from Agent.view.lanes import by_trouble, description, lane_rows, program_of, replay_of, status_of
-from Agent.view.snapshot import MOST_LISTED, Rows, Snapshot
-from Agent.view.windows import MOST_PX, edge_rows, window
+from Agent.view.snapshot import (
+    MOST_LISTED,
+    MOST_PX,
+    PENDING,
+    Rows,
+    Snapshot,
+    by_trouble,
+    description,
+    edge,
+    edge_rows,
+    lane_rows,
+    program_of,
+    replay_of,
+    status_of,
+    window,
+)
 
 MOST_CHANGES: Final = 50
 MOST_POINTS: Final = 2_000
@@ -316,7 +326,7 @@ class SessionView:
         axis: str = "time",
         sum_lanes: bool = False,
     ) -> bytes:
-        """Return the window of a time range (`windows.window`; ui/README.md describes the format).
+        """Return the window of a time range (`snapshot.window`; ui/README.md describes the format).
 
         Args:
             t0: the start; with `axis="tick"`, a tick.
@@ -444,9 +454,9 @@ class SessionView:
             causes, effects = causes_and_effects(snapshot.index, snapshot.lines, row, event)
             return {
                 **described,
-                "causes": background_answers.nodes(snapshot, [each["id"] for each in causes]),
-                "effects": background_answers.nodes(snapshot, [each["id"] for each in effects]),
-                "edges": [background_answers.edge(each["edge"]) for each in (*causes, *effects)],
+                "causes": snapshot.nodes([each["id"] for each in causes]),
+                "effects": snapshot.nodes([each["id"] for each in effects]),
+                "edges": [edge(each["edge"]) for each in (*causes, *effects)],
             }
 
         return self._reading(answer)
@@ -626,23 +636,21 @@ class SessionView:
         answer = self._in_background("explain", {"text": text} | ({"is_tested": True} if is_tested else {}))
         if answer is None:
             return {**PENDING, "status": "", "causes": [], "tests": []}
-        return self._reading(lambda snapshot: background_answers.findings(snapshot, answer))
+        return self._reading(lambda snapshot: snapshot.findings(answer))
 
     def comparison(self, other: SessionView) -> dict[str, Any]:
         """Return where another session of the same root differs from this one, as found by `diff`."""
         answer = self._in_background("compare", {"other": other.session_id})
         if answer is None or not other.is_ready:
             return {**PENDING}
-        return self._reading(lambda snapshot: background_answers.comparison(snapshot, other.snapshot, answer))
+        return self._reading(lambda snapshot: snapshot.comparison(other.snapshot, answer))
 
     def differences(self, other: SessionView, *, agent: str) -> dict[str, Any]:
         """Return the events of an agent in which another session differs from this one."""
         answer = self._in_background("differences", {"other": other.session_id, "agent": agent})
         if answer is None or not other.is_ready:
             return {**PENDING}
-        return self._reading(
-            lambda snapshot: background_answers.differences(snapshot, other.snapshot, answer)
-        )
+        return self._reading(lambda snapshot: snapshot.differences(other.snapshot, answer))
 
     def provenance(self, *, agent: str, field: str, at: str) -> dict[str, Any]:
         """Return where the value of a field came from, as of an event of the agent.
@@ -655,11 +663,7 @@ class SessionView:
         snapshot.agent_number(agent)
         snapshot.row_of(at)
         answer = self._in_background("provenance", {"agent": agent, "field": field, "at": at})
-        return (
-            {**PENDING}
-            if answer is None
-            else self._reading(lambda now: background_answers.provenance(now, answer))
-        )
+        return {**PENDING} if answer is None else self._reading(lambda now: now.provenance(answer))
 
     def fork(
         self,

@@ -13,8 +13,8 @@ from Agent.errors import SessionNotFound
 from Agent.tree.files.session import lineage_of
 from Agent.tree.files.writer_claim import is_written
 from Agent.tree.layout import readable_sessions
-from Agent.view.lanes import description
 from Agent.view.session_view import SessionView
+from Agent.view.snapshot import description
 
 MOST_SESSIONS: Final = 500
 NEWEST: Final = "newest"

@@ -17,11 +17,10 @@ from Agent.errors import InputError, UsageError
 from Agent.event.clock import parse_timestamp
 from Agent.event.codec import event_to_object
 from Agent.event.ids import split_event_id
-from Agent.view.background_answers import PENDING
 from Agent.view.history import Moment, as_text
 from Agent.view.index.columns import FULL_STATE, STATE
 from Agent.view.session_view import SessionView
-from Agent.view.snapshot import Snapshot
+from Agent.view.snapshot import PENDING, Snapshot
 
 MOST_EVENTS: Final = 60_000
 """The maximum number of events in a shared page."""

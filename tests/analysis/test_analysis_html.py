@@ -20,7 +20,7 @@ from Agent.event.codec import encode_event
 from Agent.event.model import Event
 from Agent.render.blocks import Bars, Curve, Grid, Words
 from Agent.render.html import block_html
-from Agent.render.text import sections_text
+from Agent.render.layout import sections_text
 
 VOID = {"meta"}
 

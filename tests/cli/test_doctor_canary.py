@@ -8,7 +8,7 @@ import json
 import pytest
 
 from Agent.testing import canary
-from Agent.testing.canary_entries import ARGV, ENTRANCES, plants, secret_arguments
+from Agent.testing.canary import ARGV, ENTRANCES, plants, secret_arguments
 
 SEED = "a seed"
 

@@ -15,7 +15,7 @@ from Agent.flight import recorder
 from Agent.render import layout
 from Agent.render.blocks import Curve, Section
 from Agent.render.formats import fewer
-from Agent.render.text import sections_text
+from Agent.render.layout import sections_text
 
 COLUMNS = 80
 AGENT = "creator_017"

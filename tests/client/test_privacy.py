@@ -13,8 +13,7 @@ from Agent.client import AgentTracer
 from Agent.client.destination import Destination
 from Agent.client.shipment import Shipment
 from Agent.flight import record_tool, recorder
-from Agent.testing.canary import plant_all, search
-from Agent.testing.canary_entries import ENTRANCES, plants
+from Agent.testing.canary import ENTRANCES, plant_all, plants, search
 from Agent.tree.layout import list_sessions
 
 pytest.importorskip("fastapi", reason="the service needs the extra [server]")

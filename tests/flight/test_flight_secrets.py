@@ -12,7 +12,7 @@ from support.session_files import only_session
 
 from Agent import setup_logging, shutdown_logging
 from Agent.flight import LocalCheckpointStore, Recorder, find_run, read_run, record_tool
-from Agent.testing import canary_entries
+from Agent.testing import canary
 
 LOOK_ALIKES = {
     "uuid": "01a1f91c-9bf2-74e5-ad5f-a403765ca0f6",
@@ -65,11 +65,11 @@ def forms(secret):
 @pytest.mark.integration
 def test_no_form_of_any_secret_is_on_the_disk(trace_root, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    names = list(canary_entries.ENTRANCES)
-    own = {name: canary_entries.ENTRANCES[name] for name in names[names.index("labels of a run") :]}
+    names = list(canary.ENTRANCES)
+    own = {name: canary.ENTRANCES[name] for name in names[names.index("labels of a run") :]}
     assert len(own) == 12
     setup_logging(trace_root=trace_root)
-    planted = [(enter, plant) for name, enter in own.items() for plant in canary_entries.plants("s", name)]
+    planted = [(enter, plant) for name, enter in own.items() for plant in canary.plants("s", name)]
     assert len(planted) >= 200 and len({plant.shape for _, plant in planted}) >= 20
     for enter, plant in planted:
         enter(plant)

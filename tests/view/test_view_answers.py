@@ -18,7 +18,7 @@ from Agent import AgentLogger, setup_logging, shutdown_logging, tick, trace_agen
 from Agent.analysis.analyzer import LogAnalyzer
 from Agent.errors import AgentNotFound, EventNotFound, UsageError
 from Agent.event.clock import format_timestamp
-from Agent.view import background_answers, open_view, session_list
+from Agent.view import open_view, session_list
 from Agent.view.sessions import Watch
 
 
@@ -430,7 +430,7 @@ def test_the_cursor_of_a_finding_is_where_its_change_is_part_of_the_state(trace_
             "event_ids": [change["id"]],
         }
         report = {"status": "found", "tests": [], "causes": [cause]}
-        (found,) = background_answers.findings(view.snapshot, report)["causes"]
+        (found,) = view.snapshot.findings(report)["causes"]
         assert found["t"] == action["t"] and found["events"][0]["t"] == change["t"]
 
 

@@ -25,9 +25,8 @@ from Agent.event.codec import decode_line
 from Agent.tree.layout import view_dir
 from Agent.view import SessionView
 from Agent.view.index import merging, stored
-from Agent.view.index.column_memory import ColumnMemory
-from Agent.view.index.columns import Batch, Index, Tables
-from Agent.view.index.line_columns import RowReader, add_event, is_built
+from Agent.view.index.columns import Batch, ColumnMemory, Index, Tables
+from Agent.view.index.gathering import RowReader, add_event, is_built
 from Agent.view.index.merging import merged
 
 
@@ -206,7 +205,7 @@ def test_without_a_compiler_the_index_is_the_same(session: Path, monkeypatch):
     with viewed(session) as view:
         before = {name: values.tolist() for name, values in view._snapshot.index.columns.items()}
     stored.remove(session)
-    monkeypatch.setattr("Agent.view.index.line_columns._Rows", None)
+    monkeypatch.setattr("Agent.view.index.gathering._Rows", None)
     with viewed(session) as view:
         same_as_reader(view, session)
         after = view._snapshot.index.columns
@@ -678,7 +677,8 @@ def test_an_index_that_grows_at_its_end_is_the_one_that_is_sorted_as_a_whole(
     whole, _, _ = _grown_index(seed, monkeypatch, by_tail=False)
     monkeypatch.setattr("Agent.view.index.columns.MARGIN", margin)
     monkeypatch.setattr("Agent.view.index.columns.MOST_UNSETTLED", 5 * margin)
-    monkeypatch.setattr("Agent.view.index.column_memory._SMALL_BYTES", 1)
+    monkeypatch.setattr("Agent.view.index.columns.GROWTH", 10_000)
+    monkeypatch.setattr("Agent.view.index.columns._SMALL_BYTES", 1)
     grown, used, settled_rows = _grown_index(seed, monkeypatch, by_tail=True, memory=ColumnMemory(tmp_path))
     assert used > 5
     assert (tmp_path / ".state" / "view").is_dir() and not list((tmp_path / ".state" / "view").iterdir())

@@ -14,7 +14,7 @@ from support.known_truth import make_session
 from view_kit import Slow, decoded, viewed
 
 from Agent.errors import UsageError
-from Agent.view.windows import MOST_EVENTS, TickAxis
+from Agent.view.snapshot import MOST_EVENTS, TickAxis
 
 
 @pytest.fixture(scope="module")

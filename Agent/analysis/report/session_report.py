@@ -23,7 +23,7 @@ from Agent.errors import InputError
 from Agent.event.clock import format_timestamp, parse_timestamp
 from Agent.render import html
 from Agent.render.blocks import Section, Words
-from Agent.render.text import sections_text
+from Agent.render.layout import sections_text
 from Agent.tree.files.session import replace_file
 from Agent.tree.layout import recorded_at, session_id_of
 from Agent.tree.read.reader import TreeReader

@@ -351,7 +351,7 @@ _LEARNING = (
 
 
 def _print(sections: Iterable[Section]) -> None:
-    from Agent.render.text import sections_text
+    from Agent.render.layout import sections_text
 
     width = render.width_of_terminal()
     render.emit_report(sections_text(sections, width), width=width)

@@ -405,7 +405,7 @@ def show(origin: bool) -> None:
         agent-trace config show --origin
         agent-trace config show > agent-trace.toml
     """
-    from Agent.config.effective_settings import effective_settings
+    from Agent.config.handler_config import effective_settings
     from Agent.config.options import TABLES
 
     settings = effective_settings()

@@ -84,9 +84,9 @@ class Launcher(Protocol):
 
 
 def spawn(module: str, request: Path, environment: Mapping[str, str]) -> Child:
-    """Start a new interpreter."""
+    """Start a new interpreter; it imports nothing from the working directory before it has the request."""
     return subprocess.Popen(  # noqa: S603 - this interpreter, this package, a file of ours
-        [sys.executable, "-m", module, str(request), str(os.getpid())],
+        [sys.executable, "-P", "-m", module, str(request), str(os.getpid())],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

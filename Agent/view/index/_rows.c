@@ -1,6 +1,6 @@
 /* The rows of the pages' index, from the lines of log files: one pass over each line, with the checks of an event in it.
 
-   It does nothing that `line_columns.add_event` does not do with a decoded event. A line that it does not understand
+   It does nothing that `gathering.add_event` does not do with a decoded event. A line that it does not understand
    completely (which no program of this package writes, and few others) is odd: whoever asks then decodes that line. So it
    decides in one direction only. */
 

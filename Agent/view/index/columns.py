@@ -1,23 +1,210 @@
 """The index of a session as columns: one number per event and fact, in order of time.
 
-`gathering` fills a `Batch` from lines, `merging` turns batches into an immutable `Index`, and `windows` and
+`gathering` fills a `Batch` from lines, `merging` turns batches into an immutable `Index`, and `snapshot` and
 `session_view` answer from it. An event's line is read again where its text is needed.
+
+A running session grows many times per second: facts about `Settled` rows, which no new event can move, are
+carried over from one index to the next. `ColumnMemory` keeps growing columns out of private memory.
 """
 
 from __future__ import annotations
 
+import mmap
+import os
+import tempfile
+import threading
+import weakref
 from array import array
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from Agent.tree.files.sequence_set import SeqSet
-from Agent.view.index.column_memory import ColumnMemory
-from Agent.view.index.settled import MARGIN, MOST_UNSETTLED, Settled, add_numbers, first_halves
+from Agent.tree.layout import DIRECTORY_MODE, is_directory, view_dir
+
+_SMALL_BYTES: Final = 256 * 1024
+_LEAST_ROOM: Final = 4_096
+
+
+def create_view_dir(session: Path) -> Path:
+    """Return the directory of a session's index, created if missing; OSError if that is impossible."""
+    directory = view_dir(session)
+    if not is_directory(directory.parent) or directory.is_symlink():
+        raise NotADirectoryError(directory)
+    directory.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    return directory
+
+
+class ColumnMemory:
+    """Allocates memory for columns.
+
+    Args:
+        session: the session beside whose index the files are; None for private memory.
+        stored: a stored index, whose memory `let_go` releases, too.
+    """
+
+    def __init__(self, session: Path | None = None, stored: mmap.mmap | None = None) -> None:
+        self._session = session
+        self._lock = threading.Lock()
+        self._mapped = weakref.WeakSet(() if stored is None else (stored,))
+
+    def empty(self, count: int, dtype: Any) -> NDArray[Any]:
+        """Return an uninitialised column of a given length."""
+        size = count * np.dtype(dtype).itemsize
+        if self._session is not None and size >= _SMALL_BYTES and hasattr(os, "posix_fallocate"):
+            try:
+                with tempfile.TemporaryFile(dir=create_view_dir(self._session), buffering=0) as file:
+                    # reserve blocks, since a write to a mapping on a full disk would kill the process
+                    os.posix_fallocate(file.fileno(), 0, size)
+                    mapped = mmap.mmap(file.fileno(), size)
+                with self._lock:
+                    self._mapped.add(mapped)
+                return np.frombuffer(mapped, dtype, count)
+            except (OSError, ValueError):
+                pass  # read-only, full, or without mappings
+        return np.empty(count, dtype)
+
+    def kept(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy of a column, which is out of memory until it is used if it is large."""
+        if self._session is None or values.nbytes < _SMALL_BYTES:
+            return values
+        array = self.empty(len(values), values.dtype)
+        array[:] = values
+        self.let_go()
+        return array
+
+    def continued(self, old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
+        """Return the first `head` numbers of a column followed by new ones of the same type.
+
+        The result has spare capacity, which the next call fills, so numbers are rarely copied. Only the last
+        result may be continued; earlier results that share its memory do not change.
+        """
+        array, end = old.base, head + len(new)
+        is_room = isinstance(array, np.ndarray) and array.dtype == old.dtype and array.flags.writeable
+        if (
+            array is None
+            or not is_room
+            or head != len(old)
+            or end > len(array)
+            or _address(old) != _address(array)
+        ):
+            array = self.empty(max(end + end // 4, _LEAST_ROOM), old.dtype)
+            array[:head] = old[:head]
+            self.let_go()
+        array[head:end] = new
+        continued: NDArray[Any] = array[:end]
+        return continued
+
+    def let_go(self) -> None:
+        """Release the memory of all columns in files until they are used again."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            with self._lock:
+                mapped = list(self._mapped)
+            for each in mapped:
+                each.madvise(mmap.MADV_DONTNEED)
+
+
+def _address(values: NDArray[Any]) -> int:
+    return int(values.ctypes.data)
+
+
+MARGIN: Final = 16_384
+"""The number of last rows that are not settled, since events of other writers may still precede them."""
+MOST_UNSETTLED: Final = 65_536 + MARGIN
+GROWTH: Final = 16
+"""Rows are settled again when more than MOST_UNSETTLED, and more than this fraction (1/N), are not."""
+_CHUNK: Final = 65_536
+Columns = dict[str, NDArray[Any]]
+
+
+class Settled:
+    """The first rows of an index; each fact about them is computed once, when it is asked for.
+
+    Args:
+        columns: the columns of the index.
+        messages: its halves of messages.
+        count: the number of settled rows.
+        agents: the number of agents.
+        writers: the number of writers.
+        memory: allocates the results.
+    """
+
+    def __init__(
+        self, columns: Columns, messages: Columns, count: int, agents: int, writers: int, memory: ColumnMemory
+    ) -> None:
+        self.count = count
+        self._writer, self._seq = columns["writer"][:count], columns["seq"][:count]
+        end = int(np.searchsorted(messages["row"], count))
+        self._message_rows, self._message_keys = messages["row"][:end], messages["key"][:end]
+        self._writers = writers
+        self._memory = memory
+        agent = columns["agent"][:count]
+        self.by_agent = self._filled(np.argsort(agent, kind="stable"))
+        """These rows by agent, then by time."""
+        self.starts = np.searchsorted(agent[self.by_agent], np.arange(agents + 1))
+        """The index in `by_agent` at which each agent's rows begin."""
+
+    @cached_property
+    def _by_id(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the rows by writer, then by number, and the index at which each writer's rows begin."""
+        order = self._filled(np.lexsort((self._seq, self._writer)))
+        return order, np.searchsorted(self._writer[order], np.arange(self._writers + 1))
+
+    def row_of(self, writer: int, seq: int) -> int | None:
+        """Return the row of an event by its id; None if it is not among these."""
+        order, starts = self._by_id
+        if writer + 1 >= len(starts):
+            return None
+        stop = int(starts[writer + 1])
+        index = bisect_left(range(stop), seq, int(starts[writer]), key=lambda at: int(self._seq[order[at]]))
+        return int(order[index]) if index < stop and int(self._seq[order[index]]) == seq else None
+
+    @cached_property
+    def last_numbers(self) -> NDArray[Any]:
+        """Return the highest number of each writer; 0 for one without events."""
+        last = np.zeros(self._writers, np.int64)
+        np.maximum.at(last, self._writer, self._seq)
+        return last
+
+    @cached_property
+    def numbers(self) -> Mapping[int, SeqSet]:
+        """Return the numbers of each writer."""
+        return _numbers_of(self._writer, self._seq)
+
+    @cached_property
+    def messages(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the messages' keys in ascending order, and the rows of their first halves, ascending."""
+        keys, firsts = np.unique(self._message_keys, return_index=True)
+        return self._filled(keys), self._filled(np.sort(self._message_rows[firsts]))
+
+    def _filled(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy of rows or keys in newly allocated memory."""
+        filled = self._memory.empty(len(values), values.dtype if values.dtype.kind == "u" else np.uint32)
+        filled[:] = values
+        return filled
+
+
+def _numbers_of(writer: NDArray[Any], seq: NDArray[Any]) -> dict[int, SeqSet]:
+    """Return the numbers of each writer in some rows."""
+    numbers: dict[int, SeqSet] = {}
+    for at in range(0, len(seq), _CHUNK):
+        some, values = writer[at : at + _CHUNK], seq[at : at + _CHUNK].astype(np.int64)
+        order = np.lexsort((values, some))
+        some, values = some[order], values[order]
+        begins = np.flatnonzero(np.r_[True, (np.diff(values) != 1) | (some[1:] != some[:-1])])
+        ends = np.r_[begins[1:], len(values)] - 1
+        for of, first, last in zip(
+            some[begins].tolist(), values[begins].tolist(), values[ends].tolist(), strict=True
+        ):
+            numbers.setdefault(of, SeqSet()).add_range(first, last)
+    return numbers
+
 
 ERROR: Final = 1
 """The event counts as an error (`analysis.query.views.is_error`)."""
@@ -35,9 +222,6 @@ NO_TICK: Final = -(2**63)
 NOBODY: Final = 0
 """The number of `SESSION`, the agent of events without one."""
 SESSION: Final = "(session)"
-_CHUNK: Final = 65_536
-
-Columns = dict[str, NDArray[Any]]
 
 
 class Names(dict[str, int]):
@@ -188,15 +372,18 @@ class Index:
         """The recorded ticks in ascending order, and the first row with each."""
 
     def _settled_after(self, earlier: Index | None) -> Settled:
-        agents, writers = self.agents, len(self.tables.writers.texts)
-        if earlier is None:
-            return Settled.of(self.columns, self.count, agents, writers, self.memory)
-        settled = earlier.settled
-        if self.head < settled.count:
-            return Settled.of(self.columns, max(0, self.head - MARGIN), agents, writers, self.memory)
-        if self.count - settled.count <= MOST_UNSETTLED:
-            return settled
-        return settled.advanced(self.columns, self.messages, self.count - MARGIN, agents, writers)
+        count = self.count
+        if earlier is not None:
+            settled = earlier.settled
+            unsettled = self.count - settled.count
+            if self.head < settled.count:
+                count = max(0, self.head - MARGIN)
+            elif unsettled <= max(MOST_UNSETTLED, self.count // GROWTH):
+                return settled
+            else:
+                count = self.count - MARGIN
+        writers = len(self.tables.writers.texts)
+        return Settled(self.columns, self.messages, count, self.agents, writers, self.memory)
 
     def _flagged(self, flag: int, earlier: NDArray[Any] | None) -> NDArray[Any]:
         """Return the rows with a flag; `earlier` are those of the previous index."""
@@ -283,14 +470,11 @@ class Index:
 
     def numbers(self) -> dict[str, SeqSet]:
         """Return the numbers of each writer's events."""
-        settled = self.settled.seen()
-        writer, seq = (self.columns[name][self.settled.count :] for name in ("writer", "seq"))
-        numbers = {}
-        for number, name in enumerate(self.tables.writers.texts):
-            writer_numbers = numbers[name] = SeqSet()
-            if number in settled:
-                writer_numbers.update(settled[number])
-            add_numbers(writer_numbers, np.sort(seq[writer == number]))
+        numbers = {name: SeqSet() for name in self.tables.writers.texts}
+        tail = (self.columns[name][self.settled.count :] for name in ("writer", "seq"))
+        for part in (self.settled.numbers, _numbers_of(*tail)):
+            for writer, some in part.items():
+                numbers[self.tables.writers.texts[writer]].update(some)
         return numbers
 
     @cached_property
@@ -344,13 +528,18 @@ class Index:
     @cached_property
     def _late_messages(self) -> NDArray[Any]:
         """Return the rows of first halves that are not settled, ascending."""
-        keys, _ = self.settled.messages(self.messages)
-        _, rows = first_halves(self.messages, keys, self.settled.count, self.count)
-        return np.sort(rows)
+        begin = int(np.searchsorted(self.messages["row"], self.settled.count))
+        keys, firsts = np.unique(self.messages["key"][begin:], return_index=True)
+        known, _ = self.settled.messages
+        places = np.searchsorted(known, keys)
+        is_new = np.ones(len(keys), bool)
+        inside = places < len(known)
+        is_new[inside] = known[places[inside]] != keys[inside]
+        return np.sort(self.messages["row"][begin:][firsts[is_new]])
 
     def messages_before(self, row: int) -> int:
         """Count the messages whose first half is before a row."""
-        _, rows = self.settled.messages(self.messages)
+        _, rows = self.settled.messages
         return int(np.searchsorted(rows, row)) + int(np.searchsorted(self._late_messages, row))
 
     @cached_property

@@ -1,20 +1,32 @@
 """Read the lines of a session into columns: first all of them, then appended ones.
 
-Most lines are converted to rows in C, block by block; unusual lines go through `LineDecoder`, so that the
-same lines count as events here and in `TreeReader`.
+`RowReader` converts lines to rows in C, block by block, if they have the log's canonical form and every
+required key is valid. Other lines go through `LineDecoder` and `add_event`, so that the same lines count as
+events here and in `TreeReader`. A test checks that both ways give the same columns.
+
+`Lines` reads the lines of chosen events again.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from zlib import crc32
 
+import numpy as np
+
+from Agent.analysis.query.views import is_error
+from Agent.analysis.stats import number
 from Agent.archive.sealed.parts import archive_dir, read_parts
 from Agent.archive.sealed.reader import ArchiveLines
-from Agent.errors import DamagedInput
+from Agent.errors import DamagedInput, EventNotFound
+from Agent.event.codec import CURRENT_SCHEMA, DamagedLine, decode_line
+from Agent.event.model import Event
 from Agent.tree.files.lines import (
     Block,
     DamageLog,
@@ -26,14 +38,160 @@ from Agent.tree.files.lines import (
     first_id,
     own_line,
 )
-from Agent.tree.layout import inode_at, parse_file_name, stem_files, tree_files
+from Agent.tree.layout import inode_at, open_file, parse_file_name, stem_files, tree_files
 from Agent.tree.read.losses import Accounting, Writers, add_accounts
-from Agent.view.index.column_memory import ColumnMemory
-from Agent.view.index.columns import BELIEVED, Batch, Index, Tables
-from Agent.view.index.line_columns import RowReader, add_event
-from Agent.view.index.line_store import LineStore
+from Agent.view.index.columns import (
+    BELIEVED,
+    ERROR,
+    FULL_STATE,
+    NO_TICK,
+    NOBODY,
+    RECEIVED,
+    SENT,
+    STATE,
+    WARNING,
+    Batch,
+    ColumnMemory,
+    Index,
+    Tables,
+)
 from Agent.view.index.merging import merged
-from Agent.view.index.stored import Stored
+from Agent.view.index.stored import LineStore, Stored
+
+if TYPE_CHECKING:
+    from Agent.view.index import _rows
+
+
+_Rows: type[_rows.Rows] | None
+try:
+    from Agent.view.index import _rows
+
+    _Rows = _rows.Rows
+except (ImportError, AttributeError):  # built without a compiler, or from an older source
+    _Rows = None
+
+_LONGEST_MS: Final = 1e12
+MOST_TICK: Final = 2**62
+"""Ticks outside this limit count as missing."""
+_FULL: Final = frozenset({"state", "checkpoint"})
+
+
+def is_built() -> bool:
+    """Return whether the C extension is available."""
+    return _Rows is not None
+
+
+def mark(text: str) -> int:
+    """Return a 32-bit hash of a text, to find rows that may name it."""
+    return crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def message_key(message_id: str) -> int:
+    """Return a 64-bit hash of a message's id, to find its halves."""
+    text = message_id.encode("utf-8", "surrogatepass")
+    return crc32(text) << 32 | crc32(text[::-1])
+
+
+def add_event(batch: Batch, tables: Tables, event: Event, source: int, offset: int, flags: int) -> None:
+    """Add a decoded event as a row."""
+    extra = event.extra
+    flags |= ERROR if is_error(event) else WARNING if event.level == "WARNING" else 0
+    if event.state is not None or event.kind == "state_change":
+        flags |= STATE
+    if event.kind in _FULL:
+        flags |= FULL_STATE
+    agent_id = event.agent_id
+    agent = NOBODY if agent_id is None else tables.agents[agent_id]
+    if event.agent_role is not None:
+        tables.roles[agent] = event.agent_role
+    if event.kind == "agent_message":
+        flags |= _message(batch, tables, extra)
+    for cause in event.causes:
+        _link(batch, cause)
+    error_id = extra.get("error_id")
+    if isinstance(error_id, str):
+        _link(batch, error_id)
+    add = batch.columns
+    add["t_us"].append(event.timestamp_us)
+    add["writer"].append(tables.writers[event.writer])
+    add["seq"].append(event.seq)
+    add["agent"].append(agent)
+    add["kind"].append(min(tables.kinds[event.kind], 65_535))
+    add["flags"].append(flags)
+    add["duration_us"].append(_duration_us(event.span_id, extra))
+    add["tick"].append(NO_TICK if event.tick is None or abs(event.tick) >= MOST_TICK else event.tick)
+    add["file"].append(source)
+    add["offset"].append(offset)
+    add["span"].append(mark(event.span_id) if event.span_id else 0)
+    add["parent"].append(mark(event.parent_span_id) if event.parent_span_id else 0)
+
+
+def _message(batch: Batch, tables: Tables, extra: Mapping[str, Any]) -> int:
+    """Add a half of a message, and return its flag."""
+    is_sent = str(extra.get("direction", "")).startswith("sen")
+    message_id = extra.get("message_id")
+    if message_id is not None:
+        other = extra.get("recipient" if is_sent else "sender")
+        batch.messages["place"].append(len(batch))
+        batch.messages["key"].append(message_key(str(message_id)))
+        batch.messages["party"].append(tables.parties[other] if isinstance(other, str) else -1)
+    return SENT if is_sent else RECEIVED
+
+
+def _link(batch: Batch, event_id: str) -> None:
+    batch.links["place"].append(len(batch))
+    batch.links["key"].append(mark(event_id))
+
+
+def _duration_us(span_id: str | None, extra: Mapping[str, Any]) -> float:
+    """Return the duration of a span in microseconds; 0 for other events and invalid durations."""
+    taken_ms = None if span_id is None else number(extra.get("duration_ms"))
+    return taken_ms * 1000 if taken_ms is not None and 0 <= taken_ms < _LONGEST_MS else 0.0
+
+
+class RowReader:
+    """Reads the lines of a block into a batch, except those that need decoding.
+
+    In C, a line costs 1/15 of `add_event`; without the extension every line is decoded.
+
+    Args:
+        tables: the texts that columns refer to; new texts are added.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        names = (tables.agents, tables.kinds, tables.writers, tables.parties)
+        self._rows = None if _Rows is None else _Rows(*names, tables.roles, CURRENT_SCHEMA)
+
+    def take(
+        self, batch: Batch, lines: bytes, source: int, offset: int, *, numbered: bool = False
+    ) -> list[tuple[int, int, int]]:
+        """Add the lines in canonical form as rows.
+
+        Args:
+            batch: receives the rows.
+            lines: the bytes of the lines; only the last may lack its newline.
+            source: the index of the source.
+            offset: the offset of the first line.
+            numbered: whether offsets count lines instead of bytes.
+
+        Returns:
+            (number, begin, end) of every other line: its number from 0, and its range in `lines`.
+        """
+        if self._rows is None:
+            return list(_places(lines))
+        columns, odd = self._rows.take(lines, source, offset, len(batch), numbered)
+        for column, data in zip(batch.all_columns(), columns, strict=True):
+            column.frombytes(data)
+        return odd
+
+
+def _places(lines: bytes) -> Iterator[tuple[int, int, int]]:
+    at = 0
+    for index, line in enumerate(lines.split(b"\n")):
+        if line:
+            yield index, at, at + len(line)
+        at += len(line) + 1
+
 
 _LOOKS: Final = 3
 _PASS_BYTES: Final = 8 * 1024 * 1024
@@ -355,3 +513,105 @@ def _standing(session: Path) -> dict[str, tuple[Path, Inode, int]]:
             key = first_id(path) or path.relative_to(session).as_posix()
             positions[key] = (path, (status.st_dev, status.st_ino), status.st_size)
     return positions
+
+
+_FIRST_BYTES: Final = 8 * 1024
+_CHUNK_BYTES: Final = 1024 * 1024
+
+
+class FilesMovedError(EventNotFound):
+    """A file of the index has moved: it was sealed, retired or rewritten since."""
+
+
+def moved(subject: str) -> FilesMovedError:
+    """Return the error for lines that are in the index but no longer in the files."""
+    return FilesMovedError(
+        f"{subject} is not where it was read", remedy="try again in a moment: the index is made again"
+    )
+
+
+class Lines:
+    """The lines of a session's events.
+
+    Args:
+        gatherer: provides the paths of the files.
+    """
+
+    def __init__(self, gatherer: Gatherer) -> None:
+        self.gatherer = gatherer
+
+    def read(self, index: Index, rows: Sequence[int]) -> list[bytes]:
+        """Return the line of each row, as recorded and without its newline.
+
+        Raises:
+            FilesMovedError: a line has moved or was removed.
+        """
+        by_source: defaultdict[int, list[int]] = defaultdict(list)
+        for row, source in zip(rows, index.columns["file"][np.asarray(rows, np.int64)].tolist(), strict=True):
+            by_source[source].append(row)
+        by_row: dict[int, bytes] = {}
+        for source, numbers in by_source.items():
+            offsets = {row: int(index.columns["offset"][row]) for row in numbers}
+            if self.gatherer.sources[source].inode is None:
+                by_row.update(self._from_store(offsets))
+            else:
+                by_row.update(self._from_file(source, offsets))
+        return [by_row[row] for row in rows]
+
+    def events(self, index: Index, rows: Sequence[int]) -> list[Event]:
+        """Return the event of each row; FilesMovedError if one has moved or was removed."""
+        events = []
+        for row, line in zip(rows, self.read(index, rows), strict=True):
+            try:
+                event: Event | None = decode_line(line)
+            except DamagedLine:
+                event = None
+            if event is None or event.id != index.id_of(row):
+                raise moved(f"event {index.id_of(row)}")
+            events.append(event)
+        return events
+
+    def _from_store(self, numbers: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+        store = self.gatherer.store
+        if store is None:
+            raise moved("the archive")
+        for row, place in sorted(numbers.items(), key=lambda pair: pair[1]):
+            yield row, store.read(place)
+
+    def _from_file(self, source: int, offsets: Mapping[int, int]) -> Iterator[tuple[int, bytes]]:
+        fd = self._open(source)
+        try:
+            for row, offset in offsets.items():
+                yield row, _line_at(fd, offset)
+        finally:
+            os.close(fd)
+
+    def _open(self, source: int) -> int:
+        """Open the file of a source, under its current name."""
+        inode = self.gatherer.sources[source].inode
+        for path in self.gatherer.paths_of(source):
+            try:
+                fd, status = open_file(path)
+            except OSError:
+                continue  # rolled since it was read; its next name follows
+            if (status.st_dev, status.st_ino) == inode:
+                return fd
+            os.close(fd)
+        raise moved(self.gatherer.sources[source].path.name)
+
+
+def _line_at(fd: int, offset: int) -> bytes:
+    data = os.pread(fd, _FIRST_BYTES, offset)
+    end = data.find(b"\n")
+    if end >= 0:
+        return data[:end]
+    parts = [data]
+    while data:
+        offset += len(data)
+        data = os.pread(fd, _CHUNK_BYTES, offset)
+        end = data.find(b"\n")
+        if end >= 0:
+            parts.append(data[:end])
+            break
+        parts.append(data)
+    return b"".join(parts)

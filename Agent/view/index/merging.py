@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from Agent.view.index.column_memory import ColumnMemory
 from Agent.view.index.columns import (
     BELIEVED,
     LINK_TYPES,
@@ -17,6 +15,7 @@ from Agent.view.index.columns import (
     NO_TICK,
     TYPES,
     Batch,
+    ColumnMemory,
     Columns,
     Index,
     Tables,
@@ -40,26 +39,19 @@ def merged(
         memory: the memory of the batches, and of a first index; None for private memory.
     """
     head = 0 if earlier is None else _settled(earlier, batches, len(tables.writers.texts))
+    own = (memory or ColumnMemory()) if earlier is None else earlier.memory
+    read = () if head else {own, memory or own}
+    columns, messages, links, repeated = _sorted(_rows_from(earlier, head), batches, tables, read)
     if earlier is None or not head:
-        memory = memory or ColumnMemory()
-        read = {memory} if earlier is None else {memory, earlier.memory}
-        columns, messages, links, repeated = _sorted(earlier, batches, tables, read)
-        memory = memory if earlier is None else earlier.memory
-        columns = {name: memory.kept(columns.pop(name)) for name in tuple(columns)}
-        return Index(columns, messages, links, tables.copy(), memory), repeated
-    columns, messages, links, repeated = _sorted(_Tail.of(earlier, head), batches, tables)
-    memory = earlier.memory
-    columns = {
-        name: _continued(memory, earlier.columns[name], head, values) for name, values in columns.items()
-    }
+        columns = {name: own.kept(columns.pop(name)) for name in tuple(columns)}
+        return Index(columns, messages, links, tables.copy(), own), repeated
+    columns = {name: _continued(own, earlier.columns[name], head, values) for name, values in columns.items()}
     attached = []
     for old, new in ((earlier.messages, messages), (earlier.links, links)):
         kept_count = int(np.searchsorted(old["row"], head))
         new["row"] = (new["row"].astype(np.int64) + head).astype(np.uint32)
-        attached.append(
-            {name: memory.continued(old[name], kept_count, values) for name, values in new.items()}
-        )
-    return Index(columns, attached[0], attached[1], tables.copy(), memory, earlier, head), repeated
+        attached.append({name: own.continued(old[name], kept_count, values) for name, values in new.items()})
+    return Index(columns, attached[0], attached[1], tables.copy(), own, earlier, head), repeated
 
 
 _LEAST_HEAD: Final = 4_096
@@ -77,31 +69,24 @@ def _settled(earlier: Index, batches: Sequence[Batch], writers: int) -> int:
     for _, each in parts:
         np.minimum.at(first, np.array(each.columns["writer"]), np.array(each.columns["seq"]))
     settled = earlier.settled
-    last = settled.last_numbers(writers) if head >= settled.count else np.zeros(writers, np.int64)
-    begin = settled.count if head >= settled.count else 0
+    last, begin = np.zeros(writers, np.int64), 0
+    if head >= settled.count:
+        last[: len(settled.last_numbers)], begin = settled.last_numbers, settled.count
     columns = earlier.columns
     np.maximum.at(last, columns["writer"][begin:head], columns["seq"][begin:head])
     return 0 if np.any(last >= first) else head
 
 
-@dataclass(frozen=True, slots=True)
-class _Tail:
-    """The last rows of an index, numbered from 0."""
-
-    count: int
-    columns: Columns
-    messages: Columns
-    links: Columns
-
-    @classmethod
-    def of(cls, index: Index, head: int) -> _Tail:
-        columns = {name: values[head:] for name, values in index.columns.items()}
-        attached = []
-        for each in (index.messages, index.links):
-            kept_count = int(np.searchsorted(each["row"], head))
-            remainder = {name: values[kept_count:] for name, values in each.items()}
-            attached.append(remainder | {"row": remainder["row"].astype(np.int64) - head})
-        return cls(index.count - head, columns, attached[0], attached[1])
+def _rows_from(index: Index | None, head: int) -> tuple[Columns, Columns, Columns]:
+    """Return the columns of an index from a row on, which becomes row 0; empty without an index."""
+    if index is None:
+        return {}, {}, {}
+    attached = []
+    for each in (index.messages, index.links):
+        kept_count = int(np.searchsorted(each["row"], head))
+        remainder = {name: values[kept_count:] for name, values in each.items()}
+        attached.append(remainder | {"row": remainder["row"].astype(np.int64) - head})
+    return {name: values[head:] for name, values in index.columns.items()}, attached[0], attached[1]
 
 
 def _continued(memory: ColumnMemory, old: NDArray[Any], head: int, new: NDArray[Any]) -> NDArray[Any]:
@@ -131,7 +116,7 @@ def _widened(ticks: NDArray[Any]) -> NDArray[Any]:
 
 
 def _sorted(
-    earlier: Index | _Tail | None,
+    earlier: tuple[Columns, Columns, Columns],
     batches: Sequence[Batch],
     tables: Tables,
     read: Collection[ColumnMemory] = (),
@@ -140,8 +125,8 @@ def _sorted(
 
     The memory of `read`, which holds the input columns, is released after each column.
     """
-    starts = np.cumsum([0 if earlier is None else earlier.count, *map(len, batches)])
-    old: Columns = {} if earlier is None else earlier.columns
+    old, *old_attached = earlier
+    starts = np.cumsum([len(old.get("t_us", ())), *map(len, batches)])
     new = [batch.columns for batch in batches]
     first = {name: _joined(TYPES[name], old, name, new, read) for name in ("t_us", "writer", "seq", "flags")}
     rank = np.empty(len(tables.writers.texts), np.int64)
@@ -160,8 +145,8 @@ def _sorted(
     row_of = np.full(int(starts[-1]), -1, np.int32 if starts[-1] < 2**31 else np.int64)
     row_of[order] = np.arange(len(order), dtype=row_of.dtype)
     attached = []
-    for kind, types in (("messages", MESSAGE_TYPES), ("links", LINK_TYPES)):
-        existing: Columns = {} if earlier is None else getattr(earlier, kind)
+    kinds = (("messages", MESSAGE_TYPES), ("links", LINK_TYPES))
+    for existing, (kind, types) in zip(old_attached, kinds, strict=True):
         more = [getattr(batch, kind) for batch in batches]
         moved = [
             {"row": np.array(each["place"], np.int64) + at} for each, at in zip(more, starts, strict=False)
