@@ -368,23 +368,8 @@ def event_behind(line: bytes) -> tuple[int, Event] | None:
     return None
 
 
-_marks_of: Callable[[bytes | memoryview, int], tuple[int, int, int, int]] | None
-try:
-    from Agent.tree.files import _heads
-
-    _marks_of = _heads.marks_of
-except (ImportError, AttributeError):  # built without a compiler or from an older source, or not at all
-    _marks_of = None
-
-
-def is_built() -> bool:
-    """Return whether the C extension is available."""
-    return _marks_of is not None
-
-
 ODD_BYTES: Final = (b"\r", b"\x00", b"\x01", b"\x02")
 """Bytes that valid JSON lines do not contain and that line readers could misinterpret."""
-_ODD: Final = -1
 
 
 class LineMarks:
@@ -393,7 +378,7 @@ class LineMarks:
     def __init__(self) -> None:
         self._newlines = 0
         self._rest = 0
-        self._state = 0
+        self._is_odd = False
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self.longest = 0
         """Length in bytes of the longest line that crosses a chunk boundary. Of lines within one chunk only
@@ -401,10 +386,12 @@ class LineMarks:
 
     def take(self, chunk: bytes) -> None:
         """Process the next chunk."""
-        newlines, first, last = self._marked(chunk)
+        first = chunk.find(b"\n")
         self.longest = max(self.longest, self._rest + (len(chunk) if first < 0 else first))
-        self._rest = self._rest + len(chunk) if first < 0 else len(chunk) - 1 - last
-        self._newlines += newlines
+        self._rest = self._rest + len(chunk) if first < 0 else len(chunk) - 1 - chunk.rfind(b"\n")
+        self._newlines += chunk.count(b"\n")
+        if not self._is_odd:
+            self._is_odd = any(byte in chunk for byte in ODD_BYTES) or not self._decodes(chunk)
 
     @property
     def lines(self) -> int:
@@ -419,15 +406,7 @@ class LineMarks:
     @property
     def is_odd(self) -> bool:
         """Whether some bytes were not UTF-8 or were in `ODD_BYTES`."""
-        return self._state != 0 or bool(self._decoder.getstate()[0])
-
-    def _marked(self, chunk: bytes) -> tuple[int, int, int]:
-        if _marks_of is not None:
-            newlines, first, last, self._state = _marks_of(chunk, self._state)
-            return newlines, first, last
-        if self._state != _ODD and (any(byte in chunk for byte in ODD_BYTES) or not self._decodes(chunk)):
-            self._state = _ODD
-        return chunk.count(b"\n"), chunk.find(b"\n"), chunk.rfind(b"\n")
+        return self._is_odd or bool(self._decoder.getstate()[0])
 
     def _decodes(self, chunk: bytes) -> bool:
         # an ASCII chunk needs no decoding unless a character began in the previous chunk
@@ -438,11 +417,6 @@ class LineMarks:
         except UnicodeDecodeError:
             return False
         return True
-
-
-def newlines_in(block: memoryview) -> int:
-    """Return how many newlines are in a block that begins with a line; the C part releases the GIL."""
-    return bytes(block).count(b"\n") if _marks_of is None else _marks_of(block, 0)[0]
 
 
 # after this time a rolled segment that did not grow is skipped, and a missing file counts as removed
