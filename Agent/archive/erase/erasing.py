@@ -14,7 +14,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,6 @@ from Agent.archive.erase.files import (
     find_artifacts,
     find_lines,
     find_replays,
-    find_sealed,
     is_whole,
     open_parts,
     refuse_damaged_account,
@@ -76,7 +75,6 @@ from Agent.tree.layout import (
     session_id_of,
     shown_name,
     summary_file,
-    tree_files,
 )
 from Agent.tree.layout import is_encrypted as is_encrypted_session
 from Agent.tree.read.reader import TreeReader
@@ -128,6 +126,10 @@ class Proof:
         """Whether nothing was found."""
         return not self.left
 
+    def skip(self, kind: str) -> None:
+        """Count a file of which only the raw bytes were searched."""
+        self.not_looked_into[kind] = self.not_looked_into.get(kind, 0) + 1
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return {"clean": self.clean, **asdict(self)}
@@ -168,8 +170,7 @@ def prove(
             proof.left.append(FormMatch(name, form))
     for ref in list_sessions(root):
         if is_encrypted_session(ref.path):
-            kind = "encrypted session"
-            proof.not_looked_into[kind] = proof.not_looked_into.get(kind, 0) + 1
+            proof.skip("encrypted session")
         _search_sealed(root, ref.path, target, proof)
     return proof
 
@@ -217,7 +218,7 @@ def _search(path: Path, target: Target, proof: Proof) -> str | None:
         return _unpacked(target, proof, chain(rows, _sqlite_rows(path)), "SQLite")
     kind = next((kind for magic, kind in _OPAQUE.items() if head.startswith(magic)), None)
     if kind is not None and not (kind == "Parquet" and path.parent.name == "archive"):
-        proof.not_looked_into[kind] = proof.not_looked_into.get(kind, 0) + 1
+        proof.skip(kind)
     return None
 
 
@@ -226,7 +227,7 @@ def _unpacked(target: Target, proof: Proof, chunks: Iterator[bytes], kind: str) 
         form = target.forms.find_in_stream(chunks)
     except _DAMAGE:
         # A damaged file is not decoded; its raw bytes were searched.
-        proof.not_looked_into[f"damaged {kind}"] = proof.not_looked_into.get(f"damaged {kind}", 0) + 1
+        proof.skip(f"damaged {kind}")
         return None
     proof.unpacked_files += 1
     return None if form is None else f"{form} in {kind}"
@@ -245,8 +246,7 @@ def _graph_values(path: Path, proof: Proof) -> Iterator[bytes]:
         encrypted = encrypted or is_encrypted(kind)
         yield raw + b"\n"
     if encrypted:
-        kind = "encrypted graph states"
-        proof.not_looked_into[kind] = proof.not_looked_into.get(kind, 0) + 1
+        proof.skip("encrypted graph states")
 
 
 def _sqlite_rows(path: Path) -> Iterator[bytes]:
@@ -337,7 +337,7 @@ class _SessionPlan:
 
     session: Path
     lines: MatchingLines
-    artifacts: frozenset[ErasedArtifact]
+    artifacts: set[ErasedArtifact]
     replays: list[Path]
     erased: ErasedSession
 
@@ -359,7 +359,7 @@ def target_of(*, agent: str | None = None, run: str | None = None, match: str | 
         )
     if kind == AGENT:
         return Target(AGENT, value)
-    return Target(RUN, value, frozenset([value])) if kind == RUN else Target(MATCH, value)
+    return Target(RUN, value, {value}) if kind == RUN else Target(MATCH, value)
 
 
 def erase(
@@ -485,69 +485,66 @@ def _find(
 ) -> tuple[list[_SessionPlan], Target]:
     """Find what to erase in each session; also returns the target with the runs and artifacts found."""
     sessions = [ref.path for ref in list_sessions(root)]
-    target = target.with_found(runs=_runs_in(sessions, target, progress))
-    stored: dict[str, set[ErasedArtifact]] = {}
-    for artifact in target.artifacts:
-        stored.setdefault(artifact.session_id, set()).add(artifact)
-    plans, sealed = [], set()
+    target = replace(
+        target,
+        runs=_runs_in(sessions, target, progress),
+        artifacts=set(target.artifacts),
+        sealed=set(target.sealed),
+    )
+    plans = []
     for number, session in enumerate(sessions):
         progress("looking", number / len(sessions))
         refuse_damaged_account(session)
-        # Artifacts are matched within their own session only, so a step does not grow with earlier sessions.
-        own_artifacts = frozenset(stored.get(session_id_of(session), ()))
-        session_target = target.within(own_artifacts)
-        lines = _find_lines(session, session_target)
-
-        def holds_it(path: Path, sought: Target = target) -> bool:
-            return holds(path, sought)
-
-        own_artifacts |= find_artifacts(session, session_target, holds_it, lines.artifacts)
-        if own_artifacts != session_target.artifacts:
-            # Their events are erased as well: search again, now including these artifacts.
-            session_target = target.within(own_artifacts)
-            lines = _find_lines(session, session_target)
-        if lines.parts:
-            sealed.add(session_id_of(session))
-        replays = find_replays(session, session_target, holds_it)
-        erased_session = ErasedSession(
-            session_id_of(session),
-            events=lines.events,
-            damaged_lines=lines.damaged,
-            files=len(lines.files),
-            parts=len(lines.parts),
-            artifacts=len(own_artifacts),
-            checkpoints=erase_checkpoints(session, target, dry_run=True),
-            replays=len(replays),
-            runs=len(target.run_dirs.intersection(run_ids(session))),
-        )
-        plans.append(_SessionPlan(session, lines, own_artifacts, replays, erased_session))
-    artifacts = frozenset(artifact for each in plans for artifact in each.artifacts)
-    return plans, target.with_found(artifacts=artifacts, sealed=frozenset(sealed))
+        plans.append(_plan_of(session, target))
+    return plans, target
 
 
-def _find_lines(session: Path, target: Target) -> MatchingLines:
-    lines = MatchingLines()
-    find_lines(session, tree_files(session), target, lines)
-    find_sealed(session, target, lines)
-    return lines
+def _plan_of(session: Path, target: Target) -> _SessionPlan:
+    """Find what to erase in a session, and add its artifacts to the target."""
+
+    def holds_it(path: Path) -> bool:
+        return holds(path, target)
+
+    session_id = session_id_of(session)
+    target.artifacts.update(find_artifacts(session, target, holds_it))
+    lines = find_lines(session, target)
+    named = {ErasedArtifact(session_id, *place) for place in lines.artifacts}
+    if not named <= target.artifacts:
+        # other events of these artifacts are erased as well: search again
+        target.artifacts |= named
+        lines = find_lines(session, target)
+    artifacts = {each for each in target.artifacts if each.session_id == session_id}
+    if lines.parts:
+        target.sealed.add(session_id)
+    replays = find_replays(session, target, holds_it)
+    erased = ErasedSession(
+        session_id,
+        events=lines.events,
+        damaged_lines=lines.damaged,
+        files=len(lines.files),
+        parts=len(lines.parts),
+        artifacts=len(artifacts),
+        checkpoints=erase_checkpoints(session, target, dry_run=True),
+        replays=len(replays),
+        runs=len(target.run_dirs.intersection(run_ids(session))),
+    )
+    return _SessionPlan(session, lines, artifacts, replays, erased)
 
 
-def _runs_in(sessions: list[Path], target: Target, progress: Callable[[str, float], None]) -> frozenset[str]:
+def _runs_in(sessions: list[Path], target: Target, progress: Callable[[str, float], None]) -> set[str]:
     """Return the runs to erase completely: those started within an erased run, or for the agent."""
-    if target.kind == MATCH:
-        return frozenset()
     affected_runs = set(target.runs)
-    for number, session in enumerate(sessions):
+    for number, session in enumerate(sessions if target.kind != MATCH else ()):
         progress("looking for runs", number / len(sessions))
         reader = TreeReader(session)
         if target.kind == RUN:
-            affected_runs.update(reader.begun_in(frozenset(affected_runs)))
+            affected_runs.update(reader.begun_in(affected_runs))
             continue
         for run_id in reader.run_ids():
             began = reader.run_beginning(run_id)
             if began and began.extra.get("agent") == target.value:
                 affected_runs.add(run_id)
-    return frozenset(affected_runs)
+    return affected_runs
 
 
 def _judge_of(session: Path, path: Path, target: Target) -> Callable[[bytes], bytes | None]:

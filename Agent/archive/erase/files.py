@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, LineVerdict, Target
+from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, Target
 from Agent.archive.sealed.connection import open_connection
 from Agent.archive.sealed.parts import Part, archive_dir, drop_part, read_parts, segments_only_archived
 from Agent.archive.sealed.reader import file_lines, unseal
@@ -32,7 +32,8 @@ from Agent.flight.checkpoints.files import (
     saved_runs,
     shared_chunks_dir,
 )
-from Agent.flight.checkpoints.packs import PACK_SUFFIX, remove_unshared
+from Agent.flight.checkpoints.model import Removed
+from Agent.flight.checkpoints.packs import remove_unshared
 from Agent.flight.checkpoints.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
@@ -55,6 +56,7 @@ from Agent.tree.layout import (
     safe_name,
     session_file,
     session_id_of,
+    tree_files,
     view_dir,
 )
 from Agent.tree.read.removal_logs import (
@@ -130,52 +132,43 @@ def _long_line_holds(raw: RawLine, forms: ByteForms) -> bool:
     return raw.left_out_bytes > 0 and forms.find_in_stream(_line_chunks(raw)) is not None
 
 
-def _judged(raw: RawLine, target: Target, session_id: str, *, is_whole_file: bool = False) -> LineVerdict:
-    """The verdict on a line; an overlong line is erased if it contains the target."""
-    judged = target.judge(raw.line, session_id, is_whole_file=is_whole_file)
-    if judged.kept is not None and _long_line_holds(raw, target.forms):
-        return LineVerdict(None, None)
-    return judged
+def _changed_lines(
+    path: Path, target: Target, session_id: str, *, is_whole_file: bool = False
+) -> Iterator[Event | None]:
+    """Yield the event, if any, of each line of a file that is erased; OSError if it cannot be read."""
+    for raw in lines_of(path):
+        verdict = target.judge(raw.line, session_id, is_whole_file=is_whole_file)
+        if verdict.kept is not raw.line or _long_line_holds(raw, target.forms):
+            yield verdict.event
 
 
-def find_lines(session: Path, files: Iterable[Path], target: Target, lines: MatchingLines) -> None:
-    """Find the lines to erase in the files of a session.
+def find_lines(session: Path, target: Target) -> MatchingLines:
+    """Find the lines to erase in the files of a session, and in its archive where the files were removed.
 
     Raises:
         OSError: one of them cannot be read.
-    """
-    session_id = session_id_of(session)
-    for path in files:
-        is_whole_file = is_whole(session, path, target)
-        hit = False
-        for raw in lines_of(path):
-            verdict, event = _judged(raw, target, session_id, is_whole_file=is_whole_file)
-            if verdict is not raw.line:
-                hit = True
-                lines.note(event)
-        if hit or is_whole_file:
-            lines.files.append(path)
-
-
-def find_sealed(session: Path, target: Target, lines: MatchingLines) -> None:
-    """Find the lines to erase in archive parts whose log files were removed.
-
-    Raises:
-        DamagedInput: a part cannot be read.
+        DamagedInput: a part of the archive cannot be read.
         MissingExtra: duckdb is not installed.
     """
-    session_id = session_id_of(session)
+    lines, session_id = MatchingLines(), session_id_of(session)
+    for path in tree_files(session):
+        hit = is_whole_file = is_whole(session, path, target)
+        for event in _changed_lines(path, target, session_id, is_whole_file=is_whole_file):
+            hit = True
+            lines.note(event)
+        if hit:
+            lines.files.append(path)
     names_by_part = _names_by_part(session)
     for part, file, line in sealed_lines(part for part in read_parts(session) if part.name in names_by_part):
         if file not in names_by_part[part.name]:
             continue  # its log file exists and is read itself
-        verdict, event = target.judge(
-            line, session_id, is_whole_file=is_whole(session, session / file, target)
-        )
-        if verdict is not line:
-            lines.note(event)
-        if part.name not in lines.parts and (verdict is not line or _is_named(part, target)):
+        is_whole_file = is_whole(session, session / file, target)
+        verdict = target.judge(line, session_id, is_whole_file=is_whole_file)
+        if verdict.kept is not line:
+            lines.note(verdict.event)
+        if part.name not in lines.parts and (verdict.kept is not line or _is_named(part, target)):
             lines.parts.append(part.name)
+    return lines
 
 
 def _names_by_part(session: Path) -> dict[str, set[str]]:
@@ -218,12 +211,7 @@ def open_parts(session: Path, lines: MatchingLines) -> tuple[bool, list[Path]]:
     names_by_part = _names_by_part(session)
     for part in read_parts(session):
         if part.name in lines.parts or any(segment.file in going for segment in part.segments):
-            files = (
-                {each.file for each in part.segments}
-                if part.json_removed
-                else names_by_part.get(part.name, set())
-            )
-            if files:
+            if files := names_by_part.get(part.name, set()):
                 unseal(session, only=[part], files=files)
                 restored += [each.path_in(session) for each in part.segments if each.file in files]
             drop_part(part)
@@ -388,35 +376,19 @@ ERASED_TEXT: Final = "[erased]"
 """Replaces an erased value in a description."""
 
 
-def find_artifacts(
-    session: Path, target: Target, holds: Callable[[Path], bool], named: Iterable[tuple[str, str]]
-) -> frozenset[ErasedArtifact]:
-    """The artifacts to erase: those that contain the value, and those named by erased lines.
-
-    Args:
-        session: the session's directory.
-        target: the target of the erasure.
-        holds: returns whether a file contains the value.
-        named: (directory of the run, path) of the artifacts in erased `artifact.saved` events.
-    """
-    session_id = session_id_of(session)
-    artifacts = {ErasedArtifact(session_id, run_dir, path) for run_dir, path in named}
-    if target.kind == MATCH:
-        for run in _directories(runs_dir(session)):
-            base = artifacts_dir(session, run.name)
-            for path in files_below(base):
-                name = path.relative_to(base).as_posix()
-                if target.is_named_by(name) or holds(path):
-                    artifacts.add(ErasedArtifact(session_id, run.name, name))
-    return frozenset(artifacts)
+def find_artifacts(session: Path, target: Target, holds: Callable[[Path], bool]) -> Iterator[ErasedArtifact]:
+    """Yield the artifacts that contain the value, or whose names do; `holds` searches a file."""
+    for run in _directories(runs_dir(session)) if target.kind == MATCH else ():
+        base = artifacts_dir(session, run.name)
+        for path in files_below(base):
+            name = path.relative_to(base).as_posix()
+            if target.is_named_by(name) or holds(path):
+                yield ErasedArtifact(session_id_of(session), run.name, name)
 
 
 def remove_artifacts(session: Path, artifacts: Iterable[ErasedArtifact]) -> None:
     """Remove artifacts of a session; OSError if one cannot be removed."""
-    session_id = session_id_of(session)
     for artifact in artifacts:
-        if artifact.session_id != session_id:
-            continue
         base = artifacts_dir(session, artifact.run_dir)
         path = base.joinpath(*artifact.path.split("/"))
         # The path is recorded data, so nothing outside the run's own directory is touched.
@@ -574,8 +546,7 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
                 continue
             numbers = set(_going(run, rows, target))
             count += len(numbers)
-            if not dry_run and (numbers or _is_unfinished(run, rows)):
-                remove(run, [row for row in rows if row.number in numbers])
+            if not dry_run and remove(run, [row for row in rows if row.number in numbers]) != Removed():
                 run.files.index.shrink(vacuum=True)
     if not dry_run:
         with LocalCheckpointStore(session, redactor=Redactor(b"")) as store:
@@ -585,16 +556,6 @@ def erase_checkpoints(session: Path, target: Target, *, dry_run: bool = False) -
                     store.delete_checkpoints(run_id)
         remove_unshared(shared_chunks_dir(session))
     return count
-
-
-def _is_unfinished(run: RunCheckpoints, rows: list[Row]) -> bool:
-    """Whether a killed removal left bytes that belong to no checkpoint."""
-    sizes = {path.name: path.stat().st_size for path in entries_in(run.files.directory, PACK_SUFFIX)}
-    for row in rows:
-        sizes[row.pack] = sizes.get(row.pack, 0) - row.frame_bytes
-    used = run.files.index.all_chunks()
-    is_stray = any(digest not in used for digest in run.files.chunks.names())
-    return is_stray or any(sizes.values()) or any(row.removed for row in rows)
 
 
 @contextlib.contextmanager
@@ -659,15 +620,19 @@ def erase_from_mirrors(root: Path, target: Target, *, dry_run: bool = False) -> 
         OSError: one of them cannot be read or replaced.
     """
     ids: set[bytes] = set()
-    counts = {path: _erased_line_count(path, target, ids) for path in _mirrors(root, twins=False)}
+    counts: Counter[Path] = Counter()
+    for path in _mirrors(root, twins=False):
+        for event in _changed_lines(path, target, ""):
+            counts[path] += 1
+            if event is not None:
+                ids.add(event.id.encode())
     if not dry_run:
         for path in _mirrors(root, twins=True):
             if _twin_holds(path, target, ids):
                 rewrite(path, _EntryJudge(target, ids).kept, target.forms)
-        for path, count in counts.items():
-            if count:
-                rewrite(path, lambda line: target.judge(line, "").kept, target.forms)
-    return sum(counts.values())
+        for path in counts:
+            rewrite(path, lambda line: target.judge(line, "").kept, target.forms)
+    return counts.total()
 
 
 def _mirrors(root: Path, *, twins: bool) -> Iterator[Path]:
@@ -678,17 +643,6 @@ def _mirrors(root: Path, *, twins: bool) -> Iterator[Path]:
             number = path.name.removeprefix(live.name)
             if path.is_file() and not path.is_symlink() and (not number or number[1:].isdigit()):
                 yield path
-
-
-def _erased_line_count(path: Path, target: Target, ids: set[bytes]) -> int:
-    count = 0
-    for raw in lines_of(path):
-        verdict, event = _judged(raw, target, "")
-        if verdict is not raw.line:
-            count += 1
-            if event is not None:
-                ids.add(event.id.encode())
-    return count
 
 
 def _twin_holds(path: Path, target: Target, ids: set[bytes]) -> bool:

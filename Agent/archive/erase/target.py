@@ -9,7 +9,8 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal, NamedTuple, Self
 from urllib.parse import quote, quote_plus
@@ -148,39 +149,24 @@ class LineVerdict(NamedTuple):
     """The erased event, if any."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Target:
-    """The target of an erasure.
+    """The target of an erasure; an erasure adds to a copy of it what it finds.
 
     Args:
         kind: `agent`, `run` or `match`.
         value: the agent's id, the run's id or the value.
-        runs: the runs to erase completely: the run and those started within it, or those of the agent.
+        runs: the runs to erase completely: the run and those started within it, or those of the agent. No
+            property may be read before they are complete.
         artifacts: the artifacts to erase, together with their `artifact.saved` events.
         sealed: the sessions to seal again, because their archive loses lines and replaces the log files.
     """
 
     kind: Kind
     value: str
-    runs: frozenset[str] = frozenset()
-    artifacts: frozenset[ErasedArtifact] = frozenset()
-    sealed: frozenset[str] = frozenset()
-
-    def with_found(
-        self,
-        runs: frozenset[str] = frozenset(),
-        artifacts: frozenset[ErasedArtifact] = frozenset(),
-        sealed: frozenset[str] = frozenset(),
-    ) -> Self:
-        """A copy with more runs and artifacts to erase, and sessions to seal again."""
-        extended = replace(self, artifacts=self.artifacts | artifacts, sealed=self.sealed | sealed)
-        return extended if runs <= self.runs else replace(extended, runs=self.runs | runs)
-
-    def within(self, artifacts: frozenset[ErasedArtifact]) -> Self:
-        """A copy for one session, with its artifacts only; values computed from the runs are shared."""
-        narrowed = replace(self, artifacts=artifacts)
-        vars(narrowed).update(forms=self.forms, run_dirs=self.run_dirs, names=self.names)
-        return narrowed
+    runs: AbstractSet[str] = frozenset()
+    artifacts: set[ErasedArtifact] = field(default_factory=set)
+    sealed: set[str] = field(default_factory=set)
 
     def to_object(self) -> dict[str, Any]:
         """As JSON."""
@@ -197,8 +183,8 @@ class Target:
         """Read a target from a JSON object; KeyError, TypeError or ValueError if it is invalid."""
         if stored["kind"] not in {AGENT, RUN, MATCH} or not isinstance(stored["value"], str):
             raise ValueError(f"it erases {stored['kind']!r}")
-        artifacts = frozenset(ErasedArtifact(*map(str, entry)) for entry in stored["artifacts"])
-        runs, sealed = (frozenset(map(str, stored.get(key, ()))) for key in ("runs", "sealed"))
+        artifacts = {ErasedArtifact(*map(str, entry)) for entry in stored["artifacts"]}
+        runs, sealed = (set(map(str, stored.get(key, ()))) for key in ("runs", "sealed"))
         return cls(stored["kind"], stored["value"], runs, artifacts, sealed)
 
     @cached_property
@@ -261,8 +247,10 @@ class Target:
             return False
 
     def _matches_event(self, event: Event, line: bytes, session_id: str) -> bool:
-        if self._is_of_artifact(event, session_id or event.session_id):
-            return True
+        if event.kind == "artifact.saved":
+            path, run_dir = str(event.extra.get("path")), event.run_id or ROOT_RUN
+            if ErasedArtifact(session_id or event.session_id, run_dir, path) in self.artifacts:
+                return True
         if self.kind == MATCH:
             return self._matches(line)
         if self.kind == AGENT and event.agent_id == self.value:
@@ -270,28 +258,18 @@ class Target:
         if event.run_id not in self.runs:
             return False
         # Keep the events of other agents in a run of the erased agent.
-        kind = KINDS.get(event.kind)
-        return self.kind == RUN or (kind is not None and kind.home is Home.RUN)
-
-    def _is_of_artifact(self, event: Event, session_id: str) -> bool:
-        if event.kind != "artifact.saved" or not self.artifacts:
-            return False
-        path = str(event.extra.get("path"))
-        return ErasedArtifact(session_id, event.run_id or ROOT_RUN, path) in self.artifacts
+        return self.kind == RUN or (event.kind in KINDS and KINDS[event.kind].home is Home.RUN)
 
     def _judge_damaged(self, line: bytes, session_id: str, *, is_whole_file: bool) -> LineVerdict:
         """Judge a damaged line; a complete event after a torn one is judged separately."""
         behind = event_behind(line)
         if behind is None:
-            goes = is_whole_file or self._names_in(line)
+            goes = is_whole_file or self.forms.find(line) is not None
             return LineVerdict(None if goes else line, None)
         at, event = behind
         if is_whole_file or self._matches_event(event, line[at:], session_id):
             return LineVerdict(None, event)
-        return LineVerdict(line[at:] if self._names_in(line[:at]) else line, None)
-
-    def _names_in(self, damaged: bytes) -> bool:
-        return self.forms.find(damaged) is not None
+        return LineVerdict(line if self.forms.find(line[:at]) is None else line[at:], None)
 
     def is_named_by(self, text: str) -> bool:
         """Return whether a text, such as a file name or the name of an open span, contains the target."""
