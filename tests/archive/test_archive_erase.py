@@ -302,7 +302,7 @@ def test_a_session_whose_archive_is_its_record_is_sealed_again_by_the_erasure_th
         raise OSError(28, "No space left on device", str(session))
 
     with monkeypatch.context() as patch:
-        patch.setattr("Agent.archive.erase.erasing.seal", refuse)
+        patch.setattr("Agent.archive.erase.files.seal", refuse)
         with pytest.raises(NotErased):
             erase(root, target_of(match=kit.VALUE))
     assert list(root.glob("session_*/agents/*.log"))

@@ -12,16 +12,26 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from Agent.archive.erase.target import AGENT, MATCH, ByteForms, ErasedArtifact, Target
-from Agent.archive.sealed.connection import open_connection
+from Agent.archive.chain_check import account_in_chains, forget_erased
+from Agent.archive.erase.target import (
+    AGENT,
+    MATCH,
+    ByteForms,
+    ErasedArtifact,
+    Target,
+    holds,
+    sealed_lines,
+)
+from Agent.archive.recover import recover_session
 from Agent.archive.sealed.parts import Part, archive_dir, drop_part, read_parts, segments_only_archived
-from Agent.archive.sealed.reader import file_lines, unseal
+from Agent.archive.sealed.reader import open_reader, unseal
+from Agent.archive.sealed.sealing import seal
 from Agent.errors import DamagedInput, NotErased, RunNotFound
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
@@ -43,6 +53,7 @@ from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import (
     MIRROR_FILES,
     agents_dir,
+    boards_dir,
     claims_dir,
     cursors_dir,
     entries_in,
@@ -52,10 +63,12 @@ from Agent.tree.layout import (
     read_file,
     recovered_file,
     run_dirs,
+    run_ids,
     runs_dir,
     safe_name,
     session_file,
     session_id_of,
+    summary_file,
     tree_files,
     view_dir,
 )
@@ -68,11 +81,113 @@ from Agent.tree.read.removal_logs import (
     write_account,
     write_recovery,
 )
+from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import delete_tree
 from Agent.tree.write.artifacts import ROOT_RUN, artifacts_dir, blobs_dir
+from Agent.tree.write.event_counts import forget_counts
 
 _BATCH_LINES: Final = 4096
 _CHUNK_BYTES: Final = 1024 * 1024
+
+
+@dataclass(slots=True)
+class ErasedSession:
+    """The parts of one session to erase."""
+
+    session_id: str
+    events: int = 0
+    damaged_lines: int = 0
+    files: int = 0
+    """Number of log files that lose lines."""
+    parts: int = 0
+    """Number of archive parts that are rewritten."""
+    artifacts: int = 0
+    checkpoints: int = 0
+    replays: int = 0
+    runs: int = 0
+
+    @property
+    def anything(self) -> bool:
+        """Whether anything is erased."""
+        return any(value for name, value in asdict(self).items() if name != "session_id")
+
+
+class SessionErasure:
+    """What to erase from one session; `erase` does it.
+
+    Args:
+        session: the session's directory.
+        target: the target, which gets the artifacts found.
+
+    Raises:
+        DamagedInput: an account of the session, or a part of its archive, cannot be read.
+        NotErased: a checkpoint cannot be read.
+    """
+
+    def __init__(self, session: Path, target: Target) -> None:
+        refuse_damaged_account(session)
+        self._session, self._target = session, target
+        session_id = session_id_of(session)
+        target.artifacts.update(find_artifacts(session, target))
+        self._lines = find_lines(session, target)
+        named = {ErasedArtifact(session_id, *place) for place in self._lines.artifacts}
+        if not named <= target.artifacts:
+            # other events of these artifacts are erased as well: search again
+            target.artifacts |= named
+            self._lines = find_lines(session, target)
+        self._artifacts = [each for each in target.artifacts if each.session_id == session_id]
+        if self._lines.parts:
+            target.sealed.add(session_id)
+        self._replays = find_replays(session, target)
+        self.erased = ErasedSession(
+            session_id,
+            events=self._lines.events,
+            damaged_lines=self._lines.damaged,
+            files=len(self._lines.files),
+            parts=len(self._lines.parts),
+            artifacts=len(self._artifacts),
+            checkpoints=erase_checkpoints(session, target, dry_run=True),
+            replays=len(self._replays),
+            runs=len(target.run_dirs.intersection(run_ids(session))),
+        )
+
+    def erase(self, *, resumed: bool) -> None:
+        """Erase it; each step can be repeated, and preserves what the next ones need."""
+        session, target, lines = self._session, self._target, self._lines
+        touched = resumed or self.erased.anything
+        if touched and entries_in(boards_dir(session)):
+            recover_session(session)
+        erase_checkpoints(session, target)
+        for replay in self._replays:
+            delete_tree(replay)
+        enter(session, lines)
+        was_sealed, unsealed = open_parts(session, lines)
+        judges = {path: self._judge_of(path) for path in [*lines.files, *unsealed]}
+        names = {path: path.relative_to(session).as_posix() for path in judges}
+        account_in_chains(session, {names[path]: judge for path, judge in judges.items()})
+        drop_cursor_entries(session, lines.files)
+        for path, judge in judges.items():
+            rewrite(path, judge, target.forms)
+        forget_erased(session)
+        # After the lines that name them, since the plan lists the artifacts.
+        remove_artifacts(session, self._artifacts)
+        remove_runs(session, target)
+        if touched:
+            sweep_blobs(session)
+        settle_torn_tails(session)
+        changed = scrub(session, target)
+        if touched or changed:
+            forget_counts(session)
+            if summary_file(session).exists():
+                write_summary(session, open_reader(session))
+        is_record = session_id_of(session) in target.sealed
+        if was_sealed or is_record:
+            seal(session, remove=is_record)
+
+    def _judge_of(self, path: Path) -> Callable[[bytes], bytes | None]:
+        is_whole_file = is_whole(self._session, path, self._target)
+        session_id = session_id_of(self._session)
+        return lambda line: self._target.judge(line, session_id, is_whole_file=is_whole_file).kept
 
 
 @dataclass(slots=True)
@@ -177,14 +292,6 @@ def _names_by_part(session: Path) -> dict[str, set[str]]:
     for part, segment in segments_only_archived(session, read_parts(session)):
         names.setdefault(part.name, set()).add(segment.file)
     return names
-
-
-def sealed_lines(parts: Iterable[Part]) -> Iterator[tuple[Part, str, bytes]]:
-    """Yield every line of some parts, with its part and file; DamagedInput if a part cannot be read."""
-    for part in parts:
-        with open_connection(part.directory.parent) as connection:
-            for file, _, line in file_lines(connection, part):
-                yield part, file, line
 
 
 def _is_named(part: Part, target: Target) -> bool:
@@ -376,13 +483,13 @@ ERASED_TEXT: Final = "[erased]"
 """Replaces an erased value in a description."""
 
 
-def find_artifacts(session: Path, target: Target, holds: Callable[[Path], bool]) -> Iterator[ErasedArtifact]:
-    """Yield the artifacts that contain the value, or whose names do; `holds` searches a file."""
+def find_artifacts(session: Path, target: Target) -> Iterator[ErasedArtifact]:
+    """Yield the artifacts that contain the value, or whose names do."""
     for run in _directories(runs_dir(session)) if target.kind == MATCH else ():
         base = artifacts_dir(session, run.name)
         for path in files_below(base):
             name = path.relative_to(base).as_posix()
-            if target.is_named_by(name) or holds(path):
+            if target.is_named_by(name) or holds(path, target):
                 yield ErasedArtifact(session_id_of(session), run.name, name)
 
 
@@ -416,7 +523,7 @@ def sweep_blobs(session: Path) -> None:
 _TEXTS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
-def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -> list[Path]:
+def find_replays(session: Path, target: Target) -> list[Path]:
     """Return the replay directories that contain the target; replays can be repeated."""
     replays = []
     for run in _directories(runs_dir(session)):
@@ -425,7 +532,7 @@ def find_replays(session: Path, target: Target, holds: Callable[[Path], bool]) -
             if target.kind != MATCH:
                 hit = any(not target.names.isdisjoint(_TEXTS.findall(read_file(path))) for path in files)
             else:
-                hit = any(holds(path) for path in files) or target.is_named_by(replay.name)
+                hit = any(holds(path, target) for path in files) or target.is_named_by(replay.name)
             if hit:
                 replays.append(replay)
     return replays
