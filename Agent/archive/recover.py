@@ -40,7 +40,7 @@ from Agent.tree.layout import (
     tree_files,
 )
 from Agent.tree.read.losses import Losses, WriterLosses, Writers
-from Agent.tree.read.reader import OpenSpan, TreeReader
+from Agent.tree.read.reader import OpenSpan, TreeReader, write_summary
 from Agent.tree.read.removal_logs import (
     RecoveredWriter,
     Recovery,
@@ -49,7 +49,6 @@ from Agent.tree.read.removal_logs import (
     read_recovery,
     write_recovery,
 )
-from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import delete_tree, finish_removal, living_writers, writers_clause
 from Agent.tree.write.artifacts import blobs_dir
 from Agent.tree.write.crash_board import remove_board

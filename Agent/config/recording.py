@@ -591,7 +591,7 @@ def _end_part(end: Callable[[], object]) -> None:
 def _end_session(session: RecordingSession) -> None:
     """Mark the session as ended, if this process is the one to end it."""
     from Agent.config.session_join import leave_session
-    from Agent.tree.read.summary import write_summary
+    from Agent.tree.read.reader import write_summary
     from Agent.tree.write.event_counts import read_counts
 
     if not leave_session(session.path):

@@ -25,8 +25,15 @@ import orjson
 from Agent.errors import InputError
 from Agent.tree.files.descriptors import close_lock, locked, open_lock
 from Agent.tree.files.lines import first_id
-from Agent.tree.files.session import SessionInfo, open_session, replace_file
-from Agent.tree.files.writer_claim import boot_id, hostname, process_start_ticks, read_claims
+from Agent.tree.files.session import (
+    SessionInfo,
+    boot_id,
+    hostname,
+    open_session,
+    process_start_ticks,
+    read_claims,
+    replace_file,
+)
 from Agent.tree.layout import (
     DIRECTORY_MODE,
     FILE_MODE,

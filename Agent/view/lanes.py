@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from Agent.errors import DamagedInput, SessionNotFound
 from Agent.record.encode.safe_text import cut, shown_safely
 from Agent.render.formats import plural
-from Agent.tree.files.session import SessionInfo, open_session
-from Agent.tree.files.writer_claim import is_written
+from Agent.tree.files.session import SessionInfo, is_written, open_session
 from Agent.view.index.columns import NOBODY, Index
 from Agent.view.index.lines import FilesMovedError, Lines
 

@@ -193,7 +193,7 @@ NOT_OF_THE_TREE = {
     "Agent/archive/run_export.py",  # its own package
     "Agent/archive/run_import.py",  # the package that somebody names
     "Agent/flight/checkpoints/recording.py",  # whatever the program's agents have open
-    "Agent/tree/files/writer_claim.py",  # /proc
+    "Agent/tree/files/session.py",  # /proc
 }
 
 

@@ -22,10 +22,9 @@ from Agent.archive import open_reader, seal, unseal
 from Agent.archive.erase.erasing import erase
 from Agent.archive.erase.target import AGENT, Target
 from Agent.archive.recover import recover_session
-from Agent.archive.sealed.connection import open_connection
 from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, joined_lines
 from Agent.archive.sealed.parts import archive_dir, drop_part, read_parts, write_part
-from Agent.archive.sealed.reader import ArchiveLines, part_source
+from Agent.archive.sealed.reader import ArchiveLines, open_connection, part_source
 from Agent.archive.verify import verify
 from Agent.cli.main import main
 from Agent.errors import DamagedInput, InputError, SessionNotFound, UsageError
@@ -34,9 +33,8 @@ from Agent.event.ids import split_event_id
 from Agent.event.model import Event
 from Agent.tree.files.sequence_set import SeqSet
 from Agent.tree.layout import agents_dir, tree_files
-from Agent.tree.read.reader import TreeReader
+from Agent.tree.read.reader import TreeReader, summarise
 from Agent.tree.read.removal_logs import RetiredAccount, write_account
-from Agent.tree.read.summary import summarise
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,7 @@ from Agent.tree.layout import (
     tree_files,
     view_dir,
 )
+from Agent.tree.read.reader import write_summary
 from Agent.tree.read.removal_logs import (
     ERASED,
     Recovery,
@@ -81,7 +82,6 @@ from Agent.tree.read.removal_logs import (
     write_account,
     write_recovery,
 )
-from Agent.tree.read.summary import write_summary
 from Agent.tree.retention import delete_tree
 from Agent.tree.write.artifacts import ROOT_RUN, artifacts_dir, blobs_dir
 from Agent.tree.write.event_counts import forget_counts

@@ -25,9 +25,8 @@ from urllib.parse import quote, quote_plus
 import orjson
 
 from Agent.archive.chain_check import names_in_chain
-from Agent.archive.sealed.connection import open_connection
 from Agent.archive.sealed.parts import Part, read_parts
-from Agent.archive.sealed.reader import file_lines
+from Agent.archive.sealed.reader import file_lines, open_connection
 from Agent.errors import DamagedInput
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.kinds import Home

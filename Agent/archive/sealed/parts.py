@@ -35,8 +35,14 @@ from Agent.event.clock import format_timestamp
 from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.ids import split_event_id
 from Agent.tree.files.lines import MAX_LINE_BYTES, ODD_BYTES, LineMarks, chunks_of, first_id
-from Agent.tree.files.session import open_session, record_of, replace_durably, sync_directory
-from Agent.tree.files.writer_claim import Claim, read_claims
+from Agent.tree.files.session import (
+    Claim,
+    open_session,
+    read_claims,
+    record_of,
+    replace_durably,
+    sync_directory,
+)
 from Agent.tree.layout import (
     FILE_MODE,
     category_files,
