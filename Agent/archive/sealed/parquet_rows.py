@@ -3,11 +3,7 @@
 # ruff: noqa: S608 - statements are put together from names of this package alone; values are parameters
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from Agent.event.codec import CURRENT_SCHEMA
 from Agent.event.kinds import Home
@@ -162,7 +158,7 @@ def _optional(key: str, text: str) -> str:
     return f"""CASE WHEN {key} IS NULL THEN '' ELSE concat(',"{key}":', {text}) END"""
 
 
-_BEFORE_MESSAGE: Final = ", ".join(
+_HEAD: Final = ", ".join(
     [
         f"""concat('{{"timestamp":"', {TIME_TEXT}, '","id":"', writer, '-', seq, '","schema_version":'""",
         "schema_version",
@@ -173,10 +169,7 @@ _BEFORE_MESSAGE: Final = ", ".join(
         """',"logger":'""",
         "to_json(logger)",
         """',"message":'""",
-    ]
-)
-_AFTER_MESSAGE: Final = ", ".join(
-    [
+        "to_json(message)",
         _optional("run_id", "to_json(run_id)"),
         _optional("span_id", "to_json(span_id)"),
         _optional("parent_span_id", "to_json(parent_span_id)"),
@@ -185,7 +178,6 @@ _AFTER_MESSAGE: Final = ", ".join(
         """',"extra":')""",
     ]
 )
-_HEAD: Final = f"{_BEFORE_MESSAGE}, to_json(message), {_AFTER_MESSAGE}"
 """SQL for the beginning of a canonical line, up to the payload."""
 
 _TAIL: Final = ", ".join(
@@ -231,29 +223,6 @@ _TAIL_BYTES: Final = " + ".join(
 
 LINE_BYTES: Final = f"coalesce(raw, encode(concat({_HEAD}, extra, {_TAIL})))"
 """SQL for the bytes of a row's line, without its newline."""
-
-LINE_PARTS: Final = f"raw, {_BEFORE_MESSAGE}), message, concat({_AFTER_MESSAGE}, extra, {_TAIL}"
-"""SQL for the parts that `joined_lines` joins, so that the engine copies no long texts."""
-_ESCAPES: Final = re.compile(rb"\\(u00..|.)")
-
-
-def joined_lines(rows: Iterable[Sequence[Any]]) -> list[bytes]:
-    """Return the value of `LINE_BYTES` for each row.
-
-    Args:
-        rows: a file, the number of a line, and the columns of `LINE_PARTS` each.
-    """
-    lines = []
-    for _file, _number, raw, begin, message, middle, extra, end in rows:
-        if raw is not None:
-            lines.append(raw)
-            continue
-        text = orjson.dumps(message)
-        if b"\\u00" in text:  # the engine writes hexadecimal in upper case
-            text = _ESCAPES.sub(lambda found: found[0][:2] + found[0][2:].upper(), text)
-        lines.append(f"{begin}{text.decode()}{middle}{extra}{end}".encode())
-    return lines
-
 
 TEXT_BYTES: Final = (
     f"CASE WHEN starts_with(text, chr({ord(HEX_MARK)})) THEN from_hex(substr(text, 2)) ELSE encode(text) END"

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from Agent.archive.sealed.parquet_rows import LINE_BYTES, LINE_PARTS, joined_lines, literal
+from Agent.archive.sealed.parquet_rows import LINE_BYTES, literal
 from Agent.archive.sealed.parts import (
     Part,
     SealedSegment,
@@ -382,10 +382,9 @@ class ArchiveLines:
         with self._connection(threads=1) as connection, releasing_large_buffers():
             connection.execute("SET disable_parquet_prefetching = true")  # would read a whole row group ahead
             connection.execute("SET streaming_buffer_size = '1MB'")  # for results that are not fetched yet
-            cursor = connection.execute(f"SELECT {_POSITION}, {LINE_PARTS} FROM {_rows_of(segments)}")
+            cursor = connection.execute(f"SELECT {_ROW} FROM {_rows_of(segments)}")
             while rows := cursor.fetchmany(_STREAMED_ROWS):
-                lines = joined_lines(rows)
-                yield lines, partial(_nth, raw_line, part, rows, lines)
+                yield [row[2] for row in rows], partial(_nth, raw_line, part, rows)
 
     def ordered_lines(self, since_us: int | None, until_us: int | None) -> Iterator[RawLine]:
         """Yield the lines of all segments in order of (timestamp, writer, seq); large sorts spill to disk."""
@@ -428,12 +427,10 @@ def _segment_of(part: Part, file: str) -> SealedSegment:
 def _nth(
     raw_line: Callable[[str, str, int, bytes], RawLine],
     part: str,
-    rows: Sequence[Sequence[Any]],
-    lines: Sequence[bytes],
+    rows: Sequence[tuple[str, int, bytes]],
     at: int,
 ) -> RawLine:
-    file, number, *_ = rows[at]
-    return raw_line(part, file, number, lines[at])
+    return raw_line(part, *rows[at])
 
 
 def _parts_in(segments: list[SegmentOfPart]) -> list[Part]:
