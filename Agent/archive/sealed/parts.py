@@ -45,6 +45,7 @@ from Agent.tree.files.session import (
 )
 from Agent.tree.layout import (
     FILE_MODE,
+    NEW_FILE,
     category_files,
     entries_in,
     log_files,
@@ -496,34 +497,17 @@ def _session_uid(session: Path) -> str | None:
 def _write(
     connection: Any, group: list[FinishedSegment], seen: list[_FileFacts], target: Path
 ) -> list[_ReadBack]:
-    """Write the rows of the loaded lines, read them back, and compare; their number and size, with the files.
-
-    Rows are first written without proof, which costs a third less; if they differ, again with it.
-    """
-    import duckdb  # opening the connection has reported it if duckdb is missing
-
+    """Write the rows of the loaded lines, read them back, and compare them with the files."""
     file, line = _line_position(group, seen)
     lines = f"(SELECT {file} AS file, {line} AS line, text FROM sealed_lines)"
+    number = sum(each.marks.lines for each in seen)
+    line_bytes = sum(segment.size_bytes for segment in group) // max(number, 1)
+    target.unlink(missing_ok=True)
+    os.close(os.open(target, NEW_FILE, FILE_MODE))
     session_uid = _session_uid(target.parent.parent)
-    line_bytes = sum(segment.size_bytes for segment in group) // max(
-        sum(each.marks.lines for each in seen), 1
-    )
-    back: list[_ReadBack] = []
-    for unproven in (True, False):
-        target.unlink(missing_ok=True)
-        _make_private(target)
-        try:
-            rows = rows_of(lines, unproven=unproven)
-            connection.execute(copy_statement(rows, str(target), session_uid, line_bytes))
-        except duckdb.InvalidInputException:
-            # a line that looks like ours is not JSON
-            if not unproven:
-                raise
-            continue
-        back = _read_back(connection, group, seen, target)
-        if all(read_back.same == read_back.lines for read_back in back):
-            break
-    else:
+    connection.execute(copy_statement(rows_of(lines), str(target), session_uid, line_bytes))
+    back = _read_back(connection, group, seen, target)
+    if any(read_back.same != read_back.lines for read_back in back):
         raise DamagedInput(
             "the sealed part does not read back identically",
             path=target,
@@ -545,10 +529,6 @@ def _line_position(group: list[FinishedSegment], seen: list[_FileFacts]) -> tupl
     names = ", ".join(literal(each.file) for each in group)
     starts = itertools.accumulate((look.marks.lines for look in seen[:-1]), initial=0)
     return f"([{names}])[number + 1]", f"(rowid - ([{', '.join(map(str, starts))}])[number + 1] + 1)"
-
-
-def _make_private(target: Path) -> None:
-    os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
 
 
 def _read_back(
