@@ -66,10 +66,10 @@ class Claim:
     process_start_ticks: int | None
     """Start of the process in clock ticks since boot; a later process with the same pid has another one."""
     boot_id: str | None
-    host: str
-    durability: str
-    kind: str
-    claimed_at: str
+    host: str = ""
+    durability: str = "unknown"
+    kind: str = "unknown"
+    claimed_at: str = ""
 
     def is_alive(self) -> bool:
         """Return whether the process runs; one of another machine or another boot counts as ended."""
@@ -165,28 +165,10 @@ def is_written(session: Path, *, is_ended: bool) -> bool:
 
 def _read_claim(path: Path, writer: str) -> Claim:
     try:
-        stored = orjson.loads(read_file(path))
-    except (OSError, orjson.JSONDecodeError):
+        return record_of(Claim, orjson.loads(read_file(path)), writer=writer)
+    except (OSError, ValueError, TypeError):
         # the process was killed, or the disk was full, while it wrote its claim
-        stored = None
-    if not isinstance(stored, dict):
-        stored = {}
-
-    def text(key: str, default: str) -> str:
-        value = stored.get(key)
-        return value if isinstance(value, str) else default
-
-    pid, ticks = stored.get("pid"), stored.get("process_start_ticks", -1)
-    return Claim(
-        writer=writer,
-        pid=pid if isinstance(pid, int) else -1,
-        process_start_ticks=ticks if ticks is None or isinstance(ticks, int) else -1,
-        boot_id=text("boot_id", "") or None,
-        host=text("host", ""),
-        durability=text("durability", "unknown"),
-        kind=text("kind", "unknown"),
-        claimed_at=text("claimed_at", ""),
-    )
+        return Claim(writer, -1, -1, None)
 
 
 _Stored = TypeVar("_Stored")
