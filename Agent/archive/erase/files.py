@@ -33,7 +33,6 @@ from Agent.archive.sealed.parts import Part, archive_dir, drop_part, read_parts,
 from Agent.archive.sealed.reader import open_reader, unseal
 from Agent.archive.sealed.sealing import seal
 from Agent.errors import DamagedInput, NotErased, RunNotFound
-from Agent.event.codec import DamagedLine, decode_line
 from Agent.event.model import Event
 from Agent.flight.checkpoints.files import (
     REMOVED_FACT,
@@ -47,7 +46,7 @@ from Agent.flight.checkpoints.packs import remove_unshared
 from Agent.flight.checkpoints.run import RunCheckpoints, remove
 from Agent.flight.checkpoints.store import LocalCheckpointStore
 from Agent.record.encode.redaction import Redactor
-from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, first_id, read_lines
+from Agent.tree.files.lines import MAX_LINE_BYTES, RawLine, first_id, is_event, read_lines
 from Agent.tree.files.sequence_set import SeqSet, dropped_by, last_seq_in
 from Agent.tree.files.session import replace_file, replacing
 from Agent.tree.layout import (
@@ -452,22 +451,12 @@ def _matches_left(path: Path, tails: list[TornTail]) -> Iterator[TornTail]:
     waiting = sorted(tails, key=lambda tail: tail.line_number)
     for raw in lines_of(path):
         size_bytes = len(raw.line) + raw.left_out_bytes
-        if sizes[size_bytes] and _is_damaged(raw):
+        if sizes[size_bytes] and not is_event(raw):
             match = next((tail for tail in waiting if tail.size_bytes == size_bytes), None)
             if match is not None and raw.number <= match.line_number:
                 waiting.remove(match)
                 sizes[size_bytes] -= 1
                 yield TornTail(match.file, raw.number, raw.offset, size_bytes, match.writer)
-
-
-def _is_damaged(raw: RawLine) -> bool:
-    if raw.left_out_bytes:
-        return True
-    try:
-        decode_line(raw.line)
-    except DamagedLine:
-        return True
-    return False
 
 
 def refuse_damaged_account(session: Path) -> None:

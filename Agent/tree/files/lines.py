@@ -6,7 +6,6 @@ pass over the files with it, `follower` repeated passes.
 
 from __future__ import annotations
 
-import codecs
 import errno
 import os
 import re
@@ -351,6 +350,15 @@ class LineDecoder:
         return event if self._is_known_writer(writer) and self._is_new(writer, seq) else None
 
 
+def is_event(raw: RawLine) -> bool:
+    """Return whether a line is an event."""
+    try:
+        _decoded(raw)
+    except DamagedLine:
+        return False
+    return True
+
+
 def _decoded(raw: RawLine) -> Event:
     if raw.left_out_bytes:
         raise DamagedLine("longer than any event")
@@ -366,57 +374,6 @@ def event_behind(line: bytes) -> tuple[int, Event] | None:
         except DamagedLine:
             at = line.find(LINE_PREFIX, at + 1)
     return None
-
-
-ODD_BYTES: Final = (b"\r", b"\x00", b"\x01", b"\x02")
-"""Bytes that valid JSON lines do not contain and that line readers could misinterpret."""
-
-
-class LineMarks:
-    """Counts the lines in the chunks of a file, measures them, and checks that they are plain text."""
-
-    def __init__(self) -> None:
-        self._newlines = 0
-        self._rest = 0
-        self._is_odd = False
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self.longest = 0
-        """Length in bytes of the longest line that crosses a chunk boundary. Of lines within one chunk only
-        the first counts."""
-
-    def take(self, chunk: bytes) -> None:
-        """Process the next chunk."""
-        first = chunk.find(b"\n")
-        self.longest = max(self.longest, self._rest + (len(chunk) if first < 0 else first))
-        self._rest = self._rest + len(chunk) if first < 0 else len(chunk) - 1 - chunk.rfind(b"\n")
-        self._newlines += chunk.count(b"\n")
-        if not self._is_odd:
-            self._is_odd = any(byte in chunk for byte in ODD_BYTES) or not self._decodes(chunk)
-
-    @property
-    def lines(self) -> int:
-        """Number of lines so far, including a last line without a newline."""
-        return self._newlines + (1 if self._rest else 0)
-
-    @property
-    def ends_with_newline(self) -> bool:
-        """Whether the last byte was a newline."""
-        return self._newlines > 0 and not self._rest
-
-    @property
-    def is_odd(self) -> bool:
-        """Whether some bytes were not UTF-8 or were in `ODD_BYTES`."""
-        return self._is_odd or bool(self._decoder.getstate()[0])
-
-    def _decodes(self, chunk: bytes) -> bool:
-        # an ASCII chunk needs no decoding unless a character began in the previous chunk
-        if chunk.isascii() and not self._decoder.getstate()[0]:
-            return True
-        try:
-            self._decoder.decode(chunk)
-        except UnicodeDecodeError:
-            return False
-        return True
 
 
 # after this time a rolled segment that did not grow is skipped, and a missing file counts as removed
