@@ -302,25 +302,25 @@ class ArchiveLines:
     def lines_to_read(
         self, kinds: Collection[str] | None, seen: dict[str, SeqSet], tally: EventCounts | None = None
     ) -> Iterator[RawLine]:
-        """The lines of some kinds, and doubtful lines; the numbers of all others are added to `seen`."""
+        """The lines of some kinds, damaged and odd ones; the numbers of all others are added to `seen`."""
         segments = self.segments()
         if not segments:
             return
         with self._connection() as connection:
-            if kinds is None:
+            rows = _rows_of(segments)
+            numbers = None if kinds is None else _numbers_of_others(connection, rows, kinds)
+            if kinds is None or numbers is None:
                 # one part after another, since a sort holds its input in memory
                 for part in _parts_in(segments):
                     of_part = [pair for pair in segments if pair[0] is part]
                     yield from self._read(connection, of_part, f"{_rows_of(of_part)} ORDER BY file, line")
                 return
-            rows = _rows_of(segments)
-            doubtful = add_numbers(connection, rows, kinds, seen)
+            for writer, of_writer in numbers.items():
+                seen.setdefault(writer, SeqSet()).update(of_writer)
             if tally is not None:
-                count_others(connection, rows, kinds, doubtful, tally)
-            condition = rows_to_read(kinds, doubtful)
-            yield from self._read(
-                connection, segments, f"{rows} AND {condition} ORDER BY filename, file, line"
-            )
+                _count_others(connection, rows, kinds, tally)
+            condition = f"{_to_read(kinds)} ORDER BY filename, file, line"
+            yield from self._read(connection, segments, f"{rows} AND {condition}")
 
     def _read(self, connection: Any, segments: list[SegmentOfPart], rows: str) -> Iterator[RawLine]:
         query = f"SELECT parse_filename(filename, true), {_ROW} FROM {rows}"
@@ -483,44 +483,39 @@ NUMBER_BITS: Final = "bitstring_agg((seq & 65535)::INTEGER, 0, 65535)::BLOB"
 _LOWEST_FIRST: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Reverses the bits of a byte: the engine's bit strings begin with the highest bit, ours with the lowest."""
 
-Doubtful = list[tuple[str, int]]
-"""(writer, chunk) with repeated numbers: only reading shows which line is the event."""
-
 
 def bits_of(answer: Any) -> int:
     """Convert a result of `NUMBER_BITS` to an integer with the lowest number in the lowest bit."""
     return int.from_bytes(bytes(answer).translate(_LOWEST_FIRST), "little")
 
 
-def add_numbers(connection: Any, rows: str, kinds: Collection[str], seen: dict[str, SeqSet]) -> Doubtful:
-    """Add the numbers of events that need not be read to `seen`; returns the chunks that were left out.
+def _numbers_of_others(connection: Any, rows: str, kinds: Collection[str]) -> dict[str, SeqSet] | None:
+    """The numbers of the events whose lines `_to_read` leaves out, by writer.
+
+    None if a number is repeated: then only reading all lines shows which one is the event.
 
     Args:
         connection: to DuckDB.
         rows: sealed rows as a relation, with a condition after WHERE.
         kinds: the kinds to read.
-        seen: the numbers by writer.
     """
-    doubtful: Doubtful = []
+    numbers: dict[str, SeqSet] = {}
     cursor = connection.execute(
-        f"SELECT writer, {PIECE} AS piece, count(*), {NUMBER_BITS} FROM {rows} "
-        f"AND NOT coalesce({_to_read(kinds)}, true) GROUP BY ALL"
+        f"SELECT writer, {PIECE} AS piece, count(*), {NUMBER_BITS} FROM {rows} AND NOT {_to_read(kinds)} "
+        "GROUP BY ALL"
     )
     while row := cursor.fetchone():
         writer, piece, count, answer = row
         bits = bits_of(answer)
-        if bits.bit_count() == count:
-            seen.setdefault(writer, SeqSet()).add_bits(piece, bits)
-        else:
-            doubtful.append((writer, piece))
-    return doubtful
+        if bits.bit_count() != count:
+            return None
+        numbers.setdefault(writer, SeqSet()).add_bits(piece, bits)
+    return numbers
 
 
-def count_others(
-    connection: Any, rows: str, kinds: Collection[str], doubtful: Doubtful, tally: EventCounts
-) -> None:
-    """Count the events whose lines `rows_to_read` leaves out; arguments as for `add_numbers`."""
-    others = f"{rows} AND NOT {rows_to_read(kinds, doubtful)}"
+def _count_others(connection: Any, rows: str, kinds: Collection[str], tally: EventCounts) -> None:
+    """Count the events whose lines `_to_read` leaves out; arguments as for `_numbers_of_others`."""
+    others = f"{rows} AND NOT {_to_read(kinds)}"
     cursor = connection.execute(f"SELECT event_type, level, agent_id, count(*) FROM {others} GROUP BY ALL")
     while fetched := cursor.fetchmany(_BATCH_ROWS):
         for kind, level, agent_id, number in fetched:
@@ -530,21 +525,11 @@ def count_others(
         tally.reach(format_timestamp(first_us), format_timestamp(last_us))
 
 
-def rows_to_read(kinds: Collection[str], doubtful: Doubtful) -> str:
-    """Return the SQL condition for the rows that `add_numbers` left out."""
-    condition = f"coalesce({_to_read(kinds)}, true)"
-    if doubtful:
-        listed = ", ".join(f"({literal(writer)}, {piece})" for writer, piece in doubtful)
-        condition += f" OR (writer, {PIECE}) IN ({listed})"
-    return f"({condition})"
-
-
 def _to_read(kinds: Collection[str]) -> str:
-    """SQL for damaged lines, lines stored as bytes, and events of these kinds; NULL counts as true."""
-    if not kinds:
-        return "(event_type IS NULL OR raw IS NOT NULL)"
+    """SQL for damaged lines, lines stored as bytes, and events of these kinds."""
     listed = ", ".join(map(literal, sorted(kinds)))
-    return f"(event_type IS NULL OR raw IS NOT NULL OR event_type IN ({listed}))"
+    among = f" OR event_type IN ({listed})" if listed else ""
+    return f"coalesce(event_type IS NULL OR raw IS NOT NULL{among}, true)"
 
 
 def part_source(parts: Iterable[Part]) -> str:
