@@ -742,3 +742,18 @@ def test_hostile_messages_come_part_by_part_as_they_were_written(trace_root):
     seal(session, remove=True)
     found = [line for part in ArchiveLines(session).every_part() for some, _ in part for line in some]
     assert sorted(found) == sorted(lines)
+
+
+def test_a_repeated_line_counts_once_in_an_archive_as_in_its_file(two_agents):
+    path = next(path for path in tree_files(two_agents) if path.parent.name == "agents")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines, lines[1]]))
+
+    def counted():
+        found = summarise(two_agents, open_reader(two_agents))
+        return open_reader(two_agents).losses().to_dict(), found["by_kind"], found["by_agent"]
+
+    before = counted()
+    assert before[0]["damaged_lines"] == 1
+    seal(two_agents, remove=True)
+    assert counted() == before
